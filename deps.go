@@ -1,0 +1,33 @@
+// Temporary: keeps the agreed dependencies in go.mod until every room imports them.
+package latchkey
+
+import (
+	_ "github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	_ "github.com/ThreeDotsLabs/watermill/message"
+	_ "github.com/alecthomas/kong"
+	_ "github.com/alecthomas/kong-yaml"
+	_ "github.com/bluenviron/gortsplib/v4"
+	_ "github.com/cenkalti/backoff/v5"
+	_ "github.com/cockroachdb/pebble/v2"
+	_ "github.com/getkin/kin-openapi/openapi3"
+	_ "github.com/google/uuid"
+	_ "github.com/icholy/digest"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/labstack/echo/v4"
+	_ "github.com/labstack/echo-contrib/echoprometheus"
+	_ "github.com/nyaruka/phonenumbers"
+	_ "github.com/oapi-codegen/runtime"
+	_ "github.com/pion/rtp"
+	_ "github.com/pion/sdp/v3"
+	_ "github.com/prometheus/client_golang/prometheus"
+	_ "github.com/uptrace/bun"
+	_ "github.com/uptrace/bun/dialect/pgdialect"
+	_ "github.com/uptrace/bun/dialect/sqlitedialect"
+	_ "github.com/uptrace/bun/migrate"
+	_ "go.uber.org/goleak"
+	_ "golang.org/x/crypto/argon2"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/time/rate"
+	_ "modernc.org/sqlite"
+	_ "pgregory.net/rapid"
+)
