@@ -1,0 +1,110 @@
+// Package privilege holds what an account may do on a channel of a device.
+//
+// The same five words name a capability (what a channel can do) and a
+// privilege (what somebody may do with it), so both are a Set. Who has which
+// set is decided elsewhere.
+package privilege
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Set is any combination of the five privileges. Its zero value allows nothing.
+// The bit of each privilege is stored and must never change.
+type Set uint8
+
+// The privileges, each as a Set of one.
+const (
+	LiveView Set = 1 << iota
+	Playback
+	Alarm
+	TwoWayAudio
+	PTZ
+
+	// None is the empty set.
+	None Set = 0
+	// All is every privilege there is.
+	All = LiveView | Playback | Alarm | TwoWayAudio | PTZ
+)
+
+// names are in the order of the bits; they are stored and part of the API.
+var names = [...]string{"live_view", "playback", "alarm", "two_way_audio", "ptz"}
+
+// Parse makes a Set of privilege names. It refuses a name that it does not
+// know and one that is given twice.
+func Parse(list []string) (Set, error) {
+	var s Set
+	for _, name := range list {
+		p, ok := single(name)
+		if !ok {
+			return None, fmt.Errorf("unknown privilege %q: want one of %s", name, strings.Join(names[:], ", "))
+		}
+		if s.Has(p) {
+			return None, fmt.Errorf("privilege %q is given twice", name)
+		}
+		s |= p
+	}
+	return s, nil
+}
+
+func single(name string) (Set, bool) {
+	for i, n := range names {
+		if n == name {
+			return 1 << i, true
+		}
+	}
+	return None, false
+}
+
+// Has says whether every privilege of q is in s. No set has the empty one:
+// a question that names no privilege is answered with no.
+func (s Set) Has(q Set) bool { return q != None && s&q == q }
+
+// Without is s less the privileges of q.
+func (s Set) Without(q Set) Set { return s &^ q }
+
+// Valid says whether s holds known privileges only.
+func (s Set) Valid() bool { return s&^All == 0 }
+
+// Names lists the privileges in their fixed order; empty, never nil.
+func (s Set) Names() []string {
+	list := make([]string, 0, len(names))
+	for i, n := range names {
+		if s&(1<<i) != 0 {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// String is the names with commas, for logs and messages.
+func (s Set) String() string {
+	if s == None {
+		return "none"
+	}
+	return strings.Join(s.Names(), ",")
+}
+
+// MarshalJSON writes the list of names.
+func (s Set) MarshalJSON() ([]byte, error) {
+	if !s.Valid() {
+		return nil, fmt.Errorf("privilege set %#x has unknown bits", uint8(s))
+	}
+	return json.Marshal(s.Names())
+}
+
+// UnmarshalJSON reads a list of names as Parse does.
+func (s *Set) UnmarshalJSON(data []byte) error {
+	var list []string
+	if err := json.Unmarshal(data, &list); err != nil {
+		return fmt.Errorf("reading a privilege list: %w", err)
+	}
+	parsed, err := Parse(list)
+	if err != nil {
+		return err
+	}
+	*s = parsed
+	return nil
+}
