@@ -1,0 +1,55 @@
+# Latchkey. `make help` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN   := out/latchkey
+TOOL  := go tool -modfile=$(CURDIR)/internal/tools/go.mod
+ROUNDS ?= 100
+FUZZTIME ?= 20s
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## Build out/latchkey
+	@mkdir -p out
+	CGO_ENABLED=0 go build -trimpath -o $(BIN) ./cmd/latchkey
+
+.PHONY: run
+run: build ## Show the main job: a simulated camera, two accounts, a share, a stream
+	@./$(BIN) demo
+
+.PHONY: test
+test: ## Install what the tests need and run every test, with the race detector
+	@.ci/setup
+	@mkdir -p out
+	@$(TOOL) gotestsum --format pkgname --jsonfile out/test.json -- -race -timeout 20m ./...
+
+.PHONY: test-short
+test-short: ## The tests that need no other program, in under a minute
+	@mkdir -p out
+	@$(TOOL) gotestsum --format pkgname -- -short ./domain/... ./eventstore/... ./internal/vault/... ./api/...
+
+.PHONY: check
+check: ## gofmt, vet, golangci-lint
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	@go vet ./...
+	@$(TOOL) golangci-lint run ./...
+
+.PHONY: generate
+generate: ## Make the generated code anew
+	@go generate ./...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (20s)
+	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: torture
+torture: ## Kill the whole process ROUNDS (100) times under load
+	@.ci/setup
+	@LATCHKEY_TORTURE_ROUNDS=$(ROUNDS) go test -count=1 -v -timeout 2h -run 'Torture' ./cmd/latchkey
+
+.PHONY: bench
+bench: ## Measure, each figure as a ratio to a limit or a peer in the same run
+	@.ci/setup
+	@go run ./internal/bench

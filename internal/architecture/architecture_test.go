@@ -1,0 +1,118 @@
+// Package architecture holds the rules on which room may import which, as a
+// test against what `go list` says.
+package architecture
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "latchkey/"
+
+// rooms lists, for each room, which rooms of ours it and its sub-packages may
+// import besides themselves, and which foreign modules are its alone to have.
+// A room that is not here fails the test.
+var rooms = []struct {
+	path string
+	may  []string
+	ban  []string // foreign import paths, by prefix, that the room must not know
+}{
+	{path: "domain/privilege", ban: []string{"github.com/"}},
+	{path: "domain/account", may: []string{"domain/privilege"}, ban: frameworks},
+	{path: "domain/device", may: []string{"domain/privilege"}, ban: frameworks},
+	{path: "domain/share", may: []string{"domain/privilege"}, ban: frameworks},
+	{path: "domain", ban: frameworks},
+	{path: "eventstore/node", ban: []string{echo, bun, gortsplib, watermill}},
+	{path: "eventstore", ban: []string{echo, bun, gortsplib}},
+	{path: "projections", may: []string{"domain", "eventstore"}, ban: []string{echo, gortsplib, esdb}},
+	{path: "api", may: []string{"domain", "projections"}, ban: []string{gortsplib, esdb, watermill, bun}},
+	{path: "streaming/camera", may: []string{"domain/privilege"}, ban: []string{echo, bun, esdb, watermill}},
+	{path: "streaming", may: []string{"domain/privilege"}, ban: []string{echo, bun, esdb, watermill}},
+	{path: "internal/vault", ban: []string{echo, gortsplib, esdb, watermill}},
+	{path: "internal", may: []string{"domain", "eventstore", "eventstore/node", "projections", "api", "streaming", "streaming/camera", "internal"}},
+	{path: "cmd/latchkey", may: []string{"domain", "eventstore", "eventstore/node", "projections", "api", "streaming", "streaming/camera", "internal"}},
+}
+
+const (
+	echo      = "github.com/labstack/echo"
+	bun       = "github.com/uptrace/bun"
+	gortsplib = "github.com/bluenviron/gortsplib"
+	watermill = "github.com/ThreeDotsLabs/watermill"
+	esdb      = "github.com/EventStore/"
+)
+
+var frameworks = []string{echo, bun, gortsplib, watermill, esdb}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
+	seen := 0
+	for _, p := range list(t) {
+		path, ours := strings.CutPrefix(p.ImportPath, module)
+		if !ours {
+			continue
+		}
+		seen++
+		i := slices.IndexFunc(rooms, func(r struct {
+			path string
+			may  []string
+			ban  []string
+		}) bool {
+			return within(path, r.path)
+		})
+		if i < 0 {
+			t.Errorf("%s is in no room", path)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if !allowed(rooms[i].path, rooms[i].may, rooms[i].ban, imported) {
+				t.Errorf("%s (room %s) must not import %s", path, rooms[i].path, imported)
+			}
+		}
+	}
+	if seen < len(rooms) {
+		t.Errorf("only %d packages were seen", seen)
+	}
+}
+
+func allowed(room string, may, ban []string, imported string) bool {
+	path, ours := strings.CutPrefix(imported, module)
+	if !ours {
+		return !slices.ContainsFunc(ban, func(b string) bool { return strings.HasPrefix(imported, b) })
+	}
+	// eventstore/node and streaming/camera are rooms of their own: their parents
+	// do not import them.
+	if path == "eventstore/node" || path == "streaming/camera" {
+		return slices.Contains(may, path) || within(room, path)
+	}
+	return within(path, room) || slices.ContainsFunc(may, func(m string) bool { return within(path, m) })
+}
+
+func within(path, room string) bool { return path == room || strings.HasPrefix(path, room+"/") }
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "latchkey/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
