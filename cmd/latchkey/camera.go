@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+
+	"latchkey/streaming/camera"
+)
+
+// cameraCommand runs the simulated camera and recorder.
+type cameraCommand struct {
+	RTSP     string `name:"rtsp" default:"127.0.0.1:8555" placeholder:"ADDR" help:"RTSP address (${default})."`
+	HTTP     string `name:"http" placeholder:"ADDR" help:"ISAPI address: PTZ, two-way audio, alarms. Without it: none."`
+	File     string `placeholder:"H264" help:"Play this Annex B H.264 file, over and over, in place of the generated picture."`
+	Username string `placeholder:"NAME" help:"User name that players must give. Without it: none."`
+	Password string `placeholder:"TEXT" help:"Password that players must give."`
+
+	Logging `embed:""`
+}
+
+// Run plays until the context ends.
+func (c *cameraCommand) Run(ctx context.Context, std streams) error {
+	logger := c.logger(std)
+	cam, err := camera.Start(ctx, camera.Config{
+		RTSP: c.RTSP, HTTP: c.HTTP, File: c.File, Username: c.Username, Password: c.Password, Logger: logger,
+	})
+	if err != nil {
+		return err
+	}
+	logger.Info("the camera plays", "rtsp", cam.RTSPAddr(), "http", cam.HTTPAddr(), "path", "/Streaming/Channels/101")
+	<-ctx.Done()
+	return cam.Close()
+}

@@ -1,0 +1,91 @@
+// Command latchkey shares cameras and recorders between accounts: the service,
+// its embedded log, a simulated camera, and the operator's and auditor's tools.
+// This package wires the rooms together; no rule lives here.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the whole command line. Every flag has an environment variable
+// (LATCHKEY_ and its name) and a key of the same name in the --config file.
+type cli struct {
+	Config string `placeholder:"FILE" help:"YAML file with the values of flags, by their names."`
+
+	Serve       serveCommand       `cmd:"" help:"Run the service: REST API and RTSP door."`
+	Demo        demoCommand        `cmd:"" help:"Show the main job: a simulated camera, two accounts, a share, a stream."`
+	Node        nodeCommand        `cmd:"" help:"Run the embedded EventStoreDB node alone."`
+	Camera      cameraCommand      `cmd:"" help:"Run the simulated camera and recorder."`
+	Audit       auditCommand       `cmd:"" help:"Read the history of shares from the log."`
+	Projections projectionsCommand `cmd:"" help:"Look at the read models, or rebuild one."`
+	Account     accountCommand     `cmd:"" help:"Create an account."`
+}
+
+// streams are where a command reads and writes; tests put others there.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.LookupEnv, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+}
+
+// run parses the arguments and runs the command; it answers the exit status: 0,
+// 1 for a command that failed, 2 for arguments that make no sense.
+func run(ctx context.Context, args []string, env func(string) (string, bool), std streams) int {
+	var c cli
+	exit := -1
+	file, err := readConfigFile(args, env)
+	if err != nil {
+		fmt.Fprintf(std.err, "latchkey: %v\n", err)
+		return 2
+	}
+	parser, err := kong.New(&c,
+		kong.Name("latchkey"),
+		kong.Description("Share cameras and recorders, with exactly the privileges you choose, and take them back at once."),
+		kong.UsageOnError(),
+		kong.Writers(std.out, std.err),
+		kong.Exit(func(code int) { exit = code }),
+		kong.DefaultEnvars("LATCHKEY"),
+		kong.Resolvers(file.resolver(env)),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(std),
+	)
+	if err != nil {
+		fmt.Fprintf(std.err, "latchkey: %v\n", err)
+		return 2
+	}
+	command, err := parser.Parse(args)
+	if exit >= 0 { // --help
+		return exit
+	}
+	if err != nil {
+		fmt.Fprintf(std.err, "latchkey: %v\n", err)
+		return 2
+	}
+	if err := file.unknown(parser.Model); err != nil {
+		fmt.Fprintf(std.err, "latchkey: %v\n", err)
+		return 2
+	}
+	if err := command.Run(); err != nil {
+		fmt.Fprintf(std.err, "latchkey: %v\n", err)
+		var faults *configFaults
+		if errors.As(err, &faults) {
+			return 2
+		}
+		return 1
+	}
+	return 0
+}

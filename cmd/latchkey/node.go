@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"latchkey/eventstore/node"
+)
+
+// nodeCommand runs the embedded EventStoreDB node alone, for several `serve`
+// processes on one machine.
+type nodeCommand struct {
+	Data   string `required:"" placeholder:"DIR" help:"Folder of the log."`
+	Socket string `required:"" placeholder:"PATH" help:"Unix socket to listen on; only this user may connect."`
+
+	Logging `embed:""`
+}
+
+// Run serves until the context ends.
+func (c *nodeCommand) Run(ctx context.Context, std streams) error {
+	logger := c.logger(std)
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return fmt.Errorf("making the folder of the log: %w", err)
+	}
+	n, err := startNode(c.Data, c.Socket, logger)
+	if err != nil {
+		return err
+	}
+	logger.Info("the node is ready", "socket", c.Socket)
+	return n.wait(ctx)
+}
+
+// runningNode is an embedded node that serves on its socket.
+type runningNode struct {
+	node   *node.Node
+	served chan error
+}
+
+func startNode(dir, socket string, logger *slog.Logger) (*runningNode, error) {
+	n, err := node.Open(node.Config{Dir: dir, Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	l, err := node.Listen(socket)
+	if err != nil {
+		_ = n.Close() // the first error is the one to tell
+		return nil, err
+	}
+	r := &runningNode{node: n, served: make(chan error, 1)}
+	go func() { r.served <- n.Serve(l) }()
+	return r, nil
+}
+
+// wait ends with the context, or with the node's own failure.
+func (r *runningNode) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return r.close()
+	case err := <-r.served:
+		_ = r.node.Close() // the first error is the one to tell
+		return fmt.Errorf("the node ended: %w", err)
+	}
+}
+
+func (r *runningNode) close() error {
+	err := r.node.Close()
+	<-r.served
+	return err
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// settings are the flags of the service. They are text, so that every fault in
+// them can be told at once.
+type settings struct {
+	Data         string `default:"latchkey-data" placeholder:"DIR" help:"Folder for the log, the read models and the vault (${default})."`
+	HTTP         string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
+	RTSP         string `name:"rtsp" default:"127.0.0.1:8554" placeholder:"ADDR" help:"Address of the RTSP door (${default})."`
+	Eventstore   string `default:"embedded" placeholder:"TARGET" help:"The log: embedded, unix:///path of a latchkey node, or esdb://... (${default})."`
+	Database     string `default:"sqlite" placeholder:"DSN" help:"The read models and the vault: sqlite (in the data folder) or postgres://... (${default})."`
+	VaultKey     string `placeholder:"FILE" help:"File with the key of the vault. Without it: vault.key in the data folder for SQLite, kept in the database for PostgreSQL."`
+	MaxStaleness string `default:"5s" placeholder:"TIME" help:"How far the privilege index may be behind the log before the door closes (${default})."`
+	SessionTTL   string `default:"720h" placeholder:"TIME" help:"How long a login lasts (${default})."`
+	CloseAfter   string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`
+	CameraNets   string `placeholder:"CIDR,..." help:"The only networks in which cameras are dialled. Without it: every unicast address but link-local ones."`
+	Logging      `embed:""`
+}
+
+// Logging are the flags of every command that runs for long.
+type Logging struct {
+	LogLevel  string `default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error (${default})."`
+	LogFormat string `default:"text" enum:"text,json" help:"text or json (${default})."`
+}
+
+// options are checked settings.
+type options struct {
+	settings
+	maxStaleness, sessionTTL, closeAfter time.Duration
+	cameraNets                           []netip.Prefix
+}
+
+// check reads the settings and reports every fault in them.
+func (s settings) check() (options, error) {
+	o := options{settings: s}
+	var faults []string
+	fault := func(flag, format string, args ...any) {
+		faults = append(faults, "--"+flag+": "+fmt.Sprintf(format, args...))
+	}
+	if s.Data == "" {
+		fault("data", "a folder is needed")
+	}
+	for _, f := range [][2]string{{"http", s.HTTP}, {"rtsp", s.RTSP}} {
+		if _, err := net.ResolveTCPAddr("tcp", f[1]); err != nil || !strings.Contains(f[1], ":") {
+			fault(f[0], "%q is not an address such as 127.0.0.1:8080", f[1])
+		}
+	}
+	if err := checkEventstore(s.Eventstore); err != nil {
+		fault("eventstore", "%v", err)
+	}
+	if s.Database != "sqlite" && !isPostgres(s.Database) {
+		fault("database", "want sqlite or postgres://...")
+	}
+	duration := func(flag, text string, least, most time.Duration) time.Duration {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			fault(flag, "%q is not a time such as 5s or 10m", text)
+		} else if d < least || d > most {
+			fault(flag, "%v is out of bounds: %v to %v", d, least, most)
+		}
+		return d
+	}
+	o.maxStaleness = duration("max-staleness", s.MaxStaleness, 500*time.Millisecond, time.Minute)
+	o.sessionTTL = duration("session-ttl", s.SessionTTL, time.Minute, 365*24*time.Hour)
+	o.closeAfter = duration("close-after", s.CloseAfter, 0, time.Hour)
+	for _, text := range strings.FieldsFunc(s.CameraNets, func(r rune) bool { return r == ',' || r == ' ' }) {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			fault("camera-nets", "%q is not a network such as 192.168.1.0/24", text)
+		}
+		o.cameraNets = append(o.cameraNets, prefix.Masked())
+	}
+	if faults != nil {
+		return o, &configFaults{faults}
+	}
+	return o, nil
+}
+
+func checkEventstore(target string) error {
+	if target == "embedded" {
+		return nil
+	}
+	if path, ok := strings.CutPrefix(target, "unix://"); ok {
+		if !filepath.IsAbs(path) {
+			return fmt.Errorf("%q: want three slashes and an absolute path, unix:///path", target)
+		}
+		return nil
+	}
+	if u, err := url.Parse(target); err != nil || (u.Scheme != "esdb" && u.Scheme != "esdb+discover") || u.Host == "" {
+		return fmt.Errorf("want embedded, unix:///path or esdb://host:port") // the target may hold a password
+	}
+	return nil
+}
+
+func isPostgres(dsn string) bool {
+	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
+}
+
+// mayDial is the policy on the addresses of cameras, asked with the address
+// that a name was resolved to.
+func (o options) mayDial(addr netip.Addr) error {
+	addr = addr.Unmap()
+	if o.cameraNets != nil {
+		for _, p := range o.cameraNets {
+			if p.Contains(addr) {
+				return nil
+			}
+		}
+		return fmt.Errorf("dialling a camera: its address is outside of --camera-nets")
+	}
+	if !addr.IsGlobalUnicast() && !addr.IsLoopback() {
+		return fmt.Errorf("dialling a camera: its address is not one of a host")
+	}
+	return nil
+}
+
+// logger writes to standard error.
+func (s Logging) logger(std streams) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		level = slog.LevelInfo // kong has checked it
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(std.err, o))
+	}
+	return slog.New(slog.NewTextHandler(std.err, o))
+}
+
+// makeDataDir makes the data folder, which only its owner may enter.
+func (s settings) makeDataDir() error {
+	if err := os.MkdirAll(s.Data, 0o700); err != nil {
+		return fmt.Errorf("making the data folder: %w", err)
+	}
+	return nil
+}

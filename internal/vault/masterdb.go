@@ -1,0 +1,38 @@
+package vault
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/uptrace/bun"
+)
+
+// openKey is a master key that is kept beside what it protects.
+type openKey struct {
+	bun.BaseModel `bun:"table:vault_open_key"`
+
+	ID  int    `bun:"id,pk"`
+	Key string `bun:"key,notnull"`
+}
+
+// MasterKeyInDatabase reads the master key that is kept in the database itself,
+// and makes it where there is none. It serves several processes that share one
+// database and were given no key file; whoever copies the whole database then
+// has the key too.
+func MasterKeyInDatabase(ctx context.Context, db *bun.DB) (MasterKey, error) {
+	if _, err := db.NewCreateTable().Model((*openKey)(nil)).IfNotExists().Exec(ctx); err != nil {
+		return MasterKey{}, fmt.Errorf("creating the table of the vault's key: %w", err)
+	}
+	row := &openKey{ID: 1, Key: NewMasterKey().Text()}
+	if _, err := db.NewInsert().Model(row).On("CONFLICT (id) DO NOTHING").Exec(ctx); err != nil {
+		return MasterKey{}, fmt.Errorf("keeping the vault's key: %w", err)
+	}
+	if err := db.NewSelect().Model(row).WherePK().Scan(ctx); err != nil {
+		return MasterKey{}, fmt.Errorf("reading the vault's key: %w", err)
+	}
+	k, err := ParseMasterKey([]byte(row.Key))
+	if err != nil {
+		return MasterKey{}, fmt.Errorf("reading the vault's key: %w", err)
+	}
+	return k, nil
+}
