@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"latchkey/eventstore"
+	"latchkey/internal/audit"
+)
+
+// auditCommand is for people who must say what happened. It sees no video.
+type auditCommand struct {
+	Replay auditReplayCommand `cmd:"" help:"Play the history of shares, oldest first, straight from the log."`
+}
+
+type auditReplayCommand struct {
+	storage
+	Logging `embed:""`
+
+	Share    string `placeholder:"ID" help:"Only what happened to this share."`
+	Device   string `placeholder:"ID" help:"Only what happened to this device."`
+	Account  string `placeholder:"ID" help:"Only what this account did or had done to it."`
+	From     string `placeholder:"TIME" help:"Not what happened before: 2026-01-02T15:04:05Z, 2026-01-02T15:04 or 2026-01-02."`
+	To       string `placeholder:"TIME" help:"Not what happened then or later."`
+	TimeZone string `default:"UTC" placeholder:"NAME" help:"Zone of the times read and written, such as Europe/Berlin or Local (${default})."`
+	Format   string `default:"timeline" enum:"timeline,ndjson" help:"timeline, or ndjson: one JSON object a line (${default})."`
+	Quiet    bool   `help:"Tell no progress."`
+}
+
+// Run writes the history to standard output and its progress to standard error.
+func (c *auditReplayCommand) Run(ctx context.Context, std streams) error {
+	filter, zone, err := c.filter()
+	if err != nil {
+		return err
+	}
+	st, err := c.open(ctx, c.logger(std))
+	if err != nil {
+		return err
+	}
+	defer st.close()
+
+	out := bufio.NewWriterSize(std.out, 64<<10)
+	write := func(e audit.Entry) error { return audit.WriteTimeline(out, e, zone) }
+	if c.Format == "ndjson" {
+		enc := json.NewEncoder(out)
+		write = func(e audit.Entry) error { return enc.Encode(e) }
+	}
+	p, err := c.progress(ctx, st.log, std.err)
+	if err != nil {
+		return err
+	}
+	err = audit.Replay(ctx, st.log, st.vault, filter, p.seen, func(e audit.Entry) error {
+		p.written++
+		return write(e)
+	})
+	if err = errors.Join(err, out.Flush()); err != nil {
+		return err
+	}
+	p.done()
+	return nil
+}
+
+func (c *auditReplayCommand) filter() (audit.Filter, *time.Location, error) {
+	f := audit.Filter{Share: c.Share, Device: c.Device, Account: c.Account}
+	zone, err := time.LoadLocation(c.TimeZone)
+	if err != nil {
+		return f, nil, &configFaults{[]string{"--time-zone: " + err.Error()}}
+	}
+	var faults []string
+	for _, t := range []struct {
+		flag, text string
+		into       *time.Time
+	}{{"from", c.From, &f.From}, {"to", c.To, &f.To}} {
+		if t.text == "" {
+			continue
+		}
+		if *t.into, err = audit.ParseTime(t.text, zone); err != nil {
+			faults = append(faults, "--"+t.flag+": "+err.Error())
+		}
+	}
+	if faults == nil && !f.To.IsZero() && !f.From.Before(f.To) {
+		faults = append(faults, "--to: the time is not after --from")
+	}
+	if faults != nil {
+		return f, nil, &configFaults{faults}
+	}
+	return f, zone, nil
+}
+
+// replayProgress tells how far a long replay is, every two seconds.
+type replayProgress struct {
+	w             io.Writer
+	head          uint64
+	read, written int
+	next          time.Time
+	told          bool
+}
+
+const progressEvery = 2 * time.Second
+
+func (c *auditReplayCommand) progress(ctx context.Context, log *eventstore.Client, w io.Writer) (*replayProgress, error) {
+	if c.Quiet {
+		w = io.Discard
+	}
+	p := &replayProgress{w: w, next: time.Now().Add(progressEvery)}
+	err := log.Tail(ctx, 1, func(r eventstore.Recorded) bool { p.head = uint64(r.Position); return false })
+	if err != nil {
+		return nil, fmt.Errorf("looking for the end of the log: %w", err)
+	}
+	return p, nil
+}
+
+func (p *replayProgress) seen(position uint64) {
+	p.read++
+	if p.read%1024 != 0 || time.Now().Before(p.next) {
+		return
+	}
+	p.next = time.Now().Add(progressEvery)
+	p.told = true
+	fmt.Fprintf(p.w, "%3.0f %%: %d events read, %d chosen\n", 100*float64(position)/float64(max(p.head, 1)), p.read, p.written)
+}
+
+func (p *replayProgress) done() {
+	if p.told || p.written == 0 {
+		fmt.Fprintf(p.w, "%d events read, %d chosen\n", p.read, p.written)
+	}
+}

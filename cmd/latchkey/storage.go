@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"latchkey/eventstore"
+	"latchkey/eventstore/node"
+	"latchkey/internal/vault"
+	"latchkey/projections"
+)
+
+// storage are the flags of the tools that look at what a service keeps, while
+// it runs or not.
+type storage struct {
+	Data       string `default:"latchkey-data" placeholder:"DIR" help:"The service's data folder (${default})."`
+	Eventstore string `default:"embedded" placeholder:"TARGET" help:"The log: embedded, unix:///path of a latchkey node, or esdb://... (${default})."`
+	Database   string `default:"sqlite" placeholder:"DSN" help:"The read models and the vault: sqlite (in the data folder) or postgres://... (${default})."`
+	VaultKey   string `placeholder:"FILE" help:"File with the key of the vault, as the service has it."`
+}
+
+// opened is everything that a service keeps, opened.
+type opened struct {
+	node    *runningNode // nil when another process runs it
+	log     *eventstore.Client
+	store   *projections.Store
+	vaultDB *bun.DB // nil where it is the store's
+	vault   *vault.Vault
+}
+
+// open opens what is there; a folder without anything in it is refused.
+func (s storage) open(ctx context.Context, logger *slog.Logger) (*opened, error) {
+	o, err := settings{Data: s.Data, HTTP: "127.0.0.1:0", RTSP: "127.0.0.1:0", Eventstore: s.Eventstore, Database: s.Database, VaultKey: s.VaultKey,
+		MaxStaleness: "5s", SessionTTL: "1h", CloseAfter: "10s"}.check()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(s.Data); err != nil && (s.Eventstore == "embedded" || s.Database == "sqlite") {
+		return nil, fmt.Errorf("opening the data folder: %w", err)
+	}
+	return o.open(ctx, logger, true)
+}
+
+// open opens the log, the read models and the vault. join says that an embedded
+// node which another process runs may be used through its socket.
+func (o options) open(ctx context.Context, logger *slog.Logger, join bool) (_ *opened, err error) {
+	p := &opened{}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	target, err := p.startLog(o, logger, join)
+	if err != nil {
+		return nil, err
+	}
+	if p.log, err = eventstore.Open(eventstore.Config{Target: target, Logger: logger}); err != nil {
+		return nil, err
+	}
+	p.store, err = projections.Open(ctx, projections.OpenConfig{Database: o.Database, Dir: o.Data, Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	return p, p.openVault(ctx, o, logger)
+}
+
+// startLog starts the embedded node where it is wanted and answers how the log
+// is reached.
+func (p *opened) startLog(o options, logger *slog.Logger, join bool) (string, error) {
+	if o.Eventstore != "embedded" {
+		return o.Eventstore, nil
+	}
+	socket, err := filepath.Abs(filepath.Join(o.Data, "eventstore.sock"))
+	if err != nil {
+		return "", fmt.Errorf("naming the node's socket: %w", err)
+	}
+	if join && answers(socket) {
+		return "unix://" + socket, nil
+	}
+	p.node, err = startNode(filepath.Join(o.Data, "log"), socket, logger)
+	if errors.Is(err, node.ErrLocked) {
+		err = fmt.Errorf("%w: the service runs already on this folder; several processes share a log with `latchkey node` and --eventstore unix://", err)
+	}
+	return "unix://" + socket, err
+}
+
+func answers(socket string) bool {
+	c, err := net.DialTimeout("unix", socket, time.Second)
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+}
+
+// openVault opens the vault with the key that decision 0004 says.
+func (p *opened) openVault(ctx context.Context, o options, logger *slog.Logger) (err error) {
+	var key vault.MasterKey
+	db := p.store.DB()
+	postgres := isPostgres(o.Database)
+	if !postgres {
+		if p.vaultDB, err = projections.OpenSQLite(filepath.Join(o.Data, "vault.db")); err != nil {
+			return err
+		}
+		db = p.vaultDB
+	}
+	switch {
+	case o.VaultKey != "":
+		key, err = vault.ReadMasterKey(o.VaultKey)
+	case postgres:
+		logger.Warn("the vault's key is kept in the database: whoever copies it can read the vault; --vault-key keeps it apart")
+		key, err = vault.MasterKeyInDatabase(ctx, db)
+	default:
+		key, err = vault.ReadOrCreateMasterKey(filepath.Join(o.Data, "vault.key"))
+	}
+	if err != nil {
+		return err
+	}
+	if p.vault, err = vault.Open(ctx, db, key, time.Now); err != nil {
+		return fmt.Errorf("%w (see --vault-key)", err)
+	}
+	return nil
+}
+
+// close closes what is open, in the reverse order.
+func (p *opened) close() error {
+	var errs []error
+	if p.vaultDB != nil {
+		errs = append(errs, p.vaultDB.Close())
+	}
+	if p.store != nil {
+		errs = append(errs, p.store.Close())
+	}
+	if p.log != nil {
+		errs = append(errs, p.log.Close())
+	}
+	if p.node != nil {
+		errs = append(errs, p.node.close())
+	}
+	return errors.Join(errs...)
+}
+
+// redacted is a connection string without what may be secret in it.
+func redacted(target string) string {
+	if scheme, rest, ok := strings.Cut(target, "://"); ok {
+		if _, host, ok := strings.Cut(rest, "@"); ok {
+			return scheme + "://…@" + host
+		}
+	}
+	return target
+}
