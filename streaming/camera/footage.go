@@ -1,0 +1,129 @@
+package camera
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+
+	"latchkey/streaming/camera/picture"
+
+	ours "latchkey/streaming/camera/h264"
+)
+
+// quality is the last digit of a stream's number.
+type quality int
+
+const (
+	mainStream quality = 1
+	subStream  quality = 2
+)
+
+// keyEvery is the time between key pictures of drawn footage.
+const keyEvery = 2 * time.Second
+
+// unit is one coded picture as it is sent.
+type unit struct {
+	at     time.Time     // the instant that it shows, on the device's clock
+	pts    time.Duration // since its stream began
+	length time.Duration
+	key    bool
+	nalus  [][]byte
+}
+
+// footage gives coded pictures, one after the other. It is used by one goroutine at a
+// time.
+type footage interface {
+	parameters() (sps, pps []byte)
+	step() time.Duration
+	// next codes the next picture, as it is at an instant. A key picture is given where
+	// asked for, if the footage can choose.
+	next(at time.Time, key bool) (nalus [][]byte, isKey bool, err error)
+}
+
+// drawnFootage draws what it shows.
+type drawnFootage struct {
+	scene    *picture.Scene
+	encoder  *ours.Encoder
+	interval time.Duration
+	sinceKey time.Duration
+	view     func() picture.View
+	text     func() picture.Text
+}
+
+// newDrawnFootage returns footage of a channel that looks where it looked at first.
+func (c *Camera) newDrawnFootage(channel int, q quality) (*drawnFootage, error) {
+	width, height, rate := 640, 360, 25
+	divisor := 1
+	if q == subStream {
+		width, height, divisor = 320, 180, 2
+	}
+	encoder, err := ours.NewEncoder(ours.Format{Width: width, Height: height, RateNum: rate, RateDen: divisor, QP: 22})
+	if err != nil {
+		return nil, err
+	}
+	return &drawnFootage{
+		scene:    picture.NewScene(width, height),
+		encoder:  encoder,
+		interval: time.Second * time.Duration(divisor) / time.Duration(rate),
+		view:     func() picture.View { return home(channel) },
+		text: func() picture.Text {
+			return picture.Text{Name: cameraName(channel), Alarm: c.alarms.active(channel)}
+		},
+	}, nil
+}
+
+func cameraName(channel int) string { return fmt.Sprintf("Camera %02d", channel) }
+
+func (d *drawnFootage) parameters() (sps, pps []byte) { return d.encoder.SPS(), d.encoder.PPS() }
+
+func (d *drawnFootage) step() time.Duration { return d.interval }
+
+func (d *drawnFootage) next(at time.Time, key bool) ([][]byte, bool, error) {
+	d.sinceKey += d.interval
+	key = key || d.sinceKey >= keyEvery
+	if key {
+		d.sinceKey = 0
+	}
+	nalu, err := d.encoder.Encode(d.scene.Draw(at, d.view(), d.text()), key)
+	if err != nil {
+		return nil, false, err
+	}
+	if key {
+		return [][]byte{d.encoder.SPS(), d.encoder.PPS(), nalu}, true, nil
+	}
+	return [][]byte{nalu}, false, nil
+}
+
+// fileFootage repeats a recording for ever.
+type fileFootage struct {
+	recording *ours.Recording
+	interval  time.Duration
+	position  int
+}
+
+func newFileFootage(r *ours.Recording) *fileFootage {
+	f := &fileFootage{recording: r, interval: time.Second / 25}
+	var sps h264.SPS
+	if err := sps.Unmarshal(r.SPS); err != nil {
+		return f
+	}
+	if fps := sps.FPS(); fps >= 1 && fps <= 240 {
+		f.interval = time.Duration(float64(time.Second) / fps)
+	}
+	return f
+}
+
+func (f *fileFootage) parameters() (sps, pps []byte) { return f.recording.SPS, f.recording.PPS }
+
+func (f *fileFootage) step() time.Duration { return f.interval }
+
+func (f *fileFootage) next(time.Time, bool) ([][]byte, bool, error) {
+	p := f.recording.Pictures[f.position]
+	f.position = (f.position + 1) % len(f.recording.Pictures)
+	if !p.Key {
+		return p.NALUs, false, nil
+	}
+	nalus := [][]byte{f.recording.SPS, f.recording.PPS}
+	return append(nalus, p.NALUs...), true, nil
+}
