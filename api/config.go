@@ -1,0 +1,105 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config is what a Server is made of. Every field without a default is needed.
+type Config struct {
+	Sessions  Sessions
+	Passwords Passwords
+	Opener    Opener
+
+	Fence    Fence
+	Progress Progress
+
+	// Components are told of at /readyz.
+	Components []Component
+	// Portal serves every path that is not the API's; nil: there is none.
+	Portal http.Handler
+
+	Logger *slog.Logger
+	// Metrics is written to and served at /metrics.
+	Metrics *prometheus.Registry
+
+	// Now is the clock; the default is time.Now.
+	Now func() time.Time
+	// SessionTTL is how long a session lasts; the default is 24 hours.
+	SessionTTL time.Duration
+	// LoginBurst is how many attempts a login may fail at once, LoginEvery how
+	// often it gets another one; the defaults are 10 and 10 seconds.
+	LoginBurst int
+	LoginEvery time.Duration
+	// NetworkBurst and NetworkEvery are the same for log-ins and registrations
+	// from one address (IPv6: one /64); the defaults are 100 and 200
+	// milliseconds.
+	NetworkBurst int
+	NetworkEvery time.Duration
+	// ShutdownWithin bounds how long Run waits for requests that are being
+	// served when it is to end; the default is 10 seconds.
+	ShutdownWithin time.Duration
+}
+
+func (c *Config) setDefaults() {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	setDefault(&c.SessionTTL, 24*time.Hour)
+	setDefault(&c.LoginBurst, 10)
+	setDefault(&c.LoginEvery, 10*time.Second)
+	setDefault(&c.NetworkBurst, 100)
+	setDefault(&c.NetworkEvery, 200*time.Millisecond)
+	setDefault(&c.ShutdownWithin, 10*time.Second)
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// validate reports every fault together.
+func (c *Config) validate() error {
+	var faults []error
+	need := func(name string, there bool) {
+		if !there {
+			faults = append(faults, fmt.Errorf("%s is missing", name))
+		}
+	}
+	need("Sessions", c.Sessions != nil)
+	need("Passwords", c.Passwords != nil)
+	need("Opener", c.Opener != nil)
+	need("Fence", c.Fence != nil)
+	need("Progress", c.Progress != nil)
+	need("Logger", c.Logger != nil)
+	need("Metrics", c.Metrics != nil)
+	names := make(map[string]bool)
+	for i, component := range c.Components {
+		if component.Name == "" || component.State == nil || names[component.Name] {
+			faults = append(faults, fmt.Errorf("Components[%d] needs a State and a Name of its own", i))
+		}
+		names[component.Name] = true
+	}
+	positive := func(name string, ok bool) {
+		if !ok {
+			faults = append(faults, fmt.Errorf("%s must be more than zero", name))
+		}
+	}
+	positive("SessionTTL", c.SessionTTL > 0)
+	positive("LoginBurst", c.LoginBurst > 0)
+	positive("LoginEvery", c.LoginEvery > 0)
+	positive("NetworkBurst", c.NetworkBurst > 0)
+	positive("NetworkEvery", c.NetworkEvery > 0)
+	positive("ShutdownWithin", c.ShutdownWithin > 0)
+	if len(faults) > 0 {
+		return fmt.Errorf("configuring the API: %w", errors.Join(faults...))
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// Component is a part of the process whose readiness is told at /readyz.
+type Component struct {
+	// Name is its key in the answer: log, database, projections, index, door.
+	Name string
+	// State says in one word how it is and whether it can do its work. It is
+	// asked by anybody and must tell no secret; it obeys the context, which
+	// ends after 2 seconds. It is called from many goroutines.
+	State func(ctx context.Context) (state string, ready bool)
+}
+
+// readiness and componentState are the answer of /readyz.
+type readiness struct {
+	Status     string                    `json:"status"`
+	Components map[string]componentState `json:"components"`
+}
+
+type componentState struct {
+	Ready bool   `json:"ready"`
+	State string `json:"state"`
+}
+
+const readinessWithin = 2 * time.Second
+
+func (s *Server) getHealth(c echo.Context) error {
+	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
+}
+
+func (s *Server) getReadiness(c echo.Context) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), readinessWithin)
+	defer cancel()
+	states := make([]componentState, len(s.cfg.Components))
+	var asked sync.WaitGroup
+	for i, component := range s.cfg.Components {
+		asked.Go(func() { states[i].State, states[i].Ready = component.State(ctx) })
+	}
+	asked.Wait()
+
+	answer := readiness{Status: "ready", Components: make(map[string]componentState, len(states))}
+	status := http.StatusOK
+	for i, component := range s.cfg.Components {
+		answer.Components[component.Name] = states[i]
+		if !states[i].Ready {
+			answer.Status, status = "not_ready", http.StatusServiceUnavailable
+		}
+	}
+	return c.JSON(status, answer)
+}
+
+func (s *Server) getSpecification(c echo.Context) error {
+	return c.Blob(http.StatusOK, "application/yaml", specification)
+}

@@ -1,0 +1,101 @@
+package api
+
+import (
+	"hash/maphash"
+	"math"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// limiter bounds how often each of many names may do something. Its memory is
+// bounded: the names are kept in two generations, and when the younger one is
+// full, the older one, unused for as long, is forgotten.
+type limiter struct {
+	every  rate.Limit
+	burst  int
+	keep   int // names in a generation
+	seed   maphash.Seed
+	mu     sync.Mutex
+	recent map[uint64]*rate.Limiter
+	older  map[uint64]*rate.Limiter
+}
+
+func newLimiter(every time.Duration, burst, keep int) *limiter {
+	return &limiter{
+		every: rate.Every(every), burst: burst, keep: keep,
+		seed: maphash.MakeSeed(), recent: make(map[uint64]*rate.Limiter),
+	}
+}
+
+// take answers zero where the name may go on, or how long it has to wait.
+func (l *limiter) take(name string, now time.Time) time.Duration {
+	r := l.of(name).ReserveN(now, 1)
+	wait := r.DelayFrom(now)
+	if wait > 0 {
+		r.CancelAt(now)
+	}
+	return wait
+}
+
+// forgive forgets what the name has used up.
+func (l *limiter) forgive(name string) {
+	key := maphash.String(l.seed, name)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.recent, key)
+	delete(l.older, key)
+}
+
+// of finds the bucket of a name. The key is a keyed hash: no address is held,
+// and nobody can choose a name that shares somebody else's bucket.
+func (l *limiter) of(name string) *rate.Limiter {
+	key := maphash.String(l.seed, name)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b, ok := l.recent[key]; ok {
+		return b
+	}
+	b, ok := l.older[key]
+	if !ok {
+		b = rate.NewLimiter(l.every, l.burst)
+	}
+	if len(l.recent) >= l.keep {
+		l.older, l.recent = l.recent, make(map[uint64]*rate.Limiter)
+	}
+	l.recent[key] = b
+	return b
+}
+
+func rateLimited(wait time.Duration) *problem {
+	seconds := strconv.Itoa(int(math.Ceil(wait.Seconds())))
+	return &problem{
+		status: http.StatusTooManyRequests, code: "rate_limited",
+		detail: "Too many attempts; try again later.",
+		header: http.Header{"Retry-After": {seconds}},
+	}
+}
+
+// network names the caller's network for the limits: the IPv4 address, or the
+// first 64 bits of the IPv6 address, which are one customer's. Forwarding
+// headers are not believed: anybody can write them.
+func network(remote string) string {
+	ap, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return "unknown"
+	}
+	a := ap.Addr().Unmap()
+	if a.Is4() {
+		return a.String()
+	}
+	p, _ := a.WithZone("").Prefix(64) // 64 bits fit every IPv6 address
+	return p.String()
+}
+
+// loginName makes the spellings of a login one for the limits.
+func loginName(login string) string { return strings.ToLower(strings.TrimSpace(login)) }

@@ -1,0 +1,147 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// request is what is known about the request that is being served.
+type request struct {
+	id      string
+	account string // "" before authentication and for public operations
+	network string // of the caller, for the limits
+	token   string // of the session
+}
+
+type requestKey struct{}
+
+func requestOf(ctx context.Context) *request {
+	r, ok := ctx.Value(requestKey{}).(*request)
+	if !ok {
+		return &request{}
+	}
+	return r
+}
+
+func requestID(ctx context.Context) string { return requestOf(ctx).id }
+
+// caller is the account whose session the request carries.
+func caller(ctx context.Context) string { return requestOf(ctx).account }
+
+// unmatched is the route of what matched none, so that labels stay bounded.
+const unmatched = "unmatched"
+
+// metrics have bounded labels: route templates, methods that have a route, and
+// classes of status.
+type metrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "latchkey_http_requests_total", Help: "Requests answered.",
+		}, []string{"route", "method", "status"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "latchkey_http_request_duration_seconds", Help: "Time from the request's header to the answer's end.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route", "method"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "latchkey_http_requests_in_flight", Help: "Requests being served.",
+		}),
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("registering the HTTP metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// observe is the outermost middleware: it names the request, bounds its time,
+// answers its error or panic, and tells the log and the metrics of it.
+func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		start := time.Now()
+		s.metrics.inFlight.Inc()
+		defer s.metrics.inFlight.Dec()
+
+		req := &request{id: rand.Text(), network: network(c.Request().RemoteAddr)}
+		ctx, cancel := context.WithTimeout(context.WithValue(c.Request().Context(), requestKey{}, req), requestTimeout)
+		defer cancel()
+		c.SetRequest(c.Request().WithContext(ctx))
+		setHeaders(c.Response().Header(), req.id)
+
+		if err := s.recovered(next)(c); err != nil {
+			s.writeProblem(err, c)
+		}
+		s.record(c, req, time.Since(start))
+		return nil
+	}
+}
+
+func setHeaders(h http.Header, id string) {
+	h.Set("X-Request-Id", id)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Authorization")
+}
+
+// recovered makes an error of a panic. Only the text of a runtime error is
+// logged: any other value might hold anything.
+func (s *Server) recovered(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			if v == http.ErrAbortHandler {
+				panic(v)
+			}
+			what := fmt.Sprintf("a %T", v)
+			if e, ok := v.(runtime.Error); ok {
+				what = e.Error()
+			}
+			s.log.Error("request panicked", "request", requestID(c.Request().Context()), "panic", what, "stack", string(debug.Stack()))
+			err = internal(fmt.Errorf("panic: %s", what))
+		}()
+		return next(c)
+	}
+}
+
+func (s *Server) record(c echo.Context, req *request, took time.Duration) {
+	route, method := c.Path(), c.Request().Method
+	if !s.routes[method+" "+route] {
+		route, method = unmatched, "other"
+	}
+	status := c.Response().Status
+	s.metrics.requests.WithLabelValues(route, method, strconv.Itoa(status/100)+"xx").Inc()
+	s.metrics.duration.WithLabelValues(route, method).Observe(took.Seconds())
+
+	level := slog.LevelInfo
+	if quietRoutes[route] {
+		level = slog.LevelDebug
+	}
+	s.log.LogAttrs(c.Request().Context(), level, "request",
+		slog.String("method", method), slog.String("route", route), slog.Int("status", status),
+		slog.Duration("duration", took), slog.String("request", req.id), slog.String("account", req.account))
+}
+
+// quietRoutes are asked every few seconds by machines.
+var quietRoutes = map[string]bool{"/healthz": true, "/readyz": true, "/metrics": true}

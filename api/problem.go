@@ -1,0 +1,111 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+
+	"github.com/labstack/echo/v4")
+
+// problem is an answer that is an error. Its cause goes to the log, never to
+// the caller.
+type problem struct {
+	status int
+	code   string
+	detail string
+	fields map[string]string
+	header http.Header
+	cause  error
+}
+
+// problemDocument is the JSON of a problem (RFC 9457, 3.1).
+type problemDocument struct {
+	Type      string            `json:"type"`
+	Title     string            `json:"title"`
+	Status    int               `json:"status"`
+	Code      string            `json:"code"`
+	Detail    string            `json:"detail,omitempty"`
+	Errors    map[string]string `json:"errors,omitempty"`
+	RequestID string            `json:"request_id"`
+}
+
+func (p *problem) Error() string {
+	if p.cause == nil {
+		return p.code
+	}
+	return p.code + ": " + p.cause.Error()
+}
+
+func (p *problem) Unwrap() error { return p.cause }
+
+func unauthenticated(code, detail string) *problem {
+	return &problem{
+		status: http.StatusUnauthorized, code: code, detail: detail,
+		header: http.Header{"Www-Authenticate": {`Bearer realm="latchkey"`}},
+	}
+}
+
+func unavailable(code, detail string, cause error) *problem {
+	return &problem{
+		status: http.StatusServiceUnavailable, code: code, detail: detail, cause: cause,
+		header: http.Header{"Retry-After": {"1"}},
+	}
+}
+
+func internal(cause error) *problem {
+	return &problem{
+		status: http.StatusInternalServerError, code: "internal",
+		detail: "The server failed. Its log says why, under the request id.", cause: cause,
+	}
+}
+
+// translate gives every error its answer. It is the only place that does.
+func translate(err error) *problem {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p
+	}
+	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
+		return translateEcho(e)
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return unavailable("unavailable", "It took too long.", err)
+	}
+	return internal(err)
+}
+
+func translateEcho(e *echo.HTTPError) *problem {
+	switch e.Code {
+	case http.StatusNotFound:
+		return &problem{status: e.Code, code: "no_such_route", detail: "There is nothing at this path."}
+	case http.StatusMethodNotAllowed:
+		return &problem{status: e.Code, code: "method_not_allowed", detail: "This path does not take this method; see Allow."}
+	case http.StatusBadRequest:
+		return &problem{status: e.Code, code: "malformed_body", detail: "The request cannot be read.", cause: e}
+	}
+	return internal(e)
+}
+
+// writeProblem is echo's error handler.
+func (s *Server) writeProblem(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	p := translate(err)
+	ctx := c.Request().Context()
+	if p.status >= http.StatusInternalServerError {
+		s.log.LogAttrs(ctx, slog.LevelError, "request failed",
+			slog.String("request", requestID(ctx)), slog.String("code", p.code), slog.Any("error", err))
+	}
+	doc := problemDocument{
+		Type: "about:blank", Title: http.StatusText(p.status), Status: p.status,
+		Code: p.code, Detail: p.detail, Errors: p.fields, RequestID: requestID(ctx),
+	}
+	h := c.Response().Header()
+	maps.Copy(h, p.header)
+	h.Set("Content-Type", "application/problem+json")
+	c.Response().WriteHeader(p.status)
+	_ = json.NewEncoder(c.Response()).Encode(doc) // the connection is gone: nobody to tell
+}

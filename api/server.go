@@ -1,0 +1,158 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"latchkey/api/internal/rest"
+)
+
+const (
+	requestTimeout = 30 * time.Second // for a handler; less than writeTimeout
+
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 45 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+
+	limiterNames = 50_000 // in each of two generations
+)
+
+// Server answers the HTTP interface. It is safe for concurrent use.
+type Server struct {
+	cfg        Config
+	log        *slog.Logger
+	echo       *echo.Echo
+	handler    http.Handler
+	operations map[string]*operation
+	routes     map[string]bool // "METHOD /template/:of", for logs and metrics
+	metrics    *metrics
+	acked      acknowledged
+	logins     *limiter
+	networks   *limiter
+}
+
+// New makes a server. The error names every fault of the configuration.
+func New(cfg Config) (*Server, error) {
+	cfg.setDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	operations, err := loadOperations()
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(cfg.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, log: cfg.Logger, operations: operations, metrics: m,
+		logins:   newLimiter(cfg.LoginEvery, cfg.LoginBurst, limiterNames),
+		networks: newLimiter(cfg.NetworkEvery, cfg.NetworkBurst, limiterNames),
+	}
+	s.echo = s.newEcho()
+	s.routes = make(map[string]bool)
+	for _, r := range s.echo.Routes() {
+		s.routes[r.Method+" "+r.Path] = true
+	}
+	s.handler = headAsGet(s.echo)
+	return s, nil
+}
+
+func (s *Server) newEcho() *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.IPExtractor = echo.ExtractIPDirect()
+	e.HTTPErrorHandler = s.writeProblem
+	e.Logger.SetOutput(io.Discard)
+	e.Use(s.observe, s.guard)
+
+	rest.RegisterHandlers(e, rest.NewStrictHandler(handlers{Server: s}, nil))
+	e.GET("/api/v1/openapi.yaml", s.getSpecification)
+	e.GET("/healthz", s.getHealth)
+	e.GET("/readyz", s.getReadiness)
+	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{})))
+	if s.cfg.Portal != nil {
+		e.GET("/*", echo.WrapHandler(s.cfg.Portal))
+		e.RouteNotFound("/api/*", echo.NotFoundHandler)
+	}
+	return e
+}
+
+// Handler is the whole HTTP interface.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Run serves on the listener until ctx ends, then lets running requests end
+// within Config.ShutdownWithin and closes what is left. The listener is closed
+// in any case. It returns nil where it ended because ctx did.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	server := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          log.New(serverLog{s.log}, "", 0),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serving HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownWithin)
+	defer cancel()
+	err := server.Shutdown(within)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("closing HTTP requests that did not end in time", "within", s.cfg.ShutdownWithin)
+		err = server.Close()
+	}
+	<-ended
+	if err != nil {
+		return fmt.Errorf("stopping HTTP: %w", err)
+	}
+	return nil
+}
+
+// serverLog takes what net/http says of itself, less the caller's address,
+// which stands after " from ".
+type serverLog struct{ log *slog.Logger }
+
+func (w serverLog) Write(line []byte) (int, error) {
+	what, _, _ := strings.Cut(strings.TrimSpace(string(line)), " from ")
+	w.log.Warn("HTTP server", "what", what)
+	return len(line), nil
+}
+
+// headAsGet answers HEAD as GET without the body (RFC 9110, 9.3.2), for every
+// route at once.
+func headAsGet(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		get := r.WithContext(r.Context())
+		get.Method = http.MethodGet
+		next.ServeHTTP(withoutBody{w}, get)
+	})
+}
+
+type withoutBody struct{ http.ResponseWriter }
+
+func (w withoutBody) Write(p []byte) (int, error) { return len(p), nil }

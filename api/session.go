@@ -1,0 +1,93 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"latchkey/api/internal/rest"
+)
+
+// maxToken is far longer than any token that was ever given out.
+const maxToken = 128
+
+// authenticate finds whose session the request carries, and notes it.
+func (s *Server) authenticate(r *http.Request) error {
+	token, ok := bearer(r.Header.Values("Authorization"))
+	if !ok {
+		return unauthenticated("unauthenticated", "A session is needed.")
+	}
+	account, err := s.cfg.Sessions.Session(r.Context(), token)
+	if errors.Is(err, ErrNoSession) || err == nil && account == "" {
+		p := unauthenticated("unauthenticated", "The session does not exist or has ended.")
+		p.header.Set("Www-Authenticate", `Bearer realm="latchkey", error="invalid_token"`)
+		return p
+	}
+	if err != nil {
+		return fmt.Errorf("authenticating: %w", err)
+	}
+	req := requestOf(r.Context())
+	req.account, req.token = account, token
+	return nil
+}
+
+// bearer reads the one Authorization header (RFC 6750, 2.1).
+func bearer(headers []string) (string, bool) {
+	if len(headers) != 1 {
+		return "", false
+	}
+	scheme, token, _ := strings.Cut(headers[0], " ")
+	token = strings.TrimLeft(token, " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > maxToken || !visibleASCII(token) {
+		return "", false
+	}
+	return token, true
+}
+
+// LogIn does the same work for a login that nobody has as for a wrong
+// password, and gives the same answer.
+func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.LogInResponseObject, error) {
+	if err := h.limitNetwork(ctx); err != nil {
+		return nil, err
+	}
+	name := loginName(r.Body.Login)
+	if wait := h.logins.take(name, h.cfg.Now()); wait > 0 {
+		return nil, rateLimited(wait)
+	}
+	account, err := h.accountOf(ctx, r.Body.Login)
+	if err != nil {
+		return nil, err
+	}
+	right, err := h.cfg.Passwords.VerifyPassword(ctx, account, r.Body.Password)
+	if err != nil {
+		return nil, fmt.Errorf("logging in: %w", err)
+	}
+	if !right || account == "" {
+		return nil, unauthenticated("invalid_credentials", "The login or the password is wrong.")
+	}
+	h.logins.forgive(name)
+	expires := h.cfg.Now().Add(h.cfg.SessionTTL)
+	token, err := h.cfg.Sessions.NewSession(ctx, account, h.cfg.SessionTTL)
+	if err != nil {
+		return nil, fmt.Errorf("logging in: %w", err)
+	}
+	requestOf(ctx).account = account
+	return rest.LogIn201JSONResponse{Token: token, Account: account, ExpiresAt: utc(expires)}, nil
+}
+
+func (h handlers) limitNetwork(ctx context.Context) error {
+	if wait := h.networks.take(requestOf(ctx).network, h.cfg.Now()); wait > 0 {
+		return rateLimited(wait)
+	}
+	return nil
+}
+
+// LogOut ends the session that the request carries.
+func (h handlers) LogOut(ctx context.Context, _ rest.LogOutRequestObject) (rest.LogOutResponseObject, error) {
+	if err := h.cfg.Sessions.EndSession(ctx, requestOf(ctx).token); err != nil {
+		return nil, fmt.Errorf("logging out: %w", err)
+	}
+	return rest.LogOut204Response{}, nil
+}

@@ -1,0 +1,97 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// memoryVault stands for the vault: it hides nothing, but each of its methods
+// behaves as the vault's does.
+type memoryVault struct {
+	mu        sync.Mutex
+	passwords map[string]string
+	sessions  map[string]string
+	forgotten map[string]bool
+	verified  int // how often a password was checked
+	fail      error
+}
+
+func newMemoryVault() *memoryVault {
+	return &memoryVault{passwords: map[string]string{}, sessions: map[string]string{}, forgotten: map[string]bool{}}
+}
+
+func (v *memoryVault) LoginHash(kind, address string) string {
+	h := sha256.Sum256([]byte(kind + "\x00" + address))
+	return hex.EncodeToString(h[:16])
+}
+
+func (v *memoryVault) Seal(_ context.Context, subject, plain string) (string, error) {
+	if plain == "" {
+		return "", nil
+	}
+	return subject + ":" + base64.RawURLEncoding.EncodeToString([]byte(plain)), nil
+}
+
+func (v *memoryVault) Unseal(_ context.Context, sealed string) (string, error) {
+	if sealed == "" {
+		return "", nil
+	}
+	subject, text, _ := strings.Cut(sealed, ":")
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.forgotten[subject] {
+		return "", ErrForgotten
+	}
+	plain, err := base64.RawURLEncoding.DecodeString(text)
+	return string(plain), err
+}
+
+func (v *memoryVault) SetPassword(_ context.Context, account, password string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.passwords[account] = password
+	return nil
+}
+
+func (v *memoryVault) VerifyPassword(_ context.Context, account, password string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.verified++
+	known, ok := v.passwords[account]
+	return ok && known == password, v.fail
+}
+
+func (v *memoryVault) NewSession(_ context.Context, account string, _ time.Duration) (string, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	token := rand.Text()
+	v.sessions[token] = account
+	return token, nil
+}
+
+func (v *memoryVault) Session(_ context.Context, token string) (string, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.fail != nil {
+		return "", v.fail
+	}
+	account, ok := v.sessions[token]
+	if !ok {
+		return "", fmt.Errorf("looking for a session: %w", ErrNoSession)
+	}
+	return account, nil
+}
+
+func (v *memoryVault) EndSession(_ context.Context, token string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.sessions, token)
+	return nil
+}
