@@ -90,7 +90,6 @@ type Camera struct {
 	faults   faultState
 	tasks    sync.WaitGroup
 	done     chan struct{} // closed once everything has stopped
-	failure  error         // readable once done
 
 	mu       sync.Mutex
 	password string
@@ -99,6 +98,7 @@ type Camera struct {
 	rtspAddr string
 	httpAddr string
 	closed   bool
+	failure  error
 }
 
 // channel is one numbered input of the device.
@@ -225,7 +225,17 @@ func (c *Camera) Close() error {
 // Wait returns once the camera has stopped: nil when that was asked for.
 func (c *Camera) Wait() error {
 	<-c.done
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.failure
+}
+
+// fail stops the camera for a reason that Wait returns.
+func (c *Camera) fail(err error) {
+	c.mu.Lock()
+	c.failure = errors.Join(c.failure, err)
+	c.mu.Unlock()
+	c.stop()
 }
 
 func (c *Camera) shutDown() {
@@ -235,10 +245,6 @@ func (c *Camera) shutDown() {
 	c.mu.Unlock()
 	c.GoAway()
 	c.tasks.Wait()
-	c.failure = context.Cause(c.ctx)
-	if errors.Is(c.failure, context.Canceled) || errors.Is(c.failure, context.DeadlineExceeded) {
-		c.failure = nil
-	}
 	close(c.done)
 }
 

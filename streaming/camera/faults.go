@@ -66,8 +66,8 @@ func (f *faultState) delayed(ctx context.Context) {
 	}
 }
 
-// GoAway closes the camera's listeners and every connection, as if its cable were cut
-// with a reset. The ports may be taken by others meanwhile.
+// GoAway closes the camera's listeners and every connection. The ports may be taken by
+// others meanwhile.
 func (c *Camera) GoAway() {
 	c.mu.Lock()
 	r, h := c.rtsp, c.http

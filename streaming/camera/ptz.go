@@ -1,7 +1,9 @@
 package camera
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -108,6 +110,13 @@ func (h *head) store(id int) bool {
 	defer h.mu.Unlock()
 	h.presets[id] = h.at(time.Now())
 	return true
+}
+
+// stored returns the numbers of the presets, in order.
+func (h *head) stored() []int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Sorted(maps.Keys(h.presets))
 }
 
 // View returns where a channel looks now; false if there is no such channel.

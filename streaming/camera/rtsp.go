@@ -1,6 +1,7 @@
 package camera
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -20,6 +21,8 @@ type rtspServer struct {
 	camera  *Camera
 	server  *gortsplib.Server
 	address string
+	ctx     context.Context // ends when the camera goes away
+	leave   context.CancelFunc
 }
 
 // listenRTSP serves on an address, and on a free pair of UDP ports of the same host.
@@ -30,6 +33,7 @@ func (c *Camera) listenRTSP(address string) (*rtspServer, error) {
 	}
 	for range 50 {
 		s := &rtspServer{camera: c}
+		s.ctx, s.leave = context.WithCancel(c.ctx)
 		port := 20000 + 2*rand.IntN(20000)
 		s.server = &gortsplib.Server{
 			Handler:        s,
@@ -48,8 +52,10 @@ func (c *Camera) listenRTSP(address string) (*rtspServer, error) {
 		}
 		err = s.server.Start()
 		if err == nil {
+			c.tasks.Go(s.supervise)
 			return s, nil
 		}
+		s.leave()
 		var own *listenError
 		if errors.As(err, &own) {
 			return nil, fmt.Errorf("listening for RTSP: %w", own.error)
@@ -62,11 +68,23 @@ func (c *Camera) listenRTSP(address string) (*rtspServer, error) {
 // one on a UDP port that was only a guess.
 type listenError struct{ error }
 
-func (s *rtspServer) close() { s.server.Close() }
+func (s *rtspServer) close() {
+	s.leave()
+	s.server.Close()
+}
+
+// supervise stops the camera if its server ends by itself.
+func (s *rtspServer) supervise() {
+	err := s.server.Wait()
+	if s.ctx.Err() == nil {
+		s.camera.fail(fmt.Errorf("camera: serving RTSP: %w", err))
+	}
+	s.leave()
+}
 
 // OnRequest implements gortsplib's handler.
 func (s *rtspServer) OnRequest(*gortsplib.ServerConn, *base.Request) {
-	s.camera.faults.delayed(s.camera.ctx)
+	s.camera.faults.delayed(s.ctx)
 }
 
 // OnDescribe implements gortsplib's handler.
