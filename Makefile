@@ -47,7 +47,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s)
 .PHONY: torture
 torture: ## Kill the whole process ROUNDS (100) times under load
 	@.ci/setup
-	@LATCHKEY_TORTURE_ROUNDS=$(ROUNDS) go test -count=1 -v -timeout 2h -run 'Torture' ./cmd/latchkey
+	@LATCHKEY_TORTURE_ROUNDS=$(ROUNDS) LATCHKEY_STALE_TRIES=10000 go test -count=1 -v -timeout 2h -run 'Torture|StalePermission' ./cmd/latchkey
 
 .PHONY: bench
 bench: ## Measure, each figure as a ratio to a limit or a peer in the same run
