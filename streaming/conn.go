@@ -1,0 +1,161 @@
+package streaming
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// sendBuffer is what the kernel may hold for a viewer. It is small, so that
+	// a viewer that stalls is seen soon, and little is lost with the reset.
+	sendBuffer = 64 << 10
+	// sessionIdle is how long a connection may be silent that has a session
+	// which does not play: longer than the minute that players are told.
+	sessionIdle = 75 * time.Second
+)
+
+// listener hands out at most so many connections, in all and to one address.
+type listener struct {
+	*net.TCPListener
+	door *Door
+
+	mu      sync.Mutex
+	total   int
+	perAddr map[netip.Prefix]int
+}
+
+func newListener(d *Door, ln *net.TCPListener) *listener {
+	return &listener{TCPListener: ln, door: d, perAddr: map[netip.Prefix]int{}}
+}
+
+// Accept never fails while the door is open: the server would end for good if
+// the process was out of file descriptors once.
+func (l *listener) Accept() (net.Conn, error) {
+	pause := 5 * time.Millisecond
+	for {
+		conn, err := l.AcceptTCP()
+		switch {
+		case err == nil:
+			if w := l.admit(conn); w != nil {
+				return w, nil
+			}
+			l.door.metrics.refused.WithLabelValues("connections").Inc()
+			reset(conn)
+			pause = 5 * time.Millisecond
+		case errors.Is(err, net.ErrClosed):
+			return nil, err
+		default:
+			l.door.log.Warn("accepting RTSP connections", "err", err)
+			select {
+			case <-time.After(pause):
+			case <-l.door.ctx.Done():
+				return nil, net.ErrClosed
+			}
+			pause = min(2*pause, time.Second)
+		}
+	}
+}
+
+func (l *listener) admit(conn *net.TCPConn) *wire {
+	peer := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.total >= l.door.cfg.MaxConnections || l.perAddr[block(peer)] >= l.door.cfg.MaxConnectionsPerAddress {
+		return nil
+	}
+	l.total++
+	l.perAddr[block(peer)]++
+	_ = conn.SetWriteBuffer(sendBuffer)
+	w := &wire{TCPConn: conn, listener: l, peer: peer, nonce: newNonce(), opened: time.Now()}
+	w.ctx, w.cancel = context.WithCancel(l.door.ctx)
+	_ = conn.SetReadDeadline(w.opened.Add(l.door.cfg.IdleTimeout))
+	return w
+}
+
+func (l *listener) release(peer netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total--
+	if l.perAddr[block(peer)]--; l.perAddr[block(peer)] <= 0 {
+		delete(l.perAddr, block(peer))
+	}
+}
+
+// reset closes a connection without sending what the kernel still holds.
+func reset(conn *net.TCPConn) {
+	_ = conn.SetLinger(0)
+	_ = conn.Close()
+}
+
+// wire is the TCP connection of a player. It keeps its own deadlines for
+// reading, as the server has none before a session is set up.
+type wire struct {
+	*net.TCPConn
+	listener *listener
+	peer     netip.Addr
+	nonce    string
+	opened   time.Time
+
+	ctx    context.Context // ends when the connection does
+	cancel context.CancelFunc
+	closed sync.Once
+
+	authenticated atomic.Bool
+	playing       atomic.Bool
+	played        atomic.Bool // packets may lie in the kernel's buffer: close with a reset
+
+	// Of the goroutine that handles its requests, one at a time.
+	secretOf, secret string
+}
+
+// SetReadDeadline does nothing: the server would take the deadline away.
+func (w *wire) SetReadDeadline(time.Time) error { return nil }
+
+// Close closes the connection. A player that played loses what was not sent
+// yet: it might not be permitted any more.
+func (w *wire) Close() error {
+	err := net.ErrClosed
+	w.closed.Do(func() {
+		w.cancel()
+		if w.played.Load() {
+			_ = w.TCPConn.SetLinger(0)
+		}
+		err = w.TCPConn.Close()
+		w.listener.release(w.peer)
+	})
+	return err
+}
+
+// cut closes the connection at once: nothing is sent after it returns.
+func (w *wire) cut() {
+	w.played.Store(true)
+	_ = w.Close()
+}
+
+// setPlaying says whether the server sends packets to the player from now on.
+func (w *wire) setPlaying(on bool) {
+	if on {
+		w.played.Store(true)
+	}
+	w.playing.Store(on)
+}
+
+// expect sets the deadline of the next request, after a response.
+func (w *wire) expect(hasSession bool) {
+	idle := w.listener.door.cfg.IdleTimeout
+	deadline := time.Now().Add(idle)
+	switch {
+	case w.playing.Load():
+		deadline = time.Time{} // it is alive as long as it takes packets
+	case hasSession && w.authenticated.Load():
+		deadline = time.Now().Add(sessionIdle)
+	case !w.authenticated.Load():
+		deadline = w.opened.Add(idle)
+	}
+	_ = w.TCPConn.SetReadDeadline(deadline)
+}

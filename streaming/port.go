@@ -1,0 +1,103 @@
+package streaming
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"latchkey/domain/privilege"
+)
+
+// Verdict answers whether an account may do something now. The zero value
+// denies.
+type Verdict uint8
+
+// The verdicts, from the one that knows least to the only one that permits.
+const (
+	Unavailable Verdict = iota // not known now: 503
+	NotFound                   // the account may not even see the device: 404
+	Forbidden                  // it sees the device and lacks the privilege: 403
+	Allowed
+)
+
+// String is the verdict in one word.
+func (v Verdict) String() string {
+	switch v {
+	case NotFound:
+		return "not found"
+	case Forbidden:
+		return "forbidden"
+	case Allowed:
+		return "allowed"
+	default:
+		return "unavailable"
+	}
+}
+
+// Key is a live stream key: what a player shows instead of a session.
+type Key struct {
+	Name    string
+	Account string
+	Device  string    // the only device it opens; "" is any that the account may see
+	Expires time.Time // zero: never
+}
+
+// expired says whether the key has run out at the given time.
+func (k Key) expired(now time.Time) bool {
+	return !k.Expires.IsZero() && !now.Before(k.Expires)
+}
+
+// Authorizer knows keys and privileges. Every method but Secret is asked at
+// each request, for each viewer at each Recheck and once a second, so it must
+// be quick.
+type Authorizer interface {
+	// Key is the live stream key of that name; false for one that is revoked
+	// or never was.
+	Key(name string) (Key, bool)
+	// Resolve makes a device id of an id or of the account's own device domain.
+	Resolve(account, name string) (device string, ok bool)
+	// Check says whether the account may do p on the channel now.
+	Check(account, device string, channel int, p privilege.Set, now time.Time) Verdict
+	// Secret is what the player must prove to know, in clear: Digest needs it.
+	Secret(ctx context.Context, key string) (string, error)
+}
+
+// Quality is one of the streams that a channel has.
+type Quality uint8
+
+// The qualities.
+const (
+	Main Quality = iota
+	Sub
+)
+
+// String is the quality's name, for logs and labels.
+func (q Quality) String() string {
+	if q == Sub {
+		return "sub"
+	}
+	return "main"
+}
+
+// Source is where a camera's stream is pulled from. None of it may be logged
+// or reach a viewer.
+type Source struct {
+	URL      string // rtsp:// or rtsps://
+	Username string // "": those in the URL, if any
+	Password string
+}
+
+// Cameras knows where streams are. It fails with ErrNoCamera or ErrNoStream
+// where there is nothing to pull.
+type Cameras interface {
+	Camera(ctx context.Context, device string, channel int, q Quality) (Source, error)
+}
+
+// Errors of Cameras.
+var (
+	// ErrNoCamera says that nothing is known of how to reach the device.
+	ErrNoCamera = errors.New("no camera of this device is known")
+	// ErrNoStream says that the channel or quality has no stream. A viewer who
+	// asks for the sub stream then gets the main one.
+	ErrNoStream = errors.New("the camera has no such stream")
+)

@@ -1,0 +1,389 @@
+package streaming
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4"
+)
+
+// upstreamOf names what is pulled once, however many watch it.
+type upstreamOf struct {
+	device  string
+	channel int
+	quality Quality
+}
+
+// upstream is one stream of a camera: idle, dialling, or flowing. The pool's
+// mutex guards its fields.
+type upstream struct {
+	of     upstreamOf
+	camera *camera
+
+	dialing chan struct{} // closed when the dial in progress has ended; nil: none
+	flowing *gortsplib.ServerStream
+	stop    context.CancelFunc // ends the pull
+	refs    int
+	idle    *time.Timer // closes it some time after the last viewer
+
+	err   error // of the last dial
+	retry backoff
+}
+
+// camera is what the upstreams of one device share.
+type camera struct {
+	slot  chan struct{} // holds one token: who has it dials
+	retry backoff
+}
+
+// backoff says when to try again. The zero value: at once.
+type backoff struct {
+	failures int
+	until    time.Time
+}
+
+const (
+	firstBackoff = 500 * time.Millisecond
+	maxBackoff   = 30 * time.Second
+	// An upstream that flowed for so long begins again with the first backoff.
+	steady = 30 * time.Second
+)
+
+// failed counts a failure: half a second, then twice as long each time, up to
+// half a minute, less up to a half by chance.
+func (b *backoff) failed(now time.Time) {
+	wait := min(firstBackoff<<min(b.failures, 10), maxBackoff)
+	b.failures++
+	b.until = now.Add(wait/2 + rand.N(wait/2))
+}
+
+// awayError says that a camera cannot be reached now.
+type awayError struct {
+	wait  time.Duration // until it makes sense to ask again
+	cause error         // not for viewers
+}
+
+func (e *awayError) Error() string { return "the camera is away" }
+func (e *awayError) Unwrap() error { return e.cause }
+
+// retryAfter is the value of the header of that name: whole seconds, at least one.
+func retryAfter(err error) string {
+	var away *awayError
+	seconds := 1
+	if errors.As(err, &away) {
+		seconds = max(seconds, int((away.wait+time.Second-1)/time.Second))
+	}
+	return strconv.Itoa(seconds)
+}
+
+// pool holds every upstream.
+type pool struct {
+	door *Door
+
+	mu      sync.Mutex
+	streams map[upstreamOf]*upstream
+	cameras map[string]*camera
+	closed  bool
+	pulls   sync.WaitGroup
+
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func newPool(d *Door) *pool {
+	p := &pool{door: d, streams: map[upstreamOf]*upstream{}, cameras: map[string]*camera{}}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+// lease is a share in an upstream that flows.
+type lease struct {
+	stream *gortsplib.ServerStream
+	once   sync.Once
+	pool   *pool
+	of     *upstream
+}
+
+// acquire joins the upstream, dialling the camera if need be. It waits for a
+// dial that is in progress only where the camera is not known to be away, or
+// where it began the dial itself; then for the dial timeout at most. What it
+// takes must be released.
+func (p *pool) acquire(ctx context.Context, of upstreamOf) (*lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.door.cfg.DialTimeout)
+	defer cancel()
+	l, dial, err := p.join(of)
+	if l != nil || err != nil {
+		return l, err
+	}
+	select {
+	case <-dial:
+		return p.joinDialled(of)
+	case <-ctx.Done():
+		return nil, &awayError{wait: time.Second, cause: ctx.Err()}
+	}
+}
+
+// join takes a share of an upstream that flows, or begins a dial, or finds one
+// in progress that is worth waiting for.
+func (p *pool) join(of upstreamOf) (*lease, <-chan struct{}, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, nil, &awayError{cause: net.ErrClosed}
+	}
+	u := p.upstream(of)
+	if u.flowing != nil {
+		return p.share(u), nil, nil
+	}
+	now := p.door.cfg.Now()
+	away := u.retry.failures > 0 || u.camera.retry.failures > 0
+	switch wait := u.wait(now); {
+	case u.dialing != nil && !away:
+		return nil, u.dialing, nil
+	case u.dialing != nil || wait > 0:
+		return nil, nil, &awayError{wait: wait, cause: u.err}
+	}
+	u.dialing = make(chan struct{})
+	pullCtx, stop := context.WithCancel(p.ctx)
+	u.stop = stop
+	p.pulls.Go(func() {
+		defer stop()
+		p.run(pullCtx, u)
+	})
+	return nil, u.dialing, nil
+}
+
+// wait is how long the backoff of the upstream or its camera still lasts.
+func (u *upstream) wait(now time.Time) time.Duration {
+	return max(u.retry.until.Sub(now), u.camera.retry.until.Sub(now), 0)
+}
+
+// joinDialled takes a share after a dial that has ended.
+func (p *pool) joinDialled(of upstreamOf) (*lease, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := p.upstream(of)
+	switch {
+	case u.flowing != nil:
+		return p.share(u), nil
+	case errors.Is(u.err, ErrNoStream) || errors.Is(u.err, ErrNoCamera):
+		return nil, u.err
+	default:
+		return nil, &awayError{wait: u.wait(p.door.cfg.Now()), cause: u.err}
+	}
+}
+
+func (p *pool) upstream(of upstreamOf) *upstream {
+	u := p.streams[of]
+	if u == nil {
+		cam := p.cameras[of.device]
+		if cam == nil {
+			cam = &camera{slot: make(chan struct{}, 1)}
+			p.cameras[of.device] = cam
+		}
+		u = &upstream{of: of, camera: cam}
+		p.streams[of] = u
+	}
+	return u
+}
+
+func (p *pool) share(u *upstream) *lease {
+	u.refs++
+	if u.idle != nil {
+		u.idle.Stop()
+		u.idle = nil
+	}
+	return &lease{stream: u.flowing, pool: p, of: u}
+}
+
+// release gives the share back. The upstream of the last one ends after a while.
+func (l *lease) release() {
+	l.once.Do(func() {
+		p, u := l.pool, l.of
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if u.flowing != l.stream { // it dropped meanwhile
+			return
+		}
+		if u.refs--; u.refs == 0 {
+			p.closeLater(u)
+		}
+	})
+}
+
+// leastCloseAfter is what a player may take from DESCRIBE to SETUP, at least.
+const leastCloseAfter = 200 * time.Millisecond
+
+// closeLater ends the upstream unless somebody joins before.
+func (p *pool) closeLater(u *upstream) {
+	stream := u.flowing
+	u.idle = time.AfterFunc(max(p.door.cfg.CloseAfter, leastCloseAfter), func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if u.flowing == stream && u.refs == 0 {
+			u.stop()
+		}
+	})
+}
+
+// run pulls the upstream: from the wait for its turn to dial until it ends.
+func (p *pool) run(ctx context.Context, u *upstream) {
+	pull, err := p.dial(ctx, u)
+	if err != nil {
+		p.dialFailed(u, err)
+		return
+	}
+	p.mu.Lock()
+	u.flowing, u.err, u.refs = pull.stream, nil, 0
+	u.camera.retry = backoff{} // it is there; whether this stream of it is steady will be seen
+	p.closeLater(u) // whoever began the dial may be gone
+	close(u.dialing)
+	u.dialing = nil
+	p.mu.Unlock()
+
+	began := time.Now()
+	err = pull.wait(ctx)
+	p.ended(u, err, time.Since(began))
+	pull.close()
+}
+
+// dial waits for the camera's slot, as a camera is dialled once at a time, and
+// connects.
+func (p *pool) dial(ctx context.Context, u *upstream) (*pull, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.door.cfg.DialTimeout)
+	defer cancel()
+	select {
+	case u.camera.slot <- struct{}{}:
+		defer func() { <-u.camera.slot }()
+	case <-ctx.Done():
+		return nil, errBusy
+	}
+	p.mu.Lock()
+	wait := u.wait(p.door.cfg.Now()) // another channel's dial may just have failed
+	p.mu.Unlock()
+	if wait > 0 {
+		return nil, errBusy
+	}
+	source, err := p.door.cfg.Cameras.Camera(ctx, u.of.device, u.of.channel, u.of.quality)
+	if err != nil {
+		return nil, err
+	}
+	p.door.metrics.dials.Inc()
+	return p.door.connect(ctx, u.of, source)
+}
+
+// errBusy says that a camera was not dialled, because another dial of it took
+// too long or failed.
+var errBusy = errors.New("another dial of the camera is in progress or has failed")
+
+func (p *pool) dialFailed(u *upstream, err error) {
+	reason := faultOf(err)
+	p.mu.Lock()
+	now := p.door.cfg.Now()
+	u.err = err
+	switch {
+	case errors.Is(err, ErrNoStream), errors.Is(err, ErrNoCamera), errors.Is(err, errBusy):
+	case p.ctx.Err() != nil:
+	default:
+		u.retry.failed(now)
+		if reason.ofCamera {
+			u.camera.retry.failed(now)
+		}
+	}
+	close(u.dialing)
+	u.dialing = nil
+	p.mu.Unlock()
+	p.door.metrics.dialErrors.WithLabelValues(reason.label).Inc()
+	p.door.log.Warn("a camera was not reached", "device", u.of.device, "channel", u.of.channel,
+		"quality", u.of.quality.String(), "reason", reason.label)
+}
+
+// ended takes an upstream out of use, before its viewers are ended.
+func (p *pool) ended(u *upstream, err error, lived time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if u.idle != nil {
+		u.idle.Stop()
+		u.idle = nil
+	}
+	p.door.metrics.ended(u.flowing)
+	u.flowing, u.refs = nil, 0
+	if lived >= steady || err == nil {
+		u.retry, u.camera.retry = backoff{}, backoff{}
+	}
+	if err == nil {
+		return
+	}
+	u.err = err
+	u.retry.failed(p.door.cfg.Now())
+	reason := faultOf(err)
+	p.door.metrics.dialErrors.WithLabelValues(reason.label).Inc()
+	p.door.log.Warn("a camera's stream dropped", "device", u.of.device, "channel", u.of.channel,
+		"quality", u.of.quality.String(), "reason", reason.label)
+}
+
+// forgetIdle drops what is not in use and has no backoff to remember.
+func (p *pool) forgetIdle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.door.cfg.Now()
+	inUse := map[*camera]bool{}
+	for of, u := range p.streams {
+		if u.flowing == nil && u.dialing == nil && now.Sub(u.retry.until) > maxBackoff && now.Sub(u.camera.retry.until) > maxBackoff {
+			delete(p.streams, of)
+		} else {
+			inUse[u.camera] = true
+		}
+	}
+	for device, cam := range p.cameras {
+		if !inUse[cam] {
+			delete(p.cameras, device)
+		}
+	}
+}
+
+// states counts the upstreams by state.
+func (p *pool) states() (flowing, dialing, away int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range p.streams {
+		switch {
+		case u.flowing != nil:
+			flowing++
+		case u.dialing != nil:
+			dialing++
+		case u.retry.failures > 0:
+			away++
+		}
+	}
+	return flowing, dialing, away
+}
+
+// close ends every upstream and waits for them.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.cancel()
+	p.pulls.Wait()
+}
+
+// delivered is what was queued for viewers since the door opened.
+func (p *pool) delivered() (packets, bytes uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	packets, bytes = p.door.metrics.packets, p.door.metrics.bytes
+	for _, u := range p.streams {
+		if u.flowing != nil {
+			stats := u.flowing.Stats()
+			packets += stats.RTPPacketsSent
+			bytes += stats.BytesSent
+		}
+	}
+	return packets, bytes
+}
