@@ -52,17 +52,19 @@ func (f *faultState) kind() Hostility {
 	return f.hostility
 }
 
-// delayed waits for as long as answers are to be delayed.
-func (f *faultState) delayed(ctx context.Context) {
+// delayed waits for as long as answers are to be delayed; false if ctx ends first.
+func (f *faultState) delayed(ctx context.Context) bool {
 	f.mu.Lock()
 	d := f.delay
 	f.mu.Unlock()
 	if d == 0 {
-		return
+		return true
 	}
 	select {
 	case <-time.After(d):
+		return true
 	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -83,8 +83,10 @@ func (s *rtspServer) supervise() {
 }
 
 // OnRequest implements gortsplib's handler.
-func (s *rtspServer) OnRequest(*gortsplib.ServerConn, *base.Request) {
-	s.camera.faults.delayed(s.ctx)
+func (s *rtspServer) OnRequest(conn *gortsplib.ServerConn, _ *base.Request) {
+	if !s.camera.faults.delayed(s.ctx) {
+		conn.NetConn().Close() // gone meanwhile: no late answer either
+	}
 }
 
 // OnDescribe implements gortsplib's handler.
