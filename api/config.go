@@ -12,6 +12,16 @@ import (
 
 // Config is what a Server is made of. Every field without a default is needed.
 type Config struct {
+	Accounts     Accounts
+	Devices      Devices
+	Shares       Shares
+	ShareDevices ShareDevices
+	Invitations  Invitations
+	StreamKeys   StreamKeys
+
+	Queries      Queries
+	ShareQueries ShareQueries
+
 	Sessions  Sessions
 	Passwords Passwords
 	Opener    Opener
@@ -73,6 +83,14 @@ func (c *Config) validate() error {
 			faults = append(faults, fmt.Errorf("%s is missing", name))
 		}
 	}
+	need("Accounts", c.Accounts != nil)
+	need("Devices", c.Devices != nil)
+	need("Shares", c.Shares != nil)
+	need("ShareDevices", c.ShareDevices != nil)
+	need("Invitations", c.Invitations != nil)
+	need("StreamKeys", c.StreamKeys != nil)
+	need("Queries", c.Queries != nil)
+	need("ShareQueries", c.ShareQueries != nil)
 	need("Sessions", c.Sessions != nil)
 	need("Passwords", c.Passwords != nil)
 	need("Opener", c.Opener != nil)

@@ -4,28 +4,46 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"latchkey/api/internal/rest"
 )
 
 // handlers do the operations of the specification. What reaches them has been
 // authenticated and validated.
-type handlers struct {
-	*Server
-	rest.StrictServerInterface
-}
+type handlers struct{ *Server }
 
 var _ rest.StrictServerInterface = handlers{}
 
 // defaultLimit is the size of a page where the request names none.
 const defaultLimit = 50
 
-func page(limit int, cursor string) any {
+func page(limit int, cursor string) Page {
 	if limit == 0 {
 		limit = defaultLimit
 	}
-	return limit
+	return Page{Limit: limit, Cursor: cursor}
+}
+
+// meta says who acts, under which key.
+func meta(ctx context.Context, idempotencyKey string) Meta {
+	return Meta{Account: caller(ctx), IdempotencyKey: idempotencyKey}
+}
+
+// metaIf is meta with the revision that If-Match demands.
+func metaIf(ctx context.Context, idempotencyKey, match string) (Meta, error) {
+	revision, err := ifMatch(match)
+	m := meta(ctx, idempotencyKey)
+	m.IfMatch = revision
+	return m, err
+}
+
+// done confirms a command that answers nothing but its position.
+func (h handlers) done(ctx context.Context, r Result, err error) (rest.DoneResponse, error) {
+	if err != nil {
+		return rest.DoneResponse{}, err
+	}
+	position, err := h.confirm(ctx, r.Position)
+	return rest.DoneResponse{Headers: rest.DoneResponseHeaders{LatchkeyPosition: position}}, err
 }
 
 // open reads sealed text; what was erased is "".
@@ -39,5 +57,3 @@ func (h handlers) open(ctx context.Context, sealed string) (string, error) {
 	}
 	return plain, nil
 }
-
-func utc(t time.Time) time.Time { return t.UTC() }

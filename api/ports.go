@@ -46,3 +46,24 @@ type Fence interface {
 type Progress interface {
 	WaitFor(ctx context.Context, projection string, position uint64) error
 }
+
+// Page asks for a part of a list: at most Limit rows, from Cursor on, which is
+// what the page before answered as next; "" is the beginning. A cursor that the
+// query did not make is ErrCursor.
+type Page struct {
+	Limit  int
+	Cursor string
+}
+
+// ErrCursor says that a cursor is none of the query's.
+var ErrCursor = errors.New("not a cursor of this list")
+
+// The names of the projections that the queries read.
+const (
+	sentShares     = "sent_shares"
+	receivedShares = "received_shares"
+	shareHistory   = "share_history"
+	deviceList     = "devices"
+	accountList    = "accounts"
+	privilegeList  = "privileges"
+)

@@ -8,7 +8,8 @@ import (
 	"maps"
 	"net/http"
 
-	"github.com/labstack/echo/v4")
+	"github.com/labstack/echo/v4"
+)
 
 // problem is an answer that is an error. Its cause goes to the log, never to
 // the caller.
@@ -67,13 +68,45 @@ func translate(err error) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return translateDomain(e)
+	}
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return translateEcho(e)
+	}
+	if errors.Is(err, ErrCursor) {
+		return &problem{
+			status: http.StatusBadRequest, code: "invalid_cursor", detail: "The cursor is none of this list.",
+			fields: map[string]string{"cursor": "is not the next of a page of this list"},
+		}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return unavailable("unavailable", "It took too long.", err)
 	}
 	return internal(err)
+}
+
+func translateDomain(e *Error) *problem {
+	p := &problem{code: e.Code, detail: e.Message, fields: e.Fields, cause: e}
+	switch e.Kind {
+	case Invalid:
+		p.status = http.StatusUnprocessableEntity
+	case Unauthenticated:
+		return unauthenticated(e.Code, e.Message)
+	case Forbidden:
+		p.status = http.StatusForbidden
+	case NotFound:
+		p.status = http.StatusNotFound
+	case Conflict:
+		p.status = http.StatusConflict
+	case Precondition:
+		p.status = http.StatusPreconditionFailed
+	case Unavailable:
+		return unavailable(e.Code, e.Message, e)
+	default:
+		return internal(e)
+	}
+	return p
 }
 
 func translateEcho(e *echo.HTTPError) *problem {

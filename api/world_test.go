@@ -51,6 +51,8 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 
 func (w *world) config() Config {
 	return Config{
+		Accounts: struct{ Accounts }{}, Devices: struct{ Devices }{}, Shares: struct{ Shares }{}, ShareDevices: struct{ ShareDevices }{},
+		Invitations: struct{ Invitations }{}, StreamKeys: struct{ StreamKeys }{}, Queries: struct{ Queries }{}, ShareQueries: struct{ ShareQueries }{},
 		Sessions: w.vault, Passwords: w.vault, Opener: w.vault,
 		Fence: fence{w.fence}, Progress: progress{w.progress},
 		Logger: slog.New(slog.NewTextHandler(w.logged, nil)), Metrics: w.registry, Now: w.clock.Now,

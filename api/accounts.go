@@ -1,0 +1,54 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"latchkey/api/internal/rest"
+)
+
+// RegisterAccount makes an account. Its cost is bounded for each network.
+func (h handlers) RegisterAccount(ctx context.Context, r rest.RegisterAccountRequestObject) (rest.RegisterAccountResponseObject, error) {
+	if err := h.limitNetwork(ctx); err != nil {
+		return nil, err
+	}
+	if (r.Body.Email == "") == (r.Body.Phone == "") {
+		return nil, oneAddress("")
+	}
+	result, err := h.cfg.Accounts.Register(ctx, meta(ctx, r.Params.IdempotencyKey), Registration{
+		Email: r.Body.Email, Phone: r.Body.Phone, Password: r.Body.Password, Name: r.Body.Name,
+	})
+	if err != nil {
+		return nil, err
+	}
+	position, err := h.confirm(ctx, result.Position)
+	if err != nil {
+		return nil, err
+	}
+	return rest.RegisterAccount201JSONResponse{
+		Body:    rest.Account{ID: result.Account, Account: result.Account, Email: r.Body.Email, Phone: r.Body.Phone, Name: r.Body.Name},
+		Headers: rest.RegisterAccount201ResponseHeaders{LatchkeyPosition: position},
+	}, nil
+}
+
+// oneAddress refuses a person who is not named by exactly one address; at is
+// the JSON pointer of where it should be.
+func oneAddress(at string) *problem {
+	const reason = "exactly one of email and phone is needed"
+	return &problem{
+		status: http.StatusUnprocessableEntity, code: "invalid_body",
+		detail: "The body breaks the rules of this operation.",
+		fields: map[string]string{at + "/email": reason, at + "/phone": reason},
+	}
+}
+
+// accountOf finds the account of a login, "" for none. A login with an @ is an
+// e-mail address, any other a number.
+func (h handlers) accountOf(ctx context.Context, login string) (string, error) {
+	kind := "phone"
+	if strings.Contains(login, "@") {
+		kind = "email"
+	}
+	return h.cfg.Accounts.AccountByLogin(ctx, kind, login)
+}

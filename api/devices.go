@@ -1,0 +1,79 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"latchkey/api/internal/rest"
+)
+
+// ListDevices lists the caller's own devices.
+func (h handlers) ListDevices(ctx context.Context, r rest.ListDevicesRequestObject) (rest.ListDevicesResponseObject, error) {
+	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, deviceList); err != nil {
+		return nil, err
+	}
+	rows, next, err := h.cfg.Queries.Devices(ctx, caller(ctx), page(r.Params.Limit, r.Params.Cursor))
+	if err != nil {
+		return nil, err
+	}
+	items, err := each(ctx, rows, h.device)
+	return rest.ListDevices200JSONResponse{Items: items, Next: next}, err
+}
+
+// GetDevice reads one of the caller's own devices.
+func (h handlers) GetDevice(ctx context.Context, r rest.GetDeviceRequestObject) (rest.GetDeviceResponseObject, error) {
+	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, deviceList); err != nil {
+		return nil, err
+	}
+	row, found, err := h.cfg.Queries.Device(ctx, caller(ctx), r.Device)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, &problem{status: http.StatusNotFound, code: "device_not_found", detail: "There is no such device of yours."}
+	}
+	device, err := h.device(ctx, row)
+	return rest.GetDevice200JSONResponse(device), err
+}
+
+// AddDevice gives the caller a device. The answer holds nothing of how the
+// device is reached.
+func (h handlers) AddDevice(ctx context.Context, r rest.AddDeviceRequestObject) (rest.AddDeviceResponseObject, error) {
+	result, err := h.cfg.Devices.AddDevice(ctx, meta(ctx, r.Params.IdempotencyKey), newDevice(r.Body))
+	if err != nil {
+		return nil, err
+	}
+	position, err := h.confirm(ctx, result.Position)
+	if err != nil {
+		return nil, err
+	}
+	device, err := h.device(ctx, result.Device)
+	return rest.AddDevice201JSONResponse{
+		Body:    device,
+		Headers: rest.AddDevice201ResponseHeaders{LatchkeyPosition: position, Location: "/api/v1/devices/" + device.ID},
+	}, err
+}
+
+// RemoveDevice takes a device out of the caller's account and of every share.
+func (h handlers) RemoveDevice(ctx context.Context, r rest.RemoveDeviceRequestObject) (rest.RemoveDeviceResponseObject, error) {
+	result, err := h.cfg.Devices.RemoveDevice(ctx, meta(ctx, r.Params.IdempotencyKey), r.Device)
+	return h.done(ctx, result, err)
+}
+
+func newDevice(b *rest.NewDevice) NewDevice {
+	d := NewDevice{
+		Name: b.Name, Serial: b.Serial, Username: b.Username, Password: b.Password,
+		RTSPURL: b.RtspURL, ISAPIURL: b.IsapiURL, ONVIFURL: b.OnvifURL,
+	}
+	for _, c := range b.Channels {
+		channel := NewChannel{
+			Channel: c.Channel, Name: c.Name, MainURL: c.RtspURL, SubURL: c.SubRtspURL,
+			CapabilitiesUnknown: c.Capabilities == nil,
+		}
+		if c.Capabilities != nil {
+			channel.Capabilities = *c.Capabilities
+		}
+		d.Channels = append(d.Channels, channel)
+	}
+	return d
+}

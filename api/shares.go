@@ -1,0 +1,202 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"latchkey/api/internal/rest"
+	"latchkey/domain/share"
+)
+
+// CreateShare shares devices with somebody: a new share, or more devices in
+// the one that there is.
+func (h handlers) CreateShare(ctx context.Context, r rest.CreateShareRequestObject) (rest.CreateShareResponseObject, error) {
+	if (r.Body.Recipient.Email == "") == (r.Body.Recipient.Phone == "") {
+		return nil, oneAddress("/recipient")
+	}
+	result, err := h.cfg.Shares.SaveShare(ctx, meta(ctx, r.Params.IdempotencyKey), NewShare{
+		Email: r.Body.Recipient.Email, Phone: r.Body.Recipient.Phone, Remark: r.Body.Remark, Devices: deviceGrants(r.Body.Devices),
+	})
+	changed, err := h.changed(ctx, result, err)
+	if err != nil {
+		return nil, err
+	}
+	location := "/api/v1/shares/" + changed.Body.ID
+	if !result.Created {
+		return rest.CreateShare200JSONResponse{ShareExtendedJSONResponse: rest.ShareExtendedJSONResponse{
+			Body: changed.Body,
+			Headers: rest.ShareExtendedResponseHeaders{
+				ETag: changed.Headers.ETag, LatchkeyPosition: changed.Headers.LatchkeyPosition, Location: location,
+			},
+		}}, nil
+	}
+	return rest.CreateShare201JSONResponse{
+		Body: changed.Body,
+		Headers: rest.CreateShare201ResponseHeaders{
+			ETag: changed.Headers.ETag, LatchkeyPosition: changed.Headers.LatchkeyPosition, Location: location,
+		},
+	}, nil
+}
+
+// ListSentShares lists what the caller shares with others.
+func (h handlers) ListSentShares(ctx context.Context, r rest.ListSentSharesRequestObject) (rest.ListSentSharesResponseObject, error) {
+	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, sentShares); err != nil {
+		return nil, err
+	}
+	rows, next, err := h.cfg.ShareQueries.SentShares(ctx, caller(ctx), page(r.Params.Limit, r.Params.Cursor))
+	if err != nil {
+		return nil, err
+	}
+	items, err := each(ctx, rows, h.share)
+	return rest.ListSentShares200JSONResponse{SharePageJSONResponse: rest.SharePageJSONResponse{Items: items, Next: next}}, err
+}
+
+// ListReceivedShares lists what others share with the caller.
+func (h handlers) ListReceivedShares(ctx context.Context, r rest.ListReceivedSharesRequestObject) (rest.ListReceivedSharesResponseObject, error) {
+	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, receivedShares); err != nil {
+		return nil, err
+	}
+	rows, next, err := h.cfg.ShareQueries.ReceivedShares(ctx, caller(ctx), page(r.Params.Limit, r.Params.Cursor))
+	if err != nil {
+		return nil, err
+	}
+	items, err := each(ctx, rows, h.share)
+	return rest.ListReceivedShares200JSONResponse{SharePageJSONResponse: rest.SharePageJSONResponse{Items: items, Next: next}}, err
+}
+
+// ListShareHistory lists the recipients of shares that the caller deleted.
+func (h handlers) ListShareHistory(ctx context.Context, r rest.ListShareHistoryRequestObject) (rest.ListShareHistoryResponseObject, error) {
+	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, shareHistory); err != nil {
+		return nil, err
+	}
+	rows, next, err := h.cfg.ShareQueries.History(ctx, caller(ctx), page(r.Params.Limit, r.Params.Cursor))
+	if err != nil {
+		return nil, err
+	}
+	items, err := each(ctx, rows, h.history)
+	return rest.ListShareHistory200JSONResponse{Items: items, Next: next}, err
+}
+
+// GetShare reads a share for its owner or its recipient.
+func (h handlers) GetShare(ctx context.Context, r rest.GetShareRequestObject) (rest.GetShareResponseObject, error) {
+	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, sentShares, receivedShares); err != nil {
+		return nil, err
+	}
+	row, found, err := h.cfg.ShareQueries.Share(ctx, caller(ctx), r.Share)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, &problem{status: http.StatusNotFound, code: "share_not_found", detail: "There is no such share."}
+	}
+	same, err := noneMatch(r.Params.IfNoneMatch, row.Revision)
+	if err != nil {
+		return nil, err
+	}
+	if same {
+		return rest.GetShare304Response{Headers: rest.GetShare304ResponseHeaders{ETag: etag(row.Revision)}}, nil
+	}
+	body, err := h.share(ctx, row)
+	return rest.GetShare200JSONResponse{Body: body, Headers: rest.GetShare200ResponseHeaders{ETag: etag(row.Revision)}}, err
+}
+
+// ReplaceShare saves the remark and the whole device list.
+func (h handlers) ReplaceShare(ctx context.Context, r rest.ReplaceShareRequestObject) (rest.ReplaceShareResponseObject, error) {
+	m, err := metaIf(ctx, r.Params.IdempotencyKey, r.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	result, err := h.cfg.Shares.ReplaceShare(ctx, m, r.Share, r.Body.Remark, deviceGrants(r.Body.Devices))
+	changed, err := h.changed(ctx, result, err)
+	return rest.ReplaceShare200JSONResponse{ShareChangedJSONResponse: changed}, err
+}
+
+// DeleteShare deletes a share of the caller's, or leaves one that was given to
+// the caller.
+func (h handlers) DeleteShare(ctx context.Context, r rest.DeleteShareRequestObject) (rest.DeleteShareResponseObject, error) {
+	m, err := metaIf(ctx, r.Params.IdempotencyKey, r.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	result, err := h.cfg.Shares.DeleteShare(ctx, m, r.Share)
+	return h.done(ctx, result, err)
+}
+
+// PutShareDevice offers one device or changes what is given on it.
+func (h handlers) PutShareDevice(ctx context.Context, r rest.PutShareDeviceRequestObject) (rest.PutShareDeviceResponseObject, error) {
+	m, err := metaIf(ctx, r.Params.IdempotencyKey, r.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	result, err := h.cfg.ShareDevices.PutShareDevice(ctx, m, r.Share, DeviceGrants{Device: r.Device, Grants: grants(r.Body.Channels)})
+	changed, err := h.changed(ctx, result, err)
+	return rest.PutShareDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
+}
+
+// RemoveShareDevice takes one device back, or gives it up.
+func (h handlers) RemoveShareDevice(ctx context.Context, r rest.RemoveShareDeviceRequestObject) (rest.RemoveShareDeviceResponseObject, error) {
+	m, err := metaIf(ctx, r.Params.IdempotencyKey, r.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	result, err := h.cfg.ShareDevices.RemoveShareDevice(ctx, m, r.Share, r.Device)
+	return h.done(ctx, result, err)
+}
+
+// AcceptDevice accepts an invitation.
+func (h handlers) AcceptDevice(ctx context.Context, r rest.AcceptDeviceRequestObject) (rest.AcceptDeviceResponseObject, error) {
+	result, err := h.cfg.Invitations.Accept(ctx, meta(ctx, r.Params.IdempotencyKey), r.Share, r.Device)
+	changed, err := h.changed(ctx, result, err)
+	return rest.AcceptDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
+}
+
+// RejectDevice rejects an invitation or gives an accepted device back.
+func (h handlers) RejectDevice(ctx context.Context, r rest.RejectDeviceRequestObject) (rest.RejectDeviceResponseObject, error) {
+	result, err := h.cfg.Invitations.Reject(ctx, meta(ctx, r.Params.IdempotencyKey), r.Share, r.Device)
+	changed, err := h.changed(ctx, result, err)
+	return rest.RejectDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
+}
+
+// SetDeviceDomain gives an accepted device the caller's own name.
+func (h handlers) SetDeviceDomain(ctx context.Context, r rest.SetDeviceDomainRequestObject) (rest.SetDeviceDomainResponseObject, error) {
+	m, err := metaIf(ctx, r.Params.IdempotencyKey, r.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	result, err := h.cfg.Invitations.SetDomain(ctx, m, r.Share, r.Device, r.Body.Domain)
+	changed, err := h.changed(ctx, result, err)
+	return rest.SetDeviceDomain200JSONResponse{ShareChangedJSONResponse: changed}, err
+}
+
+// changed confirms a command on a share and answers the share as the command
+// left it, not as a read model has it.
+func (h handlers) changed(ctx context.Context, r Result, err error) (rest.ShareChangedJSONResponse, error) {
+	if err != nil {
+		return rest.ShareChangedJSONResponse{}, err
+	}
+	position, err := h.confirm(ctx, r.Position)
+	if err != nil {
+		return rest.ShareChangedJSONResponse{}, err
+	}
+	body, err := h.share(ctx, r.Share)
+	return rest.ShareChangedJSONResponse{
+		Body:    body,
+		Headers: rest.ShareChangedResponseHeaders{ETag: etag(r.Share.Revision), LatchkeyPosition: position},
+	}, err
+}
+
+func deviceGrants(list []rest.ShareDeviceGrants) []DeviceGrants {
+	out := make([]DeviceGrants, len(list))
+	for i, d := range list {
+		out[i] = DeviceGrants{Device: d.Device, Grants: grants(d.Channels)}
+	}
+	return out
+}
+
+func grants(list []rest.Grant) []share.Grant {
+	out := make([]share.Grant, len(list))
+	for i, g := range list {
+		out[i] = share.Grant{Channel: g.Channel, Privileges: g.Privileges}
+	}
+	return out
+}

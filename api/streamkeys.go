@@ -1,0 +1,50 @@
+package api
+
+import (
+	"context"
+
+	"latchkey/api/internal/rest"
+)
+
+// ListStreamKeys lists the caller's keys without their secrets.
+func (h handlers) ListStreamKeys(ctx context.Context, r rest.ListStreamKeysRequestObject) (rest.ListStreamKeysResponseObject, error) {
+	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, accountList); err != nil {
+		return nil, err
+	}
+	rows, next, err := h.cfg.Queries.StreamKeys(ctx, caller(ctx), page(r.Params.Limit, r.Params.Cursor))
+	if err != nil {
+		return nil, err
+	}
+	items, err := each(ctx, rows, h.streamKey)
+	return rest.ListStreamKeys200JSONResponse{Items: items, Next: next}, err
+}
+
+// CreateStreamKey makes a key and answers its secret.
+func (h handlers) CreateStreamKey(ctx context.Context, r rest.CreateStreamKeyRequestObject) (rest.CreateStreamKeyResponseObject, error) {
+	var key NewStreamKey
+	if r.Body != nil {
+		key = NewStreamKey{Label: r.Body.Label, Device: r.Body.Device, Expires: r.Body.ExpiresAt}
+	}
+	result, err := h.cfg.StreamKeys.AddStreamKey(ctx, meta(ctx, r.Params.IdempotencyKey), key)
+	if err != nil {
+		return nil, err
+	}
+	position, err := h.confirm(ctx, result.Position)
+	if err != nil {
+		return nil, err
+	}
+	made, err := h.streamKey(ctx, result.Key)
+	return rest.CreateStreamKey201JSONResponse{
+		Body: rest.StreamKeySecret{
+			Name: made.Name, Secret: result.Secret, Label: made.Label, Device: made.Device,
+			CreatedAt: made.CreatedAt, ExpiresAt: made.ExpiresAt,
+		},
+		Headers: rest.CreateStreamKey201ResponseHeaders{LatchkeyPosition: position},
+	}, err
+}
+
+// RevokeStreamKey ends a key and cuts whoever watches with it.
+func (h handlers) RevokeStreamKey(ctx context.Context, r rest.RevokeStreamKeyRequestObject) (rest.RevokeStreamKeyResponseObject, error) {
+	result, err := h.cfg.StreamKeys.RevokeStreamKey(ctx, meta(ctx, r.Params.IdempotencyKey), r.Name)
+	return h.done(ctx, result, err)
+}

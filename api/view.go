@@ -1,0 +1,176 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"latchkey/api/internal/rest"
+	"latchkey/domain/device"
+	"latchkey/domain/share"
+)
+
+// ShareView is a share as a command left it or a read model has it. Texts are
+// sealed where it says so.
+type ShareView struct {
+	ID        string
+	Owner     string // account
+	Kind      string // of the recipient's address: "email" or "phone"
+	Recipient string // sealed address
+	Remark    string // sealed, "" for none
+	Revision  int64
+	Deleted   bool
+	Devices   []ShareDeviceView
+}
+
+// ShareDeviceView is a device in a share.
+type ShareDeviceView struct {
+	Device     string
+	Name       string // sealed
+	Status     string // invited, accepted, rejected, removed or left
+	Grants     []share.Grant
+	Domain     string // the recipient's own name for it, "" for none
+	InvitedAt  time.Time
+	AnsweredAt time.Time // zero until it is accepted or rejected
+}
+
+// HistoryView is the recipient of a share that was deleted.
+type HistoryView struct {
+	Share     string
+	Kind      string
+	Recipient string // sealed
+	Remark    string // sealed
+	DeletedAt time.Time
+}
+
+// DeviceView is a device as its owner may see it.
+type DeviceView struct {
+	ID       string
+	Serial   string
+	Name     string // sealed
+	AddedAt  time.Time
+	Channels []device.Channel
+}
+
+// KeyView is a stream key without its secret.
+type KeyView struct {
+	Name    string
+	Label   string // sealed
+	Device  string // "" for every device
+	AddedAt time.Time
+	Expires time.Time // zero: never
+}
+
+// PrivilegeView is what an account may do on one device.
+type PrivilegeView struct {
+	Device string
+	Name   string // sealed
+	Share  string // "" for the owner
+	Domain string
+	Grants []share.Grant
+}
+
+// each renders the rows of a page; an empty page is an empty list, never null.
+func each[Row, Item any](ctx context.Context, rows []Row, render func(context.Context, Row) (Item, error)) ([]Item, error) {
+	items := make([]Item, len(rows))
+	for i, row := range rows {
+		item, err := render(ctx, row)
+		if err != nil {
+			return nil, err
+		}
+		items[i] = item
+	}
+	return items, nil
+}
+
+// share renders a share for the caller: the remark is the owner's alone, and
+// the recipient's names for devices are the recipient's.
+func (h handlers) share(ctx context.Context, v ShareView) (rest.Share, error) {
+	forOwner := v.Owner == caller(ctx)
+	out := rest.Share{ID: v.ID, Share: v.ID, Owner: v.Owner, Status: rest.Live}
+	if v.Deleted {
+		out.Status = rest.Deleted
+	}
+	var err error
+	if out.Recipient, err = h.recipient(ctx, v.Kind, v.Recipient); err != nil {
+		return rest.Share{}, err
+	}
+	if forOwner {
+		if out.Remark, err = h.open(ctx, v.Remark); err != nil {
+			return rest.Share{}, err
+		}
+	}
+	out.Devices, err = each(ctx, v.Devices, func(ctx context.Context, d ShareDeviceView) (rest.ShareDevice, error) {
+		return h.shareDevice(ctx, d, forOwner)
+	})
+	return out, err
+}
+
+func (h handlers) shareDevice(ctx context.Context, v ShareDeviceView, forOwner bool) (rest.ShareDevice, error) {
+	name, err := h.open(ctx, v.Name)
+	out := rest.ShareDevice{
+		Device: v.Device, Name: name, Status: rest.ShareDeviceStatus(v.Status), Channels: channelGrants(v.Grants),
+		InvitedAt: utc(v.InvitedAt), AnsweredAt: utc(v.AnsweredAt),
+	}
+	if !forOwner {
+		out.Domain = v.Domain
+	}
+	return out, err
+}
+
+func (h handlers) recipient(ctx context.Context, kind, sealed string) (rest.ShareRecipient, error) {
+	address, err := h.open(ctx, sealed)
+	if kind == "phone" {
+		return rest.ShareRecipient{Phone: address}, err
+	}
+	return rest.ShareRecipient{Email: address}, err
+}
+
+func (h handlers) history(ctx context.Context, v HistoryView) (rest.HistoryEntry, error) {
+	recipient, err := h.recipient(ctx, v.Kind, v.Recipient)
+	if err != nil {
+		return rest.HistoryEntry{}, err
+	}
+	remark, err := h.open(ctx, v.Remark)
+	return rest.HistoryEntry{Share: v.Share, Recipient: recipient, Remark: remark, DeletedAt: utc(v.DeletedAt)}, err
+}
+
+func (h handlers) device(ctx context.Context, v DeviceView) (rest.Device, error) {
+	name, err := h.open(ctx, v.Name)
+	if err != nil {
+		return rest.Device{}, err
+	}
+	channels, err := each(ctx, v.Channels, h.channel)
+	return rest.Device{ID: v.ID, Device: v.ID, Serial: v.Serial, Name: name, AddedAt: utc(v.AddedAt), Channels: channels}, err
+}
+
+func (h handlers) channel(ctx context.Context, c device.Channel) (rest.Channel, error) {
+	name, err := h.open(ctx, c.Name)
+	return rest.Channel{Channel: c.Channel, Name: name, Capabilities: c.Capabilities}, err
+}
+
+func (h handlers) streamKey(ctx context.Context, v KeyView) (rest.StreamKey, error) {
+	label, err := h.open(ctx, v.Label)
+	return rest.StreamKey{Name: v.Name, Label: label, Device: v.Device, CreatedAt: utc(v.AddedAt), ExpiresAt: utc(v.Expires)}, err
+}
+
+func (h handlers) privileges(ctx context.Context, v PrivilegeView) (rest.DevicePrivileges, error) {
+	name, err := h.open(ctx, v.Name)
+	out := rest.DevicePrivileges{
+		Device: v.Device, Name: name, Role: rest.DevicePrivilegesRoleRecipient,
+		Share: v.Share, Domain: v.Domain, Channels: channelGrants(v.Grants),
+	}
+	if v.Share == "" {
+		out.Role = rest.DevicePrivilegesRoleOwner
+	}
+	return out, err
+}
+
+func channelGrants(list []share.Grant) []rest.Grant {
+	out := make([]rest.Grant, len(list))
+	for i, g := range list {
+		out[i] = rest.Grant{Channel: g.Channel, Privileges: g.Privileges}
+	}
+	return out
+}
+
+func utc(t time.Time) time.Time { return t.UTC() }
