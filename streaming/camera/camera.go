@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"latchkey/streaming/camera/h264"
+	"latchkey/streaming/camera/picture"
 )
 
 // MaxChannels is how many channels a simulated recorder may have.
@@ -85,6 +86,7 @@ type Camera struct {
 	ctx      context.Context
 	stop     context.CancelFunc
 	channels []*channel
+	file     *h264.Recording // what is shown instead of drawings, or nil
 	alarms   alarmHub
 	talk     talkCounter
 	faults   faultState
@@ -116,15 +118,16 @@ func Start(ctx context.Context, cfg Config) (*Camera, error) {
 		return nil, fmt.Errorf("camera: %w", err)
 	}
 	cfg = cfg.withDefaults()
-	recording, err := openFile(cfg.File)
+	file, err := openFile(cfg.File)
 	if err != nil {
 		return nil, fmt.Errorf("camera: %w", err)
 	}
 
-	c := &Camera{cfg: cfg, password: cfg.Password, done: make(chan struct{}), rtspAddr: cfg.RTSP, httpAddr: cfg.HTTP}
+	c := &Camera{cfg: cfg, file: file, password: cfg.Password, done: make(chan struct{}),
+		rtspAddr: cfg.RTSP, httpAddr: cfg.HTTP}
 	c.ctx, c.stop = context.WithCancel(ctx)
 	for n := 1; n <= cfg.Channels; n++ {
-		ch, err := c.newChannel(n, recording)
+		ch, err := c.newChannel(n)
 		if err != nil {
 			c.stop()
 			return nil, fmt.Errorf("camera: channel %d: %w", n, err)
@@ -162,26 +165,17 @@ func openFile(name string) (*h264.Recording, error) {
 	return r, nil
 }
 
-func (c *Camera) newChannel(number int, recording *h264.Recording) (*channel, error) {
+func (c *Camera) newChannel(number int) (*channel, error) {
 	ch := &channel{number: number, head: newHead(number)}
-	for _, q := range []quality{mainStream, subStream} {
-		var source footage
-		if recording != nil {
-			source = newFileFootage(recording)
-		} else {
-			drawn, err := c.newDrawnFootage(number, q)
-			if err != nil {
-				return nil, err
-			}
-			drawn.view = ch.head.now
-			source = drawn
+	text := func() picture.Text {
+		return picture.Text{Name: cameraName(number), Alarm: c.alarms.active(number)}
+	}
+	for q, f := range map[quality]**feed{mainStream: &ch.main, subStream: &ch.sub} {
+		source, err := c.newFootage(q, ch.head.now, text)
+		if err != nil {
+			return nil, err
 		}
-		f := newFeed(c.ctx, &c.tasks, source, c.cfg.Now)
-		if q == mainStream {
-			ch.main = f
-		} else {
-			ch.sub = f
-		}
+		*f = newFeed(c.ctx, &c.tasks, source, c.cfg.Now)
 	}
 	return ch, nil
 }

@@ -157,7 +157,7 @@ func (t *trap) Accept() (net.Conn, error) {
 			return conn, nil
 		}
 		if t.hold(conn) {
-			go t.torment(conn, kind)
+			t.camera.tasks.Go(func() { t.torment(conn, kind) })
 		}
 	}
 }

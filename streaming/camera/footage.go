@@ -51,10 +51,13 @@ type drawnFootage struct {
 	text     func() picture.Text
 }
 
-// newDrawnFootage returns footage of a channel that looks where it looked at first.
-func (c *Camera) newDrawnFootage(channel int, q quality) (*drawnFootage, error) {
-	width, height, rate := 640, 360, 25
-	divisor := 1
+// newFootage returns the file that the camera shows, from its beginning, or drawings
+// with a view and a text.
+func (c *Camera) newFootage(q quality, view func() picture.View, text func() picture.Text) (footage, error) {
+	if c.file != nil {
+		return newFileFootage(c.file), nil
+	}
+	width, height, rate, divisor := 640, 360, 25, 1
 	if q == subStream {
 		width, height, divisor = 320, 180, 2
 	}
@@ -66,10 +69,8 @@ func (c *Camera) newDrawnFootage(channel int, q quality) (*drawnFootage, error) 
 		scene:    picture.NewScene(width, height),
 		encoder:  encoder,
 		interval: time.Second * time.Duration(divisor) / time.Duration(rate),
-		view:     func() picture.View { return home(channel) },
-		text: func() picture.Text {
-			return picture.Text{Name: cameraName(channel), Alarm: c.alarms.active(channel)}
-		},
+		view:     view,
+		text:     text,
 	}, nil
 }
 

@@ -13,9 +13,11 @@ import (
 	"latchkey/streaming/camera/picture"
 )
 
-// start runs a camera on free ports of the loopback, closed at the end of the test.
+// start runs a camera on free ports of the loopback, closed at the end of the test,
+// which from here on runs beside others.
 func start(t *testing.T, change func(*Config)) *Camera {
 	t.Helper()
+	t.Parallel()
 	cfg := Config{RTSP: "127.0.0.1:0", HTTP: "127.0.0.1:0"}
 	if change != nil {
 		change(&cfg)

@@ -14,16 +14,17 @@ const closeAfterBye = 2 * time.Second
 // replay sends a part of the recording, which is what was there to see at that time,
 // at the given speed: negative is backwards. Then it takes leave.
 func (v *viewer) replay(ctx context.Context, part span, scale float64) {
-	source, err := v.camera.newDrawnFootage(v.target.channel, v.target.quality)
-	if err != nil {
-		v.camera.cfg.Logger.Error("camera: opening the recording", "error", err)
-		return
-	}
 	text := picture.Text{Name: cameraName(v.target.channel), Note: "Playback"}
 	if scale != 1 {
 		text.Note = fmt.Sprintf("Playback %gx", scale)
 	}
-	source.text = func() picture.Text { return text }
+	source, err := v.camera.newFootage(v.target.quality,
+		func() picture.View { return home(v.target.channel) },
+		func() picture.Text { return text })
+	if err != nil {
+		v.camera.cfg.Logger.Error("camera: opening the recording", "error", err)
+		return
+	}
 
 	var (
 		step  = source.step()
