@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 	"unicode/utf8"
 
@@ -112,10 +113,11 @@ func (o *operation) validateParams(c echo.Context) error {
 		Options: &openapi3filter.Options{SkipSettingDefaults: true},
 	}
 	for _, name := range c.ParamNames() {
-		input.PathParams[name] = c.Param(name)
-		if !visibleASCII(c.Param(name)) {
+		value, err := pathParam(c, name)
+		if err != nil || !visibleASCII(value) {
 			return noSuchThing()
 		}
+		input.PathParams[name] = value
 	}
 	for _, ref := range o.params {
 		p := ref.Value
@@ -132,6 +134,15 @@ func (o *operation) validateParams(c echo.Context) error {
 		return invalidParam(p, paramReason(err))
 	}
 	return nil
+}
+
+// pathParam is the value that the handler gets: echo leaves it escaped where
+// the path as sent is not the canonical one.
+func pathParam(c echo.Context, name string) (string, error) {
+	if c.Request().URL.RawPath == "" {
+		return c.Param(name), nil
+	}
+	return url.PathUnescape(c.Param(name))
 }
 
 func invalidParam(p *openapi3.Parameter, reason string) *problem {

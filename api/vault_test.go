@@ -95,3 +95,15 @@ func (v *memoryVault) EndSession(_ context.Context, token string) error {
 	delete(v.sessions, token)
 	return nil
 }
+
+func (v *memoryVault) checks() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.verified
+}
+
+func (v *memoryVault) forget(subject string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.forgotten[subject] = true
+}

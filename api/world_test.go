@@ -18,12 +18,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// world is a server over the real use cases; only what lies behind its ports
-// is in memory.
+// world is a server over a house in memory.
 type world struct {
 	t        *testing.T
 	server   *Server
 	vault    *memoryVault
+	house    *house
 	fence    *gate
 	progress *gate
 	logged   *lockedBuffer
@@ -37,6 +37,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 		t: t, vault: newMemoryVault(), fence: &gate{}, progress: &gate{}, logged: &lockedBuffer{},
 		clock: &clock{now: noon}, registry: prometheus.NewRegistry(),
 	}
+	w.house = newHouse(w.vault, w.clock.Now)
 	cfg := w.config()
 	for _, f := range change {
 		f(&cfg)
@@ -51,8 +52,8 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 
 func (w *world) config() Config {
 	return Config{
-		Accounts: struct{ Accounts }{}, Devices: struct{ Devices }{}, Shares: struct{ Shares }{}, ShareDevices: struct{ ShareDevices }{},
-		Invitations: struct{ Invitations }{}, StreamKeys: struct{ StreamKeys }{}, Queries: struct{ Queries }{}, ShareQueries: struct{ ShareQueries }{},
+		Accounts: w.house, Devices: w.house, Shares: w.house, ShareDevices: w.house, Invitations: w.house, StreamKeys: w.house,
+		Queries: w.house, ShareQueries: w.house,
 		Sessions: w.vault, Passwords: w.vault, Opener: w.vault,
 		Fence: fence{w.fence}, Progress: progress{w.progress},
 		Logger: slog.New(slog.NewTextHandler(w.logged, nil)), Metrics: w.registry, Now: w.clock.Now,

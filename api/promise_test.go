@@ -1,0 +1,280 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"latchkey/api/internal/rest"
+)
+
+// sameAnswer compares two answers less what names the request.
+func sameAnswer(t *testing.T, a, b answer) {
+	t.Helper()
+	for _, name := range []string{"ETag", "Location", "Latchkey-Position"} {
+		if a.Header.Get(name) != b.Header.Get(name) {
+			t.Errorf("%s is %q, then %q", name, a.Header.Get(name), b.Header.Get(name))
+		}
+	}
+	if a.StatusCode != b.StatusCode || !bytes.Equal(a.body, b.body) {
+		t.Errorf("answered\n%d %s, then\n%d %s", a.StatusCode, a.body, b.StatusCode, b.body)
+	}
+}
+
+func TestARepeatIsAnsweredAsBefore(t *testing.T) {
+	v := newVillage(t)
+	extend := map[string]any{"recipient": map[string]any{"email": "carol@example.com"}, "devices": []any{grant(v.spare, "live_view")}}
+	for name, c := range map[string]struct {
+		method, path string
+		token        string
+		body         any
+	}{
+		"share":      {"POST", "/api/v1/shares", v.owner.token, extend},
+		"device":     {"POST", "/api/v1/devices", v.owner.token, map[string]any{"name": "Third", "rtsp_url": "rtsp://192.0.2.12/1"}},
+		"stream key": {"POST", "/api/v1/stream-keys", v.owner.token, map[string]any{"label": "TV"}},
+		"accept":     {"POST", v.path("/devices/", v.device, "/accept"), v.recipient.token, nil},
+		"account":    {"POST", "/api/v1/accounts", "", map[string]any{"email": "dora@example.com", "password": password}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := "key-" + strings.ReplaceAll(name, " ", "-")
+			first := v.do(c.method, c.path, c.token, c.body, "Idempotency-Key", key)
+			if first.StatusCode >= 400 {
+				t.Fatalf("%d %s", first.StatusCode, first.body)
+			}
+			sameAnswer(t, first, v.do(c.method, c.path, c.token, c.body, "Idempotency-Key", key))
+		})
+	}
+}
+
+func TestAKeyOfAnotherRequest(t *testing.T) {
+	v := newVillage(t)
+	path := v.path("/devices/", v.device)
+	v.wantStatus(v.do("PUT", path, v.owner.token, `{"channels":[{"channel":1,"privileges":["ptz"]}]}`, "Idempotency-Key", "k"), 200)
+	v.wantProblem(v.do("PUT", path, v.owner.token, `{"channels":[{"channel":1,"privileges":["alarm"]}]}`, "Idempotency-Key", "k"), 422, "idempotency_key_reused")
+}
+
+func TestRevisions(t *testing.T) {
+	v := newVillage(t)
+	a := v.wantStatus(v.do("GET", v.path(), v.owner.token, nil), 200)
+	tag := a.Header.Get("ETag")
+	for header, want := range map[string]int{tag: 304, "W/" + tag: 304, `"x", ` + tag: 304, "*": 304, `"999"`: 200} {
+		b := v.wantStatus(v.do("GET", v.path(), v.owner.token, nil, "If-None-Match", header), want)
+		if b.Header.Get("ETag") != tag || want == 304 && len(b.body) > 0 {
+			t.Errorf("If-None-Match %s: ETag %s, body %s", header, b.Header.Get("ETag"), b.body)
+		}
+	}
+	body := `{"channels":[{"channel":1,"privileges":["ptz"]}]}`
+	device := v.path("/devices/", v.device)
+	for _, header := range []string{`"999"`, "W/" + tag, `"0x1"`} {
+		v.wantStatus(v.do("PUT", device, v.owner.token, body, "If-Match", header), 412)
+		v.wantStatus(v.do("DELETE", device, v.owner.token, nil, "If-Match", header), 412)
+		v.wantStatus(v.do("DELETE", v.path(), v.owner.token, nil, "If-Match", header), 412)
+		v.wantStatus(v.do("PUT", v.path(), v.owner.token, `{"remark":"","devices":[]}`, "If-Match", header), 412)
+	}
+	b := v.wantStatus(v.do("PUT", device, v.owner.token, body, "If-Match", tag), 200)
+	if b.Header.Get("ETag") == tag {
+		t.Error("the revision did not change")
+	}
+	if c := v.do("GET", v.path(), v.owner.token, nil); c.Header.Get("ETag") != b.Header.Get("ETag") {
+		t.Errorf("the command answers %s, the query %s", b.Header.Get("ETag"), c.Header.Get("ETag"))
+	}
+	v.wantStatus(v.do("DELETE", v.path(), v.owner.token, nil, "If-Match", tag), 412)
+	v.wantStatus(v.do("DELETE", v.path(), v.owner.token, nil, "If-Match", "*"), 204)
+}
+
+func TestHeadersThatAreNone(t *testing.T) {
+	v := newVillage(t)
+	for _, c := range [][]string{
+		{"GET", "/api/v1/devices", "Latchkey-Min-Position", "-1"},
+		{"GET", "/api/v1/devices", "Latchkey-Min-Position", "1e3"},
+		{"GET", "/api/v1/devices", "Latchkey-Min-Position", "99999999999999999999"},
+		{"GET", v.path(), "If-None-Match", "4"},
+		{"DELETE", v.path(), "If-Match", "4"},
+		{"DELETE", v.path(), "If-Match", `"4", "5"`},
+		{"DELETE", v.path(), "Idempotency-Key", "a b"},
+		{"DELETE", v.path(), "Idempotency-Key", strings.Repeat("k", 256)},
+		{"DELETE", v.path(), "Idempotency-Key", "schlüssel"},
+	} {
+		p := v.wantProblem(v.do(c[0], c[1], v.owner.token, nil, c[2], c[3]), 400, "invalid_header")
+		if p.Errors[c[2]] == "" {
+			t.Errorf("%s: %s: the header is not named: %v", c[2], c[3], p.Errors)
+		}
+	}
+	r := v.request("DELETE", v.path(), v.owner.token, nil)
+	r.Header["If-Match"] = []string{`"4"`, `"5"`}
+	v.wantProblem(v.send(r), 400, "invalid_header")
+	for _, query := range []string{"limit=0", "limit=201", "limit=x", "limit=1.5", "cursor=", "cursor=%00", "cursor=" + strings.Repeat("c", 1025)} {
+		v.wantProblem(v.do("GET", "/api/v1/devices?"+query, v.owner.token, nil), 400, "invalid_parameter")
+	}
+	v.wantProblem(v.do("GET", "/api/v1/devices?cursor=nonsense", v.owner.token, nil), 400, "invalid_cursor")
+	for _, path := range []string{"/api/v1/shares/%00", "/api/v1/devices/%ff", "/api/v1/shares/" + strings.Repeat("s", 129), "/api/v1/devices/a%20b"} {
+		v.wantProblem(v.do("GET", path, v.owner.token, nil), 404, "not_found")
+	}
+}
+
+func TestCommandsWaitForTheFence(t *testing.T) {
+	v := newVillage(t)
+	a := v.wantStatus(v.do("DELETE", v.path(), v.owner.token, nil), 204)
+	if asked := v.fence.asked(); asked[len(asked)-1] != a.Header.Get("Latchkey-Position") {
+		t.Errorf("answered position %s, waited for %v", a.Header.Get("Latchkey-Position"), asked)
+	}
+}
+
+func TestACommandThatIsNotConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVillage(t)
+		v.fence.set(true)
+		start := time.Now()
+		a := v.do("DELETE", v.path(), v.owner.token, nil, "Idempotency-Key", "k")
+		v.wantProblem(a, 503, "not_confirmed")
+		if took := time.Since(start); took != confirmWithin {
+			t.Errorf("answered after %v, want %v", took, confirmWithin)
+		}
+		position := a.Header.Get("Latchkey-Position")
+		if position == "" || a.Header.Get("Retry-After") == "" {
+			t.Errorf("headers: %v", a.Header)
+		}
+		v.fence.set(false)
+		b := v.wantStatus(v.do("DELETE", v.path(), v.owner.token, nil, "Idempotency-Key", "k"), 204)
+		if b.Header.Get("Latchkey-Position") != position {
+			t.Errorf("the repeat is at %s, the command at %s", b.Header.Get("Latchkey-Position"), position)
+		}
+		if received := v.shares(v.recipient, "received"); len(received) != 0 {
+			t.Errorf("received: %+v", received)
+		}
+	})
+}
+
+func TestReadsSeeWhatWasAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVillage(t)
+		a := v.do("PUT", v.path(), v.owner.token, `{"remark":"","devices":[]}`)
+		v.shares(v.recipient, "received")
+		want := "received_shares " + a.Header.Get("Latchkey-Position")
+		if asked := v.progress.asked(); asked[len(asked)-1] != want {
+			t.Errorf("the read waited for %v, want %s", asked, want)
+		}
+		v.progress.set(true)
+		start := time.Now()
+		v.shares(v.recipient, "received")
+		if took := time.Since(start); took != ownWithin {
+			t.Errorf("with the projection behind the read took %v, want %v", took, ownWithin)
+		}
+	})
+}
+
+func TestReadsWaitForTheirLeastPosition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVillage(t)
+		routes := []string{"/devices", "/devices/" + v.device, "/shares/sent", "/shares/received", "/shares/history", "/shares/" + v.id, "/stream-keys", "/privileges"}
+		for _, route := range routes {
+			v.wantStatus(v.do("GET", "/api/v1"+route, v.owner.token, nil, "Latchkey-Min-Position", "4711"), 200)
+			if asked := v.progress.asked(); !slices.ContainsFunc(asked, func(s string) bool { return strings.HasSuffix(s, " 4711") }) {
+				t.Errorf("%s did not wait: %v", route, asked)
+			}
+		}
+		v.progress.set(true)
+		for _, route := range routes {
+			start := time.Now()
+			a := v.do("GET", "/api/v1"+route, v.owner.token, nil, "Latchkey-Min-Position", "4711")
+			v.wantProblem(a, 503, "projection_behind")
+			if took := time.Since(start); took != behindAfter || a.Header.Get("Retry-After") == "" {
+				t.Errorf("%s: after %v, Retry-After %q", route, took, a.Header.Get("Retry-After"))
+			}
+		}
+	})
+}
+
+func TestUnknownLoginAndWrongPasswordAreAlike(t *testing.T) {
+	w := newWorld(t)
+	w.person("alice")
+	ask := func(login string) (problemDocument, int) {
+		before := w.vault.checks()
+		a := w.do("POST", "/api/v1/sessions", "", rest.Credentials{Login: login, Password: "wrong"})
+		p := w.wantProblem(a, 401, "invalid_credentials")
+		p.RequestID = ""
+		return p, w.vault.checks() - before
+	}
+	wrong, work := ask("alice@example.com")
+	for _, login := range []string{"nobody@example.com", "+4915112345678", "@", "no address", "\x00", strings.Repeat("a", 254)} {
+		unknown, unknownWork := ask(login)
+		if unknown.Detail != wrong.Detail || unknown.Code != wrong.Code || work != 1 || unknownWork != work {
+			t.Errorf("%q: %+v with %d checks, a wrong password %+v with %d", login, unknown, unknownWork, wrong, work)
+		}
+	}
+}
+
+func TestLoggingOut(t *testing.T) {
+	w := newWorld(t)
+	p := w.person("alice")
+	w.wantStatus(w.do("GET", "/api/v1/devices", p.token, nil), 200)
+	w.wantStatus(w.do("DELETE", "/api/v1/sessions/current", p.token, nil), 204)
+	w.wantProblem(w.do("GET", "/api/v1/devices", p.token, nil), 401, "unauthenticated")
+}
+
+func TestAttemptsAreLimited(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.LoginBurst, c.NetworkBurst = 3, 12 })
+	alice := w.person("alice") // two attempts of the network
+	w.person("bob")
+	attempt := func(login, password string) answer {
+		return w.do("POST", "/api/v1/sessions", "", rest.Credentials{Login: login, Password: password})
+	}
+	for range 3 {
+		w.wantProblem(attempt(alice.email, "wrong"), 401, "invalid_credentials")
+	}
+	a := attempt(" ALICE@example.com", password)
+	w.wantProblem(a, 429, "rate_limited")
+	if seconds, err := strconv.Atoi(a.Header.Get("Retry-After")); err != nil || seconds != 10 {
+		t.Errorf("Retry-After is %q", a.Header.Get("Retry-After"))
+	}
+	w.wantStatus(attempt("bob@example.com", password), 201)
+	w.clock.advance(10 * time.Second)
+	w.wantStatus(attempt(alice.email, password), 201)
+	w.wantProblem(attempt(alice.email, "wrong"), 401, "invalid_credentials") // the success gave her attempts back
+
+	for range 12 {
+		attempt("nobody@example.com", "wrong")
+	}
+	w.wantProblem(attempt("bob@example.com", password), 429, "rate_limited")
+	w.wantProblem(w.do("POST", "/api/v1/accounts", "", rest.Registration{Email: "carol@example.com", Password: password}), 429, "rate_limited")
+	w.clock.advance(time.Second)
+	w.wantStatus(attempt("bob@example.com", password), 201)
+}
+
+func TestTheLogHoldsNoSecretAndNoAddress(t *testing.T) {
+	v := newVillage(t)
+	v.accept()
+	var key rest.StreamKeySecret
+	v.wantStatus(v.do("POST", "/api/v1/stream-keys", v.recipient.token, map[string]any{"label": "Living room"}), 201).decode(t, &key)
+	v.do("GET", "/api/v1/devices?limit=1&cursor=hunter2", v.owner.token, nil)
+	v.do("GET", "/nowhere/hunter2?token="+v.owner.token, "", nil)
+	v.do("POST", "/api/v1/sessions", "", `{"login":"alice@example.com","password":"hunter2"`)
+	v.vault.fail = errors.New("the vault is away")
+	v.do("POST", "/api/v1/sessions", "", rest.Credentials{Login: "alice@example.com", Password: "hunter2"})
+
+	log := v.logged.String()
+	for _, secret := range []string{"alice@", "bob@", "mallory@", password, "hunter2", v.owner.token, v.recipient.token, key.Secret, "192.0.2.", "rtsp://", "neighbour", "Front door", "Living room", "cursor="} {
+		if strings.Contains(log, secret) {
+			t.Errorf("the log holds %q", secret)
+		}
+	}
+	for _, want := range []string{"route=/api/v1/shares/:share/devices/:device/accept", "account=" + v.recipient.id, "status=400", "the vault is away"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log lacks %q:\n%s", want, log)
+		}
+	}
+}
+
+func TestWhatWasErasedIsEmpty(t *testing.T) {
+	v := newVillage(t)
+	v.vault.forget("login-" + v.vault.LoginHash("email", v.recipient.email))
+	sent := v.shares(v.owner, "sent")
+	if len(sent) != 1 || sent[0].Recipient != (rest.ShareRecipient{}) || sent[0].Devices[0].Name != "Front door" {
+		t.Errorf("sent: %+v", sent)
+	}
+}
