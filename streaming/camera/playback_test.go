@@ -48,6 +48,38 @@ func TestPlaybackBeginsAndEndsAsAsked(t *testing.T) {
 	}
 }
 
+func TestGStreamerPlaysBack(t *testing.T) {
+	c := start(t, nil)
+	from := time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
+	const size, pictures = 640 * 360, 20
+	out := beginning(t, size*pictures, "gst-launch-1.0", "-q", "rtspsrc", "protocols=tcp", "latency=50",
+		"location=rtsp://"+c.RTSPAddr()+"/Streaming/tracks/101?starttime=20260101T100000Z&endtime=20260101T100010Z",
+		"!", "rtph264depay", "!", "h264parse", "!", "avdec_h264", "!",
+		"videoconvert", "!", "video/x-raw,format=GRAY8", "!", "fdsink")
+	for i := range pictures {
+		at, err := picture.ReadClock(out[i*size:], 640, 360)
+		if err != nil {
+			t.Fatalf("picture %d: %v", i, err)
+		}
+		if at.Before(from) || at.After(from.Add(10*time.Second)) {
+			t.Errorf("picture %d shows %v", i, at)
+		}
+	}
+}
+
+// TestPlaybackTakesLeave: a client that does not heed the RTCP BYE is sent away.
+func TestPlaybackTakesLeave(t *testing.T) {
+	c := start(t, nil)
+	cl, packets := watch(t, fmt.Sprintf("rtsp://%s/Streaming/tracks/102?starttime=20260101T100000Z&endtime=20260101T100001Z",
+		c.RTSPAddr()))
+	if err := cl.Wait(); err == nil {
+		t.Error("the session ended without an error")
+	}
+	if len(packets) == 0 {
+		t.Error("nothing was sent")
+	}
+}
+
 // client is a connected RTSP client of the library that Latchkey itself uses.
 func client(t *testing.T, url string) (*gortsplib.Client, *base.URL) {
 	t.Helper()

@@ -100,8 +100,8 @@ func (s *rtspServer) OnDescribe(
 	if res != nil {
 		return res, nil, nil
 	}
-	m := s.camera.medias(t)
-	body, err := m.describe(requires(ctx.Request, backChannelFeature))
+	own := &base.URL{Scheme: ctx.Request.URL.Scheme, Host: ctx.Request.URL.Host, Path: ctx.Path, RawQuery: ctx.Query}
+	body, err := s.camera.medias(t).describe(own, requires(ctx.Request, backChannelFeature))
 	if err != nil {
 		return answer(base.StatusInternalServerError), nil, err
 	}
@@ -270,14 +270,18 @@ func (m medias) all() []*description.Media {
 	return out
 }
 
-// describe returns the SDP, with the back channel only for one who asked for it.
-func (m medias) describe(withBack bool) ([]byte, error) {
+// describe returns the SDP of a stream at a URL, with the back channel only for one who
+// asked for it. Tracks have whole URLs, as this kind of device gives them: players
+// disagree on how a relative one goes with a query.
+func (m medias) describe(own *base.URL, withBack bool) ([]byte, error) {
 	d := description.Session{Title: "Media Presentation"}
 	for i, one := range m.all() {
 		if one.IsBackChannel && !withBack {
 			continue
 		}
-		one.Control = "trackID=" + strconv.Itoa(i) // what gortsplib finds at SETUP
+		track := *own
+		track.Path += "/trackID=" + strconv.Itoa(i) // where gortsplib looks for it at SETUP
+		one.Control = track.String()
 		d.Medias = append(d.Medias, one)
 	}
 	return d.Marshal(false)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -87,7 +88,6 @@ func (v *viewer) prepare(req *base.Request) (*base.Response, error) {
 		if part.start.After(v.camera.cfg.Now()) {
 			return answer(base.StatusInvalidRange), fmt.Errorf("seeking: not recorded yet")
 		}
-		// "npt=0.000-" is what players send when they mean: go on.
 		if !isResume(h[0]) || v.sent == 0 {
 			v.part = part
 		}
@@ -107,7 +107,8 @@ func (s span) String() string {
 	return out
 }
 
-func isResume(value string) bool { return value == "npt=now-" }
+// isResume tells a Range that means: go on from where you paused (RFC 2326 section 3.6).
+func isResume(value string) bool { return strings.TrimSpace(value) == "npt=now-" }
 
 // listen connects the back channel, once.
 func (v *viewer) listen() {

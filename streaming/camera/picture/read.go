@@ -11,7 +11,7 @@ import (
 // character it could not read.
 func ReadClock(luma []byte, w, h int) (time.Time, error) {
 	last := ClockCell(w, len(ClockLayout)-1)
-	if w <= 0 || len(luma) < w*h || !last.In(image.Rect(0, 0, w, h)) {
+	if w <= 0 || h <= 0 || h > len(luma)/w || !last.In(image.Rect(0, 0, w, h)) {
 		return time.Time{}, fmt.Errorf("a picture of %dx%d in %d bytes has no room for a clock", w, h, len(luma))
 	}
 	text := make([]rune, 0, len(ClockLayout))

@@ -43,11 +43,12 @@ func TestReadClockRefuses(t *testing.T) {
 		luma []byte
 		w, h int
 	}{
-		"a damaged digit": {p, 640, 360},
-		"blackness":       {make([]byte, 640*360), 640, 360},
-		"a short picture": {p[:1000], 640, 360},
-		"a tiny picture":  {p, 40, 30},
-		"nothing":         {nil, 0, 0},
+		"a damaged digit":     {p, 640, 360},
+		"blackness":           {make([]byte, 640*360), 640, 360},
+		"a short picture":     {p[:1000], 640, 360},
+		"a tiny picture":      {p, 40, 30},
+		"nothing":             {nil, 0, 0},
+		"sizes that overflow": {make([]byte, 8), 1 << 33, 1 << 33},
 	} {
 		if at, err := ReadClock(c.luma, c.w, c.h); err == nil {
 			t.Errorf("%s: read %v", name, at)
