@@ -1,0 +1,473 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// expectation is what an append expects the stream's revision to be.
+type expectation int64
+
+// Besides these, an expectation is a revision, from 0 on. The numbers are those
+// of the real server's error trailers.
+const (
+	expectNoStream expectation = -1
+	expectAny      expectation = -2
+	expectExists   expectation = -4
+)
+
+// action is what a request does to its stream.
+type action uint8
+
+const (
+	actAppend action = iota
+	actDelete
+	actTombstone
+)
+
+// request is one write; the committer answers it once.
+type request struct {
+	stream   string
+	expected expectation
+	action   action
+	events   []proposed
+	done     chan outcome // of capacity 1
+}
+
+// proposed is an event to write.
+type proposed struct {
+	id          [16]byte
+	kind        string
+	contentType string
+	custom      []byte
+	data        []byte
+}
+
+// outcome is the committer's answer.
+type outcome struct {
+	err      error
+	revision int64 // the stream's revision; -1: it has none
+	position uint64
+}
+
+// wrongRevision: the stream is not at the revision that was expected.
+type wrongRevision struct {
+	stream   string
+	expected expectation
+	actual   int64
+}
+
+func (e *wrongRevision) Error() string {
+	return fmt.Sprintf("stream %q is at revision %d, expected %d", e.stream, e.actual, e.expected)
+}
+
+// streamDeleted: the stream was tombstoned, or is deleted where it must exist.
+type streamDeleted struct{ stream string }
+
+func (e *streamDeleted) Error() string { return fmt.Sprintf("stream %q is deleted", e.stream) }
+
+var (
+	errClosed = errors.New("the node is closing")
+	errFailed = errors.New("the node takes no writes after a failed one; what it acknowledged is safe; start it again")
+)
+
+// head is what the committer knows of a stream, what it has not synced yet
+// included.
+type head struct {
+	number     uint64 // 0: it has no events
+	last       int64  // -1: it has no events
+	tombstoned bool
+	deleted    bool // by $tb
+}
+
+const headsKept = 1 << 16
+
+// commitBatch is the work of one sync.
+type commitBatch struct {
+	batch    *pebble.Batch
+	pos      uint64
+	ids      map[idRef]place // what this batch has written
+	written  []stored
+	requests []*request
+	outcomes []outcome
+	key      []byte
+}
+
+type idRef struct {
+	number uint64
+	id     [16]byte
+}
+
+// place is where an event stands; position 0 is for not known.
+type place struct{ revision, position uint64 }
+
+const (
+	groupCount = 512     // requests in one sync
+	groupBytes = 4 << 20 // bytes in one sync, about
+)
+
+// write hands a request to the committer and waits for its answer.
+func (s *store) write(r *request) outcome {
+	if err := s.failed.Load(); err != nil {
+		return outcome{err: *err}
+	}
+	r.done = make(chan outcome, 1)
+	select {
+	case s.requests <- r:
+	case <-s.closing:
+		return outcome{err: errClosed}
+	}
+	select {
+	case o := <-r.done:
+		return o
+	case <-s.stopped:
+		select {
+		case o := <-r.done:
+			return o
+		default:
+			return outcome{err: errClosed}
+		}
+	}
+}
+
+// commitLoop is the committer.
+func (s *store) commitLoop() {
+	defer close(s.stopped)
+	heads := map[string]*head{}
+	for {
+		var first *request
+		select {
+		case first = <-s.requests:
+		case <-s.closing:
+			return
+		}
+		if err := s.commitGroup(heads, first); err != nil {
+			s.fail(err)
+			return
+		}
+		if len(heads) > headsKept {
+			clear(heads)
+		}
+	}
+}
+
+// fail refuses every write from now on; reads go on.
+func (s *store) fail(err error) {
+	err = fmt.Errorf("%w: %w", errFailed, err)
+	s.failed.Store(&err)
+	for {
+		select {
+		case r := <-s.requests:
+			r.done <- outcome{err: err}
+		default:
+			return
+		}
+	}
+}
+
+// commitGroup decides all requests that wait, writes them with one sync and
+// answers them. After an error nobody knows what is on the disk: nothing of the
+// group is acknowledged.
+func (s *store) commitGroup(heads map[string]*head, first *request) (err error) {
+	c := &commitBatch{batch: s.db.NewBatch(), pos: s.committed.Load(), ids: map[idRef]place{}}
+	defer func() {
+		if p := recover(); p != nil { // Pebble's way to say that a commit failed
+			err = fmt.Errorf("writing: %v", p)
+		}
+		if err != nil {
+			failed := fmt.Errorf("%w: %w", errFailed, err)
+			for _, r := range c.requests {
+				r.done <- outcome{err: failed}
+			}
+		}
+	}()
+	for r := first; r != nil; {
+		c.requests = append(c.requests, r)
+		o, err := s.decide(heads, c, r)
+		if err != nil {
+			return err
+		}
+		c.outcomes = append(c.outcomes, o)
+		r = nil
+		if len(c.requests) < groupCount && c.batch.Len() < groupBytes {
+			select {
+			case r = <-s.requests:
+			default:
+			}
+		}
+	}
+	if len(c.written) > 0 {
+		if err := c.batch.Commit(s.sync); err != nil {
+			return fmt.Errorf("writing %d events: %w", len(c.written), err)
+		}
+		for _, e := range c.written {
+			s.recent.put(e)
+		}
+		s.committed.Store(c.pos)
+		s.wakeReaders()
+	}
+	if err := c.batch.Close(); err != nil {
+		return fmt.Errorf("closing a batch: %w", err)
+	}
+	for i, r := range c.requests {
+		r.done <- c.outcomes[i]
+	}
+	return nil
+}
+
+// decide checks one request against its stream and adds its events to the
+// batch. The error is one of the store; what is the caller's fault is in the
+// outcome.
+func (s *store) decide(heads map[string]*head, c *commitBatch, r *request) (outcome, error) {
+	h, err := s.head(heads, r.stream)
+	if err != nil {
+		return outcome{}, err
+	}
+	if h.tombstoned {
+		return outcome{err: &streamDeleted{r.stream}}, nil
+	}
+	if r.action == actAppend {
+		return s.decideAppend(heads, c, r, h)
+	}
+	if refused := h.check(r); refused != nil {
+		return outcome{err: refused}, nil
+	}
+	if r.action == actTombstone {
+		last := h.last
+		h.last = deletedStream - 1
+		err := s.add(c, r.stream, h, proposed{id: newID(), kind: typeTombstone, contentType: contentJSON})
+		h.tombstoned = true
+		return outcome{revision: last, position: c.pos}, err
+	}
+	err = s.setMeta(heads, c, r.stream, []byte(`{"$tb":9223372036854775807}`))
+	h.deleted = true
+	return outcome{revision: h.last, position: c.pos}, err
+}
+
+// check compares the expected revision only.
+func (h *head) check(r *request) error {
+	wrong := &wrongRevision{r.stream, r.expected, h.last}
+	switch {
+	case r.expected == expectAny:
+		return nil
+	case r.expected == expectExists:
+		if h.deleted {
+			return &streamDeleted{r.stream}
+		}
+		if h.last < 0 {
+			return wrong
+		}
+		return nil
+	case r.expected == expectNoStream && h.deleted:
+		return nil
+	case int64(r.expected) != h.last:
+		return wrong
+	}
+	return nil
+}
+
+func (s *store) decideAppend(heads map[string]*head, c *commitBatch, r *request, h *head) (outcome, error) {
+	repeat, err := s.repeated(c, r, h)
+	if err != nil {
+		return outcome{}, err
+	}
+	if repeat != nil {
+		return *repeat, nil
+	}
+	if refused := h.check(r); refused != nil {
+		return outcome{err: refused}, nil
+	}
+	if len(r.events) == 0 {
+		return outcome{revision: h.last, position: 0}, nil
+	}
+	if h.deleted { // the stream comes back; what was in it stays gone
+		if err := s.revive(heads, c, r.stream, h); err != nil {
+			return outcome{}, err
+		}
+	}
+	for i := range r.events {
+		if err := s.add(c, r.stream, h, r.events[i]); err != nil {
+			return outcome{}, err
+		}
+	}
+	if isMetadata(r.stream) {
+		about, err := s.head(heads, r.stream[len(metadataPrefix):])
+		if err != nil {
+			return outcome{}, err
+		}
+		about.deleted = parseMeta(r.events[len(r.events)-1].data).deleted()
+	}
+	return outcome{revision: h.last, position: c.pos}, nil
+}
+
+// repeated recognises a request whose events are in the stream already. Its
+// rules are the real server's: with a revision (or no stream), the ids must
+// stand right behind it; otherwise anywhere, but all of them, if the first does.
+func (s *store) repeated(c *commitBatch, r *request, h *head) (*outcome, error) {
+	if len(r.events) == 0 || h.last < 0 {
+		return nil, nil
+	}
+	exact := r.expected >= expectNoStream
+	if exact && int64(r.expected) >= h.last {
+		return nil, nil
+	}
+	var last place
+	for i := range r.events {
+		at, found, err := s.placeOf(c, h.number, r.events[i].id)
+		if err != nil {
+			return nil, err
+		}
+		if want := uint64(int64(r.expected) + 1 + int64(i)); exact && (!found || at.revision != want) {
+			at = place{revision: want}
+			if found, err = s.standsAt(h.number, want, r.events[i].id); err != nil {
+				return nil, err
+			}
+		}
+		if !found && i == 0 {
+			return nil, nil
+		}
+		if !found {
+			return &outcome{err: &wrongRevision{r.stream, r.expected, h.last}}, nil
+		}
+		last = at
+	}
+	if last.position == 0 {
+		var err error
+		if last.position, err = s.positionOf(c, h.number, last.revision); err != nil {
+			return nil, err
+		}
+	}
+	return &outcome{revision: int64(last.revision), position: last.position}, nil
+}
+
+// placeOf answers where in a stream an id stands.
+func (s *store) placeOf(c *commitBatch, number uint64, id [16]byte) (place, bool, error) {
+	if at, ok := c.ids[idRef{number, id}]; ok {
+		return at, true, nil
+	}
+	c.key = idKey(c.key, number, id)
+	value, closer, err := s.db.Get(c.key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return place{}, false, nil
+	}
+	if err != nil {
+		return place{}, false, fmt.Errorf("looking for an event's id: %w", err)
+	}
+	at := place{revision: beUint64(value)}
+	return at, true, closer.Close()
+}
+
+// standsAt is for ids that a stream holds more than once: the index names the
+// last.
+func (s *store) standsAt(number, revision uint64, id [16]byte) (bool, error) {
+	e, err := s.at(number, revision)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking for an event: %w", err)
+	}
+	return e.id == id, nil
+}
+
+func (s *store) positionOf(c *commitBatch, number, revision uint64) (uint64, error) {
+	c.key = revisionKey(c.key, number, revision)
+	value, closer, err := s.db.Get(c.key)
+	if err != nil {
+		return 0, fmt.Errorf("looking for the position of a repeated append: %w", err)
+	}
+	pos := beUint64(value)
+	return pos, closer.Close()
+}
+
+// add writes one event behind the stream's last.
+func (s *store) add(c *commitBatch, stream string, h *head, p proposed) error {
+	c.pos++
+	if h.number == 0 {
+		h.number = c.pos
+		c.key = nameKey(c.key, stream)
+		if err := c.batch.Set(c.key, be(nil, h.number), nil); err != nil {
+			return fmt.Errorf("naming stream %q: %w", stream, err)
+		}
+	}
+	h.last++
+	revision := uint64(h.last)
+	record := appendRecord(make([]byte, 0, 128+len(stream)+len(p.kind)+len(p.custom)+len(p.data)), &event{
+		id: p.id, stream: []byte(stream), revision: revision, position: c.pos, kind: []byte(p.kind), contentType: []byte(p.contentType),
+		created: ticks(s.now()), custom: p.custom, data: p.data,
+	})
+	var pos, rev [8]byte
+	putUint64(pos[:], c.pos)
+	putUint64(rev[:], revision)
+	c.key = eventKey(c.key, c.pos)
+	err := c.batch.Set(c.key, record, nil)
+	c.key = revisionKey(c.key, h.number, revision)
+	err = errors.Join(err, c.batch.Set(c.key, pos[:], nil))
+	c.key = idKey(c.key, h.number, p.id)
+	err = errors.Join(err, c.batch.Set(c.key, rev[:], nil))
+	if err != nil {
+		return fmt.Errorf("writing to stream %q: %w", stream, err)
+	}
+	c.ids[idRef{h.number, p.id}] = place{revision, c.pos}
+	c.written = append(c.written, stored{c.pos, record})
+	return nil
+}
+
+// setMeta writes a metadata event of ours.
+func (s *store) setMeta(heads map[string]*head, c *commitBatch, stream string, data []byte) error {
+	name := metadataOf(stream)
+	h, err := s.head(heads, name)
+	if err != nil {
+		return err
+	}
+	return s.add(c, name, h, proposed{id: newID(), kind: typeMetadata, contentType: contentJSON, data: data})
+}
+
+// revive lets a deleted stream be read again from its next event on.
+func (s *store) revive(heads map[string]*head, c *commitBatch, stream string, h *head) error {
+	data, err := s.metaData(c, stream)
+	if err != nil {
+		return err
+	}
+	h.deleted = false
+	return s.setMeta(heads, c, stream, withTruncateBefore(data, uint64(h.last+1)))
+}
+
+// metaData is the stream's metadata as it stands, this batch included.
+func (s *store) metaData(c *commitBatch, stream string) ([]byte, error) {
+	name := metadataOf(stream)
+	for i := len(c.written) - 1; i >= 0; i-- {
+		if e, err := parseRecord(c.written[i].record); err == nil && string(e.stream) == name {
+			return e.data, nil
+		}
+	}
+	st, err := s.bareStream(name)
+	if err != nil || !st.exists {
+		return nil, err
+	}
+	e, err := s.at(st.number, st.last)
+	if err != nil {
+		return nil, fmt.Errorf("reading the metadata of stream %q: %w", stream, err)
+	}
+	return e.data, nil
+}
+
+// head answers what the committer knows of a stream. What this batch has written
+// is in heads, as heads are never dropped in the middle of a batch.
+func (s *store) head(heads map[string]*head, name string) (*head, error) {
+	if h, ok := heads[name]; ok {
+		return h, nil
+	}
+	st, err := s.stream(name)
+	if err != nil {
+		return nil, err
+	}
+	h := &head{last: -1, deleted: st.meta.deleted()}
+	if st.exists {
+		h.number, h.last, h.tombstoned = st.number, int64(st.last), st.tombstoned
+	}
+	heads[name] = h
+	return h, nil
+}

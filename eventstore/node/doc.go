@@ -1,0 +1,13 @@
+// Package node is an EventStoreDB node in one process: the Streams service of
+// its gRPC protocol over a durable log on Pebble.
+//
+// It answers the real client, so that a service which runs without a cluster
+// differs from one that has one in a connection string only. It knows nothing of
+// what the events mean. Persistent subscriptions, projections and clustering
+// are left to the real server.
+//
+// One goroutine, the committer, decides every append: it compares the expected
+// revision, assigns positions, writes the events and their indexes in one
+// batch, syncs, and only then answers and wakes subscribers. Readers never wait
+// for it and see nothing that is not synced.
+package node

@@ -1,0 +1,46 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// trailer tells the client, in the words of the real server, what went wrong.
+func trailer(ctx context.Context, pairs ...string) {
+	// It fails outside of a call only.
+	_ = grpc.SetTrailer(ctx, metadata.Pairs(pairs...))
+}
+
+// refuse translates an error of the store, once, for the client.
+func refuse(ctx context.Context, err error) error {
+	var deleted *streamDeleted
+	var wrong *wrongRevision
+	switch {
+	case errors.As(err, &deleted):
+		trailer(ctx, "exception", "stream-deleted", "stream-name", deleted.stream)
+		return status.Errorf(codes.FailedPrecondition, "Event stream '%s' is deleted.", deleted.stream)
+	case errors.As(err, &wrong):
+		trailer(ctx, "exception", "wrong-expected-version", "stream-name", wrong.stream,
+			"expected-version", strconv.FormatInt(int64(wrong.expected), 10), "actual-version", strconv.FormatInt(wrong.actual, 10))
+		return status.Errorf(codes.FailedPrecondition,
+			"Append failed due to WrongExpectedVersion. Stream: %s, Expected version: %d, Actual version: %d", wrong.stream, wrong.expected, wrong.actual)
+	case errors.Is(err, errClosed):
+		return status.Error(codes.Unavailable, err.Error())
+	case errors.Is(err, errFailed):
+		return status.Error(codes.Unavailable, err.Error())
+	case ctx.Err() != nil:
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	return status.Error(codes.Unknown, err.Error())
+}
+
+func invalid(format string, args ...any) error {
+	return status.Error(codes.InvalidArgument, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,130 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+)
+
+// Config says where the log is.
+type Config struct {
+	// Dir is the folder of the log; one process at a time may have it.
+	Dir string
+	// Logger gets what an operator should know; nil: nobody does.
+	Logger *slog.Logger
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// FS is the file system; nil is that of the machine. Tests use others.
+	FS vfs.FS
+	// NoSync answers appends before they are synced. It is for benchmarks only:
+	// a crash loses acknowledged events.
+	NoSync bool
+}
+
+// Node is a running node.
+type Node struct {
+	store  *store
+	server *grpc.Server
+	logger *slog.Logger
+}
+
+// Open opens the log, or makes a new one. ErrLocked: another process has it.
+func Open(cfg Config) (*Node, error) {
+	if cfg.Dir == "" {
+		return nil, errors.New("opening a node: a folder is needed")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s, err := openStore(cfg)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{store: s, logger: cfg.Logger}
+	n.server = grpc.NewServer(
+		grpc.ForceServerCodecV2(frameCodec{}),
+		// The client pings every 10 s, also without streams; grpc's default
+		// would end such a connection.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
+		grpc.InitialWindowSize(1<<20), grpc.InitialConnWindowSize(4<<20),
+		grpc.WriteBufferSize(128<<10), grpc.ReadBufferSize(128<<10),
+		grpc.MaxConcurrentStreams(10_000),
+		grpc.ChainStreamInterceptor(n.recoverStream),
+		grpc.ChainUnaryInterceptor(n.recoverUnary),
+	)
+	streams.RegisterStreamsServer(n.server, &streamsService{store: s})
+	serverfeatures.RegisterServerFeaturesServer(n.server, features{})
+	return n, nil
+}
+
+// maxMessage is what the client takes at most.
+const maxMessage = 17 << 20
+
+// Serve answers clients on l until Close, then returns nil.
+func (n *Node) Serve(l net.Listener) error {
+	if err := n.server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serving the log: %w", err)
+	}
+	return nil
+}
+
+// closeWithin bounds how long Close waits for calls in progress.
+const closeWithin = 3 * time.Second
+
+// Close ends the calls in progress and closes the log. What was acknowledged is
+// safe.
+func (n *Node) Close() error {
+	n.store.beginClose() // ends subscriptions
+	done := make(chan struct{})
+	go func() { n.server.GracefulStop(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(closeWithin):
+		n.server.Stop()
+		<-done
+	}
+	return n.store.close()
+}
+
+// A panic in one call must not end the node.
+func (n *Node) recoverStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	defer n.recovered(info.FullMethod, &err)
+	return handler(srv, ss)
+}
+
+func (n *Node) recoverUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (_ any, err error) {
+	defer n.recovered(info.FullMethod, &err)
+	return handler(ctx, req)
+}
+
+func (n *Node) recovered(method string, err *error) {
+	if p := recover(); p != nil {
+		n.logger.Error("a call to the node panicked", "method", method, "panic", p, "stack", string(debug.Stack()))
+		*err = status.Error(codes.Internal, "the node failed on this call")
+	}
+}
+
+func newID() (id [16]byte) {
+	_, _ = rand.Read(id[:]) // never fails
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
