@@ -74,7 +74,7 @@ type village struct {
 	id                         string // of the share
 }
 
-func newVillage(t *testing.T, change ...func(*Config)) *village {
+func newVillage(t testing.TB, change ...func(*Config)) *village {
 	t.Helper()
 	w := newWorld(t, change...)
 	v := &village{world: w, owner: w.person("alice"), recipient: w.person("bob"), stranger: w.person("mallory")}

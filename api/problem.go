@@ -129,7 +129,11 @@ func (s *Server) writeProblem(err error, c echo.Context) {
 	p := translate(err)
 	ctx := c.Request().Context()
 	if p.status >= http.StatusInternalServerError {
-		s.log.LogAttrs(ctx, slog.LevelError, "request failed",
+		level := slog.LevelError
+		if p.status == http.StatusServiceUnavailable {
+			level = slog.LevelWarn // a caller who went away is one of these
+		}
+		s.log.LogAttrs(ctx, level, "request failed",
 			slog.String("request", requestID(ctx)), slog.String("code", p.code), slog.Any("error", err))
 	}
 	doc := problemDocument{

@@ -17,9 +17,11 @@ type ShareView struct {
 	Kind      string // of the recipient's address: "email" or "phone"
 	Recipient string // sealed address
 	Remark    string // sealed, "" for none
-	Revision  int64
+	Revision  int64  // of the share's stream
 	Deleted   bool
-	Devices   []ShareDeviceView
+	// Devices are those that the share has or had; the query or the command
+	// decides which to tell of, and in which order.
+	Devices []ShareDeviceView
 }
 
 // ShareDeviceView is a device in a share.

@@ -20,7 +20,7 @@ import (
 
 // world is a server over a house in memory.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	server   *Server
 	vault    *memoryVault
 	house    *house
@@ -31,7 +31,7 @@ type world struct {
 	registry *prometheus.Registry
 }
 
-func newWorld(t *testing.T, change ...func(*Config)) *world {
+func newWorld(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
 	w := &world{
 		t: t, vault: newMemoryVault(), fence: &gate{}, progress: &gate{}, logged: &lockedBuffer{},
@@ -66,14 +66,14 @@ type answer struct {
 	body []byte
 }
 
-func (a answer) decode(t *testing.T, into any) {
+func (a answer) decode(t testing.TB, into any) {
 	t.Helper()
 	if err := json.Unmarshal(a.body, into); err != nil {
 		t.Fatalf("%s: %v: %s", a.Status, err, a.body)
 	}
 }
 
-func (a answer) problem(t *testing.T) problemDocument {
+func (a answer) problem(t testing.TB) problemDocument {
 	t.Helper()
 	var p problemDocument
 	a.decode(t, &p)
