@@ -101,7 +101,7 @@ func (c *Config) validate() error {
 	names := make(map[string]bool)
 	for i, component := range c.Components {
 		if component.Name == "" || component.State == nil || names[component.Name] {
-			faults = append(faults, fmt.Errorf("Components[%d] needs a State and a Name of its own", i))
+			faults = append(faults, fmt.Errorf("component %d needs a State and a Name of its own", i))
 		}
 		names[component.Name] = true
 	}

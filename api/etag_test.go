@@ -6,11 +6,14 @@ import (
 )
 
 func TestIfMatch(t *testing.T) {
-	for header, want := range map[string]int64{`"0"`: 0, `"4"`: 4, ` "4" `: 4, `W/"4"`: -1, `"04"`: -1, `"x"`: -1, `""`: -1, `"-4"`: -1, `"+4"`: -1} {
+	for header, want := range map[string]int64{`"0"`: 0, `"4"`: 4, `W/"4"`: -1, `"04"`: -1, `"x"`: -1, `""`: -1, `"-4"`: -1, `"+4"`: -1} {
 		got, err := ifMatch(header)
 		if err != nil || got == nil || *got != want {
 			t.Errorf("ifMatch(%q) = %v, %v; want %d", header, got, err, want)
 		}
+	}
+	if got, err := ifMatch("\t\"4\" "); err != nil || got == nil || *got != 4 {
+		t.Errorf("with space around it: %v, %v", got, err)
 	}
 	for _, header := range []string{"", "*", " * "} {
 		if got, err := ifMatch(header); got != nil || err != nil {

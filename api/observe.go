@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -111,12 +112,14 @@ func (s *Server) recovered(next echo.HandlerFunc) echo.HandlerFunc {
 			if v == nil {
 				return
 			}
-			if v == http.ErrAbortHandler {
-				panic(v)
-			}
 			what := fmt.Sprintf("a %T", v)
-			if e, ok := v.(runtime.Error); ok {
+			switch e := v.(type) {
+			case runtime.Error:
 				what = e.Error()
+			case error:
+				if errors.Is(e, http.ErrAbortHandler) {
+					panic(v)
+				}
 			}
 			s.log.Error("request panicked", "request", requestID(c.Request().Context()), "panic", what, "stack", string(debug.Stack()))
 			err = internal(fmt.Errorf("panic: %s", what))

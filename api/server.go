@@ -122,7 +122,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		s.log.Warn("closing HTTP requests that did not end in time", "within", s.cfg.ShutdownWithin)
 		err = server.Close()
 	}
-	<-ended
+	if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
 	if err != nil {
 		return fmt.Errorf("stopping HTTP: %w", err)
 	}

@@ -20,7 +20,7 @@ func TestNewReportsEveryFaultTogether(t *testing.T) {
 	if err == nil {
 		t.Fatal("an empty configuration is accepted")
 	}
-	for _, fault := range []string{"Sessions", "Fence", "Progress", "Logger", "Metrics", "SessionTTL", "Components[0]"} {
+	for _, fault := range []string{"Sessions", "Fence", "Progress", "Logger", "Metrics", "SessionTTL", "component 0"} {
 		if !strings.Contains(err.Error(), fault) {
 			t.Errorf("the error does not name %s: %v", fault, err)
 		}

@@ -232,21 +232,15 @@ func invalidBody(err error) *problem {
 }
 
 func collectFaults(err error, fields map[string]string) {
-	if many, ok := err.(openapi3.MultiError); ok {
+	if many, ok := errors.AsType[openapi3.MultiError](err); ok {
 		for _, e := range many {
 			collectFaults(e, fields)
 		}
 		return
 	}
-	e, ok := errors.AsType[*openapi3.SchemaError](err)
-	if !ok || len(fields) >= maxFields {
-		return
+	if e, ok := errors.AsType[*openapi3.SchemaError](err); ok && len(fields) < maxFields {
+		fields[pointer(e.JSONPointer())] = e.Reason
 	}
-	if inner, ok := e.Origin.(openapi3.MultiError); ok {
-		collectFaults(inner, fields)
-		return
-	}
-	fields[pointer(e.JSONPointer())] = e.Reason
 }
 
 // pointer writes a JSON pointer (RFC 6901); "" is the whole body.
