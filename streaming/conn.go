@@ -71,6 +71,8 @@ func (l *listener) admit(conn *net.TCPConn) *wire {
 	l.total++
 	l.perAddr[block(peer)]++
 	_ = conn.SetWriteBuffer(sendBuffer)
+	smooth(conn, maxRate)
+	_ = conn.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 20})
 	w := &wire{TCPConn: conn, listener: l, peer: peer, nonce: newNonce(), opened: time.Now()}
 	w.ctx, w.cancel = context.WithCancel(l.door.ctx)
 	_ = conn.SetReadDeadline(w.opened.Add(l.door.cfg.IdleTimeout))
@@ -109,12 +111,37 @@ type wire struct {
 	playing       atomic.Bool
 	played        atomic.Bool // packets may lie in the kernel's buffer: close with a reset
 
+	writing       sync.Mutex // guards pace, and keeps what is written whole
+	pace          pace
+	writeDeadline atomic.Int64 // Unix nanoseconds; 0: none
+
 	// Of the goroutine that handles its requests, one at a time.
 	secretOf, secret string
 }
 
 // SetReadDeadline does nothing: the server would take the deadline away.
 func (w *wire) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline bounds the waiting for a viewer that has stalled, too.
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	w.writeDeadline.Store(0)
+	if !t.IsZero() {
+		w.writeDeadline.Store(t.UnixNano())
+	}
+	return w.TCPConn.SetWriteDeadline(t)
+}
+
+// Write sends no faster than the player reads.
+func (w *wire) Write(b []byte) (int, error) {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	if err := w.wait(len(b)); err != nil {
+		return 0, err
+	}
+	n, err := w.TCPConn.Write(b)
+	w.pace.sent += uint64(n)
+	return n, err
+}
 
 // Close closes the connection. A player that played loses what was not sent
 // yet: it might not be permitted any more.

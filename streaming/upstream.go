@@ -241,7 +241,7 @@ func (p *pool) run(ctx context.Context, u *upstream) {
 	p.mu.Lock()
 	u.flowing, u.err, u.refs = pull.stream, nil, 0
 	u.camera.retry = backoff{} // it is there; whether this stream of it is steady will be seen
-	p.closeLater(u) // whoever began the dial may be gone
+	p.closeLater(u)            // whoever began the dial may be gone
 	close(u.dialing)
 	u.dialing = nil
 	p.mu.Unlock()

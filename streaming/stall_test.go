@@ -1,0 +1,105 @@
+package streaming
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+
+	"latchkey/domain/privilege"
+)
+
+// drain reads what is left of a connection: how much, and how it ended.
+func (p *player) drain() (int, error) {
+	total := p.in.Buffered()
+	buf := make([]byte, 1<<16)
+	for {
+		_ = p.conn.SetReadDeadline(time.Now().Add(patience))
+		n, err := p.conn.Read(buf)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+func (h *house) dropped(reason string) float64 {
+	var m dto.Metric
+	_ = h.metrics.dropped.WithLabelValues(reason).Write(&m)
+	return m.GetCounter().GetValue()
+}
+
+// TestStalledViewer: a viewer that does not read can take at most 128 KiB out of
+// its kernel after it is cut, and then sees a reset; whatever it did before, and
+// however large its receive buffer has grown or was made.
+func TestStalledViewer(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		rate, frame int
+		read        int // packets before it stalls
+		buffer      int // SO_RCVBUF; 0: the kernel's own tuning
+	}{
+		{name: "never reads", rate: 1_000_000},
+		{name: "never reads, large frames", rate: 4_000_000, frame: 400_000},
+		{name: "read before", rate: 500_000, read: 800},
+		{name: "read large frames before", rate: 4_000_000, frame: 400_000, read: 5000},
+		{name: "large buffer", rate: 1_000_000, buffer: 8 << 20},
+		{name: "large buffer, read before", rate: 4_000_000, frame: 400_000, read: 5000, buffer: 8 << 20},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := open(t, (&fakeCamera{rate: c.rate, frame: c.frame}).start(t), func(cfg *Config) {
+				cfg.WriteQueue, cfg.WriteTimeout = 512, time.Minute
+			})
+			p := h.player(t, "/dev-1/1", annKey)
+			if c.buffer > 0 {
+				if err := p.conn.SetReadBuffer(c.buffer); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if status, err := p.watch("tcp"); status != 200 {
+				t.Fatal(status, err)
+			}
+			if err := p.receive(c.read); err != nil {
+				t.Fatalf("a viewer that reads was dropped: %v", err)
+			}
+			before := h.dropped("viewer queue")
+			eventually(t, "the queue of the viewer is full", func() bool { return h.dropped("viewer queue") > before+50 })
+			h.grants.grant("ann", "dev-1", 1, privilege.Playback)
+			h.Recheck("ann", "dev-1", "")
+			n, err := p.drain()
+			if !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the connection ended with %v, want a reset", err)
+			}
+			if n > 128<<10 {
+				t.Errorf("%d bytes were drained after the cut", n)
+			}
+			t.Logf("drained %d bytes", n)
+		})
+	}
+}
+
+// TestStalledViewerIsDropped: it costs the others nothing, and ends by itself.
+func TestStalledViewerIsDropped(t *testing.T) {
+	h := open(t, (&fakeCamera{rate: 500_000}).start(t), func(cfg *Config) { cfg.WriteTimeout = 500 * time.Millisecond })
+	stalled := h.watching(t, "/dev-1/1", annKey, "tcp")
+	good := h.watching(t, "/dev-1/1", annKey, "tcp")
+	ended := make(chan error, 1)
+	go func() {
+		for h.viewers.count() > 1 {
+			if err := good.receive(1); err != nil {
+				ended <- err
+				return
+			}
+		}
+		ended <- good.receive(100)
+	}()
+	if err := <-ended; err != nil {
+		t.Errorf("the viewer that reads: %v", err)
+	}
+	if n, err := stalled.drain(); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the stalled viewer drained %d bytes and saw %v", n, err)
+	}
+}
