@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -50,5 +51,9 @@ func (h handlers) accountOf(ctx context.Context, login string) (string, error) {
 	if strings.Contains(login, "@") {
 		kind = "email"
 	}
-	return h.cfg.Accounts.AccountByLogin(ctx, kind, login)
+	account, err := h.cfg.Accounts.AccountByLogin(ctx, kind, login)
+	if e, ok := errors.AsType[*Error](err); ok && (e.Kind == Invalid || e.Kind == NotFound) {
+		return "", nil // what is no address must look like one that nobody has
+	}
+	return account, err
 }
