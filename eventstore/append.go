@@ -1,0 +1,48 @@
+package eventstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/google/uuid"
+)
+
+// Append appends events at the expected revision, all or none. It repeats the
+// append with the same ids when the connection fails, so the events are there
+// once. Errors: ErrConflict, ErrStreamDeleted, ErrTooLarge, ErrInvalid,
+// ErrUnavailable.
+func (c *Client) Append(ctx context.Context, stream string, expected Expected, events ...Event) (Appended, error) {
+	what := "appending to " + stream
+	data, err := proposals(stream, expected, events)
+	if err != nil {
+		return Appended{}, fmt.Errorf("%s: %w", what, err)
+	}
+	return call(ctx, c, what, func(ctx context.Context, conn *esdb.Client) (Appended, error) {
+		r, err := conn.AppendToStream(ctx, stream, esdb.AppendToStreamOptions{ExpectedRevision: expected.revision, Deadline: &c.timeout}, data...)
+		if err != nil {
+			return Appended{}, err
+		}
+		return Appended{Revision: r.NextExpectedVersion, Position: Position(r.CommitPosition)}, nil
+	})
+}
+
+func proposals(stream string, expected Expected, events []Event) ([]esdb.EventData, error) {
+	if stream == "" {
+		return nil, invalid("the stream has no name")
+	}
+	if expected.revision == nil {
+		return nil, invalid("an expected revision is needed")
+	}
+	if len(events) == 0 {
+		return nil, invalid("there is nothing to append")
+	}
+	data := make([]esdb.EventData, len(events))
+	for i, e := range events {
+		if e.ID == uuid.Nil || e.Type == "" {
+			return nil, invalid("event %d needs an id and a type", i)
+		}
+		data[i] = esdb.EventData{EventID: e.ID, EventType: e.Type, ContentType: esdb.ContentTypeJson, Data: e.Data, Metadata: e.Metadata}
+	}
+	return data, nil
+}

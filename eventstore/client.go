@@ -1,0 +1,266 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// Config says where the log is.
+type Config struct {
+	// Target is unix:///path of an embedded node's socket, or a connection
+	// string: esdb://...
+	Target string
+	// CallTimeout bounds a call, its retries included; 0 is 5 s.
+	CallTimeout time.Duration
+	// Logger gets lost and found connections; nil: nobody does.
+	Logger *slog.Logger
+}
+
+// Client is a connection to the log. It is safe for concurrent use, and it
+// outlives every failure of the node.
+type Client struct {
+	esdb    esdb.Configuration
+	timeout time.Duration
+	logger  *slog.Logger
+
+	mu     sync.Mutex
+	conn   *esdb.Client // nil until the first call, and after a failure
+	closed bool
+}
+
+// Discovery is short, as a failed one is started anew by us: the library's
+// client is dead for good after it.
+const (
+	discoverAttempts = 5
+	discoverEvery    = 100 // ms
+	discoverTimeout  = 2   // s
+)
+
+// Open checks the target. It does not wait for the node: calls do.
+func Open(cfg Config) (*Client, error) {
+	conf, err := configuration(cfg.Target)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the log: %w", err)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.CallTimeout <= 0 {
+		cfg.CallTimeout = 5 * time.Second
+	}
+	conf.Logger = esdb.NoopLogging() // it prints credentials and ends the process on odd input
+	conf.NodePreference = esdb.NodePreferenceLeader
+	conf.MaxDiscoverAttempts, conf.DiscoveryInterval, conf.GossipTimeout = discoverAttempts, discoverEvery, discoverTimeout
+	return &Client{esdb: *conf, timeout: cfg.CallTimeout, logger: cfg.Logger}, nil
+}
+
+func configuration(target string) (*esdb.Configuration, error) {
+	if path, ok := strings.CutPrefix(target, "unix://"); ok {
+		if !strings.HasPrefix(path, "/") {
+			return nil, invalid("%q: want unix:///path, with three slashes", target)
+		}
+		return &esdb.Configuration{Address: target, DisableTLS: true, KeepAliveInterval: 10 * time.Second, KeepAliveTimeout: 10 * time.Second}, nil
+	}
+	u, err := url.Parse(target)
+	if err != nil || u.Host == "" || (u.Scheme != "esdb" && u.Scheme != "esdb+discover") {
+		return nil, invalid("want unix:///path or esdb://host:port") // the target may hold a password
+	}
+	if u.User != nil && strings.EqualFold(u.Query().Get("tls"), "false") {
+		return nil, invalid("with tls=false the client never sends the credentials of the connection string")
+	}
+	conf, err := esdb.ParseConnectionString(target)
+	if err != nil {
+		return nil, invalid("the connection string is malformed")
+	}
+	return conf, nil
+}
+
+// Close ends every call and subscription.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	conn := c.conn
+	c.conn, c.closed = nil, true
+	c.mu.Unlock()
+	return closeConn(conn)
+}
+
+// closeConn closes a connection of the library. Goroutines that wait inside of
+// it panic then; they are ours, and recover.
+func closeConn(conn *esdb.Client) error {
+	if conn == nil {
+		return nil
+	}
+	if err := conn.Close(); err != nil {
+		return fmt.Errorf("closing the connection to the log: %w", err)
+	}
+	return nil
+}
+
+// connection answers the current connection, a new one where there is none.
+func (c *Client) connection() (*esdb.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	if c.conn == nil {
+		conf := c.esdb
+		conn, err := esdb.NewClient(&conf)
+		if err != nil {
+			return nil, fmt.Errorf("connecting to the log: %w", err)
+		}
+		c.conn = conn
+	}
+	return c.conn, nil
+}
+
+// discard drops a connection that is of no use any more.
+func (c *Client) discard(conn *esdb.Client) {
+	c.mu.Lock()
+	mine := c.conn == conn
+	if mine {
+		c.conn = nil
+	}
+	c.mu.Unlock()
+	if mine {
+		c.logger.Warn("the connection to the log is lost; making a new one")
+		_ = closeConn(conn) // it is lost already
+	}
+}
+
+// leaderOnly makes a node that is not the leader refuse the call rather than
+// answer with what it knows. The library's own option never reaches the node.
+func leaderOnly(ctx context.Context) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "requires-leader", "true")
+}
+
+// call runs f until it succeeds, fails for good, or the time is over. f must be
+// safe to repeat. what says in errors what was being done.
+func call[T any](ctx context.Context, c *Client, what string, f func(context.Context, *esdb.Client) (T, error)) (T, error) {
+	callers := ctx
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	var zero T
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+		conn, err := c.connection()
+		if err != nil {
+			return zero, fmt.Errorf("%s: %w", what, err)
+		}
+		answer, err := guarded(ctx, conn, f)
+		if err == nil {
+			return answer, nil
+		}
+		known, lost := translate(err)
+		if callers.Err() != nil { // the caller went away; the log may be well
+			return zero, fmt.Errorf("%s: %w: %w", what, ErrUnavailable, callers.Err())
+		}
+		if lost {
+			c.discard(conn)
+		}
+		if !errors.Is(known, ErrUnavailable) {
+			return zero, fmt.Errorf("%s: %w", what, known)
+		}
+		if !pause(ctx, wait) {
+			return zero, fmt.Errorf("%s: %w", what, known)
+		}
+	}
+}
+
+// guarded runs one call of the library so that it ends with its context: the
+// library's calls do not always, and may panic when their connection is closed.
+func guarded[T any](ctx context.Context, conn *esdb.Client, f func(context.Context, *esdb.Client) (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		defer func() {
+			if p := recover(); p != nil {
+				r.err = fmt.Errorf("%w: %v", errPanicked, p)
+			}
+			done <- r
+		}()
+		r.value, r.err = f(ctx, conn)
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var zero T
+		return zero, fmt.Errorf("%w: %w", errNoAnswer, ctx.Err())
+	}
+}
+
+var (
+	errPanicked = errors.New("the client failed")
+	errNoAnswer = errors.New("no answer")
+)
+
+// pause waits about d; false when the context ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d/2 + rand.N(d))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// translate turns the library's errors into ours, once. lost says that the
+// connection must be made anew.
+func translate(err error) (known error, lost bool) {
+	if errors.Is(err, errPanicked) || errors.Is(err, errNoAnswer) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err), true
+	}
+	var e *esdb.Error
+	if errors.As(err, &e) {
+		switch e.Code() {
+		case esdb.ErrorCodeWrongExpectedVersion:
+			return ErrConflict, false
+		case esdb.ErrorCodeStreamDeleted:
+			return ErrStreamDeleted, false
+		case esdb.ErrorCodeResourceNotFound:
+			return ErrStreamNotFound, false
+		case esdb.ErrorCodeConnectionClosed:
+			return fmt.Errorf("%w: %w", ErrUnavailable, err), true
+		case esdb.ErrorUnavailable, esdb.ErrorCodeNotLeader, esdb.ErrorAborted, esdb.ErrorCodeDeadlineExceeded:
+			return fmt.Errorf("%w: %w", ErrUnavailable, err), false
+		}
+	}
+	return translateStatus(err)
+}
+
+// translateStatus is for what the library does not name: some arrive as gRPC
+// errors, some as code 0 with the server's words.
+func translateStatus(err error) (known error, lost bool) {
+	var s interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &s) {
+		switch text := s.GRPCStatus().Message(); {
+		case strings.Contains(text, "Maximum Append Size"):
+			return ErrTooLarge, false
+		case strings.Contains(text, "WrongExpectedVersion"):
+			return ErrConflict, false
+		}
+		switch s.GRPCStatus().Code() {
+		case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.ResourceExhausted:
+			return fmt.Errorf("%w: %w", ErrUnavailable, err), false
+		}
+	}
+	return err, false
+}

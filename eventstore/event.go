@@ -1,0 +1,84 @@
+package eventstore
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/google/uuid"
+)
+
+// Position is a place in $all: the commit position of an event. Everything that
+// Latchkey writes has a prepare position equal to it. 0 is before the first
+// event.
+type Position uint64
+
+// Event is an event to append.
+type Event struct {
+	ID       uuid.UUID // must be set: it makes a repeated append harmless
+	Type     string
+	Data     []byte // JSON
+	Metadata []byte // JSON, or empty
+}
+
+// Recorded is an event of the log.
+type Recorded struct {
+	ID       uuid.UUID
+	Stream   string
+	Revision uint64 // in its stream, from 0
+	Position Position
+	Created  time.Time
+	Type     string
+	Data     []byte
+	Metadata []byte
+}
+
+// Appended says where an append's last event is.
+type Appended struct {
+	Revision uint64
+	Position Position
+}
+
+// Expected is the revision that an append expects its stream to be at. The zero
+// value expects nothing and is refused: forgetting it must not mean Any.
+type Expected struct{ revision esdb.ExpectedRevision }
+
+// NoStream expects that the stream has no events.
+func NoStream() Expected { return Expected{esdb.NoStream{}} }
+
+// Exactly expects the stream's last event to have this revision.
+func Exactly(revision uint64) Expected { return Expected{esdb.Revision(revision)} }
+
+// Any expects nothing: there is no check of concurrency.
+func Any() Expected { return Expected{esdb.Any{}} }
+
+var (
+	// ErrConflict: the stream is not at the expected revision.
+	ErrConflict = errors.New("the stream has changed meanwhile")
+	// ErrStreamNotFound: the stream has no events.
+	ErrStreamNotFound = errors.New("no such stream")
+	// ErrStreamDeleted: the stream was deleted for good.
+	ErrStreamDeleted = errors.New("the stream is deleted")
+	// ErrTooLarge: the events of one append are more than 1 MiB.
+	ErrTooLarge = errors.New("the append is too large")
+	// ErrInvalid: the call makes no sense; nothing was sent.
+	ErrInvalid = errors.New("invalid call")
+	// ErrUnavailable: the log does not answer. An append may have happened or
+	// not; the same ids may be appended again.
+	ErrUnavailable = errors.New("the log does not answer")
+	// ErrClosed: the client was closed.
+	ErrClosed = errors.New("the connection to the log is closed")
+)
+
+// invalid is ErrInvalid with what is wrong.
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+func recorded(e *esdb.RecordedEvent) Recorded {
+	return Recorded{
+		ID: e.EventID, Stream: e.StreamID, Revision: e.EventNumber, Position: Position(e.Position.Commit),
+		Created: e.CreatedDate, Type: e.EventType, Data: e.Data, Metadata: e.UserMetadata,
+	}
+}

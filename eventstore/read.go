@@ -1,0 +1,117 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+)
+
+// page is how many events one call of a long read asks for.
+const page = 2048
+
+// Load gives every event of a stream to each, oldest first, as the leader has
+// it. ErrStreamNotFound: it has none.
+func (c *Client) Load(ctx context.Context, stream string, each func(Recorded) error) error {
+	for from := uint64(0); ; {
+		events, err := call(ctx, c, "loading "+stream, func(ctx context.Context, conn *esdb.Client) ([]Recorded, error) {
+			r, err := conn.ReadStream(leaderOnly(ctx), stream, esdb.ReadStreamOptions{From: esdb.Revision(from), RequiresLeader: true}, page)
+			return collect(r, err)
+		})
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			if err := each(e); err != nil {
+				return err
+			}
+		}
+		if len(events) < page {
+			return nil
+		}
+		from = events[len(events)-1].Revision + 1
+	}
+}
+
+// ReadAll gives the events behind a position whose type has the prefix to each,
+// oldest first, up to the end that the log has when it comes there. It keeps one
+// page in memory.
+func (c *Client) ReadAll(ctx context.Context, after Position, prefix string, each func(Recorded) error) error {
+	for {
+		events, err := call(ctx, c, "reading the log", func(ctx context.Context, conn *esdb.Client) ([]Recorded, error) {
+			r, err := conn.ReadAll(ctx, esdb.ReadAllOptions{Direction: esdb.Forwards, From: behind(after)}, page)
+			return collect(r, err)
+		})
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			if e.Position <= after { // a read includes where it begins
+				continue
+			}
+			after = e.Position
+			if !strings.HasPrefix(e.Type, prefix) {
+				continue
+			}
+			if err := each(e); err != nil {
+				return err
+			}
+		}
+		if len(events) < page {
+			return nil
+		}
+	}
+}
+
+func behind(after Position) esdb.AllPosition {
+	if after == 0 {
+		return esdb.Start{}
+	}
+	return esdb.Position{Commit: uint64(after), Prepare: uint64(after)}
+}
+
+// Tail gives at most the last most events of $all to each, newest first, until
+// it answers false. Only the leader answers.
+func (c *Client) Tail(ctx context.Context, most int, each func(Recorded) (more bool)) error {
+	events, err := call(ctx, c, "reading the end of the log", func(ctx context.Context, conn *esdb.Client) ([]Recorded, error) {
+		r, err := conn.ReadAll(leaderOnly(ctx), esdb.ReadAllOptions{Direction: esdb.Backwards, From: esdb.End{}, RequiresLeader: true}, uint64(most))
+		return collect(r, err)
+	})
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		if !each(e) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Ping asks whether the log answers.
+func (c *Client) Ping(ctx context.Context) error {
+	return c.Tail(ctx, 1, func(Recorded) bool { return false })
+}
+
+// collect reads a counted read to its end.
+func collect(r *esdb.ReadStream, err error) ([]Recorded, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var events []Recorded
+	for {
+		e, err := r.Recv()
+		if errors.Is(err, io.EOF) {
+			return events, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if e.Event != nil { // a link is as such; links are not resolved
+			events = append(events, recorded(e.Event))
+		}
+	}
+}

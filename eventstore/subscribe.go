@@ -1,0 +1,214 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+)
+
+// Handler is told what a subscription brings. Its functions are called one at a
+// time.
+type Handler struct {
+	// Events gets events in the order of the log, each once: as many as have
+	// come, at most MaxBatch. An error ends the subscription.
+	Events func([]Recorded) error
+	// Checkpoint, if set, is told that every event up to a position was looked
+	// at, though not all were chosen. An error ends the subscription.
+	Checkpoint func(Position) error
+	// Connected, if set, is told when the subscription begins to work and when
+	// it ceases to. It says nothing about being up to date.
+	Connected func(bool)
+}
+
+// MaxBatch is how many events a Handler gets at once, at most.
+const MaxBatch = 1000
+
+// backlog is how many events may have come and not be handled.
+const backlog = 4 * MaxBatch
+
+// Subscribe gives the events behind a position whose type has the prefix to the
+// handler, old and new, until the context ends or the handler fails. When the
+// subscription drops it goes on from where it was.
+func (c *Client) Subscribe(ctx context.Context, after Position, prefix string, h Handler) error {
+	s := &subscription{client: c, prefix: prefix, handler: h, after: after}
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		before := s.after
+		err := s.run(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var failed *handlerError
+		if errors.As(err, &failed) {
+			return failed.err
+		}
+		if errors.Is(err, ErrClosed) {
+			return err
+		}
+		if s.after != before {
+			wait = 20 * time.Millisecond
+		}
+		c.logger.Warn("a subscription was dropped; beginning it anew", "position", s.after, "error", err)
+		if !pause(ctx, wait) {
+			return ctx.Err()
+		}
+	}
+}
+
+type subscription struct {
+	client  *Client
+	prefix  string
+	handler Handler
+	after   Position // everything up to here was handed over
+}
+
+// handlerError is the handler's own failure.
+type handlerError struct{ err error }
+
+func (e *handlerError) Error() string { return e.err.Error() }
+
+// arrival is an event, or a checkpoint where it has no stream.
+type arrival struct {
+	event    Recorded
+	position Position
+}
+
+// run is one life of the subscription.
+func (s *subscription) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sub, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	if s.handler.Connected != nil {
+		s.handler.Connected(true)
+		defer s.handler.Connected(false)
+	}
+	messages := make(chan arrival, backlog)
+	dropped := make(chan error, 1)
+	go receive(ctx, sub, messages, dropped)
+	batch := make([]Recorded, 0, MaxBatch)
+	for {
+		m, ok := <-messages
+		if !ok {
+			return fmt.Errorf("subscribing to the log: %w", <-dropped)
+		}
+		batch = batch[:0]
+		for more := true; more && ok; {
+			if batch, err = s.take(batch, m); err != nil {
+				return err
+			}
+			if len(batch) == MaxBatch {
+				break
+			}
+			select {
+			case m, ok = <-messages:
+			default:
+				more = false
+			}
+		}
+		if err := s.hand(batch); err != nil {
+			return err
+		}
+	}
+}
+
+// begin opens the subscription. Its context must live as long as it, so the
+// time-out is ours.
+func (s *subscription) begin(ctx context.Context) (*esdb.Subscription, error) {
+	conn, err := s.client.connection()
+	if err != nil {
+		return nil, err
+	}
+	options := esdb.SubscribeToAllOptions{
+		From:               behind(s.after),
+		Filter:             &esdb.SubscriptionFilter{Type: esdb.EventFilterType, Prefixes: []string{s.prefix}},
+		MaxSearchWindow:    32,
+		CheckpointInterval: 1,
+	}
+	timed, cancel := context.WithTimeout(ctx, s.client.timeout)
+	defer cancel()
+	sub, err := guarded(timed, conn, func(_ context.Context, conn *esdb.Client) (*esdb.Subscription, error) {
+		return conn.SubscribeToAll(leaderOnly(ctx), options)
+	})
+	if err != nil {
+		known, lost := translate(err)
+		if lost {
+			s.client.discard(conn)
+		}
+		return nil, fmt.Errorf("subscribing to the log: %w", known)
+	}
+	return sub, nil
+}
+
+// receive passes on what comes, until the subscription drops.
+func receive(ctx context.Context, sub *esdb.Subscription, out chan<- arrival, dropped chan<- error) {
+	defer close(out)
+	defer func() {
+		if p := recover(); p != nil {
+			dropped <- fmt.Errorf("%w: %v", errPanicked, p)
+		}
+	}()
+	for {
+		e := sub.Recv()
+		var m arrival
+		switch {
+		case e.SubscriptionDropped != nil:
+			dropped <- e.SubscriptionDropped.Error
+			return
+		case e.EventAppeared != nil && e.EventAppeared.Event != nil:
+			m.event = recorded(e.EventAppeared.Event)
+			m.position = m.event.Position
+		case e.CheckPointReached != nil:
+			m.position = Position(e.CheckPointReached.Commit)
+		default: // CaughtUp says nothing about now
+			continue
+		}
+		select {
+		case out <- m:
+		case <-ctx.Done():
+			dropped <- ctx.Err()
+			return
+		}
+	}
+}
+
+// take adds an event to the batch. A checkpoint is handed over behind the
+// events before it.
+func (s *subscription) take(batch []Recorded, m arrival) ([]Recorded, error) {
+	if m.event.Stream != "" {
+		if m.position > s.after { // a resubscription may begin with what was
+			s.after = m.position
+			batch = append(batch, m.event)
+		}
+		return batch, nil
+	}
+	if m.position <= s.after {
+		return batch, nil
+	}
+	if err := s.hand(batch); err != nil {
+		return nil, err
+	}
+	s.after = m.position
+	if s.handler.Checkpoint == nil {
+		return batch[:0], nil
+	}
+	if err := s.handler.Checkpoint(m.position); err != nil {
+		return nil, &handlerError{err}
+	}
+	return batch[:0], nil
+}
+
+func (s *subscription) hand(batch []Recorded) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	if err := s.handler.Events(batch); err != nil {
+		return &handlerError{err}
+	}
+	return nil
+}

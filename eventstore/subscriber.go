@@ -1,0 +1,165 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/uuid"
+)
+
+// SubscriberConfig says what a Subscriber reads.
+type SubscriberConfig struct {
+	// Prefix chooses events by their type.
+	Prefix string
+	// From answers where a topic goes on from: the checkpoint of its projection.
+	From func(ctx context.Context, topic string) (Position, error)
+	// NackWait is how long a message that was refused waits before it is
+	// delivered again; 0 is 200 ms. It doubles up to 5 s.
+	NackWait time.Duration
+	// Logger may be nil.
+	Logger *slog.Logger
+}
+
+// Subscriber gives Watermill the events of $all, in order: each topic is a
+// catch-up subscription of its own, and one message of it is in flight at a
+// time. While it catches up a message carries up to MaxBatch events, live what
+// has come; a message without events says how far the log was looked at. The
+// payload is read with DecodeBatch.
+type Subscriber struct {
+	client *Client
+	cfg    SubscriberConfig
+	closed chan struct{}
+	once   sync.Once
+	wg     sync.WaitGroup
+}
+
+var _ message.Subscriber = (*Subscriber)(nil)
+
+// NewSubscriber checks the configuration.
+func NewSubscriber(c *Client, cfg SubscriberConfig) (*Subscriber, error) {
+	var faults []error
+	if c == nil {
+		faults = append(faults, errors.New("a client is needed"))
+	}
+	if cfg.Prefix == "" {
+		faults = append(faults, errors.New("a prefix of event types is needed"))
+	}
+	if cfg.From == nil {
+		faults = append(faults, errors.New("From is needed"))
+	}
+	if faults != nil {
+		return nil, fmt.Errorf("making a subscriber: %w", errors.Join(faults...))
+	}
+	if cfg.NackWait <= 0 {
+		cfg.NackWait = 200 * time.Millisecond
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Subscriber{client: c, cfg: cfg, closed: make(chan struct{})}, nil
+}
+
+// Subscribe begins a topic. Its channel is closed when the context ends or the
+// subscriber is closed.
+func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	select {
+	case <-s.closed:
+		return nil, fmt.Errorf("subscribing to %s: %w", topic, ErrClosed)
+	default:
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	out := make(chan *message.Message)
+	s.wg.Go(func() {
+		defer close(out)
+		defer cancel()
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() {
+			select {
+			case <-s.closed:
+				cancel()
+			case <-stop:
+			}
+		}()
+		s.run(ctx, topic, out)
+	})
+	return out, nil
+}
+
+// Close ends every topic and waits for that.
+func (s *Subscriber) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	s.wg.Wait()
+	return nil
+}
+
+// run keeps a topic going until its context ends.
+func (s *Subscriber) run(ctx context.Context, topic string, out chan<- *message.Message) {
+	for wait := s.cfg.NackWait; ; wait = min(2*wait, 5*time.Second) {
+		from, err := s.cfg.From(ctx, topic)
+		if err == nil {
+			t := &topicRun{ctx: ctx, out: out, wait: s.cfg.NackWait}
+			err = s.client.Subscribe(ctx, from, s.cfg.Prefix, Handler{Events: t.events, Checkpoint: t.checkpoint})
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		s.cfg.Logger.Warn("a topic was interrupted; beginning it anew", "topic", topic, "error", err)
+		if !pause(ctx, wait) {
+			return
+		}
+	}
+}
+
+// topicRun delivers one topic's messages.
+type topicRun struct {
+	ctx  context.Context
+	out  chan<- *message.Message
+	wait time.Duration
+}
+
+func (t *topicRun) events(events []Recorded) error {
+	return t.deliver(Batch{Position: events[len(events)-1].Position, Events: events})
+}
+
+func (t *topicRun) checkpoint(p Position) error { return t.deliver(Batch{Position: p}) }
+
+// deliver returns when the message was taken: a message that is refused comes
+// again.
+func (t *topicRun) deliver(b Batch) error {
+	payload := EncodeBatch(nil, b)
+	for wait := t.wait; ; wait = min(2*wait, 5*time.Second) {
+		m := message.NewMessage(uuid.NewString(), payload)
+		ctx, cancel := context.WithCancel(t.ctx)
+		m.SetContext(ctx)
+		acked, err := t.send(m)
+		cancel()
+		if err != nil || acked {
+			return err
+		}
+		if !pause(t.ctx, wait) {
+			return t.ctx.Err()
+		}
+	}
+}
+
+func (t *topicRun) send(m *message.Message) (acked bool, err error) {
+	select {
+	case t.out <- m:
+	case <-t.ctx.Done():
+		return false, t.ctx.Err()
+	}
+	select {
+	case <-m.Acked():
+		return true, nil
+	case <-m.Nacked():
+		return false, nil
+	case <-t.ctx.Done():
+		return false, t.ctx.Err()
+	}
+}
