@@ -1,0 +1,191 @@
+// Package account decides about accounts: whose an address is, who is
+// registered, and which stream keys they have. It is pure. Passwords and the
+// secrets of stream keys are in the vault and never in an event.
+package account
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// MaxKeys is how many stream keys an account may have that have not expired.
+const MaxKeys = 100
+
+// Why a command is refused.
+var (
+	ErrLoginTaken     = errors.New("somebody has this address")
+	ErrRegistered     = errors.New("the account is registered already")
+	ErrNotRegistered  = errors.New("there is no such account")
+	ErrIncomplete     = errors.New("an identifier is missing")
+	ErrKeyExists      = errors.New("the account has a stream key of this name")
+	ErrKeyNotFound    = errors.New("there is no such stream key")
+	ErrKeyExpired     = errors.New("a stream key must expire in the future")
+	ErrTooManyKeys    = errors.New("the account has too many stream keys")
+	ErrUnknownCommand = errors.New("unknown command")
+)
+
+// State is what the events of a stream say: that of a login says whose it is,
+// that of an account says the rest.
+type State struct {
+	Account    string
+	Login      string // keyed hash of the address
+	ClaimedAt  time.Time
+	Registered bool
+	Kind       string // "email" or "phone"
+	Address    string // sealed
+	Name       string // sealed
+	Keys       []Key  // those that were not revoked
+}
+
+// Key is a stream key.
+type Key struct {
+	Name    string
+	Label   string    // sealed
+	Device  string    // "" for every device
+	Expires time.Time // zero: never
+	AddedAt time.Time
+}
+
+// Find gives the stream key of that name.
+func (s State) Find(key string) (Key, bool) {
+	for _, k := range s.Keys {
+		if k.Name == key {
+			return k, true
+		}
+	}
+	return Key{}, false
+}
+
+// Command is something that somebody wants to happen. The set is closed.
+type Command interface{ accountCommand() }
+
+// Claim takes a login for an account. It is decided over the login's stream.
+type Claim struct {
+	Login   string
+	Account string
+	At      time.Time
+}
+
+// Register makes the account. It is decided over the account's stream, once
+// the login is claimed for it.
+type Register struct {
+	Account string
+	Login   string
+	Kind    string
+	Address string // sealed
+	Name    string // sealed
+	At      time.Time
+}
+
+// AddKey makes a stream key.
+type AddKey struct {
+	Key     string
+	Label   string // sealed
+	Device  string // "" for every device
+	Expires time.Time
+	At      time.Time
+}
+
+// RevokeKey ends a stream key.
+type RevokeKey struct {
+	Key string
+	At  time.Time
+}
+
+func (Claim) accountCommand()     {}
+func (Register) accountCommand()  {}
+func (AddKey) accountCommand()    {}
+func (RevokeKey) accountCommand() {}
+
+// Decide gives the events of a command.
+func Decide(s State, command Command) ([]Event, error) {
+	switch c := command.(type) {
+	case Claim:
+		return claim(s, c)
+	case Register:
+		return register(s, c)
+	case AddKey:
+		return addKey(s, c)
+	case RevokeKey:
+		if _, ok := s.Find(c.Key); !ok || !s.Registered {
+			return nil, ErrKeyNotFound
+		}
+		return []Event{StreamKeyRevoked{Account: s.Account, Key: c.Key, At: c.At}}, nil
+	}
+	return nil, fmt.Errorf("%w %T", ErrUnknownCommand, command)
+}
+
+// claim lets an account claim its login again: that is how a claim that never
+// became an account is renewed.
+func claim(s State, c Claim) ([]Event, error) {
+	if c.Login == "" || c.Account == "" {
+		return nil, ErrIncomplete
+	}
+	if s.Account != "" && s.Account != c.Account {
+		return nil, ErrLoginTaken
+	}
+	return []Event{LoginClaimed{Login: c.Login, Account: c.Account, At: c.At}}, nil
+}
+
+func register(s State, c Register) ([]Event, error) {
+	if c.Account == "" || c.Login == "" || c.Kind == "" || c.Address == "" {
+		return nil, ErrIncomplete
+	}
+	if s.Registered {
+		return nil, ErrRegistered
+	}
+	return []Event{Registered{
+		Account: c.Account, Login: c.Login, Kind: c.Kind, Address: c.Address, Name: c.Name, At: c.At,
+	}}, nil
+}
+
+func addKey(s State, c AddKey) ([]Event, error) {
+	if !s.Registered {
+		return nil, ErrNotRegistered
+	}
+	if c.Key == "" {
+		return nil, ErrIncomplete
+	}
+	if _, ok := s.Find(c.Key); ok {
+		return nil, ErrKeyExists
+	}
+	if !c.Expires.IsZero() && !c.Expires.After(c.At) {
+		return nil, ErrKeyExpired
+	}
+	live := 0
+	for _, k := range s.Keys {
+		if k.Expires.IsZero() || k.Expires.After(c.At) {
+			live++
+		}
+	}
+	if live >= MaxKeys {
+		return nil, ErrTooManyKeys
+	}
+	return []Event{StreamKeyAdded{
+		Account: s.Account, Key: c.Key, Label: c.Label, Device: c.Device, Expires: c.Expires, At: c.At,
+	}}, nil
+}
+
+// Evolve is the state after the event. It changes nothing that it is given,
+// and an event that is delivered again at once changes nothing more.
+func Evolve(s State, event Event) State {
+	switch e := event.(type) {
+	case LoginClaimed:
+		if s.Account == "" || s.Account == e.Account {
+			s.Account, s.Login, s.ClaimedAt = e.Account, e.Login, e.At
+		}
+	case Registered:
+		s.Account, s.Login, s.Registered = e.Account, e.Login, true
+		s.Kind, s.Address, s.Name = e.Kind, e.Address, e.Name
+	case StreamKeyAdded:
+		if _, ok := s.Find(e.Key); !ok {
+			key := Key{Name: e.Key, Label: e.Label, Device: e.Device, Expires: e.Expires, AddedAt: e.At}
+			s.Keys = append(slices.Clone(s.Keys), key)
+		}
+	case StreamKeyRevoked:
+		s.Keys = slices.DeleteFunc(slices.Clone(s.Keys), func(k Key) bool { return k.Name == e.Key })
+	}
+	return s
+}

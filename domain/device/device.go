@@ -1,0 +1,145 @@
+// Package device decides who has a device: its owner, from when it is added
+// until it is removed. It is pure. How a device is reached is a secret and is
+// never in an event; what others may do with it belongs in package share.
+package device
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+const (
+	// MaxChannel is the highest channel number; the lowest is 1.
+	MaxChannel = 511
+)
+
+// Why a command is refused.
+var (
+	ErrTaken          = errors.New("the device is in an account already")
+	ErrNotFound       = errors.New("there is no such device")
+	ErrNoOwner        = errors.New("a device needs a serial and an owner")
+	ErrNoChannels     = errors.New("a device needs a channel")
+	ErrBadChannel     = errors.New("a channel number is out of range")
+	ErrChannelTwice   = errors.New("a channel is given twice")
+	ErrBadCapability  = errors.New("a capability is unknown")
+	ErrUnknownCommand = errors.New("unknown command")
+)
+
+// State is a device as its events left it. The zero value was never added.
+type State struct {
+	Serial     string
+	Generation int    // how often it was added
+	Live       bool   // in an account now
+	Device     string // the id of the latest generation; it never returns once removed
+	Owner      string // of the latest generation
+	Name       string // sealed
+	Channels   []Channel
+	AddedAt    time.Time
+}
+
+// Command is something that somebody wants to happen to a device. The set is
+// closed.
+type Command interface{ deviceCommand() }
+
+// Add gives the device to an account.
+type Add struct {
+	Serial   string
+	Owner    string
+	Name     string // sealed
+	Channels []Channel
+	At       time.Time
+}
+
+// Remove takes the device out of its owner's account.
+type Remove struct {
+	Device string
+	By     string // account
+	At     time.Time
+}
+
+func (Add) deviceCommand()    {}
+func (Remove) deviceCommand() {}
+
+// ID is the id of a generation of the device with that serial.
+func ID(serial string, generation int) string {
+	if generation <= 1 {
+		return serial
+	}
+	return serial + "." + strconv.Itoa(generation)
+}
+
+// Decide gives the events of a command.
+func Decide(s State, command Command) ([]Event, error) {
+	switch c := command.(type) {
+	case Add:
+		return add(s, c)
+	case Remove:
+		if !s.Live || c.By == "" || s.Owner != c.By || s.Device != c.Device {
+			return nil, ErrNotFound
+		}
+		return []Event{Removed{Device: s.Device, Owner: s.Owner, At: c.At}}, nil
+	}
+	return nil, fmt.Errorf("%w %T", ErrUnknownCommand, command)
+}
+
+func add(s State, c Add) ([]Event, error) {
+	if c.Serial == "" || c.Owner == "" {
+		return nil, ErrNoOwner
+	}
+	if s.Live {
+		return nil, ErrTaken
+	}
+	channels, err := checkChannels(c.Channels)
+	if err != nil {
+		return nil, err
+	}
+	generation := s.Generation + 1
+	return []Event{Added{
+		Device: ID(c.Serial, generation), Serial: c.Serial, Generation: generation,
+		Owner: c.Owner, Name: c.Name, Channels: channels, At: c.At,
+	}}, nil
+}
+
+// checkChannels gives the channels in their order.
+func checkChannels(list []Channel) ([]Channel, error) {
+	if len(list) == 0 {
+		return nil, ErrNoChannels
+	}
+	sorted := slices.Clone(list)
+	slices.SortStableFunc(sorted, func(a, b Channel) int { return a.Channel - b.Channel })
+	for i, c := range sorted {
+		if c.Channel < 1 || c.Channel > MaxChannel {
+			return nil, fmt.Errorf("channel %d: %w", c.Channel, ErrBadChannel)
+		}
+		if i > 0 && sorted[i-1].Channel == c.Channel {
+			return nil, fmt.Errorf("channel %d: %w", c.Channel, ErrChannelTwice)
+		}
+		if !c.Capabilities.Valid() {
+			return nil, fmt.Errorf("channel %d: %w", c.Channel, ErrBadCapability)
+		}
+	}
+	return sorted, nil
+}
+
+// Evolve is the state after the event. An event that is delivered again
+// changes nothing more.
+func Evolve(s State, event Event) State {
+	switch e := event.(type) {
+	case Added:
+		if e.Generation <= s.Generation {
+			return s
+		}
+		return State{
+			Serial: e.Serial, Generation: e.Generation, Live: true, Device: e.Device,
+			Owner: e.Owner, Name: e.Name, Channels: slices.Clone(e.Channels), AddedAt: e.At,
+		}
+	case Removed:
+		if e.Device == s.Device {
+			s.Live = false
+		}
+	}
+	return s
+}

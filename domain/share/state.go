@@ -1,0 +1,147 @@
+package share
+
+import (
+	"slices"
+	"time"
+
+	"latchkey/domain/privilege"
+)
+
+// Status is where a device in a share stands.
+type Status string
+
+// The statuses of a device. The zero value is none of them and grants nothing.
+const (
+	StatusInvited  Status = "invited"
+	StatusAccepted Status = "accepted"
+	StatusRejected Status = "rejected"
+	StatusRemoved  Status = "removed"
+	StatusLeft     Status = "left"
+)
+
+// State is a share as its events left it. The zero value is a share that was
+// never opened.
+type State struct {
+	ID        string
+	Owner     string // account
+	Login     string // keyed hash of the recipient's address
+	Kind      string // "email" or "phone"
+	Recipient string // sealed address
+	Remark    string // sealed, "" for none
+	Live      bool   // opened, and not deleted since
+	Devices   []Device
+}
+
+// Device is a device in a share, in the order of its first invitation.
+type Device struct {
+	Device     string
+	Status     Status
+	Account    string  // the recipient, while accepted
+	Grants     []Grant // by channel; none unless invited or accepted
+	Domain     string  // the recipient's own name, while accepted
+	InvitedAt  time.Time
+	AnsweredAt time.Time // zero until it is accepted or rejected
+}
+
+// Active says whether the device is invited or accepted.
+func (d Device) Active() bool {
+	return d.Status == StatusInvited || d.Status == StatusAccepted
+}
+
+// Find gives the device of that id.
+func (s State) Find(device string) (Device, bool) {
+	for _, d := range s.Devices {
+		if d.Device == device {
+			return d, true
+		}
+	}
+	return Device{}, false
+}
+
+// Allows says whether the share gives the account every privilege of p on the
+// channel.
+func (s State) Allows(account, device string, channel int, p privilege.Set) bool {
+	d, ok := s.Find(device)
+	if !ok || !s.Live || account == "" || d.Status != StatusAccepted || d.Account != account {
+		return false
+	}
+	for _, g := range d.Grants {
+		if g.Channel == channel {
+			return g.Privileges.Has(p)
+		}
+	}
+	return false
+}
+
+// active counts the devices that are invited or accepted.
+func (s State) active() int {
+	n := 0
+	for _, d := range s.Devices {
+		if d.Active() {
+			n++
+		}
+	}
+	return n
+}
+
+// Evolve is the state after the event. It changes nothing that it is given, and
+// an event that is delivered again at once changes nothing more.
+func Evolve(s State, event Event) State {
+	switch e := event.(type) {
+	case Opened:
+		return opened(s, e)
+	case RemarkChanged:
+		s.Remark = e.Remark
+	case Invited:
+		return s.with(e.Device, func(d *Device) {
+			*d = Device{Device: e.Device, Status: StatusInvited, Grants: slices.Clone(e.Grants), InvitedAt: e.At}
+		})
+	case Accepted:
+		return s.with(e.Device, func(d *Device) {
+			d.Status, d.Account, d.Grants, d.AnsweredAt = StatusAccepted, e.Account, slices.Clone(e.Grants), e.At
+		})
+	case PrivilegesEdited:
+		return s.with(e.Device, func(d *Device) { d.Grants = slices.Clone(e.Grants) })
+	case Rejected:
+		return s.with(e.Device, func(d *Device) { d.end(StatusRejected); d.AnsweredAt = e.At })
+	case DeviceRemoved:
+		return s.with(e.Device, func(d *Device) { d.end(StatusRemoved) })
+	case Left:
+		return s.with(e.Device, func(d *Device) { d.end(StatusLeft) })
+	case DomainSet:
+		return s.with(e.Device, func(d *Device) { d.Domain = e.Domain })
+	case Deleted:
+		s.Live = false
+	}
+	return s
+}
+
+func opened(s State, e Opened) State {
+	if s.Live {
+		return s
+	}
+	return State{
+		ID: e.Share, Owner: e.Owner, Login: e.Login, Kind: e.Kind,
+		Recipient: e.Recipient, Remark: e.Remark, Live: true,
+	}
+}
+
+// with changes the device in a copy of the list.
+func (s State) with(device string, change func(*Device)) State {
+	s.Devices = slices.Clone(s.Devices)
+	for i := range s.Devices {
+		if s.Devices[i].Device == device {
+			change(&s.Devices[i])
+			return s
+		}
+	}
+	d := Device{Device: device}
+	change(&d)
+	s.Devices = append(s.Devices, d)
+	return s
+}
+
+// end takes everything away that was given.
+func (d *Device) end(status Status) {
+	d.Status, d.Account, d.Grants, d.Domain = status, "", nil, ""
+}
