@@ -318,6 +318,13 @@ var domainPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 // look like one.
 const generatedPrefix = "cam-"
 
+// ValidDomain says whether a device domain is written as one: 1 to 32 lower-case
+// letters, digits and hyphens, the first of them no hyphen, and unlike the id of
+// a device.
+func ValidDomain(domain string) bool {
+	return domainPattern.MatchString(domain) && !strings.HasPrefix(domain, generatedPrefix)
+}
+
 func setDomain(s State, c SetDomain) ([]Event, error) {
 	if err := byRecipient(c.By, c.Holder); err != nil {
 		return nil, err
@@ -330,7 +337,7 @@ func setDomain(s State, c SetDomain) ([]Event, error) {
 		return nil, ErrNotAccepted
 	case d.Domain == c.Domain:
 		return nil, nil
-	case c.Domain != "" && (!domainPattern.MatchString(c.Domain) || strings.HasPrefix(c.Domain, generatedPrefix)):
+	case c.Domain != "" && !ValidDomain(c.Domain):
 		return nil, ErrBadDomain
 	case c.Domain != "" && (c.Taken || s.hasDomain(c.Domain)):
 		return nil, ErrDomainTaken

@@ -1,0 +1,206 @@
+package domain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"latchkey/domain/account"
+)
+
+const (
+	// claimLease is for how long a claim that did not become an account keeps
+	// its login for whoever knows the password that it was made with.
+	claimLease = 10 * time.Minute
+	// registerWithin bounds a registration, far below claimLease: when a claim
+	// is taken over, whoever made it has given up.
+	registerWithin = time.Minute
+)
+
+// Register makes an account with a login that nobody has.
+//
+// The login's stream is claimed first, which makes the address unique; then the
+// account's stream is begun. A claim whose account never came is finished by
+// whoever knows its password, and after claimLease by anybody.
+func (s *Service) Register(ctx context.Context, m Meta, r Registration) (Result, error) {
+	f := faults{}
+	kind, address := f.oneAddress("", r.Email, r.Phone)
+	f.password("/password", r.Password)
+	f.text("/name", r.Name, maxName)
+	if err := f.err(); err != nil {
+		return Result{}, err
+	}
+	m.Account = ""
+	c, err := s.beginAnonymous(m, "register", kind, address, r.Name)
+	if err != nil {
+		return Result{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, registerWithin)
+	defer cancel()
+	a := applicant{command: c, kind: kind, address: address, name: r.Name, password: r.Password, login: s.sealer.LoginHash(kind, address)}
+	for range maxTries {
+		result, err := s.register(ctx, a)
+		if !errors.Is(err, ErrConflict) {
+			return result, err
+		}
+	}
+	return Result{}, busy(fmt.Errorf("registering: %w", ErrConflict))
+}
+
+// applicant is somebody who registers.
+type applicant struct {
+	command
+	kind, address, login string
+	name, password       string
+}
+
+// register is one try.
+func (s *Service) register(ctx context.Context, a applicant) (Result, error) {
+	claim, err := s.loadLogin(ctx, a.login)
+	if err != nil {
+		return Result{}, err
+	}
+	id := claim.state.Account
+	if id == "" {
+		if id, err = s.claim(ctx, a, claim); err != nil {
+			return Result{}, err
+		}
+		return s.open(ctx, a, id)
+	}
+	there, err := s.loadAccount(ctx, id)
+	if err != nil {
+		return Result{}, err
+	}
+	if there.state.Registered {
+		return s.registeredBefore(ctx, a, there)
+	}
+	if err := s.takeOver(ctx, a, claim); err != nil {
+		return Result{}, err
+	}
+	return s.open(ctx, a, id)
+}
+
+// claim takes the login for a new account. The password is set first, for an id
+// that nobody else has: whoever wins the claim has set it alone.
+func (s *Service) claim(ctx context.Context, a applicant, login stream[account.State]) (id string, err error) {
+	id = s.newID()
+	if err := s.passwords.SetPassword(ctx, id, a.password); err != nil {
+		return "", unavailable(fmt.Errorf("setting a password: %w", err))
+	}
+	return id, s.appendClaim(ctx, a.command, login, account.Claim{Login: a.login, Account: id, At: a.at})
+}
+
+// takeOver renews a claim that did not become an account, so that whoever else
+// finds it too must wait.
+func (s *Service) takeOver(ctx context.Context, a applicant, login stream[account.State]) error {
+	id := login.state.Account
+	knows, err := s.passwords.VerifyPassword(ctx, id, a.password)
+	if err != nil {
+		return unavailable(fmt.Errorf("checking a password: %w", err))
+	}
+	if !knows && a.at.Sub(login.state.ClaimedAt) < claimLease {
+		return refused(account.ErrLoginTaken)
+	}
+	renewal := command{Meta: Meta{Account: a.Account}, request: a.request, at: a.at}
+	if err := s.appendClaim(ctx, renewal, login, account.Claim{Login: a.login, Account: id, At: a.at}); err != nil || knows {
+		return err
+	}
+	if err := s.passwords.SetPassword(ctx, id, a.password); err != nil {
+		return unavailable(fmt.Errorf("setting a password: %w", err))
+	}
+	return nil
+}
+
+func (s *Service) appendClaim(ctx context.Context, c command, login stream[account.State], claim account.Claim) error {
+	events, err := account.Decide(login.state, claim)
+	if err != nil {
+		return refused(err)
+	}
+	list, err := pending(c, login.name, events)
+	if err != nil {
+		return err
+	}
+	_, err = s.append(ctx, login.name, login.revision(), list)
+	return err
+}
+
+// open begins the stream of the account that the login is claimed for.
+func (s *Service) open(ctx context.Context, a applicant, id string) (Result, error) {
+	address, err := s.seal(ctx, id, a.address)
+	if err != nil {
+		return Result{}, err
+	}
+	name, err := s.seal(ctx, id, a.name)
+	if err != nil {
+		return Result{}, err
+	}
+	events, err := account.Decide(account.State{}, account.Register{
+		Account: id, Login: a.login, Kind: a.kind, Address: address, Name: name, At: a.at,
+	})
+	if err != nil {
+		return Result{}, refused(err)
+	}
+	list, err := pending(a.command, accountStream(id), events)
+	if err != nil {
+		return Result{}, err
+	}
+	position, err := s.append(ctx, accountStream(id), -1, list)
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Position: position, Created: true, Account: id}, nil
+}
+
+// registeredBefore answers a repeat to whoever knows the password; to all
+// others the login is taken.
+func (s *Service) registeredBefore(ctx context.Context, a applicant, there stream[account.State]) (Result, error) {
+	from, to, found, err := a.repeated(there.name, there.events)
+	if err != nil {
+		return Result{}, err
+	}
+	if !found {
+		return Result{}, refused(account.ErrLoginTaken)
+	}
+	knows, err := s.passwords.VerifyPassword(ctx, there.state.Account, a.password)
+	if err != nil {
+		return Result{}, unavailable(fmt.Errorf("checking a password: %w", err))
+	}
+	if !knows {
+		return Result{}, refused(account.ErrLoginTaken)
+	}
+	done, err := replay(there, from, to, account.Evolve)
+	return Result{Position: done.position, Revision: done.revision, Created: true, Account: there.state.Account}, err
+}
+
+// AccountByLogin gives the account of an address, "" where nobody has it and
+// where it is none. kind is "email" or "phone".
+func (s *Service) AccountByLogin(ctx context.Context, kind, address string) (string, error) {
+	normal, reason := normaliseAddress(kind, address)
+	if reason != "" {
+		return "", nil
+	}
+	id, err := s.holder(ctx, s.sealer.LoginHash(kind, normal))
+	if err != nil || id == "" {
+		return "", err
+	}
+	there, err := s.loadAccount(ctx, id)
+	if err != nil || !there.state.Registered {
+		return "", err
+	}
+	return id, nil
+}
+
+// holder gives the account that a login is claimed for, "" for none.
+func (s *Service) holder(ctx context.Context, login string) (string, error) {
+	claim, err := s.loadLogin(ctx, login)
+	return claim.state.Account, err
+}
+
+func (s *Service) seal(ctx context.Context, subject, plain string) (string, error) {
+	sealed, err := s.sealer.Seal(ctx, subject, plain)
+	if err != nil {
+		return "", unavailable(fmt.Errorf("sealing: %w", err))
+	}
+	return sealed, nil
+}

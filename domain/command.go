@@ -1,0 +1,211 @@
+package domain
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// maxTries is how often a command is decided anew when others change its
+// stream at the same time.
+const maxTries = 3
+
+// maxKey is the longest Idempotency-Key, in bytes.
+const maxKey = 255
+
+// command is what every command has.
+type command struct {
+	Meta
+	request string // fingerprint of what is asked for
+	at      time.Time
+}
+
+// metadata stands beside each event of a command.
+type metadata struct {
+	Account string `json:"account,omitempty"`
+	Request string `json:"request,omitempty"`
+	Cause   string `json:"cause,omitempty"` // of a policy: the event that it follows
+}
+
+// begin checks who acts, and fingerprints the request. The fingerprint is
+// keyed: addresses and other words of a request could be guessed from a plain
+// hash.
+func (s *Service) begin(m Meta, name string, args ...any) (command, error) {
+	if m.Account == "" {
+		return command{}, &Error{Code: "unauthenticated", Kind: Unauthenticated, Message: "A session is needed."}
+	}
+	return s.beginAnonymous(m, name, args...)
+}
+
+func (s *Service) beginAnonymous(m Meta, name string, args ...any) (command, error) {
+	if len(m.IdempotencyKey) > maxKey {
+		return command{}, invalid(map[string]string{"Idempotency-Key": "is longer than " + strconv.Itoa(maxKey) + " bytes"})
+	}
+	canonical, err := json.Marshal(append([]any{name}, args...))
+	if err != nil {
+		return command{}, &Error{Code: "invalid_body", Kind: Invalid, Message: "The request cannot be read.", Cause: err}
+	}
+	return command{Meta: m, request: s.sealer.LoginHash("request", string(canonical)), at: s.now()}, nil
+}
+
+// namespace makes the ids of our events differ from all other UUIDs of version
+// 5. It must never change.
+var namespace = uuid.MustParse("6c61b6ac-5c1e-5d3f-9a0e-6b6579206576")
+
+// id is the id of the command's i-th event in a stream: always the same with an
+// Idempotency-Key, always a new one without.
+func (c command) id(stream string, i int) uuid.UUID {
+	if c.IdempotencyKey == "" {
+		return uuid.New()
+	}
+	name := c.Account + "\x00" + c.IdempotencyKey + "\x00" + stream + "\x00" + strconv.Itoa(i)
+	return uuid.NewSHA1(namespace, []byte(name))
+}
+
+// repeated finds the events that the command has already written: events[from:to].
+// It is an error when another request had the same key.
+func (c command) repeated(stream string, events []Stored) (from, to int, found bool, err error) {
+	if c.IdempotencyKey == "" {
+		return 0, 0, false, nil
+	}
+	first := c.id(stream, 0)
+	for from < len(events) && events[from].ID != first {
+		from++
+	}
+	if from == len(events) {
+		return 0, 0, false, nil
+	}
+	var m metadata
+	if err := json.Unmarshal(events[from].Metadata, &m); err != nil || m.Request != c.request {
+		return 0, 0, false, &Error{
+			Code: "idempotency_key_reused", Kind: Invalid, Cause: err,
+			Message: "The Idempotency-Key was used for another request.",
+		}
+	}
+	to = from + 1
+	for to < len(events) && events[to].ID == c.id(stream, to-from) {
+		to++
+	}
+	return from, to, true, nil
+}
+
+// pending encodes the events of a command for a stream.
+func pending[E any](c command, stream string, events []E) ([]Pending, error) {
+	meta, err := json.Marshal(metadata{Account: c.Account, Request: c.request})
+	if err != nil {
+		return nil, fmt.Errorf("encoding metadata: %w", err)
+	}
+	list := make([]Pending, len(events))
+	for i, event := range events {
+		name, data, err := EncodeEvent(event)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = Pending{ID: c.id(stream, i), Type: name, Data: data, Metadata: meta}
+	}
+	return list, nil
+}
+
+// append is Log.Append with the errors of a use case; ErrConflict stays.
+func (s *Service) append(ctx context.Context, stream string, expected int64, events []Pending) (uint64, error) {
+	position, err := s.log.Append(ctx, stream, expected, events)
+	switch {
+	case err == nil:
+		return position, nil
+	case errors.Is(err, ErrConflict):
+		return 0, err
+	case errors.Is(err, ErrTooLarge):
+		return 0, refused(err)
+	}
+	return 0, unavailable(fmt.Errorf("appending to a stream: %w", err))
+}
+
+// outcome is what a command did to a stream, and for a repeat what it did then.
+type outcome[S, E any] struct {
+	position uint64
+	revision int64
+	state    S
+	events   []E
+	repeat   bool
+	latest   S // for a repeat: the state now
+}
+
+// run loads the stream, finds out whether the command is a repeat, decides, and
+// appends at the revision that it saw; again when others were faster. decide
+// runs once for each try and is given what was loaded.
+func run[S, E any](
+	ctx context.Context, s *Service, c command, name string,
+	evolve func(S, E) S, decide func(stream[S]) ([]E, error),
+) (outcome[S, E], error) {
+	var conflict error
+	for range maxTries {
+		loaded, err := load(ctx, s.log, name, evolve)
+		if err != nil {
+			return outcome[S, E]{}, err
+		}
+		from, to, found, err := c.repeated(name, loaded.events)
+		if err != nil {
+			return outcome[S, E]{}, err
+		}
+		if found {
+			return replay(loaded, from, to, evolve)
+		}
+		events, err := decide(loaded)
+		if err != nil {
+			return outcome[S, E]{}, refused(err)
+		}
+		done, err := commit(ctx, s, c, loaded, events, evolve)
+		if !errors.Is(err, ErrConflict) {
+			return done, err
+		}
+		conflict = err
+	}
+	return outcome[S, E]{}, busy(fmt.Errorf("after %d tries: %w", maxTries, conflict))
+}
+
+// replay answers a repeat as the command was answered then.
+func replay[S, E any](loaded stream[S], from, to int, evolve func(S, E) S) (outcome[S, E], error) {
+	last := loaded.events[to-1]
+	done := outcome[S, E]{position: last.Position, revision: last.Revision, repeat: true, latest: loaded.state}
+	var err error
+	if done.state, err = fold(loaded.events[:to], evolve); err != nil {
+		return outcome[S, E]{}, err
+	}
+	for _, stored := range loaded.events[from:to] {
+		event, err := decode[E](stored)
+		if err != nil {
+			return outcome[S, E]{}, err
+		}
+		done.events = append(done.events, event)
+	}
+	return done, nil
+}
+
+func commit[S, E any](
+	ctx context.Context, s *Service, c command, loaded stream[S], events []E, evolve func(S, E) S,
+) (outcome[S, E], error) {
+	done := outcome[S, E]{position: loaded.position(), revision: loaded.revision(), state: loaded.state, events: events}
+	if len(events) == 0 {
+		done.latest = done.state
+		return done, nil
+	}
+	list, err := pending(c, loaded.name, events)
+	if err != nil {
+		return outcome[S, E]{}, err
+	}
+	done.position, err = s.append(ctx, loaded.name, loaded.revision(), list)
+	if err != nil {
+		return outcome[S, E]{}, err
+	}
+	done.revision += int64(len(events))
+	for _, event := range events {
+		done.state = evolve(done.state, event)
+	}
+	done.latest = done.state
+	return done, nil
+}

@@ -1,0 +1,179 @@
+package domain
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strconv"
+
+	"latchkey/domain/device"
+	"latchkey/domain/privilege"
+)
+
+// AddDevice gives a device to the caller. How it is reached goes to the vault
+// once the log says that the device is the caller's: had it gone before, the
+// loser of two who add the same serial could have overwritten the winner's. A
+// repeat with the same Idempotency-Key finishes what a crash left undone.
+func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, error) {
+	c, err := s.begin(m, "add device", d)
+	if err != nil {
+		return Result{}, err
+	}
+	d = d.withChannels()
+	if err := d.check(); err != nil {
+		return Result{}, err
+	}
+	serial, _ := normaliseSerial(d.Serial)
+	if d.Serial == "" {
+		if serial, err = s.newSerial(c); err != nil {
+			return Result{}, err
+		}
+	}
+	add := device.Add{Serial: serial, Owner: c.Account, At: c.at}
+	if add.Name, err = s.seal(ctx, c.Account, d.Name); err != nil {
+		return Result{}, err
+	}
+	if add.Channels, err = s.channels(ctx, c.Account, d.Channels); err != nil {
+		return Result{}, err
+	}
+	done, err := run(ctx, s, c, deviceStream(serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
+		return device.Decide(there.state, add)
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	if done.latest.Live && done.latest.Device == done.state.Device {
+		if err := s.cameras.SetCamera(ctx, done.state.Device, d.camera()); err != nil {
+			return Result{}, unavailable(fmt.Errorf("keeping how a device is reached: %w", err))
+		}
+	}
+	return Result{Position: done.position, Revision: done.revision, Created: true, Device: &done.state}, nil
+}
+
+// RemoveDevice takes a device out of the caller's account. That nobody may do
+// anything on it follows from this event alone; its shares are ended by
+// EndSharesOfDevice.
+func (s *Service) RemoveDevice(ctx context.Context, m Meta, id string) (Result, error) {
+	c, err := s.begin(m, "remove device", id)
+	if err != nil {
+		return Result{}, err
+	}
+	serial, ok := serialOf(id)
+	if !ok {
+		return Result{}, refused(device.ErrNotFound)
+	}
+	done, err := run(ctx, s, c, deviceStream(serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
+		return device.Decide(there.state, device.Remove{Device: id, By: c.Account, At: c.at})
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	if err := s.forgetCamera(ctx, id); err != nil {
+		return Result{}, err
+	}
+	return Result{Position: done.position, Revision: done.revision, Device: &done.state}, nil
+}
+
+func (s *Service) forgetCamera(ctx context.Context, device string) error {
+	if err := s.cameras.ForgetCamera(ctx, device); err != nil {
+		return unavailable(fmt.Errorf("forgetting how a device is reached: %w", err))
+	}
+	return nil
+}
+
+// withChannels writes out what is meant where the channels are not given.
+func (d NewDevice) withChannels() NewDevice {
+	if len(d.Channels) == 0 {
+		d.Channels = []NewChannel{{Channel: 1, MainURL: d.RTSPURL, CapabilitiesUnknown: true}}
+		d.RTSPURL = ""
+		return d
+	}
+	d.Channels = append([]NewChannel(nil), d.Channels...)
+	for i := range d.Channels {
+		if c := &d.Channels[i]; c.Channel == 1 && c.MainURL == "" {
+			c.MainURL, d.RTSPURL = d.RTSPURL, ""
+		}
+	}
+	return d
+}
+
+func (d NewDevice) check() error {
+	f := faults{}
+	if d.Name == "" {
+		f.add("/name", "is needed")
+	}
+	f.text("/name", d.Name, maxName)
+	f.text("/username", d.Username, maxCredential)
+	f.text("/password", d.Password, maxCredential)
+	if _, ok := normaliseSerial(d.Serial); !ok && d.Serial != "" {
+		f.add("/serial", "must be 3 to 64 letters, digits and hyphens")
+	}
+	if d.RTSPURL != "" {
+		f.add("/rtsp_url", "is channel 1's, which is given in channels")
+	}
+	f.url("/isapi_url", d.ISAPIURL, "http", "https")
+	f.url("/onvif_url", d.ONVIFURL, "http", "https")
+	if len(d.Channels) > device.MaxChannel {
+		f.add("/channels", "are more than "+strconv.Itoa(device.MaxChannel))
+		return f.err()
+	}
+	for i, c := range d.Channels {
+		at := "/channels/" + strconv.Itoa(i)
+		f.text(at+"/name", c.Name, maxName)
+		f.url(at+"/rtsp_url", c.MainURL, "rtsp", "rtsps")
+		f.url(at+"/sub_rtsp_url", c.SubURL, "rtsp", "rtsps")
+		if c.Channel < 1 || c.Channel > device.MaxChannel {
+			f.add(at+"/channel", "must be from 1 to "+strconv.Itoa(device.MaxChannel))
+		}
+	}
+	return f.err()
+}
+
+// channels are those of the event: what may be known of them.
+func (s *Service) channels(ctx context.Context, owner string, list []NewChannel) ([]device.Channel, error) {
+	out := make([]device.Channel, len(list))
+	for i, c := range list {
+		name, err := s.seal(ctx, owner, c.Name)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = device.Channel{Channel: c.Channel, Name: name, Capabilities: c.Capabilities}
+		if c.CapabilitiesUnknown {
+			out[i].Capabilities = privilege.All
+		}
+	}
+	return out, nil
+}
+
+// camera is what the vault keeps.
+func (d NewDevice) camera() Camera {
+	c := Camera{Username: d.Username, Password: d.Password, ISAPIURL: d.ISAPIURL, ONVIFURL: d.ONVIFURL}
+	for _, ch := range d.Channels {
+		sub := ch.SubURL
+		if sub == "" {
+			sub = subStream(ch.MainURL)
+		}
+		c.Channels = append(c.Channels, CameraChannel{Channel: ch.Channel, MainURL: ch.MainURL, SubURL: sub})
+	}
+	return c
+}
+
+// hikvisionMain is the path of a main stream as Hikvision devices have it:
+// channel 12's is /Streaming/Channels/1201, and its sub stream's number is 1202.
+var hikvisionMain = regexp.MustCompile(`(?i)^(.*/streaming/channels/[0-9]{1,3}0)1(/?)$`)
+
+// subStream derives the address of the sub stream where the path says how, ""
+// elsewhere.
+func subStream(mainURL string) string {
+	u, err := url.Parse(mainURL)
+	if err != nil || mainURL == "" || u.RawPath != "" {
+		return ""
+	}
+	m := hikvisionMain.FindStringSubmatch(u.Path)
+	if m == nil {
+		return ""
+	}
+	u.Path = m[1] + "2" + m[2]
+	return u.String()
+}

@@ -1,0 +1,96 @@
+package domain
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+)
+
+// What a Log refuses.
+var (
+	// ErrConflict is returned by Append when the stream is not at the expected
+	// revision. Nothing was written.
+	ErrConflict = errors.New("the stream is at another revision")
+	// ErrTooLarge is returned by Append when the events are too large for one
+	// append. Nothing was written.
+	ErrTooLarge = errors.New("too large for one append")
+)
+
+// Log is where events are. An Append whose error is none of the above may have
+// been written.
+type Log interface {
+	// Load gives the events of a stream, oldest first; none where there is no
+	// such stream.
+	Load(ctx context.Context, stream string) ([]Stored, error)
+	// Append writes the events together, where the stream's last revision is
+	// the expected one; -1: there is no such stream. It gives the position of
+	// the last event.
+	Append(ctx context.Context, stream string, expected int64, events []Pending) (position uint64, err error)
+}
+
+// Stored is an event in the log.
+type Stored struct {
+	ID       uuid.UUID
+	Revision int64  // in its stream, from 0
+	Position uint64 // in the log
+	Type     string
+	Data     []byte
+	Metadata []byte
+}
+
+// Pending is an event to append.
+type Pending struct {
+	ID       uuid.UUID
+	Type     string
+	Data     []byte
+	Metadata []byte
+}
+
+// Sealer makes personal text unreadable to whoever has the log alone.
+type Sealer interface {
+	// Seal gives the same sealed text for the same subject and text; "" is "".
+	Seal(ctx context.Context, subject, plain string) (sealed string, err error)
+	// LoginHash is a keyed hash, 32 lower-case hexadecimal digits.
+	LoginHash(kind, address string) string
+}
+
+// Passwords keeps the passwords of accounts.
+type Passwords interface {
+	SetPassword(ctx context.Context, account, password string) error
+	VerifyPassword(ctx context.Context, account, password string) (bool, error)
+}
+
+// Cameras keeps how devices are reached.
+type Cameras interface {
+	SetCamera(ctx context.Context, device string, c Camera) error
+	ForgetCamera(ctx context.Context, device string) error
+}
+
+// Camera is how a device is reached. None of it may be in an event or a log.
+type Camera struct {
+	Username, Password string
+	ISAPIURL, ONVIFURL string // "" for none
+	Channels           []CameraChannel
+}
+
+// CameraChannel is where one channel's streams are; "" for none.
+type CameraChannel struct {
+	Channel         int
+	MainURL, SubURL string
+}
+
+// StreamSecrets keeps the secrets of stream keys.
+type StreamSecrets interface {
+	SetStreamSecret(ctx context.Context, key, secret string) error
+	StreamSecret(ctx context.Context, key string) (string, error)
+	ForgetStreamSecret(ctx context.Context, key string) error
+}
+
+// Domains knows which device domains an account has given, as far as a read
+// model sees it.
+type Domains interface {
+	// DomainTaken says whether a device other than the given one has the
+	// domain among those that the account has accepted.
+	DomainTaken(ctx context.Context, account, domain, device string) (bool, error)
+}

@@ -1,0 +1,77 @@
+package domain
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Config is what a Service is made of. Every field without a default is needed.
+type Config struct {
+	Log           Log
+	Sealer        Sealer
+	Passwords     Passwords
+	Cameras       Cameras
+	StreamSecrets StreamSecrets
+	Domains       Domains
+
+	// Now is the clock; the default is time.Now.
+	Now func() time.Time
+	// NewID makes the id of an account; the default is a UUID of version 7.
+	NewID func() string
+	// Random is where names and secrets come from; the default is crypto/rand.
+	Random io.Reader
+}
+
+// Service is the use cases. It keeps no state and may be used by many at once.
+type Service struct {
+	log           Log
+	sealer        Sealer
+	passwords     Passwords
+	cameras       Cameras
+	streamSecrets StreamSecrets
+	domains       Domains
+	clock         func() time.Time
+	newID         func() string
+	random        io.Reader
+}
+
+// New makes a Service. It reports every fault of the configuration together.
+func New(cfg Config) (*Service, error) {
+	var faults []error
+	need := func(name string, there bool) {
+		if !there {
+			faults = append(faults, fmt.Errorf("%s is missing", name))
+		}
+	}
+	need("Log", cfg.Log != nil)
+	need("Sealer", cfg.Sealer != nil)
+	need("Passwords", cfg.Passwords != nil)
+	need("Cameras", cfg.Cameras != nil)
+	need("StreamSecrets", cfg.StreamSecrets != nil)
+	need("Domains", cfg.Domains != nil)
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("configuring the use cases: %w", errors.Join(faults...))
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.NewID == nil {
+		cfg.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.Reader
+	}
+	return &Service{
+		log: cfg.Log, sealer: cfg.Sealer, passwords: cfg.Passwords, cameras: cfg.Cameras,
+		streamSecrets: cfg.StreamSecrets, domains: cfg.Domains,
+		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random,
+	}, nil
+}
+
+// now is the time of an event: every store keeps microseconds.
+func (s *Service) now() time.Time { return s.clock().UTC().Truncate(time.Microsecond) }

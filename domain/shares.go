@@ -1,0 +1,268 @@
+package domain
+
+import (
+	"context"
+	"strconv"
+
+	"latchkey/domain/device"
+	"latchkey/domain/privilege"
+	"latchkey/domain/share"
+)
+
+// SaveShare shares devices with somebody, registered or not: a new share, or
+// more devices in the one that there is.
+func (s *Service) SaveShare(ctx context.Context, m Meta, n NewShare) (Result, error) {
+	c, err := s.begin(m, "save share", n)
+	if err != nil {
+		return Result{}, err
+	}
+	f := faults{}
+	kind, address := f.oneAddress("/recipient", n.Email, n.Phone)
+	f.text("/remark", n.Remark, maxRemark)
+	f.devices(n.Devices)
+	if err := f.err(); err != nil {
+		return Result{}, err
+	}
+	login := s.sealer.LoginHash(kind, address)
+	save := share.Save{Share: shareID(c.Account, login), By: c.Account, Login: login, Kind: kind, At: c.at}
+	if save.Recipient, err = s.seal(ctx, loginStream(login), address); err != nil {
+		return Result{}, err
+	}
+	if save.Remark, err = s.seal(ctx, loginStream(login), n.Remark); err != nil {
+		return Result{}, err
+	}
+	return s.changeShare(ctx, c, save.Share, func(there stream[share.State], look *lookup) (share.Command, error) {
+		save := save
+		if save.Holder, err = s.holder(ctx, login); err != nil {
+			return nil, err
+		}
+		save.Offers, err = look.offers(ctx, n.Devices)
+		return save, err
+	})
+}
+
+// ReplaceShare saves the remark and the whole list of devices of a share of the
+// caller's.
+func (s *Service) ReplaceShare(ctx context.Context, m Meta, id, remark string, devices []DeviceGrants) (Result, error) {
+	c, err := s.begin(m, "replace share", id, remark, devices)
+	if err != nil {
+		return Result{}, err
+	}
+	f := faults{}
+	f.text("/remark", remark, maxRemark)
+	f.devices(devices)
+	if err := f.err(); err != nil {
+		return Result{}, err
+	}
+	return s.actOnShare(ctx, c, id, func(p party, look *lookup) (share.Command, error) {
+		replace := share.Replace{By: c.Account, At: c.at}
+		if !p.owner {
+			return replace, nil
+		}
+		sealed, err := s.seal(ctx, loginStream(p.login), remark)
+		if err != nil {
+			return nil, err
+		}
+		replace.Remark = sealed
+		replace.Offers, err = look.offers(ctx, devices)
+		return replace, err
+	})
+}
+
+// PutShareDevice offers one device in a share of the caller's, or changes what
+// is given on it.
+func (s *Service) PutShareDevice(ctx context.Context, m Meta, id string, d DeviceGrants) (Result, error) {
+	c, err := s.begin(m, "put device", id, d)
+	if err != nil {
+		return Result{}, err
+	}
+	f := faults{}
+	f.grants("/channels", d.Grants)
+	if err := f.err(); err != nil {
+		return Result{}, err
+	}
+	return s.actOnShare(ctx, c, id, func(p party, look *lookup) (share.Command, error) {
+		put := share.PutDevice{By: c.Account, Offer: share.Offer{Device: d.Device, Grants: d.Grants}, At: c.at}
+		if !p.owner {
+			return put, nil
+		}
+		var err error
+		put.Offer.Facts, err = look.facts(ctx, d.Device)
+		return put, err
+	})
+}
+
+// RemoveShareDevice takes one device back where the caller owns the share, and
+// gives it up where the caller is the recipient.
+func (s *Service) RemoveShareDevice(ctx context.Context, m Meta, id, device string) (Result, error) {
+	c, err := s.begin(m, "remove device", id, device)
+	if err != nil {
+		return Result{}, err
+	}
+	return s.actOnShare(ctx, c, id, func(p party, _ *lookup) (share.Command, error) {
+		if p.owner {
+			return share.RemoveDevice{By: c.Account, Device: device, At: c.at}, nil
+		}
+		if device == "" { // to leave everything must be meant
+			return nil, share.ErrNotInShare
+		}
+		return share.Leave{By: c.Account, Holder: p.holder, Device: device, At: c.at}, nil
+	})
+}
+
+// DeleteShare ends the share where the caller owns it, and leaves all of it
+// where the caller is the recipient.
+func (s *Service) DeleteShare(ctx context.Context, m Meta, id string) (Result, error) {
+	c, err := s.begin(m, "delete share", id)
+	if err != nil {
+		return Result{}, err
+	}
+	return s.actOnShare(ctx, c, id, func(p party, _ *lookup) (share.Command, error) {
+		if p.owner {
+			return share.Delete{By: c.Account, At: c.at}, nil
+		}
+		return share.Leave{By: c.Account, Holder: p.holder, At: c.at}, nil
+	})
+}
+
+// party says what the caller is to a share: its owner, or its recipient.
+type party struct {
+	owner  bool
+	login  string
+	holder string // the account that holds the login; not looked up for the owner
+}
+
+// actOnShare does a command on a share that there is, for its owner or its
+// recipient. To all others there is no such share.
+func (s *Service) actOnShare(
+	ctx context.Context, c command, id string, make func(party, *lookup) (share.Command, error),
+) (Result, error) {
+	owner, login, ok := partiesOf(id)
+	if !ok {
+		return Result{}, refused(share.ErrNotFound)
+	}
+	p := party{owner: owner == c.Account, login: login}
+	if !p.owner {
+		var err error
+		if p.holder, err = s.holder(ctx, login); err != nil {
+			return Result{}, err
+		}
+		if p.holder != c.Account {
+			return Result{}, refused(share.ErrNotFound)
+		}
+	}
+	return s.changeShare(ctx, c, id, func(there stream[share.State], look *lookup) (share.Command, error) {
+		if !there.state.Live {
+			return nil, share.ErrNotFound
+		}
+		if c.IfMatch != nil && *c.IfMatch != there.revision() {
+			return nil, &Error{
+				Code: "revision_changed", Kind: Precondition,
+				Message: "The share is at revision " + strconv.FormatInt(there.revision(), 10) + ".",
+			}
+		}
+		return make(p, look)
+	})
+}
+
+// changeShare runs a command over the stream of a share. What make looks up is
+// looked up after the stream was loaded, and anew for every try.
+func (s *Service) changeShare(
+	ctx context.Context, c command, id string, make func(stream[share.State], *lookup) (share.Command, error),
+) (Result, error) {
+	look := newLookup(s)
+	done, err := run(ctx, s, c, shareStream(id), share.Evolve, func(there stream[share.State]) ([]share.Event, error) {
+		look = newLookup(s)
+		todo, err := make(there, look)
+		if err != nil {
+			return nil, err
+		}
+		return share.Decide(there.state, todo)
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	result := Result{Position: done.position, Revision: done.revision, Share: &done.state}
+	if len(done.events) > 0 {
+		_, result.Created = done.events[0].(share.Opened)
+	}
+	result.Names, err = look.names(ctx, done.state)
+	return result, err
+}
+
+// lookup finds devices, each of them once.
+type lookup struct {
+	service *Service
+	found   map[string]device.State
+}
+
+func newLookup(s *Service) *lookup {
+	return &lookup{service: s, found: make(map[string]device.State)}
+}
+
+// device gives the zero State for a device that there is not.
+func (l *lookup) device(ctx context.Context, id string) (device.State, error) {
+	if d, ok := l.found[id]; ok {
+		return d, nil
+	}
+	d, err := l.service.loadDevice(ctx, id)
+	if err == nil {
+		l.found[id] = d
+	}
+	return d, err
+}
+
+func (l *lookup) facts(ctx context.Context, id string) (share.Facts, error) {
+	d, err := l.device(ctx, id)
+	if err != nil || !d.Live {
+		return share.Facts{}, err
+	}
+	f := share.Facts{Owner: d.Owner, Capabilities: make(map[int]privilege.Set, len(d.Channels))}
+	for _, c := range d.Channels {
+		f.Capabilities[c.Channel] = c.Capabilities
+	}
+	return f, nil
+}
+
+func (l *lookup) offers(ctx context.Context, list []DeviceGrants) ([]share.Offer, error) {
+	offers := make([]share.Offer, len(list))
+	for i, d := range list {
+		f, err := l.facts(ctx, d.Device)
+		if err != nil {
+			return nil, err
+		}
+		offers[i] = share.Offer{Device: d.Device, Grants: d.Grants, Facts: f}
+	}
+	return offers, nil
+}
+
+// names gives the sealed names of the devices in a share.
+func (l *lookup) names(ctx context.Context, s share.State) (map[string]string, error) {
+	names := make(map[string]string, len(s.Devices))
+	for _, d := range s.Devices {
+		found, err := l.device(ctx, d.Device)
+		if err != nil {
+			return nil, err
+		}
+		names[d.Device] = found.Name
+	}
+	return names, nil
+}
+
+// devices bounds a list of devices; what is in it the decider judges.
+func (f faults) devices(list []DeviceGrants) {
+	if len(list) > share.MaxDevices {
+		f.add("/devices", "are more than "+strconv.Itoa(share.MaxDevices))
+		return
+	}
+	for i, d := range list {
+		f.grants("/devices/"+strconv.Itoa(i)+"/channels", d.Grants)
+	}
+}
+
+func (f faults) grants(at string, list []share.Grant) {
+	if len(list) > share.MaxChannel {
+		f.add(at, "are more than "+strconv.Itoa(share.MaxChannel))
+	}
+}
+

@@ -1,0 +1,106 @@
+package domain
+
+import (
+	"context"
+	"fmt"
+
+	"latchkey/domain/account"
+	"latchkey/domain/device"
+	"latchkey/domain/share"
+)
+
+// The names of streams. Their parts were checked: none comes from a request as
+// it is.
+func accountStream(account string) string { return "account-" + account }
+func loginStream(login string) string     { return "login-" + login }
+func deviceStream(serial string) string   { return "device-" + serial }
+func shareStream(share string) string     { return "share-" + share }
+
+// stream is a stream as it was loaded.
+type stream[S any] struct {
+	name   string
+	events []Stored
+	state  S // after all of them
+}
+
+// revision is that of the last event, -1 where there is no such stream.
+func (s stream[S]) revision() int64 {
+	if len(s.events) == 0 {
+		return -1
+	}
+	return s.events[len(s.events)-1].Revision
+}
+
+// position is that of the last event, 0 where there is no such stream.
+func (s stream[S]) position() uint64 {
+	if len(s.events) == 0 {
+		return 0
+	}
+	return s.events[len(s.events)-1].Position
+}
+
+// load reads a stream and folds it. An event that cannot be read, or that is of
+// another kind, is an error: nothing is decided over a state that may be wrong.
+func load[S, E any](ctx context.Context, log Log, name string, evolve func(S, E) S) (stream[S], error) {
+	events, err := log.Load(ctx, name)
+	if err != nil {
+		return stream[S]{}, unavailable(fmt.Errorf("loading a stream: %w", err))
+	}
+	state, err := fold(events, evolve)
+	if err != nil {
+		return stream[S]{}, err
+	}
+	return stream[S]{name: name, events: events, state: state}, nil
+}
+
+func fold[S, E any](events []Stored, evolve func(S, E) S) (S, error) {
+	var state S
+	for _, stored := range events {
+		event, err := decode[E](stored)
+		if err != nil {
+			var none S
+			return none, err
+		}
+		state = evolve(state, event)
+	}
+	return state, nil
+}
+
+func decode[E any](stored Stored) (E, error) {
+	var none E
+	decoded, err := DecodeEvent(stored.Type, stored.Data)
+	if err != nil {
+		return none, fmt.Errorf("reading event %s: %w", stored.ID, err)
+	}
+	event, ok := decoded.(E)
+	if !ok {
+		return none, fmt.Errorf("event %s is a %T, which does not belong in its stream", stored.ID, decoded)
+	}
+	return event, nil
+}
+
+func (s *Service) loadLogin(ctx context.Context, login string) (stream[account.State], error) {
+	return load(ctx, s.log, loginStream(login), account.Evolve)
+}
+
+func (s *Service) loadAccount(ctx context.Context, id string) (stream[account.State], error) {
+	return load(ctx, s.log, accountStream(id), account.Evolve)
+}
+
+func (s *Service) loadShare(ctx context.Context, id string) (stream[share.State], error) {
+	return load(ctx, s.log, shareStream(id), share.Evolve)
+}
+
+// loadDevice gives the device of that id; the zero State where the id is none,
+// or that of an earlier generation.
+func (s *Service) loadDevice(ctx context.Context, id string) (device.State, error) {
+	serial, ok := serialOf(id)
+	if !ok {
+		return device.State{}, nil
+	}
+	loaded, err := load(ctx, s.log, deviceStream(serial), device.Evolve)
+	if err != nil || loaded.state.Device != id {
+		return device.State{}, err
+	}
+	return loaded.state, nil
+}

@@ -1,0 +1,161 @@
+package domain
+
+import (
+	"net/mail"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/nyaruka/phonenumbers"
+)
+
+// The bounds of what is given, in characters where it is text for people and in
+// bytes elsewhere.
+const (
+	minPassword   = 8
+	maxPassword   = 256
+	maxName       = 128
+	maxLabel      = 128
+	maxRemark     = 256
+	maxEmail      = 254 // RFC 5321, 4.5.3.1.3, less the angle brackets
+	maxPhone      = 32
+	maxURL        = 2048
+	maxCredential = 256
+)
+
+// The kinds of address.
+const (
+	emailKind = "email"
+	phoneKind = "phone"
+)
+
+// faults collects what is wrong with which field.
+type faults map[string]string
+
+func (f faults) add(at, reason string) {
+	if _, ok := f[at]; !ok {
+		f[at] = reason
+	}
+}
+
+func (f faults) err() error {
+	if len(f) == 0 {
+		return nil
+	}
+	return invalid(f)
+}
+
+// text checks a word for people: one line of at most so many characters.
+func (f faults) text(at, s string, longest int) {
+	switch {
+	case !utf8.ValidString(s):
+		f.add(at, "is not UTF-8")
+	case utf8.RuneCountInString(s) > longest:
+		f.add(at, "is longer than "+strconv.Itoa(longest)+" characters")
+	case strings.ContainsFunc(s, unicode.IsControl):
+		f.add(at, "holds control characters")
+	}
+}
+
+func (f faults) password(at, s string) {
+	switch {
+	case utf8.RuneCountInString(s) < minPassword:
+		f.add(at, "is shorter than "+strconv.Itoa(minPassword)+" characters")
+	case len(s) > maxPassword:
+		f.add(at, "is longer than "+strconv.Itoa(maxPassword)+" bytes")
+	}
+}
+
+// url checks an address of a device; "" is fine. The reason never repeats the
+// address: it may hold a password.
+func (f faults) url(at, raw string, schemes ...string) {
+	if raw == "" {
+		return
+	}
+	if len(raw) > maxURL {
+		f.add(at, "is longer than "+strconv.Itoa(maxURL)+" bytes")
+		return
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Hostname() == "" || u.Opaque != "" || !utf8.ValidString(raw):
+		f.add(at, "is not a URL with a host")
+	case !slices.Contains(schemes, u.Scheme):
+		f.add(at, "must begin with "+strings.Join(schemes, ":// or ")+"://")
+	case u.User != nil:
+		f.add(at, "must not hold a user name or password: give them apart")
+	case u.Fragment != "":
+		f.add(at, "must not have a fragment")
+	case !portInRange(u.Port()):
+		f.add(at, "has a port that there is not")
+	}
+}
+
+func portInRange(port string) bool {
+	if port == "" {
+		return true
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
+
+// oneAddress gives the kind and the normalised form of the one address that is
+// set; at is the JSON pointer of where both are.
+func (f faults) oneAddress(at, email, phone string) (kind, address string) {
+	kind, raw := emailKind, email
+	if email == "" {
+		kind, raw = phoneKind, phone
+	}
+	if (email == "") == (phone == "") {
+		const reason = "exactly one of email and phone is needed"
+		f.add(at+"/email", reason)
+		f.add(at+"/phone", reason)
+		return "", ""
+	}
+	address, reason := normaliseAddress(kind, raw)
+	if reason != "" {
+		f.add(at+"/"+kind, reason)
+	}
+	return kind, address
+}
+
+// normaliseAddress makes the one spelling of an address: a lower-case e-mail
+// address, or a number as E.164 writes it. reason says why it is none.
+func normaliseAddress(kind, raw string) (address, reason string) {
+	switch kind {
+	case emailKind:
+		return normaliseEmail(raw)
+	case phoneKind:
+		return normalisePhone(raw)
+	}
+	return "", "is neither an e-mail address nor a number"
+}
+
+func normaliseEmail(raw string) (address, reason string) {
+	const no = "is not an e-mail address"
+	s := strings.ToLower(strings.TrimSpace(raw))
+	if len(s) > maxEmail || !utf8.ValidString(s) || strings.ContainsAny(s, " \"<>()\\,;:") || strings.ContainsFunc(s, unicode.IsControl) {
+		return "", no
+	}
+	parsed, err := mail.ParseAddress(s)
+	if err != nil || parsed.Address != s || parsed.Name != "" {
+		return "", no
+	}
+	return s, ""
+}
+
+func normalisePhone(raw string) (address, reason string) {
+	const no = "is not a number with its country code, like +8618969190000"
+	s := strings.TrimSpace(raw)
+	if len(s) > maxPhone || !strings.HasPrefix(s, "+") {
+		return "", no
+	}
+	n, err := phonenumbers.Parse(s, "")
+	if err != nil || !phonenumbers.IsValidNumber(n) || n.GetExtension() != "" {
+		return "", no
+	}
+	return phonenumbers.Format(n, phonenumbers.E164), ""
+}
