@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"latchkey/api/internal/rest"
+	"latchkey/domain"
 )
 
 // RegisterAccount makes an account. Its cost is bounded for each network.
@@ -17,7 +18,7 @@ func (h handlers) RegisterAccount(ctx context.Context, r rest.RegisterAccountReq
 	if (r.Body.Email == "") == (r.Body.Phone == "") {
 		return nil, oneAddress("")
 	}
-	result, err := h.cfg.Accounts.Register(ctx, meta(ctx, r.Params.IdempotencyKey), Registration{
+	result, err := h.cfg.Accounts.Register(ctx, meta(ctx, r.Params.IdempotencyKey), domain.Registration{
 		Email: r.Body.Email, Phone: r.Body.Phone, Password: r.Body.Password, Name: r.Body.Name,
 	})
 	if err != nil {
@@ -52,7 +53,7 @@ func (h handlers) accountOf(ctx context.Context, login string) (string, error) {
 		kind = "email"
 	}
 	account, err := h.cfg.Accounts.AccountByLogin(ctx, kind, login)
-	if e, ok := errors.AsType[*Error](err); ok && (e.Kind == Invalid || e.Kind == NotFound) {
+	if e, ok := errors.AsType[*domain.Error](err); ok && (e.Kind == domain.Invalid || e.Kind == domain.NotFound) {
 		return "", nil // what is no address must look like one that nobody has
 	}
 	return account, err

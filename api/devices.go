@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"latchkey/api/internal/rest"
+	"latchkey/domain"
 )
 
 // ListDevices lists the caller's own devices.
@@ -47,7 +48,7 @@ func (h handlers) AddDevice(ctx context.Context, r rest.AddDeviceRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	device, err := h.device(ctx, result.Device)
+	device, err := h.device(ctx, deviceOf(*result.Device))
 	return rest.AddDevice201JSONResponse{
 		Body:    device,
 		Headers: rest.AddDevice201ResponseHeaders{LatchkeyPosition: position, Location: "/api/v1/devices/" + device.ID},
@@ -60,13 +61,13 @@ func (h handlers) RemoveDevice(ctx context.Context, r rest.RemoveDeviceRequestOb
 	return h.done(ctx, result, err)
 }
 
-func newDevice(b *rest.NewDevice) NewDevice {
-	d := NewDevice{
+func newDevice(b *rest.NewDevice) domain.NewDevice {
+	d := domain.NewDevice{
 		Name: b.Name, Serial: b.Serial, Username: b.Username, Password: b.Password,
 		RTSPURL: b.RtspURL, ISAPIURL: b.IsapiURL, ONVIFURL: b.OnvifURL,
 	}
 	for _, c := range b.Channels {
-		channel := NewChannel{
+		channel := domain.NewChannel{
 			Channel: c.Channel, Name: c.Name, MainURL: c.RtspURL, SubURL: c.SubRtspURL,
 			CapabilitiesUnknown: c.Capabilities == nil,
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"latchkey/domain"
 )
 
 // ErrNoSession says that a token is nobody's, or no longer anybody's.
@@ -12,6 +14,65 @@ var ErrNoSession = errors.New("no such session")
 // ErrForgotten says that a sealed text can never be read again, because the
 // person that it is about was erased.
 var ErrForgotten = errors.New("forgotten")
+
+// Accounts makes and finds accounts.
+type Accounts interface {
+	Register(ctx context.Context, m domain.Meta, r domain.Registration) (domain.Result, error)
+	// AccountByLogin answers "" where nobody has the address, and where it is
+	// none. kind is "email" or "phone".
+	AccountByLogin(ctx context.Context, kind, address string) (account string, err error)
+}
+
+// Devices adds and removes devices.
+type Devices interface {
+	AddDevice(ctx context.Context, m domain.Meta, d domain.NewDevice) (domain.Result, error)
+	RemoveDevice(ctx context.Context, m domain.Meta, device string) (domain.Result, error)
+}
+
+// Shares changes whole shares. DeleteShare deletes for the owner and leaves
+// for the recipient.
+type Shares interface {
+	SaveShare(ctx context.Context, m domain.Meta, s domain.NewShare) (domain.Result, error)
+	ReplaceShare(ctx context.Context, m domain.Meta, share, remark string, devices []domain.DeviceGrants) (domain.Result, error)
+	DeleteShare(ctx context.Context, m domain.Meta, share string) (domain.Result, error)
+}
+
+// ShareDevices changes single devices of a share. RemoveShareDevice takes
+// back for the owner and gives up for the recipient.
+type ShareDevices interface {
+	PutShareDevice(ctx context.Context, m domain.Meta, share string, d domain.DeviceGrants) (domain.Result, error)
+	RemoveShareDevice(ctx context.Context, m domain.Meta, share, device string) (domain.Result, error)
+}
+
+// Invitations is the recipient's side of a share.
+type Invitations interface {
+	Accept(ctx context.Context, m domain.Meta, share, device string) (domain.Result, error)
+	Reject(ctx context.Context, m domain.Meta, share, device string) (domain.Result, error)
+	SetDomain(ctx context.Context, m domain.Meta, share, device, domain string) (domain.Result, error)
+}
+
+// StreamKeys makes and revokes stream keys.
+type StreamKeys interface {
+	AddStreamKey(ctx context.Context, m domain.Meta, k domain.NewStreamKey) (domain.Result, error)
+	RevokeStreamKey(ctx context.Context, m domain.Meta, name string) (domain.Result, error)
+}
+
+// ShareQueries reads shares. What an account may not see is not there.
+type ShareQueries interface {
+	SentShares(ctx context.Context, account string, p Page) (rows []ShareView, next string, err error)
+	ReceivedShares(ctx context.Context, account string, p Page) (rows []ShareView, next string, err error)
+	History(ctx context.Context, account string, p Page) (rows []HistoryView, next string, err error)
+	// Share is for its owner and its recipient; to others it is not found.
+	Share(ctx context.Context, account, share string) (row ShareView, found bool, err error)
+}
+
+// Queries reads what else an account has.
+type Queries interface {
+	Devices(ctx context.Context, account string, p Page) (rows []DeviceView, next string, err error)
+	Device(ctx context.Context, account, device string) (row DeviceView, found bool, err error)
+	StreamKeys(ctx context.Context, account string, p Page) (rows []KeyView, next string, err error)
+	Privileges(ctx context.Context, account string, p Page) (rows []PrivilegeView, next string, err error)
+}
 
 // Sessions keeps who has logged in.
 type Sessions interface {

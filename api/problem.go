@@ -9,6 +9,8 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+
+	"latchkey/domain"
 )
 
 // problem is an answer that is an error. Its cause goes to the log, never to
@@ -68,7 +70,7 @@ func translate(err error) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := errors.AsType[*domain.Error](err); ok {
 		return translateDomain(e)
 	}
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
@@ -86,22 +88,22 @@ func translate(err error) *problem {
 	return internal(err)
 }
 
-func translateDomain(e *Error) *problem {
+func translateDomain(e *domain.Error) *problem {
 	p := &problem{code: e.Code, detail: e.Message, fields: e.Fields, cause: e}
 	switch e.Kind {
-	case Invalid:
+	case domain.Invalid:
 		p.status = http.StatusUnprocessableEntity
-	case Unauthenticated:
+	case domain.Unauthenticated:
 		return unauthenticated(e.Code, e.Message)
-	case Forbidden:
+	case domain.Forbidden:
 		p.status = http.StatusForbidden
-	case NotFound:
+	case domain.NotFound:
 		p.status = http.StatusNotFound
-	case Conflict:
+	case domain.Conflict:
 		p.status = http.StatusConflict
-	case Precondition:
+	case domain.Precondition:
 		p.status = http.StatusPreconditionFailed
-	case Unavailable:
+	case domain.Unavailable:
 		return unavailable(e.Code, e.Message, e)
 	default:
 		return internal(e)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"latchkey/api/internal/rest"
+	"latchkey/domain"
 	"latchkey/domain/share"
 )
 
@@ -14,7 +15,7 @@ func (h handlers) CreateShare(ctx context.Context, r rest.CreateShareRequestObje
 	if (r.Body.Recipient.Email == "") == (r.Body.Recipient.Phone == "") {
 		return nil, oneAddress("/recipient")
 	}
-	result, err := h.cfg.Shares.SaveShare(ctx, meta(ctx, r.Params.IdempotencyKey), NewShare{
+	result, err := h.cfg.Shares.SaveShare(ctx, meta(ctx, r.Params.IdempotencyKey), domain.NewShare{
 		Email: r.Body.Recipient.Email, Phone: r.Body.Recipient.Phone, Remark: r.Body.Remark, Devices: deviceGrants(r.Body.Devices),
 	})
 	changed, err := h.changed(ctx, result, err)
@@ -128,7 +129,7 @@ func (h handlers) PutShareDevice(ctx context.Context, r rest.PutShareDeviceReque
 	if err != nil {
 		return nil, err
 	}
-	result, err := h.cfg.ShareDevices.PutShareDevice(ctx, m, r.Share, DeviceGrants{Device: r.Device, Grants: grants(r.Body.Channels)})
+	result, err := h.cfg.ShareDevices.PutShareDevice(ctx, m, r.Share, domain.DeviceGrants{Device: r.Device, Grants: grants(r.Body.Channels)})
 	changed, err := h.changed(ctx, result, err)
 	return rest.PutShareDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
@@ -170,7 +171,7 @@ func (h handlers) SetDeviceDomain(ctx context.Context, r rest.SetDeviceDomainReq
 
 // changed confirms a command on a share and answers the share as the command
 // left it, not as a read model has it.
-func (h handlers) changed(ctx context.Context, r Result, err error) (rest.ShareChangedJSONResponse, error) {
+func (h handlers) changed(ctx context.Context, r domain.Result, err error) (rest.ShareChangedJSONResponse, error) {
 	if err != nil {
 		return rest.ShareChangedJSONResponse{}, err
 	}
@@ -178,17 +179,17 @@ func (h handlers) changed(ctx context.Context, r Result, err error) (rest.ShareC
 	if err != nil {
 		return rest.ShareChangedJSONResponse{}, err
 	}
-	body, err := h.share(ctx, r.Share)
+	body, err := h.share(ctx, shareOf(r))
 	return rest.ShareChangedJSONResponse{
 		Body:    body,
-		Headers: rest.ShareChangedResponseHeaders{ETag: etag(r.Share.Revision), LatchkeyPosition: position},
+		Headers: rest.ShareChangedResponseHeaders{ETag: etag(r.Revision), LatchkeyPosition: position},
 	}, err
 }
 
-func deviceGrants(list []rest.ShareDeviceGrants) []DeviceGrants {
-	out := make([]DeviceGrants, len(list))
+func deviceGrants(list []rest.ShareDeviceGrants) []domain.DeviceGrants {
+	out := make([]domain.DeviceGrants, len(list))
 	for i, d := range list {
-		out[i] = DeviceGrants{Device: d.Device, Grants: grants(d.Channels)}
+		out[i] = domain.DeviceGrants{Device: d.Device, Grants: grants(d.Channels)}
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"latchkey/api/internal/rest"
+	"latchkey/domain"
 )
 
 // ListStreamKeys lists the caller's keys without their secrets.
@@ -21,9 +22,9 @@ func (h handlers) ListStreamKeys(ctx context.Context, r rest.ListStreamKeysReque
 
 // CreateStreamKey makes a key and answers its secret.
 func (h handlers) CreateStreamKey(ctx context.Context, r rest.CreateStreamKeyRequestObject) (rest.CreateStreamKeyResponseObject, error) {
-	var key NewStreamKey
+	var key domain.NewStreamKey
 	if r.Body != nil {
-		key = NewStreamKey{Label: r.Body.Label, Device: r.Body.Device, Expires: r.Body.ExpiresAt}
+		key = domain.NewStreamKey{Label: r.Body.Label, Device: r.Body.Device, Expires: r.Body.ExpiresAt}
 	}
 	result, err := h.cfg.StreamKeys.AddStreamKey(ctx, meta(ctx, r.Params.IdempotencyKey), key)
 	if err != nil {
@@ -33,7 +34,7 @@ func (h handlers) CreateStreamKey(ctx context.Context, r rest.CreateStreamKeyReq
 	if err != nil {
 		return nil, err
 	}
-	made, err := h.streamKey(ctx, result.Key)
+	made, err := h.streamKey(ctx, keyOf(*result.Key))
 	return rest.CreateStreamKey201JSONResponse{
 		Body: rest.StreamKeySecret{
 			Name: made.Name, Secret: result.Secret, Label: made.Label, Device: made.Device,

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"latchkey/domain"
 )
 
 // memoryVault stands for the vault: it hides nothing, but each of its methods
@@ -19,12 +21,14 @@ type memoryVault struct {
 	passwords map[string]string
 	sessions  map[string]string
 	forgotten map[string]bool
+	cameras   map[string]domain.Camera
+	secrets   map[string]string
 	verified  int // how often a password was checked
 	fail      error
 }
 
 func newMemoryVault() *memoryVault {
-	return &memoryVault{passwords: map[string]string{}, sessions: map[string]string{}, forgotten: map[string]bool{}}
+	return &memoryVault{passwords: map[string]string{}, sessions: map[string]string{}, forgotten: map[string]bool{}, cameras: map[string]domain.Camera{}, secrets: map[string]string{}}
 }
 
 func (v *memoryVault) LoginHash(kind, address string) string {
@@ -106,4 +110,42 @@ func (v *memoryVault) forget(subject string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.forgotten[subject] = true
+}
+
+func (v *memoryVault) SetCamera(_ context.Context, device string, c domain.Camera) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.cameras[device] = c
+	return nil
+}
+
+func (v *memoryVault) ForgetCamera(_ context.Context, device string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.cameras, device)
+	return nil
+}
+
+func (v *memoryVault) SetStreamSecret(_ context.Context, key, secret string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.secrets[key] = secret
+	return nil
+}
+
+func (v *memoryVault) StreamSecret(_ context.Context, key string) (string, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	secret, ok := v.secrets[key]
+	if !ok {
+		return "", fmt.Errorf("the secret of %s is not known", key)
+	}
+	return secret, nil
+}
+
+func (v *memoryVault) ForgetStreamSecret(_ context.Context, key string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.secrets, key)
+	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"latchkey/api/internal/rest"
+	"latchkey/domain"
+	"latchkey/domain/account"
 	"latchkey/domain/device"
 	"latchkey/domain/share"
 )
@@ -19,16 +21,14 @@ type ShareView struct {
 	Remark    string // sealed, "" for none
 	Revision  int64  // of the share's stream
 	Deleted   bool
-	// Devices are those that the share has or had; the query or the command
-	// decides which to tell of, and in which order.
-	Devices []ShareDeviceView
+	Devices   []ShareDeviceView // those that it has, and may be those that it had
 }
 
 // ShareDeviceView is a device in a share.
 type ShareDeviceView struct {
 	Device     string
 	Name       string // sealed
-	Status     string // invited, accepted, rejected, removed or left
+	Status     share.Status
 	Grants     []share.Grant
 	Domain     string // the recipient's own name for it, "" for none
 	InvitedAt  time.Time
@@ -71,6 +71,30 @@ type PrivilegeView struct {
 	Grants []share.Grant
 }
 
+// shareOf is the share as the command left it.
+func shareOf(r domain.Result) ShareView {
+	s := r.Share
+	v := ShareView{
+		ID: s.ID, Owner: s.Owner, Kind: s.Kind, Recipient: s.Recipient, Remark: s.Remark,
+		Revision: r.Revision, Deleted: !s.Live,
+	}
+	for _, d := range s.Devices {
+		v.Devices = append(v.Devices, ShareDeviceView{
+			Device: d.Device, Name: r.Names[d.Device], Status: d.Status, Grants: d.Grants,
+			Domain: d.Domain, InvitedAt: d.InvitedAt, AnsweredAt: d.AnsweredAt,
+		})
+	}
+	return v
+}
+
+func deviceOf(s device.State) DeviceView {
+	return DeviceView{ID: s.Device, Serial: s.Serial, Name: s.Name, AddedAt: s.AddedAt, Channels: s.Channels}
+}
+
+func keyOf(k account.Key) KeyView {
+	return KeyView{Name: k.Name, Label: k.Label, Device: k.Device, AddedAt: k.AddedAt, Expires: k.Expires}
+}
+
 // each renders the rows of a page; an empty page is an empty list, never null.
 func each[Row, Item any](ctx context.Context, rows []Row, render func(context.Context, Row) (Item, error)) ([]Item, error) {
 	items := make([]Item, len(rows))
@@ -101,10 +125,23 @@ func (h handlers) share(ctx context.Context, v ShareView) (rest.Share, error) {
 			return rest.Share{}, err
 		}
 	}
-	out.Devices, err = each(ctx, v.Devices, func(ctx context.Context, d ShareDeviceView) (rest.ShareDevice, error) {
+	out.Devices, err = each(ctx, visible(v.Devices, forOwner), func(ctx context.Context, d ShareDeviceView) (rest.ShareDevice, error) {
 		return h.shareDevice(ctx, d, forOwner)
 	})
 	return out, err
+}
+
+// visible are the devices that a share shows: not those that the owner took
+// back, and to the recipient not those that the recipient gave up.
+func visible(devices []ShareDeviceView, forOwner bool) []ShareDeviceView {
+	var shown []ShareDeviceView
+	for _, d := range devices {
+		if d.Status == share.StatusRemoved || d.Status == share.StatusLeft && !forOwner {
+			continue
+		}
+		shown = append(shown, d)
+	}
+	return shown
 }
 
 func (h handlers) shareDevice(ctx context.Context, v ShareDeviceView, forOwner bool) (rest.ShareDevice, error) {

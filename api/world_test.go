@@ -16,14 +16,17 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"latchkey/domain"
 )
 
-// world is a server over a house in memory.
+// world is a server over the real use cases; only what lies behind their ports
+// and the server's own is in memory.
 type world struct {
 	t        testing.TB
 	server   *Server
 	vault    *memoryVault
-	house    *house
+	log      *memoryLog
 	fence    *gate
 	progress *gate
 	logged   *lockedBuffer
@@ -37,7 +40,7 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 		t: t, vault: newMemoryVault(), fence: &gate{}, progress: &gate{}, logged: &lockedBuffer{},
 		clock: &clock{now: noon}, registry: prometheus.NewRegistry(),
 	}
-	w.house = newHouse(w.vault, w.clock.Now)
+	w.log = newMemoryLog()
 	cfg := w.config()
 	for _, f := range change {
 		f(&cfg)
@@ -51,9 +54,17 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 }
 
 func (w *world) config() Config {
+	w.t.Helper()
+	read := readModel{w.log}
+	service, err := domain.New(domain.Config{
+		Log: w.log, Sealer: w.vault, Passwords: w.vault, Cameras: w.vault, StreamSecrets: w.vault, Domains: read, Now: w.clock.Now,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	return Config{
-		Accounts: w.house, Devices: w.house, Shares: w.house, ShareDevices: w.house, Invitations: w.house, StreamKeys: w.house,
-		Queries: w.house, ShareQueries: w.house,
+		Accounts: service, Devices: service, Shares: service, ShareDevices: service, Invitations: service, StreamKeys: service,
+		Queries: read, ShareQueries: read,
 		Sessions: w.vault, Passwords: w.vault, Opener: w.vault,
 		Fence: fence{w.fence}, Progress: progress{w.progress},
 		Logger: slog.New(slog.NewTextHandler(w.logged, nil)), Metrics: w.registry, Now: w.clock.Now,

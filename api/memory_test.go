@@ -1,0 +1,225 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	"latchkey/domain"
+	"latchkey/domain/account"
+	"latchkey/domain/device"
+	"latchkey/domain/share"
+)
+
+// memoryLog is a log in memory that keeps the promises of domain.Log.
+type memoryLog struct {
+	mu      sync.Mutex
+	streams map[string][]domain.Stored
+	all     []domain.Stored
+}
+
+func newMemoryLog() *memoryLog { return &memoryLog{streams: make(map[string][]domain.Stored)} }
+
+func (l *memoryLog) Load(_ context.Context, stream string) ([]domain.Stored, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.streams[stream]), nil
+}
+
+func (l *memoryLog) Append(_ context.Context, stream string, expected int64, events []domain.Pending) (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := int64(len(l.streams[stream])) - 1
+	if at != expected {
+		return 0, fmt.Errorf("appending to %s at %d, which is at %d: %w", stream, expected, at, domain.ErrConflict)
+	}
+	for _, e := range events {
+		at++
+		s := domain.Stored{ID: e.ID, Revision: at, Position: uint64(len(l.all) + 1), Type: e.Type, Data: e.Data, Metadata: e.Metadata}
+		l.streams[stream] = append(l.streams[stream], s)
+		l.all = append(l.all, s)
+	}
+	return uint64(len(l.all)), nil
+}
+
+// readModel answers every query from the whole log.
+type readModel struct{ log *memoryLog }
+
+// snapshot is what the log says.
+type snapshot struct {
+	logins   map[string]string // login hash -> account
+	devices  []device.State    // those that somebody has
+	names    map[string]string // of every device there was
+	shares   []ShareView       // live ones
+	holders  map[string]string // share -> login hash
+	history  []HistoryView
+	accounts map[string]account.State
+}
+
+func (r readModel) read() snapshot {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	s := snapshot{logins: map[string]string{}, names: map[string]string{}, holders: map[string]string{}, accounts: map[string]account.State{}}
+	for _, events := range r.log.streams {
+		var a account.State
+		var d device.State
+		var state share.State
+		for _, stored := range events {
+			decoded, err := domain.DecodeEvent(stored.Type, stored.Data)
+			if err != nil {
+				panic(err)
+			}
+			switch e := decoded.(type) {
+			case account.Event:
+				a = account.Evolve(a, e)
+			case device.Event:
+				d = device.Evolve(d, e)
+				s.names[d.Device] = d.Name
+			case share.Event:
+				state = share.Evolve(state, e)
+				if end, ok := e.(share.Deleted); ok {
+					s.history = append(s.history, HistoryView{Share: end.Share, Kind: end.Kind, Recipient: end.Recipient, Remark: end.Remark, DeletedAt: end.At})
+				}
+			}
+		}
+		s.note(a, d, state, events[len(events)-1].Revision)
+	}
+	s.order()
+	return s
+}
+
+func (s *snapshot) note(a account.State, d device.State, state share.State, revision int64) {
+	if a.Registered {
+		s.logins[a.Login] = a.Account
+		s.accounts[a.Account] = a
+	}
+	if d.Live {
+		s.devices = append(s.devices, d)
+	}
+	if state.Live {
+		s.shares = append(s.shares, shareOf(domain.Result{Share: &state, Revision: revision}))
+		s.holders[state.ID] = state.Login
+	}
+}
+
+func (s *snapshot) order() {
+	slices.SortFunc(s.devices, func(a, b device.State) int { return cmp.Compare(a.Device, b.Device) })
+	slices.SortFunc(s.shares, func(a, b ShareView) int { return cmp.Compare(a.ID, b.ID) })
+	for i := range s.shares {
+		for j, d := range s.shares[i].Devices {
+			s.shares[i].Devices[j].Name = s.names[d.Device]
+		}
+	}
+}
+
+func (s *snapshot) sharesOf(mine func(ShareView) bool) []ShareView {
+	return slices.DeleteFunc(slices.Clone(s.shares), func(v ShareView) bool { return !mine(v) })
+}
+
+// paged cuts a page out of rows; its cursor is the number of the next row.
+func paged[T any](rows []T, p Page) ([]T, string, error) {
+	from := 0
+	if p.Cursor != "" {
+		n, err := strconv.Atoi(p.Cursor)
+		if err != nil || n < 0 || n > len(rows) {
+			return nil, "", fmt.Errorf("paging: %w", ErrCursor)
+		}
+		from = n
+	}
+	to := min(from+p.Limit, len(rows))
+	if to == len(rows) {
+		return rows[from:], "", nil
+	}
+	return rows[from:to], strconv.Itoa(to), nil
+}
+
+func (r readModel) SentShares(_ context.Context, account string, p Page) ([]ShareView, string, error) {
+	s := r.read()
+	return paged(s.sharesOf(func(v ShareView) bool { return v.Owner == account }), p)
+}
+
+func (r readModel) ReceivedShares(_ context.Context, account string, p Page) ([]ShareView, string, error) {
+	s := r.read()
+	return paged(s.sharesOf(func(v ShareView) bool { return s.logins[s.holders[v.ID]] == account }), p)
+}
+
+func (r readModel) History(_ context.Context, account string, p Page) ([]HistoryView, string, error) {
+	s := r.read()
+	return paged(slices.DeleteFunc(s.history, func(v HistoryView) bool { return v.Share[:len(account)] != account }), p)
+}
+
+func (r readModel) Share(_ context.Context, account, id string) (ShareView, bool, error) {
+	s := r.read()
+	found := s.sharesOf(func(v ShareView) bool {
+		return v.ID == id && (v.Owner == account || s.logins[s.holders[id]] == account)
+	})
+	if len(found) == 0 {
+		return ShareView{}, false, nil
+	}
+	return found[0], true, nil
+}
+
+func (r readModel) Devices(_ context.Context, account string, p Page) ([]DeviceView, string, error) {
+	var rows []DeviceView
+	for _, d := range r.read().devices {
+		if d.Owner == account {
+			rows = append(rows, deviceOf(d))
+		}
+	}
+	return paged(rows, p)
+}
+
+func (r readModel) Device(_ context.Context, account, id string) (DeviceView, bool, error) {
+	for _, d := range r.read().devices {
+		if d.Device == id && d.Owner == account {
+			return deviceOf(d), true, nil
+		}
+	}
+	return DeviceView{}, false, nil
+}
+
+func (r readModel) StreamKeys(_ context.Context, account string, p Page) ([]KeyView, string, error) {
+	var rows []KeyView
+	for _, k := range r.read().accounts[account].Keys {
+		rows = append(rows, keyOf(k))
+	}
+	return paged(rows, p)
+}
+
+func (r readModel) Privileges(_ context.Context, account string, p Page) ([]PrivilegeView, string, error) {
+	s := r.read()
+	var rows []PrivilegeView
+	for _, d := range s.devices {
+		if d.Owner == account {
+			v := PrivilegeView{Device: d.Device, Name: d.Name}
+			for _, c := range d.Channels {
+				v.Grants = append(v.Grants, share.Grant{Channel: c.Channel, Privileges: c.Capabilities})
+			}
+			rows = append(rows, v)
+		}
+	}
+	for _, v := range s.sharesOf(func(v ShareView) bool { return s.logins[s.holders[v.ID]] == account }) {
+		for _, d := range v.Devices {
+			if d.Status == share.StatusAccepted {
+				rows = append(rows, PrivilegeView{Device: d.Device, Name: d.Name, Share: v.ID, Domain: d.Domain, Grants: d.Grants})
+			}
+		}
+	}
+	return paged(rows, p)
+}
+
+// DomainTaken is the domain's own question to the read model.
+func (r readModel) DomainTaken(_ context.Context, account, name, device string) (bool, error) {
+	s := r.read()
+	for _, v := range s.sharesOf(func(v ShareView) bool { return s.logins[s.holders[v.ID]] == account }) {
+		for _, d := range v.Devices {
+			if d.Domain == name && d.Device != device && d.Status == share.StatusAccepted {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
