@@ -79,6 +79,11 @@ func (p *pace) narrowed(backlog uint64) uint64 {
 	return by
 }
 
+// limit is how large the backlog may be. A peer with a window as wide as
+// nobody gets who is paced has made its buffer large by itself, and could as
+// well have read all. Its window becomes narrower by as much as others are wide.
+func (p *pace) limit() uint64 { return max(maxBacklog, p.widest/4) }
+
 // reads says whether a viewer that seems to have stalled reads nevertheless:
 // what was sent to probe it has not made its window narrower.
 func (p *pace) reads(window uint64) bool {
@@ -101,7 +106,7 @@ func (w *wire) wait(n int) error {
 		if acked >= p.sent && p.reads(window) {
 			p.widest, backlog = window, 0
 		}
-		if backlog+uint64(n) <= maxBacklog {
+		if backlog+uint64(n) <= p.limit() {
 			p.probed = p.probed[:0]
 			return nil
 		}
