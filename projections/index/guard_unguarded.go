@@ -1,0 +1,7 @@
+//go:build latchkey_unguarded
+
+package index
+
+// unguarded lets commands answer before the index has applied them. It is the
+// control of the stale-permission test, which must see it fail; never ship it.
+const unguarded = true

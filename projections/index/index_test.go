@@ -1,0 +1,474 @@
+package index_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"latchkey/domain"
+	"latchkey/domain/account"
+	"latchkey/domain/device"
+	"latchkey/domain/privilege"
+	"latchkey/domain/share"
+	"latchkey/eventstore"
+	"latchkey/projections/index"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memoryLog is a log in memory, with the promises of the real one.
+type memoryLog struct {
+	mu      sync.Mutex
+	events  []eventstore.Recorded
+	changed chan struct{}
+	away    bool // Tail fails
+	stuck   bool // the subscription brings nothing
+}
+
+func newLog() *memoryLog { return &memoryLog{changed: make(chan struct{})} }
+
+func (l *memoryLog) wake() {
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+func (l *memoryLog) append(t interface{ Fatal(...any) }, events ...any) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range events {
+		name, data, err := domain.EncodeEvent(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.raw(name, data)
+	}
+	l.wake()
+	return uint64(len(l.events))
+}
+
+func (l *memoryLog) raw(name string, data []byte) {
+	l.events = append(l.events, eventstore.Recorded{ID: uuid.New(), Position: eventstore.Position(len(l.events) + 1), Type: name, Data: data})
+}
+
+func (l *memoryLog) set(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+	l.wake()
+}
+
+func (l *memoryLog) Subscribe(ctx context.Context, after eventstore.Position, _ string, h eventstore.Handler) error {
+	for {
+		l.mu.Lock()
+		events, changed := l.events[after:], l.changed
+		if l.stuck {
+			events = nil
+		}
+		l.mu.Unlock()
+		if len(events) > 0 {
+			if err := h.Events(events); err != nil {
+				return err
+			}
+			after = events[len(events)-1].Position
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (l *memoryLog) Tail(_ context.Context, most int, each func(eventstore.Recorded) bool) error {
+	l.mu.Lock()
+	events, away := l.events, l.away
+	l.mu.Unlock()
+	if away {
+		return errors.New("the log is away")
+	}
+	for i := len(events) - 1; i >= 0 && most > 0; i-- {
+		if most--; !each(events[i]) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// nothing is a read model without rows.
+type nothing struct{}
+
+func (nothing) LoadPrivileges(context.Context, index.Loader) (uint64, error) { return 0, nil }
+
+const bound = 5 * time.Second
+
+// running starts an index and stops it at the end of the test.
+func running(t *testing.T, source index.Source, log index.Log, onChange func(index.Change)) *index.Index {
+	t.Helper()
+	x, err := index.New(index.Config{Source: source, Log: log, MaxStaleness: bound})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if onChange != nil {
+		x.OnChange(onChange)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- x.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return x
+}
+
+func added(owner, id string, channels int) device.Added {
+	e := device.Added{Device: id, Serial: id, Generation: 1, Owner: owner}
+	for c := range channels {
+		e.Channels = append(e.Channels, device.Channel{Channel: c + 1, Capabilities: privilege.All})
+	}
+	return e
+}
+
+func accepted(owner, acc, id string, p privilege.Set) share.Accepted {
+	return share.Accepted{Share: owner + ".x", Owner: owner, Account: acc, Device: id, Grants: []share.Grant{{Channel: 1, Privileges: p}}}
+}
+
+func wait(t *testing.T, x *index.Index, pos uint64) {
+	t.Helper()
+	if err := x.WaitFor(t.Context(), pos); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog()
+		x := running(t, nothing{}, log, nil)
+		wait(t, x, log.append(t, added("olga", "cam", 2), accepted("olga", "rita", "cam", privilege.LiveView|privilege.PTZ)))
+		synctest.Wait()
+		for _, c := range []struct {
+			account, device string
+			channel         int
+			p               privilege.Set
+			want            index.Verdict
+		}{
+			{"olga", "cam", 1, privilege.All, index.Allowed},
+			{"olga", "cam", 3, privilege.LiveView, index.NotFound},
+			{"rita", "cam", 1, privilege.LiveView, index.Allowed},
+			{"rita", "cam", 1, privilege.LiveView | privilege.PTZ, index.Allowed},
+			{"rita", "cam", 1, privilege.Playback, index.Forbidden},
+			{"rita", "cam", 1, privilege.LiveView | privilege.Playback, index.Forbidden},
+			{"rita", "cam", 1, privilege.None, index.Forbidden},
+			{"rita", "cam", 2, privilege.LiveView, index.Forbidden},
+			{"rita", "cam", 0, privilege.LiveView, index.NotFound},
+			{"rita", "cam", -1, privilege.LiveView, index.NotFound},
+			{"rita", "cam", 1 << 20, privilege.LiveView, index.NotFound},
+			{"rita", "other", 1, privilege.LiveView, index.NotFound},
+			{"sam", "cam", 1, privilege.LiveView, index.NotFound},
+			{"", "", 1, privilege.LiveView, index.NotFound},
+		} {
+			if got := x.Check(c.account, c.device, c.channel, c.p, time.Now()); got != c.want {
+				t.Errorf("Check(%q, %q, %d, %v) = %v, want %v", c.account, c.device, c.channel, c.p, got, c.want)
+			}
+		}
+	})
+}
+
+func TestClosedUntilMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog()
+		log.away = true
+		x := running(t, nothing{}, log, nil)
+		wait(t, x, log.append(t, added("olga", "cam", 1)))
+		synctest.Wait()
+		if got := x.Check("olga", "cam", 1, privilege.LiveView, time.Now()); got != index.Unavailable {
+			t.Fatalf("an index that was never measured says %v", got)
+		}
+	})
+}
+
+// Whatever cuts the index off, it closes within its bound, tells so, and opens
+// again when it is up to date.
+func TestStaleIndexCloses(t *testing.T) {
+	for name, cut := range map[string]func(l *memoryLog, off bool){
+		"the log does not answer":         func(l *memoryLog, off bool) { l.away = off },
+		"the subscription brings nothing": func(l *memoryLog, off bool) { l.stuck = off; l.raw("latchkey.share.deleted.v1", []byte(`{}`)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := newLog()
+				told := make(chan index.Change, 100)
+				x := running(t, nothing{}, log, func(c index.Change) { told <- c })
+				wait(t, x, log.append(t, added("olga", "cam", 1)))
+				synctest.Wait()
+				check := func(want index.Verdict, when string) {
+					t.Helper()
+					if got := x.Check("olga", "cam", 1, privilege.LiveView, time.Now()); got != want {
+						t.Fatalf("%s: %v, want %v", when, got, want)
+					}
+				}
+				check(index.Allowed, "at first")
+				time.Sleep(10 * bound)
+				check(index.Allowed, "after a quiet time")
+				log.set(func() { cut(log, true) })
+				time.Sleep(bound / 2)
+				check(index.Allowed, "within the bound")
+				time.Sleep(bound)
+				synctest.Wait()
+				check(index.Unavailable, "past the bound")
+				if h := x.Health(); h.State != "stale" {
+					t.Errorf("health says %q", h.State)
+				}
+				select {
+				case c := <-told:
+					if c != (index.Change{}) {
+						t.Errorf("told of %+v, want of everything", c)
+					}
+				default:
+					t.Error("nobody was told that the index is stale")
+				}
+				log.set(func() { cut(log, false) })
+				time.Sleep(2 * bound)
+				synctest.Wait()
+				check(index.Allowed, "when it is back")
+			})
+		})
+	}
+}
+
+func TestAnEventThatCannotBeReadClosesForGood(t *testing.T) {
+	for name, bad := range map[string][2]string{
+		"unknown type":  {"latchkey.share.frozen.v1", `{}`},
+		"unknown field": {"latchkey.share.accepted.v1", `{"only_on_sundays":true}`},
+		"no JSON":       {"latchkey.share.accepted.v1", `{`},
+		"bad channel":   {"latchkey.device.added.v1", `{"device":"d","owner":"o","channels":[{"channel":512,"capabilities":[]}]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := newLog()
+				x := running(t, nothing{}, log, nil)
+				wait(t, x, log.append(t, added("olga", "cam", 1)))
+				log.set(func() { log.raw(bad[0], []byte(bad[1])) })
+				pos := log.append(t, added("olga", "cam2", 1))
+				if err := x.WaitFor(t.Context(), pos); err == nil {
+					t.Error("the index skipped an event that it cannot read")
+				}
+				synctest.Wait()
+				if got := x.Check("olga", "cam", 1, privilege.LiveView, time.Now()); got != index.Unavailable {
+					t.Errorf("a broken index says %v", got)
+				}
+				if h := x.Health(); h.State != "broken" || h.Err == nil {
+					t.Errorf("health: %+v", h)
+				}
+			})
+		})
+	}
+}
+
+// What is told is in force already, and WaitFor returns only after it was told.
+func TestChangesAreToldInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog()
+		var x *index.Index
+		var mu sync.Mutex
+		var told []string
+		x = running(t, nothing{}, log, func(c index.Change) {
+			v := x.Check("rita", "cam", 1, privilege.LiveView, time.Now())
+			mu.Lock()
+			told = append(told, fmt.Sprintf("%s/%s %v", c.Account, c.Device, v))
+			mu.Unlock()
+		})
+		wait(t, x, log.append(t, added("olga", "cam", 1)))
+		synctest.Wait()
+		for _, step := range []struct {
+			event any
+			want  string
+		}{
+			{accepted("olga", "rita", "cam", privilege.LiveView), "rita/cam allowed"},
+			{share.PrivilegesEdited{Owner: "olga", Account: "rita", Device: "cam", Grants: []share.Grant{{Channel: 1, Privileges: privilege.PTZ}}}, "rita/cam forbidden"},
+			{share.Left{Owner: "olga", Account: "rita", Device: "cam"}, "rita/cam not_found"},
+			{accepted("olga", "rita", "cam", privilege.LiveView), "rita/cam allowed"},
+			{device.Removed{Device: "cam", Owner: "olga"}, "/cam not_found"},
+		} {
+			wait(t, x, log.append(t, step.event))
+			mu.Lock()
+			if len(told) == 0 || told[len(told)-1] != step.want {
+				t.Errorf("%T: told %q, want %q last", step.event, told, step.want)
+			}
+			mu.Unlock()
+		}
+	})
+}
+
+func TestKeysAndDomains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog()
+		x := running(t, nothing{}, log, nil)
+		wait(t, x, log.append(t, added("olga", "cam", 1), accepted("olga", "rita", "cam", privilege.LiveView),
+			account.StreamKeyAdded{Account: "rita", Key: "k1", Device: "cam"},
+			share.DomainSet{Owner: "olga", Account: "rita", Device: "cam", Domain: "door"},
+			share.DomainSet{Owner: "olga", Account: "sam", Device: "cam", Domain: "mine"}))
+		if k, ok := x.Key("k1"); !ok || k.Account != "rita" || k.Device != "cam" {
+			t.Errorf("Key = %+v, %v", k, ok)
+		}
+		resolve := func(account, name, want string, found bool) {
+			t.Helper()
+			if got, ok := x.Resolve(account, name); ok != found || ok && got != want {
+				t.Errorf("Resolve(%q, %q) = %q, %v", account, name, got, ok)
+			}
+		}
+		resolve("rita", "door", "cam", true)
+		resolve("rita", "cam", "cam", true)
+		resolve("olga", "door", "", false)
+		resolve("sam", "mine", "", false) // has nothing to name
+		wait(t, x, log.append(t, share.DomainSet{Owner: "olga", Account: "rita", Device: "cam", Domain: "gate"}, account.StreamKeyRevoked{Account: "rita", Key: "k1"}))
+		resolve("rita", "door", "", false)
+		resolve("rita", "gate", "cam", true)
+		if _, ok := x.Key("k1"); ok {
+			t.Error("a revoked key is there")
+		}
+		wait(t, x, log.append(t, share.Left{Owner: "olga", Account: "rita", Device: "cam"}))
+		resolve("rita", "gate", "", false)
+	})
+}
+
+// model is the index without any cleverness.
+type model struct {
+	owner  map[string]string
+	grants map[[2]string]map[int]privilege.Set
+}
+
+func (m *model) apply(event any) {
+	give := func(owner, acc, dev string, list []share.Grant) {
+		if m.owner[dev] != owner || owner == "" || acc == owner || acc == "" {
+			return
+		}
+		g := map[int]privilege.Set{}
+		for _, x := range list {
+			g[x.Channel] = x.Privileges
+		}
+		m.grants[[2]string{acc, dev}] = g
+	}
+	take := func(acc, dev string) {
+		if m.owner[dev] != acc {
+			delete(m.grants, [2]string{acc, dev})
+		}
+	}
+	switch e := event.(type) {
+	case device.Added:
+		m.owner[e.Device] = e.Owner
+		g := map[int]privilege.Set{}
+		for _, c := range e.Channels {
+			g[c.Channel] = c.Capabilities
+		}
+		m.grants[[2]string{e.Owner, e.Device}] = g
+	case device.Removed:
+		delete(m.owner, e.Device)
+		for k := range m.grants {
+			if k[1] == e.Device {
+				delete(m.grants, k)
+			}
+		}
+	case share.Accepted:
+		give(e.Owner, e.Account, e.Device, e.Grants)
+	case share.PrivilegesEdited:
+		give(e.Owner, e.Account, e.Device, e.Grants)
+	case share.Rejected:
+		take(e.Account, e.Device)
+	case share.Left:
+		take(e.Account, e.Device)
+	case share.DeviceRemoved:
+		take(e.Account, e.Device)
+	}
+}
+
+func (m *model) check(acc, dev string, channel int, p privilege.Set) index.Verdict {
+	g, sees := m.grants[[2]string{acc, dev}]
+	if m.owner[dev] == "" || !sees {
+		return index.NotFound
+	}
+	if g[channel].Has(p) {
+		return index.Allowed
+	}
+	if m.owner[dev] == acc && g[channel] == privilege.None {
+		return index.NotFound
+	}
+	return index.Forbidden
+}
+
+// Any sequence of events, some of them twice, gives what the model gives.
+func TestIndexEqualsModel(t *testing.T) {
+	accounts := []string{"a", "b", "c"}
+	devices := []string{"d1", "d2"}
+	rapid.Check(t, func(rt *rapid.T) {
+		log := newLog()
+		x, err := index.New(index.Config{Source: nothing{}, Log: log, MaxStaleness: bound})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- x.Run(ctx) }()
+		defer func() { cancel(); <-done }()
+		for x.Health().State != "live" { // until it was measured
+			runtime.Gosched()
+		}
+		m := &model{map[string]string{}, map[[2]string]map[int]privilege.Set{}}
+		for range rapid.IntRange(1, 30).Draw(rt, "events") {
+			event := drawEvent(rt, accounts, devices)
+			for range rapid.IntRange(1, 2).Draw(rt, "times") {
+				m.apply(event)
+				if err := x.WaitFor(ctx, log.append(rt, event)); err != nil {
+					rt.Fatal(err)
+				}
+			}
+			for _, a := range accounts {
+				for _, d := range devices {
+					for c := 1; c <= 3; c++ {
+						for _, p := range []privilege.Set{privilege.LiveView, privilege.PTZ} {
+							if got, want := x.Check(a, d, c, p, time.Now()), m.check(a, d, c, p); got != want {
+								rt.Fatalf("after %T %+v: Check(%s, %s, %d, %v) = %v, want %v", event, event, a, d, c, p, got, want)
+							}
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+func drawEvent(rt *rapid.T, accounts, devices []string) any {
+	owner, acc := rapid.SampledFrom(accounts).Draw(rt, "owner"), rapid.SampledFrom(accounts).Draw(rt, "account")
+	dev := rapid.SampledFrom(devices).Draw(rt, "device")
+	var grants []share.Grant
+	for c := 1; c <= 3; c++ {
+		if rapid.Bool().Draw(rt, "has channel") {
+			grants = append(grants, share.Grant{Channel: c, Privileges: privilege.Set(rapid.IntRange(0, 31).Draw(rt, "privileges"))})
+		}
+	}
+	switch rapid.IntRange(0, 6).Draw(rt, "kind") {
+	case 0:
+		return added(owner, dev, rapid.IntRange(1, 3).Draw(rt, "channels"))
+	case 1:
+		return device.Removed{Device: dev, Owner: owner}
+	case 2:
+		return share.PrivilegesEdited{Owner: owner, Account: acc, Device: dev, Grants: grants}
+	case 3:
+		return share.Rejected{Owner: owner, Account: acc, Device: dev}
+	case 4:
+		return share.DeviceRemoved{Owner: owner, Account: acc, Device: dev, Reason: share.ByOwner}
+	}
+	return share.Accepted{Owner: owner, Account: acc, Device: dev, Grants: grants}
+}
