@@ -135,7 +135,7 @@ type party struct {
 // actOnShare does a command on a share that there is, for its owner or its
 // recipient. To all others there is no such share.
 func (s *Service) actOnShare(
-	ctx context.Context, c command, id string, make func(party, *lookup) (share.Command, error),
+	ctx context.Context, c command, id string, choose func(party, *lookup) (share.Command, error),
 ) (Result, error) {
 	owner, login, ok := partiesOf(id)
 	if !ok {
@@ -161,19 +161,19 @@ func (s *Service) actOnShare(
 				Message: "The share is at revision " + strconv.FormatInt(there.revision(), 10) + ".",
 			}
 		}
-		return make(p, look)
+		return choose(p, look)
 	})
 }
 
-// changeShare runs a command over the stream of a share. What make looks up is
+// changeShare runs a command over the stream of a share. What choose looks up is
 // looked up after the stream was loaded, and anew for every try.
 func (s *Service) changeShare(
-	ctx context.Context, c command, id string, make func(stream[share.State], *lookup) (share.Command, error),
+	ctx context.Context, c command, id string, choose func(stream[share.State], *lookup) (share.Command, error),
 ) (Result, error) {
 	look := newLookup(s)
 	done, err := run(ctx, s, c, shareStream(id), share.Evolve, func(there stream[share.State]) ([]share.Event, error) {
 		look = newLookup(s)
-		todo, err := make(there, look)
+		todo, err := choose(there, look)
 		if err != nil {
 			return nil, err
 		}
@@ -265,4 +265,3 @@ func (f faults) grants(at string, list []share.Grant) {
 		f.add(at, "are more than "+strconv.Itoa(share.MaxChannel))
 	}
 }
-

@@ -101,7 +101,11 @@ func Evolve(s State, event Event) State {
 			d.Status, d.Account, d.Grants, d.AnsweredAt = StatusAccepted, e.Account, slices.Clone(e.Grants), e.At
 		})
 	case PrivilegesEdited:
-		return s.with(e.Device, func(d *Device) { d.Grants = slices.Clone(e.Grants) })
+		return s.with(e.Device, func(d *Device) {
+			if d.Active() {
+				d.Grants = slices.Clone(e.Grants)
+			}
+		})
 	case Rejected:
 		return s.with(e.Device, func(d *Device) { d.end(StatusRejected); d.AnsweredAt = e.At })
 	case DeviceRemoved:
@@ -109,7 +113,11 @@ func Evolve(s State, event Event) State {
 	case Left:
 		return s.with(e.Device, func(d *Device) { d.end(StatusLeft) })
 	case DomainSet:
-		return s.with(e.Device, func(d *Device) { d.Domain = e.Domain })
+		return s.with(e.Device, func(d *Device) {
+			if d.Status == StatusAccepted {
+				d.Domain = e.Domain
+			}
+		})
 	case Deleted:
 		s.Live = false
 	}
@@ -126,7 +134,8 @@ func opened(s State, e Opened) State {
 	}
 }
 
-// with changes the device in a copy of the list.
+// with changes the device in a copy of the list; a change that needs a device
+// that there is not is none.
 func (s State) with(device string, change func(*Device)) State {
 	s.Devices = slices.Clone(s.Devices)
 	for i := range s.Devices {
@@ -137,7 +146,9 @@ func (s State) with(device string, change func(*Device)) State {
 	}
 	d := Device{Device: device}
 	change(&d)
-	s.Devices = append(s.Devices, d)
+	if d.Status != "" {
+		s.Devices = append(s.Devices, d)
+	}
 	return s
 }
 
