@@ -19,6 +19,7 @@ type memoryLog struct {
 	mu      sync.Mutex
 	streams map[string][]domain.Stored
 	all     []domain.Stored
+	broken  error // answered by every call, when set
 }
 
 func newMemoryLog() *memoryLog { return &memoryLog{streams: make(map[string][]domain.Stored)} }
@@ -26,12 +27,15 @@ func newMemoryLog() *memoryLog { return &memoryLog{streams: make(map[string][]do
 func (l *memoryLog) Load(_ context.Context, stream string) ([]domain.Stored, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.streams[stream]), nil
+	return slices.Clone(l.streams[stream]), l.broken
 }
 
 func (l *memoryLog) Append(_ context.Context, stream string, expected int64, events []domain.Pending) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.broken != nil {
+		return 0, l.broken
+	}
 	at := int64(len(l.streams[stream])) - 1
 	if at != expected {
 		return 0, fmt.Errorf("appending to %s at %d, which is at %d: %w", stream, expected, at, domain.ErrConflict)
@@ -43,6 +47,12 @@ func (l *memoryLog) Append(_ context.Context, stream string, expected int64, eve
 		l.all = append(l.all, s)
 	}
 	return uint64(len(l.all)), nil
+}
+
+func (l *memoryLog) breakWith(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.broken = err
 }
 
 // readModel answers every query from the whole log.
