@@ -28,9 +28,6 @@ func serialOf(device string) (serial string, ok bool) {
 	return m[1], true
 }
 
-// shareID is the id of the share of an owner with whoever has the login.
-func shareID(owner, login string) string { return owner + "." + login }
-
 // partiesOf gives the owner and the recipient's login of a share id.
 func partiesOf(share string) (owner, login string, ok bool) {
 	owner, login, ok = strings.Cut(share, ".")

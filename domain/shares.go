@@ -24,7 +24,7 @@ func (s *Service) SaveShare(ctx context.Context, m Meta, n NewShare) (Result, er
 		return Result{}, err
 	}
 	login := s.sealer.LoginHash(kind, address)
-	save := share.Save{Share: shareID(c.Account, login), By: c.Account, Login: login, Kind: kind, At: c.at}
+	save := share.Save{Share: share.ID(c.Account, login), By: c.Account, Login: login, Kind: kind, At: c.at}
 	if save.Recipient, err = s.seal(ctx, loginStream(login), address); err != nil {
 		return Result{}, err
 	}

@@ -110,7 +110,7 @@ func (s *Service) maySee(ctx context.Context, a account.State, id string) (bool,
 	if d.Owner == a.Account {
 		return true, nil
 	}
-	given, err := s.loadShare(ctx, shareID(d.Owner, a.Login))
+	given, err := s.loadShare(ctx, share.ID(d.Owner, a.Login))
 	if err != nil {
 		return false, err
 	}

@@ -40,6 +40,9 @@ var (
 	ErrUnknownCommand   = errors.New("unknown command")
 )
 
+// ID is the id of the share of an owner with whoever has the login.
+func ID(owner, login string) string { return owner + "." + login }
+
 // Decide gives the events of a command, none where it changes nothing. It
 // reads nothing but its arguments.
 func Decide(s State, command Command) ([]Event, error) {
@@ -74,7 +77,7 @@ func Decide(s State, command Command) ([]Event, error) {
 }
 
 func save(s State, c Save) ([]Event, error) {
-	if c.By == "" || (s.ID != "" && (s.ID != c.Share || s.Owner != c.By)) {
+	if c.By == "" || c.Share != ID(c.By, c.Login) || (s.ID != "" && s.ID != c.Share) {
 		return nil, ErrNotOwner
 	}
 	if c.Holder == c.By {

@@ -1,0 +1,105 @@
+package account
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+)
+
+var (
+	noon  = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	later = noon.Add(time.Hour)
+)
+
+var registered = Registered{Account: "a", Login: "hash", Kind: "email", Address: "sealed", Name: "sealed name", At: noon}
+
+func added(key string, expires time.Time) Event {
+	return StreamKeyAdded{Account: "a", Key: key, Expires: expires, At: noon}
+}
+
+func TestDecide(t *testing.T) {
+	var none []Event
+	claimed := []Event{LoginClaimed{Login: "hash", Account: "a", At: noon}}
+	known := []Event{registered}
+	keyed := []Event{registered, added("k1", time.Time{})}
+	revoked := append(append([]Event(nil), keyed...), StreamKeyRevoked{Account: "a", Key: "k1", At: noon})
+	full, expired := []Event{registered}, []Event{registered}
+	for i := range MaxKeys {
+		full = append(full, added(fmt.Sprint("k", i), time.Time{}))
+		expired = append(expired, added(fmt.Sprint("k", i), later))
+	}
+	register := Register{Account: "a", Login: "hash", Kind: "email", Address: "sealed", Name: "sealed name", At: noon}
+	add := AddKey{Key: "new", Label: "sealed label", Device: "cam", Expires: later.Add(1), At: later}
+	addedEvent := StreamKeyAdded{Account: "a", Key: "new", Label: "sealed label", Device: "cam", Expires: later.Add(1), At: later}
+	for _, sc := range []struct {
+		name  string
+		given []Event
+		when  Command
+		then  []Event
+		err   error
+	}{
+		{"claims", none, Claim{Login: "hash", Account: "a", At: noon}, claimed, nil},
+		{"renews a claim", claimed, Claim{Login: "hash", Account: "a", At: later}, []Event{LoginClaimed{Login: "hash", Account: "a", At: later}}, nil},
+		{"refuses another's login", claimed, Claim{Login: "hash", Account: "b", At: later}, nil, ErrLoginTaken},
+		{"refuses a claim for nobody", none, Claim{Login: "hash", At: later}, nil, ErrIncomplete},
+		{"refuses a claim of nothing", none, Claim{Account: "a", At: later}, nil, ErrIncomplete},
+
+		{"registers", none, register, known, nil},
+		{"refuses to register twice", known, register, nil, ErrRegistered},
+		{"refuses to register nobody", none, Register{Login: "hash", Kind: "email", Address: "sealed"}, nil, ErrIncomplete},
+		{"refuses to register without login", none, Register{Account: "a", Kind: "email", Address: "sealed"}, nil, ErrIncomplete},
+		{"refuses to register without address", none, Register{Account: "a", Login: "hash", Kind: "email"}, nil, ErrIncomplete},
+
+		{"adds a key", known, add, []Event{addedEvent}, nil},
+		{"adds a key beside expired ones", expired, add, []Event{addedEvent}, nil},
+		{"refuses one key more", full, add, nil, ErrTooManyKeys},
+		{"refuses a key of nobody", none, add, nil, ErrNotRegistered},
+		{"refuses a key over a login", claimed, add, nil, ErrNotRegistered},
+		{"refuses a key without name", known, AddKey{At: later}, nil, ErrIncomplete},
+		{"refuses a key twice", keyed, AddKey{Key: "k1", At: later}, nil, ErrKeyExists},
+		{"refuses a key that has expired", known, AddKey{Key: "new", Expires: later, At: later}, nil, ErrKeyExpired},
+
+		{"revokes", keyed, RevokeKey{Key: "k1", At: later}, []Event{StreamKeyRevoked{Account: "a", Key: "k1", At: later}}, nil},
+		{"refuses to revoke twice", revoked, RevokeKey{Key: "k1", At: later}, nil, ErrKeyNotFound},
+		{"refuses to revoke what is not there", known, RevokeKey{Key: "k1", At: later}, nil, ErrKeyNotFound},
+		{"refuses an unknown command", known, nil, nil, ErrUnknownCommand},
+	} {
+		t.Run(sc.name, func(t *testing.T) {
+			got, err := Decide(replay(sc.given), sc.when)
+			if !errors.Is(err, sc.err) || !reflect.DeepEqual(got, sc.then) {
+				t.Fatalf("%+v, %v; want %+v, %v", got, err, sc.then, sc.err)
+			}
+		})
+	}
+}
+
+func replay(events []Event) State {
+	var s State
+	for _, e := range events {
+		s = Evolve(s, e)
+	}
+	return s
+}
+
+func TestDeliveredAgain(t *testing.T) {
+	history := []Event{registered, added("k1", later), added("k2", time.Time{}), StreamKeyRevoked{Account: "a", Key: "k1", At: later}}
+	var s State
+	for _, e := range history {
+		s = Evolve(s, e)
+		if again := Evolve(s, e); !reflect.DeepEqual(again, s) {
+			t.Fatalf("%T again: %+v; want %+v", e, again, s)
+		}
+	}
+	if len(s.Keys) != 1 || s.Keys[0].Name != "k2" || !s.Registered {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestAClaimIsKept(t *testing.T) {
+	s := replay([]Event{LoginClaimed{Login: "hash", Account: "a", At: noon}, LoginClaimed{Login: "hash", Account: "b", At: later}})
+	if s.Account != "a" || !s.ClaimedAt.Equal(noon) {
+		t.Fatalf("%+v; want the first claim", s)
+	}
+}
