@@ -70,6 +70,9 @@ func DecodeEvent(name string, data []byte) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("decoding %q: %w", name, ErrUnknownEvent)
 	}
+	if trimmed := bytes.TrimSpace(data); len(trimmed) == 0 || trimmed[0] != '{' { // null would be an event of zero values
+		return nil, fmt.Errorf("decoding %s: not a JSON object", name)
+	}
 	v := reflect.New(t)
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
