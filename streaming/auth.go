@@ -320,7 +320,8 @@ func (f *failures) bucket(of failureOf, burst int, every time.Duration, now time
 	return b
 }
 
-// makeRoom forgets those who have not failed for a while, or somebody.
+// makeRoom forgets those who have not failed for a while, or an eighth of all,
+// so that it is seldom done.
 func (f *failures) makeRoom(now time.Time) {
 	if len(f.buckets) < maxFailures {
 		return
@@ -331,7 +332,7 @@ func (f *failures) makeRoom(now time.Time) {
 		}
 	}
 	for of := range f.buckets {
-		if len(f.buckets) < maxFailures {
+		if len(f.buckets) <= maxFailures-maxFailures/8 {
 			return
 		}
 		delete(f.buckets, of)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"net/textproto"
@@ -34,6 +35,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second
+
+// udpPatience is how long a player waits for a packet: it is not told of an end.
+const udpPatience = 2 * time.Second
 
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
@@ -344,6 +348,7 @@ func open(t testing.TB, camera *fakeCamera, change ...func(*Config)) *house {
 	}
 	cfg := Config{
 		Address: "127.0.0.1:0", Authorizer: h.grants, Cameras: h.sources,
+		Logger:     slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		CloseAfter: 300 * time.Millisecond, Allow: func(netip.Addr) error { return nil },
 	}
 	for _, f := range change {
@@ -581,7 +586,7 @@ func (p *player) receive(n int) error {
 	buf := make([]byte, 2048)
 	for range n {
 		if p.udp[0] != nil {
-			_ = p.udp[0].SetReadDeadline(time.Now().Add(patience))
+			_ = p.udp[0].SetReadDeadline(time.Now().Add(udpPatience))
 			if _, err := p.udp[0].Read(buf); err != nil {
 				return err
 			}

@@ -9,7 +9,7 @@ const (
 	// maxBacklog is how much a viewer may have that it has not read, as far as
 	// that can be seen from here. Peers store more in a window than they say,
 	// up to 1.7 times; with that it stays below 128 KiB.
-	maxBacklog = 56 << 10
+	maxBacklog = 48 << 10
 	// maxRate is how fast one viewer is sent to, in bytes a second: 64 Mbit/s.
 	// Bursts on a fast network would make the peer's buffer grow.
 	maxRate = 8_000_000
