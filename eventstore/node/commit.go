@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -27,13 +28,14 @@ const (
 	actTombstone
 )
 
-// request is one write; the committer answers it once.
+// request is one write; it is answered once.
 type request struct {
 	stream   string
 	expected expectation
 	action   action
 	events   []proposed
-	done     chan outcome // of capacity 1
+	done     chan outcome  // of capacity 1
+	lead     chan struct{} // of capacity 1: write the next group
 }
 
 // proposed is an event to write.
@@ -45,7 +47,7 @@ type proposed struct {
 	data        []byte
 }
 
-// outcome is the committer's answer.
+// outcome is the answer to a request.
 type outcome struct {
 	err      error
 	revision int64 // the stream's revision; -1: it has none
@@ -86,13 +88,11 @@ const headsKept = 1 << 16
 
 // commitBatch is the work of one sync.
 type commitBatch struct {
-	batch    *pebble.Batch
-	pos      uint64
-	ids      map[idRef]place // what this batch has written
-	written  []stored
-	requests []*request
-	outcomes []outcome
-	key      []byte
+	batch   *pebble.Batch
+	pos     uint64
+	ids     map[idRef]place // what this batch has written
+	written []stored
+	key     []byte
 }
 
 type idRef struct {
@@ -108,120 +108,144 @@ const (
 	groupBytes = 4 << 20 // bytes in one sync, about
 )
 
-// write hands a request to the committer and waits for its answer.
+// write decides and writes a request together with all that wait at the time.
+// The first caller that finds nobody writing does it for the others, in its own
+// goroutine, and then makes the next one in the queue do it.
 func (s *store) write(r *request) outcome {
-	if err := s.failed.Load(); err != nil {
-		return outcome{err: *err}
-	}
-	r.done = make(chan outcome, 1)
-	select {
-	case s.requests <- r:
-	case <-s.closing:
-		return outcome{err: errClosed}
+	r.done, r.lead = make(chan outcome, 1), make(chan struct{}, 1)
+	if err := s.enqueue(r); err != nil {
+		return outcome{err: err}
 	}
 	select {
 	case o := <-r.done:
 		return o
-	case <-s.stopped:
-		select {
-		case o := <-r.done:
-			return o
-		default:
-			return outcome{err: errClosed}
-		}
+	case <-r.lead:
 	}
+	s.commitGroup(s.takeGroup())
+	s.handOver()
+	return <-r.done
 }
 
-// commitLoop is the committer.
-func (s *store) commitLoop() {
-	defer close(s.stopped)
-	heads := map[string]*head{}
-	for {
-		var first *request
-		select {
-		case first = <-s.requests:
-		case <-s.closing:
-			return
-		}
-		if err := s.commitGroup(heads, first); err != nil {
-			s.fail(err)
-			return
-		}
-		if len(heads) > headsKept {
-			clear(heads)
-		}
+func (s *store) enqueue(r *request) error {
+	s.queueMu.Lock()
+	defer s.queueMu.Unlock()
+	if s.closed {
+		return errClosed
 	}
+	if s.failed != nil {
+		return s.failed
+	}
+	s.queue = append(s.queue, r)
+	if !s.writing {
+		s.writing = true
+		r.lead <- struct{}{}
+	}
+	return nil
+}
+
+// takeGroup takes what one sync shall cover, the leader's own request first.
+func (s *store) takeGroup() []*request {
+	s.queueMu.Lock()
+	defer s.queueMu.Unlock()
+	n, size := 0, 0
+	for n < len(s.queue) && n < groupCount && size < groupBytes {
+		size += s.queue[n].size()
+		n++
+	}
+	group := slices.Clone(s.queue[:n])
+	s.queue = slices.Delete(s.queue, 0, n)
+	return group
+}
+
+// handOver lets the next request lead, or nobody.
+func (s *store) handOver() {
+	s.queueMu.Lock()
+	defer s.queueMu.Unlock()
+	if s.failed != nil {
+		for _, r := range s.queue {
+			r.done <- outcome{err: s.failed}
+		}
+		s.queue = nil
+	}
+	if len(s.queue) > 0 {
+		s.queue[0].lead <- struct{}{}
+		return
+	}
+	s.writing = false
+	s.idle.Broadcast()
+}
+
+// size is about what a request adds to a batch, in bytes.
+func (r *request) size() int {
+	n := 0
+	for i := range r.events {
+		n += 200 + len(r.events[i].data) + len(r.events[i].custom)
+	}
+	return n
 }
 
 // fail refuses every write from now on; reads go on.
-func (s *store) fail(err error) {
+func (s *store) fail(err error) error {
 	err = fmt.Errorf("%w: %w", errFailed, err)
-	s.failed.Store(&err)
-	for {
-		select {
-		case r := <-s.requests:
+	s.queueMu.Lock()
+	defer s.queueMu.Unlock()
+	s.failed = err
+	return err
+}
+
+// commitGroup decides the requests, writes them with one sync and answers them.
+// After an error nobody knows what is on the disk: nothing of the group is
+// acknowledged, and nothing is written any more.
+func (s *store) commitGroup(group []*request) {
+	outcomes, err := s.commit(group)
+	if err != nil {
+		err = s.fail(err)
+	}
+	if len(s.heads) > headsKept {
+		clear(s.heads)
+	}
+	for i, r := range group {
+		if err != nil {
 			r.done <- outcome{err: err}
-		default:
-			return
+			continue
 		}
+		r.done <- outcomes[i]
 	}
 }
 
-// commitGroup decides all requests that wait, writes them with one sync and
-// answers them. After an error nobody knows what is on the disk: nothing of the
-// group is acknowledged.
-func (s *store) commitGroup(heads map[string]*head, first *request) (err error) {
+func (s *store) commit(group []*request) (outcomes []outcome, err error) {
 	c := &commitBatch{batch: s.db.NewBatch(), pos: s.committed.Load(), ids: map[idRef]place{}}
 	defer func() {
 		if p := recover(); p != nil { // Pebble's way to say that a commit failed
 			err = fmt.Errorf("writing: %v", p)
 		}
-		if err != nil {
-			failed := fmt.Errorf("%w: %w", errFailed, err)
-			for _, r := range c.requests {
-				r.done <- outcome{err: failed}
-			}
-		}
 	}()
-	for r := first; r != nil; {
-		c.requests = append(c.requests, r)
-		o, err := s.decide(heads, c, r)
+	for _, r := range group {
+		o, err := s.decide(c, r)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		c.outcomes = append(c.outcomes, o)
-		r = nil
-		if len(c.requests) < groupCount && c.batch.Len() < groupBytes {
-			select {
-			case r = <-s.requests:
-			default:
-			}
-		}
+		outcomes = append(outcomes, o)
 	}
-	if len(c.written) > 0 {
-		if err := c.batch.Commit(s.sync); err != nil {
-			return fmt.Errorf("writing %d events: %w", len(c.written), err)
-		}
-		for _, e := range c.written {
-			s.recent.put(e)
-		}
-		s.committed.Store(c.pos)
-		s.wakeReaders()
+	if len(c.written) == 0 {
+		return outcomes, c.batch.Close()
 	}
-	if err := c.batch.Close(); err != nil {
-		return fmt.Errorf("closing a batch: %w", err)
+	if err := c.batch.Commit(s.sync); err != nil {
+		return nil, fmt.Errorf("writing %d events: %w", len(c.written), err)
 	}
-	for i, r := range c.requests {
-		r.done <- c.outcomes[i]
+	for _, e := range c.written {
+		s.recent.put(e)
 	}
-	return nil
+	s.committed.Store(c.pos)
+	s.wakeReaders()
+	return outcomes, c.batch.Close()
 }
 
 // decide checks one request against its stream and adds its events to the
 // batch. The error is one of the store; what is the caller's fault is in the
 // outcome.
-func (s *store) decide(heads map[string]*head, c *commitBatch, r *request) (outcome, error) {
-	h, err := s.head(heads, r.stream)
+func (s *store) decide(c *commitBatch, r *request) (outcome, error) {
+	h, err := s.head(r.stream)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -229,7 +253,7 @@ func (s *store) decide(heads map[string]*head, c *commitBatch, r *request) (outc
 		return outcome{err: &streamDeleted{r.stream}}, nil
 	}
 	if r.action == actAppend {
-		return s.decideAppend(heads, c, r, h)
+		return s.decideAppend(c, r, h)
 	}
 	if refused := h.check(r); refused != nil {
 		return outcome{err: refused}, nil
@@ -241,7 +265,7 @@ func (s *store) decide(heads map[string]*head, c *commitBatch, r *request) (outc
 		h.tombstoned = true
 		return outcome{revision: last, position: c.pos}, err
 	}
-	err = s.setMeta(heads, c, r.stream, []byte(`{"$tb":9223372036854775807}`))
+	err = s.setMeta(c, r.stream, []byte(`{"$tb":9223372036854775807}`))
 	h.deleted = true
 	return outcome{revision: h.last, position: c.pos}, err
 }
@@ -268,7 +292,7 @@ func (h *head) check(r *request) error {
 	return nil
 }
 
-func (s *store) decideAppend(heads map[string]*head, c *commitBatch, r *request, h *head) (outcome, error) {
+func (s *store) decideAppend(c *commitBatch, r *request, h *head) (outcome, error) {
 	repeat, err := s.repeated(c, r, h)
 	if err != nil {
 		return outcome{}, err
@@ -283,7 +307,7 @@ func (s *store) decideAppend(heads map[string]*head, c *commitBatch, r *request,
 		return outcome{revision: h.last, position: 0}, nil
 	}
 	if h.deleted { // the stream comes back; what was in it stays gone
-		if err := s.revive(heads, c, r.stream, h); err != nil {
+		if err := s.revive(c, r.stream, h); err != nil {
 			return outcome{}, err
 		}
 	}
@@ -293,7 +317,7 @@ func (s *store) decideAppend(heads map[string]*head, c *commitBatch, r *request,
 		}
 	}
 	if isMetadata(r.stream) {
-		about, err := s.head(heads, r.stream[len(metadataPrefix):])
+		about, err := s.head(r.stream[len(metadataPrefix):])
 		if err != nil {
 			return outcome{}, err
 		}
@@ -416,9 +440,9 @@ func (s *store) add(c *commitBatch, stream string, h *head, p proposed) error {
 }
 
 // setMeta writes a metadata event of ours.
-func (s *store) setMeta(heads map[string]*head, c *commitBatch, stream string, data []byte) error {
+func (s *store) setMeta(c *commitBatch, stream string, data []byte) error {
 	name := metadataOf(stream)
-	h, err := s.head(heads, name)
+	h, err := s.head(name)
 	if err != nil {
 		return err
 	}
@@ -426,13 +450,13 @@ func (s *store) setMeta(heads map[string]*head, c *commitBatch, stream string, d
 }
 
 // revive lets a deleted stream be read again from its next event on.
-func (s *store) revive(heads map[string]*head, c *commitBatch, stream string, h *head) error {
+func (s *store) revive(c *commitBatch, stream string, h *head) error {
 	data, err := s.metaData(c, stream)
 	if err != nil {
 		return err
 	}
 	h.deleted = false
-	return s.setMeta(heads, c, stream, withTruncateBefore(data, uint64(h.last+1)))
+	return s.setMeta(c, stream, withTruncateBefore(data, uint64(h.last+1)))
 }
 
 // metaData is the stream's metadata as it stands, this batch included.
@@ -456,8 +480,8 @@ func (s *store) metaData(c *commitBatch, stream string) ([]byte, error) {
 
 // head answers what the committer knows of a stream. What this batch has written
 // is in heads, as heads are never dropped in the middle of a batch.
-func (s *store) head(heads map[string]*head, name string) (*head, error) {
-	if h, ok := heads[name]; ok {
+func (s *store) head(name string) (*head, error) {
+	if h, ok := s.heads[name]; ok {
 		return h, nil
 	}
 	st, err := s.stream(name)
@@ -468,6 +492,6 @@ func (s *store) head(heads map[string]*head, name string) (*head, error) {
 	if st.exists {
 		h.number, h.last, h.tombstoned = st.number, int64(st.last), st.tombstoned
 	}
-	heads[name] = h
+	s.heads[name] = h
 	return h, nil
 }

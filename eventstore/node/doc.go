@@ -6,8 +6,8 @@
 // what the events mean. Persistent subscriptions, projections and clustering
 // are left to the real server.
 //
-// One goroutine, the committer, decides every append: it compares the expected
-// revision, assigns positions, writes the events and their indexes in one
-// batch, syncs, and only then answers and wakes subscribers. Readers never wait
-// for it and see nothing that is not synced.
+// Writes are decided one group at a time: whoever writes compares the expected
+// revisions of all requests that wait, assigns positions, writes the events and
+// their indexes in one batch, syncs, and only then answers and wakes subscribers.
+// Readers never wait for it and see nothing that is not synced.
 package node

@@ -73,9 +73,9 @@ func (s *streamsService) readAll(send *sender, o *streams.ReadReq_Options_AllOpt
 		var block []stored
 		var err error
 		if backwards {
-			block, err = s.store.readAllBackwards(nil, at)
+			block, err = s.store.readAllBackwards(nil, at, limitedTo(send, count))
 		} else {
-			block, err = s.store.readAll(nil, at)
+			block, err = s.store.readAll(nil, at, limitedTo(send, count))
 		}
 		if err != nil {
 			return refuse(send.call.Context(), err)
@@ -99,6 +99,14 @@ func (s *streamsService) readAll(send *sender, o *streams.ReadReq_Options_AllOpt
 		}
 	}
 	return nil
+}
+
+// limitedTo is limited, unless a filter makes more have to be looked at.
+func limitedTo(send *sender, count uint64) int {
+	if send.filter != nil {
+		return blockCount
+	}
+	return limited(count)
 }
 
 // readStream sends at most count events of a stream, its first included in both
@@ -136,7 +144,7 @@ func (s *streamsService) readStream(send *sender, name string, o *streams.ReadRe
 	}
 	now := s.store.now()
 	for count > 0 {
-		block, err := s.store.readStream(nil, st.number, low, high, backwards)
+		block, err := s.store.readStream(nil, st.number, low, high, limited(count), backwards)
 		if err != nil {
 			return refuse(ctx, err)
 		}

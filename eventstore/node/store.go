@@ -19,19 +19,24 @@ var ErrLocked = errors.New("another process uses this log")
 // store is the durable log: the events and their indexes.
 type store struct {
 	db   *pebble.DB
+	lock *pebble.Lock
 	now  func() time.Time
 	sync *pebble.WriteOptions
 
 	committed atomic.Uint64 // the last position that is synced; 0: none
 	recent    recentEvents
+	heads     map[string]*head // of whoever writes
+	closing   chan struct{}    // closed when the store is to close
 
-	requests             chan *request
-	stopped              chan struct{} // closed when the committer has ended
-	closing              chan struct{}
-	closeOnce, filesOnce sync.Once
-	filesErr             error
-	lock                 *pebble.Lock
-	failed               atomic.Pointer[error] // why it takes no more writes
+	queueMu sync.Mutex
+	queue   []*request // wait to be written
+	writing bool       // somebody leads
+	closed  bool
+	failed  error      // why it takes no more writes
+	idle    *sync.Cond // of queueMu: nobody writes
+
+	filesOnce sync.Once
+	filesErr  error
 
 	mu   sync.Mutex
 	wake chan struct{} // closed at the next commit
@@ -55,8 +60,9 @@ func openStore(cfg Config) (*store, error) {
 	}
 	s := &store{
 		db: db, lock: lock, now: cfg.Now, sync: pebble.Sync,
-		requests: make(chan *request, 1024), stopped: make(chan struct{}), closing: make(chan struct{}), wake: make(chan struct{}),
+		heads: map[string]*head{}, closing: make(chan struct{}), wake: make(chan struct{}),
 	}
+	s.idle = sync.NewCond(&s.queueMu)
 	if cfg.NoSync {
 		s.sync = pebble.NoSync
 	}
@@ -65,7 +71,6 @@ func openStore(cfg Config) (*store, error) {
 		return nil, errors.Join(fmt.Errorf("looking for the end of the log in %s: %w", cfg.Dir, err), db.Close(), lock.Close())
 	}
 	s.committed.Store(last)
-	go s.commitLoop()
 	return s, nil
 }
 
@@ -100,12 +105,23 @@ func (s *store) lastPosition() (uint64, error) {
 }
 
 // beginClose refuses new writes and ends subscriptions.
-func (s *store) beginClose() { s.closeOnce.Do(func() { close(s.closing) }) }
+func (s *store) beginClose() {
+	s.queueMu.Lock()
+	defer s.queueMu.Unlock()
+	if !s.closed {
+		s.closed = true
+		close(s.closing)
+	}
+}
 
-// close ends the committer and closes the files, once.
+// close waits for the writes that were taken and closes the files, once.
 func (s *store) close() error {
 	s.beginClose()
-	<-s.stopped
+	s.queueMu.Lock()
+	for s.writing {
+		s.idle.Wait()
+	}
+	s.queueMu.Unlock()
 	s.filesOnce.Do(func() { s.filesErr = errors.Join(s.db.Close(), s.lock.Close()) })
 	return s.filesErr
 }
@@ -159,16 +175,20 @@ func (r *recentEvents) get(position uint64) (stored, bool) {
 
 // A block bounds what one step of a read holds in memory.
 const (
-	blockCount = 512
-	blockBytes = 1 << 20
+	blockCount  = 512
+	blockBytes  = 1 << 20
+	recordGuess = 512 // bytes of an event, to begin with
 )
 
+// limited is how many events one step of a read takes of those still wanted.
+func limited(want uint64) int { return int(min(want, blockCount)) }
+
 // readAll appends to block the events from position from on, forwards, up to
-// what is synced. It holds nothing of the store when it returns.
-func (s *store) readAll(block []stored, from uint64) ([]stored, error) {
+// what is synced, at most n. It holds nothing of the store when it returns.
+func (s *store) readAll(block []stored, from uint64, n int) ([]stored, error) {
 	end := s.committed.Load()
 	from = max(from, 1)
-	for from <= end && len(block) < blockCount {
+	for from <= end && len(block) < n {
 		e, ok := s.recent.get(from)
 		if !ok {
 			break
@@ -179,16 +199,16 @@ func (s *store) readAll(block []stored, from uint64) ([]stored, error) {
 	if len(block) > 0 || from > end {
 		return block, nil
 	}
-	return s.scan(block, from, end+1, false)
+	return s.scan(block, from, end+1, n, false)
 }
 
-// readAllBackwards appends the events below position before, newest first.
-func (s *store) readAllBackwards(block []stored, before uint64) ([]stored, error) {
-	return s.scan(block, 1, min(before, s.committed.Load()+1), true)
+// readAllBackwards appends at most n events below position before, newest first.
+func (s *store) readAllBackwards(block []stored, before uint64, n int) ([]stored, error) {
+	return s.scan(block, 1, min(before, s.committed.Load()+1), n, true)
 }
 
-// scan appends the events of [from, before), in either direction.
-func (s *store) scan(block []stored, from, before uint64, backwards bool) ([]stored, error) {
+// scan appends at most n events of [from, before), in either direction.
+func (s *store) scan(block []stored, from, before uint64, n int, backwards bool) ([]stored, error) {
 	if from >= before {
 		return block, nil
 	}
@@ -203,8 +223,8 @@ func (s *store) scan(block []stored, from, before uint64, backwards bool) ([]sto
 	} else {
 		ok = it.First()
 	}
-	var buf []byte
-	for ; ok && len(block) < blockCount && len(buf) < blockBytes; ok = step() {
+	buf := make([]byte, 0, n*recordGuess)
+	for ; ok && len(block) < n && len(buf) < blockBytes; ok = step() {
 		value, err := it.ValueAndErr()
 		if err != nil {
 			return block, errors.Join(fmt.Errorf("reading the log: %w", err), it.Close())
@@ -322,9 +342,9 @@ type revisioned struct {
 	stored
 }
 
-// readStream appends the events of revisions [from, before) of a stream, in
-// either direction.
-func (s *store) readStream(block []revisioned, number, from, before uint64, backwards bool) ([]revisioned, error) {
+// readStream appends at most n events of revisions [from, before) of a stream,
+// in either direction.
+func (s *store) readStream(block []revisioned, number, from, before uint64, n int, backwards bool) ([]revisioned, error) {
 	if from >= before {
 		return block, nil
 	}
@@ -346,8 +366,8 @@ func (s *store) readStream(block []revisioned, number, from, before uint64, back
 		ok = it.First()
 	}
 	end := s.committed.Load()
-	var buf, key []byte
-	for ; ok && len(block) < blockCount && len(buf) < blockBytes; ok = step() {
+	buf, key := make([]byte, 0, n*recordGuess), []byte(nil)
+	for ; ok && len(block) < n && len(buf) < blockBytes; ok = step() {
 		pos := beUint64(it.Value())
 		if pos > end {
 			if backwards {

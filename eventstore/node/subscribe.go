@@ -67,7 +67,7 @@ func (s *streamsService) subscribeAll(send *sender, o *streams.ReadReq_Options_A
 	for {
 		changed := s.store.changed()
 		var err error
-		if block, err = s.store.readAll(block[:0], after+1); err != nil {
+		if block, err = s.store.readAll(block[:0], after+1, blockCount); err != nil {
 			return refuse(send.call.Context(), err)
 		}
 		for _, e := range block {
@@ -181,7 +181,7 @@ func (s *streamsService) sendStream(send *sender, name string, next *uint64) (in
 	*next = max(*next, st.meta.first(st.last))
 	now, n := s.store.now(), 0
 	for *next <= st.last {
-		block, err := s.store.readStream(nil, st.number, *next, st.last+1, false)
+		block, err := s.store.readStream(nil, st.number, *next, st.last+1, limited(st.last+1-*next), false)
 		if err != nil {
 			return n, refuse(ctx, err)
 		}
