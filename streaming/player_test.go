@@ -1,0 +1,74 @@
+package streaming_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/domain/privilege"
+	"latchkey/streaming"
+	"latchkey/streaming/camera"
+)
+
+// all lets the key kall:secret see everything.
+type all struct{}
+
+func (all) Key(name string) (streaming.Key, bool) {
+	return streaming.Key{Name: name, Account: "ann"}, name == "kall"
+}
+func (all) Resolve(_, name string) (string, bool)          { return name, true }
+func (all) Secret(context.Context, string) (string, error) { return "secret", nil }
+func (all) Check(account, _ string, _ int, _ privilege.Set, _ time.Time) streaming.Verdict {
+	if account != "ann" {
+		return streaming.NotFound
+	}
+	return streaming.Allowed
+}
+
+// simulated is the simulated camera.
+type simulated struct{ addr string }
+
+func (s simulated) Camera(_ context.Context, _ string, channel int, q streaming.Quality) (streaming.Source, error) {
+	return streaming.Source{
+		URL: fmt.Sprintf("rtsp://%s/Streaming/Channels/%d%02d", s.addr, channel, q+1), Username: "admin", Password: "camera-pass",
+	}, nil
+}
+
+// TestPlayersThatWeDidNotWrite plays the simulated camera through the door with
+// ffprobe and GStreamer, over TCP and UDP, as they come.
+func TestPlayersThatWeDidNotWrite(t *testing.T) {
+	cam, err := camera.Start(t.Context(), camera.Config{RTSP: "127.0.0.1:0", Username: "admin", Password: "camera-pass"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cam.Close()
+	door, err := streaming.New(streaming.Config{
+		Address: "127.0.0.1:0", Authorizer: all{}, Cameras: simulated{cam.RTSPAddr()}, Allow: func(netip.Addr) error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := door.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer door.Close()
+	for _, path := range []string{"/dev-1/1", "/dev-1/Streaming/Channels/102?transportmode=unicast"} {
+		url := "rtsp://kall:secret@" + door.Addr().String() + path
+		for _, transport := range []string{"tcp", "udp"} {
+			out, err := exec.CommandContext(t.Context(), "ffprobe", "-v", "error", "-rtsp_transport", transport, "-read_intervals", "%+1",
+				"-show_entries", "packet=size", "-select_streams", "v", "-of", "csv", url).CombinedOutput()
+			if n := strings.Count(string(out), "packet,"); err != nil || n < 10 {
+				t.Errorf("ffprobe %s over %s: %d packets, %v: %.500s", path, transport, n, err, out)
+			}
+			out, err = exec.CommandContext(t.Context(), "timeout", "30", "gst-launch-1.0", "-q", "rtspsrc", "location="+url, "protocols="+transport, "latency=0",
+				"!", "application/x-rtp,media=video", "!", "identity", "eos-after=30", "!", "fakesink").CombinedOutput()
+			if err != nil {
+				t.Errorf("GStreamer %s over %s: %v: %.500s", path, transport, err, out)
+			}
+		}
+	}
+}
