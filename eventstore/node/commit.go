@@ -92,6 +92,7 @@ type commitBatch struct {
 	pos     uint64
 	ids     map[idRef]place // what this batch has written
 	written []stored
+	changed map[string]bool // the streams of what is written
 	key     []byte
 }
 
@@ -214,7 +215,7 @@ func (s *store) commitGroup(group []*request) {
 }
 
 func (s *store) commit(group []*request) (outcomes []outcome, err error) {
-	c := &commitBatch{batch: s.db.NewBatch(), pos: s.committed.Load(), ids: map[idRef]place{}}
+	c := &commitBatch{batch: s.db.NewBatch(), pos: s.committed.Load(), ids: map[idRef]place{}, changed: map[string]bool{}}
 	defer func() {
 		if p := recover(); p != nil { // Pebble's way to say that a commit failed
 			err = fmt.Errorf("writing: %v", p)
@@ -236,7 +237,7 @@ func (s *store) commit(group []*request) (outcomes []outcome, err error) {
 	for _, e := range c.written {
 		s.recent.put(e)
 	}
-	s.committed.Store(c.pos)
+	s.publish(c.pos, c.changed)
 	s.wakeReaders()
 	return outcomes, c.batch.Close()
 }
@@ -436,6 +437,7 @@ func (s *store) add(c *commitBatch, stream string, h *head, p proposed) error {
 	}
 	c.ids[idRef{h.number, p.id}] = place{revision, c.pos}
 	c.written = append(c.written, stored{c.pos, record})
+	c.changed[stream] = true
 	return nil
 }
 

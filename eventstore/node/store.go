@@ -40,6 +40,9 @@ type store struct {
 
 	mu   sync.Mutex
 	wake chan struct{} // closed at the next commit
+
+	statesMu sync.RWMutex
+	states   map[string]streamState // of streams that were read since they changed
 }
 
 func openStore(cfg Config) (*store, error) {
@@ -60,7 +63,7 @@ func openStore(cfg Config) (*store, error) {
 	}
 	s := &store{
 		db: db, lock: lock, now: cfg.Now, sync: pebble.Sync,
-		heads: map[string]*head{}, closing: make(chan struct{}), wake: make(chan struct{}),
+		heads: map[string]*head{}, closing: make(chan struct{}), wake: make(chan struct{}), states: map[string]streamState{},
 	}
 	s.idle = sync.NewCond(&s.queueMu)
 	if cfg.NoSync {
@@ -248,8 +251,47 @@ type streamState struct {
 	meta       streamMeta
 }
 
+// statesKept bounds the states in memory.
+const statesKept = 1 << 16
+
 // stream answers the state of a stream as it is synced.
 func (s *store) stream(name string) (streamState, error) {
+	s.statesMu.RLock()
+	st, ok := s.states[name]
+	s.statesMu.RUnlock()
+	if ok {
+		return st, nil
+	}
+	before := s.committed.Load()
+	st, err := s.readState(name)
+	if err != nil {
+		return st, err
+	}
+	s.statesMu.Lock()
+	defer s.statesMu.Unlock()
+	if s.committed.Load() == before { // else it may have changed meanwhile
+		if len(s.states) >= statesKept {
+			clear(s.states)
+		}
+		s.states[name] = st
+	}
+	return st, nil
+}
+
+// publish makes synced events readable: from now on no older state is answered.
+func (s *store) publish(position uint64, changed map[string]bool) {
+	s.statesMu.Lock()
+	defer s.statesMu.Unlock()
+	for name := range changed {
+		delete(s.states, name)
+		if isMetadata(name) {
+			delete(s.states, name[len(metadataPrefix):])
+		}
+	}
+	s.committed.Store(position)
+}
+
+func (s *store) readState(name string) (streamState, error) {
 	st, err := s.bareStream(name)
 	if err != nil {
 		return st, err
