@@ -2,6 +2,7 @@ package domain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -36,10 +37,25 @@ func (s *Service) AddStreamKey(ctx context.Context, m Meta, k NewStreamKey) (Res
 	done, err := run(ctx, s, c, accountStream(c.Account), account.Evolve, func(there stream[account.State]) ([]account.Event, error) {
 		return s.decideKey(ctx, there.state, add, secret)
 	})
+	if surelyUnused(add.Key, done, err) {
+		_ = s.streamSecrets.ForgetStreamSecret(ctx, add.Key) // it opens nothing; what stays is rubbish only
+	}
 	if err != nil {
 		return Result{}, err
 	}
 	return s.keyAnswer(ctx, done)
+}
+
+// surelyUnused says whether a key of that name cannot be in the log: the
+// command was refused or overtaken, or was a repeat. After any other fault it
+// may be there.
+func surelyUnused(key string, done outcome[account.State, account.Event], err error) bool {
+	if err == nil {
+		_, ours := done.state.Find(key)
+		return !ours
+	}
+	e, ok := errors.AsType[*Error](err)
+	return errors.Is(err, ErrConflict) || ok && e.Kind != Unavailable
 }
 
 // keyAnswer has the key and its secret, as they were kept: those of a repeat

@@ -118,3 +118,24 @@ func TestTooManyStreamKeys(t *testing.T) {
 		t.Fatalf("%d secrets", n)
 	}
 }
+
+// TestNoSecretWithoutKey: a secret whose key did not come to be is forgotten.
+func TestNoSecretWithoutKey(t *testing.T) {
+	w := newWorld(t)
+	m := Meta{Account: w.bob, IdempotencyKey: "key"}
+	var first Result
+	w.log.before = once(func(string) {
+		var err error
+		if first, err = w.node().AddStreamKey(ctx, m, NewStreamKey{}); err != nil {
+			t.Error(err)
+		}
+	})
+	r, err := w.AddStreamKey(ctx, m, NewStreamKey{})
+	if err != nil || r.Secret != first.Secret || len(w.vault.secrets) != 1 {
+		t.Fatalf("%+v, %v, %d secrets; want the answer of whoever was faster", r, err, len(w.vault.secrets))
+	}
+	w.log.crash = func(string) crash { return crashAfter }
+	if _, err := w.AddStreamKey(ctx, Meta{Account: w.bob}, NewStreamKey{}); err == nil || len(w.vault.secrets) != 2 {
+		t.Fatalf("%v, %d secrets; the key may be there, so its secret must", err, len(w.vault.secrets))
+	}
+}
