@@ -446,3 +446,28 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestLeavingAllMustBeMeant: to leave a device without name is not to leave all.
+func TestLeavingAllMustBeMeant(t *testing.T) {
+	w := newWorld(t)
+	id := w.accepted(gives(w.cam, 1, privilege.LiveView))
+	_, err := w.RemoveShareDevice(ctx, Meta{Account: w.bob}, id, "")
+	wantCode(t, err, NotFound, "device_not_in_share")
+}
+
+func TestDeletedShare(t *testing.T) {
+	w := newWorld(t)
+	id := w.accepted(gives(w.cam, 1, privilege.LiveView))
+	if _, err := w.DeleteShare(ctx, Meta{Account: w.alice}, id); err != nil {
+		t.Fatal(err)
+	}
+	old := int64(0)
+	for _, who := range []string{w.alice, w.bob} {
+		_, err := w.DeleteShare(ctx, Meta{Account: who, IfMatch: &old}, id)
+		wantCode(t, err, NotFound, "share_not_found")
+	}
+	again, err := w.SaveShare(ctx, Meta{Account: w.alice}, NewShare{Email: "bob@example.com", Devices: []DeviceGrants{gives(w.cam, 1, privilege.LiveView)}})
+	if err != nil || !again.Created || again.Share.ID != id || again.Share.Allows(w.bob, w.cam, 1, privilege.LiveView) {
+		t.Fatalf("%+v, %v", again, err)
+	}
+}
