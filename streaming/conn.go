@@ -116,6 +116,7 @@ type wire struct {
 	writeDeadline atomic.Int64 // Unix nanoseconds; 0: none
 
 	// Of the goroutine that handles its requests, one at a time.
+	settingUp        bool // holds Door.setups
 	secretOf, secret string
 }
 

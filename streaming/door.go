@@ -112,6 +112,10 @@ type Door struct {
 	viewers  registry
 	pool     *pool
 
+	// setups is held from a successful SETUP to its response: the server reads
+	// the medias of other sessions then, without a lock of its own.
+	setups sync.Mutex
+
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 

@@ -10,6 +10,8 @@ const (
 	// that can be seen from here. Peers store more in a window than they say,
 	// up to 1.7 times; with that it stays below 128 KiB.
 	maxBacklog = 48 << 10
+	// selfMade is a window that a peer must have asked its kernel for.
+	selfMade = 768 << 10
 	// maxRate is how fast one viewer is sent to, in bytes a second: 64 Mbit/s.
 	// Bursts on a fast network would make the peer's buffer grow.
 	maxRate = 8_000_000
@@ -79,10 +81,15 @@ func (p *pace) narrowed(backlog uint64) uint64 {
 	return by
 }
 
-// limit is how large the backlog may be. A peer with a window as wide as
-// nobody gets who is paced has made its buffer large by itself, and could as
-// well have read all. Its window becomes narrower by as much as others are wide.
-func (p *pace) limit() uint64 { return max(maxBacklog, p.widest/4) }
+// limit is how large the backlog may be. A peer with a window as wide as nobody
+// gets who is paced has made its buffer large by itself, and could as well have
+// read all; but its window becomes narrower by as much as others are wide.
+func (p *pace) limit() uint64 {
+	if p.widest > selfMade {
+		return p.widest / 4
+	}
+	return maxBacklog
+}
 
 // reads says whether a viewer that seems to have stalled reads nevertheless:
 // what was sent to probe it has not made its window narrower.

@@ -75,7 +75,12 @@ func (h *handler) OnResponse(c *gortsplib.ServerConn, res *base.Response) {
 	if v := res.Header["Content-Base"]; len(v) == 1 {
 		res.Header["Content-Base"] = base.HeaderValue{withoutQuery(v[0])}
 	}
-	wireOf(c).expect(c.Session() != nil)
+	w := wireOf(c)
+	if w.settingUp {
+		w.settingUp = false
+		h.setups.Unlock()
+	}
+	w.expect(c.Session() != nil)
 }
 
 // withoutQuery takes a query that says nothing out of a Content-Base: players
@@ -131,6 +136,8 @@ func (h *handler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Respons
 		res, err := h.refuse(refused)
 		return res, nil, err
 	}
+	h.setups.Lock() // until OnResponse
+	wireOf(ctx.Conn).settingUp = true
 	return &base.Response{StatusCode: base.StatusOK}, stream, nil
 }
 

@@ -298,6 +298,9 @@ func (p *pool) dialFailed(u *upstream, err error) {
 	close(u.dialing)
 	u.dialing = nil
 	p.mu.Unlock()
+	if errors.Is(err, ErrNoStream) { // usual of sub streams
+		return
+	}
 	p.door.metrics.dialErrors.WithLabelValues(reason.label).Inc()
 	p.door.log.Warn("a camera was not reached", "device", u.of.device, "channel", u.of.channel,
 		"quality", u.of.quality.String(), "reason", reason.label)
