@@ -1,0 +1,51 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"latchkey/domain"
+)
+
+// accountCommand is for operators who make accounts themselves.
+type accountCommand struct {
+	Create accountCreateCommand `cmd:"" help:"Create an account; the password is the first line of standard input."`
+}
+
+type accountCreateCommand struct {
+	storage
+	Logging `embed:""`
+	Email   string `placeholder:"ADDRESS" help:"E-mail address of the account; or --phone."`
+	Phone   string `placeholder:"NUMBER" help:"Mobile number with its country code, such as +491701234567; or --email."`
+	Name    string `required:"" help:"Name of the person."`
+}
+
+// Run creates the account and prints its id.
+func (c *accountCreateCommand) Run(ctx context.Context, std streams) error {
+	if (c.Email == "") == (c.Phone == "") {
+		return &configFaults{[]string{"exactly one of --email and --phone is needed"}}
+	}
+	line, err := bufio.NewReader(std.in).ReadString('\n')
+	password := strings.TrimRight(line, "\r\n")
+	if password == "" {
+		return errors.Join(errors.New("the password is the first line of standard input, and there is none"), err)
+	}
+	st, err := c.open(ctx, c.logger(std))
+	if err != nil {
+		return err
+	}
+	defer st.close()
+	useCases, err := newUseCases(st)
+	if err != nil {
+		return err
+	}
+	done, err := useCases.Register(ctx, domain.Meta{}, domain.Registration{Email: c.Email, Phone: c.Phone, Password: password, Name: c.Name})
+	if err != nil {
+		return fmt.Errorf("creating the account: %w", err)
+	}
+	fmt.Fprintln(std.out, done.Account)
+	return nil
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"latchkey/api"
+	"latchkey/domain"
+	"latchkey/domain/privilege"
+	"latchkey/eventstore"
+	"latchkey/internal/vault"
+	"latchkey/projections"
+	"latchkey/projections/index"
+	"latchkey/streaming"
+)
+
+// The rooms declare what they need and know nothing of each other; the types
+// here say how one gives it to the other.
+
+// domainLog is the log as the use cases need it.
+type domainLog struct{ client *eventstore.Client }
+
+func (l domainLog) Load(ctx context.Context, stream string) ([]domain.Stored, error) {
+	var list []domain.Stored
+	err := l.client.Load(ctx, stream, func(r eventstore.Recorded) error {
+		if r.Revision > math.MaxInt64 {
+			return fmt.Errorf("revision %d of stream %s is out of bounds", r.Revision, stream)
+		}
+		list = append(list, domain.Stored{ID: r.ID, Revision: int64(r.Revision), Position: uint64(r.Position), Type: r.Type, Data: r.Data, Metadata: r.Metadata})
+		return nil
+	})
+	if errors.Is(err, eventstore.ErrStreamNotFound) {
+		return nil, nil
+	}
+	return list, err
+}
+
+func (l domainLog) Append(ctx context.Context, stream string, expected int64, events []domain.Pending) (uint64, error) {
+	revision := eventstore.NoStream()
+	if expected >= 0 {
+		revision = eventstore.Exactly(uint64(expected))
+	}
+	list := make([]eventstore.Event, len(events))
+	for i, e := range events {
+		list[i] = eventstore.Event{ID: e.ID, Type: e.Type, Data: e.Data, Metadata: e.Metadata}
+	}
+	done, err := l.client.Append(ctx, stream, revision, list...)
+	switch {
+	case errors.Is(err, eventstore.ErrConflict):
+		err = fmt.Errorf("%w: %w", domain.ErrConflict, err)
+	case errors.Is(err, eventstore.ErrTooLarge):
+		err = fmt.Errorf("%w: %w", domain.ErrTooLarge, err)
+	}
+	return uint64(done.Position), err
+}
+
+// cameraVault keeps cameras for the use cases.
+type cameraVault struct{ vault *vault.Vault }
+
+func (c cameraVault) SetCamera(ctx context.Context, device string, cam domain.Camera) error {
+	v := vault.Camera{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL}
+	for _, ch := range cam.Channels {
+		v.Channels = append(v.Channels, vault.CameraChannel(ch))
+	}
+	return c.vault.SetCamera(ctx, device, v)
+}
+
+func (c cameraVault) ForgetCamera(ctx context.Context, device string) error {
+	return c.vault.ForgetCamera(ctx, device)
+}
+
+// streamSecrets keeps the secrets of stream keys for the use cases.
+type streamSecrets struct{ vault *vault.Vault }
+
+func (s streamSecrets) SetStreamSecret(ctx context.Context, key, secret string) error {
+	return s.vault.SetStreamSecret(ctx, key, secret)
+}
+
+func (s streamSecrets) StreamSecret(ctx context.Context, key string) (string, error) {
+	return s.vault.StreamSecret(ctx, key)
+}
+
+func (s streamSecrets) ForgetStreamSecret(ctx context.Context, key string) error {
+	return s.vault.ForgetStreamSecret(ctx, key)
+}
+
+// cameraSources tells the door where streams are.
+type cameraSources struct{ vault *vault.Vault }
+
+func (c cameraSources) Camera(ctx context.Context, device string, channel int, q streaming.Quality) (streaming.Source, error) {
+	cam, err := c.vault.Camera(ctx, device)
+	if errors.Is(err, vault.ErrNotFound) {
+		return streaming.Source{}, streaming.ErrNoCamera
+	}
+	if err != nil {
+		return streaming.Source{}, err
+	}
+	for _, ch := range cam.Channels {
+		if ch.Channel != channel {
+			continue
+		}
+		url := ch.MainURL
+		if q == streaming.Sub {
+			url = ch.SubURL
+		}
+		if url == "" {
+			break
+		}
+		return streaming.Source{URL: url, Username: cam.Username, Password: cam.Password}, nil
+	}
+	return streaming.Source{}, streaming.ErrNoStream
+}
+
+// authorizer asks the privilege index for the door.
+type authorizer struct {
+	index *index.Index
+	vault *vault.Vault
+}
+
+func (a authorizer) Key(name string) (streaming.Key, bool) {
+	k, ok := a.index.Key(name)
+	return streaming.Key(k), ok
+}
+
+func (a authorizer) Resolve(account, name string) (string, bool) {
+	return a.index.Resolve(account, name)
+}
+
+func (a authorizer) Check(account, device string, channel int, p privilege.Set, now time.Time) streaming.Verdict {
+	switch a.index.Check(account, device, channel, p, now) {
+	case index.Allowed:
+		return streaming.Allowed
+	case index.Forbidden:
+		return streaming.Forbidden
+	case index.NotFound:
+		return streaming.NotFound
+	default:
+		return streaming.Unavailable
+	}
+}
+
+func (a authorizer) Secret(ctx context.Context, key string) (string, error) {
+	return a.vault.StreamSecret(ctx, key)
+}
+
+// sessions keeps sessions for the API.
+type sessions struct{ vault *vault.Vault }
+
+func (s sessions) NewSession(ctx context.Context, account string, ttl time.Duration) (string, error) {
+	return s.vault.NewSession(ctx, account, ttl)
+}
+
+func (s sessions) Session(ctx context.Context, token string) (string, error) {
+	account, err := s.vault.Session(ctx, token)
+	if errors.Is(err, vault.ErrNoSession) {
+		return "", api.ErrNoSession
+	}
+	return account, err
+}
+
+func (s sessions) EndSession(ctx context.Context, token string) error {
+	return s.vault.EndSession(ctx, token)
+}
+
+// opener reads sealed text for the API.
+type opener struct{ vault *vault.Vault }
+
+func (o opener) Unseal(ctx context.Context, sealed string) (string, error) {
+	plain, err := o.vault.Unseal(ctx, sealed)
+	if errors.Is(err, vault.ErrForgotten) {
+		return "", api.ErrForgotten
+	}
+	return plain, err
+}
+
+// privilegeRows loads the privilege index from the read model.
+type privilegeRows struct{ store *projections.Store }
+
+func (p privilegeRows) LoadPrivileges(ctx context.Context, l index.Loader) (uint64, error) {
+	return p.store.LoadPrivileges(ctx, projections.Loader(l))
+}

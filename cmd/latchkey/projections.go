@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"latchkey/projections"
+)
+
+// projectionsCommand is for operators of the read models.
+type projectionsCommand struct {
+	Status  projectionsStatusCommand  `cmd:"" help:"Show how far each read model is."`
+	Rebuild projectionsRebuildCommand `cmd:"" help:"Make a read model anew from the log, beside the old one, and swap them."`
+}
+
+type projectionsStatusCommand struct {
+	storage
+	Logging `embed:""`
+	JSON    bool `name:"json" help:"Print JSON."`
+}
+
+// Run prints a line for each read model.
+func (c *projectionsStatusCommand) Run(ctx context.Context, std streams) error {
+	st, err := c.open(ctx, c.logger(std))
+	if err != nil {
+		return err
+	}
+	defer st.close()
+	list, err := st.store.Status(ctx, st.log)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		enc := json.NewEncoder(std.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(list)
+	}
+	w := tabwriter.NewWriter(std.out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tPOSITION\tBEHIND\tROWS\tUPDATED")
+	for _, s := range list {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\n", s.Name, s.Position, s.Lag, s.Rows, s.Updated.UTC().Format(time.RFC3339))
+	}
+	return w.Flush()
+}
+
+type projectionsRebuildCommand struct {
+	storage
+	Logging `embed:""`
+	Name    string `arg:"" help:"sent_shares, received_shares, share_history, devices, accounts or privileges."`
+}
+
+// Run rebuilds one read model and tells its progress on standard error.
+func (c *projectionsRebuildCommand) Run(ctx context.Context, std streams) error {
+	st, err := c.open(ctx, c.logger(std))
+	if err != nil {
+		return err
+	}
+	defer st.close()
+	next := time.Now().Add(progressEvery)
+	err = st.store.Rebuild(ctx, c.Name, st.log, func(p projections.Progress) {
+		if time.Now().Before(next) {
+			return
+		}
+		next = time.Now().Add(progressEvery)
+		fmt.Fprintf(std.err, "%s: position %d of %d\n", c.Name, p.Position, p.Head)
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(std.err, "%s was made anew\n", c.Name)
+	return nil
+}

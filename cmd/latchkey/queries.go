@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"latchkey/api"
+	"latchkey/domain/share"
+	"latchkey/projections"
+)
+
+// queries gives the API the rows of the read models.
+type queries struct{ store *projections.Store }
+
+// listOf turns a page of rows into views.
+func listOf[Row, View any](rows []Row, next string, err error, view func(Row) View) ([]View, string, error) {
+	if errors.Is(err, projections.ErrCursor) {
+		return nil, "", fmt.Errorf("%w: %w", api.ErrCursor, err)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	views := make([]View, len(rows))
+	for i, row := range rows {
+		views[i] = view(row)
+	}
+	return views, next, nil
+}
+
+func (q queries) SentShares(ctx context.Context, account string, p api.Page) ([]api.ShareView, string, error) {
+	rows, next, err := q.store.SentShares(ctx, account, projections.Page(p))
+	return listOf(rows, next, err, shareView)
+}
+
+func (q queries) ReceivedShares(ctx context.Context, account string, p api.Page) ([]api.ShareView, string, error) {
+	rows, next, err := q.store.ReceivedShares(ctx, account, projections.Page(p))
+	return listOf(rows, next, err, shareView)
+}
+
+func (q queries) History(ctx context.Context, account string, p api.Page) ([]api.HistoryView, string, error) {
+	rows, next, err := q.store.History(ctx, account, projections.Page(p))
+	return listOf(rows, next, err, func(r projections.HistoryEntry) api.HistoryView { return api.HistoryView(r) })
+}
+
+func (q queries) Share(ctx context.Context, account, id string) (api.ShareView, bool, error) {
+	row, found, err := q.store.Share(ctx, account, id)
+	return shareView(row), found, err
+}
+
+func (q queries) Devices(ctx context.Context, account string, p api.Page) ([]api.DeviceView, string, error) {
+	rows, next, err := q.store.Devices(ctx, account, projections.Page(p))
+	return listOf(rows, next, err, deviceView)
+}
+
+func (q queries) Device(ctx context.Context, account, device string) (api.DeviceView, bool, error) {
+	row, found, err := q.store.Device(ctx, account, device)
+	return deviceView(row), found, err
+}
+
+func (q queries) StreamKeys(ctx context.Context, account string, p api.Page) ([]api.KeyView, string, error) {
+	rows, next, err := q.store.StreamKeys(ctx, account, projections.Page(p))
+	return listOf(rows, next, err, func(r projections.StreamKey) api.KeyView { return api.KeyView(r) })
+}
+
+func (q queries) Privileges(ctx context.Context, account string, p api.Page) ([]api.PrivilegeView, string, error) {
+	rows, next, err := q.store.Privileges(ctx, account, projections.Page(p))
+	return listOf(rows, next, err, func(r projections.DevicePrivileges) api.PrivilegeView { return api.PrivilegeView(r) })
+}
+
+func shareView(r projections.Share) api.ShareView {
+	v := api.ShareView{ID: r.ID, Owner: r.Owner, Kind: r.Kind, Recipient: r.Recipient, Remark: r.Remark, Revision: r.Revision}
+	for _, d := range r.Devices {
+		v.Devices = append(v.Devices, api.ShareDeviceView{
+			Device: d.Device, Name: d.Name, Status: share.Status(d.Status), Grants: d.Grants, Domain: d.Domain,
+			InvitedAt: d.InvitedAt, AnsweredAt: d.AnsweredAt,
+		})
+	}
+	return v
+}
+
+func deviceView(r projections.Device) api.DeviceView {
+	return api.DeviceView{ID: r.ID, Serial: r.Serial, Name: r.Name, AddedAt: r.AddedAt, Channels: r.Channels}
+}

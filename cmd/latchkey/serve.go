@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"latchkey/api"
+	"latchkey/domain"
+	"latchkey/projections"
+	"latchkey/projections/index"
+	"latchkey/streaming"
+)
+
+// serveCommand runs the service.
+type serveCommand struct {
+	settings
+}
+
+// Run serves until the context ends.
+func (c *serveCommand) Run(ctx context.Context, std streams) error {
+	o, err := c.check()
+	if err != nil {
+		return err
+	}
+	if err := o.makeDataDir(); err != nil {
+		return err
+	}
+	logger := o.logger(std)
+	s, err := startService(ctx, o, logger)
+	if err != nil {
+		return err
+	}
+	logger.Info("latchkey serves", "http", s.httpAddr(), "rtsp", s.rtspAddr(), "eventstore", redacted(o.Eventstore), "database", redacted(o.Database))
+	return s.wait(ctx)
+}
+
+// runningService is the rooms, wired and started.
+type runningService struct {
+	logger *slog.Logger
+	opened *opened
+	door   *streaming.Door
+	http   net.Listener
+	parts  []part // in the order of their start
+	failed chan error
+}
+
+// part is something that runs until it is told to stop.
+type part struct {
+	name string
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// stopWithin bounds the whole ordered stop.
+const stopWithin = 12 * time.Second
+
+// startService opens what is kept, starts the rooms and returns when requests
+// are taken. Whether it is ready to answer them, /readyz says.
+func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runningService, err error) {
+	s := &runningService{logger: logger, failed: make(chan error, 8)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	// What is opened must outlive the signal, so that stopping is in order.
+	ctx = context.WithoutCancel(ctx)
+	if s.opened, err = o.open(ctx, logger, false); err != nil {
+		return nil, err
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	useCases, err := newUseCases(s.opened)
+	if err != nil {
+		return nil, err
+	}
+	runner, err := projections.NewRunner(projections.RunnerConfig{
+		Store: s.opened.store, Client: s.opened.log, EndShares: useCases.EndSharesOfDevice, Logger: logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	x, err := index.New(index.Config{Source: privilegeRows{s.opened.store}, Log: s.opened.log, MaxStaleness: o.maxStaleness, Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	if s.door, err = newDoor(o, x, s.opened, metrics, logger); err != nil {
+		return nil, err
+	}
+	x.OnChange(func(c index.Change) { s.door.Recheck(c.Account, c.Device, c.Key) })
+	registerIndexMetrics(metrics, x)
+	server, err := s.newAPI(o, useCases, runner, x, metrics)
+	if err != nil {
+		return nil, err
+	}
+	if s.http, err = net.Listen("tcp", o.HTTP); err != nil {
+		return nil, fmt.Errorf("opening the REST API: %w", err)
+	}
+
+	s.run("projections", runner.Run)
+	s.run("privilege index", x.Run)
+	s.run("vault", s.sweepVault)
+	if err = s.door.Start(); err != nil {
+		return nil, err
+	}
+	s.run("door", func(ctx context.Context) error {
+		stop := context.AfterFunc(ctx, func() { _ = s.door.Close() }) // Wait answers its error
+		defer stop()
+		return s.door.Wait()
+	})
+	s.run("REST API", func(ctx context.Context) error { return server.Run(ctx, s.http) })
+	return s, nil
+}
+
+// run starts a part. A part that ends before it is told to ends the service.
+func (s *runningService) run(name string, f func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := part{name: name, stop: cancel, done: make(chan struct{})}
+	s.parts = append(s.parts, p)
+	go func() {
+		defer close(p.done)
+		if err := f(ctx); err != nil && ctx.Err() == nil {
+			s.failed <- fmt.Errorf("%s: %w", name, err)
+		}
+	}()
+}
+
+// wait ends with the context, or with the failure of a part.
+func (s *runningService) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		s.logger.Info("latchkey stops")
+		return s.stop()
+	case err := <-s.failed:
+		return errors.Join(err, s.stop())
+	}
+}
+
+// stop ends the parts in the reverse order of their start, and then closes what
+// is kept.
+func (s *runningService) stop() error {
+	deadline := time.After(stopWithin)
+	for i := len(s.parts) - 1; i >= 0; i-- {
+		p := s.parts[i]
+		p.stop()
+		select {
+		case <-p.done:
+		case <-deadline:
+			return fmt.Errorf("stopping: %s does not end", p.name)
+		}
+	}
+	s.parts = nil
+	if s.opened == nil {
+		return nil
+	}
+	return s.opened.close()
+}
+
+func (s *runningService) httpAddr() string { return s.http.Addr().String() }
+func (s *runningService) rtspAddr() string { return s.door.Addr().String() }
+
+// sweepVault drops expired sessions now and then.
+func (s *runningService) sweepVault(ctx context.Context) error {
+	for {
+		if err := s.opened.vault.DropExpiredSessions(ctx); err != nil && ctx.Err() == nil {
+			s.logger.Warn("expired sessions could not be dropped", "error", err)
+		}
+		select {
+		case <-time.After(time.Hour):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func newUseCases(p *opened) (*domain.Service, error) {
+	return domain.New(domain.Config{
+		Log: domainLog{p.log}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
+		Domains: p.store,
+	})
+}
+
+func newDoor(o options, x *index.Index, p *opened, metrics prometheus.Registerer, logger *slog.Logger) (*streaming.Door, error) {
+	return streaming.New(streaming.Config{
+		Address: o.RTSP, Authorizer: authorizer{x, p.vault}, Cameras: cameraSources{p.vault}, Allow: o.mayDial,
+		Logger: logger, Metrics: metrics, CloseAfter: o.closeAfter,
+	})
+}
+
+func (s *runningService) newAPI(o options, d *domain.Service, runner *projections.Runner, x *index.Index, metrics *prometheus.Registry) (*api.Server, error) {
+	q := queries{s.opened.store}
+	return api.New(api.Config{
+		Accounts: d, Devices: d, Shares: d, ShareDevices: d, Invitations: d, StreamKeys: d,
+		Queries: q, ShareQueries: q,
+		Sessions: sessions{s.opened.vault}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
+		Fence: x, Progress: runner,
+		Components: []api.Component{
+			{Name: "log", State: answersTo(s.opened.log.Ping)},
+			{Name: "database", State: answersTo(s.opened.vault.Ping)},
+			{Name: "projections", State: runner.State},
+			{Name: "index", State: func(context.Context) (string, bool) { h := x.Health(); return h.State, h.State == "live" }},
+			{Name: "door", State: func(context.Context) (string, bool) { return "open", true }}, // or the process has ended
+		},
+		Logger: s.logger, Metrics: metrics, SessionTTL: o.sessionTTL,
+	})
+}
+
+// answersTo is the state of something that either answers or does not.
+func answersTo(ping func(context.Context) error) func(context.Context) (string, bool) {
+	return func(ctx context.Context) (string, bool) {
+		if ping(ctx) != nil {
+			return "unavailable", false
+		}
+		return "ok", true
+	}
+}
+
+func registerIndexMetrics(r prometheus.Registerer, x *index.Index) {
+	r.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_position", Help: "Position in the log that the privilege index has reached."},
+			func() float64 { return float64(x.Health().Position) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_behind_seconds", Help: "Time since the privilege index was known to be up to date."},
+			func() float64 { return x.Health().Behind.Seconds() }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_live", Help: "1 while the privilege index answers, else 0."},
+			func() float64 {
+				if x.Health().State == "live" {
+					return 1
+				}
+				return 0
+			}),
+	)
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"latchkey/domain"
+	"latchkey/domain/device"
+	"latchkey/domain/privilege"
+	"latchkey/domain/share"
+	"latchkey/eventstore"
+	"latchkey/projections/index"
+
+	"github.com/google/uuid"
+)
+
+// tableSource is a read model that is in memory, as the index loads it.
+type tableSource struct{ grants []grant }
+
+func accountID(n uint32) string { return fmt.Sprintf("0190a000-0000-7000-8000-%012x", n) }
+func deviceID(n uint32) string  { return "cam-" + strconv.FormatUint(uint64(n)+1_000_000_000, 36) }
+
+// LoadPrivileges gives the rows. Every device is owned by an account of its own.
+func (s tableSource) LoadPrivileges(_ context.Context, l index.Loader) (uint64, error) {
+	accounts, devices := map[uint32]bool{}, map[uint32]bool{}
+	const owner = 1 << 23
+	l.Account(owner, accountID(owner))
+	for _, g := range s.grants {
+		if !accounts[g.account] {
+			accounts[g.account] = true
+			l.Account(g.account, accountID(g.account))
+		}
+		if !devices[g.device] {
+			devices[g.device] = true
+			l.Device(g.device, deviceID(g.device), owner, true)
+		}
+		l.Grant(g.account, g.device, uint16(g.channel), g.mask)
+	}
+	return 0, nil
+}
+
+// feed is a log that gives what it is fed.
+type feed struct {
+	events chan []eventstore.Recorded
+	head   atomic.Uint64
+}
+
+func (f *feed) Subscribe(ctx context.Context, _ eventstore.Position, _ string, h eventstore.Handler) error {
+	for {
+		select {
+		case batch := <-f.events:
+			if err := h.Events(batch); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (f *feed) Tail(context.Context, int, func(eventstore.Recorded) bool) error { return nil }
+
+func (f *feed) record(event any) (eventstore.Recorded, error) {
+	name, data, err := domain.EncodeEvent(event)
+	return eventstore.Recorded{ID: uuid.New(), Position: eventstore.Position(f.head.Add(1)), Type: name, Data: data}, err
+}
+
+// liveIndex loads the grants and waits until the index answers.
+func liveIndex(ctx context.Context, list []grant) (*index.Index, *feed, error) {
+	f := &feed{events: make(chan []eventstore.Recorded)}
+	x, err := index.New(index.Config{Source: tableSource{list}, Log: f, MaxStaleness: time.Hour})
+	if err != nil {
+		return nil, nil, err
+	}
+	go x.Run(ctx) // ends with the context
+	for x.Health().State != "live" {
+		time.Sleep(time.Millisecond)
+	}
+	return x, f, nil
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func benchCheck(b *bench) error {
+	ctx, cancel := context.WithCancel(b.ctx)
+	defer cancel()
+	list := grants(b.scaled(1_000_000))
+	qs := questions(list, 1<<20)
+	packed := newPackedTable(list)
+	before := heap()
+	x, f, err := liveIndex(ctx, list)
+	if err != nil {
+		return err
+	}
+	each := float64(int64(heap())-int64(before)) / float64(len(list))
+	refs := make([]index.Ref, len(qs))
+	for i, q := range qs {
+		refs[i] = x.Intern(accountID(q.account), deviceID(q.device))
+	}
+	wrong := 0
+	now := time.Now()
+	for i, q := range qs[:100_000] {
+		if (x.CheckRef(refs[i], int(q.channel), 1<<q.bit, now) == index.Allowed) != packed.check(q) {
+			wrong++
+		}
+	}
+	if wrong > 0 {
+		return fmt.Errorf("%d of 100000 answers differ from the packed table's", wrong)
+	}
+	rounds := b.scaled(10)
+	bare := perCheck(qs, rounds, func(_ int, q question) bool { return packed.check(q) })
+	ours := perCheck(qs, rounds, func(i int, q question) bool {
+		return x.CheckRef(refs[i], int(q.channel), 1<<q.bit, now) == index.Allowed
+	})
+	named := perCheck(qs[:1<<17], rounds, func(_ int, q question) bool {
+		return x.Check(accountID(q.account), deviceID(q.device), int(q.channel), 1<<q.bit, now) == index.Allowed
+	})
+	p99 := singleChecks(x, refs, qs, now)
+	b.add("privilege check, ids interned", fmt.Sprintf("%.0f ns", ours), fmt.Sprintf("packed table %.0f ns", bare), ours/bare, "at most 3")
+	b.add("privilege check, by name", fmt.Sprintf("%.0f ns", named), fmt.Sprintf("packed table %.0f ns", bare), named/bare, "")
+	b.add("privilege check, interned, p99 with the clock", p99.String(), "1 µs", p99.Seconds()*1e6, "at most 1")
+	b.add(fmt.Sprintf("memory a grant at %d grants", len(list)), fmt.Sprintf("%.1f B", each), "24 B", each/24, "at most 1")
+	runtime.KeepAlive(packed)
+	return eventToDenial(b, x, f)
+}
+
+var sink atomic.Int64
+
+func perCheck(qs []question, rounds int, check func(int, question) bool) float64 {
+	yes := 0
+	began := time.Now()
+	for range rounds {
+		for i, q := range qs {
+			if check(i, q) {
+				yes++
+			}
+		}
+	}
+	took := time.Since(began)
+	sink.Add(int64(yes))
+	return float64(took.Nanoseconds()) / float64(rounds*len(qs))
+}
+
+func singleChecks(x *index.Index, refs []index.Ref, qs []question, now time.Time) time.Duration {
+	ds := make([]time.Duration, 0, 200_000)
+	for i := range 200_000 {
+		q := qs[i]
+		t := time.Now()
+		v := x.CheckRef(refs[i], int(q.channel), 1<<q.bit, now)
+		ds = append(ds, time.Since(t))
+		sink.Add(int64(v))
+	}
+	return percentile(ds, 0.99)
+}
+
+// eventToDenial measures, from before an event that revokes is handed to the
+// index until a reader that asks without pause is first told no.
+func eventToDenial(b *bench, x *index.Index, f *feed) error {
+	owner, guest := accountID(1<<22), accountID(1<<22+1)
+	added, err := f.record(device.Added{Device: "bench-cam", Serial: "bench-cam", Generation: 1, Owner: owner, Channels: []device.Channel{{Channel: 1, Capabilities: privilege.All}}})
+	if err != nil {
+		return err
+	}
+	f.events <- []eventstore.Recorded{added}
+	var ds []time.Duration
+	for range b.scaled(2000) {
+		given, err := f.record(share.Accepted{Share: "s", Owner: owner, Account: guest, Device: "bench-cam", Grants: []share.Grant{{Channel: 1, Privileges: privilege.LiveView}}})
+		if err != nil {
+			return err
+		}
+		f.events <- []eventstore.Recorded{given}
+		if err := x.WaitFor(b.ctx, uint64(given.Position)); err != nil {
+			return err
+		}
+		taken, err := f.record(share.Left{Share: "s", Owner: owner, Account: guest, Device: "bench-cam"})
+		if err != nil {
+			return err
+		}
+		denied := make(chan time.Time, 1)
+		asking := make(chan struct{})
+		ref := x.Intern(guest, "bench-cam")
+		go func() {
+			close(asking)
+			for now := time.Now(); x.CheckRef(ref, 1, privilege.LiveView, now) == index.Allowed; now = time.Now() {
+			}
+			denied <- time.Now()
+		}()
+		<-asking
+		time.Sleep(time.Duration(rand.IntN(100)) * time.Microsecond)
+		began := time.Now()
+		f.events <- []eventstore.Recorded{taken}
+		ds = append(ds, (<-denied).Sub(began))
+	}
+	p99 := percentile(ds, 0.99)
+	b.add("from the event to the denial, p50", percentile(ds, 0.5).String(), "100 µs", percentile(ds, 0.5).Seconds()*1e4, "")
+	b.add("from the event to the denial, p99", p99.String(), "100 µs", p99.Seconds()*1e4, "at most 1")
+	return nil
+}
