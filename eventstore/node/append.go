@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"strconv"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
@@ -102,7 +103,10 @@ func proposal(ctx context.Context, m *streams.AppendReq_ProposedMessage) (propos
 	if m == nil {
 		return proposed{}, invalid("only events follow the options of an append")
 	}
-	p := proposed{kind: m.GetMetadata()["type"], contentType: m.GetMetadata()["content-type"], custom: m.GetCustomMetadata(), data: m.GetData()}
+	p := proposed{kind: m.GetMetadata()["type"], contentType: contentBinary, custom: m.GetCustomMetadata(), data: m.GetData()}
+	if m.GetMetadata()["content-type"] == contentJSON { // the server knows no third
+		p.contentType = contentJSON
+	}
 	for _, key := range []string{"type", "content-type"} {
 		if m.GetMetadata()[key] == "" {
 			trailer(ctx, "exception", "missing-required-metadata-property", "required-metadata-properties", "type,content-type")
@@ -168,7 +172,7 @@ func expected(option any) (expectation, error) {
 }
 
 func exactly(revision uint64) (expectation, error) {
-	if revision >= deletedStream {
+	if revision > deletedStream {
 		return 0, invalid("%d is no revision", revision)
 	}
 	return expectation(revision), nil
@@ -207,6 +211,7 @@ func wrongVersion(e *wrongRevision) *streams.AppendResp_WrongExpectedVersion {
 		w.ExpectedRevisionOption_20_6_0 = &streams.AppendResp_WrongExpectedVersion_StreamExists_20_6_0{StreamExists_20_6_0: &shared.Empty{}}
 	case expectNoStream:
 		w.ExpectedRevisionOption = &streams.AppendResp_WrongExpectedVersion_ExpectedNoStream{ExpectedNoStream: &shared.Empty{}}
+		w.ExpectedRevisionOption_20_6_0 = &streams.AppendResp_WrongExpectedVersion_ExpectedRevision_20_6_0{ExpectedRevision_20_6_0: math.MaxUint64}
 	default:
 		w.ExpectedRevisionOption = &streams.AppendResp_WrongExpectedVersion_ExpectedRevision{ExpectedRevision: uint64(e.expected)}
 		w.ExpectedRevisionOption_20_6_0 = &streams.AppendResp_WrongExpectedVersion_ExpectedRevision_20_6_0{ExpectedRevision_20_6_0: uint64(e.expected)}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -84,16 +85,28 @@ type head struct {
 	deleted    bool // by $tb
 }
 
-const headsKept = 1 << 16
+// Bounds on what is remembered of streams.
+const (
+	headsKept   = 1 << 16
+	namesKept   = 16 << 20 // bytes
+	nameCounted = 256      // bytes; longer names are not remembered for reads
+)
 
 // commitBatch is the work of one sync.
 type commitBatch struct {
 	batch   *pebble.Batch
 	pos     uint64
 	ids     map[idRef]place // what this batch has written
-	written []stored
+	written []addition
 	changed map[string]bool // the streams of what is written
 	key     []byte
+}
+
+// addition is an event that a batch writes.
+type addition struct {
+	stored
+	idRef
+	revision uint64
 }
 
 type idRef struct {
@@ -202,8 +215,9 @@ func (s *store) commitGroup(group []*request) {
 	if err != nil {
 		err = s.fail(err)
 	}
-	if len(s.heads) > headsKept {
+	if len(s.heads) > headsKept || s.headNames > namesKept {
 		clear(s.heads)
+		s.headNames = 0
 	}
 	for i, r := range group {
 		if err != nil {
@@ -234,8 +248,8 @@ func (s *store) commit(group []*request) (outcomes []outcome, err error) {
 	if err := c.batch.Commit(s.sync); err != nil {
 		return nil, fmt.Errorf("writing %d events: %w", len(c.written), err)
 	}
-	for _, e := range c.written {
-		s.recent.put(e)
+	for i := range c.written {
+		s.recent.put(c.written[i].stored)
 	}
 	s.publish(c.pos, c.changed)
 	s.wakeReaders()
@@ -250,50 +264,103 @@ func (s *store) decide(c *commitBatch, r *request) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	if h.tombstoned {
+	ended, err := s.ended(r.stream, h)
+	if err != nil {
+		return outcome{}, err
+	}
+	if ended {
 		return outcome{err: &streamDeleted{r.stream}}, nil
 	}
-	if r.action == actAppend {
+	switch r.action {
+	case actDelete:
+		return s.decideDelete(c, r, h)
+	case actTombstone:
+		return s.decideTombstone(c, r, h)
+	default:
 		return s.decideAppend(c, r, h)
 	}
-	if refused := h.check(r); refused != nil {
-		return outcome{err: refused}, nil
-	}
-	if r.action == actTombstone {
-		last := h.last
-		h.last = deletedStream - 1
-		err := s.add(c, r.stream, h, proposed{id: newID(), kind: typeTombstone, contentType: contentJSON})
-		h.tombstoned = true
-		return outcome{revision: last, position: c.pos}, err
-	}
-	err = s.setMeta(c, r.stream, []byte(`{"$tb":9223372036854775807}`))
-	h.deleted = true
-	return outcome{revision: h.last, position: c.pos}, err
 }
 
-// check compares the expected revision only.
-func (h *head) check(r *request) error {
+// ended says whether a stream is tombstoned. A stream's metadata ends with it.
+func (s *store) ended(name string, h *head) (bool, error) {
+	if h.tombstoned || !isMetadata(name) {
+		return h.tombstoned, nil
+	}
+	about, err := s.head(name[len(metadataPrefix):])
+	if err != nil {
+		return false, err
+	}
+	return about.tombstoned, nil
+}
+
+// check compares the expected revision only. Its first result is the caller's
+// fault, its second the store's.
+func (s *store) check(r *request, h *head) (refused, err error) {
 	wrong := &wrongRevision{r.stream, r.expected, h.last}
 	switch {
 	case r.expected == expectAny:
-		return nil
+		return nil, nil
+	case r.expected == expectExists && h.deleted:
+		return &streamDeleted{r.stream}, nil
 	case r.expected == expectExists:
-		if h.deleted {
-			return &streamDeleted{r.stream}
+		if known, err := s.known(r.stream, h); err != nil || known {
+			return nil, err
 		}
-		if h.last < 0 {
-			return wrong
-		}
-		return nil
+		return wrong, nil
 	case r.expected == expectNoStream && h.deleted:
-		return nil
+		return nil, nil
 	case int64(r.expected) != h.last:
-		return wrong
+		return wrong, nil
 	}
-	return nil
+	return nil, nil
+}
+
+// known says whether a stream has events or at least metadata.
+func (s *store) known(name string, h *head) (bool, error) {
+	if h.last >= 0 {
+		return true, nil
+	}
+	m, err := s.head(metadataOf(name))
+	if err != nil {
+		return false, err
+	}
+	return m.last >= 0, nil
+}
+
+func (s *store) decideTombstone(c *commitBatch, r *request, h *head) (outcome, error) {
+	if refused, err := s.check(r, h); refused != nil || err != nil {
+		return outcome{err: refused}, err
+	}
+	last := h.last
+	h.last = deletedStream - 1
+	h.tombstoned = true
+	err := s.add(c, r.stream, h, proposed{id: newID(), kind: typeTombstone, contentType: contentJSON})
+	c.changed[metadataOf(r.stream)] = true
+	return outcome{revision: last, position: c.pos}, err
+}
+
+func (s *store) decideDelete(c *commitBatch, r *request, h *head) (outcome, error) {
+	if refused, err := s.check(r, h); refused != nil || err != nil {
+		return outcome{err: refused}, err
+	}
+	known, err := s.known(r.stream, h)
+	if err != nil {
+		return outcome{}, err
+	}
+	if !known {
+		return outcome{err: &wrongRevision{r.stream, r.expected, h.last}}, nil
+	}
+	err = s.setMeta(c, r.stream, []byte(`{"$tb":9223372036854775807}`))
+	h.deleted = !isMetadata(r.stream) // metadata has no metadata that counts
+	return outcome{revision: h.last, position: c.pos}, err
 }
 
 func (s *store) decideAppend(c *commitBatch, r *request, h *head) (outcome, error) {
+	if r.expected == expectExists { // before it may be a repetition
+		if refused, err := s.check(r, h); refused != nil || err != nil {
+			return outcome{err: refused}, err
+		}
+	}
 	repeat, err := s.repeated(c, r, h)
 	if err != nil {
 		return outcome{}, err
@@ -301,30 +368,55 @@ func (s *store) decideAppend(c *commitBatch, r *request, h *head) (outcome, erro
 	if repeat != nil {
 		return *repeat, nil
 	}
-	if refused := h.check(r); refused != nil {
-		return outcome{err: refused}, nil
+	if refused, err := s.check(r, h); refused != nil || err != nil {
+		return outcome{err: refused}, err
 	}
-	if len(r.events) == 0 {
-		return outcome{revision: h.last, position: 0}, nil
-	}
-	if h.deleted { // the stream comes back; what was in it stays gone
-		if err := s.revive(c, r.stream, h); err != nil {
-			return outcome{}, err
-		}
-	}
+	first := uint64(h.last + 1)
 	for i := range r.events {
 		if err := s.add(c, r.stream, h, r.events[i]); err != nil {
 			return outcome{}, err
 		}
 	}
-	if isMetadata(r.stream) {
-		about, err := s.head(r.stream[len(metadataPrefix):])
+	o := outcome{revision: h.last, position: c.pos}
+	if h.deleted { // the stream comes back; what was in it stays gone
+		data, err := s.metaData(c, r.stream)
 		if err != nil {
 			return outcome{}, err
 		}
-		about.deleted = parseMeta(r.events[len(r.events)-1].data).deleted()
+		if err := s.revive(c, r.stream, h, data, first); err != nil {
+			return outcome{}, err
+		}
 	}
-	return outcome{revision: h.last, position: c.pos}, nil
+	if about, ok := strings.CutPrefix(r.stream, metadataPrefix); ok && len(r.events) > 0 && !isMetadata(about) {
+		err = s.obey(c, about, &r.events[len(r.events)-1])
+	}
+	return o, err
+}
+
+// obey follows metadata that a client has written. Metadata for a deleted stream
+// brings it back, empty.
+func (s *store) obey(c *commitBatch, stream string, written *proposed) error {
+	h, err := s.head(stream)
+	if err != nil {
+		return err
+	}
+	wasDeleted := h.deleted
+	h.deleted = parseMeta(written.contentType, written.data).deleted()
+	if !wasDeleted {
+		return nil
+	}
+	return s.revive(c, stream, h, written.data, uint64(h.last+1))
+}
+
+// revive lets a deleted stream be read again from a revision on; all else in its
+// metadata stays. Data that is no JSON object is left as it is.
+func (s *store) revive(c *commitBatch, stream string, h *head, data []byte, first uint64) error {
+	data, ok := withTruncateBefore(data, first)
+	if !ok {
+		return nil
+	}
+	h.deleted = false
+	return s.setMeta(c, stream, data)
 }
 
 // repeated recognises a request whose events are in the stream already. Its
@@ -345,8 +437,7 @@ func (s *store) repeated(c *commitBatch, r *request, h *head) (*outcome, error) 
 			return nil, err
 		}
 		if want := uint64(int64(r.expected) + 1 + int64(i)); exact && (!found || at.revision != want) {
-			at = place{revision: want}
-			if found, err = s.standsAt(h.number, want, r.events[i].id); err != nil {
+			if at, found, err = s.standsAt(c, h.number, want, r.events[i].id); err != nil {
 				return nil, err
 			}
 		}
@@ -386,15 +477,24 @@ func (s *store) placeOf(c *commitBatch, number uint64, id [16]byte) (place, bool
 
 // standsAt is for ids that a stream holds more than once: the index names the
 // last.
-func (s *store) standsAt(number, revision uint64, id [16]byte) (bool, error) {
-	e, err := s.at(number, revision)
+func (s *store) standsAt(c *commitBatch, number, revision uint64, id [16]byte) (place, bool, error) {
+	raw, err := s.recordAt(number, revision)
 	if errors.Is(err, pebble.ErrNotFound) {
-		return false, nil
+		for i := range c.written {
+			if w := &c.written[i]; w.number == number && w.revision == revision {
+				return place{revision, w.position}, w.id == id, nil
+			}
+		}
+		return place{}, false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking for an event: %w", err)
+		return place{}, false, fmt.Errorf("looking for an event: %w", err)
 	}
-	return e.id == id, nil
+	e, err := parseRecord(raw.record)
+	if err != nil {
+		return place{}, false, fmt.Errorf("looking for an event: %w", err)
+	}
+	return place{revision, raw.position}, e.id == id, nil
 }
 
 func (s *store) positionOf(c *commitBatch, number, revision uint64) (uint64, error) {
@@ -435,8 +535,9 @@ func (s *store) add(c *commitBatch, stream string, h *head, p proposed) error {
 	if err != nil {
 		return fmt.Errorf("writing to stream %q: %w", stream, err)
 	}
-	c.ids[idRef{h.number, p.id}] = place{revision, c.pos}
-	c.written = append(c.written, stored{c.pos, record})
+	ref := idRef{h.number, p.id}
+	c.ids[ref] = place{revision, c.pos}
+	c.written = append(c.written, addition{stored{c.pos, record}, ref, revision})
 	c.changed[stream] = true
 	return nil
 }
@@ -451,29 +552,19 @@ func (s *store) setMeta(c *commitBatch, stream string, data []byte) error {
 	return s.add(c, name, h, proposed{id: newID(), kind: typeMetadata, contentType: contentJSON, data: data})
 }
 
-// revive lets a deleted stream be read again from its next event on.
-func (s *store) revive(c *commitBatch, stream string, h *head) error {
-	data, err := s.metaData(c, stream)
-	if err != nil {
-		return err
-	}
-	h.deleted = false
-	return s.setMeta(c, stream, withTruncateBefore(data, uint64(h.last+1)))
-}
-
 // metaData is the stream's metadata as it stands, this batch included.
 func (s *store) metaData(c *commitBatch, stream string) ([]byte, error) {
-	name := metadataOf(stream)
-	for i := len(c.written) - 1; i >= 0; i-- {
-		if e, err := parseRecord(c.written[i].record); err == nil && string(e.stream) == name {
-			return e.data, nil
-		}
-	}
-	st, err := s.bareStream(name)
-	if err != nil || !st.exists {
+	m, err := s.head(metadataOf(stream))
+	if err != nil || m.last < 0 {
 		return nil, err
 	}
-	e, err := s.at(st.number, st.last)
+	for i := len(c.written) - 1; i >= 0; i-- {
+		if w := &c.written[i]; w.number == m.number && w.revision == uint64(m.last) {
+			e, err := parseRecord(w.record)
+			return e.data, err
+		}
+	}
+	e, err := s.at(m.number, uint64(m.last))
 	if err != nil {
 		return nil, fmt.Errorf("reading the metadata of stream %q: %w", stream, err)
 	}
@@ -495,5 +586,6 @@ func (s *store) head(name string) (*head, error) {
 		h.number, h.last, h.tombstoned = st.number, int64(st.last), st.tombstoned
 	}
 	s.heads[name] = h
+	s.headNames += len(name)
 	return h, nil
 }

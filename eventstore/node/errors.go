@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -24,13 +25,13 @@ func refuse(ctx context.Context, err error) error {
 	var wrong *wrongRevision
 	switch {
 	case errors.As(err, &deleted):
-		trailer(ctx, "exception", "stream-deleted", "stream-name", deleted.stream)
+		trailer(ctx, "exception", "stream-deleted", "stream-name", headerText(deleted.stream))
 		return status.Errorf(codes.FailedPrecondition, "Event stream '%s' is deleted.", deleted.stream)
 	case errors.As(err, &wrong):
-		trailer(ctx, "exception", "wrong-expected-version", "stream-name", wrong.stream,
+		trailer(ctx, "exception", "wrong-expected-version", "stream-name", headerText(wrong.stream),
 			"expected-version", strconv.FormatInt(int64(wrong.expected), 10), "actual-version", strconv.FormatInt(wrong.actual, 10))
 		return status.Errorf(codes.FailedPrecondition,
-			"Append failed due to WrongExpectedVersion. Stream: %s, Expected version: %d, Actual version: %d", wrong.stream, wrong.expected, wrong.actual)
+			"Delete failed due to WrongExpectedVersion. Stream: %s, Expected version: %d, Actual version: %d", wrong.stream, wrong.expected, wrong.actual)
 	case errors.Is(err, errClosed):
 		return status.Error(codes.Unavailable, err.Error())
 	case errors.Is(err, errFailed):
@@ -43,4 +44,15 @@ func refuse(ctx context.Context, err error) error {
 
 func invalid(format string, args ...any) error {
 	return status.Error(codes.InvalidArgument, fmt.Sprintf(format, args...))
+}
+
+// headerText is a name as the value of a trailer. HTTP/2 forbids control
+// characters there, and one in a name would end the whole connection.
+func headerText(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, name)
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"encoding/json"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,6 +18,7 @@ const (
 	typeTombstone  = "$streamDeleted"
 	typeLink       = "$>"
 	contentJSON    = "application/json"
+	contentBinary  = "application/octet-stream"
 )
 
 // streamMeta are the parts of a stream's metadata that reads obey. The zero
@@ -34,47 +36,50 @@ func metadataOf(name string) string { return metadataPrefix + name }
 
 func isMetadata(name string) bool { return strings.HasPrefix(name, metadataPrefix) }
 
-// parseMeta reads the data of a metadata event. What is not understood bounds
-// nothing: metadata is anybody's JSON.
-func parseMeta(data []byte) streamMeta {
-	var raw struct {
-		MaxCount *float64     `json:"$maxCount"`
-		MaxAge   *float64     `json:"$maxAge"`
-		Before   *json.Number `json:"$tb"`
+// parseMeta reads the data of a metadata event. Like the real server it takes
+// all of it or nothing: metadata is anybody's JSON, and what is not understood
+// bounds nothing.
+func parseMeta(contentType string, data []byte) streamMeta {
+	var raw map[string]json.RawMessage // its names, unlike those of a struct, are compared exactly
+	if contentType != contentJSON || json.Unmarshal(data, &raw) != nil {
+		return streamMeta{}
 	}
-	if json.Unmarshal(data, &raw) != nil {
+	count, ok1 := wholeNumber(raw, "$maxCount")
+	age, ok2 := wholeNumber(raw, "$maxAge")
+	before, ok3 := wholeNumber(raw, "$tb")
+	if _, ok4 := wholeNumber(raw, "$cacheControl"); !ok1 || !ok2 || !ok3 || !ok4 {
 		return streamMeta{}
 	}
 	var m streamMeta
-	if raw.MaxCount != nil && *raw.MaxCount >= 1 && *raw.MaxCount < deletedStream {
-		m.maxCount = uint64(*raw.MaxCount)
-	}
-	if raw.MaxAge != nil && *raw.MaxAge > 0 && *raw.MaxAge < math.MaxInt64/float64(time.Second) {
-		m.maxAge = time.Duration(*raw.MaxAge * float64(time.Second))
-	}
-	if raw.Before != nil {
-		if n, err := raw.Before.Int64(); err == nil && n > 0 {
-			m.truncateBefore = uint64(n)
-		}
+	m.maxCount = uint64(max(count, 0))
+	m.truncateBefore = uint64(max(before, 0))
+	if age > 0 && age <= int64(math.MaxInt64/time.Second) { // nothing is older than that
+		m.maxAge = time.Duration(age) * time.Second
 	}
 	return m
 }
 
-// withTruncateBefore is the metadata with another $tb, all else kept.
-func withTruncateBefore(data []byte, before uint64) []byte {
+// wholeNumber is a property of an object, 0 where it is missing; it is false
+// where it is anything but an integer.
+func wholeNumber(raw map[string]json.RawMessage, name string) (int64, bool) {
+	text, ok := raw[name]
+	if !ok {
+		return 0, true
+	}
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	return n, err == nil
+}
+
+// withTruncateBefore is the metadata with another $tb, all else kept. It is
+// false where the data is no JSON object. No data at all is an empty object.
+func withTruncateBefore(data []byte, before uint64) ([]byte, bool) {
 	all := map[string]json.RawMessage{}
-	if len(data) > 0 && json.Unmarshal(data, &all) != nil {
-		all = map[string]json.RawMessage{} // nobody could read it
+	if len(data) > 0 && (json.Unmarshal(data, &all) != nil || all == nil) {
+		return nil, false
 	}
-	value, err := json.Marshal(before)
-	if err == nil {
-		all["$tb"] = value
-		data, err = json.Marshal(all)
-	}
-	if err != nil {
-		panic("node: encoding stream metadata: " + err.Error()) // numbers and checked JSON always encode
-	}
-	return data
+	all["$tb"] = strconv.AppendUint(nil, before, 10)
+	data, err := json.Marshal(all)
+	return data, err == nil
 }
 
 // first is the first revision of a stream that a read may give, by $tb and

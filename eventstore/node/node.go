@@ -66,7 +66,8 @@ func Open(cfg Config) (*Node, error) {
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
 		grpc.InitialWindowSize(1<<20), grpc.InitialConnWindowSize(4<<20),
 		grpc.WriteBufferSize(128<<10), grpc.ReadBufferSize(128<<10),
-		grpc.MaxConcurrentStreams(10_000),
+		grpc.MaxConcurrentStreams(10_000), grpc.MaxHeaderListSize(maxHeaders),
+		grpc.WaitForHandlers(true), // Close must not take the log from under them
 		grpc.ChainStreamInterceptor(n.recoverStream),
 		grpc.ChainUnaryInterceptor(n.recoverUnary),
 	)
@@ -75,8 +76,10 @@ func Open(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// maxMessage is what the client takes at most.
-const maxMessage = 17 << 20
+const (
+	maxMessage = 17 << 20 // what the client takes at most, in bytes
+	maxHeaders = 64 << 10 // bytes
+)
 
 // Serve answers clients on l until Close, then returns nil.
 func (n *Node) Serve(l net.Listener) error {

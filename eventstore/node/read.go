@@ -17,6 +17,9 @@ import (
 // Read answers a read of some events, or a subscription.
 func (s *streamsService) Read(req *streams.ReadReq, call streams.Streams_ReadServer) error {
 	o := req.GetOptions()
+	if o.GetUuidOption() == nil || o.GetFilterOption() == nil || o.GetCountOption() == nil {
+		return invalid("a read says how it wants ids, how many events, and whether it has a filter")
+	}
 	f, err := newFilter(o.GetFilter())
 	if err != nil {
 		return err
@@ -239,25 +242,34 @@ func (s *sender) sendText(record, link []byte, position uint64) error {
 	return s.call.SendMsg(&streams.ReadResp{Content: &streams.ReadResp_Event{Event: out}})
 }
 
-// resolve follows a link. A link that leads nowhere has no target.
+// resolve follows a link: its data is a revision, an @ and a stream. A link that
+// leads nowhere has no target. Data that does not begin with a number makes the
+// event no link, as in the real server.
 func (s *store) resolve(record []byte) (target []byte, isLink bool, err error) {
 	e, err := parseRecord(record)
-	if err != nil {
+	if err != nil || string(e.kind) != typeLink {
 		return nil, false, err
 	}
-	if string(e.kind) != typeLink {
+	number, name, ok := bytes.Cut(e.data, []byte("@"))
+	revision, bad := strconv.ParseInt(string(number), 10, 64)
+	if bad != nil {
 		return nil, false, nil
 	}
-	number, name, ok := bytes.Cut(e.data, []byte("@"))
-	revision, bad := strconv.ParseUint(string(number), 10, 63)
-	if !ok || bad != nil || len(name) == 0 {
+	if !ok || len(name) == 0 || revision < -1 {
 		return nil, true, nil
 	}
 	st, err := s.stream(string(name))
-	if err != nil || !st.exists || st.tombstoned || st.meta.deleted() || revision < st.meta.first(st.last) || revision > st.last {
+	if err != nil || !st.exists || st.tombstoned || st.meta.deleted() {
 		return nil, true, err
 	}
-	t, err := s.recordAt(st.number, revision)
+	at := uint64(revision)
+	if revision == -1 { // the last
+		at = st.last
+	}
+	if at < st.meta.first(st.last) || at > st.last {
+		return nil, true, nil
+	}
+	t, err := s.recordAt(st.number, at)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, true, nil
 	}

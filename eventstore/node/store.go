@@ -26,6 +26,7 @@ type store struct {
 	committed atomic.Uint64 // the last position that is synced; 0: none
 	recent    recentEvents
 	heads     map[string]*head // of whoever writes
+	headNames int              // bytes of the names in heads
 	closing   chan struct{}    // closed when the store is to close
 
 	queueMu sync.Mutex
@@ -269,7 +270,7 @@ func (s *store) stream(name string) (streamState, error) {
 	}
 	s.statesMu.Lock()
 	defer s.statesMu.Unlock()
-	if s.committed.Load() == before { // else it may have changed meanwhile
+	if len(name) <= nameCounted && s.committed.Load() == before { // else it may have changed meanwhile
 		if len(s.states) >= statesKept {
 			clear(s.states)
 		}
@@ -297,8 +298,10 @@ func (s *store) readState(name string) (streamState, error) {
 		return st, err
 	}
 	if isMetadata(name) {
+		about, err := s.bareStream(name[len(metadataPrefix):])
+		st.tombstoned = st.tombstoned || about.tombstoned
 		st.meta.maxCount = 1
-		return st, nil
+		return st, err
 	}
 	m, err := s.bareStream(metadataOf(name))
 	if err != nil || !m.exists || m.tombstoned {
@@ -308,7 +311,7 @@ func (s *store) readState(name string) (streamState, error) {
 	if err != nil {
 		return st, fmt.Errorf("reading the metadata of stream %q: %w", name, err)
 	}
-	st.meta = parseMeta(e.data)
+	st.meta = parseMeta(string(e.contentType), e.data)
 	return st, nil
 }
 

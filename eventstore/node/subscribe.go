@@ -61,47 +61,30 @@ func (s *streamsService) subscribeAll(send *sender, o *streams.ReadReq_Options_A
 	if err := confirm(send); err != nil {
 		return err
 	}
-	considered := uint64(0) // since the last checkpoint
-	behind := true
+	sub := &allSubscription{sender: send, after: after, behind: after < s.store.committed.Load()}
+	if !sub.behind {
+		if err := caughtUp(send); err != nil {
+			return err
+		}
+	}
 	var block []stored
 	for {
 		changed := s.store.changed()
 		var err error
-		if block, err = s.store.readAll(block[:0], after+1, blockCount); err != nil {
+		if block, err = s.store.readAll(block[:0], sub.after+1, blockCount); err != nil {
 			return refuse(send.call.Context(), err)
 		}
-		for _, e := range block {
-			if _, err := send.chosen(e); err != nil {
-				return err
-			}
-			after = e.position
-			if send.filter == nil {
-				continue
-			}
-			if considered++; considered >= send.filter.interval {
-				considered = 0
-				if err := checkpoint(send, after); err != nil {
-					return err
-				}
-			}
+		if err := sub.send(block); err != nil {
+			return err
 		}
-		if s.store.committed.Load() > after+liveBuffer {
-			behind = true
+		if s.store.committed.Load() > sub.after+liveBuffer {
+			sub.behind = true
 		}
 		if len(block) > 0 {
 			continue
 		}
-		if behind {
-			behind = false
-			if send.filter != nil {
-				considered = 0
-				if err := checkpoint(send, after); err != nil {
-					return err
-				}
-			}
-			if err := caughtUp(send); err != nil {
-				return err
-			}
+		if err := sub.live(); err != nil {
+			return err
 		}
 		if err := s.wait(send, changed); err != nil {
 			return err
@@ -109,29 +92,73 @@ func (s *streamsService) subscribeAll(send *sender, o *streams.ReadReq_Options_A
 	}
 }
 
+// allSubscription is a subscription to $all.
+type allSubscription struct {
+	*sender
+	after      uint64 // the position of the last event considered
+	considered uint64 // events since the last checkpoint, or the start
+	checkpoint uint64 // the last that was sent
+	behind     bool
+}
+
+func (a *allSubscription) send(block []stored) error {
+	for _, e := range block {
+		if _, err := a.chosen(e); err != nil {
+			return err
+		}
+		a.after = e.position
+		if a.filter == nil {
+			continue
+		}
+		if a.considered++; a.considered < a.filter.interval {
+			continue
+		}
+		a.considered = 0
+		if err := a.sendCheckpoint(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// live tells a client that was behind that it has everything now.
+func (a *allSubscription) live() error {
+	if !a.behind {
+		return nil
+	}
+	a.behind = false
+	if a.filter != nil && a.after > a.checkpoint {
+		if err := a.sendCheckpoint(); err != nil {
+			return err
+		}
+	}
+	return caughtUp(a.sender)
+}
+
+func (a *allSubscription) sendCheckpoint() error {
+	a.checkpoint = a.after
+	return checkpoint(a.sender, a.after)
+}
+
 // subscribeStream sends what comes behind a revision of one stream, which need
 // not exist yet.
 func (s *streamsService) subscribeStream(send *sender, name string, o *streams.ReadReq_Options_StreamOptions) error {
-	ctx := send.call.Context()
 	st, err := s.store.stream(name)
 	if err != nil {
-		return refuse(ctx, err)
+		return refuse(send.call.Context(), err)
 	}
-	if st.tombstoned {
-		return refuse(ctx, &streamDeleted{name})
-	}
-	var next uint64 // the first revision to send
+	sub := &streamSubscription{sender: send, name: name, behind: true}
 	switch from := o.GetRevisionOption().(type) {
 	case *streams.ReadReq_Options_StreamOptions_Revision:
 		if from.Revision >= deletedStream {
 			return invalid("%d is no revision", from.Revision)
 		}
-		next = from.Revision + 1
+		sub.next = from.Revision + 1
 	case *streams.ReadReq_Options_StreamOptions_Start:
-		next = 0
+		sub.next = 0
 	case *streams.ReadReq_Options_StreamOptions_End:
 		if st.exists {
-			next = st.last + 1
+			sub.next = st.last + 1
 		}
 	default:
 		return invalid("a subscription begins somewhere")
@@ -139,21 +166,17 @@ func (s *streamsService) subscribeStream(send *sender, name string, o *streams.R
 	if err := confirm(send); err != nil {
 		return err
 	}
-	behind := true
 	for {
 		changed := s.store.changed()
-		n, err := s.sendStream(send, name, &next)
+		sent, err := sub.advance()
 		if err != nil {
 			return err
 		}
-		if n > liveBuffer {
-			behind = true
-		}
-		if n > 0 {
+		if sent {
 			continue
 		}
-		if behind {
-			behind = false
+		if sub.behind {
+			sub.behind = false
 			if err := caughtUp(send); err != nil {
 				return err
 			}
@@ -164,44 +187,67 @@ func (s *streamsService) subscribeStream(send *sender, name string, o *streams.R
 	}
 }
 
-// sendStream sends what a stream has from revision next on, and answers how
-// much that was. A tombstone ends the subscription.
-func (s *streamsService) sendStream(send *sender, name string, next *uint64) (int, error) {
-	ctx := send.call.Context()
-	st, err := s.store.stream(name)
+// streamSubscription is a subscription to one stream. While it is behind it
+// reads, and a read gives what the stream's metadata leaves. While it is live it
+// gets every event, also one that a later event has pushed out of $maxCount.
+type streamSubscription struct {
+	*sender
+	name   string
+	next   uint64 // the revision to send next
+	behind bool
+}
+
+// advance sends what there is, and says whether there was something. A tombstone
+// ends the subscription.
+func (s *streamSubscription) advance() (sent bool, err error) {
+	ctx := s.call.Context()
+	st, err := s.store.stream(s.name)
 	if err != nil {
-		return 0, refuse(ctx, err)
+		return false, refuse(ctx, err)
 	}
-	if st.tombstoned {
-		return 0, refuse(ctx, &streamDeleted{name})
+	if st.tombstoned && (s.behind || st.last != deletedStream) {
+		return false, refuse(ctx, &streamDeleted{s.name})
 	}
-	if !st.exists || st.meta.deleted() || *next > st.last {
-		return 0, nil
+	if !st.exists || s.next > st.last {
+		return false, nil
 	}
-	*next = max(*next, st.meta.first(st.last))
-	now, n := s.store.now(), 0
-	for *next <= st.last {
-		block, err := s.store.readStream(nil, st.number, *next, st.last+1, limited(st.last+1-*next), false)
+	if !st.tombstoned && st.last-s.next >= liveBuffer {
+		s.behind = true
+	}
+	if !s.behind {
+		st.meta = streamMeta{}
+	}
+	s.next = max(s.next, min(st.meta.first(st.last), st.last+1))
+	if sent, err = s.sendBlocks(st); err == nil && st.tombstoned {
+		err = refuse(ctx, &streamDeleted{s.name})
+	}
+	return sent, err
+}
+
+// sendBlocks sends the revisions from next on, up to the last.
+func (s *streamSubscription) sendBlocks(st streamState) (sent bool, err error) {
+	now := s.store.now()
+	for s.next <= st.last {
+		block, err := s.store.readStream(nil, st.number, s.next, st.last+1, limited(st.last+1-s.next), false)
 		if err != nil {
-			return n, refuse(ctx, err)
+			return sent, refuse(s.call.Context(), err)
 		}
 		if len(block) == 0 {
-			return n, nil
+			break
 		}
 		for _, e := range block {
-			*next = e.revision + 1
-			n++
+			s.next, sent = e.revision+1, true
 			old, err := tooOld(st.meta, e.stored, now)
 			if err != nil {
-				return n, refuse(ctx, err)
+				return sent, refuse(s.call.Context(), err)
 			}
 			if old {
 				continue
 			}
-			if err := send.event(e.stored); err != nil {
-				return n, err
+			if err := s.event(e.stored); err != nil {
+				return sent, err
 			}
 		}
 	}
-	return n, nil
+	return sent, nil
 }
