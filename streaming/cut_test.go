@@ -236,4 +236,3 @@ func (h *house) raceViewer(account, transport string, revoked <-chan struct{}, w
 		late.Add(1)
 	}
 }
-

@@ -59,7 +59,7 @@ func TestPlayersThatWeDidNotWrite(t *testing.T) {
 	for _, path := range []string{"/dev-1/1", "/dev-1/Streaming/Channels/102?transportmode=unicast"} {
 		url := "rtsp://kall:secret@" + door.Addr().String() + path
 		for _, transport := range []string{"tcp", "udp"} {
-			out, err := exec.CommandContext(t.Context(), "ffprobe", "-v", "error", "-rtsp_transport", transport, "-read_intervals", "%+1",
+			out, err := exec.CommandContext(t.Context(), "ffprobe", "-v", "error", "-rtsp_transport", transport, "-read_intervals", "%+2",
 				"-show_entries", "packet=size", "-select_streams", "v", "-of", "csv", url).CombinedOutput()
 			if n := strings.Count(string(out), "packet,"); err != nil || n < 10 {
 				t.Errorf("ffprobe %s over %s: %d packets, %v: %.500s", path, transport, n, err, out)

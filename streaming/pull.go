@@ -124,7 +124,8 @@ func (p *pull) play(u *base.URL) error {
 			return err
 		}
 		for _, f := range pair.ours.Formats {
-			p.client.OnPacketRTP(pair.theirs, f, func(pkt *rtp.Packet) { p.forward(pair.ours, pkt) })
+			sizes := newResizer(f)
+			p.client.OnPacketRTP(pair.theirs, f, func(pkt *rtp.Packet) { p.forward(pair.ours, sizes, pkt) })
 		}
 	}
 	p.last.Store(time.Now().UnixNano())
@@ -134,7 +135,7 @@ func (p *pull) play(u *base.URL) error {
 
 // forward hands a packet to the viewers. It is a boundary: nothing that a
 // camera sends may end more than its own packet.
-func (p *pull) forward(m *description.Media, pkt *rtp.Packet) {
+func (p *pull) forward(m *description.Media, sizes *resizer, pkt *rtp.Packet) {
 	defer func() {
 		if recover() != nil {
 			p.door.metrics.dropped.WithLabelValues("broken by camera").Inc()
@@ -142,11 +143,16 @@ func (p *pull) forward(m *description.Media, pkt *rtp.Packet) {
 	}()
 	now := time.Now()
 	p.last.Store(now.UnixNano())
-	if err := p.stream.WritePacketRTPWithNTP(m, pkt, now); err != nil {
-		p.door.metrics.dropped.WithLabelValues("too big").Inc()
-		return
-	}
 	p.door.metrics.packetsIn.Inc()
+	packets := sizes.fit(pkt)
+	if len(packets) == 0 {
+		p.door.metrics.dropped.WithLabelValues("too big").Inc()
+	}
+	for _, pkt := range packets {
+		if p.stream.WritePacketRTPWithNTP(m, pkt, now) != nil {
+			p.door.metrics.dropped.WithLabelValues("too big").Inc()
+		}
+	}
 }
 
 // errSilent says that a camera sends nothing, though it is connected.

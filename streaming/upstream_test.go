@@ -263,8 +263,10 @@ func TestHostileCameras(t *testing.T) {
 			}
 			return "RTSP/1.0 302 Found\r\nCSeq: " + cseq + "\r\nLocation: rtsp://" + other + "/x\r\n\r\n"
 		},
-		"no media":      func(_, cseq string) string { return withSDP(cseq, "v=0\r\ns=x\r\nt=0 0\r\n") },
-		"only metadata": func(_, cseq string) string { return withSDP(cseq, strings.Replace(someSDP, "m=video", "m=application", 1)) },
+		"no media": func(_, cseq string) string { return withSDP(cseq, "v=0\r\ns=x\r\nt=0 0\r\n") },
+		"only metadata": func(_, cseq string) string {
+			return withSDP(cseq, strings.Replace(someSDP, "m=video", "m=application", 1))
+		},
 		"another method": func(_, _ string) string {
 			return "ANNOUNCE rtsp://x/ RTSP/1.0\r\nCSeq: 1\r\n\r\n"
 		},
