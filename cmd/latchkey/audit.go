@@ -107,12 +107,17 @@ func (c *auditReplayCommand) progress(ctx context.Context, log *eventstore.Clien
 	if c.Quiet {
 		w = io.Discard
 	}
-	p := &replayProgress{w: w, next: time.Now().Add(progressEvery)}
-	err := log.Tail(ctx, 1, func(r eventstore.Recorded) bool { p.head = uint64(r.Position); return false })
+	head, err := headOf(ctx, log)
+	return &replayProgress{w: w, head: head, next: time.Now().Add(progressEvery)}, err
+}
+
+// headOf is the position of the last event of the log, 0 for none.
+func headOf(ctx context.Context, log *eventstore.Client) (head uint64, err error) {
+	err = log.Tail(ctx, 1, func(r eventstore.Recorded) bool { head = uint64(r.Position); return false })
 	if err != nil {
-		return nil, fmt.Errorf("looking for the end of the log: %w", err)
+		return 0, fmt.Errorf("looking for the end of the log: %w", err)
 	}
-	return p, nil
+	return head, nil
 }
 
 func (p *replayProgress) seen(position uint64) {

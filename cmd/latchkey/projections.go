@@ -29,7 +29,11 @@ func (c *projectionsStatusCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	defer st.close()
-	list, err := st.store.Status(ctx, st.log)
+	head, err := headOf(ctx, st.log)
+	if err != nil {
+		return err
+	}
+	list, err := st.store.Status(ctx)
 	if err != nil {
 		return err
 	}
@@ -39,9 +43,16 @@ func (c *projectionsStatusCommand) Run(ctx context.Context, std streams) error {
 		return enc.Encode(list)
 	}
 	w := tabwriter.NewWriter(std.out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tPOSITION\tBEHIND\tROWS\tUPDATED")
+	fmt.Fprintf(w, "the log is at position %d\n\nNAME\tSTATE\tPOSITION\tBEHIND\tROWS\tUPDATED\n", head)
 	for _, s := range list {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\n", s.Name, s.Position, s.Lag, s.Rows, s.Updated.UTC().Format(time.RFC3339))
+		state := s.State
+		if s.Rebuilding {
+			state += ", rebuilding"
+		}
+		if s.Error != "" {
+			state += ": " + s.Error
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", s.Projection, state, s.Position, s.Lag(head), s.Rows, s.Updated.UTC().Format(time.RFC3339))
 	}
 	return w.Flush()
 }
@@ -60,7 +71,7 @@ func (c *projectionsRebuildCommand) Run(ctx context.Context, std streams) error 
 	}
 	defer st.close()
 	next := time.Now().Add(progressEvery)
-	err = st.store.Rebuild(ctx, c.Name, st.log, func(p projections.Progress) {
+	err = st.store.Rebuild(ctx, c.Name, st.log, func(p projections.RebuildProgress) {
 		if time.Now().Before(next) {
 			return
 		}

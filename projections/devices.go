@@ -1,0 +1,111 @@
+package projections
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"latchkey/domain/device"
+	"latchkey/projections/internal/event"
+)
+
+// devices is who has which device. A removed one stays, so that a share that it
+// was in still has its name; nobody has it any more.
+var devices = &projection{
+	name:   Devices,
+	tables: []*table{deviceTable},
+	events: []string{event.DeviceAdded, event.DeviceRemoved},
+	reducer: func() reducer {
+		return folding{[]*table{deviceTable}, func(rows []*fold, e recorded) { deviceRows(rows[0], e) }}
+	},
+}
+
+var deviceTable = &table{
+	name: "devices", keys: 1,
+	columns: []column{
+		text("device"), text("serial"), number("generation"), text("owner"), text("name"), text("channels"), number("added_at"),
+		number("position"), // of the addition: the order of the list
+		number("removed_at"),
+	},
+	indexes: [][]string{{"owner", "position"}},
+}
+
+const deviceRemovedAt = 8
+
+func deviceRows(rows *fold, e recorded) {
+	switch v := e.event.(type) {
+	case device.Added:
+		channels, err := json.Marshal(v.Channels)
+		if err != nil { // they were read from JSON
+			panic(fmt.Sprintf("projections: channels of a device cannot be written: %v", err))
+		}
+		rows.put(v.Device, v.Serial, int64(v.Generation), v.Owner, v.Name, string(channels), micros(v.At), e.position, int64(0))
+	case device.Removed:
+		rows.set(key{v.Device}, deviceRemovedAt, max(micros(v.At), 1))
+	}
+}
+
+// Device is a device as its owner sees it.
+type Device struct {
+	ID         string
+	Serial     string
+	Generation int
+	Name       string // sealed
+	AddedAt    time.Time
+	Channels   []device.Channel // names sealed
+}
+
+type deviceRow struct {
+	bun.BaseModel `bun:"table:devices,alias:d"`
+
+	Device, Serial, Name, Channels string
+	Generation, AddedAt, Position  int64
+}
+
+func (r deviceRow) device() (Device, error) {
+	d := Device{ID: r.Device, Serial: r.Serial, Generation: int(r.Generation), Name: r.Name, AddedAt: fromMicros(r.AddedAt)}
+	if err := json.Unmarshal([]byte(r.Channels), &d.Channels); err != nil {
+		return Device{}, fmt.Errorf("reading the channels of device %s: %w", r.Device, err)
+	}
+	return d, nil
+}
+
+// Devices lists the devices that an account owns, in the order in which they
+// were added.
+func (s *Store) Devices(ctx context.Context, owner string, p Page) (list []Device, next string, err error) {
+	after, err := p.after("devices", 0)
+	if err != nil {
+		return nil, "", err
+	}
+	var rows []deviceRow
+	err = s.queries.NewSelect().Model(&rows).Where("d.owner = ? AND d.position > ? AND d.removed_at = 0", owner, after).OrderExpr("d.position").Limit(p.fetch()).Scan(ctx)
+	if err != nil {
+		return nil, "", fmt.Errorf("listing devices: %w", err)
+	}
+	rows, next = cut(rows, p, "devices", func(r deviceRow) int64 { return r.Position })
+	for _, r := range rows {
+		d, err := r.device()
+		if err != nil {
+			return nil, "", err
+		}
+		list = append(list, d)
+	}
+	return list, next, nil
+}
+
+// Device is a device that the account owns; any other is not there.
+func (s *Store) Device(ctx context.Context, owner, id string) (found Device, ok bool, err error) {
+	var rows []deviceRow
+	err = s.queries.NewSelect().Model(&rows).Where("d.device = ? AND d.owner = ? AND d.removed_at = 0", id, owner).Scan(ctx)
+	if err != nil {
+		return Device{}, false, fmt.Errorf("reading a device: %w", err)
+	}
+	if len(rows) == 0 {
+		return Device{}, false, nil
+	}
+	found, err = rows[0].device()
+	return found, err == nil, err
+}

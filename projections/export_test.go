@@ -1,0 +1,36 @@
+package projections
+
+import (
+	"context"
+
+	"latchkey/eventstore"
+)
+
+// Feed applies events to one read model as its projector does, without a log.
+type Feed struct{ p *projector }
+
+// NewFeed begins where the checkpoint is.
+func NewFeed(ctx context.Context, s *Store, name string) (*Feed, error) {
+	c, err := s.checkpoint(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	f := &Feed{newProjector(s, find(name), s.logger, newProgress())}
+	f.p.start(c)
+	return f, nil
+}
+
+// Apply writes the events in one transaction.
+func (f *Feed) Apply(ctx context.Context, events []eventstore.Recorded) error {
+	list, err := f.p.decode(events)
+	if err != nil {
+		return err
+	}
+	return f.p.write(ctx, list, int64(events[len(events)-1].Position))
+}
+
+// SetCheckpoint puts a checkpoint somewhere else, as a restored database would.
+func (s *Store) SetCheckpoint(ctx context.Context, name string, position int64) error {
+	_, err := s.writes.NewUpdate().Model((*checkpoint)(nil)).Set("position = ?", position).Where("name = ?", name).Exec(ctx)
+	return err
+}

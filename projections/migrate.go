@@ -1,0 +1,101 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/migrate"
+)
+
+// migrateLock is the number of PostgreSQL's advisory lock under which tables are
+// made, so that processes which start together do not do it twice.
+const migrateLock = 0x6c61746368
+
+// migrate makes the tables. A later change of a read model's tables is another
+// migration, which makes them anew: their rows come from the log.
+func (s *Store) migrate(ctx context.Context) error {
+	unlock, err := s.lockMigrations(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	migrations := migrate.NewMigrations()
+	migrations.Add(migrate.Migration{Name: "0001", Comment: "read_models", Up: s.createAll})
+	m := migrate.NewMigrator(s.writes, migrations,
+		migrate.WithTableName("projection_migrations"), migrate.WithLocksTableName("projection_migration_locks"), migrate.WithMarkAppliedOnSuccess(true))
+	if err := m.Init(ctx); err != nil {
+		return fmt.Errorf("making the table of migrations: %w", err)
+	}
+	if _, err := m.Migrate(ctx); err != nil {
+		return fmt.Errorf("making the tables: %w", err)
+	}
+	return nil
+}
+
+// lockMigrations lets one process at a time make tables. On SQLite every step is
+// one that is right to repeat, and there is nothing to lock.
+func (s *Store) lockMigrations(ctx context.Context) (unlock func(), err error) {
+	if s.sqlite {
+		return func() {}, nil
+	}
+	conn, err := s.queries.DB.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connecting: %w", err)
+	}
+	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock($1)", migrateLock); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("waiting for another process that makes tables: %w", err)
+	}
+	return func() {
+		_, err := conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", migrateLock)
+		if err != nil {
+			s.logger.Warn("the lock on making tables could not be given back", "error", err)
+		}
+		conn.Close()
+	}, nil
+}
+
+// createAll makes every table, in one transaction.
+func (s *Store) createAll(ctx context.Context, _ *migrate.Migrator, _ *migrate.Migration) error {
+	return s.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := tx.NewCreateTable().Model((*checkpoint)(nil)).IfNotExists().Exec(ctx); err != nil {
+			return fmt.Errorf("making the table of checkpoints: %w", err)
+		}
+		for _, name := range append(Names(), policies) {
+			if _, err := tx.NewInsert().Model(&checkpoint{Name: name, Generation: 1, State: stateNew}).On("CONFLICT (name) DO NOTHING").Exec(ctx); err != nil {
+				return fmt.Errorf("writing the first checkpoint of %s: %w", name, err)
+			}
+		}
+		for _, p := range all {
+			if err := s.createTables(ctx, tx, p, ""); err != nil {
+				return err
+			}
+			if err := s.createIndexes(ctx, tx, p, "", 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// createTables makes the tables of a read model, their names with a suffix.
+func (s *Store) createTables(ctx context.Context, tx bun.Tx, p *projection, suffix string) error {
+	for _, t := range p.tables {
+		if _, err := tx.ExecContext(ctx, t.create(t.name+suffix, s.sqlite)); err != nil {
+			return fmt.Errorf("making the table %s: %w", t.name+suffix, err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) createIndexes(ctx context.Context, tx bun.Tx, p *projection, suffix string, generation int64) error {
+	for _, t := range p.tables {
+		for _, q := range t.createIndexes(t.name+suffix, generation) {
+			if _, err := tx.ExecContext(ctx, q); err != nil {
+				return fmt.Errorf("indexing the table %s: %w", t.name+suffix, err)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package projections
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Page asks for a part of a list: at most Limit rows, 1 to 200, behind Cursor,
+// which is what the page before answered as next; "" is the beginning.
+type Page struct {
+	Limit  int
+	Cursor string
+}
+
+// ErrCursor says that a cursor is none of the list's.
+var ErrCursor = errors.New("not a cursor of this list")
+
+// maxLimit is the most rows of a page; asking for more gives that many.
+const maxLimit = 200
+
+func (p Page) limit() int { return min(max(p.Limit, 1), maxLimit) }
+
+// fetch is one row more, which says that there is another page.
+func (p Page) fetch() int64 { return int64(p.limit()) + 1 }
+
+// A cursor is the list's name and the place of the last row that was given.
+
+func cursor(list string, place int64) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(list + ":" + strconv.FormatInt(place, 36)))
+}
+
+// after is the place of the last row of the page before; start for none.
+func (p Page) after(list string, start int64) (int64, error) {
+	if p.Cursor == "" {
+		return start, nil
+	}
+	text, err := base64.RawURLEncoding.Strict().DecodeString(p.Cursor)
+	place, ours := strings.CutPrefix(string(text), list+":")
+	if err != nil || !ours {
+		return 0, fmt.Errorf("paging %s: %w", list, ErrCursor)
+	}
+	n, err := strconv.ParseInt(place, 36, 64)
+	if err != nil || n < 0 || cursor(list, n) != p.Cursor {
+		return 0, fmt.Errorf("paging %s: %w", list, ErrCursor)
+	}
+	return n, nil
+}
+
+// newest is where a list begins that has its newest row first.
+const newest = math.MaxInt64
+
+// cut takes the surplus row away that says that there is another page, and
+// answers where that begins.
+func cut[T any](rows []T, p Page, list string, place func(T) int64) ([]T, string) {
+	if len(rows) <= p.limit() {
+		return rows, ""
+	}
+	rows = rows[:p.limit()]
+	return rows, cursor(list, place(rows[len(rows)-1]))
+}

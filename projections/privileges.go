@@ -1,0 +1,491 @@
+package projections
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/uptrace/bun"
+
+	"latchkey/domain/privilege"
+	"latchkey/domain/share"
+	"latchkey/projections/internal/event"
+)
+
+// privileges is who may do what: the rows from which the privilege index is
+// loaded. Accounts and devices have small numbers here, and what an account may
+// do on a channel is one number and a mask, so that millions load in seconds.
+// What an event does to them is said in internal/event, for the index too.
+var privileges = &projection{
+	name:   Privileges,
+	tables: []*table{grantTable, grantAccountTable, grantDeviceTable, grantShareTable, grantKeyTable},
+	events: []string{
+		event.DeviceAdded, event.DeviceRemoved, event.Accepted, event.PrivilegesEdited, event.Rejected,
+		event.TakenOut, event.Left, event.DomainSet, event.StreamKeyAdded, event.StreamKeyRevoked,
+	},
+	reducer: func() reducer {
+		g := &granting{}
+		g.forget()
+		return g
+	},
+}
+
+// An entry is (account's number << 33 | device's number << 9 | channel), a pair
+// the same without the channel. Channel 0 stands where event.NeedsEntry says so.
+var grantTable = &table{
+	name: "privileges", keys: 1,
+	columns: []column{number("entry"), number("mask")},
+}
+
+var grantAccountTable = &table{
+	name: "privilege_accounts", keys: 1,
+	columns: []column{number("no"), text("account")},
+	indexes: [][]string{{"account"}},
+}
+
+// A device that is not live stays: its id does not return.
+var grantDeviceTable = &table{
+	name: "privilege_devices", keys: 1,
+	columns: []column{number("no"), text("device"), number("owner"), number("live")},
+	indexes: [][]string{{"device"}},
+}
+
+// grantShareTable says through which share an account has a device, and what it
+// calls it.
+var grantShareTable = &table{
+	name: "privilege_shares", keys: 1,
+	columns: []column{number("pair"), text("share"), {name: "domain", first: true}},
+}
+
+// A key that was revoked stays, with account 0: its name does not return.
+var grantKeyTable = &table{
+	name: "privilege_keys", keys: 1,
+	columns: []column{text("name"), number("account"), text("device"), number("expires")},
+}
+
+// grantKeyAdded is the same table for keys that were added: one that is there
+// already stays.
+var grantKeyAdded = &table{
+	name: grantKeyTable.name, keys: 1,
+	columns: []column{text("name"), {name: "account", number: true, first: true}, {name: "device", first: true}, {name: "expires", number: true, first: true}},
+}
+
+const (
+	channelBits = 9
+	deviceBits  = 24
+	maxNumber   = 1<<24 - 1 // of accounts, and of devices
+)
+
+func pairOf(account, device int64) int64 { return account<<deviceBits | device }
+
+// granting is the reducer of privileges. It remembers numbers and devices that
+// it has met.
+type granting struct {
+	accounts map[string]int64
+	devices  map[string]*grantDevice
+}
+
+type grantDevice struct {
+	no, owner int64
+	live      bool
+}
+
+// remembered is the most that granting remembers before it begins anew.
+const remembered = 200_000
+
+func (g *granting) forget() {
+	g.accounts, g.devices = map[string]int64{}, map[string]*grantDevice{}
+}
+
+func (g *granting) reduce(w *writer, events []recorded) error {
+	if len(g.accounts)+len(g.devices) > remembered {
+		g.forget()
+	}
+	effects := make([]event.Effect, 0, len(events))
+	for _, e := range events {
+		effect, err := event.EffectOf(e.event)
+		if err != nil {
+			return fmt.Errorf("the event at position %d: %w", e.position, err)
+		}
+		effects = append(effects, effect)
+	}
+	b := &grantBatch{granting: g, w: w}
+	b.clear()
+	if err := b.number(effects); err != nil {
+		return err
+	}
+	for i := range effects {
+		if err := b.apply(&effects[i]); err != nil {
+			return err
+		}
+	}
+	return b.write()
+}
+
+// grantBatch gathers what a batch of events does.
+type grantBatch struct {
+	*granting
+	w        *writer
+	accounts [][]any                 // new ones
+	devices  map[string]*grantDevice // new and changed ones, by id
+	pairs    map[int64]*grantPair
+	order    []int64          // of pairs
+	keys     map[string][]any // by name
+}
+
+// grantPair is what an account may do on a device after the batch.
+type grantPair struct {
+	has    bool
+	own    bool // by ownership, not by a share
+	grants []share.Grant
+	share  string
+	fresh  bool // what the account called the device before does not count
+}
+
+func (b *grantBatch) clear() {
+	b.accounts, b.order = nil, nil
+	b.devices, b.pairs, b.keys = map[string]*grantDevice{}, map[int64]*grantPair{}, map[string][]any{}
+}
+
+// number looks the numbers of all accounts and devices up, and gives new ones.
+func (b *grantBatch) number(effects []event.Effect) error {
+	var accounts, devices []string
+	for i := range effects {
+		e := &effects[i]
+		for _, id := range [...]string{e.Account, e.Owner} {
+			if _, met := b.granting.accounts[id]; !met && id != "" {
+				b.granting.accounts[id] = 0
+				accounts = append(accounts, id)
+			}
+		}
+		if _, met := b.granting.devices[e.Device]; !met && e.Device != "" {
+			b.granting.devices[e.Device] = nil
+			devices = append(devices, e.Device)
+		}
+	}
+	if err := b.numberAccounts(accounts); err != nil {
+		return err
+	}
+	return b.numberDevices(devices)
+}
+
+func (b *grantBatch) numberAccounts(ids []string) error {
+	var rows []struct {
+		No      int64
+		Account string
+	}
+	if err := b.lookUp(grantAccountTable, "account", ids, "no, account", &rows); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		b.granting.accounts[r.Account] = r.No
+	}
+	last, err := b.last(grantAccountTable, len(ids)-len(rows))
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if b.granting.accounts[id] == 0 {
+			last++
+			b.granting.accounts[id] = last
+			b.accounts = append(b.accounts, []any{last, id})
+		}
+	}
+	return nil
+}
+
+func (b *grantBatch) numberDevices(ids []string) error {
+	var rows []struct {
+		No, Owner, Live int64
+		Device          string
+	}
+	if err := b.lookUp(grantDeviceTable, "device", ids, "no, device, owner, live", &rows); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		b.granting.devices[r.Device] = &grantDevice{no: r.No, owner: r.Owner, live: r.Live != 0}
+	}
+	last, err := b.last(grantDeviceTable, len(ids)-len(rows))
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if b.granting.devices[id] == nil {
+			last++
+			d := &grantDevice{no: last}
+			b.granting.devices[id], b.devices[id] = d, d
+		}
+	}
+	return nil
+}
+
+// idsAtOnce bounds the length of a statement.
+const idsAtOnce = 1000
+
+// lookUp adds the rows of some ids to rows, a pointer to a slice.
+func (b *grantBatch) lookUp(t *table, column string, ids []string, columns string, rows any) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	q := b.w.tx.NewSelect().TableExpr(b.w.name(t)).ColumnExpr(columns)
+	for some := range slices.Chunk(ids, idsAtOnce) {
+		q = q.WhereOr(column+" IN (?)", bun.List(some))
+	}
+	if err := q.Scan(b.w.ctx, rows); err != nil {
+		return fmt.Errorf("looking up in %s: %w", t.name, err)
+	}
+	return nil
+}
+
+// last is the highest number that was given, where there is use for more.
+func (b *grantBatch) last(t *table, more int) (last int64, err error) {
+	if more <= 0 {
+		return 0, nil
+	}
+	if err := b.w.tx.NewSelect().TableExpr(b.w.name(t)).ColumnExpr("coalesce(max(no), 0)").Scan(b.w.ctx, &last); err != nil {
+		return 0, fmt.Errorf("reading the last number of %s: %w", t.name, err)
+	}
+	if last+int64(more) > maxNumber {
+		return 0, fmt.Errorf("numbering in %s: there are more than %d", t.name, maxNumber)
+	}
+	return last, nil
+}
+
+// pair is what the account may do on the device; whoever asks changes it.
+func (b *grantBatch) pair(account, device int64) *grantPair {
+	no := pairOf(account, device)
+	p, ok := b.pairs[no]
+	if !ok {
+		p = &grantPair{}
+		b.pairs[no] = p
+		b.order = append(b.order, no)
+	}
+	return p
+}
+
+func (b *grantBatch) apply(e *event.Effect) error {
+	account, owner, d := b.granting.accounts[e.Account], b.granting.accounts[e.Owner], b.granting.devices[e.Device]
+	switch e.Kind {
+	case event.Added:
+		if d.owner == 0 {
+			d.owner, d.live = owner, true
+			b.devices[e.Device] = d
+			*b.pair(owner, d.no) = grantPair{has: true, own: true, grants: e.Grants}
+		}
+	case event.Removed:
+		if d.owner == 0 {
+			d.owner = owner
+		}
+		d.live = false
+		b.devices[e.Device] = d
+		*b.pair(d.owner, d.no) = grantPair{own: true}
+	case event.Granted:
+		if d.live && d.owner == owner && owner != account {
+			p := b.pair(account, d.no)
+			*p = grantPair{has: true, grants: e.Grants, share: e.Share, fresh: p.fresh || e.Fresh}
+		}
+	case event.Cleared:
+		if d.owner != account {
+			*b.pair(account, d.no) = grantPair{fresh: true}
+		}
+	case event.Named:
+		if d.owner != account {
+			return b.named(account, d.no, e.Domain)
+		}
+	case event.KeyAdded:
+		if b.keys[e.Key.Key] == nil {
+			b.keys[e.Key.Key] = []any{e.Key.Key, account, e.Key.Device, micros(e.Key.Expires)}
+		}
+	case event.KeyRevoked:
+		b.keys[e.Key.Key] = []any{e.Key.Key, int64(0), "", int64(0)}
+	}
+	return nil
+}
+
+// named writes a name at once, behind what was gathered: it depends on whether
+// the account has the device now, and takes the name from another device.
+func (b *grantBatch) named(account, device int64, domain string) error {
+	if err := b.write(); err != nil {
+		return err
+	}
+	t, pair := b.w.name(grantShareTable), pairOf(account, device)
+	q := b.w.tx.NewUpdate().TableExpr(t).Set("domain = CASE WHEN pair = ? THEN ? ELSE '' END", pair, domain).
+		Where("pair >= ? AND pair < ?", pairOf(account, 0), pairOf(account+1, 0)).
+		Where("pair = ? OR domain = ?", pair, domain).
+		Where("EXISTS (SELECT 1 FROM ? WHERE pair = ?)", bun.Safe(t), pair)
+	if _, err := q.Exec(b.w.ctx); err != nil {
+		return fmt.Errorf("naming a device: %w", err)
+	}
+	return nil
+}
+
+// write writes what was gathered and begins to gather anew.
+func (b *grantBatch) write() error {
+	var cleared, entries, gone, shares [][]any
+	for _, no := range b.order {
+		p := b.pairs[no]
+		cleared = append(cleared, []any{no << channelBits})
+		if p.fresh {
+			gone = append(gone, []any{no})
+		}
+		if !p.has {
+			continue
+		}
+		if !p.own {
+			shares = append(shares, []any{no, p.share, ""})
+		}
+		if event.NeedsEntry(p.grants) {
+			entries = append(entries, []any{no << channelBits, int64(0)})
+		}
+		for _, g := range p.grants {
+			entries = append(entries, []any{no<<channelBits | int64(g.Channel), int64(g.Privileges)})
+		}
+	}
+	var devices, added, revoked [][]any
+	for id, d := range b.devices {
+		devices = append(devices, []any{d.no, id, d.owner, numberOf(d.live)})
+	}
+	for _, k := range b.keys {
+		if k[1] == int64(0) {
+			revoked = append(revoked, k)
+		} else {
+			added = append(added, k)
+		}
+	}
+	accounts := b.accounts
+	b.clear()
+	return b.writeAll(accounts, devices, cleared, entries, gone, shares, added, revoked)
+}
+
+func (b *grantBatch) writeAll(accounts, devices, cleared, entries, gone, shares, added, revoked [][]any) error {
+	for _, step := range []func() error{
+		func() error { return b.w.put(grantAccountTable, accounts) },
+		func() error { return b.w.put(grantDeviceTable, devices) },
+		func() error { return b.w.deleteRanges(grantTable, cleared, 1<<channelBits) },
+		func() error { return b.w.put(grantTable, entries) },
+		func() error { return b.w.delete(grantShareTable, 1, gone) },
+		func() error { return b.w.put(grantShareTable, shares) },
+		func() error { return b.w.put(grantKeyAdded, added) },
+		func() error { return b.w.put(grantKeyTable, revoked) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func numberOf(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// DevicePrivileges is what an account may do on one device.
+type DevicePrivileges struct {
+	Device string
+	Name   string // sealed
+	Share  string // through which; "" for the owner
+	Domain string // the account's own name for the device
+	Grants []share.Grant
+}
+
+// Privileges lists the devices that an account may see, and what it may do.
+func (s *Store) Privileges(ctx context.Context, account string, p Page) (list []DevicePrivileges, next string, err error) {
+	after, err := p.after("privileges", 0)
+	if err != nil {
+		return nil, "", err
+	}
+	err = s.reading(ctx, func(ctx context.Context, tx bun.Tx) error {
+		no, err := accountNumber(ctx, tx, account)
+		if err != nil || no == 0 {
+			return err
+		}
+		pairs, err := livePairs(ctx, tx, no, after, p.fetch())
+		if err != nil {
+			return err
+		}
+		pairs, next = cut(pairs, p, "privileges", func(r pairRow) int64 { return r.Pair & maxNumber })
+		list, err = grantsOf(ctx, tx, pairs)
+		return err
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("listing privileges: %w", err)
+	}
+	return list, next, nil
+}
+
+func accountNumber(ctx context.Context, tx bun.IDB, account string) (no int64, err error) {
+	err = tx.NewSelect().TableExpr("privilege_accounts").Column("no").Where("account = ?", account).Scan(ctx, &no)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return no, err
+}
+
+type pairRow struct {
+	Pair                        int64
+	Device, Name, Share, Domain string
+}
+
+// livePairs are the devices of an account behind a device's number.
+func livePairs(ctx context.Context, tx bun.Tx, account, after, limit int64) (rows []pairRow, err error) {
+	seen := tx.NewSelect().TableExpr("privileges").ColumnExpr("DISTINCT entry >> ? AS pair", channelBits).
+		Where("entry >= ? AND entry < ?", pairOf(account, after+1)<<channelBits, pairOf(account+1, 0)<<channelBits)
+	err = tx.NewSelect().TableExpr("(?) AS p", seen).
+		ColumnExpr("p.pair, d.device, coalesce(n.name, '') AS name, coalesce(s.share, '') AS share, coalesce(s.domain, '') AS domain").
+		Join("JOIN privilege_devices AS d ON d.no = p.pair & ? AND d.live = 1", maxNumber).
+		Join("LEFT JOIN devices AS n ON n.device = d.device").
+		Join("LEFT JOIN privilege_shares AS s ON s.pair = p.pair").
+		OrderExpr("p.pair").Limit(limit).Scan(ctx, &rows)
+	return rows, err
+}
+
+// grantsOf reads what is granted on each channel of each of the devices.
+func grantsOf(ctx context.Context, tx bun.Tx, pairs []pairRow) ([]DevicePrivileges, error) {
+	if len(pairs) == 0 {
+		return nil, nil
+	}
+	numbers, at := make([]int64, len(pairs)), make(map[int64]int, len(pairs))
+	list := make([]DevicePrivileges, len(pairs))
+	for i, r := range pairs {
+		numbers[i], at[r.Pair] = r.Pair, i
+		list[i] = DevicePrivileges{Device: r.Device, Name: r.Name, Share: r.Share, Domain: r.Domain}
+	}
+	var rows []struct{ Entry, Mask int64 }
+	err := tx.NewSelect().TableExpr("privileges").Column("entry", "mask").
+		Where("entry >= ? AND entry < ?", numbers[0]<<channelBits, (numbers[len(numbers)-1]+1)<<channelBits).OrderExpr("entry").Scan(ctx, &rows)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		i, ok := at[r.Entry>>channelBits]
+		if channel := r.Entry & (1<<channelBits - 1); ok && channel != 0 {
+			list[i].Grants = append(list[i].Grants, share.Grant{Channel: int(channel), Privileges: privilege.Set(r.Mask) & privilege.All})
+		}
+	}
+	return list, nil
+}
+
+// DomainTaken says whether a device other than the given one has the name among
+// those that the account has.
+func (s *Store) DomainTaken(ctx context.Context, account, domain, device string) (bool, error) {
+	no, err := accountNumber(ctx, s.queries, account)
+	if err != nil || no == 0 {
+		return false, wrapped("looking a device domain up", err)
+	}
+	n, err := s.queries.NewSelect().TableExpr("privilege_shares AS s").
+		Join("JOIN privilege_devices AS d ON d.no = s.pair & ? AND d.live = 1", maxNumber).
+		Where("s.pair >= ? AND s.pair < ? AND s.domain = ? AND d.device <> ?", pairOf(no, 0), pairOf(no+1, 0), domain, device).Count(ctx)
+	return n > 0, wrapped("looking a device domain up", err)
+}
+
+func wrapped(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}

@@ -1,0 +1,235 @@
+package projections
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/uptrace/bun"
+
+	"latchkey/domain"
+	"latchkey/eventstore"
+	"latchkey/projections/internal/event"
+)
+
+// Log is what a rebuild reads.
+type Log interface {
+	ReadAll(ctx context.Context, after eventstore.Position, prefix string, each func(eventstore.Recorded) error) error
+	Tail(ctx context.Context, most int, each func(eventstore.Recorded) (more bool)) error
+}
+
+// RebuildProgress tells how far a rebuild is.
+type RebuildProgress struct {
+	Position uint64 // in the log
+	Head     uint64 // the end of the log when the rebuild began
+	Events   int64  // read
+}
+
+// ErrRebuildTaken says that somebody began another rebuild of the same read
+// model, which goes on instead of this one.
+var ErrRebuildTaken = errors.New("another rebuild of the read model was begun")
+
+// shadow is what the names of the tables that a rebuild fills end with.
+const shadow = "_shadow"
+
+// Rebuild makes a read model anew from the log. It fills tables beside the old
+// ones, which are read and written meanwhile, by other processes too; then it
+// swaps them in one transaction. progress may be nil.
+func (s *Store) Rebuild(ctx context.Context, name string, log Log, progress func(RebuildProgress)) error {
+	p := find(name)
+	if p == nil {
+		return fmt.Errorf("rebuilding %q: there is no such projection; there are %s", name, strings.Join(Names(), ", "))
+	}
+	r := &rebuild{store: s, p: p, log: log, token: rand.Text(), reducer: p.reducer(), told: progress, reads: map[string]bool{}}
+	for _, e := range p.events {
+		r.reads[e] = true
+	}
+	if err := r.run(ctx); err != nil {
+		return fmt.Errorf("rebuilding %s: %w", name, err)
+	}
+	return nil
+}
+
+type rebuild struct {
+	store   *Store
+	p       *projection
+	log     Log
+	token   string // says in the checkpoint whose rebuild is under way
+	reducer reducer
+	reads   map[string]bool
+	told    func(RebuildProgress)
+
+	at       RebuildProgress
+	position int64 // of the last event of ours that was read
+	list     []recorded
+	written  int64 // the shadow has every event up to here
+}
+
+func (r *rebuild) run(ctx context.Context) error {
+	if err := r.log.Tail(ctx, 1, func(e eventstore.Recorded) bool { r.at.Head = uint64(e.Position); return false }); err != nil {
+		return fmt.Errorf("looking for the end of the log: %w", err)
+	}
+	generation, err := r.begin(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.fill(ctx); err != nil {
+		return err
+	}
+	err = r.locked(ctx, func(ctx context.Context, tx bun.Tx, _ *checkpoint) error {
+		return r.store.createIndexes(ctx, tx, r.p, shadow, generation)
+	})
+	if err != nil {
+		return err
+	}
+	// What came meanwhile; what comes now is little, and is read under the lock.
+	if err := r.fill(ctx); err != nil {
+		return err
+	}
+	return r.locked(ctx, r.swap)
+}
+
+// begin makes empty tables, and says in the checkpoint whose they are.
+func (r *rebuild) begin(ctx context.Context) (generation int64, err error) {
+	err = r.store.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
+		c, err := lock(ctx, tx, r.p.name, r.store.sqlite)
+		if err != nil {
+			return err
+		}
+		for _, t := range r.p.tables {
+			if _, err := tx.ExecContext(ctx, "DROP TABLE IF EXISTS "+t.name+shadow); err != nil {
+				return fmt.Errorf("dropping what another rebuild left: %w", err)
+			}
+		}
+		if err := r.store.createTables(ctx, tx, r.p, shadow); err != nil {
+			return err
+		}
+		c.Rebuild, generation = r.token, c.Generation+1
+		return c.save(ctx, tx)
+	})
+	return generation, err
+}
+
+// locked runs f in a transaction with the checkpoint's lock, if the rebuild is
+// still ours.
+func (r *rebuild) locked(ctx context.Context, f func(context.Context, bun.Tx, *checkpoint) error) error {
+	return r.store.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
+		c, err := lock(ctx, tx, r.p.name, r.store.sqlite)
+		if err != nil {
+			return err
+		}
+		if c.Rebuild != r.token {
+			return ErrRebuildTaken
+		}
+		return f(ctx, tx, c)
+	})
+}
+
+// fill brings the shadow to the end of the log.
+func (r *rebuild) fill(ctx context.Context) error {
+	flush := func() error {
+		err := r.locked(ctx, func(ctx context.Context, tx bun.Tx, _ *checkpoint) error { return r.write(ctx, tx) })
+		if err == nil && r.told != nil {
+			r.at.Position = uint64(r.position)
+			r.told(r.at)
+		}
+		return err
+	}
+	err := r.read(ctx, func() error {
+		if len(r.list) < backlog {
+			return nil
+		}
+		return flush()
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// read reads what is behind the last event that was read, to the end of the log,
+// and calls enough after each event.
+func (r *rebuild) read(ctx context.Context, enough func() error) error {
+	err := r.log.ReadAll(ctx, eventstore.Position(r.position), domain.EventPrefix, func(e eventstore.Recorded) error {
+		r.position = int64(e.Position)
+		r.at.Events++
+		if !r.reads[e.Type] {
+			if !event.Known(e.Type) {
+				return fmt.Errorf("event %s at position %d: its type %q is unknown to this build", e.ID, e.Position, e.Type)
+			}
+			return nil
+		}
+		v, err := event.Decode(e.Type, e.Data)
+		if err != nil {
+			return fmt.Errorf("event %s at position %d: %w", e.ID, e.Position, err)
+		}
+		r.list = append(r.list, recorded{v, int64(e.Position), int64(e.Revision)})
+		return enough()
+	})
+	if err != nil {
+		return fmt.Errorf("reading the log: %w", err)
+	}
+	return nil
+}
+
+// write writes what was read to the shadow.
+func (r *rebuild) write(ctx context.Context, tx bun.Tx) error {
+	w := &writer{ctx: ctx, store: r.store, tx: tx, suffix: shadow, stmts: map[string]*sql.Stmt{}}
+	if err := r.reducer.reduce(w, r.list); err != nil {
+		return err
+	}
+	clear(r.list)
+	r.list = r.list[:0]
+	return nil
+}
+
+// swap puts the shadow in the place of the read model. It holds the lock, so the
+// checkpoint stands while it reads the rest.
+func (r *rebuild) swap(ctx context.Context, tx bun.Tx, c *checkpoint) error {
+	if err := r.read(ctx, func() error { return nil }); err != nil {
+		return err
+	}
+	if err := r.covers(ctx, c.Position); err != nil {
+		return err
+	}
+	if err := r.write(ctx, tx); err != nil {
+		return err
+	}
+	for _, t := range r.p.tables {
+		for _, q := range []string{"DROP TABLE " + t.name, "ALTER TABLE " + t.name + shadow + " RENAME TO " + t.name} {
+			if _, err := tx.ExecContext(ctx, q); err != nil {
+				return fmt.Errorf("swapping the table %s: %w", t.name, err)
+			}
+		}
+	}
+	c.Position = max(c.Position, r.position)
+	c.Generation++
+	c.Rebuild, c.State, c.Error = "", stateRunning, ""
+	return c.save(ctx, tx)
+}
+
+// tailed is how many events of the end of the log are looked at.
+const tailed = 4096
+
+// covers makes sure that no event up to the checkpoint is missing: what was read
+// last may have come from a follower that lags.
+func (r *rebuild) covers(ctx context.Context, checkpoint int64) error {
+	missing := false
+	err := r.log.Tail(ctx, tailed, func(e eventstore.Recorded) bool {
+		if int64(e.Position) <= r.position {
+			return false
+		}
+		missing = missing || int64(e.Position) <= checkpoint && strings.HasPrefix(e.Type, domain.EventPrefix)
+		return !missing
+	})
+	if err != nil {
+		return fmt.Errorf("looking at the end of the log: %w", err)
+	}
+	if missing {
+		return errors.New("the node that was read lags behind the log: try again")
+	}
+	return nil
+}

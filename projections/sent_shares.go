@@ -1,0 +1,146 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/uptrace/bun"
+
+	"latchkey/domain/share"
+	"latchkey/projections/internal/event"
+)
+
+// sentShares is what an owner has shared: the live shares, with the devices that
+// are or were in each. A deleted share is gone from it.
+var sentShares = &projection{
+	name:   SentShares,
+	tables: []*table{sentTable, sentDeviceTable},
+	events: append([]string{event.RemarkChanged}, shareEvents...),
+	reducer: func() reducer {
+		return folding{[]*table{sentTable, sentDeviceTable}, func(rows []*fold, e recorded) { sent(rows[0], rows[1], e) }}
+	},
+}
+
+var sentTable = &table{
+	name: "sent_shares", keys: 1,
+	columns: []column{
+		text("share"), text("owner"), text("login"), text("kind"), text("recipient"), text("remark"),
+		number("opened"),   // position of the event: the order of the list
+		number("revision"), // of the last event that changed this row
+	},
+	indexes: [][]string{{"owner", "opened"}},
+}
+
+const (
+	sentRemark   = 5
+	sentRevision = 7
+)
+
+var sentDeviceTable = &table{
+	name: "sent_share_devices", keys: 2,
+	columns: []column{
+		text("share"), text("device"), text("status"), text("grants"), number("invited"), number("answered"),
+		{name: "added", number: true, first: true}, // position of the first invitation: the order in the share
+		number("revision"),
+	},
+	indexes: [][]string{{"device"}},
+}
+
+const (
+	sentStatus = 2 + iota
+	sentGrants
+	_
+	sentAnswered
+	_
+	sentDeviceRevision
+)
+
+func sent(shares, devices *fold, e recorded) {
+	set := func(share, device string, columns map[int]any) {
+		for c, v := range columns {
+			devices.set(key{share, device}, c, v)
+		}
+		devices.set(key{share, device}, sentDeviceRevision, e.revision)
+	}
+	switch v := e.event.(type) {
+	case share.Opened:
+		shares.put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, v.Remark, e.position, e.revision)
+	case share.RemarkChanged:
+		shares.set(key{v.Share}, sentRemark, v.Remark)
+		shares.set(key{v.Share}, sentRevision, e.revision)
+	case share.Invited:
+		devices.put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), micros(v.At), int64(0), e.position, e.revision)
+	case share.Accepted:
+		set(v.Share, v.Device, map[int]any{sentStatus: string(share.StatusAccepted), sentGrants: grantsText(v.Grants), sentAnswered: micros(v.At)})
+	case share.PrivilegesEdited:
+		set(v.Share, v.Device, map[int]any{sentGrants: grantsText(v.Grants)})
+	case share.Rejected:
+		set(v.Share, v.Device, map[int]any{sentStatus: string(share.StatusRejected), sentGrants: "", sentAnswered: micros(v.At)})
+	case share.DeviceRemoved:
+		set(v.Share, v.Device, map[int]any{sentStatus: string(share.StatusRemoved), sentGrants: ""})
+	case share.Left:
+		set(v.Share, v.Device, map[int]any{sentStatus: string(share.StatusLeft), sentGrants: ""})
+	case share.DomainSet:
+		set(v.Share, v.Device, nil)
+	case share.Deleted:
+		shares.drop(key{v.Share})
+		devices.empty(v.Share)
+	}
+}
+
+// sentShareRow is a row of sent_shares.
+type sentShareRow struct {
+	bun.BaseModel `bun:"table:sent_shares,alias:s"`
+
+	Share, Owner, Login, Kind, Recipient, Remark string
+	Opened, Revision                             int64
+}
+
+// SentShares lists the live shares of an owner, the newest first, with every
+// device that was not taken out again.
+func (s *Store) SentShares(ctx context.Context, owner string, p Page) (list []Share, next string, err error) {
+	before, err := p.after("sent", newest)
+	if err != nil {
+		return nil, "", err
+	}
+	err = s.reading(ctx, func(ctx context.Context, tx bun.Tx) error {
+		var rows []sentShareRow
+		if err := tx.NewSelect().Model(&rows).Where("s.owner = ? AND s.opened < ?", owner, before).OrderExpr("s.opened DESC").Limit(p.fetch()).Scan(ctx); err != nil {
+			return err
+		}
+		rows, next = cut(rows, p, "sent", func(r sentShareRow) int64 { return r.Opened })
+		list, err = sentOf(ctx, tx, rows)
+		return err
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("listing sent shares: %w", err)
+	}
+	return list, next, nil
+}
+
+// sentOf completes shares with their devices.
+func sentOf(ctx context.Context, tx bun.Tx, rows []sentShareRow) ([]Share, error) {
+	list := make([]Share, len(rows))
+	for i, r := range rows {
+		list[i] = Share{ID: r.Share, Owner: r.Owner, Login: r.Login, Kind: r.Kind, Recipient: r.Recipient, Remark: r.Remark, Revision: r.Revision}
+	}
+	var devices []shareDeviceRow
+	err := shareDevices(ctx, tx, list, &devices, tx.NewSelect().TableExpr("sent_share_devices AS d").
+		ColumnExpr("d.share, d.device, d.status, d.grants, d.invited, d.answered, d.revision"))
+	if err != nil {
+		return nil, err
+	}
+	addDevices(list, devices, func(status string) bool { return status != string(share.StatusRemoved) })
+	return list, nil
+}
+
+// SharesWithDevice lists the shares in which a device is invited or accepted.
+func (s *Store) SharesWithDevice(ctx context.Context, device string) ([]string, error) {
+	var ids []string
+	err := s.queries.NewSelect().TableExpr("sent_share_devices").Column("share").
+		Where("device = ? AND status IN (?, ?)", device, share.StatusInvited, share.StatusAccepted).OrderExpr("share").Scan(ctx, &ids)
+	if err != nil {
+		return nil, fmt.Errorf("listing the shares of a device: %w", err)
+	}
+	return ids, nil
+}

@@ -1,0 +1,164 @@
+package projections
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// OpenConfig says where the read models are kept.
+type OpenConfig struct {
+	// Database is "sqlite" (the file projections.db in Dir), "sqlite:" and a
+	// path, or a connection string of PostgreSQL.
+	Database string
+	Dir      string
+	Logger   *slog.Logger // nil: none
+}
+
+// Store is the database of the read models. It is safe for concurrent use, by
+// several processes too.
+type Store struct {
+	sqlite bool
+	// queries is for reading. On SQLite, writes has the only connection that
+	// writes; on PostgreSQL its commits do not wait for the disk, as what a crash
+	// takes is made anew from the log, rows and checkpoint alike.
+	queries *bun.DB
+	writes  *bun.DB
+	logger  *slog.Logger
+}
+
+// Open opens the database and makes the tables that it lacks.
+func Open(ctx context.Context, cfg OpenConfig) (*Store, error) {
+	s := &Store{logger: cfg.Logger}
+	if s.logger == nil {
+		s.logger = slog.New(slog.DiscardHandler)
+	}
+	if err := s.connect(cfg); err != nil {
+		return nil, fmt.Errorf("opening the read models: %w", err)
+	}
+	if err := s.migrate(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("preparing the read models: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) connect(cfg OpenConfig) (err error) {
+	path, isPath := strings.CutPrefix(cfg.Database, "sqlite:")
+	switch {
+	case cfg.Database == "sqlite":
+		path = filepath.Join(cfg.Dir, "projections.db")
+		fallthrough
+	case isPath:
+		s.sqlite = true
+		if s.writes, err = OpenSQLite(path); err != nil {
+			return err
+		}
+		s.writes.SetMaxOpenConns(1)
+		s.queries, err = OpenSQLite(path)
+		return err
+	case strings.HasPrefix(cfg.Database, "postgres://"), strings.HasPrefix(cfg.Database, "postgresql://"):
+		if s.queries, err = openPostgres(cfg.Database, 16, nil); err != nil {
+			return err
+		}
+		s.writes, err = openPostgres(cfg.Database, 8, map[string]string{
+			"synchronous_commit": "off",
+			// A process that stops answering in the middle of a transaction must
+			// not keep its lock.
+			"idle_in_transaction_session_timeout": "30000",
+		})
+		return err
+	}
+	return errors.New(`the database must be "sqlite", "sqlite:" and a path, or begin with postgres://`) // it may hold a password: not said
+}
+
+// busyTimeout is how long SQLite waits for another process that writes.
+const busyTimeout = 5 * time.Second
+
+// OpenSQLite opens a file as the read models have theirs: with a write-ahead
+// log, foreign keys, and transactions that take the lock for writing at once
+// unless they are read-only.
+func OpenSQLite(path string) (*bun.DB, error) {
+	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "cache_size(-16384)",
+	}}
+	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: pragmas.Encode()}).String()
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(4)
+	db.SetMaxIdleConns(4)
+	if err := db.Ping(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), db.Close())
+	}
+	return bun.NewDB(db, sqlitedialect.New()), nil
+}
+
+func openPostgres(dsn string, most int, params map[string]string) (*bun.DB, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, errors.New("the connection string of PostgreSQL is not valid") // its error would quote it
+	}
+	for name, value := range params {
+		cfg.RuntimeParams[name] = value
+	}
+	db := stdlib.OpenDB(*cfg)
+	db.SetMaxOpenConns(most)
+	db.SetMaxIdleConns(most)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	return bun.NewDB(db, pgdialect.New()), nil
+}
+
+// DB is the database, for what else is kept in it. Its commits are on the disk.
+func (s *Store) DB() *bun.DB { return s.queries }
+
+// Ping asks whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.queries.PingContext(ctx); err != nil {
+		return fmt.Errorf("asking the database of the read models: %w", err)
+	}
+	return nil
+}
+
+// Close closes every connection.
+func (s *Store) Close() error {
+	var errs []error
+	for _, db := range []*bun.DB{s.writes, s.queries} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// reading runs queries that see one state of the database.
+func (s *Store) reading(ctx context.Context, f func(ctx context.Context, tx bun.Tx) error) error {
+	return s.queries.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, f)
+}
+
+// snapshot is the least isolation under which all statements of a transaction
+// see one state.
+func (s *Store) snapshot() sql.IsolationLevel {
+	if s.sqlite {
+		return sql.LevelDefault
+	}
+	return sql.LevelRepeatableRead
+}
+
+// writing runs f in one transaction that may write.
+func (s *Store) writing(ctx context.Context, f func(ctx context.Context, tx bun.Tx) error) error {
+	return s.writes.RunInTx(ctx, nil, f)
+}
