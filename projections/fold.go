@@ -10,7 +10,7 @@ type row struct {
 	known   uint32 // bit i: column i
 	gone    bool
 	again   bool // it was gone, and then put: nothing of the old one stays
-	emptied int // how often the table had been emptied for the first key before
+	emptied int  // how often the table had been emptied for the first key before
 }
 
 // fold gathers what a batch of events does to a table, so that each row is

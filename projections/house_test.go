@@ -1,0 +1,199 @@
+package projections_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+
+	"latchkey/domain"
+	"latchkey/domain/account"
+	"latchkey/domain/device"
+	"latchkey/domain/privilege"
+	"latchkey/domain/share"
+	"latchkey/eventstore"
+	"latchkey/eventstore/node"
+	"latchkey/internal/testdb"
+	"latchkey/projections"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// The pools of database/sql end in the background after Close.
+		goleak.IgnoreAnyFunction("database/sql.(*DB).connectionOpener"))
+}
+
+var databases = []struct {
+	name string
+	dsn  func(t testing.TB) string
+}{
+	{"sqlite", func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "p.db") }},
+	{"postgres", func(t testing.TB) string { return testdb.Postgres(t) }},
+}
+
+// onEach runs a test on each kind of database.
+func onEach(t *testing.T, f func(t *testing.T, h *house)) {
+	for _, d := range databases {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			f(t, newHouse(t, d.dsn(t)))
+		})
+	}
+}
+
+// house is a log and a database, without anything that runs.
+type house struct {
+	t      testing.TB
+	dsn    string
+	client *eventstore.Client
+	store  *projections.Store
+}
+
+func newHouse(t testing.TB, dsn string) *house {
+	h := &house{t: t, dsn: dsn, client: newLog(t)}
+	h.store = h.open()
+	return h
+}
+
+// newLog starts an embedded node and answers a client of it.
+func newLog(t testing.TB) *eventstore.Client {
+	t.Helper()
+	dir := t.TempDir()
+	n, err := node.Open(node.Config{Dir: filepath.Join(dir, "log"), NoSync: true})
+	must(t, err)
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	must(t, err)
+	served := make(chan error, 1)
+	go func() { served <- n.Serve(l) }()
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+		<-served
+	})
+	c, err := eventstore.Open(eventstore.Config{Target: "unix://" + filepath.Join(dir, "s")})
+	must(t, err)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// open opens the database as one more process would.
+func (h *house) open() *projections.Store {
+	h.t.Helper()
+	s, err := projections.Open(context.Background(), projections.OpenConfig{Database: h.dsn})
+	must(h.t, err)
+	h.t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			h.t.Error(err)
+		}
+	})
+	return s
+}
+
+// append writes events to a stream, whatever it holds, and answers the position
+// of the last one.
+func (h *house) append(stream string, events ...any) uint64 {
+	h.t.Helper()
+	list := make([]eventstore.Event, len(events))
+	for i, e := range events {
+		name, data, err := domain.EncodeEvent(e)
+		must(h.t, err)
+		list[i] = eventstore.Event{ID: uuid.New(), Type: name, Data: data, Metadata: []byte("{}")}
+	}
+	return h.raw(stream, list...)
+}
+
+func (h *house) raw(stream string, events ...eventstore.Event) uint64 {
+	h.t.Helper()
+	done, err := h.client.Append(context.Background(), stream, eventstore.Any(), events...)
+	must(h.t, err)
+	return uint64(done.Position)
+}
+
+// run starts a runner on a store, as a process would.
+func (h *house) run(s *projections.Store, ends func(ctx context.Context, cause uuid.UUID, device string, shares []string) error) (r *projections.Runner, stop func()) {
+	h.t.Helper()
+	if ends == nil {
+		ends = func(context.Context, uuid.UUID, string, []string) error { return nil }
+	}
+	r, err := projections.NewRunner(projections.RunnerConfig{Store: s, Client: h.client, EndShares: ends})
+	must(h.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			h.t.Errorf("the runner ended with %v", err)
+		}
+	}
+	h.t.Cleanup(stop)
+	return r, stop
+}
+
+// within bounds what waits for something that must happen.
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// wait waits until every projection has reached a position.
+func wait(t testing.TB, r *projections.Runner, position uint64) {
+	t.Helper()
+	for _, name := range projections.Names() {
+		must(t, r.WaitFor(within(t), name, position))
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+const (
+	olga  = "0190a000-0000-7000-8000-00000000000a"
+	rita  = "0190a000-0000-7000-8000-00000000000b"
+	login = "000102030405060708090a0b0c0d0e0f"
+	given = olga + "." + login
+)
+
+func added(owner, id string, channels ...device.Channel) device.Added {
+	return device.Added{Device: id, Serial: id, Generation: 1, Owner: owner, Name: owner + ":name", Channels: channels, At: epoch}
+}
+
+func channel(n int) device.Channel { return device.Channel{Channel: n, Capabilities: privilege.All} }
+
+func opened() share.Opened {
+	return share.Opened{Share: given, Owner: olga, Login: login, Kind: "email", Recipient: "login:address", Remark: "login:remark", At: epoch}
+}
+
+func invited(id string, p privilege.Set) share.Invited {
+	return share.Invited{Share: given, Owner: olga, Login: login, Device: id, Grants: grants(p), At: epoch.Add(time.Minute)}
+}
+
+func accepted(id string, p privilege.Set) share.Accepted {
+	return share.Accepted{Share: given, Owner: olga, Login: login, Account: rita, Device: id, Grants: grants(p), At: epoch.Add(time.Hour)}
+}
+
+func grants(p privilege.Set) []share.Grant { return []share.Grant{{Channel: 1, Privileges: p}} }
+
+func registered(id, hash string) account.Registered {
+	return account.Registered{Account: id, Login: hash, Kind: "email", Address: "a", Name: "n", At: epoch}
+}
+
+var errTest = errors.New("as the test wants it")

@@ -1,0 +1,148 @@
+package projections_test
+
+import (
+	"testing"
+	"time"
+
+	"latchkey/domain/account"
+	"latchkey/domain/device"
+	"latchkey/domain/privilege"
+	"latchkey/domain/share"
+	"latchkey/projections"
+)
+
+var page = projections.Page{Limit: 50}
+
+// TestOneShare follows one share through its life, on every list.
+func TestOneShare(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		ctx := t.Context()
+		r, _ := h.run(h.store, nil)
+		h.append("login-"+login, account.LoginClaimed{Login: login, Account: rita, At: epoch})
+		h.append("account-"+rita, registered(rita, login))
+		h.append("device-cam", added(olga, "cam", channel(1), channel(2)))
+		h.append("device-dvr", added(olga, "dvr", channel(1)))
+		wait(t, r, h.append("share-"+given, opened(), invited("cam", privilege.LiveView), invited("dvr", privilege.PTZ)))
+
+		sent, next, err := h.store.SentShares(ctx, olga, page)
+		must(t, err)
+		if len(sent) != 1 || next != "" || sent[0].ID != given || sent[0].Remark != "login:remark" || sent[0].Recipient != "login:address" || sent[0].Revision != 2 {
+			t.Fatalf("sent shares: %+v, next %q", sent, next)
+		}
+		want := []projections.ShareDevice{
+			{Device: "cam", Name: olga + ":name", Status: "invited", Grants: grants(privilege.LiveView), InvitedAt: epoch.Add(time.Minute)},
+			{Device: "dvr", Name: olga + ":name", Status: "invited", Grants: grants(privilege.PTZ), InvitedAt: epoch.Add(time.Minute)},
+		}
+		same(t, "devices of the sent share", sent[0].Devices, want)
+		got, _, err := h.store.ReceivedShares(ctx, rita, page)
+		must(t, err)
+		if len(got) != 1 || got[0].Remark != "" {
+			t.Fatalf("received shares: %+v", got)
+		}
+		same(t, "devices of the received share", got[0].Devices, want)
+
+		wait(t, r, h.append("share-"+given, accepted("cam", privilege.LiveView|privilege.Alarm),
+			share.DomainSet{Share: given, Owner: olga, Account: rita, Device: "cam", Domain: "porch", At: epoch}))
+		s, ok, err := h.store.Share(ctx, rita, given)
+		must(t, err)
+		if !ok || s.Revision != 4 || s.Devices[0].Status != "accepted" || s.Devices[0].Domain != "porch" || !s.Devices[0].AnsweredAt.Equal(epoch.Add(time.Hour)) {
+			t.Fatalf("the share after the acceptance: %v %+v", ok, s)
+		}
+		if s, ok, err = h.store.Share(ctx, olga, given); err != nil || !ok || s.Devices[0].Domain != "" || s.Revision != 4 {
+			t.Fatalf("the share for its owner: %v %+v %v", ok, s, err)
+		}
+		if _, ok, err = h.store.Share(ctx, "somebody", given); err != nil || ok {
+			t.Fatalf("the share for somebody else: %v %v", ok, err)
+		}
+		may, _, err := h.store.Privileges(ctx, rita, page)
+		must(t, err)
+		same(t, "privileges", may, []projections.DevicePrivileges{
+			{Device: "cam", Name: olga + ":name", Share: given, Domain: "porch", Grants: grants(privilege.LiveView | privilege.Alarm)},
+		})
+		own, _, err := h.store.Privileges(ctx, olga, page)
+		must(t, err)
+		if len(own) != 2 || own[0].Share != "" || len(own[0].Grants) != 2 {
+			t.Fatalf("the owner's privileges: %+v", own)
+		}
+		for _, c := range []struct {
+			domain, device string
+			want           bool
+		}{{"porch", "dvr", true}, {"porch", "cam", false}, {"garden", "dvr", false}} {
+			if taken, err := h.store.DomainTaken(ctx, rita, c.domain, c.device); err != nil || taken != c.want {
+				t.Errorf("DomainTaken(%s, %s) = %v, %v", c.domain, c.device, taken, err)
+			}
+		}
+		ids, err := h.store.SharesWithDevice(ctx, "dvr")
+		must(t, err)
+		same(t, "shares with the device", ids, []string{given})
+
+		wait(t, r, h.append("share-"+given,
+			share.PrivilegesEdited{Share: given, Owner: olga, Login: login, Account: rita, Device: "cam", Grants: grants(privilege.None), At: epoch},
+			share.Rejected{Share: given, Owner: olga, Login: login, Account: rita, Device: "dvr", At: epoch}))
+		may, _, err = h.store.Privileges(ctx, rita, page)
+		must(t, err)
+		if len(may) != 1 || may[0].Domain != "porch" || may[0].Grants[0].Privileges != privilege.None {
+			t.Fatalf("privileges after the edit: %+v", may)
+		}
+		s, _, err = h.store.Share(ctx, rita, given)
+		must(t, err)
+		if len(s.Devices) != 1 || s.Revision != 6 {
+			t.Fatalf("the recipient sees %+v", s)
+		}
+
+		wait(t, r, h.append("share-"+given,
+			share.DeviceRemoved{Share: given, Owner: olga, Login: login, Account: rita, Device: "cam", Reason: share.ShareDeleted, At: epoch},
+			share.Deleted{Share: given, Owner: olga, Login: login, Kind: "email", Recipient: "login:address", Remark: "login:remark", At: epoch}))
+		for _, list := range []func() (int, error){
+			func() (int, error) { l, _, err := h.store.SentShares(ctx, olga, page); return len(l), err },
+			func() (int, error) { l, _, err := h.store.ReceivedShares(ctx, rita, page); return len(l), err },
+			func() (int, error) { l, _, err := h.store.Privileges(ctx, rita, page); return len(l), err },
+			func() (int, error) { l, err := h.store.SharesWithDevice(ctx, "cam"); return len(l), err },
+		} {
+			if n, err := list(); err != nil || n != 0 {
+				t.Errorf("after the deletion a list has %d rows, %v", n, err)
+			}
+		}
+		past, _, err := h.store.History(ctx, olga, page)
+		must(t, err)
+		same(t, "history", past, []projections.HistoryEntry{{Share: given, Kind: "email", Recipient: "login:address", Remark: "login:remark", DeletedAt: epoch}})
+
+		wait(t, r, h.append("share-"+given, opened(), invited("dvr", privilege.LiveView)))
+		s, ok, err = h.store.Share(ctx, olga, given)
+		must(t, err)
+		if !ok || len(s.Devices) != 1 || s.Revision != 10 {
+			t.Fatalf("the share that was opened anew: %+v", s)
+		}
+		if past, _, err = h.store.History(ctx, olga, page); err != nil || len(past) != 0 {
+			t.Fatalf("the history after it was opened anew: %+v, %v", past, err)
+		}
+	})
+}
+
+func TestDevicesAndKeys(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		ctx := t.Context()
+		r, _ := h.run(h.store, nil)
+		h.append("device-a", added(olga, "a", channel(1)))
+		h.append("device-b", added(olga, "b", channel(1)))
+		h.append("device-a", device.Removed{Device: "a", Owner: olga, At: epoch})
+		h.append("account-"+olga, account.StreamKeyAdded{Account: olga, Key: "kone", Label: "olga:label", Device: "b", Expires: epoch.AddDate(8000, 0, 0), At: epoch})
+		h.append("account-"+olga, account.StreamKeyAdded{Account: olga, Key: "ktwo", At: epoch})
+		wait(t, r, h.append("account-"+olga, account.StreamKeyRevoked{Account: olga, Key: "ktwo", At: epoch}))
+
+		list, _, err := h.store.Devices(ctx, olga, page)
+		must(t, err)
+		same(t, "devices", list, []projections.Device{{ID: "b", Serial: "b", Generation: 1, Name: olga + ":name", AddedAt: epoch, Channels: []device.Channel{channel(1)}}})
+		for _, c := range []struct {
+			account, device string
+			want            bool
+		}{{olga, "b", true}, {olga, "a", false}, {rita, "b", false}, {olga, "c", false}} {
+			if _, ok, err := h.store.Device(ctx, c.account, c.device); err != nil || ok != c.want {
+				t.Errorf("Device(%s, %s) = %v, %v", c.account, c.device, ok, err)
+			}
+		}
+		keys, _, err := h.store.StreamKeys(ctx, olga, page)
+		must(t, err)
+		same(t, "keys", keys, []projections.StreamKey{{Name: "kone", Label: "olga:label", Device: "b", AddedAt: epoch, Expires: epoch.AddDate(8000, 0, 0)}})
+	})
+}
