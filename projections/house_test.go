@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -63,7 +64,9 @@ func newHouse(t testing.TB, dsn string) *house {
 // newLog starts an embedded node and answers a client of it.
 func newLog(t testing.TB) *eventstore.Client {
 	t.Helper()
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "lk") // short: a socket's path has 107 bytes at most
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	n, err := node.Open(node.Config{Dir: filepath.Join(dir, "log"), NoSync: true})
 	must(t, err)
 	l, err := net.Listen("unix", filepath.Join(dir, "s"))

@@ -1,148 +1,199 @@
-// Package testdb gives tests a PostgreSQL of their own. It belongs to tests only
-// and knows nothing of what they keep in it.
+// Package testdb gives tests a real PostgreSQL of their own: one server for each
+// test process, a fresh database for each call. It is for tests only.
 package testdb
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
 
-// Env names a connection string of a superuser, on a server that is the tests'
-// own. Where it is unset the tests start a server themselves.
-const Env = "LATCHKEY_TEST_POSTGRES"
+// variable names a running server instead of one that is started here: its
+// value is the connection string of a superuser.
+const variable = "LATCHKEY_TEST_POSTGRES"
 
-// Postgres answers the connection string of an empty database that is dropped
-// when the test ends. Without a server and without PostgreSQL's programs the
-// test fails.
-func Postgres(tb testing.TB) string {
-	tb.Helper()
-	admin := os.Getenv(Env)
-	if admin == "" {
-		var err error
-		if admin, err = server.acquire(); err != nil {
-			tb.Fatalf("starting PostgreSQL for the tests (or set %s): %v", Env, err)
-		}
-		tb.Cleanup(server.release)
-	}
-	name := "t" + strings.ToLower(rand.Text())
-	if err := run(admin, "CREATE DATABASE "+name); err != nil {
-		tb.Fatalf("making a database for the test: %v", err)
-	}
-	tb.Cleanup(func() {
-		if err := run(admin, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
-			tb.Errorf("dropping the test's database: %v", err)
+// shared is this process's server, started by the first test that needs one.
+var shared struct {
+	once sync.Once
+	dsn  string
+	err  error
+}
+
+// Postgres answers the connection string of an empty database, which is dropped
+// when the test ends. It fails the test where there is no PostgreSQL: a suite
+// that skips one of its databases proves nothing about it.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	shared.once.Do(func() {
+		if shared.dsn = os.Getenv(variable); shared.dsn == "" {
+			shared.dsn, shared.err = start()
 		}
 	})
-	u, err := url.Parse(admin)
-	if err != nil {
-		tb.Fatalf("%s is no URL: %v", Env, err)
+	if shared.err != nil {
+		t.Fatalf("starting PostgreSQL for tests (or name one with %s): %v", variable, shared.err)
 	}
-	u.Path = "/" + name
-	return u.String()
+	name := "test_" + strings.ToLower(rand.Text()[:16])
+	if err := admin("CREATE DATABASE " + name); err != nil {
+		t.Fatalf("making a database for the test: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := admin("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
+			t.Errorf("dropping the test's database: %v", err)
+		}
+	})
+	dsn, err := url.Parse(shared.dsn)
+	if err != nil {
+		t.Fatalf("%s is no URL", variable) // its error would quote it
+	}
+	dsn.Path = "/" + name
+	return dsn.String()
 }
 
-func run(dsn, statement string) error {
-	ctx := context.Background()
-	c, err := pgx.Connect(ctx, dsn)
+// admin runs a statement in the server's own database.
+func admin(statement string) (err error) {
+	db, err := sql.Open("pgx", shared.dsn)
 	if err != nil {
 		return err
 	}
-	_, err = c.Exec(ctx, statement)
-	return errors.Join(err, c.Close(ctx))
+	defer func() { err = errors.Join(err, db.Close()) }()
+	_, err = db.ExecContext(context.Background(), statement)
+	return err
 }
 
-// server is the process's own PostgreSQL: it runs while a test uses it.
-var server private
-
-type private struct {
-	mu    sync.Mutex
-	users int
-	dir   string
-	bin   string
+// start makes a cluster in a temporary folder and serves it on a Unix socket
+// there. A watchdog stops the server and removes the folder when this process
+// is gone, however it went.
+func start() (dsn string, err error) {
+	bin, err := binaries()
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp("", "latchkey-pg-") // short: a socket's path has at most 107 bytes
+	if err != nil {
+		return "", err
+	}
+	if err := watch(bin, dir); err != nil {
+		return "", errors.Join(err, os.RemoveAll(dir))
+	}
+	if err := allow(dir); err != nil {
+		return "", err
+	}
+	data := filepath.Join(dir, "data")
+	if err := run(bin, "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"); err != nil {
+		return "", err
+	}
+	settings := "-k " + dir + " -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200"
+	if err := run(bin, "pg_ctl", "-D", data, "-l", filepath.Join(dir, "log"), "-w", "-t", "60", "-o", settings, "start"); err != nil {
+		log, _ := os.ReadFile(filepath.Join(dir, "log")) // the first error says enough
+		return "", fmt.Errorf("%w\n%s", err, log)
+	}
+	return "postgres://postgres@/postgres?" + url.Values{"host": {dir}}.Encode(), nil
 }
 
-// acquire starts the server for its first user.
-func (p *private) acquire() (dsn string, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.users == 0 {
-		if err := p.start(); err != nil {
-			return "", errors.Join(err, os.RemoveAll(p.dir))
+// binaries is the folder of the newest PostgreSQL that is installed.
+func binaries() (string, error) {
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if err != nil {
+		return "", err
+	}
+	newest, dir := -1, ""
+	for _, path := range found {
+		bin := filepath.Dir(path)
+		if version, err := strconv.Atoi(filepath.Base(filepath.Dir(bin))); err == nil && version > newest {
+			newest, dir = version, bin
 		}
 	}
-	p.users++
-	return "postgres://postgres@/postgres?host=" + url.QueryEscape(p.dir), nil
-}
-
-// release stops it after its last one.
-func (p *private) release() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.users--; p.users > 0 {
-		return
+	if dir != "" {
+		return dir, nil
 	}
-	if err := p.command("pg_ctl", "stop", "--mode=immediate", "--wait", "--pgdata", filepath.Join(p.dir, "data")); err != nil {
-		fmt.Fprintln(os.Stderr, "testdb: stopping PostgreSQL:", err)
-	}
-	if err := os.RemoveAll(p.dir); err != nil {
-		fmt.Fprintln(os.Stderr, "testdb: removing the folder of PostgreSQL:", err)
-	}
-}
-
-func (p *private) start() error {
-	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin")
-	if err != nil || len(bins) == 0 {
-		return errors.New("there is no /usr/lib/postgresql/*/bin: install PostgreSQL")
-	}
-	p.bin = slices.Max(bins)
-	// A short name: the path of a Unix socket has 107 bytes at most.
-	if p.dir, err = os.MkdirTemp("/tmp", "lkpg"); err != nil {
-		return err
-	}
-	if os.Getuid() == 0 { // PostgreSQL refuses to run as root
-		if out, err := exec.Command("chown", "postgres", p.dir).CombinedOutput(); err != nil {
-			return fmt.Errorf("giving the folder to the user postgres: %w: %s", err, out)
-		}
-	}
-	data := filepath.Join(p.dir, "data")
-	if err := p.command("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--pgdata", data); err != nil {
-		return err
-	}
-	options := fmt.Sprintf("-c listen_addresses='' -c unix_socket_directories=%s -c fsync=off -c max_connections=200 -c shared_buffers=64MB", p.dir)
-	return p.command("pg_ctl", "start", "--wait", "--silent", "--timeout=60", "--pgdata", data, "--log", filepath.Join(p.dir, "log"), "--options", options)
-}
-
-// command runs one of PostgreSQL's programs. Its output goes to a file, as the
-// server that pg_ctl leaves behind would keep a pipe open.
-func (p *private) command(name string, args ...string) error {
-	args = append([]string{filepath.Join(p.bin, name)}, args...)
-	if os.Getuid() == 0 {
-		args = append([]string{"runuser", "-u", "postgres", "--"}, args...)
-	}
-	out, err := os.CreateTemp("", "lkpg-out")
+	path, err := exec.LookPath("initdb")
 	if err != nil {
-		return err
+		return "", errors.New("no initdb in /usr/lib/postgresql/*/bin, nor in PATH (Debian: apt-get install postgresql)")
 	}
-	defer os.Remove(out.Name())
-	defer out.Close()
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", out, out
-	if err := cmd.Run(); err != nil {
-		said, _ := os.ReadFile(out.Name())
-		return fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(said))
+	return filepath.Dir(path), nil
+}
+
+// allow gives the folder to the user that the server runs as.
+func allow(dir string) error {
+	if os.Getuid() != 0 {
+		return nil
+	}
+	out, err := exec.Command("chown", "postgres:", dir).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("giving the folder to postgres: %w: %s", err, out)
 	}
 	return nil
+}
+
+// command runs a program of PostgreSQL, which refuses to run as root.
+func command(bin, program string, args ...string) []string {
+	line := append([]string{filepath.Join(bin, program)}, args...)
+	if os.Getuid() == 0 {
+		line = append([]string{"runuser", "-u", "postgres", "--"}, line...)
+	}
+	return line
+}
+
+func run(bin, program string, args ...string) error {
+	line := command(bin, program, args...)
+	cmd := exec.Command(line[0], line[1:]...)
+	cmd.Dir = os.TempDir() // postgres need not see the folder of the test
+	// pg_ctl leaves its output open to the server: a pipe would never end.
+	file, err := os.CreateTemp("", "latchkey-pg-output-")
+	if err != nil {
+		return err
+	}
+	defer func() { file.Close(); os.Remove(file.Name()) }()
+	cmd.Stdout, cmd.Stderr = file, file
+	if err := cmd.Run(); err != nil {
+		said, _ := os.ReadFile(file.Name()) // the first error says enough
+		return fmt.Errorf("running %s: %w\n%s", program, err, said)
+	}
+	return nil
+}
+
+// watch starts a shell that waits for its input to end, which is when this
+// process ends, and cleans up.
+func watch(bin, dir string) error {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	stop := strings.Join(quoted(command(bin, "pg_ctl", "-D", filepath.Join(dir, "data"), "-m", "immediate", "-w", "stop")), " ")
+	script := "read ignored; " + stop + "; rm -rf " + quoted([]string{dir})[0]
+	cmd := exec.Command("sh", "-c", script)
+	cmd.Dir = os.TempDir()
+	cmd.Stdin = read
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // an interrupt from the terminal is for the tests only
+	if err := cmd.Start(); err != nil {
+		return errors.Join(err, read.Close(), write.Close())
+	}
+	read.Close()
+	alive = write
+	return nil
+}
+
+// alive is held open as long as this process lives.
+var alive *os.File
+
+// quoted are words for a shell.
+func quoted(words []string) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+	}
+	return out
 }
