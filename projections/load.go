@@ -17,7 +17,7 @@ import (
 
 // Loader takes what the read model of privileges holds. Numbers are the read
 // model's own; an account or a device comes before what refers to it. Channel 0
-// says that an account sees a device without one of its first channels.
+// says that an account sees a device. Keys that were revoked are left out.
 type Loader struct {
 	Account func(no uint32, id string)
 	Device  func(no uint32, id string, owner uint32, live bool)
@@ -27,8 +27,7 @@ type Loader struct {
 }
 
 // LoadPrivileges gives the loader the rows of the read model of privileges, as
-// they are at the position in the log that it answers. A key of account 0 was
-// revoked.
+// they are at the position in the log that it answers.
 func (s *Store) LoadPrivileges(ctx context.Context, l Loader) (position uint64, err error) {
 	conn, err := s.queries.Conn(ctx)
 	if err != nil {
@@ -93,14 +92,19 @@ func loadNumbers(ctx context.Context, tx bun.Tx, l Loader) error {
 	return errors.Join(rows.Err(), rows.Close())
 }
 
+// namesQuery reads what accounts call the devices that live; a dead one must not
+// keep its name from another.
+var namesQuery = fmt.Sprintf(`SELECT s.pair, s.domain FROM privilege_shares AS s
+	JOIN privilege_devices AS d ON d.no = s.pair & %d AND d.live = 1 WHERE s.domain <> ''`, maxNumber)
+
 func loadNames(ctx context.Context, tx bun.Tx, l Loader) error {
-	err := scan(ctx, tx, "SELECT pair, domain FROM privilege_shares WHERE domain <> ''", func(pair int64, domain string) {
+	err := scan(ctx, tx, namesQuery, func(pair int64, domain string) {
 		l.Domain(uint32(pair>>deviceBits), uint32(pair&maxNumber), domain)
 	})
 	if err != nil {
 		return err
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT name, account, device, expires FROM privilege_keys")
+	rows, err := tx.QueryContext(ctx, "SELECT name, account, device, expires FROM privilege_keys WHERE account <> 0")
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ var privileges = &projection{
 }
 
 // An entry is (account's number << 33 | device's number << 9 | channel), a pair
-// the same without the channel. Channel 0 stands where event.NeedsEntry says so.
+// the same without the channel. Channel 0 says that the account sees the device.
 var grantTable = &table{
 	name: "privileges", keys: 1,
 	columns: []column{number("entry"), number("mask")},
@@ -284,7 +284,7 @@ func (b *grantBatch) apply(e *event.Effect) error {
 	case event.Granted:
 		if d.live && d.owner == owner && owner != account {
 			p := b.pair(account, d.no)
-			*p = grantPair{has: true, grants: e.Grants, share: e.Share, fresh: p.fresh || e.Fresh}
+			*p = grantPair{has: true, grants: e.Grants, share: e.Share, fresh: p.fresh}
 		}
 	case event.Cleared:
 		if d.owner != account {
@@ -336,9 +336,7 @@ func (b *grantBatch) write() error {
 		if !p.own {
 			shares = append(shares, []any{no, p.share, ""})
 		}
-		if event.NeedsEntry(p.grants) {
-			entries = append(entries, []any{no << channelBits, int64(0)})
-		}
+		entries = append(entries, []any{no << channelBits, int64(0)})
 		for _, g := range p.grants {
 			entries = append(entries, []any{no<<channelBits | int64(g.Channel), int64(g.Privileges)})
 		}

@@ -8,7 +8,6 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
-	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 )
 
@@ -49,7 +48,6 @@ type Effect struct {
 	Device  string
 	Share   string
 	Domain  string
-	Fresh   bool // Granted: by an acceptance; Account's name for the device goes
 	Grants  []share.Grant
 	Key     account.StreamKeyAdded // of KeyAdded; KeyRevoked has its name
 }
@@ -73,7 +71,7 @@ func EffectOf(event any) (Effect, error) {
 	case device.Removed:
 		e = Effect{Kind: Removed, Account: v.Owner, Owner: v.Owner, Device: v.Device}
 	case share.Accepted:
-		e = Effect{Kind: Granted, Account: v.Account, Owner: v.Owner, Device: v.Device, Share: v.Share, Grants: v.Grants, Fresh: true}
+		e = Effect{Kind: Granted, Account: v.Account, Owner: v.Owner, Device: v.Device, Share: v.Share, Grants: v.Grants}
 	case share.PrivilegesEdited:
 		if v.Account == "" {
 			return e, nil
@@ -134,17 +132,4 @@ func merged(sorted []share.Grant) []share.Grant {
 		out = append(out, g)
 	}
 	return out
-}
-
-// FirstChannels is how many channels, from 1 on, lie beside the entry that says
-// that a device may be seen; see NeedsEntry.
-const FirstChannels = 8
-
-// NeedsEntry says whether an account that has these grants needs an entry of
-// its own, as channel 0, that says that it sees the device: where one of the
-// first channels has a privilege that is said already.
-func NeedsEntry(grants []share.Grant) bool {
-	return !slices.ContainsFunc(grants, func(g share.Grant) bool {
-		return g.Channel <= FirstChannels && g.Privileges != privilege.None
-	})
 }
