@@ -126,7 +126,7 @@ func TestDevicesAndKeys(t *testing.T) {
 		h.append("device-a", added(olga, "a", channel(1)))
 		h.append("device-b", added(olga, "b", channel(1)))
 		h.append("device-a", device.Removed{Device: "a", Owner: olga, At: epoch})
-		h.append("account-"+olga, account.StreamKeyAdded{Account: olga, Key: "kone", Label: "olga:label", Device: "b", Expires: epoch.AddDate(8000, 0, 0), At: epoch})
+		h.append("account-"+olga, account.StreamKeyAdded{Account: olga, Key: "kone", Label: "olga:label", Device: "b", Expires: epoch.AddDate(7000, 0, 0), At: epoch})
 		h.append("account-"+olga, account.StreamKeyAdded{Account: olga, Key: "ktwo", At: epoch})
 		wait(t, r, h.append("account-"+olga, account.StreamKeyRevoked{Account: olga, Key: "ktwo", At: epoch}))
 
@@ -143,6 +143,6 @@ func TestDevicesAndKeys(t *testing.T) {
 		}
 		keys, _, err := h.store.StreamKeys(ctx, olga, page)
 		must(t, err)
-		same(t, "keys", keys, []projections.StreamKey{{Name: "kone", Label: "olga:label", Device: "b", AddedAt: epoch, Expires: epoch.AddDate(8000, 0, 0)}})
+		same(t, "keys", keys, []projections.StreamKey{{Name: "kone", Label: "olga:label", Device: "b", AddedAt: epoch, Expires: epoch.AddDate(7000, 0, 0)}})
 	})
 }
