@@ -129,6 +129,13 @@ func (h handlers) PutShareDevice(ctx context.Context, r rest.PutShareDeviceReque
 	if err != nil {
 		return nil, err
 	}
+	if r.Body.Device != "" && r.Body.Device != r.Device {
+		return nil, &problem{
+			status: http.StatusUnprocessableEntity, code: "invalid_body",
+			detail: "The body breaks the rules of this operation.",
+			fields: map[string]string{"/device": "is not the device of the path"},
+		}
+	}
 	result, err := h.cfg.ShareDevices.PutShareDevice(ctx, m, r.Share, domain.DeviceGrants{Device: r.Device, Grants: grants(r.Body.Channels)})
 	changed, err := h.changed(ctx, result, err)
 	return rest.PutShareDevice200JSONResponse{ShareChangedJSONResponse: changed}, err

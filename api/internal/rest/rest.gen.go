@@ -157,6 +157,9 @@ type DeviceDomain struct {
 // DeviceGrants defines model for DeviceGrants.
 type DeviceGrants struct {
 	Channels []Grant `json:"channels"`
+
+	// Device If given, the device of the path.
+	Device string `json:"device,omitempty,omitzero"`
 }
 
 // DeviceList defines model for DeviceList.
