@@ -42,9 +42,12 @@ func newFilter(o *streams.ReadReq_Options_FilterOptions) (*filter, error) {
 	if err := f.setExpression(e); err != nil {
 		return nil, err
 	}
-	window := uint64(defaultWindow)
-	if m, ok := o.GetWindow().(*streams.ReadReq_Options_FilterOptions_Max); ok {
-		window = uint64(m.Max)
+	var window uint64
+	switch w := o.GetWindow().(type) {
+	case *streams.ReadReq_Options_FilterOptions_Max:
+		window = uint64(w.Max)
+	case *streams.ReadReq_Options_FilterOptions_Count:
+		window = defaultWindow
 	}
 	if window == 0 || o.GetCheckpointIntervalMultiplier() == 0 {
 		return nil, invalid("the window and the checkpoint interval of a filter are at least 1")
