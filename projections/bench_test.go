@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,20 +57,13 @@ func BenchmarkReplay(b *testing.B) {
 	events := benchLog(b, n)
 	for _, name := range []string{projections.SentShares, projections.ReceivedShares, projections.Privileges} {
 		for _, d := range databases {
-			b.Run(name+"/"+d.name, func(b *testing.B) {
-				for range b.N {
-					s, err := projections.Open(b.Context(), projections.OpenConfig{Database: d.dsn(b)})
-					must(b, err)
-					f, err := projections.NewFeed(b.Context(), s, name)
-					must(b, err)
-					began := time.Now()
-					for i := 0; i < n; i += 1000 {
-						must(b, f.Apply(b.Context(), events[i:i+1000]))
+			for _, size := range []int{1000, 8000} {
+				b.Run(fmt.Sprintf("%s/%s/%d", name, d.name, size), func(b *testing.B) {
+					for range b.N {
+						replay(b, d.dsn(b), name, events, size)
 					}
-					b.ReportMetric(n/time.Since(began).Seconds(), "events/s")
-					must(b, s.Close())
-				}
-			})
+				})
+			}
 		}
 	}
 	b.Run("raw/sqlite", func(b *testing.B) {
@@ -77,6 +71,19 @@ func BenchmarkReplay(b *testing.B) {
 			raw(b, events)
 		}
 	})
+}
+
+func replay(b *testing.B, dsn, name string, events []eventstore.Recorded, size int) {
+	s, err := projections.Open(b.Context(), projections.OpenConfig{Database: dsn})
+	must(b, err)
+	f, err := projections.NewFeed(b.Context(), s, name)
+	must(b, err)
+	began := time.Now()
+	for batch := range slices.Chunk(events, size) {
+		must(b, f.Apply(b.Context(), batch))
+	}
+	b.ReportMetric(float64(len(events))/time.Since(began).Seconds(), "events/s")
+	must(b, s.Close())
 }
 
 // raw is the limit: prepared upserts of the same rows in the same transactions.
