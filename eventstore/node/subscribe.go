@@ -113,7 +113,6 @@ func (a *allSubscription) send(block []stored) error {
 		if a.considered++; a.considered < a.filter.interval {
 			continue
 		}
-		a.considered = 0
 		if err := a.sendCheckpoint(); err != nil {
 			return err
 		}
@@ -136,7 +135,7 @@ func (a *allSubscription) live() error {
 }
 
 func (a *allSubscription) sendCheckpoint() error {
-	a.checkpoint = a.after
+	a.checkpoint, a.considered = a.after, 0
 	return checkpoint(a.sender, a.after)
 }
 
