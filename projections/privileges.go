@@ -291,7 +291,7 @@ func (b *grantBatch) apply(e *event.Effect) error {
 			*b.pair(account, d.no) = grantPair{fresh: true}
 		}
 	case event.Named:
-		if d.owner != account {
+		if d.live && d.owner != account {
 			return b.named(account, d.no, e.Domain)
 		}
 	case event.KeyAdded:
