@@ -61,7 +61,7 @@ func Open(cfg Config) (*Node, error) {
 		grpc.ForceServerCodecV2(frameCodec{}),
 		// The client pings every 10 s, also without streams; grpc's default
 		// would end such a connection.
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMin, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
 		grpc.InitialWindowSize(1<<20), grpc.InitialConnWindowSize(4<<20),
@@ -79,6 +79,8 @@ func Open(cfg Config) (*Node, error) {
 const (
 	maxMessage = 17 << 20 // what the client takes at most, in bytes
 	maxHeaders = 64 << 10 // bytes
+
+	keepaliveMin = 100 * time.Millisecond // between pings of a client; it is on this machine
 )
 
 // Serve answers clients on l until Close, then returns nil.
