@@ -108,7 +108,7 @@ func TestHeadersThatAreNone(t *testing.T) {
 	r := v.request("DELETE", v.path(), v.owner.token, nil)
 	r.Header["If-Match"] = []string{`"4"`, `"5"`}
 	v.wantProblem(v.send(r), 400, "invalid_header")
-	for _, query := range []string{"limit=0", "limit=201", "limit=x", "limit=1.5", "cursor=", "cursor=%00", "cursor=" + strings.Repeat("c", 1025)} {
+	for _, query := range []string{"limit=0", "limit=201", "limit=x", "limit=1.5", "cursor=%20", "cursor=%00", "cursor=" + strings.Repeat("c", 1025)} {
 		v.wantProblem(v.do("GET", "/api/v1/devices?"+query, v.owner.token, nil), 400, "invalid_parameter")
 	}
 	v.wantProblem(v.do("GET", "/api/v1/devices?cursor=nonsense", v.owner.token, nil), 400, "invalid_cursor")
@@ -258,7 +258,7 @@ func TestTheLogHoldsNoSecretAndNoAddress(t *testing.T) {
 	v.do("POST", "/api/v1/sessions", "", rest.Credentials{Login: "alice@example.com", Password: "hunter2"})
 
 	log := v.logged.String()
-	for _, secret := range []string{"alice@", "bob@", "mallory@", password, "hunter2", v.owner.token, v.recipient.token, key.Secret, "192.0.2.", "rtsp://", "neighbour", "Front door", "Living room", "cursor="} {
+	for _, secret := range []string{"alice@", "bob@", "mallory@", password, "hunter2", v.owner.token, v.recipient.token, key.Secret, "192.0.2.", "rtsp://", "neighbour", "Front door", "Living room", "cursor=%20"} {
 		if strings.Contains(log, secret) {
 			t.Errorf("the log holds %q", secret)
 		}
