@@ -84,6 +84,9 @@ func (s *scanner) event(name string) any {
 			Device: s.optional(`,"device":`), Expires: s.optionalTime(`,"expires":`), At: s.at()}
 	case StreamKeyRevoked:
 		return account.StreamKeyRevoked{Account: s.text(`{"account":`), Key: s.text(`,"key":`), At: s.at()}
+	case DeviceAdded:
+		return device.Added{Device: s.text(`{"device":`), Serial: s.text(`,"serial":`), Generation: s.numberAt(`,"generation":`),
+			Owner: s.text(`,"owner":`), Name: s.text(`,"name":`), Channels: s.channels(), At: s.at()}
 	case DeviceRemoved:
 		return device.Removed{Device: s.text(`{"device":`), Owner: s.text(`,"owner":`), At: s.at()}
 	case ShareOpened:
@@ -116,7 +119,7 @@ func (s *scanner) event(name string) any {
 		return share.Deleted{Share: s.text(`{"share":`), Owner: s.text(`,"owner":`), Login: s.text(`,"login":`), Kind: s.text(`,"kind":`),
 			Recipient: s.text(`,"recipient":`), Remark: s.text(`,"remark":`), At: s.at()}
 	}
-	return nil // rare, or not ours: the long way
+	return nil // not ours: the long way
 }
 
 // take says whether the prefix came, and passes it.
@@ -191,12 +194,24 @@ func (s *scanner) grants() []share.Grant {
 	s.need(`,"grants":[`)
 	list := make([]share.Grant, 0, 1)
 	for more := !s.take(`]`); more && !s.bad; more = s.more() {
-		s.need(`{"channel":`)
-		g := share.Grant{Channel: s.number()}
+		g := share.Grant{Channel: s.numberAt(`{"channel":`)}
 		s.need(`,"privileges":[`)
 		g.Privileges = s.set()
 		s.need(`}`)
 		list = append(list, g)
+	}
+	return list
+}
+
+func (s *scanner) channels() []device.Channel {
+	s.need(`,"channels":[`)
+	list := make([]device.Channel, 0, 1)
+	for more := !s.take(`]`); more && !s.bad; more = s.more() {
+		c := device.Channel{Channel: s.numberAt(`{"channel":`), Name: s.optional(`,"name":`)}
+		s.need(`,"capabilities":[`)
+		c.Capabilities = s.set()
+		s.need(`}`)
+		list = append(list, c)
 	}
 	return list
 }
@@ -208,6 +223,11 @@ func (s *scanner) more() bool {
 	}
 	s.need(`]`)
 	return false
+}
+
+func (s *scanner) numberAt(prefix string) int {
+	s.need(prefix)
+	return s.number()
 }
 
 // number reads 0 to 9999 without leading zeros.
