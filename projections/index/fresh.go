@@ -20,11 +20,11 @@ var tails = []int{128, 4096}
 func (x *Index) measure(ctx context.Context) {
 	every := x.cfg.MaxStaleness / 5
 	for ctx.Err() == nil {
-		at := x.cfg.Now()
+		at := x.cfg.Now().Sub(x.base)
 		if err := x.reach(ctx); err != nil {
 			x.cfg.Logger.Debug("the privilege index could not be measured", "error", err)
 		} else {
-			x.fresh.Store(at.UnixNano())
+			x.fresh.Store(int64(at))
 		}
 		select {
 		case <-time.After(every):
@@ -87,7 +87,7 @@ func (x *Index) lookBack(ctx context.Context) (target uint64, met bool, err erro
 func (x *Index) watch(ctx context.Context) {
 	stale := true // until the first measurement nobody is let in
 	for ctx.Err() == nil {
-		left := x.cfg.MaxStaleness - x.cfg.Now().Sub(time.Unix(0, x.fresh.Load()))
+		left := x.cfg.MaxStaleness - x.behind()
 		if left < 0 && !stale {
 			stale = true
 			x.cfg.Logger.Error("the privilege index is stale; nobody may do anything", "behind", x.cfg.MaxStaleness-left)

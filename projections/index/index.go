@@ -82,22 +82,21 @@ type Change struct{ Account, Device, Key string }
 // Index is safe for concurrent use.
 type Index struct {
 	cfg   Config
+	base  time.Time // times are kept as what has passed since
 	table *table
 	names *names
-	// owners holds, by device number, the owner's number, 0 for a device that is
-	// not live. It is asked first, so that a removal is one store.
-	owners atomic.Pointer[[]uint32]
-	// channels holds the highest channel of each device; the writer's own.
-	channels []uint16
+	// devices is asked first, so that a removal is one store.
+	devices *devices
 
 	state    atomic.Uint32
-	fresh    atomic.Int64 // it was up to date at this time, Unix ns
+	fresh    atomic.Int64 // it was up to date at this time, ns since base
 	position atomic.Uint64
 
 	mu       sync.Mutex
 	advanced chan struct{} // closed when position grows
 	broken   error
 	change   []func(Change)
+	changes  []Change // the writer's own
 }
 
 // The states.
@@ -106,6 +105,9 @@ const (
 	stateLive
 	stateBroken
 )
+
+// never is when an index that was not measured yet was up to date.
+const never = -1 << 62
 
 // New checks the configuration. The index denies until Run has loaded it.
 func New(cfg Config) (*Index, error) {
@@ -128,9 +130,8 @@ func New(cfg Config) (*Index, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	x := &Index{cfg: cfg, table: newTable(), names: newNames(), advanced: make(chan struct{})}
-	x.owners.Store(&[]uint32{0})
-	x.channels = []uint16{0}
+	x := &Index{cfg: cfg, base: cfg.Now(), table: newTable(), names: newNames(), devices: &devices{}, advanced: make(chan struct{})}
+	x.fresh.Store(never)
 	return x, nil
 }
 
@@ -151,8 +152,7 @@ type Ref struct{ account, device uint32 }
 
 // Intern looks an account and a device up.
 func (x *Index) Intern(account, device string) Ref {
-	a, _ := x.names.number(&x.names.accounts, account, false) // looking up never fails
-	d, _ := x.names.number(&x.names.devices, device, false)
+	a, d := x.names.look(account, device)
 	return Ref{a, d}
 }
 
@@ -165,26 +165,27 @@ func (x *Index) Check(account, device string, channel int, p privilege.Set, now 
 // CheckRef is Check with what Intern answered. It takes no lock and allocates
 // nothing.
 func (x *Index) CheckRef(ref Ref, channel int, p privilege.Set, now time.Time) Verdict {
-	if x.state.Load() != stateLive || now.UnixNano()-x.fresh.Load() > int64(x.cfg.MaxStaleness) {
+	if x.state.Load() != stateLive || int64(now.Sub(x.base))-x.fresh.Load() > int64(x.cfg.MaxStaleness) {
 		return Unavailable
 	}
-	owners := *x.owners.Load()
-	if ref.account == 0 || ref.device == 0 || int(ref.device) >= len(owners) {
+	owner := x.devices.owner(ref.device)
+	if owner == 0 || ref.account == 0 || channel < 1 || channel > maxChannel {
 		return NotFound
 	}
-	owner := atomic.LoadUint32(&owners[ref.device])
-	if owner == 0 || channel < 1 || channel > maxChannel {
-		return NotFound
-	}
-	w := x.table.find(wordKey(ref.account, ref.device, channel))
+	t := *x.table.current.Load()
+	pair := pairOf(ref.account, ref.device)
+	w, sees := t.find(pair, channel)
 	if w&timedBit == 0 && privilege.Set(w&maskBits>>maskShift).Has(p) {
 		return Allowed
 	}
-	if x.table.find(wordKey(ref.account, ref.device, 0))&maskBits == 0 {
-		return NotFound
-	}
-	if owner == ref.account && w&maskBits == 0 {
+	if owner == ref.account && w == 0 {
 		return NotFound // its owner knows that there is no such channel
+	}
+	if !sees && blockOf(channel) != 0 {
+		_, sees = t.find(pair, 0)
+	}
+	if !sees {
+		return NotFound
 	}
 	return Forbidden
 }
@@ -194,20 +195,25 @@ func (x *Index) Key(name string) (Key, bool) {
 	x.names.mu.RLock()
 	defer x.names.mu.RUnlock()
 	k, ok := x.names.keys[name]
-	return k, ok
+	return k, ok && k.Account != ""
 }
 
 // Resolve answers the device that an account means by a name: the account's own
 // domain for a device, or else the name is a device's id.
 func (x *Index) Resolve(account, name string) (device string, ok bool) {
-	a, _ := x.names.number(&x.names.accounts, account, false) // looking up never fails
 	x.names.mu.RLock()
 	defer x.names.mu.RUnlock()
-	if device, ok := x.names.domains[domainOf{a, name}]; ok && a != 0 {
-		return device, true
+	if a := x.names.accounts.number(account); a != 0 {
+		if device, ok := x.names.domains[domainOf{a, name}]; ok && x.lives(device) {
+			return device, true
+		}
 	}
-	_, ok = x.names.devices.of[nameOf(name)]
-	return name, ok
+	return name, x.lives(name)
+}
+
+// lives is for holders of the lock on names.
+func (x *Index) lives(device string) bool {
+	return x.devices.owner(x.names.devices.number(device)) != 0
 }
 
 // WaitFor returns when every event up to a position is in force and the
@@ -271,10 +277,15 @@ func (x *Index) Health() Health {
 		return h
 	}
 	h.State = "live"
-	if h.Behind = x.cfg.Now().Sub(time.Unix(0, x.fresh.Load())); h.Behind > x.cfg.MaxStaleness {
+	if h.Behind = x.behind(); h.Behind > x.cfg.MaxStaleness {
 		h.State = "stale"
 	}
 	return h
+}
+
+// behind is how long ago the index was known to be up to date.
+func (x *Index) behind() time.Duration {
+	return x.cfg.Now().Sub(x.base) - time.Duration(x.fresh.Load())
 }
 
 // Run loads the index and keeps it up to date until the context ends. It returns
@@ -305,12 +316,12 @@ func (x *Index) Run(ctx context.Context) error {
 
 // breakDown closes the index for good.
 func (x *Index) breakDown(err error) {
+	x.state.Store(stateBroken)
 	x.mu.Lock()
 	x.broken = err
 	close(x.advanced)
 	x.advanced = make(chan struct{})
 	x.mu.Unlock()
-	x.state.Store(stateBroken)
 	x.cfg.Logger.Error("the privilege index is broken; nobody may do anything", "error", err)
 	x.changed(Change{})
 }

@@ -7,7 +7,11 @@ import "sync/atomic"
 //	account 24 bits | device 24 | channel 9 | timed 1 | privileges 5 | used 1
 //
 // Readers take no lock: a word is read and written whole. There is one writer.
-// Channel 0 says whether the account may see the device at all.
+// A word without privileges says nothing; its slot may be used again.
+//
+// An account sees a device when it has a privilege on one of the first eight
+// channels; where it has none there, the word of channel 0 says it. So most
+// grants are one word.
 const (
 	usedBit    = 1
 	maskShift  = 1
@@ -16,59 +20,86 @@ const (
 	valueBits  = maskBits | timedBit
 	chanShift  = 7
 	devShift   = 16
-	accShift   = 40
+	pairBits   = 1<<64 - 1<<devShift
 	maxNumber  = 1<<24 - 1
 	maxChannel = 1<<9 - 1
 )
 
-func wordKey(account, device uint32, channel int) uint64 {
-	return uint64(account)<<accShift | uint64(device)<<devShift | uint64(channel)<<chanShift | usedBit
-}
+// pair is an account and a device, in the upper bits of a word.
+type pair uint64
 
-// words is an open-addressed table. A key that was put stays in its slot for
-// the table's life, with an empty value when it is taken away, so that a reader
-// never misses a word behind it.
+func pairOf(account, device uint32) pair { return pair(uint64(account)<<24|uint64(device)) << devShift }
+
+func (p pair) word(channel int) uint64 { return uint64(p) | uint64(channel)<<chanShift | usedBit }
+
+func channelOf(word uint64) int { return int(word >> chanShift & maxChannel) }
+
+// blockOf is the channel's block: eight channels of a pair begin their search at
+// the same slot. Channel 0 is with the first ones.
+func blockOf(channel int) uint64 { return uint64(max(channel, 1)-1) >> 3 }
+
+// words is an open-addressed table. A slot that was used stays so for the
+// table's life, so that a reader never misses a word behind it.
 type words []uint64
 
-func (t words) slot(key uint64) int {
-	h := key * 0x9e3779b97f4a7c15
+func (t words) slot(p pair, block uint64) int {
+	h := (uint64(p) | block) * 0x9e3779b97f4a7c15
 	h ^= h >> 29
 	h *= 0xbf58476d1ce4e5b9
 	return int((h >> 32) * uint64(len(t)) >> 32)
 }
 
-// find answers the word of a key, 0 where there is none.
-func (t words) find(key uint64) uint64 {
-	for i := t.slot(key); ; {
+func (t words) next(i int) int {
+	if i++; i < len(t) {
+		return i
+	}
+	return 0
+}
+
+// find answers the word of a channel, 0 where there is none, and whether a word
+// on the way says that the account sees the device.
+func (t words) find(p pair, channel int) (word uint64, sees bool) {
+	for i := t.slot(p, blockOf(channel)); ; i = t.next(i) {
 		w := atomic.LoadUint64(&t[i])
-		if w == 0 || w&^valueBits == key {
-			return w
+		if w == 0 {
+			return word, sees
 		}
-		if i++; i == len(t) {
-			i = 0
+		if pair(w&pairBits) != p || w&maskBits == 0 {
+			continue
+		}
+		sees = true
+		if channelOf(w) == channel {
+			return w, true
 		}
 	}
 }
 
-// put stores the value of a key and says whether the key is new.
-func (t words) put(key, value uint64) bool {
-	for i := t.slot(key); ; {
+// put stores what a channel's word says. It answers whether a new slot was used.
+func (t words) put(p pair, channel int, value uint64) bool {
+	free := -1
+	for i := t.slot(p, blockOf(channel)); ; i = t.next(i) {
 		w := atomic.LoadUint64(&t[i])
-		if w == 0 || w&^valueBits == key {
-			atomic.StoreUint64(&t[i], key|value)
-			return w == 0
-		}
-		if i++; i == len(t) {
-			i = 0
+		switch {
+		case w == 0 && value == 0:
+			return false
+		case w == 0 && free >= 0:
+			i = free
+			fallthrough
+		case w == 0, w&^valueBits == p.word(channel):
+			atomic.StoreUint64(&t[i], p.word(channel)|value)
+			return w == 0 && i != free
+		case free < 0 && w&valueBits == 0:
+			free = i
 		}
 	}
 }
 
-// table is the words and how many of their slots are taken. Only its writer
+// table is the words and how many of their slots are used. Only its writer
 // touches it besides find.
 type table struct {
 	current atomic.Pointer[words]
 	used    int
+	eager   bool // grow by much: compact follows
 }
 
 const leastWords = 1 << 10
@@ -80,37 +111,56 @@ func newTable() *table {
 	return t
 }
 
-func (t *table) find(key uint64) uint64 { return (*t.current.Load()).find(key) }
-
-// put stores a value. An empty value for a key that is not there stores nothing.
-func (t *table) put(key, value uint64) {
+// set stores what an account may do on a channel of a device.
+func (t *table) set(p pair, channel int, value uint64) {
 	w := *t.current.Load()
-	if value == 0 && w.find(key) == 0 {
-		return
-	}
-	if (t.used+1)*5 > len(w)*4 {
-		t.resize(len(w) + len(w)/2)
+	if (t.used+1)*4 > len(w)*3 {
+		t.grow(len(w))
 		w = *t.current.Load()
 	}
-	if w.put(key, value) {
+	if w.put(p, channel, value) {
 		t.used++
 	}
+}
+
+func (t *table) grow(size int) {
+	if t.eager {
+		t.resize(2 * size)
+		return
+	}
+	t.resize(size + size/4)
+}
+
+// sees says whether the account sees the device.
+func (t *table) sees(p pair) bool {
+	_, sees := (*t.current.Load()).find(p, 0)
+	return sees
 }
 
 // resize moves every word that says something to a new table. Readers go on
 // with the old one until the new one is complete.
 func (t *table) resize(size int) {
 	old := *t.current.Load()
-	fresh := make(words, max(size, leastWords))
+	fresh := make(words, size)
 	used := 0
 	for _, w := range old {
-		if w&valueBits != 0 && fresh.put(w&^valueBits, w&valueBits) {
-			used++
+		if w&valueBits == 0 {
+			continue
 		}
+		i := fresh.slot(pair(w&pairBits), blockOf(channelOf(w)))
+		for fresh[i] != 0 {
+			i = fresh.next(i)
+		}
+		fresh[i] = w
+		used++
 	}
 	t.used = used
 	t.current.Store(&fresh)
 }
 
 // compact gives back what loading has left over.
-func (t *table) compact() { t.resize(t.used * 4 / 3) }
+func (t *table) compact() {
+	if size := max(t.used*7/5, leastWords); size < len(*t.current.Load()) {
+		t.resize(size)
+	}
+}

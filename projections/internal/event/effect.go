@@ -59,6 +59,15 @@ var ErrImpossible = errors.New("impossible event")
 // maxID bounds ids of accounts and devices, in bytes.
 const maxID = 200
 
+// HasEffect says whether events of that name may do something to privileges.
+func HasEffect(name string) bool {
+	switch name {
+	case DeviceAdded, DeviceRemoved, Accepted, PrivilegesEdited, Rejected, TakenOut, Left, DomainSet, StreamKeyAdded, StreamKeyRevoked:
+		return true
+	}
+	return false
+}
+
 // EffectOf gives the effect of a decoded event.
 func EffectOf(event any) (Effect, error) {
 	var e Effect

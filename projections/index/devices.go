@@ -1,0 +1,56 @@
+package index
+
+import "sync/atomic"
+
+// devices says whose each device is, by the device's number. It grows by pieces,
+// which never move, so that a reader sees every removal at once. There is one
+// writer.
+type devices struct {
+	pieces [1 << (24 - devicesBits)]atomic.Pointer[devicesPiece]
+}
+
+const devicesBits = 12
+
+type devicesPiece struct {
+	owners   [1 << devicesBits]atomic.Uint32
+	channels [1 << devicesBits]uint16 // the writer's own: the highest that was granted
+}
+
+// gone is set on the owner's number of a device that was removed.
+const gone = 1 << 31
+
+// owner is the number of the owner of a device that lives, else 0.
+func (d *devices) owner(no uint32) uint32 {
+	if owner := d.known(no); owner&gone == 0 {
+		return owner
+	}
+	return 0
+}
+
+// known is the number of the owner, with gone set where the device was removed;
+// 0 for a device that never was.
+func (d *devices) known(no uint32) uint32 {
+	p := d.pieces[no>>devicesBits].Load()
+	if p == nil {
+		return 0
+	}
+	return p.owners[no&(1<<devicesBits-1)].Load()
+}
+
+func (d *devices) set(no, owner uint32) {
+	d.piece(no).owners[no&(1<<devicesBits-1)].Store(owner)
+}
+
+// highest is the writer's own memory of the highest channel that was granted on
+// a device.
+func (d *devices) highest(no uint32) *uint16 {
+	return &d.piece(no).channels[no&(1<<devicesBits-1)]
+}
+
+func (d *devices) piece(no uint32) *devicesPiece {
+	at := &d.pieces[no>>devicesBits]
+	if at.Load() == nil {
+		at.Store(&devicesPiece{})
+	}
+	return at.Load()
+}

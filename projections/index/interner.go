@@ -1,0 +1,172 @@
+package index
+
+import (
+	"fmt"
+	"hash/maphash"
+)
+
+// interner gives numbers to identifiers. It keeps each of them once, in few
+// bytes: a number takes about 10 besides the identifier, and a UUID 16 more.
+// Number 0 is none. It has no lock.
+type interner struct {
+	seed  maphash.Seed
+	slots []uint32 // where a record begins, plus one; open-addressed
+	used  int
+	arena [][]byte // pieces of records: number (3 bytes), size (1), identifier
+	last  uint32   // the highest number that was given
+}
+
+const (
+	pieceBits  = 16 // of a record's place: within its piece of the arena
+	pieceSize  = 1 << pieceBits
+	leastSlots = 1 << 6
+	headSize   = 4    // of a record, before the identifier
+	uuidSize   = 16   // of a UUID, kept as its bytes
+	uuidMark   = 0xff // as the size of a record that holds a UUID
+	maxID      = 200  // bytes of any other identifier
+)
+
+func newInterner() *interner {
+	return &interner{seed: maphash.MakeSeed(), slots: make([]uint32, leastSlots)}
+}
+
+// number answers the identifier's number, 0 where it has none.
+func (n *interner) number(id string) uint32 {
+	var buf [maxID]byte
+	size, key := pack(id, &buf)
+	if key == nil {
+		return 0
+	}
+	for i := n.slot(key); ; i = n.next(i) {
+		at := n.slots[i]
+		if at == 0 {
+			return 0
+		}
+		record := n.record(at)
+		if record[3] == size && string(record[headSize:headSize+len(key)]) == string(key) {
+			return uint32(record[0])<<16 | uint32(record[1])<<8 | uint32(record[2])
+		}
+	}
+}
+
+// add gives an identifier that has no number this one.
+func (n *interner) add(id string, number uint32) (uint32, error) {
+	if number == 0 || number > maxNumber {
+		return 0, ErrFull
+	}
+	var buf [maxID]byte
+	size, key := pack(id, &buf)
+	if key == nil {
+		return 0, fmt.Errorf("an identifier of %d bytes", len(id))
+	}
+	at, err := n.keep(number, size, key)
+	if err != nil {
+		return 0, err
+	}
+	if (n.used+1)*5 > len(n.slots)*4 {
+		n.grow()
+	}
+	n.insert(at, key)
+	n.used++
+	n.last = max(n.last, number)
+	return number, nil
+}
+
+// keep writes a record to the arena and answers its place plus one.
+func (n *interner) keep(number uint32, size byte, key []byte) (at uint32, err error) {
+	last := len(n.arena) - 1
+	if last < 0 || len(n.arena[last])+headSize+len(key) > pieceSize {
+		if last++; last >= pieceSize-1 {
+			return 0, ErrFull
+		}
+		n.arena = append(n.arena, make([]byte, 0, pieceSize))
+	}
+	piece := n.arena[last]
+	at = uint32(last)<<pieceBits | uint32(len(piece)) + 1
+	piece = append(piece, byte(number>>16), byte(number>>8), byte(number), size)
+	n.arena[last] = append(piece, key...)
+	return at, nil
+}
+
+func (n *interner) record(at uint32) []byte {
+	at--
+	return n.arena[at>>pieceBits][at&(pieceSize-1):]
+}
+
+func (n *interner) slot(key []byte) int {
+	return int(maphash.Bytes(n.seed, key) >> 32 * uint64(len(n.slots)) >> 32)
+}
+
+func (n *interner) next(i int) int {
+	if i++; i < len(n.slots) {
+		return i
+	}
+	return 0
+}
+
+func (n *interner) insert(at uint32, key []byte) {
+	i := n.slot(key)
+	for n.slots[i] != 0 {
+		i = n.next(i)
+	}
+	n.slots[i] = at
+}
+
+func (n *interner) grow() {
+	old := n.slots
+	n.slots = make([]uint32, len(old)+len(old)/2)
+	for _, at := range old {
+		if at == 0 {
+			continue
+		}
+		record := n.record(at)
+		size := int(record[3])
+		if size == uuidMark {
+			size = uuidSize
+		}
+		n.insert(at, record[headSize:headSize+size])
+	}
+}
+
+// pack answers an identifier as it is kept: the bytes of a UUID in canonical
+// form, else the identifier, in buf; nil for one that is empty or too long.
+func pack(id string, buf *[maxID]byte) (size byte, key []byte) {
+	if packUUID(id, buf) {
+		return uuidMark, buf[:uuidSize]
+	}
+	if id == "" || len(id) > maxID {
+		return 0, nil
+	}
+	return byte(len(id)), buf[:copy(buf[:], id)]
+}
+
+func packUUID(id string, buf *[maxID]byte) bool {
+	if len(id) != 36 || id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' {
+		return false
+	}
+	i := 0
+	for j := range uuidSize {
+		if id[i] == '-' {
+			i++
+		}
+		high, low := digit(id[i]), digit(id[i+1])
+		if high|low > 15 {
+			return false
+		}
+		buf[j] = high<<4 | low
+		i += 2
+	}
+	return true
+}
+
+// digit is the value of a lower-case hexadecimal digit, more than 15 for
+// anything else.
+func digit(c byte) byte {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0'
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10
+	}
+	return 0xff
+}
