@@ -50,7 +50,7 @@ func NewSubscriber(c *Client, cfg SubscriberConfig) (*Subscriber, error) {
 		faults = append(faults, errors.New("a prefix of event types is needed"))
 	}
 	if cfg.From == nil {
-		faults = append(faults, errors.New("From is needed"))
+		faults = append(faults, errors.New("a From function is needed"))
 	}
 	if faults != nil {
 		return nil, fmt.Errorf("making a subscriber: %w", errors.Join(faults...))

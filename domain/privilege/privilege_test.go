@@ -7,8 +7,8 @@ import (
 )
 
 func TestHas(t *testing.T) {
-	for s := range Set(All + 1) {
-		for q := range Set(All + 1) {
+	for s := range All + 1 {
+		for q := range All + 1 {
 			if got, want := s.Has(q), q != None && s|q == s; got != want {
 				t.Errorf("%v has %v: %v", s, q, got)
 			}
@@ -36,7 +36,7 @@ func TestStored(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	for s := range Set(All + 1) {
+	for s := range All + 1 {
 		data, err := json.Marshal(s)
 		var back Set
 		if err != nil || json.Unmarshal(data, &back) != nil || back != s {

@@ -187,7 +187,7 @@ func watch(bin, dir string) error {
 }
 
 // alive is held open as long as this process lives.
-var alive *os.File
+var alive *os.File //nolint:unused // only held
 
 // quoted are words for a shell.
 func quoted(words []string) []string {
