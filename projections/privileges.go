@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 
 	"github.com/uptrace/bun"
 
@@ -172,17 +172,19 @@ func (b *grantBatch) number(effects []event.Effect) error {
 }
 
 func (b *grantBatch) numberAccounts(ids []string) error {
-	var rows []struct {
-		No      int64
-		Account string
-	}
-	if err := b.lookUp(grantAccountTable, "account", ids, "no, account", &rows); err != nil {
+	found := 0
+	err := b.lookUp(grantAccountTable, "account", ids, func(rows *sql.Rows) error {
+		var no int64
+		var id string
+		err := rows.Scan(&no, &id)
+		b.granting.accounts[id] = no
+		found++
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	for _, r := range rows {
-		b.granting.accounts[r.Account] = r.No
-	}
-	last, err := b.last(grantAccountTable, len(ids)-len(rows))
+	last, err := b.last(grantAccountTable, len(ids)-found)
 	if err != nil {
 		return err
 	}
@@ -197,17 +199,19 @@ func (b *grantBatch) numberAccounts(ids []string) error {
 }
 
 func (b *grantBatch) numberDevices(ids []string) error {
-	var rows []struct {
-		No, Owner, Live int64
-		Device          string
-	}
-	if err := b.lookUp(grantDeviceTable, "device", ids, "no, device, owner, live", &rows); err != nil {
+	found := 0
+	err := b.lookUp(grantDeviceTable, "device", ids, func(rows *sql.Rows) error {
+		var d grantDevice
+		var id string
+		err := rows.Scan(&d.no, &id, &d.owner, &d.live)
+		b.granting.devices[id] = &d
+		found++
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	for _, r := range rows {
-		b.granting.devices[r.Device] = &grantDevice{no: r.No, owner: r.Owner, live: r.Live != 0}
-	}
-	last, err := b.last(grantDeviceTable, len(ids)-len(rows))
+	last, err := b.last(grantDeviceTable, len(ids)-found)
 	if err != nil {
 		return err
 	}
@@ -221,19 +225,25 @@ func (b *grantBatch) numberDevices(ids []string) error {
 	return nil
 }
 
-// idsAtOnce bounds the length of a statement.
-const idsAtOnce = 1000
-
-// lookUp adds the rows of some ids to rows, a pointer to a slice.
-func (b *grantBatch) lookUp(t *table, column string, ids []string, columns string, rows any) error {
+// lookUp reads the rows of some ids, whole.
+func (b *grantBatch) lookUp(t *table, column string, ids []string, each func(*sql.Rows) error) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	q := b.w.tx.NewSelect().TableExpr(b.w.name(t)).ColumnExpr(columns)
-	for some := range slices.Chunk(ids, idsAtOnce) {
-		q = q.WhereOr(column+" IN (?)", bun.List(some))
+	names := make([]string, len(t.columns))
+	for i, c := range t.columns {
+		names[i] = c.name
 	}
-	if err := q.Scan(b.w.ctx, rows); err != nil {
+	rows, err := b.w.among(fmt.Sprintf("SELECT %s FROM %s WHERE %s", strings.Join(names, ", "), b.w.name(t), column), ids)
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return errors.Join(fmt.Errorf("looking up in %s: %w", t.name, err), rows.Close())
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return fmt.Errorf("looking up in %s: %w", t.name, err)
 	}
 	return nil

@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -177,6 +178,26 @@ func columnOf[T any](rows [][]any, i int) []T {
 		out[j] = row[i].(T)
 	}
 	return out
+}
+
+// among runs a query that ends with the name of a column of text, for the rows
+// in which that is one of some values.
+func (w *writer) among(q string, values []string) (*sql.Rows, error) {
+	var args any = values
+	if w.store.sqlite {
+		list, err := json.Marshal(values)
+		if err != nil {
+			return nil, fmt.Errorf("running %.60q: %w", q, err)
+		}
+		q, args = q+" IN (SELECT value FROM json_each(?))", string(list)
+	} else {
+		q += " = ANY($1)"
+	}
+	rows, err := w.tx.Tx.QueryContext(w.ctx, q, args)
+	if err != nil {
+		return nil, fmt.Errorf("running %.60q: %w", q, err)
+	}
+	return rows, nil
 }
 
 // exec runs a statement with its own kind of parameters, past bun's.
