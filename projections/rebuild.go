@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/uptrace/bun"
 
 	"latchkey/domain"
@@ -63,9 +65,8 @@ type rebuild struct {
 	told    func(RebuildProgress)
 
 	at       RebuildProgress
-	position int64 // of the last event of ours that was read
-	list     []recorded
-	written  int64 // the shadow has every event up to here
+	position int64      // of the last event of ours that was read
+	list     []recorded // read, and not in the shadow yet
 }
 
 func (r *rebuild) run(ctx context.Context) error {
@@ -89,7 +90,7 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err := r.fill(ctx); err != nil {
 		return err
 	}
-	return r.locked(ctx, r.swap)
+	return r.swapUntilDone(ctx)
 }
 
 // begin makes empty tables, and says in the checkpoint whose they are.
@@ -132,11 +133,15 @@ func (r *rebuild) locked(ctx context.Context, f func(context.Context, bun.Tx, *c
 func (r *rebuild) fill(ctx context.Context) error {
 	flush := func() error {
 		err := r.locked(ctx, func(ctx context.Context, tx bun.Tx, _ *checkpoint) error { return r.write(ctx, tx) })
-		if err == nil && r.told != nil {
+		if err != nil {
+			return err
+		}
+		r.written()
+		if r.told != nil {
 			r.at.Position = uint64(r.position)
 			r.told(r.at)
 		}
-		return err
+		return nil
 	}
 	err := r.read(ctx, func() error {
 		if len(r.list) < backlog {
@@ -178,13 +183,60 @@ func (r *rebuild) read(ctx context.Context, enough func() error) error {
 // write writes what was read to the shadow.
 func (r *rebuild) write(ctx context.Context, tx bun.Tx) error {
 	w := &writer{ctx: ctx, store: r.store, tx: tx, suffix: shadow, stmts: map[string]*sql.Stmt{}}
-	if err := r.reducer.reduce(w, r.list); err != nil {
-		return err
-	}
+	return r.reducer.reduce(w, r.list)
+}
+
+// written forgets what was read, as it is in the shadow.
+func (r *rebuild) written() {
 	clear(r.list)
 	r.list = r.list[:0]
+}
+
+// swapUntilDone tries again while queries keep the tables.
+func (r *rebuild) swapUntilDone(ctx context.Context) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		err := r.locked(ctx, r.swap)
+		if !errors.Is(err, errBusy) {
+			return err
+		}
+		r.reducer.forget() // nothing of what it wrote is there
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// errBusy says that the tables could not be had for a swap.
+var errBusy = errors.New("the tables are being read")
+
+// lockTables takes the tables for the swap. It must give up sooner than
+// PostgreSQL looks for deadlocks (1 s): a query which holds one table and waits
+// for another would otherwise be the one that fails.
+func (r *rebuild) lockTables(ctx context.Context, tx bun.Tx) error {
+	if r.store.sqlite {
+		return nil
+	}
+	names := make([]string, len(r.p.tables))
+	for i, t := range r.p.tables {
+		names[i] = t.name
+	}
+	for _, q := range []string{"SET LOCAL lock_timeout = '250ms'", "LOCK TABLE " + strings.Join(names, ", ") + " IN ACCESS EXCLUSIVE MODE", "SET LOCAL lock_timeout = 0"} {
+		_, err := tx.ExecContext(ctx, q)
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && pg.Code == lockNotAvailable {
+			return fmt.Errorf("%w: %w", errBusy, err)
+		}
+		if err != nil {
+			return fmt.Errorf("locking the tables: %w", err)
+		}
+	}
 	return nil
 }
+
+// lockNotAvailable is PostgreSQL's code for a lock_timeout.
+const lockNotAvailable = "55P03"
 
 // swap puts the shadow in the place of the read model. It holds the lock, so the
 // checkpoint stands while it reads the rest.
@@ -196,6 +248,9 @@ func (r *rebuild) swap(ctx context.Context, tx bun.Tx, c *checkpoint) error {
 		return err
 	}
 	if err := r.write(ctx, tx); err != nil {
+		return err
+	}
+	if err := r.lockTables(ctx, tx); err != nil {
 		return err
 	}
 	for _, t := range r.p.tables {

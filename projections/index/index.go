@@ -50,13 +50,14 @@ type Log interface {
 }
 
 // Loader takes what the read model holds. Numbers are the read model's own; an
-// account or a device comes before what refers to it.
+// account or a device comes before what refers to it. Channel 0 says that an
+// account sees a device. A key without an account was revoked.
 type Loader struct {
 	Account func(no uint32, id string)
 	Device  func(no uint32, id string, owner uint32, live bool)
 	Grant   func(account, device uint32, channel uint16, mask uint8)
-	Domain  func(account, device uint32, domain string)
-	Key     func(name string, account uint32, device string, expires time.Time)
+	Domain  func(account, device uint32, id, domain string)
+	Key     func(name, account, device string, expires time.Time)
 }
 
 // Source is the read model that the index is loaded from. It answers the
@@ -194,8 +195,11 @@ func (x *Index) CheckRef(ref Ref, channel int, p privilege.Set, now time.Time) V
 func (x *Index) Key(name string) (Key, bool) {
 	x.names.mu.RLock()
 	defer x.names.mu.RUnlock()
-	k, ok := x.names.keys[name]
-	return k, ok && k.Account != ""
+	k := x.names.keys[name]
+	if k.Account == "" {
+		return Key{}, false
+	}
+	return k, true
 }
 
 // Resolve answers the device that an account means by a name: the account's own

@@ -10,7 +10,7 @@ import (
 
 // load fills the index from the read model, whose numbers it takes over.
 func (x *Index) load(ctx context.Context) error {
-	l := &loading{index: x, accounts: map[uint32]string{}, devices: map[uint32]string{}}
+	l := &loading{index: x}
 	x.table.eager = true
 	position, err := x.cfg.Source.LoadPrivileges(ctx, Loader{Account: l.account, Device: l.device, Grant: l.grant, Domain: l.domain, Key: l.key})
 	if err == nil {
@@ -29,11 +29,9 @@ func (x *Index) load(ctx context.Context) error {
 
 // loading is an index while it is loaded.
 type loading struct {
-	index    *Index
-	accounts map[uint32]string
-	devices  map[uint32]string
-	sees     pair  // whose channel 0 came last, if it was not dealt with
-	err      error // the first one
+	index *Index
+	sees  pair  // whose channel 0 came last, if it was not dealt with
+	err   error // the first one
 }
 
 func (l *loading) fail(format string, args ...any) {
@@ -46,7 +44,6 @@ func (l *loading) account(no uint32, id string) {
 	if _, err := l.index.names.accounts.add(id, no); err != nil {
 		l.fail("account %d: %w", no, err)
 	}
-	l.accounts[no] = id
 }
 
 func (l *loading) device(no uint32, id string, owner uint32, live bool) {
@@ -62,7 +59,6 @@ func (l *loading) device(no uint32, id string, owner uint32, live bool) {
 		owner |= gone
 	}
 	l.index.devices.set(no, owner)
-	l.devices[no] = id
 }
 
 func (l *loading) grant(account, device uint32, channel uint16, mask uint8) {
@@ -87,10 +83,10 @@ func (l *loading) entry(p pair) {
 	l.sees = p
 }
 
-func (l *loading) domain(account, device uint32, domain string) {
-	l.index.names.setDomain(pairOf(account, device), account, l.devices[device], domain)
+func (l *loading) domain(account, device uint32, id, domain string) {
+	l.index.names.setDomain(pairOf(account, device), account, id, domain)
 }
 
-func (l *loading) key(name string, account uint32, device string, expires time.Time) {
-	l.index.names.addKey(Key{Name: name, Account: l.accounts[account], Device: device, Expires: expires})
+func (l *loading) key(name, account, device string, expires time.Time) {
+	l.index.names.addKey(Key{Name: name, Account: account, Device: device, Expires: expires})
 }
