@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// ffprobe plays a stream for some seconds and answers how many packets of video
-// it read.
+// ffprobe plays a stream and answers how many packets of video it read: 30 at
+// most, however long that takes.
 func ffprobe(t testing.TB, transport, url string) int {
 	t.Helper()
-	out, err := exec.Command("ffprobe", "-v", "error", "-rtsp_transport", transport, "-read_intervals", "%+2",
+	out, err := exec.Command("ffprobe", "-v", "error", "-rtsp_transport", transport, "-read_intervals", "%+#30",
 		"-show_entries", "packet=size", "-select_streams", "v", "-of", "csv", url).CombinedOutput()
 	if err != nil {
 		t.Errorf("ffprobe over %s: %v: %s", transport, err, tail(string(out), 1000))
