@@ -36,7 +36,7 @@ func history(t *rapid.T) []eventstore.Recorded {
 	gone := map[string]bool{}
 	keys := 0
 	var list []eventstore.Recorded
-	for i := range rapid.IntRange(1, 60).Draw(t, "events") {
+	for i := range rapid.IntRange(1, 40).Draw(t, "events") {
 		when := epoch.Add(time.Duration(i) * time.Second)
 		owner, who := rapid.SampledFrom(people).Draw(t, "owner"), rapid.SampledFrom(people).Draw(t, "who")
 		thing := rapid.SampledFrom(things).Draw(t, "device")
@@ -319,8 +319,9 @@ func verdicts(x *index.Index, events []eventstore.Recorded) string {
 		}
 	}
 	for i := range len(events) {
-		k, ok := x.Key(fmt.Sprint("k", i+1))
-		fmt.Fprintf(&out, "%v %v\n", k, ok)
+		if k, ok := x.Key(fmt.Sprint("k", i+1)); ok {
+			fmt.Fprintf(&out, "%+v\n", k)
+		}
 	}
 	return out.String()
 }
