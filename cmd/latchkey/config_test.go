@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// configured runs `latchkey serve` on settings that cannot be right, so that it
+// ends by telling what it took them for.
+func configured(t *testing.T, env map[string]string, args ...string) (int, string) {
+	t.Helper()
+	var out bytes.Buffer
+	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
+	for name, value := range env {
+		t.Setenv(name, value) // kong reads the environment itself
+	}
+	code := run(context.Background(), args, lookup, streams{in: strings.NewReader(""), out: &out, err: &out})
+	return code, out.String()
+}
+
+func TestEveryFaultIsToldAtOnce(t *testing.T) {
+	code, said := configured(t, nil, "serve", "--http", "nowhere", "--rtsp", "x:y:z", "--eventstore", "unix://relative", "--database", "mysql://x",
+		"--max-staleness", "soon", "--session-ttl", "1ns", "--camera-nets", "10.0.0.0/33")
+	if code != 2 {
+		t.Errorf("exit status %d", code)
+	}
+	for _, flag := range []string{"--http", "--rtsp", "--eventstore", "--database", "--max-staleness", "--session-ttl", "--camera-nets"} {
+		if !strings.Contains(said, flag+":") {
+			t.Errorf("the fault of %s is not told:\n%s", flag, said)
+		}
+	}
+}
+
+func TestFlagWinsOverEnvironmentOverFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "latchkey.yaml")
+	if err := os.WriteFile(file, []byte("max-staleness: file\nsession-ttl: file\nclose-after: file\ncamera-nets: [one, two]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"LATCHKEY_CONFIG": file, "LATCHKEY_MAX_STALENESS": "env", "LATCHKEY_SESSION_TTL": "env"}
+	_, said := configured(t, env, "serve", "--max-staleness", "flag")
+	for _, want := range []string{`--max-staleness: "flag"`, `--session-ttl: "env"`, `--close-after: "file"`, `--camera-nets: "one"`, `--camera-nets: "two"`} {
+		if !strings.Contains(said, want) {
+			t.Errorf("want %s in:\n%s", want, said)
+		}
+	}
+}
+
+func TestBadFiles(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"unknown keys": {"htttp: x\nrtsp: 127.0.0.1:1\nport: 3\n", `"port" is not a setting`},
+		"a map":        {"http: {port: 1}\n", "http: want a value"},
+		"no YAML":      {"{{{\n", "reading the configuration"},
+	} {
+		file := filepath.Join(t.TempDir(), "latchkey.yaml")
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, said := configured(t, nil, "serve", "--config", file)
+		if code != 2 || !strings.Contains(said, c.want) {
+			t.Errorf("%s: exit status %d, %s", name, code, said)
+		}
+	}
+	if code, said := configured(t, nil, "serve", "--config=/nowhere/latchkey.yaml"); code != 2 || !strings.Contains(said, "/nowhere/latchkey.yaml") {
+		t.Errorf("no file: exit status %d, %s", code, said)
+	}
+}
+
+func TestPasswordsOfConnectionStringsAreNotTold(t *testing.T) {
+	code, said := configured(t, nil, "serve", "--eventstore", "http://admin:hunter2@host", "--database", "mysql://admin:hunter2@host")
+	if code != 2 || strings.Contains(said, "hunter2") {
+		t.Errorf("exit status %d, %s", code, said)
+	}
+	if got := redacted("esdb://admin:hunter2@host:2113"); strings.Contains(got, "hunter2") || !strings.Contains(got, "host:2113") {
+		t.Errorf("redacted: %s", got)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"audit", "replay", "--help"}, {"demo", "--help"}} {
+		if code, said := configured(t, nil, args...); code != 0 || !strings.Contains(said, "Usage: latchkey") {
+			t.Errorf("%v: exit status %d, %s", args, code, said)
+		}
+	}
+	if code, said := configured(t, nil, "sevre"); code != 2 || !strings.Contains(said, "sevre") {
+		t.Errorf("a wrong command: exit status %d, %s", code, said)
+	}
+}
+
+func TestWhichCamerasMayBeDialled(t *testing.T) {
+	narrow := options{cameraNets: []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24"), netip.MustParsePrefix("169.254.0.0/16")}}
+	for addr, want := range map[string][2]bool{ // by default, narrowed
+		"192.168.1.9":        {true, true},
+		"::ffff:192.168.1.9": {true, true},
+		"10.0.0.1":           {true, false},
+		"127.0.0.1":          {true, false},
+		"2001:db8::1":        {true, false},
+		"169.254.169.254":    {false, true},
+		"fe80::1":            {false, false},
+		"0.0.0.0":            {false, false},
+		"224.0.0.1":          {false, false},
+		"255.255.255.255":    {false, false},
+	} {
+		a := netip.MustParseAddr(addr)
+		if got := (options{}).mayDial(a) == nil; got != want[0] {
+			t.Errorf("by default %s: %v", addr, got)
+		}
+		if got := narrow.mayDial(a) == nil; got != want[1] {
+			t.Errorf("narrowed %s: %v", addr, got)
+		}
+	}
+}
