@@ -36,7 +36,7 @@ func (s *Store) LoadPrivileges(ctx context.Context, l Loader) (position uint64, 
 	}
 	defer conn.Close()
 	err = conn.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, func(ctx context.Context, tx bun.Tx) error {
-		if err := s.pin(ctx, tx, privileges); err != nil {
+		if err := s.pin(ctx, tx, []*projection{privileges}); err != nil {
 			return err
 		}
 		c := &checkpoint{Name: Privileges}
@@ -50,21 +50,6 @@ func (s *Store) LoadPrivileges(ctx context.Context, l Loader) (position uint64, 
 		return 0, fmt.Errorf("loading privileges: %w", err)
 	}
 	return position, nil
-}
-
-// pin keeps a rebuild from swapping the tables before the transaction ends. It
-// must be the transaction's first statement: PostgreSQL looks tables up by name
-// at each statement, whatever state the transaction sees of their rows.
-func (s *Store) pin(ctx context.Context, tx bun.Tx, p *projection) error {
-	if s.sqlite { // what a transaction sees holds for the names too
-		return nil
-	}
-	for _, t := range p.tables {
-		if _, err := tx.ExecContext(ctx, "LOCK TABLE "+t.name+" IN ACCESS SHARE MODE"); err != nil {
-			return fmt.Errorf("pinning the table %s: %w", t.name, err)
-		}
-	}
-	return nil
 }
 
 // namesQuery reads what accounts call the devices that live; a dead one must not

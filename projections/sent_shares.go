@@ -103,7 +103,7 @@ func (s *Store) SentShares(ctx context.Context, owner string, p Page) (list []Sh
 	if err != nil {
 		return nil, "", err
 	}
-	err = s.reading(ctx, func(ctx context.Context, tx bun.Tx) error {
+	err = s.reading(ctx, []*projection{sentShares, devices}, func(ctx context.Context, tx bun.Tx) error {
 		var rows []sentShareRow
 		if err := tx.NewSelect().Model(&rows).Where("s.owner = ? AND s.opened < ?", owner, before).OrderExpr("s.opened DESC").Limit(p.fetch()).Scan(ctx); err != nil {
 			return err

@@ -144,9 +144,33 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// reading runs queries that see one state of the database.
-func (s *Store) reading(ctx context.Context, f func(ctx context.Context, tx bun.Tx) error) error {
-	return s.queries.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, f)
+// reading runs queries of some read models that see one state of them.
+func (s *Store) reading(ctx context.Context, of []*projection, f func(ctx context.Context, tx bun.Tx) error) error {
+	return s.queries.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, func(ctx context.Context, tx bun.Tx) error {
+		if err := s.pin(ctx, tx, of); err != nil {
+			return err
+		}
+		return f(ctx, tx)
+	})
+}
+
+// pin keeps a rebuild from swapping the tables before the transaction ends. It
+// must be the transaction's first statement: PostgreSQL looks tables up by name
+// at each statement, whatever state the transaction sees of their rows.
+func (s *Store) pin(ctx context.Context, tx bun.Tx, of []*projection) error {
+	if s.sqlite { // what a transaction sees holds for the names too
+		return nil
+	}
+	var names []string
+	for _, p := range of {
+		for _, t := range p.tables {
+			names = append(names, t.name)
+		}
+	}
+	if _, err := tx.ExecContext(ctx, "LOCK TABLE "+strings.Join(names, ", ")+" IN ACCESS SHARE MODE"); err != nil {
+		return fmt.Errorf("pinning tables: %w", err)
+	}
+	return nil
 }
 
 // snapshot is the least isolation under which all statements of a transaction
