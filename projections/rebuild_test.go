@@ -1,0 +1,127 @@
+package projections_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"latchkey/domain/account"
+	"latchkey/domain/privilege"
+	"latchkey/projections"
+)
+
+// TestQueriesGoOn: whatever is swapped under a query, it sees every row.
+func TestQueriesGoOn(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r, stop := h.run(h.store, nil)
+		h.append("login-"+login, account.LoginClaimed{Login: login, Account: rita, At: epoch})
+		wait(t, r, h.traffic(0, 30))
+		stop()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		swapped := make(chan struct{})
+		other := h.open()
+		go func() {
+			defer close(done)
+			for round := 0; ctx.Err() == nil; round++ {
+				for _, name := range projections.Names() {
+					if err := other.Rebuild(context.WithoutCancel(ctx), name, h.client, nil); err != nil {
+						done <- err
+						return
+					}
+				}
+				if round == 2 {
+					close(swapped)
+				}
+			}
+		}()
+		for more := true; more; {
+			select {
+			case <-swapped:
+				more = false
+			case err := <-done:
+				t.Fatal(err)
+			default:
+			}
+			sent, _, err := h.store.SentShares(t.Context(), olga, page)
+			must(t, err)
+			received, _, err := h.store.ReceivedShares(t.Context(), rita, page)
+			must(t, err)
+			if len(sent) != 1 || len(sent[0].Devices) != 30 || len(received) != 1 || len(received[0].Devices) != 30 {
+				t.Fatalf("a list lost rows: %d sent, %d received", len(sent), len(received))
+			}
+			may, _, err := h.store.Privileges(t.Context(), rita, page)
+			must(t, err)
+			if len(may) != 30 || len(may[29].Grants) != 1 || may[29].Name == "" {
+				t.Fatalf("privileges lost rows: %d", len(may))
+			}
+			loaded := 0
+			_, err = h.store.LoadPrivileges(t.Context(), projections.Loader{
+				Account: func(uint32, string) {}, Device: func(uint32, string, uint32, bool) {},
+				Grant: func(_, _ uint32, channel uint16, _ uint8) {
+					if channel == 1 {
+						loaded++
+					}
+				},
+				Domain: func(uint32, uint32, string, string) {}, Key: func(string, string, string, time.Time) {},
+			})
+			must(t, err)
+			if loaded != 60 {
+				t.Fatalf("an index would be loaded with %d grants of 60", loaded)
+			}
+		}
+		cancel()
+		must(t, <-done)
+	})
+}
+
+// TestPages: pages hold every row once, whatever their size, and a cursor of
+// another list is refused.
+func TestPages(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r, _ := h.run(h.store, nil)
+		wait(t, r, h.traffic(0, 13))
+		ctx := t.Context()
+		lists := map[string]func(projections.Page) (ids []string, next string, err error){
+			"devices": func(p projections.Page) (ids []string, _ string, _ error) {
+				rows, next, err := h.store.Devices(ctx, olga, p)
+				for _, r := range rows {
+					ids = append(ids, r.ID)
+				}
+				return ids, next, err
+			},
+			"privileges": func(p projections.Page) (ids []string, _ string, _ error) {
+				rows, next, err := h.store.Privileges(ctx, rita, p)
+				for _, r := range rows {
+					if len(r.Grants) != 1 || r.Grants[0].Privileges != privilege.All {
+						t.Errorf("device %s on a page of %d: %+v", r.Device, p.Limit, r.Grants)
+					}
+					ids = append(ids, r.Device)
+				}
+				return ids, next, err
+			},
+		}
+		for name, list := range lists {
+			for _, limit := range []int{-1, 1, 5, 13, 14, 1000} {
+				var all []string
+				for p, more := (projections.Page{Limit: limit}), true; more; more = p.Cursor != "" {
+					ids, next, err := list(p)
+					must(t, err)
+					if len(ids) > max(limit, 1) {
+						t.Fatalf("%s: a page of %d has %d rows", name, limit, len(ids))
+					}
+					all, p.Cursor = append(all, ids...), next
+				}
+				if len(all) != 13 || strings.Count(strings.Join(all, " ")+" ", "dev12 ") != 1 {
+					t.Errorf("%s in pages of %d: %v", name, limit, all)
+				}
+			}
+			for _, bad := range []string{"x", "AAAA", "ZGV2aWNlczotMQ", "c2VudDox"} {
+				if _, _, err := list(projections.Page{Limit: 1, Cursor: bad}); err == nil {
+					t.Errorf("%s: cursor %q was taken", name, bad)
+				}
+			}
+		}
+	})
+}
