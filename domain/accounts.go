@@ -9,20 +9,16 @@ import (
 	"latchkey/domain/account"
 )
 
-const (
-	// claimLease is for how long a claim that did not become an account keeps
-	// its login for whoever knows the password that it was made with.
-	claimLease = 10 * time.Minute
-	// registerWithin bounds a registration, far below claimLease: when a claim
-	// is taken over, whoever made it has given up.
-	registerWithin = time.Minute
-)
+// registerWithin bounds a registration, far below account.ClaimLease: when a
+// claim is taken over, whoever made it has given up.
+const registerWithin = time.Minute
 
 // Register makes an account with a login that nobody has.
 //
 // The login's stream is claimed first, which makes the address unique; then the
 // account's stream is begun. A claim whose account never came is finished by
-// whoever knows its password, and after claimLease by anybody.
+// whoever knows its password; after account.ClaimLease anybody may take the login,
+// for another account.
 func (s *Service) Register(ctx context.Context, m Meta, r Registration) (Result, error) {
 	f := faults{}
 	kind, address := f.oneAddress("", r.Email, r.Phone)
@@ -61,62 +57,64 @@ func (s *Service) register(ctx context.Context, a applicant) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	id := claim.state.Account
-	if id == "" {
-		if id, err = s.claim(ctx, a, claim); err != nil {
+	if claim.state.Account == "" {
+		id, err := s.claim(ctx, a, a.command, claim)
+		if err != nil {
 			return Result{}, err
 		}
 		return s.open(ctx, a, id)
 	}
-	there, err := s.loadAccount(ctx, id)
+	there, err := s.loadAccount(ctx, claim.state.Account)
 	if err != nil {
 		return Result{}, err
 	}
 	if there.state.Registered {
 		return s.registeredBefore(ctx, a, there)
 	}
-	if err := s.takeOver(ctx, a, claim); err != nil {
+	id, err := s.resume(ctx, a, claim)
+	if err != nil {
 		return Result{}, err
 	}
 	return s.open(ctx, a, id)
 }
 
 // claim takes the login for a new account. The password is set first, for an id
-// that nobody else has: whoever wins the claim has set it alone.
-func (s *Service) claim(ctx context.Context, a applicant, login stream[account.State]) (id string, err error) {
+// that nobody else has: no two applicants ever set the password of one account,
+// whoever of them wins.
+func (s *Service) claim(ctx context.Context, a applicant, c command, login stream[account.State]) (id string, err error) {
 	id = s.newID()
+	claim := account.Claim{Login: a.login, Account: id, Abandoned: login.state.Account != "", At: a.at}
+	events, err := account.Decide(login.state, claim)
+	if err != nil {
+		return "", refused(err)
+	}
 	if err := s.passwords.SetPassword(ctx, id, a.password); err != nil {
 		return "", unavailable(fmt.Errorf("setting a password: %w", err))
 	}
-	return id, s.appendClaim(ctx, a.command, login, account.Claim{Login: a.login, Account: id, At: a.at})
+	return id, s.appendClaim(ctx, c, login, events)
 }
 
-// takeOver renews a claim that did not become an account, so that whoever else
-// finds it too must wait.
-func (s *Service) takeOver(ctx context.Context, a applicant, login stream[account.State]) error {
-	id := login.state.Account
+// resume goes on from a claim that did not become an account: whoever knows its
+// password renews it, anybody else claims the login anew. Either is written, so
+// that of several who find the claim one goes on.
+func (s *Service) resume(ctx context.Context, a applicant, login stream[account.State]) (id string, err error) {
+	id = login.state.Account
+	again := command{Meta: Meta{Account: a.Account}, request: a.request, at: a.at} // the key's id may be in this stream already
 	knows, err := s.passwords.VerifyPassword(ctx, id, a.password)
 	if err != nil {
-		return unavailable(fmt.Errorf("checking a password: %w", err))
+		return "", unavailable(fmt.Errorf("checking a password: %w", err))
 	}
-	if !knows && a.at.Sub(login.state.ClaimedAt) < claimLease {
-		return refused(account.ErrLoginTaken)
+	if !knows {
+		return s.claim(ctx, a, again, login)
 	}
-	renewal := command{Meta: Meta{Account: a.Account}, request: a.request, at: a.at}
-	if err := s.appendClaim(ctx, renewal, login, account.Claim{Login: a.login, Account: id, At: a.at}); err != nil || knows {
-		return err
+	events, err := account.Decide(login.state, account.Claim{Login: a.login, Account: id, At: a.at})
+	if err != nil {
+		return "", refused(err)
 	}
-	if err := s.passwords.SetPassword(ctx, id, a.password); err != nil {
-		return unavailable(fmt.Errorf("setting a password: %w", err))
-	}
-	return nil
+	return id, s.appendClaim(ctx, again, login, events)
 }
 
-func (s *Service) appendClaim(ctx context.Context, c command, login stream[account.State], claim account.Claim) error {
-	events, err := account.Decide(login.state, claim)
-	if err != nil {
-		return refused(err)
-	}
+func (s *Service) appendClaim(ctx context.Context, c command, login stream[account.State], events []account.Event) error {
 	list, err := pending(c, login.name, events)
 	if err != nil {
 		return err

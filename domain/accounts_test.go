@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"latchkey/domain/account"
 )
 
 func aReg() Registration {
@@ -168,7 +170,7 @@ func TestOrphanClaim(t *testing.T) {
 	orphan(w)
 	other := aReg()
 	other.Password = "another one"
-	w.clock = w.clock.Add(claimLease - time.Second)
+	w.clock = w.clock.Add(account.ClaimLease - time.Second)
 	_, err := w.Register(ctx, Meta{}, other)
 	wantCode(t, err, Conflict, "login_taken")
 	w.clock = w.clock.Add(time.Second)
@@ -185,7 +187,7 @@ func TestOrphanClaim(t *testing.T) {
 func TestOneTakesOver(t *testing.T) {
 	w := emptyWorld(t)
 	orphan(w)
-	w.clock = w.clock.Add(claimLease)
+	w.clock = w.clock.Add(account.ClaimLease)
 	one, two := aReg(), aReg()
 	one.Password, two.Password = "password one", "password two"
 	raced := false
@@ -203,6 +205,49 @@ func TestOneTakesOver(t *testing.T) {
 	id, _ := w.AccountByLogin(ctx, "email", "alice@example.com")
 	if !raced || id == "" || w.vault.passwords[id] != "password two" {
 		t.Fatalf("the winner's account %q has the password %q", id, w.vault.passwords[id])
+	}
+}
+
+// TestNobodySetsAnothersPassword: the one who made an abandoned claim comes back
+// at whatever moment of somebody else's taking the login over. Whoever has the
+// account in the end has the password that it was registered with, and nobody
+// else was told that it is theirs.
+func TestNobodySetsAnothersPassword(t *testing.T) {
+	for _, moment := range []string{"password", "login-", "account-"} {
+		t.Run(moment, func(t *testing.T) {
+			w := emptyWorld(t)
+			orphan(w)
+			w.clock = w.clock.Add(account.ClaimLease)
+			first, late := aReg(), aReg()
+			late.Password = "another one"
+			results := map[string]Result{}
+			comeBack := once(func(string) {
+				results[first.Password], _ = w.node().Register(ctx, Meta{}, first)
+			})
+			w.vault.beforePassword = func(string) {
+				if moment == "password" {
+					comeBack("")
+				}
+			}
+			w.log.before = func(stream string) {
+				if strings.HasPrefix(stream, moment) {
+					comeBack("")
+				}
+			}
+			results[late.Password], _ = w.Register(ctx, Meta{}, late)
+			owner, err := w.AccountByLogin(ctx, "email", "alice@example.com")
+			if err != nil || owner == "" || len(results) != 2 {
+				t.Fatalf("account %q, %v, after %v", owner, err, results)
+			}
+			for told, r := range results {
+				if r.Account != "" && r.Account != owner {
+					t.Errorf("%q was told of %s; the login is %s's", told, r.Account, owner)
+				}
+				if has := w.vault.passwords[owner] == told; has != (r.Account == owner) {
+					t.Errorf("password %q opens the account: %v; was told that it has it: %v", told, has, r.Account == owner)
+				}
+			}
+		})
 	}
 }
 

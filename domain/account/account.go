@@ -10,8 +10,13 @@ import (
 	"time"
 )
 
-// MaxKeys is how many stream keys an account may have that have not expired.
-const MaxKeys = 100
+const (
+	// MaxKeys is how many stream keys an account may have that have not expired.
+	MaxKeys = 100
+	// ClaimLease is for how long a claim that did not become an account keeps
+	// its login.
+	ClaimLease = 10 * time.Minute
+)
 
 // Why a command is refused.
 var (
@@ -63,9 +68,10 @@ type Command interface{ accountCommand() }
 
 // Claim takes a login for an account. It is decided over the login's stream.
 type Claim struct {
-	Login   string
-	Account string
-	At      time.Time
+	Login     string
+	Account   string
+	Abandoned bool // the account that has the login now was never registered
+	At        time.Time
 }
 
 // Register makes the account. It is decided over the account's stream, once
@@ -118,12 +124,13 @@ func Decide(s State, command Command) ([]Event, error) {
 }
 
 // claim lets an account claim its login again: that is how a claim that never
-// became an account is renewed.
+// became an account is renewed. Another account gets it once ClaimLease is over.
 func claim(s State, c Claim) ([]Event, error) {
 	if c.Login == "" || c.Account == "" {
 		return nil, ErrIncomplete
 	}
-	if s.Account != "" && s.Account != c.Account {
+	lapsed := c.Abandoned && !c.At.Before(s.ClaimedAt.Add(ClaimLease))
+	if s.Account != "" && s.Account != c.Account && !lapsed {
 		return nil, ErrLoginTaken
 	}
 	return []Event{LoginClaimed{Login: c.Login, Account: c.Account, At: c.At}}, nil
@@ -173,9 +180,7 @@ func addKey(s State, c AddKey) ([]Event, error) {
 func Evolve(s State, event Event) State {
 	switch e := event.(type) {
 	case LoginClaimed:
-		if s.Account == "" || s.Account == e.Account {
-			s.Account, s.Login, s.ClaimedAt = e.Account, e.Login, e.At
-		}
+		s.Account, s.Login, s.ClaimedAt = e.Account, e.Login, e.At
 	case Registered:
 		s.Account, s.Login, s.Registered = e.Account, e.Login, true
 		s.Kind, s.Address, s.Name = e.Kind, e.Address, e.Name

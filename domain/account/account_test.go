@@ -43,6 +43,9 @@ func TestDecide(t *testing.T) {
 		{"claims", none, Claim{Login: "hash", Account: "a", At: noon}, claimed, nil},
 		{"renews a claim", claimed, Claim{Login: "hash", Account: "a", At: later}, []Event{LoginClaimed{Login: "hash", Account: "a", At: later}}, nil},
 		{"refuses another's login", claimed, Claim{Login: "hash", Account: "b", At: later}, nil, ErrLoginTaken},
+		{"refuses an abandoned login within its lease", claimed, Claim{Login: "hash", Account: "b", Abandoned: true, At: noon.Add(ClaimLease - 1)}, nil, ErrLoginTaken},
+		{"takes an abandoned login over after its lease", claimed, Claim{Login: "hash", Account: "b", Abandoned: true, At: noon.Add(ClaimLease)},
+			[]Event{LoginClaimed{Login: "hash", Account: "b", At: noon.Add(ClaimLease)}}, nil},
 		{"refuses a claim for nobody", none, Claim{Login: "hash", At: later}, nil, ErrIncomplete},
 		{"refuses a claim of nothing", none, Claim{Account: "a", At: later}, nil, ErrIncomplete},
 
@@ -97,9 +100,15 @@ func TestDeliveredAgain(t *testing.T) {
 	}
 }
 
-func TestAClaimIsKept(t *testing.T) {
-	s := replay([]Event{LoginClaimed{Login: "hash", Account: "a", At: noon}, LoginClaimed{Login: "hash", Account: "b", At: later}})
-	if s.Account != "a" || !s.ClaimedAt.Equal(noon) {
-		t.Fatalf("%+v; want the first claim", s)
+// TestTheLastClaimCounts: whoever lost an abandoned login has nothing of it.
+func TestTheLastClaimCounts(t *testing.T) {
+	history := []Event{LoginClaimed{Login: "hash", Account: "a", At: noon}, LoginClaimed{Login: "hash", Account: "b", At: later}}
+	s := replay(history)
+	if s.Account != "b" || !s.ClaimedAt.Equal(later) || s.Registered {
+		t.Fatalf("%+v; want the last claim", s)
+	}
+	_, err := Decide(s, Claim{Login: "hash", Account: "a", Abandoned: true, At: later.Add(ClaimLease - 1)})
+	if !errors.Is(err, ErrLoginTaken) {
+		t.Fatalf("whoever lost the login claims it again: %v", err)
 	}
 }

@@ -7,7 +7,8 @@ import "time"
 type Event interface{ accountEvent() }
 
 // LoginClaimed opens the stream of a login: its name makes the address unique.
-// It is written before the account's own stream exists.
+// It is written before the account's own stream exists. The last one counts: a
+// claim whose account never came can pass to another account.
 type LoginClaimed struct {
 	Login   string    `json:"login"` // keyed hash of the address
 	Account string    `json:"account"`
