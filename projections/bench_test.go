@@ -129,3 +129,32 @@ func raw(b *testing.B, events []eventstore.Recorded) {
 	}
 	b.ReportMetric(float64(len(events))/time.Since(began).Seconds(), "events/s")
 }
+
+// BenchmarkCatchUp replays a log from the node into every read model.
+func BenchmarkCatchUp(b *testing.B) {
+	const n = 100_000
+	events := benchLog(b, n)
+	for _, d := range databases {
+		b.Run(d.name, func(b *testing.B) {
+			for range b.N {
+				h := &house{t: b, dsn: d.dsn(b), client: newLog(b)}
+				var at uint64
+				for part := range slices.Chunk(events, 1000) {
+					list := make([]eventstore.Event, len(part))
+					for i, e := range part {
+						list[i] = eventstore.Event{ID: uuid.New(), Type: e.Type, Data: e.Data}
+					}
+					at = h.raw("bench", list...)
+				}
+				h.store = h.open()
+				began := time.Now()
+				r, stop := h.run(h.store, nil)
+				for _, name := range projections.Names() {
+					must(b, r.WaitFor(within(b), name, at))
+				}
+				b.ReportMetric(n/time.Since(began).Seconds(), "events/s")
+				stop()
+			}
+		})
+	}
+}
