@@ -25,6 +25,7 @@ var privileges = &projection{
 		event.DeviceAdded, event.DeviceRemoved, event.Accepted, event.PrivilegesEdited, event.Rejected,
 		event.TakenOut, event.Left, event.DomainSet, event.StreamKeyAdded, event.StreamKeyRevoked,
 	},
+	joins: []string{Devices},
 	reducer: func() reducer {
 		g := &granting{}
 		g.forget()

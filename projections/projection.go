@@ -14,6 +14,7 @@ type projection struct {
 	name   string
 	tables []*table // the first one's rows are what Status counts
 	events []string // the names of those that it reads
+	joins  []string // the read models whose tables its queries need as well
 	// reducer makes what turns events into rows.
 	reducer func() reducer
 }

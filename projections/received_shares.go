@@ -17,6 +17,7 @@ var receivedShares = &projection{
 	name:   ReceivedShares,
 	tables: []*table{receivedTable, receivedDeviceTable},
 	events: shareEvents,
+	joins:  []string{Devices, Accounts},
 	reducer: func() reducer {
 		return folding{[]*table{receivedTable, receivedDeviceTable}, func(rows []*fold, e recorded) { received(rows[0], rows[1], e) }}
 	},

@@ -66,14 +66,21 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 }
 
 // WaitFor returns when a projection has reached a position in this process's
-// eyes, whichever process wrote it. ErrBehind: the context ended first.
+// eyes, whichever process wrote it, and so have those whose tables its queries
+// need. ErrBehind: the context ended first.
 func (r *Runner) WaitFor(ctx context.Context, projection string, position uint64) error {
-	p, ok := r.progress[projection]
-	if !ok {
-		return fmt.Errorf("waiting for the projection %q: there is none", projection)
+	names := []string{projection}
+	if p := find(projection); p != nil {
+		names = append(names, p.joins...)
 	}
-	if err := p.wait(ctx, position); err != nil {
-		return fmt.Errorf("waiting for the projection %s: %w", projection, err)
+	for _, name := range names {
+		p, ok := r.progress[name]
+		if !ok {
+			return fmt.Errorf("waiting for the projection %q: there is none", name)
+		}
+		if err := p.wait(ctx, position); err != nil {
+			return fmt.Errorf("waiting for the projection %s: %w", name, err)
+		}
 	}
 	return nil
 }

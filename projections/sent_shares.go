@@ -16,6 +16,7 @@ var sentShares = &projection{
 	name:   SentShares,
 	tables: []*table{sentTable, sentDeviceTable},
 	events: append([]string{event.RemarkChanged}, shareEvents...),
+	joins:  []string{Devices},
 	reducer: func() reducer {
 		return folding{[]*table{sentTable, sentDeviceTable}, func(rows []*fold, e recorded) { sent(rows[0], rows[1], e) }}
 	},
