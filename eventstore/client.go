@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ type Config struct {
 // outlives every failure of the node.
 type Client struct {
 	esdb    esdb.Configuration
+	hosts   []host // where a node may be
 	timeout time.Duration
 	logger  *slog.Logger
 
@@ -63,7 +65,45 @@ func Open(cfg Config) (*Client, error) {
 	conf.Logger = esdb.NoopLogging() // it prints credentials and ends the process on odd input
 	conf.NodePreference = esdb.NodePreferenceLeader
 	conf.MaxDiscoverAttempts, conf.DiscoveryInterval, conf.GossipTimeout = discoverAttempts, discoverEvery, discoverTimeout
-	return &Client{esdb: *conf, timeout: cfg.CallTimeout, logger: cfg.Logger}, nil
+	return &Client{esdb: *conf, hosts: hostsOf(cfg.Target), timeout: cfg.CallTimeout, logger: cfg.Logger}, nil
+}
+
+// host is an address to dial.
+type host struct{ network, address string }
+
+// hostsOf lists the addresses of a target that was checked.
+func hostsOf(target string) []host {
+	if path, ok := strings.CutPrefix(target, "unix://"); ok {
+		return []host{{"unix", path}}
+	}
+	u, err := url.Parse(target)
+	if err != nil {
+		return nil
+	}
+	var list []host
+	for _, h := range strings.Split(u.Host, ",") {
+		if _, _, err := net.SplitHostPort(h); err != nil {
+			h = net.JoinHostPort(h, "2113")
+		}
+		list = append(list, host{"tcp", h})
+	}
+	return list
+}
+
+// reachable says whether any node takes connections. The library must not be
+// asked before: each time that it looks for a node in vain it leaves a connection
+// behind, which tries for ever.
+func (c *Client) reachable(ctx context.Context) error {
+	var faults []error
+	for _, h := range c.hosts {
+		d := net.Dialer{Timeout: discoverTimeout * time.Second}
+		conn, err := d.DialContext(ctx, h.network, h.address)
+		if err == nil {
+			return conn.Close()
+		}
+		faults = append(faults, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(faults...))
 }
 
 func configuration(target string) (*esdb.Configuration, error) {
@@ -109,7 +149,19 @@ func closeConn(conn *esdb.Client) error {
 }
 
 // connection answers the current connection, a new one where there is none.
-func (c *Client) connection() (*esdb.Client, error) {
+func (c *Client) connection(ctx context.Context) (*esdb.Client, error) {
+	c.mu.Lock()
+	conn, closed := c.conn, c.closed
+	c.mu.Unlock()
+	if conn != nil {
+		return conn, nil
+	}
+	if closed {
+		return nil, ErrClosed
+	}
+	if err := c.reachable(ctx); err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -154,7 +206,10 @@ func call[T any](ctx context.Context, c *Client, what string, f func(context.Con
 	defer cancel()
 	var zero T
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
-		conn, err := c.connection()
+		conn, err := c.connection(ctx)
+		if errors.Is(err, ErrUnavailable) && pause(ctx, wait) {
+			continue
+		}
 		if err != nil {
 			return zero, fmt.Errorf("%s: %w", what, err)
 		}
@@ -237,9 +292,11 @@ func translate(err error) (known error, lost bool) {
 			return ErrStreamDeleted, false
 		case esdb.ErrorCodeResourceNotFound:
 			return ErrStreamNotFound, false
-		case esdb.ErrorCodeConnectionClosed:
+		case esdb.ErrorCodeConnectionClosed, esdb.ErrorUnavailable:
+			// The library would look for a node on its own, and leave the lost
+			// connection open.
 			return fmt.Errorf("%w: %w", ErrUnavailable, err), true
-		case esdb.ErrorUnavailable, esdb.ErrorCodeNotLeader, esdb.ErrorAborted, esdb.ErrorCodeDeadlineExceeded:
+		case esdb.ErrorCodeNotLeader, esdb.ErrorAborted, esdb.ErrorCodeDeadlineExceeded:
 			return fmt.Errorf("%w: %w", ErrUnavailable, err), false
 		}
 	}

@@ -120,7 +120,7 @@ func (s *subscription) run(ctx context.Context) error {
 // begin opens the subscription. Its context must live as long as it, so the
 // time-out is ours.
 func (s *subscription) begin(ctx context.Context) (*esdb.Subscription, error) {
-	conn, err := s.client.connection()
+	conn, err := s.client.connection(ctx)
 	if err != nil {
 		return nil, err
 	}
