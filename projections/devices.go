@@ -44,7 +44,7 @@ func deviceRows(rows *fold, e recorded) {
 		}
 		rows.put(v.Device, v.Serial, int64(v.Generation), v.Owner, v.Name, string(channels), micros(v.At), e.position, int64(0))
 	case device.Removed:
-		rows.set(key{v.Device}, deviceRemovedAt, max(micros(v.At), 1))
+		rows.set(key{v.Device}, cell{deviceRemovedAt, max(micros(v.At), 1)})
 	}
 }
 

@@ -66,8 +66,14 @@ func (f *fold) put(values ...any) {
 	r.values, r.known, r.gone = values, f.table.all(), false
 }
 
-// set writes one column of a row, where there is such a row.
-func (f *fold) set(k key, column int, value any) {
+// cell is a column's number in its table, and a value: string or int64.
+type cell struct {
+	column int
+	value  any
+}
+
+// set writes some columns of a row, where there is such a row.
+func (f *fold) set(k key, cells ...cell) {
 	r := f.row(k)
 	if r.gone {
 		return
@@ -79,8 +85,10 @@ func (f *fold) set(k key, column int, value any) {
 			r.values[1] = k[1]
 		}
 	}
-	r.values[column] = value
-	r.known |= 1 << column
+	for _, c := range cells {
+		r.values[c.column] = c.value
+		r.known |= 1 << c.column
+	}
 }
 
 // drop deletes a row.

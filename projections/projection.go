@@ -135,4 +135,5 @@ func digit(c byte) int {
 	return int(c - '0')
 }
 
-var shareEvents = []string{event.Invited, event.Accepted, event.Rejected, event.PrivilegesEdited, event.TakenOut, event.Left, event.DomainSet, event.ShareOpened, event.ShareDeleted}
+// shareEvents are all that happens to shares.
+var shareEvents = []string{event.RemarkChanged, event.Invited, event.Accepted, event.Rejected, event.PrivilegesEdited, event.TakenOut, event.Left, event.DomainSet, event.ShareOpened, event.ShareDeleted}

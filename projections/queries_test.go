@@ -90,6 +90,13 @@ func TestOneShare(t *testing.T) {
 			t.Fatalf("the recipient sees %+v", s)
 		}
 
+		wait(t, r, h.append("share-"+given, share.RemarkChanged{Share: given, Owner: olga, Remark: "login:other", At: epoch}))
+		for _, who := range []string{olga, rita} { // If-Match must hold for both
+			if s, _, err = h.store.Share(ctx, who, given); err != nil || s.Revision != 7 {
+				t.Fatalf("after the new remark %s sees %+v, %v", who, s, err)
+			}
+		}
+
 		wait(t, r, h.append("share-"+given,
 			share.DeviceRemoved{Share: given, Owner: olga, Login: login, Account: rita, Device: "cam", Reason: share.ShareDeleted, At: epoch},
 			share.Deleted{Share: given, Owner: olga, Login: login, Kind: "email", Recipient: "login:address", Remark: "login:remark", At: epoch}))
@@ -110,7 +117,7 @@ func TestOneShare(t *testing.T) {
 		wait(t, r, h.append("share-"+given, opened(), invited("dvr", privilege.LiveView)))
 		s, ok, err = h.store.Share(ctx, olga, given)
 		must(t, err)
-		if !ok || len(s.Devices) != 1 || s.Revision != 10 {
+		if !ok || len(s.Devices) != 1 || s.Revision != 11 {
 			t.Fatalf("the share that was opened anew: %+v", s)
 		}
 		if past, _, err = h.store.History(ctx, olga, page); err != nil || len(past) != 0 {

@@ -39,6 +39,8 @@ var receivedDeviceTable = &table{
 	},
 }
 
+const receivedRevision = 6
+
 const (
 	receivedStatus = 2 + iota
 	receivedGrants
@@ -50,29 +52,28 @@ const (
 )
 
 func received(shares, devices *fold, e recorded) {
-	set := func(share, device string, columns map[int]any) {
-		for c, v := range columns {
-			devices.set(key{share, device}, c, v)
-		}
-		devices.set(key{share, device}, receivedDeviceRevision, e.revision)
+	set := func(share, device string, cells ...cell) {
+		devices.set(key{share, device}, append(cells, cell{receivedDeviceRevision, e.revision})...)
 	}
 	switch v := e.event.(type) {
 	case share.Opened:
 		shares.put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, e.position, e.revision)
+	case share.RemarkChanged: // the remark is the owner's, the revision everybody's
+		shares.set(key{v.Share}, cell{receivedRevision, e.revision})
 	case share.Invited:
 		devices.put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), "", micros(v.At), int64(0), e.position, e.revision)
 	case share.Accepted:
-		set(v.Share, v.Device, map[int]any{receivedStatus: string(share.StatusAccepted), receivedGrants: grantsText(v.Grants), receivedAnswered: micros(v.At)})
+		set(v.Share, v.Device, cell{receivedStatus, string(share.StatusAccepted)}, cell{receivedGrants, grantsText(v.Grants)}, cell{receivedAnswered, micros(v.At)})
 	case share.PrivilegesEdited:
-		set(v.Share, v.Device, map[int]any{receivedGrants: grantsText(v.Grants)})
+		set(v.Share, v.Device, cell{receivedGrants, grantsText(v.Grants)})
 	case share.Rejected:
-		set(v.Share, v.Device, map[int]any{receivedStatus: string(share.StatusRejected), receivedGrants: "", receivedDomain: "", receivedAnswered: micros(v.At)})
+		set(v.Share, v.Device, cell{receivedStatus, string(share.StatusRejected)}, cell{receivedGrants, ""}, cell{receivedDomain, ""}, cell{receivedAnswered, micros(v.At)})
 	case share.DeviceRemoved:
-		set(v.Share, v.Device, map[int]any{receivedStatus: string(share.StatusRemoved), receivedGrants: "", receivedDomain: ""})
+		set(v.Share, v.Device, cell{receivedStatus, string(share.StatusRemoved)}, cell{receivedGrants, ""}, cell{receivedDomain, ""})
 	case share.Left:
-		set(v.Share, v.Device, map[int]any{receivedStatus: string(share.StatusLeft), receivedGrants: "", receivedDomain: ""})
+		set(v.Share, v.Device, cell{receivedStatus, string(share.StatusLeft)}, cell{receivedGrants, ""}, cell{receivedDomain, ""})
 	case share.DomainSet:
-		set(v.Share, v.Device, map[int]any{receivedDomain: v.Domain})
+		set(v.Share, v.Device, cell{receivedDomain, v.Domain})
 	case share.Deleted:
 		shares.drop(key{v.Share})
 		devices.empty(v.Share)

@@ -15,7 +15,7 @@ import (
 var sentShares = &projection{
 	name:   SentShares,
 	tables: []*table{sentTable, sentDeviceTable},
-	events: append([]string{event.RemarkChanged}, shareEvents...),
+	events: shareEvents,
 	joins:  []string{Devices},
 	reducer: func() reducer {
 		return folding{[]*table{sentTable, sentDeviceTable}, func(rows []*fold, e recorded) { sent(rows[0], rows[1], e) }}
@@ -57,32 +57,29 @@ const (
 )
 
 func sent(shares, devices *fold, e recorded) {
-	set := func(share, device string, columns map[int]any) {
-		for c, v := range columns {
-			devices.set(key{share, device}, c, v)
-		}
-		devices.set(key{share, device}, sentDeviceRevision, e.revision)
+	set := func(share, device string, cells ...cell) {
+		devices.set(key{share, device}, append(cells, cell{sentDeviceRevision, e.revision})...)
 	}
 	switch v := e.event.(type) {
 	case share.Opened:
 		shares.put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, v.Remark, e.position, e.revision)
 	case share.RemarkChanged:
-		shares.set(key{v.Share}, sentRemark, v.Remark)
-		shares.set(key{v.Share}, sentRevision, e.revision)
+		shares.set(key{v.Share}, cell{sentRemark, v.Remark})
+		shares.set(key{v.Share}, cell{sentRevision, e.revision})
 	case share.Invited:
 		devices.put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), micros(v.At), int64(0), e.position, e.revision)
 	case share.Accepted:
-		set(v.Share, v.Device, map[int]any{sentStatus: string(share.StatusAccepted), sentGrants: grantsText(v.Grants), sentAnswered: micros(v.At)})
+		set(v.Share, v.Device, cell{sentStatus, string(share.StatusAccepted)}, cell{sentGrants, grantsText(v.Grants)}, cell{sentAnswered, micros(v.At)})
 	case share.PrivilegesEdited:
-		set(v.Share, v.Device, map[int]any{sentGrants: grantsText(v.Grants)})
+		set(v.Share, v.Device, cell{sentGrants, grantsText(v.Grants)})
 	case share.Rejected:
-		set(v.Share, v.Device, map[int]any{sentStatus: string(share.StatusRejected), sentGrants: "", sentAnswered: micros(v.At)})
+		set(v.Share, v.Device, cell{sentStatus, string(share.StatusRejected)}, cell{sentGrants, ""}, cell{sentAnswered, micros(v.At)})
 	case share.DeviceRemoved:
-		set(v.Share, v.Device, map[int]any{sentStatus: string(share.StatusRemoved), sentGrants: ""})
+		set(v.Share, v.Device, cell{sentStatus, string(share.StatusRemoved)}, cell{sentGrants, ""})
 	case share.Left:
-		set(v.Share, v.Device, map[int]any{sentStatus: string(share.StatusLeft), sentGrants: ""})
+		set(v.Share, v.Device, cell{sentStatus, string(share.StatusLeft)}, cell{sentGrants, ""})
 	case share.DomainSet:
-		set(v.Share, v.Device, nil)
+		set(v.Share, v.Device)
 	case share.Deleted:
 		shares.drop(key{v.Share})
 		devices.empty(v.Share)

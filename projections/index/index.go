@@ -280,6 +280,10 @@ func (x *Index) Health() Health {
 		h.State = "broken"
 		return h
 	}
+	if x.fresh.Load() == never {
+		h.State = "loading" // or not known to be complete yet
+		return h
+	}
 	h.State = "live"
 	if h.Behind = x.behind(); h.Behind > x.cfg.MaxStaleness {
 		h.State = "stale"
