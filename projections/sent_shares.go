@@ -7,7 +7,6 @@ import (
 	"github.com/uptrace/bun"
 
 	"latchkey/domain/share"
-	"latchkey/projections/internal/event"
 )
 
 // sentShares is what an owner has shared: the live shares, with the devices that
