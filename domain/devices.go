@@ -2,9 +2,11 @@ package domain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"latchkey/domain/device"
@@ -20,10 +22,13 @@ func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, e
 	if err != nil {
 		return Result{}, err
 	}
-	d = d.withChannels()
-	if err := d.check(); err != nil {
+	f := faults{}
+	d = d.withCredentials(f)
+	d.check(f)
+	if err := f.err(); err != nil {
 		return Result{}, err
 	}
+	d = d.withChannels()
 	serial, _ := normaliseSerial(d.Serial)
 	if d.Serial == "" {
 		if serial, err = s.newSerial(c); err != nil {
@@ -41,7 +46,7 @@ func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, e
 		return device.Decide(there.state, add)
 	})
 	if err != nil {
-		return Result{}, err
+		return Result{}, point(err, d.pointer(err))
 	}
 	if done.latest.Live && done.latest.Device == done.state.Device {
 		if err := s.cameras.SetCamera(ctx, done.state.Device, d.camera()); err != nil {
@@ -86,20 +91,59 @@ func (s *Service) forgetCamera(ctx context.Context, device string) error {
 func (d NewDevice) withChannels() NewDevice {
 	if len(d.Channels) == 0 {
 		d.Channels = []NewChannel{{Channel: 1, MainURL: d.RTSPURL, CapabilitiesUnknown: true}}
-		d.RTSPURL = ""
 		return d
 	}
-	d.Channels = append([]NewChannel(nil), d.Channels...)
+	d.Channels = slices.Clone(d.Channels)
 	for i := range d.Channels {
-		if c := &d.Channels[i]; c.Channel == 1 && c.MainURL == "" {
-			c.MainURL, d.RTSPURL = d.RTSPURL, ""
+		if d.Channels[i].lacksURL() {
+			d.Channels[i].MainURL = d.RTSPURL
+			break
 		}
 	}
 	return d
 }
 
-func (d NewDevice) check() error {
-	f := faults{}
+// lacksURL says whether the device's own address is the channel's.
+func (c NewChannel) lacksURL() bool { return c.Channel == 1 && c.MainURL == "" }
+
+// withCredentials takes the user name and the password out of RTSP addresses,
+// where people paste them, and has them as the device's own.
+func (d NewDevice) withCredentials(f faults) NewDevice {
+	d.Channels = slices.Clone(d.Channels)
+	d.takeCredentials(f, "/rtsp_url", &d.RTSPURL)
+	for i := range d.Channels {
+		at := "/channels/" + strconv.Itoa(i)
+		d.takeCredentials(f, at+"/rtsp_url", &d.Channels[i].MainURL)
+		d.takeCredentials(f, at+"/sub_rtsp_url", &d.Channels[i].SubURL)
+	}
+	return d
+}
+
+// takeCredentials leaves an address that it cannot read as it is, for check.
+func (d *NewDevice) takeCredentials(f faults, at string, address *string) {
+	u, err := url.Parse(*address)
+	if err != nil || u.User == nil {
+		return
+	}
+	name := u.User.Username()
+	password, _ := u.User.Password()
+	if d.Username == "" && d.Password == "" {
+		f.text(at, name, maxCredential)
+		f.text(at, password, maxCredential)
+		if f[at] == "" {
+			d.Username, d.Password = name, password
+		}
+	}
+	if d.Username != name || d.Password != password {
+		f.add(at, "holds another user name or password than the device's")
+	}
+	u.User = nil
+	*address = u.String()
+}
+
+// check holds what is given against its bounds; what is in an account already
+// the decider knows.
+func (d NewDevice) check(f faults) {
 	if d.Name == "" {
 		f.add("/name", "is needed")
 	}
@@ -109,14 +153,15 @@ func (d NewDevice) check() error {
 	if _, ok := normaliseSerial(d.Serial); !ok && d.Serial != "" {
 		f.add("/serial", "must be 3 to 64 letters, digits and hyphens")
 	}
-	if d.RTSPURL != "" {
+	f.url("/rtsp_url", d.RTSPURL, "rtsp", "rtsps")
+	if d.RTSPURL != "" && len(d.Channels) > 0 && !slices.ContainsFunc(d.Channels, NewChannel.lacksURL) {
 		f.add("/rtsp_url", "is channel 1's, which is given in channels")
 	}
 	f.url("/isapi_url", d.ISAPIURL, "http", "https")
 	f.url("/onvif_url", d.ONVIFURL, "http", "https")
 	if len(d.Channels) > device.MaxChannel {
 		f.add("/channels", "are more than "+strconv.Itoa(device.MaxChannel))
-		return f.err()
+		return
 	}
 	for i, c := range d.Channels {
 		at := "/channels/" + strconv.Itoa(i)
@@ -127,7 +172,29 @@ func (d NewDevice) check() error {
 			f.add(at+"/channel", "must be from 1 to "+strconv.Itoa(device.MaxChannel))
 		}
 	}
-	return f.err()
+}
+
+// pointer gives the field that a refusal is about, "" for none.
+func (d NewDevice) pointer(err error) string {
+	switch {
+	case errors.Is(err, device.ErrTaken), errors.Is(err, device.ErrAlreadyAdded):
+		return "/serial"
+	case errors.Is(err, device.ErrChannelTwice):
+		return "/channels/" + strconv.Itoa(d.channelTwice()) + "/channel"
+	}
+	return ""
+}
+
+// channelTwice is the index of the first channel that was given before.
+func (d NewDevice) channelTwice() int {
+	seen := make(map[int]bool, len(d.Channels))
+	for i, c := range d.Channels {
+		if seen[c.Channel] {
+			return i
+		}
+		seen[c.Channel] = true
+	}
+	return -1
 }
 
 // channels are those of the event: what may be known of them.

@@ -2,7 +2,9 @@ package domain
 
 import (
 	"errors"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,6 +74,34 @@ func TestAddDeviceAlone(t *testing.T) {
 	}
 }
 
+// TestCredentialsInURLs: people paste an address as their camera's manual has it.
+func TestCredentialsInURLs(t *testing.T) {
+	for name, d := range map[string]NewDevice{
+		"the device's":    {RTSPURL: "rtsp://viewer:p%40ss@192.0.2.1:8554/Streaming/Channels/101?a=b%2Fc"},
+		"given as well":   {Username: "viewer", Password: "p@ss", RTSPURL: "rtsp://viewer:p%40ss@192.0.2.1:8554/Streaming/Channels/101?a=b%2Fc"},
+		"one channel's":   {Channels: []NewChannel{{Channel: 1, MainURL: "rtsp://viewer:p@ss@192.0.2.1:8554/Streaming/Channels/101?a=b%2Fc"}}},
+		"both streams'":   {Channels: []NewChannel{{Channel: 1, MainURL: "rtsp://viewer:p%40ss@192.0.2.1:8554/Streaming/Channels/101?a=b%2Fc", SubURL: "rtsp://viewer:p%40ss@192.0.2.1:8554/Streaming/Channels/102?a=b%2Fc"}}},
+		"channel 1 apart": {RTSPURL: "rtsp://viewer:p%40ss@192.0.2.1:8554/Streaming/Channels/101?a=b%2Fc", Channels: []NewChannel{{Channel: 1}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			d.Name = "Door"
+			pasted := d.Channels
+			held := slices.Clone(pasted)
+			got := w.vault.cameras[w.addDevice(w.alice, d)]
+			want := Camera{Username: "viewer", Password: "p@ss", Channels: []CameraChannel{{
+				Channel: 1, MainURL: "rtsp://192.0.2.1:8554/Streaming/Channels/101?a=b%2Fc", SubURL: "rtsp://192.0.2.1:8554/Streaming/Channels/102?a=b%2Fc",
+			}}}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("camera %+v; want %+v", got, want)
+			}
+			if !slices.Equal(pasted, held) {
+				t.Error("the caller's own list was changed")
+			}
+		})
+	}
+}
+
 func TestAddDeviceRefuses(t *testing.T) {
 	w := newWorld(t)
 	events := len(w.log.all())
@@ -89,29 +119,39 @@ func TestAddDeviceRefuses(t *testing.T) {
 		"a line in a password":  {with(func(d *NewDevice) { d.Password = "a\r\nb" }), []string{"/password"}},
 		"another scheme":        {with(func(d *NewDevice) { d.ISAPIURL = "file:///etc/passwd" }), []string{"/isapi_url"}},
 		"ftp":                   {with(func(d *NewDevice) { d.ONVIFURL = "ftp://192.0.2.1" }), []string{"/onvif_url"}},
-		"a password in a URL":   {with(func(d *NewDevice) { d.RTSPURL = "rtsp://u:p@192.0.2.1/" }), []string{"/channels/1/rtsp_url"}},
-		"no host":               {with(func(d *NewDevice) { d.Channels[0].MainURL = "rtsp:///live" }), []string{"/channels/0/rtsp_url"}},
-		"opaque":                {with(func(d *NewDevice) { d.Channels[0].MainURL = "rtsp:192.0.2.1" }), []string{"/channels/0/rtsp_url"}},
-		"http for rtsp":         {with(func(d *NewDevice) { d.Channels[0].SubURL = "http://192.0.2.1" }), []string{"/channels/0/sub_rtsp_url"}},
-		"a port too high":       {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1:65536" }), []string{"/isapi_url"}},
-		"a fragment":            {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1/#a" }), []string{"/isapi_url"}},
-		"a line in a URL":       {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1/\r\nx" }), []string{"/isapi_url"}},
-		"a long URL":            {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1/" + strings.Repeat("a", 2048) }), []string{"/isapi_url"}},
-		"channel 0":             {with(func(d *NewDevice) { d.Channels[2].Channel = 0 }), []string{"/channels/2/channel"}},
-		"channel 512":           {with(func(d *NewDevice) { d.Channels[2].Channel = 512 }), []string{"/channels/2/channel"}},
-		"channel 1 given twice": {with(func(d *NewDevice) { d.Channels[1].MainURL = "rtsp://192.0.2.1/" }), []string{"/rtsp_url"}},
-		"too many channels":     {with(func(d *NewDevice) { d.Channels = make([]NewChannel, 512) }), []string{"/channels", "/rtsp_url"}},
+		"another user in a URL": {with(func(d *NewDevice) { d.RTSPURL = "rtsp://u:p@192.0.2.1/" }), []string{"/rtsp_url"}},
+		"another password":      {with(func(d *NewDevice) { d.Channels[0].SubURL = "rtsp://viewer:p@192.0.2.1/" }), []string{"/channels/0/sub_rtsp_url"}},
+		"a password, no user":   {with(func(d *NewDevice) { d.Username = ""; d.RTSPURL = "rtsp://u:p@192.0.2.1/" }), []string{"/rtsp_url"}},
+		"two users in URLs": {with(func(d *NewDevice) {
+			d.Username, d.Password, d.RTSPURL, d.Channels[0].MainURL = "", "", "rtsp://u:p@192.0.2.1/", "rtsp://u:q@192.0.2.1/"
+		}), []string{"/channels/0/rtsp_url"}},
+		"a line in a URL's password": {with(func(d *NewDevice) { d.Username, d.Password, d.RTSPURL = "", "", "rtsp://u:p%0d%0aq@192.0.2.1/" }), []string{"/rtsp_url"}},
+		"a user in another URL":      {with(func(d *NewDevice) { d.ISAPIURL = "http://viewer:p@192.0.2.1/" }), []string{"/isapi_url"}},
+		"no rtsp":                    {NewDevice{Name: "Web", RTSPURL: "http://u:p@192.0.2.1/"}, []string{"/rtsp_url"}},
+		"no host":                    {with(func(d *NewDevice) { d.Channels[0].MainURL = "rtsp:///live" }), []string{"/channels/0/rtsp_url"}},
+		"opaque":                     {with(func(d *NewDevice) { d.Channels[0].MainURL = "rtsp:192.0.2.1" }), []string{"/channels/0/rtsp_url"}},
+		"http for rtsp":              {with(func(d *NewDevice) { d.Channels[0].SubURL = "http://192.0.2.1" }), []string{"/channels/0/sub_rtsp_url"}},
+		"a port too high":            {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1:65536" }), []string{"/isapi_url"}},
+		"a fragment":                 {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1/#a" }), []string{"/isapi_url"}},
+		"a line in a URL":            {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1/\r\nx" }), []string{"/isapi_url"}},
+		"a long URL":                 {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1/" + strings.Repeat("a", 2048) }), []string{"/isapi_url"}},
+		"channel 0":                  {with(func(d *NewDevice) { d.Channels[2].Channel = 0 }), []string{"/channels/2/channel"}},
+		"channel 512":                {with(func(d *NewDevice) { d.Channels[2].Channel = 512 }), []string{"/channels/2/channel"}},
+		"channel 1 given twice":      {with(func(d *NewDevice) { d.Channels[1].MainURL = "rtsp://192.0.2.1/" }), []string{"/rtsp_url"}},
+		"too many channels":          {with(func(d *NewDevice) { d.Channels = make([]NewChannel, 512) }), []string{"/channels", "/rtsp_url"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.AddDevice(ctx, Meta{Account: w.alice}, in.d)
 			wantFields(t, err, in.fields...)
-			if strings.Contains(err.Error(), "u:p") {
-				t.Error("the error repeats the password")
+			for _, reason := range append(slices.Collect(maps.Values(wantCode(t, err, Invalid, "invalid_body").Fields)), err.Error()) {
+				if strings.Contains(reason, "u:p") || strings.Contains(reason, "192.0.2") {
+					t.Errorf("the error repeats the address: %s", reason)
+				}
 			}
 		})
 	}
 	_, err := w.AddDevice(ctx, Meta{Account: w.alice}, with(func(d *NewDevice) { d.Channels[2].Channel = 2 }))
-	wantCode(t, err, Invalid, "channel_twice")
+	wantField(t, wantCode(t, err, Invalid, "channel_twice"), "/channels/2/channel")
 	_, err = w.AddDevice(ctx, Meta{}, recorder())
 	wantCode(t, err, Unauthenticated, "unauthenticated")
 	if n := len(w.log.all()); n != events {
@@ -140,7 +180,9 @@ func TestSubStream(t *testing.T) {
 func TestGenerations(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.AddDevice(ctx, Meta{Account: w.eve}, NewDevice{Name: "Mine now", Serial: "cam-1", RTSPURL: "rtsp://203.0.113.1/evil"})
-	wantCode(t, err, Conflict, "device_taken")
+	wantField(t, wantCode(t, err, Conflict, "device_taken"), "/serial")
+	_, err = w.AddDevice(ctx, Meta{Account: w.alice}, NewDevice{Name: "Again", Serial: "CAM-1", RTSPURL: "rtsp://192.0.2.9/other"})
+	wantField(t, wantCode(t, err, Conflict, "device_already_added"), "/serial")
 	if url := w.vault.cameras[w.cam].Channels[0].MainURL; url != "rtsp://192.0.2.1/live" {
 		t.Fatalf("whoever was refused changed the camera to %s", url)
 	}

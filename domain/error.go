@@ -69,6 +69,7 @@ var refusals = []struct {
 	{share.ErrBadDomain, Invalid, "invalid_domain"},
 	{share.ErrDomainTaken, Conflict, "domain_taken"},
 	{device.ErrTaken, Conflict, "device_taken"},
+	{device.ErrAlreadyAdded, Conflict, "device_already_added"},
 	{device.ErrNotFound, NotFound, "device_not_found"},
 	{device.ErrNoChannels, Invalid, "no_channels"},
 	{device.ErrBadChannel, Invalid, "unknown_channel"},

@@ -31,14 +31,16 @@ func (s *Service) SaveShare(ctx context.Context, m Meta, n NewShare) (Result, er
 	if save.Remark, err = s.seal(ctx, loginStream(login), n.Remark); err != nil {
 		return Result{}, err
 	}
-	return s.changeShare(ctx, c, save.Share, func(there stream[share.State], look *lookup) (share.Command, error) {
+	result, err := s.changeShare(ctx, c, save.Share, func(there stream[share.State], look *lookup) (share.Command, error) {
 		save := save
+		var err error
 		if save.Holder, err = s.holder(ctx, login); err != nil {
 			return nil, err
 		}
 		save.Offers, err = look.offers(ctx, n.Devices)
 		return save, err
 	})
+	return result, point(err, pointerIn(n.Devices, err))
 }
 
 // ReplaceShare saves the remark and the whole list of devices of a share of the
@@ -54,7 +56,7 @@ func (s *Service) ReplaceShare(ctx context.Context, m Meta, id, remark string, d
 	if err := f.err(); err != nil {
 		return Result{}, err
 	}
-	return s.actOnShare(ctx, c, id, func(p party, look *lookup) (share.Command, error) {
+	result, err := s.actOnShare(ctx, c, id, func(p party, look *lookup) (share.Command, error) {
 		replace := share.Replace{By: c.Account, At: c.at}
 		if !p.owner {
 			return replace, nil
@@ -67,6 +69,7 @@ func (s *Service) ReplaceShare(ctx context.Context, m Meta, id, remark string, d
 		replace.Offers, err = look.offers(ctx, devices)
 		return replace, err
 	})
+	return result, point(err, pointerIn(devices, err))
 }
 
 // PutShareDevice offers one device in a share of the caller's, or changes what
@@ -81,7 +84,7 @@ func (s *Service) PutShareDevice(ctx context.Context, m Meta, id string, d Devic
 	if err := f.err(); err != nil {
 		return Result{}, err
 	}
-	return s.actOnShare(ctx, c, id, func(p party, look *lookup) (share.Command, error) {
+	result, err := s.actOnShare(ctx, c, id, func(p party, look *lookup) (share.Command, error) {
 		put := share.PutDevice{By: c.Account, Offer: share.Offer{Device: d.Device, Grants: d.Grants}, At: c.at}
 		if !p.owner {
 			return put, nil
@@ -90,6 +93,7 @@ func (s *Service) PutShareDevice(ctx context.Context, m Meta, id string, d Devic
 		put.Offer.Facts, err = look.facts(ctx, d.Device)
 		return put, err
 	})
+	return result, point(err, d.pointer(err))
 }
 
 // RemoveShareDevice takes one device back where the caller owns the share, and

@@ -47,20 +47,25 @@ func TestSaveShareRefuses(t *testing.T) {
 		n    NewShare
 		kind Kind
 		code string
+		at   string // the field, "" for none
 	}{
-		"an own login":       {NewShare{Email: "alice@example.com", Devices: []DeviceGrants{gives(w.cam, 1, privilege.LiveView)}}, Invalid, "own_login"},
-		"another's device":   {to(gives(w.cam, 1, privilege.LiveView), gives(eves, 1, privilege.LiveView)), NotFound, "device_not_found"},
-		"no such device":     {to(gives("nothing", 1, privilege.LiveView)), NotFound, "device_not_found"},
-		"an earlier id":      {to(gives(w.cam+".2", 1, privilege.LiveView)), NotFound, "device_not_found"},
-		"an id of a stream":  {to(gives("../account-1", 1, privilege.LiveView)), NotFound, "device_not_found"},
-		"an unknown channel": {to(gives(w.cam, 2, privilege.LiveView)), Invalid, "unknown_channel"},
-		"beyond capability":  {to(gives(w.dvr, 2, privilege.LiveView)), Invalid, "beyond_capability"},
-		"no channel":         {to(DeviceGrants{Device: w.cam}), Invalid, "no_channels"},
-		"a device twice":     {to(gives(w.cam, 1, privilege.LiveView), gives(w.cam, 1, privilege.LiveView)), Invalid, "device_twice"},
+		"an own login":       {NewShare{Email: "alice@example.com", Devices: []DeviceGrants{gives(w.cam, 1, privilege.LiveView)}}, Invalid, "own_login", ""},
+		"another's device":   {to(gives(w.cam, 1, privilege.LiveView), gives(eves, 1, privilege.LiveView)), NotFound, "device_not_found", "/devices/1/device"},
+		"no such device":     {to(gives("nothing", 1, privilege.LiveView)), NotFound, "device_not_found", "/devices/0/device"},
+		"an earlier id":      {to(gives(w.cam+".2", 1, privilege.LiveView)), NotFound, "device_not_found", "/devices/0/device"},
+		"an id of a stream":  {to(gives("../account-1", 1, privilege.LiveView)), NotFound, "device_not_found", "/devices/0/device"},
+		"an unknown channel": {to(gives(w.cam, 2, privilege.LiveView)), Invalid, "unknown_channel", "/devices/0/channels/0/channel"},
+		"channel 0":          {to(gives(w.cam, 0, privilege.LiveView)), Invalid, "unknown_channel", "/devices/0/channels/0/channel"},
+		"a channel twice":    {to(DeviceGrants{Device: w.dvr, Grants: []share.Grant{{Channel: 2}, {Channel: 1}, {Channel: 2}}}), Invalid, "channel_twice", "/devices/0/channels/2/channel"},
+		"beyond capability":  {to(gives(w.cam, 1, privilege.PTZ), gives(w.dvr, 2, privilege.LiveView)), Invalid, "beyond_capability", "/devices/1/channels/0/privileges"},
+		"no channel":         {to(DeviceGrants{Device: w.cam}), Invalid, "no_channels", "/devices/0/channels"},
+		"a device twice":     {to(gives(w.cam, 1, privilege.LiveView), gives(w.cam, 1, privilege.LiveView)), Invalid, "device_twice", "/devices/1/device"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.SaveShare(ctx, Meta{Account: w.alice}, in.n)
-			wantCode(t, err, in.kind, in.code)
+			if e := wantCode(t, err, in.kind, in.code); in.at != "" {
+				wantField(t, e, in.at)
+			}
 		})
 	}
 	for name, in := range map[string]struct {
@@ -85,6 +90,25 @@ func TestSaveShareRefuses(t *testing.T) {
 	if n := len(w.log.all()); n != events {
 		t.Fatalf("refusals wrote %d events", n-events)
 	}
+}
+
+// TestEditsSayWhere: the screens that save again show what is wrong where it is.
+func TestEditsSayWhere(t *testing.T) {
+	w := newWorld(t)
+	id := w.share(gives(w.cam, 1, privilege.LiveView))
+	m := Meta{Account: w.alice}
+	_, err := w.ReplaceShare(ctx, m, id, "", []DeviceGrants{gives(w.cam, 1, privilege.All), gives(w.dvr, 2, privilege.PTZ)})
+	wantField(t, wantCode(t, err, Invalid, "beyond_capability"), "/devices/1/channels/0/privileges")
+	_, err = w.PutShareDevice(ctx, m, id, DeviceGrants{Device: w.dvr, Grants: []share.Grant{{Channel: 1}, {Channel: 9}}})
+	wantField(t, wantCode(t, err, Invalid, "unknown_channel"), "/channels/1/channel")
+	_, err = w.PutShareDevice(ctx, m, id, DeviceGrants{Device: w.dvr})
+	wantField(t, wantCode(t, err, Invalid, "no_channels"), "/channels")
+	_, err = w.PutShareDevice(ctx, m, id, gives("cam-nothing", 1, privilege.PTZ))
+	if e := wantCode(t, err, NotFound, "device_not_found"); len(e.Fields) != 0 {
+		t.Errorf("the device of the path is no field: %v", e.Fields)
+	}
+	_, err = w.SaveShare(ctx, m, NewShare{Email: "bob@example.com", Devices: []DeviceGrants{gives(w.dvr, 1, privilege.LiveView), gives(w.cam, 1, privilege.LiveView)}})
+	wantField(t, wantCode(t, err, Conflict, "already_shared"), "/devices/1/device")
 }
 
 // TestWhoMayWhat tries every command as everybody.

@@ -303,6 +303,14 @@ func wantFields(t testing.TB, err error, fields ...string) {
 	}
 }
 
+// wantField checks that a refusal is about one field, and says why.
+func wantField(t testing.TB, e *Error, field string) {
+	t.Helper()
+	if len(e.Fields) != 1 || e.Fields[field] == "" {
+		t.Fatalf("%s is about %v; want %s", e.Code, e.Fields, field)
+	}
+}
+
 // wantAbsent checks that the log holds none of the words.
 func (w *world) wantAbsent(words ...string) {
 	w.t.Helper()

@@ -18,7 +18,8 @@ const (
 
 // Why a command is refused.
 var (
-	ErrTaken          = errors.New("the device is in an account already")
+	ErrTaken          = errors.New("the device is in another account")
+	ErrAlreadyAdded   = errors.New("the device is in this account already")
 	ErrNotFound       = errors.New("there is no such device")
 	ErrNoOwner        = errors.New("a device needs a serial and an owner")
 	ErrNoChannels     = errors.New("a device needs a channel")
@@ -88,6 +89,9 @@ func Decide(s State, command Command) ([]Event, error) {
 func add(s State, c Add) ([]Event, error) {
 	if c.Serial == "" || c.Owner == "" {
 		return nil, ErrNoOwner
+	}
+	if s.Live && s.Owner == c.Owner {
+		return nil, ErrAlreadyAdded
 	}
 	if s.Live {
 		return nil, ErrTaken

@@ -39,7 +39,7 @@ func TestDecide(t *testing.T) {
 		{"sorts the channels", none, add("alice", Channel{Channel: 511}, Channel{Channel: 2}),
 			[]Event{Added{Device: "ds-1", Serial: "ds-1", Generation: 1, Owner: "alice", Name: "sealed name", Channels: []Channel{{Channel: 2}, {Channel: 511}}, At: later}}, nil},
 		{"refuses another's", live, add("bob", one...), nil, ErrTaken},
-		{"refuses one's own", live, add("alice", one...), nil, ErrTaken},
+		{"refuses one's own", live, add("alice", one...), nil, ErrAlreadyAdded},
 		{"refuses without owner", none, add("", one...), nil, ErrNoOwner},
 		{"refuses without serial", none, Add{Owner: "alice", Channels: one, At: later}, nil, ErrNoOwner},
 		{"refuses without channel", none, add("alice"), nil, ErrNoChannels},

@@ -40,6 +40,25 @@ var (
 	ErrUnknownCommand   = errors.New("unknown command")
 )
 
+// Fault is what is wrong with a device or a channel that a command gives. Err is
+// one of the errors above.
+type Fault struct {
+	Device  string
+	Channel int // 0: the device as a whole
+	Err     error
+}
+
+// Error says where the fault is, and what it is.
+func (f *Fault) Error() string {
+	if f.Channel == 0 {
+		return fmt.Sprintf("device %s: %v", f.Device, f.Err)
+	}
+	return fmt.Sprintf("device %s, channel %d: %v", f.Device, f.Channel, f.Err)
+}
+
+// Unwrap is what the fault is.
+func (f *Fault) Unwrap() error { return f.Err }
+
 // ID is the id of the share of an owner with whoever has the login.
 func ID(owner, login string) string { return owner + "." + login }
 
@@ -102,7 +121,7 @@ func save(s State, c Save) ([]Event, error) {
 	}
 	for _, o := range c.Offers {
 		if d, ok := s.Find(o.Device); ok && d.Active() {
-			return nil, fmt.Errorf("sharing %s: %w", o.Device, ErrAlreadyShared)
+			return nil, &Fault{Device: o.Device, Err: ErrAlreadyShared}
 		}
 		event, err := offer(s, o, c.At)
 		if err != nil {
@@ -156,9 +175,9 @@ func putDevice(s State, c PutDevice) ([]Event, error) {
 // offer invites the device, or edits the grants where it is invited or
 // accepted; nothing where they stay the same.
 func offer(s State, o Offer, at time.Time) ([]Event, error) {
-	grants, err := checkGrants(s.Owner, o.Grants, o.Facts)
+	grants, err := checkGrants(s.Owner, o)
 	if err != nil {
-		return nil, fmt.Errorf("sharing %s: %w", o.Device, err)
+		return nil, err
 	}
 	d, ok := s.Find(o.Device)
 	if !ok || !d.Active() {
@@ -175,25 +194,28 @@ func offer(s State, o Offer, at time.Time) ([]Event, error) {
 
 // checkGrants holds grants against the device as it is now, and gives them in
 // the order of the channels.
-func checkGrants(owner string, grants []Grant, f Facts) ([]Grant, error) {
-	if owner == "" || f.Owner != owner {
-		return nil, ErrDeviceNotFound
+func checkGrants(owner string, o Offer) ([]Grant, error) {
+	if owner == "" || o.Facts.Owner != owner {
+		return nil, &Fault{Device: o.Device, Err: ErrDeviceNotFound}
 	}
-	if len(grants) == 0 {
-		return nil, ErrNoChannels
+	if len(o.Grants) == 0 {
+		return nil, &Fault{Device: o.Device, Err: ErrNoChannels}
 	}
-	sorted := slices.Clone(grants)
+	sorted := slices.Clone(o.Grants)
 	slices.SortStableFunc(sorted, func(a, b Grant) int { return a.Channel - b.Channel })
 	for i, g := range sorted {
-		can, known := f.Capabilities[g.Channel]
-		if !known || g.Channel < 1 || g.Channel > MaxChannel {
-			return nil, fmt.Errorf("channel %d: %w", g.Channel, ErrUnknownChannel)
+		var err error
+		can, known := o.Facts.Capabilities[g.Channel]
+		switch {
+		case !known || g.Channel < 1 || g.Channel > MaxChannel:
+			err = ErrUnknownChannel
+		case i > 0 && sorted[i-1].Channel == g.Channel:
+			err = ErrChannelTwice
+		case g.Privileges.Without(can) != privilege.None || !g.Privileges.Valid():
+			err = ErrBeyondCapability
 		}
-		if i > 0 && sorted[i-1].Channel == g.Channel {
-			return nil, fmt.Errorf("channel %d: %w", g.Channel, ErrChannelTwice)
-		}
-		if g.Privileges.Without(can) != privilege.None || !g.Privileges.Valid() {
-			return nil, fmt.Errorf("channel %d: %w", g.Channel, ErrBeyondCapability)
+		if err != nil {
+			return nil, &Fault{Device: o.Device, Channel: g.Channel, Err: err}
 		}
 	}
 	return sorted, nil
@@ -203,7 +225,7 @@ func distinct(offers []Offer) error {
 	seen := make(map[string]bool, len(offers))
 	for _, o := range offers {
 		if seen[o.Device] {
-			return fmt.Errorf("%s: %w", o.Device, ErrDeviceTwice)
+			return &Fault{Device: o.Device, Err: ErrDeviceTwice}
 		}
 		seen[o.Device] = true
 	}
@@ -273,9 +295,9 @@ func accept(s State, c Accept) ([]Event, error) {
 	case d.Status != StatusInvited:
 		return nil, ErrNotInvited
 	}
-	grants, err := checkGrants(s.Owner, d.Grants, c.Facts)
+	grants, err := checkGrants(s.Owner, Offer{Device: c.Device, Grants: d.Grants, Facts: c.Facts})
 	if err != nil {
-		return nil, fmt.Errorf("accepting %s: %w", c.Device, err)
+		return nil, err
 	}
 	return []Event{Accepted{
 		Share: s.ID, Owner: s.Owner, Login: s.Login, Account: c.By,

@@ -356,8 +356,32 @@ func TestSetDomain(t *testing.T) {
 	runAll(t, list)
 }
 
+func TestFaultsSayWhere(t *testing.T) {
+	offers := []Offer{cam(live, mine), dvr([]Grant{{Channel: 2, Privileges: privilege.Playback}, {Channel: 1, Privileges: 1 << 6}}, mine)}
+	_, err := Decide(State{}, saving(offers...))
+	var fault *Fault
+	if !errors.As(err, &fault) || fault.Device != "dvr" || fault.Channel != 1 || !errors.Is(err, ErrBeyondCapability) {
+		t.Errorf("%v", err)
+	}
+	_, err = Decide(State{}, saving(cam(live, mine), dvr(live, hers)))
+	if !errors.As(err, &fault) || fault.Device != "dvr" || fault.Channel != 0 || err.Error() != "device dvr: the owner has no such device" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTimesOfADevice(t *testing.T) {
+	afternoon := later.Add(time.Hour)
+	d, _ := replay([]Event{openedEvent, invited("cam", live, noon), edited("", "cam", livePTZ), accepted("cam", livePTZ, afternoon)}).Find("cam")
+	if !d.InvitedAt.Equal(noon) || !d.EditedAt.Equal(later) || !d.AnsweredAt.Equal(afternoon) {
+		t.Errorf("%+v", d)
+	}
+	if d, _ := replay(append(slices.Clone(leftCam), edited("", "cam", livePTZ))).Find("cam"); !d.EditedAt.IsZero() || d.Grants != nil {
+		t.Errorf("an edit of what was left: %+v", d)
+	}
+}
+
 func TestNothingIsLeftBehind(t *testing.T) {
-	named := append(slices.Clone(given), named("cam", "door"))
+	named := append(slices.Clone(given), edited(bob, "cam", live), named("cam", "door"))
 	for _, end := range []Event{rejected("cam"), left("cam"), taken(bob, "cam", ByOwner)} {
 		s := Evolve(replay(named), end)
 		d, ok := s.Find("cam")
@@ -365,7 +389,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			t.Errorf("after %T: %+v", end, d)
 		}
 		again, _ := Evolve(s, invited("cam", live, later)).Find("cam")
-		if again.Account != "" || again.Domain != "" || !again.AnsweredAt.IsZero() {
+		if again.Account != "" || again.Domain != "" || !again.AnsweredAt.IsZero() || !again.EditedAt.IsZero() {
 			t.Errorf("invited again after %T: %+v", end, again)
 		}
 	}

@@ -41,6 +41,7 @@ type Device struct {
 	Domain     string  // the recipient's own name, while accepted
 	InvitedAt  time.Time
 	AnsweredAt time.Time // zero until it is accepted or rejected
+	EditedAt   time.Time // zero until the grants of this invitation are edited
 }
 
 // Active says whether the device is invited or accepted.
@@ -103,7 +104,7 @@ func Evolve(s State, event Event) State {
 	case PrivilegesEdited:
 		return s.with(e.Device, func(d *Device) {
 			if d.Active() {
-				d.Grants = slices.Clone(e.Grants)
+				d.Grants, d.EditedAt = slices.Clone(e.Grants), e.At
 			}
 		})
 	case Rejected:
