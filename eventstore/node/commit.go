@@ -73,6 +73,7 @@ func (e *streamDeleted) Error() string { return fmt.Sprintf("stream %q is delete
 
 var (
 	errClosed = errors.New("the node is closing")
+	errFull   = errors.New("the disk of the log is nearly full")
 	errFailed = errors.New("the node takes no writes after a failed one; what it acknowledged is safe; start it again")
 )
 
@@ -211,9 +212,12 @@ func (s *store) fail(err error) error {
 // After an error nobody knows what is on the disk: nothing of the group is
 // acknowledged, and nothing is written any more.
 func (s *store) commitGroup(group []*request) {
-	outcomes, err := s.commit(group)
-	if err != nil {
-		err = s.fail(err)
+	err := s.room()
+	var outcomes []outcome
+	if err == nil {
+		if outcomes, err = s.commit(group); err != nil {
+			err = s.fail(err)
+		}
 	}
 	if len(s.heads) > headsKept || s.headNames > namesKept {
 		clear(s.heads)

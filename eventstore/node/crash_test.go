@@ -231,6 +231,30 @@ func TestAFailedSyncIsNotAcknowledgedAndEndsWriting(t *testing.T) {
 	}
 }
 
+func TestAFullDiskRefusesWritesUntilThereIsRoom(t *testing.T) {
+	fs := vfs.NewMem()
+	f := start(t, Config{FS: fs})
+	f.append("s", esdb.NoStream{}, "a")
+	for _, usage := range []vfs.DiskUsage{{TotalBytes: 1 << 40, AvailBytes: minFree - 1}, {TotalBytes: 40 << 20, AvailBytes: 1 << 20}, {TotalBytes: 1 << 40}} {
+		fs.TestingSetDiskUsage(usage)
+		for range 2 {
+			if _, err := f.try("s", esdb.Any{}, "b"); err == nil || !strings.Contains(err.Error(), "nearly full") {
+				t.Errorf("with %d bytes of %d free the append says %v", usage.AvailBytes, usage.TotalBytes, err)
+			}
+		}
+		if got := f.revisions("s"); got != "0" {
+			t.Errorf("the stream has %s", got)
+		}
+	}
+	for i, usage := range []vfs.DiskUsage{{TotalBytes: 1 << 40, AvailBytes: minFree}, {TotalBytes: 40 << 20, AvailBytes: 3 << 20}} {
+		fs.TestingSetDiskUsage(usage)
+		f.append("s", esdb.Any{}, fmt.Sprint("room", i))
+	}
+	if got := f.revisions("s"); got != "0 1 2" {
+		t.Errorf("with room again the stream has %s", got)
+	}
+}
+
 // childDir makes the test binary a node, see TestMain.
 const childDir = "NODE_TEST_DIR"
 

@@ -32,6 +32,8 @@ func refuse(ctx context.Context, err error) error {
 			"expected-version", strconv.FormatInt(int64(wrong.expected), 10), "actual-version", strconv.FormatInt(wrong.actual, 10))
 		return status.Errorf(codes.FailedPrecondition,
 			"Delete failed due to WrongExpectedVersion. Stream: %s, Expected version: %d, Actual version: %d", wrong.stream, wrong.expected, wrong.actual)
+	case errors.Is(err, errFull):
+		return status.Error(codes.ResourceExhausted, err.Error())
 	case errors.Is(err, errClosed):
 		return status.Error(codes.Unavailable, err.Error())
 	case errors.Is(err, errFailed):

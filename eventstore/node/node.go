@@ -67,6 +67,7 @@ func Open(cfg Config) (*Node, error) {
 		grpc.InitialWindowSize(1<<20), grpc.InitialConnWindowSize(4<<20),
 		grpc.WriteBufferSize(128<<10), grpc.ReadBufferSize(128<<10),
 		grpc.MaxConcurrentStreams(10_000), grpc.MaxHeaderListSize(maxHeaders),
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.WaitForHandlers(true), // Close must not take the log from under them
 		grpc.ChainStreamInterceptor(n.recoverStream),
 		grpc.ChainUnaryInterceptor(n.recoverUnary),
@@ -79,6 +80,8 @@ func Open(cfg Config) (*Node, error) {
 const (
 	maxMessage = 17 << 20 // what the client takes at most, in bytes
 	maxHeaders = 64 << 10 // bytes
+
+	streamWorkers = 64 // goroutines kept for calls; with their stacks grown, a call is quicker
 
 	keepaliveMin = 100 * time.Millisecond // between pings of a client; it is on this machine
 )

@@ -19,6 +19,8 @@ var ErrLocked = errors.New("another process uses this log")
 // store is the durable log: the events and their indexes.
 type store struct {
 	db   *pebble.DB
+	fs   vfs.FS
+	dir  string
 	lock *pebble.Lock
 	now  func() time.Time
 	sync *pebble.WriteOptions
@@ -63,7 +65,7 @@ func openStore(cfg Config) (*store, error) {
 		return nil, errors.Join(fmt.Errorf("opening the log in %s: %w", cfg.Dir, err), lock.Close())
 	}
 	s := &store{
-		db: db, lock: lock, now: cfg.Now, sync: pebble.Sync,
+		db: db, fs: fs, dir: cfg.Dir, lock: lock, now: cfg.Now, sync: pebble.Sync,
 		heads: map[string]*head{}, closing: make(chan struct{}), wake: make(chan struct{}), states: map[string]streamState{},
 	}
 	s.idle = sync.NewCond(&s.queueMu)
@@ -78,11 +80,18 @@ func openStore(cfg Config) (*store, error) {
 	return s, nil
 }
 
+// memTable is what Pebble holds in memory before it makes a file of it, in bytes.
+// It reserves a little more than that on the disk for each of its write-ahead
+// logs.
+const memTable = 32 << 20
+
 func pebbleOptions(fs vfs.FS, lock *pebble.Lock, logger *slog.Logger) *pebble.Options {
 	o := &pebble.Options{
 		FS: fs, Lock: lock, Logger: pebbleLogger{logger},
 		FormatMajorVersion: pebble.FormatNewest,
-		MemTableSize:       64 << 20,
+		MemTableSize:       memTable,
+		// Room for the writes during a flush.
+		MemTableStopWritesThreshold: 4,
 		// Events are written once and read in order.
 		L0CompactionThreshold: 4,
 		MaxOpenFiles:          512,
@@ -93,6 +102,22 @@ func pebbleOptions(fs vfs.FS, lock *pebble.Lock, logger *slog.Logger) *pebble.Op
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most ids and names that are asked for are new
 	}
 	return o
+}
+
+// minFree is what a write must leave free on the disk, in bytes, or a small part
+// of a small disk. Where it is full to the last byte, Pebble ends the process.
+const minFree = 64 << 20
+
+// room refuses writes while the disk is nearly full.
+func (s *store) room() error {
+	usage, err := s.fs.GetDiskUsage(s.dir)
+	if err != nil {
+		return nil // it cannot be known, as with a file system in memory
+	}
+	if least := min(minFree, usage.TotalBytes/20); usage.AvailBytes < least {
+		return fmt.Errorf("%w: %d MiB are free, %d MiB must stay so", errFull, usage.AvailBytes>>20, least>>20)
+	}
+	return nil
 }
 
 // lastPosition is that of the last event, 0 for an empty log.
