@@ -34,7 +34,7 @@ func (s *Store) LoadPrivileges(ctx context.Context, l Loader) (position uint64, 
 	if err != nil {
 		return 0, fmt.Errorf("loading privileges: %w", err)
 	}
-	defer conn.Close()
+	defer func() { err = errors.Join(err, conn.Close()) }()
 	err = conn.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.pin(ctx, tx, []*projection{privileges}); err != nil {
 			return err
@@ -128,12 +128,12 @@ func scan(ctx context.Context, conn any, query string, row func(*cells)) error {
 	return fmt.Errorf("a %T cannot be asked", conn)
 }
 
-func scanSQLite(ctx context.Context, c driver.QueryerContext, query string, row func(*cells)) error {
+func scanSQLite(ctx context.Context, c driver.QueryerContext, query string, row func(*cells)) (err error) {
 	rows, err := c.QueryContext(ctx, query, nil)
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	r := cells{values: make([]driver.Value, len(rows.Columns()))}
 	for {
 		if err := rows.Next(r.values); errors.Is(err, io.EOF) {

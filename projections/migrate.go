@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/uptrace/bun"
@@ -44,15 +45,13 @@ func (s *Store) lockMigrations(ctx context.Context) (unlock func(), err error) {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
 	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock($1)", migrateLock); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("waiting for another process that makes tables: %w", err)
+		return nil, errors.Join(fmt.Errorf("waiting for another process that makes tables: %w", err), conn.Close())
 	}
 	return func() {
 		_, err := conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", migrateLock)
-		if err != nil {
+		if err = errors.Join(err, conn.Close()); err != nil {
 			s.logger.Warn("the lock on making tables could not be given back", "error", err)
 		}
-		conn.Close()
 	}, nil
 }
 

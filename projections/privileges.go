@@ -227,7 +227,7 @@ func (b *grantBatch) numberDevices(ids []string) error {
 }
 
 // lookUp reads the rows of some ids, whole.
-func (b *grantBatch) lookUp(t *table, column string, ids []string, each func(*sql.Rows) error) error {
+func (b *grantBatch) lookUp(t *table, column string, ids []string, each func(*sql.Rows) error) (err error) {
 	if len(ids) == 0 {
 		return nil
 	}
@@ -239,15 +239,13 @@ func (b *grantBatch) lookUp(t *table, column string, ids []string, each func(*sq
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		if err := each(rows); err != nil {
-			return errors.Join(fmt.Errorf("looking up in %s: %w", t.name, err), rows.Close())
+			return fmt.Errorf("looking up in %s: %w", t.name, err)
 		}
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return fmt.Errorf("looking up in %s: %w", t.name, err)
-	}
-	return nil
+	return wrapped("looking up in "+t.name, rows.Err())
 }
 
 // last is the highest number that was given, where there is use for more.

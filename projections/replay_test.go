@@ -2,6 +2,7 @@ package projections_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -178,7 +179,7 @@ func everyRow(t interface {
 			}
 			lines = append(lines, table+": "+strings.Join(values, " | "))
 		}
-		if err := found.Err(); err != nil {
+		if err := errors.Join(found.Err(), found.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}

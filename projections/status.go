@@ -40,7 +40,7 @@ func (s *Store) Status(ctx context.Context) ([]Status, error) {
 			return nil, fmt.Errorf("counting the rows of %s: %w", p.name, err)
 		}
 		list = append(list, Status{
-			Projection: p.name, State: c.State, Error: c.Error, Position: uint64(c.Position), Rows: int64(n),
+			Projection: p.name, State: c.State, Error: c.Error, Position: uint64(c.Position), Rows: n,
 			Generation: c.Generation, Rebuilding: c.Rebuild != "", Updated: fromMicros(c.Updated),
 		})
 	}

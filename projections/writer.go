@@ -202,7 +202,7 @@ func (w *writer) among(q string, values []string) (*sql.Rows, error) {
 
 // exec runs a statement with its own kind of parameters, past bun's.
 func (w *writer) exec(q string, args ...any) error {
-	stmt, err := w.prepared(q)
+	stmt, err := w.prepared(q) //nolint:sqlclosecheck // it is closed with the transaction
 	if err != nil {
 		return err
 	}
