@@ -179,7 +179,7 @@ func everyRow(t interface {
 			}
 			lines = append(lines, table+": "+strings.Join(values, " | "))
 		}
-		if err := errors.Join(found.Err(), found.Close()); err != nil {
+		if err := errors.Join(found.Err(), found.Close()); err != nil { //nolint:sqlclosecheck // one after the other
 			t.Fatal(err)
 		}
 	}
