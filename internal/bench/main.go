@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +51,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench relay:", relay(listen, camera))
 		os.Exit(1)
 	}
+	debug.SetGCPercent(400) // as the service does
 	only := flag.String("only", "", "comma-separated groups: log, replay, check, revoke, door")
 	quick := flag.Bool("quick", false, "a tenth of the work, to see that it runs")
 	dir := flag.String("dir", "", "scratch folder on the disk under test (a temporary one)")

@@ -1,3 +1,0 @@
-package main
-
-func benchReplay(b *bench) error { return nil }
