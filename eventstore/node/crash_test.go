@@ -2,6 +2,7 @@ package node
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -252,6 +253,77 @@ func TestAFullDiskRefusesWritesUntilThereIsRoom(t *testing.T) {
 	}
 	if got := f.revisions("s"); got != "0 1 2" {
 		t.Errorf("with room again the stream has %s", got)
+	}
+}
+
+// What a crash leaves of the real files: several logs, the last with room ahead,
+// its end whole, torn, or never written.
+func TestLogsWithRoomAheadAreReadToTheirEnd(t *testing.T) {
+	dir := t.TempDir()
+	n, err := Open(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	l := &ledger{}
+	write := func(size int) {
+		t.Helper()
+		p := proposed{id: newID(), kind: "noted", data: bytes.Repeat([]byte("x"), size)}
+		o := n.store.write(&request{stream: "s", expected: expectAny, events: []proposed{p}})
+		if o.err != nil {
+			t.Fatal(o.err)
+		}
+		l.add(acked{"s", p.id, uint64(o.revision), o.position})
+	}
+	for range 60 {
+		write(100 << 10)
+	}
+	for range 5 {
+		write(1000)
+	}
+	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil || len(logs) < 3 {
+		t.Fatalf("the logs are %v, %v", logs, err)
+	}
+	last := logs[len(logs)-1]
+	whole, err := os.ReadFile(last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := len(bytes.TrimRight(whole, "\x00"))
+	if len(whole) == end {
+		t.Fatal("the last log has no room ahead")
+	}
+	for name, c := range map[string]struct {
+		cut  int // bytes of the end that were never written
+		size int // of the file
+		lost int // events, at most
+	}{
+		"whole": {0, len(whole), 0}, "without its room": {0, end, 0}, "torn": {500, len(whole), 1}, "torn and short": {500, end - 500, 1},
+		"torn in a header": {len(whole[:end]) - bytes.LastIndex(whole[:end], []byte("noted")), len(whole), 1}, "two gone": {1500, len(whole), 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			copied := filepath.Join(t.TempDir(), "log")
+			if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			damaged := append([]byte(nil), whole...)
+			clear(damaged[end-c.cut:])
+			if err := os.WriteFile(filepath.Join(copied, filepath.Base(last)), damaged[:c.size], 0o600); err != nil {
+				t.Fatal(err)
+			}
+			again, err := Open(Config{Dir: copied})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer again.Close()
+			promised := l.snapshot()
+			audit(t, again.store, promised[:len(promised)-c.lost])
+			if o := again.store.write(&request{stream: "s", expected: expectAny, events: []proposed{{id: newID(), kind: "noted"}}}); o.err != nil {
+				t.Fatal(o.err)
+			}
+			audit(t, again.store, promised[:len(promised)-c.lost])
+		})
 	}
 }
 

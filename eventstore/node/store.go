@@ -60,7 +60,7 @@ func openStore(cfg Config) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the log in %s: %w (%w)", cfg.Dir, ErrLocked, err)
 	}
-	db, err := pebble.Open(cfg.Dir, pebbleOptions(fs, lock, cfg.Logger))
+	db, err := pebble.Open(cfg.Dir, pebbleOptions(writtenAhead{fs}, lock, cfg.Logger))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the log in %s: %w", cfg.Dir, err), lock.Close())
 	}
