@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"latchkey/domain/device"
 	"latchkey/domain/privilege"
@@ -144,7 +145,7 @@ func (d *NewDevice) takeCredentials(f faults, at string, address *string) {
 // check holds what is given against its bounds; what is in an account already
 // the decider knows.
 func (d NewDevice) check(f faults) {
-	if d.Name == "" {
+	if strings.TrimSpace(d.Name) == "" {
 		f.add("/name", "is needed")
 	}
 	f.text("/name", d.Name, maxName)

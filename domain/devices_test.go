@@ -111,6 +111,7 @@ func TestAddDeviceRefuses(t *testing.T) {
 		fields []string
 	}{
 		"no name":               {with(func(d *NewDevice) { d.Name = "" }), []string{"/name"}},
+		"a name of spaces":      {with(func(d *NewDevice) { d.Name = " \u00a0 " }), []string{"/name"}},
 		"a long name":           {with(func(d *NewDevice) { d.Name = strings.Repeat("n", 129) }), []string{"/name"}},
 		"a short serial":        {with(func(d *NewDevice) { d.Serial = "ab" }), []string{"/serial"}},
 		"a serial with a dot":   {with(func(d *NewDevice) { d.Serial = "abc.2" }), []string{"/serial"}},

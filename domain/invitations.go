@@ -42,9 +42,20 @@ func (s *Service) SetDomain(ctx context.Context, m Meta, id, device, domain stri
 			return todo, nil
 		}
 		var err error
-		if todo.Taken, err = s.domains.DomainTaken(ctx, c.Account, domain, device); err != nil {
-			return nil, unavailable(fmt.Errorf("asking whether a device domain is taken: %w", err))
-		}
-		return todo, nil
+		todo.Taken, err = s.domainTaken(ctx, c.Account, p.login, device, domain)
+		return todo, err
 	})
+}
+
+// domainTaken says whether a domain already means another device to an account:
+// by its domain or, as a domain goes before an id in stream addresses, by its id.
+func (s *Service) domainTaken(ctx context.Context, account, login, device, domain string) (bool, error) {
+	taken, err := s.domains.DomainTaken(ctx, account, domain, device)
+	if err != nil {
+		return false, unavailable(fmt.Errorf("asking whether a device domain is taken: %w", err))
+	}
+	if taken || domain == device {
+		return taken, nil
+	}
+	return s.maySee(ctx, account, login, domain)
 }

@@ -36,7 +36,8 @@ type Registration struct {
 	Password, Name string
 }
 
-// NewDevice is a device to add.
+// NewDevice is a device to add. Its RTSP addresses may hold a user name and a
+// password, as people paste them: those become the device's own.
 type NewDevice struct {
 	Name, Serial       string // Serial "": it gets an id of its own
 	Username, Password string

@@ -432,6 +432,13 @@ func TestSetDomain(t *testing.T) {
 	w.vault.taken[w.bob+" yard"] = true
 	_, err = w.SetDomain(ctx, m, id, w.cam, "yard")
 	wantCode(t, err, Conflict, "domain_taken")
+	w.addDevice(w.bob, NewDevice{Name: "Bob's own", Serial: "garage"})
+	w.addDevice(w.eve, NewDevice{Name: "Eve's", Serial: "attic"})
+	_, err = w.SetDomain(ctx, m, id, w.cam, "garage")
+	wantCode(t, err, Conflict, "domain_taken") // his own camera would not be found any more
+	if _, err = w.SetDomain(ctx, m, id, w.cam, "attic"); err != nil {
+		t.Fatalf("what he may not see is none of his: %v", err)
+	}
 	_, err = w.SetDomain(ctx, m, id, w.cam, "cam-yard")
 	wantCode(t, err, Invalid, "invalid_domain")
 	_, err = w.SetDomain(ctx, m, id, w.dvr, "dvr")

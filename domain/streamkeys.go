@@ -98,7 +98,7 @@ func (s *Service) RevokeStreamKey(ctx context.Context, m Meta, name string) (Res
 // decideKey keeps the secret once nothing but the log can refuse the key.
 func (s *Service) decideKey(ctx context.Context, there account.State, add account.AddKey, secret string) ([]account.Event, error) {
 	if add.Device != "" {
-		may, err := s.maySee(ctx, there, add.Device)
+		may, err := s.maySee(ctx, there.Account, there.Login, add.Device)
 		if err != nil {
 			return nil, err
 		}
@@ -116,20 +116,20 @@ func (s *Service) decideKey(ctx context.Context, there account.State, add accoun
 	return events, nil
 }
 
-// maySee says whether the device is the account's, or is shared with it and
-// accepted.
-func (s *Service) maySee(ctx context.Context, a account.State, id string) (bool, error) {
+// maySee says whether the device is the account's, or is shared with its login
+// and accepted.
+func (s *Service) maySee(ctx context.Context, account, login, id string) (bool, error) {
 	d, err := s.loadDevice(ctx, id)
-	if err != nil || !d.Live || a.Account == "" {
+	if err != nil || !d.Live || account == "" {
 		return false, err
 	}
-	if d.Owner == a.Account {
+	if d.Owner == account {
 		return true, nil
 	}
-	given, err := s.loadShare(ctx, share.ID(d.Owner, a.Login))
+	given, err := s.loadShare(ctx, share.ID(d.Owner, login))
 	if err != nil {
 		return false, err
 	}
 	in, ok := given.state.Find(id)
-	return ok && given.state.Live && in.Status == share.StatusAccepted && in.Account == a.Account, nil
+	return ok && given.state.Live && in.Status == share.StatusAccepted && in.Account == account, nil
 }
