@@ -24,7 +24,7 @@ type accountCreateCommand struct {
 }
 
 // Run creates the account and prints its id.
-func (c *accountCreateCommand) Run(ctx context.Context, std streams) error {
+func (c *accountCreateCommand) Run(ctx context.Context, std streams) (err error) {
 	if (c.Email == "") == (c.Phone == "") {
 		return &configFaults{[]string{"exactly one of --email and --phone is needed"}}
 	}
@@ -37,7 +37,7 @@ func (c *accountCreateCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	defer st.close()
+	defer func() { err = errors.Join(err, st.close()) }()
 	useCases, err := newUseCases(st)
 	if err != nil {
 		return err

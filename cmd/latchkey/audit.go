@@ -33,7 +33,7 @@ type auditReplayCommand struct {
 }
 
 // Run writes the history to standard output and its progress to standard error.
-func (c *auditReplayCommand) Run(ctx context.Context, std streams) error {
+func (c *auditReplayCommand) Run(ctx context.Context, std streams) (err error) {
 	filter, zone, err := c.filter()
 	if err != nil {
 		return err
@@ -42,7 +42,7 @@ func (c *auditReplayCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	defer st.close()
+	defer func() { err = errors.Join(err, st.close()) }()
 
 	out := bufio.NewWriterSize(std.out, 64<<10)
 	write := func(e audit.Entry) error { return audit.WriteTimeline(out, e, zone) }

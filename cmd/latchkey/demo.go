@@ -83,7 +83,7 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer cam.Close()
+	defer func() { err = errors.Join(err, cam.Close()) }()
 	svc, err := startService(ctx, o, logger)
 	if err != nil {
 		return err

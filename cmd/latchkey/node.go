@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -65,7 +66,5 @@ func (r *runningNode) wait(ctx context.Context) error {
 }
 
 func (r *runningNode) close() error {
-	err := r.node.Close()
-	<-r.served
-	return err
+	return errors.Join(r.node.Close(), <-r.served)
 }

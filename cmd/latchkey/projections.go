@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -23,12 +24,12 @@ type projectionsStatusCommand struct {
 }
 
 // Run prints a line for each read model.
-func (c *projectionsStatusCommand) Run(ctx context.Context, std streams) error {
+func (c *projectionsStatusCommand) Run(ctx context.Context, std streams) (err error) {
 	st, err := c.open(ctx, c.logger(std))
 	if err != nil {
 		return err
 	}
-	defer st.close()
+	defer func() { err = errors.Join(err, st.close()) }()
 	head, err := headOf(ctx, st.log)
 	if err != nil {
 		return err
@@ -64,12 +65,12 @@ type projectionsRebuildCommand struct {
 }
 
 // Run rebuilds one read model and tells its progress on standard error.
-func (c *projectionsRebuildCommand) Run(ctx context.Context, std streams) error {
+func (c *projectionsRebuildCommand) Run(ctx context.Context, std streams) (err error) {
 	st, err := c.open(ctx, c.logger(std))
 	if err != nil {
 		return err
 	}
-	defer st.close()
+	defer func() { err = errors.Join(err, st.close()) }()
 	next := time.Now().Add(progressEvery)
 	err = st.store.Rebuild(ctx, c.Name, st.log, func(p projections.RebuildProgress) {
 		if time.Now().Before(next) {

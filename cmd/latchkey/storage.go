@@ -56,7 +56,7 @@ func (o options) open(ctx context.Context, logger *slog.Logger, join bool) (_ *o
 	p := &opened{}
 	defer func() {
 		if err != nil {
-			p.close()
+			err = errors.Join(err, p.close())
 		}
 	}()
 	target, err := p.startLog(o, logger, join)
