@@ -1,0 +1,146 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// streamState is what a read of a stream has to know.
+type streamState struct {
+	exists     bool
+	tombstoned bool
+	number     uint64
+	last       uint64 // the last synced revision
+	meta       streamMeta
+}
+
+// statesKept bounds the states in memory.
+const statesKept = 1 << 16
+
+// stream answers the state of a stream as it is synced.
+func (s *store) stream(name string) (streamState, error) {
+	s.statesMu.RLock()
+	st, ok := s.states[name]
+	s.statesMu.RUnlock()
+	if ok {
+		return st, nil
+	}
+	before := s.committed.Load()
+	st, err := s.readState(name)
+	if err != nil {
+		return st, err
+	}
+	s.statesMu.Lock()
+	defer s.statesMu.Unlock()
+	if len(name) <= nameCounted && s.committed.Load() == before { // else it may have changed meanwhile
+		if len(s.states) >= statesKept {
+			clear(s.states)
+		}
+		s.states[name] = st
+	}
+	return st, nil
+}
+
+// publish makes synced events readable: from now on no older state is answered.
+func (s *store) publish(position uint64, changed map[string]bool) {
+	s.statesMu.Lock()
+	defer s.statesMu.Unlock()
+	for name := range changed {
+		delete(s.states, name)
+		if isMetadata(name) {
+			delete(s.states, name[len(metadataPrefix):])
+		}
+	}
+	s.committed.Store(position)
+}
+
+func (s *store) readState(name string) (streamState, error) {
+	st, err := s.bareStream(name)
+	if err != nil {
+		return st, err
+	}
+	if isMetadata(name) {
+		about, err := s.bareStream(name[len(metadataPrefix):])
+		st.tombstoned = st.tombstoned || about.tombstoned
+		st.meta.maxCount = 1
+		return st, err
+	}
+	m, err := s.bareStream(metadataOf(name))
+	if err != nil || !m.exists || m.tombstoned {
+		return st, err
+	}
+	e, err := s.at(m.number, m.last)
+	if err != nil {
+		return st, fmt.Errorf("reading the metadata of stream %q: %w", name, err)
+	}
+	st.meta = parseMeta(string(e.contentType), e.data)
+	return st, nil
+}
+
+func (s *store) bareStream(name string) (streamState, error) {
+	var st streamState
+	number, ok, err := s.number(name)
+	if err != nil || !ok {
+		return st, err
+	}
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: revisionKey(nil, number, 0), UpperBound: be([]byte{prefixRevision}, number+1)})
+	if err != nil {
+		return st, fmt.Errorf("reading the end of stream %q: %w", name, err)
+	}
+	end := s.committed.Load()
+	for ok := it.Last(); ok; ok = it.Prev() { // past what is not synced yet
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return st, errors.Join(fmt.Errorf("reading the end of stream %q: %w", name, err), it.Close())
+		}
+		if beUint64(value) <= end {
+			st = streamState{exists: true, number: number, last: beUint64(it.Key()[9:])}
+			break
+		}
+	}
+	st.tombstoned = st.exists && st.last == deletedStream
+	return st, it.Close()
+}
+
+// number answers a stream's number.
+func (s *store) number(name string) (uint64, bool, error) {
+	value, closer, err := s.db.Get(nameKey(nil, name))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("looking for stream %q: %w", name, err)
+	}
+	number := beUint64(value)
+	return number, true, closer.Close()
+}
+
+// at answers one event of a stream. ErrNotFound of Pebble where there is none.
+func (s *store) at(number, revision uint64) (event, error) {
+	raw, err := s.recordAt(number, revision)
+	if err != nil {
+		return event{}, err
+	}
+	return parseRecord(raw.record)
+}
+
+func (s *store) recordAt(number, revision uint64) (stored, error) {
+	value, closer, err := s.db.Get(revisionKey(nil, number, revision))
+	if err != nil {
+		return stored{}, err
+	}
+	pos := beUint64(value)
+	if err := closer.Close(); err != nil {
+		return stored{}, err
+	}
+	if e, ok := s.recent.get(pos); ok {
+		return e, nil
+	}
+	value, closer, err = s.db.Get(eventKey(nil, pos))
+	if err != nil {
+		return stored{}, err
+	}
+	return stored{pos, append([]byte(nil), value...)}, closer.Close()
+}
