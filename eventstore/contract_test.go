@@ -33,7 +33,7 @@ func newEvent(kind string) eventstore.Event {
 
 func open(t *testing.T, target string) *eventstore.Client {
 	t.Helper()
-	c, err := eventstore.Open(eventstore.Config{Target: target, CallTimeout: 10 * time.Second})
+	c, err := eventstore.Open(eventstore.Config{Target: target, CallTimeout: 60 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
