@@ -10,8 +10,6 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/google/uuid"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // streamsService is the Streams service.
@@ -254,6 +252,6 @@ func (s *streamsService) end(ctx context.Context, a action, id *shared.StreamIde
 }
 
 // BatchAppend is never used by the client.
-func (*streamsService) BatchAppend(streams.Streams_BatchAppendServer) error {
-	return status.Error(codes.Unimplemented, "BatchAppend is not implemented: use Append")
+func (*streamsService) BatchAppend(call streams.Streams_BatchAppendServer) error {
+	return unimplemented(nil, call)
 }

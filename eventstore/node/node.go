@@ -5,12 +5,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"runtime/debug"
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"google.golang.org/grpc"
@@ -69,6 +71,7 @@ func Open(cfg Config) (*Node, error) {
 		grpc.MaxConcurrentStreams(10_000), grpc.MaxHeaderListSize(maxHeaders),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.WaitForHandlers(true), // Close must not take the log from under them
+		grpc.UnknownServiceHandler(unimplemented),
 		grpc.ChainStreamInterceptor(n.recoverStream),
 		grpc.ChainUnaryInterceptor(n.recoverUnary),
 	)
@@ -110,6 +113,17 @@ func (n *Node) Close() error {
 		<-done
 	}
 	return n.store.close()
+}
+
+// unimplemented answers what the node cannot do, persistent subscriptions among
+// it. It waits for the first message: a client that is answered while it sends
+// that gets EOF instead of the reason.
+func unimplemented(_ any, call grpc.ServerStream) error {
+	if err := call.RecvMsg(&shared.Empty{}); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	method, _ := grpc.MethodFromServerStream(call)
+	return status.Errorf(codes.Unimplemented, "the embedded node does not implement %s", method)
 }
 
 // A panic in one call must not end the node.
