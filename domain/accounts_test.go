@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"latchkey/domain/account"
@@ -249,6 +250,24 @@ func TestNobodySetsAnothersPassword(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRegisterInTime: a registration that hangs gives up long before anybody may
+// take its login over.
+func TestRegisterInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := emptyWorld(t)
+		w.vault.beforePassword = func(string) { time.Sleep(registerWithin + time.Second) }
+		began := time.Now()
+		_, err := w.Register(ctx, Meta{}, aReg())
+		wantCode(t, err, Unavailable, "unavailable")
+		if took := time.Since(began); took > account.ClaimLease/2 {
+			t.Errorf("it gave up after %v", took)
+		}
+		if n := len(w.log.all()); n != 0 {
+			t.Errorf("it wrote %d events", n)
+		}
+	})
 }
 
 func TestRegisterAtOnce(t *testing.T) {

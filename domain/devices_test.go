@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"latchkey/domain/privilege"
 )
 
@@ -296,11 +298,39 @@ func TestEndSharesOfDevice(t *testing.T) {
 			t.Errorf("stream: %s; want %s", got, want)
 		}
 	}
+	added := w.log.streams[shareStream(other.Share.ID)][2]
+	if want := uuid.NewSHA1(cause, []byte(shareStream(other.Share.ID)+"\x002")); added.ID != want {
+		t.Errorf("event %s; want %s: whoever else follows the cause writes the same", added.ID, want)
+	}
 	if err := w.EndSharesOfDevice(ctx, cause, w.cam, []string{"nonsense"}); err == nil {
 		t.Error("nonsense is a share")
 	}
 	_, err = w.Accept(ctx, Meta{Account: w.bob}, id, w.cam)
 	wantCode(t, err, Conflict, "not_invited")
+}
+
+// TestEndSharesWithoutVault: that the camera's secrets cannot be forgotten yet
+// keeps no share alive, and is tried again.
+func TestEndSharesWithoutVault(t *testing.T) {
+	w := newWorld(t)
+	id := w.accepted(gives(w.cam, 1, privilege.All))
+	w.vault.fail = errors.New("the vault is away")
+	_, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam)
+	wantCode(t, err, Unavailable, "unavailable")
+	cause := w.log.streams[deviceStream("cam-1")][1].ID
+	if err := w.EndSharesOfDevice(ctx, cause, w.cam, []string{id}); err == nil {
+		t.Error("nobody would try again to forget the secrets")
+	}
+	if got := w.log.types(shareStream(id)); got != "share.opened share.invited share.accepted share.device_removed" {
+		t.Errorf("stream: %s", got)
+	}
+	w.vault.fail = nil
+	if err := w.EndSharesOfDevice(ctx, cause, w.cam, []string{id}); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := w.vault.cameras[w.cam]; ok {
+		t.Error("the camera's secrets are still there")
+	}
 }
 
 // once runs f the first time only, also when f leads to itself.

@@ -17,10 +17,10 @@ import (
 // event; following it again changes nothing more. Nobody may do anything on
 // the device since that event, whether this runs or not.
 func (s *Service) EndSharesOfDevice(ctx context.Context, cause uuid.UUID, device string, shares []string) error {
-	if err := s.forgetCamera(ctx, device); err != nil {
-		return err
-	}
 	var failed []error
+	if err := s.forgetCamera(ctx, device); err != nil {
+		failed = append(failed, err)
+	}
 	for _, id := range shares {
 		if err := s.endShareOfDevice(ctx, cause, device, id); err != nil {
 			failed = append(failed, fmt.Errorf("taking a removed device out of share %s: %w", id, err))

@@ -439,6 +439,11 @@ func TestSetDomain(t *testing.T) {
 	if _, err = w.SetDomain(ctx, m, id, w.cam, "attic"); err != nil {
 		t.Fatalf("what he may not see is none of his: %v", err)
 	}
+	own := w.addDevice(w.alice, NewDevice{Name: "Porch", Serial: "porch"})
+	w.accepted(gives(own, 1, privilege.LiveView))
+	if _, err = w.SetDomain(ctx, m, id, own, own); err != nil {
+		t.Fatalf("a device's own id means no other: %v", err)
+	}
 	_, err = w.SetDomain(ctx, m, id, w.cam, "cam-yard")
 	wantCode(t, err, Invalid, "invalid_domain")
 	_, err = w.SetDomain(ctx, m, id, w.dvr, "dvr")
@@ -466,6 +471,26 @@ func TestNothingOverUnknown(t *testing.T) {
 			t.Errorf("%s: %+v", odd.Type, r)
 		}
 		w.log.streams[stream] = held
+	}
+}
+
+// TestTimesAsStored: the answer of a command has the times that the log has,
+// though the clock is finer.
+func TestTimesAsStored(t *testing.T) {
+	w := newWorld(t)
+	w.clock = w.clock.Add(1234567 * time.Nanosecond)
+	m := Meta{Account: w.alice, IdempotencyKey: "key"}
+	n := NewShare{Email: "bob@example.com", Devices: []DeviceGrants{gives(w.cam, 1, privilege.LiveView)}}
+	first, err := w.SaveShare(ctx, m, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := first.Share.Devices[0].InvitedAt; at.Nanosecond() != 1234000 || at.Location() != time.UTC {
+		t.Errorf("invited at %v", at)
+	}
+	again, err := w.SaveShare(ctx, m, n)
+	if err != nil || !reflect.DeepEqual(again, first) {
+		t.Fatalf("%+v, %v; want %+v", again, err, first)
 	}
 }
 

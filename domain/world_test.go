@@ -48,7 +48,7 @@ func (l *memoryLog) Load(_ context.Context, stream string) ([]Stored, error) {
 	return slices.Clone(l.streams[stream]), nil
 }
 
-func (l *memoryLog) Append(_ context.Context, stream string, expected int64, events []Pending) (uint64, error) {
+func (l *memoryLog) Append(ctx context.Context, stream string, expected int64, events []Pending) (uint64, error) {
 	if l.before != nil {
 		l.before(stream)
 	}
@@ -58,6 +58,9 @@ func (l *memoryLog) Append(_ context.Context, stream string, expected int64, eve
 	}
 	if when == crashBefore {
 		return 0, errCrash
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -364,14 +364,15 @@ func setDomain(s State, c SetDomain) ([]Event, error) {
 		return nil, nil
 	case c.Domain != "" && !ValidDomain(c.Domain):
 		return nil, ErrBadDomain
-	case c.Domain != "" && (c.Taken || s.hasDomain(c.Domain)):
+	case c.Domain != "" && (c.Taken || s.hasOther(c.Device, c.Domain)):
 		return nil, ErrDomainTaken
 	}
 	return []Event{DomainSet{Share: s.ID, Owner: s.Owner, Account: c.By, Device: c.Device, Domain: c.Domain, At: c.At}}, nil
 }
 
-func (s State) hasDomain(domain string) bool {
+// hasOther says whether the domain means another of the accepted devices.
+func (s State) hasOther(device, domain string) bool {
 	return slices.ContainsFunc(s.Devices, func(d Device) bool {
-		return d.Status == StatusAccepted && (d.Domain == domain || d.Device == domain)
+		return d.Status == StatusAccepted && d.Device != device && (d.Domain == domain || d.Device == domain)
 	})
 }
