@@ -16,8 +16,8 @@ import (
 type SubscriberConfig struct {
 	// Prefix chooses events by their type.
 	Prefix string
-	// From answers where a topic goes on from: the checkpoint of its projection.
-	From func(ctx context.Context, topic string) (Position, error)
+	// From answers where the topic goes on from: behind what was handled.
+	From func() Position
 	// NackWait is how long a message that was refused waits before it is
 	// delivered again; 0 is 200 ms. It doubles up to 5 s.
 	NackWait time.Duration
@@ -101,11 +101,8 @@ func (s *Subscriber) Close() error {
 // run keeps a topic going until its context ends.
 func (s *Subscriber) run(ctx context.Context, topic string, out chan<- *message.Message) {
 	for wait := s.cfg.NackWait; ; wait = min(2*wait, 5*time.Second) {
-		from, err := s.cfg.From(ctx, topic)
-		if err == nil {
-			t := &topicRun{ctx: ctx, out: out, wait: s.cfg.NackWait}
-			err = s.client.Subscribe(ctx, from, s.cfg.Prefix, Handler{Events: t.events, Checkpoint: t.checkpoint})
-		}
+		t := &topicRun{ctx: ctx, out: out, wait: s.cfg.NackWait}
+		err := s.client.Subscribe(ctx, s.cfg.From(), s.cfg.Prefix, Handler{Events: t.events, Checkpoint: t.checkpoint})
 		if ctx.Err() != nil {
 			return
 		}

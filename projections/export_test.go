@@ -22,7 +22,7 @@ func NewFeed(ctx context.Context, s *Store, name string) (*Feed, error) {
 
 // Apply writes the events in one transaction.
 func (f *Feed) Apply(ctx context.Context, events []eventstore.Recorded) error {
-	list, err := f.p.decode(events)
+	list, err := decode(events, f.p.p.reads)
 	if err != nil {
 		return err
 	}

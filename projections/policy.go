@@ -36,6 +36,8 @@ func newPolicy(cfg RunnerConfig, sent, reached *progress) *policy {
 
 func (p *policy) start(c *checkpoint) { p.progress.reset(uint64(c.Position)) }
 
+func (p *policy) from() eventstore.Position { return eventstore.Position(p.progress.position()) }
+
 func (p *policy) failure() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -19,6 +19,8 @@ type projection struct {
 	reducer func() reducer
 }
 
+func (p *projection) reads(name string) bool { return slices.Contains(p.events, name) }
+
 // The names of the projections, for waiting and rebuilding.
 const (
 	SentShares     = "sent_shares"
@@ -53,6 +55,7 @@ func find(name string) *projection {
 
 // recorded is a decoded event with its place in the log.
 type recorded struct {
+	name     string // of its type
 	event    any
 	position int64
 	revision int64 // in its stream

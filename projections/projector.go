@@ -10,22 +10,19 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/uptrace/bun"
 
 	"latchkey/eventstore"
-	"latchkey/projections/internal/event"
 )
 
-// projector writes one read model. Its handler takes messages and decodes them
-// while its writer writes what came before: a message is acknowledged when it
-// was taken, as what is written is in the checkpoint and nowhere else.
+// projector writes one read model. It takes events from its feed while its writer
+// writes those that came before: a message is acknowledged when its events were
+// taken, as what is written is in the checkpoint and nowhere else.
 type projector struct {
 	store    *Store
 	p        *projection
 	logger   *slog.Logger
 	progress *progress
-	reads    map[string]bool
 	reducer  reducer // the writer's own
 	base     int64   // the writer's own: the checkpoint was here, or further on
 	// generation, the writer's own, is that of the tables which the reducer knows.
@@ -51,14 +48,10 @@ const persistEvery = 30 * time.Second
 var errWentBack = errors.New("the checkpoint went back")
 
 func newProjector(s *Store, p *projection, logger *slog.Logger, reached *progress) *projector {
-	pr := &projector{
-		store: s, p: p, logger: logger, progress: reached, reads: map[string]bool{}, reducer: p.reducer(),
+	return &projector{
+		store: s, p: p, logger: logger, progress: reached, reducer: p.reducer(),
 		ready: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
-	for _, name := range p.events {
-		pr.reads[name] = true
-	}
-	return pr
 }
 
 // start puts the projector where its checkpoint is.
@@ -67,18 +60,11 @@ func (p *projector) start(c *checkpoint) {
 	p.progress.reset(uint64(c.Position))
 }
 
-// handle takes a message. An error is that of an event which cannot be read: the
-// message comes again, and nothing behind it.
-func (p *projector) handle(m *message.Message) error {
-	batch, err := eventstore.DecodeBatch(m.Payload)
-	if err != nil {
-		return p.stop(m.Context(), fmt.Errorf("projection %s: %w", p.p.name, err))
-	}
-	list, err := p.decode(batch.Events)
-	if err != nil {
-		return p.stop(m.Context(), fmt.Errorf("projection %s: %w", p.p.name, err))
-	}
-	return p.take(m.Context(), list, int64(batch.Position))
+// position is the last one that was taken.
+func (p *projector) position() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken
 }
 
 // stop notes why the projector does not go on.
@@ -107,27 +93,8 @@ func (p *projector) failure() error {
 	return p.err
 }
 
-// decode reads the events that concern the read model.
-func (p *projector) decode(events []eventstore.Recorded) ([]recorded, error) {
-	list := make([]recorded, 0, len(events))
-	for i := range events {
-		e := &events[i]
-		if !p.reads[e.Type] {
-			if !event.Known(e.Type) { // it might concern it
-				return nil, fmt.Errorf("event %s at position %d: its type %q is unknown to this build", e.ID, e.Position, e.Type)
-			}
-			continue
-		}
-		v, err := event.Decode(e.Type, e.Data)
-		if err != nil {
-			return nil, fmt.Errorf("event %s at position %d: %w", e.ID, e.Position, err)
-		}
-		list = append(list, recorded{v, int64(e.Position), int64(e.Revision)})
-	}
-	return list, nil
-}
-
-// take hands events over to the writer, when there is room.
+// take hands the events that concern the read model over to the writer, when
+// there is room.
 func (p *projector) take(ctx context.Context, list []recorded, position int64) error {
 	for {
 		p.mu.Lock()
@@ -143,7 +110,9 @@ func (p *projector) take(ctx context.Context, list []recorded, position int64) e
 	}
 	defer p.mu.Unlock()
 	for _, e := range list {
-		if e.position > p.taken { // a topic that begins anew brings some again
+		// What was taken comes again when another projector of the feed is behind,
+		// and when the topic begins anew.
+		if e.position > p.taken && p.p.reads(e.name) {
 			p.pending = append(p.pending, e)
 		}
 	}

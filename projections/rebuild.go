@@ -14,7 +14,6 @@ import (
 
 	"latchkey/domain"
 	"latchkey/eventstore"
-	"latchkey/projections/internal/event"
 )
 
 // Log is what a rebuild reads.
@@ -45,10 +44,7 @@ func (s *Store) Rebuild(ctx context.Context, name string, log Log, progress func
 	if p == nil {
 		return fmt.Errorf("rebuilding %q: there is no such projection; there are %s", name, strings.Join(Names(), ", "))
 	}
-	r := &rebuild{store: s, p: p, log: log, token: rand.Text(), reducer: p.reducer(), told: progress, reads: map[string]bool{}}
-	for _, e := range p.events {
-		r.reads[e] = true
-	}
+	r := &rebuild{store: s, p: p, log: log, token: rand.Text(), reducer: p.reducer(), told: progress}
 	if err := r.run(ctx); err != nil {
 		return fmt.Errorf("rebuilding %s: %w", name, err)
 	}
@@ -61,7 +57,6 @@ type rebuild struct {
 	log     Log
 	token   string // says in the checkpoint whose rebuild is under way
 	reducer reducer
-	reads   map[string]bool
 	told    func(RebuildProgress)
 
 	at       RebuildProgress
@@ -161,17 +156,11 @@ func (r *rebuild) read(ctx context.Context, enough func() error) error {
 	err := r.log.ReadAll(ctx, eventstore.Position(r.position), domain.EventPrefix, func(e eventstore.Recorded) error {
 		r.position = int64(e.Position)
 		r.at.Events++
-		if !r.reads[e.Type] {
-			if !event.Known(e.Type) {
-				return fmt.Errorf("event %s at position %d: its type %q is unknown to this build", e.ID, e.Position, e.Type)
-			}
-			return nil
+		list, err := decode([]eventstore.Recorded{e}, r.p.reads)
+		if err != nil || len(list) == 0 {
+			return err
 		}
-		v, err := event.Decode(e.Type, e.Data)
-		if err != nil {
-			return fmt.Errorf("event %s at position %d: %w", e.ID, e.Position, err)
-		}
-		r.list = append(r.list, recorded{v, int64(e.Position), int64(e.Revision)})
+		r.list = append(r.list, list...)
 		return enough()
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"latchkey/domain"
 	"latchkey/eventstore"
+	"latchkey/projections/internal/event"
 )
 
 // RunnerConfig is what a Runner needs.
@@ -28,9 +29,9 @@ type RunnerConfig struct {
 	Logger    *slog.Logger // nil: none
 }
 
-// Runner keeps the read models up to date: a Watermill router with a handler for
-// each, fed by a catch-up subscription each. Several processes may run one on the
-// same database.
+// Runner keeps the read models up to date: a Watermill router whose handlers are
+// fed by a catch-up subscription, one for all read models that are about as far,
+// and one for the policy. Several processes may run one on the same database.
 type Runner struct {
 	cfg      RunnerConfig
 	progress map[string]*progress
@@ -135,21 +136,32 @@ func (r *Runner) Run(ctx context.Context) error {
 // round runs every projection until the context ends or one must read events
 // again.
 func (r *Runner) round(ctx context.Context) error {
-	projectors, policy := r.fresh()
-	subscriber, err := eventstore.NewSubscriber(r.cfg.Client, eventstore.SubscriberConfig{
-		Prefix: domain.EventPrefix, Logger: r.cfg.Logger, From: r.from(projectors, policy),
-	})
+	projectors, policy, err := r.fresh(ctx)
 	if err != nil {
-		return fmt.Errorf("running the projections: %w", err)
+		return err
 	}
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: 5 * time.Second}, watermill.NewSlogLogger(r.cfg.Logger))
 	if err != nil {
 		return fmt.Errorf("running the projections: %w", err)
 	}
-	for _, p := range projectors {
-		router.AddConsumerHandler(p.p.name, p.p.name, subscriber, p.handle)
+	subscribers := []message.Subscriber{}
+	consume := func(topic, prefix string, from func() eventstore.Position, handle message.NoPublishHandlerFunc) error {
+		s, err := eventstore.NewSubscriber(r.cfg.Client, eventstore.SubscriberConfig{Prefix: prefix, From: from, Logger: r.cfg.Logger})
+		if err != nil {
+			return fmt.Errorf("running the projections: %w", err)
+		}
+		subscribers = append(subscribers, s)
+		router.AddConsumerHandler(topic, topic, s, handle)
+		return nil
 	}
-	router.AddConsumerHandler(policies, policies, subscriber, policy.handle)
+	for i, f := range feeds(projectors) {
+		if err := consume(fmt.Sprintf("projections %d", i), domain.EventPrefix, f.from, f.handle); err != nil {
+			return err
+		}
+	}
+	if err := consume(policies, event.DeviceRemoved, policy.from, policy.handle); err != nil {
+		return err
+	}
 
 	g, ctx := errgroup.WithContext(ctx)
 	for _, p := range projectors {
@@ -161,46 +173,32 @@ func (r *Runner) round(ctx context.Context) error {
 		}
 		return ctx.Err()
 	})
-	err = g.Wait()
-	return errors.Join(err, router.Close(), subscriber.Close())
+	err = errors.Join(g.Wait(), router.Close())
+	for _, s := range subscribers {
+		err = errors.Join(err, s.Close())
+	}
+	return err
 }
 
-// fresh makes what a round needs.
-func (r *Runner) fresh() ([]*projector, *policy) {
+// fresh makes what a round needs, each where its checkpoint is.
+func (r *Runner) fresh(ctx context.Context) ([]*projector, *policy, error) {
 	projectors := make([]*projector, len(all))
 	for i, p := range all {
 		projectors[i] = newProjector(r.cfg.Store, p, r.cfg.Logger, r.progress[p.name])
+		c, err := r.cfg.Store.checkpoint(ctx, p.name)
+		if err != nil {
+			return nil, nil, err
+		}
+		projectors[i].start(c)
 	}
 	policy := newPolicy(r.cfg, r.progress[SentShares], r.progress[policies])
+	c, err := r.cfg.Store.checkpoint(ctx, policies)
+	if err != nil {
+		return nil, nil, err
+	}
+	policy.start(c)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.projectors, r.policy = projectors, policy
-	return projectors, policy
-}
-
-// from puts each projector where its checkpoint is when its topic begins.
-func (r *Runner) from(projectors []*projector, policy *policy) func(context.Context, string) (eventstore.Position, error) {
-	var mu sync.Mutex
-	begun := map[string]bool{}
-	return func(ctx context.Context, topic string) (eventstore.Position, error) {
-		c, err := r.cfg.Store.checkpoint(ctx, topic)
-		if err != nil {
-			return 0, err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		if begun[topic] { // what it has taken meanwhile it knows
-			return eventstore.Position(c.Position), nil
-		}
-		begun[topic] = true
-		for _, p := range projectors {
-			if p.p.name == topic {
-				p.start(c)
-			}
-		}
-		if topic == policies {
-			policy.start(c)
-		}
-		return eventstore.Position(c.Position), nil
-	}
+	return projectors, policy, nil
 }
