@@ -16,12 +16,13 @@ import (
 )
 
 // Loader takes what the read model of privileges holds. Numbers are the read
-// model's own; an account or a device comes before what refers to it. Channel 0
-// says that an account sees a device. A key without an account was revoked.
+// model's own. The grants come first, as they are the most. Channel 0
+// says that an account sees a device; it is left out where there is a privilege
+// on one of the first eight channels. A key without an account was revoked.
 type Loader struct {
+	Grant   func(account, device uint32, channel uint16, mask uint8)
 	Account func(no uint32, id string)
 	Device  func(no uint32, id string, owner uint32, live bool)
-	Grant   func(account, device uint32, channel uint16, mask uint8)
 	Domain  func(account, device uint32, id, domain string)
 	Key     func(name, account, device string, expires time.Time)
 }
@@ -63,13 +64,13 @@ func load(ctx context.Context, conn any, l Loader) error {
 		query string
 		row   func(r *cells)
 	}{
-		{"SELECT no, account FROM privilege_accounts", func(r *cells) { l.Account(uint32(r.number(0)), r.text(1)) }},
-		{"SELECT no, device, owner, live FROM privilege_devices", func(r *cells) {
-			l.Device(uint32(r.number(0)), r.text(1), uint32(r.number(2)), r.number(3) != 0)
-		}},
 		{"SELECT entry, mask FROM privileges", func(r *cells) {
 			entry := r.number(0)
 			l.Grant(uint32(entry>>(deviceBits+channelBits)), uint32(entry>>channelBits&maxNumber), uint16(entry&(1<<channelBits-1)), uint8(r.number(1)))
+		}},
+		{"SELECT no, account FROM privilege_accounts", func(r *cells) { l.Account(uint32(r.number(0)), r.text(1)) }},
+		{"SELECT no, device, owner, live FROM privilege_devices", func(r *cells) {
+			l.Device(uint32(r.number(0)), r.text(1), uint32(r.number(2)), r.number(3) != 0)
 		}},
 		{namesQuery, func(r *cells) {
 			l.Domain(uint32(r.number(0)>>deviceBits), uint32(r.number(0)&maxNumber), r.text(1), r.text(2))

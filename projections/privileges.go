@@ -34,7 +34,9 @@ var privileges = &projection{
 }
 
 // An entry is (account's number << 33 | device's number << 9 | channel), a pair
-// the same without the channel. Channel 0 says that the account sees the device.
+// the same without the channel. That there is an entry says that the account sees
+// the device; where it has no privilege on one of the first eight channels there
+// is one of channel 0, as the index needs it.
 var grantTable = &table{
 	name: "privileges", keys: 1,
 	columns: []column{number("entry"), number("mask")},
@@ -77,6 +79,8 @@ const (
 	channelBits = 9
 	deviceBits  = 24
 	maxNumber   = 1<<24 - 1 // of accounts, and of devices
+
+	firstChannels = 8
 )
 
 func pairOf(account, device int64) int64 { return account<<deviceBits | device }
@@ -345,9 +349,13 @@ func (b *grantBatch) write() error {
 		if !p.own {
 			shares = append(shares, []any{no, p.share, ""})
 		}
-		entries = append(entries, []any{no << channelBits, int64(0)})
+		first := false
 		for _, g := range p.grants {
 			entries = append(entries, []any{no<<channelBits | int64(g.Channel), int64(g.Privileges)})
+			first = first || g.Channel <= firstChannels && g.Privileges != privilege.None
+		}
+		if !first {
+			entries = append(entries, []any{no << channelBits, int64(0)})
 		}
 	}
 	var devices, added, revoked [][]any

@@ -27,6 +27,9 @@ func deviceID(n uint32) string  { return "cam-" + strconv.FormatUint(uint64(n)+1
 
 // LoadPrivileges gives the rows. Every device is owned by an account of its own.
 func (s tableSource) LoadPrivileges(_ context.Context, l index.Loader) (uint64, error) {
+	for _, g := range s.grants {
+		l.Grant(g.account, g.device, uint16(g.channel), g.mask)
+	}
 	accounts, devices := map[uint32]bool{}, map[uint32]bool{}
 	const owner = 1 << 23
 	l.Account(owner, accountID(owner))
@@ -39,7 +42,6 @@ func (s tableSource) LoadPrivileges(_ context.Context, l index.Loader) (uint64, 
 			devices[g.device] = true
 			l.Device(g.device, deviceID(g.device), owner, true)
 		}
-		l.Grant(g.account, g.device, uint16(g.channel), g.mask)
 	}
 	return 0, nil
 }

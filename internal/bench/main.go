@@ -41,6 +41,7 @@ var groups = []struct {
 }{
 	{"log", benchLog},
 	{"replay", benchReplay},
+	{"load", benchLoad},
 	{"check", benchCheck},
 	{"revoke", benchRevoke},
 	{"door", benchDoor},
@@ -52,7 +53,7 @@ func main() {
 		os.Exit(1)
 	}
 	debug.SetGCPercent(400) // as the service does
-	only := flag.String("only", "", "comma-separated groups: log, replay, check, revoke, door")
+	only := flag.String("only", "", "comma-separated groups: log, replay, load, check, revoke, door")
 	quick := flag.Bool("quick", false, "a tenth of the work, to see that it runs")
 	dir := flag.String("dir", "", "scratch folder on the disk under test (a temporary one)")
 	flag.Parse()

@@ -49,8 +49,10 @@ func (d *devices) highest(no uint32) *uint16 {
 
 func (d *devices) piece(no uint32) *devicesPiece {
 	at := &d.pieces[no>>devicesBits]
-	if at.Load() == nil {
-		at.Store(&devicesPiece{})
+	p := at.Load()
+	for p == nil { // loading has two writers
+		at.CompareAndSwap(nil, &devicesPiece{})
+		p = at.Load()
 	}
-	return at.Load()
+	return p
 }

@@ -49,13 +49,14 @@ type Log interface {
 	Tail(ctx context.Context, most int, each func(eventstore.Recorded) (more bool)) error
 }
 
-// Loader takes what the read model holds. Numbers are the read model's own; an
-// account or a device comes before what refers to it. Channel 0 says that an
-// account sees a device. A key without an account was revoked.
+// Loader takes what the read model holds. Numbers are the read model's own. The
+// grants come first, as they are the most. Channel 0 says that an account sees a
+// device; it is left out where there is a privilege on one of the first eight
+// channels. A key without an account was revoked.
 type Loader struct {
+	Grant   func(account, device uint32, channel uint16, mask uint8)
 	Account func(no uint32, id string)
 	Device  func(no uint32, id string, owner uint32, live bool)
-	Grant   func(account, device uint32, channel uint16, mask uint8)
 	Domain  func(account, device uint32, id, domain string)
 	Key     func(name, account, device string, expires time.Time)
 }

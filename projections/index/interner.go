@@ -11,7 +11,7 @@ import (
 type interner struct {
 	seed  maphash.Seed
 	slots []uint32 // where a record begins, plus one; open-addressed
-	used  int
+	used  int      // records
 	arena [][]byte // pieces of records: number (3 bytes), size (1), identifier
 	last  uint32   // the highest number that was given
 }
@@ -49,8 +49,23 @@ func (n *interner) number(id string) uint32 {
 	}
 }
 
-// add gives an identifier that has no number this one.
-func (n *interner) add(id string, number uint32) (uint32, error) {
+// add gives an identifier that has no number the next one.
+func (n *interner) add(id string) (uint32, error) {
+	at, err := n.keep(id, n.last+1)
+	if err != nil {
+		return 0, err
+	}
+	if n.used*5 > len(n.slots)*4 {
+		n.rehash(len(n.slots) + len(n.slots)/2)
+	} else {
+		n.insert(at)
+	}
+	return n.last, nil
+}
+
+// keep writes a record to the arena, with the identifier's number, and answers
+// its place plus one. It is found when it was inserted.
+func (n *interner) keep(id string, number uint32) (at uint32, err error) {
 	if number == 0 || number > maxNumber {
 		return 0, ErrFull
 	}
@@ -59,21 +74,6 @@ func (n *interner) add(id string, number uint32) (uint32, error) {
 	if key == nil {
 		return 0, fmt.Errorf("an identifier of %d bytes", len(id))
 	}
-	at, err := n.keep(number, size, key)
-	if err != nil {
-		return 0, err
-	}
-	if (n.used+1)*5 > len(n.slots)*4 {
-		n.grow()
-	}
-	n.insert(at, key)
-	n.used++
-	n.last = max(n.last, number)
-	return number, nil
-}
-
-// keep writes a record to the arena and answers its place plus one.
-func (n *interner) keep(number uint32, size byte, key []byte) (at uint32, err error) {
 	last := len(n.arena) - 1
 	if last < 0 || len(n.arena[last])+headSize+len(key) > pieceSize {
 		if last++; last >= pieceSize-1 {
@@ -85,6 +85,8 @@ func (n *interner) keep(number uint32, size byte, key []byte) (at uint32, err er
 	at = uint32(last)<<pieceBits | uint32(len(piece)) + 1
 	piece = append(piece, byte(number>>16), byte(number>>8), byte(number), size)
 	n.arena[last] = append(piece, key...)
+	n.used++
+	n.last = max(n.last, number)
 	return at, nil
 }
 
@@ -104,29 +106,35 @@ func (n *interner) next(i int) int {
 	return 0
 }
 
-func (n *interner) insert(at uint32, key []byte) {
-	i := n.slot(key)
+func (n *interner) insert(at uint32) {
+	i := n.slot(keyOf(n.record(at)))
 	for n.slots[i] != 0 {
 		i = n.next(i)
 	}
 	n.slots[i] = at
 }
 
-func (n *interner) grow() {
-	old := n.slots
-	n.slots = make([]uint32, len(old)+len(old)/2)
-	for _, at := range old {
-		if at == 0 {
-			continue
+// keyOf is the identifier of the record that data begins with, as it is kept.
+func keyOf(data []byte) []byte {
+	size := int(data[3])
+	if size == uuidMark {
+		size = uuidSize
+	}
+	return data[headSize : headSize+size]
+}
+
+// rehash inserts every record into so many slots.
+func (n *interner) rehash(slots int) {
+	n.slots = make([]uint32, slots)
+	for i, piece := range n.arena {
+		for at := 0; at < len(piece); at += headSize + len(keyOf(piece[at:])) {
+			n.insert(uint32(i)<<pieceBits | uint32(at) + 1)
 		}
-		record := n.record(at)
-		size := int(record[3])
-		if size == uuidMark {
-			size = uuidSize
-		}
-		n.insert(at, record[headSize:headSize+size])
 	}
 }
+
+// complete makes what was kept found.
+func (n *interner) complete() { n.rehash(max(n.used*5/4+1, leastSlots)) }
 
 // pack answers an identifier as it is kept: the bytes of a UUID in canonical
 // form, else the identifier, in buf; nil for one that is empty or too long.

@@ -3,6 +3,9 @@ package index
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"latchkey/domain/privilege"
@@ -10,29 +13,39 @@ import (
 
 // load fills the index from the read model, whose numbers it takes over.
 func (x *Index) load(ctx context.Context) error {
-	l := &loading{index: x}
-	x.table.eager = true
-	position, err := x.cfg.Source.LoadPrivileges(ctx, Loader{Account: l.account, Device: l.device, Grant: l.grant, Domain: l.domain, Key: l.key})
+	l := &loading{index: x, accounts: newInterner(), devices: newInterner()}
+	position, err := x.cfg.Source.LoadPrivileges(ctx, Loader{Grant: l.grant, Account: l.account, Device: l.device, Domain: l.domain, Key: l.key})
+	l.fill()
+	l.filling.Wait()
 	if err == nil {
 		err = l.err
 	}
 	if err != nil {
 		return fmt.Errorf("loading the privilege index: %w", err)
 	}
-	l.entry(0)
-	x.table.eager = false
-	x.table.compact()
+	l.accounts.complete()
+	l.devices.complete()
+	x.names.load(l.accounts, l.devices)
 	x.advance(position)
 	x.state.Store(stateLive) // it denies still, until it was measured to be fresh
 	return nil
 }
 
-// loading is an index while it is loaded.
+// loading is an index while it is loaded. Its words are gathered first, so that
+// they are put into a table of the right size, while the rest is loaded.
 type loading struct {
-	index *Index
-	sees  pair  // whose channel 0 came last, if it was not dealt with
-	err   error // the first one
+	index    *Index
+	accounts *interner
+	devices  *interner
+	pieces   [][]uint64
+	words    int
+	filled   bool
+	filling  sync.WaitGroup
+	err      error // the first one
 }
+
+// loadedPiece is how many words are gathered in one piece of memory.
+const loadedPiece = 1 << 16
 
 func (l *loading) fail(format string, args ...any) {
 	if l.err == nil {
@@ -41,13 +54,15 @@ func (l *loading) fail(format string, args ...any) {
 }
 
 func (l *loading) account(no uint32, id string) {
-	if _, err := l.index.names.accounts.add(id, no); err != nil {
+	l.fill()
+	if _, err := l.accounts.keep(id, no); err != nil {
 		l.fail("account %d: %w", no, err)
 	}
 }
 
 func (l *loading) device(no uint32, id string, owner uint32, live bool) {
-	if _, err := l.index.names.devices.add(id, no); err != nil {
+	l.fill()
+	if _, err := l.devices.keep(id, no); err != nil {
 		l.fail("device %d: %w", no, err)
 		return
 	}
@@ -62,25 +77,62 @@ func (l *loading) device(no uint32, id string, owner uint32, live bool) {
 }
 
 func (l *loading) grant(account, device uint32, channel uint16, mask uint8) {
+	if l.filled {
+		l.fail("a grant came behind an account or a device")
+		return
+	}
 	if account == 0 || account > maxNumber || device == 0 || device > maxNumber || channel > maxChannel || !privilege.Set(mask).Valid() {
 		l.fail("the grant of account %d on device %d, channel %d makes no sense", account, device, channel)
 		return
 	}
-	p := pairOf(account, device)
+	word := pairOf(account, device).word(int(channel)) | uint64(mask)<<maskShift
 	if channel == 0 {
-		l.entry(p)
+		word |= entry
+	}
+	if word&valueBits == 0 {
 		return
 	}
-	l.index.set(p, device, int(channel), privilege.Set(mask))
+	last := len(l.pieces) - 1
+	if last < 0 || len(l.pieces[last]) == loadedPiece {
+		l.pieces = append(l.pieces, make([]uint64, 0, loadedPiece))
+		last++
+	}
+	l.pieces[last] = append(l.pieces[last], word)
+	l.words++
 }
 
-// entry keeps the pair until its other rows, which stand beside this one, are
-// there: most need no entry then.
-func (l *loading) entry(p pair) {
-	if l.sees != 0 && !l.index.table.sees(l.sees) {
-		l.index.table.set(l.sees, 0, entry)
+// atOnce is how many slots are looked at before they are used: the processor
+// fetches them from memory side by side, which is most of the work.
+const atOnce = 32
+
+// fill begins to put the words into their table, once.
+func (l *loading) fill() {
+	if !l.filled {
+		l.filled = true
+		l.filling.Go(l.fillTable)
 	}
-	l.sees = p
+}
+
+// fillTable makes the table of the words. It has no reader yet.
+func (l *loading) fillTable() {
+	fresh := make(words, roomFor(l.words))
+	for _, piece := range l.pieces {
+		for some := range slices.Chunk(piece, atOnce) {
+			var slots [atOnce]int
+			var highest [atOnce]*uint16
+			for i, w := range some {
+				slots[i] = fresh.slot(pair(w&pairBits), blockOf(channelOf(w)))
+				highest[i] = l.index.devices.highest(uint32(w>>devShift) & maxNumber)
+				atomic.LoadUint64(&fresh[slots[i]])
+			}
+			for i, w := range some {
+				fresh.insert(slots[i], w)
+				*highest[i] = max(*highest[i], uint16(channelOf(w)))
+			}
+		}
+	}
+	l.pieces = nil
+	l.index.table.replace(fresh, l.words)
 }
 
 func (l *loading) domain(account, device uint32, id, domain string) {

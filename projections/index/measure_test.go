@@ -21,17 +21,16 @@ func (m many) device(i int) string  { return fmt.Sprintf("ds-2cd2386g2-%010x", i
 
 func (m many) LoadPrivileges(_ context.Context, l index.Loader) (uint64, error) {
 	accounts, devices := m.n/10, m.n/5
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range m.n {
+		a, d := uint32(i%accounts+1), uint32(r.IntN(devices)+1)
+		l.Grant(a, d, uint16(r.IntN(8)+1), uint8(r.IntN(31)+1))
+	}
 	for i := 1; i <= accounts; i++ {
 		l.Account(uint32(i), m.account(i))
 	}
 	for i := 1; i <= devices; i++ {
 		l.Device(uint32(i), m.device(i), uint32(i%accounts+1), true)
-	}
-	r := rand.New(rand.NewPCG(1, 2))
-	for i := range m.n {
-		a, d := uint32(i%accounts+1), uint32(r.IntN(devices)+1)
-		l.Grant(a, d, 0, 0)
-		l.Grant(a, d, uint16(r.IntN(8)+1), uint8(r.IntN(31)+1))
 	}
 	return 0, nil
 }

@@ -59,7 +59,14 @@ func (n *names) give(of *interner, id string) (uint32, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return of.add(id, of.last+1)
+	return of.add(id)
+}
+
+// load takes over what was loaded.
+func (n *names) load(accounts, devices *interner) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.accounts, n.devices = accounts, devices
 }
 
 // setDomain replaces the account's domain for a device; "" takes it away.

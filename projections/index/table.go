@@ -94,12 +94,20 @@ func (t words) put(p pair, channel int, value uint64) bool {
 	}
 }
 
+// insert stores a word at the first free slot from i on, in words that have no
+// reader yet.
+func (t words) insert(i int, word uint64) {
+	for t[i] != 0 {
+		i = t.next(i)
+	}
+	t[i] = word
+}
+
 // table is the words and how many of their slots are used. Only its writer
 // touches it besides find.
 type table struct {
 	current atomic.Pointer[words]
 	used    int
-	eager   bool // grow by much: compact follows
 }
 
 const leastWords = 1 << 10
@@ -115,20 +123,12 @@ func newTable() *table {
 func (t *table) set(p pair, channel int, value uint64) {
 	w := *t.current.Load()
 	if (t.used+1)*4 > len(w)*3 {
-		t.grow(len(w))
+		t.resize(len(w) + len(w)/4)
 		w = *t.current.Load()
 	}
 	if w.put(p, channel, value) {
 		t.used++
 	}
-}
-
-func (t *table) grow(size int) {
-	if t.eager {
-		t.resize(2 * size)
-		return
-	}
-	t.resize(size + size/4)
 }
 
 // sees says whether the account sees the device.
@@ -147,20 +147,16 @@ func (t *table) resize(size int) {
 		if w&valueBits == 0 {
 			continue
 		}
-		i := fresh.slot(pair(w&pairBits), blockOf(channelOf(w)))
-		for fresh[i] != 0 {
-			i = fresh.next(i)
-		}
-		fresh[i] = w
+		fresh.insert(fresh.slot(pair(w&pairBits), blockOf(channelOf(w))), w)
 		used++
 	}
+	t.replace(fresh, used)
+}
+
+func (t *table) replace(fresh words, used int) {
 	t.used = used
 	t.current.Store(&fresh)
 }
 
-// compact gives back what loading has left over.
-func (t *table) compact() {
-	if size := max(t.used*7/5, leastWords); size < len(*t.current.Load()) {
-		t.resize(size)
-	}
-}
+// roomFor is how many slots n words should have.
+func roomFor(n int) int { return max(n*7/5, leastWords) }

@@ -32,7 +32,7 @@ func TestTable(t *testing.T) {
 			tab.set(c.p, c.channel, value)
 			model[c] = value
 			if rapid.IntRange(0, 40).Draw(t, "compact") == 0 {
-				tab.compact()
+				tab.resize(roomFor(tab.used))
 			}
 			for c := range model {
 				must, may := false, false // words of other blocks may lie on the way
@@ -88,7 +88,7 @@ func TestReadersWhileItGrows(t *testing.T) {
 			tab.set(pairOf(uint32(i%97+1), 2), i%511+1, 0)
 		}
 		if round%5 == 4 {
-			tab.compact()
+			tab.resize(roomFor(tab.used))
 		}
 	}
 	close(stop)
@@ -106,7 +106,7 @@ func TestInterner(t *testing.T) {
 		if no := n.number(id); no != 0 {
 			t.Fatalf("%q has number %d before it was added", id, no)
 		}
-		if no, err := n.add(id, uint32(i+1)); err != nil || no != uint32(i+1) {
+		if no, err := n.add(id); err != nil || no != uint32(i+1) {
 			t.Fatalf("adding %q: %d, %v", id, no, err)
 		}
 	}
@@ -116,11 +116,30 @@ func TestInterner(t *testing.T) {
 		}
 	}
 	for _, id := range []string{"", string(make([]byte, maxID+1))} {
-		if _, err := n.add(id, 1); err == nil || n.number(id) != 0 {
+		if _, err := n.add(id); err == nil || n.number(id) != 0 {
 			t.Errorf("an identifier of %d bytes was taken", len(id))
 		}
 	}
-	if _, err := n.add("x", maxNumber+1); err == nil {
+	loaded := newInterner()
+	for i := range ids { // in any order
+		id := ids[len(ids)-1-i]
+		if _, err := loaded.keep(id, n.number(id)); err != nil {
+			t.Fatalf("keeping %q: %v", id, err)
+		}
+	}
+	loaded.complete()
+	for i, id := range append(ids, "new") {
+		if i == len(ids) {
+			if _, err := loaded.add(id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if no := loaded.number(id); no != uint32(i+1) {
+			t.Errorf("%q has number %d after loading, want %d", id, no, i+1)
+		}
+	}
+	n.last = maxNumber
+	if _, err := n.add("x"); err == nil {
 		t.Error("a number beyond a word's was given")
 	}
 }
