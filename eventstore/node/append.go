@@ -18,8 +18,13 @@ type streamsService struct {
 	store *store
 }
 
-// maxAppend bounds the events of one append, in bytes.
-const maxAppend = 1 << 20
+// Bounds on one append, in bytes. The real server's bound counts the data of the
+// events and nothing else, so the metadata and the types need one of our own: an
+// event and a link to it must fit into one message together.
+const (
+	maxAppend = 1 << 20 // of data
+	maxBeside = 7 << 20 // of custom metadata and types
+)
 
 // maxName bounds the name of a stream, in bytes.
 const maxName = 8 << 10
@@ -75,7 +80,7 @@ func receiveAppend(ctx context.Context, call streams.Streams_AppendServer) (*req
 	if r.expected, err = expected(options.GetExpectedStreamRevision()); err != nil {
 		return nil, err
 	}
-	size := 0
+	size, beside := 0, 0
 	for {
 		m, err := call.Recv()
 		if errors.Is(err, io.EOF) {
@@ -88,8 +93,9 @@ func receiveAppend(ctx context.Context, call streams.Streams_AppendServer) (*req
 		if err != nil {
 			return nil, err
 		}
-		size += len(p.data) + len(p.custom) + 2*len(p.kind)
-		if size > maxAppend {
+		size += len(p.data)
+		beside += len(p.custom) + len(p.kind)
+		if size > maxAppend || beside > maxBeside {
 			trailer(ctx, "exception", "maximum-append-size-exceeded", "maximum-append-size", strconv.Itoa(maxAppend))
 			return nil, invalid("Maximum Append Size of %d Exceeded.", maxAppend)
 		}
@@ -106,10 +112,13 @@ func proposal(ctx context.Context, m *streams.AppendReq_ProposedMessage) (propos
 		p.contentType = contentJSON
 	}
 	for _, key := range []string{"type", "content-type"} {
-		if m.GetMetadata()[key] == "" {
+		if _, ok := m.GetMetadata()[key]; !ok {
 			trailer(ctx, "exception", "missing-required-metadata-property", "required-metadata-properties", "type,content-type")
 			return p, invalid("Required Metadata Property '%s' is missing", key)
 		}
+	}
+	if p.kind == "" {
+		return p, invalid("an event's type is empty")
 	}
 	var err error
 	p.id, err = eventID(m.GetId())

@@ -55,8 +55,9 @@ func TestTheContentTypeIsJSONOrNot(t *testing.T) {
 	f := start(t, Config{})
 	for _, c := range []struct{ sent, read string }{
 		{"application/json", "application/json"}, {"application/octet-stream", "application/octet-stream"}, {"text/plain", "application/octet-stream"},
+		{"", "application/octet-stream"},
 	} {
-		if _, err := f.rawAppend("s", rawEvent(c.sent, map[string]string{"type": "t", "content-type": c.sent})); err != nil {
+		if _, err := f.rawAppend("s", rawEvent("a "+c.sent, map[string]string{"type": "t", "content-type": c.sent})); err != nil {
 			t.Fatal(err)
 		}
 		read, err := f.readStream("s", esdb.ReadStreamOptions{From: esdb.End{}, Direction: esdb.Backwards}, 1)
@@ -272,6 +273,48 @@ func TestAWrongRevisionIsANormalAnswer(t *testing.T) {
 	}
 }
 
+// Clients of version 20.6 read other fields of the same answer.
+func TestAWrongRevisionSaysWhatWasExpected(t *testing.T) {
+	f := start(t, Config{})
+	f.append("s", esdb.NoStream{}, "a", "b")
+	for name, c := range map[string]struct {
+		stream   string
+		change   func(*streams.AppendReq_Options)
+		expected any
+		events   []string
+	}{
+		"no stream": {"s", func(o *streams.AppendReq_Options) {
+			o.ExpectedStreamRevision = &streams.AppendReq_Options_NoStream{NoStream: &shared.Empty{}}
+		}, &streams.AppendResp_WrongExpectedVersion_ExpectedNoStream{}, []string{"x"}},
+		"exists": {"none", func(o *streams.AppendReq_Options) {
+			o.ExpectedStreamRevision = &streams.AppendReq_Options_StreamExists{StreamExists: &shared.Empty{}}
+		}, &streams.AppendResp_WrongExpectedVersion_ExpectedStreamExists{}, []string{"x"}},
+		"any": {"s", func(*streams.AppendReq_Options) {}, &streams.AppendResp_WrongExpectedVersion_ExpectedAny{}, []string{"a", "x"}},
+	} {
+		msg := anyRevision(c.stream)
+		c.change(msg.GetOptions())
+		msgs := []*streams.AppendReq{msg}
+		for _, e := range c.events {
+			msgs = append(msgs, &streams.AppendReq{Content: &streams.AppendReq_ProposedMessage_{ProposedMessage: rawEvent(e, plain)}})
+		}
+		resp, md, err := f.send(msgs...)
+		w := resp.GetWrongExpectedVersion()
+		if err != nil || w == nil || len(md.Get("exception")) != 0 {
+			t.Errorf("%s: %v, %v, %v", name, resp, md, err)
+			continue
+		}
+		if got, want := fmt.Sprintf("%T", w.ExpectedRevisionOption), fmt.Sprintf("%T", c.expected); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+		if is20 := w.ExpectedRevisionOption_20_6_0 != nil && w.CurrentRevisionOption_20_6_0 != nil; !is20 {
+			t.Errorf("%s: the fields of version 20.6 are missing in %v", name, w)
+		}
+		if c.stream == "s" && w.GetCurrentRevision() != 1 || c.stream == "none" && w.GetCurrentNoStream() == nil {
+			t.Errorf("%s: the stream is at %v", name, w)
+		}
+	}
+}
+
 func TestAnAppendToADeletedStreamIsRefused(t *testing.T) {
 	f := start(t, Config{})
 	populate(f)
@@ -304,6 +347,9 @@ func TestWhatAnAppendMustHave(t *testing.T) {
 		md, err := f.rawAppend("s", rawEvent("ok", plain), rawEvent("x", meta), rawEvent("y", plain))
 		t.Run("without "+name, func(t *testing.T) { expectRefusal(t, err, md, codes.InvalidArgument, missing) })
 	}
+	if _, err := f.rawAppend("s", rawEvent("x", map[string]string{"type": "", "content-type": "application/json"})); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("an empty type: %v", err)
+	}
 	noID := rawEvent("x", plain)
 	noID.Id = nil
 	emptyID := rawEvent("x", plain)
@@ -334,19 +380,68 @@ func TestWhatAnAppendMustHave(t *testing.T) {
 
 func TestAnAppendIsBounded(t *testing.T) {
 	f := start(t, Config{})
-	sized := func(name string, n int) *streams.AppendReq_ProposedMessage {
+	sized := func(name string, data, custom int) *streams.AppendReq_ProposedMessage {
 		e := rawEvent(name, plain)
-		e.Data, e.CustomMetadata = make([]byte, n/2), make([]byte, n-n/2-2*len("t"))
+		e.Data, e.CustomMetadata = make([]byte, data), make([]byte, custom)
 		return e
 	}
-	if md, err := f.rawAppend("s", sized("a", maxAppend/2), sized("b", maxAppend/2)); err != nil {
+	// The real server counts the data only.
+	if md, err := f.rawAppend("s", sized("a", maxAppend/2, 10), sized("b", maxAppend/2, 0)); err != nil {
 		t.Fatalf("one of 1 MiB: %v %v", md, err)
 	}
+	if md, err := f.rawAppend("s", sized("c", maxAppend, 2*maxAppend)); err != nil {
+		t.Fatalf("one of 1 MiB and metadata: %v %v", md, err)
+	}
 	want := map[string]string{"exception": "maximum-append-size-exceeded", "maximum-append-size": "1048576"}
-	md, err := f.rawAppend("s", sized("c", maxAppend+1))
-	expectRefusal(t, err, md, codes.InvalidArgument, want)
-	md, err = f.rawAppend("s", sized("c", maxAppend/2), sized("d", maxAppend/2+1), sized("e", 10))
-	expectRefusal(t, err, md, codes.InvalidArgument, want)
+	for _, refused := range [][]*streams.AppendReq_ProposedMessage{
+		{sized("d", maxAppend+1, 0)},
+		{sized("d", maxAppend/2, 0), sized("e", maxAppend/2+1, 0), sized("f", 10, 0)},
+		{sized("d", 1, maxBeside-1), sized("e", 1, 1)},
+	} {
+		md, err := f.rawAppend("s", refused...)
+		expectRefusal(t, err, md, codes.InvalidArgument, want)
+	}
+	if got := f.revisions("s"); got != "0 1 2" {
+		t.Errorf("the stream has %s", got)
+	}
+}
+
+// The largest event there can be and as large a link to it are one message.
+func TestALinkedEventFitsIntoAMessage(t *testing.T) {
+	f := start(t, Config{})
+	target, linked := rawEvent("a", plain), rawEvent("l", map[string]string{"type": "$>", "content-type": ""})
+	target.Data, target.CustomMetadata = make([]byte, maxAppend), make([]byte, maxBeside-10)
+	linked.Data, linked.CustomMetadata = []byte("0@s"), make([]byte, maxBeside-10)
+	for stream, e := range map[string]*streams.AppendReq_ProposedMessage{"s": target, "l": linked} {
+		if _, err := f.rawAppend(stream, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read, err := f.readStream("l", esdb.ReadStreamOptions{From: esdb.Start{}, ResolveLinkTos: true}, 1)
+	if err != nil || len(read) != 1 || read[0].Event == nil || read[0].Link == nil {
+		t.Errorf("read %d: %v", len(read), err)
+	}
+}
+
+// How refusals look behind the client.
+func TestWhatTheClientMakesOfRefusals(t *testing.T) {
+	f := start(t, Config{})
+	f.append("s", nil, "a") // no expectation is any
+	f.append("s", nil, "b")
+	_, deletion := f.client.DeleteStream(f.ctx, "s", esdb.DeleteStreamOptions{ExpectedRevision: esdb.Revision(7)})
+	_, tombstone := f.client.TombstoneStream(f.ctx, "s", esdb.TombstoneStreamOptions{ExpectedRevision: esdb.Revision(7)})
+	_, large := f.client.AppendToStream(f.ctx, "s", esdb.AppendToStreamOptions{ExpectedRevision: esdb.Any{}},
+		esdb.EventData{EventID: uuid.New(), EventType: "t", Data: make([]byte, maxAppend+1)})
+	for want, err := range map[string]error{"Delete failed due to WrongExpectedVersion": deletion, "Expected version: 7, Actual version: 1": tombstone,
+		"Maximum Append Size of 1048576 Exceeded": large} {
+		if code(err) != esdb.ErrorCodeUnknown || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+	_, wrong := f.try("s", esdb.Revision(7), "x")
+	if code(wrong) != esdb.ErrorCodeWrongExpectedVersion {
+		t.Errorf("an append with a wrong revision: %v", wrong)
+	}
 	if got := f.revisions("s"); got != "0 1" {
 		t.Errorf("the stream has %s", got)
 	}
