@@ -112,13 +112,10 @@ func proposal(ctx context.Context, m *streams.AppendReq_ProposedMessage) (propos
 		p.contentType = contentJSON
 	}
 	for _, key := range []string{"type", "content-type"} {
-		if _, ok := m.GetMetadata()[key]; !ok {
+		if value, ok := m.GetMetadata()[key]; !ok || key == "type" && value == "" {
 			trailer(ctx, "exception", "missing-required-metadata-property", "required-metadata-properties", "type,content-type")
 			return p, invalid("Required Metadata Property '%s' is missing", key)
 		}
-	}
-	if p.kind == "" {
-		return p, invalid("an event's type is empty")
 	}
 	var err error
 	p.id, err = eventID(m.GetId())
