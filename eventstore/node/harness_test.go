@@ -45,33 +45,40 @@ func start(t *testing.T, cfg Config) *fixture {
 	if cfg.Dir == "" {
 		cfg.Dir = "log"
 	}
-	n, err := Open(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir, err := os.MkdirTemp("", "n") // that of the test may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{t: t, node: n, socket: filepath.Join(dir, "s")}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	f := &fixture{t: t, socket: filepath.Join(dir, "s")}
+	f.serve(cfg)
+	f.connect()
+	return f
+}
+
+// serve runs a node behind the fixture's socket, until stop.
+func (f *fixture) serve(cfg Config) {
+	f.t.Helper()
+	n, err := Open(cfg)
+	if err != nil {
+		f.t.Fatal(err)
+	}
 	l, err := Listen(f.socket)
 	if err != nil {
-		t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	served := make(chan error, 1)
 	go func() { served <- n.Serve(l) }()
+	f.node = n
 	f.stop = sync.OnceFunc(func() {
 		if err := n.Close(); err != nil && !f.broken {
-			t.Errorf("closing the node: %v", err)
+			f.t.Errorf("closing the node: %v", err)
 		}
 		if err := <-served; err != nil {
-			t.Errorf("serving: %v", err)
+			f.t.Errorf("serving: %v", err)
 		}
-		os.RemoveAll(dir)
 	})
-	t.Cleanup(f.stop)
-	f.connect()
-	return f
+	f.t.Cleanup(f.stop)
 }
 
 // connect makes the clients, whose calls end before the test does.

@@ -289,3 +289,32 @@ func TestMemoryDoesNotGrowWithStreams(t *testing.T) {
 		t.Errorf("%d states are kept", states)
 	}
 }
+
+// After a restart the client's first call may say so; the next works, and the
+// same ids again are the same append.
+func TestAClientOutlivesARestartOfTheNode(t *testing.T) {
+	cfg := Config{Dir: "log", FS: vfs.NewMem()}
+	f := start(t, cfg)
+	before := f.append("s", esdb.NoStream{}, "a")
+	f.stop()
+	f.serve(cfg)
+	var err error
+	for range 2 {
+		var again *esdb.WriteResult
+		if again, err = f.try("s", esdb.NoStream{}, "a"); err == nil {
+			if *again != *before {
+				t.Errorf("the repetition answers %+v, the original %+v", again, before)
+			}
+			break
+		}
+		if code(err) != esdb.ErrorUnavailable {
+			t.Errorf("the first call says %v", err)
+		}
+	}
+	if err != nil {
+		t.Fatalf("the second call says %v", err)
+	}
+	if got := f.revisions("s"); got != "0" {
+		t.Errorf("the stream has %s", got)
+	}
+}
