@@ -146,6 +146,9 @@ func (s *streamsService) subscribeStream(send *sender, name string, o *streams.R
 	if err != nil {
 		return refuse(send.call.Context(), err)
 	}
+	if st.tombstoned { // the one stream that gets no confirmation
+		return refuse(send.call.Context(), &streamDeleted{name})
+	}
 	sub := &streamSubscription{sender: send, name: name, behind: true}
 	switch from := o.GetRevisionOption().(type) {
 	case *streams.ReadReq_Options_StreamOptions_Revision:

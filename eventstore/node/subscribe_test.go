@@ -30,7 +30,8 @@ func TestTheConfirmationComesFirst(t *testing.T) {
 	populate(f)
 	for name, change := range map[string]func(*streams.ReadReq_Options){
 		"$all": func(*streams.ReadReq_Options) {}, "a stream": func(o *streams.ReadReq_Options) { o.StreamOption = fromStart("s") },
-		"none": func(o *streams.ReadReq_Options) { o.StreamOption = fromStart("none") }, "a tombstone": func(o *streams.ReadReq_Options) { o.StreamOption = fromStart("dead") },
+		"none":             func(o *streams.ReadReq_Options) { o.StreamOption = fromStart("none") },
+		"a deleted stream": func(o *streams.ReadReq_Options) { o.StreamOption = fromStart("gone") },
 	} {
 		call, err := f.raw.Read(f.ctx, readRequest(func(o *streams.ReadReq_Options) {
 			o.CountOption = &streams.ReadReq_Options_Subscription{Subscription: &streams.ReadReq_Options_SubscriptionOptions{}}
@@ -162,13 +163,21 @@ func TestATombstoneEndsASubscription(t *testing.T) {
 		t.Errorf("then comes %+v", e)
 	}
 	for _, from := range []esdb.StreamPosition{esdb.Start{}, esdb.End{}, esdb.Revision(0)} {
-		again := f.subscribeStream("s", esdb.SubscribeToStreamOptions{From: from})
-		if e := again.Recv(); e.SubscriptionDropped == nil || status.Code(e.SubscriptionDropped.Error) != codes.FailedPrecondition {
-			t.Errorf("a new one from %T gets %+v", from, e)
+		for _, stream := range []string{"s", "$$s"} {
+			if _, err := f.client.SubscribeToStream(f.ctx, stream, esdb.SubscribeToStreamOptions{From: from}); code(err) != esdb.ErrorCodeStreamDeleted {
+				t.Errorf("a new one to %s from %T gets %v", stream, from, err)
+			}
 		}
 	}
+	never := f.subscribeStream("never", esdb.SubscribeToStreamOptions{From: esdb.Start{}})
+	expectHeard(t, never, "caught up")
+	f.tombstone("never")
+	expectHeard(t, never, "never@"+itoa(math.MaxInt64))
+	if e := never.Recv(); e.SubscriptionDropped == nil || status.Code(e.SubscriptionDropped.Error) != codes.FailedPrecondition {
+		t.Errorf("to a stream that only a tombstone is in, then comes %+v", e)
+	}
 	f.append("other", esdb.Any{}, "x")
-	expectHeard(t, all, "s@"+itoa(math.MaxInt64), "other@0")
+	expectHeard(t, all, "s@"+itoa(math.MaxInt64), "never@"+itoa(math.MaxInt64), "other@0")
 }
 
 func TestADeletionDoesNotEndASubscription(t *testing.T) {
