@@ -102,7 +102,7 @@ func (s *store) decideTombstone(c *commitBatch, r *request, h *head) (outcome, e
 	last := h.last
 	h.last = deletedStream - 1
 	h.tombstoned = true
-	err := s.add(c, r.stream, h, proposed{id: newID(), kind: typeTombstone, contentType: contentJSON})
+	err := s.add(c, r.stream, h, proposed{id: newID(), kind: typeTombstone, contentType: contentBinary})
 	c.changed[metadataOf(r.stream)] = true
 	return outcome{revision: last, position: c.pos}, err
 }

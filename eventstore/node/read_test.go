@@ -538,7 +538,8 @@ func TestATombstoneIsTheLastEventOfItsStream(t *testing.T) {
 		}
 	}
 	last := f.readAll(esdb.ReadAllOptions{From: esdb.End{}, Direction: esdb.Backwards}, 1)[0].Event
-	if last.EventType != "$streamDeleted" || last.StreamID != "new" || last.EventNumber != math.MaxInt64 {
+	if last.EventType != "$streamDeleted" || last.StreamID != "new" || last.EventNumber != math.MaxInt64 ||
+		last.ContentType != "application/octet-stream" || len(last.Data)+len(last.UserMetadata) > 0 {
 		t.Errorf("the last event is %+v", last)
 	}
 	if _, err := f.client.TombstoneStream(f.ctx, "s", esdb.TombstoneStreamOptions{ExpectedRevision: esdb.Any{}}); code(err) != esdb.ErrorCodeStreamDeleted {
