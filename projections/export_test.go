@@ -3,6 +3,8 @@ package projections
 import (
 	"context"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+
 	"latchkey/eventstore"
 )
 
@@ -27,6 +29,32 @@ func (f *Feed) Apply(ctx context.Context, events []eventstore.Recorded) error {
 		return err
 	}
 	return f.p.write(ctx, list, int64(events[len(events)-1].Position))
+}
+
+// Replay runs one projector until it has written what the payloads of messages
+// hold.
+func Replay(ctx context.Context, s *Store, name string, payloads [][]byte) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f, err := NewFeed(ctx, s, name)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- f.p.run(ctx) }()
+	all := &feed{[]*projector{f.p}}
+	for _, payload := range payloads {
+		m := message.NewMessage("", payload)
+		m.SetContext(ctx)
+		if err := all.handle(m); err != nil {
+			return err
+		}
+	}
+	if err := f.p.progress.wait(ctx, uint64(f.p.position())); err != nil {
+		return err
+	}
+	cancel()
+	return <-done
 }
 
 // SetCheckpoint puts a checkpoint somewhere else, as a restored database would.

@@ -88,11 +88,21 @@ func pairOf(account, device int64) int64 { return account<<deviceBits | device }
 // granting is the reducer of privileges. It remembers numbers and devices that
 // it has met.
 type granting struct {
-	accounts map[string]int64
+	accounts map[string]*grantAccount
 	devices  map[string]*grantDevice
 }
 
+type grantAccount struct{ no int64 }
+
+func (a *grantAccount) number() int64 {
+	if a == nil {
+		return 0
+	}
+	return a.no
+}
+
 type grantDevice struct {
+	id        string
 	no, owner int64
 	live      bool
 }
@@ -101,20 +111,19 @@ type grantDevice struct {
 const remembered = 200_000
 
 func (g *granting) forget() {
-	g.accounts, g.devices = map[string]int64{}, map[string]*grantDevice{}
+	g.accounts, g.devices = map[string]*grantAccount{}, map[string]*grantDevice{}
 }
 
 func (g *granting) reduce(w *writer, events []recorded) error {
 	if len(g.accounts)+len(g.devices) > remembered {
 		g.forget()
 	}
-	effects := make([]event.Effect, 0, len(events))
-	for _, e := range events {
-		effect, err := event.EffectOf(e.event)
-		if err != nil {
+	effects := make([]grantEffect, len(events))
+	for i, e := range events {
+		var err error
+		if effects[i].Effect, err = event.EffectOf(e.event); err != nil {
 			return fmt.Errorf("the event at position %d: %w", e.position, err)
 		}
-		effects = append(effects, effect)
 	}
 	b := &grantBatch{granting: g, w: w}
 	b.clear()
@@ -129,12 +138,19 @@ func (g *granting) reduce(w *writer, events []recorded) error {
 	return b.write()
 }
 
+// grantEffect is an effect with those whom it concerns; nil for none.
+type grantEffect struct {
+	event.Effect
+	account, owner *grantAccount
+	device         *grantDevice
+}
+
 // grantBatch gathers what a batch of events does.
 type grantBatch struct {
 	*granting
 	w        *writer
-	accounts [][]any                 // new ones
-	devices  map[string]*grantDevice // new and changed ones, by id
+	accounts [][]any                   // new ones
+	changed  map[*grantDevice]struct{} // devices, new and changed ones
 	pairs    map[int64]*grantPair
 	order    []int64          // of pairs
 	keys     map[string][]any // by name
@@ -151,22 +167,27 @@ type grantPair struct {
 
 func (b *grantBatch) clear() {
 	b.accounts, b.order = nil, nil
-	b.devices, b.pairs, b.keys = map[string]*grantDevice{}, map[int64]*grantPair{}, map[string][]any{}
+	b.changed, b.pairs, b.keys = map[*grantDevice]struct{}{}, map[int64]*grantPair{}, map[string][]any{}
 }
 
 // number looks the numbers of all accounts and devices up, and gives new ones.
-func (b *grantBatch) number(effects []event.Effect) error {
-	var accounts, devices []string
+func (b *grantBatch) number(effects []grantEffect) error {
+	var accounts, devices []string // those that were not met before
+	account := func(id string) *grantAccount {
+		a := b.granting.accounts[id]
+		if a == nil && id != "" {
+			a = &grantAccount{}
+			b.granting.accounts[id] = a
+			accounts = append(accounts, id)
+		}
+		return a
+	}
 	for i := range effects {
 		e := &effects[i]
-		for _, id := range [...]string{e.Account, e.Owner} {
-			if _, met := b.granting.accounts[id]; !met && id != "" {
-				b.granting.accounts[id] = 0
-				accounts = append(accounts, id)
-			}
-		}
-		if _, met := b.granting.devices[e.Device]; !met && e.Device != "" {
-			b.granting.devices[e.Device] = nil
+		e.account, e.owner, e.device = account(e.Account), account(e.Owner), b.granting.devices[e.Device]
+		if e.device == nil && e.Device != "" {
+			e.device = &grantDevice{id: e.Device}
+			b.granting.devices[e.Device] = e.device
 			devices = append(devices, e.Device)
 		}
 	}
@@ -181,10 +202,12 @@ func (b *grantBatch) numberAccounts(ids []string) error {
 	err := b.lookUp(grantAccountTable, "account", ids, func(rows *sql.Rows) error {
 		var no int64
 		var id string
-		err := rows.Scan(&no, &id)
-		b.granting.accounts[id] = no
+		if err := rows.Scan(&no, &id); err != nil {
+			return err
+		}
+		b.granting.accounts[id].no = no
 		found++
-		return err
+		return nil
 	})
 	if err != nil {
 		return err
@@ -194,9 +217,9 @@ func (b *grantBatch) numberAccounts(ids []string) error {
 		return err
 	}
 	for _, id := range ids {
-		if b.granting.accounts[id] == 0 {
+		if a := b.granting.accounts[id]; a.no == 0 {
 			last++
-			b.granting.accounts[id] = last
+			a.no = last
 			b.accounts = append(b.accounts, []any{last, id})
 		}
 	}
@@ -207,11 +230,12 @@ func (b *grantBatch) numberDevices(ids []string) error {
 	found := 0
 	err := b.lookUp(grantDeviceTable, "device", ids, func(rows *sql.Rows) error {
 		var d grantDevice
-		var id string
-		err := rows.Scan(&d.no, &id, &d.owner, &d.live)
-		b.granting.devices[id] = &d
+		if err := rows.Scan(&d.no, &d.id, &d.owner, &d.live); err != nil {
+			return err
+		}
+		*b.granting.devices[d.id] = d
 		found++
-		return err
+		return nil
 	})
 	if err != nil {
 		return err
@@ -221,10 +245,10 @@ func (b *grantBatch) numberDevices(ids []string) error {
 		return err
 	}
 	for _, id := range ids {
-		if b.granting.devices[id] == nil {
+		if d := b.granting.devices[id]; d.no == 0 {
 			last++
-			d := &grantDevice{no: last}
-			b.granting.devices[id], b.devices[id] = d, d
+			d.no = last
+			b.changed[d] = struct{}{}
 		}
 	}
 	return nil
@@ -278,38 +302,38 @@ func (b *grantBatch) pair(account, device int64) *grantPair {
 	return p
 }
 
-func (b *grantBatch) apply(e *event.Effect) error {
-	account, owner, d := b.granting.accounts[e.Account], b.granting.accounts[e.Owner], b.granting.devices[e.Device]
+func (b *grantBatch) apply(e *grantEffect) error {
+	d := e.device
 	switch e.Kind {
 	case event.Added:
 		if d.owner == 0 {
-			d.owner, d.live = owner, true
-			b.devices[e.Device] = d
-			*b.pair(owner, d.no) = grantPair{has: true, own: true, grants: e.Grants}
+			d.owner, d.live = e.owner.no, true
+			b.changed[d] = struct{}{}
+			*b.pair(d.owner, d.no) = grantPair{has: true, own: true, grants: e.Grants}
 		}
 	case event.Removed:
 		if d.owner == 0 {
-			d.owner = owner
+			d.owner = e.owner.no
 		}
 		d.live = false
-		b.devices[e.Device] = d
+		b.changed[d] = struct{}{}
 		*b.pair(d.owner, d.no) = grantPair{own: true}
 	case event.Granted:
-		if d.live && d.owner == owner && owner != account {
-			p := b.pair(account, d.no)
+		if d.live && d.owner == e.owner.no && e.owner != e.account {
+			p := b.pair(e.account.no, d.no)
 			*p = grantPair{has: true, grants: e.Grants, share: e.Share, fresh: p.fresh}
 		}
 	case event.Cleared:
-		if d.owner != account {
-			*b.pair(account, d.no) = grantPair{fresh: true}
+		if d.owner != e.account.no {
+			*b.pair(e.account.no, d.no) = grantPair{fresh: true}
 		}
 	case event.Named:
-		if d.live && d.owner != account {
-			return b.named(account, d.no, e.Domain)
+		if d.live && d.owner != e.account.no {
+			return b.named(e.account.no, d.no, e.Domain)
 		}
 	case event.KeyAdded:
 		if b.keys[e.Key.Key] == nil {
-			b.keys[e.Key.Key] = []any{e.Key.Key, account, e.Key.Device, micros(e.Key.Expires)}
+			b.keys[e.Key.Key] = []any{e.Key.Key, e.account.number(), e.Key.Device, micros(e.Key.Expires)}
 		}
 	case event.KeyRevoked:
 		b.keys[e.Key.Key] = []any{e.Key.Key, int64(0), "", int64(0)}
@@ -359,8 +383,8 @@ func (b *grantBatch) write() error {
 		}
 	}
 	var devices, added, revoked [][]any
-	for id, d := range b.devices {
-		devices = append(devices, []any{d.no, id, d.owner, numberOf(d.live)})
+	for d := range b.changed {
+		devices = append(devices, []any{d.no, d.id, d.owner, numberOf(d.live)})
 	}
 	for _, k := range b.keys {
 		if k[1] == int64(0) {
@@ -376,10 +400,10 @@ func (b *grantBatch) write() error {
 
 func (b *grantBatch) writeAll(accounts, devices, cleared, entries, gone, shares, added, revoked [][]any) error {
 	for _, step := range []func() error{
-		func() error { return b.w.put(grantAccountTable, accounts) },
+		func() error { return b.w.insert(grantAccountTable, accounts) },
 		func() error { return b.w.put(grantDeviceTable, devices) },
 		func() error { return b.w.deleteRanges(grantTable, cleared, 1<<channelBits) },
-		func() error { return b.w.put(grantTable, entries) },
+		func() error { return b.w.insert(grantTable, entries) },
 		func() error { return b.w.delete(grantShareTable, 1, gone) },
 		func() error { return b.w.put(grantShareTable, shares) },
 		func() error { return b.w.put(grantKeyAdded, added) },

@@ -36,8 +36,15 @@ type projector struct {
 	err     error         // why it does not go on now
 }
 
-// backlog is how many events may have been taken and not been written.
-const backlog = 8 * eventstore.MaxBatch
+// backlog is how many events may have been taken and not been written, and so
+// how many one transaction has while the projector catches up. On SQLite every
+// other writer waits for it meanwhile.
+func (s *Store) backlog() int {
+	if s.sqlite {
+		return 8 * eventstore.MaxBatch
+	}
+	return 32 * eventstore.MaxBatch
+}
 
 // persistEvery is how often a checkpoint is written though no event concerned
 // the read model.
@@ -98,7 +105,7 @@ func (p *projector) failure() error {
 func (p *projector) take(ctx context.Context, list []recorded, position int64) error {
 	for {
 		p.mu.Lock()
-		if len(p.pending) < backlog {
+		if len(p.pending) < p.store.backlog() {
 			break
 		}
 		p.mu.Unlock()

@@ -139,7 +139,7 @@ func (r *rebuild) fill(ctx context.Context) error {
 		return nil
 	}
 	err := r.read(ctx, func() error {
-		if len(r.list) < backlog {
+		if len(r.list) < r.store.backlog() {
 			return nil
 		}
 		return flush()

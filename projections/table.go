@@ -43,6 +43,9 @@ func (t *table) create(name string, sqlite bool) string {
 		if sqlite && c.number {
 			typ = "INTEGER" // as a key it is then the row's own number
 		}
+		if !sqlite && !c.number {
+			typ += ` COLLATE "C"` // ids: compared byte by byte, in any locale
+		}
 		columns = append(columns, c.name+" "+typ+" NOT NULL")
 		if i < t.keys {
 			keys = append(keys, c.name)

@@ -26,18 +26,31 @@ const rowsAtOnce = 32
 
 func (w *writer) name(t *table) string { return t.name + w.suffix }
 
+// insert inserts rows that are not there.
+func (w *writer) insert(t *table, rows [][]any) error {
+	return w.upsert(t, rows, "")
+}
+
 // put inserts rows, or replaces them.
 func (w *writer) put(t *table, rows [][]any) error {
-	names, replace := make([]string, len(t.columns)), []string{}
+	var names, replace []string
 	for i, c := range t.columns {
-		names[i] = c.name
+		names = append(names, c.name)
 		if i >= t.keys && !c.first {
 			replace = append(replace, c.name+" = excluded."+c.name)
 		}
 	}
-	conflict := " ON CONFLICT (" + strings.Join(names[:t.keys], ", ") + ") DO NOTHING"
-	if len(replace) > 0 {
-		conflict = strings.TrimSuffix(conflict, "NOTHING") + "UPDATE SET " + strings.Join(replace, ", ")
+	conflict := " ON CONFLICT (" + strings.Join(names[:t.keys], ", ") + ") DO "
+	if len(replace) == 0 {
+		return w.upsert(t, rows, conflict+"NOTHING")
+	}
+	return w.upsert(t, rows, conflict+"UPDATE SET "+strings.Join(replace, ", "))
+}
+
+func (w *writer) upsert(t *table, rows [][]any, conflict string) error {
+	names := make([]string, len(t.columns))
+	for i, c := range t.columns {
+		names[i] = c.name
 	}
 	into := fmt.Sprintf("INSERT INTO %s (%s) ", w.name(t), strings.Join(names, ", "))
 	return w.each(t.columns, rows, func(rows string) string {
