@@ -53,17 +53,17 @@ func stalePlays(t *testing.T, bin string, cam *gstCamera, most int, untilOne boo
 	device := owner.addDevice("rtsp://"+cam.addr+"/h264", cameraUser, cameraPassword)
 	var got, done atomic.Int64
 	var wg sync.WaitGroup
-	const pairs = 4
-	for i := range pairs {
-		recipient := s.register(t, fmt.Sprintf("recipient%d", i))
-		share := owner.share(recipient, device, "live_view")
-		recipient.accept(share, device)
-		key := recipient.streamKey()
+	const workers = 4
+	for worker := range workers {
 		o := *owner
 		wg.Go(func() {
-			for range most / pairs {
+			var share, key string
+			for i := range most / workers {
 				if untilOne && got.Load() > 0 {
 					return
+				}
+				if i%triesOfShare == 0 {
+					share, key = shared(t, s, &o, device, fmt.Sprintf("recipient%d-%d", worker, i))
 				}
 				ok, err := playAfterRevocation(s, &o, share, device, key, untilOne)
 				if err != nil {
@@ -79,6 +79,19 @@ func stalePlays(t *testing.T, bin string, cam *gstCamera, most int, untilOne boo
 	}
 	wg.Wait()
 	return int(got.Load()), int(done.Load())
+}
+
+// triesOfShare is how often one share is edited to and fro. Nobody does that
+// thousands of times, and a command reads all events of its share.
+const triesOfShare = 50
+
+// shared answers a share that a new recipient has accepted, and its stream key.
+func shared(t *testing.T, s *service, owner *user, device, name string) (share, key string) {
+	t.Helper()
+	recipient := s.register(t, name)
+	share = owner.share(recipient, device, "live_view")
+	recipient.accept(share, device)
+	return share, recipient.streamKey()
 }
 
 // playAfterRevocation sets a viewer up, takes the privilege away, and plays.
