@@ -47,7 +47,9 @@ func (s *streamsService) subscribeAll(send *sender, o *streams.ReadReq_Options_A
 	var after uint64
 	switch from := o.GetAllOption().(type) {
 	case *streams.ReadReq_Options_AllOptions_Position:
-		after = from.Position.GetCommitPosition()
+		if after = from.Position.GetCommitPosition(); after == math.MaxUint64 { // another way to say the end
+			after = s.store.committed.Load()
+		}
 	case *streams.ReadReq_Options_AllOptions_Start:
 		after = 0
 	case *streams.ReadReq_Options_AllOptions_End:
@@ -152,10 +154,14 @@ func (s *streamsService) subscribeStream(send *sender, name string, o *streams.R
 	sub := &streamSubscription{sender: send, name: name, behind: true}
 	switch from := o.GetRevisionOption().(type) {
 	case *streams.ReadReq_Options_StreamOptions_Revision:
-		if from.Revision >= deletedStream {
+		switch {
+		case from.Revision < deletedStream:
+			sub.next = from.Revision + 1
+		case from.Revision != math.MaxUint64:
 			return invalid("%d is no revision", from.Revision)
+		case st.exists: // another way to say the end
+			sub.next = st.last + 1
 		}
-		sub.next = from.Revision + 1
 	case *streams.ReadReq_Options_StreamOptions_Start:
 		sub.next = 0
 	case *streams.ReadReq_Options_StreamOptions_End:

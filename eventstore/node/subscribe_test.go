@@ -71,6 +71,21 @@ func TestASubscriptionLeavesOutItsStart(t *testing.T) {
 	}
 }
 
+// The largest number is how older clients say the end.
+func TestASubscriptionFromTheLargestNumberIsFromTheEnd(t *testing.T) {
+	f := start(t, Config{})
+	f.append("s", esdb.Any{}, "a")
+	sub := f.subscribeStream("s", esdb.SubscribeToStreamOptions{From: esdb.Revision(math.MaxUint64)})
+	all := f.subscribe(esdb.SubscribeToAllOptions{From: esdb.Position{Commit: math.MaxUint64, Prepare: math.MaxUint64}})
+	for _, s := range []*esdb.Subscription{sub, all} {
+		expectHeard(t, s, "caught up")
+	}
+	f.append("s", esdb.Any{}, "b")
+	for _, s := range []*esdb.Subscription{sub, all} {
+		expectHeard(t, s, "s@1")
+	}
+}
+
 func TestASubscriptionFromBeyondTheEndWaits(t *testing.T) {
 	f := start(t, Config{})
 	f.append("s", esdb.Any{}, "a")
