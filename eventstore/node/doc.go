@@ -3,8 +3,8 @@
 //
 // It answers the real client, so that a service which runs without a cluster
 // differs from one that has one in a connection string only. It knows nothing of
-// what the events mean. Persistent subscriptions (it has none), projections and
-// clustering are left to the real server.
+// what the events mean. Persistent subscriptions, projections and clustering
+// are left to the real server.
 //
 // Writes are decided one group at a time: whoever writes compares the expected
 // revisions of all requests that wait, assigns positions, writes the events and

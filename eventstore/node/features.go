@@ -17,7 +17,7 @@ type features struct {
 
 // GetSupportedMethods lists the methods. The names of services are in lower case,
 // as the client compares them. Persistent subscriptions are listed, as a client
-// that knows them by gRPC then hears of it from us and does not look for HTTP.
+// that knows them by gRPC then gets Unimplemented rather than looks for HTTP.
 func (features) GetSupportedMethods(context.Context, *shared.Empty) (*serverfeatures.SupportedMethods, error) {
 	const streamsName = "event_store.client.streams.streams"
 	const persistentName = "event_store.client.persistent_subscriptions.persistentsubscriptions"

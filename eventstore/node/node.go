@@ -11,7 +11,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
@@ -78,7 +77,6 @@ func Open(cfg Config) (*Node, error) {
 	)
 	streams.RegisterStreamsServer(n.server, &streamsService{store: s})
 	serverfeatures.RegisterServerFeaturesServer(n.server, features{})
-	persistent.RegisterPersistentSubscriptionsServer(n.server, groups{})
 	return n, nil
 }
 
@@ -117,17 +115,14 @@ func (n *Node) Close() error {
 	return n.store.close()
 }
 
-// unimplemented answers what the node cannot do. It waits for the first message:
-// a client that is answered while it sends that gets EOF instead of the reason.
+// unimplemented answers what the node cannot do, persistent subscriptions among
+// it. It waits for the first message: a client that is answered while it sends
+// that gets EOF instead of the reason.
 func unimplemented(_ any, call grpc.ServerStream) error {
 	if err := call.RecvMsg(&shared.Empty{}); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	method, _ := grpc.MethodFromServerStream(call)
-	return notImplemented(method)
-}
-
-func notImplemented(method string) error {
 	return status.Errorf(codes.Unimplemented, "the embedded node does not implement %s", method)
 }
 

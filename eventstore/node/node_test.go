@@ -13,14 +13,12 @@ import (
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
-	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
@@ -54,10 +52,14 @@ func TestTheFeatures(t *testing.T) {
 func TestWhatIsNotImplementedSaysSo(t *testing.T) {
 	f := start(t, Config{})
 	for range 20 { // answered too early, some would get EOF
-		for name, err := range map[string]error{
+		unsupported := map[string]error{
 			"create": f.client.CreatePersistentSubscription(f.ctx, "s", "g", esdb.PersistentStreamSubscriptionOptions{}),
 			"to all": f.client.CreatePersistentSubscriptionToAll(f.ctx, "g", esdb.PersistentAllSubscriptionOptions{}),
-		} {
+			"delete": f.client.DeletePersistentSubscription(f.ctx, "s", "g", esdb.DeletePersistentSubscriptionOptions{}),
+		}
+		_, unsupported["subscribe"] = f.client.SubscribeToPersistentSubscription(f.ctx, "s", "g", esdb.SubscribeToPersistentSubscriptionOptions{})
+		_, unsupported["list"] = f.client.ListAllPersistentSubscriptions(f.ctx, esdb.ListPersistentSubscriptionsOptions{})
+		for name, err := range unsupported {
 			if !strings.Contains(errorText(err), "Unimplemented") {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -74,55 +76,6 @@ func TestWhatIsNotImplementedSaysSo(t *testing.T) {
 		t.Errorf("BatchAppend: %v", err)
 	}
 	f.append("s", esdb.Any{}, "the connection lives")
-}
-
-// The node makes no persistent subscriptions, so that none is found.
-func TestNoPersistentSubscriptionIsThere(t *testing.T) {
-	f := start(t, Config{})
-	settings := esdb.SubscriptionSettingsDefault()
-	stream, all := esdb.PersistentStreamSubscriptionOptions{Settings: &settings}, esdb.PersistentAllSubscriptionOptions{Settings: &settings}
-	for range 20 { // answered too early, some would get EOF
-		missing := map[string]error{
-			"update":        f.client.UpdatePersistentSubscription(f.ctx, "s", "g", stream),
-			"update of all": f.client.UpdatePersistentSubscriptionToAll(f.ctx, "g", all),
-			"delete":        f.client.DeletePersistentSubscription(f.ctx, "s", "g", esdb.DeletePersistentSubscriptionOptions{}),
-			"delete of all": f.client.DeletePersistentSubscriptionToAll(f.ctx, "g", esdb.DeletePersistentSubscriptionOptions{}),
-			"replay":        f.client.ReplayParkedMessages(f.ctx, "s", "g", esdb.ReplayParkedMessagesOptions{}),
-		}
-		_, missing["subscribe"] = f.client.SubscribeToPersistentSubscription(f.ctx, "s", "g", esdb.SubscribeToPersistentSubscriptionOptions{})
-		_, missing["subscribe to all"] = f.client.SubscribeToPersistentSubscriptionToAll(f.ctx, "g", esdb.SubscribeToPersistentSubscriptionOptions{})
-		_, missing["info"] = f.client.GetPersistentSubscriptionInfo(f.ctx, "s", "g", esdb.GetPersistentSubscriptionOptions{})
-		_, missing["info of all"] = f.client.GetPersistentSubscriptionInfoToAll(f.ctx, "g", esdb.GetPersistentSubscriptionOptions{})
-		_, missing["list"] = f.client.ListPersistentSubscriptionsForStream(f.ctx, "s", esdb.ListPersistentSubscriptionsOptions{})
-		_, missing["list of all"] = f.client.ListPersistentSubscriptionsToAll(f.ctx, esdb.ListPersistentSubscriptionsOptions{})
-		for name, err := range missing {
-			if code(err) != esdb.ErrorCodeResourceNotFound {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
-	}
-	if every, err := f.client.ListAllPersistentSubscriptions(f.ctx, esdb.ListPersistentSubscriptionsOptions{}); err != nil || len(every) != 0 {
-		t.Errorf("all there are: %v, %v", every, err)
-	}
-	c := persistent.NewPersistentSubscriptionsClient(f.conn)
-	for want, o := range map[string]*persistent.DeleteReq_Options{
-		"s":    {GroupName: "g", StreamOption: &persistent.DeleteReq_Options_StreamIdentifier{StreamIdentifier: named("s")}},
-		"$all": {GroupName: "g", StreamOption: &persistent.DeleteReq_Options_All{All: &shared.Empty{}}},
-	} {
-		var md metadata.MD
-		_, err := c.Delete(f.ctx, &persistent.DeleteReq{Options: o}, trailerInto(&md))
-		expectRefusal(t, err, md, codes.NotFound, map[string]string{"exception": "persistent-subscription-does-not-exist", "stream-name": want, "group-name": "g"})
-	}
-	call, err := c.Read(f.ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := call.Send(&persistent.ReadReq{Content: &persistent.ReadReq_Ack_{Ack: &persistent.ReadReq_Ack{}}}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := call.Recv(); status.Code(err) != codes.InvalidArgument {
-		t.Errorf("an acknowledgement of nothing: %v", err)
-	}
 }
 
 func errorText(err error) string {
