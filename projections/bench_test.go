@@ -139,7 +139,7 @@ func raw(b *testing.B, name string, events []eventstore.Recorded) time.Duration 
 	prepared := map[string]*sql.Stmt{}
 	run := func(q string, args ...any) {
 		if prepared[q] == nil {
-			prepared[q], err = conn.PrepareContext(b.Context(), q)
+			prepared[q], err = conn.PrepareContext(b.Context(), q) //nolint:sqlclosecheck // it is closed with its connection
 			must(b, err)
 		}
 		_, err := prepared[q].Exec(args...)
