@@ -25,10 +25,11 @@ type tableSource struct{ grants []grant }
 func accountID(n uint32) string { return fmt.Sprintf("0190a000-0000-7000-8000-%012x", n) }
 func deviceID(n uint32) string  { return "cam-" + strconv.FormatUint(uint64(n)+1_000_000_000, 36) }
 
-// LoadPrivileges gives the rows. Every device is owned by an account of its own.
+// LoadPrivileges gives the rows; number 0 is nobody's. Every device is owned by
+// an account of its own.
 func (s tableSource) LoadPrivileges(_ context.Context, l index.Loader) (uint64, error) {
 	for _, g := range s.grants {
-		l.Grant(g.account, g.device, uint16(g.channel), g.mask)
+		l.Grant(g.account+1, g.device+1, uint16(g.channel), g.mask)
 	}
 	accounts, devices := map[uint32]bool{}, map[uint32]bool{}
 	const owner = 1 << 23
@@ -36,11 +37,11 @@ func (s tableSource) LoadPrivileges(_ context.Context, l index.Loader) (uint64, 
 	for _, g := range s.grants {
 		if !accounts[g.account] {
 			accounts[g.account] = true
-			l.Account(g.account, accountID(g.account))
+			l.Account(g.account+1, accountID(g.account))
 		}
 		if !devices[g.device] {
 			devices[g.device] = true
-			l.Device(g.device, deviceID(g.device), owner, true)
+			l.Device(g.device+1, deviceID(g.device), owner, true)
 		}
 	}
 	return 0, nil
@@ -79,11 +80,25 @@ func liveIndex(ctx context.Context, list []grant) (*index.Index, *feed, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	go x.Run(ctx) // ends with the context
-	for x.Health().State != "live" {
-		time.Sleep(time.Millisecond)
+	if err := untilLive(ctx, x); err != nil {
+		return nil, nil, err
 	}
 	return x, f, nil
+}
+
+// untilLive runs an index, to the end of the context, and returns when it
+// answers.
+func untilLive(ctx context.Context, x *index.Index) error {
+	done := make(chan error, 1)
+	go func() { done <- x.Run(ctx) }()
+	for x.Health().State != "live" {
+		select {
+		case err := <-done:
+			return fmt.Errorf("the index ended: %w", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
 }
 
 func heap() uint64 {

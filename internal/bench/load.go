@@ -84,20 +84,9 @@ func loadIndex(ctx context.Context, s *projections.Store) (time.Duration, error)
 	if err != nil {
 		return 0, err
 	}
-	done := make(chan error, 1)
 	began := time.Now()
-	go func() { done <- x.Run(ctx) }()
-	for x.Health().State != "live" {
-		select {
-		case err := <-done:
-			return 0, errors.Join(errors.New("the index ended"), err)
-		case <-time.After(time.Millisecond):
-		}
-	}
-	took := time.Since(began)
-	cancel()
-	<-done
-	return took, nil
+	err = untilLive(ctx, x)
+	return time.Since(began), err
 }
 
 // bareScan reads the tables as fast as their driver can.
@@ -161,7 +150,7 @@ func fillPrivileges(ctx context.Context, db *bun.DB, list []grant) error {
 		}},
 		{"privileges", []string{"entry", "mask"}, len(list), func(i int) []any {
 			g := list[i]
-			return []any{int64(g.account+1)<<33 | int64(g.device+1)<<9 | int64(g.channel+1), int64(g.mask)}
+			return []any{int64(g.account+1)<<33 | int64(g.device+1)<<9 | int64(g.channel), int64(g.mask)}
 		}},
 	} {
 		if err := fillTable(ctx, db, t.name, t.columns, t.n, t.row); err != nil {
