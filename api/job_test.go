@@ -108,7 +108,7 @@ func TestTheMainJob(t *testing.T) {
 
 	sent := v.shares(v.owner, "sent")
 	if len(sent) != 1 || sent[0].ID != v.id || sent[0].Share != v.id || sent[0].Recipient.Email != v.recipient.email ||
-		sent[0].Remark != "The neighbour" || sent[0].Owner != v.owner.id {
+		sent[0].Remark != "The neighbour" || sent[0].Owner != v.owner.id || sent[0].From != (rest.Person{}) {
 		t.Fatalf("sent: %+v", sent)
 	}
 	d := sent[0].Devices[0]
@@ -118,12 +118,13 @@ func TestTheMainJob(t *testing.T) {
 	}
 
 	received := v.shares(v.recipient, "received")
-	if len(received) != 1 || received[0].ID != v.id || received[0].Remark != "" || received[0].Recipient.Email != v.recipient.email {
+	from := rest.Person{Email: v.owner.email, Name: "alice"}
+	if len(received) != 1 || received[0].From != from || received[0].ID != v.id || received[0].Remark != "" || received[0].Recipient.Email != v.recipient.email {
 		t.Fatalf("received: %+v", received)
 	}
 
 	s := v.changed(v.do("POST", v.path("/devices/", v.device, "/accept"), v.recipient.token, nil))
-	if s.Remark != "" || len(s.Devices) != 1 || s.Devices[0].Status != rest.Accepted || s.Devices[0].Name != "Front door" {
+	if s.From != from || s.Remark != "" || len(s.Devices) != 1 || s.Devices[0].Status != rest.Accepted || s.Devices[0].Name != "Front door" {
 		t.Fatalf("accepted: %+v", s)
 	}
 	s = v.changed(v.do("PUT", v.path("/devices/", v.device, "/domain"), v.recipient.token, `{"domain":"door"}`))

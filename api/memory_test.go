@@ -151,8 +151,20 @@ func (r readModel) SentShares(_ context.Context, account string, p Page) ([]Shar
 	return paged(s.sharesOf(func(v ShareView) bool { return v.Owner == account }), p)
 }
 
+func (s snapshot) person(account string) PersonView {
+	a := s.accounts[account]
+	return PersonView{Kind: a.Kind, Address: a.Address, Name: a.Name}
+}
+
+func (r readModel) Person(_ context.Context, account string) (PersonView, error) {
+	return r.read().person(account), nil
+}
+
 func (r readModel) ReceivedShares(_ context.Context, account string, p Page) ([]ShareView, string, error) {
 	s := r.read()
+	for i := range s.shares {
+		s.shares[i].From = s.person(s.shares[i].Owner)
+	}
 	return paged(s.sharesOf(func(v ShareView) bool { return s.logins[s.holders[v.ID]] == account }), p)
 }
 
@@ -168,6 +180,9 @@ func (r readModel) Share(_ context.Context, account, id string) (ShareView, bool
 	})
 	if len(found) == 0 {
 		return ShareView{}, false, nil
+	}
+	if found[0].Owner != account {
+		found[0].From = s.person(found[0].Owner)
 	}
 	return found[0], true, nil
 }

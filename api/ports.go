@@ -64,6 +64,8 @@ type ShareQueries interface {
 	History(ctx context.Context, account string, p Page) (rows []HistoryView, next string, err error)
 	// Share is for its owner and its recipient; to others it is not found.
 	Share(ctx context.Context, account, share string) (row ShareView, found bool, err error)
+	// Person says who has an account.
+	Person(ctx context.Context, account string) (PersonView, error)
 }
 
 // Queries reads what else an account has.

@@ -186,7 +186,13 @@ func (h handlers) changed(ctx context.Context, r domain.Result, err error) (rest
 	if err != nil {
 		return rest.ShareChangedJSONResponse{}, err
 	}
-	body, err := h.share(ctx, shareOf(r))
+	view := shareOf(r)
+	if view.Owner != caller(ctx) {
+		if view.From, err = h.cfg.ShareQueries.Person(ctx, view.Owner); err != nil {
+			return rest.ShareChangedJSONResponse{}, err
+		}
+	}
+	body, err := h.share(ctx, view)
 	return rest.ShareChangedJSONResponse{
 		Body:    body,
 		Headers: rest.ShareChangedResponseHeaders{ETag: etag(r.Revision), LatchkeyPosition: position},

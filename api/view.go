@@ -15,13 +15,21 @@ import (
 // sealed where it says so.
 type ShareView struct {
 	ID        string
-	Owner     string // account
-	Kind      string // of the recipient's address: "email" or "phone"
-	Recipient string // sealed address
-	Remark    string // sealed, "" for none
-	Revision  int64  // of the share's stream
+	Owner     string     // account
+	Kind      string     // of the recipient's address: "email" or "phone"
+	Recipient string     // sealed address
+	Remark    string     // sealed, "" for none
+	From      PersonView // the owner, for the recipient
+	Revision  int64      // of the share's stream
 	Deleted   bool
 	Devices   []ShareDeviceView // those that it has, and may be those that it had
+}
+
+// PersonView is who has an account; the zero value for nobody.
+type PersonView struct {
+	Kind    string // of the address: "email" or "phone"
+	Address string // sealed
+	Name    string // sealed
 }
 
 // ShareDeviceView is a device in a share.
@@ -121,9 +129,12 @@ func (h handlers) share(ctx context.Context, v ShareView) (rest.Share, error) {
 		return rest.Share{}, err
 	}
 	if forOwner {
-		if out.Remark, err = h.open(ctx, v.Remark); err != nil {
-			return rest.Share{}, err
-		}
+		out.Remark, err = h.open(ctx, v.Remark)
+	} else {
+		out.From, err = h.person(ctx, v.From)
+	}
+	if err != nil {
+		return rest.Share{}, err
 	}
 	out.Devices, err = each(ctx, visible(v.Devices, forOwner), func(ctx context.Context, d ShareDeviceView) (rest.ShareDevice, error) {
 		return h.shareDevice(ctx, d, forOwner)
@@ -154,6 +165,15 @@ func (h handlers) shareDevice(ctx context.Context, v ShareDeviceView, forOwner b
 		out.Domain = v.Domain
 	}
 	return out, err
+}
+
+func (h handlers) person(ctx context.Context, v PersonView) (rest.Person, error) {
+	address, err := h.recipient(ctx, v.Kind, v.Address)
+	if err != nil {
+		return rest.Person{}, err
+	}
+	name, err := h.open(ctx, v.Name)
+	return rest.Person{Email: address.Email, Phone: address.Phone, Name: name}, err
 }
 
 func (h handlers) recipient(ctx context.Context, kind, sealed string) (rest.ShareRecipient, error) {

@@ -25,7 +25,9 @@ var accounts = &projection{
 
 var loginTable = &table{
 	name: "account_logins", keys: 1,
-	columns: []column{text("login"), text("account")},
+	// The last three are those of a registration, "" for a mere claim: the kind
+	// of the address, and address and name, sealed.
+	columns: []column{text("login"), text("account"), text("kind"), text("address"), text("name")},
 	indexes: [][]string{{"account"}},
 }
 
@@ -41,9 +43,9 @@ var streamKeyTable = &table{
 func accountRows(logins, keys *fold, e recorded) {
 	switch v := e.event.(type) {
 	case account.LoginClaimed:
-		logins.put(v.Login, v.Account)
+		logins.put(v.Login, v.Account, "", "", "")
 	case account.Registered:
-		logins.put(v.Login, v.Account)
+		logins.put(v.Login, v.Account, v.Kind, v.Address, v.Name)
 	case account.StreamKeyAdded:
 		keys.put(v.Key, v.Account, v.Label, v.Device, micros(v.Expires), micros(v.At), e.position)
 	case account.StreamKeyRevoked:
@@ -84,6 +86,23 @@ func (s *Store) StreamKeys(ctx context.Context, account string, p Page) (list []
 		list = append(list, StreamKey{Name: r.Name, Label: r.Label, Device: r.Device, AddedAt: fromMicros(r.AddedAt), Expires: fromMicros(r.Expires)})
 	}
 	return list, next, nil
+}
+
+// Person is who an account belongs to, as the people see it whom it deals with.
+type Person struct {
+	Kind    string // of the address: "email" or "phone"
+	Address string // sealed
+	Name    string // sealed
+}
+
+// Person says who has an account; the zero Person for nobody.
+func (s *Store) Person(ctx context.Context, account string) (p Person, err error) {
+	err = s.queries.NewSelect().TableExpr("account_logins").Column("kind", "address", "name").
+		Where("account = ? AND kind <> ''", account).Limit(1).Scan(ctx, &p)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return Person{}, fmt.Errorf("looking up who has an account: %w", err)
+	}
+	return p, nil
 }
 
 // Login is the account that has a login, by the keyed hash of its address.

@@ -23,6 +23,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	defer unlock()
 	migrations := migrate.NewMigrations()
 	migrations.Add(migrate.Migration{Name: "0001", Comment: "read_models", Up: s.createAll})
+	migrations.Add(migrate.Migration{Name: "0002", Comment: "who_shares", Up: s.makeAnew})
 	m := migrate.NewMigrator(s.writes, migrations,
 		migrate.WithTableName("projection_migrations"), migrate.WithLocksTableName("projection_migration_locks"), migrate.WithMarkAppliedOnSuccess(true))
 	if err := m.Init(ctx); err != nil {
@@ -71,6 +72,36 @@ func (s *Store) createAll(ctx context.Context, _ *migrate.Migrator, _ *migrate.M
 				return err
 			}
 			if err := s.createIndexes(ctx, tx, p, "", 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// makeAnew empties every read model and gives its tables the form that this build
+// has for them. The rows come from the log again.
+func (s *Store) makeAnew(ctx context.Context, _ *migrate.Migrator, _ *migrate.Migration) error {
+	return s.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
+		for _, p := range all {
+			c, err := lock(ctx, tx, p.name, s.sqlite)
+			if err != nil {
+				return err
+			}
+			for _, t := range p.tables {
+				if _, err := tx.ExecContext(ctx, "DROP TABLE "+t.name); err != nil {
+					return fmt.Errorf("dropping the table %s: %w", t.name, err)
+				}
+			}
+			if err := s.createTables(ctx, tx, p, ""); err != nil {
+				return err
+			}
+			c.Generation++
+			if err := s.createIndexes(ctx, tx, p, "", c.Generation); err != nil {
+				return err
+			}
+			c.Position, c.State, c.Error, c.Rebuild = 0, stateNew, "", ""
+			if err := c.save(ctx, tx); err != nil {
 				return err
 			}
 		}

@@ -20,6 +20,7 @@ func TestOneShare(t *testing.T) {
 		r, _ := h.run(h.store, nil)
 		h.append("login-"+login, account.LoginClaimed{Login: login, Account: rita, At: epoch})
 		h.append("account-"+rita, registered(rita, login))
+		h.append("account-"+olga, account.Registered{Account: olga, Login: "o", Kind: "phone", Address: "olga:number", Name: "olga:self", At: epoch})
 		h.append("device-cam", added(olga, "cam", channel(1), channel(2)))
 		h.append("device-dvr", added(olga, "dvr", channel(1)))
 		wait(t, r, h.append("share-"+given, opened(), invited("cam", privilege.LiveView), invited("dvr", privilege.PTZ)))
@@ -36,7 +37,7 @@ func TestOneShare(t *testing.T) {
 		same(t, "devices of the sent share", sent[0].Devices, want)
 		got, _, err := h.store.ReceivedShares(ctx, rita, page)
 		must(t, err)
-		if len(got) != 1 || got[0].Remark != "" {
+		if want := (projections.Person{Kind: "phone", Address: "olga:number", Name: "olga:self"}); len(got) != 1 || got[0].Remark != "" || got[0].From != want {
 			t.Fatalf("received shares: %+v", got)
 		}
 		same(t, "devices of the received share", got[0].Devices, want)
@@ -45,10 +46,10 @@ func TestOneShare(t *testing.T) {
 			share.DomainSet{Share: given, Owner: olga, Account: rita, Device: "cam", Domain: "porch", At: epoch}))
 		s, ok, err := h.store.Share(ctx, rita, given)
 		must(t, err)
-		if !ok || s.Revision != 4 || s.Devices[0].Status != "accepted" || s.Devices[0].Domain != "porch" || !s.Devices[0].AnsweredAt.Equal(epoch.Add(time.Hour)) {
+		if !ok || s.From.Name != "olga:self" || s.Revision != 4 || s.Devices[0].Status != "accepted" || s.Devices[0].Domain != "porch" || !s.Devices[0].AnsweredAt.Equal(epoch.Add(time.Hour)) {
 			t.Fatalf("the share after the acceptance: %v %+v", ok, s)
 		}
-		if s, ok, err = h.store.Share(ctx, olga, given); err != nil || !ok || s.Devices[0].Domain != "" || s.Revision != 4 {
+		if s, ok, err = h.store.Share(ctx, olga, given); err != nil || !ok || s.From != (projections.Person{}) || s.Devices[0].Domain != "" || s.Revision != 4 {
 			t.Fatalf("the share for its owner: %v %+v %v", ok, s, err)
 		}
 		if _, ok, err = h.store.Share(ctx, "somebody", given); err != nil || ok {

@@ -125,3 +125,30 @@ func TestPages(t *testing.T) {
 		}
 	})
 }
+
+// TestMakeAnew: a migration that gives the tables another form empties them, and
+// they are filled from the log again.
+func TestMakeAnew(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r, stop := h.run(h.store, nil)
+		at := h.traffic(0, 5)
+		wait(t, r, at)
+		want := dump(t, h.store)
+		stop()
+		_, err := h.store.DB().ExecContext(t.Context(), "DELETE FROM projection_migrations WHERE name = '0002'")
+		must(t, err)
+		other := h.open()
+		status, err := other.Status(t.Context())
+		must(t, err)
+		for _, s := range status {
+			if s.Rows != 0 || s.Position != 0 || s.Generation < 2 {
+				t.Errorf("after the migration: %+v", s)
+			}
+		}
+		r, _ = h.run(other, nil)
+		wait(t, r, at)
+		if got := dump(t, other); got != want {
+			t.Errorf("filled again:\n%s\nbefore:\n%s", got, want)
+		}
+	})
+}

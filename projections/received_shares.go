@@ -86,6 +86,15 @@ type receivedShareRow struct {
 
 	Share, Owner, Login, Kind, Recipient string
 	Opened, Revision                     int64
+
+	From Person `bun:"embed:from_"`
+}
+
+// receivedRows selects rows with their owners.
+func receivedRows(tx bun.Tx, rows *[]receivedShareRow) *bun.SelectQuery {
+	return tx.NewSelect().Model(rows).ColumnExpr("s.*").
+		ColumnExpr("coalesce(f.kind, '') AS from_kind, coalesce(f.address, '') AS from_address, coalesce(f.name, '') AS from_name").
+		Join("LEFT JOIN account_logins AS f ON f.account = s.owner AND f.kind <> ''")
 }
 
 // active is the condition that a share has something for its recipient.
@@ -100,7 +109,7 @@ func (s *Store) ReceivedShares(ctx context.Context, account string, p Page) (lis
 	}
 	err = s.reading(ctx, []*projection{receivedShares, devices, accounts}, func(ctx context.Context, tx bun.Tx) error {
 		var rows []receivedShareRow
-		err := tx.NewSelect().Model(&rows).
+		err := receivedRows(tx, &rows).
 			Where("s.login IN (SELECT login FROM account_logins WHERE account = ?) AND s.opened < ?", account, before).
 			Where(active).OrderExpr("s.opened DESC").Limit(p.fetch()).Scan(ctx)
 		if err != nil {
@@ -120,7 +129,7 @@ func (s *Store) ReceivedShares(ctx context.Context, account string, p Page) (lis
 func receivedOf(ctx context.Context, tx bun.Tx, rows []receivedShareRow) ([]Share, error) {
 	list := make([]Share, len(rows))
 	for i, r := range rows {
-		list[i] = Share{ID: r.Share, Owner: r.Owner, Login: r.Login, Kind: r.Kind, Recipient: r.Recipient, Revision: r.Revision}
+		list[i] = Share{ID: r.Share, Owner: r.Owner, Login: r.Login, Kind: r.Kind, Recipient: r.Recipient, From: r.From, Revision: r.Revision}
 	}
 	var devices []shareDeviceRow
 	err := shareDevices(ctx, tx, list, &devices, tx.NewSelect().TableExpr("received_share_devices AS d").
@@ -157,7 +166,7 @@ func (s *Store) Share(ctx context.Context, account, id string) (found Share, ok 
 
 func receivedBy(ctx context.Context, tx bun.Tx, account, id string) ([]Share, error) {
 	var rows []receivedShareRow
-	err := tx.NewSelect().Model(&rows).Where("s.share = ? AND s.login IN (SELECT login FROM account_logins WHERE account = ?)", id, account).Scan(ctx)
+	err := receivedRows(tx, &rows).Where("s.share = ? AND s.login IN (SELECT login FROM account_logins WHERE account = ?)", id, account).Scan(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ type Share struct {
 	Kind      string // of that address: "email" or "phone"
 	Recipient string // sealed address
 	Remark    string // sealed; for the owner only
+	From      Person // the owner; for the recipient only
 	Revision  int64  // of the share's stream
 	Devices   []ShareDevice
 }

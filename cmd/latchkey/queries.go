@@ -48,6 +48,11 @@ func (q queries) Share(ctx context.Context, account, id string) (api.ShareView, 
 	return shareView(row), found, err
 }
 
+func (q queries) Person(ctx context.Context, account string) (api.PersonView, error) {
+	p, err := q.store.Person(ctx, account)
+	return api.PersonView(p), err
+}
+
 func (q queries) Devices(ctx context.Context, account string, p api.Page) ([]api.DeviceView, string, error) {
 	rows, next, err := q.store.Devices(ctx, account, projections.Page(p))
 	return listOf(rows, next, err, deviceView)
@@ -69,7 +74,7 @@ func (q queries) Privileges(ctx context.Context, account string, p api.Page) ([]
 }
 
 func shareView(r projections.Share) api.ShareView {
-	v := api.ShareView{ID: r.ID, Owner: r.Owner, Kind: r.Kind, Recipient: r.Recipient, Remark: r.Remark, Revision: r.Revision}
+	v := api.ShareView{ID: r.ID, Owner: r.Owner, Kind: r.Kind, Recipient: r.Recipient, Remark: r.Remark, From: api.PersonView(r.From), Revision: r.Revision}
 	for _, d := range r.Devices {
 		v.Devices = append(v.Devices, api.ShareDeviceView{
 			Device: d.Device, Name: d.Name, Status: share.Status(d.Status), Grants: d.Grants, Domain: d.Domain,

@@ -226,7 +226,7 @@ type NewDevice struct {
 	OnvifURL string       `json:"onvif_url,omitempty,omitzero"`
 	Password string       `json:"password,omitempty,omitzero"`
 
-	// RtspURL Channel 1's main stream where `channels` is not given.
+	// RtspURL Channel 1's main stream where `channels` is not given. It may hold the credentials (`rtsp://name:password@…`), as other addresses may, where `username` and `password` are not given. No answer tells it again.
 	RtspURL string `json:"rtsp_url,omitempty,omitzero"`
 
 	// Serial Without one the device gets an id of its own.
@@ -253,6 +253,13 @@ type NewStreamKey struct {
 
 // NextCursor The `cursor` of the next page; absent at the end.
 type NextCursor = string
+
+// Person The owner, for the recipient only. What was erased is empty.
+type Person struct {
+	Email string `json:"email,omitempty,omitzero"`
+	Name  string `json:"name,omitempty,omitzero"`
+	Phone string `json:"phone,omitempty,omitzero"`
+}
 
 // Privilege defines model for Privilege.
 type Privilege string
@@ -296,7 +303,10 @@ type Session struct {
 // Share defines model for Share.
 type Share struct {
 	Devices []ShareDevice `json:"devices"`
-	ID      string        `json:"id"`
+
+	// From The owner, for the recipient only. What was erased is empty.
+	From Person `json:"from,omitempty,omitzero"`
+	ID   string `json:"id"`
 
 	// Owner The owner's account.
 	Owner string `json:"owner"`
