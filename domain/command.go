@@ -50,7 +50,18 @@ func (s *Service) beginAnonymous(m Meta, name string, args ...any) (command, err
 	if err != nil {
 		return command{}, &Error{Code: "invalid_body", Kind: Invalid, Message: "The request cannot be read.", Cause: err}
 	}
-	return command{Meta: m, request: s.sealer.LoginHash("request", string(canonical)), at: s.now()}, nil
+	c := command{Meta: m, request: s.sealer.LoginHash("request", string(canonical)), at: s.now()}
+	if s.keys.usedForAnother(c) {
+		return command{}, keyReused(nil)
+	}
+	return c, nil
+}
+
+func keyReused(cause error) error {
+	return &Error{
+		Code: "idempotency_key_reused", Kind: Invalid, Cause: cause,
+		Message: "The Idempotency-Key was used for another request.",
+	}
 }
 
 // namespace makes the ids of our events differ from all other UUIDs of version
@@ -82,10 +93,7 @@ func (c command) repeated(stream string, events []Stored) (from, to int, found b
 	}
 	var m metadata
 	if err := json.Unmarshal(events[from].Metadata, &m); err != nil || m.Request != c.request {
-		return 0, 0, false, &Error{
-			Code: "idempotency_key_reused", Kind: Invalid, Cause: err,
-			Message: "The Idempotency-Key was used for another request.",
-		}
+		return 0, 0, false, keyReused(err)
 	}
 	to = from + 1
 	for to < len(events) && events[to].ID == c.id(stream, to-from) {
@@ -153,6 +161,7 @@ func run[S, E any](
 			return outcome[S, E]{}, err
 		}
 		if found {
+			s.keys.use(c)
 			return replay(loaded, from, to, evolve)
 		}
 		events, err := decide(loaded)
@@ -160,6 +169,9 @@ func run[S, E any](
 			return outcome[S, E]{}, refused(err)
 		}
 		done, err := commit(ctx, s, c, loaded, events, evolve)
+		if err == nil {
+			s.keys.use(c)
+		}
 		if !errors.Is(err, ErrConflict) {
 			return done, err
 		}

@@ -27,7 +27,8 @@ type Config struct {
 	Random io.Reader
 }
 
-// Service is the use cases. It keeps no state and may be used by many at once.
+// Service is the use cases. It may be used by many at once, and keeps nothing
+// but the last Idempotency-Keys.
 type Service struct {
 	log           Log
 	sealer        Sealer
@@ -38,6 +39,7 @@ type Service struct {
 	clock         func() time.Time
 	newID         func() string
 	random        io.Reader
+	keys          recentKeys
 }
 
 // New makes a Service. It reports every fault of the configuration together.

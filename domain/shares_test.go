@@ -412,6 +412,18 @@ func TestKeyReused(t *testing.T) {
 	wantCode(t, err, Invalid, "idempotency_key_reused")
 	_, err = w.DeleteShare(ctx, m, id)
 	wantCode(t, err, Invalid, "idempotency_key_reused")
+	// Also where the other request concerns another stream.
+	_, err = w.SaveShare(ctx, m, NewShare{Email: "somebody@example.com"})
+	wantCode(t, err, Invalid, "idempotency_key_reused")
+	_, err = w.AddStreamKey(ctx, m, NewStreamKey{})
+	wantCode(t, err, Invalid, "idempotency_key_reused")
+	// What was refused has not used its key.
+	refused := Meta{Account: w.alice, IdempotencyKey: "refused"}
+	_, err = w.SaveShare(ctx, refused, NewShare{Email: "alice@example.com"})
+	wantCode(t, err, Invalid, "own_login")
+	if _, err = w.SaveShare(ctx, refused, NewShare{Email: "somebody@example.com"}); err != nil {
+		t.Fatal(err)
+	}
 	// Another's key is another key.
 	m.Account = w.bob
 	if _, err := w.Reject(ctx, m, id, w.cam); err != nil {
@@ -419,6 +431,30 @@ func TestKeyReused(t *testing.T) {
 	}
 	_, err = w.DeleteShare(ctx, Meta{Account: w.alice, IdempotencyKey: strings.Repeat("k", 256)}, id)
 	wantFields(t, err, "Idempotency-Key")
+}
+
+func TestRecentKeysAreBounded(t *testing.T) {
+	var k recentKeys
+	use := func(i int) command {
+		c := command{Meta: Meta{Account: "a", IdempotencyKey: fmt.Sprint(i)}, request: "one"}
+		k.use(c)
+		return c
+	}
+	first := use(0)
+	for i := range keysKept - 1 {
+		use(i + 1)
+	}
+	other := first
+	other.request = "another"
+	if !k.usedForAnother(other) || k.usedForAnother(first) {
+		t.Error("a key was forgotten too soon, or its own request is another one")
+	}
+	for i := range 2 * keysKept {
+		use(i + keysKept)
+	}
+	if k.usedForAnother(other) || len(k.recent)+len(k.older) > 2*keysKept {
+		t.Errorf("%d keys are remembered", len(k.recent)+len(k.older))
+	}
 }
 
 func TestSetDomain(t *testing.T) {
