@@ -123,7 +123,7 @@ func (d NewDevice) withCredentials(f faults) NewDevice {
 // takeCredentials leaves an address that it cannot read as it is, for check.
 func (d *NewDevice) takeCredentials(f faults, at string, address *string) {
 	u, err := url.Parse(*address)
-	if err != nil || u.User == nil {
+	if err != nil || u.User == nil || u.Host == "" {
 		return
 	}
 	name := u.User.Username()
