@@ -57,6 +57,25 @@ func Replay(ctx context.Context, s *Store, name string, payloads [][]byte) error
 	return <-done
 }
 
+// Feeds answers which projectors that begin at these positions are fed together.
+func Feeds(bases ...int64) (together [][]int64) {
+	var projectors []*projector
+	for _, base := range bases {
+		projectors = append(projectors, &projector{base: base})
+	}
+	for _, f := range feeds(projectors) {
+		var list []int64
+		for _, p := range f.projectors {
+			list = append(list, p.base)
+		}
+		together = append(together, list)
+	}
+	return together
+}
+
+// Near is how far apart they may be.
+const Near = near
+
 // SetCheckpoint puts a checkpoint somewhere else, as a restored database would.
 func (s *Store) SetCheckpoint(ctx context.Context, name string, position int64) error {
 	_, err := s.writes.NewUpdate().Model((*checkpoint)(nil)).Set("position = ?", position).Where("name = ?", name).Exec(ctx)

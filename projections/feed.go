@@ -19,8 +19,9 @@ type feed struct {
 
 // near is how far behind the foremost one, in positions of the log, a projector
 // may begin and still be fed together with it. One that is further behind has a
-// feed of its own, as the others would wait for it.
-const near = 1 << 24
+// feed of its own, as the others would wait for it. A position is an event on the
+// embedded node, which is ten seconds of catching up, and a byte on a cluster.
+const near = 1 << 20
 
 // feeds puts projectors together that begin near each other.
 func feeds(projectors []*projector) []*feed {

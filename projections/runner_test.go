@@ -173,6 +173,21 @@ func numberless(dump string) string {
 	return strings.Join(lines, "")
 }
 
+func TestFeeds(t *testing.T) {
+	const n = projections.Near
+	for _, c := range []struct {
+		bases []int64
+		want  [][]int64
+	}{
+		{[]int64{0, 0, 0}, [][]int64{{0, 0, 0}}},
+		{[]int64{5, 7, 6}, [][]int64{{7, 6, 5}}},
+		{[]int64{n, 0}, [][]int64{{n}, {0}}},
+		{[]int64{0, 3 * n, 3*n - 1, 2*n + 1, 1}, [][]int64{{3 * n, 3*n - 1, 2*n + 1}, {1, 0}}},
+	} {
+		same(t, "feeds", projections.Feeds(c.bases...), c.want)
+	}
+}
+
 // TestUnreadable: an event that a projection cannot read stops it, is never
 // skipped, and is seen from inside and outside.
 func TestUnreadable(t *testing.T) {
