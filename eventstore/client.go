@@ -38,7 +38,7 @@ type Client struct {
 	logger  *slog.Logger
 
 	mu     sync.Mutex
-	conn   *esdb.Client // nil until the first call, and after a failure
+	conn   *connection // nil until the first call, and after a failure
 	closed bool
 }
 
@@ -133,23 +133,14 @@ func (c *Client) Close() error {
 	conn := c.conn
 	c.conn, c.closed = nil, true
 	c.mu.Unlock()
-	return closeConn(conn)
-}
-
-// closeConn closes a connection of the library. Goroutines that wait inside of
-// it panic then; they are ours, and recover.
-func closeConn(conn *esdb.Client) error {
 	if conn == nil {
 		return nil
 	}
-	if err := conn.Close(); err != nil {
-		return fmt.Errorf("closing the connection to the log: %w", err)
-	}
-	return nil
+	return conn.end()
 }
 
 // connection answers the current connection, a new one where there is none.
-func (c *Client) connection(ctx context.Context) (*esdb.Client, error) {
+func (c *Client) connection(ctx context.Context) (*connection, error) {
 	c.mu.Lock()
 	conn, closed := c.conn, c.closed
 	c.mu.Unlock()
@@ -169,17 +160,17 @@ func (c *Client) connection(ctx context.Context) (*esdb.Client, error) {
 	}
 	if c.conn == nil {
 		conf := c.esdb
-		conn, err := esdb.NewClient(&conf)
+		library, err := esdb.NewClient(&conf)
 		if err != nil {
 			return nil, fmt.Errorf("connecting to the log: %w", err)
 		}
-		c.conn = conn
+		c.conn = newConnection(library)
 	}
 	return c.conn, nil
 }
 
 // discard drops a connection that is of no use any more.
-func (c *Client) discard(conn *esdb.Client) {
+func (c *Client) discard(conn *connection) {
 	c.mu.Lock()
 	mine := c.conn == conn
 	if mine {
@@ -188,7 +179,7 @@ func (c *Client) discard(conn *esdb.Client) {
 	c.mu.Unlock()
 	if mine {
 		c.logger.Warn("the connection to the log is lost; making a new one")
-		_ = closeConn(conn) // it is lost already
+		_ = conn.end() // it is lost already
 	}
 }
 
@@ -233,29 +224,38 @@ func call[T any](ctx context.Context, c *Client, what string, f func(context.Con
 	}
 }
 
-// guarded runs one call of the library so that it ends with its context: the
-// library's calls do not always, and may panic when their connection is closed.
-func guarded[T any](ctx context.Context, conn *esdb.Client, f func(context.Context, *esdb.Client) (T, error)) (T, error) {
+// guarded runs one call of the library so that it ends with its context, or with
+// the connection: the library's calls do not always, and may panic when they are
+// stuck and their connection is closed.
+func guarded[T any](ctx context.Context, conn *connection, f func(context.Context, *esdb.Client) (T, error)) (T, error) {
 	type result struct {
 		value T
 		err   error
 	}
+	var zero T
+	if !conn.enter() {
+		return zero, errNoAnswer
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	done := make(chan result, 1)
 	go func() {
 		var r result
+		defer conn.leave()
 		defer func() {
 			if p := recover(); p != nil {
 				r.err = fmt.Errorf("%w: %v", errPanicked, p)
 			}
 			done <- r
 		}()
-		r.value, r.err = f(ctx, conn)
+		r.value, r.err = f(ctx, conn.library)
 	}()
 	select {
 	case r := <-done:
 		return r.value, r.err
+	case <-conn.ended:
+		return zero, errNoAnswer
 	case <-ctx.Done():
-		var zero T
 		return zero, fmt.Errorf("%w: %w", errNoAnswer, ctx.Err())
 	}
 }

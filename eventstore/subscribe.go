@@ -79,10 +79,17 @@ type arrival struct {
 func (s *subscription) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	sub, err := s.begin(ctx)
+	sub, conn, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}
+	go func() {
+		select {
+		case <-conn.ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	defer sub.Close()
 	if s.handler.Connected != nil {
 		s.handler.Connected(true)
@@ -119,10 +126,10 @@ func (s *subscription) run(ctx context.Context) error {
 
 // begin opens the subscription. Its context must live as long as it, so the
 // time-out is ours.
-func (s *subscription) begin(ctx context.Context) (*esdb.Subscription, error) {
+func (s *subscription) begin(ctx context.Context) (*esdb.Subscription, *connection, error) {
 	conn, err := s.client.connection(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	options := esdb.SubscribeToAllOptions{
 		From:               behind(s.after),
@@ -140,9 +147,9 @@ func (s *subscription) begin(ctx context.Context) (*esdb.Subscription, error) {
 		if lost {
 			s.client.discard(conn)
 		}
-		return nil, fmt.Errorf("subscribing to the log: %w", known)
+		return nil, nil, fmt.Errorf("subscribing to the log: %w", known)
 	}
-	return sub, nil
+	return sub, conn, nil
 }
 
 // receive passes on what comes, until the subscription drops.
