@@ -119,7 +119,7 @@ func (s *Service) appendClaim(ctx context.Context, c command, login stream[accou
 	if err != nil {
 		return err
 	}
-	_, err = s.append(ctx, login.name, login.revision(), list)
+	_, err = s.appendOnce(ctx, c, login.name, login.revision(), list)
 	return err
 }
 
@@ -143,7 +143,7 @@ func (s *Service) open(ctx context.Context, a applicant, id string) (Result, err
 	if err != nil {
 		return Result{}, err
 	}
-	position, err := s.append(ctx, accountStream(id), -1, list)
+	position, err := s.appendOnce(ctx, a.command, accountStream(id), -1, list)
 	if err != nil {
 		return Result{}, err
 	}

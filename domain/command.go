@@ -1,10 +1,12 @@
 package domain
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -133,6 +135,32 @@ func (s *Service) append(ctx context.Context, stream string, expected int64, eve
 	return 0, unavailable(fmt.Errorf("appending to a stream: %w", err))
 }
 
+// appendOnce is append for a command. The log takes events whose ids it has for
+// an append that is tried again, and looks no further: two commands at once with
+// one Idempotency-Key would both be told that they were written. So what stands
+// there is read again; the command that was not written meets ErrConflict, and
+// finds the other one at its next try.
+func (s *Service) appendOnce(ctx context.Context, c command, stream string, expected int64, events []Pending) (uint64, error) {
+	position, err := s.append(ctx, stream, expected, events)
+	if err != nil || c.IdempotencyKey == "" {
+		return position, err
+	}
+	there, err := s.log.Load(ctx, stream)
+	if err != nil {
+		return 0, unavailable(fmt.Errorf("reading what was appended: %w", err))
+	}
+	from := slices.IndexFunc(there, func(e Stored) bool { return e.ID == events[0].ID })
+	if from < 0 || !slices.EqualFunc(there[from:min(from+len(events), len(there))], events, Stored.is) {
+		return 0, ErrConflict
+	}
+	return position, nil
+}
+
+// is says whether the event is stored word for word.
+func (e Stored) is(p Pending) bool {
+	return e.ID == p.ID && bytes.Equal(e.Data, p.Data) && bytes.Equal(e.Metadata, p.Metadata)
+}
+
 // outcome is what a command did to a stream, and for a repeat what it did then.
 type outcome[S, E any] struct {
 	position uint64
@@ -210,7 +238,7 @@ func commit[S, E any](
 	if err != nil {
 		return outcome[S, E]{}, err
 	}
-	done.position, err = s.append(ctx, loaded.name, loaded.revision(), list)
+	done.position, err = s.appendOnce(ctx, c, loaded.name, loaded.revision(), list)
 	if err != nil {
 		return outcome[S, E]{}, err
 	}
