@@ -209,6 +209,50 @@ func contract(t *testing.T, target string) {
 			t.Errorf("then came %+v", r)
 		}
 	})
+	t.Run("identity", func(t *testing.T) {
+		id, err := c.Identify(ctx)
+		if err != nil || id.Log == uuid.Nil || id.Epoch == 0 {
+			t.Fatalf("Identify = %+v, %v", id, err)
+		}
+		if again, err := c.Identify(ctx); err != nil || again != id {
+			t.Fatalf("a second Identify = %+v, %v, want %+v", again, err, id)
+		}
+		event := newEvent(prefix + "marked")
+		done, err := c.Append(ctx, name("marked"), eventstore.NoStream(), event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := c.Append(ctx, name("marked"), eventstore.Any(), newEvent(prefix+"after"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mark := eventstore.Mark{Identity: id, Position: done.Position, Event: event.ID}
+		beyond := eventstore.Mark{Identity: id, Position: next.Position + 1000, Event: event.ID}
+		other := eventstore.Mark{Identity: eventstore.Identity{Log: uuid.New(), Epoch: id.Epoch}, Position: done.Position, Event: event.ID}
+		replaced := eventstore.Mark{Identity: id, Position: next.Position, Event: event.ID}
+		for what, of := range map[string]struct {
+			mark eventstore.Mark
+			want error
+		}{
+			"the zero mark":         {eventstore.Mark{}, nil},
+			"nothing seen":          {eventstore.Mark{Identity: id}, nil},
+			"the log":               {mark, nil},
+			"beyond its end":        {beyond, eventstore.ErrLogCut},
+			"another event there":   {replaced, eventstore.ErrLogCut},
+			"a mark in another log": {other, eventstore.ErrOtherLog},
+		} {
+			if err := c.Holds(ctx, of.mark); !errors.Is(err, of.want) {
+				t.Errorf("%s: Holds = %v, want %v", what, err, of.want)
+			}
+		}
+		raised, err := c.RaiseEpoch(ctx)
+		if err != nil || raised.Log != id.Log || raised.Epoch != id.Epoch+1 {
+			t.Fatalf("RaiseEpoch = %+v, %v", raised, err)
+		}
+		if err := c.Holds(ctx, mark); !errors.Is(err, eventstore.ErrOtherEpoch) {
+			t.Errorf("after the epoch was raised: Holds = %v", err)
+		}
+	})
 }
 
 // subscribe gives what a subscription brings, until the test ends.
