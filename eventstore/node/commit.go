@@ -202,10 +202,7 @@ func (s *store) commitGroup(group []*request) {
 			err = s.fail(err)
 		}
 	}
-	if len(s.heads) > headsKept || s.headNames > namesKept {
-		clear(s.heads)
-		s.headNames = 0
-	}
+	s.boundHeads()
 	for i, r := range group {
 		if err != nil {
 			r.done <- outcome{err: err}
@@ -215,8 +212,20 @@ func (s *store) commitGroup(group []*request) {
 	}
 }
 
+// boundHeads forgets the heads when there are too many of them.
+func (s *store) boundHeads() {
+	if len(s.heads) > headsKept || s.headNames > namesKept {
+		clear(s.heads)
+		s.headNames = 0
+	}
+}
+
+func (s *store) newCommit() *commitBatch {
+	return &commitBatch{batch: s.db.NewBatch(), pos: s.committed.Load(), ids: map[idRef]place{}, changed: map[string]bool{}}
+}
+
 func (s *store) commit(group []*request) (outcomes []outcome, err error) {
-	c := &commitBatch{batch: s.db.NewBatch(), pos: s.committed.Load(), ids: map[idRef]place{}, changed: map[string]bool{}}
+	c := s.newCommit()
 	defer func() {
 		if p := recover(); p != nil { // Pebble's way to say that a commit failed
 			err = fmt.Errorf("writing: %v", p)
@@ -229,16 +238,21 @@ func (s *store) commit(group []*request) (outcomes []outcome, err error) {
 		}
 		outcomes = append(outcomes, o)
 	}
+	return outcomes, s.commitBatch(c)
+}
+
+// commitBatch writes what was decided, syncs it and lets it be read.
+func (s *store) commitBatch(c *commitBatch) error {
 	if len(c.written) == 0 {
-		return outcomes, c.batch.Close()
+		return c.batch.Close()
 	}
 	if err := c.batch.Commit(s.sync); err != nil {
-		return nil, fmt.Errorf("writing %d events: %w", len(c.written), err)
+		return fmt.Errorf("writing %d events: %w", len(c.written), err)
 	}
 	for i := range c.written {
 		s.recent.put(c.written[i].stored)
 	}
 	s.publish(c.pos, c.changed)
 	s.wakeReaders()
-	return outcomes, c.batch.Close()
+	return c.batch.Close()
 }

@@ -275,8 +275,14 @@ func (s *store) positionOf(c *commitBatch, number, revision uint64) (uint64, err
 	return pos, closer.Close()
 }
 
-// add writes one event behind the stream's last.
+// add writes one event after the stream's last, created now.
 func (s *store) add(c *commitBatch, stream string, h *head, p proposed) error {
+	return s.addAt(c, stream, h, p, ticks(s.now()))
+}
+
+// addAt writes one event after the stream's last. Created is in ticks of 100 ns
+// since the Unix epoch.
+func (s *store) addAt(c *commitBatch, stream string, h *head, p proposed, created int64) error {
 	c.pos++
 	if h.number == 0 {
 		h.number = c.pos
@@ -289,7 +295,7 @@ func (s *store) add(c *commitBatch, stream string, h *head, p proposed) error {
 	revision := uint64(h.last)
 	record := appendRecord(make([]byte, 0, 128+len(stream)+len(p.kind)+len(p.custom)+len(p.data)), &event{
 		id: p.id, stream: []byte(stream), revision: revision, position: c.pos, kind: []byte(p.kind), contentType: []byte(p.contentType),
-		created: ticks(s.now()), custom: p.custom, data: p.data,
+		created: created, custom: p.custom, data: p.data,
 	})
 	var pos, rev [8]byte
 	putUint64(pos[:], c.pos)

@@ -36,6 +36,23 @@ type Config struct {
 	NoSync bool
 }
 
+// withDefaults fills in what may be left out.
+func (cfg Config) withDefaults() (Config, error) {
+	if cfg.Dir == "" {
+		return cfg, errors.New("opening a node: a folder is needed")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.FS == nil {
+		cfg.FS = vfs.Default
+	}
+	return cfg, nil
+}
+
 // Node is a running node.
 type Node struct {
 	store  *store
@@ -45,14 +62,9 @@ type Node struct {
 
 // Open opens the log, or makes a new one. ErrLocked: another process has it.
 func Open(cfg Config) (*Node, error) {
-	if cfg.Dir == "" {
-		return nil, errors.New("opening a node: a folder is needed")
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
 	}
 	s, err := openStore(cfg)
 	if err != nil {

@@ -50,11 +50,11 @@ type store struct {
 
 func openStore(cfg Config) (*store, error) {
 	fs := cfg.FS
-	if fs == nil {
-		fs = vfs.Default
-	}
 	if err := fs.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder of the log: %w", err)
+	}
+	if err := refuseUnfinished(fs, cfg.Dir); err != nil {
+		return nil, err
 	}
 	lock, err := pebble.LockDirectory(cfg.Dir, fs)
 	if err != nil {
@@ -64,20 +64,25 @@ func openStore(cfg Config) (*store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the log in %s: %w", cfg.Dir, err), lock.Close())
 	}
-	s := &store{
-		db: db, fs: fs, dir: cfg.Dir, lock: lock, now: cfg.Now, sync: pebble.Sync,
-		heads: map[string]*head{}, closing: make(chan struct{}), wake: make(chan struct{}), states: map[string]streamState{},
-	}
-	s.idle = sync.NewCond(&s.queueMu)
-	if cfg.NoSync {
-		s.sync = pebble.NoSync
-	}
+	s := newStore(cfg, db, lock)
 	last, err := s.lastPosition()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("looking for the end of the log in %s: %w", cfg.Dir, err), db.Close(), lock.Close())
 	}
 	s.committed.Store(last)
 	return s, nil
+}
+
+func newStore(cfg Config, db *pebble.DB, lock *pebble.Lock) *store {
+	s := &store{
+		db: db, fs: cfg.FS, dir: cfg.Dir, lock: lock, now: cfg.Now, sync: pebble.Sync,
+		heads: map[string]*head{}, closing: make(chan struct{}), wake: make(chan struct{}), states: map[string]streamState{},
+	}
+	s.idle = sync.NewCond(&s.queueMu)
+	if cfg.NoSync {
+		s.sync = pebble.NoSync
+	}
+	return s
 }
 
 // memTable is what Pebble holds in memory before it makes a file of it, in bytes.

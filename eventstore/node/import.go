@@ -1,0 +1,183 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/uuid"
+)
+
+// ImportedEvent is an event of another log, as it is to stand in the new one.
+// Streams of metadata ($$...) and tombstones are events like all others.
+type ImportedEvent struct {
+	Stream      string
+	Revision    uint64 // rises within a stream; that of a tombstone is math.MaxInt64
+	ID          uuid.UUID
+	Type        string
+	ContentType string
+	Data        []byte
+	Metadata    []byte    // the custom metadata
+	Created     time.Time // kept in steps of 100 ns
+}
+
+// unfinished marks the folder of an import that has not ended. Such a log is
+// never opened: it would lack its end.
+const unfinished = "latchkey.import"
+
+// importBytes is how much of an import is written at once, about.
+const importBytes = 4 << 20
+
+// Import makes a new log in an empty or missing folder from the events that next
+// returns, in their order, until it returns io.EOF. Positions are counted from 1;
+// everything else is kept. It returns the position of the last event once
+// everything is synced. After an error the folder cannot be opened as a log and
+// has to be emptied.
+func Import(cfg Config, next func() (ImportedEvent, error)) (last uint64, err error) {
+	cfg, err = cfg.withDefaults()
+	if err != nil {
+		return 0, err
+	}
+	if err := beginImport(cfg.FS, cfg.Dir); err != nil {
+		return 0, err
+	}
+	s, err := openImport(cfg)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.importAll(next); err != nil {
+		return 0, errors.Join(err, s.close())
+	}
+	last = s.committed.Load()
+	if err := errors.Join(s.db.Flush(), s.close()); err != nil {
+		return 0, fmt.Errorf("importing into %s: %w", cfg.Dir, err)
+	}
+	if err := errors.Join(cfg.FS.Remove(cfg.FS.PathJoin(cfg.Dir, unfinished)), syncDir(cfg.FS, cfg.Dir)); err != nil {
+		return 0, fmt.Errorf("importing into %s: %w", cfg.Dir, err)
+	}
+	return last, nil
+}
+
+// beginImport marks an empty folder as one in which an import is going on.
+func beginImport(fs vfs.FS, dir string) error {
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the folder of the log: %w", err)
+	}
+	names, err := fs.List(dir)
+	if err != nil {
+		return fmt.Errorf("importing into %s: %w", dir, err)
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("importing into %s: the folder is not empty, it holds %s", dir, names[0])
+	}
+	f, err := fs.Create(fs.PathJoin(dir, unfinished), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("importing into %s: %w", dir, err)
+	}
+	if err := errors.Join(f.Sync(), f.Close(), syncDir(fs, dir)); err != nil {
+		return fmt.Errorf("importing into %s: %w", dir, err)
+	}
+	return nil
+}
+
+// openImport opens a store that writes nothing ahead: all that counts is the
+// flush at the end.
+func openImport(cfg Config) (*store, error) {
+	lock, err := pebble.LockDirectory(cfg.Dir, cfg.FS)
+	if err != nil {
+		return nil, fmt.Errorf("opening the log in %s: %w (%w)", cfg.Dir, ErrLocked, err)
+	}
+	options := pebbleOptions(cfg.FS, lock, cfg.Logger)
+	options.DisableWAL, options.ErrorIfExists = true, true
+	db, err := pebble.Open(cfg.Dir, options)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("importing into %s: %w", cfg.Dir, err), lock.Close())
+	}
+	cfg.NoSync = true
+	return newStore(cfg, db, lock), nil
+}
+
+// importAll writes what next returns.
+func (s *store) importAll(next func() (ImportedEvent, error)) error {
+	c, size := s.newCommit(), 0
+	for {
+		e, err := next()
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("importing the event after position %d: %w", c.pos, err)
+		}
+		if err == nil {
+			if err := s.importEvent(c, &e); err != nil {
+				return fmt.Errorf("importing the event after position %d: %w", c.pos, err)
+			}
+			size += 200 + len(e.Data) + len(e.Metadata)
+		}
+		if err == nil && size < importBytes {
+			continue
+		}
+		if failed := s.commitBatch(c); failed != nil {
+			return failed
+		}
+		if err != nil {
+			return nil
+		}
+		s.boundHeads()
+		c, size = s.newCommit(), 0
+	}
+}
+
+func (s *store) importEvent(c *commitBatch, e *ImportedEvent) error {
+	if err := e.check(); err != nil {
+		return err
+	}
+	h, err := s.head(e.Stream)
+	if err != nil {
+		return err
+	}
+	if h.last >= int64(e.Revision) {
+		return fmt.Errorf("revision %d of stream %q follows revision %d", e.Revision, e.Stream, h.last)
+	}
+	h.last = int64(e.Revision) - 1
+	h.tombstoned = e.Revision == deletedStream
+	p := proposed{id: e.ID, kind: e.Type, contentType: e.ContentType, custom: e.Metadata, data: e.Data}
+	return s.addAt(c, e.Stream, h, p, ticks(e.Created))
+}
+
+func (e *ImportedEvent) check() error {
+	switch {
+	case e.Stream == "" || len(e.Stream) > maxName || e.Stream == metadataPrefix || e.Stream == "$all":
+		return fmt.Errorf("%q cannot be the name of a stream", e.Stream)
+	case e.Type == "":
+		return fmt.Errorf("the event in stream %q has no type", e.Stream)
+	case e.ID == uuid.Nil:
+		return fmt.Errorf("the event in stream %q has no id", e.Stream)
+	case e.Revision > deletedStream:
+		return fmt.Errorf("%d cannot be the revision of an event in stream %q", e.Revision, e.Stream)
+	}
+	return nil
+}
+
+// syncDir makes the names in a folder durable.
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// refuseUnfinished refuses the folder of an import that has not ended.
+func refuseUnfinished(fs vfs.FS, dir string) error {
+	names, err := fs.List(dir)
+	if err != nil {
+		return fmt.Errorf("opening the log in %s: %w", dir, err)
+	}
+	for _, name := range names {
+		if name == unfinished {
+			return fmt.Errorf("opening the log in %s: it holds a restore that did not end; empty the folder and restore again", dir)
+		}
+	}
+	return nil
+}
