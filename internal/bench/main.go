@@ -44,6 +44,7 @@ var groups = []struct {
 	{"load", benchLoad},
 	{"check", benchCheck},
 	{"revoke", benchRevoke},
+	{"command", benchCommand},
 	{"door", benchDoor},
 }
 
@@ -53,7 +54,7 @@ func main() {
 		os.Exit(1)
 	}
 	debug.SetGCPercent(400) // as the service does
-	only := flag.String("only", "", "comma-separated groups: log, replay, load, check, revoke, door")
+	only := flag.String("only", "", "comma-separated groups: log, replay, load, check, revoke, command, door")
 	quick := flag.Bool("quick", false, "a tenth of the work, to see that it runs")
 	dir := flag.String("dir", "", "scratch folder on the disk under test (a temporary one)")
 	flag.Parse()

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// binaryEnv names a latchkey to measure in place of the one of this tree, for
+// comparing two builds.
+const binaryEnv = "LATCHKEY_BENCH_BINARY"
+
+// benchCommand measures commands through the REST API of a real service, one
+// caller at a time, beside two synced writes of a bare file (the log's and the
+// vault's); then the memory of the service under 40,000 commands and after them.
+func benchCommand(b *bench) error {
+	floor, err := syncedWrites(filepath.Join(b.dir, "floor"), b.scaled(400))
+	if err != nil {
+		return err
+	}
+	s, err := startServe(b)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	owner, err := s.account(b.ctx, "owner")
+	if err != nil {
+		return err
+	}
+	if err := s.each(b, floor, owner); err != nil {
+		return err
+	}
+	return s.memory(b, owner)
+}
+
+// syncedWrites is the median time of two writes of 250 bytes that are synced one
+// after the other.
+func syncedWrites(path string, n int) (time.Duration, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var took []time.Duration
+	for range n {
+		began := time.Now()
+		for range 2 {
+			if _, err := f.Write(make([]byte, 250)); err != nil {
+				return 0, err
+			}
+			if err := f.Sync(); err != nil {
+				return 0, err
+			}
+		}
+		took = append(took, time.Since(began))
+	}
+	return percentile(took, 0.5), nil
+}
+
+// each measures every kind of command alone.
+func (s *served) each(b *bench, floor time.Duration, owner *account) error {
+	took := map[string][]time.Duration{}
+	timed := func(name string, who *account, method, path string, body, into any) error {
+		began := time.Now()
+		if err := who.call(b.ctx, method, path, body, into); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		took[name] = append(took[name], time.Since(began))
+		return nil
+	}
+	var guest *account
+	for i := range b.scaled(400) {
+		if i%20 == 0 { // a command reads the share's whole stream: keep it short
+			var err error
+			if guest, err = s.account(b.ctx, fmt.Sprintf("guest%d", i)); err != nil {
+				return err
+			}
+		}
+		device := fmt.Sprintf("single-%d", i)
+		var share, key struct{ ID, Name string }
+		at := func() string { return "/shares/" + share.ID + "/devices/" + device }
+		if err := errors.Join(
+			timed("add a device", owner, "POST", "/devices", newDevice(device), nil),
+			timed("share it", owner, "POST", "/shares", newShare(guest.login, device), &share),
+			timed("accept", guest, "POST", at()+"/accept", nil, nil),
+			timed("edit privileges", owner, "PUT", at(), map[string]any{"channels": channels("live_view", "ptz")}, nil),
+			timed("make a stream key", guest, "POST", "/stream-keys", map[string]any{"label": "bench"}, &key),
+			timed("revoke it", guest, "DELETE", "/stream-keys/"+key.Name, nil, nil),
+			timed("take the device back", owner, "DELETE", at(), nil, nil),
+			timed("remove the device", owner, "DELETE", "/devices/"+device, nil, nil),
+		); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"add a device", "share it", "accept", "edit privileges", "make a stream key", "revoke it", "take the device back", "remove the device"} {
+		p50, p99 := percentile(took[name], 0.5), percentile(took[name], 0.99)
+		b.add("command: "+name, fmt.Sprintf("p50 %v, p99 %v", p50.Round(10*time.Microsecond), p99.Round(10*time.Microsecond)),
+			fmt.Sprintf("two synced writes %v", floor.Round(10*time.Microsecond)), p50.Seconds()/floor.Seconds(), "")
+	}
+	return nil
+}
+
+// memory adds devices and shares them, with many callers at once.
+func (s *served) memory(b *bench, owner *account) error {
+	const callers = 16
+	n := b.scaled(20_000)
+	peak := make(chan int)
+	ctx, cancel := context.WithCancel(b.ctx)
+	go func() { peak <- s.peak(ctx) }()
+	began := time.Now()
+	var wg sync.WaitGroup
+	failed := make(chan error, callers)
+	for c := range callers {
+		wg.Go(func() {
+			who := owner.again()
+			for i := c; i < n; i += callers {
+				device := fmt.Sprintf("many-%d", i)
+				if err := errors.Join(who.call(b.ctx, "POST", "/devices", newDevice(device), nil),
+					who.call(b.ctx, "POST", "/shares", newShare(fmt.Sprintf("p%d@bench.example", i), device), nil)); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	cancel()
+	most := <-peak
+	select {
+	case err := <-failed:
+		return err
+	default:
+	}
+	b.add("commands at once, 16 callers", fmt.Sprintf("%.0f/s", perSecond(2*n, took)), "1,000/s", perSecond(2*n, took)/1000, "")
+	b.add(fmt.Sprintf("memory under %d commands", 2*n), fmt.Sprintf("%d MiB at most", most), "250 MiB", float64(most)/250, "at most 1")
+	quiet := s.rss()
+	for until := time.Now().Add(90 * time.Second); time.Now().Before(until) && quiet > 120; time.Sleep(time.Second) {
+		quiet = s.rss()
+	}
+	b.add("memory when it is quiet again", fmt.Sprintf("%d MiB", quiet), "120 MiB", float64(quiet)/120, "about 1")
+	return nil
+}
+
+// served is a running service.
+type served struct {
+	cmd *exec.Cmd
+	api string
+}
+
+func startServe(b *bench) (*served, error) {
+	binary := os.Getenv(binaryEnv)
+	if binary == "" {
+		binary = filepath.Join(b.dir, "latchkey")
+		if out, err := exec.CommandContext(b.ctx, "go", "build", "-o", binary, "./cmd/latchkey").CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("building latchkey: %w: %s", err, out)
+		}
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	s := &served{api: "http://" + address}
+	s.cmd = exec.Command(binary, "serve", "--data", filepath.Join(b.dir, "service"), "--http", address, "--rtsp", "127.0.0.1:0", "--log-level", "error")
+	for _, setting := range []string{"REGISTRATION=open", "VERIFICATION=off", "DEVICE_PROOF=off"} {
+		s.cmd.Env = append(s.cmd.Environ(), "LATCHKEY_"+setting)
+	}
+	s.cmd.Stderr = os.Stderr
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for until := time.Now().Add(30 * time.Second); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+		res, err := http.Get(s.api + "/readyz")
+		if err != nil {
+			continue
+		}
+		res.Body.Close()
+		if res.StatusCode == http.StatusOK {
+			return s, nil
+		}
+	}
+	s.stop()
+	return nil, errors.New("the service is not ready after 30 s")
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+func (s *served) stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.cmd.Wait()
+}
+
+// rss is the resident memory in MiB.
+func (s *served) rss() int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, _ := strconv.Atoi(strings.Fields(value)[0])
+			return kib / 1024
+		}
+	}
+	return 0
+}
+
+func (s *served) peak(ctx context.Context) (most int) {
+	for ctx.Err() == nil {
+		most = max(most, s.rss())
+		time.Sleep(20 * time.Millisecond)
+	}
+	return most
+}
+
+// account is a caller of the API.
+type account struct {
+	api, login, token string
+	client            *http.Client
+}
+
+func (s *served) account(ctx context.Context, name string) (*account, error) {
+	a := &account{api: s.api + "/api/v1", login: name + "@bench.example", client: &http.Client{}}
+	if err := a.call(ctx, "POST", "/accounts", map[string]any{"email": a.login, "password": "a long password", "name": name}, nil); err != nil {
+		return nil, err
+	}
+	var session struct{ Token string }
+	err := a.call(ctx, "POST", "/sessions", map[string]any{"login": a.login, "password": "a long password"}, &session)
+	a.token = session.Token
+	return a, err
+}
+
+// again is the same account on a connection of its own.
+func (a *account) again() *account {
+	return &account{api: a.api, login: a.login, token: a.token, client: &http.Client{Transport: &http.Transport{}}}
+}
+
+func (a *account) call(ctx context.Context, method, path string, body, into any) error {
+	var raw io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		raw = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, a.api+path, raw)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if a.token != "" {
+		req.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	res, err := a.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err
+	}
+	if res.StatusCode >= 300 {
+		return fmt.Errorf("%s %s: %s: %.200s", method, path, res.Status, text)
+	}
+	if into == nil {
+		return nil
+	}
+	return json.Unmarshal(text, into)
+}
+
+func newDevice(serial string) map[string]any {
+	return map[string]any{"name": "Camera", "serial": serial, "rtsp_url": "rtsp://192.0.2.1/stream", "username": "admin", "password": "secret"}
+}
+
+func newShare(email, device string) map[string]any {
+	return map[string]any{"recipient": map[string]any{"email": email}, "remark": "Neighbour",
+		"devices": []any{map[string]any{"device": device, "channels": channels("live_view")}}}
+}
+
+func channels(privileges ...string) []any {
+	return []any{map[string]any{"channel": 1, "privileges": privileges}}
+}
