@@ -70,6 +70,8 @@ func Decide(s State, command Command) ([]Event, error) {
 		return save(s, c)
 	case EndDevice:
 		return endDevice(s, c), nil
+	case Reapply:
+		return reapply(s, c), nil
 	}
 	if !s.Live {
 		return nil, ErrNotFound

@@ -132,6 +132,7 @@ const (
 	ByOwner       Reason = "owner"
 	ShareDeleted  Reason = "share_deleted"
 	DeviceDeleted Reason = "device_deleted"
+	Restored      Reason = "restored" // it was taken back before, in a part of the log that a restore lost
 )
 
 func (Opened) shareEvent()           {}

@@ -54,6 +54,7 @@ var reasons = map[share.Reason]string{
 	share.ByOwner:       "by its owner",
 	share.ShareDeleted:  "the share was deleted",
 	share.DeviceDeleted: "the device was removed",
+	share.Restored:      "it had been taken back before the log was restored",
 }
 
 func on(words, what string) string {
