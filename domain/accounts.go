@@ -115,7 +115,7 @@ func (s *Service) resume(ctx context.Context, a applicant, login stream[account.
 }
 
 func (s *Service) appendClaim(ctx context.Context, c command, login stream[account.State], events []account.Event) error {
-	list, err := pending(c, login.name, events)
+	list, err := pending(c, login.name, login.state, events, account.Evolve)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (s *Service) open(ctx context.Context, a applicant, id string) (Result, err
 	if err != nil {
 		return Result{}, refused(err)
 	}
-	list, err := pending(a.command, accountStream(id), events)
+	list, err := pending(a.command, accountStream(id), account.State{}, events, account.Evolve)
 	if err != nil {
 		return Result{}, err
 	}

@@ -11,6 +11,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"latchkey/domain/account"
+	"latchkey/domain/device"
+	"latchkey/domain/share"
 )
 
 // maxTries is how often a command is decided anew when others change its
@@ -104,8 +108,8 @@ func (c command) repeated(stream string, events []Stored) (from, to int, found b
 	return from, to, true, nil
 }
 
-// pending encodes the events of a command for a stream.
-func pending[E any](c command, stream string, events []E) ([]Pending, error) {
+// pending encodes the events of a command for a stream, which is at state.
+func pending[S, E any](c command, stream string, state S, events []E, evolve func(S, E) S) ([]Pending, error) {
 	meta, err := json.Marshal(metadata{Account: c.Account, Request: c.request})
 	if err != nil {
 		return nil, fmt.Errorf("encoding metadata: %w", err)
@@ -116,9 +120,22 @@ func pending[E any](c command, stream string, events []E) ([]Pending, error) {
 		if err != nil {
 			return nil, err
 		}
-		list[i] = Pending{ID: c.id(stream, i), Type: name, Data: data, Metadata: meta}
+		list[i] = Pending{ID: c.id(stream, i), Type: name, Data: data, Metadata: meta, TakesAway: takesAway(state, event)}
+		state = evolve(state, event)
 	}
 	return list, nil
+}
+
+// takesAway reports whether an event that follows a state only takes away.
+func takesAway(state, event any) bool {
+	switch e := event.(type) {
+	case device.Removed, account.StreamKeyRevoked:
+		return true
+	case share.Event:
+		before, ok := state.(share.State)
+		return ok && share.TakesAway(before, e)
+	}
+	return false
 }
 
 // append is Log.Append with the errors of a use case; ErrConflict stays.
@@ -131,6 +148,11 @@ func (s *Service) append(ctx context.Context, stream string, expected int64, eve
 		return 0, err
 	case errors.Is(err, ErrTooLarge):
 		return 0, refused(err)
+	case errors.Is(err, ErrFull):
+		return 0, &Error{
+			Code: "disk_full", Kind: Unavailable, Cause: err,
+			Message: "The disk of the event log is nearly full. Until there is room again you can only take back, reject, leave and remove.",
+		}
 	}
 	return 0, unavailable(fmt.Errorf("appending to a stream: %w", err))
 }
@@ -234,7 +256,7 @@ func commit[S, E any](
 		done.latest = done.state
 		return done, nil
 	}
-	list, err := pending(c, loaded.name, events)
+	list, err := pending(c, loaded.name, loaded.state, events, evolve)
 	if err != nil {
 		return outcome[S, E]{}, err
 	}

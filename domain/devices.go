@@ -75,9 +75,9 @@ func (s *Service) RemoveDevice(ctx context.Context, m Meta, id string) (Result, 
 	if err != nil {
 		return Result{}, err
 	}
-	if err := s.forgetCamera(ctx, id); err != nil {
-		return Result{}, err
-	}
+	s.afterwards(ctx, "forgetting how a removed device was reached", func(ctx context.Context) error {
+		return s.forgetCamera(ctx, id)
+	})
 	return Result{Position: done.position, Revision: done.revision, Device: &done.state}, nil
 }
 

@@ -315,8 +315,9 @@ func TestEndSharesWithoutVault(t *testing.T) {
 	w := newWorld(t)
 	id := w.accepted(gives(w.cam, 1, privilege.All))
 	w.vault.fail = errors.New("the vault is away")
-	_, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam)
-	wantCode(t, err, Unavailable, "unavailable")
+	if _, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam); err != nil {
+		t.Fatal(err)
+	}
 	cause := w.log.streams[deviceStream("cam-1")][1].ID
 	if err := w.EndSharesOfDevice(ctx, cause, w.cam, []string{id}); err == nil {
 		t.Error("nobody would try again to forget the secrets")

@@ -42,7 +42,7 @@ func (s *Service) endShareOfDevice(ctx context.Context, cause uuid.UUID, device,
 		if err != nil || len(events) == 0 {
 			return err
 		}
-		list, err := pendingPolicy(cause, there.name, there.revision(), events)
+		list, err := pendingPolicy(cause, there, events)
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (s *Service) endShareOfDevice(ctx context.Context, cause uuid.UUID, device,
 
 // pendingPolicy encodes the events of a policy. Their ids follow from the cause
 // and the revision that they get, so that an append that is tried again is one.
-func pendingPolicy(cause uuid.UUID, stream string, revision int64, events []share.Event) ([]Pending, error) {
+func pendingPolicy(cause uuid.UUID, there stream[share.State], events []share.Event) ([]Pending, error) {
 	meta, err := json.Marshal(metadata{Cause: cause.String()})
 	if err != nil {
 		return nil, fmt.Errorf("encoding metadata: %w", err)
@@ -66,8 +66,9 @@ func pendingPolicy(cause uuid.UUID, stream string, revision int64, events []shar
 		if err != nil {
 			return nil, err
 		}
-		id := uuid.NewSHA1(cause, []byte(stream+"\x00"+strconv.FormatInt(revision+1+int64(i), 10)))
-		list[i] = Pending{ID: id, Type: name, Data: data, Metadata: meta}
+		id := uuid.NewSHA1(cause, []byte(there.name+"\x00"+strconv.FormatInt(there.revision()+1+int64(i), 10)))
+		list[i] = Pending{ID: id, Type: name, Data: data, Metadata: meta, TakesAway: takesAway(there.state, event)}
+		there.state = share.Evolve(there.state, event)
 	}
 	return list, nil
 }

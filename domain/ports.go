@@ -15,6 +15,9 @@ var (
 	// ErrTooLarge is returned by Append when the events are too large for one
 	// append. Nothing was written.
 	ErrTooLarge = errors.New("too large for one append")
+	// ErrFull is returned by Append when the disk of the log is nearly full and
+	// the append does not only take away. Nothing was written.
+	ErrFull = errors.New("the disk of the log is nearly full")
 )
 
 // Log is where events are. An Append whose error is none of the above may have
@@ -45,6 +48,11 @@ type Pending struct {
 	Type     string
 	Data     []byte
 	Metadata []byte
+
+	// TakesAway is set when the event takes something away from somebody and
+	// gives nothing to anybody. The log keeps a reserve for an append of such
+	// events only.
+	TakesAway bool
 }
 
 // Sealer makes personal text unreadable to whoever has the log alone.

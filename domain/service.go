@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,6 +26,9 @@ type Config struct {
 	NewID func() string
 	// Random is where names and secrets come from; the default is crypto/rand.
 	Random io.Reader
+	// Logger is told what could not be tidied up after a command; the default
+	// discards it.
+	Logger *slog.Logger
 }
 
 // Service is the use cases. It may be used by many at once, and keeps nothing
@@ -39,6 +43,7 @@ type Service struct {
 	clock         func() time.Time
 	newID         func() string
 	random        io.Reader
+	logger        *slog.Logger
 	keys          recentKeys
 }
 
@@ -68,10 +73,13 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Random == nil {
 		cfg.Random = rand.Reader
 	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	return &Service{
 		log: cfg.Log, sealer: cfg.Sealer, passwords: cfg.Passwords, cameras: cfg.Cameras,
 		streamSecrets: cfg.StreamSecrets, domains: cfg.Domains,
-		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random,
+		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random, logger: cfg.Logger,
 	}, nil
 }
 

@@ -89,9 +89,9 @@ func (s *Service) RevokeStreamKey(ctx context.Context, m Meta, name string) (Res
 	if err != nil {
 		return Result{}, err
 	}
-	if err := s.streamSecrets.ForgetStreamSecret(ctx, name); err != nil {
-		return Result{}, unavailable(fmt.Errorf("forgetting the secret of a stream key: %w", err))
-	}
+	s.afterwards(ctx, "forgetting the secret of a revoked stream key", func(ctx context.Context) error {
+		return s.streamSecrets.ForgetStreamSecret(ctx, name)
+	})
 	return Result{Position: done.position, Revision: done.revision}, nil
 }
 

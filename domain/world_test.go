@@ -26,6 +26,7 @@ type memoryLog struct {
 	mu       sync.Mutex
 	streams  map[string][]Stored
 	position uint64
+	full     bool // takes only what takes away
 
 	before func(stream string)
 	crash  func(stream string) crash
@@ -66,6 +67,9 @@ func (l *memoryLog) Append(ctx context.Context, stream string, expected int64, e
 	defer l.mu.Unlock()
 	if len(events) == 0 {
 		return 0, errors.New("an append of nothing")
+	}
+	if l.full && slices.ContainsFunc(events, func(e Pending) bool { return !e.TakesAway }) {
+		return 0, fmt.Errorf("appending: %w", ErrFull)
 	}
 	if position, ok := l.written(stream, expected, events); ok {
 		return position, nil

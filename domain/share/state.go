@@ -157,3 +157,32 @@ func (s State) with(device string, change func(*Device)) State {
 func (d *Device) end(status Status) {
 	d.Status, d.Account, d.Grants, d.Domain = status, "", nil, ""
 }
+
+// TakesAway reports whether an event that follows the state takes something
+// away and gives nothing to anybody.
+func TakesAway(before State, event Event) bool {
+	switch e := event.(type) {
+	case DeviceRemoved, Left, Rejected, Deleted:
+		return true
+	case PrivilegesEdited:
+		d, ok := before.Find(e.Device)
+		return ok && within(e.Grants, d.Grants)
+	}
+	return false
+}
+
+// within reports whether everything that is granted is granted by the old
+// grants, too.
+func within(grants, old []Grant) bool {
+	had := make(map[int]privilege.Set, len(old))
+	for _, g := range old {
+		had[g.Channel] = g.Privileges
+	}
+	for _, g := range grants {
+		was, ok := had[g.Channel]
+		if !ok || g.Privileges.Without(was) != privilege.None {
+			return false
+		}
+	}
+	return true
+}
