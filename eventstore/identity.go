@@ -41,11 +41,12 @@ var (
 	ErrNoIdentity = errors.New("the log has no identity")
 	// ErrOtherLog is returned by Holds for a mark in another log.
 	ErrOtherLog = errors.New("this is another log")
-	// ErrOtherEpoch is returned by Holds for a mark of another epoch of this
+	// ErrOtherEpoch is returned by Holds for a mark of an earlier epoch of this
 	// log: it was restored since.
 	ErrOtherEpoch = errors.New("the log was restored")
 	// ErrLogCut is returned by Holds when the log no longer has the event of the
-	// mark: an older copy of it was put in place, or its end was lost.
+	// mark, or has not reached its epoch: an older copy of it was put in place,
+	// or its end was lost.
 	ErrLogCut = errors.New("the log lacks events that it had before")
 )
 
@@ -119,8 +120,10 @@ func (c *Client) Holds(ctx context.Context, m Mark) error {
 	switch {
 	case id.Log != m.Log:
 		return fmt.Errorf("%w: it is %s, expected %s", ErrOtherLog, id.Log, m.Log)
-	case id.Epoch != m.Epoch:
+	case id.Epoch > m.Epoch:
 		return fmt.Errorf("%w: it is in epoch %d, expected %d", ErrOtherEpoch, id.Epoch, m.Epoch)
+	case id.Epoch < m.Epoch: // a copy from before the restore
+		return fmt.Errorf("%w: it is in epoch %d, expected %d", ErrLogCut, id.Epoch, m.Epoch)
 	case m.Position == 0:
 		return nil
 	}

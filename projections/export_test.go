@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/uptrace/bun"
 
 	"latchkey/eventstore"
 )
@@ -81,3 +82,6 @@ func (s *Store) SetCheckpoint(ctx context.Context, name string, position int64) 
 	_, err := s.writes.NewUpdate().Model((*checkpoint)(nil)).Set("position = ?", position).Where("name = ?", name).Exec(ctx)
 	return err
 }
+
+// BeginWriting begins a transaction as projectors do.
+func (s *Store) BeginWriting(ctx context.Context) (bun.Tx, error) { return s.writes.BeginTx(ctx, nil) }

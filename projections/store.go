@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -75,9 +76,6 @@ func (s *Store) connect(cfg OpenConfig) (err error) {
 		}
 		s.writes, err = openPostgres(cfg.Database, 8, map[string]string{
 			"synchronous_commit": "off",
-			// A process that stops answering in the middle of a transaction must
-			// not keep its lock.
-			"idle_in_transaction_session_timeout": "30000",
 		})
 		return err
 	}
@@ -107,13 +105,47 @@ func OpenSQLite(path string) (*bun.DB, error) {
 	return bun.NewDB(db, sqlitedialect.New()), nil
 }
 
+// serverTimeouts end, on PostgreSQL's side, the transactions of a process that
+// stopped in the middle of one, or whose machine is lost: nobody else can have
+// its locks meanwhile. Times are in milliseconds, those of keepalives in
+// seconds; what concerns TCP means nothing on a Unix socket.
+var serverTimeouts = map[string]string{
+	"idle_in_transaction_session_timeout": "3000",
+	"tcp_user_timeout":                    "10000",
+	"tcp_keepalives_idle":                 "5",
+	"tcp_keepalives_interval":             "2",
+	"tcp_keepalives_count":                "3",
+}
+
+const (
+	// connectTimeout bounds how long a connection may take to be made.
+	connectTimeout = 5 * time.Second
+	// silentFor is how long a server may leave what it was sent unacknowledged.
+	silentFor = 10 * time.Second
+)
+
+// dialer makes connections that end when their server does not acknowledge
+// anything any more, though nobody says that it is gone.
+func dialer() *net.Dialer {
+	return &net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
+		Control:         boundSilence,
+	}
+}
+
 func openPostgres(dsn string, most int, params map[string]string) (*bun.DB, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, errors.New("the connection string of PostgreSQL is not valid") // its error would quote it
 	}
-	for name, value := range params {
-		cfg.RuntimeParams[name] = value
+	for _, list := range []map[string]string{serverTimeouts, params} {
+		for name, value := range list {
+			cfg.RuntimeParams[name] = value
+		}
+	}
+	cfg.DialFunc = dialer().DialContext
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = connectTimeout
 	}
 	db := stdlib.OpenDB(*cfg)
 	db.SetMaxOpenConns(most)
