@@ -6,11 +6,35 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
+	"google.golang.org/grpc/metadata"
 )
+
+// reserveKey is the gRPC metadata that asks the embedded node for the reserve of
+// its disk. EventStoreDB ignores it.
+const reserveKey = "latchkey-reserve"
+
+// reserve is the key of WithReserve in a context.
+type reserve struct{}
+
+// WithReserve marks the appends of a context as ones that take something away,
+// like a revocation. The embedded node writes them although its disk is nearly
+// full, into space that it keeps for them.
+func WithReserve(ctx context.Context) context.Context {
+	return context.WithValue(ctx, reserve{}, true)
+}
+
+// reserved returns the context of a call to the node, with the metadata of
+// WithReserve.
+func reserved(ctx context.Context) context.Context {
+	if ctx.Value(reserve{}) == nil {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, reserveKey, "1")
+}
 
 // Append appends events at the expected revision, all or none. It repeats the
 // append with the same ids when the connection fails, so the events are there
-// once. Errors: ErrConflict, ErrStreamDeleted, ErrTooLarge, ErrInvalid,
+// once. Errors: ErrConflict, ErrStreamDeleted, ErrTooLarge, ErrInvalid, ErrFull,
 // ErrUnavailable.
 func (c *Client) Append(ctx context.Context, stream string, expected Expected, events ...Event) (Appended, error) {
 	what := "appending to " + stream
@@ -19,7 +43,7 @@ func (c *Client) Append(ctx context.Context, stream string, expected Expected, e
 		return Appended{}, fmt.Errorf("%s: %w", what, err)
 	}
 	return call(ctx, c, what, func(ctx context.Context, conn *esdb.Client) (Appended, error) {
-		r, err := conn.AppendToStream(ctx, stream, esdb.AppendToStreamOptions{ExpectedRevision: expected.revision, Deadline: &c.timeout}, data...)
+		r, err := conn.AppendToStream(reserved(ctx), stream, esdb.AppendToStreamOptions{ExpectedRevision: expected.revision, Deadline: &c.timeout}, data...)
 		if err != nil {
 			return Appended{}, err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -283,6 +284,11 @@ func translate(err error) (known error, lost bool) {
 	if errors.Is(err, errPanicked) || errors.Is(err, errNoAnswer) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err), true
 	}
+	if errors.Is(err, io.EOF) {
+		// The node returned its answer before the whole append was sent, and the
+		// library lost it.
+		return fmt.Errorf("%w: %w", ErrUnavailable, err), false
+	}
 	var e *esdb.Error
 	if errors.As(err, &e) {
 		switch e.Code() {
@@ -303,6 +309,20 @@ func translate(err error) (known error, lost bool) {
 	return translateStatus(err)
 }
 
+// nearlyFull is in the message of the embedded node when it refuses an append to
+// keep its disk from filling up. EventStoreDB returns ResourceExhausted for other
+// reasons, which pass.
+const nearlyFull = "nearly full"
+
+// refusal is a known error in the words of the node.
+type refusal struct {
+	known error
+	words string
+}
+
+func (r refusal) Error() string { return r.words }
+func (r refusal) Unwrap() error { return r.known }
+
 // translateStatus is for what the library does not name: some arrive as gRPC
 // errors, some as code 0 with the server's words.
 func translateStatus(err error) (known error, lost bool) {
@@ -313,6 +333,8 @@ func translateStatus(err error) (known error, lost bool) {
 			return ErrTooLarge, false
 		case strings.Contains(text, "WrongExpectedVersion"):
 			return ErrConflict, false
+		case s.GRPCStatus().Code() == codes.ResourceExhausted && strings.Contains(text, nearlyFull):
+			return refusal{ErrFull, text}, false
 		}
 		switch s.GRPCStatus().Code() {
 		case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.ResourceExhausted:

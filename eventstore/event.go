@@ -67,6 +67,10 @@ var (
 	// ErrUnavailable: the log does not answer. An append may have happened or
 	// not; the same ids may be appended again.
 	ErrUnavailable = errors.New("the log does not answer")
+	// ErrFull is returned for an append that the node refused because its disk
+	// is nearly full. Nothing was written. WithReserve says what is written all
+	// the same.
+	ErrFull = errors.New("the disk of the log is nearly full")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("the connection to the log is closed")
 )

@@ -9,9 +9,15 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 )
 
-// Handler is told what a subscription brings. Its functions are called one at a
+// Handler gets what a subscription brings. Its functions are called one at a
 // time.
 type Handler struct {
+	// Resume, if set, is called each time the subscription begins, the first
+	// time too: once the node has opened it and before anything is handed over.
+	// This is the place to check with Holds that the log is still the one that
+	// was read before. An error ends the subscription, except ErrUnavailable:
+	// then it begins again. The context ends when the connection is lost.
+	Resume func(context.Context) error
 	// Events gets events in the order of the log, each once: as many as have
 	// come, at most MaxBatch. An error ends the subscription.
 	Events func([]Recorded) error
@@ -91,6 +97,9 @@ func (s *subscription) run(ctx context.Context) error {
 		}
 	}()
 	defer sub.Close()
+	if err := s.resume(ctx); err != nil {
+		return err
+	}
 	if s.handler.Connected != nil {
 		s.handler.Connected(true)
 		defer s.handler.Connected(false)
@@ -122,6 +131,21 @@ func (s *subscription) run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// resume asks the handler whether to go on with the log that was found.
+func (s *subscription) resume(ctx context.Context) error {
+	if s.handler.Resume == nil {
+		return nil
+	}
+	err := s.handler.Resume(ctx)
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil || errors.Is(err, ErrUnavailable) {
+		return fmt.Errorf("resuming the subscription: %w", err)
+	}
+	return &handlerError{err}
 }
 
 // begin opens the subscription. Its context must live as long as it, so the

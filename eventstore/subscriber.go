@@ -18,6 +18,13 @@ type SubscriberConfig struct {
 	Prefix string
 	// From answers where the topic goes on from: behind what was handled.
 	From func() Position
+	// Resume, if set, is called each time the subscription of a topic begins,
+	// as Handler.Resume is. An error other than ErrUnavailable ends the topic:
+	// Failed is called, and its channel is closed.
+	Resume func(context.Context) error
+	// Failed, if set, is called with the error of Resume that ended a topic,
+	// before the topic's channel is closed.
+	Failed func(topic string, err error)
 	// NackWait is how long a message that was refused waits before it is
 	// delivered again; 0 is 200 ms. It doubles up to 5 s.
 	NackWait time.Duration
@@ -64,8 +71,8 @@ func NewSubscriber(c *Client, cfg SubscriberConfig) (*Subscriber, error) {
 	return &Subscriber{client: c, cfg: cfg, closed: make(chan struct{})}, nil
 }
 
-// Subscribe begins a topic. Its channel is closed when the context ends or the
-// subscriber is closed.
+// Subscribe begins a topic. Its channel is closed when the context ends, the
+// subscriber is closed or Resume fails.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	select {
 	case <-s.closed:
@@ -98,12 +105,19 @@ func (s *Subscriber) Close() error {
 	return nil
 }
 
-// run keeps a topic going until its context ends.
+// run keeps a topic going until its context ends or Resume fails.
 func (s *Subscriber) run(ctx context.Context, topic string, out chan<- *message.Message) {
 	for wait := s.cfg.NackWait; ; wait = min(2*wait, 5*time.Second) {
 		t := &topicRun{ctx: ctx, out: out, wait: s.cfg.NackWait}
-		err := s.client.Subscribe(ctx, s.cfg.From(), s.cfg.Prefix, Handler{Events: t.events, Checkpoint: t.checkpoint})
+		err := s.client.Subscribe(ctx, s.cfg.From(), s.cfg.Prefix, Handler{Resume: t.resume(s.cfg.Resume), Events: t.events, Checkpoint: t.checkpoint})
 		if ctx.Err() != nil {
+			return
+		}
+		if t.refused != nil {
+			s.cfg.Logger.Error("a topic has ended", "topic", topic, "error", t.refused)
+			if s.cfg.Failed != nil {
+				s.cfg.Failed(topic, t.refused)
+			}
 			return
 		}
 		s.cfg.Logger.Warn("a topic was interrupted; beginning it anew", "topic", topic, "error", err)
@@ -118,6 +132,23 @@ type topicRun struct {
 	ctx  context.Context
 	out  chan<- *message.Message
 	wait time.Duration
+
+	refused error // by Resume, for good
+}
+
+// resume returns f such that its final error is remembered as this topic's end.
+func (t *topicRun) resume(f func(context.Context) error) func(context.Context) error {
+	if f == nil {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		err := f(ctx)
+		t.refused = nil
+		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrUnavailable) {
+			t.refused = err
+		}
+		return err
+	}
 }
 
 func (t *topicRun) events(events []Recorded) error {
