@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"latchkey/api/internal/rest"
 	"latchkey/domain"
@@ -45,14 +44,9 @@ func oneAddress(at string) *problem {
 	}
 }
 
-// accountOf finds the account of a login, "" for none. A login with an @ is an
-// e-mail address, any other a number.
+// accountOf finds the account of a login, "" for none.
 func (h handlers) accountOf(ctx context.Context, login string) (string, error) {
-	kind := "phone"
-	if strings.Contains(login, "@") {
-		kind = "email"
-	}
-	account, err := h.cfg.Accounts.AccountByLogin(ctx, kind, login)
+	account, err := h.cfg.Accounts.AccountByLogin(ctx, domain.LoginKind(login), login)
 	if e, ok := errors.AsType[*domain.Error](err); ok && (e.Kind == domain.Invalid || e.Kind == domain.NotFound) {
 		return "", nil // what is no address must look like one that nobody has
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -96,6 +95,3 @@ func network(remote string) string {
 	p, _ := a.WithZone("").Prefix(64) // 64 bits fit every IPv6 address
 	return p.String()
 }
-
-// loginName makes the spellings of a login one for the limits.
-func loginName(login string) string { return strings.ToLower(strings.TrimSpace(login)) }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"latchkey/api/internal/rest"
+	"latchkey/domain"
 )
 
 // maxToken is far longer than any token that was ever given out.
@@ -52,7 +53,7 @@ func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.Lo
 	if err := h.limitNetwork(ctx); err != nil {
 		return nil, err
 	}
-	name := loginName(r.Body.Login)
+	name := domain.LoginName(r.Body.Login)
 	if wait := h.logins.take(name, h.cfg.Now()); wait > 0 {
 		return nil, rateLimited(wait)
 	}

@@ -35,6 +35,9 @@ func (s *Service) Register(ctx context.Context, m Meta, r Registration) (Result,
 	ctx, cancel := context.WithTimeout(ctx, registerWithin)
 	defer cancel()
 	a := applicant{command: c, kind: kind, address: address, name: r.Name, password: r.Password, login: s.sealer.LoginHash(kind, address)}
+	if err := s.refuseEarlier(ctx, kind, r.Email, address); err != nil {
+		return Result{}, err
+	}
 	for range maxTries {
 		result, err := s.register(ctx, a)
 		if !errors.Is(err, ErrConflict) {
@@ -175,10 +178,27 @@ func (s *Service) registeredBefore(ctx context.Context, a applicant, there strea
 // where it is none. kind is "email" or "phone".
 func (s *Service) AccountByLogin(ctx context.Context, kind, address string) (string, error) {
 	normal, reason := normaliseAddress(kind, address)
-	if reason != "" {
-		return "", nil
+	_, earlier, err := s.earlierLogin(ctx, kind, address, normal)
+	if err != nil || reason != "" {
+		return earlier, err
 	}
-	id, err := s.holder(ctx, s.sealer.LoginHash(kind, normal))
+	id, err := s.registeredHolder(ctx, s.sealer.LoginHash(kind, normal))
+	if err != nil || id != "" {
+		return id, err
+	}
+	return earlier, nil
+}
+
+// holder gives the account that a login is claimed for, "" for none.
+func (s *Service) holder(ctx context.Context, login string) (string, error) {
+	claim, err := s.loadLogin(ctx, login)
+	return claim.state.Account, err
+}
+
+// registeredHolder returns the account that a login is claimed for, "" where it
+// was never registered.
+func (s *Service) registeredHolder(ctx context.Context, login string) (string, error) {
+	id, err := s.holder(ctx, login)
 	if err != nil || id == "" {
 		return "", err
 	}
@@ -189,10 +209,49 @@ func (s *Service) AccountByLogin(ctx context.Context, kind, address string) (str
 	return id, nil
 }
 
-// holder gives the account that a login is claimed for, "" for none.
-func (s *Service) holder(ctx context.Context, login string) (string, error) {
-	claim, err := s.loadLogin(ctx, login)
-	return claim.state.Account, err
+// earlierLogin finds the account that was registered for an address before
+// addresses were normalised as they are now, and its login; "" for none.
+// Nothing is read for an address in ASCII, which has no earlier spelling.
+func (s *Service) earlierLogin(ctx context.Context, kind, raw, address string) (login, account string, err error) {
+	for _, form := range earlierForms(kind, raw, address) {
+		earlier := s.sealer.LoginHash(kind, form)
+		id, err := s.registeredHolder(ctx, earlier)
+		if err != nil {
+			return "", "", err
+		}
+		if id != "" && account == "" {
+			login, account = earlier, id
+		}
+	}
+	return login, account, nil
+}
+
+// refuseEarlier refuses to register an address that has an account under an
+// earlier spelling: one mailbox, one account.
+func (s *Service) refuseEarlier(ctx context.Context, kind, raw, address string) error {
+	_, holder, err := s.earlierLogin(ctx, kind, raw, address)
+	if err == nil && holder != "" {
+		err = refused(account.ErrLoginTaken)
+	}
+	return err
+}
+
+// loginOf returns the login that an address stands for: its keyed hash, or that
+// of an earlier spelling where only this one has an account.
+func (s *Service) loginOf(ctx context.Context, kind, raw, address string) (string, error) {
+	login := s.sealer.LoginHash(kind, address)
+	if len(earlierForms(kind, raw, address)) == 0 {
+		return login, nil
+	}
+	holder, err := s.registeredHolder(ctx, login)
+	if err != nil || holder != "" {
+		return login, err
+	}
+	earlier, account, err := s.earlierLogin(ctx, kind, raw, address)
+	if err != nil || account == "" {
+		return login, err
+	}
+	return earlier, nil
 }
 
 func (s *Service) seal(ctx context.Context, subject, plain string) (string, error) {

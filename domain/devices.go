@@ -129,8 +129,8 @@ func (d *NewDevice) takeCredentials(f faults, at string, address *string) {
 	name := u.User.Username()
 	password, _ := u.User.Password()
 	if d.Username == "" && d.Password == "" {
-		f.text(at, name, maxCredential)
-		f.text(at, password, maxCredential)
+		f.line(at, name, maxCredential)
+		f.line(at, password, maxCredential)
 		if f[at] == "" {
 			d.Username, d.Password = name, password
 		}
@@ -149,8 +149,8 @@ func (d NewDevice) check(f faults) {
 		f.add("/name", "is needed")
 	}
 	f.text("/name", d.Name, maxName)
-	f.text("/username", d.Username, maxCredential)
-	f.text("/password", d.Password, maxCredential)
+	f.line("/username", d.Username, maxCredential)
+	f.line("/password", d.Password, maxCredential)
 	if _, ok := normaliseSerial(d.Serial); !ok && d.Serial != "" {
 		f.add("/serial", "must be 3 to 64 letters, digits and hyphens")
 	}

@@ -23,7 +23,10 @@ func (s *Service) SaveShare(ctx context.Context, m Meta, n NewShare) (Result, er
 	if err := f.err(); err != nil {
 		return Result{}, err
 	}
-	login := s.sealer.LoginHash(kind, address)
+	login, err := s.loginOf(ctx, kind, n.Email, address)
+	if err != nil {
+		return Result{}, err
+	}
 	save := share.Save{Share: share.ID(c.Account, login), By: c.Account, Login: login, Kind: kind, At: c.at}
 	if save.Recipient, err = s.seal(ctx, loginStream(login), address); err != nil {
 		return Result{}, err

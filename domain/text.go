@@ -1,15 +1,12 @@
 package domain
 
 import (
-	"net/mail"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/nyaruka/phonenumbers"
 )
 
 // The bounds of what is given, in characters where it is text for people and in
@@ -24,12 +21,6 @@ const (
 	maxPhone      = 32
 	maxURL        = 2048
 	maxCredential = 256
-)
-
-// The kinds of address.
-const (
-	emailKind = "email"
-	phoneKind = "phone"
 )
 
 // faults collects what is wrong with which field.
@@ -48,8 +39,19 @@ func (f faults) err() error {
 	return invalid(f)
 }
 
-// text checks a word for people: one line of at most so many characters.
+// text checks a word for people: one line of at most so many characters, all of
+// which can be seen.
 func (f faults) text(at, s string, longest int) {
+	f.line(at, s, longest)
+	if f[at] == "" {
+		if reason := unseen(s, lenient); reason != "" {
+			f.add(at, reason)
+		}
+	}
+}
+
+// line checks text for machines: one line of at most so many characters.
+func (f faults) line(at, s string, longest int) {
 	switch {
 	case !utf8.ValidString(s):
 		f.add(at, "is not UTF-8")
@@ -100,62 +102,4 @@ func portInRange(port string) bool {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	return err == nil && n > 0
-}
-
-// oneAddress gives the kind and the normalised form of the one address that is
-// set; at is the JSON pointer of where both are.
-func (f faults) oneAddress(at, email, phone string) (kind, address string) {
-	kind, raw := emailKind, email
-	if email == "" {
-		kind, raw = phoneKind, phone
-	}
-	if (email == "") == (phone == "") {
-		const reason = "exactly one of email and phone is needed"
-		f.add(at+"/email", reason)
-		f.add(at+"/phone", reason)
-		return "", ""
-	}
-	address, reason := normaliseAddress(kind, raw)
-	if reason != "" {
-		f.add(at+"/"+kind, reason)
-	}
-	return kind, address
-}
-
-// normaliseAddress makes the one spelling of an address: a lower-case e-mail
-// address, or a number as E.164 writes it. reason says why it is none.
-func normaliseAddress(kind, raw string) (address, reason string) {
-	switch kind {
-	case emailKind:
-		return normaliseEmail(raw)
-	case phoneKind:
-		return normalisePhone(raw)
-	}
-	return "", "is neither an e-mail address nor a number"
-}
-
-func normaliseEmail(raw string) (address, reason string) {
-	const no = "is not an e-mail address"
-	s := strings.ToLower(strings.TrimSpace(raw))
-	if len(s) > maxEmail || !utf8.ValidString(s) || strings.ContainsAny(s, " \"<>()\\,;:") || strings.ContainsFunc(s, unicode.IsControl) {
-		return "", no
-	}
-	parsed, err := mail.ParseAddress(s)
-	if err != nil || parsed.Address != s || parsed.Name != "" {
-		return "", no
-	}
-	return s, ""
-}
-
-func normalisePhone(raw string) (address, reason string) {
-	const no = "is not a number with its country code, like +8618969190000"
-	s := strings.TrimSpace(raw)
-	if len(s) > maxPhone || !strings.HasPrefix(s, "+") {
-		return "", no
-	}
-	n, err := phonenumbers.Parse(s, "")
-	if err != nil || !phonenumbers.IsValidNumber(n) || n.GetExtension() != "" {
-		return "", no
-	}
-	return phonenumbers.Format(n, phonenumbers.E164), ""
 }

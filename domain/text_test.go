@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 )
 
 var e164 = regexp.MustCompile(`^\+[1-9][0-9]{2,16}$`)
@@ -13,6 +15,10 @@ var e164 = regexp.MustCompile(`^\+[1-9][0-9]{2,16}$`)
 // that does not repeat it.
 func FuzzNormaliseAddress(f *testing.F) {
 	f.Add("email", " Alice@Example.COM ")
+	f.Add("email", "zoe\u0308@m\u00fcnchen.de")
+	f.Add("email", "\u212a@xn--mnchen-3ya.de")
+	f.Add("email", "a\u200b@b.c")
+	f.Add("phone", "0049 30 12345678")
 	f.Add("email", `"a b"@b.c`)
 	f.Add("email", "=?utf-8?q?a?=@b.c")
 	f.Add("phone", "+86 189 6919 0000")
@@ -73,6 +79,30 @@ func FuzzCameraAddress(f *testing.F) {
 		}
 		if pass, has := before.User.Password(); has && kept.Password != pass || username != "" && kept.Username != username {
 			t.Fatalf("%q with %q and %q is %q and %q", raw, username, password, kept.Username, kept.Password)
+		}
+	})
+}
+
+// FuzzUnseen: text that is taken holds nothing that changes the direction of
+// writing, and joiners and selectors only after something that is seen.
+func FuzzUnseen(f *testing.F) {
+	for _, seed := range []string{"Front door", "می\u200cخواهم", "👨\u200d👩\u200d👧", "❤️", "a\u202eb", "\u200d", "1️⃣", "葛\U000e0100"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if !utf8.ValidString(s) || unseen(s, lenient) != "" {
+			return
+		}
+		visible := false
+		for _, r := range s {
+			hidden := isJoiner(r) || isSelector(r)
+			if hidden && !visible || unicode.Is(unicode.Bidi_Control, r) || unicode.Is(unicode.Cf, r) && !hidden || unicode.IsControl(r) {
+				t.Fatalf("%+q is taken", s)
+			}
+			visible = visible || !hidden
+		}
+		if unseen(s, strict) == "" && strings.ContainsFunc(s, func(r rune) bool { return isJoiner(r) || isSelector(r) }) {
+			t.Fatalf("%+q is taken in an address", s)
 		}
 	})
 }
