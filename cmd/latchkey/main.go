@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -86,12 +87,16 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 		return 2
 	}
 	if err := command.Run(); err != nil {
-		fmt.Fprintf(std.err, "latchkey: %v\n", err)
 		var faults *configFaults
 		if errors.As(err, &faults) {
+			fmt.Fprintf(std.err, "latchkey: %v\n", err)
 			return 2
 		}
+		fmt.Fprintf(std.err, "latchkey: %s\n", oneLine(err))
 		return 1
 	}
 	return 0
 }
+
+// oneLine is the text of an error on one line, also if it is several errors.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

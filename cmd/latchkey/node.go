@@ -36,7 +36,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 // runningNode is an embedded node that serves on its socket.
 type runningNode struct {
 	node   *node.Node
-	served chan error
+	served chan error // its result is sent once, then it is closed
 }
 
 func startNode(dir, socket string, logger *slog.Logger) (*runningNode, error) {
@@ -50,7 +50,10 @@ func startNode(dir, socket string, logger *slog.Logger) (*runningNode, error) {
 		return nil, err
 	}
 	r := &runningNode{node: n, served: make(chan error, 1)}
-	go func() { r.served <- n.Serve(l) }()
+	go func() {
+		defer close(r.served)
+		r.served <- n.Serve(l)
+	}()
 	return r, nil
 }
 

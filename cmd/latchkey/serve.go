@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,6 +35,10 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	}
 	logger := o.logger(std)
 	s, err := startService(ctx, o, logger)
+	if err != nil && ctx.Err() != nil {
+		logger.Info("latchkey stops before it was ready", "because", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -49,6 +54,9 @@ type runningService struct {
 	http   net.Listener
 	parts  []part // in the order of their start
 	failed chan error
+
+	stopping sync.Once
+	stopped  error
 }
 
 // part is something that runs until it is told to stop.
@@ -62,7 +70,8 @@ type part struct {
 const stopWithin = 12 * time.Second
 
 // startService opens what is kept, starts the rooms and returns when requests
-// are taken. Whether it is ready to answer them, /readyz says.
+// are taken. Whether it is ready to answer them, /readyz says. The context ends
+// the start, not what was started.
 func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runningService, err error) {
 	s := &runningService{logger: logger, failed: make(chan error, 8)}
 	defer func() {
@@ -70,8 +79,6 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 			err = errors.Join(err, s.stop())
 		}
 	}()
-	// What is opened must outlive the signal, so that stopping is in order.
-	ctx = context.WithoutCancel(ctx)
 	if s.opened, err = o.open(ctx, logger, false); err != nil {
 		return nil, err
 	}
@@ -145,8 +152,13 @@ func (s *runningService) wait(ctx context.Context) error {
 }
 
 // stop ends the parts in the reverse order of their start, and then closes what
-// is kept.
+// is kept. Stopping again returns the first result.
 func (s *runningService) stop() error {
+	s.stopping.Do(func() { s.stopped = s.stopAll() })
+	return s.stopped
+}
+
+func (s *runningService) stopAll() error {
 	deadline := time.After(stopWithin)
 	for i := len(s.parts) - 1; i >= 0; i-- {
 		p := s.parts[i]
@@ -157,7 +169,9 @@ func (s *runningService) stop() error {
 			return fmt.Errorf("stopping: %s does not end", p.name)
 		}
 	}
-	s.parts = nil
+	if s.http != nil {
+		_ = s.http.Close() // the API has closed it if it ran
+	}
 	if s.opened == nil {
 		return nil
 	}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -30,6 +32,9 @@ type storage struct {
 
 // opened is everything that a service keeps, opened.
 type opened struct {
+	closing sync.Once
+	closed  error
+
 	node    *runningNode // nil when another process runs it
 	log     *eventstore.Client
 	store   *projections.Store
@@ -52,25 +57,27 @@ func (s storage) open(ctx context.Context, logger *slog.Logger) (*opened, error)
 
 // open opens the log, the read models and the vault. join says that an embedded
 // node which another process runs may be used through its socket.
-func (o options) open(ctx context.Context, logger *slog.Logger, join bool) (_ *opened, err error) {
+func (o options) open(ctx context.Context, logger *slog.Logger, join bool) (*opened, error) {
 	p := &opened{}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.close())
-		}
-	}()
+	if err := p.openAll(ctx, o, logger, join); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+func (p *opened) openAll(ctx context.Context, o options, logger *slog.Logger, join bool) error {
 	target, err := p.startLog(o, logger, join)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if p.log, err = eventstore.Open(eventstore.Config{Target: target, Logger: logger}); err != nil {
-		return nil, err
+		return err
 	}
 	p.store, err = projections.Open(ctx, projections.OpenConfig{Database: o.Database, Dir: o.Data, Logger: logger})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return p, p.openVault(ctx, o, logger)
+	return p.openVault(ctx, o, logger)
 }
 
 // startLog starts the embedded node where it is wanted and answers how the log
@@ -104,35 +111,81 @@ func answers(socket string) bool {
 
 // openVault opens the vault with the key that decision 0004 says.
 func (p *opened) openVault(ctx context.Context, o options, logger *slog.Logger) (err error) {
-	var key vault.MasterKey
 	db := p.store.DB()
-	postgres := isPostgres(o.Database)
-	if !postgres {
-		if p.vaultDB, err = projections.OpenSQLite(filepath.Join(o.Data, "vault.db")); err != nil {
+	if !isPostgres(o.Database) {
+		path := filepath.Join(o.Data, "vault.db")
+		if err := o.checkVaultFiles(path); err != nil {
 			return err
+		}
+		if p.vaultDB, err = projections.OpenSQLite(path); err != nil {
+			return fmt.Errorf("the vault cannot be read: %w: put %s back from a backup", err, path)
 		}
 		db = p.vaultDB
 	}
-	switch {
-	case o.VaultKey != "":
-		key, err = vault.ReadMasterKey(o.VaultKey)
-	case postgres:
-		logger.Warn("the vault's key is kept in the database: whoever copies it can read the vault; --vault-key keeps it apart")
-		key, err = vault.MasterKeyInDatabase(ctx, db)
-	default:
-		key, err = vault.ReadOrCreateMasterKey(filepath.Join(o.Data, "vault.key"))
-	}
+	key, err := o.masterKey(ctx, db, logger)
 	if err != nil {
 		return err
 	}
-	if p.vault, err = vault.Open(ctx, db, key, time.Now); err != nil {
-		return fmt.Errorf("%w (see --vault-key)", err)
+	p.vault, err = vault.Open(ctx, db, key, time.Now)
+	switch {
+	case errors.Is(err, vault.ErrWrongKey):
+		return fmt.Errorf("%w: start with the key that it was made with (see --vault-key)", err)
+	case err != nil:
+		return fmt.Errorf("the vault cannot be read: %w", err)
 	}
 	return nil
 }
 
-// close closes what is open, in the reverse order.
+// checkVaultFiles refuses a vault without its key, or with one that cannot be
+// used, before anything is made.
+func (o options) checkVaultFiles(path string) error {
+	if o.VaultKey != "" {
+		_, err := vault.ReadMasterKey(o.VaultKey)
+		return err
+	}
+	keyPath := filepath.Join(o.Data, "vault.key")
+	_, err := vault.ReadMasterKey(keyPath)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err == nil && info.Size() > 0 {
+		return fmt.Errorf("%s is missing, and the vault %s cannot be read without it: put the key back, or name it with --vault-key", keyPath, path)
+	}
+	return nil
+}
+
+func (o options) masterKey(ctx context.Context, db *bun.DB, logger *slog.Logger) (vault.MasterKey, error) {
+	switch {
+	case o.VaultKey != "":
+		return vault.ReadMasterKey(o.VaultKey)
+	case isPostgres(o.Database):
+		logger.Warn("the vault's key is kept in the database: whoever copies it can read the vault; --vault-key keeps it apart")
+		return vault.MasterKeyInDatabase(ctx, db)
+	default:
+		return vault.ReadOrCreateMasterKey(filepath.Join(o.Data, "vault.key"))
+	}
+}
+
+// closeWithin bounds how long closing everything may take.
+const closeWithin = 10 * time.Second
+
+// close closes what is open, in the reverse order. Closing again returns the
+// first result.
 func (p *opened) close() error {
+	p.closing.Do(func() {
+		done := make(chan error, 1)
+		go func() { done <- p.closeAll() }()
+		select {
+		case p.closed = <-done:
+		case <-time.After(closeWithin):
+			p.closed = fmt.Errorf("closing the log and the databases: not done within %v", closeWithin)
+		}
+	})
+	return p.closed
+}
+
+func (p *opened) closeAll() error {
 	var errs []error
 	if p.vaultDB != nil {
 		errs = append(errs, p.vaultDB.Close())

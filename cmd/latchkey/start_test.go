@@ -1,0 +1,203 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startWithin bounds a start that fails.
+const startWithin = 20 * time.Second
+
+// TestServeEndsWhenItCannotStart breaks one thing of a data folder at a time.
+// Each start must end with status 1 and one line that says what is wrong, and
+// must leave nothing behind that was not there.
+func TestServeEndsWhenItCannotStart(t *testing.T) {
+	base := t.TempDir()
+	s := serve(t, binary, base)
+	s.register(t, "olga")
+	if code := s.stop(t); code != 0 {
+		t.Fatalf("the service ended with status %d", code)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+
+	for _, c := range []struct {
+		name   string
+		damage func(t *testing.T, dir string)
+		args   []string
+		want   string // a part of the line
+	}{
+		{"the key is missing", remove("vault.key"), nil, "vault.key is missing"},
+		{"the key is another one", write("vault.key", otherKey()), nil, "sealed with another key"},
+		{"others may read the key", chmod("vault.key", 0o644), nil, "make it 0600"},
+		{"the key is empty", write("vault.key", ""), nil, "vault.key"},
+		{"--vault-key names no file", nil, []string{"--vault-key", "no-such-folder/no-such-key"}, "no-such-key"},
+		{"the vault is damaged", overwrite("vault.db", 100, 3000), nil, "vault.db"},
+		{"the vault is a folder", folderInstead("vault.db"), nil, "vault.db"},
+		{"the database of the read models is a folder", folderInstead("projections.db"), nil, "projections.db"},
+		{"the log is a file", fileInstead("log"), nil, "log"},
+		{"the address of the API is taken", nil, []string{"--http", taken.Addr().String()}, "opening the REST API"},
+		{"the address of the door is taken", nil, []string{"--rtsp", taken.Addr().String()}, "listening for RTSP"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := shortDir(t)
+			if err := os.CopyFS(dir, os.DirFS(base)); err != nil {
+				t.Fatal(err)
+			}
+			chmod("vault.key", 0o600)(t, dir) // CopyFS has no modes
+			if c.damage != nil {
+				c.damage(t, dir)
+			}
+			before := names(t, dir)
+			p := start(t, binary, append([]string{"serve", "--data", dir, "--http", freeAddr(t), "--rtsp", freeAddr(t), "--log-level", "error"}, c.args...)...)
+			select {
+			case <-p.done:
+			case <-time.After(startWithin):
+				t.Fatalf("still there after %v", startWithin)
+			}
+			if code := p.cmd.ProcessState.ExitCode(); code != 1 {
+				t.Errorf("status %d, want 1", code)
+			}
+			said := strings.TrimSpace(p.said())
+			if strings.Contains(said, "\n") || !strings.Contains(said, c.want) {
+				t.Errorf("said %q, want one line with %q", said, c.want)
+			}
+			if after := names(t, dir); !slices.Equal(before, after) {
+				t.Errorf("files before: %v, after: %v", before, after)
+			}
+		})
+	}
+}
+
+// TestSIGTERMEndsAStart stops a service that waits for a log which never
+// answers.
+func TestSIGTERMEndsAStart(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	p := start(t, binary, "serve", "--data", t.TempDir(), "--http", freeAddr(t), "--rtsp", freeAddr(t),
+		"--database", "postgres://nobody@"+silent.Addr().String()+"/none?sslmode=disable")
+	conn, err := silent.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.done:
+	case <-time.After(startWithin):
+		t.Fatalf("still there %v after SIGTERM", startWithin)
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("status %d, want 0", code)
+	}
+}
+
+// shortDir is a folder whose path leaves room for the name of a socket.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "lk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func otherKey() string {
+	k := make([]byte, 32)
+	_, _ = rand.Read(k)
+	return base64.StdEncoding.EncodeToString(k) + "\n"
+}
+
+// The functions that follow break a file of a data folder.
+
+func remove(name string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func write(name, text string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func chmod(name string, mode os.FileMode) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func overwrite(name string, at, n int) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		garbage := make([]byte, n)
+		_, _ = rand.Read(garbage)
+		if _, err := f.WriteAt(garbage, int64(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func folderInstead(name string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		remove(name)(t, dir)
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func fileInstead(name string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		remove(name)(t, dir)
+		write(name, "")(t, dir)
+	}
+}
+
+// names lists what is in the data folder itself.
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := make([]string, len(entries))
+	for i, e := range entries {
+		list[i] = e.Name()
+	}
+	return list
+}
