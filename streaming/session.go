@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"github.com/bluenviron/gortsplib/v4/pkg/headers"
 )
 
 // handler is what the RTSP server calls. ANNOUNCE and RECORD are not there, so
@@ -152,6 +154,7 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *gortsplib.Se
 		if v.key.Name != key.Name {
 			return nil, errOtherSession
 		}
+		h.claimPort(v, ctx.Request)
 		return v.lease.stream, h.verdict(v)
 	}
 	v, t, refused := h.admit(key, ctx.Path, ctx.Query)
@@ -160,11 +163,13 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *gortsplib.Se
 	}
 	v.session, v.wire, v.udp = ctx.Session, w, ctx.Transport != gortsplib.TransportTCP
 	h.viewers.add(v) // before the check: then a Recheck finds it, or the check sees the change
+	kept := false
 	defer func() {
-		if refused != nil {
+		if !kept { // refused, or in a panic
 			h.forget(v)
 		}
 	}()
+	h.claimPort(v, ctx.Request)
 	if refused = h.verdict(v); refused != nil {
 		return nil, refused
 	}
@@ -179,7 +184,46 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *gortsplib.Se
 	}
 	h.watchExpiry(v)
 	ctx.Session.SetUserData(v)
+	kept = true
 	return v.lease.stream, nil
+}
+
+// portWait is how long a SETUP waits for another viewer to leave its UDP ports.
+const portWait = time.Second
+
+// claimPort notes the UDP port that the viewer asks for. A player that was
+// killed and starts again may be faster than the end of its old session: then
+// it waits, as the server would refuse the ports.
+func (h *handler) claimPort(v *viewer, req *base.Request) {
+	port, ok := clientPort(req.Header["Transport"])
+	if !v.udp || !ok {
+		return
+	}
+	other := h.viewers.claim(v, port)
+	if other == nil {
+		return
+	}
+	timeout := time.NewTimer(portWait)
+	defer timeout.Stop()
+	select {
+	case <-other.done:
+	case <-timeout.C:
+	case <-v.wire.ctx.Done():
+	}
+}
+
+// clientPort is the RTP port of the first transport over UDP.
+func clientPort(transport base.HeaderValue) (int, bool) {
+	var list headers.Transports
+	if list.Unmarshal(transport) != nil {
+		return 0, false
+	}
+	for _, t := range list {
+		if t.Protocol == headers.TransportProtocolUDP && t.ClientPorts != nil {
+			return t.ClientPorts[0], true
+		}
+	}
+	return 0, false
 }
 
 // OnPlay is asked again at every PLAY, about what the session was set up for.
@@ -236,6 +280,15 @@ func (h *handler) OnPause(ctx *gortsplib.ServerHandlerOnPauseCtx) (*base.Respons
 // OnGetParameter is a ping. It says nothing, so anybody may send it.
 func (h *handler) OnGetParameter(*gortsplib.ServerHandlerOnGetParameterCtx) (*base.Response, error) {
 	return &base.Response{StatusCode: base.StatusOK, Header: base.Header{"Content-Type": base.HeaderValue{"text/parameters"}}}, nil
+}
+
+// OnConnClose ends the session of a connection that is gone. The server would
+// keep one that plays over UDP for a minute more, and send packets to an address
+// where nobody may be, though no other connection can use it (see OnRequest).
+func (h *handler) OnConnClose(ctx *gortsplib.ServerHandlerOnConnCloseCtx) {
+	if session := ctx.Conn.Session(); session != nil {
+		session.Close()
+	}
 }
 
 // OnSessionClose comes when nothing more is sent to the session.

@@ -1,6 +1,7 @@
 package streaming
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type viewer struct {
 	session *gortsplib.ServerSession
 	wire    *wire
 	lease   *lease
+	ports   []int // RTP ports of the player over UDP; the registry's mutex guards them
 
 	cutFor  atomic.Pointer[string]
 	expiry  *time.Timer
@@ -68,6 +70,20 @@ func (r *registry) concerned(account, device, key string) []*viewer {
 		}
 	}
 	return list
+}
+
+// claim notes that the viewer receives at this RTP port, and returns another
+// viewer at the same address that does so already, or nil.
+func (r *registry) claim(v *viewer, port int) *viewer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v.ports = append(v.ports, port)
+	for other := range r.all {
+		if other != v && other.wire.peer == v.wire.peer && slices.Contains(other.ports, port) {
+			return other
+		}
+	}
+	return nil
 }
 
 func (r *registry) count() int {

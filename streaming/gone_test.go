@@ -1,0 +1,52 @@
+package streaming
+
+import (
+	"net"
+	"testing"
+	"time"
+)
+
+// TestUDPEndsWithItsConnection: a UDP viewer whose connection closes gets no
+// packet more, and its ports can be set up again at once, though the server
+// keeps such sessions for a minute.
+func TestUDPEndsWithItsConnection(t *testing.T) {
+	h := open(t, (&fakeCamera{}).start(t))
+	p := h.watching(t, "/dev-1/1", annKey, "udp")
+	if err := p.receive(5); err != nil {
+		t.Fatal(err)
+	}
+	p.conn.Close() // as when the player is killed
+	again := h.player(t, "/dev-1/1", annKey)
+	again.udp = p.udp
+	p.udp = [2]*net.UDPConn{}
+	if status, err := again.watch("udp"); status != 200 {
+		t.Fatalf("the same ports again: status %d, %v", status, err)
+	}
+	if err := again.receive(30); err != nil {
+		t.Errorf("the viewer that came back: %v", err)
+	}
+	again.conn.Close()
+	eventually(t, "the viewers are gone", func() bool { return h.viewers.count() == 0 })
+	if again.hears() {
+		t.Error("packets come though nobody is connected")
+	}
+}
+
+// TestPortsOfALivingViewerStayItsOwn: only for a moment another one waits.
+func TestPortsOfALivingViewerStayItsOwn(t *testing.T) {
+	h := open(t, (&fakeCamera{}).start(t))
+	p := h.watching(t, "/dev-1/1", annKey, "udp")
+	other := h.player(t, "/dev-1/1", annKey)
+	other.udp = p.udp
+	defer func() { other.udp = [2]*net.UDPConn{} }()
+	began := time.Now()
+	if status, err := other.watch("udp"); err == nil && status == 200 {
+		t.Error("two viewers share their ports")
+	}
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("the refusal took %v", took)
+	}
+	if err := p.receive(30); err != nil {
+		t.Errorf("the first viewer: %v", err)
+	}
+}
