@@ -192,6 +192,9 @@ func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (Ke
 		status: base.StatusUnauthorized, reason: "no key",
 		header: base.Header{"WWW-Authenticate": challenge(w.nonce, false)},
 	}
+	if w.isDoor {
+		return Key{}, errLoop
+	}
 	values := req.Header["Authorization"]
 	if len(values) == 0 {
 		return Key{}, unauthorized

@@ -117,6 +117,7 @@ type wire struct {
 
 	// Of the goroutine that handles its requests, one at a time.
 	settingUp        bool // holds Door.setups
+	isDoor           bool // another door's, or ours
 	secretOf, secret string
 }
 

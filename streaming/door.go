@@ -116,6 +116,8 @@ type Door struct {
 	// the medias of other sessions then, without a lock of its own.
 	setups sync.Mutex
 
+	ownPorts []uint16 // of this process's TCP listeners
+
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
@@ -152,6 +154,7 @@ func (d *Door) Start() error {
 		return fmt.Errorf("listening for RTSP: %w", err)
 	}
 	d.listener = newListener(d, ln.(*net.TCPListener))
+	d.NeverDial(ln.Addr())
 	udp, err := listenUDP(d.cfg.UDPAddress, ln.Addr().(*net.TCPAddr))
 	if err != nil {
 		ln.Close()

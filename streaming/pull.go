@@ -76,7 +76,7 @@ func (d *Door) connectOver(ctx context.Context, of upstreamOf, u *base.URL, tran
 		ReadTimeout:       cameraTimeout,
 		WriteTimeout:      d.cfg.WriteTimeout,
 		Transport:         &transport,
-		UserAgent:         "Latchkey",
+		UserAgent:         agent,
 		DialContext:       d.dialer,
 		OnResponse:        tame,
 		OnTransportSwitch: func(error) {},
@@ -191,8 +191,9 @@ func (p *pull) close() {
 	})
 }
 
-// dialer connects to the address of a camera where the policy allows it. The
-// policy sees what the name was resolved to, at the moment of connecting.
+// dialer connects to the address of a camera where the policy allows it and no
+// listener of ours is. Both see what the name was resolved to, at the moment of
+// connecting.
 func (d *Door) dialer(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := net.Dialer{
 		FallbackDelay: -1, // one address after the other
@@ -201,7 +202,7 @@ func (d *Door) dialer(ctx context.Context, network, address string) (net.Conn, e
 			if err != nil {
 				return errDenied
 			}
-			if d.cfg.Allow(addr.Addr().Unmap().WithZone("")) != nil {
+			if d.isOwn(addr) || d.cfg.Allow(addr.Addr().Unmap().WithZone("")) != nil {
 				return errDenied
 			}
 			return nil
@@ -214,8 +215,12 @@ var errDenied = errors.New("the address is not one that cameras may have")
 
 // tame takes out of a camera's response what would make the library do more
 // than pull: follow it elsewhere (with the camera's password), send reports to
-// an address of its choice, or ping it without pause.
+// an address of its choice, or ping it without pause. A door is refused, as it
+// would refuse us.
 func tame(res *base.Response) {
+	if isAgent(res.Header["Server"]) {
+		res.StatusCode, res.Body = base.StatusForbidden, nil
+	}
 	delete(res.Header, "Location")
 	if len(res.Body) > maxSDP {
 		res.Body = nil

@@ -26,6 +26,7 @@ var (
 	errForbidden     = &refusal{status: base.StatusForbidden, reason: "forbidden"}
 	errNoPlayback    = &refusal{status: base.StatusNotImplemented, reason: "playback"}
 	errBadRange      = &refusal{status: base.StatusInvalidRange, reason: "bad range"}
+	errLoop          = &refusal{status: base.StatusForbidden, reason: "loop", close: true}
 	errOtherSession  = &refusal{status: base.StatusSessionNotFound, reason: "session"}
 	errInternalFault = &refusal{status: base.StatusInternalServerError, reason: "internal", close: true}
 )
@@ -63,6 +64,9 @@ func (h *handler) OnRequest(c *gortsplib.ServerConn, req *base.Request) {
 	if c.Session() == nil {
 		delete(req.Header, "Session")
 	}
+	if isAgent(req.Header["User-Agent"]) {
+		wireOf(c).isDoor = true
+	}
 	// The server waits a second at each SETUP of a GStreamer, for a fault of
 	// its publishers.
 	delete(req.Header, "User-Agent")
@@ -73,7 +77,7 @@ func (h *handler) OnRequest(c *gortsplib.ServerConn, req *base.Request) {
 
 // OnResponse comes before each response is sent.
 func (h *handler) OnResponse(c *gortsplib.ServerConn, res *base.Response) {
-	res.Header["Server"] = base.HeaderValue{"Latchkey"}
+	res.Header["Server"] = base.HeaderValue{agent}
 	if v := res.Header["Content-Base"]; len(v) == 1 {
 		res.Header["Content-Base"] = base.HeaderValue{withoutQuery(v[0])}
 	}

@@ -114,6 +114,35 @@ func (c cameraSources) Camera(ctx context.Context, device string, channel int, q
 	return streaming.Source{}, streaming.ErrNoStream
 }
 
+// cameraDevices are the use cases of devices, which are no addresses of our own.
+type cameraDevices struct {
+	*domain.Service
+	door *streaming.Door
+}
+
+func (c cameraDevices) AddDevice(ctx context.Context, m domain.Meta, d domain.NewDevice) (domain.Result, error) {
+	fields := map[string]string{}
+	refuse := func(at, address string) {
+		if c.door.IsOwn(address) {
+			fields[at] = "is an address of this service itself, not of a camera"
+		}
+	}
+	refuse("/rtsp_url", d.RTSPURL)
+	refuse("/isapi_url", d.ISAPIURL)
+	refuse("/onvif_url", d.ONVIFURL)
+	for i, ch := range d.Channels {
+		refuse(fmt.Sprintf("/channels/%d/rtsp_url", i), ch.MainURL)
+		refuse(fmt.Sprintf("/channels/%d/sub_rtsp_url", i), ch.SubURL)
+	}
+	if len(fields) > 0 {
+		return domain.Result{}, &domain.Error{
+			Code: "invalid_body", Kind: domain.Invalid, Fields: fields,
+			Message: "A shared stream cannot be added as a camera.",
+		}
+	}
+	return c.Service.AddDevice(ctx, m, d)
+}
+
 // authorizer asks the privilege index for the door.
 type authorizer struct {
 	index *index.Index

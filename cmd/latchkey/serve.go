@@ -111,6 +111,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if s.http, err = net.Listen("tcp", o.HTTP); err != nil {
 		return nil, fmt.Errorf("opening the REST API: %w", err)
 	}
+	s.door.NeverDial(s.http.Addr())
 
 	s.run("projections", runner.Run)
 	s.run("privilege index", x.Run)
@@ -212,7 +213,7 @@ func newDoor(o options, x *index.Index, p *opened, metrics prometheus.Registerer
 func (s *runningService) newAPI(o options, d *domain.Service, runner *projections.Runner, x *index.Index, metrics *prometheus.Registry) (*api.Server, error) {
 	q := queries{s.opened.store}
 	return api.New(api.Config{
-		Accounts: d, Devices: d, Shares: d, ShareDevices: d, Invitations: d, StreamKeys: d,
+		Accounts: d, Devices: cameraDevices{d, s.door}, Shares: d, ShareDevices: d, Invitations: d, StreamKeys: d,
 		Queries: q, ShareQueries: q,
 		Sessions: sessions{s.opened.vault}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
 		Fence: x, Progress: runner,
