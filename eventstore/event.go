@@ -32,6 +32,8 @@ type Recorded struct {
 	Type     string
 	Data     []byte
 	Metadata []byte
+
+	ContentType string // of Data; a Batch does not carry it
 }
 
 // Appended says where an append's last event is.
@@ -84,5 +86,6 @@ func recorded(e *esdb.RecordedEvent) Recorded {
 	return Recorded{
 		ID: e.EventID, Stream: e.StreamID, Revision: e.EventNumber, Position: Position(e.Position.Commit),
 		Created: e.CreatedDate, Type: e.EventType, Data: e.Data, Metadata: e.UserMetadata,
+		ContentType: e.ContentType,
 	}
 }

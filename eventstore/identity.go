@@ -70,6 +70,24 @@ func (c *Client) Identify(ctx context.Context) (Identity, error) {
 	return c.Identity(ctx)
 }
 
+// BeginEpoch begins an epoch of the log, which must be a later one than the log
+// is in. A log that has no identity yet gets the one given. ErrOtherLog.
+func (c *Client) BeginEpoch(ctx context.Context, next Identity) error {
+	id, revision, err := c.identity(ctx)
+	if errors.Is(err, ErrNoIdentity) {
+		return c.identify(ctx, NoStream(), next)
+	}
+	switch {
+	case err != nil:
+		return err
+	case id.Log != next.Log:
+		return fmt.Errorf("%w: it is %s, expected %s", ErrOtherLog, id.Log, next.Log)
+	case id.Epoch >= next.Epoch:
+		return fmt.Errorf("the log is in epoch %d: epoch %d cannot begin", id.Epoch, next.Epoch)
+	}
+	return c.identify(ctx, Exactly(revision), next)
+}
+
 // RaiseEpoch begins the next epoch of the log.
 func (c *Client) RaiseEpoch(ctx context.Context) (Identity, error) {
 	id, revision, err := c.identity(ctx)

@@ -35,6 +35,7 @@ var rooms = []struct {
 	{path: "streaming/camera", may: []string{"domain/privilege"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming", may: []string{"domain/privilege"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "internal/vault", ban: []string{echo, gortsplib, esdb, watermill}},
+	{path: "internal/journal", may: []string{"domain", "eventstore"}, ban: []string{echo, bun, gortsplib, watermill, esdb}},
 	{path: "internal", may: []string{"domain", "eventstore", "eventstore/node", "projections", "api", "streaming", "streaming/camera", "internal"}},
 	{path: "cmd/latchkey", may: []string{"domain", "eventstore", "eventstore/node", "projections", "api", "streaming", "streaming/camera", "internal"}},
 }

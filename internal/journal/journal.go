@@ -1,0 +1,325 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"latchkey/domain"
+	"latchkey/eventstore"
+)
+
+// Log is where events come from.
+type Log interface {
+	Subscribe(ctx context.Context, after eventstore.Position, prefix string, h eventstore.Handler) error
+	Identity(ctx context.Context) (eventstore.Identity, error)
+	Identify(ctx context.Context) (eventstore.Identity, error)
+	Holds(ctx context.Context, m eventstore.Mark) error
+}
+
+// Journal writes down what the log takes away. It is safe for concurrent use.
+type Journal struct {
+	logger *slog.Logger
+
+	mu       sync.Mutex
+	file     *file
+	mark     eventstore.Mark // of the last event that was looked at
+	marked   eventstore.Mark // as it is in the file
+	position uint64          // everything up to here was looked at and is synced
+	advanced chan struct{}   // closed when position grows, or fault changes
+	fault    error           // why it does not go on now
+	ended    bool            // it does not go on at all
+}
+
+// Open opens the journal at path, or makes a new one. ErrLocked, ErrDamaged.
+func Open(path string, logger *slog.Logger) (*Journal, error) {
+	f, c, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	return &Journal{logger: logger, file: f, mark: c.Last(), marked: c.Last(), advanced: make(chan struct{})}, nil
+}
+
+// Close writes the mark and closes the file. Call it once Run has returned.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return errors.Join(j.saveMark(), j.file.f.Close())
+}
+
+// Begin checks that the log is the one that the journal was written for and has
+// everything that the journal saw. A new journal, and one of a log that was
+// restored since, begins with the log's first event. Errors: those of
+// eventstore.Client.Holds; ErrUnavailable when it could not be found out.
+func (j *Journal) Begin(ctx context.Context, log Log) error {
+	j.mu.Lock()
+	mark := j.mark
+	j.mu.Unlock()
+	if mark.Log == uuid.Nil {
+		id, err := log.Identify(ctx)
+		if err != nil {
+			return err
+		}
+		return j.begin(id)
+	}
+	err := log.Holds(ctx, mark)
+	if err == nil {
+		j.advance(uint64(mark.Position))
+	}
+	if !errors.Is(err, eventstore.ErrOtherEpoch) {
+		return about(err)
+	}
+	id, err := log.Identity(ctx)
+	if err != nil {
+		return err
+	}
+	if id.Epoch < mark.Epoch {
+		return about(fmt.Errorf("%w: it is in epoch %d and was in epoch %d before", eventstore.ErrLogCut, id.Epoch, mark.Epoch))
+	}
+	j.logger.Info("the log was restored; the journal of revocations begins with its first event", "epoch", id.Epoch)
+	return j.begin(id)
+}
+
+// about says of a log that does not fit what that means.
+func about(err error) error {
+	switch {
+	case errors.Is(err, eventstore.ErrNoIdentity), errors.Is(err, eventstore.ErrOtherLog):
+		return fmt.Errorf("the journal of revocations belongs to another log: %w", err)
+	case errors.Is(err, eventstore.ErrLogCut):
+		return fmt.Errorf("the journal of revocations has seen more of this log: %w: put the newer log back, or run latchkey recover", err)
+	}
+	return err
+}
+
+func (j *Journal) begin(id eventstore.Identity) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.file.write([]Entry{{Kind: kindBegan, Log: id.Log, Epoch: id.Epoch}}); err != nil {
+		return err
+	}
+	j.mark = eventstore.Mark{Identity: id}
+	j.marked, j.position = j.mark, 0
+	return nil
+}
+
+// errAgain ends a subscription to a log that was restored meanwhile.
+var errAgain = errors.New("the log was restored")
+
+const (
+	markEvery   = time.Second // how often a mark is written while the log grows
+	beginEvery  = time.Second // how often a log that does not answer is asked
+	writesAgain = 200 * time.Millisecond
+)
+
+// Run keeps the journal up to date until the context ends. It returns nil: what
+// keeps it from going on is in State, and WaitFor then fails.
+func (j *Journal) Run(ctx context.Context, log Log) error {
+	var marking sync.WaitGroup
+	marking.Go(func() { j.keepMark(ctx) })
+	defer marking.Wait()
+	for ctx.Err() == nil {
+		err := j.follow(ctx, log)
+		switch {
+		case ctx.Err() != nil, errors.Is(err, errAgain):
+		case errors.Is(err, eventstore.ErrUnavailable):
+			wait(ctx, beginEvery)
+		default:
+			j.logger.Error("the journal of revocations does not go on; commands are not confirmed", "error", err)
+			j.setFault(err, true)
+			<-ctx.Done()
+		}
+	}
+	return nil
+}
+
+// follow is one subscription.
+func (j *Journal) follow(ctx context.Context, log Log) error {
+	if err := j.Begin(ctx, log); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	mark := j.mark
+	j.mu.Unlock()
+	return log.Subscribe(ctx, mark.Position, domain.EventPrefix, eventstore.Handler{
+		Resume: func(ctx context.Context) error {
+			j.mu.Lock()
+			mark := j.mark
+			j.mu.Unlock()
+			err := log.Holds(ctx, mark)
+			if errors.Is(err, eventstore.ErrOtherEpoch) {
+				return errAgain
+			}
+			return about(err)
+		},
+		Events:     func(events []eventstore.Recorded) error { return j.take(ctx, events) },
+		Checkpoint: func(p eventstore.Position) error { j.advance(uint64(p)); return nil },
+	})
+}
+
+// take writes down what events take away, and returns when it is synced.
+func (j *Journal) take(ctx context.Context, events []eventstore.Recorded) error {
+	var entries []Entry
+	for _, e := range events {
+		r, ok, err := domain.RevocationOf(e.ID, e.Type, e.Data)
+		if err != nil {
+			return fmt.Errorf("position %d: %w", e.Position, err)
+		}
+		if ok {
+			entries = append(entries, Entry{
+				Kind: string(r.Kind), Position: uint64(e.Position), Event: e.ID,
+				Share: r.Share, Device: r.Device, Account: r.Account, Key: r.Key,
+			})
+		}
+	}
+	last := events[len(events)-1]
+	for {
+		err := j.write(entries, last.Position, last.ID)
+		if err == nil {
+			return nil
+		}
+		j.logger.Error("the journal of revocations could not be written; trying again", "error", err)
+		j.setFault(err, false)
+		if !wait(ctx, writesAgain) {
+			return ctx.Err()
+		}
+	}
+}
+
+// write writes entries of the log, up to the event at a position.
+func (j *Journal) write(entries []Entry, position eventstore.Position, event uuid.UUID) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := range entries {
+		entries[i].Log, entries[i].Epoch = j.mark.Log, j.mark.Epoch
+	}
+	if len(entries) > 0 {
+		if err := j.file.write(entries); err != nil {
+			return err
+		}
+		last := entries[len(entries)-1]
+		j.marked.Identity, j.marked.Position, j.marked.Event = j.mark.Identity, eventstore.Position(last.Position), last.Event
+	}
+	j.mark.Position, j.mark.Event = position, event
+	j.position = max(j.position, uint64(position))
+	j.fault = nil
+	j.wake()
+	return nil
+}
+
+// Erased writes down that a person was erased, and returns when it is synced.
+// The journal must have begun.
+func (j *Journal) Erased(person string) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if person == "" || j.mark.Log == uuid.Nil {
+		return errors.New("writing down an erasure: a person and a log are needed")
+	}
+	err := j.file.write([]Entry{{
+		Kind: kindErased, Log: j.mark.Log, Epoch: j.mark.Epoch, Position: uint64(j.mark.Position), Event: j.mark.Event, Person: person,
+	}})
+	if err == nil {
+		j.marked = j.mark // the entry stands in the place of the mark
+	}
+	return err
+}
+
+// WaitFor returns when everything that was taken away up to a position of the
+// log is in the journal and synced.
+func (j *Journal) WaitFor(ctx context.Context, position uint64) error {
+	for {
+		j.mu.Lock()
+		advanced, at, fault, ended := j.advanced, j.position, j.fault, j.ended
+		j.mu.Unlock()
+		if at >= position {
+			return nil
+		}
+		if ended {
+			return fmt.Errorf("waiting for the journal of revocations: %w", fault)
+		}
+		select {
+		case <-advanced:
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("waiting for the journal of revocations to reach position %d, it is at %d: %w", position, at, ctx.Err()), fault)
+		}
+	}
+}
+
+// State returns "ok", or why the journal does not go on.
+func (j *Journal) State() (state string, ok bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.fault != nil {
+		return j.fault.Error(), false
+	}
+	return "ok", true
+}
+
+// Position returns how far the log was looked at.
+func (j *Journal) Position() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.position
+}
+
+func (j *Journal) advance(position uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.position = max(j.position, position)
+	j.wake()
+}
+
+func (j *Journal) setFault(err error, ended bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.fault, j.ended = err, ended
+	j.wake()
+}
+
+// wake is for holders of the lock.
+func (j *Journal) wake() {
+	close(j.advanced)
+	j.advanced = make(chan struct{})
+}
+
+// keepMark writes the mark now and then.
+func (j *Journal) keepMark(ctx context.Context) {
+	for wait(ctx, markEvery) {
+		j.mu.Lock()
+		if err := j.saveMark(); err != nil {
+			j.logger.Debug("the mark of the journal of revocations could not be written", "error", err)
+		}
+		j.mu.Unlock()
+	}
+}
+
+// saveMark is for holders of the lock.
+func (j *Journal) saveMark() error {
+	if j.mark == j.marked {
+		return nil
+	}
+	err := j.file.writeMark(Entry{Kind: kindMark, Log: j.mark.Log, Epoch: j.mark.Epoch, Position: uint64(j.mark.Position), Event: j.mark.Event})
+	if err == nil {
+		j.marked = j.mark
+	}
+	return err
+}
+
+// wait returns false when the context ended first.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

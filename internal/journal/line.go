@@ -1,0 +1,105 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/google/uuid"
+
+	"latchkey/domain"
+	"latchkey/eventstore"
+)
+
+// ErrDamaged is returned for a journal that lacks, or cannot read, a line that
+// was synced once: it is no longer a list of all revocations.
+var ErrDamaged = errors.New("the journal of revocations is damaged")
+
+// The kinds of lines besides those of domain.RevocationKind. They are stored.
+const (
+	kindBegan  = "began"  // from here on the lines are of another log or epoch
+	kindMark   = "mark"   // the log was looked at up to here
+	kindErased = "erased" // a person was erased
+)
+
+// Entry is a line of the journal.
+type Entry struct {
+	N     uint64 `json:"n"`     // lines are counted from 1; a mark and the line in its place have the same number
+	Batch uint64 `json:"batch"` // the number of the first line that was synced together with this one
+
+	Kind     string    `json:"kind"`
+	Log      uuid.UUID `json:"log"`
+	Epoch    uint64    `json:"epoch"`
+	Position uint64    `json:"position"` // of the event
+	Event    uuid.UUID `json:"event"`    // that took it away; of a mark or an erasure the last one that was looked at
+
+	Share   string `json:"share,omitempty"`
+	Device  string `json:"device,omitempty"`
+	Account string `json:"account,omitempty"`
+	Key     string `json:"key,omitempty"`
+	Person  string `json:"person,omitempty"` // who was erased
+}
+
+// Erased returns the person that an entry says was erased, "" for other entries.
+func (e Entry) Erased() string {
+	if e.Kind != kindErased {
+		return ""
+	}
+	return e.Person
+}
+
+// Revocation returns what an entry took away; ok is false for an entry that says
+// something else.
+func (e Entry) Revocation() (r domain.Revocation, ok bool) {
+	switch e.Kind {
+	case kindBegan, kindMark, kindErased:
+		return r, false
+	}
+	return domain.Revocation{
+		Kind: domain.RevocationKind(e.Kind), Event: e.Event,
+		Share: e.Share, Device: e.Device, Account: e.Account, Key: e.Key,
+	}, true
+}
+
+func (e Entry) identity() eventstore.Identity {
+	return eventstore.Identity{Log: e.Log, Epoch: e.Epoch}
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// lineBegin is what every line begins with.
+const lineBegin = `{"n":`
+
+// sumField stands between the fields of a line and their CRC-32C in eight
+// hexadecimal digits; sumLength is the length of it all.
+const (
+	sumField  = `,"sum":"`
+	sumLength = len(sumField) + 8 + len(`"}`)
+)
+
+// encode appends the line of an entry to dst.
+func encode(dst []byte, e Entry) ([]byte, error) {
+	raw, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a line of the journal: %w", err)
+	}
+	raw = raw[:len(raw)-1]
+	dst = append(dst, raw...)
+	return fmt.Appendf(dst, "%s%08x\"}\n", sumField, crc32.Checksum(raw, castagnoli)), nil
+}
+
+// decode reads a line without its end. Spaces after it do not count.
+func decode(line []byte) (e Entry, ok bool) {
+	line = bytes.TrimRight(line, " ")
+	if len(line) < sumLength {
+		return e, false
+	}
+	raw, sum := line[:len(line)-sumLength], line[len(line)-sumLength:]
+	if string(sum) != fmt.Sprintf("%s%08x\"}", sumField, crc32.Checksum(raw, castagnoli)) {
+		return e, false
+	}
+	err := json.Unmarshal(append(bytes.Clone(raw), '}'), &e)
+	return e, err == nil && e.N > 0 && e.Kind != ""
+}
