@@ -2,9 +2,10 @@ package domain
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
+
+	"github.com/google/uuid"
 
 	"latchkey/domain/account"
 )
@@ -38,13 +39,12 @@ func (s *Service) Register(ctx context.Context, m Meta, r Registration) (Result,
 	if err := s.refuseEarlier(ctx, kind, r.Email, address); err != nil {
 		return Result{}, err
 	}
-	for range maxTries {
-		result, err := s.register(ctx, a)
-		if !errors.Is(err, ErrConflict) {
-			return result, err
-		}
-	}
-	return Result{}, busy(fmt.Errorf("registering: %w", ErrConflict))
+	var result Result
+	err = s.inTurn(ctx, loginStream(a.login), func() (err error) {
+		result, err = s.register(ctx, a)
+		return err
+	})
+	return result, err
 }
 
 // applicant is somebody who registers.
@@ -102,7 +102,7 @@ func (s *Service) claim(ctx context.Context, a applicant, c command, login strea
 // that of several who find the claim one goes on.
 func (s *Service) resume(ctx context.Context, a applicant, login stream[account.State]) (id string, err error) {
 	id = login.state.Account
-	again := command{Meta: Meta{Account: a.Account}, request: a.request, at: a.at} // the key's id may be in this stream already
+	again := command{Meta: Meta{Account: a.Account}, request: a.request, at: a.at, seed: uuid.New()} // the key's id may be in this stream already
 	knows, err := s.passwords.VerifyPassword(ctx, id, a.password)
 	if err != nil {
 		return "", unavailable(fmt.Errorf("checking a password: %w", err))

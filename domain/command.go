@@ -17,10 +17,6 @@ import (
 	"latchkey/domain/share"
 )
 
-// maxTries is how often a command is decided anew when others change its
-// stream at the same time.
-const maxTries = 3
-
 // maxKey is the longest Idempotency-Key, in bytes.
 const maxKey = 255
 
@@ -29,6 +25,7 @@ type command struct {
 	Meta
 	request string // fingerprint of what is asked for
 	at      time.Time
+	seed    uuid.UUID // of the ids of its events, where there is no Idempotency-Key
 }
 
 // metadata stands beside each event of a command.
@@ -56,7 +53,7 @@ func (s *Service) beginAnonymous(m Meta, name string, args ...any) (command, err
 	if err != nil {
 		return command{}, &Error{Code: "invalid_body", Kind: Invalid, Message: "The request cannot be read.", Cause: err}
 	}
-	c := command{Meta: m, request: s.sealer.LoginHash("request", string(canonical)), at: s.now()}
+	c := command{Meta: m, request: s.sealer.LoginHash("request", string(canonical)), at: s.now(), seed: uuid.New()}
 	if s.keys.usedForAnother(c) {
 		return command{}, keyReused(nil)
 	}
@@ -74,11 +71,11 @@ func keyReused(cause error) error {
 // 5. It must never change.
 var namespace = uuid.MustParse("6c61b6ac-5c1e-5d3f-9a0e-6b6579206576")
 
-// id is the id of the command's i-th event in a stream: always the same with an
-// Idempotency-Key, always a new one without.
+// id is the id of the command's i-th event in a stream: the same for all
+// commands with one Idempotency-Key, and this command's own without.
 func (c command) id(stream string, i int) uuid.UUID {
 	if c.IdempotencyKey == "" {
-		return uuid.New()
+		return uuid.NewSHA1(c.seed, []byte(stream+"\x00"+strconv.Itoa(i)))
 	}
 	name := c.Account + "\x00" + c.IdempotencyKey + "\x00" + stream + "\x00" + strconv.Itoa(i)
 	return uuid.NewSHA1(namespace, []byte(name))
@@ -193,6 +190,18 @@ type outcome[S, E any] struct {
 	latest   S // for a repeat: the state now
 }
 
+// after is what events make of a stream; its position is that before them.
+func after[S, E any](there stream[S], events []E, evolve func(S, E) S) outcome[S, E] {
+	done := outcome[S, E]{
+		position: there.position(), revision: there.revision() + int64(len(events)), state: there.state, events: events,
+	}
+	for _, event := range events {
+		done.state = evolve(done.state, event)
+	}
+	done.latest = done.state
+	return done
+}
+
 // run loads the stream, finds out whether the command is a repeat, decides, and
 // appends at the revision that it saw; again when others were faster. decide
 // runs once for each try and is given what was loaded.
@@ -200,34 +209,40 @@ func run[S, E any](
 	ctx context.Context, s *Service, c command, name string,
 	evolve func(S, E) S, decide func(stream[S]) ([]E, error),
 ) (outcome[S, E], error) {
-	var conflict error
-	for range maxTries {
-		loaded, err := load(ctx, s.log, name, evolve)
-		if err != nil {
-			return outcome[S, E]{}, err
-		}
-		from, to, found, err := c.repeated(name, loaded.events)
-		if err != nil {
-			return outcome[S, E]{}, err
-		}
-		if found {
-			s.keys.use(c)
-			return replay(loaded, from, to, evolve)
-		}
-		events, err := decide(loaded)
-		if err != nil {
-			return outcome[S, E]{}, refused(err)
-		}
-		done, err := commit(ctx, s, c, loaded, events, evolve)
-		if err == nil {
-			s.keys.use(c)
-		}
-		if !errors.Is(err, ErrConflict) {
-			return done, err
-		}
-		conflict = err
+	var done outcome[S, E]
+	err := s.inTurn(ctx, name, func() (err error) {
+		done, err = attempt(ctx, s, c, name, evolve, decide)
+		return err
+	})
+	return done, err
+}
+
+// attempt is one try of run. ErrConflict: others were faster.
+func attempt[S, E any](
+	ctx context.Context, s *Service, c command, name string,
+	evolve func(S, E) S, decide func(stream[S]) ([]E, error),
+) (outcome[S, E], error) {
+	loaded, err := load(ctx, s.log, name, evolve)
+	if err != nil {
+		return outcome[S, E]{}, err
 	}
-	return outcome[S, E]{}, busy(fmt.Errorf("after %d tries: %w", maxTries, conflict))
+	from, to, found, err := c.repeated(name, loaded.events)
+	if err != nil {
+		return outcome[S, E]{}, err
+	}
+	if found {
+		s.keys.use(c)
+		return replay(loaded, from, to, evolve)
+	}
+	events, err := decide(loaded)
+	if err != nil {
+		return outcome[S, E]{}, refused(err)
+	}
+	done, err := commit(ctx, s, c, loaded, events, evolve)
+	if err == nil {
+		s.keys.use(c)
+	}
+	return done, err
 }
 
 // replay answers a repeat as the command was answered then.
@@ -251,9 +266,8 @@ func replay[S, E any](loaded stream[S], from, to int, evolve func(S, E) S) (outc
 func commit[S, E any](
 	ctx context.Context, s *Service, c command, loaded stream[S], events []E, evolve func(S, E) S,
 ) (outcome[S, E], error) {
-	done := outcome[S, E]{position: loaded.position(), revision: loaded.revision(), state: loaded.state, events: events}
+	done := after(loaded, events, evolve)
 	if len(events) == 0 {
-		done.latest = done.state
 		return done, nil
 	}
 	list, err := pending(c, loaded.name, loaded.state, events, evolve)
@@ -264,10 +278,5 @@ func commit[S, E any](
 	if err != nil {
 		return outcome[S, E]{}, err
 	}
-	done.revision += int64(len(events))
-	for _, event := range events {
-		done.state = evolve(done.state, event)
-	}
-	done.latest = done.state
 	return done, nil
 }

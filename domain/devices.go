@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/google/uuid"
 
 	"latchkey/domain/device"
 	"latchkey/domain/privilege"
@@ -57,9 +60,10 @@ func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, e
 	return Result{Position: done.position, Revision: done.revision, Created: true, Device: &done.state}, nil
 }
 
-// RemoveDevice takes a device out of the caller's account. That nobody may do
-// anything on it follows from this event alone; its shares are ended by
-// EndSharesOfDevice.
+// RemoveDevice takes a device out of the caller's account, and out of its shares.
+// That nobody may do anything on it follows from the first event alone: if its
+// shares cannot be found or ended now, the command is answered all the same, and
+// EndSharesOfDevice follows.
 func (s *Service) RemoveDevice(ctx context.Context, m Meta, id string) (Result, error) {
 	c, err := s.begin(m, "remove device", id)
 	if err != nil {
@@ -78,7 +82,31 @@ func (s *Service) RemoveDevice(ctx context.Context, m Meta, id string) (Result, 
 	s.afterwards(ctx, "forgetting how a removed device was reached", func(ctx context.Context) error {
 		return s.forgetCamera(ctx, id)
 	})
-	return Result{Position: done.position, Revision: done.revision, Device: &done.state}, nil
+	position := max(done.position, s.followRemoval(ctx, c.id(deviceStream(serial), 0), id, done.position))
+	return Result{Position: position, Revision: done.revision, Device: &done.state}, nil
+}
+
+// followWithin bounds what a removal does about the device's shares before it is
+// answered.
+const followWithin = 5 * time.Second
+
+// followRemoval ends the shares of a device whose removal, the event cause, is at
+// a position in the log. It returns the position of the last event that this
+// needed, 0 for none.
+func (s *Service) followRemoval(ctx context.Context, cause uuid.UUID, device string, at uint64) uint64 {
+	if s.shares == nil {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, followWithin)
+	defer cancel()
+	shares, err := s.shares.SharesWithDevice(ctx, device, at)
+	if err == nil {
+		at, err = s.endShares(ctx, cause, device, shares)
+	}
+	if err != nil {
+		s.logger.WarnContext(ctx, "the shares of a removed device end later", "device", device, "error", err)
+	}
+	return at
 }
 
 func (s *Service) forgetCamera(ctx context.Context, device string) error {

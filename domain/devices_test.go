@@ -275,6 +275,7 @@ func TestEndSharesOfDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.log.behind = true // so that the policy has something to do
 	if _, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam); err != nil {
 		t.Fatal(err)
 	}

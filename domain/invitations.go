@@ -13,10 +13,11 @@ func (s *Service) Accept(ctx context.Context, m Meta, id, device string) (Result
 	if err != nil {
 		return Result{}, err
 	}
-	return s.actOnShare(ctx, c, id, func(p party, look *lookup) (share.Command, error) {
+	result, err := s.actOnShare(ctx, c, id, func(p party, look *lookup) (share.Command, error) {
 		facts, err := look.facts(ctx, device)
 		return share.Accept{By: c.Account, Holder: p.holder, Device: device, Facts: facts, At: c.at}, err
 	})
+	return result.unlessGone(device, err)
 }
 
 // Reject refuses an invitation, or gives back what was accepted.

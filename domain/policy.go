@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -21,45 +22,114 @@ func (s *Service) EndSharesOfDevice(ctx context.Context, cause uuid.UUID, device
 	if err := s.forgetCamera(ctx, device); err != nil {
 		failed = append(failed, err)
 	}
-	for _, id := range shares {
-		if err := s.endShareOfDevice(ctx, cause, device, id); err != nil {
-			failed = append(failed, fmt.Errorf("taking a removed device out of share %s: %w", id, err))
-		}
+	if _, err := s.endShares(ctx, cause, device, shares); err != nil {
+		failed = append(failed, err)
 	}
 	return errors.Join(failed...)
 }
 
-func (s *Service) endShareOfDevice(ctx context.Context, cause uuid.UUID, device, id string) error {
-	if _, _, ok := partiesOf(id); !ok {
-		return share.ErrNotFound
-	}
-	for range maxTries {
-		there, err := s.loadShare(ctx, id)
+// endShares takes a device that was removed out of shares. It returns the
+// position of the last event that this needed, by whomever it was written.
+func (s *Service) endShares(ctx context.Context, cause uuid.UUID, device string, shares []string) (position uint64, err error) {
+	var failed []error
+	for _, id := range shares {
+		ended, err := s.endShareOfDevice(ctx, cause, device, id)
 		if err != nil {
-			return err
+			failed = append(failed, fmt.Errorf("taking a removed device out of share %s: %w", id, err))
 		}
-		events, err := share.Decide(there.state, share.EndDevice{Device: device, At: s.now()})
-		if err != nil || len(events) == 0 {
-			return err
-		}
-		list, err := pendingPolicy(cause, there, events)
-		if err != nil {
-			return err
-		}
-		if _, err = s.append(ctx, there.name, there.revision(), list); !errors.Is(err, ErrConflict) {
-			return err
-		}
+		position = max(position, ended.position)
 	}
-	return busy(ErrConflict)
+	return position, errors.Join(failed...)
 }
 
-// pendingPolicy encodes the events of a policy. Their ids follow from the cause
-// and the revision that they get, so that an append that is tried again is one.
-func pendingPolicy(cause uuid.UUID, there stream[share.State], events []share.Event) ([]Pending, error) {
+// EndIfGone is the policy that follows an invitation and its acceptance: it takes
+// the device out of the share if nobody has it any more. The command itself looks
+// after it has written; this is for a process that died before it could. cause is
+// the id of the event that is followed.
+func (s *Service) EndIfGone(ctx context.Context, cause uuid.UUID, share, device string) error {
+	gone, err := s.gone(ctx, device)
+	if err != nil || !gone {
+		return err
+	}
+	_, err = s.endShareOfDevice(ctx, cause, device, share)
+	return err
+}
+
+// gone reports whether nobody has the device: its id never returns.
+func (s *Service) gone(ctx context.Context, device string) (bool, error) {
+	d, err := s.loadDevice(ctx, device)
+	return err == nil && !d.Live, err
+}
+
+// endShareOfDevice takes a device that was removed out of a share. The outcome
+// is the share without it, whoever took it out.
+func (s *Service) endShareOfDevice(ctx context.Context, cause uuid.UUID, device, id string) (outcome[share.State, share.Event], error) {
+	if _, _, ok := partiesOf(id); !ok {
+		return outcome[share.State, share.Event]{}, share.ErrNotFound
+	}
+	var ended uint64
+	done, err := follow(ctx, s, cause, shareStream(id), share.Evolve, func(there stream[share.State]) ([]share.Event, error) {
+		ended = lastEnd(there.events, device)
+		return share.Decide(there.state, share.EndDevice{Device: device, At: s.now()})
+	})
+	if err == nil && len(done.events) == 0 {
+		done.position = ended
+	}
+	return done, err
+}
+
+// lastEnd is the position of the last event that took a device out of a share, 0
+// for none.
+func lastEnd(events []Stored, device string) uint64 {
+	for _, stored := range slices.Backward(events) {
+		event, err := decode[share.Event](stored)
+		if end, ok := event.(share.DeviceRemoved); err == nil && ok && end.Device == device {
+			return stored.Position
+		}
+	}
+	return 0
+}
+
+// follow decides over a stream and appends what follows from the event with the
+// id cause. It does nothing more when the cause is followed again.
+func follow[S, E any](
+	ctx context.Context, s *Service, cause uuid.UUID, name string, evolve func(S, E) S, decide func(stream[S]) ([]E, error),
+) (outcome[S, E], error) {
+	var done outcome[S, E]
+	err := s.inTurn(ctx, name, func() error {
+		there, err := load(ctx, s.log, name, evolve)
+		if err != nil {
+			return err
+		}
+		events, err := decide(there)
+		if err != nil {
+			return err
+		}
+		done = after(there, events, evolve)
+		if len(events) == 0 {
+			return nil
+		}
+		list, err := following(cause, there, events, evolve)
+		if err != nil {
+			return err
+		}
+		done.position, err = s.append(ctx, name, there.revision(), list)
+		return err
+	})
+	if err != nil {
+		return outcome[S, E]{}, err
+	}
+	return done, nil
+}
+
+// following encodes the events that follow from a cause. Their ids follow from it
+// and the revisions that they get, so that an append that is tried again is one.
+func following[S, E any](cause uuid.UUID, there stream[S], events []E, evolve func(S, E) S) ([]Pending, error) {
 	meta, err := json.Marshal(metadata{Cause: cause.String()})
 	if err != nil {
 		return nil, fmt.Errorf("encoding metadata: %w", err)
 	}
+	state := there.state
 	list := make([]Pending, len(events))
 	for i, event := range events {
 		name, data, err := EncodeEvent(event)
@@ -67,8 +137,8 @@ func pendingPolicy(cause uuid.UUID, there stream[share.State], events []share.Ev
 			return nil, err
 		}
 		id := uuid.NewSHA1(cause, []byte(there.name+"\x00"+strconv.FormatInt(there.revision()+1+int64(i), 10)))
-		list[i] = Pending{ID: id, Type: name, Data: data, Metadata: meta, TakesAway: takesAway(there.state, event)}
-		there.state = share.Evolve(there.state, event)
+		list[i] = Pending{ID: id, Type: name, Data: data, Metadata: meta, TakesAway: takesAway(state, event)}
+		state = evolve(state, event)
 	}
 	return list, nil
 }

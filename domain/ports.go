@@ -102,3 +102,12 @@ type Domains interface {
 	// domain among those that the account has accepted.
 	DomainTaken(ctx context.Context, account, domain, device string) (bool, error)
 }
+
+// SharesOfDevice knows which shares hold a device, as far as a read model sees
+// it.
+type SharesOfDevice interface {
+	// SharesWithDevice lists the live shares that hold the device, or held it,
+	// with every event up to a position of the log taken into account. It waits
+	// for that briefly, and fails if the read model is further behind.
+	SharesWithDevice(ctx context.Context, device string, atLeast uint64) ([]string, error)
+}

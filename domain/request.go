@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"slices"
 	"time"
 
 	"latchkey/domain/account"
@@ -28,6 +29,17 @@ type Result struct {
 	Device  *device.State     // of the commands on devices
 	Key     *account.Key      // of AddStreamKey
 	Secret  string            // of AddStreamKey
+
+	gone []string // devices that were given and removed at the same time
+}
+
+// unlessGone refuses a command that was about a device which was removed at the
+// same time.
+func (r Result) unlessGone(device string, err error) (Result, error) {
+	if err == nil && slices.Contains(r.gone, device) {
+		return Result{}, refused(&share.Fault{Device: device, Err: share.ErrDeviceNotFound})
+	}
+	return r, err
 }
 
 // Registration is a new account; one of Email and Phone is set.

@@ -2,10 +2,8 @@ package domain
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/google/uuid"
 
@@ -127,9 +125,10 @@ func (s *Service) reapplyToShare(ctx context.Context, r Revocation) (bool, error
 		return false, fmt.Errorf("a revocation of kind %s with device %q makes no sense", r.Kind, r.Device)
 	}
 	todo := share.Reapply{Device: r.Device, Delete: r.Kind == ShareEnded, At: s.now()}
-	return follow(ctx, s, r.Event, shareStream(r.Share), share.Evolve, func(there share.State) ([]share.Event, error) {
-		return share.Decide(there, todo)
+	done, err := follow(ctx, s, r.Event, shareStream(r.Share), share.Evolve, func(there stream[share.State]) ([]share.Event, error) {
+		return share.Decide(there.state, todo)
 	})
+	return len(done.events) > 0, err
 }
 
 func (s *Service) reapplyToDevice(ctx context.Context, r Revocation) (bool, error) {
@@ -137,8 +136,8 @@ func (s *Service) reapplyToDevice(ctx context.Context, r Revocation) (bool, erro
 	if !ok {
 		return false, fmt.Errorf("%q is not the id of a device", r.Device)
 	}
-	changed, err := follow(ctx, s, r.Event, deviceStream(serial), device.Evolve, func(there device.State) ([]device.Event, error) {
-		events, err := device.Decide(there, device.Remove{Device: r.Device, By: there.Owner, At: s.now()})
+	done, err := follow(ctx, s, r.Event, deviceStream(serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
+		events, err := device.Decide(there.state, device.Remove{Device: r.Device, By: there.state.Owner, At: s.now()})
 		if errors.Is(err, device.ErrNotFound) {
 			return nil, nil
 		}
@@ -147,12 +146,12 @@ func (s *Service) reapplyToDevice(ctx context.Context, r Revocation) (bool, erro
 	if err != nil {
 		return false, err
 	}
-	return changed, s.forgetCamera(ctx, r.Device)
+	return len(done.events) > 0, s.forgetCamera(ctx, r.Device)
 }
 
 func (s *Service) reapplyToKey(ctx context.Context, r Revocation) (bool, error) {
-	changed, err := follow(ctx, s, r.Event, accountStream(r.Account), account.Evolve, func(there account.State) ([]account.Event, error) {
-		events, err := account.Decide(there, account.RevokeKey{Key: r.Key, At: s.now()})
+	done, err := follow(ctx, s, r.Event, accountStream(r.Account), account.Evolve, func(there stream[account.State]) ([]account.Event, error) {
+		events, err := account.Decide(there.state, account.RevokeKey{Key: r.Key, At: s.now()})
 		if errors.Is(err, account.ErrKeyNotFound) {
 			return nil, nil
 		}
@@ -164,48 +163,5 @@ func (s *Service) reapplyToKey(ctx context.Context, r Revocation) (bool, error) 
 	if err := s.streamSecrets.ForgetStreamSecret(ctx, r.Key); err != nil {
 		return false, unavailable(fmt.Errorf("forgetting the secret of a stream key: %w", err))
 	}
-	return changed, nil
-}
-
-// follow decides over a stream and appends what follows from the event with the
-// id cause. The ids of the new events follow from it and from their revision, so
-// that an append that is tried again is one.
-func follow[S, E any](
-	ctx context.Context, s *Service, cause uuid.UUID, name string, evolve func(S, E) S, decide func(S) ([]E, error),
-) (changed bool, err error) {
-	for range maxTries {
-		there, err := load(ctx, s.log, name, evolve)
-		if err != nil {
-			return false, err
-		}
-		events, err := decide(there.state)
-		if err != nil || len(events) == 0 {
-			return false, err
-		}
-		list, err := following(cause, name, there.revision(), events)
-		if err != nil {
-			return false, err
-		}
-		if _, err := s.append(ctx, name, there.revision(), list); !errors.Is(err, ErrConflict) {
-			return err == nil, err
-		}
-	}
-	return false, busy(ErrConflict)
-}
-
-func following[E any](cause uuid.UUID, stream string, revision int64, events []E) ([]Pending, error) {
-	meta, err := json.Marshal(metadata{Cause: cause.String()})
-	if err != nil {
-		return nil, fmt.Errorf("encoding metadata: %w", err)
-	}
-	list := make([]Pending, len(events))
-	for i, event := range events {
-		name, data, err := EncodeEvent(event)
-		if err != nil {
-			return nil, err
-		}
-		id := uuid.NewSHA1(cause, []byte(stream+"\x00"+strconv.FormatInt(revision+1+int64(i), 10)))
-		list[i] = Pending{ID: id, Type: name, Data: data, Metadata: meta}
-	}
-	return list, nil
+	return len(done.events) > 0, nil
 }

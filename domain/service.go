@@ -19,6 +19,9 @@ type Config struct {
 	Cameras       Cameras
 	StreamSecrets StreamSecrets
 	Domains       Domains
+	// Shares finds the shares of a device that was removed. Without it they end
+	// when the policy gets there.
+	Shares SharesOfDevice
 
 	// Now is the clock; the default is time.Now.
 	Now func() time.Time
@@ -31,8 +34,9 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Service is the use cases. It may be used by many at once, and keeps nothing
-// but the last Idempotency-Keys.
+// Service is the use cases. It may be used by many at once, also by several
+// processes over one log, and keeps nothing but the last Idempotency-Keys and who
+// waits for whom.
 type Service struct {
 	log           Log
 	sealer        Sealer
@@ -40,11 +44,14 @@ type Service struct {
 	cameras       Cameras
 	streamSecrets StreamSecrets
 	domains       Domains
+	shares        SharesOfDevice
 	clock         func() time.Time
 	newID         func() string
 	random        io.Reader
 	logger        *slog.Logger
 	keys          recentKeys
+	queues        queues
+	patience      time.Duration // of a command, before it is busy
 }
 
 // New makes a Service. It reports every fault of the configuration together.
@@ -78,8 +85,8 @@ func New(cfg Config) (*Service, error) {
 	}
 	return &Service{
 		log: cfg.Log, sealer: cfg.Sealer, passwords: cfg.Passwords, cameras: cfg.Cameras,
-		streamSecrets: cfg.StreamSecrets, domains: cfg.Domains,
-		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random, logger: cfg.Logger,
+		streamSecrets: cfg.StreamSecrets, domains: cfg.Domains, shares: cfg.Shares,
+		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random, logger: cfg.Logger, patience: patience,
 	}, nil
 }
 

@@ -96,7 +96,7 @@ func (s *Service) PutShareDevice(ctx context.Context, m Meta, id string, d Devic
 		put.Offer.Facts, err = look.facts(ctx, d.Device)
 		return put, err
 	})
-	return result, point(err, d.pointer(err))
+	return result.unlessGone(d.Device, point(err, d.pointer(err)))
 }
 
 // RemoveShareDevice takes one device back where the caller owns the share, and
@@ -189,12 +189,60 @@ func (s *Service) changeShare(
 	if err != nil {
 		return Result{}, err
 	}
-	result := Result{Position: done.position, Revision: done.revision, Share: &done.state}
+	done, gone := s.endGone(ctx, c, id, done)
+	result := Result{Position: done.position, Revision: done.revision, Share: &done.state, gone: gone}
 	if len(done.events) > 0 {
 		_, result.Created = done.events[0].(share.Opened)
 	}
 	result.Names, err = look.names(ctx, done.state)
 	return result, err
+}
+
+// endGone looks again at the devices that a command has just given: one that was
+// removed meanwhile is taken out of the share at once. Either the removal finds
+// the device in the share, or this finds it removed: no order of the two leaves
+// it there. What fails here the policy does, which follows the same events.
+func (s *Service) endGone(ctx context.Context, c command, id string, done outcome[share.State, share.Event]) (
+	now outcome[share.State, share.Event], gone []string,
+) {
+	for _, device := range given(done) {
+		is, err := s.gone(ctx, device)
+		if err != nil {
+			s.logger.WarnContext(ctx, "looking again at a device that is shared failed", "device", device, "error", err)
+			continue
+		}
+		if !is {
+			continue
+		}
+		gone = append(gone, device)
+		ended, err := s.endShareOfDevice(ctx, c.id(shareStream(id), 0), device, id)
+		if err != nil {
+			s.logger.WarnContext(ctx, "taking a removed device out of a share failed", "device", device, "share", id, "error", err)
+			continue
+		}
+		done.state, done.revision, done.position = ended.state, ended.revision, max(done.position, ended.position)
+	}
+	return done, gone
+}
+
+// given are the devices that a command gave and that are still in the share.
+func given(done outcome[share.State, share.Event]) []string {
+	var list []string
+	for _, event := range done.events {
+		var device string
+		switch e := event.(type) {
+		case share.Invited:
+			device = e.Device
+		case share.Accepted:
+			device = e.Device
+		case share.PrivilegesEdited:
+			device = e.Device
+		}
+		if d, ok := done.latest.Find(device); ok && d.Active() && done.latest.Live {
+			list = append(list, device)
+		}
+	}
+	return list
 }
 
 // lookup finds devices, each of them once.
@@ -258,8 +306,8 @@ func (l *lookup) names(ctx context.Context, s share.State) (map[string]string, e
 
 // devices bounds a list of devices; what is in it the decider judges.
 func (f faults) devices(list []DeviceGrants) {
-	if len(list) > share.MaxDevices {
-		f.add("/devices", "are more than "+strconv.Itoa(share.MaxDevices))
+	if len(list) > share.MaxListed {
+		f.add("/devices", "are more than "+strconv.Itoa(share.MaxListed))
 		return
 	}
 	for i, d := range list {

@@ -27,6 +27,7 @@ type memoryLog struct {
 	streams  map[string][]Stored
 	position uint64
 	full     bool // takes only what takes away
+	behind   bool // the read model
 
 	before func(stream string)
 	crash  func(stream string) crash
@@ -115,6 +116,27 @@ func (l *memoryLog) all() []Stored {
 		list = append(list, events...)
 	}
 	return list
+}
+
+var errBehind = errors.New("the read model is behind")
+
+// SharesWithDevice is the read model's answer, which is never behind.
+func (l *memoryLog) SharesWithDevice(_ context.Context, device string, atLeast uint64) ([]string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if atLeast > l.position || l.behind {
+		return nil, errBehind
+	}
+	var list []string
+	for name, events := range l.streams {
+		id, ok := strings.CutPrefix(name, "share-")
+		if state, err := fold(events, share.Evolve); ok && err == nil && state.Live {
+			if _, held := state.Find(device); held {
+				list = append(list, id)
+			}
+		}
+	}
+	return list, nil
 }
 
 // types gives the kinds of a stream's events.
@@ -247,7 +269,7 @@ func emptyWorld(t testing.TB) *world {
 func (w *world) node() *Service {
 	w.t.Helper()
 	s, err := New(Config{
-		Log: w.log, Sealer: w.vault, Passwords: w.vault, Cameras: w.vault, StreamSecrets: w.vault, Domains: w.vault,
+		Log: w.log, Sealer: w.vault, Passwords: w.vault, Cameras: w.vault, StreamSecrets: w.vault, Domains: w.vault, Shares: w.log,
 		Now: func() time.Time { return w.clock },
 	})
 	if err != nil {

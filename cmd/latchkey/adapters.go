@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"latchkey/api"
@@ -43,6 +44,9 @@ func (l domainLog) Append(ctx context.Context, stream string, expected int64, ev
 	if expected >= 0 {
 		revision = eventstore.Exactly(uint64(expected))
 	}
+	if !slices.ContainsFunc(events, func(e domain.Pending) bool { return !e.TakesAway }) {
+		ctx = eventstore.WithReserve(ctx)
+	}
 	list := make([]eventstore.Event, len(events))
 	for i, e := range events {
 		list[i] = eventstore.Event{ID: e.ID, Type: e.Type, Data: e.Data, Metadata: e.Metadata}
@@ -53,6 +57,8 @@ func (l domainLog) Append(ctx context.Context, stream string, expected int64, ev
 		err = fmt.Errorf("%w: %w", domain.ErrConflict, err)
 	case errors.Is(err, eventstore.ErrTooLarge):
 		err = fmt.Errorf("%w: %w", domain.ErrTooLarge, err)
+	case errors.Is(err, eventstore.ErrFull):
+		err = fmt.Errorf("%w: %w", domain.ErrFull, err)
 	}
 	return uint64(done.Position), err
 }

@@ -16,6 +16,9 @@ const (
 	MaxChannel = 511
 	// MaxDevices is how many devices of a share may be invited or accepted.
 	MaxDevices = 256
+	// MaxListed is how many devices a share may list, with those that were
+	// rejected or left.
+	MaxListed = 2 * MaxDevices
 )
 
 // Why a command is refused.
@@ -118,18 +121,29 @@ func save(s State, c Save) ([]Event, error) {
 	case c.Remark != "" && c.Remark != s.Remark:
 		events = append(events, RemarkChanged{Share: s.ID, Owner: s.Owner, Remark: c.Remark, At: c.At})
 	}
-	if s.active()+len(c.Offers) > MaxDevices {
-		return nil, ErrTooManyDevices
-	}
 	for _, o := range c.Offers {
 		if d, ok := s.Find(o.Device); ok && d.Active() {
 			return nil, &Fault{Device: o.Device, Err: ErrAlreadyShared}
 		}
-		event, err := offer(s, o, c.At)
+		event, err := invite(s, o, c.At)
 		if err != nil {
 			return nil, err
 		}
-		events = append(events, event...)
+		events = append(events, event)
+	}
+	return bounded(s, events)
+}
+
+// bounded refuses events after which the share would hold too many devices.
+func bounded(s State, events []Event) ([]Event, error) {
+	invites := false
+	for _, e := range events {
+		_, invitation := e.(Invited)
+		invites = invites || invitation
+		s = Evolve(s, e)
+	}
+	if invites && (s.count(Device.Active) > MaxDevices || s.count(Device.Listed) > MaxListed) {
+		return nil, ErrTooManyDevices
 	}
 	return events, nil
 }
@@ -141,16 +155,13 @@ func replace(s State, c Replace) ([]Event, error) {
 	if err := distinct(c.Offers); err != nil {
 		return nil, err
 	}
-	if len(c.Offers) > MaxDevices {
-		return nil, ErrTooManyDevices
-	}
 	var events []Event
 	if c.Remark != s.Remark {
 		events = append(events, RemarkChanged{Share: s.ID, Owner: s.Owner, Remark: c.Remark, At: c.At})
 	}
 	for _, d := range s.Devices {
 		kept := slices.ContainsFunc(c.Offers, func(o Offer) bool { return o.Device == d.Device })
-		if d.Active() && !kept {
+		if d.Listed() && !kept {
 			events = append(events, removed(s, d, ByOwner, c.At))
 		}
 	}
@@ -161,37 +172,50 @@ func replace(s State, c Replace) ([]Event, error) {
 		}
 		events = append(events, event...)
 	}
-	return events, nil
+	return bounded(s, events)
 }
 
 func putDevice(s State, c PutDevice) ([]Event, error) {
 	if c.By != s.Owner {
 		return nil, ErrNotOwner
 	}
-	if d, ok := s.Find(c.Offer.Device); (!ok || !d.Active()) && s.active() >= MaxDevices {
-		return nil, ErrTooManyDevices
-	}
-	return offer(s, c.Offer, c.At)
-}
-
-// offer invites the device, or edits the grants where it is invited or
-// accepted; nothing where they stay the same.
-func offer(s State, o Offer, at time.Time) ([]Event, error) {
-	grants, err := checkGrants(s.Owner, o)
+	events, err := offer(s, c.Offer, c.At)
 	if err != nil {
 		return nil, err
 	}
+	return bounded(s, events)
+}
+
+// offer invites the device, or edits the grants where it is invited or
+// accepted; nothing where it is as it was, whatever became of the device since.
+func offer(s State, o Offer, at time.Time) ([]Event, error) {
 	d, ok := s.Find(o.Device)
-	if !ok || !d.Active() {
-		return []Event{Invited{Share: s.ID, Owner: s.Owner, Login: s.Login, Device: o.Device, Grants: grants, At: at}}, nil
-	}
-	if slices.Equal(d.Grants, grants) {
+	if ok && d.is(o.Grants) {
 		return nil, nil
+	}
+	if !ok || !d.Active() {
+		event, err := invite(s, o, at)
+		if err != nil {
+			return nil, err
+		}
+		return []Event{event}, nil
+	}
+	grants, err := checkGrants(s.Owner, o)
+	if err != nil {
+		return nil, err
 	}
 	return []Event{PrivilegesEdited{
 		Share: s.ID, Owner: s.Owner, Login: s.Login, Account: d.Account,
 		Device: o.Device, Grants: grants, At: at,
 	}}, nil
+}
+
+func invite(s State, o Offer, at time.Time) (Event, error) {
+	grants, err := checkGrants(s.Owner, o)
+	if err != nil {
+		return nil, err
+	}
+	return Invited{Share: s.ID, Owner: s.Owner, Login: s.Login, Device: o.Device, Grants: grants, At: at}, nil
 }
 
 // checkGrants holds grants against the device as it is now, and gives them in
@@ -203,8 +227,7 @@ func checkGrants(owner string, o Offer) ([]Grant, error) {
 	if len(o.Grants) == 0 {
 		return nil, &Fault{Device: o.Device, Err: ErrNoChannels}
 	}
-	sorted := slices.Clone(o.Grants)
-	slices.SortStableFunc(sorted, func(a, b Grant) int { return a.Channel - b.Channel })
+	sorted := byChannel(o.Grants)
 	for i, g := range sorted {
 		var err error
 		can, known := o.Facts.Capabilities[g.Channel]
@@ -223,6 +246,13 @@ func checkGrants(owner string, o Offer) ([]Grant, error) {
 	return sorted, nil
 }
 
+// byChannel returns the grants in the order of the channels.
+func byChannel(grants []Grant) []Grant {
+	sorted := slices.Clone(grants)
+	slices.SortStableFunc(sorted, func(a, b Grant) int { return a.Channel - b.Channel })
+	return sorted
+}
+
 func distinct(offers []Offer) error {
 	seen := make(map[string]bool, len(offers))
 	for _, o := range offers {
@@ -239,7 +269,7 @@ func removeDevice(s State, c RemoveDevice) ([]Event, error) {
 		return nil, ErrNotOwner
 	}
 	d, ok := s.Find(c.Device)
-	if !ok || !d.Active() {
+	if !ok || !d.Listed() {
 		return nil, ErrNotInShare
 	}
 	return []Event{removed(s, d, ByOwner, c.At)}, nil
@@ -263,7 +293,7 @@ func deleteShare(s State, c Delete) ([]Event, error) {
 
 func endDevice(s State, c EndDevice) []Event {
 	d, ok := s.Find(c.Device)
-	if !ok || !s.Live || !d.Active() {
+	if !ok || !s.Live || !d.Listed() {
 		return nil
 	}
 	return []Event{removed(s, d, DeviceDeleted, c.At)}
@@ -320,7 +350,17 @@ func reject(s State, c Reject) ([]Event, error) {
 	case !d.Active():
 		return nil, ErrNotInvited
 	}
-	return []Event{Rejected{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: c.By, Device: c.Device, At: c.At}}, nil
+	return []Event{Rejected{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: d.loser(c.By), Device: c.Device, At: c.At}}, nil
+}
+
+// loser is the account that loses the device when the recipient gives it up:
+// the one that accepted it. That is another than the recipient's where the login
+// has passed on since.
+func (d Device) loser(recipient string) string {
+	if d.Account != "" {
+		return d.Account
+	}
+	return recipient
 }
 
 func leave(s State, c Leave) ([]Event, error) {
@@ -330,7 +370,7 @@ func leave(s State, c Leave) ([]Event, error) {
 	var events []Event
 	for _, d := range s.Devices {
 		if d.Active() && (c.Device == "" || c.Device == d.Device) {
-			events = append(events, Left{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: c.By, Device: d.Device, At: c.At})
+			events = append(events, Left{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: d.loser(c.By), Device: d.Device, At: c.At})
 		}
 	}
 	if c.Device != "" && len(events) == 0 {

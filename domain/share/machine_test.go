@@ -22,6 +22,7 @@ type machine struct {
 	live    bool
 	devices map[string]*modelDevice // what exists, with what it can do
 	shared  map[string]*modelShare  // what is in the share
+	ended   map[string]bool         // what the recipient gave up and the owner still sees
 }
 
 type modelDevice struct {
@@ -41,7 +42,7 @@ var (
 
 func TestAnySequence(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &machine{clock: noon, devices: map[string]*modelDevice{}, shared: map[string]*modelShare{}}
+		m := &machine{clock: noon, devices: map[string]*modelDevice{}, shared: map[string]*modelShare{}, ended: map[string]bool{}}
 		for _, name := range machines {
 			m.addDevice(t, name)
 		}
@@ -93,6 +94,11 @@ func (m *machine) facts(device string) Facts {
 func (m *machine) drawOffer(t *rapid.T) Offer {
 	device := rapid.SampledFrom(machines).Draw(t, "device")
 	o := Offer{Device: device, Facts: m.facts(device)}
+	if d, ok := m.state.Find(device); ok && rapid.IntRange(0, 3).Draw(t, "as it is") == 0 {
+		o.Grants = slices.Clone(d.Grants)
+		slices.Reverse(o.Grants)
+		return o
+	}
 	n := rapid.IntRange(0, 3).Draw(t, "channels")
 	for range n {
 		channel := rapid.IntRange(0, 4).Draw(t, "channel")
@@ -122,7 +128,24 @@ func (m *machine) permitted(o Offer) bool {
 	return true
 }
 
+// kept says whether an offer is of what is in the share as it is.
+func (m *machine) kept(o Offer) bool {
+	in := m.shared[o.Device]
+	if in == nil {
+		return m.ended[o.Device] && len(o.Grants) == 0
+	}
+	offered := map[int]privilege.Set{}
+	for _, g := range o.Grants {
+		offered[g.Channel] = g.Privileges
+	}
+	return len(offered) == len(o.Grants) && maps.Equal(offered, in.offered)
+}
+
 func (m *machine) give(o Offer) {
+	if m.ended[o.Device] && len(o.Grants) == 0 {
+		return
+	}
+	delete(m.ended, o.Device)
 	in := m.shared[o.Device]
 	if in == nil {
 		in = &modelShare{}
@@ -219,7 +242,7 @@ func (m *machine) replace(t *rapid.T) {
 	fine := m.live && c.By == alice
 	seen := map[string]bool{}
 	for _, o := range c.Offers {
-		fine = fine && !seen[o.Device] && m.permitted(o)
+		fine = fine && !seen[o.Device] && (m.permitted(o) || m.kept(o))
 		seen[o.Device] = true
 	}
 	m.do(t, c, fine)
@@ -227,6 +250,7 @@ func (m *machine) replace(t *rapid.T) {
 		return
 	}
 	maps.DeleteFunc(m.shared, func(device string, _ *modelShare) bool { return !seen[device] })
+	maps.DeleteFunc(m.ended, func(device string, _ bool) bool { return !seen[device] })
 	for _, o := range c.Offers {
 		m.give(o)
 	}
@@ -234,7 +258,7 @@ func (m *machine) replace(t *rapid.T) {
 
 func (m *machine) put(t *rapid.T) {
 	c := PutDevice{By: drawPerson(t), Offer: m.drawOffer(t), At: m.tick()}
-	fine := m.live && c.By == alice && m.permitted(c.Offer)
+	fine := m.live && c.By == alice && (m.permitted(c.Offer) || m.kept(c.Offer))
 	m.do(t, c, fine)
 	if fine {
 		m.give(c.Offer)
@@ -243,10 +267,11 @@ func (m *machine) put(t *rapid.T) {
 
 func (m *machine) remove(t *rapid.T) {
 	c := RemoveDevice{By: drawPerson(t), Device: drawDevice(t), At: m.tick()}
-	fine := m.live && c.By == alice && m.shared[c.Device] != nil
+	fine := m.live && c.By == alice && (m.shared[c.Device] != nil || m.ended[c.Device])
 	m.do(t, c, fine)
 	if fine {
 		delete(m.shared, c.Device)
+		delete(m.ended, c.Device)
 	}
 }
 
@@ -259,6 +284,7 @@ func (m *machine) delete(t *rapid.T) {
 	if fine {
 		m.live = false
 		clear(m.shared)
+		clear(m.ended)
 	}
 }
 
@@ -288,7 +314,7 @@ func (m *machine) reject(t *rapid.T) {
 	}
 	m.do(t, c, m.live && c.By == bob && (m.shared[c.Device] != nil || already))
 	if m.live && c.By == bob {
-		delete(m.shared, c.Device)
+		m.giveUp(c.Device)
 	}
 }
 
@@ -298,9 +324,18 @@ func (m *machine) leave(t *rapid.T) {
 	m.do(t, c, fine)
 	switch {
 	case fine && c.Device == "":
-		clear(m.shared)
+		for device := range m.shared {
+			m.giveUp(device)
+		}
 	case fine:
-		delete(m.shared, c.Device)
+		m.giveUp(c.Device)
+	}
+}
+
+func (m *machine) giveUp(device string) {
+	if m.shared[device] != nil {
+		delete(m.shared, device)
+		m.ended[device] = true
 	}
 }
 
@@ -326,6 +361,7 @@ func (m *machine) endDevice(t *rapid.T) {
 	}
 	m.do(t, EndDevice{Device: device, At: m.tick()}, true)
 	delete(m.shared, device)
+	delete(m.ended, device)
 }
 
 // check holds the state against the model after every command.
@@ -346,6 +382,9 @@ func (m *machine) check(t *rapid.T) {
 	for _, d := range m.state.Devices {
 		if d.Active() != (m.shared[d.Device] != nil) {
 			t.Fatalf("%s is %s; the model has %v", d.Device, d.Status, m.shared[d.Device])
+		}
+		if m.live && d.Listed() != (d.Active() || m.ended[d.Device]) {
+			t.Fatalf("%s is %s; the model says given up: %v", d.Device, d.Status, m.ended[d.Device])
 		}
 	}
 }

@@ -49,6 +49,19 @@ func (d Device) Active() bool {
 	return d.Status == StatusInvited || d.Status == StatusAccepted
 }
 
+// Listed reports whether the share still lists the device: it was not taken out
+// of the share since it was last invited.
+func (d Device) Listed() bool { return d.Status != "" && d.Status != StatusRemoved }
+
+// is reports whether the device is in the share with exactly these grants; one
+// that was rejected or left has none.
+func (d Device) is(grants []Grant) bool {
+	if !d.Active() {
+		return d.Listed() && len(grants) == 0
+	}
+	return slices.Equal(d.Grants, byChannel(grants))
+}
+
 // Find gives the device of that id.
 func (s State) Find(device string) (Device, bool) {
 	for _, d := range s.Devices {
@@ -74,11 +87,10 @@ func (s State) Allows(account, device string, channel int, p privilege.Set) bool
 	return false
 }
 
-// active counts the devices that are invited or accepted.
-func (s State) active() int {
+func (s State) count(which func(Device) bool) int {
 	n := 0
 	for _, d := range s.Devices {
-		if d.Active() {
+		if which(d) {
 			n++
 		}
 	}

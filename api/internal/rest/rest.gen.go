@@ -156,10 +156,24 @@ type DeviceDomain struct {
 
 // DeviceGrants defines model for DeviceGrants.
 type DeviceGrants struct {
-	Channels []Grant `json:"channels"`
+	// AnsweredAt Ignored.
+	AnsweredAt string  `json:"answered_at,omitempty,omitzero"`
+	Channels   []Grant `json:"channels"`
 
 	// Device If given, the device of the path.
 	Device string `json:"device,omitempty,omitzero"`
+
+	// Domain Ignored.
+	Domain string `json:"domain,omitempty,omitzero"`
+
+	// InvitedAt Ignored.
+	InvitedAt string `json:"invited_at,omitempty,omitzero"`
+
+	// Name Ignored.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Status Ignored.
+	Status string `json:"status,omitempty,omitzero"`
 }
 
 // DeviceList defines model for DeviceList.
@@ -341,10 +355,26 @@ type ShareDevice struct {
 // ShareDeviceStatus defines model for ShareDevice.Status.
 type ShareDeviceStatus string
 
-// ShareDeviceGrants defines model for ShareDeviceGrants.
+// ShareDeviceGrants What is given on a device. A device that was rejected or left has no channels and may be given back so: it
+// stays as it is. With channels it is invited again. The other fields of a device are read-only and ignored, so
+// that what a read returns can be sent back.
 type ShareDeviceGrants struct {
-	Channels []Grant `json:"channels"`
-	Device   string  `json:"device"`
+	// AnsweredAt Ignored.
+	AnsweredAt string  `json:"answered_at,omitempty,omitzero"`
+	Channels   []Grant `json:"channels"`
+	Device     string  `json:"device"`
+
+	// Domain Ignored.
+	Domain string `json:"domain,omitempty,omitzero"`
+
+	// InvitedAt Ignored.
+	InvitedAt string `json:"invited_at,omitempty,omitzero"`
+
+	// Name Ignored.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Status Ignored.
+	Status string `json:"status,omitempty,omitzero"`
 }
 
 // ShareList defines model for ShareList.
@@ -361,10 +391,29 @@ type ShareRecipient struct {
 	Phone string `json:"phone,omitempty,omitzero"`
 }
 
-// ShareReplacement defines model for ShareReplacement.
+// ShareReplacement The remark and the whole list of devices. A device that is not in it is taken out of the share. The other fields
+// of a share are read-only and ignored: what a read returns, sent back, changes nothing.
 type ShareReplacement struct {
 	Devices []ShareDeviceGrants `json:"devices"`
-	Remark  string              `json:"remark"`
+
+	// From Ignored.
+	From map[string]interface{} `json:"from,omitempty,omitzero"`
+
+	// ID Ignored.
+	ID string `json:"id,omitempty,omitzero"`
+
+	// Owner Ignored.
+	Owner string `json:"owner,omitempty,omitzero"`
+
+	// Recipient Ignored.
+	Recipient map[string]interface{} `json:"recipient,omitempty,omitzero"`
+	Remark    string                 `json:"remark"`
+
+	// Share Ignored.
+	Share string `json:"share,omitempty,omitzero"`
+
+	// Status Ignored.
+	Status string `json:"status,omitempty,omitzero"`
 }
 
 // StreamKey defines model for StreamKey.
