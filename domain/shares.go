@@ -19,7 +19,7 @@ func (s *Service) SaveShare(ctx context.Context, m Meta, n NewShare) (Result, er
 	f := faults{}
 	kind, address := f.oneAddress("/recipient", n.Email, n.Phone)
 	f.text("/remark", n.Remark, maxRemark)
-	f.devices(n.Devices)
+	f.devices(n.Devices, share.MaxDevices)
 	if err := f.err(); err != nil {
 		return Result{}, err
 	}
@@ -55,7 +55,7 @@ func (s *Service) ReplaceShare(ctx context.Context, m Meta, id, remark string, d
 	}
 	f := faults{}
 	f.text("/remark", remark, maxRemark)
-	f.devices(devices)
+	f.devices(devices, share.MaxListed)
 	if err := f.err(); err != nil {
 		return Result{}, err
 	}
@@ -305,9 +305,9 @@ func (l *lookup) names(ctx context.Context, s share.State) (map[string]string, e
 }
 
 // devices bounds a list of devices; what is in it the decider judges.
-func (f faults) devices(list []DeviceGrants) {
-	if len(list) > share.MaxListed {
-		f.add("/devices", "are more than "+strconv.Itoa(share.MaxListed))
+func (f faults) devices(list []DeviceGrants, most int) {
+	if len(list) > most {
+		f.add("/devices", "are more than "+strconv.Itoa(most))
 		return
 	}
 	for i, d := range list {
