@@ -14,6 +14,7 @@ import (
 
 	"latchkey/api"
 	"latchkey/domain"
+	"latchkey/internal/journal"
 	"latchkey/projections"
 	"latchkey/projections/index"
 	"latchkey/streaming"
@@ -48,12 +49,13 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 
 // runningService is the rooms, wired and started.
 type runningService struct {
-	logger *slog.Logger
-	opened *opened
-	door   *streaming.Door
-	http   net.Listener
-	parts  []part // in the order of their start
-	failed chan error
+	logger  *slog.Logger
+	opened  *opened
+	journal *journal.Journal
+	door    *streaming.Door
+	http    net.Listener
+	parts   []part // in the order of their start
+	failed  chan error
 
 	stopping sync.Once
 	stopped  error
@@ -80,6 +82,9 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 		}
 	}()
 	if s.opened, err = o.open(ctx, logger, false); err != nil {
+		return nil, err
+	}
+	if err := s.startJournal(ctx, o); err != nil {
 		return nil, err
 	}
 	metrics := prometheus.NewRegistry()
@@ -216,12 +221,13 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 		Accounts: d, Devices: cameraDevices{d, s.door}, Shares: d, ShareDevices: d, Invitations: d, StreamKeys: d,
 		Queries: q, ShareQueries: q,
 		Sessions: sessions{s.opened.vault}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
-		Fence: x, Progress: runner,
+		Fence: fences{x, s.journal}, Progress: runner,
 		Components: []api.Component{
 			{Name: "log", State: answersTo(s.opened.log.Ping)},
 			{Name: "database", State: answersTo(s.opened.vault.Ping)},
 			{Name: "projections", State: runner.State},
 			{Name: "index", State: func(context.Context) (string, bool) { h := x.Health(); return h.State, h.State == "live" }},
+			{Name: "journal", State: func(context.Context) (string, bool) { return s.journal.State() }},
 			{Name: "door", State: func(context.Context) (string, bool) { return "open", true }}, // or the process has ended
 		},
 		Logger: s.logger, Metrics: metrics, SessionTTL: o.sessionTTL,

@@ -21,6 +21,7 @@ type settings struct {
 	Eventstore   string `default:"embedded" placeholder:"TARGET" help:"The log: embedded, unix:///path of a latchkey node, or esdb://... (${default})."`
 	Database     string `default:"sqlite" placeholder:"DSN" help:"The read models and the vault: sqlite (in the data folder) or postgres://... (${default})."`
 	VaultKey     string `placeholder:"FILE" help:"File with the key of the vault. Without it: vault.key in the data folder for SQLite, kept in the database for PostgreSQL."`
+	Journal      string `placeholder:"FILE" help:"Journal of revocations: what a restored log must not give again. Without it: revocations.journal in the data folder."`
 	MaxStaleness string `default:"5s" placeholder:"TIME" help:"How far the privilege index may be behind the log before the door closes (${default})."`
 	SessionTTL   string `default:"720h" placeholder:"TIME" help:"How long a login lasts (${default})."`
 	CloseAfter   string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`

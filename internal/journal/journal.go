@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +22,7 @@ type Log interface {
 	Identity(ctx context.Context) (eventstore.Identity, error)
 	Identify(ctx context.Context) (eventstore.Identity, error)
 	Holds(ctx context.Context, m eventstore.Mark) error
+	Tail(ctx context.Context, most int, each func(eventstore.Recorded) (more bool)) error
 }
 
 // Journal writes down what the log takes away. It is safe for concurrent use.
@@ -31,6 +34,7 @@ type Journal struct {
 	mark     eventstore.Mark // of the last event that was looked at
 	marked   eventstore.Mark // as it is in the file
 	position uint64          // everything up to here was looked at and is synced
+	target   uint64          // where the log ended when the subscription began; never: not known
 	advanced chan struct{}   // closed when position grows, or fault changes
 	fault    error           // why it does not go on now
 	ended    bool            // it does not go on at all
@@ -45,7 +49,7 @@ func Open(path string, logger *slog.Logger) (*Journal, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Journal{logger: logger, file: f, mark: c.Last(), marked: c.Last(), advanced: make(chan struct{})}, nil
+	return &Journal{logger: logger, file: f, mark: c.Last(), marked: c.Last(), target: never, advanced: make(chan struct{})}, nil
 }
 
 // Close writes the mark and closes the file. Call it once Run has returned.
@@ -110,6 +114,31 @@ func (j *Journal) begin(id eventstore.Identity) error {
 	return nil
 }
 
+// never is a target that no log reaches.
+const never = math.MaxUint64
+
+// tailMost is how many events are looked at for the last one of ours.
+const tailMost = 1000
+
+// aim notes where the log ends, so that State can tell whether the journal has
+// caught up.
+func (j *Journal) aim(ctx context.Context, log Log) error {
+	target := uint64(0)
+	err := log.Tail(ctx, tailMost, func(r eventstore.Recorded) bool {
+		if strings.HasPrefix(r.Type, domain.EventPrefix) {
+			target = uint64(r.Position)
+		}
+		return target == 0
+	})
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.target = target
+	return nil
+}
+
 // errAgain ends a subscription to a log that was restored meanwhile.
 var errAgain = errors.New("the log was restored")
 
@@ -157,7 +186,10 @@ func (j *Journal) follow(ctx context.Context, log Log) error {
 			if errors.Is(err, eventstore.ErrOtherEpoch) {
 				return errAgain
 			}
-			return about(err)
+			if err != nil {
+				return about(err)
+			}
+			return j.aim(ctx, log)
 		},
 		Events:     func(events []eventstore.Recorded) error { return j.take(ctx, events) },
 		Checkpoint: func(p eventstore.Position) error { j.advance(uint64(p)); return nil },
@@ -252,12 +284,15 @@ func (j *Journal) WaitFor(ctx context.Context, position uint64) error {
 	}
 }
 
-// State returns "ok", or why the journal does not go on.
+// State returns "ok", "catching up", or why the journal does not go on.
 func (j *Journal) State() (state string, ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.fault != nil {
 		return j.fault.Error(), false
+	}
+	if j.position < j.target {
+		return "catching up", false
 	}
 	return "ok", true
 }

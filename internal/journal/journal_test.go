@@ -55,6 +55,14 @@ func (l *memoryLog) Holds(_ context.Context, m eventstore.Mark) error {
 	return nil
 }
 
+func (l *memoryLog) Tail(_ context.Context, _ int, each func(eventstore.Recorded) bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.events) - 1; i >= 0 && each(l.events[i]); i-- {
+	}
+	return nil
+}
+
 // add appends events of the catalogue and returns the position of the last one.
 func (l *memoryLog) add(t *testing.T, events ...any) uint64 {
 	t.Helper()
@@ -187,8 +195,21 @@ const allOfThem = "2:share_device, 3:share_device, 4:share_device, 5:share_devic
 func TestWhatIsTakenAwayIsInTheFile(t *testing.T) {
 	log, path := newLog(), filepath.Join(t.TempDir(), "revocations.journal")
 	log.add(t, harmless)
+	idle, err := Open(filepath.Join(t.TempDir(), "idle"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state, ok := idle.State(); ok {
+		t.Errorf("a journal that has not begun is %q", state)
+	}
+	if err := idle.Close(); err != nil {
+		t.Fatal(err)
+	}
 	j, stop := run(t, path, log)
 	reach(t, j, log.add(t, harmful...))
+	if state, ok := j.State(); state != "ok" || !ok {
+		t.Errorf("state %q, %v", state, ok)
+	}
 	c := read(t, path)
 	if got := kinds(c); got != allOfThem {
 		t.Fatalf("%s; want %s", got, allOfThem)

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"latchkey/api"
+	"latchkey/eventstore"
+	"latchkey/internal/journal"
+)
+
+// journalName is the journal of revocations in a data folder. Processes that
+// share a folder have further ones, with a number in their names.
+const (
+	journalName  = "revocations.journal"
+	journalNames = "revocations*.journal"
+	journalsMost = 16
+)
+
+// openJournal opens the journal that is named, or the first one in the data
+// folder that no other process writes.
+func openJournal(o options, logger *slog.Logger) (*journal.Journal, error) {
+	if o.Journal != "" {
+		return journal.Open(o.Journal, logger)
+	}
+	j, err := journal.Open(filepath.Join(o.Data, journalName), logger)
+	for i := 2; errors.Is(err, journal.ErrLocked) && i <= journalsMost; i++ {
+		j, err = journal.Open(filepath.Join(o.Data, fmt.Sprintf("revocations.%d.journal", i)), logger)
+	}
+	return j, err
+}
+
+// startJournal starts to write down what is taken away. It refuses a log that
+// lacks what the journal has seen of it.
+func (s *runningService) startJournal(ctx context.Context, o options) error {
+	j, err := openJournal(o, s.logger)
+	if err != nil {
+		return err
+	}
+	s.journal = j
+	log := s.opened.log
+	err = j.Begin(ctx, log)
+	s.run("journal of revocations", func(ctx context.Context) error { return errors.Join(j.Run(ctx, log), j.Close()) })
+	if errors.Is(err, eventstore.ErrUnavailable) {
+		return nil // Run looks again
+	}
+	return err
+}
+
+// fences waits for each of several fences.
+type fences []api.Fence
+
+func (f fences) WaitFor(ctx context.Context, position uint64) error {
+	for _, fence := range f {
+		if err := fence.WaitFor(ctx, position); err != nil {
+			return err
+		}
+	}
+	return nil
+}
