@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
@@ -42,13 +43,27 @@ func (c *Client) Append(ctx context.Context, stream string, expected Expected, e
 	if err != nil {
 		return Appended{}, fmt.Errorf("%s: %w", what, err)
 	}
-	return call(ctx, c, what, func(ctx context.Context, conn *esdb.Client) (Appended, error) {
+	done, err := call(ctx, c, what, func(ctx context.Context, conn *esdb.Client) (Appended, error) {
 		r, err := conn.AppendToStream(reserved(ctx), stream, esdb.AppendToStreamOptions{ExpectedRevision: expected.revision, Deadline: &c.timeout}, data...)
 		if err != nil {
 			return Appended{}, err
 		}
 		return Appended{Revision: r.NextExpectedVersion, Position: Position(r.CommitPosition)}, nil
 	})
+	c.noteAppend(ctx, err)
+	return done, err
+}
+
+// noteAppend keeps for Health whether the log takes appends. A conflict shows
+// that it does; a caller who went away shows nothing.
+func (c *Client) noteAppend(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil, errors.Is(err, ErrClosed):
+	case errors.Is(err, ErrFull), errors.Is(err, ErrUnavailable):
+		c.health.appended(err)
+	default:
+		c.health.appended(nil)
+	}
 }
 
 func proposals(stream string, expected Expected, events []Event) ([]esdb.EventData, error) {

@@ -1,76 +1,140 @@
 package eventstore
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 )
 
-// connection is one of the library's clients, and how many calls are inside of
-// it. The library must not be closed while they are: it would panic in those
-// that wait for it. So the last one out closes it.
+// connection is one of the library's clients, and its users: calls and
+// subscriptions. It ends in two steps, as what makes it useless for calls may
+// leave its subscriptions alone: the library looks for a node again after any
+// answer of "unavailable", though the connection may be well.
+//
+// The library must not be closed while calls are inside of it: it would panic in
+// those that wait for it. So the last user out closes it.
 type connection struct {
 	library *esdb.Client
-	ended   chan struct{} // closed when it is of no use any more
+	retired chan struct{} // closed when calls must use another connection
+	dead    chan struct{} // closed when subscriptions must, too
+
+	doubted atomic.Bool // it is being looked at
 
 	mu    sync.Mutex
-	calls int
-	over  bool
+	users int
+	over  bool // retired
+	ended bool // dead
 }
 
-// stuckFor is how long a call may be inside of an ended connection before the
-// library is closed under it: longer than the library looks for a node. Whoever
-// waits for it afterwards would do so for ever.
+// stuckFor is how long a retired connection may have users before the library
+// is closed under them: longer than the library looks for a node. A call that is
+// stuck in it would wait for ever.
 const stuckFor = 15 * time.Second
 
 func newConnection(library *esdb.Client) *connection {
-	return &connection{library: library, ended: make(chan struct{})}
+	return &connection{library: library, retired: make(chan struct{}), dead: make(chan struct{})}
 }
 
-// enter begins a call; false: the connection has ended.
+// enter adds a user; false: the connection is retired.
 func (c *connection) enter() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.over {
-		c.calls++
+		c.users++
 	}
 	return !c.over
 }
 
-// leave ends a call.
+// leave takes a user off.
 func (c *connection) leave() {
 	c.mu.Lock()
-	c.calls--
-	last := c.over && c.calls == 0
+	c.users--
+	last := c.over && c.users == 0
 	c.mu.Unlock()
 	if last {
-		_ = c.close() // it is lost, or its owner does not wait for it
+		_ = c.library.Close() // it returns nil
 	}
 }
 
-// end ends the calls and subscriptions, and closes the library when they are out
-// of it.
-func (c *connection) end() error {
+// retire ends the calls, which go on with another connection. Subscriptions have
+// until stuckFor.
+func (c *connection) retire() {
 	c.mu.Lock()
-	first, empty := !c.over, c.calls == 0
+	first, unused := !c.over, c.users == 0
 	c.over = true
 	c.mu.Unlock()
 	if !first {
-		return nil
+		return
 	}
-	close(c.ended)
-	if empty {
-		return c.close()
+	close(c.retired)
+	if unused {
+		_ = c.library.Close()
+		return
 	}
-	time.AfterFunc(stuckFor, func() { _ = c.close() }) // closing it twice is nothing
-	return nil
+	time.AfterFunc(stuckFor, func() {
+		c.kill()
+		_ = c.library.Close() // closing it twice is nothing
+	})
 }
 
-func (c *connection) close() error {
-	if err := c.library.Close(); err != nil {
-		return fmt.Errorf("closing the connection to the log: %w", err)
+// kill ends the calls and the subscriptions.
+func (c *connection) kill() {
+	c.retire()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		c.ended = true
+		close(c.dead)
 	}
-	return nil
+}
+
+var (
+	// errPanicked is returned for a call in which the library panicked.
+	errPanicked = errors.New("the client failed")
+	// errNoAnswer is returned for a call whose own time was over, or whose
+	// caller went away. It says nothing about the connection.
+	errNoAnswer = errors.New("no answer")
+	// errRetired is returned for a call whose connection ended under it.
+	errRetired = errors.New("the connection was lost")
+)
+
+// guarded runs one call of the library so that it ends with its context, or with
+// the connection: the library's calls do not always, and may panic when they are
+// stuck and their connection is closed.
+func guarded[T any](ctx context.Context, conn *connection, f func(context.Context, *esdb.Client) (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	var zero T
+	if !conn.enter() {
+		return zero, errRetired
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		defer conn.leave()
+		defer func() {
+			if p := recover(); p != nil {
+				r.err = fmt.Errorf("%w: %v", errPanicked, p)
+			}
+			done <- r
+		}()
+		r.value, r.err = f(ctx, conn.library)
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-conn.retired:
+		return zero, errRetired
+	case <-ctx.Done():
+		return zero, fmt.Errorf("%w: %w", errNoAnswer, ctx.Err())
+	}
 }

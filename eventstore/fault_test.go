@@ -155,7 +155,8 @@ func TestHandlersErrorEndsTheSubscription(t *testing.T) {
 type blackhole struct {
 	net.Listener
 	mu      sync.Mutex
-	swallow bool
+	swallow bool // on all connections
+	dead    int  // as many connections, the first ones, swallow
 	conns   []net.Conn
 	wg      sync.WaitGroup
 }
@@ -181,9 +182,10 @@ func startBlackhole(t *testing.T, to string) (*blackhole, string) {
 			}
 			b.mu.Lock()
 			b.conns = append(b.conns, in, out)
+			number := len(b.conns)
 			b.mu.Unlock()
-			b.wg.Go(func() { b.copy(out, in) })
-			b.wg.Go(func() { b.copy(in, out) })
+			b.wg.Go(func() { b.copy(out, in, number) })
+			b.wg.Go(func() { b.copy(in, out, number) })
 		}
 	})
 	t.Cleanup(func() {
@@ -198,13 +200,13 @@ func startBlackhole(t *testing.T, to string) (*blackhole, string) {
 	return b, "unix://" + path
 }
 
-func (b *blackhole) copy(to, from net.Conn) {
+func (b *blackhole) copy(to, from net.Conn, number int) {
 	defer to.Close()
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
 		b.mu.Lock()
-		swallow := b.swallow
+		swallow := b.swallow || number <= b.dead
 		b.mu.Unlock()
 		if !swallow && n > 0 {
 			if _, err := to.Write(buf[:n]); err != nil {
@@ -215,6 +217,20 @@ func (b *blackhole) copy(to, from net.Conn) {
 			return
 		}
 	}
+}
+
+// killAll makes the connections that there are swallow everything.
+func (b *blackhole) killAll() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dead = len(b.conns)
+}
+
+// accepted returns how many connections were made.
+func (b *blackhole) accepted() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.conns) / 2
 }
 
 func (b *blackhole) set(swallow bool) {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
@@ -15,6 +17,33 @@ type scriptedNode struct {
 	streams.UnimplementedStreamsServer
 	append func(streams.Streams_AppendServer) error
 	read   func(*streams.ReadReq, streams.Streams_ReadServer) error
+
+	listener *countingListener
+}
+
+// countingListener counts connections on which the client has sent something.
+type countingListener struct {
+	net.Listener
+	used atomic.Int64
+}
+
+func (l *countingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return &countedConn{Conn: c, of: l}, err
+}
+
+type countedConn struct {
+	net.Conn
+	of   *countingListener
+	once sync.Once
+}
+
+func (c *countedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.once.Do(func() { c.of.used.Add(1) })
+	}
+	return n, err
 }
 
 func (n *scriptedNode) Append(s streams.Streams_AppendServer) error {
@@ -40,6 +69,15 @@ func (n *scriptedNode) Read(r *streams.ReadReq, s streams.Streams_ReadServer) er
 	return n.read(r, s)
 }
 
+// subscribes reports whether a read is a subscription.
+func subscribes(r *streams.ReadReq) bool { return r.GetOptions().GetSubscription() != nil }
+
+// confirm begins a subscription.
+func confirm(s streams.Streams_ReadServer) error {
+	return s.Send(&streams.ReadResp{Content: &streams.ReadResp_Confirmation{
+		Confirmation: &streams.ReadResp_SubscriptionConfirmation{SubscriptionId: "x"}}})
+}
+
 // startScripted serves a node on a socket until the test ends, and returns its
 // target.
 func startScripted(t *testing.T, n *scriptedNode) string {
@@ -51,8 +89,9 @@ func startScripted(t *testing.T, n *scriptedNode) string {
 	}
 	server := grpc.NewServer()
 	streams.RegisterStreamsServer(server, n)
+	n.listener = &countingListener{Listener: l}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	go func() { served <- server.Serve(n.listener) }()
 	t.Cleanup(func() {
 		server.Stop()
 		if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {

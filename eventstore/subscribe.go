@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
@@ -12,6 +13,9 @@ import (
 // Handler gets what a subscription brings. Its functions are called one at a
 // time.
 type Handler struct {
+	// Name is what the subscription is called in the log and by Health; empty:
+	// as its prefix.
+	Name string
 	// Resume, if set, is called each time the subscription begins, the first
 	// time too: once the node has opened it and before anything is handed over.
 	// This is the place to check with Holds that the log is still the one that
@@ -24,7 +28,7 @@ type Handler struct {
 	// Checkpoint, if set, is told that every event up to a position was looked
 	// at, though not all were chosen. An error ends the subscription.
 	Checkpoint func(Position) error
-	// Connected, if set, is told when the subscription begins to work and when
+	// Connected, if set, is called when the subscription begins to work and when
 	// it ceases to. It says nothing about being up to date.
 	Connected func(bool)
 }
@@ -35,14 +39,28 @@ const MaxBatch = 1000
 // backlog is how many events may have come and not be handled.
 const backlog = 4 * MaxBatch
 
+// Pauses between the lives of a subscription that makes no progress grow to
+// soonest while it began to fail a short time ago, and to latest afterwards.
+const (
+	firstPause = 20 * time.Millisecond
+	soonest    = time.Second
+	latest     = 15 * time.Second
+)
+
 // Subscribe gives the events behind a position whose type has the prefix to the
 // handler, old and new, until the context ends or the handler fails. When the
-// subscription drops it goes on from where it was.
+// subscription drops it goes on from where it was: as soon as there is a
+// connection if that was lost, and otherwise after pauses that grow while it
+// makes no progress.
 func (c *Client) Subscribe(ctx context.Context, after Position, prefix string, h Handler) error {
 	s := &subscription{client: c, prefix: prefix, handler: h, after: after}
-	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		before := s.after
-		err := s.run(ctx)
+	if s.name = h.Name; s.name == "" {
+		s.name = prefix
+	}
+	s.record = c.health.record(s.name, after)
+	defer s.record.end()
+	for wait := firstPause; ; {
+		conn, err := s.live(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -53,18 +71,40 @@ func (c *Client) Subscribe(ctx context.Context, after Position, prefix string, h
 		if errors.Is(err, ErrClosed) {
 			return err
 		}
-		if s.after != before {
-			wait = 20 * time.Millisecond
+		row, since := s.record.dropped(err)
+		c.report(slog.LevelWarn, "a subscription was dropped; it begins again", err, "subscription", s.name, "position", s.after)
+		if row == 1 {
+			wait = firstPause
 		}
-		c.logger.Warn("a subscription was dropped; beginning it anew", "position", s.after, "error", err)
-		if !pause(ctx, wait) {
+		if !rest(ctx, wait, conn) {
 			return ctx.Err()
 		}
+		most := soonest
+		if time.Since(since) > calm {
+			most = latest
+		}
+		wait = min(2*wait, most)
+	}
+}
+
+// rest is pause, and ends when the connection does.
+func rest(ctx context.Context, d time.Duration, conn *connection) bool {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	over := make(chan bool, 1)
+	go func() { over <- pause(ctx, d) }()
+	select {
+	case ended := <-over:
+		return ended
+	case <-conn.retired:
+		return ctx.Err() == nil
 	}
 }
 
 type subscription struct {
 	client  *Client
+	name    string
+	record  *record
 	prefix  string
 	handler Handler
 	after   Position // everything up to here was handed over
@@ -81,25 +121,50 @@ type arrival struct {
 	position Position
 }
 
-// run is one life of the subscription.
-func (s *subscription) run(ctx context.Context) error {
+// live is one life of the subscription: on the connection that there is, or the
+// next one.
+func (s *subscription) live(ctx context.Context) (*connection, error) {
+	conn, err := s.client.connection(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !conn.enter() {
+		return conn, errRetired
+	}
+	defer conn.leave()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	sub, conn, err := s.begin(ctx)
+	go func() {
+		select {
+		case <-conn.dead:
+		case <-s.client.life.Done():
+		case <-ctx.Done():
+		}
+		cancel()
+	}()
+	err = s.run(ctx, conn)
+	var failed *handlerError
+	select {
+	case <-conn.dead:
+		if !errors.As(err, &failed) {
+			return conn, errRetired // rather than that its context ended
+		}
+	default:
+	}
+	return conn, err
+}
+
+// run begins the subscription and handles what comes until it drops.
+func (s *subscription) run(ctx context.Context, conn *connection) error {
+	sub, err := s.begin(ctx, conn)
 	if err != nil {
 		return err
 	}
-	go func() {
-		select {
-		case <-conn.ended:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	defer sub.Close()
 	if err := s.resume(ctx); err != nil {
 		return err
 	}
+	s.record.open()
 	if s.handler.Connected != nil {
 		s.handler.Connected(true)
 		defer s.handler.Connected(false)
@@ -150,11 +215,7 @@ func (s *subscription) resume(ctx context.Context) error {
 
 // begin opens the subscription. Its context must live as long as it, so the
 // time-out is ours.
-func (s *subscription) begin(ctx context.Context) (*esdb.Subscription, *connection, error) {
-	conn, err := s.client.connection(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
+func (s *subscription) begin(ctx context.Context, conn *connection) (*esdb.Subscription, error) {
 	options := esdb.SubscribeToAllOptions{
 		From:               behind(s.after),
 		Filter:             &esdb.SubscriptionFilter{Type: esdb.EventFilterType, Prefixes: []string{s.prefix}},
@@ -163,17 +224,13 @@ func (s *subscription) begin(ctx context.Context) (*esdb.Subscription, *connecti
 	}
 	timed, cancel := context.WithTimeout(ctx, s.client.timeout)
 	defer cancel()
-	sub, err := guarded(timed, conn, func(_ context.Context, conn *esdb.Client) (*esdb.Subscription, error) {
-		return conn.SubscribeToAll(leaderOnly(ctx), options)
+	sub, err := watched(timed, s.client, conn, func(_ context.Context, library *esdb.Client) (*esdb.Subscription, error) {
+		return library.SubscribeToAll(leaderOnly(ctx), options)
 	})
 	if err != nil {
-		known, lost := translate(err)
-		if lost {
-			s.client.discard(conn)
-		}
-		return nil, nil, fmt.Errorf("subscribing to the log: %w", known)
+		return nil, fmt.Errorf("subscribing to the log: %w", err)
 	}
-	return sub, conn, nil
+	return sub, nil
 }
 
 // receive passes on what comes, until the subscription drops.
@@ -225,12 +282,12 @@ func (s *subscription) take(batch []Recorded, m arrival) ([]Recorded, error) {
 		return nil, err
 	}
 	s.after = m.position
-	if s.handler.Checkpoint == nil {
-		return batch[:0], nil
+	if s.handler.Checkpoint != nil {
+		if err := s.handler.Checkpoint(m.position); err != nil {
+			return nil, &handlerError{err}
+		}
 	}
-	if err := s.handler.Checkpoint(m.position); err != nil {
-		return nil, &handlerError{err}
-	}
+	s.record.reached(s.after)
 	return batch[:0], nil
 }
 
@@ -241,5 +298,6 @@ func (s *subscription) hand(batch []Recorded) error {
 	if err := s.handler.Events(batch); err != nil {
 		return &handlerError{err}
 	}
+	s.record.reached(batch[len(batch)-1].Position)
 	return nil
 }

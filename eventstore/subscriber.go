@@ -72,7 +72,7 @@ func NewSubscriber(c *Client, cfg SubscriberConfig) (*Subscriber, error) {
 }
 
 // Subscribe begins a topic. Its channel is closed when the context ends, the
-// subscriber is closed or Resume fails.
+// subscriber or the client is closed, or Resume fails.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	select {
 	case <-s.closed:
@@ -105,12 +105,13 @@ func (s *Subscriber) Close() error {
 	return nil
 }
 
-// run keeps a topic going until its context ends or Resume fails.
+// run keeps a topic going until its context ends, the client is closed or Resume
+// fails.
 func (s *Subscriber) run(ctx context.Context, topic string, out chan<- *message.Message) {
 	for wait := s.cfg.NackWait; ; wait = min(2*wait, 5*time.Second) {
 		t := &topicRun{ctx: ctx, out: out, wait: s.cfg.NackWait}
-		err := s.client.Subscribe(ctx, s.cfg.From(), s.cfg.Prefix, Handler{Resume: t.resume(s.cfg.Resume), Events: t.events, Checkpoint: t.checkpoint})
-		if ctx.Err() != nil {
+		err := s.client.Subscribe(ctx, s.cfg.From(), s.cfg.Prefix, Handler{Name: topic, Resume: t.resume(s.cfg.Resume), Events: t.events, Checkpoint: t.checkpoint})
+		if ctx.Err() != nil || errors.Is(err, ErrClosed) {
 			return
 		}
 		if t.refused != nil {

@@ -1,0 +1,179 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// leaderOnly makes a node that is not the leader refuse the call instead of
+// returning what it knows. The library's own option never reaches the node.
+func leaderOnly(ctx context.Context) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "requires-leader", "true")
+}
+
+// call runs f until it succeeds, fails for good, or the time is over. f must be
+// safe to repeat. what says in errors what was being done.
+func call[T any](ctx context.Context, c *Client, what string, f func(context.Context, *esdb.Client) (T, error)) (T, error) {
+	callers := ctx
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	var zero T
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+		answer, err := try(ctx, c, f)
+		if err == nil {
+			return answer, nil
+		}
+		if callers.Err() != nil { // the caller went away; the log may be well
+			return zero, fmt.Errorf("%s: %w: %w", what, ErrUnavailable, callers.Err())
+		}
+		if !errors.Is(err, ErrUnavailable) || !pause(ctx, wait) {
+			return zero, fmt.Errorf("%s: %w", what, err)
+		}
+	}
+}
+
+// try runs f once, on the connection that there is or the next one.
+func try[T any](ctx context.Context, c *Client, f func(context.Context, *esdb.Client) (T, error)) (T, error) {
+	conn, err := c.connection(ctx)
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return watched(ctx, c, conn, f)
+}
+
+// watched runs f on a connection and translates its error. The connection is
+// looked at when the answer is long in coming, and taken out of use when the
+// answer shows that it is lost.
+func watched[T any](ctx context.Context, c *Client, conn *connection, f func(context.Context, *esdb.Client) (T, error)) (T, error) {
+	late := time.AfterFunc(patience, func() { c.doubt(conn) })
+	defer late.Stop()
+	answer, err := guarded(ctx, conn, f)
+	if err == nil {
+		return answer, nil
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		c.doubt(conn)
+	}
+	known, lost := translate(err)
+	if lost {
+		c.lose(conn, known)
+	}
+	return answer, known
+}
+
+// pause waits about d; false when the context ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d/2 + rand.N(d))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// translate turns the library's errors into ours, once. lost says that calls
+// need a new connection.
+func translate(err error) (known error, lost bool) {
+	if errors.Is(err, errPanicked) || errors.Is(err, errNoAnswer) || errors.Is(err, errRetired) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err), false
+	}
+	if errors.Is(err, io.EOF) {
+		// The node returned its answer before the whole append was sent, and the
+		// library lost it.
+		return fmt.Errorf("%w: %w", ErrUnavailable, err), false
+	}
+	if s, ok := answered(err); ok && strings.Contains(s.Message(), leaderInfo) {
+		// An election is under way, or the library did not follow. The code would
+		// pass for that of a stream which is not there.
+		return fmt.Errorf("%w: %w", ErrUnavailable, err), false
+	}
+	var e *esdb.Error
+	if errors.As(err, &e) {
+		switch e.Code() {
+		case esdb.ErrorCodeWrongExpectedVersion:
+			return ErrConflict, false
+		case esdb.ErrorCodeStreamDeleted:
+			return ErrStreamDeleted, false
+		case esdb.ErrorCodeResourceNotFound:
+			return ErrStreamNotFound, false
+		case esdb.ErrorCodeConnectionClosed, esdb.ErrorUnavailable:
+			// The library would look for a node on its own, and leave the lost
+			// connection open.
+			return fmt.Errorf("%w: %w", ErrUnavailable, err), true
+		case esdb.ErrorCodeNotLeader, esdb.ErrorAborted, esdb.ErrorCodeDeadlineExceeded:
+			return fmt.Errorf("%w: %w", ErrUnavailable, err), false
+		}
+	}
+	return translateStatus(err)
+}
+
+// nearlyFull is in the message of the embedded node when it refuses an append to
+// keep its disk from filling up. EventStoreDB returns ResourceExhausted for other
+// reasons, which pass.
+const nearlyFull = "nearly full"
+
+// refusal is a known error in the words of the node.
+type refusal struct {
+	known error
+	words string
+}
+
+func (r refusal) Error() string { return r.words }
+func (r refusal) Unwrap() error { return r.known }
+
+// translateStatus is for what the library does not name: some arrive as gRPC
+// errors, some as code 0 with the server's words.
+func translateStatus(err error) (known error, lost bool) {
+	s, ok := answered(err)
+	if !ok {
+		return err, false
+	}
+	switch text := s.Message(); {
+	case strings.Contains(text, "Maximum Append Size"), strings.Contains(text, "Maximum Append Event Size"):
+		return ErrTooLarge, false
+	case strings.Contains(text, "WrongExpectedVersion"):
+		return ErrConflict, false
+	case s.Code() == codes.ResourceExhausted && strings.Contains(text, nearlyFull):
+		return refusal{ErrFull, text}, false
+	}
+	switch s.Code() {
+	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.ResourceExhausted:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err), false
+	}
+	return err, false
+}
+
+// leaderInfo is in the message of a node that is not the leader, whether it
+// knows the leader or not.
+const leaderInfo = "eader info available"
+
+// answered returns the gRPC status that is inside of an error of the library.
+func answered(err error) (*status.Status, bool) {
+	var s interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &s) {
+		return nil, false
+	}
+	return s.GRPCStatus(), true
+}
+
+// inWords returns an error without the library's wrapping: the node's own words
+// if it said any.
+func inWords(err error) string {
+	if s, ok := answered(err); ok {
+		return s.Message()
+	}
+	return err.Error()
+}

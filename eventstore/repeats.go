@@ -1,0 +1,101 @@
+package eventstore
+
+import (
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+// again is how long the same words are not logged again: after the first line,
+// after the second, and after every later one.
+var again = []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute}
+
+// mostWords bounds how many different words are remembered.
+const mostWords = 64
+
+// repeats thins out what is said again and again: the same words are logged at
+// growing intervals, with how often they came since.
+type repeats struct {
+	now func() time.Time // nil: time.Now
+
+	mu    sync.Mutex
+	words map[string]*said
+}
+
+type said struct {
+	logged time.Time // the last line
+	lines  int
+	count  int // since the last line
+}
+
+// next returns how often the words have come since they were last to be logged,
+// this time included; 0: they are not to be logged now. Digits make no
+// difference, as ports and positions change each time.
+func (r *repeats) next(words string) int {
+	now := time.Now
+	if r.now != nil {
+		now = r.now
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, at := r.find(withoutDigits(words)), now()
+	s.count++
+	if s.lines > 0 && at.Sub(s.logged) < again[min(s.lines, len(again))-1] {
+		return 0
+	}
+	n := s.count
+	s.logged, s.count, s.lines = at, 0, s.lines+1
+	return n
+}
+
+func (r *repeats) find(words string) *said {
+	if s := r.words[words]; s != nil {
+		return s
+	}
+	if r.words == nil {
+		r.words = map[string]*said{}
+	}
+	if len(r.words) >= mostWords {
+		r.forgetOldest()
+	}
+	s := &said{}
+	r.words[words] = s
+	return s
+}
+
+func (r *repeats) forgetOldest() {
+	oldest := ""
+	for words, s := range r.words {
+		if oldest == "" || s.logged.Before(r.words[oldest].logged) {
+			oldest = words
+		}
+	}
+	delete(r.words, oldest)
+}
+
+func withoutDigits(s string) string {
+	return strings.Map(func(r rune) rune {
+		if '0' <= r && r <= '9' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// report logs a message about the log, unless it was logged a short time ago.
+func (c *Client) report(level slog.Level, message string, reason error, args ...any) {
+	words := message
+	if reason != nil {
+		words += inWords(reason)
+		args = append(args, "error", inWords(reason))
+	}
+	n := c.repeats.next(words)
+	if n == 0 {
+		return
+	}
+	if n > 1 {
+		args = append(args, "times", n)
+	}
+	c.logger.Log(c.life, level, message, args...)
+}
