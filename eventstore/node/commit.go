@@ -34,6 +34,7 @@ type request struct {
 	expected expectation
 	action   action
 	events   []proposed
+	reserved bool          // it takes something away: it may use the reserve of the disk
 	done     chan outcome  // of capacity 1
 	lead     chan struct{} // of capacity 1: write the next group
 }
@@ -71,9 +72,10 @@ type streamDeleted struct{ stream string }
 func (e *streamDeleted) Error() string { return fmt.Sprintf("stream %q is deleted", e.stream) }
 
 var (
-	errClosed = errors.New("the node is closing")
-	errFull   = errors.New("the disk of the log is nearly full")
-	errFailed = errors.New("the node takes no writes after a failed one; what it acknowledged is safe; start it again")
+	errClosed   = errors.New("the node is closing")
+	errFull     = errors.New("the disk of the log is nearly full")
+	errReadOnly = errors.New("this log was opened to be read only")
+	errFailed   = errors.New("the node takes no writes after a failed one; what it acknowledged is safe; start it again")
 )
 
 // commitBatch is the work of one sync.
@@ -192,15 +194,23 @@ func (s *store) fail(err error) error {
 }
 
 // commitGroup decides the requests, writes them with one sync and answers them.
-// After an error nobody knows what is on the disk: nothing of the group is
+// After a failed write nobody knows what is on the disk: nothing of the group is
 // acknowledged, and nothing is written any more.
 func (s *store) commitGroup(group []*request) {
-	err := s.room()
-	var outcomes []outcome
-	if err == nil {
-		if outcomes, err = s.commit(group); err != nil {
-			err = s.fail(err)
+	group = s.withRoom(group)
+	if len(group) == 0 {
+		return
+	}
+	outcomes, err := s.commit(group)
+	var undecided *undecidedError
+	if errors.As(err, &undecided) && len(group) > 1 { // one request must not refuse the others
+		for _, r := range group {
+			s.commitGroup([]*request{r})
 		}
+		return
+	}
+	if err != nil && undecided == nil {
+		err = s.fail(err)
 	}
 	s.boundHeads()
 	for i, r := range group {
@@ -211,6 +221,32 @@ func (s *store) commitGroup(group []*request) {
 		r.done <- outcomes[i]
 	}
 }
+
+// withRoom refuses the requests for which the disk has no room, and returns the
+// others.
+func (s *store) withRoom(group []*request) []*request {
+	ordinary, reserved := s.room()
+	if ordinary == nil {
+		return group
+	}
+	return slices.DeleteFunc(group, func(r *request) bool {
+		err := ordinary
+		if r.reserved {
+			err = reserved
+		}
+		if err != nil {
+			r.done <- outcome{err: err}
+		}
+		return err != nil
+	})
+}
+
+// undecidedError is of a group of which nothing was written, as something that it
+// depends on cannot be read.
+type undecidedError struct{ cause error }
+
+func (e *undecidedError) Error() string { return e.cause.Error() }
+func (e *undecidedError) Unwrap() error { return e.cause }
 
 // boundHeads forgets the heads when there are too many of them.
 func (s *store) boundHeads() {
@@ -234,7 +270,9 @@ func (s *store) commit(group []*request) (outcomes []outcome, err error) {
 	for _, r := range group {
 		o, err := s.decide(c, r)
 		if err != nil {
-			return nil, err
+			clear(s.heads) // they know events that are not written
+			s.headNames = 0
+			return nil, &undecidedError{errors.Join(err, c.batch.Close())}
 		}
 		outcomes = append(outcomes, o)
 	}
@@ -253,6 +291,9 @@ func (s *store) commitBatch(c *commitBatch) error {
 		s.recent.put(c.written[i].stored)
 	}
 	s.publish(c.pos, c.changed)
+	if s.marker != nil {
+		s.marker.grown()
+	}
 	s.wakeReaders()
 	return c.batch.Close()
 }

@@ -281,6 +281,7 @@ func TestLogsWithRoomAheadAreReadToTheirEnd(t *testing.T) {
 	for range 5 {
 		write(1000)
 	}
+	awaitMark(t, vfs.Default, dir, n.store.committed.Load())
 	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
 	if err != nil || len(logs) < 3 {
 		t.Fatalf("the logs are %v, %v", logs, err)
@@ -312,12 +313,24 @@ func TestLogsWithRoomAheadAreReadToTheirEnd(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(copied, filepath.Base(last)), damaged[:c.size], 0o600); err != nil {
 				t.Fatal(err)
 			}
+			promised := l.snapshot()
+			var loss *LossError
+			if again, err := Open(Config{Dir: copied}); c.lost > 0 && (!errors.As(err, &loss) || loss.Acknowledged != uint64(len(promised)) || loss.Last >= loss.Acknowledged) {
+				t.Fatalf("with acknowledged events lost: %v, %v", again, err)
+			} else if err == nil {
+				if err := again.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// The same end is cut where it was not acknowledged.
+			if err := writeMark(vfs.Default, copied, markSlot{generation: 1 << 40, position: uint64(len(promised) - c.lost)}); err != nil {
+				t.Fatal(err)
+			}
 			again, err := Open(Config{Dir: copied})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer again.Close()
-			promised := l.snapshot()
 			audit(t, again.store, promised[:len(promised)-c.lost])
 			if o := again.store.write(&request{stream: "s", expected: expectAny, events: []proposed{{id: newID(), kind: "noted"}}}); o.err != nil {
 				t.Fatal(o.err)

@@ -36,6 +36,8 @@ func refuse(ctx context.Context, err error) error {
 		return status.Error(codes.ResourceExhausted, err.Error())
 	case errors.Is(err, errClosed):
 		return status.Error(codes.Unavailable, err.Error())
+	case errors.Is(err, errReadOnly):
+		return status.Error(codes.FailedPrecondition, err.Error())
 	case errors.Is(err, errFailed):
 		return status.Error(codes.Unavailable, err.Error())
 	case ctx.Err() != nil:

@@ -55,7 +55,10 @@ func Import(cfg Config, next func() (ImportedEvent, error)) (last uint64, err er
 	if err := errors.Join(s.db.Flush(), s.close()); err != nil {
 		return 0, fmt.Errorf("importing into %s: %w", cfg.Dir, err)
 	}
-	if err := errors.Join(cfg.FS.Remove(cfg.FS.PathJoin(cfg.Dir, unfinished)), syncDir(cfg.FS, cfg.Dir)); err != nil {
+	if err := writeMark(cfg.FS, cfg.Dir, markSlot{generation: 1, position: last}); err != nil {
+		return 0, err
+	}
+	if err := removeFile(cfg.FS, cfg.Dir, unfinished); err != nil {
 		return 0, fmt.Errorf("importing into %s: %w", cfg.Dir, err)
 	}
 	return last, nil
@@ -73,11 +76,7 @@ func beginImport(fs vfs.FS, dir string) error {
 	if len(names) > 0 {
 		return fmt.Errorf("importing into %s: the folder is not empty, it holds %s", dir, names[0])
 	}
-	f, err := fs.Create(fs.PathJoin(dir, unfinished), vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return fmt.Errorf("importing into %s: %w", dir, err)
-	}
-	if err := errors.Join(f.Sync(), f.Close(), syncDir(fs, dir)); err != nil {
+	if err := placeFile(fs, dir, unfinished); err != nil {
 		return fmt.Errorf("importing into %s: %w", dir, err)
 	}
 	return nil
@@ -86,18 +85,26 @@ func beginImport(fs vfs.FS, dir string) error {
 // openImport opens a store that writes nothing ahead: all that counts is the
 // flush at the end.
 func openImport(cfg Config) (*store, error) {
-	lock, err := pebble.LockDirectory(cfg.Dir, cfg.FS)
+	lock, err := lockFolder(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("opening the log in %s: %w (%w)", cfg.Dir, ErrLocked, err)
+		return nil, err
 	}
-	options := pebbleOptions(cfg.FS, lock, cfg.Logger)
+	reserve, err := openReserve(cfg.FS, cfg.Dir)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	closing := make(chan struct{})
+	d := &disk{FS: cfg.FS, dir: cfg.Dir, reserve: reserve, closing: closing}
+	options := pebbleOptions(d, lock, cfg.Logger)
 	options.DisableWAL, options.ErrorIfExists = true, true
 	db, err := pebble.Open(cfg.Dir, options)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("importing into %s: %w", cfg.Dir, err), lock.Close())
 	}
 	cfg.NoSync = true
-	return newStore(cfg, db, lock), nil
+	s := newStore(cfg, db, lock)
+	s.disk, s.closing = d, closing
+	return s, nil
 }
 
 // importAll writes what next returns.
@@ -157,15 +164,6 @@ func (e *ImportedEvent) check() error {
 		return fmt.Errorf("%d cannot be the revision of an event in stream %q", e.Revision, e.Stream)
 	}
 	return nil
-}
-
-// syncDir makes the names in a folder durable.
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // refuseUnfinished refuses the folder of an import that has not ended.

@@ -31,6 +31,13 @@ type Config struct {
 	Now func() time.Time
 	// FS is the file system; nil is that of the machine. Tests use others.
 	FS vfs.FS
+	// ReadOnly opens a log that is there and takes no writes. Nothing in its folder
+	// is changed, which may be on a disk that cannot be written to.
+	ReadOnly bool
+	// AcceptLoss opens a log that lacks events which were acknowledged, as far as
+	// it is whole. What it lacks is logged, and write-ahead logs that it no longer
+	// uses are kept under names that end in ".lost".
+	AcceptLoss bool
 	// NoSync answers appends before they are synced. It is for benchmarks only:
 	// a crash loses acknowledged events.
 	NoSync bool
@@ -60,7 +67,10 @@ type Node struct {
 	logger *slog.Logger
 }
 
-// Open opens the log, or makes a new one. ErrLocked: another process has it.
+// Open opens the log, or makes a new one in an empty folder. What it does not
+// understand it refuses and leaves as it is. Errors: ErrLocked when another
+// process has the folder; ErrDamaged when a file is missing or unreadable; a
+// *LossError, an ErrLoss, when acknowledged events are missing.
 func Open(cfg Config) (*Node, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {

@@ -13,17 +13,17 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// ErrLocked is returned by Open when another process has the folder.
-var ErrLocked = errors.New("another process uses this log")
-
 // store is the durable log: the events and their indexes.
 type store struct {
-	db   *pebble.DB
-	fs   vfs.FS
-	dir  string
-	lock *pebble.Lock
-	now  func() time.Time
-	sync *pebble.WriteOptions
+	db     *pebble.DB
+	disk   *disk // nil: it takes no writes
+	dir    string
+	lock   *pebble.Lock
+	marker *marker       // nil: nothing is promised
+	tended chan struct{} // closed when the reserve is no longer filled; nil: it never was
+	logger *slog.Logger
+	now    func() time.Time
+	sync   *pebble.WriteOptions
 
 	committed atomic.Uint64 // the last position that is synced; 0: none
 	recent    recentEvents
@@ -48,34 +48,9 @@ type store struct {
 	states   map[string]streamState // of streams that were read since they changed
 }
 
-func openStore(cfg Config) (*store, error) {
-	fs := cfg.FS
-	if err := fs.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder of the log: %w", err)
-	}
-	if err := refuseUnfinished(fs, cfg.Dir); err != nil {
-		return nil, err
-	}
-	lock, err := pebble.LockDirectory(cfg.Dir, fs)
-	if err != nil {
-		return nil, fmt.Errorf("opening the log in %s: %w (%w)", cfg.Dir, ErrLocked, err)
-	}
-	db, err := pebble.Open(cfg.Dir, pebbleOptions(writtenAhead{fs}, lock, cfg.Logger))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the log in %s: %w", cfg.Dir, err), lock.Close())
-	}
-	s := newStore(cfg, db, lock)
-	last, err := s.lastPosition()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("looking for the end of the log in %s: %w", cfg.Dir, err), db.Close(), lock.Close())
-	}
-	s.committed.Store(last)
-	return s, nil
-}
-
 func newStore(cfg Config, db *pebble.DB, lock *pebble.Lock) *store {
 	s := &store{
-		db: db, fs: cfg.FS, dir: cfg.Dir, lock: lock, now: cfg.Now, sync: pebble.Sync,
+		db: db, dir: cfg.Dir, lock: lock, logger: cfg.Logger, now: cfg.Now, sync: pebble.Sync,
 		heads: map[string]*head{}, closing: make(chan struct{}), wake: make(chan struct{}), states: map[string]streamState{},
 	}
 	s.idle = sync.NewCond(&s.queueMu)
@@ -91,8 +66,9 @@ func newStore(cfg Config, db *pebble.DB, lock *pebble.Lock) *store {
 const memTable = 32 << 20
 
 func pebbleOptions(fs vfs.FS, lock *pebble.Lock, logger *slog.Logger) *pebble.Options {
+	log := pebbleLogger{logger, &onceAWhile{}}
 	o := &pebble.Options{
-		FS: fs, Lock: lock, Logger: pebbleLogger{logger},
+		FS: fs, Lock: lock, Logger: log,
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       memTable,
 		// Room for the writes during a flush.
@@ -103,39 +79,32 @@ func pebbleOptions(fs vfs.FS, lock *pebble.Lock, logger *slog.Logger) *pebble.Op
 		Cache:                 nil,
 		CacheSize:             64 << 20,
 	}
+	// Without it Pebble ends the process. Who reads gets the error.
+	o.EventListener = &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
+		log.Errorf("the log is damaged: %s", info)
+	}}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most ids and names that are asked for are new
 	}
 	return o
 }
 
-// minFree is what a write must leave free on the disk, in bytes, or a small part
-// of a small disk. Where it is full to the last byte, Pebble ends the process.
-const minFree = 64 << 20
-
-// room refuses writes while the disk is nearly full.
-func (s *store) room() error {
-	usage, err := s.fs.GetDiskUsage(s.dir)
-	if err != nil {
-		return nil // it cannot be known, as with a file system in memory
+// room refuses writes while the disk is nearly full: ordinary ones earlier than
+// those that may use the reserve.
+func (s *store) room() (ordinary, reserved error) {
+	if s.disk.waiting.Load() > 0 {
+		err := fmt.Errorf("%w: nothing is free, and the reserve is used up", errFull)
+		return err, err
 	}
-	if least := min(minFree, usage.TotalBytes/20); usage.AvailBytes < least {
-		return fmt.Errorf("%w: %d MiB are free, %d MiB must stay so", errFull, usage.AvailBytes>>20, least>>20)
+	free, least, known := s.disk.reserve.free()
+	if !known || free >= least {
+		return nil, nil
 	}
-	return nil
-}
-
-// lastPosition is that of the last event, 0 for an empty log.
-func (s *store) lastPosition() (uint64, error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixEvent}, UpperBound: []byte{prefixEvent + 1}})
-	if err != nil {
-		return 0, err
+	ordinary = fmt.Errorf("%w: %d MiB are free, %d MiB must stay so", errFull, free>>20, least>>20)
+	if free+s.disk.reserve.bytes() < min(minFull, least/2) {
+		return ordinary, fmt.Errorf("%w: the reserve is used up", ordinary)
 	}
-	var pos uint64
-	if it.Last() {
-		pos = beUint64(it.Key()[1:])
-	}
-	return pos, it.Close()
+	return ordinary, nil
 }
 
 // beginClose refuses new writes and ends subscriptions.
@@ -151,13 +120,43 @@ func (s *store) beginClose() {
 // close waits for the writes that were taken and closes the files, once.
 func (s *store) close() error {
 	s.beginClose()
+	s.filesOnce.Do(func() {
+		done := make(chan error, 1)
+		go func() { done <- s.closeFiles() }()
+		s.filesErr = s.await(done)
+	})
+	return s.filesErr
+}
+
+func (s *store) closeFiles() error {
 	s.queueMu.Lock()
 	for s.writing {
 		s.idle.Wait()
 	}
 	s.queueMu.Unlock()
-	s.filesOnce.Do(func() { s.filesErr = errors.Join(s.db.Close(), s.lock.Close()) })
-	return s.filesErr
+	if s.tended != nil {
+		<-s.tended
+	}
+	var err error
+	if s.marker != nil {
+		err = s.marker.close(s.committed.Load())
+	}
+	return errors.Join(err, s.db.Close(), s.lock.Close())
+}
+
+// await returns the outcome of closing the files. What can neither be written
+// nor given up, as the disk is full, is left: the write-ahead log has it.
+func (s *store) await(done <-chan error) error {
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(closeWithin):
+			if s.disk != nil && s.disk.waiting.Load() > 0 {
+				return fmt.Errorf("closing the log in %s: %w; what was acknowledged is safe", s.dir, errFull)
+			}
+		}
+	}
 }
 
 // changed answers a channel that is closed when the log grows beyond what it
@@ -177,17 +176,48 @@ func (s *store) wakeReaders() {
 
 // pebbleLogger passes Pebble's messages on; it ends the process only where
 // Pebble cannot go on.
-type pebbleLogger struct{ log *slog.Logger }
+type pebbleLogger struct {
+	log  *slog.Logger
+	once *onceAWhile
+}
 
 func (l pebbleLogger) Infof(format string, args ...any) {
 	l.log.Debug("pebble: " + fmt.Sprintf(format, args...))
 }
 
 func (l pebbleLogger) Errorf(format string, args ...any) {
-	l.log.Error("pebble: " + fmt.Sprintf(format, args...))
+	if l.once.due(format) {
+		l.log.Error("pebble: " + fmt.Sprintf(format, args...))
+	}
 }
 
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	l.log.Error("pebble: " + fmt.Sprintf(format, args...))
 	panic("pebble: " + fmt.Sprintf(format, args...))
+}
+
+// onceAWhile lets one message of a kind through every minute.
+type onceAWhile struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// Bounds on what onceAWhile lets through and remembers.
+const (
+	sameMessage   = time.Minute
+	kindsOfErrors = 100
+)
+
+func (o *onceAWhile) due(kind string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	if last, ok := o.last[kind]; ok && now.Sub(last) < sameMessage {
+		return false
+	}
+	if o.last == nil || len(o.last) >= kindsOfErrors {
+		o.last = map[string]time.Time{}
+	}
+	o.last[kind] = now
+	return true
 }
