@@ -64,7 +64,7 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	}
 	s := settings{
 		Data: c.Data, HTTP: c.HTTP, RTSP: c.RTSP, Eventstore: "embedded", Database: "sqlite",
-		MaxStaleness: "5s", SessionTTL: "720h", CloseAfter: "10s",
+		MaxStaleness: "5s", SessionTTL: "720h", CloseAfter: "10s", MemoryLimit: "auto",
 		Logging: Logging{LogLevel: c.LogLevel, LogFormat: c.LogFormat},
 	}
 	o, err := s.check()

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"latchkey/eventstore/node"
+	"latchkey/internal/memory"
 )
 
 // nodeCommand runs the embedded EventStoreDB node alone, for several `serve`
@@ -16,11 +17,17 @@ type nodeCommand struct {
 	Data   string `required:"" placeholder:"DIR" help:"Folder of the log."`
 	Socket string `required:"" placeholder:"PATH" help:"Unix socket to listen on; only this user may connect."`
 
-	Logging `embed:""`
+	MemoryLimit string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
+	Logging     `embed:""`
 }
 
 // Run serves until the context ends.
 func (c *nodeCommand) Run(ctx context.Context, std streams) error {
+	limit, err := memory.Limit(c.MemoryLimit)
+	if err != nil {
+		return &configFaults{[]string{"--memory-limit: " + err.Error()}}
+	}
+	go memory.Keep(ctx, limit)
 	logger := c.logger(std)
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("making the folder of the log: %w", err)

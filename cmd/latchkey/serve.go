@@ -15,6 +15,7 @@ import (
 	"latchkey/api"
 	"latchkey/domain"
 	"latchkey/internal/journal"
+	"latchkey/internal/memory"
 	"latchkey/projections"
 	"latchkey/projections/index"
 	"latchkey/streaming"
@@ -118,6 +119,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	}
 	s.door.NeverDial(s.http.Addr())
 
+	s.run("memory", func(ctx context.Context) error { memory.Keep(ctx, o.memoryLimit); return nil })
 	s.run("projections", runner.Run)
 	s.run("privilege index", x.Run)
 	s.run("vault", s.sweepVault)

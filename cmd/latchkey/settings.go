@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"latchkey/internal/memory"
 )
 
 // settings are the flags of the service. They are text, so that every fault in
@@ -26,6 +28,7 @@ type settings struct {
 	SessionTTL   string `default:"720h" placeholder:"TIME" help:"How long a login lasts (${default})."`
 	CloseAfter   string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`
 	CameraNets   string `placeholder:"CIDR,..." help:"The only networks in which cameras are dialled. Without it: every unicast address but link-local ones."`
+	MemoryLimit  string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
 	Logging      `embed:""`
 }
 
@@ -40,6 +43,7 @@ type options struct {
 	settings
 	maxStaleness, sessionTTL, closeAfter time.Duration
 	cameraNets                           []netip.Prefix
+	memoryLimit                          int64 // bytes
 }
 
 // check reads the settings and reports every fault in them.
@@ -75,6 +79,11 @@ func (s settings) check() (options, error) {
 	o.maxStaleness = duration("max-staleness", s.MaxStaleness, 500*time.Millisecond, time.Minute)
 	o.sessionTTL = duration("session-ttl", s.SessionTTL, time.Minute, 365*24*time.Hour)
 	o.closeAfter = duration("close-after", s.CloseAfter, 0, time.Hour)
+	limit, err := memory.Limit(s.MemoryLimit)
+	if err != nil {
+		fault("memory-limit", "%v", err)
+	}
+	o.memoryLimit = limit
 	for _, text := range strings.FieldsFunc(s.CameraNets, func(r rune) bool { return r == ',' || r == ' ' }) {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {

@@ -63,7 +63,7 @@ func newStore(cfg Config, db *pebble.DB, lock *pebble.Lock) *store {
 // memTable is what Pebble holds in memory before it makes a file of it, in bytes.
 // It reserves a little more than that on the disk for each of its write-ahead
 // logs.
-const memTable = 32 << 20
+const memTable = 16 << 20
 
 func pebbleOptions(fs vfs.FS, lock *pebble.Lock, logger *slog.Logger) *pebble.Options {
 	log := pebbleLogger{logger, &onceAWhile{}}
@@ -77,7 +77,7 @@ func pebbleOptions(fs vfs.FS, lock *pebble.Lock, logger *slog.Logger) *pebble.Op
 		L0CompactionThreshold: 4,
 		MaxOpenFiles:          512,
 		Cache:                 nil,
-		CacheSize:             64 << 20,
+		CacheSize:             24 << 20,
 	}
 	// Without it Pebble ends the process. Who reads gets the error.
 	o.EventListener = &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {

@@ -118,7 +118,7 @@ type subjectKeys struct {
 
 const (
 	subjectKeysKept = time.Minute
-	subjectKeysMax  = 50_000
+	subjectKeysMax  = 8_192
 )
 
 func (s *subjectKeys) get(name string) (siv, bool) {

@@ -1,0 +1,135 @@
+// Package memory keeps the heap of a long-running process small: it collects
+// often when much is alive and rarely when little is, and gives memory back to
+// the system when the process is quiet. It knows nothing of what is stored.
+package memory
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+)
+
+const (
+	// heapAim is how large the heap may grow between two collections where the
+	// live part leaves room for it, in bytes. Collecting later saves work, and
+	// costs memory that nothing needs.
+	heapAim = 128 << 20
+
+	// The bounds of the garbage collector's percentage. Below the least it would
+	// work all the time; the most saves a third of the work of the default.
+	leastPercent, mostPercent = 40, 400
+
+	adjustEvery = 250 * time.Millisecond
+	quietAfter  = 10 * time.Second
+	quietBelow  = 8 << 20  // bytes allocated within quietAfter
+	worthGiving = 16 << 20 // bytes that the heap holds and does not use
+)
+
+// Limit reads a limit: a size such as 512MiB or 2GiB; "auto" for nine tenths of
+// the limit of this process's cgroup, or none; "off" for none. The result is in
+// bytes, math.MaxInt64 for none.
+func Limit(text string) (int64, error) {
+	switch text {
+	case "off":
+		return math.MaxInt64, nil
+	case "auto":
+		limit, err := memlimit.FromCgroup()
+		if err != nil || limit > math.MaxInt64/10 {
+			return math.MaxInt64, nil // no cgroup, or no limit in it
+		}
+		return int64(limit / 10 * 9), nil
+	}
+	for _, unit := range []struct {
+		name string
+		size int64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}} {
+		number, ok := strings.CutSuffix(text, unit.name)
+		n, err := strconv.ParseInt(number, 10, 64)
+		if !ok || err != nil || n <= 0 || n > math.MaxInt64/unit.size {
+			continue
+		}
+		if n*unit.size < least {
+			return 0, fmt.Errorf("%q is less than 64MiB, which is too little to work with", text)
+		}
+		return n * unit.size, nil
+	}
+	return 0, fmt.Errorf("%q is not a size such as 512MiB or 2GiB, auto, or off", text)
+}
+
+// least is the least limit that makes sense, in bytes.
+const least = 64 << 20
+
+// Keep keeps the memory of this process within the limit, in bytes, as far as
+// the garbage collector can, and small where less is needed. It returns when the
+// context ends.
+func Keep(ctx context.Context, limit int64) {
+	debug.SetMemoryLimit(limit)
+	aim := min(heapAim, limit/2)
+	percent := 0
+	var quiet quietness
+	tick := time.NewTicker(adjustEvery)
+	defer tick.Stop()
+	for {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		if p := percentFor(live(&m, percent), aim); percent == 0 || p < percent*9/10 || p > percent*11/10 {
+			debug.SetGCPercent(p)
+			percent = p
+		}
+		if quiet.since(&m, time.Now()) {
+			debug.FreeOSMemory()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// live is what the last collection left, as the next one is planned from it.
+func live(m *runtime.MemStats, percent int) int64 {
+	if percent == 0 || m.NumGC == 0 {
+		return int64(m.HeapAlloc)
+	}
+	return int64(m.NextGC) * 100 / int64(100+percent)
+}
+
+// percentFor returns the percentage with which the heap grows to the aim.
+func percentFor(live, aim int64) int {
+	if live <= 0 {
+		return mostPercent
+	}
+	return int(min(max((aim-live)*100/live, leastPercent), mostPercent))
+}
+
+// quietness notices that a process has ceased to work.
+type quietness struct {
+	began     time.Time
+	allocated uint64
+	given     bool // what could be given back was
+}
+
+// since reports, once for each quiet time, that little was allocated for a while
+// and that the heap holds memory worth giving back.
+func (q *quietness) since(m *runtime.MemStats, now time.Time) bool {
+	if q.began.IsZero() || m.TotalAlloc-q.allocated > quietBelow {
+		*q = quietness{began: now, allocated: m.TotalAlloc}
+		return false
+	}
+	if q.given || now.Sub(q.began) < quietAfter {
+		return false
+	}
+	q.given = true
+	return m.HeapSys-m.HeapReleased-m.HeapAlloc+garbage(m) > worthGiving
+}
+
+// garbage is at most what a collection would free now.
+func garbage(m *runtime.MemStats) uint64 { return m.HeapAlloc / 2 }
