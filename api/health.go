@@ -17,6 +17,9 @@ type Component struct {
 	// asked by anybody and must tell no secret; it obeys the context, which
 	// ends after 2 seconds. It is called from many goroutines.
 	State func(ctx context.Context) (state string, ready bool)
+	// Reason, if set, says in words why it is not ready; "" if it is. The same
+	// holds for it as for State.
+	Reason func() string
 }
 
 // readiness and componentState are the answer of /readyz.
@@ -28,6 +31,8 @@ type readiness struct {
 type componentState struct {
 	Ready bool   `json:"ready"`
 	State string `json:"state"`
+	// Reason is there for a component that is not ready and can say why.
+	Reason string `json:"reason,omitempty"`
 }
 
 const readinessWithin = 2 * time.Second
@@ -42,7 +47,12 @@ func (s *Server) getReadiness(c echo.Context) error {
 	states := make([]componentState, len(s.cfg.Components))
 	var asked sync.WaitGroup
 	for i, component := range s.cfg.Components {
-		asked.Go(func() { states[i].State, states[i].Ready = component.State(ctx) })
+		asked.Go(func() {
+			states[i].State, states[i].Ready = component.State(ctx)
+			if !states[i].Ready && component.Reason != nil {
+				states[i].Reason = component.Reason()
+			}
+		})
 	}
 	asked.Wait()
 

@@ -32,7 +32,7 @@ func TestOperationalRoutes(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
 		c.Components = []Component{
 			{Name: "log", State: func(context.Context) (string, bool) { return "connected", true }},
-			{Name: "index", State: func(context.Context) (string, bool) { return "live", ready }},
+			{Name: "index", State: func(context.Context) (string, bool) { return "live", ready }, Reason: func() string { return "It is loading." }},
 		}
 	})
 	if a := w.do("GET", "/healthz", "", nil); a.StatusCode != 200 || strings.TrimSpace(string(a.body)) != `{"status":"ok"}` {
@@ -42,7 +42,8 @@ func TestOperationalRoutes(t *testing.T) {
 		t.Errorf("/readyz: %d %s", a.StatusCode, a.body)
 	}
 	ready = false
-	if a := w.do("GET", "/readyz", "", nil); a.StatusCode != 503 || !strings.Contains(string(a.body), `"status":"not_ready"`) || !strings.Contains(string(a.body), `"log":{"ready":true`) {
+	if a := w.do("GET", "/readyz", "", nil); a.StatusCode != 503 || !strings.Contains(string(a.body), `"status":"not_ready"`) || !strings.Contains(string(a.body), `"log":{"ready":true`) ||
+		!strings.Contains(string(a.body), `"index":{"ready":false,"state":"live","reason":"It is loading."}`) {
 		t.Errorf("/readyz with the index away: %d %s", a.StatusCode, a.body)
 	}
 	if a := w.do("GET", "/api/v1/openapi.yaml", "", nil); a.StatusCode != 200 || string(a.body) != string(specification) {
