@@ -26,7 +26,7 @@ func (h handlers) GetDevice(ctx context.Context, r rest.GetDeviceRequestObject) 
 	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, deviceList); err != nil {
 		return nil, err
 	}
-	row, found, err := h.cfg.Queries.Device(ctx, caller(ctx), r.Device)
+	row, found, err := h.cfg.Queries.Device(ctx, caller(ctx), domain.DeviceID(r.Device))
 	if err != nil {
 		return nil, err
 	}

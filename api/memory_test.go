@@ -30,6 +30,22 @@ func (l *memoryLog) Load(_ context.Context, stream string) ([]domain.Stored, err
 	return slices.Clone(l.streams[stream]), l.broken
 }
 
+func (l *memoryLog) First(ctx context.Context, stream string) (domain.Stored, bool, error) {
+	events, err := l.Load(ctx, stream)
+	if err != nil || len(events) == 0 {
+		return domain.Stored{}, false, err
+	}
+	return events[0], true, nil
+}
+
+func (l *memoryLog) Last(ctx context.Context, stream string) (domain.Stored, bool, error) {
+	events, err := l.Load(ctx, stream)
+	if err != nil || len(events) == 0 {
+		return domain.Stored{}, false, err
+	}
+	return events[len(events)-1], true, nil
+}
+
 func (l *memoryLog) Append(_ context.Context, stream string, expected int64, events []domain.Pending) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

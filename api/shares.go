@@ -129,7 +129,7 @@ func (h handlers) PutShareDevice(ctx context.Context, r rest.PutShareDeviceReque
 	if err != nil {
 		return nil, err
 	}
-	if r.Body.Device != "" && r.Body.Device != r.Device {
+	if r.Body.Device != "" && domain.DeviceID(r.Body.Device) != domain.DeviceID(r.Device) {
 		return nil, &problem{
 			status: http.StatusUnprocessableEntity, code: "invalid_body",
 			detail: "The body breaks the rules of this operation.",

@@ -119,6 +119,42 @@ func (v *memoryVault) SetCamera(_ context.Context, device string, c domain.Camer
 	return nil
 }
 
+func (v *memoryVault) HasCamera(_ context.Context, device string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, has := v.cameras[device]
+	return has, nil
+}
+
+func (v *memoryVault) StageCamera(ctx context.Context, device, command string, c domain.Camera) error {
+	return v.SetCamera(ctx, device+" "+command, c)
+}
+
+func (v *memoryVault) ConfirmCamera(_ context.Context, device, command string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	c, staged := v.cameras[device+" "+command]
+	if staged {
+		v.cameras[device] = c
+		delete(v.cameras, device+" "+command)
+	}
+	return staged, nil
+}
+
+func (v *memoryVault) DropStaged(ctx context.Context, device, command string) error {
+	return v.ForgetCamera(ctx, device+" "+command)
+}
+
+func (v *memoryVault) HasPassword(_ context.Context, account string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, has := v.passwords[account]
+	return has, nil
+}
+
+// Knows: everybody is known, until somebody is forgotten, and then on purpose.
+func (v *memoryVault) Knows(context.Context, string) (bool, error) { return true, nil }
+
 func (v *memoryVault) ForgetCamera(_ context.Context, device string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()

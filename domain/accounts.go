@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -61,7 +62,7 @@ func (s *Service) register(ctx context.Context, a applicant) (Result, error) {
 		return Result{}, err
 	}
 	if claim.state.Account == "" {
-		id, err := s.claim(ctx, a, a.command, claim)
+		id, err := s.claim(ctx, a, a.command, claim, false)
 		if err != nil {
 			return Result{}, err
 		}
@@ -71,10 +72,19 @@ func (s *Service) register(ctx context.Context, a applicant) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	id, err := "", error(nil)
 	if there.state.Registered {
-		return s.registeredBefore(ctx, a, there)
+		lost, lostErr := s.lost(ctx, there.state.Account)
+		if lostErr != nil {
+			return Result{}, lostErr
+		}
+		if !lost {
+			return s.registeredBefore(ctx, a, there)
+		}
+		id, err = s.claim(ctx, a, a.again(), claim, true)
+	} else {
+		id, err = s.resume(ctx, a, claim)
 	}
-	id, err := s.resume(ctx, a, claim)
 	if err != nil {
 		return Result{}, err
 	}
@@ -84,9 +94,9 @@ func (s *Service) register(ctx context.Context, a applicant) (Result, error) {
 // claim takes the login for a new account. The password is set first, for an id
 // that nobody else has: no two applicants ever set the password of one account,
 // whoever of them wins.
-func (s *Service) claim(ctx context.Context, a applicant, c command, login stream[account.State]) (id string, err error) {
+func (s *Service) claim(ctx context.Context, a applicant, c command, login stream[account.State], lost bool) (id string, err error) {
 	id = s.newID()
-	claim := account.Claim{Login: a.login, Account: id, Abandoned: login.state.Account != "", At: a.at}
+	claim := account.Claim{Login: a.login, Account: id, Abandoned: login.state.Account != "", Lost: lost, At: a.at}
 	events, err := account.Decide(login.state, claim)
 	if err != nil {
 		return "", refused(err)
@@ -98,23 +108,47 @@ func (s *Service) claim(ctx context.Context, a applicant, c command, login strea
 }
 
 // resume goes on from a claim that did not become an account: whoever knows its
-// password renews it, anybody else claims the login anew. Either is written, so
+// password renews it, anybody else claims the login again. Either is written, so
 // that of several who find the claim one goes on.
 func (s *Service) resume(ctx context.Context, a applicant, login stream[account.State]) (id string, err error) {
 	id = login.state.Account
-	again := command{Meta: Meta{Account: a.Account}, request: a.request, at: a.at, seed: uuid.New()} // the key's id may be in this stream already
 	knows, err := s.passwords.VerifyPassword(ctx, id, a.password)
 	if err != nil {
 		return "", unavailable(fmt.Errorf("checking a password: %w", err))
 	}
 	if !knows {
-		return s.claim(ctx, a, again, login)
+		has, err := s.passwords.HasPassword(ctx, id)
+		if err != nil {
+			return "", unavailable(fmt.Errorf("looking for a password: %w", err))
+		}
+		return s.claim(ctx, a, a.again(), login, !has)
 	}
 	events, err := account.Decide(login.state, account.Claim{Login: a.login, Account: id, At: a.at})
 	if err != nil {
 		return "", refused(err)
 	}
-	return id, s.appendClaim(ctx, again, login, events)
+	return id, s.appendClaim(ctx, a.again(), login, events)
+}
+
+// again is the command with event ids of its own: those of its Idempotency-Key may
+// be in the login's stream already.
+func (a applicant) again() command {
+	return command{Meta: Meta{Account: a.Account}, request: a.request, at: a.at, seed: uuid.New()}
+}
+
+// lost reports whether the vault has nothing of an account that the log has: an
+// older copy of the vault was put back, or a part of it was lost. Nobody can log
+// in to the account any more. It keeps what it has, and its address is free for
+// another account. What was erased on purpose is not lost.
+func (s *Service) lost(ctx context.Context, id string) (bool, error) {
+	has, err := s.passwords.HasPassword(ctx, id)
+	if err == nil && !has {
+		has, err = s.sealer.Knows(ctx, id)
+	}
+	if err != nil {
+		return false, unavailable(fmt.Errorf("looking for what an account logs in with: %w", err))
+	}
+	return !has, nil
 }
 
 func (s *Service) appendClaim(ctx context.Context, c command, login stream[account.State], events []account.Event) error {
@@ -183,27 +217,46 @@ func (s *Service) AccountByLogin(ctx context.Context, kind, address string) (str
 		return earlier, err
 	}
 	id, err := s.registeredHolder(ctx, s.sealer.LoginHash(kind, normal))
-	if err != nil || id != "" {
-		return id, err
-	}
-	return earlier, nil
+	return cmp.Or(id, earlier), err
 }
 
-// holder gives the account that a login is claimed for, "" for none.
+// holder returns the account that a login is claimed for, "" for none. The last
+// event of the login's stream says it.
 func (s *Service) holder(ctx context.Context, login string) (string, error) {
-	claim, err := s.loadLogin(ctx, login)
-	return claim.state.Account, err
-}
-
-// registeredHolder returns the account that a login is claimed for, "" where it
-// was never registered.
-func (s *Service) registeredHolder(ctx context.Context, login string) (string, error) {
-	id, err := s.holder(ctx, login)
-	if err != nil || id == "" {
+	stored, ok, err := s.log.Last(ctx, loginStream(login))
+	if err != nil {
+		return "", unavailable(fmt.Errorf("reading whose a login is: %w", err))
+	}
+	if !ok {
+		return "", nil
+	}
+	event, err := decode[account.Event](stored)
+	if err != nil {
 		return "", err
 	}
-	there, err := s.loadAccount(ctx, id)
-	if err != nil || !there.state.Registered {
+	return account.Evolve(account.State{}, event).Account, nil
+}
+
+// nobody stands for the account of a login that nobody has.
+const nobody = "00000000-0000-0000-0000-000000000000"
+
+// registeredHolder returns the account that a login is claimed for, "" where it
+// was never registered. It reads two events, whoever has the login and whatever
+// the account has done: the time that it takes tells nothing.
+func (s *Service) registeredHolder(ctx context.Context, login string) (string, error) {
+	id, err := s.holder(ctx, login)
+	if err != nil {
+		return "", err
+	}
+	stored, ok, err := s.log.First(ctx, accountStream(cmp.Or(id, nobody)))
+	if err != nil {
+		return "", unavailable(fmt.Errorf("reading whether an account is registered: %w", err))
+	}
+	if !ok || id == "" {
+		return "", nil
+	}
+	event, err := decode[account.Event](stored)
+	if err != nil || !account.Evolve(account.State{}, event).Registered {
 		return "", err
 	}
 	return id, nil

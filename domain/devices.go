@@ -17,10 +17,13 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// AddDevice gives a device to the caller. How it is reached goes to the vault
-// once the log says that the device is the caller's: had it gone before, the
-// loser of two who add the same serial could have overwritten the winner's. A
-// repeat with the same Idempotency-Key finishes what a crash left undone.
+// AddDevice gives a device to the caller. How it is reached is in the vault before
+// the log says that the device exists: staged for this command, so that the loser
+// of two who add the same serial overwrites nothing. What a crash leaves staged
+// SettleStaged finishes, and a repeat with the same Idempotency-Key.
+//
+// A device that is the caller's already is refused, unless the vault has lost how
+// it is reached: then that is kept, and nothing else changes.
 func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, error) {
 	c, err := s.begin(m, "add device", d)
 	if err != nil {
@@ -33,31 +36,47 @@ func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, e
 		return Result{}, err
 	}
 	d = d.withChannels()
-	serial, _ := normaliseSerial(d.Serial)
-	if d.Serial == "" {
-		if serial, err = s.newSerial(c); err != nil {
-			return Result{}, err
+	add, err := s.addition(ctx, c, d)
+	if err != nil {
+		return Result{}, err
+	}
+	camera := addedCamera{service: s, command: c, camera: d.camera()}
+	done, err := run(ctx, s, c, deviceStream(add.Serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
+		events, err := device.Decide(there.state, add)
+		if errors.Is(err, device.ErrAlreadyAdded) {
+			return nil, camera.missing(ctx, there.state.Device, err)
 		}
-	}
-	add := device.Add{Serial: serial, Owner: c.Account, At: c.at}
-	if add.Name, err = s.seal(ctx, c.Account, d.Name); err != nil {
-		return Result{}, err
-	}
-	if add.Channels, err = s.channels(ctx, c.Account, d.Channels); err != nil {
-		return Result{}, err
-	}
-	done, err := run(ctx, s, c, deviceStream(serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
-		return device.Decide(there.state, add)
+		if err != nil {
+			return nil, err
+		}
+		return events, camera.stage(ctx, device.Evolve(there.state, events[0]).Device)
 	})
 	if err != nil {
+		camera.drop(ctx, err)
 		return Result{}, point(err, d.pointer(err))
 	}
 	if done.latest.Live && done.latest.Device == done.state.Device {
-		if err := s.cameras.SetCamera(ctx, done.state.Device, d.camera()); err != nil {
-			return Result{}, unavailable(fmt.Errorf("keeping how a device is reached: %w", err))
+		if err := camera.keep(ctx, done.state.Device, len(done.events) > 0 && !done.repeat); err != nil {
+			return Result{}, err
 		}
 	}
 	return Result{Position: done.position, Revision: done.revision, Created: true, Device: &done.state}, nil
+}
+
+// addition is what the decider is asked.
+func (s *Service) addition(ctx context.Context, c command, d NewDevice) (add device.Add, err error) {
+	add = device.Add{Owner: c.Account, Written: strings.TrimSpace(d.Serial), At: c.at}
+	add.Serial, _ = normaliseSerial(d.Serial)
+	if d.Serial == "" {
+		if add.Serial, err = s.newSerial(c); err != nil {
+			return add, err
+		}
+	}
+	if add.Name, err = s.seal(ctx, c.Account, d.Name); err != nil {
+		return add, err
+	}
+	add.Channels, err = s.channels(ctx, c.Account, d.Channels)
+	return add, err
 }
 
 // RemoveDevice takes a device out of the caller's account, and out of its shares.
@@ -69,6 +88,7 @@ func (s *Service) RemoveDevice(ctx context.Context, m Meta, id string) (Result, 
 	if err != nil {
 		return Result{}, err
 	}
+	id = DeviceID(id)
 	serial, ok := serialOf(id)
 	if !ok {
 		return Result{}, refused(device.ErrNotFound)

@@ -32,7 +32,7 @@ func TestAddDevice(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	d := r.Device
-	if d.Device != "ds-7216-691b23" || d.Serial != d.Device || d.Owner != w.alice || !d.Live || d.Generation != 1 || !d.AddedAt.Equal(w.clock) {
+	if d.Device != "ds-7216-691b23" || d.Serial != "DS-7216-691B23" || d.Owner != w.alice || !d.Live || d.Generation != 1 || !d.AddedAt.Equal(w.clock) {
 		t.Errorf("%+v", d)
 	}
 	capabilities := []privilege.Set{privilege.All, privilege.LiveView, privilege.None}

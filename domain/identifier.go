@@ -44,6 +44,10 @@ func normaliseSerial(serial string) (string, bool) {
 	return s, serialPattern.MatchString(s)
 }
 
+// DeviceID is the id that somebody means who types a device's id or serial: the
+// one spelling of it. It says nothing about whether there is such a device.
+func DeviceID(typed string) string { return strings.ToLower(strings.TrimSpace(typed)) }
+
 // newSerial is the serial of a device that has none. A repeated command must
 // find the same device, so with an Idempotency-Key the serial follows from it.
 func (s *Service) newSerial(c command) (string, error) {

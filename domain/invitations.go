@@ -9,6 +9,7 @@ import (
 
 // Accept accepts an invitation: its grants are in force from now on.
 func (s *Service) Accept(ctx context.Context, m Meta, id, device string) (Result, error) {
+	device = DeviceID(device)
 	c, err := s.begin(m, "accept", id, device)
 	if err != nil {
 		return Result{}, err
@@ -22,6 +23,7 @@ func (s *Service) Accept(ctx context.Context, m Meta, id, device string) (Result
 
 // Reject refuses an invitation, or gives back what was accepted.
 func (s *Service) Reject(ctx context.Context, m Meta, id, device string) (Result, error) {
+	device = DeviceID(device)
 	c, err := s.begin(m, "reject", id, device)
 	if err != nil {
 		return Result{}, err
@@ -33,6 +35,7 @@ func (s *Service) Reject(ctx context.Context, m Meta, id, device string) (Result
 
 // SetDomain gives an accepted device the caller's own name, "" for none.
 func (s *Service) SetDomain(ctx context.Context, m Meta, id, device, domain string) (Result, error) {
+	device = DeviceID(device)
 	c, err := s.begin(m, "set domain", id, device, domain)
 	if err != nil {
 		return Result{}, err

@@ -26,6 +26,10 @@ type Log interface {
 	// Load gives the events of a stream, oldest first; none where there is no
 	// such stream.
 	Load(ctx context.Context, stream string) ([]Stored, error)
+	// First and Last give one event of a stream without reading the others; ok is
+	// false where there is no such stream.
+	First(ctx context.Context, stream string) (event Stored, ok bool, err error)
+	Last(ctx context.Context, stream string) (event Stored, ok bool, err error)
 	// Append writes the events together, where the stream's last revision is
 	// the expected one; -1: there is no such stream. It gives the position of
 	// the last event.
@@ -61,18 +65,33 @@ type Sealer interface {
 	Seal(ctx context.Context, subject, plain string) (sealed string, err error)
 	// LoginHash is a keyed hash, 32 lower-case hexadecimal digits.
 	LoginHash(kind, address string) string
+	// Knows reports whether there is a key of the subject, or was one that was
+	// destroyed on purpose. A subject with text in the log and without either was
+	// lost, with a part of what the Sealer keeps.
+	Knows(ctx context.Context, subject string) (bool, error)
 }
 
 // Passwords keeps the passwords of accounts.
 type Passwords interface {
 	SetPassword(ctx context.Context, account, password string) error
 	VerifyPassword(ctx context.Context, account, password string) (bool, error)
+	// HasPassword reports whether the account has one.
+	HasPassword(ctx context.Context, account string) (bool, error)
 }
 
 // Cameras keeps how devices are reached.
+//
+// A camera is staged before the log says that its device exists: for the device's
+// id and the command that adds it, so that of several at once none overwrites
+// another's. Confirming makes it the device's.
 type Cameras interface {
 	SetCamera(ctx context.Context, device string, c Camera) error
+	HasCamera(ctx context.Context, device string) (bool, error)
 	ForgetCamera(ctx context.Context, device string) error
+	StageCamera(ctx context.Context, device, command string, c Camera) error
+	// ConfirmCamera reports whether the camera was staged.
+	ConfirmCamera(ctx context.Context, device, command string) (staged bool, err error)
+	DropStaged(ctx context.Context, device, command string) error
 }
 
 // Camera is how a device is reached. None of it may be in an event or a log.

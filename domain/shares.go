@@ -2,6 +2,7 @@ package domain
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"latchkey/domain/device"
@@ -12,6 +13,7 @@ import (
 // SaveShare shares devices with somebody, registered or not: a new share, or
 // more devices in the one that there is.
 func (s *Service) SaveShare(ctx context.Context, m Meta, n NewShare) (Result, error) {
+	n.Devices = withIDs(n.Devices)
 	c, err := s.begin(m, "save share", n)
 	if err != nil {
 		return Result{}, err
@@ -49,6 +51,7 @@ func (s *Service) SaveShare(ctx context.Context, m Meta, n NewShare) (Result, er
 // ReplaceShare saves the remark and the whole list of devices of a share of the
 // caller's.
 func (s *Service) ReplaceShare(ctx context.Context, m Meta, id, remark string, devices []DeviceGrants) (Result, error) {
+	devices = withIDs(devices)
 	c, err := s.begin(m, "replace share", id, remark, devices)
 	if err != nil {
 		return Result{}, err
@@ -78,6 +81,7 @@ func (s *Service) ReplaceShare(ctx context.Context, m Meta, id, remark string, d
 // PutShareDevice offers one device in a share of the caller's, or changes what
 // is given on it.
 func (s *Service) PutShareDevice(ctx context.Context, m Meta, id string, d DeviceGrants) (Result, error) {
+	d.Device = DeviceID(d.Device)
 	c, err := s.begin(m, "put device", id, d)
 	if err != nil {
 		return Result{}, err
@@ -102,6 +106,7 @@ func (s *Service) PutShareDevice(ctx context.Context, m Meta, id string, d Devic
 // RemoveShareDevice takes one device back where the caller owns the share, and
 // gives it up where the caller is the recipient.
 func (s *Service) RemoveShareDevice(ctx context.Context, m Meta, id, device string) (Result, error) {
+	device = DeviceID(device)
 	c, err := s.begin(m, "remove device", id, device)
 	if err != nil {
 		return Result{}, err
@@ -302,6 +307,15 @@ func (l *lookup) names(ctx context.Context, s share.State) (map[string]string, e
 		names[d.Device] = found.Name
 	}
 	return names, nil
+}
+
+// withIDs makes ids of what was typed.
+func withIDs(list []DeviceGrants) []DeviceGrants {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].Device = DeviceID(list[i].Device)
+	}
+	return list
 }
 
 // devices bounds a list of devices; what is in it the decider judges.

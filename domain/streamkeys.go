@@ -17,6 +17,7 @@ func (s *Service) AddStreamKey(ctx context.Context, m Meta, k NewStreamKey) (Res
 	if !k.Expires.IsZero() {
 		k.Expires = k.Expires.UTC().Truncate(time.Microsecond)
 	}
+	k.Device = DeviceID(k.Device)
 	c, err := s.begin(m, "add stream key", k)
 	if err != nil {
 		return Result{}, err

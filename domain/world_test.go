@@ -28,6 +28,8 @@ type memoryLog struct {
 	position uint64
 	full     bool // takes only what takes away
 	behind   bool // the read model
+	calls    int  // of reading
+	reads    int  // events
 
 	before func(stream string)
 	crash  func(stream string) crash
@@ -47,7 +49,28 @@ var errCrash = errors.New("the power went")
 func (l *memoryLog) Load(_ context.Context, stream string) ([]Stored, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.calls++
+	l.reads += len(l.streams[stream])
 	return slices.Clone(l.streams[stream]), nil
+}
+
+func (l *memoryLog) First(_ context.Context, stream string) (Stored, bool, error) {
+	return l.one(stream, func(events []Stored) Stored { return events[0] })
+}
+
+func (l *memoryLog) Last(_ context.Context, stream string) (Stored, bool, error) {
+	return l.one(stream, func(events []Stored) Stored { return events[len(events)-1] })
+}
+
+func (l *memoryLog) one(stream string, pick func([]Stored) Stored) (Stored, bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls++
+	if len(l.streams[stream]) == 0 {
+		return Stored{}, false, nil
+	}
+	l.reads++
+	return pick(l.streams[stream]), true, nil
 }
 
 func (l *memoryLog) Append(ctx context.Context, stream string, expected int64, events []Pending) (uint64, error) {
@@ -155,9 +178,13 @@ type memoryVault struct {
 	mu        sync.Mutex
 	passwords map[string]string
 	cameras   map[string]Camera
+	staged    map[[2]string]Camera // by device and command
+	erased    map[string]bool
 	secrets   map[string]string
 	taken     map[string]bool // device domains
 	fail      error           // of every write
+
+	failConfirm error
 
 	beforePassword func(account string)
 }
@@ -174,7 +201,48 @@ func (v *memoryVault) LoginHash(kind, address string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-func set[V any](v *memoryVault, m map[string]V, key string, value V) error {
+// Knows: a key is made with the password.
+func (v *memoryVault) Knows(_ context.Context, subject string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, has := v.passwords[subject]
+	return has || v.erased[subject], v.fail
+}
+
+func (v *memoryVault) HasPassword(_ context.Context, account string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, has := v.passwords[account]
+	return has, v.fail
+}
+
+func (v *memoryVault) HasCamera(_ context.Context, device string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, has := v.cameras[device]
+	return has, v.fail
+}
+
+func (v *memoryVault) StageCamera(_ context.Context, device, command string, c Camera) error {
+	return set(v, v.staged, [2]string{device, command}, c)
+}
+
+func (v *memoryVault) DropStaged(_ context.Context, device, command string) error {
+	return forget(v, v.staged, [2]string{device, command})
+}
+
+func (v *memoryVault) ConfirmCamera(_ context.Context, device, command string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	c, staged := v.staged[[2]string{device, command}]
+	if v.fail == nil && v.failConfirm == nil && staged {
+		v.cameras[device] = c
+		delete(v.staged, [2]string{device, command})
+	}
+	return staged, errors.Join(v.fail, v.failConfirm)
+}
+
+func set[K comparable, V any](v *memoryVault, m map[K]V, key K, value V) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.fail != nil {
@@ -184,7 +252,7 @@ func set[V any](v *memoryVault, m map[string]V, key string, value V) error {
 	return nil
 }
 
-func forget[V any](v *memoryVault, m map[string]V, key string) error {
+func forget[K comparable, V any](v *memoryVault, m map[K]V, key K) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.fail != nil {
@@ -259,7 +327,7 @@ func emptyWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{
 		t: t, log: &memoryLog{streams: map[string][]Stored{}}, clock: time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC),
-		vault: &memoryVault{passwords: map[string]string{}, cameras: map[string]Camera{}, secrets: map[string]string{}, taken: map[string]bool{}},
+		vault: &memoryVault{passwords: map[string]string{}, cameras: map[string]Camera{}, staged: map[[2]string]Camera{}, erased: map[string]bool{}, secrets: map[string]string{}, taken: map[string]bool{}},
 	}
 	w.Service = w.node()
 	return w

@@ -152,6 +152,23 @@ func contract(t *testing.T, target string) {
 			t.Errorf("an append of %d bytes: %v", len(e.Data), err)
 		}
 	})
+	t.Run("the ends of a stream", func(t *testing.T) {
+		s, events := name("ends"), []eventstore.Event{newEvent(prefix + "a"), newEvent(prefix + "b"), newEvent(prefix + "c")}
+		if _, err := c.Append(ctx, s, eventstore.NoStream(), events...); err != nil {
+			t.Fatal(err)
+		}
+		if first, err := c.First(ctx, s); err != nil || first.ID != events[0].ID || first.Revision != 0 {
+			t.Errorf("first %+v, %v", first, err)
+		}
+		if last, err := c.Last(ctx, s); err != nil || last.ID != events[2].ID || last.Revision != 2 {
+			t.Errorf("last %+v, %v", last, err)
+		}
+		_, errFirst := c.First(ctx, name("nothing"))
+		_, errLast := c.Last(ctx, name("nothing"))
+		if !errors.Is(errFirst, eventstore.ErrStreamNotFound) || !errors.Is(errLast, eventstore.ErrStreamNotFound) {
+			t.Errorf("the ends of nothing: %v, %v", errFirst, errLast)
+		}
+	})
 	t.Run("no such stream", func(t *testing.T) {
 		err := c.Load(ctx, name("nothing"), func(eventstore.Recorded) error { return nil })
 		if !errors.Is(err, eventstore.ErrStreamNotFound) {

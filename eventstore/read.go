@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -33,6 +34,33 @@ func (c *Client) Load(ctx context.Context, stream string, each func(Recorded) er
 		}
 		from = events[len(events)-1].Revision + 1
 	}
+}
+
+// First gives the first event of a stream. ErrStreamNotFound: it has none.
+func (c *Client) First(ctx context.Context, stream string) (Recorded, error) {
+	return c.one(ctx, "reading the first event of "+stream, stream, esdb.ReadStreamOptions{From: esdb.Start{}, RequiresLeader: true})
+}
+
+// Last gives the last event of a stream. ErrStreamNotFound: it has none.
+func (c *Client) Last(ctx context.Context, stream string) (Recorded, error) {
+	return c.one(ctx, "reading the last event of "+stream, stream, esdb.ReadStreamOptions{
+		Direction: esdb.Backwards, From: esdb.End{}, RequiresLeader: true,
+	})
+}
+
+// one reads one event of a stream, as the leader has it.
+func (c *Client) one(ctx context.Context, what, stream string, options esdb.ReadStreamOptions) (Recorded, error) {
+	events, err := call(ctx, c, what, func(ctx context.Context, conn *esdb.Client) ([]Recorded, error) {
+		r, err := conn.ReadStream(leaderOnly(ctx), stream, options, 1)
+		return collect(r, err)
+	})
+	if err == nil && len(events) == 0 {
+		err = fmt.Errorf("%s: %w", what, ErrStreamNotFound)
+	}
+	if err != nil {
+		return Recorded{}, err
+	}
+	return events[0], nil
 }
 
 // ReadAll gives the events behind a position whose type has the prefix to each,

@@ -27,16 +27,40 @@ type domainLog struct{ client *eventstore.Client }
 func (l domainLog) Load(ctx context.Context, stream string) ([]domain.Stored, error) {
 	var list []domain.Stored
 	err := l.client.Load(ctx, stream, func(r eventstore.Recorded) error {
-		if r.Revision > math.MaxInt64 {
-			return fmt.Errorf("revision %d of stream %s is out of bounds", r.Revision, stream)
-		}
-		list = append(list, domain.Stored{ID: r.ID, Revision: int64(r.Revision), Position: uint64(r.Position), Type: r.Type, Data: r.Data, Metadata: r.Metadata})
-		return nil
+		stored, err := storedOf(r)
+		list = append(list, stored)
+		return err
 	})
 	if errors.Is(err, eventstore.ErrStreamNotFound) {
 		return nil, nil
 	}
 	return list, err
+}
+
+func (l domainLog) First(ctx context.Context, stream string) (domain.Stored, bool, error) {
+	return one(l.client.First(ctx, stream))
+}
+
+func (l domainLog) Last(ctx context.Context, stream string) (domain.Stored, bool, error) {
+	return one(l.client.Last(ctx, stream))
+}
+
+func one(r eventstore.Recorded, err error) (domain.Stored, bool, error) {
+	if errors.Is(err, eventstore.ErrStreamNotFound) {
+		return domain.Stored{}, false, nil
+	}
+	if err != nil {
+		return domain.Stored{}, false, err
+	}
+	stored, err := storedOf(r)
+	return stored, err == nil, err
+}
+
+func storedOf(r eventstore.Recorded) (domain.Stored, error) {
+	if r.Revision > math.MaxInt64 {
+		return domain.Stored{}, fmt.Errorf("revision %d of stream %s is out of bounds", r.Revision, r.Stream)
+	}
+	return domain.Stored{ID: r.ID, Revision: int64(r.Revision), Position: uint64(r.Position), Type: r.Type, Data: r.Data, Metadata: r.Metadata}, nil
 }
 
 func (l domainLog) Append(ctx context.Context, stream string, expected int64, events []domain.Pending) (uint64, error) {
@@ -67,15 +91,49 @@ func (l domainLog) Append(ctx context.Context, stream string, expected int64, ev
 type cameraVault struct{ vault *vault.Vault }
 
 func (c cameraVault) SetCamera(ctx context.Context, device string, cam domain.Camera) error {
-	v := vault.Camera{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL}
-	for _, ch := range cam.Channels {
-		v.Channels = append(v.Channels, vault.CameraChannel(ch))
+	return c.vault.SetCamera(ctx, device, vaultCamera(cam))
+}
+
+func (c cameraVault) HasCamera(ctx context.Context, device string) (bool, error) {
+	_, err := c.vault.Camera(ctx, device)
+	if errors.Is(err, vault.ErrNotFound) {
+		return false, nil
 	}
-	return c.vault.SetCamera(ctx, device, v)
+	return err == nil, err
 }
 
 func (c cameraVault) ForgetCamera(ctx context.Context, device string) error {
 	return c.vault.ForgetCamera(ctx, device)
+}
+
+func (c cameraVault) StageCamera(ctx context.Context, device, command string, cam domain.Camera) error {
+	return c.vault.SetCamera(ctx, device+" "+command, vaultCamera(cam))
+}
+
+func (c cameraVault) ConfirmCamera(ctx context.Context, device, command string) (bool, error) {
+	cam, err := c.vault.Camera(ctx, device+" "+command)
+	if errors.Is(err, vault.ErrNotFound) {
+		return false, nil
+	}
+	if err == nil {
+		err = c.vault.SetCamera(ctx, device, cam)
+	}
+	if err == nil {
+		err = c.vault.ForgetCamera(ctx, device+" "+command)
+	}
+	return err == nil, err
+}
+
+func (c cameraVault) DropStaged(ctx context.Context, device, command string) error {
+	return c.vault.ForgetCamera(ctx, device+" "+command)
+}
+
+func vaultCamera(cam domain.Camera) vault.Camera {
+	v := vault.Camera{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL}
+	for _, ch := range cam.Channels {
+		v.Channels = append(v.Channels, vault.CameraChannel(ch))
+	}
+	return v
 }
 
 // streamSecrets keeps the secrets of stream keys for the use cases.
@@ -161,7 +219,7 @@ func (a authorizer) Key(name string) (streaming.Key, bool) {
 }
 
 func (a authorizer) Resolve(account, name string) (string, bool) {
-	return a.index.Resolve(account, name)
+	return a.index.Resolve(account, domain.DeviceID(name)) // a domain has one spelling, too
 }
 
 func (a authorizer) Check(account, device string, channel int, p privilege.Set, now time.Time) streaming.Verdict {

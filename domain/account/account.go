@@ -71,6 +71,7 @@ type Claim struct {
 	Login     string
 	Account   string
 	Abandoned bool // the account that has the login now was never registered
+	Lost      bool // nobody can log in to that account any more: its password is lost
 	At        time.Time
 }
 
@@ -124,12 +125,13 @@ func Decide(s State, command Command) ([]Event, error) {
 }
 
 // claim lets an account claim its login again: that is how a claim that never
-// became an account is renewed. Another account gets it once ClaimLease is over.
+// became an account is renewed. Another account gets it once ClaimLease is over,
+// or at once where the vault has lost what the first one logs in with.
 func claim(s State, c Claim) ([]Event, error) {
 	if c.Login == "" || c.Account == "" {
 		return nil, ErrIncomplete
 	}
-	lapsed := c.Abandoned && !c.At.Before(s.ClaimedAt.Add(ClaimLease))
+	lapsed := c.Lost || c.Abandoned && !c.At.Before(s.ClaimedAt.Add(ClaimLease))
 	if s.Account != "" && s.Account != c.Account && !lapsed {
 		return nil, ErrLoginTaken
 	}

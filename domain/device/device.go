@@ -4,6 +4,7 @@
 package device
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,7 +32,7 @@ var (
 
 // State is a device as its events left it. The zero value was never added.
 type State struct {
-	Serial     string
+	Serial     string // as it was typed
 	Generation int    // how often it was added
 	Live       bool   // in an account now
 	Device     string // the id of the latest generation; it never returns once removed
@@ -47,7 +48,8 @@ type Command interface{ deviceCommand() }
 
 // Add gives the device to an account.
 type Add struct {
-	Serial   string
+	Serial   string // normalised: the id follows from it
+	Written  string // the serial as it was typed; "" for the same
 	Owner    string
 	Name     string // sealed
 	Channels []Channel
@@ -102,7 +104,7 @@ func add(s State, c Add) ([]Event, error) {
 	}
 	generation := s.Generation + 1
 	return []Event{Added{
-		Device: ID(c.Serial, generation), Serial: c.Serial, Generation: generation,
+		Device: ID(c.Serial, generation), Serial: cmp.Or(c.Written, c.Serial), Generation: generation,
 		Owner: c.Owner, Name: c.Name, Channels: channels, At: c.At,
 	}}, nil
 }

@@ -19,8 +19,8 @@ type Channel struct {
 // Added gives a device to its owner and begins a generation: the time until it
 // is removed. Each generation has a device id of its own, which never returns.
 type Added struct {
-	Device     string    `json:"device"` // the id: the serial, from the second generation on with ".2", ".3"...
-	Serial     string    `json:"serial"`
+	Device     string    `json:"device"`     // the id: the normalised serial, from the second generation on with ".2", ".3"...
+	Serial     string    `json:"serial"`     // as it was typed
 	Generation int       `json:"generation"` // from 1
 	Owner      string    `json:"owner"`
 	Name       string    `json:"name"` // sealed

@@ -1,0 +1,144 @@
+package domain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"latchkey/domain/device"
+)
+
+// stagedFor is how long a staged camera waits for its device: far longer than any
+// command takes.
+const stagedFor = 10 * time.Minute
+
+// addedCamera is how a device is reached that a command adds.
+type addedCamera struct {
+	service *Service
+	command command
+	camera  Camera
+	staged  []string // the ids that the device would have got, one for each try
+}
+
+// name is the command's in the vault: the id of the event that adds the device.
+func (a *addedCamera) name(id string) string {
+	serial, _ := serialOf(id)
+	return a.command.id(deviceStream(serial), 0).String()
+}
+
+// missing returns the refusal, or nil where the vault lacks the device's camera.
+func (a *addedCamera) missing(ctx context.Context, id string, refusal error) error {
+	missing, err := a.service.cameraMissing(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !missing {
+		return refusal
+	}
+	return nil
+}
+
+func (a *addedCamera) stage(ctx context.Context, id string) error {
+	if err := a.service.cameras.StageCamera(ctx, id, a.name(id), a.camera); err != nil {
+		return unavailable(fmt.Errorf("keeping how a device is reached: %w", err))
+	}
+	a.staged = append(a.staged, id)
+	return nil
+}
+
+// keep makes the camera the device's, which is in the log. For a new device it
+// was staged just now: if it cannot be confirmed the sweep does it.
+func (a *addedCamera) keep(ctx context.Context, id string, added bool) error {
+	cameras := a.service.cameras
+	staged, err := cameras.ConfirmCamera(ctx, id, a.name(id))
+	if err != nil && added {
+		a.service.logger.WarnContext(ctx, "how a device is reached stays staged for now", "device", id, "error", err)
+		return nil
+	}
+	var has bool
+	if err == nil && !staged {
+		has, err = cameras.HasCamera(ctx, id)
+	}
+	if err == nil && !staged && !has {
+		err = cameras.SetCamera(ctx, id, a.camera)
+	}
+	if err != nil {
+		return unavailable(fmt.Errorf("keeping how a device is reached: %w", err))
+	}
+	return nil
+}
+
+// drop forgets what was staged for a command that was refused. After any other
+// fault the device may be in the log.
+func (a *addedCamera) drop(ctx context.Context, refusal error) {
+	if e, ok := errors.AsType[*Error](refusal); !ok || e.Kind == Unavailable {
+		return
+	}
+	for _, id := range a.staged {
+		a.service.afterwards(ctx, "forgetting a staged camera", func(ctx context.Context) error {
+			return a.service.cameras.DropStaged(ctx, id, a.name(id))
+		})
+	}
+}
+
+// SettleStaged finishes what a command left undone that was cut off: a camera
+// that was staged for a device, by a command, at a time. If the log says that this
+// command added the device, and the device has no camera, the camera becomes the
+// device's; if it does not say so for long enough, the camera is forgotten.
+func (s *Service) SettleStaged(ctx context.Context, id, command string, at time.Time) error {
+	added, err := s.added(ctx, id, command)
+	if err != nil {
+		return err
+	}
+	if !added && s.now().Sub(at) < stagedFor {
+		return nil
+	}
+	if added {
+		if added, err = s.cameraMissing(ctx, id); err != nil {
+			return err
+		}
+	}
+	if added {
+		_, err = s.cameras.ConfirmCamera(ctx, id, command)
+	} else {
+		err = s.cameras.DropStaged(ctx, id, command)
+	}
+	if err != nil {
+		return unavailable(fmt.Errorf("settling a staged camera: %w", err))
+	}
+	return nil
+}
+
+func (s *Service) cameraMissing(ctx context.Context, id string) (bool, error) {
+	has, err := s.cameras.HasCamera(ctx, id)
+	if err != nil {
+		return false, unavailable(fmt.Errorf("looking for how a device is reached: %w", err))
+	}
+	return !has, nil
+}
+
+// added reports whether the device is in an account, added by the event with that
+// id.
+func (s *Service) added(ctx context.Context, id, event string) (bool, error) {
+	serial, ok := serialOf(id)
+	if !ok {
+		return false, nil
+	}
+	there, err := load(ctx, s.log, deviceStream(serial), device.Evolve)
+	if err != nil || !there.state.Live || there.state.Device != id {
+		return false, err
+	}
+	want, err := uuid.Parse(event)
+	if err != nil {
+		return false, nil // not one of ours: it is dropped in time
+	}
+	for _, stored := range there.events {
+		if stored.ID == want {
+			return true, nil
+		}
+	}
+	return false, nil
+}
