@@ -212,7 +212,7 @@ func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (Ke
 	}
 	key, live := d.cfg.Authorizer.Key(c.username)
 	live = live && !key.expired(now) && key.Account != ""
-	if !live && !d.healthy(now) {
+	if !live && !d.cfg.Authorizer.Live(now) {
 		return Key{}, errUnavailable
 	}
 	secret, err := d.secret(ctx, w, c.username, live)
@@ -233,11 +233,9 @@ func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (Ke
 	return key, nil
 }
 
-// healthy says whether the Authorizer knows anything at all now: it denies
-// what it does not know as it denies what is not so.
-func (d *Door) healthy(now time.Time) bool {
-	return d.cfg.Authorizer.Check("", "", 0, (target{}).privilege(), now) != Unavailable
-}
+// live reports whether it is known now what is permitted. An Authorizer that
+// does not know denies what it would else permit, and nothing more is sent.
+func (d *Door) live() bool { return d.cfg.Authorizer.Live(d.cfg.Now()) }
 
 // secret is the secret of a key, read once for each connection; a random one
 // for a key that is not live, so that a wrong name costs what a wrong secret

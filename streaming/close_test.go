@@ -102,7 +102,7 @@ func TestRecheckDoesNotWaitForCameras(t *testing.T) {
 	}
 	eventually(t, "a dial is in progress", func() bool { _, dialing, _ := h.pool.states(); return dialing == 1 })
 	h.grants.remove("ann", "dev-1")
-	h.Recheck("ann", "dev-1", "")
+	h.recheck(t, "ann", "dev-1", "")
 	if h.viewers.count() != 0 {
 		t.Error("the viewer has not ended")
 	}

@@ -133,17 +133,27 @@ func (w *wire) SetWriteDeadline(t time.Time) error {
 	return w.TCPConn.SetWriteDeadline(t)
 }
 
-// Write sends no faster than the player reads.
+// Write sends no faster than the player reads. What is packets was permitted
+// when it was queued; if that is not known any more when its turn has come, it
+// is dropped, as whoever was stopped meanwhile knows nothing of what was revoked.
 func (w *wire) Write(b []byte) (int, error) {
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	if err := w.wait(len(b)); err != nil {
 		return 0, err
 	}
+	if isPacket(b) && !w.listener.door.live() {
+		w.listener.door.metrics.dropped.WithLabelValues(droppedNotLive).Inc()
+		return len(b), nil
+	}
 	n, err := w.TCPConn.Write(b)
 	w.pace.sent += uint64(n)
 	return n, err
 }
+
+// isPacket reports whether what is written is an interleaved packet (RFC 2326,
+// section 10.12), which the server writes whole; else it is a response.
+func isPacket(b []byte) bool { return len(b) > 0 && b[0] == '$' }
 
 // Close closes the connection. A player that played loses what was not sent
 // yet: it might not be permitted any more.

@@ -46,17 +46,20 @@ func (p *player) hears() bool {
 // TestRecheckCuts: whatever takes the right away, over TCP and UDP, and nobody
 // else is touched.
 func TestRecheckCuts(t *testing.T) {
-	changes := map[string]func(h *house){
-		"edited":      func(h *house) { h.grants.grant("ann", "dev-1", 1, privilege.Playback); h.Recheck("ann", "dev-1", "") },
-		"removed":     func(h *house) { h.grants.remove("ann", "dev-1"); h.Recheck("", "dev-1", "") },
-		"key revoked": func(h *house) { h.grants.revokeKey("kann"); h.Recheck("", "", "kann") },
-		"key moved": func(h *house) {
-			h.grants.key(Key{Name: "kann", Account: "eve"}, "secret")
-			h.Recheck("ann", "", "")
+	changes := map[string]func(t *testing.T, h *house){
+		"edited": func(t *testing.T, h *house) {
+			h.grants.grant("ann", "dev-1", 1, privilege.Playback)
+			h.recheck(t, "ann", "dev-1", "")
 		},
-		"key bound": func(h *house) {
+		"removed":     func(t *testing.T, h *house) { h.grants.remove("ann", "dev-1"); h.recheck(t, "", "dev-1", "") },
+		"key revoked": func(t *testing.T, h *house) { h.grants.revokeKey("kann"); h.recheck(t, "", "", "kann") },
+		"key moved": func(t *testing.T, h *house) {
+			h.grants.key(Key{Name: "kann", Account: "eve"}, "secret")
+			h.recheck(t, "ann", "", "")
+		},
+		"key bound": func(t *testing.T, h *house) {
 			h.grants.key(Key{Name: "kann", Account: "ann", Device: "dev-2"}, "secret")
-			h.Recheck("", "", "kann")
+			h.recheck(t, "", "", "kann")
 		},
 	}
 	for name, change := range changes {
@@ -77,12 +80,12 @@ func TestRecheckCuts(t *testing.T) {
 					defer h.grants.remove("bob", "dev-1")
 				}
 				if transport == "udp" {
-					change(h)
+					change(t, h)
 					if p.hears() {
 						t.Error("packets come after the answer")
 					}
 				} else {
-					change(h)
+					change(t, h)
 					if _, err := p.drain(); !errors.Is(err, syscall.ECONNRESET) {
 						t.Errorf("ended with %v", err)
 					}
@@ -100,7 +103,7 @@ func TestRecheckLeavesThePermitted(t *testing.T) {
 	h := open(t, (&fakeCamera{}).start(t))
 	p := h.watching(t, "/dev-1/1", annKey, "tcp")
 	h.grants.grant("ann", "dev-1", 1, privilege.LiveView|privilege.PTZ)
-	h.Recheck("", "", "")
+	h.recheck(t, "", "", "")
 	if err := p.receive(100); err != nil {
 		t.Error(err)
 	}
@@ -189,7 +192,7 @@ func TestNoPacketAfterRecheck(t *testing.T) {
 			}
 			time.Sleep(time.Duration(round%20) * 500 * time.Microsecond) // any moment will do
 			h.grants.remove(account, "dev-1")
-			h.Recheck(account, "", "")
+			h.recheck(t, account, "", "")
 			close(revoked)
 			wg.Wait()
 		}

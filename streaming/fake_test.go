@@ -58,6 +58,34 @@ type grants struct {
 	domains map[string]string        // account/name -> device
 	sees    map[string]bool          // account/device
 	may     map[string]privilege.Set // account/device/channel
+	bug     func()                   // called by Check
+	fresh   time.Time                // when it was last known to be right; zero: it always is
+}
+
+// staleAfter is how long grants with a time stay known.
+const staleAfter = 5 * time.Second
+
+// refresh says that the grants are known to be right at that time.
+func (g *grants) refresh(at time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fresh = at
+}
+
+func (g *grants) setBug(bug func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.bug = bug
+}
+
+func (g *grants) Live(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.live(now)
+}
+
+func (g *grants) live(now time.Time) bool {
+	return !g.sick && (g.fresh.IsZero() || now.Sub(g.fresh) <= staleAfter)
 }
 
 func newGrants() *grants {
@@ -115,11 +143,14 @@ func (g *grants) Resolve(account, name string) (string, bool) {
 	return name, !g.sick
 }
 
-func (g *grants) Check(account, device string, channel int, p privilege.Set, _ time.Time) Verdict {
+func (g *grants) Check(account, device string, channel int, p privilege.Set, now time.Time) Verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.bug != nil {
+		g.bug()
+	}
 	switch {
-	case g.sick:
+	case !g.live(now):
 		return Unavailable
 	case !g.sees[account+"/"+device]:
 		return NotFound
@@ -141,8 +172,9 @@ func (g *grants) Secret(_ context.Context, key string) (string, error) {
 
 // sources are Cameras in memory: device/channel/quality.
 type sources struct {
-	mu sync.Mutex
-	of map[string]Source
+	mu  sync.Mutex
+	of  map[string]Source
+	bug func() // called by Camera
 }
 
 func (s *sources) set(device string, channel int, q Quality, src Source) {
@@ -157,6 +189,9 @@ func (s *sources) set(device string, channel int, q Quality, src Source) {
 func (s *sources) Camera(_ context.Context, device string, channel int, q Quality) (Source, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.bug != nil {
+		s.bug()
+	}
 	if src, ok := s.of[fmt.Sprint(device, "/", channel, "/", q)]; ok {
 		return src, nil
 	}
@@ -368,6 +403,17 @@ func open(t testing.TB, camera *fakeCamera, change ...func(*Config)) *house {
 		}
 	})
 	return h
+}
+
+// recheck is what a command that revokes does: Recheck, and wait for the cuts.
+func (h *house) recheck(t testing.TB, account, device, key string) {
+	t.Helper()
+	h.Recheck(account, device, key)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := h.AwaitCuts(ctx); err != nil {
+		t.Error(err)
+	}
 }
 
 // player speaks RTSP by hand: it sees each byte, and does what no good player does.

@@ -15,6 +15,10 @@ type metrics struct {
 	packets, bytes uint64 // delivered by upstreams that are over; the pool's mutex guards them
 }
 
+// droppedNotLive labels packets that came while it was not known what is
+// permitted.
+const droppedNotLive = "not live"
+
 // newMetrics registers with r, which may be nil.
 func newMetrics(d *Door, r prometheus.Registerer) (*metrics, error) {
 	const ns, sub = "latchkey", "rtsp"

@@ -20,6 +20,7 @@ type all struct{}
 func (all) Key(name string) (streaming.Key, bool) {
 	return streaming.Key{Name: name, Account: "ann"}, name == "kall"
 }
+func (all) Live(time.Time) bool                            { return true }
 func (all) Resolve(_, name string) (string, bool)          { return name, true }
 func (all) Secret(context.Context, string) (string, error) { return "secret", nil }
 func (all) Check(account, _ string, _ int, _ privilege.Set, _ time.Time) streaming.Verdict {

@@ -47,10 +47,15 @@ func (k Key) expired(now time.Time) bool {
 	return !k.Expires.IsZero() && !now.Before(k.Expires)
 }
 
-// Authorizer knows keys and privileges. Every method but Secret is asked at
-// each request, for each viewer at each Recheck and once a second, so it must
-// be quick.
+// Authorizer knows keys and privileges. Key, Resolve and Check are asked at each
+// request, for each viewer at each Recheck and once a second, so they must be
+// quick.
 type Authorizer interface {
+	// Live reports whether the Authorizer knows at this time what is permitted;
+	// while it does not, every other answer is a no. It is asked for each packet:
+	// it must take no lock. A process that was stopped for a while finds out here
+	// that it knows nothing any more.
+	Live(now time.Time) bool
 	// Key is the live stream key of that name; false for one that is revoked
 	// or never was.
 	Key(name string) (Key, bool)

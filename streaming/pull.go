@@ -144,6 +144,10 @@ func (p *pull) forward(m *description.Media, sizes *resizer, pkt *rtp.Packet) {
 	now := time.Now()
 	p.last.Store(now.UnixNano())
 	p.door.metrics.packetsIn.Inc()
+	if !p.door.live() {
+		p.door.metrics.dropped.WithLabelValues(droppedNotLive).Inc()
+		return
+	}
 	packets := sizes.fit(pkt)
 	if len(packets) == 0 {
 		p.door.metrics.dropped.WithLabelValues("too big").Inc()

@@ -341,7 +341,7 @@ func (d *Door) admit(key Key, path, query string) (*viewer, target, *refusal) {
 	}
 	device, ok := d.cfg.Authorizer.Resolve(key.Account, t.device)
 	if !ok {
-		if !d.healthy(d.cfg.Now()) {
+		if !d.live() {
 			return nil, t, errUnavailable
 		}
 		return nil, t, errNotFound

@@ -57,7 +57,7 @@ func TestStalledViewer(t *testing.T) {
 			before := h.dropped("viewer queue")
 			eventually(t, "the queue of the viewer is full", func() bool { return h.dropped("viewer queue") > before+50 })
 			h.grants.grant("ann", "dev-1", 1, privilege.Playback)
-			h.Recheck("ann", "dev-1", "")
+			h.recheck(t, "ann", "dev-1", "")
 			n, err := p.drain()
 			if !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("the connection ended with %v, want a reset", err)

@@ -3,8 +3,10 @@ package streaming
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -252,9 +254,18 @@ func (p *pool) run(ctx context.Context, u *upstream) {
 	pull.close()
 }
 
+// errPanic says that a bug was met while a camera was dialled.
+var errPanic = errors.New("a panic")
+
 // dial waits for the camera's slot, as a camera is dialled once at a time, and
-// connects.
-func (p *pool) dial(ctx context.Context, u *upstream) (*pull, error) {
+// connects. A bug in it must not end everybody's streams.
+func (p *pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.door.log.Error("dialling a camera made the door panic", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = errPanic
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, p.door.cfg.DialTimeout)
 	defer cancel()
 	select {

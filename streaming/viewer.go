@@ -26,7 +26,7 @@ type viewer struct {
 	lease   *lease
 	ports   []int // RTP ports of the player over UDP; the registry's mutex guards them
 
-	cutFor  atomic.Pointer[string]
+	cutFor  atomic.Pointer[cutting]
 	expiry  *time.Timer
 	playing bool          // of the session's goroutine
 	done    chan struct{} // closed when nothing more is sent
@@ -66,6 +66,20 @@ func (r *registry) concerned(account, device, key string) []*viewer {
 	var list []*viewer
 	for v := range r.all {
 		if v.concerns(account, device, key) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+// cut lists the viewers over UDP that were cut and have not ended. Over TCP
+// nothing is sent from the cut on.
+func (r *registry) cut() []*viewer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []*viewer
+	for v := range r.all {
+		if v.udp && v.cutFor.Load() != nil {
 			list = append(list, v)
 		}
 	}

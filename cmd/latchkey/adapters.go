@@ -207,10 +207,21 @@ func (c cameraDevices) AddDevice(ctx context.Context, m domain.Meta, d domain.Ne
 	return c.Service.AddDevice(ctx, m, d)
 }
 
+// cuts waits, once a change is in force in the privilege index, until the viewers
+// whom it ends receive nothing more.
+type cuts struct{ door *streaming.Door }
+
+func (c cuts) WaitFor(ctx context.Context, _ uint64) error { return c.door.AwaitCuts(ctx) }
+
 // authorizer asks the privilege index for the door.
 type authorizer struct {
 	index *index.Index
 	vault *vault.Vault
+}
+
+// Live takes no lock: the index does not get as far as to look anything up.
+func (a authorizer) Live(now time.Time) bool {
+	return a.index.CheckRef(index.Ref{}, 0, privilege.None, now) != index.Unavailable
 }
 
 func (a authorizer) Key(name string) (streaming.Key, bool) {

@@ -223,7 +223,7 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 		Accounts: d, Devices: cameraDevices{d, s.door}, Shares: d, ShareDevices: d, Invitations: d, StreamKeys: d,
 		Queries: q, ShareQueries: q,
 		Sessions: sessions{s.opened.vault}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
-		Fence: fences{x, s.journal}, Progress: runner,
+		Fence: fences{x, cuts{s.door}, s.journal}, Progress: runner,
 		Components: []api.Component{
 			{Name: "log", State: answersTo(s.opened.log.Ping)},
 			{Name: "database", State: answersTo(s.opened.vault.Ping)},

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"net"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"latchkey/internal/testdb"
+)
+
+// TestStoppedProcessSendsNothing: a process is stopped, as on a paused machine;
+// meanwhile another one takes the share away. When the first goes on, its kernel
+// is full of the camera's packets, and it must not send one.
+func TestStoppedProcessSendsNothing(t *testing.T) {
+	const staleness = 2 * time.Second
+	cam := startGstCamera(t, "digest")
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "n.sock")
+	n := start(t, binary, "node", "--data", filepath.Join(dir, "log"), "--socket", socket)
+	eventually(t, "the node listens", func() bool {
+		if n.ended() {
+			t.Fatalf("latchkey node has ended: %s", n.said())
+		}
+		return answers(socket)
+	})
+	flags := []string{"--eventstore", "unix://" + socket, "--database", testdb.Postgres(t), "--max-staleness", staleness.String()}
+	a := serve(t, binary, filepath.Join(dir, "a"), flags...)
+	b := serve(t, binary, filepath.Join(dir, "b"), flags...)
+
+	owner, recipient := b.register(t, "owner"), b.register(t, "recipient")
+	device := owner.addDevice("rtsp://"+cam.addr+"/h264", cameraUser, cameraPassword)
+	share := owner.share(recipient, device, "live_view")
+	recipient.accept(share, device)
+	key := recipient.streamKey()
+	path := "/" + device + "/1"
+	eventually(t, "the other process knows the grant", func() bool { return describeStatus(t, a.rtsp, path, key) == 200 })
+	tcp, udp := watching(t, a.rtsp, path, key, "tcp"), watching(t, a.rtsp, path, key, "udp")
+	buf := make([]byte, 2048)
+	for range 10 {
+		if _, err := tcp.packet(); err != nil {
+			t.Fatal(err)
+		}
+		_ = udp.udp[0].SetReadDeadline(time.Now().Add(patience))
+		if _, _, err := udp.udp[0].ReadFrom(buf); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	if err := a.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	stopped := time.Now()
+	owner.must("DELETE", "/shares/"+share, nil, nil)
+	_ = tcp.conn.SetReadDeadline(stopped.Add(staleness + 500*time.Millisecond))
+	for {
+		if _, err := tcp.in.Read(buf); err != nil { // what the kernels held; then the time is over
+			break
+		}
+	}
+	drainUDP(udp.udp[0])
+	if err := a.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+
+	if n, err := drain(tcp); n > 0 || err == nil {
+		t.Errorf("over TCP %d bytes came after the process went on, then %v", n, err)
+	}
+	_ = udp.udp[0].SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	if n, _, err := udp.udp[0].ReadFrom(buf); err == nil {
+		t.Errorf("over UDP a packet of %d bytes came after the process went on", n)
+	} else if ne, ok := err.(net.Error); !ok || !ne.Timeout() {
+		t.Error(err)
+	}
+	eventually(t, "the door knows it too", func() bool { return describeStatus(t, a.rtsp, path, key) == 404 })
+}
