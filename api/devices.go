@@ -10,10 +10,7 @@ import (
 
 // ListDevices lists the caller's own devices.
 func (h handlers) ListDevices(ctx context.Context, r rest.ListDevicesRequestObject) (rest.ListDevicesResponseObject, error) {
-	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, deviceList); err != nil {
-		return nil, err
-	}
-	rows, next, err := h.cfg.Queries.Devices(ctx, caller(ctx), page(r.Params.Limit, r.Params.Cursor))
+	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.Queries.Devices)
 	if err != nil {
 		return nil, err
 	}
@@ -23,10 +20,12 @@ func (h handlers) ListDevices(ctx context.Context, r rest.ListDevicesRequestObje
 
 // GetDevice reads one of the caller's own devices.
 func (h handlers) GetDevice(ctx context.Context, r rest.GetDeviceRequestObject) (rest.GetDeviceResponseObject, error) {
-	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, deviceList); err != nil {
-		return nil, err
-	}
-	row, found, err := h.cfg.Queries.Device(ctx, caller(ctx), domain.DeviceID(r.Device))
+	var row DeviceView
+	var found bool
+	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast uint64) (err error) {
+		row, found, err = h.cfg.Queries.Device(ctx, caller(ctx), domain.DeviceID(r.Device), atLeast)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

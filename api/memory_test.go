@@ -189,7 +189,7 @@ func (r readModel) History(_ context.Context, account string, p Page) ([]History
 	return paged(slices.DeleteFunc(s.history, func(v HistoryView) bool { return v.Share[:len(account)] != account }), p)
 }
 
-func (r readModel) Share(_ context.Context, account, id string) (ShareView, bool, error) {
+func (r readModel) Share(_ context.Context, account, id string, _ uint64) (ShareView, bool, error) {
 	s := r.read()
 	found := s.sharesOf(func(v ShareView) bool {
 		return v.ID == id && (v.Owner == account || s.logins[s.holders[id]] == account)
@@ -213,7 +213,7 @@ func (r readModel) Devices(_ context.Context, account string, p Page) ([]DeviceV
 	return paged(rows, p)
 }
 
-func (r readModel) Device(_ context.Context, account, id string) (DeviceView, bool, error) {
+func (r readModel) Device(_ context.Context, account, id string, _ uint64) (DeviceView, bool, error) {
 	for _, d := range r.read().devices {
 		if d.Device == id && d.Owner == account {
 			return deviceOf(d), true, nil

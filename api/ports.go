@@ -62,8 +62,9 @@ type ShareQueries interface {
 	SentShares(ctx context.Context, account string, p Page) (rows []ShareView, next string, err error)
 	ReceivedShares(ctx context.Context, account string, p Page) (rows []ShareView, next string, err error)
 	History(ctx context.Context, account string, p Page) (rows []HistoryView, next string, err error)
-	// Share is for its owner and its recipient; to others it is not found.
-	Share(ctx context.Context, account, share string) (row ShareView, found bool, err error)
+	// Share is for its owner and its recipient; to others it is not found. For
+	// atLeast see Page.
+	Share(ctx context.Context, account, share string, atLeast uint64) (row ShareView, found bool, err error)
 	// Person says who has an account.
 	Person(ctx context.Context, account string) (PersonView, error)
 }
@@ -71,7 +72,7 @@ type ShareQueries interface {
 // Queries reads what else an account has.
 type Queries interface {
 	Devices(ctx context.Context, account string, p Page) (rows []DeviceView, next string, err error)
-	Device(ctx context.Context, account, device string) (row DeviceView, found bool, err error)
+	Device(ctx context.Context, account, device string, atLeast uint64) (row DeviceView, found bool, err error)
 	StreamKeys(ctx context.Context, account string, p Page) (rows []KeyView, next string, err error)
 	Privileges(ctx context.Context, account string, p Page) (rows []PrivilegeView, next string, err error)
 }
@@ -104,29 +105,30 @@ type Fence interface {
 	WaitFor(ctx context.Context, position uint64) error
 }
 
-// Progress waits until a projection has reached a position. It returns an
-// error when the context ends first.
+// Progress lets queries see what they must see.
 type Progress interface {
-	WaitFor(ctx context.Context, projection string, position uint64) error
+	// Acknowledged notes the position of a command that is answered: every
+	// later Read sees it.
+	Acknowledged(position uint64)
+	// Read runs a query that must see a position and what was acknowledged. The
+	// query is given the position to ask for; while it returns ErrBehind, it is
+	// run again. ErrBehind: the context ended first.
+	Read(ctx context.Context, atLeast uint64, query func(atLeast uint64) error) error
 }
+
+// ErrBehind is returned by a query whose rows have not seen the position that it
+// was given.
+var ErrBehind = errors.New("the rows are older than what was asked for")
 
 // Page asks for a part of a list: at most Limit rows, from Cursor on, which is
 // what the page before answered as next; "" is the beginning. A cursor that the
-// query did not make is ErrCursor.
+// query did not make is ErrCursor. AtLeast is the position in the log that the
+// rows must have seen, else the query returns ErrBehind; 0 is any.
 type Page struct {
-	Limit  int
-	Cursor string
+	Limit   int
+	Cursor  string
+	AtLeast uint64
 }
 
 // ErrCursor says that a cursor is none of the query's.
 var ErrCursor = errors.New("not a cursor of this list")
-
-// The names of the projections that the queries read.
-const (
-	sentShares     = "sent_shares"
-	receivedShares = "received_shares"
-	shareHistory   = "share_history"
-	deviceList     = "devices"
-	accountList    = "accounts"
-	privilegeList  = "privileges"
-)

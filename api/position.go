@@ -2,34 +2,23 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
-	"sync/atomic"
 	"time"
 )
 
 const (
 	confirmWithin = 5 * time.Second // for the privilege index to apply a command
-	behindAfter   = 2 * time.Second // for a read that names the position it must see
-	ownWithin     = time.Second     // for a read to see what this process acknowledged
+	// behindAfter is how long a read waits for the position that it must see:
+	// longer than a process that has stopped keeps a read model locked.
+	behindAfter = 4 * time.Second
 )
-
-// acknowledged is the last position of a command that this process answered.
-type acknowledged struct{ position atomic.Uint64 }
-
-func (a *acknowledged) raise(to uint64) {
-	for {
-		at := a.position.Load()
-		if at >= to || a.position.CompareAndSwap(at, to) {
-			return
-		}
-	}
-}
 
 // confirm waits until what the command at this position changed is in force
 // here, and answers the position for the header.
 func (s *Server) confirm(ctx context.Context, position uint64) (string, error) {
-	s.acked.raise(position)
+	s.cfg.Progress.Acknowledged(position)
 	header := strconv.FormatUint(position, 10)
 	ctx, cancel := context.WithTimeout(ctx, confirmWithin)
 	defer cancel()
@@ -44,33 +33,32 @@ func (s *Server) confirm(ctx context.Context, position uint64) (string, error) {
 	return header, nil
 }
 
-// catchUp waits until the projections have seen the position that the request
-// names, and for a shorter time what this process acknowledged before.
-func (s *Server) catchUp(ctx context.Context, minimum string, projections ...string) error {
+// read runs a query that must see the position which the request names, and what
+// this process acknowledged before. A query that cannot see it in time is
+// refused: its rows would be older than what the caller knows.
+func (s *Server) read(ctx context.Context, minimum string, query func(atLeast uint64) error) error {
+	var position uint64
 	if minimum != "" {
-		position, err := strconv.ParseUint(minimum, 10, 64)
-		if err != nil {
+		var err error
+		if position, err = strconv.ParseUint(minimum, 10, 64); err != nil {
 			return invalidHeader("Latchkey-Min-Position", "is no decimal number of 64 bits")
 		}
-		if err := s.waitFor(ctx, behindAfter, position, projections); err != nil {
-			return unavailable("projection_behind", "What you ask to see is not readable here yet.", err)
-		}
 	}
-	if own := s.acked.position.Load(); own > 0 {
-		// A projection that is behind is answered as it is: the caller did
-		// not ask for more, and readiness tells of it.
-		_ = s.waitFor(ctx, ownWithin, own, projections)
+	waiting, cancel := context.WithTimeout(ctx, behindAfter)
+	defer cancel()
+	err := s.cfg.Progress.Read(waiting, position, query)
+	if errors.Is(err, ErrBehind) {
+		return unavailable("projection_behind", "What you ask to see is not readable here yet.", err)
 	}
-	return nil
+	return err
 }
 
-func (s *Server) waitFor(ctx context.Context, within time.Duration, position uint64, projections []string) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	for _, name := range projections {
-		if err := s.cfg.Progress.WaitFor(ctx, name, position); err != nil {
-			return fmt.Errorf("waiting for projection %s at %d: %w", name, position, err)
-		}
-	}
-	return nil
+// list reads a page of the caller's rows.
+func list[T any](ctx context.Context, h handlers, minimum string, p Page, query func(context.Context, string, Page) ([]T, string, error)) (rows []T, next string, err error) {
+	err = h.read(ctx, minimum, func(atLeast uint64) (err error) {
+		p.AtLeast = atLeast
+		rows, next, err = query(ctx, caller(ctx), p)
+		return err
+	})
+	return rows, next, err
 }

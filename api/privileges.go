@@ -8,10 +8,7 @@ import (
 
 // ListPrivileges lists what the caller may do, on what.
 func (h handlers) ListPrivileges(ctx context.Context, r rest.ListPrivilegesRequestObject) (rest.ListPrivilegesResponseObject, error) {
-	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, privilegeList); err != nil {
-		return nil, err
-	}
-	rows, next, err := h.cfg.Queries.Privileges(ctx, caller(ctx), page(r.Params.Limit, r.Params.Cursor))
+	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.Queries.Privileges)
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,6 @@ type Server struct {
 	operations map[string]*operation
 	routes     map[string]bool // "METHOD /template/:of", for logs and metrics
 	metrics    *metrics
-	acked      acknowledged
 	logins     *limiter
 	networks   *limiter
 }

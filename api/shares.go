@@ -41,10 +41,7 @@ func (h handlers) CreateShare(ctx context.Context, r rest.CreateShareRequestObje
 
 // ListSentShares lists what the caller shares with others.
 func (h handlers) ListSentShares(ctx context.Context, r rest.ListSentSharesRequestObject) (rest.ListSentSharesResponseObject, error) {
-	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, sentShares); err != nil {
-		return nil, err
-	}
-	rows, next, err := h.cfg.ShareQueries.SentShares(ctx, caller(ctx), page(r.Params.Limit, r.Params.Cursor))
+	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.ShareQueries.SentShares)
 	if err != nil {
 		return nil, err
 	}
@@ -54,10 +51,7 @@ func (h handlers) ListSentShares(ctx context.Context, r rest.ListSentSharesReque
 
 // ListReceivedShares lists what others share with the caller.
 func (h handlers) ListReceivedShares(ctx context.Context, r rest.ListReceivedSharesRequestObject) (rest.ListReceivedSharesResponseObject, error) {
-	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, receivedShares); err != nil {
-		return nil, err
-	}
-	rows, next, err := h.cfg.ShareQueries.ReceivedShares(ctx, caller(ctx), page(r.Params.Limit, r.Params.Cursor))
+	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.ShareQueries.ReceivedShares)
 	if err != nil {
 		return nil, err
 	}
@@ -67,10 +61,7 @@ func (h handlers) ListReceivedShares(ctx context.Context, r rest.ListReceivedSha
 
 // ListShareHistory lists the recipients of shares that the caller deleted.
 func (h handlers) ListShareHistory(ctx context.Context, r rest.ListShareHistoryRequestObject) (rest.ListShareHistoryResponseObject, error) {
-	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, shareHistory); err != nil {
-		return nil, err
-	}
-	rows, next, err := h.cfg.ShareQueries.History(ctx, caller(ctx), page(r.Params.Limit, r.Params.Cursor))
+	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.ShareQueries.History)
 	if err != nil {
 		return nil, err
 	}
@@ -80,10 +71,12 @@ func (h handlers) ListShareHistory(ctx context.Context, r rest.ListShareHistoryR
 
 // GetShare reads a share for its owner or its recipient.
 func (h handlers) GetShare(ctx context.Context, r rest.GetShareRequestObject) (rest.GetShareResponseObject, error) {
-	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, sentShares, receivedShares); err != nil {
-		return nil, err
-	}
-	row, found, err := h.cfg.ShareQueries.Share(ctx, caller(ctx), r.Share)
+	var row ShareView
+	var found bool
+	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast uint64) (err error) {
+		row, found, err = h.cfg.ShareQueries.Share(ctx, caller(ctx), r.Share, atLeast)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -9,10 +9,7 @@ import (
 
 // ListStreamKeys lists the caller's keys without their secrets.
 func (h handlers) ListStreamKeys(ctx context.Context, r rest.ListStreamKeysRequestObject) (rest.ListStreamKeysResponseObject, error) {
-	if err := h.catchUp(ctx, r.Params.LatchkeyMinPosition, accountList); err != nil {
-		return nil, err
-	}
-	rows, next, err := h.cfg.Queries.StreamKeys(ctx, caller(ctx), page(r.Params.Limit, r.Params.Cursor))
+	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.Queries.StreamKeys)
 	if err != nil {
 		return nil, err
 	}

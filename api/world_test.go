@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,7 +68,7 @@ func (w *world) config() Config {
 		Accounts: service, Devices: service, Shares: service, ShareDevices: service, Invitations: service, StreamKeys: service,
 		Queries: read, ShareQueries: read,
 		Sessions: w.vault, Passwords: w.vault, Opener: w.vault,
-		Fence: fence{w.fence}, Progress: progress{w.progress},
+		Fence: fence{w.fence}, Progress: progress{w.progress, &atomic.Uint64{}},
 		Logger: slog.New(slog.NewTextHandler(w.logged, nil)), Metrics: w.registry, Now: w.clock.Now,
 	}
 }
@@ -251,8 +253,17 @@ func (f fence) WaitFor(ctx context.Context, position uint64) error {
 	return f.wait(ctx, strconv.FormatUint(position, 10))
 }
 
-type progress struct{ *gate }
+type progress struct {
+	*gate
+	acked *atomic.Uint64
+}
 
-func (p progress) WaitFor(ctx context.Context, projection string, position uint64) error {
-	return p.wait(ctx, projection+" "+strconv.FormatUint(position, 10))
+func (p progress) Acknowledged(position uint64) { p.acked.Store(max(position, p.acked.Load())) }
+
+func (p progress) Read(ctx context.Context, atLeast uint64, query func(uint64) error) error {
+	atLeast = max(atLeast, p.acked.Load())
+	if err := p.wait(ctx, strconv.FormatUint(atLeast, 10)); err != nil {
+		return fmt.Errorf("%w: %w", ErrBehind, err)
+	}
+	return query(atLeast)
 }

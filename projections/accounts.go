@@ -77,7 +77,9 @@ func (s *Store) StreamKeys(ctx context.Context, account string, p Page) (list []
 		return nil, "", err
 	}
 	var rows []streamKeyRow
-	err = s.queries.NewSelect().Model(&rows).Where("k.account = ? AND k.position > ?", account, after).OrderExpr("k.position").Limit(p.fetch()).Scan(ctx)
+	err = s.reading(ctx, []*projection{accounts}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
+		return tx.NewSelect().Model(&rows).Where("k.account = ? AND k.position > ?", account, after).OrderExpr("k.position").Limit(p.fetch()).Scan(ctx)
+	})
 	if err != nil {
 		return nil, "", fmt.Errorf("listing stream keys: %w", err)
 	}
@@ -95,10 +97,13 @@ type Person struct {
 	Name    string // sealed
 }
 
-// Person says who has an account; the zero Person for nobody.
-func (s *Store) Person(ctx context.Context, account string) (p Person, err error) {
-	err = s.queries.NewSelect().TableExpr("account_logins").Column("kind", "address", "name").
-		Where("account = ? AND kind <> ''", account).Limit(1).Scan(ctx, &p)
+// Person returns who has an account; the zero Person if nobody has. For atLeast
+// see Page.
+func (s *Store) Person(ctx context.Context, account string, atLeast uint64) (p Person, err error) {
+	err = s.reading(ctx, []*projection{accounts}, atLeast, func(ctx context.Context, tx bun.Tx) error {
+		return tx.NewSelect().TableExpr("account_logins").Column("kind", "address", "name").
+			Where("account = ? AND kind <> ''", account).Limit(1).Scan(ctx, &p)
+	})
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return Person{}, fmt.Errorf("looking up who has an account: %w", err)
 	}

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/uptrace/bun"
+
+	"latchkey/eventstore"
 )
 
-// checkpoint says how far a read model is. Whoever writes the read model holds
+// checkpoint is how far a read model is. Whoever writes the read model holds
 // this row's lock, so one process at a time does; another finds, when it gets
 // the lock, that it is done. On SQLite the lock is the database's own.
 type checkpoint struct {
@@ -23,14 +26,44 @@ type checkpoint struct {
 	State      string `bun:"state,notnull,type:text"`
 	Error      string `bun:"error,notnull,type:text"`
 	Updated    int64  `bun:"updated,notnull,type:bigint"`
+
+	// The mark: which log the rows were made from, and the last event of ours in
+	// it up to Position. A row that an earlier version wrote has none.
+	Log   string `bun:"log,notnull,type:text,default:''"`      // its id
+	Epoch int64  `bun:"epoch,notnull,type:bigint,default:0"`   // its epoch
+	Seen  int64  `bun:"seen,notnull,type:bigint,default:0"`    // the event's position
+	Event string `bun:"event_id,notnull,type:text,default:''"` // the event's id
 }
 
 // The states of a projection.
 const (
-	stateNew     = "new"     // nothing was ever written
+	stateNew     = "new"     // nothing was written yet
 	stateRunning = "running" // as far as it is, it is right
-	stateFailed  = "failed"  // it does not go on; Error says why
+	stateFailed  = "failed"  // it has stopped; Error says why
 )
+
+// mark returns the mark of a checkpoint, the zero Mark if it has none.
+func (c *checkpoint) mark() eventstore.Mark {
+	log, err := uuid.Parse(c.Log)
+	if err != nil {
+		return eventstore.Mark{}
+	}
+	m := eventstore.Mark{Identity: eventstore.Identity{Log: log, Epoch: uint64(c.Epoch)}}
+	if event, err := uuid.Parse(c.Event); err == nil {
+		m.Position, m.Event = eventstore.Position(c.Seen), event
+	}
+	return m
+}
+
+func (c *checkpoint) setMark(m eventstore.Mark) {
+	c.Log, c.Epoch, c.Seen, c.Event = "", 0, 0, ""
+	if m.Log != uuid.Nil {
+		c.Log, c.Epoch = m.Log.String(), int64(m.Epoch)
+	}
+	if m.Event != uuid.Nil {
+		c.Seen, c.Event = int64(m.Position), m.Event.String()
+	}
+}
 
 // lock waits for the lock on a checkpoint and reads it.
 func lock(ctx context.Context, tx bun.Tx, name string, sqlite bool) (*checkpoint, error) {
@@ -67,7 +100,25 @@ func (s *Store) checkpoint(ctx context.Context, name string) (*checkpoint, error
 	return c, nil
 }
 
-// fail notes that a projection does not go on, for whoever looks from outside.
+// checkpoints reads every checkpoint, by name, as one state of the database.
+func (s *Store) checkpoints(ctx context.Context) (map[string]*checkpoint, error) {
+	var rows []*checkpoint
+	if err := s.queries.NewSelect().Model(&rows).Scan(ctx); err != nil {
+		return nil, fmt.Errorf("reading the checkpoints: %w", err)
+	}
+	list := make(map[string]*checkpoint, len(rows))
+	for _, c := range rows {
+		list[c.Name] = c
+	}
+	for _, name := range append(Names(), policies) {
+		if list[name] == nil {
+			return nil, fmt.Errorf("reading the checkpoints: that of %s is missing", name)
+		}
+	}
+	return list, nil
+}
+
+// fail notes that a projection has stopped, for whoever looks from outside.
 // Another process may be better off and say so again.
 func (s *Store) fail(ctx context.Context, name string, cause error) error {
 	_, err := s.writes.NewUpdate().Model((*checkpoint)(nil)).

@@ -81,7 +81,9 @@ func (s *Store) Devices(ctx context.Context, owner string, p Page) (list []Devic
 		return nil, "", err
 	}
 	var rows []deviceRow
-	err = s.queries.NewSelect().Model(&rows).Where("d.owner = ? AND d.position > ? AND d.removed_at = 0", owner, after).OrderExpr("d.position").Limit(p.fetch()).Scan(ctx)
+	err = s.reading(ctx, []*projection{devices}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
+		return tx.NewSelect().Model(&rows).Where("d.owner = ? AND d.position > ? AND d.removed_at = 0", owner, after).OrderExpr("d.position").Limit(p.fetch()).Scan(ctx)
+	})
 	if err != nil {
 		return nil, "", fmt.Errorf("listing devices: %w", err)
 	}
@@ -96,10 +98,13 @@ func (s *Store) Devices(ctx context.Context, owner string, p Page) (list []Devic
 	return list, next, nil
 }
 
-// Device is a device that the account owns; any other is not there.
-func (s *Store) Device(ctx context.Context, owner, id string) (found Device, ok bool, err error) {
+// Device returns a device that the account owns; any other is not found. For
+// atLeast see Page.
+func (s *Store) Device(ctx context.Context, owner, id string, atLeast uint64) (found Device, ok bool, err error) {
 	var rows []deviceRow
-	err = s.queries.NewSelect().Model(&rows).Where("d.device = ? AND d.owner = ? AND d.removed_at = 0", id, owner).Scan(ctx)
+	err = s.reading(ctx, []*projection{devices}, atLeast, func(ctx context.Context, tx bun.Tx) error {
+		return tx.NewSelect().Model(&rows).Where("d.device = ? AND d.owner = ? AND d.removed_at = 0", id, owner).Scan(ctx)
+	})
 	if err != nil {
 		return Device{}, false, fmt.Errorf("reading a device: %w", err)
 	}
@@ -108,4 +113,13 @@ func (s *Store) Device(ctx context.Context, owner, id string) (found Device, ok 
 	}
 	found, err = rows[0].device()
 	return found, err == nil, err
+}
+
+// RemovedDevices returns those of the devices that were removed; their ids do
+// not return. For atLeast see Page.
+func (s *Store) RemovedDevices(ctx context.Context, ids []string, atLeast uint64) (removed []string, err error) {
+	err = s.reading(ctx, []*projection{devices}, atLeast, func(ctx context.Context, tx bun.Tx) error {
+		return tx.NewSelect().TableExpr("devices").Column("device").Where("device IN (?) AND removed_at <> 0", bun.List(ids)).OrderExpr("device").Scan(ctx, &removed)
+	})
+	return removed, wrapped("looking for devices that were removed", err)
 }

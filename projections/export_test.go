@@ -29,7 +29,7 @@ func (f *Feed) Apply(ctx context.Context, events []eventstore.Recorded) error {
 	if err != nil {
 		return err
 	}
-	return f.p.write(ctx, list, int64(events[len(events)-1].Position))
+	return f.p.write(ctx, list, int64(events[len(events)-1].Position), eventstore.Mark{})
 }
 
 // Replay runs one projector until it has written what the payloads of messages
@@ -85,3 +85,29 @@ func (s *Store) SetCheckpoint(ctx context.Context, name string, position int64) 
 
 // BeginWriting begins a transaction as projectors do.
 func (s *Store) BeginWriting(ctx context.Context) (bun.Tx, error) { return s.writes.BeginTx(ctx, nil) }
+
+// Mark is that of a checkpoint.
+func (s *Store) Mark(ctx context.Context, name string) (eventstore.Mark, error) {
+	c, err := s.checkpoint(ctx, name)
+	if err != nil {
+		return eventstore.Mark{}, err
+	}
+	return c.mark(), nil
+}
+
+// SetMark replaces the mark of a checkpoint, the zero Mark by none.
+func (s *Store) SetMark(ctx context.Context, name string, m eventstore.Mark) error {
+	c, err := s.checkpoint(ctx, name)
+	if err != nil {
+		return err
+	}
+	c.setMark(m)
+	_, err = s.writes.NewUpdate().Model(c).WherePK().Exec(ctx)
+	return err
+}
+
+// Spoil makes rows that no event made.
+func (s *Store) Spoil(ctx context.Context) error {
+	_, err := s.writes.ExecContext(ctx, "UPDATE devices SET device = 'ghost' WHERE device = 'dev0'")
+	return err
+}

@@ -1,12 +1,13 @@
 package projections
 
 import (
-	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"latchkey/domain"
 	"latchkey/eventstore"
 	"latchkey/projections/internal/event"
 )
@@ -38,8 +39,8 @@ func feeds(projectors []*projector) []*feed {
 	return list
 }
 
-// from is where the feed goes on: behind the last event that every projector
-// has taken.
+// from is where the feed goes on: after the last event that every projector has
+// taken.
 func (f *feed) from() eventstore.Position {
 	at := f.projectors[0].position()
 	for _, p := range f.projectors[1:] {
@@ -48,32 +49,79 @@ func (f *feed) from() eventstore.Position {
 	return eventstore.Position(at)
 }
 
-// handle gives a message to the projectors. An error is that of an event which
-// cannot be read: the message comes again, and nothing behind it.
-func (f *feed) handle(m *message.Message) error {
-	list, position, err := f.decode(m.Payload)
-	if err != nil {
-		var errs []error
-		for _, p := range f.projectors {
-			errs = append(errs, p.stop(m.Context(), fmt.Errorf("projection %s: %w", p.p.name, err)))
-		}
-		return errors.Join(errs...)
-	}
+// mark is that of the last event that a projector has taken.
+func (f *feed) mark() (m eventstore.Mark) {
 	for _, p := range f.projectors {
-		if err := p.take(m.Context(), list, position); err != nil {
+		if seen := p.mark(); seen.Position >= m.Position {
+			m = seen
+		}
+	}
+	return m
+}
+
+// taking is what a message has for the projectors.
+type taking struct {
+	list       []recorded
+	unreadable []unreadable
+	position   int64           // reached by the message
+	seen       eventstore.Mark // place and id of the last event of ours in it
+}
+
+// unreadable is an event that this build cannot read.
+type unreadable struct {
+	name     string
+	known    bool // its type is: it matters only to those who read it
+	err      error
+	position int64
+	before   int64           // position of the event before it in the message, 0 for none
+	seen     eventstore.Mark // place and id of the last event of ours before it
+}
+
+// unreadableFor returns the first event that the read model would have to read
+// after what it has taken, and cannot; nil if there is none.
+func (t *taking) unreadableFor(p *projection, taken int64) *unreadable {
+	for i := range t.unreadable {
+		if u := t.unreadable[i]; u.position > taken && (!u.known || p.reads(u.name)) {
+			u.err = fmt.Errorf("projection %s: %w", p.name, u.err)
+			return &u
+		}
+	}
+	return nil
+}
+
+// handle gives a message to the projectors.
+func (f *feed) handle(m *message.Message) error {
+	batch, err := eventstore.DecodeBatch(m.Payload)
+	if err != nil {
+		return err
+	}
+	t := f.decode(batch)
+	for _, p := range f.projectors {
+		if err := p.take(m.Context(), t); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *feed) decode(payload []byte) ([]recorded, int64, error) {
-	batch, err := eventstore.DecodeBatch(payload)
-	if err != nil {
-		return nil, 0, err
+func (f *feed) decode(batch eventstore.Batch) *taking {
+	t := &taking{position: int64(batch.Position), list: make([]recorded, 0, len(batch.Events))}
+	before := int64(0)
+	for i := range batch.Events {
+		e := &batch.Events[i]
+		decoded, wanted, err := decodeOne(e, f.reads)
+		switch {
+		case err != nil:
+			t.unreadable = append(t.unreadable, unreadable{e.Type, event.Known(e.Type), err, int64(e.Position), before, t.seen})
+		case wanted:
+			t.list = append(t.list, decoded)
+		}
+		before = int64(e.Position)
+		if strings.HasPrefix(e.Type, domain.EventPrefix) {
+			t.seen.Position, t.seen.Event = e.Position, e.ID
+		}
 	}
-	list, err := decode(batch.Events, f.reads)
-	return list, int64(batch.Position), err
+	return t
 }
 
 func (f *feed) reads(name string) bool {
@@ -85,18 +133,27 @@ func (f *feed) reads(name string) bool {
 func decode(events []eventstore.Recorded, wanted func(name string) bool) ([]recorded, error) {
 	list := make([]recorded, 0, len(events))
 	for i := range events {
-		e := &events[i]
-		if !wanted(e.Type) {
-			if !event.Known(e.Type) {
-				return nil, fmt.Errorf("event %s at position %d: its type %q is unknown to this build", e.ID, e.Position, e.Type)
-			}
-			continue
-		}
-		v, err := event.Decode(e.Type, e.Data)
+		e, ok, err := decodeOne(&events[i], wanted)
 		if err != nil {
-			return nil, fmt.Errorf("event %s at position %d: %w", e.ID, e.Position, err)
+			return nil, err
 		}
-		list = append(list, recorded{e.Type, v, int64(e.Position), int64(e.Revision)})
+		if ok {
+			list = append(list, e)
+		}
 	}
 	return list, nil
+}
+
+func decodeOne(e *eventstore.Recorded, wanted func(name string) bool) (_ recorded, ok bool, _ error) {
+	if !wanted(e.Type) {
+		if !event.Known(e.Type) {
+			return recorded{}, false, fmt.Errorf("event %s at position %d: its type %q is unknown to this build", e.ID, e.Position, e.Type)
+		}
+		return recorded{}, false, nil
+	}
+	v, err := event.Decode(e.Type, e.Data)
+	if err != nil {
+		return recorded{}, false, fmt.Errorf("event %s at position %d: %w", e.ID, e.Position, err)
+	}
+	return recorded{e.Type, v, int64(e.Position), int64(e.Revision)}, true, nil
 }

@@ -58,31 +58,95 @@ type house struct {
 func newHouse(t testing.TB, dsn string) *house {
 	h := &house{t: t, dsn: dsn, client: newLog(t)}
 	h.store = h.open()
+	_, err := h.client.Identify(context.Background()) // before the test's first event: positions follow each other
+	must(t, err)
 	return h
 }
 
 // newLog starts an embedded node and answers a client of it.
 func newLog(t testing.TB) *eventstore.Client {
 	t.Helper()
+	return newMovableLog(t).client
+}
+
+// movableLog is an embedded node whose folder can be put back to an earlier time.
+type movableLog struct {
+	dir    string
+	client *eventstore.Client
+	stop   func()
+}
+
+func newMovableLog(t testing.TB) *movableLog {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "lk") // short: a socket's path has 107 bytes at most
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	n, err := node.Open(node.Config{Dir: filepath.Join(dir, "log"), NoSync: true})
+	l := &movableLog{dir: dir}
+	l.start(t)
+	t.Cleanup(func() { l.stop() })
+	l.client, err = eventstore.Open(eventstore.Config{Target: "unix://" + filepath.Join(dir, "s")})
 	must(t, err)
-	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	t.Cleanup(func() { l.client.Close() })
+	return l
+}
+
+func (l *movableLog) start(t testing.TB) {
+	t.Helper()
+	n, err := node.Open(node.Config{Dir: filepath.Join(l.dir, "log"), NoSync: true})
+	must(t, err)
+	listener, err := net.Listen("unix", filepath.Join(l.dir, "s"))
 	must(t, err)
 	served := make(chan error, 1)
-	go func() { served <- n.Serve(l) }()
-	t.Cleanup(func() {
+	go func() { served <- n.Serve(listener) }()
+	l.stop = func() {
 		if err := n.Close(); err != nil {
 			t.Error(err)
 		}
 		<-served
-	})
+	}
+}
+
+// backup copies the folder, with the node stopped, and answers where the copy
+// is.
+func (l *movableLog) backup(t testing.TB) string {
+	t.Helper()
+	l.stop()
+	copied := filepath.Join(t.TempDir(), "log")
+	must(t, os.CopyFS(copied, os.DirFS(filepath.Join(l.dir, "log"))))
+	l.start(t)
+	return copied
+}
+
+// replace puts a copy in the place of the folder, and starts the node on it. A
+// copy that is restored as it should be has its epoch raised before anybody
+// else sees it.
+func (l *movableLog) replace(t testing.TB, with string, raise bool) {
+	t.Helper()
+	l.stop()
+	folder := filepath.Join(l.dir, "log")
+	must(t, os.RemoveAll(folder))
+	must(t, os.CopyFS(folder, os.DirFS(with)))
+	if raise {
+		raiseEpoch(t, folder)
+	}
+	l.start(t)
+}
+
+func raiseEpoch(t testing.TB, folder string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "lk")
+	must(t, err)
+	defer os.RemoveAll(dir)
+	must(t, os.Rename(folder, filepath.Join(dir, "log")))
+	l := &movableLog{dir: dir}
+	l.start(t)
 	c, err := eventstore.Open(eventstore.Config{Target: "unix://" + filepath.Join(dir, "s")})
 	must(t, err)
-	t.Cleanup(func() { c.Close() })
-	return c
+	_, err = c.RaiseEpoch(context.Background())
+	must(t, err)
+	must(t, c.Close())
+	l.stop()
+	must(t, os.Rename(filepath.Join(dir, "log"), folder))
 }
 
 // open opens the database as one more process would.

@@ -24,6 +24,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	migrations := migrate.NewMigrations()
 	migrations.Add(migrate.Migration{Name: "0001", Comment: "read_models", Up: s.createAll})
 	migrations.Add(migrate.Migration{Name: "0002", Comment: "who_shares", Up: s.makeAnew})
+	migrations.Add(migrate.Migration{Name: "0003", Comment: "marks", Up: s.addMarks})
 	m := migrate.NewMigrator(s.writes, migrations,
 		migrate.WithTableName("projection_migrations"), migrate.WithLocksTableName("projection_migration_locks"), migrate.WithMarkAppliedOnSuccess(true))
 	if err := m.Init(ctx); err != nil {
@@ -83,6 +84,9 @@ func (s *Store) createAll(ctx context.Context, _ *migrate.Migrator, _ *migrate.M
 // has for them. The rows come from the log again.
 func (s *Store) makeAnew(ctx context.Context, _ *migrate.Migrator, _ *migrate.Migration) error {
 	return s.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := s.addMarkColumns(ctx, tx); err != nil {
+			return err
+		}
 		for _, p := range all {
 			c, err := lock(ctx, tx, p.name, s.sqlite)
 			if err != nil {
@@ -101,12 +105,42 @@ func (s *Store) makeAnew(ctx context.Context, _ *migrate.Migrator, _ *migrate.Mi
 				return err
 			}
 			c.Position, c.State, c.Error, c.Rebuild = 0, stateNew, "", ""
+			c.Seen, c.Event = 0, ""
 			if err := c.save(ctx, tx); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// addMarks gives checkpoints of earlier versions a place for a mark. They have
+// none until they are written or checked.
+func (s *Store) addMarks(ctx context.Context, _ *migrate.Migrator, _ *migrate.Migration) error {
+	return s.writing(ctx, s.addMarkColumns)
+}
+
+func (s *Store) addMarkColumns(ctx context.Context, tx bun.Tx) error {
+	for _, c := range []column{text("log"), number("epoch"), number("seen"), text("event_id")} {
+		there := 0
+		if s.sqlite { // has no IF NOT EXISTS for columns
+			err := tx.NewRaw("SELECT count(*) FROM pragma_table_info('projection_checkpoints') WHERE name = ?", c.name).Scan(ctx, &there)
+			if err != nil {
+				return fmt.Errorf("looking at the table of checkpoints: %w", err)
+			}
+		}
+		if there > 0 {
+			continue
+		}
+		q := tx.NewAddColumn().Table("projection_checkpoints").ColumnExpr("? ? NOT NULL DEFAULT ?", bun.Ident(c.name), bun.Safe(c.sqlType()), c.zero())
+		if !s.sqlite {
+			q = q.IfNotExists()
+		}
+		if _, err := q.Exec(ctx); err != nil {
+			return fmt.Errorf("adding marks to the table of checkpoints: %w", err)
+		}
+	}
+	return nil
 }
 
 // createTables makes the tables of a read model, their names with a suffix.

@@ -11,9 +11,13 @@ import (
 
 // Page asks for a part of a list: at most Limit rows, 1 to 200, behind Cursor,
 // which is what the page before answered as next; "" is the beginning.
+//
+// AtLeast is the position in the log that the rows must have seen; if they have
+// not, the query returns ErrBehind. 0: whatever there is.
 type Page struct {
-	Limit  int
-	Cursor string
+	Limit   int
+	Cursor  string
+	AtLeast uint64
 }
 
 // ErrCursor says that a cursor is none of the list's.

@@ -4,39 +4,57 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 
+	"latchkey/domain"
 	"latchkey/domain/device"
+	"latchkey/domain/share"
 	"latchkey/eventstore"
 	"latchkey/projections/internal/event"
 )
 
 // policy follows events with commands: when a device was removed, its shares
-// end. It holds no lock meanwhile: each process follows each event, and a
+// end, and when a share offers or has a device that was removed meanwhile, it
+// loses it. It holds no lock meanwhile: each process follows each event, and a
 // command that is given again changes nothing.
 type policy struct {
 	cfg      RunnerConfig
-	sent     *progress // of sent_shares
+	read     func(ctx context.Context, query func() error) error
 	progress *progress
 	logger   *slog.Logger
+	identity eventstore.Identity
 
 	persisted time.Time // the handler's own
 
-	mu  sync.Mutex
-	err error
+	mu   sync.Mutex
+	seen eventstore.Mark // of the last event of ours that was followed
+	err  error
 }
 
-func newPolicy(cfg RunnerConfig, sent, reached *progress) *policy {
-	return &policy{cfg: cfg, sent: sent, progress: reached, logger: cfg.Logger, persisted: time.Now()}
+func newPolicy(cfg RunnerConfig, read func(context.Context, func() error) error, reached *progress) *policy {
+	return &policy{cfg: cfg, read: read, progress: reached, logger: cfg.Logger, persisted: time.Now()}
 }
 
-func (p *policy) start(c *checkpoint) { p.progress.reset(uint64(c.Position)) }
+func (p *policy) start(c *checkpoint) {
+	p.seen = c.mark()
+	p.identity = p.seen.Identity
+	p.progress.reset(uint64(c.Position))
+}
 
 func (p *policy) from() eventstore.Position { return eventstore.Position(p.progress.position()) }
+
+func (p *policy) mark() eventstore.Mark {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen
+}
 
 func (p *policy) failure() error {
 	p.mu.Lock()
@@ -56,7 +74,7 @@ func (p *policy) handle(m *message.Message) error {
 	p.err = err
 	p.mu.Unlock()
 	if other {
-		p.logger.Error("the policies do not go on", "error", err)
+		p.logger.Error("the policies have stopped; trying again", "error", err)
 	}
 	return err
 }
@@ -66,54 +84,137 @@ func (p *policy) follow(ctx context.Context, payload []byte) error {
 	if err != nil {
 		return fmt.Errorf("following events: %w", err)
 	}
-	done := 0
-	for i := range batch.Events {
-		e := &batch.Events[i]
-		if uint64(e.Position) <= p.progress.position() || e.Type != event.DeviceRemoved {
-			continue
-		}
-		if err := p.deviceRemoved(ctx, e); err != nil {
-			return fmt.Errorf("following event %s at position %d: %w", e.ID, e.Position, err)
-		}
-		done++
+	seen, offers, removals, err := p.sort(batch.Events)
+	if err != nil {
+		return err
 	}
-	if done > 0 || time.Since(p.persisted) > persistEvery {
-		if err := p.save(ctx, int64(batch.Position)); err != nil {
+	for _, r := range removals {
+		if err := p.deviceRemoved(ctx, r); err != nil {
+			return fmt.Errorf("following event %s at position %d: %w", r.cause, r.position, err)
+		}
+	}
+	if err := p.offered(ctx, offers, uint64(batch.Position)); err != nil {
+		return err
+	}
+	if len(removals) > 0 || time.Since(p.persisted) > persistEvery {
+		if err := p.save(ctx, int64(batch.Position), seen); err != nil {
 			return err
 		}
 		p.persisted = time.Now()
 	}
+	p.mu.Lock()
+	p.seen = seen
+	p.mu.Unlock()
 	p.progress.reach(uint64(batch.Position))
 	return nil
 }
 
-// deviceRemoved ends the shares of a device. That the list of sent shares has
-// come as far as the event is enough: afterwards nobody can share it.
-func (p *policy) deviceRemoved(ctx context.Context, e *eventstore.Recorded) error {
-	v, err := event.Decode(e.Type, e.Data)
+// followed is an event that says something of a device: that it was removed, or
+// that a share offers or has it.
+type followed struct {
+	cause         uuid.UUID
+	position      uint64
+	device, share string
+}
+
+// sort picks the events that are followed.
+func (p *policy) sort(events []eventstore.Recorded) (seen eventstore.Mark, offers, removals []followed, err error) {
+	seen = p.mark()
+	for i := range events {
+		e := &events[i]
+		if uint64(e.Position) <= p.progress.position() {
+			continue
+		}
+		if strings.HasPrefix(e.Type, domain.EventPrefix) {
+			seen.Position, seen.Event = e.Position, e.ID
+		}
+		f := followed{cause: e.ID, position: uint64(e.Position)}
+		if e.Type != event.DeviceRemoved && !slices.Contains(offering, e.Type) {
+			continue
+		}
+		v, err := event.Decode(e.Type, e.Data)
+		if err != nil {
+			return seen, nil, nil, fmt.Errorf("following event %s at position %d: %w", e.ID, e.Position, err)
+		}
+		switch v := v.(type) {
+		case device.Removed:
+			f.device = v.Device
+			removals = append(removals, f)
+			continue
+		case share.Invited:
+			f.device, f.share = v.Device, v.Share
+		case share.Accepted:
+			f.device, f.share = v.Device, v.Share
+		case share.PrivilegesEdited:
+			f.device, f.share = v.Device, v.Share
+		}
+		offers = append(offers, f)
+	}
+	return seen, offers, removals, nil
+}
+
+// offering are the names of the events after which a share offers or has a
+// device.
+var offering = []string{event.Invited, event.Accepted, event.PrivilegesEdited}
+
+// deviceRemoved ends the shares of a device. Those that offer it later are ended
+// when that event is followed.
+func (p *policy) deviceRemoved(ctx context.Context, r followed) error {
+	var shares []string
+	err := p.read(ctx, func() (err error) {
+		shares, err = p.cfg.Store.SharesWithDevice(ctx, r.device, r.position)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	removed := v.(device.Removed) // by its name
-	if err := p.sent.wait(ctx, uint64(e.Position)); err != nil {
-		return err
+	return p.cfg.EndShares(ctx, r.cause, r.device, shares)
+}
+
+// offered takes devices out of shares that offer or have them, if they were
+// removed already.
+func (p *policy) offered(ctx context.Context, offers []followed, position uint64) error {
+	if len(offers) == 0 {
+		return nil
 	}
-	shares, err := p.cfg.Store.SharesWithDevice(ctx, removed.Device)
+	ids := make([]string, len(offers))
+	for i, o := range offers {
+		ids[i] = o.device
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	var removed []string
+	err := p.read(ctx, func() (err error) {
+		removed, err = p.cfg.Store.RemovedDevices(ctx, ids, position)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	return p.cfg.EndShares(ctx, e.ID, removed.Device, shares)
+	for _, o := range offers {
+		if !slices.Contains(removed, o.device) {
+			continue
+		}
+		if err := p.cfg.EndShares(ctx, o.cause, o.device, []string{o.share}); err != nil {
+			return fmt.Errorf("following event %s at position %d: %w", o.cause, o.position, err)
+		}
+	}
+	return nil
 }
 
 // save writes the checkpoint, unless another process is further.
-func (p *policy) save(ctx context.Context, position int64) error {
+func (p *policy) save(ctx context.Context, position int64, seen eventstore.Mark) error {
 	s := p.cfg.Store
 	return s.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
 		c, err := lock(ctx, tx, policies, s.sqlite)
 		if err != nil || c.Position >= position {
 			return err
 		}
+		if c.mark().Identity != p.identity {
+			return fmt.Errorf("the policies: %w, to another epoch of the log", errWentBack)
+		}
 		c.Position, c.State, c.Error = position, stateRunning, ""
+		c.setMark(seen)
 		return c.save(ctx, tx)
 	})
 }

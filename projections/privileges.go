@@ -438,7 +438,7 @@ func (s *Store) Privileges(ctx context.Context, account string, p Page) (list []
 	if err != nil {
 		return nil, "", err
 	}
-	err = s.reading(ctx, []*projection{privileges, devices}, func(ctx context.Context, tx bun.Tx) error {
+	err = s.reading(ctx, []*projection{privileges, devices}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
 		no, err := accountNumber(ctx, tx, account)
 		if err != nil || no == 0 {
 			return err

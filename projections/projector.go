@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 
 	"latchkey/eventstore"
@@ -23,17 +24,23 @@ type projector struct {
 	p        *projection
 	logger   *slog.Logger
 	progress *progress
-	reducer  reducer // the writer's own
-	base     int64   // the writer's own: the checkpoint was here, or further on
-	// generation, the writer's own, is that of the tables which the reducer knows.
-	generation int64
+	identity eventstore.Identity // of the log that the events come from
+	lost     func()              // called when the database did not do what it was asked to
+
+	reducer    reducer // the writer's own
+	base       int64   // the writer's own: the checkpoint was here, or further on
+	generation int64   // the writer's own: that of the tables which the reducer knows
 
 	mu      sync.Mutex
 	pending []recorded
-	taken   int64         // pending holds every event up to here that is not written
-	ready   chan struct{} // there is something to write
-	room    chan struct{} // something was written
-	err     error         // why it does not go on now
+	taken   int64           // pending holds every event up to here that is not written
+	seen    eventstore.Mark // of the last event of ours up to there
+	done    int64           // every event up to here that concerns the read model is written
+	halted  *unreadable     // an event that cannot be read: nothing after it is taken
+	err     error           // why it cannot be written now
+	writing time.Time       // since when it has been trying to write; zero: it is not
+	ready   chan struct{}   // there is something to write
+	room    chan struct{}   // something was written
 }
 
 // backlog is how many events may have been taken and not been written, and so
@@ -46,24 +53,30 @@ func (s *Store) backlog() int {
 	return 32 * eventstore.MaxBatch
 }
 
-// persistEvery is how often a checkpoint is written though no event concerned
-// the read model.
-const persistEvery = 30 * time.Second
+// A checkpoint is written although no event concerned the read model: when
+// somebody waits for it, when nothing has come for idleAfter, and every
+// persistEvery.
+const (
+	idleAfter    = time.Second
+	persistEvery = 30 * time.Second
+)
 
-// errWentBack says that the database is older than what was read from it: it
-// was restored. The events between must be read again.
+// errWentBack is returned when the checkpoint is not where this process left it:
+// the database was restored, or a crash took the last commits, or the rows are
+// made from another epoch of the log. The events must be read again.
 var errWentBack = errors.New("the checkpoint went back")
 
 func newProjector(s *Store, p *projection, logger *slog.Logger, reached *progress) *projector {
 	return &projector{
-		store: s, p: p, logger: logger, progress: reached, reducer: p.reducer(),
+		store: s, p: p, logger: logger, progress: reached, reducer: p.reducer(), lost: func() {},
 		ready: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 }
 
 // start puts the projector where its checkpoint is.
 func (p *projector) start(c *checkpoint) {
-	p.base, p.taken = c.Position, c.Position
+	p.base, p.taken, p.done, p.seen = c.Position, c.Position, c.Position, c.mark()
+	p.identity = p.seen.Identity
 	p.progress.reset(uint64(c.Position))
 }
 
@@ -74,18 +87,22 @@ func (p *projector) position() int64 {
 	return p.taken
 }
 
-// stop notes why the projector does not go on.
-func (p *projector) stop(ctx context.Context, err error) error {
-	if p.failed(err) {
-		p.logger.Error("a projection does not go on", "projection", p.p.name, "error", err)
-		if err := p.store.fail(ctx, p.p.name, err); err != nil {
-			p.logger.Warn("a failure could not be noted", "projection", p.p.name, "error", err)
-		}
-	}
-	return err
+// mark is that of the last event that was taken.
+func (p *projector) mark() eventstore.Mark {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen
 }
 
-// failed keeps an error, nil for none, and says whether it is another one.
+// halt notes why the projector has stopped.
+func (p *projector) halt(ctx context.Context, err error) {
+	p.logger.Error("a projection has stopped", "projection", p.p.name, "error", err)
+	if err := p.store.fail(ctx, p.p.name, err); err != nil {
+		p.logger.Warn("a failure could not be noted", "projection", p.p.name, "error", err)
+	}
+}
+
+// failed keeps an error, nil for none, and reports whether it is another one.
 func (p *projector) failed(err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -94,15 +111,31 @@ func (p *projector) failed(err error) bool {
 	return other
 }
 
+// failure returns why the projector does not go on now, nil if it does.
 func (p *projector) failure() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.halted != nil {
+		return p.halted.err
+	}
 	return p.err
 }
 
+// haltedAt returns where an event is that the projector cannot read, 0 if there
+// is none.
+func (p *projector) haltedAt() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.halted == nil {
+		return 0
+	}
+	return p.halted.position
+}
+
 // take hands the events that concern the read model over to the writer, when
-// there is room.
-func (p *projector) take(ctx context.Context, list []recorded, position int64) error {
+// there is room. An event among them that cannot be read stops the read model
+// before it.
+func (p *projector) take(ctx context.Context, b *taking) error {
 	for {
 		p.mu.Lock()
 		if len(p.pending) < p.store.backlog() {
@@ -115,16 +148,33 @@ func (p *projector) take(ctx context.Context, list []recorded, position int64) e
 			return ctx.Err()
 		}
 	}
-	defer p.mu.Unlock()
-	for _, e := range list {
+	if p.halted != nil {
+		p.mu.Unlock()
+		return nil
+	}
+	position, seen := b.position, b.seen
+	bad := b.unreadableFor(p.p, p.taken)
+	if bad != nil {
+		p.halted, position, seen = bad, bad.before, bad.seen
+	}
+	for _, e := range b.list {
 		// What was taken comes again when another projector of the feed is behind,
-		// and when the topic begins anew.
-		if e.position > p.taken && p.p.reads(e.name) {
+		// and when the topic begins again.
+		if e.position > p.taken && e.position <= position && p.p.reads(e.name) {
 			p.pending = append(p.pending, e)
 		}
 	}
-	p.taken = max(p.taken, position)
+	if position > p.taken {
+		p.taken = position
+		if seen.Event != uuid.Nil {
+			p.seen.Position, p.seen.Event = seen.Position, seen.Event
+		}
+	}
+	p.mu.Unlock()
 	signal(p.ready)
+	if bad != nil {
+		p.halt(ctx, bad.err)
+	}
 	return nil
 }
 
@@ -139,19 +189,27 @@ func signal(c chan<- struct{}) {
 // the events must be read again.
 func (p *projector) run(ctx context.Context) error {
 	persisted := time.Now()
+	idle := time.NewTimer(idleAfter)
+	defer idle.Stop()
 	for {
+		quiet := false
 		select {
 		case <-p.ready:
+			idle.Reset(idleAfter)
+		case <-p.progress.asked:
+		case <-idle.C:
+			quiet = true
 		case <-ctx.Done():
 			return nil
 		}
 		p.mu.Lock()
-		list, position := p.pending, p.taken
+		list, position, seen := p.pending, p.taken, p.seen
 		p.pending = nil
 		p.mu.Unlock()
 		signal(p.room)
-		if len(list) > 0 || time.Since(persisted) > persistEvery {
-			if err := p.writeUntilDone(ctx, list, position); err != nil {
+		behind := position > p.base && (quiet || p.progress.due(uint64(position)) || time.Since(persisted) > persistEvery)
+		if len(list) > 0 || behind {
+			if err := p.writeUntilDone(ctx, list, position, seen); err != nil {
 				return err
 			}
 			persisted = time.Now()
@@ -159,19 +217,24 @@ func (p *projector) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		p.progress.reach(uint64(position))
+		p.mu.Lock()
+		p.done = position
+		p.mu.Unlock()
 	}
 }
 
 // writeUntilDone tries again until it is written, or the context ends.
-func (p *projector) writeUntilDone(ctx context.Context, list []recorded, position int64) error {
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := p.write(ctx, list, position)
+func (p *projector) writeUntilDone(ctx context.Context, list []recorded, position int64, seen eventstore.Mark) error {
+	p.since(time.Now())
+	defer p.since(time.Time{})
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := p.write(ctx, list, position, seen)
 		if err == nil || errors.Is(err, errWentBack) || ctx.Err() != nil {
 			p.failed(nil)
 			return filtered(ctx, err)
 		}
 		p.reducer.forget()
+		p.lost()
 		if p.failed(fmt.Errorf("projection %s: %w", p.p.name, err)) {
 			p.logger.Error("a projection cannot be written; trying again", "projection", p.p.name, "error", err)
 		}
@@ -183,7 +246,13 @@ func (p *projector) writeUntilDone(ctx context.Context, list []recorded, positio
 	}
 }
 
-// filtered is no error where the context's end is the reason.
+func (p *projector) since(t time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.writing = t
+}
+
+// filtered is nil if the context's end is the reason.
 func filtered(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -192,8 +261,8 @@ func filtered(ctx context.Context, err error) error {
 }
 
 // write applies the events that the rows lack, in one transaction with the
-// checkpoint.
-func (p *projector) write(ctx context.Context, list []recorded, position int64) error {
+// checkpoint and its mark.
+func (p *projector) write(ctx context.Context, list []recorded, position int64, seen eventstore.Mark) error {
 	base := p.base
 	err := p.store.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
 		c, err := lock(ctx, tx, p.p.name, p.store.sqlite)
@@ -202,6 +271,9 @@ func (p *projector) write(ctx context.Context, list []recorded, position int64) 
 		}
 		if c.Position < p.base {
 			return fmt.Errorf("projection %s: %w, from %d to %d", p.p.name, errWentBack, p.base, c.Position)
+		}
+		if c.mark().Identity != p.identity {
+			return fmt.Errorf("projection %s: %w, to another epoch of the log", p.p.name, errWentBack)
 		}
 		if c.Position != p.base || c.Generation != p.generation {
 			p.reducer.forget() // somebody else wrote
@@ -216,10 +288,15 @@ func (p *projector) write(ctx context.Context, list []recorded, position int64) 
 		}
 		base = position
 		c.Position, c.State, c.Error = position, stateRunning, ""
+		if p.haltedAt() != 0 {
+			c.State, c.Error = stateFailed, p.failure().Error()
+		}
+		c.setMark(seen)
 		return c.save(ctx, tx)
 	})
 	if err == nil {
 		p.base = base
+		p.progress.reach(uint64(base))
 	}
 	return err
 }

@@ -44,15 +44,15 @@ func TestOneShare(t *testing.T) {
 
 		wait(t, r, h.append("share-"+given, accepted("cam", privilege.LiveView|privilege.Alarm),
 			share.DomainSet{Share: given, Owner: olga, Account: rita, Device: "cam", Domain: "porch", At: epoch}))
-		s, ok, err := h.store.Share(ctx, rita, given)
+		s, ok, err := h.store.Share(ctx, rita, given, 0)
 		must(t, err)
 		if !ok || s.From.Name != "olga:self" || s.Revision != 4 || s.Devices[0].Status != "accepted" || s.Devices[0].Domain != "porch" || !s.Devices[0].AnsweredAt.Equal(epoch.Add(time.Hour)) {
 			t.Fatalf("the share after the acceptance: %v %+v", ok, s)
 		}
-		if s, ok, err = h.store.Share(ctx, olga, given); err != nil || !ok || s.From != (projections.Person{}) || s.Devices[0].Domain != "" || s.Revision != 4 {
+		if s, ok, err = h.store.Share(ctx, olga, given, 0); err != nil || !ok || s.From != (projections.Person{}) || s.Devices[0].Domain != "" || s.Revision != 4 {
 			t.Fatalf("the share for its owner: %v %+v %v", ok, s, err)
 		}
-		if _, ok, err = h.store.Share(ctx, "somebody", given); err != nil || ok {
+		if _, ok, err = h.store.Share(ctx, "somebody", given, 0); err != nil || ok {
 			t.Fatalf("the share for somebody else: %v %v", ok, err)
 		}
 		may, _, err := h.store.Privileges(ctx, rita, page)
@@ -73,7 +73,7 @@ func TestOneShare(t *testing.T) {
 				t.Errorf("DomainTaken(%s, %s) = %v, %v", c.domain, c.device, taken, err)
 			}
 		}
-		ids, err := h.store.SharesWithDevice(ctx, "dvr")
+		ids, err := h.store.SharesWithDevice(ctx, "dvr", 0)
 		must(t, err)
 		same(t, "shares with the device", ids, []string{given})
 
@@ -85,7 +85,7 @@ func TestOneShare(t *testing.T) {
 		if len(may) != 1 || may[0].Domain != "porch" || may[0].Grants[0].Privileges != privilege.None {
 			t.Fatalf("privileges after the edit: %+v", may)
 		}
-		s, _, err = h.store.Share(ctx, rita, given)
+		s, _, err = h.store.Share(ctx, rita, given, 0)
 		must(t, err)
 		if len(s.Devices) != 1 || s.Revision != 6 {
 			t.Fatalf("the recipient sees %+v", s)
@@ -93,7 +93,7 @@ func TestOneShare(t *testing.T) {
 
 		wait(t, r, h.append("share-"+given, share.RemarkChanged{Share: given, Owner: olga, Remark: "login:other", At: epoch}))
 		for _, who := range []string{olga, rita} { // If-Match must hold for both
-			if s, _, err = h.store.Share(ctx, who, given); err != nil || s.Revision != 7 {
+			if s, _, err = h.store.Share(ctx, who, given, 0); err != nil || s.Revision != 7 {
 				t.Fatalf("after the new remark %s sees %+v, %v", who, s, err)
 			}
 		}
@@ -105,7 +105,7 @@ func TestOneShare(t *testing.T) {
 			func() (int, error) { l, _, err := h.store.SentShares(ctx, olga, page); return len(l), err },
 			func() (int, error) { l, _, err := h.store.ReceivedShares(ctx, rita, page); return len(l), err },
 			func() (int, error) { l, _, err := h.store.Privileges(ctx, rita, page); return len(l), err },
-			func() (int, error) { l, err := h.store.SharesWithDevice(ctx, "cam"); return len(l), err },
+			func() (int, error) { l, err := h.store.SharesWithDevice(ctx, "cam", 0); return len(l), err },
 		} {
 			if n, err := list(); err != nil || n != 0 {
 				t.Errorf("after the deletion a list has %d rows, %v", n, err)
@@ -116,7 +116,7 @@ func TestOneShare(t *testing.T) {
 		same(t, "history", past, []projections.HistoryEntry{{Share: given, Kind: "email", Recipient: "login:address", Remark: "login:remark", DeletedAt: epoch}})
 
 		wait(t, r, h.append("share-"+given, opened(), invited("dvr", privilege.LiveView)))
-		s, ok, err = h.store.Share(ctx, olga, given)
+		s, ok, err = h.store.Share(ctx, olga, given, 0)
 		must(t, err)
 		if !ok || len(s.Devices) != 1 || s.Revision != 11 {
 			t.Fatalf("the share that was opened anew: %+v", s)
@@ -145,7 +145,7 @@ func TestDevicesAndKeys(t *testing.T) {
 			account, device string
 			want            bool
 		}{{olga, "b", true}, {olga, "a", false}, {rita, "b", false}, {olga, "c", false}} {
-			if _, ok, err := h.store.Device(ctx, c.account, c.device); err != nil || ok != c.want {
+			if _, ok, err := h.store.Device(ctx, c.account, c.device, 0); err != nil || ok != c.want {
 				t.Errorf("Device(%s, %s) = %v, %v", c.account, c.device, ok, err)
 			}
 		}

@@ -20,6 +20,7 @@ import (
 type Log interface {
 	ReadAll(ctx context.Context, after eventstore.Position, prefix string, each func(eventstore.Recorded) error) error
 	Tail(ctx context.Context, most int, each func(eventstore.Recorded) (more bool)) error
+	Identify(ctx context.Context) (eventstore.Identity, error)
 }
 
 // RebuildProgress tells how far a rebuild is.
@@ -60,11 +61,16 @@ type rebuild struct {
 	told    func(RebuildProgress)
 
 	at       RebuildProgress
-	position int64      // of the last event of ours that was read
-	list     []recorded // read, and not in the shadow yet
+	mark     eventstore.Mark // of the last event of ours that was read
+	position int64           // of that event
+	list     []recorded      // read, and not in the shadow yet
 }
 
 func (r *rebuild) run(ctx context.Context) error {
+	var err error
+	if r.mark.Identity, err = r.log.Identify(ctx); err != nil {
+		return err
+	}
 	if err := r.log.Tail(ctx, 1, func(e eventstore.Recorded) bool { r.at.Head = uint64(e.Position); return false }); err != nil {
 		return fmt.Errorf("looking for the end of the log: %w", err)
 	}
@@ -155,6 +161,7 @@ func (r *rebuild) fill(ctx context.Context) error {
 func (r *rebuild) read(ctx context.Context, enough func() error) error {
 	err := r.log.ReadAll(ctx, eventstore.Position(r.position), domain.EventPrefix, func(e eventstore.Recorded) error {
 		r.position = int64(e.Position)
+		r.mark.Position, r.mark.Event = e.Position, e.ID
 		r.at.Events++
 		list, err := decode([]eventstore.Recorded{e}, r.p.reads)
 		if err != nil || len(list) == 0 {
@@ -200,15 +207,16 @@ func (r *rebuild) swapUntilDone(ctx context.Context) error {
 // errBusy says that the tables could not be had for a swap.
 var errBusy = errors.New("the tables are being read")
 
-// lockTables takes the tables for the swap. It must give up sooner than
-// PostgreSQL looks for deadlocks (1 s): a query which holds one table and waits
-// for another would otherwise be the one that fails.
-func (r *rebuild) lockTables(ctx context.Context, tx bun.Tx) error {
-	if r.store.sqlite {
+// lockTables takes a read model's tables from its readers; errBusy if they could
+// not be had. It must give up sooner than PostgreSQL looks for deadlocks (1 s): a
+// query which holds one table and waits for another would otherwise be the one
+// that fails.
+func (s *Store) lockTables(ctx context.Context, tx bun.Tx, p *projection) error {
+	if s.sqlite {
 		return nil
 	}
-	names := make([]string, len(r.p.tables))
-	for i, t := range r.p.tables {
+	names := make([]string, len(p.tables))
+	for i, t := range p.tables {
 		names[i] = t.name
 	}
 	for _, q := range []string{"SET LOCAL lock_timeout = '250ms'", "LOCK TABLE " + strings.Join(names, ", ") + " IN ACCESS EXCLUSIVE MODE", "SET LOCAL lock_timeout = 0"} {
@@ -233,13 +241,14 @@ func (r *rebuild) swap(ctx context.Context, tx bun.Tx, c *checkpoint) error {
 	if err := r.read(ctx, func() error { return nil }); err != nil {
 		return err
 	}
-	if err := r.covers(ctx, c.Position); err != nil {
+	end, err := r.covers(ctx, c.Position)
+	if err != nil {
 		return err
 	}
 	if err := r.write(ctx, tx); err != nil {
 		return err
 	}
-	if err := r.lockTables(ctx, tx); err != nil {
+	if err := r.store.lockTables(ctx, tx, r.p); err != nil {
 		return err
 	}
 	for _, t := range r.p.tables {
@@ -249,7 +258,9 @@ func (r *rebuild) swap(ctx context.Context, tx bun.Tx, c *checkpoint) error {
 			}
 		}
 	}
-	c.Position = max(c.Position, r.position)
+	// A checkpoint beyond the end is that of a log which lost its end.
+	c.Position = max(min(c.Position, end), r.position)
+	c.setMark(r.mark)
 	c.Generation++
 	c.Rebuild, c.State, c.Error = "", stateRunning, ""
 	return c.save(ctx, tx)
@@ -259,10 +270,11 @@ func (r *rebuild) swap(ctx context.Context, tx bun.Tx, c *checkpoint) error {
 const tailed = 4096
 
 // covers makes sure that no event up to the checkpoint is missing: what was read
-// last may have come from a follower that lags.
-func (r *rebuild) covers(ctx context.Context, checkpoint int64) error {
+// last may have come from a follower that lags. It returns the end of the log.
+func (r *rebuild) covers(ctx context.Context, checkpoint int64) (end int64, err error) {
 	missing := false
-	err := r.log.Tail(ctx, tailed, func(e eventstore.Recorded) bool {
+	err = r.log.Tail(ctx, tailed, func(e eventstore.Recorded) bool {
+		end = max(end, int64(e.Position))
 		if int64(e.Position) <= r.position {
 			return false
 		}
@@ -270,10 +282,10 @@ func (r *rebuild) covers(ctx context.Context, checkpoint int64) error {
 		return !missing
 	})
 	if err != nil {
-		return fmt.Errorf("looking at the end of the log: %w", err)
+		return 0, fmt.Errorf("looking at the end of the log: %w", err)
 	}
 	if missing {
-		return errors.New("the node that was read lags behind the log: try again")
+		return 0, errors.New("the node that was read lags behind the log: try again")
 	}
-	return nil
+	return end, nil
 }

@@ -107,7 +107,7 @@ func (s *Store) ReceivedShares(ctx context.Context, account string, p Page) (lis
 	if err != nil {
 		return nil, "", err
 	}
-	err = s.reading(ctx, []*projection{receivedShares, devices, accounts}, func(ctx context.Context, tx bun.Tx) error {
+	err = s.reading(ctx, []*projection{receivedShares, devices, accounts}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
 		var rows []receivedShareRow
 		err := receivedRows(tx, &rows).
 			Where("s.login IN (SELECT login FROM account_logins WHERE account = ?) AND s.opened < ?", account, before).
@@ -141,10 +141,10 @@ func receivedOf(ctx context.Context, tx bun.Tx, rows []receivedShareRow) ([]Shar
 	return list, nil
 }
 
-// Share is a live share, as its owner or its recipient may see it; to anybody
-// else it is not there.
-func (s *Store) Share(ctx context.Context, account, id string) (found Share, ok bool, err error) {
-	err = s.reading(ctx, []*projection{sentShares, receivedShares, devices, accounts}, func(ctx context.Context, tx bun.Tx) error {
+// Share returns a live share, as its owner or its recipient may see it; for
+// anybody else it is not found. For atLeast see Page.
+func (s *Store) Share(ctx context.Context, account, id string, atLeast uint64) (found Share, ok bool, err error) {
+	err = s.reading(ctx, []*projection{sentShares, receivedShares, devices, accounts}, atLeast, func(ctx context.Context, tx bun.Tx) error {
 		var list []Share
 		var sent []sentShareRow
 		err := tx.NewSelect().Model(&sent).Where("s.share = ? AND s.owner = ?", id, account).Scan(ctx)

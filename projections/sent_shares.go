@@ -100,7 +100,7 @@ func (s *Store) SentShares(ctx context.Context, owner string, p Page) (list []Sh
 	if err != nil {
 		return nil, "", err
 	}
-	err = s.reading(ctx, []*projection{sentShares, devices}, func(ctx context.Context, tx bun.Tx) error {
+	err = s.reading(ctx, []*projection{sentShares, devices}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
 		var rows []sentShareRow
 		if err := tx.NewSelect().Model(&rows).Where("s.owner = ? AND s.opened < ?", owner, before).OrderExpr("s.opened DESC").Limit(p.fetch()).Scan(ctx); err != nil {
 			return err
@@ -132,10 +132,13 @@ func sentOf(ctx context.Context, tx bun.Tx, rows []sentShareRow) ([]Share, error
 }
 
 // SharesWithDevice lists the shares in which a device is invited or accepted.
-func (s *Store) SharesWithDevice(ctx context.Context, device string) ([]string, error) {
+// For atLeast see Page.
+func (s *Store) SharesWithDevice(ctx context.Context, device string, atLeast uint64) ([]string, error) {
 	var ids []string
-	err := s.queries.NewSelect().TableExpr("sent_share_devices").Column("share").
-		Where("device = ? AND status IN (?, ?)", device, share.StatusInvited, share.StatusAccepted).OrderExpr("share").Scan(ctx, &ids)
+	err := s.reading(ctx, []*projection{sentShares}, atLeast, func(ctx context.Context, tx bun.Tx) error {
+		return tx.NewSelect().TableExpr("sent_share_devices").Column("share").
+			Where("device = ? AND status IN (?, ?)", device, share.StatusInvited, share.StatusAccepted).OrderExpr("share").Scan(ctx, &ids)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("listing the shares of a device: %w", err)
 	}

@@ -64,7 +64,9 @@ func (s *Store) History(ctx context.Context, owner string, p Page) (list []Histo
 		return nil, "", err
 	}
 	var rows []historyRow
-	err = s.queries.NewSelect().Model(&rows).Where("h.owner = ? AND h.position < ?", owner, before).OrderExpr("h.position DESC").Limit(p.fetch()).Scan(ctx)
+	err = s.reading(ctx, []*projection{shareHistory}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
+		return tx.NewSelect().Model(&rows).Where("h.owner = ? AND h.position < ?", owner, before).OrderExpr("h.position DESC").Limit(p.fetch()).Scan(ctx)
+	})
 	if err != nil {
 		return nil, "", fmt.Errorf("listing the history of shares: %w", err)
 	}

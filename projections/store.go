@@ -176,14 +176,48 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// reading runs queries of some read models that see one state of them.
-func (s *Store) reading(ctx context.Context, of []*projection, f func(ctx context.Context, tx bun.Tx) error) error {
+// reading runs queries of some read models that see one state of them, in which
+// each has seen the log up to a position, whoever wrote it; else it returns
+// ErrBehind.
+func (s *Store) reading(ctx context.Context, of []*projection, atLeast uint64, f func(ctx context.Context, tx bun.Tx) error) error {
 	return s.queries.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.pin(ctx, tx, of); err != nil {
 			return err
 		}
+		if err := reached(ctx, tx, of, atLeast); err != nil {
+			return err
+		}
 		return f(ctx, tx)
 	})
+}
+
+// reached returns ErrBehind unless each read model has seen a position, in the
+// state that the transaction sees of them.
+func reached(ctx context.Context, tx bun.Tx, of []*projection, atLeast uint64) error {
+	if atLeast == 0 {
+		return nil
+	}
+	names := make([]string, len(of))
+	for i, p := range of {
+		names[i] = p.name
+	}
+	var rows []struct {
+		Name     string
+		Position int64
+	}
+	err := tx.NewSelect().TableExpr("projection_checkpoints").Column("name", "position").Where("name IN (?)", bun.List(names)).Scan(ctx, &rows)
+	if err != nil {
+		return fmt.Errorf("reading checkpoints: %w", err)
+	}
+	if len(rows) != len(of) {
+		return errors.New("reading checkpoints: some are missing")
+	}
+	for _, r := range rows {
+		if uint64(r.Position) < atLeast {
+			return &behindError{projection: r.Name, at: uint64(r.Position), want: atLeast}
+		}
+	}
+	return nil
 }
 
 // pin keeps a rebuild from swapping the tables before the transaction ends. It

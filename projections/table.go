@@ -25,6 +25,14 @@ func (c column) sqlType() string {
 	return "TEXT"
 }
 
+// zero is the value that stands for nothing.
+func (c column) zero() any {
+	if c.number {
+		return 0
+	}
+	return ""
+}
+
 // table is a table of a read model. Its first columns are the primary key.
 type table struct {
 	name    string

@@ -13,6 +13,17 @@ import (
 // queries gives the API the rows of the read models.
 type queries struct{ store *projections.Store }
 
+// reads lets the API's queries see what they must see.
+type reads struct{ *projections.Runner }
+
+func (r reads) Read(ctx context.Context, atLeast uint64, query func(atLeast uint64) error) error {
+	err := r.Runner.Read(ctx, atLeast, query)
+	if errors.Is(err, projections.ErrBehind) {
+		err = fmt.Errorf("%w: %w", api.ErrBehind, err)
+	}
+	return err
+}
+
 // listOf turns a page of rows into views.
 func listOf[Row, View any](rows []Row, next string, err error, view func(Row) View) ([]View, string, error) {
 	if errors.Is(err, projections.ErrCursor) {
@@ -43,13 +54,13 @@ func (q queries) History(ctx context.Context, account string, p api.Page) ([]api
 	return listOf(rows, next, err, func(r projections.HistoryEntry) api.HistoryView { return api.HistoryView(r) })
 }
 
-func (q queries) Share(ctx context.Context, account, id string) (api.ShareView, bool, error) {
-	row, found, err := q.store.Share(ctx, account, id)
+func (q queries) Share(ctx context.Context, account, id string, atLeast uint64) (api.ShareView, bool, error) {
+	row, found, err := q.store.Share(ctx, account, id, atLeast)
 	return shareView(row), found, err
 }
 
 func (q queries) Person(ctx context.Context, account string) (api.PersonView, error) {
-	p, err := q.store.Person(ctx, account)
+	p, err := q.store.Person(ctx, account, 0) // who has an account does not change
 	return api.PersonView(p), err
 }
 
@@ -58,8 +69,8 @@ func (q queries) Devices(ctx context.Context, account string, p api.Page) ([]api
 	return listOf(rows, next, err, deviceView)
 }
 
-func (q queries) Device(ctx context.Context, account, device string) (api.DeviceView, bool, error) {
-	row, found, err := q.store.Device(ctx, account, device)
+func (q queries) Device(ctx context.Context, account, device string, atLeast uint64) (api.DeviceView, bool, error) {
+	row, found, err := q.store.Device(ctx, account, device, atLeast)
 	return deviceView(row), found, err
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"latchkey/api"
 	"latchkey/domain"
+	"latchkey/eventstore"
 	"latchkey/internal/journal"
 	"latchkey/internal/memory"
 	"latchkey/projections"
@@ -88,6 +89,9 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if err := s.startJournal(ctx, o); err != nil {
 		return nil, err
 	}
+	if err := s.checkReadModels(ctx); err != nil {
+		return nil, err
+	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
@@ -110,6 +114,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	}
 	x.OnChange(func(c index.Change) { s.door.Recheck(c.Account, c.Device, c.Key) })
 	registerIndexMetrics(metrics, x)
+	registerProjectionMetrics(metrics, runner)
 	server, err := s.newAPI(o, useCases, runner, x, metrics)
 	if err != nil {
 		return nil, err
@@ -133,6 +138,18 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	})
 	s.run("REST API", func(ctx context.Context) error { return server.Run(ctx, s.http) })
 	return s, nil
+}
+
+// checkReadModels refuses a log that lacks what the read models have seen. If
+// the log does not answer, the projections check it when it does; until then no
+// list is answered and nobody gets in.
+func (s *runningService) checkReadModels(ctx context.Context) error {
+	err := s.opened.store.Check(ctx, s.opened.log)
+	if errors.Is(err, eventstore.ErrUnavailable) {
+		s.logger.Warn("the read models cannot be compared with the log yet", "error", err)
+		return nil
+	}
+	return err
 }
 
 // run starts a part. A part that ends before it is told to ends the service.
@@ -223,11 +240,11 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 		Accounts: d, Devices: cameraDevices{d, s.door}, Shares: d, ShareDevices: d, Invitations: d, StreamKeys: d,
 		Queries: q, ShareQueries: q,
 		Sessions: sessions{s.opened.vault}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
-		Fence: fences{x, cuts{s.door}, s.journal}, Progress: runner,
+		Fence: fences{x, cuts{s.door}, s.journal}, Progress: reads{runner},
 		Components: []api.Component{
 			{Name: "log", State: answersTo(s.opened.log.Ping)},
 			{Name: "database", State: answersTo(s.opened.vault.Ping)},
-			{Name: "projections", State: runner.State},
+			{Name: "projections", State: runner.State, Reason: func() string { return runner.Health().Reason }},
 			{Name: "index", State: func(context.Context) (string, bool) { h := x.Health(); return h.State, h.State == "live" }},
 			{Name: "journal", State: func(context.Context) (string, bool) { return s.journal.State() }},
 			{Name: "door", State: func(context.Context) (string, bool) { return "open", true }}, // or the process has ended
@@ -246,6 +263,37 @@ func answersTo(ping func(context.Context) error) func(context.Context) (string, 
 	}
 }
 
+// registerProjectionMetrics shows each read model: one gauge each, as their names
+// are known.
+func registerProjectionMetrics(r prometheus.Registerer, runner *projections.Runner) {
+	for _, name := range projections.Names() {
+		model := func() projections.ModelHealth { return runner.Health().Model(name) }
+		labels := prometheus.Labels{"projection": name}
+		r.MustRegister(
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "latchkey_projection_behind_positions", ConstLabels: labels,
+				Help: "Positions of the log between its last event and the last that the read model holds.",
+			}, func() float64 { return float64(model().Behind) }),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "latchkey_projection_failed", ConstLabels: labels, Help: "1 while the read model does not go on, else 0.",
+			}, func() float64 { return oneIf(model().Err != nil) }),
+		)
+	}
+	r.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_projections_ready", Help: "1 while every read model is up to date, else 0."},
+			func() float64 { return oneIf(runner.Health().Ready) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_projections_rebuilding", Help: "1 while read models are made again from a restored log, else 0."},
+			func() float64 { return oneIf(runner.Health().State == "rebuilding") }),
+	)
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 func registerIndexMetrics(r prometheus.Registerer, x *index.Index) {
 	r.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_position", Help: "Position in the log that the privilege index has reached."},
@@ -253,11 +301,6 @@ func registerIndexMetrics(r prometheus.Registerer, x *index.Index) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_behind_seconds", Help: "Time since the privilege index was known to be up to date."},
 			func() float64 { return x.Health().Behind.Seconds() }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_live", Help: "1 while the privilege index answers, else 0."},
-			func() float64 {
-				if x.Health().State == "live" {
-					return 1
-				}
-				return 0
-			}),
+			func() float64 { return oneIf(x.Health().State == "live") }),
 	)
 }
