@@ -95,11 +95,7 @@ func (c cameraVault) SetCamera(ctx context.Context, device string, cam domain.Ca
 }
 
 func (c cameraVault) HasCamera(ctx context.Context, device string) (bool, error) {
-	_, err := c.vault.Camera(ctx, device)
-	if errors.Is(err, vault.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
+	return c.vault.HasCamera(ctx, device)
 }
 
 func (c cameraVault) ForgetCamera(ctx context.Context, device string) error {
@@ -107,25 +103,19 @@ func (c cameraVault) ForgetCamera(ctx context.Context, device string) error {
 }
 
 func (c cameraVault) StageCamera(ctx context.Context, device, command string, cam domain.Camera) error {
-	return c.vault.SetCamera(ctx, device+" "+command, vaultCamera(cam))
+	return c.vault.StageCamera(ctx, device, command, vaultCamera(cam))
 }
 
 func (c cameraVault) ConfirmCamera(ctx context.Context, device, command string) (bool, error) {
-	cam, err := c.vault.Camera(ctx, device+" "+command)
+	err := c.vault.ConfirmCamera(ctx, device, command)
 	if errors.Is(err, vault.ErrNotFound) {
 		return false, nil
-	}
-	if err == nil {
-		err = c.vault.SetCamera(ctx, device, cam)
-	}
-	if err == nil {
-		err = c.vault.ForgetCamera(ctx, device+" "+command)
 	}
 	return err == nil, err
 }
 
 func (c cameraVault) DropStaged(ctx context.Context, device, command string) error {
-	return c.vault.ForgetCamera(ctx, device+" "+command)
+	return c.vault.DropStaged(ctx, device, command)
 }
 
 func vaultCamera(cam domain.Camera) vault.Camera {

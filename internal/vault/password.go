@@ -31,19 +31,40 @@ func hashPassword(plain string) (string, error) {
 	return h, nil
 }
 
-// SetPassword replaces the password of an account.
+// SetPassword sets or replaces the password of an account. It makes the key of
+// the account's person in the same transaction, if the vault has none.
 func (v *Vault) SetPassword(ctx context.Context, account, plain string) error {
-	var hash string
-	err := v.hash(ctx, func() (err error) { hash, err = hashPassword(plain); return err })
+	row := &password{Account: account}
+	err := v.hash(ctx, func() (err error) { row.Hash, err = hashPassword(plain); return err })
 	if err != nil {
 		return err
 	}
-	row := &password{Account: account, Hash: hash}
-	_, err = v.db.NewInsert().Model(row).On("CONFLICT (account) DO UPDATE").Set("hash = EXCLUDED.hash").Exec(ctx)
+	err = v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
+		if err := v.ensureKey(ctx, tx, account); err != nil {
+			return false, err
+		}
+		replaced, err := changed(tx.NewUpdate().Model(row).WherePK().Exec(ctx))
+		if err != nil || replaced {
+			return replaced, err
+		}
+		_, err = tx.NewInsert().Model(row).On("CONFLICT (account) DO UPDATE").Set("hash = EXCLUDED.hash").Exec(ctx)
+		return false, err
+	})
 	if err != nil {
 		return fmt.Errorf("setting the password of %s: %w", account, err)
 	}
 	return nil
+}
+
+// HasPassword reports whether the account has a password. An account that is in
+// the log and has none here was lost with a part of the vault: nobody can log in
+// to it.
+func (v *Vault) HasPassword(ctx context.Context, account string) (bool, error) {
+	has, err := v.db.NewSelect().Model((*password)(nil)).Where("account = ?", account).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("looking for the password of %s: %w", account, err)
+	}
+	return has, nil
 }
 
 // VerifyPassword compares a password with that of the account. An account

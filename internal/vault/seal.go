@@ -2,25 +2,53 @@ package vault
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/uptrace/bun"
 )
 
-// subject holds the key of one person, wrapped. An erased person keeps the row
-// with an empty key, so that the key is never made anew.
+// subject is a key of a person, wrapped. The row of an erased person has an
+// empty key and no tag; it stays, so that no other key is ever made.
+//
+// A key made here has a random tag, which stands in every text that it seals.
+// So a key that was lost with the vault is never mistaken for the one that was
+// made after it, and opens its texts again once it is back. Keys of earlier
+// versions have no tag.
 type subject struct {
 	bun.BaseModel `bun:"table:vault_subjects"`
 
 	Subject string `bun:"subject,pk"`
+	Tag     string `bun:"tag,pk"`
 	Key     []byte `bun:"key,notnull"`
 }
 
-// Seal encrypts text about a person with that person's key, which it makes on
-// first use. The same text of the same person gives the same sealed string.
-// Empty text stays empty. ErrForgotten: the person was erased.
+// name binds a wrapped key to its row.
+func (s *subject) name() string {
+	if s.Tag == "" {
+		return "subject " + s.Subject
+	}
+	return "subject " + s.Subject + " " + s.Tag
+}
+
+// newSubject makes a key for a person.
+func (v *Vault) newSubject(person string) *subject {
+	raw := make([]byte, 8)
+	_, _ = rand.Read(raw) // never fails
+	row := &subject{Subject: person, Tag: base64.RawURLEncoding.EncodeToString(raw)}
+	row.Key = v.box.seal(row.name(), randomKey())
+	return row
+}
+
+// Seal encrypts text about a person with that person's key, making one on first
+// use. The same text of the same person gives the same sealed string, as long as
+// the vault has the key. Empty text stays empty. ErrForgotten: the person was
+// erased.
 func (v *Vault) Seal(ctx context.Context, person, plain string) (string, error) {
 	if plain == "" {
 		return "", nil
@@ -28,72 +56,214 @@ func (v *Vault) Seal(ctx context.Context, person, plain string) (string, error) 
 	if person == "" || strings.Contains(person, ":") {
 		return "", fmt.Errorf("sealing text of %q: not a subject", person)
 	}
-	k, err := v.subjectKey(ctx, person, true)
+	k, err := v.keyToSeal(ctx, person)
 	if err != nil {
 		return "", fmt.Errorf("sealing text of %s: %w", person, err)
 	}
-	return person + ":" + base64.RawURLEncoding.EncodeToString(k.seal(person, plain)), nil
+	by := person
+	if k.tag != "" {
+		by += ":" + k.tag
+	}
+	return by + ":" + base64.RawURLEncoding.EncodeToString(k.seal(person, plain)), nil
 }
 
-// Unseal reads what Seal made. ErrForgotten: the person was erased.
+// Unseal returns the text that Seal sealed. ErrForgotten: the person was erased.
+// ErrUnreadable: the vault lacks the key of the text, or either is damaged.
 func (v *Vault) Unseal(ctx context.Context, sealed string) (string, error) {
 	if sealed == "" {
 		return "", nil
 	}
 	person, text, ok := strings.Cut(sealed, ":")
-	if !ok {
-		return "", fmt.Errorf("unsealing text: %w", errSealed)
+	tag := ""
+	if t, rest, tagged := strings.Cut(text, ":"); tagged {
+		tag, text = t, rest
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return "", fmt.Errorf("unsealing text of %s: %w", person, errSealed)
+	if !ok || err != nil {
+		return "", fmt.Errorf("unsealing text of %s: %w: it is damaged", person, ErrUnreadable)
 	}
-	k, err := v.subjectKey(ctx, person, false)
+	k, err := v.keyToOpen(ctx, person, tag)
 	if err != nil {
 		return "", fmt.Errorf("unsealing text of %s: %w", person, err)
 	}
 	plain, err := k.open(person, raw)
 	if err != nil {
-		return "", fmt.Errorf("unsealing text of %s: %w", person, err)
+		return "", fmt.Errorf("unsealing text of %s: %w: %w", person, ErrUnreadable, err)
 	}
 	return plain, nil
 }
 
-// Forget destroys the key of a person. What was sealed with it can never be
-// read again here, and within a minute nowhere; sealing anew is refused.
+// Forget destroys the keys of a person. Text sealed with them can never be read
+// again here, and within a minute nowhere; sealing more is refused.
 func (v *Vault) Forget(ctx context.Context, person string) error {
-	row := &subject{Subject: person, Key: []byte{}}
-	_, err := v.db.NewInsert().Model(row).On("CONFLICT (subject) DO UPDATE").Set("key = EXCLUDED.key").Exec(ctx)
+	err := v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
+		if _, err := tx.NewDelete().Model((*subject)(nil)).Where("subject = ?", person).Exec(ctx); err != nil {
+			return false, err
+		}
+		_, err := tx.NewInsert().Model(&subject{Subject: person, Key: []byte{}}).Exec(ctx)
+		return true, err
+	})
 	if err != nil {
 		return fmt.Errorf("forgetting %s: %w", person, err)
 	}
-	v.subjects.drop(person)
+	v.persons.drop(person)
 	return nil
 }
 
-func (v *Vault) subjectKey(ctx context.Context, person string, create bool) (siv, error) {
-	if k, ok := v.subjects.get(person); ok {
-		return k, nil
+// Knows reports whether the vault has a key of a person, or remembers that the
+// person was forgotten. A person with text in the log whom it does not know was
+// lost with a part of the vault.
+func (v *Vault) Knows(ctx context.Context, person string) (bool, error) {
+	known, err := v.db.NewSelect().Model((*subject)(nil)).Where("subject = ?", person).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("looking for the key of %s: %w", person, err)
 	}
-	row := &subject{Subject: person}
-	err := v.db.NewSelect().Model(row).WherePK().Scan(ctx)
-	if notFound(err) && create {
-		row.Key = v.box.seal("subject "+person, randomKey())
-		if _, err = v.db.NewInsert().Model(row).On("CONFLICT (subject) DO NOTHING").Exec(ctx); err == nil {
-			err = v.db.NewSelect().Model(row).WherePK().Scan(ctx) // another process may have been first
+	return known, nil
+}
+
+// keyToSeal returns the key for new text about a person, making one if the vault
+// has none.
+func (v *Vault) keyToSeal(ctx context.Context, person string) (personKey, error) {
+	p, ok := v.persons.get(person)
+	if !ok || len(p.keys) == 0 {
+		var err error
+		if p, err = v.loadPerson(ctx, person); err != nil {
+			return personKey{}, err
 		}
 	}
-	if notFound(err) || err == nil && len(row.Key) == 0 {
-		return siv{}, ErrForgotten
+	if !p.erased && len(p.keys) == 0 {
+		if err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error { return v.ensureKey(ctx, tx, person) }); err != nil {
+			return personKey{}, err
+		}
+		var err error
+		if p, err = v.loadPerson(ctx, person); err != nil { // another process may have been first
+			return personKey{}, err
+		}
 	}
-	if err != nil {
-		return siv{}, err
+	switch {
+	case p.erased:
+		return personKey{}, ErrForgotten
+	case len(p.keys) == 0:
+		return personKey{}, errors.New("a key was made and is not there")
 	}
-	key, err := v.box.open("subject "+person, row.Key)
-	if err != nil {
-		return siv{}, err
+	return p.keys[0], nil
+}
+
+// ensureKey makes a key for a person, unless there is one that can be used or
+// the person was erased.
+func (v *Vault) ensureKey(ctx context.Context, tx bun.Tx, name string) error {
+	p, err := v.readPerson(ctx, tx, name)
+	if err != nil || p.erased || len(p.keys) > 0 {
+		return err
 	}
-	k := newSIV(key)
-	v.subjects.put(person, k)
+	_, err = tx.NewInsert().Model(v.newSubject(name)).Exec(ctx)
+	return err
+}
+
+// keyToOpen returns the key of a person that has the tag.
+func (v *Vault) keyToOpen(ctx context.Context, person, tag string) (personKey, error) {
+	p, ok := v.persons.get(person)
+	k, found := p.find(tag)
+	if !ok || !found && !p.erased { // another process may have made it
+		var err error
+		if p, err = v.loadPerson(ctx, person); err != nil {
+			return personKey{}, err
+		}
+		k, found = p.find(tag)
+	}
+	switch {
+	case p.erased:
+		return personKey{}, ErrForgotten
+	case !found:
+		return personKey{}, fmt.Errorf("%w: the vault lacks its key", ErrUnreadable)
+	}
 	return k, nil
+}
+
+// loadPerson reads the keys of a person and remembers them for a while.
+func (v *Vault) loadPerson(ctx context.Context, name string) (person, error) {
+	p, err := v.readPerson(ctx, v.db, name)
+	if err == nil {
+		v.persons.put(name, p)
+	}
+	return p, err
+}
+
+// readPerson reads the keys of a person. One that cannot be unwrapped is left
+// out.
+func (v *Vault) readPerson(ctx context.Context, db bun.IDB, name string) (p person, err error) {
+	var rows []subject
+	if err := db.NewSelect().Model(&rows).Where("subject = ?", name).Order("tag").Scan(ctx); err != nil {
+		return person{}, fmt.Errorf("reading the keys of %s: %w", name, err)
+	}
+	for _, row := range rows {
+		if len(row.Key) == 0 {
+			return person{erased: true}, nil
+		}
+		if key, err := v.box.open(row.name(), row.Key); err == nil {
+			p.keys = append(p.keys, personKey{siv: newSIV(key), tag: row.Tag})
+		}
+	}
+	return p, nil
+}
+
+// person is what the vault has of a person.
+type person struct {
+	erased bool
+	keys   []personKey // the first seals new text
+}
+
+type personKey struct {
+	siv
+	tag string
+}
+
+func (p person) find(tag string) (personKey, bool) {
+	for _, k := range p.keys {
+		if k.tag == tag {
+			return k, true
+		}
+	}
+	return personKey{}, false
+}
+
+// persons remembers unwrapped keys for a short time, so that a key which another
+// process destroys is not used here for longer than that.
+type persons struct {
+	now func() time.Time
+
+	mu    sync.Mutex
+	known map[string]person
+	until time.Time
+}
+
+const (
+	personsKept = time.Minute
+	personsMax  = 8_192
+)
+
+func (s *persons) get(name string) (person, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now().After(s.until) {
+		s.known = nil
+	}
+	p, ok := s.known[name]
+	return p, ok
+}
+
+func (s *persons) put(name string, p person) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil || len(s.known) >= personsMax {
+		s.known = make(map[string]person)
+		s.until = s.now().Add(personsKept)
+	}
+	s.known[name] = p
+}
+
+func (s *persons) drop(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, name)
 }

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/uptrace/bun"
@@ -35,20 +36,25 @@ type CameraChannel struct {
 }
 
 const (
-	kindCamera    = "camera"
-	kindStreamKey = "stream key"
+	kindCamera       = "camera"
+	kindStagedCamera = "staged camera"
+	kindStreamKey    = "stream key"
 )
 
 // SetCamera keeps or replaces how a device is reached.
 func (v *Vault) SetCamera(ctx context.Context, device string, c Camera) error {
-	value, err := json.Marshal(c)
-	if err != nil {
-		return fmt.Errorf("encoding the camera of %s: %w", device, err)
-	}
-	return v.setSecret(ctx, kindCamera, device, value)
+	return v.setCamera(ctx, kindCamera, device, c)
 }
 
-// Camera answers how a device is reached. ErrNotFound: it is not known.
+func (v *Vault) setCamera(ctx context.Context, kind, id string, c Camera) error {
+	value, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("encoding the %s of %s: %w", kind, id, err)
+	}
+	return v.setSecret(ctx, kind, id, value)
+}
+
+// Camera returns how a device is reached. ErrNotFound: it is not known.
 func (v *Vault) Camera(ctx context.Context, device string) (Camera, error) {
 	var c Camera
 	value, err := v.secret(ctx, kindCamera, device)
@@ -59,6 +65,16 @@ func (v *Vault) Camera(ctx context.Context, device string) (Camera, error) {
 		return Camera{}, fmt.Errorf("decoding the camera of %s: %w", device, err)
 	}
 	return c, nil
+}
+
+// HasCamera reports whether it is known how a device is reached. A camera that is
+// damaged is not known.
+func (v *Vault) HasCamera(ctx context.Context, device string) (bool, error) {
+	_, err := v.secret(ctx, kindCamera, device)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, errSealed) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // ForgetCamera deletes how a device is reached.
@@ -72,7 +88,7 @@ func (v *Vault) SetStreamSecret(ctx context.Context, key, value string) error {
 	return v.setSecret(ctx, kindStreamKey, key, []byte(value))
 }
 
-// StreamSecret answers the secret of a stream key. ErrNotFound: there is none.
+// StreamSecret returns the secret of a stream key. ErrNotFound: there is none.
 func (v *Vault) StreamSecret(ctx context.Context, key string) (string, error) {
 	value, err := v.secret(ctx, kindStreamKey, key)
 	return string(value), err
@@ -83,13 +99,31 @@ func (v *Vault) ForgetStreamSecret(ctx context.Context, key string) error {
 	return v.forgetSecret(ctx, kindStreamKey, key)
 }
 
+// secretIDs lists the ids that have a secret of one kind, in no order.
+func (v *Vault) secretIDs(ctx context.Context, kind string) ([]string, error) {
+	var ids []string
+	if err := v.db.NewSelect().Model((*secret)(nil)).Column("id").Where("kind = ?", kind).Scan(ctx, &ids); err != nil {
+		return nil, fmt.Errorf("listing every %s: %w", kind, err)
+	}
+	return ids, nil
+}
+
 func (v *Vault) setSecret(ctx context.Context, kind, id string, value []byte) error {
-	row := &secret{Kind: kind, ID: id, Value: v.box.seal(kind+" "+id, value)}
-	_, err := v.db.NewInsert().Model(row).On("CONFLICT (kind, id) DO UPDATE").Set("value = EXCLUDED.value").Exec(ctx)
+	row := v.sealedSecret(kind, id, value)
+	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error { return upsertSecret(ctx, tx, row) })
 	if err != nil {
 		return fmt.Errorf("keeping the %s of %s: %w", kind, id, err)
 	}
 	return nil
+}
+
+func (v *Vault) sealedSecret(kind, id string, value []byte) *secret {
+	return &secret{Kind: kind, ID: id, Value: v.box.seal(kind+" "+id, value)}
+}
+
+func upsertSecret(ctx context.Context, tx bun.Tx, row *secret) error {
+	_, err := tx.NewInsert().Model(row).On("CONFLICT (kind, id) DO UPDATE").Set("value = EXCLUDED.value").Exec(ctx)
+	return err
 }
 
 func (v *Vault) secret(ctx context.Context, kind, id string) ([]byte, error) {
@@ -108,8 +142,14 @@ func (v *Vault) secret(ctx context.Context, kind, id string) ([]byte, error) {
 	return value, nil
 }
 
+// forgetSecret deletes lazily: what may still be used follows from the log, and
+// what a loss of power brings back is deleted again.
 func (v *Vault) forgetSecret(ctx context.Context, kind, id string) error {
-	if _, err := v.db.NewDelete().Model(&secret{Kind: kind, ID: id}).WherePK().Exec(ctx); err != nil {
+	err := v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewDelete().Model(&secret{Kind: kind, ID: id}).WherePK().Exec(ctx)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("forgetting the %s of %s: %w", kind, id, err)
 	}
 	return nil

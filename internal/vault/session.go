@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -26,18 +29,22 @@ func tokenHash(token string) string {
 	return hex.EncodeToString(h[:])
 }
 
-// NewSession makes a session that ends by itself after ttl and answers its
+// NewSession makes a session that ends by itself after ttl and returns its
 // token, which is not kept.
 func (v *Vault) NewSession(ctx context.Context, account string, ttl time.Duration) (string, error) {
 	token := rand.Text()
 	row := &session{Token: tokenHash(token), Account: account, Expires: v.now().Add(ttl).Unix()}
-	if _, err := v.db.NewInsert().Model(row).Exec(ctx); err != nil {
+	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewInsert().Model(row).Exec(ctx)
+		return err
+	})
+	if err != nil {
 		return "", fmt.Errorf("making a session for %s: %w", account, err)
 	}
 	return token, nil
 }
 
-// Session answers whose session the token is. ErrNoSession: nobody's.
+// Session returns the account that the session belongs to. ErrNoSession.
 func (v *Vault) Session(ctx context.Context, token string) (account string, err error) {
 	row := &session{Token: tokenHash(token)}
 	err = v.db.NewSelect().Model(row).WherePK().Scan(ctx)
@@ -52,17 +59,58 @@ func (v *Vault) Session(ctx context.Context, token string) (account string, err 
 
 // EndSession ends a session; one that does not exist is ended already.
 func (v *Vault) EndSession(ctx context.Context, token string) error {
-	if _, err := v.db.NewDelete().Model(&session{Token: tokenHash(token)}).WherePK().Exec(ctx); err != nil {
+	err := v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
+		return changed(tx.NewDelete().Model(&session{Token: tokenHash(token)}).WherePK().Exec(ctx))
+	})
+	if err != nil {
 		return fmt.Errorf("ending a session: %w", err)
+	}
+	return nil
+}
+
+// EndAllSessions ends every session, and raises what Taken returns to at least
+// the number given.
+func (v *Vault) EndAllSessions(ctx context.Context, taken uint64) error {
+	if taken > math.MaxInt64 {
+		return errors.New("ending all sessions: the count is out of bounds")
+	}
+	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := tx.NewDelete().Model((*session)(nil)).Where("1 = 1").Exec(ctx); err != nil {
+			return err
+		}
+		if err := countTaken(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.NewUpdate().Model((*state)(nil)).Set("taken = ?", int64(taken)).Where("taken < ?", int64(taken)).Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("ending all sessions: %w", err)
 	}
 	return nil
 }
 
 // DropExpiredSessions deletes the rows of sessions that have ended.
 func (v *Vault) DropExpiredSessions(ctx context.Context) error {
-	_, err := v.db.NewDelete().Model((*session)(nil)).Where("expires <= ?", v.now().Unix()).Exec(ctx)
+	now := v.now().Unix()
+	some, err := v.db.NewSelect().Model((*session)(nil)).Where("expires <= ?", now).Exists(ctx)
+	if err == nil && some {
+		err = v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
+			_, err := tx.NewDelete().Model((*session)(nil)).Where("expires <= ?", now).Exec(ctx)
+			return err
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("dropping expired sessions: %w", err)
 	}
 	return nil
+}
+
+// changed reports whether a statement changed or deleted a row.
+func changed(r sql.Result, err error) (bool, error) {
+	if err != nil {
+		return false, err
+	}
+	n, err := r.RowsAffected()
+	return n > 0, err
 }

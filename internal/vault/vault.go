@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -17,8 +16,11 @@ import (
 var (
 	// ErrNotFound: the vault has no such entry.
 	ErrNotFound = errors.New("not in the vault")
-	// ErrForgotten: the key of this person was destroyed; the text is gone.
+	// ErrForgotten: the keys of this person were destroyed; the text is gone.
 	ErrForgotten = errors.New("forgotten")
+	// ErrUnreadable: a sealed text cannot be opened though its person was not
+	// forgotten. The vault lacks its key, or it is damaged.
+	ErrUnreadable = errors.New("unreadable")
 	// ErrNoSession: the token is unknown or has expired.
 	ErrNoSession = errors.New("no such session")
 	// ErrWrongKey: the vault was sealed with another master key.
@@ -27,20 +29,20 @@ var (
 
 // Vault is safe for concurrent use, also by several processes on one database.
 type Vault struct {
-	db     *bun.DB
+	*writer
 	now    func() time.Time
 	box    box    // wraps keys and secrets; derived from the master key
 	naming []byte // keys the hashes in stream names; the same for ever
 	dummy  string // a password hash that fits no password
 
-	subjects subjectKeys
-	hashing  chan struct{} // bounds the memory that password hashing takes
+	persons persons
+	hashing chan struct{} // bounds the memory that password hashing takes
 }
 
 // tables are created where they are missing. Their columns are plain types, so
 // that the same statements serve SQLite and PostgreSQL.
 var tables = []any{
-	(*setting)(nil), (*subject)(nil), (*password)(nil), (*session)(nil), (*secret)(nil),
+	(*setting)(nil), (*subject)(nil), (*password)(nil), (*session)(nil), (*secret)(nil), (*state)(nil),
 }
 
 // setting is a value of the vault itself, sealed.
@@ -51,18 +53,36 @@ type setting struct {
 	Value []byte `bun:"value,notnull"`
 }
 
-// Open opens the vault in db, or makes a new one there. ErrWrongKey: the
-// database holds a vault that another master key has sealed.
+// settingNaming is the setting that keys the hashes in stream names. It is there
+// from the vault's beginning.
+const settingNaming = "naming"
+
+// Open opens the vault in db, or makes a new one there; Exists tells which.
+// ErrWrongKey: the database holds a vault that another master key has sealed.
 func Open(ctx context.Context, db *bun.DB, master MasterKey, now func() time.Time) (*Vault, error) {
-	for _, t := range tables {
-		if _, err := db.NewCreateTable().Model(t).IfNotExists().Exec(ctx); err != nil {
-			return nil, fmt.Errorf("creating the vault's tables: %w", err)
+	exists, err := Exists(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	v := &Vault{
+		writer: &writer{db: db, sqlite: isSQLite(db)}, now: now,
+		box: newBox(master[:], "latchkey vault v1"), hashing: make(chan struct{}, hashingAtOnce),
+	}
+	v.persons.now = now
+	if exists { // a key that does not fit must change nothing
+		if v.naming, err = v.setting(ctx, settingNaming); err != nil {
+			return nil, err
 		}
 	}
-	v := &Vault{db: db, now: now, box: newBox(master[:], "latchkey vault v1"), hashing: make(chan struct{}, hashingAtOnce)}
-	v.subjects.now = now
-	var err error
-	if v.naming, err = v.setting(ctx, "naming", randomKey()); err != nil {
+	if err := prepare(ctx, db); err != nil {
+		return nil, fmt.Errorf("preparing the vault's tables: %w", err)
+	}
+	if !exists {
+		if v.naming, err = v.firstSetting(ctx, settingNaming, randomKey()); err != nil {
+			return nil, err
+		}
+	}
+	if v.raise, err = unsynced(ctx, db); err != nil {
 		return nil, err
 	}
 	if v.dummy, err = hashPassword("no password has this hash"); err != nil {
@@ -71,12 +91,21 @@ func Open(ctx context.Context, db *bun.DB, master MasterKey, now func() time.Tim
 	return v, nil
 }
 
-// setting reads a setting; the first process to ask gives it its value.
-func (v *Vault) setting(ctx context.Context, name string, first []byte) ([]byte, error) {
-	row := &setting{Name: name, Value: v.box.seal("setting "+name, first)}
-	if _, err := v.db.NewInsert().Model(row).On("CONFLICT (name) DO NOTHING").Exec(ctx); err != nil {
-		return nil, fmt.Errorf("writing the vault's %s: %w", name, err)
+// unsynced reports whether the server's commits do not wait for the disk unless
+// they are asked to.
+func unsynced(ctx context.Context, db *bun.DB) (bool, error) {
+	if isSQLite(db) {
+		return false, nil
 	}
+	var commit string
+	if err := db.NewRaw("SHOW synchronous_commit").Scan(ctx, &commit); err != nil {
+		return false, fmt.Errorf("asking how the database commits: %w", err)
+	}
+	return commit == "off", nil
+}
+
+func (v *Vault) setting(ctx context.Context, name string) ([]byte, error) {
+	row := &setting{Name: name}
 	if err := v.db.NewSelect().Model(row).WherePK().Scan(ctx); err != nil {
 		return nil, fmt.Errorf("reading the vault's %s: %w", name, err)
 	}
@@ -85,6 +114,20 @@ func (v *Vault) setting(ctx context.Context, name string, first []byte) ([]byte,
 		return nil, fmt.Errorf("opening the vault: %w", ErrWrongKey)
 	}
 	return value, nil
+}
+
+// firstSetting makes a setting; of several processes that do, the first gives it
+// its value.
+func (v *Vault) firstSetting(ctx context.Context, name string, value []byte) ([]byte, error) {
+	row := &setting{Name: name, Value: v.box.seal("setting "+name, value)}
+	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewInsert().Model(row).On("CONFLICT (name) DO NOTHING").Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("writing the vault's %s: %w", name, err)
+	}
+	return v.setting(ctx, name)
 }
 
 // LoginHash is the name that an address has in the log: a keyed hash of its
@@ -96,7 +139,7 @@ func (v *Vault) LoginHash(kind, address string) string {
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
-// Ping says whether the vault's database answers.
+// Ping reports whether the vault's database answers.
 func (v *Vault) Ping(ctx context.Context) error {
 	if err := v.db.PingContext(ctx); err != nil {
 		return fmt.Errorf("asking the vault's database: %w", err)
@@ -105,44 +148,3 @@ func (v *Vault) Ping(ctx context.Context) error {
 }
 
 func notFound(err error) bool { return errors.Is(err, sql.ErrNoRows) }
-
-// subjectKeys remembers unwrapped keys for a short time, so that a key which
-// another process destroys is not used here for longer than that.
-type subjectKeys struct {
-	now func() time.Time
-
-	mu    sync.Mutex
-	keys  map[string]siv
-	until time.Time
-}
-
-const (
-	subjectKeysKept = time.Minute
-	subjectKeysMax  = 8_192
-)
-
-func (s *subjectKeys) get(name string) (siv, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.now().After(s.until) {
-		s.keys = nil
-	}
-	k, ok := s.keys[name]
-	return k, ok
-}
-
-func (s *subjectKeys) put(name string, k siv) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.keys == nil || len(s.keys) >= subjectKeysMax {
-		s.keys = make(map[string]siv)
-		s.until = s.now().Add(subjectKeysKept)
-	}
-	s.keys[name] = k
-}
-
-func (s *subjectKeys) drop(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.keys, name)
-}

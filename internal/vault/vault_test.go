@@ -2,7 +2,6 @@ package vault_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,8 +10,6 @@ import (
 	"time"
 
 	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/dialect/sqlitedialect"
-	_ "modernc.org/sqlite"
 	"pgregory.net/rapid"
 
 	"latchkey/internal/vault"
@@ -24,11 +21,13 @@ func (c *clock) now() time.Time { return c.t }
 
 func open(t *testing.T, path string, key vault.MasterKey, c *clock) (*vault.Vault, *bun.DB, error) {
 	t.Helper()
-	raw, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)")
+	if err := vault.CreateFile(path); err != nil {
+		t.Fatal(err)
+	}
+	db, err := vault.OpenFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	db := bun.NewDB(raw, sqlitedialect.New())
 	t.Cleanup(func() { db.Close() })
 	v, err := vault.Open(context.Background(), db, key, c.now)
 	return v, db, err

@@ -1,0 +1,133 @@
+package vault
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// busyTimeout is how long SQLite waits for another process that writes.
+const busyTimeout = 5 * time.Second
+
+// OpenFile opens the SQLite file of a vault, which must exist. Every commit is
+// on the disk when it returns, unlike those of the read models: what is in the
+// vault cannot be made from the log.
+func OpenFile(path string) (*bun.DB, error) {
+	if info, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("opening the vault: %w", err)
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("opening the vault: %s is not a file", path)
+	}
+	query := url.Values{"mode": {"rw"}, "_txlock": {"immediate"}, "_pragma": {
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+	}}
+	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String()
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("opening the vault %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(4)
+	db.SetMaxIdleConns(4)
+	if err := db.Ping(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the vault %s: %w", path, err), db.Close())
+	}
+	return bun.NewDB(db, sqlitedialect.New()), nil
+}
+
+// CreateFile makes an empty file for a vault, readable by its owner only, and
+// syncs its name. A file that is there stays.
+func CreateFile(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("making the vault: %w", err)
+	}
+	if err := errors.Join(f.Close(), syncDir(filepath.Dir(path))); err != nil {
+		return fmt.Errorf("making the vault: %w", err)
+	}
+	return nil
+}
+
+func isSQLite(db *bun.DB) bool { return db.Dialect().Name() == dialect.SQLite }
+
+// prepare makes the tables that the database lacks, and brings those of earlier
+// versions up to date. Several processes may do so at once.
+func prepare(ctx context.Context, db *bun.DB) error {
+	return db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		if !isSQLite(db) {
+			if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(?)", int64(0x6c6b7661756c74)); err != nil { // "lkvault"
+				return fmt.Errorf("waiting for other processes: %w", err)
+			}
+		}
+		for _, t := range tables {
+			if _, err := tx.NewCreateTable().Model(t).IfNotExists().Exec(ctx); err != nil {
+				return err
+			}
+		}
+		if err := addTags(ctx, tx, isSQLite(db)); err != nil {
+			return fmt.Errorf("giving the keys of persons tags: %w", err)
+		}
+		return nil
+	})
+}
+
+// addTags gives the table of personal keys its column tag. Before, a person had
+// one key for ever; that key has no tag.
+func addTags(ctx context.Context, tx bun.Tx, sqlite bool) error {
+	var has int
+	columns := "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = 'vault_subjects' AND column_name = 'tag'"
+	if sqlite {
+		columns = "SELECT count(*) FROM pragma_table_info('vault_subjects') WHERE name = 'tag'"
+	}
+	if err := tx.NewRaw(columns).Scan(ctx, &has); err != nil || has > 0 {
+		return err
+	}
+	statements := []string{
+		"ALTER TABLE vault_subjects ADD COLUMN tag VARCHAR NOT NULL DEFAULT ''",
+		"ALTER TABLE vault_subjects DROP CONSTRAINT vault_subjects_pkey",
+		"ALTER TABLE vault_subjects ADD PRIMARY KEY (subject, tag)",
+	}
+	if sqlite {
+		statements = []string{
+			"CREATE TABLE vault_subjects_tagged (subject VARCHAR NOT NULL, tag VARCHAR NOT NULL, \"key\" BLOB NOT NULL, PRIMARY KEY (subject, tag))",
+			"INSERT INTO vault_subjects_tagged SELECT subject, '', \"key\" FROM vault_subjects",
+			"DROP TABLE vault_subjects",
+			"ALTER TABLE vault_subjects_tagged RENAME TO vault_subjects",
+		}
+	}
+	for _, s := range statements {
+		if _, err := tx.ExecContext(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Exists reports whether there is a vault in the database. It changes nothing.
+func Exists(ctx context.Context, db *bun.DB) (bool, error) {
+	var n int
+	there := "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = 'vault_settings'"
+	if isSQLite(db) {
+		there = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'vault_settings'"
+	}
+	if err := db.NewRaw(there).Scan(ctx, &n); err != nil {
+		return false, fmt.Errorf("looking for the vault: %w", err)
+	}
+	if n == 0 {
+		return false, nil
+	}
+	exists, err := db.NewSelect().Model((*setting)(nil)).Where("name = ?", settingNaming).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("looking for the vault: %w", err)
+	}
+	return exists, nil
+}

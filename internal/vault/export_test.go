@@ -1,0 +1,25 @@
+package vault
+
+import (
+	"context"
+	"encoding/base64"
+	"testing"
+
+	"github.com/uptrace/bun"
+)
+
+// SealAsBefore gives a person the key that earlier versions made, without a tag,
+// and seals a text with it as they did.
+func SealAsBefore(t *testing.T, v *Vault, name, plain string) string {
+	t.Helper()
+	key := randomKey()
+	row := &subject{Subject: name, Key: v.box.seal("subject "+name, key)}
+	err := v.durably(t.Context(), func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewInsert().Model(row).Exec(ctx)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name + ":" + base64.RawURLEncoding.EncodeToString(newSIV(key).seal(name, plain))
+}
