@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/google/uuid"
+	"google.golang.org/grpc/metadata"
 )
 
 // streamsService is the Streams service.
@@ -51,6 +53,14 @@ func (s *streamsService) Append(call streams.Streams_AppendServer) error {
 	return call.SendAndClose(&streams.AppendResp{Result: &streams.AppendResp_Success_{Success: success(o)}})
 }
 
+// ReserveHeader is the metadata of a call, with the value 1, by which a write may
+// use the reserve of the disk, as it takes something away from somebody.
+const ReserveHeader = "latchkey-reserve"
+
+func mayUseReserve(ctx context.Context) bool {
+	return slices.Contains(metadata.ValueFromIncomingContext(ctx, ReserveHeader), "1")
+}
+
 func drain(call streams.Streams_AppendServer) error {
 	for {
 		if _, err := call.Recv(); errors.Is(err, io.EOF) {
@@ -73,7 +83,7 @@ func receiveAppend(ctx context.Context, call streams.Streams_AppendServer) (*req
 	if options == nil {
 		return nil, invalid("an append begins with its options")
 	}
-	r := &request{action: actAppend}
+	r := &request{action: actAppend, reserved: mayUseReserve(ctx)}
 	if r.stream, err = streamName(options.GetStreamIdentifier()); err != nil {
 		return nil, err
 	}
@@ -250,7 +260,7 @@ func (s *streamsService) end(ctx context.Context, a action, id *shared.StreamIde
 	if err != nil {
 		return 0, err
 	}
-	o := s.store.write(&request{stream: name, expected: revision, action: a})
+	o := s.store.write(&request{stream: name, expected: revision, action: a, reserved: mayUseReserve(ctx)})
 	if o.err != nil {
 		return 0, refuse(ctx, o.err)
 	}

@@ -237,7 +237,7 @@ func (s *store) placeOf(c *commitBatch, number uint64, id [16]byte) (place, bool
 		return place{}, false, nil
 	}
 	if err != nil {
-		return place{}, false, fmt.Errorf("looking for an event's id: %w", err)
+		return place{}, false, s.readError(err, "in the ids of stream number %d", number)
 	}
 	at := place{revision: beUint64(value)}
 	return at, true, closer.Close()
@@ -269,7 +269,7 @@ func (s *store) positionOf(c *commitBatch, number, revision uint64) (uint64, err
 	c.key = revisionKey(c.key, number, revision)
 	value, closer, err := s.db.Get(c.key)
 	if err != nil {
-		return 0, fmt.Errorf("looking for the position of a repeated append: %w", err)
+		return 0, s.readError(err, "in the index of stream number %d", number)
 	}
 	pos := beUint64(value)
 	return pos, closer.Close()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -58,7 +59,7 @@ func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, er
 
 func (d *disk) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	var f vfs.File
-	err := d.withRoom(func() (err error) {
+	err := d.withRoom(essential(newname), func() (err error) {
 		f, err = d.FS.ReuseForWrite(oldname, newname, category)
 		return err
 	})
@@ -75,7 +76,7 @@ func (d *disk) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts .
 // opened opens a file to write to.
 func (d *disk) opened(name string, category vfs.DiskWriteCategory, open func() (vfs.File, error)) (vfs.File, error) {
 	var f vfs.File
-	err := d.withRoom(func() (err error) {
+	err := d.withRoom(essential(name), func() (err error) {
 		f, err = open()
 		return err
 	})
@@ -91,7 +92,14 @@ func (d *disk) opened(name string, category vfs.DiskWriteCategory, open func() (
 	case filepath.Ext(name) == ".log" && f.Fd() != vfs.InvalidFd:
 		return &logFile{roomyFile: roomyFile{File: f, disk: d}}, nil
 	}
-	return &roomyFile{File: f, disk: d}, nil
+	return &roomyFile{File: f, disk: d, essential: essential(name)}, nil
+}
+
+// essential reports whether Pebble ends the process when it cannot make a file.
+// Neither may such a file be given up when the store is to close.
+func essential(name string) bool {
+	base := filepath.Base(name)
+	return strings.HasPrefix(base, "MANIFEST") || strings.HasPrefix(base, "marker.") || filepath.Ext(base) == ".log"
 }
 
 // private lets only this user read a file.
@@ -103,10 +111,10 @@ func private(f vfs.File) error {
 }
 
 // withRoom repeats what fails for want of room.
-func (d *disk) withRoom(op func() error) error {
+func (d *disk) withRoom(essential bool, op func() error) error {
 	for {
 		err := op()
-		if !noRoom(err) || !d.makeRoom() {
+		if !noRoom(err) || !d.makeRoom(essential) {
 			return err
 		}
 	}
@@ -118,7 +126,7 @@ func noRoom(err error) bool {
 
 // makeRoom gives up a part of the reserve or waits a moment. It reports whether
 // to try again.
-func (d *disk) makeRoom() bool {
+func (d *disk) makeRoom(essential bool) bool {
 	if d.reserve.release() {
 		return true
 	}
@@ -127,6 +135,10 @@ func (d *disk) makeRoom() bool {
 	}
 	d.waiting.Add(1)
 	defer d.waiting.Add(-1)
+	if essential {
+		time.Sleep(roomPoll)
+		return true
+	}
 	return d.pause()
 }
 
@@ -156,11 +168,12 @@ func (d *disk) awaitCompaction() {
 // roomyFile is a file whose writes wait for room.
 type roomyFile struct {
 	vfs.File
-	disk *disk
+	disk      *disk
+	essential bool
 }
 
 func (f *roomyFile) Write(p []byte) (written int, err error) {
-	err = f.disk.withRoom(func() error {
+	err = f.disk.withRoom(f.essential, func() error {
 		n, err := f.File.Write(p[written:])
 		written += n
 		return err
@@ -169,7 +182,7 @@ func (f *roomyFile) Write(p []byte) (written int, err error) {
 }
 
 func (f *roomyFile) WriteAt(p []byte, offset int64) (written int, err error) {
-	err = f.disk.withRoom(func() error {
+	err = f.disk.withRoom(f.essential, func() error {
 		n, err := f.File.WriteAt(p[written:], offset+int64(written))
 		written += n
 		return err
@@ -212,16 +225,28 @@ type logFile struct {
 	written, zeroed int64
 }
 
-const aheadBytes = 1 << 20
+// How far a write-ahead log is filled with zeros at a time, in bytes: less where
+// room is short.
+const (
+	aheadBytes = 1 << 20
+	aheadShort = 64 << 10
+)
 
 var zeros [aheadBytes]byte
+
+func (d *disk) ahead() int {
+	if free, least, known := d.reserve.free(); known && free < least {
+		return aheadShort
+	}
+	return aheadBytes
+}
 
 // Preallocate does nothing: Write does.
 func (*logFile) Preallocate(int64, int64) error { return nil }
 
 func (f *logFile) Write(p []byte) (int, error) {
 	for f.written+int64(len(p)) > f.zeroed {
-		n, err := syscall.Pwrite(int(f.Fd()), zeros[:], f.zeroed)
+		n, err := syscall.Pwrite(int(f.Fd()), zeros[:f.disk.ahead()], f.zeroed)
 		if noRoom(err) && f.disk.reserve.release() {
 			continue
 		}

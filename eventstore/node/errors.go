@@ -21,6 +21,7 @@ func trailer(ctx context.Context, pairs ...string) {
 
 // refuse translates an error of the store, once, for the client.
 func refuse(ctx context.Context, err error) error {
+	var damage *damageError
 	var deleted *streamDeleted
 	var wrong *wrongRevision
 	switch {
@@ -32,6 +33,8 @@ func refuse(ctx context.Context, err error) error {
 			"expected-version", strconv.FormatInt(int64(wrong.expected), 10), "actual-version", strconv.FormatInt(wrong.actual, 10))
 		return status.Errorf(codes.FailedPrecondition,
 			"Delete failed due to WrongExpectedVersion. Stream: %s, Expected version: %d, Actual version: %d", wrong.stream, wrong.expected, wrong.actual)
+	case errors.As(err, &damage):
+		return status.Error(codes.DataLoss, damage.Error())
 	case errors.Is(err, errFull):
 		return status.Error(codes.ResourceExhausted, err.Error())
 	case errors.Is(err, errClosed):
@@ -43,7 +46,13 @@ func refuse(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return status.FromContextError(ctx.Err()).Err()
 	}
-	return status.Error(codes.Unknown, err.Error())
+	return status.Error(codes.Unknown, oneLine(err.Error()))
+}
+
+// oneLine is the first line of a text: Pebble's errors have several.
+func oneLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
 }
 
 func invalid(format string, args ...any) error {

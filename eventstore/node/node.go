@@ -99,6 +99,7 @@ func Open(cfg Config) (*Node, error) {
 	)
 	streams.RegisterStreamsServer(n.server, &streamsService{store: s})
 	serverfeatures.RegisterServerFeaturesServer(n.server, features{})
+	n.server.RegisterService(&statusDesc, n)
 	return n, nil
 }
 

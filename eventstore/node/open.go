@@ -155,7 +155,7 @@ func openToRead(cfg Config, lock *pebble.Lock, in inspection) (*store, error) {
 }
 
 // openRoom is what opening a log takes besides its events, in bytes.
-const openRoom = 2 << 20
+const openRoom = 512 << 10
 
 // openToWrite opens what was inspected.
 func openToWrite(cfg Config, lock *pebble.Lock, in inspection) (_ *store, err error) {
@@ -166,8 +166,8 @@ func openToWrite(cfg Config, lock *pebble.Lock, in inspection) (_ *store, err er
 	// Pebble first makes a table of what is in its write-ahead logs, and would
 	// try for ever.
 	if free, _, known := reserve.free(); known && free+reserve.bytes() < in.bytes+openRoom {
-		return nil, fmt.Errorf("opening the log in %s: %w: %d MiB are free, %d MiB are needed to open it",
-			cfg.Dir, errFull, (free+reserve.bytes())>>20, (in.bytes+openRoom)>>20)
+		return nil, fmt.Errorf("opening the log in %s: %w: %d KiB are free, %d KiB are needed to open it",
+			cfg.Dir, errFull, (free+reserve.bytes())>>10, (in.bytes+openRoom)>>10)
 	}
 	closing := make(chan struct{})
 	d := &disk{FS: cfg.FS, dir: cfg.Dir, reserve: reserve, closing: closing}

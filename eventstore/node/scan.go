@@ -2,7 +2,6 @@ package node
 
 import (
 	"errors"
-	"fmt"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -74,19 +73,20 @@ func (s *store) readAllBackwards(block []stored, before uint64, n int) ([]stored
 	return s.scan(block, 1, min(before, s.committed.Load()+1), n, true)
 }
 
-// scan appends at most n events of [from, before), in either direction.
+// scan appends at most n events of [from, before), in either direction. Where the
+// log is damaged it returns what is readable before, and an error when it begins
+// there.
 func (s *store) scan(block []stored, from, before uint64, n int, backwards bool) ([]stored, error) {
 	if from >= before {
 		return block, nil
 	}
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: eventKey(nil, from), UpperBound: eventKey(nil, before)})
 	if err != nil {
-		return block, fmt.Errorf("reading the log: %w", err)
+		return block, s.readError(err, "at position %d", from)
 	}
-	step := it.Next
-	ok := false
+	next, step, ok := from, it.Next, false
 	if backwards {
-		step, ok = it.Prev, it.Last()
+		next, step, ok = before-1, it.Prev, it.Last()
 	} else {
 		ok = it.First()
 	}
@@ -94,14 +94,18 @@ func (s *store) scan(block []stored, from, before uint64, n int, backwards bool)
 	for ; ok && len(block) < n && len(buf) < blockBytes; ok = step() {
 		value, err := it.ValueAndErr()
 		if err != nil {
-			return block, errors.Join(fmt.Errorf("reading the log: %w", err), it.Close())
+			break // the iterator has it too
 		}
 		start := len(buf)
 		buf = append(buf, value...) // earlier slices keep the array they point to
-		block = append(block, stored{beUint64(it.Key()[1:]), buf[start:len(buf):len(buf)]})
+		position := beUint64(it.Key()[1:])
+		block = append(block, stored{position, buf[start:len(buf):len(buf)]})
+		if next = position + 1; backwards {
+			next = position - 1
+		}
 	}
-	if err := it.Close(); err != nil {
-		return block, fmt.Errorf("reading the log: %w", err)
+	if err := it.Close(); err != nil && len(block) == 0 {
+		return block, s.readError(err, "at position %d", next)
 	}
 	return block, nil
 }
@@ -121,12 +125,12 @@ func (s *store) readStream(block []revisioned, number, from, before uint64, n in
 	bounds := &pebble.IterOptions{LowerBound: revisionKey(nil, number, from), UpperBound: revisionKey(nil, number, before)}
 	it, err := s.db.NewIter(bounds)
 	if err != nil {
-		return block, fmt.Errorf("reading a stream: %w", err)
+		return block, s.readError(err, "in the index of stream number %d", number)
 	}
 	defer it.Close()
 	events, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixEvent}, UpperBound: []byte{prefixEvent + 1}})
 	if err != nil {
-		return block, fmt.Errorf("reading a stream: %w", err)
+		return block, s.readError(err, "in stream number %d", number)
 	}
 	defer events.Close()
 	step, ok := it.Next, false
@@ -154,19 +158,19 @@ func (s *store) readStream(block []revisioned, number, from, before uint64, n in
 		// Neighbours in a stream are often neighbours in the log.
 		if !events.Valid() || !next(events, backwards) || string(events.Key()) != string(key) {
 			if !events.SeekGE(key) || string(events.Key()) != string(key) {
-				return block, fmt.Errorf("reading a stream: its index names position %d, where nothing is: %w", pos, errors.Join(errRecord, events.Error()))
+				return block, s.readError(errors.Join(errRecord, events.Error()), "at position %d", pos)
 			}
 		}
 		value, err := events.ValueAndErr()
 		if err != nil {
-			return block, fmt.Errorf("reading a stream: %w", err)
+			return block, s.readError(err, "at position %d", pos)
 		}
 		start := len(buf)
 		buf = append(buf, value...)
 		block = append(block, revisioned{revision, stored{pos, buf[start:len(buf):len(buf)]}})
 	}
 	if err := it.Error(); err != nil {
-		return block, fmt.Errorf("reading a stream: %w", err)
+		return block, s.readError(err, "in the index of stream number %d", number)
 	}
 	return block, nil
 }

@@ -2,7 +2,6 @@ package node
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -73,7 +72,7 @@ func (s *store) readState(name string) (streamState, error) {
 	}
 	e, err := s.at(m.number, m.last)
 	if err != nil {
-		return st, fmt.Errorf("reading the metadata of stream %q: %w", name, err)
+		return st, s.readError(err, "in the metadata of stream %q", name)
 	}
 	st.meta = parseMeta(string(e.contentType), e.data)
 	return st, nil
@@ -87,13 +86,13 @@ func (s *store) bareStream(name string) (streamState, error) {
 	}
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: revisionKey(nil, number, 0), UpperBound: be([]byte{prefixRevision}, number+1)})
 	if err != nil {
-		return st, fmt.Errorf("reading the end of stream %q: %w", name, err)
+		return st, s.readError(err, "at the end of stream %q", name)
 	}
 	end := s.committed.Load()
 	for ok := it.Last(); ok; ok = it.Prev() { // past what is not synced yet
 		value, err := it.ValueAndErr()
 		if err != nil {
-			return st, errors.Join(fmt.Errorf("reading the end of stream %q: %w", name, err), it.Close())
+			return st, errors.Join(s.readError(err, "at the end of stream %q", name), it.Close())
 		}
 		if beUint64(value) <= end {
 			st = streamState{exists: true, number: number, last: beUint64(it.Key()[9:])}
@@ -101,7 +100,10 @@ func (s *store) bareStream(name string) (streamState, error) {
 		}
 	}
 	st.tombstoned = st.exists && st.last == deletedStream
-	return st, it.Close()
+	if err := it.Close(); err != nil {
+		return streamState{}, s.readError(err, "at the end of stream %q", name)
+	}
+	return st, nil
 }
 
 // number answers a stream's number.
@@ -111,7 +113,7 @@ func (s *store) number(name string) (uint64, bool, error) {
 		return 0, false, nil
 	}
 	if err != nil {
-		return 0, false, fmt.Errorf("looking for stream %q: %w", name, err)
+		return 0, false, s.readError(err, "in the name of stream %q", name)
 	}
 	number := beUint64(value)
 	return number, true, closer.Close()
@@ -128,8 +130,11 @@ func (s *store) at(number, revision uint64) (event, error) {
 
 func (s *store) recordAt(number, revision uint64) (stored, error) {
 	value, closer, err := s.db.Get(revisionKey(nil, number, revision))
-	if err != nil {
+	if errors.Is(err, pebble.ErrNotFound) {
 		return stored{}, err
+	}
+	if err != nil {
+		return stored{}, s.readError(err, "in the index of stream number %d", number)
 	}
 	pos := beUint64(value)
 	if err := closer.Close(); err != nil {
@@ -140,7 +145,7 @@ func (s *store) recordAt(number, revision uint64) (stored, error) {
 	}
 	value, closer, err = s.db.Get(eventKey(nil, pos))
 	if err != nil {
-		return stored{}, err
+		return stored{}, s.readError(err, "at position %d", pos)
 	}
 	return stored{pos, append([]byte(nil), value...)}, closer.Close()
 }

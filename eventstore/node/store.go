@@ -15,15 +15,16 @@ import (
 
 // store is the durable log: the events and their indexes.
 type store struct {
-	db     *pebble.DB
-	disk   *disk // nil: it takes no writes
-	dir    string
-	lock   *pebble.Lock
-	marker *marker       // nil: nothing is promised
-	tended chan struct{} // closed when the reserve is no longer filled; nil: it never was
-	logger *slog.Logger
-	now    func() time.Time
-	sync   *pebble.WriteOptions
+	db      *pebble.DB
+	disk    *disk // nil: it takes no writes
+	dir     string
+	lock    *pebble.Lock
+	marker  *marker       // nil: nothing is promised
+	tended  chan struct{} // closed when the reserve is no longer filled; nil: it never was
+	logger  *slog.Logger
+	damaged onceAWhile
+	now     func() time.Time
+	sync    *pebble.WriteOptions
 
 	committed atomic.Uint64 // the last position that is synced; 0: none
 	recent    recentEvents
@@ -81,7 +82,7 @@ func pebbleOptions(fs vfs.FS, lock *pebble.Lock, logger *slog.Logger) *pebble.Op
 	}
 	// Without it Pebble ends the process. Who reads gets the error.
 	o.EventListener = &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
-		log.Errorf("the log is damaged: %s", info)
+		log.Errorf("a file of the log is damaged: %s", info.Path) // its text is a stack trace
 	}}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most ids and names that are asked for are new
@@ -187,7 +188,7 @@ func (l pebbleLogger) Infof(format string, args ...any) {
 
 func (l pebbleLogger) Errorf(format string, args ...any) {
 	if l.once.due(format) {
-		l.log.Error("pebble: " + fmt.Sprintf(format, args...))
+		l.log.Error("pebble: " + oneLine(fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -220,4 +221,11 @@ func (o *onceAWhile) due(kind string) bool {
 	}
 	o.last[kind] = now
 	return true
+}
+
+// any reports whether there ever was a message.
+func (o *onceAWhile) any() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.last) > 0
 }
