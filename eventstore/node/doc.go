@@ -10,4 +10,8 @@
 // revisions of all requests that wait, assigns positions, writes the events and
 // their indexes in one batch, syncs, and only then answers and wakes subscribers.
 // Readers never wait for it and see nothing that is not synced.
+//
+// A folder is inspected before anything is changed in it: what is missing,
+// damaged, or shorter than what was acknowledged is refused. Room for appends
+// that take something away is kept on the disk.
 package node

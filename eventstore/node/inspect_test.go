@@ -573,3 +573,46 @@ func TestALogIsReadWhereNobodyCanWrite(t *testing.T) {
 		t.Error("an empty folder is opened")
 	}
 }
+
+// A copy that is taken while the node writes has everything that was acknowledged
+// before, or is refused.
+func TestACopyOfABusyFolderIsWholeOrRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	n, err := Open(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &ledger{}
+	grown := make(chan struct{}, 1)
+	wg := load(n.store, l, 1, func(int) {
+		select {
+		case grown <- struct{}{}:
+		default:
+		}
+	})
+	defer wg.Wait()
+	defer n.Close()
+	whole, refused := 0, 0
+	for range 12 {
+		for range 20 {
+			<-grown
+		}
+		before := l.snapshot()
+		copied := filepath.Join(t.TempDir(), "log")
+		_ = os.CopyFS(copied, os.DirFS(dir)) // files may go meanwhile
+		c, err := Open(Config{Dir: copied})
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrLoss) {
+				t.Errorf("a copy says %v", err)
+			}
+			refused++
+			continue
+		}
+		whole++
+		audit(t, c.store, before)
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d copies are whole, %d refused", whole, refused)
+}
