@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"net/http"
 
 	"latchkey/api/internal/rest"
 	"latchkey/domain"
@@ -37,11 +36,7 @@ func (h handlers) RegisterAccount(ctx context.Context, r rest.RegisterAccountReq
 // the JSON pointer of where it should be.
 func oneAddress(at string) *problem {
 	const reason = "exactly one of email and phone is needed"
-	return &problem{
-		status: http.StatusUnprocessableEntity, code: "invalid_body",
-		detail: "The body breaks the rules of this operation.",
-		fields: map[string]string{at + "/email": reason, at + "/phone": reason},
-	}
+	return brokenRules(map[string]string{at + "/email": reason, at + "/phone": reason})
 }
 
 // accountOf finds the account of a login, "" for none.

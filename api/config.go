@@ -29,6 +29,10 @@ type Config struct {
 	Fence    Fence
 	Progress Progress
 
+	// Away reports whether an error of a port is that of a database that is
+	// locked or away: it is answered 503. The default knows none.
+	Away func(error) bool
+
 	// Components are told of at /readyz.
 	Components []Component
 	// Portal serves every path that is not the API's; nil: there is none.
@@ -59,6 +63,9 @@ type Config struct {
 func (c *Config) setDefaults() {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Away == nil {
+		c.Away = func(error) bool { return false }
 	}
 	setDefault(&c.SessionTTL, 24*time.Hour)
 	setDefault(&c.LoginBurst, 10)

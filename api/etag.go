@@ -1,16 +1,31 @@
 package api
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
 
-// etag is the strong entity tag of a revision.
-func etag(revision int64) string { return `"` + strconv.FormatInt(revision, 10) + `"` }
+// etag is the strong entity tag of a body at a revision: both are in it, as one
+// revision has several bodies (the owner's and the recipient's, and another once
+// a text in it was erased).
+func etag(revision int64, body any) (string, error) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return "", fmt.Errorf("making an entity tag: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	return `"` + strconv.FormatInt(revision, 10) + "-" + hex.EncodeToString(sum[:8]) + `"`, nil
+}
 
 // ifMatch reads If-Match: nil for none and for *, which whatever is there
 // fulfils. A tag that no share ever has, a weak one among them (RFC 9110,
-// 13.1.1), is revision -1, which never matches.
+// 13.1.1), is revision -1, which never matches. A command is held against the
+// revision in the tag: what it changes is the share, not one of its bodies.
 func ifMatch(header string) (*int64, error) {
 	tags, err := entityTags("If-Match", header)
 	if err != nil || len(tags) == 0 || tags[0] == "*" {
@@ -26,24 +41,30 @@ func ifMatch(header string) (*int64, error) {
 	return &revision, nil
 }
 
-// noneMatch says whether If-None-Match names the revision. The comparison is
-// the weak one (RFC 9110, 13.1.2).
-func noneMatch(header string, revision int64) (bool, error) {
+// noneMatch reports whether If-None-Match names the tag. The comparison is the
+// weak one (RFC 9110, 13.1.2).
+func noneMatch(header, current string) (bool, error) {
 	tags, err := entityTags("If-None-Match", header)
 	if err != nil {
 		return false, err
 	}
 	for _, tag := range tags {
-		if tag == "*" || strings.TrimPrefix(tag, "W/") == etag(revision) {
+		if tag == "*" || strings.TrimPrefix(tag, "W/") == current {
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
+var tagPattern = regexp.MustCompile(`^"(0|[1-9][0-9]*)-[0-9a-f]{16}"$`)
+
 func revisionOf(tag string) (int64, bool) {
-	n, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
-	return n, err == nil && n >= 0 && etag(n) == tag
+	m := tagPattern.FindStringSubmatch(tag)
+	if m == nil {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	return n, err == nil
 }
 
 // entityTags splits a list of entity tags (RFC 9110, 8.8.3).

@@ -70,3 +70,22 @@ func (s *Server) getReadiness(c echo.Context) error {
 func (s *Server) getSpecification(c echo.Context) error {
 	return c.Blob(http.StatusOK, "application/yaml", specification)
 }
+
+// rootPage is for people who open the address of the API in a browser.
+const rootPage = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Latchkey</title>
+<h1>Latchkey</h1>
+<p>This is the REST API. It is described in <a href="/api/v1/openapi.yaml">/api/v1/openapi.yaml</a>.</p>
+<p>Whether it is ready: <a href="/readyz">/readyz</a>. Metrics: <a href="/metrics">/metrics</a>.</p>
+</html>
+`
+
+func (s *Server) getRoot(c echo.Context) error {
+	if s.cfg.Portal != nil {
+		s.cfg.Portal.ServeHTTP(c.Response(), c.Request())
+		return nil
+	}
+	return c.HTML(http.StatusOK, rootPage)
+}

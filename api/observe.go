@@ -80,12 +80,18 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		defer s.metrics.inFlight.Dec()
 
 		req := &request{id: rand.Text(), network: network(c.Request().RemoteAddr)}
-		ctx, cancel := context.WithTimeout(context.WithValue(c.Request().Context(), requestKey{}, req), requestTimeout)
+		client := c.Request().Context() // ends when the client goes away
+		ctx, cancel := context.WithTimeout(context.WithValue(client, requestKey{}, req), requestTimeout)
 		defer cancel()
 		c.SetRequest(c.Request().WithContext(ctx))
 		setHeaders(c.Response().Header(), req.id)
 
-		if err := s.recovered(next)(c); err != nil {
+		err := s.recovered(next)(c)
+		switch {
+		case err == nil:
+		case client.Err() != nil && !errors.Is(err, errPanic):
+			s.clientGone(c, err)
+		default:
 			s.writeProblem(err, c)
 		}
 		s.record(c, req, time.Since(start))
@@ -102,6 +108,22 @@ func setHeaders(h http.Header, id string) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Authorization")
 }
+
+// statusClientGone is what the log and the metrics say of a request whose client
+// did not wait for the answer. Nobody gets it.
+const statusClientGone = 499
+
+// clientGone ends a request that failed because its client went away, or after
+// it had: the client hears nothing more, and nothing here is at fault.
+func (s *Server) clientGone(c echo.Context, err error) {
+	if !c.Response().Committed {
+		c.Response().WriteHeader(statusClientGone)
+	}
+	s.log.LogAttrs(c.Request().Context(), slog.LevelDebug, "client went away",
+		slog.String("request", requestID(c.Request().Context())), slog.Any("error", err))
+}
+
+var errPanic = errors.New("panic")
 
 // recovered makes an error of a panic. Only the text of a runtime error is
 // logged: any other value might hold anything.
@@ -122,7 +144,7 @@ func (s *Server) recovered(next echo.HandlerFunc) echo.HandlerFunc {
 				}
 			}
 			s.log.Error("request panicked", "request", requestID(c.Request().Context()), "panic", what, "stack", string(debug.Stack()))
-			err = internal(fmt.Errorf("panic: %s", what))
+			err = internal(fmt.Errorf("%w: %s", errPanic, what))
 		}()
 		return next(c)
 	}
@@ -134,16 +156,24 @@ func (s *Server) record(c echo.Context, req *request, took time.Duration) {
 		route, method = unmatched, "other"
 	}
 	status := c.Response().Status
-	s.metrics.requests.WithLabelValues(route, method, strconv.Itoa(status/100)+"xx").Inc()
+	s.metrics.requests.WithLabelValues(route, method, class(status)).Inc()
 	s.metrics.duration.WithLabelValues(route, method).Observe(took.Seconds())
 
 	level := slog.LevelInfo
-	if quietRoutes[route] {
+	if quietRoutes[route] || status == statusClientGone {
 		level = slog.LevelDebug
 	}
 	s.log.LogAttrs(c.Request().Context(), level, "request",
 		slog.String("method", method), slog.String("route", route), slog.Int("status", status),
 		slog.Duration("duration", took), slog.String("request", req.id), slog.String("account", req.account))
+}
+
+// class is the label of a status: 2xx, 4xx, 5xx, or client_gone.
+func class(status int) string {
+	if status == statusClientGone {
+		return "client_gone"
+	}
+	return strconv.Itoa(status/100) + "xx"
 }
 
 // quietRoutes are asked every few seconds by machines.

@@ -65,13 +65,14 @@ func internal(cause error) *problem {
 	}
 }
 
-// translate gives every error its answer. It is the only place that does.
-func translate(err error) *problem {
+// translate gives every error its answer. It is the only place that does. away
+// reports whether an error is that of a database that is locked or away.
+func translate(err error, away func(error) bool) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
 	if e, ok := errors.AsType[*domain.Error](err); ok {
-		return translateDomain(e)
+		return translateDomain(e, away)
 	}
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return translateEcho(e)
@@ -85,10 +86,17 @@ func translate(err error) *problem {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return unavailable("unavailable", "It took too long.", err)
 	}
+	if away(err) {
+		return databaseUnavailable(err)
+	}
 	return internal(err)
 }
 
-func translateDomain(e *domain.Error) *problem {
+func databaseUnavailable(cause error) *problem {
+	return unavailable("database_unavailable", "The database is not available now. Try again.", cause)
+}
+
+func translateDomain(e *domain.Error, away func(error) bool) *problem {
 	p := &problem{code: e.Code, detail: e.Message, fields: e.Fields, cause: e}
 	switch e.Kind {
 	case domain.Invalid:
@@ -104,6 +112,9 @@ func translateDomain(e *domain.Error) *problem {
 	case domain.Precondition:
 		p.status = http.StatusPreconditionFailed
 	case domain.Unavailable:
+		if e.Cause != nil && !errors.Is(e, context.DeadlineExceeded) && !errors.Is(e, context.Canceled) && away(e.Cause) {
+			return databaseUnavailable(e)
+		}
 		return unavailable(e.Code, e.Message, e)
 	default:
 		return internal(e)
@@ -118,7 +129,7 @@ func translateEcho(e *echo.HTTPError) *problem {
 	case http.StatusMethodNotAllowed:
 		return &problem{status: e.Code, code: "method_not_allowed", detail: "This path does not take this method; see Allow."}
 	case http.StatusBadRequest:
-		return &problem{status: e.Code, code: "malformed_body", detail: "The request cannot be read.", cause: e}
+		return malformed("The request cannot be read.", e)
 	}
 	return internal(e)
 }
@@ -128,7 +139,7 @@ func (s *Server) writeProblem(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
-	p := translate(err)
+	p := translate(err, s.cfg.Away)
 	ctx := c.Request().Context()
 	if p.status >= http.StatusInternalServerError {
 		level := slog.LevelError
@@ -140,11 +151,19 @@ func (s *Server) writeProblem(err error, c echo.Context) {
 	}
 	doc := problemDocument{
 		Type: "about:blank", Title: http.StatusText(p.status), Status: p.status,
-		Code: p.code, Detail: p.detail, Errors: p.fields, RequestID: requestID(ctx),
+		Code: p.code, Detail: p.detail, Errors: inSentences(p.fields), RequestID: requestID(ctx),
 	}
 	h := c.Response().Header()
 	maps.Copy(h, p.header)
 	h.Set("Content-Type", "application/problem+json")
 	c.Response().WriteHeader(p.status)
 	_ = json.NewEncoder(c.Response()).Encode(doc) // the connection is gone: nobody to tell
+}
+
+func inSentences(fields map[string]string) map[string]string {
+	out := make(map[string]string, len(fields))
+	for at, reason := range fields {
+		out[at] = sentence(reason)
+	}
+	return out
 }

@@ -83,8 +83,167 @@ func TestRevisions(t *testing.T) {
 	if c := v.do("GET", v.path(), v.owner.token, nil); c.Header.Get("ETag") != b.Header.Get("ETag") {
 		t.Errorf("the command answers %s, the query %s", b.Header.Get("ETag"), c.Header.Get("ETag"))
 	}
-	v.wantStatus(v.do("DELETE", v.path(), v.owner.token, nil, "If-Match", tag), 412)
+	v.wantProblem(v.do("DELETE", v.path(), v.owner.token, nil, "If-Match", tag), 412, "revision_changed")
 	v.wantStatus(v.do("DELETE", v.path(), v.owner.token, nil, "If-Match", "*"), 204)
+}
+
+// TestOneTagOneBody: two answers of one address with one strong tag are the same
+// byte for byte, whoever asks and whether a command or a query answers.
+func TestOneTagOneBody(t *testing.T) {
+	v := newVillage(t)
+	bodies := map[string]string{}
+	note := func(a answer) {
+		t.Helper()
+		v.wantStatus(a, 200)
+		tag := a.Header.Get("ETag")
+		if there, ok := bodies[tag]; ok && there != string(a.body) {
+			t.Errorf("the tag %s is of\n%s and of\n%s", tag, there, a.body)
+		}
+		bodies[tag] = string(a.body)
+	}
+	read := func() {
+		t.Helper()
+		for _, who := range []person{v.owner, v.recipient} {
+			note(v.do("GET", v.path(), who.token, nil))
+		}
+	}
+	read()
+	note(v.do("POST", v.path("/devices/", v.device, "/accept"), v.recipient.token, nil))
+	read()
+	note(v.do("PUT", v.path("/devices/", v.device, "/domain"), v.recipient.token, `{"domain":"door"}`))
+	read()
+	note(v.do("PUT", v.path("/devices/", v.spare), v.owner.token, `{"channels":[{"channel":1,"privileges":["ptz"]}]}`))
+	read()
+	note(v.do("PUT", v.path(), v.owner.token, `{"remark":"Other","devices":[]}`))
+	read()
+	v.vault.forget("login-" + v.vault.LoginHash("email", v.recipient.email))
+	read()
+	if len(bodies) < 10 {
+		t.Errorf("only %d tags were seen", len(bodies))
+	}
+}
+
+// TestConditionsAreHeldOrRefused: no command leaves a condition out.
+func TestConditionsAreHeldOrRefused(t *testing.T) {
+	v := newVillage(t)
+	for _, path := range []string{v.path("/devices/", v.device, "/accept"), v.path("/devices/", v.device, "/reject")} {
+		v.wantProblem(v.do("POST", path, v.recipient.token, nil, "If-Match", `"999-0123456789abcdef"`), 412, "revision_changed")
+	}
+	fill := strings.NewReplacer(":share", v.id, ":device", v.device, ":name", "k")
+	for key, op := range v.server.operations {
+		method, path, _ := strings.Cut(key, " ")
+		if method == "GET" {
+			continue
+		}
+		for _, header := range []string{"If-Match", "If-None-Match"} {
+			for _, tag := range []string{"*", `"4-0123456789abcdef"`} {
+				if op.params.GetByInAndName("header", header) != nil {
+					continue
+				}
+				a := v.do(method, fill.Replace(path), v.owner.token, `{}`, header, tag)
+				if p := v.wantProblem(a, 412, "no_revision"); p.Errors[header] == "" {
+					t.Errorf("%s: %s is not named", key, header)
+				}
+			}
+		}
+	}
+}
+
+// TestNothingIsGivenTwiceUnknownOrEmpty: a parameter is one that the operation
+// has, once, with a value.
+func TestNothingIsGivenTwiceUnknownOrEmpty(t *testing.T) {
+	v := newVillage(t)
+	for query, name := range map[string]string{
+		"limit=1&limit=2": "limit", "offset=1": "offset", "Limit=1": "Limit", "cursor=": "cursor", "limit=": "limit", "limit": "limit", "expand=x&limit=1": "expand",
+	} {
+		p := v.wantProblem(v.do("GET", "/api/v1/devices?"+query, v.owner.token, nil), 400, "invalid_parameter")
+		if len(p.Errors) != 1 || p.Errors[name] == "" {
+			t.Errorf("%s: %v", query, p.Errors)
+		}
+	}
+	v.wantProblem(v.do("GET", "/api/v1/devices?limit=1;x=2", v.owner.token, nil), 400, "invalid_parameter")
+	v.wantProblem(v.do("DELETE", "/api/v1/devices/x?force=true", v.owner.token, nil), 400, "invalid_parameter")
+	v.wantProblem(v.do("POST", "/api/v1/sessions?login=a", "", `{"login":"a","password":"b"}`), 400, "invalid_parameter")
+	v.wantStatus(v.do("GET", "/healthz?verbose", "", nil), 200)
+	for _, name := range []string{"If-Match", "Idempotency-Key"} {
+		p := v.wantProblem(v.do("DELETE", v.path(), v.owner.token, nil, name, ""), 400, "invalid_header")
+		if p.Errors[name] == "" {
+			t.Errorf("%s: %v", name, p.Errors)
+		}
+	}
+	v.wantProblem(v.do("GET", v.path(), v.owner.token, nil, "Latchkey-Min-Position", " "), 400, "invalid_header")
+}
+
+// TestAbsentAndEmptyAreNotTheSame: where leaving a field out means every device,
+// every channel or no end, no empty value means it.
+func TestAbsentAndEmptyAreNotTheSame(t *testing.T) {
+	v := newVillage(t)
+	for _, c := range []struct{ method, path, body, field, code string }{
+		{"POST", "/api/v1/stream-keys", `{"expires_at":"0001-01-01T00:00:00Z"}`, "/expires_at", "invalid_expiry"},
+		{"POST", "/api/v1/stream-keys", `{"expires_at":"0001-01-01T02:00:00+02:00"}`, "/expires_at", "invalid_expiry"},
+		{"POST", "/api/v1/stream-keys", `{"expires_at":"1970-01-01T00:00:00Z"}`, "/expires_at", "invalid_expiry"},
+		{"POST", "/api/v1/stream-keys", `{"expires_at":""}`, "/expires_at", "invalid_body"},
+		{"POST", "/api/v1/stream-keys", `{"expires_at":null}`, "/expires_at", "invalid_body"},
+		{"POST", "/api/v1/stream-keys", `{"device":""}`, "/device", "invalid_body"},
+		{"POST", "/api/v1/stream-keys", `{"device":null}`, "/device", "invalid_body"},
+		{"POST", "/api/v1/stream-keys", `{"label":null}`, "/label", "invalid_body"},
+		{"POST", "/api/v1/devices", `{"name":"x","serial":""}`, "/serial", "invalid_body"},
+		{"POST", "/api/v1/devices", `{"name":"x","channels":[]}`, "/channels", "invalid_body"},
+		{"POST", "/api/v1/devices", `{"name":"x","channels":null}`, "/channels", "invalid_body"},
+		{"POST", "/api/v1/devices", `{"name":"x","channels":[{"channel":0}]}`, "/channels/0/channel", "invalid_body"},
+		{"POST", "/api/v1/devices", `{"name":"x","channels":[{"channel":1,"capabilities":null}]}`, "/channels/0/capabilities", "invalid_body"},
+		{"POST", "/api/v1/devices", `{"name":"x","rtsp_url":""}`, "/rtsp_url", "invalid_body"},
+		{"PUT", v.path("/devices/", v.device), `{"channels":[]}`, "/channels", "no_channels"},
+		{"PUT", v.path("/devices/", v.device), `{"channels":[{"channel":0,"privileges":[]}]}`, "/channels/0/channel", "invalid_body"},
+		{"PUT", v.path("/devices/", v.device), `{"channels":[{"channel":1,"privileges":null}]}`, "/channels/0/privileges", "invalid_body"},
+		{"PUT", v.path("/devices/", v.device), `{"device":"","channels":[{"channel":1,"privileges":[]}]}`, "/device", "invalid_body"},
+		{"PUT", v.path(), `{"remark":"x"}`, "/devices", "invalid_body"},
+		{"PUT", v.path(), `{"remark":"x","devices":null}`, "/devices", "invalid_body"},
+		{"POST", "/api/v1/shares", `{"recipient":{"email":"x@example.com"},"devices":null}`, "/devices", "invalid_body"},
+		{"POST", "/api/v1/shares", `{"recipient":{"email":""}}`, "/recipient/email", "invalid_body"},
+	} {
+		p := v.wantProblem(v.do(c.method, c.path, v.owner.token, c.body), 422, c.code)
+		if len(p.Errors) != 1 || p.Errors[c.field] == "" {
+			t.Errorf("%s: %v, want %s", c.body, p.Errors, c.field)
+		}
+	}
+	var list rest.StreamKeyList
+	v.do("GET", "/api/v1/stream-keys", v.owner.token, nil).decode(t, &list)
+	if len(list.Items) != 0 {
+		t.Errorf("keys were made: %+v", list.Items)
+	}
+}
+
+// TestPeopleReadSentences: what is told of a field is a sentence, without
+// quotations of the request and without regular expressions.
+func TestPeopleReadSentences(t *testing.T) {
+	v := newVillage(t)
+	for _, c := range []struct{ method, path, body, field, want string }{
+		{"POST", "/api/v1/accounts", `{"email":"a\u200b@b.c","password":"correct horse battery"}`, "/email", "It holds an invisible character (U+200B): type it instead of pasting it."},
+		{"POST", "/api/v1/accounts", `{"phone":"8618969190000","password":"correct horse battery"}`, "/phone", "It has no country code that can be told for certain: write the number like +8618969190000, with + and the country code."},
+		{"POST", "/api/v1/accounts", `{"email":"a@b.c","password":"1234567"}`, "/password", "It is shorter than 8 characters."},
+		{"POST", "/api/v1/accounts", `{"email":"a@b.c"}`, "/password", "It is needed."},
+		{"POST", "/api/v1/accounts", `{"password":"correct horse battery"}`, "/email", "Exactly one of email and phone is needed."},
+		{"POST", "/api/v1/accounts", `{"email":1,"password":"x"}`, "/email", "It must be text."},
+		{"POST", "/api/v1/stream-keys", `{"expires_at":"tomorrow"}`, "/expires_at", "It is not a time such as 2026-12-31T00:00:00Z."},
+		{"POST", "/api/v1/stream-keys", `{"expires_at":"2020-01-01T00:00:00Z"}`, "/expires_at", "A stream key must expire in the future."},
+		{"POST", "/api/v1/stream-keys", `{"admin":true}`, "/admin", "It is not a field of this request."},
+		{"POST", "/api/v1/devices", `{"name":"x","channels":[{"channel":512,"capabilities":["root","root"]}]}`, "/channels/0/channel", "It must be at most 511."},
+		{"PUT", v.path("/devices/", v.device), `{"channels":[{"channel":1,"privileges":["root"]}]}`, "/channels/0/privileges/0", "It must be one of live_view, playback, alarm, two_way_audio, ptz."},
+		{"PUT", v.path("/devices/", v.device), `{"channels":[{"channel":1,"privileges":["ptz","ptz"]}]}`, "/channels/0/privileges", "It has an entry twice."},
+		{"GET", "/api/v1/devices?cursor=%20", "", "cursor", "It must be the next of a page of this list."},
+		{"GET", "/api/v1/devices?limit=x", "", "limit", "It must be a whole number."},
+		{"GET", "/api/v1/devices?limit=201", "", "limit", "It must be at most 200."},
+	} {
+		var body any
+		if c.body != "" {
+			body = c.body
+		}
+		a := v.do(c.method, c.path, v.owner.token, body)
+		if got := a.problem(t).Errors[c.field]; got != c.want {
+			t.Errorf("%s %s %s: %q, want %q", c.method, c.path, c.body, got, c.want)
+		}
+	}
 }
 
 func TestHeadersThatAreNone(t *testing.T) {

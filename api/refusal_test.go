@@ -3,8 +3,12 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
+	"latchkey/api/internal/rest"
 	"latchkey/domain"
 )
 
@@ -94,16 +98,74 @@ func TestEveryKindHasItsStatus(t *testing.T) {
 		domain.Invalid: 422, domain.Unauthenticated: 401, domain.Forbidden: 403, domain.NotFound: 404,
 		domain.Conflict: 409, domain.Precondition: 412, domain.Unavailable: 503, 0: 500, 99: 500,
 	} {
-		if p := translate(&domain.Error{Kind: kind, Code: "code"}); p.status != want {
+		if p := translate(&domain.Error{Kind: kind, Code: "code"}, nobody); p.status != want {
 			t.Errorf("kind %d is answered %d, want %d", kind, p.status, want)
 		}
 	}
 	for _, err := range []error{context.Canceled, context.DeadlineExceeded} {
-		if p := translate(err); p.status != 503 {
+		if p := translate(err, nobody); p.status != 503 {
 			t.Errorf("%v is answered %d", err, p.status)
 		}
 	}
-	if p := translate(errors.New("secret")); p.status != 500 || p.detail == "secret" {
+	if p := translate(errors.New("secret"), nobody); p.status != 500 || p.detail == "secret" {
 		t.Errorf("an unknown error is answered %d %s", p.status, p.detail)
+	}
+}
+
+func nobody(error) bool { return false }
+
+// TestADatabaseThatIsAway: whichever port finds the database locked or away, the
+// answer is 503 and says when to try again.
+func TestADatabaseThatIsAway(t *testing.T) {
+	errLocked := errors.New("database is locked")
+	v := newVillage(t, func(c *Config) { c.Away = func(err error) bool { return errors.Is(err, errLocked) } })
+	v.vault.fail = fmt.Errorf("reading: %w", errLocked)
+	for _, a := range []answer{
+		v.do("GET", "/api/v1/devices", v.owner.token, nil),
+		v.do("POST", "/api/v1/sessions", "", rest.Credentials{Login: v.owner.email, Password: password}),
+		v.do("DELETE", v.path(), v.owner.token, nil),
+	} {
+		v.wantProblem(a, 503, "database_unavailable")
+		if a.Header.Get("Retry-After") != "1" {
+			t.Errorf("Retry-After is %q", a.Header.Get("Retry-After"))
+		}
+	}
+	away := func(err error) bool { return errors.Is(err, errLocked) }
+	for name, c := range map[string]struct {
+		err  error
+		code string
+	}{
+		"a query":      {fmt.Errorf("listing: %w", errLocked), "database_unavailable"},
+		"a command":    {&domain.Error{Kind: domain.Unavailable, Code: "unavailable", Cause: fmt.Errorf("sealing: %w", errLocked)}, "database_unavailable"},
+		"the log":      {&domain.Error{Kind: domain.Unavailable, Code: "unavailable", Cause: errors.New("no leader")}, "unavailable"},
+		"a slow log":   {&domain.Error{Kind: domain.Unavailable, Code: "unavailable", Cause: errors.Join(errLocked, context.DeadlineExceeded)}, "unavailable"},
+		"others":       {&domain.Error{Kind: domain.Unavailable, Code: "busy"}, "busy"},
+		"not the away": {&domain.Error{Kind: domain.Conflict, Code: "login_taken", Cause: errLocked}, "login_taken"},
+	} {
+		if p := translate(c.err, away); p.code != c.code {
+			t.Errorf("%s: %s, want %s", name, p.code, c.code)
+		}
+	}
+}
+
+// TestAClientThatWentAway: what fails because nobody waits for it any more is no
+// fault of the server, and is counted apart.
+func TestAClientThatWentAway(t *testing.T) {
+	v := newVillage(t)
+	v.vault.fail = errors.New("interrupted")
+	r := v.request("GET", "/api/v1/devices", v.owner.token, nil)
+	ctx, leave := context.WithCancel(r.Context())
+	leave()
+	recorder := httptest.NewRecorder()
+	v.server.Handler().ServeHTTP(recorder, r.WithContext(ctx))
+	if recorder.Code != statusClientGone || recorder.Body.Len() > 0 {
+		t.Errorf("%d %s", recorder.Code, recorder.Body)
+	}
+	if log := v.logged.String(); strings.Contains(log, "request failed") || strings.Contains(log, "interrupted") {
+		t.Errorf("the log of an operator holds it:\n%s", log)
+	}
+	metrics := string(v.do("GET", "/metrics", "", nil).body)
+	if want := `latchkey_http_requests_total{method="GET",route="/api/v1/devices",status="client_gone"} 1`; !strings.Contains(metrics, want) {
+		t.Errorf("/metrics lacks %s", want)
 	}
 }

@@ -84,6 +84,7 @@ func (s *Server) newEcho() *echo.Echo {
 	e.GET("/healthz", s.getHealth)
 	e.GET("/readyz", s.getReadiness)
 	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{})))
+	e.GET("/", s.getRoot)
 	if s.cfg.Portal != nil {
 		e.GET("/*", echo.WrapHandler(s.cfg.Portal))
 		e.RouteNotFound("/api/*", echo.NotFoundHandler)

@@ -71,7 +71,9 @@ func TestMetricsHaveBoundedLabels(t *testing.T) {
 
 func TestRoutingErrors(t *testing.T) {
 	w := newWorld(t)
-	w.wantProblem(w.do("GET", "/", "", nil), 404, "no_such_route")
+	if a := w.wantStatus(w.do("GET", "/", "", nil), 200); !strings.Contains(string(a.body), `href="/api/v1/openapi.yaml"`) {
+		t.Errorf("/ leads nowhere: %s", a.body)
+	}
 	w.wantProblem(w.do("GET", "/api/v1/", "", nil), 404, "no_such_route")
 	w.wantProblem(w.do("GET", "/api/v1/devices/", "", nil), 404, "no_such_route")
 	a := w.do("PATCH", "/api/v1/devices", "", nil)

@@ -83,15 +83,22 @@ func (h handlers) GetShare(ctx context.Context, r rest.GetShareRequestObject) (r
 	if !found {
 		return nil, &problem{status: http.StatusNotFound, code: "share_not_found", detail: "There is no such share."}
 	}
-	same, err := noneMatch(r.Params.IfNoneMatch, row.Revision)
+	body, err := h.share(ctx, row)
+	if err != nil {
+		return nil, err
+	}
+	tag, err := etag(row.Revision, body)
+	if err != nil {
+		return nil, err
+	}
+	same, err := noneMatch(r.Params.IfNoneMatch, tag)
 	if err != nil {
 		return nil, err
 	}
 	if same {
-		return rest.GetShare304Response{Headers: rest.GetShare304ResponseHeaders{ETag: etag(row.Revision)}}, nil
+		return rest.GetShare304Response{Headers: rest.GetShare304ResponseHeaders{ETag: tag}}, nil
 	}
-	body, err := h.share(ctx, row)
-	return rest.GetShare200JSONResponse{Body: body, Headers: rest.GetShare200ResponseHeaders{ETag: etag(row.Revision)}}, err
+	return rest.GetShare200JSONResponse{Body: body, Headers: rest.GetShare200ResponseHeaders{ETag: tag}}, nil
 }
 
 // ReplaceShare saves the remark and the whole device list.
@@ -123,11 +130,7 @@ func (h handlers) PutShareDevice(ctx context.Context, r rest.PutShareDeviceReque
 		return nil, err
 	}
 	if r.Body.Device != "" && domain.DeviceID(r.Body.Device) != domain.DeviceID(r.Device) {
-		return nil, &problem{
-			status: http.StatusUnprocessableEntity, code: "invalid_body",
-			detail: "The body breaks the rules of this operation.",
-			fields: map[string]string{"/device": "is not the device of the path"},
-		}
+		return nil, brokenRules(map[string]string{"/device": "is not the device of the path"})
 	}
 	result, err := h.cfg.ShareDevices.PutShareDevice(ctx, m, r.Share, domain.DeviceGrants{Device: r.Device, Grants: grants(r.Body.Channels)})
 	changed, err := h.changed(ctx, result, err)
@@ -146,14 +149,22 @@ func (h handlers) RemoveShareDevice(ctx context.Context, r rest.RemoveShareDevic
 
 // AcceptDevice accepts an invitation.
 func (h handlers) AcceptDevice(ctx context.Context, r rest.AcceptDeviceRequestObject) (rest.AcceptDeviceResponseObject, error) {
-	result, err := h.cfg.Invitations.Accept(ctx, meta(ctx, r.Params.IdempotencyKey), r.Share, r.Device)
+	m, err := metaIf(ctx, r.Params.IdempotencyKey, r.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	result, err := h.cfg.Invitations.Accept(ctx, m, r.Share, r.Device)
 	changed, err := h.changed(ctx, result, err)
 	return rest.AcceptDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
 
 // RejectDevice rejects an invitation or gives an accepted device back.
 func (h handlers) RejectDevice(ctx context.Context, r rest.RejectDeviceRequestObject) (rest.RejectDeviceResponseObject, error) {
-	result, err := h.cfg.Invitations.Reject(ctx, meta(ctx, r.Params.IdempotencyKey), r.Share, r.Device)
+	m, err := metaIf(ctx, r.Params.IdempotencyKey, r.Params.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	result, err := h.cfg.Invitations.Reject(ctx, m, r.Share, r.Device)
 	changed, err := h.changed(ctx, result, err)
 	return rest.RejectDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
@@ -186,9 +197,13 @@ func (h handlers) changed(ctx context.Context, r domain.Result, err error) (rest
 		}
 	}
 	body, err := h.share(ctx, view)
+	if err != nil {
+		return rest.ShareChangedJSONResponse{}, err
+	}
+	tag, err := etag(r.Revision, body)
 	return rest.ShareChangedJSONResponse{
 		Body:    body,
-		Headers: rest.ShareChangedResponseHeaders{ETag: etag(r.Revision), LatchkeyPosition: position},
+		Headers: rest.ShareChangedResponseHeaders{ETag: tag, LatchkeyPosition: position},
 	}, err
 }
 

@@ -1,10 +1,18 @@
 package api
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
 	"net/http"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
 )
 
 // TestRoutesAreThoseOfTheSpecification compares both ways.
@@ -35,17 +43,14 @@ func TestEveryOperationNamesItsErrors(t *testing.T) {
 		if !strings.Contains(key, "/api/v1/") || strings.HasSuffix(key, "openapi.yaml") {
 			continue
 		}
-		want := []int{http.StatusInternalServerError, http.StatusServiceUnavailable}
+		want := []int{http.StatusBadRequest, http.StatusInternalServerError, http.StatusServiceUnavailable}
 		if !op.public {
 			want = append(want, http.StatusUnauthorized)
-		}
-		if len(op.params) > 0 || op.body != nil {
-			want = append(want, http.StatusBadRequest)
 		}
 		if op.body != nil {
 			want = append(want, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
 		}
-		if op.route.Operation.Parameters.GetByInAndName("header", "If-Match") != nil {
+		if !strings.HasPrefix(key, "GET ") {
 			want = append(want, http.StatusPreconditionFailed)
 		}
 		if op.route.Operation.Parameters.GetByInAndName("header", "Idempotency-Key") != nil {
@@ -56,5 +61,123 @@ func TestEveryOperationNamesItsErrors(t *testing.T) {
 				t.Errorf("%s does not name status %d", key, status)
 			}
 		}
+	}
+}
+
+// codesOf finds every code that the source of a package can put in an answer:
+// what stands for the field code or Code, what the functions that make a problem
+// get first, and the table of refusals.
+func codesOf(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: %d files, %v", dir, len(files), err)
+	}
+	found := map[string]bool{}
+	note := func(e ast.Expr) {
+		if lit, ok := e.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			code, err := strconv.Unquote(lit.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found[code] = true
+		}
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.KeyValueExpr:
+				if key, ok := n.Key.(*ast.Ident); ok && strings.EqualFold(key.Name, "code") {
+					note(n.Value)
+				}
+			case *ast.CallExpr:
+				if f, ok := n.Fun.(*ast.Ident); ok && (f.Name == "unauthenticated" || f.Name == "unavailable") && len(n.Args) > 1 {
+					note(n.Args[0])
+				}
+			case *ast.ValueSpec:
+				if n.Names[0].Name != "refusals" {
+					break
+				}
+				for _, row := range n.Values[0].(*ast.CompositeLit).Elts {
+					note(row.(*ast.CompositeLit).Elts[2])
+				}
+			}
+			return true
+		})
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// TestCodesAreThoseOfTheSpecification compares both ways: every code that an
+// answer can carry is described, and none that cannot come.
+func TestCodesAreThoseOfTheSpecification(t *testing.T) {
+	spec, err := openapi3.NewLoader().LoadFromData(specification)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var described []string
+	for name, response := range spec.Components.Responses {
+		codes, _ := response.Value.Extensions["x-codes"].([]any)
+		if response.Value.Content["application/problem+json"] != nil && len(codes) == 0 {
+			t.Errorf("the response %s has no x-codes", name)
+		}
+		for _, c := range codes {
+			code := c.(string)
+			described = append(described, code)
+			if !strings.Contains(*response.Value.Description, "`"+code+"`") {
+				t.Errorf("the description of %s does not tell %s", name, code)
+			}
+		}
+	}
+	slices.Sort(described)
+	inSource := slices.Concat(codesOf(t, "."), codesOf(t, "../domain"))
+	slices.Sort(inSource)
+	if inSource = slices.Compact(inSource); !slices.Equal(slices.Compact(described), inSource) {
+		t.Errorf("described:\n%s\nin the source:\n%s", strings.Join(described, "\n"), strings.Join(inSource, "\n"))
+	}
+}
+
+// TestPatternsHaveWords: nobody is shown a regular expression.
+func TestPatternsHaveWords(t *testing.T) {
+	operations, err := loadOperations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[*openapi3.Schema]bool{}
+	patterns := 0
+	var check func(where string, s *openapi3.SchemaRef)
+	check = func(where string, s *openapi3.SchemaRef) {
+		if s == nil || seen[s.Value] {
+			return
+		}
+		seen[s.Value] = true
+		if words, _ := s.Value.Extensions[wordsOfPattern].(string); s.Value.Pattern != "" {
+			patterns++
+			if words == "" {
+				t.Errorf("%s: the pattern %s has no words", where, s.Value.Pattern)
+			}
+		}
+		check(where, s.Value.Items)
+		for name, p := range s.Value.Properties {
+			check(where+"/"+name, p)
+		}
+	}
+	for key, op := range operations {
+		for _, p := range op.params {
+			check(key+" "+p.Value.Name, p.Value.Schema)
+		}
+		if op.body != nil {
+			check(key, op.body.NewRef())
+		}
+	}
+	if patterns == 0 {
+		t.Error("no pattern was found")
 	}
 }

@@ -3,15 +3,12 @@ package api
 import (
 	"bytes"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -23,9 +20,6 @@ import (
 var specification []byte
 
 const (
-	// MaxBody is the largest request body, in bytes.
-	MaxBody = 1 << 20
-
 	maxFields      = 20  // faults told of one body
 	maxFieldLength = 200 // of a JSON pointer, which may hold the caller's own names
 )
@@ -37,6 +31,7 @@ type operation struct {
 	public bool // needs no session
 	body   *openapi3.Schema
 	needed bool // the body is
+	probe  bool // asked by machines of others, who add what they like to the query
 }
 
 // loadOperations reads the specification; the keys are "METHOD /echo/:path".
@@ -63,6 +58,7 @@ func newOperation(spec *openapi3.T, path string, item *openapi3.PathItem, method
 		route:  &routers.Route{Spec: spec, Path: path, PathItem: item, Method: method, Operation: op},
 		params: append(item.Parameters[:len(item.Parameters):len(item.Parameters)], op.Parameters...),
 		public: op.Security != nil && len(*op.Security) == 0,
+		probe:  slices.Contains(op.Tags, "operations"),
 	}
 	if op.RequestBody != nil {
 		o.body = op.RequestBody.Value.Content.Get("application/json").Schema.Value
@@ -93,7 +89,7 @@ func (o *operation) validate(c echo.Context) error {
 		c.Request().Body = http.NoBody
 		return nil
 	}
-	if err := checkMediaType(c.Request().Header.Get("Content-Type")); err != nil {
+	if err := checkMediaType(c.Request().Header.Values("Content-Type")); err != nil {
 		return err
 	}
 	value, err := decodeBody(raw)
@@ -119,10 +115,20 @@ func (o *operation) validateParams(c echo.Context) error {
 		}
 		input.PathParams[name] = value
 	}
+	if !o.probe {
+		if err := o.checkQuery(c.Request().URL.RawQuery); err != nil {
+			return err
+		}
+	}
+	if err := o.checkConditions(c.Request()); err != nil {
+		return err
+	}
 	for _, ref := range o.params {
 		p := ref.Value
-		if p.In == openapi3.ParameterInHeader && len(c.Request().Header.Values(p.Name)) > 1 {
-			return invalidParam(p, "is given more than once")
+		if p.In == openapi3.ParameterInHeader {
+			if err := checkHeader(p.Name, c.Request().Header.Values(p.Name)); err != nil {
+				return err
+			}
 		}
 		err := openapi3filter.ValidateParameter(c.Request().Context(), input, p)
 		if err == nil {
@@ -131,7 +137,62 @@ func (o *operation) validateParams(c echo.Context) error {
 		if p.In == openapi3.ParameterInPath {
 			return noSuchThing()
 		}
-		return invalidParam(p, paramReason(err))
+		return invalidParam(p, paramReason(p, err))
+	}
+	return nil
+}
+
+// checkQuery refuses parameters that the operation does not define, and those
+// given twice or without a value: an empty value is not the same as none.
+func (o *operation) checkQuery(raw string) error {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return &problem{status: http.StatusBadRequest, code: "invalid_parameter", detail: "The query cannot be read."}
+	}
+	fields := make(map[string]string)
+	for name, values := range query {
+		switch {
+		case o.params.GetByInAndName(openapi3.ParameterInQuery, name) == nil:
+			fields[bounded(name)] = "is not a parameter of this operation"
+		case len(values) > 1:
+			fields[name] = "is given more than once"
+		case values[0] == "":
+			fields[name] = "must not be empty"
+		}
+		if len(fields) == maxFields {
+			break
+		}
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	return &problem{status: http.StatusBadRequest, code: "invalid_parameter", detail: "The query is not valid.", fields: fields}
+}
+
+func checkHeader(name string, values []string) error {
+	switch {
+	case len(values) > 1:
+		return invalidHeader(name, "is given more than once")
+	case len(values) == 1 && strings.Trim(values[0], " \t") == "":
+		return invalidHeader(name, "must not be empty")
+	}
+	return nil
+}
+
+// checkConditions refuses a condition on a command that has no revision to hold
+// it against: a condition is never left out (RFC 9110, 13.1).
+func (o *operation) checkConditions(r *http.Request) error {
+	if r.Method == http.MethodGet {
+		return nil
+	}
+	for _, name := range []string{"If-Match", "If-None-Match"} {
+		if len(r.Header.Values(name)) > 0 && o.params.GetByInAndName(openapi3.ParameterInHeader, name) == nil {
+			return &problem{
+				status: http.StatusPreconditionFailed, code: "no_revision",
+				detail: "This command has no revision that " + name + " could name. Send it without.",
+				fields: map[string]string{name: "is not a header of this operation"},
+			}
+		}
 	}
 	return nil
 }
@@ -164,11 +225,11 @@ func invalidHeader(name, reason string) *problem {
 	}
 }
 
-func paramReason(err error) string {
+func paramReason(p *openapi3.Parameter, err error) string {
 	if e, ok := errors.AsType[*openapi3.SchemaError](err); ok {
-		return e.Reason
+		return reasonOf(e)
 	}
-	return "cannot be read"
+	return "must be " + typeInWords(p.Schema.Value.Type)
 }
 
 // noSuchThing answers a path parameter that can name nothing.
@@ -185,64 +246,6 @@ func visibleASCII(s string) bool {
 	return true
 }
 
-func readBody(c echo.Context) ([]byte, error) {
-	raw, err := io.ReadAll(http.MaxBytesReader(c.Response().Writer, c.Request().Body, MaxBody))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, &problem{status: http.StatusRequestEntityTooLarge, code: "body_too_large", detail: "The body is larger than 1 MiB."}
-	}
-	if err != nil {
-		return nil, malformed("The body could not be read to its end.", err)
-	}
-	return raw, nil
-}
-
-func checkMediaType(header string) error {
-	media, _, err := mime.ParseMediaType(header)
-	if err != nil || media != "application/json" {
-		return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "The body must be application/json."}
-	}
-	return nil
-}
-
-func decodeBody(raw []byte) (any, error) {
-	if len(raw) == 0 {
-		return nil, malformed("A body is needed.", nil)
-	}
-	if !utf8.Valid(raw) {
-		return nil, malformed("The body is not UTF-8.", nil)
-	}
-	var value any
-	if err := json.Unmarshal(raw, &value); err != nil {
-		return nil, malformed("The body is not JSON.", nil)
-	}
-	return value, nil
-}
-
-func malformed(detail string, cause error) *problem {
-	return &problem{status: http.StatusBadRequest, code: "malformed_body", detail: detail, cause: cause}
-}
-
-func invalidBody(err error) *problem {
-	fields := make(map[string]string)
-	collectFaults(err, fields)
-	return &problem{
-		status: http.StatusUnprocessableEntity, code: "invalid_body",
-		detail: "The body breaks the rules of this operation.", fields: fields,
-	}
-}
-
-func collectFaults(err error, fields map[string]string) {
-	if many, ok := errors.AsType[openapi3.MultiError](err); ok {
-		for _, e := range many {
-			collectFaults(e, fields)
-		}
-		return
-	}
-	if e, ok := errors.AsType[*openapi3.SchemaError](err); ok && len(fields) < maxFields {
-		fields[pointer(e.JSONPointer())] = e.Reason
-	}
-}
-
 // pointer writes a JSON pointer (RFC 6901); "" is the whole body.
 func pointer(path []string) string {
 	escape := strings.NewReplacer("~", "~0", "/", "~1")
@@ -250,21 +253,8 @@ func pointer(path []string) string {
 	for _, part := range path {
 		b.WriteString("/" + escape.Replace(part))
 	}
-	return strings.ToValidUTF8(b.String()[:min(b.Len(), maxFieldLength)], "")
+	return bounded(b.String())
 }
-
-// validatedBody hands the generated code the value that was validated, so that
-// nothing is read twice and in two ways.
-type validatedBody struct {
-	*bytes.Reader
-	value any
-}
-
-// ValidatedValue is asked for by the generated code.
-func (b validatedBody) ValidatedValue() any { return b.value }
-
-// Close has nothing to do.
-func (b validatedBody) Close() error { return nil }
 
 // guard is the middleware of every operation of the specification: first who
 // asks, then whether the request is one.

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -56,6 +58,79 @@ func TestAFaultDoesNotRepeatTheValue(t *testing.T) {
 	w.wantProblem(a, 422, "invalid_body")
 	if strings.Contains(string(a.body), "hunter2") || strings.Contains(w.logged.String(), "hunter2") {
 		t.Errorf("the password is told: %s", a.body)
+	}
+}
+
+func TestNamesGivenTwice(t *testing.T) {
+	w := newWorld(t)
+	for body, field := range map[string]string{
+		`{"login":"a","login":"b","password":"c"}`:                     "/login",
+		`{"login":"a","password":"c","\u006cogin":"a"}`:                "/login",
+		`{"login":"a","password":[1,{"x":{"a/b":1,"y":[],"a/b":{}}}]}`: "/password/1/x/a~1b",
+		`{"x":[{"a":1},{"a":1},{"b":1,"b":2}]}`:                        "/x/2/b",
+		`{"":1,"":2}`:                                                  "/",
+	} {
+		p := w.wantProblem(w.do("POST", "/api/v1/sessions", "", body), 400, "malformed_body")
+		if len(p.Errors) != 1 || p.Errors[field] != "It is given twice." {
+			t.Errorf("%s: %v, want %s", body, p.Errors, field)
+		}
+	}
+	w.wantProblem(w.do("POST", "/api/v1/sessions", "", `{"login":"login","password":"login"}`), 401, "invalid_credentials")
+	w.wantProblem(w.do("POST", "/api/v1/sessions", "", `{"login":`+strings.Repeat("[", maxDepth+1)), 400, "malformed_body")
+}
+
+// FuzzNamesGivenTwice: a body is taken only if writing what was read gives as
+// many names as were sent, and reading the names never fails where the body is
+// fine.
+func FuzzNamesGivenTwice(f *testing.F) {
+	for _, seed := range []string{`{"a":1,"a":2}`, `{"a":{"a":[{"a":1}]}}`, `{"a":"a","b":["a","a"]}`, `{"a":1,"\u0061":2}`, `[{"a":1},{"a":1}]`, `{} {}`, `"a"`, `{"a"`, `{"\ud800":1,"\ud801":2}`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		value, err := decodeBody([]byte(body))
+		if err != nil {
+			return
+		}
+		again, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sent, kept := countNames(t, []byte(body)), countNames(t, again); sent != kept {
+			t.Fatalf("%s has %d names, %s has %d", body, sent, again, kept)
+		}
+	})
+}
+
+// countNames counts the names and strings of a JSON text.
+func countNames(t *testing.T, raw []byte) (n int) {
+	t.Helper()
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	for {
+		token, err := decoder.Token()
+		if err != nil {
+			return n
+		}
+		if _, ok := token.(string); ok {
+			n++
+		}
+	}
+}
+
+// TestLittleIsRepeated: however long a name is that a caller sent, the answer is
+// short.
+func TestLittleIsRepeated(t *testing.T) {
+	w := newWorld(t)
+	long := strings.Repeat("n", 900_000)
+	for name, a := range map[string]answer{
+		"a field":       w.do("POST", "/api/v1/sessions", "", `{"`+long+`":1}`),
+		"a field twice": w.do("POST", "/api/v1/sessions", "", `{"`+long[:400_000]+`":1,"`+long[:400_000]+`":1}`),
+		"a value":       w.do("POST", "/api/v1/sessions", "", `{"login":"`+long+`","password":"`+long[:100]+`"}`),
+		"a parameter":   w.do("POST", "/api/v1/sessions?"+long[:60_000]+"=1", "", `{"login":"a","password":"b"}`),
+		"a fault":       w.do("POST", "/api/v1/accounts", "", `{"email":"`+long[:250]+`","password":"correct horse"}`),
+	} {
+		if len(a.body) > 2000 || a.StatusCode < 400 {
+			t.Errorf("%s: %d with %d bytes", name, a.StatusCode, len(a.body))
+		}
 	}
 }
 

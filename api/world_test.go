@@ -22,6 +22,10 @@ import (
 	"latchkey/domain"
 )
 
+func init() {
+	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.RegisteredBodyDecoder("text/plain"))
+}
+
 // world is a server over the real use cases; only what lies behind their ports
 // and the server's own is in memory.
 type world struct {

@@ -83,6 +83,6 @@ type NewShare struct {
 // NewStreamKey is a stream key to make.
 type NewStreamKey struct {
 	Label   string
-	Device  string    // "" for every device
-	Expires time.Time // zero: never
+	Device  string     // "" for every device
+	Expires *time.Time // nil: never; the zero time is one that is long past
 }

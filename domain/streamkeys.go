@@ -14,8 +14,9 @@ import (
 // the key exists; its name is new each time, so nothing can be overwritten. A
 // repeat with the same Idempotency-Key answers the same secret.
 func (s *Service) AddStreamKey(ctx context.Context, m Meta, k NewStreamKey) (Result, error) {
-	if !k.Expires.IsZero() {
-		k.Expires = k.Expires.UTC().Truncate(time.Microsecond)
+	if k.Expires != nil {
+		expires := k.Expires.UTC().Truncate(time.Microsecond)
+		k.Expires = &expires
 	}
 	k.Device = DeviceID(k.Device)
 	c, err := s.begin(m, "add stream key", k)
@@ -40,6 +41,9 @@ func (s *Service) AddStreamKey(ctx context.Context, m Meta, k NewStreamKey) (Res
 	})
 	if surelyUnused(add.Key, done, err) {
 		_ = s.streamSecrets.ForgetStreamSecret(ctx, add.Key) // it opens nothing; what stays is rubbish only
+	}
+	if errors.Is(err, account.ErrKeyExpired) {
+		return Result{}, point(err, "/expires_at")
 	}
 	if err != nil {
 		return Result{}, err

@@ -15,7 +15,7 @@ func TestAddStreamKey(t *testing.T) {
 	w := newWorld(t)
 	m := Meta{Account: w.bob}
 	expires := w.clock.Add(time.Hour)
-	r, err := w.AddStreamKey(ctx, m, NewStreamKey{Label: "Phone", Expires: expires.In(time.FixedZone("", 3600))})
+	r, err := w.AddStreamKey(ctx, m, NewStreamKey{Label: "Phone", Expires: new(expires.In(time.FixedZone("", 3600)))})
 	if err != nil || !r.Created || r.Position == 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -30,7 +30,7 @@ func TestAddStreamKey(t *testing.T) {
 	if err != nil || other.Key.Name == r.Key.Name || other.Secret == r.Secret {
 		t.Fatalf("%+v, %v", other, err)
 	}
-	_, err = w.AddStreamKey(ctx, m, NewStreamKey{Expires: w.clock})
+	_, err = w.AddStreamKey(ctx, m, NewStreamKey{Expires: &w.clock})
 	wantCode(t, err, Invalid, "invalid_expiry")
 	_, err = w.AddStreamKey(ctx, m, NewStreamKey{Label: strings.Repeat("l", 129)})
 	wantFields(t, err, "/label")

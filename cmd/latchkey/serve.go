@@ -249,7 +249,7 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 			{Name: "journal", State: func(context.Context) (string, bool) { return s.journal.State() }},
 			{Name: "door", State: func(context.Context) (string, bool) { return "open", true }}, // or the process has ended
 		},
-		Logger: s.logger, Metrics: metrics, SessionTTL: o.sessionTTL,
+		Logger: s.logger, Metrics: metrics, SessionTTL: o.sessionTTL, Away: projections.Unavailable,
 	})
 }
 

@@ -89,9 +89,9 @@ type Register struct {
 // AddKey makes a stream key.
 type AddKey struct {
 	Key     string
-	Label   string // sealed
-	Device  string // "" for every device
-	Expires time.Time
+	Label   string     // sealed
+	Device  string     // "" for every device
+	Expires *time.Time // nil: never
 	At      time.Time
 }
 
@@ -160,8 +160,11 @@ func addKey(s State, c AddKey) ([]Event, error) {
 	if _, ok := s.Find(c.Key); ok {
 		return nil, ErrKeyExists
 	}
-	if !c.Expires.IsZero() && !c.Expires.After(c.At) {
-		return nil, ErrKeyExpired
+	var expires time.Time // of the event, where zero is never: no time that is taken is zero
+	if c.Expires != nil {
+		if expires = *c.Expires; expires.IsZero() || !expires.After(c.At) {
+			return nil, ErrKeyExpired
+		}
 	}
 	live := 0
 	for _, k := range s.Keys {
@@ -173,7 +176,7 @@ func addKey(s State, c AddKey) ([]Event, error) {
 		return nil, ErrTooManyKeys
 	}
 	return []Event{StreamKeyAdded{
-		Account: s.Account, Key: c.Key, Label: c.Label, Device: c.Device, Expires: c.Expires, At: c.At,
+		Account: s.Account, Key: c.Key, Label: c.Label, Device: c.Device, Expires: expires, At: c.At,
 	}}, nil
 }
 

@@ -31,7 +31,7 @@ func TestDecide(t *testing.T) {
 		expired = append(expired, added(fmt.Sprint("k", i), later))
 	}
 	register := Register{Account: "a", Login: "hash", Kind: "email", Address: "sealed", Name: "sealed name", At: noon}
-	add := AddKey{Key: "new", Label: "sealed label", Device: "cam", Expires: later.Add(1), At: later}
+	add := AddKey{Key: "new", Label: "sealed label", Device: "cam", Expires: new(later.Add(1)), At: later}
 	addedEvent := StreamKeyAdded{Account: "a", Key: "new", Label: "sealed label", Device: "cam", Expires: later.Add(1), At: later}
 	for _, sc := range []struct {
 		name  string
@@ -62,7 +62,9 @@ func TestDecide(t *testing.T) {
 		{"refuses a key over a login", claimed, add, nil, ErrNotRegistered},
 		{"refuses a key without name", known, AddKey{At: later}, nil, ErrIncomplete},
 		{"refuses a key twice", keyed, AddKey{Key: "k1", At: later}, nil, ErrKeyExists},
-		{"refuses a key that has expired", known, AddKey{Key: "new", Expires: later, At: later}, nil, ErrKeyExpired},
+		{"refuses a key that has expired", known, AddKey{Key: "new", Expires: &later, At: later}, nil, ErrKeyExpired},
+		{"refuses the zero time, which is not never", known, AddKey{Key: "new", Expires: &time.Time{}, At: later}, nil, ErrKeyExpired},
+		{"refuses the zero time at the zero time", known, AddKey{Key: "new", Expires: &time.Time{}}, nil, ErrKeyExpired},
 
 		{"revokes", keyed, RevokeKey{Key: "k1", At: later}, []Event{StreamKeyRevoked{Account: "a", Key: "k1", At: later}}, nil},
 		{"refuses to revoke twice", revoked, RevokeKey{Key: "k1", At: later}, nil, ErrKeyNotFound},

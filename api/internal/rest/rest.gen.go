@@ -260,9 +260,11 @@ type NewShare struct {
 // NewStreamKey defines model for NewStreamKey.
 type NewStreamKey struct {
 	// Device The only device that the key opens.
-	Device    string    `json:"device,omitempty,omitzero"`
-	ExpiresAt time.Time `json:"expires_at,omitempty,omitzero"`
-	Label     string    `json:"label,omitempty,omitzero"`
+	Device string `json:"device,omitempty,omitzero"`
+
+	// ExpiresAt In the future. Without it the key never expires.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	Label     string     `json:"label,omitempty,omitzero"`
 }
 
 // NextCursor The `cursor` of the next page; absent at the end.
@@ -615,6 +617,9 @@ type PutShareDeviceParams struct {
 type AcceptDeviceParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch One entity tag of the share, or `*` for whatever revision it has.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
 // SetDeviceDomainParams defines parameters for SetDeviceDomain.
@@ -630,6 +635,9 @@ type SetDeviceDomainParams struct {
 type RejectDeviceParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch One entity tag of the share, or `*` for whatever revision it has.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
 // ListStreamKeysParams defines parameters for ListStreamKeys.
@@ -1454,6 +1462,21 @@ func (w *ServerInterfaceWrapper) AcceptDevice(ctx echo.Context) error {
 
 		params.IdempotencyKey = IdempotencyKey
 	}
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AcceptDevice(ctx, share, device, params)
@@ -1556,6 +1579,21 @@ func (w *ServerInterfaceWrapper) RejectDevice(ctx echo.Context) error {
 		}
 
 		params.IdempotencyKey = IdempotencyKey
+	}
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
