@@ -38,11 +38,11 @@ func (c *auditReplayCommand) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
-	st, err := c.open(ctx, c.logger(std))
+	st, end, err := c.openToRead(ctx, c.logger(std))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, st.close()) }()
+	defer func() { err = errors.Join(err, end()) }()
 
 	out := bufio.NewWriterSize(std.out, 64<<10)
 	write := func(e audit.Entry) error { return audit.WriteTimeline(out, e, zone) }

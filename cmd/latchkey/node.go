@@ -47,7 +47,17 @@ type runningNode struct {
 }
 
 func startNode(dir, socket string, logger *slog.Logger) (*runningNode, error) {
-	n, err := node.Open(node.Config{Dir: dir, Logger: logger})
+	return serveNode(node.Config{Dir: dir, Logger: logger}, socket)
+}
+
+// startReader starts a node that takes no writes and changes nothing in its
+// folder.
+func startReader(dir, socket string, logger *slog.Logger) (*runningNode, error) {
+	return serveNode(node.Config{Dir: dir, Logger: logger, ReadOnly: true}, socket)
+}
+
+func serveNode(cfg node.Config, socket string) (*runningNode, error) {
+	n, err := node.Open(cfg)
 	if err != nil {
 		return nil, err
 	}

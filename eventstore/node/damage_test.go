@@ -82,7 +82,7 @@ func TestDamageWithinTheLogIsRefusedByPosition(t *testing.T) {
 			break
 		}
 	}
-	for range 300 {
+	for range 3 {
 		if again, err := read(); again != last || status.Code(err) != codes.DataLoss {
 			t.Fatalf("read again it says %v after %d", err, again)
 		}
