@@ -169,11 +169,13 @@ func answered(err error) (*status.Status, bool) {
 	return s.GRPCStatus(), true
 }
 
-// inWords returns an error without the library's wrapping: the node's own words
-// if it said any.
+// inWords returns an error in a line, without the library's wrapping: the node's
+// own words if it said any.
 func inWords(err error) string {
+	text := err.Error()
 	if s, ok := answered(err); ok {
-		return s.Message()
+		text = s.Message()
 	}
-	return err.Error()
+	line, _, _ := strings.Cut(text, "\n")
+	return line
 }

@@ -29,17 +29,17 @@ type said struct {
 	count  int // since the last line
 }
 
-// next returns how often the words have come since they were last to be logged,
-// this time included; 0: they are not to be logged now. Digits make no
-// difference, as ports and positions change each time.
-func (r *repeats) next(words string) int {
+// next returns how often the words about a thing have come since they were last
+// to be logged, this time included; 0: they are not to be logged now. Digits in
+// them make no difference, as ports and positions change each time.
+func (r *repeats) next(about, words string) int {
 	now := time.Now
 	if r.now != nil {
 		now = r.now
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s, at := r.find(withoutDigits(words)), now()
+	s, at := r.find(about+": "+withoutDigits(words)), now()
 	s.count++
 	if s.lines > 0 && at.Sub(s.logged) < again[min(s.lines, len(again))-1] {
 		return 0
@@ -83,14 +83,15 @@ func withoutDigits(s string) string {
 	}, s)
 }
 
-// report logs a message about the log, unless it was logged a short time ago.
-func (c *Client) report(level slog.Level, message string, reason error, args ...any) {
+// report logs a message about the log or a subscription, unless it was logged a
+// short time ago.
+func (c *Client) report(level slog.Level, about, message string, reason error, args ...any) {
 	words := message
 	if reason != nil {
 		words += inWords(reason)
 		args = append(args, "error", inWords(reason))
 	}
-	n := c.repeats.next(words)
+	n := c.repeats.next(about, words)
 	if n == 0 {
 		return
 	}

@@ -13,12 +13,15 @@ func TestRepeats(t *testing.T) {
 	r := repeats{now: func() time.Time { return at }}
 	var lines []string
 	for second := range 3000 {
-		if n := r.next(fmt.Sprintf("block %d is damaged", second)); n > 0 {
+		if n := r.next("rows", fmt.Sprintf("block %d is damaged", second)); n > 0 {
 			lines = append(lines, fmt.Sprintf("%d:%d", second, n))
 		}
 		if second == 30 {
-			if n := r.next("the node is away"); n != 1 {
+			if n := r.next("rows", "the node is away"); n != 1 {
 				t.Errorf("other words: %d", n)
+			}
+			if n := r.next("another", "block 7 is damaged"); n != 1 {
+				t.Errorf("about something else: %d", n)
 			}
 		}
 		at = at.Add(time.Second)
@@ -35,11 +38,11 @@ func TestRepeatsForget(t *testing.T) {
 	words := ""
 	for range 3 * mostWords {
 		words += "x"
-		if n := r.next(words); n != 1 {
+		if n := r.next("rows", words); n != 1 {
 			t.Fatalf("new words: %d", n)
 		}
 	}
-	if len(r.words) != mostWords || r.next(words) != 0 {
+	if len(r.words) != mostWords || r.next("rows", words) != 0 {
 		t.Errorf("%d are remembered, the last one not among them", len(r.words))
 	}
 }

@@ -115,7 +115,7 @@ func (c *Client) found(s *search, conn *connection) {
 	}
 	c.conn, s.conn = conn, conn
 	if c.health.connected() {
-		c.report(slog.LevelInfo, "the connection to the log is back", nil)
+		c.report(slog.LevelInfo, "", "the connection to the log is back", nil)
 	}
 }
 
@@ -208,7 +208,7 @@ func (c *Client) lose(conn *connection, reason error) {
 	c.mu.Unlock()
 	if current {
 		c.health.disconnected(reason)
-		c.report(slog.LevelWarn, "the connection to the log is lost; making a new one", reason)
+		c.report(slog.LevelWarn, "", "the connection to the log is lost; making a new one", reason)
 	}
 	conn.retire()
 }

@@ -114,6 +114,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	}
 	x.OnChange(func(c index.Change) { s.door.Recheck(c.Account, c.Device, c.Key) })
 	registerIndexMetrics(metrics, x)
+	metrics.MustRegister(s.opened.logState)
 	registerProjectionMetrics(metrics, runner)
 	server, err := s.newAPI(o, useCases, runner, x, metrics)
 	if err != nil {
@@ -242,7 +243,7 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 		Sessions: sessions{s.opened.vault}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door}, s.journal}, Progress: reads{runner},
 		Components: []api.Component{
-			{Name: "log", State: answersTo(s.opened.log.Ping)},
+			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},
 			{Name: "database", State: answersTo(s.opened.vault.Ping)},
 			{Name: "projections", State: runner.State, Reason: func() string { return runner.Health().Reason }},
 			{Name: "index", State: func(context.Context) (string, bool) { h := x.Health(); return h.State, h.State == "live" }},

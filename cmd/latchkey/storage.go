@@ -35,11 +35,12 @@ type opened struct {
 	closing sync.Once
 	closed  error
 
-	node    *runningNode // nil when another process runs it
-	log     *eventstore.Client
-	store   *projections.Store
-	vaultDB *bun.DB // nil where it is the store's
-	vault   *vault.Vault
+	node     *runningNode // nil when another process runs it
+	log      *eventstore.Client
+	logState *logState
+	store    *projections.Store
+	vaultDB  *bun.DB // nil where it is the store's
+	vault    *vault.Vault
 }
 
 // open opens what is there; a folder without anything in it is refused.
@@ -71,6 +72,9 @@ func (p *opened) openAll(ctx context.Context, o options, logger *slog.Logger, jo
 		return err
 	}
 	if p.log, err = eventstore.Open(eventstore.Config{Target: target, Logger: logger}); err != nil {
+		return err
+	}
+	if p.logState, err = newLogState(p.log, target); err != nil {
 		return err
 	}
 	p.store, err = projections.Open(ctx, projections.OpenConfig{Database: o.Database, Dir: o.Data, Logger: logger})
@@ -192,6 +196,9 @@ func (p *opened) closeAll() error {
 	}
 	if p.store != nil {
 		errs = append(errs, p.store.Close())
+	}
+	if p.logState != nil {
+		errs = append(errs, p.logState.close())
 	}
 	if p.log != nil {
 		errs = append(errs, p.log.Close())

@@ -310,6 +310,7 @@ func (x *Index) Run(ctx context.Context) error {
 	wg.Go(func() { x.measure(ctx) })
 	wg.Go(func() { x.watch(ctx) })
 	err := x.cfg.Log.Subscribe(ctx, eventstore.Position(x.position.Load()), domain.EventPrefix, eventstore.Handler{
+		Name:   "privilege index",
 		Events: x.apply,
 		Checkpoint: func(p eventstore.Position) error {
 			x.advance(uint64(p))
