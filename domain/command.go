@@ -54,9 +54,6 @@ func (s *Service) beginAnonymous(m Meta, name string, args ...any) (command, err
 		return command{}, &Error{Code: "invalid_body", Kind: Invalid, Message: "The request cannot be read.", Cause: err}
 	}
 	c := command{Meta: m, request: s.sealer.LoginHash("request", string(canonical)), at: s.now(), seed: uuid.New()}
-	if s.keys.usedForAnother(c) {
-		return command{}, keyReused(nil)
-	}
 	return c, nil
 }
 
@@ -210,16 +207,21 @@ func run[S, E any](
 	evolve func(S, E) S, decide func(stream[S]) ([]E, error),
 ) (outcome[S, E], error) {
 	var done outcome[S, E]
+	key := s.claimOn(c, name)
 	err := s.inTurn(ctx, name, func() (err error) {
-		done, err = attempt(ctx, s, c, name, evolve, decide)
+		done, err = attempt(ctx, s, c, name, key, evolve, decide)
 		return err
 	})
-	return done, err
+	if err != nil {
+		key.release(ctx)
+		return outcome[S, E]{}, err
+	}
+	return done, nil
 }
 
 // attempt is one try of run. ErrConflict: others were faster.
 func attempt[S, E any](
-	ctx context.Context, s *Service, c command, name string,
+	ctx context.Context, s *Service, c command, name string, key *claimed,
 	evolve func(S, E) S, decide func(stream[S]) ([]E, error),
 ) (outcome[S, E], error) {
 	loaded, err := load(ctx, s.log, name, evolve)
@@ -231,17 +233,28 @@ func attempt[S, E any](
 		return outcome[S, E]{}, err
 	}
 	if found {
-		s.keys.use(c)
 		return replay(loaded, from, to, evolve)
+	}
+	before, err := key.claim(ctx)
+	if err != nil {
+		return outcome[S, E]{}, err
+	}
+	if before != nil && before.Revision <= loaded.revision() {
+		return recall(loaded, *before, evolve)
 	}
 	events, err := decide(loaded)
 	if err != nil {
 		return outcome[S, E]{}, refused(err)
 	}
-	done, err := commit(ctx, s, c, loaded, events, evolve)
-	if err == nil {
-		s.keys.use(c)
-	}
+	return commit(ctx, s, c, key, loaded, events, evolve)
+}
+
+// recall answers the repeat of a command that changed nothing as it was answered
+// then.
+func recall[S, E any](loaded stream[S], before Request, evolve func(S, E) S) (outcome[S, E], error) {
+	done := outcome[S, E]{position: before.Position, revision: before.Revision, repeat: true, latest: loaded.state}
+	var err error
+	done.state, err = fold(loaded.events[:before.Revision+1], evolve)
 	return done, err
 }
 
@@ -264,17 +277,21 @@ func replay[S, E any](loaded stream[S], from, to int, evolve func(S, E) S) (outc
 }
 
 func commit[S, E any](
-	ctx context.Context, s *Service, c command, loaded stream[S], events []E, evolve func(S, E) S,
+	ctx context.Context, s *Service, c command, key *claimed, loaded stream[S], events []E, evolve func(S, E) S,
 ) (outcome[S, E], error) {
 	done := after(loaded, events, evolve)
 	if len(events) == 0 {
-		return done, nil
+		return done, key.finish(ctx, done.position, done.revision)
 	}
 	list, err := pending(c, loaded.name, loaded.state, events, evolve)
 	if err != nil {
 		return outcome[S, E]{}, err
 	}
+	if err := key.may(list); err != nil {
+		return outcome[S, E]{}, err
+	}
 	done.position, err = s.appendOnce(ctx, c, loaded.name, loaded.revision(), list)
+	key.unsure = err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrFull)
 	if err != nil {
 		return outcome[S, E]{}, err
 	}

@@ -3,6 +3,7 @@ package domain
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -129,4 +130,32 @@ type SharesOfDevice interface {
 	// with every event up to a position of the log taken into account. It waits
 	// for that briefly, and fails if the read model is further behind.
 	SharesWithDevice(ctx context.Context, device string, atLeast uint64) ([]string, error)
+}
+
+// Requests remembers commands by their Idempotency-Keys, for all processes over
+// one log.
+type Requests interface {
+	// ClaimRequest takes the key for a command that is about to be carried out. It
+	// is the command's (mine) where the key is unknown, has expired, or is that of
+	// the same command whose claim has lapsed; otherwise there is who has it.
+	ClaimRequest(ctx context.Context, claim Request, now time.Time) (there Request, mine bool, err error)
+	// FinishRequest notes what became of a claim, if it still has the key.
+	FinishRequest(ctx context.Context, done Request) error
+	// ReleaseRequest forgets a claim, if it still has the key.
+	ReleaseRequest(ctx context.Context, claim Request) error
+}
+
+// Request is a command with an Idempotency-Key. None of its fields tells what is
+// in the command.
+type Request struct {
+	Key         string // keyed hash of the account and the key
+	Fingerprint string // keyed hash of the command
+	Token       string // of this claim alone
+	Stream      string // that the command concerns
+	Until       time.Time
+	Expires     time.Time
+
+	Done     bool   // carried out, and nothing was written
+	Revision int64  // of the stream then; -1 where there was none
+	Position uint64 // that was answered
 }

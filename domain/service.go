@@ -22,6 +22,9 @@ type Config struct {
 	// Shares finds the shares of a device that was removed. Without it they end
 	// when the policy gets there.
 	Shares SharesOfDevice
+	// Requests remembers Idempotency-Keys; the default remembers the last ones of
+	// this process.
+	Requests Requests
 
 	// Now is the clock; the default is time.Now.
 	Now func() time.Time
@@ -35,8 +38,7 @@ type Config struct {
 }
 
 // Service is the use cases. It may be used by many at once, also by several
-// processes over one log, and keeps nothing but the last Idempotency-Keys and who
-// waits for whom.
+// processes over one log, and keeps nothing but who waits for whom.
 type Service struct {
 	log           Log
 	sealer        Sealer
@@ -49,7 +51,7 @@ type Service struct {
 	newID         func() string
 	random        io.Reader
 	logger        *slog.Logger
-	keys          recentKeys
+	requests      Requests
 	queues        queues
 	patience      time.Duration // of a command, before it is busy
 }
@@ -80,12 +82,15 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Random == nil {
 		cfg.Random = rand.Reader
 	}
+	if cfg.Requests == nil {
+		cfg.Requests = &recentRequests{}
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Service{
 		log: cfg.Log, sealer: cfg.Sealer, passwords: cfg.Passwords, cameras: cfg.Cameras,
-		streamSecrets: cfg.StreamSecrets, domains: cfg.Domains, shares: cfg.Shares,
+		streamSecrets: cfg.StreamSecrets, domains: cfg.Domains, shares: cfg.Shares, requests: cfg.Requests,
 		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random, logger: cfg.Logger, patience: patience,
 	}, nil
 }

@@ -439,30 +439,6 @@ func TestKeyReused(t *testing.T) {
 	wantFields(t, err, "Idempotency-Key")
 }
 
-func TestRecentKeysAreBounded(t *testing.T) {
-	var k recentKeys
-	use := func(i int) command {
-		c := command{Meta: Meta{Account: "a", IdempotencyKey: fmt.Sprint(i)}, request: "one"}
-		k.use(c)
-		return c
-	}
-	first := use(0)
-	for i := range keysKept - 1 {
-		use(i + 1)
-	}
-	other := first
-	other.request = "another"
-	if !k.usedForAnother(other) || k.usedForAnother(first) {
-		t.Error("a key was forgotten too soon, or its own request is another one")
-	}
-	for i := range 2 * keysKept {
-		use(i + keysKept)
-	}
-	if k.usedForAnother(other) || len(k.recent)+len(k.older) > 2*keysKept {
-		t.Errorf("%d keys are remembered", len(k.recent)+len(k.older))
-	}
-}
-
 func TestSetDomain(t *testing.T) {
 	w := newWorld(t)
 	id := w.accepted(gives(w.cam, 1, privilege.LiveView))

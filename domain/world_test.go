@@ -314,6 +314,7 @@ type world struct {
 	vault *memoryVault
 	clock time.Time
 
+	requests        Requests
 	alice, bob, eve string
 	cam             string // Alice's: channel 1 with everything
 	dvr             string // Alice's: channel 1 live, channel 2 playback
@@ -326,7 +327,7 @@ var ctx = context.Background()
 func emptyWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{
-		t: t, log: &memoryLog{streams: map[string][]Stored{}}, clock: time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC),
+		t: t, requests: &recentRequests{}, log: &memoryLog{streams: map[string][]Stored{}}, clock: time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC),
 		vault: &memoryVault{passwords: map[string]string{}, cameras: map[string]Camera{}, staged: map[[2]string]Camera{}, erased: map[string]bool{}, secrets: map[string]string{}, taken: map[string]bool{}},
 	}
 	w.Service = w.node()
@@ -337,7 +338,7 @@ func emptyWorld(t testing.TB) *world {
 func (w *world) node() *Service {
 	w.t.Helper()
 	s, err := New(Config{
-		Log: w.log, Sealer: w.vault, Passwords: w.vault, Cameras: w.vault, StreamSecrets: w.vault, Domains: w.vault, Shares: w.log,
+		Log: w.log, Sealer: w.vault, Passwords: w.vault, Cameras: w.vault, StreamSecrets: w.vault, Domains: w.vault, Shares: w.log, Requests: w.requests,
 		Now: func() time.Time { return w.clock },
 	})
 	if err != nil {
