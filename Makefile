@@ -23,12 +23,12 @@ run: build ## Show the main job: a simulated camera, two accounts, a share, a st
 test: ## Install what the tests need and run every test, with the race detector
 	@.ci/setup
 	@mkdir -p out
-	@$(TOOL) gotestsum --format pkgname --jsonfile out/test.json -- -race -timeout 20m ./...
+	@$(TOOL) gotestsum --format pkgname --jsonfile out/test.json -- -race -count=1 -timeout 20m ./...
 
 .PHONY: test-short
 test-short: ## The tests that need no other program, in under a minute
 	@mkdir -p out
-	@$(TOOL) gotestsum --format pkgname -- -short ./domain/... ./eventstore/... ./internal/vault/... ./api/...
+	@$(TOOL) gotestsum --format pkgname -- -short -count=1 ./domain/... ./eventstore/... ./internal/vault/... ./api/...
 
 .PHONY: check
 check: ## gofmt, vet, golangci-lint
