@@ -10,13 +10,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// identityStream holds the identity of a log, and identityType is the type of
-// its events. Neither name may ever change. The type does not begin with the
-// prefix that projections subscribe to, so they never see it.
-const (
-	identityStream = "latchkey-log"
-	identityType   = "latchkey-log.identified.v1"
-)
+// identityStream holds the identity of a log. Its name may never change.
+const identityStream = "latchkey-log"
+
+// IdentityType is the type of the events of an Identity. It may never change. It
+// does not begin with the prefix that projections subscribe to, so they never
+// see it.
+const IdentityType = "latchkey-log.identified.v1"
 
 // Identity is which log this is. A log gets its id once. The epoch begins at 1
 // and rises whenever the log was restored or cut short on purpose, so that what
@@ -118,7 +118,7 @@ func (c *Client) identify(ctx context.Context, expected Expected, id Identity) e
 	if err != nil {
 		return fmt.Errorf("identifying the log: %w", err)
 	}
-	_, err = c.Append(ctx, identityStream, expected, Event{ID: uuid.New(), Type: identityType, Data: data})
+	_, err = c.Append(ctx, identityStream, expected, Event{ID: uuid.New(), Type: IdentityType, Data: data})
 	return err
 }
 

@@ -43,10 +43,15 @@ type opened struct {
 	vault    *vault.Vault
 }
 
+// options are those of a service that keeps the same.
+func (s storage) options() (options, error) {
+	return settings{Data: s.Data, HTTP: "127.0.0.1:0", RTSP: "127.0.0.1:0", Eventstore: s.Eventstore, Database: s.Database, VaultKey: s.VaultKey,
+		MaxStaleness: "5s", SessionTTL: "1h", CloseAfter: "10s", MemoryLimit: "auto"}.check()
+}
+
 // open opens what is there; a folder without anything in it is refused.
 func (s storage) open(ctx context.Context, logger *slog.Logger) (*opened, error) {
-	o, err := settings{Data: s.Data, HTTP: "127.0.0.1:0", RTSP: "127.0.0.1:0", Eventstore: s.Eventstore, Database: s.Database, VaultKey: s.VaultKey,
-		MaxStaleness: "5s", SessionTTL: "1h", CloseAfter: "10s", MemoryLimit: "auto"}.check()
+	o, err := s.options()
 	if err != nil {
 		return nil, err
 	}

@@ -143,8 +143,8 @@ func (j *Journal) aim(ctx context.Context, log Log) error {
 var errAgain = errors.New("the log was restored")
 
 const (
-	markEvery   = time.Second // how often a mark is written while the log grows
-	beginEvery  = time.Second // how often a log that does not answer is asked
+	markEvery   = 250 * time.Millisecond // how often a mark is written while the log grows
+	beginEvery  = time.Second            // how often a log that does not answer is asked
 	writesAgain = 200 * time.Millisecond
 )
 

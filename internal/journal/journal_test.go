@@ -39,7 +39,9 @@ func (l *memoryLog) Identity(context.Context) (eventstore.Identity, error) {
 	return l.id, nil
 }
 
-func (l *memoryLog) Identify(ctx context.Context) (eventstore.Identity, error) { return l.Identity(ctx) }
+func (l *memoryLog) Identify(ctx context.Context) (eventstore.Identity, error) {
+	return l.Identity(ctx)
+}
 
 func (l *memoryLog) Holds(_ context.Context, m eventstore.Mark) error {
 	l.mu.Lock()

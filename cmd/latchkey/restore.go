@@ -1,0 +1,380 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"latchkey/domain"
+	"latchkey/eventstore"
+	"latchkey/internal/audit"
+	"latchkey/internal/backup"
+	"latchkey/internal/journal"
+	"latchkey/internal/vault"
+	"latchkey/projections"
+)
+
+// since are the flags that say what was taken back since the log's end.
+type since struct {
+	Journal        []string `placeholder:"FILE,..." help:"Journals of revocations of the service whose log this was, one of each process (revocations.journal in its data folder)."`
+	NoJournal      bool     `help:"There is no such journal: take back everything that was given to others, as some of it may have been taken back already. Owners share again, and everybody makes new stream keys."`
+	NothingRevoked bool     `help:"There is no such journal, and you vouch for it that nothing was taken back since: nobody removed a device from a share or an account, edited or left one, or revoked a stream key."`
+	KeepSessions   bool     `help:"Let those who were logged in stay so. Sessions that have ended since go on then, too."`
+}
+
+// askForJournal is what to do about backup.ErrNoJournal.
+const askForJournal = `: name the journals of revocations of the service with --journal FILE; ` +
+	`or, if they are lost, take back everything that was given to others with --no-journal, or vouch for it with --nothing-revoked that nothing was taken back since`
+
+func (s since) without() (backup.Without, error) {
+	switch {
+	case s.NoJournal && s.NothingRevoked:
+		return backup.Refuse, &configFaults{[]string{"only one of --no-journal and --nothing-revoked is possible"}}
+	case s.NoJournal:
+		return backup.TakeBack, nil
+	case s.NothingRevoked:
+		return backup.Trust, nil
+	}
+	return backup.Refuse, nil
+}
+
+func readJournals(paths []string) (backup.Journals, error) {
+	var list backup.Journals
+	for _, path := range paths {
+		c, err := journal.Read(path)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// restoreCommand makes a data folder from a backup.
+type restoreCommand struct {
+	Logging `embed:""`
+
+	From     string `arg:"" placeholder:"FILE" help:"The backup; or - for standard input."`
+	Data     string `default:"latchkey-data" placeholder:"DIR" help:"The data folder to make: missing, or empty (${default})."`
+	Database string `default:"sqlite" placeholder:"DSN" help:"Where the vault is put: sqlite (in the data folder) or postgres://..., a database without a vault (${default})."`
+	VaultKey string `placeholder:"FILE" help:"File with the key of the vault, if it is kept apart. Without it: the key in the backup."`
+	To       string `placeholder:"POSITION|TIME" help:"Restore up to this position of the log, or up to this time: 2026-01-02T15:04:05Z, 2026-01-02T15:04 or 2026-01-02, in UTC. Without it: all of it."`
+	since
+	Identity       string `placeholder:"FILE" help:"Private key of age, for a backup that is encrypted to its public key."`
+	PassphraseFile string `placeholder:"FILE" help:"The passphrase of the backup is the first line of this file."`
+	Check          bool   `help:"Try the backup: restore it into a temporary folder and remove that again. It needs no journal."`
+	Quiet          bool   `help:"Tell no progress."`
+}
+
+// Help is what --help says besides.
+func (*restoreCommand) Help() string {
+	return `The backup is restored beside the data folder, checked, and put in its place only if it is whole. Read models are made from the log when the service starts.
+
+What was taken back after the end of the restored log is taken back again, as the journals of revocations say (--journal). Without a journal that reaches as far as the backup, restore stops and asks. Sessions end; everybody logs in again.
+
+  latchkey restore latchkey-20260102T030000Z-123456.backup --data /var/lib/latchkey --journal /mnt/other/revocations.journal
+  latchkey restore --check latchkey-20260102T030000Z-123456.backup`
+}
+
+// Run restores, and tells its progress on standard error.
+func (c *restoreCommand) Run(ctx context.Context, std streams) (err error) {
+	until, without, err := c.check()
+	if err != nil {
+		return err
+	}
+	journals, err := readJournals(c.Journal)
+	if err != nil {
+		return err
+	}
+	logger := c.logger(std)
+	place := &placing{data: c.Data, database: c.Database, ownKey: c.VaultKey != ""}
+	if c.Check {
+		without = backup.Trust
+		place = &placing{data: filepath.Join(os.TempDir(), "latchkey-check"), database: "sqlite", only: true}
+	}
+	if err := place.begin(ctx, logger); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, place.end()) }()
+	target := backup.Target{
+		Dir: place.stage, To: until, Journals: journals, Without: without, KeepSessions: c.KeepSessions,
+		OpenVault: openVaultFile, UseCases: restoredUseCases, SetMark: setVaultMark,
+		Logger: logger, Progress: newBackupProgress(std.err, c.Quiet).tell,
+	}
+	if target.Key, err = c.key(); err != nil {
+		return err
+	}
+	done, err := c.restore(ctx, std.in, target)
+	if errors.Is(err, backup.ErrNoJournal) {
+		err = fmt.Errorf("%w%s", err, askForJournal)
+	}
+	if err != nil {
+		return err
+	}
+	if c.Check {
+		fmt.Fprintf(std.err, "the backup is whole: %d events, up to position %d, and %d rows of the vault, of %s\n", done.Events, done.Position, done.Rows, done.Created.Format(time.RFC3339))
+		return nil
+	}
+	if err := place.finish(ctx, done.Key, logger); err != nil {
+		return err
+	}
+	c.tell(std.err, done)
+	return nil
+}
+
+// check reads the flags.
+func (c *restoreCommand) check() (backup.Until, backup.Without, error) {
+	var u backup.Until
+	if c.Database != "sqlite" && !isPostgres(c.Database) {
+		return u, 0, &configFaults{[]string{"--database: want sqlite or postgres://..."}}
+	}
+	if c.To != "" {
+		position, err := strconv.ParseUint(c.To, 10, 64)
+		if err == nil && position > 0 {
+			u.Position = position
+		} else if u.Time, err = audit.ParseTime(c.To, time.UTC); err != nil {
+			return u, 0, &configFaults{[]string{fmt.Sprintf("--to: %q is neither a position nor a time", c.To)}}
+		}
+	}
+	without, err := c.without()
+	return u, without, err
+}
+
+func (c *restoreCommand) key() (*vault.MasterKey, error) {
+	if c.VaultKey == "" {
+		return nil, nil
+	}
+	k, err := vault.ReadMasterKey(c.VaultKey)
+	return &k, err
+}
+
+func (c *restoreCommand) restore(ctx context.Context, in io.Reader, t backup.Target) (done backup.Restored, err error) {
+	if c.From != "-" {
+		f, err := os.Open(c.From)
+		if err != nil {
+			return done, fmt.Errorf("opening the backup: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	plain, err := backup.Decrypt(in, c.Identity, c.PassphraseFile)
+	if err != nil {
+		return done, err
+	}
+	return backup.Restore(ctx, plain, t)
+}
+
+// tell says what was restored.
+func (c *restoreCommand) tell(w io.Writer, r backup.Restored) {
+	fmt.Fprintf(w, "restored %d events, up to position %d, and the vault of %s to %s; the log is in epoch %d now\n",
+		r.Events, r.Position, r.Created.Format(time.RFC3339), c.Data, r.Epoch)
+	tellRepeated(w, r.Repeated, r.Erased)
+	if r.LeftOut > 0 {
+		fmt.Fprintf(w, "%d later events of the backup were left out\n", r.LeftOut)
+	}
+	if c.NoJournal {
+		fmt.Fprintln(w, "where no journal says what was taken back since, everything that was given to others was taken back: owners share again, and everybody makes new stream keys")
+	}
+	if !c.KeepSessions {
+		fmt.Fprintln(w, "all sessions have ended: everybody logs in again")
+	}
+	fmt.Fprintln(w, "the read models are made from the log when the service starts")
+}
+
+func tellRepeated(w io.Writer, revocations, erased int) {
+	if revocations > 0 {
+		fmt.Fprintf(w, "%d revocations that the log lacked were repeated\n", revocations)
+	}
+	if erased > 0 {
+		fmt.Fprintf(w, "%d erased persons were forgotten again\n", erased)
+	}
+}
+
+// placing puts a data folder in its place: everything is made in a folder beside
+// it first, or within it where it cannot be replaced.
+type placing struct {
+	data, database string
+	ownKey         bool // the vault's key is kept apart
+	only           bool // nothing is put anywhere
+
+	stage string
+	store *projections.Store // PostgreSQL; nil: the vault stays in the folder
+}
+
+// begin refuses a folder or a database that is in use, and makes the stage.
+func (p *placing) begin(ctx context.Context, logger *slog.Logger) (err error) {
+	if p.only {
+		p.stage, err = os.MkdirTemp("", "latchkey-check-")
+		return err
+	}
+	entries, err := os.ReadDir(p.data)
+	exists := err == nil
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("looking at the data folder: %w", err)
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("the data folder %s is not empty: restore into an empty one, or move this one away (nothing was changed)", p.data)
+	}
+	if isPostgres(p.database) {
+		if p.store, err = projections.Open(ctx, projections.OpenConfig{Database: p.database, Logger: logger}); err != nil {
+			return err
+		}
+		empty, err := vault.Empty(ctx, p.store.DB())
+		if err != nil || !empty {
+			return errors.Join(err, p.store.Close(), errors.New("the database holds a vault already: restore into a database without one (nothing was changed)"))
+		}
+	}
+	parent, base := filepath.Split(filepath.Clean(p.data))
+	if parent == "" {
+		parent = "."
+	}
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return fmt.Errorf("making the folder of the data folder: %w", err)
+	}
+	if exists && !sameDevice(parent, p.data) { // a mount point cannot be replaced
+		parent, base = p.data, "latchkey"
+	}
+	if p.stage, err = os.MkdirTemp(parent, "."+base+".restore-*"); err != nil {
+		return fmt.Errorf("making a folder to restore into: %w", err)
+	}
+	return nil
+}
+
+func sameDevice(a, b string) bool {
+	var sa, sb syscall.Stat_t
+	return syscall.Stat(a, &sa) == nil && syscall.Stat(b, &sb) == nil && sa.Dev == sb.Dev
+}
+
+// finish puts what was restored in its place.
+func (p *placing) finish(ctx context.Context, key vault.MasterKey, logger *slog.Logger) error {
+	if p.store != nil {
+		if err := p.moveVault(ctx, key); err != nil {
+			return fmt.Errorf("putting the vault into the database: %w", err)
+		}
+	}
+	if err := syncTree(p.stage); err != nil {
+		return fmt.Errorf("syncing what was restored: %w", err)
+	}
+	if filepath.Dir(p.stage) == filepath.Clean(p.data) {
+		return p.unpack()
+	}
+	if err := os.Rename(p.stage, p.data); err != nil {
+		return fmt.Errorf("putting the data folder in its place: %w", err)
+	}
+	return backup.SyncDir(filepath.Dir(filepath.Clean(p.data)))
+}
+
+// unpack moves what is in the stage to the folder around it, the log last: what
+// is served has everything.
+func (p *placing) unpack() error {
+	entries, err := os.ReadDir(p.stage)
+	if err != nil {
+		return err
+	}
+	names := []string{}
+	for _, e := range entries {
+		if e.Name() != backup.LogName {
+			names = append(names, e.Name())
+		}
+	}
+	for _, name := range append(names, backup.LogName) {
+		if err := os.Rename(filepath.Join(p.stage, name), filepath.Join(p.data, name)); err != nil {
+			return fmt.Errorf("putting %s in its place: %w", name, err)
+		}
+	}
+	return backup.SyncDir(p.data)
+}
+
+// moveVault copies the vault from its file to the database, in one transaction,
+// and removes the file.
+func (p *placing) moveVault(ctx context.Context, key vault.MasterKey) error {
+	path := filepath.Join(p.stage, backup.VaultName)
+	from, err := openVaultFile(path)
+	if err != nil {
+		return err
+	}
+	var rows []vault.Row
+	err = vault.Dump(ctx, from, func(r vault.Row) error { rows = append(rows, r); return nil })
+	if err = errors.Join(err, from.Close()); err != nil {
+		return err
+	}
+	kept := &key
+	if p.ownKey {
+		kept = nil
+	}
+	err = vault.Load(ctx, p.store.DB(), kept, func() (r vault.Row, more bool, err error) {
+		if len(rows) == 0 {
+			return r, false, nil
+		}
+		r, rows = rows[0], rows[1:]
+		return r, true, nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{backup.VaultName, backup.VaultName + "-wal", backup.VaultName + "-shm", backup.KeyName} {
+		if err := os.Remove(filepath.Join(p.stage, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// end removes what was not put in its place.
+func (p *placing) end() error {
+	errs := []error{os.RemoveAll(p.stage)}
+	if p.store != nil {
+		errs = append(errs, p.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// syncTree syncs every file and folder below a folder.
+func syncTree(root string) error {
+	return filepath.WalkDir(root, func(path string, e os.DirEntry, err error) error {
+		if err != nil || !e.IsDir() && !e.Type().IsRegular() {
+			return err
+		}
+		return backup.SyncDir(path)
+	})
+}
+
+func openVaultFile(path string) (*bun.DB, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("making the vault: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("making the vault: %w", err)
+	}
+	return projections.OpenSQLite(path)
+}
+
+// restoredUseCases are the commands for a log that nobody serves.
+func restoredUseCases(log *eventstore.Client, v *vault.Vault) (backup.UseCases, error) {
+	return domain.New(domain.Config{
+		Log: domainLog{log}, Sealer: v, Passwords: v, Cameras: cameraVault{v}, StreamSecrets: streamSecrets{v}, Domains: noDomains{},
+	})
+}
+
+// noDomains is for commands that need none.
+type noDomains struct{}
+
+func (noDomains) DomainTaken(context.Context, string, string, string) (bool, error) {
+	return false, errors.New("device domains are not known without read models")
+}
+
+// setVaultMark makes a vault belong to a log.
+func setVaultMark(context.Context, *vault.Vault, eventstore.Mark) error { return nil }
+
+// vaultMark is how far a vault has seen which log.
+func vaultMark(context.Context, *vault.Vault) (eventstore.Mark, error) { return eventstore.Mark{}, nil }

@@ -1,0 +1,60 @@
+package backup
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"latchkey/domain"
+	"latchkey/domain/account"
+	"latchkey/domain/share"
+	"latchkey/eventstore"
+)
+
+// inventory is what has to be known of a log to repeat revocations in it.
+type inventory struct {
+	revoked map[uuid.UUID]bool // the events in it that take something away
+	shares  map[string]bool
+	keys    map[string]string // stream keys, with their accounts
+	last    eventstore.Position
+	epoch   uint64 // 0: the log is not identified
+}
+
+func newInventory() *inventory {
+	return &inventory{revoked: map[uuid.UUID]bool{}, shares: map[string]bool{}, keys: map[string]string{}}
+}
+
+// add takes an event of the log, and returns what it takes away.
+func (v *inventory) add(id uuid.UUID, position eventstore.Position, kind string, data []byte) (r domain.Revocation, revokes bool, err error) {
+	if kind == eventstore.IdentityType {
+		var of eventstore.Identity
+		if err := json.Unmarshal(data, &of); err != nil {
+			return r, false, fmt.Errorf("reading the identity at position %d: %w", position, err)
+		}
+		v.epoch = of.Epoch
+	}
+	if !strings.HasPrefix(kind, domain.EventPrefix) {
+		return r, false, nil
+	}
+	v.last = position
+	if r, revokes, err = domain.RevocationOf(id, kind, data); err != nil {
+		return r, false, fmt.Errorf("position %d: %w", position, err)
+	}
+	if revokes {
+		v.revoked[id] = true
+		return r, true, nil
+	}
+	event, err := domain.DecodeEvent(kind, data)
+	if err != nil {
+		return r, false, fmt.Errorf("position %d: %w", position, err)
+	}
+	switch e := event.(type) {
+	case share.Opened:
+		v.shares[e.Share] = true
+	case account.StreamKeyAdded:
+		v.keys[e.Key] = e.Account
+	}
+	return r, false, nil
+}

@@ -1,0 +1,132 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"latchkey/domain"
+	"latchkey/eventstore"
+	"latchkey/internal/journal"
+)
+
+// ErrNoJournal is returned when nothing says what was taken away since the end
+// of the log that is put in place.
+var ErrNoJournal = errors.New("nothing says what was taken back since")
+
+// Without says what to do if no journal of revocations reaches far enough.
+type Without uint8
+
+const (
+	// Refuse returns ErrNoJournal.
+	Refuse Without = iota
+	// TakeBack takes everything back that was given to others: it may have been
+	// taken back already. Owners share again.
+	TakeBack
+	// Trust takes the word of whoever restores that nothing was taken back.
+	Trust
+)
+
+// UseCases are the commands that repeat revocations.
+type UseCases interface {
+	Reapply(ctx context.Context, r domain.Revocation) (changed bool, err error)
+}
+
+// Forgetter forgets persons.
+type Forgetter interface {
+	Forget(ctx context.Context, person string) error
+}
+
+// Journals are the journals of the processes that served a log.
+type Journals []*journal.Contents
+
+// reach reports whether a journal was still written when the log had an event at
+// a position.
+func (js Journals) reach(id eventstore.Identity, position eventstore.Position) bool {
+	return slices.ContainsFunc(js, func(j *journal.Contents) bool { return j.Reaches(id, position) })
+}
+
+// epoch returns the last epoch of a log that they know, 0 for none.
+func (js Journals) epoch(log uuid.UUID) (last uint64) {
+	for _, j := range js {
+		for _, m := range j.Marks {
+			if m.Log == log {
+				last = max(last, m.Epoch)
+			}
+		}
+	}
+	return last
+}
+
+// lost returns what the journals know to be taken away and a log does not. What
+// they say of earlier epochs was repeated when the log's epoch began.
+func (js Journals) lost(id eventstore.Identity, in *inventory) []domain.Revocation {
+	var list []domain.Revocation
+	seen := map[uuid.UUID]bool{}
+	for _, j := range js {
+		for _, e := range j.Entries {
+			r, ok := e.Revocation()
+			if !ok || e.Log != id.Log || e.Epoch < id.Epoch || in.revoked[e.Event] || seen[e.Event] {
+				continue
+			}
+			seen[e.Event] = true
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// erased returns the persons of a log who were erased, whenever it was.
+func (js Journals) erased(log uuid.UUID) []string {
+	persons := map[string]bool{}
+	for _, j := range js {
+		for _, e := range j.Entries {
+			if person := e.Erased(); person != "" && e.Log == log {
+				persons[person] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(persons))
+}
+
+// everything returns what takes back all that was given to others.
+func (v *inventory) everything() []domain.Revocation {
+	cause := uuid.New()
+	var list []domain.Revocation
+	for _, id := range slices.Sorted(maps.Keys(v.shares)) {
+		list = append(list, domain.Revocation{Kind: domain.ShareEmptied, Event: cause, Share: id})
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.keys)) {
+		list = append(list, domain.Revocation{Kind: domain.StreamKeyTaken, Event: cause, Account: v.keys[name], Key: name})
+	}
+	return list
+}
+
+// repeated is what was done to a log and a vault.
+type repeated struct {
+	Repeated int // revocations that changed something
+	Erased   int // persons who were forgotten
+}
+
+// repeat does revocations and erasures again. It may be done twice.
+func repeat(ctx context.Context, uc UseCases, v Forgetter, list []domain.Revocation, persons []string) (done repeated, err error) {
+	for _, r := range list {
+		changed, err := uc.Reapply(ctx, r)
+		if err != nil {
+			return done, err
+		}
+		if changed {
+			done.Repeated++
+		}
+	}
+	for _, person := range persons {
+		if err := v.Forget(ctx, person); err != nil {
+			return done, err
+		}
+		done.Erased++
+	}
+	return done, nil
+}

@@ -1,0 +1,143 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"latchkey/eventstore"
+	"latchkey/internal/vault"
+)
+
+// Derived is something that was made from a log, or is kept beside it, and how
+// far it had seen the log.
+type Derived struct {
+	Name string
+	Mark eventstore.Mark
+}
+
+// Loss is what a log lacks.
+type Loss struct {
+	Log  eventstore.Identity
+	Head eventstore.Position // the last event of the log
+	Seen eventstore.Position // the last one that something saw; it and others are lost
+	By   []Derived           // what saw events that the log lacks
+}
+
+// Lost is how many positions the log lacks at least. In an embedded log a
+// position is an event.
+func (l Loss) Lost() uint64 {
+	if l.Seen <= l.Head {
+		return 0
+	}
+	return uint64(l.Seen - l.Head)
+}
+
+// FindLoss compares a log with what was derived from it. ErrOtherLog: one of
+// them is of another log, which nothing here can mend.
+func FindLoss(ctx context.Context, log *eventstore.Client, derived []Derived) (Loss, error) {
+	var l Loss
+	var err error
+	if l.Log, err = log.Identity(ctx); err != nil {
+		return l, err
+	}
+	if l.Head, err = headOf(ctx, log); err != nil {
+		return l, err
+	}
+	for _, d := range derived {
+		err := log.Holds(ctx, d.Mark)
+		switch {
+		case errors.Is(err, eventstore.ErrOtherEpoch) && d.Mark.Epoch <= l.Log.Epoch:
+			continue // it is made again, or was dealt with when the epoch began
+		case errors.Is(err, eventstore.ErrLogCut), errors.Is(err, eventstore.ErrOtherEpoch):
+			l.By = append(l.By, d)
+			l.Seen = max(l.Seen, d.Mark.Position)
+		case err != nil:
+			return l, fmt.Errorf("%s: %w", d.Name, err)
+		}
+	}
+	return l, nil
+}
+
+// Recovery is how to go on with a log that lost its end.
+type Recovery struct {
+	Log      *eventstore.Client
+	Vault    *vault.Vault
+	UseCases UseCases
+	Loss     Loss
+	Journals Journals
+	Without  Without
+
+	SetMark     func(context.Context, *vault.Vault, eventstore.Mark) error
+	EndSessions func(context.Context) error // nil: they go on
+}
+
+// Recovered is what a recovery did.
+type Recovered struct {
+	Epoch uint64
+	repeated
+}
+
+// Recover goes on with a log that lost its end: it takes away again what the
+// journals know to be taken away, and begins a new epoch, so that read models
+// are made again. It may be repeated after an error. ErrNoJournal: no journal
+// reaches as far as the log was seen.
+func Recover(ctx context.Context, r Recovery) (Recovered, error) {
+	reached := r.Journals.reach(r.Loss.Log, r.Loss.Seen)
+	if !reached && r.Without == Refuse {
+		return Recovered{}, fmt.Errorf("%w: the log was seen up to position %d", ErrNoJournal, r.Loss.Seen)
+	}
+	in := newInventory()
+	err := r.Log.ReadAll(ctx, 0, "", func(e eventstore.Recorded) error {
+		_, _, err := in.add(e.ID, e.Position, e.Type, e.Data)
+		return err
+	})
+	if err != nil {
+		return Recovered{}, fmt.Errorf("reading the log: %w", err)
+	}
+	list := r.Journals.lost(r.Loss.Log, in)
+	if !reached && r.Without == TakeBack {
+		list = append(list, in.everything()...)
+	}
+	// The epoch rises last: until then nothing serves this log.
+	done, err := repeat(ctx, r.UseCases, r.Vault, list, r.Journals.erased(r.Loss.Log.Log))
+	if err != nil {
+		return Recovered{}, err
+	}
+	if r.EndSessions != nil {
+		if err := r.EndSessions(ctx); err != nil {
+			return Recovered{}, err
+		}
+	}
+	next := eventstore.Identity{Log: r.Loss.Log.Log, Epoch: r.nextEpoch()}
+	if err := r.Log.BeginEpoch(ctx, next); err != nil {
+		return Recovered{}, err
+	}
+	mark, err := markOf(ctx, r.Log, next)
+	if err != nil {
+		return Recovered{}, err
+	}
+	return Recovered{Epoch: next.Epoch, repeated: done}, r.SetMark(ctx, r.Vault, mark)
+}
+
+// nextEpoch is later than every epoch of the log that anything has seen.
+func (r Recovery) nextEpoch() uint64 {
+	last := max(r.Loss.Log.Epoch, r.Journals.epoch(r.Loss.Log.Log))
+	for _, d := range r.Loss.By {
+		last = max(last, d.Mark.Epoch)
+	}
+	return last + 1
+}
+
+// Derived returns the last marks of journals.
+func (js Journals) Derived(names []string) []Derived {
+	list := make([]Derived, 0, len(js))
+	for i, j := range js {
+		if m := j.Last(); m.Log != uuid.Nil {
+			list = append(list, Derived{Name: names[i], Mark: m})
+		}
+	}
+	return list
+}
