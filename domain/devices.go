@@ -106,9 +106,13 @@ func (s *Service) RemoveDevice(ctx context.Context, m Meta, id string) (Result, 
 	return Result{Position: position, Revision: done.revision, Device: &done.state}, nil
 }
 
-// followWithin bounds what a removal does about the device's shares before it is
-// answered.
-const followWithin = 5 * time.Second
+const (
+	// followWithin bounds what a removal does about the device's shares before it is
+	// answered.
+	followWithin = 5 * time.Second
+	// findWithin bounds finding them.
+	findWithin = 2 * time.Second
+)
 
 // followRemoval ends the shares of a device whose removal, the event cause, is at
 // a position in the log. It returns the position of the last event that this
@@ -119,7 +123,9 @@ func (s *Service) followRemoval(ctx context.Context, cause uuid.UUID, device str
 	}
 	ctx, cancel := context.WithTimeout(ctx, followWithin)
 	defer cancel()
-	shares, err := s.shares.SharesWithDevice(ctx, device, at)
+	finding, stop := context.WithTimeout(ctx, findWithin)
+	defer stop()
+	shares, err := s.shares.SharesWithDevice(finding, device, at)
 	if err == nil {
 		at, err = s.endShares(ctx, cause, device, shares)
 	}

@@ -42,19 +42,6 @@ func (s *Service) endShares(ctx context.Context, cause uuid.UUID, device string,
 	return position, errors.Join(failed...)
 }
 
-// EndIfGone is the policy that follows an invitation and its acceptance: it takes
-// the device out of the share if nobody has it any more. The command itself looks
-// after it has written; this is for a process that died before it could. cause is
-// the id of the event that is followed.
-func (s *Service) EndIfGone(ctx context.Context, cause uuid.UUID, share, device string) error {
-	gone, err := s.gone(ctx, device)
-	if err != nil || !gone {
-		return err
-	}
-	_, err = s.endShareOfDevice(ctx, cause, device, share)
-	return err
-}
-
 // gone reports whether nobody has the device: its id never returns.
 func (s *Service) gone(ctx context.Context, device string) (bool, error) {
 	d, err := s.loadDevice(ctx, device)

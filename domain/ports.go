@@ -127,8 +127,8 @@ type Domains interface {
 // it.
 type SharesOfDevice interface {
 	// SharesWithDevice lists the live shares that hold the device, or held it,
-	// with every event up to a position of the log taken into account. It waits
-	// for that briefly, and fails if the read model is further behind.
+	// with every event up to a position of the log taken into account. It waits for
+	// that as long as the context does.
 	SharesWithDevice(ctx context.Context, device string, atLeast uint64) ([]string, error)
 }
 

@@ -305,33 +305,6 @@ func TestRemovalWithoutReadModel(t *testing.T) {
 	w.wantNoGhosts(id)
 }
 
-func TestEndIfGone(t *testing.T) {
-	w := newWorld(t)
-	id := w.share(gives(w.cam, 1, privilege.LiveView))
-	cause := w.log.streams[shareStream(id)][1].ID
-	if err := w.EndIfGone(ctx, cause, id, w.cam); err != nil {
-		t.Fatal(err)
-	}
-	if got := w.log.types(shareStream(id)); got != "share.opened share.invited" {
-		t.Fatalf("a device that is there: %s", got)
-	}
-	w.log.behind = true
-	if _, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := w.EndIfGone(ctx, cause, id, w.cam); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := w.log.types(shareStream(id)); got != "share.opened share.invited share.device_removed" {
-		t.Errorf("a device that is gone: %s", got)
-	}
-	if err := w.EndIfGone(ctx, cause, "nonsense", w.cam); err == nil {
-		t.Error("nonsense is a share")
-	}
-}
-
 // TestSaveKeeps: a save that changes nothing needs nothing of what it keeps.
 func TestSaveKeeps(t *testing.T) {
 	w := newWorld(t)

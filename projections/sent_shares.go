@@ -131,13 +131,13 @@ func sentOf(ctx context.Context, tx bun.Tx, rows []sentShareRow) ([]Share, error
 	return list, nil
 }
 
-// SharesWithDevice lists the shares in which a device is invited or accepted.
-// For atLeast see Page.
+// SharesWithDevice lists the live shares that hold a device or held it, whatever
+// became of it there. For atLeast see Page.
 func (s *Store) SharesWithDevice(ctx context.Context, device string, atLeast uint64) ([]string, error) {
 	var ids []string
 	err := s.reading(ctx, []*projection{sentShares}, atLeast, func(ctx context.Context, tx bun.Tx) error {
 		return tx.NewSelect().TableExpr("sent_share_devices").Column("share").
-			Where("device = ? AND status IN (?, ?)", device, share.StatusInvited, share.StatusAccepted).OrderExpr("share").Scan(ctx, &ids)
+			Where("device = ?", device).OrderExpr("share").Scan(ctx, &ids)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listing the shares of a device: %w", err)

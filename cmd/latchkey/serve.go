@@ -224,7 +224,7 @@ func (s *runningService) sweepVault(ctx context.Context) error {
 func newUseCases(p *opened) (*domain.Service, error) {
 	return domain.New(domain.Config{
 		Log: domainLog{p.log}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
-		Domains: p.store,
+		Domains: p.store, Shares: sharesOfDevice{p.store}, Requests: requests{p.vault}, Logger: p.logger,
 	})
 }
 

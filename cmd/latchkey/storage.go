@@ -34,6 +34,7 @@ type storage struct {
 type opened struct {
 	closing sync.Once
 	closed  error
+	logger  *slog.Logger
 
 	node     *runningNode // nil when another process runs it
 	log      *eventstore.Client
@@ -64,7 +65,7 @@ func (s storage) open(ctx context.Context, logger *slog.Logger) (*opened, error)
 // open opens the log, the read models and the vault. join says that an embedded
 // node which another process runs may be used through its socket.
 func (o options) open(ctx context.Context, logger *slog.Logger, join bool) (*opened, error) {
-	p := &opened{}
+	p := &opened{logger: logger}
 	if err := p.openAll(ctx, o, logger, join); err != nil {
 		return nil, errors.Join(err, p.close())
 	}

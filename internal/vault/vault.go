@@ -36,13 +36,14 @@ type Vault struct {
 	dummy  string // a password hash that fits no password
 
 	persons persons
+	expired hourly        // requests
 	hashing chan struct{} // bounds the memory that password hashing takes
 }
 
 // tables are created where they are missing. Their columns are plain types, so
 // that the same statements serve SQLite and PostgreSQL.
 var tables = []any{
-	(*setting)(nil), (*subject)(nil), (*password)(nil), (*session)(nil), (*secret)(nil), (*state)(nil),
+	(*setting)(nil), (*subject)(nil), (*password)(nil), (*session)(nil), (*secret)(nil), (*state)(nil), (*request)(nil),
 }
 
 // setting is a value of the vault itself, sealed.

@@ -1,0 +1,136 @@
+package vault
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/uptrace/bun"
+)
+
+// Request is what is remembered of a command with an Idempotency-Key. Its words
+// are keyed hashes, made elsewhere; they tell nothing of the command.
+type Request struct {
+	Key         string // of the account and the Idempotency-Key
+	Fingerprint string // of the command
+	Token       string // of one claim
+	Stream      string
+	Until       time.Time // the claim lapses, unless it is done
+	Expires     time.Time // the whole is forgotten
+
+	Done     bool
+	Revision int64
+	Position uint64
+}
+
+// request is the row of a Request. Times are Unix milliseconds.
+type request struct {
+	bun.BaseModel `bun:"table:vault_requests,alias:request"`
+
+	ID          string `bun:"id,pk"`
+	Fingerprint string `bun:"fingerprint,notnull"`
+	Token       string `bun:"token,notnull"`
+	Stream      string `bun:"stream,notnull"`
+	Until       int64  `bun:"until,notnull"`
+	Expires     int64  `bun:"expires,notnull"`
+	Done        int    `bun:"done,notnull"` // 0 or 1
+	Revision    int64  `bun:"revision,notnull"`
+	Position    int64  `bun:"position,notnull"`
+}
+
+func rowOf(r Request) *request {
+	row := &request{
+		ID: r.Key, Fingerprint: r.Fingerprint, Token: r.Token, Stream: r.Stream,
+		Until: r.Until.UnixMilli(), Expires: r.Expires.UnixMilli(), Revision: r.Revision, Position: int64(r.Position),
+	}
+	if r.Done {
+		row.Done = 1
+	}
+	return row
+}
+
+func (r *request) request() Request {
+	return Request{
+		Key: r.ID, Fingerprint: r.Fingerprint, Token: r.Token, Stream: r.Stream,
+		Until: time.UnixMilli(r.Until), Expires: time.UnixMilli(r.Expires),
+		Done: r.Done != 0, Revision: r.Revision, Position: uint64(r.Position),
+	}
+}
+
+// ClaimRequest takes the key of a request. It is the caller's (mine) if the key is
+// unknown, has expired at now, or is that of the same command whose claim has
+// lapsed at now; otherwise there is who has it. A loss of power may undo it: what
+// a command wrote, the log proves.
+func (v *Vault) ClaimRequest(ctx context.Context, claim Request, now time.Time) (there Request, mine bool, err error) {
+	row, at := rowOf(claim), now.UnixMilli()
+	drop := v.expired.due(now)
+	err = v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if drop {
+			if _, err := tx.NewDelete().Model((*request)(nil)).Where("expires <= ?", at).Exec(ctx); err != nil {
+				return err
+			}
+		}
+		taken, err := changed(tx.NewInsert().Model(row).On("CONFLICT (id) DO UPDATE").
+			Set("fingerprint = EXCLUDED.fingerprint, token = EXCLUDED.token, stream = EXCLUDED.stream, until = EXCLUDED.until").
+			Set("expires = EXCLUDED.expires, done = EXCLUDED.done, revision = EXCLUDED.revision, position = EXCLUDED.position").
+			Where("request.expires <= ? OR request.done = 0 AND request.until <= ? AND request.fingerprint = EXCLUDED.fingerprint", at, at).
+			Exec(ctx))
+		if mine = taken; err != nil || mine {
+			return err
+		}
+		found := &request{ID: claim.Key}
+		if err := tx.NewSelect().Model(found).WherePK().Scan(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		there = found.request()
+		return nil
+	})
+	if err != nil {
+		return Request{}, false, fmt.Errorf("claiming an Idempotency-Key: %w", err)
+	}
+	return there, mine, nil
+}
+
+// FinishRequest notes what became of a claim that still has its key.
+func (v *Vault) FinishRequest(ctx context.Context, done Request) error {
+	row := rowOf(done)
+	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewUpdate().Model(row).WherePK().Where("token = ?", row.Token).Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("remembering what an Idempotency-Key was used for: %w", err)
+	}
+	return nil
+}
+
+// ReleaseRequest forgets a claim that still has its key.
+func (v *Vault) ReleaseRequest(ctx context.Context, claim Request) error {
+	err := v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewDelete().Model((*request)(nil)).Where("id = ? AND token = ?", claim.Key, claim.Token).Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("giving an Idempotency-Key back: %w", err)
+	}
+	return nil
+}
+
+// hourly says when something is due that is done once an hour.
+type hourly struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+func (h *hourly) due(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now.Sub(h.last) < time.Hour {
+		return false
+	}
+	h.last = now
+	return true
+}
