@@ -187,6 +187,7 @@ func (r *request) size() int {
 // fail refuses every write from now on; reads go on.
 func (s *store) fail(err error) error {
 	err = fmt.Errorf("%w: %w", errFailed, err)
+	s.logger.Error("a write has failed", "folder", s.dir, "error", oneLine(err.Error()))
 	s.queueMu.Lock()
 	defer s.queueMu.Unlock()
 	s.failed = err
@@ -228,6 +229,9 @@ func (s *store) withRoom(group []*request) []*request {
 	ordinary, reserved := s.room()
 	if ordinary == nil {
 		return group
+	}
+	if s.full.due("") {
+		s.logger.Error("only what takes away is written", "folder", s.dir, "error", ordinary)
 	}
 	return slices.DeleteFunc(group, func(r *request) bool {
 		err := ordinary

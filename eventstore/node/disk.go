@@ -66,7 +66,7 @@ func (d *disk) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCate
 	if err != nil {
 		return nil, err
 	}
-	return &roomyFile{File: f, disk: d}, private(f)
+	return &roomyFile{File: f, disk: d, essential: essential(newname)}, private(f)
 }
 
 func (d *disk) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -90,7 +90,7 @@ func (d *disk) opened(name string, category vfs.DiskWriteCategory, open func() (
 	case compaction(category):
 		return &compactionFile{File: f, disk: d}, nil
 	case filepath.Ext(name) == ".log" && f.Fd() != vfs.InvalidFd:
-		return &logFile{roomyFile: roomyFile{File: f, disk: d}}, nil
+		return &logFile{roomyFile: roomyFile{File: f, disk: d, essential: true}}, nil
 	}
 	return &roomyFile{File: f, disk: d, essential: essential(name)}, nil
 }

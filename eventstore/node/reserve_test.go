@@ -1,8 +1,10 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -161,7 +163,8 @@ func TestOnAFullDiskOnlyWhatTakesAwayIsWritten(t *testing.T) {
 	for name, make := range map[string]func(*testing.T) aDisk{"in memory": inMemory, "tmpfs": onTmpfs} {
 		t.Run(name, func(t *testing.T) {
 			d := make(t)
-			cfg := Config{Dir: d.dir, FS: d.fs}
+			var said bytes.Buffer
+			cfg := Config{Dir: d.dir, FS: d.fs, Logger: slog.New(slog.NewTextHandler(&said, nil))}
 			f := start(t, cfg)
 			f.append("s", esdb.NoStream{}, "a")
 			await(t, "the reserve is made", f.reserveIsFull)
@@ -191,6 +194,9 @@ func TestOnAFullDiskOnlyWhatTakesAwayIsWritten(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.stop()
+			if text := said.String(); !strings.Contains(text, "nearly full") || len(text) > 1000 {
+				t.Errorf("it says %q", text)
+			}
 			d.leave(0)
 			f.serve(cfg) // started on a full disk
 			f.connect()

@@ -22,7 +22,8 @@ type store struct {
 	marker  *marker       // nil: nothing is promised
 	tended  chan struct{} // closed when the reserve is no longer filled; nil: it never was
 	logger  *slog.Logger
-	damaged onceAWhile
+	damaged onceAWhile // what is said of it
+	full    onceAWhile
 	now     func() time.Time
 	sync    *pebble.WriteOptions
 
