@@ -8,7 +8,6 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"net/netip"
 	"strings"
 	"sync"
@@ -215,7 +214,7 @@ func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (Ke
 	if !live && !d.cfg.Authorizer.Live(now) {
 		return Key{}, errUnavailable
 	}
-	secret, err := d.secret(ctx, w, c.username, live)
+	secret, err := d.secret(ctx, c.username, live)
 	if err != nil {
 		d.log.Warn("reading the secret of a stream key", "key", key.Name, "err", err)
 		return Key{}, errUnavailable
@@ -236,29 +235,6 @@ func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (Ke
 // live reports whether it is known now what is permitted. An Authorizer that
 // does not know denies what it would else permit, and nothing more is sent.
 func (d *Door) live() bool { return d.cfg.Authorizer.Live(d.cfg.Now()) }
-
-// secret is the secret of a key, read once for each connection; a random one
-// for a key that is not live, so that a wrong name costs what a wrong secret
-// does.
-func (d *Door) secret(ctx context.Context, w *wire, name string, live bool) (string, error) {
-	if !live {
-		return newNonce(), nil
-	}
-	if w.secretOf == name {
-		return w.secret, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	secret, err := d.cfg.Authorizer.Secret(ctx, name)
-	if err != nil {
-		return "", err
-	}
-	if secret == "" {
-		return "", errors.New("it is empty")
-	}
-	w.secretOf, w.secret = name, secret
-	return secret, nil
-}
 
 const (
 	maxFailures = 16384 // addresses and names remembered

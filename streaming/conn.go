@@ -116,9 +116,8 @@ type wire struct {
 	writeDeadline atomic.Int64 // Unix nanoseconds; 0: none
 
 	// Of the goroutine that handles its requests, one at a time.
-	settingUp        bool // holds Door.setups
-	isDoor           bool // another door's, or ours
-	secretOf, secret string
+	settingUp bool // holds Door.setups
+	isDoor    bool // another door's, or ours
 }
 
 // SetReadDeadline does nothing: the server would take the deadline away.

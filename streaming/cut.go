@@ -38,6 +38,7 @@ func (d *Door) Recheck(account, device, key string) {
 			d.cut(v, reason)
 		}
 	}
+	d.forgetWhat(account, device, key)
 }
 
 // AwaitCuts returns when nothing more is sent to any viewer that was cut before

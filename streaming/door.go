@@ -111,6 +111,8 @@ type Door struct {
 	failures failures
 	viewers  registry
 	pool     *pool
+	secrets  *memory // of stream keys
+	sources  *memory // where cameras are
 
 	// setups is held from a successful SETUP to its response: the server reads
 	// the medias of other sessions then, without a lock of its own.
@@ -141,6 +143,7 @@ func New(cfg Config) (*Door, error) {
 	d.failures.buckets = map[failureOf]*rate.Limiter{}
 	d.viewers.all = map[*viewer]struct{}{}
 	d.pool = newPool(d)
+	d.secrets, d.sources = newMemory(MaxSecrets), newMemory(maxSources)
 	if d.metrics, err = newMetrics(d, cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("registering the metrics of the RTSP door: %w", err)
 	}
@@ -233,10 +236,13 @@ func (d *Door) Wait() error {
 // sweepLoop checks every viewer again each second: an Authorizer that no longer
 // knows ends them without an event, and so does a clock that moves on.
 func (d *Door) sweepLoop() {
-	tick := time.NewTicker(d.cfg.CheckEvery)
+	tick, forget := time.NewTicker(d.cfg.CheckEvery), time.NewTicker(forgetEvery)
 	defer tick.Stop()
+	defer forget.Stop()
 	for {
 		select {
+		case <-forget.C:
+			d.forgetDead(d.cfg.Now())
 		case <-tick.C:
 			d.Recheck("", "", "")
 			d.pool.forgetIdle()

@@ -59,6 +59,7 @@ type grants struct {
 	sees    map[string]bool          // account/device
 	may     map[string]privilege.Set // account/device/channel
 	bug     func()                   // called by Check
+	away    bool                     // the database of the secrets
 	fresh   time.Time                // when it was last known to be right; zero: it always is
 }
 
@@ -70,6 +71,12 @@ func (g *grants) refresh(at time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.fresh = at
+}
+
+func (g *grants) setAway(away bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.away = away
 }
 
 func (g *grants) setBug(bug func()) {
@@ -164,6 +171,9 @@ func (g *grants) Check(account, device string, channel int, p privilege.Set, now
 func (g *grants) Secret(_ context.Context, key string) (string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.away {
+		return "", errors.New("the database is away")
+	}
 	if s, ok := g.secrets[key]; ok {
 		return s, nil
 	}
@@ -174,7 +184,13 @@ func (g *grants) Secret(_ context.Context, key string) (string, error) {
 type sources struct {
 	mu  sync.Mutex
 	of  map[string]Source
-	bug func() // called by Camera
+	bug func() error // called by Camera
+}
+
+func (s *sources) setBug(bug func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bug = bug
 }
 
 func (s *sources) set(device string, channel int, q Quality, src Source) {
@@ -190,7 +206,9 @@ func (s *sources) Camera(_ context.Context, device string, channel int, q Qualit
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bug != nil {
-		s.bug()
+		if err := s.bug(); err != nil {
+			return Source{}, err
+		}
 	}
 	if src, ok := s.of[fmt.Sprint(device, "/", channel, "/", q)]; ok {
 		return src, nil

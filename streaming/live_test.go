@@ -141,7 +141,7 @@ func TestPanicLeavesNobodyBehind(t *testing.T) {
 // TestPanicOfCameras: a bug where cameras are looked up costs one dial.
 func TestPanicOfCameras(t *testing.T) {
 	h := open(t, (&fakeCamera{}).start(t))
-	h.sources.bug = func() { panic("a bug") }
+	h.sources.setBug(func() error { panic("a bug") })
 	if got := h.status(t, "/dev-1/1", annKey); got != 503 {
 		t.Errorf("status %d, want 503", got)
 	}

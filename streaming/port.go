@@ -63,7 +63,8 @@ type Authorizer interface {
 	Resolve(account, name string) (device string, ok bool)
 	// Check says whether the account may do p on the channel now.
 	Check(account, device string, channel int, p privilege.Set, now time.Time) Verdict
-	// Secret is what the player must prove to know, in clear: Digest needs it.
+	// Secret is what the player must prove to know, in clear: Digest needs it. It
+	// is asked once for each key, and again only for one that was forgotten.
 	Secret(ctx context.Context, key string) (string, error)
 }
 

@@ -280,7 +280,7 @@ func (p *pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
 	if wait > 0 {
 		return nil, errBusy
 	}
-	source, err := p.door.cfg.Cameras.Camera(ctx, u.of.device, u.of.channel, u.of.quality)
+	source, err := p.door.source(ctx, u.of)
 	if err != nil {
 		return nil, err
 	}

@@ -239,6 +239,20 @@ type cuts struct{ door *streaming.Door }
 
 func (c cuts) WaitFor(ctx context.Context, _ uint64) error { return c.door.AwaitCuts(ctx) }
 
+// streamKeys are the use cases of stream keys, whose secrets the door learns.
+type streamKeys struct {
+	*domain.Service
+	door *streaming.Door
+}
+
+func (s streamKeys) AddStreamKey(ctx context.Context, m domain.Meta, k domain.NewStreamKey) (domain.Result, error) {
+	done, err := s.Service.AddStreamKey(ctx, m, k)
+	if err == nil {
+		s.door.Learn(done.Key.Name, done.Secret)
+	}
+	return done, err
+}
+
 // authorizer asks the privilege index for the door.
 type authorizer struct {
 	index *index.Index

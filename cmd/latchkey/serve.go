@@ -129,6 +129,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	s.run("projections", runner.Run)
 	s.run("privilege index", x.Run)
 	s.run("vault", s.sweepVault)
+	s.run("secrets of stream keys", s.teachDoor)
 	if err = s.door.Start(); err != nil {
 		return nil, err
 	}
@@ -221,6 +222,16 @@ func (s *runningService) sweepVault(ctx context.Context) error {
 	}
 }
 
+// teachDoor lets the door know the secrets of stream keys before their first
+// use, so that it goes on when the database is away.
+func (s *runningService) teachDoor(ctx context.Context) error {
+	err := s.opened.vault.StreamSecrets(ctx, streaming.MaxSecrets, s.door.Learn)
+	if err != nil && ctx.Err() == nil {
+		s.logger.Warn("the door reads the secrets of stream keys at their first use", "error", err)
+	}
+	return nil
+}
+
 func newUseCases(p *opened) (*domain.Service, error) {
 	return domain.New(domain.Config{
 		Log: domainLog{p.log}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
@@ -238,7 +249,7 @@ func newDoor(o options, x *index.Index, p *opened, metrics prometheus.Registerer
 func (s *runningService) newAPI(o options, d *domain.Service, runner *projections.Runner, x *index.Index, metrics *prometheus.Registry) (*api.Server, error) {
 	q := queries{s.opened.store}
 	return api.New(api.Config{
-		Accounts: d, Devices: cameraDevices{d, s.door}, Shares: d, ShareDevices: d, Invitations: d, StreamKeys: d,
+		Accounts: d, Devices: cameraDevices{d, s.door}, Shares: d, ShareDevices: d, Invitations: d, StreamKeys: streamKeys{d, s.door},
 		Queries: q, ShareQueries: q,
 		Sessions: sessions{s.opened.vault}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door}, s.journal}, Progress: reads{runner},
