@@ -150,7 +150,10 @@ func translateStatus(err error) (known error, lost bool) {
 		return refusal{ErrFull, text}, false
 	}
 	switch s.Code() {
-	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.ResourceExhausted:
+	case codes.Unavailable:
+		// gRPC would dial again by itself, after pauses of up to two minutes.
+		return fmt.Errorf("%w: %w", ErrUnavailable, err), true
+	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.ResourceExhausted:
 		return fmt.Errorf("%w: %w", ErrUnavailable, err), false
 	}
 	return err, false

@@ -133,6 +133,12 @@ func TestHealthOfTheConnection(t *testing.T) {
 		t.Errorf("without a node: %+v", h)
 	}
 	n.start()
+	until(t, "the node is found", func() bool { return c.Ping(t.Context()) == nil })
+	n.stop()
+	if err := c.Ping(t.Context()); !errors.Is(err, eventstore.ErrUnavailable) || c.Health().Connected {
+		t.Errorf("a read finds the node away again: %v, %+v", err, c.Health())
+	}
+	n.start()
 	until(t, "an append is taken", func() bool { return appended() == nil })
 	if h := c.Health(); !h.Connected || h.LastError != "" || h.Refused != "" {
 		t.Errorf("connected again: %+v", h)

@@ -41,6 +41,9 @@ const (
 	searchEveryTCP = 500 * time.Millisecond // at most
 )
 
+// longAway is how long a node may be away before the log says so again.
+const longAway = 10 * time.Second
+
 // helloWithin bounds how long a new connection may take to its first answer. It
 // is longer than the library looks for a node.
 const helloWithin = 15 * time.Second
@@ -90,6 +93,7 @@ func (c *Client) find(s *search) {
 	if c.hosts[0].network != "unix" {
 		most = searchEveryTCP
 	}
+	began := time.Now()
 	for wait := searchEvery; ; wait = min(2*wait, most) {
 		conn, err := c.dial()
 		if err == nil {
@@ -98,6 +102,9 @@ func (c *Client) find(s *search) {
 		}
 		s.failed(err)
 		c.health.disconnected(err)
+		if away := time.Since(began); away > longAway {
+			c.report(slog.LevelWarn, "", "the log is still away", err, "for", away.Round(time.Second))
+		}
 		if !pause(c.life, wait) {
 			return
 		}
