@@ -46,7 +46,7 @@ func TestARevocationIsInTheJournalBeforeItsAnswer(t *testing.T) {
 	}
 	copyTree(t, older, filepath.Join(data, "log"))
 	out, err := exec.Command(binary, "serve", "--data", data, "--http", freeAddr(t), "--rtsp", freeAddr(t)).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "put the newer log back, or run latchkey recover") {
+	if err == nil || !strings.Contains(string(out), "put the newer log back, or run") {
 		t.Fatalf("a log without an answered revocation is served: %v\n%s", err, out)
 	}
 }

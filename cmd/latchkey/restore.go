@@ -267,6 +267,9 @@ func (p *placing) finish(ctx context.Context, key vault.MasterKey, logger *slog.
 	if filepath.Dir(p.stage) == filepath.Clean(p.data) {
 		return p.unpack()
 	}
+	if err := os.Remove(p.data); err != nil && !errors.Is(err, os.ErrNotExist) { // it is empty
+		return fmt.Errorf("putting the data folder in its place: %w", err)
+	}
 	if err := os.Rename(p.stage, p.data); err != nil {
 		return fmt.Errorf("putting the data folder in its place: %w", err)
 	}

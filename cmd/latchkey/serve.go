@@ -86,10 +86,10 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if s.opened, err = o.open(ctx, logger, false); err != nil {
 		return nil, err
 	}
-	if err := s.startJournal(ctx, o); err != nil {
+	if err := s.checkReadModels(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.checkReadModels(ctx); err != nil {
+	if err := s.startJournal(ctx, o); err != nil {
 		return nil, err
 	}
 	metrics := prometheus.NewRegistry()

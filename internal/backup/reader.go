@@ -35,7 +35,9 @@ type Reader struct {
 func NewReader(r io.Reader) (*Reader, error) {
 	a := &Reader{r: bufio.NewReaderSize(r, 256<<10), sum: sha256.Sum256([]byte(magic))}
 	begin := make([]byte, len(magic))
-	if _, err := io.ReadFull(a.r, begin); err != nil || string(begin) != magic {
+	if _, err := io.ReadFull(a.r, begin); errors.Is(err, ErrDamaged) {
+		return nil, err
+	} else if err != nil || string(begin) != magic {
 		return nil, errors.New("this is not a backup of latchkey (or it is encrypted: see --identity and --passphrase-file)")
 	}
 	var err error

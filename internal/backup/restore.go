@@ -110,7 +110,7 @@ type restoring struct {
 
 func (r *restoring) restoreLog(ctx context.Context) error {
 	r.at.Head = r.archive.Header.Head
-	_, err := node.Import(node.Config{Dir: filepath.Join(r.Dir, LogName), Logger: r.Logger}, func() (node.ImportedEvent, error) {
+	_, err := node.Import(node.Config{Dir: filepath.Join(r.Dir, LogName), Logger: nil}, func() (node.ImportedEvent, error) {
 		for {
 			if err := ctx.Err(); err != nil {
 				return node.ImportedEvent{}, err

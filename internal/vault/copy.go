@@ -88,6 +88,9 @@ func dumpTable(ctx context.Context, db bun.IDB, table string, each func(Row) err
 		}
 		r := Row{Table: table, Values: make(map[string]any, len(columns))}
 		for i, name := range columns {
+			if b, ok := values[i].([]byte); ok && b == nil { // empty, as SQLite's driver returns it
+				values[i] = []byte{}
+			}
 			r.Values[name] = values[i]
 		}
 		if err := each(r); err != nil {
