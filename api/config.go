@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,15 +47,29 @@ type Config struct {
 	Now func() time.Time
 	// SessionTTL is how long a session lasts; the default is 24 hours.
 	SessionTTL time.Duration
-	// LoginBurst is how many attempts a login may fail at once, LoginEvery how
-	// often it gets another one; the defaults are 10 and 10 seconds.
+	// LoginBurst is how many attempts on a login from one network may fail at
+	// once, LoginEvery how often it gets another one; the defaults are 10 and
+	// 30 seconds.
 	LoginBurst int
 	LoginEvery time.Duration
+	// EverywhereBurst and EverywhereEvery are the same for a login from all
+	// networks from which nobody has logged in to it; the defaults are 100 and
+	// 10 seconds. EverywhereEvery is less than LoginEvery, so that one network
+	// cannot use it up.
+	EverywhereBurst int
+	EverywhereEvery time.Duration
 	// NetworkBurst and NetworkEvery are the same for log-ins and registrations
 	// from one address (IPv6: one /64); the defaults are 100 and 200
 	// milliseconds.
 	NetworkBurst int
 	NetworkEvery time.Duration
+	// Limits counts for all processes together; nil: this process counts alone.
+	Limits Limits
+	// Networks remembers who logged in from where; nil: nobody does.
+	Networks Networks
+	// TrustedProxies are the addresses whose forwarded addresses are believed;
+	// the default is none.
+	TrustedProxies []netip.Prefix
 	// ShutdownWithin bounds how long Run waits for requests that are being
 	// served when it is to end; the default is 10 seconds.
 	ShutdownWithin time.Duration
@@ -69,7 +84,9 @@ func (c *Config) setDefaults() {
 	}
 	setDefault(&c.SessionTTL, 24*time.Hour)
 	setDefault(&c.LoginBurst, 10)
-	setDefault(&c.LoginEvery, 10*time.Second)
+	setDefault(&c.LoginEvery, 30*time.Second)
+	setDefault(&c.EverywhereBurst, 100)
+	setDefault(&c.EverywhereEvery, 10*time.Second)
 	setDefault(&c.NetworkBurst, 100)
 	setDefault(&c.NetworkEvery, 200*time.Millisecond)
 	setDefault(&c.ShutdownWithin, 10*time.Second)
@@ -120,6 +137,8 @@ func (c *Config) validate() error {
 	positive("SessionTTL", c.SessionTTL > 0)
 	positive("LoginBurst", c.LoginBurst > 0)
 	positive("LoginEvery", c.LoginEvery > 0)
+	positive("EverywhereBurst", c.EverywhereBurst > 0)
+	positive("EverywhereEvery", c.EverywhereEvery > 0)
 	positive("NetworkBurst", c.NetworkBurst > 0)
 	positive("NetworkEvery", c.NetworkEvery > 0)
 	positive("ShutdownWithin", c.ShutdownWithin > 0)

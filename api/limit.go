@@ -32,7 +32,7 @@ func newLimiter(every time.Duration, burst, keep int) *limiter {
 	}
 }
 
-// take answers zero where the name may go on, or how long it has to wait.
+// take returns zero if the name may go on, or how long it has to wait.
 func (l *limiter) take(name string, now time.Time) time.Duration {
 	r := l.of(name).ReserveN(now, 1)
 	wait := r.DelayFrom(now)
@@ -80,18 +80,15 @@ func rateLimited(wait time.Duration) *problem {
 	}
 }
 
-// network names the caller's network for the limits: the IPv4 address, or the
-// first 64 bits of the IPv6 address, which are one customer's. Forwarding
-// headers are not believed: anybody can write them.
-func network(remote string) string {
-	ap, err := netip.ParseAddrPort(remote)
-	if err != nil {
+// network names a client's network for the limits: the IPv4 address, or the first
+// 64 bits of the IPv6 address, which are one customer's.
+func network(a netip.Addr) string {
+	switch {
+	case !a.IsValid():
 		return "unknown"
-	}
-	a := ap.Addr().Unmap()
-	if a.Is4() {
+	case a.Is4():
 		return a.String()
 	}
-	p, _ := a.WithZone("").Prefix(64) // 64 bits fit every IPv6 address
+	p, _ := a.Prefix(64) // 64 bits fit every IPv6 address
 	return p.String()
 }

@@ -47,21 +47,6 @@ func TestLimiterKeepsBoundedNames(t *testing.T) {
 	}
 }
 
-func TestNetwork(t *testing.T) {
-	for remote, want := range map[string]string{
-		"192.0.2.7:4711":          "192.0.2.7",
-		"[::ffff:192.0.2.7]:4711": "192.0.2.7",
-		"[2001:db8:1:2:3::4]:80":  "2001:db8:1:2::/64",
-		"[fe80::1%eth0]:80":       "fe80::/64",
-		"@":                       "unknown",
-		"":                        "unknown",
-	} {
-		if got := network(remote); got != want {
-			t.Errorf("network(%q) = %q, want %q", remote, got, want)
-		}
-	}
-}
-
 func TestBearer(t *testing.T) {
 	for header, want := range map[string]string{"Bearer abc": "abc", "bearer abc": "abc", "BEARER  abc": "abc"} {
 		if got, ok := bearer([]string{header}); !ok || got != want {

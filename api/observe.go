@@ -48,6 +48,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	inFlight prometheus.Gauge
+	unshared prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -62,8 +63,11 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "latchkey_http_requests_in_flight", Help: "Requests being served.",
 		}),
+		unshared: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "latchkey_limits_unshared_total", Help: "Attempts that this process counted alone, because the database did not answer.",
+		}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.unshared} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering the HTTP metrics: %w", err)
 		}
@@ -79,9 +83,9 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
 
-		req := &request{id: rand.Text(), network: network(c.Request().RemoteAddr)}
-		client := c.Request().Context() // ends when the client goes away
-		ctx, cancel := context.WithTimeout(context.WithValue(client, requestKey{}, req), requestTimeout)
+		req := &request{id: rand.Text(), network: network(client(c.Request(), s.cfg.TrustedProxies))}
+		gone := c.Request().Context() // ends when the client goes away
+		ctx, cancel := context.WithTimeout(context.WithValue(gone, requestKey{}, req), requestTimeout)
 		defer cancel()
 		c.SetRequest(c.Request().WithContext(ctx))
 		setHeaders(c.Response().Header(), req.id)
@@ -89,7 +93,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		err := s.recovered(next)(c)
 		switch {
 		case err == nil:
-		case client.Err() != nil && !errors.Is(err, errPanic):
+		case gone.Err() != nil && !errors.Is(err, errPanic):
 			s.clientGone(c, err)
 		default:
 			s.writeProblem(err, c)

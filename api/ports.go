@@ -93,6 +93,22 @@ type Passwords interface {
 	VerifyPassword(ctx context.Context, account, password string) (bool, error)
 }
 
+// Limits counts attempts for all processes that share a database. A name is
+// whatever the caller counts by; it is kept as a keyed hash only.
+type Limits interface {
+	// Take uses up one of the burst, of which there is another one every so
+	// often. It returns zero, or how long to wait; then nothing was used up.
+	Take(ctx context.Context, name string, every time.Duration, burst int) (wait time.Duration, err error)
+	// Forgive forgets what the name has used up.
+	Forgive(ctx context.Context, name string) error
+}
+
+// Networks remembers from where people have logged in.
+type Networks interface {
+	KnownNetwork(ctx context.Context, login, network string) (bool, error)
+	RememberNetwork(ctx context.Context, login, network string) error
+}
+
 // Opener reads sealed text. ErrForgotten: it can never be read again.
 type Opener interface {
 	Unseal(ctx context.Context, sealed string) (plain string, err error)

@@ -384,11 +384,11 @@ func TestAttemptsAreLimited(t *testing.T) {
 	}
 	a := attempt(" ALICE@example.com", password)
 	w.wantProblem(a, 429, "rate_limited")
-	if seconds, err := strconv.Atoi(a.Header.Get("Retry-After")); err != nil || seconds != 10 {
+	if seconds, err := strconv.Atoi(a.Header.Get("Retry-After")); err != nil || seconds != 30 {
 		t.Errorf("Retry-After is %q", a.Header.Get("Retry-After"))
 	}
 	w.wantStatus(attempt("bob@example.com", password), 201)
-	w.clock.advance(10 * time.Second)
+	w.clock.advance(30 * time.Second)
 	w.wantStatus(attempt(alice.email, password), 201)
 	w.wantProblem(attempt(alice.email, "wrong"), 401, "invalid_credentials") // the success gave her attempts back
 

@@ -39,8 +39,9 @@ type Server struct {
 	operations map[string]*operation
 	routes     map[string]bool // "METHOD /template/:of", for logs and metrics
 	metrics    *metrics
-	logins     *limiter
-	networks   *limiter
+	networks   *allowance // of a network
+	logins     *allowance // of a login from one network
+	everywhere *allowance // of a login
 }
 
 // New makes a server. The error names every fault of the configuration.
@@ -59,8 +60,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, operations: operations, metrics: m,
-		logins:   newLimiter(cfg.LoginEvery, cfg.LoginBurst, limiterNames),
-		networks: newLimiter(cfg.NetworkEvery, cfg.NetworkBurst, limiterNames),
+		networks:   newAllowance("network", cfg.NetworkEvery, cfg.NetworkBurst),
+		logins:     newAllowance("login from network", cfg.LoginEvery, cfg.LoginBurst),
+		everywhere: newAllowance("login", cfg.EverywhereEvery, cfg.EverywhereBurst),
 	}
 	s.echo = s.newEcho()
 	s.routes = make(map[string]bool)

@@ -54,8 +54,8 @@ func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.Lo
 		return nil, err
 	}
 	name := domain.LoginName(r.Body.Login)
-	if wait := h.logins.take(name, h.cfg.Now()); wait > 0 {
-		return nil, rateLimited(wait)
+	if err := h.limitLogin(ctx, name); err != nil {
+		return nil, err
 	}
 	account, err := h.accountOf(ctx, r.Body.Login)
 	if err != nil {
@@ -68,7 +68,7 @@ func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.Lo
 	if !right || account == "" {
 		return nil, unauthenticated("invalid_credentials", "The login or the password is wrong.")
 	}
-	h.logins.forgive(name)
+	h.loggedIn(ctx, name)
 	expires := h.cfg.Now().Add(h.cfg.SessionTTL)
 	token, err := h.cfg.Sessions.NewSession(ctx, account, h.cfg.SessionTTL)
 	if err != nil {
@@ -76,13 +76,6 @@ func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.Lo
 	}
 	requestOf(ctx).account = account
 	return rest.LogIn201JSONResponse{Token: token, Account: account, ExpiresAt: utc(expires)}, nil
-}
-
-func (h handlers) limitNetwork(ctx context.Context) error {
-	if wait := h.networks.take(requestOf(ctx).network, h.cfg.Now()); wait > 0 {
-		return rateLimited(wait)
-	}
-	return nil
 }
 
 // LogOut ends the session that the request carries.

@@ -24,7 +24,7 @@ const registerWithin = time.Minute
 func (s *Service) Register(ctx context.Context, m Meta, r Registration) (Result, error) {
 	f := faults{}
 	kind, address := f.oneAddress("", r.Email, r.Phone)
-	f.password("/password", r.Password)
+	f.password("/password", r.Password, address, r.Name)
 	f.text("/name", r.Name, maxName)
 	if err := f.err(); err != nil {
 		return Result{}, err

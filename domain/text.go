@@ -62,15 +62,6 @@ func (f faults) line(at, s string, longest int) {
 	}
 }
 
-func (f faults) password(at, s string) {
-	switch {
-	case utf8.RuneCountInString(s) < minPassword:
-		f.add(at, "is shorter than "+strconv.Itoa(minPassword)+" characters")
-	case len(s) > maxPassword:
-		f.add(at, "is longer than "+strconv.Itoa(maxPassword)+" bytes")
-	}
-}
-
 // url checks an address of a device; "" is fine. The reason never repeats the
 // address: it may hold a password.
 func (f faults) url(at, raw string, schemes ...string) {

@@ -214,6 +214,9 @@ func (s *runningService) sweepVault(ctx context.Context) error {
 		if err := s.opened.vault.DropExpiredSessions(ctx); err != nil && ctx.Err() == nil {
 			s.logger.Warn("expired sessions could not be dropped", "error", err)
 		}
+		if err := s.opened.vault.DropSpentLimits(ctx); err != nil && ctx.Err() == nil {
+			s.logger.Warn("what limits have counted could not be dropped", "error", err)
+		}
 		select {
 		case <-time.After(time.Hour):
 		case <-ctx.Done():
@@ -248,7 +251,12 @@ func newDoor(o options, x *index.Index, p *opened, metrics prometheus.Registerer
 
 func (s *runningService) newAPI(o options, d *domain.Service, runner *projections.Runner, x *index.Index, metrics *prometheus.Registry) (*api.Server, error) {
 	q := queries{s.opened.store}
+	var limits api.Limits // with SQLite there is no other process to count with
+	if isPostgres(o.Database) {
+		limits = s.opened.vault
+	}
 	return api.New(api.Config{
+		Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: d, Devices: cameraDevices{d, s.door}, Shares: d, ShareDevices: d, Invitations: d, StreamKeys: streamKeys{d, s.door},
 		Queries: q, ShareQueries: q,
 		Sessions: sessions{s.opened.vault}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},

@@ -17,19 +17,20 @@ import (
 // settings are the flags of the service. They are text, so that every fault in
 // them can be told at once.
 type settings struct {
-	Data         string `default:"latchkey-data" placeholder:"DIR" help:"Folder for the log, the read models and the vault (${default})."`
-	HTTP         string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
-	RTSP         string `name:"rtsp" default:"127.0.0.1:8554" placeholder:"ADDR" help:"Address of the RTSP door (${default})."`
-	Eventstore   string `default:"embedded" placeholder:"TARGET" help:"The log: embedded, unix:///path of a latchkey node, or esdb://... (${default})."`
-	Database     string `default:"sqlite" placeholder:"DSN" help:"The read models and the vault: sqlite (in the data folder) or postgres://... (${default})."`
-	VaultKey     string `placeholder:"FILE" help:"File with the key of the vault. Without it: vault.key in the data folder for SQLite, kept in the database for PostgreSQL."`
-	Journal      string `placeholder:"FILE" help:"Journal of revocations: what a restored log must not give again. Without it: revocations.journal in the data folder."`
-	MaxStaleness string `default:"5s" placeholder:"TIME" help:"How far the privilege index may be behind the log before the door closes (${default})."`
-	SessionTTL   string `default:"720h" placeholder:"TIME" help:"How long a login lasts (${default})."`
-	CloseAfter   string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`
-	CameraNets   string `placeholder:"CIDR,..." help:"The only networks in which cameras are dialled. Without it: every unicast address but link-local ones."`
-	MemoryLimit  string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
-	Logging      `embed:""`
+	Data           string `default:"latchkey-data" placeholder:"DIR" help:"Folder for the log, the read models and the vault (${default})."`
+	HTTP           string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
+	RTSP           string `name:"rtsp" default:"127.0.0.1:8554" placeholder:"ADDR" help:"Address of the RTSP door (${default})."`
+	Eventstore     string `default:"embedded" placeholder:"TARGET" help:"The log: embedded, unix:///path of a latchkey node, or esdb://... (${default})."`
+	Database       string `default:"sqlite" placeholder:"DSN" help:"The read models and the vault: sqlite (in the data folder) or postgres://... (${default})."`
+	VaultKey       string `placeholder:"FILE" help:"File with the key of the vault. Without it: vault.key in the data folder for SQLite, kept in the database for PostgreSQL."`
+	Journal        string `placeholder:"FILE" help:"Journal of revocations: what a restored log must not give again. Without it: revocations.journal in the data folder."`
+	MaxStaleness   string `default:"5s" placeholder:"TIME" help:"How far the privilege index may be behind the log before the door closes (${default})."`
+	SessionTTL     string `default:"720h" placeholder:"TIME" help:"How long a login lasts (${default})."`
+	CloseAfter     string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`
+	CameraNets     string `placeholder:"CIDR,..." help:"The only networks in which cameras are dialled. Without it: every unicast address but link-local ones."`
+	TrustedProxies string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: what they say in X-Forwarded-For or Forwarded is who asks. Without it: whoever connects."`
+	MemoryLimit    string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
+	Logging        `embed:""`
 }
 
 // Logging are the flags of every command that runs for long.
@@ -43,6 +44,7 @@ type options struct {
 	settings
 	maxStaleness, sessionTTL, closeAfter time.Duration
 	cameraNets                           []netip.Prefix
+	trustedProxies                       []netip.Prefix
 	memoryLimit                          int64 // bytes
 }
 
@@ -84,17 +86,28 @@ func (s settings) check() (options, error) {
 		fault("memory-limit", "%v", err)
 	}
 	o.memoryLimit = limit
-	for _, text := range strings.FieldsFunc(s.CameraNets, func(r rune) bool { return r == ',' || r == ' ' }) {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			fault("camera-nets", "%q is not a network such as 192.168.1.0/24", text)
-		}
-		o.cameraNets = append(o.cameraNets, prefix.Masked())
-	}
+	o.cameraNets = networks("camera-nets", s.CameraNets, fault)
+	o.trustedProxies = networks("trusted-proxies", s.TrustedProxies, fault)
 	if faults != nil {
 		return o, &configFaults{faults}
 	}
 	return o, nil
+}
+
+// networks reads a list of networks; an address alone is a network of one.
+func networks(flag, list string, fault func(flag, format string, args ...any)) []netip.Prefix {
+	var out []netip.Prefix
+	for _, text := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
+		prefix, err := netip.ParsePrefix(text)
+		if addr, addrErr := netip.ParseAddr(text); addrErr == nil {
+			prefix, err = netip.PrefixFrom(addr.Unmap().WithZone(""), addr.Unmap().BitLen()), nil
+		}
+		if err != nil {
+			fault(flag, "%q is not a network such as 192.168.1.0/24", text)
+		}
+		out = append(out, prefix.Masked())
+	}
+	return out
 }
 
 func checkEventstore(target string) error {

@@ -43,7 +43,7 @@ type Vault struct {
 // tables are created where they are missing. Their columns are plain types, so
 // that the same statements serve SQLite and PostgreSQL.
 var tables = []any{
-	(*setting)(nil), (*subject)(nil), (*password)(nil), (*session)(nil), (*secret)(nil), (*state)(nil), (*request)(nil),
+	(*setting)(nil), (*subject)(nil), (*password)(nil), (*session)(nil), (*secret)(nil), (*state)(nil), (*request)(nil), (*limit)(nil), (*network)(nil),
 }
 
 // setting is a value of the vault itself, sealed.

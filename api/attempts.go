@@ -1,0 +1,107 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// How attempts to log in are bounded. A login is known by its one spelling
+// (domain.LoginName), a network by its address; three allowances must be left:
+//
+//   - that of the network, for all its log-ins and registrations;
+//   - that of the login from this network, which a log-in that succeeds gives
+//     back: whoever guesses uses up an allowance of their own, and not that of
+//     the person whose login it is;
+//   - that of the login from everywhere, against guesses from many networks. It
+//     is refilled faster than one network can use it up, and does not count for
+//     networks from which the person has logged in before.
+//
+// This process counts first; what it lets through is counted by all processes
+// together where they share a database. A database that is away leaves each
+// process with its own count.
+
+// sharedWithin bounds how long the shared count may take.
+const sharedWithin = time.Second
+
+// allowance is one kind of limit.
+type allowance struct {
+	kind  string
+	every time.Duration
+	burst int
+	local *limiter
+}
+
+func newAllowance(kind string, every time.Duration, burst int) *allowance {
+	return &allowance{kind: kind, every: every, burst: burst, local: newLimiter(every, burst, limiterNames)}
+}
+
+// limitNetwork bounds log-ins and registrations of the caller's network.
+func (s *Server) limitNetwork(ctx context.Context) error {
+	if wait := s.take(ctx, s.networks, requestOf(ctx).network); wait > 0 {
+		return rateLimited(wait)
+	}
+	return nil
+}
+
+// limitLogin bounds the attempts on a login.
+func (s *Server) limitLogin(ctx context.Context, login string) error {
+	from := requestOf(ctx).network
+	if wait := s.take(ctx, s.logins, login+"\x00"+from); wait > 0 {
+		return rateLimited(wait)
+	}
+	wait := s.take(ctx, s.everywhere, login)
+	if wait == 0 || s.knownNetwork(ctx, login, from) {
+		return nil
+	}
+	return rateLimited(wait)
+}
+
+// loggedIn gives a login its allowance back and notes the network.
+func (s *Server) loggedIn(ctx context.Context, login string) {
+	from := requestOf(ctx).network
+	name := login + "\x00" + from
+	s.logins.local.forgive(name)
+	ctx, cancel := context.WithTimeout(ctx, sharedWithin)
+	defer cancel()
+	if s.cfg.Limits != nil {
+		s.unshared(ctx, s.cfg.Limits.Forgive(ctx, s.logins.kind+"\x00"+name))
+	}
+	if s.cfg.Networks != nil {
+		s.unshared(ctx, s.cfg.Networks.RememberNetwork(ctx, login, from))
+	}
+}
+
+func (s *Server) knownNetwork(ctx context.Context, login, from string) bool {
+	if s.cfg.Networks == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, sharedWithin)
+	defer cancel()
+	known, err := s.cfg.Networks.KnownNetwork(ctx, login, from)
+	s.unshared(ctx, err)
+	return known && err == nil
+}
+
+// take uses up one of an allowance. It returns zero, or how long to wait.
+func (s *Server) take(ctx context.Context, a *allowance, name string) time.Duration {
+	if wait := a.local.take(name, s.cfg.Now()); wait > 0 || s.cfg.Limits == nil {
+		return wait
+	}
+	ctx, cancel := context.WithTimeout(ctx, sharedWithin)
+	defer cancel()
+	wait, err := s.cfg.Limits.Take(ctx, a.kind+"\x00"+name, a.every, a.burst)
+	if s.unshared(ctx, err); err != nil {
+		return 0
+	}
+	return wait
+}
+
+// unshared notes that this process counts alone for now.
+func (s *Server) unshared(ctx context.Context, err error) {
+	if err == nil {
+		return
+	}
+	s.metrics.unshared.Inc()
+	s.log.LogAttrs(ctx, slog.LevelDebug, "attempts are counted by this process alone", slog.Any("error", err))
+}
