@@ -112,6 +112,13 @@ func (s *Service) SettleStaged(ctx context.Context, id, command string, at time.
 	return nil
 }
 
+// DeviceLive reports whether the device with that id is in an account, as the log
+// says.
+func (s *Service) DeviceLive(ctx context.Context, id string) (bool, error) {
+	d, err := s.loadDevice(ctx, id)
+	return d.Live, err
+}
+
 func (s *Service) cameraMissing(ctx context.Context, id string) (bool, error) {
 	has, err := s.cameras.HasCamera(ctx, id)
 	if err != nil {

@@ -38,6 +38,9 @@ func (c *accountCreateCommand) Run(ctx context.Context, std streams) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
+	if err := st.matchVault(ctx, c.logger(std)); err != nil {
+		return err
+	}
 	useCases, err := newUseCases(st)
 	if err != nil {
 		return err

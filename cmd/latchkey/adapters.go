@@ -291,7 +291,10 @@ func (a authorizer) Secret(ctx context.Context, key string) (string, error) {
 }
 
 // sessions keeps sessions for the API.
-type sessions struct{ vault *vault.Vault }
+type sessions struct {
+	vault *vault.Vault
+	ended func(context.Context) // is called after a session has ended
+}
 
 func (s sessions) NewSession(ctx context.Context, account string, ttl time.Duration) (string, error) {
 	return s.vault.NewSession(ctx, account, ttl)
@@ -306,7 +309,11 @@ func (s sessions) Session(ctx context.Context, token string) (string, error) {
 }
 
 func (s sessions) EndSession(ctx context.Context, token string) error {
-	return s.vault.EndSession(ctx, token)
+	err := s.vault.EndSession(ctx, token)
+	if err == nil {
+		s.ended(ctx)
+	}
+	return err
 }
 
 // opener reads sealed text for the API.

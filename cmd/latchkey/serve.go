@@ -86,6 +86,9 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if s.opened, err = o.open(ctx, logger, false); err != nil {
 		return nil, err
 	}
+	if err := s.checkVault(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.checkReadModels(ctx); err != nil {
 		return nil, err
 	}
@@ -128,7 +131,11 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	s.run("memory", func(ctx context.Context) error { memory.Keep(ctx, o.memoryLimit); return nil })
 	s.run("projections", runner.Run)
 	s.run("privilege index", x.Run)
-	s.run("vault", s.sweepVault)
+	keeper := &vaultKeeper{opened: s.opened, useCases: useCases, runner: runner, logger: logger, alone: s.opened.node != nil && !isPostgres(o.Database)}
+	if keeper.before, err = s.opened.contents(ctx); err != nil {
+		return nil, err
+	}
+	s.run("vault", keeper.Run)
 	s.run("secrets of stream keys", s.teachDoor)
 	if err = s.door.Start(); err != nil {
 		return nil, err
@@ -140,6 +147,32 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	})
 	s.run("REST API", func(ctx context.Context) error { return server.Run(ctx, s.http) })
 	return s, nil
+}
+
+// checkVault refuses a vault that does not belong to the log. If the log does not
+// answer, the vault is compared when it does; until then no command is taken.
+func (s *runningService) checkVault(ctx context.Context) error {
+	err := s.opened.matchVault(ctx, s.logger)
+	if errors.Is(err, eventstore.ErrUnavailable) {
+		s.opened.unmatched.Store(true)
+		s.logger.Warn("the vault cannot be compared with the log yet", "error", err)
+		return nil
+	}
+	return err
+}
+
+// rememberWithin bounds what ending a session waits for the log.
+const rememberWithin = 2 * time.Second
+
+// sessionEnded remembers in the log that something was taken away in the vault,
+// so that an older copy of the vault does not revive it. If the log does not take
+// that now, the keeper of the vault tries again.
+func (s *runningService) sessionEnded(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rememberWithin)
+	defer cancel()
+	if err := s.opened.compareTaken(ctx, s.logger); err != nil {
+		s.logger.Debug("that a session ended could not be noted in the log yet", "error", err)
+	}
 }
 
 // checkReadModels refuses a log that lacks what the read models have seen. If
@@ -208,23 +241,6 @@ func (s *runningService) stopAll() error {
 func (s *runningService) httpAddr() string { return s.http.Addr().String() }
 func (s *runningService) rtspAddr() string { return s.door.Addr().String() }
 
-// sweepVault drops expired sessions now and then.
-func (s *runningService) sweepVault(ctx context.Context) error {
-	for {
-		if err := s.opened.vault.DropExpiredSessions(ctx); err != nil && ctx.Err() == nil {
-			s.logger.Warn("expired sessions could not be dropped", "error", err)
-		}
-		if err := s.opened.vault.DropSpentLimits(ctx); err != nil && ctx.Err() == nil {
-			s.logger.Warn("what limits have counted could not be dropped", "error", err)
-		}
-		select {
-		case <-time.After(time.Hour):
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
 // teachDoor lets the door know the secrets of stream keys before their first
 // use, so that it goes on when the database is away.
 func (s *runningService) teachDoor(ctx context.Context) error {
@@ -237,7 +253,7 @@ func (s *runningService) teachDoor(ctx context.Context) error {
 
 func newUseCases(p *opened) (*domain.Service, error) {
 	return domain.New(domain.Config{
-		Log: domainLog{p.log}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
+		Log: guardedLog{domainLog{p.log}, p}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
 		Domains: p.store, Shares: sharesOfDevice{p.store}, Requests: requests{p.vault}, Logger: p.logger,
 	})
 }
@@ -259,7 +275,7 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 		Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: d, Devices: cameraDevices{d, s.door}, Shares: d, ShareDevices: d, Invitations: d, StreamKeys: streamKeys{d, s.door},
 		Queries: q, ShareQueries: q,
-		Sessions: sessions{s.opened.vault}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
+		Sessions: sessions{s.opened.vault, s.sessionEnded}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door}, s.journal}, Progress: reads{runner},
 		Components: []api.Component{
 			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"latchkey/internal/vault"
 )
 
 // startWithin bounds a start that fails.
@@ -44,6 +47,10 @@ func TestServeEndsWhenItCannotStart(t *testing.T) {
 		{"the key is empty", write("vault.key", ""), nil, "vault.key"},
 		{"--vault-key names no file", nil, []string{"--vault-key", "no-such-folder/no-such-key"}, "no-such-key"},
 		{"the vault is damaged", overwrite("vault.db", 100, 3000), nil, "vault.db"},
+		{"the vault is missing", remove("vault.db"), nil, "vault.db is missing: put it back"},
+		{"the vault and its key are missing", both(remove("vault.db"), remove("vault.key")), nil, "vault.db is missing: put it back"},
+		{"the vault is empty", write("vault.db", ""), nil, "vault.db is empty (0 bytes)"},
+		{"the vault is a new one", newVault, nil, "the vault has none"},
 		{"the vault is a folder", folderInstead("vault.db"), nil, "vault.db"},
 		{"the database of the read models is a folder", folderInstead("projections.db"), nil, "projections.db"},
 		{"the log is a file", fileInstead("log"), nil, "log"},
@@ -123,6 +130,29 @@ func otherKey() string {
 	k := make([]byte, 32)
 	_, _ = rand.Read(k)
 	return base64.StdEncoding.EncodeToString(k) + "\n"
+}
+
+// newVault puts a new vault with a new key in the place of the one that is there.
+func newVault(t *testing.T, dir string) {
+	t.Helper()
+	both(remove("vault.db"), write("vault.key", otherKey()))(t, dir)
+	path := filepath.Join(dir, "vault.db")
+	key, err := vault.ReadMasterKey(filepath.Join(dir, "vault.key"))
+	if err := errors.Join(err, vault.CreateFile(path)); err != nil {
+		t.Fatal(err)
+	}
+	db, err := vault.OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = vault.Open(t.Context(), db, key, time.Now)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func both(a, b func(*testing.T, string)) func(*testing.T, string) {
+	return func(t *testing.T, dir string) { t.Helper(); a(t, dir); b(t, dir) }
 }
 
 // The functions that follow break a file of a data folder.

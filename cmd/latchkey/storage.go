@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -42,6 +42,9 @@ type opened struct {
 	store    *projections.Store
 	vaultDB  *bun.DB // nil where it is the store's
 	vault    *vault.Vault
+
+	unmatched atomic.Bool // the vault was not compared with the log yet
+	appended  atomic.Bool // since the mark of the vault was moved on
 }
 
 // options are those of a service that keeps the same.
@@ -72,7 +75,14 @@ func (o options) open(ctx context.Context, logger *slog.Logger, join bool) (*ope
 	return p, nil
 }
 
+// openAll opens the vault first if it is a file: what is wrong with it or its
+// key is then found before anything is made.
 func (p *opened) openAll(ctx context.Context, o options, logger *slog.Logger, join bool) error {
+	if !isPostgres(o.Database) {
+		if err := p.findVault(ctx, o, logger); err != nil {
+			return err
+		}
+	}
 	target, err := p.startLog(o, logger, join)
 	if err != nil {
 		return err
@@ -87,7 +97,23 @@ func (p *opened) openAll(ctx context.Context, o options, logger *slog.Logger, jo
 	if err != nil {
 		return err
 	}
-	return p.openVault(ctx, o, logger)
+	if isPostgres(o.Database) {
+		if err := p.findVault(ctx, o, logger); err != nil {
+			return err
+		}
+	}
+	if p.vault == nil {
+		return p.makeVault(ctx, o)
+	}
+	return nil
+}
+
+// vaultBase is the database that the vault is in.
+func (p *opened) vaultBase() *bun.DB {
+	if p.vaultDB != nil {
+		return p.vaultDB
+	}
+	return p.store.DB()
 }
 
 // startLog starts the embedded node where it is wanted and answers how the log
@@ -117,64 +143,6 @@ func answers(socket string) bool {
 	}
 	c.Close()
 	return true
-}
-
-// openVault opens the vault with the key that decision 0004 says.
-func (p *opened) openVault(ctx context.Context, o options, logger *slog.Logger) (err error) {
-	db := p.store.DB()
-	if !isPostgres(o.Database) {
-		path := filepath.Join(o.Data, "vault.db")
-		if err := o.checkVaultFiles(path); err != nil {
-			return err
-		}
-		if p.vaultDB, err = projections.OpenSQLite(path); err != nil {
-			return fmt.Errorf("the vault cannot be read: %w: put %s back from a backup", err, path)
-		}
-		db = p.vaultDB
-	}
-	key, err := o.masterKey(ctx, db, logger)
-	if err != nil {
-		return err
-	}
-	p.vault, err = vault.Open(ctx, db, key, time.Now)
-	switch {
-	case errors.Is(err, vault.ErrWrongKey):
-		return fmt.Errorf("%w: start with the key that it was made with (see --vault-key)", err)
-	case err != nil:
-		return fmt.Errorf("the vault cannot be read: %w", err)
-	}
-	return nil
-}
-
-// checkVaultFiles refuses a vault without its key, or with one that cannot be
-// used, before anything is made.
-func (o options) checkVaultFiles(path string) error {
-	if o.VaultKey != "" {
-		_, err := vault.ReadMasterKey(o.VaultKey)
-		return err
-	}
-	keyPath := filepath.Join(o.Data, "vault.key")
-	_, err := vault.ReadMasterKey(keyPath)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	info, err := os.Stat(path)
-	if err == nil && info.Size() > 0 {
-		return fmt.Errorf("%s is missing, and the vault %s cannot be read without it: put the key back, or name it with --vault-key", keyPath, path)
-	}
-	return nil
-}
-
-func (o options) masterKey(ctx context.Context, db *bun.DB, logger *slog.Logger) (vault.MasterKey, error) {
-	switch {
-	case o.VaultKey != "":
-		return vault.ReadMasterKey(o.VaultKey)
-	case isPostgres(o.Database):
-		logger.Warn("the vault's key is kept in the database: whoever copies it can read the vault; --vault-key keeps it apart")
-		return vault.MasterKeyInDatabase(ctx, db)
-	default:
-		return vault.ReadOrCreateMasterKey(filepath.Join(o.Data, "vault.key"))
-	}
 }
 
 // closeWithin bounds how long closing everything may take.

@@ -114,20 +114,25 @@ func addTags(ctx context.Context, tx bun.Tx, sqlite bool) error {
 
 // Exists reports whether there is a vault in the database. It changes nothing.
 func Exists(ctx context.Context, db *bun.DB) (bool, error) {
-	var n int
-	there := "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = 'vault_settings'"
-	if isSQLite(db) {
-		there = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'vault_settings'"
-	}
-	if err := db.NewRaw(there).Scan(ctx, &n); err != nil {
-		return false, fmt.Errorf("looking for the vault: %w", err)
-	}
-	if n == 0 {
-		return false, nil
+	there, err := hasTable(ctx, db, "vault_settings")
+	if err != nil || !there {
+		return false, err
 	}
 	exists, err := db.NewSelect().Model((*setting)(nil)).Where("name = ?", settingNaming).Exists(ctx)
 	if err != nil {
 		return false, fmt.Errorf("looking for the vault: %w", err)
 	}
 	return exists, nil
+}
+
+func hasTable(ctx context.Context, db *bun.DB, name string) (bool, error) {
+	query := "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = ?"
+	if isSQLite(db) {
+		query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
+	}
+	var n int
+	if err := db.NewRaw(query, name).Scan(ctx, &n); err != nil {
+		return false, fmt.Errorf("looking for the vault: %w", err)
+	}
+	return n > 0, nil
 }

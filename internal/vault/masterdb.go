@@ -27,7 +27,24 @@ func MasterKeyInDatabase(ctx context.Context, db *bun.DB) (MasterKey, error) {
 	if _, err := db.NewInsert().Model(row).On("CONFLICT (id) DO NOTHING").Exec(ctx); err != nil {
 		return MasterKey{}, fmt.Errorf("keeping the vault's key: %w", err)
 	}
-	if err := db.NewSelect().Model(row).WherePK().Scan(ctx); err != nil {
+	return ReadMasterKeyInDatabase(ctx, db)
+}
+
+// ReadMasterKeyInDatabase reads the master key that is kept in the database.
+// ErrNotFound: there is none.
+func ReadMasterKeyInDatabase(ctx context.Context, db *bun.DB) (MasterKey, error) {
+	there, err := hasTable(ctx, db, "vault_open_key")
+	if err != nil {
+		return MasterKey{}, err
+	}
+	row := &openKey{ID: 1}
+	if there {
+		err = db.NewSelect().Model(row).WherePK().Scan(ctx)
+	}
+	if !there || notFound(err) {
+		return MasterKey{}, fmt.Errorf("the vault's key: %w", ErrNotFound)
+	}
+	if err != nil {
 		return MasterKey{}, fmt.Errorf("reading the vault's key: %w", err)
 	}
 	k, err := ParseMasterKey([]byte(row.Key))

@@ -1,0 +1,295 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"latchkey/domain"
+	"latchkey/eventstore"
+	"latchkey/projections"
+)
+
+// vaultKeeper looks after the vault while the service runs: it moves the mark
+// on, remembers what was taken away, and sweeps.
+type vaultKeeper struct {
+	opened   *opened
+	useCases *domain.Service
+	runner   *projections.Runner
+	logger   *slog.Logger
+	// alone: no other process writes to this log. What the vault held when it
+	// was opened, and the read models do not list, then belongs to nobody.
+	alone bool
+
+	before  vaultContents // what the vault held when it was opened
+	swept   time.Time     // zero before the first sweep
+	missing string        // what was last reported
+	taken   uint64        // as it was last remembered
+}
+
+const (
+	keepEvery  = time.Second
+	sweepEvery = time.Hour
+	// settledAfter is how old a secret must be before it counts as nobody's: far
+	// longer than any command takes that would make it somebody's.
+	settledAfter = 10 * time.Minute
+)
+
+// vaultContents are ids that the vault has something for.
+type vaultContents struct {
+	at               time.Time
+	keys             []string // stream keys
+	cameras, account map[string]bool
+}
+
+// guardedLog takes no event until the vault was compared with the log, and notes
+// that the mark of the vault has to move on.
+type guardedLog struct {
+	domainLog
+	opened *opened
+}
+
+func (l guardedLog) Append(ctx context.Context, stream string, expected int64, events []domain.Pending) (uint64, error) {
+	if l.opened.unmatched.Load() {
+		return 0, fmt.Errorf("appending to %s: %w: the vault was not compared with the log yet", stream, eventstore.ErrUnavailable)
+	}
+	position, err := l.domainLog.Append(ctx, stream, expected, events)
+	if err == nil {
+		l.opened.appended.Store(true)
+	}
+	return position, err
+}
+
+// Run ends with the context, or with an error if the vault and the log do not
+// belong together.
+func (k *vaultKeeper) Run(ctx context.Context) error {
+	for pause(ctx, keepEvery) {
+		if err := k.keep(ctx); err != nil && ctx.Err() == nil {
+			if misfit(err) {
+				return err
+			}
+			k.logger.Debug("the vault could not be looked after; trying again", "error", err)
+			continue
+		}
+		if time.Since(k.swept) >= sweepEvery && k.runner.Health().Ready {
+			k.sweep(ctx)
+		}
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := errors.Join(k.advance(last), k.remember(last)); err != nil {
+		k.logger.Warn("the vault could not be looked after at the end", "error", err)
+	}
+	return nil
+}
+
+// misfit reports whether the vault and the log do not belong together.
+func misfit(err error) bool {
+	return errors.Is(err, errOtherVault) || errors.Is(err, eventstore.ErrLogCut) || errors.Is(err, eventstore.ErrOtherLog) ||
+		errors.Is(err, eventstore.ErrOtherEpoch) || errors.Is(err, eventstore.ErrNoIdentity)
+}
+
+func (k *vaultKeeper) keep(ctx context.Context) error {
+	if k.opened.unmatched.Load() {
+		if err := k.opened.matchVault(ctx, k.logger); err != nil {
+			return err
+		}
+		k.opened.unmatched.Store(false)
+	}
+	if err := k.advance(ctx); err != nil {
+		return err
+	}
+	return k.remember(ctx)
+}
+
+// remember notes outside of the vault how much was taken away in it, if that has
+// changed.
+func (k *vaultKeeper) remember(ctx context.Context) error {
+	taken, err := k.opened.vault.Taken(ctx)
+	if err != nil || taken == k.taken {
+		return err
+	}
+	if err := k.opened.compareTaken(ctx, k.logger); err != nil {
+		return err
+	}
+	k.taken, err = k.opened.vault.Taken(ctx)
+	return err
+}
+
+// advance moves the mark to the end of the log, if something was appended since
+// the last time and the log still has the event of the mark.
+func (k *vaultKeeper) advance(ctx context.Context) error {
+	if k.opened.unmatched.Load() || !k.opened.appended.Swap(false) {
+		return nil
+	}
+	err := k.advanceNow(ctx)
+	if err != nil {
+		k.opened.appended.Store(true)
+	}
+	return err
+}
+
+func (k *vaultKeeper) advanceNow(ctx context.Context) error {
+	m, err := k.opened.vault.Mark(ctx)
+	if err != nil {
+		return err
+	}
+	if err := k.opened.holds(ctx, m); err != nil {
+		return err
+	}
+	err = k.opened.log.Tail(ctx, 1, func(r eventstore.Recorded) bool {
+		m.Position, m.Event = uint64(r.Position), r.ID.String()
+		return false
+	})
+	if err != nil {
+		return err
+	}
+	return k.opened.vault.AdvanceMark(ctx, m)
+}
+
+// sweep deletes what nobody needs, finishes what was cut off, and reports what
+// is missing. Whatever fails is tried at the next sweep.
+func (k *vaultKeeper) sweep(ctx context.Context) {
+	k.swept = time.Now()
+	for _, step := range []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"dropping expired sessions", k.opened.vault.DropExpiredSessions},
+		{"dropping what limits have counted", k.opened.vault.DropSpentLimits},
+		{"settling staged cameras", k.settle},
+		{"comparing the vault with the read models", k.compare},
+	} {
+		if err := step.do(ctx); err != nil && ctx.Err() == nil {
+			k.logger.Warn("looking after the vault failed; it is tried again", "what", step.what, "error", err)
+		}
+	}
+}
+
+func (k *vaultKeeper) settle(ctx context.Context) error {
+	list, err := k.opened.vault.StagedCameras(ctx)
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for _, s := range list {
+		faults = append(faults, k.useCases.SettleStaged(ctx, s.Device, s.Command, s.At))
+	}
+	return errors.Join(faults...)
+}
+
+// contents lists what is in the vault.
+func (p *opened) contents(ctx context.Context) (vaultContents, error) {
+	c := vaultContents{at: time.Now()}
+	cameras, err := p.vault.Cameras(ctx)
+	if err != nil {
+		return c, err
+	}
+	accounts, err := p.vault.Accounts(ctx)
+	if err != nil {
+		return c, err
+	}
+	c.cameras, c.account = setOf(cameras), setOf(accounts)
+	c.keys, err = p.vault.StreamKeys(ctx)
+	return c, err
+}
+
+func setOf(list []string) map[string]bool {
+	set := make(map[string]bool, len(list))
+	for _, s := range list {
+		set[s] = true
+	}
+	return set
+}
+
+// compare holds the vault against the read models: what they do not list is
+// deleted, and what they list without the vault is reported.
+func (k *vaultKeeper) compare(ctx context.Context) error {
+	now, err := k.opened.contents(ctx)
+	if err != nil {
+		return err
+	}
+	listed, err := k.opened.store.Known(ctx)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(k.dropCameras(ctx, now, listed), k.dropKeys(ctx, listed)); err != nil {
+		return err
+	}
+	k.before = now
+	return k.report(ctx, listed)
+}
+
+// dropCameras deletes the cameras of devices that the log says were removed.
+func (k *vaultKeeper) dropCameras(ctx context.Context, c vaultContents, listed projections.Known) error {
+	devices := setOf(listed.Devices)
+	for id := range c.cameras {
+		if devices[id] {
+			continue
+		}
+		live, err := k.useCases.DeviceLive(ctx, id)
+		if err == nil && !live {
+			err = k.opened.vault.ForgetCamera(ctx, id)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropKeys deletes the secrets of stream keys that are not listed and are too old
+// to be of a command that is not done yet.
+func (k *vaultKeeper) dropKeys(ctx context.Context, listed projections.Known) error {
+	if !k.alone && time.Since(k.before.at) < settledAfter {
+		return nil
+	}
+	keys := setOf(listed.StreamKeys)
+	for _, key := range k.before.keys {
+		if keys[key] {
+			continue
+		}
+		if err := k.opened.vault.ForgetStreamSecret(ctx, key); err != nil {
+			return err
+		}
+	}
+	k.alone = false // from now on our own commands may be in progress
+	return nil
+}
+
+// report says once what the vault lacks of what the read models list. They were
+// read before: what is new since then is not missing.
+func (k *vaultKeeper) report(ctx context.Context, listed projections.Known) error {
+	has, err := k.opened.contents(ctx)
+	if err != nil {
+		return err
+	}
+	var words []string
+	count := func(list []string, has map[string]bool, one, many string) {
+		n := 0
+		for _, id := range list {
+			if !has[id] {
+				n++
+			}
+		}
+		switch {
+		case n == 1:
+			words = append(words, "1 "+one)
+		case n > 1:
+			words = append(words, fmt.Sprintf("%d %s", n, many))
+		}
+	}
+	count(listed.Accounts, has.account, "account has no password", "accounts have no password")
+	count(listed.Devices, has.cameras, "device has no camera", "devices have no camera")
+	count(listed.StreamKeys, setOf(has.keys), "stream key has no secret", "stream keys have no secret")
+	missing := strings.Join(words, ", ")
+	if missing != "" && missing != k.missing {
+		k.logger.Warn("the vault is older than the log: " + missing +
+			"; people register such an address again, owners add such a device again, such keys are replaced; or put the newer vault back")
+	}
+	k.missing = missing
+	return nil
+}

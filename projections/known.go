@@ -1,0 +1,31 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+)
+
+// Known are the ids of everything that the read models list, as far as secrets
+// are kept for it elsewhere.
+type Known struct {
+	Accounts   []string // that hold a login
+	Devices    []string // in an account
+	StreamKeys []string // not revoked
+}
+
+// Known lists what is known now, as far as the read models have come.
+func (s *Store) Known(ctx context.Context) (k Known, err error) {
+	for _, q := range []struct {
+		into                 *[]string
+		table, column, where string
+	}{
+		{&k.Accounts, "account_logins", "account", "kind <> ''"},
+		{&k.Devices, "devices", "device", "removed_at = 0"},
+		{&k.StreamKeys, "stream_keys", "name", "1 = 1"},
+	} {
+		if err := s.queries.NewSelect().TableExpr(q.table).Column(q.column).Where(q.where).Scan(ctx, q.into); err != nil {
+			return Known{}, fmt.Errorf("listing what is in %s: %w", q.table, err)
+		}
+	}
+	return k, nil
+}
