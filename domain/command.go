@@ -147,6 +147,11 @@ func (s *Service) append(ctx context.Context, stream string, expected int64, eve
 			Code: "disk_full", Kind: Unavailable, Cause: err,
 			Message: "The disk of the event log is nearly full. Until there is room again you can only take back, reject, leave and remove.",
 		}
+	case errors.Is(err, ErrDiverged):
+		return 0, &Error{
+			Code: "log_diverged", Kind: Unavailable, Cause: err,
+			Message: "The event log lacks events that this server has seen, so it takes no changes. Whoever runs it must put the right log back.",
+		}
 	}
 	return 0, unavailable(fmt.Errorf("appending to a stream: %w", err))
 }

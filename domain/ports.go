@@ -19,6 +19,10 @@ var (
 	// ErrFull is returned by Append when the disk of the log is nearly full and
 	// the append does not only take away. Nothing was written.
 	ErrFull = errors.New("the disk of the log is nearly full")
+	// ErrDiverged is returned by Append when the log is not the one that this
+	// server's privileges were read from, or lacks events that they saw. What was
+	// written, if anything, must not be acknowledged.
+	ErrDiverged = errors.New("the log is not the one that it was")
 )
 
 // Log is where events are. An Append whose error is none of the above may have

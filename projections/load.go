@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
+
+	"latchkey/eventstore"
 )
 
 // Loader takes what the read model of privileges holds. Numbers are the read
@@ -28,12 +30,12 @@ type Loader struct {
 }
 
 // LoadPrivileges gives the loader the rows of the read model of privileges, as
-// they are at the position in the log that it answers. There may be tens of
-// millions of them, so they are read past database/sql.
-func (s *Store) LoadPrivileges(ctx context.Context, l Loader) (position uint64, err error) {
+// they are at the position in the log that it returns, with their mark. There may
+// be tens of millions of them, so they are read past database/sql.
+func (s *Store) LoadPrivileges(ctx context.Context, l Loader) (position uint64, mark eventstore.Mark, err error) {
 	conn, err := s.queries.Conn(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("loading privileges: %w", err)
+		return 0, eventstore.Mark{}, fmt.Errorf("loading privileges: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	err = conn.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, func(ctx context.Context, tx bun.Tx) error {
@@ -44,13 +46,13 @@ func (s *Store) LoadPrivileges(ctx context.Context, l Loader) (position uint64, 
 		if err := tx.NewSelect().Model(c).WherePK().Scan(ctx); err != nil {
 			return err
 		}
-		position = uint64(c.Position)
+		position, mark = uint64(c.Position), c.mark()
 		return conn.Raw(func(driverConn any) error { return load(ctx, driverConn, l) })
 	})
 	if err != nil {
-		return 0, fmt.Errorf("loading privileges: %w", err)
+		return 0, eventstore.Mark{}, fmt.Errorf("loading privileges: %w", err)
 	}
-	return position, nil
+	return position, mark, nil
 }
 
 // namesQuery reads what accounts call the devices that live; a dead one must not

@@ -57,7 +57,7 @@ func TestQueriesGoOn(t *testing.T) {
 				t.Fatalf("privileges lost rows: %d", len(may))
 			}
 			loaded := 0
-			_, err = h.store.LoadPrivileges(t.Context(), projections.Loader{
+			_, _, err = h.store.LoadPrivileges(t.Context(), projections.Loader{
 				Account: func(uint32, string) {}, Device: func(uint32, string, uint32, bool) {},
 				Grant: func(_, _ uint32, channel uint16, _ uint8) {
 					if channel == 1 {

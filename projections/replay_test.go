@@ -254,17 +254,25 @@ func (l onlyLog) Tail(_ context.Context, _ int, each func(eventstore.Recorded) b
 	return nil
 }
 
+func (onlyLog) Identity(context.Context) (eventstore.Identity, error) {
+	return eventstore.Identity{}, eventstore.ErrNoIdentity
+}
+
+func (onlyLog) Holds(context.Context, eventstore.Mark) error { return nil }
+
 // source loads an index from the read model.
 type source struct{ *projections.Store }
 
-func (s source) LoadPrivileges(ctx context.Context, l index.Loader) (uint64, error) {
+func (s source) LoadPrivileges(ctx context.Context, l index.Loader) (uint64, eventstore.Mark, error) {
 	return s.Store.LoadPrivileges(ctx, projections.Loader(l))
 }
 
 // noRows is a read model that is still empty.
 type noRows struct{}
 
-func (noRows) LoadPrivileges(context.Context, index.Loader) (uint64, error) { return 0, nil }
+func (noRows) LoadPrivileges(context.Context, index.Loader) (uint64, eventstore.Mark, error) {
+	return 0, eventstore.Mark{}, nil
+}
 
 // sameVerdicts asks an index that was loaded from the rows and one that read
 // every event.

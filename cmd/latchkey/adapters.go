@@ -21,8 +21,12 @@ import (
 // The rooms declare what they need and know nothing of each other; the types
 // here say how one gives it to the other.
 
-// domainLog is the log as the use cases need it.
-type domainLog struct{ client *eventstore.Client }
+// domainLog is the log as the use cases need it. fit, if there is one, knows
+// whether it is still the log that the privileges were read from.
+type domainLog struct {
+	client *eventstore.Client
+	fit    *index.Index
+}
 
 func (l domainLog) Load(ctx context.Context, stream string) ([]domain.Stored, error) {
 	var list []domain.Stored
@@ -63,7 +67,27 @@ func storedOf(r eventstore.Recorded) (domain.Stored, error) {
 	return domain.Stored{ID: r.ID, Revision: int64(r.Revision), Position: uint64(r.Position), Type: r.Type, Data: r.Data, Metadata: r.Metadata}, nil
 }
 
+// Append refuses a log that lacks events which the privileges saw, before and
+// after it wrote: the node may have come back on an older folder in between.
 func (l domainLog) Append(ctx context.Context, stream string, expected int64, events []domain.Pending) (uint64, error) {
+	if l.fit == nil {
+		return l.append(ctx, stream, expected, events)
+	}
+	if err := l.fit.Fit(); err != nil {
+		return 0, fmt.Errorf("%w: %w", domain.ErrDiverged, err)
+	}
+	before := l.fit.Position()
+	position, err := l.append(ctx, stream, expected, events)
+	if err != nil {
+		return position, err
+	}
+	if err := l.fit.Appended(ctx, before, position); err != nil {
+		return 0, fmt.Errorf("%w: %w", domain.ErrDiverged, err)
+	}
+	return position, nil
+}
+
+func (l domainLog) append(ctx context.Context, stream string, expected int64, events []domain.Pending) (uint64, error) {
 	revision := eventstore.NoStream()
 	if expected >= 0 {
 		revision = eventstore.Exactly(uint64(expected))
@@ -259,9 +283,9 @@ type authorizer struct {
 	vault *vault.Vault
 }
 
-// Live takes no lock: the index does not get as far as to look anything up.
+// Live takes no lock.
 func (a authorizer) Live(now time.Time) bool {
-	return a.index.CheckRef(index.Ref{}, 0, privilege.None, now) != index.Unavailable
+	return a.index.Live(now)
 }
 
 func (a authorizer) Key(name string) (streaming.Key, bool) {
@@ -330,6 +354,6 @@ func (o opener) Unseal(ctx context.Context, sealed string) (string, error) {
 // privilegeRows loads the privilege index from the read model.
 type privilegeRows struct{ store *projections.Store }
 
-func (p privilegeRows) LoadPrivileges(ctx context.Context, l index.Loader) (uint64, error) {
+func (p privilegeRows) LoadPrivileges(ctx context.Context, l index.Loader) (uint64, eventstore.Mark, error) {
 	return p.store.LoadPrivileges(ctx, projections.Loader(l))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -98,17 +99,17 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	useCases, err := newUseCases(s.opened)
+	x, err := index.New(index.Config{Source: privilegeRows{s.opened.store}, Log: s.opened.log, MaxStaleness: o.maxStaleness, Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	useCases, err := newUseCases(s.opened, x)
 	if err != nil {
 		return nil, err
 	}
 	runner, err := projections.NewRunner(projections.RunnerConfig{
 		Store: s.opened.store, Client: s.opened.log, EndShares: useCases.EndSharesOfDevice, Logger: logger,
 	})
-	if err != nil {
-		return nil, err
-	}
-	x, err := index.New(index.Config{Source: privilegeRows{s.opened.store}, Log: s.opened.log, MaxStaleness: o.maxStaleness, Logger: logger})
 	if err != nil {
 		return nil, err
 	}
@@ -251,9 +252,11 @@ func (s *runningService) teachDoor(ctx context.Context) error {
 	return nil
 }
 
-func newUseCases(p *opened) (*domain.Service, error) {
+// newUseCases takes the index that knows whether the log is the right one, nil
+// for a tool that has none.
+func newUseCases(p *opened, fit *index.Index) (*domain.Service, error) {
 	return domain.New(domain.Config{
-		Log: guardedLog{domainLog{p.log}, p}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
+		Log: guardedLog{domainLog{p.log, fit}, p}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
 		Domains: p.store, Shares: sharesOfDevice{p.store}, Requests: requests{p.vault}, Logger: p.logger,
 	})
 }
@@ -281,7 +284,7 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},
 			{Name: "database", State: answersTo(s.opened.vault.Ping)},
 			{Name: "projections", State: runner.State, Reason: func() string { return runner.Health().Reason }},
-			{Name: "index", State: func(context.Context) (string, bool) { h := x.Health(); return h.State, h.State == "live" }},
+			{Name: "index", State: func(context.Context) (string, bool) { h := x.Health(); return h.State, h.State == "live" }, Reason: func() string { return x.Health().Reason }},
 			{Name: "journal", State: func(context.Context) (string, bool) { return s.journal.State() }},
 			{Name: "door", State: func(context.Context) (string, bool) { return "open", true }}, // or the process has ended
 		},
@@ -330,12 +333,19 @@ func oneIf(b bool) float64 {
 	return 0
 }
 
+func secondsBehind(h index.Health) float64 {
+	if h.State != "live" && h.State != "stale" {
+		return math.Inf(1)
+	}
+	return h.Behind.Seconds()
+}
+
 func registerIndexMetrics(r prometheus.Registerer, x *index.Index) {
 	r.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_position", Help: "Position in the log that the privilege index has reached."},
 			func() float64 { return float64(x.Health().Position) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_behind_seconds", Help: "Time since the privilege index was known to be up to date."},
-			func() float64 { return x.Health().Behind.Seconds() }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_behind_seconds", Help: "Time since the privilege index was known to be up to date; +Inf while that is not known."},
+			func() float64 { return secondsBehind(x.Health()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_live", Help: "1 while the privilege index answers, else 0."},
 			func() float64 { return oneIf(x.Health().State == "live") }),
 	)

@@ -27,7 +27,7 @@ func deviceID(n uint32) string  { return "cam-" + strconv.FormatUint(uint64(n)+1
 
 // LoadPrivileges gives the rows; number 0 is nobody's. Every device is owned by
 // an account of its own.
-func (s tableSource) LoadPrivileges(_ context.Context, l index.Loader) (uint64, error) {
+func (s tableSource) LoadPrivileges(_ context.Context, l index.Loader) (uint64, eventstore.Mark, error) {
 	for _, g := range s.grants {
 		l.Grant(g.account+1, g.device+1, uint16(g.channel), g.mask)
 	}
@@ -44,7 +44,7 @@ func (s tableSource) LoadPrivileges(_ context.Context, l index.Loader) (uint64, 
 			l.Device(g.device+1, deviceID(g.device), owner, true)
 		}
 	}
-	return 0, nil
+	return 0, eventstore.Mark{}, nil
 }
 
 // feed is a log that gives what it is fed.
@@ -67,6 +67,12 @@ func (f *feed) Subscribe(ctx context.Context, _ eventstore.Position, _ string, h
 }
 
 func (f *feed) Tail(context.Context, int, func(eventstore.Recorded) bool) error { return nil }
+
+func (f *feed) Identity(context.Context) (eventstore.Identity, error) {
+	return eventstore.Identity{}, eventstore.ErrNoIdentity
+}
+
+func (f *feed) Holds(context.Context, eventstore.Mark) error { return nil }
 
 func (f *feed) record(event any) (eventstore.Recorded, error) {
 	name, data, err := domain.EncodeEvent(event)

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
 
+	"latchkey/eventstore"
 	"latchkey/projections"
 	"latchkey/projections/index"
 )
@@ -73,7 +74,7 @@ func least(a, b time.Duration) time.Duration {
 // storeSource is a database of read models, as the index sees it.
 type storeSource struct{ *projections.Store }
 
-func (s storeSource) LoadPrivileges(ctx context.Context, l index.Loader) (uint64, error) {
+func (s storeSource) LoadPrivileges(ctx context.Context, l index.Loader) (uint64, eventstore.Mark, error) {
 	return s.Store.LoadPrivileges(ctx, projections.Loader(l))
 }
 

@@ -22,7 +22,13 @@ func (x *Index) apply(events []eventstore.Recorded) error {
 	for _, c := range x.changes {
 		x.changed(c)
 	}
-	x.advance(uint64(events[len(events)-1].Position))
+	last := &events[len(events)-1]
+	x.mu.Lock()
+	if last.Position > x.mark.Position {
+		x.mark.Position, x.mark.Event = last.Position, last.ID
+	}
+	x.mu.Unlock()
+	x.advance(uint64(last.Position))
 	return nil
 }
 

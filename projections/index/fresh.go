@@ -2,42 +2,78 @@ package index
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"latchkey/domain"
 	"latchkey/eventstore"
 )
 
-// How many events of the end of the log are looked at. A checkpoint comes after
-// 32 foreign events at the latest, so the first number is enough unless a flood
-// of them is under way.
-var tails = []int{128, 4096}
+// How many events of the end of the log are looked at. Mostly the last one is
+// enough. A checkpoint comes after 32 foreign events at the latest, so the second
+// number is enough unless a flood of them is under way.
+var tails = []int{1, 128, 4096}
 
 // measure finds out, again and again, that the index is up to date as of a time:
 // it notes the time, looks at the end of the log, and waits until the index has
-// applied the last event of ours that is there.
+// applied the last event of ours that is there. One that fails is repeated at
+// once, with a new time: it counts from its start. Each has a short time at
+// first, and more after each failure, as a slow log is not one that is away.
 func (x *Index) measure(ctx context.Context) {
-	every := x.cfg.MaxStaleness / 5
-	for ctx.Err() == nil {
-		at := x.cfg.Now().Sub(x.base)
-		if err := x.reach(ctx); err != nil {
-			x.cfg.Logger.Debug("the privilege index could not be measured", "error", err)
-		} else {
-			x.fresh.Store(int64(at))
+	every, least := x.cfg.MaxStaleness/10, x.cfg.MaxStaleness/20
+	for within := least; ctx.Err() == nil; {
+		err := x.measureOnce(ctx, within)
+		if err == nil {
+			within = least
+			select {
+			case <-time.After(every):
+			case <-x.wake:
+			case <-ctx.Done():
+			}
+			continue
 		}
+		x.cfg.Logger.Debug("the privilege index could not be measured", "error", err)
+		within = min(2*within, x.cfg.MaxStaleness/2)
 		select {
-		case <-time.After(every):
+		case <-time.After(x.cfg.MaxStaleness / 100):
+		case <-x.wake:
 		case <-ctx.Done():
 		}
 	}
 }
 
+// measureNow asks for a measurement at once.
+func (x *Index) measureNow() {
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (x *Index) measureOnce(ctx context.Context, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	x.mu.Lock()
+	life := x.life
+	x.mu.Unlock()
+	at := x.cfg.Now().Sub(x.base)
+	if err := x.reach(ctx); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.life == life { // else what was measured is gone
+		x.fresh.Store(int64(at))
+	}
+	return nil
+}
+
 // reach returns when the index has applied everything of ours that the log held
 // when it was called.
 func (x *Index) reach(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, x.cfg.MaxStaleness)
-	defer cancel()
 	for {
 		target, met, err := x.lookBack(ctx)
 		if err != nil {
@@ -54,13 +90,15 @@ func (x *Index) reach(ctx context.Context) error {
 }
 
 // lookBack reads the log backwards until it meets what the index has reached,
-// and answers the last position of ours that it lacks.
+// and returns the last position of ours that it lacks.
 func (x *Index) lookBack(ctx context.Context) (target uint64, met bool, err error) {
 	for _, most := range tails {
 		target = 0
-		reached := x.position.Load()
+		reached, mark := x.position.Load(), x.seen()
+		var end eventstore.Position
 		n := 0
 		err := x.cfg.Log.Tail(ctx, most, func(r eventstore.Recorded) bool {
+			end = max(end, r.Position)
 			n++
 			if uint64(r.Position) <= reached {
 				met = true
@@ -76,6 +114,9 @@ func (x *Index) lookBack(ctx context.Context) (target uint64, met bool, err erro
 		if err != nil {
 			return 0, false, err
 		}
+		if err := x.notCut(ctx, end, mark); err != nil {
+			return 0, false, err
+		}
 		if met || n < most { // n < most: the log begins here, and none is ours
 			return target, true, nil
 		}
@@ -83,14 +124,29 @@ func (x *Index) lookBack(ctx context.Context) (target uint64, met bool, err erro
 	return 0, false, nil
 }
 
-// watch tells of the index becoming stale, so that running viewers end.
+// notCut returns an error if the log ends before the last event that was
+// applied.
+func (x *Index) notCut(ctx context.Context, end eventstore.Position, mark eventstore.Mark) error {
+	if mark.Log == uuid.Nil || end >= mark.Position {
+		return nil
+	}
+	err := x.check(ctx, mark)
+	if misfit(err) || errors.Is(err, eventstore.ErrOtherEpoch) {
+		x.fault(err)
+	}
+	return err
+}
+
+// watch notifies of the index becoming stale, so that running viewers end.
 func (x *Index) watch(ctx context.Context) {
 	stale := true // until the first measurement nobody is let in
 	for ctx.Err() == nil {
 		left := x.cfg.MaxStaleness - x.behind()
 		if left < 0 && !stale {
 			stale = true
-			x.cfg.Logger.Error("the privilege index is stale; nobody may do anything", "behind", x.cfg.MaxStaleness-left)
+			if x.Health().State == "stale" { // else it was said why
+				x.cfg.Logger.Error("the privilege index is stale; nobody may do anything", "behind", x.cfg.MaxStaleness-left)
+			}
 			x.changed(Change{})
 		}
 		if left >= 0 && stale {
@@ -98,7 +154,7 @@ func (x *Index) watch(ctx context.Context) {
 			x.cfg.Logger.Info("the privilege index is up to date", "position", x.position.Load())
 		}
 		select {
-		case <-time.After(max(left, 0) + x.cfg.MaxStaleness/50):
+		case <-time.After(min(max(left, 0), x.cfg.MaxStaleness) + x.cfg.MaxStaleness/50):
 		case <-ctx.Done():
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"latchkey/domain"
 	"latchkey/domain/privilege"
 	"latchkey/eventstore"
 )
@@ -47,6 +46,10 @@ func (v Verdict) String() string {
 type Log interface {
 	Subscribe(ctx context.Context, after eventstore.Position, prefix string, h eventstore.Handler) error
 	Tail(ctx context.Context, most int, each func(eventstore.Recorded) (more bool)) error
+	// Identity and Holds say whether the log is still the one that the index was
+	// made from.
+	Identity(ctx context.Context) (eventstore.Identity, error)
+	Holds(ctx context.Context, m eventstore.Mark) error
 }
 
 // Loader takes what the read model holds. Numbers are the read model's own. The
@@ -61,10 +64,11 @@ type Loader struct {
 	Key     func(name, account, device string, expires time.Time)
 }
 
-// Source is the read model that the index is loaded from. It answers the
-// position that the rows have in the log.
+// Source is the read model that the index is loaded from. It returns the
+// position that the rows have in the log, and the mark of the last event that
+// they saw.
 type Source interface {
-	LoadPrivileges(ctx context.Context, l Loader) (position uint64, err error)
+	LoadPrivileges(ctx context.Context, l Loader) (position uint64, mark eventstore.Mark, err error)
 }
 
 // Config is what an Index needs.
@@ -85,27 +89,43 @@ type Change struct{ Account, Device, Key string }
 type Index struct {
 	cfg   Config
 	base  time.Time // times are kept as what has passed since
-	table *table
-	names *names
-	// devices is asked first, so that a removal is one store.
-	devices *devices
+	holds atomic.Pointer[contents]
 
 	state    atomic.Uint32
 	fresh    atomic.Int64 // it was up to date at this time, ns since base
 	position atomic.Uint64
+	wake     chan struct{} // asks for a measurement
 
 	mu       sync.Mutex
-	advanced chan struct{} // closed when position grows
-	broken   error
+	advanced chan struct{}           // closed when position grows, or the state changes
+	denies   error                   // why it is closed
+	mark     eventstore.Mark         // of the last event that was applied
+	life     uint64                  // grows each time that the index closes
+	end      context.CancelCauseFunc // of the subscription, nil while there is none
 	change   []func(Change)
-	changes  []Change // the writer's own
+	*contents
+	changes []Change // the writer's own
+}
+
+// contents is what the index knows. The fields of the Index are its writer's
+// own; readers get them through holds, as another load replaces them.
+type contents struct {
+	table *table
+	names *names
+	// devices is asked first, so that a removal is one store.
+	devices *devices
+}
+
+func newContents() *contents {
+	return &contents{table: newTable(), names: newNames(), devices: &devices{}}
 }
 
 // The states.
 const (
 	stateLoading uint32 = iota
 	stateLive
-	stateBroken
+	stateBroken   // for good: it met an event that it cannot read
+	stateDiverged // until the right log is back
 )
 
 // never is when an index that was not measured yet was up to date.
@@ -132,13 +152,15 @@ func New(cfg Config) (*Index, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	x := &Index{cfg: cfg, base: cfg.Now(), table: newTable(), names: newNames(), devices: &devices{}, advanced: make(chan struct{})}
+	x := &Index{cfg: cfg, base: cfg.Now(), contents: newContents(), advanced: make(chan struct{}), wake: make(chan struct{}, 1)}
+	x.holds.Store(x.contents)
 	x.fresh.Store(never)
 	return x, nil
 }
 
 // OnChange registers a function that is called after a change is in force for
-// Check and before WaitFor of its position returns. Register before Run.
+// Check and before WaitFor of its position returns. The index waits for it: it
+// must not wait for anybody. Register before Run.
 func (x *Index) OnChange(f func(Change)) { x.change = append(x.change, f) }
 
 func (x *Index) changed(c Change) {
@@ -150,12 +172,24 @@ func (x *Index) changed(c Change) {
 // Ref is an account and a device, looked up once for many checks. The zero value
 // is a device that nobody may see. A Ref of what is not known yet stays so: look
 // it up again.
-type Ref struct{ account, device uint32 }
+// After the index was loaded again, an earlier Ref is one too.
+type Ref struct {
+	account, device uint32
+	in              *contents
+}
 
 // Intern looks an account and a device up.
 func (x *Index) Intern(account, device string) Ref {
-	a, d := x.names.look(account, device)
-	return Ref{a, d}
+	c := x.holds.Load()
+	a, d := c.names.look(account, device)
+	return Ref{a, d, c}
+}
+
+// Live reports whether the index knows, at that time, what is permitted: two
+// atomic loads. A process that was stopped for a while finds out here that it
+// does not.
+func (x *Index) Live(now time.Time) bool {
+	return x.state.Load() == stateLive && int64(now.Sub(x.base))-x.fresh.Load() <= int64(x.cfg.MaxStaleness)
 }
 
 // Check answers whether the account may do p, every privilege of it, on the
@@ -167,14 +201,18 @@ func (x *Index) Check(account, device string, channel int, p privilege.Set, now 
 // CheckRef is Check with what Intern answered. It takes no lock and allocates
 // nothing.
 func (x *Index) CheckRef(ref Ref, channel int, p privilege.Set, now time.Time) Verdict {
-	if x.state.Load() != stateLive || int64(now.Sub(x.base))-x.fresh.Load() > int64(x.cfg.MaxStaleness) {
+	if !x.Live(now) {
 		return Unavailable
 	}
-	owner := x.devices.owner(ref.device)
+	c := x.holds.Load()
+	if ref.in != c {
+		return NotFound
+	}
+	owner := c.devices.owner(ref.device)
 	if owner == 0 || ref.account == 0 || channel < 1 || channel > maxChannel {
 		return NotFound
 	}
-	t := *x.table.current.Load()
+	t := *c.table.current.Load()
 	pair := pairOf(ref.account, ref.device)
 	w, sees := t.find(pair, channel)
 	if w&timedBit == 0 && privilege.Set(w&maskBits>>maskShift).Has(p) {
@@ -194,9 +232,10 @@ func (x *Index) CheckRef(ref Ref, channel int, p privilege.Set, now time.Time) V
 
 // Key answers a stream key that was not revoked. It may have expired.
 func (x *Index) Key(name string) (Key, bool) {
-	x.names.mu.RLock()
-	defer x.names.mu.RUnlock()
-	k := x.names.keys[name]
+	c := x.holds.Load()
+	c.names.mu.RLock()
+	defer c.names.mu.RUnlock()
+	k := c.names.keys[name]
 	if k.Account == "" {
 		return Key{}, false
 	}
@@ -206,19 +245,20 @@ func (x *Index) Key(name string) (Key, bool) {
 // Resolve answers the device that an account means by a name: the account's own
 // domain for a device, or else the name is a device's id.
 func (x *Index) Resolve(account, name string) (device string, ok bool) {
-	x.names.mu.RLock()
-	defer x.names.mu.RUnlock()
-	if a := x.names.accounts.number(account); a != 0 {
-		if device, ok := x.names.domains[domainOf{a, name}]; ok && x.lives(device) {
+	c := x.holds.Load()
+	c.names.mu.RLock()
+	defer c.names.mu.RUnlock()
+	if a := c.names.accounts.number(account); a != 0 {
+		if device, ok := c.names.domains[domainOf{a, name}]; ok && c.lives(device) {
 			return device, true
 		}
 	}
-	return name, x.lives(name)
+	return name, c.lives(name)
 }
 
 // lives is for holders of the lock on names.
-func (x *Index) lives(device string) bool {
-	return x.devices.owner(x.names.devices.number(device)) != 0
+func (c *contents) lives(device string) bool {
+	return c.devices.owner(c.names.devices.number(device)) != 0
 }
 
 // WaitFor returns when every event up to a position is in force and the
@@ -234,10 +274,10 @@ func (x *Index) WaitFor(ctx context.Context, position uint64) error {
 func (x *Index) waitFor(ctx context.Context, position uint64) error {
 	for {
 		x.mu.Lock()
-		advanced, broken := x.advanced, x.broken
+		advanced, denies := x.advanced, x.denies
 		x.mu.Unlock()
-		if broken != nil {
-			return fmt.Errorf("waiting for the privilege index: %w", broken)
+		if denies != nil {
+			return fmt.Errorf("waiting for the privilege index: %w", denies)
 		}
 		if x.position.Load() >= position {
 			return nil
@@ -258,80 +298,4 @@ func (x *Index) advance(position uint64) {
 	}
 	close(x.advanced)
 	x.advanced = make(chan struct{})
-}
-
-// Health says how the index is.
-type Health struct {
-	State    string // loading, live, stale or broken
-	Position uint64
-	Behind   time.Duration // since it was known to be up to date
-	Err      error         // why it is broken
-}
-
-// Health looks at the state now.
-func (x *Index) Health() Health {
-	x.mu.Lock()
-	h := Health{Position: x.position.Load(), Err: x.broken}
-	x.mu.Unlock()
-	switch x.state.Load() {
-	case stateLoading:
-		h.State = "loading"
-		return h
-	case stateBroken:
-		h.State = "broken"
-		return h
-	}
-	if x.fresh.Load() == never {
-		h.State = "loading" // or not known to be complete yet
-		return h
-	}
-	h.State = "live"
-	if h.Behind = x.behind(); h.Behind > x.cfg.MaxStaleness {
-		h.State = "stale"
-	}
-	return h
-}
-
-// behind is how long ago the index was known to be up to date.
-func (x *Index) behind() time.Duration {
-	return x.cfg.Now().Sub(x.base) - time.Duration(x.fresh.Load())
-}
-
-// Run loads the index and keeps it up to date until the context ends. It returns
-// an error only when it cannot be loaded; what happens later is in Health.
-func (x *Index) Run(ctx context.Context) error {
-	if err := x.load(ctx); err != nil {
-		return err
-	}
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	wg.Go(func() { x.measure(ctx) })
-	wg.Go(func() { x.watch(ctx) })
-	err := x.cfg.Log.Subscribe(ctx, eventstore.Position(x.position.Load()), domain.EventPrefix, eventstore.Handler{
-		Name:   "privilege index",
-		Events: x.apply,
-		Checkpoint: func(p eventstore.Position) error {
-			x.advance(uint64(p))
-			return nil
-		},
-	})
-	if ctx.Err() == nil {
-		x.breakDown(err)
-		<-ctx.Done() // closed, and saying so, until somebody starts a better build
-	}
-	return nil
-}
-
-// breakDown closes the index for good.
-func (x *Index) breakDown(err error) {
-	x.state.Store(stateBroken)
-	x.mu.Lock()
-	x.broken = err
-	close(x.advanced)
-	x.advanced = make(chan struct{})
-	x.mu.Unlock()
-	x.cfg.Logger.Error("the privilege index is broken; nobody may do anything", "error", err)
-	x.changed(Change{})
 }

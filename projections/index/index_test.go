@@ -30,11 +30,58 @@ type memoryLog struct {
 	mu      sync.Mutex
 	events  []eventstore.Recorded
 	changed chan struct{}
-	away    bool // Tail fails
-	stuck   bool // the subscription brings nothing
+	away    bool // it does not answer
+	blind   bool // Tail fails
+	epoch   uint64
+	other   bool          // it is another log
+	drops   chan struct{} // closed to end a subscription's connection
+	stuck   bool          // the subscription brings nothing
 }
 
-func newLog() *memoryLog { return &memoryLog{changed: make(chan struct{})} }
+func newLog() *memoryLog {
+	return &memoryLog{changed: make(chan struct{}), drops: make(chan struct{}), epoch: 1}
+}
+
+var logID = uuid.New()
+
+func (l *memoryLog) Identity(context.Context) (eventstore.Identity, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.away {
+		return eventstore.Identity{}, errAway
+	}
+	return eventstore.Identity{Log: logID, Epoch: l.epoch}, nil
+}
+
+func (l *memoryLog) Holds(_ context.Context, m eventstore.Mark) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch at := int(m.Position) - 1; {
+	case l.away:
+		return errAway
+	case l.other:
+		return eventstore.ErrOtherLog
+	case l.epoch > m.Epoch:
+		return eventstore.ErrOtherEpoch
+	case at >= 0 && (at >= len(l.events) || l.events[at].ID != m.Event):
+		return eventstore.ErrLogCut
+	}
+	return nil
+}
+
+var errAway = fmt.Errorf("%w: the log is away", eventstore.ErrUnavailable)
+
+// replace puts other events in the place of the log's, as a node does that
+// starts again on another folder.
+func (l *memoryLog) replace(events []eventstore.Recorded, epoch uint64) {
+	l.set(func() { l.events, l.epoch = events, epoch; l.drop() })
+}
+
+// drop ends the connection of every subscription.
+func (l *memoryLog) drop() {
+	close(l.drops)
+	l.drops = make(chan struct{})
+}
 
 func (l *memoryLog) wake() {
 	close(l.changed)
@@ -67,13 +114,29 @@ func (l *memoryLog) set(f func()) {
 }
 
 func (l *memoryLog) Subscribe(ctx context.Context, after eventstore.Position, _ string, h eventstore.Handler) error {
+	var connected chan struct{}
 	for {
 		l.mu.Lock()
-		events, changed := l.events[after:], l.changed
-		if l.stuck {
-			events = nil
+		var events []eventstore.Recorded
+		if !l.stuck && int(after) < len(l.events) {
+			events = l.events[after:]
 		}
+		changed, drops := l.changed, l.drops
 		l.mu.Unlock()
+		if connected != drops { // it begins again
+			connected = drops
+			if err := h.Resume(ctx); errors.Is(err, eventstore.ErrUnavailable) {
+				connected = nil
+				select {
+				case <-changed:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+				continue
+			} else if err != nil {
+				return err
+			}
+		}
 		if len(events) > 0 {
 			if err := h.Events(events); err != nil {
 				return err
@@ -83,6 +146,7 @@ func (l *memoryLog) Subscribe(ctx context.Context, after eventstore.Position, _ 
 		}
 		select {
 		case <-changed:
+		case <-drops:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -91,10 +155,10 @@ func (l *memoryLog) Subscribe(ctx context.Context, after eventstore.Position, _ 
 
 func (l *memoryLog) Tail(_ context.Context, most int, each func(eventstore.Recorded) bool) error {
 	l.mu.Lock()
-	events, away := l.events, l.away
+	events, away := l.events, l.away || l.blind
 	l.mu.Unlock()
 	if away {
-		return errors.New("the log is away")
+		return errAway
 	}
 	for i := len(events) - 1; i >= 0 && most > 0; i-- {
 		if most--; !each(events[i]) {
@@ -107,7 +171,9 @@ func (l *memoryLog) Tail(_ context.Context, most int, each func(eventstore.Recor
 // nothing is a read model without rows.
 type nothing struct{}
 
-func (nothing) LoadPrivileges(context.Context, index.Loader) (uint64, error) { return 0, nil }
+func (nothing) LoadPrivileges(context.Context, index.Loader) (uint64, eventstore.Mark, error) {
+	return 0, eventstore.Mark{}, nil
+}
 
 const bound = 5 * time.Second
 
@@ -189,7 +255,7 @@ func TestVerdicts(t *testing.T) {
 func TestClosedUntilMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newLog()
-		log.away = true
+		log.blind = true
 		x := running(t, nothing{}, log, nil)
 		wait(t, x, log.append(t, added("olga", "cam", 1)))
 		synctest.Wait()

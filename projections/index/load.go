@@ -8,13 +8,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"latchkey/domain/privilege"
+	"latchkey/eventstore"
 )
 
 // load fills the index from the read model, whose numbers it takes over.
 func (x *Index) load(ctx context.Context) error {
-	l := &loading{index: x, accounts: newInterner(), devices: newInterner()}
-	position, err := x.cfg.Source.LoadPrivileges(ctx, Loader{Grant: l.grant, Account: l.account, Device: l.device, Domain: l.domain, Key: l.key})
+	l := &loading{contents: newContents(), accounts: newInterner(), devices: newInterner()}
+	position, mark, err := x.cfg.Source.LoadPrivileges(ctx, Loader{Grant: l.grant, Account: l.account, Device: l.device, Domain: l.domain, Key: l.key})
 	l.fill()
 	l.filling.Wait()
 	if err == nil {
@@ -25,16 +28,37 @@ func (x *Index) load(ctx context.Context) error {
 	}
 	l.accounts.complete()
 	l.devices.complete()
-	x.names.load(l.accounts, l.devices)
-	x.advance(position)
-	x.state.Store(stateLive) // it denies still, until it was measured to be fresh
+	l.contents.names.load(l.accounts, l.devices)
+	if err := x.loadedFrom(ctx, mark); err != nil {
+		return fmt.Errorf("loading the privilege index: %w", err)
+	}
+	x.contents = l.contents
+	x.holds.Store(l.contents)
+	x.mu.Lock()
+	x.mark = mark
+	x.position.Store(position)
+	x.mu.Unlock()
+	x.admit()
 	return nil
+}
+
+// loadedFrom returns ErrOtherEpoch if the rows are still those of a log that was
+// restored since. Any other misfit is found by the subscription.
+func (x *Index) loadedFrom(ctx context.Context, mark eventstore.Mark) error {
+	if x.life == 0 || mark.Log == uuid.Nil { // the first time the read models were compared with the log before
+		return nil
+	}
+	err := x.check(ctx, mark)
+	if misfit(err) {
+		return nil
+	}
+	return err
 }
 
 // loading is an index while it is loaded. Its words are gathered first, so that
 // they are put into a table of the right size, while the rest is loaded.
 type loading struct {
-	index    *Index
+	*contents
 	accounts *interner
 	devices  *interner
 	pieces   [][]uint64
@@ -73,7 +97,7 @@ func (l *loading) device(no uint32, id string, owner uint32, live bool) {
 	if !live && owner != 0 {
 		owner |= gone
 	}
-	l.index.devices.set(no, owner)
+	l.contents.devices.set(no, owner)
 }
 
 func (l *loading) grant(account, device uint32, channel uint16, mask uint8) {
@@ -122,7 +146,7 @@ func (l *loading) fillTable() {
 			var highest [atOnce]*uint16
 			for i, w := range some {
 				slots[i] = fresh.slot(pair(w&pairBits), blockOf(channelOf(w)))
-				highest[i] = l.index.devices.highest(uint32(w>>devShift) & maxNumber)
+				highest[i] = l.contents.devices.highest(uint32(w>>devShift) & maxNumber)
 				atomic.LoadUint64(&fresh[slots[i]])
 			}
 			for i, w := range some {
@@ -132,13 +156,13 @@ func (l *loading) fillTable() {
 		}
 	}
 	l.pieces = nil
-	l.index.table.replace(fresh, l.words)
+	l.contents.table.replace(fresh, l.words)
 }
 
 func (l *loading) domain(account, device uint32, id, domain string) {
-	l.index.names.setDomain(pairOf(account, device), account, id, domain)
+	l.contents.names.setDomain(pairOf(account, device), account, id, domain)
 }
 
 func (l *loading) key(name, account, device string, expires time.Time) {
-	l.index.names.addKey(Key{Name: name, Account: account, Device: device, Expires: expires})
+	l.contents.names.addKey(Key{Name: name, Account: account, Device: device, Expires: expires})
 }

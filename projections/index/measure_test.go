@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"latchkey/domain/privilege"
+	"latchkey/eventstore"
 	"latchkey/projections/index"
 )
 
@@ -19,7 +20,7 @@ type many struct{ n int }
 func (m many) account(i int) string { return fmt.Sprintf("0190a000-0000-7000-8000-%012x", i) }
 func (m many) device(i int) string  { return fmt.Sprintf("ds-2cd2386g2-%010x", i) }
 
-func (m many) LoadPrivileges(_ context.Context, l index.Loader) (uint64, error) {
+func (m many) LoadPrivileges(_ context.Context, l index.Loader) (uint64, eventstore.Mark, error) {
 	accounts, devices := m.n/10, m.n/5
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range m.n {
@@ -32,7 +33,7 @@ func (m many) LoadPrivileges(_ context.Context, l index.Loader) (uint64, error) 
 	for i := 1; i <= devices; i++ {
 		l.Device(uint32(i), m.device(i), uint32(i%accounts+1), true)
 	}
-	return 0, nil
+	return 0, eventstore.Mark{}, nil
 }
 
 func heap() int64 {

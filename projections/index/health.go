@@ -1,0 +1,53 @@
+package index
+
+import (
+	"math"
+	"time"
+)
+
+// Health is how the index is.
+type Health struct {
+	State    string // loading, live, stale, diverged or broken
+	Position uint64
+	// Behind is the time since the index was known to be up to date; the
+	// longest there is while that is not known.
+	Behind time.Duration
+	Reason string // in words why it is not live, "" if it is
+	Err    error  // the error behind it, if there is one
+}
+
+// unknownFor is Behind of an index that does not know how far behind it is.
+const unknownFor = time.Duration(math.MaxInt64)
+
+// Health looks at the state now.
+func (x *Index) Health() Health {
+	x.mu.Lock()
+	h := Health{Position: x.position.Load(), Err: x.denies, Behind: unknownFor}
+	x.mu.Unlock()
+	switch x.state.Load() {
+	case stateLoading:
+		h.State, h.Reason = "loading", "The privileges are being loaded. Until then nobody gets in."
+		return h
+	case stateBroken:
+		h.State, h.Reason = "broken", "It met an event that this version cannot read. Start a version that can; nobody gets in meanwhile."
+		return h
+	case stateDiverged:
+		h.State, h.Reason = "diverged", "The log is not the one that the privileges were read from, or it lacks events that they saw. "+
+			"Put the newer log back, or run latchkey recover. Nobody gets in meanwhile."
+		return h
+	}
+	if x.fresh.Load() == never {
+		h.State, h.Reason = "loading", "It is not known yet whether the privileges are up to date. Until then nobody gets in."
+		return h
+	}
+	h.State = "live"
+	if h.Behind = x.behind(); h.Behind > x.cfg.MaxStaleness {
+		h.State, h.Reason = "stale", "It was last known to be up to date "+h.Behind.Round(time.Second).String()+" ago: the log does not answer, or lags. Nobody gets in meanwhile."
+	}
+	return h
+}
+
+// behind is how long ago the index was known to be up to date.
+func (x *Index) behind() time.Duration {
+	return x.cfg.Now().Sub(x.base) - time.Duration(x.fresh.Load())
+}

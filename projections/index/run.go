@@ -1,0 +1,240 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"latchkey/domain"
+	"latchkey/eventstore"
+)
+
+// errReload is returned when the index must be loaded again.
+var errReload = errors.New("the privileges must be loaded again")
+
+// retryEvery is how long the index waits before it looks again at a log, or at a
+// read model, that is not as it should be.
+const retryEvery = time.Second
+
+// Run loads the index and keeps it up to date until the context ends. It returns
+// an error only when it cannot be loaded the first time; what happens later is
+// in Health.
+func (x *Index) Run(ctx context.Context) error {
+	if err := x.load(ctx); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wg.Go(func() { x.measure(ctx) })
+	wg.Go(func() { x.watch(ctx) })
+	for ctx.Err() == nil {
+		err := x.follow(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case errors.Is(err, eventstore.ErrOtherEpoch):
+			x.reload(ctx)
+		case misfit(err):
+			x.deny(stateDiverged, err)
+			if errors.Is(x.untilFit(ctx), errReload) {
+				x.reload(ctx)
+			}
+		default:
+			x.deny(stateBroken, err)
+			<-ctx.Done() // closed, and saying so, until somebody starts a better build
+		}
+	}
+	return nil
+}
+
+// misfit reports whether err says that the log is not the one that the index was
+// made from, or lacks events that it applied.
+func misfit(err error) bool {
+	return errors.Is(err, eventstore.ErrLogCut) || errors.Is(err, eventstore.ErrOtherLog) || errors.Is(err, eventstore.ErrNoIdentity)
+}
+
+// follow applies what the log brings, until the context ends, an event cannot be
+// read or the log is not the same any more.
+func (x *Index) follow(ctx context.Context) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	x.mu.Lock()
+	x.end = end
+	x.mu.Unlock()
+	err := x.cfg.Log.Subscribe(ctx, eventstore.Position(x.position.Load()), domain.EventPrefix, eventstore.Handler{
+		Name:   "privilege index",
+		Resume: x.resume,
+		Events: x.apply,
+		Checkpoint: func(p eventstore.Position) error {
+			x.advance(uint64(p))
+			return nil
+		},
+		Connected: func(on bool) {
+			if on {
+				x.measureNow()
+			}
+		},
+	})
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// resume checks the log before the subscription goes on with it.
+func (x *Index) resume(ctx context.Context) error {
+	m := x.seen()
+	if m.Log != uuid.Nil {
+		return x.check(ctx, m)
+	}
+	// The rows were not marked yet: this is the log that they are compared with.
+	id, err := x.cfg.Log.Identity(ctx)
+	if errors.Is(err, eventstore.ErrNoIdentity) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("asking which log it is: %w", err)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.mark.Identity = id
+	return nil
+}
+
+func (x *Index) check(ctx context.Context, m eventstore.Mark) error {
+	if err := x.cfg.Log.Holds(ctx, m); err != nil {
+		return fmt.Errorf("comparing the privileges, which have seen position %d, with the log: %w", m.Position, err)
+	}
+	return nil
+}
+
+// seen is the mark of the last event that was applied.
+func (x *Index) seen() eventstore.Mark {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.mark
+}
+
+// fault ends the subscription: the log is not the same any more.
+func (x *Index) fault(err error) {
+	x.mu.Lock()
+	end := x.end
+	x.mu.Unlock()
+	if end != nil {
+		end(err)
+	}
+}
+
+// untilFit returns when the log is the right one again, or errReload when it was
+// restored.
+func (x *Index) untilFit(ctx context.Context) error {
+	for {
+		err := x.check(ctx, x.seen())
+		if err == nil {
+			x.admit()
+			return nil
+		}
+		if errors.Is(err, eventstore.ErrOtherEpoch) {
+			return errReload
+		}
+		if !pause(ctx, retryEvery) {
+			return ctx.Err()
+		}
+	}
+}
+
+// reload loads everything again, from a read model that is made of the log as it
+// is now.
+func (x *Index) reload(ctx context.Context) {
+	x.cfg.Logger.Warn("the log was restored: the privileges are loaded again")
+	x.deny(stateLoading, nil)
+	told := ""
+	for {
+		err := x.load(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if !errors.Is(err, eventstore.ErrOtherEpoch) && err.Error() != told { // else it is being made
+			told = err.Error()
+			x.cfg.Logger.Warn("the privileges cannot be loaded; trying again", "error", err)
+		}
+		if !pause(ctx, retryEvery/4) {
+			return
+		}
+	}
+}
+
+// deny closes the index, and notifies those whom that concerns: everybody.
+func (x *Index) deny(state uint32, err error) {
+	x.mu.Lock()
+	x.state.Store(state)
+	x.fresh.Store(never)
+	x.denies = err
+	x.life++
+	close(x.advanced)
+	x.advanced = make(chan struct{})
+	x.mu.Unlock()
+	if err != nil {
+		x.cfg.Logger.Error("the privilege index denies everything", "state", x.Health().State, "error", err)
+	}
+	x.changed(Change{})
+}
+
+// admit opens a closed index. It denies still, until it was measured to be up to
+// date.
+func (x *Index) admit() {
+	x.mu.Lock()
+	x.state.Store(stateLive)
+	x.denies = nil
+	x.mu.Unlock()
+	x.measureNow()
+}
+
+// Fit returns why no command may be acknowledged now: the log is not the one
+// that the privileges were read from, or it lacks events that they saw. It
+// returns nil if the log is the right one as far as is known.
+func (x *Index) Fit() error {
+	if x.state.Load() != stateDiverged {
+		return nil
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.denies
+}
+
+// Position is that of the last event that is in force.
+func (x *Index) Position() uint64 { return x.position.Load() }
+
+// Appended checks where the log put an append. before is Position before the
+// append: a log that puts new events there is not the one that the privileges
+// were read from.
+func (x *Index) Appended(ctx context.Context, before, position uint64) error {
+	if position > before {
+		return nil
+	}
+	m := x.seen()
+	if m.Log == uuid.Nil {
+		return nil
+	}
+	err := x.check(ctx, m) // an append that is repeated is where it was
+	if misfit(err) || errors.Is(err, eventstore.ErrOtherEpoch) {
+		x.fault(err)
+	}
+	return err
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
