@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"runtime/debug"
 	"time"
 
 	"filippo.io/age"
-	"github.com/uptrace/bun"
 
 	"latchkey/internal/backup"
 	"latchkey/internal/vault"
@@ -94,7 +92,11 @@ func (c *backupCommand) key(ctx context.Context, st *opened) (*vault.MasterKey, 
 	if c.WithoutKey || c.VaultKey != "" {
 		return nil, nil
 	}
-	key, err := options{settings: settings{Data: c.Data, Database: c.Database}}.masterKey(ctx, st.vaultBase(), slog.New(slog.DiscardHandler))
+	if isPostgres(c.Database) {
+		key, err := vault.ReadMasterKeyInDatabase(ctx, st.vaultBase())
+		return &key, err
+	}
+	key, err := vault.ReadMasterKey(options{settings: settings{Data: c.Data}}.keyPath())
 	return &key, err
 }
 
@@ -127,14 +129,6 @@ func version() string {
 		return "latchkey"
 	}
 	return "latchkey " + info.Main.Version
-}
-
-// vaultBase is the database of the vault.
-func (p *opened) vaultBase() *bun.DB {
-	if p.vaultDB != nil {
-		return p.vaultDB
-	}
-	return p.store.DB()
 }
 
 // backupProgress tells how far a backup or restore is, every two seconds.

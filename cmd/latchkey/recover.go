@@ -138,7 +138,7 @@ func derivedMarks(js backup.Journals) []eventstore.Mark {
 // openLossy opens everything, the embedded log as far as it is whole. Without
 // --yes that is only read.
 func (c *recoverCommand) openLossy(ctx context.Context, o options, logger *slog.Logger) (_ *opened, err error) {
-	st := &opened{}
+	st := &opened{logger: logger}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, st.close())
@@ -162,7 +162,13 @@ func (c *recoverCommand) openLossy(ctx context.Context, o options, logger *slog.
 	if st.store, err = projections.Open(ctx, projections.OpenConfig{Database: o.Database, Dir: o.Data, Logger: logger}); err != nil {
 		return nil, err
 	}
-	return st, st.openVault(ctx, o, logger)
+	if err := st.findVault(ctx, o, logger); err != nil {
+		return nil, err
+	}
+	if st.vault == nil {
+		return nil, o.vaultMissing()
+	}
+	return st, nil
 }
 
 // derived returns how far what is kept beside the log has seen it.

@@ -352,20 +352,16 @@ func syncTree(root string) error {
 }
 
 func openVaultFile(path string) (*bun.DB, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("making the vault: %w", err)
+	if err := vault.CreateFile(path); err != nil {
+		return nil, err
 	}
-	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("making the vault: %w", err)
-	}
-	return projections.OpenSQLite(path)
+	return vault.OpenFile(path)
 }
 
 // restoredUseCases are the commands for a log that nobody serves.
 func restoredUseCases(log *eventstore.Client, v *vault.Vault) (backup.UseCases, error) {
 	return domain.New(domain.Config{
-		Log: domainLog{log}, Sealer: v, Passwords: v, Cameras: cameraVault{v}, StreamSecrets: streamSecrets{v}, Domains: noDomains{},
+		Log: domainLog{client: log}, Sealer: v, Passwords: v, Cameras: cameraVault{v}, StreamSecrets: streamSecrets{v}, Domains: noDomains{},
 	})
 }
 
@@ -377,7 +373,19 @@ func (noDomains) DomainTaken(context.Context, string, string, string) (bool, err
 }
 
 // setVaultMark makes a vault belong to a log.
-func setVaultMark(context.Context, *vault.Vault, eventstore.Mark) error { return nil }
+func setVaultMark(ctx context.Context, v *vault.Vault, m eventstore.Mark) error {
+	mark := vault.Mark{Log: m.Log.String(), Epoch: m.Epoch, Position: uint64(m.Position)}
+	if m.Position > 0 {
+		mark.Event = m.Event.String()
+	}
+	return v.SetMark(ctx, mark)
+}
 
-// vaultMark is how far a vault has seen which log.
-func vaultMark(context.Context, *vault.Vault) (eventstore.Mark, error) { return eventstore.Mark{}, nil }
+// vaultMark is how far a vault has seen which log; the zero Mark if it keeps none.
+func vaultMark(ctx context.Context, v *vault.Vault) (eventstore.Mark, error) {
+	m, err := v.Mark(ctx)
+	if err != nil || m.Log == "" {
+		return eventstore.Mark{}, err
+	}
+	return logMark(m)
+}
