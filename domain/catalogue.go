@@ -10,6 +10,7 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
+	"latchkey/domain/name"
 	"latchkey/domain/share"
 )
 
@@ -28,6 +29,7 @@ var catalogue = map[string]reflect.Type{
 	"latchkey.stream_key.added.v1":        reflect.TypeFor[account.StreamKeyAdded](),
 	"latchkey.stream_key.revoked.v1":      reflect.TypeFor[account.StreamKeyRevoked](),
 	"latchkey.device.added.v1":            reflect.TypeFor[device.Added](),
+	"latchkey.device_domain.claimed.v1":   reflect.TypeFor[name.Claimed](),
 	"latchkey.device.removed.v1":          reflect.TypeFor[device.Removed](),
 	"latchkey.share.opened.v1":            reflect.TypeFor[share.Opened](),
 	"latchkey.share.remark_changed.v1":    reflect.TypeFor[share.RemarkChanged](),

@@ -15,6 +15,7 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
+	"latchkey/domain/name"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 )
@@ -52,6 +53,7 @@ func examples() []any {
 			{Channel: 1, Name: text, Capabilities: privilege.All}, {Channel: 2, Capabilities: privilege.None},
 		}},
 		device.Removed{Device: cam, Owner: alice, At: at},
+		name.Claimed{Account: bob, Domain: "door", Share: id, Device: cam, Revision: 7, At: at},
 		share.Opened{Share: id, Owner: alice, Login: login, Kind: "phone", Recipient: text, Remark: text, At: at},
 		share.RemarkChanged{Share: id, Owner: alice, Remark: "", At: at},
 		share.Invited{Share: id, Owner: alice, Login: login, Device: cam, Grants: grants, At: at},

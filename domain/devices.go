@@ -49,7 +49,11 @@ func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, e
 		if err != nil {
 			return nil, err
 		}
-		return events, camera.stage(ctx, device.Evolve(there.state, events[0]).Device)
+		id := device.Evolve(there.state, events[0]).Device
+		if err := s.refuseUsed(ctx, c.Account, id); err != nil {
+			return nil, err
+		}
+		return events, camera.stage(ctx, id)
 	})
 	if err != nil {
 		camera.drop(ctx, err)
@@ -60,7 +64,35 @@ func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, e
 			return Result{}, err
 		}
 	}
+	if len(done.events) > 0 && !done.repeat {
+		if err := s.removeUsed(ctx, c, done.state); err != nil {
+			return Result{}, point(err, d.pointer(err))
+		}
+	}
 	return Result{Position: done.position, Revision: done.revision, Created: true, Device: &done.state}, nil
+}
+
+// removeUsed removes a device again whose id became the owner's domain for another
+// device while it was added.
+func (s *Service) removeUsed(ctx context.Context, c command, d device.State) error {
+	used, err := s.claimed(ctx, c.Account, d.Device, d.Device)
+	if err != nil || !used {
+		return err
+	}
+	serial, _ := serialOf(d.Device)
+	_, err = follow(ctx, s, c.id(deviceStream(serial), 0), deviceStream(serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
+		if there.state.Device != d.Device || !there.state.Live {
+			return nil, nil
+		}
+		return device.Decide(there.state, device.Remove{Device: d.Device, By: c.Account, At: s.now()})
+	})
+	if err != nil {
+		return err
+	}
+	s.afterwards(ctx, "forgetting how a removed device was reached", func(ctx context.Context) error {
+		return s.forgetCamera(ctx, d.Device)
+	})
+	return refused(errNameUsed)
 }
 
 // addition is what the decider is asked.
@@ -232,7 +264,7 @@ func (d NewDevice) check(f faults) {
 // pointer gives the field that a refusal is about, "" for none.
 func (d NewDevice) pointer(err error) string {
 	switch {
-	case errors.Is(err, device.ErrTaken), errors.Is(err, device.ErrAlreadyAdded):
+	case errors.Is(err, device.ErrTaken), errors.Is(err, device.ErrAlreadyAdded), errors.Is(err, errNameUsed):
 		return "/serial"
 	case errors.Is(err, device.ErrChannelTwice):
 		return "/channels/" + strconv.Itoa(d.channelTwice()) + "/channel"

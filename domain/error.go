@@ -68,6 +68,7 @@ var refusals = []struct {
 	{share.ErrBeyondCapability, Invalid, "beyond_capability"},
 	{share.ErrBadDomain, Invalid, "invalid_domain"},
 	{share.ErrDomainTaken, Conflict, "domain_taken"},
+	{errNameUsed, Conflict, "name_used"},
 	{device.ErrTaken, Conflict, "device_taken"},
 	{device.ErrAlreadyAdded, Conflict, "device_already_added"},
 	{device.ErrNotFound, NotFound, "device_not_found"},

@@ -49,6 +49,7 @@ var revoking = map[string]bool{
 	"latchkey.stream_key.revoked.v1":      true,
 	"latchkey.device.added.v1":            false,
 	"latchkey.device.removed.v1":          true,
+	"latchkey.device_domain.claimed.v1":   false,
 	"latchkey.share.opened.v1":            false,
 	"latchkey.share.remark_changed.v1":    false,
 	"latchkey.share.invited.v1":           false,

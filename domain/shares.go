@@ -62,7 +62,7 @@ func (s *Service) ReplaceShare(ctx context.Context, m Meta, id, remark string, d
 	if err := f.err(); err != nil {
 		return Result{}, err
 	}
-	result, err := s.actOnShare(ctx, c, id, func(p party, look *lookup) (share.Command, error) {
+	result, err := s.actOnShare(ctx, c, id, func(p party, _ stream[share.State], look *lookup) (share.Command, error) {
 		replace := share.Replace{By: c.Account, At: c.at}
 		if !p.owner {
 			return replace, nil
@@ -91,7 +91,7 @@ func (s *Service) PutShareDevice(ctx context.Context, m Meta, id string, d Devic
 	if err := f.err(); err != nil {
 		return Result{}, err
 	}
-	result, err := s.actOnShare(ctx, c, id, func(p party, look *lookup) (share.Command, error) {
+	result, err := s.actOnShare(ctx, c, id, func(p party, _ stream[share.State], look *lookup) (share.Command, error) {
 		put := share.PutDevice{By: c.Account, Offer: share.Offer{Device: d.Device, Grants: d.Grants}, At: c.at}
 		if !p.owner {
 			return put, nil
@@ -111,7 +111,7 @@ func (s *Service) RemoveShareDevice(ctx context.Context, m Meta, id, device stri
 	if err != nil {
 		return Result{}, err
 	}
-	return s.actOnShare(ctx, c, id, func(p party, _ *lookup) (share.Command, error) {
+	return s.actOnShare(ctx, c, id, func(p party, _ stream[share.State], _ *lookup) (share.Command, error) {
 		if p.owner {
 			return share.RemoveDevice{By: c.Account, Device: device, At: c.at}, nil
 		}
@@ -129,7 +129,7 @@ func (s *Service) DeleteShare(ctx context.Context, m Meta, id string) (Result, e
 	if err != nil {
 		return Result{}, err
 	}
-	return s.actOnShare(ctx, c, id, func(p party, _ *lookup) (share.Command, error) {
+	return s.actOnShare(ctx, c, id, func(p party, _ stream[share.State], _ *lookup) (share.Command, error) {
 		if p.owner {
 			return share.Delete{By: c.Account, At: c.at}, nil
 		}
@@ -147,7 +147,7 @@ type party struct {
 // actOnShare does a command on a share that there is, for its owner or its
 // recipient. To all others there is no such share.
 func (s *Service) actOnShare(
-	ctx context.Context, c command, id string, choose func(party, *lookup) (share.Command, error),
+	ctx context.Context, c command, id string, choose func(party, stream[share.State], *lookup) (share.Command, error),
 ) (Result, error) {
 	owner, login, ok := partiesOf(id)
 	if !ok {
@@ -173,7 +173,7 @@ func (s *Service) actOnShare(
 				Message: "The share is at revision " + strconv.FormatInt(there.revision(), 10) + ".",
 			}
 		}
-		return choose(p, look)
+		return choose(p, there, look)
 	})
 }
 

@@ -16,6 +16,10 @@ func loginStream(login string) string     { return "login-" + login }
 func deviceStream(serial string) string   { return "device-" + serial }
 func shareStream(share string) string     { return "share-" + share }
 
+// nameStream is that of a name which an account gives a device: it makes the name
+// mean one thing to the account.
+func nameStream(account, domain string) string { return "domain-" + account + "." + domain }
+
 // stream is a stream as it was loaded.
 type stream[S any] struct {
 	name   string

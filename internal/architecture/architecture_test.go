@@ -26,6 +26,7 @@ var rooms = []struct {
 	{path: "domain/privilege", ban: []string{"github.com/"}},
 	{path: "domain/account", may: []string{"domain/privilege"}, ban: frameworks},
 	{path: "domain/device", may: []string{"domain/privilege"}, ban: frameworks},
+	{path: "domain/name", ban: frameworks},
 	{path: "domain/share", may: []string{"domain/privilege"}, ban: frameworks},
 	{path: "domain", ban: frameworks},
 	{path: "eventstore/node", ban: []string{echo, bun, gortsplib, watermill}},

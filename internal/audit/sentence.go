@@ -7,6 +7,7 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
+	"latchkey/domain/name"
 	"latchkey/domain/share"
 )
 
@@ -26,6 +27,8 @@ func sentence(event any) string {
 		return fmt.Sprintf("owner %s added device %s (%s): %s", e.Owner, e.Device, e.Name, channels(e.Channels))
 	case device.Removed:
 		return fmt.Sprintf("owner %s removed device %s", e.Owner, e.Device)
+	case name.Claimed:
+		return fmt.Sprintf("account %s claimed the name %q for device %s (share %s)", e.Account, e.Domain, e.Device, e.Share)
 	case share.Opened:
 		return fmt.Sprintf("owner %s opened share %s with %s %s%s", e.Owner, e.Share, e.Kind, e.Recipient, on(", remark: ", e.Remark))
 	case share.RemarkChanged:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -242,18 +243,40 @@ func (x *Index) Key(name string) (Key, bool) {
 	return k, true
 }
 
-// Resolve answers the device that an account means by a name: the account's own
-// domain for a device, or else the name is a device's id.
+// Resolve returns the device that an account means by a name: the account's own
+// domain for a device, or else the name is a device's id. A name that means several
+// things to the account, two domains or a domain and the id of a device that the
+// account may see, means none: the commands do not let that happen, and if it did
+// nobody could say which picture is meant.
 func (x *Index) Resolve(account, name string) (device string, ok bool) {
 	c := x.holds.Load()
 	c.names.mu.RLock()
 	defer c.names.mu.RUnlock()
-	if a := c.names.accounts.number(account); a != 0 {
-		if device, ok := c.names.domains[domainOf{a, name}]; ok && c.lives(device) {
-			return device, true
+	a := c.names.accounts.number(account)
+	var means []string
+	for _, device := range c.names.called(domainOf{a, name}) {
+		if c.lives(device) {
+			means = append(means, device)
 		}
 	}
-	return name, c.lives(name)
+	if c.sees(a, name) && !slices.Contains(means, name) {
+		means = append(means, name)
+	}
+	switch len(means) {
+	case 0:
+		return name, c.lives(name)
+	case 1:
+		return means[0], true
+	}
+	return "", false
+}
+
+// sees reports whether the account owns the device or has it from somebody. It is
+// for holders of the lock on names.
+func (c *contents) sees(account uint32, device string) bool {
+	d := c.names.devices.number(device)
+	owner := c.devices.owner(d)
+	return account != 0 && owner != 0 && (owner == account || c.table.sees(pairOf(account, d)))
 }
 
 // lives is for holders of the lock on names.

@@ -544,3 +544,40 @@ func drawEvent(rt *rapid.T, accounts, devices []string) any {
 	}
 	return share.Accepted{Owner: owner, Account: acc, Device: dev, Grants: grants}
 }
+
+// TestAmbiguousName: a name that means several things to an account means none.
+func TestAmbiguousName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog()
+		x := running(t, nothing{}, log, nil)
+		named := func(device, domain string) any {
+			return share.DomainSet{Owner: "olga", Account: "rita", Device: device, Domain: domain}
+		}
+		wait(t, x, log.append(t, added("olga", "cam", 1), added("olga", "dvr", 1), added("olga", "nvr", 1),
+			accepted("olga", "rita", "cam", privilege.LiveView), accepted("olga", "rita", "dvr", privilege.LiveView),
+			accepted("olga", "rita", "nvr", privilege.LiveView), named("cam", "door"), named("dvr", "door"), named("nvr", "door")))
+		resolve := func(account, name, want string) {
+			t.Helper()
+			if got, ok := x.Resolve(account, name); ok != (want != "") || ok && got != want {
+				t.Errorf("Resolve(%q, %q) = %q, %v; want %q", account, name, got, ok, want)
+			}
+		}
+		resolve("rita", "door", "")
+		wait(t, x, log.append(t, named("nvr", "yard")))
+		resolve("rita", "door", "")
+		resolve("rita", "yard", "nvr")
+		wait(t, x, log.append(t, device.Removed{Device: "cam", Owner: "olga"}))
+		resolve("rita", "door", "dvr")
+		wait(t, x, log.append(t, share.DeviceRemoved{Owner: "olga", Account: "rita", Device: "cam"}))
+		resolve("rita", "door", "dvr")
+
+		wait(t, x, log.append(t, added("rita", "door", 1))) // her own camera, added later
+		resolve("rita", "door", "")
+		resolve("olga", "door", "door") // which she may not see
+		wait(t, x, log.append(t, share.Left{Owner: "olga", Account: "rita", Device: "dvr"}))
+		resolve("rita", "door", "door")
+
+		wait(t, x, log.append(t, accepted("olga", "rita", "dvr", privilege.LiveView), named("dvr", "dvr")))
+		resolve("rita", "dvr", "dvr")
+	})
+}

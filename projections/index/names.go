@@ -2,6 +2,7 @@ package index
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -24,7 +25,8 @@ type names struct {
 	devices  *interner
 	keys     map[string]Key // one without an account was revoked
 	domains  map[domainOf]string
-	domainAt map[pair]string // the account's domain for the device
+	clashes  map[domainOf][]string // every device that has a domain which several have
+	domainAt map[pair]string       // the account's domain for the device
 }
 
 type domainOf struct {
@@ -35,7 +37,7 @@ type domainOf struct {
 func newNames() *names {
 	return &names{
 		accounts: newInterner(), devices: newInterner(), keys: map[string]Key{},
-		domains: map[domainOf]string{}, domainAt: map[pair]string{},
+		domains: map[domainOf]string{}, clashes: map[domainOf][]string{}, domainAt: map[pair]string{},
 	}
 }
 
@@ -74,14 +76,51 @@ func (n *names) setDomain(p pair, account uint32, device, domain string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if old, ok := n.domainAt[p]; ok {
-		if n.domains[domainOf{account, old}] == device {
-			delete(n.domains, domainOf{account, old})
-		}
+		n.dropDomain(domainOf{account, old}, device)
 		delete(n.domainAt, p)
 	}
 	if domain != "" {
-		n.domains[domainOf{account, domain}] = device
+		n.putDomain(domainOf{account, domain}, device)
 		n.domainAt[p] = domain
+	}
+}
+
+// called lists the devices that have a domain. It is for holders of the lock.
+func (n *names) called(d domainOf) []string {
+	if several := n.clashes[d]; len(several) > 0 {
+		return several
+	}
+	if one, ok := n.domains[d]; ok {
+		return []string{one}
+	}
+	return nil
+}
+
+// putDomain is for holders of the lock. The commands let one device
+// of an account have a domain; if several have it, all are kept.
+func (n *names) putDomain(d domainOf, device string) {
+	switch other, taken := n.domains[d]; {
+	case !taken:
+		n.domains[d] = device
+	case other != device && n.clashes[d] == nil:
+		n.clashes[d] = []string{other, device}
+	case other != device && !slices.Contains(n.clashes[d], device):
+		n.clashes[d] = append(n.clashes[d], device)
+	}
+}
+
+func (n *names) dropDomain(d domainOf, device string) {
+	left := slices.DeleteFunc(n.clashes[d], func(other string) bool { return other == device })
+	if len(left) > 0 {
+		n.domains[d] = left[0]
+		n.clashes[d] = left
+		if len(left) == 1 {
+			delete(n.clashes, d)
+		}
+		return
+	}
+	if n.domains[d] == device {
+		delete(n.domains, d)
 	}
 }
 

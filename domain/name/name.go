@@ -1,0 +1,95 @@
+// Package name decides which device an account means by a name that it gave: its
+// device domain. It is pure. A claim makes the name the account's for one device;
+// whether the device has the name is said by its share, which is in package share.
+package name
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ClaimLease is for how long a claim is kept whose device has not got the name
+// yet: far longer than any command takes.
+const ClaimLease = time.Minute
+
+// Why a command is refused.
+var (
+	ErrTaken          = errors.New("another device has this domain")
+	ErrIncomplete     = errors.New("an identifier is missing")
+	ErrUnknownCommand = errors.New("unknown command")
+)
+
+// State is the last claim on a name of an account. The zero value: none.
+type State struct {
+	Account, Domain string
+	Share, Device   string
+	Revision        int64 // of the share when the claim was made
+	At              time.Time
+}
+
+// Event is something that happened to a name. The set is closed.
+type Event interface{ nameEvent() }
+
+// Claimed makes the name the account's for a device. The last one counts. The
+// device gets the name by a share.DomainSet that follows the revision; a share that
+// has another event there, or none, leaves the claim without effect.
+type Claimed struct {
+	Account  string    `json:"account"`
+	Domain   string    `json:"domain"`
+	Share    string    `json:"share"`
+	Device   string    `json:"device"`
+	Revision int64     `json:"revision"` // of the share
+	At       time.Time `json:"at"`
+}
+
+func (Claimed) nameEvent() {}
+
+// Command is something that somebody wants to happen to a name. The set is closed.
+type Command interface{ nameCommand() }
+
+// Claim takes the name for a device.
+type Claim struct {
+	Account, Domain string
+	Share, Device   string
+	Revision        int64 // of the share as it is now
+	Held            bool  // the device of the claim before has the name, or may still get it
+	At              time.Time
+}
+
+func (Claim) nameCommand() {}
+
+// Decide gives the events of a command.
+func Decide(s State, command Command) ([]Event, error) {
+	c, ok := command.(Claim)
+	if !ok {
+		return nil, fmt.Errorf("%w %T", ErrUnknownCommand, command)
+	}
+	if c.Account == "" || c.Domain == "" || c.Share == "" || c.Device == "" {
+		return nil, ErrIncomplete
+	}
+	if c.Held && !s.Of(c.Device) {
+		return nil, ErrTaken
+	}
+	return []Event{Claimed{
+		Account: c.Account, Domain: c.Domain, Share: c.Share, Device: c.Device, Revision: c.Revision, At: c.At,
+	}}, nil
+}
+
+// Of reports whether the claim is for that device, or there is none.
+func (s State) Of(device string) bool { return s.Device == "" || s.Device == device }
+
+// Pending reports whether the device may still get the name, its share being at a
+// revision.
+func (s State) Pending(revision int64, now time.Time) bool {
+	return revision <= s.Revision && now.Before(s.At.Add(ClaimLease))
+}
+
+// Evolve is the state after the event.
+func Evolve(_ State, event Event) State {
+	e, ok := event.(Claimed)
+	if !ok {
+		return State{}
+	}
+	return State{Account: e.Account, Domain: e.Domain, Share: e.Share, Device: e.Device, Revision: e.Revision, At: e.At}
+}
