@@ -45,9 +45,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	@.ci/fuzz $(FUZZTIME)
 
 .PHONY: torture
-torture: ## Kill the whole process ROUNDS (100) times under load
+torture: ## Kill the process, cut its power and mix its stores up, ROUNDS (100) times
 	@.ci/setup
-	@LATCHKEY_TORTURE_ROUNDS=$(ROUNDS) LATCHKEY_STALE_TRIES=10000 go test -count=1 -v -timeout 2h -run 'Torture|StalePermission' ./cmd/latchkey
+	@LATCHKEY_TORTURE_ROUNDS=$(ROUNDS) LATCHKEY_POWERCUT_ROUNDS=$(ROUNDS) LATCHKEY_PAIRS=$$((2 * $(ROUNDS))) LATCHKEY_STALE_TRIES=10000 \
+		go test -count=1 -v -timeout 3h -run 'Torture|PowerCut|StoresOfDifferentTimes|StalePermission' ./cmd/latchkey
 
 .PHONY: bench
 bench: ## Measure, each figure as a ratio to a limit or a peer in the same run

@@ -2,26 +2,11 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 )
-
-// staleTries is 500, or what LATCHKEY_STALE_TRIES says (`make torture`: 10,000).
-func staleTries(t *testing.T) int {
-	text := os.Getenv("LATCHKEY_STALE_TRIES")
-	if text == "" {
-		return 500
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("LATCHKEY_STALE_TRIES=%q is no number of tries", text)
-	}
-	return n
-}
 
 // TestStalePermission takes live view away and at once tries to play. In a
 // control build, whose commands do not wait for the privilege index, somebody
@@ -37,7 +22,7 @@ func TestStalePermission(t *testing.T) {
 	} else {
 		t.Logf("the control build let somebody in after %d tries", tries)
 	}
-	in, tries := stalePlays(t, binary, cam, staleTries(t), false)
+	in, tries := stalePlays(t, binary, cam, rounds(t, "LATCHKEY_STALE_TRIES", 500), false)
 	if in != 0 {
 		t.Errorf("%d of %d viewers got in after their privilege was taken away", in, tries)
 	}

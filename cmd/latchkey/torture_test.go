@@ -14,15 +14,16 @@ import (
 	"time"
 )
 
-// tortureRounds is 5, or what LATCHKEY_TORTURE_ROUNDS says (`make torture`).
-func tortureRounds(t *testing.T) int {
-	text := os.Getenv("LATCHKEY_TORTURE_ROUNDS")
+// rounds is how often a test does its round: a few times, or what the variable
+// says (`make torture`).
+func rounds(t *testing.T, variable string, few int) int {
+	text := os.Getenv(variable)
 	if text == "" {
-		return 5
+		return few
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
-		t.Fatalf("LATCHKEY_TORTURE_ROUNDS=%q is no number of rounds", text)
+		t.Fatalf("%s=%q is no number of rounds", variable, text)
 	}
 	return n
 }
@@ -42,7 +43,7 @@ func TestTorture(t *testing.T) {
 		load.names = append(load.names, name)
 		load.keys[name] = s.register(t, name).streamKey()
 	}
-	for round := range tortureRounds(t) {
+	for round := range rounds(t, "LATCHKEY_TORTURE_ROUNDS", 5) {
 		load.run(t, s, time.Duration(50+rand.IntN(700))*time.Millisecond)
 		s.kill()
 		s = serve(t, binary, data)
