@@ -47,14 +47,32 @@ func (h handlers) done(ctx context.Context, r domain.Result, err error) (rest.Do
 	return rest.DoneResponse{Headers: rest.DoneResponseHeaders{LatchkeyPosition: position}}, err
 }
 
-// open reads sealed text; what was erased is "".
-func (h handlers) open(ctx context.Context, sealed string) (string, error) {
-	plain, err := h.cfg.Opener.Unseal(ctx, sealed)
-	if errors.Is(err, ErrForgotten) {
-		return "", nil
+// reading opens the sealed text of one object. Text that was erased is "", and so
+// is text that cannot be read, which unreadable then says.
+type reading struct {
+	ctx        context.Context
+	opener     Opener
+	unreadable bool
+	err        error // the first fault of another kind
+}
+
+func (h handlers) reading(ctx context.Context) *reading {
+	return &reading{ctx: ctx, opener: h.cfg.Opener}
+}
+
+func (r *reading) text(sealed string) string {
+	if r.err != nil {
+		return ""
 	}
-	if err != nil {
-		return "", fmt.Errorf("opening sealed text: %w", err)
+	plain, err := r.opener.Unseal(r.ctx, sealed)
+	switch {
+	case errors.Is(err, ErrForgotten):
+		return ""
+	case errors.Is(err, ErrUnreadable):
+		r.unreadable = true
+		return ""
+	case err != nil:
+		r.err = fmt.Errorf("opening sealed text: %w", err)
 	}
-	return plain, nil
+	return plain
 }

@@ -15,6 +15,10 @@ var ErrNoSession = errors.New("no such session")
 // person that it is about was erased.
 var ErrForgotten = errors.New("forgotten")
 
+// ErrUnreadable says that a sealed text cannot be read, although the person that
+// it is about was not erased: its key is missing, or one of the two is damaged.
+var ErrUnreadable = errors.New("unreadable")
+
 // Accounts makes and finds accounts.
 type Accounts interface {
 	Register(ctx context.Context, m domain.Meta, r domain.Registration) (domain.Result, error)
@@ -110,6 +114,7 @@ type Networks interface {
 }
 
 // Opener reads sealed text. ErrForgotten: it can never be read again.
+// ErrUnreadable: it cannot be read now.
 type Opener interface {
 	Unseal(ctx context.Context, sealed string) (plain string, err error)
 }

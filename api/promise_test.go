@@ -433,3 +433,26 @@ func TestWhatWasErasedIsEmpty(t *testing.T) {
 		t.Errorf("sent: %+v", sent)
 	}
 }
+
+// TestTextWithoutItsKeyIsUnreadable: one text that cannot be read does not take
+// the rest of a list with it.
+func TestTextWithoutItsKeyIsUnreadable(t *testing.T) {
+	v := newVillage(t)
+	v.vault.lose("login-" + v.vault.LoginHash("email", v.recipient.email))
+	sent := v.shares(v.owner, "sent")
+	if len(sent) != 1 || sent[0].Recipient != (rest.ShareRecipient{Unreadable: true}) || !sent[0].Unreadable || sent[0].Devices[0].Name != "Front door" || sent[0].Devices[0].Unreadable {
+		t.Errorf("sent, without the recipient's key: %+v", sent)
+	}
+	v.vault.lose(v.owner.id)
+	if sent = v.shares(v.owner, "sent"); sent[0].Devices[0].Name != "" || !sent[0].Devices[0].Unreadable {
+		t.Errorf("sent, without the owner's key: %+v", sent[0].Devices[0])
+	}
+	received := v.shares(v.recipient, "received")
+	if len(received) != 1 || !received[0].From.Unreadable || received[0].From.Name != "" || !received[0].Recipient.Unreadable {
+		t.Errorf("received: %+v", received)
+	}
+	a := v.do("GET", "/api/v1/devices", v.owner.token, nil)
+	if a.StatusCode != 200 || !strings.Contains(string(a.body), `"unreadable":true`) {
+		t.Errorf("devices: %d %s", a.StatusCode, a.body)
+	}
+}

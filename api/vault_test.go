@@ -21,6 +21,7 @@ type memoryVault struct {
 	passwords map[string]string
 	sessions  map[string]string
 	forgotten map[string]bool
+	lost      map[string]bool // subjects whose key is missing
 	cameras   map[string]domain.Camera
 	secrets   map[string]string
 	verified  int // how often a password was checked
@@ -28,7 +29,7 @@ type memoryVault struct {
 }
 
 func newMemoryVault() *memoryVault {
-	return &memoryVault{passwords: map[string]string{}, sessions: map[string]string{}, forgotten: map[string]bool{}, cameras: map[string]domain.Camera{}, secrets: map[string]string{}}
+	return &memoryVault{passwords: map[string]string{}, sessions: map[string]string{}, forgotten: map[string]bool{}, lost: map[string]bool{}, cameras: map[string]domain.Camera{}, secrets: map[string]string{}}
 }
 
 func (v *memoryVault) LoginHash(kind, address string) string {
@@ -52,6 +53,9 @@ func (v *memoryVault) Unseal(_ context.Context, sealed string) (string, error) {
 	defer v.mu.Unlock()
 	if v.forgotten[subject] {
 		return "", ErrForgotten
+	}
+	if v.lost[subject] {
+		return "", ErrUnreadable
 	}
 	plain, err := base64.RawURLEncoding.DecodeString(text)
 	return string(plain), err
@@ -110,6 +114,12 @@ func (v *memoryVault) forget(subject string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.forgotten[subject] = true
+}
+
+func (v *memoryVault) lose(subject string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.lost[subject] = true
 }
 
 func (v *memoryVault) SetCamera(_ context.Context, device string, c domain.Camera) error {

@@ -124,13 +124,16 @@ func (h handlers) share(ctx context.Context, v ShareView) (rest.Share, error) {
 	if v.Deleted {
 		out.Status = rest.Deleted
 	}
-	var err error
-	if out.Recipient, err = h.recipient(ctx, v.Kind, v.Recipient); err != nil {
-		return rest.Share{}, err
-	}
+	text := h.reading(ctx)
 	if forOwner {
-		out.Remark, err = h.open(ctx, v.Remark)
-	} else {
+		out.Remark = text.text(v.Remark)
+	}
+	out.Unreadable = text.unreadable
+	err := text.err
+	if err == nil {
+		out.Recipient, err = h.recipient(ctx, v.Kind, v.Recipient)
+	}
+	if err == nil && !forOwner {
 		out.From, err = h.person(ctx, v.From)
 	}
 	if err != nil {
@@ -156,15 +159,16 @@ func visible(devices []ShareDeviceView, forOwner bool) []ShareDeviceView {
 }
 
 func (h handlers) shareDevice(ctx context.Context, v ShareDeviceView, forOwner bool) (rest.ShareDevice, error) {
-	name, err := h.open(ctx, v.Name)
+	text := h.reading(ctx)
 	out := rest.ShareDevice{
-		Device: v.Device, Name: name, Status: rest.ShareDeviceStatus(v.Status), Channels: channelGrants(v.Grants),
+		Device: v.Device, Name: text.text(v.Name), Status: rest.ShareDeviceStatus(v.Status), Channels: channelGrants(v.Grants),
 		InvitedAt: utc(v.InvitedAt), AnsweredAt: utc(v.AnsweredAt),
 	}
 	if !forOwner {
 		out.Domain = v.Domain
 	}
-	return out, err
+	out.Unreadable = text.unreadable
+	return out, text.err
 }
 
 func (h handlers) person(ctx context.Context, v PersonView) (rest.Person, error) {
@@ -172,16 +176,22 @@ func (h handlers) person(ctx context.Context, v PersonView) (rest.Person, error)
 	if err != nil {
 		return rest.Person{}, err
 	}
-	name, err := h.open(ctx, v.Name)
-	return rest.Person{Email: address.Email, Phone: address.Phone, Name: name}, err
+	text := h.reading(ctx)
+	out := rest.Person{Email: address.Email, Phone: address.Phone, Name: text.text(v.Name)}
+	out.Unreadable = address.Unreadable || text.unreadable
+	return out, text.err
 }
 
 func (h handlers) recipient(ctx context.Context, kind, sealed string) (rest.ShareRecipient, error) {
-	address, err := h.open(ctx, sealed)
+	text := h.reading(ctx)
+	address := text.text(sealed)
+	out := rest.ShareRecipient{Unreadable: text.unreadable}
 	if kind == "phone" {
-		return rest.ShareRecipient{Phone: address}, err
+		out.Phone = address
+	} else {
+		out.Email = address
 	}
-	return rest.ShareRecipient{Email: address}, err
+	return out, text.err
 }
 
 func (h handlers) history(ctx context.Context, v HistoryView) (rest.HistoryEntry, error) {
@@ -189,39 +199,49 @@ func (h handlers) history(ctx context.Context, v HistoryView) (rest.HistoryEntry
 	if err != nil {
 		return rest.HistoryEntry{}, err
 	}
-	remark, err := h.open(ctx, v.Remark)
-	return rest.HistoryEntry{Share: v.Share, Recipient: recipient, Remark: remark, DeletedAt: utc(v.DeletedAt)}, err
+	text := h.reading(ctx)
+	out := rest.HistoryEntry{Share: v.Share, Recipient: recipient, Remark: text.text(v.Remark), DeletedAt: utc(v.DeletedAt)}
+	out.Unreadable = text.unreadable
+	return out, text.err
 }
 
 func (h handlers) device(ctx context.Context, v DeviceView) (rest.Device, error) {
-	name, err := h.open(ctx, v.Name)
-	if err != nil {
-		return rest.Device{}, err
+	text := h.reading(ctx)
+	out := rest.Device{ID: v.ID, Device: v.ID, Serial: v.Serial, Name: text.text(v.Name), AddedAt: utc(v.AddedAt)}
+	out.Unreadable = text.unreadable
+	if text.err != nil {
+		return rest.Device{}, text.err
 	}
-	channels, err := each(ctx, v.Channels, h.channel)
-	return rest.Device{ID: v.ID, Device: v.ID, Serial: v.Serial, Name: name, AddedAt: utc(v.AddedAt), Channels: channels}, err
+	var err error
+	out.Channels, err = each(ctx, v.Channels, h.channel)
+	return out, err
 }
 
 func (h handlers) channel(ctx context.Context, c device.Channel) (rest.Channel, error) {
-	name, err := h.open(ctx, c.Name)
-	return rest.Channel{Channel: c.Channel, Name: name, Capabilities: c.Capabilities}, err
+	text := h.reading(ctx)
+	out := rest.Channel{Channel: c.Channel, Name: text.text(c.Name), Capabilities: c.Capabilities}
+	out.Unreadable = text.unreadable
+	return out, text.err
 }
 
 func (h handlers) streamKey(ctx context.Context, v KeyView) (rest.StreamKey, error) {
-	label, err := h.open(ctx, v.Label)
-	return rest.StreamKey{Name: v.Name, Label: label, Device: v.Device, CreatedAt: utc(v.AddedAt), ExpiresAt: utc(v.Expires)}, err
+	text := h.reading(ctx)
+	out := rest.StreamKey{Name: v.Name, Label: text.text(v.Label), Device: v.Device, CreatedAt: utc(v.AddedAt), ExpiresAt: utc(v.Expires)}
+	out.Unreadable = text.unreadable
+	return out, text.err
 }
 
 func (h handlers) privileges(ctx context.Context, v PrivilegeView) (rest.DevicePrivileges, error) {
-	name, err := h.open(ctx, v.Name)
+	text := h.reading(ctx)
 	out := rest.DevicePrivileges{
-		Device: v.Device, Name: name, Role: rest.DevicePrivilegesRoleRecipient,
+		Device: v.Device, Name: text.text(v.Name), Role: rest.DevicePrivilegesRoleRecipient,
 		Share: v.Share, Domain: v.Domain, Channels: channelGrants(v.Grants),
 	}
 	if v.Share == "" {
 		out.Role = rest.DevicePrivilegesRoleOwner
 	}
-	return out, err
+	out.Unreadable = text.unreadable
+	return out, text.err
 }
 
 func channelGrants(list []share.Grant) []rest.Grant {

@@ -12,6 +12,7 @@ import (
 	"latchkey/domain"
 	"latchkey/domain/privilege"
 	"latchkey/eventstore"
+	"latchkey/internal/audit"
 	"latchkey/internal/vault"
 	"latchkey/projections"
 	"latchkey/projections/index"
@@ -345,8 +346,25 @@ type opener struct{ vault *vault.Vault }
 
 func (o opener) Unseal(ctx context.Context, sealed string) (string, error) {
 	plain, err := o.vault.Unseal(ctx, sealed)
-	if errors.Is(err, vault.ErrForgotten) {
+	switch {
+	case errors.Is(err, vault.ErrForgotten):
 		return "", api.ErrForgotten
+	case errors.Is(err, vault.ErrUnreadable):
+		return "", api.ErrUnreadable
+	}
+	return plain, err
+}
+
+// auditText reads sealed text for the history.
+type auditText struct{ vault *vault.Vault }
+
+func (a auditText) Unseal(ctx context.Context, sealed string) (string, error) {
+	plain, err := a.vault.Unseal(ctx, sealed)
+	switch {
+	case errors.Is(err, vault.ErrForgotten):
+		return "", audit.ErrForgotten
+	case errors.Is(err, vault.ErrUnreadable):
+		return "", audit.ErrUnreadable
 	}
 	return plain, err
 }

@@ -54,7 +54,7 @@ func (c *auditReplayCommand) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
-	err = audit.Replay(ctx, st.log, st.vault, filter, p.seen, func(e audit.Entry) error {
+	err = audit.Replay(ctx, st.log, auditText{st.vault}, filter, p.seen, func(e audit.Entry) error {
 		p.written++
 		return write(e)
 	})

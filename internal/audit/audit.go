@@ -23,7 +23,17 @@ type Reader interface {
 	ReadAll(ctx context.Context, after eventstore.Position, prefix string, each func(eventstore.Recorded) error) error
 }
 
-// Unsealer reads sealed text. An error means that it cannot be read any more.
+var (
+	// ErrForgotten says that a text can never be read again: its person was
+	// erased.
+	ErrForgotten = errors.New("forgotten")
+	// ErrUnreadable says that a text cannot be read though its person was not
+	// erased: its key is missing, or one of the two is damaged.
+	ErrUnreadable = errors.New("unreadable")
+)
+
+// Unsealer reads sealed text. Errors: ErrForgotten, ErrUnreadable; any other ends
+// the history.
 type Unsealer interface {
 	Unseal(ctx context.Context, sealed string) (string, error)
 }
@@ -66,9 +76,13 @@ func Replay(ctx context.Context, log Reader, text Unsealer, f Filter, seen func(
 		if !about.match(f) {
 			return nil
 		}
+		event, err = opened(ctx, text, event)
+		if err != nil {
+			return fmt.Errorf("event %s at position %d: %w", r.ID, r.Position, err)
+		}
 		return each(Entry{
 			Position: uint64(r.Position), Time: r.Created.UTC(), Type: r.Type, Stream: r.Stream, Revision: r.Revision, ID: r.ID.String(),
-			Event: opened(ctx, text, event),
+			Event: event,
 		})
 	})
 	if err != nil {
@@ -128,14 +142,19 @@ func subjectsOf(event any) subjects {
 }
 
 // opened is the event with its personal text readable.
-func opened(ctx context.Context, text Unsealer, event any) any {
+func opened(ctx context.Context, text Unsealer, event any) (_ any, err error) {
 	open := func(sealed *string) {
-		if *sealed == "" {
+		if *sealed == "" || err != nil {
 			return
 		}
-		plain, err := text.Unseal(ctx, *sealed)
-		if err != nil {
+		plain, fault := text.Unseal(ctx, *sealed)
+		switch {
+		case errors.Is(fault, ErrForgotten):
 			plain = "(forgotten)"
+		case errors.Is(fault, ErrUnreadable):
+			plain = "(unreadable)"
+		case fault != nil:
+			err = fault
 		}
 		*sealed = plain
 	}
@@ -143,29 +162,29 @@ func opened(ctx context.Context, text Unsealer, event any) any {
 	case account.Registered:
 		open(&e.Address)
 		open(&e.Name)
-		return e
+		return e, err
 	case account.StreamKeyAdded:
 		open(&e.Label)
-		return e
+		return e, err
 	case device.Added:
 		open(&e.Name)
 		for i := range e.Channels {
 			open(&e.Channels[i].Name)
 		}
-		return e
+		return e, err
 	case share.Opened:
 		open(&e.Recipient)
 		open(&e.Remark)
-		return e
+		return e, err
 	case share.RemarkChanged:
 		open(&e.Remark)
-		return e
+		return e, err
 	case share.Deleted:
 		open(&e.Recipient)
 		open(&e.Remark)
-		return e
+		return e, err
 	}
-	return event
+	return event, nil
 }
 
 // ErrTime is returned for a time that is not in a known form.

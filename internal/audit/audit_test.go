@@ -46,15 +46,24 @@ func (l log) ReadAll(_ context.Context, _ eventstore.Position, _ string, each fu
 	return nil
 }
 
-// opens reads "sealed X" as X and has forgotten everything else.
+// opens reads "sealed X" as X, lacks the key of "lost X" and has forgotten
+// everything else, but fails with "away".
 type opens struct{}
 
 func (opens) Unseal(_ context.Context, sealed string) (string, error) {
 	if plain, ok := strings.CutPrefix(sealed, "sealed "); ok {
 		return plain, nil
 	}
-	return "", errors.New("forgotten")
+	switch {
+	case strings.HasPrefix(sealed, "lost "):
+		return "", audit.ErrUnreadable
+	case sealed == "away":
+		return "", errAway
+	}
+	return "", audit.ErrForgotten
 }
+
+var errAway = errors.New("the vault is away")
 
 var everything = []any{
 	account.LoginClaimed{Login: "h1", Account: "olga"},
@@ -154,6 +163,25 @@ func TestAnEventThatCannotBeReadEndsTheReplay(t *testing.T) {
 	err := audit.Replay(t.Context(), l, opens{}, audit.Filter{}, func(uint64) {}, func(audit.Entry) error { return nil })
 	if !errors.Is(err, domain.ErrUnknownEvent) {
 		t.Errorf("a history with a hole: %v", err)
+	}
+}
+
+// An auditor must not be told of an erasure that was none.
+func TestTextWithoutItsKeyIsUnreadableNotForgotten(t *testing.T) {
+	l := history(t, account.Registered{Account: "late", Login: "h9", Kind: "email", Address: "lost late@example.com", Name: "gone"})
+	for _, e := range replay(t, l, audit.Filter{}) {
+		var b bytes.Buffer
+		if err := audit.WriteTimeline(&b, e, time.UTC); err != nil {
+			t.Fatal(err)
+		}
+		if want := "registered: (forgotten), email (unreadable)"; !strings.Contains(b.String(), want) {
+			t.Errorf("%q lacks %q", b.String(), want)
+		}
+	}
+	l = history(t, account.Registered{Account: "late", Login: "h9", Kind: "email", Address: "away", Name: "gone"})
+	err := audit.Replay(t.Context(), l, opens{}, audit.Filter{}, func(uint64) {}, func(audit.Entry) error { return nil })
+	if !errors.Is(err, errAway) {
+		t.Errorf("a history without the vault: %v", err)
 	}
 }
 

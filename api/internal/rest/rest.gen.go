@@ -124,6 +124,9 @@ type Channel struct {
 	Capabilities PrivilegeSet  `json:"capabilities"`
 	Channel      ChannelNumber `json:"channel"`
 	Name         string        `json:"name"`
+
+	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // ChannelNumber defines model for ChannelNumber.
@@ -146,6 +149,9 @@ type Device struct {
 	ID     string `json:"id"`
 	Name   string `json:"name"`
 	Serial string `json:"serial"`
+
+	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // DeviceDomain defines model for DeviceDomain.
@@ -194,6 +200,9 @@ type DevicePrivileges struct {
 
 	// Share The share that gives them; absent for a device of your own.
 	Share string `json:"share,omitempty,omitzero"`
+
+	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // DevicePrivilegesRole defines model for DevicePrivileges.Role.
@@ -213,6 +222,9 @@ type HistoryEntry struct {
 	Recipient ShareRecipient `json:"recipient"`
 	Remark    string         `json:"remark,omitempty,omitzero"`
 	Share     string         `json:"share"`
+
+	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // HistoryList defines model for HistoryList.
@@ -275,6 +287,9 @@ type Person struct {
 	Email string `json:"email,omitempty,omitzero"`
 	Name  string `json:"name,omitempty,omitzero"`
 	Phone string `json:"phone,omitempty,omitzero"`
+
+	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // Privilege defines model for Privilege.
@@ -336,6 +351,9 @@ type Share struct {
 	// Share The same as `id`.
 	Share  string      `json:"share"`
 	Status ShareStatus `json:"status"`
+
+	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // ShareStatus defines model for Share.Status.
@@ -352,6 +370,9 @@ type ShareDevice struct {
 	InvitedAt time.Time         `json:"invited_at,omitempty,omitzero"`
 	Name      string            `json:"name"`
 	Status    ShareDeviceStatus `json:"status"`
+
+	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // ShareDeviceStatus defines model for ShareDevice.Status.
@@ -391,6 +412,9 @@ type ShareList struct {
 type ShareRecipient struct {
 	Email string `json:"email,omitempty,omitzero"`
 	Phone string `json:"phone,omitempty,omitzero"`
+
+	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // ShareReplacement The remark and the whole list of devices. A device that is not in it is taken out of the share. The other fields
@@ -425,6 +449,9 @@ type StreamKey struct {
 	ExpiresAt time.Time `json:"expires_at,omitempty,omitzero"`
 	Label     string    `json:"label,omitempty,omitzero"`
 	Name      string    `json:"name"`
+
+	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // StreamKeyList defines model for StreamKeyList.
