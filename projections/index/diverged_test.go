@@ -230,3 +230,23 @@ func TestLiveIsStaleByTheClock(t *testing.T) {
 		}
 	})
 }
+
+// slowRows is a read model that is complete up to position 7, and slow.
+type slowRows struct{}
+
+func (slowRows) LoadPrivileges(context.Context, index.Loader) (uint64, eventstore.Mark, error) {
+	time.Sleep(time.Second)
+	return 7, eventstore.Mark{}, nil
+}
+
+// Who waits while the index is loaded is woken by what was loaded.
+func TestLoadingWakesThoseWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := running(t, slowRows{}, newLog(), nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if err := x.WaitFor(ctx, 7); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -36,7 +36,7 @@ func (x *Index) load(ctx context.Context) error {
 	x.holds.Store(l.contents)
 	x.mu.Lock()
 	x.mark = mark
-	x.position.Store(position)
+	x.position.Store(position) // it may be lower than before
 	x.mu.Unlock()
 	x.admit()
 	return nil

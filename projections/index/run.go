@@ -191,6 +191,8 @@ func (x *Index) admit() {
 	x.mu.Lock()
 	x.state.Store(stateLive)
 	x.denies = nil
+	close(x.advanced) // what is waited for may be in what was loaded
+	x.advanced = make(chan struct{})
 	x.mu.Unlock()
 	x.measureNow()
 }
