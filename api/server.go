@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -111,7 +112,8 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		ErrorLog:          log.New(serverLog{s.log}, "", 0),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
+	draining := &drainingListener{Listener: l}
+	go func() { ended <- server.Serve(draining) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serving HTTP: %w", err)
@@ -119,6 +121,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	}
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownWithin)
 	defer cancel()
+	draining.drain(within)
 	err := server.Shutdown(within)
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn("closing HTTP requests that did not end in time", "within", s.cfg.ShutdownWithin)
@@ -131,6 +134,41 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("stopping HTTP: %w", err)
 	}
 	return nil
+}
+
+// drainingListener knows when it accepted the last connection.
+type drainingListener struct {
+	net.Listener
+	accepted atomic.Int64 // connections
+}
+
+func (l *drainingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.accepted.Add(1)
+	}
+	return c, err
+}
+
+const (
+	drainQuiet = 50 * time.Millisecond // without a new connection: none waits to be accepted
+	drainMost  = time.Second           // however many come
+)
+
+// drain waits until no connection waits to be accepted any more. The kernel
+// resets those that wait when the listener is closed, although their clients
+// believe that they are connected and may have sent their requests.
+func (l *drainingListener) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainMost)
+	defer cancel()
+	for before := int64(-1); before != l.accepted.Load(); {
+		before = l.accepted.Load()
+		select {
+		case <-time.After(drainQuiet):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // serverLog takes what net/http says of itself, less the caller's address,

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -224,5 +225,46 @@ func TestHeadOverTheWire(t *testing.T) {
 	defer answer.Body.Close()
 	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != 200 || len(body) != 0 {
 		t.Errorf("HEAD: %d with %d bytes", answer.StatusCode, len(body))
+	}
+}
+
+// TestStoppingAnswersWhoIsConnected: whoever is connected when the server is to
+// stop is answered, also those whose connection it has not accepted yet.
+func TestStoppingAnswersWhoIsConnected(t *testing.T) {
+	w := newWorld(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const clients = 30
+	var waiting []net.Conn
+	for range clients {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: latchkey\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		waiting = append(waiting, c)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := w.server.Run(ctx, l); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range waiting {
+		if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatalf("client %d: %v", i, err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Errorf("client %d: %s", i, answer.Status)
+		}
 	}
 }

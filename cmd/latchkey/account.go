@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"latchkey/domain"
@@ -46,9 +47,22 @@ func (c *accountCreateCommand) Run(ctx context.Context, std streams) (err error)
 		return err
 	}
 	done, err := useCases.Register(ctx, domain.Meta{}, domain.Registration{Email: c.Email, Phone: c.Phone, Password: password, Name: c.Name})
+	if e, ok := errors.AsType[*domain.Error](err); ok && len(e.Fields) > 0 {
+		return &configFaults{fieldFaults(e)}
+	}
 	if err != nil {
 		return fmt.Errorf("creating the account: %w", err)
 	}
 	fmt.Fprintln(std.out, done.Account)
 	return nil
+}
+
+// fieldFaults says for each field which rule it breaks.
+func fieldFaults(e *domain.Error) []string {
+	var faults []string
+	for at, reason := range e.Fields {
+		faults = append(faults, "the "+strings.TrimPrefix(at, "/")+" "+reason)
+	}
+	slices.Sort(faults)
+	return faults
 }

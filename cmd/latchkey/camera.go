@@ -8,11 +8,11 @@ import (
 
 // cameraCommand runs the simulated camera and recorder.
 type cameraCommand struct {
-	RTSP     string `name:"rtsp" default:"127.0.0.1:8555" placeholder:"ADDR" help:"RTSP address (${default})."`
-	HTTP     string `name:"http" placeholder:"ADDR" help:"ISAPI address: PTZ, two-way audio, alarms. Without it: none."`
-	File     string `placeholder:"H264" help:"Play this Annex B H.264 file, over and over, in place of the generated picture."`
-	Username string `placeholder:"NAME" help:"User name that players must give. Without it: none."`
-	Password string `placeholder:"TEXT" help:"Password that players must give."`
+	RTSP     string `name:"rtsp" env:"LATCHKEY_CAMERA_RTSP" default:"127.0.0.1:8555" placeholder:"ADDR" help:"RTSP address (${default})."`
+	HTTP     string `name:"http" env:"LATCHKEY_CAMERA_HTTP" placeholder:"ADDR" help:"ISAPI address: PTZ, two-way audio, alarms. Without it: none."`
+	File     string `env:"LATCHKEY_CAMERA_FILE" placeholder:"H264" help:"Play this Annex B H.264 file, over and over, in place of the generated picture."`
+	Username string `env:"LATCHKEY_CAMERA_USERNAME" placeholder:"NAME" help:"User name that players must give. Without it: none."`
+	Password string `env:"LATCHKEY_CAMERA_PASSWORD" placeholder:"TEXT" help:"Password that players must give."`
 
 	Logging `embed:""`
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/alecthomas/kong"
 )
 
 // configured runs `latchkey serve` on settings that cannot be right, so that it
@@ -46,6 +48,116 @@ func TestFlagWinsOverEnvironmentOverFile(t *testing.T) {
 	for _, want := range []string{`--max-staleness: "flag"`, `--session-ttl: "env"`, `--close-after: "file"`, `--camera-nets: "one"`, `--camera-nets: "two"`} {
 		if !strings.Contains(said, want) {
 			t.Errorf("want %s in:\n%s", want, said)
+		}
+	}
+}
+
+// TestEveryFaultOfEverySourceIsToldAtOnce: a misspelt key of the file, wrong
+// values of the file, of the environment and of flags, in one go.
+func TestEveryFaultOfEverySourceIsToldAtOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "latchkey.yaml")
+	if err := os.WriteFile(file, []byte("htttp: x\nsession-ttl: never\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"LATCHKEY_LOG_LEVEL": "loud", "LATCHKEY_CLOSE_AFTER": "soon", "LATCHKEY_TRUSTED_PROXIES": "10.0.0.0/99"}
+	code, said := configured(t, env, "serve", "--config", file, "--max-staleness", "-1s", "--log-format", "xml")
+	if code != 2 {
+		t.Errorf("exit status %d", code)
+	}
+	for _, want := range []string{`"htttp" is not a setting`, "--session-ttl:", "--log-level:", "--close-after:", "--trusted-proxies:", "--max-staleness: -1s is out of bounds", "--log-format:"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%s is not told:\n%s", want, said)
+		}
+	}
+	code, said = configured(t, map[string]string{"LATCHKEY_SESSION_TTL": "never"}, "serve", "--config", file, "--no-such-flag")
+	if code != 2 || !strings.Contains(said, "no-such-flag") || !strings.Contains(said, `"htttp"`) || !strings.Contains(said, "--session-ttl:") {
+		t.Errorf("exit status %d beside an unknown flag:\n%s", code, said)
+	}
+}
+
+// TestNothingIsNotEverything: a list of networks that is empty is a mistake, not
+// leave to dial everywhere.
+func TestNothingIsNotEverything(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "latchkey.yaml")
+	for name, c := range map[string]struct {
+		text string
+		env  map[string]string
+		args []string
+	}{
+		"a flag":        {"", nil, []string{"--camera-nets", ""}},
+		"commas":        {"", nil, []string{"--camera-nets", " , "}},
+		"environment":   {"", map[string]string{"LATCHKEY_CAMERA_NETS": ""}, nil},
+		"an empty list": {"camera-nets: []\n", nil, nil},
+		"null":          {"camera-nets:\n", nil, nil},
+	} {
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args := append([]string{"serve", "--config", file, "--session-ttl", "never"}, c.args...)
+		if code, said := configured(t, c.env, args...); code != 2 || !strings.Contains(said, "camera-nets") {
+			t.Errorf("%s: exit status %d, %s", name, code, said)
+		}
+	}
+}
+
+// TestNamesOfTheEnvironmentMeanOneThing: flags that share a variable are the same
+// flag, and those that only share a name have one each.
+func TestNamesOfTheEnvironmentMeanOneThing(t *testing.T) {
+	var c cli
+	parser, err := kong.New(&c, kong.DefaultEnvars("LATCHKEY"), kong.BindTo(t.Context(), (*context.Context)(nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	meaning := map[string]string{}
+	users := map[string][]string{}
+	var visit func(*kong.Node)
+	visit = func(n *kong.Node) {
+		for _, flag := range n.Flags {
+			for _, name := range flag.Envs {
+				what := flag.Name + " " + flag.PlaceHolder + " " + flag.Target.Kind().String()
+				if there, ok := meaning[name]; ok && there != what {
+					t.Errorf("%s is %q and %q", name, there, what)
+				}
+				meaning[name] = what
+				users[name] = append(users[name], n.FullPath())
+			}
+		}
+		for _, child := range n.Children {
+			visit(child)
+		}
+	}
+	visit(parser.Model.Node)
+	for _, name := range []string{"LATCHKEY_HTTP", "LATCHKEY_RTSP", "LATCHKEY_DATA", "LATCHKEY_DEVICE", "LATCHKEY_TO"} {
+		for _, user := range users[name] {
+			if user = user[strings.LastIndex(user, " ")+1:]; user == "camera" || user == "node" || user == "replay" && name != "LATCHKEY_DATA" {
+				t.Errorf("%s reaches the command %s", name, user)
+			}
+		}
+	}
+	for _, name := range []string{"LATCHKEY_CAMERA_HTTP", "LATCHKEY_CAMERA_RTSP", "LATCHKEY_NODE_DATA", "LATCHKEY_AUDIT_DEVICE", "LATCHKEY_HTTP", "LATCHKEY_TRUSTED_PROXIES"} {
+		if len(users[name]) == 0 {
+			t.Errorf("no command has %s", name)
+		}
+	}
+}
+
+func TestJoinNegatives(t *testing.T) {
+	got := joinNegatives([]string{"serve", "--max-staleness", "-1s", "--a=b", "-2", "--", "-3", "--x", "-y"})
+	if want := "serve|--max-staleness=-1s|--a=b|-2|--|-3|--x|-y"; strings.Join(got, "|") != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestAccountCreateSaysWhichRuleIsBroken: an operator reads which rule the
+// password breaks.
+func TestAccountCreateSaysWhichRuleIsBroken(t *testing.T) {
+	dir := t.TempDir()
+	for password, want := range map[string]string{"short": "the password is shorter than 8 characters", "password1": "the password is one that many people use"} {
+		var out bytes.Buffer
+		args := []string{"account", "create", "--data", dir, "--email", "olga@example.com", "--name", "Olga"}
+		code := run(t.Context(), args, func(string) (string, bool) { return "", false }, streams{in: strings.NewReader(password + "\n"), out: &out, err: &out})
+		if code != 2 || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: exit status %d, %s", password, code, out.String())
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -60,6 +61,9 @@ func (f *configFile) read(r io.Reader) error {
 		f.keys = append(f.keys, key)
 		switch node.Kind {
 		case yaml.ScalarNode:
+			if node.Tag == "!!null" {
+				faults = append(faults, fmt.Errorf("%s: has no value: leave it out, or give it one", key))
+			}
 			f.values[key] = node.Value
 		case yaml.SequenceNode:
 			var list []string
@@ -84,20 +88,31 @@ func (f *configFile) resolver(env func(string) (string, bool)) kong.Resolver {
 				return value, nil
 			}
 		}
-		if value, ok := f.values[flag.Name]; ok {
+		if value, ok := f.values[keyOf(flag)]; ok {
 			return value, nil
 		}
 		return nil, nil
 	})
 }
 
-// unknown names every key of the file that is no flag of any command.
-func (f *configFile) unknown(app *kong.Application) error {
+// keyOf is the key of a flag in the file: its name, or, where its environment
+// variable is another one because commands mean different things by the name,
+// that variable's: camera-http for LATCHKEY_CAMERA_HTTP.
+func keyOf(flag *kong.Flag) string {
+	if len(flag.Envs) == 0 {
+		return flag.Name
+	}
+	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(flag.Envs[0], "LATCHKEY_"), "_", "-"))
+}
+
+// unknown names every key of the file that does not belong to a flag of any
+// command.
+func (f *configFile) unknown(app *kong.Application) []string {
 	known := map[string]bool{}
 	var visit func(*kong.Node)
 	visit = func(n *kong.Node) {
 		for _, flag := range n.Flags {
-			known[flag.Name] = true
+			known[keyOf(flag)] = true
 		}
 		for _, child := range n.Children {
 			visit(child)
@@ -110,7 +125,46 @@ func (f *configFile) unknown(app *kong.Application) error {
 			faults = append(faults, fmt.Sprintf("%s: %q is not a setting", f.path, key))
 		}
 	}
-	if faults == nil {
+	return faults
+}
+
+// negative is what follows a flag and looks like one, but is a number or a time.
+var negative = regexp.MustCompile(`^-\.?[0-9]`)
+
+// joinNegatives writes --flag -1s as --flag=-1s, which the parser would take for
+// two flags.
+func joinNegatives(args []string) []string {
+	var out []string
+	for _, arg := range args {
+		if n := len(out); n > 0 && negative.MatchString(arg) && strings.HasPrefix(out[n-1], "--") && len(out[n-1]) > 2 && !strings.Contains(out[n-1], "=") {
+			out[n-1] += "=" + arg
+			continue
+		}
+		out = append(out, arg)
+	}
+	return out
+}
+
+// checker is a command whose settings can be checked before it runs.
+type checker interface{ checkSettings() []string }
+
+// faultsOf are all the faults of a command line that was read, and of the file:
+// what the parser did not take, the keys of the file that are not settings, and
+// the values that are not right.
+func (f *configFile) faultsOf(parser *kong.Kong, command *kong.Context, parsed error) error {
+	var faults []string
+	if parsed != nil {
+		faults = append(faults, parsed.Error())
+	}
+	faults = append(faults, f.unknown(parser.Model)...)
+	if command != nil && command.Selected() != nil {
+		if target := command.Selected().Target; target.CanAddr() {
+			if c, ok := target.Addr().Interface().(checker); ok {
+				faults = append(faults, c.checkSettings()...)
+			}
+		}
+	}
+	if len(faults) == 0 {
 		return nil
 	}
 	return &configFaults{faults}

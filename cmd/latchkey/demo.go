@@ -22,8 +22,8 @@ type demoCommand struct {
 	HTTP string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
 	RTSP string `name:"rtsp" default:"127.0.0.1:8554" placeholder:"ADDR" help:"Address of the RTSP door (${default})."`
 
-	LogLevel  string `default:"warn" enum:"debug,info,warn,error" help:"debug, info, warn or error (${default})."`
-	LogFormat string `default:"text" enum:"text,json" help:"text or json (${default})."`
+	LogLevel  string `default:"warn" placeholder:"LEVEL" help:"debug, info, warn or error (${default})."`
+	LogFormat string `default:"text" placeholder:"FORMAT" help:"text or json (${default})."`
 }
 
 // person is an account of the demo.
@@ -64,7 +64,7 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	}
 	s := settings{
 		Data: c.Data, HTTP: c.HTTP, RTSP: c.RTSP, Eventstore: "embedded", Database: "sqlite",
-		MaxStaleness: "5s", SessionTTL: "720h", CloseAfter: "10s", MemoryLimit: "auto",
+		MaxStaleness: "5s", SessionTTL: "720h", CloseAfter: "10s", MemoryLimit: "auto", CameraNets: anyNetwork,
 		Logging: Logging{LogLevel: c.LogLevel, LogFormat: c.LogFormat},
 	}
 	o, err := s.check()

@@ -77,15 +77,15 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 		fmt.Fprintf(std.err, "latchkey: %v\n", err)
 		return 2
 	}
-	command, err := parser.Parse(args)
+	command, err := parser.Parse(joinNegatives(args))
 	if exit >= 0 { // --help
 		return exit
 	}
-	if err != nil {
-		fmt.Fprintf(std.err, "latchkey: %v\n", err)
-		return 2
+	var notParsed *kong.ParseError
+	if errors.As(err, &notParsed) {
+		command = notParsed.Context
 	}
-	if err := file.unknown(parser.Model); err != nil {
+	if err := file.faultsOf(parser, command, err); err != nil {
 		fmt.Fprintf(std.err, "latchkey: %v\n", err)
 		return 2
 	}

@@ -14,7 +14,7 @@ import (
 // nodeCommand runs the embedded EventStoreDB node alone, for several `serve`
 // processes on one machine.
 type nodeCommand struct {
-	Data   string `required:"" placeholder:"DIR" help:"Folder of the log."`
+	Data   string `env:"LATCHKEY_NODE_DATA" required:"" placeholder:"DIR" help:"Folder of the log."`
 	Socket string `required:"" placeholder:"PATH" help:"Unix socket to listen on; only this user may connect."`
 
 	MemoryLimit string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`

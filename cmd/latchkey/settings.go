@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +29,7 @@ type settings struct {
 	MaxStaleness   string `default:"5s" placeholder:"TIME" help:"How far the privilege index may be behind the log before the door closes (${default})."`
 	SessionTTL     string `default:"720h" placeholder:"TIME" help:"How long a login lasts (${default})."`
 	CloseAfter     string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`
-	CameraNets     string `placeholder:"CIDR,..." help:"The only networks in which cameras are dialled. Without it: every unicast address but link-local ones."`
+	CameraNets     string `default:"any" placeholder:"CIDR,..." help:"The only networks in which cameras are dialled; any: every unicast address but link-local ones (${default})."`
 	TrustedProxies string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: what they say in X-Forwarded-For or Forwarded is who asks. Without it: whoever connects."`
 	MemoryLimit    string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
 	Logging        `embed:""`
@@ -35,8 +37,8 @@ type settings struct {
 
 // Logging are the flags of every command that runs for long.
 type Logging struct {
-	LogLevel  string `default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error (${default})."`
-	LogFormat string `default:"text" enum:"text,json" help:"text or json (${default})."`
+	LogLevel  string `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error (${default})."`
+	LogFormat string `default:"text" placeholder:"FORMAT" help:"text or json (${default})."`
 }
 
 // options are checked settings.
@@ -51,7 +53,7 @@ type options struct {
 // check reads the settings and reports every fault in them.
 func (s settings) check() (options, error) {
 	o := options{settings: s}
-	var faults []string
+	faults := s.Logging.checkSettings()
 	fault := func(flag, format string, args ...any) {
 		faults = append(faults, "--"+flag+": "+fmt.Sprintf(format, args...))
 	}
@@ -80,13 +82,18 @@ func (s settings) check() (options, error) {
 	}
 	o.maxStaleness = duration("max-staleness", s.MaxStaleness, 500*time.Millisecond, time.Minute)
 	o.sessionTTL = duration("session-ttl", s.SessionTTL, time.Minute, 365*24*time.Hour)
-	o.closeAfter = duration("close-after", s.CloseAfter, 0, time.Hour)
+	// At once is as soon as the door can; its zero would mean its own default.
+	o.closeAfter = max(duration("close-after", s.CloseAfter, 0, time.Hour), 200*time.Millisecond)
 	limit, err := memory.Limit(s.MemoryLimit)
 	if err != nil {
 		fault("memory-limit", "%v", err)
 	}
 	o.memoryLimit = limit
-	o.cameraNets = networks("camera-nets", s.CameraNets, fault)
+	if s.CameraNets != anyNetwork {
+		if o.cameraNets = networks("camera-nets", s.CameraNets, fault); len(o.cameraNets) == 0 {
+			fault("camera-nets", "names no network: leave it out, or say any, to dial cameras everywhere")
+		}
+	}
 	o.trustedProxies = networks("trusted-proxies", s.TrustedProxies, fault)
 	if faults != nil {
 		return o, &configFaults{faults}
@@ -148,11 +155,37 @@ func (o options) mayDial(addr netip.Addr) error {
 	return nil
 }
 
+// anyNetwork is what camera-nets says where it does not restrict. Nothing at all
+// is not the same: a list that became empty by mistake must not allow everything.
+const anyNetwork = "any"
+
+// checkSettings returns every fault in the settings, so that it can be told with
+// those of the file.
+func (s settings) checkSettings() []string {
+	_, err := s.check()
+	var faults *configFaults
+	if errors.As(err, &faults) {
+		return faults.list
+	}
+	return nil
+}
+
+// checkSettings returns the faults in the flags of the log.
+func (s Logging) checkSettings() (faults []string) {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, s.LogLevel) {
+		faults = append(faults, fmt.Sprintf("--log-level: %q is not one of debug, info, warn and error", s.LogLevel))
+	}
+	if !slices.Contains([]string{"text", "json"}, s.LogFormat) {
+		faults = append(faults, fmt.Sprintf("--log-format: %q is not one of text and json", s.LogFormat))
+	}
+	return faults
+}
+
 // logger writes to standard error.
 func (s Logging) logger(std streams) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
-		level = slog.LevelInfo // kong has checked it
+		level = slog.LevelInfo // it was checked
 	}
 	o := &slog.HandlerOptions{Level: level}
 	if s.LogFormat == "json" {

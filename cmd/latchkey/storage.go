@@ -50,7 +50,7 @@ type opened struct {
 // options are those of a service that keeps the same.
 func (s storage) options() (options, error) {
 	return settings{Data: s.Data, HTTP: "127.0.0.1:0", RTSP: "127.0.0.1:0", Eventstore: s.Eventstore, Database: s.Database, VaultKey: s.VaultKey,
-		MaxStaleness: "5s", SessionTTL: "1h", CloseAfter: "10s", MemoryLimit: "auto"}.check()
+		MaxStaleness: "5s", SessionTTL: "1h", CloseAfter: "10s", MemoryLimit: "auto", CameraNets: anyNetwork, Logging: Logging{LogLevel: "info", LogFormat: "text"}}.check()
 }
 
 // open opens what is there; a folder without anything in it is refused.
