@@ -1,6 +1,7 @@
 package picture
 
 import (
+	"bytes"
 	"image"
 	"math"
 	"time"
@@ -28,8 +29,12 @@ type Text struct {
 
 // Scene draws pictures of one size. It is not safe for concurrent use.
 type Scene struct {
-	img     *image.YCbCr
-	stage   *image.YCbCr
+	img    *image.YCbCr
+	stage  *image.YCbCr
+	scaled *image.YCbCr // the stage in the picture's size, before text is written over it
+	seen   *image.YCbCr // the stage that scaled was made of
+	part   image.Point  // how much of it
+
 	columns []int // scratch of scale
 	sums    []int
 }
@@ -42,10 +47,13 @@ const (
 
 // NewScene returns a scene for pictures of an even width and height.
 func NewScene(width, height int) *Scene {
+	picture := func(width, height int) *image.YCbCr {
+		return image.NewYCbCr(image.Rect(0, 0, width, height), image.YCbCrSubsampleRatio420)
+	}
 	return &Scene{
-		img:   image.NewYCbCr(image.Rect(0, 0, width, height), image.YCbCrSubsampleRatio420),
-		stage: image.NewYCbCr(image.Rect(0, 0, windowWidth, windowHeight), image.YCbCrSubsampleRatio420),
-		sums:  make([]int, width),
+		img: picture(width, height), scaled: picture(width, height),
+		stage: picture(windowWidth, windowHeight), seen: picture(windowWidth, windowHeight),
+		sums: make([]int, width),
 	}
 }
 
@@ -87,29 +95,54 @@ func copyRing(to, ring []byte, from int) {
 }
 
 // sample scales the stage to the picture, each pixel the mean of what it covers.
+// Most of a picture is as it was in the one before: those rows are kept.
 func (s *Scene) sample(st stage) {
 	w, h := s.img.Rect.Dx(), s.img.Rect.Dy()
 	sw, sh := st.Rect.Dx(), st.Rect.Dy()
-	s.scale(s.img.Y, s.img.YStride, w, h, st.Y, st.YStride, sw, sh)
-	s.scale(s.img.Cb, s.img.CStride, w/2, h/2, st.Cb, st.CStride, sw/2, sh/2)
-	s.scale(s.img.Cr, s.img.CStride, w/2, h/2, st.Cr, st.CStride, sw/2, sh/2)
+	same := s.part == st.Rect.Max
+	s.scale(s.scaled.Y, s.img.YStride, w, h, st.Y, s.seen.Y, st.YStride, sw, sh, same)
+	s.scale(s.scaled.Cb, s.img.CStride, w/2, h/2, st.Cb, s.seen.Cb, st.CStride, sw/2, sh/2, same)
+	s.scale(s.scaled.Cr, s.img.CStride, w/2, h/2, st.Cr, s.seen.Cr, st.CStride, sw/2, sh/2, same)
+	s.part = st.Rect.Max
+	copyPicture(s.seen, s.stage)
+	copyPicture(s.img, s.scaled)
 }
 
-func (s *Scene) scale(to []byte, toStride, w, h int, from []byte, fromStride, fw, fh int) {
+func copyPicture(to, from *image.YCbCr) {
+	copy(to.Y, from.Y)
+	copy(to.Cb, from.Cb)
+	copy(to.Cr, from.Cr)
+}
+
+// scale makes the rows of to whose source is not as it was seen; all of them
+// unless the source has the same size.
+func (s *Scene) scale(to []byte, toStride, w, h int, from, seen []byte, fromStride, fw, fh int, same bool) {
 	taps := max(1, int(math.Round(float64(fw)/float64(w))))
 	s.columns = s.columns[:0]
 	for i := range w * taps {
 		s.columns = append(s.columns, (2*i+1)*fw/(2*w*taps))
 	}
 	for y := range h {
+		at := func(j int) int { return (2*(y*taps+j) + 1) * fh / (2 * h * taps) * fromStride }
+		kept := same
+		for j := 0; j < taps && kept; j++ {
+			kept = bytes.Equal(from[at(j):][:fw], seen[at(j):][:fw])
+		}
+		if kept {
+			continue
+		}
 		sums := s.sums[:w]
 		clear(sums)
 		for j := range taps {
-			row := from[(2*(y*taps+j)+1)*fh/(2*h*taps)*fromStride:]
+			row := from[at(j):]
+			columns := s.columns
 			for x := range sums {
-				for _, col := range s.columns[x*taps : x*taps+taps] {
-					sums[x] += int(row[col])
+				sum := 0
+				for _, column := range columns[:taps] {
+					sum += int(row[column])
 				}
+				sums[x] += sum
+				columns = columns[taps:]
 			}
 		}
 		out := to[y*toStride:][:w]

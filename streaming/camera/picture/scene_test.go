@@ -101,3 +101,30 @@ func BenchmarkDraw(b *testing.B) {
 		s.Draw(noon, View{Zoom: 1}, Text{Name: "Camera 01"})
 	}
 }
+
+// TestWhatWasDrawnBeforeDoesNotShow: a scene keeps what does not change from
+// picture to picture; a fresh one draws all.
+func TestWhatWasDrawnBeforeDoesNotShow(t *testing.T) {
+	for _, size := range [][2]int{{640, 360}, {1280, 720}, {320, 180}} {
+		old := NewScene(size[0], size[1])
+		for i, c := range []struct {
+			view View
+			text Text
+		}{
+			{View{Zoom: 1}, Text{Name: "Camera 01", Note: "a note", Alarm: true}},
+			{View{Zoom: 1}, Text{Name: "Camera 01"}},
+			{View{Pan: 3, Zoom: 1}, Text{}},
+			{View{Pan: 3, Zoom: 4}, Text{}},
+			{View{Pan: 3, Zoom: 4}, Text{Alarm: true}},
+			{View{Pan: 3, Tilt: 9, Zoom: 2.5}, Text{}},
+			{View{Zoom: 1}, Text{}},
+			{View{Zoom: 1}, Text{}},
+		} {
+			at := noon.Add(time.Duration(i) * 700 * time.Millisecond)
+			got, want := old.Draw(at, c.view, c.text), NewScene(size[0], size[1]).Draw(at, c.view, c.text)
+			if !bytes.Equal(got.Y, want.Y) || !bytes.Equal(got.Cb, want.Cb) || !bytes.Equal(got.Cr, want.Cr) {
+				t.Errorf("%v, picture %d: what was drawn before shows", size, i)
+			}
+		}
+	}
+}
