@@ -57,7 +57,7 @@ func houseOptions(t *testing.T, data, database string) options {
 func openHouse(t *testing.T, data, database string) *house {
 	t.Helper()
 	h := &house{t: t, o: houseOptions(t, data, database)}
-	if err := h.o.makeDataDir(); err != nil {
+	if err := h.o.makeDataDir(slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	var err error

@@ -71,7 +71,7 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.makeDataDir(); err != nil {
+	if err := s.makeDataDir(s.logger(std)); err != nil {
 		return err
 	}
 	roles, err := loadCast(filepath.Join(c.Data, "demo.json"))

@@ -34,10 +34,10 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	if err := o.makeDataDir(); err != nil {
+	logger := o.logger(std)
+	if err := o.makeDataDir(logger); err != nil {
 		return err
 	}
-	logger := o.logger(std)
 	s, err := startService(ctx, o, logger)
 	if err != nil && ctx.Err() != nil {
 		logger.Info("latchkey stops before it was ready", "because", err)

@@ -194,10 +194,41 @@ func (s Logging) logger(std streams) *slog.Logger {
 	return slog.New(slog.NewTextHandler(std.err, o))
 }
 
-// makeDataDir makes the data folder, which only its owner may enter.
-func (s settings) makeDataDir() error {
+// makeDataDir makes the data folder, which only its owner may enter. One that is
+// there is closed to others, with what is in it.
+func (s settings) makeDataDir(logger *slog.Logger) error {
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {
 		return fmt.Errorf("making the data folder: %w", err)
 	}
+	if unwritable(s.Data) {
+		return fmt.Errorf("the data folder %s cannot be written to: make it writable for this user, or choose another with --data", s.Data)
+	}
+	paths := []string{s.Data}
+	for _, pattern := range []string{"vault.db*", "projections.db*", "*.journal"} {
+		found, err := filepath.Glob(filepath.Join(s.Data, pattern))
+		if err != nil {
+			return fmt.Errorf("looking into the data folder: %w", err)
+		}
+		paths = append(paths, found...)
+	}
+	for _, path := range paths {
+		if err := closeToOthers(path, logger); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closeToOthers takes what users other than the owner may do with a file or
+// folder.
+func closeToOthers(path string, logger *slog.Logger) error {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return nil // what is gone needs nothing; what cannot be opened is told later
+	}
+	if err := os.Chmod(path, info.Mode().Perm()&^0o077); err != nil {
+		return fmt.Errorf("closing %s to other users: %w: change its owner or mode", path, err)
+	}
+	logger.Info("it was open to other users; it is closed now", "path", path, "mode", info.Mode().Perm().String())
 	return nil
 }
