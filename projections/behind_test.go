@@ -59,6 +59,23 @@ func TestLeastPosition(t *testing.T) {
 			}
 			cancel()
 		}
+		// A read model that stands still is shown as it is to whoever names no
+		// position, but not one that was made empty.
+		for _, empty := range []bool{false, true} {
+			for name, query := range lists(h.store) {
+				if empty {
+					for _, name := range projections.Names() {
+						must(t, h.store.SetCheckpoint(t.Context(), name, 0))
+					}
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+				err := r.Read(ctx, 0, func(n uint64) error { return query(t.Context(), n) })
+				if errors.Is(err, projections.ErrBehind) != empty {
+					t.Errorf("%s of a read model that stands still, empty: %v: %v", name, empty, err)
+				}
+				cancel()
+			}
+		}
 	})
 }
 

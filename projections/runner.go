@@ -106,7 +106,13 @@ const glance = 50 * time.Millisecond
 // position to ask for; while it returns ErrBehind, it is run again, until the
 // context ends. Only the query proves that the position is seen: what this
 // process knows of the checkpoints may be out of date.
+//
+// A read model that stands still all the time, as the log cannot be read further,
+// is shown as it is to callers who name no position: they would see nothing for
+// as long as that lasts, and readiness tells of it. One that comes on, or was
+// made empty, is not.
 func (r *Runner) Read(ctx context.Context, atLeast uint64, query func(atLeast uint64) error) error {
+	var first *behindError
 	for {
 		least, known := r.least()
 		if !known {
@@ -120,10 +126,17 @@ func (r *Runner) Read(ctx context.Context, atLeast uint64, query func(atLeast ui
 		if !errors.As(err, &behind) {
 			return err
 		}
-		r.await(ctx, behind)
-		if ctx.Err() != nil {
-			return err
+		if first == nil {
+			first = behind
 		}
+		r.await(ctx, behind)
+		if ctx.Err() == nil {
+			continue
+		}
+		if atLeast == 0 && behind.projection == first.projection && behind.at == first.at && first.at > 0 {
+			return query(0)
+		}
+		return err
 	}
 }
 
