@@ -61,3 +61,31 @@ func (w *world) wantDevices(a answer, want map[string]rest.ShareDeviceStatus) {
 		}
 	}
 }
+
+// TestUnreadableGivenBack: what could not be read is not overwritten when the rest
+// is sent back.
+func TestUnreadableGivenBack(t *testing.T) {
+	v := newVillage(t)
+	sent := v.shares(v.owner, "sent")
+	at := "/api/v1/shares/" + sent[0].ID
+	v.vault.lose("login-" + v.vault.LoginHash("email", v.recipient.email))
+	v.vault.lose(v.owner.id)
+	read := v.wantStatus(v.do("GET", at, v.owner.token, nil), 200)
+	back := v.wantStatus(v.do("PUT", at, v.owner.token, json.RawMessage(read.body)), 200)
+	if back.Header.Get("ETag") != read.Header.Get("ETag") {
+		t.Errorf("%s sent back changed the share: %s", read.body, back.body)
+	}
+}
+
+// TestNoRemarkGivenBack: a share without a remark is one that can be sent back.
+func TestNoRemarkGivenBack(t *testing.T) {
+	w := newWorld(t)
+	olga := w.person("olga")
+	s := w.wantStatus(w.do("POST", "/api/v1/shares", olga.token, map[string]any{"recipient": map[string]any{"email": "rita@example.com"}}), 201)
+	at := s.Header.Get("Location")
+	read := w.wantStatus(w.do("GET", at, olga.token, nil), 200)
+	back := w.wantStatus(w.do("PUT", at, olga.token, json.RawMessage(read.body)), 200)
+	if back.Header.Get("ETag") != read.Header.Get("ETag") {
+		t.Errorf("%s sent back changed the share: %s", read.body, back.body)
+	}
+}

@@ -107,7 +107,11 @@ func (h handlers) ReplaceShare(ctx context.Context, r rest.ReplaceShareRequestOb
 	if err != nil {
 		return nil, err
 	}
-	result, err := h.cfg.Shares.ReplaceShare(ctx, m, r.Share, r.Body.Remark, deviceGrants(r.Body.Devices))
+	remark := r.Body.Remark
+	if r.Body.Unreadable && remark == "" {
+		remark = domain.KeepRemark
+	}
+	result, err := h.cfg.Shares.ReplaceShare(ctx, m, r.Share, remark, deviceGrants(r.Body.Devices))
 	changed, err := h.changed(ctx, result, err)
 	return rest.ReplaceShare200JSONResponse{ShareChangedJSONResponse: changed}, err
 }

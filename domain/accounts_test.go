@@ -278,7 +278,7 @@ func TestRegisterAtOnce(t *testing.T) {
 	for i := range n {
 		wg.Go(func() {
 			r := aReg()
-			r.Password = "applicant "+string(rune('a'+i))
+			r.Password = "applicant " + string(rune('a'+i))
 			results[i], _ = w.Register(ctx, Meta{}, r)
 		})
 	}

@@ -48,6 +48,10 @@ func (s *Service) SaveShare(ctx context.Context, m Meta, n NewShare) (Result, er
 	return result, point(err, pointerIn(n.Devices, err))
 }
 
+// KeepRemark, as a remark for ReplaceShare, leaves the remark as it is. No remark
+// is like it: it is not UTF-8.
+const KeepRemark = "\xff"
+
 // ReplaceShare saves the remark and the whole list of devices of a share of the
 // caller's.
 func (s *Service) ReplaceShare(ctx context.Context, m Meta, id, remark string, devices []DeviceGrants) (Result, error) {
@@ -57,21 +61,24 @@ func (s *Service) ReplaceShare(ctx context.Context, m Meta, id, remark string, d
 		return Result{}, err
 	}
 	f := faults{}
-	f.text("/remark", remark, maxRemark)
+	if remark != KeepRemark {
+		f.text("/remark", remark, maxRemark)
+	}
 	f.devices(devices, share.MaxListed)
 	if err := f.err(); err != nil {
 		return Result{}, err
 	}
-	result, err := s.actOnShare(ctx, c, id, func(p party, _ stream[share.State], look *lookup) (share.Command, error) {
-		replace := share.Replace{By: c.Account, At: c.at}
+	result, err := s.actOnShare(ctx, c, id, func(p party, there stream[share.State], look *lookup) (share.Command, error) {
+		replace := share.Replace{By: c.Account, Remark: there.state.Remark, At: c.at}
 		if !p.owner {
 			return replace, nil
 		}
-		sealed, err := s.seal(ctx, loginStream(p.login), remark)
-		if err != nil {
-			return nil, err
+		var err error
+		if remark != KeepRemark {
+			if replace.Remark, err = s.seal(ctx, loginStream(p.login), remark); err != nil {
+				return nil, err
+			}
 		}
-		replace.Remark = sealed
 		replace.Offers, err = look.offers(ctx, devices)
 		return replace, err
 	})

@@ -180,6 +180,9 @@ type DeviceGrants struct {
 
 	// Status Ignored.
 	Status string `json:"status,omitempty,omitzero"`
+
+	// Unreadable Ignored.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // DeviceList defines model for DeviceList.
@@ -398,6 +401,9 @@ type ShareDeviceGrants struct {
 
 	// Status Ignored.
 	Status string `json:"status,omitempty,omitzero"`
+
+	// Unreadable Ignored.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // ShareList defines model for ShareList.
@@ -433,13 +439,18 @@ type ShareReplacement struct {
 
 	// Recipient Ignored.
 	Recipient map[string]interface{} `json:"recipient,omitempty,omitzero"`
-	Remark    string                 `json:"remark"`
+
+	// Remark Missing is empty.
+	Remark string `json:"remark,omitempty,omitzero"`
 
 	// Share Ignored.
 	Share string `json:"share,omitempty,omitzero"`
 
 	// Status Ignored.
 	Status string `json:"status,omitempty,omitzero"`
+
+	// Unreadable With true an empty remark leaves the remark as it is: it may be what could not be read.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // StreamKey defines model for StreamKey.
