@@ -59,14 +59,15 @@ func (x *Index) measureOnce(ctx context.Context, within time.Duration) error {
 	x.mu.Lock()
 	life := x.life
 	x.mu.Unlock()
-	at := x.cfg.Now().Sub(x.base)
+	at := x.cfg.Now()
 	if err := x.reach(ctx); err != nil {
 		return err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.life == life { // else what was measured is gone
-		x.fresh.Store(int64(at))
+		x.fresh.Store(int64(at.Sub(x.base)))
+		x.wall.Store(at.UnixNano())
 	}
 	return nil
 }

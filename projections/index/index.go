@@ -92,8 +92,11 @@ type Index struct {
 	base  time.Time // times are kept as what has passed since
 	holds atomic.Pointer[contents]
 
-	state    atomic.Uint32
-	fresh    atomic.Int64 // it was up to date at this time, ns since base
+	state atomic.Uint32
+	fresh atomic.Int64 // it was up to date at this time, ns since base
+	// wall is the same by the wall clock, ns since 1970. The other clock stands
+	// still while the machine is suspended, and this one may be set back.
+	wall     atomic.Int64
 	position atomic.Uint64
 	wake     chan struct{} // asks for a measurement
 
@@ -186,11 +189,16 @@ func (x *Index) Intern(account, device string) Ref {
 	return Ref{a, d, c}
 }
 
-// Live reports whether the index knows, at that time, what is permitted: two
-// atomic loads. A process that was stopped for a while finds out here that it
-// does not.
+// Live reports whether the index knows, at that time, what is permitted: three
+// atomic loads. A process that was stopped for a while, with its machine or
+// alone, finds out here that it does not.
 func (x *Index) Live(now time.Time) bool {
-	return x.state.Load() == stateLive && int64(now.Sub(x.base))-x.fresh.Load() <= int64(x.cfg.MaxStaleness)
+	return x.liveAt(int64(now.Sub(x.base)), now.UnixNano())
+}
+
+func (x *Index) liveAt(passed, wall int64) bool {
+	bound := int64(x.cfg.MaxStaleness)
+	return x.state.Load() == stateLive && passed-x.fresh.Load() <= bound && wall-x.wall.Load() <= bound
 }
 
 // Check answers whether the account may do p, every privilege of it, on the

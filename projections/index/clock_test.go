@@ -1,0 +1,32 @@
+package index
+
+import (
+	"testing"
+	"time"
+)
+
+// While a machine is suspended only the wall clock goes on, and only the wall
+// clock may be set: each of both alone makes the index stale, none makes it live.
+func TestLiveByBothClocks(t *testing.T) {
+	const bound = 5 * time.Second
+	x := &Index{cfg: Config{MaxStaleness: bound}}
+	x.state.Store(stateLive)
+	fresh, wall := 100*time.Second, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	x.fresh.Store(int64(fresh))
+	x.wall.Store(wall.UnixNano())
+	for _, c := range []struct {
+		name           string
+		passed, onWall time.Duration // since the measurement
+		want           bool
+	}{
+		{"both within the bound", bound, bound, true},
+		{"stopped", bound + 1, bound + 1, false},
+		{"suspended", time.Millisecond, time.Hour, false},
+		{"wall clock set back", time.Second, -time.Hour, true},
+		{"stopped, and the wall clock set back", time.Minute, -time.Hour, false},
+	} {
+		if got := x.liveAt(int64(fresh+c.passed), wall.Add(c.onWall).UnixNano()); got != c.want {
+			t.Errorf("%s: live is %v, want %v", c.name, got, c.want)
+		}
+	}
+}
