@@ -61,6 +61,7 @@ func TestLeastPosition(t *testing.T) {
 		}
 		// A read model that stands still is shown as it is to whoever names no
 		// position, but not one that was made empty.
+		r.Acknowledged(at)
 		for _, empty := range []bool{false, true} {
 			for name, query := range lists(h.store) {
 				if empty {
