@@ -44,7 +44,12 @@ func (c *Client) Append(ctx context.Context, stream string, expected Expected, e
 		return Appended{}, fmt.Errorf("%s: %w", what, err)
 	}
 	done, err := call(ctx, c, what, func(ctx context.Context, conn *esdb.Client) (Appended, error) {
-		r, err := conn.AppendToStream(reserved(ctx), stream, esdb.AppendToStreamOptions{ExpectedRevision: expected.revision, Deadline: &c.timeout}, data...)
+		if err := ctx.Err(); err != nil {
+			return Appended{}, err
+		}
+		// A context that ends while the library sends is a data race inside of
+		// it: what was begun goes on until the deadline.
+		r, err := conn.AppendToStream(reserved(context.WithoutCancel(ctx)), stream, esdb.AppendToStreamOptions{ExpectedRevision: expected.revision, Deadline: &c.timeout}, data...)
 		if err != nil {
 			return Appended{}, err
 		}

@@ -26,11 +26,16 @@ func until(t *testing.T, what string, met func() bool) {
 	}
 }
 
-// watch subscribes until the test ends, and counts how often the subscription
-// began.
-func watch(t *testing.T, c *eventstore.Client, prefix string) *atomic.Int64 {
+// watcher is a subscription that is looked at.
+type watcher struct {
+	began atomic.Int64 // how often
+	open  atomic.Bool
+}
+
+// watch subscribes until the test ends.
+func watch(t *testing.T, c *eventstore.Client, prefix string) *watcher {
 	t.Helper()
-	var began atomic.Int64
+	w := &watcher{}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
@@ -38,8 +43,9 @@ func watch(t *testing.T, c *eventstore.Client, prefix string) *atomic.Int64 {
 			Events: func([]eventstore.Recorded) error { return nil },
 			Connected: func(on bool) {
 				if on {
-					began.Add(1)
+					w.began.Add(1)
 				}
+				w.open.Store(on)
 			},
 		})
 	}()
@@ -49,8 +55,8 @@ func watch(t *testing.T, c *eventstore.Client, prefix string) *atomic.Int64 {
 			t.Errorf("the subscription ended with %v", err)
 		}
 	})
-	until(t, "the subscription works", func() bool { return began.Load() == 1 })
-	return &began
+	until(t, "the subscription works", w.open.Load)
+	return w
 }
 
 // A subscription that ends while it begins leaves the connection to the others.
@@ -74,8 +80,8 @@ func TestEndedWhileBeginning(t *testing.T) {
 	if err := c.Ping(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if now := b.accepted(); now != before || other.Load() != 1 {
-		t.Errorf("%d connections were made, the other subscription began %d times", now-before, other.Load())
+	if now := b.accepted(); now != before || other.began.Load() != 1 {
+		t.Errorf("%d connections were made, the other subscription began %d times", now-before, other.began.Load())
 	}
 }
 
@@ -105,11 +111,7 @@ func TestSlowCallLeavesTheConnection(t *testing.T) {
 			return nil
 		},
 	}
-	c, err := eventstore.Open(eventstore.Config{Target: startScripted(t, n), CallTimeout: 1200 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := openWithin(t, startScripted(t, n), 1200*time.Millisecond)
 	other := watch(t, c, "a")
 	slow.Store(true)
 	for _, within := range []time.Duration{time.Millisecond, 20 * time.Millisecond, time.Minute} {
@@ -127,8 +129,8 @@ func TestSlowCallLeavesTheConnection(t *testing.T) {
 	if _, err := c.Append(t.Context(), "s", eventstore.Any(), newEvent("a")); err == nil || errors.Is(err, eventstore.ErrUnavailable) {
 		t.Errorf("afterwards: %v", err)
 	}
-	if used := n.listener.used.Load(); used != 1 || other.Load() != 1 {
-		t.Errorf("%d connections were used, the subscription began %d times", used, other.Load())
+	if used := n.listener.used.Load(); used != 1 || other.began.Load() != 1 {
+		t.Errorf("%d connections were used, the subscription began %d times", used, other.began.Load())
 	}
 }
 
@@ -159,8 +161,8 @@ func TestBusyNodeKeepsSubscriptions(t *testing.T) {
 	if _, err := c.Append(t.Context(), "s", eventstore.Any(), newEvent("a")); err == nil || errors.Is(err, eventstore.ErrUnavailable) {
 		t.Errorf("Append = %v", err)
 	}
-	if tries.Load() != 4 || other.Load() != 1 {
-		t.Errorf("%d tries, the subscription began %d times", tries.Load(), other.Load())
+	if tries.Load() != 4 || other.began.Load() != 1 {
+		t.Errorf("%d tries, the subscription began %d times", tries.Load(), other.began.Load())
 	}
 }
 
@@ -179,7 +181,7 @@ func TestDeadConnectionIsNoticed(t *testing.T) {
 	if took := time.Since(began); took > 15*time.Second { // HTTP/2 notices after 20 s
 		t.Errorf("the call took %v", took)
 	}
-	until(t, "the subscription begins again", func() bool { return other.Load() == 2 })
+	until(t, "the subscription begins again", func() bool { return other.began.Load() == 2 && other.open.Load() })
 }
 
 // Subscriptions that wait for the node go on together with the first call that
@@ -187,13 +189,16 @@ func TestDeadConnectionIsNoticed(t *testing.T) {
 func TestWaitingSubscriptionsWake(t *testing.T) {
 	n := startNode(t)
 	c := open(t, n.target())
-	var subscriptions []*atomic.Int64
+	var subscriptions []*watcher
 	for range 4 {
 		subscriptions = append(subscriptions, watch(t, c, "a"))
 	}
 	best := time.Hour // the machine may be busy in one round or the other
-	for round := range int64(3) {
+	for range 3 {
 		n.stop()
+		for _, s := range subscriptions {
+			until(t, "the subscription is dropped", func() bool { return !s.open.Load() })
+		}
 		time.Sleep(2 * time.Second) // is how long the node is away
 		n.start()
 		if err := c.Ping(t.Context()); err != nil {
@@ -201,7 +206,7 @@ func TestWaitingSubscriptionsWake(t *testing.T) {
 		}
 		found := time.Now()
 		for _, s := range subscriptions {
-			until(t, "the subscription works again", func() bool { return s.Load() == 2+round })
+			until(t, "the subscription works again", s.open.Load)
 		}
 		best = min(best, time.Since(found))
 	}

@@ -33,7 +33,14 @@ func newEvent(kind string) eventstore.Event {
 
 func open(t *testing.T, target string) *eventstore.Client {
 	t.Helper()
-	c, err := eventstore.Open(eventstore.Config{Target: target, CallTimeout: 60 * time.Second})
+	return openWithin(t, target, 60*time.Second)
+}
+
+// openWithin opens a client whose calls take this long at most, until the test
+// ends.
+func openWithin(t *testing.T, target string, timeout time.Duration) *eventstore.Client {
+	t.Helper()
+	c, err := eventstore.Open(eventstore.Config{Target: target, CallTimeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
