@@ -282,7 +282,7 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 		Fence: fences{x, cuts{s.door}, s.journal}, Progress: reads{runner},
 		Components: []api.Component{
 			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},
-			{Name: "database", State: answersTo(s.opened.vault.Ping)},
+			{Name: "database", State: answersTo(s.opened.vault.Ping), Reason: func() string { return "The database of the vault does not answer, or takes no writes." }},
 			{Name: "projections", State: runner.State, Reason: func() string { return runner.Health().Reason }},
 			{Name: "index", State: func(context.Context) (string, bool) { h := x.Health(); return h.State, h.State == "live" }, Reason: func() string { return x.Health().Reason }},
 			{Name: "journal", State: func(context.Context) (string, bool) { return s.journal.State() }},

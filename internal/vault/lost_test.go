@@ -397,3 +397,42 @@ func TestOneFaultFailsOneWrite(t *testing.T) {
 		t.Errorf("%d secrets were written, %v; want 49", len(keys), err)
 	}
 }
+
+// A database that takes no writes is not well until it takes them again.
+func TestPingNoticesThatNothingIsWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vault.db")
+	if err := vault.CreateFile(path); err != nil {
+		t.Fatal(err)
+	}
+	db, err := vault.OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	v, err := vault.Open(t.Context(), db, vault.NewMasterKey(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1) // the setting below is of a connection
+	readOnly := func(on int) {
+		t.Helper()
+		if _, err := db.Exec("PRAGMA query_only = ?", on); err != nil {
+			t.Fatal(err)
+		}
+	}
+	readOnly(1)
+	if err := v.SetStreamSecret(t.Context(), "key", "secret"); err == nil {
+		t.Fatal("written to a database that takes no writes")
+	}
+	for range 2 {
+		if err := v.Ping(t.Context()); err == nil {
+			t.Error("Ping of a database that takes no writes returned nil")
+		}
+	}
+	readOnly(0)
+	for range 2 {
+		if err := v.Ping(t.Context()); err != nil {
+			t.Errorf("Ping of a database that takes writes again: %v", err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -16,6 +17,8 @@ type writer struct {
 	db     *bun.DB
 	sqlite bool
 	raise  bool // the server does not sync commits unless it is asked to
+
+	doubt atomic.Bool // the last change was not written
 
 	mu      sync.Mutex
 	waiting []*change
@@ -48,6 +51,12 @@ func (w *writer) lazily(ctx context.Context, do func(context.Context, bun.Tx) er
 }
 
 func (w *writer) write(ctx context.Context, do func(context.Context, bun.Tx) error, lazy bool) error {
+	err := w.commitOne(ctx, do, lazy)
+	w.doubt.Store(err != nil)
+	return err
+}
+
+func (w *writer) commitOne(ctx context.Context, do func(context.Context, bun.Tx) error, lazy bool) error {
 	if !w.sqlite {
 		return w.onServer(ctx, do, lazy)
 	}
