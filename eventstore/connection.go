@@ -24,9 +24,11 @@ type connection struct {
 	dead    chan struct{} // closed when subscriptions must, too
 
 	doubted atomic.Bool // it is being looked at
+	mourned atomic.Bool // its loss was reported
 
 	mu    sync.Mutex
 	users int
+	shut  bool // nobody enters
 	over  bool // retired
 	ended bool // dead
 }
@@ -40,14 +42,28 @@ func newConnection(library *esdb.Client) *connection {
 	return &connection{library: library, retired: make(chan struct{}), dead: make(chan struct{})}
 }
 
-// enter adds a user; false: the connection is retired.
+// shutOut lets nobody enter any more. The connection is then to be retired.
+func (c *connection) shutOut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shut = true
+}
+
+// isShut reports whether calls must use another connection.
+func (c *connection) isShut() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.shut
+}
+
+// enter adds a user; false: nobody may enter.
 func (c *connection) enter() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.over {
+	if !c.shut {
 		c.users++
 	}
-	return !c.over
+	return !c.shut
 }
 
 // leave takes a user off.
@@ -66,7 +82,7 @@ func (c *connection) leave() {
 func (c *connection) retire() {
 	c.mu.Lock()
 	first, unused := !c.over, c.users == 0
-	c.over = true
+	c.shut, c.over = true, true
 	c.mu.Unlock()
 	if !first {
 		return
@@ -112,14 +128,15 @@ func guarded[T any](ctx context.Context, conn *connection, f func(context.Contex
 		err   error
 	}
 	var zero T
-	if !conn.enter() {
-		return zero, errRetired
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan result, 1)
 	go func() {
 		var r result
+		if !conn.enter() {
+			done <- result{err: errRetired}
+			return
+		}
 		defer conn.leave()
 		defer func() {
 			if p := recover(); p != nil {
@@ -128,6 +145,13 @@ func guarded[T any](ctx context.Context, conn *connection, f func(context.Contex
 			done <- r
 		}()
 		r.value, r.err = f(ctx, conn.library)
+		// The next call to get inside would make the library dial anew and
+		// forget the connection that it has, which then tries for ever.
+		if r.err != nil {
+			if _, lost := translate(r.err); lost {
+				conn.shutOut()
+			}
+		}
 	}()
 	select {
 	case r := <-done:

@@ -64,9 +64,13 @@ func (c *Client) connection(ctx context.Context) (*connection, error) {
 		c.mu.Unlock()
 		return nil, ErrClosed
 	}
-	if c.conn != nil {
-		defer c.mu.Unlock()
-		return c.conn, nil
+	if conn := c.conn; conn != nil {
+		c.mu.Unlock()
+		if !conn.isShut() {
+			return conn, nil
+		}
+		c.lose(conn, errRetired) // whoever found that out has gone
+		return c.connection(ctx)
 	}
 	s := c.search
 	if s == nil {
@@ -207,15 +211,17 @@ func (c *Client) doubt(conn *connection) {
 
 // lose takes a connection out of use: calls go on with a new one.
 func (c *Client) lose(conn *connection, reason error) {
+	conn.retire()
 	c.mu.Lock()
-	current := c.conn == conn
-	if current {
+	defer c.mu.Unlock()
+	if c.conn == conn {
 		c.conn = nil
 	}
-	c.mu.Unlock()
-	if current {
-		c.health.disconnected(reason)
-		c.report(slog.LevelWarn, "", "the connection to the log is lost; making a new one", reason)
+	if !conn.mourned.CompareAndSwap(false, true) || c.life.Err() != nil {
+		return
 	}
-	conn.retire()
+	if c.conn == nil { // otherwise there is a new one already
+		c.health.disconnected(reason)
+	}
+	c.report(slog.LevelWarn, "", "the connection to the log is lost; making a new one", reason)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"google.golang.org/grpc/codes"
 )
 
 // Handler gets what a subscription brings. Its functions are called one at a
@@ -150,6 +151,9 @@ func (s *subscription) live(ctx context.Context) (*connection, error) {
 			return conn, errRetired // rather than that its context ended
 		}
 	default:
+	}
+	if dropped, ok := answered(err); ok && dropped.Code() == codes.Unavailable {
+		s.client.lose(conn, err) // before anybody calls the library on it
 	}
 	return conn, err
 }
