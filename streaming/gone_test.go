@@ -1,6 +1,7 @@
 package streaming
 
 import (
+	"errors"
 	"net"
 	"testing"
 	"time"
@@ -48,5 +49,23 @@ func TestPortsOfALivingViewerStayItsOwn(t *testing.T) {
 	}
 	if err := p.receive(30); err != nil {
 		t.Errorf("the first viewer: %v", err)
+	}
+}
+
+// TestNobodyStaysAfterTeardown: a connection without a session is idle, whatever
+// it did before.
+func TestNobodyStaysAfterTeardown(t *testing.T) {
+	for _, transport := range []string{"tcp", "udp"} {
+		h := open(t, (&fakeCamera{}).start(t), func(c *Config) { c.IdleTimeout = 500 * time.Millisecond })
+		p := h.watching(t, "/dev-1/1", annKey, transport)
+		if err := p.receive(5); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := p.do("TEARDOWN", p.url); err != nil || r.status != 200 {
+			t.Fatal(r, err)
+		}
+		if _, err := p.drain(); errors.Is(err, errTimeout(err)) {
+			t.Errorf("over %s the connection stays open", transport)
+		}
 	}
 }

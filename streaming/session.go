@@ -86,6 +86,9 @@ func (h *handler) OnResponse(c *gortsplib.ServerConn, res *base.Response) {
 		w.settingUp = false
 		h.setups.Unlock()
 	}
+	if c.Session() == nil { // torn down, if there was one
+		w.setPlaying(false)
+	}
 	w.expect(c.Session() != nil)
 }
 
