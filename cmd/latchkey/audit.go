@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 
 	"latchkey/eventstore"
 	"latchkey/internal/audit"
+	"latchkey/internal/backup"
+	"latchkey/internal/journal"
 )
 
 // auditCommand is for people who must say what happened. It sees no video.
@@ -43,6 +46,9 @@ func (c *auditReplayCommand) Run(ctx context.Context, std streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
+	if err := st.refuseCut(ctx, filepath.Join(c.Data, journalName)); err != nil {
+		return err
+	}
 
 	out := bufio.NewWriterSize(std.out, 64<<10)
 	write := func(e audit.Entry) error { return audit.WriteTimeline(out, e, zone) }
@@ -62,6 +68,28 @@ func (c *auditReplayCommand) Run(ctx context.Context, std streams) (err error) {
 		return err
 	}
 	p.done()
+	return nil
+}
+
+// refuseCut refuses a log that lacks events which something beside it has seen: a
+// history without its end is not one.
+func (p *opened) refuseCut(ctx context.Context, journalPath string) error {
+	derived, err := p.derived(ctx)
+	if err != nil {
+		return err
+	}
+	if j, err := journal.Read(journalPath); err == nil { // without one there is less to compare
+		derived = append(derived, backup.Derived{Name: "the journal of revocations", Mark: j.Last()})
+	}
+	for _, d := range derived {
+		err := p.log.Holds(ctx, d.Mark)
+		switch {
+		case errors.Is(err, eventstore.ErrLogCut), errors.Is(err, eventstore.ErrOtherLog):
+			return fmt.Errorf("%s has seen position %d of another copy of the log: %w: put the newer log back, or run latchkey recover", d.Name, d.Mark.Position, err)
+		case errors.Is(err, eventstore.ErrUnavailable):
+			return err
+		}
+	}
 	return nil
 }
 

@@ -65,6 +65,11 @@ func TestANewerVaultIsRefused(t *testing.T) {
 	if said := p.said(); p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(said, "the vault has seen position") || !strings.Contains(said, "latchkey recover") {
 		t.Fatalf("status %d: %s", p.cmd.ProcessState.ExitCode(), said)
 	}
+	p = start(t, binary, "audit", "replay", "--data", older)
+	p.wait(t)
+	if said := p.said(); p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(said, "the vault has seen position") {
+		t.Fatalf("the history of a log without its end: status %d: %s", p.cmd.ProcessState.ExitCode(), said)
+	}
 }
 
 // TestAnOlderVaultIsHealed puts the vault of before under a newer log: nobody may
