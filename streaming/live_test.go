@@ -2,6 +2,8 @@ package streaming
 
 import (
 	"context"
+	"errors"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -39,7 +41,7 @@ func (p *player) silent(t *testing.T) bool {
 		}
 		return false
 	}
-	if errTimeout(err) != err {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("the viewer has lost its connection: %v", err)
 	}
 	return true

@@ -293,110 +293,110 @@ func sameEvents(t *testing.T, want, got []eventstore.Recorded) {
 }
 
 // checkTakenAway: nothing that was taken away from the old house is given.
-func (r *house) checkTakenAway(old *house) {
-	r.t.Helper()
+func (h *house) checkTakenAway(old *house) {
+	h.t.Helper()
 	ctx := context.Background()
-	if _, err := r.uc.Accept(ctx, domain.Meta{Account: old.people[0]}, old.share, old.device); err == nil {
-		r.t.Error("a share that was deleted can be accepted")
+	if _, err := h.uc.Accept(ctx, domain.Meta{Account: old.people[0]}, old.share, old.device); err == nil {
+		h.t.Error("a share that was deleted can be accepted")
 	}
-	for _, e := range r.events(0) {
+	for _, e := range h.events(0) {
 		if e.Stream == "share-"+old.share && strings.HasPrefix(e.Type, "latchkey.share.deleted") {
 			old = nil
 			break
 		}
 	}
 	if old != nil {
-		r.t.Error("the deleted share is live again")
+		h.t.Error("the deleted share is live again")
 	}
-	if _, err := r.opened.vault.StreamSecret(ctx, r.key.Key.Name); !errors.Is(err, vault.ErrNotFound) {
-		r.t.Errorf("the secret of a revoked stream key: %v", err)
+	if _, err := h.opened.vault.StreamSecret(ctx, h.key.Key.Name); !errors.Is(err, vault.ErrNotFound) {
+		h.t.Errorf("the secret of a revoked stream key: %v", err)
 	}
 }
 
 // checkKept: accounts log in, devices have their cameras, texts can be read, but
 // not those of who was erased, and sessions have ended.
-func (r *house) checkKept(events []eventstore.Recorded, kept string) {
-	r.t.Helper()
+func (h *house) checkKept(events []eventstore.Recorded, kept string) {
+	h.t.Helper()
 	ctx := context.Background()
-	for _, account := range append(slices.Clone(r.people), r.owner) {
-		if right, err := r.opened.vault.VerifyPassword(ctx, account, userPassword); !right || err != nil {
-			r.t.Errorf("the password of %s is %v, %v", account, right, err)
+	for _, account := range append(slices.Clone(h.people), h.owner) {
+		if right, err := h.opened.vault.VerifyPassword(ctx, account, userPassword); !right || err != nil {
+			h.t.Errorf("the password of %s is %v, %v", account, right, err)
 		}
 	}
 	devices := 0
 	for _, e := range events {
 		var added struct{ Device, Owner, Name, Account string }
 		if err := json.Unmarshal(e.Data, &added); err != nil {
-			r.t.Fatal(err)
+			h.t.Fatal(err)
 		}
 		switch e.Type {
 		case "latchkey.device.added.v1":
 			devices++
-			if cam, err := r.opened.vault.Camera(ctx, added.Device); err != nil || len(cam.Channels) != 1 {
-				r.t.Fatalf("the camera of %s: %+v, %v", added.Device, cam, err)
+			if cam, err := h.opened.vault.Camera(ctx, added.Device); err != nil || len(cam.Channels) != 1 {
+				h.t.Fatalf("the camera of %s: %+v, %v", added.Device, cam, err)
 			}
-			if name, err := r.opened.vault.Unseal(ctx, added.Name); err != nil || name != "Camera" && name != "Front door" {
-				r.t.Fatalf("the name of %s: %q, %v", added.Device, name, err)
+			if name, err := h.opened.vault.Unseal(ctx, added.Name); err != nil || name != "Camera" && name != "Front door" {
+				h.t.Fatalf("the name of %s: %q, %v", added.Device, name, err)
 			}
 		case "latchkey.account.registered.v1":
-			name, err := r.opened.vault.Unseal(ctx, added.Name)
-			if erased := added.Account == r.people[1]; erased != errors.Is(err, vault.ErrForgotten) || !erased && (err != nil || !strings.HasPrefix(name, "The ")) {
-				r.t.Errorf("the name of account %s: %q, %v", added.Account, name, err)
+			name, err := h.opened.vault.Unseal(ctx, added.Name)
+			if erased := added.Account == h.people[1]; erased != errors.Is(err, vault.ErrForgotten) || !erased && (err != nil || !strings.HasPrefix(name, "The ")) {
+				h.t.Errorf("the name of account %s: %q, %v", added.Account, name, err)
 			}
 		}
 	}
 	if devices < 2 {
-		r.t.Errorf("only %d devices", devices)
+		h.t.Errorf("only %d devices", devices)
 	}
-	if n, err := r.opened.vaultBase().NewSelect().Table(vault.SessionsTable).Count(ctx); n != 0 || err != nil {
-		r.t.Errorf("%d sessions go on, %v", n, err)
+	if n, err := h.opened.vaultBase().NewSelect().Table(vault.SessionsTable).Count(ctx); n != 0 || err != nil {
+		h.t.Errorf("%d sessions go on, %v", n, err)
 	}
 	// The share that nobody touched is as it was.
-	if _, err := r.uc.SetDomain(ctx, domain.Meta{Account: r.people[1]}, kept, r.device, "mine"); err != nil {
-		r.t.Errorf("the share that stayed: %v", err)
+	if _, err := h.uc.SetDomain(ctx, domain.Meta{Account: h.people[1]}, kept, h.device, "mine"); err != nil {
+		h.t.Errorf("the share that stayed: %v", err)
 	}
 }
 
 // checkReadModels: they equal what a rebuild makes.
-func (r *house) checkReadModels() {
-	r.t.Helper()
+func (h *house) checkReadModels() {
+	h.t.Helper()
 	answers := func() string {
 		var all []string
 		for _, name := range []string{"owner", "person0", "person1"} {
-			u := &user{t: r.t, api: newAPIClient(r.httpAddr()), login: name + "@example.com"}
+			u := &user{t: h.t, api: newAPIClient(h.httpAddr()), login: name + "@example.com"}
 			var session struct{ Token string }
 			u.must("POST", "/sessions", map[string]any{"login": u.login, "password": userPassword}, &session)
 			u.token = session.Token
 			for _, path := range []string{"/shares/sent", "/shares/received", "/shares/history", "/devices", "/privileges", "/stream-keys"} {
 				var answer any
 				u.must("GET", path+"?limit=100", nil, &answer)
-				raw := must[[]byte](r.t)(json.Marshal(answer))
+				raw := must[[]byte](h.t)(json.Marshal(answer))
 				all = append(all, name+path+" "+string(raw))
 			}
 		}
 		return strings.Join(all, "\n")
 	}
-	r.waitReadModels()
+	h.waitReadModels()
 	before := answers()
 	for _, name := range []string{"sent_shares", "received_shares", "share_history", "devices", "accounts", "privileges"} {
-		mustLatchkey(r.t, "projections", "rebuild", name, "--data", r.o.Data, "--database", r.o.Database)
+		mustLatchkey(h.t, "projections", "rebuild", name, "--data", h.o.Data, "--database", h.o.Database)
 	}
 	if after := answers(); after != before {
-		r.t.Errorf("the read models are not what a rebuild makes.\nbefore: %s\nafter:  %s", before, after)
+		h.t.Errorf("the read models are not what a rebuild makes.\nbefore: %s\nafter:  %s", before, after)
 	}
 }
 
-func (r *house) waitReadModels() {
-	r.t.Helper()
-	last := r.events(0)
+func (h *house) waitReadModels() {
+	h.t.Helper()
+	last := h.events(0)
 	head := uint64(0)
 	for _, e := range last {
 		if strings.HasPrefix(e.Type, domain.EventPrefix) {
 			head = uint64(e.Position)
 		}
 	}
-	eventually(r.t, "the read models have caught up", func() bool {
-		list, err := r.opened.store.Status(context.Background())
+	eventually(h.t, "the read models have caught up", func() bool {
+		list, err := h.opened.store.Status(context.Background())
 		if err != nil {
 			return false
 		}

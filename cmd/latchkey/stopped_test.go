@@ -1,7 +1,8 @@
 package main
 
 import (
-	"net"
+	"errors"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -70,7 +71,7 @@ func TestStoppedProcessSendsNothing(t *testing.T) {
 	_ = udp.udp[0].SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 	if n, _, err := udp.udp[0].ReadFrom(buf); err == nil {
 		t.Errorf("over UDP a packet of %d bytes came after the process went on", n)
-	} else if ne, ok := err.(net.Error); !ok || !ne.Timeout() {
+	} else if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error(err)
 	}
 	eventually(t, "the door knows it too", func() bool { return describeStatus(t, a.rtsp, path, key) == 404 })

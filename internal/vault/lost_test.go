@@ -87,7 +87,7 @@ func TestTextOfALostKeyIsUnreadableUntilItIsBack(t *testing.T) {
 	dir, key := t.TempDir(), vault.NewMasterKey()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	c := &clock{time.Now()}
-	v, db, err := open(t, at("vault.db"), key, c)
+	_, db, err := open(t, at("vault.db"), key, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +95,7 @@ func TestTextOfALostKeyIsUnreadableUntilItIsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	copyFile(t, at("vault.db"), at("older.db"))
+	var v *vault.Vault
 	if v, db, err = open(t, at("vault.db"), key, c); err != nil {
 		t.Fatal(err)
 	}
