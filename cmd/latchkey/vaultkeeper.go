@@ -31,6 +31,7 @@ type vaultKeeper struct {
 }
 
 const (
+	keepFirst  = 50 * time.Millisecond
 	keepEvery  = time.Second
 	sweepEvery = time.Hour
 	// settledAfter is how old a secret must be before it counts as nobody's: far
@@ -66,7 +67,7 @@ func (l guardedLog) Append(ctx context.Context, stream string, expected int64, e
 // Run ends with the context, or with an error if the vault and the log do not
 // belong together.
 func (k *vaultKeeper) Run(ctx context.Context) error {
-	for pause(ctx, keepEvery) {
+	for pause(ctx, k.interval()) {
 		if err := k.keep(ctx); err != nil && ctx.Err() == nil {
 			if misfit(err) {
 				return err
@@ -84,6 +85,15 @@ func (k *vaultKeeper) Run(ctx context.Context) error {
 		k.logger.Warn("the vault could not be looked after at the end", "error", err)
 	}
 	return nil
+}
+
+// interval is the time until the next look: short until the first sweep, so that
+// what the vault lacks is reported as soon as the read models can tell.
+func (k *vaultKeeper) interval() time.Duration {
+	if k.swept.IsZero() {
+		return keepFirst
+	}
+	return keepEvery
 }
 
 // misfit reports whether the vault and the log do not belong together.
