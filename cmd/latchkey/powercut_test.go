@@ -155,7 +155,7 @@ func (l *cutLoad) pair(s *service, ownerName, recipientName, serial string) erro
 	}
 	device := cutDevice{ownerName, serial}
 	if err := owner.call("POST", "/devices", cutCamera(serial), nil); err != nil {
-		l.cutDevices = l.cut(l.cutDevices, device)
+		l.cut(device)
 		return err
 	}
 	l.ack(func() { l.devices = append(l.devices, device) })
@@ -194,10 +194,10 @@ func (l *cutLoad) pair(s *service, ownerName, recipientName, serial string) erro
 	return nil
 }
 
-func (l *cutLoad) cut(list []cutDevice, d cutDevice) []cutDevice {
+func (l *cutLoad) cut(d cutDevice) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append(list, d)
+	l.cutDevices = append(l.cutDevices, d)
 }
 
 func cutCamera(serial string) map[string]any {
