@@ -140,16 +140,21 @@ func (v *Vault) LoginHash(kind, address string) string {
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
-// Ping reports whether the vault's database answers, and takes writes. It writes
-// something itself only if the last change was not written.
+// Ping reports whether the vault's database answers, and takes writes. If it did
+// not take the last change, Ping fails for some seconds, and then tries a change
+// itself.
 func (v *Vault) Ping(ctx context.Context) error {
 	if err := v.db.PingContext(ctx); err != nil {
 		return fmt.Errorf("asking the vault's database: %w", err)
 	}
-	if !v.doubt.Load() {
+	failed := v.doubt.Load()
+	if failed == 0 {
 		return nil
 	}
-	err := v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
+	if time.Since(time.Unix(0, failed)) < doubtFor {
+		return errors.New("the vault's database did not take the last change")
+	}
+	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
 		_, err := tx.NewInsert().Model(&state{ID: stateRow}).On("CONFLICT (id) DO UPDATE").Set("taken = state.taken").Exec(ctx)
 		return err
 	})

@@ -18,7 +18,7 @@ type writer struct {
 	sqlite bool
 	raise  bool // the server does not sync commits unless it is asked to
 
-	doubt atomic.Bool // the last change was not written
+	doubt atomic.Int64 // when a change was not written, Unix nanoseconds; 0: the last one was
 
 	mu      sync.Mutex
 	waiting []*change
@@ -52,9 +52,18 @@ func (w *writer) lazily(ctx context.Context, do func(context.Context, bun.Tx) er
 
 func (w *writer) write(ctx context.Context, do func(context.Context, bun.Tx) error, lazy bool) error {
 	err := w.commitOne(ctx, do, lazy)
-	w.doubt.Store(err != nil)
+	switch {
+	case err == nil && !lazy: // a small one may find room where others do not
+		w.doubt.Store(0)
+	case err != nil && ctx.Err() == nil:
+		w.doubt.Store(time.Now().UnixNano())
+	}
 	return err
 }
+
+// doubtFor is how long a database that did not take a change counts as one that
+// takes none, unless it takes another.
+const doubtFor = 5 * time.Second
 
 func (w *writer) commitOne(ctx context.Context, do func(context.Context, bun.Tx) error, lazy bool) error {
 	if !w.sqlite {
