@@ -3,6 +3,8 @@ package domain
 import (
 	"context"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -16,6 +18,12 @@ const (
 // get done is in force all the same and is left to a sweep. Neither an error nor
 // a port that hangs keeps the command from being answered.
 func (s *Service) afterwards(ctx context.Context, what string, tidy func(context.Context) error) {
+	s.meanwhile(ctx, what, tidy)()
+}
+
+// meanwhile is afterwards beside something else that the command still does; the
+// function that it returns waits for it.
+func (s *Service) meanwhile(ctx context.Context, what string, tidy func(context.Context) error) (wait func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -25,8 +33,18 @@ func (s *Service) afterwards(ctx context.Context, what string, tidy func(context
 			s.logger.WarnContext(ctx, what+" failed; a sweep tries again", "error", err)
 		}
 	}()
-	select {
-	case <-done:
-	case <-time.After(tidyWait):
+	return func() {
+		select {
+		case <-done:
+		case <-time.After(tidyWait):
+		}
 	}
+}
+
+// both runs two things and returns the first error when both have ended.
+func both(one, other func() error) error {
+	var g errgroup.Group
+	g.Go(one)
+	g.Go(other)
+	return g.Wait()
 }

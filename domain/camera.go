@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,6 +22,22 @@ type addedCamera struct {
 	command command
 	camera  Camera
 	staged  []string // the ids that the device would have got, one for each try
+
+	guessed string       // the id of a serial that nobody has added before, "" for none
+	early   func() error // waits for the camera that is staged for it
+}
+
+// guess begins to stage the camera for a serial that is new, as most are, while
+// the log is read. A repeat must stage nothing, so there is none for commands that
+// may be one.
+func (a *addedCamera) guess(ctx context.Context, id string) {
+	if a.command.IdempotencyKey != "" {
+		return
+	}
+	done := make(chan error, 1)
+	go func() { done <- a.service.cameras.StageCamera(ctx, id, a.name(id), a.camera) }()
+	a.guessed, a.early = id, sync.OnceValue(func() error { return <-done })
+	a.staged = append(a.staged, id)
 }
 
 // name is the command's in the vault: the id of the event that adds the device.
@@ -42,10 +59,16 @@ func (a *addedCamera) missing(ctx context.Context, id string, refusal error) err
 }
 
 func (a *addedCamera) stage(ctx context.Context, id string) error {
-	if err := a.service.cameras.StageCamera(ctx, id, a.name(id), a.camera); err != nil {
+	var err error
+	if id == a.guessed {
+		err = a.early()
+	} else {
+		err = a.service.cameras.StageCamera(ctx, id, a.name(id), a.camera)
+		a.staged = append(a.staged, id)
+	}
+	if err != nil {
 		return unavailable(fmt.Errorf("keeping how a device is reached: %w", err))
 	}
-	a.staged = append(a.staged, id)
 	return nil
 }
 
@@ -71,14 +94,24 @@ func (a *addedCamera) keep(ctx context.Context, id string, added bool) error {
 	return nil
 }
 
-// drop forgets what was staged for a command that was refused. After any other
+// refused forgets what was staged for a command that was refused. After any other
 // fault the device may be in the log.
-func (a *addedCamera) drop(ctx context.Context, refusal error) {
-	if e, ok := errors.AsType[*Error](refusal); !ok || e.Kind == Unavailable {
-		return
+func (a *addedCamera) refused(ctx context.Context, refusal error) {
+	if e, ok := errors.AsType[*Error](refusal); ok && e.Kind != Unavailable {
+		a.dropBut(ctx, "")
 	}
+}
+
+// dropBut forgets what was staged for other ids than that which the device got.
+func (a *addedCamera) dropBut(ctx context.Context, got string) {
 	for _, id := range a.staged {
+		if id == got {
+			continue
+		}
 		a.service.afterwards(ctx, "forgetting a staged camera", func(ctx context.Context) error {
+			if id == a.guessed {
+				_ = a.early() // or it is staged after this
+			}
 			return a.service.cameras.DropStaged(ctx, id, a.name(id))
 		})
 	}

@@ -41,6 +41,7 @@ func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, e
 		return Result{}, err
 	}
 	camera := addedCamera{service: s, command: c, camera: d.camera()}
+	camera.guess(ctx, device.ID(add.Serial, 1))
 	done, err := run(ctx, s, c, deviceStream(add.Serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
 		events, err := device.Decide(there.state, add)
 		if errors.Is(err, device.ErrAlreadyAdded) {
@@ -50,37 +51,52 @@ func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, e
 			return nil, err
 		}
 		id := device.Evolve(there.state, events[0]).Device
-		if err := s.refuseUsed(ctx, c.Account, id); err != nil {
-			return nil, err
-		}
-		return events, camera.stage(ctx, id)
+		return events, both(
+			func() error { return s.refuseUsed(ctx, c.Account, id) },
+			func() error { return camera.stage(ctx, id) },
+		)
 	})
 	if err != nil {
-		camera.drop(ctx, err)
+		camera.refused(ctx, err)
 		return Result{}, point(err, d.pointer(err))
 	}
-	if done.latest.Live && done.latest.Device == done.state.Device {
-		if err := camera.keep(ctx, done.state.Device, len(done.events) > 0 && !done.repeat); err != nil {
-			return Result{}, err
-		}
-	}
-	if len(done.events) > 0 && !done.repeat {
-		if err := s.removeUsed(ctx, c, done.state); err != nil {
-			return Result{}, point(err, d.pointer(err))
-		}
+	if err := s.settleAdded(ctx, c, &camera, done); err != nil {
+		return Result{}, point(err, d.pointer(err))
 	}
 	return Result{Position: done.position, Revision: done.revision, Created: true, Device: &done.state}, nil
 }
 
-// removeUsed removes a device again whose id became the owner's domain for another
-// device while it was added.
-func (s *Service) removeUsed(ctx context.Context, c command, d device.State) error {
-	used, err := s.claimed(ctx, c.Account, d.Device, d.Device)
+// settleAdded does what is left when a device is in the log: its camera becomes
+// its own, and if its id became the owner's domain for another device while it
+// was added, it is removed again.
+func (s *Service) settleAdded(ctx context.Context, c command, camera *addedCamera, done outcome[device.State, device.Event]) error {
+	added := len(done.events) > 0 && !done.repeat
+	camera.dropBut(ctx, done.state.Device)
+	used := false
+	err := both(func() error {
+		if !done.latest.Live || done.latest.Device != done.state.Device {
+			return nil
+		}
+		return camera.keep(ctx, done.state.Device, added)
+	}, func() (err error) {
+		if added {
+			used, err = s.claimed(ctx, c.Account, done.state.Device, done.state.Device)
+		}
+		return err
+	})
 	if err != nil || !used {
 		return err
 	}
+	if err := s.removeAgain(ctx, c, done.state); err != nil {
+		return err
+	}
+	return refused(errNameUsed)
+}
+
+// removeAgain removes a device that its owner cannot have.
+func (s *Service) removeAgain(ctx context.Context, c command, d device.State) error {
 	serial, _ := serialOf(d.Device)
-	_, err = follow(ctx, s, c.id(deviceStream(serial), 0), deviceStream(serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
+	_, err := follow(ctx, s, c.id(deviceStream(serial), 0), deviceStream(serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
 		if there.state.Device != d.Device || !there.state.Live {
 			return nil, nil
 		}
@@ -92,7 +108,7 @@ func (s *Service) removeUsed(ctx context.Context, c command, d device.State) err
 	s.afterwards(ctx, "forgetting how a removed device was reached", func(ctx context.Context) error {
 		return s.forgetCamera(ctx, d.Device)
 	})
-	return refused(errNameUsed)
+	return nil
 }
 
 // addition is what the decider is asked.
@@ -131,10 +147,11 @@ func (s *Service) RemoveDevice(ctx context.Context, m Meta, id string) (Result, 
 	if err != nil {
 		return Result{}, err
 	}
-	s.afterwards(ctx, "forgetting how a removed device was reached", func(ctx context.Context) error {
+	wait := s.meanwhile(ctx, "forgetting how a removed device was reached", func(ctx context.Context) error {
 		return s.forgetCamera(ctx, id)
 	})
 	position := max(done.position, s.followRemoval(ctx, c.id(deviceStream(serial), 0), id, done.position))
+	wait()
 	return Result{Position: position, Revision: done.revision, Device: &done.state}, nil
 }
 

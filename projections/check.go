@@ -183,7 +183,7 @@ func endOf(ctx context.Context, client *eventstore.Client) (end logEnd, err erro
 func (s *Store) empty(ctx context.Context, name string, id eventstore.Identity) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := s.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
-			c, err := lock(ctx, tx, name, s.sqlite)
+			c, err := s.lock(ctx, tx, name)
 			if err != nil || c.mark().Identity == id {
 				return err
 			}
@@ -195,7 +195,7 @@ func (s *Store) empty(ctx context.Context, name string, id eventstore.Identity) 
 			c.Position, c.State, c.Error, c.Rebuild = 0, stateNew, "", ""
 			c.Generation++
 			c.setMark(eventstore.Mark{Identity: id})
-			return c.save(ctx, tx)
+			return s.save(ctx, tx, c)
 		})
 		if !errors.Is(err, errBusy) {
 			return wrapped("making "+name+" empty", err)
@@ -236,7 +236,7 @@ func (s *Store) fillMarks(ctx context.Context, id eventstore.Identity, end logEn
 			continue
 		}
 		err := s.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
-			c, err := lock(ctx, tx, name, s.sqlite)
+			c, err := s.lock(ctx, tx, name)
 			if err != nil || c.mark().Log != uuid.Nil {
 				return err
 			}
@@ -245,7 +245,7 @@ func (s *Store) fillMarks(ctx context.Context, id eventstore.Identity, end logEn
 				m.Position, m.Event = end.ours, end.event
 			}
 			c.setMark(m)
-			return c.save(ctx, tx)
+			return s.save(ctx, tx, c)
 		})
 		if err != nil {
 			return fmt.Errorf("marking %s: %w", name, err)

@@ -65,23 +65,40 @@ func (c *checkpoint) setMark(m eventstore.Mark) {
 	}
 }
 
+const (
+	readLocked  = "SELECT position, generation, rebuild, state, error, updated, log, epoch, seen, event_id FROM projection_checkpoints WHERE name = $1"
+	writeLocked = "UPDATE projection_checkpoints SET position = $1, generation = $2, rebuild = $3, state = $4, error = $5, updated = $6, log = $7, epoch = $8, seen = $9, event_id = $10 WHERE name = $11"
+)
+
 // lock waits for the lock on a checkpoint and reads it.
-func lock(ctx context.Context, tx bun.Tx, name string, sqlite bool) (*checkpoint, error) {
-	c := &checkpoint{Name: name}
-	q := tx.NewSelect().Model(c).WherePK()
-	if !sqlite {
-		q = q.For("UPDATE")
+func (s *Store) lock(ctx context.Context, tx bun.Tx, name string) (_ *checkpoint, err error) {
+	q := s.placed(readLocked)
+	if !s.sqlite {
+		q += " FOR UPDATE"
 	}
-	if err := q.Scan(ctx); err != nil {
+	c := &checkpoint{Name: name}
+	rows, err := s.queryIn(ctx, tx, q, name)
+	if err != nil {
+		return nil, fmt.Errorf("locking the checkpoint of %s: %w", name, err)
+	}
+	found := rows.Next()
+	if found {
+		err = rows.Scan(&c.Position, &c.Generation, &c.Rebuild, &c.State, &c.Error, &c.Updated, &c.Log, &c.Epoch, &c.Seen, &c.Event)
+	}
+	if err = errors.Join(err, rows.Close(), rows.Err()); err == nil && !found {
+		err = sql.ErrNoRows
+	}
+	if err != nil {
 		return nil, fmt.Errorf("locking the checkpoint of %s: %w", name, err)
 	}
 	return c, nil
 }
 
 // save writes the row, whose lock the transaction has.
-func (c *checkpoint) save(ctx context.Context, tx bun.Tx) error {
+func (s *Store) save(ctx context.Context, tx bun.Tx, c *checkpoint) error {
 	c.Updated = time.Now().UnixMicro()
-	if _, err := tx.NewUpdate().Model(c).WherePK().Exec(ctx); err != nil {
+	err := s.execIn(ctx, tx, s.placed(writeLocked), c.Position, c.Generation, c.Rebuild, c.State, c.Error, c.Updated, c.Log, c.Epoch, c.Seen, c.Event, c.Name)
+	if err != nil {
 		return fmt.Errorf("writing the checkpoint of %s: %w", c.Name, err)
 	}
 	return nil

@@ -88,7 +88,7 @@ func (s *Store) makeAnew(ctx context.Context, _ *migrate.Migrator, _ *migrate.Mi
 			return err
 		}
 		for _, p := range all {
-			c, err := lock(ctx, tx, p.name, s.sqlite)
+			c, err := s.lock(ctx, tx, p.name)
 			if err != nil {
 				return err
 			}
@@ -106,7 +106,7 @@ func (s *Store) makeAnew(ctx context.Context, _ *migrate.Migrator, _ *migrate.Mi
 			}
 			c.Position, c.State, c.Error, c.Rebuild = 0, stateNew, "", ""
 			c.Seen, c.Event = 0, ""
-			if err := c.save(ctx, tx); err != nil {
+			if err := s.save(ctx, tx, c); err != nil {
 				return err
 			}
 		}

@@ -79,6 +79,10 @@ func (p *policy) handle(m *message.Message) error {
 	return err
 }
 
+// linger is how long events wait before they are followed. The command that wrote
+// them does the same, if it is not cut off, and must not meet the policy at it.
+const linger = 100 * time.Millisecond
+
 func (p *policy) follow(ctx context.Context, payload []byte) error {
 	batch, err := eventstore.DecodeBatch(payload)
 	if err != nil {
@@ -87,6 +91,9 @@ func (p *policy) follow(ctx context.Context, payload []byte) error {
 	seen, offers, removals, err := p.sort(batch.Events)
 	if err != nil {
 		return err
+	}
+	if len(offers)+len(removals) > 0 && len(batch.Events) < eventstore.MaxBatch && !pause(ctx, linger) {
+		return ctx.Err()
 	}
 	for _, r := range removals {
 		if err := p.deviceRemoved(ctx, r); err != nil {
@@ -206,7 +213,7 @@ func (p *policy) offered(ctx context.Context, offers []followed, position uint64
 func (p *policy) save(ctx context.Context, position int64, seen eventstore.Mark) error {
 	s := p.cfg.Store
 	return s.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
-		c, err := lock(ctx, tx, policies, s.sqlite)
+		c, err := s.lock(ctx, tx, policies)
 		if err != nil || c.Position >= position {
 			return err
 		}
@@ -215,6 +222,6 @@ func (p *policy) save(ctx context.Context, position int64, seen eventstore.Mark)
 		}
 		c.Position, c.State, c.Error = position, stateRunning, ""
 		c.setMark(seen)
-		return c.save(ctx, tx)
+		return s.save(ctx, tx, c)
 	})
 }

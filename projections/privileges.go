@@ -511,16 +511,20 @@ func grantsOf(ctx context.Context, tx bun.Tx, pairs []pairRow) ([]DevicePrivileg
 
 // DomainTaken says whether a device other than the given one has the name among
 // those that the account has.
-func (s *Store) DomainTaken(ctx context.Context, account, domain, device string) (bool, error) {
-	no, err := accountNumber(ctx, s.queries, account)
-	if err != nil || no == 0 {
-		return false, wrapped("looking a device domain up", err)
+func (s *Store) DomainTaken(ctx context.Context, account, domain, device string) (taken bool, err error) {
+	stmt, err := s.asked.get(ctx, s.placed(domainTaken))
+	if err == nil {
+		err = stmt.QueryRowContext(ctx, account, domain, device).Scan(&taken)
 	}
-	n, err := s.queries.NewSelect().TableExpr("privilege_shares AS s").
-		Join("JOIN privilege_devices AS d ON d.no = s.pair & ? AND d.live = 1", maxNumber).
-		Where("s.pair >= ? AND s.pair < ? AND s.domain = ? AND d.device <> ?", pairOf(no, 0), pairOf(no+1, 0), domain, device).Count(ctx)
-	return n > 0, wrapped("looking a device domain up", err)
+	return taken, wrapped("looking a device domain up", err)
 }
+
+// domainTaken looks at the pairs of one account, each account's number before
+// those of its devices.
+var domainTaken = fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM privilege_accounts AS a
+	JOIN privilege_shares AS s ON s.pair >= a.no << %d AND s.pair < (a.no + 1) << %[1]d
+	JOIN privilege_devices AS d ON d.no = s.pair & %d
+	WHERE a.account = $1 AND s.domain = $2 AND d.device <> $3 AND d.live = 1)`, deviceBits, maxNumber)
 
 func wrapped(doing string, err error) error {
 	if err == nil {

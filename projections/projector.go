@@ -265,7 +265,7 @@ func filtered(ctx context.Context, err error) error {
 func (p *projector) write(ctx context.Context, list []recorded, position int64, seen eventstore.Mark) error {
 	base := p.base
 	err := p.store.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
-		c, err := lock(ctx, tx, p.p.name, p.store.sqlite)
+		c, err := p.store.lock(ctx, tx, p.p.name)
 		if err != nil {
 			return err
 		}
@@ -292,7 +292,7 @@ func (p *projector) write(ctx context.Context, list []recorded, position int64, 
 			c.State, c.Error = stateFailed, p.failure().Error()
 		}
 		c.setMark(seen)
-		return c.save(ctx, tx)
+		return p.store.save(ctx, tx, c)
 	})
 	if err == nil {
 		p.base = base

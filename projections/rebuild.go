@@ -97,7 +97,7 @@ func (r *rebuild) run(ctx context.Context) error {
 // begin makes empty tables, and says in the checkpoint whose they are.
 func (r *rebuild) begin(ctx context.Context) (generation int64, err error) {
 	err = r.store.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
-		c, err := lock(ctx, tx, r.p.name, r.store.sqlite)
+		c, err := r.store.lock(ctx, tx, r.p.name)
 		if err != nil {
 			return err
 		}
@@ -110,7 +110,7 @@ func (r *rebuild) begin(ctx context.Context) (generation int64, err error) {
 			return err
 		}
 		c.Rebuild, generation = r.token, c.Generation+1
-		return c.save(ctx, tx)
+		return r.store.save(ctx, tx, c)
 	})
 	return generation, err
 }
@@ -119,7 +119,7 @@ func (r *rebuild) begin(ctx context.Context) (generation int64, err error) {
 // still ours.
 func (r *rebuild) locked(ctx context.Context, f func(context.Context, bun.Tx, *checkpoint) error) error {
 	return r.store.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
-		c, err := lock(ctx, tx, r.p.name, r.store.sqlite)
+		c, err := r.store.lock(ctx, tx, r.p.name)
 		if err != nil {
 			return err
 		}
@@ -263,7 +263,7 @@ func (r *rebuild) swap(ctx context.Context, tx bun.Tx, c *checkpoint) error {
 	c.setMark(r.mark)
 	c.Generation++
 	c.Rebuild, c.State, c.Error = "", stateRunning, ""
-	return c.save(ctx, tx)
+	return r.store.save(ctx, tx, c)
 }
 
 // tailed is how many events of the end of the log are looked at.

@@ -155,6 +155,17 @@ func (r *Runner) readAt(ctx context.Context, query func() error) error {
 	}
 }
 
+// SharesWithDevice lists the live shares that hold a device or held it, whatever
+// became of it there, when the read model has seen a position. ErrBehind: the
+// context ended first.
+func (r *Runner) SharesWithDevice(ctx context.Context, device string, atLeast uint64) (ids []string, err error) {
+	err = r.readAt(ctx, func() error {
+		ids, err = r.cfg.Store.SharesWithDevice(ctx, device, atLeast)
+		return err
+	})
+	return ids, err
+}
+
 // await waits a moment for a read model to come further.
 func (r *Runner) await(ctx context.Context, behind *behindError) {
 	p, ok := r.progress[behind.projection]

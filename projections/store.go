@@ -38,7 +38,9 @@ type Store struct {
 	// takes is made anew from the log, rows and checkpoint alike.
 	queries *bun.DB
 	writes  *bun.DB
-	logger  *slog.Logger
+	// Statements of each that are kept prepared.
+	asked, written *statements
+	logger         *slog.Logger
 }
 
 // Open opens the database and makes the tables that it lacks.
@@ -50,6 +52,7 @@ func Open(ctx context.Context, cfg OpenConfig) (*Store, error) {
 	if err := s.connect(cfg); err != nil {
 		return nil, fmt.Errorf("opening the read models: %w", err)
 	}
+	s.asked, s.written = newStatements(s.queries.DB), newStatements(s.writes.DB)
 	if err := s.migrate(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("preparing the read models: %w", err), s.Close())
 	}
@@ -168,6 +171,11 @@ func (s *Store) Ping(ctx context.Context) error {
 // Close closes every connection.
 func (s *Store) Close() error {
 	var errs []error
+	for _, k := range []*statements{s.written, s.asked} {
+		if k != nil {
+			errs = append(errs, k.close())
+		}
+	}
 	for _, db := range []*bun.DB{s.writes, s.queries} {
 		if db != nil {
 			errs = append(errs, db.Close())
@@ -250,5 +258,9 @@ func (s *Store) snapshot() sql.IsolationLevel {
 
 // writing runs f in one transaction that may write.
 func (s *Store) writing(ctx context.Context, f func(ctx context.Context, tx bun.Tx) error) error {
-	return s.writes.RunInTx(ctx, nil, f)
+	err := s.writes.RunInTx(ctx, nil, f)
+	if err == nil {
+		s.written.prepareWanted(ctx)
+	}
+	return err
 }

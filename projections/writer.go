@@ -206,6 +206,9 @@ func (w *writer) among(q string, values []string) (*sql.Rows, error) {
 	} else {
 		q += " = ANY($1)"
 	}
+	if w.suffix == "" {
+		return w.store.queryIn(w.ctx, w.tx, q, args)
+	}
 	rows, err := w.tx.Tx.QueryContext(w.ctx, q, args)
 	if err != nil {
 		return nil, fmt.Errorf("running %.60q: %w", q, err)
@@ -239,9 +242,15 @@ func (w *writer) prepared(q string) (*sql.Stmt, error) {
 	if stmt, ok := w.stmts[q]; ok {
 		return stmt, nil
 	}
-	stmt, err := w.tx.Tx.PrepareContext(w.ctx, q)
-	if err != nil {
-		return nil, fmt.Errorf("preparing %.60q: %w", q, err)
+	var stmt *sql.Stmt
+	if w.suffix == "" { // the shadow's tables do not last
+		stmt = w.store.within(w.ctx, w.tx, q)
+	}
+	if stmt == nil {
+		var err error
+		if stmt, err = w.tx.Tx.PrepareContext(w.ctx, q); err != nil {
+			return nil, fmt.Errorf("preparing %.60q: %w", q, err)
+		}
 	}
 	w.stmts[q] = stmt
 	return stmt, nil

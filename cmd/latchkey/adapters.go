@@ -168,26 +168,6 @@ func (r requests) ReleaseRequest(ctx context.Context, claim domain.Request) erro
 	return r.vault.ReleaseRequest(ctx, vault.Request(claim))
 }
 
-// sharesOfDevice finds the shares of a device for the use cases.
-type sharesOfDevice struct{ store *projections.Store }
-
-// lookAgain is how long a read model that is behind is given.
-const lookAgain = 10 * time.Millisecond
-
-func (s sharesOfDevice) SharesWithDevice(ctx context.Context, device string, atLeast uint64) ([]string, error) {
-	for {
-		shares, err := s.store.SharesWithDevice(ctx, device, atLeast)
-		if !errors.Is(err, projections.ErrBehind) {
-			return shares, err
-		}
-		select {
-		case <-time.After(lookAgain):
-		case <-ctx.Done():
-			return nil, err
-		}
-	}
-}
-
 // streamSecrets keeps the secrets of stream keys for the use cases.
 type streamSecrets struct{ vault *vault.Vault }
 

@@ -65,7 +65,7 @@ func openHouse(t *testing.T, data, database string) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.close)
-	if h.uc, err = newUseCases(h.opened, nil); err != nil {
+	if h.uc, err = newUseCases(h.opened, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	return h

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -103,14 +104,17 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if err != nil {
 		return nil, err
 	}
-	useCases, err := newUseCases(s.opened, x)
+	var useCases *domain.Service // which ask the runner, which runs a policy of theirs
+	runner, err := projections.NewRunner(projections.RunnerConfig{
+		Store: s.opened.store, Client: s.opened.log, Logger: logger,
+		EndShares: func(ctx context.Context, cause uuid.UUID, device string, shares []string) error {
+			return useCases.EndSharesOfDevice(ctx, cause, device, shares)
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
-	runner, err := projections.NewRunner(projections.RunnerConfig{
-		Store: s.opened.store, Client: s.opened.log, EndShares: useCases.EndSharesOfDevice, Logger: logger,
-	})
-	if err != nil {
+	if useCases, err = newUseCases(s.opened, x, runner); err != nil {
 		return nil, err
 	}
 	if s.door, err = newDoor(o, x, s.opened, metrics, logger); err != nil {
@@ -252,12 +256,12 @@ func (s *runningService) teachDoor(ctx context.Context) error {
 	return nil
 }
 
-// newUseCases takes the index that knows whether the log is the right one, nil
-// for a tool that has none.
-func newUseCases(p *opened, fit *index.Index) (*domain.Service, error) {
+// newUseCases takes the index that knows whether the log is the right one, and
+// who finds the shares of a removed device; nil for a tool that has none.
+func newUseCases(p *opened, fit *index.Index, shares domain.SharesOfDevice) (*domain.Service, error) {
 	return domain.New(domain.Config{
 		Log: guardedLog{domainLog{p.log, fit}, p}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
-		Domains: p.store, Shares: sharesOfDevice{p.store}, Requests: requests{p.vault}, Logger: p.logger,
+		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Logger: p.logger,
 	})
 }
 

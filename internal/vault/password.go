@@ -40,7 +40,7 @@ func (v *Vault) SetPassword(ctx context.Context, account, plain string) error {
 		return err
 	}
 	err = v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
-		if err := v.ensureKey(ctx, tx, account); err != nil {
+		if _, err := v.ensureKey(ctx, tx, account); err != nil {
 			return false, err
 		}
 		replaced, err := changed(tx.NewUpdate().Model(row).WherePK().Exec(ctx))

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -37,12 +38,12 @@ func (s *subject) name() string {
 }
 
 // newSubject makes a key for a person.
-func (v *Vault) newSubject(person string) *subject {
+func (v *Vault) newSubject(person string) (row *subject, key []byte) {
 	raw := make([]byte, 8)
 	_, _ = rand.Read(raw) // never fails
-	row := &subject{Subject: person, Tag: base64.RawURLEncoding.EncodeToString(raw)}
-	row.Key = v.box.seal(row.name(), randomKey())
-	return row
+	row, key = &subject{Subject: person, Tag: base64.RawURLEncoding.EncodeToString(raw)}, randomKey()
+	row.Key = v.box.seal(row.name(), key)
+	return row, key
 }
 
 // Seal encrypts text about a person with that person's key, making one on first
@@ -132,11 +133,8 @@ func (v *Vault) keyToSeal(ctx context.Context, person string) (personKey, error)
 		}
 	}
 	if !p.erased && len(p.keys) == 0 {
-		if err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error { return v.ensureKey(ctx, tx, person) }); err != nil {
-			return personKey{}, err
-		}
 		var err error
-		if p, err = v.loadPerson(ctx, person); err != nil { // another process may have been first
+		if p, err = v.makeKey(ctx, person); err != nil {
 			return personKey{}, err
 		}
 	}
@@ -149,15 +147,38 @@ func (v *Vault) keyToSeal(ctx context.Context, person string) (personKey, error)
 	return p.keys[0], nil
 }
 
+// makeKey makes a key for a person, unless somebody else is faster.
+func (v *Vault) makeKey(ctx context.Context, name string) (person, error) {
+	made := make(chan person, 2) // the change may be tried twice, and the last try counts
+	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
+		p, err := v.ensureKey(ctx, tx, name)
+		made <- p
+		return err
+	})
+	if err != nil {
+		return person{}, err
+	}
+	if !v.sqlite { // two processes may have made one each, and use the same
+		return v.loadPerson(ctx, name)
+	}
+	var p person
+	for len(made) > 0 {
+		p = <-made
+	}
+	v.persons.put(name, p)
+	return p, nil
+}
+
 // ensureKey makes a key for a person, unless there is one that can be used or
 // the person was erased.
-func (v *Vault) ensureKey(ctx context.Context, tx bun.Tx, name string) error {
-	p, err := v.readPerson(ctx, tx, name)
+func (v *Vault) ensureKey(ctx context.Context, tx bun.Tx, name string) (person, error) {
+	p, err := v.readPerson(ctx, tx.Tx.StmtContext(ctx, v.readSubject), name)
 	if err != nil || p.erased || len(p.keys) > 0 {
-		return err
+		return p, err
 	}
-	_, err = tx.NewInsert().Model(v.newSubject(name)).Exec(ctx)
-	return err
+	row, key := v.newSubject(name)
+	_, err = tx.NewInsert().Model(row).Exec(ctx)
+	return person{keys: []personKey{{siv: newSIV(key), tag: row.Tag}}}, err
 }
 
 // keyToOpen returns the key of a person that has the tag.
@@ -182,7 +203,7 @@ func (v *Vault) keyToOpen(ctx context.Context, person, tag string) (personKey, e
 
 // loadPerson reads the keys of a person and remembers them for a while.
 func (v *Vault) loadPerson(ctx context.Context, name string) (person, error) {
-	p, err := v.readPerson(ctx, v.db, name)
+	p, err := v.readPerson(ctx, v.readSubject, name)
 	if err == nil {
 		v.persons.put(name, p)
 	}
@@ -191,9 +212,9 @@ func (v *Vault) loadPerson(ctx context.Context, name string) (person, error) {
 
 // readPerson reads the keys of a person. One that cannot be unwrapped is left
 // out.
-func (v *Vault) readPerson(ctx context.Context, db bun.IDB, name string) (p person, err error) {
-	var rows []subject
-	if err := db.NewSelect().Model(&rows).Where("subject = ?", name).Order("tag").Scan(ctx); err != nil {
+func (v *Vault) readPerson(ctx context.Context, read *sql.Stmt, name string) (p person, err error) {
+	rows, err := subjects(read.QueryContext(ctx, name))
+	if err != nil {
 		return person{}, fmt.Errorf("reading the keys of %s: %w", name, err)
 	}
 	for _, row := range rows {
@@ -205,6 +226,18 @@ func (v *Vault) readPerson(ctx context.Context, db bun.IDB, name string) (p pers
 		}
 	}
 	return p, nil
+}
+
+func subjects(rows *sql.Rows, err error) (list []subject, _ error) {
+	if err != nil {
+		return nil, err
+	}
+	for rows.Next() && err == nil {
+		var row subject
+		err = rows.Scan(&row.Subject, &row.Tag, &row.Key)
+		list = append(list, row)
+	}
+	return list, errors.Join(err, rows.Close(), rows.Err())
 }
 
 // person is what the vault has of a person.

@@ -110,7 +110,7 @@ func (v *Vault) secretIDs(ctx context.Context, kind string) ([]string, error) {
 
 func (v *Vault) setSecret(ctx context.Context, kind, id string, value []byte) error {
 	row := v.sealedSecret(kind, id, value)
-	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error { return upsertSecret(ctx, tx, row) })
+	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error { return v.putSecret(ctx, tx, row) })
 	if err != nil {
 		return fmt.Errorf("keeping the %s of %s: %w", kind, id, err)
 	}
@@ -121,21 +121,26 @@ func (v *Vault) sealedSecret(kind, id string, value []byte) *secret {
 	return &secret{Kind: kind, ID: id, Value: v.box.seal(kind+" "+id, value)}
 }
 
-func upsertSecret(ctx context.Context, tx bun.Tx, row *secret) error {
-	_, err := tx.NewInsert().Model(row).On("CONFLICT (kind, id) DO UPDATE").Set("value = EXCLUDED.value").Exec(ctx)
+func (v *Vault) putSecret(ctx context.Context, tx bun.Tx, row *secret) error {
+	_, err := tx.Tx.StmtContext(ctx, v.writeSecret).ExecContext(ctx, row.Kind, row.ID, row.Value)
 	return err
 }
 
+// dropSecret reports whether there was one.
+func (v *Vault) dropSecret(ctx context.Context, tx bun.Tx, kind, id string) (bool, error) {
+	return changed(tx.Tx.StmtContext(ctx, v.deleteSecret).ExecContext(ctx, kind, id))
+}
+
 func (v *Vault) secret(ctx context.Context, kind, id string) ([]byte, error) {
-	row := &secret{Kind: kind, ID: id}
-	err := v.db.NewSelect().Model(row).WherePK().Scan(ctx)
+	var sealed []byte
+	err := v.readSecret.QueryRowContext(ctx, kind, id).Scan(&sealed)
 	if notFound(err) {
 		return nil, fmt.Errorf("the %s of %s: %w", kind, id, ErrNotFound)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the %s of %s: %w", kind, id, err)
 	}
-	value, err := v.box.open(kind+" "+id, row.Value)
+	value, err := v.box.open(kind+" "+id, sealed)
 	if err != nil {
 		return nil, fmt.Errorf("reading the %s of %s: %w", kind, id, err)
 	}
@@ -146,7 +151,7 @@ func (v *Vault) secret(ctx context.Context, kind, id string) ([]byte, error) {
 // what a loss of power brings back is deleted again.
 func (v *Vault) forgetSecret(ctx context.Context, kind, id string) error {
 	err := v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
-		_, err := tx.NewDelete().Model(&secret{Kind: kind, ID: id}).WherePK().Exec(ctx)
+		_, err := v.dropSecret(ctx, tx, kind, id)
 		return err
 	})
 	if err != nil {

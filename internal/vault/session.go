@@ -46,15 +46,15 @@ func (v *Vault) NewSession(ctx context.Context, account string, ttl time.Duratio
 
 // Session returns the account that the session belongs to. ErrNoSession.
 func (v *Vault) Session(ctx context.Context, token string) (account string, err error) {
-	row := &session{Token: tokenHash(token)}
-	err = v.db.NewSelect().Model(row).WherePK().Scan(ctx)
-	if notFound(err) || err == nil && v.now().Unix() >= row.Expires {
+	var expires int64
+	err = v.readSession.QueryRowContext(ctx, tokenHash(token)).Scan(&account, &expires)
+	if notFound(err) || err == nil && v.now().Unix() >= expires {
 		return "", ErrNoSession
 	}
 	if err != nil {
 		return "", fmt.Errorf("looking for a session: %w", err)
 	}
-	return row.Account, nil
+	return account, nil
 }
 
 // EndSession ends a session; one that does not exist is ended already.

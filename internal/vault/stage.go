@@ -60,11 +60,11 @@ func (v *Vault) ConfirmCamera(ctx context.Context, device, command string) error
 	err = v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
 		// Of two who confirm it at once, the second must not put an old camera
 		// in the place of one that was set since.
-		first, err := changed(tx.NewDelete().Model(&secret{Kind: kindStagedCamera, ID: s.id()}).WherePK().Exec(ctx))
+		first, err := v.dropSecret(ctx, tx, kindStagedCamera, s.id())
 		if err != nil || !first {
 			return err
 		}
-		return upsertSecret(ctx, tx, row)
+		return v.putSecret(ctx, tx, row)
 	})
 	if err != nil {
 		return fmt.Errorf("keeping the camera of %s: %w", device, err)

@@ -30,6 +30,7 @@ var (
 // Vault is safe for concurrent use, also by several processes on one database.
 type Vault struct {
 	*writer
+	statements
 	now    func() time.Time
 	box    box    // wraps keys and secrets; derived from the master key
 	naming []byte // keys the hashes in stream names; the same for ever
@@ -77,6 +78,9 @@ func Open(ctx context.Context, db *bun.DB, master MasterKey, now func() time.Tim
 	}
 	if err := prepare(ctx, db); err != nil {
 		return nil, fmt.Errorf("preparing the vault's tables: %w", err)
+	}
+	if v.statements, err = prepareStatements(ctx, db); err != nil {
+		return nil, err
 	}
 	if !exists {
 		if v.naming, err = v.firstSetting(ctx, settingNaming, randomKey()); err != nil {
