@@ -19,31 +19,59 @@ import (
 	"time"
 )
 
-// binaryEnv names a latchkey to measure in place of the one of this tree, for
-// comparing two builds.
+// binaryEnv names a build of latchkey whose commands are measured beside those of
+// this tree, in turns.
 const binaryEnv = "LATCHKEY_BENCH_BINARY"
 
 // benchCommand measures commands through the REST API of a real service, one
 // caller at a time, beside two synced writes of a bare file (the log's and the
-// vault's); then the memory of the service under 40,000 commands and after them.
+// vault's), or beside those of another build; then the memory of the service under
+// 40,000 commands and after them.
 func benchCommand(b *bench) error {
-	floor, err := syncedWrites(filepath.Join(b.dir, "floor"), b.scaled(400))
-	if err != nil {
-		return err
-	}
-	s, err := startServe(b)
+	s, err := startServe(b, "", "service")
 	if err != nil {
 		return err
 	}
 	defer s.stop()
-	owner, err := s.account(b.ctx, "owner")
+	builds := []*served{s}
+	if other := os.Getenv(binaryEnv); other != "" {
+		o, err := startServe(b, other, "other")
+		if err != nil {
+			return err
+		}
+		defer o.stop()
+		builds = append(builds, o)
+	}
+	took, err := each(b, builds)
 	if err != nil {
 		return err
 	}
-	if err := s.each(b, floor, owner); err != nil {
+	if err := compared(b, took); err != nil {
 		return err
 	}
-	return s.memory(b, owner)
+	return s.memory(b)
+}
+
+// compared adds the rows of commands.
+func compared(b *bench, took []timings) error {
+	floor, err := syncedWrites(filepath.Join(b.dir, "floor"), b.scaled(400))
+	if err != nil {
+		return err
+	}
+	beside, goal := "two synced writes", ""
+	if len(took) > 1 {
+		beside, goal = "the other build", "at most 1.5"
+	}
+	for _, name := range commands {
+		p50, p99 := percentile(took[0][name], 0.5), percentile(took[0][name], 0.99)
+		other := floor
+		if len(took) > 1 {
+			other = percentile(took[1][name], 0.5)
+		}
+		b.add("command: "+name, fmt.Sprintf("p50 %v, p99 %v", p50.Round(10*time.Microsecond), p99.Round(10*time.Microsecond)),
+			fmt.Sprintf("%s %v", beside, other.Round(10*time.Microsecond)), p50.Seconds()/other.Seconds(), goal)
+	}
+	return nil
 }
 
 // syncedWrites is the median time of two writes of 250 bytes that are synced one
@@ -70,52 +98,83 @@ func syncedWrites(path string, n int) (time.Duration, error) {
 	return percentile(took, 0.5), nil
 }
 
-// each measures every kind of command alone.
-func (s *served) each(b *bench, floor time.Duration, owner *account) error {
-	took := map[string][]time.Duration{}
-	timed := func(name string, who *account, method, path string, body, into any) error {
-		began := time.Now()
-		if err := who.call(b.ctx, method, path, body, into); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+// commands are measured in this order.
+var commands = []string{
+	"add a device", "share it", "accept", "edit privileges", "make a stream key", "revoke it", "take the device back", "remove the device",
+}
+
+// timings is how long the commands of one kind took.
+type timings map[string][]time.Duration
+
+// each measures every kind of command alone, each build in turn.
+func each(b *bench, builds []*served) ([]timings, error) {
+	took := make([]timings, len(builds))
+	owners, guests := make([]*account, len(builds)), make([]*account, len(builds))
+	for i, s := range builds {
+		var err error
+		if owners[i], err = s.account(b.ctx, "single"); err != nil {
+			return nil, err
 		}
-		took[name] = append(took[name], time.Since(began))
-		return nil
+		took[i] = timings{}
 	}
-	var guest *account
-	for i := range b.scaled(400) {
-		if i%20 == 0 { // a command reads the share's whole stream: keep it short
-			var err error
-			if guest, err = s.account(b.ctx, fmt.Sprintf("guest%d", i)); err != nil {
-				return err
+	for n := range b.scaled(400) {
+		for i, s := range builds {
+			if n%20 == 0 { // a command reads the share's whole stream: keep it short
+				var err error
+				if guests[i], err = s.account(b.ctx, fmt.Sprintf("guest%d", n)); err != nil {
+					return nil, err
+				}
+			}
+			if err := took[i].cycle(b.ctx, owners[i], guests[i], fmt.Sprintf("single-%d", n)); err != nil {
+				return nil, err
 			}
 		}
-		device := fmt.Sprintf("single-%d", i)
-		var share, key struct{ ID, Name string }
-		at := func() string { return "/shares/" + share.ID + "/devices/" + device }
-		if err := errors.Join(
-			timed("add a device", owner, "POST", "/devices", newDevice(device), nil),
-			timed("share it", owner, "POST", "/shares", newShare(guest.login, device), &share),
-			timed("accept", guest, "POST", at()+"/accept", nil, nil),
-			timed("edit privileges", owner, "PUT", at(), map[string]any{"channels": channels("live_view", "ptz")}, nil),
-			timed("make a stream key", guest, "POST", "/stream-keys", map[string]any{"label": "bench"}, &key),
-			timed("revoke it", guest, "DELETE", "/stream-keys/"+key.Name, nil, nil),
-			timed("take the device back", owner, "DELETE", at(), nil, nil),
-			timed("remove the device", owner, "DELETE", "/devices/"+device, nil, nil),
-		); err != nil {
+	}
+	return took, nil
+}
+
+// cycle runs each command once.
+func (t timings) cycle(ctx context.Context, owner, guest *account, device string) error {
+	timed := func(name string, who *account, method, path string, body, into any) error {
+		began := time.Now()
+		if err := who.call(ctx, method, path, body, into); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		t[name] = append(t[name], time.Since(began))
+		return nil
+	}
+	var share, key struct{ ID, Name string }
+	at := func() string { return "/shares/" + share.ID + "/devices/" + device }
+	for _, step := range []func() error{
+		func() error { return timed("add a device", owner, "POST", "/devices", newDevice(device), nil) },
+		func() error {
+			return timed("share it", owner, "POST", "/shares", newShare(guest.login, device), &share)
+		},
+		func() error { return timed("accept", guest, "POST", at()+"/accept", nil, nil) },
+		func() error {
+			return timed("edit privileges", owner, "PUT", at(), map[string]any{"channels": channels("live_view", "ptz")}, nil)
+		},
+		func() error {
+			return timed("make a stream key", guest, "POST", "/stream-keys", map[string]any{"label": "bench"}, &key)
+		},
+		func() error { return timed("revoke it", guest, "DELETE", "/stream-keys/"+key.Name, nil, nil) },
+		func() error { return timed("take the device back", owner, "DELETE", at(), nil, nil) },
+		func() error { return timed("remove the device", owner, "DELETE", "/devices/"+device, nil, nil) },
+	} {
+		if err := step(); err != nil {
 			return err
 		}
-	}
-	for _, name := range []string{"add a device", "share it", "accept", "edit privileges", "make a stream key", "revoke it", "take the device back", "remove the device"} {
-		p50, p99 := percentile(took[name], 0.5), percentile(took[name], 0.99)
-		b.add("command: "+name, fmt.Sprintf("p50 %v, p99 %v", p50.Round(10*time.Microsecond), p99.Round(10*time.Microsecond)),
-			fmt.Sprintf("two synced writes %v", floor.Round(10*time.Microsecond)), p50.Seconds()/floor.Seconds(), "")
 	}
 	return nil
 }
 
 // memory adds devices and shares them, with many callers at once.
-func (s *served) memory(b *bench, owner *account) error {
+func (s *served) memory(b *bench) error {
 	const callers = 16
+	owner, err := s.account(b.ctx, "owner")
+	if err != nil {
+		return err
+	}
 	n := b.scaled(20_000)
 	peak := make(chan int)
 	ctx, cancel := context.WithCancel(b.ctx)
@@ -161,8 +220,8 @@ type served struct {
 	api string
 }
 
-func startServe(b *bench) (*served, error) {
-	binary := os.Getenv(binaryEnv)
+// startServe starts a build, "" for that of this tree, on a folder of its own.
+func startServe(b *bench, binary, folder string) (*served, error) {
 	if binary == "" {
 		binary = filepath.Join(b.dir, "latchkey")
 		if out, err := exec.CommandContext(b.ctx, "go", "build", "-o", binary, "./cmd/latchkey").CombinedOutput(); err != nil {
@@ -174,7 +233,7 @@ func startServe(b *bench) (*served, error) {
 		return nil, err
 	}
 	s := &served{api: "http://" + address}
-	s.cmd = exec.Command(binary, "serve", "--data", filepath.Join(b.dir, "service"), "--http", address, "--rtsp", "127.0.0.1:0", "--log-level", "error")
+	s.cmd = exec.Command(binary, "serve", "--data", filepath.Join(b.dir, folder), "--http", address, "--rtsp", "127.0.0.1:0", "--log-level", "error")
 	for _, setting := range []string{"REGISTRATION=open", "VERIFICATION=off", "DEVICE_PROOF=off"} {
 		s.cmd.Env = append(s.cmd.Environ(), "LATCHKEY_"+setting)
 	}
