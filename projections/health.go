@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"latchkey/eventstore"
+	"latchkey/internal/pause"
 )
 
 // Health is how the read models are kept up to date.
@@ -77,7 +78,7 @@ func (r *Runner) measure(ctx context.Context, projectors []*projector) error {
 		if err := r.measureOnce(ctx, projectors); err != nil {
 			return err
 		}
-		if !pause(ctx, measureEvery) {
+		if !pause.For(ctx, measureEvery) {
 			return nil
 		}
 	}
@@ -242,7 +243,7 @@ func (r *Runner) Err() error { return r.Health().Err }
 // tell logs each change of state once.
 func (r *Runner) tell(ctx context.Context) {
 	told := stateStarting
-	for pause(ctx, measureEvery/4) {
+	for pause.For(ctx, measureEvery/4) {
 		h := r.Health()
 		if h.State == told {
 			continue

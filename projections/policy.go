@@ -17,6 +17,7 @@ import (
 	"latchkey/domain/device"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
+	"latchkey/internal/pause"
 	"latchkey/projections/internal/event"
 )
 
@@ -92,7 +93,7 @@ func (p *policy) follow(ctx context.Context, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(offers)+len(removals) > 0 && len(batch.Events) < eventstore.MaxBatch && !pause(ctx, linger) {
+	if len(offers)+len(removals) > 0 && len(batch.Events) < eventstore.MaxBatch && !pause.For(ctx, linger) {
 		return ctx.Err()
 	}
 	for _, r := range removals {

@@ -15,6 +15,7 @@ import (
 
 	"latchkey/domain"
 	"latchkey/eventstore"
+	"latchkey/internal/pause"
 )
 
 // RunnerConfig is what a Runner needs.
@@ -116,7 +117,7 @@ func (r *Runner) Read(ctx context.Context, atLeast uint64, query func(atLeast ui
 	for {
 		least, known := r.least()
 		if !known {
-			if !pause(ctx, glance) {
+			if !pause.For(ctx, glance) {
 				return fmt.Errorf("%w: %w", ErrBehind, r.Err())
 			}
 			continue
@@ -176,19 +177,7 @@ func (r *Runner) await(ctx context.Context, behind *behindError) {
 		return
 	}
 	signal(r.look) // the checkpoint is not where this process saw it
-	pause(ctx, glance/5)
-}
-
-// pause returns false if the context ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	pause.For(ctx, glance/5)
 }
 
 // WaitFor returns when a read model, and those whose tables its queries need,
@@ -241,7 +230,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		case time.Since(began) > time.Minute:
 			wait = leastWait
 		}
-		pause(ctx, wait)
+		pause.For(ctx, wait)
 		wait = min(max(2*wait, leastWait), mostWait)
 	}
 }
@@ -390,7 +379,7 @@ func (r *Runner) watch(ctx context.Context, projectors []*projector) error {
 		if errors.Is(err, errWentBack) {
 			return err
 		}
-		if err != nil && pause(ctx, leastWait) {
+		if err != nil && pause.For(ctx, leastWait) {
 			signal(r.look) // the database is away, and may have lost something when it is back
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"latchkey/domain"
 	"latchkey/eventstore"
+	"latchkey/internal/pause"
 	"latchkey/internal/vault"
 )
 
@@ -169,21 +170,9 @@ func holdsAccounts(ctx context.Context, log *eventstore.Client) (bool, error) {
 		if errors.Is(err, errFound) {
 			return true, nil
 		}
-		if !errors.Is(err, eventstore.ErrUnavailable) || !pause(ctx, time.Second) {
+		if !errors.Is(err, eventstore.ErrUnavailable) || !pause.For(ctx, time.Second) {
 			return false, err
 		}
-	}
-}
-
-// pause waits; it reports whether the context is still live.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 

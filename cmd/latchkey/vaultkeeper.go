@@ -10,6 +10,7 @@ import (
 
 	"latchkey/domain"
 	"latchkey/eventstore"
+	"latchkey/internal/pause"
 	"latchkey/projections"
 )
 
@@ -67,7 +68,7 @@ func (l guardedLog) Append(ctx context.Context, stream string, expected int64, e
 // Run ends with the context, or with an error if the vault and the log do not
 // belong together.
 func (k *vaultKeeper) Run(ctx context.Context) error {
-	for pause(ctx, k.interval()) {
+	for pause.For(ctx, k.interval()) {
 		if err := k.keep(ctx); err != nil && ctx.Err() == nil {
 			if misfit(err) {
 				return err

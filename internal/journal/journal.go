@@ -14,6 +14,7 @@ import (
 
 	"latchkey/domain"
 	"latchkey/eventstore"
+	"latchkey/internal/pause"
 )
 
 // Log is where events come from.
@@ -159,7 +160,7 @@ func (j *Journal) Run(ctx context.Context, log Log) error {
 		switch {
 		case ctx.Err() != nil, errors.Is(err, errAgain):
 		case errors.Is(err, eventstore.ErrUnavailable):
-			wait(ctx, beginEvery)
+			pause.For(ctx, beginEvery)
 		default:
 			j.logger.Error("the journal of revocations does not go on; commands are not confirmed", "error", err)
 			j.setFault(err, true)
@@ -219,7 +220,7 @@ func (j *Journal) take(ctx context.Context, events []eventstore.Recorded) error 
 		}
 		j.logger.Error("the journal of revocations could not be written; trying again", "error", err)
 		j.setFault(err, false)
-		if !wait(ctx, writesAgain) {
+		if !pause.For(ctx, writesAgain) {
 			return ctx.Err()
 		}
 	}
@@ -326,7 +327,7 @@ func (j *Journal) wake() {
 
 // keepMark writes the mark now and then.
 func (j *Journal) keepMark(ctx context.Context) {
-	for wait(ctx, markEvery) {
+	for pause.For(ctx, markEvery) {
 		j.mu.Lock()
 		if err := j.saveMark(); err != nil {
 			j.logger.Debug("the mark of the journal of revocations could not be written", "error", err)
@@ -345,16 +346,4 @@ func (j *Journal) saveMark() error {
 		j.marked = j.mark
 	}
 	return err
-}
-
-// wait returns false when the context ended first.
-func wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"latchkey/domain"
 	"latchkey/eventstore"
+	"latchkey/internal/pause"
 )
 
 // errReload is returned when the index must be loaded again.
@@ -142,7 +143,7 @@ func (x *Index) untilFit(ctx context.Context) error {
 		if errors.Is(err, eventstore.ErrOtherEpoch) {
 			return errReload
 		}
-		if !pause(ctx, retryEvery) {
+		if !pause.For(ctx, retryEvery) {
 			return ctx.Err()
 		}
 	}
@@ -163,7 +164,7 @@ func (x *Index) reload(ctx context.Context) {
 			told = err.Error()
 			x.cfg.Logger.Warn("the privileges cannot be loaded; trying again", "error", err)
 		}
-		if !pause(ctx, retryEvery/4) {
+		if !pause.For(ctx, retryEvery/4) {
 			return
 		}
 	}
@@ -228,15 +229,4 @@ func (x *Index) Appended(ctx context.Context, before, position uint64) error {
 		x.fault(err)
 	}
 	return err
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
