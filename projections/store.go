@@ -88,6 +88,10 @@ func (s *Store) connect(cfg OpenConfig) (err error) {
 // busyTimeout is how long SQLite waits for another process that writes.
 const busyTimeout = 5 * time.Second
 
+// idleFor is how long a connection is kept that nothing uses: it holds megabytes
+// of cache.
+const idleFor = 10 * time.Second
+
 // OpenSQLite opens a file as the read models have theirs: with a write-ahead
 // log, foreign keys, and transactions that take the lock for writing at once
 // unless they are read-only.
@@ -102,6 +106,7 @@ func OpenSQLite(path string) (*bun.DB, error) {
 	}
 	db.SetMaxOpenConns(4)
 	db.SetMaxIdleConns(4)
+	db.SetConnMaxIdleTime(idleFor)
 	if err := db.Ping(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), db.Close())
 	}

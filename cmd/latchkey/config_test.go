@@ -203,6 +203,17 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// TestEmptyFilterIsNoneOfAll: an option that is given and empty does not mean
+// everything.
+func TestEmptyFilterIsNoneOfAll(t *testing.T) {
+	for _, flag := range []string{"share", "device", "account", "from", "to"} {
+		code, said := configured(t, nil, "audit", "replay", "--data", t.TempDir(), "--"+flag+"=")
+		if code != 2 || !strings.Contains(said, "--"+flag+": is empty") {
+			t.Errorf("--%s=: exit status %d, %s", flag, code, said)
+		}
+	}
+}
+
 func TestWhichCamerasMayBeDialled(t *testing.T) {
 	narrow := options{cameraNets: []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24"), netip.MustParsePrefix("169.254.0.0/16")}}
 	for addr, want := range map[string][2]bool{ // by default, narrowed

@@ -38,6 +38,7 @@ func OpenFile(path string) (*bun.DB, error) {
 	}
 	db.SetMaxOpenConns(4)
 	db.SetMaxIdleConns(4)
+	db.SetConnMaxIdleTime(10 * time.Second) // each holds a cache
 	if err := db.Ping(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the vault %s: %w", path, err), db.Close())
 	}
