@@ -177,7 +177,7 @@ func (s *Service) appendOnce(ctx context.Context, c command, stream string, expe
 	return position, nil
 }
 
-// is says whether the event is stored word for word.
+// is reports whether the event is stored word for word.
 func (e Stored) is(p Pending) bool {
 	return e.ID == p.ID && bytes.Equal(e.Data, p.Data) && bytes.Equal(e.Metadata, p.Metadata)
 }

@@ -207,7 +207,7 @@ func (d NewDevice) withChannels() NewDevice {
 	return d
 }
 
-// lacksURL says whether the device's own address is the channel's.
+// lacksURL reports whether the device's own address is the channel's.
 func (c NewChannel) lacksURL() bool { return c.Channel == 1 && c.MainURL == "" }
 
 // withCredentials takes the user name and the password out of RTSP addresses,

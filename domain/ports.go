@@ -122,7 +122,7 @@ type StreamSecrets interface {
 // Domains knows which device domains an account has given, as far as a read
 // model sees it.
 type Domains interface {
-	// DomainTaken says whether a device other than the given one has the
+	// DomainTaken reports whether a device other than the given one has the
 	// domain among those that the account has accepted.
 	DomainTaken(ctx context.Context, account, domain, device string) (bool, error)
 }

@@ -51,7 +51,7 @@ func (s *Service) AddStreamKey(ctx context.Context, m Meta, k NewStreamKey) (Res
 	return s.keyAnswer(ctx, done)
 }
 
-// surelyUnused says whether a key of that name cannot be in the log: the
+// surelyUnused reports whether a key of that name cannot be in the log: the
 // command was refused or overtaken, or was a repeat. After any other fault it
 // may be there.
 func surelyUnused(key string, done outcome[account.State, account.Event], err error) bool {
@@ -121,7 +121,7 @@ func (s *Service) decideKey(ctx context.Context, there account.State, add accoun
 	return events, nil
 }
 
-// maySee says whether the device is the account's, or is shared with its login
+// maySee reports whether the device is the account's, or is shared with its login
 // and accepted.
 func (s *Service) maySee(ctx context.Context, account, login, id string) (bool, error) {
 	d, err := s.loadDevice(ctx, id)

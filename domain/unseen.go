@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// strictness says whether joiners and variation selectors are allowed where
+// strictness reports whether joiners and variation selectors are allowed where
 // they belong.
 type strictness bool
 

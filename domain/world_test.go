@@ -114,7 +114,7 @@ func (l *memoryLog) Append(ctx context.Context, stream string, expected int64, e
 	return l.position, nil
 }
 
-// written says whether events of these ids stand there already: as EventStoreDB
+// written reports whether events of these ids stand there already: as EventStoreDB
 // does, whatever is in them.
 func (l *memoryLog) written(stream string, expected int64, events []Pending) (position uint64, ok bool) {
 	there := l.streams[stream]

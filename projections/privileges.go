@@ -509,7 +509,7 @@ func grantsOf(ctx context.Context, tx bun.Tx, pairs []pairRow) ([]DevicePrivileg
 	return list, nil
 }
 
-// DomainTaken says whether a device other than the given one has the name among
+// DomainTaken reports whether a device other than the given one has the name among
 // those that the account has.
 func (s *Store) DomainTaken(ctx context.Context, account, domain, device string) (taken bool, err error) {
 	stmt, err := s.asked.get(ctx, s.placed(domainTaken))

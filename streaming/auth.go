@@ -115,7 +115,7 @@ func nextParameter(s string) (name, value, rest string, ok bool) {
 	return "", "", "", false // the quote has no end
 }
 
-// proves says whether the credentials show knowledge of the secret, for this
+// proves reports whether the credentials show knowledge of the secret, for this
 // request. It takes as long whether they do or not.
 func (c credentials) proves(secret string, method base.Method, u *base.URL) bool {
 	if c.basic {
@@ -136,7 +136,7 @@ func md5Hex(parts ...string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// sameResource says whether the URI that a digest was made for names what is
+// sameResource reports whether the URI that a digest was made for names what is
 // asked for. Players differ: VLC leaves the track out of the URI of SETUP, some
 // leave out scheme and host, or add a slash at the end.
 func sameResource(claimed string, u *base.URL) bool {
@@ -268,7 +268,7 @@ func block(addr netip.Addr) netip.Prefix {
 	return p
 }
 
-// locked says whether the name was tried too often from the address.
+// locked reports whether the name was tried too often from the address.
 func (f *failures) locked(addr netip.Addr, name string, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -276,7 +276,7 @@ func (f *failures) locked(addr netip.Addr, name string, now time.Time) bool {
 	return b != nil && b.TokensAt(now) < 1
 }
 
-// add counts a failure and says whether to end the connection.
+// add counts a failure and reports whether to end the connection.
 func (f *failures) add(addr netip.Addr, name string, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -175,7 +175,7 @@ func (w *wire) cut() {
 	_ = w.Close()
 }
 
-// setPlaying says whether the server sends packets to the player from now on.
+// setPlaying reports whether the server sends packets to the player from now on.
 func (w *wire) setPlaying(on bool) {
 	if on {
 		w.played.Store(true)

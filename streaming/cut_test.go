@@ -34,7 +34,7 @@ func (p *player) delivered() int {
 	return n
 }
 
-// hears says whether packets come that were not delivered yet, for some frames
+// hears reports whether packets come that were not delivered yet, for some frames
 // of the fastest camera here.
 func (p *player) hears() bool {
 	p.delivered()

@@ -91,7 +91,7 @@ func (p *pace) limit() uint64 {
 	return maxBacklog
 }
 
-// reads says whether a viewer that seems to have stalled reads nevertheless:
+// reads reports whether a viewer that seems to have stalled reads nevertheless:
 // what was sent to probe it has not made its window narrower.
 func (p *pace) reads(window uint64) bool {
 	n := len(p.probed)

@@ -8,7 +8,7 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// Verdict answers whether an account may do something now. The zero value
+// Verdict reports whether an account may do something now. The zero value
 // denies.
 type Verdict uint8
 
@@ -42,7 +42,7 @@ type Key struct {
 	Expires time.Time // zero: never
 }
 
-// expired says whether the key has run out at the given time.
+// expired reports whether the key has run out at the given time.
 func (k Key) expired(now time.Time) bool {
 	return !k.Expires.IsZero() && !now.Before(k.Expires)
 }
@@ -61,7 +61,7 @@ type Authorizer interface {
 	Key(name string) (Key, bool)
 	// Resolve makes a device id of an id or of the account's own device domain.
 	Resolve(account, name string) (device string, ok bool)
-	// Check says whether the account may do p on the channel now.
+	// Check reports whether the account may do p on the channel now.
 	Check(account, device string, channel int, p privilege.Set, now time.Time) Verdict
 	// Secret is what the player must prove to know, in clear: Digest needs it. It
 	// is asked once for each key, and again only for one that was forgotten.

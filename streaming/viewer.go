@@ -32,7 +32,7 @@ type viewer struct {
 	done    chan struct{} // closed when nothing more is sent
 }
 
-// concerns says whether a change to account, device or key ("" is any)
+// concerns reports whether a change to account, device or key ("" is any)
 // concerns the viewer.
 func (v *viewer) concerns(account, device, key string) bool {
 	return (account == "" || account == v.key.Account) && (device == "" || device == v.device) && (key == "" || key == v.key.Name)

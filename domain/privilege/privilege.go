@@ -58,14 +58,14 @@ func single(name string) (Set, bool) {
 	return None, false
 }
 
-// Has says whether every privilege of q is in s. No set has the empty one:
+// Has reports whether every privilege of q is in s. No set has the empty one:
 // a question that names no privilege is answered with no.
 func (s Set) Has(q Set) bool { return q != None && s&q == q }
 
 // Without is s less the privileges of q.
 func (s Set) Without(q Set) Set { return s &^ q }
 
-// Valid says whether s holds known privileges only.
+// Valid reports whether s holds known privileges only.
 func (s Set) Valid() bool { return s&^All == 0 }
 
 // Names lists the privileges in their fixed order; empty, never nil.

@@ -385,7 +385,7 @@ var domainPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 // look like one.
 const generatedPrefix = "cam-"
 
-// ValidDomain says whether a device domain is written as one: 1 to 32 lower-case
+// ValidDomain reports whether a device domain is written as one: 1 to 32 lower-case
 // letters, digits and hyphens, the first of them no hyphen, and unlike the id of
 // a device.
 func ValidDomain(domain string) bool {
@@ -412,7 +412,7 @@ func setDomain(s State, c SetDomain) ([]Event, error) {
 	return []Event{DomainSet{Share: s.ID, Owner: s.Owner, Account: c.By, Device: c.Device, Domain: c.Domain, At: c.At}}, nil
 }
 
-// hasOther says whether the domain means another of the accepted devices.
+// hasOther reports whether the domain means another of the accepted devices.
 func (s State) hasOther(device, domain string) bool {
 	return slices.ContainsFunc(s.Devices, func(d Device) bool {
 		return d.Status == StatusAccepted && d.Device != device && (d.Domain == domain || d.Device == domain)

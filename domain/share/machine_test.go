@@ -128,7 +128,7 @@ func (m *machine) permitted(o Offer) bool {
 	return true
 }
 
-// kept says whether an offer is of what is in the share as it is.
+// kept reports whether an offer is of what is in the share as it is.
 func (m *machine) kept(o Offer) bool {
 	in := m.shared[o.Device]
 	if in == nil {

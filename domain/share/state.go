@@ -44,7 +44,7 @@ type Device struct {
 	EditedAt   time.Time // zero until the grants of this invitation are edited
 }
 
-// Active says whether the device is invited or accepted.
+// Active reports whether the device is invited or accepted.
 func (d Device) Active() bool {
 	return d.Status == StatusInvited || d.Status == StatusAccepted
 }
@@ -72,7 +72,7 @@ func (s State) Find(device string) (Device, bool) {
 	return Device{}, false
 }
 
-// Allows says whether the share gives the account every privilege of p on the
+// Allows reports whether the share gives the account every privilege of p on the
 // channel.
 func (s State) Allows(account, device string, channel int, p privilege.Set) bool {
 	d, ok := s.Find(device)

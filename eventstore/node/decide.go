@@ -49,7 +49,7 @@ func (s *store) decide(c *commitBatch, r *request) (outcome, error) {
 	}
 }
 
-// ended says whether a stream is tombstoned. A stream's metadata ends with it.
+// ended reports whether a stream is tombstoned. A stream's metadata ends with it.
 func (s *store) ended(name string, h *head) (bool, error) {
 	if h.tombstoned || !isMetadata(name) {
 		return h.tombstoned, nil
@@ -83,7 +83,7 @@ func (s *store) check(r *request, h *head) (refused, err error) {
 	return nil, nil
 }
 
-// known says whether a stream has events or at least metadata.
+// known reports whether a stream has events or at least metadata.
 func (s *store) known(name string, h *head) (bool, error) {
 	if h.last >= 0 {
 		return true, nil

@@ -92,7 +92,7 @@ func (m streamMeta) first(last uint64) uint64 {
 	return first
 }
 
-// expired says whether an event is too old by $maxAge. Created is in ticks of
+// expired reports whether an event is too old by $maxAge. Created is in ticks of
 // 100 ns since the Unix epoch.
 func (m streamMeta) expired(created int64, now time.Time) bool {
 	return m.maxAge > 0 && ticks(now)-created > int64(m.maxAge/100)
@@ -100,7 +100,7 @@ func (m streamMeta) expired(created int64, now time.Time) bool {
 
 func ticks(t time.Time) int64 { return t.UnixNano() / 100 }
 
-// tooOld says whether $maxAge hides an event.
+// tooOld reports whether $maxAge hides an event.
 func tooOld(m streamMeta, e stored, now time.Time) (bool, error) {
 	if m.maxAge == 0 {
 		return false, nil

@@ -139,7 +139,7 @@ func (m *model) setMeta(name string, meta modelMeta) esdb.ErrorCode {
 	return modelOK
 }
 
-// end deletes or tombstones; it says whether it was done.
+// end deletes or tombstones; it reports whether it was done.
 func (m *model) end(name string, expected int64, tombstone bool) bool {
 	s := m.stream(name)
 	last := int64(len(s.positions)) - 1

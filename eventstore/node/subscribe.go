@@ -205,7 +205,7 @@ type streamSubscription struct {
 	behind bool
 }
 
-// advance sends what there is, and says whether there was something. A tombstone
+// advance sends what there is, and reports whether there was something. A tombstone
 // ends the subscription.
 func (s *streamSubscription) advance() (sent bool, err error) {
 	ctx := s.call.Context()

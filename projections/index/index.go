@@ -201,7 +201,7 @@ func (x *Index) liveAt(passed, wall int64) bool {
 	return x.state.Load() == stateLive && passed-x.fresh.Load() <= bound && wall-x.wall.Load() <= bound
 }
 
-// Check answers whether the account may do p, every privilege of it, on the
+// Check reports whether the account may do p, every privilege of it, on the
 // channel now. now is the caller's clock, which must be the index's.
 func (x *Index) Check(account, device string, channel int, p privilege.Set, now time.Time) Verdict {
 	return x.CheckRef(x.Intern(account, device), channel, p, now)

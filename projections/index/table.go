@@ -74,7 +74,7 @@ func (t words) find(p pair, channel int) (word uint64, sees bool) {
 	}
 }
 
-// put stores what a channel's word says. It answers whether a new slot was used.
+// put stores what a channel's word says. It reports whether a new slot was used.
 func (t words) put(p pair, channel int, value uint64) bool {
 	free := -1
 	for i := t.slot(p, blockOf(channel)); ; i = t.next(i) {
@@ -131,7 +131,7 @@ func (t *table) set(p pair, channel int, value uint64) {
 	}
 }
 
-// sees says whether the account sees the device.
+// sees reports whether the account sees the device.
 func (t *table) sees(p pair) bool {
 	_, sees := (*t.current.Load()).find(p, 0)
 	return sees

@@ -64,7 +64,7 @@ func (v *viewer) replay(ctx context.Context, part span, scale float64) {
 	}
 }
 
-// over tells whether nothing is recorded or wanted at an instant.
+// over reports whether nothing is recorded or wanted at an instant.
 func (v *viewer) over(at time.Time, part span, scale float64) bool {
 	if scale < 0 {
 		return at.Before(v.target.start)

@@ -49,7 +49,7 @@ func Decode(name string, data []byte) (any, error) {
 
 var known sync.Map // name -> bool
 
-// Known says whether this build has an event of that name, so that a reader
+// Known reports whether this build has an event of that name, so that a reader
 // whom it does not concern may pass over it.
 func Known(name string) bool {
 	if v, ok := known.Load(name); ok {
@@ -122,7 +122,7 @@ func (s *scanner) event(name string) any {
 	return nil // not ours: the long way
 }
 
-// take says whether the prefix came, and passes it.
+// take reports whether the prefix came, and passes it.
 func (s *scanner) take(prefix string) bool {
 	rest, ok := strings.CutPrefix(s.rest, prefix)
 	s.rest = rest
@@ -216,7 +216,7 @@ func (s *scanner) channels() []device.Channel {
 	return list
 }
 
-// more says whether another element of the list follows.
+// more reports whether another element of the list follows.
 func (s *scanner) more() bool {
 	if s.take(`,`) {
 		return true

@@ -59,7 +59,7 @@ var ErrImpossible = errors.New("impossible event")
 // maxID bounds ids of accounts and devices, in bytes.
 const maxID = 200
 
-// HasEffect says whether events of that name may do something to privileges.
+// HasEffect reports whether events of that name may do something to privileges.
 func HasEffect(name string) bool {
 	switch name {
 	case DeviceAdded, DeviceRemoved, Accepted, PrivilegesEdited, Rejected, TakenOut, Left, DomainSet, StreamKeyAdded, StreamKeyRevoked:
