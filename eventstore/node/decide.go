@@ -19,7 +19,7 @@ type head struct {
 
 // Bounds on what is remembered of streams.
 const (
-	headsKept   = 1 << 16
+	headsKept   = 1 << 14
 	namesKept   = 16 << 20 // bytes
 	nameCounted = 256      // bytes; longer names are not remembered for reads
 )

@@ -16,7 +16,7 @@ type streamState struct {
 }
 
 // statesKept bounds the states in memory.
-const statesKept = 1 << 16
+const statesKept = 1 << 14
 
 // stream answers the state of a stream as it is synced.
 func (s *store) stream(name string) (streamState, error) {

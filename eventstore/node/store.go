@@ -79,7 +79,7 @@ func pebbleOptions(fs vfs.FS, lock *pebble.Lock, logger *slog.Logger) *pebble.Op
 		L0CompactionThreshold: 4,
 		MaxOpenFiles:          512,
 		Cache:                 nil,
-		CacheSize:             24 << 20,
+		CacheSize:             16 << 20,
 	}
 	// Without it Pebble ends the process. Who reads gets the error.
 	o.EventListener = &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
