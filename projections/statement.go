@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -63,12 +65,10 @@ func (k *statements) find(q string) (*sql.Stmt, bool) {
 // is wanted again.
 func (k *statements) prepareWanted(ctx context.Context) {
 	k.mu.Lock()
-	wanted := k.wanted
-	if len(wanted) > 0 {
-		k.wanted = map[string]struct{}{}
-	}
+	wanted := slices.Collect(maps.Keys(k.wanted))
+	clear(k.wanted)
 	k.mu.Unlock()
-	for q := range wanted {
+	for _, q := range wanted {
 		_, _ = k.get(ctx, q)
 	}
 }
