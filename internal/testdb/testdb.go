@@ -73,34 +73,62 @@ func admin(statement string) (err error) {
 	return err
 }
 
-// start makes a cluster in a temporary folder and serves it on a Unix socket
-// there. A watchdog stops the server and removes the folder when this process
-// is gone, however it went.
+// start makes the server that all tests of this process share.
 func start() (dsn string, err error) {
-	bin, err := binaries()
+	c, err := newCluster()
 	if err != nil {
 		return "", err
+	}
+	sharedCluster = c
+	return c.dsn(), c.start("-c full_page_writes=off -c max_connections=200")
+}
+
+// sharedCluster is held, so that its watchdog waits as long as this process lives.
+var sharedCluster *cluster //nolint:unused // only held
+
+// cluster is a cluster in a temporary folder, served on a Unix socket there. A
+// watchdog stops the server and removes the folder when this process is gone,
+// however it went.
+type cluster struct {
+	bin, dir string
+	alive    *os.File  // the watchdog waits until it is closed
+	watchdog *exec.Cmd // nil: none
+}
+
+func newCluster() (*cluster, error) {
+	bin, err := binaries()
+	if err != nil {
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "latchkey-pg-") // short: a socket's path has at most 107 bytes
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if err := watch(bin, dir); err != nil {
-		return "", errors.Join(err, os.RemoveAll(dir))
+	c := &cluster{bin: bin, dir: dir}
+	if err := c.watch(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	if err := allow(dir); err != nil {
-		return "", err
+		return nil, err
 	}
-	data := filepath.Join(dir, "data")
-	if err := run(bin, "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"); err != nil {
-		return "", err
+	return c, run(bin, "initdb", "-D", c.data(), "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8")
+}
+
+func (c *cluster) data() string { return filepath.Join(c.dir, "data") }
+
+func (c *cluster) dsn() string {
+	return "postgres://postgres@/postgres?" + url.Values{"host": {c.dir}}.Encode()
+}
+
+// start starts the server, and returns when it takes connections.
+func (c *cluster) start(settings string) error {
+	settings = "-k " + c.dir + " -c listen_addresses= -c fsync=off " + settings
+	err := run(c.bin, "pg_ctl", "-D", c.data(), "-l", filepath.Join(c.dir, "log"), "-w", "-t", "60", "-o", settings, "start")
+	if err != nil {
+		log, _ := os.ReadFile(filepath.Join(c.dir, "log")) // the first error says enough
+		return fmt.Errorf("%w\n%s", err, log)
 	}
-	settings := "-k " + dir + " -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200"
-	if err := run(bin, "pg_ctl", "-D", data, "-l", filepath.Join(dir, "log"), "-w", "-t", "60", "-o", settings, "start"); err != nil {
-		log, _ := os.ReadFile(filepath.Join(dir, "log")) // the first error says enough
-		return "", fmt.Errorf("%w\n%s", err, log)
-	}
-	return "postgres://postgres@/postgres?" + url.Values{"host": {dir}}.Encode(), nil
+	return nil
 }
 
 // binaries is the folder of the newest PostgreSQL that is installed.
@@ -166,14 +194,14 @@ func run(bin, program string, args ...string) error {
 }
 
 // watch starts a shell that waits for its input to end, which is when this
-// process ends, and cleans up.
-func watch(bin, dir string) error {
+// process ends or closes the other end, and cleans up.
+func (c *cluster) watch() error {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	stop := strings.Join(quoted(command(bin, "pg_ctl", "-D", filepath.Join(dir, "data"), "-m", "immediate", "-w", "stop")), " ")
-	script := "read ignored; " + stop + "; rm -rf " + quoted([]string{dir})[0]
+	stop := strings.Join(quoted(command(c.bin, "pg_ctl", "-D", c.data(), "-m", "immediate", "-w", "stop")), " ")
+	script := "read ignored; " + stop + "; rm -rf " + quoted([]string{c.dir})[0]
 	cmd := exec.Command("sh", "-c", script)
 	cmd.Dir = os.TempDir()
 	cmd.Stdin = read
@@ -181,13 +209,9 @@ func watch(bin, dir string) error {
 	if err := cmd.Start(); err != nil {
 		return errors.Join(err, read.Close(), write.Close())
 	}
-	read.Close()
-	alive = write
-	return nil
+	c.alive, c.watchdog = write, cmd
+	return read.Close()
 }
-
-// alive is held open as long as this process lives.
-var alive *os.File //nolint:unused // only held
 
 // quoted are words for a shell.
 func quoted(words []string) []string {
