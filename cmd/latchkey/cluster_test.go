@@ -14,14 +14,7 @@ import (
 func TestTwoProcessesOnOneStore(t *testing.T) {
 	cam := startGstCamera(t, "digest")
 	dir := t.TempDir()
-	socket := filepath.Join(dir, "n.sock")
-	n := start(t, binary, "node", "--data", filepath.Join(dir, "log"), "--socket", socket)
-	eventually(t, "the node listens", func() bool {
-		if n.ended() {
-			t.Fatalf("latchkey node has ended: %s", n.said())
-		}
-		return answers(socket)
-	})
+	socket := startNodeProcess(t, dir)
 	dsn := testdb.Postgres(t)
 	flags := []string{"--eventstore", "unix://" + socket, "--database", dsn}
 	a := serve(t, binary, filepath.Join(dir, "a"), flags...)

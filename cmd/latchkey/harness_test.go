@@ -168,6 +168,20 @@ func freeAddr(t testing.TB) string {
 	return l.Addr().String()
 }
 
+// startNodeProcess starts `latchkey node` in a folder and returns its socket.
+func startNodeProcess(t testing.TB, dir string) (socket string) {
+	t.Helper()
+	socket = filepath.Join(dir, "n.sock")
+	n := start(t, binary, "node", "--data", filepath.Join(dir, "log"), "--socket", socket)
+	eventually(t, "the node listens", func() bool {
+		if n.ended() {
+			t.Fatalf("latchkey node has ended: %s", n.said())
+		}
+		return answers(socket)
+	})
+	return socket
+}
+
 // service is a running `latchkey serve`.
 type service struct {
 	*process

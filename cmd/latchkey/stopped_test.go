@@ -18,14 +18,7 @@ func TestStoppedProcessSendsNothing(t *testing.T) {
 	const staleness = 2 * time.Second
 	cam := startGstCamera(t, "digest")
 	dir := t.TempDir()
-	socket := filepath.Join(dir, "n.sock")
-	n := start(t, binary, "node", "--data", filepath.Join(dir, "log"), "--socket", socket)
-	eventually(t, "the node listens", func() bool {
-		if n.ended() {
-			t.Fatalf("latchkey node has ended: %s", n.said())
-		}
-		return answers(socket)
-	})
+	socket := startNodeProcess(t, dir)
 	flags := []string{"--eventstore", "unix://" + socket, "--database", testdb.Postgres(t), "--max-staleness", staleness.String()}
 	a := serve(t, binary, filepath.Join(dir, "a"), flags...)
 	b := serve(t, binary, filepath.Join(dir, "b"), flags...)
