@@ -56,7 +56,12 @@ func houseOptions(t *testing.T, data, database string) options {
 // openHouse serves a data folder.
 func openHouse(t *testing.T, data, database string) *house {
 	t.Helper()
-	h := &house{t: t, o: houseOptions(t, data, database)}
+	return openHouseWith(t, houseOptions(t, data, database))
+}
+
+func openHouseWith(t *testing.T, o options) *house {
+	t.Helper()
+	h := &house{t: t, o: o}
 	if err := h.o.makeDataDir(slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
@@ -208,11 +213,15 @@ func empty(t *testing.T, dir string) {
 // TestRoundTrip backs up a service under load, and restores it with what was
 // taken away since.
 func TestRoundTrip(t *testing.T) {
-	for name, database := range map[string]func() string{
-		"SQLite":     func() string { return "sqlite" },
-		"PostgreSQL": func() string { return testdb.Postgres(t) },
+	sqlite := func() string { return "sqlite" }
+	postgres := func() string { return testdb.Postgres(t) }
+	for name, databases := range map[string]struct{ from, to func() string }{
+		"SQLite":               {sqlite, sqlite},
+		"PostgreSQL":           {postgres, postgres},
+		"SQLite to PostgreSQL": {sqlite, postgres},
+		"PostgreSQL to SQLite": {postgres, sqlite},
 	} {
-		t.Run(name, func(t *testing.T) { testRoundTrip(t, database(), database()) })
+		t.Run(name, func(t *testing.T) { testRoundTrip(t, databases.from(), databases.to()) })
 	}
 }
 
@@ -379,11 +388,16 @@ func (h *house) checkReadModels() {
 	h.waitReadModels()
 	before := answers()
 	for _, name := range []string{"sent_shares", "received_shares", "share_history", "devices", "accounts", "privileges"} {
-		mustLatchkey(h.t, "projections", "rebuild", name, "--data", h.o.Data, "--database", h.o.Database)
+		mustLatchkey(h.t, append([]string{"projections", "rebuild", name}, h.flags()...)...)
 	}
 	if after := answers(); after != before {
 		h.t.Errorf("the read models are not what a rebuild makes.\nbefore: %s\nafter:  %s", before, after)
 	}
+}
+
+// flags are those of a tool for the house.
+func (h *house) flags() []string {
+	return []string{"--data", h.o.Data, "--database", h.o.Database, "--eventstore", h.o.Eventstore}
 }
 
 func (h *house) waitReadModels() {

@@ -171,7 +171,15 @@ func freeAddr(t testing.TB) string {
 // startNodeProcess starts `latchkey node` in a folder and returns its socket.
 func startNodeProcess(t testing.TB, dir string) (socket string) {
 	t.Helper()
-	socket = filepath.Join(dir, "n.sock")
+	startNodeIn(t, dir)
+	return filepath.Join(dir, "n.sock")
+}
+
+// startNodeIn starts `latchkey node` on the log in a folder, with the socket
+// n.sock there.
+func startNodeIn(t testing.TB, dir string) *process {
+	t.Helper()
+	socket := filepath.Join(dir, "n.sock")
 	n := start(t, binary, "node", "--data", filepath.Join(dir, "log"), "--socket", socket)
 	eventually(t, "the node listens", func() bool {
 		if n.ended() {
@@ -179,7 +187,7 @@ func startNodeProcess(t testing.TB, dir string) (socket string) {
 		}
 		return answers(socket)
 	})
-	return socket
+	return n
 }
 
 // service is a running `latchkey serve`.

@@ -15,6 +15,9 @@ import (
 
 	"latchkey/domain"
 	"latchkey/domain/share"
+	"latchkey/eventstore"
+	"latchkey/internal/backup"
+	"latchkey/internal/testdb"
 	"latchkey/internal/vault"
 )
 
@@ -286,23 +289,15 @@ func TestThroughAPipe(t *testing.T) {
 // TestRecover goes on with an older log, and gives nothing that was taken away
 // since.
 func TestRecover(t *testing.T) {
-	dir, ctx := t.TempDir(), context.Background()
-	h := openHouse(t, filepath.Join(dir, "data"), "sqlite")
-	h.furnish()
-	h.close()
-	older := filepath.Join(dir, "older")
-	copyTree(t, filepath.Join(h.o.Data, "log"), older)
-	again := openHouse(t, h.o.Data, "sqlite")
-	again.owner, again.device, again.share = h.owner, h.device, h.share
-	takeBack(again)
-	again.give("person1", h.device)
-	again.waitReadModels()
-	again.close()
-	if err := os.RemoveAll(filepath.Join(h.o.Data, "log")); err != nil {
-		t.Fatal(err)
-	}
-	copyTree(t, older, filepath.Join(h.o.Data, "log"))
+	t.Run("SQLite", func(t *testing.T) { testRecover(t, "sqlite", false) })
+	t.Run("PostgreSQL", func(t *testing.T) { testRecover(t, testdb.Postgres(t), false) })
+	t.Run("PostgreSQL and a node", func(t *testing.T) { testRecover(t, testdb.Postgres(t), true) })
+}
 
+func testRecover(t *testing.T, database string, apart bool) {
+	ctx := context.Background()
+	h, startLog, stopLog := cutHouse(t, database, apart)
+	startLog()
 	refused := func() {
 		t.Helper()
 		_, err := startService(ctx, h.o, h.logger)
@@ -310,33 +305,153 @@ func TestRecover(t *testing.T) {
 			t.Fatalf("a log that lost its end is served: %v", err)
 		}
 	}
+	ask := append([]string{"recover"}, h.flags()...)
+	accept := append([]string{"recover", "--yes"}, h.flags()...)
 	refused()
-	refuse(t, "accept the loss with --yes", "recover", "--data", h.o.Data)
+	refuse(t, "accept the loss with --yes", ask...)
 	refused()
 	hidden := h.journalFile() + ".hidden"
 	if err := os.Rename(h.journalFile(), hidden); err != nil {
 		t.Fatal(err)
 	}
-	refuse(t, "nothing says what was taken back since", "recover", "--data", h.o.Data, "--yes")
+	refuse(t, "nothing says what was taken back since", accept...)
 	refused()
 	if err := os.Rename(hidden, h.journalFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
-	said := mustLatchkey(t, "recover", "--data", h.o.Data, "--yes")
+	said := mustLatchkey(t, accept...)
 	if !strings.Contains(said, "1 revocations that the log lacked were repeated") {
 		t.Errorf("recover said %s", said)
 	}
-	r := openHouse(t, h.o.Data, "sqlite")
-	if got := r.status(h); got != share.StatusRemoved {
-		t.Errorf("the device that was taken back is %s", got)
+	h.recovered()
+	if said := mustLatchkey(t, accept...); !strings.Contains(said, "nothing is lost") {
+		t.Errorf("a second recovery said %s", said)
 	}
-	if _, err := r.opened.vault.Session(ctx, h.token); !errors.Is(err, vault.ErrNoSession) {
-		t.Errorf("a session goes on: %v", err)
+	stopLog()
+}
+
+// cutHouse is a house that was closed, and whose log lost its end: there its
+// device was taken back. A log that is apart is served by a node, between
+// startLog and stopLog.
+func cutHouse(t *testing.T, database string, apart bool) (h *house, startLog, stopLog func()) {
+	t.Helper()
+	dir := t.TempDir()
+	o := houseOptions(t, filepath.Join(dir, "data"), database)
+	log := filepath.Join(o.Data, "log")
+	startLog, stopLog = func() {}, func() {}
+	if apart {
+		log = filepath.Join(dir, "log")
+		o.Eventstore = "unix://" + filepath.Join(dir, "n.sock")
+		var n *process
+		startLog = func() { t.Helper(); n = startNodeIn(t, dir) }
+		stopLog = func() {
+			t.Helper()
+			if n.stop(t) != 0 {
+				t.Fatalf("the node ended badly: %s", n.said())
+			}
+		}
+	}
+	startLog()
+	h = openHouseWith(t, o)
+	h.furnish()
+	h.close()
+	stopLog()
+	older := filepath.Join(dir, "older")
+	copyTree(t, log, older)
+	startLog()
+	again := openHouseWith(t, o)
+	again.owner, again.device, again.share = h.owner, h.device, h.share
+	takeBack(again)
+	again.give("person1", h.device)
+	again.waitReadModels()
+	again.close()
+	stopLog()
+	if err := os.RemoveAll(log); err != nil {
+		t.Fatal(err)
+	}
+	copyTree(t, older, log)
+	return h, startLog, stopLog
+}
+
+// recovered: the house is served, and what was taken away stays so.
+func (h *house) recovered() {
+	h.t.Helper()
+	r := openHouseWith(h.t, h.o)
+	if got := r.status(h); got != share.StatusRemoved {
+		h.t.Errorf("the device that was taken back is %s", got)
+	}
+	if _, err := r.opened.vault.Session(context.Background(), h.token); !errors.Is(err, vault.ErrNoSession) {
+		h.t.Errorf("a session goes on: %v", err)
 	}
 	r.owner, r.people, r.key = h.owner, h.people, h.key
 	r.checkReadModels()
 	r.close()
-	if said := mustLatchkey(t, "recover", "--data", h.o.Data, "--yes"); !strings.Contains(said, "nothing is lost") {
-		t.Errorf("a second recovery said %s", said)
+}
+
+// TestRecoverIsRepeated after an error, wherever that was.
+func TestRecoverIsRepeated(t *testing.T) {
+	for marks, served := range []bool{false, true} {
+		t.Run(fmt.Sprint("after mark ", marks), func(t *testing.T) {
+			h, _, _ := cutHouse(t, "sqlite", false)
+			recoverFailing(t, h, marks)
+			if !served {
+				if _, err := startService(t.Context(), h.o, h.logger); err == nil || !strings.Contains(err.Error(), "latchkey recover") {
+					t.Fatalf("an interrupted recovery is served: %v", err)
+				}
+			}
+			mustLatchkey(t, append([]string{"recover", "--yes"}, h.flags()...)...)
+			h.recovered()
+		})
+	}
+}
+
+// recoverFailing accepts a loss, and fails after it has marked the vault so many
+// times.
+func recoverFailing(t *testing.T, h *house, marks int) {
+	t.Helper()
+	c := &recoverCommand{storage: storage{Data: h.o.Data, Eventstore: h.o.Eventstore, Database: h.o.Database}, Yes: true}
+	names, journals, err := c.journals()
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := must[*opened](t)(c.openLossy(t.Context(), h.o, h.logger))
+	defer func() {
+		if err := st.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	derived := must[[]backup.Derived](t)(st.derived(t.Context()))
+	loss := must[backup.Loss](t)(backup.FindLoss(t.Context(), st.log, append(derived, journals.Derived(names)...)))
+	broken := errors.New("the database is away")
+	_, err = backup.Recover(t.Context(), backup.Recovery{
+		Log: st.log, Vault: st.vault, UseCases: must[backup.UseCases](t)(restoredUseCases(st.log, st.vault)), Loss: loss, Journals: journals,
+		EndSessions: func(ctx context.Context) error { return st.vault.EndAllSessions(ctx, 0) },
+		SetMark: func(ctx context.Context, v *vault.Vault, m eventstore.Mark) error {
+			if marks--; marks < 0 {
+				return broken
+			}
+			return setVaultMark(ctx, v, m)
+		},
+	})
+	if !errors.Is(err, broken) {
+		t.Fatalf("the recovery: %v", err)
+	}
+}
+
+// TestARestoredVaultSurvivesACrash: the vault is in the database for good when
+// the restore has answered, though what else is in there does not wait for it.
+func TestARestoredVaultSurvivesACrash(t *testing.T) {
+	h, file := backedUp(t, nil, nil)
+	server := testdb.NewServer(t, "wal_writer_delay=10s", "wal_writer_flush_after=1GB")
+	data := filepath.Join(t.TempDir(), "data")
+	mustLatchkey(t, "restore", file, "--data", data, "--database", server.DSN, "--journal", h.journalFile())
+	server.Crash()
+	server.Start()
+	r := openHouse(t, data, server.DSN)
+	if got := r.status(h); got != share.StatusAccepted {
+		t.Errorf("the device in the share is %s", got)
+	}
+	if right, err := r.opened.vault.VerifyPassword(t.Context(), h.owner, userPassword); !right || err != nil {
+		t.Errorf("the owner's password is %v, %v", right, err)
 	}
 }

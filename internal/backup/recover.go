@@ -112,6 +112,11 @@ func Recover(ctx context.Context, r Recovery) (Recovered, error) {
 		}
 	}
 	next := eventstore.Identity{Log: r.Loss.Log.Log, Epoch: r.nextEpoch()}
+	// The vault goes first: with one of an earlier epoch the log would be refused,
+	// and say no more that it lacks something.
+	if err := r.SetMark(ctx, r.Vault, eventstore.Mark{Identity: next}); err != nil {
+		return Recovered{}, err
+	}
 	if err := r.Log.BeginEpoch(ctx, next); err != nil {
 		return Recovered{}, err
 	}
