@@ -149,6 +149,10 @@ const (
 	writesAgain = 200 * time.Millisecond
 )
 
+// sayAgain are the pauses in which it is logged that the journal still cannot be
+// written; the last one goes on.
+var sayAgain = []time.Duration{10 * time.Second, 50 * time.Second, 10 * time.Minute}
+
 // Run keeps the journal up to date until the context ends. It returns nil: what
 // keeps it from going on is in State, and WaitFor then fails.
 func (j *Journal) Run(ctx context.Context, log Log) error {
@@ -213,12 +217,17 @@ func (j *Journal) take(ctx context.Context, events []eventstore.Recorded) error 
 		}
 	}
 	last := events[len(events)-1]
-	for {
+	again := sayAgain
+	for tries, say := 1, time.Now(); ; tries++ {
 		err := j.write(entries, last.Position, last.ID)
 		if err == nil {
 			return nil
 		}
-		j.logger.Error("the journal of revocations could not be written; trying again", "error", err)
+		if now := time.Now(); !now.Before(say) {
+			j.logger.Error("the journal of revocations could not be written; trying again", "error", err, "tries", tries)
+			say = now.Add(again[0])
+			again = again[min(1, len(again)-1):]
+		}
 		j.setFault(err, false)
 		if !pause.For(ctx, writesAgain) {
 			return ctx.Err()
