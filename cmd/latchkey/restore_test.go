@@ -366,11 +366,35 @@ func cutHouse(t *testing.T, database string, apart bool) (h *house, startLog, st
 	again.waitReadModels()
 	again.close()
 	stopLog()
-	if err := os.RemoveAll(log); err != nil {
+	if err := os.Rename(log, log+newer); err != nil {
 		t.Fatal(err)
 	}
 	copyTree(t, older, log)
 	return h, startLog, stopLog
+}
+
+// newer is the end of the name of the log that cutHouse put away.
+const newer = ".newer"
+
+// TestRecoverTheLogOfANode that knows by itself that its log lost its end, and
+// refuses it: recover opens the log in the node's place.
+func TestRecoverTheLogOfANode(t *testing.T) {
+	h, startLog, stopLog := cutHouse(t, testdb.Postgres(t), true)
+	dir := filepath.Dir(h.o.Data)
+	mark := must[[]byte](t)(os.ReadFile(filepath.Join(dir, "log"+newer, "latchkey.mark")))
+	if err := os.WriteFile(filepath.Join(dir, "log", "latchkey.mark"), mark, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refuse(t, "latchkey recover", "node", "--data", filepath.Join(dir, "log"), "--socket", filepath.Join(dir, "n.sock"))
+	said := mustLatchkey(t, "recover", "--yes", "--data", dir, "--database", h.o.Database, "--journal", h.journalFile())
+	for _, want := range []string{"the node itself has seen", "the vault has seen", "1 revocations that the log lacked were repeated"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("recover said %s; want %q in it", said, want)
+		}
+	}
+	startLog()
+	h.recovered()
+	stopLog()
 }
 
 // recovered: the house is served, and what was taken away stays so.
