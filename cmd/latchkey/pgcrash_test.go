@@ -21,8 +21,8 @@ import (
 // read models, which do not wait for the disk. When it is back, a read that names
 // the position of an acknowledged command shows its effect on every process; a
 // read that names none is never older than what its process acknowledged, not
-// even meanwhile; and a device that is removed at once leaves the shares that the
-// read models have just forgotten.
+// even meanwhile; a device that is removed at once leaves the shares that the read
+// models have just forgotten; and the vault has what was last put into it.
 func TestPostgresCrash(t *testing.T) {
 	server := testdb.NewServer(t, "wal_writer_delay=10s")
 	dir := t.TempDir()
@@ -36,7 +36,7 @@ func TestPostgresCrash(t *testing.T) {
 		u := c.services[0].register(t, fmt.Sprintf("guest%d", i))
 		c.guests = append(c.guests, &crashGuest{user: u, key: u.streamKey()})
 	}
-	for round := range rounds(t, "LATCHKEY_PGCRASH_ROUNDS", 2) {
+	for round := range rounds(t, "LATCHKEY_PGCRASH_ROUNDS", 4) {
 		c.round(server, round)
 		if t.Failed() {
 			return
@@ -118,6 +118,7 @@ func (c *crashed) round(server *testdb.Server, n int) {
 	}
 	began := c.commands.Load()
 	eventually(c.t, "commands are acknowledged", func() bool { return c.commands.Load() > began+60 || c.t.Failed() })
+	check := c.last(n)
 	server.Crash()
 	close(stop)
 	load.Wait()
@@ -148,6 +149,46 @@ func (c *crashed) round(server *testdb.Server, n int) {
 	readers.Wait()
 	for _, s := range c.services {
 		s.waitReady(c.t)
+		check(s)
+	}
+}
+
+// last does one of the things that the vault must not forget, as the last one
+// before a crash, and returns how to see that it has not.
+func (c *crashed) last(n int) (check func(s *service)) {
+	c.t.Helper()
+	name := fmt.Sprintf("late%d", n)
+	switch n % 4 {
+	case 0: // a session ends
+		u := c.services[0].login(c.t, "owner")
+		u.must("DELETE", "/sessions/current", nil, nil)
+		return func(s *service) {
+			if r := ask(s.http, "GET", "/devices", u.token, nil); r.status != http.StatusUnauthorized {
+				c.t.Errorf("a session that had ended: %v", r)
+			}
+		}
+	case 1: // a device is added
+		c.owner.must("POST", "/devices", cutCamera(name), nil)
+		return func(s *service) {
+			u := *c.owner
+			u.api = s.api
+			key := u.streamKey()
+			eventually(c.t, "the vault has the camera of a device that was added: it is away, which is 503", func() bool {
+				return describeStatus(c.t, s.rtsp, "/"+name+"/1", key) == 503
+			})
+		}
+	case 2: // an account is made
+		if r := ask(c.services[0].http, "POST", "/accounts", "", map[string]any{"email": name + "@example.com", "password": userPassword, "name": name}); r.status != http.StatusCreated {
+			c.t.Fatalf("registering: %v", r)
+		}
+		return func(s *service) { s.login(c.t, name) }
+	default: // a stream key is made
+		key := c.guests[0].streamKey()
+		return func(s *service) {
+			if got := describeStatus(c.t, s.rtsp, fmt.Sprintf("/kept-%d/1", n), key); got != 503 {
+				c.t.Errorf("a stream key was made, and the door answers it %d, want 503: the camera is away", got)
+			}
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ type vaultKeeper struct {
 
 	before  vaultContents // what the vault held when it was opened
 	swept   time.Time     // zero before the first sweep
+	settled time.Time     // when staged cameras were last settled
 	missing string        // what was last reported
 	taken   uint64        // as it was last remembered
 }
@@ -35,6 +36,9 @@ const (
 	keepFirst  = 50 * time.Millisecond
 	keepEvery  = time.Second
 	sweepEvery = time.Hour
+	// settleEvery bounds how long a device lacks its camera after a crash of the
+	// database, which undoes the last confirmations, while this process goes on.
+	settleEvery = 5 * time.Second
 	// settledAfter is how old a secret must be before it counts as nobody's: far
 	// longer than any command takes that would make it somebody's.
 	settledAfter = 10 * time.Minute
@@ -113,7 +117,14 @@ func (k *vaultKeeper) keep(ctx context.Context) error {
 	if err := k.advance(ctx); err != nil {
 		return err
 	}
-	return k.remember(ctx)
+	if err := k.remember(ctx); err != nil {
+		return err
+	}
+	if time.Since(k.settled) < settleEvery {
+		return nil
+	}
+	k.settled = time.Now()
+	return k.settle(ctx)
 }
 
 // remember notes outside of the vault how much was taken away in it, if that has
