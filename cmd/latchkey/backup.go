@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -49,6 +50,9 @@ func (c *backupCommand) Run(ctx context.Context, std streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
+	if err := st.refuseCut(ctx, filepath.Join(c.Data, journalName)); err != nil {
+		return err
+	}
 	key, err := c.key(ctx, st)
 	if err != nil {
 		return err

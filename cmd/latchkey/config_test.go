@@ -203,9 +203,21 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// TestEmptyFilterIsNoneOfAll: an option that is given and empty does not mean
-// everything.
-func TestEmptyFilterIsNoneOfAll(t *testing.T) {
+// TestEmptyFlags: an option that is given and empty does not mean everything, nor
+// nothing.
+func TestEmptyFlags(t *testing.T) {
+	for _, args := range [][]string{
+		{"backup", t.TempDir(), "--encrypt-to", ""}, {"backup", t.TempDir(), "--passphrase-file="}, {"restore", "x.backup", "--to", ""},
+	} {
+		flag, _, _ := strings.Cut(args[len(args)-1], "=")
+		if flag == "" {
+			flag = args[len(args)-2]
+		}
+		code, said := configured(t, nil, args...)
+		if code != 2 || !strings.Contains(said, flag+": is empty") {
+			t.Errorf("%v: exit status %d, %s", args, code, said)
+		}
+	}
 	for _, flag := range []string{"share", "device", "account", "from", "to"} {
 		code, said := configured(t, nil, "audit", "replay", "--data", t.TempDir(), "--"+flag+"=")
 		if code != 2 || !strings.Contains(said, "--"+flag+": is empty") {

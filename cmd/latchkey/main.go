@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"reflect"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -90,6 +91,10 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 		fmt.Fprintf(std.err, "latchkey: %v\n", err)
 		return 2
 	}
+	if err := emptyFlags(command); err != nil {
+		fmt.Fprintf(std.err, "latchkey: %v\n", err)
+		return 2
+	}
 	if err := command.Run(); err != nil {
 		var faults *configFaults
 		if errors.As(err, &faults) {
@@ -100,6 +105,25 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 		return 1
 	}
 	return 0
+}
+
+// emptyFlags refuses options that are given and empty, such as a variable of a
+// script that was never set: they do not mean everything, nor nothing.
+func emptyFlags(command *kong.Context) error {
+	var faults []string
+	for _, p := range command.Path {
+		if p.Flag == nil {
+			continue
+		}
+		v := reflect.Indirect(p.Flag.Target)
+		if (v.Kind() == reflect.String || v.Kind() == reflect.Slice) && v.Len() == 0 {
+			faults = append(faults, "--"+p.Flag.Name+": is empty")
+		}
+	}
+	if faults != nil {
+		return &configFaults{faults}
+	}
+	return nil
 }
 
 // oneLine is the text of an error on one line, also if it is several errors.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,6 +54,8 @@ func TestServeEndsWhenItCannotStart(t *testing.T) {
 		{"the vault is a new one", newVault, nil, "the vault has none"},
 		{"the vault is a folder", folderInstead("vault.db"), nil, "vault.db"},
 		{"the database of the read models is a folder", folderInstead("projections.db"), nil, "projections.db"},
+		{"the log is missing", emptied("log", false), nil, "log is missing"},
+		{"the log's disk is not mounted", emptied("log", true), nil, "log is missing"},
 		{"the log is a file", fileInstead("log"), nil, "log"},
 		{"the address of the API is taken", nil, []string{"--http", taken.Addr().String()}, "opening the REST API"},
 		{"the address of the door is taken", nil, []string{"--rtsp", taken.Addr().String()}, "listening for RTSP"},
@@ -230,4 +233,86 @@ func names(t *testing.T, dir string) []string {
 		list[i] = e.Name()
 	}
 	return list
+}
+
+// emptied removes a folder, or only what is in it.
+func emptied(name string, stays bool) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		err := os.RemoveAll(filepath.Join(dir, name))
+		if err == nil && stays {
+			err = os.Mkdir(filepath.Join(dir, name), 0o700)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestToolsRefuseWhatServeRefuses: a tool makes no log where one was, and no backup
+// of parts that do not belong together.
+func TestToolsRefuseWhatServeRefuses(t *testing.T) {
+	older, newer, foreign := t.TempDir(), t.TempDir(), t.TempDir()
+	s := serve(t, binary, newer)
+	s.register(t, "olga")
+	s.stop(t)
+	copyFolder(t, newer, older)
+	s = serve(t, binary, newer)
+	s.login(t, "olga").must("POST", "/stream-keys", map[string]any{"label": "later"}, nil)
+	s.stop(t)
+	s = serve(t, binary, foreign)
+	s.register(t, "fritz")
+	s.stop(t)
+
+	put := func(from string, names ...string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			for _, name := range names {
+				if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+					t.Fatal(err)
+				}
+				copyFolder(t, from, dir, name)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		damage func(*testing.T, string)
+		tools  [][]string
+	}{
+		{"the log is missing", emptied("log", false), [][]string{{"backup", "-"}, {"audit", "replay"}, {"projections", "status"}, {"projections", "rebuild", "privileges"}}},
+		{"the vault is another's", put(foreign, "vault.db", "vault.key"), [][]string{{"backup", "-"}}},
+		{"the log is older", put(older, "log"), [][]string{{"backup", "-"}, {"audit", "replay"}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := shortDir(t)
+			copyFolder(t, newer, dir)
+			c.damage(t, dir)
+			before := names(t, dir)
+			for _, tool := range c.tools {
+				out, err := exec.Command(binary, append(tool, "--data", dir)...).CombinedOutput()
+				var exit *exec.ExitError
+				if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+					t.Errorf("%v: %v\n%.300s", tool, err, out)
+				}
+			}
+			if after := names(t, dir); c.name == "the log is missing" && !slices.Equal(before, after) {
+				t.Errorf("before %v, after %v", before, after)
+			}
+		})
+	}
+}
+
+// copyFolder copies a data folder, or some of what is in it.
+func copyFolder(t *testing.T, from, to string, only ...string) {
+	t.Helper()
+	args := []string{"-a"}
+	if only == nil {
+		only = []string{"."}
+	}
+	for _, name := range only {
+		args = append(args, filepath.Join(from, name)+map[bool]string{true: "/.", false: ""}[name == "."])
+	}
+	if out, err := exec.Command("cp", append(args, to)...).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v: %s", err, out)
+	}
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -129,11 +131,33 @@ func (p *opened) startLog(o options, logger *slog.Logger, join bool) (string, er
 	if join && answers(socket) {
 		return "unix://" + socket, nil
 	}
+	if err := o.refuseNewLog(); err != nil {
+		return "", err
+	}
 	p.node, err = startNode(filepath.Join(o.Data, "log"), socket, logger)
 	if errors.Is(err, node.ErrLocked) {
 		err = fmt.Errorf("%w: the service runs already on this folder; several processes share a log with `latchkey node` and --eventstore unix://", err)
 	}
 	return "unix://" + socket, err
+}
+
+// refuseNewLog refuses to make a log in a data folder that had one: its disk may
+// only not be mounted.
+func (o options) refuseNewLog() error {
+	dir := filepath.Join(o.Data, "log")
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking for the log: %w", err)
+	}
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != "lost+found" }) {
+		return nil
+	}
+	for _, name := range []string{"vault.db", "projections.db", journalName} {
+		if info, err := os.Stat(filepath.Join(o.Data, name)); err == nil && info.Size() > 0 {
+			return fmt.Errorf("the log %s is missing, and %s belongs to one: put the log back (is its disk mounted?), or use latchkey restore (nothing was made)", dir, info.Name())
+		}
+	}
+	return nil
 }
 
 func answers(socket string) bool {

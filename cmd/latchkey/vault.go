@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,6 +58,15 @@ func (p *opened) findVault(ctx context.Context, o options, logger *slog.Logger) 
 }
 
 func damagedVault(path string, err error) error {
+	const readAndWrite = 6
+	switch denied := syscall.Access(path, readAndWrite); {
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("reading the vault: %w", err)
+	case errors.Is(denied, syscall.EACCES):
+		return fmt.Errorf("the vault cannot be read: this user may not read and write %s: give it to the user of the service", path)
+	case errors.Is(denied, syscall.EROFS):
+		return fmt.Errorf("the vault cannot be read: %s is on a read-only disk, and must be written to", path)
+	}
 	return fmt.Errorf("the vault cannot be read: %w: put %s back from a backup", err, path)
 }
 

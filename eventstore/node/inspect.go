@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -172,6 +173,36 @@ func checkNames(dir string, names []string) error {
 	}
 	if len(matching(names, logPattern)) == 0 {
 		return damaged(dir, "the write-ahead log (*.log) is missing")
+	}
+	return nil
+}
+
+// checkManifest looks for records in the manifest that cannot be read. Pebble takes
+// what comes before them for all, as after a crash in the middle of writing one;
+// it then does not know files of the log that are there.
+func checkManifest(fsys vfs.FS, dir string) error {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return nil // what was found before says more
+	}
+	slices.Sort(names)
+	markers := matching(names, manifestPattern)
+	if len(markers) == 0 {
+		return nil
+	}
+	name := manifestPattern.FindStringSubmatch(markers[len(markers)-1])[1]
+	f, err := fsys.Open(fsys.PathJoin(dir, name))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	whole, err := io.ReadAll(f)
+	if err != nil {
+		return damaged(dir, "the file %s cannot be read", name)
+	}
+	end := min(readable(whole, 0), int64(len(whole)))
+	if len(bytes.Trim(whole[end:], "\x00")) > 0 {
+		return damaged(dir, "the file %s is damaged at byte %d", name, end)
 	}
 	return nil
 }

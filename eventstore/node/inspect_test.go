@@ -626,3 +626,48 @@ func TestACopyOfABusyFolderIsWholeOrRefused(t *testing.T) {
 	}
 	t.Logf("%d copies are whole, %d refused", whole, refused)
 }
+
+// TestADamagedManifestIsNoLoss: the events are all there, so no loss is offered,
+// and accepting one changes nothing.
+func TestADamagedManifestIsNoLoss(t *testing.T) {
+	whole := aLog(t)
+	b, err := os.ReadFile(whole.last("MANIFEST-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 4; at < len(b); at += len(b)/9 + 1 {
+		f := whole.copied(t)
+		f.edit(f.last("MANIFEST-*"), flip(at))
+		before := f.content()
+		for _, accept := range []bool{false, true} {
+			n, err := Open(Config{Dir: f.dir, AcceptLoss: accept})
+			if err == nil {
+				t.Fatalf("a manifest that is damaged at byte %d was opened: %v", at, n.Close())
+			}
+			if !errors.Is(err, ErrDamaged) || errors.Is(err, ErrLoss) || !strings.Contains(err.Error(), "MANIFEST-") {
+				t.Errorf("damaged at byte %d, accepting %v: %v", at, accept, err)
+			}
+			if !maps.Equal(before, f.content()) {
+				t.Errorf("damaged at byte %d, accepting %v: the folder was changed", at, accept)
+			}
+		}
+	}
+}
+
+// shutFS lets nobody make a file.
+type shutFS struct{ vfs.FS }
+
+func (shutFS) Create(name string, _ vfs.DiskWriteCategory) (vfs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+}
+
+func TestAFolderThatIsShutIsRefused(t *testing.T) {
+	f := aLog(t)
+	n, err := Open(Config{Dir: f.dir, FS: shutFS{vfs.Default}})
+	if err == nil {
+		t.Fatal("it was opened:", n.Close())
+	}
+	if !strings.Contains(err.Error(), "this user may not") {
+		t.Error(err)
+	}
+}

@@ -31,6 +31,9 @@ func openStore(cfg Config) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := refuseUnwritable(cfg); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
 	s, err := openLocked(cfg, lock)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
@@ -59,6 +62,23 @@ func lockFolder(cfg Config) (*pebble.Lock, error) {
 		return nil, fmt.Errorf("opening the log in %s: it is not a folder", cfg.Dir)
 	}
 	return nil, fmt.Errorf("opening the log in %s: %w (%w)", cfg.Dir, ErrLocked, err)
+}
+
+// refuseUnwritable refuses a folder in which this user may make no file, though
+// the lock is there: Pebble would try for ever.
+func refuseUnwritable(cfg Config) error {
+	if cfg.ReadOnly {
+		return nil
+	}
+	name := cfg.FS.PathJoin(cfg.Dir, "latchkey.probe")
+	f, err := cfg.FS.Create(name, vfs.WriteCategoryUnspecified)
+	if errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("opening the log in %s: this user may not make files there: give the folder to the user of the service (%w)", cfg.Dir, err)
+	}
+	if err != nil {
+		return nil // a full disk: what follows knows what to do
+	}
+	return errors.Join(f.Close(), cfg.FS.Remove(name))
 }
 
 // heldElsewhere reports whether an error is of the lock itself and not of its
@@ -113,6 +133,9 @@ func examine(cfg Config, marked uint64) (inspection, error) {
 	}
 	if err == nil {
 		err = loss
+	}
+	if broken := checkManifest(cfg.FS, cfg.Dir); broken != nil {
+		return in, broken // not the write-ahead logs: there is no loss to accept
 	}
 	if !cfg.AcceptLoss || cfg.ReadOnly || in.fresh || len(in.logs) == 0 {
 		return in, err
