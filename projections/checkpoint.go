@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -77,21 +78,22 @@ func (s *Store) lock(ctx context.Context, tx bun.Tx, name string) (_ *checkpoint
 		q += " FOR UPDATE"
 	}
 	c := &checkpoint{Name: name}
-	rows, err := s.queryIn(ctx, tx, q, name)
-	if err != nil {
-		return nil, fmt.Errorf("locking the checkpoint of %s: %w", name, err)
-	}
-	found := rows.Next()
-	if found {
-		err = rows.Scan(&c.Position, &c.Generation, &c.Rebuild, &c.State, &c.Error, &c.Updated, &c.Log, &c.Epoch, &c.Seen, &c.Event)
-	}
-	if err = errors.Join(err, rows.Close(), rows.Err()); err == nil && !found {
-		err = sql.ErrNoRows
-	}
-	if err != nil {
+	if err := s.readRow(ctx, tx, q, c); err != nil {
 		return nil, fmt.Errorf("locking the checkpoint of %s: %w", name, err)
 	}
 	return c, nil
+}
+
+func (s *Store) readRow(ctx context.Context, tx bun.Tx, q string, c *checkpoint) (err error) {
+	rows, err := s.queryIn(ctx, tx, q, c.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	if !rows.Next() {
+		return cmp.Or(rows.Err(), sql.ErrNoRows)
+	}
+	return rows.Scan(&c.Position, &c.Generation, &c.Rebuild, &c.State, &c.Error, &c.Updated, &c.Log, &c.Epoch, &c.Seen, &c.Event)
 }
 
 // save writes the row, whose lock the transaction has.

@@ -512,7 +512,7 @@ func grantsOf(ctx context.Context, tx bun.Tx, pairs []pairRow) ([]DevicePrivileg
 // DomainTaken reports whether a device other than the given one has the name among
 // those that the account has.
 func (s *Store) DomainTaken(ctx context.Context, account, domain, device string) (taken bool, err error) {
-	stmt, err := s.asked.get(ctx, s.placed(domainTaken))
+	stmt, err := s.asked.get(ctx, s.placed(domainTaken)) //nolint:sqlclosecheck // it is kept
 	if err == nil {
 		err = stmt.QueryRowContext(ctx, account, domain, device).Scan(&taken)
 	}

@@ -44,7 +44,7 @@ func (k *statements) get(ctx context.Context, q string) (*sql.Stmt, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if other, ok := k.kept[q]; ok { // somebody else was faster
-		return other, stmt.Close()
+		return other, stmt.Close() //nolint:sqlclosecheck // the other one is kept
 	}
 	k.kept[q] = stmt
 	return stmt, nil
@@ -69,7 +69,7 @@ func (k *statements) prepareWanted(ctx context.Context) {
 	clear(k.wanted)
 	k.mu.Unlock()
 	for _, q := range wanted {
-		_, _ = k.get(ctx, q)
+		_, _ = k.get(ctx, q) //nolint:sqlclosecheck // it is kept
 	}
 }
 

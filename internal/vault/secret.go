@@ -122,13 +122,13 @@ func (v *Vault) sealedSecret(kind, id string, value []byte) *secret {
 }
 
 func (v *Vault) putSecret(ctx context.Context, tx bun.Tx, row *secret) error {
-	_, err := tx.Tx.StmtContext(ctx, v.writeSecret).ExecContext(ctx, row.Kind, row.ID, row.Value)
+	_, err := tx.Tx.StmtContext(ctx, v.writeSecret).ExecContext(ctx, row.Kind, row.ID, row.Value) //nolint:sqlclosecheck // it is closed with the transaction
 	return err
 }
 
 // dropSecret reports whether there was one.
 func (v *Vault) dropSecret(ctx context.Context, tx bun.Tx, kind, id string) (bool, error) {
-	return changed(tx.Tx.StmtContext(ctx, v.deleteSecret).ExecContext(ctx, kind, id))
+	return changed(tx.Tx.StmtContext(ctx, v.deleteSecret).ExecContext(ctx, kind, id)) //nolint:sqlclosecheck // it is closed with the transaction
 }
 
 func (v *Vault) secret(ctx context.Context, kind, id string) ([]byte, error) {

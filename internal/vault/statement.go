@@ -29,7 +29,7 @@ func prepareStatements(ctx context.Context, db *bun.DB) (s statements, err error
 		if isSQLite(db) {
 			p.text = strings.ReplaceAll(p.text, "$", "?")
 		}
-		if *p.stmt, err = db.DB.PrepareContext(ctx, p.text); err != nil {
+		if *p.stmt, err = db.DB.PrepareContext(ctx, p.text); err != nil { //nolint:sqlclosecheck // they last as long as the database is open
 			return statements{}, fmt.Errorf("preparing %.60q: %w", p.text, err)
 		}
 	}
