@@ -74,6 +74,9 @@ func (c *recoverCommand) Run(ctx context.Context, std streams) (err error) {
 		loss.By = append(loss.By, backup.Derived{Name: "the node itself", Mark: eventstore.Mark{Identity: loss.Log, Position: acknowledged}})
 	}
 	if len(loss.By) == 0 {
+		if err := st.log.ReadAll(ctx, 0, "", func(eventstore.Recorded) error { return nil }); err != nil {
+			return fmt.Errorf("the log has its end, position %d, but a part of it cannot be read, and recover cannot help: restore a backup: %w", loss.Head, err)
+		}
 		fmt.Fprintf(std.err, "nothing is lost: the log ends at position %d and has everything that was seen of it\n", loss.Head)
 		return nil
 	}

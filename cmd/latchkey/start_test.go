@@ -302,6 +302,29 @@ func TestToolsRefuseWhatServeRefuses(t *testing.T) {
 	}
 }
 
+// TestRecoverReadsTheWholeLog: a log with its end that cannot be read is not one
+// that lacks nothing.
+func TestRecoverReadsTheWholeLog(t *testing.T) {
+	dir := shortDir(t)
+	s := serve(t, binary, dir)
+	olga := s.register(t, "olga")
+	for i := range 15 {
+		olga.must("POST", "/stream-keys", map[string]any{"label": strings.Repeat("o", i+1)}, nil)
+	}
+	s.stop(t)
+	s = serve(t, binary, dir) // which makes a table of what is in the write-ahead log
+	s.stop(t)
+	tables, err := filepath.Glob(filepath.Join(dir, "log", "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatal(tables, err)
+	}
+	overwrite(filepath.Join("log", filepath.Base(tables[0])), 100, 200)(t, dir)
+	out, err := exec.Command(binary, "recover", "--data", dir).CombinedOutput()
+	if err == nil || strings.Contains(string(out), "nothing is lost") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // copyFolder copies a data folder, or some of what is in it.
 func copyFolder(t *testing.T, from, to string, only ...string) {
 	t.Helper()
