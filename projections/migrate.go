@@ -25,6 +25,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	migrations.Add(migrate.Migration{Name: "0001", Comment: "read_models", Up: s.createAll})
 	migrations.Add(migrate.Migration{Name: "0002", Comment: "who_shares", Up: s.makeAnew})
 	migrations.Add(migrate.Migration{Name: "0003", Comment: "marks", Up: s.addMarks})
+	migrations.Add(migrate.Migration{Name: "0004", Comment: "sessions", Up: s.addSession})
 	m := migrate.NewMigrator(s.writes, migrations,
 		migrate.WithTableName("projection_migrations"), migrate.WithLocksTableName("projection_migration_locks"), migrate.WithMarkAppliedOnSuccess(true))
 	if err := m.Init(ctx); err != nil {

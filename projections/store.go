@@ -49,22 +49,49 @@ func Open(ctx context.Context, cfg OpenConfig) (*Store, error) {
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
-	if err := s.connect(cfg); err != nil {
-		return nil, fmt.Errorf("opening the read models: %w", err)
+	if err := s.prepare(ctx, cfg); err != nil {
+		return nil, err
 	}
-	s.asked, s.written = newStatements(s.queries.DB), newStatements(s.writes.DB)
-	if err := s.migrate(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("preparing the read models: %w", err), s.Close())
+	if !s.sqlite {
+		return s, nil
+	}
+	mixed, err := s.mixed(ctx)
+	if err == nil && mixed {
+		s.logger.Warn("the file of the read models and its write-ahead log are of different times; the read models are made from the log again")
+		err = s.remake(ctx, cfg)
+	}
+	if err == nil {
+		err = s.begin(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the read models: %w", err), s.Close())
 	}
 	return s, nil
 }
 
+// prepare connects and makes the tables that are missing.
+func (s *Store) prepare(ctx context.Context, cfg OpenConfig) error {
+	if err := s.connect(cfg); err != nil {
+		return fmt.Errorf("opening the read models: %w", err)
+	}
+	s.asked, s.written = newStatements(s.queries.DB), newStatements(s.writes.DB)
+	if err := s.migrate(ctx); err != nil {
+		return errors.Join(fmt.Errorf("preparing the read models: %w", err), s.Close())
+	}
+	return nil
+}
+
+// sqlitePath is the file that the read models are kept in, if they are in one.
+func (cfg OpenConfig) sqlitePath() (path string, ok bool) {
+	if cfg.Database == "sqlite" {
+		return filepath.Join(cfg.Dir, "projections.db"), true
+	}
+	return strings.CutPrefix(cfg.Database, "sqlite:")
+}
+
 func (s *Store) connect(cfg OpenConfig) (err error) {
-	path, isPath := strings.CutPrefix(cfg.Database, "sqlite:")
+	path, isPath := cfg.sqlitePath()
 	switch {
-	case cfg.Database == "sqlite":
-		path = filepath.Join(cfg.Dir, "projections.db")
-		fallthrough
 	case isPath:
 		s.sqlite = true
 		if s.writes, err = OpenSQLite(path); err != nil {

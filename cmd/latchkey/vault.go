@@ -99,6 +99,9 @@ func (p *opened) useVault(ctx context.Context, key vault.MasterKey, where string
 	if errors.Is(err, vault.ErrWrongKey) {
 		return fmt.Errorf("%w: start with the key that it was made with (see --vault-key)", err)
 	}
+	if errors.Is(err, vault.ErrMixed) {
+		return fmt.Errorf("the vault cannot be used: %s and %s-wal are of different times, and what was taken away may be back in them: put both back from one copy, or use latchkey restore", where, where)
+	}
 	if err != nil {
 		return damagedVault(where, err)
 	}

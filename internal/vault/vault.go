@@ -79,6 +79,9 @@ func Open(ctx context.Context, db *bun.DB, master MasterKey, now func() time.Tim
 	if err := prepare(ctx, db); err != nil {
 		return nil, fmt.Errorf("preparing the vault's tables: %w", err)
 	}
+	if err := v.sameTime(ctx); err != nil {
+		return nil, err
+	}
 	if v.statements, err = prepareStatements(ctx, db); err != nil {
 		return nil, err
 	}
