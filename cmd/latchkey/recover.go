@@ -44,7 +44,7 @@ func (c *recoverCommand) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
-	names, journals, err := c.journals()
+	names, journals, err := c.journals(std.err)
 	if err != nil {
 		return err
 	}
@@ -89,14 +89,14 @@ func (c *recoverCommand) Run(ctx context.Context, std streams) (err error) {
 
 // journals reads the journals of revocations: those that are named, or those in
 // the data folder.
-func (c *recoverCommand) journals() (names []string, list backup.Journals, err error) {
+func (c *recoverCommand) journals(w io.Writer) (names []string, list backup.Journals, err error) {
 	names = c.Journal
 	if len(names) == 0 {
 		if names, err = filepath.Glob(filepath.Join(c.Data, journalNames)); err != nil {
 			return nil, nil, fmt.Errorf("looking for journals of revocations: %w", err)
 		}
 	}
-	list, err = readJournals(names)
+	list, err = readJournals(w, names)
 	return names, list, err
 }
 

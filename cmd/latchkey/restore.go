@@ -47,12 +47,22 @@ func (s since) without() (backup.Without, error) {
 	return backup.Refuse, nil
 }
 
-func readJournals(paths []string) (backup.Journals, error) {
+const withoutDamaged = `: name another copy of it with --journal FILE; ` +
+	`or, if there is none, move it away, and take back everything that was given to others with --no-journal, or vouch for it with --nothing-revoked that nothing was taken back since`
+
+// readJournals warns of a journal that may have been cut short.
+func readJournals(w io.Writer, paths []string) (backup.Journals, error) {
 	var list backup.Journals
 	for _, path := range paths {
 		c, err := journal.Read(path)
+		if errors.Is(err, journal.ErrDamaged) {
+			err = fmt.Errorf("%w%s", err, withoutDamaged)
+		}
 		if err != nil {
 			return nil, err
+		}
+		if c.Torn {
+			fmt.Fprintf(w, "warning: %s ends in the middle of a line, after a crash or because it was cut short: it knows what was taken back up to position %d of the log, and nothing later\n", path, c.Last().Position)
 		}
 		list = append(list, c)
 	}
@@ -91,7 +101,7 @@ func (c *restoreCommand) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
-	journals, err := readJournals(c.Journal)
+	journals, err := readJournals(std.err, c.Journal)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"latchkey/domain/share"
 	"latchkey/eventstore"
 	"latchkey/internal/backup"
+	"latchkey/internal/journal"
 	"latchkey/internal/testdb"
 	"latchkey/internal/vault"
 )
@@ -126,6 +128,27 @@ func TestRestoreAsksForTheJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
+	end := bytes.LastIndexByte(bytes.TrimSpace(raw), '\n') + 1
+	broken := func(name string, raw []byte) string {
+		path := filepath.Join(filepath.Dir(older), name)
+		if err := os.WriteFile(path, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	flipped := bytes.Clone(raw)
+	flipped[end+20] ^= 1
+	for _, args := range [][]string{{"restore", file}, {"recover"}} {
+		refuse(t, "is damaged: line ", append(args, "--data", filepath.Join(dir, "refused"), "--journal", broken("flipped", flipped))...)
+		refuse(t, "name another copy of it", append(args, "--data", filepath.Join(dir, "refused"), "--journal", broken("flipped", flipped))...)
+	}
+	t.Run("cut short", func(t *testing.T) {
+		whole := must[*journal.Contents](t)(journal.Read(broken("whole", raw[:end])))
+		said := mustLatchkey(t, "restore", file, "--data", filepath.Join(dir, "torn"), "--journal", broken("torn", raw[:len(raw)-1]))
+		if want := fmt.Sprintf("torn ends in the middle of a line, after a crash or because it was cut short: it knows what was taken back up to position %d of the log", whole.Last().Position); !strings.Contains(said, want) {
+			t.Errorf("restore said %s; want %q in it", said, want)
+		}
+	})
 	for _, journal := range [][]string{nil, {"--journal", older}, {"--journal", stranger.journalFile()}} {
 		data := filepath.Join(dir, "refused")
 		refuse(t, "nothing says what was taken back since", append([]string{"restore", file, "--data", data}, journal...)...)
@@ -434,7 +457,7 @@ func TestRecoverIsRepeated(t *testing.T) {
 func recoverFailing(t *testing.T, h *house, marks int) {
 	t.Helper()
 	c := &recoverCommand{storage: storage{Data: h.o.Data, Eventstore: h.o.Eventstore, Database: h.o.Database}, Yes: true}
-	names, journals, err := c.journals()
+	names, journals, err := c.journals(io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,12 +18,26 @@ var ErrLocked = errors.New("another latchkey process writes this journal of revo
 // bytes: revocations go on for a while on a disk that is full.
 const ahead = 256 << 10
 
+// room: the end of every line is at a multiple of it, in bytes. It holds a mark,
+// and two of it are a sector, which a disk writes whole or not at all; so a mark
+// can be put in the place of another.
+const room = 256
+
 // file is a journal that is open for writing.
 type file struct {
-	f    *os.File
-	end  int64 // where the next line goes
-	mark int64 // length of the mark that stands there
-	next uint64
+	f      *os.File
+	disk   disk
+	end    int64 // where the next line goes
+	mark   int64 // length of the last line if it is a mark, else 0
+	next   uint64
+	failed bool // something may stand after the end
+}
+
+// disk is what lines are written to.
+type disk interface {
+	io.WriterAt
+	Truncate(size int64) error
+	Sync() error
 }
 
 // openFile opens a journal or makes a new one, with mode 0600, cuts off what a
@@ -49,67 +63,93 @@ func openFile(path string) (_ *file, c *Contents, err error) {
 		return nil, nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	if c, err = parse(data); err != nil {
-		return nil, nil, fmt.Errorf("opening %s: %w", path, err)
+		return nil, nil, fmt.Errorf("opening %s: %w: move it away, and a new one is made from the log", path, err)
 	}
-	err = errors.Join(f.Chmod(0o600), f.Truncate(c.end+c.mark), f.Sync(), syncDir(filepath.Dir(path)))
+	err = errors.Join(f.Chmod(0o600), f.Truncate(c.end), f.Sync(), syncDir(filepath.Dir(path)))
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening %s: %w", path, err)
 	}
-	j := &file{f: f, end: c.end, mark: c.mark, next: c.next}
+	j := &file{f: f, disk: f, end: c.end, mark: c.mark, next: c.next}
 	j.reserve()
 	return j, c, nil
 }
 
-// write writes lines in the place of the mark and syncs them. After an error it
-// may be called again with the same lines.
+// write writes entries in one line and syncs it. After an error it may be called
+// again.
 func (j *file) write(entries []Entry) error {
-	lines, err := j.encode(entries)
+	line, err := j.encode(entries)
 	if err != nil {
 		return err
 	}
-	if err := j.sync(lines); err != nil {
+	if err := j.append(line); err != nil {
 		return err
 	}
-	j.end += int64(len(lines))
 	j.mark = 0
 	j.next += uint64(len(entries))
-	j.reserve()
 	return nil
 }
 
-// writeMark puts another mark in the place of the last one and syncs it.
+// writeMark writes a mark and syncs it, in the place of the last one if nothing
+// was written since.
 func (j *file) writeMark(e Entry) error {
 	line, err := j.encode([]Entry{e})
 	if err != nil {
 		return err
 	}
-	if err := j.sync(line); err != nil {
+	if j.mark == room && len(line) == room && j.end%room == 0 {
+		return j.sync(line, j.end-room)
+	}
+	if err := j.append(line); err != nil {
 		return err
 	}
 	j.mark = int64(len(line))
 	return nil
 }
 
-// encode makes lines that cover the mark in whose place they go.
-func (j *file) encode(entries []Entry) (lines []byte, err error) {
+// encode makes the line of entries that are synced together, padded to room.
+func (j *file) encode(entries []Entry) (line []byte, err error) {
 	for i, e := range entries {
-		e.N, e.Batch = j.next+uint64(i), j.next
-		if lines, err = encode(lines, e); err != nil {
+		e.N = j.next + uint64(i)
+		if i > 0 {
+			line = append(line, between)
+		}
+		if line, err = encode(line, e); err != nil {
 			return nil, err
 		}
 	}
-	if lack := int(j.mark) - len(lines); lack > 0 {
-		lines = append(lines[:len(lines)-1], bytes.Repeat([]byte(" "), lack)...)
-		lines = append(lines, '\n')
+	if over := (j.end + int64(len(line)) + 1) % room; over > 0 {
+		line = append(line, bytes.Repeat([]byte(" "), int(room-over))...)
 	}
-	return lines, nil
+	return append(line, '\n'), nil
 }
 
-func (j *file) sync(lines []byte) error {
-	if _, err := j.f.WriteAt(lines, j.end); err != nil {
+// append puts a line after the last one. The newline is written once the rest is
+// synced: after a crash, a line that has one is whole.
+func (j *file) append(line []byte) error {
+	if j.failed {
+		if err := errors.Join(j.disk.Truncate(j.end), j.disk.Sync()); err != nil {
+			return fmt.Errorf("cutting the journal of revocations: %w", err)
+		}
+	}
+	j.failed = true
+	last := len(line) - 1
+	if err := j.sync(line[:last], j.end); err != nil {
+		return err
+	}
+	if err := j.sync(line[last:], j.end+int64(last)); err != nil {
+		return err
+	}
+	j.failed = false
+	j.end += int64(len(line))
+	j.reserve()
+	return nil
+}
+
+func (j *file) sync(data []byte, at int64) error {
+	if _, err := j.disk.WriteAt(data, at); err != nil {
 		return fmt.Errorf("writing the journal of revocations: %w", err)
 	}
-	if err := j.f.Sync(); err != nil {
+	if err := j.disk.Sync(); err != nil {
 		return fmt.Errorf("syncing the journal of revocations: %w", err)
 	}
 	return nil

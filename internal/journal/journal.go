@@ -50,6 +50,9 @@ func Open(path string, logger *slog.Logger) (*Journal, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Torn {
+		logger.Warn("what a crash left at the end of the journal of revocations was cut off", "position", c.Last().Position)
+	}
 	return &Journal{logger: logger, file: f, mark: c.Last(), marked: c.Last(), target: never, advanced: make(chan struct{})}, nil
 }
 
@@ -268,7 +271,7 @@ func (j *Journal) Erased(person string) error {
 		Kind: kindErased, Log: j.mark.Log, Epoch: j.mark.Epoch, Position: uint64(j.mark.Position), Event: j.mark.Event, Person: person,
 	}})
 	if err == nil {
-		j.marked = j.mark // the entry stands in the place of the mark
+		j.marked = j.mark // the entry says it too
 	}
 	return err
 }

@@ -284,14 +284,15 @@ func TestACrashLosesNothingSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := kinds(read(t, path))
-	for n := 0; n <= len(whole); n += 31 {
+	for n := 0; n <= len(whole); n += 101 {
 		cut := filepath.Join(dir, fmt.Sprint("cut", n))
-		garbage := []string{"", "\x00\x00\x00\x00\n\x00", `{"n":3,"batch"`}[n%3]
+		garbage := []string{"", "\x00\x00\x00\x00", `{"n":3,"kind"`}[n%3]
 		if err := os.WriteFile(cut, append(append([]byte(nil), whole[:n]...), garbage...), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := kinds(read(t, cut)); !strings.HasPrefix(want, got) {
-			t.Fatalf("cut at %d: %s", n, got)
+		c, left := read(t, cut), string(whole[:n])+garbage
+		if got := kinds(c); !strings.HasPrefix(want, got) || c.Torn != (left != "" && !strings.HasSuffix(left, "\n")) {
+			t.Fatalf("cut at %d: %s, torn %v", n, got, c.Torn)
 		}
 		j, stop := run(t, cut, log)
 		reach(t, j, last)
@@ -302,8 +303,8 @@ func TestACrashLosesNothingSynced(t *testing.T) {
 	}
 }
 
-// TestDamageIsNoticed: one byte changes, or a line is missing, anywhere before
-// the last line.
+// TestDamageIsNoticed: one byte changes in any line, the last one included, or a
+// line before the last one is missing.
 func TestDamageIsNoticed(t *testing.T) {
 	log, path := newLog(), filepath.Join(t.TempDir(), "j")
 	j, stop := run(t, path, log)
@@ -316,7 +317,6 @@ func TestDamageIsNoticed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mark := strings.LastIndex(strings.TrimSpace(string(whole)), "\n") + 1
 	refused := func(what string, data []byte) {
 		t.Helper()
 		if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -332,13 +332,15 @@ func TestDamageIsNoticed(t *testing.T) {
 			t.Fatalf("%s: a damaged journal was changed: %v", what, err)
 		}
 	}
-	for i := 0; i < mark; i += 3 {
-		data := append([]byte(nil), whole...)
-		data[i] ^= 1
-		refused(fmt.Sprint("byte ", i), data)
+	for _, file := range [][]byte{whole, whole[:strings.LastIndex(strings.TrimSpace(string(whole)), "\n")+1]} {
+		for i := 0; i < len(file)-1; i += 13 {
+			data := append([]byte(nil), file...)
+			data[i] ^= 1
+			refused(fmt.Sprint("byte ", i), data)
+		}
 	}
 	lines := strings.SplitAfter(string(whole), "\n")
-	for i := range len(lines) - 3 {
+	for i := range len(lines) - 2 {
 		refused(fmt.Sprint("line ", i), []byte(strings.Join(append(append([]string(nil), lines[:i]...), lines[i+1:]...), "")))
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"latchkey/eventstore"
 )
 
-// ErrDamaged is returned for a journal that lacks, or cannot read, a line that
-// was synced once: it is no longer a list of all revocations.
+// ErrDamaged is returned for a journal that lacks a line, or has one that ends
+// with a newline and cannot be read: it is no longer a list of all revocations.
 var ErrDamaged = errors.New("the journal of revocations is damaged")
 
 // The kinds of lines besides those of domain.RevocationKind. They are stored.
@@ -24,10 +24,9 @@ const (
 	kindErased = "erased" // a person was erased
 )
 
-// Entry is a line of the journal.
+// Entry is an entry of the journal.
 type Entry struct {
-	N     uint64 `json:"n"`     // lines are counted from 1; a mark and the line in its place have the same number
-	Batch uint64 `json:"batch"` // the number of the first line that was synced together with this one
+	N uint64 `json:"n"` // entries are counted from 1; a mark has the number of the entry after it
 
 	Kind     string    `json:"kind"`
 	Log      uuid.UUID `json:"log"`
@@ -69,28 +68,28 @@ func (e Entry) identity() eventstore.Identity {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// lineBegin is what every line begins with.
-const lineBegin = `{"n":`
+// between stands between the entries of one line; JSON escapes it.
+const between = '\t'
 
-// sumField stands between the fields of a line and their CRC-32C in eight
+// sumField stands between the fields of an entry and their CRC-32C in eight
 // hexadecimal digits; sumLength is the length of it all.
 const (
 	sumField  = `,"sum":"`
 	sumLength = len(sumField) + 8 + len(`"}`)
 )
 
-// encode appends the line of an entry to dst.
+// encode appends an entry to dst.
 func encode(dst []byte, e Entry) ([]byte, error) {
 	raw, err := json.Marshal(e)
 	if err != nil {
-		return nil, fmt.Errorf("encoding a line of the journal: %w", err)
+		return nil, fmt.Errorf("encoding an entry of the journal: %w", err)
 	}
 	raw = raw[:len(raw)-1]
 	dst = append(dst, raw...)
-	return fmt.Appendf(dst, "%s%08x\"}\n", sumField, crc32.Checksum(raw, castagnoli)), nil
+	return fmt.Appendf(dst, "%s%08x\"}", sumField, crc32.Checksum(raw, castagnoli)), nil
 }
 
-// decode reads a line without its end. Spaces after it do not count.
+// decode reads an entry. Spaces after it do not count.
 func decode(line []byte) (e Entry, ok bool) {
 	line = bytes.TrimRight(line, " ")
 	if len(line) < sumLength {

@@ -17,23 +17,33 @@ type Contents struct {
 	// Marks say, for each log and epoch, how far it was looked at, oldest first.
 	Marks []eventstore.Mark
 
+	// Torn: the last line has no newline and was not read. A crash left it, or
+	// the journal was cut short.
+	Torn bool
+
 	end  int64  // where the next line begins
-	mark int64  // length of the mark that stands there
-	next uint64 // number of the next line
+	mark int64  // length of the last line if it is a mark, else 0
+	next uint64 // number of the next entry
 }
 
-// Read reads a journal, also while a process writes it. What a crash left at its
-// end is not read: it was never synced. ErrDamaged: lines that were are missing.
+// readTries: a mark may be half written at the moment when it is read.
+const readTries = 3
+
+// Read reads a journal, also while a process writes it. ErrDamaged.
 func Read(path string) (*Contents, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the journal of revocations: %w", err)
+	for tries := 1; ; tries++ {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading the journal of revocations: %w", err)
+		}
+		c, err := parse(data)
+		if err == nil {
+			return c, nil
+		}
+		if tries == readTries {
+			return nil, fmt.Errorf("reading %s: %w", path, err)
+		}
 	}
-	c, err := parse(data)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
-	}
-	return c, nil
 }
 
 // Last returns the mark of the log and epoch that the journal was written for
@@ -58,19 +68,31 @@ func (c *Contents) Reaches(id eventstore.Identity, position eventstore.Position)
 
 func parse(data []byte) (*Contents, error) {
 	c := &Contents{next: 1}
-	for rest := data; len(rest) > 0; {
-		line, after, whole := bytes.Cut(rest, []byte("\n"))
-		e, ok := decode(line)
-		if !whole || !ok || e.N != c.next || !c.add(e, int64(len(line)+1)) {
-			return c, c.checkTail(rest)
+	for number := 1; len(data) > 0; number++ {
+		line, after, whole := bytes.Cut(data, []byte("\n"))
+		if !whole {
+			c.Torn = true
+			break
 		}
-		rest = after
+		c.mark = 0
+		for _, raw := range bytes.Split(line, []byte{between}) {
+			e, ok := decode(raw)
+			if !ok || e.N != c.next || !c.add(e) {
+				return nil, fmt.Errorf("%w: line %d, at byte %d, cannot be read", ErrDamaged, number, c.end)
+			}
+			if e.Kind == kindMark {
+				c.mark = int64(len(line) + 1)
+			}
+		}
+		c.end += int64(len(line) + 1)
+		data = after
 	}
 	return c, nil
 }
 
-// add takes a line; ok is false if it is not one of the log that is written about.
-func (c *Contents) add(e Entry, length int64) (ok bool) {
+// add takes an entry; ok is false if it is not one of the log that is written
+// about.
+func (c *Contents) add(e Entry) (ok bool) {
 	if e.Kind == kindBegan {
 		c.Marks = append(c.Marks, eventstore.Mark{Identity: e.identity()})
 	}
@@ -81,30 +103,11 @@ func (c *Contents) add(e Entry, length int64) (ok bool) {
 		m.Position, m.Event = eventstore.Position(e.Position), e.Event
 	}
 	if e.Kind == kindMark {
-		c.mark = length
 		return true
 	}
 	if e.Kind != kindBegan {
 		c.Entries = append(c.Entries, e)
 	}
-	c.end += length
 	c.next++
 	return true
-}
-
-// checkTail looks at what follows the last line that could be read. A crash
-// leaves nothing there but lines of one batch, as the next one is written when
-// that is synced.
-func (c *Contents) checkTail(rest []byte) error {
-	for {
-		begin := bytes.Index(rest, []byte(lineBegin))
-		if begin < 0 {
-			return nil
-		}
-		line, _, _ := bytes.Cut(rest[begin:], []byte("\n"))
-		if e, ok := decode(line); ok && e.Batch > c.next {
-			return fmt.Errorf("%w: line %d, at byte %d, cannot be read", ErrDamaged, c.next, c.end)
-		}
-		rest = rest[begin+len(lineBegin):]
-	}
 }
