@@ -38,7 +38,7 @@ type Journal struct {
 	target   uint64          // where the log ended when the subscription began; never: not known
 	advanced chan struct{}   // closed when position grows, or fault changes
 	fault    error           // why it does not go on now
-	ended    bool            // it does not go on at all
+	stopped  bool            // waiting is of no use: it meets what it cannot read, or another log
 }
 
 // Open opens the journal at path, or makes a new one. ErrLocked, ErrDamaged.
@@ -96,6 +96,12 @@ func (j *Journal) Begin(ctx context.Context, log Log) error {
 	return j.begin(id)
 }
 
+// misfit reports whether err says that the log is not the one that the journal
+// was written for, or lacks events that it saw.
+func misfit(err error) bool {
+	return errors.Is(err, eventstore.ErrLogCut) || errors.Is(err, eventstore.ErrOtherLog) || errors.Is(err, eventstore.ErrNoIdentity)
+}
+
 // about says of a log that does not fit what that means.
 func about(err error) error {
 	switch {
@@ -148,7 +154,7 @@ var errAgain = errors.New("the log was restored")
 
 const (
 	markEvery   = 250 * time.Millisecond // how often a mark is written while the log grows
-	beginEvery  = time.Second            // how often a log that does not answer is asked
+	beginEvery  = time.Second            // how often a log that does not answer, or is not the right one, is asked
 	writesAgain = 200 * time.Millisecond
 )
 
@@ -166,6 +172,12 @@ func (j *Journal) Run(ctx context.Context, log Log) error {
 		err := j.follow(ctx, log)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, errAgain):
+		case misfit(err): // until the right log is back
+			if state, _ := j.State(); state != err.Error() {
+				j.logger.Error("the journal of revocations waits for its log; commands are not confirmed", "error", err)
+			}
+			j.setFault(err, true)
+			pause.For(ctx, beginEvery)
 		case errors.Is(err, eventstore.ErrUnavailable):
 			pause.For(ctx, beginEvery)
 		default:
@@ -197,7 +209,11 @@ func (j *Journal) follow(ctx context.Context, log Log) error {
 			if err != nil {
 				return about(err)
 			}
-			return j.aim(ctx, log)
+			if err := j.aim(ctx, log); err != nil {
+				return err
+			}
+			j.fits()
+			return nil
 		},
 		Events:     func(events []eventstore.Recorded) error { return j.take(ctx, events) },
 		Checkpoint: func(p eventstore.Position) error { j.advance(uint64(p)); return nil },
@@ -281,12 +297,12 @@ func (j *Journal) Erased(person string) error {
 func (j *Journal) WaitFor(ctx context.Context, position uint64) error {
 	for {
 		j.mu.Lock()
-		advanced, at, fault, ended := j.advanced, j.position, j.fault, j.ended
+		advanced, at, fault, stopped := j.advanced, j.position, j.fault, j.stopped
 		j.mu.Unlock()
 		if at >= position {
 			return nil
 		}
-		if ended {
+		if stopped {
 			return fmt.Errorf("waiting for the journal of revocations: %w", fault)
 		}
 		select {
@@ -324,10 +340,22 @@ func (j *Journal) advance(position uint64) {
 	j.wake()
 }
 
-func (j *Journal) setFault(err error, ended bool) {
+func (j *Journal) setFault(err error, stopped bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.fault, j.ended = err, ended
+	j.fault, j.stopped = err, stopped
+	j.wake()
+}
+
+// fits notes that the log is the right one.
+func (j *Journal) fits() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.stopped {
+		return
+	}
+	j.logger.Info("the log of the journal of revocations is back", "position", j.position)
+	j.fault, j.stopped = nil, false
 	j.wake()
 }
 

@@ -47,6 +47,8 @@ func (l *memoryLog) Holds(_ context.Context, m eventstore.Mark) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
+	case l.id.Log == uuid.Nil:
+		return eventstore.ErrNoIdentity
 	case m.Log != l.id.Log:
 		return eventstore.ErrOtherLog
 	case m.Epoch != l.id.Epoch:
@@ -396,6 +398,51 @@ func TestAnotherLogIsNoticed(t *testing.T) {
 			}
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestItGoesOnWithTheRightLog once that is back, and lacks nothing.
+func TestItGoesOnWithTheRightLog(t *testing.T) {
+	other := newLog()
+	for _, c := range []struct {
+		name string
+		id   func(eventstore.Identity) eventstore.Identity
+		keep int // events of six
+		want error
+	}{
+		{"a shorter log", func(id eventstore.Identity) eventstore.Identity { return id }, 3, eventstore.ErrLogCut},
+		{"another log", func(eventstore.Identity) eventstore.Identity { return other.id }, 6, eventstore.ErrOtherLog},
+		{"an older epoch", func(id eventstore.Identity) eventstore.Identity { id.Epoch--; return id }, 6, eventstore.ErrLogCut},
+		{"an empty log", func(eventstore.Identity) eventstore.Identity { return eventstore.Identity{} }, 0, eventstore.ErrNoIdentity},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			log, path := newLog(), filepath.Join(t.TempDir(), "j")
+			log.id.Epoch = 2
+			log.add(t, harmless)
+			j, _ := run(t, path, log)
+			reach(t, j, log.add(t, harmful[:5]...))
+			right, events := log.id, log.events
+			log.become(c.id(right), events[:c.keep:c.keep])
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			if err := j.WaitFor(ctx, 7); !errors.Is(err, c.want) {
+				t.Fatalf("under the wrong log: %v", err)
+			}
+			if state, ok := j.State(); ok || !strings.Contains(state, c.want.Error()) {
+				t.Fatalf("under the wrong log: %q, %v", state, ok)
+			}
+			log.become(right, events)
+			last := log.add(t, harmful[5:]...)
+			eventually(t, func() bool { _, ok := j.State(); return ok })
+			reach(t, j, last)
+			if state, ok := j.State(); state != "ok" || !ok {
+				t.Errorf("under the right log: %q, %v", state, ok)
+			}
+			if got := kinds(read(t, path)); got != allOfThem {
+				t.Errorf("%s; want %s", got, allOfThem)
 			}
 		})
 	}
