@@ -61,11 +61,21 @@ func TestStoppedProcessSendsNothing(t *testing.T) {
 	if n, err := drain(tcp); n > 0 || err == nil {
 		t.Errorf("over TCP %d bytes came after the process went on, then %v", n, err)
 	}
+	// Over UDP what lay between two goroutines when the process stopped may still
+	// leave (decision 0015), but nothing of what its kernel holds by now.
+	const underWay = 2
 	_ = udp.udp[0].SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-	if n, _, err := udp.udp[0].ReadFrom(buf); err == nil {
-		t.Errorf("over UDP a packet of %d bytes came after the process went on", n)
-	} else if !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Error(err)
+	came := 0
+	for {
+		if _, _, err := udp.udp[0].ReadFrom(buf); errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		came++
+	}
+	if came > underWay {
+		t.Errorf("over UDP %d packets came after the process went on", came)
 	}
 	eventually(t, "the door knows it too", func() bool { return describeStatus(t, a.rtsp, path, key) == 404 })
 }
