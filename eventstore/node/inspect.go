@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"log/slog"
 	"regexp"
 	"slices"
@@ -246,6 +247,9 @@ func (w *watchedFS) logs() []string {
 
 // unreadable says in one sentence what Pebble has found.
 func unreadable(dir string, err error) error {
+	if errors.Is(err, iofs.ErrPermission) {
+		return fmt.Errorf("opening the log in %s: this user may not read all of its files: give them to the user of the service (%w)", dir, err)
+	}
 	text := err.Error()
 	if m := missingPattern.FindStringSubmatch(text); m != nil {
 		what := "is missing"

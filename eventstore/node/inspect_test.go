@@ -671,3 +671,24 @@ func TestAFolderThatIsShutIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// deniedFS lets nobody read the write-ahead logs.
+type deniedFS struct{ vfs.FS }
+
+func (d deniedFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	if logPattern.MatchString(d.PathBase(name)) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	return d.FS.Open(name, opts...)
+}
+
+func TestAFileThatIsDeniedIsNotDamaged(t *testing.T) {
+	f := aLog(t)
+	n, err := Open(Config{Dir: f.dir, FS: deniedFS{vfs.Default}})
+	if err == nil {
+		t.Fatal("it was opened:", n.Close())
+	}
+	if errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "this user may not read") {
+		t.Error(err)
+	}
+}
