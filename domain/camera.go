@@ -76,6 +76,9 @@ func (a *addedCamera) stage(ctx context.Context, id string) error {
 // was staged just now: if it cannot be confirmed the sweep does it.
 func (a *addedCamera) keep(ctx context.Context, id string, added bool) error {
 	cameras := a.service.cameras
+	if id == a.guessed {
+		_ = a.early() // where it failed, nothing is staged
+	}
 	staged, err := cameras.ConfirmCamera(ctx, id, a.name(id))
 	if err != nil && added {
 		a.service.logger.WarnContext(ctx, "how a device is reached stays staged for now", "device", id, "error", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"latchkey/domain/account"
@@ -245,6 +246,43 @@ func TestLostCamera(t *testing.T) {
 	}
 	_, err = w.AddDevice(ctx, Meta{Account: w.alice}, d)
 	wantCode(t, err, Conflict, "device_already_added")
+}
+
+// TestSlowStaging: however long it takes, a command that was answered leaves no
+// staged camera behind, and the device has its own.
+func TestSlowStaging(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lost bool
+		want string
+	}{{"a new device", false, ""}, {"a camera that was lost", true, ""}, {"a device that is there", false, "device_already_added"}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				d := NewDevice{Name: "Door", Serial: "slow-1", RTSPURL: "rtsp://192.0.2.1/door"}
+				if c.lost || c.want != "" {
+					w.addDevice(w.alice, d)
+				}
+				if c.lost {
+					delete(w.vault.cameras, "slow-1")
+				}
+				w.vault.slow = 300 * time.Millisecond
+				_, err := w.AddDevice(ctx, Meta{Account: w.alice}, d)
+				if c.want == "" && err != nil {
+					t.Fatal(err)
+				}
+				if c.want != "" {
+					wantCode(t, err, Conflict, c.want)
+				}
+				synctest.Wait()
+				time.Sleep(time.Second)
+				if len(w.vault.staged) != 0 {
+					t.Errorf("staged: %v", w.vault.staged)
+				}
+				w.wantCamera(t, "slow-1", d.RTSPURL)
+			})
+		})
+	}
 }
 
 // TestSerialAsTyped: a device is shown with the serial as it was typed and found

@@ -175,6 +175,8 @@ func (l *memoryLog) types(stream string) string {
 
 // memoryVault is every port but the Log.
 type memoryVault struct {
+	slow time.Duration // of staging a camera
+
 	mu        sync.Mutex
 	passwords map[string]string
 	cameras   map[string]Camera
@@ -224,6 +226,7 @@ func (v *memoryVault) HasCamera(_ context.Context, device string) (bool, error) 
 }
 
 func (v *memoryVault) StageCamera(_ context.Context, device, command string, c Camera) error {
+	time.Sleep(v.slow)
 	return set(v, v.staged, [2]string{device, command}, c)
 }
 
