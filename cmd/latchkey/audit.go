@@ -25,14 +25,14 @@ type auditReplayCommand struct {
 	storage
 	Logging `embed:""`
 
-	Share    *string `env:"LATCHKEY_AUDIT_SHARE" placeholder:"ID" help:"Only what happened to this share."`
-	Device   *string `env:"LATCHKEY_AUDIT_DEVICE" placeholder:"ID" help:"Only what happened to this device."`
-	Account  *string `env:"LATCHKEY_AUDIT_ACCOUNT" placeholder:"ID" help:"Only what this account did or had done to it."`
-	From     *string `env:"LATCHKEY_AUDIT_FROM" placeholder:"TIME" help:"Not what happened before: 2026-01-02T15:04:05Z, 2026-01-02T15:04 or 2026-01-02."`
-	To       *string `env:"LATCHKEY_AUDIT_TO" placeholder:"TIME" help:"Not what happened then or later."`
-	TimeZone string  `default:"UTC" placeholder:"NAME" help:"Zone of the times read and written, such as Europe/Berlin or Local (${default})."`
-	Format   string  `default:"timeline" enum:"timeline,ndjson" help:"timeline, or ndjson: one JSON object a line (${default})."`
-	Quiet    bool    `help:"Tell no progress."`
+	Share    string `env:"LATCHKEY_AUDIT_SHARE" placeholder:"ID" help:"Only what happened to this share."`
+	Device   string `env:"LATCHKEY_AUDIT_DEVICE" placeholder:"ID" help:"Only what happened to this device."`
+	Account  string `env:"LATCHKEY_AUDIT_ACCOUNT" placeholder:"ID" help:"Only what this account did or had done to it."`
+	From     string `env:"LATCHKEY_AUDIT_FROM" placeholder:"TIME" help:"Not what happened before: 2026-01-02T15:04:05Z, 2026-01-02T15:04 or 2026-01-02."`
+	To       string `env:"LATCHKEY_AUDIT_TO" placeholder:"TIME" help:"Not what happened then or later."`
+	TimeZone string `default:"UTC" placeholder:"NAME" help:"Zone of the times read and written, such as Europe/Berlin or Local (${default})."`
+	Format   string `default:"timeline" enum:"timeline,ndjson" help:"timeline, or ndjson: one JSON object a line (${default})."`
+	Quiet    bool   `help:"Tell no progress."`
 }
 
 // Run writes the history to standard output and its progress to standard error.
@@ -94,35 +94,21 @@ func (p *opened) refuseCut(ctx context.Context, journalPath string) error {
 }
 
 func (c *auditReplayCommand) filter() (audit.Filter, *time.Location, error) {
-	var f audit.Filter
+	f := audit.Filter{Share: c.Share, Device: c.Device, Account: c.Account}
 	zone, err := time.LoadLocation(c.TimeZone)
 	if err != nil {
 		return f, nil, &configFaults{[]string{"--time-zone: " + err.Error()}}
 	}
 	var faults []string
-	id := func(into *string) func(string) error {
-		return func(text string) error { *into = text; return nil }
-	}
-	moment := func(into *time.Time) func(string) (err error) {
-		return func(text string) (err error) { *into, err = audit.ParseTime(text, zone); return err }
-	}
-	for _, o := range []struct {
-		flag  string
-		given *string
-		take  func(string) error
-	}{
-		{"share", c.Share, id(&f.Share)}, {"device", c.Device, id(&f.Device)}, {"account", c.Account, id(&f.Account)},
-		{"from", c.From, moment(&f.From)}, {"to", c.To, moment(&f.To)},
-	} {
-		if o.given == nil {
+	for _, t := range []struct {
+		flag, text string
+		into       *time.Time
+	}{{"from", c.From, &f.From}, {"to", c.To, &f.To}} {
+		if t.text == "" {
 			continue
 		}
-		err := o.take(*o.given)
-		if *o.given == "" { // a variable of a script that was never set must not mean everything
-			err = errors.New("is empty")
-		}
-		if err != nil {
-			faults = append(faults, "--"+o.flag+": "+err.Error())
+		if *t.into, err = audit.ParseTime(t.text, zone); err != nil {
+			faults = append(faults, "--"+t.flag+": "+err.Error())
 		}
 	}
 	if faults == nil && !f.To.IsZero() && !f.From.Before(f.To) {

@@ -203,25 +203,35 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// TestEmptyFlags: an option that is given and empty does not mean everything, nor
+// TestEmptyOptions: an option that is given and empty does not mean everything, nor
 // nothing.
-func TestEmptyFlags(t *testing.T) {
-	for _, args := range [][]string{
-		{"backup", t.TempDir(), "--encrypt-to", ""}, {"backup", t.TempDir(), "--passphrase-file="}, {"restore", "x.backup", "--to", ""},
+func TestEmptyOptions(t *testing.T) {
+	for _, c := range []struct {
+		flag, variable string
+		command        []string
+	}{
+		{"--encrypt-to", "LATCHKEY_ENCRYPT_TO", []string{"backup", t.TempDir()}},
+		{"--passphrase-file", "LATCHKEY_PASSPHRASE_FILE", []string{"backup", t.TempDir()}},
+		{"--vault-key", "LATCHKEY_VAULT_KEY", []string{"backup", t.TempDir()}},
+		{"--to", "LATCHKEY_RESTORE_TO", []string{"restore", "x.backup"}},
+		{"--share", "LATCHKEY_AUDIT_SHARE", []string{"audit", "replay"}},
+		{"--device", "LATCHKEY_AUDIT_DEVICE", []string{"audit", "replay"}},
+		{"--account", "LATCHKEY_AUDIT_ACCOUNT", []string{"audit", "replay"}},
+		{"--from", "LATCHKEY_AUDIT_FROM", []string{"audit", "replay"}},
+		{"--to", "LATCHKEY_AUDIT_TO", []string{"audit", "replay"}},
 	} {
-		flag, _, _ := strings.Cut(args[len(args)-1], "=")
-		if flag == "" {
-			flag = args[len(args)-2]
-		}
-		code, said := configured(t, nil, args...)
-		if code != 2 || !strings.Contains(said, flag+": is empty") {
-			t.Errorf("%v: exit status %d, %s", args, code, said)
-		}
-	}
-	for _, flag := range []string{"share", "device", "account", "from", "to"} {
-		code, said := configured(t, nil, "audit", "replay", "--data", t.TempDir(), "--"+flag+"=")
-		if code != 2 || !strings.Contains(said, "--"+flag+": is empty") {
-			t.Errorf("--%s=: exit status %d, %s", flag, code, said)
+		for name, given := range map[string]func(t *testing.T) (int, string){
+			"a word": func(t *testing.T) (int, string) { return configured(t, nil, append(c.command, c.flag, "")...) },
+			"a sign": func(t *testing.T) (int, string) { return configured(t, nil, append(c.command, c.flag+"=")...) },
+			"environment": func(t *testing.T) (int, string) {
+				return configured(t, map[string]string{c.variable: ""}, c.command...)
+			},
+		} {
+			t.Run(c.command[0]+" "+c.flag+" "+name, func(t *testing.T) {
+				if code, said := given(t); code != 2 || !strings.Contains(said, c.flag+": is empty") {
+					t.Errorf("exit status %d, %s", code, said)
+				}
+			})
 		}
 	}
 }

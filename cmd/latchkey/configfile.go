@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -149,9 +150,9 @@ func joinNegatives(args []string) []string {
 type checker interface{ checkSettings() []string }
 
 // faultsOf are all the faults of a command line that was read, and of the file:
-// what the parser did not take, the keys of the file that are not settings, and
-// the values that are not right.
-func (f *configFile) faultsOf(parser *kong.Kong, command *kong.Context, parsed error) error {
+// what the parser did not take, the keys of the file that are not settings, the
+// options that are empty, and the values that are not right.
+func (f *configFile) faultsOf(parser *kong.Kong, command *kong.Context, env func(string) (string, bool), parsed error) error {
 	var faults []string
 	if parsed != nil {
 		faults = append(faults, parsed.Error())
@@ -163,11 +164,29 @@ func (f *configFile) faultsOf(parser *kong.Kong, command *kong.Context, parsed e
 				faults = append(faults, c.checkSettings()...)
 			}
 		}
+		faults = append(faults, emptyOptions(command, env)...)
 	}
 	if len(faults) == 0 {
 		return nil
 	}
 	return &configFaults{faults}
+}
+
+// emptyOptions are those that are given and empty, on the command line or in the
+// environment, such as a variable of a script that was never set: they mean neither
+// everything nor nothing.
+func emptyOptions(command *kong.Context, env func(string) (string, bool)) (faults []string) {
+	given := func(flag *kong.Flag) bool {
+		return slices.ContainsFunc(command.Path, func(p *kong.Path) bool { return p.Flag == flag }) ||
+			slices.ContainsFunc(flag.Envs, func(name string) bool { _, set := env(name); return set })
+	}
+	for _, flag := range command.Flags() {
+		kind := flag.Target.Kind()
+		if (kind == reflect.String || kind == reflect.Slice) && flag.Target.Len() == 0 && given(flag) {
+			faults = append(faults, "--"+flag.Name+": is empty")
+		}
+	}
+	return faults
 }
 
 // configFaults are all the faults of a configuration.

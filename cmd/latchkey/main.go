@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"reflect"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -87,11 +86,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	if errors.As(err, &notParsed) {
 		command = notParsed.Context
 	}
-	if err := file.faultsOf(parser, command, err); err != nil {
-		fmt.Fprintf(std.err, "latchkey: %v\n", err)
-		return 2
-	}
-	if err := emptyFlags(command); err != nil {
+	if err := file.faultsOf(parser, command, env, err); err != nil {
 		fmt.Fprintf(std.err, "latchkey: %v\n", err)
 		return 2
 	}
@@ -105,25 +100,6 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 		return 1
 	}
 	return 0
-}
-
-// emptyFlags refuses options that are given and empty, such as a variable of a
-// script that was never set: they do not mean everything, nor nothing.
-func emptyFlags(command *kong.Context) error {
-	var faults []string
-	for _, p := range command.Path {
-		if p.Flag == nil {
-			continue
-		}
-		v := reflect.Indirect(p.Flag.Target)
-		if (v.Kind() == reflect.String || v.Kind() == reflect.Slice) && v.Len() == 0 {
-			faults = append(faults, "--"+p.Flag.Name+": is empty")
-		}
-	}
-	if faults != nil {
-		return &configFaults{faults}
-	}
-	return nil
 }
 
 // oneLine is the text of an error on one line, also if it is several errors.
