@@ -512,19 +512,19 @@ func grantsOf(ctx context.Context, tx bun.Tx, pairs []pairRow) ([]DevicePrivileg
 // DomainTaken reports whether a device other than the given one has the name among
 // those that the account has.
 func (s *Store) DomainTaken(ctx context.Context, account, domain, device string) (taken bool, err error) {
-	stmt, err := s.asked.get(ctx, s.placed(domainTaken)) //nolint:sqlclosecheck // it is kept
-	if err == nil {
-		err = stmt.QueryRowContext(ctx, account, domain, device).Scan(&taken)
+	var no int64
+	found, err := s.ask(ctx, &no, "SELECT no FROM privilege_accounts WHERE account = $1", account)
+	if err == nil && found {
+		_, err = s.ask(ctx, &taken, domainTaken, pairOf(no, 0), pairOf(no+1, 0), domain, device)
 	}
 	return taken, wrapped("looking a device domain up", err)
 }
 
-// domainTaken looks at the pairs of one account, each account's number before
-// those of its devices.
-var domainTaken = fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM privilege_accounts AS a
-	JOIN privilege_shares AS s ON s.pair >= a.no << %d AND s.pair < (a.no + 1) << %[1]d
+// domainTaken is apart from the account's number: with both in one statement
+// PostgreSQL cannot tell how few pairs an account has, and reads every device.
+var domainTaken = fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM privilege_shares AS s
 	JOIN privilege_devices AS d ON d.no = s.pair & %d
-	WHERE a.account = $1 AND s.domain = $2 AND d.device <> $3 AND d.live = 1)`, deviceBits, maxNumber)
+	WHERE s.pair >= $1 AND s.pair < $2 AND s.domain = $3 AND d.device <> $4 AND d.live = 1)`, maxNumber)
 
 func wrapped(doing string, err error) error {
 	if err == nil {

@@ -93,6 +93,20 @@ func (s *Store) placed(q string) string {
 	return q
 }
 
+// ask runs a query for one value, outside of transactions, and reports whether
+// there is one.
+func (s *Store) ask(ctx context.Context, into any, q string, args ...any) (found bool, err error) {
+	stmt, err := s.asked.get(ctx, s.placed(q)) //nolint:sqlclosecheck // it is kept
+	if err != nil {
+		return false, err
+	}
+	err = stmt.QueryRowContext(ctx, args...).Scan(into)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // within returns the transaction's own copy of a statement that is kept
 // prepared, nil if there is none yet.
 func (s *Store) within(ctx context.Context, tx bun.Tx, q string) *sql.Stmt {
