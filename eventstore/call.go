@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"latchkey/internal/pause"
 )
 
 // leaderOnly makes a node that is not the leader refuse the call instead of
@@ -36,7 +38,7 @@ func call[T any](ctx context.Context, c *Client, what string, f func(context.Con
 		if callers.Err() != nil { // the caller went away; the log may be well
 			return zero, fmt.Errorf("%s: %w: %w", what, ErrUnavailable, callers.Err())
 		}
-		if !errors.Is(err, ErrUnavailable) || !pause(ctx, wait) {
+		if !errors.Is(err, ErrUnavailable) || !about(ctx, wait) {
 			return zero, fmt.Errorf("%s: %w", what, err)
 		}
 	}
@@ -72,17 +74,9 @@ func watched[T any](ctx context.Context, c *Client, conn *connection, f func(con
 	return answer, known
 }
 
-// pause waits about d; false when the context ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d/2 + rand.N(d))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
+// about pauses for about d, so that those who failed together do not come back
+// together; it returns false if the context ended first.
+func about(ctx context.Context, d time.Duration) bool { return pause.For(ctx, d/2+rand.N(d)) }
 
 // translate turns the library's errors into ours, once. lost says that calls
 // need a new connection.

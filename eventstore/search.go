@@ -109,7 +109,7 @@ func (c *Client) find(s *search) {
 		if away := time.Since(began); away > longAway {
 			c.report(slog.LevelWarn, "", "the log is still away", err, "for", away.Round(time.Second))
 		}
-		if !pause(c.life, wait) {
+		if !about(c.life, wait) {
 			return
 		}
 	}

@@ -93,7 +93,7 @@ func rest(ctx context.Context, d time.Duration, conn *connection) bool {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	over := make(chan bool, 1)
-	go func() { over <- pause(ctx, d) }()
+	go func() { over <- about(ctx, d) }()
 	select {
 	case ended := <-over:
 		return ended

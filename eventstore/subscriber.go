@@ -122,7 +122,7 @@ func (s *Subscriber) run(ctx context.Context, topic string, out chan<- *message.
 			return
 		}
 		s.cfg.Logger.Warn("a topic was interrupted; beginning it anew", "topic", topic, "error", err)
-		if !pause(ctx, wait) {
+		if !about(ctx, wait) {
 			return
 		}
 	}
@@ -171,7 +171,7 @@ func (t *topicRun) deliver(b Batch) error {
 		if err != nil || acked {
 			return err
 		}
-		if !pause(t.ctx, wait) {
+		if !about(t.ctx, wait) {
 			return t.ctx.Err()
 		}
 	}

@@ -14,8 +14,8 @@ import (
 // SQLite puts a write-ahead log upon whatever database file lies beside it. An
 // older file under a newer log is a mixture of two times, in which a privilege
 // may stand that was taken away, and nothing shows it. So each process that opens
-// the file gives it a token, in a table that nothing else writes and in the row
-// of every checkpoint: the first is in the file before the log begins anew, the
+// the file writes a token to it, in a table that nothing else writes and in the row
+// of every checkpoint: the first is in the file before the log starts again, the
 // second in every log, as every commit writes a checkpoint. Where they differ,
 // file and log do not belong together.
 
@@ -48,7 +48,7 @@ func (s *Store) mixed(ctx context.Context) (bool, error) {
 	return others > 0, wrapped("comparing the checkpoints with the session", err)
 }
 
-// begin gives the file a new token.
+// begin writes a new token to the file.
 func (s *Store) begin(ctx context.Context) error {
 	token := uuid.NewString()
 	err := s.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -63,7 +63,7 @@ func (s *Store) begin(ctx context.Context) error {
 		return nil
 	})
 	if err == nil {
-		_, err = s.writes.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)") // the log begins anew
+		_, err = s.writes.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)") // the log starts again
 	}
 	return wrapped("beginning a session of the read models", err)
 }

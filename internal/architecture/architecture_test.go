@@ -30,7 +30,7 @@ var rooms = []struct {
 	{path: "domain/share", may: []string{"domain/privilege"}, ban: frameworks},
 	{path: "domain", ban: frameworks},
 	{path: "eventstore/node", ban: []string{echo, bun, gortsplib, watermill}},
-	{path: "eventstore", ban: []string{echo, bun, gortsplib}},
+	{path: "eventstore", may: []string{"internal/pause"}, ban: []string{echo, bun, gortsplib}},
 	{path: "projections", may: []string{"domain", "eventstore", "internal/pause"}, ban: []string{echo, gortsplib, esdb}},
 	{path: "api", may: []string{"domain", "projections"}, ban: []string{gortsplib, esdb, watermill, bun}},
 	{path: "streaming/camera", may: []string{"domain/privilege"}, ban: []string{echo, bun, esdb, watermill}},

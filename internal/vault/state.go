@@ -21,7 +21,8 @@ type Mark struct {
 	Event    string // the id of that event
 }
 
-// state is the only row of its table: what the vault knows of its own history.
+// state is what the vault knows of its own history, in the row stateRow. The row
+// times of its table has a token of the file.
 type state struct {
 	bun.BaseModel `bun:"table:vault_state"`
 

@@ -18,10 +18,10 @@ const times = 2
 
 // sameTime returns ErrMixed where an older file lies under the write-ahead log of
 // a later process: SQLite would put them together, and what was taken away might
-// be back. For that each process that opens the file gives it a token, in a table
-// that nothing else writes, and beside the vault's state: the first is in the file
-// before the log begins anew, the second in every log in which something was taken
-// away, or the mark was moved on.
+// be back. For that each process that opens the file writes a token to it, in a
+// table that nothing else writes, and beside the vault's state: the first is in the
+// file before the log starts again, the second in every log in which something was
+// taken away, or the mark was moved on.
 func (v *Vault) sameTime(ctx context.Context) error {
 	if !v.sqlite {
 		return nil
@@ -47,14 +47,10 @@ func (v *Vault) sameTime(ctx context.Context) error {
 		return err
 	})
 	if err == nil {
-		_, err = v.db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)") // the log begins anew
+		_, err = v.db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)") // the log starts again
 	}
-	return wrapped("noting the time of the file", err)
-}
-
-func wrapped(doing string, err error) error {
-	if err == nil {
-		return nil
+	if err != nil {
+		return fmt.Errorf("noting the time of the file: %w", err)
 	}
-	return fmt.Errorf("%s: %w", doing, err)
+	return nil
 }
