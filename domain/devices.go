@@ -174,9 +174,14 @@ func (s *Service) followRemoval(ctx context.Context, cause uuid.UUID, device str
 	defer cancel()
 	finding, stop := context.WithTimeout(ctx, findWithin)
 	defer stop()
-	shares, err := s.shares.SharesWithDevice(finding, device, at)
+	removed := at
+	holding, lost, err := s.shares.SharesWithDevice(finding, device, removed)
 	if err == nil {
-		at, err = s.endShares(ctx, cause, device, shares)
+		at, err = s.endShares(ctx, cause, device, holding)
+	}
+	for _, id := range lost {
+		ended, unknown := s.endedSince(ctx, id, device, removed)
+		at, err = max(at, ended), errors.Join(err, unknown)
 	}
 	if err != nil {
 		s.logger.WarnContext(ctx, "the shares of a removed device end later", "device", device, "error", err)

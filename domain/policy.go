@@ -65,6 +65,23 @@ func (s *Service) endShareOfDevice(ctx context.Context, cause uuid.UUID, device,
 	return done, err
 }
 
+// endedSince returns the position of the event that took a device out of a share
+// after a position in the log, 0 if it was out before.
+func (s *Service) endedSince(ctx context.Context, id, device string, position uint64) (uint64, error) {
+	last, ok, err := s.log.Last(ctx, shareStream(id))
+	if err != nil {
+		return 0, unavailable(fmt.Errorf("reading the last event of share %s: %w", id, err))
+	}
+	if !ok || last.Position <= position {
+		return 0, nil
+	}
+	events, err := s.log.Load(ctx, shareStream(id))
+	if err != nil {
+		return 0, unavailable(fmt.Errorf("loading share %s: %w", id, err))
+	}
+	return lastEnd(events, device), nil
+}
+
 // lastEnd is the position of the last event that took a device out of a share, 0
 // for none.
 func lastEnd(events []Stored, device string) uint64 {

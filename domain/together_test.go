@@ -305,6 +305,28 @@ func TestRemovalWithoutReadModel(t *testing.T) {
 	w.wantNoGhosts(id)
 }
 
+// TestRemovalFollowedByAnother: the position that a removal answers covers the end of
+// a share that somebody else ended because of it.
+func TestRemovalFollowedByAnother(t *testing.T) {
+	w := newWorld(t)
+	id := w.share(gives(w.cam, 1, privilege.LiveView))
+	w.log.finding = func() {
+		removal := w.log.streams[deviceStream("cam-1")][1]
+		if err := w.EndSharesOfDevice(ctx, removal.ID, w.cam, []string{id}); err != nil {
+			t.Error(err)
+		}
+	}
+	r, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := w.loadShare(ctx, id)
+	if err != nil || r.Position != there.position() {
+		t.Errorf("the removal answers position %d, its share ended at %d, %v", r.Position, there.position(), err)
+	}
+	w.wantNoGhosts(id)
+}
+
 // TestSaveKeeps: a save that changes nothing needs nothing of what it keeps.
 func TestSaveKeeps(t *testing.T) {
 	w := newWorld(t)

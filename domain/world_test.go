@@ -26,10 +26,11 @@ type memoryLog struct {
 	mu       sync.Mutex
 	streams  map[string][]Stored
 	position uint64
-	full     bool // takes only what takes away
-	behind   bool // the read model
-	calls    int  // of reading
-	reads    int  // events
+	full     bool   // takes only what takes away
+	behind   bool   // the read model
+	finding  func() // called when shares are looked for, if not nil
+	calls    int    // of reading
+	reads    int    // events
 
 	before func(stream string)
 	crash  func(stream string) crash
@@ -144,22 +145,27 @@ func (l *memoryLog) all() []Stored {
 var errBehind = errors.New("the read model is behind")
 
 // SharesWithDevice is the read model's answer, which is never behind.
-func (l *memoryLog) SharesWithDevice(_ context.Context, device string, atLeast uint64) ([]string, error) {
+func (l *memoryLog) SharesWithDevice(_ context.Context, device string, atLeast uint64) (holding, lost []string, err error) {
+	if l.finding != nil {
+		l.finding()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if atLeast > l.position || l.behind {
-		return nil, errBehind
+		return nil, nil, errBehind
 	}
-	var list []string
 	for name, events := range l.streams {
 		id, ok := strings.CutPrefix(name, "share-")
 		if state, err := fold(events, share.Evolve); ok && err == nil && state.Live {
-			if _, held := state.Find(device); held {
-				list = append(list, id)
+			switch d, held := state.Find(device); {
+			case held && d.Status == share.StatusRemoved:
+				lost = append(lost, id)
+			case held:
+				holding = append(holding, id)
 			}
 		}
 	}
-	return list, nil
+	return holding, lost, nil
 }
 
 // types gives the kinds of a stream's events.

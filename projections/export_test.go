@@ -18,7 +18,7 @@ func NewFeed(ctx context.Context, s *Store, name string) (*Feed, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Feed{newProjector(s, find(name), s.logger, newProgress())}
+	f := &Feed{newProjector(s, find(name), s.logger, newProgress(), newProgress())}
 	f.p.start(c)
 	return f, nil
 }

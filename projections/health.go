@@ -132,9 +132,7 @@ func (r *Runner) mark(last uint64, projectors []*projector, now time.Time) {
 // reached is the position up to which the read model holds every event that
 // concerns it.
 func (p *projector) reached() uint64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return max(uint64(p.done), p.progress.position())
+	return max(p.covered.position(), p.progress.position())
 }
 
 // stuck returns since when the projector has been trying to write; the zero time

@@ -170,7 +170,7 @@ var offering = []string{event.Invited, event.Accepted, event.PrivilegesEdited}
 func (p *policy) deviceRemoved(ctx context.Context, r followed) error {
 	var shares []string
 	err := p.read(ctx, func() (err error) {
-		shares, err = p.cfg.Store.SharesWithDevice(ctx, r.device, r.position)
+		shares, _, err = p.cfg.Store.SharesWithDevice(ctx, r.device, r.position)
 		return err
 	})
 	if err != nil {

@@ -24,6 +24,7 @@ type projector struct {
 	p        *projection
 	logger   *slog.Logger
 	progress *progress
+	covered  *progress           // every event up to here that concerns the read model is written
 	identity eventstore.Identity // of the log that the events come from
 	lost     func()              // called when the database did not do what it was asked to
 
@@ -35,7 +36,6 @@ type projector struct {
 	pending []recorded
 	taken   int64           // pending holds every event up to here that is not written
 	seen    eventstore.Mark // of the last event of ours up to there
-	done    int64           // every event up to here that concerns the read model is written
 	halted  *unreadable     // an event that cannot be read: nothing after it is taken
 	err     error           // why it cannot be written now
 	writing time.Time       // since when it has been trying to write; zero: it is not
@@ -66,18 +66,19 @@ const (
 // made from another epoch of the log. The events must be read again.
 var errWentBack = errors.New("the checkpoint went back")
 
-func newProjector(s *Store, p *projection, logger *slog.Logger, reached *progress) *projector {
+func newProjector(s *Store, p *projection, logger *slog.Logger, reached, covered *progress) *projector {
 	return &projector{
-		store: s, p: p, logger: logger, progress: reached, reducer: p.reducer(), lost: func() {},
+		store: s, p: p, logger: logger, progress: reached, covered: covered, reducer: p.reducer(), lost: func() {},
 		ready: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 }
 
 // start puts the projector where its checkpoint is.
 func (p *projector) start(c *checkpoint) {
-	p.base, p.taken, p.done, p.seen = c.Position, c.Position, c.Position, c.mark()
+	p.base, p.taken, p.seen = c.Position, c.Position, c.mark()
 	p.identity = p.seen.Identity
 	p.progress.reset(uint64(c.Position))
+	p.covered.reset(uint64(c.Position))
 }
 
 // position is the last one that was taken.
@@ -217,9 +218,7 @@ func (p *projector) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		p.mu.Lock()
-		p.done = position
-		p.mu.Unlock()
+		p.covered.reach(uint64(position))
 	}
 }
 

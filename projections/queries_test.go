@@ -1,6 +1,8 @@
 package projections_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -73,7 +75,7 @@ func TestOneShare(t *testing.T) {
 				t.Errorf("DomainTaken(%s, %s) = %v, %v", c.domain, c.device, taken, err)
 			}
 		}
-		ids, err := h.store.SharesWithDevice(ctx, "dvr", 0)
+		ids, _, err := h.store.SharesWithDevice(ctx, "dvr", 0)
 		must(t, err)
 		same(t, "shares with the device", ids, []string{given})
 
@@ -105,7 +107,7 @@ func TestOneShare(t *testing.T) {
 			func() (int, error) { l, _, err := h.store.SentShares(ctx, olga, page); return len(l), err },
 			func() (int, error) { l, _, err := h.store.ReceivedShares(ctx, rita, page); return len(l), err },
 			func() (int, error) { l, _, err := h.store.Privileges(ctx, rita, page); return len(l), err },
-			func() (int, error) { l, err := h.store.SharesWithDevice(ctx, "cam", 0); return len(l), err },
+			func() (int, error) { l, _, err := h.store.SharesWithDevice(ctx, "cam", 0); return len(l), err },
 		} {
 			if n, err := list(); err != nil || n != 0 {
 				t.Errorf("after the deletion a list has %d rows, %v", n, err)
@@ -152,5 +154,34 @@ func TestDevicesAndKeys(t *testing.T) {
 		keys, _, err := h.store.StreamKeys(ctx, olga, page)
 		must(t, err)
 		same(t, "keys", keys, []projections.StreamKey{{Name: "kone", Label: "olga:label", Device: "b", AddedAt: epoch, Expires: epoch.AddDate(7000, 0, 0)}})
+	})
+}
+
+// TestSharesWithDevice: what holds a device is known at the position of its removal,
+// which no list of shares has an event of.
+func TestSharesWithDevice(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r, _ := h.run(h.store, nil)
+		h.append("share-"+given, opened(), invited("cam", privilege.LiveView), invited("dvr", privilege.LiveView))
+		for _, step := range []struct {
+			stream        string
+			event         any
+			holding, lost []string
+		}{
+			{"device-cam", device.Removed{Device: "cam", Owner: olga, At: epoch}, []string{given}, nil},
+			{"share-" + given, share.Rejected{Share: given, Owner: olga, Login: login, Account: rita, Device: "cam", At: epoch}, []string{given}, nil},
+			{"share-" + given, share.DeviceRemoved{Share: given, Owner: olga, Login: login, Account: rita, Device: "cam", Reason: share.DeviceDeleted, At: epoch}, nil, []string{given}},
+			{"device-cam", device.Removed{Device: "cam", Owner: olga, At: epoch}, nil, []string{given}},
+		} {
+			holding, lost, err := r.SharesWithDevice(t.Context(), "cam", h.append(step.stream, step.event))
+			must(t, err)
+			same(t, "shares that hold the device", holding, step.holding)
+			same(t, "shares that it was taken out of", lost, step.lost)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if _, _, err := r.SharesWithDevice(ctx, "cam", 1000); !errors.Is(err, projections.ErrBehind) {
+			t.Errorf("the shares at a position that the log has not: %v", err)
+		}
 	})
 }

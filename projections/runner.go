@@ -35,8 +35,9 @@ type RunnerConfig struct {
 // and one for the policy. Several processes may run one on the same database.
 type Runner struct {
 	cfg      RunnerConfig
-	progress map[string]*progress
-	look     chan struct{} // asks for a look at the checkpoints
+	progress map[string]*progress // of the checkpoints
+	covered  map[string]*progress // the rows at the checkpoint lack no event up to there
+	look     chan struct{}        // asks for a look at the checkpoints
 
 	mu         sync.Mutex
 	projectors []*projector // of the round under way
@@ -69,11 +70,11 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Runner{
-		cfg: cfg, progress: map[string]*progress{policies: newProgress()}, look: make(chan struct{}, 1),
-		trouble: errStarting,
+		cfg: cfg, progress: map[string]*progress{policies: newProgress()}, covered: map[string]*progress{},
+		look: make(chan struct{}, 1), trouble: errStarting,
 	}
 	for _, name := range Names() {
-		r.progress[name] = newProgress()
+		r.progress[name], r.covered[name] = newProgress(), newProgress()
 	}
 	return r, nil
 }
@@ -156,15 +157,22 @@ func (r *Runner) readAt(ctx context.Context, query func() error) error {
 	}
 }
 
-// SharesWithDevice lists the live shares that hold a device or held it, whatever
-// became of it there, when the read model has seen a position. ErrBehind: the
-// context ended first.
-func (r *Runner) SharesWithDevice(ctx context.Context, device string, atLeast uint64) (ids []string, err error) {
+// SharesWithDevice lists the live shares that hold a device, whatever became of it
+// there, and those that it was taken out of, when the read model has seen a
+// position. ErrBehind: the context ended first.
+//
+// It waits for no checkpoint to be written: where this process has read the log
+// up to the position, the rows at its checkpoint lack nothing.
+func (r *Runner) SharesWithDevice(ctx context.Context, device string, atLeast uint64) (holding, lost []string, err error) {
+	if err := r.covered[SentShares].wait(ctx, atLeast); err != nil {
+		return nil, nil, fmt.Errorf("listing the shares of a device: %w", err)
+	}
+	written := min(atLeast, r.progress[SentShares].position())
 	err = r.readAt(ctx, func() error {
-		ids, err = r.cfg.Store.SharesWithDevice(ctx, device, atLeast)
+		holding, lost, err = r.cfg.Store.SharesWithDevice(ctx, device, written)
 		return err
 	})
-	return ids, err
+	return holding, lost, err
 }
 
 // await waits a moment for a read model to come further.
@@ -348,7 +356,7 @@ func (r *Runner) fresh(ctx context.Context) ([]*projector, *policy, error) {
 	}
 	projectors := make([]*projector, len(all))
 	for i, p := range all {
-		projectors[i] = newProjector(r.cfg.Store, p, r.cfg.Logger, r.progress[p.name])
+		projectors[i] = newProjector(r.cfg.Store, p, r.cfg.Logger, r.progress[p.name], r.covered[p.name])
 		projectors[i].lost = func() { signal(r.look) }
 		projectors[i].start(list[p.name])
 	}

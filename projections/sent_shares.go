@@ -131,16 +131,24 @@ func sentOf(ctx context.Context, tx bun.Tx, rows []sentShareRow) ([]Share, error
 	return list, nil
 }
 
-// SharesWithDevice lists the live shares that hold a device or held it, whatever
-// became of it there. For atLeast see Page.
-func (s *Store) SharesWithDevice(ctx context.Context, device string, atLeast uint64) ([]string, error) {
-	var ids []string
-	err := s.reading(ctx, []*projection{sentShares}, atLeast, func(ctx context.Context, tx bun.Tx) error {
-		return tx.NewSelect().TableExpr("sent_share_devices").Column("share").
-			Where("device = ?", device).OrderExpr("share").Scan(ctx, &ids)
+// SharesWithDevice lists the live shares that hold a device, whatever became of it
+// there, and those that it was taken out of. For atLeast see Page.
+func (s *Store) SharesWithDevice(ctx context.Context, device string, atLeast uint64) (holding, lost []string, err error) {
+	err = s.reading(ctx, []*projection{sentShares}, atLeast, func(ctx context.Context, tx bun.Tx) error {
+		var rows []struct{ Share, Status string }
+		err := tx.NewSelect().TableExpr("sent_share_devices").Column("share", "status").
+			Where("device = ?", device).OrderExpr("share").Scan(ctx, &rows)
+		for _, r := range rows {
+			if r.Status == string(share.StatusRemoved) {
+				lost = append(lost, r.Share)
+			} else {
+				holding = append(holding, r.Share)
+			}
+		}
+		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listing the shares of a device: %w", err)
+		return nil, nil, fmt.Errorf("listing the shares of a device: %w", err)
 	}
-	return ids, nil
+	return holding, lost, nil
 }
