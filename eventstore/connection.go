@@ -18,6 +18,11 @@ import (
 //
 // The library must not be closed while calls are inside of it: it would panic in
 // those that wait for it. So the last user out closes it.
+//
+// A call that is on its way into the library at the moment when another one learns
+// that the node is away makes the library forget its gRPC connection. Nothing is
+// left on that, and it dials no more; three idle goroutines stay of it. Nobody
+// outside of the library can close it.
 type connection struct {
 	library *esdb.Client
 	retired chan struct{} // closed when calls must use another connection
