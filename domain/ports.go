@@ -130,9 +130,9 @@ type Domains interface {
 // SharesOfDevice knows which shares hold a device, as far as a read model sees
 // it.
 type SharesOfDevice interface {
-	// SharesWithDevice lists the live shares that hold the device, and those that it
-	// was taken out of, with every event up to a position of the log taken into
-	// account. It waits for that as long as the context does.
+	// SharesWithDevice lists the live shares that hold the device, with every event
+	// up to a position of the log taken into account, and those that it was perhaps
+	// taken out of after that. It waits for that as long as the context does.
 	SharesWithDevice(ctx context.Context, device string, atLeast uint64) (holding, lost []string, err error)
 }
 

@@ -22,7 +22,7 @@ func lists(s *projections.Store) map[string]func(ctx context.Context, atLeast ui
 		"a share":            func(ctx context.Context, n uint64) error { _, _, err := s.Share(ctx, olga, given, n); return err },
 		"a device":           func(ctx context.Context, n uint64) error { _, _, err := s.Device(ctx, olga, "dev0", n); return err },
 		"a person":           func(ctx context.Context, n uint64) error { _, err := s.Person(ctx, olga, n); return err },
-		"shares of a device": func(ctx context.Context, n uint64) error { _, _, err := s.SharesWithDevice(ctx, "dev0", n); return err },
+		"shares of a device": func(ctx context.Context, n uint64) error { _, err := s.SharesWithDevice(ctx, "dev0", n); return err },
 		"removed devices": func(ctx context.Context, n uint64) error {
 			_, err := s.RemovedDevices(ctx, []string{"dev0"}, n)
 			return err

@@ -168,15 +168,15 @@ var offering = []string{event.Invited, event.Accepted, event.PrivilegesEdited}
 // deviceRemoved ends the shares of a device. Those that offer it later are ended
 // when that event is followed.
 func (p *policy) deviceRemoved(ctx context.Context, r followed) error {
-	var shares []string
+	var shares DeviceShares
 	err := p.read(ctx, func() (err error) {
-		shares, _, err = p.cfg.Store.SharesWithDevice(ctx, r.device, r.position)
+		shares, err = p.cfg.Store.SharesWithDevice(ctx, r.device, r.position)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return p.cfg.EndShares(ctx, r.cause, r.device, shares)
+	return p.cfg.EndShares(ctx, r.cause, r.device, shares.Holding)
 }
 
 // offered takes devices out of shares that offer or have them, if they were

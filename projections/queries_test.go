@@ -75,9 +75,9 @@ func TestOneShare(t *testing.T) {
 				t.Errorf("DomainTaken(%s, %s) = %v, %v", c.domain, c.device, taken, err)
 			}
 		}
-		ids, _, err := h.store.SharesWithDevice(ctx, "dvr", 0)
+		ids, err := h.store.SharesWithDevice(ctx, "dvr", 0)
 		must(t, err)
-		same(t, "shares with the device", ids, []string{given})
+		same(t, "shares with the device", ids.Holding, []string{given})
 
 		wait(t, r, h.append("share-"+given,
 			share.PrivilegesEdited{Share: given, Owner: olga, Login: login, Account: rita, Device: "cam", Grants: grants(privilege.None), At: epoch},
@@ -107,7 +107,10 @@ func TestOneShare(t *testing.T) {
 			func() (int, error) { l, _, err := h.store.SentShares(ctx, olga, page); return len(l), err },
 			func() (int, error) { l, _, err := h.store.ReceivedShares(ctx, rita, page); return len(l), err },
 			func() (int, error) { l, _, err := h.store.Privileges(ctx, rita, page); return len(l), err },
-			func() (int, error) { l, _, err := h.store.SharesWithDevice(ctx, "cam", 0); return len(l), err },
+			func() (int, error) {
+				l, err := h.store.SharesWithDevice(ctx, "cam", 0)
+				return len(l.Holding) + len(l.Lost), err
+			},
 		} {
 			if n, err := list(); err != nil || n != 0 {
 				t.Errorf("after the deletion a list has %d rows, %v", n, err)
@@ -164,20 +167,23 @@ func TestSharesWithDevice(t *testing.T) {
 		r, _ := h.run(h.store, nil)
 		h.append("share-"+given, opened(), invited("cam", privilege.LiveView), invited("dvr", privilege.LiveView))
 		for _, step := range []struct {
-			stream        string
-			event         any
-			holding, lost []string
+			stream  string
+			event   any
+			holding []string
 		}{
-			{"device-cam", device.Removed{Device: "cam", Owner: olga, At: epoch}, []string{given}, nil},
-			{"share-" + given, share.Rejected{Share: given, Owner: olga, Login: login, Account: rita, Device: "cam", At: epoch}, []string{given}, nil},
-			{"share-" + given, share.DeviceRemoved{Share: given, Owner: olga, Login: login, Account: rita, Device: "cam", Reason: share.DeviceDeleted, At: epoch}, nil, []string{given}},
-			{"device-cam", device.Removed{Device: "cam", Owner: olga, At: epoch}, nil, []string{given}},
+			{"device-cam", device.Removed{Device: "cam", Owner: olga, At: epoch}, []string{given}},
+			{"share-" + given, share.Rejected{Share: given, Owner: olga, Login: login, Account: rita, Device: "cam", At: epoch}, []string{given}},
+			{"share-" + given, share.DeviceRemoved{Share: given, Owner: olga, Login: login, Account: rita, Device: "cam", Reason: share.DeviceDeleted, At: epoch}, nil},
+			{"device-cam", device.Removed{Device: "cam", Owner: olga, At: epoch}, nil},
 		} {
 			holding, lost, err := r.SharesWithDevice(t.Context(), "cam", h.append(step.stream, step.event))
 			must(t, err)
 			same(t, "shares that hold the device", holding, step.holding)
-			same(t, "shares that it was taken out of", lost, step.lost)
+			same(t, "shares that it was taken out of since", lost, []string(nil))
 		}
+		_, lost, err := r.SharesWithDevice(t.Context(), "cam", 1)
+		must(t, err)
+		same(t, "shares that it was taken out of since the beginning", lost, []string{given})
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		if _, _, err := r.SharesWithDevice(ctx, "cam", 1000); !errors.Is(err, projections.ErrBehind) {

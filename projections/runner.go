@@ -158,8 +158,8 @@ func (r *Runner) readAt(ctx context.Context, query func() error) error {
 }
 
 // SharesWithDevice lists the live shares that hold a device, whatever became of it
-// there, and those that it was taken out of, when the read model has seen a
-// position. ErrBehind: the context ended first.
+// there, when the read model has seen a position, and those that it was perhaps
+// taken out of after that. ErrBehind: the context ended first.
 //
 // It waits for no checkpoint to be written: where this process has read the log
 // up to the position, the rows at its checkpoint lack nothing.
@@ -169,7 +169,11 @@ func (r *Runner) SharesWithDevice(ctx context.Context, device string, atLeast ui
 	}
 	written := min(atLeast, r.progress[SentShares].position())
 	err = r.readAt(ctx, func() error {
-		holding, lost, err = r.cfg.Store.SharesWithDevice(ctx, device, written)
+		found, err := r.cfg.Store.SharesWithDevice(ctx, device, written)
+		holding, lost = found.Holding, found.Lost
+		if found.Seen <= atLeast {
+			lost = nil
+		}
 		return err
 	})
 	return holding, lost, err

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/uptrace/bun"
@@ -131,24 +132,52 @@ func sentOf(ctx context.Context, tx bun.Tx, rows []sentShareRow) ([]Share, error
 	return list, nil
 }
 
-// SharesWithDevice lists the live shares that hold a device, whatever became of it
-// there, and those that it was taken out of. For atLeast see Page.
-func (s *Store) SharesWithDevice(ctx context.Context, device string, atLeast uint64) (holding, lost []string, err error) {
-	err = s.reading(ctx, []*projection{sentShares}, atLeast, func(ctx context.Context, tx bun.Tx) error {
-		var rows []struct{ Share, Status string }
-		err := tx.NewSelect().TableExpr("sent_share_devices").Column("share", "status").
-			Where("device = ?", device).OrderExpr("share").Scan(ctx, &rows)
-		for _, r := range rows {
-			if r.Status == string(share.StatusRemoved) {
-				lost = append(lost, r.Share)
-			} else {
-				holding = append(holding, r.Share)
-			}
-		}
-		return err
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("listing the shares of a device: %w", err)
+// DeviceShares are the live shares of a device.
+type DeviceShares struct {
+	Holding []string // those that hold it, whatever became of it there
+	Lost    []string // those that it was taken out of
+	Seen    uint64   // the position in the log that the rows have seen
+}
+
+// SharesWithDevice lists the live shares of a device. For atLeast see Page.
+func (s *Store) SharesWithDevice(ctx context.Context, device string, atLeast uint64) (DeviceShares, error) {
+	found, err := s.sharesWithDevice(ctx, device)
+	if err == nil && found.Seen < atLeast {
+		err = &behindError{projection: SentShares, at: found.Seen, want: atLeast}
 	}
-	return holding, lost, nil
+	if err != nil {
+		return DeviceShares{}, fmt.Errorf("listing the shares of a device: %w", err)
+	}
+	return found, nil
+}
+
+// sharesOfDevice is one statement, as a removal waits for it: what it reads is of
+// one state.
+const sharesOfDevice = `SELECT c.position, coalesce(d.share, ''), coalesce(d.status, '')
+	FROM projection_checkpoints AS c LEFT JOIN sent_share_devices AS d ON d.device = $1 WHERE c.name = $2 ORDER BY d.share`
+
+func (s *Store) sharesWithDevice(ctx context.Context, device string) (found DeviceShares, err error) {
+	stmt, err := s.asked.get(ctx, s.placed(sharesOfDevice)) //nolint:sqlclosecheck // it is kept
+	if err != nil {
+		return DeviceShares{}, err
+	}
+	rows, err := stmt.QueryContext(ctx, device, SentShares)
+	if err != nil {
+		return DeviceShares{}, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var id, status string
+		if err := rows.Scan(&found.Seen, &id, &status); err != nil {
+			return DeviceShares{}, err
+		}
+		switch {
+		case id == "":
+		case status == string(share.StatusRemoved):
+			found.Lost = append(found.Lost, id)
+		default:
+			found.Holding = append(found.Holding, id)
+		}
+	}
+	return found, rows.Err()
 }
