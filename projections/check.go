@@ -55,6 +55,13 @@ func (s *Store) check(ctx context.Context, client *eventstore.Client, seen event
 	f.last = uint64(end.ours)
 	var restored []string
 	for name, c := range list {
+		if err := c.sound(); err != nil {
+			s.logger.Warn("a read model is damaged; it is made from the log again", "projection", name, "reason", err)
+			if err := s.empty(ctx, name, f.identity); err != nil {
+				return fit{}, err
+			}
+			continue
+		}
 		again, err := s.compare(ctx, client, f.identity, c, end)
 		if err != nil {
 			return fit{}, err
@@ -181,11 +188,23 @@ func endOf(ctx context.Context, client *eventstore.Client) (end logEnd, err erro
 // empty makes a read model empty, to be made from the log again, unless another
 // process did that already.
 func (s *Store) empty(ctx context.Context, name string, id eventstore.Identity) error {
+	return s.emptyIf(ctx, name, func(c *checkpoint) (eventstore.Identity, bool) {
+		return id, c.sound() != nil || c.mark().Identity != id
+	})
+}
+
+// emptyIf makes a read model empty if its checkpoint says so: decide returns the
+// identity of the log that the rows are to come from.
+func (s *Store) emptyIf(ctx context.Context, name string, decide func(*checkpoint) (eventstore.Identity, bool)) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := s.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
-			c, err := s.lock(ctx, tx, name)
-			if err != nil || c.mark().Identity == id {
+			c, err := s.lockAny(ctx, tx, name)
+			if err != nil {
 				return err
+			}
+			id, again := decide(c)
+			if !again {
+				return nil
 			}
 			if p := find(name); p != nil {
 				if err := s.emptyTables(ctx, tx, p); err != nil {

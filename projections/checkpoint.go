@@ -34,6 +34,8 @@ type checkpoint struct {
 	Epoch int64  `bun:"epoch,notnull,type:bigint,default:0"`   // its epoch
 	Seen  int64  `bun:"seen,notnull,type:bigint,default:0"`    // the event's position
 	Event string `bun:"event_id,notnull,type:text,default:''"` // the event's id
+
+	Sum int64 `bun:"sum,notnull,type:bigint,default:0"` // of the row; 0: an earlier version wrote it
 }
 
 // The states of a projection.
@@ -67,12 +69,21 @@ func (c *checkpoint) setMark(m eventstore.Mark) {
 }
 
 const (
-	readLocked  = "SELECT position, generation, rebuild, state, error, updated, log, epoch, seen, event_id FROM projection_checkpoints WHERE name = $1"
-	writeLocked = "UPDATE projection_checkpoints SET position = $1, generation = $2, rebuild = $3, state = $4, error = $5, updated = $6, log = $7, epoch = $8, seen = $9, event_id = $10 WHERE name = $11"
+	readLocked  = "SELECT position, generation, rebuild, state, error, updated, log, epoch, seen, event_id, sum FROM projection_checkpoints WHERE name = $1"
+	writeLocked = "UPDATE projection_checkpoints SET position = $1, generation = $2, rebuild = $3, state = $4, error = $5, updated = $6, log = $7, epoch = $8, seen = $9, event_id = $10, sum = $11 WHERE name = $12"
 )
 
-// lock waits for the lock on a checkpoint and reads it.
-func (s *Store) lock(ctx context.Context, tx bun.Tx, name string) (_ *checkpoint, err error) {
+// lock waits for the lock on a checkpoint and reads it. One that is damaged is an
+// error.
+func (s *Store) lock(ctx context.Context, tx bun.Tx, name string) (*checkpoint, error) {
+	c, err := s.lockAny(ctx, tx, name)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.sound()
+}
+
+func (s *Store) lockAny(ctx context.Context, tx bun.Tx, name string) (*checkpoint, error) {
 	q := s.placed(readLocked)
 	if !s.sqlite {
 		q += " FOR UPDATE"
@@ -93,13 +104,13 @@ func (s *Store) readRow(ctx context.Context, tx bun.Tx, q string, c *checkpoint)
 	if !rows.Next() {
 		return cmp.Or(rows.Err(), sql.ErrNoRows)
 	}
-	return rows.Scan(&c.Position, &c.Generation, &c.Rebuild, &c.State, &c.Error, &c.Updated, &c.Log, &c.Epoch, &c.Seen, &c.Event)
+	return rows.Scan(&c.Position, &c.Generation, &c.Rebuild, &c.State, &c.Error, &c.Updated, &c.Log, &c.Epoch, &c.Seen, &c.Event, &c.Sum)
 }
 
 // save writes the row, whose lock the transaction has.
 func (s *Store) save(ctx context.Context, tx bun.Tx, c *checkpoint) error {
-	c.Updated = time.Now().UnixMicro()
-	err := s.execIn(ctx, tx, s.placed(writeLocked), c.Position, c.Generation, c.Rebuild, c.State, c.Error, c.Updated, c.Log, c.Epoch, c.Seen, c.Event, c.Name)
+	c.Updated, c.Sum = time.Now().UnixMicro(), c.sum()
+	err := s.execIn(ctx, tx, s.placed(writeLocked), c.Position, c.Generation, c.Rebuild, c.State, c.Error, c.Updated, c.Log, c.Epoch, c.Seen, c.Event, c.Sum, c.Name)
 	if err != nil {
 		return fmt.Errorf("writing the checkpoint of %s: %w", c.Name, err)
 	}

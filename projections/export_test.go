@@ -79,7 +79,7 @@ const Near = near
 
 // SetCheckpoint puts a checkpoint somewhere else, as a restored database would.
 func (s *Store) SetCheckpoint(ctx context.Context, name string, position int64) error {
-	_, err := s.writes.NewUpdate().Model((*checkpoint)(nil)).Set("position = ?", position).Where("name = ?", name).Exec(ctx)
+	_, err := s.writes.NewUpdate().Model((*checkpoint)(nil)).Set("position = ?", position).Set("sum = 0").Where("name = ?", name).Exec(ctx)
 	return err
 }
 
@@ -102,6 +102,7 @@ func (s *Store) SetMark(ctx context.Context, name string, m eventstore.Mark) err
 		return err
 	}
 	c.setMark(m)
+	c.Sum = c.sum()
 	_, err = s.writes.NewUpdate().Model(c).WherePK().Exec(ctx)
 	return err
 }

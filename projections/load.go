@@ -15,6 +15,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"latchkey/eventstore"
+	"latchkey/internal/sum"
 )
 
 // Loader takes what the read model of privileges holds. Numbers are the read
@@ -27,32 +28,48 @@ type Loader struct {
 	Device  func(no uint32, id string, owner uint32, live bool)
 	Domain  func(account, device uint32, id, domain string)
 	Key     func(name, account, device string, expires time.Time)
+	// Again says that nothing counts of what was given before.
+	Again func()
 }
 
 // LoadPrivileges gives the loader the rows of the read model of privileges, as
 // they are at the position in the log that it returns, with their mark. There may
-// be tens of millions of them, so they are read past database/sql.
+// be tens of millions of them, so they are read past database/sql. If one of them
+// is damaged, the read model is made empty, to come from the log again.
 func (s *Store) LoadPrivileges(ctx context.Context, l Loader) (position uint64, mark eventstore.Mark, err error) {
-	conn, err := s.queries.Conn(ctx)
+	c := &checkpoint{Name: Privileges}
+	err = s.loadPrivileges(ctx, c, l)
+	if errors.Is(err, errDamaged) {
+		l.Again()
+		if err = s.heal(ctx, Privileges, c.Generation, err); err == nil {
+			err = s.loadPrivileges(ctx, c, l)
+		}
+	}
 	if err != nil {
 		return 0, eventstore.Mark{}, fmt.Errorf("loading privileges: %w", err)
+	}
+	return uint64(c.Position), c.mark(), nil
+}
+
+func (s *Store) loadPrivileges(ctx context.Context, c *checkpoint, l Loader) error {
+	conn, err := s.queries.Conn(ctx)
+	if err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	err = conn.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.pin(ctx, tx, []*projection{privileges}); err != nil {
 			return err
 		}
-		c := &checkpoint{Name: Privileges}
 		if err := tx.NewSelect().Model(c).WherePK().Scan(ctx); err != nil {
 			return err
 		}
-		position, mark = uint64(c.Position), c.mark()
+		if err := c.sound(); err != nil {
+			return err
+		}
 		return conn.Raw(func(driverConn any) error { return load(ctx, driverConn, l) })
 	})
-	if err != nil {
-		return 0, eventstore.Mark{}, fmt.Errorf("loading privileges: %w", err)
-	}
-	return position, mark, nil
+	return err
 }
 
 // namesQuery reads what accounts call the devices that live; a dead one must not
@@ -68,17 +85,31 @@ func load(ctx context.Context, conn any, l Loader) error {
 	}{
 		{"SELECT entry, mask FROM privileges", func(r *cells) {
 			entry := r.number(0)
-			l.Grant(uint32(entry>>(deviceBits+channelBits)), uint32(entry>>channelBits&maxNumber), uint16(entry&(1<<channelBits-1)), uint8(r.number(1)))
+			mask, ok := sum.MaskOf(entry, r.number(1))
+			if r.check(ok) {
+				l.Grant(uint32(entry>>(deviceBits+channelBits)), uint32(entry>>channelBits&maxNumber), uint16(entry&(1<<channelBits-1)), mask)
+			}
 		}},
-		{"SELECT no, account FROM privilege_accounts", func(r *cells) { l.Account(uint32(r.number(0)), r.text(1)) }},
-		{"SELECT no, device, owner, live FROM privilege_devices", func(r *cells) {
-			l.Device(uint32(r.number(0)), r.text(1), uint32(r.number(2)), r.number(3) != 0)
+		{"SELECT no, account, sum FROM privilege_accounts", func(r *cells) {
+			no, id := r.number(0), r.text(1)
+			if r.check(r.number(2) == sum.Of(no, id)) {
+				l.Account(uint32(no), id)
+			}
+		}},
+		{"SELECT no, device, owner, live, sum FROM privilege_devices", func(r *cells) {
+			no, id, owner, live := r.number(0), r.text(1), r.number(2), r.number(3)
+			if r.check(r.number(4) == sum.Of(no, id, owner, live)) {
+				l.Device(uint32(no), id, uint32(owner), live != 0)
+			}
 		}},
 		{namesQuery, func(r *cells) {
 			l.Domain(uint32(r.number(0)>>deviceBits), uint32(r.number(0)&maxNumber), r.text(1), r.text(2))
 		}},
-		{"SELECT k.name, coalesce(a.account, ''), k.device, k.expires FROM privilege_keys AS k LEFT JOIN privilege_accounts AS a ON a.no = k.account", func(r *cells) {
-			l.Key(r.text(0), r.text(1), r.text(2), fromMicros(r.number(3)))
+		{"SELECT k.name, k.account, k.device, k.expires, k.sum, coalesce(a.account, '') FROM privilege_keys AS k LEFT JOIN privilege_accounts AS a ON a.no = k.account", func(r *cells) {
+			name, account, device, expires := r.text(0), r.number(1), r.text(2), r.number(3)
+			if r.check(r.number(4) == sum.Of(name, account, device, expires)) {
+				l.Key(name, r.text(5), device, fromMicros(expires))
+			}
 		}},
 	} {
 		if err := scan(ctx, conn, t.query, t.row); err != nil {
@@ -93,6 +124,12 @@ type cells struct {
 	values []driver.Value // of SQLite
 	raw    [][]byte       // of PostgreSQL, in binary
 	bad    bool           // a cell was not what it should be
+}
+
+// check notes whether the row fits its sum; false: it must not be used.
+func (c *cells) check(ok bool) bool {
+	c.bad = c.bad || !ok
+	return !c.bad
 }
 
 func (c *cells) number(i int) int64 {
@@ -116,8 +153,6 @@ func (c *cells) text(i int) string {
 	c.bad = c.bad || !ok
 	return text
 }
-
-var errCells = errors.New("a row has another form than its table")
 
 // scan reads rows. What a row gives is used before it is known to be bad; then
 // there is an error at the end, and all of it must be thrown away.
@@ -145,7 +180,7 @@ func scanSQLite(ctx context.Context, c driver.QueryerContext, query string, row 
 			return err
 		}
 		if row(&r); r.bad {
-			return errCells
+			return errDamaged
 		}
 	}
 }
@@ -159,7 +194,7 @@ func scanPostgres(ctx context.Context, c *pgx.Conn, query string, row func(*cell
 	for rows.Next() {
 		r := cells{raw: rows.RawValues()}
 		if row(&r); r.bad {
-			return errCells
+			return errDamaged
 		}
 	}
 	return rows.Err()

@@ -26,6 +26,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	migrations.Add(migrate.Migration{Name: "0002", Comment: "who_shares", Up: s.makeAnew})
 	migrations.Add(migrate.Migration{Name: "0003", Comment: "marks", Up: s.addMarks})
 	migrations.Add(migrate.Migration{Name: "0004", Comment: "sessions", Up: s.addSession})
+	migrations.Add(migrate.Migration{Name: "0005", Comment: "sums", Up: s.addSums})
 	m := migrate.NewMigrator(s.writes, migrations,
 		migrate.WithTableName("projection_migrations"), migrate.WithLocksTableName("projection_migration_locks"), migrate.WithMarkAppliedOnSuccess(true))
 	if err := m.Init(ctx); err != nil {
@@ -81,14 +82,24 @@ func (s *Store) createAll(ctx context.Context, _ *migrate.Migrator, _ *migrate.M
 	})
 }
 
-// makeAnew empties every read model and gives its tables the form that this build
-// has for them. The rows come from the log again.
+// makeAnew makes every read model again.
 func (s *Store) makeAnew(ctx context.Context, _ *migrate.Migrator, _ *migrate.Migration) error {
+	return s.makeAgain(ctx, all...)
+}
+
+// addSums gives the rows of privileges, and the checkpoints, a place for sums.
+func (s *Store) addSums(ctx context.Context, _ *migrate.Migrator, _ *migrate.Migration) error {
+	return s.makeAgain(ctx, privileges)
+}
+
+// makeAgain empties read models and gives their tables the form that this build
+// has for them. The rows come from the log again.
+func (s *Store) makeAgain(ctx context.Context, of ...*projection) error {
 	return s.writing(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.addMarkColumns(ctx, tx); err != nil {
 			return err
 		}
-		for _, p := range all {
+		for _, p := range of {
 			c, err := s.lock(ctx, tx, p.name)
 			if err != nil {
 				return err
@@ -122,7 +133,7 @@ func (s *Store) addMarks(ctx context.Context, _ *migrate.Migrator, _ *migrate.Mi
 }
 
 func (s *Store) addMarkColumns(ctx context.Context, tx bun.Tx) error {
-	for _, c := range []column{text("log"), number("epoch"), number("seen"), text("event_id")} {
+	for _, c := range []column{text("log"), number("epoch"), number("seen"), text("event_id"), number("sum")} {
 		there := 0
 		if s.sqlite { // has no IF NOT EXISTS for columns
 			err := tx.NewRaw("SELECT count(*) FROM pragma_table_info('projection_checkpoints') WHERE name = ?", c.name).Scan(ctx, &there)

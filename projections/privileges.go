@@ -11,6 +11,7 @@ import (
 
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
+	"latchkey/internal/sum"
 	"latchkey/projections/internal/event"
 )
 
@@ -39,19 +40,19 @@ var privileges = &projection{
 // is one of channel 0, as the index needs it.
 var grantTable = &table{
 	name: "privileges", keys: 1,
-	columns: []column{number("entry"), number("mask")},
+	columns: []column{number("entry"), number("mask")}, // the mask with its sum above it
 }
 
 var grantAccountTable = &table{
 	name: "privilege_accounts", keys: 1,
-	columns: []column{number("no"), text("account")},
+	columns: []column{number("no"), text("account"), number("sum")},
 	indexes: [][]string{{"account"}},
 }
 
 // A device that is not live stays: its id does not return.
 var grantDeviceTable = &table{
 	name: "privilege_devices", keys: 1,
-	columns: []column{number("no"), text("device"), number("owner"), number("live")},
+	columns: []column{number("no"), text("device"), number("owner"), number("live"), number("sum")},
 	indexes: [][]string{{"device"}},
 }
 
@@ -65,14 +66,17 @@ var grantShareTable = &table{
 // A key that was revoked stays, with account 0: its name does not return.
 var grantKeyTable = &table{
 	name: "privilege_keys", keys: 1,
-	columns: []column{text("name"), number("account"), text("device"), number("expires")},
+	columns: []column{text("name"), number("account"), text("device"), number("expires"), number("sum")},
 }
 
 // grantKeyAdded is the same table for keys that were added: one that is there
 // already stays.
 var grantKeyAdded = &table{
 	name: grantKeyTable.name, keys: 1,
-	columns: []column{text("name"), {name: "account", number: true, first: true}, {name: "device", first: true}, {name: "expires", number: true, first: true}},
+	columns: []column{
+		text("name"), {name: "account", number: true, first: true}, {name: "device", first: true}, {name: "expires", number: true, first: true},
+		{name: "sum", number: true, first: true},
+	},
 }
 
 const (
@@ -200,10 +204,13 @@ func (b *grantBatch) number(effects []grantEffect) error {
 func (b *grantBatch) numberAccounts(ids []string) error {
 	found := 0
 	err := b.lookUp(grantAccountTable, "account", ids, func(rows *sql.Rows) error {
-		var no int64
+		var no, kept int64
 		var id string
-		if err := rows.Scan(&no, &id); err != nil {
+		if err := rows.Scan(&no, &id, &kept); err != nil {
 			return err
+		}
+		if kept != sum.Of(no, id) {
+			return errDamaged
 		}
 		b.granting.accounts[id].no = no
 		found++
@@ -220,7 +227,7 @@ func (b *grantBatch) numberAccounts(ids []string) error {
 		if a := b.granting.accounts[id]; a.no == 0 {
 			last++
 			a.no = last
-			b.accounts = append(b.accounts, []any{last, id})
+			b.accounts = append(b.accounts, sum.Row(last, id))
 		}
 	}
 	return nil
@@ -230,9 +237,14 @@ func (b *grantBatch) numberDevices(ids []string) error {
 	found := 0
 	err := b.lookUp(grantDeviceTable, "device", ids, func(rows *sql.Rows) error {
 		var d grantDevice
-		if err := rows.Scan(&d.no, &d.id, &d.owner, &d.live); err != nil {
+		var live, kept int64
+		if err := rows.Scan(&d.no, &d.id, &d.owner, &live, &kept); err != nil {
 			return err
 		}
+		if kept != sum.Of(d.no, d.id, d.owner, live) {
+			return errDamaged
+		}
+		d.live = live != 0
 		*b.granting.devices[d.id] = d
 		found++
 		return nil
@@ -333,10 +345,10 @@ func (b *grantBatch) apply(e *grantEffect) error {
 		}
 	case event.KeyAdded:
 		if b.keys[e.Key.Key] == nil {
-			b.keys[e.Key.Key] = []any{e.Key.Key, e.account.number(), e.Key.Device, micros(e.Key.Expires)}
+			b.keys[e.Key.Key] = sum.Row(e.Key.Key, e.account.number(), e.Key.Device, micros(e.Key.Expires))
 		}
 	case event.KeyRevoked:
-		b.keys[e.Key.Key] = []any{e.Key.Key, int64(0), "", int64(0)}
+		b.keys[e.Key.Key] = sum.Row(e.Key.Key, int64(0), "", int64(0))
 	}
 	return nil
 }
@@ -375,16 +387,16 @@ func (b *grantBatch) write() error {
 		}
 		first := false
 		for _, g := range p.grants {
-			entries = append(entries, []any{no<<channelBits | int64(g.Channel), int64(g.Privileges)})
+			entries = append(entries, grantRow(no<<channelBits|int64(g.Channel), int64(g.Privileges)))
 			first = first || g.Channel <= firstChannels && g.Privileges != privilege.None
 		}
 		if !first {
-			entries = append(entries, []any{no << channelBits, int64(0)})
+			entries = append(entries, grantRow(no<<channelBits, 0))
 		}
 	}
 	var devices, added, revoked [][]any
 	for d := range b.changed {
-		devices = append(devices, []any{d.no, d.id, d.owner, numberOf(d.live)})
+		devices = append(devices, sum.Row(d.no, d.id, d.owner, numberOf(d.live)))
 	}
 	for _, k := range b.keys {
 		if k[1] == int64(0) {
@@ -415,6 +427,8 @@ func (b *grantBatch) writeAll(accounts, devices, cleared, entries, gone, shares,
 	}
 	return nil
 }
+
+func grantRow(entry, mask int64) []any { return []any{entry, sum.Mask(entry, uint8(mask))} }
 
 func numberOf(b bool) int64 {
 	if b {

@@ -232,6 +232,9 @@ func (p *projector) writeUntilDone(ctx context.Context, list []recorded, positio
 			p.failed(nil)
 			return filtered(ctx, err)
 		}
+		if errors.Is(err, errDamaged) {
+			return p.heal(ctx, err)
+		}
 		p.reducer.forget()
 		p.lost()
 		if p.failed(fmt.Errorf("projection %s: %w", p.p.name, err)) {
@@ -243,6 +246,13 @@ func (p *projector) writeUntilDone(ctx context.Context, list []recorded, positio
 			return nil
 		}
 	}
+}
+
+// heal makes the read model empty. The next round checks it and reads the log
+// again.
+func (p *projector) heal(ctx context.Context, cause error) error {
+	err := p.store.heal(ctx, p.p.name, p.generation, cause)
+	return filtered(ctx, errors.Join(fmt.Errorf("projection %s: %w: %w", p.p.name, errWentBack, cause), err))
 }
 
 func (p *projector) since(t time.Time) {

@@ -412,6 +412,9 @@ func (r *Runner) compare(ctx context.Context, projectors []*projector) error {
 	}
 	for i, p := range projectors {
 		c := list[p.p.name]
+		if err := c.sound(); err != nil {
+			return fmt.Errorf("projection %s: %w: %w", p.p.name, errWentBack, err)
+		}
 		switch halted := p.haltedAt(); {
 		case uint64(c.Position) < known[i]:
 			return fmt.Errorf("projection %s: %w, from %d to %d", p.p.name, errWentBack, known[i], c.Position)

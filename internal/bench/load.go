@@ -15,6 +15,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"latchkey/eventstore"
+	"latchkey/internal/sum"
 	"latchkey/projections"
 	"latchkey/projections/index"
 )
@@ -98,7 +99,7 @@ func bareScan(ctx context.Context, db *bun.DB) (time.Duration, error) {
 	}
 	defer conn.Close()
 	began := time.Now()
-	for _, q := range []string{"SELECT no, account FROM privilege_accounts", "SELECT no, device, owner, live FROM privilege_devices", "SELECT entry, mask FROM privileges"} {
+	for _, q := range []string{"SELECT no, account, sum FROM privilege_accounts", "SELECT no, device, owner, live, sum FROM privilege_devices", "SELECT entry, mask FROM privileges"} {
 		if err := conn.Raw(func(c any) error { return scanAll(ctx, c, q) }); err != nil {
 			return 0, err
 		}
@@ -145,13 +146,14 @@ func fillPrivileges(ctx context.Context, db *bun.DB, list []grant) error {
 		n       int
 		row     func(i int) []any
 	}{
-		{"privilege_accounts", []string{"no", "account"}, int(owner), func(i int) []any { return []any{int64(i + 1), accountID(uint32(i))} }},
-		{"privilege_devices", []string{"no", "device", "owner", "live"}, int(devices), func(i int) []any {
-			return []any{int64(i + 1), deviceID(uint32(i)), owner, int64(1)}
+		{"privilege_accounts", []string{"no", "account", "sum"}, int(owner), func(i int) []any { return sum.Row(int64(i+1), accountID(uint32(i))) }},
+		{"privilege_devices", []string{"no", "device", "owner", "live", "sum"}, int(devices), func(i int) []any {
+			return sum.Row(int64(i+1), deviceID(uint32(i)), owner, int64(1))
 		}},
 		{"privileges", []string{"entry", "mask"}, len(list), func(i int) []any {
 			g := list[i]
-			return []any{int64(g.account+1)<<33 | int64(g.device+1)<<9 | int64(g.channel), int64(g.mask)}
+			entry := int64(g.account+1)<<33 | int64(g.device+1)<<9 | int64(g.channel)
+			return []any{entry, sum.Mask(entry, g.mask)}
 		}},
 	} {
 		if err := fillTable(ctx, db, t.name, t.columns, t.n, t.row); err != nil {

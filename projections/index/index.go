@@ -63,6 +63,8 @@ type Loader struct {
 	Device  func(no uint32, id string, owner uint32, live bool)
 	Domain  func(account, device uint32, id, domain string)
 	Key     func(name, account, device string, expires time.Time)
+	// Again says that nothing counts of what was given before.
+	Again func()
 }
 
 // Source is the read model that the index is loaded from. It returns the

@@ -16,8 +16,9 @@ import (
 
 // load fills the index from the read model, whose numbers it takes over.
 func (x *Index) load(ctx context.Context) error {
-	l := &loading{contents: newContents(), accounts: newInterner(), devices: newInterner()}
-	position, mark, err := x.cfg.Source.LoadPrivileges(ctx, Loader{Grant: l.grant, Account: l.account, Device: l.device, Domain: l.domain, Key: l.key})
+	l := &loading{}
+	l.begin()
+	position, mark, err := x.cfg.Source.LoadPrivileges(ctx, Loader{Grant: l.grant, Account: l.account, Device: l.device, Domain: l.domain, Key: l.key, Again: l.begin})
 	l.fill()
 	l.filling.Wait()
 	if err == nil {
@@ -66,6 +67,12 @@ type loading struct {
 	filled   bool
 	filling  sync.WaitGroup
 	err      error // the first one
+}
+
+// begin forgets what was loaded.
+func (l *loading) begin() {
+	l.filling.Wait()
+	*l = loading{contents: newContents(), accounts: newInterner(), devices: newInterner()}
 }
 
 // loadedPiece is how many words are gathered in one piece of memory.

@@ -1,0 +1,104 @@
+package projections_test
+
+import (
+	"testing"
+	"time"
+
+	"latchkey/domain/account"
+	"latchkey/domain/privilege"
+	"latchkey/projections"
+)
+
+// damages are what a disk may do to what the door decides by: each would let
+// somebody in, or skip an event, if it was taken as it is.
+var damages = map[string]string{
+	"a privilege":              "UPDATE privileges SET mask = mask - 1 WHERE entry = (SELECT max(entry) FROM privileges)",
+	"whose privilege it is":    "UPDATE privileges SET entry = entry + 8589934592 WHERE entry = (SELECT max(entry) FROM privileges)",
+	"which account it is":      "UPDATE privilege_accounts SET account = '" + stranger + "' WHERE account = '" + rita + "'",
+	"which device it is":       "UPDATE privilege_devices SET device = 'dev9' WHERE device = 'dev0'",
+	"that a device is gone":    "UPDATE privilege_devices SET live = 1 - live WHERE device = 'dev0'",
+	"whose a device is":        "UPDATE privilege_devices SET owner = owner + 1 WHERE device = 'dev0'",
+	"whose a key is":           "UPDATE privilege_keys SET account = account + 1",
+	"when a key expires":       "UPDATE privilege_keys SET expires = expires + 4294967296",
+	"which device a key is of": "UPDATE privilege_keys SET device = 'dev1'",
+	"how far the rows are":     "UPDATE projection_checkpoints SET position = position + 1 WHERE name = 'privileges'",
+	"which log they are of":    "UPDATE projection_checkpoints SET epoch = epoch + 4 WHERE name = 'privileges'",
+}
+
+const stranger = "0190a000-0000-7000-8000-00000000000c"
+
+// TestDamagedRows: rows that do not fit their sums are made from the log again, and
+// no index is loaded from them.
+func TestDamagedRows(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r, stop := h.run(h.store, nil)
+		h.append("account-"+rita, account.StreamKeyAdded{Key: "k1", Account: rita, Device: "dev0", Label: "l", Expires: epoch, At: epoch})
+		at := h.traffic(0, 5)
+		wait(t, r, at)
+		want := dump(t, h.store)
+		stop()
+		for name, damage := range damages {
+			res, err := h.store.DB().ExecContext(t.Context(), damage)
+			must(t, err)
+			if n, err := res.RowsAffected(); err != nil || n != 1 {
+				t.Fatalf("%s: %d rows were damaged, %v", name, n, err)
+			}
+			if name != "how far the rows are" && name != "which log they are of" {
+				if loaded := load(t, h.store); loaded != 0 {
+					t.Errorf("%s: an index was loaded with %d rows", name, loaded)
+				}
+			} else if _, _, err := h.store.LoadPrivileges(t.Context(), ignoring()); err == nil {
+				t.Errorf("%s: an index was loaded", name)
+			}
+			other := h.open()
+			r, stop := h.run(other, nil)
+			wait(t, r, at)
+			if got := dump(t, other); got != want {
+				t.Errorf("%s: the rows that were made again:\n%s\nwant:\n%s", name, got, want)
+			}
+			stop()
+			if load(t, h.store) == 0 {
+				t.Errorf("%s: nothing is loaded after that", name)
+			}
+		}
+	})
+}
+
+// TestDamagedUnderWay: the projector itself meets a damaged row.
+func TestDamagedUnderWay(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r, stop := h.run(h.store, nil)
+		wait(t, r, h.traffic(0, 5))
+		stop()
+		_, err := h.store.DB().ExecContext(t.Context(), "UPDATE privilege_devices SET live = 1 - live WHERE device = 'dev0'")
+		must(t, err)
+		other := h.open()
+		r, _ = h.run(other, nil)
+		wait(t, r, h.append("share-"+given, accepted("dev0", privilege.All)))
+		if load(t, other) == 0 {
+			t.Error("nothing is loaded after that")
+		}
+	})
+}
+
+// load counts the rows that count when an index is loaded.
+func load(t *testing.T, s *projections.Store) (n int) {
+	t.Helper()
+	_, _, err := s.LoadPrivileges(t.Context(), projections.Loader{
+		Grant:   func(uint32, uint32, uint16, uint8) { n++ },
+		Account: func(uint32, string) { n++ },
+		Device:  func(uint32, string, uint32, bool) { n++ },
+		Domain:  func(uint32, uint32, string, string) { n++ },
+		Key:     func(string, string, string, time.Time) { n++ },
+		Again:   func() { n = 0 },
+	})
+	must(t, err)
+	return n
+}
+
+func ignoring() projections.Loader {
+	return projections.Loader{
+		Grant: func(uint32, uint32, uint16, uint8) {}, Account: func(uint32, string) {}, Device: func(uint32, string, uint32, bool) {},
+		Domain: func(uint32, uint32, string, string) {}, Key: func(string, string, string, time.Time) {}, Again: func() {},
+	}
+}
