@@ -218,6 +218,9 @@ func (p *projector) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		if quiet {
+			p.reducer.forget() // what it remembers is for speed
+		}
 		p.covered.reach(uint64(position))
 	}
 }

@@ -65,7 +65,7 @@ func newStore(cfg Config, db *pebble.DB, lock *pebble.Lock) *store {
 // memTable is what Pebble holds in memory before it makes a file of it, in bytes.
 // It reserves a little more than that on the disk for each of its write-ahead
 // logs.
-const memTable = 16 << 20
+const memTable = 8 << 20
 
 func pebbleOptions(fs vfs.FS, lock *pebble.Lock, logger *slog.Logger) *pebble.Options {
 	log := pebbleLogger{logger, &onceAWhile{}}
