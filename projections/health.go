@@ -155,6 +155,11 @@ func (r *Runner) Health() Health {
 		}
 		h.Models = append(h.Models, m)
 	}
+	if err := r.cfg.Store.damaged(); err != nil {
+		h.State, h.Err = stateFailed, err
+		h.Reason = "The file of the read models is damaged. Stop, put " + r.cfg.Store.file + " aside and start again: they are made from the log."
+		return h
+	}
 	if r.trouble != nil {
 		h.State, h.Reason, h.Err = r.troubled()
 		return h

@@ -46,7 +46,7 @@ func (s *Store) LoadPrivileges(ctx context.Context, l Loader) (position uint64, 
 		}
 	}
 	if err != nil {
-		return 0, eventstore.Mark{}, fmt.Errorf("loading privileges: %w", err)
+		return 0, eventstore.Mark{}, fmt.Errorf("loading privileges: %w", s.advised(s.noticed(err)))
 	}
 	return uint64(c.Position), c.mark(), nil
 }

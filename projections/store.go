@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -41,6 +42,8 @@ type Store struct {
 	// Statements of each that are kept prepared.
 	asked, written *statements
 	logger         *slog.Logger
+	file           string                // of SQLite
+	damage         atomic.Pointer[error] // see noticed
 }
 
 // Open opens the database and makes the tables that it lacks.
@@ -50,7 +53,7 @@ func Open(ctx context.Context, cfg OpenConfig) (*Store, error) {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
 	if err := s.prepare(ctx, cfg); err != nil {
-		return nil, err
+		return nil, s.advised(err)
 	}
 	if !s.sqlite {
 		return s, nil
@@ -64,7 +67,7 @@ func Open(ctx context.Context, cfg OpenConfig) (*Store, error) {
 		err = s.begin(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the read models: %w", err), s.Close())
+		return nil, errors.Join(s.advised(fmt.Errorf("opening the read models: %w", err)), s.Close())
 	}
 	return s, nil
 }
@@ -93,7 +96,7 @@ func (s *Store) connect(cfg OpenConfig) (err error) {
 	path, isPath := cfg.sqlitePath()
 	switch {
 	case isPath:
-		s.sqlite = true
+		s.sqlite, s.file = true, path
 		if s.writes, err = OpenSQLite(path); err != nil {
 			return err
 		}
@@ -220,7 +223,7 @@ func (s *Store) Close() error {
 // each has seen the log up to a position, whoever wrote it; else it returns
 // ErrBehind.
 func (s *Store) reading(ctx context.Context, of []*projection, atLeast uint64, f func(ctx context.Context, tx bun.Tx) error) error {
-	return s.queries.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, func(ctx context.Context, tx bun.Tx) error {
+	err := s.queries.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.pin(ctx, tx, of); err != nil {
 			return err
 		}
@@ -229,6 +232,7 @@ func (s *Store) reading(ctx context.Context, of []*projection, atLeast uint64, f
 		}
 		return f(ctx, tx)
 	})
+	return s.noticed(err)
 }
 
 // reached returns ErrBehind unless each read model has seen a position, in the
@@ -294,5 +298,5 @@ func (s *Store) writing(ctx context.Context, f func(ctx context.Context, tx bun.
 	if err == nil {
 		s.written.prepareWanted(ctx)
 	}
-	return err
+	return s.noticed(err)
 }

@@ -1,0 +1,45 @@
+package projections
+
+import (
+	"errors"
+	"fmt"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// malformed reports whether SQLite found a file that is damaged, or none of its
+// own.
+func malformed(err error) bool {
+	var lite *sqlite.Error
+	if !errors.As(err, &lite) {
+		return false
+	}
+	kind := lite.Code() & 0xff
+	return kind == sqlite3.SQLITE_CORRUPT || kind == sqlite3.SQLITE_NOTADB
+}
+
+// noticed keeps an error that says that the file is damaged: it stays so, however
+// many other rows can be read.
+func (s *Store) noticed(err error) error {
+	if malformed(err) && s.damage.CompareAndSwap(nil, &err) {
+		s.logger.Error("the file of the read models is damaged; stop, put it aside and start again: they are made from the log", "file", s.file, "error", err)
+	}
+	return err
+}
+
+// damaged returns what was noticed, nil if nothing was.
+func (s *Store) damaged() error {
+	if err := s.damage.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// advised adds to an error of a file that is damaged what to do about it.
+func (s *Store) advised(err error) error {
+	if !malformed(err) {
+		return err
+	}
+	return fmt.Errorf("%w; put %s aside and start again: the read models are then made from the log", err, s.file)
+}
