@@ -42,6 +42,7 @@ func NewRecording(ctx context.Context, path, name string) (*Recording, error) {
 	if err := sqlite.Close(); err != nil {
 		return nil, err
 	}
+	s.written = newStatements(sqlite) // it is closed, and so nothing is kept prepared: what is written passes the connector
 	f, err := NewFeed(ctx, s, name)
 	return &Recording{f, s, log}, err
 }
