@@ -39,7 +39,7 @@ func newAllowance(kind string, every time.Duration, burst int) *allowance {
 // limitNetwork bounds log-ins and registrations of the caller's network.
 func (s *Server) limitNetwork(ctx context.Context) error {
 	if wait := s.take(ctx, s.networks, requestOf(ctx).network); wait > 0 {
-		return rateLimited(wait)
+		return closing(rateLimited(wait))
 	}
 	return nil
 }

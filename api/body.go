@@ -8,29 +8,19 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/labstack/echo/v4"
 )
 
 const (
-	// MaxBody is the largest request body, in bytes.
-	MaxBody = 1 << 20
-
 	maxDepth = 32 // of lists and objects within each other; the deepest operation has 6
-)
 
-func readBody(c echo.Context) ([]byte, error) {
-	raw, err := io.ReadAll(http.MaxBytesReader(c.Response().Writer, c.Request().Body, MaxBody))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, &problem{status: http.StatusRequestEntityTooLarge, code: "body_too_large", detail: "The body is larger than 1 MiB."}
-	}
-	if err != nil {
-		return nil, malformed("The body could not be read to its end.", err)
-	}
-	return raw, nil
-}
+	// fewBytes is a body that is small enough to be read whole for all of its
+	// faults, when it has fields that are none.
+	fewBytes = 16 << 10
+)
 
 func checkMediaType(headers []string) error {
 	if len(headers) == 1 {
@@ -41,47 +31,120 @@ func checkMediaType(headers []string) error {
 	return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "The body must be application/json."}
 }
 
-func decodeBody(raw []byte) (any, error) {
+// decodeBody reads a body that follows the schema. It costs no more than a few
+// times what the body has in bytes, whatever is in it.
+func decodeBody(raw []byte, schema *openapi3.Schema) (any, error) {
 	if len(raw) == 0 {
 		return nil, malformed("A body is needed.", nil)
 	}
 	if !utf8.Valid(raw) {
 		return nil, malformed("The body is not UTF-8.", nil)
 	}
-	if err := checkNames(raw); err != nil {
+	if halfPair(raw) {
+		return nil, malformed("The body has one half of a surrogate pair, which is no character.", nil)
+	}
+	found := faults{}
+	if err := found.checkNames(raw, schema); err != nil {
 		return nil, err
+	}
+	if found.full() || len(found) > 0 && len(raw) > fewBytes {
+		return nil, brokenRules(found)
 	}
 	var value any
 	if err := json.Unmarshal(raw, &value); err != nil {
 		return nil, malformed("The body is not JSON.", nil)
 	}
+	if found.check(schema, nil, value); len(found) > 0 {
+		return nil, brokenRules(found)
+	}
 	return value, nil
+}
+
+// halfPair reports whether JSON text has an escape of one half of a surrogate pair
+// (RFC 8259, section 8.2), which readers make different characters of.
+func halfPair(raw []byte) bool {
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		unit, ok := escaped(raw[i:])
+		if !ok {
+			i++ // an escape of one character, a backslash perhaps
+			continue
+		}
+		i += 5
+		if !utf16.IsSurrogate(unit) {
+			continue
+		}
+		low, ok := escaped(raw[i+1:])
+		if !ok || utf16.DecodeRune(unit, low) == utf8.RuneError {
+			return true
+		}
+		i += 6
+	}
+	return false
+}
+
+// escaped reads an escape such as \u00e9 at the beginning of a text.
+func escaped(raw []byte) (rune, bool) {
+	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
+		return 0, false
+	}
+	unit, err := strconv.ParseUint(string(raw[2:6]), 16, 16)
+	return rune(unit), err == nil
 }
 
 // container is a list or an object that is being read.
 type container struct {
-	names map[string]bool // of an object's fields so far; nil for a list
-	name  string          // of the field that is being read
-	at    int             // in a list
-	value bool            // what comes next is the value of a field
+	schema *openapi3.Schema // nil in a field that the schema does not have
+	object bool
+	names  map[string]bool // of an object's fields so far
+	name   string          // of the field that is being read
+	at     int             // in a list
+	value  bool            // what comes next is the value of a field
 }
 
 // step is the container's part of a JSON pointer.
 func (c *container) step() string {
-	if c.names == nil {
-		return strconv.Itoa(c.at)
+	if c.object {
+		return c.name
 	}
-	return c.name
+	return strconv.Itoa(c.at)
 }
 
-// checkNames refuses a body that has a field twice in one object, which readers
-// understand in different ways (RFC 8259, section 4), and one that is nested
-// deeper than any operation's. Its cost is that of one reading.
-func checkNames(raw []byte) error {
+// within is the schema of the value that comes next.
+func (c *container) within() *openapi3.Schema {
+	switch {
+	case c.schema == nil:
+		return nil
+	case !c.object && c.schema.Items != nil:
+		return c.schema.Items.Value
+	case c.object && c.schema.Properties[c.name] != nil:
+		return c.schema.Properties[c.name].Value
+	case c.object && closed(c.schema):
+		return nil
+	}
+	return anything
+}
+
+// anything is the schema of what the specification leaves open.
+var anything = &openapi3.Schema{}
+
+// crowded reports whether a list has as many entries as it may.
+func (c *container) crowded() bool {
+	return c.schema != nil && !c.object && c.schema.MaxItems != nil && uint64(c.at) >= *c.schema.MaxItems
+}
+
+// checkNames looks at the names of fields before anything is made of them. It
+// refuses a body that has a field twice in one object, which readers understand
+// in different ways (RFC 8259, section 4), and one that is nested deeper than any
+// operation's; it notes fields that the schema does not have, and stops where there
+// are too many of them, or of entries of a list. Its cost is that of one reading.
+func (f faults) checkNames(raw []byte, schema *openapi3.Schema) error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	var open []*container
-	for {
+	for !f.full() {
 		token, err := decoder.Token()
 		if errors.Is(err, io.EOF) {
 			return nil // whether it is JSON to its end, the reading of the value says
@@ -89,32 +152,65 @@ func checkNames(raw []byte) error {
 		if err != nil {
 			return malformed("The body is not JSON.", nil)
 		}
-		var in *container
+		in := &container{value: true} // what holds the body
 		if len(open) > 0 {
 			in = open[len(open)-1]
 		}
-		if name, ok := token.(string); ok && in != nil && in.names != nil && !in.value {
-			in.name, in.value = name, true
-			if in.names[name] {
+		if name, ok := token.(string); ok && in.object && !in.value {
+			if in.name, in.value = name, true; in.names[name] {
 				return givenTwice(open)
 			}
-			in.names[name] = true
+			f.note(open)
 			continue
 		}
-		switch token {
-		case json.Delim('{'):
-			open = append(open, &container{names: make(map[string]bool)})
-		case json.Delim('['):
-			open = append(open, &container{})
-		case json.Delim('}'), json.Delim(']'):
+		opens := token == json.Delim('{') || token == json.Delim('[')
+		if closes := token == json.Delim('}') || token == json.Delim(']'); !closes && in.crowded() {
+			f.add(pathOf(open[:len(open)-1]), "has more entries than "+strconv.FormatUint(*in.schema.MaxItems, 10))
+			return brokenRules(f)
+		} else if closes {
 			open = open[:len(open)-1]
-			finish(open)
-		default:
-			finish(open)
 		}
-		if len(open) > maxDepth {
+		if !opens {
+			finish(open)
+			continue
+		}
+		of := schema
+		if len(open) > 0 {
+			of = in.within()
+		}
+		object := token == json.Delim('{')
+		if of != nil && !permits(of, object) {
+			f.add(pathOf(open), "must be "+typeInWords(of.Type))
+			if len(raw) > fewBytes {
+				return brokenRules(f)
+			}
+			of = nil
+		}
+		if open = append(open, &container{schema: of, object: object, names: make(map[string]bool)}); len(open) > maxDepth {
 			return malformed("The body is nested too deeply.", nil)
 		}
+	}
+	return nil
+}
+
+// permits reports whether a schema permits an object, or else a list.
+func permits(schema *openapi3.Schema, object bool) bool {
+	if object {
+		return schema.Type.Permits(openapi3.TypeObject)
+	}
+	return schema.Type.Permits(openapi3.TypeArray)
+}
+
+// note notes the field whose name was just read, as one that is there or as one
+// that the schema does not have.
+func (f faults) note(open []*container) {
+	in := open[len(open)-1]
+	if in.schema == nil {
+		return
+	}
+	in.names[in.name] = true
+	if in.schema.Properties[in.name] == nil && closed(in.schema) {
+		f.add(pathOf(open), "is not a field of this request")
 	}
 }
 
@@ -128,24 +224,22 @@ func finish(open []*container) {
 	in.at++
 }
 
-func givenTwice(open []*container) error {
+func pathOf(open []*container) []string {
 	path := make([]string, len(open))
 	for i, c := range open {
 		path[i] = c.step()
 	}
+	return path
+}
+
+func givenTwice(open []*container) error {
 	p := malformed("The body gives a field twice.", nil)
-	p.fields = map[string]string{pointer(path): "is given twice"}
+	p.fields = map[string]string{pointer(pathOf(open)): "is given twice"}
 	return p
 }
 
 func malformed(detail string, cause error) *problem {
 	return &problem{status: http.StatusBadRequest, code: "malformed_body", detail: detail, cause: cause}
-}
-
-func invalidBody(err error) *problem {
-	fields := make(map[string]string)
-	collectFaults(err, fields)
-	return brokenRules(fields)
 }
 
 func brokenRules(fields map[string]string) *problem {
@@ -175,16 +269,3 @@ func collectFaults(err error, fields map[string]string) {
 		fields[at] = reasonOf(e)
 	}
 }
-
-// validatedBody hands the generated code the value that was validated, so that
-// nothing is read twice and in two ways.
-type validatedBody struct {
-	*bytes.Reader
-	value any
-}
-
-// ValidatedValue is asked for by the generated code.
-func (b validatedBody) ValidatedValue() any { return b.value }
-
-// Close has nothing to do.
-func (b validatedBody) Close() error { return nil }

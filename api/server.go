@@ -43,6 +43,7 @@ type Server struct {
 	networks   *allowance // of a network
 	logins     *allowance // of a login from one network
 	everywhere *allowance // of a login
+	bodies     *budget
 }
 
 // New makes a server. The error names every fault of the configuration.
@@ -60,7 +61,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Logger, operations: operations, metrics: m,
+		cfg: cfg, log: cfg.Logger, operations: operations, metrics: m, bodies: newBudget(bodiesInFlight, bodiesOfOne),
 		networks:   newAllowance("network", cfg.NetworkEvery, cfg.NetworkBurst),
 		logins:     newAllowance("login from network", cfg.LoginEvery, cfg.LoginBurst),
 		everywhere: newAllowance("login", cfg.EverywhereEvery, cfg.EverywhereBurst),

@@ -73,34 +73,41 @@ func echoPath(path string) string {
 }
 
 // validate holds the request against the specification. What it lets through
-// is what the handler gets: the body is decoded once.
-func (o *operation) validate(c echo.Context) error {
+// is what the handler gets: the body is decoded once. release must be called when
+// the request has been answered.
+func (s *Server) validate(c echo.Context, o *operation) (release func(), err error) {
+	release = func() {}
 	if err := o.validateParams(c); err != nil {
-		return err
+		return release, err
 	}
 	if o.body == nil {
-		return nil
+		return release, nil
 	}
-	raw, err := readBody(c)
+	raw, release, err := s.readBody(c, o.maxBody())
 	if err != nil {
-		return err
+		return release, err
 	}
 	if len(raw) == 0 && !o.needed {
 		c.Request().Body = http.NoBody
-		return nil
+		return release, nil
 	}
 	if err := checkMediaType(c.Request().Header.Values("Content-Type")); err != nil {
-		return err
+		return release, err
 	}
-	value, err := decodeBody(raw)
+	value, err := decodeBody(raw, o.body)
 	if err != nil {
-		return err
-	}
-	if err := o.body.VisitJSON(value, openapi3.MultiErrors(), openapi3.VisitAsRequest()); err != nil {
-		return invalidBody(err)
+		return release, err
 	}
 	c.Request().Body = validatedBody{Reader: bytes.NewReader(raw), value: value}
-	return nil
+	return release, nil
+}
+
+// maxBody is how large the body may be, in bytes.
+func (o *operation) maxBody() int {
+	if o.public {
+		return MaxPublicBody
+	}
+	return MaxBody
 }
 
 func (o *operation) validateParams(c echo.Context) error {
@@ -257,21 +264,33 @@ func pointer(path []string) string {
 }
 
 // guard is the middleware of every operation of the specification: first who
-// asks, then whether the request is one.
+// asks, then whether they may ask now, then whether the request is one.
 func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		op, ok := s.operations[c.Request().Method+" "+c.Path()]
 		if !ok {
 			return next(c)
 		}
-		if !op.public {
-			if err := s.authenticate(c.Request()); err != nil {
-				return err
-			}
+		if err := s.admit(c.Request(), op); err != nil {
+			return err
 		}
-		if err := op.validate(c); err != nil {
+		release, err := s.validate(c, op)
+		defer release()
+		if err != nil {
 			return err
 		}
 		return next(c)
 	}
+}
+
+// admit lets a request in before its body is read: that of an account, or one of
+// a network that has not used up what everybody may do.
+func (s *Server) admit(r *http.Request, op *operation) error {
+	if !op.public {
+		return s.authenticate(r)
+	}
+	if op.body == nil {
+		return nil
+	}
+	return s.limitNetwork(r.Context())
 }

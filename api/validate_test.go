@@ -16,23 +16,25 @@ func TestBodiesThatAreNone(t *testing.T) {
 		status int
 		code   string
 	}{
-		"empty":             {"", "application/json", 400, "malformed_body"},
-		"no JSON":           {"{", "application/json", 400, "malformed_body"},
-		"two values":        {`{"login":"a","password":"b"} {}`, "application/json", 400, "malformed_body"},
-		"not UTF-8":         {"{\"login\":\"\xff\",\"password\":\"b\"}", "application/json", 400, "malformed_body"},
-		"no media type":     {`{"login":"a","password":"b"}`, "", 415, "unsupported_media_type"},
-		"another":           {`{"login":"a","password":"b"}`, "text/plain", 415, "unsupported_media_type"},
-		"too large":         {`{"login":"` + strings.Repeat("a", MaxBody) + `"}`, "application/json", 413, "body_too_large"},
-		"an array":          {`[]`, "application/json", 422, "invalid_body"},
-		"null":              {`null`, "application/json", 422, "invalid_body"},
-		"a field too few":   {`{"login":"a"}`, "application/json", 422, "invalid_body"},
-		"a field too many":  {`{"login":"a","password":"b","admin":true}`, "application/json", 422, "invalid_body"},
-		"in another case":   {`{"Login":"a","password":"b"}`, "application/json", 422, "invalid_body"},
-		"of another type":   {`{"login":1,"password":"b"}`, "application/json", 422, "invalid_body"},
-		"a text too long":   {`{"login":"a","password":"` + strings.Repeat("b", 257) + `"}`, "application/json", 422, "invalid_body"},
-		"deep":              {strings.Repeat("[", 200_000), "application/json", 400, "malformed_body"},
-		"a field null":      {`{"login":null,"password":"b"}`, "application/json", 422, "invalid_body"},
-		"escaped surrogate": {`{"login":"\ud800","password":"` + strings.Repeat("b", 257) + `"}`, "application/json", 422, "invalid_body"},
+		"empty":            {"", "application/json", 400, "malformed_body"},
+		"no JSON":          {"{", "application/json", 400, "malformed_body"},
+		"two values":       {`{"login":"a","password":"b"} {}`, "application/json", 400, "malformed_body"},
+		"not UTF-8":        {"{\"login\":\"\xff\",\"password\":\"b\"}", "application/json", 400, "malformed_body"},
+		"no media type":    {`{"login":"a","password":"b"}`, "", 415, "unsupported_media_type"},
+		"another":          {`{"login":"a","password":"b"}`, "text/plain", 415, "unsupported_media_type"},
+		"too large":        {`{"login":"` + strings.Repeat("a", MaxBody) + `"}`, "application/json", 413, "body_too_large"},
+		"an array":         {`[]`, "application/json", 422, "invalid_body"},
+		"null":             {`null`, "application/json", 422, "invalid_body"},
+		"a field too few":  {`{"login":"a"}`, "application/json", 422, "invalid_body"},
+		"a field too many": {`{"login":"a","password":"b","admin":true}`, "application/json", 422, "invalid_body"},
+		"in another case":  {`{"Login":"a","password":"b"}`, "application/json", 422, "invalid_body"},
+		"of another type":  {`{"login":1,"password":"b"}`, "application/json", 422, "invalid_body"},
+		"a text too long":  {`{"login":"a","password":"` + strings.Repeat("b", 257) + `"}`, "application/json", 422, "invalid_body"},
+		"deep":             {strings.Repeat("[", 4000), "application/json", 400, "malformed_body"},
+		"a field null":     {`{"login":null,"password":"b"}`, "application/json", 422, "invalid_body"},
+		"half a surrogate": {`{"login":"\ud800","password":"b"}`, "application/json", 400, "malformed_body"},
+		"the wrong half":   {`{"login":"\udc00\ud800","password":"b"}`, "application/json", 400, "malformed_body"},
+		"half at the end":  {`{"login":"\\\ud800`, "application/json", 400, "malformed_body"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := w.request("POST", path, "", c.body)
@@ -64,11 +66,9 @@ func TestAFaultDoesNotRepeatTheValue(t *testing.T) {
 func TestNamesGivenTwice(t *testing.T) {
 	w := newWorld(t)
 	for body, field := range map[string]string{
-		`{"login":"a","login":"b","password":"c"}`:                     "/login",
-		`{"login":"a","password":"c","\u006cogin":"a"}`:                "/login",
-		`{"login":"a","password":[1,{"x":{"a/b":1,"y":[],"a/b":{}}}]}`: "/password/1/x/a~1b",
-		`{"x":[{"a":1},{"a":1},{"b":1,"b":2}]}`:                        "/x/2/b",
-		`{"":1,"":2}`:                                                  "/",
+		`{"login":"a","login":"b","password":"c"}`:      "/login",
+		`{"login":"a","password":"c","\u006cogin":"a"}`: "/login",
+		`{"":1,"":2}`: "/",
 	} {
 		p := w.wantProblem(w.do("POST", "/api/v1/sessions", "", body), 400, "malformed_body")
 		if len(p.Errors) != 1 || p.Errors[field] != "It is given twice." {
@@ -87,7 +87,7 @@ func FuzzNamesGivenTwice(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		value, err := decodeBody([]byte(body))
+		value, err := decodeBody([]byte(body), anything)
 		if err != nil {
 			return
 		}

@@ -309,6 +309,24 @@ type PrivilegeList struct {
 // PrivilegeSet defines model for PrivilegeSet.
 type PrivilegeSet = privilege.Set
 
+// Problem RFC 9457.
+type Problem struct {
+	// Code Stable; to be compared by programs.
+	Code string `json:"code"`
+
+	// Detail For people; may change.
+	Detail string `json:"detail,omitempty,omitzero"`
+
+	// Errors What is wrong with which field, a sentence for people.
+	Errors    map[string]string `json:"errors,omitempty,omitzero"`
+	RequestID string            `json:"request_id"`
+	Status    int               `json:"status"`
+
+	// Title The phrase of the status.
+	Title string `json:"title"`
+	Type  string `json:"type"`
+}
+
 // Recipient Exactly one of `email` and `phone`.
 type Recipient struct {
 	Email string `json:"email,omitempty,omitzero"`
@@ -515,6 +533,9 @@ type ShareExtended = Share
 
 // SharePage defines model for SharePage.
 type SharePage = ShareList
+
+// TooSlow RFC 9457.
+type TooSlow = Problem
 
 // RegisterAccountParams defines parameters for RegisterAccount.
 type RegisterAccountParams struct {
@@ -1849,6 +1870,8 @@ type ShareExtendedJSONResponse struct {
 
 type SharePageJSONResponse ShareList
 
+type TooSlowApplicationProblemPlusJSONResponse Problem
+
 type RegisterAccountRequestObject struct {
 	Params RegisterAccountParams
 	Body   *RegisterAccountJSONRequestBody
@@ -1876,6 +1899,22 @@ func (response RegisterAccount201JSONResponse) VisitRegisterAccountResponse(w ht
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
 	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RegisterAccount408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response RegisterAccount408ApplicationProblemPlusJSONResponse) VisitRegisterAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -1931,6 +1970,22 @@ func (response AddDevice201JSONResponse) VisitAddDeviceResponse(w http.ResponseW
 	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddDevice408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response AddDevice408ApplicationProblemPlusJSONResponse) VisitAddDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -2019,6 +2074,22 @@ func (response LogIn201JSONResponse) VisitLogInResponse(w http.ResponseWriter) e
 	return err
 }
 
+type LogIn408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response LogIn408ApplicationProblemPlusJSONResponse) VisitLogInResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LogOutRequestObject struct {
 }
 
@@ -2082,6 +2153,22 @@ func (response CreateShare201JSONResponse) VisitCreateShareResponse(w http.Respo
 	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateShare408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response CreateShare408ApplicationProblemPlusJSONResponse) VisitCreateShareResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -2240,6 +2327,22 @@ func (response ReplaceShare200JSONResponse) VisitReplaceShareResponse(w http.Res
 	return err
 }
 
+type ReplaceShare408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response ReplaceShare408ApplicationProblemPlusJSONResponse) VisitReplaceShareResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type RemoveShareDeviceRequestObject struct {
 	Share  SharePath  `json:"share"`
 	Device DevicePath `json:"device"`
@@ -2281,6 +2384,22 @@ func (response PutShareDevice200JSONResponse) VisitPutShareDeviceResponse(w http
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutShareDevice408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response PutShareDevice408ApplicationProblemPlusJSONResponse) VisitPutShareDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -2334,6 +2453,22 @@ func (response SetDeviceDomain200JSONResponse) VisitSetDeviceDomainResponse(w ht
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetDeviceDomain408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response SetDeviceDomain408ApplicationProblemPlusJSONResponse) VisitSetDeviceDomainResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -2413,6 +2548,22 @@ func (response CreateStreamKey201JSONResponse) VisitCreateStreamKeyResponse(w ht
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
 	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateStreamKey408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response CreateStreamKey408ApplicationProblemPlusJSONResponse) VisitCreateStreamKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
 	_, err := buf.WriteTo(w)
 	return err
 }

@@ -1,0 +1,183 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+const (
+	// MaxBody is the largest request body, in bytes.
+	MaxBody = 1 << 20
+	// MaxPublicBody is that of an operation that needs no session.
+	MaxPublicBody = 4 << 10
+
+	// A body has bodyGrace to begin with, and must then come at bodyRate bytes a
+	// second at least, on the average.
+	bodyGrace = 3 * time.Second
+	bodyRate  = 64 << 10
+
+	// bodiesInFlight is how many bytes of bodies the process holds at once, and
+	// bodiesOfOne how many of one network or account.
+	bodiesInFlight = 32 << 20
+	bodiesOfOne    = 4 << 20
+
+	// firstPiece is what is taken of the budget for a body whose length is not
+	// known.
+	firstPiece = 4 << 10
+)
+
+// budget bounds the bytes of bodies that are held at once.
+type budget struct {
+	all, one int // bytes
+
+	mu    sync.Mutex
+	taken int
+	by    map[string]int // bytes by owner
+}
+
+func newBudget(all, one int) *budget { return &budget{all: all, one: one, by: make(map[string]int)} }
+
+// take takes n bytes for an owner; false: there are not so many left.
+func (b *budget) take(owner string, n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.taken+n > b.all || b.by[owner]+n > b.one {
+		return false
+	}
+	b.taken += n
+	b.by[owner] += n
+	return true
+}
+
+func (b *budget) give(owner string, n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.taken -= n
+	if b.by[owner] -= n; b.by[owner] <= 0 {
+		delete(b.by, owner)
+	}
+}
+
+// bodyReader reads one request's body within the bounds.
+type bodyReader struct {
+	budget *budget
+	owner  string // an account, or a network
+	most   int    // bytes
+	began  time.Time
+	until  func(time.Time) error // sets the deadline of the connection; nil: there is none
+	held   int                   // bytes of the budget
+}
+
+// read returns the body. Its bytes are the request's until release.
+func (r *bodyReader) read(from io.Reader, length int64) ([]byte, error) {
+	if length > int64(r.most) {
+		return nil, r.tooLarge()
+	}
+	size := firstPiece
+	if length >= 0 {
+		size = int(length) + 1 // to see the end
+	}
+	raw := make([]byte, 0, size)
+	if !r.hold(size) {
+		return nil, busyWithBodies()
+	}
+	for {
+		if len(raw) == cap(raw) {
+			more := min(cap(raw), r.most+1-cap(raw))
+			if !r.hold(more) {
+				return nil, busyWithBodies()
+			}
+			raw = append(make([]byte, 0, cap(raw)+more), raw...)
+		}
+		if r.until != nil {
+			_ = r.until(r.began.Add(bodyGrace + time.Duration(len(raw))*time.Second/bodyRate))
+		}
+		n, err := from.Read(raw[len(raw):cap(raw)])
+		raw = raw[:len(raw)+n]
+		switch {
+		case len(raw) > r.most:
+			return nil, r.tooLarge()
+		case errors.Is(err, io.EOF):
+			return raw, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, tooSlow()
+		case err != nil:
+			return nil, malformed("The body could not be read to its end.", err)
+		}
+	}
+}
+
+func (r *bodyReader) hold(n int) bool {
+	if !r.budget.take(r.owner, n) {
+		return false
+	}
+	r.held += n
+	return true
+}
+
+// release gives the bytes back.
+func (r *bodyReader) release() { r.budget.give(r.owner, r.held) }
+
+func (r *bodyReader) tooLarge() *problem {
+	return closing(&problem{
+		status: http.StatusRequestEntityTooLarge, code: "body_too_large",
+		detail: "The body is larger than " + strconv.Itoa(r.most>>10) + " KiB.",
+	})
+}
+
+func tooSlow() *problem {
+	return closing(&problem{status: http.StatusRequestTimeout, code: "body_too_slow", detail: "The body came too slowly."})
+}
+
+func busyWithBodies() *problem {
+	return closing(unavailable("busy", "Too many bodies are being read; try again later.", nil))
+}
+
+// closing has the connection closed after the answer, so that nobody waits for
+// what is left of the body.
+func closing(p *problem) *problem {
+	if p.header == nil {
+		p.header = http.Header{}
+	}
+	p.header.Set("Connection", "close")
+	return p
+}
+
+// readBody reads the request's body. release must be called when nothing of it is
+// needed any more.
+func (s *Server) readBody(c echo.Context, most int) (raw []byte, release func(), err error) {
+	req := requestOf(c.Request().Context())
+	owner := req.account
+	if owner == "" {
+		owner = req.network
+	}
+	connection := http.NewResponseController(c.Response().Writer)
+	r := &bodyReader{budget: s.bodies, owner: owner, most: most, began: time.Now(), until: connection.SetReadDeadline}
+	raw, err = r.read(c.Request().Body, c.Request().ContentLength)
+	if err == nil {
+		// The server looks for the client's going away on the same connection.
+		_ = connection.SetReadDeadline(time.Now().Add(readTimeout + writeTimeout))
+	}
+	return raw, r.release, err
+}
+
+// validatedBody hands the generated code the value that was validated, so that
+// nothing is read twice and in two ways.
+type validatedBody struct {
+	*bytes.Reader
+	value any
+}
+
+// ValidatedValue is asked for by the generated code.
+func (b validatedBody) ValidatedValue() any { return b.value }
+
+// Close has nothing to do.
+func (b validatedBody) Close() error { return nil }

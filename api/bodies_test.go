@@ -1,0 +1,172 @@
+package api
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// allocated is how many bytes f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// TestBodiesOfFaults: a body that is made of faults costs a few times its size, and
+// twenty of them are told.
+func TestBodiesOfFaults(t *testing.T) {
+	w := newWorld(t)
+	owner := w.person("owner")
+	var unknown, channels strings.Builder
+	for i := range 60_000 {
+		fmt.Fprintf(&unknown, `"key%d":%d,`, i, i)
+		channels.WriteString(`{"x":1},`)
+	}
+	for name, body := range map[string]string{
+		"unknown fields":         `{` + unknown.String() + `"name":"a"}`,
+		"unknown fields within":  `{"name":{` + unknown.String() + `"a":1}}`,
+		"a list without an end":  `{"channels":[` + channels.String() + `{}]}`,
+		"a field that is a list": `{"name":[` + strings.Repeat("1,", 400_000) + `1]}`,
+		"511 wrong entries":      `{"name":"a","channels":[` + strings.Repeat(`{"x":1},`, 510) + `{}]}`,
+	} {
+		took := allocated(func() {
+			p := w.wantProblem(w.do("POST", "/api/v1/devices", owner.token, body), 422, "invalid_body")
+			if n := len(p.Errors); n == 0 || n > maxFields {
+				t.Errorf("%s: %d faults are told", name, n)
+			}
+		})
+		if took > uint64(8*len(body)+4<<20) {
+			t.Errorf("%s: %d bytes were allocated for a body of %d", name, took, len(body))
+		}
+	}
+}
+
+// TestBodyOfAStranger: what needs no session takes 4 KiB, said before or not.
+func TestBodyOfAStranger(t *testing.T) {
+	w := newWorld(t)
+	body := `{"login":"` + strings.Repeat("a", MaxPublicBody) + `","password":"b"}`
+	w.wantProblem(w.do("POST", "/api/v1/sessions", "", body), 413, "body_too_large")
+	r := w.request("POST", "/api/v1/sessions", "", body)
+	r.ContentLength = -1
+	w.wantProblem(w.send(r), 413, "body_too_large")
+}
+
+// TestNetworkBeforeBody: a network that has used up what it may do is refused
+// before its body is read, and its connection is closed.
+func TestNetworkBeforeBody(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.NetworkBurst, c.NetworkEvery = 1, time.Hour })
+	server := httptest.NewServer(w.server.Handler())
+	defer server.Close()
+	for i, body := range []string{"{}", ""} { // the second one never comes
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(bodyGrace / 2))
+		fmt.Fprintf(conn, "POST /api/v1/sessions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n%s", body)
+		a, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []int{422, 429}[i]; a.StatusCode != want || a.Close != (want == 429) {
+			t.Errorf("answered %d, want %d; the connection is closed: %v", a.StatusCode, want, a.Close)
+		}
+		_ = a.Body.Close()
+	}
+}
+
+// slowBody gives a byte in each interval, and ends with the deadline.
+type slowBody struct {
+	every    time.Duration
+	deadline time.Time
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	time.Sleep(min(b.every, time.Until(b.deadline)))
+	if !time.Now().Before(b.deadline) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	p[0] = 'a'
+	return 1, nil
+}
+
+// TestSlowBody: a body that comes too slowly is given up when its grace is over.
+func TestSlowBody(t *testing.T) {
+	for _, every := range []time.Duration{time.Millisecond, time.Second, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			body := &slowBody{every: every}
+			r := &bodyReader{budget: newBudget(1<<20, 1<<20), most: 1 << 20, began: time.Now(), until: func(d time.Time) error { body.deadline = d; return nil }}
+			began := time.Now()
+			_, err := r.read(body, 100_000)
+			var p *problem
+			if !errors.As(err, &p) || p.status != http.StatusRequestTimeout {
+				t.Errorf("a byte every %v: %v", every, err)
+			}
+			if took := time.Since(began); took > bodyGrace+time.Second {
+				t.Errorf("a byte every %v: given up after %v", every, took)
+			}
+		})
+	}
+}
+
+// TestBudgetOfBodies: one owner holds no more than its part, all of them no more
+// than there is, and what was held is given back.
+func TestBudgetOfBodies(t *testing.T) {
+	b := newBudget(10_000, 4_000)
+	hold := func(owner string, length int64) (*bodyReader, error) {
+		r := &bodyReader{budget: b, owner: owner, most: 5_000, began: time.Now()}
+		_, err := r.read(strings.NewReader(strings.Repeat("a", int(max(length, 0)))), length)
+		return r, err
+	}
+	var held []*bodyReader
+	for _, owner := range []string{"ann", "bob", "cleo"} {
+		r, err := hold(owner, 3_000)
+		if err != nil {
+			t.Fatal(owner, err)
+		}
+		held = append(held, r)
+	}
+	for _, owner := range []string{"ann", "dan"} {
+		r, err := hold(owner, 1_000)
+		var p *problem
+		if !errors.As(err, &p) || p.code != "busy" || p.header.Get("Retry-After") == "" {
+			t.Errorf("one more of %s: %v", owner, err)
+		}
+		r.release()
+	}
+	for _, r := range held {
+		r.release()
+	}
+	if b.taken != 0 || len(b.by) != 0 {
+		t.Errorf("%d bytes are not given back: %v", b.taken, b.by)
+	}
+}
+
+// TestBodyOfUnknownLength grows within the bound, and holds what it takes.
+func TestBodyOfUnknownLength(t *testing.T) {
+	b := newBudget(1<<21, 1<<21)
+	for _, length := range []int{0, 1, firstPiece - 1, firstPiece, firstPiece + 1, MaxBody, MaxBody + 1} {
+		r := &bodyReader{budget: b, owner: "ann", most: MaxBody, began: time.Now()}
+		raw, err := r.read(strings.NewReader(strings.Repeat("a", length)), -1)
+		if (err == nil) != (length <= MaxBody) || err == nil && (len(raw) != length || r.held < length) {
+			t.Errorf("%d bytes: %d are read, %d held, %v", length, len(raw), r.held, err)
+		}
+		r.release()
+	}
+	if b.taken != 0 {
+		t.Errorf("%d bytes are not given back", b.taken)
+	}
+}

@@ -1,0 +1,117 @@
+package api
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// faults are what is wrong with a body: words by JSON pointer, at most maxFields.
+type faults map[string]string
+
+func (f faults) full() bool { return len(f) >= maxFields }
+
+func (f faults) add(path []string, reason string) {
+	if at := pointer(path); !f.full() && f[at] == "" {
+		f[at] = reason
+	}
+}
+
+// check holds a value against its schema, and stops at the last fault that is
+// told. The library would gather all of them, each with the value: a body that is
+// made of faults took a hundred times its size.
+func (f faults) check(schema *openapi3.Schema, path []string, value any) {
+	if f.full() {
+		return
+	}
+	switch v := value.(type) {
+	case map[string]any:
+		if schema.Type.Permits(openapi3.TypeObject) {
+			f.checkObject(schema, path, v)
+			return
+		}
+	case []any:
+		if schema.Type.Permits(openapi3.TypeArray) && schema.Items != nil {
+			f.checkList(schema, path, v)
+			return
+		}
+	}
+	f.checkWhole(schema, path, value)
+}
+
+// checkWhole leaves a value to the library, which tells of one fault.
+func (f faults) checkWhole(schema *openapi3.Schema, path []string, value any) {
+	err := schema.VisitJSON(value, openapi3.VisitAsRequest())
+	if err == nil {
+		return
+	}
+	found := make(map[string]string)
+	collectFaults(err, found)
+	for at, reason := range found {
+		f.add(append(path[:len(path):len(path)], steps(at)...), reason)
+	}
+}
+
+// steps is the path of a JSON pointer.
+func steps(at string) []string {
+	if at == "" {
+		return nil
+	}
+	list := strings.Split(at[1:], "/")
+	for i, s := range list {
+		list[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(s)
+	}
+	return list
+}
+
+func (f faults) checkObject(schema *openapi3.Schema, path []string, value map[string]any) {
+	at := func(name string) []string { return append(path[:len(path):len(path)], name) }
+	for _, name := range schema.Required {
+		if _, ok := value[name]; !ok {
+			f.add(at(name), "is needed")
+		}
+	}
+	if schema.MinProps > uint64(len(value)) {
+		f.add(path, "has fewer fields than "+strconv.FormatUint(schema.MinProps, 10))
+	}
+	if schema.MaxProps != nil && *schema.MaxProps < uint64(len(value)) {
+		f.add(path, "has more fields than "+strconv.FormatUint(*schema.MaxProps, 10))
+	}
+	for _, name := range slices.Sorted(maps.Keys(value)) {
+		switch property := schema.Properties[name]; {
+		case property != nil:
+			f.check(property.Value, at(name), value[name])
+		case closed(schema):
+			f.add(at(name), "is not a field of this request")
+		}
+		if f.full() {
+			return
+		}
+	}
+}
+
+// closed reports whether an object has no other fields than those of its schema.
+func closed(schema *openapi3.Schema) bool {
+	allowed := schema.AdditionalProperties.Has
+	return allowed != nil && !*allowed
+}
+
+func (f faults) checkList(schema *openapi3.Schema, path []string, value []any) {
+	before := len(f)
+	if schema.MaxItems != nil && *schema.MaxItems < uint64(len(value)) {
+		f.add(path, "has more entries than "+strconv.FormatUint(*schema.MaxItems, 10))
+		return
+	}
+	for i, item := range value {
+		f.check(schema.Items.Value, append(path[:len(path):len(path)], strconv.Itoa(i)), item)
+		if f.full() {
+			return
+		}
+	}
+	if len(f) == before { // what concerns the list as a whole
+		f.checkWhole(schema, path, value)
+	}
+}
