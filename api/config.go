@@ -70,6 +70,11 @@ type Config struct {
 	// TrustedProxies are the addresses whose forwarded addresses are believed;
 	// the default is none.
 	TrustedProxies []netip.Prefix
+	// MaxConnections bounds the connections that Run serves at once, and
+	// MaxConnectionsOfNetwork those of one address (IPv6: one /64) that is no
+	// trusted proxy's; the defaults are 1024 and a quarter of all.
+	MaxConnections          int
+	MaxConnectionsOfNetwork int
 	// ShutdownWithin bounds how long Run waits for requests that are being
 	// served when it is to end; the default is 10 seconds.
 	ShutdownWithin time.Duration
@@ -90,6 +95,8 @@ func (c *Config) setDefaults() {
 	setDefault(&c.NetworkBurst, 100)
 	setDefault(&c.NetworkEvery, 200*time.Millisecond)
 	setDefault(&c.ShutdownWithin, 10*time.Second)
+	setDefault(&c.MaxConnections, 1024)
+	setDefault(&c.MaxConnectionsOfNetwork, max(1, c.MaxConnections/4))
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -49,6 +49,7 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	inFlight prometheus.Gauge
 	unshared prometheus.Counter
+	refused  prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -66,8 +67,11 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		unshared: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "latchkey_limits_unshared_total", Help: "Attempts that this process counted alone, because the database did not answer.",
 		}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "latchkey_http_connections_refused_total", Help: "Connections closed to keep the bounds on their number.",
+		}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.unshared} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.unshared, m.refused} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering the HTTP metrics: %w", err)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"latchkey/api/internal/rest"
+	"latchkey/internal/accept"
 )
 
 const (
@@ -26,6 +27,7 @@ const (
 	readTimeout       = 30 * time.Second
 	writeTimeout      = 45 * time.Second
 	idleTimeout       = 2 * time.Minute
+	strangerIdle      = 10 * time.Second // of a connection without a session
 	maxHeaderBytes    = 64 << 10
 
 	limiterNames = 50_000 // in each of two generations
@@ -111,7 +113,13 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          log.New(serverLog{s.log}, "", 0),
+		ConnState:         accept.State,
+		ConnContext:       accept.Context,
 	}
+	l = accept.NewListener(l, accept.Config{
+		Most: s.cfg.MaxConnections, MostOfNetwork: s.cfg.MaxConnectionsOfNetwork, Trusted: s.cfg.TrustedProxies,
+		IdleWithin: strangerIdle, Refused: s.metrics.refused.Inc,
+	})
 	ended := make(chan error, 1)
 	draining := &drainingListener{Listener: l}
 	go func() { ended <- server.Serve(draining) }()

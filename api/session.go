@@ -9,6 +9,7 @@ import (
 
 	"latchkey/api/internal/rest"
 	"latchkey/domain"
+	"latchkey/internal/accept"
 )
 
 // maxToken is far longer than any token that was ever given out.
@@ -31,6 +32,7 @@ func (s *Server) authenticate(r *http.Request) error {
 	}
 	req := requestOf(r.Context())
 	req.account, req.token = account, token
+	accept.HasSession(r.Context())
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"latchkey/eventstore"
 	"latchkey/eventstore/node"
 	"latchkey/internal/backup"
+	"latchkey/internal/descriptors"
 	"latchkey/internal/vault"
 	"latchkey/projections"
 )
@@ -141,7 +142,7 @@ func derivedMarks(js backup.Journals) []eventstore.Mark {
 // openLossy opens everything, the embedded log as far as it is whole. Without
 // --yes that is only read.
 func (c *recoverCommand) openLossy(ctx context.Context, o options, logger *slog.Logger) (_ *opened, err error) {
-	st := &opened{logger: logger}
+	st := &opened{logger: logger, descriptors: descriptors.NewWatch()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, st.close())

@@ -269,6 +269,7 @@ func newDoor(o options, x *index.Index, p *opened, metrics prometheus.Registerer
 	return streaming.New(streaming.Config{
 		Address: o.RTSP, Authorizer: authorizer{x, p.vault}, Cameras: cameraSources{p.vault}, Allow: o.mayDial,
 		Logger: logger, Metrics: metrics, CloseAfter: o.closeAfter,
+		MaxConnections: o.connections, MaxConnectionsPerAddress: min(1024, max(1, o.connections/4)),
 	})
 }
 
@@ -289,11 +290,20 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 			{Name: "database", State: answersTo(s.opened.vault.Ping), Reason: func() string { return "The database of the vault does not answer, or takes no writes." }},
 			{Name: "projections", State: runner.State, Reason: func() string { return runner.Health().Reason }},
 			{Name: "index", State: func(context.Context) (string, bool) { h := x.Health(); return h.State, h.State == "live" }, Reason: func() string { return x.Health().Reason }},
+			{Name: "descriptors", State: s.descriptors, Reason: func() string { return "Few file descriptors are left: commands are refused that do not take away." }},
 			{Name: "journal", State: func(context.Context) (string, bool) { return s.journal.State() }},
 			{Name: "door", State: func(context.Context) (string, bool) { return "open", true }}, // or the process has ended
 		},
 		Logger: s.logger, Metrics: metrics, SessionTTL: o.sessionTTL, Away: projections.Unavailable,
+		MaxConnections: o.connections,
 	})
+}
+
+func (s *runningService) descriptors(context.Context) (string, bool) {
+	if s.opened.descriptors.Few() {
+		return "few", false
+	}
+	return "ok", true
 }
 
 // answersTo is the state of something that either answers or does not.

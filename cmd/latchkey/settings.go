@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"latchkey/internal/descriptors"
 	"latchkey/internal/memory"
 )
 
@@ -48,6 +49,7 @@ type options struct {
 	cameraNets                           []netip.Prefix
 	trustedProxies                       []netip.Prefix
 	memoryLimit                          int64 // bytes
+	connections                          int   // of HTTP, and as many of RTSP
 }
 
 // check reads the settings and reports every fault in them.
@@ -94,6 +96,7 @@ func (s settings) check() (options, error) {
 			fault("camera-nets", "names no network: leave it out, or say any, to dial cameras everywhere")
 		}
 	}
+	o.connections = descriptors.Each()
 	o.trustedProxies = networks("trusted-proxies", s.TrustedProxies, fault)
 	if faults != nil {
 		return o, &configFaults{faults}

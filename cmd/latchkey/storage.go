@@ -19,6 +19,7 @@ import (
 
 	"latchkey/eventstore"
 	"latchkey/eventstore/node"
+	"latchkey/internal/descriptors"
 	"latchkey/internal/vault"
 	"latchkey/projections"
 )
@@ -45,6 +46,8 @@ type opened struct {
 	vaultDB  *bun.DB // nil where it is the store's
 	vault    *vault.Vault
 
+	descriptors *descriptors.Watch
+
 	unmatched atomic.Bool // the vault was not compared with the log yet
 	appended  atomic.Bool // since the mark of the vault was moved on
 }
@@ -70,7 +73,7 @@ func (s storage) open(ctx context.Context, logger *slog.Logger) (*opened, error)
 // open opens the log, the read models and the vault. join says that an embedded
 // node which another process runs may be used through its socket.
 func (o options) open(ctx context.Context, logger *slog.Logger, join bool) (*opened, error) {
-	p := &opened{logger: logger}
+	p := &opened{logger: logger, descriptors: descriptors.NewWatch()}
 	if err := p.openAll(ctx, o, logger, join); err != nil {
 		return nil, errors.Join(err, p.close())
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +62,9 @@ type guardedLog struct {
 func (l guardedLog) Append(ctx context.Context, stream string, expected int64, events []domain.Pending) (uint64, error) {
 	if l.opened.unmatched.Load() {
 		return 0, fmt.Errorf("appending to %s: %w: the vault was not compared with the log yet", stream, eventstore.ErrUnavailable)
+	}
+	if l.opened.descriptors.Few() && slices.ContainsFunc(events, func(e domain.Pending) bool { return !e.TakesAway }) {
+		return 0, fmt.Errorf("appending to %s: %w: few file descriptors are left, which are kept for what takes away", stream, eventstore.ErrUnavailable)
 	}
 	position, err := l.domainLog.Append(ctx, stream, expected, events)
 	if err == nil {
