@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"latchkey/internal/accept"
 )
 
 const (
@@ -19,18 +21,15 @@ const (
 	sessionIdle = 75 * time.Second
 )
 
-// listener hands out at most so many connections, in all and to one address.
+// listener hands the connections out that have a place.
 type listener struct {
 	*net.TCPListener
-	door *Door
-
-	mu      sync.Mutex
-	total   int
-	perAddr map[netip.Prefix]int
+	door   *Door
+	places *accept.Places
 }
 
 func newListener(d *Door, ln *net.TCPListener) *listener {
-	return &listener{TCPListener: ln, door: d, perAddr: map[netip.Prefix]int{}}
+	return &listener{TCPListener: ln, door: d, places: accept.NewPlaces(d.cfg.MaxConnections, d.cfg.MaxConnectionsPerAddress, nil)}
 }
 
 // Accept never fails while the door is open: the server would end for good if
@@ -44,7 +43,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			if w := l.admit(conn); w != nil {
 				return w, nil
 			}
-			l.door.metrics.refused.WithLabelValues("connections").Inc()
+			l.refused()
 			reset(conn)
 			pause = 5 * time.Millisecond
 		case errors.Is(err, net.ErrClosed):
@@ -63,30 +62,21 @@ func (l *listener) Accept() (net.Conn, error) {
 
 func (l *listener) admit(conn *net.TCPConn) *wire {
 	peer := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.total >= l.door.cfg.MaxConnections || l.perAddr[block(peer)] >= l.door.cfg.MaxConnectionsPerAddress {
+	w := &wire{TCPConn: conn, listener: l, peer: peer, nonce: newNonce(), opened: time.Now()}
+	w.ctx, w.cancel = context.WithCancel(l.door.ctx)
+	w.place = accept.NewPlace(accept.Network(peer), w.rank, func() { l.refused(); _ = w.Close() })
+	if ok, _ := l.places.Take(w.place); !ok {
+		w.cancel()
 		return nil
 	}
-	l.total++
-	l.perAddr[block(peer)]++
 	_ = conn.SetWriteBuffer(sendBuffer)
 	smooth(conn, maxRate)
 	_ = conn.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 20})
-	w := &wire{TCPConn: conn, listener: l, peer: peer, nonce: newNonce(), opened: time.Now()}
-	w.ctx, w.cancel = context.WithCancel(l.door.ctx)
 	_ = conn.SetReadDeadline(w.opened.Add(l.door.cfg.IdleTimeout))
 	return w
 }
 
-func (l *listener) release(peer netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.total--
-	if l.perAddr[block(peer)]--; l.perAddr[block(peer)] <= 0 {
-		delete(l.perAddr, block(peer))
-	}
-}
+func (l *listener) refused() { l.door.metrics.refused.WithLabelValues("connections").Inc() }
 
 // reset closes a connection without sending what the kernel still holds.
 func reset(conn *net.TCPConn) {
@@ -99,6 +89,7 @@ func reset(conn *net.TCPConn) {
 type wire struct {
 	*net.TCPConn
 	listener *listener
+	place    *accept.Place
 	peer     netip.Addr
 	nonce    string
 	opened   time.Time
@@ -164,9 +155,20 @@ func (w *wire) Close() error {
 			_ = w.TCPConn.SetLinger(0)
 		}
 		err = w.TCPConn.Close()
-		w.listener.release(w.peer)
+		w.listener.places.Give(w.place)
 	})
 	return err
+}
+
+// rank says how dispensable the connection is when all places are taken.
+func (w *wire) rank() accept.Rank {
+	switch {
+	case w.playing.Load():
+		return accept.InUse
+	case w.authenticated.Load():
+		return accept.IdleWithSession
+	}
+	return accept.Idle
 }
 
 // cut closes the connection at once: nothing is sent after it returns.

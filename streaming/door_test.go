@@ -147,11 +147,7 @@ func TestHalfRequestsEnd(t *testing.T) {
 			break
 		}
 	}
-	eventually(t, "every connection is given back", func() bool {
-		h.listener.mu.Lock()
-		defer h.listener.mu.Unlock()
-		return h.listener.total == 0 && len(h.listener.perAddr) == 0
-	})
+	eventually(t, "every connection is given back", func() bool { return h.listener.places.Taken() == 0 })
 }
 
 // errTimeout is err where it is a time-out.

@@ -34,7 +34,7 @@ var rooms = []struct {
 	{path: "projections", may: []string{"domain", "eventstore", "internal/pause", "internal/sum"}, ban: []string{echo, gortsplib, esdb}},
 	{path: "api", may: []string{"domain", "projections", "internal/accept"}, ban: []string{gortsplib, esdb, watermill, bun}},
 	{path: "streaming/camera", may: []string{"domain/privilege"}, ban: []string{echo, bun, esdb, watermill}},
-	{path: "streaming", may: []string{"domain/privilege"}, ban: []string{echo, bun, esdb, watermill}},
+	{path: "streaming", may: []string{"domain/privilege", "internal/accept"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "internal/pause", ban: frameworks},
 	{path: "internal/sum", ban: frameworks},
 	{path: "internal/accept", ban: frameworks},

@@ -1,0 +1,134 @@
+package accept
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// Config is what a Listener needs.
+type Config struct {
+	Most          int            // connections in all
+	MostOfNetwork int            // connections of one network
+	Trusted       []netip.Prefix // reverse proxies
+	// IdleWithin is how long a connection may be without a request on which
+	// nobody has shown a session.
+	IdleWithin time.Duration
+	// Refused is called for each connection that was closed to keep the bounds;
+	// nil: nobody is.
+	Refused func()
+}
+
+// Listener hands the connections of an HTTP server out that have a place.
+type Listener struct {
+	net.Listener
+	cfg    Config
+	places *Places
+}
+
+// NewListener bounds the connections of a listener of TCP.
+func NewListener(l net.Listener, cfg Config) *Listener {
+	if cfg.Refused == nil {
+		cfg.Refused = func() {}
+	}
+	return &Listener{Listener: l, cfg: cfg, places: NewPlaces(cfg.Most, cfg.MostOfNetwork, cfg.Trusted)}
+}
+
+// Accept returns the next connection that there is room for; others are closed at
+// once.
+func (l *Listener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &Conn{Conn: conn, listener: l}
+		c.state.Store(int32(http.StateNew))
+		c.place = NewPlace(networkOf(conn.RemoteAddr()), c.rank, func() { _ = conn.Close() })
+		ok, displaced := l.places.Take(c.place)
+		if displaced {
+			l.cfg.Refused()
+		}
+		if ok {
+			return c, nil
+		}
+		l.cfg.Refused()
+		_ = conn.Close()
+	}
+}
+
+// State must be the server's ConnState.
+func State(conn net.Conn, state http.ConnState) {
+	if c, ok := conn.(*Conn); ok {
+		c.state.Store(int32(state))
+	}
+}
+
+type connKey struct{}
+
+// Context must be the server's ConnContext.
+func Context(ctx context.Context, conn net.Conn) context.Context {
+	if c, ok := conn.(*Conn); ok {
+		return context.WithValue(ctx, connKey{}, c)
+	}
+	return ctx
+}
+
+// HasSession notes that a request with a session came on the connection of a
+// request's context.
+func HasSession(ctx context.Context) {
+	if c, ok := ctx.Value(connKey{}).(*Conn); ok {
+		c.session.Store(true)
+	}
+}
+
+// Conn is a connection that has a place.
+type Conn struct {
+	net.Conn
+	listener *Listener
+	place    *Place
+	state    atomic.Int32 // an http.ConnState
+	session  atomic.Bool
+}
+
+func (c *Conn) rank() Rank {
+	state := http.ConnState(c.state.Load())
+	quiet := state == http.StateNew || state == http.StateIdle
+	switch session := c.session.Load(); {
+	case quiet && !session:
+		return Idle
+	case !session:
+		return Asking
+	case quiet:
+		return IdleWithSession
+	}
+	return InUse
+}
+
+// SetReadDeadline lets a connection without a session be idle for a shorter time
+// than the server would.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	if http.ConnState(c.state.Load()) == http.StateIdle && !c.session.Load() && !t.IsZero() {
+		if short := time.Now().Add(c.listener.cfg.IdleWithin); short.Before(t) {
+			t = short
+		}
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// Close gives the place back.
+func (c *Conn) Close() error {
+	c.listener.places.Give(c.place)
+	return c.Conn.Close()
+}
+
+func networkOf(a net.Addr) netip.Prefix {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	return Network(tcp.AddrPort().Addr())
+}
