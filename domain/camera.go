@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
-	"latchkey/domain/device"
 )
 
 // stagedFor is how long a staged camera waits for its device: far longer than any
@@ -170,7 +168,7 @@ func (s *Service) added(ctx context.Context, id, event string) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	there, err := load(ctx, s.log, deviceStream(serial), device.Evolve)
+	there, err := loadLast(ctx, s.log, deviceStream(serial))
 	if err != nil || !there.state.Live || there.state.Device != id {
 		return false, err
 	}

@@ -211,10 +211,20 @@ func run[S, E any](
 	ctx context.Context, s *Service, c command, name string,
 	evolve func(S, E) S, decide func(stream[S]) ([]E, error),
 ) (outcome[S, E], error) {
+	return runOn(ctx, s, c, name, evolve, decide, func(ctx context.Context, log Log, name string) (stream[S], error) {
+		return load(ctx, log, name, evolve)
+	})
+}
+
+// runOn is run where not all of the stream must be loaded.
+func runOn[S, E any](
+	ctx context.Context, s *Service, c command, name string,
+	evolve func(S, E) S, decide func(stream[S]) ([]E, error), loading func(context.Context, Log, string) (stream[S], error),
+) (outcome[S, E], error) {
 	var done outcome[S, E]
 	key := s.claimOn(c, name)
 	err := s.inTurn(ctx, name, func() (err error) {
-		done, err = attempt(ctx, s, c, name, key, evolve, decide)
+		done, err = attempt(ctx, s, c, name, key, evolve, decide, loading)
 		return err
 	})
 	if err != nil {
@@ -227,9 +237,9 @@ func run[S, E any](
 // attempt is one try of run. ErrConflict: others were faster.
 func attempt[S, E any](
 	ctx context.Context, s *Service, c command, name string, key *claimed,
-	evolve func(S, E) S, decide func(stream[S]) ([]E, error),
+	evolve func(S, E) S, decide func(stream[S]) ([]E, error), loading func(context.Context, Log, string) (stream[S], error),
 ) (outcome[S, E], error) {
-	loaded, err := load(ctx, s.log, name, evolve)
+	loaded, err := loading(ctx, s.log, name)
 	if err != nil {
 		return outcome[S, E]{}, err
 	}

@@ -42,7 +42,7 @@ func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, e
 	}
 	camera := addedCamera{service: s, command: c, camera: d.camera()}
 	camera.guess(ctx, device.ID(add.Serial, 1))
-	done, err := run(ctx, s, c, deviceStream(add.Serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
+	done, err := runOn(ctx, s, c, deviceStream(add.Serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
 		events, err := device.Decide(there.state, add)
 		if errors.Is(err, device.ErrAlreadyAdded) {
 			return nil, camera.missing(ctx, there.state.Device, err)
@@ -55,7 +55,7 @@ func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, e
 			func() error { return s.refuseUsed(ctx, c.Account, id) },
 			func() error { return camera.stage(ctx, id) },
 		)
-	})
+	}, s.loadForCommand(c, device.ErrTaken))
 	if err != nil {
 		camera.refused(ctx, err)
 		return Result{}, point(err, d.pointer(err))
@@ -141,9 +141,9 @@ func (s *Service) RemoveDevice(ctx context.Context, m Meta, id string) (Result, 
 	if !ok {
 		return Result{}, refused(device.ErrNotFound)
 	}
-	done, err := run(ctx, s, c, deviceStream(serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
+	done, err := runOn(ctx, s, c, deviceStream(serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
 		return device.Decide(there.state, device.Remove{Device: id, By: c.Account, At: c.at})
-	})
+	}, s.loadForCommand(c, device.ErrNotFound))
 	if err != nil {
 		return Result{}, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"latchkey/domain/device"
 	"latchkey/domain/privilege"
 )
 
@@ -343,5 +344,54 @@ func once(f func(string)) func(string) {
 			done = true
 			f(s)
 		}
+	}
+}
+
+// TestHistoryIsNotRead: however often a device was added and removed, no command
+// on it reads more than its last event, least of all one of a stranger's.
+func TestHistoryIsNotRead(t *testing.T) {
+	w := newWorld(t)
+	id := w.cam
+	for range 50 {
+		if _, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, id); err != nil {
+			t.Fatal(err)
+		}
+		r, err := w.AddDevice(ctx, Meta{Account: w.alice}, NewDevice{Name: "Front door", Serial: "cam-1", RTSPURL: "rtsp://10.0.0.1/1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id = r.Device.Device
+	}
+	stranger := w.bob
+	for name, c := range map[string]struct {
+		do   func() error
+		want error
+		most int // events read
+	}{
+		"a stranger removes it": {func() error { _, err := w.RemoveDevice(ctx, Meta{Account: stranger}, id); return err }, device.ErrNotFound, 1},
+		"with a key": {func() error {
+			_, err := w.RemoveDevice(ctx, Meta{Account: stranger, IdempotencyKey: "k"}, id)
+			return err
+		}, device.ErrNotFound, 1},
+		"a stranger adds it": {func() error {
+			_, err := w.AddDevice(ctx, Meta{Account: stranger, IdempotencyKey: "k"}, NewDevice{Name: "n", Serial: "cam-1", RTSPURL: "rtsp://10.0.0.1/1"})
+			return err
+		}, device.ErrTaken, 1},
+		"its owner adds it again": {func() error {
+			_, err := w.AddDevice(ctx, Meta{Account: w.alice}, NewDevice{Name: "n", Serial: "cam-1", RTSPURL: "rtsp://10.0.0.1/1"})
+			return err
+		}, device.ErrAlreadyAdded, 1},
+	} {
+		w.log.reads = 0
+		if err := c.do(); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+		if w.log.reads > c.most {
+			t.Errorf("%s: %d events were read, want %d at most", name, w.log.reads, c.most)
+		}
+	}
+	w.log.reads = 0
+	if _, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, id); err != nil || w.log.reads > 1 {
+		t.Errorf("its owner removes it: %v, %d events were read", err, w.log.reads)
 	}
 }

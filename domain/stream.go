@@ -102,9 +102,45 @@ func (s *Service) loadDevice(ctx context.Context, id string) (device.State, erro
 	if !ok {
 		return device.State{}, nil
 	}
-	loaded, err := load(ctx, s.log, deviceStream(serial), device.Evolve)
-	if err != nil || loaded.state.Device != id {
+	last, err := loadLast(ctx, s.log, deviceStream(serial))
+	if err != nil || last.state.Device != id {
 		return device.State{}, err
 	}
-	return loaded.state, nil
+	return last.state, nil
+}
+
+// loadLast reads the last event of a device's stream, and none of its history,
+// which others may have made long.
+func loadLast(ctx context.Context, log Log, name string) (stream[device.State], error) {
+	last, ok, err := log.Last(ctx, name)
+	if err != nil {
+		return stream[device.State]{}, unavailable(fmt.Errorf("reading the last event of a device: %w", err))
+	}
+	if !ok {
+		return stream[device.State]{name: name}, nil
+	}
+	event, err := decode[device.Event](last)
+	if err != nil {
+		return stream[device.State]{}, err
+	}
+	return stream[device.State]{name: name, events: []Stored{last}, state: device.Last(event)}, nil
+}
+
+// loadForCommand reads what a command on a device needs: its last event, and the
+// history only to find what the same command did before. Who has nothing to do with
+// a device that is in an account is refused.
+func (s *Service) loadForCommand(c command, stranger error) func(context.Context, Log, string) (stream[device.State], error) {
+	return func(ctx context.Context, log Log, name string) (stream[device.State], error) {
+		there, err := loadLast(ctx, log, name)
+		if err != nil {
+			return there, err
+		}
+		if there.state.Live && there.state.Owner != c.Account {
+			return there, refused(stranger)
+		}
+		if c.IdempotencyKey == "" {
+			return there, nil
+		}
+		return load(ctx, log, name, device.Evolve)
+	}
 }

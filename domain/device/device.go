@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -128,6 +129,29 @@ func checkChannels(list []Channel) ([]Channel, error) {
 		}
 	}
 	return sorted, nil
+}
+
+// Last is the state after the last event of a device, which says alone what there is
+// to know: an addition says everything, and after a removal there is the generation
+// and whose it was. The events before are history.
+func Last(event Event) State {
+	switch e := event.(type) {
+	case Added:
+		return Evolve(State{}, e)
+	case Removed:
+		return State{Device: e.Device, Owner: e.Owner, Generation: generationOf(e.Device)}
+	}
+	return State{}
+}
+
+// generationOf is the generation in an id.
+func generationOf(id string) int {
+	_, number, found := strings.Cut(id, ".")
+	n, err := strconv.Atoi(number)
+	if !found || err != nil {
+		return 1
+	}
+	return n
 }
 
 // Evolve is the state after the event. An event that is delivered again

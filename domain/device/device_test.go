@@ -102,3 +102,30 @@ func TestStateOwnsItsChannels(t *testing.T) {
 		t.Fatal("the state shares the event's channels")
 	}
 }
+
+// TestLast: the last event alone says what the whole history says.
+func TestLast(t *testing.T) {
+	var history []Event
+	for i, owner := range []string{"alice", "alice", "bob", "carol"} {
+		for _, c := range []Command{
+			Add{Serial: "ds-1", Owner: owner, Name: "sealed name", Channels: one, At: later},
+			Remove{Device: ID("ds-1", i+1), By: owner, At: later},
+		} {
+			events, err := Decide(replay(history), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			history = append(history, events...)
+			whole, last := replay(history), Last(history[len(history)-1])
+			if !whole.Live { // what a removed device was called matters to nobody
+				whole = State{Device: whole.Device, Owner: whole.Owner, Generation: whole.Generation}
+			}
+			if !reflect.DeepEqual(last, whole) {
+				t.Errorf("after %T: %+v, want %+v", history[len(history)-1], last, whole)
+			}
+		}
+	}
+	if s := Last(nil); s.Device != "" || s.Live {
+		t.Errorf("without an event: %+v", s)
+	}
+}
