@@ -272,14 +272,19 @@ func (d NewDevice) check(f faults) {
 		f.add("/channels", "are more than "+strconv.Itoa(device.MaxChannel))
 		return
 	}
+	names := 0
 	for i, c := range d.Channels {
 		at := "/channels/" + strconv.Itoa(i)
+		names += len(c.Name)
 		f.text(at+"/name", c.Name, maxName)
 		f.url(at+"/rtsp_url", c.MainURL, "rtsp", "rtsps")
 		f.url(at+"/sub_rtsp_url", c.SubURL, "rtsp", "rtsps")
 		if c.Channel < 1 || c.Channel > device.MaxChannel {
 			f.add(at+"/channel", "must be from 1 to "+strconv.Itoa(device.MaxChannel))
 		}
+	}
+	if names > maxNames {
+		f.add("/channels", "have names of more than "+strconv.Itoa(maxNames)+" bytes together")
 	}
 }
 

@@ -142,6 +142,12 @@ func TestAddDeviceRefuses(t *testing.T) {
 		"channel 0":                  {with(func(d *NewDevice) { d.Channels[2].Channel = 0 }), []string{"/channels/2/channel"}},
 		"channel 512":                {with(func(d *NewDevice) { d.Channels[2].Channel = 512 }), []string{"/channels/2/channel"}},
 		"channel 1 given twice":      {with(func(d *NewDevice) { d.Channels[1].MainURL = "rtsp://192.0.2.1/" }), []string{"/rtsp_url"}},
+		"too much in names": {with(func(d *NewDevice) {
+			d.RTSPURL, d.Channels = "", make([]NewChannel, 200)
+			for i := range d.Channels {
+				d.Channels[i] = NewChannel{Channel: i + 1, Name: strings.Repeat("n", 100), MainURL: "rtsp://192.0.2.1/1"}
+			}
+		}), []string{"/channels"}},
 		"too many channels":          {with(func(d *NewDevice) { d.Channels = make([]NewChannel, 512) }), []string{"/channels", "/rtsp_url"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -15,6 +15,7 @@ const (
 	minPassword   = 8
 	maxPassword   = 256
 	maxName       = 128
+	maxNames      = 16 << 10 // bytes, of the channels of a device together
 	maxLabel      = 128
 	maxRemark     = 256
 	maxEmail      = 254 // RFC 5321, 4.5.3.1.3, less the angle brackets

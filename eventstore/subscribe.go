@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc/codes"
 )
 
@@ -24,7 +25,8 @@ type Handler struct {
 	// then it begins again. The context ends when the connection is lost.
 	Resume func(context.Context) error
 	// Events gets events in the order of the log, each once: as many as have
-	// come, at most MaxBatch. An error ends the subscription.
+	// come, at most MaxBatch of MaxBatchBytes, or one. They are valid until it
+	// returns. An error ends the subscription.
 	Events func([]Recorded) error
 	// Checkpoint, if set, is told that every event up to a position was looked
 	// at, though not all were chosen. An error ends the subscription.
@@ -34,11 +36,18 @@ type Handler struct {
 	Connected func(bool)
 }
 
-// MaxBatch is how many events a Handler gets at once, at most.
-const MaxBatch = 1000
+const (
+	// MaxBatch is how many events a Handler gets at once, at most.
+	MaxBatch = 1000
+	// MaxBatchBytes is how large they are together, in bytes, if there are more
+	// than one.
+	MaxBatchBytes = 1 << 20
 
-// backlog is how many events may have come and not be handled.
-const backlog = 4 * MaxBatch
+	// backlog is how many events may have come and not be handled, and
+	// backlogBytes how large they are together.
+	backlog      = 4 * MaxBatch
+	backlogBytes = 4 * MaxBatchBytes
+)
 
 // Pauses between the lives of a subscription that makes no progress grow to
 // soonest while it began to fail a short time ago, and to latest afterwards.
@@ -122,6 +131,14 @@ type arrival struct {
 	position Position
 }
 
+// size is what an arrival takes of the backlog, in bytes: what it is made of, and
+// something for itself.
+func (a *arrival) size() int64 {
+	const itself = 256
+	e := &a.event
+	return min(int64(len(e.Data)+len(e.Metadata)+len(e.Stream)+len(e.Type)+itself), MaxBatchBytes)
+}
+
 // live is one life of the subscription: on the connection that there is, or the
 // next one.
 func (s *subscription) live(ctx context.Context) (*connection, error) {
@@ -175,19 +192,22 @@ func (s *subscription) run(ctx context.Context, conn *connection) error {
 	}
 	messages := make(chan arrival, backlog)
 	dropped := make(chan error, 1)
-	go receive(ctx, sub, messages, dropped)
+	room := semaphore.NewWeighted(backlogBytes)
+	go receive(ctx, sub, room, messages, dropped)
 	batch := make([]Recorded, 0, MaxBatch)
 	for {
 		m, ok := <-messages
 		if !ok {
 			return fmt.Errorf("subscribing to the log: %w", <-dropped)
 		}
+		var size int64
 		batch = batch[:0]
 		for more := true; more && ok; {
+			size += m.size()
 			if batch, err = s.take(batch, m); err != nil {
 				return err
 			}
-			if len(batch) == MaxBatch {
+			if len(batch) == MaxBatch || size >= MaxBatchBytes {
 				break
 			}
 			select {
@@ -199,6 +219,9 @@ func (s *subscription) run(ctx context.Context, conn *connection) error {
 		if err := s.hand(batch); err != nil {
 			return err
 		}
+		clear(batch) // what was handed over is not kept alive
+		m = arrival{}
+		room.Release(size)
 	}
 }
 
@@ -237,8 +260,9 @@ func (s *subscription) begin(ctx context.Context, conn *connection) (*esdb.Subsc
 	return sub, nil
 }
 
-// receive passes on what comes, until the subscription drops.
-func receive(ctx context.Context, sub *esdb.Subscription, out chan<- arrival, dropped chan<- error) {
+// receive passes on what comes, as far as there is room for it, until the
+// subscription drops.
+func receive(ctx context.Context, sub *esdb.Subscription, room *semaphore.Weighted, out chan<- arrival, dropped chan<- error) {
 	defer close(out)
 	defer func() {
 		if p := recover(); p != nil {
@@ -259,6 +283,10 @@ func receive(ctx context.Context, sub *esdb.Subscription, out chan<- arrival, dr
 			m.position = Position(e.CheckPointReached.Commit)
 		default: // CaughtUp says nothing about now
 			continue
+		}
+		if err := room.Acquire(ctx, m.size()); err != nil {
+			dropped <- err
+			return
 		}
 		select {
 		case out <- m:

@@ -155,5 +155,5 @@ func decodeOne(e *eventstore.Recorded, wanted func(name string) bool) (_ recorde
 	if err != nil {
 		return recorded{}, false, fmt.Errorf("event %s at position %d: %w", e.ID, e.Position, err)
 	}
-	return recorded{e.Type, v, int64(e.Position), int64(e.Revision)}, true, nil
+	return recorded{e.Type, v, int64(e.Position), int64(e.Revision), len(e.Data)}, true, nil
 }

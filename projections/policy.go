@@ -80,7 +80,7 @@ func (p *policy) handle(m *message.Message) error {
 	return err
 }
 
-// linger is how long events wait before they are followed. The command that wrote
+// linger is how old events are at least before they are followed. The command that wrote
 // them does the same, if it is not cut off, and must not meet the policy at it.
 const linger = 100 * time.Millisecond
 
@@ -93,8 +93,11 @@ func (p *policy) follow(ctx context.Context, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(offers)+len(removals) > 0 && len(batch.Events) < eventstore.MaxBatch && !pause.For(ctx, linger) {
-		return ctx.Err()
+	if len(offers)+len(removals) > 0 {
+		last := batch.Events[len(batch.Events)-1].Created
+		if !pause.For(ctx, min(linger, linger-time.Since(last))) {
+			return ctx.Err()
+		}
 	}
 	for _, r := range removals {
 		if err := p.deviceRemoved(ctx, r); err != nil {

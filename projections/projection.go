@@ -59,6 +59,7 @@ type recorded struct {
 	event    any
 	position int64
 	revision int64 // in its stream
+	size     int   // of its data, in bytes
 }
 
 // reducer turns events into rows. It may remember what the rows say, as long as

@@ -34,6 +34,7 @@ type projector struct {
 
 	mu      sync.Mutex
 	pending []recorded
+	bytes   int             // of pending
 	taken   int64           // pending holds every event up to here that is not written
 	seen    eventstore.Mark // of the last event of ours up to there
 	halted  *unreadable     // an event that cannot be read: nothing after it is taken
@@ -52,6 +53,9 @@ func (s *Store) backlog() int {
 	}
 	return 32 * eventstore.MaxBatch
 }
+
+// backlogBytes is how large these may be together, and one message more.
+const backlogBytes = 8 * eventstore.MaxBatchBytes
 
 // A checkpoint is written although no event concerned the read model: when
 // somebody waits for it, when nothing has come for idleAfter, and every
@@ -139,7 +143,7 @@ func (p *projector) haltedAt() int64 {
 func (p *projector) take(ctx context.Context, b *taking) error {
 	for {
 		p.mu.Lock()
-		if len(p.pending) < p.store.backlog() {
+		if len(p.pending) < p.store.backlog() && p.bytes < backlogBytes {
 			break
 		}
 		p.mu.Unlock()
@@ -163,6 +167,7 @@ func (p *projector) take(ctx context.Context, b *taking) error {
 		// and when the topic begins again.
 		if e.position > p.taken && e.position <= position && p.p.reads(e.name) {
 			p.pending = append(p.pending, e)
+			p.bytes += e.size
 		}
 	}
 	if position > p.taken {
@@ -205,7 +210,7 @@ func (p *projector) run(ctx context.Context) error {
 		}
 		p.mu.Lock()
 		list, position, seen := p.pending, p.taken, p.seen
-		p.pending = nil
+		p.pending, p.bytes = nil, 0
 		p.mu.Unlock()
 		signal(p.room)
 		behind := position > p.base && (quiet || p.progress.due(uint64(position)) || time.Since(persisted) > persistEvery)

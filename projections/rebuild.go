@@ -64,6 +64,7 @@ type rebuild struct {
 	mark     eventstore.Mark // of the last event of ours that was read
 	position int64           // of that event
 	list     []recorded      // read, and not in the shadow yet
+	bytes    int             // of list
 }
 
 func (r *rebuild) run(ctx context.Context) error {
@@ -145,7 +146,7 @@ func (r *rebuild) fill(ctx context.Context) error {
 		return nil
 	}
 	err := r.read(ctx, func() error {
-		if len(r.list) < r.store.backlog() {
+		if len(r.list) < r.store.backlog() && r.bytes < backlogBytes {
 			return nil
 		}
 		return flush()
@@ -168,6 +169,7 @@ func (r *rebuild) read(ctx context.Context, enough func() error) error {
 			return err
 		}
 		r.list = append(r.list, list...)
+		r.bytes += list[0].size
 		return enough()
 	})
 	if err != nil {
@@ -185,7 +187,7 @@ func (r *rebuild) write(ctx context.Context, tx bun.Tx) error {
 // written forgets what was read, as it is in the shadow.
 func (r *rebuild) written() {
 	clear(r.list)
-	r.list = r.list[:0]
+	r.list, r.bytes = r.list[:0], 0
 }
 
 // swapUntilDone tries again while queries keep the tables.
