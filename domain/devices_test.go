@@ -148,7 +148,7 @@ func TestAddDeviceRefuses(t *testing.T) {
 				d.Channels[i] = NewChannel{Channel: i + 1, Name: strings.Repeat("n", 100), MainURL: "rtsp://192.0.2.1/1"}
 			}
 		}), []string{"/channels"}},
-		"too many channels":          {with(func(d *NewDevice) { d.Channels = make([]NewChannel, 512) }), []string{"/channels", "/rtsp_url"}},
+		"too many channels": {with(func(d *NewDevice) { d.Channels = make([]NewChannel, 512) }), []string{"/channels", "/rtsp_url"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.AddDevice(ctx, Meta{Account: w.alice}, in.d)
