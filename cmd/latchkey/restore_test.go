@@ -119,6 +119,11 @@ func TestRestoreAsksForTheJournal(t *testing.T) {
 	var older string
 	h, file := backedUp(t, nil, func(h *house) {
 		older = filepath.Join(filepath.Dir(h.o.Data), "older.journal")
+		other := h.give("person1", h.device)
+		gone := must[domain.Result](t)(h.uc.DeleteShare(context.Background(), domain.Meta{Account: h.owner}, other))
+		if err := h.journal.WaitFor(context.Background(), gone.Position); err != nil { // a line of its own
+			t.Fatal(err)
+		}
 		takeBack(h)
 	})
 	stranger, _ := backedUp(t, nil, nil)
