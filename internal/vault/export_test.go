@@ -5,8 +5,20 @@ import (
 	"encoding/base64"
 	"testing"
 
+	"github.com/alexedwards/argon2id"
 	"github.com/uptrace/bun"
+
+	"latchkey/internal/hashing"
 )
+
+// Todays are the parameters of new hashes.
+func Todays() argon2id.Params { return todays }
+
+// RestOf returns what a wrong password is hashed with after a weaker hash.
+func RestOf(p argon2id.Params) (argon2id.Params, bool) { return restOf(p) }
+
+// Hashing returns the queue for hashing.
+func (v *Vault) Hashing() *hashing.Queue { return v.hashing }
 
 // SealAsBefore gives a person the key that earlier versions made, without a tag,
 // and seals a text with it as they did.

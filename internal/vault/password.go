@@ -3,17 +3,9 @@ package vault
 import (
 	"context"
 	"fmt"
-	"runtime"
 
-	"github.com/alexedwards/argon2id"
 	"github.com/uptrace/bun"
 )
-
-// hashingParams are OWASP's second choice for Argon2id: 19 MiB, two passes.
-var hashingParams = &argon2id.Params{Memory: 19 * 1024, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
-
-// hashingAtOnce bounds the memory and the cores that a flood of logins takes.
-var hashingAtOnce = max(1, runtime.NumCPU())
 
 // password is the hash of an account's password, in the PHC string format.
 type password struct {
@@ -23,21 +15,14 @@ type password struct {
 	Hash    string `bun:"hash,notnull"`
 }
 
-func hashPassword(plain string) (string, error) {
-	h, err := argon2id.CreateHash(plain, hashingParams)
-	if err != nil {
-		return "", fmt.Errorf("hashing a password: %w", err)
-	}
-	return h, nil
-}
-
 // SetPassword sets or replaces the password of an account. It makes the key of
 // the account's person in the same transaction, if the vault has none.
+// hashing.ErrBusy: too many passwords wait to be hashed; see hashing.For.
 func (v *Vault) SetPassword(ctx context.Context, account, plain string) error {
 	row := &password{Account: account}
 	err := v.hash(ctx, func() (err error) { row.Hash, err = hashPassword(plain); return err })
 	if err != nil {
-		return err
+		return fmt.Errorf("setting the password of %s: %w", account, err)
 	}
 	err = v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
 		if _, err := v.ensureKey(ctx, tx, account); err != nil {
@@ -68,7 +53,12 @@ func (v *Vault) HasPassword(ctx context.Context, account string) (bool, error) {
 }
 
 // VerifyPassword compares a password with that of the account. An account
-// without one, or "" for none at all, costs the same time and is never right.
+// without one, or "" for none at all, costs the same time and the same place in
+// the queue, and is never right. A hash that was made with weaker parameters than
+// today's is replaced when the password is right.
+//
+// hashing.ErrBusy: too many passwords wait to be hashed; see hashing.For.
+// ErrBadHash: no password of the account can be right.
 func (v *Vault) VerifyPassword(ctx context.Context, account, plain string) (bool, error) {
 	row := &password{Account: account}
 	err := v.db.NewSelect().Model(row).WherePK().Scan(ctx)
@@ -80,20 +70,31 @@ func (v *Vault) VerifyPassword(ctx context.Context, account, plain string) (bool
 		row.Hash = v.dummy
 	}
 	var match bool
-	err = v.hash(ctx, func() (err error) { match, err = argon2id.ComparePasswordAndHash(plain, row.Hash); return err })
+	var renewed string
+	err = v.hash(ctx, func() (err error) { match, renewed, err = checkPassword(plain, row.Hash); return err })
 	if err != nil {
 		return false, fmt.Errorf("checking the password of %s: %w", account, err)
+	}
+	if renewed != "" {
+		v.renew(ctx, row, renewed)
 	}
 	return match && known, nil
 }
 
-// hash runs f when fewer than hashingAtOnce others run.
-func (v *Vault) hash(ctx context.Context, f func() error) error {
-	select {
-	case v.hashing <- struct{}{}:
-		defer func() { <-v.hashing }()
-		return f()
-	case <-ctx.Done():
-		return fmt.Errorf("waiting to hash a password: %w", ctx.Err())
+// renew replaces the hash of a password, unless it has changed meanwhile. If that
+// fails, the log-in succeeds all the same, the next one tries again, and Ping
+// reports a database that takes no writes.
+func (v *Vault) renew(ctx context.Context, row *password, renewed string) {
+	_ = v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewUpdate().Model(row).Set("hash = ?", renewed).WherePK().Where("hash = ?", row.Hash).Exec(ctx)
+		return err
+	})
+}
+
+// hash runs f when it is the turn of the context's caller.
+func (v *Vault) hash(ctx context.Context, f func() error) (err error) {
+	if queued := v.hashing.Do(ctx, func() { err = f() }); queued != nil {
+		return queued
 	}
+	return err
 }

@@ -8,9 +8,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/uptrace/bun"
+
+	"latchkey/internal/hashing"
 )
 
 var (
@@ -23,6 +26,9 @@ var (
 	ErrUnreadable = errors.New("unreadable")
 	// ErrNoSession: the token is unknown or has expired.
 	ErrNoSession = errors.New("no such session")
+	// ErrBadHash: the hash of a password was not made by a vault. It is not
+	// computed, as it might take any time and memory.
+	ErrBadHash = errors.New("the hash of the password is damaged or has parameters that are out of bounds")
 	// ErrWrongKey: the vault was sealed with another master key.
 	ErrWrongKey = errors.New("the vault was sealed with another key")
 )
@@ -37,8 +43,8 @@ type Vault struct {
 	dummy  string // a password hash that fits no password
 
 	persons persons
-	expired hourly        // requests
-	hashing chan struct{} // bounds the memory that password hashing takes
+	expired hourly // requests
+	hashing *hashing.Queue
 }
 
 // tables are created where they are missing. Their columns are plain types, so
@@ -68,7 +74,7 @@ func Open(ctx context.Context, db *bun.DB, master MasterKey, now func() time.Tim
 	}
 	v := &Vault{
 		writer: &writer{db: db, sqlite: isSQLite(db)}, now: now,
-		box: newBox(master[:], "latchkey vault v1"), hashing: make(chan struct{}, hashingAtOnce),
+		box: newBox(master[:], "latchkey vault v1"), hashing: hashing.New(hashing.Slots(runtime.GOMAXPROCS(0))),
 	}
 	v.persons.now = now
 	if exists { // a key that does not fit must change nothing
