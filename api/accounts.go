@@ -13,7 +13,7 @@ func (h handlers) RegisterAccount(ctx context.Context, r rest.RegisterAccountReq
 	if (r.Body.Email == "") == (r.Body.Phone == "") {
 		return nil, oneAddress("")
 	}
-	result, err := h.cfg.Accounts.Register(ctx, meta(ctx, r.Params.IdempotencyKey), domain.Registration{
+	result, err := h.cfg.Accounts.Register(toHash(ctx, false), meta(ctx, r.Params.IdempotencyKey), domain.Registration{
 		Email: r.Body.Email, Phone: r.Body.Phone, Password: r.Body.Password, Name: r.Body.Name,
 	})
 	if err != nil {

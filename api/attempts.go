@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"latchkey/internal/hashing"
 )
 
 // How attempts to log in are bounded. A login is known by its one spelling
@@ -16,6 +18,9 @@ import (
 //   - that of the login from everywhere, against guesses from many networks. It
 //     is refilled faster than one network can use it up, and does not count for
 //     networks from which the person has logged in before.
+//
+// What is let through waits for its turn to be hashed (internal/hashing), and the
+// networks from which the person has logged in before go first.
 //
 // This process counts first; what it lets through is counted by all processes
 // together where they share a database. A database that is away leaves each
@@ -44,17 +49,24 @@ func (s *Server) limitNetwork(ctx context.Context) error {
 	return nil
 }
 
-// limitLogin bounds the attempts on a login.
-func (s *Server) limitLogin(ctx context.Context, login string) error {
+// limitLogin bounds the attempts on a login. known reports whether somebody has
+// logged in to it from the caller's network before; it is looked up for every
+// login, so that the time does not tell which exist.
+func (s *Server) limitLogin(ctx context.Context, login string) (known bool, err error) {
 	from := requestOf(ctx).network
 	if wait := s.take(ctx, s.logins, login+"\x00"+from); wait > 0 {
-		return rateLimited(wait)
+		return false, rateLimited(wait)
 	}
-	wait := s.take(ctx, s.everywhere, login)
-	if wait == 0 || s.knownNetwork(ctx, login, from) {
-		return nil
+	known = s.knownNetwork(ctx, login, from)
+	if wait := s.take(ctx, s.everywhere, login); wait > 0 && !known {
+		return false, rateLimited(wait)
 	}
-	return rateLimited(wait)
+	return known, nil
+}
+
+// toHash returns the context for what hashes a password for the caller.
+func toHash(ctx context.Context, known bool) context.Context {
+	return hashing.For(ctx, hashing.Caller{Network: requestOf(ctx).network, Known: known})
 }
 
 // loggedIn gives a login its allowance back and notes the network.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"latchkey/internal/hashing"
 )
 
 // limiter bounds how often each of many names may do something. Its memory is
@@ -72,12 +74,23 @@ func (l *limiter) of(name string) *rate.Limiter {
 }
 
 func rateLimited(wait time.Duration) *problem {
-	seconds := strconv.Itoa(int(math.Ceil(wait.Seconds())))
 	return &problem{
 		status: http.StatusTooManyRequests, code: "rate_limited",
-		detail: "Too many attempts; try again later.",
-		header: http.Header{"Retry-After": {seconds}},
+		detail: "Too many attempts; try again later.", header: retryAfter(wait),
 	}
+}
+
+// passwordsBusy is the answer when the queue for hashing is full.
+func passwordsBusy(cause error) *problem {
+	return &problem{
+		status: http.StatusTooManyRequests, code: "passwords_busy",
+		detail: "Too many passwords are being checked; try again soon.",
+		header: retryAfter(hashing.RetryAfter), cause: cause,
+	}
+}
+
+func retryAfter(wait time.Duration) http.Header {
+	return http.Header{"Retry-After": {strconv.Itoa(int(math.Ceil(wait.Seconds())))}}
 }
 
 // network names a client's network for the limits: the IPv4 address, or the first

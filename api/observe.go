@@ -50,6 +50,7 @@ type metrics struct {
 	inFlight prometheus.Gauge
 	unshared prometheus.Counter
 	refused  prometheus.Counter
+	busy     prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -70,8 +71,11 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "latchkey_http_connections_refused_total", Help: "Connections closed to keep the bounds on their number.",
 		}),
+		busy: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "latchkey_passwords_busy_total", Help: "Log-ins and registrations refused because too many passwords waited to be hashed.",
+		}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.unshared, m.refused} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.unshared, m.refused, m.busy} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering the HTTP metrics: %w", err)
 		}

@@ -92,7 +92,8 @@ type Sessions interface {
 }
 
 // Passwords checks passwords, with the same work for an account that there is
-// not, "" among them.
+// not, "" among them. The context says for whom (hashing.For), and hashing.ErrBusy
+// is returned at once when too many wait.
 type Passwords interface {
 	VerifyPassword(ctx context.Context, account, password string) (bool, error)
 }

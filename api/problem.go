@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/domain"
+	"latchkey/internal/hashing"
 )
 
 // problem is an answer that is an error. Its cause goes to the log, never to
@@ -70,6 +71,9 @@ func internal(cause error) *problem {
 func translate(err error, away func(error) bool) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
+	}
+	if errors.Is(err, hashing.ErrBusy) { // also under an error of a use case
+		return passwordsBusy(err)
 	}
 	if e, ok := errors.AsType[*domain.Error](err); ok {
 		return translateDomain(e, away)
@@ -140,6 +144,9 @@ func (s *Server) writeProblem(err error, c echo.Context) {
 		return
 	}
 	p := translate(err, s.cfg.Away)
+	if errors.Is(p, hashing.ErrBusy) {
+		s.metrics.busy.Inc()
+	}
 	ctx := c.Request().Context()
 	if p.status >= http.StatusInternalServerError {
 		level := slog.LevelError

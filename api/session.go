@@ -53,14 +53,15 @@ func bearer(headers []string) (string, bool) {
 // password, and gives the same answer.
 func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.LogInResponseObject, error) {
 	name := domain.LoginName(r.Body.Login)
-	if err := h.limitLogin(ctx, name); err != nil {
+	known, err := h.limitLogin(ctx, name)
+	if err != nil {
 		return nil, err
 	}
 	account, err := h.accountOf(ctx, r.Body.Login)
 	if err != nil {
 		return nil, err
 	}
-	right, err := h.cfg.Passwords.VerifyPassword(ctx, account, r.Body.Password)
+	right, err := h.cfg.Passwords.VerifyPassword(toHash(ctx, known), account, r.Body.Password)
 	if err != nil {
 		return nil, fmt.Errorf("logging in: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"latchkey/domain"
+	"latchkey/internal/hashing"
 )
 
 // memoryVault stands for the vault: it hides nothing, but each of its methods
@@ -26,6 +27,17 @@ type memoryVault struct {
 	secrets   map[string]string
 	verified  int // how often a password was checked
 	fail      error
+	queue     *hashing.Queue // nil: a hash takes no time
+}
+
+// hashTakes is how long a hash takes where there is a queue.
+const hashTakes = 40 * time.Millisecond
+
+func (v *memoryVault) hash(ctx context.Context) error {
+	if v.queue == nil {
+		return nil
+	}
+	return v.queue.Do(ctx, func() { time.Sleep(hashTakes) })
 }
 
 func newMemoryVault() *memoryVault {
@@ -61,14 +73,20 @@ func (v *memoryVault) Unseal(_ context.Context, sealed string) (string, error) {
 	return string(plain), err
 }
 
-func (v *memoryVault) SetPassword(_ context.Context, account, password string) error {
+func (v *memoryVault) SetPassword(ctx context.Context, account, password string) error {
+	if err := v.hash(ctx); err != nil {
+		return err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.passwords[account] = password
 	return nil
 }
 
-func (v *memoryVault) VerifyPassword(_ context.Context, account, password string) (bool, error) {
+func (v *memoryVault) VerifyPassword(ctx context.Context, account, password string) (bool, error) {
+	if err := v.hash(ctx); err != nil {
+		return false, err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.verified++

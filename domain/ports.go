@@ -76,7 +76,8 @@ type Sealer interface {
 	Knows(ctx context.Context, subject string) (bool, error)
 }
 
-// Passwords keeps the passwords of accounts.
+// Passwords keeps the passwords of accounts. Setting and checking one may have to
+// wait for others, and is refused if too many do.
 type Passwords interface {
 	SetPassword(ctx context.Context, account, password string) error
 	VerifyPassword(ctx context.Context, account, password string) (bool, error)
