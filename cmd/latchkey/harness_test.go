@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"latchkey/internal/pause"
 )
 
 // binary is latchkey as built for these tests, with the race detector.
@@ -295,10 +297,17 @@ func (s *service) login(t testing.TB, name string) *user {
 	return u
 }
 
+// call tries again while others of this network hash their passwords, as an app
+// does.
 func (u *user) call(method, path string, body, out any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return u.api.do(ctx, method, path, u.token, body, out)
+	for {
+		err := u.api.do(ctx, method, path, u.token, body, out)
+		if !hasCode(err, "passwords_busy") || !pause.For(ctx, 50*time.Millisecond) {
+			return err
+		}
+	}
 }
 
 func (u *user) must(method, path string, body, out any) {
