@@ -10,8 +10,8 @@ import (
 var todays = argon2id.Params{Memory: 19 * 1024, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
 // What else is computed: nothing that takes more memory, time or cores than
-// today's parameters, so that no row of the database makes one log-in cost more
-// than another. A key that is too short would fit too many passwords; an empty
+// today's parameters, so that no row of the database makes a log-in cost more
+// than others. A key that is too short would fit too many passwords; an empty
 // one fits all.
 const (
 	maxHash          = 256  // bytes of the PHC string
