@@ -75,6 +75,7 @@ func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.Lo
 		return nil, fmt.Errorf("logging in: %w", err)
 	}
 	requestOf(ctx).account = account
+	accept.HasSession(ctx)
 	return rest.LogIn201JSONResponse{Token: token, Account: account, ExpiresAt: utc(expires)}, nil
 }
 

@@ -77,7 +77,7 @@ func Context(ctx context.Context, conn net.Conn) context.Context {
 	return ctx
 }
 
-// HasSession notes that a request with a session came on the connection of a
+// HasSession notes that a session was shown, or begun, on the connection of a
 // request's context.
 func HasSession(ctx context.Context) {
 	if c, ok := ctx.Value(connKey{}).(*Conn); ok {
