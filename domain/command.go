@@ -3,11 +3,15 @@ package domain
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,7 +27,7 @@ const maxKey = 255
 // command is what every command has.
 type command struct {
 	Meta
-	request string // fingerprint of what is asked for
+	request string // fingerprint of what is asked for, "" without an Idempotency-Key
 	at      time.Time
 	seed    uuid.UUID // of the ids of its events, where there is no Idempotency-Key
 }
@@ -31,13 +35,12 @@ type command struct {
 // metadata stands beside each event of a command.
 type metadata struct {
 	Account string `json:"account,omitempty"`
-	Request string `json:"request,omitempty"`
-	Cause   string `json:"cause,omitempty"` // of a policy: the event that it follows
+	Request string `json:"request,omitempty"` // fingerprint, where there was an Idempotency-Key
+	Cause   string `json:"cause,omitempty"`   // of a policy: the event that it follows
 }
 
-// begin checks who acts, and fingerprints the request. The fingerprint is
-// keyed: addresses and other words of a request could be guessed from a plain
-// hash.
+// begin checks who acts, and fingerprints the request, in which there must be no
+// secret.
 func (s *Service) begin(m Meta, name string, args ...any) (command, error) {
 	if m.Account == "" {
 		return command{}, &Error{Code: "unauthenticated", Kind: Unauthenticated, Message: "A session is needed."}
@@ -53,8 +56,30 @@ func (s *Service) beginAnonymous(m Meta, name string, args ...any) (command, err
 	if err != nil {
 		return command{}, &Error{Code: "invalid_body", Kind: Invalid, Message: "The request cannot be read.", Cause: err}
 	}
-	c := command{Meta: m, request: s.sealer.LoginHash("request", string(canonical)), at: s.now(), seed: uuid.New()}
-	return c, nil
+	return command{Meta: m, request: s.fingerprint(m, canonical), at: s.now(), seed: uuid.New()}, nil
+}
+
+// today marks fingerprints from those of earlier versions, which were made with
+// one key for everybody, of every request and with its secrets.
+const today = "2."
+
+// fingerprint says whether two commands with one Idempotency-Key are the same. It
+// is made with the Idempotency-Key, which is kept nowhere: once its client has
+// forgotten that, nobody can try what the request may have said, and equal texts
+// of different people are different fingerprints (decision 0020).
+func (s *Service) fingerprint(m Meta, canonical []byte) string {
+	if m.IdempotencyKey == "" {
+		return ""
+	}
+	mac := hmac.New(sha256.New, []byte(s.sealer.LoginHash("request key", m.Account+"\x00"+m.IdempotencyKey)))
+	mac.Write(canonical)
+	return today + hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// sameRequest compares a fingerprint with one that is kept. One of an earlier
+// version cannot be compared: that it has the same key must do.
+func sameRequest(kept, fingerprint string) bool {
+	return kept == fingerprint || !strings.HasPrefix(kept, today)
 }
 
 func keyReused(cause error) error {
@@ -92,7 +117,7 @@ func (c command) repeated(stream string, events []Stored) (from, to int, found b
 		return 0, 0, false, nil
 	}
 	var m metadata
-	if err := json.Unmarshal(events[from].Metadata, &m); err != nil || m.Request != c.request {
+	if err := json.Unmarshal(events[from].Metadata, &m); err != nil || !sameRequest(m.Request, c.request) {
 		return 0, 0, false, keyReused(err)
 	}
 	to = from + 1

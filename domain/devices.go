@@ -25,7 +25,7 @@ import (
 // A device that is the caller's already is refused, unless the vault has lost how
 // it is reached: then that is kept, and nothing else changes.
 func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, error) {
-	c, err := s.begin(m, "add device", d)
+	c, err := s.begin(m, "add device", d.withoutSecrets())
 	if err != nil {
 		return Result{}, err
 	}
@@ -225,6 +225,13 @@ func (d NewDevice) withCredentials(f faults) NewDevice {
 		d.takeCredentials(f, at+"/rtsp_url", &d.Channels[i].MainURL)
 		d.takeCredentials(f, at+"/sub_rtsp_url", &d.Channels[i].SubURL)
 	}
+	return d
+}
+
+// withoutSecrets is the device as it may be fingerprinted.
+func (d NewDevice) withoutSecrets() NewDevice {
+	d = d.withCredentials(faults{})
+	d.Username, d.Password = "", ""
 	return d
 }
 

@@ -61,7 +61,7 @@ func (k *claimed) claim(ctx context.Context) (before *Request, err error) {
 	case mine:
 		k.tried = true
 		return nil, nil
-	case there.Fingerprint != k.request.Fingerprint:
+	case !sameRequest(there.Fingerprint, k.request.Fingerprint):
 		return nil, keyReused(nil)
 	case !there.Done:
 		return nil, fmt.Errorf("a request with the same Idempotency-Key is being carried out: %w", ErrConflict)
