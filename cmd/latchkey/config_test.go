@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -249,6 +250,20 @@ func TestWhichCamerasMayBeDialled(t *testing.T) {
 		"0.0.0.0":            {false, false},
 		"224.0.0.1":          {false, false},
 		"255.255.255.255":    {false, false},
+		"::1":                {true, false},
+		"100.100.100.200":    {false, false}, // metadata of a cloud
+		"192.0.0.192":        {false, false},
+		"168.63.129.16":      {false, false},
+		"0.1.2.3":            {false, false},
+		"240.0.0.1":          {false, false},
+		"198.18.0.1":         {false, false},
+		"64:ff9b::a9fe:a9fe": {false, false}, // a link-local address through NAT64
+		"64:ff9b:1::1":       {false, false},
+		"::a9fe:a9fe":        {false, false},
+		"2002:a9fe:a9fe::1":  {false, false},
+		"2001:0:1::1":        {false, false},
+		"fd00:ec2::254":      {false, false},
+		"fd00:ec2::25":       {true, false},
 	} {
 		a := netip.MustParseAddr(addr)
 		if got := (options{}).mayDial(a) == nil; got != want[0] {
@@ -256,6 +271,32 @@ func TestWhichCamerasMayBeDialled(t *testing.T) {
 		}
 		if got := narrow.mayDial(a) == nil; got != want[1] {
 			t.Errorf("narrowed %s: %v", addr, got)
+		}
+	}
+}
+
+// TestConfigurationWithAPassword: one that others may read is refused, and not for
+// anything else.
+func TestConfigurationWithAPassword(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "latchkey.yaml")
+	for text, secret := range map[string]bool{
+		"database: postgres://latchkey:secret@db/latchkey\n":            true,
+		"eventstore: esdb://admin:changeit@es:2113\n":                   true,
+		"database: postgres://latchkey:sec#ret%@db/latchkey\n":          true,
+		"database: postgres://latchkey@db/latchkey?password=secret\n":   true,
+		"database: postgres://latchkey@db/latchkey\nhttp: 0.0.0.0:80\n": false,
+	} {
+		for _, mode := range []os.FileMode{0o600, 0o640, 0o604} {
+			if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chmod(path, mode)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := readConfigFile([]string{"--config", path}, func(string) (string, bool) { return "", false })
+			if refused := err != nil; refused != (secret && mode != 0o600) {
+				t.Errorf("%q with mode %v: %v", text, mode, err)
+			}
+			if err != nil && strings.Contains(err.Error(), "secret") {
+				t.Errorf("the error tells the password: %v", err)
+			}
 		}
 	}
 }

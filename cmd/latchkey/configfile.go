@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"reflect"
 	"regexp"
@@ -49,7 +50,31 @@ func readConfigFile(args []string, env func(string) (string, bool)) (*configFile
 	if err := f.read(io.LimitReader(r, 1<<20)); err != nil {
 		return nil, fmt.Errorf("reading the configuration %s: %w", f.path, err)
 	}
+	info, err := r.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && f.holdsPassword() {
+		return nil, fmt.Errorf("reading the configuration: %s holds a password and may be read by others (mode %v): make it 0600", f.path, mode)
+	}
 	return f, nil
+}
+
+// holdsPassword reports whether a value is an address with a password in it.
+func (f *configFile) holdsPassword() bool {
+	for _, value := range f.values {
+		u, err := url.Parse(value)
+		if err != nil { // it is more likely to be one that was not escaped than to be none
+			if strings.Contains(value, "://") && strings.Contains(value, "@") {
+				return true
+			}
+			continue
+		}
+		if _, has := u.User.Password(); has || u.Query().Has("password") {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *configFile) read(r io.Reader) error {

@@ -48,7 +48,24 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	logger.Info("latchkey serves", "http", s.httpAddr(), "rtsp", s.rtspAddr(), "eventstore", redacted(o.Eventstore), "database", redacted(o.Database))
+	s.warnOfNetworks()
 	return s.wait(ctx)
+}
+
+// warnOfNetworks says what can be read on the way where others can connect.
+func (s *runningService) warnOfNetworks() {
+	for _, l := range []struct {
+		flag, has string
+		address   net.Addr
+	}{
+		{"--http", "passwords and sessions", s.http.Addr()},
+		{"--rtsp", "pictures and sound, and the secrets of stream keys in Basic authentication,", s.door.Addr()},
+	} {
+		tcp, ok := l.address.(*net.TCPAddr)
+		if ok && !tcp.IP.IsLoopback() {
+			s.logger.Warn(l.flag+" is open to other machines without TLS: "+l.has+" can be read on the way; put a proxy with TLS in front of it, or trust the network", "address", l.address.String())
+		}
+	}
 }
 
 // runningService is the rooms, wired and started.

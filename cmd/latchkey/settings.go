@@ -30,7 +30,7 @@ type settings struct {
 	MaxStaleness   string `default:"5s" placeholder:"TIME" help:"How far the privilege index may be behind the log before the door closes (${default})."`
 	SessionTTL     string `default:"720h" placeholder:"TIME" help:"How long a login lasts (${default})."`
 	CloseAfter     string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`
-	CameraNets     string `default:"any" placeholder:"CIDR,..." help:"The only networks in which cameras are dialled; any: every unicast address but link-local ones (${default})."`
+	CameraNets     string `default:"any" placeholder:"CIDR,..." help:"The only networks in which cameras are dialled; any: every unicast address but link-local ones and networks where no camera is (${default})."`
 	TrustedProxies string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: what they say in X-Forwarded-For or Forwarded is who asks. Without it: whoever connects."`
 	MemoryLimit    string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
 	Logging        `embed:""`
@@ -152,10 +152,45 @@ func (o options) mayDial(addr netip.Addr) error {
 		}
 		return fmt.Errorf("dialling a camera: its address is outside of --camera-nets")
 	}
-	if !addr.IsGlobalUnicast() && !addr.IsLoopback() {
+	if addr.IsLoopback() {
+		return nil
+	}
+	if !addr.IsGlobalUnicast() {
 		return fmt.Errorf("dialling a camera: its address is not one of a host")
 	}
+	for _, p := range noCameras {
+		if p.Contains(addr.WithZone("")) {
+			return fmt.Errorf("dialling a camera: its address is in %v, where no camera is; name the network in --camera-nets if one is", p)
+		}
+	}
 	return nil
+}
+
+// noCameras are networks in which a camera is only where the operator says so: in
+// some of them stands what must not be asked by strangers, as the metadata services
+// of clouds, and others are names for addresses that the policy would refuse.
+var noCameras = prefixes(
+	"0.0.0.0/8",         // this network (RFC 1122)
+	"100.64.0.0/10",     // carrier-grade NAT (RFC 6598), and metadata services in it
+	"168.63.129.16/32",  // the host's services of Azure
+	"192.0.0.0/24",      // protocol assignments (RFC 6890), and metadata services in it
+	"198.18.0.0/15",     // benchmarks of networks (RFC 2544)
+	"240.0.0.0/4",       // reserved (RFC 1112)
+	"::/96",             // IPv4-compatible, deprecated (RFC 4291)
+	"64:ff9b::/96",      // NAT64 (RFC 6052)
+	"64:ff9b:1::/48",    // NAT64 of an operator (RFC 8215)
+	"2001::/32",         // Teredo (RFC 4380)
+	"2002::/16",         // 6to4 (RFC 3056)
+	"fd00:ec2::254/128", // metadata of AWS
+	"fd20:ce::254/128",  // metadata of Google
+	"fd00:42::42/128",   // metadata of Scaleway
+)
+
+func prefixes(list ...string) (out []netip.Prefix) {
+	for _, text := range list {
+		out = append(out, netip.MustParsePrefix(text))
+	}
+	return out
 }
 
 // anyNetwork is what camera-nets says where it does not restrict. Nothing at all
