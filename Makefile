@@ -31,10 +31,14 @@ test-short: ## The tests that need no other program, in under a minute
 	@$(TOOL) gotestsum --format pkgname -- -short -count=1 ./domain/... ./eventstore/... ./internal/vault/... ./api/...
 
 .PHONY: check
-check: ## gofmt, vet, golangci-lint
+check: ## gofmt, vet, golangci-lint, govulncheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 	@go vet ./...
 	@$(TOOL) golangci-lint run ./...
+	@found=$$($(TOOL) govulncheck ./... 2>&1) || case "$$found" in \
+		*"fetching vulnerabilities"*) echo "govulncheck: its database cannot be reached; known vulnerabilities were not looked for";; \
+		*) echo "$$found"; exit 1;; \
+	esac
 
 .PHONY: generate
 generate: ## Make the generated code anew

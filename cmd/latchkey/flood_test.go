@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -116,8 +117,7 @@ func floodFrom(address string, targets []string, each int, stop chan struct{}) {
 func lost(c net.Conn) bool {
 	_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
 	_, err := c.Read(make([]byte, 1))
-	timeout, ok := err.(net.Error)
-	if ok && timeout.Timeout() {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	c.Close()
