@@ -16,8 +16,9 @@ const (
 	cutClosing     = "closing"     // the door closes
 )
 
-// cutTimeout is how long a viewer over UDP may take to end, from its cut, before
-// nobody waits for it any more. They end within a millisecond.
+// cutTimeout is how long a viewer over UDP, or the connection to a camera, may take
+// to end, from its cut, before nobody waits for it any more. They end within a
+// millisecond.
 const cutTimeout = 5 * time.Second
 
 // cutting is why and when a viewer was cut.
@@ -27,8 +28,9 @@ type cutting struct {
 }
 
 // Recheck asks again for every viewer of the account, device and key ("" is
-// any), and cuts those who are no longer permitted. It waits for none of them;
-// AwaitCuts does. The change that it is called for must be visible in the
+// any), and cuts those who are no longer permitted. If the device is in no account
+// any more, its camera is left and its credentials are forgotten. It waits for
+// none of them; AwaitCuts does. The change that it is called for must be visible in the
 // Authorizer already: then a viewer is either found here, or its own check at
 // SETUP or PLAY comes after the change.
 func (d *Door) Recheck(account, device, key string) {
@@ -38,20 +40,41 @@ func (d *Door) Recheck(account, device, key string) {
 			d.cut(v, reason)
 		}
 	}
+	d.pool.leaveGone(device, now)
 	d.forgetWhat(account, device, key)
 }
 
-// AwaitCuts returns when nothing more is sent to any viewer that was cut before
-// the call. It returns the context's error if that ends first. A viewer that does
-// not end is waited for until cutTimeout after its cut, so that it holds up the
-// commands of that time only.
+// AwaitCuts returns when nothing more is sent to any viewer that was cut, nor to
+// any camera that was left, before the call. It returns the context's error if that
+// ends first. What does not end is waited for until cutTimeout after its cut, so
+// that it holds up the commands of that time only.
 func (d *Door) AwaitCuts(ctx context.Context) error {
 	for _, v := range d.viewers.cut() {
 		if err := d.awaitEnd(ctx, v); err != nil {
 			return err
 		}
 	}
+	for _, u := range d.pool.left() {
+		if err := d.awaitLeft(ctx, u); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// awaitLeft waits until nothing more is sent to a camera.
+func (d *Door) awaitLeft(ctx context.Context, p leftPull) error {
+	timeout := time.NewTimer(time.Until(p.at.Add(cutTimeout)))
+	defer timeout.Stop()
+	select {
+	case <-p.over:
+		return nil
+	case <-timeout.C:
+		d.log.Error("the connection to a camera that is gone has not ended in time", "device", p.device)
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for a camera to be left: %w", ctx.Err())
+	}
 }
 
 func (d *Door) awaitEnd(ctx context.Context, v *viewer) error {

@@ -168,6 +168,17 @@ func (g *grants) Check(account, device string, channel int, p privilege.Set, now
 	}
 }
 
+func (g *grants) Gone(device string, now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for seen := range g.sees {
+		if strings.HasSuffix(seen, "/"+device) {
+			return false
+		}
+	}
+	return g.live(now)
+}
+
 func (g *grants) Secret(_ context.Context, key string) (string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -233,9 +244,11 @@ type fakeCamera struct {
 	dials    atomic.Int32 // connections accepted
 	open     atomic.Int32 // connections open now
 	describe atomic.Int32
-	hold     func() // called at DESCRIBE
-	stop     chan struct{}
-	wg       sync.WaitGroup
+
+	authorised atomic.Int32 // requests with the right password
+	hold       func()       // called at DESCRIBE
+	stop       chan struct{}
+	wg         sync.WaitGroup
 }
 
 var h264 = &format.H264{
@@ -350,7 +363,14 @@ func (c *fakeCamera) OnStreamWriteError(*gortsplib.ServerHandlerOnStreamWriteErr
 func (c *fakeCamera) OnDecodeError(*gortsplib.ServerHandlerOnDecodeErrorCtx) {}
 
 func (c *fakeCamera) allowed(conn *gortsplib.ServerConn, req *base.Request) bool {
-	return c.user == "" || conn.VerifyCredentials(req, c.user, c.password)
+	if c.user == "" {
+		return true
+	}
+	allowed := conn.VerifyCredentials(req, c.user, c.password)
+	if allowed {
+		c.authorised.Add(1)
+	}
+	return allowed
 }
 
 func (c *fakeCamera) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {

@@ -65,6 +65,9 @@ func (d *Door) source(ctx context.Context, of upstreamOf) (Source, error) {
 		if text, err := json.Marshal(source); err == nil {
 			d.sources.put(of.name(), text)
 		}
+		if ctx.Err() != nil { // the camera may have been left, and what is known of it dropped, just before
+			d.sources.forget(of.name())
+		}
 		return source, nil
 	case errors.Is(err, ErrNoCamera), errors.Is(err, ErrNoStream):
 		d.sources.forget(of.name())

@@ -102,7 +102,7 @@ func TestCamerasAreDialledAgainWhileTheDatabaseIsAway(t *testing.T) {
 			t.Errorf("%s while the database is away: status %d", path, got)
 		}
 	}
-	h.Recheck("", "dev-1", "") // removed
+	h.removeDevice(t, "dev-1")
 	for device, want := range map[string]bool{"dev-1": false, "dev-11": true} {
 		if _, ok := h.Door.sources.get(upstreamOf{device, 1, Main}.name()); ok != want {
 			t.Errorf("the camera of %s is remembered: %v, want %v", device, ok, want)

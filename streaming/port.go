@@ -48,8 +48,8 @@ func (k Key) expired(now time.Time) bool {
 }
 
 // Authorizer knows keys and privileges. Key, Resolve and Check are asked at each
-// request, for each viewer at each Recheck and once a second, so they must be
-// quick.
+// request, for each viewer at each Recheck and once a second, Gone for each camera
+// in use as often, so they must be quick.
 type Authorizer interface {
 	// Live reports whether the Authorizer knows at this time what is permitted;
 	// while it does not, every other answer is a no. It is asked for each packet:
@@ -63,6 +63,9 @@ type Authorizer interface {
 	Resolve(account, name string) (device string, ok bool)
 	// Check reports whether the account may do p on the channel now.
 	Check(account, device string, channel int, p privilege.Set, now time.Time) Verdict
+	// Gone reports whether the device is known to be in no account: nobody may ever
+	// watch it again.
+	Gone(device string, now time.Time) bool
 	// Secret is what the player must prove to know, in clear: Digest needs it. It
 	// is asked once for each key, and again only for one that was forgotten.
 	Secret(ctx context.Context, key string) (string, error)

@@ -54,7 +54,7 @@ func (d *Door) connect(ctx context.Context, of upstreamOf, source Source) (*pull
 		u.User = url.UserPassword(source.Username, source.Password)
 	}
 	pull, err := d.connectOver(ctx, of, u, gortsplib.TransportTCP)
-	if refusesTCP(err) {
+	if refusesTCP(err) && ctx.Err() == nil {
 		pull, err = d.connectOver(ctx, of, u, gortsplib.TransportUDP)
 	}
 	return pull, err

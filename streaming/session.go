@@ -381,14 +381,20 @@ func refusePlayback(t target) *refusal {
 // lease joins the upstream. A channel without a sub stream gives its main one.
 func (d *Door) lease(ctx context.Context, v *viewer, t target) (*lease, *refusal) {
 	of := upstreamOf{v.device, v.channel, t.quality}
-	l, err := d.pool.acquire(ctx, of)
+	permitted := func() bool { return d.verdict(v) == nil }
+	l, err := d.pool.acquire(ctx, of, permitted)
 	if of.quality == Sub && errors.Is(err, ErrNoStream) {
 		of.quality = Main
-		l, err = d.pool.acquire(ctx, of)
+		l, err = d.pool.acquire(ctx, of, permitted)
 	}
 	switch {
 	case err == nil:
 		return l, nil
+	case errors.Is(err, errLeft):
+		if refused := d.verdict(v); refused != nil {
+			return nil, refused
+		}
+		return nil, errUnavailable
 	case errors.Is(err, ErrNoStream), errors.Is(err, ErrNoCamera):
 		return nil, errNotFound
 	default:

@@ -30,6 +30,8 @@ type upstream struct {
 	dialing chan struct{} // closed when the dial in progress has ended; nil: none
 	flowing *gortsplib.ServerStream
 	stop    context.CancelFunc // ends the pull
+	over    chan struct{}      // closed when nothing more is sent to the camera by the pull, or the dial
+	left    time.Time          // when the pull was ended because the device is gone; zero: it was not
 	refs    int
 	idle    *time.Timer // closes it some time after the last viewer
 
@@ -111,14 +113,15 @@ type lease struct {
 	of     *upstream
 }
 
-// acquire joins the upstream, dialling the camera if need be. It waits for a
+// acquire joins the upstream, dialling the camera if need be and if it is
+// permitted then: permitted must not block. It waits for a
 // dial that is in progress only where the camera is not known to be away, or
 // where it began the dial itself; then for the dial timeout at most. What it
 // takes must be released.
-func (p *pool) acquire(ctx context.Context, of upstreamOf) (*lease, error) {
+func (p *pool) acquire(ctx context.Context, of upstreamOf, permitted func() bool) (*lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.door.cfg.DialTimeout)
 	defer cancel()
-	l, dial, err := p.join(of)
+	l, dial, err := p.join(of, permitted)
 	if l != nil || err != nil {
 		return l, err
 	}
@@ -130,9 +133,16 @@ func (p *pool) acquire(ctx context.Context, of upstreamOf) (*lease, error) {
 	}
 }
 
+// errLeft says that a camera is not dialled, as its device is gone or the viewer
+// is not permitted any more.
+var errLeft = errors.New("the camera is left")
+
 // join takes a share of an upstream that flows, or begins a dial, or finds one
 // in progress that is worth waiting for.
-func (p *pool) join(of upstreamOf) (*lease, <-chan struct{}, error) {
+//
+// Whether a dial is permitted is asked under the mutex: a removal that the answer
+// has not seen finds the dial in leaveGone, and ends it.
+func (p *pool) join(of upstreamOf, permitted func() bool) (*lease, <-chan struct{}, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -149,11 +159,15 @@ func (p *pool) join(of upstreamOf) (*lease, <-chan struct{}, error) {
 		return nil, u.dialing, nil
 	case u.dialing != nil || wait > 0:
 		return nil, nil, &awayError{wait: wait, cause: u.err}
+	case !permitted():
+		return nil, nil, errLeft
 	}
 	u.dialing = make(chan struct{})
 	pullCtx, stop := context.WithCancel(p.ctx)
-	u.stop = stop
+	over := make(chan struct{})
+	u.stop, u.over, u.left = stop, over, time.Time{}
 	p.pulls.Go(func() {
+		defer close(over)
 		defer stop()
 		p.run(pullCtx, u)
 	})
@@ -173,7 +187,7 @@ func (p *pool) joinDialled(of upstreamOf) (*lease, error) {
 	switch {
 	case u.flowing != nil:
 		return p.share(u), nil
-	case errors.Is(u.err, ErrNoStream) || errors.Is(u.err, ErrNoCamera):
+	case errors.Is(u.err, ErrNoStream) || errors.Is(u.err, ErrNoCamera) || errors.Is(u.err, errLeft):
 		return nil, u.err
 	default:
 		return nil, &awayError{wait: u.wait(p.door.cfg.Now()), cause: u.err}
@@ -236,6 +250,9 @@ func (p *pool) closeLater(u *upstream) {
 // run pulls the upstream: from the wait for its turn to dial until it ends.
 func (p *pool) run(ctx context.Context, u *upstream) {
 	pull, err := p.dial(ctx, u)
+	if err != nil && ctx.Err() != nil {
+		err = errLeft
+	}
 	if err != nil {
 		p.dialFailed(u, err)
 		return
@@ -281,6 +298,9 @@ func (p *pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
 		return nil, errBusy
 	}
 	source, err := p.door.source(ctx, u.of)
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -298,8 +318,7 @@ func (p *pool) dialFailed(u *upstream, err error) {
 	now := p.door.cfg.Now()
 	u.err = err
 	switch {
-	case errors.Is(err, ErrNoStream), errors.Is(err, ErrNoCamera), errors.Is(err, errBusy):
-	case p.ctx.Err() != nil:
+	case errors.Is(err, ErrNoStream), errors.Is(err, ErrNoCamera), errors.Is(err, errBusy), errors.Is(err, errLeft):
 	default:
 		u.retry.failed(now)
 		if reason.ofCamera {
@@ -309,7 +328,7 @@ func (p *pool) dialFailed(u *upstream, err error) {
 	close(u.dialing)
 	u.dialing = nil
 	p.mu.Unlock()
-	if errors.Is(err, ErrNoStream) { // usual of sub streams
+	if errors.Is(err, ErrNoStream) || errors.Is(err, errLeft) { // usual: of sub streams, of a removal
 		return
 	}
 	p.door.metrics.dialErrors.WithLabelValues(reason.label).Inc()
@@ -341,6 +360,51 @@ func (p *pool) ended(u *upstream, err error, lived time.Duration) {
 		"quality", u.of.quality.String(), "reason", reason.label)
 }
 
+// leaveGone ends what is pulled or dialled of a device ("" is any) that is in no
+// account any more.
+func (p *pool) leaveGone(device string, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for of, u := range p.streams {
+		if u.isOver() || !u.left.IsZero() || device != "" && device != of.device || !p.door.cfg.Authorizer.Gone(of.device, now) {
+			continue
+		}
+		u.left = time.Now()
+		u.stop()
+		p.door.log.Info("the camera of a removed device is left", "device", of.device, "channel", of.channel, "quality", of.quality.String())
+	}
+}
+
+// leftPull is a pull, or a dial, that was ended as its device is gone.
+type leftPull struct {
+	device string
+	at     time.Time
+	over   <-chan struct{}
+}
+
+// left lists the pulls that were ended as their device is gone, and are not over.
+func (p *pool) left() []leftPull {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []leftPull
+	for of, u := range p.streams {
+		if !u.left.IsZero() && !u.isOver() {
+			list = append(list, leftPull{of.device, u.left, u.over})
+		}
+	}
+	return list
+}
+
+// isOver reports whether nothing more is sent to the camera.
+func (u *upstream) isOver() bool {
+	select {
+	case <-u.over:
+		return true
+	default:
+		return u.over == nil
+	}
+}
+
 // forgetIdle drops what is not in use and has no backoff to remember.
 func (p *pool) forgetIdle() {
 	p.mu.Lock()
@@ -348,7 +412,7 @@ func (p *pool) forgetIdle() {
 	now := p.door.cfg.Now()
 	inUse := map[*camera]bool{}
 	for of, u := range p.streams {
-		if u.flowing == nil && u.dialing == nil && now.Sub(u.retry.until) > maxBackoff && now.Sub(u.camera.retry.until) > maxBackoff {
+		if u.flowing == nil && u.dialing == nil && u.isOver() && now.Sub(u.retry.until) > maxBackoff && now.Sub(u.camera.retry.until) > maxBackoff {
 			delete(p.streams, of)
 		} else {
 			inUse[u.camera] = true

@@ -292,6 +292,8 @@ func (a authorizer) Check(account, device string, channel int, p privilege.Set, 
 	}
 }
 
+func (a authorizer) Gone(device string, now time.Time) bool { return a.index.Gone(device, now) }
+
 func (a authorizer) Secret(ctx context.Context, key string) (string, error) {
 	secret, err := a.vault.StreamSecret(ctx, key)
 	if errors.Is(err, vault.ErrNotFound) {

@@ -241,6 +241,14 @@ func (x *Index) CheckRef(ref Ref, channel int, p privilege.Set, now time.Time) V
 	return Forbidden
 }
 
+// Gone reports whether a device is known to be in no account: it was removed, or
+// the index is up to date at that time and has never heard of it.
+func (x *Index) Gone(device string, now time.Time) bool {
+	ref := x.Intern("", device)
+	owner := ref.in.devices.known(ref.device)
+	return owner&gone != 0 || owner == 0 && x.Live(now) && ref.in == x.holds.Load()
+}
+
 // Key answers a stream key that was not revoked. It may have expired.
 func (x *Index) Key(name string) (Key, bool) {
 	c := x.holds.Load()

@@ -252,6 +252,28 @@ func TestVerdicts(t *testing.T) {
 	})
 }
 
+// TestGone knows a removed device at once and for ever, and one that never was
+// while the index is up to date.
+func TestGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog()
+		x := running(t, nothing{}, log, nil)
+		wait(t, x, log.append(t, added("olga", "cam", 1), added("olga", "old", 1), device.Removed{Device: "old", Owner: "olga"}))
+		synctest.Wait()
+		for id, want := range map[string]bool{"cam": false, "old": true, "never": true} {
+			if got := x.Gone(id, time.Now()); got != want {
+				t.Errorf("Gone(%q) = %v, want %v", id, got, want)
+			}
+		}
+		stale := time.Now().Add(2 * bound)
+		for id, want := range map[string]bool{"cam": false, "old": true, "never": false} {
+			if got := x.Gone(id, stale); got != want {
+				t.Errorf("Gone(%q) = %v while the index is stale, want %v", id, got, want)
+			}
+		}
+	})
+}
+
 func TestClosedUntilMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newLog()
