@@ -192,6 +192,7 @@ func (p *opened) close() error {
 
 func (p *opened) closeAll() error {
 	var errs []error
+	p.scrub()
 	if p.vaultDB != nil {
 		errs = append(errs, p.vaultDB.Close())
 	}
@@ -208,6 +209,21 @@ func (p *opened) closeAll() error {
 		errs = append(errs, p.node.close())
 	}
 	return errors.Join(errs...)
+}
+
+// scrubWithin bounds how long a stop waits until what was forgotten is out of the
+// files of the vault. What is left then the next start takes out.
+const scrubWithin = 5 * time.Second
+
+func (p *opened) scrub() {
+	if p.vault == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scrubWithin)
+	defer cancel()
+	if err := p.vault.ScrubNow(ctx); err != nil {
+		p.logger.Warn("what was forgotten stays in the files of the vault until the next start", "error", err)
+	}
 }
 
 // redacted is a connection string without what may be secret in it.

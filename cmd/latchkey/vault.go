@@ -105,6 +105,9 @@ func (p *opened) useVault(ctx context.Context, key vault.MasterKey, where string
 	if err != nil {
 		return damagedVault(where, err)
 	}
+	if p.vault.Packed() {
+		p.logger.Info("the vault was written again, without what had been forgotten and was still in its file", "vault", where)
+	}
 	return nil
 }
 

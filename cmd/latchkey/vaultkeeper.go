@@ -16,7 +16,8 @@ import (
 )
 
 // vaultKeeper looks after the vault while the service runs: it moves the mark
-// on, remembers what was taken away, and sweeps.
+// on, remembers what was taken away, takes what was forgotten out of the files,
+// and sweeps.
 type vaultKeeper struct {
 	opened   *opened
 	useCases *domain.Service
@@ -31,6 +32,7 @@ type vaultKeeper struct {
 	settled time.Time     // when staged cameras were last settled
 	missing string        // what was last reported
 	taken   uint64        // as it was last remembered
+	remains bool          // it was last reported that something forgotten is in the files
 }
 
 const (
@@ -76,7 +78,9 @@ func (l guardedLog) Append(ctx context.Context, stream string, expected int64, e
 // Run ends with the context, or with an error if the vault and the log do not
 // belong together.
 func (k *vaultKeeper) Run(ctx context.Context) error {
+	k.opened.vault.MayRemain()
 	for pause.For(ctx, k.interval()) {
+		k.scrub(ctx)
 		if err := k.keep(ctx); err != nil && ctx.Err() == nil {
 			if misfit(err) {
 				return err
@@ -94,6 +98,19 @@ func (k *vaultKeeper) Run(ctx context.Context) error {
 		k.logger.Warn("the vault could not be looked after at the end", "error", err)
 	}
 	return nil
+}
+
+// scrub takes what was forgotten out of the files of the vault. Where somebody is
+// in the way for a while, such as a backup, it is tried again.
+func (k *vaultKeeper) scrub(ctx context.Context) {
+	err := k.opened.vault.Scrub(ctx)
+	switch {
+	case err == nil:
+		k.remains = false
+	case ctx.Err() == nil && !k.remains:
+		k.remains = true
+		k.logger.Info("what was forgotten stays in the files of the vault for now; it is tried again", "error", err)
+	}
 }
 
 // interval is the time until the next look: short until the first sweep, so that

@@ -21,7 +21,7 @@ const busyTimeout = 5 * time.Second
 
 // OpenFile opens the SQLite file of a vault, which must exist. Every commit is
 // on the disk when it returns, unlike those of the read models: what is in the
-// vault cannot be made from the log.
+// vault cannot be made from the log. What is deleted is overwritten.
 func OpenFile(path string) (*bun.DB, error) {
 	if info, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("opening the vault: %w", err)
@@ -29,7 +29,7 @@ func OpenFile(path string) (*bun.DB, error) {
 		return nil, fmt.Errorf("opening the vault: %s is not a file", path)
 	}
 	query := url.Values{"mode": {"rw"}, "_txlock": {"immediate"}, "_pragma": {
-		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "secure_delete(1)",
 	}}
 	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String()
 	db, err := sql.Open("sqlite", dsn)

@@ -43,15 +43,22 @@ const (
 
 // SetCamera keeps or replaces how a device is reached.
 func (v *Vault) SetCamera(ctx context.Context, device string, c Camera) error {
-	return v.setCamera(ctx, kindCamera, device, c)
-}
-
-func (v *Vault) setCamera(ctx context.Context, kind, id string, c Camera) error {
 	value, err := json.Marshal(c)
 	if err != nil {
-		return fmt.Errorf("encoding the %s of %s: %w", kind, id, err)
+		return fmt.Errorf("encoding the camera of %s: %w", device, err)
 	}
-	return v.setSecret(ctx, kind, id, value)
+	row := v.sealedSecret(kindCamera, device, value)
+	err = v.forgetting(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
+		replaced, err := v.dropSecret(ctx, tx, kindCamera, device)
+		if err != nil {
+			return false, err
+		}
+		return replaced, v.putSecret(ctx, tx, row)
+	}, false)
+	if err != nil {
+		return fmt.Errorf("keeping the camera of %s: %w", device, err)
+	}
+	return nil
 }
 
 // Camera returns how a device is reached. ErrNotFound: it is not known.
@@ -108,6 +115,7 @@ func (v *Vault) secretIDs(ctx context.Context, kind string) ([]string, error) {
 	return ids, nil
 }
 
+// setSecret keeps a secret whose id is new.
 func (v *Vault) setSecret(ctx context.Context, kind, id string, value []byte) error {
 	row := v.sealedSecret(kind, id, value)
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error { return v.putSecret(ctx, tx, row) })
@@ -150,10 +158,7 @@ func (v *Vault) secret(ctx context.Context, kind, id string) ([]byte, error) {
 // forgetSecret deletes lazily: what may still be used follows from the log, and
 // what a loss of power brings back is deleted again.
 func (v *Vault) forgetSecret(ctx context.Context, kind, id string) error {
-	err := v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
-		_, err := v.dropSecret(ctx, tx, kind, id)
-		return err
-	})
+	err := v.forgetting(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) { return v.dropSecret(ctx, tx, kind, id) }, true)
 	if err != nil {
 		return fmt.Errorf("forgetting the %s of %s: %w", kind, id, err)
 	}

@@ -74,16 +74,16 @@ func (v *Vault) EndAllSessions(ctx context.Context, taken uint64) error {
 	if taken > math.MaxInt64 {
 		return errors.New("ending all sessions: the count is out of bounds")
 	}
-	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
+	err := v.forgetting(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
 		if _, err := tx.NewDelete().Model((*session)(nil)).Where("1 = 1").Exec(ctx); err != nil {
-			return err
+			return false, err
 		}
 		if err := countTaken(ctx, tx); err != nil {
-			return err
+			return false, err
 		}
 		_, err := tx.NewUpdate().Model((*state)(nil)).Set("taken = ?", int64(taken)).Where("taken < ?", int64(taken)).Exec(ctx)
-		return err
-	})
+		return true, err
+	}, false)
 	if err != nil {
 		return fmt.Errorf("ending all sessions: %w", err)
 	}
@@ -95,10 +95,9 @@ func (v *Vault) DropExpiredSessions(ctx context.Context) error {
 	now := v.now().Unix()
 	some, err := v.db.NewSelect().Model((*session)(nil)).Where("expires <= ?", now).Exists(ctx)
 	if err == nil && some {
-		err = v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
-			_, err := tx.NewDelete().Model((*session)(nil)).Where("expires <= ?", now).Exec(ctx)
-			return err
-		})
+		err = v.forgetting(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
+			return changed(tx.NewDelete().Model((*session)(nil)).Where("expires <= ?", now).Exec(ctx))
+		}, true)
 	}
 	if err != nil {
 		return fmt.Errorf("dropping expired sessions: %w", err)

@@ -116,13 +116,13 @@ func upsertMark(ctx context.Context, tx bun.Tx, row *state, where string) error 
 // takeAway runs do durably. If do reports that it took something away, that is
 // counted.
 func (v *Vault) takeAway(ctx context.Context, do func(context.Context, bun.Tx) (taken bool, err error)) error {
-	return v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
+	return v.forgetting(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
 		taken, err := do(ctx, tx)
 		if err != nil || !taken {
-			return err
+			return false, err
 		}
-		return countTaken(ctx, tx)
-	})
+		return true, countTaken(ctx, tx)
+	}, false)
 }
 
 func countTaken(ctx context.Context, tx bun.Tx) error {

@@ -47,7 +47,11 @@ func (v *Vault) sameTime(ctx context.Context) error {
 		return err
 	})
 	if err == nil {
-		_, err = v.db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)") // the log starts again
+		err = cutLog(ctx, v.db) // it starts again
+	}
+	if errors.Is(err, errInTheWay) {
+		v.scrub.remains.Store(true)
+		err = nil
 	}
 	if err != nil {
 		return fmt.Errorf("noting the time of the file: %w", err)

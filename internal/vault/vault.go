@@ -43,6 +43,7 @@ type Vault struct {
 	dummy  string // a password hash that fits no password
 
 	persons persons
+	scrub   scrubber
 	expired hourly // requests
 	hashing *hashing.Queue
 }
@@ -86,6 +87,9 @@ func Open(ctx context.Context, db *bun.DB, master MasterKey, now func() time.Tim
 		return nil, fmt.Errorf("preparing the vault's tables: %w", err)
 	}
 	if err := v.sameTime(ctx); err != nil {
+		return nil, err
+	}
+	if err := v.scrubOpened(ctx, exists); err != nil {
 		return nil, err
 	}
 	if v.statements, err = prepareStatements(ctx, db); err != nil {

@@ -23,6 +23,8 @@ type writer struct {
 	mu      sync.Mutex
 	waiting []*change
 	busy    bool // a goroutine commits
+
+	committing sync.Mutex // to SQLite
 }
 
 // change is something to write.
@@ -150,6 +152,8 @@ func (w *writer) commitTogether(batch []*change) (err error) {
 	for _, c := range batch {
 		lazy = lazy && c.lazy
 	}
+	w.committing.Lock()
+	defer w.committing.Unlock()
 	conn, err := w.db.Conn(ctx)
 	if err != nil {
 		return err
