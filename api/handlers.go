@@ -60,11 +60,11 @@ func (h handlers) reading(ctx context.Context) *reading {
 	return &reading{ctx: ctx, opener: h.cfg.Opener}
 }
 
-func (r *reading) text(sealed string) string {
+func (r *reading) text(field, sealed string) string {
 	if r.err != nil {
 		return ""
 	}
-	plain, err := r.opener.Unseal(r.ctx, sealed)
+	plain, err := r.opener.Unseal(r.ctx, field, sealed)
 	switch {
 	case errors.Is(err, ErrForgotten):
 		return ""

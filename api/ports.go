@@ -117,7 +117,7 @@ type Networks interface {
 // Opener reads sealed text. ErrForgotten: it can never be read again.
 // ErrUnreadable: it cannot be read now.
 type Opener interface {
-	Unseal(ctx context.Context, sealed string) (plain string, err error)
+	Unseal(ctx context.Context, field, sealed string) (plain string, err error)
 }
 
 // Fence waits until what stands in the log up to a position is in force on

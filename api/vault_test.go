@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -49,14 +50,14 @@ func (v *memoryVault) LoginHash(kind, address string) string {
 	return hex.EncodeToString(h[:16])
 }
 
-func (v *memoryVault) Seal(_ context.Context, subject, plain string) (string, error) {
+func (v *memoryVault) Seal(_ context.Context, subject, field, plain string) (string, error) {
 	if plain == "" {
 		return "", nil
 	}
-	return subject + ":" + base64.RawURLEncoding.EncodeToString([]byte(plain)), nil
+	return subject + ":" + base64.RawURLEncoding.EncodeToString([]byte(field+"\x00"+plain)), nil
 }
 
-func (v *memoryVault) Unseal(_ context.Context, sealed string) (string, error) {
+func (v *memoryVault) Unseal(_ context.Context, field, sealed string) (string, error) {
 	if sealed == "" {
 		return "", nil
 	}
@@ -69,8 +70,12 @@ func (v *memoryVault) Unseal(_ context.Context, sealed string) (string, error) {
 	if v.lost[subject] {
 		return "", ErrUnreadable
 	}
-	plain, err := base64.RawURLEncoding.DecodeString(text)
-	return string(plain), err
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	plain, bound := strings.CutPrefix(string(raw), field+"\x00")
+	if !bound {
+		return "", errors.Join(err, fmt.Errorf("%q is no text of a %s", raw, field))
+	}
+	return plain, err
 }
 
 func (v *memoryVault) SetPassword(ctx context.Context, account, password string) error {
@@ -182,6 +187,12 @@ func (v *memoryVault) HasPassword(_ context.Context, account string) (bool, erro
 
 // Knows: everybody is known, until somebody is forgotten, and then on purpose.
 func (v *memoryVault) Knows(context.Context, string) (bool, error) { return true, nil }
+
+func (v *memoryVault) Erased(_ context.Context, subject string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.forgotten[subject], nil
+}
 
 func (v *memoryVault) ForgetCamera(_ context.Context, device string) error {
 	v.mu.Lock()

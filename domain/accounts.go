@@ -137,18 +137,28 @@ func (a applicant) again() command {
 }
 
 // lost reports whether the vault has nothing of an account that the log has: an
-// older copy of the vault was put back, or a part of it was lost. Nobody can log
-// in to the account any more. It keeps what it has, and its address is free for
-// another account. What was erased on purpose is not lost.
-func (s *Service) lost(ctx context.Context, id string) (bool, error) {
+// older copy of the vault was put back, a part of it was lost, or its person was
+// erased. Nobody can log in to the account any more. It keeps what it has, and its
+// address is free for another account: that of an erased person may be somebody
+// else's number by now.
+func (s *Service) lost(ctx context.Context, id string) (lost bool, err error) {
 	has, err := s.passwords.HasPassword(ctx, id)
 	if err == nil && !has {
-		has, err = s.sealer.Knows(ctx, id)
+		lost, err = s.withoutKey(ctx, id)
 	}
 	if err != nil {
 		return false, unavailable(fmt.Errorf("looking for what an account logs in with: %w", err))
 	}
-	return !has, nil
+	return lost, nil
+}
+
+// withoutKey reports whether no text about a person can be read any more.
+func (s *Service) withoutKey(ctx context.Context, person string) (bool, error) {
+	known, err := s.sealer.Knows(ctx, person)
+	if err != nil || !known {
+		return err == nil, err
+	}
+	return s.sealer.Erased(ctx, person)
 }
 
 func (s *Service) appendClaim(ctx context.Context, c command, login stream[account.State], events []account.Event) error {
@@ -162,11 +172,11 @@ func (s *Service) appendClaim(ctx context.Context, c command, login stream[accou
 
 // open begins the stream of the account that the login is claimed for.
 func (s *Service) open(ctx context.Context, a applicant, id string) (Result, error) {
-	address, err := s.seal(ctx, id, a.address)
+	address, err := s.seal(ctx, id, FieldAddress, a.address)
 	if err != nil {
 		return Result{}, err
 	}
-	name, err := s.seal(ctx, id, a.name)
+	name, err := s.seal(ctx, id, FieldName, a.name)
 	if err != nil {
 		return Result{}, err
 	}
@@ -307,8 +317,8 @@ func (s *Service) loginOf(ctx context.Context, kind, raw, address string) (strin
 	return earlier, nil
 }
 
-func (s *Service) seal(ctx context.Context, subject, plain string) (string, error) {
-	sealed, err := s.sealer.Seal(ctx, subject, plain)
+func (s *Service) seal(ctx context.Context, subject, field, plain string) (string, error) {
+	sealed, err := s.sealer.Seal(ctx, subject, field, plain)
 	if err != nil {
 		return "", unavailable(fmt.Errorf("sealing: %w", err))
 	}

@@ -120,7 +120,7 @@ func (s *Service) addition(ctx context.Context, c command, d NewDevice) (add dev
 			return add, err
 		}
 	}
-	if add.Name, err = s.seal(ctx, c.Account, d.Name); err != nil {
+	if add.Name, err = s.seal(ctx, c.Account, FieldDevice, d.Name); err != nil {
 		return add, err
 	}
 	add.Channels, err = s.channels(ctx, c.Account, d.Channels)
@@ -322,7 +322,7 @@ func (d NewDevice) channelTwice() int {
 func (s *Service) channels(ctx context.Context, owner string, list []NewChannel) ([]device.Channel, error) {
 	out := make([]device.Channel, len(list))
 	for i, c := range list {
-		name, err := s.seal(ctx, owner, c.Name)
+		name, err := s.seal(ctx, owner, FieldChannel, c.Name)
 		if err != nil {
 			return nil, err
 		}

@@ -49,11 +49,6 @@ func TestLostAccount(t *testing.T) {
 	wantCode(t, err, Conflict, "login_taken")
 
 	delete(w.vault.passwords, w.bob)
-	w.vault.erased[w.bob] = true
-	_, err = w.Register(ctx, Meta{}, again)
-	wantCode(t, err, Conflict, "login_taken") // erased on purpose is not lost
-
-	delete(w.vault.erased, w.bob)
 	r, err := w.Register(ctx, Meta{IdempotencyKey: "key"}, again)
 	if err != nil || r.Account == w.bob {
 		t.Fatalf("%+v, %v; want a new account", r, err)
@@ -75,6 +70,32 @@ func TestLostAccount(t *testing.T) {
 	}
 	if s, _ = w.loadShare(ctx, id); s.state.Allows(w.bob, w.cam, 1, privilege.LiveView) {
 		t.Error("the old account still has it")
+	}
+}
+
+// TestErasedAccountFreesItsAddress: the number of somebody who was erased may be
+// somebody else's by now, who gets nothing of what the first one had.
+func TestErasedAccountFreesItsAddress(t *testing.T) {
+	w := newWorld(t)
+	id := w.accepted(gives(w.cam, 1, privilege.LiveView))
+	w.vault.erased[w.bob] = true
+	next := Registration{Email: "bob@example.com", Password: "another password", Name: "Bea"}
+	_, err := w.Register(ctx, Meta{}, next)
+	wantCode(t, err, Conflict, "login_taken") // as long as the first one can log in
+
+	delete(w.vault.passwords, w.bob)
+	r, err := w.Register(ctx, Meta{}, next)
+	if err != nil || r.Account == w.bob {
+		t.Fatalf("%+v, %v; want a new account", r, err)
+	}
+	if holder, err := w.AccountByLogin(ctx, emailKind, next.Email); err != nil || holder != r.Account {
+		t.Errorf("the address is %s's, %v", holder, err)
+	}
+	if s, err := w.loadShare(ctx, id); err != nil || s.state.Allows(r.Account, w.cam, 1, privilege.LiveView) {
+		t.Errorf("the next holder has what the first one had: %+v, %v", s.state, err)
+	}
+	if _, err := w.SaveShare(ctx, Meta{Account: w.alice}, NewShare{Email: next.Email, Devices: []DeviceGrants{gives(w.dvr, 1, privilege.LiveView)}}); err != nil {
+		t.Errorf("inviting the next holder: %v", err)
 	}
 }
 

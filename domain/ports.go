@@ -66,15 +66,31 @@ type Pending struct {
 
 // Sealer makes personal text unreadable to whoever has the log alone.
 type Sealer interface {
-	// Seal gives the same sealed text for the same subject and text; "" is "".
-	Seal(ctx context.Context, subject, plain string) (sealed string, err error)
+	// Seal gives the same sealed text for the same subject, field and text; "" is "".
+	// It is opened for the same field only.
+	Seal(ctx context.Context, subject, field, plain string) (sealed string, err error)
 	// LoginHash is a keyed hash, 32 lower-case hexadecimal digits.
 	LoginHash(kind, address string) string
 	// Knows reports whether there is a key of the subject, or was one that was
 	// destroyed on purpose. A subject with text in the log and without either was
 	// lost, with a part of what the Sealer keeps.
 	Knows(ctx context.Context, subject string) (bool, error)
+	// Erased reports whether every key of the subject was destroyed on purpose, and
+	// none will be made again.
+	Erased(ctx context.Context, subject string) (bool, error)
 }
+
+// The kinds of fields with personal text, which sealed text is bound to. They are
+// frozen: what was sealed for one opens for no other.
+const (
+	FieldAddress   = "account address"
+	FieldName      = "account name"
+	FieldLabel     = "stream key label"
+	FieldDevice    = "device name"
+	FieldChannel   = "channel name"
+	FieldRecipient = "share recipient"
+	FieldRemark    = "share remark"
+)
 
 // Passwords keeps the passwords of accounts. Setting and checking one may have to
 // wait for others, and is refused if too many do.

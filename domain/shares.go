@@ -30,10 +30,10 @@ func (s *Service) SaveShare(ctx context.Context, m Meta, n NewShare) (Result, er
 		return Result{}, err
 	}
 	save := share.Save{Share: share.ID(c.Account, login), By: c.Account, Login: login, Kind: kind, At: c.at}
-	if save.Recipient, err = s.seal(ctx, loginStream(login), address); err != nil {
+	if save.Recipient, err = s.seal(ctx, loginStream(login), FieldRecipient, address); err != nil {
 		return Result{}, err
 	}
-	if save.Remark, err = s.seal(ctx, loginStream(login), n.Remark); err != nil {
+	if save.Remark, err = s.seal(ctx, loginStream(login), FieldRemark, n.Remark); err != nil {
 		return Result{}, err
 	}
 	result, err := s.changeShare(ctx, c, save.Share, func(there stream[share.State], look *lookup) (share.Command, error) {
@@ -75,7 +75,7 @@ func (s *Service) ReplaceShare(ctx context.Context, m Meta, id, remark string, d
 		}
 		var err error
 		if remark != KeepRemark {
-			if replace.Remark, err = s.seal(ctx, loginStream(p.login), remark); err != nil {
+			if replace.Remark, err = s.seal(ctx, loginStream(p.login), FieldRemark, remark); err != nil {
 				return nil, err
 			}
 		}

@@ -19,9 +19,9 @@ func TestSaveShare(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	login := w.vault.LoginHash("email", "bob@example.com")
-	name, _ := w.vault.Seal(ctx, w.alice, "Front door")
-	recipient, _ := w.vault.Seal(ctx, "login-"+login, "bob@example.com")
-	remark, _ := w.vault.Seal(ctx, "login-"+login, "The neighbour")
+	name, _ := w.vault.Seal(ctx, w.alice, FieldDevice, "Front door")
+	recipient, _ := w.vault.Seal(ctx, "login-"+login, FieldRecipient, "bob@example.com")
+	remark, _ := w.vault.Seal(ctx, "login-"+login, FieldRemark, "The neighbour")
 	want := share.State{
 		ID: w.alice + "." + login, Owner: w.alice, Login: login, Kind: "email", Recipient: recipient, Remark: remark, Live: true,
 		Devices: []share.Device{{Device: w.cam, Status: share.StatusInvited, Grants: gives(w.cam, 1, privilege.LiveView).Grants, InvitedAt: w.clock}},

@@ -29,7 +29,7 @@ func (s *Service) AddStreamKey(ctx context.Context, m Meta, k NewStreamKey) (Res
 		return Result{}, err
 	}
 	add := account.AddKey{Device: k.Device, Expires: k.Expires, At: c.at}
-	if add.Label, err = s.seal(ctx, c.Account, k.Label); err != nil {
+	if add.Label, err = s.seal(ctx, c.Account, FieldLabel, k.Label); err != nil {
 		return Result{}, err
 	}
 	var secret string

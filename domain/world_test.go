@@ -197,11 +197,11 @@ type memoryVault struct {
 	beforePassword func(account string)
 }
 
-func (v *memoryVault) Seal(_ context.Context, subject, plain string) (string, error) {
+func (v *memoryVault) Seal(_ context.Context, subject, field, plain string) (string, error) {
 	if plain == "" {
 		return "", nil
 	}
-	return subject + ":" + base64.RawURLEncoding.EncodeToString([]byte(plain)), nil
+	return subject + ":" + base64.RawURLEncoding.EncodeToString([]byte(field+"\x00"+plain)), nil
 }
 
 func (v *memoryVault) LoginHash(kind, address string) string {
@@ -215,6 +215,12 @@ func (v *memoryVault) Knows(_ context.Context, subject string) (bool, error) {
 	defer v.mu.Unlock()
 	_, has := v.passwords[subject]
 	return has || v.erased[subject], v.fail
+}
+
+func (v *memoryVault) Erased(_ context.Context, subject string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.erased[subject], v.fail
 }
 
 func (v *memoryVault) HasPassword(_ context.Context, account string) (bool, error) {

@@ -333,8 +333,8 @@ func (s sessions) EndSession(ctx context.Context, token string) error {
 // opener reads sealed text for the API.
 type opener struct{ vault *vault.Vault }
 
-func (o opener) Unseal(ctx context.Context, sealed string) (string, error) {
-	plain, err := o.vault.Unseal(ctx, sealed)
+func (o opener) Unseal(ctx context.Context, field, sealed string) (string, error) {
+	plain, err := o.vault.Unseal(ctx, field, sealed)
 	switch {
 	case errors.Is(err, vault.ErrForgotten):
 		return "", api.ErrForgotten
@@ -347,8 +347,8 @@ func (o opener) Unseal(ctx context.Context, sealed string) (string, error) {
 // auditText reads sealed text for the history.
 type auditText struct{ vault *vault.Vault }
 
-func (a auditText) Unseal(ctx context.Context, sealed string) (string, error) {
-	plain, err := a.vault.Unseal(ctx, sealed)
+func (a auditText) Unseal(ctx context.Context, field, sealed string) (string, error) {
+	plain, err := a.vault.Unseal(ctx, field, sealed)
 	switch {
 	case errors.Is(err, vault.ErrForgotten):
 		return "", audit.ErrForgotten

@@ -344,11 +344,11 @@ func (h *house) checkKept(events []eventstore.Recorded, kept string) {
 			if cam, err := h.opened.vault.Camera(ctx, added.Device); err != nil || len(cam.Channels) != 1 {
 				h.t.Fatalf("the camera of %s: %+v, %v", added.Device, cam, err)
 			}
-			if name, err := h.opened.vault.Unseal(ctx, added.Name); err != nil || name != "Camera" && name != "Front door" {
+			if name, err := h.opened.vault.Unseal(ctx, domain.FieldDevice, added.Name); err != nil || name != "Camera" && name != "Front door" {
 				h.t.Fatalf("the name of %s: %q, %v", added.Device, name, err)
 			}
 		case "latchkey.account.registered.v1":
-			name, err := h.opened.vault.Unseal(ctx, added.Name)
+			name, err := h.opened.vault.Unseal(ctx, domain.FieldName, added.Name)
 			if erased := added.Account == h.people[1]; erased != errors.Is(err, vault.ErrForgotten) || !erased && (err != nil || !strings.HasPrefix(name, "The ")) {
 				h.t.Errorf("the name of account %s: %q, %v", added.Account, name, err)
 			}

@@ -35,7 +35,7 @@ var (
 // Unsealer reads sealed text. Errors: ErrForgotten, ErrUnreadable; any other ends
 // the history.
 type Unsealer interface {
-	Unseal(ctx context.Context, sealed string) (string, error)
+	Unseal(ctx context.Context, field, sealed string) (string, error)
 }
 
 // Filter chooses events. Empty fields choose all.
@@ -143,11 +143,11 @@ func subjectsOf(event any) subjects {
 
 // opened is the event with its personal text readable.
 func opened(ctx context.Context, text Unsealer, event any) (_ any, err error) {
-	open := func(sealed *string) {
+	open := func(field string, sealed *string) {
 		if *sealed == "" || err != nil {
 			return
 		}
-		plain, fault := text.Unseal(ctx, *sealed)
+		plain, fault := text.Unseal(ctx, field, *sealed)
 		switch {
 		case errors.Is(fault, ErrForgotten):
 			plain = "(forgotten)"
@@ -160,28 +160,28 @@ func opened(ctx context.Context, text Unsealer, event any) (_ any, err error) {
 	}
 	switch e := event.(type) {
 	case account.Registered:
-		open(&e.Address)
-		open(&e.Name)
+		open(domain.FieldAddress, &e.Address)
+		open(domain.FieldName, &e.Name)
 		return e, err
 	case account.StreamKeyAdded:
-		open(&e.Label)
+		open(domain.FieldLabel, &e.Label)
 		return e, err
 	case device.Added:
-		open(&e.Name)
+		open(domain.FieldDevice, &e.Name)
 		for i := range e.Channels {
-			open(&e.Channels[i].Name)
+			open(domain.FieldChannel, &e.Channels[i].Name)
 		}
 		return e, err
 	case share.Opened:
-		open(&e.Recipient)
-		open(&e.Remark)
+		open(domain.FieldRecipient, &e.Recipient)
+		open(domain.FieldRemark, &e.Remark)
 		return e, err
 	case share.RemarkChanged:
-		open(&e.Remark)
+		open(domain.FieldRemark, &e.Remark)
 		return e, err
 	case share.Deleted:
-		open(&e.Recipient)
-		open(&e.Remark)
+		open(domain.FieldRecipient, &e.Recipient)
+		open(domain.FieldRemark, &e.Remark)
 		return e, err
 	}
 	return event, nil

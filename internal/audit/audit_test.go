@@ -50,7 +50,7 @@ func (l log) ReadAll(_ context.Context, _ eventstore.Position, _ string, each fu
 // everything else, but fails with "away".
 type opens struct{}
 
-func (opens) Unseal(_ context.Context, sealed string) (string, error) {
+func (opens) Unseal(_ context.Context, _, sealed string) (string, error) {
 	if plain, ok := strings.CutPrefix(sealed, "sealed "); ok {
 		return plain, nil
 	}

@@ -58,7 +58,7 @@ func opened(t *testing.T, db *bun.DB, key vault.MasterKey) *vault.Vault {
 
 func sealed(t *testing.T, v *vault.Vault, person, plain string) string {
 	t.Helper()
-	s, err := v.Seal(t.Context(), person, plain)
+	s, err := v.Seal(t.Context(), person, field, plain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,17 +108,17 @@ func TestTextOfALostKeyIsUnreadableUntilItIsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := older.Unseal(t.Context(), before); !errors.Is(err, vault.ErrUnreadable) || errors.Is(err, vault.ErrForgotten) {
+	if _, err := older.Unseal(t.Context(), field, before); !errors.Is(err, vault.ErrUnreadable) || errors.Is(err, vault.ErrForgotten) {
 		t.Fatalf("text whose key is lost: %v", err)
 	}
 	after := sealed(t, older, "pete", "pete@example.com")
 	if after == before {
 		t.Fatal("two keys sealed one text in the same way")
 	}
-	if got, err := older.Unseal(t.Context(), after); err != nil || got != "pete@example.com" {
+	if got, err := older.Unseal(t.Context(), field, after); err != nil || got != "pete@example.com" {
 		t.Fatalf("text of the new key: %q, %v", got, err)
 	}
-	if _, err := older.Unseal(t.Context(), before); !errors.Is(err, vault.ErrUnreadable) {
+	if _, err := older.Unseal(t.Context(), field, before); !errors.Is(err, vault.ErrUnreadable) {
 		t.Fatalf("text of the lost key, once there is another: %v", err)
 	}
 
@@ -126,10 +126,10 @@ func TestTextOfALostKeyIsUnreadableUntilItIsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := back.Unseal(t.Context(), before); err != nil || got != "pete@example.com" {
+	if got, err := back.Unseal(t.Context(), field, before); err != nil || got != "pete@example.com" {
 		t.Fatalf("the right vault is back: %q, %v", got, err)
 	}
-	if _, err := back.Unseal(t.Context(), after); !errors.Is(err, vault.ErrUnreadable) {
+	if _, err := back.Unseal(t.Context(), field, after); !errors.Is(err, vault.ErrUnreadable) {
 		t.Fatalf("text of the key that was made meanwhile: %v", err)
 	}
 }
@@ -149,7 +149,7 @@ func TestSeveralKeysOfOnePerson(t *testing.T) {
 		}
 		v = opened(t, db, key)
 		for _, s := range []string{first, second} {
-			if got, err := v.Unseal(ctx, s); err != nil || got != "one" {
+			if got, err := v.Unseal(ctx, field, s); err != nil || got != "one" {
 				t.Errorf("unsealing %s: %q, %v", s, got, err)
 			}
 		}
@@ -160,11 +160,11 @@ func TestSeveralKeysOfOnePerson(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, s := range []string{first, second} {
-			if _, err := v.Unseal(ctx, s); !errors.Is(err, vault.ErrForgotten) {
+			if _, err := v.Unseal(ctx, field, s); !errors.Is(err, vault.ErrForgotten) {
 				t.Errorf("after the person was forgotten: %v", err)
 			}
 		}
-		if _, err := v.Seal(ctx, "pete", "more"); !errors.Is(err, vault.ErrForgotten) {
+		if _, err := v.Seal(ctx, "pete", field, "more"); !errors.Is(err, vault.ErrForgotten) {
 			t.Errorf("sealing for a forgotten person: %v", err)
 		}
 	})
@@ -178,10 +178,10 @@ func TestADamagedKeyIsReplacedForNewText(t *testing.T) {
 			t.Fatal(err)
 		}
 		v := opened(t, db, key)
-		if _, err := v.Unseal(t.Context(), before); !errors.Is(err, vault.ErrUnreadable) {
+		if _, err := v.Unseal(t.Context(), field, before); !errors.Is(err, vault.ErrUnreadable) {
 			t.Fatalf("text of a damaged key: %v", err)
 		}
-		if got, err := v.Unseal(t.Context(), sealed(t, v, "pete", "text")); err != nil || got != "text" {
+		if got, err := v.Unseal(t.Context(), field, sealed(t, v, "pete", "text")); err != nil || got != "text" {
 			t.Fatalf("new text: %q, %v", got, err)
 		}
 	})
@@ -213,7 +213,7 @@ func TestAVaultOfTheVersionBefore(t *testing.T) {
 		id := v.ID()
 		for range 2 {
 			v = opened(t, db, key)
-			if got, err := v.Unseal(ctx, old); err != nil || got != "olga@example.com" {
+			if got, err := v.Unseal(ctx, field, old); err != nil || got != "olga@example.com" {
 				t.Fatalf("text of before: %q, %v", got, err)
 			}
 			if again := sealed(t, v, "olga", "olga@example.com"); again != old {

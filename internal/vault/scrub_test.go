@@ -94,7 +94,7 @@ func forgetMuch(t *testing.T, v *vault.Vault, db bun.IDB, rng *rand.Rand, steps 
 			id := fmt.Sprintf("%016x", rng.Uint64())
 			must(v.SetCamera(ctx, id, cameraOf(rng)))
 			must(v.SetStreamSecret(ctx, id, fmt.Sprint("secret", id)))
-			_, err := v.Seal(ctx, id, "text")
+			_, err := v.Seal(ctx, id, field, "text")
 			must(err)
 			live = append(live, id)
 			continue

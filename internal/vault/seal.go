@@ -1,12 +1,14 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"database/sql"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,7 +17,9 @@ import (
 )
 
 // subject is a key of a person, wrapped. The row of an erased person has an
-// empty key and no tag; it stays, so that no other key is ever made.
+// empty key and no tag; it stays, so that no other key is ever made. The row of a
+// destroyed key has the one byte of destroyed; it stays too, so that the text that
+// it sealed counts as forgotten, not as unreadable.
 //
 // A key made here has a random tag, which stands in every text that it seals.
 // So a key that was lost with the vault is never mistaken for the one that was
@@ -28,6 +32,10 @@ type subject struct {
 	Tag     string `bun:"tag,pk"`
 	Key     []byte `bun:"key,notnull"`
 }
+
+// destroyed is in the place of a key that was destroyed alone: other keys of the
+// person are not concerned.
+var destroyed = []byte{0}
 
 // name binds a wrapped key to its row.
 func (s *subject) name() string {
@@ -46,11 +54,20 @@ func (v *Vault) newSubject(person string) (row *subject, key []byte) {
 	return row, key
 }
 
+// bound marks text that is bound to its field. A dot is in no base64: text of
+// earlier versions, which was bound to its person only, is never taken for it.
+const bound = "2."
+
+// boundName is what text of a field about a person is bound to. No person's name
+// has a colon, so it is not the name that earlier versions used for anybody.
+func boundName(person, field string) string { return ":" + person + ":" + field }
+
 // Seal encrypts text about a person with that person's key, making one on first
-// use. The same text of the same person gives the same sealed string, as long as
-// the vault has the key. Empty text stays empty. ErrForgotten: the person was
-// erased.
-func (v *Vault) Seal(ctx context.Context, person, plain string) (string, error) {
+// use, and binds it to the kind of field that it is for: Unseal does not open it for
+// another. The same text for the same field of the same person gives the same sealed
+// string, as long as the vault has the key. Empty text stays empty. ErrForgotten:
+// the person was erased.
+func (v *Vault) Seal(ctx context.Context, person, field, plain string) (string, error) {
 	if plain == "" {
 		return "", nil
 	}
@@ -65,12 +82,14 @@ func (v *Vault) Seal(ctx context.Context, person, plain string) (string, error) 
 	if k.tag != "" {
 		by += ":" + k.tag
 	}
-	return by + ":" + base64.RawURLEncoding.EncodeToString(k.seal(person, plain)), nil
+	return by + ":" + bound + base64.RawURLEncoding.EncodeToString(k.seal(boundName(person, field), plain)), nil
 }
 
-// Unseal returns the text that Seal sealed. ErrForgotten: the person was erased.
-// ErrUnreadable: the vault lacks the key of the text, or either is damaged.
-func (v *Vault) Unseal(ctx context.Context, sealed string) (string, error) {
+// Unseal returns the text that Seal sealed for the same kind of field, or that an
+// earlier version sealed for any. ErrForgotten: the person was erased, or the key
+// of the text was. ErrUnreadable: the vault lacks the key of the text, the text is
+// of another field, or one of them is damaged.
+func (v *Vault) Unseal(ctx context.Context, field, sealed string) (string, error) {
 	if sealed == "" {
 		return "", nil
 	}
@@ -78,6 +97,10 @@ func (v *Vault) Unseal(ctx context.Context, sealed string) (string, error) {
 	tag := ""
 	if t, rest, tagged := strings.Cut(text, ":"); tagged {
 		tag, text = t, rest
+	}
+	name := person
+	if rest, is := strings.CutPrefix(text, bound); is {
+		name, text = boundName(person, field), rest
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	if !ok || err != nil {
@@ -87,28 +110,85 @@ func (v *Vault) Unseal(ctx context.Context, sealed string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("unsealing text of %s: %w", person, err)
 	}
-	plain, err := k.open(person, raw)
+	plain, err := k.open(name, raw)
 	if err != nil {
 		return "", fmt.Errorf("unsealing text of %s: %w: %w", person, ErrUnreadable, err)
 	}
 	return plain, nil
 }
 
-// Forget destroys the keys of a person. Text sealed with them can never be read
+// Forget destroys the keys of a person, and with them what an account logs in
+// with: its password and its sessions. Text sealed with the keys can never be read
 // again here, and within a minute nowhere; sealing more is refused.
-func (v *Vault) Forget(ctx context.Context, person string) error {
+//
+// Forget also takes one of the names that KeysOf returns: then it destroys that key
+// alone, even if it is not in this vault, and text that is sealed afterwards gets
+// another key. That is for who holds an address: the next holder's texts are not
+// concerned, however often the same key is forgotten again.
+func (v *Vault) Forget(ctx context.Context, name string) error {
+	person, tag, alone := strings.Cut(name, ":")
 	err := v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
-		if _, err := tx.NewDelete().Model((*subject)(nil)).Where("subject = ?", person).Exec(ctx); err != nil {
-			return false, err
+		if alone {
+			return v.destroyKey(ctx, tx, person, tag)
 		}
-		_, err := tx.NewInsert().Model(&subject{Subject: person, Key: []byte{}}).Exec(ctx)
-		return true, err
+		return true, v.erase(ctx, tx, person)
 	})
 	if err != nil {
-		return fmt.Errorf("forgetting %s: %w", person, err)
+		return fmt.Errorf("forgetting %s: %w", name, err)
 	}
 	v.persons.drop(person)
 	return nil
+}
+
+// erase leaves of a person nothing but that there was one.
+func (v *Vault) erase(ctx context.Context, tx bun.Tx, person string) error {
+	if _, err := tx.NewDelete().Model((*subject)(nil)).Where("subject = ?", person).Exec(ctx); err != nil {
+		return err
+	}
+	if _, err := tx.NewDelete().Model((*password)(nil)).Where("account = ?", person).Exec(ctx); err != nil {
+		return err
+	}
+	if _, err := tx.NewDelete().Model((*session)(nil)).Where("account = ?", person).Exec(ctx); err != nil {
+		return err
+	}
+	_, err := tx.NewInsert().Model(&subject{Subject: person, Key: []byte{}}).Exec(ctx)
+	return err
+}
+
+// destroyKey reports whether it was not destroyed before.
+func (v *Vault) destroyKey(ctx context.Context, tx bun.Tx, person, tag string) (bool, error) {
+	p, err := v.readPerson(ctx, tx.Tx.StmtContext(ctx, v.readSubject), person) //nolint:sqlclosecheck // it is closed with the transaction
+	if err != nil || p.erased || slices.Contains(p.destroyed, tag) {
+		return false, err
+	}
+	_, err = tx.NewInsert().Model(&subject{Subject: person, Tag: tag, Key: destroyed}).
+		On("CONFLICT (subject, tag) DO UPDATE").Set("key = EXCLUDED.key").Exec(ctx)
+	return true, err
+}
+
+// KeysOf returns the names of the keys with which text about a person may be
+// sealed now, as Forget takes them; none for a person who is not known or was
+// erased. The name of a key is no secret.
+func (v *Vault) KeysOf(ctx context.Context, person string) ([]string, error) {
+	var tags []string
+	err := v.db.NewSelect().Model((*subject)(nil)).Column("tag").
+		Where("subject = ?", person).Where("length(?) > ?", bun.Ident("key"), len(destroyed)).Order("tag").Scan(ctx, &tags)
+	if err != nil {
+		return nil, fmt.Errorf("listing the keys of %s: %w", person, err)
+	}
+	for i := range tags {
+		tags[i] = person + ":" + tags[i]
+	}
+	return tags, nil
+}
+
+// Erased reports whether a person was erased on purpose.
+func (v *Vault) Erased(ctx context.Context, person string) (bool, error) {
+	erased, err := v.db.NewSelect().Model((*subject)(nil)).Where("subject = ?", person).Where("length(?) = 0", bun.Ident("key")).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("looking for %s: %w", person, err)
+	}
+	return erased, nil
 }
 
 // Knows reports whether the vault has a key of a person, or remembers that the
@@ -178,14 +258,15 @@ func (v *Vault) ensureKey(ctx context.Context, tx bun.Tx, name string) (person, 
 	}
 	row, key := v.newSubject(name)
 	_, err = tx.NewInsert().Model(row).Exec(ctx)
-	return person{keys: []personKey{{siv: newSIV(key), tag: row.Tag}}}, err
+	p.keys = []personKey{{siv: newSIV(key), tag: row.Tag}}
+	return p, err
 }
 
 // keyToOpen returns the key of a person that has the tag.
 func (v *Vault) keyToOpen(ctx context.Context, person, tag string) (personKey, error) {
 	p, ok := v.persons.get(person)
 	k, found := p.find(tag)
-	if !ok || !found && !p.erased { // another process may have made it
+	if !ok || !found && !p.erased && !slices.Contains(p.destroyed, tag) { // another process may have made it
 		var err error
 		if p, err = v.loadPerson(ctx, person); err != nil {
 			return personKey{}, err
@@ -193,7 +274,7 @@ func (v *Vault) keyToOpen(ctx context.Context, person, tag string) (personKey, e
 		k, found = p.find(tag)
 	}
 	switch {
-	case p.erased:
+	case p.erased, slices.Contains(p.destroyed, tag):
 		return personKey{}, ErrForgotten
 	case !found:
 		return personKey{}, fmt.Errorf("%w: the vault lacks its key", ErrUnreadable)
@@ -221,6 +302,10 @@ func (v *Vault) readPerson(ctx context.Context, read *sql.Stmt, name string) (p 
 		if len(row.Key) == 0 {
 			return person{erased: true}, nil
 		}
+		if bytes.Equal(row.Key, destroyed) {
+			p.destroyed = append(p.destroyed, row.Tag)
+			continue
+		}
 		if key, err := v.box.open(row.name(), row.Key); err == nil {
 			p.keys = append(p.keys, personKey{siv: newSIV(key), tag: row.Tag})
 		}
@@ -242,8 +327,9 @@ func subjects(rows *sql.Rows, err error) (list []subject, _ error) {
 
 // person is what the vault has of a person.
 type person struct {
-	erased bool
-	keys   []personKey // the first seals new text
+	erased    bool
+	destroyed []string    // tags of keys that were destroyed alone
+	keys      []personKey // the first seals new text
 }
 
 type personKey struct {

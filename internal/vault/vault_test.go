@@ -15,6 +15,9 @@ import (
 	"latchkey/internal/vault"
 )
 
+// field is the kind of field that most texts of the tests are for.
+const field = "account name"
+
 type clock struct{ t time.Time }
 
 func (c *clock) now() time.Time { return c.t }
@@ -48,19 +51,19 @@ func TestSealedTextIsDeterministicAndOpens(t *testing.T) {
 	ctx := context.Background()
 	rapid.Check(t, func(t *rapid.T) {
 		plain := rapid.StringN(1, 200, -1).Draw(t, "text")
-		a, err := v.Seal(ctx, "person-a", plain)
+		a, err := v.Seal(ctx, "person-a", field, plain)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, _ := v.Seal(ctx, "person-a", plain)
-		other, _ := v.Seal(ctx, "person-b", plain)
+		again, _ := v.Seal(ctx, "person-a", field, plain)
+		other, _ := v.Seal(ctx, "person-b", field, plain)
 		if a != again {
 			t.Fatal("the same text of the same person is sealed in two ways")
 		}
 		if strings.TrimPrefix(a, "person-a") == strings.TrimPrefix(other, "person-b") {
 			t.Fatal("two persons' texts look the same")
 		}
-		if got, err := v.Unseal(ctx, a); err != nil || got != plain {
+		if got, err := v.Unseal(ctx, field, a); err != nil || got != plain {
 			t.Fatalf("unsealed %q, %v; want %q", got, err, plain)
 		}
 	})
@@ -69,17 +72,17 @@ func TestSealedTextIsDeterministicAndOpens(t *testing.T) {
 func TestForgettingAPersonIsFinal(t *testing.T) {
 	v, _, _ := fresh(t)
 	ctx := context.Background()
-	sealed, err := v.Seal(ctx, "person", "anna@example.com")
+	sealed, err := v.Seal(ctx, "person", field, "anna@example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := v.Forget(ctx, "person"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.Unseal(ctx, sealed); !errors.Is(err, vault.ErrForgotten) {
+	if _, err := v.Unseal(ctx, field, sealed); !errors.Is(err, vault.ErrForgotten) {
 		t.Fatalf("unsealing a forgotten person's text: %v", err)
 	}
-	if _, err := v.Seal(ctx, "person", "again"); !errors.Is(err, vault.ErrForgotten) {
+	if _, err := v.Seal(ctx, "person", field, "again"); !errors.Is(err, vault.ErrForgotten) {
 		t.Fatalf("sealing for a forgotten person: %v", err)
 	}
 }
@@ -96,15 +99,15 @@ func TestAnotherProcessStopsUsingAForgottenKeyInAMinute(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := context.Background()
-	sealed, _ := one.Seal(ctx, "person", "text")
-	if _, err := two.Unseal(ctx, sealed); err != nil {
+	sealed, _ := one.Seal(ctx, "person", field, "text")
+	if _, err := two.Unseal(ctx, field, sealed); err != nil {
 		t.Fatal(err)
 	}
 	if err := one.Forget(ctx, "person"); err != nil {
 		t.Fatal(err)
 	}
 	c.t = c.t.Add(61 * time.Second)
-	if _, err := two.Unseal(ctx, sealed); !errors.Is(err, vault.ErrForgotten) {
+	if _, err := two.Unseal(ctx, field, sealed); !errors.Is(err, vault.ErrForgotten) {
 		t.Fatalf("a minute later: %v", err)
 	}
 }
@@ -112,13 +115,13 @@ func TestAnotherProcessStopsUsingAForgottenKeyInAMinute(t *testing.T) {
 func TestDamagedAndMovedTextIsRefused(t *testing.T) {
 	v, _, _ := fresh(t)
 	ctx := context.Background()
-	sealed, _ := v.Seal(ctx, "a", "text")
-	if _, err := v.Seal(ctx, "b", "text"); err != nil {
+	sealed, _ := v.Seal(ctx, "a", field, "text")
+	if _, err := v.Seal(ctx, "b", field, "text"); err != nil {
 		t.Fatal(err)
 	}
 	moved := "b" + strings.TrimPrefix(sealed, "a")
 	for _, bad := range []string{moved, sealed + "AAAA", sealed[:len(sealed)-4], "a:", "a", "a:%%%", "nobody:" + sealed[2:]} {
-		if got, err := v.Unseal(ctx, bad); err == nil {
+		if got, err := v.Unseal(ctx, field, bad); err == nil {
 			t.Errorf("unsealing %q gave %q", bad, got)
 		}
 	}
@@ -264,7 +267,7 @@ func TestNothingReadableIsOnTheDisk(t *testing.T) {
 		v.SetStreamSecret(ctx, "k", needles[2])); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.Seal(ctx, "anna", needles[3]); err != nil {
+	if _, err := v.Seal(ctx, "anna", field, needles[3]); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
