@@ -149,6 +149,11 @@ func Load(ctx context.Context, db *bun.DB, key *MasterKey, next func() (Row, boo
 				return fmt.Errorf("writing a row of %s: %w", r.Table, err)
 			}
 		}
+		if isSQLite(db) { // nothing was ever deleted in the file
+			if _, err := tx.ExecContext(ctx, setPacked); err != nil {
+				return err
+			}
+		}
 		if key == nil {
 			return nil
 		}

@@ -17,8 +17,9 @@ import (
 // SQLite leaves copies of rows that it has moved to another page, in spite of its
 // secure_delete.
 type scrubber struct {
-	remains atomic.Bool // something was forgotten since the files were last clean
-	atOpen  bool        // the file had remains when it was opened
+	remains atomic.Bool               // something was forgotten since the files were last clean
+	last    atomic.Pointer[time.Time] // when that was
+	atOpen  bool                      // the file had remains when it was opened
 
 	mu   sync.Mutex // one Scrub at a time
 	next time.Time  // not before this time
@@ -31,11 +32,12 @@ const (
 	// after twice as long each time.
 	firstScrubWait, maxScrubWait = time.Second, time.Minute
 	// packShare bounds how much of the time the file is being packed, during which
-	// nothing else is written: one part in so many. A vault of 80 MB takes 0.7 s.
+	// nothing else is written: one part in so many. A vault of 80 MB takes 0.7 s. On
+	// a server, where nobody reads the tables meanwhile, it is the same.
 	packShare = 60
-	// serverScrubEvery is how often the tables are rewritten on a server, which
-	// keeps everybody from reading them meanwhile.
-	serverScrubEvery = time.Hour
+	// serverScrubEvery is how often the tables are written again on a server, at
+	// most.
+	serverScrubEvery = time.Minute
 	// scrubBusy is how long a scrub waits for others that read or write.
 	scrubBusy = 100 * time.Millisecond
 	// inMemory is up to which size of the file its copy is made in memory.
@@ -46,6 +48,8 @@ const (
 // versions have 0, and so has one in which something was forgotten since it was
 // packed: whoever opens it after a crash packs it.
 const packed = 1
+
+var setPacked = fmt.Sprintf("PRAGMA user_version = %d", packed)
 
 // errInTheWay says that what was forgotten could not be taken out of the files
 // now, because another process, or a reader, needs them as they are.
@@ -67,6 +71,8 @@ func (v *Vault) forgetting(ctx context.Context, do func(context.Context, bun.Tx)
 		return err
 	}, lazy)
 	if some.Load() { // also if it failed: it may be written all the same
+		now := time.Now()
+		v.scrub.last.Store(&now)
 		v.scrub.remains.Store(true)
 	}
 	return err
@@ -79,8 +85,9 @@ func (v *Vault) forgetting(ctx context.Context, do func(context.Context, bun.Tx)
 // SQLite: the file is written again without its free space, and the write-ahead
 // log is cut. While the file is large it is not packed at once, but so seldom that
 // this takes a sixtieth of the time; the log is cut and deleted rows are
-// overwritten all the same. PostgreSQL: once an hour the tables are written again;
-// the server's write-ahead log keeps what was forgotten until the server drops it.
+// overwritten all the same. PostgreSQL: the tables are written again, once a minute
+// at most, and as seldom if they are large; the server's write-ahead log keeps what
+// was forgotten until the server drops it.
 func (v *Vault) Scrub(ctx context.Context) error { return v.scrubNow(ctx, false) }
 
 // ScrubNow is Scrub for the end of a process: it does not wait for its time.
@@ -161,7 +168,7 @@ func pack(ctx context.Context, conn bun.Conn) error {
 		store = "MEMORY"
 	}
 	for _, statement := range []string{
-		"PRAGMA temp_store = " + store, "VACUUM", fmt.Sprintf("PRAGMA user_version = %d", packed),
+		"PRAGMA temp_store = " + store, "VACUUM", setPacked,
 	} {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
 			return err
@@ -227,8 +234,7 @@ var remainIn = []string{"vault_secrets", "vault_subjects", "vault_passwords", "v
 const scrubLock = 0x6c6b7363727562
 
 // scrubTables writes the tables again, so that no file of theirs has versions of
-// rows that were deleted or replaced, unless a transaction that is older sees
-// them. Of several processes one does it at a time.
+// rows that were deleted or replaced. Of several processes one does it at a time.
 func (v *Vault) scrubTables(ctx context.Context, _ bool) (clean bool, err error) {
 	conn, err := v.db.Conn(ctx)
 	if err != nil {
@@ -239,11 +245,15 @@ func (v *Vault) scrubTables(ctx context.Context, _ bool) (clean bool, err error)
 	if err := conn.NewRaw("SELECT pg_try_advisory_lock(?)", int64(scrubLock)).Scan(ctx, &mine); err != nil || !mine {
 		return false, errors.Join(err, errInTheWay)
 	}
+	began := time.Now()
 	defer func() {
 		_, reset := conn.ExecContext(context.WithoutCancel(ctx), "RESET lock_timeout")
 		_, unlocked := conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock(?)", int64(scrubLock))
 		err = errors.Join(err, reset, unlocked)
 	}()
+	if err := v.nobodySeesOldRows(ctx, conn); err != nil {
+		return false, err
+	}
 	if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET lock_timeout = %d", scrubBusy.Milliseconds())); err != nil {
 		return false, err
 	}
@@ -252,6 +262,22 @@ func (v *Vault) scrubTables(ctx context.Context, _ bool) (clean bool, err error)
 			return false, err
 		}
 	}
-	v.scrub.next = v.now().Add(serverScrubEvery)
+	v.scrub.next = v.now().Add(max(serverScrubEvery, packShare*time.Since(began)))
 	return true, nil
+}
+
+// nobodySeesOldRows returns an error while a transaction runs that began before
+// something was last forgotten: the server would keep for it what it sees.
+func (v *Vault) nobodySeesOldRows(ctx context.Context, db bun.IDB) error {
+	last := v.scrub.last.Load()
+	if last == nil {
+		return nil
+	}
+	var older int
+	err := db.NewRaw("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"+
+		" AND backend_xmin IS NOT NULL AND xact_start < clock_timestamp() - make_interval(secs => ?)", time.Since(*last).Seconds()).Scan(ctx, &older)
+	if err == nil && older > 0 {
+		err = errInTheWay
+	}
+	return err
 }
