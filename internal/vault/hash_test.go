@@ -18,8 +18,8 @@ import (
 
 const plain = "correct horse battery"
 
-// stored is the hash of anna's password in the database.
-func stored(t *testing.T, db *bun.DB) (hash string) {
+// hashOf is the hash of anna's password in the database.
+func hashOf(t *testing.T, db *bun.DB) (hash string) {
 	t.Helper()
 	if err := db.NewSelect().Table("vault_passwords").Column("hash").Where("account = ?", "anna").Scan(t.Context(), &hash); err != nil {
 		t.Fatal(err)
@@ -63,26 +63,26 @@ func testHashesAreBroughtUpToDate(t *testing.T, db *bun.DB) {
 	if err := v.SetPassword(t.Context(), "anna", plain); err != nil {
 		t.Fatal(err)
 	}
-	today := stored(t, db)
+	today := hashOf(t, db)
 	verify(t, v, plain, true)
-	if stored(t, db) != today {
+	if hashOf(t, db) != today {
 		t.Error("a hash with today's parameters was replaced")
 	}
 	for _, p := range []argon2id.Params{weaker(1024, 1, 16, 32), weaker(19*1024, 1, 16, 32), weaker(7*1024, 5, 16, 32), weaker(19*1024, 2, 8, 16), weaker(4096, 3, 16, 64)} {
 		old := hashed(t, p)
 		store(t, db, old)
 		verify(t, v, "a wrong password", false)
-		if stored(t, db) != old {
+		if hashOf(t, db) != old {
 			t.Errorf("%+v: a wrong password replaced the hash", p)
 		}
 		verify(t, v, plain, true)
-		renewed := stored(t, db)
+		renewed := hashOf(t, db)
 		if !strings.HasPrefix(renewed, "$argon2id$v=19$m=19456,t=2,p=1$") || renewed == today {
 			t.Errorf("%+v: after a log-in the hash is %.40s", p, renewed)
 		}
 		verify(t, v, plain, true)
 		verify(t, v, "a wrong password", false)
-		if stored(t, db) != renewed {
+		if hashOf(t, db) != renewed {
 			t.Errorf("%+v: the hash was replaced twice", p)
 		}
 	}
@@ -101,14 +101,14 @@ func TestALogInDoesNotNeedTheNewHash(t *testing.T) {
 		t.Fatal(err)
 	}
 	verify(t, v, plain, true)
-	if stored(t, db) != old {
+	if hashOf(t, db) != old {
 		t.Error("the hash was replaced")
 	}
 	if _, err := db.ExecContext(t.Context(), "DROP TRIGGER full"); err != nil {
 		t.Fatal(err)
 	}
 	verify(t, v, plain, true)
-	if stored(t, db) == old {
+	if hashOf(t, db) == old {
 		t.Error("the hash was not replaced")
 	}
 }
@@ -150,7 +150,7 @@ func TestAbsurdHashesAreNotComputed(t *testing.T) {
 		if limit := uint64(1900<<10 + 8*len(hash)); took > limit {
 			t.Errorf("%.60s: %d bytes were allocated, want at most %d", hash, took, limit)
 		}
-		if stored(t, db) != hash {
+		if hashOf(t, db) != hash {
 			t.Errorf("%.60s was replaced", hash)
 		}
 	}
