@@ -77,19 +77,42 @@ func prepare(ctx context.Context, db *bun.DB) error {
 		if err := addTags(ctx, tx, isSQLite(db)); err != nil {
 			return fmt.Errorf("giving the keys of persons tags: %w", err)
 		}
+		for _, table := range []string{"vault_passwords", "vault_sessions"} {
+			if err := addMACs(ctx, tx, table, isSQLite(db)); err != nil {
+				return fmt.Errorf("giving the rows of %s MACs: %w", table, err)
+			}
+		}
 		return nil
 	})
+}
+
+// addMACs gives a table its column mac. See bindRows for what is in it.
+func addMACs(ctx context.Context, tx bun.Tx, table string, sqlite bool) error {
+	has, err := hasColumn(ctx, tx, table, "mac", sqlite)
+	if err != nil || has {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "ALTER TABLE "+table+" ADD COLUMN mac VARCHAR NOT NULL DEFAULT ''")
+	return err
+}
+
+func hasColumn(ctx context.Context, tx bun.Tx, table, column string, sqlite bool) (bool, error) {
+	query := "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = ? AND column_name = ?"
+	if sqlite {
+		query = "SELECT count(*) FROM pragma_table_info(?) WHERE name = ?"
+	}
+	var n int
+	if err := tx.NewRaw(query, table, column).Scan(ctx, &n); err != nil {
+		return false, fmt.Errorf("looking at the columns of %s: %w", table, err)
+	}
+	return n > 0, nil
 }
 
 // addTags gives the table of personal keys its column tag. Before, a person had
 // one key for ever; that key has no tag.
 func addTags(ctx context.Context, tx bun.Tx, sqlite bool) error {
-	var has int
-	columns := "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = 'vault_subjects' AND column_name = 'tag'"
-	if sqlite {
-		columns = "SELECT count(*) FROM pragma_table_info('vault_subjects') WHERE name = 'tag'"
-	}
-	if err := tx.NewRaw(columns).Scan(ctx, &has); err != nil || has > 0 {
+	has, err := hasColumn(ctx, tx, "vault_subjects", "tag", sqlite)
+	if err != nil || has {
 		return err
 	}
 	statements := []string{

@@ -35,3 +35,15 @@ func SealAsBefore(t *testing.T, v *Vault, name, plain string) string {
 	}
 	return name + ":" + base64.RawURLEncoding.EncodeToString(newSIV(key).seal(name, plain))
 }
+
+// MACOfPassword binds a hash to its account.
+func (v *Vault) MACOfPassword(account, hash string) string { return v.macOfPassword(account, hash) }
+
+// Unbind makes a vault one whose rows are not bound, as earlier versions left it.
+func Unbind(t *testing.T, v *Vault) {
+	t.Helper()
+	row := &setting{Name: settingNaming, Value: v.box.seal("setting "+settingNaming, v.naming)}
+	if _, err := v.db.NewUpdate().Model(row).WherePK().Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

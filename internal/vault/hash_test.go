@@ -27,9 +27,10 @@ func hashOf(t *testing.T, db *bun.DB) (hash string) {
 	return hash
 }
 
-func store(t *testing.T, db *bun.DB, hash string) {
+// store puts another hash in its place, bound as the vault would.
+func store(t *testing.T, v *vault.Vault, db *bun.DB, hash string) {
 	t.Helper()
-	if _, err := db.NewRaw("UPDATE vault_passwords SET hash = ? WHERE account = ?", hash, "anna").Exec(t.Context()); err != nil {
+	if _, err := db.NewRaw("UPDATE vault_passwords SET hash = ?, mac = ? WHERE account = ?", hash, v.MACOfPassword("anna", hash), "anna").Exec(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -70,7 +71,7 @@ func testHashesAreBroughtUpToDate(t *testing.T, db *bun.DB) {
 	}
 	for _, p := range []argon2id.Params{weaker(1024, 1, 16, 32), weaker(19*1024, 1, 16, 32), weaker(7*1024, 5, 16, 32), weaker(19*1024, 2, 8, 16), weaker(4096, 3, 16, 64)} {
 		old := hashed(t, p)
-		store(t, db, old)
+		store(t, v, db, old)
 		verify(t, v, "a wrong password", false)
 		if hashOf(t, db) != old {
 			t.Errorf("%+v: a wrong password replaced the hash", p)
@@ -96,7 +97,7 @@ func TestALogInDoesNotNeedTheNewHash(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := hashed(t, weaker(1024, 1, 16, 32))
-	store(t, db, old)
+	store(t, v, db, old)
 	if _, err := db.ExecContext(t.Context(), "CREATE TRIGGER full BEFORE UPDATE ON vault_passwords BEGIN SELECT RAISE(FAIL, 'the disk is full'); END"); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestAbsurdHashesAreNotComputed(t *testing.T) {
 		"$argon2i$v=19$m=19456,t=2,p=1$" + tail,
 		"$2b$12$abcdefghijklmnopqrstuv", "", "correct horse battery",
 	} {
-		store(t, db, hash)
+		store(t, v, db, hash)
 		took := allocated(func() {
 			if right, err := v.VerifyPassword(t.Context(), "anna", plain); right || !errors.Is(err, vault.ErrBadHash) {
 				t.Errorf("%.60s: %v, %v; want ErrBadHash", hash, right, err)

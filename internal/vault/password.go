@@ -13,6 +13,7 @@ type password struct {
 
 	Account string `bun:"account,pk"`
 	Hash    string `bun:"hash,notnull"`
+	MAC     string `bun:"mac,notnull,default:''"`
 }
 
 // SetPassword sets or replaces the password of an account. It makes the key of
@@ -24,6 +25,7 @@ func (v *Vault) SetPassword(ctx context.Context, account, plain string) error {
 	if err != nil {
 		return fmt.Errorf("setting the password of %s: %w", account, err)
 	}
+	row.MAC = v.macOfPassword(account, row.Hash)
 	err = v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
 		if _, err := v.ensureKey(ctx, tx, account); err != nil {
 			return false, err
@@ -32,7 +34,7 @@ func (v *Vault) SetPassword(ctx context.Context, account, plain string) error {
 		if err != nil || replaced {
 			return replaced, err
 		}
-		_, err = tx.NewInsert().Model(row).On("CONFLICT (account) DO UPDATE").Set("hash = EXCLUDED.hash").Exec(ctx)
+		_, err = tx.NewInsert().Model(row).On("CONFLICT (account) DO UPDATE").Set("hash = EXCLUDED.hash, mac = EXCLUDED.mac").Exec(ctx)
 		return false, err
 	})
 	if err != nil {
@@ -66,6 +68,9 @@ func (v *Vault) VerifyPassword(ctx context.Context, account, plain string) (bool
 	if err != nil && !notFound(err) {
 		return false, fmt.Errorf("reading the password of %s: %w", account, err)
 	}
+	if known && !equal(row.MAC, v.macOfPassword(account, row.Hash)) {
+		return false, fmt.Errorf("reading the password of %s: %w", account, ErrBadHash)
+	}
 	if !known {
 		row.Hash = v.dummy
 	}
@@ -86,7 +91,7 @@ func (v *Vault) VerifyPassword(ctx context.Context, account, plain string) (bool
 // reports a database that takes no writes.
 func (v *Vault) renew(ctx context.Context, row *password, renewed string) {
 	_ = v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
-		_, err := tx.NewUpdate().Model(row).Set("hash = ?", renewed).WherePK().Where("hash = ?", row.Hash).Exec(ctx)
+		_, err := tx.NewUpdate().Model(row).Set("hash = ?, mac = ?", renewed, v.macOfPassword(row.Account, renewed)).WherePK().Where("hash = ?", row.Hash).Exec(ctx)
 		return err
 	})
 }

@@ -14,26 +14,27 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// session is known by the hash of its token only; the token has 130 random
-// bits, so a plain hash is enough.
+// session is known by the keyed hash of its token only.
 type session struct {
 	bun.BaseModel `bun:"table:vault_sessions"`
 
-	Token   string `bun:"token,pk"` // SHA-256 in hexadecimal
+	Token   string `bun:"token,pk"` // a MAC of its SHA-256 in hexadecimal, which earlier versions kept
 	Account string `bun:"account,notnull"`
 	Expires int64  `bun:"expires,notnull"` // Unix seconds
+	MAC     string `bun:"mac,notnull,default:''"`
 }
 
-func tokenHash(token string) string {
+func (v *Vault) tokenHash(token string) string {
 	h := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(h[:])
+	return v.mac("token", hex.EncodeToString(h[:]))
 }
 
 // NewSession makes a session that ends by itself after ttl and returns its
 // token, which is not kept.
 func (v *Vault) NewSession(ctx context.Context, account string, ttl time.Duration) (string, error) {
 	token := rand.Text()
-	row := &session{Token: tokenHash(token), Account: account, Expires: v.now().Add(ttl).Unix()}
+	row := &session{Token: v.tokenHash(token), Account: account, Expires: v.now().Add(ttl).Unix()}
+	row.MAC = v.macOfSession(row)
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
 		_, err := tx.NewInsert().Model(row).Exec(ctx)
 		return err
@@ -46,21 +47,21 @@ func (v *Vault) NewSession(ctx context.Context, account string, ttl time.Duratio
 
 // Session returns the account that the session belongs to. ErrNoSession.
 func (v *Vault) Session(ctx context.Context, token string) (account string, err error) {
-	var expires int64
-	err = v.readSession.QueryRowContext(ctx, tokenHash(token)).Scan(&account, &expires)
-	if notFound(err) || err == nil && v.now().Unix() >= expires {
+	row := &session{Token: v.tokenHash(token)}
+	err = v.readSession.QueryRowContext(ctx, row.Token).Scan(&row.Account, &row.Expires, &row.MAC)
+	if notFound(err) || err == nil && (v.now().Unix() >= row.Expires || !equal(row.MAC, v.macOfSession(row))) {
 		return "", ErrNoSession
 	}
 	if err != nil {
 		return "", fmt.Errorf("looking for a session: %w", err)
 	}
-	return account, nil
+	return row.Account, nil
 }
 
 // EndSession ends a session; one that does not exist is ended already.
 func (v *Vault) EndSession(ctx context.Context, token string) error {
 	err := v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
-		return changed(tx.NewDelete().Model(&session{Token: tokenHash(token)}).WherePK().Exec(ctx))
+		return changed(tx.NewDelete().Model(&session{Token: v.tokenHash(token)}).WherePK().Exec(ctx))
 	})
 	if err != nil {
 		return fmt.Errorf("ending a session: %w", err)

@@ -40,7 +40,9 @@ type Vault struct {
 	now    func() time.Time
 	box    box    // wraps keys and secrets; derived from the master key
 	naming []byte // keys the hashes in stream names; the same for ever
-	dummy  string // a password hash that fits no password
+	// binding keys the MACs of rows; derived from the master key.
+	binding []byte
+	dummy   string // a password hash that fits no password
 
 	persons persons
 	scrub   scrubber
@@ -75,11 +77,12 @@ func Open(ctx context.Context, db *bun.DB, master MasterKey, now func() time.Tim
 	}
 	v := &Vault{
 		writer: &writer{db: db, sqlite: isSQLite(db)}, now: now,
-		box: newBox(master[:], "latchkey vault v1"), hashing: hashing.New(hashing.Slots(runtime.GOMAXPROCS(0))),
+		box: newBox(master[:], "latchkey vault v1"), binding: derive(master[:], "latchkey vault rows v1"), hashing: hashing.New(hashing.Slots(runtime.GOMAXPROCS(0))),
 	}
 	v.persons.now = now
+	bound := !exists
 	if exists { // a key that does not fit must change nothing
-		if v.naming, err = v.setting(ctx, settingNaming); err != nil {
+		if v.naming, bound, err = v.namingOf(ctx, db); err != nil {
 			return nil, err
 		}
 	}
@@ -89,6 +92,11 @@ func Open(ctx context.Context, db *bun.DB, master MasterKey, now func() time.Tim
 	if err := v.sameTime(ctx); err != nil {
 		return nil, err
 	}
+	if !bound {
+		if err := v.bindRows(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := v.scrubOpened(ctx, exists); err != nil {
 		return nil, err
 	}
@@ -96,7 +104,7 @@ func Open(ctx context.Context, db *bun.DB, master MasterKey, now func() time.Tim
 		return nil, err
 	}
 	if !exists {
-		if v.naming, err = v.firstSetting(ctx, settingNaming, randomKey()); err != nil {
+		if v.naming, err = v.firstNaming(ctx, randomKey()); err != nil {
 			return nil, err
 		}
 	}
@@ -122,30 +130,19 @@ func unsynced(ctx context.Context, db *bun.DB) (bool, error) {
 	return commit == "off", nil
 }
 
-func (v *Vault) setting(ctx context.Context, name string) ([]byte, error) {
-	row := &setting{Name: name}
-	if err := v.db.NewSelect().Model(row).WherePK().Scan(ctx); err != nil {
-		return nil, fmt.Errorf("reading the vault's %s: %w", name, err)
-	}
-	value, err := v.box.open("setting "+name, row.Value)
-	if err != nil {
-		return nil, fmt.Errorf("opening the vault: %w", ErrWrongKey)
-	}
-	return value, nil
-}
-
-// firstSetting makes a setting; of several processes that do, the first gives it
-// its value.
-func (v *Vault) firstSetting(ctx context.Context, name string, value []byte) ([]byte, error) {
-	row := &setting{Name: name, Value: v.box.seal("setting "+name, value)}
+// firstNaming makes the naming key; of several processes that do, the first gives
+// it its value.
+func (v *Vault) firstNaming(ctx context.Context, value []byte) ([]byte, error) {
+	row := &setting{Name: settingNaming, Value: v.box.seal(boundNaming, value)}
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
 		_, err := tx.NewInsert().Model(row).On("CONFLICT (name) DO NOTHING").Exec(ctx)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("writing the vault's %s: %w", name, err)
+		return nil, fmt.Errorf("writing the vault's naming key: %w", err)
 	}
-	return v.setting(ctx, name)
+	naming, _, err := v.namingOf(ctx, v.db)
+	return naming, err
 }
 
 // LoginHash is the name that an address has in the log: a keyed hash of its
