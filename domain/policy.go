@@ -18,6 +18,11 @@ import (
 // event; following it again changes nothing more. Nobody may do anything on
 // the device since that event, whether this runs or not.
 func (s *Service) EndSharesOfDevice(ctx context.Context, cause uuid.UUID, device string, shares []string) error {
+	// A read model says that the device was removed, and what follows cannot be
+	// undone: the log must say it too.
+	if gone, err := s.gone(ctx, device); err != nil || !gone {
+		return err
+	}
 	var failed []error
 	if err := s.forgetCamera(ctx, device); err != nil {
 		failed = append(failed, err)

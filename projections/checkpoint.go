@@ -35,6 +35,12 @@ type checkpoint struct {
 	Seen  int64  `bun:"seen,notnull,type:bigint,default:0"`    // the event's position
 	Event string `bun:"event_id,notnull,type:text,default:''"` // the event's id
 
+	// How many accounts and devices have a number, where the read model gives them:
+	// a row that was lost must not leave its number, and what goes with it, to the
+	// next one.
+	Accounts int64 `bun:"accounts,notnull,type:bigint,default:0"`
+	Devices  int64 `bun:"devices,notnull,type:bigint,default:0"`
+
 	Sum int64 `bun:"sum,notnull,type:bigint,default:0"` // of the row; 0: an earlier version wrote it
 }
 
@@ -69,8 +75,8 @@ func (c *checkpoint) setMark(m eventstore.Mark) {
 }
 
 const (
-	readLocked  = "SELECT position, generation, rebuild, state, error, updated, log, epoch, seen, event_id, sum FROM projection_checkpoints WHERE name = $1"
-	writeLocked = "UPDATE projection_checkpoints SET position = $1, generation = $2, rebuild = $3, state = $4, error = $5, updated = $6, log = $7, epoch = $8, seen = $9, event_id = $10, sum = $11 WHERE name = $12"
+	readLocked  = "SELECT position, generation, rebuild, state, error, updated, log, epoch, seen, event_id, accounts, devices, sum FROM projection_checkpoints WHERE name = $1"
+	writeLocked = "UPDATE projection_checkpoints SET position = $1, generation = $2, rebuild = $3, state = $4, error = $5, updated = $6, log = $7, epoch = $8, seen = $9, event_id = $10, accounts = $11, devices = $12, sum = $13 WHERE name = $14"
 )
 
 // lock waits for the lock on a checkpoint and reads it. One that is damaged is an
@@ -104,13 +110,13 @@ func (s *Store) readRow(ctx context.Context, tx bun.Tx, q string, c *checkpoint)
 	if !rows.Next() {
 		return cmp.Or(rows.Err(), sql.ErrNoRows)
 	}
-	return rows.Scan(&c.Position, &c.Generation, &c.Rebuild, &c.State, &c.Error, &c.Updated, &c.Log, &c.Epoch, &c.Seen, &c.Event, &c.Sum)
+	return rows.Scan(&c.Position, &c.Generation, &c.Rebuild, &c.State, &c.Error, &c.Updated, &c.Log, &c.Epoch, &c.Seen, &c.Event, &c.Accounts, &c.Devices, &c.Sum)
 }
 
 // save writes the row, whose lock the transaction has.
 func (s *Store) save(ctx context.Context, tx bun.Tx, c *checkpoint) error {
 	c.Updated, c.Sum = time.Now().UnixMicro(), c.sum()
-	err := s.execIn(ctx, tx, s.placed(writeLocked), c.Position, c.Generation, c.Rebuild, c.State, c.Error, c.Updated, c.Log, c.Epoch, c.Seen, c.Event, c.Sum, c.Name)
+	err := s.execIn(ctx, tx, s.placed(writeLocked), c.Position, c.Generation, c.Rebuild, c.State, c.Error, c.Updated, c.Log, c.Epoch, c.Seen, c.Event, c.Accounts, c.Devices, c.Sum, c.Name)
 	if err != nil {
 		return fmt.Errorf("writing the checkpoint of %s: %w", c.Name, err)
 	}

@@ -79,7 +79,11 @@ const Near = near
 
 // SetCheckpoint puts a checkpoint somewhere else, as a restored database would.
 func (s *Store) SetCheckpoint(ctx context.Context, name string, position int64) error {
-	_, err := s.writes.NewUpdate().Model((*checkpoint)(nil)).Set("position = ?", position).Set("sum = 0").Where("name = ?", name).Exec(ctx)
+	q := s.writes.NewUpdate().Model((*checkpoint)(nil)).Set("position = ?", position).Set("sum = 0").Where("name = ?", name)
+	if position == 0 { // of an empty read model
+		q = q.Set("accounts = 0, devices = 0")
+	}
+	_, err := q.Exec(ctx)
 	return err
 }
 

@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Known are the ids of everything that the read models list, as far as secrets
@@ -15,6 +16,7 @@ type Known struct {
 
 // Known lists what is known now, as far as the read models have come.
 func (s *Store) Known(ctx context.Context) (k Known, err error) {
+	var kept []string
 	for _, q := range []struct {
 		into                 *[]string
 		table, column, where string
@@ -22,10 +24,16 @@ func (s *Store) Known(ctx context.Context) (k Known, err error) {
 		{&k.Accounts, "account_logins", "account", "kind <> ''"},
 		{&k.Devices, "devices", "device", "removed_at = 0"},
 		{&k.StreamKeys, "stream_keys", "name", "1 = 1"},
+		// A row that was lost or damaged in one of both tables must not cost the
+		// secret that is kept for it.
+		{&kept, "privilege_keys", "name", "account <> 0"},
 	} {
 		if err := s.queries.NewSelect().TableExpr(q.table).Column(q.column).Where(q.where).Scan(ctx, q.into); err != nil {
 			return Known{}, fmt.Errorf("listing what is in %s: %w", q.table, err)
 		}
 	}
+	k.StreamKeys = append(k.StreamKeys, kept...)
+	slices.Sort(k.StreamKeys)
+	k.StreamKeys = slices.Compact(k.StreamKeys)
 	return k, nil
 }

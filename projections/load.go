@@ -67,7 +67,7 @@ func (s *Store) loadPrivileges(ctx context.Context, c *checkpoint, l Loader) err
 		if err := c.sound(); err != nil {
 			return err
 		}
-		return conn.Raw(func(driverConn any) error { return load(ctx, driverConn, l) })
+		return conn.Raw(func(driverConn any) error { return load(ctx, driverConn, l, numbers{c.Accounts, c.Devices}) })
 	})
 	return err
 }
@@ -77,8 +77,10 @@ func (s *Store) loadPrivileges(ctx context.Context, c *checkpoint, l Loader) err
 var namesQuery = fmt.Sprintf(`SELECT s.pair, d.device, s.domain FROM privilege_shares AS s
 	JOIN privilege_devices AS d ON d.no = s.pair & %d AND d.live = 1 WHERE s.domain <> ''`, maxNumber)
 
-// load reads every table, on the driver's own connection.
-func load(ctx context.Context, conn any, l Loader) error {
+// load reads every table, on the driver's own connection. Every account and device
+// that has a number must be there.
+func load(ctx context.Context, conn any, l Loader, want numbers) error {
+	var seen numbers
 	for _, t := range []struct {
 		query string
 		row   func(r *cells)
@@ -93,12 +95,14 @@ func load(ctx context.Context, conn any, l Loader) error {
 		{"SELECT no, account, sum FROM privilege_accounts", func(r *cells) {
 			no, id := r.number(0), r.text(1)
 			if r.check(r.number(2) == sum.Of(no, id)) {
+				seen.accounts++
 				l.Account(uint32(no), id)
 			}
 		}},
 		{"SELECT no, device, owner, live, sum FROM privilege_devices", func(r *cells) {
 			no, id, owner, live := r.number(0), r.text(1), r.number(2), r.number(3)
 			if r.check(r.number(4) == sum.Of(no, id, owner, live)) {
+				seen.devices++
 				l.Device(uint32(no), id, uint32(owner), live != 0)
 			}
 		}},
@@ -115,6 +119,9 @@ func load(ctx context.Context, conn any, l Loader) error {
 		if err := scan(ctx, conn, t.query, t.row); err != nil {
 			return fmt.Errorf("running %.50q: %w", t.query, err)
 		}
+	}
+	if seen != want {
+		return fmt.Errorf("%w: there are %d accounts and %d devices, and %d and %d have a number", errDamaged, seen.accounts, seen.devices, want.accounts, want.devices)
 	}
 	return nil
 }

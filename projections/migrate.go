@@ -117,7 +117,7 @@ func (s *Store) makeAgain(ctx context.Context, of ...*projection) error {
 				return err
 			}
 			c.Position, c.State, c.Error, c.Rebuild = 0, stateNew, "", ""
-			c.Seen, c.Event = 0, ""
+			c.Seen, c.Event, c.Accounts, c.Devices = 0, "", 0, 0
 			if err := s.save(ctx, tx, c); err != nil {
 				return err
 			}
@@ -133,7 +133,7 @@ func (s *Store) addMarks(ctx context.Context, _ *migrate.Migrator, _ *migrate.Mi
 }
 
 func (s *Store) addMarkColumns(ctx context.Context, tx bun.Tx) error {
-	for _, c := range []column{text("log"), number("epoch"), number("seen"), text("event_id"), number("sum")} {
+	for _, c := range []column{text("log"), number("epoch"), number("seen"), text("event_id"), number("accounts"), number("devices"), number("sum")} {
 		there := 0
 		if s.sqlite { // has no IF NOT EXISTS for columns
 			err := tx.NewRaw("SELECT count(*) FROM pragma_table_info('projection_checkpoints') WHERE name = ?", c.name).Scan(ctx, &there)

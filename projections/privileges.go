@@ -219,7 +219,7 @@ func (b *grantBatch) numberAccounts(ids []string) error {
 	if err != nil {
 		return err
 	}
-	last, err := b.last(grantAccountTable, len(ids)-found)
+	last, err := b.last(grantAccountTable, &b.w.numbers.accounts, len(ids)-found)
 	if err != nil {
 		return err
 	}
@@ -252,7 +252,7 @@ func (b *grantBatch) numberDevices(ids []string) error {
 	if err != nil {
 		return err
 	}
-	last, err := b.last(grantDeviceTable, len(ids)-found)
+	last, err := b.last(grantDeviceTable, &b.w.numbers.devices, len(ids)-found)
 	if err != nil {
 		return err
 	}
@@ -288,17 +288,23 @@ func (b *grantBatch) lookUp(t *table, column string, ids []string, each func(*sq
 	return wrapped("looking up in "+t.name, rows.Err())
 }
 
-// last is the highest number that was given, where there is use for more.
-func (b *grantBatch) last(t *table, more int) (last int64, err error) {
+// last is the highest number that was given, where there is use for more, which
+// are counted as given. given is how many there are by the checkpoint: if a row was
+// lost, its number must not be given again.
+func (b *grantBatch) last(t *table, given *int64, more int) (last int64, err error) {
 	if more <= 0 {
 		return 0, nil
 	}
 	if err := b.w.tx.NewSelect().TableExpr(b.w.name(t)).ColumnExpr("coalesce(max(no), 0)").Scan(b.w.ctx, &last); err != nil {
 		return 0, fmt.Errorf("reading the last number of %s: %w", t.name, err)
 	}
+	if last != *given {
+		return 0, fmt.Errorf("numbering in %s: %w: the last number is %d, and %d were given", t.name, errDamaged, last, *given)
+	}
 	if last+int64(more) > maxNumber {
 		return 0, fmt.Errorf("numbering in %s: there are more than %d", t.name, maxNumber)
 	}
+	*given = last + int64(more)
 	return last, nil
 }
 

@@ -300,9 +300,11 @@ func (p *projector) write(ctx context.Context, list []recorded, position int64, 
 		if c.Position >= position {
 			return nil
 		}
-		if err := p.reduce(ctx, tx, list, c.Position); err != nil {
+		n := &numbers{c.Accounts, c.Devices}
+		if err := p.reduce(ctx, tx, list, c.Position, n); err != nil {
 			return err
 		}
+		c.Accounts, c.Devices = n.accounts, n.devices
 		base = position
 		c.Position, c.State, c.Error = position, stateRunning, ""
 		if p.haltedAt() != 0 {
@@ -318,13 +320,13 @@ func (p *projector) write(ctx context.Context, list []recorded, position int64, 
 	return err
 }
 
-func (p *projector) reduce(ctx context.Context, tx bun.Tx, list []recorded, behind int64) error {
+func (p *projector) reduce(ctx context.Context, tx bun.Tx, list []recorded, behind int64, n *numbers) error {
 	i, _ := slices.BinarySearchFunc(list, behind+1, func(e recorded, position int64) int {
 		return int(min(max(e.position-position, -1), 1))
 	})
 	if i == len(list) {
 		return nil
 	}
-	w := &writer{ctx: ctx, store: p.store, tx: tx, stmts: map[string]*sql.Stmt{}}
+	w := &writer{ctx: ctx, store: p.store, tx: tx, numbers: n, stmts: map[string]*sql.Stmt{}}
 	return p.reducer.reduce(w, list[i:])
 }

@@ -63,6 +63,7 @@ type rebuild struct {
 	at       RebuildProgress
 	mark     eventstore.Mark // of the last event of ours that was read
 	position int64           // of that event
+	numbers  numbers         // given in the shadow
 	list     []recorded      // read, and not in the shadow yet
 	bytes    int             // of list
 }
@@ -180,7 +181,7 @@ func (r *rebuild) read(ctx context.Context, enough func() error) error {
 
 // write writes what was read to the shadow.
 func (r *rebuild) write(ctx context.Context, tx bun.Tx) error {
-	w := &writer{ctx: ctx, store: r.store, tx: tx, suffix: shadow, stmts: map[string]*sql.Stmt{}}
+	w := &writer{ctx: ctx, store: r.store, tx: tx, numbers: &r.numbers, suffix: shadow, stmts: map[string]*sql.Stmt{}}
 	return r.reducer.reduce(w, r.list)
 }
 
@@ -193,10 +194,12 @@ func (r *rebuild) written() {
 // swapUntilDone tries again while queries keep the tables.
 func (r *rebuild) swapUntilDone(ctx context.Context) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		given := r.numbers
 		err := r.locked(ctx, r.swap)
 		if !errors.Is(err, errBusy) {
 			return err
 		}
+		r.numbers = given
 		r.reducer.forget() // nothing of what it wrote is there
 		select {
 		case <-time.After(wait):
@@ -263,6 +266,7 @@ func (r *rebuild) swap(ctx context.Context, tx bun.Tx, c *checkpoint) error {
 	// A checkpoint beyond the end is that of a log which lost its end.
 	c.Position = max(min(c.Position, end), r.position)
 	c.setMark(r.mark)
+	c.Accounts, c.Devices = r.numbers.accounts, r.numbers.devices
 	c.Generation++
 	c.Rebuild, c.State, c.Error = "", stateRunning, ""
 	return r.store.save(ctx, tx, c)

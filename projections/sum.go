@@ -16,7 +16,7 @@ var errDamaged = errors.New("a row of the read model is damaged")
 // sum is the checkpoint's own sum. It is never 0, which a row has that an earlier
 // version wrote.
 func (c *checkpoint) sum() int64 {
-	return sum.Of(c.Name, c.Position, c.Generation, c.Log, c.Epoch, c.Seen, c.Event) | 1<<32
+	return sum.Of(c.Name, c.Position, c.Generation, c.Log, c.Epoch, c.Seen, c.Event, c.Accounts, c.Devices) | 1<<32
 }
 
 // sound returns errDamaged if the row does not fit its sum.

@@ -13,12 +13,17 @@ import (
 // writer writes rows of read models in one transaction, many to a statement:
 // SQLite gets prepared statements with many rows, PostgreSQL arrays.
 type writer struct {
-	ctx    context.Context
-	store  *Store
-	tx     bun.Tx
-	suffix string // of the tables' names: "", or that of the shadow of a rebuild
-	stmts  map[string]*sql.Stmt
+	ctx     context.Context
+	store   *Store
+	tx      bun.Tx
+	numbers *numbers
+	suffix  string // of the tables' names: "", or that of the shadow of a rebuild
+	stmts   map[string]*sql.Stmt
 }
+
+// numbers are how many accounts and devices have a number in the tables that are
+// written to.
+type numbers struct{ accounts, devices int64 }
 
 // rowsAtOnce is how many rows one prepared statement of SQLite takes; its
 // parameters stay far below SQLite's bound.

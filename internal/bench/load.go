@@ -160,6 +160,10 @@ func fillPrivileges(ctx context.Context, db *bun.DB, list []grant) error {
 			return fmt.Errorf("%s: %w", t.name, err)
 		}
 	}
+	_, err := db.NewRaw("UPDATE projection_checkpoints SET accounts = ?, devices = ?, sum = 0 WHERE name = 'privileges'", owner, int64(devices)).Exec(ctx)
+	if err != nil {
+		return err
+	}
 	if db.Dialect().Name().String() == "pg" {
 		_, err := db.ExecContext(ctx, "VACUUM ANALYZE privileges") // as it has after a while
 		return err
