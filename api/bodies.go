@@ -163,6 +163,7 @@ func (s *Server) readBody(c echo.Context, most int) (raw []byte, release func(),
 	r := &bodyReader{budget: s.bodies, owner: owner, most: most, began: time.Now(), until: connection.SetReadDeadline}
 	raw, err = r.read(c.Request().Body, c.Request().ContentLength)
 	if err == nil {
+		req.read = true
 		// The server looks for the client's going away on the same connection.
 		_ = connection.SetReadDeadline(time.Now().Add(readTimeout + writeTimeout))
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -168,5 +169,80 @@ func TestBodyOfUnknownLength(t *testing.T) {
 	}
 	if b.taken != 0 {
 		t.Errorf("%d bytes are not given back", b.taken)
+	}
+}
+
+// raw sends what stands in a request, as it is, to a server with a device, and returns
+// the answer. closing closes the client's side behind it.
+func (w *world) raw(address, request string, closing bool) *http.Response {
+	w.t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(2 * bodyGrace))
+	fmt.Fprint(conn, request)
+	if closing {
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	a, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		w.t.Fatalf("%.60q: %v", request, err)
+	}
+	w.t.Cleanup(func() { _ = a.Body.Close() })
+	return a
+}
+
+// TestBodiesThatNeverCome: what needs no body is answered without it, and at once;
+// what needs one is told when it was too slow.
+func TestBodiesThatNeverCome(t *testing.T) {
+	w := newWorld(t)
+	owner := w.person("owner")
+	server := httptest.NewServer(w.server.Handler())
+	t.Cleanup(server.Close) // behind the connections
+	address := server.Listener.Addr().String()
+	session := "Authorization: Bearer " + owner.token + "\r\n"
+	for request, want := range map[string]int{
+		"DELETE /api/v1/devices/none HTTP/1.1\r\n" + session:                            404,
+		"GET /api/v1/devices HTTP/1.1\r\n" + session:                                    200,
+		"POST /api/v1/devices HTTP/1.1\r\n":                                             401,
+		"POST /nope HTTP/1.1\r\n":                                                       404,
+		"GET /healthz HTTP/1.1\r\n":                                                     200,
+		"POST /api/v1/devices HTTP/1.1\r\nContent-Type: application/json\r\n" + session: 408,
+		"POST /api/v1/sessions HTTP/1.1\r\nContent-Type: application/json\r\n":          408,
+	} {
+		began := time.Now()
+		a := w.raw(address, request+"Host: a\r\nContent-Length: 30\r\n\r\n{", false)
+		if a.StatusCode != want || !a.Close {
+			t.Errorf("%.40q: answered %d, want %d; the connection is closed: %v", request, a.StatusCode, want, a.Close)
+		}
+		if took := time.Since(began); want != 408 && took > bodyGrace {
+			t.Errorf("%.40q: answered after %v", request, took)
+		}
+		if want == 408 {
+			body, err := io.ReadAll(a.Body)
+			if err != nil || !strings.Contains(string(body), "body_too_slow") {
+				t.Errorf("%.40q: answered %s, %v", request, body, err)
+			}
+		}
+	}
+}
+
+// TestHalfClosed: a client that closes its side behind a command has given it.
+func TestHalfClosed(t *testing.T) {
+	w := newWorld(t)
+	owner := w.person("owner")
+	server := httptest.NewServer(w.server.Handler())
+	t.Cleanup(server.Close) // behind the connections
+	for range 10 {
+		id := w.camera(owner, "door")
+		a := w.raw(server.Listener.Addr().String(), "DELETE /api/v1/devices/"+id+" HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer "+owner.token+"\r\n\r\n", true)
+		if a.StatusCode != http.StatusNoContent {
+			t.Errorf("answered %d", a.StatusCode)
+		}
+		w.wantStatus(w.do("GET", "/api/v1/devices/"+id, owner.token, nil), 404)
 	}
 }

@@ -22,6 +22,7 @@ type request struct {
 	account string // "" before authentication and for public operations
 	network string // of the caller, for the limits
 	token   string // of the session
+	read    bool   // the body was
 }
 
 type requestKey struct{}
@@ -92,7 +93,13 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		defer s.metrics.inFlight.Dec()
 
 		req := &request{id: rand.Text(), network: network(client(c.Request(), s.cfg.TrustedProxies))}
-		gone := c.Request().Context() // ends when the client goes away
+		gone := c.Request().Context() // ends when the client goes away, or closes its side
+		if op := s.operations[c.Request().Method+" "+c.Path()]; c.Request().ContentLength != 0 && (op == nil || op.body == nil) {
+			c.Response().Header().Set("Connection", "close") // nobody waits for a body that is not read
+		}
+		if s.isCommand(c) {
+			gone = context.WithoutCancel(gone) // what was asked for is carried out
+		}
 		ctx, cancel := context.WithTimeout(context.WithValue(gone, requestKey{}, req), requestTimeout)
 		defer cancel()
 		c.SetRequest(c.Request().WithContext(ctx))
@@ -101,7 +108,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		err := s.recovered(next)(c)
 		switch {
 		case err == nil:
-		case gone.Err() != nil && !errors.Is(err, errPanic):
+		case gone.Err() != nil && !errors.Is(err, errPanic) && !timedOut(err):
 			s.clientGone(c, err)
 		default:
 			s.writeProblem(err, c)
@@ -109,6 +116,21 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		s.record(c, req, time.Since(start))
 		return nil
 	}
+}
+
+// isCommand reports whether the request is somebody's command. Log-ins and
+// registrations are none: who does not wait for one needs no place in its queue.
+func (s *Server) isCommand(c echo.Context) bool {
+	method := c.Request().Method
+	op, ok := s.operations[method+" "+c.Path()]
+	return ok && !op.public && method != http.MethodGet
+}
+
+// timedOut reports whether the client is told that its body came too slowly: it is
+// there.
+func timedOut(err error) bool {
+	p, ok := errors.AsType[*problem](err)
+	return ok && p.status == http.StatusRequestTimeout
 }
 
 func setHeaders(h http.Header, id string) {

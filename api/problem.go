@@ -163,6 +163,9 @@ func (s *Server) writeProblem(err error, c echo.Context) {
 	h := c.Response().Header()
 	maps.Copy(h, p.header)
 	h.Set("Content-Type", "application/problem+json")
+	if c.Request().ContentLength != 0 && !requestOf(ctx).read {
+		h.Set("Connection", "close") // nobody waits for a body that is not read
+	}
 	c.Response().WriteHeader(p.status)
 	_ = json.NewEncoder(c.Response()).Encode(doc) // the connection is gone: nobody to tell
 }

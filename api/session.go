@@ -10,6 +10,7 @@ import (
 	"latchkey/api/internal/rest"
 	"latchkey/domain"
 	"latchkey/internal/accept"
+	"latchkey/internal/hashing"
 )
 
 // maxToken is far longer than any token that was ever given out.
@@ -62,6 +63,9 @@ func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.Lo
 		return nil, err
 	}
 	right, err := h.cfg.Passwords.VerifyPassword(toHash(ctx, known), account, r.Body.Password)
+	if errors.Is(err, hashing.ErrBusy) { // nothing was tried
+		h.logins.local.giveBack(name+"\x00"+requestOf(ctx).network, h.cfg.Now())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("logging in: %w", err)
 	}

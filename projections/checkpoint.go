@@ -136,6 +136,9 @@ func (s *Store) checkpoint(ctx context.Context, name string) (*checkpoint, error
 	return c, nil
 }
 
+// errNoCheckpoint: a row is lost.
+var errNoCheckpoint = errors.New("one is missing")
+
 // checkpoints reads every checkpoint, by name, as one state of the database.
 func (s *Store) checkpoints(ctx context.Context) (map[string]*checkpoint, error) {
 	var rows []*checkpoint
@@ -148,7 +151,7 @@ func (s *Store) checkpoints(ctx context.Context) (map[string]*checkpoint, error)
 	}
 	for _, name := range append(Names(), policies) {
 		if list[name] == nil {
-			return nil, fmt.Errorf("reading the checkpoints: that of %s is missing", name)
+			return nil, s.advised(fmt.Errorf("reading the checkpoints: %w: that of %s", errNoCheckpoint, name))
 		}
 	}
 	return list, nil

@@ -3,6 +3,7 @@ package projections
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -15,8 +16,19 @@ func malformed(err error) bool {
 	if !errors.As(err, &lite) {
 		return false
 	}
-	kind := lite.Code() & 0xff
-	return kind == sqlite3.SQLITE_CORRUPT || kind == sqlite3.SQLITE_NOTADB
+	switch lite.Code() & 0xff {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return true
+	case sqlite3.SQLITE_ERROR: // a table or a column that is lost has no code of its own
+		return strings.Contains(lite.Error(), "no such table") || strings.Contains(lite.Error(), "no such column")
+	}
+	return false
+}
+
+// full reports whether the disk of a file has no room left.
+func full(err error) bool {
+	var lite *sqlite.Error
+	return errors.As(err, &lite) && lite.Code()&0xff == sqlite3.SQLITE_FULL
 }
 
 // noticed keeps an error that says that the file is damaged: it stays so, however
@@ -38,7 +50,7 @@ func (s *Store) damaged() error {
 
 // advised adds to an error of a file that is damaged what to do about it.
 func (s *Store) advised(err error) error {
-	if !malformed(err) {
+	if !malformed(err) && !(s.sqlite && errors.Is(err, errNoCheckpoint)) {
 		return err
 	}
 	return fmt.Errorf("%w; put %s aside and start again: the read models are then made from the log", err, s.file)

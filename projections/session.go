@@ -65,6 +65,9 @@ func (s *Store) begin(ctx context.Context) error {
 	if err == nil {
 		_, err = s.writes.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)") // the log starts again
 	}
+	if full(err) { // the token of before holds
+		return nil
+	}
 	return wrapped("beginning a session of the read models", err)
 }
 

@@ -92,6 +92,7 @@ func TestJournalOnAFullDisk(t *testing.T) {
 	s = &service{http: s.http, rtsp: s.rtsp}
 	s.process = start(t, binary, "serve", "--data", data, "--http", s.http, "--rtsp", s.rtsp, "--journal", file)
 	eventually(t, "it is not ready, and says why", saysWhy)
+	eventually(t, "the privileges are known again", func() bool { return strings.Contains(s.readiness(), `"index":{"ready":true`) })
 	eventually(t, "the door is open again", func() bool { return mayWatch(guests[2]) })
 	if mayWatch(guests[1]) {
 		t.Error("what was taken away is given again after a restart")

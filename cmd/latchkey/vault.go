@@ -67,6 +67,9 @@ func damagedVault(path string, err error) error {
 	case errors.Is(denied, syscall.EROFS):
 		return fmt.Errorf("the vault cannot be read: %s is on a read-only disk, and must be written to", path)
 	}
+	if !vault.Damaged(err) {
+		return fmt.Errorf("the vault cannot be used: %w", err)
+	}
 	return fmt.Errorf("the vault cannot be read: %w: put %s back from a backup", err, path)
 }
 

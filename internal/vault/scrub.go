@@ -139,6 +139,11 @@ func (v *Vault) scrubFile(ctx context.Context, now bool) (clean bool, err error)
 		if err != nil {
 			return err
 		}
+		// What comes after the cut does not belong to a copy of the file from before.
+		err = conn.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error { return noteTime(ctx, tx.Tx) })
+		if err != nil {
+			return err
+		}
 		if err := cutLog(ctx, conn); err != nil {
 			return err
 		}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/uptrace/bun"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // ErrMixed: the file of the vault is of another time than its write-ahead log.
@@ -21,7 +23,8 @@ const times = 2
 // be back. For that each process that opens the file writes a token to it, in a
 // table that nothing else writes, and beside the vault's state: the first is in the
 // file before the log starts again, the second in every log in which something was
-// taken away, or the mark was moved on.
+// taken away, or the mark was moved on. Whoever cuts the log later writes another
+// token before.
 func (v *Vault) sameTime(ctx context.Context) error {
 	if !v.sqlite {
 		return nil
@@ -37,19 +40,11 @@ func (v *Vault) sameTime(ctx context.Context) error {
 	if err == nil && file != log {
 		return fmt.Errorf("opening the vault: %w", ErrMixed)
 	}
-	token := uuid.NewString()
-	err = v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
-		_, err := tx.Tx.ExecContext(ctx, "INSERT INTO file_times (id, token) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET token = excluded.token", token)
-		if err != nil {
-			return err
-		}
-		_, err = tx.NewInsert().Model(&state{ID: times, Event: token}).On("CONFLICT (id) DO UPDATE").Set("event = EXCLUDED.event").Exec(ctx)
-		return err
-	})
+	err = v.durably(ctx, func(ctx context.Context, tx bun.Tx) error { return noteTime(ctx, tx.Tx) })
 	if err == nil {
 		err = cutLog(ctx, v.db) // it starts again
 	}
-	if errors.Is(err, errInTheWay) {
+	if errors.Is(err, errInTheWay) || full(err) { // the token of before holds
 		v.scrub.remains.Store(true)
 		err = nil
 	}
@@ -57,4 +52,38 @@ func (v *Vault) sameTime(ctx context.Context) error {
 		return fmt.Errorf("noting the time of the file: %w", err)
 	}
 	return nil
+}
+
+// noteTime writes a new token to the file, in both places.
+func noteTime(ctx context.Context, db interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}) error {
+	token := uuid.NewString()
+	_, err := db.ExecContext(ctx, "INSERT INTO file_times (id, token) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET token = excluded.token", token)
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "INSERT INTO vault_state (id, log, epoch, position, event, taken) VALUES (?, '', 0, 0, ?, 0) ON CONFLICT (id) DO UPDATE SET event = excluded.event", times, token)
+	return err
+}
+
+// full reports whether the disk of a file has no room left.
+func full(err error) bool {
+	var lite *sqlite.Error
+	return errors.As(err, &lite) && lite.Code()&0xff == sqlite3.SQLITE_FULL
+}
+
+// Damaged reports whether err says that the vault's file, or what is in it, is not
+// as a vault left it. Everything else may pass, or is for the operator of the machine
+// to mend: a full disk, a file that may not be written.
+func Damaged(err error) bool {
+	var lite *sqlite.Error
+	if !errors.As(err, &lite) {
+		return true
+	}
+	switch lite.Code() & 0xff {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN:
+		return false
+	}
+	return true
 }
