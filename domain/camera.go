@@ -44,8 +44,17 @@ func (a *addedCamera) name(id string) string {
 	return a.command.id(deviceStream(serial), 0).String()
 }
 
-// missing returns the refusal, or nil where the vault lacks the device's camera.
-func (a *addedCamera) missing(ctx context.Context, id string, refusal error) error {
+// missing returns the refusal, or nil where the vault lacks the device's camera. The
+// camera of the command that added the device, whose event is adder, may be staged
+// still: it is the device's, and not another one that comes at the same moment.
+func (a *addedCamera) missing(ctx context.Context, id string, adder uuid.UUID, refusal error) error {
+	staged, err := a.service.cameras.ConfirmCamera(ctx, id, adder.String())
+	if err != nil {
+		return unavailable(fmt.Errorf("keeping how a device is reached: %w", err))
+	}
+	if staged {
+		return refusal
+	}
 	missing, err := a.service.cameraMissing(ctx, id)
 	if err != nil {
 		return err

@@ -45,7 +45,7 @@ func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, e
 	done, err := runOn(ctx, s, c, deviceStream(add.Serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
 		events, err := device.Decide(there.state, add)
 		if errors.Is(err, device.ErrAlreadyAdded) {
-			return nil, camera.missing(ctx, there.state.Device, err)
+			return nil, camera.missing(ctx, there.state.Device, there.events[len(there.events)-1].ID, err)
 		}
 		if err != nil {
 			return nil, err

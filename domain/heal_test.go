@@ -340,3 +340,26 @@ func TestSerialAsTyped(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTwoAddsAtOnce: the second of two that add one serial at the same moment finds
+// the device in the log and its camera staged: it is refused, and the camera is the
+// first one's.
+func TestTwoAddsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	add := func(name string) (Result, error) {
+		return w.AddDevice(ctx, Meta{Account: w.alice}, NewDevice{Name: name, Serial: "twice", RTSPURL: "rtsp://192.0.2.1/" + name})
+	}
+	if _, err := add("first"); err != nil {
+		t.Fatal(err)
+	}
+	adder := w.log.streams[deviceStream("twice")][0].ID.String()
+	w.vault.mu.Lock()
+	w.vault.staged[[2]string{"twice", adder}] = w.vault.cameras["twice"] // as it was before it was confirmed
+	delete(w.vault.cameras, "twice")
+	w.vault.mu.Unlock()
+	_, err := add("second")
+	wantCode(t, err, Conflict, "device_already_added")
+	if c := w.vault.cameras["twice"]; len(c.Channels) != 1 || c.Channels[0].MainURL != "rtsp://192.0.2.1/first" {
+		t.Errorf("the device has the camera %+v", c)
+	}
+}
