@@ -254,9 +254,14 @@ func TestWhatPebbleMustWriteWaitsForRoom(t *testing.T) {
 	f := start(t, Config{Dir: d.dir, FS: d.fs})
 	f.append("s", esdb.NoStream{}, "a")
 	await(t, "the reserve is made", f.reserveIsFull)
-	for f.node.store.disk.reserve.release() {
-	}
-	d.leave(0)
+	await(t, "neither room nor a reserve is left", func() bool { // which may be made again before the room is gone
+		made := false
+		for f.node.store.disk.reserve.release() {
+			made = true
+		}
+		d.leave(0)
+		return !made
+	})
 	flushed := make(chan error, 1)
 	go func() { flushed <- f.node.store.db.Flush() }()
 	await(t, "the flush waits", func() bool { return f.node.store.disk.waiting.Load() > 0 })
