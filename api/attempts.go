@@ -44,7 +44,7 @@ func newAllowance(kind string, every time.Duration, burst int) *allowance {
 // limitNetwork bounds log-ins and registrations of the caller's network.
 func (s *Server) limitNetwork(ctx context.Context) error {
 	if wait := s.take(ctx, s.networks, requestOf(ctx).network); wait > 0 {
-		return closing(rateLimited(wait))
+		return rateLimited(wait)
 	}
 	return nil
 }
@@ -54,7 +54,7 @@ func (s *Server) limitNetwork(ctx context.Context) error {
 // login, so that the time does not tell which exist.
 func (s *Server) limitLogin(ctx context.Context, login string) (known bool, err error) {
 	from := requestOf(ctx).network
-	if wait := s.take(ctx, s.logins, login+"\x00"+from); wait > 0 {
+	if wait := s.take(ctx, s.logins, loginFrom(ctx, login)); wait > 0 {
 		return false, rateLimited(wait)
 	}
 	known = s.knownNetwork(ctx, login, from)
@@ -62,6 +62,11 @@ func (s *Server) limitLogin(ctx context.Context, login string) (known bool, err 
 		return false, rateLimited(wait)
 	}
 	return known, nil
+}
+
+// loginFrom names a login together with the caller's network.
+func loginFrom(ctx context.Context, login string) string {
+	return login + "\x00" + requestOf(ctx).network
 }
 
 // toHash returns the context for what hashes a password for the caller.
@@ -72,7 +77,7 @@ func toHash(ctx context.Context, known bool) context.Context {
 // loggedIn gives a login its allowance back and notes the network.
 func (s *Server) loggedIn(ctx context.Context, login string) {
 	from := requestOf(ctx).network
-	name := login + "\x00" + from
+	name := loginFrom(ctx, login)
 	s.logins.local.forgive(name)
 	ctx, cancel := context.WithTimeout(ctx, sharedWithin)
 	defer cancel()

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -28,6 +29,12 @@ const (
 	// bodiesOfOne how many of one network or account.
 	bodiesInFlight = 32 << 20
 	bodiesOfOne    = 4 << 20
+
+	// A body of more than largeBody bytes takes up to a second of a core and twenty
+	// times its size, however right it is. Half of the cores work on such bodies,
+	// each on one, and what must wait longer than turnWithin is refused.
+	largeBody  = 64 << 10
+	turnWithin = 5 * time.Second
 
 	// firstPiece is what is taken of the budget for a body whose length is not
 	// known.
@@ -83,15 +90,15 @@ func (r *bodyReader) read(from io.Reader, length int64) ([]byte, error) {
 	}
 	size := firstPiece
 	if length >= 0 {
-		size = int(length) + 1 // to see the end
+		size = int(length)
 	}
-	raw := make([]byte, 0, size)
 	if !r.hold(size) {
 		return nil, busyWithBodies()
 	}
+	raw := make([]byte, 0, size+1) // to see the end
 	for {
 		if len(raw) == cap(raw) {
-			more := min(cap(raw), r.most+1-cap(raw))
+			more := max(1, min(cap(raw), r.most+1-cap(raw)))
 			if !r.hold(more) {
 				return nil, busyWithBodies()
 			}
@@ -123,36 +130,26 @@ func (r *bodyReader) hold(n int) bool {
 	return true
 }
 
-// release gives the bytes back.
+// release returns the bytes to the budget.
 func (r *bodyReader) release() { r.budget.give(r.owner, r.held) }
 
 func (r *bodyReader) tooLarge() *problem {
-	return closing(&problem{
+	return &problem{
 		status: http.StatusRequestEntityTooLarge, code: "body_too_large",
 		detail: "The body is larger than " + strconv.Itoa(r.most>>10) + " KiB.",
-	})
+	}
 }
 
 func tooSlow() *problem {
-	return closing(&problem{status: http.StatusRequestTimeout, code: "body_too_slow", detail: "The body came too slowly."})
+	return &problem{status: http.StatusRequestTimeout, code: "body_too_slow", detail: "The body came too slowly."}
 }
 
 func busyWithBodies() *problem {
-	return closing(unavailable("busy", "Too many bodies are being read; try again later.", nil))
+	return unavailable("busy", "Too many bodies are being read; try again later.", nil)
 }
 
-// closing has the connection closed after the answer, so that nobody waits for
-// what is left of the body.
-func closing(p *problem) *problem {
-	if p.header == nil {
-		p.header = http.Header{}
-	}
-	p.header.Set("Connection", "close")
-	return p
-}
-
-// readBody reads the request's body. release must be called when nothing of it is
-// needed any more.
+// readBody reads the request's body. release must be called when the request has
+// been answered.
 func (s *Server) readBody(c echo.Context, most int) (raw []byte, release func(), err error) {
 	req := requestOf(c.Request().Context())
 	owner := req.account
@@ -162,12 +159,31 @@ func (s *Server) readBody(c echo.Context, most int) (raw []byte, release func(),
 	connection := http.NewResponseController(c.Response().Writer)
 	r := &bodyReader{budget: s.bodies, owner: owner, most: most, began: time.Now(), until: connection.SetReadDeadline}
 	raw, err = r.read(c.Request().Body, c.Request().ContentLength)
-	if err == nil {
-		req.read = true
-		// The server looks for the client's going away on the same connection.
-		_ = connection.SetReadDeadline(time.Now().Add(readTimeout + writeTimeout))
+	if err != nil {
+		return nil, r.release, err
 	}
-	return raw, r.release, err
+	req.read = true
+	// The server looks for the client's going away on the same connection.
+	_ = connection.SetReadDeadline(time.Now().Add(readTimeout + writeTimeout))
+	if len(raw) <= largeBody {
+		return raw, r.release, nil
+	}
+	if !s.takeTurn(c.Request().Context()) {
+		return nil, r.release, busyWithBodies()
+	}
+	return raw, func() { <-s.turns; r.release() }, nil
+}
+
+// takeTurn waits until a large body may be worked on; false: that took too long.
+func (s *Server) takeTurn(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, turnWithin)
+	defer cancel()
+	select {
+	case s.turns <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // validatedBody hands the generated code the value that was validated, so that

@@ -141,7 +141,7 @@ func TestBudgetOfBodies(t *testing.T) {
 		held = append(held, r)
 	}
 	for _, owner := range []string{"ann", "dan"} {
-		r, err := hold(owner, 1_000)
+		r, err := hold(owner, 1_001)
 		var p *problem
 		if !errors.As(err, &p) || p.code != "busy" || p.header.Get("Retry-After") == "" {
 			t.Errorf("one more of %s: %v", owner, err)
@@ -196,8 +196,8 @@ func (w *world) raw(address, request string, closing bool) *http.Response {
 	return a
 }
 
-// TestBodiesThatNeverCome: what needs no body is answered without it, and at once;
-// what needs one is told when it was too slow.
+// TestBodiesThatNeverCome: an operation without a body is answered at once, one with
+// a body when the body was too slow.
 func TestBodiesThatNeverCome(t *testing.T) {
 	w := newWorld(t)
 	owner := w.person("owner")
@@ -244,5 +244,49 @@ func TestHalfClosed(t *testing.T) {
 			t.Errorf("answered %d", a.StatusCode)
 		}
 		w.wantStatus(w.do("GET", "/api/v1/devices/"+id, owner.token, nil), 404)
+	}
+}
+
+// TestIgnoredValues: what PUT takes back of GET, and does not read, may not be of any
+// size.
+func TestIgnoredValues(t *testing.T) {
+	w := newWorld(t)
+	owner := w.person("owner")
+	for name, body := range map[string]string{
+		"objects": `{"devices":[],"from":{"a":[` + strings.Repeat(`{"":0},`, 145_000) + `{}]}}`,
+		"lists":   `{"devices":[],"from":{"a":[` + strings.Repeat(`[],`, 340_000) + `[]]}}`,
+		"numbers": `{"devices":[],"recipient":{"a":[` + strings.Repeat(`1,`, 500_000) + `1]}}`,
+	} {
+		took := allocated(func() { w.wantProblem(w.do("PUT", "/api/v1/shares/x", owner.token, body), 422, "invalid_body") })
+		if took > uint64(2*len(body)+4<<20) {
+			t.Errorf("%s: %d bytes were allocated for a body of %d", name, took, len(body))
+		}
+	}
+}
+
+// TestLargeBodiesInTurn: so many large bodies are worked on at once, small ones go
+// past them, and a turn ends with the answer.
+func TestLargeBodiesInTurn(t *testing.T) {
+	w := newWorld(t)
+	owner := w.person("owner")
+	body := `{"name":"` + strings.Repeat("n", largeBody) + `"}`
+	for range cap(w.server.turns) {
+		w.server.turns <- struct{}{}
+	}
+	answered := make(chan answer, 1)
+	go func() { answered <- w.do("POST", "/api/v1/devices", owner.token, body) }()
+	w.camera(owner, "small")
+	select {
+	case a := <-answered:
+		t.Errorf("a large body is not waited with: %s", a.Status)
+	default:
+	}
+	<-w.server.turns
+	w.wantProblem(<-answered, 422, "invalid_body")
+	for range cap(w.server.turns) - 1 {
+		<-w.server.turns
+	}
+	if n := len(w.server.turns); n != 0 {
+		t.Errorf("%d turns are not over", n)
 	}
 }

@@ -17,6 +17,10 @@ import (
 const (
 	maxDepth = 32 // of lists and objects within each other; the deepest operation has 6
 
+	// maxIgnored is how many values may stand where the schema says nothing of them:
+	// what GET returns and PUT takes back.
+	maxIgnored = 200
+
 	// fewBytes is a body that is small enough to be read whole for all of its
 	// faults, when it has fields that are none.
 	fewBytes = 16 << 10
@@ -144,6 +148,7 @@ func (f faults) checkNames(raw []byte, schema *openapi3.Schema) error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	var open []*container
+	ignored := 0 // values of which the schema says nothing
 	for !f.full() {
 		token, err := decoder.Token()
 		if errors.Is(err, io.EOF) {
@@ -163,20 +168,29 @@ func (f faults) checkNames(raw []byte, schema *openapi3.Schema) error {
 			f.note(open)
 			continue
 		}
-		opens := token == json.Delim('{') || token == json.Delim('[')
-		if closes := token == json.Delim('}') || token == json.Delim(']'); !closes && in.crowded() {
-			f.add(pathOf(open[:len(open)-1]), "has more entries than "+strconv.FormatUint(*in.schema.MaxItems, 10))
-			return brokenRules(f)
-		} else if closes {
+		if token == json.Delim('}') || token == json.Delim(']') {
 			open = open[:len(open)-1]
-		}
-		if !opens {
 			finish(open)
 			continue
+		}
+		if in.crowded() {
+			f.add(pathOf(open[:len(open)-1]), "has more entries than "+strconv.FormatUint(*in.schema.MaxItems, 10))
+			return brokenRules(f)
 		}
 		of := schema
 		if len(open) > 0 {
 			of = in.within()
+		}
+		if of == anything {
+			ignored++
+		}
+		if ignored > maxIgnored {
+			f.add(pathOf(open), "is one of too many values, which are ignored")
+			return brokenRules(f)
+		}
+		if token != json.Delim('{') && token != json.Delim('[') {
+			finish(open)
+			continue
 		}
 		object := token == json.Delim('{')
 		if of != nil && !permits(of, object) {

@@ -60,7 +60,7 @@ func (w *world) flood(t *testing.T, networks int) (end func() map[int]int) {
 	return end
 }
 
-// TestAFloodOfGuesses: sixty networks guess as fast as they get answers. The right
+// TestAFloodOfGuesses: sixty networks send a guess after each answer. The right
 // password from a network that is known waits for the hash that is computed and
 // for its own, every time; a stranger is refused at once, and served when the
 // flood has ended.

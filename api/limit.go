@@ -44,8 +44,8 @@ func (l *limiter) take(name string, now time.Time) time.Duration {
 	return wait
 }
 
-// giveBack gives the name back one of what it has used up.
-func (l *limiter) giveBack(name string, now time.Time) { l.of(name).ReserveN(now, -1) }
+// refund returns one attempt to the name, which it used up for nothing.
+func (l *limiter) refund(name string, now time.Time) { l.of(name).ReserveN(now, -1) }
 
 // forgive forgets what the name has used up.
 func (l *limiter) forgive(name string) {

@@ -27,12 +27,12 @@ func TestLimiterGivesTheBurstThenOneAtATime(t *testing.T) {
 	if wait := l.take("a", noon.Add(10*time.Second)); wait == 0 {
 		t.Error("10 s later there is one attempt, not two")
 	}
-	l.giveBack("a", noon.Add(10*time.Second))
+	l.refund("a", noon.Add(10*time.Second))
 	if wait := l.take("a", noon.Add(10*time.Second)); wait != 0 {
-		t.Errorf("given one back: wait %v, want 0", wait)
+		t.Errorf("refunded: wait %v, want 0", wait)
 	}
 	if wait := l.take("a", noon.Add(10*time.Second)); wait == 0 {
-		t.Error("one was given back, not two")
+		t.Error("one was refunded, not two")
 	}
 	l.forgive("a")
 	if wait := l.take("a", noon.Add(10*time.Second)); wait != 0 {

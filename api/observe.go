@@ -93,12 +93,15 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		defer s.metrics.inFlight.Dec()
 
 		req := &request{id: rand.Text(), network: network(client(c.Request(), s.cfg.TrustedProxies))}
-		gone := c.Request().Context() // ends when the client goes away, or closes its side
-		if op := s.operations[c.Request().Method+" "+c.Path()]; c.Request().ContentLength != 0 && (op == nil || op.body == nil) {
+		gone := c.Request().Context()                       // ends when the client goes away, or closes its side
+		op := s.operations[c.Request().Method+" "+c.Path()] // nil for what is not in the specification
+		if c.Request().ContentLength != 0 && (op == nil || op.body == nil) {
 			c.Response().Header().Set("Connection", "close") // nobody waits for a body that is not read
 		}
-		if s.isCommand(c) {
-			gone = context.WithoutCancel(gone) // what was asked for is carried out
+		if op != nil && !op.public && c.Request().Method != http.MethodGet {
+			// A command is carried out. Whoever does not wait for a log-in or a
+			// registration needs no place in its queue.
+			gone = context.WithoutCancel(gone)
 		}
 		ctx, cancel := context.WithTimeout(context.WithValue(gone, requestKey{}, req), requestTimeout)
 		defer cancel()
@@ -116,14 +119,6 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		s.record(c, req, time.Since(start))
 		return nil
 	}
-}
-
-// isCommand reports whether the request is somebody's command. Log-ins and
-// registrations are none: who does not wait for one needs no place in its queue.
-func (s *Server) isCommand(c echo.Context) bool {
-	method := c.Request().Method
-	op, ok := s.operations[method+" "+c.Path()]
-	return ok && !op.public && method != http.MethodGet
 }
 
 // timedOut reports whether the client is told that its body came too slowly: it is

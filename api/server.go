@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 	"latchkey/api/internal/rest"
 	"latchkey/internal/accept"
+	"latchkey/internal/hashing"
 )
 
 const (
@@ -46,6 +48,7 @@ type Server struct {
 	logins     *allowance // of a login from one network
 	everywhere *allowance // of a login
 	bodies     *budget
+	turns      chan struct{} // has one for each large body that is worked on
 }
 
 // New makes a server. The error names every fault of the configuration.
@@ -64,6 +67,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, operations: operations, metrics: m, bodies: newBudget(bodiesInFlight, bodiesOfOne),
+		turns:      make(chan struct{}, hashing.Slots(runtime.GOMAXPROCS(0))),
 		networks:   newAllowance("network", cfg.NetworkEvery, cfg.NetworkBurst),
 		logins:     newAllowance("login from network", cfg.LoginEvery, cfg.LoginBurst),
 		everywhere: newAllowance("login", cfg.EverywhereEvery, cfg.EverywhereBurst),

@@ -99,10 +99,18 @@ func closed(schema *openapi3.Schema) bool {
 	return allowed != nil && !*allowed
 }
 
+// checkList holds a list against what schemas of lists say here: how many entries
+// there may be, and that none is there twice, which only short lists are asked for.
 func (f faults) checkList(schema *openapi3.Schema, path []string, value []any) {
-	before := len(f)
+	if schema.MinItems > uint64(len(value)) {
+		f.add(path, "has fewer entries than "+strconv.FormatUint(schema.MinItems, 10))
+	}
 	if schema.MaxItems != nil && *schema.MaxItems < uint64(len(value)) {
 		f.add(path, "has more entries than "+strconv.FormatUint(*schema.MaxItems, 10))
+		return
+	}
+	if schema.UniqueItems {
+		f.checkWhole(schema, path, value)
 		return
 	}
 	for i, item := range value {
@@ -110,8 +118,5 @@ func (f faults) checkList(schema *openapi3.Schema, path []string, value []any) {
 		if f.full() {
 			return
 		}
-	}
-	if len(f) == before { // what concerns the list as a whole
-		f.checkWhole(schema, path, value)
 	}
 }

@@ -25,8 +25,8 @@ type Handler struct {
 	// then it begins again. The context ends when the connection is lost.
 	Resume func(context.Context) error
 	// Events gets events in the order of the log, each once: as many as have
-	// come, at most MaxBatch of MaxBatchBytes, or one. They are valid until it
-	// returns. An error ends the subscription.
+	// come, at most MaxBatch, and no more once they have MaxBatchBytes together.
+	// They are valid until it returns. An error ends the subscription.
 	Events func([]Recorded) error
 	// Checkpoint, if set, is told that every event up to a position was looked
 	// at, though not all were chosen. An error ends the subscription.
@@ -39,8 +39,8 @@ type Handler struct {
 const (
 	// MaxBatch is how many events a Handler gets at once, at most.
 	MaxBatch = 1000
-	// MaxBatchBytes is how large they are together, in bytes, if there are more
-	// than one.
+	// MaxBatchBytes is how large they are together, in bytes, before the last of
+	// them.
 	MaxBatchBytes = 1 << 20
 
 	// backlog is how many events may have come and not be handled, and
@@ -320,6 +320,7 @@ func (s *subscription) take(batch []Recorded, m arrival) ([]Recorded, error) {
 		}
 	}
 	s.record.reached(s.after)
+	clear(batch) // as run does
 	return batch[:0], nil
 }
 

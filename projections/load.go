@@ -51,13 +51,13 @@ func (s *Store) LoadPrivileges(ctx context.Context, l Loader) (position uint64, 
 	return uint64(c.Position), c.mark(), nil
 }
 
-func (s *Store) loadPrivileges(ctx context.Context, c *checkpoint, l Loader) error {
+func (s *Store) loadPrivileges(ctx context.Context, c *checkpoint, l Loader) (err error) {
 	conn, err := s.queries.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	err = conn.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, func(ctx context.Context, tx bun.Tx) error {
+	return conn.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.pin(ctx, tx, []*projection{privileges}); err != nil {
 			return err
 		}
@@ -69,7 +69,6 @@ func (s *Store) loadPrivileges(ctx context.Context, c *checkpoint, l Loader) err
 		}
 		return conn.Raw(func(driverConn any) error { return load(ctx, driverConn, l, numbers{c.Accounts, c.Devices}) })
 	})
-	return err
 }
 
 // namesQuery reads what accounts call the devices that live; a dead one must not

@@ -15,6 +15,8 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"golang.org/x/time/rate"
+
+	"latchkey/internal/accept"
 )
 
 const (
@@ -257,22 +259,11 @@ type failureOf struct {
 	name string // "" is the address alone
 }
 
-// block is what one person may be thought to have: an IPv4 address or an IPv6
-// network of 64 bits.
-func block(addr netip.Addr) netip.Prefix {
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	p, _ := addr.WithZone("").Prefix(bits)
-	return p
-}
-
 // locked reports whether the name was tried too often from the address.
 func (f *failures) locked(addr netip.Addr, name string, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	b := f.buckets[failureOf{block(addr), name}]
+	b := f.buckets[failureOf{accept.Network(addr), name}]
 	return b != nil && b.TokensAt(now) < 1
 }
 
@@ -280,9 +271,9 @@ func (f *failures) locked(addr netip.Addr, name string, now time.Time) bool {
 func (f *failures) add(addr netip.Addr, name string, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	inTime := f.bucket(failureOf{addr: block(addr)}, addrBurst, addrEvery, now).AllowN(now, 1)
+	inTime := f.bucket(failureOf{addr: accept.Network(addr)}, addrBurst, addrEvery, now).AllowN(now, 1)
 	if name != "" {
-		inTime = f.bucket(failureOf{block(addr), name}, nameBurst, nameEvery, now).AllowN(now, 1) && inTime
+		inTime = f.bucket(failureOf{accept.Network(addr), name}, nameBurst, nameEvery, now).AllowN(now, 1) && inTime
 	}
 	return !inTime
 }
