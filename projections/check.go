@@ -212,7 +212,7 @@ func (s *Store) emptyIf(ctx context.Context, name string, decide func(*checkpoin
 				}
 			}
 			c.Position, c.State, c.Error, c.Rebuild = 0, stateNew, "", ""
-			c.Accounts, c.Devices = 0, 0
+			c.Accounts, c.Devices, c.Lacks = 0, 0, 0
 			c.Generation++
 			c.setMark(eventstore.Mark{Identity: id})
 			return s.save(ctx, tx, c)

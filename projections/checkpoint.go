@@ -22,7 +22,7 @@ type checkpoint struct {
 
 	Name       string `bun:"name,pk,type:text"`
 	Position   int64  `bun:"position,notnull,type:bigint"`   // rows hold every event up to here
-	Generation int64  `bun:"generation,notnull,type:bigint"` // grows with each rebuild
+	Generation int64  `bun:"generation,notnull,type:bigint"` // grows with each rebuild, and when numbers are given again
 	Rebuild    string `bun:"rebuild,notnull,type:text"`      // whose rebuild is under way, "" for none
 	State      string `bun:"state,notnull,type:text"`
 	Error      string `bun:"error,notnull,type:text"`
@@ -40,6 +40,9 @@ type checkpoint struct {
 	// next one.
 	Accounts int64 `bun:"accounts,notnull,type:bigint,default:0"`
 	Devices  int64 `bun:"devices,notnull,type:bigint,default:0"`
+	// How many events gave nothing, as no number was left. It is not in the sum:
+	// wrong either way, nobody gets anything by it.
+	Lacks int64 `bun:"lacks,notnull,type:bigint,default:0"`
 
 	Sum int64 `bun:"sum,notnull,type:bigint,default:0"` // of the row; 0: an earlier version wrote it
 }
@@ -75,8 +78,8 @@ func (c *checkpoint) setMark(m eventstore.Mark) {
 }
 
 const (
-	readLocked  = "SELECT position, generation, rebuild, state, error, updated, log, epoch, seen, event_id, accounts, devices, sum FROM projection_checkpoints WHERE name = $1"
-	writeLocked = "UPDATE projection_checkpoints SET position = $1, generation = $2, rebuild = $3, state = $4, error = $5, updated = $6, log = $7, epoch = $8, seen = $9, event_id = $10, accounts = $11, devices = $12, sum = $13 WHERE name = $14"
+	readLocked  = "SELECT position, generation, rebuild, state, error, updated, log, epoch, seen, event_id, accounts, devices, lacks, sum FROM projection_checkpoints WHERE name = $1"
+	writeLocked = "UPDATE projection_checkpoints SET position = $1, generation = $2, rebuild = $3, state = $4, error = $5, updated = $6, log = $7, epoch = $8, seen = $9, event_id = $10, accounts = $11, devices = $12, lacks = $13, sum = $14 WHERE name = $15"
 )
 
 // lock waits for the lock on a checkpoint and reads it. One that is damaged is an
@@ -110,13 +113,13 @@ func (s *Store) readRow(ctx context.Context, tx bun.Tx, q string, c *checkpoint)
 	if !rows.Next() {
 		return cmp.Or(rows.Err(), sql.ErrNoRows)
 	}
-	return rows.Scan(&c.Position, &c.Generation, &c.Rebuild, &c.State, &c.Error, &c.Updated, &c.Log, &c.Epoch, &c.Seen, &c.Event, &c.Accounts, &c.Devices, &c.Sum)
+	return rows.Scan(&c.Position, &c.Generation, &c.Rebuild, &c.State, &c.Error, &c.Updated, &c.Log, &c.Epoch, &c.Seen, &c.Event, &c.Accounts, &c.Devices, &c.Lacks, &c.Sum)
 }
 
 // save writes the row, whose lock the transaction has.
 func (s *Store) save(ctx context.Context, tx bun.Tx, c *checkpoint) error {
 	c.Updated, c.Sum = time.Now().UnixMicro(), c.sum()
-	err := s.execIn(ctx, tx, s.placed(writeLocked), c.Position, c.Generation, c.Rebuild, c.State, c.Error, c.Updated, c.Log, c.Epoch, c.Seen, c.Event, c.Accounts, c.Devices, c.Sum, c.Name)
+	err := s.execIn(ctx, tx, s.placed(writeLocked), c.Position, c.Generation, c.Rebuild, c.State, c.Error, c.Updated, c.Log, c.Epoch, c.Seen, c.Event, c.Accounts, c.Devices, c.Lacks, c.Sum, c.Name)
 	if err != nil {
 		return fmt.Errorf("writing the checkpoint of %s: %w", c.Name, err)
 	}

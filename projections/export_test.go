@@ -81,10 +81,22 @@ const Near = near
 func (s *Store) SetCheckpoint(ctx context.Context, name string, position int64) error {
 	q := s.writes.NewUpdate().Model((*checkpoint)(nil)).Set("position = ?", position).Set("sum = 0").Where("name = ?", name)
 	if position == 0 { // of an empty read model
-		q = q.Set("accounts = 0, devices = 0")
+		q = q.Set("accounts = 0, devices = 0, lacks = 0")
 	}
 	_, err := q.Exec(ctx)
 	return err
+}
+
+// SetLimit bounds the numbers of accounts and devices.
+func (s *Store) SetLimit(n int64) { s.limit = n }
+
+// Numbers are those that were given, and how many events lacked one.
+func (s *Store) Numbers(ctx context.Context) (accounts, devices, lacks int64, err error) {
+	c, err := s.checkpoint(ctx, Privileges)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	return c.Accounts, c.Devices, c.Lacks, nil
 }
 
 // BeginWriting begins a transaction as projectors do.

@@ -28,6 +28,10 @@ type Loader struct {
 	Device  func(no uint32, id string, owner uint32, live bool)
 	Domain  func(account, device uint32, id, domain string)
 	Key     func(name, account, device string, expires time.Time)
+	// Begin is called before the rows, if it is set, with their position in the
+	// log, and with whether events gave nothing as no number was left for them. If
+	// it returns an error, nothing is loaded.
+	Begin func(position uint64, lacks bool) error
 	// Again says that nothing counts of what was given before.
 	Again func()
 }
@@ -67,7 +71,14 @@ func (s *Store) loadPrivileges(ctx context.Context, c *checkpoint, l Loader) (er
 		if err := c.sound(); err != nil {
 			return err
 		}
-		return conn.Raw(func(driverConn any) error { return load(ctx, driverConn, l, numbers{c.Accounts, c.Devices}) })
+		if l.Begin != nil {
+			if err := l.Begin(uint64(c.Position), c.Lacks != 0); err != nil {
+				return err
+			}
+		}
+		return conn.Raw(func(driverConn any) error {
+			return load(ctx, driverConn, l, numbers{accounts: c.Accounts, devices: c.Devices})
+		})
 	})
 }
 

@@ -27,6 +27,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	migrations.Add(migrate.Migration{Name: "0003", Comment: "marks", Up: s.addMarks})
 	migrations.Add(migrate.Migration{Name: "0004", Comment: "sessions", Up: s.addSession})
 	migrations.Add(migrate.Migration{Name: "0005", Comment: "sums", Up: s.addSums})
+	migrations.Add(migrate.Migration{Name: "0006", Comment: "lacks", Up: s.addMarks})
 	m := migrate.NewMigrator(s.writes, migrations,
 		migrate.WithTableName("projection_migrations"), migrate.WithLocksTableName("projection_migration_locks"), migrate.WithMarkAppliedOnSuccess(true))
 	if err := m.Init(ctx); err != nil {
@@ -117,7 +118,7 @@ func (s *Store) makeAgain(ctx context.Context, of ...*projection) error {
 				return err
 			}
 			c.Position, c.State, c.Error, c.Rebuild = 0, stateNew, "", ""
-			c.Seen, c.Event, c.Accounts, c.Devices = 0, "", 0, 0
+			c.Seen, c.Event, c.Accounts, c.Devices, c.Lacks = 0, "", 0, 0, 0
 			if err := s.save(ctx, tx, c); err != nil {
 				return err
 			}
@@ -133,7 +134,7 @@ func (s *Store) addMarks(ctx context.Context, _ *migrate.Migrator, _ *migrate.Mi
 }
 
 func (s *Store) addMarkColumns(ctx context.Context, tx bun.Tx) error {
-	for _, c := range []column{text("log"), number("epoch"), number("seen"), text("event_id"), number("accounts"), number("devices"), number("sum")} {
+	for _, c := range []column{text("log"), number("epoch"), number("seen"), text("event_id"), number("accounts"), number("devices"), number("lacks"), number("sum")} {
 		there := 0
 		if s.sqlite { // has no IF NOT EXISTS for columns
 			err := tx.NewRaw("SELECT count(*) FROM pragma_table_info('projection_checkpoints') WHERE name = ?", c.name).Scan(ctx, &there)

@@ -49,7 +49,8 @@ var grantAccountTable = &table{
 	indexes: [][]string{{"account"}},
 }
 
-// A device that is not live stays: its id does not return.
+// A device that is not live stays until numbers are given again; its id does not
+// return.
 var grantDeviceTable = &table{
 	name: "privilege_devices", keys: 1,
 	columns: []column{number("no"), text("device"), number("owner"), number("live"), number("sum")},
@@ -63,7 +64,8 @@ var grantShareTable = &table{
 	columns: []column{number("pair"), text("share"), {name: "domain", first: true}},
 }
 
-// A key that was revoked stays, with account 0: its name does not return.
+// A key that was revoked stays, with account 0, until numbers are given again; its
+// name does not return.
 var grantKeyTable = &table{
 	name: "privilege_keys", keys: 1,
 	columns: []column{text("name"), number("account"), text("device"), number("expires"), number("sum")},
@@ -90,19 +92,16 @@ const (
 func pairOf(account, device int64) int64 { return account<<deviceBits | device }
 
 // granting is the reducer of privileges. It remembers numbers and devices that
-// it has met.
+// it has met, and those that have no number too.
 type granting struct {
 	accounts map[string]*grantAccount
 	devices  map[string]*grantDevice
+	wear
 }
 
-type grantAccount struct{ no int64 }
-
-func (a *grantAccount) number() int64 {
-	if a == nil {
-		return 0
-	}
-	return a.no
+type grantAccount struct {
+	id string
+	no int64
 }
 
 type grantDevice struct {
@@ -129,17 +128,34 @@ func (g *granting) reduce(w *writer, events []recorded) error {
 			return fmt.Errorf("the event at position %d: %w", e.position, err)
 		}
 	}
-	b := &grantBatch{granting: g, w: w}
-	b.clear()
-	if err := b.number(effects); err != nil {
-		return err
-	}
-	for i := range effects {
-		if err := b.apply(&effects[i]); err != nil {
+	for len(effects) > 0 {
+		n, err := g.some(w, effects)
+		if err != nil {
 			return err
 		}
+		effects = effects[n:]
 	}
-	return b.write()
+	return nil
+}
+
+// some applies as many of the effects as there are numbers for: mostly all, and
+// one at least.
+func (g *granting) some(w *writer, effects []grantEffect) (n int, err error) {
+	b := &grantBatch{granting: g, w: w}
+	b.clear()
+	if err := b.find(effects); err != nil {
+		return 0, err
+	}
+	if err := b.makeRoom(effects); err != nil {
+		return 0, err
+	}
+	n = max(b.fitting(effects), 1)
+	for i := range effects[:n] {
+		if err := b.apply(&effects[i]); err != nil {
+			return 0, err
+		}
+	}
+	return n, b.write()
 }
 
 // grantEffect is an effect with those whom it concerns; nil for none.
@@ -156,8 +172,9 @@ type grantBatch struct {
 	accounts [][]any                   // new ones
 	changed  map[*grantDevice]struct{} // devices, new and changed ones
 	pairs    map[int64]*grantPair
-	order    []int64          // of pairs
-	keys     map[string][]any // by name
+	order    []int64                          // of pairs
+	keys     map[string][]any                 // by name
+	counted  struct{ accounts, devices bool } // the rows were compared with how many have a number
 }
 
 // grantPair is what an account may do on a device after the batch.
@@ -174,13 +191,13 @@ func (b *grantBatch) clear() {
 	b.changed, b.pairs, b.keys = map[*grantDevice]struct{}{}, map[int64]*grantPair{}, map[string][]any{}
 }
 
-// number looks the numbers of all accounts and devices up, and gives new ones.
-func (b *grantBatch) number(effects []grantEffect) error {
+// find looks the numbers of all accounts and devices up.
+func (b *grantBatch) find(effects []grantEffect) error {
 	var accounts, devices []string // those that were not met before
 	account := func(id string) *grantAccount {
 		a := b.granting.accounts[id]
 		if a == nil && id != "" {
-			a = &grantAccount{}
+			a = &grantAccount{id: id}
 			b.granting.accounts[id] = a
 			accounts = append(accounts, id)
 		}
@@ -195,15 +212,14 @@ func (b *grantBatch) number(effects []grantEffect) error {
 			devices = append(devices, e.Device)
 		}
 	}
-	if err := b.numberAccounts(accounts); err != nil {
+	if err := b.findAccounts(accounts); err != nil {
 		return err
 	}
-	return b.numberDevices(devices)
+	return b.findDevices(devices)
 }
 
-func (b *grantBatch) numberAccounts(ids []string) error {
-	found := 0
-	err := b.lookUp(grantAccountTable, "account", ids, func(rows *sql.Rows) error {
+func (b *grantBatch) findAccounts(ids []string) error {
+	return b.lookUp(grantAccountTable, "account", ids, func(rows *sql.Rows) error {
 		var no, kept int64
 		var id string
 		if err := rows.Scan(&no, &id, &kept); err != nil {
@@ -213,29 +229,12 @@ func (b *grantBatch) numberAccounts(ids []string) error {
 			return errDamaged
 		}
 		b.granting.accounts[id].no = no
-		found++
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	last, err := b.last(grantAccountTable, &b.w.numbers.accounts, len(ids)-found)
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		if a := b.granting.accounts[id]; a.no == 0 {
-			last++
-			a.no = last
-			b.accounts = append(b.accounts, sum.Row(last, id))
-		}
-	}
-	return nil
 }
 
-func (b *grantBatch) numberDevices(ids []string) error {
-	found := 0
-	err := b.lookUp(grantDeviceTable, "device", ids, func(rows *sql.Rows) error {
+func (b *grantBatch) findDevices(ids []string) error {
+	return b.lookUp(grantDeviceTable, "device", ids, func(rows *sql.Rows) error {
 		var d grantDevice
 		var live, kept int64
 		if err := rows.Scan(&d.no, &d.id, &d.owner, &live, &kept); err != nil {
@@ -246,24 +245,8 @@ func (b *grantBatch) numberDevices(ids []string) error {
 		}
 		d.live = live != 0
 		*b.granting.devices[d.id] = d
-		found++
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	last, err := b.last(grantDeviceTable, &b.w.numbers.devices, len(ids)-found)
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		if d := b.granting.devices[id]; d.no == 0 {
-			last++
-			d.no = last
-			b.changed[d] = struct{}{}
-		}
-	}
-	return nil
 }
 
 // lookUp reads the rows of some ids, whole.
@@ -288,25 +271,62 @@ func (b *grantBatch) lookUp(t *table, column string, ids []string, each func(*sq
 	return wrapped("looking up in "+t.name, rows.Err())
 }
 
-// last is the highest number that was given, where there is use for more, which
-// are counted as given. given is how many there are by the checkpoint: if a row was
-// lost, its number must not be given again.
-func (b *grantBatch) last(t *table, given *int64, more int) (last int64, err error) {
-	if more <= 0 {
+// numberAccount gives an account a number if it has none; false if there is none
+// left.
+func (b *grantBatch) numberAccount(a *grantAccount) (ok bool, err error) {
+	if a.no != 0 {
+		return true, nil
+	}
+	a.no, err = b.next(grantAccountTable, &b.w.numbers.accounts, &b.counted.accounts)
+	if a.no == 0 {
+		return false, err
+	}
+	b.accounts = append(b.accounts, sum.Row(a.no, a.id))
+	return true, nil
+}
+
+func (b *grantBatch) numberDevice(d *grantDevice) (ok bool, err error) {
+	if d.no != 0 {
+		return true, nil
+	}
+	d.no, err = b.next(grantDeviceTable, &b.w.numbers.devices, &b.counted.devices)
+	if d.no == 0 {
+		return false, err
+	}
+	b.changed[d] = struct{}{}
+	return true, nil
+}
+
+func (b *grantBatch) numberBoth(a *grantAccount, d *grantDevice) (ok bool, err error) {
+	if ok, err = b.numberAccount(a); !ok {
+		return false, err
+	}
+	return b.numberDevice(d)
+}
+
+// next gives the next number, 0 if there is none. given is how many there are by
+// the checkpoint: if a row was lost, its number must not be given again. The rows
+// are compared with that before the batch writes new ones.
+func (b *grantBatch) next(t *table, given *int64, counted *bool) (int64, error) {
+	if !*counted {
+		var last int64
+		if err := b.w.tx.NewSelect().TableExpr(b.w.name(t)).ColumnExpr("coalesce(max(no), 0)").Scan(b.w.ctx, &last); err != nil {
+			return 0, fmt.Errorf("reading the last number of %s: %w", t.name, err)
+		}
+		if last != *given {
+			return 0, fmt.Errorf("numbering in %s: %w: the last number is %d, and %d were given", t.name, errDamaged, last, *given)
+		}
+		*counted = true
+	}
+	if *given >= b.w.store.limit {
 		return 0, nil
 	}
-	if err := b.w.tx.NewSelect().TableExpr(b.w.name(t)).ColumnExpr("coalesce(max(no), 0)").Scan(b.w.ctx, &last); err != nil {
-		return 0, fmt.Errorf("reading the last number of %s: %w", t.name, err)
-	}
-	if last != *given {
-		return 0, fmt.Errorf("numbering in %s: %w: the last number is %d, and %d were given", t.name, errDamaged, last, *given)
-	}
-	if last+int64(more) > maxNumber {
-		return 0, fmt.Errorf("numbering in %s: there are more than %d", t.name, maxNumber)
-	}
-	*given = last + int64(more)
-	return last, nil
+	*given++
+	return *given, nil
 }
+
+// lacks notes that an event gave nothing.
+func (b *grantBatch) lacks() { b.w.numbers.lacks++ }
 
 // pair is what the account may do on the device; whoever asks changes it.
 func (b *grantBatch) pair(account, device int64) *grantPair {
@@ -320,42 +340,93 @@ func (b *grantBatch) pair(account, device int64) *grantPair {
 	return p
 }
 
+// apply gives a number only to those whom something is given to, and to a device
+// that is removed before it was known.
 func (b *grantBatch) apply(e *grantEffect) error {
 	d := e.device
 	switch e.Kind {
 	case event.Added:
 		if d.owner == 0 {
-			d.owner, d.live = e.owner.no, true
-			b.changed[d] = struct{}{}
-			*b.pair(d.owner, d.no) = grantPair{has: true, own: true, grants: e.Grants}
+			return b.add(e)
 		}
 	case event.Removed:
-		if d.owner == 0 {
-			d.owner = e.owner.no
-		}
-		d.live = false
-		b.changed[d] = struct{}{}
-		*b.pair(d.owner, d.no) = grantPair{own: true}
+		return b.remove(e)
 	case event.Granted:
 		if d.live && d.owner == e.owner.no && e.owner != e.account {
-			p := b.pair(e.account.no, d.no)
-			*p = grantPair{has: true, grants: e.Grants, share: e.Share, fresh: p.fresh}
+			return b.grant(e)
 		}
 	case event.Cleared:
-		if d.owner != e.account.no {
+		b.ended()
+		if e.account.no != 0 && d.no != 0 && d.owner != e.account.no {
 			*b.pair(e.account.no, d.no) = grantPair{fresh: true}
 		}
 	case event.Named:
-		if d.live && d.owner != e.account.no {
+		if d.live && e.account.no != 0 && d.owner != e.account.no {
 			return b.named(e.account.no, d.no, e.Domain)
 		}
 	case event.KeyAdded:
 		if b.keys[e.Key.Key] == nil {
-			b.keys[e.Key.Key] = sum.Row(e.Key.Key, e.account.number(), e.Key.Device, micros(e.Key.Expires))
+			return b.addKey(e)
 		}
 	case event.KeyRevoked:
+		b.ended()
 		b.keys[e.Key.Key] = sum.Row(e.Key.Key, int64(0), "", int64(0))
 	}
+	return nil
+}
+
+func (b *grantBatch) add(e *grantEffect) error {
+	d := e.device
+	ok, err := b.numberBoth(e.owner, d)
+	if !ok {
+		b.lacks()
+		return err
+	}
+	d.owner, d.live = e.owner.no, true
+	b.changed[d] = struct{}{}
+	*b.pair(d.owner, d.no) = grantPair{has: true, own: true, grants: e.Grants}
+	return nil
+}
+
+// remove needs no number if the device is not known: then nobody may do anything
+// on it. It is remembered all the same while there is one.
+func (b *grantBatch) remove(e *grantEffect) error {
+	b.ended()
+	d := e.device
+	if d.owner == 0 {
+		if ok, err := b.numberBoth(e.owner, d); !ok {
+			return err
+		}
+		d.owner = e.owner.no
+	}
+	d.live = false
+	b.changed[d] = struct{}{}
+	*b.pair(d.owner, d.no) = grantPair{own: true}
+	return nil
+}
+
+func (b *grantBatch) grant(e *grantEffect) error {
+	ok, err := b.numberAccount(e.account)
+	if !ok {
+		b.lacks()
+		return err
+	}
+	p := b.pair(e.account.no, e.device.no)
+	*p = grantPair{has: true, grants: e.Grants, share: e.Share, fresh: p.fresh}
+	return nil
+}
+
+func (b *grantBatch) addKey(e *grantEffect) error {
+	var account int64
+	if e.account != nil {
+		ok, err := b.numberAccount(e.account)
+		if !ok {
+			b.lacks()
+			return err
+		}
+		account = e.account.no
+	}
+	b.keys[e.Key.Key] = sum.Row(e.Key.Key, account, e.Key.Device, micros(e.Key.Expires))
 	return nil
 }
 

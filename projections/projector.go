@@ -300,11 +300,15 @@ func (p *projector) write(ctx context.Context, list []recorded, position int64, 
 		if c.Position >= position {
 			return nil
 		}
-		n := &numbers{c.Accounts, c.Devices}
+		n := &numbers{accounts: c.Accounts, devices: c.Devices, lacks: c.Lacks}
 		if err := p.reduce(ctx, tx, list, c.Position, n); err != nil {
 			return err
 		}
-		c.Accounts, c.Devices = n.accounts, n.devices
+		c.Accounts, c.Devices, c.Lacks = n.accounts, n.devices, n.lacks
+		if n.given {
+			c.Generation++
+			p.generation = c.Generation
+		}
 		base = position
 		c.Position, c.State, c.Error = position, stateRunning, ""
 		if p.haltedAt() != 0 {

@@ -266,7 +266,7 @@ func (r *rebuild) swap(ctx context.Context, tx bun.Tx, c *checkpoint) error {
 	// A checkpoint beyond the end is that of a log which lost its end.
 	c.Position = max(min(c.Position, end), r.position)
 	c.setMark(r.mark)
-	c.Accounts, c.Devices = r.numbers.accounts, r.numbers.devices
+	c.Accounts, c.Devices, c.Lacks = r.numbers.accounts, r.numbers.devices, r.numbers.lacks
 	c.Generation++
 	c.Rebuild, c.State, c.Error = "", stateRunning, ""
 	return r.store.save(ctx, tx, c)

@@ -38,6 +38,8 @@ type Runner struct {
 	progress map[string]*progress // of the checkpoints
 	covered  map[string]*progress // the rows at the checkpoint lack no event up to there
 	look     chan struct{}        // asks for a look at the checkpoints
+	lacking  chan struct{}        // the privileges lack what no number was left for
+	mended   int64                // mend's own: their generation after its last try
 
 	mu         sync.Mutex
 	projectors []*projector // of the round under way
@@ -71,7 +73,7 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	}
 	r := &Runner{
 		cfg: cfg, progress: map[string]*progress{policies: newProgress()}, covered: map[string]*progress{},
-		look: make(chan struct{}, 1), trouble: errStarting,
+		look: make(chan struct{}, 1), lacking: make(chan struct{}, 1), trouble: errStarting,
 	}
 	for _, name := range Names() {
 		r.progress[name], r.covered[name] = newProgress(), newProgress()
@@ -315,6 +317,7 @@ func (r *Runner) round(ctx context.Context) error {
 	}
 	g.Go(func() error { return r.watch(ctx, projectors) })
 	g.Go(func() error { return r.measure(ctx, projectors) })
+	g.Go(func() error { return r.mend(ctx) })
 	g.Go(func() error {
 		if err := router.Run(ctx); err != nil {
 			return fmt.Errorf("running the projections: %w", err)
@@ -424,6 +427,9 @@ func (r *Runner) compare(ctx context.Context, projectors []*projector) error {
 			return fmt.Errorf("projection %s: %w: another process has read the event at position %d", p.p.name, errWentBack, halted)
 		}
 		p.progress.reach(uint64(c.Position))
+	}
+	if list[Privileges].Lacks > 0 {
+		signal(r.lacking)
 	}
 	r.raiseFloor(projectors)
 	return nil

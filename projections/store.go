@@ -44,11 +44,12 @@ type Store struct {
 	logger         *slog.Logger
 	file           string                // of SQLite
 	damage         atomic.Pointer[error] // see noticed
+	limit          int64                 // how many accounts, and devices, may have a number
 }
 
 // Open opens the database and makes the tables that it lacks.
 func Open(ctx context.Context, cfg OpenConfig) (*Store, error) {
-	s := &Store{logger: cfg.Logger}
+	s := &Store{logger: cfg.Logger, limit: maxNumber}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}

@@ -23,7 +23,11 @@ type writer struct {
 
 // numbers are how many accounts and devices have a number in the tables that are
 // written to.
-type numbers struct{ accounts, devices int64 }
+type numbers struct {
+	accounts, devices int64
+	lacks             int64 // events that gave nothing, as no number was left
+	given             bool  // they were given again in this transaction
+}
 
 // rowsAtOnce is how many rows one prepared statement of SQLite takes; its
 // parameters stay far below SQLite's bound.

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"errors"
 	"fmt"
 
 	"latchkey/domain"
@@ -13,6 +14,8 @@ import (
 // apply puts events in force, and tells of them when all are. An event that
 // cannot be read ends the index: it may be one that takes something away.
 func (x *Index) apply(events []eventstore.Recorded) error {
+	x.writing.Lock()
+	defer x.writing.Unlock()
 	x.changes = x.changes[:0]
 	for i := range events {
 		if err := x.applyOne(&events[i]); err != nil {
@@ -50,68 +53,109 @@ func (x *Index) applyOne(r *eventstore.Recorded) error {
 	if err != nil {
 		return err
 	}
+	if e.Kind == event.Nothing {
+		return nil
+	}
+	x.effected = uint64(r.Position)
+	x.gather(x.effected, &e)
 	return x.effect(&e)
 }
 
-// effect does what package event says of each kind.
-func (x *Index) effect(e *event.Effect) error {
+// effect does what package event says of each kind. What would need a number,
+// while there is none, gives nothing; lacks says so.
+func (c *contents) effect(e *event.Effect) error {
 	switch e.Kind {
-	case event.Nothing:
-		return nil
 	case event.KeyAdded:
-		x.names.addKey(Key{Name: e.Key.Key, Account: e.Key.Account, Device: e.Key.Device, Expires: e.Key.Expires})
+		c.names.addKey(Key{Name: e.Key.Key, Account: e.Key.Account, Device: e.Key.Device, Expires: e.Key.Expires})
 		return nil
 	case event.KeyRevoked:
-		x.names.revokeKey(e.Key.Key)
-		x.changes = append(x.changes, Change{Account: e.Account, Key: e.Key.Key})
+		if c.names.revokeKey(e.Key.Key) {
+			c.dead++
+		}
+		c.changes = append(c.changes, Change{Account: e.Account, Key: e.Key.Key})
 		return nil
 	}
-	account, err := x.names.account(e.Account)
-	if err != nil {
-		return fmt.Errorf("account: %w", err)
+	err := c.onDevice(e)
+	if errors.Is(err, ErrFull) {
+		c.lacks.Store(true)
+		return nil
 	}
-	owner, err := x.names.account(e.Owner)
-	if err != nil {
-		return fmt.Errorf("owner: %w", err)
-	}
-	device, err := x.names.device(e.Device)
-	if err != nil {
-		return fmt.Errorf("device: %w", err)
-	}
-	x.onDevice(e, account, owner, device)
-	return nil
+	return err
 }
 
-func (x *Index) onDevice(e *event.Effect, account, owner, device uint32) {
-	has, p := x.devices.known(device), pairOf(account, device)
+// onDevice gives a number only to those whom something is given to, and to a
+// device that is removed before it was known.
+func (c *contents) onDevice(e *event.Effect) error {
+	account, device := c.names.look(e.Account, e.Device)
+	has := c.devices.known(device)
 	switch e.Kind {
 	case event.Added:
 		if has == 0 {
-			x.replace(p, device, e.Grants)
-			x.devices.set(device, owner)
+			return c.add(e)
 		}
 	case event.Removed:
-		if has == 0 {
-			has = owner
-		}
-		x.devices.set(device, has|gone)
-		x.changes = append(x.changes, Change{Device: e.Device})
+		c.remove(e, device, has)
 	case event.Granted:
-		if has == owner && account != owner {
-			x.replace(p, device, e.Grants)
-			x.changes = append(x.changes, Change{Account: e.Account, Device: e.Device})
+		if owner, _ := c.names.look(e.Owner, ""); has != 0 && has == owner && e.Account != e.Owner {
+			return c.grant(e, device)
 		}
 	case event.Cleared:
-		if has != account {
-			x.clear(p, device)
-			x.names.setDomain(p, account, e.Device, "")
-			x.changes = append(x.changes, Change{Account: e.Account, Device: e.Device})
+		if has == account && has != 0 {
+			return nil
 		}
+		if account != 0 && device != 0 {
+			p := pairOf(account, device)
+			c.clear(p, device)
+			c.names.setDomain(p, account, e.Device, "")
+		}
+		c.changes = append(c.changes, Change{Account: e.Account, Device: e.Device})
 	case event.Named:
-		if has&gone == 0 && has != account && x.table.sees(p) {
-			x.names.setDomain(p, account, e.Device, e.Domain)
+		if p := pairOf(account, device); account != 0 && device != 0 && has&gone == 0 && has != account && c.table.sees(p) {
+			c.names.setDomain(p, account, e.Device, e.Domain)
 		}
 	}
+	return nil
+}
+
+func (c *contents) add(e *event.Effect) error {
+	owner, err := c.names.account(e.Owner)
+	if err != nil {
+		return fmt.Errorf("owner: %w", err)
+	}
+	device, err := c.names.device(e.Device)
+	if err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	c.replace(pairOf(owner, device), device, e.Grants)
+	c.devices.set(device, owner)
+	return nil
+}
+
+// remove needs no number if the device is not known: then nobody may do anything
+// on it. It is remembered all the same while there is one.
+func (c *contents) remove(e *event.Effect, device, has uint32) {
+	if has == 0 {
+		if no, err := c.names.device(e.Device); err == nil {
+			device = no
+		}
+	}
+	if device != 0 {
+		if has&gone == 0 {
+			c.dead++
+		}
+		c.devices.set(device, has|gone)
+	}
+	c.changes = append(c.changes, Change{Device: e.Device})
+}
+
+func (c *contents) grant(e *event.Effect, device uint32) error {
+	account, err := c.names.account(e.Account)
+	if err != nil {
+		return fmt.Errorf("account: %w", err)
+	}
+	c.replace(pairOf(account, device), device, e.Grants)
+	c.changes = append(c.changes, Change{Account: e.Account, Device: e.Device})
+	return nil
 }
 
 // entry is what channel 0 says of an account that sees a device without having
@@ -121,38 +165,38 @@ const entry = uint64(privilege.LiveView) << maskShift
 // replace stores what an account may do on each channel of a device. First goes
 // what is taken away, so that at no time more is allowed than before and after;
 // the account sees the device all the time.
-func (x *Index) replace(p pair, device uint32, grants []share.Grant) {
+func (c *contents) replace(p pair, device uint32, grants []share.Grant) {
 	given := map[int]privilege.Set{}
 	first := false
 	for _, g := range grants {
 		given[g.Channel] = g.Privileges
 		first = first || g.Privileges != privilege.None && blockOf(g.Channel) == 0
 	}
-	x.table.set(p, 0, entry)
-	for c := 1; c <= int(*x.devices.highest(device)); c++ {
-		if w, _ := (*x.table.current.Load()).find(p, c); w != 0 {
-			x.set(p, device, c, privilege.Set(w&maskBits>>maskShift)&given[c])
+	c.table.set(p, 0, entry)
+	for channel := 1; channel <= int(*c.devices.highest(device)); channel++ {
+		if w, _ := (*c.table.current.Load()).find(p, channel); w != 0 {
+			c.set(p, device, channel, privilege.Set(w&maskBits>>maskShift)&given[channel])
 		}
 	}
-	for c, set := range given {
-		x.set(p, device, c, set)
+	for channel, set := range given {
+		c.set(p, device, channel, set)
 	}
 	if first {
-		x.table.set(p, 0, 0)
+		c.table.set(p, 0, 0)
 	}
 }
 
 // clear takes away everything that an account may do on a device.
-func (x *Index) clear(p pair, device uint32) {
-	x.table.set(p, 0, 0)
-	for c := 1; c <= int(*x.devices.highest(device)); c++ {
-		x.table.set(p, c, 0)
+func (c *contents) clear(p pair, device uint32) {
+	c.table.set(p, 0, 0)
+	for channel := 1; channel <= int(*c.devices.highest(device)); channel++ {
+		c.table.set(p, channel, 0)
 	}
 }
 
-func (x *Index) set(p pair, device uint32, channel int, set privilege.Set) {
-	x.table.set(p, channel, uint64(set)<<maskShift)
-	if highest := x.devices.highest(device); channel > int(*highest) {
+func (c *contents) set(p pair, device uint32, channel int, set privilege.Set) {
+	c.table.set(p, channel, uint64(set)<<maskShift)
+	if highest := c.devices.highest(device); channel > int(*highest) {
 		*highest = uint16(channel)
 	}
 }

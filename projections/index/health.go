@@ -7,12 +7,12 @@ import (
 
 // Health is how the index is.
 type Health struct {
-	State    string // loading, live, stale, diverged or broken
+	State    string // loading, live, full, stale, diverged or broken
 	Position uint64
 	// Behind is the time since the index was known to be up to date; the
 	// longest there is while that is not known.
 	Behind time.Duration
-	Reason string // in words why it is not live, "" if it is
+	Reason string // in words why it is not live, or what it lacks; "" otherwise
 	Err    error  // the error behind it, if there is one
 }
 
@@ -41,11 +41,21 @@ func (x *Index) Health() Health {
 		return h
 	}
 	h.State = "live"
+	switch {
+	case x.Full():
+		h.State, h.Reason = "full", "No numbers are left for more accounts or devices. Those that are known go on; new devices, accepted invitations and stream keys are refused until devices were removed."
+	case x.holds.Load().lacks.Load():
+		h.Reason = "Some devices or invitations came when no number was left, and give nothing. Remove these devices and add them again, or share them again."
+	}
 	if h.Behind = x.behind(); h.Behind > x.cfg.MaxStaleness {
 		h.State, h.Reason = "stale", "It was last known to be up to date "+h.Behind.Round(time.Second).String()+" ago: the log does not answer, or lags. Nobody gets in meanwhile."
 	}
 	return h
 }
+
+// Ready reports whether the index decides. One that is full does, for those whom
+// it knows.
+func (h Health) Ready() bool { return h.State == "live" || h.State == "full" }
 
 // behind is how long ago the index was known to be up to date.
 func (x *Index) behind() time.Duration {

@@ -63,6 +63,10 @@ type Loader struct {
 	Device  func(no uint32, id string, owner uint32, live bool)
 	Domain  func(account, device uint32, id, domain string)
 	Key     func(name, account, device string, expires time.Time)
+	// Begin is called before the rows, if it is set, with their position in the
+	// log, and with whether events gave nothing as no number was left for them. If
+	// it returns an error, there is nothing to load.
+	Begin func(position uint64, lacks bool) error
 	// Again says that nothing counts of what was given before.
 	Again func()
 }
@@ -83,6 +87,9 @@ type Config struct {
 	MaxStaleness time.Duration
 	Now          func() time.Time // nil: time.Now
 	Logger       *slog.Logger     // nil: none
+	// Numbers is how many accounts may be known, and how many devices: 0, or more
+	// than fit in a word, is as many as fit.
+	Numbers uint32
 }
 
 // Change says whom a change concerns. Empty fields are for any.
@@ -102,6 +109,12 @@ type Index struct {
 	position atomic.Uint64
 	wake     chan struct{} // asks for a measurement
 
+	// writing is held by who changes the contents: the subscription and a load.
+	// What is below it, and the contents, are its holder's.
+	writing  sync.Mutex
+	effected uint64 // position of the last event that did something, or of the rows
+	aside    *aside // gathers events while contents are loaded aside, nil otherwise
+
 	mu       sync.Mutex
 	advanced chan struct{}           // closed when position grows, or the state changes
 	denies   error                   // why it is closed
@@ -110,7 +123,6 @@ type Index struct {
 	end      context.CancelCauseFunc // of the subscription, nil while there is none
 	change   []func(Change)
 	*contents
-	changes []Change // the writer's own
 }
 
 // contents is what the index knows. The fields of the Index are its writer's
@@ -120,10 +132,16 @@ type contents struct {
 	names *names
 	// devices is asked first, so that a removal is one store.
 	devices *devices
+	// lacks is set when an event gave nothing, here or in the rows, as no number
+	// was left.
+	lacks atomic.Bool
+
+	changes []Change // the writer's own
+	dead    int      // the writer's own: devices and keys that are remembered and gone
 }
 
-func newContents() *contents {
-	return &contents{table: newTable(), names: newNames(), devices: &devices{}}
+func newContents(limit uint32) *contents {
+	return &contents{table: newTable(), names: newNames(limit), devices: &devices{}}
 }
 
 // The states.
@@ -158,7 +176,10 @@ func New(cfg Config) (*Index, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	x := &Index{cfg: cfg, base: cfg.Now(), contents: newContents(), advanced: make(chan struct{}), wake: make(chan struct{}, 1)}
+	if cfg.Numbers == 0 || cfg.Numbers > maxNumber {
+		cfg.Numbers = maxNumber
+	}
+	x := &Index{cfg: cfg, base: cfg.Now(), contents: newContents(cfg.Numbers), advanced: make(chan struct{}), wake: make(chan struct{}, 1)}
 	x.holds.Store(x.contents)
 	x.fresh.Store(never)
 	return x, nil
@@ -206,7 +227,16 @@ func (x *Index) liveAt(passed, wall int64) bool {
 // Check reports whether the account may do p, every privilege of it, on the
 // channel now. now is the caller's clock, which must be the index's.
 func (x *Index) Check(account, device string, channel int, p privilege.Set, now time.Time) Verdict {
-	return x.CheckRef(x.Intern(account, device), channel, p, now)
+	for {
+		ref := x.Intern(account, device)
+		if !x.Live(now) {
+			return Unavailable
+		}
+		v := ref.verdict(channel, p)
+		if ref.in == x.holds.Load() { // else it was loaded again meanwhile
+			return v
+		}
+	}
 }
 
 // CheckRef is Check with what Intern answered. It takes no lock and allocates
@@ -215,10 +245,15 @@ func (x *Index) CheckRef(ref Ref, channel int, p privilege.Set, now time.Time) V
 	if !x.Live(now) {
 		return Unavailable
 	}
-	c := x.holds.Load()
-	if ref.in != c {
+	if ref.in != x.holds.Load() {
 		return NotFound
 	}
+	return ref.verdict(channel, p)
+}
+
+// verdict is what the contents say that the Ref is of.
+func (ref Ref) verdict(channel int, p privilege.Set) Verdict {
+	c := ref.in
 	owner := c.devices.owner(ref.device)
 	if owner == 0 || ref.account == 0 || channel < 1 || channel > maxChannel {
 		return NotFound
@@ -242,11 +277,12 @@ func (x *Index) CheckRef(ref Ref, channel int, p privilege.Set, now time.Time) V
 }
 
 // Gone reports whether a device is known to be in no account: it was removed, or
-// the index is up to date at that time and has never heard of it.
+// the index is up to date at that time and does not know it, though it has had a
+// number for every device.
 func (x *Index) Gone(device string, now time.Time) bool {
 	ref := x.Intern("", device)
 	owner := ref.in.devices.known(ref.device)
-	return owner&gone != 0 || owner == 0 && x.Live(now) && ref.in == x.holds.Load()
+	return owner&gone != 0 || owner == 0 && !ref.in.lacks.Load() && x.Live(now) && ref.in == x.holds.Load()
 }
 
 // Key answers a stream key that was not revoked. It may have expired.

@@ -14,6 +14,7 @@ type interner struct {
 	used  int      // records
 	arena [][]byte // pieces of records: number (3 bytes), size (1), identifier
 	last  uint32   // the highest number that was given
+	limit uint32   // the highest that there is
 }
 
 const (
@@ -26,8 +27,8 @@ const (
 	maxID      = 200  // bytes of any other identifier
 )
 
-func newInterner() *interner {
-	return &interner{seed: maphash.MakeSeed(), slots: make([]uint32, leastSlots)}
+func newInterner(limit uint32) *interner {
+	return &interner{seed: maphash.MakeSeed(), slots: make([]uint32, leastSlots), limit: limit}
 }
 
 // number answers the identifier's number, 0 where it has none.
@@ -66,7 +67,7 @@ func (n *interner) add(id string) (uint32, error) {
 // keep writes a record to the arena, with the identifier's number, and answers
 // its place plus one. It is found when it was inserted.
 func (n *interner) keep(id string, number uint32) (at uint32, err error) {
-	if number == 0 || number > maxNumber {
+	if number == 0 || number > n.limit {
 		return 0, ErrFull
 	}
 	var buf [maxID]byte
@@ -89,6 +90,20 @@ func (n *interner) keep(id string, number uint32) (at uint32, err error) {
 	n.last = max(n.last, number)
 	return at, nil
 }
+
+// skip leaves out a number that was given to something that is gone: it is not
+// given again, as grants may still carry it.
+func (n *interner) skip(number uint32) error {
+	if number == 0 || number > n.limit {
+		return ErrFull
+	}
+	n.last = max(n.last, number)
+	return nil
+}
+
+// few reports whether so few numbers are left that commands must not ask for
+// more: the rest is for what they wrote already and is not applied yet.
+func (n *interner) few() bool { return uint64(n.last)+uint64(n.limit>>14) >= uint64(n.limit) }
 
 func (n *interner) record(at uint32) []byte {
 	at--

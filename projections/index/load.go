@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -16,31 +17,59 @@ import (
 
 // load fills the index from the read model, whose numbers it takes over.
 func (x *Index) load(ctx context.Context) error {
-	l := &loading{}
-	l.begin()
-	position, mark, err := x.cfg.Source.LoadPrivileges(ctx, Loader{Grant: l.grant, Account: l.account, Device: l.device, Domain: l.domain, Key: l.key, Again: l.begin})
-	l.fill()
-	l.filling.Wait()
-	if err == nil {
-		err = l.err
-	}
+	fresh, position, mark, err := x.read(ctx, 0)
 	if err != nil {
 		return fmt.Errorf("loading the privilege index: %w", err)
 	}
-	l.accounts.complete()
-	l.devices.complete()
-	l.contents.names.load(l.accounts, l.devices)
 	if err := x.loadedFrom(ctx, mark); err != nil {
 		return fmt.Errorf("loading the privilege index: %w", err)
 	}
-	x.contents = l.contents
-	x.holds.Store(l.contents)
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	x.aside, x.effected = nil, position // what is loaded aside is not of these rows
+	x.contents = fresh
+	x.holds.Store(fresh)
 	x.mu.Lock()
 	x.mark = mark
 	x.position.Store(position) // it may be lower than before
 	x.mu.Unlock()
 	x.admit()
 	return nil
+}
+
+// errOldRows is returned when the read model has not come far enough yet.
+var errOldRows = errors.New("the read model of privileges lags")
+
+// read makes contents from the read model; errOldRows if it has not reached a
+// position.
+func (x *Index) read(ctx context.Context, least uint64) (fresh *contents, position uint64, mark eventstore.Mark, err error) {
+	l := &loading{limit: x.cfg.Numbers}
+	l.begin()
+	position, mark, err = x.cfg.Source.LoadPrivileges(ctx, Loader{
+		Grant: l.grant, Account: l.account, Device: l.device, Domain: l.domain, Key: l.key, Again: l.begin,
+		Begin: func(position uint64, lacks bool) error {
+			if position < least {
+				return errOldRows
+			}
+			l.contents.lacks.Store(lacks)
+			return nil
+		},
+	})
+	l.fill()
+	l.filling.Wait()
+	if err == nil {
+		err = l.err
+	}
+	if err == nil && position < least {
+		err = errOldRows
+	}
+	if err != nil {
+		return nil, 0, eventstore.Mark{}, err
+	}
+	l.accounts.complete()
+	l.devices.complete()
+	l.contents.names.load(l.accounts, l.devices)
+	return l.contents, position, mark, nil
 }
 
 // loadedFrom returns ErrOtherEpoch if the rows are still those of a log that was
@@ -60,6 +89,7 @@ func (x *Index) loadedFrom(ctx context.Context, mark eventstore.Mark) error {
 // they are put into a table of the right size, while the rest is loaded.
 type loading struct {
 	*contents
+	limit    uint32 // of numbers
 	accounts *interner
 	devices  *interner
 	pieces   [][]uint64
@@ -72,7 +102,7 @@ type loading struct {
 // begin forgets what was loaded.
 func (l *loading) begin() {
 	l.filling.Wait()
-	*l = loading{contents: newContents(), accounts: newInterner(), devices: newInterner()}
+	*l = loading{limit: l.limit, contents: newContents(l.limit), accounts: newInterner(l.limit), devices: newInterner(l.limit)}
 }
 
 // loadedPiece is how many words are gathered in one piece of memory.
@@ -91,8 +121,16 @@ func (l *loading) account(no uint32, id string) {
 	}
 }
 
+// device leaves out a device that was removed: to be unknown is as good, as its id
+// does not return.
 func (l *loading) device(no uint32, id string, owner uint32, live bool) {
 	l.fill()
+	if !live {
+		if err := l.devices.skip(no); err != nil {
+			l.fail("device %d: %w", no, err)
+		}
+		return
+	}
 	if _, err := l.devices.keep(id, no); err != nil {
 		l.fail("device %d: %w", no, err)
 		return
@@ -100,9 +138,6 @@ func (l *loading) device(no uint32, id string, owner uint32, live bool) {
 	if owner > maxNumber {
 		l.fail("device %d: its owner has the number %d", no, owner)
 		return
-	}
-	if !live && owner != 0 {
-		owner |= gone
 	}
 	l.contents.devices.set(no, owner)
 }
@@ -170,6 +205,10 @@ func (l *loading) domain(account, device uint32, id, domain string) {
 	l.contents.names.setDomain(pairOf(account, device), account, id, domain)
 }
 
+// key leaves out a key that was revoked: its name does not return.
 func (l *loading) key(name, account, device string, expires time.Time) {
+	if account == "" {
+		return
+	}
 	l.contents.names.addKey(Key{Name: name, Account: account, Device: device, Expires: expires})
 }

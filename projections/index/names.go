@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// ErrFull: there are more accounts or devices than a word has numbers for.
-var ErrFull = errors.New("more than 16 million accounts or devices")
+// ErrFull: every number that a word has room for was given to an account, or to
+// a device.
+var ErrFull = errors.New("no number is left for another account or device")
 
 // Key is a stream key that is in force.
 type Key struct {
@@ -34,9 +35,9 @@ type domainOf struct {
 	domain  string
 }
 
-func newNames() *names {
+func newNames(limit uint32) *names {
 	return &names{
-		accounts: newInterner(), devices: newInterner(), keys: map[string]Key{},
+		accounts: newInterner(limit), devices: newInterner(limit), keys: map[string]Key{},
 		domains: map[domainOf]string{}, clashes: map[domainOf][]string{}, domainAt: map[pair]string{},
 	}
 }
@@ -133,8 +134,27 @@ func (n *names) addKey(k Key) {
 	}
 }
 
-func (n *names) revokeKey(name string) {
+// revokeKey reports whether it took the key away: it may have been revoked
+// before.
+func (n *names) revokeKey(name string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	k, known := n.keys[name]
 	n.keys[name] = Key{}
+	return !known || k.Account != ""
+}
+
+// few reports whether so few numbers are left that commands must not ask for
+// more.
+func (n *names) few() bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.accounts.few() || n.devices.few()
+}
+
+// size is how many devices and keys are remembered.
+func (n *names) size() int {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.devices.used + len(n.keys)
 }

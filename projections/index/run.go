@@ -34,6 +34,7 @@ func (x *Index) Run(ctx context.Context) error {
 	defer cancel()
 	wg.Go(func() { x.measure(ctx) })
 	wg.Go(func() { x.watch(ctx) })
+	wg.Go(func() { x.renew(ctx) })
 	for ctx.Err() == nil {
 		err := x.follow(ctx)
 		switch {

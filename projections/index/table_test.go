@@ -96,7 +96,7 @@ func TestReadersWhileItGrows(t *testing.T) {
 }
 
 func TestInterner(t *testing.T) {
-	n := newInterner()
+	n := newInterner(maxNumber)
 	ids := []string{"a", "A", "0190a000-0000-7000-8000-00000000000a", "0190A000-0000-7000-8000-00000000000A", "0190a000-0000-7000-8000-00000000000g",
 		"0190a000-0000-7000-8000000000000-0a", "0190a000-0000-7000-8000-00000000000", "\x01\x90\xa0\x00\x00\x00\x70\x00\x80\x00\x00\x00\x00\x00\x00\x0a"}
 	for i := range 20_000 {
@@ -120,7 +120,7 @@ func TestInterner(t *testing.T) {
 			t.Errorf("an identifier of %d bytes was taken", len(id))
 		}
 	}
-	loaded := newInterner()
+	loaded := newInterner(maxNumber)
 	for i := range ids { // in any order
 		id := ids[len(ids)-1-i]
 		if _, err := loaded.keep(id, n.number(id)); err != nil {

@@ -1,0 +1,415 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"latchkey/internal/sum"
+	"latchkey/projections/internal/event"
+)
+
+// The numbers of accounts and devices have 24 bits each, and the rows of what is
+// gone keep theirs. So now and then what lives is given the numbers 1 to n again,
+// in the order of the old ones, and all other rows are deleted: in the transaction
+// of a batch of events, before them. No number means the same before and after,
+// so nobody who remembers some may go on with them: the reducer forgets, another
+// process finds that the checkpoint moved, and an index has numbers of its own.
+//
+// It costs two passes over the rows, and on SQLite the other read models wait for
+// it; so it happens only where it gives back much, or where no number is left.
+
+// wear is what the reducer knows, between batches, of what is gone.
+type wear struct {
+	looked bool  // the rows were counted once
+	since  int64 // events that took something away since they were counted
+	spare  int64 // such events since numbers were given again
+}
+
+func (g *wear) ended() { g.since++; g.spare++ }
+
+// few reports whether so few numbers are left that there is none for every event
+// that may be under way.
+func (s *Store) few(highest int64) bool { return highest+s.limit>>14 >= s.limit }
+
+// makeRoom gives the numbers again if that is worth it.
+func (b *grantBatch) makeRoom(effects []grantEffect) error {
+	worth, err := b.worth(effects)
+	if err != nil || !worth {
+		return err
+	}
+	b.wear = wear{looked: true}
+	changed, err := b.w.compact()
+	if err != nil || !changed {
+		return wrapped("giving numbers again", err)
+	}
+	b.w.store.logger.Info("accounts and devices were given their numbers again", "accounts", b.w.numbers.accounts, "devices", b.w.numbers.devices)
+	b.w.numbers.given = true
+	b.forget()
+	return b.find(effects)
+}
+
+// worth reports whether a number may be needed that there is not, or a 256th of
+// all numbers is on rows of what is gone and these are half of the rows.
+func (b *grantBatch) worth(effects []grantEffect) (bool, error) {
+	n, limit := b.w.numbers, b.w.store.limit
+	accounts, devices := newcomers(effects)
+	few, least := b.w.store.few(max(n.accounts+accounts, n.devices+devices)), max(limit>>8, 1)
+	switch {
+	case b.fitting(effects) == 0 && (!b.looked || b.spare >= max(limit>>14, 1)):
+		return true, nil
+	case (few || n.lacks > 0) && (!b.looked || b.spare >= least):
+		return true, nil
+	case b.looked && b.since < least:
+		return false, nil
+	}
+	gone, all, err := b.w.gone()
+	if err != nil {
+		return false, err
+	}
+	if !b.looked {
+		b.spare = gone
+	}
+	b.looked, b.since = true, 0
+	return gone >= least && 2*gone >= all, nil
+}
+
+// newcomers is how many numbers effects may need at most.
+func newcomers(effects []grantEffect) (accounts, devices int64) {
+	for i := range effects {
+		a, d := effects[i].newcomers()
+		accounts, devices = accounts+a, devices+d
+	}
+	return accounts, devices
+}
+
+func (e *grantEffect) newcomers() (accounts, devices int64) {
+	switch e.Kind {
+	case event.Added, event.Granted, event.KeyAdded:
+	default:
+		return 0, 0
+	}
+	if e.account != nil && e.account.no == 0 {
+		accounts = 1
+	}
+	if e.Kind == event.Added && e.device.no == 0 {
+		devices = 1
+	}
+	return accounts, devices
+}
+
+// fitting is how many of the first effects there are numbers for.
+func (b *grantBatch) fitting(effects []grantEffect) int {
+	accounts, devices := b.w.numbers.accounts, b.w.numbers.devices
+	for i := range effects {
+		a, d := effects[i].newcomers()
+		accounts, devices = accounts+a, devices+d
+		if a > 0 && accounts > b.w.store.limit || d > 0 && devices > b.w.store.limit {
+			return i
+		}
+	}
+	return len(effects)
+}
+
+// gone counts the devices and stream keys, and those among them that are gone.
+func (w *writer) gone() (gone, all int64, err error) {
+	for t, where := range map[*table]string{grantDeviceTable: "live = 0", grantKeyTable: "account = 0"} {
+		var some, of int64
+		q := fmt.Sprintf("SELECT count(*) FILTER (WHERE %s), count(*) FROM %s", where, w.name(t))
+		if err := w.tx.Tx.QueryRowContext(w.ctx, q).Scan(&some, &of); err != nil {
+			return 0, 0, fmt.Errorf("counting what is gone in %s: %w", t.name, err)
+		}
+		gone, all = gone+some, all+of
+	}
+	return gone, all, nil
+}
+
+// compaction gives numbers again.
+type compaction struct {
+	w                 *writer
+	accounts, devices renumbering
+	ended             bool // there are revoked keys
+}
+
+// compact gives what lives the numbers 1 to n and deletes the other rows. An
+// account lives while it has a device, or may see one, or has a key. It reports
+// whether there was anything to do.
+func (w *writer) compact() (changed bool, err error) {
+	n := w.numbers
+	c := &compaction{w: w, accounts: newRenumbering(n.accounts), devices: newRenumbering(n.devices)}
+	if err := c.survey(); err != nil {
+		return false, err
+	}
+	accounts, devices := c.accounts.count(), c.devices.count()
+	if accounts == n.accounts && devices == n.devices && !c.ended {
+		return false, nil
+	}
+	for _, step := range []struct {
+		t    *table
+		next func(row []any) []any
+	}{
+		{grantAccountTable, c.account}, {grantDeviceTable, c.device}, {grantTable, c.entry}, {grantShareTable, c.share}, {grantKeyTable, c.key},
+	} {
+		if err := c.rewrite(step.t, step.next); err != nil {
+			return false, fmt.Errorf("%s: %w", step.t.name, err)
+		}
+	}
+	n.accounts, n.devices = accounts, devices
+	return true, nil
+}
+
+// survey finds who lives. A row that is damaged or lost ends it: what belongs to
+// whom would be written with a sum that fits.
+func (c *compaction) survey() error {
+	n := *c.w.numbers
+	var accounts, devices int64
+	for _, step := range []struct {
+		t    *table
+		each func(row []any) bool
+	}{
+		{grantDeviceTable, func(row []any) bool {
+			devices++
+			no, owner, live := row[0].(int64), row[2].(int64), row[3].(int64)
+			return fits(row) && no <= n.devices && (live == 0 || c.devices.mark(no) && c.accounts.mark(owner))
+		}},
+		{grantAccountTable, func(row []any) bool {
+			accounts++
+			return fits(row) && row[0].(int64) <= n.accounts
+		}},
+		{grantTable, func(row []any) bool {
+			entry := row[0].(int64)
+			_, ok := sum.MaskOf(entry, row[1].(int64))
+			account, device := split(entry >> channelBits)
+			return ok && device <= n.devices && (!c.devices.lives(device) || c.accounts.mark(account))
+		}},
+		{grantKeyTable, func(row []any) bool {
+			account := row[1].(int64)
+			c.ended = c.ended || account == 0
+			return fits(row) && (account == 0 || c.accounts.mark(account))
+		}},
+	} {
+		err := c.pages(step.t, func(rows [][]any) error {
+			if slices.ContainsFunc(rows, func(row []any) bool { return !step.each(row) }) {
+				return errDamaged
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", step.t.name, err)
+		}
+	}
+	if accounts != n.accounts || devices != n.devices {
+		return fmt.Errorf("%w: there are %d accounts and %d devices, and %d and %d have a number", errDamaged, accounts, devices, n.accounts, n.devices)
+	}
+	return nil
+}
+
+// fits reports whether the last cell is the sum of those before it.
+func fits(row []any) bool {
+	last := len(row) - 1
+	return row[last].(int64) == sum.Of(row[:last]...)
+}
+
+func split(pair int64) (account, device int64) { return pair >> deviceBits, pair & maxNumber }
+
+// The rows as they are afterwards, nil for none.
+
+func (c *compaction) account(row []any) []any {
+	if no := c.accounts.next(row[0].(int64)); no != 0 {
+		return sum.Row(no, row[1])
+	}
+	return nil
+}
+
+func (c *compaction) device(row []any) []any {
+	if no := c.devices.next(row[0].(int64)); no != 0 {
+		return sum.Row(no, row[1], c.accounts.next(row[2].(int64)), row[3])
+	}
+	return nil
+}
+
+func (c *compaction) entry(row []any) []any {
+	entry := row[0].(int64)
+	pair := c.pair(entry >> channelBits)
+	if pair == 0 {
+		return nil
+	}
+	return grantRow(pair<<channelBits|entry&(1<<channelBits-1), int64(uint8(row[1].(int64))))
+}
+
+func (c *compaction) share(row []any) []any {
+	if pair := c.pair(row[0].(int64)); pair != 0 {
+		return []any{pair, row[1], row[2]}
+	}
+	return nil
+}
+
+func (c *compaction) key(row []any) []any {
+	if account := c.accounts.next(row[1].(int64)); account != 0 {
+		return sum.Row(row[0], account, row[2], row[3])
+	}
+	return nil
+}
+
+// pair is 0 if the account or the device is gone.
+func (c *compaction) pair(old int64) int64 {
+	account, device := split(old)
+	account, device = c.accounts.next(account), c.devices.next(device)
+	if account == 0 || device == 0 {
+		return 0
+	}
+	return pairOf(account, device)
+}
+
+// rewrite replaces the rows of a table. New numbers are not above the old ones and
+// in the same order, so a row never gets the key of another that has not had its
+// turn.
+func (c *compaction) rewrite(t *table, next func(row []any) []any) error {
+	return c.pages(t, func(rows [][]any) error {
+		var old, moved [][]any
+		for _, row := range rows {
+			now := next(row)
+			if slices.Equal(now, row) {
+				continue
+			}
+			old = append(old, row[:t.keys])
+			if now != nil {
+				moved = append(moved, now)
+			}
+		}
+		if err := c.w.delete(t, t.keys, old); err != nil {
+			return err
+		}
+		return c.w.insert(t, moved)
+	})
+}
+
+// pageRows is how many rows are in memory at once.
+const pageRows = 1 << 13
+
+// pages reads a table in the order of its key, whose columns are one.
+func (c *compaction) pages(t *table, each func(rows [][]any) error) error {
+	var names []string
+	for _, column := range t.columns {
+		names = append(names, column.name)
+	}
+	q := c.w.store.placed(fmt.Sprintf("SELECT %s FROM %s WHERE %s > $1 ORDER BY %s LIMIT %d", strings.Join(names, ", "), c.w.name(t), names[0], names[0], pageRows))
+	after := any(int64(-1))
+	if !t.columns[0].number {
+		after = ""
+	}
+	for {
+		rows, err := c.page(t, q, after)
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			return nil
+		}
+		if err := each(rows); err != nil {
+			return err
+		}
+		after = rows[len(rows)-1][0]
+	}
+}
+
+func (c *compaction) page(t *table, q string, after any) (list [][]any, err error) {
+	rows, err := c.w.tx.Tx.QueryContext(c.w.ctx, q, after)
+	if err != nil {
+		return nil, fmt.Errorf("running %.60q: %w", q, err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	numbers, texts, into := make([]int64, len(t.columns)), make([]string, len(t.columns)), make([]any, len(t.columns))
+	for i, column := range t.columns {
+		if into[i] = &texts[i]; column.number {
+			into[i] = &numbers[i]
+		}
+	}
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", t.name, err)
+		}
+		row := make([]any, len(t.columns))
+		for i, column := range t.columns {
+			if row[i] = texts[i]; column.number {
+				row[i] = numbers[i]
+			}
+		}
+		list = append(list, row)
+	}
+	return list, wrapped("reading "+t.name, rows.Err())
+}
+
+// renumbering says which of the numbers 1 to last live, in a bit each, and what
+// their new ones are.
+type renumbering struct {
+	last   int64
+	living []uint64
+	before []int64 // how many live before each word of living, once counted
+}
+
+func newRenumbering(last int64) renumbering {
+	return renumbering{last: last, living: make([]uint64, last/64+1)}
+}
+
+// mark notes that a number lives; false if it was never given.
+func (r *renumbering) mark(no int64) bool {
+	if no < 1 || no > r.last {
+		return false
+	}
+	r.living[no/64] |= 1 << (no % 64)
+	return true
+}
+
+func (r *renumbering) lives(no int64) bool {
+	return no >= 1 && no <= r.last && r.living[no/64]&(1<<(no%64)) != 0
+}
+
+// count is how many live. next may be called after it.
+func (r *renumbering) count() (n int64) {
+	r.before = make([]int64, len(r.living))
+	for i, word := range r.living {
+		r.before[i] = n
+		n += int64(bits.OnesCount64(word))
+	}
+	return n
+}
+
+// next is the new number, 0 for what does not live.
+func (r *renumbering) next(no int64) int64 {
+	if !r.lives(no) {
+		return 0
+	}
+	return r.before[no/64] + int64(bits.OnesCount64(r.living[no/64]&(1<<(no%64)-1))) + 1
+}
+
+// mend makes the read model of privileges again from the log when events gave
+// nothing for want of numbers and there are some again. The old one is read
+// meanwhile. If the log has more than there are numbers for at some time, that
+// does not help, and is not tried again before numbers were given again. Rounds
+// follow each other, so mended needs no lock.
+func (r *Runner) mend(ctx context.Context) error {
+	for {
+		select {
+		case <-r.lacking:
+		case <-ctx.Done():
+			return nil
+		}
+		c, err := r.cfg.Store.checkpoint(ctx, Privileges)
+		if err != nil || c.Lacks == 0 || c.Generation == r.mended || r.cfg.Store.few(max(c.Accounts, c.Devices)) {
+			continue
+		}
+		r.cfg.Logger.Warn("events gave nothing, as no number was left; the privileges are made from the log again", "events", c.Lacks)
+		err = r.cfg.Store.Rebuild(ctx, Privileges, r.cfg.Client, nil)
+		if err != nil && ctx.Err() == nil {
+			r.cfg.Logger.Warn("the privileges could not be made again", "error", err)
+		}
+		r.mended = c.Generation
+		if now, err := r.cfg.Store.checkpoint(ctx, Privileges); err == nil {
+			r.mended = now.Generation
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"latchkey/eventstore"
+	"latchkey/internal/pause"
+	"latchkey/projections/internal/event"
+)
+
+// Numbers are given once, and what was removed stays in memory, for as long as the
+// contents last. So they are loaded again now and then, aside: the old ones decide
+// meanwhile, and every event goes to them at once. What the rows lack of those
+// events is applied to the new contents before they take the place of the old,
+// whose numbers then mean nothing. For that time both are in memory.
+
+const (
+	// renewEvery is the least between two loads, and renewMost the least while
+	// loads do not help.
+	renewEvery = time.Minute
+	renewMost  = time.Hour
+	// renewWithin bounds one load, with the wait for the read model.
+	renewWithin = 10 * time.Minute
+	// mostAside is how many events may come while it lasts.
+	mostAside = 1 << 20
+)
+
+// Full reports whether no more accounts and devices can be known. Commands must not
+// write events that need a number then: see TakesNumber.
+func (x *Index) Full() bool { return x.holds.Load().names.few() }
+
+// TakesNumber reports whether an event of that type may need a number for an
+// account or a device.
+func TakesNumber(eventType string) bool {
+	switch eventType {
+	case event.DeviceAdded, event.Accepted, event.StreamKeyAdded:
+		return true
+	}
+	return false
+}
+
+// aside is the events that contents which are being loaded may lack.
+type aside struct {
+	list    []effectAt
+	tooMany bool
+}
+
+type effectAt struct {
+	position uint64
+	effect   event.Effect
+}
+
+// gather keeps an event for contents that are being loaded. The caller holds
+// writing.
+func (x *Index) gather(position uint64, e *event.Effect) {
+	if x.aside == nil || x.aside.tooMany {
+		return
+	}
+	if len(x.aside.list) == mostAside {
+		x.aside.list, x.aside.tooMany = nil, true
+		return
+	}
+	x.aside.list = append(x.aside.list, effectAt{position, *e})
+}
+
+// renew loads the contents again when much of them is gone, or when numbers are, or
+// were, missing.
+func (x *Index) renew(ctx context.Context) {
+	wait, next := renewEvery, x.cfg.Now()
+	for pause.For(ctx, renewEvery) {
+		if !x.mostlyGone() && (!x.wanting() || x.cfg.Now().Before(next)) {
+			continue
+		}
+		if err := x.loadAside(ctx); err != nil && ctx.Err() == nil {
+			x.cfg.Logger.Warn("the privileges could not be loaded again; the old ones go on", "error", err)
+		}
+		if wait = min(2*wait, renewMost); !x.wanting() {
+			wait = renewEvery
+		}
+		next = x.cfg.Now().Add(wait)
+	}
+}
+
+// wanting reports whether the read model may have what is missing here.
+func (x *Index) wanting() bool {
+	c := x.holds.Load()
+	return c.lacks.Load() || c.names.few()
+}
+
+// mostlyGone reports whether a 256th of all numbers was given to what is gone, and
+// that is half of what is remembered, or numbers are needed.
+func (x *Index) mostlyGone() bool {
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	return x.dead >= int(max(x.cfg.Numbers>>8, 1)) && (2*x.dead >= x.names.size() || x.names.few())
+}
+
+// errOutrun is returned when loaded contents are of no use any more.
+var errOutrun = errors.New("the index changed too much meanwhile")
+
+// loadAside makes new contents and puts them in the place of the old.
+func (x *Index) loadAside(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, renewWithin)
+	defer cancel()
+	b, life, least := x.beginAside()
+	defer x.endAside(b)
+	fresh, position, mark, err := x.read(ctx, least)
+	for ; errors.Is(err, errOldRows); fresh, position, mark, err = x.read(ctx, least) {
+		if !pause.For(ctx, retryEvery) {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if now := x.seen(); now.Log != uuid.Nil && mark.Log != uuid.Nil && now.Identity != mark.Identity {
+		return fmt.Errorf("%w: the rows are of another log", errOutrun)
+	}
+	// What the rows took away must be in force here too, and told, before they
+	// count.
+	if err := x.waitFor(ctx, lastOf(position, mark)); err != nil {
+		return err
+	}
+	return x.swap(b, life, fresh, position)
+}
+
+// lastOf is the position of the last event of ours that rows hold, as far as is
+// known.
+func lastOf(position uint64, mark eventstore.Mark) uint64 {
+	if mark.Event != uuid.Nil {
+		return uint64(mark.Position)
+	}
+	return position
+}
+
+// beginAside begins to gather events. Rows that hold those of before have reached
+// the position least.
+func (x *Index) beginAside() (b *aside, life, least uint64) {
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	x.aside = &aside{}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.aside, x.life, x.effected
+}
+
+func (x *Index) endAside(b *aside) {
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	if x.aside == b {
+		x.aside = nil
+	}
+}
+
+// swap applies to new contents what their rows lack, and puts them in force. An
+// index that closed, or was loaded, since b was begun keeps what it has.
+func (x *Index) swap(b *aside, life uint64, fresh *contents, position uint64) error {
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	x.mu.Lock()
+	same := x.life == life && x.state.Load() == stateLive
+	x.mu.Unlock()
+	if !same || x.aside != b || b.tooMany {
+		return errOutrun
+	}
+	for i := range b.list {
+		if e := &b.list[i]; e.position > position {
+			if err := fresh.effect(&e.effect); err != nil {
+				return fmt.Errorf("the event at position %d: %w", e.position, err)
+			}
+		}
+	}
+	fresh.changes = nil // they were told when the old contents had them
+	before, after := x.names.size(), fresh.names.size()
+	x.contents = fresh
+	x.holds.Store(fresh)
+	x.changed(Change{}) // a read model that had no number for somebody has less
+	x.cfg.Logger.Info("the privileges were loaded again", "position", position, "before", before, "after", after, "full", fresh.names.few())
+	return nil
+}
