@@ -20,6 +20,9 @@ type Component struct {
 	// Reason, if set, says in words why it is not ready; "" if it is. The same
 	// holds for it as for State.
 	Reason func() string
+	// Notice, if set, says in words what a component refuses that is ready; "" for
+	// nothing. The same holds for it.
+	Notice func() string
 }
 
 // readiness and componentState are the answer of /readyz.
@@ -31,7 +34,8 @@ type readiness struct {
 type componentState struct {
 	Ready bool   `json:"ready"`
 	State string `json:"state"`
-	// Reason is there for a component that is not ready and can say why.
+	// Reason is there for a component that is not ready, or refuses something, and
+	// can say why.
 	Reason string `json:"reason,omitempty"`
 }
 
@@ -49,8 +53,12 @@ func (s *Server) getReadiness(c echo.Context) error {
 	for i, component := range s.cfg.Components {
 		asked.Go(func() {
 			states[i].State, states[i].Ready = component.State(ctx)
-			if !states[i].Ready && component.Reason != nil {
-				states[i].Reason = component.Reason()
+			say := component.Reason
+			if states[i].Ready {
+				say = component.Notice
+			}
+			if say != nil {
+				states[i].Reason = say()
 			}
 		})
 	}

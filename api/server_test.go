@@ -29,11 +29,11 @@ func TestNewReportsEveryFaultTogether(t *testing.T) {
 }
 
 func TestOperationalRoutes(t *testing.T) {
-	ready := true
+	ready, notice := true, ""
 	w := newWorld(t, func(c *Config) {
 		c.Components = []Component{
 			{Name: "log", State: func(context.Context) (string, bool) { return "connected", true }},
-			{Name: "index", State: func(context.Context) (string, bool) { return "live", ready }, Reason: func() string { return "It is loading." }},
+			{Name: "index", State: func(context.Context) (string, bool) { return "live", ready }, Reason: func() string { return "It is loading." }, Notice: func() string { return notice }},
 		}
 	})
 	if a := w.do("GET", "/healthz", "", nil); a.StatusCode != 200 || strings.TrimSpace(string(a.body)) != `{"status":"ok"}` {
@@ -41,6 +41,10 @@ func TestOperationalRoutes(t *testing.T) {
 	}
 	if a := w.do("GET", "/readyz", "", nil); a.StatusCode != 200 || !strings.Contains(string(a.body), `"index":{"ready":true,"state":"live"}`) {
 		t.Errorf("/readyz: %d %s", a.StatusCode, a.body)
+	}
+	notice = "It is full."
+	if a := w.do("GET", "/readyz", "", nil); a.StatusCode != 200 || !strings.Contains(string(a.body), `"index":{"ready":true,"state":"live","reason":"It is full."}`) {
+		t.Errorf("/readyz with the index full: %d %s", a.StatusCode, a.body)
 	}
 	ready = false
 	if a := w.do("GET", "/readyz", "", nil); a.StatusCode != 503 || !strings.Contains(string(a.body), `"status":"not_ready"`) || !strings.Contains(string(a.body), `"log":{"ready":true`) ||

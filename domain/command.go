@@ -172,6 +172,11 @@ func (s *Service) append(ctx context.Context, stream string, expected int64, eve
 			Code: "disk_full", Kind: Unavailable, Cause: err,
 			Message: "The disk of the event log is nearly full. Until there is room again you can only take back, reject, leave and remove.",
 		}
+	case errors.Is(err, ErrIndexFull):
+		return 0, &Error{
+			Code: "index_full", Kind: Unavailable, Cause: err,
+			Message: "This server has no room for more devices and accounts that use one. What you have goes on, and you can take back, reject, leave and remove.",
+		}
 	case errors.Is(err, ErrDiverged):
 		return 0, &Error{
 			Code: "log_diverged", Kind: Unavailable, Cause: err,
@@ -331,7 +336,7 @@ func commit[S, E any](
 		return outcome[S, E]{}, err
 	}
 	done.position, err = s.appendOnce(ctx, c, loaded.name, loaded.revision(), list)
-	key.unsure = err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrFull)
+	key.unsure = err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrFull) && !errors.Is(err, ErrIndexFull)
 	if err != nil {
 		return outcome[S, E]{}, err
 	}

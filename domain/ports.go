@@ -19,6 +19,9 @@ var (
 	// ErrFull is returned by Append when the disk of the log is nearly full and
 	// the append does not only take away. Nothing was written.
 	ErrFull = errors.New("the disk of the log is nearly full")
+	// ErrIndexFull is returned by Append when the privileges have no room for what
+	// the events add. Nothing was written.
+	ErrIndexFull = errors.New("the privileges have no room for more")
 	// ErrDiverged is returned by Append when the log is not the one that this
 	// server's privileges were read from, or lacks events that they saw. What was
 	// written, if anything, must not be acknowledged.

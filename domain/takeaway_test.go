@@ -126,3 +126,23 @@ func TestTakesAway(t *testing.T) {
 		}
 	}
 }
+
+// TestIndexFull: what the privileges have no room for is refused, and was not
+// written: the same command is carried out when there is room.
+func TestIndexFull(t *testing.T) {
+	w := newWorld(t)
+	id := w.share(gives(w.cam, 1, privilege.LiveView))
+	w.log.noRoom = true
+	owner, recipient := Meta{Account: w.alice}, Meta{Account: w.bob, IdempotencyKey: "accept"}
+	_, err := w.AddDevice(ctx, owner, recorder())
+	wantCode(t, err, Unavailable, "index_full")
+	_, err = w.Accept(ctx, recipient, id, w.cam)
+	wantCode(t, err, Unavailable, "index_full")
+	if _, err := w.RemoveDevice(ctx, owner, w.dvr); err != nil {
+		t.Errorf("remove device: %v", err)
+	}
+	w.log.noRoom = false
+	if _, err := w.Accept(ctx, recipient, id, w.cam); err != nil {
+		t.Errorf("accept with room again: %v", err)
+	}
+}

@@ -27,6 +27,7 @@ type memoryLog struct {
 	streams  map[string][]Stored
 	position uint64
 	full     bool   // takes only what takes away
+	noRoom   bool   // takes nothing that adds a device or accepts one
 	behind   bool   // the read model
 	finding  func() // called when shares are looked for, if not nil
 	calls    int    // of reading
@@ -95,6 +96,11 @@ func (l *memoryLog) Append(ctx context.Context, stream string, expected int64, e
 	}
 	if l.full && slices.ContainsFunc(events, func(e Pending) bool { return !e.TakesAway }) {
 		return 0, fmt.Errorf("appending: %w", ErrFull)
+	}
+	if l.noRoom && slices.ContainsFunc(events, func(e Pending) bool {
+		return strings.Contains(e.Type, ".added.") || strings.Contains(e.Type, ".accepted.")
+	}) {
+		return 0, fmt.Errorf("appending: %w", ErrIndexFull)
 	}
 	if position, ok := l.written(stream, expected, events); ok {
 		return position, nil

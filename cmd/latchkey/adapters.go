@@ -24,7 +24,8 @@ import (
 // here say how one gives it to the other.
 
 // domainLog is the log as the use cases need it. fit, if there is one, knows
-// whether it is still the log that the privileges were read from.
+// whether it is still the log that the privileges were read from, and whether they
+// have room.
 type domainLog struct {
 	client *eventstore.Client
 	fit    *index.Index
@@ -77,6 +78,9 @@ func (l domainLog) Append(ctx context.Context, stream string, expected int64, ev
 	}
 	if err := l.fit.Fit(); err != nil {
 		return 0, fmt.Errorf("%w: %w", domain.ErrDiverged, err)
+	}
+	if l.fit.Full() && slices.ContainsFunc(events, func(e domain.Pending) bool { return index.TakesNumber(e.Type) }) {
+		return 0, fmt.Errorf("appending to %s: %w", stream, domain.ErrIndexFull)
 	}
 	before := l.fit.Position()
 	position, err := l.append(ctx, stream, expected, events)

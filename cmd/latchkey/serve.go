@@ -306,7 +306,7 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},
 			{Name: "database", State: answersTo(s.opened.vault.Ping), Reason: func() string { return "The database of the vault does not answer, or takes no writes." }},
 			{Name: "projections", State: runner.State, Reason: func() string { return runner.Health().Reason }},
-			{Name: "index", State: func(context.Context) (string, bool) { h := x.Health(); return h.State, h.State == "live" }, Reason: func() string { return x.Health().Reason }},
+			indexState(x),
 			{Name: "descriptors", State: s.descriptors, Reason: func() string { return "Few file descriptors are left: commands are refused that do not take away." }},
 			{Name: "journal", State: func(context.Context) (string, bool) { return s.journal.State() }},
 			{Name: "door", State: func(context.Context) (string, bool) { return "open", true }}, // or the process has ended
@@ -314,6 +314,14 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 		Logger: s.logger, Metrics: metrics, SessionTTL: o.sessionTTL, Away: projections.Unavailable,
 		MaxConnections: o.connections,
 	})
+}
+
+func indexState(x *index.Index) api.Component {
+	reason := func() string { return x.Health().Reason }
+	return api.Component{
+		Name: "index", State: func(context.Context) (string, bool) { h := x.Health(); return h.State, h.Ready() },
+		Reason: reason, Notice: reason,
+	}
 }
 
 func (s *runningService) descriptors(context.Context) (string, bool) {
@@ -365,7 +373,7 @@ func oneIf(b bool) float64 {
 }
 
 func secondsBehind(h index.Health) float64 {
-	if h.State != "live" && h.State != "stale" {
+	if !h.Ready() && h.State != "stale" {
 		return math.Inf(1)
 	}
 	return h.Behind.Seconds()
@@ -378,6 +386,6 @@ func registerIndexMetrics(r prometheus.Registerer, x *index.Index) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_behind_seconds", Help: "Time since the privilege index was known to be up to date; +Inf while that is not known."},
 			func() float64 { return secondsBehind(x.Health()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_live", Help: "1 while the privilege index answers, else 0."},
-			func() float64 { return oneIf(x.Health().State == "live") }),
+			func() float64 { return oneIf(x.Health().Ready()) }),
 	)
 }
