@@ -268,19 +268,19 @@ func (c *compaction) pair(old int64) int64 {
 // in the same order, so a row never gets the key of another that has not had its
 // turn.
 func (c *compaction) rewrite(t *table, next func(row []any) []any) error {
+	key := t.columns[0].name
+	q := c.w.store.placed(fmt.Sprintf("DELETE FROM %s WHERE %s >= $1 AND %s <= $2", c.w.name(t), key, key))
 	return c.pages(t, func(rows [][]any) error {
-		var old, moved [][]any
+		moved := make([][]any, 0, len(rows))
 		for _, row := range rows {
-			now := next(row)
-			if slices.Equal(now, row) {
-				continue
-			}
-			old = append(old, row[:t.keys])
-			if now != nil {
+			if now := next(row); now != nil {
 				moved = append(moved, now)
 			}
 		}
-		if err := c.w.delete(t, t.keys, old); err != nil {
+		if slices.EqualFunc(moved, rows, slices.Equal) {
+			return nil
+		}
+		if err := c.w.exec(q, rows[0][0], rows[len(rows)-1][0]); err != nil {
 			return err
 		}
 		return c.w.insert(t, moved)
