@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"latchkey/internal/hashing"
+	"latchkey/internal/rates"
 )
 
 // How attempts to log in are bounded. A login is known by its one spelling
@@ -34,11 +35,11 @@ type allowance struct {
 	kind  string
 	every time.Duration
 	burst int
-	local *limiter
+	local *rates.Rates
 }
 
 func newAllowance(kind string, every time.Duration, burst int) *allowance {
-	return &allowance{kind: kind, every: every, burst: burst, local: newLimiter(every, burst, limiterNames)}
+	return &allowance{kind: kind, every: every, burst: burst, local: rates.New(every, burst, limiterNames)}
 }
 
 // limitNetwork bounds log-ins and registrations of the caller's network.
@@ -78,7 +79,7 @@ func toHash(ctx context.Context, known bool) context.Context {
 func (s *Server) loggedIn(ctx context.Context, login string) {
 	from := requestOf(ctx).network
 	name := loginFrom(ctx, login)
-	s.logins.local.forgive(name)
+	s.logins.local.Forgive(name)
 	ctx, cancel := context.WithTimeout(ctx, sharedWithin)
 	defer cancel()
 	if s.cfg.Limits != nil {
@@ -102,7 +103,7 @@ func (s *Server) knownNetwork(ctx context.Context, login, from string) bool {
 
 // take uses up one of an allowance. It returns zero, or how long to wait.
 func (s *Server) take(ctx context.Context, a *allowance, name string) time.Duration {
-	if wait := a.local.take(name, s.cfg.Now()); wait > 0 || s.cfg.Limits == nil {
+	if wait := a.local.Take(name, s.cfg.Now()); wait > 0 || s.cfg.Limits == nil {
 		return wait
 	}
 	ctx, cancel := context.WithTimeout(ctx, sharedWithin)

@@ -12,35 +12,36 @@ import (
 	"time"
 
 	"latchkey/api/internal/rest"
+	"latchkey/internal/rates"
 )
 
 // sharedCount stands for the vault: it counts for several servers.
 type sharedCount struct {
 	mu       sync.Mutex
-	limiters map[time.Duration]*limiter
+	limiters map[time.Duration]*rates.Rates
 	networks map[string]bool
 	now      func() time.Time
 	fail     error
 }
 
 func newSharedCount(now func() time.Time) *sharedCount {
-	return &sharedCount{limiters: map[time.Duration]*limiter{}, networks: map[string]bool{}, now: now}
+	return &sharedCount{limiters: map[time.Duration]*rates.Rates{}, networks: map[string]bool{}, now: now}
 }
 
 func (c *sharedCount) Take(_ context.Context, name string, every time.Duration, burst int) (time.Duration, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.limiters[every] == nil {
-		c.limiters[every] = newLimiter(every, burst, 1000)
+		c.limiters[every] = rates.New(every, burst, 1000)
 	}
-	return c.limiters[every].take(name, c.now()), c.fail
+	return c.limiters[every].Take(name, c.now()), c.fail
 }
 
 func (c *sharedCount) Forgive(_ context.Context, name string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, l := range c.limiters {
-		l.forgive(name)
+		l.Forgive(name)
 	}
 	return c.fail
 }

@@ -41,18 +41,18 @@ const (
 	firstPiece = 4 << 10
 )
 
-// budget bounds the bytes of bodies that are held at once.
+// budget bounds how many of something, such as bytes of bodies, are held at once.
 type budget struct {
-	all, one int // bytes
+	all, one int
 
 	mu    sync.Mutex
 	taken int
-	by    map[string]int // bytes by owner
+	by    map[string]int // by owner
 }
 
 func newBudget(all, one int) *budget { return &budget{all: all, one: one, by: make(map[string]int)} }
 
-// take takes n bytes for an owner; false: there are not so many left.
+// take takes n for an owner; false: there are not so many left.
 func (b *budget) take(owner string, n int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -152,12 +152,8 @@ func busyWithBodies() *problem {
 // been answered.
 func (s *Server) readBody(c echo.Context, most int) (raw []byte, release func(), err error) {
 	req := requestOf(c.Request().Context())
-	owner := req.account
-	if owner == "" {
-		owner = req.network
-	}
 	connection := http.NewResponseController(c.Response().Writer)
-	r := &bodyReader{budget: s.bodies, owner: owner, most: most, began: time.Now(), until: connection.SetReadDeadline}
+	r := &bodyReader{budget: s.bodies, owner: req.owner(), most: most, began: time.Now(), until: connection.SetReadDeadline}
 	raw, err = r.read(c.Request().Body, c.Request().ContentLength)
 	if err != nil {
 		return nil, r.release, err

@@ -23,6 +23,9 @@ type Config struct {
 	Queries      Queries
 	ShareQueries ShareQueries
 
+	// Quotas bounds what an account may do; nil: nothing does.
+	Quotas Quotas
+
 	Sessions  Sessions
 	Passwords Passwords
 	Opener    Opener

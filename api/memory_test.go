@@ -30,6 +30,16 @@ func (l *memoryLog) Load(_ context.Context, stream string) ([]domain.Stored, err
 	return slices.Clone(l.streams[stream]), l.broken
 }
 
+func (l *memoryLog) LoadBack(ctx context.Context, stream string, until func(domain.Stored) bool) ([]domain.Stored, error) {
+	events, err := l.Load(ctx, stream)
+	for i, e := range slices.Backward(events) {
+		if until(e) {
+			return events[i:], err
+		}
+	}
+	return events, err
+}
+
 func (l *memoryLog) First(ctx context.Context, stream string) (domain.Stored, bool, error) {
 	events, err := l.Load(ctx, stream)
 	if err != nil || len(events) == 0 {

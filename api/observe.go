@@ -23,6 +23,15 @@ type request struct {
 	network string // of the caller, for the limits
 	token   string // of the session
 	read    bool   // the body was
+	answer  *outgoing
+}
+
+// owner is whose the request's share of what is bounded is.
+func (r *request) owner() string {
+	if r.account != "" {
+		return r.account
+	}
+	return r.network
 }
 
 type requestKey struct{}
@@ -107,6 +116,9 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		defer cancel()
 		c.SetRequest(c.Request().WithContext(ctx))
 		setHeaders(c.Response().Header(), req.id)
+		req.answer = &outgoing{ResponseWriter: c.Response().Writer, server: s, req: req}
+		c.Response().Writer = req.answer
+		defer req.answer.end()
 
 		err := s.recovered(next)(c)
 		switch {

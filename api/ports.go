@@ -81,6 +81,17 @@ type Queries interface {
 	Privileges(ctx context.Context, account string, p Page) (rows []PrivilegeView, next string, err error)
 }
 
+// Quotas bounds what one account may have, and do in a time.
+type Quotas interface {
+	// Begin counts a request of an account, and uses up a command if it is one, for
+	// which it may wait for a moment; end must be called when it has been answered.
+	// *domain.Exceeded: there are too many. Commands that only take away are counted
+	// apart from everything else.
+	Begin(ctx context.Context, account string, command, takesAway bool) (end func(), err error)
+	// QuotasOf tells how much of each quota an account has used up.
+	QuotasOf(ctx context.Context, account string) ([]QuotaView, error)
+}
+
 // Sessions keeps who has logged in.
 type Sessions interface {
 	// NewSession answers the token of a new session, which ends after ttl.

@@ -55,9 +55,15 @@ func (s *Server) read(ctx context.Context, minimum string, query func(atLeast ui
 
 // list reads a page of the caller's rows.
 func list[T any](ctx context.Context, h handlers, minimum string, p Page, query func(context.Context, string, Page) ([]T, string, error)) (rows []T, next string, err error) {
+	answer := requestOf(ctx).answer
 	err = h.read(ctx, minimum, func(atLeast uint64) (err error) {
+		if err := answer.takeTurn(ctx); err != nil {
+			return err
+		}
 		p.AtLeast = atLeast
-		rows, next, err = query(ctx, caller(ctx), p)
+		if rows, next, err = query(ctx, caller(ctx), p); err != nil {
+			answer.giveTurn() // it may have to wait
+		}
 		return err
 	})
 	return rows, next, err

@@ -21,6 +21,7 @@ type problem struct {
 	code   string
 	detail string
 	fields map[string]string
+	quota  string
 	header http.Header
 	cause  error
 }
@@ -33,6 +34,7 @@ type problemDocument struct {
 	Code      string            `json:"code"`
 	Detail    string            `json:"detail,omitempty"`
 	Errors    map[string]string `json:"errors,omitempty"`
+	Quota     string            `json:"quota,omitempty"`
 	RequestID string            `json:"request_id"`
 }
 
@@ -101,10 +103,12 @@ func databaseUnavailable(cause error) *problem {
 }
 
 func translateDomain(e *domain.Error, away func(error) bool) *problem {
-	p := &problem{code: e.Code, detail: e.Message, fields: e.Fields, cause: e}
+	p := &problem{code: e.Code, detail: e.Message, fields: e.Fields, quota: e.Quota, cause: e}
 	switch e.Kind {
-	case domain.Invalid:
+	case domain.Invalid, domain.Exhausted:
 		p.status = http.StatusUnprocessableEntity
+	case domain.TooSoon:
+		p.status, p.header = http.StatusTooManyRequests, retryAfter(e.RetryAfter)
 	case domain.Unauthenticated:
 		return unauthenticated(e.Code, e.Message)
 	case domain.Forbidden:
@@ -156,10 +160,6 @@ func (s *Server) writeProblem(err error, c echo.Context) {
 		s.log.LogAttrs(ctx, level, "request failed",
 			slog.String("request", requestID(ctx)), slog.String("code", p.code), slog.Any("error", err))
 	}
-	doc := problemDocument{
-		Type: "about:blank", Title: http.StatusText(p.status), Status: p.status,
-		Code: p.code, Detail: p.detail, Errors: inSentences(p.fields), RequestID: requestID(ctx),
-	}
 	h := c.Response().Header()
 	maps.Copy(h, p.header)
 	h.Set("Content-Type", "application/problem+json")
@@ -167,7 +167,15 @@ func (s *Server) writeProblem(err error, c echo.Context) {
 		h.Set("Connection", "close") // nobody waits for a body that is not read
 	}
 	c.Response().WriteHeader(p.status)
-	_ = json.NewEncoder(c.Response()).Encode(doc) // the connection is gone: nobody to tell
+	_ = json.NewEncoder(c.Response()).Encode(p.document(requestID(ctx))) // the connection is gone: nobody to tell
+}
+
+// document is the problem as the caller gets it.
+func (p *problem) document(requestID string) problemDocument {
+	return problemDocument{
+		Type: "about:blank", Title: http.StatusText(p.status), Status: p.status,
+		Code: p.code, Detail: p.detail, Errors: inSentences(p.fields), Quota: p.quota, RequestID: requestID,
+	}
 }
 
 func inSentences(fields map[string]string) map[string]string {

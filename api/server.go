@@ -48,6 +48,9 @@ type Server struct {
 	logins     *allowance // of a login from one network
 	everywhere *allowance // of a login
 	bodies     *budget
+	lists      *turns
+	giving     *turns // of commands that do not only take away
+	answers    *budget
 	turns      chan struct{} // has one for each large body that is worked on
 }
 
@@ -67,6 +70,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, operations: operations, metrics: m, bodies: newBudget(bodiesInFlight, bodiesOfOne),
+		lists: newTurns(listsAtOnce, listsOfOne), giving: newTurns(givingAtOnce, givingOfOne), answers: newBudget(answersInFlight, answersOfOne),
 		turns:      make(chan struct{}, hashing.Slots(runtime.GOMAXPROCS(0))),
 		networks:   newAllowance("network", cfg.NetworkEvery, cfg.NetworkBurst),
 		logins:     newAllowance("login from network", cfg.LoginEvery, cfg.LoginBurst),

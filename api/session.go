@@ -64,7 +64,7 @@ func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.Lo
 	}
 	right, err := h.cfg.Passwords.VerifyPassword(toHash(ctx, known), account, r.Body.Password)
 	if errors.Is(err, hashing.ErrBusy) { // nothing was tried
-		h.logins.local.refund(loginFrom(ctx, name), h.cfg.Now())
+		h.logins.local.Refund(loginFrom(ctx, name), 1, h.cfg.Now())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("logging in: %w", err)

@@ -31,7 +31,10 @@ type operation struct {
 	public bool // needs no session
 	body   *openapi3.Schema
 	needed bool // the body is
-	probe  bool // asked by machines of others, who add what they like to the query
+	// command says that it changes something, and takesAway that it does no more than
+	// to take something away.
+	command, takesAway bool
+	probe              bool // asked by machines of others, who add what they like to the query
 }
 
 // loadOperations reads the specification; the keys are "METHOD /echo/:path".
@@ -55,10 +58,12 @@ func loadOperations() (map[string]*operation, error) {
 
 func newOperation(spec *openapi3.T, path string, item *openapi3.PathItem, method string, op *openapi3.Operation) *operation {
 	o := &operation{
-		route:  &routers.Route{Spec: spec, Path: path, PathItem: item, Method: method, Operation: op},
-		params: append(item.Parameters[:len(item.Parameters):len(item.Parameters)], op.Parameters...),
-		public: op.Security != nil && len(*op.Security) == 0,
-		probe:  slices.Contains(op.Tags, "operations"),
+		route:     &routers.Route{Spec: spec, Path: path, PathItem: item, Method: method, Operation: op},
+		params:    append(item.Parameters[:len(item.Parameters):len(item.Parameters)], op.Parameters...),
+		public:    op.Security != nil && len(*op.Security) == 0,
+		command:   method != http.MethodGet,
+		takesAway: method == http.MethodDelete || op.OperationID == "rejectDevice",
+		probe:     slices.Contains(op.Tags, "operations"),
 	}
 	if op.RequestBody != nil {
 		o.body = op.RequestBody.Value.Content.Get("application/json").Schema.Value
@@ -271,26 +276,37 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 		if !ok {
 			return next(c)
 		}
-		if err := s.admit(c.Request(), op); err != nil {
+		end, err := s.admit(c.Request(), op)
+		if err != nil {
 			return err
 		}
+		defer end()
 		release, err := s.validate(c, op)
 		defer release()
 		if err != nil {
 			return err
 		}
+		giveBack, err := s.takeTurnToGive(c.Request().Context(), op)
+		if err != nil {
+			return err
+		}
+		defer giveBack()
 		return next(c)
 	}
 }
 
-// admit lets a request in before its body is read: that of an account, or one of
-// a network that has not used up what everybody may do.
-func (s *Server) admit(r *http.Request, op *operation) error {
+// admit lets a request in before its body is read: that of an account within its
+// quotas, or one of a network that has not used up what everybody may do. end must
+// be called when the request has been answered.
+func (s *Server) admit(r *http.Request, op *operation) (end func(), err error) {
 	if !op.public {
-		return s.authenticate(r)
+		if err := s.authenticate(r); err != nil {
+			return nil, err
+		}
+		return s.limitAccount(r.Context(), op)
 	}
-	if op.body == nil {
-		return nil
+	if op.body != nil {
+		err = s.limitNetwork(r.Context())
 	}
-	return s.limitNetwork(r.Context())
+	return func() {}, err
 }

@@ -70,6 +70,13 @@ type KeyView struct {
 	Expires time.Time // zero: never
 }
 
+// QuotaView is how much of a quota an account has used up.
+type QuotaView struct {
+	Name       string
+	Per        time.Duration // 0: it counts what there is at once
+	Most, Used int
+}
+
 // PrivilegeView is what an account may do on one device.
 type PrivilegeView struct {
 	Device string

@@ -196,7 +196,7 @@ func (s *Service) appendOnce(ctx context.Context, c command, stream string, expe
 	if err != nil || c.IdempotencyKey == "" {
 		return position, err
 	}
-	there, err := s.log.Load(ctx, stream)
+	there, err := s.log.LoadBack(ctx, stream, func(e Stored) bool { return e.ID == events[0].ID })
 	if err != nil {
 		return 0, unavailable(fmt.Errorf("reading what was appended: %w", err))
 	}
@@ -241,8 +241,12 @@ func run[S, E any](
 	ctx context.Context, s *Service, c command, name string,
 	evolve func(S, E) S, decide func(stream[S]) ([]E, error),
 ) (outcome[S, E], error) {
+	least := 0
+	if c.IdempotencyKey != "" {
+		least = maxHistory
+	}
 	return runOn(ctx, s, c, name, evolve, decide, func(ctx context.Context, log Log, name string) (stream[S], error) {
-		return load(ctx, log, name, evolve)
+		return loadLeast(ctx, log, name, least, evolve)
 	})
 }
 
@@ -299,7 +303,8 @@ func attempt[S, E any](
 func recall[S, E any](loaded stream[S], before Request, evolve func(S, E) S) (outcome[S, E], error) {
 	done := outcome[S, E]{position: before.Position, revision: before.Revision, repeat: true, latest: loaded.state}
 	var err error
-	done.state, err = fold(loaded.events[:before.Revision+1], evolve)
+	there := before.Revision + 1 - loaded.first() // events of then; none is left where it was in an earlier life
+	done.state, err = fold(loaded.events[:max(0, there)], evolve)
 	return done, err
 }
 
@@ -333,6 +338,9 @@ func commit[S, E any](
 		return outcome[S, E]{}, err
 	}
 	if err := key.may(list); err != nil {
+		return outcome[S, E]{}, err
+	}
+	if err := s.spendLog(c.Account, list); err != nil {
 		return outcome[S, E]{}, err
 	}
 	done.position, err = s.appendOnce(ctx, c, loaded.name, loaded.revision(), list)

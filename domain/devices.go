@@ -40,6 +40,7 @@ func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, e
 	if err != nil {
 		return Result{}, err
 	}
+	room := s.room(c.Account, QuotaDevices)
 	camera := addedCamera{service: s, command: c, camera: d.camera()}
 	camera.guess(ctx, device.ID(add.Serial, 1))
 	done, err := runOn(ctx, s, c, deviceStream(add.Serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
@@ -50,12 +51,16 @@ func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, e
 		if err != nil {
 			return nil, err
 		}
+		if err := room.take(ctx, func() error { return s.spendAddition(c.Account, add.Serial) }); err != nil {
+			return nil, err
+		}
 		id := device.Evolve(there.state, events[0]).Device
 		return events, both(
 			func() error { return s.refuseUsed(ctx, c.Account, id) },
 			func() error { return camera.stage(ctx, id) },
 		)
 	}, s.loadForCommand(c, device.ErrTaken))
+	room.settled(done.position, err)
 	if err != nil {
 		camera.refused(ctx, err)
 		return Result{}, point(err, d.pointer(err))
@@ -64,6 +69,14 @@ func (s *Service) AddDevice(ctx context.Context, m Meta, d NewDevice) (Result, e
 		return Result{}, point(err, d.pointer(err))
 	}
 	return Result{Position: done.position, Revision: done.revision, Created: true, Device: &done.state}, nil
+}
+
+// spendAddition asks for one more addition of a day, and of this serial.
+func (s *Service) spendAddition(account, serial string) error {
+	if err := s.spend(account, QuotaGenerations, serial, 1); err != nil {
+		return err
+	}
+	return s.spend(account, QuotaAdditions, "", 1)
 }
 
 // settleAdded does what is left when a device is in the log: its camera becomes
@@ -147,6 +160,7 @@ func (s *Service) RemoveDevice(ctx context.Context, m Meta, id string) (Result, 
 	if err != nil {
 		return Result{}, err
 	}
+	s.freed(c.Account, QuotaDevices)
 	wait := s.meanwhile(ctx, "forgetting how a removed device was reached", func(ctx context.Context) error {
 		return s.forgetCamera(ctx, id)
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
@@ -22,6 +23,9 @@ const (
 	Conflict
 	Precondition
 	Unavailable
+	// Exhausted is a quota that is used up for good, TooSoon one that fills again.
+	Exhausted
+	TooSoon
 )
 
 // Error is a refusal that the caller may see. Other errors of a use case are
@@ -32,6 +36,9 @@ type Error struct {
 	Message string            // for people; holds no secret
 	Fields  map[string]string // what is wrong with which field, by JSON pointer (RFC 6901)
 	Cause   error             // for the log; may be nil
+
+	Quota      string        // that is used up, "" for none
+	RetryAfter time.Duration // of TooSoon
 }
 
 // Error has the code and, for the log, the cause.
@@ -80,7 +87,6 @@ var refusals = []struct {
 	{account.ErrNotRegistered, NotFound, "account_not_found"},
 	{account.ErrKeyNotFound, NotFound, "stream_key_not_found"},
 	{account.ErrKeyExpired, Invalid, "invalid_expiry"},
-	{account.ErrTooManyKeys, Conflict, "too_many_stream_keys"},
 	{ErrTooLarge, Invalid, "too_large"},
 }
 

@@ -34,6 +34,9 @@ type Log interface {
 	// Load gives the events of a stream, oldest first; none where there is no
 	// such stream.
 	Load(ctx context.Context, stream string) ([]Stored, error)
+	// LoadBack gives the events of a stream from its end back to the first for which
+	// until reports true, or to its beginning, oldest first.
+	LoadBack(ctx context.Context, stream string, until func(Stored) bool) ([]Stored, error)
 	// First and Last give one event of a stream without reading the others; ok is
 	// false where there is no such stream.
 	First(ctx context.Context, stream string) (event Stored, ok bool, err error)
@@ -53,6 +56,9 @@ type Stored struct {
 	Data     []byte
 	Metadata []byte
 }
+
+// size is about how many bytes it takes in memory.
+func (e Stored) size() int { return len(e.Type) + len(e.Data) + len(e.Metadata) + eventHead }
 
 // Pending is an event to append.
 type Pending struct {

@@ -25,6 +25,8 @@ type Config struct {
 	// Requests remembers Idempotency-Keys; the default remembers the last ones of
 	// this process.
 	Requests Requests
+	// Quotas bounds what one account may have and do; nil: nothing does.
+	Quotas Quotas
 
 	// Now is the clock; the default is time.Now.
 	Now func() time.Time
@@ -52,6 +54,7 @@ type Service struct {
 	random        io.Reader
 	logger        *slog.Logger
 	requests      Requests
+	quotas        Quotas // nil for none
 	queues        queues
 	patience      time.Duration // of a command, before it is busy
 }
@@ -90,7 +93,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	return &Service{
 		log: cfg.Log, sealer: cfg.Sealer, passwords: cfg.Passwords, cameras: cfg.Cameras,
-		streamSecrets: cfg.StreamSecrets, domains: cfg.Domains, shares: cfg.Shares, requests: cfg.Requests,
+		streamSecrets: cfg.StreamSecrets, domains: cfg.Domains, shares: cfg.Shares, requests: cfg.Requests, quotas: cfg.Quotas,
 		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random, logger: cfg.Logger, patience: patience,
 	}, nil
 }

@@ -36,15 +36,22 @@ func (s *Service) SaveShare(ctx context.Context, m Meta, n NewShare) (Result, er
 	if save.Remark, err = s.seal(ctx, loginStream(login), FieldRemark, n.Remark); err != nil {
 		return Result{}, err
 	}
+	room := s.room(c.Account, QuotaShares)
 	result, err := s.changeShare(ctx, c, save.Share, func(there stream[share.State], look *lookup) (share.Command, error) {
 		save := save
 		var err error
+		if !there.state.Live {
+			if err = room.take(ctx); err != nil {
+				return nil, err
+			}
+		}
 		if save.Holder, err = s.holder(ctx, login); err != nil {
 			return nil, err
 		}
 		save.Offers, err = look.offers(ctx, n.Devices)
 		return save, err
 	})
+	room.settled(result.Position, err)
 	return result, point(err, pointerIn(n.Devices, err))
 }
 
@@ -136,12 +143,16 @@ func (s *Service) DeleteShare(ctx context.Context, m Meta, id string) (Result, e
 	if err != nil {
 		return Result{}, err
 	}
-	return s.actOnShare(ctx, c, id, func(p party, _ stream[share.State], _ *lookup) (share.Command, error) {
+	result, err := s.actOnShare(ctx, c, id, func(p party, _ stream[share.State], _ *lookup) (share.Command, error) {
 		if p.owner {
 			return share.Delete{By: c.Account, At: c.at}, nil
 		}
 		return share.Leave{By: c.Account, Holder: p.holder, At: c.at}, nil
 	})
+	if err == nil {
+		s.freed(c.Account, QuotaShares)
+	}
+	return result, err
 }
 
 // party says what the caller is to a share: its owner, or its recipient.
@@ -196,7 +207,11 @@ func (s *Service) changeShare(
 		if err != nil {
 			return nil, err
 		}
-		return share.Decide(there.state, todo)
+		events, err := share.Decide(there.state, todo)
+		if err == nil && life(there.events) > maxHistory && !onlyTakesAway(there.state, events) {
+			return nil, &Error{Code: "share_too_long", Kind: Invalid, Message: "This share was changed too often. Delete it and share again; until then it takes only what takes away."}
+		}
+		return events, err
 	})
 	if err != nil {
 		return Result{}, err
@@ -208,6 +223,16 @@ func (s *Service) changeShare(
 	}
 	result.Names, err = look.names(ctx, done.state)
 	return result, err
+}
+
+func onlyTakesAway(state share.State, events []share.Event) bool {
+	for _, e := range events {
+		if !takesAway(state, e) {
+			return false
+		}
+		state = share.Evolve(state, e)
+	}
+	return true
 }
 
 // endGone looks again at the devices that a command has just given: one that was

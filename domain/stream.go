@@ -3,6 +3,9 @@ package domain
 import (
 	"context"
 	"fmt"
+	"reflect"
+	"slices"
+	"strings"
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
@@ -35,6 +38,14 @@ func (s stream[S]) revision() int64 {
 	return s.events[len(s.events)-1].Revision
 }
 
+// first is the revision of the first event that was read.
+func (s stream[S]) first() int64 {
+	if len(s.events) == 0 {
+		return 0
+	}
+	return s.events[0].Revision
+}
+
 // position is that of the last event, 0 where there is no such stream.
 func (s stream[S]) position() uint64 {
 	if len(s.events) == 0 {
@@ -43,10 +54,47 @@ func (s stream[S]) position() uint64 {
 	return s.events[len(s.events)-1].Position
 }
 
+// maxHistory is how many bytes a command reads of a share's lives before the one that
+// it is about, to find what the same command did before; and how large a life may grow
+// before its share takes only what takes away.
+const maxHistory = 16 << 20
+
+// shareOpened is the type of the event with which a share begins, each time.
+var shareOpened = typeNames[reflect.TypeFor[share.Opened]()]
+
+// history reads what a command must know of a stream. A share that was deleted and
+// opened anew begins anew: what was before is read only as far as there are at least
+// so many bytes in all.
+func history(ctx context.Context, log Log, name string, least int) ([]Stored, error) {
+	if !strings.HasPrefix(name, "share-") {
+		return log.Load(ctx, name)
+	}
+	size := 0
+	return log.LoadBack(ctx, name, func(e Stored) bool {
+		size += e.size()
+		return e.Type == shareOpened && size >= least
+	})
+}
+
+// life is how many bytes the events of a share take since it was opened.
+func life(events []Stored) (size int) {
+	for _, e := range slices.Backward(events) {
+		size += e.size()
+		if e.Type == shareOpened {
+			break
+		}
+	}
+	return size
+}
+
 // load reads a stream and folds it. An event that cannot be read, or that is of
 // another kind, is an error: nothing is decided over a state that may be wrong.
 func load[S, E any](ctx context.Context, log Log, name string, evolve func(S, E) S) (stream[S], error) {
-	events, err := log.Load(ctx, name)
+	return loadLeast(ctx, log, name, 0, evolve)
+}
+
+func loadLeast[S, E any](ctx context.Context, log Log, name string, least int, evolve func(S, E) S) (stream[S], error) {
+	events, err := history(ctx, log, name, least)
 	if err != nil {
 		return stream[S]{}, unavailable(fmt.Errorf("loading a stream: %w", err))
 	}

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func (s *Service) AddStreamKey(ctx context.Context, m Meta, k NewStreamKey) (Res
 	if err := f.err(); err != nil {
 		return Result{}, err
 	}
-	add := account.AddKey{Device: k.Device, Expires: k.Expires, At: c.at}
+	add := account.AddKey{Device: k.Device, Expires: k.Expires, Most: s.most(QuotaStreamKeys), At: c.at}
 	if add.Label, err = s.seal(ctx, c.Account, FieldLabel, k.Label); err != nil {
 		return Result{}, err
 	}
@@ -41,6 +42,9 @@ func (s *Service) AddStreamKey(ctx context.Context, m Meta, k NewStreamKey) (Res
 	})
 	if surelyUnused(add.Key, done, err) {
 		_ = s.streamSecrets.ForgetStreamSecret(ctx, add.Key) // it opens nothing; what stays is rubbish only
+	}
+	if errors.Is(err, account.ErrTooManyKeys) {
+		return Result{}, exceeded(&Exceeded{Quota: QuotaStreamKeys, Most: cmp.Or(add.Most, account.MaxKeys)})
 	}
 	if errors.Is(err, account.ErrKeyExpired) {
 		return Result{}, point(err, "/expires_at")

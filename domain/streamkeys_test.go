@@ -113,7 +113,10 @@ func TestTooManyStreamKeys(t *testing.T) {
 		}
 	}
 	_, err := w.AddStreamKey(ctx, Meta{Account: w.bob}, NewStreamKey{})
-	wantCode(t, err, Conflict, "too_many_stream_keys")
+	wantCode(t, err, Exhausted, "quota_exceeded")
+	if e, _ := errors.AsType[*Error](err); e.Quota != QuotaStreamKeys {
+		t.Errorf("refused by the quota %q", e.Quota)
+	}
 	if n := len(w.vault.secrets); n != account.MaxKeys {
 		t.Fatalf("%d secrets", n)
 	}

@@ -56,6 +56,20 @@ func (l *memoryLog) Load(_ context.Context, stream string) ([]Stored, error) {
 	return slices.Clone(l.streams[stream]), nil
 }
 
+func (l *memoryLog) LoadBack(_ context.Context, stream string, until func(Stored) bool) ([]Stored, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls++
+	events := l.streams[stream]
+	for i, e := range slices.Backward(events) {
+		l.reads++
+		if until(e) {
+			return slices.Clone(events[i:]), nil
+		}
+	}
+	return slices.Clone(events), nil
+}
+
 func (l *memoryLog) First(_ context.Context, stream string) (Stored, bool, error) {
 	return l.one(stream, func(events []Stored) Stored { return events[0] })
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
@@ -34,6 +35,24 @@ func (c *Client) Load(ctx context.Context, stream string, each func(Recorded) er
 		}
 		from = events[len(events)-1].Revision + 1
 	}
+}
+
+// LoadBack gives the events of a stream to each, newest first, until it answers that
+// there need be no more, as the leader has them. Where the connection is lost on the
+// way it calls again, and begins anew. ErrStreamNotFound: the stream has none.
+func (c *Client) LoadBack(ctx context.Context, stream string, each func(Recorded) (more bool, err error), again func()) error {
+	_, err := call(ctx, c, "loading "+stream, func(ctx context.Context, conn *esdb.Client) (struct{}, error) {
+		again()
+		ctx, cancel := context.WithCancel(leaderOnly(ctx)) // who stops early leaves the node nothing to send
+		defer cancel()
+		r, err := conn.ReadStream(ctx, stream, esdb.ReadStreamOptions{Direction: esdb.Backwards, From: esdb.End{}, RequiresLeader: true}, math.MaxInt64)
+		if err != nil {
+			return struct{}{}, err
+		}
+		defer r.Close()
+		return struct{}{}, recv(r, each)
+	})
+	return err
 }
 
 // First gives the first event of a stream. ErrStreamNotFound: it has none.
@@ -130,16 +149,31 @@ func collect(r *esdb.ReadStream, err error) ([]Recorded, error) {
 	}
 	defer r.Close()
 	var events []Recorded
+	err = recv(r, func(e Recorded) (bool, error) {
+		events = append(events, e)
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return events, nil
+}
+
+// recv gives what a read finds to each, until it needs no more or the read ends.
+func recv(r *esdb.ReadStream, each func(Recorded) (more bool, err error)) error {
 	for {
 		e, err := r.Recv()
 		if errors.Is(err, io.EOF) {
-			return events, nil
+			return nil
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if e.Event != nil { // a link is as such; links are not resolved
-			events = append(events, recorded(e.Event))
+		if e.Event == nil { // a link is as such; links are not resolved
+			continue
+		}
+		if more, err := each(recorded(e.Event)); err != nil || !more {
+			return err
 		}
 	}
 }

@@ -76,18 +76,18 @@ func (r deviceRow) device() (Device, error) {
 // Devices lists the devices that an account owns, in the order in which they
 // were added.
 func (s *Store) Devices(ctx context.Context, owner string, p Page) (list []Device, next string, err error) {
-	after, err := p.after("devices", 0)
-	if err != nil {
-		return nil, "", err
-	}
 	var rows []deviceRow
 	err = s.reading(ctx, []*projection{devices}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
-		return tx.NewSelect().Model(&rows).Where("d.owner = ? AND d.position > ? AND d.removed_at = 0", owner, after).OrderExpr("d.position").Limit(p.fetch()).Scan(ctx)
+		rows, next, err = gather(p, "devices", 0, func(after int64, n int) ([]placed[deviceRow], error) {
+			var rows []deviceRow
+			err := tx.NewSelect().Model(&rows).Where("d.owner = ? AND d.position > ? AND d.removed_at = 0", owner, after).OrderExpr("d.position").Limit(int64(n)).Scan(ctx)
+			return inPlace(rows, rows, func(r deviceRow) int64 { return r.Position }), err
+		}, func(r deviceRow) int { return len(r.Name) + len(r.Channels) })
+		return err
 	})
 	if err != nil {
 		return nil, "", fmt.Errorf("listing devices: %w", err)
 	}
-	rows, next = cut(rows, p, "devices", func(r deviceRow) int64 { return r.Position })
 	for _, r := range rows {
 		d, err := r.device()
 		if err != nil {

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Page asks for a part of a list: at most Limit rows, 1 to 200, behind Cursor,
+// Page asks for a part of a list: at most Limit rows, 1 to 200, and fewer where they
+// hold much, behind Cursor,
 // which is what the page before answered as next; "" is the beginning.
 //
 // AtLeast is the position in the log that the rows must have seen; if they have
@@ -65,4 +66,53 @@ func cut[T any](rows []T, p Page, list string, place func(T) int64) ([]T, string
 	}
 	rows = rows[:p.limit()]
 	return rows, cursor(list, place(rows[len(rows)-1]))
+}
+
+const (
+	// pageWeight bounds what is in a page, in bytes, about: a page that would hold more
+	// ends earlier, but holds one row at least.
+	pageWeight = 512 << 10
+	// firstRows is how many rows are read before it is known what they weigh.
+	firstRows = 16
+)
+
+// placed is a row with its place in a list.
+type placed[T any] struct {
+	row   T
+	place int64
+}
+
+// inPlace gives rows the places of those that they were made of.
+func inPlace[T, From any](rows []T, from []From, place func(From) int64) []placed[T] {
+	list := make([]placed[T], len(rows))
+	for i := range rows {
+		list[i] = placed[T]{rows[i], place(from[i])}
+	}
+	return list
+}
+
+// gather reads a page of rows that may be large, a few at a time. read reads so many
+// rows behind a place, and weight is about how many bytes are in one.
+func gather[T any](p Page, list string, start int64, read func(after int64, n int) ([]placed[T], error), weight func(T) int) (rows []T, next string, err error) {
+	at, err := p.after(list, start)
+	if err != nil {
+		return nil, "", err
+	}
+	heavy := 0
+	for n := firstRows; ; n = max(1, (pageWeight-heavy)*len(rows)/max(1, heavy)) {
+		n = min(n, p.limit()-len(rows))
+		some, err := read(at, n+1)
+		if err != nil {
+			return nil, "", err
+		}
+		for i, row := range some[:min(n, len(some))] {
+			rows, at, heavy = append(rows, row.row), row.place, heavy+weight(row.row)
+			if i+1 < len(some) && (len(rows) == p.limit() || heavy >= pageWeight) {
+				return rows, cursor(list, at), nil
+			}
+		}
+		if len(some) <= n {
+			return rows, "", nil
+		}
+	}
 }

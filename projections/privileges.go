@@ -525,21 +525,19 @@ type DevicePrivileges struct {
 
 // Privileges lists the devices that an account may see, and what it may do.
 func (s *Store) Privileges(ctx context.Context, account string, p Page) (list []DevicePrivileges, next string, err error) {
-	after, err := p.after("privileges", 0)
-	if err != nil {
-		return nil, "", err
-	}
 	err = s.reading(ctx, []*projection{privileges, devices}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
 		no, err := accountNumber(ctx, tx, account)
 		if err != nil || no == 0 {
 			return err
 		}
-		pairs, err := livePairs(ctx, tx, no, after, p.fetch())
-		if err != nil {
-			return err
-		}
-		pairs, next = cut(pairs, p, "privileges", func(r pairRow) int64 { return r.Pair & maxNumber })
-		list, err = grantsOf(ctx, tx, pairs)
+		list, next, err = gather(p, "privileges", 0, func(after int64, n int) ([]placed[DevicePrivileges], error) {
+			pairs, err := livePairs(ctx, tx, no, after, n)
+			if err != nil {
+				return nil, err
+			}
+			rows, err := grantsOf(ctx, tx, pairs)
+			return inPlace(rows, pairs, func(r pairRow) int64 { return r.Pair & maxNumber }), err
+		}, func(d DevicePrivileges) int { return weightOf(d.Name, d.Grants) })
 		return err
 	})
 	if err != nil {
@@ -562,7 +560,7 @@ type pairRow struct {
 }
 
 // livePairs are the devices of an account behind a device's number.
-func livePairs(ctx context.Context, tx bun.Tx, account, after, limit int64) (rows []pairRow, err error) {
+func livePairs(ctx context.Context, tx bun.Tx, account, after int64, limit int) (rows []pairRow, err error) {
 	seen := tx.NewSelect().TableExpr("privileges").ColumnExpr("DISTINCT entry >> ? AS pair", channelBits).
 		Where("entry >= ? AND entry < ?", pairOf(account, after+1)<<channelBits, pairOf(account+1, 0)<<channelBits)
 	err = tx.NewSelect().TableExpr("(?) AS p", seen).
@@ -570,7 +568,7 @@ func livePairs(ctx context.Context, tx bun.Tx, account, after, limit int64) (row
 		Join("JOIN privilege_devices AS d ON d.no = p.pair & ? AND d.live = 1", maxNumber).
 		Join("LEFT JOIN devices AS n ON n.device = d.device").
 		Join("LEFT JOIN privilege_shares AS s ON s.pair = p.pair").
-		OrderExpr("p.pair").Limit(limit).Scan(ctx, &rows)
+		OrderExpr("p.pair").Limit(int64(limit)).Scan(ctx, &rows)
 	return rows, err
 }
 

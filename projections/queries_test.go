@@ -157,6 +157,24 @@ func TestDevicesAndKeys(t *testing.T) {
 		keys, _, err := h.store.StreamKeys(ctx, olga, page)
 		must(t, err)
 		same(t, "keys", keys, []projections.StreamKey{{Name: "kone", Label: "olga:label", Device: "b", AddedAt: epoch, Expires: epoch.AddDate(7000, 0, 0)}})
+
+		last := h.append("share-"+given, opened())
+		wait(t, r, last)
+		for _, c := range []struct {
+			account, what string
+			at            time.Time
+			want          int
+		}{
+			{olga, "devices", epoch, 1}, {rita, "devices", epoch, 0}, {olga, "shares", epoch, 1}, {rita, "shares", epoch, 0},
+			{olga, "stream_keys", epoch, 1}, {olga, "stream_keys", epoch.AddDate(7000, 0, 0), 0}, {rita, "stream_keys", epoch, 0},
+		} {
+			if n, seen, err := h.store.Owned(ctx, c.account, c.what, c.at); err != nil || n != c.want || seen == 0 || seen > last {
+				t.Errorf("Owned(%s, %s) = %d seen at %d, %v, want %d", c.account, c.what, n, seen, err, c.want)
+			}
+		}
+		if _, _, err := h.store.Owned(ctx, olga, "cameras", epoch); err == nil {
+			t.Error("cameras can be counted")
+		}
 	})
 }
 

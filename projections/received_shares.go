@@ -103,20 +103,18 @@ const active = "EXISTS (SELECT 1 FROM received_share_devices AS d WHERE d.share 
 // ReceivedShares lists the shares that an account was given and that hold a
 // device which it has or may accept, the newest first, with those devices.
 func (s *Store) ReceivedShares(ctx context.Context, account string, p Page) (list []Share, next string, err error) {
-	before, err := p.after("received", newest)
-	if err != nil {
-		return nil, "", err
-	}
 	err = s.reading(ctx, []*projection{receivedShares, devices, accounts}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
-		var rows []receivedShareRow
-		err := receivedRows(tx, &rows).
-			Where("s.login IN (SELECT login FROM account_logins WHERE account = ?) AND s.opened < ?", account, before).
-			Where(active).OrderExpr("s.opened DESC").Limit(p.fetch()).Scan(ctx)
-		if err != nil {
-			return err
-		}
-		rows, next = cut(rows, p, "received", func(r receivedShareRow) int64 { return r.Opened })
-		list, err = receivedOf(ctx, tx, rows)
+		list, next, err = gather(p, "received", newest, func(before int64, n int) ([]placed[Share], error) {
+			var rows []receivedShareRow
+			err := receivedRows(tx, &rows).
+				Where("s.login IN (SELECT login FROM account_logins WHERE account = ?) AND s.opened < ?", account, before).
+				Where(active).OrderExpr("s.opened DESC").Limit(int64(n)).Scan(ctx)
+			if err != nil {
+				return nil, err
+			}
+			shares, err := receivedOf(ctx, tx, rows)
+			return inPlace(shares, rows, func(r receivedShareRow) int64 { return r.Opened }), err
+		}, Share.weight)
 		return err
 	})
 	if err != nil {

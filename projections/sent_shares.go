@@ -97,17 +97,15 @@ type sentShareRow struct {
 // SentShares lists the live shares of an owner, the newest first, with every
 // device that was not taken out again.
 func (s *Store) SentShares(ctx context.Context, owner string, p Page) (list []Share, next string, err error) {
-	before, err := p.after("sent", newest)
-	if err != nil {
-		return nil, "", err
-	}
 	err = s.reading(ctx, []*projection{sentShares, devices}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
-		var rows []sentShareRow
-		if err := tx.NewSelect().Model(&rows).Where("s.owner = ? AND s.opened < ?", owner, before).OrderExpr("s.opened DESC").Limit(p.fetch()).Scan(ctx); err != nil {
-			return err
-		}
-		rows, next = cut(rows, p, "sent", func(r sentShareRow) int64 { return r.Opened })
-		list, err = sentOf(ctx, tx, rows)
+		list, next, err = gather(p, "sent", newest, func(before int64, n int) ([]placed[Share], error) {
+			var rows []sentShareRow
+			if err := tx.NewSelect().Model(&rows).Where("s.owner = ? AND s.opened < ?", owner, before).OrderExpr("s.opened DESC").Limit(int64(n)).Scan(ctx); err != nil {
+				return nil, err
+			}
+			shares, err := sentOf(ctx, tx, rows)
+			return inPlace(shares, rows, func(r sentShareRow) int64 { return r.Opened }), err
+		}, Share.weight)
 		return err
 	})
 	if err != nil {

@@ -23,6 +23,17 @@ type Share struct {
 	Devices   []ShareDevice
 }
 
+func (s Share) weight() int {
+	w := len(s.Recipient) + len(s.Remark)
+	for _, d := range s.Devices {
+		w += weightOf(d.Name, d.Grants)
+	}
+	return w
+}
+
+// weightOf is about how many bytes tell of a device what is granted on it.
+func weightOf(name string, grants []share.Grant) int { return 200 + len(name) + 64*len(grants) }
+
 // ShareDevice is a device in a share, in the order of first invitations.
 type ShareDevice struct {
 	Device     string

@@ -44,6 +44,20 @@ func (l domainLog) Load(ctx context.Context, stream string) ([]domain.Stored, er
 	return list, err
 }
 
+func (l domainLog) LoadBack(ctx context.Context, stream string, until func(domain.Stored) bool) ([]domain.Stored, error) {
+	var list []domain.Stored
+	err := l.client.LoadBack(ctx, stream, func(r eventstore.Recorded) (more bool, err error) {
+		stored, err := storedOf(r)
+		list = append(list, stored)
+		return err == nil && !until(stored), err
+	}, func() { list = nil })
+	if errors.Is(err, eventstore.ErrStreamNotFound) {
+		return nil, nil
+	}
+	slices.Reverse(list)
+	return list, err
+}
+
 func (l domainLog) First(ctx context.Context, stream string) (domain.Stored, bool, error) {
 	return one(l.client.First(ctx, stream))
 }
@@ -311,11 +325,12 @@ func (a authorizer) Secret(ctx context.Context, key string) (string, error) {
 // sessions keeps sessions for the API.
 type sessions struct {
 	vault *vault.Vault
+	most  int                   // of an account
 	ended func(context.Context) // is called after a session has ended
 }
 
 func (s sessions) NewSession(ctx context.Context, account string, ttl time.Duration) (string, error) {
-	return s.vault.NewSession(ctx, account, ttl)
+	return s.vault.NewSession(ctx, account, ttl, s.most)
 }
 
 func (s sessions) Session(ctx context.Context, token string) (string, error) {

@@ -25,6 +25,7 @@ type problem struct {
 	Status int    `json:"status"`
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
+	Quota  string `json:"quota"`
 }
 
 func (p *problem) Error() string {

@@ -70,7 +70,7 @@ func openHouseWith(t *testing.T, o options) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.close)
-	if h.uc, err = newUseCases(h.opened, nil, nil); err != nil {
+	if h.uc, err = newUseCases(h.opened, nil, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	return h
@@ -111,7 +111,7 @@ func (h *house) furnish() {
 	h.share = h.give("person0", h.device)
 	ok(h.uc.Accept(ctx, domain.Meta{Account: h.people[0]}, h.share, h.device))
 	h.key = ok(h.uc.AddStreamKey(ctx, domain.Meta{Account: h.people[0]}, domain.NewStreamKey{Label: "player"}))
-	h.token = must[string](h.t)(h.opened.vault.NewSession(ctx, h.people[0], time.Hour))
+	h.token = must[string](h.t)(h.opened.vault.NewSession(ctx, h.people[0], time.Hour, 0))
 }
 
 func (h *house) give(person, device string) string {
@@ -374,7 +374,7 @@ func (h *house) checkReadModels() {
 		for _, name := range []string{"owner", "person0", "person1"} {
 			u := &user{t: h.t, api: newAPIClient(h.httpAddr()), login: name + "@example.com"}
 			account := must[string](h.t)(h.uc.AccountByLogin(context.Background(), "email", u.login))
-			u.token = must[string](h.t)(h.opened.vault.NewSession(context.Background(), account, time.Hour)) // who was erased cannot log in
+			u.token = must[string](h.t)(h.opened.vault.NewSession(context.Background(), account, time.Hour, 0)) // who was erased cannot log in
 			for _, path := range []string{"/shares/sent", "/shares/received", "/shares/history", "/devices", "/privileges", "/stream-keys"} {
 				var answer any
 				u.must("GET", path+"?limit=100", nil, &answer)

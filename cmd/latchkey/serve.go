@@ -19,6 +19,7 @@ import (
 	"latchkey/eventstore"
 	"latchkey/internal/journal"
 	"latchkey/internal/memory"
+	"latchkey/internal/quota"
 	"latchkey/projections"
 	"latchkey/projections/index"
 	"latchkey/streaming"
@@ -121,6 +122,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if err != nil {
 		return nil, err
 	}
+	ledger := newLedger(o, s.opened)
 	var useCases *domain.Service // which ask the runner, which runs a policy of theirs
 	runner, err := projections.NewRunner(projections.RunnerConfig{
 		Store: s.opened.store, Client: s.opened.log, Logger: logger,
@@ -131,7 +133,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if err != nil {
 		return nil, err
 	}
-	if useCases, err = newUseCases(s.opened, x, runner); err != nil {
+	if useCases, err = newUseCases(s.opened, x, runner, ledger); err != nil {
 		return nil, err
 	}
 	if s.door, err = newDoor(o, x, s.opened, metrics, logger); err != nil {
@@ -141,7 +143,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	registerIndexMetrics(metrics, x)
 	metrics.MustRegister(s.opened.logState)
 	registerProjectionMetrics(metrics, runner)
-	server, err := s.newAPI(o, useCases, runner, x, metrics)
+	server, err := s.newAPI(o, useCases, runner, x, ledger, metrics)
 	if err != nil {
 		return nil, err
 	}
@@ -274,11 +276,12 @@ func (s *runningService) teachDoor(ctx context.Context) error {
 }
 
 // newUseCases takes the index that knows whether the log is the right one, and
-// who finds the shares of a removed device; nil for a tool that has none.
-func newUseCases(p *opened, fit *index.Index, shares domain.SharesOfDevice) (*domain.Service, error) {
+// who finds the shares of a removed device and who counts; nil for a tool that has
+// none.
+func newUseCases(p *opened, fit *index.Index, shares domain.SharesOfDevice, quotas domain.Quotas) (*domain.Service, error) {
 	return domain.New(domain.Config{
 		Log: guardedLog{domainLog{p.log, fit}, p}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
-		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Logger: p.logger,
+		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Logger: p.logger,
 	})
 }
 
@@ -290,7 +293,7 @@ func newDoor(o options, x *index.Index, p *opened, metrics prometheus.Registerer
 	})
 }
 
-func (s *runningService) newAPI(o options, d *domain.Service, runner *projections.Runner, x *index.Index, metrics *prometheus.Registry) (*api.Server, error) {
+func (s *runningService) newAPI(o options, d *domain.Service, runner *projections.Runner, x *index.Index, ledger *quota.Ledger, metrics *prometheus.Registry) (*api.Server, error) {
 	q := queries{s.opened.store}
 	var limits api.Limits // with SQLite there is no other process to count with
 	if isPostgres(o.Database) {
@@ -299,8 +302,8 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 	return api.New(api.Config{
 		Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: d, Devices: cameraDevices{d, s.door}, Shares: d, ShareDevices: d, Invitations: d, StreamKeys: streamKeys{d, s.door},
-		Queries: q, ShareQueries: q,
-		Sessions: sessions{s.opened.vault, s.sessionEnded}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
+		Queries: q, ShareQueries: q, Quotas: quotas{ledger},
+		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.sessionEnded}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door}, s.journal}, Progress: reads{runner},
 		Components: []api.Component{
 			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},

@@ -15,6 +15,7 @@ import (
 
 	"latchkey/internal/descriptors"
 	"latchkey/internal/memory"
+	"latchkey/internal/quota"
 )
 
 // settings are the flags of the service. They are text, so that every fault in
@@ -32,6 +33,7 @@ type settings struct {
 	CloseAfter     string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`
 	CameraNets     string `default:"any" placeholder:"CIDR,..." help:"The only networks in which cameras are dialled; any: every unicast address but link-local ones and networks where no camera is (${default})."`
 	TrustedProxies string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: what they say in X-Forwarded-For or Forwarded is who asks. Without it: whoever connects."`
+	Quotas         string `placeholder:"NAME=N,..." help:"What one account may have and do, such as devices=100,commands=50 a second; GET /api/v1/accounts/me tells all of them and their defaults."`
 	MemoryLimit    string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
 	Logging        `embed:""`
 }
@@ -49,7 +51,8 @@ type options struct {
 	cameraNets                           []netip.Prefix
 	trustedProxies                       []netip.Prefix
 	memoryLimit                          int64 // bytes
-	connections                          int   // of HTTP, and as many of RTSP
+	quotas                               quota.Limits
+	connections                          int // of HTTP, and as many of RTSP
 }
 
 // check reads the settings and reports every fault in them.
@@ -91,6 +94,9 @@ func (s settings) check() (options, error) {
 		fault("memory-limit", "%v", err)
 	}
 	o.memoryLimit = limit
+	if o.quotas, err = quota.Parse(s.Quotas); err != nil {
+		fault("quotas", "%v", err)
+	}
 	if s.CameraNets != anyNetwork {
 		if o.cameraNets = networks("camera-nets", s.CameraNets, fault); len(o.cameraNets) == 0 {
 			fault("camera-nets", "names no network: leave it out, or say any, to dial cameras everywhere")

@@ -4,6 +4,7 @@
 package account
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +12,8 @@ import (
 )
 
 const (
-	// MaxKeys is how many stream keys an account may have that have not expired.
+	// MaxKeys is how many stream keys an account may have that have not expired,
+	// where the command names no other number.
 	MaxKeys = 100
 	// ClaimLease is for how long a claim that did not become an account keeps
 	// its login.
@@ -92,6 +94,7 @@ type AddKey struct {
 	Label   string     // sealed
 	Device  string     // "" for every device
 	Expires *time.Time // nil: never
+	Most    int        // keys that have not expired; 0: MaxKeys
 	At      time.Time
 }
 
@@ -172,7 +175,7 @@ func addKey(s State, c AddKey) ([]Event, error) {
 			live++
 		}
 	}
-	if live >= MaxKeys {
+	if live >= cmp.Or(c.Most, MaxKeys) {
 		return nil, ErrTooManyKeys
 	}
 	return []Event{StreamKeyAdded{

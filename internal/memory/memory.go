@@ -46,6 +46,18 @@ func Limit(text string) (int64, error) {
 		}
 		return int64(limit / 10 * 9), nil
 	}
+	n, err := Size(text)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%q is not a size such as 512MiB or 2GiB, auto, or off", text)
+	case n < least:
+		return 0, fmt.Errorf("%q is less than 64MiB, which is too little to work with", text)
+	}
+	return n, nil
+}
+
+// Size reads a size such as 512MiB or 2GiB, in bytes.
+func Size(text string) (int64, error) {
 	for _, unit := range []struct {
 		name string
 		size int64
@@ -55,12 +67,9 @@ func Limit(text string) (int64, error) {
 		if !ok || err != nil || n <= 0 || n > math.MaxInt64/unit.size {
 			continue
 		}
-		if n*unit.size < least {
-			return 0, fmt.Errorf("%q is less than 64MiB, which is too little to work with", text)
-		}
 		return n * unit.size, nil
 	}
-	return 0, fmt.Errorf("%q is not a size such as 512MiB or 2GiB, auto, or off", text)
+	return 0, fmt.Errorf("%q is not a size such as 512MiB or 2GiB", text)
 }
 
 // least is the least limit that makes sense, in bytes.

@@ -82,7 +82,8 @@ func prepare(ctx context.Context, db *bun.DB) error {
 				return fmt.Errorf("giving the rows of %s MACs: %w", table, err)
 			}
 		}
-		return nil
+		_, err := tx.ExecContext(ctx, "CREATE INDEX IF NOT EXISTS vault_sessions_of_account ON vault_sessions (account, expires)")
+		return err
 	})
 }
 

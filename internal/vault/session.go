@@ -30,19 +30,41 @@ func (v *Vault) tokenHash(token string) string {
 }
 
 // NewSession makes a session that ends by itself after ttl and returns its
-// token, which is not kept.
-func (v *Vault) NewSession(ctx context.Context, account string, ttl time.Duration) (string, error) {
+// token, which is not kept. If the account has more than most then, those end that
+// would end first: an account whose programs log in and never out must not keep its
+// owner from logging in. 0: it may have any number.
+func (v *Vault) NewSession(ctx context.Context, account string, ttl time.Duration, most int) (string, error) {
 	token := rand.Text()
 	row := &session{Token: v.tokenHash(token), Account: account, Expires: v.now().Add(ttl).Unix()}
 	row.MAC = v.macOfSession(row)
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
-		_, err := tx.NewInsert().Model(row).Exec(ctx)
-		return err
+		if _, err := tx.NewInsert().Model(row).Exec(ctx); err != nil || most == 0 {
+			return err
+		}
+		return dropSurplus(ctx, tx, row, most)
 	})
 	if err != nil {
 		return "", fmt.Errorf("making a session for %s: %w", account, err)
 	}
 	return token, nil
+}
+
+// dropSurplus leaves an account so many sessions, the new one among them.
+func dropSurplus(ctx context.Context, tx bun.Tx, added *session, most int) error {
+	surplus := tx.NewSelect().Model((*session)(nil)).Column("token").
+		Where("account = ? AND token <> ?", added.Account, added.Token).
+		OrderExpr("expires DESC, token").Offset(int64(most) - 1).Limit(math.MaxInt32)
+	_, err := tx.NewDelete().Model((*session)(nil)).Where("token IN (?)", surplus).Exec(ctx)
+	return err
+}
+
+// Sessions counts the sessions of an account that have not ended.
+func (v *Vault) Sessions(ctx context.Context, account string) (int, error) {
+	n, err := v.db.NewSelect().Model((*session)(nil)).Where("account = ? AND expires > ?", account, v.now().Unix()).Count(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("counting the sessions of %s: %w", account, err)
+	}
+	return int(n), nil
 }
 
 // Session returns the account that the session belongs to. ErrNoSession.

@@ -188,14 +188,14 @@ func TestPasswords(t *testing.T) {
 func TestSessionsEnd(t *testing.T) {
 	v, db, c := fresh(t)
 	ctx := context.Background()
-	token, err := v.NewSession(ctx, "anna", time.Hour)
+	token, err := v.NewSession(ctx, "anna", time.Hour, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if account, err := v.Session(ctx, token); err != nil || account != "anna" {
 		t.Fatalf("Session = %q, %v", account, err)
 	}
-	other, _ := v.NewSession(ctx, "anna", time.Hour)
+	other, _ := v.NewSession(ctx, "anna", time.Hour, 0)
 	if err := v.EndSession(ctx, other); err != nil {
 		t.Fatal(err)
 	}
@@ -213,6 +213,35 @@ func TestSessionsEnd(t *testing.T) {
 	}
 	if n, err := db.NewSelect().Table("vault_sessions").Count(ctx); err != nil || n != 0 {
 		t.Fatalf("%d expired sessions are left, %v", n, err)
+	}
+}
+
+// A log-in that is one too many ends the session that would end first.
+func TestSessionsAreBounded(t *testing.T) {
+	v, _, c := fresh(t)
+	ctx := context.Background()
+	session := func(account string, most int) string {
+		t.Helper()
+		c.t = c.t.Add(time.Second)
+		token, err := v.NewSession(ctx, account, time.Hour, most)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	others := session("berta", 0)
+	var tokens []string
+	for range 5 {
+		tokens = append(tokens, session("anna", 3))
+	}
+	for i, token := range append(tokens, others) {
+		_, err := v.Session(ctx, token)
+		if want := i >= 2; want != (err == nil) {
+			t.Errorf("session %d of 5 and another account's: %v, want it to live: %v", i, err, want)
+		}
+	}
+	if n, err := v.Sessions(ctx, "anna"); err != nil || n != 3 {
+		t.Errorf("%d sessions are counted, %v, want 3", n, err)
 	}
 }
 
@@ -260,7 +289,7 @@ func TestNothingReadableIsOnTheDisk(t *testing.T) {
 	}
 	ctx := context.Background()
 	needles := []string{"needle-password", "needle-camera", "needle-stream", "needle-text"}
-	token, err := v.NewSession(ctx, "anna", time.Hour)
+	token, err := v.NewSession(ctx, "anna", time.Hour, 0)
 	if err = errors.Join(err,
 		v.SetPassword(ctx, "anna", needles[0]),
 		v.SetCamera(ctx, "cam", vault.Camera{Password: needles[1], Channels: []vault.CameraChannel{{Channel: 1, MainURL: "rtsp://needle-camera"}}}),

@@ -64,6 +64,24 @@ func (e Privilege) Valid() bool {
 	}
 }
 
+// Defines values for QuotaPer.
+const (
+	Day    QuotaPer = "day"
+	Second QuotaPer = "second"
+)
+
+// Valid indicates whether the value is a known member of the QuotaPer enum.
+func (e QuotaPer) Valid() bool {
+	switch e {
+	case Day:
+		return true
+	case Second:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ShareStatus.
 const (
 	Deleted ShareStatus = "deleted"
@@ -285,6 +303,20 @@ type NewStreamKey struct {
 // NextCursor The `cursor` of the next page; absent at the end.
 type NextCursor = string
 
+// OwnAccount defines model for OwnAccount.
+type OwnAccount struct {
+	// Account The same as `id`.
+	Account string  `json:"account"`
+	Email   string  `json:"email,omitempty,omitzero"`
+	ID      string  `json:"id"`
+	Name    string  `json:"name"`
+	Phone   string  `json:"phone,omitempty,omitzero"`
+	Quotas  []Quota `json:"quotas"`
+
+	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+}
+
 // Person The owner, for the recipient only. What was erased is empty.
 type Person struct {
 	Email string `json:"email,omitempty,omitzero"`
@@ -318,14 +350,36 @@ type Problem struct {
 	Detail string `json:"detail,omitempty,omitzero"`
 
 	// Errors What is wrong with which field, a sentence for people.
-	Errors    map[string]string `json:"errors,omitempty,omitzero"`
-	RequestID string            `json:"request_id"`
-	Status    int               `json:"status"`
+	Errors map[string]string `json:"errors,omitempty,omitzero"`
+
+	// Quota The quota that is used up, for `quota_exceeded`.
+	Quota     string `json:"quota,omitempty,omitzero"`
+	RequestID string `json:"request_id"`
+	Status    int    `json:"status"`
 
 	// Title The phrase of the status.
 	Title string `json:"title"`
 	Type  string `json:"type"`
 }
+
+// Quota defines model for Quota.
+type Quota struct {
+	Most int64 `json:"most"`
+
+	// Per Left out where it counts what there is at once.
+	Per QuotaPer `json:"per,omitempty,omitzero"`
+
+	// Quota `devices`, `shares` (sent), `stream_keys`, `sessions`: how many there are at once; a log-in past the last of
+	// them ends the session that would end first. `requests` at once; `commands` a second; `devices_added` and `log_bytes` a day;
+	// `serial_added`: additions of one serial number a day, of which no use is told. New ones may be added.
+	Quota string `json:"quota"`
+
+	// Used As far as this server knows. What is counted by time comes back little by little.
+	Used int64 `json:"used"`
+}
+
+// QuotaPer Left out where it counts what there is at once.
+type QuotaPer string
 
 // Recipient Exactly one of `email` and `phone`.
 type Recipient struct {
@@ -543,6 +597,12 @@ type RegisterAccountParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// GetAccountParams defines parameters for GetAccount.
+type GetAccountParams struct {
+	// LatchkeyMinPosition The position that the answer must have seen.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
 // ListDevicesParams defines parameters for ListDevices.
 type ListDevicesParams struct {
 	// Limit The most items that the page may have.
@@ -752,6 +812,9 @@ type ServerInterface interface {
 	// RegisterAccount Register an account
 	// (POST /api/v1/accounts)
 	RegisterAccount(ctx echo.Context, params RegisterAccountParams) error
+	// GetAccount Read your account
+	// (GET /api/v1/accounts/me)
+	GetAccount(ctx echo.Context, params GetAccountParams) error
 	// ListDevices List your devices
 	// (GET /api/v1/devices)
 	ListDevices(ctx echo.Context, params ListDevicesParams) error
@@ -851,6 +914,35 @@ func (w *ServerInterfaceWrapper) RegisterAccount(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RegisterAccount(ctx, params)
+	return err
+}
+
+// GetAccount converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAccount(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetAccountParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAccount(ctx, params)
 	return err
 }
 
@@ -1815,6 +1907,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	}
 
 	router.POST(options.BaseURL+"/api/v1/accounts", wrapper.RegisterAccount, options.OperationMiddlewares["registerAccount"]...)
+	router.GET(options.BaseURL+"/api/v1/accounts/me", wrapper.GetAccount, options.OperationMiddlewares["getAccount"]...)
 	router.GET(options.BaseURL+"/api/v1/devices", wrapper.ListDevices, options.OperationMiddlewares["listDevices"]...)
 	router.POST(options.BaseURL+"/api/v1/devices", wrapper.AddDevice, options.OperationMiddlewares["addDevice"]...)
 	router.DELETE(options.BaseURL+"/api/v1/devices/:device", wrapper.RemoveDevice, options.OperationMiddlewares["removeDevice"]...)
@@ -1915,6 +2008,28 @@ func (response RegisterAccount408ApplicationProblemPlusJSONResponse) VisitRegist
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAccountRequestObject struct {
+	Params GetAccountParams
+}
+
+type GetAccountResponseObject interface {
+	VisitGetAccountResponse(w http.ResponseWriter) error
+}
+
+type GetAccount200JSONResponse OwnAccount
+
+func (response GetAccount200JSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -2590,6 +2705,9 @@ type StrictServerInterface interface {
 	// RegisterAccount Register an account
 	// (POST /api/v1/accounts)
 	RegisterAccount(ctx context.Context, request RegisterAccountRequestObject) (RegisterAccountResponseObject, error)
+	// GetAccount Read your account
+	// (GET /api/v1/accounts/me)
+	GetAccount(ctx context.Context, request GetAccountRequestObject) (GetAccountResponseObject, error)
 	// ListDevices List your devices
 	// (GET /api/v1/devices)
 	ListDevices(ctx context.Context, request ListDevicesRequestObject) (ListDevicesResponseObject, error)
@@ -2712,6 +2830,31 @@ func (sh *strictHandler) RegisterAccount(ctx echo.Context, params RegisterAccoun
 		return err
 	} else if validResponse, ok := response.(RegisterAccountResponseObject); ok {
 		return validResponse.VisitRegisterAccountResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAccount operation middleware
+func (sh *strictHandler) GetAccount(ctx echo.Context, params GetAccountParams) error {
+	var request GetAccountRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAccount(ctx.Request().Context(), request.(GetAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAccountResponseObject); ok {
+		return validResponse.VisitGetAccountResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -1,0 +1,178 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// How the memory of answers is bounded. An answer is made whole, and then lies in
+// memory until its reader has taken it. So
+//
+//   - a page holds no more than about half a megabyte (projections.Page);
+//   - few lists are made at once, and of one account fewer;
+//   - large answers that wait to be read have a budget. One that finds no room is
+//     503 busy;
+//   - a large answer must be read at a rate.
+
+const (
+	// listsAtOnce is how many lists are made at once, and listsOfOne how many for one
+	// account. A list that waits longer than listWithin is refused.
+	listsAtOnce = 16
+	listsOfOne  = 4
+	listWithin  = 10 * time.Second
+
+	// largeAnswer is from which size on an answer is counted, in bytes.
+	largeAnswer = 32 << 10
+	// answersInFlight is how many bytes of large answers the process holds at once,
+	// and answersOfOne how many of one account or network.
+	answersInFlight = 64 << 20
+	answersOfOne    = 8 << 20
+
+	// A large answer has answerGrace to begin with, and must then be read at
+	// answerRate bytes a second at least.
+	answerGrace = 5 * time.Second
+	answerRate  = 64 << 10
+)
+
+// turns gives so many at once their turn, and of one owner fewer.
+type turns struct {
+	budget *budget
+
+	mu    sync.Mutex
+	given chan struct{} // closed when a turn was given back
+}
+
+func newTurns(all, one int) *turns {
+	return &turns{budget: newBudget(all, one), given: make(chan struct{})}
+}
+
+// take waits for a turn; false: the context ended first.
+func (t *turns) take(ctx context.Context, owner string) bool {
+	for {
+		t.mu.Lock()
+		given := t.given
+		t.mu.Unlock()
+		if t.budget.take(owner, 1) {
+			return true
+		}
+		select {
+		case <-given:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func (t *turns) give(owner string) {
+	t.budget.give(owner, 1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	close(t.given)
+	t.given = make(chan struct{})
+}
+
+// outgoing holds an answer back until it is known whether there is room for it.
+type outgoing struct {
+	http.ResponseWriter
+	server *Server
+	req    *request
+	status int
+	sent   bool // the header was
+	held   int  // bytes of the budget
+	list   bool // has a turn
+	silent bool // in its place another was sent
+}
+
+// Unwrap is for http.ResponseController.
+func (a *outgoing) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// WriteHeader waits for what is written.
+func (a *outgoing) WriteHeader(status int) {
+	if status < http.StatusOK {
+		a.ResponseWriter.WriteHeader(status)
+		return
+	}
+	a.status = status
+}
+
+// Write is called once for each answer that is JSON.
+func (a *outgoing) Write(p []byte) (int, error) {
+	if a.silent {
+		return len(p), nil
+	}
+	a.giveTurn()
+	if !a.sent && len(p) > largeAnswer {
+		if !a.hold(len(p)) {
+			return len(p), a.refuse()
+		}
+		within := answerGrace + time.Duration(len(p))*time.Second/answerRate
+		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(within))
+	}
+	a.send()
+	return a.ResponseWriter.Write(p)
+}
+
+// hold takes room for n bytes. What is more than one account may have is given to
+// who has nothing else.
+func (a *outgoing) hold(n int) bool {
+	n = min(n, answersOfOne)
+	if !a.server.answers.take(a.req.owner(), n) {
+		return false
+	}
+	a.held = n
+	return true
+}
+
+func (a *outgoing) send() {
+	if !a.sent && a.status != 0 {
+		a.sent = true
+		a.ResponseWriter.WriteHeader(a.status)
+	}
+}
+
+// refuse says that there is no room.
+func (a *outgoing) refuse() error {
+	a.silent = true
+	p := unavailable("busy", "Too many large answers wait to be read; read them, or ask for less with limit.", nil)
+	h := a.Header()
+	h.Del("Etag")
+	h.Del("Content-Length")
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Retry-After", "1")
+	a.sent = true
+	a.ResponseWriter.WriteHeader(p.status)
+	return json.NewEncoder(a.ResponseWriter).Encode(p.document(a.req.id))
+}
+
+// takeTurn waits for a list's turn to be made.
+func (a *outgoing) takeTurn(ctx context.Context) error {
+	if a.list {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, listWithin)
+	defer cancel()
+	if !a.server.lists.take(ctx, a.req.owner()) {
+		return unavailable("busy", "Too many lists are being made; try again later.", ctx.Err())
+	}
+	a.list = true
+	return nil
+}
+
+func (a *outgoing) giveTurn() {
+	if a.list {
+		a.list = false
+		a.server.lists.give(a.req.owner())
+	}
+}
+
+// end gives everything back when the request has been answered.
+func (a *outgoing) end() {
+	a.send()
+	a.giveTurn()
+	if a.held > 0 {
+		a.server.answers.give(a.req.owner(), a.held)
+	}
+}

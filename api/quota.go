@@ -1,0 +1,79 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"latchkey/api/internal/rest"
+	"latchkey/domain"
+)
+
+const (
+	// givingAtOnce is how many commands are carried out at once that do not only take
+	// away, and givingOfOne how many of one account. The others wait, for givingWithin
+	// at most: so those that take away find short queues, down to the disk.
+	givingAtOnce = 32
+	givingOfOne  = 16
+	givingWithin = 10 * time.Second
+)
+
+// limitAccount bounds the commands of an account, and its requests at once. end must
+// be called when the request has been answered.
+func (s *Server) limitAccount(ctx context.Context, op *operation) (end func(), err error) {
+	if s.cfg.Quotas == nil {
+		return func() {}, nil
+	}
+	end, err = s.cfg.Quotas.Begin(ctx, caller(ctx), op.command, op.takesAway)
+	if e, ok := errors.AsType[*domain.Exceeded](err); ok {
+		return nil, e.Refusal()
+	}
+	return end, err
+}
+
+// takeTurnToGive waits for the turn of a command that does not only take away.
+func (s *Server) takeTurnToGive(ctx context.Context, op *operation) (giveBack func(), err error) {
+	if op.public || !op.command || op.takesAway {
+		return func() {}, nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, givingWithin)
+	defer cancel()
+	if !s.giving.take(waiting, caller(ctx)) {
+		return nil, unavailable("busy", "Too many commands are being carried out; try again later.", waiting.Err())
+	}
+	return func() { s.giving.give(caller(ctx)) }, nil
+}
+
+// GetAccount reads the caller's account, and how much of each quota is used up.
+func (h handlers) GetAccount(ctx context.Context, r rest.GetAccountRequestObject) (rest.GetAccountResponseObject, error) {
+	id := caller(ctx)
+	out := rest.OwnAccount{ID: id, Account: id, Quotas: []rest.Quota{}}
+	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(uint64) error {
+		row, err := h.cfg.ShareQueries.Person(ctx, id)
+		if err != nil {
+			return err
+		}
+		person, err := h.person(ctx, row)
+		out.Email, out.Phone, out.Name, out.Unreadable = person.Email, person.Phone, person.Name, person.Unreadable
+		return err
+	})
+	if err != nil || h.cfg.Quotas == nil {
+		return rest.GetAccount200JSONResponse(out), err
+	}
+	rows, err := h.cfg.Quotas.QuotasOf(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("reading the quotas of an account: %w", err)
+	}
+	for _, q := range rows {
+		quota := rest.Quota{Quota: q.Name, Most: int64(q.Most), Used: int64(q.Used)}
+		switch q.Per {
+		case time.Second:
+			quota.Per = rest.Second
+		case 24 * time.Hour:
+			quota.Per = rest.Day
+		}
+		out.Quotas = append(out.Quotas, quota)
+	}
+	return rest.GetAccount200JSONResponse(out), nil
+}

@@ -1,0 +1,277 @@
+package quota
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"latchkey/domain"
+	"latchkey/internal/rates"
+)
+
+// Counter counts what an account has: devices, shares and stream keys in the read
+// models, sessions in the vault. seen is the position in the log that the count
+// has seen.
+type Counter interface {
+	Count(ctx context.Context, account, quota string) (n int, seen uint64, err error)
+}
+
+const (
+	// accounts is how many accounts' rates are remembered at least.
+	accounts = 50_000
+	// recountAfter is for how long a count is added to, where that leaves room. What
+	// other processes add meanwhile is not seen.
+	recountAfter = time.Minute
+	// fullFor is for how long a count that left no room is not made again, unless
+	// the account has given something up here.
+	fullFor = 200 * time.Millisecond
+	// patience is how long a command waits for its turn instead of being refused.
+	patience = 250 * time.Millisecond
+	// tallies is about how many are kept.
+	tallies = 10_000
+)
+
+// Ledger counts for this process. Of what accounts have it knows what all processes
+// of the database have written, a minute late at most; what they do in a time each
+// process counts alone, and a start begins anew.
+type Ledger struct {
+	limits Limits
+	count  Counter
+	now    func() time.Time
+	rates  map[string]*rates.Rates
+	taking *rates.Rates // commands that take away
+
+	mu      sync.Mutex
+	tallies map[of]*tally
+	running map[key]int // requests
+}
+
+// key names requests of an account, those that take away apart.
+type key struct {
+	account   string
+	takesAway bool
+}
+
+// of names what is counted.
+type of struct{ account, quota string }
+
+// tally is what an account has of something.
+type tally struct {
+	mu    sync.Mutex
+	when  time.Time // of the count; zero: there is none that counts
+	base  int       // what was counted
+	since []*held   // in addition
+}
+
+// held is one more, that the count has not seen.
+type held struct{ position uint64 } // 0: not yet in the log
+
+// New makes a ledger. now is the clock.
+func New(limits Limits, count Counter, now func() time.Time) *Ledger {
+	l := &Ledger{limits: limits, count: count, now: now, rates: map[string]*rates.Rates{}, tallies: map[of]*tally{}, running: map[key]int{}}
+	for _, q := range All() {
+		if q.Per > 0 {
+			l.rates[q.Name] = l.rate(q)
+		}
+		if q.Name == Commands {
+			l.taking = l.rate(q)
+		}
+	}
+	return l
+}
+
+func (l *Ledger) rate(q Quota) *rates.Rates {
+	n := l.limits[q.Name]
+	return rates.New(max(1, q.Per/time.Duration(n)), n, accounts)
+}
+
+// Most is the most of a quota.
+func (l *Ledger) Most(quota string) int { return l.limits[quota] }
+
+// Hold takes room for one more of what an account has.
+func (l *Ledger) Hold(ctx context.Context, account, quota string) (settle func(position uint64), err error) {
+	t := l.tally(of{account, quota})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	most, age := l.limits[quota], l.now().Sub(t.when)
+	if full := t.base+len(t.since) >= most; t.when.IsZero() || age >= recountAfter || full && age >= fullFor {
+		if err := l.recount(ctx, t, account, quota); err != nil {
+			return nil, err
+		}
+	}
+	if t.base+len(t.since) >= most {
+		return nil, &domain.Exceeded{Quota: quota, Most: most}
+	}
+	h := &held{}
+	t.since = append(t.since, h)
+	return func(position uint64) { t.settle(h, position) }, nil
+}
+
+func (l *Ledger) recount(ctx context.Context, t *tally, account, quota string) error {
+	n, seen, err := l.count.Count(ctx, account, quota)
+	if err != nil {
+		return fmt.Errorf("counting the %s of an account: %w", quota, err)
+	}
+	t.when, t.base = l.now(), n
+	t.keep(func(h *held) bool { return h.position == 0 || h.position > seen })
+	return nil
+}
+
+func (t *tally) keep(f func(*held) bool) {
+	var kept []*held
+	for _, h := range t.since {
+		if f(h) {
+			kept = append(kept, h)
+		}
+	}
+	t.since = kept
+}
+
+// pending reports whether a command holds room whose outcome is not known.
+func (t *tally) pending() bool {
+	return slices.ContainsFunc(t.since, func(h *held) bool { return h.position == 0 })
+}
+
+func (t *tally) settle(h *held, position uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if h.position = position; position == 0 {
+		t.keep(func(other *held) bool { return other != h })
+	}
+}
+
+// Freed says that an account has less of something than before.
+func (l *Ledger) Freed(account, quota string) {
+	l.mu.Lock()
+	t := l.tallies[of{account, quota}]
+	l.mu.Unlock()
+	if t != nil {
+		t.mu.Lock()
+		t.when = time.Time{}
+		t.mu.Unlock()
+	}
+}
+
+// tally finds what is known of an account. When there are too many, those are
+// forgotten of which no command holds anything; they are counted again.
+func (l *Ledger) tally(name of) *tally {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.tallies[name]
+	if t != nil {
+		return t
+	}
+	if len(l.tallies) >= tallies {
+		for other, t := range l.tallies {
+			if t.mu.TryLock() {
+				if !t.pending() {
+					delete(l.tallies, other)
+				}
+				t.mu.Unlock()
+			}
+		}
+	}
+	t = &tally{}
+	l.tallies[name] = t
+	return t
+}
+
+// Spend uses up n of what an account may do in a time.
+func (l *Ledger) Spend(account, quota, with string, n int) error {
+	if wait := l.rates[quota].TakeN(account+"\x00"+with, n, l.now()); wait > 0 {
+		return &domain.Exceeded{Quota: quota, Most: l.limits[quota], RetryAfter: wait}
+	}
+	return nil
+}
+
+// Begin counts a request of an account until end is called, and uses up a command
+// if it is one; for that it waits for a moment where that helps. Commands that take
+// away are counted apart, so that everything else leaves them room.
+func (l *Ledger) Begin(ctx context.Context, account string, command, takesAway bool) (end func(), err error) {
+	name := key{account, takesAway}
+	l.mu.Lock()
+	if l.running[name] >= l.limits[Requests] {
+		l.mu.Unlock()
+		return nil, &domain.Exceeded{Quota: Requests, Most: l.limits[Requests], RetryAfter: time.Second}
+	}
+	l.running[name]++
+	l.mu.Unlock()
+	if command {
+		err = l.command(ctx, account, takesAway)
+	}
+	if err != nil {
+		l.ended(name)
+		return nil, err
+	}
+	return func() { l.ended(name) }, nil
+}
+
+func (l *Ledger) ended(name key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running[name]--; l.running[name] == 0 {
+		delete(l.running, name)
+	}
+}
+
+func (l *Ledger) command(ctx context.Context, account string, takesAway bool) error {
+	r := l.rates[Commands]
+	if takesAway {
+		r = l.taking
+	}
+	wait := r.ReserveN(account, 1, l.now(), patience)
+	if wait > patience {
+		return &domain.Exceeded{Quota: Commands, Most: l.limits[Commands], RetryAfter: wait}
+	}
+	if wait == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Use is how much of a quota an account has used up.
+type Use struct {
+	Quota
+	Used int
+}
+
+// Of tells how much of each quota an account has used up. Of serials there are too
+// many to tell.
+func (l *Ledger) Of(ctx context.Context, account string) ([]Use, error) {
+	var list []Use
+	var faults []error
+	for _, q := range All() {
+		u := Use{Quota: Quota{Name: q.Name, Per: q.Per, Most: l.limits[q.Name]}}
+		switch {
+		case q.Name == domain.QuotaGenerations:
+		case q.Name == Requests:
+			l.mu.Lock()
+			u.Used = l.running[key{account, false}]
+			l.mu.Unlock()
+		case q.Per == 0:
+			var err error
+			u.Used, _, err = l.count.Count(ctx, account, q.Name)
+			faults = append(faults, err)
+		default:
+			u.Used = max(0, u.Most-l.rates[q.Name].Left(account+suffix(q.Name), l.now()))
+		}
+		list = append(list, u)
+	}
+	return list, errors.Join(faults...)
+}
+
+// suffix is what follows the account in the names of Spend.
+func suffix(quota string) string {
+	if quota == Commands {
+		return ""
+	}
+	return "\x00"
+}

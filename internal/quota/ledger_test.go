@@ -1,0 +1,258 @@
+package quota
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"latchkey/domain"
+)
+
+var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+
+// shelf is what accounts have, as a read model sees it, which may be behind.
+type shelf struct {
+	mu      sync.Mutex
+	has     map[string]int
+	seen    uint64
+	counted int
+	err     error
+}
+
+func (s *shelf) Count(_ context.Context, account, _ string) (int, uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counted++
+	return s.has[account], s.seen, s.err
+}
+
+// world is a ledger with a clock.
+type world struct {
+	*Ledger
+	shelf *shelf
+	now   time.Time
+}
+
+func newWorld(t *testing.T, limits string) *world {
+	t.Helper()
+	parsed, err := Parse(limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{shelf: &shelf{has: map[string]int{}}, now: noon}
+	w.Ledger = New(parsed, w.shelf, func() time.Time { return w.now })
+	return w
+}
+
+func (w *world) hold(t *testing.T) (settle func(uint64), ok bool) {
+	t.Helper()
+	settle, err := w.Hold(t.Context(), "olga", domain.QuotaDevices)
+	if e, is := errors.AsType[*domain.Exceeded](err); is {
+		if e.Quota != domain.QuotaDevices || e.RetryAfter != 0 {
+			t.Errorf("refused by %+v", e)
+		}
+		return nil, false
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return settle, true
+}
+
+func TestNobodyHasMoreThanTheMost(t *testing.T) {
+	w := newWorld(t, "devices=10")
+	w.shelf.has["olga"] = 4
+	var position uint64
+	var mu sync.Mutex
+	got := 0
+	var all sync.WaitGroup
+	for range 100 { // the read model stands still meanwhile
+		all.Go(func() {
+			settle, ok := w.hold(t)
+			if !ok {
+				return
+			}
+			mu.Lock()
+			got++
+			position++
+			at := position
+			mu.Unlock()
+			settle(at)
+		})
+	}
+	all.Wait()
+	if got != 6 {
+		t.Errorf("%d of 100 at once got room, want 6 beside the 4 that there are", got)
+	}
+	w.shelf.has["olga"], w.shelf.seen, w.now = 10, 6, w.now.Add(recountAfter)
+	if _, ok := w.hold(t); ok {
+		t.Error("there is room although the read model has ten")
+	}
+}
+
+func TestWhatDidNotComeToBeLeavesItsRoom(t *testing.T) {
+	w := newWorld(t, "devices=1")
+	settle, _ := w.hold(t)
+	settle(0)
+	settle, ok := w.hold(t)
+	if !ok {
+		t.Fatal("a command that was refused keeps its room")
+	}
+	settle(7)
+	if _, ok := w.hold(t); ok {
+		t.Error("a second one got room")
+	}
+}
+
+func TestWhatWasGivenUpLeavesRoomAtOnce(t *testing.T) {
+	w := newWorld(t, "devices=1")
+	w.shelf.has["olga"] = 1
+	if _, ok := w.hold(t); ok {
+		t.Fatal("there is room for a second one")
+	}
+	w.shelf.has["olga"] = 0
+	if _, ok := w.hold(t); ok {
+		t.Error("it was counted again although nothing was given up here")
+	}
+	w.Freed("olga", domain.QuotaDevices)
+	if _, ok := w.hold(t); !ok {
+		t.Error("no room after it was given up")
+	}
+}
+
+// Whoever is refused again and again does not make the database count each time.
+func TestRefusalsAreCheap(t *testing.T) {
+	w := newWorld(t, "devices=1")
+	w.shelf.has["olga"] = 1
+	for range 1000 {
+		if _, ok := w.hold(t); ok {
+			t.Fatal("there is room")
+		}
+	}
+	if w.shelf.counted != 1 {
+		t.Errorf("it was counted %d times, want once", w.shelf.counted)
+	}
+}
+
+func TestACountThatFailsRefuses(t *testing.T) {
+	w := newWorld(t, "")
+	w.shelf.err = errors.New("away")
+	if _, err := w.Hold(t.Context(), "olga", domain.QuotaDevices); !errors.Is(err, w.shelf.err) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTalliesAreBounded(t *testing.T) {
+	w := newWorld(t, "")
+	for i := range 3 * tallies {
+		settle, err := w.Hold(t.Context(), fmt.Sprint("account ", i), domain.QuotaDevices)
+		if err != nil {
+			t.Fatal(err)
+		}
+		settle(uint64(i + 1))
+	}
+	if n := len(w.tallies); n > tallies {
+		t.Errorf("%d tallies are kept, want at most %d", n, tallies)
+	}
+}
+
+func TestWhatIsSpentComesBackInADay(t *testing.T) {
+	w := newWorld(t, "serial_added=2,log_bytes=1000")
+	spend := func(quota, of string, n int) time.Duration {
+		e, _ := errors.AsType[*domain.Exceeded](w.Spend("olga", quota, of, n))
+		if e == nil {
+			return 0
+		}
+		return e.RetryAfter
+	}
+	for i, want := range []time.Duration{0, 0, 12 * time.Hour} {
+		if got := spend(domain.QuotaGenerations, "DS-1", 1); got != want {
+			t.Errorf("addition %d: wait %v, want %v", i, got, want)
+		}
+	}
+	if got := spend(domain.QuotaGenerations, "DS-2", 1); got != 0 {
+		t.Errorf("another serial: wait %v", got)
+	}
+	if got := spend(domain.QuotaLogBytes, "", 1001); got != 24*time.Hour {
+		t.Errorf("more than is ever given: wait %v, want a day", got)
+	}
+	if got := spend(domain.QuotaLogBytes, "", 900); got != 0 {
+		t.Errorf("900 of 1000 bytes: wait %v", got)
+	}
+	if got := spend(domain.QuotaLogBytes, "", 900); got == 0 {
+		t.Error("900 bytes more are given")
+	}
+	w.now = w.now.Add(24 * time.Hour)
+	if got := spend(domain.QuotaLogBytes, "", 900); got != 0 {
+		t.Errorf("a day later: wait %v", got)
+	}
+}
+
+func TestCommandsThatTakeAwayHaveRoomOfTheirOwn(t *testing.T) {
+	w := newWorld(t, "commands=3,requests=2")
+	begin := func(command, takesAway bool) (func(), string) {
+		end, err := w.Begin(t.Context(), "olga", command, takesAway)
+		e, ok := errors.AsType[*domain.Exceeded](err)
+		if !ok {
+			return end, ""
+		}
+		return nil, e.Quota
+	}
+	first, _ := begin(false, false)
+	_, _ = begin(false, false)
+	if _, quota := begin(false, false); quota != Requests {
+		t.Errorf("a third request at once is refused by %q, want by %s", quota, Requests)
+	}
+	if _, quota := begin(true, true); quota != "" {
+		t.Errorf("what takes away is refused by %s", quota)
+	}
+	first()
+	for range 3 {
+		end, quota := begin(true, false)
+		if quota != "" {
+			t.Fatalf("a command is refused by %s", quota)
+		}
+		end()
+	}
+	if _, quota := begin(true, false); quota != Commands { // a third of a second is too long to wait
+		t.Errorf("a fourth command is refused by %q, want by %s", quota, Commands)
+	}
+	if end, quota := begin(true, true); quota != "" {
+		t.Errorf("what takes away is refused by %s", quota)
+	} else {
+		end()
+	}
+	uses, err := w.Of(t.Context(), "olga")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for _, u := range uses {
+		got[u.Name] = u.Used
+	}
+	if got[Requests] != 1 || got[Commands] != 3 {
+		t.Errorf("told: %v, want 1 request and 3 commands", got)
+	}
+}
+
+func TestParse(t *testing.T) {
+	defaults, err := Parse("")
+	if err != nil || len(defaults) != len(All()) || defaults[domain.QuotaDevices] != 25_000 {
+		t.Errorf("the defaults are %v, %v", defaults, err)
+	}
+	got, err := Parse("devices=7, log_bytes=1MiB,commands=50")
+	want := maps.Clone(defaults)
+	want[domain.QuotaDevices], want[domain.QuotaLogBytes], want[Commands] = 7, 1<<20, 50
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+	for _, text := range []string{"devices", "devices=", "devices=0", "devices=-1", "devices=x", "devices=1MiB", "cameras=1", "=1", "devices=99999999999999"} {
+		if _, err := Parse(text); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
+}

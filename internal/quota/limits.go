@@ -1,0 +1,87 @@
+// Package quota counts what each account has and does, and refuses what is more
+// than one account may. Quotas are for who runs away with the service, a program in
+// a loop or an account in the wrong hands: nobody who shares cameras should meet
+// one.
+package quota
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"latchkey/domain"
+	"latchkey/internal/memory"
+)
+
+// Sessions and Commands are quotas that no use case asks for.
+const (
+	Sessions = "sessions"
+	Requests = "requests" // at once
+	Commands = "commands" // a second
+)
+
+// Quota is one of them.
+type Quota struct {
+	Name string
+	// Per is the time for which it counts; 0: for what there is at once.
+	Per  time.Duration
+	Most int // where it is not configured
+}
+
+const day = 24 * time.Hour
+
+// All are the quotas there are, in the order in which they are told.
+func All() []Quota {
+	return []Quota{
+		{Name: domain.QuotaDevices, Most: 25_000},
+		{Name: domain.QuotaShares, Most: 25_000},
+		{Name: domain.QuotaStreamKeys, Most: 100},
+		{Name: Sessions, Most: 1_000},
+		{Name: Requests, Most: 64},
+		{Name: Commands, Per: time.Second, Most: 1_000},
+		{Name: domain.QuotaAdditions, Per: day, Most: 50_000},
+		{Name: domain.QuotaGenerations, Per: day, Most: 100},
+		{Name: domain.QuotaLogBytes, Per: day, Most: 256 << 20},
+	}
+}
+
+// Limits are the most of each quota.
+type Limits map[string]int
+
+// Parse reads what is configured, such as "devices=100,log_bytes=1GiB"; what is
+// not named has its default. The error says what is wrong with the text.
+func Parse(text string) (Limits, error) {
+	limits := Limits{}
+	var names []string
+	for _, q := range All() {
+		limits[q.Name] = q.Most
+		names = append(names, q.Name)
+	}
+	for _, part := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
+		name, value, ok := strings.Cut(part, "=")
+		if !ok || !slices.Contains(names, name) {
+			return nil, fmt.Errorf("%q is not a quota and its most, such as devices=100; there are %s", part, strings.Join(names, ", "))
+		}
+		n, err := amount(name, value)
+		if err != nil {
+			return nil, err
+		}
+		limits[name] = n
+	}
+	return limits, nil
+}
+
+// amount reads a whole number of at least 1; that of bytes may be a size.
+func amount(name, value string) (int, error) {
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil && name == domain.QuotaLogBytes {
+		n, err = memory.Size(value)
+	}
+	if err != nil || n < 1 || n > math.MaxInt32*1024 {
+		return 0, fmt.Errorf("%q is not the most of %s: a whole number from 1 on", value, name)
+	}
+	return int(n), nil
+}
