@@ -1,0 +1,112 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+)
+
+// answering is a Server that only bounds answers.
+func answering() *Server {
+	return &Server{answers: newBudget(answersInFlight, answersOfOne), lists: newTurns(listsAtOnce, listsOfOne)}
+}
+
+// answer begins an answer of so many bytes to an account, which is read when it ends.
+func (s *Server) answer(account string, size int) (*outgoing, *httptest.ResponseRecorder) {
+	w := httptest.NewRecorder()
+	a := &outgoing{ResponseWriter: w, server: s, req: &request{id: "1", account: account}}
+	a.Header().Set("Etag", `"1"`)
+	a.WriteHeader(http.StatusOK)
+	_, _ = a.Write(bytes.Repeat([]byte{'x'}, size))
+	return a, w
+}
+
+func TestUnreadAnswersAreBounded(t *testing.T) {
+	s := answering()
+	var unread []*outgoing
+	statuses := map[int]int{}
+	for range 40 {
+		a, w := s.answer("mallory", 512<<10)
+		unread = append(unread, a)
+		statuses[w.Code]++
+		if w.Code == http.StatusOK {
+			continue
+		}
+		var doc problemDocument
+		if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil || doc.Code != "busy" || w.Header().Get("Retry-After") == "" || w.Header().Get("Etag") != "" {
+			t.Fatalf("refused by %s, %v, header %v", w.Body, err, w.Header())
+		}
+	}
+	if statuses[http.StatusOK] != 16 || statuses[http.StatusServiceUnavailable] != 24 {
+		t.Errorf("40 answers of half a megabyte: %v, want 16 of one account and 24 refused", statuses)
+	}
+	if _, w := s.answer("olga", 512<<10); w.Code != http.StatusOK {
+		t.Errorf("another account is answered %d", w.Code)
+	}
+	if _, w := s.answer("mallory", 1000); w.Code != http.StatusOK || w.Body.Len() != 1000 {
+		t.Errorf("a small answer: %d, %d bytes", w.Code, w.Body.Len())
+	}
+	for _, a := range unread {
+		a.end()
+	}
+	if _, w := s.answer("mallory", 3*answersOfOne); w.Code != http.StatusOK {
+		t.Errorf("a large answer to who has nothing else: %d", w.Code)
+	}
+	if _, w := s.answer("mallory", 512<<10); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("another one beside it: %d", w.Code)
+	}
+}
+
+func TestAnswersWithoutABody(t *testing.T) {
+	s := answering()
+	w := httptest.NewRecorder()
+	a := &outgoing{ResponseWriter: w, server: s, req: &request{}}
+	a.WriteHeader(http.StatusNoContent)
+	a.end()
+	if w.Code != http.StatusNoContent {
+		t.Errorf("status %d, want 204", w.Code)
+	}
+}
+
+func TestListsTakeTurns(t *testing.T) {
+	s := answering()
+	ctx := t.Context()
+	of := func(account string) *outgoing {
+		return &outgoing{ResponseWriter: httptest.NewRecorder(), server: s, req: &request{account: account}}
+	}
+	var making []*outgoing
+	for range listsOfOne {
+		a := of("mallory")
+		if err := a.takeTurn(ctx); err != nil {
+			t.Fatal(err)
+		}
+		making = append(making, a)
+	}
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := of("mallory").takeTurn(over); err == nil {
+		t.Errorf("a list more than %d is made for one account", listsOfOne)
+	}
+	if err := of("olga").takeTurn(ctx); err != nil {
+		t.Errorf("another account: %v", err)
+	}
+	got := make(chan error, 1)
+	go func() { got <- of("mallory").takeTurn(ctx) }()
+	_, _ = making[0].Write([]byte("{}")) // it is made, though nobody may have read it
+	select {
+	case err := <-got:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the turn was not given on")
+	}
+	making[0].end()
+	if n := s.lists.budget.by["mallory"]; n != listsOfOne {
+		t.Errorf("%d turns are taken, want %d", n, listsOfOne)
+	}
+}
