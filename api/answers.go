@@ -18,11 +18,8 @@ import (
 //   - a large answer must be read at a rate.
 
 const (
-	// listsAtOnce is how many lists are made at once, and listsOfOne how many for one
-	// account. A list that waits longer than listWithin is refused.
-	listsAtOnce = 16
-	listsOfOne  = 4
-	listWithin  = 10 * time.Second
+	// listWithin is how long a list waits for its turn before it is refused.
+	listWithin = 10 * time.Second
 
 	// largeAnswer is from which size on an answer is counted, in bytes.
 	largeAnswer = 32 << 10
@@ -36,6 +33,10 @@ const (
 	answerGrace = 5 * time.Second
 	answerRate  = 64 << 10
 )
+
+// listTurns lets two lists be made at once for each core, and for one account as many
+// as half of the cores make.
+func listTurns(cores int) *turns { return newTurns(2*cores, max(1, cores/2)) }
 
 // turns gives so many at once their turn, and of one owner fewer.
 type turns struct {

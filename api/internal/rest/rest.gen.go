@@ -605,7 +605,7 @@ type GetAccountParams struct {
 
 // ListDevicesParams defines parameters for ListDevices.
 type ListDevicesParams struct {
-	// Limit The most items that the page may have.
+	// Limit The most items that the page may have. A page whose items hold much ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The `next` of the page before.
@@ -635,7 +635,7 @@ type GetDeviceParams struct {
 
 // ListPrivilegesParams defines parameters for ListPrivileges.
 type ListPrivilegesParams struct {
-	// Limit The most items that the page may have.
+	// Limit The most items that the page may have. A page whose items hold much ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The `next` of the page before.
@@ -653,7 +653,7 @@ type CreateShareParams struct {
 
 // ListShareHistoryParams defines parameters for ListShareHistory.
 type ListShareHistoryParams struct {
-	// Limit The most items that the page may have.
+	// Limit The most items that the page may have. A page whose items hold much ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The `next` of the page before.
@@ -665,7 +665,7 @@ type ListShareHistoryParams struct {
 
 // ListReceivedSharesParams defines parameters for ListReceivedShares.
 type ListReceivedSharesParams struct {
-	// Limit The most items that the page may have.
+	// Limit The most items that the page may have. A page whose items hold much ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The `next` of the page before.
@@ -677,7 +677,7 @@ type ListReceivedSharesParams struct {
 
 // ListSentSharesParams defines parameters for ListSentShares.
 type ListSentSharesParams struct {
-	// Limit The most items that the page may have.
+	// Limit The most items that the page may have. A page whose items hold much ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The `next` of the page before.
@@ -761,7 +761,7 @@ type RejectDeviceParams struct {
 
 // ListStreamKeysParams defines parameters for ListStreamKeys.
 type ListStreamKeysParams struct {
-	// Limit The most items that the page may have.
+	// Limit The most items that the page may have. A page whose items hold much ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor The `next` of the page before.
