@@ -6,13 +6,15 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"latchkey/internal/heavy"
 )
 
 // How the memory of answers is bounded. An answer is made whole, and then lies in
 // memory until its reader has taken it. So
 //
 //   - a page holds no more than about half a megabyte (projections.Page);
-//   - few lists are made at once, and of one account fewer;
+//   - few lists are made at once (internal/heavy), and of one account fewer;
 //   - large answers that wait to be read have a budget. One that finds no room is
 //     503 busy;
 //   - a large answer must be read at a rate.
@@ -34,9 +36,11 @@ const (
 	answerRate  = 64 << 10
 )
 
-// listTurns lets two lists be made at once for each core, and for one account as many
-// as half of the cores make.
-func listTurns(cores int) *turns { return newTurns(2*cores, max(1, cores/2)) }
+// listTurns lets as many lists be made at once as half of the cores make, and for one
+// account half of these.
+func listTurns(cores int) *turns {
+	return newTurns(heavy.Cores(cores), heavy.Cores(heavy.Cores(cores)))
+}
 
 // turns gives so many at once their turn, and of one owner fewer.
 type turns struct {
@@ -81,10 +85,10 @@ type outgoing struct {
 	server *Server
 	req    *request
 	status int
-	sent   bool // the header was
-	held   int  // bytes of the budget
-	list   bool // has a turn
-	silent bool // in its place another was sent
+	sent   bool   // the header was
+	held   int    // bytes of the budget
+	made   func() // gives a list's turn back; nil where there is none
+	silent bool   // in its place another was sent
 }
 
 // Unwrap is for http.ResponseController.
@@ -150,23 +154,40 @@ func (a *outgoing) refuse() error {
 
 // takeTurn waits for a list's turn to be made.
 func (a *outgoing) takeTurn(ctx context.Context) error {
-	if a.list {
+	if a.made != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, listWithin)
 	defer cancel()
 	if !a.server.lists.take(ctx, a.req.owner()) {
-		return unavailable("busy", "Too many lists are being made; try again later.", ctx.Err())
+		return tooManyLists(ctx.Err())
 	}
-	a.list = true
+	a.made = func() { a.server.lists.give(a.req.owner()) }
+	return nil
+}
+
+// render waits for a core to make an answer of what was read.
+func (a *outgoing) render(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, listWithin)
+	defer cancel()
+	end, err := heavy.Begin(ctx)
+	if err != nil {
+		return tooManyLists(err)
+	}
+	give := a.made
+	a.made = func() { end(); give() }
 	return nil
 }
 
 func (a *outgoing) giveTurn() {
-	if a.list {
-		a.list = false
-		a.server.lists.give(a.req.owner())
+	if a.made != nil {
+		a.made()
+		a.made = nil
 	}
+}
+
+func tooManyLists(cause error) *problem {
+	return unavailable("busy", "Too many lists are being made; try again later.", cause)
 }
 
 // end gives everything back when the request has been answered.

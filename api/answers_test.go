@@ -12,7 +12,7 @@ import (
 
 // answering is a Server that only bounds answers.
 func answering() *Server {
-	return &Server{answers: newBudget(answersInFlight, answersOfOne), lists: listTurns(8)}
+	return &Server{answers: newBudget(answersInFlight, answersOfOne), lists: newTurns(2, 1)}
 }
 
 // answer begins an answer of so many bytes to an account, which is read when it ends.
@@ -73,7 +73,7 @@ func TestAnswersWithoutABody(t *testing.T) {
 }
 
 func TestListsTakeTurns(t *testing.T) {
-	const listsOfOne = 4 // on eight cores
+	const listsOfOne = 1
 	s := answering()
 	ctx := t.Context()
 	of := func(account string) *outgoing {

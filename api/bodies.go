@@ -164,22 +164,23 @@ func (s *Server) readBody(c echo.Context, most int) (raw []byte, release func(),
 	if len(raw) <= largeBody {
 		return raw, r.release, nil
 	}
-	if !s.takeTurn(c.Request().Context()) {
+	end, ok := s.takeTurn(c.Request().Context())
+	if !ok {
 		return nil, r.release, busyWithBodies()
 	}
-	return raw, func() { <-s.turns; r.release() }, nil
+	return raw, func() { end(); r.release() }, nil
 }
 
 // takeTurn waits until a large body may be worked on; false: that took too long.
-func (s *Server) takeTurn(ctx context.Context) bool {
+func (s *Server) takeTurn(ctx context.Context) (end func(), ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, turnWithin)
 	defer cancel()
 	select {
 	case s.turns <- struct{}{}:
-		return true
 	case <-ctx.Done():
-		return false
+		return nil, false
 	}
+	return func() { <-s.turns }, true
 }
 
 // validatedBody hands the generated code the value that was validated, so that

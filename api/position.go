@@ -66,5 +66,8 @@ func list[T any](ctx context.Context, h handlers, minimum string, p Page, query 
 		}
 		return err
 	})
+	if err == nil {
+		err = answer.render(ctx)
+	}
 	return rows, next, err
 }

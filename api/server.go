@@ -19,7 +19,7 @@ import (
 
 	"latchkey/api/internal/rest"
 	"latchkey/internal/accept"
-	"latchkey/internal/hashing"
+	"latchkey/internal/heavy"
 )
 
 const (
@@ -71,7 +71,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, operations: operations, metrics: m, bodies: newBudget(bodiesInFlight, bodiesOfOne),
 		lists: listTurns(runtime.GOMAXPROCS(0)), giving: newTurns(givingAtOnce, givingOfOne), answers: newBudget(answersInFlight, answersOfOne),
-		turns:      make(chan struct{}, hashing.Slots(runtime.GOMAXPROCS(0))),
+		turns:      make(chan struct{}, heavy.Cores(runtime.GOMAXPROCS(0))),
 		networks:   newAllowance("network", cfg.NetworkEvery, cfg.NetworkBurst),
 		logins:     newAllowance("login from network", cfg.LoginEvery, cfg.LoginBurst),
 		everywhere: newAllowance("login", cfg.EverywhereEvery, cfg.EverywhereBurst),

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/labstack/echo/v4"
+
+	"latchkey/internal/heavy"
 )
 
 //go:embed openapi.yaml
@@ -99,12 +102,27 @@ func (s *Server) validate(c echo.Context, o *operation) (release func(), err err
 	if err := checkMediaType(c.Request().Header.Values("Content-Type")); err != nil {
 		return release, err
 	}
-	value, err := decodeBody(raw, o.body)
+	value, err := decodeInTurn(c.Request().Context(), raw, o.body)
 	if err != nil {
 		return release, err
 	}
 	c.Request().Body = validatedBody{Reader: bytes.NewReader(raw), value: value}
 	return release, nil
+}
+
+// decodeInTurn is decodeBody, for large bodies when a core is free for such work. It
+// is given back before the command waits for anything.
+func decodeInTurn(ctx context.Context, raw []byte, schema *openapi3.Schema) (any, error) {
+	if len(raw) > largeBody {
+		ctx, cancel := context.WithTimeout(ctx, turnWithin)
+		defer cancel()
+		end, err := heavy.Begin(ctx)
+		if err != nil {
+			return nil, busyWithBodies()
+		}
+		defer end()
+	}
+	return decodeBody(raw, schema)
 }
 
 // maxBody is how large the body may be, in bytes.

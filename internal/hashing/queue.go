@@ -25,10 +25,6 @@ const RetryAfter = time.Second
 // where one takes 40 ms.
 const PlacesPerSlot = 16
 
-// Slots returns how many hashes are computed at once on a number of cores: half
-// as many, and at least one. The other half serves what does not hash.
-func Slots(cores int) int { return max(1, cores/2) }
-
 // Caller is the client for whom a password is hashed.
 type Caller struct {
 	// Network names the client's network, of which one caller waits at a time.

@@ -82,14 +82,6 @@ func (c *counter) wantOrder(t *testing.T, want string) {
 	}
 }
 
-func TestSlotsAreHalfOfTheCores(t *testing.T) {
-	for cores, want := range map[int]int{1: 1, 2: 1, 3: 1, 4: 2, 7: 3, 8: 4, 64: 32} {
-		if got := hashing.Slots(cores); got != want {
-			t.Errorf("%d cores: %d hashes at once, want %d", cores, got, want)
-		}
-	}
-}
-
 // TestAFlood: of a thousand networks that come at the same moment, as many hash
 // and wait as there are slots and places; the others are refused in no time, and
 // the last one that waits does so for PlacesPerSlot hashes.

@@ -13,6 +13,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"latchkey/internal/hashing"
+	"latchkey/internal/heavy"
 	"latchkey/internal/vault"
 )
 
@@ -238,7 +239,7 @@ type crowded struct {
 }
 
 func crowd(q *hashing.Queue) crowded {
-	slots := hashing.Slots(runtime.GOMAXPROCS(0))
+	slots := heavy.Cores(runtime.GOMAXPROCS(0))
 	all := slots * (1 + hashing.PlacesPerSlot)
 	c := crowded{release: make(chan struct{}), left: make(chan error, all)}
 	var running atomic.Int64

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/uptrace/bun"
+
+	"latchkey/internal/heavy"
 )
 
 // password is the hash of an account's password, in the PHC string format.
@@ -98,8 +100,18 @@ func (v *Vault) renew(ctx context.Context, row *password, renewed string) {
 
 // hash runs f when it is the turn of the context's caller.
 func (v *Vault) hash(ctx context.Context, f func() error) (err error) {
-	if queued := v.hashing.Do(ctx, func() { err = f() }); queued != nil {
+	if queued := v.hashing.Do(ctx, func() { err = heavily(ctx, f) }); queued != nil {
 		return queued
 	}
 	return err
+}
+
+// heavily runs f when a core is free for it.
+func heavily(ctx context.Context, f func() error) error {
+	end, err := heavy.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return f()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"latchkey/internal/hashing"
+	"latchkey/internal/heavy"
 )
 
 var (
@@ -77,7 +78,7 @@ func Open(ctx context.Context, db *bun.DB, master MasterKey, now func() time.Tim
 	}
 	v := &Vault{
 		writer: &writer{db: db, sqlite: isSQLite(db)}, now: now,
-		box: newBox(master[:], "latchkey vault v1"), binding: derive(master[:], "latchkey vault rows v1"), hashing: hashing.New(hashing.Slots(runtime.GOMAXPROCS(0))),
+		box: newBox(master[:], "latchkey vault v1"), binding: derive(master[:], "latchkey vault rows v1"), hashing: hashing.New(heavy.Cores(runtime.GOMAXPROCS(0))),
 	}
 	v.persons.now = now
 	bound := !exists
