@@ -24,7 +24,7 @@ var devices = &projection{
 }
 
 var deviceTable = &table{
-	name: "devices", keys: 1,
+	name: "devices", keys: 1, wide: true,
 	columns: []column{
 		text("device"), text("serial"), number("generation"), text("owner"), text("name"), text("channels"), number("added_at"),
 		number("position"), // of the addition: the order of the list

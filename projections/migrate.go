@@ -28,6 +28,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	migrations.Add(migrate.Migration{Name: "0004", Comment: "sessions", Up: s.addSession})
 	migrations.Add(migrate.Migration{Name: "0005", Comment: "sums", Up: s.addSums})
 	migrations.Add(migrate.Migration{Name: "0006", Comment: "lacks", Up: s.addMarks})
+	migrations.Add(migrate.Migration{Name: "0007", Comment: "wide_rows", Up: s.setKeysApart})
 	m := migrate.NewMigrator(s.writes, migrations,
 		migrate.WithTableName("projection_migrations"), migrate.WithLocksTableName("projection_migration_locks"), migrate.WithMarkAppliedOnSuccess(true))
 	if err := m.Init(ctx); err != nil {
@@ -91,6 +92,14 @@ func (s *Store) makeAnew(ctx context.Context, _ *migrate.Migrator, _ *migrate.Mi
 // addSums gives the rows of privileges, and the checkpoints, a place for sums.
 func (s *Store) addSums(ctx context.Context, _ *migrate.Migrator, _ *migrate.Migration) error {
 	return s.makeAgain(ctx, privileges)
+}
+
+// setKeysApart gives tables with wide rows their form in SQLite.
+func (s *Store) setKeysApart(ctx context.Context, _ *migrate.Migrator, _ *migrate.Migration) error {
+	if !s.sqlite {
+		return nil
+	}
+	return s.makeAgain(ctx, devices, sentShares, receivedShares)
 }
 
 // makeAgain empties read models and gives their tables the form that this build

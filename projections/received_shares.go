@@ -32,7 +32,7 @@ var receivedTable = &table{
 }
 
 var receivedDeviceTable = &table{
-	name: "received_share_devices", keys: 2,
+	name: "received_share_devices", keys: 2, wide: true,
 	columns: []column{
 		text("share"), text("device"), text("status"), text("grants"), text("domain"), number("invited"), number("answered"),
 		{name: "added", number: true, first: true}, number("revision"),

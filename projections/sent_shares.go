@@ -38,7 +38,7 @@ const (
 )
 
 var sentDeviceTable = &table{
-	name: "sent_share_devices", keys: 2,
+	name: "sent_share_devices", keys: 2, wide: true,
 	columns: []column{
 		text("share"), text("device"), text("status"), text("grants"), number("invited"), number("answered"),
 		{name: "added", number: true, first: true}, // position of the first invitation: the order in the share

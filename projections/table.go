@@ -39,6 +39,10 @@ type table struct {
 	keys    int
 	columns []column
 	indexes [][]string // columns of secondary indexes
+	// wide says that a row may be larger than a quarter of a page. SQLite then keeps
+	// the keys apart from the rows: else it would read each whole row that it passes
+	// on the way to another one.
+	wide bool
 }
 
 // create is the statement that makes the table under another name.
@@ -61,7 +65,7 @@ func (t *table) create(name string, sqlite bool) string {
 	}
 	columns = append(columns, "PRIMARY KEY ("+strings.Join(keys, ", ")+")")
 	suffix := ""
-	if sqlite && !integerKey {
+	if sqlite && !integerKey && !t.wide {
 		suffix = " WITHOUT ROWID"
 	}
 	return fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s (%s)%s", name, strings.Join(columns, ", "), suffix)
