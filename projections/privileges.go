@@ -197,6 +197,7 @@ func (b *grantBatch) find(effects []grantEffect) error {
 	account := func(id string) *grantAccount {
 		a := b.granting.accounts[id]
 		if a == nil && id != "" {
+			id = strings.Clone(id) // it is a part of the event's text, which must not stay with it
 			a = &grantAccount{id: id}
 			b.granting.accounts[id] = a
 			accounts = append(accounts, id)
@@ -207,9 +208,10 @@ func (b *grantBatch) find(effects []grantEffect) error {
 		e := &effects[i]
 		e.account, e.owner, e.device = account(e.Account), account(e.Owner), b.granting.devices[e.Device]
 		if e.device == nil && e.Device != "" {
-			e.device = &grantDevice{id: e.Device}
-			b.granting.devices[e.Device] = e.device
-			devices = append(devices, e.Device)
+			id := strings.Clone(e.Device)
+			e.device = &grantDevice{id: id}
+			b.granting.devices[id] = e.device
+			devices = append(devices, id)
 		}
 	}
 	if err := b.findAccounts(accounts); err != nil {

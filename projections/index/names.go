@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -81,6 +82,7 @@ func (n *names) setDomain(p pair, account uint32, device, domain string) {
 		delete(n.domainAt, p)
 	}
 	if domain != "" {
+		device, domain = strings.Clone(device), strings.Clone(domain) // they may be parts of larger texts
 		n.putDomain(domainOf{account, domain}, device)
 		n.domainAt[p] = domain
 	}
@@ -130,6 +132,7 @@ func (n *names) addKey(k Key) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if _, known := n.keys[k.Name]; !known {
+		k.Name, k.Account, k.Device = strings.Clone(k.Name), strings.Clone(k.Account), strings.Clone(k.Device)
 		n.keys[k.Name] = k
 	}
 }
@@ -140,7 +143,7 @@ func (n *names) revokeKey(name string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	k, known := n.keys[name]
-	n.keys[name] = Key{}
+	n.keys[strings.Clone(name)] = Key{}
 	return !known || k.Account != ""
 }
 

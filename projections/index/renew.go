@@ -26,8 +26,8 @@ const (
 	renewMost  = time.Hour
 	// renewWithin bounds one load, with the wait for the read model.
 	renewWithin = 10 * time.Minute
-	// mostAside is how many events may come while it lasts.
-	mostAside = 1 << 20
+	// mostAside is how much may come while it lasts, in bytes.
+	mostAside = 64 << 20
 )
 
 // Full reports whether no more accounts and devices can be known. Commands must not
@@ -47,6 +47,7 @@ func TakesNumber(eventType string) bool {
 // aside is the events that contents which are being loaded may lack.
 type aside struct {
 	list    []effectAt
+	size    int // bytes, about
 	tooMany bool
 }
 
@@ -61,11 +62,12 @@ func (x *Index) gather(position uint64, e *event.Effect) {
 	if x.aside == nil || x.aside.tooMany {
 		return
 	}
-	if len(x.aside.list) == mostAside {
+	x.aside.size += e.Size()
+	if x.aside.size > mostAside {
 		x.aside.list, x.aside.tooMany = nil, true
 		return
 	}
-	x.aside.list = append(x.aside.list, effectAt{position, *e})
+	x.aside.list = append(x.aside.list, effectAt{position, e.Clone()})
 }
 
 // renew loads the contents again when much of them is gone, or when numbers are, or

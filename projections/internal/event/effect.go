@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"unsafe"
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
@@ -50,6 +52,21 @@ type Effect struct {
 	Domain  string
 	Grants  []share.Grant
 	Key     account.StreamKeyAdded // of KeyAdded; KeyRevoked has its name
+}
+
+// Clone is the effect apart from the text of its event, which else stays in memory
+// as long as the effect does.
+func (e Effect) Clone() Effect {
+	for _, s := range []*string{&e.Account, &e.Owner, &e.Device, &e.Share, &e.Domain, &e.Key.Account, &e.Key.Key, &e.Key.Label, &e.Key.Device} {
+		*s = strings.Clone(*s)
+	}
+	return e
+}
+
+// Size is about how many bytes it takes.
+func (e Effect) Size() int {
+	return int(unsafe.Sizeof(e)) + len(e.Account) + len(e.Owner) + len(e.Device) + len(e.Share) + len(e.Domain) +
+		len(e.Key.Account) + len(e.Key.Key) + len(e.Key.Label) + len(e.Key.Device) + len(e.Grants)*int(unsafe.Sizeof(share.Grant{}))
 }
 
 // ErrImpossible is returned for an event whose content cannot be. Whoever
