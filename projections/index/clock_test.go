@@ -18,13 +18,17 @@ func TestLiveByBothClocks(t *testing.T) {
 		name           string
 		passed, onWall time.Duration // since the measurement
 		want           bool
+		behind         time.Duration // what readiness and the metrics say
 	}{
-		{"both within the bound", bound, bound, true},
-		{"stopped", bound + 1, bound + 1, false},
-		{"suspended", time.Millisecond, time.Hour, false},
-		{"wall clock set back", time.Second, -time.Hour, true},
-		{"stopped, and the wall clock set back", time.Minute, -time.Hour, false},
+		{"both within the bound", bound, bound, true, bound},
+		{"stopped", bound + 1, bound + 1, false, bound + 1},
+		{"suspended", time.Millisecond, time.Hour, false, time.Hour},
+		{"wall clock set back", time.Second, -time.Hour, true, time.Second},
+		{"stopped, and the wall clock set back", time.Minute, -time.Hour, false, time.Minute},
 	} {
+		if got := x.behindAt(int64(fresh+c.passed), wall.Add(c.onWall).UnixNano()); got != c.behind {
+			t.Errorf("%s: behind by %v, want %v", c.name, got, c.behind)
+		}
 		if got := x.liveAt(int64(fresh+c.passed), wall.Add(c.onWall).UnixNano()); got != c.want {
 			t.Errorf("%s: live is %v, want %v", c.name, got, c.want)
 		}

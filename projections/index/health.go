@@ -59,5 +59,6 @@ func (h Health) Ready() bool { return h.State == "live" || h.State == "full" }
 
 // behind is how long ago the index was known to be up to date.
 func (x *Index) behind() time.Duration {
-	return x.cfg.Now().Sub(x.base) - time.Duration(x.fresh.Load())
+	now := x.cfg.Now()
+	return x.behindAt(int64(now.Sub(x.base)), now.UnixNano())
 }

@@ -285,6 +285,14 @@ func (x *Index) Gone(device string, now time.Time) bool {
 	return owner&gone != 0 || owner == 0 && !ref.in.lacks.Load() && x.Live(now) && ref.in == x.holds.Load()
 }
 
+// Owner returns a number that stands for the account that owns the device, 0 if
+// the device is in no account. Another one may stand for it once the index was
+// loaded again.
+func (x *Index) Owner(device string) uint32 {
+	ref := x.Intern("", device)
+	return ref.in.devices.owner(ref.device)
+}
+
 // Key answers a stream key that was not revoked. It may have expired.
 func (x *Index) Key(name string) (Key, bool) {
 	c := x.holds.Load()
