@@ -31,6 +31,9 @@ type Config struct {
 	Now     func() time.Time // time.Now
 	Logger  *slog.Logger     // discards
 	Metrics prometheus.Registerer
+	// Private takes the metrics that tell why cameras were not reached: whoever
+	// reads them can try addresses from here. Nil: they are not kept anywhere.
+	Private prometheus.Registerer
 
 	CloseAfter   time.Duration // how long an upstream outlives its last viewer: 10 s, at least 0.2 s
 	DialTimeout  time.Duration // from dialling a camera to its answer to PLAY: 10 s
@@ -42,6 +45,13 @@ type Config struct {
 	MaxConnections           int // 8192
 	MaxConnectionsPerAddress int // 1024: a household or office behind one address, and tests
 	WriteQueue               int // packets queued for a viewer, a power of two: 1024
+
+	// How often cameras are dialled for the account that owns them, and how many
+	// at once for it and for all.
+	DialBurst        int           // 64: the channels of a recorder after a restart
+	DialEvery        time.Duration // one more each 500 ms
+	MaxDialsPerOwner int           // 16, and fewer when few places are left for all
+	MaxDials         int           // 256
 }
 
 // withDefaults fills in what is missing and reports every fault.
@@ -77,6 +87,7 @@ func (c Config) withDefaults() (Config, error) {
 	}{
 		{&c.CloseAfter, 10 * time.Second}, {&c.DialTimeout, 10 * time.Second}, {&c.SilenceLimit, 12 * time.Second},
 		{&c.WriteTimeout, 5 * time.Second}, {&c.IdleTimeout, 15 * time.Second}, {&c.CheckEvery, time.Second},
+		{&c.DialEvery, 500 * time.Millisecond},
 	} {
 		if *d.value == 0 {
 			*d.value = d.missing
@@ -85,7 +96,10 @@ func (c Config) withDefaults() (Config, error) {
 	for _, n := range []struct {
 		value   *int
 		missing int
-	}{{&c.MaxConnections, 8192}, {&c.MaxConnectionsPerAddress, 1024}, {&c.WriteQueue, 1024}} {
+	}{
+		{&c.MaxConnections, 8192}, {&c.MaxConnectionsPerAddress, 1024}, {&c.WriteQueue, 1024},
+		{&c.DialBurst, 64}, {&c.MaxDialsPerOwner, 16}, {&c.MaxDials, 256},
+	} {
 		if *n.value == 0 {
 			*n.value = n.missing
 		}
@@ -111,6 +125,7 @@ type Door struct {
 	failures failures
 	viewers  registry
 	pool     *pool
+	dials    *dials
 	secrets  *memory // of stream keys
 	sources  *memory // where cameras are
 
@@ -142,9 +157,9 @@ func New(cfg Config) (*Door, error) {
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.failures.buckets = map[failureOf]*rate.Limiter{}
 	d.viewers.all = map[*viewer]struct{}{}
-	d.pool = newPool(d)
+	d.pool, d.dials = newPool(d), newDials(&d.cfg)
 	d.secrets, d.sources = newMemory(MaxSecrets), newMemory(maxSources)
-	if d.metrics, err = newMetrics(d, cfg.Metrics); err != nil {
+	if d.metrics, err = newMetrics(d, cfg.Metrics, cfg.Private); err != nil {
 		return nil, fmt.Errorf("registering the metrics of the RTSP door: %w", err)
 	}
 	return d, nil
@@ -246,6 +261,7 @@ func (d *Door) sweepLoop() {
 		case <-tick.C:
 			d.Recheck("", "", "")
 			d.pool.forgetIdle()
+			d.dials.forget()
 		case <-d.ctx.Done():
 			return
 		}

@@ -58,6 +58,7 @@ type grants struct {
 	domains map[string]string        // account/name -> device
 	sees    map[string]bool          // account/device
 	may     map[string]privilege.Set // account/device/channel
+	owners  map[string]string        // of devices; a device that has none here is its own
 	bug     func()                   // called by Check
 	away    bool                     // the database of the secrets
 	fresh   time.Time                // when it was last known to be right; zero: it always is
@@ -98,7 +99,7 @@ func (g *grants) live(now time.Time) bool {
 func newGrants() *grants {
 	return &grants{
 		keys: map[string]Key{}, secrets: map[string]string{}, domains: map[string]string{},
-		sees: map[string]bool{}, may: map[string]privilege.Set{},
+		sees: map[string]bool{}, may: map[string]privilege.Set{}, owners: map[string]string{},
 	}
 }
 
@@ -177,6 +178,23 @@ func (g *grants) Gone(device string, now time.Time) bool {
 		}
 	}
 	return g.live(now)
+}
+
+func (g *grants) Owner(device string) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if owner, ok := g.owners[device]; ok {
+		return owner
+	}
+	return device
+}
+
+func (g *grants) own(owner string, devices ...string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, device := range devices {
+		g.owners[device] = owner
+	}
 }
 
 func (g *grants) Secret(_ context.Context, key string) (string, error) {

@@ -19,8 +19,9 @@ type metrics struct {
 // permitted.
 const droppedNotLive = "not live"
 
-// newMetrics registers with r, which may be nil.
-func newMetrics(d *Door, r prometheus.Registerer) (*metrics, error) {
+// newMetrics registers with r what anybody may read, and with private what tells
+// why cameras were not reached; both may be nil.
+func newMetrics(d *Door, r, private prometheus.Registerer) (*metrics, error) {
 	const ns, sub = "latchkey", "rtsp"
 	vec := func(name, help, label string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}, []string{label})
@@ -50,12 +51,15 @@ func newMetrics(d *Door, r prometheus.Registerer) (*metrics, error) {
 			return float64(pick(d.pool.delivered()))
 		})
 	}
-	if r == nil {
-		return m, nil
-	}
 	var errs []error
+	if private != nil {
+		errs = append(errs, private.Register(m.dialErrors))
+	}
+	if r == nil {
+		return m, errors.Join(errs...)
+	}
 	for _, c := range []prometheus.Collector{
-		m.refused, m.cut, m.dropped, m.dialErrors, m.plays, m.dials, m.packetsIn,
+		m.refused, m.cut, m.dropped, m.plays, m.dials, m.packetsIn,
 		gauge("viewers", "RTSP sessions that are set up.", nil, func() float64 { return float64(d.viewers.count()) }),
 		upstreams("flowing", func(f, _, _ int) int { return f }),
 		upstreams("dialing", func(_, d, _ int) int { return d }),

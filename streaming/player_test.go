@@ -23,6 +23,7 @@ func (all) Key(name string) (streaming.Key, bool) {
 func (all) Live(time.Time) bool                            { return true }
 func (all) Resolve(_, name string) (string, bool)          { return name, true }
 func (all) Gone(string, time.Time) bool                    { return false }
+func (all) Owner(string) string                            { return "owner" }
 func (all) Secret(context.Context, string) (string, error) { return "secret", nil }
 func (all) Check(account, _ string, _ int, _ privilege.Set, _ time.Time) streaming.Verdict {
 	if account != "ann" {

@@ -66,6 +66,9 @@ type Authorizer interface {
 	// Gone reports whether the device is known to be in no account: nobody may ever
 	// watch it again.
 	Gone(device string, now time.Time) bool
+	// Owner stands for the account that owns the device, whose dials are counted
+	// together; it need not be the account's id.
+	Owner(device string) string
 	// Secret is what the player must prove to know, in clear: Digest needs it. It
 	// is asked once for each key, and again only for one that was forgotten.
 	Secret(ctx context.Context, key string) (string, error)

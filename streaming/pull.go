@@ -45,7 +45,7 @@ type pull struct {
 
 // connect dials a camera and makes it play, over TCP, or over UDP where it
 // refuses TCP.
-func (d *Door) connect(ctx context.Context, of upstreamOf, source Source) (*pull, error) {
+func (d *Door) connect(ctx context.Context, of upstreamOf, source Source, p *permit) (*pull, error) {
 	u, err := base.ParseURL(source.URL)
 	if err != nil {
 		return nil, errSource // the error would hold the URL
@@ -53,9 +53,10 @@ func (d *Door) connect(ctx context.Context, of upstreamOf, source Source) (*pull
 	if source.Username != "" {
 		u.User = url.UserPassword(source.Username, source.Password)
 	}
-	pull, err := d.connectOver(ctx, of, u, gortsplib.TransportTCP)
+	dial := d.dialer(p)
+	pull, err := d.connectOver(ctx, of, u, gortsplib.TransportTCP, dial)
 	if refusesTCP(err) && ctx.Err() == nil {
-		pull, err = d.connectOver(ctx, of, u, gortsplib.TransportUDP)
+		pull, err = d.connectOver(ctx, of, u, gortsplib.TransportUDP, dial)
 	}
 	return pull, err
 }
@@ -68,7 +69,10 @@ func refusesTCP(err error) bool {
 	return errors.As(err, &udp) || errors.As(err, &status) && status.Code == base.StatusUnsupportedTransport
 }
 
-func (d *Door) connectOver(ctx context.Context, of upstreamOf, u *base.URL, transport gortsplib.Transport) (*pull, error) {
+// dialFunc connects to an address.
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+func (d *Door) connectOver(ctx context.Context, of upstreamOf, u *base.URL, transport gortsplib.Transport, dial dialFunc) (*pull, error) {
 	p := &pull{door: d, of: of}
 	p.client = &gortsplib.Client{
 		Scheme:            u.Scheme,
@@ -77,7 +81,7 @@ func (d *Door) connectOver(ctx context.Context, of upstreamOf, u *base.URL, tran
 		WriteTimeout:      d.cfg.WriteTimeout,
 		Transport:         &transport,
 		UserAgent:         agent,
-		DialContext:       d.dialer,
+		DialContext:       dial,
 		OnResponse:        tame,
 		OnTransportSwitch: func(error) {},
 		OnPacketsLost:     func(n uint64) { d.metrics.dropped.WithLabelValues("lost by camera").Add(float64(n)) },
@@ -195,10 +199,10 @@ func (p *pull) close() {
 	})
 }
 
-// dialer connects to the address of a camera where the policy allows it and no
-// listener of ours is. Both see what the name was resolved to, at the moment of
-// connecting.
-func (d *Door) dialer(ctx context.Context, network, address string) (net.Conn, error) {
+// dialer connects to the address of a camera where the policy allows it, no
+// listener of ours is, and the permit is not used up. All three see what the name
+// was resolved to, at the moment of connecting.
+func (d *Door) dialer(p *permit) dialFunc {
 	dialer := net.Dialer{
 		FallbackDelay: -1, // one address after the other
 		Control: func(_, address string, _ syscall.RawConn) error {
@@ -209,10 +213,10 @@ func (d *Door) dialer(ctx context.Context, network, address string) (net.Conn, e
 			if d.isOwn(addr) || d.cfg.Allow(addr.Addr().Unmap().WithZone("")) != nil {
 				return errDenied
 			}
-			return nil
+			return p.connect()
 		},
 	}
-	return dialer.DialContext(ctx, network, address)
+	return dialer.DialContext
 }
 
 var errDenied = errors.New("the address is not one that cameras may have")
@@ -332,7 +336,10 @@ type fault struct {
 func faultOf(err error) fault {
 	var status liberrors.ErrClientBadStatusCode
 	var network net.Error
+	var spent *spentError
 	switch {
+	case errors.As(err, &spent):
+		return fault{label: "budget"}
 	case errors.Is(err, ErrNoStream), errors.Is(err, ErrNoCamera):
 		return fault{label: "no stream"}
 	case errors.Is(err, errBusy):

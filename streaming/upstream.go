@@ -274,8 +274,9 @@ func (p *pool) run(ctx context.Context, u *upstream) {
 // errPanic says that a bug was met while a camera was dialled.
 var errPanic = errors.New("a panic")
 
-// dial waits for the camera's slot, as a camera is dialled once at a time, and
-// connects. A bug in it must not end everybody's streams.
+// dial waits for the camera's slot, as a camera is dialled once at a time, and for
+// its owner's turn, and connects. Both have the dial timeout. A bug in it must not
+// end everybody's streams.
 func (p *pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -283,12 +284,12 @@ func (p *pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
 			err = errPanic
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, p.door.cfg.DialTimeout)
+	waiting, cancel := context.WithTimeout(ctx, p.door.cfg.DialTimeout)
 	defer cancel()
 	select {
 	case u.camera.slot <- struct{}{}:
 		defer func() { <-u.camera.slot }()
-	case <-ctx.Done():
+	case <-waiting.Done():
 		return nil, errBusy
 	}
 	p.mu.Lock()
@@ -297,15 +298,22 @@ func (p *pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
 	if wait > 0 {
 		return nil, errBusy
 	}
-	source, err := p.door.source(ctx, u.of)
+	source, err := p.door.source(waiting, u.of)
 	if err == nil {
-		err = ctx.Err()
+		err = waiting.Err()
 	}
 	if err != nil {
 		return nil, err
 	}
+	permit, err := p.door.dials.begin(waiting, p.door.cfg.Authorizer.Owner(u.of.device))
+	if err != nil {
+		return nil, err
+	}
+	defer permit.end()
+	connecting, cancel := context.WithTimeout(ctx, p.door.cfg.DialTimeout)
+	defer cancel()
 	p.door.metrics.dials.Inc()
-	return p.door.connect(ctx, u.of, source)
+	return p.door.connect(connecting, u.of, source, permit)
 }
 
 // errBusy says that a camera was not dialled, because another dial of it took
@@ -317,7 +325,10 @@ func (p *pool) dialFailed(u *upstream, err error) {
 	p.mu.Lock()
 	now := p.door.cfg.Now()
 	u.err = err
+	var spent *spentError
 	switch {
+	case errors.As(err, &spent): // the camera is not at fault
+		u.retry.until = now.Add(max(spent.wait, firstBackoff))
 	case errors.Is(err, ErrNoStream), errors.Is(err, ErrNoCamera), errors.Is(err, errBusy), errors.Is(err, errLeft):
 	default:
 		u.retry.failed(now)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"latchkey/api"
@@ -311,6 +312,10 @@ func (a authorizer) Check(account, device string, channel int, p privilege.Set, 
 }
 
 func (a authorizer) Gone(device string, now time.Time) bool { return a.index.Gone(device, now) }
+
+func (a authorizer) Owner(device string) string {
+	return strconv.FormatUint(uint64(a.index.Owner(device)), 10)
+}
 
 func (a authorizer) Secret(ctx context.Context, key string) (string, error) {
 	secret, err := a.vault.StreamSecret(ctx, key)

@@ -220,8 +220,13 @@ func (x *Index) Live(now time.Time) bool {
 }
 
 func (x *Index) liveAt(passed, wall int64) bool {
-	bound := int64(x.cfg.MaxStaleness)
-	return x.state.Load() == stateLive && passed-x.fresh.Load() <= bound && wall-x.wall.Load() <= bound
+	return x.state.Load() == stateLive && x.behindAt(passed, wall) <= x.cfg.MaxStaleness
+}
+
+// behindAt is how long ago the index was known to be up to date, by the clock of
+// the two that says longer.
+func (x *Index) behindAt(passed, wall int64) time.Duration {
+	return time.Duration(max(passed-x.fresh.Load(), wall-x.wall.Load()))
 }
 
 // Check reports whether the account may do p, every privilege of it, on the

@@ -252,6 +252,25 @@ func TestVerdicts(t *testing.T) {
 	})
 }
 
+// TestOwner: one number for the devices of one account, another for those of
+// another, and none for a device that is in no account.
+func TestOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog()
+		x := running(t, nothing{}, log, nil)
+		wait(t, x, log.append(t, added("olga", "cam", 1), added("olga", "cam2", 1), added("sam", "other", 1),
+			added("olga", "old", 1), device.Removed{Device: "old", Owner: "olga"}, accepted("olga", "sam", "cam", privilege.LiveView)))
+		if olga := x.Owner("cam"); olga == 0 || x.Owner("cam2") != olga || x.Owner("other") == 0 || x.Owner("other") == olga {
+			t.Errorf("owners are %d, %d and %d", olga, x.Owner("cam2"), x.Owner("other"))
+		}
+		for _, id := range []string{"old", "never", ""} {
+			if owner := x.Owner(id); owner != 0 {
+				t.Errorf("Owner(%q) = %d, want 0", id, owner)
+			}
+		}
+	})
+}
+
 // TestGone knows a removed device at once and for ever, and one that never was
 // while the index is up to date.
 func TestGone(t *testing.T) {
