@@ -158,7 +158,7 @@ func TestAttemptsAreCountedTogether(t *testing.T) {
 	if n := checked(); n != 30 {
 		t.Errorf("with the database away %d guesses were checked, want 10 of each process", n)
 	}
-	if metrics := string(processes[0].do("GET", "/metrics", "", nil).body); strings.Contains(metrics, "latchkey_limits_unshared_total 0") {
+	if metrics := string(processes[0].asOperator("/metrics").body); strings.Contains(metrics, "latchkey_limits_unshared_total 0") {
 		t.Error("nothing says that the processes count alone")
 	}
 }

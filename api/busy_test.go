@@ -86,7 +86,7 @@ func TestAFloodOfGuesses(t *testing.T) {
 					t.Errorf("%d slots: a stranger was refused after %v, Retry-After %q; want at once and 1", slots, took, a.Header.Get("Retry-After"))
 				}
 			}
-			if metrics := string(w.do("GET", "/metrics", "", nil).body); strings.Contains(metrics, "latchkey_passwords_busy_total 0") {
+			if metrics := string(w.asOperator("/metrics").body); strings.Contains(metrics, "latchkey_passwords_busy_total 0") {
 				t.Error("no metric counts the refusals")
 			}
 			if seen := end(); seen[401] == 0 || seen[429] == 0 || len(seen) != 2 {

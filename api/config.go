@@ -37,7 +37,7 @@ type Config struct {
 	// locked or away: it is answered 503. The default knows none.
 	Away func(error) bool
 
-	// Components are told of at /readyz.
+	// Components are told of at /readyz, whole to operators only.
 	Components []Component
 	// Portal serves every path that is not the API's; nil: there is none.
 	Portal http.Handler
@@ -45,6 +45,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Metrics is written to and served at /metrics.
 	Metrics *prometheus.Registry
+	// PrivateMetrics are served to operators only; the default has none.
+	PrivateMetrics prometheus.Gatherer
 
 	// Now is the clock; the default is time.Now.
 	Now func() time.Time
@@ -89,6 +91,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Away == nil {
 		c.Away = func(error) bool { return false }
+	}
+	if c.PrivateMetrics == nil {
+		c.PrivateMetrics = prometheus.NewRegistry()
 	}
 	setDefault(&c.SessionTTL, 24*time.Hour)
 	setDefault(&c.LoginBurst, 10)

@@ -9,26 +9,10 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Component is a part of the process whose readiness is told at /readyz.
-type Component struct {
-	// Name is its key in the answer: log, database, projections, index, door.
-	Name string
-	// State says in one word how it is and whether it can do its work. It is
-	// asked by anybody and must tell no secret; it obeys the context, which
-	// ends after 2 seconds. It is called from many goroutines.
-	State func(ctx context.Context) (state string, ready bool)
-	// Reason, if set, says in words why it is not ready; "" if it is. The same
-	// holds for it as for State.
-	Reason func() string
-	// Notice, if set, says in words what a component refuses that is ready; "" for
-	// nothing. The same holds for it.
-	Notice func() string
-}
-
 // readiness and componentState are the answer of /readyz.
 type readiness struct {
 	Status     string                    `json:"status"`
-	Components map[string]componentState `json:"components"`
+	Components map[string]componentState `json:"components,omitempty"`
 }
 
 type componentState struct {
@@ -41,12 +25,9 @@ type componentState struct {
 
 const readinessWithin = 2 * time.Second
 
-func (s *Server) getHealth(c echo.Context) error {
-	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
-}
-
-func (s *Server) getReadiness(c echo.Context) error {
-	ctx, cancel := context.WithTimeout(c.Request().Context(), readinessWithin)
+// readiness asks every component.
+func (s *Server) readiness(ctx context.Context) (status int, _ readiness) {
+	ctx, cancel := context.WithTimeout(ctx, readinessWithin)
 	defer cancel()
 	states := make([]componentState, len(s.cfg.Components))
 	var asked sync.WaitGroup
@@ -65,14 +46,14 @@ func (s *Server) getReadiness(c echo.Context) error {
 	asked.Wait()
 
 	answer := readiness{Status: "ready", Components: make(map[string]componentState, len(states))}
-	status := http.StatusOK
+	status = http.StatusOK
 	for i, component := range s.cfg.Components {
 		answer.Components[component.Name] = states[i]
 		if !states[i].Ready {
 			answer.Status, status = "not_ready", http.StatusServiceUnavailable
 		}
 	}
-	return c.JSON(status, answer)
+	return status, answer
 }
 
 func (s *Server) getSpecification(c echo.Context) error {
@@ -86,7 +67,7 @@ const rootPage = `<!doctype html>
 <title>Latchkey</title>
 <h1>Latchkey</h1>
 <p>This is the REST API. It is described in <a href="/api/v1/openapi.yaml">/api/v1/openapi.yaml</a>.</p>
-<p>Whether it is ready: <a href="/readyz">/readyz</a>. Metrics: <a href="/metrics">/metrics</a>.</p>
+<p>Whether it is ready: <a href="/readyz">/readyz</a>.</p>
 </html>
 `
 

@@ -164,7 +164,7 @@ func TestAClientThatWentAway(t *testing.T) {
 	if log := v.logged.String(); strings.Contains(log, "request failed") || strings.Contains(log, "interrupted") {
 		t.Errorf("the log of an operator holds it:\n%s", log)
 	}
-	metrics := string(v.do("GET", "/metrics", "", nil).body)
+	metrics := string(v.asOperator("/metrics").body)
 	if want := `latchkey_http_requests_total{method="GET",route="/api/v1/devices",status="client_gone"} 1`; !strings.Contains(metrics, want) {
 		t.Errorf("/metrics lacks %s", want)
 	}

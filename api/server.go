@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"latchkey/api/internal/rest"
 	"latchkey/internal/accept"
@@ -97,7 +96,7 @@ func (s *Server) newEcho() *echo.Echo {
 	e.GET("/api/v1/openapi.yaml", s.getSpecification)
 	e.GET("/healthz", s.getHealth)
 	e.GET("/readyz", s.getReadiness)
-	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{})))
+	e.GET("/metrics", s.getMetrics)
 	e.GET("/", s.getRoot)
 	if s.cfg.Portal != nil {
 		e.GET("/*", echo.WrapHandler(s.cfg.Portal))
@@ -113,8 +112,15 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // within Config.ShutdownWithin and closes what is left. The listener is closed
 // in any case. It returns nil where it ended because ctx did.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	return s.run(ctx, l, s.handler, accept.Config{
+		Most: s.cfg.MaxConnections, MostOfNetwork: s.cfg.MaxConnectionsOfNetwork, Trusted: s.cfg.TrustedProxies,
+		IdleWithin: strangerIdle, Refused: s.metrics.refused.Inc,
+	})
+}
+
+func (s *Server) run(ctx context.Context, l net.Listener, handler http.Handler, bounds accept.Config) error {
 	server := &http.Server{
-		Handler:           s.handler,
+		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
@@ -123,13 +129,10 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		ErrorLog:          log.New(serverLog{s.log}, "", 0),
 		ConnState:         accept.State,
 		ConnContext:       accept.Context,
+		BaseContext:       withListener,
 	}
-	l = accept.NewListener(l, accept.Config{
-		Most: s.cfg.MaxConnections, MostOfNetwork: s.cfg.MaxConnectionsOfNetwork, Trusted: s.cfg.TrustedProxies,
-		IdleWithin: strangerIdle, Refused: s.metrics.refused.Inc,
-	})
 	ended := make(chan error, 1)
-	draining := &drainingListener{Listener: l}
+	draining := &drainingListener{Listener: accept.NewListener(l, bounds)}
 	go func() { ended <- server.Serve(draining) }()
 	select {
 	case err := <-ended:

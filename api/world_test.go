@@ -141,6 +141,22 @@ func (w *world) send(r *http.Request) answer {
 	return a
 }
 
+// asOperator asks on the address that is for operators.
+func (w *world) asOperator(path string) answer {
+	w.t.Helper()
+	recorder := httptest.NewRecorder()
+	w.server.OperatorHandler().ServeHTTP(recorder, httptest.NewRequest("GET", path, nil))
+	return answer{Response: recorder.Result(), body: recorder.Body.Bytes()}
+}
+
+// onThisMachine makes a request one of a program of the same machine, to a server
+// that listens on loopback.
+func onThisMachine(r *http.Request) *http.Request {
+	r = r.WithContext(context.WithValue(r.Context(), onLoopback{}, true))
+	r.RemoteAddr, r.Host = "127.0.0.1:4711", "127.0.0.1:8080"
+	return r
+}
+
 func (w *world) holdAgainstSpecification(r *http.Request, a answer) {
 	w.t.Helper()
 	c := w.server.echo.NewContext(r, nil)

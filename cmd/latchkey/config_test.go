@@ -27,12 +27,12 @@ func configured(t *testing.T, env map[string]string, args ...string) (int, strin
 }
 
 func TestEveryFaultIsToldAtOnce(t *testing.T) {
-	code, said := configured(t, nil, "serve", "--http", "nowhere", "--rtsp", "x:y:z", "--eventstore", "unix://relative", "--database", "mysql://x",
+	code, said := configured(t, nil, "serve", "--http", "nowhere", "--rtsp", "x:y:z", "--metrics", "on", "--eventstore", "unix://relative", "--database", "mysql://x",
 		"--max-staleness", "soon", "--session-ttl", "1ns", "--camera-nets", "10.0.0.0/33")
 	if code != 2 {
 		t.Errorf("exit status %d", code)
 	}
-	for _, flag := range []string{"--http", "--rtsp", "--eventstore", "--database", "--max-staleness", "--session-ttl", "--camera-nets"} {
+	for _, flag := range []string{"--http", "--rtsp", "--metrics", "--eventstore", "--database", "--max-staleness", "--session-ttl", "--camera-nets"} {
 		if !strings.Contains(said, flag+":") {
 			t.Errorf("the fault of %s is not told:\n%s", flag, said)
 		}
@@ -211,6 +211,7 @@ func TestEmptyOptions(t *testing.T) {
 		flag, variable string
 		command        []string
 	}{
+		{"--metrics", "LATCHKEY_METRICS", []string{"serve", "--data", t.TempDir()}},
 		{"--encrypt-to", "LATCHKEY_ENCRYPT_TO", []string{"backup", t.TempDir()}},
 		{"--passphrase-file", "LATCHKEY_PASSPHRASE_FILE", []string{"backup", t.TempDir()}},
 		{"--vault-key", "LATCHKEY_VAULT_KEY", []string{"backup", t.TempDir()}},
@@ -271,6 +272,45 @@ func TestWhichCamerasMayBeDialled(t *testing.T) {
 		}
 		if got := narrow.mayDial(a) == nil; got != want[1] {
 			t.Errorf("narrowed %s: %v", addr, got)
+		}
+	}
+}
+
+// TestLoopbackIsForThisMachine: cameras on loopback are dialled where only this
+// machine reaches the API, or where the operator names the network.
+func TestLoopbackIsForThisMachine(t *testing.T) {
+	for _, c := range []struct {
+		http, proxies, nets string
+		want, refused       bool
+	}{
+		{"127.0.0.1:8080", "", "any", true, false},
+		{"localhost:8080", "", "any", true, false},
+		{"[::1]:8080", "", "any", true, false},
+		{"0.0.0.0:8080", "", "any", false, true},
+		{":8080", "", "any", false, true},
+		{"[::]:8080", "", "any", false, true},
+		{"192.0.2.1:8080", "", "any", false, true},
+		{"127.0.0.1:8080", "127.0.0.1", "any", false, true},
+		{"0.0.0.0:8080", "10.0.0.1", "127.0.0.0/8,::1,192.168.0.0/16", true, false},
+		{"127.0.0.1:8080", "", "192.168.0.0/16", false, false},
+	} {
+		o, err := settings{
+			Data: "data", HTTP: c.http, RTSP: "127.0.0.1:8554", Eventstore: "embedded", Database: "sqlite", MaxStaleness: "5s", SessionTTL: "1h",
+			CloseAfter: "10s", MemoryLimit: "auto", CameraNets: c.nets, TrustedProxies: c.proxies, Logging: Logging{LogLevel: "info", LogFormat: "text"},
+		}.check()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, addr := range []string{"127.0.0.1", "::1", "::ffff:127.0.0.1"} {
+			if got := o.mayDial(netip.MustParseAddr(addr)) == nil; got != c.want {
+				t.Errorf("%+v: %s may be dialled: %v", c, addr, got)
+			}
+		}
+		if o.mayDial(netip.MustParseAddr("192.168.1.9")) != nil {
+			t.Errorf("%+v: a camera in the house may not be dialled", c)
+		}
+		if o.refusesLoopback() != c.refused {
+			t.Errorf("%+v: it is said that loopback is refused: %v", c, o.refusesLoopback())
 		}
 	}
 }

@@ -22,6 +22,8 @@ type demoCommand struct {
 	HTTP string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
 	RTSP string `name:"rtsp" default:"127.0.0.1:8554" placeholder:"ADDR" help:"Address of the RTSP door (${default})."`
 
+	Metrics string `placeholder:"ADDR" help:"Address of metrics and of the details of readiness, for operators; off: none. Without it: 127.0.0.1:9464, or another port there if that is taken."`
+
 	LogLevel  string `default:"warn" placeholder:"LEVEL" help:"debug, info, warn or error (${default})."`
 	LogFormat string `default:"text" placeholder:"FORMAT" help:"text or json (${default})."`
 }
@@ -63,7 +65,7 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 		defer os.RemoveAll(c.Data)
 	}
 	s := settings{
-		Data: c.Data, HTTP: c.HTTP, RTSP: c.RTSP, Eventstore: "embedded", Database: "sqlite",
+		Data: c.Data, HTTP: c.HTTP, RTSP: c.RTSP, Metrics: c.Metrics, Eventstore: "embedded", Database: "sqlite",
 		MaxStaleness: "5s", SessionTTL: "720h", CloseAfter: "10s", MemoryLimit: "auto", CameraNets: anyNetwork,
 		Logging: Logging{LogLevel: c.LogLevel, LogFormat: c.LogFormat},
 	}
@@ -71,6 +73,7 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
+	o.strangers = false // the demo's own camera is on loopback, whoever looks at it
 	if err := s.makeDataDir(s.logger(std)); err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func (p *process) descriptors(t testing.TB) int {
 // counter reads a counter without labels from the service's metrics.
 func (s *service) counter(t testing.TB, name string) float64 {
 	t.Helper()
-	res, err := http.Get("http://" + s.http + "/metrics")
+	res, err := http.Get("http://" + s.metrics + "/metrics")
 	if err != nil {
 		return 0 // asked again
 	}
@@ -51,9 +51,9 @@ func (s *service) counter(t testing.TB, name string) float64 {
 // left.
 func TestFloodOfConnections(t *testing.T) {
 	const limit, left, strangers, each = 1024, 200, 8, 300
-	s := &service{http: freeAddr(t), rtsp: freeAddr(t)}
+	s := &service{http: freeAddr(t), rtsp: freeAddr(t), metrics: freeAddr(t)}
 	s.process = start(t, "/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, limit),
-		binary, "serve", "--data", t.TempDir(), "--http", s.http, "--rtsp", s.rtsp)
+		binary, "serve", "--data", t.TempDir(), "--http", s.http, "--rtsp", s.rtsp, "--metrics", s.metrics)
 	s.api = newAPIClient(s.http)
 	s.waitReady(t)
 	owner, recipient := s.register(t, "owner"), s.register(t, "recipient")

@@ -195,15 +195,15 @@ func startNodeIn(t testing.TB, dir string) *process {
 // service is a running `latchkey serve`.
 type service struct {
 	*process
-	http, rtsp string
-	api        *apiClient
+	http, rtsp, metrics string
+	api                 *apiClient
 }
 
 // serve starts `latchkey serve` and waits until it is ready.
 func serve(t testing.TB, bin, data string, more ...string) *service {
 	t.Helper()
-	s := &service{http: freeAddr(t), rtsp: freeAddr(t)}
-	s.process = start(t, bin, append([]string{"serve", "--data", data, "--http", s.http, "--rtsp", s.rtsp}, more...)...)
+	s := &service{http: freeAddr(t), rtsp: freeAddr(t), metrics: freeAddr(t)}
+	s.process = start(t, bin, append([]string{"serve", "--data", data, "--http", s.http, "--rtsp", s.rtsp, "--metrics", s.metrics}, more...)...)
 	s.api = newAPIClient(s.http)
 	s.waitReady(t)
 	return s

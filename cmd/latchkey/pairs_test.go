@@ -126,8 +126,8 @@ func (m mixture) try(t *testing.T, life []moment) string {
 	}
 	truth, newest := life[m.log], life[max(m.log, m.vault, m.readModels, m.rest)]
 
-	s := &service{http: freeAddr(t), rtsp: freeAddr(t)}
-	s.process = start(t, binary, "serve", "--data", data, "--http", s.http, "--rtsp", s.rtsp)
+	s := &service{http: freeAddr(t), rtsp: freeAddr(t), metrics: freeAddr(t)}
+	s.process = start(t, binary, "serve", "--data", data, "--http", s.http, "--rtsp", s.rtsp, "--metrics", s.metrics)
 	s.api = newAPIClient(s.http)
 	ready := s.readyWithin(20 * time.Second)
 	if s.ended() {
@@ -187,7 +187,7 @@ func (s *service) readyWithin(d time.Duration) bool {
 }
 
 func (s *service) readiness() string {
-	res, err := http.Get("http://" + s.http + "/readyz")
+	res, err := http.Get("http://" + s.metrics + "/readyz")
 	if err != nil {
 		return err.Error()
 	}

@@ -48,24 +48,29 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	logger.Info("latchkey serves", "http", s.httpAddr(), "rtsp", s.rtspAddr(), "eventstore", redacted(o.Eventstore), "database", redacted(o.Database))
-	s.warnOfNetworks()
+	logger.Info("latchkey serves", "http", s.httpAddr(), "rtsp", s.rtspAddr(), "metrics", s.metricsAddr(), "eventstore", redacted(o.Eventstore), "database", redacted(o.Database))
+	s.warnOfNetworks(o)
 	return s.wait(ctx)
 }
 
 // warnOfNetworks says what can be read on the way where others can connect.
-func (s *runningService) warnOfNetworks() {
+func (s *runningService) warnOfNetworks(o options) {
 	for _, l := range []struct {
 		flag, has string
-		address   net.Addr
+		listener  interface{ Addr() net.Addr }
 	}{
-		{"--http", "passwords and sessions", s.http.Addr()},
-		{"--rtsp", "pictures and sound, and the secrets of stream keys in Basic authentication,", s.door.Addr()},
+		{"--http", "passwords and sessions", s.http},
+		{"--rtsp", "pictures and sound, and the secrets of stream keys in Basic authentication,", s.door},
 	} {
-		tcp, ok := l.address.(*net.TCPAddr)
-		if ok && !tcp.IP.IsLoopback() {
-			s.logger.Warn(l.flag+" is open to other machines without TLS: "+l.has+" can be read on the way; put a proxy with TLS in front of it, or trust the network", "address", l.address.String())
+		if !onLoopback(l.listener) {
+			s.logger.Warn(l.flag+" is open to other machines without TLS: "+l.has+" can be read on the way; put a proxy with TLS in front of it, or trust the network", "address", l.listener.Addr().String())
 		}
+	}
+	if s.metrics != nil && !onLoopback(s.metrics) {
+		s.logger.Warn("--metrics is open to other machines: whoever reaches it reads why cameras were not reached and what is not ready; let only those who watch the service reach it", "address", s.metricsAddr())
+	}
+	if o.refusesLoopback() {
+		s.logger.Warn("cameras on loopback are not dialled, as others can reach --http; if there are any, name 127.0.0.0/8 with the other networks of cameras in --camera-nets")
 	}
 }
 
@@ -76,7 +81,8 @@ type runningService struct {
 	journal *journal.Journal
 	door    *streaming.Door
 	http    net.Listener
-	parts   []part // in the order of their start
+	metrics net.Listener // nil: off
+	parts   []part       // in the order of their start
 	failed  chan error
 
 	stopping sync.Once
@@ -115,7 +121,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if err := s.startJournal(ctx, o); err != nil {
 		return nil, err
 	}
-	metrics := prometheus.NewRegistry()
+	metrics, private := prometheus.NewRegistry(), prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	x, err := index.New(index.Config{Source: privilegeRows{s.opened.store}, Log: s.opened.log, MaxStaleness: o.maxStaleness, Logger: logger})
@@ -136,14 +142,14 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if useCases, err = newUseCases(s.opened, x, runner, ledger); err != nil {
 		return nil, err
 	}
-	if s.door, err = newDoor(o, x, s.opened, metrics, logger); err != nil {
+	if s.door, err = newDoor(o, x, s.opened, metrics, private, logger); err != nil {
 		return nil, err
 	}
 	x.OnChange(func(c index.Change) { s.door.Recheck(c.Account, c.Device, c.Key) })
 	registerIndexMetrics(metrics, x)
 	metrics.MustRegister(s.opened.logState)
 	registerProjectionMetrics(metrics, runner)
-	server, err := s.newAPI(o, useCases, runner, x, ledger, metrics)
+	server, err := s.newAPI(o, useCases, runner, x, ledger, metrics, private)
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +157,13 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 		return nil, fmt.Errorf("opening the REST API: %w", err)
 	}
 	s.door.NeverDial(s.http.Addr())
+	if s.metrics, err = o.listenForMetrics(logger); err != nil {
+		return nil, err
+	}
+	if s.metrics != nil {
+		s.door.NeverDial(s.metrics.Addr())
+		s.run("metrics", func(ctx context.Context) error { return server.RunForOperators(ctx, s.metrics) })
+	}
 
 	s.run("memory", func(ctx context.Context) error { memory.Keep(ctx, o.memoryLimit); return nil })
 	s.run("projections", runner.Run)
@@ -253,8 +266,10 @@ func (s *runningService) stopAll() error {
 			return fmt.Errorf("stopping: %s does not end", p.name)
 		}
 	}
-	if s.http != nil {
-		_ = s.http.Close() // the API has closed it if it ran
+	for _, l := range []net.Listener{s.http, s.metrics} {
+		if l != nil {
+			_ = l.Close() // the API has closed it if it ran
+		}
 	}
 	if s.opened == nil {
 		return nil
@@ -264,6 +279,13 @@ func (s *runningService) stopAll() error {
 
 func (s *runningService) httpAddr() string { return s.http.Addr().String() }
 func (s *runningService) rtspAddr() string { return s.door.Addr().String() }
+
+func (s *runningService) metricsAddr() string {
+	if s.metrics == nil {
+		return metricsOff
+	}
+	return s.metrics.Addr().String()
+}
 
 // teachDoor lets the door know the secrets of stream keys before their first
 // use, so that it goes on when the database is away.
@@ -285,15 +307,19 @@ func newUseCases(p *opened, fit *index.Index, shares domain.SharesOfDevice, quot
 	})
 }
 
-func newDoor(o options, x *index.Index, p *opened, metrics prometheus.Registerer, logger *slog.Logger) (*streaming.Door, error) {
+// mostDials is how many cameras are dialled at once, where there are descriptors for
+// it.
+const mostDials = 256
+
+func newDoor(o options, x *index.Index, p *opened, metrics, private prometheus.Registerer, logger *slog.Logger) (*streaming.Door, error) {
 	return streaming.New(streaming.Config{
 		Address: o.RTSP, Authorizer: authorizer{x, p.vault}, Cameras: cameraSources{p.vault}, Allow: o.mayDial,
-		Logger: logger, Metrics: metrics, CloseAfter: o.closeAfter,
+		Logger: logger, Metrics: metrics, Private: private, CloseAfter: o.closeAfter, MaxDials: min(mostDials, max(1, o.connections/2)),
 		MaxConnections: o.connections, MaxConnectionsPerAddress: min(1024, max(1, o.connections/4)),
 	})
 }
 
-func (s *runningService) newAPI(o options, d *domain.Service, runner *projections.Runner, x *index.Index, ledger *quota.Ledger, metrics *prometheus.Registry) (*api.Server, error) {
+func (s *runningService) newAPI(o options, d *domain.Service, runner *projections.Runner, x *index.Index, ledger *quota.Ledger, metrics, private *prometheus.Registry) (*api.Server, error) {
 	q := queries{s.opened.store}
 	var limits api.Limits // with SQLite there is no other process to count with
 	if isPostgres(o.Database) {
@@ -314,7 +340,7 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 			{Name: "journal", State: func(context.Context) (string, bool) { return s.journal.State() }},
 			{Name: "door", State: func(context.Context) (string, bool) { return "open", true }}, // or the process has ended
 		},
-		Logger: s.logger, Metrics: metrics, SessionTTL: o.sessionTTL, Away: projections.Unavailable,
+		Logger: s.logger, Metrics: metrics, PrivateMetrics: private, SessionTTL: o.sessionTTL, Away: projections.Unavailable,
 		MaxConnections: o.connections,
 	})
 }

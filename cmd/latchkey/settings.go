@@ -24,6 +24,7 @@ type settings struct {
 	Data           string `default:"latchkey-data" placeholder:"DIR" help:"Folder for the log, the read models and the vault (${default})."`
 	HTTP           string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
 	RTSP           string `name:"rtsp" default:"127.0.0.1:8554" placeholder:"ADDR" help:"Address of the RTSP door (${default})."`
+	Metrics        string `placeholder:"ADDR" help:"Address of metrics and of the details of readiness, for operators; off: none. Without it: 127.0.0.1:9464, or another port there if that is taken."`
 	Eventstore     string `default:"embedded" placeholder:"TARGET" help:"The log: embedded, unix:///path of a latchkey node, or esdb://... (${default})."`
 	Database       string `default:"sqlite" placeholder:"DSN" help:"The read models and the vault: sqlite (in the data folder) or postgres://... (${default})."`
 	VaultKey       string `placeholder:"FILE" help:"File with the key of the vault. Without it: vault.key in the data folder for SQLite, kept in the database for PostgreSQL."`
@@ -31,7 +32,7 @@ type settings struct {
 	MaxStaleness   string `default:"5s" placeholder:"TIME" help:"How far the privilege index may be behind the log before the door closes (${default})."`
 	SessionTTL     string `default:"720h" placeholder:"TIME" help:"How long a login lasts (${default})."`
 	CloseAfter     string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`
-	CameraNets     string `default:"any" placeholder:"CIDR,..." help:"The only networks in which cameras are dialled; any: every unicast address but link-local ones and networks where no camera is (${default})."`
+	CameraNets     string `default:"any" placeholder:"CIDR,..." help:"The only networks in which cameras are dialled; any: every unicast address but link-local ones, networks where no camera is and, once others can reach the REST API, loopback (${default})."`
 	TrustedProxies string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: what they say in X-Forwarded-For or Forwarded is who asks. Without it: whoever connects."`
 	Quotas         string `placeholder:"NAME=N,..." help:"What one account may have and do, such as devices=100,commands=50 a second; GET /api/v1/accounts/me tells all of them and their defaults."`
 	MemoryLimit    string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
@@ -52,7 +53,8 @@ type options struct {
 	trustedProxies                       []netip.Prefix
 	memoryLimit                          int64 // bytes
 	quotas                               quota.Limits
-	connections                          int // of HTTP, and as many of RTSP
+	connections                          int   // of HTTP, and as many of RTSP
+	strangers                            bool  // others than those of this machine can reach the REST API
 }
 
 // check reads the settings and reports every fault in them.
@@ -65,9 +67,16 @@ func (s settings) check() (options, error) {
 	if s.Data == "" {
 		fault("data", "a folder is needed")
 	}
-	for _, f := range [][2]string{{"http", s.HTTP}, {"rtsp", s.RTSP}} {
-		if _, err := net.ResolveTCPAddr("tcp", f[1]); err != nil || !strings.Contains(f[1], ":") {
+	addresses := [][2]string{{"http", s.HTTP}, {"rtsp", s.RTSP}}
+	if s.Metrics != "" && s.Metrics != metricsOff {
+		addresses = append(addresses, [2]string{"metrics", s.Metrics})
+	}
+	for _, f := range addresses {
+		addr, err := net.ResolveTCPAddr("tcp", f[1])
+		if err != nil || !strings.Contains(f[1], ":") {
 			fault(f[0], "%q is not an address such as 127.0.0.1:8080", f[1])
+		} else if f[0] == "http" && !addr.IP.IsLoopback() {
+			o.strangers = true
 		}
 	}
 	if err := checkEventstore(s.Eventstore); err != nil {
@@ -104,6 +113,7 @@ func (s settings) check() (options, error) {
 	}
 	o.connections = descriptors.Each()
 	o.trustedProxies = networks("trusted-proxies", s.TrustedProxies, fault)
+	o.strangers = o.strangers || len(o.trustedProxies) > 0
 	if faults != nil {
 		return o, &configFaults{faults}
 	}
@@ -159,6 +169,9 @@ func (o options) mayDial(addr netip.Addr) error {
 		return fmt.Errorf("dialling a camera: its address is outside of --camera-nets")
 	}
 	if addr.IsLoopback() {
+		if o.strangers {
+			return fmt.Errorf("dialling a camera: its address is on loopback, and others can reach --http; name the network in --camera-nets if a camera is there")
+		}
 		return nil
 	}
 	if !addr.IsGlobalUnicast() {
@@ -198,6 +211,10 @@ func prefixes(list ...string) (out []netip.Prefix) {
 	}
 	return out
 }
+
+// refusesLoopback reports whether no camera is dialled on loopback because
+// strangers may register, who have no devices there.
+func (o options) refusesLoopback() bool { return o.strangers && o.cameraNets == nil }
 
 // anyNetwork is what camera-nets says where it does not restrict. Nothing at all
 // is not the same: a list that became empty by mistake must not allow everything.

@@ -1,0 +1,140 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/netip"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"latchkey/internal/accept"
+)
+
+// What only operators see is on an address of its own: every metric, and which
+// component is not ready and why. On the address of the API, metrics and the states
+// of components are for programs of the same machine, without what tells why a
+// camera was not reached.
+
+// operatorConnections bounds the connections to the operators' address, and
+// operatorConnectionsOfNetwork those of one network.
+const (
+	operatorConnections          = 32
+	operatorConnectionsOfNetwork = 16
+)
+
+// OperatorHandler is what operators see.
+func (s *Server) OperatorHandler() http.Handler {
+	metrics := promhttp.HandlerFor(prometheus.Gatherers{s.cfg.Metrics, s.cfg.PrivateMetrics}, promhttp.HandlerOpts{})
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		status, answer := s.readiness(r.Context())
+		writeJSON(w, status, answer)
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, alive) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func writeJSON(w http.ResponseWriter, status int, answer any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(answer) // the connection is gone: nobody to tell
+}
+
+// RunForOperators serves what operators see on the listener, as Run does the API.
+func (s *Server) RunForOperators(ctx context.Context, l net.Listener) error {
+	return s.run(ctx, l, s.OperatorHandler(), accept.Config{
+		Most: operatorConnections, MostOfNetwork: operatorConnectionsOfNetwork,
+		IdleWithin: idleTimeout, Refused: s.metrics.refused.Inc, // a scraper has no session
+	})
+}
+
+var alive = map[string]string{"status": "ok"}
+
+func (s *Server) getHealth(c echo.Context) error { return c.JSON(http.StatusOK, alive) }
+
+// getReadiness says whether the service is ready; what of it is not, and in which
+// state, to programs of this machine only; why, to operators only.
+func (s *Server) getReadiness(c echo.Context) error {
+	status, answer := s.readiness(c.Request().Context())
+	if !s.isLocal(c.Request()) {
+		answer.Components = nil
+	}
+	for name, component := range answer.Components {
+		component.Reason = ""
+		answer.Components[name] = component
+	}
+	return c.JSON(status, answer)
+}
+
+// getMetrics is for programs of this machine; to others there is nothing here.
+func (s *Server) getMetrics(c echo.Context) error {
+	if !s.isLocal(c.Request()) {
+		return echo.ErrNotFound
+	}
+	promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{}).ServeHTTP(c.Response(), c.Request())
+	return nil
+}
+
+// onLoopback is the key of whether a request came to a listener that only this
+// machine reaches.
+type onLoopback struct{}
+
+func withListener(l net.Listener) context.Context {
+	tcp, ok := l.Addr().(*net.TCPAddr)
+	return context.WithValue(context.Background(), onLoopback{}, ok && tcp.IP.IsLoopback())
+}
+
+// passedOn are the headers by which proxies say that somebody else asks.
+var passedOn = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"}
+
+// isLocal reports whether a program of this machine asks, and for itself: over
+// loopback, at a listener that others do not reach, through no proxy, and by the
+// name of this machine, which a web page elsewhere cannot make its browser use.
+func (s *Server) isLocal(r *http.Request) bool {
+	if local, _ := r.Context().Value(onLoopback{}).(bool); !local || len(s.cfg.TrustedProxies) > 0 {
+		return false
+	}
+	for _, name := range passedOn {
+		if len(r.Header.Values(name)) > 0 {
+			return false
+		}
+	}
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && plain(peer.Addr()).IsLoopback() && namesLoopback(r.Host)
+}
+
+func namesLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if host == "localhost" {
+		return true
+	}
+	addr, ok := parseHop(host)
+	return ok && addr.IsLoopback()
+}
+
+// Component is a part of the process whose readiness is told at /readyz.
+type Component struct {
+	// Name is its key in the answer: log, database, projections, index, door.
+	Name string
+	// State says in one word how it is and whether it can do its work. It is for
+	// programs of this machine and operators, and must tell no secret; it obeys the
+	// context, which ends after 2 seconds. It is called from many goroutines.
+	State func(ctx context.Context) (state string, ready bool)
+	// Reason, if set, says in words why it is not ready; "" if it is. It is for
+	// operators; else the same holds for it as for State.
+	Reason func() string
+	// Notice, if set, says in words what a component refuses that is ready; "" for
+	// nothing. It is for operators, too.
+	Notice func() string
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+)
+
+const (
+	// usualMetrics is the address for operators where none is given.
+	usualMetrics = "127.0.0.1:9464"
+	// metricsOff is what --metrics says where there shall be none.
+	metricsOff = "off"
+)
+
+// listenForMetrics opens the address for operators; nil: there is none. One that was
+// given must be free. The usual one may be taken by another service of this machine,
+// which is no reason not to start.
+func (o options) listenForMetrics(logger *slog.Logger) (net.Listener, error) {
+	switch o.Metrics {
+	case metricsOff:
+		return nil, nil
+	case "":
+	default:
+		l, err := net.Listen("tcp", o.Metrics)
+		if err != nil {
+			return nil, fmt.Errorf("opening the address of the metrics: %w", err)
+		}
+		return l, nil
+	}
+	l, err := net.Listen("tcp", usualMetrics)
+	if err == nil {
+		return l, nil
+	}
+	l, other := net.Listen("tcp", "127.0.0.1:0")
+	if other != nil {
+		logger.Warn("no address for the metrics can be opened; there are none", "error", other)
+		return nil, nil
+	}
+	logger.Warn("the usual address of the metrics cannot be opened, another port is used; choose one with --metrics", "error", err, "metrics", l.Addr().String())
+	return l, nil
+}
+
+// onLoopback reports whether only this machine reaches a listener.
+func onLoopback(l interface{ Addr() net.Addr }) bool {
+	tcp, ok := l.Addr().(*net.TCPAddr)
+	return !ok || tcp.IP.IsLoopback()
+}
