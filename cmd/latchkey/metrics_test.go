@@ -111,7 +111,11 @@ func TestTheMetricsAreNoCamera(t *testing.T) {
 	})
 }
 
-var saysMetrics = regexp.MustCompile(`latchkey serves.* metrics=(\S+)`)
+// What the line says on which the service tells where it serves.
+var (
+	saysHTTP    = regexp.MustCompile(`latchkey serves.* http=(\S+).*\n`)
+	saysMetrics = regexp.MustCompile(`latchkey serves.* metrics=(\S+)`)
+)
 
 // TestTheUsualAddressOfTheMetrics: several services take a port each, and say
 // which; the metrics can be turned off.
@@ -150,13 +154,13 @@ func startServe(t *testing.T, more ...string) *service {
 // TestWhereOthersCanConnect: at a wide address nothing is for this machine alone, no
 // camera is on loopback, and both is said.
 func TestWhereOthersCanConnect(t *testing.T) {
-	_, port, err := net.SplitHostPort(freeAddr(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &service{http: "127.0.0.1:" + port, rtsp: freeAddr(t)}
+	s := &service{rtsp: freeAddr(t)}
+	s.process = start(t, binary, "serve", "--data", t.TempDir(), "--http", "0.0.0.0:0", "--rtsp", s.rtsp, "--metrics", "0.0.0.0:0")
+	eventually(t, "it says where it serves", func() bool { return saysHTTP.MatchString(s.said()) })
+	port, operators := saysHTTP.FindStringSubmatch(s.said())[1], saysMetrics.FindStringSubmatch(s.said())[1]
+	port, operators = port[strings.LastIndex(port, ":")+1:], operators[strings.LastIndex(operators, ":")+1:]
+	s.http = "127.0.0.1:" + port
 	s.api = newAPIClient(s.http)
-	s.process = start(t, binary, "serve", "--data", t.TempDir(), "--http", "0.0.0.0:"+port, "--rtsp", s.rtsp, "--metrics", "0.0.0.0:0")
 	s.waitReady(t)
 	for _, path := range []string{"/metrics", "/readyz"} {
 		if status, text := fetch(t, "http://127.0.0.1:"+port+path); path == "/metrics" && status != 404 || path == "/readyz" && text != `{"status":"ready"}` {
@@ -166,14 +170,6 @@ func TestWhereOthersCanConnect(t *testing.T) {
 	eventually(t, "it warns", func() bool {
 		return strings.Contains(s.said(), "--metrics is open to other machines") && strings.Contains(s.said(), "cameras on loopback are not dialled")
 	})
-	m := saysMetrics.FindStringSubmatch(s.said())
-	if m == nil {
-		t.Fatalf("it said:\n%s", s.said())
-	}
-	_, operators, err := net.SplitHostPort(m[1])
-	if err != nil {
-		t.Fatal(err)
-	}
 	cam := listenOnce(t)
 	owner := s.register(t, "owner")
 	device := owner.addDevice("rtsp://"+cam.Addr().String()+"/x", "", "")
