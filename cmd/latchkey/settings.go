@@ -53,8 +53,8 @@ type options struct {
 	trustedProxies                       []netip.Prefix
 	memoryLimit                          int64 // bytes
 	quotas                               quota.Limits
-	connections                          int   // of HTTP, and as many of RTSP
-	strangers                            bool  // others than those of this machine can reach the REST API
+	connections                          int  // of HTTP, and as many of RTSP
+	strangers                            bool // others than those of this machine can reach the REST API
 }
 
 // check reads the settings and reports every fault in them.
