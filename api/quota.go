@@ -10,14 +10,13 @@ import (
 	"latchkey/domain"
 )
 
-const (
-	// givingAtOnce is how many commands are carried out at once that do not only take
-	// away, and givingOfOne how many of one account. The others wait, for givingWithin
-	// at most: so those that take away find short queues, down to the disk.
-	givingAtOnce = 32
-	givingOfOne  = 16
-	givingWithin = 10 * time.Second
-)
+// givingWithin is how long a command waits for its turn before it is refused.
+const givingWithin = 10 * time.Second
+
+// givingTurns lets three commands for each core be carried out at once that do not only
+// take away, and half as many of one account. The others wait: so those that take away
+// find short queues, for the cores as for the disk.
+func givingTurns(cores int) *turns { return newTurns(3*cores, max(2, 3*cores/2)) }
 
 // limitAccount bounds the commands of an account, and its requests at once. end must
 // be called when the request has been answered.

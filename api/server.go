@@ -69,7 +69,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, operations: operations, metrics: m, bodies: newBudget(bodiesInFlight, bodiesOfOne),
-		lists: listTurns(runtime.GOMAXPROCS(0)), giving: newTurns(givingAtOnce, givingOfOne), answers: newBudget(answersInFlight, answersOfOne),
+		lists: listTurns(runtime.GOMAXPROCS(0)), giving: givingTurns(runtime.GOMAXPROCS(0)), answers: newBudget(answersInFlight, answersOfOne),
 		turns:      make(chan struct{}, heavy.Cores(runtime.GOMAXPROCS(0))),
 		networks:   newAllowance("network", cfg.NetworkEvery, cfg.NetworkBurst),
 		logins:     newAllowance("login from network", cfg.LoginEvery, cfg.LoginBurst),

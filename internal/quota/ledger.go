@@ -61,9 +61,10 @@ type of struct{ account, quota string }
 // tally is what an account has of something.
 type tally struct {
 	mu    sync.Mutex
-	when  time.Time // of the count; zero: there is none that counts
+	when  time.Time // of the count; zero: there is none
 	base  int       // what was counted
 	since []*held   // in addition
+	freed bool      // something was given up since
 }
 
 // held is one more, that the count has not seen.
@@ -97,7 +98,7 @@ func (l *Ledger) Hold(ctx context.Context, account, quota string) (settle func(p
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	most, age := l.limits[quota], l.now().Sub(t.when)
-	if full := t.base+len(t.since) >= most; t.when.IsZero() || age >= recountAfter || full && age >= fullFor {
+	if full := t.base+len(t.since) >= most; t.when.IsZero() || age >= recountAfter || full && (t.freed || age >= fullFor) {
 		if err := l.recount(ctx, t, account, quota); err != nil {
 			return nil, err
 		}
@@ -115,7 +116,7 @@ func (l *Ledger) recount(ctx context.Context, t *tally, account, quota string) e
 	if err != nil {
 		return fmt.Errorf("counting the %s of an account: %w", quota, err)
 	}
-	t.when, t.base = l.now(), n
+	t.when, t.base, t.freed = l.now(), n, false
 	t.keep(func(h *held) bool { return h.position == 0 || h.position > seen })
 	return nil
 }
@@ -150,7 +151,7 @@ func (l *Ledger) Freed(account, quota string) {
 	l.mu.Unlock()
 	if t != nil {
 		t.mu.Lock()
-		t.when = time.Time{}
+		t.freed = true
 		t.mu.Unlock()
 	}
 }
