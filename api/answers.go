@@ -25,6 +25,9 @@ const (
 
 	// largeAnswer is from which size on an answer is counted, in bytes.
 	largeAnswer = 32 << 10
+	// expectedList is how much is taken of the budget for a list before it is made, in
+	// bytes: what finds no room when it is made was made for nothing.
+	expectedList = 512 << 10
 	// answersInFlight is how many bytes of large answers the process holds at once,
 	// and answersOfOne how many of one account or network.
 	answersInFlight = 64 << 20
@@ -109,10 +112,10 @@ func (a *outgoing) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	a.giveTurn()
+	if !a.sent && !a.hold(len(p)) {
+		return len(p), a.refuse()
+	}
 	if !a.sent && len(p) > largeAnswer {
-		if !a.hold(len(p)) {
-			return len(p), a.refuse()
-		}
 		within := answerGrace + time.Duration(len(p))*time.Second/answerRate
 		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(within))
 	}
@@ -120,12 +123,18 @@ func (a *outgoing) Write(p []byte) (int, error) {
 	return a.ResponseWriter.Write(p)
 }
 
-// hold takes room for n bytes. What is more than one account may have is given to
-// who has nothing else.
+// hold takes room for n bytes, none for few, instead of what it held. What is more
+// than one account may have is given to who has nothing else.
 func (a *outgoing) hold(n int) bool {
-	n = min(n, answersOfOne)
-	if !a.server.answers.take(a.req.owner(), n) {
+	if n = min(n, answersOfOne); n <= largeAnswer {
+		n = 0
+	}
+	more := n - a.held
+	if more > 0 && !a.server.answers.take(a.req.owner(), more) {
 		return false
+	}
+	if more < 0 {
+		a.server.answers.give(a.req.owner(), -more)
 	}
 	a.held = n
 	return true
@@ -141,7 +150,7 @@ func (a *outgoing) send() {
 // refuse says that there is no room.
 func (a *outgoing) refuse() error {
 	a.silent = true
-	p := unavailable("busy", "Too many large answers wait to be read; read them, or ask for less with limit.", nil)
+	p := tooManyAnswers()
 	h := a.Header()
 	h.Del("Etag")
 	h.Del("Content-Length")
@@ -159,6 +168,9 @@ func (a *outgoing) takeTurn(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, listWithin)
 	defer cancel()
+	if !a.hold(expectedList) {
+		return tooManyAnswers()
+	}
 	if !a.server.lists.take(ctx, a.req.owner()) {
 		return tooManyLists(ctx.Err())
 	}
@@ -179,11 +191,21 @@ func (a *outgoing) render(ctx context.Context) error {
 	return nil
 }
 
+// unmade gives back what takeTurn took: nothing is made yet.
+func (a *outgoing) unmade() {
+	a.giveTurn()
+	a.hold(0)
+}
+
 func (a *outgoing) giveTurn() {
 	if a.made != nil {
 		a.made()
 		a.made = nil
 	}
+}
+
+func tooManyAnswers() *problem {
+	return unavailable("busy", "Too many large answers wait to be read; read them, or ask for less with limit.", nil)
 }
 
 func tooManyLists(cause error) *problem {

@@ -62,7 +62,7 @@ func list[T any](ctx context.Context, h handlers, minimum string, p Page, query 
 		}
 		p.AtLeast = atLeast
 		if rows, next, err = query(ctx, caller(ctx), p); err != nil {
-			answer.giveTurn() // it may have to wait
+			answer.unmade() // it may have to wait
 		}
 		return err
 	})

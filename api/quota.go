@@ -14,9 +14,9 @@ import (
 const givingWithin = 10 * time.Second
 
 // givingTurns lets three commands for each core be carried out at once that do not only
-// take away, and half as many of one account. The others wait: so those that take away
+// take away, and two of one account. The others wait: so those that take away
 // find short queues, for the cores as for the disk.
-func givingTurns(cores int) *turns { return newTurns(3*cores, max(2, 3*cores/2)) }
+func givingTurns(cores int) *turns { return newTurns(3*cores, 2*cores) }
 
 // limitAccount bounds the commands of an account, and its requests at once. end must
 // be called when the request has been answered.
