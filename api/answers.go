@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,41 +46,80 @@ func listTurns(cores int) *turns {
 	return newTurns(heavy.Cores(cores), heavy.Cores(heavy.Cores(cores)))
 }
 
-// turns gives so many at once their turn, and of one owner fewer.
+// turns gives so many at once their turn, and of one owner fewer. Owners alternate,
+// so that whoever asks for many keeps nobody waiting but themselves.
 type turns struct {
-	budget *budget
+	all, one int
 
-	mu    sync.Mutex
-	given chan struct{} // closed when a turn was given back
+	mu      sync.Mutex
+	taken   int
+	by      map[string]int // taken, by owner
+	waiting map[string][]chan struct{}
+	order   []string // the owners who wait, the one who waits longest for a turn first
 }
 
 func newTurns(all, one int) *turns {
-	return &turns{budget: newBudget(all, one), given: make(chan struct{})}
+	return &turns{all: all, one: one, by: map[string]int{}, waiting: map[string][]chan struct{}{}}
 }
 
 // take waits for a turn; false: the context ended first.
 func (t *turns) take(ctx context.Context, owner string) bool {
-	for {
-		t.mu.Lock()
-		given := t.given
-		t.mu.Unlock()
-		if t.budget.take(owner, 1) {
-			return true
-		}
-		select {
-		case <-given:
-		case <-ctx.Done():
-			return false
-		}
+	come := make(chan struct{})
+	t.mu.Lock()
+	if len(t.waiting[owner]) == 0 {
+		t.order = append(t.order, owner)
 	}
+	t.waiting[owner] = append(t.waiting[owner], come)
+	t.pass()
+	t.mu.Unlock()
+	select {
+	case <-come:
+		return true
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if at := slices.Index(t.waiting[owner], come); at >= 0 {
+		t.waiting[owner] = slices.Delete(t.waiting[owner], at, at+1)
+		t.forget(owner)
+		return false
+	}
+	return true // it came at the last moment
 }
 
 func (t *turns) give(owner string) {
-	t.budget.give(owner, 1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	close(t.given)
-	t.given = make(chan struct{})
+	t.taken--
+	if t.by[owner]--; t.by[owner] == 0 {
+		delete(t.by, owner)
+	}
+	t.pass()
+}
+
+// pass gives the turns that there are. It is for holders of the lock.
+func (t *turns) pass() {
+	for t.taken < t.all {
+		next := slices.IndexFunc(t.order, func(owner string) bool { return t.by[owner] < t.one })
+		if next < 0 {
+			return
+		}
+		owner := t.order[next]
+		close(t.waiting[owner][0])
+		t.waiting[owner] = t.waiting[owner][1:]
+		t.taken++
+		t.by[owner]++
+		t.order = append(slices.Delete(t.order, next, next+1), owner)
+		t.forget(owner)
+	}
+}
+
+// forget forgets an owner who waits for nothing. It is for holders of the lock.
+func (t *turns) forget(owner string) {
+	if len(t.waiting[owner]) == 0 {
+		delete(t.waiting, owner)
+		t.order = slices.DeleteFunc(t.order, func(other string) bool { return other == owner })
+	}
 }
 
 // outgoing holds an answer back until it is known whether there is room for it.

@@ -107,7 +107,44 @@ func TestListsTakeTurns(t *testing.T) {
 		t.Fatal("the turn was not given on")
 	}
 	making[0].end()
-	if n := s.lists.budget.by["mallory"]; n != listsOfOne {
+	if n := s.lists.by["mallory"]; n != listsOfOne {
 		t.Errorf("%d turns are taken, want %d", n, listsOfOne)
+	}
+}
+
+// TestOwnersAlternate: who has many waiting does not keep another one waiting.
+func TestOwnersAlternate(t *testing.T) {
+	s := newTurns(1, 1)
+	if !s.take(t.Context(), "mallory") {
+		t.Fatal("the first gets no turn")
+	}
+	order := make(chan string, 11)
+	waits := func(owner string) {
+		go func() {
+			if s.take(t.Context(), owner) {
+				order <- owner
+				s.give(owner)
+			}
+		}()
+		for n := 0; n == 0; {
+			s.mu.Lock()
+			n = len(s.waiting[owner])
+			s.mu.Unlock()
+		}
+	}
+	for range 10 {
+		waits("mallory")
+	}
+	waits("olga")
+	s.give("mallory")
+	first, second := <-order, <-order
+	if first != "olga" && second != "olga" {
+		t.Errorf("the first turns went to %s and %s, want one of them to be olga's", first, second)
+	}
+	for range 9 {
+		<-order
+	}
+	if len(s.by)+len(s.waiting)+len(s.order) != 0 {
+		t.Errorf("left: %v, %v, %v", s.by, s.waiting, s.order)
 	}
 }

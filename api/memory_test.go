@@ -182,7 +182,7 @@ func (s snapshot) person(account string) PersonView {
 	return PersonView{Kind: a.Kind, Address: a.Address, Name: a.Name}
 }
 
-func (r readModel) Person(_ context.Context, account string) (PersonView, error) {
+func (r readModel) Person(_ context.Context, account string, _ uint64) (PersonView, error) {
 	return r.read().person(account), nil
 }
 

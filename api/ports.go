@@ -69,8 +69,8 @@ type ShareQueries interface {
 	// Share is for its owner and its recipient; to others it is not found. For
 	// atLeast see Page.
 	Share(ctx context.Context, account, share string, atLeast uint64) (row ShareView, found bool, err error)
-	// Person says who has an account.
-	Person(ctx context.Context, account string) (PersonView, error)
+	// Person says who has an account. For atLeast see Page.
+	Person(ctx context.Context, account string, atLeast uint64) (PersonView, error)
 }
 
 // Queries reads what else an account has.
@@ -85,9 +85,8 @@ type Queries interface {
 type Quotas interface {
 	// Begin counts a request of an account, and uses up a command if it is one, for
 	// which it may wait for a moment; end must be called when it has been answered.
-	// *domain.Exceeded: there are too many. Commands that only take away are counted
-	// apart from everything else.
-	Begin(ctx context.Context, account string, command, takesAway bool) (end func(), err error)
+	// *domain.Exceeded: there are too many. Each kind is counted apart from the others.
+	Begin(ctx context.Context, account string, kind domain.RequestKind) (end func(), err error)
 	// QuotasOf tells how much of each quota an account has used up.
 	QuotasOf(ctx context.Context, account string) ([]QuotaView, error)
 }

@@ -10,46 +10,52 @@ import (
 	"latchkey/domain"
 )
 
-// givingWithin is how long a command waits for its turn before it is refused.
-const givingWithin = 10 * time.Second
+// turnsWithin is how long a command waits for its turn before it is refused.
+const turnsWithin = 10 * time.Second
 
-// givingTurns lets three commands for each core be carried out at once that do not only
-// take away, and two of one account. The others wait: so those that take away
-// find short queues, for the cores as for the disk.
-func givingTurns(cores int) *turns { return newTurns(3*cores, 2*cores) }
+// commandTurns bounds how many commands of each kind are carried out at once: so
+// those that take away find short queues, for the cores as for the disk.
+func commandTurns(cores int) map[domain.RequestKind]*turns {
+	return map[domain.RequestKind]*turns{
+		domain.Gives:     newTurns(3*cores, 2*cores),
+		domain.Changes:   newTurns(3*cores, 2*cores),
+		domain.TakesAway: newTurns(16*cores, 2*cores),
+	}
+}
 
 // limitAccount bounds the commands of an account, and its requests at once. end must
 // be called when the request has been answered.
 func (s *Server) limitAccount(ctx context.Context, op *operation) (end func(), err error) {
-	if s.cfg.Quotas == nil {
+	if s.cfg.Quotas == nil || op.free {
 		return func() {}, nil
 	}
-	end, err = s.cfg.Quotas.Begin(ctx, caller(ctx), op.command, op.takesAway)
+	end, err = s.cfg.Quotas.Begin(ctx, caller(ctx), op.kind)
 	if e, ok := errors.AsType[*domain.Exceeded](err); ok {
 		return nil, e.Refusal()
 	}
 	return end, err
 }
 
-// takeTurnToGive waits for the turn of a command that does not only take away.
-func (s *Server) takeTurnToGive(ctx context.Context, op *operation) (giveBack func(), err error) {
-	if op.public || !op.command || op.takesAway {
+// takeCommandTurn waits for a command's turn.
+func (s *Server) takeCommandTurn(ctx context.Context, op *operation) (giveBack func(), err error) {
+	turns := s.commands[op.kind]
+	if op.public || turns == nil {
 		return func() {}, nil
 	}
-	waiting, cancel := context.WithTimeout(ctx, givingWithin)
+	waiting, cancel := context.WithTimeout(ctx, turnsWithin)
 	defer cancel()
-	if !s.giving.take(waiting, caller(ctx)) {
+	if !turns.take(waiting, caller(ctx)) {
 		return nil, unavailable("busy", "Too many commands are being carried out; try again later.", waiting.Err())
 	}
-	return func() { s.giving.give(caller(ctx)) }, nil
+	return func() { turns.give(caller(ctx)) }, nil
 }
 
 // GetAccount reads the caller's account, and how much of each quota is used up.
 func (h handlers) GetAccount(ctx context.Context, r rest.GetAccountRequestObject) (rest.GetAccountResponseObject, error) {
 	id := caller(ctx)
 	out := rest.OwnAccount{ID: id, Account: id, Quotas: []rest.Quota{}}
-	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(uint64) error {
-		row, err := h.cfg.ShareQueries.Person(ctx, id)
+	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast uint64) error {
+		row, err := h.cfg.ShareQueries.Person(ctx, id, atLeast)
 		if err != nil {
 			return err
 		}

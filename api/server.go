@@ -17,6 +17,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/api/internal/rest"
+	"latchkey/domain"
 	"latchkey/internal/accept"
 	"latchkey/internal/heavy"
 )
@@ -48,7 +49,7 @@ type Server struct {
 	everywhere *allowance // of a login
 	bodies     *budget
 	lists      *turns
-	giving     *turns // of commands that do not only take away
+	commands   map[domain.RequestKind]*turns
 	answers    *budget
 	turns      chan struct{} // has one for each large body that is worked on
 }
@@ -69,7 +70,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, operations: operations, metrics: m, bodies: newBudget(bodiesInFlight, bodiesOfOne),
-		lists: listTurns(runtime.GOMAXPROCS(0)), giving: givingTurns(runtime.GOMAXPROCS(0)), answers: newBudget(answersInFlight, answersOfOne),
+		lists: listTurns(runtime.GOMAXPROCS(0)), commands: commandTurns(runtime.GOMAXPROCS(0)), answers: newBudget(answersInFlight, answersOfOne),
 		turns:      make(chan struct{}, heavy.Cores(runtime.GOMAXPROCS(0))),
 		networks:   newAllowance("network", cfg.NetworkEvery, cfg.NetworkBurst),
 		logins:     newAllowance("login from network", cfg.LoginEvery, cfg.LoginBurst),

@@ -196,7 +196,7 @@ func (h handlers) changed(ctx context.Context, r domain.Result, err error) (rest
 	}
 	view := shareOf(r)
 	if view.Owner != caller(ctx) {
-		if view.From, err = h.cfg.ShareQueries.Person(ctx, view.Owner); err != nil {
+		if view.From, err = h.cfg.ShareQueries.Person(ctx, view.Owner, 0); err != nil {
 			return rest.ShareChangedJSONResponse{}, err
 		}
 	}

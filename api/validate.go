@@ -16,6 +16,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/labstack/echo/v4"
 
+	"latchkey/domain"
 	"latchkey/internal/heavy"
 )
 
@@ -34,10 +35,9 @@ type operation struct {
 	public bool // needs no session
 	body   *openapi3.Schema
 	needed bool // the body is
-	// command says that it changes something, and takesAway that it does no more than
-	// to take something away.
-	command, takesAway bool
-	probe              bool // asked by machines of others, who add what they like to the query
+	kind   domain.RequestKind
+	free   bool // counts as no request
+	probe  bool // asked by machines of others, who add what they like to the query
 }
 
 // loadOperations reads the specification; the keys are "METHOD /echo/:path".
@@ -61,18 +61,31 @@ func loadOperations() (map[string]*operation, error) {
 
 func newOperation(spec *openapi3.T, path string, item *openapi3.PathItem, method string, op *openapi3.Operation) *operation {
 	o := &operation{
-		route:     &routers.Route{Spec: spec, Path: path, PathItem: item, Method: method, Operation: op},
-		params:    append(item.Parameters[:len(item.Parameters):len(item.Parameters)], op.Parameters...),
-		public:    op.Security != nil && len(*op.Security) == 0,
-		command:   method != http.MethodGet,
-		takesAway: method == http.MethodDelete || op.OperationID == "rejectDevice",
-		probe:     slices.Contains(op.Tags, "operations"),
+		route:  &routers.Route{Spec: spec, Path: path, PathItem: item, Method: method, Operation: op},
+		params: append(item.Parameters[:len(item.Parameters):len(item.Parameters)], op.Parameters...),
+		public: op.Security != nil && len(*op.Security) == 0,
+		kind:   kindOf(method, op.OperationID),
+		free:   op.OperationID == "getAccount", // which tells of the quota of requests
+		probe:  slices.Contains(op.Tags, "operations"),
 	}
 	if op.RequestBody != nil {
 		o.body = op.RequestBody.Value.Content.Get("application/json").Schema.Value
 		o.needed = op.RequestBody.Value.Required
 	}
 	return o
+}
+
+// kindOf says what an operation may do.
+func kindOf(method, id string) domain.RequestKind {
+	switch {
+	case method == http.MethodGet:
+		return domain.Reads
+	case method == http.MethodDelete || id == "rejectDevice":
+		return domain.TakesAway
+	case id == "replaceShare" || id == "putShareDevice":
+		return domain.Changes
+	}
+	return domain.Gives
 }
 
 // echoPath writes /a/{b} as echo does: /a/:b.
@@ -304,7 +317,7 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		giveBack, err := s.takeTurnToGive(c.Request().Context(), op)
+		giveBack, err := s.takeCommandTurn(c.Request().Context(), op)
 		if err != nil {
 			return err
 		}

@@ -41,7 +41,7 @@ func (s *Service) Register(ctx context.Context, m Meta, r Registration) (Result,
 		return Result{}, err
 	}
 	var result Result
-	err = s.inTurn(ctx, loginStream(a.login), func() (err error) {
+	err = s.inTurn(ctx, loginStream(a.login), "", func() (err error) {
 		result, err = s.register(ctx, a)
 		return err
 	})

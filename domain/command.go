@@ -29,6 +29,7 @@ type command struct {
 	Meta
 	request string // fingerprint of what is asked for, "" without an Idempotency-Key
 	at      time.Time
+	quiet   bool      // the answer tells nothing of what it is about
 	seed    uuid.UUID // of the ids of its events, where there is no Idempotency-Key
 }
 
@@ -257,7 +258,7 @@ func runOn[S, E any](
 ) (outcome[S, E], error) {
 	var done outcome[S, E]
 	key := s.claimOn(c, name)
-	err := s.inTurn(ctx, name, func() (err error) {
+	err := s.inTurn(ctx, name, c.Account, func() (err error) {
 		done, err = attempt(ctx, s, c, name, key, evolve, decide, loading)
 		return err
 	})

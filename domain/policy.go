@@ -105,7 +105,7 @@ func follow[S, E any](
 	ctx context.Context, s *Service, cause uuid.UUID, name string, evolve func(S, E) S, decide func(stream[S]) ([]E, error),
 ) (outcome[S, E], error) {
 	var done outcome[S, E]
-	err := s.inTurn(ctx, name, func() error {
+	err := s.inTurn(ctx, name, "", func() error {
 		there, err := load(ctx, s.log, name, evolve)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -19,32 +20,47 @@ const (
 )
 
 // queues lets the commands of this process that change the same stream take
-// turns, first come, first served. It remembers a stream only while somebody has
-// a turn on it or waits for one. A command has one turn at a time, so no two can
-// wait for each other.
+// turns. Accounts alternate, and those of one account are served in the order in
+// which they came: whoever has many does not keep the other party of a share from
+// taking back, or from leaving. It remembers a stream only while somebody has a turn
+// on it. A command has one turn at a time, so no two can wait for each other.
 type queues struct {
 	mu      sync.Mutex
 	streams map[string]*queue
 }
 
+// queue is of a stream on which somebody has the turn.
 type queue struct {
-	turn    chan struct{} // full while somebody has the turn; senders are served in order
-	members int           // who has the turn, and who waits for it
+	served  string // whose turn it is
+	waiting []*turn
 }
 
-// enter waits for the turn on a stream. leave passes it on.
-func (q *queues) enter(ctx context.Context, stream string) (leave func(), err error) {
-	one := q.join(stream)
+// turn is that of somebody who waits.
+type turn struct {
+	account string
+	come    chan struct{} // closed when it has come
+}
+
+// enter waits for an account's turn on a stream. leave passes it on.
+func (q *queues) enter(ctx context.Context, stream, account string) (leave func(), err error) {
+	leave = func() { q.leave(stream) }
+	mine := q.join(stream, account)
+	if mine == nil {
+		return leave, nil
+	}
 	select {
-	case one.turn <- struct{}{}:
-		return func() { <-one.turn; q.part(stream, one) }, nil
+	case <-mine.come:
+		return leave, nil
 	case <-ctx.Done():
-		q.part(stream, one)
+		if !q.quit(stream, mine) { // it has come meanwhile
+			leave()
+		}
 		return nil, fmt.Errorf("waiting for the turn on a stream: %w", ctx.Err())
 	}
 }
 
-func (q *queues) join(stream string) *queue {
+// join returns nil if it is the account's turn at once.
+func (q *queues) join(stream, account string) *turn {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.streams == nil {
@@ -52,29 +68,52 @@ func (q *queues) join(stream string) *queue {
 	}
 	one := q.streams[stream]
 	if one == nil {
-		one = &queue{turn: make(chan struct{}, 1)}
-		q.streams[stream] = one
+		q.streams[stream] = &queue{served: account}
+		return nil
 	}
-	one.members++
-	return one
+	mine := &turn{account: account, come: make(chan struct{})}
+	one.waiting = append(one.waiting, mine)
+	return mine
 }
 
-func (q *queues) part(stream string, one *queue) {
+// leave passes the turn to the first of another account, or else of the same.
+func (q *queues) leave(stream string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	one.members--
-	if one.members == 0 {
+	one := q.streams[stream]
+	if len(one.waiting) == 0 {
 		delete(q.streams, stream)
+		return
 	}
+	next := max(0, slices.IndexFunc(one.waiting, func(t *turn) bool { return t.account != one.served }))
+	one.served = one.waiting[next].account
+	close(one.waiting[next].come)
+	one.waiting = slices.Delete(one.waiting, next, next+1)
 }
 
-// inTurn waits for the turn on a stream and tries until the answer is another
+// quit reports whether the turn was still waited for.
+func (q *queues) quit(stream string, mine *turn) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	one := q.streams[stream]
+	if one == nil {
+		return false
+	}
+	at := slices.Index(one.waiting, mine)
+	if at < 0 {
+		return false
+	}
+	one.waiting = slices.Delete(one.waiting, at, at+1)
+	return true
+}
+
+// inTurn waits for the account's turn on a stream, "" for the policies', and tries until the answer is another
 // than ErrConflict: the stream was changed by another process between reading
 // and writing. It gives up after the service's patience, and with the context.
-func (s *Service) inTurn(ctx context.Context, stream string, try func() error) error {
+func (s *Service) inTurn(ctx context.Context, stream, account string, try func() error) error {
 	waiting, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	leave, err := s.queues.enter(waiting, stream)
+	leave, err := s.queues.enter(waiting, stream, account)
 	if err != nil {
 		return overtaken(ctx, err)
 	}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
+
+	"latchkey/domain/share"
 )
 
 // The quotas of an account that commands ask for, by the names that callers are
@@ -33,6 +36,18 @@ type Quotas interface {
 	// the quota counts that alone. *Exceeded: so much is not left.
 	Spend(account, quota, of string, n int) error
 }
+
+// RequestKind is what a request may do. Those that take away, or may, are not kept
+// waiting by the others.
+type RequestKind uint8
+
+// The kinds of requests.
+const (
+	Reads     RequestKind = iota
+	Gives                 // may give something to somebody
+	Changes               // may give, take away, or both
+	TakesAway             // takes away, and no more
+)
 
 // Exceeded is the error of a quota that is used up.
 type Exceeded struct {
@@ -129,15 +144,19 @@ func (s *Service) freed(account, quota string) {
 	}
 }
 
-// spendLog asks for the bytes that events take in the log, unless they only take
-// away.
+// remarkChanged is the type of an event that gives nothing to anybody.
+var remarkChanged = typeNames[reflect.TypeFor[share.RemarkChanged]()]
+
+// spendLog asks for the bytes that events take in the log, unless they take away
+// and give nothing.
 func (s *Service) spendLog(account string, events []Pending) error {
-	size, gives := 0, false
+	size, gives, takes := 0, false, false
 	for _, e := range events {
 		size += len(e.Type) + len(e.Data) + len(e.Metadata) + eventHead
-		gives = gives || !e.TakesAway
+		takes = takes || e.TakesAway
+		gives = gives || !e.TakesAway && e.Type != remarkChanged
 	}
-	if !gives {
+	if takes && !gives {
 		return nil
 	}
 	return s.spend(account, QuotaLogBytes, "", size)

@@ -4,6 +4,9 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"latchkey/domain/device"
 	"latchkey/domain/privilege"
@@ -125,6 +128,7 @@ func (s *Service) RemoveShareDevice(ctx context.Context, m Meta, id, device stri
 	if err != nil {
 		return Result{}, err
 	}
+	c.quiet = true
 	return s.actOnShare(ctx, c, id, func(p party, _ stream[share.State], _ *lookup) (share.Command, error) {
 		if p.owner {
 			return share.RemoveDevice{By: c.Account, Device: device, At: c.at}, nil
@@ -143,6 +147,7 @@ func (s *Service) DeleteShare(ctx context.Context, m Meta, id string) (Result, e
 	if err != nil {
 		return Result{}, err
 	}
+	c.quiet = true
 	result, err := s.actOnShare(ctx, c, id, func(p party, _ stream[share.State], _ *lookup) (share.Command, error) {
 		if p.owner {
 			return share.Delete{By: c.Account, At: c.at}, nil
@@ -221,7 +226,9 @@ func (s *Service) changeShare(
 	if len(done.events) > 0 {
 		_, result.Created = done.events[0].(share.Opened)
 	}
-	result.Names, err = look.names(ctx, done.state)
+	if !c.quiet {
+		result.Names, err = look.names(ctx, done.state)
+	}
 	return result, err
 }
 
@@ -285,7 +292,25 @@ func given(done outcome[share.State, share.Event]) []string {
 // lookup finds devices, each of them once.
 type lookup struct {
 	service *Service
+	mu      sync.Mutex
 	found   map[string]device.State
+}
+
+// lookupsAtOnce is how many devices are looked up at the same time.
+const lookupsAtOnce = 16
+
+// all looks devices up beside each other: one after the other, a share of hundreds
+// waits as often for the log.
+func (l *lookup) all(ctx context.Context, ids []string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(lookupsAtOnce)
+	for _, id := range ids {
+		g.Go(func() error {
+			_, err := l.device(ctx, id)
+			return err
+		})
+	}
+	return g.Wait()
 }
 
 func newLookup(s *Service) *lookup {
@@ -294,12 +319,17 @@ func newLookup(s *Service) *lookup {
 
 // device gives the zero State for a device that there is not.
 func (l *lookup) device(ctx context.Context, id string) (device.State, error) {
-	if d, ok := l.found[id]; ok {
+	l.mu.Lock()
+	d, ok := l.found[id]
+	l.mu.Unlock()
+	if ok {
 		return d, nil
 	}
 	d, err := l.service.loadDevice(ctx, id)
 	if err == nil {
+		l.mu.Lock()
 		l.found[id] = d
+		l.mu.Unlock()
 	}
 	return d, err
 }
@@ -317,6 +347,13 @@ func (l *lookup) facts(ctx context.Context, id string) (share.Facts, error) {
 }
 
 func (l *lookup) offers(ctx context.Context, list []DeviceGrants) ([]share.Offer, error) {
+	ids := make([]string, len(list))
+	for i, d := range list {
+		ids[i] = d.Device
+	}
+	if err := l.all(ctx, ids); err != nil {
+		return nil, err
+	}
 	offers := make([]share.Offer, len(list))
 	for i, d := range list {
 		f, err := l.facts(ctx, d.Device)
@@ -330,6 +367,13 @@ func (l *lookup) offers(ctx context.Context, list []DeviceGrants) ([]share.Offer
 
 // names gives the sealed names of the devices in a share.
 func (l *lookup) names(ctx context.Context, s share.State) (map[string]string, error) {
+	ids := make([]string, len(s.Devices))
+	for i, d := range s.Devices {
+		ids[i] = d.Device
+	}
+	if err := l.all(ctx, ids); err != nil {
+		return nil, err
+	}
 	names := make(map[string]string, len(s.Devices))
 	for _, d := range s.Devices {
 		found, err := l.device(ctx, d.Device)

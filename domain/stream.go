@@ -107,11 +107,16 @@ func loadLeast[S, E any](ctx context.Context, log Log, name string, least int, e
 
 func fold[S, E any](events []Stored, evolve func(S, E) S) (S, error) {
 	var state S
+	alone, inPlace := any(&state).(interface{ Apply(event E) })
 	for _, stored := range events {
 		event, err := decode[E](stored)
 		if err != nil {
 			var none S
 			return none, err
+		}
+		if inPlace { // to copy the state for each event would take the square of their number
+			alone.Apply(event)
+			continue
 		}
 		state = evolve(state, event)
 	}

@@ -75,18 +75,18 @@ func TestFiftyAtOnce(t *testing.T) {
 
 func TestQueue(t *testing.T) {
 	var q queues
-	leave, err := q.enter(ctx, "a")
+	leave, err := q.enter(ctx, "a", "alice")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if other, err := q.enter(ctx, "b"); err != nil {
+	if other, err := q.enter(ctx, "b", "alice"); err != nil {
 		t.Error("one stream waits for another")
 	} else {
 		other()
 	}
 	short, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()
-	if _, err := q.enter(short, "a"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := q.enter(short, "a", "alice"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the turn was given twice: %v", err)
 	}
 	const n = 20
@@ -94,7 +94,7 @@ func TestQueue(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			leave, err := q.enter(ctx, "a")
+			leave, err := q.enter(ctx, "a", "alice")
 			if err != nil {
 				t.Error(err)
 				return
@@ -116,11 +116,50 @@ func TestQueue(t *testing.T) {
 	}
 }
 
+// TestAccountsAlternate: whoever has many commands waiting does not keep the other
+// party of a share from theirs.
+func TestAccountsAlternate(t *testing.T) {
+	var q queues
+	leave, err := q.enter(ctx, "a", "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := make(chan string, 12)
+	var wg sync.WaitGroup
+	wait := func(account string) {
+		before := q.members("a")
+		wg.Go(func() {
+			leave, err := q.enter(ctx, "a", account)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			order <- account
+			leave()
+		})
+		waitFor(t, func() bool { return q.members("a") == before+1 })
+	}
+	for range 10 {
+		wait("bob")
+	}
+	wait("alice")
+	wait("alice")
+	leave()
+	wg.Wait()
+	got := ""
+	for range 12 {
+		got += (<-order)[:1]
+	}
+	if want := "ababbbbbbbbb"; got != want {
+		t.Errorf("the order was %s, want %s", got, want)
+	}
+}
+
 func (q *queues) members(stream string) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if one := q.streams[stream]; one != nil {
-		return one.members
+		return 1 + len(one.waiting)
 	}
 	return 0
 }
@@ -139,7 +178,7 @@ func waitFor(t *testing.T, is func() bool) {
 // TestWaitingEnds: who waits for a turn is answered in time.
 func TestWaitingEnds(t *testing.T) {
 	w := newWorld(t)
-	leave, err := w.queues.enter(ctx, accountStream(w.bob))
+	leave, err := w.queues.enter(ctx, accountStream(w.bob), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,8 +59,8 @@ func (q queries) Share(ctx context.Context, account, id string, atLeast uint64) 
 	return shareView(row), found, err
 }
 
-func (q queries) Person(ctx context.Context, account string) (api.PersonView, error) {
-	p, err := q.store.Person(ctx, account, 0) // who has an account does not change
+func (q queries) Person(ctx context.Context, account string, atLeast uint64) (api.PersonView, error) {
+	p, err := q.store.Person(ctx, account, atLeast)
 	return api.PersonView(p), err
 }
 

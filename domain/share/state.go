@@ -100,33 +100,40 @@ func (s State) count(which func(Device) bool) int {
 // Evolve is the state after the event. It changes nothing that it is given, and
 // an event that is delivered again at once changes nothing more.
 func Evolve(s State, event Event) State {
+	s.Devices = slices.Clone(s.Devices)
+	s.Apply(event)
+	return s
+}
+
+// Apply is Evolve for who has the state alone: it changes it.
+func (s *State) Apply(event Event) {
 	switch e := event.(type) {
 	case Opened:
-		return opened(s, e)
+		*s = opened(*s, e)
 	case RemarkChanged:
 		s.Remark = e.Remark
 	case Invited:
-		return s.with(e.Device, func(d *Device) {
+		s.with(e.Device, func(d *Device) {
 			*d = Device{Device: e.Device, Status: StatusInvited, Grants: slices.Clone(e.Grants), InvitedAt: e.At}
 		})
 	case Accepted:
-		return s.with(e.Device, func(d *Device) {
+		s.with(e.Device, func(d *Device) {
 			d.Status, d.Account, d.Grants, d.AnsweredAt = StatusAccepted, e.Account, slices.Clone(e.Grants), e.At
 		})
 	case PrivilegesEdited:
-		return s.with(e.Device, func(d *Device) {
+		s.with(e.Device, func(d *Device) {
 			if d.Active() {
 				d.Grants, d.EditedAt = slices.Clone(e.Grants), e.At
 			}
 		})
 	case Rejected:
-		return s.with(e.Device, func(d *Device) { d.end(StatusRejected); d.AnsweredAt = e.At })
+		s.with(e.Device, func(d *Device) { d.end(StatusRejected); d.AnsweredAt = e.At })
 	case DeviceRemoved:
-		return s.with(e.Device, func(d *Device) { d.end(StatusRemoved) })
+		s.with(e.Device, func(d *Device) { d.end(StatusRemoved) })
 	case Left:
-		return s.with(e.Device, func(d *Device) { d.end(StatusLeft) })
+		s.with(e.Device, func(d *Device) { d.end(StatusLeft) })
 	case DomainSet:
-		return s.with(e.Device, func(d *Device) {
+		s.with(e.Device, func(d *Device) {
 			if d.Status == StatusAccepted {
 				d.Domain = e.Domain
 			}
@@ -134,7 +141,6 @@ func Evolve(s State, event Event) State {
 	case Deleted:
 		s.Live = false
 	}
-	return s
 }
 
 func opened(s State, e Opened) State {
@@ -147,14 +153,13 @@ func opened(s State, e Opened) State {
 	}
 }
 
-// with changes the device in a copy of the list; a change that needs a device
-// that there is not is none.
-func (s State) with(device string, change func(*Device)) State {
-	s.Devices = slices.Clone(s.Devices)
+// with changes the device in the list; a change that needs a device that there is
+// not is none.
+func (s *State) with(device string, change func(*Device)) {
 	for i := range s.Devices {
 		if s.Devices[i].Device == device {
 			change(&s.Devices[i])
-			return s
+			return
 		}
 	}
 	d := Device{Device: device}
@@ -162,7 +167,6 @@ func (s State) with(device string, change func(*Device)) State {
 	if d.Status != "" {
 		s.Devices = append(s.Devices, d)
 	}
-	return s
 }
 
 // end takes everything away that was given.

@@ -38,21 +38,21 @@ const (
 // of the database have written, a minute late at most; what they do in a time each
 // process counts alone, and a start begins anew.
 type Ledger struct {
-	limits Limits
-	count  Counter
-	now    func() time.Time
-	rates  map[string]*rates.Rates
-	taking *rates.Rates // commands that take away
+	limits   Limits
+	count    Counter
+	now      func() time.Time
+	rates    map[string]*rates.Rates
+	commands map[domain.RequestKind]*rates.Rates
 
 	mu      sync.Mutex
 	tallies map[of]*tally
 	running map[key]int // requests
 }
 
-// key names requests of an account, those that take away apart.
+// key names requests of an account.
 type key struct {
-	account   string
-	takesAway bool
+	account string
+	kind    domain.RequestKind
 }
 
 // of names what is counted.
@@ -72,13 +72,15 @@ type held struct{ position uint64 } // 0: not yet in the log
 
 // New makes a ledger. now is the clock.
 func New(limits Limits, count Counter, now func() time.Time) *Ledger {
-	l := &Ledger{limits: limits, count: count, now: now, rates: map[string]*rates.Rates{}, tallies: map[of]*tally{}, running: map[key]int{}}
+	l := &Ledger{limits: limits, count: count, now: now, rates: map[string]*rates.Rates{}, commands: map[domain.RequestKind]*rates.Rates{}, tallies: map[of]*tally{}, running: map[key]int{}}
 	for _, q := range All() {
-		if q.Per > 0 {
+		if q.Per > 0 && q.Name != Commands {
 			l.rates[q.Name] = l.rate(q)
 		}
 		if q.Name == Commands {
-			l.taking = l.rate(q)
+			for _, kind := range []domain.RequestKind{domain.Gives, domain.Changes, domain.TakesAway} {
+				l.commands[kind] = l.rate(q)
+			}
 		}
 	}
 	return l
@@ -189,10 +191,10 @@ func (l *Ledger) Spend(account, quota, with string, n int) error {
 }
 
 // Begin counts a request of an account until end is called, and uses up a command
-// if it is one; for that it waits for a moment where that helps. Commands that take
-// away are counted apart, so that everything else leaves them room.
-func (l *Ledger) Begin(ctx context.Context, account string, command, takesAway bool) (end func(), err error) {
-	name := key{account, takesAway}
+// if it is one; for that it waits for a moment where that helps. Each kind is
+// counted apart, so that what gives leaves room for what takes away.
+func (l *Ledger) Begin(ctx context.Context, account string, kind domain.RequestKind) (end func(), err error) {
+	name := key{account, kind}
 	l.mu.Lock()
 	if l.running[name] >= l.limits[Requests] {
 		l.mu.Unlock()
@@ -200,8 +202,8 @@ func (l *Ledger) Begin(ctx context.Context, account string, command, takesAway b
 	}
 	l.running[name]++
 	l.mu.Unlock()
-	if command {
-		err = l.command(ctx, account, takesAway)
+	if r := l.commands[kind]; r != nil {
+		err = l.command(ctx, r, account)
 	}
 	if err != nil {
 		l.ended(name)
@@ -218,11 +220,7 @@ func (l *Ledger) ended(name key) {
 	}
 }
 
-func (l *Ledger) command(ctx context.Context, account string, takesAway bool) error {
-	r := l.rates[Commands]
-	if takesAway {
-		r = l.taking
-	}
+func (l *Ledger) command(ctx context.Context, r *rates.Rates, account string) error {
 	wait := r.ReserveN(account, 1, l.now(), patience)
 	if wait > patience {
 		return &domain.Exceeded{Quota: Commands, Most: l.limits[Commands], RetryAfter: wait}
@@ -255,24 +253,18 @@ func (l *Ledger) Of(ctx context.Context, account string) ([]Use, error) {
 		case q.Name == domain.QuotaGenerations:
 		case q.Name == Requests:
 			l.mu.Lock()
-			u.Used = l.running[key{account, false}]
+			u.Used = l.running[key{account, domain.Reads}]
 			l.mu.Unlock()
 		case q.Per == 0:
 			var err error
 			u.Used, _, err = l.count.Count(ctx, account, q.Name)
 			faults = append(faults, err)
+		case q.Name == Commands:
+			u.Used = max(0, u.Most-l.commands[domain.Gives].Left(account, l.now()))
 		default:
-			u.Used = max(0, u.Most-l.rates[q.Name].Left(account+suffix(q.Name), l.now()))
+			u.Used = max(0, u.Most-l.rates[q.Name].Left(account+"\x00", l.now()))
 		}
 		list = append(list, u)
 	}
 	return list, errors.Join(faults...)
-}
-
-// suffix is what follows the account in the names of Spend.
-func suffix(quota string) string {
-	if quota == Commands {
-		return ""
-	}
-	return "\x00"
 }

@@ -194,34 +194,39 @@ func TestWhatIsSpentComesBackInADay(t *testing.T) {
 
 func TestCommandsThatTakeAwayHaveRoomOfTheirOwn(t *testing.T) {
 	w := newWorld(t, "commands=3,requests=2")
-	begin := func(command, takesAway bool) (func(), string) {
-		end, err := w.Begin(t.Context(), "olga", command, takesAway)
+	begin := func(kind domain.RequestKind) (func(), string) {
+		end, err := w.Begin(t.Context(), "olga", kind)
 		e, ok := errors.AsType[*domain.Exceeded](err)
 		if !ok {
 			return end, ""
 		}
 		return nil, e.Quota
 	}
-	first, _ := begin(false, false)
-	_, _ = begin(false, false)
-	if _, quota := begin(false, false); quota != Requests {
+	first, _ := begin(domain.Reads)
+	_, _ = begin(domain.Reads)
+	if _, quota := begin(domain.Reads); quota != Requests {
 		t.Errorf("a third request at once is refused by %q, want by %s", quota, Requests)
 	}
-	if _, quota := begin(true, true); quota != "" {
+	if _, quota := begin(domain.TakesAway); quota != "" {
 		t.Errorf("what takes away is refused by %s", quota)
+	}
+	if end, quota := begin(domain.Changes); quota != "" {
+		t.Errorf("what may take away is refused by %s", quota)
+	} else {
+		end()
 	}
 	first()
 	for range 3 {
-		end, quota := begin(true, false)
+		end, quota := begin(domain.Gives)
 		if quota != "" {
 			t.Fatalf("a command is refused by %s", quota)
 		}
 		end()
 	}
-	if _, quota := begin(true, false); quota != Commands { // a third of a second is too long to wait
+	if _, quota := begin(domain.Gives); quota != Commands { // a third of a second is too long to wait
 		t.Errorf("a fourth command is refused by %q, want by %s", quota, Commands)
 	}
-	if end, quota := begin(true, true); quota != "" {
+	if end, quota := begin(domain.TakesAway); quota != "" {
 		t.Errorf("what takes away is refused by %s", quota)
 	} else {
 		end()
@@ -250,7 +255,7 @@ func TestParse(t *testing.T) {
 	if err != nil || !maps.Equal(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
-	for _, text := range []string{"devices", "devices=", "devices=0", "devices=-1", "devices=x", "devices=1MiB", "cameras=1", "=1", "devices=99999999999999"} {
+	for _, text := range []string{"devices", "devices=", "devices=0", "devices=-1", "devices=x", "devices=1MiB", "cameras=1", "=1", "devices=99999999999999", "devices=1,devices=2"} {
 		if _, err := Parse(text); err == nil {
 			t.Errorf("%q is taken", text)
 		}

@@ -55,7 +55,7 @@ type Limits map[string]int
 // not named has its default. The error says what is wrong with the text.
 func Parse(text string) (Limits, error) {
 	limits := Limits{}
-	var names []string
+	var names, given []string
 	for _, q := range All() {
 		limits[q.Name] = q.Most
 		names = append(names, q.Name)
@@ -69,7 +69,10 @@ func Parse(text string) (Limits, error) {
 		if err != nil {
 			return nil, err
 		}
-		limits[name] = n
+		if slices.Contains(given, name) {
+			return nil, fmt.Errorf("%s is given twice", name)
+		}
+		limits[name], given = n, append(given, name)
 	}
 	return limits, nil
 }
