@@ -67,7 +67,7 @@ func TestTheDoorIsNoCamera(t *testing.T) {
 func refuses(t *testing.T, h *house, host, label string) {
 	t.Helper()
 	h.pool.mu.Lock()
-	h.pool.streams, h.pool.cameras = map[upstreamOf]*upstream{}, map[string]*camera{} // no backoff
+	h.pool.streams, h.pool.cameras = map[upstreamOf]*upstream{}, map[cameraAt]*camera{} // no backoff
 	h.pool.mu.Unlock()
 	h.sources.set("dev-2", 1, Main, Source{URL: "rtsp://" + host + "/dev-1/1", Username: "kann", Password: "secret"})
 	h.grants.grant("carl", "dev-2", 1, privilege.LiveView)

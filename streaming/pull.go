@@ -53,12 +53,25 @@ func (d *Door) connect(ctx context.Context, of upstreamOf, source Source, p *per
 	if source.Username != "" {
 		u.User = url.UserPassword(source.Username, source.Password)
 	}
-	dial := d.dialer(p)
+	var connected atomic.Bool
+	dial := d.dialer(p, &connected)
 	pull, err := d.connectOver(ctx, of, u, gortsplib.TransportTCP, dial)
 	if refusesTCP(err) && ctx.Err() == nil {
 		pull, err = d.connectOver(ctx, of, u, gortsplib.TransportUDP, dial)
 	}
+	if err != nil && connected.Load() && timedOut(err) {
+		err = fmt.Errorf("%w: %w", errMute, err)
+	}
 	return pull, err
+}
+
+// errMute says that the camera is there, and gave no answer for this stream. Others of
+// it may be well.
+var errMute = errors.New("the camera does not answer")
+
+func timedOut(err error) bool {
+	var network net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
 }
 
 var errSource = errors.New("the camera's address is no RTSP URL")
@@ -202,7 +215,7 @@ func (p *pull) close() {
 // dialer connects to the address of a camera where the policy allows it, no
 // listener of ours is, and the permit is not used up. All three see what the name
 // was resolved to, at the moment of connecting.
-func (d *Door) dialer(p *permit) dialFunc {
+func (d *Door) dialer(p *permit, connected *atomic.Bool) dialFunc {
 	dialer := net.Dialer{
 		FallbackDelay: -1, // one address after the other
 		Control: func(_, address string, _ syscall.RawConn) error {
@@ -216,7 +229,13 @@ func (d *Door) dialer(p *permit) dialFunc {
 			return p.connect()
 		},
 	}
-	return dialer.DialContext
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err == nil {
+			connected.Store(true)
+		}
+		return conn, err
+	}
 }
 
 var errDenied = errors.New("the address is not one that cameras may have")
@@ -348,6 +367,8 @@ func faultOf(err error) fault {
 		return fault{label: "denied address", ofCamera: true}
 	case errors.Is(err, errSource):
 		return fault{label: "bad URL"}
+	case errors.Is(err, errMute):
+		return fault{label: "timeout"}
 	case errors.Is(err, errSilent):
 		return fault{label: "silent"}
 	case errors.Is(err, errNothingToSee):
@@ -356,7 +377,7 @@ func faultOf(err error) fault {
 		return fault{label: "status " + statusClass(status.Code), ofCamera: status.Code == base.StatusUnauthorized}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fault{label: "refused", ofCamera: true}
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+	case timedOut(err):
 		return fault{label: "timeout", ofCamera: true}
 	case errors.As(err, &network):
 		return fault{label: "network", ofCamera: true}

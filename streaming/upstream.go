@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/url"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,11 +41,23 @@ type upstream struct {
 	retry backoff
 }
 
-// camera is what the upstreams of one device share.
+// camera is what the upstreams of one device share whose addresses have the same host
+// and port. What becomes of a dial of one of them says nothing to those elsewhere: its
+// owner must not find out by their answers why it failed.
 type camera struct {
-	slot  chan struct{} // holds one token: who has it dials
+	slots chan struct{} // holds a token for each dial
+	first chan struct{} // and one for a dial while the last one failed, or there was none
+	good  bool          // the last dial succeeded
 	retry backoff
 }
+
+// cameraAt names a camera. The host is "" as long as it is not known.
+type cameraAt struct{ device, host string }
+
+// dialsOfCamera is how many of its channels a camera is asked for at the same time:
+// one while it is not known that it lets us in, as it may lock whoever is wrong
+// several times.
+const dialsOfCamera = 4
 
 // backoff says when to try again. The zero value: at once.
 type backoff struct {
@@ -91,7 +105,7 @@ type pool struct {
 
 	mu      sync.Mutex
 	streams map[upstreamOf]*upstream
-	cameras map[string]*camera
+	cameras map[cameraAt]*camera
 	closed  bool
 	pulls   sync.WaitGroup
 
@@ -100,7 +114,7 @@ type pool struct {
 }
 
 func newPool(d *Door) *pool {
-	p := &pool{door: d, streams: map[upstreamOf]*upstream{}, cameras: map[string]*camera{}}
+	p := &pool{door: d, streams: map[upstreamOf]*upstream{}, cameras: map[cameraAt]*camera{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -197,15 +211,19 @@ func (p *pool) joinDialled(of upstreamOf) (*lease, error) {
 func (p *pool) upstream(of upstreamOf) *upstream {
 	u := p.streams[of]
 	if u == nil {
-		cam := p.cameras[of.device]
-		if cam == nil {
-			cam = &camera{slot: make(chan struct{}, 1)}
-			p.cameras[of.device] = cam
-		}
-		u = &upstream{of: of, camera: cam}
+		u = &upstream{of: of, camera: p.camera(cameraAt{device: of.device})}
 		p.streams[of] = u
 	}
 	return u
+}
+
+func (p *pool) camera(at cameraAt) *camera {
+	cam := p.cameras[at]
+	if cam == nil {
+		cam = &camera{slots: make(chan struct{}, dialsOfCamera), first: make(chan struct{}, 1)}
+		p.cameras[at] = cam
+	}
+	return cam
 }
 
 func (p *pool) share(u *upstream) *lease {
@@ -259,8 +277,8 @@ func (p *pool) run(ctx context.Context, u *upstream) {
 	}
 	p.mu.Lock()
 	u.flowing, u.err, u.refs = pull.stream, nil, 0
-	u.camera.retry = backoff{} // it is there; whether this stream of it is steady will be seen
-	p.closeLater(u)            // whoever began the dial may be gone
+	u.camera.retry, u.camera.good = backoff{}, true // whether this stream of it is steady will be seen
+	p.closeLater(u)                                 // whoever began the dial may be gone
 	close(u.dialing)
 	u.dialing = nil
 	p.mu.Unlock()
@@ -274,9 +292,8 @@ func (p *pool) run(ctx context.Context, u *upstream) {
 // errPanic says that a bug was met while a camera was dialled.
 var errPanic = errors.New("a panic")
 
-// dial waits for the camera's slot, as a camera is dialled once at a time, and for
-// its owner's turn, and connects. Both have the dial timeout. A bug in it must not
-// end everybody's streams.
+// dial waits for a slot of the camera and for its owner's turn, and connects. Both
+// have the dial timeout. A bug in it must not end everybody's streams.
 func (p *pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -286,18 +303,6 @@ func (p *pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
 	}()
 	waiting, cancel := context.WithTimeout(ctx, p.door.cfg.DialTimeout)
 	defer cancel()
-	select {
-	case u.camera.slot <- struct{}{}:
-		defer func() { <-u.camera.slot }()
-	case <-waiting.Done():
-		return nil, errBusy
-	}
-	p.mu.Lock()
-	wait := u.wait(p.door.cfg.Now()) // another channel's dial may just have failed
-	p.mu.Unlock()
-	if wait > 0 {
-		return nil, errBusy
-	}
 	source, err := p.door.source(waiting, u.of)
 	if err == nil {
 		err = waiting.Err()
@@ -305,6 +310,11 @@ func (p *pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
 	if err != nil {
 		return nil, err
 	}
+	leave, err := p.enter(waiting, u, source)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	permit, err := p.door.dials.begin(waiting, p.door.cfg.Authorizer.Owner(u.of.device))
 	if err != nil {
 		return nil, err
@@ -314,6 +324,53 @@ func (p *pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
 	defer cancel()
 	p.door.metrics.dials.Inc()
 	return p.door.connect(connecting, u.of, source, permit)
+}
+
+// enter waits for a slot of the camera that the source is at; errBusy where there is
+// none in time, or a dial of another channel has just failed.
+func (p *pool) enter(ctx context.Context, u *upstream, source Source) (leave func(), err error) {
+	p.mu.Lock()
+	u.camera = p.camera(cameraAt{device: u.of.device, host: hostOf(source.URL)})
+	cam, good := u.camera, u.camera.good
+	p.mu.Unlock()
+	leave = func() {}
+	if !good {
+		select {
+		case cam.first <- struct{}{}:
+			leave = func() { <-cam.first }
+		case <-ctx.Done():
+			return nil, errBusy
+		}
+	}
+	select {
+	case cam.slots <- struct{}{}:
+	case <-ctx.Done():
+		leave()
+		return nil, errBusy
+	}
+	p.mu.Lock()
+	wait := u.wait(p.door.cfg.Now())
+	if cam.good && !good { // the one before got in: the others need not wait for each other
+		leave()
+		leave = func() {}
+	}
+	p.mu.Unlock()
+	alone := leave
+	leave = func() { <-cam.slots; alone() }
+	if wait > 0 {
+		leave()
+		return nil, errBusy
+	}
+	return leave, nil
+}
+
+// hostOf is the host and the port of an address, whatever else is in it.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Host)
 }
 
 // errBusy says that a camera was not dialled, because another dial of it took
@@ -334,6 +391,10 @@ func (p *pool) dialFailed(u *upstream, err error) {
 		u.retry.failed(now)
 		if reason.ofCamera {
 			u.camera.retry.failed(now)
+			u.camera.good = false
+		}
+		if errors.Is(err, errMute) { // it may be busy with what it did not answer
+			u.camera.retry.until, u.camera.good = now.Add(firstBackoff), false
 		}
 	}
 	close(u.dialing)
