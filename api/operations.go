@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,6 +38,10 @@ func (s *Server) OperatorHandler() http.Handler {
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, alive) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if local, _ := r.Context().Value(onLoopback{}).(bool); local && !namesLoopback(r.Host) {
+			http.NotFound(w, r) // a web page elsewhere made a browser of this machine ask
+			return
+		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		mux.ServeHTTP(w, r)
@@ -93,8 +98,16 @@ func withListener(l net.Listener) context.Context {
 	return context.WithValue(context.Background(), onLoopback{}, ok && tcp.IP.IsLoopback())
 }
 
-// passedOn are the headers by which proxies say that somebody else asks.
-var passedOn = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"}
+// passedOn reports whether a header is one by which proxies say that somebody else
+// asks. Each has its own.
+func passedOn(name string) bool {
+	switch name {
+	case "Forwarded", "Via", "X-Real-Ip", "Forwarded-For", "X-Original-Url", "X-Originating-Ip":
+		return true
+	}
+	return strings.HasPrefix(name, "X-Forwarded") || strings.HasPrefix(name, "X-Envoy-") ||
+		strings.HasSuffix(name, "Client-Ip") || strings.HasSuffix(name, "Connecting-Ip")
+}
 
 // isLocal reports whether a program of this machine asks, and for itself: over
 // loopback, at a listener that others do not reach, through no proxy, and by the
@@ -103,8 +116,8 @@ func (s *Server) isLocal(r *http.Request) bool {
 	if local, _ := r.Context().Value(onLoopback{}).(bool); !local || len(s.cfg.TrustedProxies) > 0 {
 		return false
 	}
-	for _, name := range passedOn {
-		if len(r.Header.Values(name)) > 0 {
+	for name := range r.Header {
+		if passedOn(name) {
 			return false
 		}
 	}

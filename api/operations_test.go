@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -56,6 +57,10 @@ func TestWhoIsOnThisMachine(t *testing.T) {
 		"X-Forwarded-Host":         {change: header("X-Forwarded-Host", "127.0.0.1")},
 		"Forwarded":                {change: header("Forwarded", "for=127.0.0.1")},
 		"Via":                      {change: header("Via", "1.1 proxy")},
+		"X-Forwarded-Proto":        {change: header("X-Forwarded-Proto", "https")},
+		"CF-Connecting-IP":         {change: header("CF-Connecting-IP", "192.0.2.7")},
+		"True-Client-IP":           {change: header("True-Client-IP", "192.0.2.7")},
+		"another header":           {change: header("Accept-Language", "de"), want: true},
 		"a page that turned to us": {change: set(func(r *http.Request) { r.Host = "evil.example:8080" })},
 		"no host":                  {change: set(func(r *http.Request) { r.Host = "" })},
 		"a listener that is open": {change: func(r *http.Request) *http.Request {
@@ -86,6 +91,21 @@ func set(change func(*http.Request)) func(*http.Request) *http.Request {
 
 func header(name, value string) func(*http.Request) *http.Request {
 	return set(func(r *http.Request) { r.Header.Set(name, value) })
+}
+
+// TestPagesElsewhereReadNothing: a browser of this machine that a page elsewhere makes
+// ask at the operators' address names the page's host.
+func TestPagesElsewhereReadNothing(t *testing.T) {
+	w := newWorld(t, withPrivateMetrics)
+	for host, want := range map[string]int{"localhost:9464": 200, "127.0.0.1:9464": 200, "[::1]:9464": 200, "evil.example:9464": 404, "": 404} {
+		r := onThisMachine(w.request("GET", "/metrics", "", nil))
+		r.Host = host
+		rec := httptest.NewRecorder()
+		w.server.OperatorHandler().ServeHTTP(rec, r)
+		if rec.Code != want {
+			t.Errorf("host %q: %d, want %d", host, rec.Code, want)
+		}
+	}
 }
 
 // TestListenersKnowWhoReachesThem asks over the wire: on loopback, and at an address
