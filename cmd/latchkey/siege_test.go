@@ -133,6 +133,7 @@ type siegeViewer struct {
 // read takes packets until there are no more.
 func (v *siegeViewer) read() {
 	defer v.ended.Store(true)
+	_ = v.conn.SetDeadline(time.Time{}) // that of the requests before
 	for next := -1; ; {
 		p, err := v.packet()
 		if err != nil {
