@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 )
@@ -119,13 +120,14 @@ func TestOwnersAlternate(t *testing.T) {
 		t.Fatal("the first gets no turn")
 	}
 	order := make(chan string, 11)
+	var all sync.WaitGroup
 	waits := func(owner string) {
-		go func() {
+		all.Go(func() {
 			if s.take(t.Context(), owner) {
 				order <- owner
 				s.give(owner)
 			}
-		}()
+		})
 		for n := 0; n == 0; {
 			s.mu.Lock()
 			n = len(s.waiting[owner])
@@ -141,9 +143,7 @@ func TestOwnersAlternate(t *testing.T) {
 	if first != "olga" && second != "olga" {
 		t.Errorf("the first turns went to %s and %s, want one of them to be olga's", first, second)
 	}
-	for range 9 {
-		<-order
-	}
+	all.Wait()
 	if len(s.by)+len(s.waiting)+len(s.order) != 0 {
 		t.Errorf("left: %v, %v, %v", s.by, s.waiting, s.order)
 	}

@@ -30,10 +30,12 @@ func (l *memoryLog) Load(_ context.Context, stream string) ([]domain.Stored, err
 	return slices.Clone(l.streams[stream]), l.broken
 }
 
-func (l *memoryLog) LoadBack(ctx context.Context, stream string, until func(domain.Stored) bool) ([]domain.Stored, error) {
+func (l *memoryLog) LoadBack(ctx context.Context, stream string, until func(domain.Stored, int) bool) ([]domain.Stored, error) {
 	events, err := l.Load(ctx, stream)
+	read := 0
 	for i, e := range slices.Backward(events) {
-		if until(e) {
+		read += len(e.Data) + len(e.Metadata)
+		if until(e, read) {
 			return events[i:], err
 		}
 	}

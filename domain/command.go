@@ -197,7 +197,7 @@ func (s *Service) appendOnce(ctx context.Context, c command, stream string, expe
 	if err != nil || c.IdempotencyKey == "" {
 		return position, err
 	}
-	there, err := s.log.LoadBack(ctx, stream, func(e Stored) bool { return e.ID == events[0].ID })
+	there, err := s.log.LoadBack(ctx, stream, func(e Stored, _ int) bool { return e.ID == events[0].ID })
 	if err != nil {
 		return 0, unavailable(fmt.Errorf("reading what was appended: %w", err))
 	}

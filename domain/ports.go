@@ -34,9 +34,10 @@ type Log interface {
 	// Load gives the events of a stream, oldest first; none where there is no
 	// such stream.
 	Load(ctx context.Context, stream string) ([]Stored, error)
-	// LoadBack gives the events of a stream from its end back to the first for which
-	// until reports true, or to its beginning, oldest first.
-	LoadBack(ctx context.Context, stream string, until func(Stored) bool) ([]Stored, error)
+	// LoadBack gives the events of a stream, oldest first, from the last one for which
+	// until reports true to the end, or all of them. until is given how many bytes of
+	// data were read up to the event, and must be a function of what it is given.
+	LoadBack(ctx context.Context, stream string, until func(e Stored, read int) bool) ([]Stored, error)
 	// First and Last give one event of a stream without reading the others; ok is
 	// false where there is no such stream.
 	First(ctx context.Context, stream string) (event Stored, ok bool, err error)

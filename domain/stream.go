@@ -69,11 +69,7 @@ func history(ctx context.Context, log Log, name string, least int) ([]Stored, er
 	if !strings.HasPrefix(name, "share-") {
 		return log.Load(ctx, name)
 	}
-	size := 0
-	return log.LoadBack(ctx, name, func(e Stored) bool {
-		size += e.size()
-		return e.Type == shareOpened && size >= least
-	})
+	return log.LoadBack(ctx, name, func(e Stored, read int) bool { return e.Type == shareOpened && read >= least })
 }
 
 // life is how many bytes the events of a share take since it was opened.

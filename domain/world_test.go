@@ -56,14 +56,16 @@ func (l *memoryLog) Load(_ context.Context, stream string) ([]Stored, error) {
 	return slices.Clone(l.streams[stream]), nil
 }
 
-func (l *memoryLog) LoadBack(_ context.Context, stream string, until func(Stored) bool) ([]Stored, error) {
+func (l *memoryLog) LoadBack(_ context.Context, stream string, until func(Stored, int) bool) ([]Stored, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.calls++
 	events := l.streams[stream]
+	read := 0
 	for i, e := range slices.Backward(events) {
 		l.reads++
-		if until(e) {
+		read += len(e.Data) + len(e.Metadata)
+		if until(e, read) {
 			return slices.Clone(events[i:]), nil
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
@@ -37,22 +38,30 @@ func (c *Client) Load(ctx context.Context, stream string, each func(Recorded) er
 	}
 }
 
-// LoadBack gives the events of a stream to each, newest first, until it answers that
-// there need be no more, as the leader has them. Where the connection is lost on the
-// way it calls again, and begins anew. ErrStreamNotFound: the stream has none.
-func (c *Client) LoadBack(ctx context.Context, stream string, each func(Recorded) (more bool, err error), again func()) error {
-	_, err := call(ctx, c, "loading "+stream, func(ctx context.Context, conn *esdb.Client) (struct{}, error) {
-		again()
+// LoadBack returns the events of a stream, oldest first, from the last one for which
+// until reports true to the end, or all of them, as the leader has them. until is given
+// each with how many bytes of data were read, its own included; it may be called for an
+// event twice, and by several goroutines. ErrStreamNotFound: the stream has none.
+func (c *Client) LoadBack(ctx context.Context, stream string, until func(e Recorded, read int) bool) ([]Recorded, error) {
+	// Who does not wait any more leaves the read behind, so the list is its own.
+	return call(ctx, c, "loading "+stream, func(ctx context.Context, conn *esdb.Client) ([]Recorded, error) {
 		ctx, cancel := context.WithCancel(leaderOnly(ctx)) // who stops early leaves the node nothing to send
 		defer cancel()
 		r, err := conn.ReadStream(ctx, stream, esdb.ReadStreamOptions{Direction: esdb.Backwards, From: esdb.End{}, RequiresLeader: true}, math.MaxInt64)
 		if err != nil {
-			return struct{}{}, err
+			return nil, err
 		}
 		defer r.Close()
-		return struct{}{}, recv(r, each)
+		var list []Recorded
+		read := 0
+		err = recv(r, func(e Recorded) (bool, error) {
+			list = append(list, e)
+			read += len(e.Data) + len(e.Metadata)
+			return !until(e, read), nil
+		})
+		slices.Reverse(list)
+		return list, err
 	})
-	return err
 }
 
 // First gives the first event of a stream. ErrStreamNotFound: it has none.

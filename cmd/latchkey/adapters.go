@@ -45,18 +45,24 @@ func (l domainLog) Load(ctx context.Context, stream string) ([]domain.Stored, er
 	return list, err
 }
 
-func (l domainLog) LoadBack(ctx context.Context, stream string, until func(domain.Stored) bool) ([]domain.Stored, error) {
-	var list []domain.Stored
-	err := l.client.LoadBack(ctx, stream, func(r eventstore.Recorded) (more bool, err error) {
+func (l domainLog) LoadBack(ctx context.Context, stream string, until func(e domain.Stored, read int) bool) ([]domain.Stored, error) {
+	events, err := l.client.LoadBack(ctx, stream, func(r eventstore.Recorded, read int) bool {
 		stored, err := storedOf(r)
-		list = append(list, stored)
-		return err == nil && !until(stored), err
-	}, func() { list = nil })
+		return err != nil || until(stored, read) // the error is found below
+	})
 	if errors.Is(err, eventstore.ErrStreamNotFound) {
 		return nil, nil
 	}
-	slices.Reverse(list)
-	return list, err
+	if err != nil {
+		return nil, err
+	}
+	list := make([]domain.Stored, len(events))
+	for i, r := range events {
+		if list[i], err = storedOf(r); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 func (l domainLog) First(ctx context.Context, stream string) (domain.Stored, bool, error) {

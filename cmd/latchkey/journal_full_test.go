@@ -89,8 +89,8 @@ func TestJournalOnAFullDisk(t *testing.T) {
 
 	// A process that is started meanwhile knows it too.
 	s.kill()
-	s = &service{http: s.http, rtsp: s.rtsp}
-	s.process = start(t, binary, "serve", "--data", data, "--http", s.http, "--rtsp", s.rtsp, "--journal", file)
+	s = &service{http: s.http, rtsp: s.rtsp, metrics: s.metrics}
+	s.process = start(t, binary, "serve", "--data", data, "--http", s.http, "--rtsp", s.rtsp, "--metrics", s.metrics, "--journal", file)
 	eventually(t, "it is not ready, and says why", saysWhy)
 	eventually(t, "the privileges are known again", func() bool { return strings.Contains(s.readiness(), `"index":{"ready":true`) })
 	eventually(t, "the door is open again", func() bool { return mayWatch(guests[2]) })
