@@ -11,43 +11,42 @@ import (
 	"latchkey/internal/heavy"
 )
 
-// How the memory of answers is bounded. An answer is made whole, and then lies in
-// memory until its reader has taken it. So
+// An answer is built completely and stays in memory until its reader has taken it.
+// Its memory is bounded in four ways:
 //
-//   - a page holds no more than about half a megabyte (projections.Page);
-//   - few lists are made at once (internal/heavy), and of one account fewer;
-//   - large answers that wait to be read have a budget. One that finds no room is
-//     503 busy;
-//   - a large answer must be read at a rate.
+//   - a page holds about half a megabyte at most (projections.Page);
+//   - few lists are built at the same time (internal/heavy), fewer per account;
+//   - large answers that wait to be read share a budget, and 503 busy is returned
+//     if it is used up;
+//   - a large answer must be read at a minimum rate.
 
 const (
-	// listWithin is how long a list waits for its turn before it is refused.
+	// listWithin bounds the wait of a list for its turn.
 	listWithin = 10 * time.Second
 
-	// largeAnswer is from which size on an answer is counted, in bytes.
+	// largeAnswer is the size above which answers are counted, in bytes.
 	largeAnswer = 32 << 10
-	// expectedList is how much is taken of the budget for a list before it is made, in
-	// bytes: what finds no room when it is made was made for nothing.
+	// expectedList is the part of the budget, in bytes, that a list reserves before it
+	// is built, so that none is built only to be refused.
 	expectedList = 512 << 10
-	// answersInFlight is how many bytes of large answers the process holds at once,
-	// and answersOfOne how many of one account or network.
+	// answersInFlight is the budget of large answers in bytes, and answersOfOne the
+	// part that one account or network may use.
 	answersInFlight = 64 << 20
 	answersOfOne    = 8 << 20
 
-	// A large answer has answerGrace to begin with, and must then be read at
-	// answerRate bytes a second at least.
+	// After answerGrace a large answer must be read at answerRate bytes a second.
 	answerGrace = 5 * time.Second
 	answerRate  = 64 << 10
 )
 
-// listTurns lets as many lists be made at once as half of the cores make, and for one
-// account half of these.
-func listTurns(cores int) *turns {
+// heavyTurns are the turns of lists and of large bodies: one for each core that does
+// heavy work, half of them for a single account.
+func heavyTurns(cores int) *turns {
 	return newTurns(heavy.Cores(cores), heavy.Cores(heavy.Cores(cores)))
 }
 
-// turns gives so many at once their turn, and of one owner fewer. Owners alternate,
-// so that whoever asks for many keeps nobody waiting but themselves.
+// turns limits how much is done at the same time, in all and per owner. Waiting owners
+// alternate, so an owner with many requests delays only their own.
 type turns struct {
 	all, one int
 
@@ -55,7 +54,7 @@ type turns struct {
 	taken   int
 	by      map[string]int // taken, by owner
 	waiting map[string][]chan struct{}
-	order   []string // the owners who wait, the one who waits longest for a turn first
+	order   []string // owners that wait, the next one first
 }
 
 func newTurns(all, one int) *turns {
@@ -97,7 +96,7 @@ func (t *turns) give(owner string) {
 	t.pass()
 }
 
-// pass gives the turns that there are. It is for holders of the lock.
+// pass hands out free turns. The caller holds mu.
 func (t *turns) pass() {
 	for t.taken < t.all {
 		next := slices.IndexFunc(t.order, func(owner string) bool { return t.by[owner] < t.one })
@@ -114,7 +113,7 @@ func (t *turns) pass() {
 	}
 }
 
-// forget forgets an owner who waits for nothing. It is for holders of the lock.
+// forget removes an owner with no request waiting. The caller holds mu.
 func (t *turns) forget(owner string) {
 	if len(t.waiting[owner]) == 0 {
 		delete(t.waiting, owner)
@@ -122,7 +121,7 @@ func (t *turns) forget(owner string) {
 	}
 }
 
-// outgoing holds an answer back until it is known whether there is room for it.
+// outgoing delays the header of an answer until the budget has room for the body.
 type outgoing struct {
 	http.ResponseWriter
 	server *Server
@@ -130,14 +129,14 @@ type outgoing struct {
 	status int
 	sent   bool   // the header was
 	held   int    // bytes of the budget
-	made   func() // gives a list's turn back; nil where there is none
-	silent bool   // in its place another was sent
+	made   func() // returns the turn of a list; nil without one
+	silent bool   // the answer was replaced by a refusal
 }
 
 // Unwrap is for http.ResponseController.
 func (a *outgoing) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// WriteHeader waits for what is written.
+// WriteHeader keeps the status until the first Write.
 func (a *outgoing) WriteHeader(status int) {
 	if status < http.StatusOK {
 		a.ResponseWriter.WriteHeader(status)
@@ -163,8 +162,8 @@ func (a *outgoing) Write(p []byte) (int, error) {
 	return a.ResponseWriter.Write(p)
 }
 
-// hold takes room for n bytes, none for few, instead of what it held. What is more
-// than one account may have is given to who has nothing else.
+// hold changes the reserved bytes to n, or to none if n is not large. An answer larger
+// than one account's part fits if the account holds nothing else.
 func (a *outgoing) hold(n int) bool {
 	if n = min(n, answersOfOne); n <= largeAnswer {
 		n = 0
@@ -187,7 +186,7 @@ func (a *outgoing) send() {
 	}
 }
 
-// refuse says that there is no room.
+// refuse sends 503 instead of the answer.
 func (a *outgoing) refuse() error {
 	a.silent = true
 	p := tooManyAnswers()
@@ -201,24 +200,25 @@ func (a *outgoing) refuse() error {
 	return json.NewEncoder(a.ResponseWriter).Encode(p.document(a.req.id))
 }
 
-// takeTurn waits for a list's turn to be made.
+// takeTurn waits until the list may be built.
 func (a *outgoing) takeTurn(ctx context.Context) error {
 	if a.made != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, listWithin)
 	defer cancel()
-	if !a.hold(expectedList) {
-		return tooManyAnswers()
-	}
 	if !a.server.lists.take(ctx, a.req.owner()) {
 		return tooManyLists(ctx.Err())
 	}
 	a.made = func() { a.server.lists.give(a.req.owner()) }
+	if !a.hold(expectedList) {
+		a.giveTurn()
+		return tooManyAnswers()
+	}
 	return nil
 }
 
-// render waits for a core to make an answer of what was read.
+// render waits for a core to encode the rows that were read.
 func (a *outgoing) render(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, listWithin)
 	defer cancel()
@@ -231,7 +231,7 @@ func (a *outgoing) render(ctx context.Context) error {
 	return nil
 }
 
-// unmade gives back what takeTurn took: nothing is made yet.
+// unmade undoes takeTurn for a list that has to wait for its rows.
 func (a *outgoing) unmade() {
 	a.giveTurn()
 	a.hold(0)
@@ -252,7 +252,7 @@ func tooManyLists(cause error) *problem {
 	return unavailable("busy", "Too many lists are being made; try again later.", cause)
 }
 
-// end gives everything back when the request has been answered.
+// end releases everything when the request has been answered.
 func (a *outgoing) end() {
 	a.send()
 	a.giveTurn()

@@ -11,7 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v4"
+
+	"latchkey/internal/heavy"
 )
 
 const (
@@ -149,7 +152,7 @@ func busyWithBodies() *problem {
 }
 
 // readBody reads the request's body. release must be called when the request has
-// been answered.
+// been answered, also after an error.
 func (s *Server) readBody(c echo.Context, most int) (raw []byte, release func(), err error) {
 	req := requestOf(c.Request().Context())
 	connection := http.NewResponseController(c.Response().Writer)
@@ -161,26 +164,38 @@ func (s *Server) readBody(c echo.Context, most int) (raw []byte, release func(),
 	req.read = true
 	// The server looks for the client's going away on the same connection.
 	_ = connection.SetReadDeadline(time.Now().Add(readTimeout + writeTimeout))
-	if len(raw) <= largeBody {
-		return raw, r.release, nil
-	}
-	end, ok := s.takeTurn(c.Request().Context())
-	if !ok {
-		return nil, r.release, busyWithBodies()
-	}
-	return raw, func() { end(); r.release() }, nil
+	return raw, r.release, nil
 }
 
-// takeTurn waits until a large body may be worked on; false: that took too long.
-func (s *Server) takeTurn(ctx context.Context) (end func(), ok bool) {
+// takeBodyTurn waits until a large body may be decoded; a small one need not wait. The
+// turn is kept while the value is used, as that takes twenty times the memory of the
+// body.
+func (s *Server) takeBodyTurn(ctx context.Context, raw []byte) (giveBack func(), err error) {
+	if len(raw) <= largeBody {
+		return func() {}, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, turnWithin)
 	defer cancel()
-	select {
-	case s.turns <- struct{}{}:
-	case <-ctx.Done():
-		return nil, false
+	owner := requestOf(ctx).owner()
+	if !s.large.take(ctx, owner) {
+		return nil, busyWithBodies()
 	}
-	return func() { <-s.turns }, true
+	return func() { s.large.give(owner) }, nil
+}
+
+// decodeOnCore is decodeBody, for large bodies when a core is free for such work. The
+// core is free again before the command waits for anything.
+func decodeOnCore(ctx context.Context, raw []byte, schema *openapi3.Schema) (any, error) {
+	if len(raw) > largeBody {
+		ctx, cancel := context.WithTimeout(ctx, turnWithin)
+		defer cancel()
+		end, err := heavy.Begin(ctx)
+		if err != nil {
+			return nil, busyWithBodies()
+		}
+		defer end()
+	}
+	return decodeBody(raw, schema)
 }
 
 // validatedBody hands the generated code the value that was validated, so that

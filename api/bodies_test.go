@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"latchkey/domain"
 )
 
 // allocated is how many bytes f allocates.
@@ -270,8 +272,9 @@ func TestLargeBodiesInTurn(t *testing.T) {
 	w := newWorld(t)
 	owner := w.person("owner")
 	body := `{"name":"` + strings.Repeat("n", largeBody) + `"}`
-	for range cap(w.server.turns) {
-		w.server.turns <- struct{}{}
+	strangers := 0
+	for ; strangers < w.server.large.all; strangers++ {
+		w.server.large.take(t.Context(), fmt.Sprint("stranger ", strangers))
 	}
 	answered := make(chan answer, 1)
 	go func() { answered <- w.do("POST", "/api/v1/devices", owner.token, body) }()
@@ -281,12 +284,35 @@ func TestLargeBodiesInTurn(t *testing.T) {
 		t.Errorf("a large body is not waited with: %s", a.Status)
 	default:
 	}
-	<-w.server.turns
-	w.wantProblem(<-answered, 422, "invalid_body")
-	for range cap(w.server.turns) - 1 {
-		<-w.server.turns
+	for i := range strangers {
+		w.server.large.give(fmt.Sprint("stranger ", i))
 	}
-	if n := len(w.server.turns); n != 0 {
+	w.wantProblem(<-answered, 422, "invalid_body")
+	if n := w.server.large.taken; n != 0 {
 		t.Errorf("%d turns are not over", n)
 	}
+}
+
+// TestWaitingCommandsKeepNoBodyTurn: a large body whose command waits for its turn does
+// not keep the large body of another account from being decoded.
+func TestWaitingCommandsKeepNoBodyTurn(t *testing.T) {
+	w := newWorld(t)
+	mallory, olga := w.person("mallory"), w.person("olga")
+	gives := w.server.commands[domain.Gives]
+	for range gives.one {
+		gives.take(t.Context(), mallory.id)
+	}
+	body := `{"name":"` + strings.Repeat("n", largeBody) + `"}`
+	answered := make(chan answer, 1)
+	go func() { answered <- w.do("POST", "/api/v1/devices", mallory.token, body) }()
+	for waiting := 0; waiting == 0; {
+		gives.mu.Lock()
+		waiting = len(gives.waiting[mallory.id])
+		gives.mu.Unlock()
+	}
+	w.wantProblem(w.do("POST", "/api/v1/devices", olga.token, body), 422, "invalid_body")
+	for range gives.one {
+		gives.give(mallory.id)
+	}
+	w.wantProblem(<-answered, 422, "invalid_body")
 }

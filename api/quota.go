@@ -10,11 +10,11 @@ import (
 	"latchkey/domain"
 )
 
-// turnsWithin is how long a command waits for its turn before it is refused.
+// turnsWithin bounds the wait of a command for its turn.
 const turnsWithin = 10 * time.Second
 
-// commandTurns bounds how many commands of each kind are carried out at once: so
-// those that take away find short queues, for the cores as for the disk.
+// commandTurns limits the commands of each kind that run at the same time, which keeps
+// the queues for the cores and the disk short for those that take away.
 func commandTurns(cores int) map[domain.RequestKind]*turns {
 	return map[domain.RequestKind]*turns{
 		domain.Gives:     newTurns(3*cores, 2*cores),

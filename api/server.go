@@ -19,7 +19,6 @@ import (
 	"latchkey/api/internal/rest"
 	"latchkey/domain"
 	"latchkey/internal/accept"
-	"latchkey/internal/heavy"
 )
 
 const (
@@ -51,7 +50,7 @@ type Server struct {
 	lists      *turns
 	commands   map[domain.RequestKind]*turns
 	answers    *budget
-	turns      chan struct{} // has one for each large body that is worked on
+	large      *turns // of large bodies
 }
 
 // New makes a server. The error names every fault of the configuration.
@@ -70,8 +69,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, operations: operations, metrics: m, bodies: newBudget(bodiesInFlight, bodiesOfOne),
-		lists: listTurns(runtime.GOMAXPROCS(0)), commands: commandTurns(runtime.GOMAXPROCS(0)), answers: newBudget(answersInFlight, answersOfOne),
-		turns:      make(chan struct{}, heavy.Cores(runtime.GOMAXPROCS(0))),
+		lists: heavyTurns(runtime.GOMAXPROCS(0)), commands: commandTurns(runtime.GOMAXPROCS(0)), answers: newBudget(answersInFlight, answersOfOne),
+		large:      heavyTurns(runtime.GOMAXPROCS(0)),
 		networks:   newAllowance("network", cfg.NetworkEvery, cfg.NetworkBurst),
 		logins:     newAllowance("login from network", cfg.LoginEvery, cfg.LoginBurst),
 		everywhere: newAllowance("login", cfg.EverywhereEvery, cfg.EverywhereBurst),

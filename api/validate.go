@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -17,7 +16,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/domain"
-	"latchkey/internal/heavy"
 )
 
 //go:embed openapi.yaml
@@ -93,49 +91,59 @@ func echoPath(path string) string {
 	return strings.NewReplacer("{", ":", "}", "").Replace(path)
 }
 
-// validate holds the request against the specification. What it lets through
-// is what the handler gets: the body is decoded once. release must be called when
-// the request has been answered.
+// validate checks the request against the specification and waits for its turn. What
+// passes is what the handler gets: the body is decoded once. release must be called
+// when the request has been answered, also after an error.
 func (s *Server) validate(c echo.Context, o *operation) (release func(), err error) {
-	release = func() {}
+	var held []func()
+	release = func() {
+		for _, giveBack := range slices.Backward(held) {
+			giveBack()
+		}
+	}
 	if err := o.validateParams(c); err != nil {
 		return release, err
 	}
+	var raw []byte
+	if o.body != nil { // read before the turn, which a slow body must not keep
+		var done func()
+		raw, done, err = s.readBody(c, o.maxBody())
+		held = append(held, done)
+		if err != nil {
+			return release, err
+		}
+	}
+	giveBack, err := s.takeCommandTurn(c.Request().Context(), o)
+	if err != nil {
+		return release, err
+	}
+	held = append(held, giveBack)
 	if o.body == nil {
 		return release, nil
 	}
-	raw, release, err := s.readBody(c, o.maxBody())
+	giveBack, err = s.takeBodyTurn(c.Request().Context(), raw)
 	if err != nil {
 		return release, err
 	}
-	if len(raw) == 0 && !o.needed {
-		c.Request().Body = http.NoBody
-		return release, nil
-	}
-	if err := checkMediaType(c.Request().Header.Values("Content-Type")); err != nil {
-		return release, err
-	}
-	value, err := decodeInTurn(c.Request().Context(), raw, o.body)
-	if err != nil {
-		return release, err
-	}
-	c.Request().Body = validatedBody{Reader: bytes.NewReader(raw), value: value}
-	return release, nil
+	held = append(held, giveBack)
+	return release, o.validateBody(c, raw)
 }
 
-// decodeInTurn is decodeBody, for large bodies when a core is free for such work. It
-// is given back before the command waits for anything.
-func decodeInTurn(ctx context.Context, raw []byte, schema *openapi3.Schema) (any, error) {
-	if len(raw) > largeBody {
-		ctx, cancel := context.WithTimeout(ctx, turnWithin)
-		defer cancel()
-		end, err := heavy.Begin(ctx)
-		if err != nil {
-			return nil, busyWithBodies()
-		}
-		defer end()
+// validateBody decodes the body and checks it.
+func (o *operation) validateBody(c echo.Context, raw []byte) error {
+	if len(raw) == 0 && !o.needed {
+		c.Request().Body = http.NoBody
+		return nil
 	}
-	return decodeBody(raw, schema)
+	if err := checkMediaType(c.Request().Header.Values("Content-Type")); err != nil {
+		return err
+	}
+	value, err := decodeOnCore(c.Request().Context(), raw, o.body)
+	if err != nil {
+		return err
+	}
+	c.Request().Body = validatedBody{Reader: bytes.NewReader(raw), value: value}
+	return nil
 }
 
 // maxBody is how large the body may be, in bytes.
@@ -317,11 +325,6 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		giveBack, err := s.takeCommandTurn(c.Request().Context(), op)
-		if err != nil {
-			return err
-		}
-		defer giveBack()
 		return next(c)
 	}
 }

@@ -19,23 +19,23 @@ const (
 	longestPause = 200 * time.Millisecond
 )
 
-// queues lets the commands of this process that change the same stream take
-// turns. Accounts alternate, and those of one account are served in the order in
-// which they came: whoever has many does not keep the other party of a share from
-// taking back, or from leaving. It remembers a stream only while somebody has a turn
-// on it. A command has one turn at a time, so no two can wait for each other.
+// queues serializes the commands of this process on each stream. Accounts alternate,
+// and commands of one account run in order of arrival, so one party of a share cannot
+// delay the other's revocation by sending many commands. A stream is remembered only
+// while a command has its turn. A command has one turn at a time, so no two can wait
+// for each other.
 type queues struct {
 	mu      sync.Mutex
 	streams map[string]*queue
 }
 
-// queue is of a stream on which somebody has the turn.
+// queue is the queue of a stream while a command has its turn.
 type queue struct {
-	served  string // whose turn it is
+	served  string // the account that has the turn
 	waiting []*turn
 }
 
-// turn is that of somebody who waits.
+// turn is a command that waits.
 type turn struct {
 	account string
 	come    chan struct{} // closed when it has come

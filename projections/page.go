@@ -9,9 +9,8 @@ import (
 	"strings"
 )
 
-// Page asks for a part of a list: at most Limit rows, 1 to 200, and fewer where they
-// hold much, behind Cursor,
-// which is what the page before answered as next; "" is the beginning.
+// Page asks for a part of a list: at most Limit rows, 1 to 200, and fewer if they are
+// large, after Cursor, which is the next of the page before; "" is the beginning.
 //
 // AtLeast is the position in the log that the rows must have seen; if they have
 // not, the query returns ErrBehind. 0: whatever there is.

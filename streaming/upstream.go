@@ -51,7 +51,7 @@ type camera struct {
 	retry backoff
 }
 
-// cameraAt names a camera. The host is "" as long as it is not known.
+// cameraAt names a camera: a device at one host and port.
 type cameraAt struct{ device, host string }
 
 // dialsOfCamera is how many of its channels a camera is asked for at the same time:
@@ -211,7 +211,7 @@ func (p *pool) joinDialled(of upstreamOf) (*lease, error) {
 func (p *pool) upstream(of upstreamOf) *upstream {
 	u := p.streams[of]
 	if u == nil {
-		u = &upstream{of: of, camera: p.camera(cameraAt{device: of.device})}
+		u = &upstream{of: of, camera: &camera{}} // which one is known when it is dialled
 		p.streams[of] = u
 	}
 	return u
@@ -394,7 +394,10 @@ func (p *pool) dialFailed(u *upstream, err error) {
 			u.camera.good = false
 		}
 		if errors.Is(err, errMute) { // it may be busy with what it did not answer
-			u.camera.retry.until, u.camera.good = now.Add(firstBackoff), false
+			u.camera.good = false
+			if soon := now.Add(firstBackoff); soon.After(u.camera.retry.until) {
+				u.camera.retry.until = soon
+			}
 		}
 	}
 	close(u.dialing)

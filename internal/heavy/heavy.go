@@ -1,10 +1,9 @@
-// Package heavy keeps half of the cores of the machine free of work that takes
-// milliseconds of a core at a time: hashing passwords, reading large bodies, making
-// lists. What is short, above all what takes a privilege away, then finds a core at
-// once, whatever else is asked for.
+// Package heavy limits work that takes milliseconds of CPU time at once to half of the
+// cores: hashing passwords, decoding large bodies, encoding lists. Short work, revoking
+// a privilege above all, then gets a core immediately.
 //
-// Each kind of such work has a queue of its own, which says whose turn it is, and
-// brings no more here than half of the cores can do: so the kinds alternate.
+// Each kind of heavy work has its own queue, and sends no more here than half of the
+// cores can do, so the kinds alternate.
 package heavy
 
 import (
@@ -14,15 +13,14 @@ import (
 	"sync"
 )
 
-// Cores returns how many of a number of cores do heavy work: half of them, and at
-// least one.
+// Cores returns the number of cores for heavy work out of all: half, at least one.
 func Cores(all int) int { return max(1, all/2) }
 
-// slots has a value for each core that does heavy work.
+// slots has capacity for each core that does heavy work.
 var slots = sync.OnceValue(func() chan struct{} { return make(chan struct{}, Cores(runtime.GOMAXPROCS(0))) })
 
-// Begin waits until there is a core for heavy work; end must be called when it is
-// done. The error is the context's.
+// Begin waits for a core; end must be called when the work is done. The error is the
+// context's.
 func Begin(ctx context.Context) (end func(), err error) {
 	select {
 	case slots() <- struct{}{}:

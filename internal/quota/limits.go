@@ -1,7 +1,6 @@
-// Package quota counts what each account has and does, and refuses what is more
-// than one account may. Quotas are for who runs away with the service, a program in
-// a loop or an account in the wrong hands: nobody who shares cameras should meet
-// one.
+// Package quota counts what each account has and does, and refuses what exceeds its
+// quotas. They stop a program in a loop or a stolen account; normal use stays far below
+// them.
 package quota
 
 import (
@@ -16,7 +15,7 @@ import (
 	"latchkey/internal/memory"
 )
 
-// Sessions and Commands are quotas that no use case asks for.
+// The quotas that the API asks for, not a use case.
 const (
 	Sessions = "sessions"
 	Requests = "requests" // at once
@@ -33,7 +32,7 @@ type Quota struct {
 
 const day = 24 * time.Hour
 
-// All are the quotas there are, in the order in which they are told.
+// All returns every quota, in the order in which the API lists them.
 func All() []Quota {
 	return []Quota{
 		{Name: domain.QuotaDevices, Most: 25_000},

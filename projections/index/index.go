@@ -234,13 +234,9 @@ func (x *Index) behindAt(passed, wall int64) time.Duration {
 func (x *Index) Check(account, device string, channel int, p privilege.Set, now time.Time) Verdict {
 	for {
 		ref := x.Intern(account, device)
-		if !x.Live(now) {
-			return Unavailable
-		}
-		v := ref.verdict(channel, p)
-		if ref.in == x.holds.Load() { // else it was loaded again meanwhile
+		if v := x.CheckRef(ref, channel, p, now); v != NotFound || ref.in == x.holds.Load() {
 			return v
-		}
+		} // it was loaded again meanwhile
 	}
 }
 
@@ -250,15 +246,19 @@ func (x *Index) CheckRef(ref Ref, channel int, p privilege.Set, now time.Time) V
 	if !x.Live(now) {
 		return Unavailable
 	}
-	if ref.in != x.holds.Load() {
+	v := ref.verdict(channel, p)
+	if ref.in != x.holds.Load() { // asked last: what was revoked since another load is in the new contents only
 		return NotFound
 	}
-	return ref.verdict(channel, p)
+	return v
 }
 
 // verdict is what the contents say that the Ref is of.
 func (ref Ref) verdict(channel int, p privilege.Set) Verdict {
 	c := ref.in
+	if c == nil {
+		return NotFound
+	}
 	owner := c.devices.owner(ref.device)
 	if owner == 0 || ref.account == 0 || channel < 1 || channel > maxChannel {
 		return NotFound
