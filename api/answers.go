@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"latchkey/internal/heavy"
@@ -49,6 +50,11 @@ func heavyTurns(cores int) *turns {
 // alternate, so an owner with many requests delays only their own.
 type turns struct {
 	all, one int
+
+	// urgent counts requests that matter more; while there are any, only besides turns
+	// are given. nil if none do.
+	urgent  *atomic.Int64
+	besides int
 
 	mu      sync.Mutex
 	taken   int
@@ -96,9 +102,18 @@ func (t *turns) give(owner string) {
 	t.pass()
 }
 
+// most is how many turns there are now. That there are more again is noticed when the
+// next one is given back.
+func (t *turns) most() int {
+	if t.urgent != nil && t.urgent.Load() > 0 {
+		return t.besides
+	}
+	return t.all
+}
+
 // pass hands out free turns. The caller holds mu.
 func (t *turns) pass() {
-	for t.taken < t.all {
+	for t.taken < t.most() {
 		next := slices.IndexFunc(t.order, func(owner string) bool { return t.by[owner] < t.one })
 		if next < 0 {
 			return

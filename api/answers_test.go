@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
+
+	"latchkey/domain"
 )
 
 // answering is a Server that only bounds answers.
@@ -146,5 +149,63 @@ func TestOwnersAlternate(t *testing.T) {
 	all.Wait()
 	if len(s.by)+len(s.waiting)+len(s.order) != 0 {
 		t.Errorf("left: %v, %v, %v", s.by, s.waiting, s.order)
+	}
+}
+
+// TestTakingAwayComesFirst: while somebody takes something away, fewer commands give.
+func TestTakingAwayComesFirst(t *testing.T) {
+	const cores = 2
+	c := newCommands(cores)
+	ctx := t.Context()
+	running := func(kind domain.RequestKind, account string) func() {
+		give, come := c.take(ctx, kind, account)
+		if !come {
+			t.Fatal("no turn")
+		}
+		return give
+	}
+	tried := func(kind domain.RequestKind, account string) bool {
+		short, cancel := context.WithTimeout(ctx, time.Millisecond)
+		defer cancel()
+		give, come := c.take(short, kind, account)
+		if come {
+			give()
+		}
+		return come
+	}
+	for _, urgent := range []domain.RequestKind{domain.TakesAway, domain.Changes} {
+		away := running(urgent, "olga")
+		var gives []func()
+		for i := range cores {
+			gives = append(gives, running(domain.Gives, fmt.Sprint("mike", i)))
+		}
+		if tried(domain.Gives, "mallory") {
+			t.Errorf("more than %d commands give while one takes away", cores)
+		}
+		if !tried(domain.TakesAway, "rita") {
+			t.Error("taking away waits for those who give")
+		}
+		away()
+		waited := make(chan bool)
+		go func() {
+			give, come := c.take(ctx, domain.Gives, "mallory")
+			if come {
+				defer give()
+			}
+			waited <- come
+		}()
+		for range 2*cores - 1 { // and the one that waits, or will
+			gives = append(gives, running(domain.Gives, fmt.Sprint("rita", len(gives))))
+		}
+		for _, give := range gives {
+			give()
+		}
+		if !<-waited {
+			t.Error("who waited got no turn after all")
+		}
+	}
+	c.urgent.Add(1)
+	if tried(domain.TakesAway, "olga"); c.urgent.Load() != 1 {
+		t.Errorf("%d are counted, want 1", c.urgent.Load())
 	}
 }

@@ -298,7 +298,7 @@ func TestLargeBodiesInTurn(t *testing.T) {
 func TestWaitingCommandsKeepNoBodyTurn(t *testing.T) {
 	w := newWorld(t)
 	mallory, olga := w.person("mallory"), w.person("olga")
-	gives := w.server.commands[domain.Gives]
+	gives := w.server.commands.turns[domain.Gives]
 	for range gives.one {
 		gives.take(t.Context(), mallory.id)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"latchkey/api/internal/rest"
@@ -13,14 +14,41 @@ import (
 // turnsWithin bounds the wait of a command for its turn.
 const turnsWithin = 10 * time.Second
 
-// commandTurns limits the commands of each kind that run at the same time, which keeps
-// the queues for the cores and the disk short for those that take away.
-func commandTurns(cores int) map[domain.RequestKind]*turns {
-	return map[domain.RequestKind]*turns{
-		domain.Gives:     newTurns(3*cores, 2*cores),
+// commands limits the commands of each kind that run at the same time, which keeps the
+// queues for the cores and the disk short for those that take away.
+type commands struct {
+	turns  map[domain.RequestKind]*turns
+	urgent atomic.Int64 // commands that may take something away, running or waiting
+}
+
+func newCommands(cores int) *commands {
+	c := &commands{}
+	gives := newTurns(3*cores, 2*cores)
+	gives.urgent, gives.besides = &c.urgent, cores
+	c.turns = map[domain.RequestKind]*turns{
+		domain.Gives:     gives,
 		domain.Changes:   newTurns(3*cores, 2*cores),
 		domain.TakesAway: newTurns(16*cores, 2*cores),
 	}
+	return c
+}
+
+// take waits for a turn; give must be called if it came.
+func (c *commands) take(ctx context.Context, kind domain.RequestKind, account string) (give func(), come bool) {
+	t := c.turns[kind]
+	if t == nil {
+		return func() {}, true
+	}
+	done := func() {}
+	if kind != domain.Gives {
+		c.urgent.Add(1)
+		done = func() { c.urgent.Add(-1) }
+	}
+	if !t.take(ctx, account) {
+		done()
+		return nil, false
+	}
+	return func() { done(); t.give(account) }, true
 }
 
 // limitAccount bounds the commands of an account, and its requests at once. end must
@@ -38,16 +66,16 @@ func (s *Server) limitAccount(ctx context.Context, op *operation) (end func(), e
 
 // takeCommandTurn waits for a command's turn.
 func (s *Server) takeCommandTurn(ctx context.Context, op *operation) (giveBack func(), err error) {
-	turns := s.commands[op.kind]
-	if op.public || turns == nil {
+	if op.public {
 		return func() {}, nil
 	}
 	waiting, cancel := context.WithTimeout(ctx, turnsWithin)
 	defer cancel()
-	if !turns.take(waiting, caller(ctx)) {
+	giveBack, come := s.commands.take(waiting, op.kind, caller(ctx))
+	if !come {
 		return nil, unavailable("busy", "Too many commands are being carried out; try again later.", waiting.Err())
 	}
-	return func() { turns.give(caller(ctx)) }, nil
+	return giveBack, nil
 }
 
 // GetAccount reads the caller's account, and how much of each quota is used up.

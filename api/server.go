@@ -17,7 +17,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/api/internal/rest"
-	"latchkey/domain"
 	"latchkey/internal/accept"
 )
 
@@ -48,7 +47,7 @@ type Server struct {
 	everywhere *allowance // of a login
 	bodies     *budget
 	lists      *turns
-	commands   map[domain.RequestKind]*turns
+	commands   *commands
 	answers    *budget
 	large      *turns // of large bodies
 }
@@ -69,7 +68,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, operations: operations, metrics: m, bodies: newBudget(bodiesInFlight, bodiesOfOne),
-		lists: heavyTurns(runtime.GOMAXPROCS(0)), commands: commandTurns(runtime.GOMAXPROCS(0)), answers: newBudget(answersInFlight, answersOfOne),
+		lists: heavyTurns(runtime.GOMAXPROCS(0)), commands: newCommands(runtime.GOMAXPROCS(0)), answers: newBudget(answersInFlight, answersOfOne),
 		large:      heavyTurns(runtime.GOMAXPROCS(0)),
 		networks:   newAllowance("network", cfg.NetworkEvery, cfg.NetworkBurst),
 		logins:     newAllowance("login from network", cfg.LoginEvery, cfg.LoginBurst),
