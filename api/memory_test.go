@@ -10,6 +10,7 @@ import (
 
 	"latchkey/domain"
 	"latchkey/domain/account"
+	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
 	"latchkey/domain/share"
 )
@@ -106,7 +107,7 @@ func (r readModel) read() snapshot {
 		var d device.State
 		var state share.State
 		for _, stored := range events {
-			decoded, err := domain.DecodeEvent(stored.Type, stored.Data)
+			decoded, err := catalogue.Decode(stored.Type, stored.Data)
 			if err != nil {
 				panic(err)
 			}

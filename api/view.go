@@ -8,6 +8,7 @@ import (
 	"latchkey/domain"
 	"latchkey/domain/account"
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/share"
 )
 
@@ -133,12 +134,12 @@ func (h handlers) share(ctx context.Context, v ShareView) (rest.Share, error) {
 	}
 	text := h.reading(ctx)
 	if forOwner {
-		out.Remark = text.text(domain.FieldRemark, v.Remark)
+		out.Remark = text.text(event.FieldRemark, v.Remark)
 	}
 	out.Unreadable = text.unreadable
 	err := text.err
 	if err == nil {
-		out.Recipient, err = h.recipient(ctx, domain.FieldRecipient, v.Kind, v.Recipient)
+		out.Recipient, err = h.recipient(ctx, event.FieldRecipient, v.Kind, v.Recipient)
 	}
 	if err == nil && !forOwner {
 		out.From, err = h.person(ctx, v.From)
@@ -168,7 +169,7 @@ func visible(devices []ShareDeviceView, forOwner bool) []ShareDeviceView {
 func (h handlers) shareDevice(ctx context.Context, v ShareDeviceView, forOwner bool) (rest.ShareDevice, error) {
 	text := h.reading(ctx)
 	out := rest.ShareDevice{
-		Device: v.Device, Name: text.text(domain.FieldDevice, v.Name), Status: rest.ShareDeviceStatus(v.Status), Channels: channelGrants(v.Grants),
+		Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Status: rest.ShareDeviceStatus(v.Status), Channels: channelGrants(v.Grants),
 		InvitedAt: utc(v.InvitedAt), AnsweredAt: utc(v.AnsweredAt),
 	}
 	if !forOwner {
@@ -179,12 +180,12 @@ func (h handlers) shareDevice(ctx context.Context, v ShareDeviceView, forOwner b
 }
 
 func (h handlers) person(ctx context.Context, v PersonView) (rest.Person, error) {
-	address, err := h.recipient(ctx, domain.FieldAddress, v.Kind, v.Address)
+	address, err := h.recipient(ctx, event.FieldAddress, v.Kind, v.Address)
 	if err != nil {
 		return rest.Person{}, err
 	}
 	text := h.reading(ctx)
-	out := rest.Person{Email: address.Email, Phone: address.Phone, Name: text.text(domain.FieldName, v.Name)}
+	out := rest.Person{Email: address.Email, Phone: address.Phone, Name: text.text(event.FieldName, v.Name)}
 	out.Unreadable = address.Unreadable || text.unreadable
 	return out, text.err
 }
@@ -202,19 +203,19 @@ func (h handlers) recipient(ctx context.Context, field, kind, sealed string) (re
 }
 
 func (h handlers) history(ctx context.Context, v HistoryView) (rest.HistoryEntry, error) {
-	recipient, err := h.recipient(ctx, domain.FieldRecipient, v.Kind, v.Recipient)
+	recipient, err := h.recipient(ctx, event.FieldRecipient, v.Kind, v.Recipient)
 	if err != nil {
 		return rest.HistoryEntry{}, err
 	}
 	text := h.reading(ctx)
-	out := rest.HistoryEntry{Share: v.Share, Recipient: recipient, Remark: text.text(domain.FieldRemark, v.Remark), DeletedAt: utc(v.DeletedAt)}
+	out := rest.HistoryEntry{Share: v.Share, Recipient: recipient, Remark: text.text(event.FieldRemark, v.Remark), DeletedAt: utc(v.DeletedAt)}
 	out.Unreadable = text.unreadable
 	return out, text.err
 }
 
 func (h handlers) device(ctx context.Context, v DeviceView) (rest.Device, error) {
 	text := h.reading(ctx)
-	out := rest.Device{ID: v.ID, Device: v.ID, Serial: v.Serial, Name: text.text(domain.FieldDevice, v.Name), AddedAt: utc(v.AddedAt)}
+	out := rest.Device{ID: v.ID, Device: v.ID, Serial: v.Serial, Name: text.text(event.FieldDevice, v.Name), AddedAt: utc(v.AddedAt)}
 	out.Unreadable = text.unreadable
 	if text.err != nil {
 		return rest.Device{}, text.err
@@ -226,14 +227,14 @@ func (h handlers) device(ctx context.Context, v DeviceView) (rest.Device, error)
 
 func (h handlers) channel(ctx context.Context, c device.Channel) (rest.Channel, error) {
 	text := h.reading(ctx)
-	out := rest.Channel{Channel: c.Channel, Name: text.text(domain.FieldChannel, c.Name), Capabilities: c.Capabilities}
+	out := rest.Channel{Channel: c.Channel, Name: text.text(event.FieldChannel, c.Name), Capabilities: c.Capabilities}
 	out.Unreadable = text.unreadable
 	return out, text.err
 }
 
 func (h handlers) streamKey(ctx context.Context, v KeyView) (rest.StreamKey, error) {
 	text := h.reading(ctx)
-	out := rest.StreamKey{Name: v.Name, Label: text.text(domain.FieldLabel, v.Label), Device: v.Device, CreatedAt: utc(v.AddedAt), ExpiresAt: utc(v.Expires)}
+	out := rest.StreamKey{Name: v.Name, Label: text.text(event.FieldLabel, v.Label), Device: v.Device, CreatedAt: utc(v.AddedAt), ExpiresAt: utc(v.Expires)}
 	out.Unreadable = text.unreadable
 	return out, text.err
 }
@@ -241,7 +242,7 @@ func (h handlers) streamKey(ctx context.Context, v KeyView) (rest.StreamKey, err
 func (h handlers) privileges(ctx context.Context, v PrivilegeView) (rest.DevicePrivileges, error) {
 	text := h.reading(ctx)
 	out := rest.DevicePrivileges{
-		Device: v.Device, Name: text.text(domain.FieldDevice, v.Name), Role: rest.DevicePrivilegesRoleRecipient,
+		Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Role: rest.DevicePrivilegesRoleRecipient,
 		Share: v.Share, Domain: v.Domain, Channels: channelGrants(v.Grants),
 	}
 	if v.Share == "" {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"latchkey/domain/account"
+	"latchkey/domain/event"
 )
 
 // registerWithin bounds a registration, far below account.ClaimLease: when a
@@ -172,11 +173,11 @@ func (s *Service) appendClaim(ctx context.Context, c command, login stream[accou
 
 // open begins the stream of the account that the login is claimed for.
 func (s *Service) open(ctx context.Context, a applicant, id string) (Result, error) {
-	address, err := s.seal(ctx, id, FieldAddress, a.address)
+	address, err := s.seal(ctx, id, event.FieldAddress, a.address)
 	if err != nil {
 		return Result{}, err
 	}
-	name, err := s.seal(ctx, id, FieldName, a.name)
+	name, err := s.seal(ctx, id, event.FieldName, a.name)
 	if err != nil {
 		return Result{}, err
 	}

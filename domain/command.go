@@ -16,8 +16,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"latchkey/domain/account"
-	"latchkey/domain/device"
+	"latchkey/domain/catalogue"
+	"latchkey/domain/event"
 	"latchkey/domain/share"
 )
 
@@ -129,33 +129,30 @@ func (c command) repeated(stream string, events []Stored) (from, to int, found b
 }
 
 // pending encodes the events of a command for a stream, which is at state.
-func pending[S, E any](c command, stream string, state S, events []E, evolve func(S, E) S) ([]Pending, error) {
+func pending[S any, E event.Event](c command, stream string, state S, events []E, evolve func(S, E) S) ([]Pending, error) {
 	meta, err := json.Marshal(metadata{Account: c.Account, Request: c.request})
 	if err != nil {
 		return nil, fmt.Errorf("encoding metadata: %w", err)
 	}
 	list := make([]Pending, len(events))
-	for i, event := range events {
-		name, data, err := EncodeEvent(event)
+	for i, e := range events {
+		name, data, err := catalogue.Encode(e)
 		if err != nil {
 			return nil, err
 		}
-		list[i] = Pending{ID: c.id(stream, i), Type: name, Data: data, Metadata: meta, TakesAway: takesAway(state, event)}
-		state = evolve(state, event)
+		list[i] = Pending{ID: c.id(stream, i), Type: name, Data: data, Metadata: meta, TakesAway: takesAway(state, e)}
+		state = evolve(state, e)
 	}
 	return list, nil
 }
 
 // takesAway reports whether an event that follows a state only takes away.
-func takesAway(state, event any) bool {
-	switch e := event.(type) {
-	case device.Removed, account.StreamKeyRevoked:
-		return true
-	case share.Event:
+func takesAway(state any, e event.Event) bool {
+	if of, ok := e.(share.Event); ok {
 		before, ok := state.(share.State)
-		return ok && share.TakesAway(before, e)
+		return ok && share.TakesAway(before, of)
 	}
-	return false
+	return e.Revokes() != event.NoRevocation
 }
 
 // append is Log.Append with the errors of a use case; ErrConflict stays.
@@ -214,7 +211,7 @@ func (e Stored) is(p Pending) bool {
 }
 
 // outcome is what a command did to a stream, and for a repeat what it did then.
-type outcome[S, E any] struct {
+type outcome[S any, E event.Event] struct {
 	position uint64
 	revision int64
 	state    S
@@ -224,7 +221,7 @@ type outcome[S, E any] struct {
 }
 
 // after is what events make of a stream; its position is that before them.
-func after[S, E any](there stream[S], events []E, evolve func(S, E) S) outcome[S, E] {
+func after[S any, E event.Event](there stream[S], events []E, evolve func(S, E) S) outcome[S, E] {
 	done := outcome[S, E]{
 		position: there.position(), revision: there.revision() + int64(len(events)), state: there.state, events: events,
 	}
@@ -238,7 +235,7 @@ func after[S, E any](there stream[S], events []E, evolve func(S, E) S) outcome[S
 // run loads the stream, finds out whether the command is a repeat, decides, and
 // appends at the revision that it saw; again when others were faster. decide
 // runs once for each try and is given what was loaded.
-func run[S, E any](
+func run[S any, E event.Event](
 	ctx context.Context, s *Service, c command, name string,
 	evolve func(S, E) S, decide func(stream[S]) ([]E, error),
 ) (outcome[S, E], error) {
@@ -252,7 +249,7 @@ func run[S, E any](
 }
 
 // runOn is run where not all of the stream must be loaded.
-func runOn[S, E any](
+func runOn[S any, E event.Event](
 	ctx context.Context, s *Service, c command, name string,
 	evolve func(S, E) S, decide func(stream[S]) ([]E, error), loading func(context.Context, Log, string) (stream[S], error),
 ) (outcome[S, E], error) {
@@ -270,7 +267,7 @@ func runOn[S, E any](
 }
 
 // attempt is one try of run. ErrConflict: others were faster.
-func attempt[S, E any](
+func attempt[S any, E event.Event](
 	ctx context.Context, s *Service, c command, name string, key *claimed,
 	evolve func(S, E) S, decide func(stream[S]) ([]E, error), loading func(context.Context, Log, string) (stream[S], error),
 ) (outcome[S, E], error) {
@@ -301,7 +298,7 @@ func attempt[S, E any](
 
 // recall answers the repeat of a command that changed nothing as it was answered
 // then.
-func recall[S, E any](loaded stream[S], before Request, evolve func(S, E) S) (outcome[S, E], error) {
+func recall[S any, E event.Event](loaded stream[S], before Request, evolve func(S, E) S) (outcome[S, E], error) {
 	done := outcome[S, E]{position: before.Position, revision: before.Revision, repeat: true, latest: loaded.state}
 	var err error
 	there := before.Revision + 1 - loaded.first() // events of then; none is left where it was in an earlier life
@@ -310,7 +307,7 @@ func recall[S, E any](loaded stream[S], before Request, evolve func(S, E) S) (ou
 }
 
 // replay answers a repeat as the command was answered then.
-func replay[S, E any](loaded stream[S], from, to int, evolve func(S, E) S) (outcome[S, E], error) {
+func replay[S any, E event.Event](loaded stream[S], from, to int, evolve func(S, E) S) (outcome[S, E], error) {
 	last := loaded.events[to-1]
 	done := outcome[S, E]{position: last.Position, revision: last.Revision, repeat: true, latest: loaded.state}
 	var err error
@@ -327,7 +324,7 @@ func replay[S, E any](loaded stream[S], from, to int, evolve func(S, E) S) (outc
 	return done, nil
 }
 
-func commit[S, E any](
+func commit[S any, E event.Event](
 	ctx context.Context, s *Service, c command, key *claimed, loaded stream[S], events []E, evolve func(S, E) S,
 ) (outcome[S, E], error) {
 	done := after(loaded, events, evolve)

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 )
 
@@ -133,7 +134,7 @@ func (s *Service) addition(ctx context.Context, c command, d NewDevice) (add dev
 			return add, err
 		}
 	}
-	if add.Name, err = s.seal(ctx, c.Account, FieldDevice, d.Name); err != nil {
+	if add.Name, err = s.seal(ctx, c.Account, event.FieldDevice, d.Name); err != nil {
 		return add, err
 	}
 	add.Channels, err = s.channels(ctx, c.Account, d.Channels)
@@ -336,7 +337,7 @@ func (d NewDevice) channelTwice() int {
 func (s *Service) channels(ctx context.Context, owner string, list []NewChannel) ([]device.Channel, error) {
 	out := make([]device.Channel, len(list))
 	for i, c := range list {
-		name, err := s.seal(ctx, owner, FieldChannel, c.Name)
+		name, err := s.seal(ctx, owner, event.FieldChannel, c.Name)
 		if err != nil {
 			return nil, err
 		}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"latchkey/domain/catalogue"
+	"latchkey/domain/event"
 	"latchkey/domain/share"
 )
 
@@ -101,7 +103,7 @@ func lastEnd(events []Stored, device string) uint64 {
 
 // follow decides over a stream and appends what follows from the event with the
 // id cause. It does nothing more when the cause is followed again.
-func follow[S, E any](
+func follow[S any, E event.Event](
 	ctx context.Context, s *Service, cause uuid.UUID, name string, evolve func(S, E) S, decide func(stream[S]) ([]E, error),
 ) (outcome[S, E], error) {
 	var done outcome[S, E]
@@ -133,21 +135,21 @@ func follow[S, E any](
 
 // following encodes the events that follow from a cause. Their ids follow from it
 // and the revisions that they get, so that an append that is tried again is one.
-func following[S, E any](cause uuid.UUID, there stream[S], events []E, evolve func(S, E) S) ([]Pending, error) {
+func following[S any, E event.Event](cause uuid.UUID, there stream[S], events []E, evolve func(S, E) S) ([]Pending, error) {
 	meta, err := json.Marshal(metadata{Cause: cause.String()})
 	if err != nil {
 		return nil, fmt.Errorf("encoding metadata: %w", err)
 	}
 	state := there.state
 	list := make([]Pending, len(events))
-	for i, event := range events {
-		name, data, err := EncodeEvent(event)
+	for i, e := range events {
+		name, data, err := catalogue.Encode(e)
 		if err != nil {
 			return nil, err
 		}
 		id := uuid.NewSHA1(cause, []byte(there.name+"\x00"+strconv.FormatInt(there.revision()+1+int64(i), 10)))
-		list[i] = Pending{ID: id, Type: name, Data: data, Metadata: meta, TakesAway: takesAway(state, event)}
-		state = evolve(state, event)
+		list[i] = Pending{ID: id, Type: name, Data: data, Metadata: meta, TakesAway: takesAway(state, e)}
+		state = evolve(state, e)
 	}
 	return list, nil
 }

@@ -90,18 +90,6 @@ type Sealer interface {
 	Erased(ctx context.Context, subject string) (bool, error)
 }
 
-// The kinds of fields with personal text, which sealed text is bound to. They are
-// frozen: what was sealed for one opens for no other.
-const (
-	FieldAddress   = "account address"
-	FieldName      = "account name"
-	FieldLabel     = "stream key label"
-	FieldDevice    = "device name"
-	FieldChannel   = "channel name"
-	FieldRecipient = "share recipient"
-	FieldRemark    = "share remark"
-)
-
 // Passwords keeps the passwords of accounts. Setting and checking one may have to
 // wait for others, and is refused if too many do.
 type Passwords interface {

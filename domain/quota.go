@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"time"
 
 	"latchkey/domain/share"
@@ -145,7 +144,7 @@ func (s *Service) freed(account, quota string) {
 }
 
 // remarkChanged is the type of an event that gives nothing to anybody.
-var remarkChanged = typeNames[reflect.TypeFor[share.RemarkChanged]()]
+var remarkChanged = share.RemarkChanged{}.Type()
 
 // spendLog asks for the bytes that events take in the log, unless they take away
 // and give nothing.

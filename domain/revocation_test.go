@@ -1,42 +1,20 @@
 package domain
 
 import (
-	"errors"
-	"maps"
 	"slices"
 	"testing"
 
 	"github.com/google/uuid"
 
+	"latchkey/domain/catalogue"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 )
 
-// TestEveryEventSaysWhetherItRevokes: an event that is added to the catalogue
-// and not here would stop the journal of revocations.
-func TestEveryEventSaysWhetherItRevokes(t *testing.T) {
-	if got, want := slices.Sorted(maps.Keys(revoking)), slices.Sorted(maps.Keys(catalogue)); !slices.Equal(got, want) {
-		t.Fatalf("revoking knows %v; the catalogue has %v", got, want)
-	}
-	for i, event := range examples() {
-		name, data, err := EncodeEvent(event)
-		if err != nil {
-			t.Fatal(err)
-		}
-		id := uuid.New()
-		r, ok, err := RevocationOf(id, name, data)
-		if err != nil || ok != revoking[name] || ok && (r.Event != id || r.Kind == "" || r.Share+r.Device+r.Key == "") {
-			t.Errorf("example %d, %s: %+v, %v, %v", i, name, r, ok, err)
-		}
-	}
-	if _, _, err := RevocationOf(uuid.New(), "latchkey.share.frozen.v1", []byte("{}")); !errors.Is(err, ErrUnknownEvent) {
-		t.Errorf("an unknown event: %v", err)
-	}
-}
-
 // cut loses every event from the given number on, as a restore does, and returns
 // what the lost ones took away.
-func (w *world) cut(t *testing.T, from uint64) []Revocation {
+func (w *world) cut(t *testing.T, from uint64) []event.Revocation {
 	t.Helper()
 	var lost []Stored
 	for name, events := range w.log.streams {
@@ -48,9 +26,9 @@ func (w *world) cut(t *testing.T, from uint64) []Revocation {
 		w.log.streams[name] = events[:keep:keep]
 	}
 	slices.SortFunc(lost, func(a, b Stored) int { return int(a.Position) - int(b.Position) })
-	var list []Revocation
+	var list []event.Revocation
 	for _, e := range lost {
-		r, ok, err := RevocationOf(e.ID, e.Type, e.Data)
+		r, ok, err := catalogue.RevocationOf(e.ID, e.Type, e.Data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +144,7 @@ func TestReapplyToEveryDevice(t *testing.T) {
 	if _, err := w.PutShareDevice(ctx, Meta{Account: w.alice}, id, gives(w.dvr, 2, privilege.Playback)); err != nil {
 		t.Fatal(err)
 	}
-	if changed, err := w.Reapply(ctx, Revocation{Kind: ShareEmptied, Event: uuid.New(), Share: id}); err != nil || !changed {
+	if changed, err := w.Reapply(ctx, event.Revocation{Kind: event.ShareEmptied, Event: uuid.New(), Share: id}); err != nil || !changed {
 		t.Fatal(changed, err)
 	}
 	there, err := w.loadShare(ctx, id)
@@ -180,9 +158,9 @@ func TestReapplyToEveryDevice(t *testing.T) {
 func TestReapplyRefusesNonsense(t *testing.T) {
 	w := newWorld(t)
 	id := w.accepted(gives(w.cam, 1, privilege.All))
-	for _, r := range []Revocation{
-		{}, {Kind: "account", Account: w.bob}, {Kind: ShareDeviceTaken, Share: id}, {Kind: ShareEnded, Share: id, Device: w.cam},
-		{Kind: ShareEnded, Share: "nonsense"}, {Kind: DeviceTaken, Device: "no such id!"},
+	for _, r := range []event.Revocation{
+		{}, {Kind: "account", Account: w.bob}, {Kind: event.ShareDeviceTaken, Share: id}, {Kind: event.ShareEnded, Share: id, Device: w.cam},
+		{Kind: event.ShareEnded, Share: "nonsense"}, {Kind: event.DeviceTaken, Device: "no such id!"},
 	} {
 		if changed, err := w.Reapply(ctx, r); err == nil || changed {
 			t.Errorf("%+v: %v, %v", r, changed, err)

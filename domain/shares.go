@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 )
@@ -33,10 +34,10 @@ func (s *Service) SaveShare(ctx context.Context, m Meta, n NewShare) (Result, er
 		return Result{}, err
 	}
 	save := share.Save{Share: share.ID(c.Account, login), By: c.Account, Login: login, Kind: kind, At: c.at}
-	if save.Recipient, err = s.seal(ctx, loginStream(login), FieldRecipient, address); err != nil {
+	if save.Recipient, err = s.seal(ctx, loginStream(login), event.FieldRecipient, address); err != nil {
 		return Result{}, err
 	}
-	if save.Remark, err = s.seal(ctx, loginStream(login), FieldRemark, n.Remark); err != nil {
+	if save.Remark, err = s.seal(ctx, loginStream(login), event.FieldRemark, n.Remark); err != nil {
 		return Result{}, err
 	}
 	room := s.room(c.Account, QuotaShares)
@@ -85,7 +86,7 @@ func (s *Service) ReplaceShare(ctx context.Context, m Meta, id, remark string, d
 		}
 		var err error
 		if remark != KeepRemark {
-			if replace.Remark, err = s.seal(ctx, loginStream(p.login), FieldRemark, remark); err != nil {
+			if replace.Remark, err = s.seal(ctx, loginStream(p.login), event.FieldRemark, remark); err != nil {
 				return nil, err
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 )
@@ -19,9 +20,9 @@ func TestSaveShare(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	login := w.vault.LoginHash("email", "bob@example.com")
-	name, _ := w.vault.Seal(ctx, w.alice, FieldDevice, "Front door")
-	recipient, _ := w.vault.Seal(ctx, "login-"+login, FieldRecipient, "bob@example.com")
-	remark, _ := w.vault.Seal(ctx, "login-"+login, FieldRemark, "The neighbour")
+	name, _ := w.vault.Seal(ctx, w.alice, event.FieldDevice, "Front door")
+	recipient, _ := w.vault.Seal(ctx, "login-"+login, event.FieldRecipient, "bob@example.com")
+	remark, _ := w.vault.Seal(ctx, "login-"+login, event.FieldRemark, "The neighbour")
 	want := share.State{
 		ID: w.alice + "." + login, Owner: w.alice, Login: login, Kind: "email", Recipient: recipient, Remark: remark, Live: true,
 		Devices: []share.Device{{Device: w.cam, Status: share.StatusInvited, Grants: gives(w.cam, 1, privilege.LiveView).Grants, InvitedAt: w.clock}},

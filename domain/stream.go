@@ -3,12 +3,13 @@ package domain
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
 	"latchkey/domain/account"
+	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/share"
 )
 
@@ -60,7 +61,7 @@ func (s stream[S]) position() uint64 {
 const maxHistory = 16 << 20
 
 // shareOpened is the type of the event with which a share begins, each time.
-var shareOpened = typeNames[reflect.TypeFor[share.Opened]()]
+var shareOpened = share.Opened{}.Type()
 
 // history reads what a command must know of a stream. A share that was deleted and
 // opened anew begins anew: what was before is read only as far as there are at least
@@ -85,11 +86,11 @@ func life(events []Stored) (size int) {
 
 // load reads a stream and folds it. An event that cannot be read, or that is of
 // another kind, is an error: nothing is decided over a state that may be wrong.
-func load[S, E any](ctx context.Context, log Log, name string, evolve func(S, E) S) (stream[S], error) {
+func load[S any, E event.Event](ctx context.Context, log Log, name string, evolve func(S, E) S) (stream[S], error) {
 	return loadLeast(ctx, log, name, 0, evolve)
 }
 
-func loadLeast[S, E any](ctx context.Context, log Log, name string, least int, evolve func(S, E) S) (stream[S], error) {
+func loadLeast[S any, E event.Event](ctx context.Context, log Log, name string, least int, evolve func(S, E) S) (stream[S], error) {
 	events, err := history(ctx, log, name, least)
 	if err != nil {
 		return stream[S]{}, unavailable(fmt.Errorf("loading a stream: %w", err))
@@ -101,9 +102,9 @@ func loadLeast[S, E any](ctx context.Context, log Log, name string, least int, e
 	return stream[S]{name: name, events: events, state: state}, nil
 }
 
-func fold[S, E any](events []Stored, evolve func(S, E) S) (S, error) {
+func fold[S any, E event.Event](events []Stored, evolve func(S, E) S) (S, error) {
 	var state S
-	alone, inPlace := any(&state).(interface{ Apply(event E) })
+	alone, inPlace := any(&state).(interface{ Apply(e E) })
 	for _, stored := range events {
 		event, err := decode[E](stored)
 		if err != nil {
@@ -119,9 +120,9 @@ func fold[S, E any](events []Stored, evolve func(S, E) S) (S, error) {
 	return state, nil
 }
 
-func decode[E any](stored Stored) (E, error) {
+func decode[E event.Event](stored Stored) (E, error) {
 	var none E
-	decoded, err := DecodeEvent(stored.Type, stored.Data)
+	decoded, err := catalogue.Decode(stored.Type, stored.Data)
 	if err != nil {
 		return none, fmt.Errorf("reading event %s: %w", stored.ID, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"latchkey/domain/account"
+	"latchkey/domain/event"
 	"latchkey/domain/share"
 )
 
@@ -30,7 +31,7 @@ func (s *Service) AddStreamKey(ctx context.Context, m Meta, k NewStreamKey) (Res
 		return Result{}, err
 	}
 	add := account.AddKey{Device: k.Device, Expires: k.Expires, Most: s.most(QuotaStreamKeys), At: c.at}
-	if add.Label, err = s.seal(ctx, c.Account, FieldLabel, k.Label); err != nil {
+	if add.Label, err = s.seal(ctx, c.Account, event.FieldLabel, k.Label); err != nil {
 		return Result{}, err
 	}
 	var secret string

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 )
@@ -196,7 +197,7 @@ func (l *memoryLog) types(stream string) string {
 	defer l.mu.Unlock()
 	var names []string
 	for _, e := range l.streams[stream] {
-		names = append(names, strings.TrimSuffix(strings.TrimPrefix(e.Type, EventPrefix), ".v1"))
+		names = append(names, strings.TrimSuffix(strings.TrimPrefix(e.Type, event.Prefix), ".v1"))
 	}
 	return strings.Join(names, " ")
 }

@@ -10,14 +10,13 @@ import (
 	"github.com/uptrace/bun"
 
 	"latchkey/domain/account"
-	"latchkey/projections/internal/event"
 )
 
 // accounts is which login is whose, and who has which stream keys.
 var accounts = &projection{
 	name:   Accounts,
 	tables: []*table{loginTable, streamKeyTable},
-	events: []string{event.LoginClaimed, event.Registered, event.StreamKeyAdded, event.StreamKeyRevoked},
+	events: []string{account.LoginClaimed{}.Type(), account.Registered{}.Type(), account.StreamKeyAdded{}.Type(), account.StreamKeyRevoked{}.Type()},
 	reducer: func() reducer {
 		return folding{[]*table{loginTable, streamKeyTable}, func(rows []*fold, e recorded) { accountRows(rows[0], rows[1], e) }}
 	},

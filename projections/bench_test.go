@@ -12,8 +12,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"latchkey/domain"
+	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
@@ -25,11 +26,11 @@ import (
 // of 1000 shares interleave, as they do in a live log.
 func benchLog(b testing.TB, n int) []eventstore.Recorded {
 	out := make([]eventstore.Recorded, 0, n)
-	add := func(e any) {
+	add := func(e event.Event) {
 		if len(out) == n {
 			return
 		}
-		name, data, err := domain.EncodeEvent(e)
+		name, data, err := catalogue.Encode(e)
 		must(b, err)
 		out = append(out, eventstore.Recorded{ID: uuid.UUID{byte(len(out)), 1}, Stream: "s", Position: eventstore.Position(len(out)+1) * 64, Type: name, Data: data})
 	}

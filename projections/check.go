@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 
-	"latchkey/domain"
+	"latchkey/domain/event"
 	"latchkey/eventstore"
 )
 
@@ -166,7 +166,7 @@ func endOf(ctx context.Context, client *eventstore.Client) (end logEnd, err erro
 				end.position = e.Position
 			}
 			end.ours = e.Position // if none of them is ours, the oldest of them
-			if strings.HasPrefix(e.Type, domain.EventPrefix) {
+			if strings.HasPrefix(e.Type, event.Prefix) {
 				end.event = e.ID
 			}
 			return end.event == uuid.Nil

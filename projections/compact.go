@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"latchkey/domain/event"
 	"latchkey/internal/sum"
-	"latchkey/projections/internal/event"
 )
 
 // The numbers of accounts and devices have 24 bits each, and the rows of what is

@@ -9,7 +9,6 @@ import (
 	"github.com/uptrace/bun"
 
 	"latchkey/domain/device"
-	"latchkey/projections/internal/event"
 )
 
 // devices is who has which device. A removed one stays, so that a share that it
@@ -17,7 +16,7 @@ import (
 var devices = &projection{
 	name:   Devices,
 	tables: []*table{deviceTable},
-	events: []string{event.DeviceAdded, event.DeviceRemoved},
+	events: []string{device.Added{}.Type(), device.Removed{}.Type()},
 	reducer: func() reducer {
 		return folding{[]*table{deviceTable}, func(rows []*fold, e recorded) { deviceRows(rows[0], e) }}
 	},

@@ -7,9 +7,9 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"latchkey/domain"
+	"latchkey/domain/catalogue"
+	"latchkey/domain/event"
 	"latchkey/eventstore"
-	"latchkey/projections/internal/event"
 )
 
 // feed gives the events of one subscription to several projectors. An event is
@@ -112,12 +112,12 @@ func (f *feed) decode(batch eventstore.Batch) *taking {
 		decoded, wanted, err := decodeOne(e, f.reads)
 		switch {
 		case err != nil:
-			t.unreadable = append(t.unreadable, unreadable{e.Type, event.Known(e.Type), err, int64(e.Position), before, t.seen})
+			t.unreadable = append(t.unreadable, unreadable{e.Type, catalogue.Known(e.Type), err, int64(e.Position), before, t.seen})
 		case wanted:
 			t.list = append(t.list, decoded)
 		}
 		before = int64(e.Position)
-		if strings.HasPrefix(e.Type, domain.EventPrefix) {
+		if strings.HasPrefix(e.Type, event.Prefix) {
 			t.seen.Position, t.seen.Event = e.Position, e.ID
 		}
 	}
@@ -146,12 +146,12 @@ func decode(events []eventstore.Recorded, wanted func(name string) bool) ([]reco
 
 func decodeOne(e *eventstore.Recorded, wanted func(name string) bool) (_ recorded, ok bool, _ error) {
 	if !wanted(e.Type) {
-		if !event.Known(e.Type) {
+		if !catalogue.Known(e.Type) {
 			return recorded{}, false, fmt.Errorf("event %s at position %d: its type %q is unknown to this build", e.ID, e.Position, e.Type)
 		}
 		return recorded{}, false, nil
 	}
-	v, err := event.Decode(e.Type, e.Data)
+	v, err := catalogue.Decode(e.Type, e.Data)
 	if err != nil {
 		return recorded{}, false, fmt.Errorf("event %s at position %d: %w", e.ID, e.Position, err)
 	}

@@ -12,9 +12,10 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
-	"latchkey/domain"
 	"latchkey/domain/account"
+	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
@@ -168,11 +169,11 @@ func (h *house) open() *projections.Store {
 
 // append writes events to a stream, whatever it holds, and answers the position
 // of the last one.
-func (h *house) append(stream string, events ...any) uint64 {
+func (h *house) append(stream string, events ...event.Event) uint64 {
 	h.t.Helper()
 	list := make([]eventstore.Event, len(events))
 	for i, e := range events {
-		name, data, err := domain.EncodeEvent(e)
+		name, data, err := catalogue.Encode(e)
 		must(h.t, err)
 		list[i] = eventstore.Event{ID: uuid.New(), Type: name, Data: data, Metadata: []byte("{}")}
 	}

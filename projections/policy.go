@@ -13,12 +13,12 @@ import (
 	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 
-	"latchkey/domain"
+	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
 	"latchkey/internal/pause"
-	"latchkey/projections/internal/event"
 )
 
 // policy follows events with commands: when a device was removed, its shares
@@ -136,14 +136,14 @@ func (p *policy) sort(events []eventstore.Recorded) (seen eventstore.Mark, offer
 		if uint64(e.Position) <= p.progress.position() {
 			continue
 		}
-		if strings.HasPrefix(e.Type, domain.EventPrefix) {
+		if strings.HasPrefix(e.Type, event.Prefix) {
 			seen.Position, seen.Event = e.Position, e.ID
 		}
 		f := followed{cause: e.ID, position: uint64(e.Position)}
-		if e.Type != event.DeviceRemoved && !slices.Contains(offering, e.Type) {
+		if !slices.Contains(following, e.Type) {
 			continue
 		}
-		v, err := event.Decode(e.Type, e.Data)
+		v, err := catalogue.Decode(e.Type, e.Data)
 		if err != nil {
 			return seen, nil, nil, fmt.Errorf("following event %s at position %d: %w", e.ID, e.Position, err)
 		}
@@ -164,9 +164,9 @@ func (p *policy) sort(events []eventstore.Recorded) (seen eventstore.Mark, offer
 	return seen, offers, removals, nil
 }
 
-// offering are the names of the events after which a share offers or has a
-// device.
-var offering = []string{event.Invited, event.Accepted, event.PrivilegesEdited}
+// following are the types of the events that are followed: the removal of a device, and
+// those after which a share offers or has a device.
+var following = []string{device.Removed{}.Type(), share.Invited{}.Type(), share.Accepted{}.Type(), share.PrivilegesEdited{}.Type()}
 
 // deviceRemoved ends the shares of a device. Those that offer it later are ended
 // when that event is followed.

@@ -9,24 +9,22 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"latchkey/domain/catalogue"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/internal/sum"
-	"latchkey/projections/internal/event"
 )
 
 // privileges is who may do what: the rows from which the privilege index is
 // loaded. Accounts and devices have small numbers here, and what an account may
 // do on a channel is one number and a mask, so that millions load in seconds.
-// What an event does to them is said in internal/event, for the index too.
+// What an event does to them the event says itself, for the index too.
 var privileges = &projection{
 	name:   Privileges,
 	tables: []*table{grantTable, grantAccountTable, grantDeviceTable, grantShareTable, grantKeyTable},
-	events: []string{
-		event.DeviceAdded, event.DeviceRemoved, event.Accepted, event.PrivilegesEdited, event.Rejected,
-		event.TakenOut, event.Left, event.DomainSet, event.StreamKeyAdded, event.StreamKeyRevoked,
-	},
-	joins: []string{Devices},
+	events: catalogue.Names(func(e event.Event) bool { return e.Effect().Kind != event.Nothing }),
+	joins:  []string{Devices},
 	reducer: func() reducer {
 		g := &granting{}
 		g.forget()
@@ -367,12 +365,12 @@ func (b *grantBatch) apply(e *grantEffect) error {
 			return b.named(e.account.no, d.no, e.Domain)
 		}
 	case event.KeyAdded:
-		if b.keys[e.Key.Key] == nil {
+		if b.keys[e.Key.Name] == nil {
 			return b.addKey(e)
 		}
 	case event.KeyRevoked:
 		b.ended()
-		b.keys[e.Key.Key] = sum.Row(e.Key.Key, int64(0), "", int64(0))
+		b.keys[e.Key.Name] = sum.Row(e.Key.Name, int64(0), "", int64(0))
 	}
 	return nil
 }
@@ -428,7 +426,7 @@ func (b *grantBatch) addKey(e *grantEffect) error {
 		}
 		account = e.account.no
 	}
-	b.keys[e.Key.Key] = sum.Row(e.Key.Key, account, e.Key.Device, micros(e.Key.Expires))
+	b.keys[e.Key.Name] = sum.Row(e.Key.Name, account, e.Key.Device, micros(e.Key.Expires))
 	return nil
 }
 

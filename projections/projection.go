@@ -4,9 +4,10 @@ import (
 	"slices"
 	"time"
 
+	"latchkey/domain/catalogue"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
-	"latchkey/projections/internal/event"
 )
 
 // projection is one read model.
@@ -56,7 +57,7 @@ func find(name string) *projection {
 // recorded is a decoded event with its place in the log.
 type recorded struct {
 	name     string // of its type
-	event    any
+	event    event.Event
 	position int64
 	revision int64 // in its stream
 	size     int   // of its data, in bytes
@@ -140,4 +141,7 @@ func digit(c byte) int {
 }
 
 // shareEvents are all that happens to shares.
-var shareEvents = []string{event.RemarkChanged, event.Invited, event.Accepted, event.Rejected, event.PrivilegesEdited, event.TakenOut, event.Left, event.DomainSet, event.ShareOpened, event.ShareDeleted}
+var shareEvents = catalogue.Names(func(e event.Event) bool {
+	_, is := e.(share.Event)
+	return is
+})

@@ -8,6 +8,7 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/projections"
@@ -186,7 +187,7 @@ func TestSharesWithDevice(t *testing.T) {
 		h.append("share-"+given, opened(), invited("cam", privilege.LiveView), invited("dvr", privilege.LiveView))
 		for _, step := range []struct {
 			stream  string
-			event   any
+			event   event.Event
 			holding []string
 		}{
 			{"device-cam", device.Removed{Device: "cam", Owner: olga, At: epoch}, []string{given}},

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/uptrace/bun"
 
-	"latchkey/domain"
+	"latchkey/domain/event"
 	"latchkey/eventstore"
 )
 
@@ -161,7 +161,7 @@ func (r *rebuild) fill(ctx context.Context) error {
 // read reads what is behind the last event that was read, to the end of the log,
 // and calls enough after each event.
 func (r *rebuild) read(ctx context.Context, enough func() error) error {
-	err := r.log.ReadAll(ctx, eventstore.Position(r.position), domain.EventPrefix, func(e eventstore.Recorded) error {
+	err := r.log.ReadAll(ctx, eventstore.Position(r.position), event.Prefix, func(e eventstore.Recorded) error {
 		r.position = int64(e.Position)
 		r.mark.Position, r.mark.Event = e.Position, e.ID
 		r.at.Events++
@@ -284,7 +284,7 @@ func (r *rebuild) covers(ctx context.Context, checkpoint int64) (end int64, err 
 		if int64(e.Position) <= r.position {
 			return false
 		}
-		missing = missing || int64(e.Position) <= checkpoint && strings.HasPrefix(e.Type, domain.EventPrefix)
+		missing = missing || int64(e.Position) <= checkpoint && strings.HasPrefix(e.Type, event.Prefix)
 		return !missing
 	})
 	if err != nil {

@@ -12,9 +12,10 @@ import (
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
-	"latchkey/domain"
 	"latchkey/domain/account"
+	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
@@ -47,7 +48,7 @@ func history(t *rapid.T) []eventstore.Recorded {
 			{Channel: 1, Privileges: privilege.Set(rapid.IntRange(0, 31).Draw(t, "privileges"))},
 			{Channel: rapid.IntRange(2, 12).Draw(t, "channel"), Privileges: privilege.LiveView},
 		}[:rapid.IntRange(0, 2).Draw(t, "channels")]
-		var e any
+		var e event.Event
 		switch rapid.IntRange(0, 13).Draw(t, "kind") {
 		case 0, 1:
 			if known[thing] != "" {
@@ -71,7 +72,7 @@ func history(t *rapid.T) []eventstore.Recorded {
 		case 7:
 			e = share.PrivilegesEdited{Share: id, Owner: owner, Login: login, Account: rapid.SampledFrom([]string{"", who}).Draw(t, "account"), Device: thing, Grants: given, At: when}
 		case 8:
-			e = rapid.SampledFrom([]any{
+			e = rapid.SampledFrom([]event.Event{
 				share.Rejected{Share: id, Owner: owner, Login: login, Account: who, Device: thing, At: when},
 				share.Left{Share: id, Owner: owner, Login: login, Account: who, Device: thing, At: when},
 			}).Draw(t, "end")
@@ -93,7 +94,7 @@ func history(t *rapid.T) []eventstore.Recorded {
 			}
 			e = account.StreamKeyRevoked{Account: who, Key: fmt.Sprint("k", rapid.IntRange(1, keys).Draw(t, "key")), At: when}
 		}
-		name, data, err := domain.EncodeEvent(e)
+		name, data, err := catalogue.Encode(e)
 		if err != nil {
 			t.Fatal(err)
 		}

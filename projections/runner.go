@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
-	"latchkey/domain"
+	"latchkey/domain/event"
 	"latchkey/eventstore"
 	"latchkey/internal/pause"
 )
@@ -291,7 +291,7 @@ func (r *Runner) round(ctx context.Context) error {
 	subscribers := []message.Subscriber{}
 	consume := func(topic string, f source) error {
 		s, err := eventstore.NewSubscriber(r.cfg.Client, eventstore.SubscriberConfig{
-			Prefix: domain.EventPrefix, From: f.from, Logger: r.cfg.Logger,
+			Prefix: event.Prefix, From: f.from, Logger: r.cfg.Logger,
 			Resume: func(ctx context.Context) error { return r.resume(ctx, f.mark()) },
 			Failed: func(_ string, err error) { end(err) },
 		})

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/eventstore"
 	"latchkey/projections"
@@ -59,9 +60,9 @@ func (h *house) traffic(first, n int) (position uint64) {
 	for i := first; i < first+n; i++ {
 		id := fmt.Sprintf("dev%d", i)
 		h.append("device-"+id, added(olga, id, channel(1)))
-		events := []any{invited(id, privilege.LiveView), accepted(id, privilege.All)}
+		events := []event.Event{invited(id, privilege.LiveView), accepted(id, privilege.All)}
 		if i == 0 {
-			events = append([]any{opened()}, events...)
+			events = append([]event.Event{opened()}, events...)
 		}
 		position = h.append("share-"+given, events...)
 	}

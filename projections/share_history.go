@@ -8,7 +8,6 @@ import (
 	"github.com/uptrace/bun"
 
 	"latchkey/domain/share"
-	"latchkey/projections/internal/event"
 )
 
 // shareHistory is the recipients of shares that were deleted, kept to fill the
@@ -16,7 +15,7 @@ import (
 var shareHistory = &projection{
 	name:   ShareHistory,
 	tables: []*table{historyTable},
-	events: []string{event.ShareDeleted, event.ShareOpened},
+	events: []string{share.Deleted{}.Type(), share.Opened{}.Type()},
 	reducer: func() reducer {
 		return folding{[]*table{historyTable}, func(rows []*fold, e recorded) { history(rows[0], e) }}
 	},

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"latchkey/domain"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
@@ -344,11 +345,11 @@ func (h *house) checkKept(events []eventstore.Recorded, kept string) {
 			if cam, err := h.opened.vault.Camera(ctx, added.Device); err != nil || len(cam.Channels) != 1 {
 				h.t.Fatalf("the camera of %s: %+v, %v", added.Device, cam, err)
 			}
-			if name, err := h.opened.vault.Unseal(ctx, domain.FieldDevice, added.Name); err != nil || name != "Camera" && name != "Front door" {
+			if name, err := h.opened.vault.Unseal(ctx, event.FieldDevice, added.Name); err != nil || name != "Camera" && name != "Front door" {
 				h.t.Fatalf("the name of %s: %q, %v", added.Device, name, err)
 			}
 		case "latchkey.account.registered.v1":
-			name, err := h.opened.vault.Unseal(ctx, domain.FieldName, added.Name)
+			name, err := h.opened.vault.Unseal(ctx, event.FieldName, added.Name)
 			if erased := added.Account == h.people[1]; erased != errors.Is(err, vault.ErrForgotten) || !erased && (err != nil || !strings.HasPrefix(name, "The ")) {
 				h.t.Errorf("the name of account %s: %q, %v", added.Account, name, err)
 			}
@@ -404,7 +405,7 @@ func (h *house) waitReadModels() {
 	last := h.events(0)
 	head := uint64(0)
 	for _, e := range last {
-		if strings.HasPrefix(e.Type, domain.EventPrefix) {
+		if strings.HasPrefix(e.Type, event.Prefix) {
 			head = uint64(e.Position)
 		}
 	}

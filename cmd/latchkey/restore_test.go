@@ -15,6 +15,7 @@ import (
 	"filippo.io/age"
 
 	"latchkey/domain"
+	"latchkey/domain/catalogue"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
 	"latchkey/internal/backup"
@@ -46,7 +47,7 @@ func (h *house) status(of *house) share.Status {
 		if e.Stream != "share-"+of.share {
 			continue
 		}
-		event, err := domain.DecodeEvent(e.Type, e.Data)
+		event, err := catalogue.Decode(e.Type, e.Data)
 		if err != nil {
 			h.t.Fatal(err)
 		}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"latchkey/domain"
+	"latchkey/domain/event"
 	"latchkey/eventstore"
 	"latchkey/internal/pause"
 	"latchkey/internal/vault"
@@ -185,7 +185,7 @@ var errFound = errors.New("found")
 // always of an account. It asks until the log answers or the context ends.
 func holdsAccounts(ctx context.Context, log *eventstore.Client) (bool, error) {
 	for {
-		err := log.ReadAll(ctx, 0, domain.EventPrefix, func(eventstore.Recorded) error { return errFound })
+		err := log.ReadAll(ctx, 0, event.Prefix, func(eventstore.Recorded) error { return errFound })
 		if errors.Is(err, errFound) {
 			return true, nil
 		}

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -183,22 +182,9 @@ func addKey(s State, c AddKey) ([]Event, error) {
 	}}, nil
 }
 
-// Evolve is the state after the event. It changes nothing that it is given,
-// and an event that is delivered again at once changes nothing more.
-func Evolve(s State, event Event) State {
-	switch e := event.(type) {
-	case LoginClaimed:
-		s.Account, s.Login, s.ClaimedAt = e.Account, e.Login, e.At
-	case Registered:
-		s.Account, s.Login, s.Registered = e.Account, e.Login, true
-		s.Kind, s.Address, s.Name = e.Kind, e.Address, e.Name
-	case StreamKeyAdded:
-		if _, ok := s.Find(e.Key); !ok {
-			key := Key{Name: e.Key, Label: e.Label, Device: e.Device, Expires: e.Expires, AddedAt: e.At}
-			s.Keys = append(slices.Clone(s.Keys), key)
-		}
-	case StreamKeyRevoked:
-		s.Keys = slices.DeleteFunc(slices.Clone(s.Keys), func(k Key) bool { return k.Name == e.Key })
-	}
+// Evolve returns the state after the event. It changes nothing that it is given, and
+// an event that is delivered again at once changes nothing more.
+func Evolve(s State, e Event) State {
+	e.apply(&s)
 	return s
 }

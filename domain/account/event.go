@@ -1,10 +1,21 @@
 package account
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
 
-// Event is something that happened to an account. The set is closed: the
-// events of this package and no others.
-type Event interface{ accountEvent() }
+	"latchkey/domain/event"
+)
+
+// Event is something that happened to an account. The set is closed: the events of
+// this package and no others.
+type Event interface {
+	event.Event
+	// apply changes the state as the event says. An event that is delivered again at
+	// once changes nothing more.
+	apply(s *State)
+}
 
 // LoginClaimed opens the stream of a login: its name makes the address unique.
 // It is written before the account's own stream exists. The last one counts: a
@@ -15,6 +26,30 @@ type LoginClaimed struct {
 	At      time.Time `json:"at"`
 }
 
+// Type returns the frozen name.
+func (LoginClaimed) Type() string { return "latchkey.login.claimed.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e LoginClaimed) Subjects() event.Subjects {
+	return event.Subjects{Owner: e.Account, Login: e.Login}
+}
+
+// Effect returns what it does to privileges.
+func (LoginClaimed) Effect() event.Effect { return event.NoEffect }
+
+// Revokes returns what it takes away.
+func (LoginClaimed) Revokes() event.Revocation { return event.NoRevocation }
+
+// Texts returns the event: it has no personal text.
+func (e LoginClaimed) Texts(event.ChangeText) event.Event { return e }
+
+// Sentence says what happened.
+func (e LoginClaimed) Sentence() string {
+	return fmt.Sprintf("account %s claimed login %s", e.Account, e.Login)
+}
+
+func (e LoginClaimed) apply(s *State) { s.Account, s.Login, s.ClaimedAt = e.Account, e.Login, e.At }
+
 // Registered opens the stream of an account.
 type Registered struct {
 	Account string    `json:"account"`
@@ -23,6 +58,37 @@ type Registered struct {
 	Address string    `json:"address"` // sealed
 	Name    string    `json:"name"`    // sealed
 	At      time.Time `json:"at"`
+}
+
+// Type returns the frozen name.
+func (Registered) Type() string { return "latchkey.account.registered.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e Registered) Subjects() event.Subjects {
+	return event.Subjects{Owner: e.Account, Login: e.Login}
+}
+
+// Effect returns what it does to privileges.
+func (Registered) Effect() event.Effect { return event.NoEffect }
+
+// Revokes returns what it takes away.
+func (Registered) Revokes() event.Revocation { return event.NoRevocation }
+
+// Texts changes its personal texts.
+func (e Registered) Texts(change event.ChangeText) event.Event {
+	e.Address = change(event.FieldAddress, e.Address)
+	e.Name = change(event.FieldName, e.Name)
+	return e
+}
+
+// Sentence says what happened.
+func (e Registered) Sentence() string {
+	return fmt.Sprintf("account %s registered: %s, %s %s", e.Account, e.Name, e.Kind, e.Address)
+}
+
+func (e Registered) apply(s *State) {
+	s.Account, s.Login, s.Registered = e.Account, e.Login, true
+	s.Kind, s.Address, s.Name = e.Kind, e.Address, e.Name
 }
 
 // StreamKeyAdded binds the name of a stream key to the account. Its secret is
@@ -36,6 +102,48 @@ type StreamKeyAdded struct {
 	At      time.Time `json:"at"`
 }
 
+// Type returns the frozen name.
+func (StreamKeyAdded) Type() string { return "latchkey.stream_key.added.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e StreamKeyAdded) Subjects() event.Subjects {
+	return event.Subjects{Owner: e.Account, Device: e.Device}
+}
+
+// Effect returns what it does to privileges.
+func (e StreamKeyAdded) Effect() event.Effect {
+	key := event.StreamKey{Name: e.Key, Account: e.Account, Device: e.Device, Expires: e.Expires}
+	return event.Effect{Kind: event.KeyAdded, Account: e.Account, Key: key}
+}
+
+// Revokes returns what it takes away.
+func (StreamKeyAdded) Revokes() event.Revocation { return event.NoRevocation }
+
+// Texts changes its personal texts.
+func (e StreamKeyAdded) Texts(change event.ChangeText) event.Event {
+	e.Label = change(event.FieldLabel, e.Label)
+	return e
+}
+
+// Sentence says what happened.
+func (e StreamKeyAdded) Sentence() string {
+	return fmt.Sprintf("account %s made stream key %s%s%s", e.Account, e.Key, event.On(" for device ", e.Device), until(e.Expires))
+}
+
+func (e StreamKeyAdded) apply(s *State) {
+	if _, ok := s.Find(e.Key); !ok {
+		key := Key{Name: e.Key, Label: e.Label, Device: e.Device, Expires: e.Expires, AddedAt: e.At}
+		s.Keys = append(slices.Clone(s.Keys), key)
+	}
+}
+
+func until(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return " until " + t.UTC().Format(time.RFC3339)
+}
+
 // StreamKeyRevoked ends a stream key for good.
 type StreamKeyRevoked struct {
 	Account string    `json:"account"`
@@ -43,7 +151,31 @@ type StreamKeyRevoked struct {
 	At      time.Time `json:"at"`
 }
 
-func (LoginClaimed) accountEvent()     {}
-func (Registered) accountEvent()       {}
-func (StreamKeyAdded) accountEvent()   {}
-func (StreamKeyRevoked) accountEvent() {}
+// Type returns the frozen name.
+func (StreamKeyRevoked) Type() string { return "latchkey.stream_key.revoked.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e StreamKeyRevoked) Subjects() event.Subjects { return event.Subjects{Owner: e.Account} }
+
+// Effect returns what it does to privileges.
+func (e StreamKeyRevoked) Effect() event.Effect {
+	key := event.StreamKey{Name: e.Key, Account: e.Account}
+	return event.Effect{Kind: event.KeyRevoked, Account: e.Account, Key: key}
+}
+
+// Revokes returns what it takes away.
+func (e StreamKeyRevoked) Revokes() event.Revocation {
+	return event.Revocation{Kind: event.StreamKeyTaken, Account: e.Account, Key: e.Key}
+}
+
+// Texts returns the event: it has no personal text.
+func (e StreamKeyRevoked) Texts(event.ChangeText) event.Event { return e }
+
+// Sentence says what happened.
+func (e StreamKeyRevoked) Sentence() string {
+	return fmt.Sprintf("account %s revoked stream key %s", e.Account, e.Key)
+}
+
+func (e StreamKeyRevoked) apply(s *State) {
+	s.Keys = slices.DeleteFunc(slices.Clone(s.Keys), func(k Key) bool { return k.Name == e.Key })
+}

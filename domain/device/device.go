@@ -11,12 +11,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"latchkey/domain/privilege"
 )
 
-const (
-	// MaxChannel is the highest channel number; the lowest is 1.
-	MaxChannel = 511
-)
+// MaxChannel is the highest channel number; the lowest is 1.
+const MaxChannel = privilege.MaxChannel
 
 // Why a command is refused.
 var (
@@ -154,22 +154,9 @@ func generationOf(id string) int {
 	return n
 }
 
-// Evolve is the state after the event. An event that is delivered again
-// changes nothing more.
-func Evolve(s State, event Event) State {
-	switch e := event.(type) {
-	case Added:
-		if e.Generation <= s.Generation {
-			return s
-		}
-		return State{
-			Serial: e.Serial, Generation: e.Generation, Live: true, Device: e.Device,
-			Owner: e.Owner, Name: e.Name, Channels: slices.Clone(e.Channels), AddedAt: e.At,
-		}
-	case Removed:
-		if e.Device == s.Device {
-			s.Live = false
-		}
-	}
+// Evolve returns the state after the event. An event that is delivered again changes
+// nothing more.
+func Evolve(s State, e Event) State {
+	e.apply(&s)
 	return s
 }

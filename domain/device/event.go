@@ -1,13 +1,22 @@
 package device
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 )
 
 // Event is something that happened to a device. The set is closed.
-type Event interface{ deviceEvent() }
+type Event interface {
+	event.Event
+	// apply changes the state as the event says. An event that is delivered again
+	// changes nothing more.
+	apply(s *State)
+}
 
 // Channel is one camera of a device.
 type Channel struct {
@@ -28,6 +37,58 @@ type Added struct {
 	At         time.Time `json:"at"`
 }
 
+// Type returns the frozen name.
+func (Added) Type() string { return "latchkey.device.added.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e Added) Subjects() event.Subjects { return event.Subjects{Owner: e.Owner, Device: e.Device} }
+
+// Effect returns what it does to privileges.
+func (e Added) Effect() event.Effect {
+	f := event.Effect{Kind: event.Added, Account: e.Owner, Owner: e.Owner, Device: e.Device}
+	for _, c := range e.Channels {
+		f.Grants = append(f.Grants, privilege.Grant{Channel: c.Channel, Privileges: c.Capabilities})
+	}
+	return f
+}
+
+// Revokes returns what it takes away.
+func (Added) Revokes() event.Revocation { return event.NoRevocation }
+
+// Texts changes its personal texts.
+func (e Added) Texts(change event.ChangeText) event.Event {
+	e.Name = change(event.FieldDevice, e.Name)
+	e.Channels = slices.Clone(e.Channels)
+	for i := range e.Channels {
+		c := &e.Channels[i]
+		c.Name = change(event.FieldChannel, c.Name)
+	}
+	return e
+}
+
+// Sentence says what happened.
+func (e Added) Sentence() string {
+	return fmt.Sprintf("owner %s added device %s (%s): %s", e.Owner, e.Device, e.Name, channelWords(e.Channels))
+}
+
+func (e Added) apply(s *State) {
+	if e.Generation <= s.Generation {
+		return
+	}
+	*s = State{
+		Serial: e.Serial, Generation: e.Generation, Live: true, Device: e.Device,
+		Owner: e.Owner, Name: e.Name, Channels: slices.Clone(e.Channels), AddedAt: e.At,
+	}
+}
+
+func channelWords(list []Channel) string {
+	words := make([]string, len(list))
+	for i, c := range list {
+		words[i] = fmt.Sprintf("channel %d can %v", c.Channel, c.Capabilities)
+	}
+	return strings.Join(words, ", ")
+}
+
 // Removed ends the device's generation; nobody may do anything on it any more.
 type Removed struct {
 	Device string    `json:"device"`
@@ -35,5 +96,32 @@ type Removed struct {
 	At     time.Time `json:"at"`
 }
 
-func (Added) deviceEvent()   {}
-func (Removed) deviceEvent() {}
+// Type returns the frozen name.
+func (Removed) Type() string { return "latchkey.device.removed.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e Removed) Subjects() event.Subjects { return event.Subjects{Owner: e.Owner, Device: e.Device} }
+
+// Effect returns what it does to privileges.
+func (e Removed) Effect() event.Effect {
+	return event.Effect{Kind: event.Removed, Account: e.Owner, Owner: e.Owner, Device: e.Device}
+}
+
+// Revokes returns what it takes away.
+func (e Removed) Revokes() event.Revocation {
+	return event.Revocation{Kind: event.DeviceTaken, Device: e.Device}
+}
+
+// Texts returns the event: it has no personal text.
+func (e Removed) Texts(event.ChangeText) event.Event { return e }
+
+// Sentence says what happened.
+func (e Removed) Sentence() string {
+	return fmt.Sprintf("owner %s removed device %s", e.Owner, e.Device)
+}
+
+func (e Removed) apply(s *State) {
+	if e.Device == s.Device {
+		s.Live = false
+	}
+}

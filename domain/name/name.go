@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"latchkey/domain/event"
 )
 
 // ClaimLease is for how long a claim is kept whose device has not got the name
@@ -29,7 +31,10 @@ type State struct {
 }
 
 // Event is something that happened to a name. The set is closed.
-type Event interface{ nameEvent() }
+type Event interface {
+	event.Event
+	apply(s *State)
+}
 
 // Claimed makes the name the account's for a device. The last one counts. The
 // device gets the name by a share.DomainSet that follows the revision; a share that
@@ -43,7 +48,31 @@ type Claimed struct {
 	At       time.Time `json:"at"`
 }
 
-func (Claimed) nameEvent() {}
+// Type returns the frozen name.
+func (Claimed) Type() string { return "latchkey.device_domain.claimed.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e Claimed) Subjects() event.Subjects {
+	return event.Subjects{Recipient: e.Account, Share: e.Share, Device: e.Device}
+}
+
+// Effect returns what it does to privileges.
+func (Claimed) Effect() event.Effect { return event.NoEffect }
+
+// Revokes returns what it takes away.
+func (Claimed) Revokes() event.Revocation { return event.NoRevocation }
+
+// Texts returns the event: it has no personal text.
+func (e Claimed) Texts(event.ChangeText) event.Event { return e }
+
+// Sentence says what happened.
+func (e Claimed) Sentence() string {
+	return fmt.Sprintf("account %s claimed the name %q for device %s (share %s)", e.Account, e.Domain, e.Device, e.Share)
+}
+
+func (e Claimed) apply(s *State) {
+	*s = State{Account: e.Account, Domain: e.Domain, Share: e.Share, Device: e.Device, Revision: e.Revision, At: e.At}
+}
 
 // Command is something that somebody wants to happen to a name. The set is closed.
 type Command interface{ nameCommand() }
@@ -85,11 +114,8 @@ func (s State) Pending(revision int64, now time.Time) bool {
 	return revision <= s.Revision && now.Before(s.At.Add(ClaimLease))
 }
 
-// Evolve is the state after the event.
-func Evolve(_ State, event Event) State {
-	e, ok := event.(Claimed)
-	if !ok {
-		return State{}
-	}
-	return State{Account: e.Account, Domain: e.Domain, Share: e.Share, Device: e.Device, Revision: e.Revision, At: e.At}
+// Evolve returns the state after the event.
+func Evolve(s State, e Event) State {
+	e.apply(&s)
+	return s
 }

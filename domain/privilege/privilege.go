@@ -37,7 +37,7 @@ var names = [...]string{"live_view", "playback", "alarm", "two_way_audio", "ptz"
 func Parse(list []string) (Set, error) {
 	var s Set
 	for _, name := range list {
-		p, ok := single(name)
+		p, ok := Named(name)
 		if !ok {
 			return None, fmt.Errorf("unknown privilege %q: want one of %s", name, strings.Join(names[:], ", "))
 		}
@@ -49,7 +49,8 @@ func Parse(list []string) (Set, error) {
 	return s, nil
 }
 
-func single(name string) (Set, bool) {
+// Named returns the privilege of a name, as a Set of one.
+func Named(name string) (_ Set, known bool) {
 	for i, n := range names {
 		if n == name {
 			return 1 << i, true

@@ -13,7 +13,7 @@ import (
 
 const (
 	// MaxChannel is the highest channel number; the lowest is 1.
-	MaxChannel = 511
+	MaxChannel = privilege.MaxChannel
 	// MaxDevices is how many devices of a share may be invited or accepted.
 	MaxDevices = 256
 	// MaxListed is how many devices a share may list, with those that were

@@ -1,21 +1,26 @@
 package share
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 )
 
 // Event is something that happened to a share. The set is closed. Each event
 // that changes what somebody may do names the share, the device, the account
 // and the whole new set, so that a reader needs no earlier event to apply it.
-type Event interface{ shareEvent() }
+type Event interface {
+	event.Event
+	// apply changes the state as the event says. An event that is delivered again at
+	// once changes nothing more.
+	apply(s *State)
+}
 
 // Grant is what is given on one channel of a device.
-type Grant struct {
-	Channel    int           `json:"channel"`
-	Privileges privilege.Set `json:"privileges"`
-}
+type Grant = privilege.Grant
 
 // Opened begins a share, or begins it anew after Deleted.
 type Opened struct {
@@ -28,6 +33,42 @@ type Opened struct {
 	At        time.Time `json:"at"`
 }
 
+// Type returns the frozen name.
+func (Opened) Type() string { return "latchkey.share.opened.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e Opened) Subjects() event.Subjects {
+	return event.Subjects{Owner: e.Owner, Login: e.Login, Share: e.Share}
+}
+
+// Effect returns what it does to privileges.
+func (Opened) Effect() event.Effect { return event.NoEffect }
+
+// Revokes returns what it takes away.
+func (Opened) Revokes() event.Revocation { return event.NoRevocation }
+
+// Texts changes its personal texts.
+func (e Opened) Texts(change event.ChangeText) event.Event {
+	e.Recipient = change(event.FieldRecipient, e.Recipient)
+	e.Remark = change(event.FieldRemark, e.Remark)
+	return e
+}
+
+// Sentence says what happened.
+func (e Opened) Sentence() string {
+	return fmt.Sprintf("owner %s opened share %s with %s %s%s", e.Owner, e.Share, e.Kind, e.Recipient, event.On(", remark: ", e.Remark))
+}
+
+func (e Opened) apply(s *State) {
+	if s.Live {
+		return
+	}
+	*s = State{
+		ID: e.Share, Owner: e.Owner, Login: e.Login, Kind: e.Kind,
+		Recipient: e.Recipient, Remark: e.Remark, Live: true,
+	}
+}
+
 // RemarkChanged replaces the remark.
 type RemarkChanged struct {
 	Share  string    `json:"share"`
@@ -35,6 +76,33 @@ type RemarkChanged struct {
 	Remark string    `json:"remark"` // sealed, "" for none
 	At     time.Time `json:"at"`
 }
+
+// Type returns the frozen name.
+func (RemarkChanged) Type() string { return "latchkey.share.remark_changed.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e RemarkChanged) Subjects() event.Subjects {
+	return event.Subjects{Owner: e.Owner, Share: e.Share}
+}
+
+// Effect returns what it does to privileges.
+func (RemarkChanged) Effect() event.Effect { return event.NoEffect }
+
+// Revokes returns what it takes away.
+func (RemarkChanged) Revokes() event.Revocation { return event.NoRevocation }
+
+// Texts changes its personal texts.
+func (e RemarkChanged) Texts(change event.ChangeText) event.Event {
+	e.Remark = change(event.FieldRemark, e.Remark)
+	return e
+}
+
+// Sentence says what happened.
+func (e RemarkChanged) Sentence() string {
+	return fmt.Sprintf("owner %s changed the remark of share %s to %q", e.Owner, e.Share, e.Remark)
+}
+
+func (e RemarkChanged) apply(s *State) { s.Remark = e.Remark }
 
 // Invited offers a device. It grants nothing until it is accepted.
 type Invited struct {
@@ -44,6 +112,34 @@ type Invited struct {
 	Device string    `json:"device"`
 	Grants []Grant   `json:"grants"`
 	At     time.Time `json:"at"`
+}
+
+// Type returns the frozen name.
+func (Invited) Type() string { return "latchkey.share.invited.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e Invited) Subjects() event.Subjects {
+	return event.Subjects{Owner: e.Owner, Login: e.Login, Share: e.Share, Device: e.Device}
+}
+
+// Effect returns what it does to privileges.
+func (Invited) Effect() event.Effect { return event.NoEffect }
+
+// Revokes returns what it takes away.
+func (Invited) Revokes() event.Revocation { return event.NoRevocation }
+
+// Texts returns the event: it has no personal text.
+func (e Invited) Texts(event.ChangeText) event.Event { return e }
+
+// Sentence says what happened.
+func (e Invited) Sentence() string {
+	return fmt.Sprintf("owner %s invited to device %s: %s (share %s)", e.Owner, e.Device, event.GrantWords(e.Grants), e.Share)
+}
+
+func (e Invited) apply(s *State) {
+	s.with(e.Device, func(d *Device) {
+		*d = Device{Device: e.Device, Status: StatusInvited, Grants: slices.Clone(e.Grants), InvitedAt: e.At}
+	})
 }
 
 // Accepted makes the grants of the invitation effective for the account.
@@ -57,6 +153,39 @@ type Accepted struct {
 	At      time.Time `json:"at"`
 }
 
+// Type returns the frozen name.
+func (Accepted) Type() string { return "latchkey.share.accepted.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e Accepted) Subjects() event.Subjects {
+	return event.Subjects{Owner: e.Owner, Recipient: e.Account, Login: e.Login, Share: e.Share, Device: e.Device}
+}
+
+// Effect returns what it does to privileges.
+func (e Accepted) Effect() event.Effect {
+	return event.Effect{
+		Kind: event.Granted, Account: e.Account, Owner: e.Owner, Device: e.Device,
+		Share: e.Share, Grants: e.Grants,
+	}
+}
+
+// Revokes returns what it takes away.
+func (Accepted) Revokes() event.Revocation { return event.NoRevocation }
+
+// Texts returns the event: it has no personal text.
+func (e Accepted) Texts(event.ChangeText) event.Event { return e }
+
+// Sentence says what happened.
+func (e Accepted) Sentence() string {
+	return fmt.Sprintf("account %s accepted device %s: %s (share %s)", e.Account, e.Device, event.GrantWords(e.Grants), e.Share)
+}
+
+func (e Accepted) apply(s *State) {
+	s.with(e.Device, func(d *Device) {
+		d.Status, d.Account, d.Grants, d.AnsweredAt = StatusAccepted, e.Account, slices.Clone(e.Grants), e.At
+	})
+}
+
 // Rejected refuses an invitation, or gives back a device that was accepted.
 type Rejected struct {
 	Share   string    `json:"share"`
@@ -65,6 +194,38 @@ type Rejected struct {
 	Account string    `json:"account"`
 	Device  string    `json:"device"`
 	At      time.Time `json:"at"`
+}
+
+// Type returns the frozen name.
+func (Rejected) Type() string { return "latchkey.share.rejected.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e Rejected) Subjects() event.Subjects {
+	return event.Subjects{Owner: e.Owner, Recipient: e.Account, Login: e.Login, Share: e.Share, Device: e.Device}
+}
+
+// Effect returns what it does to privileges.
+func (e Rejected) Effect() event.Effect {
+	return event.Effect{
+		Kind: event.Cleared, Account: e.Account, Owner: e.Owner, Device: e.Device,
+	}
+}
+
+// Revokes returns what it takes away.
+func (e Rejected) Revokes() event.Revocation {
+	return event.Revocation{Kind: event.ShareDeviceTaken, Share: e.Share, Device: e.Device}
+}
+
+// Texts returns the event: it has no personal text.
+func (e Rejected) Texts(event.ChangeText) event.Event { return e }
+
+// Sentence says what happened.
+func (e Rejected) Sentence() string {
+	return fmt.Sprintf("account %s rejected device %s (share %s)", e.Account, e.Device, e.Share)
+}
+
+func (e Rejected) apply(s *State) {
+	s.with(e.Device, func(d *Device) { d.end(StatusRejected); d.AnsweredAt = e.At })
 }
 
 // PrivilegesEdited replaces the grants of a device, at once where it has been
@@ -79,6 +240,44 @@ type PrivilegesEdited struct {
 	At      time.Time `json:"at"`
 }
 
+// Type returns the frozen name.
+func (PrivilegesEdited) Type() string { return "latchkey.share.privileges_edited.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e PrivilegesEdited) Subjects() event.Subjects {
+	return event.Subjects{Owner: e.Owner, Recipient: e.Account, Login: e.Login, Share: e.Share, Device: e.Device}
+}
+
+// Effect returns what it does to privileges.
+func (e PrivilegesEdited) Effect() event.Effect {
+	return event.Effect{
+		Kind: event.Granted, Account: e.Account, Owner: e.Owner, Device: e.Device,
+		Share: e.Share, Grants: e.Grants, Unaccepted: e.Account == "",
+	}
+}
+
+// Revokes returns what it takes away.
+func (e PrivilegesEdited) Revokes() event.Revocation {
+	return event.Revocation{Kind: event.ShareDeviceTaken, Share: e.Share, Device: e.Device}
+}
+
+// Texts returns the event: it has no personal text.
+func (e PrivilegesEdited) Texts(event.ChangeText) event.Event { return e }
+
+// Sentence says what happened.
+func (e PrivilegesEdited) Sentence() string {
+	return fmt.Sprintf("owner %s edited the privileges on device %s%s: %s (share %s)",
+		e.Owner, e.Device, event.On(" of account ", e.Account), event.GrantWords(e.Grants), e.Share)
+}
+
+func (e PrivilegesEdited) apply(s *State) {
+	s.with(e.Device, func(d *Device) {
+		if d.Active() {
+			d.Grants, d.EditedAt = slices.Clone(e.Grants), e.At
+		}
+	})
+}
+
 // DeviceRemoved takes a device out of the share: by its owner, by the deletion
 // of the share, or because the device itself was removed.
 type DeviceRemoved struct {
@@ -91,6 +290,39 @@ type DeviceRemoved struct {
 	At      time.Time `json:"at"`
 }
 
+// Type returns the frozen name.
+func (DeviceRemoved) Type() string { return "latchkey.share.device_removed.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e DeviceRemoved) Subjects() event.Subjects {
+	return event.Subjects{Owner: e.Owner, Recipient: e.Account, Login: e.Login, Share: e.Share, Device: e.Device}
+}
+
+// Effect returns what it does to privileges.
+func (e DeviceRemoved) Effect() event.Effect {
+	return event.Effect{
+		Kind: event.Cleared, Account: e.Account, Owner: e.Owner, Device: e.Device,
+		Unaccepted: e.Account == "",
+	}
+}
+
+// Revokes returns what it takes away.
+func (e DeviceRemoved) Revokes() event.Revocation {
+	return event.Revocation{Kind: event.ShareDeviceTaken, Share: e.Share, Device: e.Device}
+}
+
+// Texts returns the event: it has no personal text.
+func (e DeviceRemoved) Texts(event.ChangeText) event.Event { return e }
+
+// Sentence says what happened.
+func (e DeviceRemoved) Sentence() string {
+	return fmt.Sprintf("device %s was taken out of share %s%s: %s", e.Device, e.Share, event.On(", from account ", e.Account), reasons[e.Reason])
+}
+
+func (e DeviceRemoved) apply(s *State) {
+	s.with(e.Device, func(d *Device) { d.end(StatusRemoved) })
+}
+
 // Left is the recipient's own deletion of a device shared with them.
 type Left struct {
 	Share   string    `json:"share"`
@@ -99,6 +331,38 @@ type Left struct {
 	Account string    `json:"account"`
 	Device  string    `json:"device"`
 	At      time.Time `json:"at"`
+}
+
+// Type returns the frozen name.
+func (Left) Type() string { return "latchkey.share.left.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e Left) Subjects() event.Subjects {
+	return event.Subjects{Owner: e.Owner, Recipient: e.Account, Login: e.Login, Share: e.Share, Device: e.Device}
+}
+
+// Effect returns what it does to privileges.
+func (e Left) Effect() event.Effect {
+	return event.Effect{
+		Kind: event.Cleared, Account: e.Account, Owner: e.Owner, Device: e.Device,
+	}
+}
+
+// Revokes returns what it takes away.
+func (e Left) Revokes() event.Revocation {
+	return event.Revocation{Kind: event.ShareDeviceTaken, Share: e.Share, Device: e.Device}
+}
+
+// Texts returns the event: it has no personal text.
+func (e Left) Texts(event.ChangeText) event.Event { return e }
+
+// Sentence says what happened.
+func (e Left) Sentence() string {
+	return fmt.Sprintf("account %s left device %s (share %s)", e.Account, e.Device, e.Share)
+}
+
+func (e Left) apply(s *State) {
+	s.with(e.Device, func(d *Device) { d.end(StatusLeft) })
 }
 
 // DomainSet gives an accepted device the recipient's own short name, "" for
@@ -110,6 +374,41 @@ type DomainSet struct {
 	Device  string    `json:"device"`
 	Domain  string    `json:"domain"`
 	At      time.Time `json:"at"`
+}
+
+// Type returns the frozen name.
+func (DomainSet) Type() string { return "latchkey.share.domain_set.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e DomainSet) Subjects() event.Subjects {
+	return event.Subjects{Owner: e.Owner, Recipient: e.Account, Share: e.Share, Device: e.Device}
+}
+
+// Effect returns what it does to privileges.
+func (e DomainSet) Effect() event.Effect {
+	return event.Effect{
+		Kind: event.Named, Account: e.Account, Owner: e.Owner, Device: e.Device,
+		Domain: e.Domain,
+	}
+}
+
+// Revokes returns what it takes away.
+func (DomainSet) Revokes() event.Revocation { return event.NoRevocation }
+
+// Texts returns the event: it has no personal text.
+func (e DomainSet) Texts(event.ChangeText) event.Event { return e }
+
+// Sentence says what happened.
+func (e DomainSet) Sentence() string {
+	return fmt.Sprintf("account %s calls device %s %q (share %s)", e.Account, e.Device, e.Domain, e.Share)
+}
+
+func (e DomainSet) apply(s *State) {
+	s.with(e.Device, func(d *Device) {
+		if d.Status == StatusAccepted {
+			d.Domain = e.Domain
+		}
+	})
 }
 
 // Deleted ends the share. A DeviceRemoved for each device that was still in it
@@ -124,6 +423,36 @@ type Deleted struct {
 	At        time.Time `json:"at"`
 }
 
+// Type returns the frozen name.
+func (Deleted) Type() string { return "latchkey.share.deleted.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e Deleted) Subjects() event.Subjects {
+	return event.Subjects{Owner: e.Owner, Login: e.Login, Share: e.Share}
+}
+
+// Effect returns what it does to privileges.
+func (Deleted) Effect() event.Effect { return event.NoEffect }
+
+// Revokes returns what it takes away.
+func (e Deleted) Revokes() event.Revocation {
+	return event.Revocation{Kind: event.ShareEnded, Share: e.Share}
+}
+
+// Texts changes its personal texts.
+func (e Deleted) Texts(change event.ChangeText) event.Event {
+	e.Recipient = change(event.FieldRecipient, e.Recipient)
+	e.Remark = change(event.FieldRemark, e.Remark)
+	return e
+}
+
+// Sentence says what happened.
+func (e Deleted) Sentence() string {
+	return fmt.Sprintf("owner %s deleted share %s with %s %s", e.Owner, e.Share, e.Kind, e.Recipient)
+}
+
+func (Deleted) apply(s *State) { s.Live = false }
+
 // Reason says why a device left a share.
 type Reason string
 
@@ -135,13 +464,9 @@ const (
 	Restored      Reason = "restored" // it was taken back before, in a part of the log that a restore lost
 )
 
-func (Opened) shareEvent()           {}
-func (RemarkChanged) shareEvent()    {}
-func (Invited) shareEvent()          {}
-func (Accepted) shareEvent()         {}
-func (Rejected) shareEvent()         {}
-func (PrivilegesEdited) shareEvent() {}
-func (DeviceRemoved) shareEvent()    {}
-func (Left) shareEvent()             {}
-func (DomainSet) shareEvent()        {}
-func (Deleted) shareEvent()          {}
+var reasons = map[Reason]string{
+	ByOwner:       "by its owner",
+	ShareDeleted:  "the share was deleted",
+	DeviceDeleted: "the device was removed",
+	Restored:      "it had been taken back before the log was restored",
+}

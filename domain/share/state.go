@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 )
 
@@ -99,59 +100,14 @@ func (s State) count(which func(Device) bool) int {
 
 // Evolve is the state after the event. It changes nothing that it is given, and
 // an event that is delivered again at once changes nothing more.
-func Evolve(s State, event Event) State {
+func Evolve(s State, e Event) State {
 	s.Devices = slices.Clone(s.Devices)
-	s.Apply(event)
+	s.Apply(e)
 	return s
 }
 
-// Apply is Evolve for who has the state alone: it changes it.
-func (s *State) Apply(event Event) {
-	switch e := event.(type) {
-	case Opened:
-		*s = opened(*s, e)
-	case RemarkChanged:
-		s.Remark = e.Remark
-	case Invited:
-		s.with(e.Device, func(d *Device) {
-			*d = Device{Device: e.Device, Status: StatusInvited, Grants: slices.Clone(e.Grants), InvitedAt: e.At}
-		})
-	case Accepted:
-		s.with(e.Device, func(d *Device) {
-			d.Status, d.Account, d.Grants, d.AnsweredAt = StatusAccepted, e.Account, slices.Clone(e.Grants), e.At
-		})
-	case PrivilegesEdited:
-		s.with(e.Device, func(d *Device) {
-			if d.Active() {
-				d.Grants, d.EditedAt = slices.Clone(e.Grants), e.At
-			}
-		})
-	case Rejected:
-		s.with(e.Device, func(d *Device) { d.end(StatusRejected); d.AnsweredAt = e.At })
-	case DeviceRemoved:
-		s.with(e.Device, func(d *Device) { d.end(StatusRemoved) })
-	case Left:
-		s.with(e.Device, func(d *Device) { d.end(StatusLeft) })
-	case DomainSet:
-		s.with(e.Device, func(d *Device) {
-			if d.Status == StatusAccepted {
-				d.Domain = e.Domain
-			}
-		})
-	case Deleted:
-		s.Live = false
-	}
-}
-
-func opened(s State, e Opened) State {
-	if s.Live {
-		return s
-	}
-	return State{
-		ID: e.Share, Owner: e.Owner, Login: e.Login, Kind: e.Kind,
-		Recipient: e.Recipient, Remark: e.Remark, Live: true,
-	}
-}
+// Apply is Evolve for a caller that has the state alone: it changes it.
+func (s *State) Apply(e Event) { e.apply(s) }
 
 // with changes the device in the list; a change that needs a device that there is
 // not is none.
@@ -174,17 +130,14 @@ func (d *Device) end(status Status) {
 	d.Status, d.Account, d.Grants, d.Domain = status, "", nil, ""
 }
 
-// TakesAway reports whether an event that follows the state takes something
-// away and gives nothing to anybody.
-func TakesAway(before State, event Event) bool {
-	switch e := event.(type) {
-	case DeviceRemoved, Left, Rejected, Deleted:
-		return true
-	case PrivilegesEdited:
-		d, ok := before.Find(e.Device)
-		return ok && within(e.Grants, d.Grants)
+// TakesAway reports whether an event that follows the state takes something away and
+// gives nothing to anybody.
+func TakesAway(before State, e Event) bool {
+	if edited, ok := e.(PrivilegesEdited); ok {
+		d, found := before.Find(edited.Device)
+		return found && within(edited.Grants, d.Grants)
 	}
-	return false
+	return e.Revokes() != event.NoRevocation
 }
 
 // within reports whether everything that is granted is granted by the old

@@ -24,10 +24,12 @@ var rooms = []struct {
 	ban  []string // foreign import paths, by prefix, that the room must not know
 }{
 	{path: "domain/privilege", ban: []string{"github.com/"}},
-	{path: "domain/account", may: []string{"domain/privilege"}, ban: frameworks},
-	{path: "domain/device", may: []string{"domain/privilege"}, ban: frameworks},
-	{path: "domain/name", ban: frameworks},
-	{path: "domain/share", may: []string{"domain/privilege"}, ban: frameworks},
+	{path: "domain/event", may: []string{"domain/privilege"}, ban: frameworks},
+	{path: "domain/account", may: []string{"domain/event", "domain/privilege"}, ban: frameworks},
+	{path: "domain/device", may: []string{"domain/event", "domain/privilege"}, ban: frameworks},
+	{path: "domain/name", may: []string{"domain/event"}, ban: frameworks},
+	{path: "domain/share", may: []string{"domain/event", "domain/privilege"}, ban: frameworks},
+	{path: "domain/catalogue", may: []string{"domain"}, ban: frameworks},
 	{path: "domain", ban: frameworks},
 	{path: "eventstore/node", ban: []string{echo, bun, gortsplib, watermill}},
 	{path: "eventstore", may: []string{"internal/pause"}, ban: []string{echo, bun, gortsplib}},

@@ -10,10 +10,8 @@ import (
 	"io"
 	"time"
 
-	"latchkey/domain"
-	"latchkey/domain/account"
-	"latchkey/domain/device"
-	"latchkey/domain/share"
+	"latchkey/domain/catalogue"
+	"latchkey/domain/event"
 	"latchkey/eventstore"
 )
 
@@ -46,13 +44,13 @@ type Filter struct {
 
 // Entry is one event of the history, its personal text opened.
 type Entry struct {
-	Position uint64    `json:"position"`
-	Time     time.Time `json:"time"`
-	Type     string    `json:"type"`
-	Stream   string    `json:"stream"`
-	Revision uint64    `json:"revision"`
-	ID       string    `json:"id"`
-	Event    any       `json:"event"`
+	Position uint64      `json:"position"`
+	Time     time.Time   `json:"time"`
+	Type     string      `json:"type"`
+	Stream   string      `json:"stream"`
+	Revision uint64      `json:"revision"`
+	ID       string      `json:"id"`
+	Event    event.Event `json:"event"`
 }
 
 // Replay gives every event that the filter chooses to each, in the order of the
@@ -60,7 +58,7 @@ type Entry struct {
 // An event that cannot be decoded ends it with an error: a history with holes
 // is none.
 func Replay(ctx context.Context, log Reader, text Unsealer, f Filter, seen func(uint64), each func(Entry) error) error {
-	err := log.ReadAll(ctx, 0, domain.EventPrefix, func(r eventstore.Recorded) error {
+	err := log.ReadAll(ctx, 0, event.Prefix, func(r eventstore.Recorded) error {
 		seen(uint64(r.Position))
 		if !f.From.IsZero() && r.Created.Before(f.From) {
 			return nil
@@ -68,21 +66,20 @@ func Replay(ctx context.Context, log Reader, text Unsealer, f Filter, seen func(
 		if !f.To.IsZero() && !r.Created.Before(f.To) {
 			return nil
 		}
-		event, err := domain.DecodeEvent(r.Type, r.Data)
+		e, err := catalogue.Decode(r.Type, r.Data)
 		if err != nil {
 			return fmt.Errorf("event %s at position %d: %w", r.ID, r.Position, err)
 		}
-		about := subjectsOf(event)
-		if !about.match(f) {
+		if !f.chosen(e.Subjects()) {
 			return nil
 		}
-		event, err = opened(ctx, text, event)
+		e, err = opened(ctx, text, e)
 		if err != nil {
 			return fmt.Errorf("event %s at position %d: %w", r.ID, r.Position, err)
 		}
 		return each(Entry{
 			Position: uint64(r.Position), Time: r.Created.UTC(), Type: r.Type, Stream: r.Stream, Revision: r.Revision, ID: r.ID.String(),
-			Event: event,
+			Event: e,
 		})
 	})
 	if err != nil {
@@ -91,100 +88,31 @@ func Replay(ctx context.Context, log Reader, text Unsealer, f Filter, seen func(
 	return nil
 }
 
-// subjects are what an event is about.
-type subjects struct {
-	share, device string
-	accounts      [2]string
-}
-
-func (s subjects) match(f Filter) bool {
-	return (f.Share == "" || f.Share == s.share) &&
-		(f.Device == "" || f.Device == s.device) &&
-		(f.Account == "" || f.Account == s.accounts[0] || f.Account == s.accounts[1])
-}
-
-func subjectsOf(event any) subjects {
-	switch e := event.(type) {
-	case account.LoginClaimed:
-		return subjects{accounts: [2]string{e.Account}}
-	case account.Registered:
-		return subjects{accounts: [2]string{e.Account}}
-	case account.StreamKeyAdded:
-		return subjects{device: e.Device, accounts: [2]string{e.Account}}
-	case account.StreamKeyRevoked:
-		return subjects{accounts: [2]string{e.Account}}
-	case device.Added:
-		return subjects{device: e.Device, accounts: [2]string{e.Owner}}
-	case device.Removed:
-		return subjects{device: e.Device, accounts: [2]string{e.Owner}}
-	case share.Opened:
-		return subjects{share: e.Share, accounts: [2]string{e.Owner}}
-	case share.RemarkChanged:
-		return subjects{share: e.Share, accounts: [2]string{e.Owner}}
-	case share.Invited:
-		return subjects{e.Share, e.Device, [2]string{e.Owner}}
-	case share.Accepted:
-		return subjects{e.Share, e.Device, [2]string{e.Owner, e.Account}}
-	case share.Rejected:
-		return subjects{e.Share, e.Device, [2]string{e.Owner, e.Account}}
-	case share.PrivilegesEdited:
-		return subjects{e.Share, e.Device, [2]string{e.Owner, e.Account}}
-	case share.DeviceRemoved:
-		return subjects{e.Share, e.Device, [2]string{e.Owner, e.Account}}
-	case share.Left:
-		return subjects{e.Share, e.Device, [2]string{e.Owner, e.Account}}
-	case share.DomainSet:
-		return subjects{e.Share, e.Device, [2]string{e.Owner, e.Account}}
-	case share.Deleted:
-		return subjects{share: e.Share, accounts: [2]string{e.Owner}}
-	}
-	return subjects{}
+// chosen reports whether the filter chooses an event about the subjects.
+func (f Filter) chosen(about event.Subjects) bool {
+	return (f.Share == "" || f.Share == about.Share) &&
+		(f.Device == "" || f.Device == about.Device) &&
+		(f.Account == "" || about.Concerns(f.Account))
 }
 
 // opened is the event with its personal text readable.
-func opened(ctx context.Context, text Unsealer, event any) (_ any, err error) {
-	open := func(field string, sealed *string) {
-		if *sealed == "" || err != nil {
-			return
+func opened(ctx context.Context, text Unsealer, e event.Event) (_ event.Event, err error) {
+	e = e.Texts(func(field, sealed string) string {
+		if sealed == "" || err != nil {
+			return sealed
 		}
-		plain, fault := text.Unseal(ctx, field, *sealed)
+		plain, fault := text.Unseal(ctx, field, sealed)
 		switch {
 		case errors.Is(fault, ErrForgotten):
-			plain = "(forgotten)"
+			return "(forgotten)"
 		case errors.Is(fault, ErrUnreadable):
-			plain = "(unreadable)"
+			return "(unreadable)"
 		case fault != nil:
 			err = fault
 		}
-		*sealed = plain
-	}
-	switch e := event.(type) {
-	case account.Registered:
-		open(domain.FieldAddress, &e.Address)
-		open(domain.FieldName, &e.Name)
-		return e, err
-	case account.StreamKeyAdded:
-		open(domain.FieldLabel, &e.Label)
-		return e, err
-	case device.Added:
-		open(domain.FieldDevice, &e.Name)
-		for i := range e.Channels {
-			open(domain.FieldChannel, &e.Channels[i].Name)
-		}
-		return e, err
-	case share.Opened:
-		open(domain.FieldRecipient, &e.Recipient)
-		open(domain.FieldRemark, &e.Remark)
-		return e, err
-	case share.RemarkChanged:
-		open(domain.FieldRemark, &e.Remark)
-		return e, err
-	case share.Deleted:
-		open(domain.FieldRecipient, &e.Recipient)
-		open(domain.FieldRemark, &e.Remark)
-		return e, err
-	}
-	return event, nil
+		return plain
+	})
+	return e, err
 }
 
 // ErrTime is returned for a time that is not in a known form.
@@ -205,6 +133,6 @@ func ParseTime(text string, zone *time.Location) (time.Time, error) {
 
 // WriteTimeline writes one entry as a line for people, times in zone.
 func WriteTimeline(w io.Writer, e Entry, zone *time.Location) error {
-	_, err := fmt.Fprintf(w, "%s  %s\n", e.Time.In(zone).Format("2006-01-02 15:04:05.000 -0700"), sentence(e.Event))
+	_, err := fmt.Fprintf(w, "%s  %s\n", e.Time.In(zone).Format("2006-01-02 15:04:05.000 -0700"), e.Event.Sentence())
 	return err
 }

@@ -10,9 +10,11 @@ import (
 
 	"github.com/google/uuid"
 
-	"latchkey/domain"
 	"latchkey/domain/account"
+	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
+	"latchkey/domain/event"
+	"latchkey/domain/name"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
@@ -24,11 +26,11 @@ type log []eventstore.Recorded
 
 var start = time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
 
-func history(t *testing.T, events ...any) log {
+func history(t *testing.T, events ...event.Event) log {
 	t.Helper()
 	var l log
 	for i, e := range events {
-		name, data, err := domain.EncodeEvent(e)
+		name, data, err := catalogue.Encode(e)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +67,7 @@ func (opens) Unseal(_ context.Context, _, sealed string) (string, error) {
 
 var errAway = errors.New("the vault is away")
 
-var everything = []any{
+var everything = []event.Event{
 	account.LoginClaimed{Login: "h1", Account: "olga"},
 	account.Registered{Account: "olga", Login: "h1", Kind: "email", Address: "sealed olga@example.com", Name: "gone"},
 	device.Added{Device: "cam", Serial: "cam", Generation: 1, Owner: "olga", Name: "sealed Door", Channels: []device.Channel{{Channel: 1, Capabilities: privilege.All}}},
@@ -82,6 +84,7 @@ var everything = []any{
 	share.DeviceRemoved{Share: "s1", Owner: "olga", Account: "rita", Device: "cam", Reason: share.ByOwner},
 	share.Deleted{Share: "s1", Owner: "olga", Kind: "email", Recipient: "sealed rita@example.com"},
 	device.Removed{Device: "cam", Owner: "olga"},
+	name.Claimed{Account: "rita", Domain: "door", Share: "s1", Device: "cam", Revision: 4},
 }
 
 func replay(t *testing.T, l log, f audit.Filter) []audit.Entry {
@@ -104,14 +107,14 @@ func TestFilters(t *testing.T) {
 		filter audit.Filter
 		want   int
 	}{
-		"all":              {audit.Filter{}, 16},
-		"a share":          {audit.Filter{Share: "s1"}, 10},
+		"all":              {audit.Filter{}, 17},
+		"a share":          {audit.Filter{Share: "s1"}, 11},
 		"another share":    {audit.Filter{Share: "s2"}, 0},
-		"a device":         {audit.Filter{Device: "cam"}, 10},
-		"the recipient":    {audit.Filter{Account: "rita"}, 8},
+		"a device":         {audit.Filter{Device: "cam"}, 11},
+		"the recipient":    {audit.Filter{Account: "rita"}, 9},
 		"the owner":        {audit.Filter{Account: "olga"}, 14},
-		"device and share": {audit.Filter{Device: "cam", Share: "s1"}, 7},
-		"from":             {audit.Filter{From: start.Add(14 * time.Minute)}, 2},
+		"device and share": {audit.Filter{Device: "cam", Share: "s1"}, 8},
+		"from":             {audit.Filter{From: start.Add(14 * time.Minute)}, 3},
 		"to":               {audit.Filter{To: start.Add(2 * time.Minute)}, 2},
 		"from and to":      {audit.Filter{From: start.Add(time.Minute), To: start.Add(2 * time.Minute)}, 1},
 	} {
@@ -161,7 +164,7 @@ func TestTimeline(t *testing.T) {
 func TestAnEventThatCannotBeReadEndsTheReplay(t *testing.T) {
 	l := append(history(t, everything[0]), eventstore.Recorded{Type: "latchkey.share.frozen.v1", Data: []byte(`{}`)})
 	err := audit.Replay(t.Context(), l, opens{}, audit.Filter{}, func(uint64) {}, func(audit.Entry) error { return nil })
-	if !errors.Is(err, domain.ErrUnknownEvent) {
+	if !errors.Is(err, event.ErrUnknown) {
 		t.Errorf("a history with a hole: %v", err)
 	}
 }

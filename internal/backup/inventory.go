@@ -7,8 +7,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"latchkey/domain"
 	"latchkey/domain/account"
+	"latchkey/domain/catalogue"
+	"latchkey/domain/event"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
 )
@@ -27,7 +28,7 @@ func newInventory() *inventory {
 }
 
 // add takes an event of the log, and returns what it takes away.
-func (v *inventory) add(id uuid.UUID, position eventstore.Position, kind string, data []byte) (r domain.Revocation, revokes bool, err error) {
+func (v *inventory) add(id uuid.UUID, position eventstore.Position, kind string, data []byte) (r event.Revocation, revokes bool, err error) {
 	if kind == eventstore.IdentityType {
 		var of eventstore.Identity
 		if err := json.Unmarshal(data, &of); err != nil {
@@ -35,18 +36,18 @@ func (v *inventory) add(id uuid.UUID, position eventstore.Position, kind string,
 		}
 		v.epoch = of.Epoch
 	}
-	if !strings.HasPrefix(kind, domain.EventPrefix) {
+	if !strings.HasPrefix(kind, event.Prefix) {
 		return r, false, nil
 	}
 	v.last = position
-	if r, revokes, err = domain.RevocationOf(id, kind, data); err != nil {
+	if r, revokes, err = catalogue.RevocationOf(id, kind, data); err != nil {
 		return r, false, fmt.Errorf("position %d: %w", position, err)
 	}
 	if revokes {
 		v.revoked[id] = true
 		return r, true, nil
 	}
-	event, err := domain.DecodeEvent(kind, data)
+	event, err := catalogue.Decode(kind, data)
 	if err != nil {
 		return r, false, fmt.Errorf("position %d: %w", position, err)
 	}

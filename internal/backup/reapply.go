@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"latchkey/domain"
+	"latchkey/domain/event"
 	"latchkey/eventstore"
 	"latchkey/internal/journal"
 )
@@ -32,7 +32,7 @@ const (
 
 // UseCases are the commands that repeat revocations.
 type UseCases interface {
-	Reapply(ctx context.Context, r domain.Revocation) (changed bool, err error)
+	Reapply(ctx context.Context, r event.Revocation) (changed bool, err error)
 }
 
 // Forgetter forgets persons.
@@ -63,8 +63,8 @@ func (js Journals) epoch(log uuid.UUID) (last uint64) {
 
 // lost returns what the journals know to be taken away and a log does not. What
 // they say of earlier epochs was repeated when the log's epoch began.
-func (js Journals) lost(id eventstore.Identity, in *inventory) []domain.Revocation {
-	var list []domain.Revocation
+func (js Journals) lost(id eventstore.Identity, in *inventory) []event.Revocation {
+	var list []event.Revocation
 	seen := map[uuid.UUID]bool{}
 	for _, j := range js {
 		for _, e := range j.Entries {
@@ -93,14 +93,14 @@ func (js Journals) erased(log uuid.UUID) []string {
 }
 
 // everything returns what takes back all that was given to others.
-func (v *inventory) everything() []domain.Revocation {
+func (v *inventory) everything() []event.Revocation {
 	cause := uuid.New()
-	var list []domain.Revocation
+	var list []event.Revocation
 	for _, id := range slices.Sorted(maps.Keys(v.shares)) {
-		list = append(list, domain.Revocation{Kind: domain.ShareEmptied, Event: cause, Share: id})
+		list = append(list, event.Revocation{Kind: event.ShareEmptied, Event: cause, Share: id})
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.keys)) {
-		list = append(list, domain.Revocation{Kind: domain.StreamKeyTaken, Event: cause, Account: v.keys[name], Key: name})
+		list = append(list, event.Revocation{Kind: event.StreamKeyTaken, Event: cause, Account: v.keys[name], Key: name})
 	}
 	return list
 }
@@ -112,7 +112,7 @@ type repeated struct {
 }
 
 // repeat does revocations and erasures again. It may be done twice.
-func repeat(ctx context.Context, uc UseCases, v Forgetter, list []domain.Revocation, persons []string) (done repeated, err error) {
+func repeat(ctx context.Context, uc UseCases, v Forgetter, list []event.Revocation, persons []string) (done repeated, err error) {
 	for _, r := range list {
 		changed, err := uc.Reapply(ctx, r)
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/uptrace/bun"
 
-	"latchkey/domain"
+	"latchkey/domain/event"
 	"latchkey/eventstore"
 	"latchkey/eventstore/node"
 	"latchkey/internal/journal"
@@ -101,7 +101,7 @@ type restoring struct {
 	Target
 	archive *Reader
 	in      *inventory          // of the restored log
-	left    []domain.Revocation // what the archive's events after To take away
+	left    []event.Revocation  // what the archive's events after To take away
 	last    eventstore.Position // of the last event of ours in the archive
 	digest  *digest
 	at      Progress

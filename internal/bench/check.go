@@ -9,8 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"latchkey/domain"
+	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
@@ -74,8 +75,8 @@ func (f *feed) Identity(context.Context) (eventstore.Identity, error) {
 
 func (f *feed) Holds(context.Context, eventstore.Mark) error { return nil }
 
-func (f *feed) record(event any) (eventstore.Recorded, error) {
-	name, data, err := domain.EncodeEvent(event)
+func (f *feed) record(e event.Event) (eventstore.Recorded, error) {
+	name, data, err := catalogue.Encode(e)
 	return eventstore.Recorded{ID: uuid.New(), Position: eventstore.Position(f.head.Add(1)), Type: name, Data: data}, err
 }
 

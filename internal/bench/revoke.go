@@ -9,8 +9,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"latchkey/domain"
+	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
@@ -94,8 +95,8 @@ func openLog(b *bench, name string) (*eventstore.Client, func(), error) {
 	return client, func() { client.Close(); n.Close() }, nil
 }
 
-func appendEvent(ctx context.Context, log *eventstore.Client, stream string, event any) (eventstore.Position, error) {
-	name, data, err := domain.EncodeEvent(event)
+func appendEvent(ctx context.Context, log *eventstore.Client, stream string, e event.Event) (eventstore.Position, error) {
+	name, data, err := catalogue.Encode(e)
 	if err != nil {
 		return 0, err
 	}

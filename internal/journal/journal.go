@@ -12,7 +12,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"latchkey/domain"
+	"latchkey/domain/catalogue"
+	"latchkey/domain/event"
 	"latchkey/eventstore"
 	"latchkey/internal/pause"
 )
@@ -135,7 +136,7 @@ const tailMost = 1000
 func (j *Journal) aim(ctx context.Context, log Log) error {
 	target := uint64(0)
 	err := log.Tail(ctx, tailMost, func(r eventstore.Recorded) bool {
-		if strings.HasPrefix(r.Type, domain.EventPrefix) {
+		if strings.HasPrefix(r.Type, event.Prefix) {
 			target = uint64(r.Position)
 		}
 		return target == 0
@@ -197,7 +198,7 @@ func (j *Journal) follow(ctx context.Context, log Log) error {
 	j.mu.Lock()
 	mark := j.mark
 	j.mu.Unlock()
-	return log.Subscribe(ctx, mark.Position, domain.EventPrefix, eventstore.Handler{
+	return log.Subscribe(ctx, mark.Position, event.Prefix, eventstore.Handler{
 		Resume: func(ctx context.Context) error {
 			j.mu.Lock()
 			mark := j.mark
@@ -224,7 +225,7 @@ func (j *Journal) follow(ctx context.Context, log Log) error {
 func (j *Journal) take(ctx context.Context, events []eventstore.Recorded) error {
 	var entries []Entry
 	for _, e := range events {
-		r, ok, err := domain.RevocationOf(e.ID, e.Type, e.Data)
+		r, ok, err := catalogue.RevocationOf(e.ID, e.Type, e.Data)
 		if err != nil {
 			return fmt.Errorf("position %d: %w", e.Position, err)
 		}

@@ -13,9 +13,10 @@ import (
 
 	"github.com/google/uuid"
 
-	"latchkey/domain"
 	"latchkey/domain/account"
+	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
 )
@@ -68,12 +69,12 @@ func (l *memoryLog) Tail(_ context.Context, _ int, each func(eventstore.Recorded
 }
 
 // add appends events of the catalogue and returns the position of the last one.
-func (l *memoryLog) add(t *testing.T, events ...any) uint64 {
+func (l *memoryLog) add(t *testing.T, events ...event.Event) uint64 {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range events {
-		name, data, err := domain.EncodeEvent(e)
+		name, data, err := catalogue.Encode(e)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +99,7 @@ func (l *memoryLog) become(id eventstore.Identity, events []eventstore.Recorded)
 }
 
 func (l *memoryLog) Subscribe(ctx context.Context, after eventstore.Position, prefix string, h eventstore.Handler) error {
-	if prefix != domain.EventPrefix {
+	if prefix != event.Prefix {
 		return fmt.Errorf("prefix %q", prefix)
 	}
 	for drops := -1; ; {
@@ -165,7 +166,7 @@ func reach(t *testing.T, j *Journal, position uint64) {
 
 var (
 	at      = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	harmful = []any{
+	harmful = []event.Event{
 		share.DeviceRemoved{Share: "s", Device: "cam", Reason: share.ByOwner, At: at},
 		share.Left{Share: "s", Device: "cam", At: at},
 		share.Rejected{Share: "s", Device: "cam", At: at},
@@ -486,7 +487,7 @@ func TestAnUnknownEventStopsIt(t *testing.T) {
 	j, _ := run(t, filepath.Join(t.TempDir(), "j"), log)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if err := j.WaitFor(ctx, 1); !errors.Is(err, domain.ErrUnknownEvent) {
+	if err := j.WaitFor(ctx, 1); !errors.Is(err, event.ErrUnknown) {
 		t.Fatal(err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"latchkey/domain"
+	"latchkey/domain/event"
 	"latchkey/eventstore"
 )
 
@@ -17,7 +17,7 @@ import (
 // with a newline and cannot be read: it is no longer a list of all revocations.
 var ErrDamaged = errors.New("the journal of revocations is damaged")
 
-// The kinds of lines besides those of domain.RevocationKind. They are stored.
+// The kinds of lines besides those of event.RevocationKind. They are stored.
 const (
 	kindBegan  = "began"  // from here on the lines are of another log or epoch
 	kindMark   = "mark"   // the log was looked at up to here
@@ -51,13 +51,13 @@ func (e Entry) Erased() string {
 
 // Revocation returns what an entry took away; ok is false for an entry that says
 // something else.
-func (e Entry) Revocation() (r domain.Revocation, ok bool) {
+func (e Entry) Revocation() (r event.Revocation, ok bool) {
 	switch e.Kind {
 	case kindBegan, kindMark, kindErased:
 		return r, false
 	}
-	return domain.Revocation{
-		Kind: domain.RevocationKind(e.Kind), Event: e.Event,
+	return event.Revocation{
+		Kind: event.RevocationKind(e.Kind), Event: e.Event,
 		Share: e.Share, Device: e.Device, Account: e.Account, Key: e.Key,
 	}, true
 }

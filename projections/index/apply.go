@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 
-	"latchkey/domain"
+	"latchkey/domain/catalogue"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
-	"latchkey/projections/internal/event"
 )
 
 // apply puts events in force, and tells of them when all are. An event that
@@ -39,13 +39,10 @@ func (x *Index) applyOne(r *eventstore.Recorded) error {
 	if uint64(r.Position) <= x.position.Load() {
 		return nil
 	}
-	if !event.HasEffect(r.Type) {
-		if !event.Known(r.Type) {
-			return fmt.Errorf("%q: %w", r.Type, domain.ErrUnknownEvent)
-		}
+	if !catalogue.HasEffect(r.Type) {
 		return nil
 	}
-	decoded, err := event.Decode(r.Type, r.Data)
+	decoded, err := catalogue.Decode(r.Type, r.Data)
 	if err != nil {
 		return err
 	}
@@ -61,18 +58,18 @@ func (x *Index) applyOne(r *eventstore.Recorded) error {
 	return x.effect(&e)
 }
 
-// effect does what package event says of each kind. What would need a number,
+// effect does what event.Kind says of each kind. What would need a number,
 // while there is none, gives nothing; lacks says so.
 func (c *contents) effect(e *event.Effect) error {
 	switch e.Kind {
 	case event.KeyAdded:
-		c.names.addKey(Key{Name: e.Key.Key, Account: e.Key.Account, Device: e.Key.Device, Expires: e.Key.Expires})
+		c.names.addKey(Key{Name: e.Key.Name, Account: e.Key.Account, Device: e.Key.Device, Expires: e.Key.Expires})
 		return nil
 	case event.KeyRevoked:
-		if c.names.revokeKey(e.Key.Key) {
+		if c.names.revokeKey(e.Key.Name) {
 			c.dead++
 		}
-		c.changes = append(c.changes, Change{Account: e.Account, Key: e.Key.Key})
+		c.changes = append(c.changes, Change{Account: e.Account, Key: e.Key.Name})
 		return nil
 	}
 	err := c.onDevice(e)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"latchkey/domain"
+	"latchkey/domain/event"
 	"latchkey/eventstore"
 )
 
@@ -105,7 +105,7 @@ func (x *Index) lookBack(ctx context.Context) (target uint64, met bool, err erro
 				met = true
 				return false
 			}
-			if target == 0 && strings.HasPrefix(r.Type, domain.EventPrefix) {
+			if target == 0 && strings.HasPrefix(r.Type, event.Prefix) {
 				// Positions only grow: reaching the last is reaching all.
 				target, met = uint64(r.Position), true
 				return false

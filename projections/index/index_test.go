@@ -14,9 +14,10 @@ import (
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
-	"latchkey/domain"
 	"latchkey/domain/account"
+	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
@@ -88,11 +89,11 @@ func (l *memoryLog) wake() {
 	l.changed = make(chan struct{})
 }
 
-func (l *memoryLog) append(t interface{ Fatal(...any) }, events ...any) uint64 {
+func (l *memoryLog) append(t interface{ Fatal(...any) }, events ...event.Event) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range events {
-		name, data, err := domain.EncodeEvent(e)
+		name, data, err := catalogue.Encode(e)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -400,7 +401,7 @@ func TestChangesAreToldInOrder(t *testing.T) {
 		wait(t, x, log.append(t, added("olga", "cam", 1)))
 		synctest.Wait()
 		for _, step := range []struct {
-			event any
+			event event.Event
 			want  string
 		}{
 			{accepted("olga", "rita", "cam", privilege.LiveView), "rita/cam allowed"},
@@ -458,7 +459,7 @@ type model struct {
 	grants map[[2]string]map[int]privilege.Set
 }
 
-func (m *model) apply(event any) {
+func (m *model) apply(event event.Event) {
 	give := func(owner, acc, dev string, list []share.Grant) {
 		if m.owner[dev] != owner || owner == "" || acc == owner || acc == "" {
 			return
@@ -562,7 +563,7 @@ func TestIndexEqualsModel(t *testing.T) {
 	})
 }
 
-func drawEvent(rt *rapid.T, accounts, devices []string) any {
+func drawEvent(rt *rapid.T, accounts, devices []string) event.Event {
 	owner, acc := rapid.SampledFrom(accounts).Draw(rt, "owner"), rapid.SampledFrom(accounts).Draw(rt, "account")
 	dev := rapid.SampledFrom(devices).Draw(rt, "device")
 	var grants []share.Grant
@@ -591,7 +592,7 @@ func TestAmbiguousName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newLog()
 		x := running(t, nothing{}, log, nil)
-		named := func(device, domain string) any {
+		named := func(device, domain string) event.Event {
 			return share.DomainSet{Owner: "olga", Account: "rita", Device: device, Domain: domain}
 		}
 		wait(t, x, log.append(t, added("olga", "cam", 1), added("olga", "dvr", 1), added("olga", "nvr", 1),

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"latchkey/projections/internal/event"
+	"latchkey/domain/event"
 )
 
 // TestNamesKeepNoText: what is remembered of an event is not a part of its text, which

@@ -8,9 +8,12 @@ import (
 
 	"github.com/google/uuid"
 
+	"latchkey/domain/account"
+	"latchkey/domain/device"
+	"latchkey/domain/event"
+	"latchkey/domain/share"
 	"latchkey/eventstore"
 	"latchkey/internal/pause"
-	"latchkey/projections/internal/event"
 )
 
 // Numbers are given once, and what was removed stays in memory, for as long as the
@@ -38,7 +41,7 @@ func (x *Index) Full() bool { return x.holds.Load().names.few() }
 // account or a device.
 func TakesNumber(eventType string) bool {
 	switch eventType {
-	case event.DeviceAdded, event.Accepted, event.StreamKeyAdded:
+	case device.Added{}.Type(), share.Accepted{}.Type(), account.StreamKeyAdded{}.Type():
 		return true
 	}
 	return false

@@ -13,9 +13,10 @@ import (
 
 	"pgregory.net/rapid"
 
-	"latchkey/domain"
 	"latchkey/domain/account"
+	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/eventstore"
 	"latchkey/projections/index"
@@ -25,7 +26,7 @@ import (
 // again at each load.
 type shelf struct {
 	log    *memoryLog
-	decode func(eventstore.Recorded) any
+	decode func(eventstore.Recorded) event.Event
 	before func() // is called before the rows are made
 	after  func() // and after that
 	keep   bool   // the rows of what is gone are there, with numbers
@@ -277,9 +278,9 @@ func TestALogRestoredWhileLoading(t *testing.T) {
 }
 
 // decoded finds the event that was appended, by its place in the log.
-func decoded(t interface{ Fatal(...any) }) func(eventstore.Recorded) any {
-	return func(r eventstore.Recorded) any {
-		e, err := domain.DecodeEvent(r.Type, r.Data)
+func decoded(t interface{ Fatal(...any) }) func(eventstore.Recorded) event.Event {
+	return func(r eventstore.Recorded) event.Event {
+		e, err := catalogue.Decode(r.Type, r.Data)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"latchkey/domain"
+	"latchkey/domain/event"
 	"latchkey/eventstore"
 	"latchkey/internal/pause"
 )
@@ -68,7 +68,7 @@ func (x *Index) follow(ctx context.Context) error {
 	x.mu.Lock()
 	x.end = end
 	x.mu.Unlock()
-	err := x.cfg.Log.Subscribe(ctx, eventstore.Position(x.position.Load()), domain.EventPrefix, eventstore.Handler{
+	err := x.cfg.Log.Subscribe(ctx, eventstore.Position(x.position.Load()), event.Prefix, eventstore.Handler{
 		Name:   "privilege index",
 		Resume: x.resume,
 		Events: x.apply,

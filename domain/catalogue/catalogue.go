@@ -1,0 +1,148 @@
+// Package catalogue lists every event that is stored, and turns events into their
+// stored form and back. It holds the only list of events: what an event means is said
+// by its own methods (package event).
+package catalogue
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"latchkey/domain/account"
+	"latchkey/domain/device"
+	"latchkey/domain/event"
+	"latchkey/domain/name"
+	"latchkey/domain/share"
+)
+
+// events are all stored events. An event that gets a new version is listed in its new
+// version; the old one stays as an entry that decodes the old form and upcasts it:
+//
+//	older("latchkey.share.invited.v1", func(e invitedV1) share.Invited { ... })
+var events = []entry{
+	current[account.LoginClaimed](),
+	current[account.Registered](),
+	current[account.StreamKeyAdded](),
+	current[account.StreamKeyRevoked](),
+	current[device.Added](),
+	current[device.Removed](),
+	current[name.Claimed](),
+	current[share.Opened](),
+	current[share.RemarkChanged](),
+	current[share.Invited](),
+	current[share.Accepted](),
+	current[share.Rejected](),
+	current[share.PrivilegesEdited](),
+	current[share.DeviceRemoved](),
+	current[share.Left](),
+	current[share.DomainSet](),
+	current[share.Deleted](),
+}
+
+// entry is how events of one stored type are read.
+type entry struct {
+	name    string
+	example event.Event // of that type, its fields zero
+	decode  func(data []byte) (event.Event, error)
+}
+
+// current is the entry of an event in its present version.
+func current[E event.Event]() entry {
+	var zero E
+	return older(zero.Type(), func(e E) E { return e })
+}
+
+// older is the entry of a former version of an event, which upcast turns into the
+// present one.
+func older[Old any, E event.Event](name string, upcast func(Old) E) entry {
+	var zero E
+	read := decoderOf[Old]()
+	return entry{name: name, example: zero, decode: func(data []byte) (event.Event, error) {
+		old, err := read(data)
+		if err != nil {
+			return nil, err
+		}
+		return upcast(old), nil
+	}}
+}
+
+// byName is events for looking up.
+var byName = func() map[string]*entry {
+	m := make(map[string]*entry, len(events))
+	for i := range events {
+		m[events[i].name] = &events[i]
+	}
+	return m
+}()
+
+// Known reports whether this build can read events of a type.
+func Known(name string) bool { return byName[name] != nil }
+
+// HasEffect reports whether events of a type may do something to privileges. One that
+// this build cannot read may.
+func HasEffect(name string) bool {
+	e := byName[name]
+	return e == nil || e.example.Effect().Kind != event.Nothing
+}
+
+// Names lists the types of events that which chooses, given an event of the type
+// whose fields are zero.
+func Names(which func(event.Event) bool) []string {
+	var list []string
+	for _, e := range events {
+		if which(e.example) {
+			list = append(list, e.name)
+		}
+	}
+	return list
+}
+
+// Encode returns the stored form of an event. Error: event.ErrUnknown, if the
+// catalogue does not have it and it could not be read again.
+func Encode(e event.Event) (name string, data []byte, err error) {
+	name = e.Type()
+	if !Known(name) {
+		return "", nil, fmt.Errorf("encoding %T: %w", e, event.ErrUnknown)
+	}
+	data, err = json.Marshal(e)
+	if err != nil {
+		return "", nil, fmt.Errorf("encoding %s: %w", name, err)
+	}
+	return name, data, nil
+}
+
+// Decode reads a stored event into its value type (share.Invited, never a pointer).
+// Its strings may share the memory of one text. Errors: event.ErrUnknown, if this
+// build does not know the type; others, if the content does not fit, as with a field
+// that this build does not know and may not ignore (docs/decisions/0026).
+func Decode(name string, data []byte) (event.Event, error) {
+	entry := byName[name]
+	if entry == nil {
+		return nil, fmt.Errorf("decoding %q: %w", name, event.ErrUnknown)
+	}
+	e, err := entry.decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("decoding %s: %w", name, err)
+	}
+	return e, nil
+}
+
+// RevocationOf returns what a stored event took away; ok is false if it took nothing.
+// Error: event.ErrUnknown, if this build does not know the type, so it may be either.
+func RevocationOf(id uuid.UUID, name string, data []byte) (r event.Revocation, ok bool, err error) {
+	entry := byName[name]
+	if entry == nil {
+		return r, false, fmt.Errorf("reading event %s of type %q: %w", id, name, event.ErrUnknown)
+	}
+	if entry.example.Revokes() == event.NoRevocation {
+		return r, false, nil
+	}
+	e, err := Decode(name, data)
+	if err != nil {
+		return r, false, fmt.Errorf("reading event %s: %w", id, err)
+	}
+	r = e.Revokes()
+	r.Event = id
+	return r, true, nil
+}
