@@ -12,7 +12,7 @@ import (
 	"latchkey/domain/device"
 	"latchkey/domain/privilege"
 	"latchkey/projections"
-	"latchkey/projections/index"
+	"latchkey/projections/access"
 )
 
 // few opens the database as a process would that has few numbers.
@@ -23,9 +23,9 @@ func (h *house) few(numbers int64) *projections.Store {
 }
 
 // index loads an index from a store, as a process does when it starts.
-func (h *house) index(s *projections.Store, numbers uint32) (x *index.Index, stop func()) {
+func (h *house) index(s *projections.Store, numbers uint32) (x *access.Index, stop func()) {
 	h.t.Helper()
-	x, err := index.New(index.Config{Source: source{s}, Log: h.client, MaxStaleness: time.Minute, Numbers: numbers})
+	x, err := access.New(access.Config{Source: s, Log: h.client, MaxStaleness: time.Minute, Numbers: numbers})
 	must(h.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -37,8 +37,8 @@ func (h *house) index(s *projections.Store, numbers uint32) (x *index.Index, sto
 	}
 }
 
-func sees(x *index.Index, who, thing string) bool {
-	return x.Check(who, thing, 1, privilege.LiveView, time.Now()) == index.Allowed
+func sees(x *access.Index, who, thing string) bool {
+	return x.Check(who, thing, 1, privilege.LiveView, time.Now()) == access.Allowed
 }
 
 // TestNumbersAreGivenAgain: far more devices and accounts come and go than there

@@ -8,6 +8,7 @@ import (
 	"latchkey/domain/account"
 	"latchkey/domain/privilege"
 	"latchkey/projections"
+	"latchkey/projections/access"
 )
 
 // damages are what a disk may do to what the door decides by: each would let
@@ -116,7 +117,7 @@ func TestDamagedUnderWay(t *testing.T) {
 // load counts the rows that count when an index is loaded.
 func load(t *testing.T, s *projections.Store) (n int) {
 	t.Helper()
-	_, _, err := s.LoadPrivileges(t.Context(), projections.Loader{
+	_, _, err := s.LoadPrivileges(t.Context(), access.Loader{
 		Grant:   func(uint32, uint32, uint16, uint8) { n++ },
 		Account: func(uint32, string) { n++ },
 		Device:  func(uint32, string, uint32, bool) { n++ },
@@ -128,8 +129,8 @@ func load(t *testing.T, s *projections.Store) (n int) {
 	return n
 }
 
-func ignoring() projections.Loader {
-	return projections.Loader{
+func ignoring() access.Loader {
+	return access.Loader{
 		Grant: func(uint32, uint32, uint16, uint8) {}, Account: func(uint32, string) {}, Device: func(uint32, string, uint32, bool) {},
 		Domain: func(uint32, uint32, string, string) {}, Key: func(string, string, string, time.Time) {}, Again: func() {},
 	}

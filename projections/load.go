@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -16,31 +15,14 @@ import (
 
 	"latchkey/eventstore"
 	"latchkey/internal/sum"
+	"latchkey/projections/access"
 )
-
-// Loader takes what the read model of privileges holds. Numbers are the read
-// model's own. The grants come first, as they are the most. Channel 0
-// says that an account sees a device; it is left out where there is a privilege
-// on one of the first eight channels. A key without an account was revoked.
-type Loader struct {
-	Grant   func(account, device uint32, channel uint16, mask uint8)
-	Account func(no uint32, id string)
-	Device  func(no uint32, id string, owner uint32, live bool)
-	Domain  func(account, device uint32, id, domain string)
-	Key     func(name, account, device string, expires time.Time)
-	// Begin is called before the rows, if it is set, with their position in the
-	// log, and with whether events gave nothing as no number was left for them. If
-	// it returns an error, nothing is loaded.
-	Begin func(position uint64, lacks bool) error
-	// Again says that nothing counts of what was given before.
-	Again func()
-}
 
 // LoadPrivileges gives the loader the rows of the read model of privileges, as
 // they are at the position in the log that it returns, with their mark. There may
 // be tens of millions of them, so they are read past database/sql. If one of them
 // is damaged, the read model is made empty, to come from the log again.
-func (s *Store) LoadPrivileges(ctx context.Context, l Loader) (position uint64, mark eventstore.Mark, err error) {
+func (s *Store) LoadPrivileges(ctx context.Context, l access.Loader) (position uint64, mark eventstore.Mark, err error) {
 	c := &checkpoint{Name: Privileges}
 	err = s.loadPrivileges(ctx, c, l)
 	if errors.Is(err, errDamaged) {
@@ -55,7 +37,7 @@ func (s *Store) LoadPrivileges(ctx context.Context, l Loader) (position uint64, 
 	return uint64(c.Position), c.mark(), nil
 }
 
-func (s *Store) loadPrivileges(ctx context.Context, c *checkpoint, l Loader) (err error) {
+func (s *Store) loadPrivileges(ctx context.Context, c *checkpoint, l access.Loader) (err error) {
 	conn, err := s.queries.Conn(ctx)
 	if err != nil {
 		return err
@@ -89,7 +71,7 @@ var namesQuery = fmt.Sprintf(`SELECT s.pair, d.device, s.domain FROM privilege_s
 
 // load reads every table, on the driver's own connection. Every account and device
 // that has a number must be there.
-func load(ctx context.Context, conn any, l Loader, want numbers) error {
+func load(ctx context.Context, conn any, l access.Loader, want numbers) error {
 	var seen numbers
 	for _, t := range []struct {
 		query string

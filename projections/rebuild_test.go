@@ -9,6 +9,7 @@ import (
 	"latchkey/domain/account"
 	"latchkey/domain/privilege"
 	"latchkey/projections"
+	"latchkey/projections/access"
 )
 
 // TestQueriesGoOn: whatever is swapped under a query, it sees every row.
@@ -57,7 +58,7 @@ func TestQueriesGoOn(t *testing.T) {
 				t.Fatalf("privileges lost rows: %d", len(may))
 			}
 			loaded := 0
-			_, _, err = h.store.LoadPrivileges(t.Context(), projections.Loader{
+			_, _, err = h.store.LoadPrivileges(t.Context(), access.Loader{
 				Account: func(uint32, string) {}, Device: func(uint32, string, uint32, bool) {},
 				Grant: func(_, _ uint32, channel uint16, _ uint8) {
 					if channel == 1 {

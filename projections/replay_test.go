@@ -20,7 +20,7 @@ import (
 	"latchkey/domain/share"
 	"latchkey/eventstore"
 	"latchkey/projections"
-	"latchkey/projections/index"
+	"latchkey/projections/access"
 )
 
 // parties are so few that events meet each other often.
@@ -261,17 +261,10 @@ func (onlyLog) Identity(context.Context) (eventstore.Identity, error) {
 
 func (onlyLog) Holds(context.Context, eventstore.Mark) error { return nil }
 
-// source loads an index from the read model.
-type source struct{ *projections.Store }
-
-func (s source) LoadPrivileges(ctx context.Context, l index.Loader) (uint64, eventstore.Mark, error) {
-	return s.Store.LoadPrivileges(ctx, projections.Loader(l))
-}
-
 // noRows is a read model that is still empty.
 type noRows struct{}
 
-func (noRows) LoadPrivileges(context.Context, index.Loader) (uint64, eventstore.Mark, error) {
+func (noRows) LoadPrivileges(context.Context, access.Loader) (uint64, eventstore.Mark, error) {
 	return 0, eventstore.Mark{}, nil
 }
 
@@ -279,8 +272,8 @@ func (noRows) LoadPrivileges(context.Context, index.Loader) (uint64, eventstore.
 // every event.
 func sameVerdicts(t *rapid.T, s *projections.Store, events []eventstore.Recorded) {
 	last := uint64(events[len(events)-1].Position)
-	answers := func(src index.Source) string {
-		x, err := index.New(index.Config{Source: src, Log: onlyLog{events}, MaxStaleness: time.Hour})
+	answers := func(src access.Source) string {
+		x, err := access.New(access.Config{Source: src, Log: onlyLog{events}, MaxStaleness: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -298,7 +291,7 @@ func sameVerdicts(t *rapid.T, s *projections.Store, events []eventstore.Recorded
 		if err := x.WaitFor(limit, last); err != nil {
 			t.Fatal(err)
 		}
-		for x.Check("olga", "cam", 1, privilege.LiveView, time.Now()) == index.Unavailable { // until it was measured once
+		for x.Check("olga", "cam", 1, privilege.LiveView, time.Now()) == access.Unavailable { // until it was measured once
 			if limit.Err() != nil {
 				t.Fatalf("the index never lives: %+v", x.Health())
 			}
@@ -306,12 +299,12 @@ func sameVerdicts(t *rapid.T, s *projections.Store, events []eventstore.Recorded
 		}
 		return verdicts(x, events)
 	}
-	if got, want := answers(source{s}), answers(noRows{}); got != want {
+	if got, want := answers(s), answers(noRows{}); got != want {
 		t.Fatalf("an index from the rows and one from the events differ:\n%s", difference(got, want))
 	}
 }
 
-func verdicts(x *index.Index, events []eventstore.Recorded) string {
+func verdicts(x *access.Index, events []eventstore.Recorded) string {
 	var out strings.Builder
 	now := time.Now()
 	for _, who := range people {
@@ -324,7 +317,7 @@ func verdicts(x *index.Index, events []eventstore.Recorded) string {
 		}
 		for _, label := range labels[1:] {
 			id, ok := x.Resolve(who, label)
-			allowed := ok && x.Check(who, id, 1, privilege.None, now) != index.NotFound
+			allowed := ok && x.Check(who, id, 1, privilege.None, now) != access.NotFound
 			fmt.Fprintf(&out, "%s %s: %v %v\n", who, label, allowed && id != "", onlyIf(allowed, id))
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"latchkey/internal/audit"
 	"latchkey/internal/vault"
 	"latchkey/projections"
-	"latchkey/projections/index"
+	"latchkey/projections/access"
 	"latchkey/streaming"
 )
 
@@ -29,7 +29,7 @@ import (
 // have room.
 type domainLog struct {
 	client *eventstore.Client
-	fit    *index.Index
+	fit    *access.Index
 }
 
 func (l domainLog) Load(ctx context.Context, stream string) ([]domain.Stored, error) {
@@ -100,7 +100,7 @@ func (l domainLog) Append(ctx context.Context, stream string, expected int64, ev
 	if err := l.fit.Fit(); err != nil {
 		return 0, fmt.Errorf("%w: %w", domain.ErrDiverged, err)
 	}
-	if l.fit.Full() && slices.ContainsFunc(events, func(e domain.Pending) bool { return index.TakesNumber(e.Type) }) {
+	if l.fit.Full() && slices.ContainsFunc(events, func(e domain.Pending) bool { return access.TakesNumber(e.Type) }) {
 		return 0, fmt.Errorf("appending to %s: %w", stream, domain.ErrIndexFull)
 	}
 	before := l.fit.Position()
@@ -286,7 +286,7 @@ func (s streamKeys) AddStreamKey(ctx context.Context, m domain.Meta, k domain.Ne
 
 // authorizer asks the privilege index for the door.
 type authorizer struct {
-	index *index.Index
+	index *access.Index
 	vault *vault.Vault
 }
 
@@ -306,11 +306,11 @@ func (a authorizer) Resolve(account, name string) (string, bool) {
 
 func (a authorizer) Check(account, device string, channel int, p privilege.Set, now time.Time) streaming.Verdict {
 	switch a.index.Check(account, device, channel, p, now) {
-	case index.Allowed:
+	case access.Allowed:
 		return streaming.Allowed
-	case index.Forbidden:
+	case access.Forbidden:
 		return streaming.Forbidden
-	case index.NotFound:
+	case access.NotFound:
 		return streaming.NotFound
 	default:
 		return streaming.Unavailable
@@ -386,11 +386,4 @@ func (a auditText) Unseal(ctx context.Context, field, sealed string) (string, er
 		return "", audit.ErrUnreadable
 	}
 	return plain, err
-}
-
-// privilegeRows loads the privilege index from the read model.
-type privilegeRows struct{ store *projections.Store }
-
-func (p privilegeRows) LoadPrivileges(ctx context.Context, l index.Loader) (uint64, eventstore.Mark, error) {
-	return p.store.LoadPrivileges(ctx, projections.Loader(l))
 }

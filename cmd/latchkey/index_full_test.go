@@ -9,13 +9,13 @@ import (
 
 	"latchkey/domain"
 	"latchkey/eventstore"
-	"latchkey/projections/index"
+	"latchkey/projections/access"
 )
 
 // fullRows is a read model that has given every number, two of them.
 type fullRows struct{}
 
-func (fullRows) LoadPrivileges(_ context.Context, l index.Loader) (uint64, eventstore.Mark, error) {
+func (fullRows) LoadPrivileges(_ context.Context, l access.Loader) (uint64, eventstore.Mark, error) {
 	l.Account(1, "olga")
 	l.Device(1, "cam", 1, true)
 	l.Device(2, "dvr", 1, true)
@@ -30,7 +30,7 @@ func TestIndexFullRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer away.Close()
-	x, err := index.New(index.Config{Source: fullRows{}, Log: away, MaxStaleness: time.Minute, Numbers: 2})
+	x, err := access.New(access.Config{Source: fullRows{}, Log: away, MaxStaleness: time.Minute, Numbers: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

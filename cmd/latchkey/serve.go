@@ -21,7 +21,7 @@ import (
 	"latchkey/internal/memory"
 	"latchkey/internal/quota"
 	"latchkey/projections"
-	"latchkey/projections/index"
+	"latchkey/projections/access"
 	"latchkey/streaming"
 )
 
@@ -124,7 +124,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	metrics, private := prometheus.NewRegistry(), prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	x, err := index.New(index.Config{Source: privilegeRows{s.opened.store}, Log: s.opened.log, MaxStaleness: o.maxStaleness, Logger: logger})
+	x, err := access.New(access.Config{Source: s.opened.store, Log: s.opened.log, MaxStaleness: o.maxStaleness, Logger: logger})
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if s.door, err = newDoor(o, x, s.opened, metrics, private, logger); err != nil {
 		return nil, err
 	}
-	x.OnChange(func(c index.Change) { s.door.Recheck(c.Account, c.Device, c.Key) })
+	x.OnChange(func(c access.Change) { s.door.Recheck(c.Account, c.Device, c.Key) })
 	registerIndexMetrics(metrics, x)
 	metrics.MustRegister(s.opened.logState)
 	registerProjectionMetrics(metrics, runner)
@@ -300,7 +300,7 @@ func (s *runningService) teachDoor(ctx context.Context) error {
 // newUseCases takes the index that knows whether the log is the right one, and
 // who finds the shares of a removed device and who counts; nil for a tool that has
 // none.
-func newUseCases(p *opened, fit *index.Index, shares domain.SharesOfDevice, quotas domain.Quotas) (*domain.Service, error) {
+func newUseCases(p *opened, fit *access.Index, shares domain.SharesOfDevice, quotas domain.Quotas) (*domain.Service, error) {
 	return domain.New(domain.Config{
 		Log: guardedLog{domainLog{p.log, fit}, p}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
 		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Logger: p.logger,
@@ -311,7 +311,7 @@ func newUseCases(p *opened, fit *index.Index, shares domain.SharesOfDevice, quot
 // it.
 const mostDials = 256
 
-func newDoor(o options, x *index.Index, p *opened, metrics, private prometheus.Registerer, logger *slog.Logger) (*streaming.Door, error) {
+func newDoor(o options, x *access.Index, p *opened, metrics, private prometheus.Registerer, logger *slog.Logger) (*streaming.Door, error) {
 	return streaming.New(streaming.Config{
 		Address: o.RTSP, Authorizer: authorizer{x, p.vault}, Cameras: cameraSources{p.vault}, Allow: o.mayDial,
 		Logger: logger, Metrics: metrics, Private: private, CloseAfter: o.closeAfter, MaxDials: min(mostDials, max(1, o.connections/2)),
@@ -319,7 +319,7 @@ func newDoor(o options, x *index.Index, p *opened, metrics, private prometheus.R
 	})
 }
 
-func (s *runningService) newAPI(o options, d *domain.Service, runner *projections.Runner, x *index.Index, ledger *quota.Ledger, metrics, private *prometheus.Registry) (*api.Server, error) {
+func (s *runningService) newAPI(o options, d *domain.Service, runner *projections.Runner, x *access.Index, ledger *quota.Ledger, metrics, private *prometheus.Registry) (*api.Server, error) {
 	q := queries{s.opened.store}
 	var limits api.Limits // with SQLite there is no other process to count with
 	if isPostgres(o.Database) {
@@ -345,7 +345,7 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 	})
 }
 
-func indexState(x *index.Index) api.Component {
+func indexState(x *access.Index) api.Component {
 	reason := func() string { return x.Health().Reason }
 	return api.Component{
 		Name: "index", State: func(context.Context) (string, bool) { h := x.Health(); return h.State, h.Ready() },
@@ -401,14 +401,14 @@ func oneIf(b bool) float64 {
 	return 0
 }
 
-func secondsBehind(h index.Health) float64 {
+func secondsBehind(h access.Health) float64 {
 	if !h.Ready() && h.State != "stale" {
 		return math.Inf(1)
 	}
 	return h.Behind.Seconds()
 }
 
-func registerIndexMetrics(r prometheus.Registerer, x *index.Index) {
+func registerIndexMetrics(r prometheus.Registerer, x *access.Index) {
 	r.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_position", Help: "Position in the log that the privilege index has reached."},
 			func() float64 { return float64(x.Health().Position) }),

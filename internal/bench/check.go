@@ -15,7 +15,7 @@ import (
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
-	"latchkey/projections/index"
+	"latchkey/projections/access"
 
 	"github.com/google/uuid"
 )
@@ -28,7 +28,7 @@ func deviceID(n uint32) string  { return "cam-" + strconv.FormatUint(uint64(n)+1
 
 // LoadPrivileges gives the rows; number 0 is nobody's. Every device is owned by
 // an account of its own.
-func (s tableSource) LoadPrivileges(_ context.Context, l index.Loader) (uint64, eventstore.Mark, error) {
+func (s tableSource) LoadPrivileges(_ context.Context, l access.Loader) (uint64, eventstore.Mark, error) {
 	for _, g := range s.grants {
 		l.Grant(g.account+1, g.device+1, uint16(g.channel), g.mask)
 	}
@@ -81,9 +81,9 @@ func (f *feed) record(e event.Event) (eventstore.Recorded, error) {
 }
 
 // liveIndex loads the grants and waits until the index answers.
-func liveIndex(ctx context.Context, list []grant) (*index.Index, *feed, error) {
+func liveIndex(ctx context.Context, list []grant) (*access.Index, *feed, error) {
 	f := &feed{events: make(chan []eventstore.Recorded)}
-	x, err := index.New(index.Config{Source: tableSource{list}, Log: f, MaxStaleness: time.Hour})
+	x, err := access.New(access.Config{Source: tableSource{list}, Log: f, MaxStaleness: time.Hour})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -95,7 +95,7 @@ func liveIndex(ctx context.Context, list []grant) (*index.Index, *feed, error) {
 
 // untilLive runs an index, to the end of the context, and returns when it
 // answers.
-func untilLive(ctx context.Context, x *index.Index) error {
+func untilLive(ctx context.Context, x *access.Index) error {
 	done := make(chan error, 1)
 	go func() { done <- x.Run(ctx) }()
 	for x.Health().State != "live" {
@@ -128,32 +128,28 @@ func benchCheck(b *bench) error {
 		return err
 	}
 	each := float64(int64(heap())-int64(before)) / float64(len(list))
-	refs := make([]index.Ref, len(qs))
-	for i, q := range qs {
-		refs[i] = x.Intern(accountID(q.account), deviceID(q.device))
-	}
-	wrong := 0
 	now := time.Now()
-	for i, q := range qs[:100_000] {
-		if (x.CheckRef(refs[i], int(q.channel), 1<<q.bit, now) == index.Allowed) != packed.check(q) {
+	wrong := 0
+	for _, q := range qs[:100_000] {
+		if (x.Check(accountID(q.account), deviceID(q.device), int(q.channel), 1<<q.bit, now) == access.Allowed) != packed.check(q) {
 			wrong++
 		}
 	}
 	if wrong > 0 {
 		return fmt.Errorf("%d of 100000 answers differ from the packed table's", wrong)
 	}
+	held, uses := permits(x, packed, qs)
 	rounds := b.scaled(10)
-	bare := perCheck(qs, rounds, func(_ int, q question) bool { return packed.check(q) })
-	ours := perCheck(qs, rounds, func(i int, q question) bool {
-		return x.CheckRef(refs[i], int(q.channel), 1<<q.bit, now) == index.Allowed
-	})
+	bare := perCheck(uses, rounds, func(_ int, q question) bool { return packed.check(q) })
+	ours := perCheck(uses, rounds, func(i int, _ question) bool { return held[i].Check(now) == access.Allowed })
 	named := perCheck(qs[:1<<17], rounds, func(_ int, q question) bool {
-		return x.Check(accountID(q.account), deviceID(q.device), int(q.channel), 1<<q.bit, now) == index.Allowed
+		return x.Check(accountID(q.account), deviceID(q.device), int(q.channel), 1<<q.bit, now) == access.Allowed
 	})
-	p99 := singleChecks(x, refs, qs, now)
-	b.add("privilege check, ids interned", fmt.Sprintf("%.0f ns", ours), fmt.Sprintf("packed table %.0f ns", bare), ours/bare, "at most 3")
+	b.add("privilege check, through a permit", fmt.Sprintf("%.0f ns", ours), fmt.Sprintf("packed table %.0f ns", bare), ours/bare, "at most 1.5")
 	b.add("privilege check, by name", fmt.Sprintf("%.0f ns", named), fmt.Sprintf("packed table %.0f ns", bare), named/bare, "")
-	b.add("privilege check, interned, p99 with the clock", p99.String(), "1 µs", p99.Seconds()*1e6, "at most 1")
+	check, acquire := singly(x, held, uses, now)
+	b.add("privilege check, through a permit, p99 with the clock", check.String(), "1 µs", check.Seconds()*1e6, "at most 1")
+	b.add("acquiring a permit by name, p99 with the clock", acquire.String(), "1 µs", acquire.Seconds()*1e6, "at most 1")
 	b.add(fmt.Sprintf("memory a grant at %d grants", len(list)), fmt.Sprintf("%.1f B", each), "24 B", each/24, "at most 1")
 	runtime.KeepAlive(packed)
 	return eventToDenial(b, x, f)
@@ -176,21 +172,49 @@ func perCheck(qs []question, rounds int, check func(int, question) bool) float64
 	return float64(took.Nanoseconds()) / float64(rounds*len(qs))
 }
 
-func singleChecks(x *index.Index, refs []index.Ref, qs []question, now time.Time) time.Duration {
-	ds := make([]time.Duration, 0, 200_000)
-	for i := range 200_000 {
-		q := qs[i]
+// permits acquires a permit for each question that is answered with yes.
+func permits(x *access.Index, packed *packedTable, qs []question) (held []*access.Permit, uses []question) {
+	for _, q := range qs {
+		if !packed.check(q) {
+			continue
+		}
+		if p, v := x.Acquire(useOf(q), func(access.Reason) {}); v == access.Allowed {
+			held, uses = append(held, p), append(uses, q)
+		}
+	}
+	return held, uses
+}
+
+func useOf(q question) access.Use {
+	return access.Use{
+		Subject: access.Subject{Account: accountID(q.account)},
+		Device:  deviceID(q.device), Channel: int(q.channel), Privilege: 1 << q.bit,
+	}
+}
+
+// singly returns the p99 of one check, and of one permit acquired.
+func singly(x *access.Index, held []*access.Permit, uses []question, now time.Time) (check, acquire time.Duration) {
+	n := min(200_000, len(held))
+	checks, acquired := make([]time.Duration, 0, n), make([]time.Duration, 0, n)
+	for i := range n {
 		t := time.Now()
-		v := x.CheckRef(refs[i], int(q.channel), 1<<q.bit, now)
-		ds = append(ds, time.Since(t))
+		v := held[i].Check(now)
+		checks = append(checks, time.Since(t))
 		sink.Add(int64(v))
 	}
-	return percentile(ds, 0.99)
+	for i := range n {
+		use := useOf(uses[i])
+		t := time.Now()
+		p, _ := x.Acquire(use, func(access.Reason) {})
+		acquired = append(acquired, time.Since(t))
+		p.Release()
+	}
+	return percentile(checks, 0.99), percentile(acquired, 0.99)
 }
 
 // eventToDenial measures, from before an event that revokes is handed to the
 // index until a reader that asks without pause is first told no.
-func eventToDenial(b *bench, x *index.Index, f *feed) error {
+func eventToDenial(b *bench, x *access.Index, f *feed) error {
 	owner, guest := accountID(1<<22), accountID(1<<22+1)
 	added, err := f.record(device.Added{Device: "bench-cam", Serial: "bench-cam", Generation: 1, Owner: owner, Channels: []device.Channel{{Channel: 1, Capabilities: privilege.All}}})
 	if err != nil {
@@ -213,10 +237,13 @@ func eventToDenial(b *bench, x *index.Index, f *feed) error {
 		}
 		denied := make(chan time.Time, 1)
 		asking := make(chan struct{})
-		ref := x.Intern(guest, "bench-cam")
+		permit, _ := x.Acquire(access.Use{
+			Subject: access.Subject{Account: guest}, Device: "bench-cam", Channel: 1, Privilege: privilege.LiveView,
+		}, func(access.Reason) {})
 		go func() {
+			defer permit.Release()
 			close(asking)
-			for now := time.Now(); x.CheckRef(ref, 1, privilege.LiveView, now) == index.Allowed; now = time.Now() {
+			for permit.Check(time.Now()) == access.Allowed {
 			}
 			denied <- time.Now()
 		}()

@@ -14,10 +14,9 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
 
-	"latchkey/eventstore"
 	"latchkey/internal/sum"
 	"latchkey/projections"
-	"latchkey/projections/index"
+	"latchkey/projections/access"
 )
 
 // benchLoad measures how long the index takes to load from the read model of
@@ -72,17 +71,10 @@ func least(a, b time.Duration) time.Duration {
 	return min(a, b)
 }
 
-// storeSource is a database of read models, as the index sees it.
-type storeSource struct{ *projections.Store }
-
-func (s storeSource) LoadPrivileges(ctx context.Context, l index.Loader) (uint64, eventstore.Mark, error) {
-	return s.Store.LoadPrivileges(ctx, projections.Loader(l))
-}
-
 func loadIndex(ctx context.Context, s *projections.Store) (time.Duration, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	x, err := index.New(index.Config{Source: storeSource{s}, Log: &feed{}, MaxStaleness: time.Hour})
+	x, err := access.New(access.Config{Source: s, Log: &feed{}, MaxStaleness: time.Hour})
 	if err != nil {
 		return 0, err
 	}

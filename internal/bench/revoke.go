@@ -16,7 +16,7 @@ import (
 	"latchkey/domain/share"
 	"latchkey/eventstore"
 	"latchkey/eventstore/node"
-	"latchkey/projections/index"
+	"latchkey/projections/access"
 )
 
 // benchRevoke measures a revocation through the real log: from the command's
@@ -29,7 +29,7 @@ func benchRevoke(b *bench) error {
 		return err
 	}
 	defer stop()
-	x, err := index.New(index.Config{Source: tableSource{}, Log: log, MaxStaleness: time.Minute})
+	x, err := access.New(access.Config{Source: tableSource{}, Log: log, MaxStaleness: time.Minute})
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func benchRevoke(b *bench) error {
 		if err := x.WaitFor(ctx, uint64(pos)); err != nil {
 			return err
 		}
-		if x.Check(guest, "cam", 1, privilege.LiveView, time.Now()) == index.Allowed {
+		if x.Check(guest, "cam", 1, privilege.LiveView, time.Now()) == access.Allowed {
 			return errors.New("allowed after the index had applied the revocation")
 		}
 		whole = append(whole, time.Since(began))

@@ -1,4 +1,4 @@
-package index
+package access
 
 import (
 	"context"
@@ -35,6 +35,7 @@ func (x *Index) Run(ctx context.Context) error {
 	wg.Go(func() { x.measure(ctx) })
 	wg.Go(func() { x.watch(ctx) })
 	wg.Go(func() { x.renew(ctx) })
+	wg.Go(func() { x.permits.Run(ctx) })
 	for ctx.Err() == nil {
 		err := x.follow(ctx)
 		switch {

@@ -1,4 +1,4 @@
-package index
+package access
 
 import (
 	"context"
@@ -95,11 +95,12 @@ type Config struct {
 // Change says whom a change concerns. Empty fields are for any.
 type Change struct{ Account, Device, Key string }
 
-// Index is safe for concurrent use.
+// Index is the privilege index, and gives out permits. It is safe for concurrent use.
 type Index struct {
-	cfg   Config
-	base  time.Time // times are kept as what has passed since
-	holds atomic.Pointer[contents]
+	cfg     Config
+	permits *Permits
+	base    time.Time // times are kept as what has passed since
+	holds   atomic.Pointer[contents]
 
 	state atomic.Uint32
 	fresh atomic.Int64 // it was up to date at this time, ns since base
@@ -180,36 +181,72 @@ func New(cfg Config) (*Index, error) {
 		cfg.Numbers = maxNumber
 	}
 	x := &Index{cfg: cfg, base: cfg.Now(), contents: newContents(cfg.Numbers), advanced: make(chan struct{}), wake: make(chan struct{}, 1)}
+	x.permits = NewPermits(x, cfg.Now, cfg.Logger)
 	x.holds.Store(x.contents)
 	x.fresh.Store(never)
 	return x, nil
 }
 
-// OnChange registers a function that is called after a change is in force for
-// Check and before WaitFor of its position returns. The index waits for it: it
-// must not wait for anybody. Register before Run.
+// OnChange registers a function that is called after a change is in force for Check,
+// and the permits that it ends are revoked, and before WaitFor of its position returns.
+// The index waits for it: it must not wait for anybody. Register before Run.
 func (x *Index) OnChange(f func(Change)) { x.change = append(x.change, f) }
 
 func (x *Index) changed(c Change) {
+	x.permits.Changed(c)
 	for _, f := range x.change {
 		f(c)
 	}
 }
 
-// Ref is an account and a device, looked up once for many checks. The zero value
-// is a device that nobody may see. A Ref of what is not known yet stays so: look
-// it up again.
-// After the index was loaded again, an earlier Ref is one too.
-type Ref struct {
+// ref is an account and a device, looked up once for many checks. The zero value is a
+// device that nobody may see. A ref of what is not known yet stays so, and so does one
+// from before the index was loaded again: then it must be looked up again.
+type ref struct {
 	account, device uint32
 	in              *contents
 }
 
-// Intern looks an account and a device up.
-func (x *Index) Intern(account, device string) Ref {
+func (x *Index) lookUp(account, device string) ref {
 	c := x.holds.Load()
 	a, d := c.names.look(account, device)
-	return Ref{a, d, c}
+	return ref{a, d, c}
+}
+
+// refPair is a ref that is looked up again when it must be.
+type refPair struct {
+	x               *Index
+	account, device string
+	first           ref
+	again           atomic.Pointer[ref] // nil until the index was loaded again
+}
+
+// Pair looks an account and a device up, once for many checks.
+func (x *Index) Pair(account, device string) Pair {
+	return &refPair{x: x, account: account, device: device, first: x.lookUp(account, device)}
+}
+
+// Check takes no lock and allocates nothing, unless the index was loaded again.
+func (p *refPair) Check(channel int, want privilege.Set, now time.Time) Verdict {
+	r := &p.first
+	if again := p.again.Load(); again != nil {
+		r = again
+	}
+	for {
+		v := p.x.checkRef(*r, channel, want, now)
+		if v != NotFound || r.in == p.x.holds.Load() {
+			return v
+		}
+		fresh := p.x.lookUp(p.account, p.device)
+		p.again.Store(&fresh)
+		r = &fresh
+	}
+}
+
+// Acquire returns a permit for a use, or the verdict that refuses it: see
+// Permits.Acquire.
+func (x *Index) Acquire(use Use, revoked func(Reason)) (*Permit, Verdict) {
+	return x.permits.Acquire(use, revoked)
 }
 
 // Live reports whether the index knows, at that time, what is permitted: three
@@ -229,47 +266,47 @@ func (x *Index) behindAt(passed, wall int64) time.Duration {
 	return time.Duration(max(passed-x.fresh.Load(), wall-x.wall.Load()))
 }
 
-// Check reports whether the account may do p, every privilege of it, on the
-// channel now. now is the caller's clock, which must be the index's.
+// Check reports whether the account may do p, every privilege of it, on the channel
+// now. now is the caller's clock, which must be the index's. Whoever uses the channel
+// for longer than an instant needs a permit.
 func (x *Index) Check(account, device string, channel int, p privilege.Set, now time.Time) Verdict {
 	for {
-		ref := x.Intern(account, device)
-		if v := x.CheckRef(ref, channel, p, now); v != NotFound || ref.in == x.holds.Load() {
+		r := x.lookUp(account, device)
+		if v := x.checkRef(r, channel, p, now); v != NotFound || r.in == x.holds.Load() {
 			return v
 		} // it was loaded again meanwhile
 	}
 }
 
-// CheckRef is Check with what Intern answered. It takes no lock and allocates
-// nothing.
-func (x *Index) CheckRef(ref Ref, channel int, p privilege.Set, now time.Time) Verdict {
+// checkRef is Check with what lookUp returned. It takes no lock and allocates nothing.
+func (x *Index) checkRef(r ref, channel int, p privilege.Set, now time.Time) Verdict {
 	if !x.Live(now) {
 		return Unavailable
 	}
-	v := ref.verdict(channel, p)
-	if ref.in != x.holds.Load() { // asked last: what was revoked since another load is in the new contents only
+	v := r.verdict(channel, p)
+	if r.in != x.holds.Load() { // asked last: what was revoked since another load is in the new contents only
 		return NotFound
 	}
 	return v
 }
 
-// verdict is what the contents say that the Ref is of.
-func (ref Ref) verdict(channel int, p privilege.Set) Verdict {
-	c := ref.in
+// verdict is what the contents say that the ref is of.
+func (r ref) verdict(channel int, p privilege.Set) Verdict {
+	c := r.in
 	if c == nil {
 		return NotFound
 	}
-	owner := c.devices.owner(ref.device)
-	if owner == 0 || ref.account == 0 || channel < 1 || channel > maxChannel {
+	owner := c.devices.owner(r.device)
+	if owner == 0 || r.account == 0 || channel < 1 || channel > maxChannel {
 		return NotFound
 	}
 	t := *c.table.current.Load()
-	pair := pairOf(ref.account, ref.device)
+	pair := pairOf(r.account, r.device)
 	w, sees := t.find(pair, channel)
 	if w&timedBit == 0 && privilege.Set(w&maskBits>>maskShift).Has(p) {
 		return Allowed
 	}
-	if owner == ref.account && w == 0 {
+	if owner == r.account && w == 0 {
 		return NotFound // its owner knows that there is no such channel
 	}
 	if !sees && blockOf(channel) != 0 {
@@ -285,17 +322,17 @@ func (ref Ref) verdict(channel int, p privilege.Set) Verdict {
 // the index is up to date at that time and does not know it, though it has had a
 // number for every device.
 func (x *Index) Gone(device string, now time.Time) bool {
-	ref := x.Intern("", device)
-	owner := ref.in.devices.known(ref.device)
-	return owner&gone != 0 || owner == 0 && !ref.in.lacks.Load() && x.Live(now) && ref.in == x.holds.Load()
+	r := x.lookUp("", device)
+	owner := r.in.devices.known(r.device)
+	return owner&gone != 0 || owner == 0 && !r.in.lacks.Load() && x.Live(now) && r.in == x.holds.Load()
 }
 
 // Owner returns a number that stands for the account that owns the device, 0 if
 // the device is in no account. Another one may stand for it once the index was
 // loaded again.
 func (x *Index) Owner(device string) uint32 {
-	ref := x.Intern("", device)
-	return ref.in.devices.owner(ref.device)
+	r := x.lookUp("", device)
+	return r.in.devices.owner(r.device)
 }
 
 // Key answers a stream key that was not revoked. It may have expired.

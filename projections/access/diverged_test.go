@@ -1,4 +1,4 @@
-package index_test
+package access_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
-	"latchkey/projections/index"
+	"latchkey/projections/access"
 )
 
 // A log that lost what the index applied closes it, whether a subscription
@@ -31,8 +31,8 @@ func TestALogThatLostEventsDenies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log := newLog()
-				told := make(chan index.Change, 100)
-				x := running(t, nothing{}, log, func(c index.Change) { told <- c })
+				told := make(chan access.Change, 100)
+				x := running(t, nothing{}, log, func(c access.Change) { told <- c })
 				log.append(t, added("olga", "cam", 1), accepted("olga", "rita", "cam", privilege.LiveView))
 				log.mu.Lock()
 				older := slices.Clone(log.events)
@@ -58,7 +58,7 @@ func TestALogThatLostEventsDenies(t *testing.T) {
 				})
 				time.Sleep(bound / 5)
 				synctest.Wait()
-				if x.Live(time.Now()) || x.Check("olga", "cam", 1, privilege.LiveView, time.Now()) != index.Unavailable {
+				if x.Live(time.Now()) || x.Check("olga", "cam", 1, privilege.LiveView, time.Now()) != access.Unavailable {
 					t.Error("the index answers from a log that lost events")
 				}
 				if h := x.Health(); h.State != "diverged" || !errors.Is(h.Err, eventstore.ErrLogCut) || !strings.Contains(h.Reason, "recover") || h.Behind < 24*time.Hour {
@@ -73,7 +73,7 @@ func TestALogThatLostEventsDenies(t *testing.T) {
 				if err := x.Appended(t.Context(), before, 3); !errors.Is(err, eventstore.ErrLogCut) {
 					t.Errorf("an append below what was applied: %v", err)
 				}
-				if !slices.Contains(drained(told), index.Change{}) {
+				if !slices.Contains(drained(told), access.Change{}) {
 					t.Error("nobody was told that nobody may do anything")
 				}
 
@@ -84,7 +84,7 @@ func TestALogThatLostEventsDenies(t *testing.T) {
 					t.Errorf("the right log is back: %+v", x.Health())
 				}
 				wait(t, x, log.append(t, accepted("olga", "rita", "cam", privilege.PTZ)))
-				if got := x.Check("rita", "cam", 1, privilege.PTZ, time.Now()); got != index.Allowed {
+				if got := x.Check("rita", "cam", 1, privilege.PTZ, time.Now()); got != access.Allowed {
 					t.Errorf("an event after it came back: %v", got)
 				}
 			})
@@ -92,7 +92,7 @@ func TestALogThatLostEventsDenies(t *testing.T) {
 	}
 }
 
-func drained(c chan index.Change) (list []index.Change) {
+func drained(c chan access.Change) (list []access.Change) {
 	for len(c) > 0 {
 		list = append(list, <-c)
 	}
@@ -131,7 +131,7 @@ type rows struct {
 	loads atomic.Int32
 }
 
-func (r *rows) LoadPrivileges(_ context.Context, l index.Loader) (uint64, eventstore.Mark, error) {
+func (r *rows) LoadPrivileges(_ context.Context, l access.Loader) (uint64, eventstore.Mark, error) {
 	r.loads.Add(1)
 	m := eventstore.Mark{Identity: eventstore.Identity{Log: logID, Epoch: r.epoch.Load()}}
 	l.Grant(2, 1, 1, uint8(privilege.LiveView))
@@ -154,7 +154,7 @@ func TestARestoredLogIsLoadedAgain(t *testing.T) {
 		wait(t, x, log.append(t, accepted("olga", "rita", "cam", privilege.All), added("olga", "new", 1)))
 		synctest.Wait()
 		ref := x.Intern("rita", "cam")
-		if x.CheckRef(ref, 1, privilege.PTZ, time.Now()) != index.Allowed {
+		if x.CheckRef(ref, 1, privilege.PTZ, time.Now()) != access.Allowed {
 			t.Fatal("the grant is not in force")
 		}
 		log.replace(nil, 2)
@@ -168,21 +168,21 @@ func TestARestoredLogIsLoadedAgain(t *testing.T) {
 		for _, c := range []struct {
 			account, device string
 			p               privilege.Set
-			want            index.Verdict
+			want            access.Verdict
 		}{
-			{"rita", "cam", privilege.LiveView, index.Allowed},
-			{"rita", "cam", privilege.PTZ, index.Forbidden},     // what only the lost events gave
-			{"olga", "new", privilege.LiveView, index.NotFound}, // whom only they made
+			{"rita", "cam", privilege.LiveView, access.Allowed},
+			{"rita", "cam", privilege.PTZ, access.Forbidden},     // what only the lost events gave
+			{"olga", "new", privilege.LiveView, access.NotFound}, // whom only they made
 		} {
 			if got := x.Check(c.account, c.device, 1, c.p, time.Now()); got != c.want {
 				t.Errorf("Check(%s, %s, %v) = %v, want %v", c.account, c.device, c.p, got, c.want)
 			}
 		}
-		if got := x.CheckRef(ref, 1, privilege.LiveView, time.Now()); got == index.Allowed {
+		if got := x.CheckRef(ref, 1, privilege.LiveView, time.Now()); got == access.Allowed {
 			t.Error("what was looked up in the log's earlier life is allowed")
 		}
 		wait(t, x, log.append(t, accepted("olga", "sam", "cam", privilege.Alarm)))
-		if got := x.Check("sam", "cam", 1, privilege.Alarm, time.Now()); got != index.Allowed {
+		if got := x.Check("sam", "cam", 1, privilege.Alarm, time.Now()); got != access.Allowed {
 			t.Errorf("after an event of the restored log: %v", got)
 		}
 	})
@@ -193,8 +193,8 @@ func TestARestoredLogIsLoadedAgain(t *testing.T) {
 func TestAShortOutageEndsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newLog()
-		told := make(chan index.Change, 100)
-		x := running(t, nothing{}, log, func(c index.Change) { told <- c })
+		told := make(chan access.Change, 100)
+		x := running(t, nothing{}, log, func(c access.Change) { told <- c })
 		wait(t, x, log.append(t, added("olga", "cam", 1)))
 		synctest.Wait()
 		for range 20 {
@@ -208,7 +208,7 @@ func TestAShortOutageEndsNobody(t *testing.T) {
 			}
 			log.set(func() { log.away = false })
 		}
-		if list := drained(told); slices.Contains(list, index.Change{}) {
+		if list := drained(told); slices.Contains(list, access.Change{}) {
 			t.Error("viewers were ended")
 		}
 	})
@@ -234,7 +234,7 @@ func TestLiveIsStaleByTheClock(t *testing.T) {
 // slowRows is a read model that is complete up to position 7, and slow.
 type slowRows struct{}
 
-func (slowRows) LoadPrivileges(context.Context, index.Loader) (uint64, eventstore.Mark, error) {
+func (slowRows) LoadPrivileges(context.Context, access.Loader) (uint64, eventstore.Mark, error) {
 	time.Sleep(time.Second)
 	return 7, eventstore.Mark{}, nil
 }

@@ -1,4 +1,4 @@
-package index_test
+package access_test
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/eventstore"
-	"latchkey/projections/index"
+	"latchkey/projections/access"
 )
 
 // shelf is a read model of everything that a log holds, whose numbers are given
@@ -34,7 +34,7 @@ type shelf struct {
 	loads  int
 }
 
-func (s *shelf) LoadPrivileges(_ context.Context, l index.Loader) (uint64, eventstore.Mark, error) {
+func (s *shelf) LoadPrivileges(_ context.Context, l access.Loader) (uint64, eventstore.Mark, error) {
 	s.loads++
 	if s.before != nil {
 		s.before()
@@ -69,7 +69,7 @@ func (s *shelf) LoadPrivileges(_ context.Context, l index.Loader) (uint64, event
 	return position, mark, nil
 }
 
-func (s *shelf) rows(m *model, keys map[string]account.StreamKeyAdded, l index.Loader) {
+func (s *shelf) rows(m *model, keys map[string]account.StreamKeyAdded, l access.Loader) {
 	accounts, devices := map[string]uint32{}, map[string]uint32{}
 	number := func(of map[string]uint32, id string) uint32 {
 		if of[id] == 0 {
@@ -113,9 +113,9 @@ func newModel() *model {
 }
 
 // limited starts an index with few numbers.
-func limited(t *testing.T, source index.Source, log index.Log, numbers uint32) *index.Index {
+func limited(t *testing.T, source access.Source, log access.Log, numbers uint32) *access.Index {
 	t.Helper()
-	x, err := index.New(index.Config{Source: source, Log: log, MaxStaleness: bound, Numbers: numbers})
+	x, err := access.New(access.Config{Source: source, Log: log, MaxStaleness: bound, Numbers: numbers})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,8 +131,8 @@ func limited(t *testing.T, source index.Source, log index.Log, numbers uint32) *
 	return x
 }
 
-func allowed(x *index.Index, acc, dev string) bool {
-	return x.Check(acc, dev, 1, privilege.LiveView, time.Now()) == index.Allowed
+func allowed(x *access.Index, acc, dev string) bool {
+	return x.Check(acc, dev, 1, privilege.LiveView, time.Now()) == access.Allowed
 }
 
 // TestChurn adds and removes far more than there are numbers, and keys: what is
@@ -160,7 +160,7 @@ func TestChurn(t *testing.T) {
 					t.Fatalf("device %d was removed", i)
 				}
 				if i%20 == 19 {
-					time.Sleep(index.RenewEvery)
+					time.Sleep(access.RenewEvery)
 					synctest.Wait()
 				}
 			}
@@ -210,13 +210,13 @@ func TestFull(t *testing.T) {
 		wait(t, x, log.append(t, device.Removed{Device: "cam0", Owner: "olga"}))
 		check("removed while full", "rita", "cam0", false)
 		check("removed while full", "rita", "cam1", true)
-		time.Sleep(2 * index.RenewEvery)
+		time.Sleep(2 * access.RenewEvery)
 		synctest.Wait()
 		check("with room", "rita", "new", true) // the read model had a number for it
 		check("with room", "rita", "cam0", false)
 		check("with room", "rita", "cam1", true)
 		wait(t, x, log.append(t, device.Removed{Device: "cam2", Owner: "olga"}, device.Removed{Device: "cam3", Owner: "olga"}))
-		time.Sleep(2 * index.RenewEvery)
+		time.Sleep(2 * access.RenewEvery)
 		synctest.Wait()
 		if x.Full() || x.Health().State != "live" {
 			t.Errorf("health: %+v", x.Health())
@@ -234,13 +234,13 @@ func TestARefOfBefore(t *testing.T) {
 		wait(t, x, log.append(t, added("olga", "cam", 1), added("sam", "other", 1)))
 		synctest.Wait()
 		ref := x.Intern("olga", "cam")
-		if x.CheckRef(ref, 1, privilege.LiveView, time.Now()) != index.Allowed {
+		if x.CheckRef(ref, 1, privilege.LiveView, time.Now()) != access.Allowed {
 			t.Fatal("it is not in force")
 		}
 		if err := x.LoadAside(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := x.CheckRef(ref, 1, privilege.LiveView, time.Now()); got != index.NotFound {
+		if got := x.CheckRef(ref, 1, privilege.LiveView, time.Now()); got != access.NotFound {
 			t.Errorf("a Ref of before: %v", got)
 		}
 		if !allowed(x, "olga", "cam") {
@@ -297,7 +297,7 @@ func TestLoadedAsideEqualsModel(t *testing.T) {
 		numbers := rapid.SampledFrom([]uint32{0, 4, 6, 12}).Draw(rt, "numbers")
 		log := newLog()
 		source := &shelf{log: log, decode: decoded(rt), keep: rapid.Bool().Draw(rt, "keeps rows")}
-		x, err := index.New(index.Config{Source: source, Log: log, MaxStaleness: time.Minute, Numbers: numbers})
+		x, err := access.New(access.Config{Source: source, Log: log, MaxStaleness: time.Minute, Numbers: numbers})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -349,7 +349,7 @@ func TestLoadedAsideEqualsModel(t *testing.T) {
 				for _, d := range ids {
 					for c := 1; c <= 3; c++ {
 						got, want := x.Check(a, d, c, privilege.LiveView, time.Now()), m.check(a, d, c, privilege.LiveView)
-						if numbers == 0 && got != want || got == index.Allowed && want != index.Allowed {
+						if numbers == 0 && got != want || got == access.Allowed && want != access.Allowed {
 							rt.Fatalf("Check(%s, %s, %d) = %v, want %v", a, d, c, got, want)
 						}
 					}

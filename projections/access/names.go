@@ -1,4 +1,4 @@
-package index
+package access
 
 import (
 	"errors"
@@ -19,6 +19,9 @@ type Key struct {
 	Device  string    // "" for every device that the account may see
 	Expires time.Time // zero: never
 }
+
+// Expired reports whether the key has run out at a time.
+func (k Key) Expired(now time.Time) bool { return !k.Expires.IsZero() && !now.Before(k.Expires) }
 
 // names holds what is found by name, under a lock; sessions look things up once.
 type names struct {

@@ -1,6 +1,6 @@
 //go:build !latchkey_unguarded
 
-package index
+package access
 
 // unguarded is false: a command that revokes waits until it is in force.
 const unguarded = false

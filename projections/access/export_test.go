@@ -1,6 +1,21 @@
-package index
+package access
 
-import "context"
+import (
+	"context"
+	"time"
+
+	"latchkey/domain/privilege"
+)
+
+// Ref is what Pair looks up.
+type Ref = ref
+
+// Intern and CheckRef are what Pair does.
+func (x *Index) Intern(account, device string) Ref { return x.lookUp(account, device) }
+
+func (x *Index) CheckRef(r Ref, channel int, p privilege.Set, now time.Time) Verdict {
+	return x.checkRef(r, channel, p, now)
+}
 
 // LoadAside is what the index does by itself when much of it is gone.
 func (x *Index) LoadAside(ctx context.Context) error { return x.loadAside(ctx) }
@@ -16,3 +31,6 @@ func (x *Index) Counts() (accounts, devices, keys int) {
 
 // RenewEvery is the least between two loads.
 const RenewEvery = renewEvery
+
+// Held returns how many permits are held.
+func (x *Index) Held() int { return x.permits.Held() }

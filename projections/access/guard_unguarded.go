@@ -1,6 +1,6 @@
 //go:build latchkey_unguarded
 
-package index
+package access
 
 // unguarded lets commands answer before the index has applied them. It is the
 // control of the stale-permission test, which must see it fail; never ship it.

@@ -1,4 +1,4 @@
-package index_test
+package access_test
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 	"latchkey/domain/privilege"
 	"latchkey/eventstore"
-	"latchkey/projections/index"
+	"latchkey/projections/access"
 )
 
 // many is a read model of n grants: ten for each account, five for each device.
@@ -20,7 +20,7 @@ type many struct{ n int }
 func (m many) account(i int) string { return fmt.Sprintf("0190a000-0000-7000-8000-%012x", i) }
 func (m many) device(i int) string  { return fmt.Sprintf("ds-2cd2386g2-%010x", i) }
 
-func (m many) LoadPrivileges(_ context.Context, l index.Loader) (uint64, eventstore.Mark, error) {
+func (m many) LoadPrivileges(_ context.Context, l access.Loader) (uint64, eventstore.Mark, error) {
 	accounts, devices := m.n/10, m.n/5
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range m.n {
@@ -85,7 +85,7 @@ func BenchmarkCheckRef(b *testing.B) {
 	const n = 1_000_000
 	m := many{n}
 	log := newLog()
-	x, err := index.New(index.Config{Source: m, Log: log, MaxStaleness: time.Hour})
+	x, err := access.New(access.Config{Source: m, Log: log, MaxStaleness: time.Hour})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func BenchmarkCheckRef(b *testing.B) {
 		runtime.Gosched()
 	}
 	r := rand.New(rand.NewPCG(3, 4))
-	refs := make([]index.Ref, 1<<16)
+	refs := make([]access.Ref, 1<<16)
 	for i := range refs {
 		refs[i] = x.Intern(m.account(r.IntN(n/10)+1), m.device(r.IntN(n/5)+1))
 	}

@@ -1,4 +1,4 @@
-package index
+package access
 
 import "sync/atomic"
 

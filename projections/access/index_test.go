@@ -1,4 +1,4 @@
-package index_test
+package access_test
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
-	"latchkey/projections/index"
+	"latchkey/projections/access"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -172,16 +172,16 @@ func (l *memoryLog) Tail(_ context.Context, most int, each func(eventstore.Recor
 // nothing is a read model without rows.
 type nothing struct{}
 
-func (nothing) LoadPrivileges(context.Context, index.Loader) (uint64, eventstore.Mark, error) {
+func (nothing) LoadPrivileges(context.Context, access.Loader) (uint64, eventstore.Mark, error) {
 	return 0, eventstore.Mark{}, nil
 }
 
 const bound = 5 * time.Second
 
 // running starts an index and stops it at the end of the test.
-func running(t *testing.T, source index.Source, log index.Log, onChange func(index.Change)) *index.Index {
+func running(t *testing.T, source access.Source, log access.Log, onChange func(access.Change)) *access.Index {
 	t.Helper()
-	x, err := index.New(index.Config{Source: source, Log: log, MaxStaleness: bound})
+	x, err := access.New(access.Config{Source: source, Log: log, MaxStaleness: bound})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func accepted(owner, acc, id string, p privilege.Set) share.Accepted {
 	return share.Accepted{Share: owner + ".x", Owner: owner, Account: acc, Device: id, Grants: []share.Grant{{Channel: 1, Privileges: p}}}
 }
 
-func wait(t *testing.T, x *index.Index, pos uint64) {
+func wait(t *testing.T, x *access.Index, pos uint64) {
 	t.Helper()
 	if err := x.WaitFor(t.Context(), pos); err != nil {
 		t.Fatal(err)
@@ -229,22 +229,22 @@ func TestVerdicts(t *testing.T) {
 			account, device string
 			channel         int
 			p               privilege.Set
-			want            index.Verdict
+			want            access.Verdict
 		}{
-			{"olga", "cam", 1, privilege.All, index.Allowed},
-			{"olga", "cam", 3, privilege.LiveView, index.NotFound},
-			{"rita", "cam", 1, privilege.LiveView, index.Allowed},
-			{"rita", "cam", 1, privilege.LiveView | privilege.PTZ, index.Allowed},
-			{"rita", "cam", 1, privilege.Playback, index.Forbidden},
-			{"rita", "cam", 1, privilege.LiveView | privilege.Playback, index.Forbidden},
-			{"rita", "cam", 1, privilege.None, index.Forbidden},
-			{"rita", "cam", 2, privilege.LiveView, index.Forbidden},
-			{"rita", "cam", 0, privilege.LiveView, index.NotFound},
-			{"rita", "cam", -1, privilege.LiveView, index.NotFound},
-			{"rita", "cam", 1 << 20, privilege.LiveView, index.NotFound},
-			{"rita", "other", 1, privilege.LiveView, index.NotFound},
-			{"sam", "cam", 1, privilege.LiveView, index.NotFound},
-			{"", "", 1, privilege.LiveView, index.NotFound},
+			{"olga", "cam", 1, privilege.All, access.Allowed},
+			{"olga", "cam", 3, privilege.LiveView, access.NotFound},
+			{"rita", "cam", 1, privilege.LiveView, access.Allowed},
+			{"rita", "cam", 1, privilege.LiveView | privilege.PTZ, access.Allowed},
+			{"rita", "cam", 1, privilege.Playback, access.Forbidden},
+			{"rita", "cam", 1, privilege.LiveView | privilege.Playback, access.Forbidden},
+			{"rita", "cam", 1, privilege.None, access.Forbidden},
+			{"rita", "cam", 2, privilege.LiveView, access.Forbidden},
+			{"rita", "cam", 0, privilege.LiveView, access.NotFound},
+			{"rita", "cam", -1, privilege.LiveView, access.NotFound},
+			{"rita", "cam", 1 << 20, privilege.LiveView, access.NotFound},
+			{"rita", "other", 1, privilege.LiveView, access.NotFound},
+			{"sam", "cam", 1, privilege.LiveView, access.NotFound},
+			{"", "", 1, privilege.LiveView, access.NotFound},
 		} {
 			if got := x.Check(c.account, c.device, c.channel, c.p, time.Now()); got != c.want {
 				t.Errorf("Check(%q, %q, %d, %v) = %v, want %v", c.account, c.device, c.channel, c.p, got, c.want)
@@ -301,7 +301,7 @@ func TestClosedUntilMeasured(t *testing.T) {
 		x := running(t, nothing{}, log, nil)
 		wait(t, x, log.append(t, added("olga", "cam", 1)))
 		synctest.Wait()
-		if got := x.Check("olga", "cam", 1, privilege.LiveView, time.Now()); got != index.Unavailable {
+		if got := x.Check("olga", "cam", 1, privilege.LiveView, time.Now()); got != access.Unavailable {
 			t.Fatalf("an index that was never measured says %v", got)
 		}
 	})
@@ -317,31 +317,31 @@ func TestStaleIndexCloses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log := newLog()
-				told := make(chan index.Change, 100)
-				x := running(t, nothing{}, log, func(c index.Change) { told <- c })
+				told := make(chan access.Change, 100)
+				x := running(t, nothing{}, log, func(c access.Change) { told <- c })
 				wait(t, x, log.append(t, added("olga", "cam", 1)))
 				synctest.Wait()
-				check := func(want index.Verdict, when string) {
+				check := func(want access.Verdict, when string) {
 					t.Helper()
 					if got := x.Check("olga", "cam", 1, privilege.LiveView, time.Now()); got != want {
 						t.Fatalf("%s: %v, want %v", when, got, want)
 					}
 				}
-				check(index.Allowed, "at first")
+				check(access.Allowed, "at first")
 				time.Sleep(10 * bound)
-				check(index.Allowed, "after a quiet time")
+				check(access.Allowed, "after a quiet time")
 				log.set(func() { cut(log, true) })
 				time.Sleep(bound / 2)
-				check(index.Allowed, "within the bound")
+				check(access.Allowed, "within the bound")
 				time.Sleep(bound)
 				synctest.Wait()
-				check(index.Unavailable, "past the bound")
+				check(access.Unavailable, "past the bound")
 				if h := x.Health(); h.State != "stale" {
 					t.Errorf("health says %q", h.State)
 				}
 				select {
 				case c := <-told:
-					if c != (index.Change{}) {
+					if c != (access.Change{}) {
 						t.Errorf("told of %+v, want of everything", c)
 					}
 				default:
@@ -350,7 +350,7 @@ func TestStaleIndexCloses(t *testing.T) {
 				log.set(func() { cut(log, false) })
 				time.Sleep(2 * bound)
 				synctest.Wait()
-				check(index.Allowed, "when it is back")
+				check(access.Allowed, "when it is back")
 			})
 		})
 	}
@@ -374,7 +374,7 @@ func TestAnEventThatCannotBeReadClosesForGood(t *testing.T) {
 					t.Error("the index skipped an event that it cannot read")
 				}
 				synctest.Wait()
-				if got := x.Check("olga", "cam", 1, privilege.LiveView, time.Now()); got != index.Unavailable {
+				if got := x.Check("olga", "cam", 1, privilege.LiveView, time.Now()); got != access.Unavailable {
 					t.Errorf("a broken index says %v", got)
 				}
 				if h := x.Health(); h.State != "broken" || h.Err == nil {
@@ -389,10 +389,10 @@ func TestAnEventThatCannotBeReadClosesForGood(t *testing.T) {
 func TestChangesAreToldInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newLog()
-		var x *index.Index
+		var x *access.Index
 		var mu sync.Mutex
 		var told []string
-		x = running(t, nothing{}, log, func(c index.Change) {
+		x = running(t, nothing{}, log, func(c access.Change) {
 			v := x.Check("rita", "cam", 1, privilege.LiveView, time.Now())
 			mu.Lock()
 			told = append(told, fmt.Sprintf("%s/%s %v", c.Account, c.Device, v))
@@ -508,18 +508,18 @@ func (m *model) apply(event event.Event) {
 	}
 }
 
-func (m *model) check(acc, dev string, channel int, p privilege.Set) index.Verdict {
+func (m *model) check(acc, dev string, channel int, p privilege.Set) access.Verdict {
 	g, sees := m.grants[[2]string{acc, dev}]
 	if m.owner[dev] == "" || !sees {
-		return index.NotFound
+		return access.NotFound
 	}
 	if g[channel].Has(p) {
-		return index.Allowed
+		return access.Allowed
 	}
 	if m.owner[dev] == acc && g[channel] == privilege.None {
-		return index.NotFound
+		return access.NotFound
 	}
-	return index.Forbidden
+	return access.Forbidden
 }
 
 // Any sequence of events, some of them twice, gives what the model gives.
@@ -528,7 +528,7 @@ func TestIndexEqualsModel(t *testing.T) {
 	devices := []string{"d1", "d2"}
 	rapid.Check(t, func(rt *rapid.T) {
 		log := newLog()
-		x, err := index.New(index.Config{Source: nothing{}, Log: log, MaxStaleness: bound})
+		x, err := access.New(access.Config{Source: nothing{}, Log: log, MaxStaleness: bound})
 		if err != nil {
 			rt.Fatal(err)
 		}

@@ -1,0 +1,235 @@
+package access_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"latchkey/domain/account"
+	"latchkey/domain/device"
+	"latchkey/domain/privilege"
+	"latchkey/domain/share"
+	"latchkey/projections/access"
+)
+
+// holder holds permits, and notes why they were revoked.
+type holder struct {
+	mu      sync.Mutex
+	reasons []access.Reason
+}
+
+func (h *holder) revoked(r access.Reason) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reasons = append(h.reasons, r)
+}
+
+func (h *holder) want(t *testing.T, what string, want ...access.Reason) {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if fmt.Sprint(h.reasons) != fmt.Sprint(want) {
+		t.Errorf("%s: revoked for %q, want %q", what, h.reasons, want)
+	}
+	h.reasons = nil
+}
+
+// live returns an index that decides.
+func live(t *testing.T, log *memoryLog) *access.Index {
+	t.Helper()
+	x := running(t, nothing{}, log, func(access.Change) {})
+	for x.Health().State != "live" {
+		time.Sleep(time.Millisecond)
+	}
+	return x
+}
+
+func acquire(t *testing.T, x *access.Index, h *holder, key string, channel int, p privilege.Set) *access.Permit {
+	t.Helper()
+	permit, v := x.Acquire(access.Use{Subject: access.Subject{Account: "rita", StreamKey: key}, Device: "cam", Channel: channel, Privilege: p}, h.revoked)
+	if v != access.Allowed {
+		t.Fatalf("no permit for %v on channel %d: %v", p, channel, v)
+	}
+	return permit
+}
+
+// TestPermitsEndAlone: what was taken back ends the permits that needed it, and no
+// others: talk ends, and the picture stays.
+func TestPermitsEndAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog()
+		x := live(t, log)
+		wait(t, x, log.append(t, added("olga", "cam", 2), accepted("olga", "rita", "cam", privilege.LiveView|privilege.TwoWayAudio)))
+		var picture, talk holder
+		watching := acquire(t, x, &picture, "", 1, privilege.LiveView)
+		talking := acquire(t, x, &talk, "", 1, privilege.TwoWayAudio)
+		edited := share.PrivilegesEdited{Owner: "olga", Account: "rita", Device: "cam", Grants: []share.Grant{{Channel: 1, Privileges: privilege.LiveView}}}
+		wait(t, x, log.append(t, edited))
+		talk.want(t, "talk was taken back", access.PrivilegeGone)
+		picture.want(t, "talk was taken back")
+		if v := watching.Check(time.Now()); v != access.Allowed {
+			t.Errorf("the picture is %v", v)
+		}
+		if v := talking.Check(time.Now()); v != access.NotFound {
+			t.Errorf("talk that was revoked is %v", v)
+		}
+		wait(t, x, log.append(t, accepted("olga", "rita", "cam", privilege.All)))
+		if v := talking.Check(time.Now()); v != access.NotFound {
+			t.Errorf("a revoked permit came back: %v", v)
+		}
+		wait(t, x, log.append(t, device.Removed{Device: "cam", Owner: "olga"}))
+		picture.want(t, "the device was removed", access.PrivilegeGone)
+		talking.Release()
+		watching.Release()
+		watching.Release()
+		if n := x.Held(); n != 0 {
+			t.Errorf("%d permits are held after all were released", n)
+		}
+	})
+}
+
+// TestPermitsOfAStreamKey: a permit ends with the stream key that was shown for it.
+func TestPermitsOfAStreamKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog()
+		x := live(t, log)
+		soon := time.Now().Add(3 * time.Second)
+		wait(t, x, log.append(t, added("olga", "cam", 2), accepted("olga", "rita", "cam", privilege.LiveView),
+			account.StreamKeyAdded{Account: "rita", Key: "k1"}, account.StreamKeyAdded{Account: "rita", Key: "k2", Expires: soon},
+			account.StreamKeyAdded{Account: "rita", Key: "k3", Device: "other"}, account.StreamKeyAdded{Account: "olga", Key: "k4"}))
+		var first, second holder
+		acquire(t, x, &first, "k1", 1, privilege.LiveView)
+		brief := acquire(t, x, &second, "k2", 1, privilege.LiveView)
+		for key, why := range map[string]string{"k3": "of another device", "k4": "of another account", "k5": "that is unknown"} {
+			use := access.Use{Subject: access.Subject{Account: "rita", StreamKey: key}, Device: "cam", Channel: 1, Privilege: privilege.LiveView}
+			if _, v := x.Acquire(use, func(access.Reason) {}); v != access.NotFound {
+				t.Errorf("a key %s: %v", why, v)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		second.want(t, "the key has not run out")
+		if v := brief.Check(soon); v != access.NotFound {
+			t.Errorf("at the instant at which its key has run out: %v", v)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		second.want(t, "the key has run out", access.KeyExpired)
+		wait(t, x, log.append(t, account.StreamKeyRevoked{Account: "rita", Key: "k1"}))
+		first.want(t, "the key was revoked", access.KeyRevoked)
+		if n := x.Held(); n != 2 {
+			t.Errorf("%d permits are held, want the 2 that nobody released", n)
+		}
+	})
+}
+
+// TestPermitsEndWhenNothingIsKnown: an index that lags, or that is loaded with less,
+// revokes.
+func TestPermitsEndWhenNothingIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog()
+		x := live(t, log)
+		wait(t, x, log.append(t, added("olga", "cam", 2), accepted("olga", "rita", "cam", privilege.LiveView)))
+		var h holder
+		permit := acquire(t, x, &h, "", 1, privilege.LiveView)
+		log.set(func() { log.away = true })
+		time.Sleep(3 * bound)
+		synctest.Wait()
+		h.want(t, "the log is away", access.Unknown)
+		if v := permit.Check(time.Now()); v != access.Unavailable {
+			t.Errorf("the permit is %v", v)
+		}
+		if _, v := x.Acquire(access.Use{Subject: access.Subject{Account: "rita"}, Device: "cam", Channel: 1, Privilege: privilege.LiveView}, h.revoked); v != access.Unavailable {
+			t.Errorf("a new one is %v", v)
+		}
+		h.want(t, "a permit that was refused")
+	})
+}
+
+// TestPermitsAreCheckedWhenConcerned: a change makes those permits be checked again whom it
+// concerns, and a defect of the rules is no leave.
+func TestPermitsAreCheckedWhenConcerned(t *testing.T) {
+	rules := &switching{}
+	s := access.NewPermits(rules, nil, nil)
+	var h holder
+	permit, v := s.Acquire(access.Use{Subject: access.Subject{Account: "a"}, Device: "d"}, h.revoked)
+	if v != access.Allowed {
+		t.Fatal(v)
+	}
+	s.Changed(access.Change{Device: "other"})
+	s.Changed(access.Change{Account: "other"})
+	s.Changed(access.Change{Key: "other"})
+	if rules.asked != 1 {
+		t.Errorf("asked %d times, want once: no change concerned it", rules.asked)
+	}
+	for _, c := range []access.Change{{}, {Account: "a"}, {Device: "d"}, {Account: "a", Device: "d"}} {
+		s.Changed(c)
+	}
+	if rules.asked != 5 {
+		t.Errorf("asked %d times, want 5", rules.asked)
+	}
+	rules.panics = true
+	s.Changed(access.Change{})
+	h.want(t, "rules that panic", access.Unknown)
+	permit.Revoke(access.PrivilegeGone)
+	h.want(t, "it is revoked once")
+}
+
+// switching are rules that allow everything, until they panic.
+type switching struct {
+	asked  int
+	panics bool
+}
+
+func (*switching) Live(time.Time) bool               { return true }
+func (*switching) Key(string) (access.Key, bool)     { return access.Key{}, false }
+func (s *switching) Pair(string, string) access.Pair { return s }
+func (s *switching) Check(int, privilege.Set, time.Time) access.Verdict {
+	if s.asked++; s.panics {
+		panic("a defect")
+	}
+	return access.Allowed
+}
+
+// TestNoRevocationIsMissed: a permit that is acquired while its privilege is taken back
+// is refused or revoked.
+func TestNoRevocationIsMissed(t *testing.T) {
+	log := newLog()
+	x := live(t, log)
+	wait(t, x, log.append(t, added("olga", "cam", 2)))
+	for round := range 200 {
+		wait(t, x, log.append(t, accepted("olga", "rita", "cam", privilege.LiveView)))
+		var all sync.WaitGroup
+		type held struct {
+			permit *access.Permit
+			ended  chan access.Reason
+		}
+		acquired := make(chan held, 8)
+		for range cap(acquired) {
+			all.Go(func() {
+				ended := make(chan access.Reason, 1)
+				use := access.Use{Subject: access.Subject{Account: "rita"}, Device: "cam", Channel: 1, Privilege: privilege.LiveView}
+				if p, v := x.Acquire(use, func(r access.Reason) { ended <- r }); v == access.Allowed {
+					acquired <- held{p, ended}
+				}
+			})
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		if err := x.WaitFor(ctx, log.append(t, share.Left{Owner: "olga", Account: "rita", Device: "cam"})); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		all.Wait()
+		close(acquired)
+		for h := range acquired {
+			select {
+			case <-h.ended:
+			default:
+				t.Fatalf("round %d: a permit outlived its privilege", round)
+			}
+			h.permit.Release()
+		}
+	}
+}
