@@ -16,7 +16,6 @@ import (
 	"latchkey/eventstore"
 	"latchkey/internal/audit"
 	"latchkey/internal/vault"
-	"latchkey/projections"
 	"latchkey/projections/access"
 	"latchkey/streaming"
 )
