@@ -32,8 +32,9 @@ test-short: ## The tests that need no other program, in under a minute
 	@$(TOOL) gotestsum --format pkgname -- -short -count=1 ./domain/... ./eventstore/... ./internal/vault/... ./api/...
 
 .PHONY: check
-check: ## gofmt, vet, golangci-lint, govulncheck
+check: ## gofmt, vet, golangci-lint, govulncheck; whether generated code is fresh
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	@.ci/fresh
 	@go vet ./...
 	@$(TOOL) golangci-lint run ./...
 	@found=$$($(TOOL) govulncheck ./... 2>&1) || case "$$found" in \
@@ -42,7 +43,7 @@ check: ## gofmt, vet, golangci-lint, govulncheck
 	esac
 
 .PHONY: generate
-generate: ## Make the generated code anew
+generate: ## Make the generated code again
 	@go generate ./...
 
 .PHONY: fuzz

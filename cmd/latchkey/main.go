@@ -32,6 +32,7 @@ type cli struct {
 	Backup      backupCommand      `cmd:"" help:"Copy the log, the vault and its key while the service runs."`
 	Restore     restoreCommand     `cmd:"" help:"Make a data folder from a backup."`
 	Recover     recoverCommand     `cmd:"" help:"Go on with a log that lost its end."`
+	Version     versionCommand     `cmd:"" help:"Print which build this is."`
 }
 
 // streams are where a command reads and writes; tests put others there.
