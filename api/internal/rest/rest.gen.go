@@ -143,7 +143,7 @@ type Channel struct {
 	Channel      ChannelNumber `json:"channel"`
 	Name         string        `json:"name"`
 
-	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
@@ -168,13 +168,13 @@ type Device struct {
 	Name   string `json:"name"`
 	Serial string `json:"serial"`
 
-	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // DeviceDomain defines model for DeviceDomain.
 type DeviceDomain struct {
-	// Domain Lower-case letters, digits and hyphens; empty to have none.
+	// Domain Lower-case letters, digits and hyphens; empty for none.
 	Domain string `json:"domain"`
 }
 
@@ -222,14 +222,14 @@ type DevicePrivileges struct {
 	// Share The share that gives them; absent for a device of your own.
 	Share string `json:"share,omitempty,omitzero"`
 
-	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // DevicePrivilegesRole defines model for DevicePrivileges.Role.
 type DevicePrivilegesRole string
 
-// Grant The privileges on one channel. With none of them the recipient sees the channel and may do nothing.
+// Grant The privileges on one channel. With an empty list the recipient sees the channel and may do nothing with it.
 type Grant struct {
 	Channel    ChannelNumber `json:"channel"`
 	Privileges PrivilegeSet  `json:"privileges"`
@@ -239,12 +239,12 @@ type Grant struct {
 type HistoryEntry struct {
 	DeletedAt time.Time `json:"deleted_at"`
 
-	// Recipient Empty when the address was erased.
+	// Recipient Empty if the address was erased.
 	Recipient ShareRecipient `json:"recipient"`
 	Remark    string         `json:"remark,omitempty,omitzero"`
 	Share     string         `json:"share"`
 
-	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
@@ -273,7 +273,7 @@ type NewDevice struct {
 	OnvifURL string       `json:"onvif_url,omitempty,omitzero"`
 	Password string       `json:"password,omitempty,omitzero"`
 
-	// RtspURL Channel 1's main stream where `channels` is not given. It may hold the credentials (`rtsp://name:password@…`), as other addresses may, where `username` and `password` are not given. No answer tells it again.
+	// RtspURL Channel 1's main stream, if `channels` is absent. Like other addresses, it may contain the credentials (`rtsp://name:password@…`) if `username` and `password` are absent. It is never returned.
 	RtspURL string `json:"rtsp_url,omitempty,omitzero"`
 
 	// Serial Without one the device gets an id of its own.
@@ -313,17 +313,17 @@ type OwnAccount struct {
 	Phone   string  `json:"phone,omitempty,omitzero"`
 	Quotas  []Quota `json:"quotas"`
 
-	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
-// Person The owner, for the recipient only. What was erased is empty.
+// Person The owner, for the recipient only. Erased fields are empty.
 type Person struct {
 	Email string `json:"email,omitempty,omitzero"`
 	Name  string `json:"name,omitempty,omitzero"`
 	Phone string `json:"phone,omitempty,omitzero"`
 
-	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
@@ -343,16 +343,16 @@ type PrivilegeSet = privilege.Set
 
 // Problem RFC 9457.
 type Problem struct {
-	// Code Stable; to be compared by programs.
+	// Code Stable
 	Code string `json:"code"`
 
-	// Detail For people; may change.
+	// Detail For people; it may change.
 	Detail string `json:"detail,omitempty,omitzero"`
 
-	// Errors What is wrong with which field, a sentence for people.
+	// Errors For each field, what is wrong with it, for people.
 	Errors map[string]string `json:"errors,omitempty,omitzero"`
 
-	// Quota The quota that is used up, for `quota_exceeded`.
+	// Quota The quota that was reached, for `quota_exceeded`.
 	Quota     string `json:"quota,omitempty,omitzero"`
 	RequestID string `json:"request_id"`
 	Status    int    `json:"status"`
@@ -366,19 +366,19 @@ type Problem struct {
 type Quota struct {
 	Most int64 `json:"most"`
 
-	// Per Left out where it counts what there is at once.
+	// Per Absent if the quota counts what exists at once.
 	Per QuotaPer `json:"per,omitempty,omitzero"`
 
-	// Quota `devices`, `shares` (sent), `stream_keys`, `sessions`: how many there are at once; a log-in past the last of
-	// them ends the session that would end first. `requests` at once; `commands` a second; `devices_added` and `log_bytes` a day;
-	// `serial_added`: additions of one serial number a day, of which no use is told. New ones may be added.
+	// Quota `devices`, `shares` (sent), `stream_keys`, `sessions`: how many exist at once; logging in beyond the limit
+	// ends the session that would expire first. `requests` at once; `commands` a second; `devices_added` and `log_bytes` a day;
+	// `serial_added`: additions of one serial number a day, whose use is not reported. More may be added in future.
 	Quota string `json:"quota"`
 
-	// Used As far as this server knows. What is counted by time comes back little by little.
+	// Used As far as this server knows. Quotas over time refill gradually.
 	Used int64 `json:"used"`
 }
 
-// QuotaPer Left out where it counts what there is at once.
+// QuotaPer Absent if the quota counts what exists at once.
 type QuotaPer string
 
 // Recipient Exactly one of `email` and `phone`.
@@ -410,14 +410,14 @@ type Session struct {
 type Share struct {
 	Devices []ShareDevice `json:"devices"`
 
-	// From The owner, for the recipient only. What was erased is empty.
+	// From The owner, for the recipient only. Erased fields are empty.
 	From Person `json:"from,omitempty,omitzero"`
 	ID   string `json:"id"`
 
 	// Owner The owner's account.
 	Owner string `json:"owner"`
 
-	// Recipient Empty when the address was erased.
+	// Recipient Empty if the address was erased.
 	Recipient ShareRecipient `json:"recipient"`
 
 	// Remark For the owner only.
@@ -427,7 +427,7 @@ type Share struct {
 	Share  string      `json:"share"`
 	Status ShareStatus `json:"status"`
 
-	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
@@ -446,15 +446,15 @@ type ShareDevice struct {
 	Name      string            `json:"name"`
 	Status    ShareDeviceStatus `json:"status"`
 
-	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // ShareDeviceStatus defines model for ShareDevice.Status.
 type ShareDeviceStatus string
 
-// ShareDeviceGrants What is given on a device. A device that was rejected or left has no channels and may be given back so: it
-// stays as it is. With channels it is invited again. The other fields of a device are read-only and ignored, so
+// ShareDeviceGrants The privileges on a device. A device that was rejected or left has no channels and may be sent back without any:
+// it stays as it is. With channels it is offered again. The other fields of a device are read-only and ignored, so
 // that what a read returns can be sent back.
 type ShareDeviceGrants struct {
 	// AnsweredAt Ignored.
@@ -486,16 +486,16 @@ type ShareList struct {
 	Next NextCursor `json:"next,omitempty,omitzero"`
 }
 
-// ShareRecipient Empty when the address was erased.
+// ShareRecipient Empty if the address was erased.
 type ShareRecipient struct {
 	Email string `json:"email,omitempty,omitzero"`
 	Phone string `json:"phone,omitempty,omitzero"`
 
-	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
-// ShareReplacement The remark and the whole list of devices. A device that is not in it is taken out of the share. The other fields
+// ShareReplacement The remark and the whole list of devices. A device that is missing from the list is taken out of the share. The other fields
 // of a share are read-only and ignored: what a read returns, sent back, changes nothing.
 type ShareReplacement struct {
 	Devices []ShareDeviceGrants `json:"devices"`
@@ -512,7 +512,7 @@ type ShareReplacement struct {
 	// Recipient Ignored.
 	Recipient map[string]interface{} `json:"recipient,omitempty,omitzero"`
 
-	// Remark Missing is empty.
+	// Remark Empty if absent.
 	Remark string `json:"remark,omitempty,omitzero"`
 
 	// Share Ignored.
@@ -521,7 +521,7 @@ type ShareReplacement struct {
 	// Status Ignored.
 	Status string `json:"status,omitempty,omitzero"`
 
-	// Unreadable With true an empty remark leaves the remark as it is: it may be what could not be read.
+	// Unreadable If true, an empty remark leaves the remark unchanged: it may be the text that could not be read.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
@@ -533,7 +533,7 @@ type StreamKey struct {
 	Label     string    `json:"label,omitempty,omitzero"`
 	Name      string    `json:"name"`
 
-	// Unreadable True where text could not be read, as its key is missing; such text is empty. It was not erased.
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
@@ -599,19 +599,19 @@ type RegisterAccountParams struct {
 
 // GetAccountParams defines parameters for GetAccount.
 type GetAccountParams struct {
-	// LatchkeyMinPosition The position that the answer must have seen.
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
 // ListDevicesParams defines parameters for ListDevices.
 type ListDevicesParams struct {
-	// Limit The most items that the page may have. A page whose items hold much ends earlier; only `next` says whether there are more.
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor The `next` of the page before.
+	// Cursor The `next` of the previous page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
-	// LatchkeyMinPosition The position that the answer must have seen.
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
@@ -629,19 +629,19 @@ type RemoveDeviceParams struct {
 
 // GetDeviceParams defines parameters for GetDevice.
 type GetDeviceParams struct {
-	// LatchkeyMinPosition The position that the answer must have seen.
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
 // ListPrivilegesParams defines parameters for ListPrivileges.
 type ListPrivilegesParams struct {
-	// Limit The most items that the page may have. A page whose items hold much ends earlier; only `next` says whether there are more.
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor The `next` of the page before.
+	// Cursor The `next` of the previous page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
-	// LatchkeyMinPosition The position that the answer must have seen.
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
@@ -653,37 +653,37 @@ type CreateShareParams struct {
 
 // ListShareHistoryParams defines parameters for ListShareHistory.
 type ListShareHistoryParams struct {
-	// Limit The most items that the page may have. A page whose items hold much ends earlier; only `next` says whether there are more.
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor The `next` of the page before.
+	// Cursor The `next` of the previous page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
-	// LatchkeyMinPosition The position that the answer must have seen.
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
 // ListReceivedSharesParams defines parameters for ListReceivedShares.
 type ListReceivedSharesParams struct {
-	// Limit The most items that the page may have. A page whose items hold much ends earlier; only `next` says whether there are more.
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor The `next` of the page before.
+	// Cursor The `next` of the previous page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
-	// LatchkeyMinPosition The position that the answer must have seen.
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
 // ListSentSharesParams defines parameters for ListSentShares.
 type ListSentSharesParams struct {
-	// Limit The most items that the page may have. A page whose items hold much ends earlier; only `next` says whether there are more.
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor The `next` of the page before.
+	// Cursor The `next` of the previous page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
-	// LatchkeyMinPosition The position that the answer must have seen.
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
@@ -692,13 +692,13 @@ type DeleteShareParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 
-	// IfMatch One entity tag of the share, or `*` for whatever revision it has.
+	// IfMatch One entity tag of the share, or `*` for any revision.
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
 // GetShareParams defines parameters for GetShare.
 type GetShareParams struct {
-	// LatchkeyMinPosition The position that the answer must have seen.
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 
 	// IfNoneMatch Entity tags of the share, with commas, or `*`.
@@ -710,7 +710,7 @@ type ReplaceShareParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 
-	// IfMatch One entity tag of the share, or `*` for whatever revision it has.
+	// IfMatch One entity tag of the share, or `*` for any revision.
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
@@ -719,7 +719,7 @@ type RemoveShareDeviceParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 
-	// IfMatch One entity tag of the share, or `*` for whatever revision it has.
+	// IfMatch One entity tag of the share, or `*` for any revision.
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
@@ -728,7 +728,7 @@ type PutShareDeviceParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 
-	// IfMatch One entity tag of the share, or `*` for whatever revision it has.
+	// IfMatch One entity tag of the share, or `*` for any revision.
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
@@ -737,7 +737,7 @@ type AcceptDeviceParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 
-	// IfMatch One entity tag of the share, or `*` for whatever revision it has.
+	// IfMatch One entity tag of the share, or `*` for any revision.
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
@@ -746,7 +746,7 @@ type SetDeviceDomainParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 
-	// IfMatch One entity tag of the share, or `*` for whatever revision it has.
+	// IfMatch One entity tag of the share, or `*` for any revision.
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
@@ -755,19 +755,19 @@ type RejectDeviceParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 
-	// IfMatch One entity tag of the share, or `*` for whatever revision it has.
+	// IfMatch One entity tag of the share, or `*` for any revision.
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
 // ListStreamKeysParams defines parameters for ListStreamKeys.
 type ListStreamKeysParams struct {
-	// Limit The most items that the page may have. A page whose items hold much ends earlier; only `next` says whether there are more.
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor The `next` of the page before.
+	// Cursor The `next` of the previous page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
-	// LatchkeyMinPosition The position that the answer must have seen.
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
