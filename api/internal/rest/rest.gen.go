@@ -343,7 +343,7 @@ type PrivilegeSet = privilege.Set
 
 // Problem RFC 9457.
 type Problem struct {
-	// Code Stable
+	// Code Stable, for programs.
 	Code string `json:"code"`
 
 	// Detail For people; it may change.
