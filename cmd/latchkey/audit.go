@@ -25,14 +25,14 @@ type auditReplayCommand struct {
 	storage
 	Logging `embed:""`
 
-	Share    string `env:"LATCHKEY_AUDIT_SHARE" placeholder:"ID" help:"Only what happened to this share."`
-	Device   string `env:"LATCHKEY_AUDIT_DEVICE" placeholder:"ID" help:"Only what happened to this device."`
-	Account  string `env:"LATCHKEY_AUDIT_ACCOUNT" placeholder:"ID" help:"Only what this account did or had done to it."`
-	From     string `env:"LATCHKEY_AUDIT_FROM" placeholder:"TIME" help:"Not what happened before: 2026-01-02T15:04:05Z, 2026-01-02T15:04 or 2026-01-02."`
-	To       string `env:"LATCHKEY_AUDIT_TO" placeholder:"TIME" help:"Not what happened then or later."`
-	TimeZone string `default:"UTC" placeholder:"NAME" help:"Zone of the times read and written, such as Europe/Berlin or Local (${default})."`
+	Share    string `env:"LATCHKEY_AUDIT_SHARE" placeholder:"ID" help:"Only events of this share."`
+	Device   string `env:"LATCHKEY_AUDIT_DEVICE" placeholder:"ID" help:"Only events of this device."`
+	Account  string `env:"LATCHKEY_AUDIT_ACCOUNT" placeholder:"ID" help:"Only events that this account caused or that concern it."`
+	From     string `env:"LATCHKEY_AUDIT_FROM" placeholder:"TIME" help:"Only events at or after this time: 2026-01-02T15:04:05Z, 2026-01-02T15:04 or 2026-01-02."`
+	To       string `env:"LATCHKEY_AUDIT_TO" placeholder:"TIME" help:"Only events before this time."`
+	TimeZone string `default:"UTC" placeholder:"NAME" help:"Time zone for the times read and written, such as Europe/Berlin or Local (${default})."`
 	Format   string `default:"timeline" enum:"timeline,ndjson" help:"timeline, or ndjson: one JSON object a line (${default})."`
-	Quiet    bool   `help:"Tell no progress."`
+	Quiet    bool   `help:"Do not report progress."`
 }
 
 // Run writes the history to standard output and its progress to standard error.

@@ -23,8 +23,8 @@ type backupCommand struct {
 	To             string   `arg:"" placeholder:"DIR" help:"Folder for the backup, which gets a file named after the time and the position in the log; or - for standard output."`
 	EncryptTo      []string `placeholder:"age1...,..." help:"Encrypt to these public keys of age (https://age-encryption.org)."`
 	PassphraseFile string   `placeholder:"FILE" help:"Encrypt with the passphrase that is the first line of this file."`
-	WithoutKey     bool     `help:"Leave the key of the vault out. Keep it elsewhere: without it the vault in the backup is lost."`
-	Quiet          bool     `help:"Tell no progress."`
+	WithoutKey     bool     `help:"Leave out the key of the vault. Keep it elsewhere: the vault in the backup cannot be read without it."`
+	Quiet          bool     `help:"Do not report progress."`
 }
 
 // Help is what --help says besides.

@@ -18,7 +18,7 @@ import (
 // demoCommand runs the service with a simulated camera and goes through the
 // main job as its users would, over the REST API.
 type demoCommand struct {
-	Data string `placeholder:"DIR" help:"Folder to keep the demo in. Without it: a temporary one, gone at the end."`
+	Data string `placeholder:"DIR" help:"Folder to keep the demo in. Without it: a temporary one that is removed at the end."`
 	HTTP string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
 	RTSP string `name:"rtsp" default:"127.0.0.1:8554" placeholder:"ADDR" help:"Address of the RTSP door (${default})."`
 

@@ -31,8 +31,8 @@ type cli struct {
 	Account     accountCommand     `cmd:"" help:"Create an account."`
 	Backup      backupCommand      `cmd:"" help:"Copy the log, the vault and its key while the service runs."`
 	Restore     restoreCommand     `cmd:"" help:"Make a data folder from a backup."`
-	Recover     recoverCommand     `cmd:"" help:"Go on with a log that lost its end."`
-	Version     versionCommand     `cmd:"" help:"Print which build this is."`
+	Recover     recoverCommand     `cmd:"" help:"Continue with a log that lost its end."`
+	Version     versionCommand     `cmd:"" help:"Print the version of this build."`
 }
 
 // streams are where a command reads and writes; tests put others there.

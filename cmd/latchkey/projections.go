@@ -13,8 +13,8 @@ import (
 
 // projectionsCommand is for operators of the read models.
 type projectionsCommand struct {
-	Status  projectionsStatusCommand  `cmd:"" help:"Show how far each read model is."`
-	Rebuild projectionsRebuildCommand `cmd:"" help:"Make a read model anew from the log, beside the old one, and swap them."`
+	Status  projectionsStatusCommand  `cmd:"" help:"Show how far each read model is behind the log."`
+	Rebuild projectionsRebuildCommand `cmd:"" help:"Rebuild a read model from the log next to the old one, and swap them."`
 }
 
 type projectionsStatusCommand struct {

@@ -23,7 +23,7 @@ type recoverCommand struct {
 	storage
 	Logging `embed:""`
 	since
-	Yes bool `env:"LATCHKEY_RECOVER_YES" help:"Accept the loss. Without it nothing is changed, and what is lost is told."`
+	Yes bool `env:"LATCHKEY_RECOVER_YES" help:"Accept the loss. Without it nothing is changed, and the loss is reported."`
 }
 
 // Help is what --help says besides.

@@ -28,7 +28,7 @@ type since struct {
 	Journal        []string `env:"LATCHKEY_RESTORE_JOURNAL" placeholder:"FILE,..." help:"Journals of revocations of the service whose log this was, one of each process (revocations.journal in its data folder)."`
 	NoJournal      bool     `help:"There is no such journal: take back everything that was given to others, as some of it may have been taken back already. Owners share again, and everybody makes new stream keys."`
 	NothingRevoked bool     `help:"There is no such journal, and you vouch for it that nothing was taken back since: nobody removed a device from a share or an account, edited or left one, or revoked a stream key."`
-	KeepSessions   bool     `help:"Let those who were logged in stay so. Sessions that have ended since go on then, too."`
+	KeepSessions   bool     `help:"Keep sessions. Those that have ended since the backup are valid again, too."`
 }
 
 // askForJournal is what to do about backup.ErrNoJournal.
@@ -75,14 +75,14 @@ type restoreCommand struct {
 
 	From     string `arg:"" placeholder:"FILE" help:"The backup; or - for standard input."`
 	Data     string `default:"latchkey-data" placeholder:"DIR" help:"The data folder to make: missing, or empty (${default})."`
-	Database string `default:"sqlite" placeholder:"DSN" help:"Where the vault is put: sqlite (in the data folder) or postgres://..., a database without a vault (${default})."`
+	Database string `default:"sqlite" placeholder:"DSN" help:"Where to put the vault: sqlite (in the data folder) or postgres://..., a database without a vault (${default})."`
 	VaultKey string `placeholder:"FILE" help:"File with the key of the vault, if it is kept apart. Without it: the key in the backup."`
 	To       string `env:"LATCHKEY_RESTORE_TO" placeholder:"POSITION|TIME" help:"Restore up to this position of the log, or up to this time: 2026-01-02T15:04:05Z, 2026-01-02T15:04 or 2026-01-02, in UTC. Without it: all of it."`
 	since
 	Identity       string `placeholder:"FILE" help:"Private key of age, for a backup that is encrypted to its public key."`
 	PassphraseFile string `placeholder:"FILE" help:"The passphrase of the backup is the first line of this file."`
-	Check          bool   `help:"Try the backup: restore it into a temporary folder and remove that again. It needs no journal."`
-	Quiet          bool   `help:"Tell no progress."`
+	Check          bool   `help:"Check the backup: restore it into a temporary folder, which is removed again. It needs no journal."`
+	Quiet          bool   `help:"Do not report progress."`
 }
 
 // Help is what --help says besides.

@@ -28,13 +28,13 @@ type settings struct {
 	Eventstore     string `default:"embedded" placeholder:"TARGET" help:"The log: embedded, unix:///path of a latchkey node, or esdb://... (${default})."`
 	Database       string `default:"sqlite" placeholder:"DSN" help:"The read models and the vault: sqlite (in the data folder) or postgres://... (${default})."`
 	VaultKey       string `placeholder:"FILE" help:"File with the key of the vault. Without it: vault.key in the data folder for SQLite, kept in the database for PostgreSQL."`
-	Journal        string `placeholder:"FILE" help:"Journal of revocations: what a restored log must not give again. Without it: revocations.journal in the data folder."`
+	Journal        string `placeholder:"FILE" help:"Journal of revocations: what a restored log must not grant again. Without it: revocations.journal in the data folder."`
 	MaxStaleness   string `default:"5s" placeholder:"TIME" help:"How far the privilege index may be behind the log before the door closes (${default})."`
 	SessionTTL     string `default:"720h" placeholder:"TIME" help:"How long a login lasts (${default})."`
 	CloseAfter     string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`
 	CameraNets     string `default:"any" placeholder:"CIDR,..." help:"The only networks in which cameras are dialled; any: every unicast address but link-local ones, networks where no camera is and, once others can reach the REST API, loopback (${default})."`
-	TrustedProxies string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: what they say in X-Forwarded-For or Forwarded is who asks. Without it: whoever connects."`
-	Quotas         string `placeholder:"NAME=N,..." help:"What one account may have and do, such as devices=100,commands=50 a second; GET /api/v1/accounts/me tells all of them and their defaults."`
+	TrustedProxies string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: their X-Forwarded-For or Forwarded header names the client. Without it: the client is the address that connects."`
+	Quotas         string `placeholder:"NAME=N,..." help:"What one account may have and do, such as devices=100,commands=50 a second; GET /api/v1/accounts/me lists all of them with their defaults."`
 	MemoryLimit    string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
 	Logging        `embed:""`
 }
