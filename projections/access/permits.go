@@ -115,7 +115,7 @@ func (s *Permits) Acquire(use Use, revoked func(Reason)) (*Permit, Verdict) {
 		return nil, min(v, p.Check(now)) // a verdict that refuses is less than Allowed
 	}
 	if !p.expires.IsZero() {
-		p.expiry = time.AfterFunc(p.expires.Sub(now), p.recheck)
+		p.expiry = time.AfterFunc(p.expires.Sub(now), p.Recheck)
 	}
 	return p, Allowed
 }
@@ -167,9 +167,9 @@ func (p *Permit) look(now time.Time) (Verdict, Key) {
 	return p.pair.Check(p.use.Channel, p.use.Privilege, now), key
 }
 
-// recheck revokes the permit if its use is no longer permitted. Where the question
+// Recheck revokes the permit if its use is no longer permitted. Where the question
 // panics, it is not known.
-func (p *Permit) recheck() {
+func (p *Permit) Recheck() {
 	reason := Unknown
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -204,17 +204,15 @@ func (p *Permit) due(now time.Time) Reason {
 // rules must show the change already.
 func (s *Permits) Changed(c Change) {
 	for _, p := range s.concerned(c) {
-		p.recheck()
+		p.Recheck()
 	}
 }
 
-// sweepEvery is how often every permit is checked again, whether something is known to
-// have changed or not: rules that no longer know what is permitted say so when asked.
-const sweepEvery = time.Second
-
-// Run checks every permit again each second, until the context ends.
-func (s *Permits) Run(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
+// Run checks every permit again and again, until the context ends, whether something is
+// known to have changed or not: rules that no longer know what is permitted say so only
+// when they are asked.
+func (s *Permits) Run(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {

@@ -21,6 +21,9 @@ var errReload = errors.New("the privileges must be loaded again")
 // read model, that is not as it should be.
 const retryEvery = time.Second
 
+// recheckEvery is how often every permit is checked again without a change.
+const recheckEvery = time.Second
+
 // Run loads the index and keeps it up to date until the context ends. It returns
 // an error only when it cannot be loaded the first time; what happens later is
 // in Health.
@@ -35,7 +38,7 @@ func (x *Index) Run(ctx context.Context) error {
 	wg.Go(func() { x.measure(ctx) })
 	wg.Go(func() { x.watch(ctx) })
 	wg.Go(func() { x.renew(ctx) })
-	wg.Go(func() { x.permits.Run(ctx) })
+	wg.Go(func() { x.permits.Run(ctx, recheckEvery) })
 	for ctx.Err() == nil {
 		err := x.follow(ctx)
 		switch {
