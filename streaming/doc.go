@@ -3,7 +3,7 @@
 //
 // It holds the RTSP server and its viewers, the check of each of them, the
 // pulling of cameras and the fan-out, and the cutting of viewers whose
-// privilege has ended. How devices are controlled is in streaming/camera; who
+// privilege has ended. Clients of camera protocols will be in streaming/device; who
 // may do what is decided behind the Authorizer, which this package declares
 // and does not implement.
 //

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"latchkey/domain/privilege"
+	"latchkey/internal/simcamera"
 	"latchkey/streaming"
-	"latchkey/streaming/camera"
 )
 
 // all lets the key kall:secret see everything.
@@ -44,7 +44,7 @@ func (s simulated) Camera(_ context.Context, _ string, channel int, q streaming.
 // TestPlayersThatWeDidNotWrite plays the simulated camera through the door with
 // ffprobe and GStreamer, over TCP and UDP, as they come.
 func TestPlayersThatWeDidNotWrite(t *testing.T) {
-	cam, err := camera.Start(t.Context(), camera.Config{RTSP: "127.0.0.1:0", Username: "admin", Password: "camera-pass"})
+	cam, err := simcamera.Start(t.Context(), simcamera.Config{RTSP: "127.0.0.1:0", Username: "admin", Password: "camera-pass"})
 	if err != nil {
 		t.Fatal(err)
 	}

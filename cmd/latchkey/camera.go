@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 
-	"latchkey/streaming/camera"
+	"latchkey/internal/simcamera"
 )
 
 // cameraCommand runs the simulated camera and recorder.
@@ -20,7 +20,7 @@ type cameraCommand struct {
 // Run plays until the context ends.
 func (c *cameraCommand) Run(ctx context.Context, std streams) error {
 	logger := c.logger(std)
-	cam, err := camera.Start(ctx, camera.Config{
+	cam, err := simcamera.Start(ctx, simcamera.Config{
 		RTSP: c.RTSP, HTTP: c.HTTP, File: c.File, Username: c.Username, Password: c.Password, Logger: logger,
 	})
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"latchkey/streaming/camera"
+	"latchkey/internal/simcamera"
 )
 
 // demoCommand runs the service with a simulated camera and goes through the
@@ -82,7 +82,7 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 		return err
 	}
 	logger := s.logger(std)
-	cam, err := camera.Start(ctx, camera.Config{RTSP: "127.0.0.1:0", Username: "admin", Password: roles.CameraPassword, Serial: roles.Serial, Logger: logger})
+	cam, err := simcamera.Start(ctx, simcamera.Config{RTSP: "127.0.0.1:0", Username: "admin", Password: roles.CameraPassword, Serial: roles.Serial, Logger: logger})
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,6 @@ var rooms = []struct {
 	{path: "eventstore", may: []string{"internal/pause"}, ban: []string{echo, bun, gortsplib}},
 	{path: "projections", may: []string{"domain", "eventstore", "internal/pause", "internal/sum"}, ban: []string{echo, gortsplib, esdb}},
 	{path: "api", may: []string{"domain", "projections", "internal/accept", "internal/hashing", "internal/heavy", "internal/rates"}, ban: []string{gortsplib, esdb, watermill, bun}},
-	{path: "streaming/camera", may: []string{"domain/privilege"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming", may: []string{"domain/privilege", "internal/accept"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "internal/accept", ban: frameworks},
 	{path: "internal/descriptors", ban: frameworks},
@@ -44,11 +43,12 @@ var rooms = []struct {
 	{path: "internal/pause", ban: frameworks},
 	{path: "internal/quota", may: []string{"domain", "internal/memory", "internal/rates"}, ban: frameworks},
 	{path: "internal/rates", ban: frameworks},
+	{path: "internal/simcamera", ban: []string{echo, bun, esdb, watermill}},
 	{path: "internal/sum", ban: frameworks},
 	{path: "internal/vault", may: []string{"internal/hashing", "internal/heavy"}, ban: []string{echo, gortsplib, esdb, watermill}},
 	{path: "internal/journal", may: []string{"domain", "eventstore", "internal/pause"}, ban: []string{echo, bun, gortsplib, watermill, esdb}},
-	{path: "internal", may: []string{"domain", "eventstore", "eventstore/node", "projections", "api", "streaming", "streaming/camera", "internal"}},
-	{path: "cmd/latchkey", may: []string{"domain", "eventstore", "eventstore/node", "projections", "api", "streaming", "streaming/camera", "internal"}},
+	{path: "internal", may: []string{"domain", "eventstore", "eventstore/node", "projections", "api", "streaming", "internal"}},
+	{path: "cmd/latchkey", may: []string{"domain", "eventstore", "eventstore/node", "projections", "api", "streaming", "internal"}},
 }
 
 const (
@@ -101,9 +101,8 @@ func allowed(room string, may, ban []string, imported string) bool {
 	if !ours {
 		return !slices.ContainsFunc(ban, func(b string) bool { return strings.HasPrefix(imported, b) })
 	}
-	// eventstore/node and streaming/camera are rooms of their own: their parents
-	// do not import them.
-	if path == "eventstore/node" || path == "streaming/camera" {
+	// eventstore/node is a room of its own: its parent does not import it.
+	if path == "eventstore/node" {
 		return slices.Contains(may, path) || within(room, path)
 	}
 	return within(path, room) || slices.ContainsFunc(may, func(m string) bool { return within(path, m) })

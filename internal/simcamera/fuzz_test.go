@@ -1,4 +1,4 @@
-package camera
+package simcamera
 
 import (
 	"encoding/xml"
@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/streaming/camera/picture"
+	"latchkey/internal/simcamera/picture"
 )
 
 func FuzzParseTarget(f *testing.F) {

@@ -1,11 +1,11 @@
-package camera
+package simcamera
 
 import (
 	"context"
 	"fmt"
 	"time"
 
-	"latchkey/streaming/camera/picture"
+	"latchkey/internal/simcamera/picture"
 )
 
 // closeAfterBye is how long a player may take to leave after the end of a recording.

@@ -1,4 +1,4 @@
-package camera
+package simcamera
 
 import (
 	"cmp"
@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"latchkey/streaming/camera/h264"
-	"latchkey/streaming/camera/picture"
+	"latchkey/internal/simcamera/h264"
+	"latchkey/internal/simcamera/picture"
 )
 
 // MaxChannels is how many channels a simulated recorder may have.

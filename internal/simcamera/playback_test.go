@@ -1,4 +1,4 @@
-package camera
+package simcamera
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/headers"
 
-	"latchkey/streaming/camera/picture"
+	"latchkey/internal/simcamera/picture"
 )
 
 // recorded decodes a whole playback and returns the instants that its pictures show.

@@ -1,4 +1,4 @@
-package camera
+package simcamera
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/streaming/camera/picture"
+	"latchkey/internal/simcamera/picture"
 )
 
 // start runs a camera on free ports of the loopback, closed at the end of the test,

@@ -1,4 +1,4 @@
-package camera
+package simcamera
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 
-	"latchkey/streaming/camera/picture"
+	"latchkey/internal/simcamera/picture"
 
-	ours "latchkey/streaming/camera/h264"
+	ours "latchkey/internal/simcamera/h264"
 )
 
 // quality is the last digit of a stream's number.

@@ -1,4 +1,4 @@
-package camera
+package simcamera
 
 import (
 	"maps"
@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"latchkey/streaming/camera/picture"
+	"latchkey/internal/simcamera/picture"
 )
 
 // What the fastest continuous movement does in a second.

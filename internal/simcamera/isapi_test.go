@@ -1,4 +1,4 @@
-package camera
+package simcamera
 
 import (
 	"bufio"
@@ -16,7 +16,7 @@ import (
 
 	"github.com/icholy/digest"
 
-	"latchkey/streaming/camera/picture"
+	"latchkey/internal/simcamera/picture"
 )
 
 // call makes a request with digest authentication by a client that we did not write.

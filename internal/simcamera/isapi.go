@@ -1,4 +1,4 @@
-package camera
+package simcamera
 
 import (
 	"encoding/xml"
@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"latchkey/streaming/camera/picture"
+	"latchkey/internal/simcamera/picture"
 )
 
 const isapiNamespace = "http://www.hikvision.com/ver20/XMLSchema"

@@ -1,4 +1,4 @@
-package camera
+package simcamera
 
 import (
 	"context"
@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/streaming/camera/h264"
-	"latchkey/streaming/camera/picture"
+	"latchkey/internal/simcamera/h264"
+	"latchkey/internal/simcamera/picture"
 )
 
 // record writes n pictures, beginning at an instant, to a file.
