@@ -14,6 +14,8 @@ import (
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
+
+	"latchkey/internal/sealed"
 )
 
 // Config is what a Door needs. Authorizer, Cameras and Address are required.
@@ -126,8 +128,8 @@ type Door struct {
 	viewers  registry
 	pool     *pool
 	dials    *dials
-	secrets  *memory // of stream keys
-	sources  *memory // where cameras are
+	secrets  *sealed.Memory // of stream keys
+	sources  *sealed.Memory // where cameras are
 
 	// setups is held from a successful SETUP to its response: the server reads
 	// the medias of other sessions then, without a lock of its own.
@@ -158,7 +160,7 @@ func New(cfg Config) (*Door, error) {
 	d.failures.buckets = map[failureOf]*rate.Limiter{}
 	d.viewers.all = map[*viewer]struct{}{}
 	d.pool, d.dials = newPool(d), newDials(&d.cfg)
-	d.secrets, d.sources = newMemory(MaxSecrets), newMemory(maxSources)
+	d.secrets, d.sources = sealed.New(MaxSecrets), sealed.New(maxSources)
 	if d.metrics, err = newMetrics(d, cfg.Metrics, cfg.Private); err != nil {
 		return nil, fmt.Errorf("registering the metrics of the RTSP door: %w", err)
 	}

@@ -27,7 +27,7 @@ const (
 // nothing by itself: the Authorizer must know the key.
 func (d *Door) Learn(key, secret string) {
 	if secret != "" {
-		d.secrets.put(key, []byte(secret))
+		d.secrets.Put(key, []byte(secret))
 	}
 }
 
@@ -38,7 +38,7 @@ func (d *Door) secret(ctx context.Context, name string, live bool) (string, erro
 	if !live {
 		return newNonce(), nil
 	}
-	if secret, ok := d.secrets.get(name); ok {
+	if secret, ok := d.secrets.Get(name); ok {
 		return string(secret), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, secretWithin)
@@ -63,17 +63,17 @@ func (d *Door) source(ctx context.Context, of upstreamOf) (Source, error) {
 	switch {
 	case err == nil:
 		if text, err := json.Marshal(source); err == nil {
-			d.sources.put(of.name(), text)
+			d.sources.Put(of.name(), text)
 		}
 		if ctx.Err() != nil { // the camera may have been left, and what is known of it dropped, just before
-			d.sources.forget(of.name())
+			d.sources.Forget(of.name())
 		}
 		return source, nil
 	case errors.Is(err, ErrNoCamera), errors.Is(err, ErrNoStream):
-		d.sources.forget(of.name())
+		d.sources.Forget(of.name())
 		return Source{}, err
 	}
-	text, ok := d.sources.get(of.name())
+	text, ok := d.sources.Get(of.name())
 	if !ok || json.Unmarshal(text, &source) != nil {
 		return Source{}, err
 	}
@@ -92,11 +92,11 @@ func (of upstreamOf) name() string {
 func (d *Door) forgetWhat(account, device, key string) {
 	if key != "" {
 		if _, live := d.cfg.Authorizer.Key(key); !live {
-			d.secrets.forget(key)
+			d.secrets.Forget(key)
 		}
 	}
 	if device != "" && account == "" {
-		d.sources.retain(func(name string) bool { return !strings.HasPrefix(name, device+"/") })
+		d.sources.Retain(func(name string) bool { return !strings.HasPrefix(name, device+"/") })
 	}
 }
 
@@ -106,7 +106,7 @@ func (d *Door) forgetDead(now time.Time) {
 	if !d.cfg.Authorizer.Live(now) {
 		return
 	}
-	d.secrets.retain(func(name string) bool {
+	d.secrets.Retain(func(name string) bool {
 		key, live := d.cfg.Authorizer.Key(name)
 		return live && !key.expired(now)
 	})

@@ -1,9 +1,7 @@
 package streaming
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -48,10 +46,10 @@ func TestKnownKeysOpenWhileTheDatabaseIsAway(t *testing.T) {
 		}
 	}
 	h.forgetDead(time.Now())
-	if _, ok := h.secrets.get("kgone"); ok {
+	if _, ok := h.secrets.Get("kgone"); ok {
 		t.Error("the secret of a revoked key is remembered")
 	}
-	if _, ok := h.secrets.get("kother"); !ok {
+	if _, ok := h.secrets.Get("kother"); !ok {
 		t.Error("the secret of a live key was forgotten")
 	}
 }
@@ -64,7 +62,7 @@ func TestSecretsAreForgotten(t *testing.T) {
 	h.grants.key(Key{Name: "kshort", Account: "ann", Expires: now.Add(time.Hour)}, "secret")
 	h.Learn("kann", "secret")
 	h.Learn("kshort", "secret")
-	known := func(name string) bool { _, ok := h.secrets.get(name); return ok }
+	known := func(name string) bool { _, ok := h.secrets.Get(name); return ok }
 	h.grants.setSick(true)
 	h.forgetDead(now)
 	h.grants.setSick(false)
@@ -104,7 +102,7 @@ func TestCamerasAreDialledAgainWhileTheDatabaseIsAway(t *testing.T) {
 	}
 	h.removeDevice(t, "dev-1")
 	for device, want := range map[string]bool{"dev-1": false, "dev-11": true} {
-		if _, ok := h.Door.sources.get(upstreamOf{device, 1, Main}.name()); ok != want {
+		if _, ok := h.Door.sources.Get(upstreamOf{device, 1, Main}.name()); ok != want {
 			t.Errorf("the camera of %s is remembered: %v, want %v", device, ok, want)
 		}
 	}
@@ -113,33 +111,7 @@ func TestCamerasAreDialledAgainWhileTheDatabaseIsAway(t *testing.T) {
 	if got := h.status(t, "/dev-11/1", annKey); got != 404 {
 		t.Errorf("a camera that is gone: status %d, want 404", got)
 	}
-	if _, ok := h.Door.sources.get(upstreamOf{"dev-11", 1, Main}.name()); ok {
+	if _, ok := h.Door.sources.Get(upstreamOf{"dev-11", 1, Main}.name()); ok {
 		t.Error("a camera that is gone is remembered")
-	}
-}
-
-func TestMemory(t *testing.T) {
-	m := newMemory(8)
-	for i := range 100 {
-		m.put(fmt.Sprint("k", i), []byte(fmt.Sprint("a long secret ", i)))
-	}
-	if n := len(m.names()); n != 8 {
-		t.Errorf("%d secrets are kept, want 8", n)
-	}
-	name := m.names()[0]
-	for range 2 {
-		m.put(name, []byte("another long secret")) // takes nobody's place
-	}
-	if got, ok := m.get(name); !ok || string(got) != "another long secret" || len(m.names()) != 8 {
-		t.Errorf("%q, %v, %d kept", got, ok, len(m.names()))
-	}
-	for other, sealed := range m.sealed {
-		if bytes.Contains(sealed, []byte("long secret")) {
-			t.Errorf("the secret of %s stands readable in memory", other)
-		}
-	}
-	m.sealed["moved"] = m.sealed[name]
-	if _, ok := m.get("moved"); ok {
-		t.Error("a secret opens under another name")
 	}
 }

@@ -40,7 +40,7 @@ func TestRemovedCameraIsLeftAtOnce(t *testing.T) {
 	}
 	watching := h.watching(t, "/dev-1/1", annKey, "tcp")
 	h.removeDevice(t, "dev-1")
-	if _, ok := h.Door.sources.get(upstreamOf{"dev-1", 1, Main}.name()); ok {
+	if _, ok := h.Door.sources.Get(upstreamOf{"dev-1", 1, Main}.name()); ok {
 		t.Error("the password of a removed camera is remembered")
 	}
 	eventually(t, "the removed camera is left", func() bool { return removed.open.Load() == 0 })
@@ -110,7 +110,7 @@ func TestRemovalWhileTheCameraIsLookedUp(t *testing.T) {
 	if err := h.AwaitCuts(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if _, ok := h.Door.sources.get(upstreamOf{"dev-1", 1, Main}.name()); ok || camera.dials.Load() != 0 {
+	if _, ok := h.Door.sources.Get(upstreamOf{"dev-1", 1, Main}.name()); ok || camera.dials.Load() != 0 {
 		t.Errorf("remembered: %v; dials: %d", ok, camera.dials.Load())
 	}
 }
