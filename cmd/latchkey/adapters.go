@@ -17,7 +17,8 @@ import (
 	"latchkey/internal/audit"
 	"latchkey/internal/vault"
 	"latchkey/projections/access"
-	"latchkey/streaming"
+	"latchkey/streaming/rtsp"
+	"latchkey/streaming/upstream"
 )
 
 // The rooms declare what they need and know nothing of each other; the types
@@ -207,43 +208,43 @@ func (s streamSecrets) ForgetStreamSecret(ctx context.Context, key string) error
 	return s.vault.ForgetStreamSecret(ctx, key)
 }
 
-// cameraSources tells the door where streams are.
+// cameraSources knows where the streams of cameras are.
 type cameraSources struct{ vault *vault.Vault }
 
-func (c cameraSources) Camera(ctx context.Context, device string, channel int, q streaming.Quality) (streaming.Source, error) {
+func (c cameraSources) Camera(ctx context.Context, device string, channel int, q upstream.Quality) (upstream.Source, error) {
 	cam, err := c.vault.Camera(ctx, device)
 	if errors.Is(err, vault.ErrNotFound) {
-		return streaming.Source{}, streaming.ErrNoCamera
+		return upstream.Source{}, upstream.ErrNoCamera
 	}
 	if err != nil {
-		return streaming.Source{}, err
+		return upstream.Source{}, err
 	}
 	for _, ch := range cam.Channels {
 		if ch.Channel != channel {
 			continue
 		}
 		url := ch.MainURL
-		if q == streaming.Sub {
+		if q == upstream.Sub {
 			url = ch.SubURL
 		}
 		if url == "" {
 			break
 		}
-		return streaming.Source{URL: url, Username: cam.Username, Password: cam.Password}, nil
+		return upstream.Source{URL: url, Username: cam.Username, Password: cam.Password}, nil
 	}
-	return streaming.Source{}, streaming.ErrNoStream
+	return upstream.Source{}, upstream.ErrNoStream
 }
 
 // cameraDevices are the use cases of devices, which are no addresses of our own.
 type cameraDevices struct {
 	*domain.Service
-	door *streaming.Door
+	upstreams *upstream.Pool
 }
 
 func (c cameraDevices) AddDevice(ctx context.Context, m domain.Meta, d domain.NewDevice) (domain.Result, error) {
 	fields := map[string]string{}
 	refuse := func(at, address string) {
-		if c.door.IsOwn(address) {
+		if c.upstreams.IsOwn(address) {
 			fields[at] = "is an address of this service itself, not of a camera"
 		}
 	}
@@ -264,15 +265,24 @@ func (c cameraDevices) AddDevice(ctx context.Context, m domain.Meta, d domain.Ne
 }
 
 // cuts waits, once a change is in force in the privilege index, until the viewers
-// whom it ends receive nothing more.
-type cuts struct{ door *streaming.Door }
+// whom it ends receive nothing more, and nothing more is sent to the cameras that it
+// takes away.
+type cuts struct {
+	door      *rtsp.Door
+	upstreams *upstream.Pool
+}
 
-func (c cuts) WaitFor(ctx context.Context, _ uint64) error { return c.door.AwaitCuts(ctx) }
+func (c cuts) WaitFor(ctx context.Context, _ uint64) error {
+	if err := c.door.AwaitCuts(ctx); err != nil {
+		return err
+	}
+	return c.upstreams.AwaitLeft(ctx)
+}
 
 // streamKeys are the use cases of stream keys, whose secrets the door learns.
 type streamKeys struct {
 	*domain.Service
-	door *streaming.Door
+	door *rtsp.Door
 }
 
 func (s streamKeys) AddStreamKey(ctx context.Context, m domain.Meta, k domain.NewStreamKey) (domain.Result, error) {
@@ -283,7 +293,7 @@ func (s streamKeys) AddStreamKey(ctx context.Context, m domain.Meta, k domain.Ne
 	return done, err
 }
 
-// authorizer asks the privilege index for the door.
+// authorizer asks the privilege index for the door and for the streams of cameras.
 type authorizer struct {
 	index *access.Index
 	vault *vault.Vault
@@ -294,25 +304,25 @@ func (a authorizer) Live(now time.Time) bool {
 	return a.index.Live(now)
 }
 
-func (a authorizer) Key(name string) (streaming.Key, bool) {
+func (a authorizer) Key(name string) (rtsp.Key, bool) {
 	k, ok := a.index.Key(name)
-	return streaming.Key(k), ok
+	return rtsp.Key(k), ok
 }
 
 func (a authorizer) Resolve(account, name string) (string, bool) {
 	return a.index.Resolve(account, domain.DeviceID(name)) // a domain has one spelling, too
 }
 
-func (a authorizer) Check(account, device string, channel int, p privilege.Set, now time.Time) streaming.Verdict {
+func (a authorizer) Check(account, device string, channel int, p privilege.Set, now time.Time) rtsp.Verdict {
 	switch a.index.Check(account, device, channel, p, now) {
 	case access.Allowed:
-		return streaming.Allowed
+		return rtsp.Allowed
 	case access.Forbidden:
-		return streaming.Forbidden
+		return rtsp.Forbidden
 	case access.NotFound:
-		return streaming.NotFound
+		return rtsp.NotFound
 	default:
-		return streaming.Unavailable
+		return rtsp.Unavailable
 	}
 }
 

@@ -22,7 +22,8 @@ import (
 	"latchkey/internal/quota"
 	"latchkey/projections"
 	"latchkey/projections/access"
-	"latchkey/streaming"
+	"latchkey/streaming/rtsp"
+	"latchkey/streaming/upstream"
 )
 
 // serveCommand runs the service.
@@ -76,14 +77,15 @@ func (s *runningService) warnOfNetworks(o options) {
 
 // runningService is the rooms, wired and started.
 type runningService struct {
-	logger  *slog.Logger
-	opened  *opened
-	journal *journal.Journal
-	door    *streaming.Door
-	http    net.Listener
-	metrics net.Listener // nil: off
-	parts   []part       // in the order of their start
-	failed  chan error
+	logger    *slog.Logger
+	opened    *opened
+	journal   *journal.Journal
+	upstreams *upstream.Pool
+	door      *rtsp.Door
+	http      net.Listener
+	metrics   net.Listener // nil: off
+	parts     []part       // in the order of their start
+	failed    chan error
 
 	stopping sync.Once
 	stopped  error
@@ -142,10 +144,16 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if useCases, err = newUseCases(s.opened, x, runner, ledger); err != nil {
 		return nil, err
 	}
-	if s.door, err = newDoor(o, x, s.opened, metrics, private, logger); err != nil {
+	if s.upstreams, err = newUpstreams(o, x, s.opened, metrics, private, logger); err != nil {
 		return nil, err
 	}
-	x.OnChange(func(c access.Change) { s.door.Recheck(c.Account, c.Device, c.Key) })
+	if s.door, err = newDoor(o, x, s.opened, s.upstreams, metrics, logger); err != nil {
+		return nil, err
+	}
+	x.OnChange(func(c access.Change) {
+		s.door.Recheck(c.Account, c.Device, c.Key)
+		s.upstreams.Recheck(c.Account, c.Device)
+	})
 	registerIndexMetrics(metrics, x)
 	metrics.MustRegister(s.opened.logState)
 	registerProjectionMetrics(metrics, runner)
@@ -156,12 +164,12 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if s.http, err = net.Listen("tcp", o.HTTP); err != nil {
 		return nil, fmt.Errorf("opening the REST API: %w", err)
 	}
-	s.door.NeverDial(s.http.Addr())
+	s.upstreams.NeverDial(s.http.Addr())
 	if s.metrics, err = o.listenForMetrics(logger); err != nil {
 		return nil, err
 	}
 	if s.metrics != nil {
-		s.door.NeverDial(s.metrics.Addr())
+		s.upstreams.NeverDial(s.metrics.Addr())
 		s.run("metrics", func(ctx context.Context) error { return server.RunForOperators(ctx, s.metrics) })
 	}
 
@@ -174,6 +182,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	}
 	s.run("vault", keeper.Run)
 	s.run("secrets of stream keys", s.teachDoor)
+	s.run("streams of cameras", s.upstreams.Run)
 	if err = s.door.Start(); err != nil {
 		return nil, err
 	}
@@ -290,7 +299,7 @@ func (s *runningService) metricsAddr() string {
 // teachDoor lets the door know the secrets of stream keys before their first
 // use, so that it goes on when the database is away.
 func (s *runningService) teachDoor(ctx context.Context) error {
-	err := s.opened.vault.StreamSecrets(ctx, streaming.MaxSecrets, s.door.Learn)
+	err := s.opened.vault.StreamSecrets(ctx, rtsp.MaxSecrets, s.door.Learn)
 	if err != nil && ctx.Err() == nil {
 		s.logger.Warn("the door reads the secrets of stream keys at their first use", "error", err)
 	}
@@ -311,10 +320,16 @@ func newUseCases(p *opened, fit *access.Index, shares domain.SharesOfDevice, quo
 // it.
 const mostDials = 256
 
-func newDoor(o options, x *access.Index, p *opened, metrics, private prometheus.Registerer, logger *slog.Logger) (*streaming.Door, error) {
-	return streaming.New(streaming.Config{
-		Address: o.RTSP, Authorizer: authorizer{x, p.vault}, Cameras: cameraSources{p.vault}, Allow: o.mayDial,
+func newUpstreams(o options, x *access.Index, p *opened, metrics, private prometheus.Registerer, logger *slog.Logger) (*upstream.Pool, error) {
+	return upstream.New(upstream.Config{
+		Cameras: cameraSources{p.vault}, Privileges: authorizer{x, p.vault}, Allow: o.mayDial,
 		Logger: logger, Metrics: metrics, Private: private, CloseAfter: o.closeAfter, MaxDials: min(mostDials, max(1, o.connections/2)),
+	})
+}
+
+func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
+	return rtsp.New(rtsp.Config{
+		Address: o.RTSP, Authorizer: authorizer{x, p.vault}, Upstreams: u, Logger: logger, Metrics: metrics,
 		MaxConnections: o.connections, MaxConnectionsPerAddress: min(1024, max(1, o.connections/4)),
 	})
 }
@@ -327,10 +342,10 @@ func (s *runningService) newAPI(o options, d *domain.Service, runner *projection
 	}
 	return api.New(api.Config{
 		Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
-		Accounts: d, Devices: cameraDevices{d, s.door}, Shares: d, ShareDevices: d, Invitations: d, StreamKeys: streamKeys{d, s.door},
+		Accounts: d, Devices: cameraDevices{d, s.upstreams}, Shares: d, ShareDevices: d, Invitations: d, StreamKeys: streamKeys{d, s.door},
 		Queries: q, ShareQueries: q, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.sessionEnded}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
-		Fence: fences{x, cuts{s.door}, s.journal}, Progress: reads{runner},
+		Fence: fences{x, cuts{s.door, s.upstreams}, s.journal}, Progress: reads{runner},
 		Components: []api.Component{
 			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},
 			{Name: "database", State: answersTo(s.opened.vault.Ping), Reason: func() string { return "The database of the vault does not answer, or takes no writes." }},

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -35,7 +37,9 @@ var rooms = []struct {
 	{path: "eventstore", may: []string{"internal/pause"}, ban: []string{echo, bun, gortsplib}},
 	{path: "projections", may: []string{"domain", "eventstore", "internal/pause", "internal/sum"}, ban: []string{echo, gortsplib, esdb}},
 	{path: "api", may: []string{"domain", "projections", "internal/accept", "internal/hashing", "internal/heavy", "internal/rates"}, ban: []string{gortsplib, esdb, watermill, bun}},
-	{path: "streaming", may: []string{"domain/privilege", "internal/accept", "internal/sealed"}, ban: []string{echo, bun, esdb, watermill}},
+	{path: "streaming/upstream", may: []string{"internal/sealed"}, ban: []string{echo, bun, esdb, watermill}},
+	{path: "streaming/rtsp", may: []string{"streaming/upstream", "domain/privilege", "internal/accept", "internal/sealed"}, ban: []string{echo, bun, esdb, watermill}},
+	{path: "streaming/cameratest", ban: []string{echo, bun, esdb, watermill}},
 	{path: "internal/accept", ban: frameworks},
 	{path: "internal/descriptors", ban: frameworks},
 	{path: "internal/hashing", ban: frameworks},
@@ -94,6 +98,24 @@ func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
 	}
 	if seen < len(rooms) {
 		t.Errorf("only %d packages were seen", seen)
+	}
+}
+
+// TestUpstreamServesNobody: the fan-out uses the client of the RTSP library and its
+// formats, and nothing of its server, which is in the same package.
+func TestUpstreamServesNobody(t *testing.T) {
+	files, err := filepath.Glob("../../streaming/upstream/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(text, []byte("gortsplib.Server")) {
+			t.Errorf("%s uses the library's server", file)
+		}
 	}
 }
 

@@ -1,0 +1,308 @@
+package rtsp
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"golang.org/x/time/rate"
+
+	"latchkey/internal/accept"
+)
+
+const (
+	realm            = "latchkey"
+	maxAuthorization = 2048 // bytes; no player sends as many
+	maxKeyName       = 128
+)
+
+// credentials are what an Authorization header says.
+type credentials struct {
+	username string
+	basic    bool
+	password string // basic
+
+	// Digest, RFC 2617 with MD5, the only one that every player knows.
+	realm, nonce, uri, response, qop, nc, cnonce string
+}
+
+// parseAuthorization reads an Authorization header, Basic or Digest.
+func parseAuthorization(value string) (credentials, bool) {
+	if len(value) > maxAuthorization {
+		return credentials{}, false
+	}
+	scheme, rest, _ := strings.Cut(strings.TrimSpace(value), " ")
+	switch {
+	case strings.EqualFold(scheme, "Basic"):
+		return parseBasic(strings.TrimSpace(rest))
+	case strings.EqualFold(scheme, "Digest"):
+		return parseDigest(rest)
+	default:
+		return credentials{}, false
+	}
+}
+
+func parseBasic(s string) (credentials, bool) {
+	text, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return credentials{}, false
+	}
+	user, password, ok := strings.Cut(string(text), ":")
+	return credentials{username: user, basic: true, password: password}, ok && user != "" && len(user) <= maxKeyName
+}
+
+func parseDigest(s string) (credentials, bool) {
+	var c credentials
+	fields := map[string]*string{
+		"username": &c.username, "realm": &c.realm, "nonce": &c.nonce, "uri": &c.uri,
+		"response": &c.response, "qop": &c.qop, "nc": &c.nc, "cnonce": &c.cnonce,
+	}
+	for {
+		name, value, rest, ok := nextParameter(s)
+		if !ok {
+			return credentials{}, false
+		}
+		name = strings.ToLower(name)
+		if name == "algorithm" && !strings.EqualFold(value, "MD5") {
+			return credentials{}, false
+		}
+		if field := fields[name]; field != nil {
+			if *field != "" {
+				return credentials{}, false // said twice
+			}
+			*field = value
+		}
+		if rest == "" {
+			break
+		}
+		s = rest
+	}
+	complete := c.username != "" && c.nonce != "" && c.uri != "" && c.response != "" && (c.qop == "" || c.qop == "auth")
+	return c, complete && len(c.username) <= maxKeyName
+}
+
+// nextParameter splits `name="value"` or `name=value` off a list with commas.
+func nextParameter(s string) (name, value, rest string, ok bool) {
+	name, s, ok = strings.Cut(strings.TrimLeft(s, " \t,"), "=")
+	name = strings.TrimSpace(name)
+	if !ok || name == "" {
+		return "", "", "", false
+	}
+	s = strings.TrimLeft(s, " \t")
+	if !strings.HasPrefix(s, `"`) {
+		value, rest, _ = strings.Cut(s, ",")
+		return name, strings.TrimSpace(value), strings.TrimLeft(rest, " \t,"), true
+	}
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && i+1 < len(s):
+			i++
+			b.WriteByte(s[i])
+		case s[i] == '"':
+			return name, b.String(), strings.TrimLeft(s[i+1:], " \t,"), true
+		default:
+			b.WriteByte(s[i])
+		}
+	}
+	return "", "", "", false // the quote has no end
+}
+
+// proves reports whether the credentials show knowledge of the secret, for this
+// request. It takes as long whether they do or not.
+func (c credentials) proves(secret string, method base.Method, u *base.URL) bool {
+	if c.basic {
+		got, want := sha256.Sum256([]byte(c.password)), sha256.Sum256([]byte(secret))
+		return subtle.ConstantTimeCompare(got[:], want[:]) == 1
+	}
+	parts := []string{md5Hex(c.username, c.realm, secret), c.nonce}
+	if c.qop != "" {
+		parts = append(parts, c.nc, c.cnonce, c.qop)
+	}
+	want := md5Hex(append(parts, md5Hex(string(method), c.uri))...)
+	right := subtle.ConstantTimeCompare([]byte(strings.ToLower(c.response)), []byte(want))
+	return right == 1 && c.realm == realm && sameResource(c.uri, u)
+}
+
+func md5Hex(parts ...string) string {
+	sum := md5.Sum([]byte(strings.Join(parts, ":")))
+	return hex.EncodeToString(sum[:])
+}
+
+// sameResource reports whether the URI that a digest was made for names what is
+// asked for. Players differ: VLC leaves the track out of the URI of SETUP, some
+// leave out scheme and host, or add a slash at the end.
+func sameResource(claimed string, u *base.URL) bool {
+	return u != nil && stripTrack(claimed) == stripTrack(u.String())
+}
+
+// stripTrack is a URL less scheme, host, track and slash at the end.
+func stripTrack(s string) string {
+	if _, rest, ok := strings.Cut(s, "://"); ok {
+		_, s, _ = strings.Cut(rest, "/")
+	}
+	if i := strings.LastIndex(s, "/trackID="); i >= 0 {
+		s = s[:i]
+	}
+	return strings.Trim(s, "/")
+}
+
+func newNonce() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// challenge is the value of WWW-Authenticate. It names no algorithm, as MD5 is
+// the default and some players read no further than the nonce.
+func challenge(nonce string, stale bool) base.HeaderValue {
+	digest := `Digest realm="` + realm + `", nonce="` + nonce + `"`
+	if stale {
+		digest += ", stale=TRUE"
+	}
+	return base.HeaderValue{digest, `Basic realm="` + realm + `"`}
+}
+
+// refusal is why a request is not answered with 200.
+type refusal struct {
+	status base.StatusCode
+	reason string // the label of the metric
+	header base.Header
+	close  bool // end the connection after the answer
+}
+
+func (r *refusal) Error() string { return r.reason }
+
+var errUnavailable = &refusal{
+	status: base.StatusServiceUnavailable, reason: "unavailable",
+	header: base.Header{"Retry-After": base.HeaderValue{"1"}},
+}
+
+// authenticate finds the key that the request proves to have.
+func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (Key, *refusal) {
+	unauthorized := &refusal{
+		status: base.StatusUnauthorized, reason: "no key",
+		header: base.Header{"WWW-Authenticate": challenge(w.nonce, false)},
+	}
+	if w.isDoor {
+		return Key{}, errLoop
+	}
+	values := req.Header["Authorization"]
+	if len(values) == 0 {
+		return Key{}, unauthorized
+	}
+	now := d.cfg.Now()
+	unauthorized.reason = "wrong key"
+	c, ok := parseAuthorization(values[0])
+	if !ok || len(values) > 1 {
+		unauthorized.close = d.failures.add(w.peer, "", now)
+		return Key{}, unauthorized
+	}
+	if d.failures.locked(w.peer, c.username, now) {
+		unauthorized.reason, unauthorized.close = "too many wrong keys", true
+		return Key{}, unauthorized
+	}
+	key, live := d.cfg.Authorizer.Key(c.username)
+	live = live && !key.expired(now) && key.Account != ""
+	if !live && !d.cfg.Authorizer.Live(now) {
+		return Key{}, errUnavailable
+	}
+	secret, err := d.secret(ctx, c.username, live)
+	if err != nil {
+		d.log.Warn("reading the secret of a stream key", "key", key.Name, "err", err)
+		return Key{}, errUnavailable
+	}
+	if !c.proves(secret, req.Method, req.URL) || !live || secret == "" {
+		unauthorized.close = d.failures.add(w.peer, c.username, now)
+		return Key{}, unauthorized
+	}
+	if !c.basic && c.nonce != w.nonce { // right, but made for another connection
+		unauthorized.reason = "stale nonce"
+		unauthorized.header = base.Header{"WWW-Authenticate": challenge(w.nonce, true)}
+		return Key{}, unauthorized
+	}
+	w.authenticated.Store(true)
+	return key, nil
+}
+
+// live reports whether it is known now what is permitted. An Authorizer that
+// does not know denies what it would else permit, and nothing more is sent.
+func (d *Door) live() bool { return d.cfg.Authorizer.Live(d.cfg.Now()) }
+
+const (
+	maxFailures = 16384 // addresses and names remembered
+	// A name may be tried wrongly ten times in a row from one address, then
+	// every six seconds. Other names from there are not touched by it, so
+	// nobody can lock out the others behind his address.
+	nameBurst, nameEvery = 10, 6 * time.Second
+	// An address may fail so often before each further failure ends its connection.
+	addrBurst, addrEvery = 60, time.Second
+)
+
+// failures counts wrong keys by address and name.
+type failures struct {
+	mu      sync.Mutex
+	buckets map[failureOf]*rate.Limiter
+}
+
+type failureOf struct {
+	addr netip.Prefix
+	name string // "" is the address alone
+}
+
+// locked reports whether the name was tried too often from the address.
+func (f *failures) locked(addr netip.Addr, name string, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b := f.buckets[failureOf{accept.Network(addr), name}]
+	return b != nil && b.TokensAt(now) < 1
+}
+
+// add counts a failure and reports whether to end the connection.
+func (f *failures) add(addr netip.Addr, name string, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	inTime := f.bucket(failureOf{addr: accept.Network(addr)}, addrBurst, addrEvery, now).AllowN(now, 1)
+	if name != "" {
+		inTime = f.bucket(failureOf{accept.Network(addr), name}, nameBurst, nameEvery, now).AllowN(now, 1) && inTime
+	}
+	return !inTime
+}
+
+func (f *failures) bucket(of failureOf, burst int, every time.Duration, now time.Time) *rate.Limiter {
+	b := f.buckets[of]
+	if b == nil {
+		f.makeRoom(now)
+		b = rate.NewLimiter(rate.Every(every), burst)
+		f.buckets[of] = b
+	}
+	return b
+}
+
+// makeRoom forgets those who have not failed for a while, or an eighth of all,
+// so that it is seldom done.
+func (f *failures) makeRoom(now time.Time) {
+	if len(f.buckets) < maxFailures {
+		return
+	}
+	for of, b := range f.buckets {
+		if b.TokensAt(now) >= float64(b.Burst()) {
+			delete(f.buckets, of)
+		}
+	}
+	for of := range f.buckets {
+		if len(f.buckets) <= maxFailures-maxFailures/8 {
+			return
+		}
+		delete(f.buckets, of)
+	}
+}

@@ -1,0 +1,202 @@
+package rtsp
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"latchkey/internal/accept"
+	"latchkey/streaming/upstream"
+)
+
+const (
+	// sendBuffer is what the kernel may hold for a viewer. It is small, so that
+	// a viewer that stalls is seen soon, and little is lost with the reset.
+	sendBuffer = 64 << 10
+	// sessionIdle is how long a connection may be silent that has a session
+	// which does not play: longer than the minute that players are told.
+	sessionIdle = 75 * time.Second
+)
+
+// listener hands the connections out that have a place.
+type listener struct {
+	*net.TCPListener
+	door   *Door
+	places *accept.Places
+}
+
+func newListener(d *Door, ln *net.TCPListener) *listener {
+	return &listener{TCPListener: ln, door: d, places: accept.NewPlaces(d.cfg.MaxConnections, d.cfg.MaxConnectionsPerAddress, nil)}
+}
+
+// Accept never fails while the door is open: the server would end for good if
+// the process was out of file descriptors once.
+func (l *listener) Accept() (net.Conn, error) {
+	pause := 5 * time.Millisecond
+	for {
+		conn, err := l.AcceptTCP()
+		switch {
+		case err == nil:
+			if w := l.admit(conn); w != nil {
+				return w, nil
+			}
+			l.refused()
+			reset(conn)
+			pause = 5 * time.Millisecond
+		case errors.Is(err, net.ErrClosed):
+			return nil, err
+		default:
+			l.door.log.Warn("accepting RTSP connections", "err", err)
+			select {
+			case <-time.After(pause):
+			case <-l.door.ctx.Done():
+				return nil, net.ErrClosed
+			}
+			pause = min(2*pause, time.Second)
+		}
+	}
+}
+
+func (l *listener) admit(conn *net.TCPConn) *wire {
+	peer := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	w := &wire{TCPConn: conn, listener: l, peer: peer, nonce: newNonce(), opened: time.Now()}
+	w.ctx, w.cancel = context.WithCancel(l.door.ctx)
+	w.place = accept.NewPlace(accept.Network(peer), w.rank, func() { l.refused(); _ = w.Close() })
+	if ok, _ := l.places.Take(w.place); !ok {
+		w.cancel()
+		return nil
+	}
+	_ = conn.SetWriteBuffer(sendBuffer)
+	smooth(conn, maxRate)
+	_ = conn.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 20})
+	_ = conn.SetReadDeadline(w.opened.Add(l.door.cfg.IdleTimeout))
+	return w
+}
+
+func (l *listener) refused() { l.door.metrics.refused.WithLabelValues("connections").Inc() }
+
+// reset closes a connection without sending what the kernel still holds.
+func reset(conn *net.TCPConn) {
+	_ = conn.SetLinger(0)
+	_ = conn.Close()
+}
+
+// wire is the TCP connection of a player. It keeps its own deadlines for
+// reading, as the server has none before a session is set up.
+type wire struct {
+	*net.TCPConn
+	listener *listener
+	place    *accept.Place
+	peer     netip.Addr
+	nonce    string
+	opened   time.Time
+
+	ctx    context.Context // ends when the connection does
+	cancel context.CancelFunc
+	closed sync.Once
+
+	authenticated atomic.Bool
+	playing       atomic.Bool
+	played        atomic.Bool // packets may lie in the kernel's buffer: close with a reset
+
+	writing       sync.Mutex // guards pace, and keeps what is written whole
+	pace          pace
+	writeDeadline atomic.Int64 // Unix nanoseconds; 0: none
+
+	// Of the goroutine that handles its requests, one at a time.
+	settingUp bool // holds Door.setups
+	isDoor    bool // another door's, or ours
+}
+
+// SetReadDeadline does nothing: the server would take the deadline away.
+func (w *wire) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline bounds the waiting for a viewer that has stalled, too.
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	w.writeDeadline.Store(0)
+	if !t.IsZero() {
+		w.writeDeadline.Store(t.UnixNano())
+	}
+	return w.TCPConn.SetWriteDeadline(t)
+}
+
+// Write sends no faster than the player reads. What is packets was permitted
+// when it was queued; if that is not known any more when its turn has come, it
+// is dropped, as whoever was stopped meanwhile knows nothing of what was revoked.
+func (w *wire) Write(b []byte) (int, error) {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	if err := w.wait(len(b)); err != nil {
+		return 0, err
+	}
+	if isPacket(b) && !w.listener.door.live() {
+		w.listener.door.cfg.Upstreams.Dropped(upstream.DroppedNotLive)
+		return len(b), nil
+	}
+	n, err := w.TCPConn.Write(b)
+	w.pace.sent += uint64(n)
+	return n, err
+}
+
+// isPacket reports whether what is written is an interleaved packet (RFC 2326,
+// section 10.12), which the server writes whole; else it is a response.
+func isPacket(b []byte) bool { return len(b) > 0 && b[0] == '$' }
+
+// Close closes the connection. A player that played loses what was not sent
+// yet: it might not be permitted any more.
+func (w *wire) Close() error {
+	err := net.ErrClosed
+	w.closed.Do(func() {
+		w.cancel()
+		if w.played.Load() {
+			_ = w.TCPConn.SetLinger(0)
+		}
+		err = w.TCPConn.Close()
+		w.listener.places.Give(w.place)
+	})
+	return err
+}
+
+// rank says how dispensable the connection is when all places are taken.
+func (w *wire) rank() accept.Rank {
+	switch {
+	case w.playing.Load():
+		return accept.InUse
+	case w.authenticated.Load():
+		return accept.IdleWithSession
+	}
+	return accept.Idle
+}
+
+// cut closes the connection at once: nothing is sent after it returns.
+func (w *wire) cut() {
+	w.played.Store(true)
+	_ = w.Close()
+}
+
+// setPlaying reports whether the server sends packets to the player from now on.
+func (w *wire) setPlaying(on bool) {
+	if on {
+		w.played.Store(true)
+	}
+	w.playing.Store(on)
+}
+
+// expect sets the deadline of the next request, after a response.
+func (w *wire) expect(hasSession bool) {
+	idle := w.listener.door.cfg.IdleTimeout
+	deadline := time.Now().Add(idle)
+	switch {
+	case w.playing.Load():
+		deadline = time.Time{} // it is alive as long as it takes packets
+	case hasSession && w.authenticated.Load():
+		deadline = time.Now().Add(sessionIdle)
+	case !w.authenticated.Load():
+		deadline = w.opened.Add(idle)
+	}
+	_ = w.TCPConn.SetReadDeadline(deadline)
+}

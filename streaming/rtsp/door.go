@@ -1,0 +1,273 @@
+package rtsp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"latchkey/internal/sealed"
+	"latchkey/streaming/upstream"
+)
+
+// Config is what a Door needs. Address, Authorizer and Upstreams are required.
+type Config struct {
+	Address    string // of RTSP over TCP, such as 127.0.0.1:8554
+	UDPAddress string // of RTP over UDP; the port even, RTCP uses the next. "": two free ports on the host of Address
+	Authorizer Authorizer
+	Upstreams  *upstream.Pool
+
+	Now     func() time.Time // time.Now
+	Logger  *slog.Logger     // discards
+	Metrics prometheus.Registerer
+
+	WriteTimeout time.Duration // a viewer that takes nothing for so long is dropped: 5 s
+	IdleTimeout  time.Duration // to the first complete request, and between requests without a session: 15 s
+	CheckEvery   time.Duration // how often every viewer is checked again, besides Recheck: 1 s
+
+	MaxConnections           int // 8192
+	MaxConnectionsPerAddress int // 1024: a household or office behind one address, and tests
+	WriteQueue               int // packets queued for a viewer, a power of two: 1024
+}
+
+// withDefaults fills in what is missing and reports every fault.
+func (c Config) withDefaults() (Config, error) {
+	var faults []error
+	if _, _, err := net.SplitHostPort(c.Address); err != nil {
+		faults = append(faults, fmt.Errorf("address: %w", err))
+	}
+	if c.UDPAddress != "" {
+		_, port, err := net.SplitHostPort(c.UDPAddress)
+		if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 2 || n > 65534 || n%2 != 0 {
+			faults = append(faults, errors.New("UDP address: want a host and an even port"))
+		}
+	}
+	if c.Authorizer == nil {
+		faults = append(faults, errors.New("an Authorizer is needed"))
+	}
+	if c.Upstreams == nil {
+		faults = append(faults, errors.New("Upstreams are needed"))
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	for _, d := range []struct {
+		value   *time.Duration
+		missing time.Duration
+	}{
+		{&c.WriteTimeout, 5 * time.Second}, {&c.IdleTimeout, 15 * time.Second}, {&c.CheckEvery, time.Second},
+	} {
+		if *d.value == 0 {
+			*d.value = d.missing
+		}
+	}
+	for _, n := range []struct {
+		value   *int
+		missing int
+	}{
+		{&c.MaxConnections, 8192}, {&c.MaxConnectionsPerAddress, 1024}, {&c.WriteQueue, 1024},
+	} {
+		if *n.value == 0 {
+			*n.value = n.missing
+		}
+	}
+	if c.WriteQueue < 1 || c.WriteQueue&(c.WriteQueue-1) != 0 {
+		faults = append(faults, fmt.Errorf("write queue: %d is no power of two", c.WriteQueue))
+	}
+	return c, errors.Join(faults...)
+}
+
+// Door is the RTSP server. Use New.
+type Door struct {
+	cfg      Config
+	log      *slog.Logger
+	metrics  *metrics
+	failures failures
+	viewers  registry
+	streams  streams
+	secrets  *sealed.Memory // of stream keys
+
+	// setups is held from a successful SETUP to its response: the server reads
+	// the medias of other sessions then, without a lock of its own.
+	setups sync.Mutex
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+
+	server   *gortsplib.Server
+	listener *listener
+	sweep    sync.WaitGroup
+	closing  sync.Once
+	closed   chan struct{}
+	err      error // why the server ended, before Close
+}
+
+// New makes a door that is still shut. It reports every fault in the
+// configuration together.
+func New(cfg Config) (*Door, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("configuring the RTSP door: %w", err)
+	}
+	d := &Door{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.failures.buckets = map[failureOf]*rate.Limiter{}
+	d.viewers.all = map[*viewer]struct{}{}
+	d.streams.all, d.streams.dropped = map[*upstream.Flow]*stream{}, cfg.Upstreams.Dropped
+	d.secrets = sealed.New(MaxSecrets)
+	if d.metrics, err = newMetrics(d, cfg.Metrics); err != nil {
+		return nil, fmt.Errorf("registering the metrics of the RTSP door: %w", err)
+	}
+	return d, nil
+}
+
+// Start listens and serves. Call it once.
+func (d *Door) Start() error {
+	ln, err := net.Listen("tcp", d.cfg.Address)
+	if err != nil {
+		return fmt.Errorf("listening for RTSP: %w", err)
+	}
+	d.listener = newListener(d, ln.(*net.TCPListener))
+	d.cfg.Upstreams.NeverDial(ln.Addr())
+	udp, err := listenUDP(d.cfg.UDPAddress, ln.Addr().(*net.TCPAddr))
+	if err != nil {
+		ln.Close()
+		return fmt.Errorf("listening for RTP: %w", err)
+	}
+	d.server = &gortsplib.Server{
+		RTSPAddress:    d.cfg.Address,
+		UDPRTPAddress:  udp[0].LocalAddr().String(),
+		UDPRTCPAddress: udp[1].LocalAddr().String(),
+		ReadTimeout:    d.cfg.IdleTimeout,
+		WriteTimeout:   d.cfg.WriteTimeout,
+		WriteQueueSize: d.cfg.WriteQueue,
+		Handler:        &handler{d},
+		Listen:         func(string, string) (net.Listener, error) { return d.listener, nil },
+		ListenPacket: func(_, address string) (net.PacketConn, error) {
+			if address == udp[0].LocalAddr().String() {
+				return udp[0], nil
+			}
+			return udp[1], nil
+		},
+	}
+	if err := d.server.Start(); err != nil {
+		ln.Close()
+		udp[0].Close()
+		udp[1].Close()
+		return fmt.Errorf("starting the RTSP server: %w", err)
+	}
+	d.sweep.Go(d.sweepLoop)
+	d.log.Info("the RTSP door is open", "address", ln.Addr().String(), "rtp", udp[0].LocalAddr().String())
+	return nil
+}
+
+// Addr is where RTSP is served. Call it after Start.
+func (d *Door) Addr() net.Addr { return d.listener.Addr() }
+
+// closeTimeout bounds Close: longer than any deadline within.
+const closeTimeout = 15 * time.Second
+
+// Close ends every viewer and waits for them, up to 15 s. It may be called more than
+// once.
+func (d *Door) Close() error {
+	d.closing.Do(func() {
+		d.cancel()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if d.server != nil {
+				d.cutAll(cutClosing)
+				d.server.Close()
+			}
+			d.streams.close()
+			d.sweep.Wait()
+		}()
+		select {
+		case <-ended:
+		case <-time.After(closeTimeout):
+			d.err = errors.New("closing the RTSP door: something did not end in time")
+		}
+		close(d.closed)
+	})
+	<-d.closed
+	return d.err
+}
+
+// Wait returns when the door is shut: nil after Close, else why the server
+// ended by itself.
+func (d *Door) Wait() error {
+	err := d.server.Wait()
+	if d.ctx.Err() != nil {
+		<-d.closed
+		return d.err
+	}
+	return fmt.Errorf("serving RTSP: %w", err)
+}
+
+// sweepLoop checks every viewer again each second: an Authorizer that no longer
+// knows ends them without an event, and so does a clock that moves on.
+func (d *Door) sweepLoop() {
+	tick, forget := time.NewTicker(d.cfg.CheckEvery), time.NewTicker(forgetEvery)
+	defer tick.Stop()
+	defer forget.Stop()
+	for {
+		select {
+		case <-forget.C:
+			d.forgetDead(d.cfg.Now())
+		case <-tick.C:
+			d.Recheck("", "", "")
+		case <-d.ctx.Done():
+			return
+		}
+	}
+}
+
+// listenUDP binds the ports of RTP and RTCP: an even one and the next
+// (RFC 3550, section 11).
+func listenUDP(address string, rtsp *net.TCPAddr) ([2]*net.UDPConn, error) {
+	if address != "" {
+		addr, err := net.ResolveUDPAddr("udp", address)
+		if err != nil {
+			return [2]*net.UDPConn{}, err
+		}
+		return listenPair(*addr)
+	}
+	var last error
+	for range 64 {
+		probe, err := net.ListenUDP("udp", &net.UDPAddr{IP: rtsp.IP, Zone: rtsp.Zone})
+		if err != nil {
+			return [2]*net.UDPConn{}, err
+		}
+		addr := *probe.LocalAddr().(*net.UDPAddr)
+		probe.Close()
+		addr.IP, addr.Port = rtsp.IP, addr.Port&^1
+		pair, err := listenPair(addr)
+		if err == nil {
+			return pair, nil
+		}
+		last = err
+	}
+	return [2]*net.UDPConn{}, fmt.Errorf("no two free ports: %w", last)
+}
+
+func listenPair(addr net.UDPAddr) (pair [2]*net.UDPConn, err error) {
+	if pair[0], err = net.ListenUDP("udp", &addr); err != nil {
+		return pair, err
+	}
+	addr.Port++
+	if pair[1], err = net.ListenUDP("udp", &addr); err != nil {
+		pair[0].Close()
+	}
+	return pair, err
+}

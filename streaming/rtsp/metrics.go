@@ -1,0 +1,51 @@
+package rtsp
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are counters with few labels, none of which says who or what.
+type metrics struct {
+	refused, cut *prometheus.CounterVec
+	plays        prometheus.Counter
+}
+
+// Why packets are dropped here, besides the reasons that package upstream has.
+const (
+	droppedQueue = "viewer queue" // a viewer's queue was full
+	droppedSent  = "viewer sent"  // it came from a viewer and is not RTCP
+)
+
+// newMetrics registers the metrics with r, which may be nil.
+func newMetrics(d *Door, r prometheus.Registerer) (*metrics, error) {
+	const ns, sub = "latchkey", "rtsp"
+	vec := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}, []string{"reason"})
+	}
+	m := &metrics{
+		refused: vec("refused_total", "Requests and connections that were refused."),
+		cut:     vec("cut_total", "Viewers that were cut."),
+		plays:   prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "plays_total", Help: "Viewers that began to watch."}),
+	}
+	if r == nil {
+		return m, nil
+	}
+	viewers := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: "viewers", Help: "RTSP sessions that are set up."},
+		func() float64 { return float64(d.viewers.count()) })
+	out := func(name, help string, pick func(packets, bytes uint64) uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}, func() float64 {
+			return float64(pick(d.streams.delivered()))
+		})
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{
+		m.refused, m.cut, m.plays, viewers,
+		out("viewer_packets_total", "Packets queued for viewers.", func(p, _ uint64) uint64 { return p }),
+		out("viewer_bytes_total", "Bytes queued for viewers.", func(_, b uint64) uint64 { return b }),
+	} {
+		errs = append(errs, r.Register(c))
+	}
+	return m, errors.Join(errs...)
+}

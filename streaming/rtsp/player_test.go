@@ -1,0 +1,88 @@
+package rtsp_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"latchkey/domain/privilege"
+	"latchkey/internal/simcamera"
+	"latchkey/streaming/rtsp"
+	"latchkey/streaming/upstream"
+)
+
+// all lets the key kall:secret see everything.
+type all struct{}
+
+func (all) Key(name string) (rtsp.Key, bool) {
+	return rtsp.Key{Name: name, Account: "ann"}, name == "kall"
+}
+func (all) Live(time.Time) bool                            { return true }
+func (all) Resolve(_, name string) (string, bool)          { return name, true }
+func (all) Gone(string, time.Time) bool                    { return false }
+func (all) Owner(string) string                            { return "owner" }
+func (all) Secret(context.Context, string) (string, error) { return "secret", nil }
+func (all) Check(account, _ string, _ int, _ privilege.Set, _ time.Time) rtsp.Verdict {
+	if account != "ann" {
+		return rtsp.NotFound
+	}
+	return rtsp.Allowed
+}
+
+// simulated is the simulated camera.
+type simulated struct{ addr string }
+
+func (s simulated) Camera(_ context.Context, _ string, channel int, q upstream.Quality) (upstream.Source, error) {
+	return upstream.Source{
+		URL: fmt.Sprintf("rtsp://%s/Streaming/Channels/%d%02d", s.addr, channel, q+1), Username: "admin", Password: "camera-pass",
+	}, nil
+}
+
+// TestPlayersThatWeDidNotWrite plays the simulated camera through the door with
+// ffprobe and GStreamer, over TCP and UDP, as they come.
+func TestPlayersThatWeDidNotWrite(t *testing.T) {
+	cam, err := simcamera.Start(t.Context(), simcamera.Config{RTSP: "127.0.0.1:0", Username: "admin", Password: "camera-pass"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cam.Close()
+	pool, err := upstream.New(upstream.Config{Cameras: simulated{cam.RTSPAddr()}, Privileges: all{}, Allow: func(netip.Addr) error { return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var ended sync.WaitGroup
+	ended.Go(func() { _ = pool.Run(ctx) })
+	defer ended.Wait()
+	defer stop()
+	door, err := rtsp.New(rtsp.Config{Address: "127.0.0.1:0", Authorizer: all{}, Upstreams: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := door.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer door.Close()
+	for _, path := range []string{"/dev-1/1", "/dev-1/Streaming/Channels/102?transportmode=unicast"} {
+		url := "rtsp://kall:secret@" + door.Addr().String() + path
+		for _, transport := range []string{"tcp", "udp"} {
+			out, err := exec.CommandContext(t.Context(), "timeout", "120", "ffprobe", "-v", "error", "-rtsp_transport", transport, "-read_intervals", "%+#20",
+				"-show_entries", "packet=size", "-select_streams", "v", "-of", "csv", url).CombinedOutput()
+			if n := strings.Count(string(out), "packet,"); err != nil || n < 20 {
+				t.Errorf("ffprobe %s over %s: %d packets, %v: %.500s", path, transport, n, err, out)
+			}
+			// It is judged by what it played, not by its exit status: while it ends,
+			// rtspsrc's CLOSE may interrupt its own PAUSE, which it reports as an error.
+			out, err = exec.CommandContext(t.Context(), "timeout", "120", "gst-launch-1.0", "-v", "rtspsrc", "location="+url, "protocols="+transport, "latency=0",
+				"!", "application/x-rtp,media=video", "!", "identity", "name=seen", "silent=false", "eos-after=31", "!", "fakesink").CombinedOutput()
+			if n := strings.Count(string(out), "seen: last-message = chain"); n < 30 || !strings.Contains(string(out), "Got EOS") {
+				t.Errorf("GStreamer %s over %s: %d packets, %v: %s", path, transport, n, err, out[max(0, len(out)-1000):])
+			}
+		}
+	}
+}

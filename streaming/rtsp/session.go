@@ -1,0 +1,380 @@
+package rtsp
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4"
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"github.com/bluenviron/gortsplib/v4/pkg/headers"
+
+	"latchkey/streaming/upstream"
+)
+
+// handler is what the RTSP server calls. ANNOUNCE and RECORD are not there, so
+// nobody publishes.
+//
+// OnDescribe runs in the goroutine of its connection; OnSetup, OnPlay and
+// OnSessionClose in that of the session, which is only ever driven by the
+// connection that made it (see OnRequest).
+type handler struct{ *Door }
+
+var (
+	errNotFound      = &refusal{status: base.StatusNotFound, reason: "not found"}
+	errForbidden     = &refusal{status: base.StatusForbidden, reason: "forbidden"}
+	errNoPlayback    = &refusal{status: base.StatusNotImplemented, reason: "playback"}
+	errBadRange      = &refusal{status: base.StatusInvalidRange, reason: "bad range"}
+	errLoop          = &refusal{status: base.StatusForbidden, reason: "loop", close: true}
+	errOtherSession  = &refusal{status: base.StatusSessionNotFound, reason: "session"}
+	errInternalFault = &refusal{status: base.StatusInternalServerError, reason: "internal", close: true}
+)
+
+// errEnd makes the server close the connection after the response.
+var errEnd = errors.New("refused")
+
+// refuse makes the response of a refusal.
+func (h *handler) refuse(r *refusal) (*base.Response, error) {
+	h.metrics.refused.WithLabelValues(r.reason).Inc()
+	res := &base.Response{StatusCode: r.status, Header: base.Header{}}
+	for name, value := range r.header {
+		res.Header[name] = value
+	}
+	if r.close {
+		return res, errEnd
+	}
+	return res, nil
+}
+
+// guard turns a panic into a 500: a bug must not end everybody's streams.
+func (h *handler) guard(where string, r **refusal) {
+	if p := recover(); p != nil {
+		h.log.Error("a request made the door panic", "where", where, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		*r = errInternalFault
+	}
+}
+
+func wireOf(c *gortsplib.ServerConn) *wire { return c.NetConn().(*wire) }
+
+// OnRequest comes before each request is handled.
+func (h *handler) OnRequest(c *gortsplib.ServerConn, req *base.Request) {
+	// A session belongs to the connection that made it. Another one could make
+	// the server's own loop wait for the session's goroutine.
+	if c.Session() == nil {
+		delete(req.Header, "Session")
+	}
+	if upstream.IsAgent(req.Header["User-Agent"]) {
+		wireOf(c).isDoor = true
+	}
+	// The server waits a second at each SETUP of a GStreamer, for a fault of
+	// its publishers.
+	delete(req.Header, "User-Agent")
+	if req.URL != nil {
+		req.URL.User = nil // or it would come back in Content-Base
+	}
+}
+
+// OnResponse comes before each response is sent.
+func (h *handler) OnResponse(c *gortsplib.ServerConn, res *base.Response) {
+	res.Header["Server"] = base.HeaderValue{upstream.Agent}
+	if v := res.Header["Content-Base"]; len(v) == 1 {
+		res.Header["Content-Base"] = base.HeaderValue{withoutQuery(v[0])}
+	}
+	w := wireOf(c)
+	if w.settingUp {
+		w.settingUp = false
+		h.setups.Unlock()
+	}
+	if c.Session() == nil { // torn down, if there was one
+		w.setPlaying(false)
+	}
+	w.expect(c.Session() != nil)
+}
+
+// withoutQuery takes a query that says nothing out of a Content-Base: players
+// that resolve the track against it by RFC 3986 would lose the channel.
+func withoutQuery(contentBase string) string {
+	path, query, ok := strings.Cut(contentBase, "?")
+	if !ok || strings.Contains(query, "starttime") {
+		return contentBase
+	}
+	return strings.TrimSuffix(path, "/") + "/"
+}
+
+// OnDescribe answers what there is to see, and starts the upstream.
+func (h *handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {
+	stream, refused := h.describe(ctx)
+	if refused != nil {
+		res, err := h.refuse(refused)
+		return res, nil, err
+	}
+	return &base.Response{StatusCode: base.StatusOK}, stream, nil
+}
+
+func (h *handler) describe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (_ *gortsplib.ServerStream, refused *refusal) {
+	defer h.guard("describe", &refused)
+	w := wireOf(ctx.Conn)
+	key, refused := h.authenticate(w.ctx, w, ctx.Request)
+	if refused != nil {
+		return nil, refused
+	}
+	v, t, refused := h.admit(key, ctx.Path, ctx.Query)
+	if refused != nil {
+		return nil, refused
+	}
+	if refused = h.verdict(v); refused != nil {
+		return nil, refused
+	}
+	if t.playback {
+		return nil, refusePlayback(t)
+	}
+	lease, refused := h.lease(w.ctx, v, t)
+	if refused != nil {
+		return nil, refused
+	}
+	defer lease.Release()
+	// The camera may have taken seconds: ask again before saying anything of it.
+	return lease.stream, h.verdict(v)
+}
+
+// OnSetup prepares one media. The first one of a session pins what it sees.
+func (h *handler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
+	stream, refused := h.setup(ctx)
+	if refused != nil {
+		res, err := h.refuse(refused)
+		return res, nil, err
+	}
+	h.setups.Lock() // until OnResponse
+	wireOf(ctx.Conn).settingUp = true
+	return &base.Response{StatusCode: base.StatusOK}, stream, nil
+}
+
+func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *gortsplib.ServerStream, refused *refusal) {
+	defer h.guard("setup", &refused)
+	w := wireOf(ctx.Conn)
+	key, refused := h.authenticate(w.ctx, w, ctx.Request)
+	if refused != nil {
+		return nil, refused
+	}
+	if v, ok := ctx.Session.UserData().(*viewer); ok {
+		if v.key.Name != key.Name {
+			return nil, errOtherSession
+		}
+		h.claimPort(v, ctx.Request)
+		return v.lease.stream, h.verdict(v)
+	}
+	v, t, refused := h.admit(key, ctx.Path, ctx.Query)
+	if refused != nil {
+		return nil, refused
+	}
+	v.session, v.wire, v.udp = ctx.Session, w, ctx.Transport != gortsplib.TransportTCP
+	h.viewers.add(v) // before the check: then a Recheck finds it, or the check sees the change
+	kept := false
+	defer func() {
+		if !kept { // refused, or in a panic
+			h.forget(v)
+		}
+	}()
+	h.claimPort(v, ctx.Request)
+	if refused = h.verdict(v); refused != nil {
+		return nil, refused
+	}
+	if t.playback {
+		return nil, refusePlayback(t)
+	}
+	if v.lease, refused = h.lease(w.ctx, v, t); refused != nil {
+		return nil, refused
+	}
+	if refused = h.verdict(v); refused != nil {
+		return nil, refused
+	}
+	h.watchExpiry(v)
+	ctx.Session.SetUserData(v)
+	kept = true
+	return v.lease.stream, nil
+}
+
+// portWait is how long a SETUP waits for another viewer to leave its UDP ports.
+const portWait = time.Second
+
+// claimPort notes the UDP port that the viewer asks for. A player that was
+// killed and starts again may be faster than the end of its old session: then
+// it waits, as the server would refuse the ports.
+func (h *handler) claimPort(v *viewer, req *base.Request) {
+	port, ok := clientPort(req.Header["Transport"])
+	if !v.udp || !ok {
+		return
+	}
+	other := h.viewers.claim(v, port)
+	if other == nil {
+		return
+	}
+	timeout := time.NewTimer(portWait)
+	defer timeout.Stop()
+	select {
+	case <-other.done:
+	case <-timeout.C:
+	case <-v.wire.ctx.Done():
+	}
+}
+
+// clientPort is the RTP port of the first transport over UDP.
+func clientPort(transport base.HeaderValue) (int, bool) {
+	var list headers.Transports
+	if list.Unmarshal(transport) != nil {
+		return 0, false
+	}
+	for _, t := range list {
+		if t.Protocol == headers.TransportProtocolUDP && t.ClientPorts != nil {
+			return t.ClientPorts[0], true
+		}
+	}
+	return 0, false
+}
+
+// OnPlay is asked again at every PLAY, about what the session was set up for.
+func (h *handler) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response, error) {
+	if refused := h.play(ctx); refused != nil {
+		return h.refuse(refused)
+	}
+	return &base.Response{StatusCode: base.StatusOK}, nil
+}
+
+func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal) {
+	defer h.guard("play", &refused)
+	v, ok := ctx.Session.UserData().(*viewer)
+	if !ok {
+		return errOtherSession
+	}
+	w := wireOf(ctx.Conn)
+	key, refused := h.authenticate(w.ctx, w, ctx.Request)
+	if refused != nil {
+		return refused
+	}
+	if v.key.Name != key.Name || v.wire != w {
+		return errOtherSession
+	}
+	if refused = h.verdict(v); refused != nil {
+		if v.playing { // the server would let it go on
+			h.cut(v, h.reasonOr(v, cutRevoked))
+		}
+		return refused
+	}
+	w.setPlaying(true)
+	if !v.playing {
+		v.playing = true
+		h.metrics.plays.Inc()
+		h.log.Info("a viewer watches", "viewer", v.id, "account", v.key.Account, "key", v.key.Name,
+			"device", v.device, "channel", v.channel, "udp", v.udp)
+	}
+	return nil
+}
+
+func (d *Door) reasonOr(v *viewer, other string) string {
+	if reason := d.reasonToCut(v, d.cfg.Now()); reason != "" {
+		return reason
+	}
+	return other
+}
+
+// OnPause lets a player stop for a while; PLAY is checked again.
+func (h *handler) OnPause(ctx *gortsplib.ServerHandlerOnPauseCtx) (*base.Response, error) {
+	wireOf(ctx.Conn).setPlaying(false)
+	return &base.Response{StatusCode: base.StatusOK}, nil
+}
+
+// OnGetParameter is a ping. It says nothing, so anybody may send it.
+func (h *handler) OnGetParameter(*gortsplib.ServerHandlerOnGetParameterCtx) (*base.Response, error) {
+	return &base.Response{StatusCode: base.StatusOK, Header: base.Header{"Content-Type": base.HeaderValue{"text/parameters"}}}, nil
+}
+
+// OnConnClose ends the session of a connection that is gone. The server would
+// keep one that plays over UDP for a minute more, and send packets to an address
+// where nobody may be, though no other connection can use it (see OnRequest).
+func (h *handler) OnConnClose(ctx *gortsplib.ServerHandlerOnConnCloseCtx) {
+	if session := ctx.Conn.Session(); session != nil {
+		session.Close()
+	}
+}
+
+// OnSessionClose comes when nothing more is sent to the session.
+func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
+	v, ok := ctx.Session.UserData().(*viewer)
+	if !ok {
+		return
+	}
+	h.forget(v)
+	if v.playing {
+		h.log.Info("a viewer has ended", "viewer", v.id, "account", v.key.Account, "device", v.device)
+	}
+}
+
+// forget ends what setup began.
+func (h *handler) forget(v *viewer) {
+	if v.expiry != nil {
+		v.expiry.Stop()
+	}
+	h.viewers.remove(v)
+	if v.lease != nil {
+		v.lease.Release()
+	}
+	close(v.done)
+}
+
+// OnStreamWriteError counts packets that a viewer's full queue did not take.
+func (h *handler) OnStreamWriteError(*gortsplib.ServerHandlerOnStreamWriteErrorCtx) {
+	h.cfg.Upstreams.Dropped(droppedQueue)
+}
+
+// OnPacketsLost is about packets from viewers, which nobody reads.
+func (h *handler) OnPacketsLost(*gortsplib.ServerHandlerOnPacketsLostCtx) {}
+
+// OnDecodeError counts what viewers send that is not RTCP.
+func (h *handler) OnDecodeError(*gortsplib.ServerHandlerOnDecodeErrorCtx) {
+	h.cfg.Upstreams.Dropped(droppedSent)
+}
+
+// admit finds out what a request is about. Whether the account may see it is
+// not asked yet.
+func (d *Door) admit(key Key, path, query string) (*viewer, target, *refusal) {
+	t, ok := parseTarget(path, query)
+	if !ok {
+		return nil, t, errNotFound
+	}
+	device, ok := d.cfg.Authorizer.Resolve(key.Account, t.device)
+	if !ok {
+		if !d.live() {
+			return nil, t, errUnavailable
+		}
+		return nil, t, errNotFound
+	}
+	v := &viewer{key: key, device: device, channel: t.channel, needs: t.privilege(), done: make(chan struct{})}
+	return v, t, nil
+}
+
+// verdict asks whether the viewer may see what it asks for.
+func (d *Door) verdict(v *viewer) *refusal {
+	if v.cutFor.Load() != nil {
+		return errNotFound
+	}
+	switch d.permitted(v, d.cfg.Now()) {
+	case Allowed:
+		return nil
+	case Forbidden:
+		return errForbidden
+	case NotFound:
+		return errNotFound
+	default:
+		return errUnavailable
+	}
+}
+
+// refusePlayback keeps the place of playback, after its checks.
+func refusePlayback(t target) *refusal {
+	if t.from.IsZero() || !t.to.IsZero() && !t.to.After(t.from) {
+		return errBadRange
+	}
+	return errNoPlayback
+}

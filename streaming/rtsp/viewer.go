@@ -1,0 +1,107 @@
+package rtsp
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4"
+
+	"latchkey/domain/privilege"
+)
+
+// viewer is one RTSP session, from its first SETUP to its end. What it may see
+// is pinned to what it was set up for: nothing that it sends later changes it.
+type viewer struct {
+	id      uint64
+	key     Key
+	device  string // resolved
+	channel int
+	needs   privilege.Set
+	udp     bool
+
+	session *gortsplib.ServerSession
+	wire    *wire
+	lease   *lease
+	ports   []int // RTP ports of the player over UDP; the registry's mutex guards them
+
+	cutFor  atomic.Pointer[cutting]
+	expiry  *time.Timer
+	playing bool          // of the session's goroutine
+	done    chan struct{} // closed when nothing more is sent
+}
+
+// concerns reports whether a change to account, device or key ("" is any)
+// concerns the viewer.
+func (v *viewer) concerns(account, device, key string) bool {
+	return (account == "" || account == v.key.Account) && (device == "" || device == v.device) && (key == "" || key == v.key.Name)
+}
+
+// registry holds every viewer.
+type registry struct {
+	mu   sync.Mutex
+	last uint64
+	all  map[*viewer]struct{}
+}
+
+func (r *registry) add(v *viewer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last++
+	v.id = r.last
+	r.all[v] = struct{}{}
+}
+
+func (r *registry) remove(v *viewer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, v)
+}
+
+// concerned lists the viewers whom a change concerns.
+func (r *registry) concerned(account, device, key string) []*viewer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []*viewer
+	for v := range r.all {
+		if v.concerns(account, device, key) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+// cut lists the viewers over UDP that were cut and have not ended. Over TCP
+// nothing is sent from the cut on.
+func (r *registry) cut() []*viewer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []*viewer
+	for v := range r.all {
+		if v.udp && v.cutFor.Load() != nil {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+// claim notes that the viewer receives at this RTP port, and returns another
+// viewer at the same address that does so already, or nil.
+func (r *registry) claim(v *viewer, port int) *viewer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v.ports = append(v.ports, port)
+	for other := range r.all {
+		if other != v && other.wire.peer == v.wire.peer && slices.Contains(other.ports, port) {
+			return other
+		}
+	}
+	return nil
+}
+
+func (r *registry) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.all)
+}

@@ -1,0 +1,90 @@
+package upstream
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config is what a Pool needs. Cameras and Privileges are required.
+type Config struct {
+	Cameras    Cameras
+	Privileges Privileges
+
+	// Allow is asked with each address that a camera's name resolves to, before
+	// it is dialled. Nil allows none but unicast addresses that are not
+	// link-local.
+	Allow func(netip.Addr) error
+
+	Now     func() time.Time // time.Now
+	Logger  *slog.Logger     // discards
+	Metrics prometheus.Registerer
+	// Private takes the metrics that tell why cameras were not reached: whoever
+	// reads them can try addresses from here. Nil: they are not kept anywhere.
+	Private prometheus.Registerer
+
+	CloseAfter   time.Duration // how long an upstream outlives its last lease: 10 s, at least 0.2 s
+	DialTimeout  time.Duration // from dialling a camera to its answer to PLAY: 10 s
+	SilenceLimit time.Duration // an upstream that sends nothing for so long is dead: 12 s
+	WriteTimeout time.Duration // a camera that takes no request for so long is left: 5 s
+	CheckEvery   time.Duration // how often every device is checked again, besides Recheck: 1 s
+
+	// How often cameras are dialled for the account that owns them, and how many
+	// at once for it and for all.
+	DialBurst        int           // 64: the channels of a recorder after a restart
+	DialEvery        time.Duration // one more each 500 ms
+	MaxDialsPerOwner int           // 16, and fewer when few places are left for all
+	MaxDials         int           // 256
+}
+
+// withDefaults fills in what is missing and reports every fault.
+func (c Config) withDefaults() (Config, error) {
+	var faults []error
+	if c.Cameras == nil {
+		faults = append(faults, errors.New("Cameras are needed"))
+	}
+	if c.Privileges == nil {
+		faults = append(faults, errors.New("Privileges are needed"))
+	}
+	if c.Allow == nil {
+		c.Allow = allowUnicast
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	for _, d := range []struct {
+		value   *time.Duration
+		missing time.Duration
+	}{
+		{&c.CloseAfter, 10 * time.Second}, {&c.DialTimeout, 10 * time.Second}, {&c.SilenceLimit, 12 * time.Second},
+		{&c.WriteTimeout, 5 * time.Second}, {&c.CheckEvery, time.Second}, {&c.DialEvery, 500 * time.Millisecond},
+	} {
+		if *d.value == 0 {
+			*d.value = d.missing
+		}
+	}
+	for _, n := range []struct {
+		value   *int
+		missing int
+	}{
+		{&c.DialBurst, 64}, {&c.MaxDialsPerOwner, 16}, {&c.MaxDials, 256},
+	} {
+		if *n.value == 0 {
+			*n.value = n.missing
+		}
+	}
+	return c, errors.Join(faults...)
+}
+
+func allowUnicast(a netip.Addr) error {
+	if a = a.Unmap(); a.IsUnspecified() || a.IsMulticast() || a.IsLinkLocalUnicast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return errors.New("not an address that cameras are dialled at")
+	}
+	return nil
+}

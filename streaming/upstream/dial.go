@@ -1,0 +1,163 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"runtime/debug"
+	"strings"
+)
+
+// camera is what the upstreams of one device share whose addresses have the same host
+// and port. What becomes of a dial of one of them says nothing to those elsewhere: its
+// owner must not find out by their answers why it failed.
+type camera struct {
+	slots chan struct{} // holds a token for each dial
+	first chan struct{} // and one for a dial while the last one failed, or there was none
+	good  bool          // the last dial succeeded
+	retry backoff
+}
+
+// cameraAt names a camera: a device at one host and port.
+type cameraAt struct{ device, host string }
+
+// dialsOfCamera is how many of its channels a camera is asked for at the same time:
+// one while it is not known that it lets us in, as it may lock whoever is wrong
+// several times.
+const dialsOfCamera = 4
+
+func (p *Pool) camera(at cameraAt) *camera {
+	cam := p.cameras[at]
+	if cam == nil {
+		cam = &camera{slots: make(chan struct{}, dialsOfCamera), first: make(chan struct{}, 1)}
+		p.cameras[at] = cam
+	}
+	return cam
+}
+
+// errPanic says that a bug was met while a camera was dialled.
+var errPanic = errors.New("a panic")
+
+// dial waits for a slot of the camera and for its owner's turn, and connects. Both
+// have the dial timeout. A bug in it must not end everybody's streams.
+func (p *Pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.log.Error("dialling a camera made the door panic", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = errPanic
+		}
+	}()
+	waiting, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout)
+	defer cancel()
+	source, err := p.source(waiting, u.of)
+	if err == nil {
+		err = waiting.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	leave, err := p.enter(waiting, u, source)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	permit, err := p.dials.begin(waiting, p.cfg.Privileges.Owner(u.of.Device))
+	if err != nil {
+		return nil, err
+	}
+	defer permit.end()
+	connecting, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout)
+	defer cancel()
+	p.metrics.dials.Inc()
+	return p.connect(connecting, source, permit)
+}
+
+// enter waits for a slot of the camera that the source is at; errBusy where there is
+// none in time, or a dial of another channel has just failed.
+func (p *Pool) enter(ctx context.Context, u *upstream, source Source) (leave func(), err error) {
+	p.mu.Lock()
+	u.camera = p.camera(cameraAt{device: u.of.Device, host: hostOf(source.URL)})
+	cam, good := u.camera, u.camera.good
+	p.mu.Unlock()
+	leave = func() {}
+	if !good {
+		select {
+		case cam.first <- struct{}{}:
+			leave = func() { <-cam.first }
+		case <-ctx.Done():
+			return nil, errBusy
+		}
+	}
+	select {
+	case cam.slots <- struct{}{}:
+	case <-ctx.Done():
+		leave()
+		return nil, errBusy
+	}
+	p.mu.Lock()
+	wait := u.wait(p.cfg.Now())
+	if cam.good && !good { // the one before got in: the others need not wait for each other
+		leave()
+		leave = func() {}
+	}
+	p.mu.Unlock()
+	alone := leave
+	leave = func() { <-cam.slots; alone() }
+	if wait > 0 {
+		leave()
+		return nil, errBusy
+	}
+	return leave, nil
+}
+
+// hostOf is the host and the port of an address, whatever else is in it.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Host)
+}
+
+// errBusy says that a camera was not dialled, because another dial of it took
+// too long or failed.
+var errBusy = errors.New("another dial of the camera is in progress or has failed")
+
+func (p *Pool) dialFailed(u *upstream, err error) {
+	reason := faultOf(err)
+	p.mu.Lock()
+	now := p.cfg.Now()
+	u.err = err
+	var spent *spentError
+	switch {
+	case errors.As(err, &spent): // the camera is not at fault
+		u.retry.until = now.Add(max(spent.wait, firstBackoff))
+	case errors.Is(err, ErrNoStream), errors.Is(err, ErrNoCamera), errors.Is(err, errBusy), errors.Is(err, ErrLeft):
+	default:
+		u.retry.failed(now)
+		if reason.ofCamera {
+			u.camera.retry.failed(now)
+			u.camera.good = false
+		}
+		if errors.Is(err, errMute) { // it may be busy with what it did not answer
+			u.camera.good = false
+			if soon := now.Add(firstBackoff); soon.After(u.camera.retry.until) {
+				u.camera.retry.until = soon
+			}
+		}
+	}
+	close(u.dialing)
+	u.dialing = nil
+	p.mu.Unlock()
+	if errors.Is(err, ErrNoStream) || errors.Is(err, ErrLeft) { // usual: of sub streams, of a removal
+		return
+	}
+	p.report("a camera was not reached", u.of, reason)
+}
+
+// report counts and logs why a camera does not play.
+func (p *Pool) report(what string, of Stream, reason fault) {
+	p.metrics.dialErrors.WithLabelValues(reason.label).Inc()
+	p.log.Warn(what, "device", of.Device, "channel", of.Channel, "quality", of.Quality.String(), "reason", reason.label)
+}

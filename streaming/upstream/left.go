@@ -1,0 +1,95 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// leaveTimeout is how long the connection to a camera may take to end, from when it
+// is left, before nobody waits for it any more. It ends within a millisecond.
+const leaveTimeout = 5 * time.Second
+
+// Recheck is called for a change that concerns an account and a device ("" is any).
+// If the device is in no account any more, its camera is left and its credentials are
+// forgotten. It does not wait for the end of the connection; AwaitLeft does. The
+// change must be visible in the Privileges already: then a dial is either found here,
+// or was permitted after it.
+func (p *Pool) Recheck(account, device string) {
+	p.leaveGone(device, p.cfg.Now())
+	if device != "" && account == "" { // it changed for everybody
+		p.forgetSources(device)
+	}
+}
+
+// AwaitLeft returns when nothing more is sent to any camera that was left before the
+// call. It returns the context's error if that ends first. What does not end is
+// waited for until leaveTimeout after it was left, so that it holds up the commands
+// of that time only.
+func (p *Pool) AwaitLeft(ctx context.Context) error {
+	for _, l := range p.left() {
+		if err := p.await(ctx, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leftPull is a pull, or a dial, that was ended as its device is gone.
+type leftPull struct {
+	device string
+	at     time.Time
+	over   <-chan struct{}
+}
+
+func (p *Pool) await(ctx context.Context, l leftPull) error {
+	timeout := time.NewTimer(time.Until(l.at.Add(leaveTimeout)))
+	defer timeout.Stop()
+	select {
+	case <-l.over:
+		return nil
+	case <-timeout.C:
+		p.log.Error("the connection to a camera that is gone has not ended in time", "device", l.device)
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for a camera to be left: %w", ctx.Err())
+	}
+}
+
+// leaveGone ends what is pulled or dialled of a device ("" is any) that is in no
+// account any more.
+func (p *Pool) leaveGone(device string, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for of, u := range p.streams {
+		if u.isOver() || !u.left.IsZero() || device != "" && device != of.Device || !p.cfg.Privileges.Gone(of.Device, now) {
+			continue
+		}
+		u.left = time.Now()
+		u.stop()
+		p.log.Info("the camera of a removed device is left", "device", of.Device, "channel", of.Channel, "quality", of.Quality.String())
+	}
+}
+
+// left lists the pulls that were ended as their device is gone, and are not over.
+func (p *Pool) left() []leftPull {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []leftPull
+	for of, u := range p.streams {
+		if !u.left.IsZero() && !u.isOver() {
+			list = append(list, leftPull{of.Device, u.left, u.over})
+		}
+	}
+	return list
+}
+
+// isOver reports whether nothing more is sent to the camera.
+func (u *upstream) isOver() bool {
+	select {
+	case <-u.over:
+		return true
+	default:
+		return u.over == nil
+	}
+}

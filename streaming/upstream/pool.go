@@ -1,0 +1,321 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"latchkey/internal/sealed"
+)
+
+// Pool holds every upstream. Use New.
+type Pool struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	dials   *dials
+	sources *sealed.Memory // where cameras are
+	own     listeners
+
+	mu      sync.Mutex
+	streams map[Stream]*upstream
+	cameras map[cameraAt]*camera
+	closed  bool
+	pulls   sync.WaitGroup
+
+	ctx    context.Context // ends with Run's
+	cancel context.CancelFunc
+}
+
+// upstream is one stream of a camera: idle, dialling, or flowing. The pool's
+// mutex guards its fields.
+type upstream struct {
+	of     Stream
+	camera *camera
+
+	dialing chan struct{} // closed when the dial in progress has ended; nil: none
+	flowing *Flow
+	stop    context.CancelFunc // ends the pull
+	over    chan struct{}      // closed when nothing more is sent to the camera by the pull, or the dial
+	left    time.Time          // when the pull was ended because the device is gone; zero: it was not
+	refs    int
+	idle    *time.Timer // closes it some time after the last lease
+
+	err   error // of the last dial
+	retry backoff
+}
+
+// New makes a pool that pulls nothing yet. It reports every fault in the
+// configuration together. What it pulls ends with Run, which must be called.
+func New(cfg Config) (*Pool, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("configuring the streams of cameras: %w", err)
+	}
+	p := &Pool{
+		cfg: cfg, log: cfg.Logger, sources: sealed.New(maxSources),
+		streams: map[Stream]*upstream{}, cameras: map[cameraAt]*camera{},
+	}
+	p.dials = newDials(&p.cfg)
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	if p.metrics, err = newMetrics(p, cfg.Metrics, cfg.Private); err != nil {
+		return nil, fmt.Errorf("registering the metrics of the streams of cameras: %w", err)
+	}
+	return p, nil
+}
+
+// Run leaves the cameras of devices that are gone, also those that no Recheck came
+// for, until the context ends. Then it ends every upstream, and returns when they have
+// ended. Call it once.
+func (p *Pool) Run(ctx context.Context) error {
+	tick := time.NewTicker(p.cfg.CheckEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			p.leaveGone("", p.cfg.Now())
+			p.forgetIdle()
+			p.dials.forget()
+		case <-ctx.Done():
+			p.close()
+			return nil
+		}
+	}
+}
+
+// close ends every upstream and waits for them.
+func (p *Pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.cancel()
+	p.pulls.Wait()
+}
+
+// Lease is a share in an upstream that flows. It keeps the camera connected until
+// Release.
+type Lease struct {
+	flow *Flow
+	once sync.Once
+	pool *Pool
+	of   *upstream
+}
+
+// Flow is what is leased. It may end before the lease does.
+func (l *Lease) Flow() *Flow { return l.flow }
+
+// ErrLeft says that a camera is not dialled, as its device is gone or whoever asked
+// is not permitted any more.
+var ErrLeft = errors.New("the camera is left")
+
+// Acquire joins the upstream, dialling the camera if need be and if it is
+// permitted then: permitted must not block. It waits for a dial that is in progress
+// only where the camera is not known to be away, or where it began the dial itself;
+// then for the dial timeout at most. What it returns must be released.
+//
+// It fails with ErrNoCamera, ErrNoStream, ErrLeft or an AwayError.
+func (p *Pool) Acquire(ctx context.Context, of Stream, permitted func() bool) (*Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout)
+	defer cancel()
+	l, dial, err := p.join(of, permitted)
+	if l != nil || err != nil {
+		return l, err
+	}
+	select {
+	case <-dial:
+		return p.joinDialled(of)
+	case <-ctx.Done():
+		return nil, &AwayError{Wait: time.Second, cause: ctx.Err()}
+	}
+}
+
+// join takes a share of an upstream that flows, or begins a dial, or finds one
+// in progress that is worth waiting for.
+//
+// Whether a dial is permitted is asked under the mutex: a removal that the answer
+// has not seen finds the dial in leaveGone, and ends it.
+func (p *Pool) join(of Stream, permitted func() bool) (*Lease, <-chan struct{}, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, nil, &AwayError{cause: net.ErrClosed}
+	}
+	u := p.upstream(of)
+	if u.flowing != nil {
+		return p.share(u), nil, nil
+	}
+	now := p.cfg.Now()
+	away := u.retry.failures > 0 || u.camera.retry.failures > 0
+	switch wait := u.wait(now); {
+	case u.dialing != nil && !away:
+		return nil, u.dialing, nil
+	case u.dialing != nil || wait > 0:
+		return nil, nil, &AwayError{Wait: wait, cause: u.err}
+	case !permitted():
+		return nil, nil, ErrLeft
+	}
+	u.dialing = make(chan struct{})
+	pullCtx, stop := context.WithCancel(p.ctx)
+	over := make(chan struct{})
+	u.stop, u.over, u.left = stop, over, time.Time{}
+	p.pulls.Go(func() {
+		defer close(over)
+		defer stop()
+		p.run(pullCtx, u)
+	})
+	return nil, u.dialing, nil
+}
+
+// wait is how long the backoff of the upstream or its camera still lasts.
+func (u *upstream) wait(now time.Time) time.Duration {
+	return max(u.retry.until.Sub(now), u.camera.retry.until.Sub(now), 0)
+}
+
+// joinDialled takes a share after a dial that has ended.
+func (p *Pool) joinDialled(of Stream) (*Lease, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := p.upstream(of)
+	switch {
+	case u.flowing != nil:
+		return p.share(u), nil
+	case errors.Is(u.err, ErrNoStream) || errors.Is(u.err, ErrNoCamera) || errors.Is(u.err, ErrLeft):
+		return nil, u.err
+	default:
+		return nil, &AwayError{Wait: u.wait(p.cfg.Now()), cause: u.err}
+	}
+}
+
+func (p *Pool) upstream(of Stream) *upstream {
+	u := p.streams[of]
+	if u == nil {
+		u = &upstream{of: of, camera: &camera{}} // which one is known when it is dialled
+		p.streams[of] = u
+	}
+	return u
+}
+
+func (p *Pool) share(u *upstream) *Lease {
+	u.refs++
+	if u.idle != nil {
+		u.idle.Stop()
+		u.idle = nil
+	}
+	return &Lease{flow: u.flowing, pool: p, of: u}
+}
+
+// Release gives the share back. The upstream of the last one ends after a while.
+// Releasing again does nothing.
+func (l *Lease) Release() {
+	l.once.Do(func() {
+		p, u := l.pool, l.of
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if u.flowing != l.flow { // it dropped meanwhile
+			return
+		}
+		if u.refs--; u.refs == 0 {
+			p.closeLater(u)
+		}
+	})
+}
+
+// leastCloseAfter is what a player may take from DESCRIBE to SETUP, at least.
+const leastCloseAfter = 200 * time.Millisecond
+
+// closeLater ends the upstream unless somebody joins before.
+func (p *Pool) closeLater(u *upstream) {
+	flow := u.flowing
+	u.idle = time.AfterFunc(max(p.cfg.CloseAfter, leastCloseAfter), func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if u.flowing == flow && u.refs == 0 {
+			u.stop()
+		}
+	})
+}
+
+// run pulls the upstream: from the wait for its turn to dial until it ends.
+func (p *Pool) run(ctx context.Context, u *upstream) {
+	pull, err := p.dial(ctx, u)
+	if err != nil && ctx.Err() != nil {
+		err = ErrLeft
+	}
+	if err != nil {
+		p.dialFailed(u, err)
+		return
+	}
+	p.mu.Lock()
+	u.flowing, u.err, u.refs = pull.flow, nil, 0
+	u.camera.retry, u.camera.good = backoff{}, true // whether this stream of it is steady will be seen
+	p.closeLater(u)                                 // whoever began the dial may be gone
+	close(u.dialing)
+	u.dialing = nil
+	p.mu.Unlock()
+
+	began := time.Now()
+	err = pull.wait(ctx)
+	p.ended(u, err, time.Since(began))
+	pull.close(err)
+}
+
+// ended takes an upstream out of use, before its readers are ended.
+func (p *Pool) ended(u *upstream, err error, lived time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if u.idle != nil {
+		u.idle.Stop()
+		u.idle = nil
+	}
+	u.flowing, u.refs = nil, 0
+	if lived >= steady || err == nil {
+		u.retry, u.camera.retry = backoff{}, backoff{}
+	}
+	if err == nil {
+		return
+	}
+	u.err = err
+	u.retry.failed(p.cfg.Now())
+	p.report("a camera's stream dropped", u.of, faultOf(err))
+}
+
+// forgetIdle drops what is not in use and has no backoff to remember.
+func (p *Pool) forgetIdle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.cfg.Now()
+	inUse := map[*camera]bool{}
+	for of, u := range p.streams {
+		if u.flowing == nil && u.dialing == nil && u.isOver() && now.Sub(u.retry.until) > maxBackoff && now.Sub(u.camera.retry.until) > maxBackoff {
+			delete(p.streams, of)
+		} else {
+			inUse[u.camera] = true
+		}
+	}
+	for at, cam := range p.cameras {
+		if !inUse[cam] {
+			delete(p.cameras, at)
+		}
+	}
+}
+
+// states counts the upstreams by state.
+func (p *Pool) states() (flowing, dialing, away int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range p.streams {
+		switch {
+		case u.flowing != nil:
+			flowing++
+		case u.dialing != nil:
+			dialing++
+		case u.retry.failures > 0:
+			away++
+		}
+	}
+	return flowing, dialing, away
+}

@@ -1,0 +1,133 @@
+package upstream
+
+import (
+	"github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/pion/rtp"
+)
+
+// maxPacket is the largest RTP packet that viewers get: what fits a datagram on
+// Ethernet. Cameras send larger ones over TCP.
+const maxPacket = 1472
+
+// resizer splits the packets of one format that are too large for viewers, as
+// RFC 6184 (H.264) and RFC 7798 (H.265) do, without touching the pictures.
+type resizer struct {
+	codec nalCodec // zero: nothing can be split
+	shift uint16   // how many packets more were sent than came
+}
+
+// nalCodec is what the two formats differ in.
+type nalCodec struct {
+	header    int // bytes of a NAL unit's header
+	kind      func(header []byte) byte
+	aggregate byte // the kind of a packet of several NAL units
+	fragment  byte // the kind of a piece of a NAL unit
+	rename    func(header []byte, kind byte) []byte
+}
+
+var (
+	h264Codec = nalCodec{
+		header: 1, aggregate: 24, fragment: 28,
+		kind:   func(h []byte) byte { return h[0] & 0x1f },
+		rename: func(h []byte, kind byte) []byte { return []byte{h[0]&0xe0 | kind} },
+	}
+	h265Codec = nalCodec{
+		header: 2, aggregate: 48, fragment: 49,
+		kind:   func(h []byte) byte { return h[0] >> 1 & 0x3f },
+		rename: func(h []byte, kind byte) []byte { return []byte{h[0]&0x81 | kind<<1, h[1]} },
+	}
+)
+
+func newResizer(f format.Format) *resizer {
+	switch f.(type) {
+	case *format.H264:
+		return &resizer{codec: h264Codec}
+	case *format.H265:
+		return &resizer{codec: h265Codec}
+	default:
+		return &resizer{}
+	}
+}
+
+// fit answers the packet, or what it is split into; none where it is too large
+// and cannot be split.
+func (r *resizer) fit(pkt *rtp.Packet) []*rtp.Packet {
+	pkt.SequenceNumber += r.shift
+	if pkt.MarshalSize() <= maxPacket {
+		return []*rtp.Packet{pkt}
+	}
+	room := maxPacket - pkt.Header.MarshalSize()
+	payloads := r.split(pkt.Payload, room)
+	packets := make([]*rtp.Packet, len(payloads))
+	for i, payload := range payloads {
+		p := &rtp.Packet{Header: pkt.Header, Payload: payload}
+		p.Padding = false
+		p.Marker = pkt.Marker && i == len(payloads)-1
+		p.SequenceNumber += uint16(i)
+		packets[i] = p
+	}
+	r.shift += uint16(len(packets)) - 1 // none: one less
+	return packets
+}
+
+// split cuts the payload of a packet into payloads of at most room bytes.
+func (r *resizer) split(payload []byte, room int) [][]byte {
+	c := r.codec
+	if c.header == 0 || len(payload) <= c.header || room <= c.header+1 {
+		return nil
+	}
+	switch kind := c.kind(payload); {
+	case kind == c.fragment:
+		if len(payload) <= c.header+1 {
+			return nil
+		}
+		return c.fragments(payload[:c.header], payload[c.header], payload[c.header+1:], room)
+	case kind == c.aggregate:
+		return r.disaggregate(payload[c.header:], room)
+	case kind > c.aggregate:
+		return nil // not known here
+	default:
+		const whole = 0xc0 // begins and ends a NAL unit
+		return c.fragments(c.rename(payload[:c.header], c.fragment), whole|kind, payload[c.header:], room)
+	}
+}
+
+// fragments cuts a NAL unit, or a piece of one, into smaller pieces. The two
+// highest bits of about say whether it begins and ends the NAL unit.
+func (c nalCodec) fragments(header []byte, about byte, body []byte, room int) [][]byte {
+	const begins, ends = 0x80, 0x40
+	var list [][]byte
+	for first := true; len(body) > 0; first = false {
+		piece := body[:min(len(body), room-c.header-1)]
+		body = body[len(piece):]
+		mark := about &^ (begins | ends)
+		if first {
+			mark |= about & begins
+		}
+		if len(body) == 0 {
+			mark |= about & ends
+		}
+		list = append(list, append(append(append(make([]byte, 0, c.header+1+len(piece)), header...), mark), piece...))
+	}
+	return list
+}
+
+// disaggregate makes a packet of each NAL unit, or several where it is large.
+func (r *resizer) disaggregate(body []byte, room int) [][]byte {
+	var list [][]byte
+	for len(body) >= 2 {
+		size := int(body[0])<<8 | int(body[1])
+		body = body[2:]
+		if size <= r.codec.header || size > len(body) || r.codec.kind(body) >= r.codec.aggregate {
+			return nil
+		}
+		unit := body[:size]
+		body = body[size:]
+		if size <= room {
+			list = append(list, unit)
+		} else {
+			list = append(list, r.split(unit, room)...)
+		}
+	}
+	return list
+}
