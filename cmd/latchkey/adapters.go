@@ -12,7 +12,6 @@ import (
 
 	"latchkey/api"
 	"latchkey/domain"
-	"latchkey/domain/privilege"
 	"latchkey/eventstore"
 	"latchkey/internal/audit"
 	"latchkey/internal/vault"
@@ -293,47 +292,22 @@ func (s streamKeys) AddStreamKey(ctx context.Context, m domain.Meta, k domain.Ne
 	return done, err
 }
 
-// authorizer asks the privilege index for the door and for the streams of cameras.
-type authorizer struct {
-	index *access.Index
-	vault *vault.Vault
+// doorAccess is the privilege index as the door and the streams of cameras see it.
+type doorAccess struct{ *access.Index }
+
+func (a doorAccess) Resolve(account, name string) (string, bool) {
+	return a.Index.Resolve(account, domain.DeviceID(name)) // a domain has one spelling, too
 }
 
-// Live takes no lock.
-func (a authorizer) Live(now time.Time) bool {
-	return a.index.Live(now)
+func (a doorAccess) Owner(device string) string {
+	return strconv.FormatUint(uint64(a.Index.Owner(device)), 10)
 }
 
-func (a authorizer) Key(name string) (rtsp.Key, bool) {
-	k, ok := a.index.Key(name)
-	return rtsp.Key(k), ok
-}
+// doorSecrets reads the secrets of stream keys for the door.
+type doorSecrets struct{ vault *vault.Vault }
 
-func (a authorizer) Resolve(account, name string) (string, bool) {
-	return a.index.Resolve(account, domain.DeviceID(name)) // a domain has one spelling, too
-}
-
-func (a authorizer) Check(account, device string, channel int, p privilege.Set, now time.Time) rtsp.Verdict {
-	switch a.index.Check(account, device, channel, p, now) {
-	case access.Allowed:
-		return rtsp.Allowed
-	case access.Forbidden:
-		return rtsp.Forbidden
-	case access.NotFound:
-		return rtsp.NotFound
-	default:
-		return rtsp.Unavailable
-	}
-}
-
-func (a authorizer) Gone(device string, now time.Time) bool { return a.index.Gone(device, now) }
-
-func (a authorizer) Owner(device string) string {
-	return strconv.FormatUint(uint64(a.index.Owner(device)), 10)
-}
-
-func (a authorizer) Secret(ctx context.Context, key string) (string, error) {
-	secret, err := a.vault.StreamSecret(ctx, key)
+func (s doorSecrets) Secret(ctx context.Context, key string) (string, error) {
+	secret, err := s.vault.StreamSecret(ctx, key)
 	if errors.Is(err, vault.ErrNotFound) {
 		// It was lost with a part of the vault. The key opens nothing any more, as
 		// if the player did not know it; that the door would be away is not so.

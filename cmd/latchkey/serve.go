@@ -151,7 +151,9 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 		return nil, err
 	}
 	x.OnChange(func(c access.Change) {
-		s.door.Recheck(c.Account, c.Device, c.Key)
+		if c.Key != "" {
+			s.door.Forget(c.Key)
+		}
 		s.upstreams.Recheck(c.Account, c.Device)
 	})
 	registerIndexMetrics(metrics, x)
@@ -322,14 +324,14 @@ const mostDials = 256
 
 func newUpstreams(o options, x *access.Index, p *opened, metrics, private prometheus.Registerer, logger *slog.Logger) (*upstream.Pool, error) {
 	return upstream.New(upstream.Config{
-		Cameras: cameraSources{p.vault}, Privileges: authorizer{x, p.vault}, Allow: o.mayDial,
+		Cameras: cameraSources{p.vault}, Privileges: doorAccess{x}, Allow: o.mayDial,
 		Logger: logger, Metrics: metrics, Private: private, CloseAfter: o.closeAfter, MaxDials: min(mostDials, max(1, o.connections/2)),
 	})
 }
 
 func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
 	return rtsp.New(rtsp.Config{
-		Address: o.RTSP, Authorizer: authorizer{x, p.vault}, Upstreams: u, Logger: logger, Metrics: metrics,
+		Address: o.RTSP, Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Upstreams: u, Logger: logger, Metrics: metrics,
 		MaxConnections: o.connections, MaxConnectionsPerAddress: min(1024, max(1, o.connections/4)),
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"latchkey/internal/accept"
+	"latchkey/projections/access"
 )
 
 const (
@@ -188,55 +189,55 @@ var errUnavailable = &refusal{
 }
 
 // authenticate finds the key that the request proves to have.
-func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (Key, *refusal) {
+func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (access.Key, *refusal) {
 	unauthorized := &refusal{
 		status: base.StatusUnauthorized, reason: "no key",
 		header: base.Header{"WWW-Authenticate": challenge(w.nonce, false)},
 	}
 	if w.isDoor {
-		return Key{}, errLoop
+		return access.Key{}, errLoop
 	}
 	values := req.Header["Authorization"]
 	if len(values) == 0 {
-		return Key{}, unauthorized
+		return access.Key{}, unauthorized
 	}
 	now := d.cfg.Now()
 	unauthorized.reason = "wrong key"
 	c, ok := parseAuthorization(values[0])
 	if !ok || len(values) > 1 {
 		unauthorized.close = d.failures.add(w.peer, "", now)
-		return Key{}, unauthorized
+		return access.Key{}, unauthorized
 	}
 	if d.failures.locked(w.peer, c.username, now) {
 		unauthorized.reason, unauthorized.close = "too many wrong keys", true
-		return Key{}, unauthorized
+		return access.Key{}, unauthorized
 	}
-	key, live := d.cfg.Authorizer.Key(c.username)
-	live = live && !key.expired(now) && key.Account != ""
-	if !live && !d.cfg.Authorizer.Live(now) {
-		return Key{}, errUnavailable
+	key, live := d.cfg.Access.Key(c.username)
+	live = live && !key.Expired(now) && key.Account != ""
+	if !live && !d.cfg.Access.Live(now) {
+		return access.Key{}, errUnavailable
 	}
 	secret, err := d.secret(ctx, c.username, live)
 	if err != nil {
 		d.log.Warn("reading the secret of a stream key", "key", key.Name, "err", err)
-		return Key{}, errUnavailable
+		return access.Key{}, errUnavailable
 	}
 	if !c.proves(secret, req.Method, req.URL) || !live || secret == "" {
 		unauthorized.close = d.failures.add(w.peer, c.username, now)
-		return Key{}, unauthorized
+		return access.Key{}, unauthorized
 	}
 	if !c.basic && c.nonce != w.nonce { // right, but made for another connection
 		unauthorized.reason = "stale nonce"
 		unauthorized.header = base.Header{"WWW-Authenticate": challenge(w.nonce, true)}
-		return Key{}, unauthorized
+		return access.Key{}, unauthorized
 	}
 	w.authenticated.Store(true)
 	return key, nil
 }
 
-// live reports whether it is known now what is permitted. An Authorizer that
-// does not know denies what it would else permit, and nothing more is sent.
-func (d *Door) live() bool { return d.cfg.Authorizer.Live(d.cfg.Now()) }
+// live reports whether it is known now what is permitted. While it is
+// not, nothing is permitted, and nothing more is sent.
+func (d *Door) live() bool { return d.cfg.Access.Live(d.cfg.Now()) }
 
 const (
 	maxFailures = 16384 // addresses and names remembered

@@ -12,6 +12,7 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"golang.org/x/time/rate"
 
+	"latchkey/projections/access"
 	"latchkey/streaming/cameratest"
 )
 
@@ -123,8 +124,8 @@ func TestFailuresOfOneNameTouchNoOther(t *testing.T) {
 
 func TestAuthentication(t *testing.T) {
 	h := open(t, (&cameratest.Camera{}).Start(t))
-	h.grants.key(Key{Name: "old", Account: "ann", Expires: time.Now().Add(-time.Second)}, "secret")
-	h.grants.key(Key{Name: "empty", Account: "ann"}, "")
+	h.grants.key(access.Key{Name: "old", Account: "ann", Expires: time.Now().Add(-time.Second)}, "secret")
+	h.grants.key(access.Key{Name: "empty", Account: "ann"}, "")
 	for key, want := range map[string]int{
 		"": 401, annKey: 200, "kann:wrong": 401, "nobody:secret": 401, "old:secret": 401, "empty:": 503,
 	} {

@@ -47,7 +47,7 @@ func TestCloseEndsEverything(t *testing.T) {
 func TestStartSaysWhatFails(t *testing.T) {
 	h := open(t, nil)
 	for _, cfg := range []Config{{Address: h.addr}, {Address: "127.0.0.1:0", UDPAddress: h.server.UDPRTPAddress}} {
-		cfg.Authorizer, cfg.Upstreams = h.grants, h.pool
+		cfg.Access, cfg.Secrets, cfg.Upstreams = h.grants, h.grants, h.pool
 		door, err := New(cfg)
 		if err != nil {
 			t.Fatal(err)

@@ -3,18 +3,14 @@ package rtsp
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"time"
+
+	"latchkey/projections/access"
 )
 
-// Why viewers were cut: the label of the metric.
-const (
-	cutRevoked     = "revoked"     // the privilege is gone
-	cutKey         = "key"         // the stream key is revoked
-	cutExpired     = "expired"     // the stream key has run out
-	cutUnavailable = "unavailable" // it is not known what is permitted
-	cutClosing     = "closing"     // the door closes
-)
+// cutClosing is why viewers are cut when the door closes. The other reasons are those of
+// their permits.
+const cutClosing access.Reason = "closing"
 
 // cutTimeout is how long a viewer over UDP may take to end, from its cut, before
 // nobody waits for it any more. It ends within a millisecond.
@@ -22,23 +18,8 @@ const cutTimeout = 5 * time.Second
 
 // cutting is why and when a viewer was cut.
 type cutting struct {
-	reason string
+	reason access.Reason
 	at     time.Time
-}
-
-// Recheck asks again for every viewer of the account, device and key ("" is
-// any), and cuts those who are no longer permitted. It waits for none of them;
-// AwaitCuts does. The change that it is called for must be visible in the Authorizer
-// already: then a viewer is either found here, or its own check at SETUP or PLAY
-// comes after the change.
-func (d *Door) Recheck(account, device, key string) {
-	now := d.cfg.Now()
-	for _, v := range d.viewers.concerned(account, device, key) {
-		if reason := d.reasonToCut(v, now); reason != "" {
-			d.cut(v, reason)
-		}
-	}
-	d.forgetKey(key)
 }
 
 // AwaitCuts returns when nothing more is sent to any viewer that was cut before the
@@ -67,69 +48,43 @@ func (d *Door) awaitEnd(ctx context.Context, v *viewer) error {
 	}
 }
 
-// reasonToCut is "" for a viewer that is permitted now. Where the question makes
-// the Authorizer panic, it is not known.
-func (d *Door) reasonToCut(v *viewer, now time.Time) (reason string) {
-	defer func() {
-		if p := recover(); p != nil {
-			d.log.Error("a check made the door panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			reason = cutUnavailable
-		}
-	}()
-	switch verdict := d.permitted(v, now); {
-	case verdict == Allowed:
-		return ""
-	case verdict == Unavailable:
-		return cutUnavailable
-	}
-	key, live := d.cfg.Authorizer.Key(v.key.Name)
-	switch {
-	case v.key.expired(now) || live && key.expired(now):
-		return cutExpired
-	case !live:
-		return cutKey
-	default:
-		return cutRevoked
-	}
+// acquirePermit acquires what the viewer needs, or refuses. revoked is called when the
+// permit is revoked.
+func (d *Door) acquirePermit(v *viewer, revoked func(access.Reason)) *refusal {
+	permit, verdict := d.cfg.Access.Acquire(access.Use{
+		Subject: access.Subject{Account: v.key.Account, StreamKey: v.key.Name},
+		Device:  v.device, Channel: v.channel, Privilege: v.needs,
+	}, revoked)
+	v.permit = permit
+	return refusalOf(verdict)
 }
 
-// permitted asks whether the viewer may see what it was set up for.
-func (d *Door) permitted(v *viewer, now time.Time) Verdict {
-	key, live := d.cfg.Authorizer.Key(v.key.Name)
-	if !live || key.Account != v.key.Account || key.expired(now) || key.Device != "" && key.Device != v.device {
-		if !d.cfg.Authorizer.Live(now) {
-			return Unavailable
-		}
-		return NotFound
+func refusalOf(v access.Verdict) *refusal {
+	switch v {
+	case access.Allowed:
+		return nil
+	case access.Forbidden:
+		return errForbidden
+	case access.NotFound:
+		return errNotFound
+	default:
+		return errUnavailable
 	}
-	return d.cfg.Authorizer.Check(v.key.Account, v.device, v.channel, v.needs, now)
 }
 
 // cut ends a viewer, without waiting. Nothing is sent over TCP after it returns;
 // over UDP a few packets may be, until v.done.
-func (d *Door) cut(v *viewer, reason string) {
+func (d *Door) cut(v *viewer, reason access.Reason) {
 	if v.cutFor.CompareAndSwap(nil, &cutting{reason, time.Now()}) {
-		d.metrics.cut.WithLabelValues(reason).Inc()
+		d.metrics.cut.WithLabelValues(string(reason)).Inc()
 		d.log.Info("a viewer is cut", "viewer", v.id, "account", v.key.Account, "device", v.device, "reason", reason)
 	}
 	v.wire.cut()
 	v.session.Close()
 }
 
-func (d *Door) cutAll(reason string) {
-	for _, v := range d.viewers.concerned("", "", "") {
+func (d *Door) cutAll(reason access.Reason) {
+	for _, v := range d.viewers.list() {
 		d.cut(v, reason)
 	}
-}
-
-// watchExpiry ends the viewer when its key runs out.
-func (d *Door) watchExpiry(v *viewer) {
-	if v.key.Expires.IsZero() {
-		return
-	}
-	v.expiry = time.AfterFunc(max(v.key.Expires.Sub(d.cfg.Now()), 0), func() {
-		if reason := d.reasonToCut(v, d.cfg.Now()); reason != "" {
-			d.cut(v, reason)
-		}
-	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"latchkey/domain/privilege"
+	"latchkey/projections/access"
 	"latchkey/streaming/cameratest"
 )
 
@@ -55,11 +56,11 @@ func TestRecheckCuts(t *testing.T) {
 		"removed":     func(t *testing.T, h *house) { h.grants.remove("ann", "dev-1"); h.recheck(t, "", "dev-1", "") },
 		"key revoked": func(t *testing.T, h *house) { h.grants.revokeKey("kann"); h.recheck(t, "", "", "kann") },
 		"key moved": func(t *testing.T, h *house) {
-			h.grants.key(Key{Name: "kann", Account: "eve"}, "secret")
+			h.grants.key(access.Key{Name: "kann", Account: "eve"}, "secret")
 			h.recheck(t, "ann", "", "")
 		},
 		"key bound": func(t *testing.T, h *house) {
-			h.grants.key(Key{Name: "kann", Account: "ann", Device: "dev-2"}, "secret")
+			h.grants.key(access.Key{Name: "kann", Account: "ann", Device: "dev-2"}, "secret")
 			h.recheck(t, "", "", "kann")
 		},
 	}
@@ -68,7 +69,7 @@ func TestRecheckCuts(t *testing.T) {
 			t.Run(name+" "+transport, func(t *testing.T) {
 				t.Parallel()
 				h := open(t, (&cameratest.Camera{}).Start(t), func(c *config) { c.CheckEvery = time.Hour })
-				h.grants.key(Key{Name: "kbob", Account: "bob"}, "secret")
+				h.grants.key(access.Key{Name: "kbob", Account: "bob"}, "secret")
 				h.grants.grant("bob", "dev-1", 1, privilege.LiveView)
 				p := h.watching(t, "/dev-1/1", annKey, transport)
 				bob := h.watching(t, "/dev-1/1", "kbob:secret", transport)
@@ -150,7 +151,7 @@ func TestRevokedBetweenRequests(t *testing.T) {
 // TestKeyRunsOut: a timer ends the viewer, without any event.
 func TestKeyRunsOut(t *testing.T) {
 	h := open(t, (&cameratest.Camera{}).Start(t), func(c *config) { c.CheckEvery = time.Hour })
-	h.grants.key(Key{Name: "short", Account: "ann", Expires: time.Now().Add(400 * time.Millisecond)}, "secret")
+	h.grants.key(access.Key{Name: "short", Account: "ann", Expires: time.Now().Add(400 * time.Millisecond)}, "secret")
 	p := h.watching(t, "/dev-1/1", "short:secret", "tcp")
 	if _, err := p.drain(); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("ended with %v", err)
@@ -184,7 +185,7 @@ func TestNoPacketAfterRecheck(t *testing.T) {
 		var watched, late atomic.Int32
 		for round := range 40 {
 			account := fmt.Sprint(transport, round)
-			h.grants.key(Key{Name: account, Account: account}, "secret")
+			h.grants.key(access.Key{Name: account, Account: account}, "secret")
 			h.grants.grant(account, "dev-1", 1, privilege.LiveView)
 			var wg sync.WaitGroup
 			revoked := make(chan struct{})

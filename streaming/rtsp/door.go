@@ -18,11 +18,12 @@ import (
 	"latchkey/streaming/upstream"
 )
 
-// Config is what a Door needs. Address, Authorizer and Upstreams are required.
+// Config is what a Door needs. Address, Access, Secrets and Upstreams are required.
 type Config struct {
 	Address    string // of RTSP over TCP, such as 127.0.0.1:8554
 	UDPAddress string // of RTP over UDP; the port even, RTCP uses the next. "": two free ports on the host of Address
-	Authorizer Authorizer
+	Access     Access
+	Secrets    Secrets
 	Upstreams  *upstream.Pool
 
 	Now     func() time.Time // time.Now
@@ -31,7 +32,6 @@ type Config struct {
 
 	WriteTimeout time.Duration // a viewer that takes nothing for so long is dropped: 5 s
 	IdleTimeout  time.Duration // to the first complete request, and between requests without a session: 15 s
-	CheckEvery   time.Duration // how often every viewer is checked again, besides Recheck: 1 s
 
 	MaxConnections           int // 8192
 	MaxConnectionsPerAddress int // 1024: a household or office behind one address, and tests
@@ -50,8 +50,11 @@ func (c Config) withDefaults() (Config, error) {
 			faults = append(faults, errors.New("UDP address: want a host and an even port"))
 		}
 	}
-	if c.Authorizer == nil {
-		faults = append(faults, errors.New("an Authorizer is needed"))
+	if c.Access == nil {
+		faults = append(faults, errors.New("Access is needed"))
+	}
+	if c.Secrets == nil {
+		faults = append(faults, errors.New("Secrets are needed"))
 	}
 	if c.Upstreams == nil {
 		faults = append(faults, errors.New("Upstreams are needed"))
@@ -66,7 +69,7 @@ func (c Config) withDefaults() (Config, error) {
 		value   *time.Duration
 		missing time.Duration
 	}{
-		{&c.WriteTimeout, 5 * time.Second}, {&c.IdleTimeout, 15 * time.Second}, {&c.CheckEvery, time.Second},
+		{&c.WriteTimeout, 5 * time.Second}, {&c.IdleTimeout, 15 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.missing
@@ -215,18 +218,14 @@ func (d *Door) Wait() error {
 	return fmt.Errorf("serving RTSP: %w", err)
 }
 
-// sweepLoop checks every viewer again each second: an Authorizer that no longer
-// knows ends them without an event, and so does a clock that moves on.
+// sweepLoop forgets the secrets of stream keys that have expired.
 func (d *Door) sweepLoop() {
-	tick, forget := time.NewTicker(d.cfg.CheckEvery), time.NewTicker(forgetEvery)
-	defer tick.Stop()
+	forget := time.NewTicker(forgetEvery)
 	defer forget.Stop()
 	for {
 		select {
 		case <-forget.C:
 			d.forgetDead(d.cfg.Now())
-		case <-tick.C:
-			d.Recheck("", "", "")
 		case <-d.ctx.Done():
 			return
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"latchkey/domain/privilege"
+	"latchkey/projections/access"
 	"latchkey/streaming/cameratest"
 )
 
@@ -28,7 +29,7 @@ func TestWatch(t *testing.T) {
 
 func TestConfigFaultsAreToldTogether(t *testing.T) {
 	_, err := New(Config{Address: "nonsense", UDPAddress: "127.0.0.1:5001", WriteQueue: 3})
-	for _, want := range []string{"address", "even port", "Authorizer", "Upstreams", "power of two"} {
+	for _, want := range []string{"address", "even port", "Access", "Secrets", "Upstreams", "power of two"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not tell of %q", err, want)
 		}
@@ -40,8 +41,8 @@ func TestStatuses(t *testing.T) {
 	h.grants.domains["ann/garden"] = "dev-1"
 	h.grants.grant("ann", "dev-2", 1, privilege.Playback)
 	h.grants.grant("ann", "dev-3", 1, privilege.LiveView) // no camera is known
-	h.grants.key(Key{Name: "bound", Account: "ann", Device: "dev-2"}, "secret")
-	h.grants.key(Key{Name: "homeless"}, "secret")
+	h.grants.key(access.Key{Name: "bound", Account: "ann", Device: "dev-2"}, "secret")
+	h.grants.key(access.Key{Name: "homeless"}, "secret")
 	for _, c := range []struct {
 		path, key string
 		want      int
@@ -192,7 +193,7 @@ func TestConnectionLimits(t *testing.T) {
 // TestASessionBelongsToItsConnection: whoever learns its id can do nothing with it.
 func TestASessionBelongsToItsConnection(t *testing.T) {
 	h := open(t, (&cameratest.Camera{}).Start(t))
-	h.grants.key(Key{Name: "bob", Account: "bob"}, "secret")
+	h.grants.key(access.Key{Name: "bob", Account: "bob"}, "secret")
 	mine := h.player(t, "/dev-1/1", annKey)
 	if _, err := mine.describe(); err != nil {
 		t.Fatal(err)

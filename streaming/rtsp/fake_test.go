@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"encoding/base64"
@@ -24,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"latchkey/domain/privilege"
+	"latchkey/projections/access"
 	"latchkey/streaming/cameratest"
 	"latchkey/streaming/upstream"
 )
@@ -38,11 +40,13 @@ const udpPatience = 2 * time.Second
 
 var eventually = cameratest.Eventually
 
-// grants are an Authorizer, and the Privileges of the streams of cameras, in memory.
+// grants are the Access and the Secrets of a door, and the Privileges of the streams of
+// cameras, in memory.
 type grants struct {
+	*access.Permits
 	mu      sync.Mutex
 	sick    bool
-	keys    map[string]Key
+	keys    map[string]access.Key
 	secrets map[string]string
 	domains map[string]string        // account/name -> device
 	sees    map[string]bool          // account/device
@@ -87,12 +91,24 @@ func (g *grants) live(now time.Time) bool {
 
 func newGrants() *grants {
 	return &grants{
-		keys: map[string]Key{}, secrets: map[string]string{}, domains: map[string]string{},
+		keys: map[string]access.Key{}, secrets: map[string]string{}, domains: map[string]string{},
 		sees: map[string]bool{}, may: map[string]privilege.Set{}, owners: map[string]string{},
 	}
 }
 
-func (g *grants) key(k Key, secret string) {
+// pairing is an account and a device.
+type pairing struct {
+	of              *grants
+	account, device string
+}
+
+func (p pairing) Check(channel int, want privilege.Set, now time.Time) access.Verdict {
+	return p.of.Check(p.account, p.device, channel, want, now)
+}
+
+func (g *grants) Pair(account, device string) access.Pair { return pairing{g, account, device} }
+
+func (g *grants) key(k access.Key, secret string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.keys[k.Name], g.secrets[k.Name] = k, secret
@@ -124,7 +140,7 @@ func (g *grants) setSick(sick bool) {
 	g.sick = sick
 }
 
-func (g *grants) Key(name string) (Key, bool) {
+func (g *grants) Key(name string) (access.Key, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	k, ok := g.keys[name]
@@ -140,7 +156,7 @@ func (g *grants) Resolve(account, name string) (string, bool) {
 	return name, !g.sick
 }
 
-func (g *grants) Check(account, device string, channel int, p privilege.Set, now time.Time) Verdict {
+func (g *grants) Check(account, device string, channel int, p privilege.Set, now time.Time) access.Verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.bug != nil {
@@ -148,13 +164,13 @@ func (g *grants) Check(account, device string, channel int, p privilege.Set, now
 	}
 	switch {
 	case !g.live(now):
-		return Unavailable
+		return access.Unavailable
 	case !g.sees[account+"/"+device]:
-		return NotFound
+		return access.NotFound
 	case !g.may[fmt.Sprint(account, "/", device, "/", channel)].Has(p):
-		return Forbidden
+		return access.Forbidden
 	default:
-		return Allowed
+		return access.Allowed
 	}
 }
 
@@ -254,21 +270,22 @@ const annKey = "kann:secret"
 // have in common is set for the door.
 type config struct {
 	Config
-	Up upstream.Config
+	Up         upstream.Config
+	CheckEvery time.Duration // how often permits and devices are checked again: 1 s
 }
 
 // open starts a house. Change the configuration with the functions.
 func open(t testing.TB, camera *cameratest.Camera, change ...func(*config)) *house {
 	t.Helper()
 	h := &house{grants: newGrants(), sources: &sources{}, camera: camera, public: prometheus.NewRegistry(), private: prometheus.NewRegistry()}
-	h.grants.key(Key{Name: "kann", Account: "ann"}, "secret")
+	h.grants.key(access.Key{Name: "kann", Account: "ann"}, "secret")
 	h.grants.grant("ann", "dev-1", 1, privilege.LiveView)
 	if camera != nil {
 		h.sources.set("dev-1", 1, upstream.Main, sourceOf(camera))
 	}
 	cfg := config{
 		Config: Config{
-			Address: "127.0.0.1:0", Authorizer: h.grants, Metrics: h.public,
+			Address: "127.0.0.1:0", Access: h.grants, Secrets: h.grants, Metrics: h.public,
 			Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		},
 		Up: upstream.Config{
@@ -279,6 +296,8 @@ func open(t testing.TB, camera *cameratest.Camera, change ...func(*config)) *hou
 	for _, f := range change {
 		f(&cfg)
 	}
+	cfg.CheckEvery = cmp.Or(cfg.CheckEvery, time.Second)
+	h.grants.Permits = access.NewPermits(h.grants, cfg.Now, cfg.Logger)
 	cfg.Up.Now, cfg.Up.Logger, cfg.Up.Metrics, cfg.Up.CheckEvery = cfg.Now, cfg.Logger, cfg.Metrics, cfg.CheckEvery
 	pool, err := upstream.New(cfg.Up)
 	if err != nil {
@@ -291,7 +310,13 @@ func open(t testing.TB, camera *cameratest.Camera, change ...func(*config)) *hou
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	go func() { defer close(ended); _ = pool.Run(ctx) }()
+	go func() {
+		defer close(ended)
+		var all sync.WaitGroup
+		all.Go(func() { h.grants.Run(ctx, cfg.CheckEvery) })
+		_ = pool.Run(ctx)
+		all.Wait()
+	}()
 	h.shut = func() error {
 		err := door.Close()
 		stop()
@@ -319,7 +344,10 @@ func (h *house) Close() error { return h.shut() }
 
 // Recheck is what the service does with a change.
 func (h *house) Recheck(account, device, key string) {
-	h.Door.Recheck(account, device, key)
+	h.grants.Changed(access.Change{Account: account, Device: device, Key: key})
+	if key != "" {
+		h.Forget(key)
+	}
 	h.pool.Recheck(account, device)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"latchkey/domain/privilege"
+	"latchkey/projections/access"
 	"latchkey/streaming/cameratest"
 	"latchkey/streaming/upstream"
 )
@@ -159,7 +160,7 @@ func TestPanicOfCameras(t *testing.T) {
 }
 
 // TestCheckThatPanicsCuts: whoever cannot be checked is not permitted, and the
-// goroutine that feeds the Authorizer is not ended by it.
+// goroutine that feeds the index is not ended by it.
 func TestCheckThatPanicsCuts(t *testing.T) {
 	h := open(t, (&cameratest.Camera{}).Start(t), func(c *config) { c.CheckEvery = time.Hour })
 	p := h.watching(t, "/dev-1/1", annKey, "udp")
@@ -182,10 +183,14 @@ func TestRecheckDoesNotWait(t *testing.T) {
 	if err := p.receive(5); err != nil {
 		t.Fatal(err)
 	}
-	real := h.viewers.concerned("ann", "", "")[0]
+	real := h.viewers.list()[0]
 	hanging := &viewer{key: real.key, device: real.device, channel: 1, needs: real.needs, udp: true,
 		session: real.session, wire: real.wire, done: make(chan struct{})}
 	h.viewers.add(hanging)
+	if refused := h.acquirePermit(hanging, func(r access.Reason) { h.cut(hanging, r) }); refused != nil {
+		t.Fatal(refused)
+	}
+	defer hanging.permit.Release()
 	h.grants.remove("ann", "dev-1")
 	began := time.Now()
 	h.Recheck("ann", "", "")
@@ -197,7 +202,7 @@ func TestRecheckDoesNotWait(t *testing.T) {
 	if err := h.AwaitCuts(ctx); err == nil {
 		t.Error("a command was answered while a viewer had not ended")
 	}
-	hanging.cutFor.Store(&cutting{cutRevoked, time.Now().Add(-cutTimeout)})
+	hanging.cutFor.Store(&cutting{access.PrivilegeGone, time.Now().Add(-cutTimeout)})
 	if err := h.AwaitCuts(t.Context()); err != nil {
 		t.Errorf("a later command: %v", err)
 	}

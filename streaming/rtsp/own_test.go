@@ -10,6 +10,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"latchkey/domain/privilege"
+	"latchkey/projections/access"
 	"latchkey/streaming/cameratest"
 	"latchkey/streaming/upstream"
 )
@@ -32,7 +33,7 @@ func relayed(t *testing.T, to string) string {
 // name leads to the door.
 func TestTheDoorIsNoCamera(t *testing.T) {
 	h := open(t, (&cameratest.Camera{}).Start(t))
-	h.grants.key(Key{Name: "kcarl", Account: "carl"}, "secret")
+	h.grants.key(access.Key{Name: "kcarl", Account: "carl"}, "secret")
 	_, port, err := net.SplitHostPort(h.addr)
 	if err != nil {
 		t.Fatal(err)

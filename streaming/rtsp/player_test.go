@@ -12,6 +12,7 @@ import (
 
 	"latchkey/domain/privilege"
 	"latchkey/internal/simcamera"
+	"latchkey/projections/access"
 	"latchkey/streaming/rtsp"
 	"latchkey/streaming/upstream"
 )
@@ -19,19 +20,21 @@ import (
 // all lets the key kall:secret see everything.
 type all struct{}
 
-func (all) Key(name string) (rtsp.Key, bool) {
-	return rtsp.Key{Name: name, Account: "ann"}, name == "kall"
+func (all) Key(name string) (access.Key, bool) {
+	return access.Key{Name: name, Account: "ann"}, name == "kall"
 }
-func (all) Live(time.Time) bool                            { return true }
-func (all) Resolve(_, name string) (string, bool)          { return name, true }
-func (all) Gone(string, time.Time) bool                    { return false }
-func (all) Owner(string) string                            { return "owner" }
-func (all) Secret(context.Context, string) (string, error) { return "secret", nil }
-func (all) Check(account, _ string, _ int, _ privilege.Set, _ time.Time) rtsp.Verdict {
-	if account != "ann" {
-		return rtsp.NotFound
-	}
-	return rtsp.Allowed
+func (all) Live(time.Time) bool                                { return true }
+func (all) Resolve(_, name string) (string, bool)              { return name, true }
+func (all) Gone(string, time.Time) bool                        { return false }
+func (all) Owner(string) string                                { return "owner" }
+func (all) Secret(context.Context, string) (string, error)     { return "secret", nil }
+func (a all) Pair(string, string) access.Pair                  { return a }
+func (all) Check(int, privilege.Set, time.Time) access.Verdict { return access.Allowed }
+
+// open is what all gives out.
+type open struct {
+	all
+	*access.Permits
 }
 
 // simulated is the simulated camera.
@@ -60,7 +63,7 @@ func TestPlayersThatWeDidNotWrite(t *testing.T) {
 	ended.Go(func() { _ = pool.Run(ctx) })
 	defer ended.Wait()
 	defer stop()
-	door, err := rtsp.New(rtsp.Config{Address: "127.0.0.1:0", Authorizer: all{}, Upstreams: pool})
+	door, err := rtsp.New(rtsp.Config{Address: "127.0.0.1:0", Access: open{all{}, access.NewPermits(all{}, nil, nil)}, Secrets: all{}, Upstreams: pool})
 	if err != nil {
 		t.Fatal(err)
 	}

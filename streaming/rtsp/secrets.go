@@ -19,7 +19,7 @@ const (
 )
 
 // Learn makes the secret of a stream key known before its first use. It opens
-// nothing by itself: the Authorizer must know the key.
+// nothing by itself: the key must be known to Access.
 func (d *Door) Learn(key, secret string) {
 	if secret != "" {
 		d.secrets.Put(key, []byte(secret))
@@ -38,7 +38,7 @@ func (d *Door) secret(ctx context.Context, name string, live bool) (string, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, secretWithin)
 	defer cancel()
-	secret, err := d.cfg.Authorizer.Secret(ctx, name)
+	secret, err := d.cfg.Secrets.Secret(ctx, name)
 	if err != nil {
 		return "", err
 	}
@@ -49,12 +49,10 @@ func (d *Door) secret(ctx context.Context, name string, live bool) (string, erro
 	return secret, nil
 }
 
-// forgetKey drops the secret of a key ("" is none) that is revoked.
-func (d *Door) forgetKey(key string) {
-	if key == "" {
-		return
-	}
-	if _, live := d.cfg.Authorizer.Key(key); !live {
+// Forget drops the secret of a stream key that was revoked. It is called with the change
+// that revoked it.
+func (d *Door) Forget(key string) {
+	if _, live := d.cfg.Access.Key(key); !live {
 		d.secrets.Forget(key)
 	}
 }
@@ -62,11 +60,11 @@ func (d *Door) forgetKey(key string) {
 // forgetDead drops the secrets of keys that are revoked or have expired. While it
 // is not known what is permitted, none is dropped, and none opens anything.
 func (d *Door) forgetDead(now time.Time) {
-	if !d.cfg.Authorizer.Live(now) {
+	if !d.cfg.Access.Live(now) {
 		return
 	}
 	d.secrets.Retain(func(name string) bool {
-		key, live := d.cfg.Authorizer.Key(name)
-		return live && !key.expired(now)
+		key, live := d.cfg.Access.Key(name)
+		return live && !key.Expired(now)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/projections/access"
 	"latchkey/streaming/cameratest"
 )
 
@@ -12,7 +13,7 @@ import (
 func TestKnownKeysOpenWhileTheDatabaseIsAway(t *testing.T) {
 	h := open(t, (&cameratest.Camera{}).Start(t))
 	for _, name := range []string{"kused", "klearned", "kother", "kgone"} {
-		h.grants.key(Key{Name: name, Account: "ann"}, "secret")
+		h.grants.key(access.Key{Name: name, Account: "ann"}, "secret")
 	}
 	for _, name := range []string{"kused", "kgone"} {
 		if got := h.status(t, "/dev-1/1", name+":secret"); got != 200 {
@@ -58,7 +59,7 @@ func TestKnownKeysOpenWhileTheDatabaseIsAway(t *testing.T) {
 func TestSecretsAreForgotten(t *testing.T) {
 	h := open(t, nil)
 	now := time.Now()
-	h.grants.key(Key{Name: "kshort", Account: "ann", Expires: now.Add(time.Hour)}, "secret")
+	h.grants.key(access.Key{Name: "kshort", Account: "ann", Expires: now.Add(time.Hour)}, "secret")
 	h.Learn("kann", "secret")
 	h.Learn("kshort", "secret")
 	known := func(name string) bool { _, ok := h.secrets.Get(name); return ok }

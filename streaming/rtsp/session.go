@@ -11,6 +11,8 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/headers"
 
+	"latchkey/projections/access"
+
 	"latchkey/streaming/upstream"
 )
 
@@ -124,9 +126,11 @@ func (h *handler) describe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (_ *gortsp
 	if refused != nil {
 		return nil, refused
 	}
-	if refused = h.verdict(v); refused != nil {
+	// What it reads of the camera is told once, so nothing has to end.
+	if refused = h.acquirePermit(v, func(access.Reason) {}); refused != nil {
 		return nil, refused
 	}
+	defer v.permit.Release()
 	if t.playback {
 		return nil, refusePlayback(t)
 	}
@@ -170,7 +174,7 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *gortsplib.Se
 		return nil, refused
 	}
 	v.session, v.wire, v.udp = ctx.Session, w, ctx.Transport != gortsplib.TransportTCP
-	h.viewers.add(v) // before the check: then a Recheck finds it, or the check sees the change
+	h.viewers.add(v) // before it can be cut: AwaitCuts must find it
 	kept := false
 	defer func() {
 		if !kept { // refused, or in a panic
@@ -178,7 +182,7 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *gortsplib.Se
 		}
 	}()
 	h.claimPort(v, ctx.Request)
-	if refused = h.verdict(v); refused != nil {
+	if refused = h.acquirePermit(v, func(r access.Reason) { h.cut(v, r) }); refused != nil {
 		return nil, refused
 	}
 	if t.playback {
@@ -190,7 +194,6 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *gortsplib.Se
 	if refused = h.verdict(v); refused != nil {
 		return nil, refused
 	}
-	h.watchExpiry(v)
 	ctx.Session.SetUserData(v)
 	kept = true
 	return v.lease.stream, nil
@@ -258,7 +261,8 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 	}
 	if refused = h.verdict(v); refused != nil {
 		if v.playing { // the server would let it go on
-			h.cut(v, h.reasonOr(v, cutRevoked))
+			v.permit.Recheck()
+			h.cut(v, access.PrivilegeGone)
 		}
 		return refused
 	}
@@ -270,13 +274,6 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 			"device", v.device, "channel", v.channel, "udp", v.udp)
 	}
 	return nil
-}
-
-func (d *Door) reasonOr(v *viewer, other string) string {
-	if reason := d.reasonToCut(v, d.cfg.Now()); reason != "" {
-		return reason
-	}
-	return other
 }
 
 // OnPause lets a player stop for a while; PLAY is checked again.
@@ -313,8 +310,8 @@ func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) 
 
 // forget ends what setup began.
 func (h *handler) forget(v *viewer) {
-	if v.expiry != nil {
-		v.expiry.Stop()
+	if v.permit != nil {
+		v.permit.Release()
 	}
 	h.viewers.remove(v)
 	if v.lease != nil {
@@ -338,12 +335,12 @@ func (h *handler) OnDecodeError(*gortsplib.ServerHandlerOnDecodeErrorCtx) {
 
 // admit finds out what a request is about. Whether the account may see it is
 // not asked yet.
-func (d *Door) admit(key Key, path, query string) (*viewer, target, *refusal) {
+func (d *Door) admit(key access.Key, path, query string) (*viewer, target, *refusal) {
 	t, ok := parseTarget(path, query)
 	if !ok {
 		return nil, t, errNotFound
 	}
-	device, ok := d.cfg.Authorizer.Resolve(key.Account, t.device)
+	device, ok := d.cfg.Access.Resolve(key.Account, t.device)
 	if !ok {
 		if !d.live() {
 			return nil, t, errUnavailable
@@ -354,21 +351,12 @@ func (d *Door) admit(key Key, path, query string) (*viewer, target, *refusal) {
 	return v, t, nil
 }
 
-// verdict asks whether the viewer may see what it asks for.
+// verdict asks whether the viewer may still see what it asked for.
 func (d *Door) verdict(v *viewer) *refusal {
 	if v.cutFor.Load() != nil {
 		return errNotFound
 	}
-	switch d.permitted(v, d.cfg.Now()) {
-	case Allowed:
-		return nil
-	case Forbidden:
-		return errForbidden
-	case NotFound:
-		return errNotFound
-	default:
-		return errUnavailable
-	}
+	return refusalOf(v.permit.Check(d.cfg.Now()))
 }
 
 // refusePlayback keeps the place of playback, after its checks.

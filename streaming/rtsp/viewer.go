@@ -1,41 +1,36 @@
 package rtsp
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
 
 	"latchkey/domain/privilege"
+	"latchkey/projections/access"
 )
 
 // viewer is one RTSP session, from its first SETUP to its end. What it may see
 // is pinned to what it was set up for: nothing that it sends later changes it.
 type viewer struct {
 	id      uint64
-	key     Key
+	key     access.Key
 	device  string // resolved
 	channel int
 	needs   privilege.Set
 	udp     bool
 
+	permit  *access.Permit
 	session *gortsplib.ServerSession
 	wire    *wire
 	lease   *lease
 	ports   []int // RTP ports of the player over UDP; the registry's mutex guards them
 
 	cutFor  atomic.Pointer[cutting]
-	expiry  *time.Timer
 	playing bool          // of the session's goroutine
 	done    chan struct{} // closed when nothing more is sent
-}
-
-// concerns reports whether a change to account, device or key ("" is any)
-// concerns the viewer.
-func (v *viewer) concerns(account, device, key string) bool {
-	return (account == "" || account == v.key.Account) && (device == "" || device == v.device) && (key == "" || key == v.key.Name)
 }
 
 // registry holds every viewer.
@@ -59,17 +54,11 @@ func (r *registry) remove(v *viewer) {
 	delete(r.all, v)
 }
 
-// concerned lists the viewers whom a change concerns.
-func (r *registry) concerned(account, device, key string) []*viewer {
+// list returns every viewer.
+func (r *registry) list() []*viewer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var list []*viewer
-	for v := range r.all {
-		if v.concerns(account, device, key) {
-			list = append(list, v)
-		}
-	}
-	return list
+	return slices.Collect(maps.Keys(r.all))
 }
 
 // cut lists the viewers over UDP that were cut and have not ended. Over TCP
