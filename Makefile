@@ -29,7 +29,7 @@ test: ## Install what the tests need and run every test, with the race detector
 .PHONY: test-short
 test-short: ## The tests that need no other program, in under a minute
 	@mkdir -p out
-	@$(TOOL) gotestsum --format pkgname -- -short -count=1 ./domain/... ./eventstore/... ./internal/vault/... ./api/...
+	@$(TOOL) gotestsum --format pkgname -- -short -count=1 ./domain/... ./internal/app/... ./eventstore/... ./internal/vault/... ./api/...
 
 .PHONY: check
 check: ## gofmt, vet, golangci-lint, govulncheck; whether generated code is fresh

@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	"latchkey/api/internal/rest"
-	"latchkey/domain"
+	"latchkey/internal/app"
 )
 
 // RegisterAccount makes an account. Its cost is bounded for each network.
@@ -13,7 +13,7 @@ func (h handlers) RegisterAccount(ctx context.Context, r rest.RegisterAccountReq
 	if (r.Body.Email == "") == (r.Body.Phone == "") {
 		return nil, oneAddress("")
 	}
-	result, err := h.cfg.Accounts.Register(toHash(ctx, false), meta(ctx, r.Params.IdempotencyKey), domain.Registration{
+	result, err := h.cfg.Accounts.Register(toHash(ctx, false), meta(ctx, r.Params.IdempotencyKey), app.Registration{
 		Email: r.Body.Email, Phone: r.Body.Phone, Password: r.Body.Password, Name: r.Body.Name,
 	})
 	if err != nil {
@@ -38,8 +38,8 @@ func oneAddress(at string) *problem {
 
 // accountOf finds the account of a login, "" for none.
 func (h handlers) accountOf(ctx context.Context, login string) (string, error) {
-	account, err := h.cfg.Accounts.AccountByLogin(ctx, domain.LoginKind(login), login)
-	if e, ok := errors.AsType[*domain.Error](err); ok && (e.Kind == domain.Invalid || e.Kind == domain.NotFound) {
+	account, err := h.cfg.Accounts.AccountByLogin(ctx, app.LoginKind(login), login)
+	if e, ok := errors.AsType[*app.Error](err); ok && (e.Kind == app.Invalid || e.Kind == app.NotFound) {
 		return "", nil // what is no address must look like one that nobody has
 	}
 	return account, err

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/domain"
+	"latchkey/internal/app"
 )
 
 // answering is a Server that only bounds answers.
@@ -157,14 +157,14 @@ func TestTakingAwayComesFirst(t *testing.T) {
 	const cores = 2
 	c := newCommands(cores)
 	ctx := t.Context()
-	running := func(kind domain.RequestKind, account string) func() {
+	running := func(kind app.RequestKind, account string) func() {
 		give, come := c.take(ctx, kind, account)
 		if !come {
 			t.Fatal("no turn")
 		}
 		return give
 	}
-	tried := func(kind domain.RequestKind, account string) bool {
+	tried := func(kind app.RequestKind, account string) bool {
 		short, cancel := context.WithTimeout(ctx, time.Millisecond)
 		defer cancel()
 		give, come := c.take(short, kind, account)
@@ -173,29 +173,29 @@ func TestTakingAwayComesFirst(t *testing.T) {
 		}
 		return come
 	}
-	for _, urgent := range []domain.RequestKind{domain.TakesAway, domain.Changes} {
+	for _, urgent := range []app.RequestKind{app.TakesAway, app.Changes} {
 		away := running(urgent, "olga")
 		var gives []func()
 		for i := range cores {
-			gives = append(gives, running(domain.Gives, fmt.Sprint("mike", i)))
+			gives = append(gives, running(app.Gives, fmt.Sprint("mike", i)))
 		}
-		if tried(domain.Gives, "mallory") {
+		if tried(app.Gives, "mallory") {
 			t.Errorf("more than %d commands give while one takes away", cores)
 		}
-		if !tried(domain.TakesAway, "rita") {
+		if !tried(app.TakesAway, "rita") {
 			t.Error("taking away waits for those who give")
 		}
 		away()
 		waited := make(chan bool)
 		go func() {
-			give, come := c.take(ctx, domain.Gives, "mallory")
+			give, come := c.take(ctx, app.Gives, "mallory")
 			if come {
 				defer give()
 			}
 			waited <- come
 		}()
 		for range 2*cores - 1 { // and the one that waits, or will
-			gives = append(gives, running(domain.Gives, fmt.Sprint("rita", len(gives))))
+			gives = append(gives, running(app.Gives, fmt.Sprint("rita", len(gives))))
 		}
 		for _, give := range gives {
 			give()
@@ -205,7 +205,7 @@ func TestTakingAwayComesFirst(t *testing.T) {
 		}
 	}
 	c.urgent.Add(1)
-	if tried(domain.TakesAway, "olga"); c.urgent.Load() != 1 {
+	if tried(app.TakesAway, "olga"); c.urgent.Load() != 1 {
 		t.Errorf("%d are counted, want 1", c.urgent.Load())
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // How attempts to log in are bounded. A login is known by its one spelling
-// (domain.LoginName), a network by its address; three allowances must be left:
+// (app.LoginName), a network by its address; three allowances must be left:
 //
 //   - that of the network, for all its log-ins and registrations;
 //   - that of the login from this network, which a log-in that succeeds gives

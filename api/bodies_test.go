@@ -15,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"latchkey/domain"
+	"latchkey/internal/app"
 )
 
 // allocated is how many bytes f allocates.
@@ -298,7 +298,7 @@ func TestLargeBodiesInTurn(t *testing.T) {
 func TestWaitingCommandsKeepNoBodyTurn(t *testing.T) {
 	w := newWorld(t)
 	mallory, olga := w.person("mallory"), w.person("olga")
-	gives := w.server.commands.turns[domain.Gives]
+	gives := w.server.commands.turns[app.Gives]
 	for range gives.one {
 		gives.take(t.Context(), mallory.id)
 	}

@@ -5,7 +5,8 @@ import (
 	"net/http"
 
 	"latchkey/api/internal/rest"
-	"latchkey/domain"
+	"latchkey/domain/device"
+	"latchkey/internal/app"
 )
 
 // ListDevices lists the caller's own devices.
@@ -23,7 +24,7 @@ func (h handlers) GetDevice(ctx context.Context, r rest.GetDeviceRequestObject) 
 	var row DeviceView
 	var found bool
 	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast uint64) (err error) {
-		row, found, err = h.cfg.Queries.Device(ctx, caller(ctx), domain.DeviceID(r.Device), atLeast)
+		row, found, err = h.cfg.Queries.Device(ctx, caller(ctx), device.Canonical(r.Device), atLeast)
 		return err
 	})
 	if err != nil {
@@ -60,13 +61,13 @@ func (h handlers) RemoveDevice(ctx context.Context, r rest.RemoveDeviceRequestOb
 	return h.done(ctx, result, err)
 }
 
-func newDevice(b *rest.NewDevice) domain.NewDevice {
-	d := domain.NewDevice{
+func newDevice(b *rest.NewDevice) app.NewDevice {
+	d := app.NewDevice{
 		Name: b.Name, Serial: b.Serial, Username: b.Username, Password: b.Password,
 		RTSPURL: b.RtspURL, ISAPIURL: b.IsapiURL, ONVIFURL: b.OnvifURL,
 	}
 	for _, c := range b.Channels {
-		channel := domain.NewChannel{
+		channel := app.NewChannel{
 			Channel: c.Channel, Name: c.Name, MainURL: c.RtspURL, SubURL: c.SubRtspURL,
 			CapabilitiesUnknown: c.Capabilities == nil,
 		}

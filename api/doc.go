@@ -3,7 +3,7 @@
 //
 // Here belongs what is HTTP: sessions, request validation, problem documents,
 // positions, entity tags, limits and logs. What a command decides is in
-// package domain, what a query reads is in package projections; both are
+// internal/app, what a query reads is in package projections; both are
 // reached through the interfaces of ports.go. Nothing of echo leaves this
 // package.
 package api

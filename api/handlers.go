@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"latchkey/api/internal/rest"
-	"latchkey/domain"
+	"latchkey/internal/app"
 )
 
 // handlers do the operations of the specification. What reaches them has been
@@ -26,12 +26,12 @@ func page(limit int, cursor string) Page {
 }
 
 // meta says who acts, under which key.
-func meta(ctx context.Context, idempotencyKey string) domain.Meta {
-	return domain.Meta{Account: caller(ctx), IdempotencyKey: idempotencyKey}
+func meta(ctx context.Context, idempotencyKey string) app.Meta {
+	return app.Meta{Account: caller(ctx), IdempotencyKey: idempotencyKey}
 }
 
 // metaIf is meta with the revision that If-Match demands.
-func metaIf(ctx context.Context, idempotencyKey, match string) (domain.Meta, error) {
+func metaIf(ctx context.Context, idempotencyKey, match string) (app.Meta, error) {
 	revision, err := ifMatch(match)
 	m := meta(ctx, idempotencyKey)
 	m.IfMatch = revision
@@ -39,7 +39,7 @@ func metaIf(ctx context.Context, idempotencyKey, match string) (domain.Meta, err
 }
 
 // done confirms a command that answers nothing but its position.
-func (h handlers) done(ctx context.Context, r domain.Result, err error) (rest.DoneResponse, error) {
+func (h handlers) done(ctx context.Context, r app.Result, err error) (rest.DoneResponse, error) {
 	if err != nil {
 		return rest.DoneResponse{}, err
 	}

@@ -8,30 +8,30 @@ import (
 	"strconv"
 	"sync"
 
-	"latchkey/domain"
 	"latchkey/domain/account"
 	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
 	"latchkey/domain/share"
+	"latchkey/internal/app"
 )
 
-// memoryLog is a log in memory that keeps the promises of domain.Log.
+// memoryLog is a log in memory that keeps the promises of app.Log.
 type memoryLog struct {
 	mu      sync.Mutex
-	streams map[string][]domain.Stored
-	all     []domain.Stored
+	streams map[string][]app.Stored
+	all     []app.Stored
 	broken  error // answered by every call, when set
 }
 
-func newMemoryLog() *memoryLog { return &memoryLog{streams: make(map[string][]domain.Stored)} }
+func newMemoryLog() *memoryLog { return &memoryLog{streams: make(map[string][]app.Stored)} }
 
-func (l *memoryLog) Load(_ context.Context, stream string) ([]domain.Stored, error) {
+func (l *memoryLog) Load(_ context.Context, stream string) ([]app.Stored, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.streams[stream]), l.broken
 }
 
-func (l *memoryLog) LoadBack(ctx context.Context, stream string, until func(domain.Stored, int) bool) ([]domain.Stored, error) {
+func (l *memoryLog) LoadBack(ctx context.Context, stream string, until func(app.Stored, int) bool) ([]app.Stored, error) {
 	events, err := l.Load(ctx, stream)
 	read := 0
 	for i, e := range slices.Backward(events) {
@@ -43,23 +43,23 @@ func (l *memoryLog) LoadBack(ctx context.Context, stream string, until func(doma
 	return events, err
 }
 
-func (l *memoryLog) First(ctx context.Context, stream string) (domain.Stored, bool, error) {
+func (l *memoryLog) First(ctx context.Context, stream string) (app.Stored, bool, error) {
 	events, err := l.Load(ctx, stream)
 	if err != nil || len(events) == 0 {
-		return domain.Stored{}, false, err
+		return app.Stored{}, false, err
 	}
 	return events[0], true, nil
 }
 
-func (l *memoryLog) Last(ctx context.Context, stream string) (domain.Stored, bool, error) {
+func (l *memoryLog) Last(ctx context.Context, stream string) (app.Stored, bool, error) {
 	events, err := l.Load(ctx, stream)
 	if err != nil || len(events) == 0 {
-		return domain.Stored{}, false, err
+		return app.Stored{}, false, err
 	}
 	return events[len(events)-1], true, nil
 }
 
-func (l *memoryLog) Append(_ context.Context, stream string, expected int64, events []domain.Pending) (uint64, error) {
+func (l *memoryLog) Append(_ context.Context, stream string, expected int64, events []app.Pending) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.broken != nil {
@@ -67,11 +67,11 @@ func (l *memoryLog) Append(_ context.Context, stream string, expected int64, eve
 	}
 	at := int64(len(l.streams[stream])) - 1
 	if at != expected {
-		return 0, fmt.Errorf("appending to %s at %d, which is at %d: %w", stream, expected, at, domain.ErrConflict)
+		return 0, fmt.Errorf("appending to %s at %d, which is at %d: %w", stream, expected, at, app.ErrConflict)
 	}
 	for _, e := range events {
 		at++
-		s := domain.Stored{ID: e.ID, Revision: at, Position: uint64(len(l.all) + 1), Type: e.Type, Data: e.Data, Metadata: e.Metadata}
+		s := app.Stored{ID: e.ID, Revision: at, Position: uint64(len(l.all) + 1), Type: e.Type, Data: e.Data, Metadata: e.Metadata}
 		l.streams[stream] = append(l.streams[stream], s)
 		l.all = append(l.all, s)
 	}
@@ -139,7 +139,7 @@ func (s *snapshot) note(a account.State, d device.State, state share.State, revi
 		s.devices = append(s.devices, d)
 	}
 	if state.Live {
-		s.shares = append(s.shares, shareOf(domain.Result{Share: &state, Revision: revision}))
+		s.shares = append(s.shares, shareOf(app.Result{Share: &state, Revision: revision}))
 		s.holders[state.ID] = state.Login
 	}
 }

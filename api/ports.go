@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"latchkey/domain"
+	"latchkey/internal/app"
 )
 
 // ErrNoSession says that a token is nobody's, or no longer anybody's.
@@ -21,7 +21,7 @@ var ErrUnreadable = errors.New("unreadable")
 
 // Accounts makes and finds accounts.
 type Accounts interface {
-	Register(ctx context.Context, m domain.Meta, r domain.Registration) (domain.Result, error)
+	Register(ctx context.Context, m app.Meta, r app.Registration) (app.Result, error)
 	// AccountByLogin answers "" where nobody has the address, and where it is
 	// none. kind is "email" or "phone".
 	AccountByLogin(ctx context.Context, kind, address string) (account string, err error)
@@ -29,36 +29,36 @@ type Accounts interface {
 
 // Devices adds and removes devices.
 type Devices interface {
-	AddDevice(ctx context.Context, m domain.Meta, d domain.NewDevice) (domain.Result, error)
-	RemoveDevice(ctx context.Context, m domain.Meta, device string) (domain.Result, error)
+	AddDevice(ctx context.Context, m app.Meta, d app.NewDevice) (app.Result, error)
+	RemoveDevice(ctx context.Context, m app.Meta, device string) (app.Result, error)
 }
 
 // Shares changes whole shares. DeleteShare deletes for the owner and leaves
 // for the recipient.
 type Shares interface {
-	SaveShare(ctx context.Context, m domain.Meta, s domain.NewShare) (domain.Result, error)
-	ReplaceShare(ctx context.Context, m domain.Meta, share, remark string, devices []domain.DeviceGrants) (domain.Result, error)
-	DeleteShare(ctx context.Context, m domain.Meta, share string) (domain.Result, error)
+	SaveShare(ctx context.Context, m app.Meta, s app.NewShare) (app.Result, error)
+	ReplaceShare(ctx context.Context, m app.Meta, share, remark string, devices []app.DeviceGrants) (app.Result, error)
+	DeleteShare(ctx context.Context, m app.Meta, share string) (app.Result, error)
 }
 
 // ShareDevices changes single devices of a share. RemoveShareDevice takes
 // back for the owner and gives up for the recipient.
 type ShareDevices interface {
-	PutShareDevice(ctx context.Context, m domain.Meta, share string, d domain.DeviceGrants) (domain.Result, error)
-	RemoveShareDevice(ctx context.Context, m domain.Meta, share, device string) (domain.Result, error)
+	PutShareDevice(ctx context.Context, m app.Meta, share string, d app.DeviceGrants) (app.Result, error)
+	RemoveShareDevice(ctx context.Context, m app.Meta, share, device string) (app.Result, error)
 }
 
 // Invitations is the recipient's side of a share.
 type Invitations interface {
-	Accept(ctx context.Context, m domain.Meta, share, device string) (domain.Result, error)
-	Reject(ctx context.Context, m domain.Meta, share, device string) (domain.Result, error)
-	SetDomain(ctx context.Context, m domain.Meta, share, device, domain string) (domain.Result, error)
+	Accept(ctx context.Context, m app.Meta, share, device string) (app.Result, error)
+	Reject(ctx context.Context, m app.Meta, share, device string) (app.Result, error)
+	SetDomain(ctx context.Context, m app.Meta, share, device, domain string) (app.Result, error)
 }
 
 // StreamKeys makes and revokes stream keys.
 type StreamKeys interface {
-	AddStreamKey(ctx context.Context, m domain.Meta, k domain.NewStreamKey) (domain.Result, error)
-	RevokeStreamKey(ctx context.Context, m domain.Meta, name string) (domain.Result, error)
+	AddStreamKey(ctx context.Context, m app.Meta, k app.NewStreamKey) (app.Result, error)
+	RevokeStreamKey(ctx context.Context, m app.Meta, name string) (app.Result, error)
 }
 
 // ShareQueries reads shares. What an account may not see is not there.
@@ -85,8 +85,8 @@ type Queries interface {
 type Quotas interface {
 	// Begin counts a request of an account, and uses up a command if it is one, for
 	// which it may wait for a moment; end must be called when it has been answered.
-	// *domain.Exceeded: there are too many. Each kind is counted apart from the others.
-	Begin(ctx context.Context, account string, kind domain.RequestKind) (end func(), err error)
+	// *app.Exceeded: there are too many. Each kind is counted apart from the others.
+	Begin(ctx context.Context, account string, kind app.RequestKind) (end func(), err error)
 	// QuotasOf tells how much of each quota an account has used up.
 	QuotasOf(ctx context.Context, account string) ([]QuotaView, error)
 }

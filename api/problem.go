@@ -10,7 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"latchkey/domain"
+	"latchkey/internal/app"
 	"latchkey/internal/hashing"
 )
 
@@ -77,7 +77,7 @@ func translate(err error, away func(error) bool) *problem {
 	if errors.Is(err, hashing.ErrBusy) { // also under an error of a use case
 		return passwordsBusy(err)
 	}
-	if e, ok := errors.AsType[*domain.Error](err); ok {
+	if e, ok := errors.AsType[*app.Error](err); ok {
 		return translateDomain(e, away)
 	}
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
@@ -102,24 +102,24 @@ func databaseUnavailable(cause error) *problem {
 	return unavailable("database_unavailable", "The database is not available now. Try again.", cause)
 }
 
-func translateDomain(e *domain.Error, away func(error) bool) *problem {
+func translateDomain(e *app.Error, away func(error) bool) *problem {
 	p := &problem{code: e.Code, detail: e.Message, fields: e.Fields, quota: e.Quota, cause: e}
 	switch e.Kind {
-	case domain.Invalid, domain.Exhausted:
+	case app.Invalid, app.Exhausted:
 		p.status = http.StatusUnprocessableEntity
-	case domain.TooSoon:
+	case app.TooSoon:
 		p.status, p.header = http.StatusTooManyRequests, retryAfter(e.RetryAfter)
-	case domain.Unauthenticated:
+	case app.Unauthenticated:
 		return unauthenticated(e.Code, e.Message)
-	case domain.Forbidden:
+	case app.Forbidden:
 		p.status = http.StatusForbidden
-	case domain.NotFound:
+	case app.NotFound:
 		p.status = http.StatusNotFound
-	case domain.Conflict:
+	case app.Conflict:
 		p.status = http.StatusConflict
-	case domain.Precondition:
+	case app.Precondition:
 		p.status = http.StatusPreconditionFailed
-	case domain.Unavailable:
+	case app.Unavailable:
 		if e.Cause != nil && !errors.Is(e, context.DeadlineExceeded) && !errors.Is(e, context.Canceled) && away(e.Cause) {
 			return databaseUnavailable(e)
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"latchkey/api/internal/rest"
-	"latchkey/domain"
+	"latchkey/internal/app"
 )
 
 // turnsWithin bounds the wait of a command for its turn.
@@ -17,7 +17,7 @@ const turnsWithin = 10 * time.Second
 // commands limits the commands of each kind that run at the same time, which keeps the
 // queues for the cores and the disk short for those that take away.
 type commands struct {
-	turns  map[domain.RequestKind]*turns
+	turns  map[app.RequestKind]*turns
 	urgent atomic.Int64 // commands that may take something away, running or waiting
 }
 
@@ -25,22 +25,22 @@ func newCommands(cores int) *commands {
 	c := &commands{}
 	gives := newTurns(3*cores, 2*cores)
 	gives.urgent, gives.besides = &c.urgent, cores
-	c.turns = map[domain.RequestKind]*turns{
-		domain.Gives:     gives,
-		domain.Changes:   newTurns(3*cores, 2*cores),
-		domain.TakesAway: newTurns(16*cores, 2*cores),
+	c.turns = map[app.RequestKind]*turns{
+		app.Gives:     gives,
+		app.Changes:   newTurns(3*cores, 2*cores),
+		app.TakesAway: newTurns(16*cores, 2*cores),
 	}
 	return c
 }
 
 // take waits for a turn; give must be called if it came.
-func (c *commands) take(ctx context.Context, kind domain.RequestKind, account string) (give func(), come bool) {
+func (c *commands) take(ctx context.Context, kind app.RequestKind, account string) (give func(), come bool) {
 	t := c.turns[kind]
 	if t == nil {
 		return func() {}, true
 	}
 	done := func() {}
-	if kind != domain.Gives {
+	if kind != app.Gives {
 		c.urgent.Add(1)
 		done = func() { c.urgent.Add(-1) }
 	}
@@ -58,7 +58,7 @@ func (s *Server) limitAccount(ctx context.Context, op *operation) (end func(), e
 		return func() {}, nil
 	}
 	end, err = s.cfg.Quotas.Begin(ctx, caller(ctx), op.kind)
-	if e, ok := errors.AsType[*domain.Exceeded](err); ok {
+	if e, ok := errors.AsType[*app.Exceeded](err); ok {
 		return nil, e.Refusal()
 	}
 	return end, err

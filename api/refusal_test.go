@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"latchkey/api/internal/rest"
-	"latchkey/domain"
+	"latchkey/internal/app"
 )
 
 // TestRefusals reaches each refusal of the use cases over HTTP.
@@ -94,11 +94,11 @@ func TestWhenTheLogIsAway(t *testing.T) {
 // TestEveryKindHasItsStatus: a kind that this package does not know is a fault
 // of the server, never a yes.
 func TestEveryKindHasItsStatus(t *testing.T) {
-	for kind, want := range map[domain.Kind]int{
-		domain.Invalid: 422, domain.Unauthenticated: 401, domain.Forbidden: 403, domain.NotFound: 404,
-		domain.Conflict: 409, domain.Precondition: 412, domain.Unavailable: 503, 0: 500, 99: 500,
+	for kind, want := range map[app.Kind]int{
+		app.Invalid: 422, app.Unauthenticated: 401, app.Forbidden: 403, app.NotFound: 404,
+		app.Conflict: 409, app.Precondition: 412, app.Unavailable: 503, 0: 500, 99: 500,
 	} {
-		if p := translate(&domain.Error{Kind: kind, Code: "code"}, nobody); p.status != want {
+		if p := translate(&app.Error{Kind: kind, Code: "code"}, nobody); p.status != want {
 			t.Errorf("kind %d is answered %d, want %d", kind, p.status, want)
 		}
 	}
@@ -136,11 +136,11 @@ func TestADatabaseThatIsAway(t *testing.T) {
 		code string
 	}{
 		"a query":      {fmt.Errorf("listing: %w", errLocked), "database_unavailable"},
-		"a command":    {&domain.Error{Kind: domain.Unavailable, Code: "unavailable", Cause: fmt.Errorf("sealing: %w", errLocked)}, "database_unavailable"},
-		"the log":      {&domain.Error{Kind: domain.Unavailable, Code: "unavailable", Cause: errors.New("no leader")}, "unavailable"},
-		"a slow log":   {&domain.Error{Kind: domain.Unavailable, Code: "unavailable", Cause: errors.Join(errLocked, context.DeadlineExceeded)}, "unavailable"},
-		"others":       {&domain.Error{Kind: domain.Unavailable, Code: "busy"}, "busy"},
-		"not the away": {&domain.Error{Kind: domain.Conflict, Code: "login_taken", Cause: errLocked}, "login_taken"},
+		"a command":    {&app.Error{Kind: app.Unavailable, Code: "unavailable", Cause: fmt.Errorf("sealing: %w", errLocked)}, "database_unavailable"},
+		"the log":      {&app.Error{Kind: app.Unavailable, Code: "unavailable", Cause: errors.New("no leader")}, "unavailable"},
+		"a slow log":   {&app.Error{Kind: app.Unavailable, Code: "unavailable", Cause: errors.Join(errLocked, context.DeadlineExceeded)}, "unavailable"},
+		"others":       {&app.Error{Kind: app.Unavailable, Code: "busy"}, "busy"},
+		"not the away": {&app.Error{Kind: app.Conflict, Code: "login_taken", Cause: errLocked}, "login_taken"},
 	} {
 		if p := translate(c.err, away); p.code != c.code {
 			t.Errorf("%s: %s, want %s", name, p.code, c.code)

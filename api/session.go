@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"latchkey/api/internal/rest"
-	"latchkey/domain"
 	"latchkey/internal/accept"
+	"latchkey/internal/app"
 	"latchkey/internal/hashing"
 )
 
@@ -53,7 +53,7 @@ func bearer(headers []string) (string, bool) {
 // LogIn does the same work for a login that nobody has as for a wrong
 // password, and gives the same answer.
 func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.LogInResponseObject, error) {
-	name := domain.LoginName(r.Body.Login)
+	name := app.LoginName(r.Body.Login)
 	known, err := h.limitLogin(ctx, name)
 	if err != nil {
 		return nil, err

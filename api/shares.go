@@ -5,8 +5,9 @@ import (
 	"net/http"
 
 	"latchkey/api/internal/rest"
-	"latchkey/domain"
+	"latchkey/domain/device"
 	"latchkey/domain/share"
+	"latchkey/internal/app"
 )
 
 // CreateShare shares devices with somebody: a new share, or more devices in
@@ -15,7 +16,7 @@ func (h handlers) CreateShare(ctx context.Context, r rest.CreateShareRequestObje
 	if (r.Body.Recipient.Email == "") == (r.Body.Recipient.Phone == "") {
 		return nil, oneAddress("/recipient")
 	}
-	result, err := h.cfg.Shares.SaveShare(ctx, meta(ctx, r.Params.IdempotencyKey), domain.NewShare{
+	result, err := h.cfg.Shares.SaveShare(ctx, meta(ctx, r.Params.IdempotencyKey), app.NewShare{
 		Email: r.Body.Recipient.Email, Phone: r.Body.Recipient.Phone, Remark: r.Body.Remark, Devices: deviceGrants(r.Body.Devices),
 	})
 	changed, err := h.changed(ctx, result, err)
@@ -109,7 +110,7 @@ func (h handlers) ReplaceShare(ctx context.Context, r rest.ReplaceShareRequestOb
 	}
 	remark := r.Body.Remark
 	if r.Body.Unreadable && remark == "" {
-		remark = domain.KeepRemark
+		remark = app.KeepRemark
 	}
 	result, err := h.cfg.Shares.ReplaceShare(ctx, m, r.Share, remark, deviceGrants(r.Body.Devices))
 	changed, err := h.changed(ctx, result, err)
@@ -133,10 +134,10 @@ func (h handlers) PutShareDevice(ctx context.Context, r rest.PutShareDeviceReque
 	if err != nil {
 		return nil, err
 	}
-	if r.Body.Device != "" && domain.DeviceID(r.Body.Device) != domain.DeviceID(r.Device) {
+	if r.Body.Device != "" && device.Canonical(r.Body.Device) != device.Canonical(r.Device) {
 		return nil, brokenRules(map[string]string{"/device": "is not the device of the path"})
 	}
-	result, err := h.cfg.ShareDevices.PutShareDevice(ctx, m, r.Share, domain.DeviceGrants{Device: r.Device, Grants: grants(r.Body.Channels)})
+	result, err := h.cfg.ShareDevices.PutShareDevice(ctx, m, r.Share, app.DeviceGrants{Device: r.Device, Grants: grants(r.Body.Channels)})
 	changed, err := h.changed(ctx, result, err)
 	return rest.PutShareDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
@@ -186,7 +187,7 @@ func (h handlers) SetDeviceDomain(ctx context.Context, r rest.SetDeviceDomainReq
 
 // changed confirms a command on a share and answers the share as the command
 // left it, not as a read model has it.
-func (h handlers) changed(ctx context.Context, r domain.Result, err error) (rest.ShareChangedJSONResponse, error) {
+func (h handlers) changed(ctx context.Context, r app.Result, err error) (rest.ShareChangedJSONResponse, error) {
 	if err != nil {
 		return rest.ShareChangedJSONResponse{}, err
 	}
@@ -211,10 +212,10 @@ func (h handlers) changed(ctx context.Context, r domain.Result, err error) (rest
 	}, err
 }
 
-func deviceGrants(list []rest.ShareDeviceGrants) []domain.DeviceGrants {
-	out := make([]domain.DeviceGrants, len(list))
+func deviceGrants(list []rest.ShareDeviceGrants) []app.DeviceGrants {
+	out := make([]app.DeviceGrants, len(list))
 	for i, d := range list {
-		out[i] = domain.DeviceGrants{Device: d.Device, Grants: grants(d.Channels)}
+		out[i] = app.DeviceGrants{Device: d.Device, Grants: grants(d.Channels)}
 	}
 	return out
 }

@@ -137,7 +137,7 @@ func TestCodesAreThoseOfTheSpecification(t *testing.T) {
 		}
 	}
 	slices.Sort(described)
-	inSource := slices.Concat(codesOf(t, "."), codesOf(t, "../domain"))
+	inSource := slices.Concat(codesOf(t, "."), codesOf(t, "../internal/app"))
 	slices.Sort(inSource)
 	if inSource = slices.Compact(inSource); !slices.Equal(slices.Compact(described), inSource) {
 		t.Errorf("described:\n%s\nin the source:\n%s", strings.Join(described, "\n"), strings.Join(inSource, "\n"))

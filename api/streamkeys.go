@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"latchkey/api/internal/rest"
-	"latchkey/domain"
+	"latchkey/internal/app"
 )
 
 // ListStreamKeys lists the caller's keys without their secrets.
@@ -19,9 +19,9 @@ func (h handlers) ListStreamKeys(ctx context.Context, r rest.ListStreamKeysReque
 
 // CreateStreamKey makes a key and answers its secret.
 func (h handlers) CreateStreamKey(ctx context.Context, r rest.CreateStreamKeyRequestObject) (rest.CreateStreamKeyResponseObject, error) {
-	var key domain.NewStreamKey
+	var key app.NewStreamKey
 	if r.Body != nil {
-		key = domain.NewStreamKey{Label: r.Body.Label, Device: r.Body.Device, Expires: r.Body.ExpiresAt}
+		key = app.NewStreamKey{Label: r.Body.Label, Device: r.Body.Device, Expires: r.Body.ExpiresAt}
 	}
 	result, err := h.cfg.StreamKeys.AddStreamKey(ctx, meta(ctx, r.Params.IdempotencyKey), key)
 	if err != nil {

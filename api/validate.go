@@ -15,7 +15,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/labstack/echo/v4"
 
-	"latchkey/domain"
+	"latchkey/internal/app"
 )
 
 //go:embed openapi.yaml
@@ -33,7 +33,7 @@ type operation struct {
 	public bool // needs no session
 	body   *openapi3.Schema
 	needed bool // the body is
-	kind   domain.RequestKind
+	kind   app.RequestKind
 	free   bool // counts as no request
 	probe  bool // asked by machines of others, who add what they like to the query
 }
@@ -74,16 +74,16 @@ func newOperation(spec *openapi3.T, path string, item *openapi3.PathItem, method
 }
 
 // kindOf says what an operation may do.
-func kindOf(method, id string) domain.RequestKind {
+func kindOf(method, id string) app.RequestKind {
 	switch {
 	case method == http.MethodGet:
-		return domain.Reads
+		return app.Reads
 	case method == http.MethodDelete || id == "rejectDevice":
-		return domain.TakesAway
+		return app.TakesAway
 	case id == "replaceShare" || id == "putShareDevice":
-		return domain.Changes
+		return app.Changes
 	}
-	return domain.Gives
+	return app.Gives
 }
 
 // echoPath writes /a/{b} as echo does: /a/:b.

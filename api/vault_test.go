@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"latchkey/domain"
+	"latchkey/internal/app"
 	"latchkey/internal/hashing"
 )
 
@@ -24,7 +24,7 @@ type memoryVault struct {
 	sessions  map[string]string
 	forgotten map[string]bool
 	lost      map[string]bool // subjects whose key is missing
-	cameras   map[string]domain.Camera
+	cameras   map[string]app.Camera
 	secrets   map[string]string
 	verified  int // how often a password was checked
 	fail      error
@@ -42,7 +42,7 @@ func (v *memoryVault) hash(ctx context.Context) error {
 }
 
 func newMemoryVault() *memoryVault {
-	return &memoryVault{passwords: map[string]string{}, sessions: map[string]string{}, forgotten: map[string]bool{}, lost: map[string]bool{}, cameras: map[string]domain.Camera{}, secrets: map[string]string{}}
+	return &memoryVault{passwords: map[string]string{}, sessions: map[string]string{}, forgotten: map[string]bool{}, lost: map[string]bool{}, cameras: map[string]app.Camera{}, secrets: map[string]string{}}
 }
 
 func (v *memoryVault) LoginHash(kind, address string) string {
@@ -145,7 +145,7 @@ func (v *memoryVault) lose(subject string) {
 	v.lost[subject] = true
 }
 
-func (v *memoryVault) SetCamera(_ context.Context, device string, c domain.Camera) error {
+func (v *memoryVault) SetCamera(_ context.Context, device string, c app.Camera) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.cameras[device] = c
@@ -159,7 +159,7 @@ func (v *memoryVault) HasCamera(_ context.Context, device string) (bool, error) 
 	return has, nil
 }
 
-func (v *memoryVault) StageCamera(ctx context.Context, device, command string, c domain.Camera) error {
+func (v *memoryVault) StageCamera(ctx context.Context, device, command string, c app.Camera) error {
 	return v.SetCamera(ctx, device+" "+command, c)
 }
 

@@ -5,11 +5,11 @@ import (
 	"time"
 
 	"latchkey/api/internal/rest"
-	"latchkey/domain"
 	"latchkey/domain/account"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
 	"latchkey/domain/share"
+	"latchkey/internal/app"
 )
 
 // ShareView is a share as a command left it or a read model has it. Texts are
@@ -88,7 +88,7 @@ type PrivilegeView struct {
 }
 
 // shareOf is the share as the command left it.
-func shareOf(r domain.Result) ShareView {
+func shareOf(r app.Result) ShareView {
 	s := r.Share
 	v := ShareView{
 		ID: s.ID, Owner: s.Owner, Kind: s.Kind, Recipient: s.Recipient, Remark: s.Remark,

@@ -19,7 +19,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"latchkey/domain"
+	"latchkey/internal/app"
 )
 
 func init() {
@@ -62,7 +62,7 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 func (w *world) config() Config {
 	w.t.Helper()
 	read := readModel{w.log}
-	service, err := domain.New(domain.Config{
+	service, err := app.New(app.Config{
 		Log: w.log, Sealer: w.vault, Passwords: w.vault, Cameras: w.vault, StreamSecrets: w.vault, Domains: read, Now: w.clock.Now,
 	})
 	if err != nil {

@@ -9,5 +9,5 @@
 // projector), rebuilding (rebuild).
 //
 // Texts about persons are sealed and stay so; nothing here can open them. What
-// a command may do is decided in package domain, never from a read model.
+// a command may do is decided in domain/... and internal/app, never from a read model.
 package projections

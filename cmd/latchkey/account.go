@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"latchkey/domain"
+	"latchkey/internal/app"
 )
 
 // accountCommand is for operators who make accounts themselves.
@@ -46,8 +46,8 @@ func (c *accountCreateCommand) Run(ctx context.Context, std streams) (err error)
 	if err != nil {
 		return err
 	}
-	done, err := useCases.Register(ctx, domain.Meta{}, domain.Registration{Email: c.Email, Phone: c.Phone, Password: password, Name: c.Name})
-	if e, ok := errors.AsType[*domain.Error](err); ok && len(e.Fields) > 0 {
+	done, err := useCases.Register(ctx, app.Meta{}, app.Registration{Email: c.Email, Phone: c.Phone, Password: password, Name: c.Name})
+	if e, ok := errors.AsType[*app.Error](err); ok && len(e.Fields) > 0 {
 		return &configFaults{fieldFaults(e)}
 	}
 	if err != nil {
@@ -58,7 +58,7 @@ func (c *accountCreateCommand) Run(ctx context.Context, std streams) (err error)
 }
 
 // fieldFaults says for each field which rule it breaks.
-func fieldFaults(e *domain.Error) []string {
+func fieldFaults(e *app.Error) []string {
 	var faults []string
 	for at, reason := range e.Fields {
 		faults = append(faults, "the "+strings.TrimPrefix(at, "/")+" "+reason)

@@ -11,8 +11,9 @@ import (
 	"time"
 
 	"latchkey/api"
-	"latchkey/domain"
+	"latchkey/domain/device"
 	"latchkey/eventstore"
+	"latchkey/internal/app"
 	"latchkey/internal/audit"
 	"latchkey/internal/vault"
 	"latchkey/projections/access"
@@ -31,8 +32,8 @@ type domainLog struct {
 	fit    *access.Index
 }
 
-func (l domainLog) Load(ctx context.Context, stream string) ([]domain.Stored, error) {
-	var list []domain.Stored
+func (l domainLog) Load(ctx context.Context, stream string) ([]app.Stored, error) {
+	var list []app.Stored
 	err := l.client.Load(ctx, stream, func(r eventstore.Recorded) error {
 		stored, err := storedOf(r)
 		list = append(list, stored)
@@ -44,7 +45,7 @@ func (l domainLog) Load(ctx context.Context, stream string) ([]domain.Stored, er
 	return list, err
 }
 
-func (l domainLog) LoadBack(ctx context.Context, stream string, until func(e domain.Stored, read int) bool) ([]domain.Stored, error) {
+func (l domainLog) LoadBack(ctx context.Context, stream string, until func(e app.Stored, read int) bool) ([]app.Stored, error) {
 	events, err := l.client.LoadBack(ctx, stream, func(r eventstore.Recorded, read int) bool {
 		stored, err := storedOf(r)
 		return err != nil || until(stored, read) // the error is found below
@@ -55,7 +56,7 @@ func (l domainLog) LoadBack(ctx context.Context, stream string, until func(e dom
 	if err != nil {
 		return nil, err
 	}
-	list := make([]domain.Stored, len(events))
+	list := make([]app.Stored, len(events))
 	for i, r := range events {
 		if list[i], err = storedOf(r); err != nil {
 			return nil, err
@@ -64,43 +65,43 @@ func (l domainLog) LoadBack(ctx context.Context, stream string, until func(e dom
 	return list, nil
 }
 
-func (l domainLog) First(ctx context.Context, stream string) (domain.Stored, bool, error) {
+func (l domainLog) First(ctx context.Context, stream string) (app.Stored, bool, error) {
 	return one(l.client.First(ctx, stream))
 }
 
-func (l domainLog) Last(ctx context.Context, stream string) (domain.Stored, bool, error) {
+func (l domainLog) Last(ctx context.Context, stream string) (app.Stored, bool, error) {
 	return one(l.client.Last(ctx, stream))
 }
 
-func one(r eventstore.Recorded, err error) (domain.Stored, bool, error) {
+func one(r eventstore.Recorded, err error) (app.Stored, bool, error) {
 	if errors.Is(err, eventstore.ErrStreamNotFound) {
-		return domain.Stored{}, false, nil
+		return app.Stored{}, false, nil
 	}
 	if err != nil {
-		return domain.Stored{}, false, err
+		return app.Stored{}, false, err
 	}
 	stored, err := storedOf(r)
 	return stored, err == nil, err
 }
 
-func storedOf(r eventstore.Recorded) (domain.Stored, error) {
+func storedOf(r eventstore.Recorded) (app.Stored, error) {
 	if r.Revision > math.MaxInt64 {
-		return domain.Stored{}, fmt.Errorf("revision %d of stream %s is out of bounds", r.Revision, r.Stream)
+		return app.Stored{}, fmt.Errorf("revision %d of stream %s is out of bounds", r.Revision, r.Stream)
 	}
-	return domain.Stored{ID: r.ID, Revision: int64(r.Revision), Position: uint64(r.Position), Type: r.Type, Data: r.Data, Metadata: r.Metadata}, nil
+	return app.Stored{ID: r.ID, Revision: int64(r.Revision), Position: uint64(r.Position), Type: r.Type, Data: r.Data, Metadata: r.Metadata}, nil
 }
 
 // Append refuses a log that lacks events which the privileges saw, before and
 // after it wrote: the node may have come back on an older folder in between.
-func (l domainLog) Append(ctx context.Context, stream string, expected int64, events []domain.Pending) (uint64, error) {
+func (l domainLog) Append(ctx context.Context, stream string, expected int64, events []app.Pending) (uint64, error) {
 	if l.fit == nil {
 		return l.append(ctx, stream, expected, events)
 	}
 	if err := l.fit.Fit(); err != nil {
-		return 0, fmt.Errorf("%w: %w", domain.ErrDiverged, err)
+		return 0, fmt.Errorf("%w: %w", app.ErrDiverged, err)
 	}
-	if l.fit.Full() && slices.ContainsFunc(events, func(e domain.Pending) bool { return access.TakesNumber(e.Type) }) {
-		return 0, fmt.Errorf("appending to %s: %w", stream, domain.ErrIndexFull)
+	if l.fit.Full() && slices.ContainsFunc(events, func(e app.Pending) bool { return access.TakesNumber(e.Type) }) {
+		return 0, fmt.Errorf("appending to %s: %w", stream, app.ErrIndexFull)
 	}
 	before := l.fit.Position()
 	position, err := l.append(ctx, stream, expected, events)
@@ -108,17 +109,17 @@ func (l domainLog) Append(ctx context.Context, stream string, expected int64, ev
 		return position, err
 	}
 	if err := l.fit.Appended(ctx, before, position); err != nil {
-		return 0, fmt.Errorf("%w: %w", domain.ErrDiverged, err)
+		return 0, fmt.Errorf("%w: %w", app.ErrDiverged, err)
 	}
 	return position, nil
 }
 
-func (l domainLog) append(ctx context.Context, stream string, expected int64, events []domain.Pending) (uint64, error) {
+func (l domainLog) append(ctx context.Context, stream string, expected int64, events []app.Pending) (uint64, error) {
 	revision := eventstore.NoStream()
 	if expected >= 0 {
 		revision = eventstore.Exactly(uint64(expected))
 	}
-	if !slices.ContainsFunc(events, func(e domain.Pending) bool { return !e.TakesAway }) {
+	if !slices.ContainsFunc(events, func(e app.Pending) bool { return !e.TakesAway }) {
 		ctx = eventstore.WithReserve(ctx)
 	}
 	list := make([]eventstore.Event, len(events))
@@ -128,11 +129,11 @@ func (l domainLog) append(ctx context.Context, stream string, expected int64, ev
 	done, err := l.client.Append(ctx, stream, revision, list...)
 	switch {
 	case errors.Is(err, eventstore.ErrConflict):
-		err = fmt.Errorf("%w: %w", domain.ErrConflict, err)
+		err = fmt.Errorf("%w: %w", app.ErrConflict, err)
 	case errors.Is(err, eventstore.ErrTooLarge):
-		err = fmt.Errorf("%w: %w", domain.ErrTooLarge, err)
+		err = fmt.Errorf("%w: %w", app.ErrTooLarge, err)
 	case errors.Is(err, eventstore.ErrFull):
-		err = fmt.Errorf("%w: %w", domain.ErrFull, err)
+		err = fmt.Errorf("%w: %w", app.ErrFull, err)
 	}
 	return uint64(done.Position), err
 }
@@ -140,7 +141,7 @@ func (l domainLog) append(ctx context.Context, stream string, expected int64, ev
 // cameraVault keeps cameras for the use cases.
 type cameraVault struct{ vault *vault.Vault }
 
-func (c cameraVault) SetCamera(ctx context.Context, device string, cam domain.Camera) error {
+func (c cameraVault) SetCamera(ctx context.Context, device string, cam app.Camera) error {
 	return c.vault.SetCamera(ctx, device, vaultCamera(cam))
 }
 
@@ -152,7 +153,7 @@ func (c cameraVault) ForgetCamera(ctx context.Context, device string) error {
 	return c.vault.ForgetCamera(ctx, device)
 }
 
-func (c cameraVault) StageCamera(ctx context.Context, device, command string, cam domain.Camera) error {
+func (c cameraVault) StageCamera(ctx context.Context, device, command string, cam app.Camera) error {
 	return c.vault.StageCamera(ctx, device, command, vaultCamera(cam))
 }
 
@@ -168,7 +169,7 @@ func (c cameraVault) DropStaged(ctx context.Context, device, command string) err
 	return c.vault.DropStaged(ctx, device, command)
 }
 
-func vaultCamera(cam domain.Camera) vault.Camera {
+func vaultCamera(cam app.Camera) vault.Camera {
 	v := vault.Camera{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL}
 	for _, ch := range cam.Channels {
 		v.Channels = append(v.Channels, vault.CameraChannel(ch))
@@ -179,16 +180,16 @@ func vaultCamera(cam domain.Camera) vault.Camera {
 // requests remembers Idempotency-Keys for the use cases.
 type requests struct{ vault *vault.Vault }
 
-func (r requests) ClaimRequest(ctx context.Context, claim domain.Request, now time.Time) (domain.Request, bool, error) {
+func (r requests) ClaimRequest(ctx context.Context, claim app.Request, now time.Time) (app.Request, bool, error) {
 	there, mine, err := r.vault.ClaimRequest(ctx, vault.Request(claim), now)
-	return domain.Request(there), mine, err
+	return app.Request(there), mine, err
 }
 
-func (r requests) FinishRequest(ctx context.Context, done domain.Request) error {
+func (r requests) FinishRequest(ctx context.Context, done app.Request) error {
 	return r.vault.FinishRequest(ctx, vault.Request(done))
 }
 
-func (r requests) ReleaseRequest(ctx context.Context, claim domain.Request) error {
+func (r requests) ReleaseRequest(ctx context.Context, claim app.Request) error {
 	return r.vault.ReleaseRequest(ctx, vault.Request(claim))
 }
 
@@ -236,11 +237,11 @@ func (c cameraSources) Camera(ctx context.Context, device string, channel int, q
 
 // cameraDevices are the use cases of devices, which are no addresses of our own.
 type cameraDevices struct {
-	*domain.Service
+	*app.Service
 	upstreams *upstream.Pool
 }
 
-func (c cameraDevices) AddDevice(ctx context.Context, m domain.Meta, d domain.NewDevice) (domain.Result, error) {
+func (c cameraDevices) AddDevice(ctx context.Context, m app.Meta, d app.NewDevice) (app.Result, error) {
 	fields := map[string]string{}
 	refuse := func(at, address string) {
 		if c.upstreams.IsOwn(address) {
@@ -255,8 +256,8 @@ func (c cameraDevices) AddDevice(ctx context.Context, m domain.Meta, d domain.Ne
 		refuse(fmt.Sprintf("/channels/%d/sub_rtsp_url", i), ch.SubURL)
 	}
 	if len(fields) > 0 {
-		return domain.Result{}, &domain.Error{
-			Code: "invalid_body", Kind: domain.Invalid, Fields: fields,
+		return app.Result{}, &app.Error{
+			Code: "invalid_body", Kind: app.Invalid, Fields: fields,
 			Message: "A shared stream cannot be added as a camera.",
 		}
 	}
@@ -280,11 +281,11 @@ func (c cuts) WaitFor(ctx context.Context, _ uint64) error {
 
 // streamKeys are the use cases of stream keys, whose secrets the door learns.
 type streamKeys struct {
-	*domain.Service
+	*app.Service
 	door *rtsp.Door
 }
 
-func (s streamKeys) AddStreamKey(ctx context.Context, m domain.Meta, k domain.NewStreamKey) (domain.Result, error) {
+func (s streamKeys) AddStreamKey(ctx context.Context, m app.Meta, k app.NewStreamKey) (app.Result, error) {
 	done, err := s.Service.AddStreamKey(ctx, m, k)
 	if err == nil {
 		s.door.Learn(done.Key.Name, done.Secret)
@@ -296,7 +297,7 @@ func (s streamKeys) AddStreamKey(ctx context.Context, m domain.Meta, k domain.Ne
 type doorAccess struct{ *access.Index }
 
 func (a doorAccess) Resolve(account, name string) (string, bool) {
-	return a.Index.Resolve(account, domain.DeviceID(name)) // a domain has one spelling, too
+	return a.Index.Resolve(account, device.Canonical(name)) // a domain has one spelling, too
 }
 
 func (a doorAccess) Owner(device string) string {

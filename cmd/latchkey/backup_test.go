@@ -20,11 +20,11 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"latchkey/domain"
 	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
+	"latchkey/internal/app"
 	"latchkey/internal/testdb"
 	"latchkey/internal/vault"
 )
@@ -34,12 +34,12 @@ type house struct {
 	*runningService
 	t        *testing.T
 	o        options
-	uc       *domain.Service
+	uc       *app.Service
 	owner    string
 	people   []string // recipients: person0@example.com and so on
 	device   string
 	share    string // with person0, accepted
-	key      domain.Result
+	key      app.Result
 	token    string // of person0's session
 	stopOnce sync.Once
 }
@@ -99,27 +99,27 @@ func must[T any](t *testing.T) func(v T, err error) T {
 // has accepted, a stream key and a session of theirs.
 func (h *house) furnish() {
 	h.t.Helper()
-	ok := must[domain.Result](h.t)
+	ok := must[app.Result](h.t)
 	ctx := context.Background()
 	person := func(name string) string {
-		return ok(h.uc.Register(ctx, domain.Meta{}, domain.Registration{Email: name + "@example.com", Password: userPassword, Name: "The " + name})).Account
+		return ok(h.uc.Register(ctx, app.Meta{}, app.Registration{Email: name + "@example.com", Password: userPassword, Name: "The " + name})).Account
 	}
 	h.owner = person("owner")
 	for i := range 2 {
 		h.people = append(h.people, person(fmt.Sprint("person", i)))
 	}
-	h.device = ok(h.uc.AddDevice(ctx, domain.Meta{Account: h.owner}, domain.NewDevice{Name: "Front door", Serial: "front-door", RTSPURL: "rtsp://192.0.2.1/live"})).Device.Device
+	h.device = ok(h.uc.AddDevice(ctx, app.Meta{Account: h.owner}, app.NewDevice{Name: "Front door", Serial: "front-door", RTSPURL: "rtsp://192.0.2.1/live"})).Device.Device
 	h.share = h.give("person0", h.device)
-	ok(h.uc.Accept(ctx, domain.Meta{Account: h.people[0]}, h.share, h.device))
-	h.key = ok(h.uc.AddStreamKey(ctx, domain.Meta{Account: h.people[0]}, domain.NewStreamKey{Label: "player"}))
+	ok(h.uc.Accept(ctx, app.Meta{Account: h.people[0]}, h.share, h.device))
+	h.key = ok(h.uc.AddStreamKey(ctx, app.Meta{Account: h.people[0]}, app.NewStreamKey{Label: "player"}))
 	h.token = must[string](h.t)(h.opened.vault.NewSession(ctx, h.people[0], time.Hour, 0))
 }
 
 func (h *house) give(person, device string) string {
 	h.t.Helper()
-	r := must[domain.Result](h.t)(h.uc.SaveShare(context.Background(), domain.Meta{Account: h.owner}, domain.NewShare{
+	r := must[app.Result](h.t)(h.uc.SaveShare(context.Background(), app.Meta{Account: h.owner}, app.NewShare{
 		Email: person + "@example.com", Remark: "a neighbour",
-		Devices: []domain.DeviceGrants{{Device: device, Grants: []share.Grant{{Channel: 1, Privileges: privilege.LiveView}}}},
+		Devices: []app.DeviceGrants{{Device: device, Grants: []share.Grant{{Channel: 1, Privileges: privilege.LiveView}}}},
 	}))
 	return r.Share.ID
 }
@@ -134,13 +134,13 @@ func (h *house) load() (stop func() int64) {
 	for worker := range 16 {
 		wg.Go(func() {
 			for i := 0; limit.Wait(ctx) == nil; i++ {
-				m := domain.Meta{Account: h.owner}
+				m := app.Meta{Account: h.owner}
 				var err error
 				if i%20 == 0 {
-					_, err = h.uc.AddDevice(ctx, m, domain.NewDevice{Name: "Camera", Serial: fmt.Sprintf("load-%d-%d", worker, i), RTSPURL: "rtsp://192.0.2.2/live"})
+					_, err = h.uc.AddDevice(ctx, m, app.NewDevice{Name: "Camera", Serial: fmt.Sprintf("load-%d-%d", worker, i), RTSPURL: "rtsp://192.0.2.2/live"})
 				} else {
-					_, err = h.uc.SaveShare(ctx, m, domain.NewShare{Email: fmt.Sprintf("friend%d-%d@example.com", worker, i),
-						Devices: []domain.DeviceGrants{{Device: h.device, Grants: []share.Grant{{Channel: 1, Privileges: privilege.LiveView}}}}})
+					_, err = h.uc.SaveShare(ctx, m, app.NewShare{Email: fmt.Sprintf("friend%d-%d@example.com", worker, i),
+						Devices: []app.DeviceGrants{{Device: h.device, Grants: []share.Grant{{Channel: 1, Privileges: privilege.LiveView}}}}})
 				}
 				if err == nil {
 					done.Add(1)
@@ -231,7 +231,7 @@ func testRoundTrip(t *testing.T, from, to string) {
 	h := openHouse(t, filepath.Join(dir, "old"), from)
 	h.furnish()
 	kept := h.give("person1", h.device)
-	must[domain.Result](t)(h.uc.Accept(ctx, domain.Meta{Account: h.people[1]}, kept, h.device))
+	must[app.Result](t)(h.uc.Accept(ctx, app.Meta{Account: h.people[1]}, kept, h.device))
 
 	stop := h.load()
 	began := time.Now()
@@ -247,10 +247,10 @@ func testRoundTrip(t *testing.T, from, to string) {
 	}
 
 	// What is taken away after the backup.
-	if _, err := h.uc.DeleteShare(ctx, domain.Meta{Account: h.owner}, h.share); err != nil {
+	if _, err := h.uc.DeleteShare(ctx, app.Meta{Account: h.owner}, h.share); err != nil {
 		t.Fatal(err)
 	}
-	done := must[domain.Result](t)(h.uc.RevokeStreamKey(ctx, domain.Meta{Account: h.people[0]}, h.key.Key.Name))
+	done := must[app.Result](t)(h.uc.RevokeStreamKey(ctx, app.Meta{Account: h.people[0]}, h.key.Key.Name))
 	if err := h.journal.WaitFor(ctx, done.Position); err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func testRoundTrip(t *testing.T, from, to string) {
 	r.checkKept(before, kept)
 	r.checkReadModels()
 	// Its own journal goes on.
-	gone := must[domain.Result](t)(r.uc.DeleteShare(ctx, domain.Meta{Account: r.owner}, kept))
+	gone := must[app.Result](t)(r.uc.DeleteShare(ctx, app.Meta{Account: r.owner}, kept))
 	if err := r.journal.WaitFor(ctx, gone.Position); err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +306,7 @@ func sameEvents(t *testing.T, want, got []eventstore.Recorded) {
 func (h *house) checkTakenAway(old *house) {
 	h.t.Helper()
 	ctx := context.Background()
-	if _, err := h.uc.Accept(ctx, domain.Meta{Account: old.people[0]}, old.share, old.device); err == nil {
+	if _, err := h.uc.Accept(ctx, app.Meta{Account: old.people[0]}, old.share, old.device); err == nil {
 		h.t.Error("a share that was deleted can be accepted")
 	}
 	for _, e := range h.events(0) {
@@ -362,7 +362,7 @@ func (h *house) checkKept(events []eventstore.Recorded, kept string) {
 		h.t.Errorf("%d sessions go on, %v", n, err)
 	}
 	// The share that nobody touched is as it was.
-	if _, err := h.uc.SetDomain(ctx, domain.Meta{Account: h.people[1]}, kept, h.device, "mine"); err != nil {
+	if _, err := h.uc.SetDomain(ctx, app.Meta{Account: h.people[1]}, kept, h.device, "mine"); err != nil {
 		h.t.Errorf("the share that stayed: %v", err)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/domain"
 	"latchkey/eventstore"
+	"latchkey/internal/app"
 	"latchkey/projections/access"
 )
 
@@ -52,8 +52,8 @@ func TestIndexFullRefuses(t *testing.T) {
 		"latchkey.device.added.v1": true, "latchkey.share.accepted.v1": true, "latchkey.stream_key.added.v1": true,
 		"latchkey.device.removed.v1": false, "latchkey.share.left.v1": false, "latchkey.share.invited.v1": false,
 	} {
-		_, err := domainLog{away, x}.Append(soon, "a stream", -1, []domain.Pending{{Type: name, Data: []byte("{}")}})
-		if err == nil || errors.Is(err, domain.ErrIndexFull) != refused {
+		_, err := domainLog{away, x}.Append(soon, "a stream", -1, []app.Pending{{Type: name, Data: []byte("{}")}})
+		if err == nil || errors.Is(err, app.ErrIndexFull) != refused {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -14,8 +14,8 @@ import (
 
 	"github.com/uptrace/bun"
 
-	"latchkey/domain"
 	"latchkey/eventstore"
+	"latchkey/internal/app"
 	"latchkey/internal/audit"
 	"latchkey/internal/backup"
 	"latchkey/internal/journal"
@@ -370,7 +370,7 @@ func openVaultFile(path string) (*bun.DB, error) {
 
 // restoredUseCases are the commands for a log that nobody serves.
 func restoredUseCases(log *eventstore.Client, v *vault.Vault) (backup.UseCases, error) {
-	return domain.New(domain.Config{
+	return app.New(app.Config{
 		Log: domainLog{client: log}, Sealer: v, Passwords: v, Cameras: cameraVault{v}, StreamSecrets: streamSecrets{v}, Domains: noDomains{},
 	})
 }

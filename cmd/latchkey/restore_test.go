@@ -14,10 +14,10 @@ import (
 
 	"filippo.io/age"
 
-	"latchkey/domain"
 	"latchkey/domain/catalogue"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
+	"latchkey/internal/app"
 	"latchkey/internal/backup"
 	"latchkey/internal/journal"
 	"latchkey/internal/testdb"
@@ -65,7 +65,7 @@ func (h *house) journalFile() string { return filepath.Join(h.o.Data, journalNam
 // takeBack takes the device of the share back, and waits for the journal.
 func takeBack(h *house) {
 	h.t.Helper()
-	r := must[domain.Result](h.t)(h.uc.RemoveShareDevice(context.Background(), domain.Meta{Account: h.owner}, h.share, h.device))
+	r := must[app.Result](h.t)(h.uc.RemoveShareDevice(context.Background(), app.Meta{Account: h.owner}, h.share, h.device))
 	if err := h.journal.WaitFor(context.Background(), r.Position); err != nil {
 		h.t.Fatal(err)
 	}
@@ -81,10 +81,10 @@ func TestRestoreToAnEarlierPosition(t *testing.T) {
 	last := all[len(all)-1]
 	other := h.give("person1", h.device)
 	takeBack(h)
-	later := must[domain.Result](t)(h.uc.Register(context.Background(), domain.Meta{}, domain.Registration{Email: "late@example.com", Password: userPassword, Name: "Late"}))
+	later := must[app.Result](t)(h.uc.Register(context.Background(), app.Meta{}, app.Registration{Email: "late@example.com", Password: userPassword, Name: "Late"}))
 	mustLatchkey(t, "backup", filepath.Join(dir, "backups"), "--data", h.o.Data)
 	file := onlyFile(t, filepath.Join(dir, "backups"))
-	revoked := must[domain.Result](t)(h.uc.RevokeStreamKey(context.Background(), domain.Meta{Account: h.people[0]}, h.key.Key.Name))
+	revoked := must[app.Result](t)(h.uc.RevokeStreamKey(context.Background(), app.Meta{Account: h.people[0]}, h.key.Key.Name))
 	if err := h.journal.WaitFor(context.Background(), revoked.Position); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestRestoreAsksForTheJournal(t *testing.T) {
 	h, file := backedUp(t, nil, func(h *house) {
 		older = filepath.Join(filepath.Dir(h.o.Data), "older.journal")
 		other := h.give("person1", h.device)
-		gone := must[domain.Result](t)(h.uc.DeleteShare(context.Background(), domain.Meta{Account: h.owner}, other))
+		gone := must[app.Result](t)(h.uc.DeleteShare(context.Background(), app.Meta{Account: h.owner}, other))
 		if err := h.journal.WaitFor(context.Background(), gone.Position); err != nil { // a line of its own
 			t.Fatal(err)
 		}

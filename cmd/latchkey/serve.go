@@ -15,8 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"latchkey/api"
-	"latchkey/domain"
 	"latchkey/eventstore"
+	"latchkey/internal/app"
 	"latchkey/internal/journal"
 	"latchkey/internal/memory"
 	"latchkey/internal/quota"
@@ -131,7 +131,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 		return nil, err
 	}
 	ledger := newLedger(o, s.opened)
-	var useCases *domain.Service // which ask the runner, which runs a policy of theirs
+	var useCases *app.Service // which ask the runner, which runs a policy of theirs
 	runner, err := projections.NewRunner(projections.RunnerConfig{
 		Store: s.opened.store, Client: s.opened.log, Logger: logger,
 		EndShares: func(ctx context.Context, cause uuid.UUID, device string, shares []string) error {
@@ -311,8 +311,8 @@ func (s *runningService) teachDoor(ctx context.Context) error {
 // newUseCases takes the index that knows whether the log is the right one, and
 // who finds the shares of a removed device and who counts; nil for a tool that has
 // none.
-func newUseCases(p *opened, fit *access.Index, shares domain.SharesOfDevice, quotas domain.Quotas) (*domain.Service, error) {
-	return domain.New(domain.Config{
+func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas app.Quotas) (*app.Service, error) {
+	return app.New(app.Config{
 		Log: guardedLog{domainLog{p.log, fit}, p}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
 		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Logger: p.logger,
 	})
@@ -336,7 +336,7 @@ func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, metrics pr
 	})
 }
 
-func (s *runningService) newAPI(o options, d *domain.Service, runner *projections.Runner, x *access.Index, ledger *quota.Ledger, metrics, private *prometheus.Registry) (*api.Server, error) {
+func (s *runningService) newAPI(o options, d *app.Service, runner *projections.Runner, x *access.Index, ledger *quota.Ledger, metrics, private *prometheus.Registry) (*api.Server, error) {
 	q := queries{s.opened.store}
 	var limits api.Limits // with SQLite there is no other process to count with
 	if isPostgres(o.Database) {

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"latchkey/domain"
 	"latchkey/eventstore"
+	"latchkey/internal/app"
 	"latchkey/internal/pause"
 	"latchkey/projections"
 )
@@ -20,7 +20,7 @@ import (
 // and sweeps.
 type vaultKeeper struct {
 	opened   *opened
-	useCases *domain.Service
+	useCases *app.Service
 	runner   *projections.Runner
 	logger   *slog.Logger
 	// alone: no other process writes to this log. What the vault held when it
@@ -61,11 +61,11 @@ type guardedLog struct {
 	opened *opened
 }
 
-func (l guardedLog) Append(ctx context.Context, stream string, expected int64, events []domain.Pending) (uint64, error) {
+func (l guardedLog) Append(ctx context.Context, stream string, expected int64, events []app.Pending) (uint64, error) {
 	if l.opened.unmatched.Load() {
 		return 0, fmt.Errorf("appending to %s: %w: the vault was not compared with the log yet", stream, eventstore.ErrUnavailable)
 	}
-	if l.opened.descriptors.Few() && slices.ContainsFunc(events, func(e domain.Pending) bool { return !e.TakesAway }) {
+	if l.opened.descriptors.Few() && slices.ContainsFunc(events, func(e app.Pending) bool { return !e.TakesAway }) {
 		return 0, fmt.Errorf("appending to %s: %w: few file descriptors are left, which are kept for what takes away", stream, eventstore.ErrUnavailable)
 	}
 	position, err := l.domainLog.Append(ctx, stream, expected, events)

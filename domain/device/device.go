@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"latchkey/domain/privilege"
@@ -66,14 +64,6 @@ type Remove struct {
 
 func (Add) deviceCommand()    {}
 func (Remove) deviceCommand() {}
-
-// ID is the id of a generation of the device with that serial.
-func ID(serial string, generation int) string {
-	if generation <= 1 {
-		return serial
-	}
-	return serial + "." + strconv.Itoa(generation)
-}
 
 // Decide gives the events of a command.
 func Decide(s State, command Command) ([]Event, error) {
@@ -142,16 +132,6 @@ func Last(event Event) State {
 		return State{Device: e.Device, Owner: e.Owner, Generation: generationOf(e.Device)}
 	}
 	return State{}
-}
-
-// generationOf is the generation in an id.
-func generationOf(id string) int {
-	_, number, found := strings.Cut(id, ".")
-	n, err := strconv.Atoi(number)
-	if !found || err != nil {
-		return 1
-	}
-	return n
 }
 
 // Evolve returns the state after the event. An event that is delivered again changes

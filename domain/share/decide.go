@@ -62,9 +62,6 @@ func (f *Fault) Error() string {
 // Unwrap is what the fault is.
 func (f *Fault) Unwrap() error { return f.Err }
 
-// ID is the id of the share of an owner with whoever has the login.
-func ID(owner, login string) string { return owner + "." + login }
-
 // Decide gives the events of a command, none where it changes nothing. It
 // reads nothing but its arguments.
 func Decide(s State, command Command) ([]Event, error) {

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"latchkey/domain"
+	"latchkey/internal/app"
 	"latchkey/internal/rates"
 )
 
@@ -42,7 +42,7 @@ type Ledger struct {
 	count    Counter
 	now      func() time.Time
 	rates    map[string]*rates.Rates
-	commands map[domain.RequestKind]*rates.Rates
+	commands map[app.RequestKind]*rates.Rates
 
 	mu      sync.Mutex
 	tallies map[of]*tally
@@ -52,7 +52,7 @@ type Ledger struct {
 // key names requests of an account.
 type key struct {
 	account string
-	kind    domain.RequestKind
+	kind    app.RequestKind
 }
 
 // of names what is counted.
@@ -72,13 +72,13 @@ type held struct{ position uint64 } // 0: not yet in the log
 
 // New makes a ledger. now is the clock.
 func New(limits Limits, count Counter, now func() time.Time) *Ledger {
-	l := &Ledger{limits: limits, count: count, now: now, rates: map[string]*rates.Rates{}, commands: map[domain.RequestKind]*rates.Rates{}, tallies: map[of]*tally{}, running: map[key]int{}}
+	l := &Ledger{limits: limits, count: count, now: now, rates: map[string]*rates.Rates{}, commands: map[app.RequestKind]*rates.Rates{}, tallies: map[of]*tally{}, running: map[key]int{}}
 	for _, q := range All() {
 		if q.Per > 0 && q.Name != Commands {
 			l.rates[q.Name] = l.rate(q)
 		}
 		if q.Name == Commands {
-			for _, kind := range []domain.RequestKind{domain.Gives, domain.Changes, domain.TakesAway} {
+			for _, kind := range []app.RequestKind{app.Gives, app.Changes, app.TakesAway} {
 				l.commands[kind] = l.rate(q)
 			}
 		}
@@ -106,7 +106,7 @@ func (l *Ledger) Hold(ctx context.Context, account, quota string) (settle func(p
 		}
 	}
 	if t.base+len(t.since) >= most {
-		return nil, &domain.Exceeded{Quota: quota, Most: most}
+		return nil, &app.Exceeded{Quota: quota, Most: most}
 	}
 	h := &held{}
 	t.since = append(t.since, h)
@@ -185,7 +185,7 @@ func (l *Ledger) tally(name of) *tally {
 // Spend uses up n of what an account may do in a time.
 func (l *Ledger) Spend(account, quota, with string, n int) error {
 	if wait := l.rates[quota].TakeN(account+"\x00"+with, n, l.now()); wait > 0 {
-		return &domain.Exceeded{Quota: quota, Most: l.limits[quota], RetryAfter: wait}
+		return &app.Exceeded{Quota: quota, Most: l.limits[quota], RetryAfter: wait}
 	}
 	return nil
 }
@@ -193,12 +193,12 @@ func (l *Ledger) Spend(account, quota, with string, n int) error {
 // Begin counts a request of an account until end is called, and uses up a command
 // if it is one; for that it waits for a moment where that helps. Each kind is
 // counted apart, so that what gives leaves room for what takes away.
-func (l *Ledger) Begin(ctx context.Context, account string, kind domain.RequestKind) (end func(), err error) {
+func (l *Ledger) Begin(ctx context.Context, account string, kind app.RequestKind) (end func(), err error) {
 	name := key{account, kind}
 	l.mu.Lock()
 	if l.running[name] >= l.limits[Requests] {
 		l.mu.Unlock()
-		return nil, &domain.Exceeded{Quota: Requests, Most: l.limits[Requests], RetryAfter: time.Second}
+		return nil, &app.Exceeded{Quota: Requests, Most: l.limits[Requests], RetryAfter: time.Second}
 	}
 	l.running[name]++
 	l.mu.Unlock()
@@ -223,7 +223,7 @@ func (l *Ledger) ended(name key) {
 func (l *Ledger) command(ctx context.Context, r *rates.Rates, account string) error {
 	wait := r.ReserveN(account, 1, l.now(), patience)
 	if wait > patience {
-		return &domain.Exceeded{Quota: Commands, Most: l.limits[Commands], RetryAfter: wait}
+		return &app.Exceeded{Quota: Commands, Most: l.limits[Commands], RetryAfter: wait}
 	}
 	if wait == 0 {
 		return nil
@@ -250,17 +250,17 @@ func (l *Ledger) Of(ctx context.Context, account string) ([]Use, error) {
 	for _, q := range All() {
 		u := Use{Quota: Quota{Name: q.Name, Per: q.Per, Most: l.limits[q.Name]}}
 		switch {
-		case q.Name == domain.QuotaGenerations:
+		case q.Name == app.QuotaGenerations:
 		case q.Name == Requests:
 			l.mu.Lock()
-			u.Used = l.running[key{account, domain.Reads}]
+			u.Used = l.running[key{account, app.Reads}]
 			l.mu.Unlock()
 		case q.Per == 0:
 			var err error
 			u.Used, _, err = l.count.Count(ctx, account, q.Name)
 			faults = append(faults, err)
 		case q.Name == Commands:
-			u.Used = max(0, u.Most-l.commands[domain.Gives].Left(account, l.now()))
+			u.Used = max(0, u.Most-l.commands[app.Gives].Left(account, l.now()))
 		default:
 			u.Used = max(0, u.Most-l.rates[q.Name].Left(account+"\x00", l.now()))
 		}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/domain"
+	"latchkey/internal/app"
 )
 
 var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
@@ -50,9 +50,9 @@ func newWorld(t *testing.T, limits string) *world {
 
 func (w *world) hold(t *testing.T) (settle func(uint64), ok bool) {
 	t.Helper()
-	settle, err := w.Hold(t.Context(), "olga", domain.QuotaDevices)
-	if e, is := errors.AsType[*domain.Exceeded](err); is {
-		if e.Quota != domain.QuotaDevices || e.RetryAfter != 0 {
+	settle, err := w.Hold(t.Context(), "olga", app.QuotaDevices)
+	if e, is := errors.AsType[*app.Exceeded](err); is {
+		if e.Quota != app.QuotaDevices || e.RetryAfter != 0 {
 			t.Errorf("refused by %+v", e)
 		}
 		return nil, false
@@ -118,7 +118,7 @@ func TestWhatWasGivenUpLeavesRoomAtOnce(t *testing.T) {
 	if _, ok := w.hold(t); ok {
 		t.Error("it was counted again although nothing was given up here")
 	}
-	w.Freed("olga", domain.QuotaDevices)
+	w.Freed("olga", app.QuotaDevices)
 	if _, ok := w.hold(t); !ok {
 		t.Error("no room after it was given up")
 	}
@@ -141,7 +141,7 @@ func TestRefusalsAreCheap(t *testing.T) {
 func TestACountThatFailsRefuses(t *testing.T) {
 	w := newWorld(t, "")
 	w.shelf.err = errors.New("away")
-	if _, err := w.Hold(t.Context(), "olga", domain.QuotaDevices); !errors.Is(err, w.shelf.err) {
+	if _, err := w.Hold(t.Context(), "olga", app.QuotaDevices); !errors.Is(err, w.shelf.err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -149,7 +149,7 @@ func TestACountThatFailsRefuses(t *testing.T) {
 func TestTalliesAreBounded(t *testing.T) {
 	w := newWorld(t, "")
 	for i := range 3 * tallies {
-		settle, err := w.Hold(t.Context(), fmt.Sprint("account ", i), domain.QuotaDevices)
+		settle, err := w.Hold(t.Context(), fmt.Sprint("account ", i), app.QuotaDevices)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,70 +163,70 @@ func TestTalliesAreBounded(t *testing.T) {
 func TestWhatIsSpentComesBackInADay(t *testing.T) {
 	w := newWorld(t, "serial_added=2,log_bytes=1000")
 	spend := func(quota, of string, n int) time.Duration {
-		e, _ := errors.AsType[*domain.Exceeded](w.Spend("olga", quota, of, n))
+		e, _ := errors.AsType[*app.Exceeded](w.Spend("olga", quota, of, n))
 		if e == nil {
 			return 0
 		}
 		return e.RetryAfter
 	}
 	for i, want := range []time.Duration{0, 0, 12 * time.Hour} {
-		if got := spend(domain.QuotaGenerations, "DS-1", 1); got != want {
+		if got := spend(app.QuotaGenerations, "DS-1", 1); got != want {
 			t.Errorf("addition %d: wait %v, want %v", i, got, want)
 		}
 	}
-	if got := spend(domain.QuotaGenerations, "DS-2", 1); got != 0 {
+	if got := spend(app.QuotaGenerations, "DS-2", 1); got != 0 {
 		t.Errorf("another serial: wait %v", got)
 	}
-	if got := spend(domain.QuotaLogBytes, "", 1001); got != 24*time.Hour {
+	if got := spend(app.QuotaLogBytes, "", 1001); got != 24*time.Hour {
 		t.Errorf("more than is ever given: wait %v, want a day", got)
 	}
-	if got := spend(domain.QuotaLogBytes, "", 900); got != 0 {
+	if got := spend(app.QuotaLogBytes, "", 900); got != 0 {
 		t.Errorf("900 of 1000 bytes: wait %v", got)
 	}
-	if got := spend(domain.QuotaLogBytes, "", 900); got == 0 {
+	if got := spend(app.QuotaLogBytes, "", 900); got == 0 {
 		t.Error("900 bytes more are given")
 	}
 	w.now = w.now.Add(24 * time.Hour)
-	if got := spend(domain.QuotaLogBytes, "", 900); got != 0 {
+	if got := spend(app.QuotaLogBytes, "", 900); got != 0 {
 		t.Errorf("a day later: wait %v", got)
 	}
 }
 
 func TestCommandsThatTakeAwayHaveRoomOfTheirOwn(t *testing.T) {
 	w := newWorld(t, "commands=3,requests=2")
-	begin := func(kind domain.RequestKind) (func(), string) {
+	begin := func(kind app.RequestKind) (func(), string) {
 		end, err := w.Begin(t.Context(), "olga", kind)
-		e, ok := errors.AsType[*domain.Exceeded](err)
+		e, ok := errors.AsType[*app.Exceeded](err)
 		if !ok {
 			return end, ""
 		}
 		return nil, e.Quota
 	}
-	first, _ := begin(domain.Reads)
-	_, _ = begin(domain.Reads)
-	if _, quota := begin(domain.Reads); quota != Requests {
+	first, _ := begin(app.Reads)
+	_, _ = begin(app.Reads)
+	if _, quota := begin(app.Reads); quota != Requests {
 		t.Errorf("a third request at once is refused by %q, want by %s", quota, Requests)
 	}
-	if _, quota := begin(domain.TakesAway); quota != "" {
+	if _, quota := begin(app.TakesAway); quota != "" {
 		t.Errorf("what takes away is refused by %s", quota)
 	}
-	if end, quota := begin(domain.Changes); quota != "" {
+	if end, quota := begin(app.Changes); quota != "" {
 		t.Errorf("what may take away is refused by %s", quota)
 	} else {
 		end()
 	}
 	first()
 	for range 3 {
-		end, quota := begin(domain.Gives)
+		end, quota := begin(app.Gives)
 		if quota != "" {
 			t.Fatalf("a command is refused by %s", quota)
 		}
 		end()
 	}
-	if _, quota := begin(domain.Gives); quota != Commands { // a third of a second is too long to wait
+	if _, quota := begin(app.Gives); quota != Commands { // a third of a second is too long to wait
 		t.Errorf("a fourth command is refused by %q, want by %s", quota, Commands)
 	}
-	if end, quota := begin(domain.TakesAway); quota != "" {
+	if end, quota := begin(app.TakesAway); quota != "" {
 		t.Errorf("what takes away is refused by %s", quota)
 	} else {
 		end()
@@ -246,12 +246,12 @@ func TestCommandsThatTakeAwayHaveRoomOfTheirOwn(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	defaults, err := Parse("")
-	if err != nil || len(defaults) != len(All()) || defaults[domain.QuotaDevices] != 25_000 {
+	if err != nil || len(defaults) != len(All()) || defaults[app.QuotaDevices] != 25_000 {
 		t.Errorf("the defaults are %v, %v", defaults, err)
 	}
 	got, err := Parse("devices=7, log_bytes=1MiB,commands=50")
 	want := maps.Clone(defaults)
-	want[domain.QuotaDevices], want[domain.QuotaLogBytes], want[Commands] = 7, 1<<20, 50
+	want[app.QuotaDevices], want[app.QuotaLogBytes], want[Commands] = 7, 1<<20, 50
 	if err != nil || !maps.Equal(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"latchkey/domain"
+	"latchkey/internal/app"
 	"latchkey/internal/memory"
 )
 
@@ -35,15 +35,15 @@ const day = 24 * time.Hour
 // All returns every quota, in the order in which the API lists them.
 func All() []Quota {
 	return []Quota{
-		{Name: domain.QuotaDevices, Most: 25_000},
-		{Name: domain.QuotaShares, Most: 25_000},
-		{Name: domain.QuotaStreamKeys, Most: 100},
+		{Name: app.QuotaDevices, Most: 25_000},
+		{Name: app.QuotaShares, Most: 25_000},
+		{Name: app.QuotaStreamKeys, Most: 100},
 		{Name: Sessions, Most: 1_000},
 		{Name: Requests, Most: 64},
 		{Name: Commands, Per: time.Second, Most: 1_000},
-		{Name: domain.QuotaAdditions, Per: day, Most: 50_000},
-		{Name: domain.QuotaGenerations, Per: day, Most: 100},
-		{Name: domain.QuotaLogBytes, Per: day, Most: 256 << 20},
+		{Name: app.QuotaAdditions, Per: day, Most: 50_000},
+		{Name: app.QuotaGenerations, Per: day, Most: 100},
+		{Name: app.QuotaLogBytes, Per: day, Most: 256 << 20},
 	}
 }
 
@@ -79,7 +79,7 @@ func Parse(text string) (Limits, error) {
 // amount reads a whole number of at least 1; that of bytes may be a size.
 func amount(name, value string) (int, error) {
 	n, err := strconv.ParseInt(value, 10, 64)
-	if err != nil && name == domain.QuotaLogBytes {
+	if err != nil && name == app.QuotaLogBytes {
 		n, err = memory.Size(value)
 	}
 	if err != nil || n < 1 || n > math.MaxInt32*1024 {

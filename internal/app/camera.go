@@ -1,0 +1,196 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"latchkey/domain/device"
+)
+
+// stagedFor is how long a staged camera waits for its device: far longer than any
+// command takes.
+const stagedFor = 10 * time.Minute
+
+// addedCamera is how a device is reached that a command adds.
+type addedCamera struct {
+	service *Service
+	command command
+	camera  Camera
+	staged  []string // the ids that the device would have got, one for each try
+
+	guessed string       // the id of a serial that nobody has added before, "" for none
+	early   func() error // waits for the camera that is staged for it
+}
+
+// guess begins to stage the camera for a serial that is new, as most are, while
+// the log is read. A repeat must stage nothing, so there is none for commands that
+// may be one.
+func (a *addedCamera) guess(ctx context.Context, id string) {
+	if a.command.IdempotencyKey != "" {
+		return
+	}
+	done := make(chan error, 1)
+	go func() { done <- a.service.cameras.StageCamera(ctx, id, a.name(id), a.camera) }()
+	a.guessed, a.early = id, sync.OnceValue(func() error { return <-done })
+	a.staged = append(a.staged, id)
+}
+
+// name is the command's in the vault: the id of the event that adds the device.
+func (a *addedCamera) name(id string) string {
+	serial, _ := device.SerialOf(id)
+	return a.command.id(deviceStream(serial), 0).String()
+}
+
+// missing returns the refusal, or nil where the vault lacks the device's camera. The
+// camera of the command that added the device, whose event is adder, may be staged
+// still: it is the device's, and not another one that comes at the same moment.
+func (a *addedCamera) missing(ctx context.Context, id string, adder uuid.UUID, refusal error) error {
+	staged, err := a.service.cameras.ConfirmCamera(ctx, id, adder.String())
+	if err != nil {
+		return unavailable(fmt.Errorf("keeping how a device is reached: %w", err))
+	}
+	if staged {
+		return refusal
+	}
+	missing, err := a.service.cameraMissing(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !missing {
+		return refusal
+	}
+	return nil
+}
+
+func (a *addedCamera) stage(ctx context.Context, id string) error {
+	var err error
+	if id == a.guessed {
+		err = a.early()
+	} else {
+		err = a.service.cameras.StageCamera(ctx, id, a.name(id), a.camera)
+		a.staged = append(a.staged, id)
+	}
+	if err != nil {
+		return unavailable(fmt.Errorf("keeping how a device is reached: %w", err))
+	}
+	return nil
+}
+
+// keep makes the camera the device's, which is in the log. For a new device it
+// was staged just now: if it cannot be confirmed the sweep does it.
+func (a *addedCamera) keep(ctx context.Context, id string, added bool) error {
+	cameras := a.service.cameras
+	if id == a.guessed {
+		_ = a.early() // where it failed, nothing is staged
+	}
+	staged, err := cameras.ConfirmCamera(ctx, id, a.name(id))
+	if err != nil && added {
+		a.service.logger.WarnContext(ctx, "how a device is reached stays staged for now", "device", id, "error", err)
+		return nil
+	}
+	var has bool
+	if err == nil && !staged {
+		has, err = cameras.HasCamera(ctx, id)
+	}
+	if err == nil && !staged && !has {
+		err = cameras.SetCamera(ctx, id, a.camera)
+	}
+	if err != nil {
+		return unavailable(fmt.Errorf("keeping how a device is reached: %w", err))
+	}
+	return nil
+}
+
+// refused forgets what was staged for a command that was refused. After any other
+// fault the device may be in the log.
+func (a *addedCamera) refused(ctx context.Context, refusal error) {
+	if e, ok := errors.AsType[*Error](refusal); ok && e.Kind != Unavailable {
+		a.dropBut(ctx, "")
+	}
+}
+
+// dropBut forgets what was staged for other ids than that which the device got.
+func (a *addedCamera) dropBut(ctx context.Context, got string) {
+	for _, id := range a.staged {
+		if id == got {
+			continue
+		}
+		a.service.afterwards(ctx, "forgetting a staged camera", func(ctx context.Context) error {
+			if id == a.guessed {
+				_ = a.early() // or it is staged after this
+			}
+			return a.service.cameras.DropStaged(ctx, id, a.name(id))
+		})
+	}
+}
+
+// SettleStaged finishes what a command left undone that was cut off: a camera
+// that was staged for a device, by a command, at a time. If the log says that this
+// command added the device, and the device has no camera, the camera becomes the
+// device's; if it does not say so for long enough, the camera is forgotten.
+func (s *Service) SettleStaged(ctx context.Context, id, command string, at time.Time) error {
+	added, err := s.added(ctx, id, command)
+	if err != nil {
+		return err
+	}
+	if !added && s.now().Sub(at) < stagedFor {
+		return nil
+	}
+	if added {
+		if added, err = s.cameraMissing(ctx, id); err != nil {
+			return err
+		}
+	}
+	if added {
+		_, err = s.cameras.ConfirmCamera(ctx, id, command)
+	} else {
+		err = s.cameras.DropStaged(ctx, id, command)
+	}
+	if err != nil {
+		return unavailable(fmt.Errorf("settling a staged camera: %w", err))
+	}
+	return nil
+}
+
+// DeviceLive reports whether the device with that id is in an account, as the log
+// says.
+func (s *Service) DeviceLive(ctx context.Context, id string) (bool, error) {
+	d, err := s.loadDevice(ctx, id)
+	return d.Live, err
+}
+
+func (s *Service) cameraMissing(ctx context.Context, id string) (bool, error) {
+	has, err := s.cameras.HasCamera(ctx, id)
+	if err != nil {
+		return false, unavailable(fmt.Errorf("looking for how a device is reached: %w", err))
+	}
+	return !has, nil
+}
+
+// added reports whether the device is in an account, added by the event with that
+// id.
+func (s *Service) added(ctx context.Context, id, event string) (bool, error) {
+	serial, ok := device.SerialOf(id)
+	if !ok {
+		return false, nil
+	}
+	there, err := loadLast(ctx, s.log, deviceStream(serial))
+	if err != nil || !there.state.Live || there.state.Device != id {
+		return false, err
+	}
+	want, err := uuid.Parse(event)
+	if err != nil {
+		return false, nil // not one of ours: it is dropped in time
+	}
+	for _, stored := range there.events {
+		if stored.ID == want {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,128 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"latchkey/domain/account"
+	"latchkey/domain/device"
+	"latchkey/domain/share"
+)
+
+// Kind is what an Error means for the one who asked.
+type Kind uint8
+
+// The kinds of Error. The zero value is none of them.
+const (
+	Invalid Kind = iota + 1
+	Unauthenticated
+	Forbidden
+	NotFound
+	Conflict
+	Precondition
+	Unavailable
+	// Exhausted is a quota that is used up for good, TooSoon one that fills again.
+	Exhausted
+	TooSoon
+)
+
+// Error is a refusal that the caller may see. Other errors of a use case are
+// faults of the server.
+type Error struct {
+	Code    string // stable
+	Kind    Kind
+	Message string            // for people; holds no secret
+	Fields  map[string]string // what is wrong with which field, by JSON pointer (RFC 6901)
+	Cause   error             // for the log; may be nil
+
+	Quota      string        // that is used up, "" for none
+	RetryAfter time.Duration // of TooSoon
+}
+
+// Error has the code and, for the log, the cause.
+func (e *Error) Error() string {
+	if e.Cause == nil {
+		return e.Code + ": " + e.Message
+	}
+	return e.Code + ": " + e.Cause.Error()
+}
+
+// Unwrap is the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// refusals gives what a decider refuses its code.
+var refusals = []struct {
+	cause error
+	kind  Kind
+	code  string
+}{
+	{share.ErrNotFound, NotFound, "share_not_found"},
+	{share.ErrNotOwner, Forbidden, "not_the_owner"},
+	{share.ErrNotRecipient, Forbidden, "not_the_recipient"},
+	{share.ErrOwnLogin, Invalid, "own_login"},
+	{share.ErrDeviceNotFound, NotFound, "device_not_found"},
+	{share.ErrDeviceTwice, Invalid, "device_twice"},
+	{share.ErrTooManyDevices, Invalid, "too_many_devices"},
+	{share.ErrAlreadyShared, Conflict, "already_shared"},
+	{share.ErrNotInShare, NotFound, "device_not_in_share"},
+	{share.ErrNotInvited, Conflict, "not_invited"},
+	{share.ErrNotAccepted, Conflict, "not_accepted"},
+	{share.ErrNoChannels, Invalid, "no_channels"},
+	{share.ErrChannelTwice, Invalid, "channel_twice"},
+	{share.ErrUnknownChannel, Invalid, "unknown_channel"},
+	{share.ErrBeyondCapability, Invalid, "beyond_capability"},
+	{share.ErrBadDomain, Invalid, "invalid_domain"},
+	{share.ErrDomainTaken, Conflict, "domain_taken"},
+	{errNameUsed, Conflict, "name_used"},
+	{device.ErrTaken, Conflict, "device_taken"},
+	{device.ErrAlreadyAdded, Conflict, "device_already_added"},
+	{device.ErrNotFound, NotFound, "device_not_found"},
+	{device.ErrNoChannels, Invalid, "no_channels"},
+	{device.ErrBadChannel, Invalid, "unknown_channel"},
+	{device.ErrChannelTwice, Invalid, "channel_twice"},
+	{device.ErrBadCapability, Invalid, "unknown_capability"},
+	{account.ErrLoginTaken, Conflict, "login_taken"},
+	{account.ErrNotRegistered, NotFound, "account_not_found"},
+	{account.ErrKeyNotFound, NotFound, "stream_key_not_found"},
+	{account.ErrKeyExpired, Invalid, "invalid_expiry"},
+	{ErrTooLarge, Invalid, "too_large"},
+}
+
+// refused makes an Error of what a decider refuses; other errors stay as they
+// are.
+func refused(err error) error {
+	for _, r := range refusals {
+		if errors.Is(err, r.cause) {
+			return &Error{Code: r.code, Kind: r.kind, Message: sentence(err.Error()), Cause: err}
+		}
+	}
+	return err
+}
+
+// unavailable is the answer when a port fails.
+func unavailable(err error) error {
+	message := "The service cannot do this now."
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		message = "It took too long."
+	}
+	return &Error{Code: "unavailable", Kind: Unavailable, Message: message, Cause: err}
+}
+
+// busy is the answer when others changed a stream during every try.
+func busy(err error) error {
+	return &Error{Code: "busy", Kind: Unavailable, Message: "Others are changing this at the same time. Try again.", Cause: err}
+}
+
+// invalid names the fields that break a rule, by JSON pointer.
+func invalid(fields map[string]string) error {
+	return &Error{Code: "invalid_body", Kind: Invalid, Message: "The request breaks the rules of this command.", Fields: fields}
+}
+
+func sentence(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:] + "."
+}

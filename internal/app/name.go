@@ -1,0 +1,111 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"latchkey/domain/name"
+	"latchkey/domain/share"
+)
+
+// errNameUsed refuses a device whose id the account has given another device as
+// its domain.
+var errNameUsed = errors.New("you use this device's id as the domain of another device; change that domain first")
+
+// claimName claims a name for a device. taken: the name means something else to the
+// account. Who sets a name first claims it and then looks for a device with this
+// id; who gets a device first gets it and then looks for a claim. So of two at
+// once, one at least sees the other.
+func (s *Service) claimName(ctx context.Context, c command, login string, claim name.Claim) (taken bool, err error) {
+	if taken, err = s.meansDevice(ctx, c.Account, login, claim.Device, claim.Domain); err != nil || taken {
+		return taken, err
+	}
+	there, err := load(ctx, s.log, nameStream(claim.Account, claim.Domain), name.Evolve)
+	if err != nil {
+		return false, err
+	}
+	if claim.Held, err = s.holds(ctx, there.state); err != nil {
+		return false, err
+	}
+	events, err := name.Decide(there.state, claim)
+	if errors.Is(err, name.ErrTaken) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	// Each try claims for the revision that it sees: the events are new ones.
+	list, err := pending(command{Meta: Meta{Account: c.Account}, request: c.request, seed: uuid.New()}, there.name, there.state, events, name.Evolve)
+	if err != nil {
+		return false, err
+	}
+	if _, err := s.append(ctx, there.name, there.revision(), list); err != nil {
+		return false, err
+	}
+	return s.meansDevice(ctx, c.Account, login, claim.Device, claim.Domain)
+}
+
+// meansDevice reports whether a name already means another device to an account:
+// by its id, or by a domain from before names were claimed.
+func (s *Service) meansDevice(ctx context.Context, account, login, device, domain string) (bool, error) {
+	taken, err := s.domainTaken(ctx, account, domain, device)
+	if err != nil || taken || domain == device {
+		return taken, err
+	}
+	return s.maySee(ctx, account, login, domain)
+}
+
+func (s *Service) domainTaken(ctx context.Context, account, domain, device string) (bool, error) {
+	taken, err := s.domains.DomainTaken(ctx, account, domain, device)
+	if err != nil {
+		return false, unavailable(fmt.Errorf("asking whether a device domain is taken: %w", err))
+	}
+	return taken, nil
+}
+
+// refuseUsed refuses a device that an account is about to get if its id is the
+// account's domain for another one.
+func (s *Service) refuseUsed(ctx context.Context, account, device string) error {
+	if !share.ValidDomain(device) {
+		return nil
+	}
+	used, err := s.claimed(ctx, account, device, device)
+	if err == nil && !used {
+		used, err = s.domainTaken(ctx, account, device, device)
+	}
+	if err == nil && used {
+		err = errNameUsed
+	}
+	return err
+}
+
+// claimed reports whether a name is claimed for another device of the account, which
+// has the name or may still get it.
+func (s *Service) claimed(ctx context.Context, account, domain, device string) (bool, error) {
+	if !share.ValidDomain(domain) {
+		return false, nil
+	}
+	there, err := load(ctx, s.log, nameStream(account, domain), name.Evolve)
+	if err != nil || there.state.Of(device) {
+		return false, err
+	}
+	return s.holds(ctx, there.state)
+}
+
+// holds reports whether the device of a claim has the name, or may still get it.
+// What its share says is all there is to know, so a name is free again when the
+// device leaves the share in whatever way.
+func (s *Service) holds(ctx context.Context, claim name.State) (bool, error) {
+	if claim.Device == "" {
+		return false, nil
+	}
+	there, err := s.loadShare(ctx, claim.Share)
+	if err != nil || claim.Pending(there.revision(), s.now()) {
+		return err == nil, err
+	}
+	d, ok := there.state.Find(claim.Device)
+	return ok && there.state.Live && d.Status == share.StatusAccepted && d.Account == claim.Account && d.Domain == claim.Domain, nil
+}

@@ -1,0 +1,165 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"latchkey/domain/share"
+)
+
+// The quotas of an account that commands ask for, by the names that callers are
+// told. QuotaLogBytes, QuotaAdditions and QuotaGenerations are of a day.
+const (
+	QuotaDevices     = "devices"
+	QuotaShares      = "shares"
+	QuotaStreamKeys  = "stream_keys"
+	QuotaAdditions   = "devices_added"
+	QuotaGenerations = "serial_added" // of one serial
+	QuotaLogBytes    = "log_bytes"
+)
+
+// Quotas bound what one account may have, and what it may do in a time. What takes
+// away asks for none of them.
+type Quotas interface {
+	// Most is the most of a quota.
+	Most(quota string) int
+	// Hold takes room for one more of what an account has. settle must be called
+	// when it is known at which position of the log that came to be; 0: it did not.
+	// *Exceeded: there is no room.
+	Hold(ctx context.Context, account, quota string) (settle func(position uint64), err error)
+	// Freed says that the account has less of it than before.
+	Freed(account, quota string)
+	// Spend uses up n of what an account may do in a time; of says with what, where
+	// the quota counts that alone. *Exceeded: so much is not left.
+	Spend(account, quota, of string, n int) error
+}
+
+// RequestKind is what a request may do. Those that take away, or may, are not kept
+// waiting by the others.
+type RequestKind uint8
+
+// The kinds of requests.
+const (
+	Reads     RequestKind = iota
+	Gives                 // may give something to somebody
+	Changes               // may give, take away, or both
+	TakesAway             // takes away, and no more
+)
+
+// Exceeded is the error of a quota that is used up.
+type Exceeded struct {
+	Quota      string
+	Most       int
+	RetryAfter time.Duration // 0: not before something is given up
+}
+
+// Error names the quota.
+func (e *Exceeded) Error() string {
+	return fmt.Sprintf("the quota %s, %d, is used up", e.Quota, e.Most)
+}
+
+// Refusal is the answer to a command for which a quota is used up.
+func (e *Exceeded) Refusal() *Error {
+	kind, message := Exhausted, fmt.Sprintf("Your account has as many as it may have: the quota %s is %d.", e.Quota, e.Most)
+	if e.RetryAfter > 0 {
+		kind, message = TooSoon, fmt.Sprintf("Your account has done as much as it may for now: the quota %s is %d.", e.Quota, e.Most)
+	}
+	return &Error{Code: "quota_exceeded", Kind: kind, Message: message, Quota: e.Quota, RetryAfter: e.RetryAfter, Cause: e}
+}
+
+func exceeded(err error) error {
+	e, ok := errors.AsType[*Exceeded](err)
+	if !ok {
+		return unavailable(fmt.Errorf("asking for a quota: %w", err))
+	}
+	return e.Refusal()
+}
+
+// room is what a command holds of a quota until its outcome is known. A command
+// that is tried again holds it once.
+type room struct {
+	service        *Service
+	account, quota string
+	settle         func(uint64)
+}
+
+func (s *Service) room(account, quota string) *room {
+	return &room{service: s, account: account, quota: quota}
+}
+
+// take takes the room, and spends what goes with it.
+func (r *room) take(ctx context.Context, spend ...func() error) error {
+	if r.settle != nil || r.service.quotas == nil {
+		return nil
+	}
+	settle, err := r.service.quotas.Hold(ctx, r.account, r.quota)
+	if err != nil {
+		return exceeded(err)
+	}
+	for _, f := range spend {
+		if err := f(); err != nil {
+			settle(0)
+			return err
+		}
+	}
+	r.settle = settle
+	return nil
+}
+
+// settled must be called with the outcome of the command.
+func (r *room) settled(position uint64, err error) {
+	if r.settle == nil {
+		return
+	}
+	if err != nil {
+		position = 0
+	}
+	r.settle(position)
+}
+
+func (s *Service) spend(account, quota, of string, n int) error {
+	if s.quotas == nil || account == "" {
+		return nil
+	}
+	if err := s.quotas.Spend(account, quota, of, n); err != nil {
+		return exceeded(err)
+	}
+	return nil
+}
+
+// most is the most of a quota, 0 where nothing is configured.
+func (s *Service) most(quota string) int {
+	if s.quotas == nil {
+		return 0
+	}
+	return s.quotas.Most(quota)
+}
+
+func (s *Service) freed(account, quota string) {
+	if s.quotas != nil {
+		s.quotas.Freed(account, quota)
+	}
+}
+
+// remarkChanged is the type of an event that gives nothing to anybody.
+var remarkChanged = share.RemarkChanged{}.Type()
+
+// spendLog asks for the bytes that events take in the log, unless they take away
+// and give nothing.
+func (s *Service) spendLog(account string, events []Pending) error {
+	size, gives, takes := 0, false, false
+	for _, e := range events {
+		size += len(e.Type) + len(e.Data) + len(e.Metadata) + eventHead
+		takes = takes || e.TakesAway
+		gives = gives || !e.TakesAway && e.Type != remarkChanged
+	}
+	if takes && !gives {
+		return nil
+	}
+	return s.spend(account, QuotaLogBytes, "", size)
+}
+
+// eventHead is about what the log keeps of an event besides, in bytes.
+const eventHead = 128
