@@ -38,7 +38,7 @@ func oneAddress(at string) *problem {
 
 // accountOf finds the account of a login, "" for none.
 func (h handlers) accountOf(ctx context.Context, login string) (string, error) {
-	account, err := h.cfg.Accounts.AccountByLogin(ctx, app.LoginKind(login), login)
+	account, err := h.cfg.Accounts.ByLogin(ctx, app.LoginKind(login), login)
 	if e, ok := errors.AsType[*app.Error](err); ok && (e.Kind == app.Invalid || e.Kind == app.NotFound) {
 		return "", nil // what is no address must look like one that nobody has
 	}

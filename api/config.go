@@ -13,15 +13,12 @@ import (
 
 // Config is what a Server is made of. Every field without a default is needed.
 type Config struct {
-	Accounts     Accounts
-	Devices      Devices
-	Shares       Shares
-	ShareDevices ShareDevices
-	Invitations  Invitations
-	StreamKeys   StreamKeys
+	Accounts   Accounts
+	Devices    Devices
+	Shares     Shares
+	StreamKeys StreamKeys
 
-	Queries      Queries
-	ShareQueries ShareQueries
+	Queries Queries
 
 	// Quotas bounds what an account may do; nil: nothing does.
 	Quotas Quotas
@@ -125,11 +122,8 @@ func (c *Config) validate() error {
 	need("Accounts", c.Accounts != nil)
 	need("Devices", c.Devices != nil)
 	need("Shares", c.Shares != nil)
-	need("ShareDevices", c.ShareDevices != nil)
-	need("Invitations", c.Invitations != nil)
 	need("StreamKeys", c.StreamKeys != nil)
 	need("Queries", c.Queries != nil)
-	need("ShareQueries", c.ShareQueries != nil)
 	need("Sessions", c.Sessions != nil)
 	need("Passwords", c.Passwords != nil)
 	need("Opener", c.Opener != nil)

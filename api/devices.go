@@ -40,7 +40,7 @@ func (h handlers) GetDevice(ctx context.Context, r rest.GetDeviceRequestObject) 
 // AddDevice gives the caller a device. The answer holds nothing of how the
 // device is reached.
 func (h handlers) AddDevice(ctx context.Context, r rest.AddDeviceRequestObject) (rest.AddDeviceResponseObject, error) {
-	result, err := h.cfg.Devices.AddDevice(ctx, meta(ctx, r.Params.IdempotencyKey), newDevice(r.Body))
+	result, err := h.cfg.Devices.Add(ctx, meta(ctx, r.Params.IdempotencyKey), newDevice(r.Body))
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (h handlers) AddDevice(ctx context.Context, r rest.AddDeviceRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	device, err := h.device(ctx, deviceOf(*result.Device))
+	device, err := h.device(ctx, deviceOf(result.Device))
 	return rest.AddDevice201JSONResponse{
 		Body:    device,
 		Headers: rest.AddDevice201ResponseHeaders{LatchkeyPosition: position, Location: "/api/v1/devices/" + device.ID},
@@ -57,7 +57,7 @@ func (h handlers) AddDevice(ctx context.Context, r rest.AddDeviceRequestObject) 
 
 // RemoveDevice takes a device out of the caller's account and of every share.
 func (h handlers) RemoveDevice(ctx context.Context, r rest.RemoveDeviceRequestObject) (rest.RemoveDeviceResponseObject, error) {
-	result, err := h.cfg.Devices.RemoveDevice(ctx, meta(ctx, r.Params.IdempotencyKey), r.Device)
+	result, err := h.cfg.Devices.Remove(ctx, meta(ctx, r.Params.IdempotencyKey), r.Device)
 	return h.done(ctx, result, err)
 }
 

@@ -39,7 +39,7 @@ func metaIf(ctx context.Context, idempotencyKey, match string) (app.Meta, error)
 }
 
 // done confirms a command that answers nothing but its position.
-func (h handlers) done(ctx context.Context, r app.Result, err error) (rest.DoneResponse, error) {
+func (h handlers) done(ctx context.Context, r app.Done, err error) (rest.DoneResponse, error) {
 	if err != nil {
 		return rest.DoneResponse{}, err
 	}

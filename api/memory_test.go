@@ -139,7 +139,7 @@ func (s *snapshot) note(a account.State, d device.State, state share.State, revi
 		s.devices = append(s.devices, d)
 	}
 	if state.Live {
-		s.shares = append(s.shares, shareOf(app.Result{Share: &state, Revision: revision}))
+		s.shares = append(s.shares, shareOf(app.ShareChanged{Share: state, Revision: revision}))
 		s.holders[state.ID] = state.Login
 	}
 }

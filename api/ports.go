@@ -21,48 +21,40 @@ var ErrUnreadable = errors.New("unreadable")
 
 // Accounts makes and finds accounts.
 type Accounts interface {
-	Register(ctx context.Context, m app.Meta, r app.Registration) (app.Result, error)
-	// AccountByLogin answers "" where nobody has the address, and where it is
-	// none. kind is "email" or "phone".
-	AccountByLogin(ctx context.Context, kind, address string) (account string, err error)
+	Register(ctx context.Context, m app.Meta, r app.Registration) (app.Registered, error)
+	// ByLogin returns "" if nobody has the address, and if it is not an address.
+	// kind is "email" or "phone".
+	ByLogin(ctx context.Context, kind, address string) (account string, err error)
 }
 
 // Devices adds and removes devices.
 type Devices interface {
-	AddDevice(ctx context.Context, m app.Meta, d app.NewDevice) (app.Result, error)
-	RemoveDevice(ctx context.Context, m app.Meta, device string) (app.Result, error)
+	Add(ctx context.Context, m app.Meta, d app.NewDevice) (app.DeviceAdded, error)
+	Remove(ctx context.Context, m app.Meta, device string) (app.Done, error)
 }
 
-// Shares changes whole shares. DeleteShare deletes for the owner and leaves
-// for the recipient.
+// Shares changes shares. For the owner Delete deletes the share and RemoveDevice
+// takes a device back; the recipient leaves the share and gives the device up.
 type Shares interface {
-	SaveShare(ctx context.Context, m app.Meta, s app.NewShare) (app.Result, error)
-	ReplaceShare(ctx context.Context, m app.Meta, share, remark string, devices []app.DeviceGrants) (app.Result, error)
-	DeleteShare(ctx context.Context, m app.Meta, share string) (app.Result, error)
-}
-
-// ShareDevices changes single devices of a share. RemoveShareDevice takes
-// back for the owner and gives up for the recipient.
-type ShareDevices interface {
-	PutShareDevice(ctx context.Context, m app.Meta, share string, d app.DeviceGrants) (app.Result, error)
-	RemoveShareDevice(ctx context.Context, m app.Meta, share, device string) (app.Result, error)
-}
-
-// Invitations is the recipient's side of a share.
-type Invitations interface {
-	Accept(ctx context.Context, m app.Meta, share, device string) (app.Result, error)
-	Reject(ctx context.Context, m app.Meta, share, device string) (app.Result, error)
-	SetDomain(ctx context.Context, m app.Meta, share, device, domain string) (app.Result, error)
+	Save(ctx context.Context, m app.Meta, s app.NewShare) (app.ShareSaved, error)
+	Replace(ctx context.Context, m app.Meta, share, remark string, devices []app.DeviceGrants) (app.ShareChanged, error)
+	Delete(ctx context.Context, m app.Meta, share string) (app.Done, error)
+	PutDevice(ctx context.Context, m app.Meta, share string, d app.DeviceGrants) (app.ShareChanged, error)
+	RemoveDevice(ctx context.Context, m app.Meta, share, device string) (app.Done, error)
+	// The recipient's.
+	Accept(ctx context.Context, m app.Meta, share, device string) (app.ShareChanged, error)
+	Reject(ctx context.Context, m app.Meta, share, device string) (app.ShareChanged, error)
+	SetDomain(ctx context.Context, m app.Meta, share, device, domain string) (app.ShareChanged, error)
 }
 
 // StreamKeys makes and revokes stream keys.
 type StreamKeys interface {
-	AddStreamKey(ctx context.Context, m app.Meta, k app.NewStreamKey) (app.Result, error)
-	RevokeStreamKey(ctx context.Context, m app.Meta, name string) (app.Result, error)
+	Add(ctx context.Context, m app.Meta, k app.NewStreamKey) (app.StreamKeyAdded, error)
+	Revoke(ctx context.Context, m app.Meta, name string) (app.Done, error)
 }
 
-// ShareQueries reads shares. What an account may not see is not there.
-type ShareQueries interface {
+// Queries reads what an account has. What it may not see is not there.
+type Queries interface {
 	SentShares(ctx context.Context, account string, p Page) (rows []ShareView, next string, err error)
 	ReceivedShares(ctx context.Context, account string, p Page) (rows []ShareView, next string, err error)
 	History(ctx context.Context, account string, p Page) (rows []HistoryView, next string, err error)
@@ -71,10 +63,6 @@ type ShareQueries interface {
 	Share(ctx context.Context, account, share string, atLeast uint64) (row ShareView, found bool, err error)
 	// Person says who has an account. For atLeast see Page.
 	Person(ctx context.Context, account string, atLeast uint64) (PersonView, error)
-}
-
-// Queries reads what else an account has.
-type Queries interface {
 	Devices(ctx context.Context, account string, p Page) (rows []DeviceView, next string, err error)
 	Device(ctx context.Context, account, device string, atLeast uint64) (row DeviceView, found bool, err error)
 	StreamKeys(ctx context.Context, account string, p Page) (rows []KeyView, next string, err error)
@@ -128,13 +116,6 @@ type Networks interface {
 // ErrUnreadable: it cannot be read now.
 type Opener interface {
 	Unseal(ctx context.Context, field, sealed string) (plain string, err error)
-}
-
-// Fence waits until what stands in the log up to a position is in force on
-// this node: privileges are applied, and viewers that lost one are cut. It
-// returns an error when the context ends first.
-type Fence interface {
-	WaitFor(ctx context.Context, position uint64) error
 }
 
 // Progress lets queries see what they must see.

@@ -3,35 +3,13 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 )
 
-const (
-	confirmWithin = 5 * time.Second // for the privilege index to apply a command
-	// behindAfter is how long a read waits for the position that it must see:
-	// longer than a process that has stopped keeps a read model locked.
-	behindAfter = 4 * time.Second
-)
-
-// confirm waits until what the command at this position changed is in force
-// here, and answers the position for the header.
-func (s *Server) confirm(ctx context.Context, position uint64) (string, error) {
-	s.cfg.Progress.Acknowledged(position)
-	header := strconv.FormatUint(position, 10)
-	ctx, cancel := context.WithTimeout(ctx, confirmWithin)
-	defer cancel()
-	if err := s.cfg.Fence.WaitFor(ctx, position); err != nil {
-		p := unavailable("not_confirmed",
-			"The command is in the log and takes effect, but was not confirmed in time. "+
-				"Repeating it with the same Idempotency-Key is safe.",
-			fmt.Errorf("waiting for the privilege index at %d: %w", position, err))
-		p.header["Latchkey-Position"] = []string{header}
-		return "", p
-	}
-	return header, nil
-}
+// behindAfter is how long a read waits for the position that it must see: longer
+// than a process that has stopped keeps a read model locked.
+const behindAfter = 4 * time.Second
 
 // read runs a query that must see the position which the request names, and what
 // this process acknowledged before. A query that cannot see it in time is

@@ -83,7 +83,7 @@ func (h handlers) GetAccount(ctx context.Context, r rest.GetAccountRequestObject
 	id := caller(ctx)
 	out := rest.OwnAccount{ID: id, Account: id, Quotas: []rest.Quota{}}
 	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast uint64) error {
-		row, err := h.cfg.ShareQueries.Person(ctx, id, atLeast)
+		row, err := h.cfg.Queries.Person(ctx, id, atLeast)
 		if err != nil {
 			return err
 		}

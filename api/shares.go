@@ -16,10 +16,10 @@ func (h handlers) CreateShare(ctx context.Context, r rest.CreateShareRequestObje
 	if (r.Body.Recipient.Email == "") == (r.Body.Recipient.Phone == "") {
 		return nil, oneAddress("/recipient")
 	}
-	result, err := h.cfg.Shares.SaveShare(ctx, meta(ctx, r.Params.IdempotencyKey), app.NewShare{
+	result, err := h.cfg.Shares.Save(ctx, meta(ctx, r.Params.IdempotencyKey), app.NewShare{
 		Email: r.Body.Recipient.Email, Phone: r.Body.Recipient.Phone, Remark: r.Body.Remark, Devices: deviceGrants(r.Body.Devices),
 	})
-	changed, err := h.changed(ctx, result, err)
+	changed, err := h.changed(ctx, result.ShareChanged, err)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (h handlers) CreateShare(ctx context.Context, r rest.CreateShareRequestObje
 
 // ListSentShares lists what the caller shares with others.
 func (h handlers) ListSentShares(ctx context.Context, r rest.ListSentSharesRequestObject) (rest.ListSentSharesResponseObject, error) {
-	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.ShareQueries.SentShares)
+	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.Queries.SentShares)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (h handlers) ListSentShares(ctx context.Context, r rest.ListSentSharesReque
 
 // ListReceivedShares lists what others share with the caller.
 func (h handlers) ListReceivedShares(ctx context.Context, r rest.ListReceivedSharesRequestObject) (rest.ListReceivedSharesResponseObject, error) {
-	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.ShareQueries.ReceivedShares)
+	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.Queries.ReceivedShares)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (h handlers) ListReceivedShares(ctx context.Context, r rest.ListReceivedSha
 
 // ListShareHistory lists the recipients of shares that the caller deleted.
 func (h handlers) ListShareHistory(ctx context.Context, r rest.ListShareHistoryRequestObject) (rest.ListShareHistoryResponseObject, error) {
-	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.ShareQueries.History)
+	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.Queries.History)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (h handlers) GetShare(ctx context.Context, r rest.GetShareRequestObject) (r
 	var row ShareView
 	var found bool
 	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast uint64) (err error) {
-		row, found, err = h.cfg.ShareQueries.Share(ctx, caller(ctx), r.Share, atLeast)
+		row, found, err = h.cfg.Queries.Share(ctx, caller(ctx), r.Share, atLeast)
 		return err
 	})
 	if err != nil {
@@ -112,7 +112,7 @@ func (h handlers) ReplaceShare(ctx context.Context, r rest.ReplaceShareRequestOb
 	if r.Body.Unreadable && remark == "" {
 		remark = app.KeepRemark
 	}
-	result, err := h.cfg.Shares.ReplaceShare(ctx, m, r.Share, remark, deviceGrants(r.Body.Devices))
+	result, err := h.cfg.Shares.Replace(ctx, m, r.Share, remark, deviceGrants(r.Body.Devices))
 	changed, err := h.changed(ctx, result, err)
 	return rest.ReplaceShare200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
@@ -124,7 +124,7 @@ func (h handlers) DeleteShare(ctx context.Context, r rest.DeleteShareRequestObje
 	if err != nil {
 		return nil, err
 	}
-	result, err := h.cfg.Shares.DeleteShare(ctx, m, r.Share)
+	result, err := h.cfg.Shares.Delete(ctx, m, r.Share)
 	return h.done(ctx, result, err)
 }
 
@@ -137,7 +137,7 @@ func (h handlers) PutShareDevice(ctx context.Context, r rest.PutShareDeviceReque
 	if r.Body.Device != "" && device.Canonical(r.Body.Device) != device.Canonical(r.Device) {
 		return nil, brokenRules(map[string]string{"/device": "is not the device of the path"})
 	}
-	result, err := h.cfg.ShareDevices.PutShareDevice(ctx, m, r.Share, app.DeviceGrants{Device: r.Device, Grants: grants(r.Body.Channels)})
+	result, err := h.cfg.Shares.PutDevice(ctx, m, r.Share, app.DeviceGrants{Device: r.Device, Grants: grants(r.Body.Channels)})
 	changed, err := h.changed(ctx, result, err)
 	return rest.PutShareDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
@@ -148,7 +148,7 @@ func (h handlers) RemoveShareDevice(ctx context.Context, r rest.RemoveShareDevic
 	if err != nil {
 		return nil, err
 	}
-	result, err := h.cfg.ShareDevices.RemoveShareDevice(ctx, m, r.Share, r.Device)
+	result, err := h.cfg.Shares.RemoveDevice(ctx, m, r.Share, r.Device)
 	return h.done(ctx, result, err)
 }
 
@@ -158,7 +158,7 @@ func (h handlers) AcceptDevice(ctx context.Context, r rest.AcceptDeviceRequestOb
 	if err != nil {
 		return nil, err
 	}
-	result, err := h.cfg.Invitations.Accept(ctx, m, r.Share, r.Device)
+	result, err := h.cfg.Shares.Accept(ctx, m, r.Share, r.Device)
 	changed, err := h.changed(ctx, result, err)
 	return rest.AcceptDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
@@ -169,7 +169,7 @@ func (h handlers) RejectDevice(ctx context.Context, r rest.RejectDeviceRequestOb
 	if err != nil {
 		return nil, err
 	}
-	result, err := h.cfg.Invitations.Reject(ctx, m, r.Share, r.Device)
+	result, err := h.cfg.Shares.Reject(ctx, m, r.Share, r.Device)
 	changed, err := h.changed(ctx, result, err)
 	return rest.RejectDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
@@ -180,14 +180,14 @@ func (h handlers) SetDeviceDomain(ctx context.Context, r rest.SetDeviceDomainReq
 	if err != nil {
 		return nil, err
 	}
-	result, err := h.cfg.Invitations.SetDomain(ctx, m, r.Share, r.Device, r.Body.Domain)
+	result, err := h.cfg.Shares.SetDomain(ctx, m, r.Share, r.Device, r.Body.Domain)
 	changed, err := h.changed(ctx, result, err)
 	return rest.SetDeviceDomain200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
 
 // changed confirms a command on a share and answers the share as the command
 // left it, not as a read model has it.
-func (h handlers) changed(ctx context.Context, r app.Result, err error) (rest.ShareChangedJSONResponse, error) {
+func (h handlers) changed(ctx context.Context, r app.ShareChanged, err error) (rest.ShareChangedJSONResponse, error) {
 	if err != nil {
 		return rest.ShareChangedJSONResponse{}, err
 	}
@@ -197,7 +197,7 @@ func (h handlers) changed(ctx context.Context, r app.Result, err error) (rest.Sh
 	}
 	view := shareOf(r)
 	if view.Owner != caller(ctx) {
-		if view.From, err = h.cfg.ShareQueries.Person(ctx, view.Owner, 0); err != nil {
+		if view.From, err = h.cfg.Queries.Person(ctx, view.Owner, 0); err != nil {
 			return rest.ShareChangedJSONResponse{}, err
 		}
 	}

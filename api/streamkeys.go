@@ -23,7 +23,7 @@ func (h handlers) CreateStreamKey(ctx context.Context, r rest.CreateStreamKeyReq
 	if r.Body != nil {
 		key = app.NewStreamKey{Label: r.Body.Label, Device: r.Body.Device, Expires: r.Body.ExpiresAt}
 	}
-	result, err := h.cfg.StreamKeys.AddStreamKey(ctx, meta(ctx, r.Params.IdempotencyKey), key)
+	result, err := h.cfg.StreamKeys.Add(ctx, meta(ctx, r.Params.IdempotencyKey), key)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (h handlers) CreateStreamKey(ctx context.Context, r rest.CreateStreamKeyReq
 	if err != nil {
 		return nil, err
 	}
-	made, err := h.streamKey(ctx, keyOf(*result.Key))
+	made, err := h.streamKey(ctx, keyOf(result.Key))
 	return rest.CreateStreamKey201JSONResponse{
 		Body: rest.StreamKeySecret{
 			Name: made.Name, Secret: result.Secret, Label: made.Label, Device: made.Device,
@@ -43,6 +43,6 @@ func (h handlers) CreateStreamKey(ctx context.Context, r rest.CreateStreamKeyReq
 
 // RevokeStreamKey ends a key and cuts whoever watches with it.
 func (h handlers) RevokeStreamKey(ctx context.Context, r rest.RevokeStreamKeyRequestObject) (rest.RevokeStreamKeyResponseObject, error) {
-	result, err := h.cfg.StreamKeys.RevokeStreamKey(ctx, meta(ctx, r.Params.IdempotencyKey), r.Name)
+	result, err := h.cfg.StreamKeys.Revoke(ctx, meta(ctx, r.Params.IdempotencyKey), r.Name)
 	return h.done(ctx, result, err)
 }

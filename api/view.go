@@ -88,7 +88,7 @@ type PrivilegeView struct {
 }
 
 // shareOf is the share as the command left it.
-func shareOf(r app.Result) ShareView {
+func shareOf(r app.ShareChanged) ShareView {
 	s := r.Share
 	v := ShareView{
 		ID: s.ID, Owner: s.Owner, Kind: s.Kind, Recipient: s.Recipient, Remark: s.Remark,

@@ -62,15 +62,15 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 func (w *world) config() Config {
 	w.t.Helper()
 	read := readModel{w.log}
-	service, err := app.New(app.Config{
+	useCases, err := app.New(app.Config{
 		Log: w.log, Sealer: w.vault, Passwords: w.vault, Cameras: w.vault, StreamSecrets: w.vault, Domains: read, Now: w.clock.Now,
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return Config{
-		Accounts: service, Devices: service, Shares: service, ShareDevices: service, Invitations: service, StreamKeys: service,
-		Queries: read, ShareQueries: read,
+		Accounts: useCases.Accounts, Devices: useCases.Devices, Shares: useCases.Shares, StreamKeys: useCases.StreamKeys,
+		Queries:  read,
 		Sessions: w.vault, Passwords: w.vault, Opener: w.vault,
 		Fence: fence{w.fence}, Progress: progress{w.progress, &atomic.Uint64{}},
 		Logger: slog.New(slog.NewTextHandler(w.logged, nil)), Metrics: w.registry, Now: w.clock.Now,

@@ -237,11 +237,11 @@ func (c cameraSources) Camera(ctx context.Context, device string, channel int, q
 
 // cameraDevices are the use cases of devices, which are no addresses of our own.
 type cameraDevices struct {
-	*app.Service
+	*app.Devices
 	upstreams *upstream.Pool
 }
 
-func (c cameraDevices) AddDevice(ctx context.Context, m app.Meta, d app.NewDevice) (app.Result, error) {
+func (c cameraDevices) Add(ctx context.Context, m app.Meta, d app.NewDevice) (app.DeviceAdded, error) {
 	fields := map[string]string{}
 	refuse := func(at, address string) {
 		if c.upstreams.IsOwn(address) {
@@ -256,37 +256,22 @@ func (c cameraDevices) AddDevice(ctx context.Context, m app.Meta, d app.NewDevic
 		refuse(fmt.Sprintf("/channels/%d/sub_rtsp_url", i), ch.SubURL)
 	}
 	if len(fields) > 0 {
-		return app.Result{}, &app.Error{
+		return app.DeviceAdded{}, &app.Error{
 			Code: "invalid_body", Kind: app.Invalid, Fields: fields,
 			Message: "A shared stream cannot be added as a camera.",
 		}
 	}
-	return c.Service.AddDevice(ctx, m, d)
-}
-
-// cuts waits, once a change is in force in the privilege index, until the viewers
-// whom it ends receive nothing more, and nothing more is sent to the cameras that it
-// takes away.
-type cuts struct {
-	door      *rtsp.Door
-	upstreams *upstream.Pool
-}
-
-func (c cuts) WaitFor(ctx context.Context, _ uint64) error {
-	if err := c.door.AwaitCuts(ctx); err != nil {
-		return err
-	}
-	return c.upstreams.AwaitLeft(ctx)
+	return c.Devices.Add(ctx, m, d)
 }
 
 // streamKeys are the use cases of stream keys, whose secrets the door learns.
 type streamKeys struct {
-	*app.Service
+	*app.StreamKeys
 	door *rtsp.Door
 }
 
-func (s streamKeys) AddStreamKey(ctx context.Context, m app.Meta, k app.NewStreamKey) (app.Result, error) {
-	done, err := s.Service.AddStreamKey(ctx, m, k)
+func (s streamKeys) Add(ctx context.Context, m app.Meta, k app.NewStreamKey) (app.StreamKeyAdded, error) {
+	done, err := s.StreamKeys.Add(ctx, m, k)
 	if err == nil {
 		s.door.Learn(done.Key.Name, done.Secret)
 	}

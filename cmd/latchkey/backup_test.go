@@ -34,12 +34,12 @@ type house struct {
 	*runningService
 	t        *testing.T
 	o        options
-	uc       *app.Service
+	uc       app.UseCases
 	owner    string
 	people   []string // recipients: person0@example.com and so on
 	device   string
 	share    string // with person0, accepted
-	key      app.Result
+	key      app.StreamKeyAdded
 	token    string // of person0's session
 	stopOnce sync.Once
 }
@@ -99,25 +99,24 @@ func must[T any](t *testing.T) func(v T, err error) T {
 // has accepted, a stream key and a session of theirs.
 func (h *house) furnish() {
 	h.t.Helper()
-	ok := must[app.Result](h.t)
 	ctx := context.Background()
 	person := func(name string) string {
-		return ok(h.uc.Register(ctx, app.Meta{}, app.Registration{Email: name + "@example.com", Password: userPassword, Name: "The " + name})).Account
+		return must[app.Registered](h.t)(h.uc.Accounts.Register(ctx, app.Meta{}, app.Registration{Email: name + "@example.com", Password: userPassword, Name: "The " + name})).Account
 	}
 	h.owner = person("owner")
 	for i := range 2 {
 		h.people = append(h.people, person(fmt.Sprint("person", i)))
 	}
-	h.device = ok(h.uc.AddDevice(ctx, app.Meta{Account: h.owner}, app.NewDevice{Name: "Front door", Serial: "front-door", RTSPURL: "rtsp://192.0.2.1/live"})).Device.Device
+	h.device = must[app.DeviceAdded](h.t)(h.uc.Devices.Add(ctx, app.Meta{Account: h.owner}, app.NewDevice{Name: "Front door", Serial: "front-door", RTSPURL: "rtsp://192.0.2.1/live"})).Device.Device
 	h.share = h.give("person0", h.device)
-	ok(h.uc.Accept(ctx, app.Meta{Account: h.people[0]}, h.share, h.device))
-	h.key = ok(h.uc.AddStreamKey(ctx, app.Meta{Account: h.people[0]}, app.NewStreamKey{Label: "player"}))
+	must[app.ShareChanged](h.t)(h.uc.Shares.Accept(ctx, app.Meta{Account: h.people[0]}, h.share, h.device))
+	h.key = must[app.StreamKeyAdded](h.t)(h.uc.StreamKeys.Add(ctx, app.Meta{Account: h.people[0]}, app.NewStreamKey{Label: "player"}))
 	h.token = must[string](h.t)(h.opened.vault.NewSession(ctx, h.people[0], time.Hour, 0))
 }
 
 func (h *house) give(person, device string) string {
 	h.t.Helper()
-	r := must[app.Result](h.t)(h.uc.SaveShare(context.Background(), app.Meta{Account: h.owner}, app.NewShare{
+	r := must[app.ShareSaved](h.t)(h.uc.Shares.Save(context.Background(), app.Meta{Account: h.owner}, app.NewShare{
 		Email: person + "@example.com", Remark: "a neighbour",
 		Devices: []app.DeviceGrants{{Device: device, Grants: []share.Grant{{Channel: 1, Privileges: privilege.LiveView}}}},
 	}))
@@ -137,9 +136,9 @@ func (h *house) load() (stop func() int64) {
 				m := app.Meta{Account: h.owner}
 				var err error
 				if i%20 == 0 {
-					_, err = h.uc.AddDevice(ctx, m, app.NewDevice{Name: "Camera", Serial: fmt.Sprintf("load-%d-%d", worker, i), RTSPURL: "rtsp://192.0.2.2/live"})
+					_, err = h.uc.Devices.Add(ctx, m, app.NewDevice{Name: "Camera", Serial: fmt.Sprintf("load-%d-%d", worker, i), RTSPURL: "rtsp://192.0.2.2/live"})
 				} else {
-					_, err = h.uc.SaveShare(ctx, m, app.NewShare{Email: fmt.Sprintf("friend%d-%d@example.com", worker, i),
+					_, err = h.uc.Shares.Save(ctx, m, app.NewShare{Email: fmt.Sprintf("friend%d-%d@example.com", worker, i),
 						Devices: []app.DeviceGrants{{Device: h.device, Grants: []share.Grant{{Channel: 1, Privileges: privilege.LiveView}}}}})
 				}
 				if err == nil {
@@ -231,7 +230,7 @@ func testRoundTrip(t *testing.T, from, to string) {
 	h := openHouse(t, filepath.Join(dir, "old"), from)
 	h.furnish()
 	kept := h.give("person1", h.device)
-	must[app.Result](t)(h.uc.Accept(ctx, app.Meta{Account: h.people[1]}, kept, h.device))
+	must[app.ShareChanged](t)(h.uc.Shares.Accept(ctx, app.Meta{Account: h.people[1]}, kept, h.device))
 
 	stop := h.load()
 	began := time.Now()
@@ -247,10 +246,10 @@ func testRoundTrip(t *testing.T, from, to string) {
 	}
 
 	// What is taken away after the backup.
-	if _, err := h.uc.DeleteShare(ctx, app.Meta{Account: h.owner}, h.share); err != nil {
+	if _, err := h.uc.Shares.Delete(ctx, app.Meta{Account: h.owner}, h.share); err != nil {
 		t.Fatal(err)
 	}
-	done := must[app.Result](t)(h.uc.RevokeStreamKey(ctx, app.Meta{Account: h.people[0]}, h.key.Key.Name))
+	done := must[app.Done](t)(h.uc.StreamKeys.Revoke(ctx, app.Meta{Account: h.people[0]}, h.key.Key.Name))
 	if err := h.journal.WaitFor(ctx, done.Position); err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +274,7 @@ func testRoundTrip(t *testing.T, from, to string) {
 	r.checkKept(before, kept)
 	r.checkReadModels()
 	// Its own journal goes on.
-	gone := must[app.Result](t)(r.uc.DeleteShare(ctx, app.Meta{Account: r.owner}, kept))
+	gone := must[app.Done](t)(r.uc.Shares.Delete(ctx, app.Meta{Account: r.owner}, kept))
 	if err := r.journal.WaitFor(ctx, gone.Position); err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +305,7 @@ func sameEvents(t *testing.T, want, got []eventstore.Recorded) {
 func (h *house) checkTakenAway(old *house) {
 	h.t.Helper()
 	ctx := context.Background()
-	if _, err := h.uc.Accept(ctx, app.Meta{Account: old.people[0]}, old.share, old.device); err == nil {
+	if _, err := h.uc.Shares.Accept(ctx, app.Meta{Account: old.people[0]}, old.share, old.device); err == nil {
 		h.t.Error("a share that was deleted can be accepted")
 	}
 	for _, e := range h.events(0) {
@@ -362,7 +361,7 @@ func (h *house) checkKept(events []eventstore.Recorded, kept string) {
 		h.t.Errorf("%d sessions go on, %v", n, err)
 	}
 	// The share that nobody touched is as it was.
-	if _, err := h.uc.SetDomain(ctx, app.Meta{Account: h.people[1]}, kept, h.device, "mine"); err != nil {
+	if _, err := h.uc.Shares.SetDomain(ctx, app.Meta{Account: h.people[1]}, kept, h.device, "mine"); err != nil {
 		h.t.Errorf("the share that stayed: %v", err)
 	}
 }
@@ -374,7 +373,7 @@ func (h *house) checkReadModels() {
 		var all []string
 		for _, name := range []string{"owner", "person0", "person1"} {
 			u := &user{t: h.t, api: newAPIClient(h.httpAddr()), login: name + "@example.com"}
-			account := must[string](h.t)(h.uc.AccountByLogin(context.Background(), "email", u.login))
+			account := must[string](h.t)(h.uc.Accounts.ByLogin(context.Background(), "email", u.login))
 			u.token = must[string](h.t)(h.opened.vault.NewSession(context.Background(), account, time.Hour, 0)) // who was erased cannot log in
 			for _, path := range []string{"/shares/sent", "/shares/received", "/shares/history", "/devices", "/privileges", "/stream-keys"} {
 				var answer any

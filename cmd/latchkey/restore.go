@@ -370,9 +370,13 @@ func openVaultFile(path string) (*bun.DB, error) {
 
 // restoredUseCases are the commands for a log that nobody serves.
 func restoredUseCases(log *eventstore.Client, v *vault.Vault) (backup.UseCases, error) {
-	return app.New(app.Config{
+	u, err := app.New(app.Config{
 		Log: domainLog{client: log}, Sealer: v, Passwords: v, Cameras: cameraVault{v}, StreamSecrets: streamSecrets{v}, Domains: noDomains{},
 	})
+	if err != nil {
+		return nil, err
+	}
+	return u.Revocations, nil
 }
 
 // noDomains is for commands that need none.

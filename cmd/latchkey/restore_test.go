@@ -65,7 +65,7 @@ func (h *house) journalFile() string { return filepath.Join(h.o.Data, journalNam
 // takeBack takes the device of the share back, and waits for the journal.
 func takeBack(h *house) {
 	h.t.Helper()
-	r := must[app.Result](h.t)(h.uc.RemoveShareDevice(context.Background(), app.Meta{Account: h.owner}, h.share, h.device))
+	r := must[app.Done](h.t)(h.uc.Shares.RemoveDevice(context.Background(), app.Meta{Account: h.owner}, h.share, h.device))
 	if err := h.journal.WaitFor(context.Background(), r.Position); err != nil {
 		h.t.Fatal(err)
 	}
@@ -81,10 +81,10 @@ func TestRestoreToAnEarlierPosition(t *testing.T) {
 	last := all[len(all)-1]
 	other := h.give("person1", h.device)
 	takeBack(h)
-	later := must[app.Result](t)(h.uc.Register(context.Background(), app.Meta{}, app.Registration{Email: "late@example.com", Password: userPassword, Name: "Late"}))
+	later := must[app.Registered](t)(h.uc.Accounts.Register(context.Background(), app.Meta{}, app.Registration{Email: "late@example.com", Password: userPassword, Name: "Late"}))
 	mustLatchkey(t, "backup", filepath.Join(dir, "backups"), "--data", h.o.Data)
 	file := onlyFile(t, filepath.Join(dir, "backups"))
-	revoked := must[app.Result](t)(h.uc.RevokeStreamKey(context.Background(), app.Meta{Account: h.people[0]}, h.key.Key.Name))
+	revoked := must[app.Done](t)(h.uc.StreamKeys.Revoke(context.Background(), app.Meta{Account: h.people[0]}, h.key.Key.Name))
 	if err := h.journal.WaitFor(context.Background(), revoked.Position); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestRestoreAsksForTheJournal(t *testing.T) {
 	h, file := backedUp(t, nil, func(h *house) {
 		older = filepath.Join(filepath.Dir(h.o.Data), "older.journal")
 		other := h.give("person1", h.device)
-		gone := must[app.Result](t)(h.uc.DeleteShare(context.Background(), app.Meta{Account: h.owner}, other))
+		gone := must[app.Done](t)(h.uc.Shares.Delete(context.Background(), app.Meta{Account: h.owner}, other))
 		if err := h.journal.WaitFor(context.Background(), gone.Position); err != nil { // a line of its own
 			t.Fatal(err)
 		}

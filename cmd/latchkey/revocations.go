@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"path/filepath"
 
-	"latchkey/api"
 	"latchkey/eventstore"
 	"latchkey/internal/journal"
 )
@@ -48,16 +47,4 @@ func (s *runningService) startJournal(ctx context.Context, o options) error {
 		return nil // Run looks again
 	}
 	return err
-}
-
-// fences waits for each of several fences.
-type fences []api.Fence
-
-func (f fences) WaitFor(ctx context.Context, position uint64) error {
-	for _, fence := range f {
-		if err := fence.WaitFor(ctx, position); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -131,11 +131,11 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 		return nil, err
 	}
 	ledger := newLedger(o, s.opened)
-	var useCases *app.Service // which ask the runner, which runs a policy of theirs
+	var useCases app.UseCases // which ask the runner, which runs a policy of theirs
 	runner, err := projections.NewRunner(projections.RunnerConfig{
 		Store: s.opened.store, Client: s.opened.log, Logger: logger,
 		EndShares: func(ctx context.Context, cause uuid.UUID, device string, shares []string) error {
-			return useCases.EndSharesOfDevice(ctx, cause, device, shares)
+			return useCases.Devices.EndShares(ctx, cause, device, shares)
 		},
 	})
 	if err != nil {
@@ -178,7 +178,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	s.run("memory", func(ctx context.Context) error { memory.Keep(ctx, o.memoryLimit); return nil })
 	s.run("projections", runner.Run)
 	s.run("privilege index", x.Run)
-	keeper := &vaultKeeper{opened: s.opened, useCases: useCases, runner: runner, logger: logger, alone: s.opened.node != nil && !isPostgres(o.Database)}
+	keeper := &vaultKeeper{opened: s.opened, devices: useCases.Devices, runner: runner, logger: logger, alone: s.opened.node != nil && !isPostgres(o.Database)}
 	if keeper.before, err = s.opened.contents(ctx); err != nil {
 		return nil, err
 	}
@@ -311,7 +311,7 @@ func (s *runningService) teachDoor(ctx context.Context) error {
 // newUseCases takes the index that knows whether the log is the right one, and
 // who finds the shares of a removed device and who counts; nil for a tool that has
 // none.
-func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas app.Quotas) (*app.Service, error) {
+func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas app.Quotas) (app.UseCases, error) {
 	return app.New(app.Config{
 		Log: guardedLog{domainLog{p.log, fit}, p}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
 		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Logger: p.logger,
@@ -336,16 +336,15 @@ func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, metrics pr
 	})
 }
 
-func (s *runningService) newAPI(o options, d *app.Service, runner *projections.Runner, x *access.Index, ledger *quota.Ledger, metrics, private *prometheus.Registry) (*api.Server, error) {
-	q := queries{s.opened.store}
+func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.Runner, x *access.Index, ledger *quota.Ledger, metrics, private *prometheus.Registry) (*api.Server, error) {
 	var limits api.Limits // with SQLite there is no other process to count with
 	if isPostgres(o.Database) {
 		limits = s.opened.vault
 	}
 	return api.New(api.Config{
 		Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
-		Accounts: d, Devices: cameraDevices{d, s.upstreams}, Shares: d, ShareDevices: d, Invitations: d, StreamKeys: streamKeys{d, s.door},
-		Queries: q, ShareQueries: q, Quotas: quotas{ledger},
+		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
+		Queries: queries{s.opened.store}, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.sessionEnded}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door, s.upstreams}, s.journal}, Progress: reads{runner},
 		Components: []api.Component{

@@ -19,10 +19,10 @@ import (
 // on, remembers what was taken away, takes what was forgotten out of the files,
 // and sweeps.
 type vaultKeeper struct {
-	opened   *opened
-	useCases *app.Service
-	runner   *projections.Runner
-	logger   *slog.Logger
+	opened  *opened
+	devices *app.Devices
+	runner  *projections.Runner
+	logger  *slog.Logger
 	// alone: no other process writes to this log. What the vault held when it
 	// was opened, and the read models do not list, then belongs to nobody.
 	alone bool
@@ -219,7 +219,7 @@ func (k *vaultKeeper) settle(ctx context.Context) error {
 	}
 	var faults []error
 	for _, s := range list {
-		faults = append(faults, k.useCases.SettleStaged(ctx, s.Device, s.Command, s.At))
+		faults = append(faults, k.devices.SettleStaged(ctx, s.Device, s.Command, s.At))
 	}
 	return errors.Join(faults...)
 }
@@ -273,7 +273,7 @@ func (k *vaultKeeper) dropCameras(ctx context.Context, c vaultContents, listed p
 		if devices[id] {
 			continue
 		}
-		live, err := k.useCases.DeviceLive(ctx, id)
+		live, err := k.devices.Live(ctx, id)
 		if err == nil && !live {
 			err = k.opened.vault.ForgetCamera(ctx, id)
 		}

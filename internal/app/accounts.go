@@ -16,37 +16,61 @@ import (
 // claim is taken over, whoever made it has given up.
 const registerWithin = time.Minute
 
+// Accounts registers accounts and finds them by their addresses.
+type Accounts struct {
+	core      *core
+	passwords Passwords
+}
+
+// Registration is a new account; one of Email and Phone is set.
+type Registration struct {
+	Email, Phone   string
+	Password, Name string
+}
+
 // Register makes an account with a login that nobody has.
 //
 // The login's stream is claimed first, which makes the address unique; then the
 // account's stream is begun. A claim whose account never came is finished by
 // whoever knows its password; after account.ClaimLease anybody may take the login,
 // for another account.
-func (s *Service) Register(ctx context.Context, m Meta, r Registration) (Result, error) {
+func (a *Accounts) Register(ctx context.Context, m Meta, r Registration) (Registered, error) {
 	f := faults{}
 	kind, address := f.oneAddress("", r.Email, r.Phone)
 	f.password("/password", r.Password, address, r.Name)
 	f.text("/name", r.Name, maxName)
 	if err := f.err(); err != nil {
-		return Result{}, err
+		return Registered{}, err
 	}
 	m.Account = ""
-	c, err := s.beginAnonymous(m, "register", kind, address, r.Name)
+	c, err := a.core.beginAnonymous(m, "register", kind, address, r.Name)
 	if err != nil {
-		return Result{}, err
+		return Registered{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, registerWithin)
 	defer cancel()
-	a := applicant{command: c, kind: kind, address: address, name: r.Name, password: r.Password, login: s.sealer.LoginHash(kind, address)}
-	if err := s.refuseEarlier(ctx, kind, r.Email, address); err != nil {
-		return Result{}, err
+	who := applicant{
+		command: c, kind: kind, address: address, login: a.core.sealer.LoginHash(kind, address), name: r.Name, password: r.Password,
 	}
-	var result Result
-	err = s.inTurn(ctx, loginStream(a.login), "", func() (err error) {
-		result, err = s.register(ctx, a)
+	if err := a.refuseEarlier(ctx, kind, r.Email, address); err != nil {
+		return Registered{}, err
+	}
+	var done Registered
+	err = a.core.inTurn(ctx, loginStream(who.login), "", func() (err error) {
+		done, err = a.register(ctx, who)
 		return err
 	})
-	return result, err
+	return done, err
+}
+
+// refuseEarlier refuses to register an address that has an account under an
+// earlier spelling: one mailbox, one account.
+func (a *Accounts) refuseEarlier(ctx context.Context, kind, raw, address string) error {
+	_, holder, err := a.core.earlierLogin(ctx, kind, raw, address)
+	if err == nil && holder != "" {
+		err = refused(account.ErrLoginTaken)
+	}
+	return err
 }
 
 // applicant is somebody who registers.
@@ -56,85 +80,89 @@ type applicant struct {
 	name, password       string
 }
 
+// again is the command with event ids of its own: those of its idempotency key may
+// be in the login's stream already.
+func (who applicant) again() command {
+	return command{Meta: Meta{Account: who.Account}, request: who.request, at: who.at, seed: uuid.New()}
+}
+
 // register is one try.
-func (s *Service) register(ctx context.Context, a applicant) (Result, error) {
-	claim, err := s.loadLogin(ctx, a.login)
+func (a *Accounts) register(ctx context.Context, who applicant) (Registered, error) {
+	login, err := load(ctx, a.core, accountKind, loginStream(who.login))
 	if err != nil {
-		return Result{}, err
+		return Registered{}, err
 	}
-	if claim.state.Account == "" {
-		id, err := s.claim(ctx, a, a.command, claim, false)
+	if login.state.Account == "" {
+		id, err := a.claim(ctx, who, who.command, login, false)
 		if err != nil {
-			return Result{}, err
+			return Registered{}, err
 		}
-		return s.open(ctx, a, id)
+		return a.open(ctx, who, id)
 	}
-	there, err := s.loadAccount(ctx, claim.state.Account)
+	there, err := loadHistory(ctx, a.core, accountKind, accountStream(login.state.Account))
 	if err != nil {
-		return Result{}, err
+		return Registered{}, err
 	}
-	id, err := "", error(nil)
-	if there.state.Registered {
-		lost, lostErr := s.lost(ctx, there.state.Account)
-		if lostErr != nil {
-			return Result{}, lostErr
+	if !there.state.Registered {
+		id, err := a.resume(ctx, who, login)
+		if err != nil {
+			return Registered{}, err
 		}
-		if !lost {
-			return s.registeredBefore(ctx, a, there)
-		}
-		id, err = s.claim(ctx, a, a.again(), claim, true)
-	} else {
-		id, err = s.resume(ctx, a, claim)
+		return a.open(ctx, who, id)
 	}
+	lost, err := a.lost(ctx, there.state.Account)
 	if err != nil {
-		return Result{}, err
+		return Registered{}, err
 	}
-	return s.open(ctx, a, id)
+	if !lost {
+		return a.registeredBefore(ctx, who, there)
+	}
+	id, err := a.claim(ctx, who, who.again(), login, true)
+	if err != nil {
+		return Registered{}, err
+	}
+	return a.open(ctx, who, id)
 }
 
 // claim takes the login for a new account. The password is set first, for an id
 // that nobody else has: no two applicants ever set the password of one account,
 // whoever of them wins.
-func (s *Service) claim(ctx context.Context, a applicant, c command, login stream[account.State], lost bool) (id string, err error) {
-	id = s.newID()
-	claim := account.Claim{Login: a.login, Account: id, Abandoned: login.state.Account != "", Lost: lost, At: a.at}
+func (a *Accounts) claim(ctx context.Context, who applicant, c command, login stream[account.State], lost bool) (id string, err error) {
+	id = a.core.newID()
+	claim := account.Claim{Login: who.login, Account: id, Abandoned: login.state.Account != "", Lost: lost, At: who.at}
 	events, err := account.Decide(login.state, claim)
 	if err != nil {
 		return "", refused(err)
 	}
-	if err := s.passwords.SetPassword(ctx, id, a.password); err != nil {
+	if err := a.passwords.SetPassword(ctx, id, who.password); err != nil {
 		return "", unavailable(fmt.Errorf("setting a password: %w", err))
 	}
-	return id, s.appendClaim(ctx, c, login, events)
+	_, err = a.append(ctx, c, login, events)
+	return id, err
 }
 
 // resume goes on from a claim that did not become an account: whoever knows its
 // password renews it, anybody else claims the login again. Either is written, so
 // that of several who find the claim one goes on.
-func (s *Service) resume(ctx context.Context, a applicant, login stream[account.State]) (id string, err error) {
+func (a *Accounts) resume(ctx context.Context, who applicant, login stream[account.State]) (id string, err error) {
 	id = login.state.Account
-	knows, err := s.passwords.VerifyPassword(ctx, id, a.password)
+	knows, err := a.passwords.VerifyPassword(ctx, id, who.password)
 	if err != nil {
 		return "", unavailable(fmt.Errorf("checking a password: %w", err))
 	}
 	if !knows {
-		has, err := s.passwords.HasPassword(ctx, id)
+		has, err := a.passwords.HasPassword(ctx, id)
 		if err != nil {
 			return "", unavailable(fmt.Errorf("looking for a password: %w", err))
 		}
-		return s.claim(ctx, a, a.again(), login, !has)
+		return a.claim(ctx, who, who.again(), login, !has)
 	}
-	events, err := account.Decide(login.state, account.Claim{Login: a.login, Account: id, At: a.at})
+	events, err := account.Decide(login.state, account.Claim{Login: who.login, Account: id, At: who.at})
 	if err != nil {
 		return "", refused(err)
 	}
-	return id, s.appendClaim(ctx, a.again(), login, events)
-}
-
-// again is the command with event ids of its own: those of its Idempotency-Key may
-// be in the login's stream already.
-func (a applicant) again() command {
-	return command{Meta: Meta{Account: a.Account}, request: a.request, at: a.at, seed: uuid.New()}
+	_, err = a.append(ctx, who.again(), login, events)
+	return id, err
 }
 
 // lost reports whether the vault has nothing of an account that the log has: an
@@ -142,10 +170,10 @@ func (a applicant) again() command {
 // erased. Nobody can log in to the account any more. It keeps what it has, and its
 // address is free for another account: that of an erased person may be somebody
 // else's number by now.
-func (s *Service) lost(ctx context.Context, id string) (lost bool, err error) {
-	has, err := s.passwords.HasPassword(ctx, id)
+func (a *Accounts) lost(ctx context.Context, id string) (lost bool, err error) {
+	has, err := a.passwords.HasPassword(ctx, id)
 	if err == nil && !has {
-		lost, err = s.withoutKey(ctx, id)
+		lost, err = a.withoutKey(ctx, id)
 	}
 	if err != nil {
 		return false, unavailable(fmt.Errorf("looking for what an account logs in with: %w", err))
@@ -154,174 +182,75 @@ func (s *Service) lost(ctx context.Context, id string) (lost bool, err error) {
 }
 
 // withoutKey reports whether no text about a person can be read any more.
-func (s *Service) withoutKey(ctx context.Context, person string) (bool, error) {
-	known, err := s.sealer.Knows(ctx, person)
+func (a *Accounts) withoutKey(ctx context.Context, person string) (bool, error) {
+	known, err := a.core.sealer.Knows(ctx, person)
 	if err != nil || !known {
 		return err == nil, err
 	}
-	return s.sealer.Erased(ctx, person)
-}
-
-func (s *Service) appendClaim(ctx context.Context, c command, login stream[account.State], events []account.Event) error {
-	list, err := pending(c, login.name, login.state, events, account.Evolve)
-	if err != nil {
-		return err
-	}
-	_, err = s.appendOnce(ctx, c, login.name, login.revision(), list)
-	return err
+	return a.core.sealer.Erased(ctx, person)
 }
 
 // open begins the stream of the account that the login is claimed for.
-func (s *Service) open(ctx context.Context, a applicant, id string) (Result, error) {
-	address, err := s.seal(ctx, id, event.FieldAddress, a.address)
+func (a *Accounts) open(ctx context.Context, who applicant, id string) (Registered, error) {
+	address, err := a.core.seal(ctx, id, event.FieldAddress, who.address)
 	if err != nil {
-		return Result{}, err
+		return Registered{}, err
 	}
-	name, err := s.seal(ctx, id, event.FieldName, a.name)
+	name, err := a.core.seal(ctx, id, event.FieldName, who.name)
 	if err != nil {
-		return Result{}, err
+		return Registered{}, err
 	}
 	events, err := account.Decide(account.State{}, account.Register{
-		Account: id, Login: a.login, Kind: a.kind, Address: address, Name: name, At: a.at,
+		Account: id, Login: who.login, Kind: who.kind, Address: address, Name: name, At: who.at,
 	})
 	if err != nil {
-		return Result{}, refused(err)
+		return Registered{}, refused(err)
 	}
-	list, err := pending(a.command, accountStream(id), account.State{}, events, account.Evolve)
+	position, err := a.append(ctx, who.command, stream[account.State]{name: accountStream(id)}, events)
 	if err != nil {
-		return Result{}, err
+		return Registered{}, err
 	}
-	position, err := s.appendOnce(ctx, a.command, accountStream(id), -1, list)
+	return Registered{Position: position, Account: id}, nil
+}
+
+// append writes the events of a registration to a stream as it was loaded.
+func (a *Accounts) append(ctx context.Context, c command, there stream[account.State], events []account.Event) (position uint64, err error) {
+	list, err := pending(c, there, events, account.Evolve)
 	if err != nil {
-		return Result{}, err
+		return 0, err
 	}
-	return Result{Position: position, Created: true, Account: id}, nil
+	return a.core.appendOnce(ctx, c, there.name, there.revision(), list)
 }
 
 // registeredBefore answers a repeat to whoever knows the password; to all
 // others the login is taken.
-func (s *Service) registeredBefore(ctx context.Context, a applicant, there stream[account.State]) (Result, error) {
-	from, to, found, err := a.repeated(there.name, there.events)
+func (a *Accounts) registeredBefore(ctx context.Context, who applicant, there stream[account.State]) (Registered, error) {
+	from, to, found, err := who.repeated(there.name, there.events)
 	if err != nil {
-		return Result{}, err
+		return Registered{}, err
 	}
 	if !found {
-		return Result{}, refused(account.ErrLoginTaken)
+		return Registered{}, refused(account.ErrLoginTaken)
 	}
-	knows, err := s.passwords.VerifyPassword(ctx, there.state.Account, a.password)
+	knows, err := a.passwords.VerifyPassword(ctx, there.state.Account, who.password)
 	if err != nil {
-		return Result{}, unavailable(fmt.Errorf("checking a password: %w", err))
+		return Registered{}, unavailable(fmt.Errorf("checking a password: %w", err))
 	}
 	if !knows {
-		return Result{}, refused(account.ErrLoginTaken)
+		return Registered{}, refused(account.ErrLoginTaken)
 	}
 	done, err := replay(there, from, to, account.Evolve)
-	return Result{Position: done.position, Revision: done.revision, Created: true, Account: there.state.Account}, err
+	return Registered{Position: done.position, Account: there.state.Account}, err
 }
 
-// AccountByLogin gives the account of an address, "" where nobody has it and
-// where it is none. kind is "email" or "phone".
-func (s *Service) AccountByLogin(ctx context.Context, kind, address string) (string, error) {
+// ByLogin returns the account of an address, "" if nobody has it or it is not an
+// address. kind is "email" or "phone".
+func (a *Accounts) ByLogin(ctx context.Context, kind, address string) (string, error) {
 	normal, reason := normaliseAddress(kind, address)
-	_, earlier, err := s.earlierLogin(ctx, kind, address, normal)
+	_, earlier, err := a.core.earlierLogin(ctx, kind, address, normal)
 	if err != nil || reason != "" {
 		return earlier, err
 	}
-	id, err := s.registeredHolder(ctx, s.sealer.LoginHash(kind, normal))
+	id, err := a.core.registeredHolder(ctx, a.core.sealer.LoginHash(kind, normal))
 	return cmp.Or(id, earlier), err
-}
-
-// holder returns the account that a login is claimed for, "" for none. The last
-// event of the login's stream says it.
-func (s *Service) holder(ctx context.Context, login string) (string, error) {
-	stored, ok, err := s.log.Last(ctx, loginStream(login))
-	if err != nil {
-		return "", unavailable(fmt.Errorf("reading whose a login is: %w", err))
-	}
-	if !ok {
-		return "", nil
-	}
-	event, err := decode[account.Event](stored)
-	if err != nil {
-		return "", err
-	}
-	return account.Evolve(account.State{}, event).Account, nil
-}
-
-// nobody stands for the account of a login that nobody has.
-const nobody = "00000000-0000-0000-0000-000000000000"
-
-// registeredHolder returns the account that a login is claimed for, "" where it
-// was never registered. It reads two events, whoever has the login and whatever
-// the account has done: the time that it takes tells nothing.
-func (s *Service) registeredHolder(ctx context.Context, login string) (string, error) {
-	id, err := s.holder(ctx, login)
-	if err != nil {
-		return "", err
-	}
-	stored, ok, err := s.log.First(ctx, accountStream(cmp.Or(id, nobody)))
-	if err != nil {
-		return "", unavailable(fmt.Errorf("reading whether an account is registered: %w", err))
-	}
-	if !ok || id == "" {
-		return "", nil
-	}
-	event, err := decode[account.Event](stored)
-	if err != nil || !account.Evolve(account.State{}, event).Registered {
-		return "", err
-	}
-	return id, nil
-}
-
-// earlierLogin finds the account that was registered for an address before
-// addresses were normalised as they are now, and its login; "" for none.
-// Nothing is read for an address in ASCII, which has no earlier spelling.
-func (s *Service) earlierLogin(ctx context.Context, kind, raw, address string) (login, account string, err error) {
-	for _, form := range earlierForms(kind, raw, address) {
-		earlier := s.sealer.LoginHash(kind, form)
-		id, err := s.registeredHolder(ctx, earlier)
-		if err != nil {
-			return "", "", err
-		}
-		if id != "" && account == "" {
-			login, account = earlier, id
-		}
-	}
-	return login, account, nil
-}
-
-// refuseEarlier refuses to register an address that has an account under an
-// earlier spelling: one mailbox, one account.
-func (s *Service) refuseEarlier(ctx context.Context, kind, raw, address string) error {
-	_, holder, err := s.earlierLogin(ctx, kind, raw, address)
-	if err == nil && holder != "" {
-		err = refused(account.ErrLoginTaken)
-	}
-	return err
-}
-
-// loginOf returns the login that an address stands for: its keyed hash, or that
-// of an earlier spelling where only this one has an account.
-func (s *Service) loginOf(ctx context.Context, kind, raw, address string) (string, error) {
-	login := s.sealer.LoginHash(kind, address)
-	if len(earlierForms(kind, raw, address)) == 0 {
-		return login, nil
-	}
-	holder, err := s.registeredHolder(ctx, login)
-	if err != nil || holder != "" {
-		return login, err
-	}
-	earlier, account, err := s.earlierLogin(ctx, kind, raw, address)
-	if err != nil || account == "" {
-		return login, err
-	}
-	return earlier, nil
-}
-
-func (s *Service) seal(ctx context.Context, subject, field, plain string) (string, error) {
-	sealed, err := s.sealer.Seal(ctx, subject, field, plain)
-	if err != nil {
-		return "", unavailable(fmt.Errorf("sealing: %w", err))
-	}
-	return sealed, nil
 }

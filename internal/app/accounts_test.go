@@ -17,24 +17,24 @@ func aReg() Registration {
 
 func TestRegister(t *testing.T) {
 	w := emptyWorld(t)
-	r, err := w.Register(ctx, Meta{}, aReg())
-	if err != nil || !r.Created || r.Account == "" || r.Position == 0 {
+	r, err := w.accounts.Register(ctx, Meta{}, aReg())
+	if err != nil || r.Account == "" || r.Position == 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if w.vault.passwords[r.Account] != password {
 		t.Fatal("the password was not set")
 	}
 	for _, spelling := range []string{"alice@example.com", "ALICE@example.com "} {
-		if id, err := w.AccountByLogin(ctx, "email", spelling); err != nil || id != r.Account {
+		if id, err := w.accounts.ByLogin(ctx, "email", spelling); err != nil || id != r.Account {
 			t.Errorf("%q is %q, %v", spelling, id, err)
 		}
 	}
 	for kind, address := range map[string]string{"email": "bob@example.com", "phone": "alice@example.com", "": "x"} {
-		if id, err := w.AccountByLogin(ctx, kind, address); err != nil || id != "" {
+		if id, err := w.accounts.ByLogin(ctx, kind, address); err != nil || id != "" {
 			t.Errorf("%s %s is %q, %v", kind, address, id, err)
 		}
 	}
-	_, err = w.Register(ctx, Meta{}, Registration{Email: "alice@example.com", Password: "another one", Name: "Mallory"})
+	_, err = w.accounts.Register(ctx, Meta{}, Registration{Email: "alice@example.com", Password: "another one", Name: "Mallory"})
 	wantCode(t, err, Conflict, "login_taken")
 	if w.vault.passwords[r.Account] != password {
 		t.Fatal("whoever was refused changed the password")
@@ -44,11 +44,11 @@ func TestRegister(t *testing.T) {
 
 func TestRegisterByPhone(t *testing.T) {
 	w := emptyWorld(t)
-	r, err := w.Register(ctx, Meta{}, Registration{Phone: "+86 189 6919 0000", Password: password})
+	r, err := w.accounts.Register(ctx, Meta{}, Registration{Phone: "+86 189 6919 0000", Password: password})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id, _ := w.AccountByLogin(ctx, "phone", "+8618969190000"); id != r.Account {
+	if id, _ := w.accounts.ByLogin(ctx, "phone", "+8618969190000"); id != r.Account {
 		t.Fatalf("found %q; want %q", id, r.Account)
 	}
 	w.wantAbsent("18969190000", "6919")
@@ -79,7 +79,7 @@ func TestRegisterRefuses(t *testing.T) {
 		"all of it":        {Registration{Email: "a", Password: "", Name: "\n"}, []string{"/email", "/name", "/password"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := w.Register(ctx, Meta{}, in.r)
+			_, err := w.accounts.Register(ctx, Meta{}, in.r)
 			wantFields(t, err, in.fields...)
 		})
 	}
@@ -102,16 +102,16 @@ func TestRegisterAgain(t *testing.T) {
 						}
 						return noCrash
 					}
-					_, err := w.Register(ctx, Meta{IdempotencyKey: key}, aReg())
+					_, err := w.accounts.Register(ctx, Meta{IdempotencyKey: key}, aReg())
 					wantCode(t, err, Unavailable, "unavailable")
 					w.log.crash = nil
-					r, err := w.Register(ctx, Meta{IdempotencyKey: key}, aReg())
+					r, err := w.accounts.Register(ctx, Meta{IdempotencyKey: key}, aReg())
 					if at == "account-" && when == crashAfter && key == "" {
 						wantCode(t, err, Conflict, "login_taken") // it is there, and nothing says whose repeat this is
 					} else if err != nil {
 						t.Fatal(err)
 					}
-					id, err := w.AccountByLogin(ctx, "email", "alice@example.com")
+					id, err := w.accounts.ByLogin(ctx, "email", "alice@example.com")
 					if err != nil || id == "" || r.Account != "" && r.Account != id || w.vault.passwords[id] != password {
 						t.Fatalf("account %q, %v; want %q", id, err, r.Account)
 					}
@@ -127,22 +127,22 @@ func TestRegisterAgain(t *testing.T) {
 func TestRegisterRepeat(t *testing.T) {
 	w := emptyWorld(t)
 	m := Meta{IdempotencyKey: "key"}
-	first, err := w.Register(ctx, m, aReg())
+	first, err := w.accounts.Register(ctx, m, aReg())
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := w.Register(ctx, m, aReg())
+	again, err := w.accounts.Register(ctx, m, aReg())
 	if err != nil || !reflect.DeepEqual(again, first) {
 		t.Fatalf("%+v, %v; want %+v", again, err, first)
 	}
 	other := aReg()
 	other.Name = "Mallory"
-	_, err = w.Register(ctx, m, other)
+	_, err = w.accounts.Register(ctx, m, other)
 	wantCode(t, err, Invalid, "idempotency_key_reused")
 	// A key is no password: whoever guesses it learns nothing.
 	guess := aReg()
 	guess.Password = "guess guess"
-	_, err = w.Register(ctx, m, guess)
+	_, err = w.accounts.Register(ctx, m, guess)
 	wantCode(t, err, Conflict, "login_taken")
 	if w.vault.passwords[first.Account] != password {
 		t.Fatal("a guess changed the password")
@@ -158,10 +158,10 @@ func orphan(w *world) {
 		}
 		return noCrash
 	}
-	_, err := w.Register(ctx, Meta{}, aReg())
+	_, err := w.accounts.Register(ctx, Meta{}, aReg())
 	wantCode(w.t, err, Unavailable, "unavailable")
 	w.log.crash = nil
-	if id, _ := w.AccountByLogin(ctx, "email", "alice@example.com"); id != "" {
+	if id, _ := w.accounts.ByLogin(ctx, "email", "alice@example.com"); id != "" {
 		w.t.Fatal("a claim alone is an account")
 	}
 }
@@ -172,14 +172,14 @@ func TestOrphanClaim(t *testing.T) {
 	other := aReg()
 	other.Password = "another one"
 	w.clock = w.clock.Add(account.ClaimLease - time.Second)
-	_, err := w.Register(ctx, Meta{}, other)
+	_, err := w.accounts.Register(ctx, Meta{}, other)
 	wantCode(t, err, Conflict, "login_taken")
 	w.clock = w.clock.Add(time.Second)
-	r, err := w.Register(ctx, Meta{}, other)
+	r, err := w.accounts.Register(ctx, Meta{}, other)
 	if err != nil || w.vault.passwords[r.Account] != "another one" {
 		t.Fatalf("%+v, %v: whoever comes after the lease gets the login, with the own password", r, err)
 	}
-	_, err = w.Register(ctx, Meta{}, aReg())
+	_, err = w.accounts.Register(ctx, Meta{}, aReg())
 	wantCode(t, err, Conflict, "login_taken")
 }
 
@@ -197,13 +197,13 @@ func TestOneTakesOver(t *testing.T) {
 			return
 		}
 		raced = true
-		if _, err := w.node().Register(ctx, Meta{}, two); err != nil {
+		if _, err := w.node().accounts.Register(ctx, Meta{}, two); err != nil {
 			t.Error(err)
 		}
 	}
-	_, err := w.Register(ctx, Meta{}, one)
+	_, err := w.accounts.Register(ctx, Meta{}, one)
 	wantCode(t, err, Conflict, "login_taken")
-	id, _ := w.AccountByLogin(ctx, "email", "alice@example.com")
+	id, _ := w.accounts.ByLogin(ctx, "email", "alice@example.com")
 	if !raced || id == "" || w.vault.passwords[id] != "password two" {
 		t.Fatalf("the winner's account %q has the password %q", id, w.vault.passwords[id])
 	}
@@ -221,9 +221,9 @@ func TestNobodySetsAnothersPassword(t *testing.T) {
 			w.clock = w.clock.Add(account.ClaimLease)
 			first, late := aReg(), aReg()
 			late.Password = "another one"
-			results := map[string]Result{}
+			results := map[string]Registered{}
 			comeBack := once(func(string) {
-				results[first.Password], _ = w.node().Register(ctx, Meta{}, first)
+				results[first.Password], _ = w.node().accounts.Register(ctx, Meta{}, first)
 			})
 			w.vault.beforePassword = func(string) {
 				if moment == "password" {
@@ -235,8 +235,8 @@ func TestNobodySetsAnothersPassword(t *testing.T) {
 					comeBack("")
 				}
 			}
-			results[late.Password], _ = w.Register(ctx, Meta{}, late)
-			owner, err := w.AccountByLogin(ctx, "email", "alice@example.com")
+			results[late.Password], _ = w.accounts.Register(ctx, Meta{}, late)
+			owner, err := w.accounts.ByLogin(ctx, "email", "alice@example.com")
 			if err != nil || owner == "" || len(results) != 2 {
 				t.Fatalf("account %q, %v, after %v", owner, err, results)
 			}
@@ -259,7 +259,7 @@ func TestRegisterInTime(t *testing.T) {
 		w := emptyWorld(t)
 		w.vault.beforePassword = func(string) { time.Sleep(registerWithin + time.Second) }
 		began := time.Now()
-		_, err := w.Register(ctx, Meta{}, aReg())
+		_, err := w.accounts.Register(ctx, Meta{}, aReg())
 		wantCode(t, err, Unavailable, "unavailable")
 		if took := time.Since(began); took > account.ClaimLease/2 {
 			t.Errorf("it gave up after %v", took)
@@ -274,12 +274,12 @@ func TestRegisterAtOnce(t *testing.T) {
 	w := emptyWorld(t)
 	const n = 8
 	var wg sync.WaitGroup
-	results := make([]Result, n)
+	results := make([]Registered, n)
 	for i := range n {
 		wg.Go(func() {
 			r := aReg()
 			r.Password = "applicant " + string(rune('a'+i))
-			results[i], _ = w.Register(ctx, Meta{}, r)
+			results[i], _ = w.accounts.Register(ctx, Meta{}, r)
 		})
 	}
 	wg.Wait()

@@ -102,17 +102,17 @@ func TestEveryTextIsChecked(t *testing.T) {
 	const bad = "a\u202eb"
 	id := w.share(gives(w.cam, 1, 1))
 	m := Meta{Account: w.alice}
-	_, err := w.Register(ctx, Meta{}, Registration{Email: "x@example.com", Password: password, Name: bad})
+	_, err := w.accounts.Register(ctx, Meta{}, Registration{Email: "x@example.com", Password: password, Name: bad})
 	wantFields(t, err, "/name")
-	_, err = w.Register(ctx, Meta{}, Registration{Email: "x\u200b@example.com", Password: password, Name: "x"})
+	_, err = w.accounts.Register(ctx, Meta{}, Registration{Email: "x\u200b@example.com", Password: password, Name: "x"})
 	wantFields(t, err, "/email")
-	_, err = w.AddDevice(ctx, m, NewDevice{Name: bad, Channels: []NewChannel{{Channel: 1, Name: bad, MainURL: "rtsp://192.0.2.1/"}}})
+	_, err = w.devices.Add(ctx, m, NewDevice{Name: bad, Channels: []NewChannel{{Channel: 1, Name: bad, MainURL: "rtsp://192.0.2.1/"}}})
 	wantFields(t, err, "/channels/0/name", "/name")
-	_, err = w.SaveShare(ctx, m, NewShare{Email: "bob\u200b@example.com", Remark: bad})
+	_, err = w.shares.Save(ctx, m, NewShare{Email: "bob\u200b@example.com", Remark: bad})
 	wantFields(t, err, "/recipient/email", "/remark")
-	_, err = w.ReplaceShare(ctx, m, id, bad, nil)
+	_, err = w.shares.Replace(ctx, m, id, bad, nil)
 	wantFields(t, err, "/remark")
-	_, err = w.AddStreamKey(ctx, m, NewStreamKey{Label: bad})
+	_, err = w.keys.Add(ctx, m, NewStreamKey{Label: bad})
 	wantFields(t, err, "/label")
 }
 
@@ -125,7 +125,7 @@ func (w *world) earlier(email string) string {
 		w.t.Fatal(err)
 	}
 	spelling := strings.ToLower(email)
-	r, err := w.register(ctx, applicant{
+	r, err := w.accounts.register(ctx, applicant{
 		command: c, kind: emailKind, address: spelling, name: "Earlier", password: password, login: w.vault.LoginHash(emailKind, spelling),
 	})
 	if err != nil {
@@ -151,22 +151,22 @@ func TestEarlierSpellings(t *testing.T) {
 			w := newWorld(t)
 			id := w.earlier(c.registered)
 			for _, login := range c.found {
-				if got, err := w.AccountByLogin(ctx, LoginKind(login), login); err != nil || got != id {
+				if got, err := w.accounts.ByLogin(ctx, LoginKind(login), login); err != nil || got != id {
 					t.Errorf("%+q is the login of %q, %v; want %q", login, got, err, id)
 				}
 				if _, reason := normaliseAddress(emailKind, login); reason != "" {
 					continue
 				}
-				_, err := w.Register(ctx, Meta{}, Registration{Email: login, Password: password, Name: "Second"})
+				_, err := w.accounts.Register(ctx, Meta{}, Registration{Email: login, Password: password, Name: "Second"})
 				wantCode(t, err, Conflict, "login_taken")
-				r, err := w.SaveShare(ctx, Meta{Account: w.alice}, NewShare{Email: login})
+				r, err := w.shares.Save(ctx, Meta{Account: w.alice}, NewShare{Email: login})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := w.DeleteShare(ctx, Meta{Account: id}, r.Share.ID); err != nil {
+				if _, err := w.shares.Delete(ctx, Meta{Account: id}, r.Share.ID); err != nil {
 					t.Errorf("a share with %+q did not reach its account: %v", login, err)
 				}
-				_, err = w.SaveShare(ctx, Meta{Account: id}, NewShare{Email: login})
+				_, err = w.shares.Save(ctx, Meta{Account: id}, NewShare{Email: login})
 				wantCode(t, err, Invalid, "own_login")
 			}
 		})
@@ -177,14 +177,14 @@ func TestEarlierSpellings(t *testing.T) {
 // is refused, and a share with it reaches its account.
 func TestSpellingsAreOneAccount(t *testing.T) {
 	w := newWorld(t)
-	r, err := w.Register(ctx, Meta{}, Registration{Email: "zoe\u0308@MÜNCHEN.de", Password: password, Name: "Zoë"})
+	r, err := w.accounts.Register(ctx, Meta{}, Registration{Email: "zoe\u0308@MÜNCHEN.de", Password: password, Name: "Zoë"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, spelling := range []string{"zoë@münchen.de", "ＺＯË@xn--mnchen-3ya.de", "zoe\u0308@mu\u0308nchen.de"} {
-		_, err := w.Register(ctx, Meta{}, Registration{Email: spelling, Password: password, Name: "Second"})
+		_, err := w.accounts.Register(ctx, Meta{}, Registration{Email: spelling, Password: password, Name: "Second"})
 		wantCode(t, err, Conflict, "login_taken")
-		if got, err := w.AccountByLogin(ctx, emailKind, spelling); err != nil || got != r.Account {
+		if got, err := w.accounts.ByLogin(ctx, emailKind, spelling); err != nil || got != r.Account {
 			t.Errorf("%+q is the login of %q, %v", spelling, got, err)
 		}
 	}

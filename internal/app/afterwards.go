@@ -17,13 +17,13 @@ const (
 // afterwards tidies up after a command that has done its work: what it does not
 // get done is in force all the same and is left to a sweep. Neither an error nor
 // a port that hangs keeps the command from being answered.
-func (s *Service) afterwards(ctx context.Context, what string, tidy func(context.Context) error) {
+func (s *core) afterwards(ctx context.Context, what string, tidy func(context.Context) error) {
 	s.meanwhile(ctx, what, tidy)()
 }
 
 // meanwhile is afterwards beside something else that the command still does; the
 // function that it returns waits for it.
-func (s *Service) meanwhile(ctx context.Context, what string, tidy func(context.Context) error) (wait func()) {
+func (s *core) meanwhile(ctx context.Context, what string, tidy func(context.Context) error) (wait func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -18,7 +18,8 @@ const stagedFor = 10 * time.Minute
 
 // addedCamera is how a device is reached that a command adds.
 type addedCamera struct {
-	service *Service
+	core    *core
+	cameras Cameras
 	command command
 	camera  Camera
 	staged  []string // the ids that the device would have got, one for each try
@@ -35,7 +36,7 @@ func (a *addedCamera) guess(ctx context.Context, id string) {
 		return
 	}
 	done := make(chan error, 1)
-	go func() { done <- a.service.cameras.StageCamera(ctx, id, a.name(id), a.camera) }()
+	go func() { done <- a.cameras.StageCamera(ctx, id, a.name(id), a.camera) }()
 	a.guessed, a.early = id, sync.OnceValue(func() error { return <-done })
 	a.staged = append(a.staged, id)
 }
@@ -50,14 +51,14 @@ func (a *addedCamera) name(id string) string {
 // camera of the command that added the device, whose event is adder, may be staged
 // still: it is the device's, and not another one that comes at the same moment.
 func (a *addedCamera) missing(ctx context.Context, id string, adder uuid.UUID, refusal error) error {
-	staged, err := a.service.cameras.ConfirmCamera(ctx, id, adder.String())
+	staged, err := a.cameras.ConfirmCamera(ctx, id, adder.String())
 	if err != nil {
 		return unavailable(fmt.Errorf("keeping how a device is reached: %w", err))
 	}
 	if staged {
 		return refusal
 	}
-	missing, err := a.service.cameraMissing(ctx, id)
+	missing, err := cameraMissing(ctx, a.cameras, id)
 	if err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (a *addedCamera) stage(ctx context.Context, id string) error {
 	if id == a.guessed {
 		err = a.early()
 	} else {
-		err = a.service.cameras.StageCamera(ctx, id, a.name(id), a.camera)
+		err = a.cameras.StageCamera(ctx, id, a.name(id), a.camera)
 		a.staged = append(a.staged, id)
 	}
 	if err != nil {
@@ -84,21 +85,20 @@ func (a *addedCamera) stage(ctx context.Context, id string) error {
 // keep makes the camera the device's, which is in the log. For a new device it
 // was staged just now: if it cannot be confirmed the sweep does it.
 func (a *addedCamera) keep(ctx context.Context, id string, added bool) error {
-	cameras := a.service.cameras
 	if id == a.guessed {
 		_ = a.early() // where it failed, nothing is staged
 	}
-	staged, err := cameras.ConfirmCamera(ctx, id, a.name(id))
+	staged, err := a.cameras.ConfirmCamera(ctx, id, a.name(id))
 	if err != nil && added {
-		a.service.logger.WarnContext(ctx, "how a device is reached stays staged for now", "device", id, "error", err)
+		a.core.logger.WarnContext(ctx, "how a device is reached stays staged for now", "device", id, "error", err)
 		return nil
 	}
 	var has bool
 	if err == nil && !staged {
-		has, err = cameras.HasCamera(ctx, id)
+		has, err = a.cameras.HasCamera(ctx, id)
 	}
 	if err == nil && !staged && !has {
-		err = cameras.SetCamera(ctx, id, a.camera)
+		err = a.cameras.SetCamera(ctx, id, a.camera)
 	}
 	if err != nil {
 		return unavailable(fmt.Errorf("keeping how a device is reached: %w", err))
@@ -120,11 +120,11 @@ func (a *addedCamera) dropBut(ctx context.Context, got string) {
 		if id == got {
 			continue
 		}
-		a.service.afterwards(ctx, "forgetting a staged camera", func(ctx context.Context) error {
+		a.core.afterwards(ctx, "forgetting a staged camera", func(ctx context.Context) error {
 			if id == a.guessed {
 				_ = a.early() // or it is staged after this
 			}
-			return a.service.cameras.DropStaged(ctx, id, a.name(id))
+			return a.cameras.DropStaged(ctx, id, a.name(id))
 		})
 	}
 }
@@ -133,23 +133,23 @@ func (a *addedCamera) dropBut(ctx context.Context, got string) {
 // that was staged for a device, by a command, at a time. If the log says that this
 // command added the device, and the device has no camera, the camera becomes the
 // device's; if it does not say so for long enough, the camera is forgotten.
-func (s *Service) SettleStaged(ctx context.Context, id, command string, at time.Time) error {
-	added, err := s.added(ctx, id, command)
+func (d *Devices) SettleStaged(ctx context.Context, id, command string, at time.Time) error {
+	added, err := d.added(ctx, id, command)
 	if err != nil {
 		return err
 	}
-	if !added && s.now().Sub(at) < stagedFor {
+	if !added && d.core.now().Sub(at) < stagedFor {
 		return nil
 	}
 	if added {
-		if added, err = s.cameraMissing(ctx, id); err != nil {
+		if added, err = cameraMissing(ctx, d.cameras, id); err != nil {
 			return err
 		}
 	}
 	if added {
-		_, err = s.cameras.ConfirmCamera(ctx, id, command)
+		_, err = d.cameras.ConfirmCamera(ctx, id, command)
 	} else {
-		err = s.cameras.DropStaged(ctx, id, command)
+		err = d.cameras.DropStaged(ctx, id, command)
 	}
 	if err != nil {
 		return unavailable(fmt.Errorf("settling a staged camera: %w", err))
@@ -157,15 +157,8 @@ func (s *Service) SettleStaged(ctx context.Context, id, command string, at time.
 	return nil
 }
 
-// DeviceLive reports whether the device with that id is in an account, as the log
-// says.
-func (s *Service) DeviceLive(ctx context.Context, id string) (bool, error) {
-	d, err := s.loadDevice(ctx, id)
-	return d.Live, err
-}
-
-func (s *Service) cameraMissing(ctx context.Context, id string) (bool, error) {
-	has, err := s.cameras.HasCamera(ctx, id)
+func cameraMissing(ctx context.Context, cameras Cameras, id string) (bool, error) {
+	has, err := cameras.HasCamera(ctx, id)
 	if err != nil {
 		return false, unavailable(fmt.Errorf("looking for how a device is reached: %w", err))
 	}
@@ -174,12 +167,12 @@ func (s *Service) cameraMissing(ctx context.Context, id string) (bool, error) {
 
 // added reports whether the device is in an account, added by the event with that
 // id.
-func (s *Service) added(ctx context.Context, id, event string) (bool, error) {
+func (d *Devices) added(ctx context.Context, id, event string) (bool, error) {
 	serial, ok := device.SerialOf(id)
 	if !ok {
 		return false, nil
 	}
-	there, err := loadLast(ctx, s.log, deviceStream(serial))
+	there, err := load(ctx, d.core, deviceKind, deviceStream(serial))
 	if err != nil || !there.state.Live || there.state.Device != id {
 		return false, err
 	}
@@ -187,10 +180,5 @@ func (s *Service) added(ctx context.Context, id, event string) (bool, error) {
 	if err != nil {
 		return false, nil // not one of ours: it is dropped in time
 	}
-	for _, stored := range there.events {
-		if stored.ID == want {
-			return true, nil
-		}
-	}
-	return false, nil
+	return there.last().ID == want, nil
 }

@@ -28,8 +28,8 @@ func recorder() NewDevice {
 
 func TestAddDevice(t *testing.T) {
 	w := newWorld(t)
-	r, err := w.AddDevice(ctx, Meta{Account: w.alice}, recorder())
-	if err != nil || !r.Created || r.Position == 0 {
+	r, err := w.devices.Add(ctx, Meta{Account: w.alice}, recorder())
+	if err != nil || r.Position == 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	d := r.Device
@@ -58,7 +58,7 @@ func TestAddDevice(t *testing.T) {
 
 func TestAddDeviceAlone(t *testing.T) {
 	w := newWorld(t)
-	r, err := w.AddDevice(ctx, Meta{Account: w.alice}, NewDevice{Name: "Door", RTSPURL: "rtsp://192.0.2.1/h264"})
+	r, err := w.devices.Add(ctx, Meta{Account: w.alice}, NewDevice{Name: "Door", RTSPURL: "rtsp://192.0.2.1/h264"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestAddDeviceRefuses(t *testing.T) {
 		"too many channels": {with(func(d *NewDevice) { d.Channels = make([]NewChannel, 512) }), []string{"/channels", "/rtsp_url"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := w.AddDevice(ctx, Meta{Account: w.alice}, in.d)
+			_, err := w.devices.Add(ctx, Meta{Account: w.alice}, in.d)
 			wantFields(t, err, in.fields...)
 			for _, reason := range append(slices.Collect(maps.Values(wantCode(t, err, Invalid, "invalid_body").Fields)), err.Error()) {
 				if strings.Contains(reason, "u:p") || strings.Contains(reason, "192.0.2") {
@@ -160,9 +160,9 @@ func TestAddDeviceRefuses(t *testing.T) {
 			}
 		})
 	}
-	_, err := w.AddDevice(ctx, Meta{Account: w.alice}, with(func(d *NewDevice) { d.Channels[2].Channel = 2 }))
+	_, err := w.devices.Add(ctx, Meta{Account: w.alice}, with(func(d *NewDevice) { d.Channels[2].Channel = 2 }))
 	wantField(t, wantCode(t, err, Invalid, "channel_twice"), "/channels/2/channel")
-	_, err = w.AddDevice(ctx, Meta{}, recorder())
+	_, err = w.devices.Add(ctx, Meta{}, recorder())
 	wantCode(t, err, Unauthenticated, "unauthenticated")
 	if n := len(w.log.all()); n != events {
 		t.Fatalf("refusals wrote %d events", n-events)
@@ -189,34 +189,34 @@ func TestSubStream(t *testing.T) {
 
 func TestGenerations(t *testing.T) {
 	w := newWorld(t)
-	_, err := w.AddDevice(ctx, Meta{Account: w.eve}, NewDevice{Name: "Mine now", Serial: "cam-1", RTSPURL: "rtsp://203.0.113.1/evil"})
+	_, err := w.devices.Add(ctx, Meta{Account: w.eve}, NewDevice{Name: "Mine now", Serial: "cam-1", RTSPURL: "rtsp://203.0.113.1/evil"})
 	wantField(t, wantCode(t, err, Conflict, "device_taken"), "/serial")
-	_, err = w.AddDevice(ctx, Meta{Account: w.alice}, NewDevice{Name: "Again", Serial: "CAM-1", RTSPURL: "rtsp://192.0.2.9/other"})
+	_, err = w.devices.Add(ctx, Meta{Account: w.alice}, NewDevice{Name: "Again", Serial: "CAM-1", RTSPURL: "rtsp://192.0.2.9/other"})
 	wantField(t, wantCode(t, err, Conflict, "device_already_added"), "/serial")
 	if url := w.vault.cameras[w.cam].Channels[0].MainURL; url != "rtsp://192.0.2.1/live" {
 		t.Fatalf("whoever was refused changed the camera to %s", url)
 	}
 	for _, who := range []string{w.eve, w.bob} {
-		_, err = w.RemoveDevice(ctx, Meta{Account: who}, w.cam)
+		_, err = w.devices.Remove(ctx, Meta{Account: who}, w.cam)
 		wantCode(t, err, NotFound, "device_not_found")
 	}
-	if _, err = w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam); err != nil {
+	if _, err = w.devices.Remove(ctx, Meta{Account: w.alice}, w.cam); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := w.vault.cameras[w.cam]; ok {
 		t.Error("the camera's secrets are still there")
 	}
-	_, err = w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam)
+	_, err = w.devices.Remove(ctx, Meta{Account: w.alice}, w.cam)
 	wantCode(t, err, NotFound, "device_not_found")
 	second := w.addDevice(w.eve, NewDevice{Name: "Mine now", Serial: "cam-1"})
 	if second != w.cam+".2" {
 		t.Fatalf("the second generation is %q", second)
 	}
 	for _, id := range []string{w.cam, second, second + "2", w.cam + ".1", w.cam + ".02", w.cam + ".3", "", "..", "share-x/../y", strings.Repeat("a", 65)} {
-		_, err = w.RemoveDevice(ctx, Meta{Account: w.alice}, id)
+		_, err = w.devices.Remove(ctx, Meta{Account: w.alice}, id)
 		wantCode(t, err, NotFound, "device_not_found")
 	}
-	if _, err = w.RemoveDevice(ctx, Meta{Account: w.eve}, second); err != nil {
+	if _, err = w.devices.Remove(ctx, Meta{Account: w.eve}, second); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -226,11 +226,11 @@ func TestGenerations(t *testing.T) {
 func TestLoserKeepsOut(t *testing.T) {
 	w := newWorld(t)
 	w.log.before = once(func(string) {
-		if _, err := w.node().AddDevice(ctx, Meta{Account: w.alice}, NewDevice{Name: "Ours", Serial: "new-1", RTSPURL: "rtsp://192.0.2.9/ours"}); err != nil {
+		if _, err := w.node().devices.Add(ctx, Meta{Account: w.alice}, NewDevice{Name: "Ours", Serial: "new-1", RTSPURL: "rtsp://192.0.2.9/ours"}); err != nil {
 			t.Error(err)
 		}
 	})
-	_, err := w.AddDevice(ctx, Meta{Account: w.eve}, NewDevice{Name: "Theirs", Serial: "new-1", RTSPURL: "rtsp://203.0.113.1/theirs"})
+	_, err := w.devices.Add(ctx, Meta{Account: w.eve}, NewDevice{Name: "Theirs", Serial: "new-1", RTSPURL: "rtsp://203.0.113.1/theirs"})
 	wantCode(t, err, Conflict, "device_taken")
 	if url := w.vault.cameras["new-1"].Channels[0].MainURL; url != "rtsp://192.0.2.9/ours" {
 		t.Fatalf("the camera is %s", url)
@@ -244,24 +244,24 @@ func TestAddDeviceRepeat(t *testing.T) {
 			d := NewDevice{Name: "Door", Serial: serial, RTSPURL: "rtsp://192.0.2.9/live"}
 			m := Meta{Account: w.alice, IdempotencyKey: "key"}
 			w.vault.fail = errors.New("the vault is away")
-			_, err := w.AddDevice(ctx, m, d)
+			_, err := w.devices.Add(ctx, m, d)
 			wantCode(t, err, Unavailable, "unavailable")
 			w.vault.fail = nil
-			first, err := w.AddDevice(ctx, m, d)
+			first, err := w.devices.Add(ctx, m, d)
 			if err != nil || w.vault.cameras[first.Device.Device].Channels[0].MainURL != d.RTSPURL {
 				t.Fatalf("the repeat did not finish it: %+v, %v", first, err)
 			}
-			again, err := w.AddDevice(ctx, m, d)
+			again, err := w.devices.Add(ctx, m, d)
 			if err != nil || !reflect.DeepEqual(again, first) {
 				t.Fatalf("%+v, %v; want %+v", again, err, first)
 			}
 			if got := w.log.types(deviceStream(first.Device.Serial)); got != "device.added" {
 				t.Fatalf("stream: %s", got)
 			}
-			if _, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, first.Device.Device); err != nil {
+			if _, err := w.devices.Remove(ctx, Meta{Account: w.alice}, first.Device.Device); err != nil {
 				t.Fatal(err)
 			}
-			late, err := w.AddDevice(ctx, m, d)
+			late, err := w.devices.Add(ctx, m, d)
 			if err != nil || late.Position != first.Position {
 				t.Fatalf("%+v, %v; want the answer of then", late, err)
 			}
@@ -269,7 +269,7 @@ func TestAddDeviceRepeat(t *testing.T) {
 				t.Error("a late repeat brought the secrets of a removed device back")
 			}
 			d.RTSPURL += "2"
-			_, err = w.AddDevice(ctx, m, d)
+			_, err = w.devices.Add(ctx, m, d)
 			wantCode(t, err, Invalid, "idempotency_key_reused")
 		})
 	}
@@ -278,23 +278,23 @@ func TestAddDeviceRepeat(t *testing.T) {
 func TestEndSharesOfDevice(t *testing.T) {
 	w := newWorld(t)
 	id := w.accepted(gives(w.cam, 1, privilege.All), gives(w.dvr, 2, privilege.Playback))
-	other, err := w.SaveShare(ctx, Meta{Account: w.alice}, NewShare{Email: "carol@example.com", Devices: []DeviceGrants{gives(w.cam, 1, privilege.LiveView)}})
+	other, err := w.shares.Save(ctx, Meta{Account: w.alice}, NewShare{Email: "carol@example.com", Devices: []DeviceGrants{gives(w.cam, 1, privilege.LiveView)}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.log.behind = true // so that the policy has something to do
-	if _, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam); err != nil {
+	if _, err := w.devices.Remove(ctx, Meta{Account: w.alice}, w.cam); err != nil {
 		t.Fatal(err)
 	}
 	history := w.log.streams[deviceStream("cam-1")]
 	cause := history[len(history)-1].ID
 	w.log.before = once(func(string) { // another change at the same time
-		if _, err := w.node().Reject(ctx, Meta{Account: w.bob}, id, w.dvr); err != nil {
+		if _, err := w.node().shares.Reject(ctx, Meta{Account: w.bob}, id, w.dvr); err != nil {
 			t.Error(err)
 		}
 	})
 	for range 2 {
-		if err := w.EndSharesOfDevice(ctx, cause, w.cam, []string{id, other.Share.ID}); err != nil {
+		if err := w.devices.EndShares(ctx, cause, w.cam, []string{id, other.Share.ID}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -310,10 +310,10 @@ func TestEndSharesOfDevice(t *testing.T) {
 	if want := uuid.NewSHA1(cause, []byte(shareStream(other.Share.ID)+"\x002")); added.ID != want {
 		t.Errorf("event %s; want %s: whoever else follows the cause writes the same", added.ID, want)
 	}
-	if err := w.EndSharesOfDevice(ctx, cause, w.cam, []string{"nonsense"}); err == nil {
+	if err := w.devices.EndShares(ctx, cause, w.cam, []string{"nonsense"}); err == nil {
 		t.Error("nonsense is a share")
 	}
-	_, err = w.Accept(ctx, Meta{Account: w.bob}, id, w.cam)
+	_, err = w.shares.Accept(ctx, Meta{Account: w.bob}, id, w.cam)
 	wantCode(t, err, Conflict, "not_invited")
 }
 
@@ -323,18 +323,18 @@ func TestEndSharesWithoutVault(t *testing.T) {
 	w := newWorld(t)
 	id := w.accepted(gives(w.cam, 1, privilege.All))
 	w.vault.fail = errors.New("the vault is away")
-	if _, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam); err != nil {
+	if _, err := w.devices.Remove(ctx, Meta{Account: w.alice}, w.cam); err != nil {
 		t.Fatal(err)
 	}
 	cause := w.log.streams[deviceStream("cam-1")][1].ID
-	if err := w.EndSharesOfDevice(ctx, cause, w.cam, []string{id}); err == nil {
+	if err := w.devices.EndShares(ctx, cause, w.cam, []string{id}); err == nil {
 		t.Error("nobody would try again to forget the secrets")
 	}
 	if got := w.log.types(shareStream(id)); got != "share.opened share.invited share.accepted share.device_removed" {
 		t.Errorf("stream: %s", got)
 	}
 	w.vault.fail = nil
-	if err := w.EndSharesOfDevice(ctx, cause, w.cam, []string{id}); err != nil {
+	if err := w.devices.EndShares(ctx, cause, w.cam, []string{id}); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := w.vault.cameras[w.cam]; ok {
@@ -359,10 +359,10 @@ func TestHistoryIsNotRead(t *testing.T) {
 	w := newWorld(t)
 	id := w.cam
 	for range 50 {
-		if _, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, id); err != nil {
+		if _, err := w.devices.Remove(ctx, Meta{Account: w.alice}, id); err != nil {
 			t.Fatal(err)
 		}
-		r, err := w.AddDevice(ctx, Meta{Account: w.alice}, NewDevice{Name: "Front door", Serial: "cam-1", RTSPURL: "rtsp://10.0.0.1/1"})
+		r, err := w.devices.Add(ctx, Meta{Account: w.alice}, NewDevice{Name: "Front door", Serial: "cam-1", RTSPURL: "rtsp://10.0.0.1/1"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -374,17 +374,17 @@ func TestHistoryIsNotRead(t *testing.T) {
 		want error
 		most int // events read
 	}{
-		"a stranger removes it": {func() error { _, err := w.RemoveDevice(ctx, Meta{Account: stranger}, id); return err }, device.ErrNotFound, 1},
+		"a stranger removes it": {func() error { _, err := w.devices.Remove(ctx, Meta{Account: stranger}, id); return err }, device.ErrNotFound, 1},
 		"with a key": {func() error {
-			_, err := w.RemoveDevice(ctx, Meta{Account: stranger, IdempotencyKey: "k"}, id)
+			_, err := w.devices.Remove(ctx, Meta{Account: stranger, IdempotencyKey: "k"}, id)
 			return err
 		}, device.ErrNotFound, 1},
 		"a stranger adds it": {func() error {
-			_, err := w.AddDevice(ctx, Meta{Account: stranger, IdempotencyKey: "k"}, NewDevice{Name: "n", Serial: "cam-1", RTSPURL: "rtsp://10.0.0.1/1"})
+			_, err := w.devices.Add(ctx, Meta{Account: stranger, IdempotencyKey: "k"}, NewDevice{Name: "n", Serial: "cam-1", RTSPURL: "rtsp://10.0.0.1/1"})
 			return err
 		}, device.ErrTaken, 1},
 		"its owner adds it again": {func() error {
-			_, err := w.AddDevice(ctx, Meta{Account: w.alice}, NewDevice{Name: "n", Serial: "cam-1", RTSPURL: "rtsp://10.0.0.1/1"})
+			_, err := w.devices.Add(ctx, Meta{Account: w.alice}, NewDevice{Name: "n", Serial: "cam-1", RTSPURL: "rtsp://10.0.0.1/1"})
 			return err
 		}, device.ErrAlreadyAdded, 1},
 	} {
@@ -397,7 +397,7 @@ func TestHistoryIsNotRead(t *testing.T) {
 		}
 	}
 	w.log.reads = 0
-	if _, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, id); err != nil || w.log.reads > 1 {
+	if _, err := w.devices.Remove(ctx, Meta{Account: w.alice}, id); err != nil || w.log.reads > 1 {
 		t.Errorf("its owner removes it: %v, %d events were read", err, w.log.reads)
 	}
 }

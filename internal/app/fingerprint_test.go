@@ -24,7 +24,7 @@ func (w *world) fingerprints(stream string) (list []string) {
 func TestFingerprints(t *testing.T) {
 	w := newWorld(t)
 	add := func(account, serial, key, password string) string {
-		_, err := w.AddDevice(ctx, Meta{Account: account, IdempotencyKey: key},
+		_, err := w.devices.Add(ctx, Meta{Account: account, IdempotencyKey: key},
 			NewDevice{Name: "Door", Serial: serial, RTSPURL: "rtsp://u:" + password + "@192.0.2.1/1"})
 		if err != nil {
 			t.Fatal(err)
@@ -36,7 +36,7 @@ func TestFingerprints(t *testing.T) {
 		t.Errorf("without a key the fingerprint is %q", f)
 	}
 	remove := func(account, id string) {
-		if _, err := w.RemoveDevice(ctx, Meta{Account: account}, id); err != nil {
+		if _, err := w.devices.Remove(ctx, Meta{Account: account}, id); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,13 +61,13 @@ func TestFingerprintOfBefore(t *testing.T) {
 	w := newWorld(t)
 	m := Meta{Account: w.alice, IdempotencyKey: "key"}
 	d := NewDevice{Name: "Door", Serial: "fp-1", RTSPURL: "rtsp://192.0.2.1/1"}
-	first, err := w.AddDevice(ctx, m, d)
+	first, err := w.devices.Add(ctx, m, d)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stored := w.log.streams[deviceStream("fp-1")]
 	stored[0].Metadata = []byte(`{"account":"` + w.alice + `","request":"00112233445566778899aabbccddeeff"}`)
-	again, err := w.AddDevice(ctx, m, d)
+	again, err := w.devices.Add(ctx, m, d)
 	if err != nil || again.Position != first.Position || len(w.log.streams[deviceStream("fp-1")]) != 1 {
 		t.Errorf("repeated: %+v, %v; first %+v", again, err, first)
 	}

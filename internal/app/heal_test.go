@@ -16,11 +16,11 @@ import (
 func TestReadsOfALogin(t *testing.T) {
 	w := newWorld(t)
 	for range 250 {
-		r, err := w.AddStreamKey(ctx, Meta{Account: w.bob}, NewStreamKey{})
+		r, err := w.keys.Add(ctx, Meta{Account: w.bob}, NewStreamKey{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.RevokeStreamKey(ctx, Meta{Account: w.bob}, r.Key.Name); err != nil {
+		if _, err := w.keys.Revoke(ctx, Meta{Account: w.bob}, r.Key.Name); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -29,7 +29,7 @@ func TestReadsOfALogin(t *testing.T) {
 		events        int
 	}{{"alice@example.com", w.alice, 2}, {"bob@example.com", w.bob, 2}, {"nobody@example.com", "", 0}} {
 		w.log.calls, w.log.reads = 0, 0
-		id, err := w.AccountByLogin(ctx, emailKind, c.address)
+		id, err := w.accounts.ByLogin(ctx, emailKind, c.address)
 		if err != nil || id != c.want {
 			t.Errorf("%s is %q's, %v", c.address, id, err)
 		}
@@ -45,19 +45,19 @@ func TestLostAccount(t *testing.T) {
 	w := newWorld(t)
 	id := w.accepted(gives(w.cam, 1, privilege.LiveView))
 	again := Registration{Email: "bob@example.com", Password: "another password", Name: "Bob"}
-	_, err := w.Register(ctx, Meta{}, again)
+	_, err := w.accounts.Register(ctx, Meta{}, again)
 	wantCode(t, err, Conflict, "login_taken")
 
 	delete(w.vault.passwords, w.bob)
-	r, err := w.Register(ctx, Meta{IdempotencyKey: "key"}, again)
+	r, err := w.accounts.Register(ctx, Meta{IdempotencyKey: "key"}, again)
 	if err != nil || r.Account == w.bob {
 		t.Fatalf("%+v, %v; want a new account", r, err)
 	}
-	repeat, err := w.Register(ctx, Meta{IdempotencyKey: "key"}, again)
+	repeat, err := w.accounts.Register(ctx, Meta{IdempotencyKey: "key"}, again)
 	if err != nil || repeat.Account != r.Account || repeat.Position != r.Position {
 		t.Errorf("the repeat: %+v, %v", repeat, err)
 	}
-	if holder, err := w.AccountByLogin(ctx, emailKind, again.Email); err != nil || holder != r.Account {
+	if holder, err := w.accounts.ByLogin(ctx, emailKind, again.Email); err != nil || holder != r.Account {
 		t.Errorf("the address is %s's, %v", holder, err)
 	}
 	s, err := w.loadShare(ctx, id)
@@ -65,7 +65,7 @@ func TestLostAccount(t *testing.T) {
 		t.Errorf("the new account has what the old one had: %+v, %v", s.state, err)
 	}
 	// What the new holder gives back is taken from the account that has it.
-	if _, err := w.RemoveShareDevice(ctx, Meta{Account: r.Account}, id, w.cam); err != nil {
+	if _, err := w.shares.RemoveDevice(ctx, Meta{Account: r.Account}, id, w.cam); err != nil {
 		t.Fatal(err)
 	}
 	if s, _ = w.loadShare(ctx, id); s.state.Allows(w.bob, w.cam, 1, privilege.LiveView) {
@@ -80,21 +80,21 @@ func TestErasedAccountFreesItsAddress(t *testing.T) {
 	id := w.accepted(gives(w.cam, 1, privilege.LiveView))
 	w.vault.erased[w.bob] = true
 	next := Registration{Email: "bob@example.com", Password: "another password", Name: "Bea"}
-	_, err := w.Register(ctx, Meta{}, next)
+	_, err := w.accounts.Register(ctx, Meta{}, next)
 	wantCode(t, err, Conflict, "login_taken") // as long as the first one can log in
 
 	delete(w.vault.passwords, w.bob)
-	r, err := w.Register(ctx, Meta{}, next)
+	r, err := w.accounts.Register(ctx, Meta{}, next)
 	if err != nil || r.Account == w.bob {
 		t.Fatalf("%+v, %v; want a new account", r, err)
 	}
-	if holder, err := w.AccountByLogin(ctx, emailKind, next.Email); err != nil || holder != r.Account {
+	if holder, err := w.accounts.ByLogin(ctx, emailKind, next.Email); err != nil || holder != r.Account {
 		t.Errorf("the address is %s's, %v", holder, err)
 	}
 	if s, err := w.loadShare(ctx, id); err != nil || s.state.Allows(r.Account, w.cam, 1, privilege.LiveView) {
 		t.Errorf("the next holder has what the first one had: %+v, %v", s.state, err)
 	}
-	if _, err := w.SaveShare(ctx, Meta{Account: w.alice}, NewShare{Email: next.Email, Devices: []DeviceGrants{gives(w.dvr, 1, privilege.LiveView)}}); err != nil {
+	if _, err := w.shares.Save(ctx, Meta{Account: w.alice}, NewShare{Email: next.Email, Devices: []DeviceGrants{gives(w.dvr, 1, privilege.LiveView)}}); err != nil {
 		t.Errorf("inviting the next holder: %v", err)
 	}
 }
@@ -114,24 +114,24 @@ func TestRegistrationCutOff(t *testing.T) {
 						}
 						return noCrash
 					}
-					_, err := w.Register(ctx, Meta{}, aReg())
+					_, err := w.accounts.Register(ctx, Meta{}, aReg())
 					wantCode(t, err, Unavailable, "unavailable")
 					w.log.crash = nil
 					if vaultLost {
 						clear(w.vault.passwords)
 					}
-					id, err := w.AccountByLogin(ctx, emailKind, aReg().Email)
+					id, err := w.accounts.ByLogin(ctx, emailKind, aReg().Email)
 					if err != nil {
 						t.Fatal(err)
 					}
 					if right, _ := w.vault.VerifyPassword(ctx, id, aReg().Password); id != "" && right {
 						return
 					}
-					r, err := w.Register(ctx, Meta{}, aReg())
+					r, err := w.accounts.Register(ctx, Meta{}, aReg())
 					if err != nil {
 						t.Fatalf("neither log-in nor registration: %v", err)
 					}
-					id, err = w.AccountByLogin(ctx, emailKind, aReg().Email)
+					id, err = w.accounts.ByLogin(ctx, emailKind, aReg().Email)
 					if right, _ := w.vault.VerifyPassword(ctx, id, aReg().Password); err != nil || id != r.Account || !right {
 						t.Errorf("account %q, %v; want %q", id, err, r.Account)
 					}
@@ -166,7 +166,7 @@ func TestCameraFirst(t *testing.T) {
 	t.Run("the vault is away", func(t *testing.T) {
 		w := newWorld(t)
 		w.vault.fail = errors.New("the vault is away")
-		_, err := w.AddDevice(ctx, Meta{Account: w.alice}, door)
+		_, err := w.devices.Add(ctx, Meta{Account: w.alice}, door)
 		wantCode(t, err, Unavailable, "unavailable")
 		if got := w.log.types(deviceStream(id)); got != "" {
 			t.Errorf("the log says %s", got)
@@ -175,7 +175,7 @@ func TestCameraFirst(t *testing.T) {
 	t.Run("it cannot be confirmed", func(t *testing.T) {
 		w := newWorld(t)
 		w.vault.failConfirm = errors.New("the vault is away")
-		r, err := w.AddDevice(ctx, Meta{Account: w.alice}, door)
+		r, err := w.devices.Add(ctx, Meta{Account: w.alice}, door)
 		if err != nil || r.Device.Device != id || len(w.vault.staged) != 1 {
 			t.Fatalf("%+v, %v, %d staged", r, err, len(w.vault.staged))
 		}
@@ -187,7 +187,7 @@ func TestCameraFirst(t *testing.T) {
 		t.Run("cut off "+name+" the append", func(t *testing.T) {
 			w := newWorld(t)
 			w.log.crash = func(string) crash { return when }
-			_, err := w.AddDevice(ctx, Meta{Account: w.alice}, door)
+			_, err := w.devices.Add(ctx, Meta{Account: w.alice}, door)
 			wantCode(t, err, Unavailable, "unavailable")
 			w.log.crash = nil
 			w.settle(t)
@@ -208,13 +208,13 @@ func TestCameraFirst(t *testing.T) {
 	t.Run("the loser's is forgotten", func(t *testing.T) {
 		w := newWorld(t)
 		w.log.before = once(func(string) {
-			if _, err := w.node().AddDevice(ctx, Meta{Account: w.eve}, door); err != nil {
+			if _, err := w.node().devices.Add(ctx, Meta{Account: w.eve}, door); err != nil {
 				t.Error(err)
 			}
 		})
 		lost := door
 		lost.RTSPURL = "rtsp://203.0.113.1/"
-		_, err := w.AddDevice(ctx, Meta{Account: w.alice}, lost)
+		_, err := w.devices.Add(ctx, Meta{Account: w.alice}, lost)
 		wantCode(t, err, Conflict, "device_taken")
 		w.wantCamera(t, id, door.RTSPURL)
 	})
@@ -234,7 +234,7 @@ func TestCameraFirst(t *testing.T) {
 func (w *world) settle(t *testing.T) {
 	t.Helper()
 	for staged := range w.vault.staged {
-		if err := w.SettleStaged(ctx, staged[0], staged[1], time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)); err != nil {
+		if err := w.devices.SettleStaged(ctx, staged[0], staged[1], time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -252,12 +252,12 @@ func (w *world) wantCamera(t *testing.T, id, url string) {
 func TestLostCamera(t *testing.T) {
 	w := newWorld(t)
 	d := NewDevice{Name: "Front door", Serial: "CAM-1", RTSPURL: "rtsp://192.0.2.1/again"}
-	_, err := w.AddDevice(ctx, Meta{Account: w.alice}, d)
+	_, err := w.devices.Add(ctx, Meta{Account: w.alice}, d)
 	wantCode(t, err, Conflict, "device_already_added")
 	delete(w.vault.cameras, w.cam)
-	_, err = w.AddDevice(ctx, Meta{Account: w.eve}, d)
+	_, err = w.devices.Add(ctx, Meta{Account: w.eve}, d)
 	wantCode(t, err, Conflict, "device_taken")
-	r, err := w.AddDevice(ctx, Meta{Account: w.alice, IdempotencyKey: "key"}, d)
+	r, err := w.devices.Add(ctx, Meta{Account: w.alice, IdempotencyKey: "key"}, d)
 	if err != nil || r.Device.Device != w.cam {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -265,7 +265,7 @@ func TestLostCamera(t *testing.T) {
 	if got := w.log.types(deviceStream("cam-1")); got != "device.added" {
 		t.Errorf("stream: %s", got)
 	}
-	_, err = w.AddDevice(ctx, Meta{Account: w.alice}, d)
+	_, err = w.devices.Add(ctx, Meta{Account: w.alice}, d)
 	wantCode(t, err, Conflict, "device_already_added")
 }
 
@@ -288,7 +288,7 @@ func TestSlowStaging(t *testing.T) {
 					delete(w.vault.cameras, "slow-1")
 				}
 				w.vault.slow = 300 * time.Millisecond
-				_, err := w.AddDevice(ctx, Meta{Account: w.alice}, d)
+				_, err := w.devices.Add(ctx, Meta{Account: w.alice}, d)
 				if c.want == "" && err != nil {
 					t.Fatal(err)
 				}
@@ -310,33 +310,33 @@ func TestSlowStaging(t *testing.T) {
 // by it.
 func TestSerialAsTyped(t *testing.T) {
 	w := newWorld(t)
-	r, err := w.AddDevice(ctx, Meta{Account: w.alice}, NewDevice{Name: "Recorder", Serial: " iDS-7216Q", RTSPURL: "rtsp://192.0.2.1/"})
+	r, err := w.devices.Add(ctx, Meta{Account: w.alice}, NewDevice{Name: "Recorder", Serial: " iDS-7216Q", RTSPURL: "rtsp://192.0.2.1/"})
 	if err != nil || r.Device.Device != "ids-7216q" || r.Device.Serial != "iDS-7216Q" {
 		t.Fatalf("%+v, %v", r.Device, err)
 	}
 	const typed = "IDS-7216q"
 	id := w.share(gives(typed, 1, privilege.LiveView))
-	if _, err := w.Accept(ctx, Meta{Account: w.bob}, id, typed); err != nil {
+	if _, err := w.shares.Accept(ctx, Meta{Account: w.bob}, id, typed); err != nil {
 		t.Error(err)
 	}
-	if _, err := w.SetDomain(ctx, Meta{Account: w.bob}, id, typed, "recorder"); err != nil {
+	if _, err := w.shares.SetDomain(ctx, Meta{Account: w.bob}, id, typed, "recorder"); err != nil {
 		t.Error(err)
 	}
-	if _, err := w.PutShareDevice(ctx, Meta{Account: w.alice}, id, gives(typed, 1, privilege.PTZ)); err != nil {
+	if _, err := w.shares.PutDevice(ctx, Meta{Account: w.alice}, id, gives(typed, 1, privilege.PTZ)); err != nil {
 		t.Error(err)
 	}
-	if _, err := w.ReplaceShare(ctx, Meta{Account: w.alice}, id, "", []DeviceGrants{gives(typed, 1, privilege.LiveView)}); err != nil {
+	if _, err := w.shares.Replace(ctx, Meta{Account: w.alice}, id, "", []DeviceGrants{gives(typed, 1, privilege.LiveView)}); err != nil {
 		t.Error(err)
 	}
-	if k, err := w.AddStreamKey(ctx, Meta{Account: w.bob}, NewStreamKey{Device: typed}); err != nil || k.Key.Device != "ids-7216q" {
+	if k, err := w.keys.Add(ctx, Meta{Account: w.bob}, NewStreamKey{Device: typed}); err != nil || k.Key.Device != "ids-7216q" {
 		t.Error(err)
 	}
-	if _, err := w.RemoveShareDevice(ctx, Meta{Account: w.alice}, id, typed); err != nil {
+	if _, err := w.shares.RemoveDevice(ctx, Meta{Account: w.alice}, id, typed); err != nil {
 		t.Error(err)
 	}
-	_, err = w.AddDevice(ctx, Meta{Account: w.eve}, NewDevice{Name: "Mine", Serial: typed, RTSPURL: "rtsp://192.0.2.1/"})
+	_, err = w.devices.Add(ctx, Meta{Account: w.eve}, NewDevice{Name: "Mine", Serial: typed, RTSPURL: "rtsp://192.0.2.1/"})
 	wantCode(t, err, Conflict, "device_taken")
-	if _, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, typed); err != nil {
+	if _, err := w.devices.Remove(ctx, Meta{Account: w.alice}, typed); err != nil {
 		t.Error(err)
 	}
 }
@@ -346,8 +346,8 @@ func TestSerialAsTyped(t *testing.T) {
 // first one's.
 func TestTwoAddsAtOnce(t *testing.T) {
 	w := newWorld(t)
-	add := func(name string) (Result, error) {
-		return w.AddDevice(ctx, Meta{Account: w.alice}, NewDevice{Name: name, Serial: "twice", RTSPURL: "rtsp://192.0.2.1/" + name})
+	add := func(name string) (DeviceAdded, error) {
+		return w.devices.Add(ctx, Meta{Account: w.alice}, NewDevice{Name: name, Serial: "twice", RTSPURL: "rtsp://192.0.2.1/" + name})
 	}
 	if _, err := add("first"); err != nil {
 		t.Fatal(err)

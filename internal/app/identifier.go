@@ -12,7 +12,7 @@ var plainBase32 = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 // newSerial is the serial of a device that has none. A repeated command must
 // find the same device, so with an Idempotency-Key the serial follows from it.
-func (s *Service) newSerial(c command) (string, error) {
+func (s *core) newSerial(c command) (string, error) {
 	var raw []byte
 	if c.IdempotencyKey == "" {
 		raw = make([]byte, 7)
@@ -27,7 +27,7 @@ func (s *Service) newSerial(c command) (string, error) {
 }
 
 // newKey makes the name of a stream key, 60 bits, and its secret, 100 bits.
-func (s *Service) newKey() (name, secret string, err error) {
+func (s *core) newKey() (name, secret string, err error) {
 	raw := make([]byte, 8+13)
 	if _, err := io.ReadFull(s.random, raw); err != nil {
 		return "", "", fmt.Errorf("making a stream key: %w", err)

@@ -16,13 +16,13 @@ func TestAShareBeginsAnew(t *testing.T) {
 	w := newWorld(t)
 	var id string
 	for life := range 20 {
-		r, err := w.SaveShare(ctx, Meta{Account: w.alice}, NewShare{Email: "bob@example.com", Remark: fmt.Sprint("life ", life), Devices: []DeviceGrants{gives(w.cam, 1, privilege.LiveView)}})
+		r, err := w.shares.Save(ctx, Meta{Account: w.alice}, NewShare{Email: "bob@example.com", Remark: fmt.Sprint("life ", life), Devices: []DeviceGrants{gives(w.cam, 1, privilege.LiveView)}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		id = r.Share.ID
 		if life < 19 {
-			if _, err := w.DeleteShare(ctx, Meta{Account: w.alice}, id); err != nil {
+			if _, err := w.shares.Delete(ctx, Meta{Account: w.alice}, id); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -54,18 +54,18 @@ func TestARepeatFindsAnEarlierLife(t *testing.T) {
 	w := newWorld(t)
 	m := Meta{Account: w.alice, IdempotencyKey: "once"}
 	n := NewShare{Email: "bob@example.com", Devices: []DeviceGrants{gives(w.cam, 1, privilege.LiveView)}}
-	first, err := w.SaveShare(ctx, m, n)
+	first, err := w.shares.Save(ctx, m, n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.DeleteShare(ctx, Meta{Account: w.alice}, first.Share.ID); err != nil {
+	if _, err := w.shares.Delete(ctx, Meta{Account: w.alice}, first.Share.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.SaveShare(ctx, Meta{Account: w.alice}, NewShare{Email: "bob@example.com"}); err != nil {
+	if _, err := w.shares.Save(ctx, Meta{Account: w.alice}, NewShare{Email: "bob@example.com"}); err != nil {
 		t.Fatal(err)
 	}
 	before := len(w.log.streams[shareStream(first.Share.ID)])
-	again, err := w.SaveShare(ctx, m, n)
+	again, err := w.shares.Save(ctx, m, n)
 	if err != nil || again.Position != first.Position || again.Revision != first.Revision {
 		t.Errorf("the repeat is answered %+v, %v, want as the first time: %+v", again, err, first)
 	}
@@ -78,8 +78,8 @@ func TestARepeatFindsAnEarlierLife(t *testing.T) {
 // ends.
 func TestAShareThatIsTooLong(t *testing.T) {
 	w := newWorld(t)
-	save := func(remark string) (Result, error) {
-		return w.SaveShare(ctx, Meta{Account: w.alice}, NewShare{Email: "bob@example.com", Remark: remark, Devices: []DeviceGrants{gives(w.cam, 1, privilege.LiveView)}})
+	save := func(remark string) (ShareSaved, error) {
+		return w.shares.Save(ctx, Meta{Account: w.alice}, NewShare{Email: "bob@example.com", Remark: remark, Devices: []DeviceGrants{gives(w.cam, 1, privilege.LiveView)}})
 	}
 	r, err := save("")
 	if err != nil {
@@ -88,9 +88,9 @@ func TestAShareThatIsTooLong(t *testing.T) {
 	stream := shareStream(r.Share.ID)
 	events := w.log.streams[stream]
 	events[0].Metadata = []byte(`{"account":"` + strings.Repeat("x", maxHistory) + `"}`)
-	_, err = w.ReplaceShare(ctx, Meta{Account: w.alice}, r.Share.ID, "another remark", []DeviceGrants{gives(w.cam, 1, privilege.LiveView)})
+	_, err = w.shares.Replace(ctx, Meta{Account: w.alice}, r.Share.ID, "another remark", []DeviceGrants{gives(w.cam, 1, privilege.LiveView)})
 	wantCode(t, err, Invalid, "share_too_long")
-	if _, err := w.DeleteShare(ctx, Meta{Account: w.alice}, r.Share.ID); err != nil {
+	if _, err := w.shares.Delete(ctx, Meta{Account: w.alice}, r.Share.ID); err != nil {
 		t.Errorf("it cannot be deleted: %v", err)
 	}
 	if _, err := save("again"); err != nil {

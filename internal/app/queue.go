@@ -2,21 +2,9 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
-	"time"
-)
-
-const (
-	// patience is for how long a command waits for its turn on a stream and, when
-	// other processes change it at the same time, decides again.
-	patience = 10 * time.Second
-	// Between two tries a command pauses; the pause doubles each time.
-	firstPause   = 2 * time.Millisecond
-	longestPause = 200 * time.Millisecond
 )
 
 // queues serializes the commands of this process on each stream. Accounts alternate,
@@ -105,36 +93,4 @@ func (q *queues) quit(stream string, mine *turn) bool {
 	}
 	one.waiting = slices.Delete(one.waiting, at, at+1)
 	return true
-}
-
-// inTurn waits for the account's turn on a stream, "" for the policies', and tries until the answer is another
-// than ErrConflict: the stream was changed by another process between reading
-// and writing. It gives up after the service's patience, and with the context.
-func (s *Service) inTurn(ctx context.Context, stream, account string, try func() error) error {
-	waiting, cancel := context.WithTimeout(ctx, s.patience)
-	defer cancel()
-	leave, err := s.queues.enter(waiting, stream, account)
-	if err != nil {
-		return overtaken(ctx, err)
-	}
-	defer leave()
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		err := try()
-		if !errors.Is(err, ErrConflict) {
-			return err
-		}
-		select {
-		case <-time.After(pause/2 + rand.N(pause)):
-		case <-waiting.Done():
-			return overtaken(ctx, fmt.Errorf("changing a stream: %w", err))
-		}
-	}
-}
-
-// overtaken is the answer to a command that did not get its turn in time.
-func overtaken(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return unavailable(errors.Join(ctx.Err(), err))
-	}
-	return busy(err)
 }

@@ -80,21 +80,21 @@ func exceeded(err error) error {
 // room is what a command holds of a quota until its outcome is known. A command
 // that is tried again holds it once.
 type room struct {
-	service        *Service
+	core           *core
 	account, quota string
 	settle         func(uint64)
 }
 
-func (s *Service) room(account, quota string) *room {
-	return &room{service: s, account: account, quota: quota}
+func (s *core) room(account, quota string) *room {
+	return &room{core: s, account: account, quota: quota}
 }
 
 // take takes the room, and spends what goes with it.
 func (r *room) take(ctx context.Context, spend ...func() error) error {
-	if r.settle != nil || r.service.quotas == nil {
+	if r.settle != nil || r.core.quotas == nil {
 		return nil
 	}
-	settle, err := r.service.quotas.Hold(ctx, r.account, r.quota)
+	settle, err := r.core.quotas.Hold(ctx, r.account, r.quota)
 	if err != nil {
 		return exceeded(err)
 	}
@@ -119,7 +119,7 @@ func (r *room) settled(position uint64, err error) {
 	r.settle(position)
 }
 
-func (s *Service) spend(account, quota, of string, n int) error {
+func (s *core) spend(account, quota, of string, n int) error {
 	if s.quotas == nil || account == "" {
 		return nil
 	}
@@ -130,14 +130,14 @@ func (s *Service) spend(account, quota, of string, n int) error {
 }
 
 // most is the most of a quota, 0 where nothing is configured.
-func (s *Service) most(quota string) int {
+func (s *core) most(quota string) int {
 	if s.quotas == nil {
 		return 0
 	}
 	return s.quotas.Most(quota)
 }
 
-func (s *Service) freed(account, quota string) {
+func (s *core) freed(account, quota string) {
 	if s.quotas != nil {
 		s.quotas.Freed(account, quota)
 	}
@@ -148,7 +148,7 @@ var remarkChanged = share.RemarkChanged{}.Type()
 
 // spendLog asks for the bytes that events take in the log, unless they take away
 // and give nothing.
-func (s *Service) spendLog(account string, events []Pending) error {
+func (s *core) spendLog(account string, events []Pending) error {
 	size, gives, takes := 0, false, false
 	for _, e := range events {
 		size += len(e.Type) + len(e.Data) + len(e.Metadata) + eventHead

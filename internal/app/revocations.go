@@ -11,47 +11,54 @@ import (
 	"latchkey/domain/share"
 )
 
+// Revocations repeats revocations that a restored log has lost.
+type Revocations struct {
+	core    *core
+	cameras Cameras
+	secrets StreamSecrets
+}
+
 // Reapply takes away again what a restored log has lost the revocation of. It
 // never gives anything, and reports whether it changed anything: doing it again
 // does not.
-func (s *Service) Reapply(ctx context.Context, r event.Revocation) (changed bool, err error) {
-	switch r.Kind {
+func (r *Revocations) Reapply(ctx context.Context, lost event.Revocation) (changed bool, err error) {
+	switch lost.Kind {
 	case event.ShareDeviceTaken, event.ShareEmptied, event.ShareEnded:
-		changed, err = s.reapplyToShare(ctx, r)
+		changed, err = r.toShare(ctx, lost)
 	case event.DeviceTaken:
-		changed, err = s.reapplyToDevice(ctx, r)
+		changed, err = r.toDevice(ctx, lost)
 	case event.StreamKeyTaken:
-		changed, err = s.reapplyToKey(ctx, r)
+		changed, err = r.toKey(ctx, lost)
 	default:
-		err = fmt.Errorf("%q is not a kind of revocation that this build knows", r.Kind)
+		err = fmt.Errorf("%q is not a kind of revocation that this build knows", lost.Kind)
 	}
 	if err != nil {
-		return false, fmt.Errorf("repeating the revocation of event %s: %w", r.Event, err)
+		return false, fmt.Errorf("repeating the revocation of event %s: %w", lost.Event, err)
 	}
 	return changed, nil
 }
 
-func (s *Service) reapplyToShare(ctx context.Context, r event.Revocation) (bool, error) {
-	if _, _, ok := share.Parties(r.Share); !ok {
-		return false, fmt.Errorf("%q is not the id of a share", r.Share)
+func (r *Revocations) toShare(ctx context.Context, lost event.Revocation) (bool, error) {
+	if _, _, ok := share.Parties(lost.Share); !ok {
+		return false, fmt.Errorf("%q is not the id of a share", lost.Share)
 	}
-	if (r.Device == "") != (r.Kind != event.ShareDeviceTaken) {
-		return false, fmt.Errorf("a revocation of kind %s with device %q makes no sense", r.Kind, r.Device)
+	if (lost.Device == "") != (lost.Kind != event.ShareDeviceTaken) {
+		return false, fmt.Errorf("a revocation of kind %s with device %q makes no sense", lost.Kind, lost.Device)
 	}
-	todo := share.Reapply{Device: r.Device, Delete: r.Kind == event.ShareEnded, At: s.now()}
-	done, err := follow(ctx, s, r.Event, shareStream(r.Share), share.Evolve, func(there stream[share.State]) ([]share.Event, error) {
+	todo := share.Reapply{Device: lost.Device, Delete: lost.Kind == event.ShareEnded, At: r.core.now()}
+	done, err := run(ctx, r.core, r.core.following(lost.Event), onShare(lost.Share), func(there stream[share.State]) ([]share.Event, error) {
 		return share.Decide(there.state, todo)
 	})
 	return len(done.events) > 0, err
 }
 
-func (s *Service) reapplyToDevice(ctx context.Context, r event.Revocation) (bool, error) {
-	serial, ok := device.SerialOf(r.Device)
+func (r *Revocations) toDevice(ctx context.Context, lost event.Revocation) (bool, error) {
+	serial, ok := device.SerialOf(lost.Device)
 	if !ok {
-		return false, fmt.Errorf("%q is not the id of a device", r.Device)
+		return false, fmt.Errorf("%q is not the id of a device", lost.Device)
 	}
-	done, err := follow(ctx, s, r.Event, deviceStream(serial), device.Evolve, func(there stream[device.State]) ([]device.Event, error) {
-		events, err := device.Decide(there.state, device.Remove{Device: r.Device, By: there.state.Owner, At: s.now()})
+	done, err := run(ctx, r.core, r.core.following(lost.Event), onAnyDevice(serial), func(there stream[device.State]) ([]device.Event, error) {
+		events, err := device.Decide(there.state, device.Remove{Device: lost.Device, By: there.state.Owner, At: r.core.now()})
 		if errors.Is(err, device.ErrNotFound) {
 			return nil, nil
 		}
@@ -60,12 +67,12 @@ func (s *Service) reapplyToDevice(ctx context.Context, r event.Revocation) (bool
 	if err != nil {
 		return false, err
 	}
-	return len(done.events) > 0, s.forgetCamera(ctx, r.Device)
+	return len(done.events) > 0, forgetCamera(ctx, r.cameras, lost.Device)
 }
 
-func (s *Service) reapplyToKey(ctx context.Context, r event.Revocation) (bool, error) {
-	done, err := follow(ctx, s, r.Event, accountStream(r.Account), account.Evolve, func(there stream[account.State]) ([]account.Event, error) {
-		events, err := account.Decide(there.state, account.RevokeKey{Key: r.Key, At: s.now()})
+func (r *Revocations) toKey(ctx context.Context, lost event.Revocation) (bool, error) {
+	done, err := run(ctx, r.core, r.core.following(lost.Event), onAccount(lost.Account), func(there stream[account.State]) ([]account.Event, error) {
+		events, err := account.Decide(there.state, account.RevokeKey{Key: lost.Key, At: r.core.now()})
 		if errors.Is(err, account.ErrKeyNotFound) {
 			return nil, nil
 		}
@@ -74,7 +81,7 @@ func (s *Service) reapplyToKey(ctx context.Context, r event.Revocation) (bool, e
 	if err != nil {
 		return false, err
 	}
-	if err := s.streamSecrets.ForgetStreamSecret(ctx, r.Key); err != nil {
+	if err := r.secrets.ForgetStreamSecret(ctx, lost.Key); err != nil {
 		return false, unavailable(fmt.Errorf("forgetting the secret of a stream key: %w", err))
 	}
 	return len(done.events) > 0, nil

@@ -53,20 +53,20 @@ func TestReapply(t *testing.T) {
 		added string                  // types of the events in the share's stream that Reapply wrote
 	}{
 		{"taken back", func(w *world, id, _ string) error {
-			_, err := w.RemoveShareDevice(ctx, alice(w), id, w.cam)
+			_, err := w.shares.RemoveDevice(ctx, alice(w), id, w.cam)
 			return err
 		}, map[string]share.Status{"cam-1": share.StatusRemoved, "ds-7216": share.StatusAccepted}, true, " share.device_removed"},
 		{"left", func(w *world, id, _ string) error {
-			_, err := w.RemoveShareDevice(ctx, bob(w), id, w.dvr)
+			_, err := w.shares.RemoveDevice(ctx, bob(w), id, w.dvr)
 			return err
 		}, map[string]share.Status{"cam-1": share.StatusAccepted, "ds-7216": share.StatusRemoved}, true, " share.device_removed"},
-		{"rejected", func(w *world, id, _ string) error { _, err := w.Reject(ctx, bob(w), id, w.cam); return err },
+		{"rejected", func(w *world, id, _ string) error { _, err := w.shares.Reject(ctx, bob(w), id, w.cam); return err },
 			map[string]share.Status{"cam-1": share.StatusRemoved, "ds-7216": share.StatusAccepted}, true, " share.device_removed"},
 		{"edited", func(w *world, id, _ string) error {
-			_, err := w.PutShareDevice(ctx, alice(w), id, gives(w.cam, 1, privilege.None))
+			_, err := w.shares.PutDevice(ctx, alice(w), id, gives(w.cam, 1, privilege.None))
 			return err
 		}, map[string]share.Status{"cam-1": share.StatusRemoved, "ds-7216": share.StatusAccepted}, true, " share.device_removed"},
-		{"deleted", func(w *world, id, _ string) error { _, err := w.DeleteShare(ctx, alice(w), id); return err },
+		{"deleted", func(w *world, id, _ string) error { _, err := w.shares.Delete(ctx, alice(w), id); return err },
 			map[string]share.Status{"cam-1": share.StatusRemoved, "ds-7216": share.StatusRemoved}, false, " share.device_removed share.device_removed share.deleted"},
 		{"nothing", func(*world, string, string) error { return nil },
 			map[string]share.Status{"cam-1": share.StatusAccepted, "ds-7216": share.StatusAccepted}, true, ""},
@@ -81,7 +81,7 @@ func TestReapply(t *testing.T) {
 			lost := w.cut(t, before)
 			for range 2 {
 				for _, r := range lost {
-					if _, err := w.Reapply(ctx, r); err != nil {
+					if _, err := w.revocations.Reapply(ctx, r); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -107,22 +107,22 @@ func TestReapply(t *testing.T) {
 
 func TestReapplyToDevicesAndKeys(t *testing.T) {
 	w := newWorld(t)
-	key, err := w.AddStreamKey(ctx, Meta{Account: w.bob}, NewStreamKey{})
+	key, err := w.keys.Add(ctx, Meta{Account: w.bob}, NewStreamKey{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, camera, secret := w.log.position, w.vault.cameras[w.cam], key.Secret
-	if _, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam); err != nil {
+	if _, err := w.devices.Remove(ctx, Meta{Account: w.alice}, w.cam); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.RevokeStreamKey(ctx, Meta{Account: w.bob}, key.Key.Name); err != nil {
+	if _, err := w.keys.Revoke(ctx, Meta{Account: w.bob}, key.Key.Name); err != nil {
 		t.Fatal(err)
 	}
 	lost := w.cut(t, before)
 	w.vault.cameras[w.cam], w.vault.secrets[key.Key.Name] = camera, secret // an older vault
 	for i, want := range []bool{true, false} {
 		for _, r := range lost {
-			if changed, err := w.Reapply(ctx, r); err != nil || changed != want {
+			if changed, err := w.revocations.Reapply(ctx, r); err != nil || changed != want {
 				t.Fatalf("round %d, %+v: %v, %v; want %v", i, r, changed, err, want)
 			}
 		}
@@ -141,17 +141,17 @@ func TestReapplyToDevicesAndKeys(t *testing.T) {
 func TestReapplyToEveryDevice(t *testing.T) {
 	w := newWorld(t)
 	id := w.accepted(gives(w.cam, 1, privilege.All))
-	if _, err := w.PutShareDevice(ctx, Meta{Account: w.alice}, id, gives(w.dvr, 2, privilege.Playback)); err != nil {
+	if _, err := w.shares.PutDevice(ctx, Meta{Account: w.alice}, id, gives(w.dvr, 2, privilege.Playback)); err != nil {
 		t.Fatal(err)
 	}
-	if changed, err := w.Reapply(ctx, event.Revocation{Kind: event.ShareEmptied, Event: uuid.New(), Share: id}); err != nil || !changed {
+	if changed, err := w.revocations.Reapply(ctx, event.Revocation{Kind: event.ShareEmptied, Event: uuid.New(), Share: id}); err != nil || !changed {
 		t.Fatal(changed, err)
 	}
 	there, err := w.loadShare(ctx, id)
 	if err != nil || !there.state.Live || slices.ContainsFunc(there.state.Devices, share.Device.Active) {
 		t.Fatalf("%+v, %v; want a share without devices", there.state, err)
 	}
-	_, err = w.Accept(ctx, Meta{Account: w.bob}, id, w.dvr)
+	_, err = w.shares.Accept(ctx, Meta{Account: w.bob}, id, w.dvr)
 	wantCode(t, err, Conflict, "not_invited")
 }
 
@@ -162,7 +162,7 @@ func TestReapplyRefusesNonsense(t *testing.T) {
 		{}, {Kind: "account", Account: w.bob}, {Kind: event.ShareDeviceTaken, Share: id}, {Kind: event.ShareEnded, Share: id, Device: w.cam},
 		{Kind: event.ShareEnded, Share: "nonsense"}, {Kind: event.DeviceTaken, Device: "no such id!"},
 	} {
-		if changed, err := w.Reapply(ctx, r); err == nil || changed {
+		if changed, err := w.revocations.Reapply(ctx, r); err == nil || changed {
 			t.Errorf("%+v: %v, %v", r, changed, err)
 		}
 	}

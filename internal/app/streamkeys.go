@@ -13,48 +13,82 @@ import (
 	"latchkey/domain/share"
 )
 
-// AddStreamKey makes a stream key. Its secret is kept before the log says that
-// the key exists; its name is new each time, so nothing can be overwritten. A
-// repeat with the same Idempotency-Key answers the same secret.
-func (s *Service) AddStreamKey(ctx context.Context, m Meta, k NewStreamKey) (Result, error) {
-	if k.Expires != nil {
-		expires := k.Expires.UTC().Truncate(time.Microsecond)
-		k.Expires = &expires
+// StreamKeys makes and revokes stream keys.
+type StreamKeys struct {
+	core    *core
+	secrets StreamSecrets
+}
+
+// NewStreamKey is a stream key to make.
+type NewStreamKey struct {
+	Label   string
+	Device  string     // "" for every device
+	Expires *time.Time // nil: never; the zero time is one that is long past
+}
+
+// Add makes a stream key. Its secret is kept before the log says that the key
+// exists; its name is new each time, so nothing can be overwritten. A repeat with
+// the same idempotency key returns the same secret.
+func (k *StreamKeys) Add(ctx context.Context, m Meta, n NewStreamKey) (StreamKeyAdded, error) {
+	if n.Expires != nil {
+		expires := n.Expires.UTC().Truncate(time.Microsecond)
+		n.Expires = &expires
 	}
-	k.Device = device.Canonical(k.Device)
-	c, err := s.begin(m, "add stream key", k)
+	n.Device = device.Canonical(n.Device)
+	c, err := k.core.begin(m, "add stream key", n)
 	if err != nil {
-		return Result{}, err
+		return StreamKeyAdded{}, err
 	}
 	f := faults{}
-	f.text("/label", k.Label, maxLabel)
+	f.text("/label", n.Label, maxLabel)
 	if err := f.err(); err != nil {
-		return Result{}, err
+		return StreamKeyAdded{}, err
 	}
-	add := account.AddKey{Device: k.Device, Expires: k.Expires, Most: s.most(QuotaStreamKeys), At: c.at}
-	if add.Label, err = s.seal(ctx, c.Account, event.FieldLabel, k.Label); err != nil {
-		return Result{}, err
+	add := account.AddKey{Device: n.Device, Expires: n.Expires, Most: k.core.most(QuotaStreamKeys), At: c.at}
+	if add.Label, err = k.core.seal(ctx, c.Account, event.FieldLabel, n.Label); err != nil {
+		return StreamKeyAdded{}, err
 	}
 	var secret string
-	if add.Key, secret, err = s.newKey(); err != nil {
-		return Result{}, err
+	if add.Key, secret, err = k.core.newKey(); err != nil {
+		return StreamKeyAdded{}, err
 	}
-	done, err := run(ctx, s, c, accountStream(c.Account), account.Evolve, func(there stream[account.State]) ([]account.Event, error) {
-		return s.decideKey(ctx, there.state, add, secret)
+	done, err := run(ctx, k.core, c, onAccount(c.Account), func(there stream[account.State]) ([]account.Event, error) {
+		return k.decide(ctx, there.state, add, secret)
 	})
 	if surelyUnused(add.Key, done, err) {
-		_ = s.streamSecrets.ForgetStreamSecret(ctx, add.Key) // it opens nothing; what stays is rubbish only
+		_ = k.secrets.ForgetStreamSecret(ctx, add.Key) // it opens nothing; what stays is rubbish only
 	}
 	if errors.Is(err, account.ErrTooManyKeys) {
-		return Result{}, exceeded(&Exceeded{Quota: QuotaStreamKeys, Most: cmp.Or(add.Most, account.MaxKeys)})
+		return StreamKeyAdded{}, exceeded(&Exceeded{Quota: QuotaStreamKeys, Most: cmp.Or(add.Most, account.MaxKeys)})
 	}
 	if errors.Is(err, account.ErrKeyExpired) {
-		return Result{}, point(err, "/expires_at")
+		return StreamKeyAdded{}, point(err, "/expires_at")
 	}
 	if err != nil {
-		return Result{}, err
+		return StreamKeyAdded{}, err
 	}
-	return s.keyAnswer(ctx, done)
+	return k.added(ctx, done)
+}
+
+// decide keeps the secret once nothing but the log can refuse the key.
+func (k *StreamKeys) decide(ctx context.Context, there account.State, add account.AddKey, secret string) ([]account.Event, error) {
+	if add.Device != "" {
+		may, err := k.core.maySee(ctx, there.Account, there.Login, add.Device)
+		if err != nil {
+			return nil, err
+		}
+		if !may {
+			return nil, share.ErrDeviceNotFound
+		}
+	}
+	events, err := account.Decide(there, add)
+	if err != nil {
+		return nil, err
+	}
+	if err := k.secrets.SetStreamSecret(ctx, add.Key, secret); err != nil {
+		return nil, unavailable(fmt.Errorf("keeping the secret of a stream key: %w", err))
+	}
+	return events, nil
 }
 
 // surelyUnused reports whether a key of that name cannot be in the log: the
@@ -69,78 +103,39 @@ func surelyUnused(key string, done outcome[account.State, account.Event], err er
 	return errors.Is(err, ErrConflict) || ok && e.Kind != Unavailable
 }
 
-// keyAnswer has the key and its secret, as they were kept: those of a repeat
-// are not the ones that were just made. A key that was revoked since then has
-// no secret any more.
-func (s *Service) keyAnswer(ctx context.Context, done outcome[account.State, account.Event]) (Result, error) {
+// added has the key and its secret, as they were kept: those of a repeat are not
+// the ones that were just made. A key that was revoked since then has no secret any
+// more.
+func (k *StreamKeys) added(ctx context.Context, done outcome[account.State, account.Event]) (StreamKeyAdded, error) {
 	added, ok := done.events[0].(account.StreamKeyAdded)
 	if !ok {
-		return Result{}, fmt.Errorf("adding a stream key gave a %T", done.events[0])
+		return StreamKeyAdded{}, fmt.Errorf("adding a stream key gave a %T", done.events[0])
 	}
 	if _, live := done.latest.Find(added.Key); !live {
-		return Result{}, refused(account.ErrKeyNotFound)
+		return StreamKeyAdded{}, refused(account.ErrKeyNotFound)
 	}
 	key, _ := done.state.Find(added.Key)
-	secret, err := s.streamSecrets.StreamSecret(ctx, added.Key)
+	secret, err := k.secrets.StreamSecret(ctx, added.Key)
 	if err != nil {
-		return Result{}, unavailable(fmt.Errorf("reading the secret of a stream key: %w", err))
+		return StreamKeyAdded{}, unavailable(fmt.Errorf("reading the secret of a stream key: %w", err))
 	}
-	return Result{Position: done.position, Revision: done.revision, Created: true, Key: &key, Secret: secret}, nil
+	return StreamKeyAdded{Position: done.position, Key: key, Secret: secret}, nil
 }
 
-// RevokeStreamKey ends a stream key of the caller's.
-func (s *Service) RevokeStreamKey(ctx context.Context, m Meta, name string) (Result, error) {
-	c, err := s.begin(m, "revoke stream key", name)
+// Revoke ends a stream key of the caller's.
+func (k *StreamKeys) Revoke(ctx context.Context, m Meta, name string) (Done, error) {
+	c, err := k.core.begin(m, "revoke stream key", name)
 	if err != nil {
-		return Result{}, err
+		return Done{}, err
 	}
-	done, err := run(ctx, s, c, accountStream(c.Account), account.Evolve, func(there stream[account.State]) ([]account.Event, error) {
+	done, err := run(ctx, k.core, c, onAccount(c.Account), func(there stream[account.State]) ([]account.Event, error) {
 		return account.Decide(there.state, account.RevokeKey{Key: name, At: c.at})
 	})
 	if err != nil {
-		return Result{}, err
+		return Done{}, err
 	}
-	s.afterwards(ctx, "forgetting the secret of a revoked stream key", func(ctx context.Context) error {
-		return s.streamSecrets.ForgetStreamSecret(ctx, name)
+	k.core.afterwards(ctx, "forgetting the secret of a revoked stream key", func(ctx context.Context) error {
+		return k.secrets.ForgetStreamSecret(ctx, name)
 	})
-	return Result{Position: done.position, Revision: done.revision}, nil
-}
-
-// decideKey keeps the secret once nothing but the log can refuse the key.
-func (s *Service) decideKey(ctx context.Context, there account.State, add account.AddKey, secret string) ([]account.Event, error) {
-	if add.Device != "" {
-		may, err := s.maySee(ctx, there.Account, there.Login, add.Device)
-		if err != nil {
-			return nil, err
-		}
-		if !may {
-			return nil, share.ErrDeviceNotFound
-		}
-	}
-	events, err := account.Decide(there, add)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.streamSecrets.SetStreamSecret(ctx, add.Key, secret); err != nil {
-		return nil, unavailable(fmt.Errorf("keeping the secret of a stream key: %w", err))
-	}
-	return events, nil
-}
-
-// maySee reports whether the device is the account's, or is shared with its login
-// and accepted.
-func (s *Service) maySee(ctx context.Context, account, login, id string) (bool, error) {
-	d, err := s.loadDevice(ctx, id)
-	if err != nil || !d.Live || account == "" {
-		return false, err
-	}
-	if d.Owner == account {
-		return true, nil
-	}
-	given, err := s.loadShare(ctx, share.ID(d.Owner, login))
-	if err != nil {
-		return false, err
-	}
-	in, ok := given.state.Find(id)
-	return ok && given.state.Live && in.Status == share.StatusAccepted && in.Account == account, nil
+	return Done{Position: done.position}, nil
 }

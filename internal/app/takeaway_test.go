@@ -15,20 +15,20 @@ import (
 func TestFull(t *testing.T) {
 	w := newWorld(t)
 	id := w.accepted(gives(w.cam, 1, privilege.LiveView|privilege.PTZ), gives(w.dvr, 1, privilege.LiveView))
-	key, err := w.AddStreamKey(ctx, Meta{Account: w.bob}, NewStreamKey{})
+	key, err := w.keys.Add(ctx, Meta{Account: w.bob}, NewStreamKey{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.log.full = true
 	owner, recipient := Meta{Account: w.alice}, Meta{Account: w.bob}
 	edit := func(p privilege.Set) error {
-		_, err := w.PutShareDevice(ctx, owner, id, gives(w.cam, 1, p))
+		_, err := w.shares.PutDevice(ctx, owner, id, gives(w.cam, 1, p))
 		return err
 	}
-	_, errShare := w.SaveShare(ctx, owner, NewShare{Email: "carol@example.com"})
-	_, errRemark := w.ReplaceShare(ctx, owner, id, "a remark", nil)
-	_, errKey := w.AddStreamKey(ctx, recipient, NewStreamKey{})
-	_, errRegister := w.Register(ctx, Meta{}, Registration{Email: "dave@example.com", Password: password})
+	_, errShare := w.shares.Save(ctx, owner, NewShare{Email: "carol@example.com"})
+	_, errRemark := w.shares.Replace(ctx, owner, id, "a remark", nil)
+	_, errKey := w.keys.Add(ctx, recipient, NewStreamKey{})
+	_, errRegister := w.accounts.Register(ctx, Meta{}, Registration{Email: "dave@example.com", Password: password})
 	for what, err := range map[string]error{
 		"share": errShare, "remark": errRemark, "key": errKey, "register": errRegister,
 		"a privilege more": edit(privilege.LiveView | privilege.PTZ | privilege.Alarm), "another privilege": edit(privilege.Alarm),
@@ -40,19 +40,19 @@ func TestFull(t *testing.T) {
 	if err := edit(privilege.LiveView); err != nil {
 		t.Errorf("a privilege less: %v", err)
 	}
-	if _, err := w.Reject(ctx, recipient, id, w.cam); err != nil {
+	if _, err := w.shares.Reject(ctx, recipient, id, w.cam); err != nil {
 		t.Errorf("reject: %v", err)
 	}
-	if _, err := w.RevokeStreamKey(ctx, recipient, key.Key.Name); err != nil {
+	if _, err := w.keys.Revoke(ctx, recipient, key.Key.Name); err != nil {
 		t.Errorf("revoke: %v", err)
 	}
-	if _, err := w.RemoveShareDevice(ctx, recipient, id, w.dvr); err != nil {
+	if _, err := w.shares.RemoveDevice(ctx, recipient, id, w.dvr); err != nil {
 		t.Errorf("leave: %v", err)
 	}
-	if _, err := w.RemoveDevice(ctx, owner, w.cam); err != nil {
+	if _, err := w.devices.Remove(ctx, owner, w.cam); err != nil {
 		t.Errorf("remove device: %v", err)
 	}
-	if _, err := w.DeleteShare(ctx, owner, id); err != nil {
+	if _, err := w.shares.Delete(ctx, owner, id); err != nil {
 		t.Errorf("delete: %v", err)
 	}
 }
@@ -63,10 +63,10 @@ func TestTidyingHangs(t *testing.T) {
 	w := newWorld(t)
 	release := make(chan struct{})
 	defer close(release)
-	w.cameras = stuckCameras{w.vault, release}
+	w.devices.cameras = stuckCameras{w.vault, release}
 	done := make(chan error, 1)
 	go func() {
-		_, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam)
+		_, err := w.devices.Remove(ctx, Meta{Account: w.alice}, w.cam)
 		done <- err
 	}()
 	select {
@@ -134,15 +134,15 @@ func TestIndexFull(t *testing.T) {
 	id := w.share(gives(w.cam, 1, privilege.LiveView))
 	w.log.noRoom = true
 	owner, recipient := Meta{Account: w.alice}, Meta{Account: w.bob, IdempotencyKey: "accept"}
-	_, err := w.AddDevice(ctx, owner, recorder())
+	_, err := w.devices.Add(ctx, owner, recorder())
 	wantCode(t, err, Unavailable, "index_full")
-	_, err = w.Accept(ctx, recipient, id, w.cam)
+	_, err = w.shares.Accept(ctx, recipient, id, w.cam)
 	wantCode(t, err, Unavailable, "index_full")
-	if _, err := w.RemoveDevice(ctx, owner, w.dvr); err != nil {
+	if _, err := w.devices.Remove(ctx, owner, w.dvr); err != nil {
 		t.Errorf("remove device: %v", err)
 	}
 	w.log.noRoom = false
-	if _, err := w.Accept(ctx, recipient, id, w.cam); err != nil {
+	if _, err := w.shares.Accept(ctx, recipient, id, w.cam); err != nil {
 		t.Errorf("accept with room again: %v", err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // together runs n commands at once, by turns on each of the servers.
-func together(t *testing.T, n int, servers []*Service, do func(s *Service, i int) error) {
+func together(t *testing.T, n int, servers []*server, do func(s *server, i int) error) {
 	t.Helper()
 	var wg sync.WaitGroup
 	errs := make([]error, n)
@@ -44,15 +44,15 @@ func TestFiftyAtOnce(t *testing.T) {
 	for _, processes := range []int{1, 2} {
 		t.Run(fmt.Sprint(processes, " processes"), func(t *testing.T) {
 			w := newWorld(t)
-			servers := []*Service{w.Service, w.node()}[:processes]
+			servers := []*server{w.server, w.node()}[:processes]
 			devices := w.addCameras(n)
 			id := w.share(devices...)
-			together(t, n, servers, func(s *Service, i int) error {
-				_, err := s.Accept(ctx, Meta{Account: w.bob}, id, devices[i].Device)
+			together(t, n, servers, func(s *server, i int) error {
+				_, err := s.shares.Accept(ctx, Meta{Account: w.bob}, id, devices[i].Device)
 				return err
 			})
-			together(t, n, servers, func(s *Service, _ int) error {
-				_, err := s.AddStreamKey(ctx, Meta{Account: w.bob}, NewStreamKey{})
+			together(t, n, servers, func(s *server, _ int) error {
+				_, err := s.keys.Add(ctx, Meta{Account: w.bob}, NewStreamKey{})
 				return err
 			})
 			there, err := w.loadShare(ctx, id)
@@ -184,12 +184,12 @@ func TestWaitingEnds(t *testing.T) {
 	}
 	defer leave()
 	w.patience = time.Millisecond
-	_, err = w.AddStreamKey(ctx, Meta{Account: w.bob}, NewStreamKey{})
+	_, err = w.keys.Add(ctx, Meta{Account: w.bob}, NewStreamKey{})
 	wantCode(t, err, Unavailable, "busy")
 	w.patience = time.Hour
 	short, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()
-	_, err = w.AddStreamKey(short, Meta{Account: w.bob}, NewStreamKey{})
+	_, err = w.keys.Add(short, Meta{Account: w.bob}, NewStreamKey{})
 	wantCode(t, err, Unavailable, "unavailable")
 }
 
@@ -212,22 +212,22 @@ func (w *world) wantNoGhosts(ids ...string) {
 // TestRemovedMeanwhile: a device that is removed between a command's look at it
 // and its append is out of the share when the command is answered.
 func TestRemovedMeanwhile(t *testing.T) {
-	for name, do := range map[string]func(w *world, id string) (Result, error){
-		"share": func(w *world, _ string) (Result, error) {
-			return w.SaveShare(ctx, Meta{Account: w.alice}, NewShare{Email: "carol@example.com", Devices: []DeviceGrants{
+	for name, do := range map[string]func(w *world, id string) (ShareChanged, error){
+		"share": func(w *world, _ string) (ShareChanged, error) {
+			return changes(w.shares.Save(ctx, Meta{Account: w.alice}, NewShare{Email: "carol@example.com", Devices: []DeviceGrants{
 				gives(w.cam, 1, privilege.LiveView), gives(w.dvr, 1, privilege.LiveView),
-			}})
+			}}))
 		},
-		"save": func(w *world, id string) (Result, error) {
-			return w.ReplaceShare(ctx, Meta{Account: w.alice}, id, "", []DeviceGrants{
+		"save": func(w *world, id string) (ShareChanged, error) {
+			return w.shares.Replace(ctx, Meta{Account: w.alice}, id, "", []DeviceGrants{
 				gives(w.cam, 1, privilege.Alarm), gives(w.dvr, 1, privilege.LiveView),
 			})
 		},
-		"put": func(w *world, id string) (Result, error) {
-			return w.PutShareDevice(ctx, Meta{Account: w.alice}, id, gives(w.cam, 1, privilege.Alarm))
+		"put": func(w *world, id string) (ShareChanged, error) {
+			return w.shares.PutDevice(ctx, Meta{Account: w.alice}, id, gives(w.cam, 1, privilege.Alarm))
 		},
-		"accept": func(w *world, id string) (Result, error) {
-			return w.Accept(ctx, Meta{Account: w.bob}, id, w.cam)
+		"accept": func(w *world, id string) (ShareChanged, error) {
+			return w.shares.Accept(ctx, Meta{Account: w.bob}, id, w.cam)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -235,7 +235,7 @@ func TestRemovedMeanwhile(t *testing.T) {
 			id := w.share(gives(w.cam, 1, privilege.LiveView))
 			w.log.behind = true // the removal itself finds no share
 			w.log.before = once(func(string) {
-				if _, err := w.node().RemoveDevice(ctx, Meta{Account: w.alice}, w.cam); err != nil {
+				if _, err := w.node().devices.Remove(ctx, Meta{Account: w.alice}, w.cam); err != nil {
 					t.Error(err)
 				}
 			})
@@ -270,15 +270,15 @@ func TestSharingBesideRemoving(t *testing.T) {
 	other := w.node()
 	for i := range 200 {
 		cam := w.addDevice(w.alice, NewDevice{Name: "short-lived", RTSPURL: "rtsp://192.0.2.1/"})
-		var shared Result
+		var shared ShareSaved
 		var shareErr, removeErr error
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			shared, shareErr = w.SaveShare(ctx, Meta{Account: w.alice}, NewShare{
+			shared, shareErr = w.shares.Save(ctx, Meta{Account: w.alice}, NewShare{
 				Email: fmt.Sprintf("guest%d@example.com", i), Devices: []DeviceGrants{gives(cam, 1, privilege.LiveView)},
 			})
 		})
-		wg.Go(func() { _, removeErr = other.RemoveDevice(ctx, Meta{Account: w.alice}, cam) })
+		wg.Go(func() { _, removeErr = other.devices.Remove(ctx, Meta{Account: w.alice}, cam) })
 		wg.Wait()
 		if removeErr != nil {
 			t.Fatal(removeErr)
@@ -307,12 +307,12 @@ func TestRemovalCoversItsShares(t *testing.T) {
 					return
 				}
 				w.log.before = nil
-				if err := w.node().EndSharesOfDevice(ctx, uuid.New(), w.cam, []string{id}); err != nil {
+				if err := w.node().devices.EndShares(ctx, uuid.New(), w.cam, []string{id}); err != nil {
 					t.Error(err)
 				}
 			}
 		}
-		r, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam)
+		r, err := w.devices.Remove(ctx, Meta{Account: w.alice}, w.cam)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -331,13 +331,13 @@ func TestRemovalWithoutReadModel(t *testing.T) {
 	w := newWorld(t)
 	id := w.share(gives(w.cam, 1, privilege.LiveView))
 	w.log.behind = true
-	r, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam)
+	r, err := w.devices.Remove(ctx, Meta{Account: w.alice}, w.cam)
 	removal := w.log.streams[deviceStream("cam-1")][1]
 	if err != nil || r.Position != removal.Position {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	for range 2 {
-		if err := w.EndSharesOfDevice(ctx, removal.ID, w.cam, []string{id}); err != nil {
+		if err := w.devices.EndShares(ctx, removal.ID, w.cam, []string{id}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -351,11 +351,11 @@ func TestRemovalFollowedByAnother(t *testing.T) {
 	id := w.share(gives(w.cam, 1, privilege.LiveView))
 	w.log.finding = func() {
 		removal := w.log.streams[deviceStream("cam-1")][1]
-		if err := w.EndSharesOfDevice(ctx, removal.ID, w.cam, []string{id}); err != nil {
+		if err := w.devices.EndShares(ctx, removal.ID, w.cam, []string{id}); err != nil {
 			t.Error(err)
 		}
 	}
-	r, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam)
+	r, err := w.devices.Remove(ctx, Meta{Account: w.alice}, w.cam)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,11 +370,11 @@ func TestRemovalFollowedByAnother(t *testing.T) {
 func TestSaveKeeps(t *testing.T) {
 	w := newWorld(t)
 	id := w.share(gives(w.cam, 1, privilege.LiveView), gives(w.dvr, 1, privilege.LiveView))
-	if _, err := w.Reject(ctx, Meta{Account: w.bob}, id, w.dvr); err != nil {
+	if _, err := w.shares.Reject(ctx, Meta{Account: w.bob}, id, w.dvr); err != nil {
 		t.Fatal(err)
 	}
 	w.log.behind = true // the removed camera is still in the share
-	if _, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam); err != nil {
+	if _, err := w.devices.Remove(ctx, Meta{Account: w.alice}, w.cam); err != nil {
 		t.Fatal(err)
 	}
 	before, err := w.loadShare(ctx, id)
@@ -385,7 +385,7 @@ func TestSaveKeeps(t *testing.T) {
 	for _, d := range before.state.Devices {
 		as = append(as, DeviceGrants{Device: d.Device, Grants: d.Grants})
 	}
-	r, err := w.ReplaceShare(ctx, Meta{Account: w.alice}, id, "", as)
+	r, err := w.shares.Replace(ctx, Meta{Account: w.alice}, id, "", as)
 	if err != nil || r.Revision != before.revision() {
 		t.Errorf("saved as it is: %+v, %v", r, err)
 	}

@@ -344,9 +344,19 @@ func (v *memoryVault) DomainTaken(_ context.Context, account, domain, _ string) 
 	return v.taken[account+" "+domain], v.fail
 }
 
-// world is a Service over memory, with an owner, a recipient and a stranger.
+// server is the use cases as a process has them.
+type server struct {
+	*core
+	accounts    *Accounts
+	devices     *Devices
+	shares      *Shares
+	keys        *StreamKeys
+	revocations *Revocations
+}
+
+// world is a server over memory, with an owner, a recipient and a stranger.
 type world struct {
-	*Service
+	*server
 	t     testing.TB
 	log   *memoryLog
 	vault *memoryVault
@@ -368,21 +378,21 @@ func emptyWorld(t testing.TB) *world {
 		t: t, requests: &recentRequests{}, log: &memoryLog{streams: map[string][]Stored{}}, clock: time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC),
 		vault: &memoryVault{passwords: map[string]string{}, cameras: map[string]Camera{}, staged: map[[2]string]Camera{}, erased: map[string]bool{}, secrets: map[string]string{}, taken: map[string]bool{}},
 	}
-	w.Service = w.node()
+	w.server = w.node()
 	return w
 }
 
 // node is one more server over the same log and vault.
-func (w *world) node() *Service {
+func (w *world) node() *server {
 	w.t.Helper()
-	s, err := New(Config{
+	u, err := New(Config{
 		Log: w.log, Sealer: w.vault, Passwords: w.vault, Cameras: w.vault, StreamSecrets: w.vault, Domains: w.vault, Shares: w.log, Requests: w.requests,
 		Now: func() time.Time { return w.clock },
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return s
+	return &server{core: u.Shares.core, accounts: u.Accounts, devices: u.Devices, shares: u.Shares, keys: u.StreamKeys, revocations: u.Revocations}
 }
 
 func newWorld(t testing.TB) *world {
@@ -398,7 +408,7 @@ func newWorld(t testing.TB) *world {
 
 func (w *world) person(name string) string {
 	w.t.Helper()
-	r, err := w.Register(ctx, Meta{}, Registration{Email: name + "@example.com", Password: password, Name: name})
+	r, err := w.accounts.Register(ctx, Meta{}, Registration{Email: name + "@example.com", Password: password, Name: name})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -407,7 +417,7 @@ func (w *world) person(name string) string {
 
 func (w *world) addDevice(owner string, d NewDevice) string {
 	w.t.Helper()
-	r, err := w.AddDevice(ctx, Meta{Account: owner}, d)
+	r, err := w.devices.Add(ctx, Meta{Account: owner}, d)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -417,7 +427,7 @@ func (w *world) addDevice(owner string, d NewDevice) string {
 // share shares with Bob what is given, and answers the share's id.
 func (w *world) share(devices ...DeviceGrants) string {
 	w.t.Helper()
-	r, err := w.SaveShare(ctx, Meta{Account: w.alice}, NewShare{Email: "bob@example.com", Devices: devices})
+	r, err := w.shares.Save(ctx, Meta{Account: w.alice}, NewShare{Email: "bob@example.com", Devices: devices})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -428,7 +438,7 @@ func (w *world) accepted(devices ...DeviceGrants) string {
 	w.t.Helper()
 	id := w.share(devices...)
 	for _, d := range devices {
-		if _, err := w.Accept(ctx, Meta{Account: w.bob}, id, d.Device); err != nil {
+		if _, err := w.shares.Accept(ctx, Meta{Account: w.bob}, id, d.Device); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -438,6 +448,9 @@ func (w *world) accepted(devices ...DeviceGrants) string {
 func gives(device string, channel int, p privilege.Set) DeviceGrants {
 	return DeviceGrants{Device: device, Grants: []share.Grant{{Channel: channel, Privileges: p}}}
 }
+
+// changes is the answer of Shares.Save as that of the other commands on shares.
+func changes(r ShareSaved, err error) (ShareChanged, error) { return r.ShareChanged, err }
 
 // wantCode checks a refusal.
 func wantCode(t testing.TB, err error, kind Kind, code string) *Error {

@@ -11,23 +11,30 @@ import (
 	"latchkey/domain/share"
 )
 
+// names are the names that accounts give devices: their device domains. A name means
+// one thing to an account.
+type names struct {
+	core    *core
+	domains Domains
+}
+
 // errNameUsed refuses a device whose id the account has given another device as
 // its domain.
 var errNameUsed = errors.New("you use this device's id as the domain of another device; change that domain first")
 
-// claimName claims a name for a device. taken: the name means something else to the
+// claim claims a name for a device. taken: the name means something else to the
 // account. Who sets a name first claims it and then looks for a device with this
 // id; who gets a device first gets it and then looks for a claim. So of two at
 // once, one at least sees the other.
-func (s *Service) claimName(ctx context.Context, c command, login string, claim name.Claim) (taken bool, err error) {
-	if taken, err = s.meansDevice(ctx, c.Account, login, claim.Device, claim.Domain); err != nil || taken {
+func (n names) claim(ctx context.Context, c command, login string, claim name.Claim) (taken bool, err error) {
+	if taken, err = n.meansDevice(ctx, c.Account, login, claim.Device, claim.Domain); err != nil || taken {
 		return taken, err
 	}
-	there, err := load(ctx, s.log, nameStream(claim.Account, claim.Domain), name.Evolve)
+	there, err := load(ctx, n.core, nameKind, nameStream(claim.Account, claim.Domain))
 	if err != nil {
 		return false, err
 	}
-	if claim.Held, err = s.holds(ctx, there.state); err != nil {
+	if claim.Held, err = n.holds(ctx, there.state); err != nil {
 		return false, err
 	}
 	events, err := name.Decide(there.state, claim)
@@ -38,28 +45,28 @@ func (s *Service) claimName(ctx context.Context, c command, login string, claim 
 		return false, err
 	}
 	// Each try claims for the revision that it sees: the events are new ones.
-	list, err := pending(command{Meta: Meta{Account: c.Account}, request: c.request, seed: uuid.New()}, there.name, there.state, events, name.Evolve)
+	list, err := pending(command{Meta: Meta{Account: c.Account}, request: c.request, seed: uuid.New()}, there, events, name.Evolve)
 	if err != nil {
 		return false, err
 	}
-	if _, err := s.append(ctx, there.name, there.revision(), list); err != nil {
+	if _, err := n.core.append(ctx, there.name, there.revision(), list); err != nil {
 		return false, err
 	}
-	return s.meansDevice(ctx, c.Account, login, claim.Device, claim.Domain)
+	return n.meansDevice(ctx, c.Account, login, claim.Device, claim.Domain)
 }
 
 // meansDevice reports whether a name already means another device to an account:
 // by its id, or by a domain from before names were claimed.
-func (s *Service) meansDevice(ctx context.Context, account, login, device, domain string) (bool, error) {
-	taken, err := s.domainTaken(ctx, account, domain, device)
+func (n names) meansDevice(ctx context.Context, account, login, device, domain string) (bool, error) {
+	taken, err := n.domainTaken(ctx, account, domain, device)
 	if err != nil || taken || domain == device {
 		return taken, err
 	}
-	return s.maySee(ctx, account, login, domain)
+	return n.core.maySee(ctx, account, login, domain)
 }
 
-func (s *Service) domainTaken(ctx context.Context, account, domain, device string) (bool, error) {
-	taken, err := s.domains.DomainTaken(ctx, account, domain, device)
+func (n names) domainTaken(ctx context.Context, account, domain, device string) (bool, error) {
+	taken, err := n.domains.DomainTaken(ctx, account, domain, device)
 	if err != nil {
 		return false, unavailable(fmt.Errorf("asking whether a device domain is taken: %w", err))
 	}
@@ -68,13 +75,13 @@ func (s *Service) domainTaken(ctx context.Context, account, domain, device strin
 
 // refuseUsed refuses a device that an account is about to get if its id is the
 // account's domain for another one.
-func (s *Service) refuseUsed(ctx context.Context, account, device string) error {
+func (n names) refuseUsed(ctx context.Context, account, device string) error {
 	if !share.ValidDomain(device) {
 		return nil
 	}
-	used, err := s.claimed(ctx, account, device, device)
+	used, err := n.claimed(ctx, account, device, device)
 	if err == nil && !used {
-		used, err = s.domainTaken(ctx, account, device, device)
+		used, err = n.domainTaken(ctx, account, device, device)
 	}
 	if err == nil && used {
 		err = errNameUsed
@@ -84,26 +91,26 @@ func (s *Service) refuseUsed(ctx context.Context, account, device string) error 
 
 // claimed reports whether a name is claimed for another device of the account, which
 // has the name or may still get it.
-func (s *Service) claimed(ctx context.Context, account, domain, device string) (bool, error) {
+func (n names) claimed(ctx context.Context, account, domain, device string) (bool, error) {
 	if !share.ValidDomain(domain) {
 		return false, nil
 	}
-	there, err := load(ctx, s.log, nameStream(account, domain), name.Evolve)
+	there, err := load(ctx, n.core, nameKind, nameStream(account, domain))
 	if err != nil || there.state.Of(device) {
 		return false, err
 	}
-	return s.holds(ctx, there.state)
+	return n.holds(ctx, there.state)
 }
 
 // holds reports whether the device of a claim has the name, or may still get it.
 // What its share says is all there is to know, so a name is free again when the
 // device leaves the share in whatever way.
-func (s *Service) holds(ctx context.Context, claim name.State) (bool, error) {
+func (n names) holds(ctx context.Context, claim name.State) (bool, error) {
 	if claim.Device == "" {
 		return false, nil
 	}
-	there, err := s.loadShare(ctx, claim.Share)
-	if err != nil || claim.Pending(there.revision(), s.now()) {
+	there, err := n.core.loadShare(ctx, claim.Share)
+	if err != nil || claim.Pending(there.revision(), n.core.now()) {
 		return err == nil, err
 	}
 	d, ok := there.state.Find(claim.Device)

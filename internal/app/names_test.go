@@ -39,25 +39,25 @@ func (w *world) meanings(name string, shares ...string) int {
 // means one thing.
 func TestOneMeaning(t *testing.T) {
 	bob := func(w *world) Meta { return Meta{Account: w.bob} }
-	setCam := func(s *Service, w *world, id, _ string) error {
-		_, err := s.SetDomain(ctx, bob(w), id, w.cam, "door")
+	setCam := func(s *server, w *world, id, _ string) error {
+		_, err := s.shares.SetDomain(ctx, bob(w), id, w.cam, "door")
 		return err
 	}
-	for what, other := range map[string]func(s *Service, w *world, id, eves string) error{
-		"two domains of one share": func(s *Service, w *world, id, _ string) error {
-			_, err := s.SetDomain(ctx, bob(w), id, w.dvr, "door")
+	for what, other := range map[string]func(s *server, w *world, id, eves string) error{
+		"two domains of one share": func(s *server, w *world, id, _ string) error {
+			_, err := s.shares.SetDomain(ctx, bob(w), id, w.dvr, "door")
 			return err
 		},
-		"two domains of two shares": func(s *Service, w *world, _, eves string) error {
-			_, err := s.SetDomain(ctx, bob(w), eves, "yard", "door")
+		"two domains of two shares": func(s *server, w *world, _, eves string) error {
+			_, err := s.shares.SetDomain(ctx, bob(w), eves, "yard", "door")
 			return err
 		},
-		"a device of one's own": func(s *Service, w *world, _, _ string) error {
-			_, err := s.AddDevice(ctx, bob(w), NewDevice{Name: "Mine", Serial: "DOOR", RTSPURL: "rtsp://192.0.2.1/"})
+		"a device of one's own": func(s *server, w *world, _, _ string) error {
+			_, err := s.devices.Add(ctx, bob(w), NewDevice{Name: "Mine", Serial: "DOOR", RTSPURL: "rtsp://192.0.2.1/"})
 			return err
 		},
-		"an acceptance": func(s *Service, w *world, _, eves string) error {
-			_, err := s.Accept(ctx, bob(w), eves, "door")
+		"an acceptance": func(s *server, w *world, _, eves string) error {
+			_, err := s.shares.Accept(ctx, bob(w), eves, "door")
 			return err
 		},
 	} {
@@ -65,7 +65,7 @@ func TestOneMeaning(t *testing.T) {
 			won := map[string]int{}
 			for i := range 40 {
 				w, id, eves := namingWorld(t, what == "an acceptance")
-				servers := [2]*Service{w.Service, w.node()}
+				servers := [2]*server{w.server, w.node()}
 				var errs [2]error
 				var wg sync.WaitGroup
 				wg.Go(func() { errs[0] = setCam(servers[i%2], w, id, eves) })
@@ -100,11 +100,11 @@ func namingWorld(t *testing.T, door bool) (w *world, id, eves string) {
 		w.addDevice(w.eve, NewDevice{Name: "Door", Serial: "door", RTSPURL: "rtsp://192.0.2.1/"})
 		devices = append(devices, gives("door", 1, privilege.LiveView))
 	}
-	r, err := w.SaveShare(ctx, Meta{Account: w.eve}, NewShare{Email: "bob@example.com", Devices: devices})
+	r, err := w.shares.Save(ctx, Meta{Account: w.eve}, NewShare{Email: "bob@example.com", Devices: devices})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Accept(ctx, Meta{Account: w.bob}, r.Share.ID, "yard"); err != nil {
+	if _, err := w.shares.Accept(ctx, Meta{Account: w.bob}, r.Share.ID, "yard"); err != nil {
 		t.Fatal(err)
 	}
 	return w, id, r.Share.ID
@@ -115,41 +115,41 @@ func namingWorld(t *testing.T, door bool) (w *world, id, eves string) {
 func TestNameIsUsed(t *testing.T) {
 	for how, free := range map[string]func(w *world, id string) error{
 		"another name": func(w *world, id string) error {
-			_, err := w.SetDomain(ctx, Meta{Account: w.bob}, id, w.cam, "porch")
+			_, err := w.shares.SetDomain(ctx, Meta{Account: w.bob}, id, w.cam, "porch")
 			return err
 		},
 		"no name": func(w *world, id string) error {
-			_, err := w.SetDomain(ctx, Meta{Account: w.bob}, id, w.cam, "")
+			_, err := w.shares.SetDomain(ctx, Meta{Account: w.bob}, id, w.cam, "")
 			return err
 		},
 		"left": func(w *world, id string) error {
-			_, err := w.RemoveShareDevice(ctx, Meta{Account: w.bob}, id, w.cam)
+			_, err := w.shares.RemoveDevice(ctx, Meta{Account: w.bob}, id, w.cam)
 			return err
 		},
 		"taken back": func(w *world, id string) error {
-			_, err := w.RemoveShareDevice(ctx, Meta{Account: w.alice}, id, w.cam)
+			_, err := w.shares.RemoveDevice(ctx, Meta{Account: w.alice}, id, w.cam)
 			return err
 		},
 		"deleted": func(w *world, id string) error {
-			_, err := w.DeleteShare(ctx, Meta{Account: w.alice}, id)
+			_, err := w.shares.Delete(ctx, Meta{Account: w.alice}, id)
 			return err
 		},
 		"removed": func(w *world, _ string) error {
-			_, err := w.RemoveDevice(ctx, Meta{Account: w.alice}, w.cam)
+			_, err := w.devices.Remove(ctx, Meta{Account: w.alice}, w.cam)
 			return err
 		},
 	} {
 		t.Run(how, func(t *testing.T) {
 			w, id, eves := namingWorld(t, true)
 			bob := Meta{Account: w.bob}
-			if _, err := w.SetDomain(ctx, bob, id, w.cam, "door"); err != nil {
+			if _, err := w.shares.SetDomain(ctx, bob, id, w.cam, "door"); err != nil {
 				t.Fatal(err)
 			}
-			_, err := w.SetDomain(ctx, bob, eves, "yard", "door")
+			_, err := w.shares.SetDomain(ctx, bob, eves, "yard", "door")
 			wantCode(t, err, Conflict, "domain_taken")
-			_, err = w.Accept(ctx, bob, eves, "door")
+			_, err = w.shares.Accept(ctx, bob, eves, "door")
 			wantCode(t, err, Conflict, "name_used")
-			if _, err := w.RemoveDevice(ctx, Meta{Account: w.eve}, "door"); err != nil {
+			if _, err := w.devices.Remove(ctx, Meta{Account: w.eve}, "door"); err != nil {
 				t.Fatal(err)
 			}
 			// Another account's names are another account's.
@@ -157,7 +157,7 @@ func TestNameIsUsed(t *testing.T) {
 			if err := free(w, id); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := w.SetDomain(ctx, bob, eves, "yard", "door"); err != nil {
+			if _, err := w.shares.SetDomain(ctx, bob, eves, "yard", "door"); err != nil {
 				t.Error(err)
 			}
 			if n := w.meanings("door", id, eves); n != 1 {
@@ -170,22 +170,22 @@ func TestNameIsUsed(t *testing.T) {
 func TestSerialIsUsed(t *testing.T) {
 	w, id, _ := namingWorld(t, false)
 	bob := Meta{Account: w.bob}
-	if _, err := w.SetDomain(ctx, bob, id, w.cam, "door"); err != nil {
+	if _, err := w.shares.SetDomain(ctx, bob, id, w.cam, "door"); err != nil {
 		t.Fatal(err)
 	}
 	door := NewDevice{Name: "Mine", Serial: "Door", RTSPURL: "rtsp://192.0.2.1/"}
-	_, err := w.AddDevice(ctx, bob, door)
+	_, err := w.devices.Add(ctx, bob, door)
 	wantField(t, wantCode(t, err, Conflict, "name_used"), "/serial")
 	if len(w.vault.staged) != 0 || w.log.types(deviceStream("door")) != "" {
 		t.Errorf("%d staged, %s", len(w.vault.staged), w.log.types(deviceStream("door")))
 	}
-	if _, err := w.SetDomain(ctx, bob, id, w.cam, "porch"); err != nil {
+	if _, err := w.shares.SetDomain(ctx, bob, id, w.cam, "porch"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.AddDevice(ctx, bob, door); err != nil {
+	if _, err := w.devices.Add(ctx, bob, door); err != nil {
 		t.Fatal(err)
 	}
-	_, err = w.SetDomain(ctx, bob, id, w.cam, "door")
+	_, err = w.shares.SetDomain(ctx, bob, id, w.cam, "door")
 	wantCode(t, err, Conflict, "domain_taken")
 }
 
@@ -200,18 +200,18 @@ func TestClaimWithoutName(t *testing.T) {
 		}
 		return noCrash
 	}
-	_, err := w.SetDomain(ctx, bob, id, w.cam, "door")
+	_, err := w.shares.SetDomain(ctx, bob, id, w.cam, "door")
 	wantCode(t, err, Unavailable, "unavailable")
 	w.log.crash = nil
-	_, err = w.SetDomain(ctx, bob, eves, "yard", "door")
+	_, err = w.shares.SetDomain(ctx, bob, eves, "yard", "door")
 	wantCode(t, err, Conflict, "domain_taken")
-	if _, err := w.node().SetDomain(ctx, bob, id, w.cam, "door"); err != nil {
+	if _, err := w.node().shares.SetDomain(ctx, bob, id, w.cam, "door"); err != nil {
 		t.Error(err)
 	}
-	if _, err := w.SetDomain(ctx, bob, id, w.cam, ""); err != nil {
+	if _, err := w.shares.SetDomain(ctx, bob, id, w.cam, ""); err != nil {
 		t.Error(err)
 	}
-	if _, err := w.SetDomain(ctx, bob, eves, "yard", "door"); err != nil {
+	if _, err := w.shares.SetDomain(ctx, bob, eves, "yard", "door"); err != nil {
 		t.Error(err)
 	}
 
@@ -225,11 +225,11 @@ func TestClaimWithoutName(t *testing.T) {
 		}
 		w.log.before = nil
 		w.clock = w.clock.Add(name.ClaimLease)
-		if _, err := node.SetDomain(ctx, bob, eves, "yard", "door"); err != nil {
+		if _, err := node.shares.SetDomain(ctx, bob, eves, "yard", "door"); err != nil {
 			t.Error(err)
 		}
 	}
-	_, err = w.SetDomain(ctx, bob, id, w.cam, "door")
+	_, err = w.shares.SetDomain(ctx, bob, id, w.cam, "door")
 	wantCode(t, err, Conflict, "domain_taken")
 	if n := w.meanings("door", id, eves); n != 1 {
 		t.Errorf("the name means %d things", n)

@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Config is what a Service is made of. Every field without a default is needed.
+// Config is what the use cases are made of. Every field without a default is needed.
 type Config struct {
 	Log           Log
 	Sealer        Sealer
@@ -22,8 +22,8 @@ type Config struct {
 	// Shares finds the shares of a device that was removed. Without it they end
 	// when the policy gets there.
 	Shares SharesOfDevice
-	// Requests remembers Idempotency-Keys; the default remembers the last ones of
-	// this process.
+	// Requests remembers commands by their idempotency keys; the default remembers
+	// the last ones of this process.
 	Requests Requests
 	// Quotas bounds what one account may have and do; nil: nothing does.
 	Quotas Quotas
@@ -39,28 +39,34 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Service is the use cases. It may be used by many at once, also by several
-// processes over one log, and keeps nothing but who waits for whom.
-type Service struct {
-	log           Log
-	sealer        Sealer
-	passwords     Passwords
-	cameras       Cameras
-	streamSecrets StreamSecrets
-	domains       Domains
-	shares        SharesOfDevice
-	clock         func() time.Time
-	newID         func() string
-	random        io.Reader
-	logger        *slog.Logger
-	requests      Requests
-	quotas        Quotas // nil for none
-	queues        queues
-	patience      time.Duration // of a command, before it is busy
+// UseCases are the use cases, by area. They are safe for concurrent use, also by
+// several processes over one log.
+type UseCases struct {
+	Accounts    *Accounts
+	Devices     *Devices
+	Shares      *Shares
+	StreamKeys  *StreamKeys
+	Revocations *Revocations
 }
 
-// New makes a Service. It reports every fault of the configuration together.
-func New(cfg Config) (*Service, error) {
+// New makes the use cases. It reports every fault of the configuration together.
+func New(cfg Config) (UseCases, error) {
+	if err := cfg.validate(); err != nil {
+		return UseCases{}, err
+	}
+	cfg.setDefaults()
+	c := newCore(cfg)
+	n := names{core: c, domains: cfg.Domains}
+	return UseCases{
+		Accounts:    &Accounts{core: c, passwords: cfg.Passwords},
+		Devices:     &Devices{core: c, cameras: cfg.Cameras, shares: cfg.Shares, names: n},
+		Shares:      &Shares{core: c, names: n},
+		StreamKeys:  &StreamKeys{core: c, secrets: cfg.StreamSecrets},
+		Revocations: &Revocations{core: c, cameras: cfg.Cameras, secrets: cfg.StreamSecrets},
+	}, nil
+}
+
+func (cfg *Config) validate() error {
 	var faults []error
 	need := func(name string, there bool) {
 		if !there {
@@ -74,8 +80,12 @@ func New(cfg Config) (*Service, error) {
 	need("StreamSecrets", cfg.StreamSecrets != nil)
 	need("Domains", cfg.Domains != nil)
 	if len(faults) > 0 {
-		return nil, fmt.Errorf("configuring the use cases: %w", errors.Join(faults...))
+		return fmt.Errorf("configuring the use cases: %w", errors.Join(faults...))
 	}
+	return nil
+}
+
+func (cfg *Config) setDefaults() {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -91,12 +101,4 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Service{
-		log: cfg.Log, sealer: cfg.Sealer, passwords: cfg.Passwords, cameras: cfg.Cameras,
-		streamSecrets: cfg.StreamSecrets, domains: cfg.Domains, shares: cfg.Shares, requests: cfg.Requests, quotas: cfg.Quotas,
-		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random, logger: cfg.Logger, patience: patience,
-	}, nil
 }
-
-// now is the time of an event: every store keeps microseconds.
-func (s *Service) now() time.Time { return s.clock().UTC().Truncate(time.Microsecond) }

@@ -14,7 +14,7 @@ import (
 
 // atOnce runs a command of another server just before the next append to a
 // stream: both have loaded the same and carry the same key.
-func (w *world) atOnce(other func(*Service)) {
+func (w *world) atOnce(other func(*server)) {
 	node := w.node()
 	w.log.before = func(string) {
 		w.log.before = nil
@@ -26,20 +26,20 @@ func (w *world) atOnce(other func(*Service)) {
 func TestKeyAtOnce(t *testing.T) {
 	w := newWorld(t)
 	m := Meta{Account: w.alice, IdempotencyKey: "one"}
-	var first Result
-	w.atOnce(func(s *Service) { first, _ = s.AddStreamKey(ctx, m, NewStreamKey{Label: "TV"}) })
-	r, err := w.AddStreamKey(ctx, m, NewStreamKey{Label: "TV"})
-	if err != nil || first.Key == nil || r.Key.Name != first.Key.Name || r.Secret != first.Secret {
+	var first StreamKeyAdded
+	w.atOnce(func(s *server) { first, _ = s.keys.Add(ctx, m, NewStreamKey{Label: "TV"}) })
+	r, err := w.keys.Add(ctx, m, NewStreamKey{Label: "TV"})
+	if err != nil || first.Key.Name == "" || r.Key.Name != first.Key.Name || r.Secret != first.Secret {
 		t.Errorf("two at once got keys %+v and %+v, %v", first.Key, r.Key, err)
 	}
 
 	// Of two different requests the first has the key, wherever it stands.
 	m.IdempotencyKey = "two"
 	var lost error
-	w.atOnce(func(s *Service) {
-		_, lost = s.AddDevice(ctx, m, NewDevice{Name: "Lost", RTSPURL: "rtsp://192.0.2.1/lost"})
+	w.atOnce(func(s *server) {
+		_, lost = s.devices.Add(ctx, m, NewDevice{Name: "Lost", RTSPURL: "rtsp://192.0.2.1/lost"})
 	})
-	won, err := w.AddDevice(ctx, m, NewDevice{Name: "Won", RTSPURL: "rtsp://192.0.2.1/won"})
+	won, err := w.devices.Add(ctx, m, NewDevice{Name: "Won", RTSPURL: "rtsp://192.0.2.1/won"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,18 +50,18 @@ func TestKeyAtOnce(t *testing.T) {
 
 	m.IdempotencyKey = "three"
 	id := w.share(gives(w.cam, 1, privilege.LiveView))
-	w.atOnce(func(s *Service) { _, lost = s.PutShareDevice(ctx, m, id, gives(w.cam, 1, privilege.PTZ)) })
-	if _, err := w.PutShareDevice(ctx, m, id, gives(w.cam, 1, privilege.Alarm)); err != nil {
+	w.atOnce(func(s *server) { _, lost = s.shares.PutDevice(ctx, m, id, gives(w.cam, 1, privilege.PTZ)) })
+	if _, err := w.shares.PutDevice(ctx, m, id, gives(w.cam, 1, privilege.Alarm)); err != nil {
 		t.Fatal(err)
 	}
 	wantCode(t, lost, Invalid, "idempotency_key_reused")
 
 	// Without memory of keys the log has the last word.
 	w.requests = forgetful{}
-	w.Service = w.node()
+	w.server = w.node()
 	m.IdempotencyKey = "four"
-	w.atOnce(func(s *Service) { _, err = s.PutShareDevice(ctx, m, id, gives(w.cam, 1, privilege.PTZ)) })
-	if _, lost := w.PutShareDevice(ctx, m, id, gives(w.cam, 1, privilege.LiveView)); err == nil {
+	w.atOnce(func(s *server) { _, err = s.shares.PutDevice(ctx, m, id, gives(w.cam, 1, privilege.PTZ)) })
+	if _, lost := w.shares.PutDevice(ctx, m, id, gives(w.cam, 1, privilege.LiveView)); err == nil {
 		err = lost
 	}
 	wantCode(t, err, Invalid, "idempotency_key_reused")
@@ -80,19 +80,21 @@ func (f forgetful) ReleaseRequest(context.Context, Request) error { return f.err
 // TestNothingIsRepeated: the repeat of a command that changed nothing changes
 // nothing, whatever has happened since, on whatever server.
 func TestNothingIsRepeated(t *testing.T) {
-	for name, run := range map[string]func(s *Service, w *world, m Meta, id string) (Result, error){
-		"put": func(s *Service, w *world, m Meta, id string) (Result, error) {
-			return s.PutShareDevice(ctx, m, id, gives(w.cam, 1, privilege.LiveView))
+	for name, run := range map[string]func(s *server, w *world, m Meta, id string) (ShareChanged, error){
+		"put": func(s *server, w *world, m Meta, id string) (ShareChanged, error) {
+			return s.shares.PutDevice(ctx, m, id, gives(w.cam, 1, privilege.LiveView))
 		},
-		"save": func(s *Service, w *world, m Meta, id string) (Result, error) {
-			return s.ReplaceShare(ctx, m, id, "", []DeviceGrants{gives(w.cam, 1, privilege.LiveView)})
+		"save": func(s *server, w *world, m Meta, id string) (ShareChanged, error) {
+			return s.shares.Replace(ctx, m, id, "", []DeviceGrants{gives(w.cam, 1, privilege.LiveView)})
 		},
-		"share": func(s *Service, w *world, m Meta, _ string) (Result, error) {
-			return s.SaveShare(ctx, m, NewShare{Email: "bob@example.com"})
+		"share": func(s *server, w *world, m Meta, _ string) (ShareChanged, error) {
+			return changes(s.shares.Save(ctx, m, NewShare{Email: "bob@example.com"}))
 		},
-		"bob accept": func(s *Service, w *world, m Meta, id string) (Result, error) { return s.Accept(ctx, m, id, w.cam) },
-		"bob domain": func(s *Service, w *world, m Meta, id string) (Result, error) {
-			return s.SetDomain(ctx, m, id, w.cam, "")
+		"bob accept": func(s *server, w *world, m Meta, id string) (ShareChanged, error) {
+			return s.shares.Accept(ctx, m, id, w.cam)
+		},
+		"bob domain": func(s *server, w *world, m Meta, id string) (ShareChanged, error) {
+			return s.shares.SetDomain(ctx, m, id, w.cam, "")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,30 +105,30 @@ func TestNothingIsRepeated(t *testing.T) {
 				m.Account = w.bob
 			}
 			events := len(w.log.all())
-			first, err := run(w.Service, w, m, id)
+			first, err := run(w.server, w, m, id)
 			if err != nil || len(w.log.all()) != events {
 				t.Fatalf("%+v, %v: it was to change nothing", first, err)
 			}
-			if _, err := w.PutShareDevice(ctx, Meta{Account: w.alice}, id, gives(w.cam, 1, privilege.All)); err != nil {
+			if _, err := w.shares.PutDevice(ctx, Meta{Account: w.alice}, id, gives(w.cam, 1, privilege.All)); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := w.SetDomain(ctx, Meta{Account: w.bob}, id, w.cam, "door"); err != nil {
+			if _, err := w.shares.SetDomain(ctx, Meta{Account: w.bob}, id, w.cam, "door"); err != nil {
 				t.Fatal(err)
 			}
 			events = len(w.log.all())
-			for _, server := range []*Service{w.Service, w.node()} {
+			for _, server := range []*server{w.server, w.node()} {
 				again, err := run(server, w, m, id)
 				if err != nil || !reflect.DeepEqual(again, first) || len(w.log.all()) != events {
 					t.Errorf("answered\n%+v\nthen\n%+v, %v, with %d more events", first, again, err, len(w.log.all())-events)
 				}
 			}
 			// The key is used, on every server and for every stream.
-			_, err = w.node().AddStreamKey(ctx, m, NewStreamKey{})
+			_, err = w.node().keys.Add(ctx, m, NewStreamKey{})
 			wantCode(t, err, Invalid, "idempotency_key_reused")
 			// Long after it is a new one.
 			w.clock = w.clock.Add(keysKept)
 			if name == "put" {
-				if again, err := run(w.Service, w, m, id); err != nil || again.Revision == first.Revision {
+				if again, err := run(w.server, w, m, id); err != nil || again.Revision == first.Revision {
 					t.Errorf("after the key was forgotten: %+v, %v", again, err)
 				}
 			}
@@ -141,14 +143,14 @@ func TestCutOffWithKey(t *testing.T) {
 	id := w.share(gives(w.cam, 1, privilege.LiveView))
 	m := Meta{Account: w.bob, IdempotencyKey: "key"}
 	w.log.crash = func(string) crash { return crashBefore }
-	_, err := w.Accept(ctx, m, id, w.cam)
+	_, err := w.shares.Accept(ctx, m, id, w.cam)
 	wantCode(t, err, Unavailable, "unavailable")
 	w.log.crash = nil
 	w.patience = 20 * time.Millisecond
-	_, err = w.Accept(ctx, m, id, w.cam) // it may be carried out still
+	_, err = w.shares.Accept(ctx, m, id, w.cam) // it may be carried out still
 	wantCode(t, err, Unavailable, "busy")
 	w.clock = w.clock.Add(keyLease)
-	if r, err := w.node().Accept(ctx, m, id, w.cam); err != nil || r.Revision != 2 {
+	if r, err := w.node().shares.Accept(ctx, m, id, w.cam); err != nil || r.Revision != 2 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -158,20 +160,20 @@ func TestKeysCannotBeKept(t *testing.T) {
 	w := newWorld(t)
 	id := w.accepted(gives(w.cam, 1, privilege.LiveView|privilege.PTZ))
 	w.requests = forgetful{errors.New("the vault's disk is full")}
-	w.Service = w.node()
+	w.server = w.node()
 	alice := func(key string) Meta { return Meta{Account: w.alice, IdempotencyKey: key} }
-	_, err := w.PutShareDevice(ctx, alice("more"), id, gives(w.cam, 1, privilege.All))
+	_, err := w.shares.PutDevice(ctx, alice("more"), id, gives(w.cam, 1, privilege.All))
 	wantCode(t, err, Unavailable, "unavailable")
-	_, err = w.PutShareDevice(ctx, alice("same"), id, gives(w.cam, 1, privilege.LiveView|privilege.PTZ))
+	_, err = w.shares.PutDevice(ctx, alice("same"), id, gives(w.cam, 1, privilege.LiveView|privilege.PTZ))
 	wantCode(t, err, Unavailable, "unavailable")
-	first, err := w.PutShareDevice(ctx, alice("less"), id, gives(w.cam, 1, privilege.LiveView))
+	first, err := w.shares.PutDevice(ctx, alice("less"), id, gives(w.cam, 1, privilege.LiveView))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := w.PutShareDevice(ctx, alice("less"), id, gives(w.cam, 1, privilege.LiveView)); err != nil || !reflect.DeepEqual(again, first) {
+	if again, err := w.shares.PutDevice(ctx, alice("less"), id, gives(w.cam, 1, privilege.LiveView)); err != nil || !reflect.DeepEqual(again, first) {
 		t.Errorf("%+v, %v; want %+v", again, err, first)
 	}
-	if _, err := w.DeleteShare(ctx, alice("delete"), id); err != nil {
+	if _, err := w.shares.Delete(ctx, alice("delete"), id); err != nil {
 		t.Error(err)
 	}
 }
@@ -201,13 +203,13 @@ func TestRegisterAtOnceWithOneKey(t *testing.T) {
 	w := emptyWorld(t)
 	m := Meta{IdempotencyKey: "one"}
 	carol := Registration{Email: "carol@example.com", Password: password, Name: "Carol"}
-	var first Result
-	w.atOnce(func(s *Service) { first, _ = s.Register(ctx, m, carol) })
-	r, err := w.Register(ctx, m, carol)
+	var first Registered
+	w.atOnce(func(s *server) { first, _ = s.accounts.Register(ctx, m, carol) })
+	r, err := w.accounts.Register(ctx, m, carol)
 	if err != nil || r.Account != first.Account {
 		t.Errorf("two at once got accounts %q and %q, %v", first.Account, r.Account, err)
 	}
-	holder, err := w.AccountByLogin(ctx, emailKind, carol.Email)
+	holder, err := w.accounts.ByLogin(ctx, emailKind, carol.Email)
 	if err != nil || holder != r.Account {
 		t.Errorf("the login is of %q, %v; want %q", holder, err, r.Account)
 	}

@@ -1,0 +1,39 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// A command is answered only when what it took away is in force on this node: the
+// privileges are applied, and the viewers that lost one are cut.
+
+// Fence waits until what stands in the log up to a position is in force on
+// this node: privileges are applied, and viewers that lost one are cut. It
+// returns an error when the context ends first.
+type Fence interface {
+	WaitFor(ctx context.Context, position uint64) error
+}
+
+// confirmWithin is how long a command waits for the cut.
+const confirmWithin = 5 * time.Second
+
+// confirm waits until what the command at this position changed is in force
+// here, and answers the position for the header.
+func (s *Server) confirm(ctx context.Context, position uint64) (string, error) {
+	s.cfg.Progress.Acknowledged(position)
+	header := strconv.FormatUint(position, 10)
+	ctx, cancel := context.WithTimeout(ctx, confirmWithin)
+	defer cancel()
+	if err := s.cfg.Fence.WaitFor(ctx, position); err != nil {
+		p := unavailable("not_confirmed",
+			"The command is in the log and takes effect, but was not confirmed in time. "+
+				"Repeating it with the same Idempotency-Key is safe.",
+			fmt.Errorf("waiting for the privilege index at %d: %w", position, err))
+		p.header["Latchkey-Position"] = []string{header}
+		return "", p
+	}
+	return header, nil
+}

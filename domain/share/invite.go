@@ -1,0 +1,144 @@
+package share
+
+import (
+	"slices"
+	"time"
+
+	"latchkey/domain/privilege"
+)
+
+// save invites the recipient to devices, and opens the share if need be. Only the
+// owner invites: the id of a share begins with its owner's.
+func save(s State, c Save) ([]Event, error) {
+	if c.By == "" || c.Share != ID(c.By, c.Login) || s.ID != "" && s.ID != c.Share {
+		return nil, ErrNotOwner
+	}
+	if c.Holder == c.By {
+		return nil, ErrOwnLogin
+	}
+	if err := distinct(c.Offers); err != nil {
+		return nil, err
+	}
+	var events []Event
+	switch {
+	case !s.Live:
+		open := Opened{
+			Share: c.Share, Owner: c.By, Login: c.Login, Kind: c.Kind,
+			Recipient: c.Recipient, Remark: c.Remark, At: c.At,
+		}
+		s, events = Evolve(s, open), append(events, open)
+	case c.Remark != "" && c.Remark != s.Remark:
+		events = append(events, RemarkChanged{Share: s.ID, Owner: s.Owner, Remark: c.Remark, At: c.At})
+	}
+	for _, o := range c.Offers {
+		if d, ok := s.Find(o.Device); ok && d.Active() {
+			return nil, &Fault{Device: o.Device, Err: ErrAlreadyShared}
+		}
+		event, err := invite(s, o, c.At)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, event)
+	}
+	return bounded(s, events)
+}
+
+// offer invites the device, or edits the grants where it is invited or
+// accepted; nothing where it is as it was, whatever became of the device since.
+func offer(s State, o Offer, at time.Time) ([]Event, error) {
+	d, ok := s.Find(o.Device)
+	if ok && d.is(o.Grants) {
+		return nil, nil
+	}
+	if !ok || !d.Active() {
+		event, err := invite(s, o, at)
+		if err != nil {
+			return nil, err
+		}
+		return []Event{event}, nil
+	}
+	grants, err := checkGrants(s.Owner, o)
+	if err != nil {
+		return nil, err
+	}
+	return []Event{PrivilegesEdited{
+		Share: s.ID, Owner: s.Owner, Login: s.Login, Account: d.Account,
+		Device: o.Device, Grants: grants, At: at,
+	}}, nil
+}
+
+func invite(s State, o Offer, at time.Time) (Event, error) {
+	grants, err := checkGrants(s.Owner, o)
+	if err != nil {
+		return nil, err
+	}
+	return Invited{Share: s.ID, Owner: s.Owner, Login: s.Login, Device: o.Device, Grants: grants, At: at}, nil
+}
+
+// byOwner refuses everybody but the owner of a share.
+func byOwner(s State, by string) error {
+	if by != s.Owner {
+		return ErrNotOwner
+	}
+	return nil
+}
+
+// bounded refuses events after which the share would hold too many devices.
+func bounded(s State, events []Event) ([]Event, error) {
+	invites := false
+	for _, e := range events {
+		_, invitation := e.(Invited)
+		invites = invites || invitation
+		s = Evolve(s, e)
+	}
+	if invites && (s.count(Device.Active) > MaxDevices || s.count(Device.Listed) > MaxListed) {
+		return nil, ErrTooManyDevices
+	}
+	return events, nil
+}
+
+// checkGrants holds grants against the device as it is now, and gives them in
+// the order of the channels.
+func checkGrants(owner string, o Offer) ([]Grant, error) {
+	if owner == "" || o.Facts.Owner != owner {
+		return nil, &Fault{Device: o.Device, Err: ErrDeviceNotFound}
+	}
+	if len(o.Grants) == 0 {
+		return nil, &Fault{Device: o.Device, Err: ErrNoChannels}
+	}
+	sorted := byChannel(o.Grants)
+	for i, g := range sorted {
+		var err error
+		can, known := o.Facts.Capabilities[g.Channel]
+		switch {
+		case !known || g.Channel < 1 || g.Channel > MaxChannel:
+			err = ErrUnknownChannel
+		case i > 0 && sorted[i-1].Channel == g.Channel:
+			err = ErrChannelTwice
+		case g.Privileges.Without(can) != privilege.None || !g.Privileges.Valid():
+			err = ErrBeyondCapability
+		}
+		if err != nil {
+			return nil, &Fault{Device: o.Device, Channel: g.Channel, Err: err}
+		}
+	}
+	return sorted, nil
+}
+
+// byChannel returns the grants in the order of the channels.
+func byChannel(grants []Grant) []Grant {
+	sorted := slices.Clone(grants)
+	slices.SortStableFunc(sorted, func(a, b Grant) int { return a.Channel - b.Channel })
+	return sorted
+}
+
+func distinct(offers []Offer) error {
+	seen := make(map[string]bool, len(offers))
+	for _, o := range offers {
+		if seen[o.Device] {
+			return &Fault{Device: o.Device, Err: ErrDeviceTwice}
+		}
+		seen[o.Device] = true
+	}
+	return nil
+}

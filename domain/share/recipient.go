@@ -1,0 +1,120 @@
+package share
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// byRecipient refuses everybody but the account that holds the login.
+func byRecipient(by, holder string) error {
+	if by == "" || by != holder {
+		return ErrNotRecipient
+	}
+	return nil
+}
+
+func accept(s State, c Accept) ([]Event, error) {
+	if err := byRecipient(c.By, c.Holder); err != nil {
+		return nil, err
+	}
+	d, ok := s.Find(c.Device)
+	switch {
+	case !ok:
+		return nil, ErrNotInShare
+	case d.Status == StatusAccepted && d.Account == c.By:
+		return nil, nil
+	case d.Status != StatusInvited:
+		return nil, ErrNotInvited
+	}
+	grants, err := checkGrants(s.Owner, Offer{Device: c.Device, Grants: d.Grants, Facts: c.Facts})
+	if err != nil {
+		return nil, err
+	}
+	return []Event{Accepted{
+		Share: s.ID, Owner: s.Owner, Login: s.Login, Account: c.By,
+		Device: c.Device, Grants: grants, At: c.At,
+	}}, nil
+}
+
+func reject(s State, c Reject) ([]Event, error) {
+	if err := byRecipient(c.By, c.Holder); err != nil {
+		return nil, err
+	}
+	d, ok := s.Find(c.Device)
+	switch {
+	case !ok:
+		return nil, ErrNotInShare
+	case d.Status == StatusRejected:
+		return nil, nil
+	case !d.Active():
+		return nil, ErrNotInvited
+	}
+	return []Event{Rejected{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: d.loser(c.By), Device: c.Device, At: c.At}}, nil
+}
+
+// loser is the account that loses the device when the recipient gives it up:
+// the one that accepted it. That is another than the recipient's where the login
+// has passed on since.
+func (d Device) loser(recipient string) string {
+	if d.Account != "" {
+		return d.Account
+	}
+	return recipient
+}
+
+func leave(s State, c Leave) ([]Event, error) {
+	if err := byRecipient(c.By, c.Holder); err != nil {
+		return nil, err
+	}
+	var events []Event
+	for _, d := range s.Devices {
+		if d.Active() && (c.Device == "" || c.Device == d.Device) {
+			events = append(events, Left{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: d.loser(c.By), Device: d.Device, At: c.At})
+		}
+	}
+	if c.Device != "" && len(events) == 0 {
+		return nil, ErrNotInShare
+	}
+	return events, nil
+}
+
+var domainPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+
+// generatedPrefix begins the ids of devices without a serial; no domain may
+// look like one.
+const generatedPrefix = "cam-"
+
+// ValidDomain reports whether a device domain is written as one: 1 to 32 lower-case
+// letters, digits and hyphens, the first of them no hyphen, and unlike the id of
+// a device.
+func ValidDomain(domain string) bool {
+	return domainPattern.MatchString(domain) && !strings.HasPrefix(domain, generatedPrefix)
+}
+
+func setDomain(s State, c SetDomain) ([]Event, error) {
+	if err := byRecipient(c.By, c.Holder); err != nil {
+		return nil, err
+	}
+	d, ok := s.Find(c.Device)
+	switch {
+	case !ok:
+		return nil, ErrNotInShare
+	case d.Status != StatusAccepted || d.Account != c.By:
+		return nil, ErrNotAccepted
+	case d.Domain == c.Domain:
+		return nil, nil
+	case c.Domain != "" && !ValidDomain(c.Domain):
+		return nil, ErrBadDomain
+	case c.Domain != "" && (c.Taken || s.hasOther(c.Device, c.Domain)):
+		return nil, ErrDomainTaken
+	}
+	return []Event{DomainSet{Share: s.ID, Owner: s.Owner, Account: c.By, Device: c.Device, Domain: c.Domain, At: c.At}}, nil
+}
+
+// hasOther reports whether the domain means another of the accepted devices.
+func (s State) hasOther(device, domain string) bool {
+	return slices.ContainsFunc(s.Devices, func(d Device) bool {
+		return d.Status == StatusAccepted && d.Device != device && (d.Domain == domain || d.Device == domain)
+	})
+}

@@ -1,0 +1,69 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// unwritten reports whether an error of append proves that nothing was written.
+func unwritten(err error) bool {
+	return errors.Is(err, ErrConflict) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrFull) || errors.Is(err, ErrIndexFull)
+}
+
+// append is Log.Append with the errors of a use case; ErrConflict stays.
+func (s *core) append(ctx context.Context, stream string, expected int64, events []Pending) (uint64, error) {
+	position, err := s.log.Append(ctx, stream, expected, events)
+	switch {
+	case err == nil:
+		return position, nil
+	case errors.Is(err, ErrConflict):
+		return 0, err
+	case errors.Is(err, ErrTooLarge):
+		return 0, refused(err)
+	case errors.Is(err, ErrFull):
+		return 0, &Error{
+			Code: "disk_full", Kind: Unavailable, Cause: err,
+			Message: "The disk of the event log is nearly full. Until there is room again you can only take back, reject, leave and remove.",
+		}
+	case errors.Is(err, ErrIndexFull):
+		return 0, &Error{
+			Code: "index_full", Kind: Unavailable, Cause: err,
+			Message: "This server has no room for more devices and accounts that use one. What you have goes on, and you can take back, reject, leave and remove.",
+		}
+	case errors.Is(err, ErrDiverged):
+		return 0, &Error{
+			Code: "log_diverged", Kind: Unavailable, Cause: err,
+			Message: "The event log lacks events that this server has seen, so it takes no changes. Whoever runs it must put the right log back.",
+		}
+	}
+	return 0, unavailable(fmt.Errorf("appending to a stream: %w", err))
+}
+
+// appendOnce is append for a command. The log takes events whose ids it has for
+// an append that is tried again, and looks no further: two commands at once with
+// one idempotency key would both be told that they were written. So what stands
+// there is read again; the command that was not written meets ErrConflict, and
+// finds the other one at its next try.
+func (s *core) appendOnce(ctx context.Context, c command, stream string, expected int64, events []Pending) (uint64, error) {
+	position, err := s.append(ctx, stream, expected, events)
+	if err != nil || c.IdempotencyKey == "" {
+		return position, err
+	}
+	there, err := s.log.LoadBack(ctx, stream, func(e Stored, _ int) bool { return e.ID == events[0].ID })
+	if err != nil {
+		return 0, unavailable(fmt.Errorf("reading what was appended: %w", err))
+	}
+	from := slices.IndexFunc(there, func(e Stored) bool { return e.ID == events[0].ID })
+	if from < 0 || !slices.EqualFunc(there[from:min(from+len(events), len(there))], events, Stored.is) {
+		return 0, ErrConflict
+	}
+	return position, nil
+}
+
+// is reports whether the event is stored word for word.
+func (e Stored) is(p Pending) bool {
+	return e.ID == p.ID && bytes.Equal(e.Data, p.Data) && bytes.Equal(e.Metadata, p.Metadata)
+}

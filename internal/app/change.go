@@ -1,0 +1,176 @@
+package app
+
+import (
+	"context"
+	"slices"
+	"strconv"
+
+	"latchkey/domain/share"
+)
+
+// change is a command on a share.
+type change struct {
+	command
+	share string // its id
+	// choose returns what to ask the decider. It is called once for each attempt.
+	choose func(attempt) (share.Command, error)
+	quiet  bool // the answer tells nothing of what is in the share
+
+	existing bool // the share must exist; else the command opens it if need be
+	by       party
+	look     *lookup // of the last attempt
+}
+
+// party is what the caller is to a share: its owner, or its recipient.
+type party struct {
+	owner  bool
+	login  string
+	holder string // the account that holds the login; not looked up for the owner
+}
+
+// attempt is one attempt at a change. It ends with a conflict if the share was
+// changed meanwhile; the next one looks everything up again.
+type attempt struct {
+	by    party
+	there stream[share.State]
+	look  *lookup
+}
+
+// changed is the result of a change.
+type changed struct {
+	answer ShareChanged
+	opened bool     // by the change
+	gone   []string // devices that were given and removed at the same time
+}
+
+// unlessGone refuses a command that was about a device which was removed at the
+// same time.
+func (r changed) unlessGone(device string) (ShareChanged, error) {
+	if slices.Contains(r.gone, device) {
+		return ShareChanged{}, refused(&share.Fault{Device: device, Err: share.ErrDeviceNotFound})
+	}
+	return r.answer, nil
+}
+
+// changeExisting changes a share that there is, for its owner or its recipient. To
+// all others there is no such share.
+func (s *Shares) changeExisting(ctx context.Context, ch change) (changed, error) {
+	owner, login, ok := share.Parties(ch.share)
+	if !ok {
+		return changed{}, refused(share.ErrNotFound)
+	}
+	ch.by, ch.existing = party{owner: owner == ch.Account, login: login}, true
+	if !ch.by.owner {
+		var err error
+		if ch.by.holder, err = s.core.holder(ctx, login); err != nil {
+			return changed{}, err
+		}
+		if ch.by.holder != ch.Account {
+			return changed{}, refused(share.ErrNotFound)
+		}
+	}
+	return s.change(ctx, ch)
+}
+
+// change runs a command over the stream of a share.
+func (s *Shares) change(ctx context.Context, ch change) (changed, error) {
+	ch.look = newLookup(s.core)
+	done, err := run(ctx, s.core, ch.command, onShare(ch.share), ch.decide)
+	if err != nil {
+		return changed{}, err
+	}
+	done, gone := s.endGone(ctx, ch.command, ch.share, done)
+	result := changed{
+		answer: ShareChanged{Position: done.position, Revision: done.revision, Share: done.state},
+		gone:   gone,
+	}
+	if len(done.events) > 0 {
+		_, result.opened = done.events[0].(share.Opened)
+	}
+	if !ch.quiet {
+		result.answer.Names, err = ch.look.names(ctx, done.state)
+	}
+	return result, err
+}
+
+// decide is one attempt.
+func (ch *change) decide(there stream[share.State]) ([]share.Event, error) {
+	if ch.existing {
+		if !there.state.Live {
+			return nil, share.ErrNotFound
+		}
+		if ch.IfMatch != nil && *ch.IfMatch != there.revision() {
+			return nil, &Error{
+				Code: "revision_changed", Kind: Precondition,
+				Message: "The share is at revision " + strconv.FormatInt(there.revision(), 10) + ".",
+			}
+		}
+	}
+	ch.look = newLookup(ch.look.core)
+	todo, err := ch.choose(attempt{by: ch.by, there: there, look: ch.look})
+	if err != nil {
+		return nil, err
+	}
+	events, err := share.Decide(there.state, todo)
+	if err == nil && there.state.Live && there.life() > maxHistory && !onlyTakesAway(there.state, events) {
+		return nil, &Error{Code: "share_too_long", Kind: Invalid, Message: "This share was changed too often. Delete it and share again; until then it takes only what takes away."}
+	}
+	return events, err
+}
+
+func onlyTakesAway(state share.State, events []share.Event) bool {
+	for _, e := range events {
+		if !takesAway(state, e) {
+			return false
+		}
+		state = share.Evolve(state, e)
+	}
+	return true
+}
+
+// endGone looks again at the devices that a command has just given: one that was
+// removed meanwhile is taken out of the share at once. Either the removal finds
+// the device in the share, or this finds it removed: no order of the two leaves
+// it there. What fails here the policy does, which follows the same events.
+func (s *Shares) endGone(ctx context.Context, c command, id string, done outcome[share.State, share.Event]) (
+	now outcome[share.State, share.Event], gone []string,
+) {
+	for _, device := range given(done) {
+		is, err := s.core.gone(ctx, device)
+		if err != nil {
+			s.core.logger.WarnContext(ctx, "looking again at a device that is shared failed", "device", device, "error", err)
+			continue
+		}
+		if !is {
+			continue
+		}
+		gone = append(gone, device)
+		ended, err := s.core.endShare(ctx, c.id(shareStream(id), 0), device, id)
+		if err != nil {
+			s.core.logger.WarnContext(ctx, "taking a removed device out of a share failed", "device", device, "share", id, "error", err)
+			continue
+		}
+		done.state, done.revision, done.position = ended.state, ended.revision, max(done.position, ended.position)
+	}
+	return done, gone
+}
+
+// given are the devices that a command gave and that are still in the share.
+func given(done outcome[share.State, share.Event]) []string {
+	var list []string
+	for _, event := range done.events {
+		var device string
+		switch e := event.(type) {
+		case share.Invited:
+			device = e.Device
+		case share.Accepted:
+			device = e.Device
+		case share.PrivilegesEdited:
+			device = e.Device
+		}
+		if d, ok := done.latest.Find(device); ok && d.Active() && done.latest.Live {
+			list = append(list, device)
+		}
+	}
+	return list
+}

@@ -1,0 +1,41 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+)
+
+// core is what the use cases of all areas share.
+type core struct {
+	log      Log
+	sealer   Sealer
+	requests Requests
+	quotas   Quotas // nil for none
+	clock    func() time.Time
+	newID    func() string
+	random   io.Reader
+	logger   *slog.Logger
+	queues   queues
+	patience time.Duration // of a command, before it is busy
+}
+
+func newCore(cfg Config) *core {
+	return &core{
+		log: cfg.Log, sealer: cfg.Sealer, requests: cfg.Requests, quotas: cfg.Quotas,
+		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random, logger: cfg.Logger, patience: patience,
+	}
+}
+
+// now is the time of an event: every store keeps microseconds.
+func (s *core) now() time.Time { return s.clock().UTC().Truncate(time.Microsecond) }
+
+func (s *core) seal(ctx context.Context, subject, field, plain string) (string, error) {
+	sealed, err := s.sealer.Seal(ctx, subject, field, plain)
+	if err != nil {
+		return "", unavailable(fmt.Errorf("sealing: %w", err))
+	}
+	return sealed, nil
+}

@@ -1,0 +1,88 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"latchkey/domain/account"
+)
+
+// A login is the keyed hash of an address.
+
+// holder returns the account that a login is claimed for, "" for none. The last
+// event of the login's stream says it.
+func (s *core) holder(ctx context.Context, login string) (string, error) {
+	stored, ok, err := s.log.Last(ctx, loginStream(login))
+	if err != nil {
+		return "", unavailable(fmt.Errorf("reading whose a login is: %w", err))
+	}
+	if !ok {
+		return "", nil
+	}
+	event, err := decode[account.Event](stored)
+	if err != nil {
+		return "", err
+	}
+	return account.Evolve(account.State{}, event).Account, nil
+}
+
+// nobody stands for the account of a login that nobody has.
+const nobody = "00000000-0000-0000-0000-000000000000"
+
+// registeredHolder returns the account that a login is claimed for, "" where it
+// was never registered. It reads two events, whoever has the login and whatever
+// the account has done: the time that it takes tells nothing.
+func (s *core) registeredHolder(ctx context.Context, login string) (string, error) {
+	id, err := s.holder(ctx, login)
+	if err != nil {
+		return "", err
+	}
+	stored, ok, err := s.log.First(ctx, accountStream(cmp.Or(id, nobody)))
+	if err != nil {
+		return "", unavailable(fmt.Errorf("reading whether an account is registered: %w", err))
+	}
+	if !ok || id == "" {
+		return "", nil
+	}
+	event, err := decode[account.Event](stored)
+	if err != nil || !account.Evolve(account.State{}, event).Registered {
+		return "", err
+	}
+	return id, nil
+}
+
+// earlierLogin finds the account that was registered for an address before
+// addresses were normalised as they are now, and its login; "" for none.
+// Nothing is read for an address in ASCII, which has no earlier spelling.
+func (s *core) earlierLogin(ctx context.Context, kind, raw, address string) (login, account string, err error) {
+	for _, form := range earlierForms(kind, raw, address) {
+		earlier := s.sealer.LoginHash(kind, form)
+		id, err := s.registeredHolder(ctx, earlier)
+		if err != nil {
+			return "", "", err
+		}
+		if id != "" && account == "" {
+			login, account = earlier, id
+		}
+	}
+	return login, account, nil
+}
+
+// loginOf returns the login that an address stands for: its keyed hash, or that
+// of an earlier spelling where only this one has an account.
+func (s *core) loginOf(ctx context.Context, kind, raw, address string) (string, error) {
+	login := s.sealer.LoginHash(kind, address)
+	if len(earlierForms(kind, raw, address)) == 0 {
+		return login, nil
+	}
+	holder, err := s.registeredHolder(ctx, login)
+	if err != nil || holder != "" {
+		return login, err
+	}
+	earlier, account, err := s.earlierLogin(ctx, kind, raw, address)
+	if err != nil || account == "" {
+		return login, err
+	}
+	return earlier, nil
+}

@@ -1,0 +1,186 @@
+package app
+
+import (
+	"errors"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"latchkey/domain/device"
+	"latchkey/domain/privilege"
+)
+
+// NewDevice is a device to add. Its RTSP addresses may hold a user name and a
+// password, as people paste them: those become the device's own.
+type NewDevice struct {
+	Name, Serial       string // Serial "": it gets an id of its own
+	Username, Password string
+	RTSPURL            string // of channel 1, unless Channels says it
+	ISAPIURL, ONVIFURL string
+	Channels           []NewChannel // empty: channel 1, which can do everything
+}
+
+// NewChannel is a channel of a device to add.
+type NewChannel struct {
+	Channel             int
+	Name                string
+	MainURL, SubURL     string
+	Capabilities        privilege.Set
+	CapabilitiesUnknown bool // the owner did not declare them: it counts as capable of everything
+}
+
+// withChannels writes out what is meant where the channels are not given.
+func (d NewDevice) withChannels() NewDevice {
+	if len(d.Channels) == 0 {
+		d.Channels = []NewChannel{{Channel: 1, MainURL: d.RTSPURL, CapabilitiesUnknown: true}}
+		return d
+	}
+	d.Channels = slices.Clone(d.Channels)
+	for i := range d.Channels {
+		if d.Channels[i].lacksURL() {
+			d.Channels[i].MainURL = d.RTSPURL
+			break
+		}
+	}
+	return d
+}
+
+// lacksURL reports whether the device's own address is the channel's.
+func (c NewChannel) lacksURL() bool { return c.Channel == 1 && c.MainURL == "" }
+
+// withCredentials takes the user name and the password out of RTSP addresses,
+// where people paste them, and has them as the device's own.
+func (d NewDevice) withCredentials(f faults) NewDevice {
+	d.Channels = slices.Clone(d.Channels)
+	d.takeCredentials(f, "/rtsp_url", &d.RTSPURL)
+	for i := range d.Channels {
+		at := "/channels/" + strconv.Itoa(i)
+		d.takeCredentials(f, at+"/rtsp_url", &d.Channels[i].MainURL)
+		d.takeCredentials(f, at+"/sub_rtsp_url", &d.Channels[i].SubURL)
+	}
+	return d
+}
+
+// withoutSecrets is the device as it may be fingerprinted.
+func (d NewDevice) withoutSecrets() NewDevice {
+	d = d.withCredentials(faults{})
+	d.Username, d.Password = "", ""
+	return d
+}
+
+// takeCredentials leaves an address that it cannot read as it is, for check.
+func (d *NewDevice) takeCredentials(f faults, at string, address *string) {
+	u, err := url.Parse(*address)
+	if err != nil || u.User == nil || u.Host == "" {
+		return
+	}
+	name := u.User.Username()
+	password, _ := u.User.Password()
+	if d.Username == "" && d.Password == "" {
+		f.line(at, name, maxCredential)
+		f.line(at, password, maxCredential)
+		if f[at] == "" {
+			d.Username, d.Password = name, password
+		}
+	}
+	if d.Username != name || d.Password != password {
+		f.add(at, "holds another user name or password than the device's")
+	}
+	u.User = nil
+	*address = u.String()
+}
+
+// check holds what is given against its bounds; what is in an account already
+// the decider knows.
+func (d NewDevice) check(f faults) {
+	if strings.TrimSpace(d.Name) == "" {
+		f.add("/name", "is needed")
+	}
+	f.text("/name", d.Name, maxName)
+	f.line("/username", d.Username, maxCredential)
+	f.line("/password", d.Password, maxCredential)
+	if _, ok := device.Serial(d.Serial); !ok && d.Serial != "" {
+		f.add("/serial", "must be 3 to 64 letters, digits and hyphens")
+	}
+	f.url("/rtsp_url", d.RTSPURL, "rtsp", "rtsps")
+	if d.RTSPURL != "" && len(d.Channels) > 0 && !slices.ContainsFunc(d.Channels, NewChannel.lacksURL) {
+		f.add("/rtsp_url", "is channel 1's, which is given in channels")
+	}
+	f.url("/isapi_url", d.ISAPIURL, "http", "https")
+	f.url("/onvif_url", d.ONVIFURL, "http", "https")
+	if len(d.Channels) > device.MaxChannel {
+		f.add("/channels", "are more than "+strconv.Itoa(device.MaxChannel))
+		return
+	}
+	names := 0
+	for i, c := range d.Channels {
+		at := "/channels/" + strconv.Itoa(i)
+		names += len(c.Name)
+		f.text(at+"/name", c.Name, maxName)
+		f.url(at+"/rtsp_url", c.MainURL, "rtsp", "rtsps")
+		f.url(at+"/sub_rtsp_url", c.SubURL, "rtsp", "rtsps")
+		if c.Channel < 1 || c.Channel > device.MaxChannel {
+			f.add(at+"/channel", "must be from 1 to "+strconv.Itoa(device.MaxChannel))
+		}
+	}
+	if names > maxNames {
+		f.add("/channels", "have names of more than "+strconv.Itoa(maxNames)+" bytes together")
+	}
+}
+
+// pointer gives the field that a refusal is about, "" for none.
+func (d NewDevice) pointer(err error) string {
+	switch {
+	case errors.Is(err, device.ErrTaken), errors.Is(err, device.ErrAlreadyAdded), errors.Is(err, errNameUsed):
+		return "/serial"
+	case errors.Is(err, device.ErrChannelTwice):
+		return "/channels/" + strconv.Itoa(d.channelTwice()) + "/channel"
+	}
+	return ""
+}
+
+// channelTwice is the index of the first channel that was given before.
+func (d NewDevice) channelTwice() int {
+	seen := make(map[int]bool, len(d.Channels))
+	for i, c := range d.Channels {
+		if seen[c.Channel] {
+			return i
+		}
+		seen[c.Channel] = true
+	}
+	return -1
+}
+
+// camera is what the vault keeps.
+func (d NewDevice) camera() Camera {
+	c := Camera{Username: d.Username, Password: d.Password, ISAPIURL: d.ISAPIURL, ONVIFURL: d.ONVIFURL}
+	for _, ch := range d.Channels {
+		sub := ch.SubURL
+		if sub == "" {
+			sub = subStream(ch.MainURL)
+		}
+		c.Channels = append(c.Channels, CameraChannel{Channel: ch.Channel, MainURL: ch.MainURL, SubURL: sub})
+	}
+	return c
+}
+
+// hikvisionMain is the path of a main stream as Hikvision devices have it:
+// channel 12's is /Streaming/Channels/1201, and its sub stream's number is 1202.
+var hikvisionMain = regexp.MustCompile(`(?i)^(.*/streaming/channels/[0-9]{1,3}0)1(/?)$`)
+
+// subStream derives the address of the sub stream where the path says how, ""
+// elsewhere.
+func subStream(mainURL string) string {
+	u, err := url.Parse(mainURL)
+	if err != nil || mainURL == "" || u.RawPath != "" {
+		return ""
+	}
+	m := hikvisionMain.FindStringSubmatch(u.Path)
+	if m == nil {
+		return ""
+	}
+	u.Path = m[1] + "2" + m[2]
+	return u.String()
+}

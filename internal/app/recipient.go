@@ -1,0 +1,115 @@
+package app
+
+import (
+	"context"
+
+	"latchkey/domain/device"
+	"latchkey/domain/name"
+	"latchkey/domain/share"
+)
+
+// Accept accepts an invitation: its grants are in force from now on. A device
+// whose id is the caller's domain for another device is refused: a name means one
+// thing to an account.
+func (s *Shares) Accept(ctx context.Context, m Meta, id, typed string) (ShareChanged, error) {
+	device := device.Canonical(typed)
+	c, err := s.core.begin(m, "accept", id, device)
+	if err != nil {
+		return ShareChanged{}, err
+	}
+	done, err := s.changeExisting(ctx, change{command: c, share: id, choose: func(t attempt) (share.Command, error) {
+		facts, err := t.look.facts(ctx, device)
+		if err == nil && t.by.holder == c.Account {
+			err = s.names.refuseUsed(ctx, c.Account, device)
+		}
+		return share.Accept{By: c.Account, Holder: t.by.holder, Device: device, Facts: facts, At: c.at}, err
+	}})
+	if err != nil {
+		return ShareChanged{}, err
+	}
+	answer, err := done.unlessGone(device)
+	if err != nil {
+		return ShareChanged{}, err
+	}
+	if used, err := s.names.claimed(ctx, c.Account, device, device); err != nil || !used {
+		return answer, err
+	}
+	return ShareChanged{}, s.giveBack(ctx, c, id, device)
+}
+
+// giveBack takes back an acceptance that met a claim of the same name.
+func (s *Shares) giveBack(ctx context.Context, c command, id, device string) error {
+	cause := c.id(shareStream(id), 0)
+	_, err := run(ctx, s.core, s.core.following(cause), onShare(id), func(there stream[share.State]) ([]share.Event, error) {
+		if d, ok := there.state.Find(device); !ok || d.Account != c.Account || !there.state.Live {
+			return nil, nil
+		}
+		return share.Decide(there.state, share.Leave{By: c.Account, Holder: c.Account, Device: device, At: s.core.now()})
+	})
+	if err != nil {
+		return err
+	}
+	return refused(errNameUsed)
+}
+
+// Reject refuses an invitation, or gives back what was accepted.
+func (s *Shares) Reject(ctx context.Context, m Meta, id, typed string) (ShareChanged, error) {
+	device := device.Canonical(typed)
+	c, err := s.core.begin(m, "reject", id, device)
+	if err != nil {
+		return ShareChanged{}, err
+	}
+	done, err := s.changeExisting(ctx, change{command: c, share: id, choose: func(t attempt) (share.Command, error) {
+		return share.Reject{By: c.Account, Holder: t.by.holder, Device: device, At: c.at}, nil
+	}})
+	return done.answer, err
+}
+
+// SetDomain gives an accepted device the caller's own name, "" for none. A name
+// means one thing to an account: it is claimed in a stream of its own first, and
+// looked at again when the device has it.
+func (s *Shares) SetDomain(ctx context.Context, m Meta, id, typed, domain string) (ShareChanged, error) {
+	device := device.Canonical(typed)
+	c, err := s.core.begin(m, "set domain", id, device, domain)
+	if err != nil {
+		return ShareChanged{}, err
+	}
+	done, err := s.changeExisting(ctx, change{command: c, share: id, choose: func(t attempt) (share.Command, error) {
+		set := share.SetDomain{By: c.Account, Holder: t.by.holder, Device: device, Domain: domain, At: c.at}
+		if events, err := share.Decide(t.there.state, set); domain == "" || err != nil || len(events) == 0 {
+			return set, nil // the decider says it again
+		}
+		var err error
+		set.Taken, err = s.names.claim(ctx, c, t.by.login, name.Claim{
+			Account: c.Account, Domain: domain, Share: id, Device: device, Revision: t.there.revision(), At: c.at,
+		})
+		return set, err
+	}})
+	if err != nil || domain == "" {
+		return done.answer, err
+	}
+	if d, _ := done.answer.Share.Find(device); d.Domain != domain {
+		return done.answer, nil
+	}
+	lost, err := s.names.claimed(ctx, c.Account, domain, device)
+	if err != nil || !lost {
+		return done.answer, err
+	}
+	return ShareChanged{}, s.takeNameBack(ctx, c, id, device, domain)
+}
+
+// takeNameBack takes a name from a device whose claim lapsed before it got it.
+func (s *Shares) takeNameBack(ctx context.Context, c command, id, device, domain string) error {
+	cause := c.id(shareStream(id), 0)
+	_, err := run(ctx, s.core, s.core.following(cause), onShare(id), func(there stream[share.State]) ([]share.Event, error) {
+		d, ok := there.state.Find(device)
+		if !ok || !there.state.Live || d.Account != c.Account || d.Domain != domain {
+			return nil, nil
+		}
+		return share.Decide(there.state, share.SetDomain{By: c.Account, Holder: c.Account, Device: device, At: s.core.now()})
+	})
+	if err != nil {
+		return err
+	}
+	return refused(share.ErrDomainTaken)
+}

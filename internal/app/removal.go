@@ -1,0 +1,131 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"latchkey/domain/share"
+)
+
+// What follows a removed device: it is taken out of the shares that hold it.
+
+const (
+	// followWithin bounds what a removal does about the device's shares before it is
+	// answered.
+	followWithin = 5 * time.Second
+	// findWithin bounds finding them.
+	findWithin = 2 * time.Second
+)
+
+// followRemoval ends the shares of a device whose removal, the event cause, is at
+// a position in the log. It returns the position of the last event that this
+// needed, 0 for none.
+func (d *Devices) followRemoval(ctx context.Context, cause uuid.UUID, device string, at uint64) uint64 {
+	if d.shares == nil {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, followWithin)
+	defer cancel()
+	finding, stop := context.WithTimeout(ctx, findWithin)
+	defer stop()
+	removed := at
+	holding, lost, err := d.shares.SharesWithDevice(finding, device, removed)
+	if err == nil {
+		at, err = d.core.endShares(ctx, cause, device, holding)
+	}
+	for _, id := range lost {
+		ended, unknown := d.core.endedSince(ctx, id, device, removed)
+		at, err = max(at, ended), errors.Join(err, unknown)
+	}
+	if err != nil {
+		d.core.logger.WarnContext(ctx, "the shares of a removed device end later", "device", device, "error", err)
+	}
+	return at
+}
+
+// EndShares is the policy that follows a removed device: it takes the device out
+// of the shares that hold it. cause is the id of the device.Removed event;
+// following it again changes nothing more. Nobody may use the device since that
+// event, whether this runs or not.
+func (d *Devices) EndShares(ctx context.Context, cause uuid.UUID, device string, shares []string) error {
+	// A read model says that the device was removed, and what follows cannot be
+	// undone: the log must say it too.
+	if gone, err := d.core.gone(ctx, device); err != nil || !gone {
+		return err
+	}
+	var failed []error
+	if err := forgetCamera(ctx, d.cameras, device); err != nil {
+		failed = append(failed, err)
+	}
+	if _, err := d.core.endShares(ctx, cause, device, shares); err != nil {
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
+}
+
+// gone reports whether nobody has the device: its id never returns.
+func (s *core) gone(ctx context.Context, device string) (bool, error) {
+	d, err := s.loadDevice(ctx, device)
+	return err == nil && !d.Live, err
+}
+
+// endShares takes a device that was removed out of shares. It returns the
+// position of the last event that this needed, by whomever it was written.
+func (s *core) endShares(ctx context.Context, cause uuid.UUID, device string, shares []string) (position uint64, err error) {
+	var failed []error
+	for _, id := range shares {
+		ended, err := s.endShare(ctx, cause, device, id)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("taking a removed device out of share %s: %w", id, err))
+		}
+		position = max(position, ended.position)
+	}
+	return position, errors.Join(failed...)
+}
+
+// endShare takes a device that was removed out of a share. The outcome is the
+// share without it, whoever took it out.
+func (s *core) endShare(ctx context.Context, cause uuid.UUID, device, id string) (outcome[share.State, share.Event], error) {
+	if _, _, ok := share.Parties(id); !ok {
+		return outcome[share.State, share.Event]{}, share.ErrNotFound
+	}
+	var ended uint64
+	done, err := run(ctx, s, s.following(cause), onShare(id), func(there stream[share.State]) ([]share.Event, error) {
+		ended = lastEnd(there.events, device)
+		return share.Decide(there.state, share.EndDevice{Device: device, At: s.now()})
+	})
+	if err == nil && len(done.events) == 0 {
+		done.position = ended
+	}
+	return done, err
+}
+
+// endedSince returns the position of the event that took a device out of a share
+// after a position in the log, 0 if it was out before.
+func (s *core) endedSince(ctx context.Context, id, device string, position uint64) (uint64, error) {
+	events, err := s.log.LoadBack(ctx, shareStream(id), func(e Stored, _ int) bool { return e.Position <= position })
+	if err != nil {
+		return 0, unavailable(fmt.Errorf("loading share %s: %w", id, err))
+	}
+	if ended := lastEnd(events, device); ended > position {
+		return ended, nil
+	}
+	return 0, nil
+}
+
+// lastEnd is the position of the last event that took a device out of a share, 0
+// for none.
+func lastEnd(events []Stored, device string) uint64 {
+	for _, stored := range slices.Backward(events) {
+		event, err := decode[share.Event](stored)
+		if end, ok := event.(share.DeviceRemoved); err == nil && ok && end.Device == device {
+			return stored.Position
+		}
+	}
+	return 0
+}
