@@ -34,7 +34,7 @@ func meta(ctx context.Context, idempotencyKey string) app.Meta {
 func metaIf(ctx context.Context, idempotencyKey, match string) (app.Meta, error) {
 	revision, err := ifMatch(match)
 	m := meta(ctx, idempotencyKey)
-	m.IfMatch = revision
+	m.Revision = revision
 	return m, err
 }
 

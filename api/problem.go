@@ -78,7 +78,7 @@ func translate(err error, away func(error) bool) *problem {
 		return passwordsBusy(err)
 	}
 	if e, ok := errors.AsType[*app.Error](err); ok {
-		return translateDomain(e, away)
+		return refusalOf(e, away)
 	}
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return translateEcho(e)
@@ -100,34 +100,6 @@ func translate(err error, away func(error) bool) *problem {
 
 func databaseUnavailable(cause error) *problem {
 	return unavailable("database_unavailable", "The database is not available now. Try again.", cause)
-}
-
-func translateDomain(e *app.Error, away func(error) bool) *problem {
-	p := &problem{code: e.Code, detail: e.Message, fields: e.Fields, quota: e.Quota, cause: e}
-	switch e.Kind {
-	case app.Invalid, app.Exhausted:
-		p.status = http.StatusUnprocessableEntity
-	case app.TooSoon:
-		p.status, p.header = http.StatusTooManyRequests, retryAfter(e.RetryAfter)
-	case app.Unauthenticated:
-		return unauthenticated(e.Code, e.Message)
-	case app.Forbidden:
-		p.status = http.StatusForbidden
-	case app.NotFound:
-		p.status = http.StatusNotFound
-	case app.Conflict:
-		p.status = http.StatusConflict
-	case app.Precondition:
-		p.status = http.StatusPreconditionFailed
-	case app.Unavailable:
-		if e.Cause != nil && !errors.Is(e, context.DeadlineExceeded) && !errors.Is(e, context.Canceled) && away(e.Cause) {
-			return databaseUnavailable(e)
-		}
-		return unavailable(e.Code, e.Message, e)
-	default:
-		return internal(e)
-	}
-	return p
 }
 
 func translateEcho(e *echo.HTTPError) *problem {

@@ -55,7 +55,10 @@ func TestAKeyOfAnotherRequest(t *testing.T) {
 	v := newVillage(t)
 	path := v.path("/devices/", v.device)
 	v.wantStatus(v.do("PUT", path, v.owner.token, `{"channels":[{"channel":1,"privileges":["ptz"]}]}`, "Idempotency-Key", "k"), 200)
-	v.wantProblem(v.do("PUT", path, v.owner.token, `{"channels":[{"channel":1,"privileges":["alarm"]}]}`, "Idempotency-Key", "k"), 422, "idempotency_key_reused")
+	p := v.wantProblem(v.do("PUT", path, v.owner.token, `{"channels":[{"channel":1,"privileges":["alarm"]}]}`, "Idempotency-Key", "k"), 422, "idempotency_key_reused")
+	if want := "The Idempotency-Key was used for another request."; p.Detail != want {
+		t.Errorf("the detail is %q, want %q", p.Detail, want)
+	}
 }
 
 func TestRevisions(t *testing.T) {

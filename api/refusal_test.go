@@ -114,6 +114,22 @@ func TestEveryKindHasItsStatus(t *testing.T) {
 
 func nobody(error) bool { return false }
 
+// TestFieldsAreNamedAsInTheRequest: what a use case says of a field is told under the
+// name that the field has in a request.
+func TestFieldsAreNamedAsInTheRequest(t *testing.T) {
+	for field, want := range map[app.Field]string{
+		"email": "/email", "recipient.phone": "/recipient/phone", "expires": "/expires_at", "rtsp_url": "/rtsp_url",
+		"channels[0].main_url": "/channels/0/rtsp_url", "channels[10].sub_url": "/channels/10/sub_rtsp_url", "channels[2].channel": "/channels/2/channel",
+		"devices": "/devices", "devices[1].device": "/devices/1/device", "devices[2].channels[0].privileges": "/devices/2/channels/0/privileges",
+		app.FieldIdempotencyKey: "Idempotency-Key",
+	} {
+		p := translate(&app.Error{Kind: app.Invalid, Code: "code", Fields: map[app.Field]string{field: "is wrong"}}, nobody)
+		if len(p.fields) != 1 || p.fields[want] != "is wrong" {
+			t.Errorf("%s is told as %v, want %s", field, p.fields, want)
+		}
+	}
+}
+
 // TestADatabaseThatIsAway: whichever port finds the database locked or away, the
 // answer is 503 and says when to try again.
 func TestADatabaseThatIsAway(t *testing.T) {

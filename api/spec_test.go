@@ -65,8 +65,8 @@ func TestEveryOperationNamesItsErrors(t *testing.T) {
 }
 
 // codesOf finds every code that the source of a package can put in an answer:
-// what stands for the field code or Code, what the functions that make a problem
-// get first, and the table of refusals.
+// what stands for the field code or Code, constants whose name begins with Code, what
+// the functions that make a problem get first, and the table of refusals.
 func codesOf(t *testing.T, dir string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -102,6 +102,9 @@ func codesOf(t *testing.T, dir string) []string {
 					note(n.Args[0])
 				}
 			case *ast.ValueSpec:
+				if strings.HasPrefix(n.Names[0].Name, "Code") {
+					note(n.Values[0])
+				}
 				if n.Names[0].Name != "refusals" {
 					break
 				}

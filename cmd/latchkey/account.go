@@ -61,7 +61,7 @@ func (c *accountCreateCommand) Run(ctx context.Context, std streams) (err error)
 func fieldFaults(e *app.Error) []string {
 	var faults []string
 	for at, reason := range e.Fields {
-		faults = append(faults, "the "+strings.TrimPrefix(at, "/")+" "+reason)
+		faults = append(faults, "the "+string(at)+" "+reason)
 	}
 	slices.Sort(faults)
 	return faults

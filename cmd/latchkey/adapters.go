@@ -242,18 +242,19 @@ type cameraDevices struct {
 }
 
 func (c cameraDevices) Add(ctx context.Context, m app.Meta, d app.NewDevice) (app.DeviceAdded, error) {
-	fields := map[string]string{}
-	refuse := func(at, address string) {
+	fields := map[app.Field]string{}
+	refuse := func(at app.Field, address string) {
 		if c.upstreams.IsOwn(address) {
 			fields[at] = "is an address of this service itself, not of a camera"
 		}
 	}
-	refuse("/rtsp_url", d.RTSPURL)
-	refuse("/isapi_url", d.ISAPIURL)
-	refuse("/onvif_url", d.ONVIFURL)
+	refuse("rtsp_url", d.RTSPURL)
+	refuse("isapi_url", d.ISAPIURL)
+	refuse("onvif_url", d.ONVIFURL)
 	for i, ch := range d.Channels {
-		refuse(fmt.Sprintf("/channels/%d/rtsp_url", i), ch.MainURL)
-		refuse(fmt.Sprintf("/channels/%d/sub_rtsp_url", i), ch.SubURL)
+		at := app.Field("channels").Entry(i)
+		refuse(at.Dot("main_url"), ch.MainURL)
+		refuse(at.Dot("sub_url"), ch.SubURL)
 	}
 	if len(fields) > 0 {
 		return app.DeviceAdded{}, &app.Error{

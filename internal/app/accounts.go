@@ -37,8 +37,8 @@ type Registration struct {
 func (a *Accounts) Register(ctx context.Context, m Meta, r Registration) (Registered, error) {
 	f := faults{}
 	kind, address := f.oneAddress("", r.Email, r.Phone)
-	f.password("/password", r.Password, address, r.Name)
-	f.text("/name", r.Name, maxName)
+	f.password("password", r.Password, address, r.Name)
+	f.text("name", r.Name, maxName)
 	if err := f.err(); err != nil {
 		return Registered{}, err
 	}

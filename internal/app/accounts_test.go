@@ -58,25 +58,25 @@ func TestRegisterRefuses(t *testing.T) {
 	w := emptyWorld(t)
 	for name, in := range map[string]struct {
 		r      Registration
-		fields []string
+		fields []Field
 	}{
-		"no address":       {Registration{Password: password}, []string{"/email", "/phone"}},
-		"two addresses":    {Registration{Email: "a@b.c", Phone: "+8618969190000", Password: password}, []string{"/email", "/phone"}},
-		"no e-mail":        {Registration{Email: "alice", Password: password}, []string{"/email"}},
-		"a name within":    {Registration{Email: "Alice <a@b.c>", Password: password}, []string{"/email"}},
-		"two within":       {Registration{Email: "a@b.c,d@e.f", Password: password}, []string{"/email"}},
-		"a line within":    {Registration{Email: "a@b.c\nd", Password: password}, []string{"/email"}},
-		"a quoted address": {Registration{Email: `"a b"@b.c`, Password: password}, []string{"/email"}},
-		"a long e-mail":    {Registration{Email: strings.Repeat("a", 251) + "@b.c", Password: password}, []string{"/email"}},
-		"no country code":  {Registration{Phone: "18969190000", Password: password}, []string{"/phone"}},
-		"no such number":   {Registration{Phone: "+86123", Password: password}, []string{"/phone"}},
-		"an extension":     {Registration{Phone: "+8618969190000;ext=1", Password: password}, []string{"/phone"}},
-		"a short password": {Registration{Email: "a@b.c", Password: "1234567"}, []string{"/password"}},
-		"a long password":  {Registration{Email: "a@b.c", Password: strings.Repeat("x", 257)}, []string{"/password"}},
-		"a long name":      {Registration{Email: "a@b.c", Password: password, Name: strings.Repeat("ä", 129)}, []string{"/name"}},
-		"a bad name":       {Registration{Email: "a@b.c", Password: password, Name: "a\x00"}, []string{"/name"}},
-		"no UTF-8":         {Registration{Email: "a@b.c", Password: password, Name: "\xff"}, []string{"/name"}},
-		"all of it":        {Registration{Email: "a", Password: "", Name: "\n"}, []string{"/email", "/name", "/password"}},
+		"no address":       {Registration{Password: password}, []Field{"email", "phone"}},
+		"two addresses":    {Registration{Email: "a@b.c", Phone: "+8618969190000", Password: password}, []Field{"email", "phone"}},
+		"no e-mail":        {Registration{Email: "alice", Password: password}, []Field{"email"}},
+		"a name within":    {Registration{Email: "Alice <a@b.c>", Password: password}, []Field{"email"}},
+		"two within":       {Registration{Email: "a@b.c,d@e.f", Password: password}, []Field{"email"}},
+		"a line within":    {Registration{Email: "a@b.c\nd", Password: password}, []Field{"email"}},
+		"a quoted address": {Registration{Email: `"a b"@b.c`, Password: password}, []Field{"email"}},
+		"a long e-mail":    {Registration{Email: strings.Repeat("a", 251) + "@b.c", Password: password}, []Field{"email"}},
+		"no country code":  {Registration{Phone: "18969190000", Password: password}, []Field{"phone"}},
+		"no such number":   {Registration{Phone: "+86123", Password: password}, []Field{"phone"}},
+		"an extension":     {Registration{Phone: "+8618969190000;ext=1", Password: password}, []Field{"phone"}},
+		"a short password": {Registration{Email: "a@b.c", Password: "1234567"}, []Field{"password"}},
+		"a long password":  {Registration{Email: "a@b.c", Password: strings.Repeat("x", 257)}, []Field{"password"}},
+		"a long name":      {Registration{Email: "a@b.c", Password: password, Name: strings.Repeat("ä", 129)}, []Field{"name"}},
+		"a bad name":       {Registration{Email: "a@b.c", Password: password, Name: "a\x00"}, []Field{"name"}},
+		"no UTF-8":         {Registration{Email: "a@b.c", Password: password, Name: "\xff"}, []Field{"name"}},
+		"all of it":        {Registration{Email: "a", Password: "", Name: "\n"}, []Field{"email", "name", "password"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.accounts.Register(ctx, Meta{}, in.r)

@@ -48,21 +48,21 @@ func LoginKind(login string) string {
 }
 
 // oneAddress returns the kind and the normalised form of the one address that is
-// set; at is the JSON pointer of where both are.
-func (f faults) oneAddress(at, email, phone string) (kind, address string) {
+// set; at is the field that both are in.
+func (f faults) oneAddress(at Field, email, phone string) (kind, address string) {
 	kind, raw := emailKind, email
 	if email == "" {
 		kind, raw = phoneKind, phone
 	}
 	if (email == "") == (phone == "") {
 		const reason = "exactly one of email and phone is needed"
-		f.add(at+"/email", reason)
-		f.add(at+"/phone", reason)
+		f.add(at.Dot("email"), reason)
+		f.add(at.Dot("phone"), reason)
 		return "", ""
 	}
 	address, reason := normaliseAddress(kind, raw)
 	if reason != "" {
-		f.add(at+"/"+kind, reason)
+		f.add(at.Dot(Field(kind)), reason)
 	}
 	return kind, address
 }

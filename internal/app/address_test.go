@@ -79,7 +79,7 @@ func TestTextForPeople(t *testing.T) {
 		"rainbow flag": "🏳️\u200d🌈", "flag": "🇩🇪", "key cap": "1️⃣", "shape of a name": "葛\U000e0100城",
 	} {
 		f := faults{}
-		if f.text("/name", s, maxName); f.err() != nil {
+		if f.text("name", s, maxName); f.err() != nil {
 			t.Errorf("%s: %+q is refused: %v", name, s, f)
 		}
 	}
@@ -90,7 +90,7 @@ func TestTextForPeople(t *testing.T) {
 		"invisible plus": "a\u2064",
 	} {
 		f := faults{}
-		if f.text("/name", s, maxName); f["/name"] == "" {
+		if f.text("name", s, maxName); f["name"] == "" {
 			t.Errorf("%s: %+q is taken", name, s)
 		}
 	}
@@ -103,17 +103,17 @@ func TestEveryTextIsChecked(t *testing.T) {
 	id := w.share(gives(w.cam, 1, 1))
 	m := Meta{Account: w.alice}
 	_, err := w.accounts.Register(ctx, Meta{}, Registration{Email: "x@example.com", Password: password, Name: bad})
-	wantFields(t, err, "/name")
+	wantFields(t, err, "name")
 	_, err = w.accounts.Register(ctx, Meta{}, Registration{Email: "x\u200b@example.com", Password: password, Name: "x"})
-	wantFields(t, err, "/email")
+	wantFields(t, err, "email")
 	_, err = w.devices.Add(ctx, m, NewDevice{Name: bad, Channels: []NewChannel{{Channel: 1, Name: bad, MainURL: "rtsp://192.0.2.1/"}}})
-	wantFields(t, err, "/channels/0/name", "/name")
+	wantFields(t, err, "channels[0].name", "name")
 	_, err = w.shares.Save(ctx, m, NewShare{Email: "bob\u200b@example.com", Remark: bad})
-	wantFields(t, err, "/recipient/email", "/remark")
+	wantFields(t, err, "recipient.email", "remark")
 	_, err = w.shares.Replace(ctx, m, id, bad, nil)
-	wantFields(t, err, "/remark")
+	wantFields(t, err, "remark")
 	_, err = w.keys.Add(ctx, m, NewStreamKey{Label: bad})
-	wantFields(t, err, "/label")
+	wantFields(t, err, "label")
 }
 
 // earlier registers an account as it was before addresses were normalised as

@@ -99,7 +99,7 @@ func (ch *change) decide(there stream[share.State]) ([]share.Event, error) {
 		if !there.state.Live {
 			return nil, share.ErrNotFound
 		}
-		if ch.IfMatch != nil && *ch.IfMatch != there.revision() {
+		if ch.Revision != nil && *ch.Revision != there.revision() {
 			return nil, &Error{
 				Code: "revision_changed", Kind: Precondition,
 				Message: "The share is at revision " + strconv.FormatInt(there.revision(), 10) + ".",

@@ -18,7 +18,7 @@ import (
 type Meta struct {
 	Account        string // who acts, authenticated; "" for registering
 	IdempotencyKey string // makes a repeat harmless; "" for none
-	IfMatch        *int64 // the revision that the share must have; nil: any
+	Revision       *int64 // the revision that the share must have; nil: any
 }
 
 // command is what every command has.
@@ -56,7 +56,7 @@ func (s *core) begin(m Meta, name string, args ...any) (command, error) {
 
 func (s *core) beginAnonymous(m Meta, name string, args ...any) (command, error) {
 	if len(m.IdempotencyKey) > maxKey {
-		return command{}, invalid(map[string]string{"Idempotency-Key": "is longer than " + strconv.Itoa(maxKey) + " bytes"})
+		return command{}, invalid(map[Field]string{FieldIdempotencyKey: "is longer than " + strconv.Itoa(maxKey) + " bytes"})
 	}
 	canonical, err := json.Marshal(append([]any{name}, args...))
 	if err != nil {

@@ -65,10 +65,10 @@ func (d *Devices) Add(ctx context.Context, m Meta, n NewDevice) (DeviceAdded, er
 	room.settled(done.position, err)
 	if err != nil {
 		camera.refused(ctx, err)
-		return DeviceAdded{}, point(err, n.pointer(err))
+		return DeviceAdded{}, point(err, n.field(err))
 	}
 	if err := d.settleAdded(ctx, c, &camera, done); err != nil {
-		return DeviceAdded{}, point(err, n.pointer(err))
+		return DeviceAdded{}, point(err, n.field(err))
 	}
 	return DeviceAdded{Position: done.position, Device: done.state}, nil
 }

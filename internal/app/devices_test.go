@@ -111,44 +111,44 @@ func TestAddDeviceRefuses(t *testing.T) {
 	with := func(change func(*NewDevice)) NewDevice { d := recorder(); change(&d); return d }
 	for name, in := range map[string]struct {
 		d      NewDevice
-		fields []string
+		fields []Field
 	}{
-		"no name":               {with(func(d *NewDevice) { d.Name = "" }), []string{"/name"}},
-		"a name of spaces":      {with(func(d *NewDevice) { d.Name = " \u00a0 " }), []string{"/name"}},
-		"a long name":           {with(func(d *NewDevice) { d.Name = strings.Repeat("n", 129) }), []string{"/name"}},
-		"a short serial":        {with(func(d *NewDevice) { d.Serial = "ab" }), []string{"/serial"}},
-		"a serial with a dot":   {with(func(d *NewDevice) { d.Serial = "abc.2" }), []string{"/serial"}},
-		"a serial of spaces":    {with(func(d *NewDevice) { d.Serial = "   " }), []string{"/serial"}},
-		"a long user name":      {with(func(d *NewDevice) { d.Username = strings.Repeat("n", 257) }), []string{"/username"}},
-		"a line in a password":  {with(func(d *NewDevice) { d.Password = "a\r\nb" }), []string{"/password"}},
-		"another scheme":        {with(func(d *NewDevice) { d.ISAPIURL = "file:///etc/passwd" }), []string{"/isapi_url"}},
-		"ftp":                   {with(func(d *NewDevice) { d.ONVIFURL = "ftp://192.0.2.1" }), []string{"/onvif_url"}},
-		"another user in a URL": {with(func(d *NewDevice) { d.RTSPURL = "rtsp://u:p@192.0.2.1/" }), []string{"/rtsp_url"}},
-		"another password":      {with(func(d *NewDevice) { d.Channels[0].SubURL = "rtsp://viewer:p@192.0.2.1/" }), []string{"/channels/0/sub_rtsp_url"}},
-		"a password, no user":   {with(func(d *NewDevice) { d.Username = ""; d.RTSPURL = "rtsp://u:p@192.0.2.1/" }), []string{"/rtsp_url"}},
+		"no name":               {with(func(d *NewDevice) { d.Name = "" }), []Field{"name"}},
+		"a name of spaces":      {with(func(d *NewDevice) { d.Name = " \u00a0 " }), []Field{"name"}},
+		"a long name":           {with(func(d *NewDevice) { d.Name = strings.Repeat("n", 129) }), []Field{"name"}},
+		"a short serial":        {with(func(d *NewDevice) { d.Serial = "ab" }), []Field{"serial"}},
+		"a serial with a dot":   {with(func(d *NewDevice) { d.Serial = "abc.2" }), []Field{"serial"}},
+		"a serial of spaces":    {with(func(d *NewDevice) { d.Serial = "   " }), []Field{"serial"}},
+		"a long user name":      {with(func(d *NewDevice) { d.Username = strings.Repeat("n", 257) }), []Field{"username"}},
+		"a line in a password":  {with(func(d *NewDevice) { d.Password = "a\r\nb" }), []Field{"password"}},
+		"another scheme":        {with(func(d *NewDevice) { d.ISAPIURL = "file:///etc/passwd" }), []Field{"isapi_url"}},
+		"ftp":                   {with(func(d *NewDevice) { d.ONVIFURL = "ftp://192.0.2.1" }), []Field{"onvif_url"}},
+		"another user in a URL": {with(func(d *NewDevice) { d.RTSPURL = "rtsp://u:p@192.0.2.1/" }), []Field{"rtsp_url"}},
+		"another password":      {with(func(d *NewDevice) { d.Channels[0].SubURL = "rtsp://viewer:p@192.0.2.1/" }), []Field{"channels[0].sub_url"}},
+		"a password, no user":   {with(func(d *NewDevice) { d.Username = ""; d.RTSPURL = "rtsp://u:p@192.0.2.1/" }), []Field{"rtsp_url"}},
 		"two users in URLs": {with(func(d *NewDevice) {
 			d.Username, d.Password, d.RTSPURL, d.Channels[0].MainURL = "", "", "rtsp://u:p@192.0.2.1/", "rtsp://u:q@192.0.2.1/"
-		}), []string{"/channels/0/rtsp_url"}},
-		"a line in a URL's password": {with(func(d *NewDevice) { d.Username, d.Password, d.RTSPURL = "", "", "rtsp://u:p%0d%0aq@192.0.2.1/" }), []string{"/rtsp_url"}},
-		"a user in another URL":      {with(func(d *NewDevice) { d.ISAPIURL = "http://viewer:p@192.0.2.1/" }), []string{"/isapi_url"}},
-		"no rtsp":                    {NewDevice{Name: "Web", RTSPURL: "http://u:p@192.0.2.1/"}, []string{"/rtsp_url"}},
-		"no host":                    {with(func(d *NewDevice) { d.Channels[0].MainURL = "rtsp:///live" }), []string{"/channels/0/rtsp_url"}},
-		"opaque":                     {with(func(d *NewDevice) { d.Channels[0].MainURL = "rtsp:192.0.2.1" }), []string{"/channels/0/rtsp_url"}},
-		"http for rtsp":              {with(func(d *NewDevice) { d.Channels[0].SubURL = "http://192.0.2.1" }), []string{"/channels/0/sub_rtsp_url"}},
-		"a port too high":            {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1:65536" }), []string{"/isapi_url"}},
-		"a fragment":                 {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1/#a" }), []string{"/isapi_url"}},
-		"a line in a URL":            {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1/\r\nx" }), []string{"/isapi_url"}},
-		"a long URL":                 {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1/" + strings.Repeat("a", 2048) }), []string{"/isapi_url"}},
-		"channel 0":                  {with(func(d *NewDevice) { d.Channels[2].Channel = 0 }), []string{"/channels/2/channel"}},
-		"channel 512":                {with(func(d *NewDevice) { d.Channels[2].Channel = 512 }), []string{"/channels/2/channel"}},
-		"channel 1 given twice":      {with(func(d *NewDevice) { d.Channels[1].MainURL = "rtsp://192.0.2.1/" }), []string{"/rtsp_url"}},
+		}), []Field{"channels[0].main_url"}},
+		"a line in a URL's password": {with(func(d *NewDevice) { d.Username, d.Password, d.RTSPURL = "", "", "rtsp://u:p%0d%0aq@192.0.2.1/" }), []Field{"rtsp_url"}},
+		"a user in another URL":      {with(func(d *NewDevice) { d.ISAPIURL = "http://viewer:p@192.0.2.1/" }), []Field{"isapi_url"}},
+		"no rtsp":                    {NewDevice{Name: "Web", RTSPURL: "http://u:p@192.0.2.1/"}, []Field{"rtsp_url"}},
+		"no host":                    {with(func(d *NewDevice) { d.Channels[0].MainURL = "rtsp:///live" }), []Field{"channels[0].main_url"}},
+		"opaque":                     {with(func(d *NewDevice) { d.Channels[0].MainURL = "rtsp:192.0.2.1" }), []Field{"channels[0].main_url"}},
+		"http for rtsp":              {with(func(d *NewDevice) { d.Channels[0].SubURL = "http://192.0.2.1" }), []Field{"channels[0].sub_url"}},
+		"a port too high":            {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1:65536" }), []Field{"isapi_url"}},
+		"a fragment":                 {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1/#a" }), []Field{"isapi_url"}},
+		"a line in a URL":            {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1/\r\nx" }), []Field{"isapi_url"}},
+		"a long URL":                 {with(func(d *NewDevice) { d.ISAPIURL = "http://192.0.2.1/" + strings.Repeat("a", 2048) }), []Field{"isapi_url"}},
+		"channel 0":                  {with(func(d *NewDevice) { d.Channels[2].Channel = 0 }), []Field{"channels[2].channel"}},
+		"channel 512":                {with(func(d *NewDevice) { d.Channels[2].Channel = 512 }), []Field{"channels[2].channel"}},
+		"channel 1 given twice":      {with(func(d *NewDevice) { d.Channels[1].MainURL = "rtsp://192.0.2.1/" }), []Field{"rtsp_url"}},
 		"too much in names": {with(func(d *NewDevice) {
 			d.RTSPURL, d.Channels = "", make([]NewChannel, 200)
 			for i := range d.Channels {
 				d.Channels[i] = NewChannel{Channel: i + 1, Name: strings.Repeat("n", 100), MainURL: "rtsp://192.0.2.1/1"}
 			}
-		}), []string{"/channels"}},
-		"too many channels": {with(func(d *NewDevice) { d.Channels = make([]NewChannel, 512) }), []string{"/channels", "/rtsp_url"}},
+		}), []Field{"channels"}},
+		"too many channels": {with(func(d *NewDevice) { d.Channels = make([]NewChannel, 512) }), []Field{"channels", "rtsp_url"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.devices.Add(ctx, Meta{Account: w.alice}, in.d)
@@ -161,7 +161,7 @@ func TestAddDeviceRefuses(t *testing.T) {
 		})
 	}
 	_, err := w.devices.Add(ctx, Meta{Account: w.alice}, with(func(d *NewDevice) { d.Channels[2].Channel = 2 }))
-	wantField(t, wantCode(t, err, Invalid, "channel_twice"), "/channels/2/channel")
+	wantField(t, wantCode(t, err, Invalid, "channel_twice"), "channels[2].channel")
 	_, err = w.devices.Add(ctx, Meta{}, recorder())
 	wantCode(t, err, Unauthenticated, "unauthenticated")
 	if n := len(w.log.all()); n != events {
@@ -190,9 +190,9 @@ func TestSubStream(t *testing.T) {
 func TestGenerations(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.devices.Add(ctx, Meta{Account: w.eve}, NewDevice{Name: "Mine now", Serial: "cam-1", RTSPURL: "rtsp://203.0.113.1/evil"})
-	wantField(t, wantCode(t, err, Conflict, "device_taken"), "/serial")
+	wantField(t, wantCode(t, err, Conflict, "device_taken"), "serial")
 	_, err = w.devices.Add(ctx, Meta{Account: w.alice}, NewDevice{Name: "Again", Serial: "CAM-1", RTSPURL: "rtsp://192.0.2.9/other"})
-	wantField(t, wantCode(t, err, Conflict, "device_already_added"), "/serial")
+	wantField(t, wantCode(t, err, Conflict, "device_already_added"), "serial")
 	if url := w.vault.cameras[w.cam].Channels[0].MainURL; url != "rtsp://192.0.2.1/live" {
 		t.Fatalf("whoever was refused changed the camera to %s", url)
 	}

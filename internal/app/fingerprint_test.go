@@ -19,7 +19,7 @@ func (w *world) fingerprints(stream string) (list []string) {
 }
 
 // TestFingerprints: an event tells nothing of its request without an
-// Idempotency-Key; with one, equal requests of different people differ, and no
+// idempotency key; with one, equal requests of different people differ, and no
 // secret is in it.
 func TestFingerprints(t *testing.T) {
 	w := newWorld(t)

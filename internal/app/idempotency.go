@@ -25,7 +25,7 @@ import (
 const (
 	// maxKey is the longest idempotency key, in bytes.
 	maxKey = 255
-	// keysKept is for how long an Idempotency-Key is remembered at least.
+	// keysKept is for how long an idempotency key is remembered at least.
 	keysKept = 48 * time.Hour
 	// keyLease is for how long others with the same key wait for a command to be
 	// carried out. One that died meanwhile is carried out by its repeat.
@@ -39,8 +39,8 @@ const (
 // one key for everybody, of every request and with its secrets.
 const today = "2."
 
-// fingerprint says whether two commands with one Idempotency-Key are the same. It
-// is made with the Idempotency-Key, which is kept nowhere: once its client has
+// fingerprint says whether two commands with one idempotency key are the same. It
+// is made with the idempotency key, which is kept nowhere: once its client has
 // forgotten that, nobody can try what the request may have said, and equal texts
 // of different people are different fingerprints (decision 0020).
 func (s *core) fingerprint(m Meta, canonical []byte) string {
@@ -58,10 +58,14 @@ func sameRequest(kept, fingerprint string) bool {
 	return kept == fingerprint || !strings.HasPrefix(kept, today)
 }
 
+// CodeKeyReused is the code of the refusal of a key that was used for another
+// command.
+const CodeKeyReused = "idempotency_key_reused"
+
 func keyReused(cause error) error {
 	return &Error{
-		Code: "idempotency_key_reused", Kind: Invalid, Cause: cause,
-		Message: "The Idempotency-Key was used for another request.",
+		Code: CodeKeyReused, Kind: Invalid, Cause: cause,
+		Message: "The idempotency key was used for another command.",
 	}
 }
 
@@ -70,7 +74,7 @@ func keyReused(cause error) error {
 var namespace = uuid.MustParse("6c61b6ac-5c1e-5d3f-9a0e-6b6579206576")
 
 // id is the id of the command's i-th event in a stream: the same for all
-// commands with one Idempotency-Key, and this command's own without.
+// commands with one idempotency key, and this command's own without.
 func (c command) id(stream string, i int) uuid.UUID {
 	if c.IdempotencyKey == "" {
 		return uuid.NewSHA1(c.seed, []byte(stream+"\x00"+strconv.Itoa(i)))
@@ -141,7 +145,7 @@ func replay[S any, E event.Event](loaded stream[S], from, to int, evolve func(S,
 	return done, nil
 }
 
-// claimed is a command's hold on its Idempotency-Key. What the command wrote the
+// claimed is a command's hold on its idempotency key. What the command wrote the
 // stream proves; the store of keys remembers what concerned another stream, and
 // the commands that changed nothing. The zero value is for a command without key.
 type claimed struct {
@@ -186,7 +190,7 @@ func (k *claimed) claim(ctx context.Context) (before *Request, err error) {
 	case !sameRequest(there.Fingerprint, k.request.Fingerprint):
 		return nil, keyReused(nil)
 	case !there.Done:
-		return nil, fmt.Errorf("a request with the same Idempotency-Key is being carried out: %w", ErrConflict)
+		return nil, fmt.Errorf("a request with the same idempotency key is being carried out: %w", ErrConflict)
 	}
 	return &there, nil
 }
@@ -197,7 +201,7 @@ func (k *claimed) may(events []Pending) error {
 	if k.err == nil || !slices.ContainsFunc(events, func(e Pending) bool { return !e.TakesAway }) {
 		return nil
 	}
-	return unavailable(fmt.Errorf("remembering an Idempotency-Key: %w", k.err))
+	return unavailable(fmt.Errorf("remembering an idempotency key: %w", k.err))
 }
 
 // finish remembers a command that changed nothing.
@@ -211,7 +215,7 @@ func (k *claimed) finish(ctx context.Context, position uint64, revision int64) e
 		err = k.core.requests.FinishRequest(ctx, k.request)
 	}
 	if err != nil {
-		return unavailable(fmt.Errorf("remembering an Idempotency-Key: %w", err))
+		return unavailable(fmt.Errorf("remembering an idempotency key: %w", err))
 	}
 	return nil
 }
@@ -222,7 +226,7 @@ func (k *claimed) release(ctx context.Context) {
 	if k.core == nil || !k.tried || k.err != nil || k.unsure {
 		return
 	}
-	k.core.afterwards(ctx, "giving an Idempotency-Key back", func(ctx context.Context) error {
+	k.core.afterwards(ctx, "giving an idempotency key back", func(ctx context.Context) error {
 		return k.core.requests.ReleaseRequest(ctx, k.request)
 	})
 }

@@ -11,7 +11,7 @@ import (
 var plainBase32 = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 // newSerial is the serial of a device that has none. A repeated command must
-// find the same device, so with an Idempotency-Key the serial follows from it.
+// find the same device, so with an idempotency key the serial follows from it.
 func (s *core) newSerial(c command) (string, error) {
 	var raw []byte
 	if c.IdempotencyKey == "" {

@@ -48,7 +48,7 @@ func TestAShareBeginsAnew(t *testing.T) {
 	}
 }
 
-// TestARepeatFindsAnEarlierLife: a command with an Idempotency-Key is not carried out
+// TestARepeatFindsAnEarlierLife: a command with an idempotency key is not carried out
 // again because the share was deleted and opened meanwhile.
 func TestARepeatFindsAnEarlierLife(t *testing.T) {
 	w := newWorld(t)

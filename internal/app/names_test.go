@@ -175,7 +175,7 @@ func TestSerialIsUsed(t *testing.T) {
 	}
 	door := NewDevice{Name: "Mine", Serial: "Door", RTSPURL: "rtsp://192.0.2.1/"}
 	_, err := w.devices.Add(ctx, bob, door)
-	wantField(t, wantCode(t, err, Conflict, "name_used"), "/serial")
+	wantField(t, wantCode(t, err, Conflict, "name_used"), "serial")
 	if len(w.vault.staged) != 0 || w.log.types(deviceStream("door")) != "" {
 		t.Errorf("%d staged, %s", len(w.vault.staged), w.log.types(deviceStream("door")))
 	}

@@ -54,11 +54,11 @@ func (c NewChannel) lacksURL() bool { return c.Channel == 1 && c.MainURL == "" }
 // where people paste them, and has them as the device's own.
 func (d NewDevice) withCredentials(f faults) NewDevice {
 	d.Channels = slices.Clone(d.Channels)
-	d.takeCredentials(f, "/rtsp_url", &d.RTSPURL)
+	d.takeCredentials(f, "rtsp_url", &d.RTSPURL)
 	for i := range d.Channels {
-		at := "/channels/" + strconv.Itoa(i)
-		d.takeCredentials(f, at+"/rtsp_url", &d.Channels[i].MainURL)
-		d.takeCredentials(f, at+"/sub_rtsp_url", &d.Channels[i].SubURL)
+		at := Field("channels").Entry(i)
+		d.takeCredentials(f, at.Dot("main_url"), &d.Channels[i].MainURL)
+		d.takeCredentials(f, at.Dot("sub_url"), &d.Channels[i].SubURL)
 	}
 	return d
 }
@@ -71,7 +71,7 @@ func (d NewDevice) withoutSecrets() NewDevice {
 }
 
 // takeCredentials leaves an address that it cannot read as it is, for check.
-func (d *NewDevice) takeCredentials(f faults, at string, address *string) {
+func (d *NewDevice) takeCredentials(f faults, at Field, address *string) {
 	u, err := url.Parse(*address)
 	if err != nil || u.User == nil || u.Host == "" {
 		return
@@ -96,47 +96,47 @@ func (d *NewDevice) takeCredentials(f faults, at string, address *string) {
 // the decider knows.
 func (d NewDevice) check(f faults) {
 	if strings.TrimSpace(d.Name) == "" {
-		f.add("/name", "is needed")
+		f.add("name", "is needed")
 	}
-	f.text("/name", d.Name, maxName)
-	f.line("/username", d.Username, maxCredential)
-	f.line("/password", d.Password, maxCredential)
+	f.text("name", d.Name, maxName)
+	f.line("username", d.Username, maxCredential)
+	f.line("password", d.Password, maxCredential)
 	if _, ok := device.Serial(d.Serial); !ok && d.Serial != "" {
-		f.add("/serial", "must be 3 to 64 letters, digits and hyphens")
+		f.add("serial", "must be 3 to 64 letters, digits and hyphens")
 	}
-	f.url("/rtsp_url", d.RTSPURL, "rtsp", "rtsps")
+	f.url("rtsp_url", d.RTSPURL, "rtsp", "rtsps")
 	if d.RTSPURL != "" && len(d.Channels) > 0 && !slices.ContainsFunc(d.Channels, NewChannel.lacksURL) {
-		f.add("/rtsp_url", "is channel 1's, which is given in channels")
+		f.add("rtsp_url", "is channel 1's, which is given in channels")
 	}
-	f.url("/isapi_url", d.ISAPIURL, "http", "https")
-	f.url("/onvif_url", d.ONVIFURL, "http", "https")
+	f.url("isapi_url", d.ISAPIURL, "http", "https")
+	f.url("onvif_url", d.ONVIFURL, "http", "https")
 	if len(d.Channels) > device.MaxChannel {
-		f.add("/channels", "are more than "+strconv.Itoa(device.MaxChannel))
+		f.add("channels", "are more than "+strconv.Itoa(device.MaxChannel))
 		return
 	}
 	names := 0
 	for i, c := range d.Channels {
-		at := "/channels/" + strconv.Itoa(i)
+		at := Field("channels").Entry(i)
 		names += len(c.Name)
-		f.text(at+"/name", c.Name, maxName)
-		f.url(at+"/rtsp_url", c.MainURL, "rtsp", "rtsps")
-		f.url(at+"/sub_rtsp_url", c.SubURL, "rtsp", "rtsps")
+		f.text(at.Dot("name"), c.Name, maxName)
+		f.url(at.Dot("main_url"), c.MainURL, "rtsp", "rtsps")
+		f.url(at.Dot("sub_url"), c.SubURL, "rtsp", "rtsps")
 		if c.Channel < 1 || c.Channel > device.MaxChannel {
-			f.add(at+"/channel", "must be from 1 to "+strconv.Itoa(device.MaxChannel))
+			f.add(at.Dot("channel"), "must be from 1 to "+strconv.Itoa(device.MaxChannel))
 		}
 	}
 	if names > maxNames {
-		f.add("/channels", "have names of more than "+strconv.Itoa(maxNames)+" bytes together")
+		f.add("channels", "have names of more than "+strconv.Itoa(maxNames)+" bytes together")
 	}
 }
 
-// pointer gives the field that a refusal is about, "" for none.
-func (d NewDevice) pointer(err error) string {
+// field returns the field that a refusal is about, "" for none.
+func (d NewDevice) field(err error) Field {
 	switch {
 	case errors.Is(err, device.ErrTaken), errors.Is(err, device.ErrAlreadyAdded), errors.Is(err, errNameUsed):
-		return "/serial"
+		return "serial"
 	case errors.Is(err, device.ErrChannelTwice):
-		return "/channels/" + strconv.Itoa(d.channelTwice()) + "/channel"
+		return Field("channels").Entry(d.channelTwice()).Dot("channel")
 	}
 	return ""
 }

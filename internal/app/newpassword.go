@@ -29,7 +29,7 @@ var commonWords = sync.OnceValue(func() map[string]bool {
 // password checks a new password as NIST SP 800-63B says: its length, and that
 // it is not one that others have, or that follows from who has it (person: the
 // address and the name). What it is made of does not matter.
-func (f faults) password(at, s string, person ...string) {
+func (f faults) password(at Field, s string, person ...string) {
 	switch {
 	case !utf8.ValidString(s):
 		f.add(at, "is not UTF-8")

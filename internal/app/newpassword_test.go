@@ -9,12 +9,12 @@ func TestPasswordsThatAreRefused(t *testing.T) {
 		"latchkey", "Latchkey1!", "latch-key", "zoe.miller", "ZoeMiller42", "zoe miller", "Zoe Miller", "zoe.miller@example.com", "short", "\xff\xff\xff\xff\xff\xff\xff\xff",
 	} {
 		f := faults{}
-		if f.password("/password", s, "zoe.miller@example.com", "Zoe Miller"); f["/password"] == "" {
+		if f.password("password", s, "zoe.miller@example.com", "Zoe Miller"); f["password"] == "" {
 			t.Errorf("%q is taken", s)
 		}
 	}
 	f := faults{}
-	if f.password("/password", "+8618969190000", "+8618969190000", "Zoe"); f["/password"] == "" {
+	if f.password("password", "+8618969190000", "+8618969190000", "Zoe"); f["password"] == "" {
 		t.Error("the number is taken as the password")
 	}
 	for _, s := range []string{
@@ -22,7 +22,7 @@ func TestPasswordsThatAreRefused(t *testing.T) {
 		"guess guess", "zoe miller walks home", "8f3k2p9x", "latchkeys are for doors", "пароль длинный", "長いパスワードです",
 	} {
 		f := faults{}
-		if f.password("/password", s, "zoe.miller@example.com", "Zoe Miller"); f.err() != nil {
+		if f.password("password", s, "zoe.miller@example.com", "Zoe Miller"); f.err() != nil {
 			t.Errorf("%q is refused: %v", s, f)
 		}
 	}

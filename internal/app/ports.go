@@ -151,7 +151,7 @@ type SharesOfDevice interface {
 	SharesWithDevice(ctx context.Context, device string, atLeast uint64) (holding, lost []string, err error)
 }
 
-// Requests remembers commands by their Idempotency-Keys, for all processes over
+// Requests remembers commands by their idempotency keys, for all processes over
 // one log.
 type Requests interface {
 	// ClaimRequest takes the key for a command that is about to be carried out. It
@@ -164,7 +164,7 @@ type Requests interface {
 	ReleaseRequest(ctx context.Context, claim Request) error
 }
 
-// Request is a command with an Idempotency-Key. None of its fields tells what is
+// Request is a command with an idempotency key. None of its fields tells what is
 // in the command.
 type Request struct {
 	Key         string // keyed hash of the account and the key

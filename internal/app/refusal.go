@@ -33,9 +33,9 @@ const (
 type Error struct {
 	Code    string // stable
 	Kind    Kind
-	Message string            // for people; holds no secret
-	Fields  map[string]string // what is wrong with which field, by JSON pointer (RFC 6901)
-	Cause   error             // for the log; may be nil
+	Message string           // for people; holds no secret
+	Fields  map[Field]string // what is wrong with which field
+	Cause   error            // for the log; may be nil
 
 	Quota      string        // that is used up, "" for none
 	RetryAfter time.Duration // of TooSoon
@@ -115,8 +115,8 @@ func busy(err error) error {
 	return &Error{Code: "busy", Kind: Unavailable, Message: "Others are changing this at the same time. Try again.", Cause: err}
 }
 
-// invalid names the fields that break a rule, by JSON pointer.
-func invalid(fields map[string]string) error {
+// invalid names the fields that break a rule.
+func invalid(fields map[Field]string) error {
 	return &Error{Code: "invalid_body", Kind: Invalid, Message: "The request breaks the rules of this command.", Fields: fields}
 }
 

@@ -39,8 +39,8 @@ func (s *Shares) Save(ctx context.Context, m Meta, n NewShare) (ShareSaved, erro
 		return ShareSaved{}, err
 	}
 	f := faults{}
-	kind, address := f.oneAddress("/recipient", n.Email, n.Phone)
-	f.text("/remark", n.Remark, maxRemark)
+	kind, address := f.oneAddress("recipient", n.Email, n.Phone)
+	f.text("remark", n.Remark, maxRemark)
 	f.devices(n.Devices, share.MaxDevices)
 	if err := f.err(); err != nil {
 		return ShareSaved{}, err
@@ -73,7 +73,7 @@ func (s *Shares) Save(ctx context.Context, m Meta, n NewShare) (ShareSaved, erro
 	}})
 	room.settled(done.answer.Position, err)
 	if err != nil {
-		return ShareSaved{}, point(err, pointerIn(n.Devices, err))
+		return ShareSaved{}, point(err, fieldIn(n.Devices, err))
 	}
 	return ShareSaved{ShareChanged: done.answer, Created: done.opened}, nil
 }
@@ -92,7 +92,7 @@ func (s *Shares) Replace(ctx context.Context, m Meta, id, remark string, devices
 	}
 	f := faults{}
 	if remark != KeepRemark {
-		f.text("/remark", remark, maxRemark)
+		f.text("remark", remark, maxRemark)
 	}
 	f.devices(devices, share.MaxListed)
 	if err := f.err(); err != nil {
@@ -112,7 +112,7 @@ func (s *Shares) Replace(ctx context.Context, m Meta, id, remark string, devices
 		replace.Offers, err = t.look.offers(ctx, devices)
 		return replace, err
 	}})
-	return done.answer, point(err, pointerIn(devices, err))
+	return done.answer, point(err, fieldIn(devices, err))
 }
 
 // PutDevice offers one device in a share of the caller's, or changes what is given
@@ -124,7 +124,7 @@ func (s *Shares) PutDevice(ctx context.Context, m Meta, id string, d DeviceGrant
 		return ShareChanged{}, err
 	}
 	f := faults{}
-	f.grants("/channels", d.Grants)
+	f.grants("channels", d.Grants)
 	if err := f.err(); err != nil {
 		return ShareChanged{}, err
 	}
@@ -138,7 +138,7 @@ func (s *Shares) PutDevice(ctx context.Context, m Meta, id string, d DeviceGrant
 		return put, err
 	}})
 	if err != nil {
-		return ShareChanged{}, point(err, d.pointer(err))
+		return ShareChanged{}, point(err, d.field(err))
 	}
 	return done.unlessGone(d.Device)
 }
@@ -195,15 +195,15 @@ func withIDs(list []DeviceGrants) []DeviceGrants {
 // devices bounds a list of devices; what is in it the decider judges.
 func (f faults) devices(list []DeviceGrants, most int) {
 	if len(list) > most {
-		f.add("/devices", "are more than "+strconv.Itoa(most))
+		f.add("devices", "are more than "+strconv.Itoa(most))
 		return
 	}
 	for i, d := range list {
-		f.grants("/devices/"+strconv.Itoa(i)+"/channels", d.Grants)
+		f.grants(Field("devices").Entry(i).Dot("channels"), d.Grants)
 	}
 }
 
-func (f faults) grants(at string, list []share.Grant) {
+func (f faults) grants(at Field, list []share.Grant) {
 	if len(list) > share.MaxChannel {
 		f.add(at, "are more than "+strconv.Itoa(share.MaxChannel))
 	}

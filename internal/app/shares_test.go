@@ -48,19 +48,19 @@ func TestSaveShareRefuses(t *testing.T) {
 		n    NewShare
 		kind Kind
 		code string
-		at   string // the field, "" for none
+		at   Field // the field, "" for none
 	}{
 		"an own login":       {NewShare{Email: "alice@example.com", Devices: []DeviceGrants{gives(w.cam, 1, privilege.LiveView)}}, Invalid, "own_login", ""},
-		"another's device":   {to(gives(w.cam, 1, privilege.LiveView), gives(eves, 1, privilege.LiveView)), NotFound, "device_not_found", "/devices/1/device"},
-		"no such device":     {to(gives("nothing", 1, privilege.LiveView)), NotFound, "device_not_found", "/devices/0/device"},
-		"an earlier id":      {to(gives(w.cam+".2", 1, privilege.LiveView)), NotFound, "device_not_found", "/devices/0/device"},
-		"an id of a stream":  {to(gives("../account-1", 1, privilege.LiveView)), NotFound, "device_not_found", "/devices/0/device"},
-		"an unknown channel": {to(gives(w.cam, 2, privilege.LiveView)), Invalid, "unknown_channel", "/devices/0/channels/0/channel"},
-		"channel 0":          {to(gives(w.cam, 0, privilege.LiveView)), Invalid, "unknown_channel", "/devices/0/channels/0/channel"},
-		"a channel twice":    {to(DeviceGrants{Device: w.dvr, Grants: []share.Grant{{Channel: 2}, {Channel: 1}, {Channel: 2}}}), Invalid, "channel_twice", "/devices/0/channels/2/channel"},
-		"beyond capability":  {to(gives(w.cam, 1, privilege.PTZ), gives(w.dvr, 2, privilege.LiveView)), Invalid, "beyond_capability", "/devices/1/channels/0/privileges"},
-		"no channel":         {to(DeviceGrants{Device: w.cam}), Invalid, "no_channels", "/devices/0/channels"},
-		"a device twice":     {to(gives(w.cam, 1, privilege.LiveView), gives(w.cam, 1, privilege.LiveView)), Invalid, "device_twice", "/devices/1/device"},
+		"another's device":   {to(gives(w.cam, 1, privilege.LiveView), gives(eves, 1, privilege.LiveView)), NotFound, "device_not_found", "devices[1].device"},
+		"no such device":     {to(gives("nothing", 1, privilege.LiveView)), NotFound, "device_not_found", "devices[0].device"},
+		"an earlier id":      {to(gives(w.cam+".2", 1, privilege.LiveView)), NotFound, "device_not_found", "devices[0].device"},
+		"an id of a stream":  {to(gives("../account-1", 1, privilege.LiveView)), NotFound, "device_not_found", "devices[0].device"},
+		"an unknown channel": {to(gives(w.cam, 2, privilege.LiveView)), Invalid, "unknown_channel", "devices[0].channels[0].channel"},
+		"channel 0":          {to(gives(w.cam, 0, privilege.LiveView)), Invalid, "unknown_channel", "devices[0].channels[0].channel"},
+		"a channel twice":    {to(DeviceGrants{Device: w.dvr, Grants: []share.Grant{{Channel: 2}, {Channel: 1}, {Channel: 2}}}), Invalid, "channel_twice", "devices[0].channels[2].channel"},
+		"beyond capability":  {to(gives(w.cam, 1, privilege.PTZ), gives(w.dvr, 2, privilege.LiveView)), Invalid, "beyond_capability", "devices[1].channels[0].privileges"},
+		"no channel":         {to(DeviceGrants{Device: w.cam}), Invalid, "no_channels", "devices[0].channels"},
+		"a device twice":     {to(gives(w.cam, 1, privilege.LiveView), gives(w.cam, 1, privilege.LiveView)), Invalid, "device_twice", "devices[1].device"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.shares.Save(ctx, Meta{Account: w.alice}, in.n)
@@ -71,13 +71,13 @@ func TestSaveShareRefuses(t *testing.T) {
 	}
 	for name, in := range map[string]struct {
 		n      NewShare
-		fields []string
+		fields []Field
 	}{
-		"no recipient":      {NewShare{}, []string{"/recipient/email", "/recipient/phone"}},
-		"a bad recipient":   {NewShare{Phone: "1"}, []string{"/recipient/phone"}},
-		"a long remark":     {NewShare{Email: "b@c.d", Remark: strings.Repeat("r", 257)}, []string{"/remark"}},
-		"too many devices":  {NewShare{Email: "b@c.d", Devices: make([]DeviceGrants, 257)}, []string{"/devices"}},
-		"too many channels": {NewShare{Email: "b@c.d", Devices: []DeviceGrants{{Grants: make([]share.Grant, 512)}}}, []string{"/devices/0/channels"}},
+		"no recipient":      {NewShare{}, []Field{"recipient.email", "recipient.phone"}},
+		"a bad recipient":   {NewShare{Phone: "1"}, []Field{"recipient.phone"}},
+		"a long remark":     {NewShare{Email: "b@c.d", Remark: strings.Repeat("r", 257)}, []Field{"remark"}},
+		"too many devices":  {NewShare{Email: "b@c.d", Devices: make([]DeviceGrants, 257)}, []Field{"devices"}},
+		"too many channels": {NewShare{Email: "b@c.d", Devices: []DeviceGrants{{Grants: make([]share.Grant, 512)}}}, []Field{"devices[0].channels"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.shares.Save(ctx, Meta{Account: w.alice}, in.n)
@@ -99,17 +99,17 @@ func TestEditsSayWhere(t *testing.T) {
 	id := w.share(gives(w.cam, 1, privilege.LiveView))
 	m := Meta{Account: w.alice}
 	_, err := w.shares.Replace(ctx, m, id, "", []DeviceGrants{gives(w.cam, 1, privilege.All), gives(w.dvr, 2, privilege.PTZ)})
-	wantField(t, wantCode(t, err, Invalid, "beyond_capability"), "/devices/1/channels/0/privileges")
+	wantField(t, wantCode(t, err, Invalid, "beyond_capability"), "devices[1].channels[0].privileges")
 	_, err = w.shares.PutDevice(ctx, m, id, DeviceGrants{Device: w.dvr, Grants: []share.Grant{{Channel: 1}, {Channel: 9}}})
-	wantField(t, wantCode(t, err, Invalid, "unknown_channel"), "/channels/1/channel")
+	wantField(t, wantCode(t, err, Invalid, "unknown_channel"), "channels[1].channel")
 	_, err = w.shares.PutDevice(ctx, m, id, DeviceGrants{Device: w.dvr})
-	wantField(t, wantCode(t, err, Invalid, "no_channels"), "/channels")
+	wantField(t, wantCode(t, err, Invalid, "no_channels"), "channels")
 	_, err = w.shares.PutDevice(ctx, m, id, gives("cam-nothing", 1, privilege.PTZ))
 	if e := wantCode(t, err, NotFound, "device_not_found"); len(e.Fields) != 0 {
 		t.Errorf("the device of the path is no field: %v", e.Fields)
 	}
 	_, err = w.shares.Save(ctx, m, NewShare{Email: "bob@example.com", Devices: []DeviceGrants{gives(w.dvr, 1, privilege.LiveView), gives(w.cam, 1, privilege.LiveView)}})
-	wantField(t, wantCode(t, err, Conflict, "already_shared"), "/devices/1/device")
+	wantField(t, wantCode(t, err, Conflict, "already_shared"), "devices[1].device")
 }
 
 // TestWhoMayWhat tries every command as everybody.
@@ -252,16 +252,16 @@ func TestReplaceShare(t *testing.T) {
 	}
 }
 
-func TestIfMatch(t *testing.T) {
+func TestExpectedRevision(t *testing.T) {
 	w := newWorld(t)
 	id := w.accepted(gives(w.cam, 1, privilege.LiveView))
 	revision := int64(2)
 	old := revision - 1
-	_, err := w.shares.PutDevice(ctx, Meta{Account: w.alice, IfMatch: &old}, id, gives(w.cam, 1, privilege.All))
+	_, err := w.shares.PutDevice(ctx, Meta{Account: w.alice, Revision: &old}, id, gives(w.cam, 1, privilege.All))
 	wantCode(t, err, Precondition, "revision_changed")
-	_, err = w.shares.Delete(ctx, Meta{Account: w.eve, IfMatch: &old}, id)
+	_, err = w.shares.Delete(ctx, Meta{Account: w.eve, Revision: &old}, id)
 	wantCode(t, err, NotFound, "share_not_found")
-	m := Meta{Account: w.alice, IfMatch: &revision, IdempotencyKey: "key"}
+	m := Meta{Account: w.alice, Revision: &revision, IdempotencyKey: "key"}
 	r, err := w.shares.PutDevice(ctx, m, id, gives(w.cam, 1, privilege.All))
 	if err != nil || r.Revision != 3 {
 		t.Fatalf("%+v, %v", r, err)
@@ -277,7 +277,7 @@ func TestIfMatch(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	_, err = w.shares.PutDevice(ctx, Meta{Account: w.alice, IfMatch: &revision}, id, gives(w.cam, 1, privilege.LiveView))
+	_, err = w.shares.PutDevice(ctx, Meta{Account: w.alice, Revision: &revision}, id, gives(w.cam, 1, privilege.LiveView))
 	wantCode(t, err, Precondition, "revision_changed")
 }
 
@@ -450,7 +450,7 @@ func TestKeyReused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = w.shares.Delete(ctx, Meta{Account: w.alice, IdempotencyKey: strings.Repeat("k", 256)}, id)
-	wantFields(t, err, "Idempotency-Key")
+	wantFields(t, err, FieldIdempotencyKey)
 }
 
 func TestSetDomain(t *testing.T) {
@@ -551,7 +551,7 @@ func TestDeletedShare(t *testing.T) {
 	}
 	old := int64(0)
 	for _, who := range []string{w.alice, w.bob} {
-		_, err := w.shares.Delete(ctx, Meta{Account: who, IfMatch: &old}, id)
+		_, err := w.shares.Delete(ctx, Meta{Account: who, Revision: &old}, id)
 		wantCode(t, err, NotFound, "share_not_found")
 	}
 	again, err := w.shares.Save(ctx, Meta{Account: w.alice}, NewShare{Email: "bob@example.com", Devices: []DeviceGrants{gives(w.cam, 1, privilege.LiveView)}})

@@ -40,7 +40,7 @@ func (k *StreamKeys) Add(ctx context.Context, m Meta, n NewStreamKey) (StreamKey
 		return StreamKeyAdded{}, err
 	}
 	f := faults{}
-	f.text("/label", n.Label, maxLabel)
+	f.text("label", n.Label, maxLabel)
 	if err := f.err(); err != nil {
 		return StreamKeyAdded{}, err
 	}
@@ -62,7 +62,7 @@ func (k *StreamKeys) Add(ctx context.Context, m Meta, n NewStreamKey) (StreamKey
 		return StreamKeyAdded{}, exceeded(&Exceeded{Quota: QuotaStreamKeys, Most: cmp.Or(add.Most, account.MaxKeys)})
 	}
 	if errors.Is(err, account.ErrKeyExpired) {
-		return StreamKeyAdded{}, point(err, "/expires_at")
+		return StreamKeyAdded{}, point(err, "expires")
 	}
 	if err != nil {
 		return StreamKeyAdded{}, err

@@ -33,7 +33,7 @@ func TestAddStreamKey(t *testing.T) {
 	_, err = w.keys.Add(ctx, m, NewStreamKey{Expires: &w.clock})
 	wantCode(t, err, Invalid, "invalid_expiry")
 	_, err = w.keys.Add(ctx, m, NewStreamKey{Label: strings.Repeat("l", 129)})
-	wantFields(t, err, "/label")
+	wantFields(t, err, "label")
 	_, err = w.keys.Add(ctx, Meta{Account: "0198c0de-0000-7000-8000-0000000000ff"}, NewStreamKey{})
 	wantCode(t, err, NotFound, "account_not_found")
 }

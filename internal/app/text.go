@@ -24,25 +24,9 @@ const (
 	maxCredential = 256
 )
 
-// faults collects what is wrong with which field.
-type faults map[string]string
-
-func (f faults) add(at, reason string) {
-	if _, ok := f[at]; !ok {
-		f[at] = reason
-	}
-}
-
-func (f faults) err() error {
-	if len(f) == 0 {
-		return nil
-	}
-	return invalid(f)
-}
-
 // text checks a word for people: one line of at most so many characters, all of
 // which can be seen.
-func (f faults) text(at, s string, longest int) {
+func (f faults) text(at Field, s string, longest int) {
 	f.line(at, s, longest)
 	if f[at] == "" {
 		if reason := unseen(s, lenient); reason != "" {
@@ -52,7 +36,7 @@ func (f faults) text(at, s string, longest int) {
 }
 
 // line checks text for machines: one line of at most so many characters.
-func (f faults) line(at, s string, longest int) {
+func (f faults) line(at Field, s string, longest int) {
 	switch {
 	case !utf8.ValidString(s):
 		f.add(at, "is not UTF-8")
@@ -65,7 +49,7 @@ func (f faults) line(at, s string, longest int) {
 
 // url checks an address of a device; "" is fine. The reason never repeats the
 // address: it may hold a password.
-func (f faults) url(at, raw string, schemes ...string) {
+func (f faults) url(at Field, raw string, schemes ...string) {
 	if raw == "" {
 		return
 	}

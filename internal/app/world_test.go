@@ -463,7 +463,7 @@ func wantCode(t testing.TB, err error, kind Kind, code string) *Error {
 }
 
 // wantFields checks that exactly these fields are at fault.
-func wantFields(t testing.TB, err error, fields ...string) {
+func wantFields(t testing.TB, err error, fields ...Field) {
 	t.Helper()
 	e := wantCode(t, err, Invalid, "invalid_body")
 	if got := slices.Sorted(maps.Keys(e.Fields)); !slices.Equal(got, fields) {
@@ -472,7 +472,7 @@ func wantFields(t testing.TB, err error, fields ...string) {
 }
 
 // wantField checks that a refusal is about one field, and says why.
-func wantField(t testing.TB, e *Error, field string) {
+func wantField(t testing.TB, e *Error, field Field) {
 	t.Helper()
 	if len(e.Fields) != 1 || e.Fields[field] == "" {
 		t.Fatalf("%s is about %v; want %s", e.Code, e.Fields, field)

@@ -1,0 +1,106 @@
+package app
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"latchkey/domain/share"
+)
+
+// Field is where in the input of a command something is: names, and places in
+// lists, such as devices[2].channels[0].privileges. "" is the input as a whole. A
+// transport has its own names for them.
+type Field string
+
+// FieldIdempotencyKey is the idempotency key of a command.
+const FieldIdempotencyKey Field = "idempotency_key"
+
+// Dot is a field within f.
+func (f Field) Dot(name Field) Field {
+	if f == "" {
+		return name
+	}
+	return f + "." + name
+}
+
+// Entry is an entry of the list f, counted from 0.
+func (f Field) Entry(i int) Field { return f + Field("["+strconv.Itoa(i)+"]") }
+
+// Steps are the names and the places of the path, in their order.
+func (f Field) Steps() []string {
+	return strings.FieldsFunc(string(f), func(r rune) bool { return r == '.' || r == '[' || r == ']' })
+}
+
+// faults collects what is wrong with which field.
+type faults map[Field]string
+
+func (f faults) add(at Field, reason string) {
+	if _, ok := f[at]; !ok {
+		f[at] = reason
+	}
+}
+
+func (f faults) err() error {
+	if len(f) == 0 {
+		return nil
+	}
+	return invalid(f)
+}
+
+// point says which field of the input a refusal is about.
+func point(err error, at Field) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || at == "" {
+		return err
+	}
+	reason := e.Message
+	if fault, ok := errors.AsType[*share.Fault](err); ok {
+		reason = fault.Err.Error() // where it is, at says
+	}
+	e.Fields = map[Field]string{at: reason}
+	return e
+}
+
+// fieldIn returns the field of a list of devices that a fault of a share is about,
+// "" if it is about none of them.
+func fieldIn(devices []DeviceGrants, err error) Field {
+	fault, ok := errors.AsType[*share.Fault](err)
+	if !ok {
+		return ""
+	}
+	for i, d := range slices.Backward(devices) { // of what is given twice, the second
+		if d.Device != fault.Device {
+			continue
+		}
+		at := Field("devices").Entry(i)
+		if within := d.field(err); within != "" {
+			return at.Dot(within)
+		}
+		return at.Dot("device")
+	}
+	return ""
+}
+
+// field returns the field that a fault is about, "" for the device as a whole.
+func (d DeviceGrants) field(err error) Field {
+	fault, ok := errors.AsType[*share.Fault](err)
+	if ok && errors.Is(fault, share.ErrNoChannels) {
+		return "channels"
+	}
+	if !ok || fault.Channel == 0 && !errors.Is(fault, share.ErrUnknownChannel) {
+		return ""
+	}
+	for i, g := range slices.Backward(d.Grants) {
+		if g.Channel != fault.Channel {
+			continue
+		}
+		at := Field("channels").Entry(i)
+		if errors.Is(fault, share.ErrBeyondCapability) {
+			return at.Dot("privileges")
+		}
+		return at.Dot("channel")
+	}
+	return ""
+}
