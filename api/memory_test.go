@@ -25,14 +25,17 @@ type memoryLog struct {
 
 func newMemoryLog() *memoryLog { return &memoryLog{streams: make(map[string][]app.Stored)} }
 
-func (l *memoryLog) Load(_ context.Context, stream string) ([]app.Stored, error) {
+func (l *memoryLog) Load(_ context.Context, stream string, from int64) ([]app.Stored, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.streams[stream]), l.broken
+	events := l.streams[stream]
+	return slices.Clone(events[min(int(from), len(events)):]), l.broken
 }
 
+func (l *memoryLog) Life() uint64 { return 0 }
+
 func (l *memoryLog) LoadBack(ctx context.Context, stream string, until func(app.Stored, int) bool) ([]app.Stored, error) {
-	events, err := l.Load(ctx, stream)
+	events, err := l.Load(ctx, stream, 0)
 	read := 0
 	for i, e := range slices.Backward(events) {
 		read += len(e.Data) + len(e.Metadata)
@@ -44,7 +47,7 @@ func (l *memoryLog) LoadBack(ctx context.Context, stream string, until func(app.
 }
 
 func (l *memoryLog) First(ctx context.Context, stream string) (app.Stored, bool, error) {
-	events, err := l.Load(ctx, stream)
+	events, err := l.Load(ctx, stream, 0)
 	if err != nil || len(events) == 0 {
 		return app.Stored{}, false, err
 	}
@@ -52,7 +55,7 @@ func (l *memoryLog) First(ctx context.Context, stream string) (app.Stored, bool,
 }
 
 func (l *memoryLog) Last(ctx context.Context, stream string) (app.Stored, bool, error) {
-	events, err := l.Load(ctx, stream)
+	events, err := l.Load(ctx, stream, 0)
 	if err != nil || len(events) == 0 {
 		return app.Stored{}, false, err
 	}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
@@ -36,6 +37,8 @@ type Client struct {
 
 	life  context.Context // ends with Close
 	close context.CancelFunc
+
+	made atomic.Uint64 // connections
 
 	mu     sync.Mutex
 	conn   *connection // that works; nil until the first call, and after a failure
@@ -85,6 +88,12 @@ func (c *Client) Close() error {
 	}
 	return nil
 }
+
+// Connections returns how many connections were made so far. Whoever keeps something
+// of the log must look at it again when the number has changed: between two
+// connections the log may have been replaced by another one, or by an older copy.
+// That a node was away is noticed by a call or a subscription that is under way.
+func (c *Client) Connections() uint64 { return c.made.Load() }
 
 // host is an address to dial.
 type host struct{ network, address string }

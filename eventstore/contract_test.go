@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -174,6 +175,22 @@ func contract(t *testing.T, target string) {
 		_, errLast := c.Last(ctx, name("nothing"))
 		if !errors.Is(errFirst, eventstore.ErrStreamNotFound) || !errors.Is(errLast, eventstore.ErrStreamNotFound) {
 			t.Errorf("the ends of nothing: %v, %v", errFirst, errLast)
+		}
+	})
+	t.Run("load from a revision", func(t *testing.T) {
+		s := name("from")
+		if _, err := c.Append(ctx, s, eventstore.NoStream(), newEvent(prefix+"a"), newEvent(prefix+"b"), newEvent(prefix+"c")); err != nil {
+			t.Fatal(err)
+		}
+		for from, want := range map[uint64][]uint64{0: {0, 1, 2}, 2: {2}, 3: nil, 9: nil} {
+			var got []uint64
+			if err := c.LoadFrom(ctx, s, from, func(r eventstore.Recorded) error { got = append(got, r.Revision); return nil }); err != nil || !slices.Equal(got, want) {
+				t.Errorf("from %d: %v, %v; want %v", from, got, err, want)
+			}
+		}
+		err := c.LoadFrom(ctx, name("nothing"), 3, func(eventstore.Recorded) error { return nil })
+		if !errors.Is(err, eventstore.ErrStreamNotFound) {
+			t.Errorf("loading nothing: %v", err)
 		}
 	})
 	t.Run("no such stream", func(t *testing.T) {

@@ -116,6 +116,30 @@ func TestNodeDiesAndComesBack(t *testing.T) {
 	}
 }
 
+// A node that was away, and came back perhaps on an older folder, is told by the
+// number of connections while anybody is subscribed, also if nobody called meanwhile.
+func TestConnectionsAreCounted(t *testing.T) {
+	n := startNode(t)
+	c := open(t, n.target())
+	subscribe(t, c, 0, "mine.")
+	for range 3 {
+		if err := c.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before := c.Connections()
+		if err := c.Ping(t.Context()); err != nil || c.Connections() != before {
+			t.Fatalf("connection %d became %d without need, %v", before, c.Connections(), err)
+		}
+		n.stop()
+		n.start()
+		for until := time.Now().Add(5 * time.Second); c.Connections() == before; time.Sleep(time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatalf("still connection %d after the node was away", before)
+			}
+		}
+	}
+}
+
 // A subscription that is dropped goes on where it was: each event once, in order.
 func TestSubscriptionOutlivesTheNode(t *testing.T) {
 	n := startNode(t)

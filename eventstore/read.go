@@ -18,7 +18,12 @@ const page = 2048
 // Load gives every event of a stream to each, oldest first, as the leader has
 // it. ErrStreamNotFound: it has none.
 func (c *Client) Load(ctx context.Context, stream string, each func(Recorded) error) error {
-	for from := uint64(0); ; {
+	return c.LoadFrom(ctx, stream, 0, each)
+}
+
+// LoadFrom is Load from a revision on. A stream that ends before it has none to give.
+func (c *Client) LoadFrom(ctx context.Context, stream string, from uint64, each func(Recorded) error) error {
+	for {
 		events, err := call(ctx, c, "loading "+stream, func(ctx context.Context, conn *esdb.Client) ([]Recorded, error) {
 			r, err := conn.ReadStream(leaderOnly(ctx), stream, esdb.ReadStreamOptions{From: esdb.Revision(from), RequiresLeader: true}, page)
 			return collect(r, err)

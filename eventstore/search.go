@@ -124,6 +124,7 @@ func (c *Client) found(s *search, conn *connection) {
 		conn.kill()
 		return
 	}
+	c.made.Add(1)
 	c.conn, s.conn = conn, conn
 	if c.health.connected() {
 		c.report(slog.LevelInfo, "", "the connection to the log is back", nil)

@@ -24,17 +24,17 @@ import (
 // The rooms declare what they need and know nothing of each other; the types
 // here say how one gives it to the other.
 
-// domainLog is the log as the use cases need it. fit, if there is one, knows
+// appLog is the log as the use cases need it. fit, if there is one, knows
 // whether it is still the log that the privileges were read from, and whether they
 // have room.
-type domainLog struct {
+type appLog struct {
 	client *eventstore.Client
 	fit    *access.Index
 }
 
-func (l domainLog) Load(ctx context.Context, stream string) ([]app.Stored, error) {
+func (l appLog) Load(ctx context.Context, stream string, from int64) ([]app.Stored, error) {
 	var list []app.Stored
-	err := l.client.Load(ctx, stream, func(r eventstore.Recorded) error {
+	err := l.client.LoadFrom(ctx, stream, uint64(from), func(r eventstore.Recorded) error {
 		stored, err := storedOf(r)
 		list = append(list, stored)
 		return err
@@ -45,7 +45,10 @@ func (l domainLog) Load(ctx context.Context, stream string) ([]app.Stored, error
 	return list, err
 }
 
-func (l domainLog) LoadBack(ctx context.Context, stream string, until func(e app.Stored, read int) bool) ([]app.Stored, error) {
+// Life changes with the connection: a log is only replaced between two.
+func (l appLog) Life() uint64 { return l.client.Connections() }
+
+func (l appLog) LoadBack(ctx context.Context, stream string, until func(e app.Stored, read int) bool) ([]app.Stored, error) {
 	events, err := l.client.LoadBack(ctx, stream, func(r eventstore.Recorded, read int) bool {
 		stored, err := storedOf(r)
 		return err != nil || until(stored, read) // the error is found below
@@ -65,11 +68,11 @@ func (l domainLog) LoadBack(ctx context.Context, stream string, until func(e app
 	return list, nil
 }
 
-func (l domainLog) First(ctx context.Context, stream string) (app.Stored, bool, error) {
+func (l appLog) First(ctx context.Context, stream string) (app.Stored, bool, error) {
 	return one(l.client.First(ctx, stream))
 }
 
-func (l domainLog) Last(ctx context.Context, stream string) (app.Stored, bool, error) {
+func (l appLog) Last(ctx context.Context, stream string) (app.Stored, bool, error) {
 	return one(l.client.Last(ctx, stream))
 }
 
@@ -93,7 +96,7 @@ func storedOf(r eventstore.Recorded) (app.Stored, error) {
 
 // Append refuses a log that lacks events which the privileges saw, before and
 // after it wrote: the node may have come back on an older folder in between.
-func (l domainLog) Append(ctx context.Context, stream string, expected int64, events []app.Pending) (uint64, error) {
+func (l appLog) Append(ctx context.Context, stream string, expected int64, events []app.Pending) (uint64, error) {
 	if l.fit == nil {
 		return l.append(ctx, stream, expected, events)
 	}
@@ -114,7 +117,7 @@ func (l domainLog) Append(ctx context.Context, stream string, expected int64, ev
 	return position, nil
 }
 
-func (l domainLog) append(ctx context.Context, stream string, expected int64, events []app.Pending) (uint64, error) {
+func (l appLog) append(ctx context.Context, stream string, expected int64, events []app.Pending) (uint64, error) {
 	revision := eventstore.NoStream()
 	if expected >= 0 {
 		revision = eventstore.Exactly(uint64(expected))

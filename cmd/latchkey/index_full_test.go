@@ -52,7 +52,7 @@ func TestIndexFullRefuses(t *testing.T) {
 		"latchkey.device.added.v1": true, "latchkey.share.accepted.v1": true, "latchkey.stream_key.added.v1": true,
 		"latchkey.device.removed.v1": false, "latchkey.share.left.v1": false, "latchkey.share.invited.v1": false,
 	} {
-		_, err := domainLog{away, x}.Append(soon, "a stream", -1, []app.Pending{{Type: name, Data: []byte("{}")}})
+		_, err := appLog{away, x}.Append(soon, "a stream", -1, []app.Pending{{Type: name, Data: []byte("{}")}})
 		if err == nil || errors.Is(err, app.ErrIndexFull) != refused {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -313,7 +313,7 @@ func (s *runningService) teachDoor(ctx context.Context) error {
 // none.
 func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas app.Quotas) (app.UseCases, error) {
 	return app.New(app.Config{
-		Log: guardedLog{domainLog{p.log, fit}, p}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
+		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
 		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Logger: p.logger,
 	})
 }

@@ -57,7 +57,7 @@ type vaultContents struct {
 // guardedLog takes no event until the vault was compared with the log, and notes
 // that the mark of the vault has to move on.
 type guardedLog struct {
-	domainLog
+	appLog
 	opened *opened
 }
 
@@ -68,7 +68,7 @@ func (l guardedLog) Append(ctx context.Context, stream string, expected int64, e
 	if l.opened.descriptors.Few() && slices.ContainsFunc(events, func(e app.Pending) bool { return !e.TakesAway }) {
 		return 0, fmt.Errorf("appending to %s: %w: few file descriptors are left, which are kept for what takes away", stream, eventstore.ErrUnavailable)
 	}
-	position, err := l.domainLog.Append(ctx, stream, expected, events)
+	position, err := l.appLog.Append(ctx, stream, expected, events)
 	if err == nil {
 		l.opened.appended.Store(true)
 	}

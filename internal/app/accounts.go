@@ -88,7 +88,7 @@ func (who applicant) again() command {
 
 // register is one try.
 func (a *Accounts) register(ctx context.Context, who applicant) (Registered, error) {
-	login, err := load(ctx, a.core, accountKind, loginStream(who.login))
+	login, err := load(ctx, a.core, loginKind, loginStream(who.login))
 	if err != nil {
 		return Registered{}, err
 	}
@@ -99,7 +99,7 @@ func (a *Accounts) register(ctx context.Context, who applicant) (Registered, err
 		}
 		return a.open(ctx, who, id)
 	}
-	there, err := loadHistory(ctx, a.core, accountKind, accountStream(login.state.Account))
+	there, err := loadFor(ctx, a.core, accountKind, accountStream(login.state.Account), who.command)
 	if err != nil {
 		return Registered{}, err
 	}

@@ -52,12 +52,11 @@ func (s *core) appendOnce(ctx context.Context, c command, stream string, expecte
 	if err != nil || c.IdempotencyKey == "" {
 		return position, err
 	}
-	there, err := s.log.LoadBack(ctx, stream, func(e Stored, _ int) bool { return e.ID == events[0].ID })
+	there, err := s.log.Load(ctx, stream, expected+1)
 	if err != nil {
 		return 0, unavailable(fmt.Errorf("reading what was appended: %w", err))
 	}
-	from := slices.IndexFunc(there, func(e Stored) bool { return e.ID == events[0].ID })
-	if from < 0 || !slices.EqualFunc(there[from:min(from+len(events), len(there))], events, Stored.is) {
+	if !slices.EqualFunc(there[:min(len(events), len(there))], events, Stored.is) {
 		return 0, ErrConflict
 	}
 	return position, nil

@@ -180,5 +180,5 @@ func (d *Devices) added(ctx context.Context, id, event string) (bool, error) {
 	if err != nil {
 		return false, nil // not one of ours: it is dropped in time
 	}
-	return there.last().ID == want, nil
+	return there.last.ID == want, nil
 }

@@ -112,7 +112,7 @@ func (ch *change) decide(there stream[share.State]) ([]share.Event, error) {
 		return nil, err
 	}
 	events, err := share.Decide(there.state, todo)
-	if err == nil && there.state.Live && there.life() > maxHistory && !onlyTakesAway(there.state, events) {
+	if err == nil && there.state.Live && there.life > maxHistory && !onlyTakesAway(there.state, events) {
 		return nil, &Error{Code: "share_too_long", Kind: Invalid, Message: "This share was changed too often. Delete it and share again; until then it takes only what takes away."}
 	}
 	return events, err

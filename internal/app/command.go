@@ -129,6 +129,11 @@ func try[S any, E event.Event](
 	if err != nil {
 		return outcome[S, E]{}, err
 	}
+	if before != nil && there.events == nil {
+		if there, err = loadHistory(ctx, s, on.kind, on.name); err != nil {
+			return outcome[S, E]{}, err
+		}
+	}
 	if before != nil && before.Revision <= there.revision() {
 		return recall(there, *before, on.evolve)
 	}

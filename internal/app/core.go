@@ -19,13 +19,15 @@ type core struct {
 	random   io.Reader
 	logger   *slog.Logger
 	queues   queues
+	folded   foldedStates
 	patience time.Duration // of a command, before it is busy
 }
 
 func newCore(cfg Config) *core {
 	return &core{
 		log: cfg.Log, sealer: cfg.Sealer, requests: cfg.Requests, quotas: cfg.Quotas,
-		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random, logger: cfg.Logger, patience: patience,
+		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random, logger: cfg.Logger,
+		folded: foldedStates{most: foldedBytes}, patience: patience,
 	}
 }
 

@@ -48,7 +48,7 @@ func (d *Devices) Add(ctx context.Context, m Meta, n NewDevice) (DeviceAdded, er
 	done, err := run(ctx, d.core, c, onDevice(add.Serial, c.Account, device.ErrTaken), func(there stream[device.State]) ([]device.Event, error) {
 		events, err := device.Decide(there.state, add)
 		if errors.Is(err, device.ErrAlreadyAdded) {
-			return nil, camera.missing(ctx, there.state.Device, there.last().ID, err)
+			return nil, camera.missing(ctx, there.state.Device, there.last.ID, err)
 		}
 		if err != nil {
 			return nil, err

@@ -123,7 +123,8 @@ func recall[S any, E event.Event](loaded stream[S], before Request, evolve func(
 	done := outcome[S, E]{position: before.Position, revision: before.Revision, repeat: true, latest: loaded.state}
 	var err error
 	there := before.Revision + 1 - loaded.first() // events of then; none is left where it was in an earlier life
-	done.state, err = fold(loaded.events[:max(0, there)], evolve)
+	var none S
+	done.state, err = fold(none, loaded.events[:max(0, there)], evolve)
 	return done, err
 }
 
@@ -132,7 +133,8 @@ func replay[S any, E event.Event](loaded stream[S], from, to int, evolve func(S,
 	last := loaded.events[to-1]
 	done := outcome[S, E]{position: last.Position, revision: last.Revision, repeat: true, latest: loaded.state}
 	var err error
-	if done.state, err = fold(loaded.events[:to], evolve); err != nil {
+	var none S
+	if done.state, err = fold(none, loaded.events[:to], evolve); err != nil {
 		return outcome[S, E]{}, err
 	}
 	for _, stored := range loaded.events[from:to] {

@@ -27,16 +27,16 @@ func TestAShareBeginsAnew(t *testing.T) {
 			}
 		}
 	}
-	whole, err := w.log.Load(ctx, shareStream(id))
+	whole, err := w.log.Load(ctx, shareStream(id), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := fold(whole, share.Evolve)
+	want, err := fold(share.State{}, whole, share.Evolve)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.log.reads = 0
-	there, err := w.loadShare(ctx, id)
+	there, err := w.node().loadShare(ctx, id) // nothing is known to it
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,18 +13,8 @@ import (
 // holder returns the account that a login is claimed for, "" for none. The last
 // event of the login's stream says it.
 func (s *core) holder(ctx context.Context, login string) (string, error) {
-	stored, ok, err := s.log.Last(ctx, loginStream(login))
-	if err != nil {
-		return "", unavailable(fmt.Errorf("reading whose a login is: %w", err))
-	}
-	if !ok {
-		return "", nil
-	}
-	event, err := decode[account.Event](stored)
-	if err != nil {
-		return "", err
-	}
-	return account.Evolve(account.State{}, event).Account, nil
+	there, err := load(ctx, s, loginKind, loginStream(login))
+	return there.state.Account, err
 }
 
 // nobody stands for the account of a login that nobody has.

@@ -31,9 +31,9 @@ var (
 // Log is where events are. An Append whose error is none of the above may have
 // been written.
 type Log interface {
-	// Load gives the events of a stream, oldest first; none where there is no
-	// such stream.
-	Load(ctx context.Context, stream string) ([]Stored, error)
+	// Load gives the events of a stream from a revision on, oldest first; none if the
+	// stream ends before it, or there is no such stream.
+	Load(ctx context.Context, stream string, from int64) ([]Stored, error)
 	// LoadBack gives the events of a stream, oldest first, from the last one for which
 	// until reports true to the end, or all of them. until is given how many bytes of
 	// data were read up to the event, and must be a function of what it is given.
@@ -46,6 +46,9 @@ type Log interface {
 	// the expected one; -1: there is no such stream. It gives the position of
 	// the last event.
 	Append(ctx context.Context, stream string, expected int64, events []Pending) (position uint64, err error)
+	// Life is another number whenever the log may have become another one, or one
+	// that was restored to an earlier point: nothing that was known of it counts.
+	Life() uint64
 }
 
 // Stored is an event in the log.

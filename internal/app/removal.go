@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -94,38 +93,35 @@ func (s *core) endShare(ctx context.Context, cause uuid.UUID, device, id string)
 	if _, _, ok := share.Parties(id); !ok {
 		return outcome[share.State, share.Event]{}, share.ErrNotFound
 	}
-	var ended uint64
 	done, err := run(ctx, s, s.following(cause), onShare(id), func(there stream[share.State]) ([]share.Event, error) {
-		ended = lastEnd(there.events, device)
 		return share.Decide(there.state, share.EndDevice{Device: device, At: s.now()})
 	})
 	if err == nil && len(done.events) == 0 {
-		done.position = ended
+		done.position, err = s.endedSince(ctx, id, device, 0)
 	}
 	return done, err
 }
 
-// endedSince returns the position of the event that took a device out of a share
-// after a position in the log, 0 if it was out before.
+// shareDeviceRemoved is the type of the event that takes a device out of a share.
+var shareDeviceRemoved = share.DeviceRemoved{}.Type()
+
+// endedSince returns the position of the last event that took a device out of a share
+// after a position in the log, 0 for none.
 func (s *core) endedSince(ctx context.Context, id, device string, position uint64) (uint64, error) {
-	events, err := s.log.LoadBack(ctx, shareStream(id), func(e Stored, _ int) bool { return e.Position <= position })
+	ends := func(e Stored) bool {
+		if e.Type != shareDeviceRemoved {
+			return false
+		}
+		event, err := decode[share.Event](e)
+		end, ok := event.(share.DeviceRemoved)
+		return err == nil && ok && end.Device == device
+	}
+	events, err := s.log.LoadBack(ctx, shareStream(id), func(e Stored, _ int) bool { return e.Position <= position || ends(e) })
 	if err != nil {
 		return 0, unavailable(fmt.Errorf("loading share %s: %w", id, err))
 	}
-	if ended := lastEnd(events, device); ended > position {
-		return ended, nil
+	if len(events) == 0 || events[0].Position <= position || !ends(events[0]) {
+		return 0, nil
 	}
-	return 0, nil
-}
-
-// lastEnd is the position of the last event that took a device out of a share, 0
-// for none.
-func lastEnd(events []Stored, device string) uint64 {
-	for _, stored := range slices.Backward(events) {
-		event, err := decode[share.Event](stored)
-		if end, ok := event.(share.DeviceRemoved); err == nil && ok && end.Device == device {
-			return stored.Position
-		}
-	}
-	return 0
+	return events[0].Position, nil
 }

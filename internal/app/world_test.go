@@ -12,9 +12,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"latchkey/domain/account"
 	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
@@ -27,6 +29,7 @@ type memoryLog struct {
 	mu       sync.Mutex
 	streams  map[string][]Stored
 	position uint64
+	life     atomic.Uint64
 	full     bool   // takes only what takes away
 	noRoom   bool   // takes nothing that adds a device or accepts one
 	behind   bool   // the read model
@@ -49,13 +52,17 @@ const (
 
 var errCrash = errors.New("the power went")
 
-func (l *memoryLog) Load(_ context.Context, stream string) ([]Stored, error) {
+func (l *memoryLog) Load(_ context.Context, stream string, from int64) ([]Stored, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.calls++
-	l.reads += len(l.streams[stream])
-	return slices.Clone(l.streams[stream]), nil
+	events := l.streams[stream]
+	events = events[min(int(from), len(events)):]
+	l.reads += len(events)
+	return slices.Clone(events), nil
 }
+
+func (l *memoryLog) Life() uint64 { return l.life.Load() }
 
 func (l *memoryLog) LoadBack(_ context.Context, stream string, until func(Stored, int) bool) ([]Stored, error) {
 	l.mu.Lock()
@@ -179,7 +186,7 @@ func (l *memoryLog) SharesWithDevice(_ context.Context, device string, atLeast u
 	}
 	for name, events := range l.streams {
 		id, ok := strings.CutPrefix(name, "share-")
-		if state, err := fold(events, share.Evolve); ok && err == nil && state.Live {
+		if state, err := fold(share.State{}, events, share.Evolve); ok && err == nil && state.Live {
 			switch d, held := state.Find(device); {
 			case held && d.Status == share.StatusRemoved:
 				lost = append(lost, id)
@@ -352,6 +359,10 @@ type server struct {
 	shares      *Shares
 	keys        *StreamKeys
 	revocations *Revocations
+}
+
+func (s *server) loadAccount(ctx context.Context, id string) (stream[account.State], error) {
+	return load(ctx, s.core, accountKind, accountStream(id))
 }
 
 // world is a server over memory, with an owner, a recipient and a stranger.

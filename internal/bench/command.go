@@ -49,6 +49,9 @@ func benchCommand(b *bench) error {
 	if err := compared(b, took); err != nil {
 		return err
 	}
+	if err := s.longShare(b); err != nil {
+		return err
+	}
 	return s.memory(b)
 }
 
@@ -119,7 +122,7 @@ func each(b *bench, builds []*served) ([]timings, error) {
 	}
 	for n := range b.scaled(400) {
 		for i, s := range builds {
-			if n%20 == 0 { // a command reads the share's whole stream: keep it short
+			if n%20 == 0 { // keep the share short
 				var err error
 				if guests[i], err = s.account(b.ctx, fmt.Sprintf("guest%d", n)); err != nil {
 					return nil, err
@@ -316,6 +319,11 @@ func (a *account) again() *account {
 }
 
 func (a *account) call(ctx context.Context, method, path string, body, into any) error {
+	return a.callWith(ctx, "", method, path, body, into)
+}
+
+// callWith is call with an idempotency key, "" for none.
+func (a *account) callWith(ctx context.Context, key, method, path string, body, into any) error {
 	var raw io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -329,6 +337,9 @@ func (a *account) call(ctx context.Context, method, path string, body, into any)
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
 	if a.token != "" {
 		req.Header.Set("Authorization", "Bearer "+a.token)
 	}

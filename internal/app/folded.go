@@ -1,0 +1,191 @@
+package app
+
+import (
+	"bytes"
+	"container/list"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"latchkey/domain/account"
+	"latchkey/domain/device"
+	"latchkey/domain/event"
+	"latchkey/domain/share"
+)
+
+// A command folds a long stream once. What came of it is remembered, and the next
+// command reads on from there. Nothing is decided without the end of the stream as it
+// is in the log: it is read each time, from the last event that is known, which must
+// be as it was.
+
+// foldedBytes is how much memory the known states may take.
+const foldedBytes = 16 << 20
+
+// known is what is known of a stream.
+type known struct {
+	name  string
+	log   uint64 // the life of the log in which it was read
+	last  Stored // the last event that was folded
+	state any    // after it; never changed
+	life  int    // as in stream
+	ids   idList
+	size  int // of all this in memory, about
+}
+
+// foldedStates are the known states of streams. Those that were not used for the
+// longest time are forgotten. The methods are safe for concurrent use.
+type foldedStates struct {
+	most int // bytes
+
+	mu    sync.Mutex
+	bytes int
+	order list.List // of *known; in front the one that was used last
+	by    map[string]*list.Element
+}
+
+func (f *foldedStates) get(name string) (*known, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e := f.by[name]
+	if e == nil {
+		return nil, false
+	}
+	f.order.MoveToFront(e)
+	return e.Value.(*known), true
+}
+
+// put remembers a stream. One that would take the room of many others is forgotten.
+func (f *foldedStates) put(k *known) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drop(f.by[k.name])
+	if k.size > f.most/4 {
+		return
+	}
+	if f.by == nil {
+		f.by = make(map[string]*list.Element)
+	}
+	f.by[k.name] = f.order.PushFront(k)
+	for f.bytes += k.size; f.bytes > f.most; {
+		f.drop(f.order.Back())
+	}
+}
+
+func (f *foldedStates) forget(k *known) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if e := f.by[k.name]; e != nil && e.Value == k {
+		f.drop(e)
+	}
+}
+
+// drop is for holders of the lock.
+func (f *foldedStates) drop(e *list.Element) {
+	if e == nil {
+		return
+	}
+	k := f.order.Remove(e).(*known)
+	delete(f.by, k.name)
+	f.bytes -= k.size
+}
+
+// loadKnown loads a stream from where it is known on. ok is false if nothing is known
+// of it, or if the log is not the one of then.
+func loadKnown[S any, E event.Event](ctx context.Context, s *core, k kind[S, E], name string) (there stream[S], ok bool, err error) {
+	before, ok := s.folded.get(name)
+	if !ok {
+		return there, false, nil
+	}
+	same := func() bool { return s.log.Life() == before.log }
+	var events []Stored
+	if same() {
+		if events, err = s.log.Load(ctx, name, before.last.Revision); err != nil {
+			return there, false, unavailable(fmt.Errorf("loading a stream: %w", err))
+		}
+	}
+	if len(events) == 0 || !events[0].equal(before.last) || !same() {
+		s.folded.forget(before)
+		return there, false, nil
+	}
+	there = stream[S]{name: name, state: before.state.(S), last: before.last, life: before.life, ids: before.ids}
+	if len(events) == 1 {
+		return there, true, nil
+	}
+	state, err := fold(there.state, events[1:], k.evolve)
+	if err != nil {
+		return stream[S]{}, false, err
+	}
+	there.add(events[1:], state, k.opens)
+	remember(s, there, before.log)
+	return there, true, nil
+}
+
+// remember keeps what is known of a stream that was read in a life of the log.
+func remember[S any](s *core, there stream[S], log uint64) {
+	if there.revision() < 0 {
+		return
+	}
+	k := &known{name: there.name, log: log, last: there.last, state: there.state, life: there.life, ids: there.ids}
+	k.size = knownHead + 2*len(k.name) + k.last.size() + 8*cap(k.ids.hints) + sizeOf(k.state)
+	s.folded.put(k)
+}
+
+// Sizes in memory, about: of a known stream and of what is in lists, without texts.
+const (
+	knownHead  = 512
+	deviceHead = 192
+	grantSize  = 16
+	keyHead    = 128
+)
+
+// sizeOf is about how many bytes a state takes in memory.
+func sizeOf(state any) (size int) {
+	switch s := state.(type) {
+	case share.State:
+		size = len(s.ID) + len(s.Owner) + len(s.Login) + len(s.Recipient) + len(s.Remark)
+		for _, d := range s.Devices {
+			size += deviceHead + len(d.Device) + len(d.Account) + len(d.Domain) + grantSize*len(d.Grants)
+		}
+	case account.State:
+		size = len(s.Account) + len(s.Login) + len(s.Address) + len(s.Name)
+		for _, k := range s.Keys {
+			size += keyHead + len(k.Name) + len(k.Label) + len(k.Device)
+		}
+	case device.State:
+		size = len(s.Serial) + len(s.Device) + len(s.Owner) + len(s.Name)
+		for _, c := range s.Channels {
+			size += grantSize + len(c.Name)
+		}
+	}
+	return size
+}
+
+// idList holds the ids of a stream's events, a half of each.
+type idList struct {
+	hints []uint64
+	all   bool // of all events among which a repeat is looked for
+}
+
+func hint(id uuid.UUID) uint64 { return binary.BigEndian.Uint64(id[:8]) }
+
+// with adds the ids of events that follow. The list of before stays as it is.
+func (l idList) with(events []Stored) idList {
+	hints := slices.Grow(slices.Clip(l.hints), len(events))
+	for _, e := range events {
+		hints = append(hints, hint(e.ID))
+	}
+	return idList{hints: hints, all: l.all}
+}
+
+// lack reports whether no event has the id, for certain.
+func (l idList) lack(id uuid.UUID) bool { return l.all && !slices.Contains(l.hints, hint(id)) }
+
+// equal reports whether two events are one.
+func (e Stored) equal(other Stored) bool {
+	return e.ID == other.ID && e.Revision == other.Revision && e.Position == other.Position && e.Type == other.Type &&
+		bytes.Equal(e.Data, other.Data) && bytes.Equal(e.Metadata, other.Metadata)
+}
