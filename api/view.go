@@ -133,7 +133,7 @@ func (h handlers) share(ctx context.Context, v ShareView) (rest.Share, error) {
 		out.Status = rest.Deleted
 	}
 	text := h.reading(ctx)
-	if forOwner {
+	if share.SeesRemark(v.Owner, caller(ctx)) {
 		out.Remark = text.text(event.FieldRemark, v.Remark)
 	}
 	out.Unreadable = text.unreadable

@@ -7,16 +7,6 @@
 // them; package catalogue lists them all.
 package event
 
-import (
-	"errors"
-)
-
-// Prefix begins the type of every event, so that a subscription can be filtered by it.
-const Prefix = "latchkey."
-
-// ErrUnknown is returned for an event type that this build cannot read. A reader that
-// decides about permissions must then deny, and never skip the event.
-var ErrUnknown = errors.New("unknown event type")
 
 // Event is something that happened and is stored for ever.
 type Event interface {
