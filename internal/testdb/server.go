@@ -27,6 +27,9 @@ type Server struct {
 // It is gone when the test ends.
 func NewServer(t testing.TB, settings ...string) *Server {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("PostgreSQL is left to the whole suite")
+	}
 	c, err := newCluster()
 	if err != nil {
 		t.Fatalf("making a PostgreSQL for the test: %v", err)

@@ -34,9 +34,13 @@ var shared struct {
 
 // Postgres answers the connection string of an empty database, which is dropped
 // when the test ends. It fails the test where there is no PostgreSQL: a suite
-// that skips one of its databases proves nothing about it.
+// that skips one of its databases proves nothing about it. Only `go test -short`, which
+// is not the suite, leaves PostgreSQL out.
 func Postgres(t testing.TB) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("PostgreSQL is left to the whole suite")
+	}
 	shared.once.Do(func() {
 		if shared.dsn = os.Getenv(variable); shared.dsn == "" {
 			shared.dsn, shared.err = start()
