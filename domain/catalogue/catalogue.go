@@ -113,7 +113,7 @@ func Encode(e event.Event) (name string, data []byte, err error) {
 }
 
 // Decode reads a stored event into its value type (share.Invited, never a pointer).
-// Its strings may share the memory of one text. Errors: event.ErrUnknown, if this
+// Its strings may share the memory of one text of at most 1 KiB. Errors: event.ErrUnknown, if this
 // build does not know the type; others, if the content does not fit, as with a field
 // that this build does not know and may not ignore (docs/decisions/0026).
 func Decode(name string, data []byte) (event.Event, error) {

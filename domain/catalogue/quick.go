@@ -8,6 +8,10 @@ import (
 	"latchkey/domain/privilege"
 )
 
+// sharedText is the size of the largest text, in bytes, that stays in memory as a whole
+// as long as one of its strings does. The strings of a larger one are copied.
+const sharedText = 1 << 10
+
 // layout is how Encode writes the fields of a struct: in their order, no white space,
 // no escapes. It is made from the struct's tags, so it cannot differ from the struct.
 type layout struct {
@@ -67,7 +71,7 @@ func layoutOf(t reflect.Type) *layout {
 // scan reads a whole text into v; false: it is not as Encode writes it, and v holds
 // parts of it.
 func (l *layout) scan(text string, v reflect.Value) bool {
-	s := scanner{rest: text}
+	s := scanner{rest: text, apart: len(text) > sharedText}
 	s.object(l, v)
 	return !s.bad && s.rest == ""
 }
@@ -75,8 +79,9 @@ func (l *layout) scan(text string, v reflect.Value) bool {
 // scanner reads the canonical form from rest. After the first thing that is otherwise
 // it is bad, and what it returns means nothing.
 type scanner struct {
-	rest string
-	bad  bool
+	rest  string
+	bad   bool
+	apart bool // strings are copied
 }
 
 func (s *scanner) object(l *layout, v reflect.Value) {
@@ -164,6 +169,9 @@ func (s *scanner) quoted() string {
 		case c == '"':
 			v := s.rest[:i]
 			s.rest = s.rest[i+1:]
+			if s.apart {
+				return strings.Clone(v)
+			}
 			return v
 		case c == '\\' || c < ' ' || c > '~':
 			s.bad = true

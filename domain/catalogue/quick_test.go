@@ -1,10 +1,12 @@
 package catalogue
 
 import (
+	"bytes"
 	"errors"
 	"reflect"
 	"testing"
 	"time"
+	"unsafe"
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
@@ -61,6 +63,31 @@ func TestQuickly(t *testing.T) {
 	for _, e := range events {
 		if layoutOf(reflect.TypeOf(e.example)) == nil {
 			t.Errorf("%s cannot be read quickly", e.name)
+		}
+	}
+}
+
+// TestLargeTextsAreNotKept: a name out of the event of a large recorder does not keep the
+// whole event in memory.
+func TestLargeTextsAreNotKept(t *testing.T) {
+	for channels, kept := range map[int]bool{1: true, 511: false} {
+		e := device.Added{Device: "d", Serial: "d", Generation: 1, Owner: "a", Name: "a:n", At: at}
+		for i := range channels {
+			e.Channels = append(e.Channels, device.Channel{Channel: i + 1, Name: "a:c", Capabilities: privilege.All})
+		}
+		name, data, err := Encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Decode(name, data)
+		if err != nil || !reflect.DeepEqual(got, event.Event(e)) {
+			t.Fatalf("read as %+v, %v", got, err)
+		}
+		a := got.(device.Added)
+		apart := int(uintptr(unsafe.Pointer(unsafe.StringData(a.Owner))) - uintptr(unsafe.Pointer(unsafe.StringData(a.Device))))
+		inText := bytes.Index(data, []byte(`"owner":"`)) - bytes.Index(data, []byte(`"device":"`)) - len("device") + len("owner")
+		if together := apart == inText; together != kept {
+			t.Errorf("strings of an event of %d bytes share its text: %v, want %v", len(data), together, kept)
 		}
 	}
 }

@@ -7,7 +7,6 @@
 // them; package catalogue lists them all.
 package event
 
-
 // Event is something that happened and is stored for ever.
 type Event interface {
 	// Type returns the frozen name under which the event is stored. It does not depend
