@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -89,7 +90,7 @@ func (s *Server) newEcho() *echo.Echo {
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.HTTPErrorHandler = s.writeProblem
 	e.Logger.SetOutput(io.Discard)
-	e.Use(s.observe, s.guard)
+	e.Use(s.observe, s.guard, allowHead)
 
 	rest.RegisterHandlers(e, rest.NewStrictHandler(handlers{Server: s}, nil))
 	e.GET("/api/v1/openapi.yaml", s.getSpecification)
@@ -212,6 +213,20 @@ func headAsGet(next http.Handler) http.Handler {
 		get.Method = http.MethodGet
 		next.ServeHTTP(withoutBody{w}, get)
 	})
+}
+
+// allowHead names HEAD among the methods of a path that takes GET.
+func allowHead(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		c.Response().Before(func() {
+			header := c.Response().Header()
+			methods := strings.Split(header.Get(echo.HeaderAllow), ", ")
+			if slices.Contains(methods, http.MethodGet) && !slices.Contains(methods, http.MethodHead) {
+				header.Set(echo.HeaderAllow, strings.Join(append(methods, http.MethodHead), ", "))
+			}
+		})
+		return next(c)
+	}
 }
 
 type withoutBody struct{ http.ResponseWriter }

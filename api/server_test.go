@@ -98,10 +98,10 @@ func TestRoutingErrors(t *testing.T) {
 	w.wantProblem(w.do("GET", "/api/v1/devices/", "", nil), 404, "no_such_route")
 	a := w.do("PATCH", "/api/v1/devices", "", nil)
 	w.wantProblem(a, 405, "method_not_allowed")
-	if allow := a.Header.Get("Allow"); !strings.Contains(allow, "GET") || !strings.Contains(allow, "POST") {
+	if allow := a.Header.Get("Allow"); !strings.Contains(allow, "GET") || !strings.Contains(allow, "HEAD") || !strings.Contains(allow, "POST") {
 		t.Errorf("Allow is %q", allow)
 	}
-	if a := w.do("OPTIONS", "/api/v1/devices", "", nil); a.StatusCode != 204 || a.Header.Get("Access-Control-Allow-Origin") != "" || !strings.Contains(a.Header.Get("Allow"), "POST") {
+	if a := w.do("OPTIONS", "/api/v1/devices", "", nil); a.StatusCode != 204 || a.Header.Get("Access-Control-Allow-Origin") != "" || !strings.Contains(a.Header.Get("Allow"), "POST, HEAD") {
 		t.Errorf("OPTIONS: %d %v", a.StatusCode, a.Header)
 	}
 	if a := w.do("HEAD", "/healthz", "", nil); a.StatusCode != 200 || len(a.body) != 0 || a.Header.Get("Content-Type") == "" {
