@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/domain/privilege"
 	"latchkey/streaming/cameratest"
 	"latchkey/streaming/upstream"
 )
@@ -167,4 +169,53 @@ func TestBrokenPackets(t *testing.T) {
 	}
 	_, _ = p.drain() // until it is given up
 	eventually(t, "the upstream is over", func() bool { return h.upstreams(t, "flowing")+h.upstreams(t, "dialing") == 0 })
+}
+
+// TestNeverTwoDialsAtOnce: however many viewers ask for however many channels of
+// a camera that fails in every way, it is dialled once at a time, ever more
+// seldom, and viewers hear so at once.
+func TestNeverTwoDialsAtOnce(t *testing.T) {
+	var now, most, dials atomic.Int32
+	addr := cameratest.Listen(t, func(conn net.Conn) {
+		most.Store(max(most.Load(), now.Add(1)))
+		defer now.Add(-1)
+		switch dials.Add(1) % 3 {
+		case 0: // closes at once
+		case 1:
+			_, _ = io.ReadFull(conn, make([]byte, 10))
+			_, _ = io.WriteString(conn, "RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\n\r\n")
+			_, _ = io.Copy(io.Discard, conn)
+		default: // says nothing
+			_, _ = io.Copy(io.Discard, conn)
+		}
+	})
+	h := open(t, nil, func(c *config) { c.Up.DialTimeout = 300 * time.Millisecond })
+	for ch := 1; ch <= 4; ch++ {
+		h.grants.grant("ann", "dev-1", ch, privilege.LiveView)
+		h.sources.set("dev-1", ch, upstream.Main, upstream.Source{URL: "rtsp://" + addr + "/x"})
+	}
+	end := time.Now().Add(3 * time.Second)
+	var wg sync.WaitGroup
+	var asked atomic.Int32
+	for n := range 8 {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				if got := h.status(t, fmt.Sprintf("/dev-1/%d", n%4+1), annKey); got != 503 {
+					t.Errorf("status %d", got)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if most.Load() != 1 {
+		t.Errorf("%d connections at once", most.Load())
+	}
+	if n := dials.Load(); n < 2 || n > 20 {
+		t.Errorf("%d dials in three seconds", n)
+	}
+	if asked.Load() < 10*dials.Load() {
+		t.Errorf("%d answers for %d dials: viewers wait", asked.Load(), dials.Load())
+	}
 }
