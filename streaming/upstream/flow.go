@@ -53,7 +53,7 @@ func (f *Flow) Description() *description.Session { return f.desc }
 
 // Attach lets the reader have the packets from now on, until the flow ends or detach
 // is called. No packet comes after detach has returned; an end that came before may
-// still be reported. A reader must not call detach in its own methods.
+// still be reported. Take must not call detach.
 func (f *Flow) Attach(r Reader) (detach func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
