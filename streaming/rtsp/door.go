@@ -57,7 +57,7 @@ func (c Config) withDefaults() (Config, error) {
 		faults = append(faults, errors.New("Secrets are needed"))
 	}
 	if c.Upstreams == nil {
-		faults = append(faults, errors.New("Upstreams are needed"))
+		faults = append(faults, errors.New("the Upstreams are needed"))
 	}
 	if c.Now == nil {
 		c.Now = time.Now
