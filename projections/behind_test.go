@@ -50,7 +50,7 @@ func TestLeastPosition(t *testing.T) {
 		}
 		stop()
 		for _, name := range projections.Names() {
-			must(t, h.store.SetCheckpoint(t.Context(), name, int64(at)-1)) // behind this process's back
+			must(t, setCheckpoint(t.Context(), h.store, name, int64(at)-1)) // behind this process's back
 		}
 		for name, query := range lists(h.store) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -66,7 +66,7 @@ func TestLeastPosition(t *testing.T) {
 			for name, query := range lists(h.store) {
 				if empty {
 					for _, name := range projections.Names() {
-						must(t, h.store.SetCheckpoint(t.Context(), name, 0))
+						must(t, setCheckpoint(t.Context(), h.store, name, 0))
 					}
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

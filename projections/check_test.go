@@ -11,6 +11,7 @@ import (
 	"latchkey/domain/device"
 	"latchkey/eventstore"
 	"latchkey/projections"
+	"latchkey/projections/engine"
 )
 
 // TestMarks: each checkpoint that is written says which log it is of, and which
@@ -24,7 +25,7 @@ func TestMarks(t *testing.T) {
 		id, err := h.client.Identity(t.Context())
 		must(t, err)
 		for _, name := range projections.Names() {
-			m, err := h.store.Mark(t.Context(), name)
+			m, err := markOf(t.Context(), h.store, name)
 			must(t, err)
 			if m.Identity != id || uint64(m.Position) != at || m.Event == uuid.Nil {
 				t.Errorf("%s has the mark %+v, the log is %+v at %d", name, m, id, at)
@@ -44,7 +45,7 @@ func TestCheckRefuses(t *testing.T) {
 		wait(t, r, at)
 		stop()
 		before := dump(t, h.store)
-		original, err := h.store.Mark(t.Context(), projections.Privileges)
+		original, err := markOf(t.Context(), h.store, projections.Privileges)
 		must(t, err)
 		older := eventstore.Mark{Identity: original.Identity, Position: original.Position + 100, Event: uuid.New()}
 		grown := eventstore.Mark{Identity: original.Identity, Position: original.Position, Event: uuid.New()}
@@ -63,12 +64,12 @@ func TestCheckRefuses(t *testing.T) {
 			"the read models of another log":       {other, eventstore.ErrOtherLog, "another log"},
 			"an unmarked one that is past its end": {eventstore.Mark{}, eventstore.ErrLogCut, "revocations"},
 		} {
-			must(t, h.store.SetMark(t.Context(), projections.Privileges, c.mark))
+			must(t, setMark(t.Context(), h.store, projections.Privileges, c.mark))
 			if c.mark.Log == uuid.Nil {
-				must(t, h.store.SetCheckpoint(t.Context(), projections.Privileges, int64(at)+1000))
+				must(t, setCheckpoint(t.Context(), h.store, projections.Privileges, int64(at)+1000))
 			}
 			err := h.store.Check(t.Context(), h.client)
-			if !errors.Is(err, c.want) || !projections.Misfit(err) || !strings.Contains(err.Error(), c.says) {
+			if !errors.Is(err, c.want) || !engine.Misfit(err) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%s: %v", name, err)
 			}
 			r, err := projections.NewRunner(projections.RunnerConfig{Store: h.store, Client: h.client, EndShares: noShares})
@@ -76,8 +77,8 @@ func TestCheckRefuses(t *testing.T) {
 			if err := r.Run(within(t)); !errors.Is(err, c.want) {
 				t.Errorf("%s: the runner ended with %v", name, err)
 			}
-			must(t, h.store.SetCheckpoint(t.Context(), projections.Privileges, int64(at)))
-			must(t, h.store.SetMark(t.Context(), projections.Privileges, original))
+			must(t, setCheckpoint(t.Context(), h.store, projections.Privileges, int64(at)))
+			must(t, setMark(t.Context(), h.store, projections.Privileges, original))
 		}
 		must(t, h.store.Check(t.Context(), h.client))
 		if after := dump(t, h.store); after != before {
@@ -97,7 +98,7 @@ func TestRestoredLog(t *testing.T) {
 		want := dump(t, h.store)
 		before, err := h.store.Status(t.Context())
 		must(t, err)
-		must(t, h.store.Spoil(t.Context())) // rows that the log does not know
+		must(t, spoil(t.Context(), h.store)) // rows that the log does not know
 		_, err = h.client.RaiseEpoch(t.Context())
 		must(t, err)
 		must(t, h.store.Check(t.Context(), h.client))
@@ -215,11 +216,11 @@ func TestRebuildHealsMarks(t *testing.T) {
 		at := h.traffic(0, 3)
 		wait(t, r, at)
 		stop()
-		mark, err := h.store.Mark(t.Context(), projections.Devices)
+		mark, err := markOf(t.Context(), h.store, projections.Devices)
 		must(t, err)
-		must(t, h.store.SetMark(t.Context(), projections.Devices, eventstore.Mark{Identity: mark.Identity, Position: mark.Position + 50, Event: uuid.New()}))
-		must(t, h.store.SetCheckpoint(t.Context(), projections.Devices, int64(at)+50))
-		if err := h.store.Check(t.Context(), h.client); !projections.Misfit(err) {
+		must(t, setMark(t.Context(), h.store, projections.Devices, eventstore.Mark{Identity: mark.Identity, Position: mark.Position + 50, Event: uuid.New()}))
+		must(t, setCheckpoint(t.Context(), h.store, projections.Devices, int64(at)+50))
+		if err := h.store.Check(t.Context(), h.client); !engine.Misfit(err) {
 			t.Fatalf("the mark fits: %v", err)
 		}
 		must(t, h.store.Rebuild(t.Context(), projections.Devices, h.client, nil))

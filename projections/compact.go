@@ -1,15 +1,13 @@
 package projections
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
-	"strings"
 
 	"latchkey/domain/event"
 	"latchkey/internal/sum"
+	"latchkey/projections/engine"
 )
 
 // The numbers of accounts and devices have 24 bits each, and the rows of what is
@@ -33,7 +31,7 @@ func (g *wear) ended() { g.since++; g.spare++ }
 
 // few reports whether so few numbers are left that there is none for every event
 // that may be under way.
-func (s *Store) few(highest int64) bool { return highest+s.limit>>14 >= s.limit }
+func few(highest, limit int64) bool { return highest+limit>>14 >= limit }
 
 // makeRoom gives the numbers again if that is worth it.
 func (b *grantBatch) makeRoom(effects []grantEffect) error {
@@ -42,31 +40,31 @@ func (b *grantBatch) makeRoom(effects []grantEffect) error {
 		return err
 	}
 	b.wear = wear{looked: true}
-	changed, err := b.w.compact()
+	changed, err := compact(b.w)
 	if err != nil || !changed {
 		return wrapped("giving numbers again", err)
 	}
-	b.w.store.logger.Info("accounts and devices were given their numbers again", "accounts", b.w.numbers.accounts, "devices", b.w.numbers.devices)
-	b.w.numbers.given = true
-	b.forget()
+	b.w.Logger().Info("accounts and devices were given their numbers again", "accounts", b.w.Counts.Accounts, "devices", b.w.Counts.Devices)
+	b.w.Renewed()
+	b.Forget()
 	return b.find(effects)
 }
 
 // worth reports whether a number may be needed that there is not, or a 256th of
 // all numbers is on rows of what is gone and these are half of the rows.
 func (b *grantBatch) worth(effects []grantEffect) (bool, error) {
-	n, limit := b.w.numbers, b.w.store.limit
+	n, limit := b.w.Counts, b.limit
 	accounts, devices := newcomers(effects)
-	few, least := b.w.store.few(max(n.accounts+accounts, n.devices+devices)), max(limit>>8, 1)
+	few, least := few(max(n.Accounts+accounts, n.Devices+devices), limit), max(limit>>8, 1)
 	switch {
 	case b.fitting(effects) == 0 && (!b.looked || b.spare >= max(limit>>14, 1)):
 		return true, nil
-	case (few || n.lacks > 0) && (!b.looked || b.spare >= least):
+	case (few || n.Lacks > 0) && (!b.looked || b.spare >= least):
 		return true, nil
 	case b.looked && b.since < least:
 		return false, nil
 	}
-	gone, all, err := b.w.gone()
+	gone, all, err := countGone(b.w)
 	if err != nil {
 		return false, err
 	}
@@ -103,24 +101,25 @@ func (e *grantEffect) newcomers() (accounts, devices int64) {
 
 // fitting is how many of the first effects there are numbers for.
 func (b *grantBatch) fitting(effects []grantEffect) int {
-	accounts, devices := b.w.numbers.accounts, b.w.numbers.devices
+	accounts, devices := b.w.Counts.Accounts, b.w.Counts.Devices
 	for i := range effects {
 		a, d := effects[i].newcomers()
 		accounts, devices = accounts+a, devices+d
-		if a > 0 && accounts > b.w.store.limit || d > 0 && devices > b.w.store.limit {
+		if a > 0 && accounts > b.limit || d > 0 && devices > b.limit {
 			return i
 		}
 	}
 	return len(effects)
 }
 
-// gone counts the devices and stream keys, and those among them that are gone.
-func (w *writer) gone() (gone, all int64, err error) {
-	for t, where := range map[*table]string{grantDeviceTable: "live = 0", grantKeyTable: "account = 0"} {
+// countGone counts the devices and stream keys, and those among them that are gone.
+func countGone(w *engine.Writer) (gone, all int64, err error) {
+	ctx, tx := w.Tx()
+	for t, where := range map[*engine.Table]string{grantDeviceTable: "live = 0", grantKeyTable: "account = 0"} {
 		var some, of int64
-		q := fmt.Sprintf("SELECT count(*) FILTER (WHERE %s), count(*) FROM %s", where, w.name(t))
-		if err := w.tx.Tx.QueryRowContext(w.ctx, q).Scan(&some, &of); err != nil {
-			return 0, 0, fmt.Errorf("counting what is gone in %s: %w", t.name, err)
+		q := fmt.Sprintf("SELECT count(*) FILTER (WHERE %s), count(*) FROM %s", where, w.Name(t))
+		if err := tx.Tx.QueryRowContext(ctx, q).Scan(&some, &of); err != nil {
+			return 0, 0, fmt.Errorf("counting what is gone in %s: %w", t.Name, err)
 		}
 		gone, all = gone+some, all+of
 	}
@@ -129,7 +128,7 @@ func (w *writer) gone() (gone, all int64, err error) {
 
 // compaction gives numbers again.
 type compaction struct {
-	w                 *writer
+	w                 *engine.Writer
 	accounts, devices renumbering
 	ended             bool // there are revoked keys
 }
@@ -137,53 +136,53 @@ type compaction struct {
 // compact gives what lives the numbers 1 to n and deletes the other rows. An
 // account lives while it has a device, or may see one, or has a key. It reports
 // whether there was anything to do.
-func (w *writer) compact() (changed bool, err error) {
-	n := w.numbers
-	c := &compaction{w: w, accounts: newRenumbering(n.accounts), devices: newRenumbering(n.devices)}
+func compact(w *engine.Writer) (changed bool, err error) {
+	n := w.Counts
+	c := &compaction{w: w, accounts: newRenumbering(n.Accounts), devices: newRenumbering(n.Devices)}
 	if err := c.survey(); err != nil {
 		return false, err
 	}
 	accounts, devices := c.accounts.count(), c.devices.count()
-	if accounts == n.accounts && devices == n.devices && !c.ended {
+	if accounts == n.Accounts && devices == n.Devices && !c.ended {
 		return false, nil
 	}
 	for _, step := range []struct {
-		t    *table
+		t    *engine.Table
 		next func(row []any) []any
 	}{
 		{grantAccountTable, c.account}, {grantDeviceTable, c.device}, {grantTable, c.entry}, {grantShareTable, c.share}, {grantKeyTable, c.key},
 	} {
 		if err := c.rewrite(step.t, step.next); err != nil {
-			return false, fmt.Errorf("%s: %w", step.t.name, err)
+			return false, fmt.Errorf("%s: %w", step.t.Name, err)
 		}
 	}
-	n.accounts, n.devices = accounts, devices
+	n.Accounts, n.Devices = accounts, devices
 	return true, nil
 }
 
 // survey finds who lives. A row that is damaged or lost ends it: what belongs to
 // whom would be written with a sum that fits.
 func (c *compaction) survey() error {
-	n := *c.w.numbers
+	n := *c.w.Counts
 	var accounts, devices int64
 	for _, step := range []struct {
-		t    *table
+		t    *engine.Table
 		each func(row []any) bool
 	}{
 		{grantDeviceTable, func(row []any) bool {
 			devices++
 			no, owner, live := row[0].(int64), row[2].(int64), row[3].(int64)
-			return fits(row) && no <= n.devices && (live == 0 || c.devices.mark(no) && c.accounts.mark(owner))
+			return fits(row) && no <= n.Devices && (live == 0 || c.devices.mark(no) && c.accounts.mark(owner))
 		}},
 		{grantAccountTable, func(row []any) bool {
 			accounts++
-			return fits(row) && row[0].(int64) <= n.accounts
+			return fits(row) && row[0].(int64) <= n.Accounts
 		}},
 		{grantTable, func(row []any) bool {
 			entry := row[0].(int64)
 			_, ok := sum.MaskOf(entry, row[1].(int64))
 			account, device := split(entry >> channelBits)
-			return ok && device <= n.devices && (!c.devices.lives(device) || c.accounts.mark(account))
+			return ok && device <= n.Devices && (!c.devices.lives(device) || c.accounts.mark(account))
 		}},
 		{grantKeyTable, func(row []any) bool {
 			account := row[1].(int64)
@@ -191,18 +190,18 @@ func (c *compaction) survey() error {
 			return fits(row) && (account == 0 || c.accounts.mark(account))
 		}},
 	} {
-		err := c.pages(step.t, func(rows [][]any) error {
+		err := c.w.Pages(step.t, pageRows, func(rows [][]any) error {
 			if slices.ContainsFunc(rows, func(row []any) bool { return !step.each(row) }) {
-				return errDamaged
+				return engine.ErrDamaged
 			}
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("%s: %w", step.t.name, err)
+			return fmt.Errorf("%s: %w", step.t.Name, err)
 		}
 	}
-	if accounts != n.accounts || devices != n.devices {
-		return fmt.Errorf("%w: there are %d accounts and %d devices, and %d and %d have a number", errDamaged, accounts, devices, n.accounts, n.devices)
+	if accounts != n.Accounts || devices != n.Devices {
+		return fmt.Errorf("%w: there are %d accounts and %d devices, and %d and %d have a number", engine.ErrDamaged, accounts, devices, n.Accounts, n.Devices)
 	}
 	return nil
 }
@@ -264,13 +263,14 @@ func (c *compaction) pair(old int64) int64 {
 	return pairOf(account, device)
 }
 
+// pageRows is how many rows are in memory at once.
+const pageRows = 1 << 13
+
 // rewrite replaces the rows of a table. New numbers are not above the old ones and
 // in the same order, so a row never gets the key of another that has not had its
 // turn.
-func (c *compaction) rewrite(t *table, next func(row []any) []any) error {
-	key := t.columns[0].name
-	q := c.w.store.placed(fmt.Sprintf("DELETE FROM %s WHERE %s >= $1 AND %s <= $2", c.w.name(t), key, key))
-	return c.pages(t, func(rows [][]any) error {
+func (c *compaction) rewrite(t *engine.Table, next func(row []any) []any) error {
+	return c.w.Pages(t, pageRows, func(rows [][]any) error {
 		moved := make([][]any, 0, len(rows))
 		for _, row := range rows {
 			if now := next(row); now != nil {
@@ -280,67 +280,11 @@ func (c *compaction) rewrite(t *table, next func(row []any) []any) error {
 		if slices.EqualFunc(moved, rows, slices.Equal) {
 			return nil
 		}
-		if err := c.w.exec(q, rows[0][0], rows[len(rows)-1][0]); err != nil {
+		if err := c.w.DeleteBetween(t, rows[0][0], rows[len(rows)-1][0]); err != nil {
 			return err
 		}
-		return c.w.insert(t, moved)
+		return c.w.Insert(t, moved)
 	})
-}
-
-// pageRows is how many rows are in memory at once.
-const pageRows = 1 << 13
-
-// pages reads a table in the order of its key, whose columns are one.
-func (c *compaction) pages(t *table, each func(rows [][]any) error) error {
-	var names []string
-	for _, column := range t.columns {
-		names = append(names, column.name)
-	}
-	q := c.w.store.placed(fmt.Sprintf("SELECT %s FROM %s WHERE %s > $1 ORDER BY %s LIMIT %d", strings.Join(names, ", "), c.w.name(t), names[0], names[0], pageRows))
-	after := any(int64(-1))
-	if !t.columns[0].number {
-		after = ""
-	}
-	for {
-		rows, err := c.page(t, q, after)
-		if err != nil {
-			return err
-		}
-		if len(rows) == 0 {
-			return nil
-		}
-		if err := each(rows); err != nil {
-			return err
-		}
-		after = rows[len(rows)-1][0]
-	}
-}
-
-func (c *compaction) page(t *table, q string, after any) (list [][]any, err error) {
-	rows, err := c.w.tx.Tx.QueryContext(c.w.ctx, q, after)
-	if err != nil {
-		return nil, fmt.Errorf("running %.60q: %w", q, err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	numbers, texts, into := make([]int64, len(t.columns)), make([]string, len(t.columns)), make([]any, len(t.columns))
-	for i, column := range t.columns {
-		if into[i] = &texts[i]; column.number {
-			into[i] = &numbers[i]
-		}
-	}
-	for rows.Next() {
-		if err := rows.Scan(into...); err != nil {
-			return nil, fmt.Errorf("reading %s: %w", t.name, err)
-		}
-		row := make([]any, len(t.columns))
-		for i, column := range t.columns {
-			if row[i] = texts[i]; column.number {
-				row[i] = numbers[i]
-			}
-		}
-		list = append(list, row)
-	}
-	return list, wrapped("reading "+t.name, rows.Err())
 }
 
 // renumbering says which of the numbers 1 to last live, in a bit each, and what
@@ -384,32 +328,4 @@ func (r *renumbering) next(no int64) int64 {
 		return 0
 	}
 	return r.before[no/64] + int64(bits.OnesCount64(r.living[no/64]&(1<<(no%64)-1))) + 1
-}
-
-// mend makes the read model of privileges again from the log when events gave
-// nothing for want of numbers and there are some again. The old one is read
-// meanwhile. If the log has more than there are numbers for at some time, that
-// does not help, and is not tried again before numbers were given again. Rounds
-// follow each other, so mended needs no lock.
-func (r *Runner) mend(ctx context.Context) error {
-	for {
-		select {
-		case <-r.lacking:
-		case <-ctx.Done():
-			return nil
-		}
-		c, err := r.cfg.Store.checkpoint(ctx, Privileges)
-		if err != nil || c.Lacks == 0 || c.Generation == r.mended || r.cfg.Store.few(max(c.Accounts, c.Devices)) {
-			continue
-		}
-		r.cfg.Logger.Warn("events gave nothing, as no number was left; the privileges are made from the log again", "events", c.Lacks)
-		err = r.cfg.Store.Rebuild(ctx, Privileges, r.cfg.Client, nil)
-		if err != nil && ctx.Err() == nil {
-			r.cfg.Logger.Warn("the privileges could not be made again", "error", err)
-		}
-		r.mended = c.Generation
-		if now, err := r.cfg.Store.checkpoint(ctx, Privileges); err == nil {
-			r.mended = now.Generation
-		}
-	}
 }

@@ -17,9 +17,7 @@ import (
 
 // few opens the database as a process would that has few numbers.
 func (h *house) few(numbers int64) *projections.Store {
-	s := h.open()
-	s.SetLimit(numbers)
-	return s
+	return h.openWith(projections.OpenConfig{Database: h.dsn, Numbers: numbers})
 }
 
 // index loads an index from a store, as a process does when it starts.
@@ -71,7 +69,7 @@ func TestNumbersAreGivenAgain(t *testing.T) {
 			h.append("account-"+who, account.StreamKeyRevoked{Key: who, Account: who, At: epoch})
 			must(t, r.WaitFor(within(t), projections.Privileges, h.append("device-"+id, device.Removed{Device: id, Owner: olga, At: epoch})))
 		}
-		accounts, devices, lacks, err := s.Numbers(t.Context())
+		accounts, devices, lacks, err := numbersOf(t.Context(), s)
 		must(t, err)
 		if accounts > numbers || devices > numbers || lacks != 0 {
 			t.Errorf("%d accounts and %d devices have numbers; %d events lacked one", accounts, devices, lacks)
@@ -129,7 +127,7 @@ func TestFullOfWhatLives(t *testing.T) {
 			}
 		}
 		check("full", map[[2]string]bool{{olga, "new"}: false, {rita, "new"}: false, {rita, "dev0"}: true, {olga, "dev7"}: true}, true)
-		if _, _, lacks, err := s.Numbers(t.Context()); err != nil || lacks != 1 {
+		if _, _, lacks, err := numbersOf(t.Context(), s); err != nil || lacks != 1 {
 			t.Errorf("%d events lacked a number, %v", lacks, err)
 		}
 		at = h.append("device-dev0", device.Removed{Device: "dev0", Owner: olga, At: epoch})
@@ -160,7 +158,7 @@ func TestMended(t *testing.T) {
 			must(t, err)
 			return len(list) == 5
 		})
-		if _, _, lacks, err := s.Numbers(t.Context()); err != nil || lacks != 0 {
+		if _, _, lacks, err := numbersOf(t.Context(), s); err != nil || lacks != 0 {
 			t.Errorf("%d events lack a number, %v", lacks, err)
 		}
 	})
@@ -205,10 +203,9 @@ func TestNothingDamagedIsGivenANumber(t *testing.T) {
 func TestGivenAgainEqualsTheLog(t *testing.T) {
 	for _, d := range databases {
 		t.Run(d.name, func(t *testing.T) {
-			s, err := projections.Open(t.Context(), projections.OpenConfig{Database: d.dsn(t)})
+			s, err := projections.Open(t.Context(), projections.OpenConfig{Database: d.dsn(t), Numbers: 6})
 			must(t, err)
 			t.Cleanup(func() { must(t, s.Close()) })
-			s.SetLimit(6)
 			rapid.Check(t, func(t *rapid.T) {
 				events := history(t)
 				if len(events) == 0 {

@@ -157,7 +157,12 @@ func raiseEpoch(t testing.TB, folder string) {
 // open opens the database as one more process would.
 func (h *house) open() *projections.Store {
 	h.t.Helper()
-	s, err := projections.Open(context.Background(), projections.OpenConfig{Database: h.dsn})
+	return h.openWith(projections.OpenConfig{Database: h.dsn})
+}
+
+func (h *house) openWith(cfg projections.OpenConfig) *projections.Store {
+	h.t.Helper()
+	s, err := projections.Open(context.Background(), cfg)
 	must(h.t, err)
 	h.t.Cleanup(func() {
 		if err := s.Close(); err != nil {

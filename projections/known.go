@@ -28,7 +28,7 @@ func (s *Store) Known(ctx context.Context) (k Known, err error) {
 		// secret that is kept for it.
 		{&kept, "privilege_keys", "name", "account <> 0"},
 	} {
-		if err := s.queries.NewSelect().TableExpr(q.table).Column(q.column).Where(q.where).Scan(ctx, q.into); err != nil {
+		if err := s.DB().NewSelect().TableExpr(q.table).Column(q.column).Where(q.where).Scan(ctx, q.into); err != nil {
 			return Known{}, fmt.Errorf("listing what is in %s: %w", q.table, err)
 		}
 	}

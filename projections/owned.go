@@ -24,7 +24,7 @@ func (s *Store) Owned(ctx context.Context, account, what string, at time.Time) (
 	if !ok {
 		return 0, 0, fmt.Errorf("counting %q: there is no such thing", what)
 	}
-	stmt, err := s.asked.get(ctx, s.placed("SELECT c.position, ("+o.query+") FROM projection_checkpoints AS c WHERE c.name = $2")) //nolint:sqlclosecheck // it is kept
+	stmt, err := s.Prepared(ctx, "SELECT c.position, ("+o.query+") FROM projection_checkpoints AS c WHERE c.name = $2") //nolint:sqlclosecheck // it is kept
 	if err != nil {
 		return 0, 0, fmt.Errorf("counting the %s of an account: %w", what, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/projections"
+	"latchkey/projections/engine"
 )
 
 var page = projections.Page{Limit: 50}
@@ -34,8 +35,8 @@ func TestOneShare(t *testing.T) {
 			t.Fatalf("sent shares: %+v, next %q", sent, next)
 		}
 		want := []projections.ShareDevice{
-			{Device: "cam", Name: olga + ":name", Status: "invited", Grants: grants(privilege.LiveView), InvitedAt: epoch.Add(time.Minute)},
-			{Device: "dvr", Name: olga + ":name", Status: "invited", Grants: grants(privilege.PTZ), InvitedAt: epoch.Add(time.Minute)},
+			{Share: given, Device: "cam", Name: olga + ":name", Status: "invited", Grants: grants(privilege.LiveView), InvitedAt: engine.MicrosOf(epoch.Add(time.Minute)), Revision: 1},
+			{Share: given, Device: "dvr", Name: olga + ":name", Status: "invited", Grants: grants(privilege.PTZ), InvitedAt: engine.MicrosOf(epoch.Add(time.Minute)), Revision: 2},
 		}
 		same(t, "devices of the sent share", sent[0].Devices, want)
 		got, _, err := h.store.ReceivedShares(ctx, rita, page)
@@ -49,7 +50,7 @@ func TestOneShare(t *testing.T) {
 			share.DomainSet{Share: given, Owner: olga, Account: rita, Device: "cam", Domain: "porch", At: epoch}))
 		s, ok, err := h.store.Share(ctx, rita, given, 0)
 		must(t, err)
-		if !ok || s.From.Name != "olga:self" || s.Revision != 4 || s.Devices[0].Status != "accepted" || s.Devices[0].Domain != "porch" || !s.Devices[0].AnsweredAt.Equal(epoch.Add(time.Hour)) {
+		if !ok || s.From.Name != "olga:self" || s.Revision != 4 || s.Devices[0].Status != "accepted" || s.Devices[0].Domain != "porch" || !s.Devices[0].AnsweredAt.Time().Equal(epoch.Add(time.Hour)) {
 			t.Fatalf("the share after the acceptance: %v %+v", ok, s)
 		}
 		if s, ok, err = h.store.Share(ctx, olga, given, 0); err != nil || !ok || s.From != (projections.Person{}) || s.Devices[0].Domain != "" || s.Revision != 4 {
@@ -60,8 +61,11 @@ func TestOneShare(t *testing.T) {
 		}
 		may, _, err := h.store.Privileges(ctx, rita, page)
 		must(t, err)
+		if len(may) != 1 {
+			t.Fatalf("privileges: %+v", may)
+		}
 		same(t, "privileges", may, []projections.DevicePrivileges{
-			{Device: "cam", Name: olga + ":name", Share: given, Domain: "porch", Grants: grants(privilege.LiveView | privilege.Alarm)},
+			{Pair: may[0].Pair, Device: "cam", Name: olga + ":name", Share: given, Domain: "porch", Grants: grants(privilege.LiveView | privilege.Alarm)},
 		})
 		own, _, err := h.store.Privileges(ctx, olga, page)
 		must(t, err)
@@ -101,9 +105,10 @@ func TestOneShare(t *testing.T) {
 			}
 		}
 
-		wait(t, r, h.append("share-"+given,
+		deletion := h.append("share-"+given,
 			share.DeviceRemoved{Share: given, Owner: olga, Login: login, Account: rita, Device: "cam", Reason: share.ShareDeleted, At: epoch},
-			share.Deleted{Share: given, Owner: olga, Login: login, Kind: "email", Recipient: "login:address", Remark: "login:remark", At: epoch}))
+			share.Deleted{Share: given, Owner: olga, Login: login, Kind: "email", Recipient: "login:address", Remark: "login:remark", At: epoch})
+		wait(t, r, deletion)
 		for _, list := range []func() (int, error){
 			func() (int, error) { l, _, err := h.store.SentShares(ctx, olga, page); return len(l), err },
 			func() (int, error) { l, _, err := h.store.ReceivedShares(ctx, rita, page); return len(l), err },
@@ -119,7 +124,9 @@ func TestOneShare(t *testing.T) {
 		}
 		past, _, err := h.store.History(ctx, olga, page)
 		must(t, err)
-		same(t, "history", past, []projections.HistoryEntry{{Share: given, Kind: "email", Recipient: "login:address", Remark: "login:remark", DeletedAt: epoch}})
+		same(t, "history", past, []projections.HistoryEntry{{
+			Share: given, Owner: olga, Kind: "email", Recipient: "login:address", Remark: "login:remark", DeletedAt: engine.MicrosOf(epoch), Position: int64(deletion),
+		}})
 
 		wait(t, r, h.append("share-"+given, opened(), invited("dvr", privilege.LiveView)))
 		s, ok, err = h.store.Share(ctx, olga, given, 0)
@@ -138,15 +145,17 @@ func TestDevicesAndKeys(t *testing.T) {
 		ctx := t.Context()
 		r, _ := h.run(h.store, nil)
 		h.append("device-a", added(olga, "a", channel(1)))
-		h.append("device-b", added(olga, "b", channel(1)))
+		b := h.append("device-b", added(olga, "b", channel(1)))
 		h.append("device-a", device.Removed{Device: "a", Owner: olga, At: epoch})
-		h.append("account-"+olga, account.StreamKeyAdded{Account: olga, Key: "kone", Label: "olga:label", Device: "b", Expires: epoch.AddDate(7000, 0, 0), At: epoch})
+		one := h.append("account-"+olga, account.StreamKeyAdded{Account: olga, Key: "kone", Label: "olga:label", Device: "b", Expires: epoch.AddDate(7000, 0, 0), At: epoch})
 		h.append("account-"+olga, account.StreamKeyAdded{Account: olga, Key: "ktwo", At: epoch})
 		wait(t, r, h.append("account-"+olga, account.StreamKeyRevoked{Account: olga, Key: "ktwo", At: epoch}))
 
 		list, _, err := h.store.Devices(ctx, olga, page)
 		must(t, err)
-		same(t, "devices", list, []projections.Device{{ID: "b", Serial: "b", Generation: 1, Name: olga + ":name", AddedAt: epoch, Channels: []device.Channel{channel(1)}}})
+		same(t, "devices", list, []projections.Device{{
+			ID: "b", Serial: "b", Generation: 1, Owner: olga, Name: olga + ":name", AddedAt: engine.MicrosOf(epoch), Channels: []device.Channel{channel(1)}, Position: int64(b),
+		}})
 		for _, c := range []struct {
 			account, device string
 			want            bool
@@ -157,7 +166,9 @@ func TestDevicesAndKeys(t *testing.T) {
 		}
 		keys, _, err := h.store.StreamKeys(ctx, olga, page)
 		must(t, err)
-		same(t, "keys", keys, []projections.StreamKey{{Name: "kone", Label: "olga:label", Device: "b", AddedAt: epoch, Expires: epoch.AddDate(7000, 0, 0)}})
+		same(t, "keys", keys, []projections.StreamKey{{
+			Name: "kone", Account: olga, Label: "olga:label", Device: "b", AddedAt: engine.MicrosOf(epoch), Expires: engine.MicrosOf(epoch.AddDate(7000, 0, 0)), Position: int64(one),
+		}})
 
 		last := h.append("share-"+given, opened())
 		wait(t, r, last)

@@ -21,6 +21,7 @@ import (
 	"latchkey/eventstore"
 	"latchkey/projections"
 	"latchkey/projections/access"
+	"latchkey/projections/engine"
 )
 
 // parties are so few that events meet each other often.
@@ -116,7 +117,7 @@ func (s replayed) empty(t *rapid.T) {
 		}
 	}
 	for _, name := range projections.Names() {
-		if err := s.SetCheckpoint(context.Background(), name, 0); err != nil {
+		if err := setCheckpoint(context.Background(), s.Store, name, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -127,14 +128,14 @@ func (s replayed) empty(t *rapid.T) {
 func (s replayed) apply(t *rapid.T, events []eventstore.Recorded, size func() int) {
 	ctx := context.Background()
 	for _, name := range projections.Names() {
-		feed, err := projections.NewFeed(ctx, s.Store, name)
+		feed, err := engine.NewPlayer(ctx, s.Store.Store, name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for rest := events; len(rest) > 0; {
 			n := min(size(), len(rest))
 			if n%3 == 0 {
-				if feed, err = projections.NewFeed(ctx, s.Store, name); err != nil {
+				if feed, err = engine.NewPlayer(ctx, s.Store.Store, name); err != nil {
 					t.Fatal(err)
 				}
 			}

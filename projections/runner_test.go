@@ -16,6 +16,7 @@ import (
 	"latchkey/domain/privilege"
 	"latchkey/eventstore"
 	"latchkey/projections"
+	"latchkey/projections/engine"
 )
 
 // readModels are all tables that hold rows.
@@ -174,21 +175,6 @@ func numberless(dump string) string {
 	return strings.Join(lines, "")
 }
 
-func TestFeeds(t *testing.T) {
-	const n = projections.Near
-	for _, c := range []struct {
-		bases []int64
-		want  [][]int64
-	}{
-		{[]int64{0, 0, 0}, [][]int64{{0, 0, 0}}},
-		{[]int64{5, 7, 6}, [][]int64{{7, 6, 5}}},
-		{[]int64{n, 0}, [][]int64{{n}, {0}}},
-		{[]int64{0, 3 * n, 3*n - 1, 2*n + 1, 1}, [][]int64{{3 * n, 3*n - 1, 2*n + 1}, {1, 0}}},
-	} {
-		same(t, "feeds", projections.Feeds(c.bases...), c.want)
-	}
-}
-
 // TestUnreadable: an event that a projection cannot read stops it and no other,
 // is never skipped, and is seen from inside and outside.
 func TestUnreadable(t *testing.T) {
@@ -214,7 +200,7 @@ func TestUnreadable(t *testing.T) {
 				until(t, func() bool {
 					status, err := h.store.Status(t.Context())
 					must(t, err)
-					return slices.ContainsFunc(status, func(s projections.Status) bool {
+					return slices.ContainsFunc(status, func(s engine.Status) bool {
 						return s.Projection == projections.Privileges && s.State == "failed" && strings.Contains(s.Error, c.typ) && s.Position >= at && s.Position < unread
 					})
 				})
@@ -251,7 +237,7 @@ func TestWentBack(t *testing.T) {
 		r, _ = h.run(h.store, nil)
 		wait(t, r, h.append("device-x", added(rita, "x", channel(1))))
 		for _, name := range projections.Names() {
-			must(t, h.store.SetCheckpoint(t.Context(), name, 0))
+			must(t, setCheckpoint(t.Context(), h.store, name, 0))
 		}
 		at := h.append("device-x", device.Removed{Device: "x", Owner: rita, At: epoch})
 		h.append("device-y", added(rita, "y", channel(1)))

@@ -8,28 +8,30 @@ import (
 	"github.com/uptrace/bun"
 
 	"latchkey/domain/share"
+	"latchkey/projections/engine"
 )
+
+// SentShares is the read model of what owners have shared.
+const SentShares = "sent_shares"
 
 // sentShares is what an owner has shared: the live shares, with the devices that
 // are or were in each. A deleted share is gone from it.
-var sentShares = &projection{
-	name:   SentShares,
-	tables: []*table{sentTable, sentDeviceTable},
-	events: shareEvents,
-	joins:  []string{Devices},
-	reducer: func() reducer {
-		return folding{[]*table{sentTable, sentDeviceTable}, func(rows []*fold, e recorded) { sent(rows[0], rows[1], e) }}
-	},
+var sentShares = &engine.Projection{
+	Name:   SentShares,
+	Tables: []*engine.Table{sentTable, sentDeviceTable},
+	Events: shareEvents,
+	Joins:  []string{Devices},
+	Fold:   func(rows []*engine.Fold, e engine.Record) { sent(rows[0], rows[1], e) },
 }
 
-var sentTable = &table{
-	name: "sent_shares", keys: 1,
-	columns: []column{
-		text("share"), text("owner"), text("login"), text("kind"), text("recipient"), text("remark"),
-		number("opened"),   // position of the event: the order of the list
-		number("revision"), // of the last event that changed this row
+var sentTable = &engine.Table{
+	Name: "sent_shares", Keys: 1,
+	Columns: []engine.Column{
+		engine.Text("share"), engine.Text("owner"), engine.Text("login"), engine.Text("kind"), engine.Text("recipient"), engine.Text("remark"),
+		engine.Number("opened"),   // position of the event: the order of the list
+		engine.Number("revision"), // of the last event that changed this row
 	},
-	indexes: [][]string{{"owner", "opened"}},
+	Indexes: [][]string{{"owner", "opened"}},
 }
 
 const (
@@ -37,14 +39,14 @@ const (
 	sentRevision = 7
 )
 
-var sentDeviceTable = &table{
-	name: "sent_share_devices", keys: 2, wide: true,
-	columns: []column{
-		text("share"), text("device"), text("status"), text("grants"), number("invited"), number("answered"),
-		{name: "added", number: true, first: true}, // position of the first invitation: the order in the share
-		number("revision"),
+var sentDeviceTable = &engine.Table{
+	Name: "sent_share_devices", Keys: 2, Wide: true,
+	Columns: []engine.Column{
+		engine.Text("share"), engine.Text("device"), engine.Text("status"), engine.Text("grants"), engine.Number("invited"), engine.Number("answered"),
+		{Name: "added", Number: true, First: true}, // position of the first invitation: the order in the share
+		engine.Number("revision"),
 	},
-	indexes: [][]string{{"device"}},
+	Indexes: [][]string{{"device"}},
 }
 
 const (
@@ -56,78 +58,61 @@ const (
 	sentDeviceRevision
 )
 
-func sent(shares, devices *fold, e recorded) {
-	set := func(share, device string, cells ...cell) {
-		devices.set(key{share, device}, append(cells, cell{sentDeviceRevision, e.revision})...)
+func sent(shares, devices *engine.Fold, e engine.Record) {
+	set := func(share, device string, cells ...engine.Cell) {
+		devices.Set(engine.Key{share, device}, append(cells, engine.To(sentDeviceRevision, e.Revision))...)
 	}
-	switch v := e.event.(type) {
+	switch v := e.Event.(type) {
 	case share.Opened:
-		shares.put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, v.Remark, e.position, e.revision)
+		shares.Put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, v.Remark, e.Position, e.Revision)
 	case share.RemarkChanged:
-		shares.set(key{v.Share}, cell{sentRemark, v.Remark})
-		shares.set(key{v.Share}, cell{sentRevision, e.revision})
+		shares.Set(engine.Key{v.Share}, engine.To(sentRemark, v.Remark))
+		shares.Set(engine.Key{v.Share}, engine.To(sentRevision, e.Revision))
 	case share.Invited:
-		devices.put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), micros(v.At), int64(0), e.position, e.revision)
+		devices.Put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), micros(v.At), int64(0), e.Position, e.Revision)
 	case share.Accepted:
-		set(v.Share, v.Device, cell{sentStatus, string(share.StatusAccepted)}, cell{sentGrants, grantsText(v.Grants)}, cell{sentAnswered, micros(v.At)})
+		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusAccepted)), engine.To(sentGrants, grantsText(v.Grants)), engine.To(sentAnswered, micros(v.At)))
 	case share.PrivilegesEdited:
-		set(v.Share, v.Device, cell{sentGrants, grantsText(v.Grants)})
+		set(v.Share, v.Device, engine.To(sentGrants, grantsText(v.Grants)))
 	case share.Rejected:
-		set(v.Share, v.Device, cell{sentStatus, string(share.StatusRejected)}, cell{sentGrants, ""}, cell{sentAnswered, micros(v.At)})
+		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusRejected)), engine.To(sentGrants, ""), engine.To(sentAnswered, micros(v.At)))
 	case share.DeviceRemoved:
-		set(v.Share, v.Device, cell{sentStatus, string(share.StatusRemoved)}, cell{sentGrants, ""})
+		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusRemoved)), engine.To(sentGrants, ""))
 	case share.Left:
-		set(v.Share, v.Device, cell{sentStatus, string(share.StatusLeft)}, cell{sentGrants, ""})
+		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusLeft)), engine.To(sentGrants, ""))
 	case share.DomainSet:
 		set(v.Share, v.Device)
 	case share.Deleted:
-		shares.drop(key{v.Share})
-		devices.empty(v.Share)
+		shares.Drop(engine.Key{v.Share})
+		devices.Empty(v.Share)
 	}
 }
 
-// sentShareRow is a row of sent_shares.
-type sentShareRow struct {
-	bun.BaseModel `bun:"table:sent_shares,alias:s"`
-
-	Share, Owner, Login, Kind, Recipient, Remark string
-	Opened, Revision                             int64
-}
+var sentList = engine.List[Share]{Name: "sent", Start: engine.Newest, Place: opened, Weight: Share.weight}
 
 // SentShares lists the live shares of an owner, the newest first, with every
 // device that was not taken out again.
 func (s *Store) SentShares(ctx context.Context, owner string, p Page) (list []Share, next string, err error) {
-	err = s.reading(ctx, []*projection{sentShares, devices}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
-		list, next, err = gather(p, "sent", newest, func(before int64, n int) ([]placed[Share], error) {
-			var rows []sentShareRow
-			if err := tx.NewSelect().Model(&rows).Where("s.owner = ? AND s.opened < ?", owner, before).OrderExpr("s.opened DESC").Limit(int64(n)).Scan(ctx); err != nil {
-				return nil, err
-			}
-			shares, err := sentOf(ctx, tx, rows)
-			return inPlace(shares, rows, func(r sentShareRow) int64 { return r.Opened }), err
-		}, Share.weight)
+	err = s.Read(ctx, []string{SentShares, Devices}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
+		list, next, err = sentList.Page(p, func(before, n int64) ([]Share, error) {
+			return sentBy(ctx, tx, func(q *bun.SelectQuery) *bun.SelectQuery {
+				return q.Where("s.owner = ? AND s.opened < ?", owner, before).OrderExpr("s.opened DESC").Limit(n)
+			})
+		})
 		return err
 	})
-	if err != nil {
-		return nil, "", fmt.Errorf("listing sent shares: %w", err)
-	}
-	return list, next, nil
+	return list, next, wrapped("listing sent shares", err)
 }
 
-// sentOf completes shares with their devices.
-func sentOf(ctx context.Context, tx bun.Tx, rows []sentShareRow) ([]Share, error) {
-	list := make([]Share, len(rows))
-	for i, r := range rows {
-		list[i] = Share{ID: r.Share, Owner: r.Owner, Login: r.Login, Kind: r.Kind, Recipient: r.Recipient, Remark: r.Remark, Revision: r.Revision}
-	}
-	var devices []shareDeviceRow
-	err := shareDevices(ctx, tx, list, &devices, tx.NewSelect().TableExpr("sent_share_devices AS d").
-		ColumnExpr("d.share, d.device, d.status, d.grants, d.invited, d.answered, d.revision"))
+// sentBy reads the sent shares that a condition chooses, with their devices.
+func sentBy(ctx context.Context, tx bun.Tx, where func(*bun.SelectQuery) *bun.SelectQuery) (list []Share, err error) {
+	err = tx.NewSelect().Model(&list).ModelTableExpr("sent_shares AS s").ColumnExpr("s.*").Apply(where).Scan(ctx)
 	if err != nil {
 		return nil, err
 	}
-	addDevices(list, devices, func(status string) bool { return status != string(share.StatusRemoved) })
-	return list, nil
+	devices := tx.NewSelect().TableExpr("sent_share_devices AS d").
+		ColumnExpr("d.share, d.device, d.status, d.grants, d.invited, d.answered, d.revision")
+	return list, addDevices(ctx, list, devices, func(status share.Status) bool { return status != share.StatusRemoved })
 }
 
 // DeviceShares are the live shares of a device.
@@ -141,7 +126,7 @@ type DeviceShares struct {
 func (s *Store) SharesWithDevice(ctx context.Context, device string, atLeast uint64) (DeviceShares, error) {
 	found, err := s.sharesWithDevice(ctx, device)
 	if err == nil && found.Seen < atLeast {
-		err = &behindError{projection: SentShares, at: found.Seen, want: atLeast}
+		err = engine.Behind(SentShares, found.Seen, atLeast)
 	}
 	if err != nil {
 		return DeviceShares{}, fmt.Errorf("listing the shares of a device: %w", err)
@@ -155,7 +140,7 @@ const sharesOfDevice = `SELECT c.position, coalesce(d.share, ''), coalesce(d.sta
 	FROM projection_checkpoints AS c LEFT JOIN sent_share_devices AS d ON d.device = $1 WHERE c.name = $2 ORDER BY d.share`
 
 func (s *Store) sharesWithDevice(ctx context.Context, device string) (found DeviceShares, err error) {
-	stmt, err := s.asked.get(ctx, s.placed(sharesOfDevice)) //nolint:sqlclosecheck // it is kept
+	stmt, err := s.Prepared(ctx, sharesOfDevice) //nolint:sqlclosecheck // it is kept
 	if err != nil {
 		return DeviceShares{}, err
 	}
@@ -178,4 +163,26 @@ func (s *Store) sharesWithDevice(ctx context.Context, device string) (found Devi
 		}
 	}
 	return found, rows.Err()
+}
+
+// SharesWithDevice lists the live shares that hold a device, whatever became of it
+// there, when the read model has seen a position, and those that it was perhaps
+// taken out of after that. ErrBehind: the context ended first.
+//
+// It waits for no checkpoint to be written: where this process has read the log
+// up to the position, the rows at its checkpoint lack nothing.
+func (r *Runner) SharesWithDevice(ctx context.Context, device string, atLeast uint64) (holding, lost []string, err error) {
+	if err := r.Covered(ctx, SentShares, atLeast); err != nil {
+		return nil, nil, fmt.Errorf("listing the shares of a device: %w", err)
+	}
+	written := min(atLeast, r.Written(SentShares))
+	err = r.ReadAt(ctx, func() error {
+		found, err := r.store.SharesWithDevice(ctx, device, written)
+		holding, lost = found.Holding, found.Lost
+		if found.Seen <= atLeast {
+			lost = nil
+		}
+		return err
+	})
+	return holding, lost, err
 }

@@ -3,24 +3,36 @@ package projections
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/uptrace/bun"
 
+	"latchkey/domain/catalogue"
+	"latchkey/domain/event"
 	"latchkey/domain/share"
+	"latchkey/projections/engine"
 )
+
+// shareEvents are all that happens to shares.
+var shareEvents = catalogue.Names(func(e event.Event) bool {
+	_, is := e.(share.Event)
+	return is
+})
 
 // Share is a live share as its owner or its recipient sees it.
 type Share struct {
-	ID        string
+	bun.BaseModel `bun:"alias:s"`
+
+	ID        string `bun:"share"`
 	Owner     string // account
 	Login     string // keyed hash of the recipient's address
 	Kind      string // of that address: "email" or "phone"
 	Recipient string // sealed address
 	Remark    string // sealed; for the owner only
-	From      Person // the owner; for the recipient only
+	Opened    int64  // position of the event that opened it, in the log
 	Revision  int64  // of the share's stream
-	Devices   []ShareDevice
+
+	From    Person        `bun:"embed:from_"` // the owner; for the recipient only
+	Devices []ShareDevice `bun:"-"`
 }
 
 func (s Share) weight() int {
@@ -34,26 +46,25 @@ func (s Share) weight() int {
 // weightOf is about how many bytes tell of a device what is granted on it.
 func weightOf(name string, grants []share.Grant) int { return 200 + len(name) + 64*len(grants) }
 
-// ShareDevice is a device in a share, in the order of first invitations.
+func opened(s Share) int64 { return s.Opened }
+
+// ShareDevice is a device in a share.
 type ShareDevice struct {
+	Share      string
 	Device     string
 	Name       string // sealed
-	Status     string // a share.Status
-	Grants     []share.Grant
-	Domain     string // the recipient's own name for it; for the recipient only
-	InvitedAt  time.Time
-	AnsweredAt time.Time // zero until it is accepted or rejected
+	Status     share.Status
+	Grants     Grants
+	Domain     string        // the recipient's own name for it; for the recipient only
+	InvitedAt  engine.Micros `bun:"invited"`
+	AnsweredAt engine.Micros `bun:"answered"` // 0 until it is accepted or rejected
+	Revision   int64         // of the last event that concerned it, in the share's stream
 }
 
-// shareDeviceRow is a device of a sent or a received share, with its name.
-type shareDeviceRow struct {
-	Share, Device, Name, Status, Grants, Domain string
-	Invited, Answered, Revision                 int64
-}
-
-// shareDevices reads the devices of shares; q is a query for them without a
-// condition.
-func shareDevices(ctx context.Context, tx bun.Tx, list []Share, rows *[]shareDeviceRow, q *bun.SelectQuery) error {
+// addDevices gives each share those of its devices whose status is wanted, in the
+// order of first invitations. A share's revision becomes that of the last event that
+// concerned it, or a device in it. q is a query for the devices without a condition.
+func addDevices(ctx context.Context, list []Share, q *bun.SelectQuery, wanted func(share.Status) bool) error {
 	if len(list) == 0 {
 		return nil
 	}
@@ -61,26 +72,22 @@ func shareDevices(ctx context.Context, tx bun.Tx, list []Share, rows *[]shareDev
 	for i := range list {
 		ids[i] = list[i].ID
 	}
-	return q.ColumnExpr("coalesce(n.name, '') AS name").Join("LEFT JOIN devices AS n ON n.device = d.device").
-		Where("d.share IN (?)", bun.List(ids)).OrderExpr("d.added, d.device").Scan(ctx, rows)
-}
-
-// addDevices gives each share the devices whose status is wanted. A share's
-// revision is that of the last event that concerned it, or a device in it.
-func addDevices(list []Share, rows []shareDeviceRow, wanted func(status string) bool) {
+	var rows []ShareDevice
+	err := q.ColumnExpr("coalesce(n.name, '') AS name").Join("LEFT JOIN devices AS n ON n.device = d.device").
+		Where("d.share IN (?)", bun.List(ids)).OrderExpr("d.added, d.device").Scan(ctx, &rows)
+	if err != nil {
+		return err
+	}
 	for _, r := range rows {
-		i := slices.IndexFunc(list, func(s Share) bool { return s.ID == r.Share })
+		i := slices.Index(ids, r.Share)
 		if i < 0 {
 			continue
 		}
 		s := &list[i]
 		s.Revision = max(s.Revision, r.Revision)
-		if !wanted(r.Status) {
-			continue
+		if wanted(r.Status) {
+			s.Devices = append(s.Devices, r)
 		}
-		s.Devices = append(s.Devices, ShareDevice{
-			Device: r.Device, Name: r.Name, Status: r.Status, Grants: fromGrantsText(r.Grants), Domain: r.Domain,
-			InvitedAt: fromMicros(r.Invited), AnsweredAt: fromMicros(r.Answered),
-		})
 	}
+	return nil
 }

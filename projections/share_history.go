@@ -2,76 +2,70 @@ package projections
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"github.com/uptrace/bun"
 
 	"latchkey/domain/share"
+	"latchkey/projections/engine"
 )
+
+// ShareHistory is the read model of deleted shares.
+const ShareHistory = "share_history"
 
 // shareHistory is the recipients of shares that were deleted, kept to fill the
 // form again. One that is shared with anew is not in it.
-var shareHistory = &projection{
-	name:   ShareHistory,
-	tables: []*table{historyTable},
-	events: []string{share.Deleted{}.Type(), share.Opened{}.Type()},
-	reducer: func() reducer {
-		return folding{[]*table{historyTable}, func(rows []*fold, e recorded) { history(rows[0], e) }}
-	},
+var shareHistory = &engine.Projection{
+	Name:   ShareHistory,
+	Tables: []*engine.Table{historyTable},
+	Events: []string{share.Deleted{}.Type(), share.Opened{}.Type()},
+	Fold:   func(rows []*engine.Fold, e engine.Record) { history(rows[0], e) },
 }
 
-var historyTable = &table{
-	name: "share_history", keys: 1,
-	columns: []column{
-		text("share"), text("owner"), text("kind"), text("recipient"), text("remark"), number("deleted_at"),
-		number("position"), // of the deletion: the order of the list
+var historyTable = &engine.Table{
+	Name: "share_history", Keys: 1,
+	Columns: []engine.Column{
+		engine.Text("share"), engine.Text("owner"), engine.Text("kind"), engine.Text("recipient"), engine.Text("remark"), engine.Number("deleted_at"),
+		engine.Number("position"), // of the deletion: the order of the list
 	},
-	indexes: [][]string{{"owner", "position"}},
+	Indexes: [][]string{{"owner", "position"}},
 }
 
-func history(rows *fold, e recorded) {
-	switch v := e.event.(type) {
+func history(rows *engine.Fold, e engine.Record) {
+	switch v := e.Event.(type) {
 	case share.Deleted:
-		rows.put(v.Share, v.Owner, v.Kind, v.Recipient, v.Remark, micros(v.At), e.position)
+		rows.Put(v.Share, v.Owner, v.Kind, v.Recipient, v.Remark, micros(v.At), e.Position)
 	case share.Opened:
-		rows.drop(key{v.Share})
+		rows.Drop(engine.Key{v.Share})
 	}
 }
 
 // HistoryEntry is the recipient of a share that was deleted.
 type HistoryEntry struct {
+	bun.BaseModel `bun:"table:share_history,alias:h"`
+
 	Share     string
+	Owner     string // account
 	Kind      string // "email" or "phone"
 	Recipient string // sealed
 	Remark    string // sealed
-	DeletedAt time.Time
+	DeletedAt engine.Micros
+	Position  int64 // of the deletion, in the log
 }
 
-type historyRow struct {
-	bun.BaseModel `bun:"table:share_history,alias:h"`
-
-	Share, Kind, Recipient, Remark string
-	DeletedAt, Position            int64
-}
+var historyList = engine.List[HistoryEntry]{Name: "history", Start: engine.Newest, Place: func(e HistoryEntry) int64 { return e.Position }}
 
 // History lists the recipients of an owner's deleted shares, the last deleted
 // first.
 func (s *Store) History(ctx context.Context, owner string, p Page) (list []HistoryEntry, next string, err error) {
-	before, err := p.after("history", newest)
-	if err != nil {
+	if _, err := historyList.After(p); err != nil {
 		return nil, "", err
 	}
-	var rows []historyRow
-	err = s.reading(ctx, []*projection{shareHistory}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
-		return tx.NewSelect().Model(&rows).Where("h.owner = ? AND h.position < ?", owner, before).OrderExpr("h.position DESC").Limit(p.fetch()).Scan(ctx)
+	err = s.Read(ctx, []string{ShareHistory}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
+		list, next, err = historyList.Page(p, func(before, n int64) (rows []HistoryEntry, err error) {
+			err = tx.NewSelect().Model(&rows).Where("h.owner = ? AND h.position < ?", owner, before).OrderExpr("h.position DESC").Limit(n).Scan(ctx)
+			return rows, err
+		})
+		return err
 	})
-	if err != nil {
-		return nil, "", fmt.Errorf("listing the history of shares: %w", err)
-	}
-	rows, next = cut(rows, p, "history", func(r historyRow) int64 { return r.Position })
-	for _, r := range rows {
-		list = append(list, HistoryEntry{Share: r.Share, Kind: r.Kind, Recipient: r.Recipient, Remark: r.Remark, DeletedAt: fromMicros(r.DeletedAt)})
-	}
-	return list, next, nil
+	return list, next, wrapped("listing the history of shares", err)
 }

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"latchkey/projections"
+	"latchkey/projections/engine"
 )
 
 // projectionsCommand is for operators of the read models.
@@ -72,7 +72,7 @@ func (c *projectionsRebuildCommand) Run(ctx context.Context, std streams) (err e
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
 	next := time.Now().Add(progressEvery)
-	err = st.store.Rebuild(ctx, c.Name, st.log, func(p projections.RebuildProgress) {
+	err = st.store.Rebuild(ctx, c.Name, st.log, func(p engine.RebuildProgress) {
 		if time.Now().Before(next) {
 			return
 		}

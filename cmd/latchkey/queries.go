@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"latchkey/api"
-	"latchkey/domain/share"
 	"latchkey/projections"
 )
 
@@ -51,7 +50,7 @@ func (q queries) ReceivedShares(ctx context.Context, account string, p api.Page)
 
 func (q queries) History(ctx context.Context, account string, p api.Page) ([]api.HistoryView, string, error) {
 	rows, next, err := q.store.History(ctx, account, projections.Page(p))
-	return listOf(rows, next, err, func(r projections.HistoryEntry) api.HistoryView { return api.HistoryView(r) })
+	return listOf(rows, next, err, historyView)
 }
 
 func (q queries) Share(ctx context.Context, account, id string, atLeast uint64) (api.ShareView, bool, error) {
@@ -76,25 +75,37 @@ func (q queries) Device(ctx context.Context, account, device string, atLeast uin
 
 func (q queries) StreamKeys(ctx context.Context, account string, p api.Page) ([]api.KeyView, string, error) {
 	rows, next, err := q.store.StreamKeys(ctx, account, projections.Page(p))
-	return listOf(rows, next, err, func(r projections.StreamKey) api.KeyView { return api.KeyView(r) })
+	return listOf(rows, next, err, keyView)
 }
 
 func (q queries) Privileges(ctx context.Context, account string, p api.Page) ([]api.PrivilegeView, string, error) {
 	rows, next, err := q.store.Privileges(ctx, account, projections.Page(p))
-	return listOf(rows, next, err, func(r projections.DevicePrivileges) api.PrivilegeView { return api.PrivilegeView(r) })
+	return listOf(rows, next, err, privilegeView)
 }
 
 func shareView(r projections.Share) api.ShareView {
 	v := api.ShareView{ID: r.ID, Owner: r.Owner, Kind: r.Kind, Recipient: r.Recipient, Remark: r.Remark, From: api.PersonView(r.From), Revision: r.Revision}
 	for _, d := range r.Devices {
 		v.Devices = append(v.Devices, api.ShareDeviceView{
-			Device: d.Device, Name: d.Name, Status: share.Status(d.Status), Grants: d.Grants, Domain: d.Domain,
-			InvitedAt: d.InvitedAt, AnsweredAt: d.AnsweredAt,
+			Device: d.Device, Name: d.Name, Status: d.Status, Grants: d.Grants, Domain: d.Domain,
+			InvitedAt: d.InvitedAt.Time(), AnsweredAt: d.AnsweredAt.Time(),
 		})
 	}
 	return v
 }
 
+func historyView(r projections.HistoryEntry) api.HistoryView {
+	return api.HistoryView{Share: r.Share, Kind: r.Kind, Recipient: r.Recipient, Remark: r.Remark, DeletedAt: r.DeletedAt.Time()}
+}
+
 func deviceView(r projections.Device) api.DeviceView {
-	return api.DeviceView{ID: r.ID, Serial: r.Serial, Name: r.Name, AddedAt: r.AddedAt, Channels: r.Channels}
+	return api.DeviceView{ID: r.ID, Serial: r.Serial, Name: r.Name, AddedAt: r.AddedAt.Time(), Channels: r.Channels}
+}
+
+func keyView(r projections.StreamKey) api.KeyView {
+	return api.KeyView{Name: r.Name, Label: r.Label, Device: r.Device, AddedAt: r.AddedAt.Time(), Expires: r.Expires.Time()}
+}
+
+func privilegeView(r projections.DevicePrivileges) api.PrivilegeView {
+	return api.PrivilegeView{Device: r.Device, Name: r.Name, Share: r.Share, Domain: r.Domain, Grants: r.Grants}
 }

@@ -22,6 +22,7 @@ import (
 	"latchkey/internal/quota"
 	"latchkey/projections"
 	"latchkey/projections/access"
+	"latchkey/projections/engine"
 	"latchkey/streaming/rtsp"
 	"latchkey/streaming/upstream"
 )
@@ -293,7 +294,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 			{Name: "journal", State: func(context.Context) (string, bool) { return s.journal.State() }},
 			{Name: "door", State: func(context.Context) (string, bool) { return "open", true }}, // or the process has ended
 		},
-		Logger: s.logger, Metrics: metrics, PrivateMetrics: private, SessionTTL: o.sessionTTL, Away: projections.Unavailable,
+		Logger: s.logger, Metrics: metrics, PrivateMetrics: private, SessionTTL: o.sessionTTL, Away: engine.Unavailable,
 		MaxConnections: o.connections,
 	})
 }
@@ -327,7 +328,7 @@ func answersTo(ping func(context.Context) error) func(context.Context) (string, 
 // are known.
 func registerProjectionMetrics(r prometheus.Registerer, runner *projections.Runner) {
 	for _, name := range projections.Names() {
-		model := func() projections.ModelHealth { return runner.Health().Model(name) }
+		model := func() engine.ModelHealth { return runner.Health().Model(name) }
 		labels := prometheus.Labels{"projection": name}
 		r.MustRegister(
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{

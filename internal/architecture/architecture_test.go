@@ -35,6 +35,7 @@ var rooms = []struct {
 	{path: "internal/app", may: []string{"domain"}, ban: frameworks},
 	{path: "eventstore/node", ban: []string{echo, bun, gortsplib, watermill}},
 	{path: "eventstore", may: []string{"internal/pause"}, ban: []string{echo, bun, gortsplib}},
+	{path: "projections/engine", may: []string{"eventstore", "internal/pause", "internal/sum"}, ban: []string{echo, gortsplib, esdb}},
 	{path: "projections", may: []string{"domain", "eventstore", "internal/pause", "internal/sum"}, ban: []string{echo, gortsplib, esdb}},
 	{path: "api", may: []string{"domain", "projections", "internal/accept", "internal/app", "internal/hashing", "internal/heavy", "internal/rates"}, ban: []string{gortsplib, esdb, watermill, bun}},
 	{path: "streaming/upstream", may: []string{"internal/sealed"}, ban: []string{echo, bun, esdb, watermill}},

@@ -11,11 +11,11 @@ import (
 // beside single prepared statements that write the same rows in the same
 // transactions; on PostgreSQL beside a COPY of the folded log into empty tables
 // whose indexes are made afterwards. The measuring is a benchmark of package
-// projections.
+// projections/engine.
 func benchReplay(b *bench) error {
 	n := b.scaled(1_000_000)
 	out, err := exec.CommandContext(b.ctx, "go", "test", "-run", "^$", "-timeout", "30m", "-benchtime", "1x",
-		"-bench", "Replay/(sent_shares|received_shares|privileges)", "./projections", "-replayed", strconv.Itoa(n)).CombinedOutput()
+		"-bench", "Replay/(sent_shares|received_shares|privileges)", "./projections/engine", "-replayed", strconv.Itoa(n)).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("the benchmarks of projections: %w: %s", err, out)
 	}

@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"latchkey/eventstore"
+)
+
+// feed gives the events of one subscription to several projectors. An event is
+// fetched and decoded once for all of them.
+type feed struct {
+	events     Events
+	projectors []*projector
+}
+
+// near is how far behind the foremost one, in positions of the log, a projector
+// may begin and still be fed together with it. One that is further behind has a
+// feed of its own, as the others would wait for it. A position is an event on the
+// embedded node, which is ten seconds of catching up, and a byte on a cluster.
+const near = 1 << 20
+
+// feeds puts projectors together that begin near each other.
+func feeds(events Events, projectors []*projector) []*feed {
+	sorted := slices.Clone(projectors)
+	slices.SortStableFunc(sorted, func(a, b *projector) int { return int(min(max(b.base-a.base, -1), 1)) })
+	var list []*feed
+	for _, p := range sorted {
+		if n := len(list); n > 0 && list[n-1].projectors[0].base-p.base < near {
+			list[n-1].projectors = append(list[n-1].projectors, p)
+			continue
+		}
+		list = append(list, &feed{events, []*projector{p}})
+	}
+	return list
+}
+
+// from is where the feed goes on: after the last event that every projector has
+// taken.
+func (f *feed) from() eventstore.Position {
+	at := f.projectors[0].position()
+	for _, p := range f.projectors[1:] {
+		at = min(at, p.position())
+	}
+	return eventstore.Position(at)
+}
+
+// mark is that of the last event that a projector has taken.
+func (f *feed) mark() (m eventstore.Mark) {
+	for _, p := range f.projectors {
+		if seen := p.mark(); seen.Position >= m.Position {
+			m = seen
+		}
+	}
+	return m
+}
+
+// taking is what a message has for the projectors.
+type taking struct {
+	list       []Record
+	unreadable []unreadable
+	position   int64           // reached by the message
+	seen       eventstore.Mark // place and id of the last event of ours in it
+}
+
+// unreadable is an event that this build cannot read.
+type unreadable struct {
+	name     string
+	known    bool // its type is: it matters only to those who read it
+	err      error
+	position int64
+	before   int64           // position of the event before it in the message, 0 for none
+	seen     eventstore.Mark // place and id of the last event of ours before it
+}
+
+// unreadableFor returns the first event that the read model would have to read
+// after what it has taken, and cannot; nil if there is none.
+func (t *taking) unreadableFor(p *Projection, taken int64) *unreadable {
+	for i := range t.unreadable {
+		if u := t.unreadable[i]; u.position > taken && (!u.known || p.reads(u.name)) {
+			u.err = fmt.Errorf("projection %s: %w", p.Name, u.err)
+			return &u
+		}
+	}
+	return nil
+}
+
+// handle gives a message to the projectors.
+func (f *feed) handle(m *message.Message) error {
+	batch, err := eventstore.DecodeBatch(m.Payload)
+	if err != nil {
+		return err
+	}
+	t := f.decode(batch)
+	for _, p := range f.projectors {
+		if err := p.take(m.Context(), t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *feed) decode(batch eventstore.Batch) *taking {
+	t := &taking{position: int64(batch.Position), list: make([]Record, 0, len(batch.Events))}
+	before := int64(0)
+	for i := range batch.Events {
+		e := &batch.Events[i]
+		decoded, wanted, err := f.events.decodeOne(e, f.reads)
+		switch {
+		case err != nil:
+			t.unreadable = append(t.unreadable, unreadable{e.Type, f.events.Known(e.Type), err, int64(e.Position), before, t.seen})
+		case wanted:
+			t.list = append(t.list, decoded)
+		}
+		before = int64(e.Position)
+		if strings.HasPrefix(e.Type, f.events.Prefix) {
+			t.seen.Position, t.seen.Event = e.Position, e.ID
+		}
+	}
+	return t
+}
+
+func (f *feed) reads(name string) bool {
+	return slices.ContainsFunc(f.projectors, func(p *projector) bool { return p.p.reads(name) })
+}

@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/uptrace/bun"
+
+	"latchkey/eventstore"
+)
+
+// Follower does something after events. It has a checkpoint in the store, and no rows.
+type Follower interface {
+	// Name returns the name of its checkpoint, one of Config.Followers.
+	Name() string
+	// Start puts it where its checkpoint is: events after position are handed to it
+	// next. seen is the last event of ours up to there.
+	Start(position uint64, seen eventstore.Mark)
+	// Follow is called with events that come next, up to a position; there may be none.
+	// seen is the last event of ours up to there. After an error they come again.
+	Follow(ctx context.Context, events []eventstore.Recorded, position uint64, seen eventstore.Mark) error
+}
+
+// followed hands events to a follower, and keeps how far it is in this process.
+type followed struct {
+	Follower
+	prefix   string // of our events
+	progress *progress
+	logger   *slog.Logger
+
+	mu   sync.Mutex
+	seen eventstore.Mark // of the last event of ours that was followed
+	err  error
+}
+
+func (f *followed) start(c *checkpoint) {
+	f.seen = c.mark()
+	f.progress.reset(uint64(c.Position))
+	f.Start(uint64(c.Position), f.seen)
+}
+
+func (f *followed) from() eventstore.Position { return eventstore.Position(f.progress.position()) }
+
+func (f *followed) mark() eventstore.Mark {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.seen
+}
+
+func (f *followed) failure() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// handle hands the events of a message over. After an error the message comes again.
+func (f *followed) handle(m *message.Message) error {
+	err := f.follow(m.Context(), m.Payload)
+	if m.Context().Err() != nil {
+		return err
+	}
+	f.mu.Lock()
+	other := err != nil && (f.err == nil || f.err.Error() != err.Error())
+	f.err = err
+	f.mu.Unlock()
+	if other {
+		f.logger.Error("a follower of events has stopped; trying again", "follower", f.Name(), "error", err)
+	}
+	return err
+}
+
+func (f *followed) follow(ctx context.Context, payload []byte) error {
+	batch, err := eventstore.DecodeBatch(payload)
+	if err != nil {
+		return fmt.Errorf("following events: %w", err)
+	}
+	done, seen := f.progress.position(), f.mark()
+	events := batch.Events
+	for len(events) > 0 && uint64(events[0].Position) <= done {
+		events = events[1:]
+	}
+	for i := range events {
+		if strings.HasPrefix(events[i].Type, f.prefix) {
+			seen.Position, seen.Event = events[i].Position, events[i].ID
+		}
+	}
+	if err := f.Follow(ctx, events, uint64(batch.Position), seen); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.seen = seen
+	f.mu.Unlock()
+	f.progress.reach(uint64(batch.Position))
+	return nil
+}
+
+// SaveFollowed moves a checkpoint of a follower on, unless another process has moved
+// it further.
+func (s *Store) SaveFollowed(ctx context.Context, name string, position uint64, seen eventstore.Mark) error {
+	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error { return s.moveOn(ctx, tx, name, position, seen) })
+}
+
+func (s *Store) moveOn(ctx context.Context, tx bun.Tx, name string, position uint64, seen eventstore.Mark) error {
+	c, err := s.lock(ctx, tx, name)
+	if err != nil || uint64(c.Position) >= position {
+		return err
+	}
+	if c.mark().Identity != seen.Identity {
+		return fmt.Errorf("%s: %w, to another epoch of the log", name, errWentBack)
+	}
+	c.Position, c.State, c.Error = int64(position), stateRunning, ""
+	c.setMark(seen)
+	return s.save(ctx, tx, c)
+}

@@ -1,0 +1,57 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// malformed reports whether SQLite found a file that is damaged, or none of its
+// own.
+func malformed(err error) bool {
+	var lite *sqlite.Error
+	if !errors.As(err, &lite) {
+		return false
+	}
+	switch lite.Code() & 0xff {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return true
+	case sqlite3.SQLITE_ERROR: // a table or a column that is lost has no code of its own
+		return strings.Contains(lite.Error(), "no such table") || strings.Contains(lite.Error(), "no such column")
+	}
+	return false
+}
+
+// full reports whether the disk of a file has no room left.
+func full(err error) bool {
+	var lite *sqlite.Error
+	return errors.As(err, &lite) && lite.Code()&0xff == sqlite3.SQLITE_FULL
+}
+
+// noticed keeps an error that says that the file is damaged: it stays so, however
+// many other rows can be read.
+func (s *Store) noticed(err error) error {
+	if malformed(err) && s.damage.CompareAndSwap(nil, &err) {
+		s.logger.Error("the file of the read models is damaged; stop, put it aside and start again: they are made from the log", "file", s.file, "error", err)
+	}
+	return err
+}
+
+// damaged returns what was noticed, nil if nothing was.
+func (s *Store) damaged() error {
+	if err := s.damage.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// advised adds to an error of a file that is damaged what to do about it.
+func (s *Store) advised(err error) error {
+	if !malformed(err) && !(s.sqlite && errors.Is(err, errNoCheckpoint)) {
+		return err
+	}
+	return fmt.Errorf("%w; put %s aside and start again: the read models are then made from the log", err, s.file)
+}

@@ -1,0 +1,39 @@
+package engine
+
+import "context"
+
+// mend makes read models again from the log that lack something they would have then.
+// The old rows are read meanwhile. If that does not help, it is not tried again before
+// the generation of the read model has risen. Rounds follow each other, so mended needs
+// no lock.
+func (r *Runner) mend(ctx context.Context) error {
+	for {
+		select {
+		case <-r.lacking:
+		case <-ctx.Done():
+			return nil
+		}
+		for _, p := range r.cfg.Store.models {
+			if p.Lacking != nil {
+				r.mendOne(ctx, p)
+			}
+		}
+	}
+}
+
+func (r *Runner) mendOne(ctx context.Context, p *Projection) {
+	s, logger := r.cfg.Store, r.cfg.Logger
+	c, err := s.checkpoint(ctx, p.Name)
+	if err != nil || !p.Lacking(c.counts()) || c.Generation == r.mended[p.Name] {
+		return
+	}
+	logger.Warn("events gave nothing; the read model is made from the log again", "projection", p.Name, "events", c.Lacks)
+	err = s.Rebuild(ctx, p.Name, r.cfg.Client, nil)
+	if err != nil && ctx.Err() == nil {
+		logger.Warn("the read model could not be made again", "projection", p.Name, "error", err)
+	}
+	r.mended[p.Name] = c.Generation
+	if now, err := s.checkpoint(ctx, p.Name); err == nil {
+		r.mended[p.Name] = now.Generation
+	}
+}

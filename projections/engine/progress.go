@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// ErrBehind is returned by a query whose read models have not seen the position
+// that it must see, and by whoever waited for that in vain.
+var ErrBehind = errors.New("the read model is behind")
+
+// Behind returns the ErrBehind of a query that found a read model at a position and
+// wants another one.
+func Behind(projection string, at, want uint64) error {
+	return &behindError{projection: projection, at: at, want: want}
+}
+
+// behindError is ErrBehind, with who is behind.
+type behindError struct {
+	projection string
+	at, want   uint64
+}
+
+func (e *behindError) Error() string {
+	return fmt.Sprintf("the read model %s has seen position %d of the log, not %d", e.projection, e.at, e.want)
+}
+
+func (e *behindError) Is(target error) bool { return target == ErrBehind }
+
+// progress is how far a checkpoint is, as this process knows, with a way to wait
+// for it. It is a hint: whoever must see a position looks at the checkpoint
+// itself.
+type progress struct {
+	asked chan struct{} // somebody began to wait
+
+	mu      sync.Mutex
+	at      uint64
+	waiters map[*waiter]struct{}
+}
+
+// waiter waits for a position.
+type waiter struct {
+	position uint64
+	reached  chan struct{} // closed when it is reached
+}
+
+func newProgress() *progress {
+	return &progress{asked: make(chan struct{}, 1), waiters: map[*waiter]struct{}{}}
+}
+
+// reach notes that the checkpoint is at a position, or further on.
+func (p *progress) reach(position uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if position > p.at {
+		p.set(position)
+	}
+}
+
+// reset notes so even when that is further back.
+func (p *progress) reset(position uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.set(position)
+}
+
+func (p *progress) set(position uint64) {
+	p.at = position
+	for w := range p.waiters {
+		if w.position <= position {
+			close(w.reached)
+			delete(p.waiters, w)
+		}
+	}
+}
+
+func (p *progress) position() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.at
+}
+
+// due reports whether somebody waits for a position that is not after this one.
+func (p *progress) due(position uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w := range p.waiters {
+		if w.position <= position {
+			return true
+		}
+	}
+	return false
+}
+
+// wait returns when a position is reached. ErrBehind: the context ended first.
+func (p *progress) wait(ctx context.Context, position uint64) error {
+	p.mu.Lock()
+	if p.at >= position {
+		p.mu.Unlock()
+		return nil
+	}
+	w := &waiter{position, make(chan struct{})}
+	p.waiters[w] = struct{}{}
+	p.mu.Unlock()
+	signal(p.asked)
+	select {
+	case <-w.reached:
+		return nil
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.waiters, w)
+	return fmt.Errorf("%w: at position %d, waited for %d: %w", ErrBehind, p.at, position, ctx.Err())
+}

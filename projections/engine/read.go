@@ -1,0 +1,129 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"latchkey/internal/pause"
+)
+
+// Acknowledged notes the position of a command that was answered: every later
+// Read in this process sees it.
+func (r *Runner) Acknowledged(position uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acked = max(r.acked, position)
+}
+
+// least is the position that every query must see: what the log held when it was
+// checked, as a list that lacks that is incomplete, what every read model has
+// had since, and what was acknowledged.
+func (r *Runner) least() (position uint64, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(r.floor, r.acked), r.fitted
+}
+
+// glance is how long Read waits before it looks at the checkpoint itself:
+// another process may have written it.
+const glance = 50 * time.Millisecond
+
+// Read runs a query that must see a position, what was acknowledged here, and
+// what the log held when this process began. The query is given the least
+// position to ask for; while it returns ErrBehind, it is run again, until the
+// context ends. Only the query proves that the position is seen: what this
+// process knows of the checkpoints may be out of date.
+//
+// A read model that stands still all the time, as the log cannot be read further,
+// is shown as it is to callers who name no position: they would see nothing for
+// as long as that lasts, and readiness tells of it. One that comes on, or was
+// made empty, is not.
+func (r *Runner) Read(ctx context.Context, atLeast uint64, query func(atLeast uint64) error) error {
+	var first *behindError
+	for {
+		least, known := r.least()
+		if !known {
+			if !pause.For(ctx, glance) {
+				return fmt.Errorf("%w: %w", ErrBehind, r.Err())
+			}
+			continue
+		}
+		err := query(max(atLeast, least))
+		var behind *behindError
+		if !errors.As(err, &behind) {
+			return err
+		}
+		if first == nil {
+			first = behind
+		}
+		r.await(ctx, behind)
+		if ctx.Err() == nil {
+			continue
+		}
+		if atLeast == 0 && behind.projection == first.projection && behind.at == first.at && first.at > 0 {
+			return query(0)
+		}
+		return err
+	}
+}
+
+// ReadAt is Read without what the callers of this process must see.
+func (r *Runner) ReadAt(ctx context.Context, query func() error) error {
+	for {
+		err := query()
+		var behind *behindError
+		if !errors.As(err, &behind) {
+			return err
+		}
+		r.await(ctx, behind)
+		if ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// Covered returns when this process has read the log up to a position, for a read
+// model whose rows at its checkpoint then lack no event up to there. It waits for no
+// checkpoint to be written. ErrBehind: the context ended first.
+func (r *Runner) Covered(ctx context.Context, projection string, position uint64) error {
+	return r.covered[projection].wait(ctx, position)
+}
+
+// Written returns how far the checkpoint of a read model is as far as this process
+// knows.
+func (r *Runner) Written(projection string) uint64 { return r.progress[projection].position() }
+
+// await waits a moment for a read model to come further.
+func (r *Runner) await(ctx context.Context, behind *behindError) {
+	p, ok := r.progress[behind.projection]
+	if ok && p.position() < behind.want {
+		ctx, cancel := context.WithTimeout(ctx, glance)
+		defer cancel()
+		_ = p.wait(ctx, behind.want) // the query looks for itself
+		return
+	}
+	signal(r.look) // the checkpoint is not where this process saw it
+	pause.For(ctx, glance/5)
+}
+
+// WaitFor returns when a read model, and those whose tables its queries need,
+// have reached a position as far as this process knows. ErrBehind: the context
+// ended first.
+func (r *Runner) WaitFor(ctx context.Context, projection string, position uint64) error {
+	names := []string{projection}
+	if p := r.cfg.Store.find(projection); p != nil {
+		names = append(names, p.Joins...)
+	}
+	for _, name := range names {
+		p, ok := r.progress[name]
+		if !ok {
+			return fmt.Errorf("waiting for the projection %q: there is none", name)
+		}
+		if err := p.wait(ctx, position); err != nil {
+			return fmt.Errorf("waiting for the projection %s: %w", name, err)
+		}
+	}
+	return nil
+}

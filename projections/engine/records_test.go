@@ -1,0 +1,132 @@
+package engine_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"latchkey/eventstore"
+	"latchkey/projections/engine"
+)
+
+// notes is a read model with one row for each event.
+func notes(name string) *engine.Projection {
+	return &engine.Projection{
+		Name: name, Events: []string{"test.noted"},
+		Tables: []*engine.Table{{Name: name, Keys: 1, Columns: []engine.Column{engine.Text("id"), engine.Text("text"), engine.Number("position")}}},
+		Fold: func(rows []*engine.Fold, e engine.Record) {
+			rows[0].Put(e.Raw.ID.String(), e.Event.(string), e.Position)
+		},
+	}
+}
+
+// keeping is a reducer that keeps the records it gets.
+type keeping struct {
+	mu   sync.Mutex
+	list []engine.Record
+}
+
+func (k *keeping) Reduce(_ *engine.Writer, events []engine.Record) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.list = append(k.list, events...)
+	return nil
+}
+
+func (k *keeping) Forget() {}
+
+func note(text, metadata string) eventstore.Event {
+	return eventstore.Event{ID: uuid.New(), Type: "test.noted", Data: []byte(text), Metadata: []byte(metadata)}
+}
+
+// follow runs a runner of the store.
+func follow(t testing.TB, s *engine.Store, log *eventstore.Client) (r *engine.Runner, stop func()) {
+	t.Helper()
+	r, err := engine.NewRunner(engine.RunnerConfig{Store: s, Client: log})
+	must(t, err)
+	return r, run(t, r)
+}
+
+// TestRecordsAreWhole: a reducer gets all that the log has of an event: its bytes, its
+// metadata and its time; live, and when the read model is made again.
+func TestRecordsAreWhole(t *testing.T) {
+	onEach(t, func(t *testing.T, dsn string) {
+		log, kept := newLog(t), &keeping{}
+		p := notes("kept")
+		p.Fold, p.Reducer = nil, func() engine.Reducer { return kept }
+		s := open(t, dsn, p)
+		r, stop := follow(t, s, log)
+		sent := note(`{"a": 1}`, `{"who":"me"}`)
+		began := time.Now().Add(-time.Second)
+		done, err := log.Append(t.Context(), "notes-1", eventstore.NoStream(), note("first", "{}"), sent)
+		must(t, err)
+		must(t, r.WaitFor(within(t), "kept", uint64(done.Position)))
+		stop()
+		must(t, s.Rebuild(t.Context(), "kept", log, nil))
+		if len(kept.list) != 4 {
+			t.Fatalf("%d records of two events, live and rebuilt", len(kept.list))
+		}
+		for _, i := range []int{1, 3} {
+			e := kept.list[i]
+			if string(e.Raw.Data) != string(sent.Data) || string(e.Raw.Metadata) != string(sent.Metadata) || e.Raw.ID != sent.ID || e.Raw.Type != sent.Type {
+				t.Errorf("record %d holds %+v", i, e.Raw)
+			}
+			if e.Raw.Stream != "notes-1" || e.Revision != 1 || e.Position != int64(done.Position) || e.Event != string(sent.Data) {
+				t.Errorf("record %d is %+v of %s", i, e, e.Raw.Stream)
+			}
+			if e.Raw.Created.Before(began) || e.Raw.Created.After(time.Now().Add(time.Second)) {
+				t.Errorf("record %d is of %v", i, e.Raw.Created)
+			}
+		}
+	})
+}
+
+// TestReadModelsAreAdded: one that is new in the list is made in a database that lacks
+// it, and filled; the others stay. A checkpoint that was lost is no new read model.
+func TestReadModelsAreAdded(t *testing.T) {
+	onEach(t, func(t *testing.T, dsn string) {
+		log := newLog(t)
+		s := open(t, dsn, notes("old"))
+		r, stop := follow(t, s, log)
+		done, err := log.Append(t.Context(), "notes-1", eventstore.NoStream(), note("one", "{}"), note("two", "{}"))
+		must(t, err)
+		must(t, r.WaitFor(within(t), "old", uint64(done.Position)))
+		stop()
+		before := statusOf(t, s, "old")
+
+		s = open(t, dsn, notes("old"), notes("new"))
+		if after := statusOf(t, s, "old"); after != before {
+			t.Errorf("the old read model was %+v and is %+v", before, after)
+		}
+		r, stop = follow(t, s, log)
+		must(t, r.WaitFor(within(t), "new", uint64(done.Position)))
+		stop()
+		if got := statusOf(t, s, "new"); got.Rows != 2 || got.Generation != 1 {
+			t.Errorf("the new read model: %+v", got)
+		}
+
+		_, err = s.DB().ExecContext(t.Context(), "DELETE FROM projection_checkpoints WHERE name = 'new'")
+		must(t, err)
+		s = open(t, dsn, notes("old"), notes("new"))
+		if err := s.Check(t.Context(), log); err == nil {
+			t.Error("a checkpoint that was lost is not missed")
+		}
+	})
+}
+
+func statusOf(t testing.TB, s *engine.Store, name string) engine.Status {
+	t.Helper()
+	list, err := s.Status(context.Background())
+	must(t, err)
+	for _, m := range list {
+		if m.Projection == name {
+			m.Updated = time.Time{}
+			return m
+		}
+	}
+	t.Fatalf("there is no read model %s", name)
+	return engine.Status{}
+}

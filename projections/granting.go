@@ -1,0 +1,446 @@
+package projections
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/uptrace/bun"
+
+	"latchkey/domain/event"
+	"latchkey/domain/privilege"
+	"latchkey/domain/share"
+	"latchkey/internal/sum"
+	"latchkey/projections/engine"
+)
+
+// granting is the reducer of privileges. It remembers numbers and devices that
+// it has met, and those that have no number too.
+type granting struct {
+	limit    int64 // how many accounts, and devices, may have a number
+	accounts map[string]*grantAccount
+	devices  map[string]*grantDevice
+	wear
+}
+
+type grantAccount struct {
+	id string
+	no int64
+}
+
+type grantDevice struct {
+	id        string
+	no, owner int64
+	live      bool
+}
+
+// remembered is the most that granting remembers before it begins anew.
+const remembered = 200_000
+
+// Forget drops what is remembered of the rows.
+func (g *granting) Forget() {
+	g.accounts, g.devices = map[string]*grantAccount{}, map[string]*grantDevice{}
+}
+
+// Reduce applies the effects of events.
+func (g *granting) Reduce(w *engine.Writer, events []engine.Record) error {
+	if len(g.accounts)+len(g.devices) > remembered {
+		g.Forget()
+	}
+	effects := make([]grantEffect, len(events))
+	for i, e := range events {
+		var err error
+		if effects[i].Effect, err = event.EffectOf(e.Event.(event.Event)); err != nil {
+			return fmt.Errorf("the event at position %d: %w", e.Position, err)
+		}
+	}
+	for len(effects) > 0 {
+		n, err := g.some(w, effects)
+		if err != nil {
+			return err
+		}
+		effects = effects[n:]
+	}
+	return nil
+}
+
+// some applies as many of the effects as there are numbers for: mostly all, and
+// one at least.
+func (g *granting) some(w *engine.Writer, effects []grantEffect) (n int, err error) {
+	b := &grantBatch{granting: g, w: w}
+	b.clear()
+	if err := b.find(effects); err != nil {
+		return 0, err
+	}
+	if err := b.makeRoom(effects); err != nil {
+		return 0, err
+	}
+	n = max(b.fitting(effects), 1)
+	for i := range effects[:n] {
+		if err := b.apply(&effects[i]); err != nil {
+			return 0, err
+		}
+	}
+	return n, b.write()
+}
+
+// grantEffect is an effect with those whom it concerns; nil for none.
+type grantEffect struct {
+	event.Effect
+	account, owner *grantAccount
+	device         *grantDevice
+}
+
+// grantBatch gathers what a batch of events does.
+type grantBatch struct {
+	*granting
+	w        *engine.Writer
+	accounts [][]any                   // new ones
+	changed  map[*grantDevice]struct{} // devices, new and changed ones
+	pairs    map[int64]*grantPair
+	order    []int64                          // of pairs
+	keys     map[string][]any                 // by name
+	counted  struct{ accounts, devices bool } // the rows were compared with how many have a number
+}
+
+// grantPair is what an account may do on a device after the batch.
+type grantPair struct {
+	has    bool
+	own    bool // by ownership, not by a share
+	grants []share.Grant
+	share  string
+	fresh  bool // what the account called the device before does not count
+}
+
+func (b *grantBatch) clear() {
+	b.accounts, b.order = nil, nil
+	b.changed, b.pairs, b.keys = map[*grantDevice]struct{}{}, map[int64]*grantPair{}, map[string][]any{}
+}
+
+// find looks the numbers of all accounts and devices up.
+func (b *grantBatch) find(effects []grantEffect) error {
+	var accounts, devices []string // those that were not met before
+	account := func(id string) *grantAccount {
+		a := b.granting.accounts[id]
+		if a == nil && id != "" {
+			id = strings.Clone(id) // it is a part of the event's text, which must not stay with it
+			a = &grantAccount{id: id}
+			b.granting.accounts[id] = a
+			accounts = append(accounts, id)
+		}
+		return a
+	}
+	for i := range effects {
+		e := &effects[i]
+		e.account, e.owner, e.device = account(e.Account), account(e.Owner), b.granting.devices[e.Device]
+		if e.device == nil && e.Device != "" {
+			id := strings.Clone(e.Device)
+			e.device = &grantDevice{id: id}
+			b.granting.devices[id] = e.device
+			devices = append(devices, id)
+		}
+	}
+	if err := b.findAccounts(accounts); err != nil {
+		return err
+	}
+	return b.findDevices(devices)
+}
+
+func (b *grantBatch) findAccounts(ids []string) error {
+	return b.lookUp(grantAccountTable, "account", ids, func(rows *sql.Rows) error {
+		var no, kept int64
+		var id string
+		if err := rows.Scan(&no, &id, &kept); err != nil {
+			return err
+		}
+		if kept != sum.Of(no, id) {
+			return engine.ErrDamaged
+		}
+		b.granting.accounts[id].no = no
+		return nil
+	})
+}
+
+func (b *grantBatch) findDevices(ids []string) error {
+	return b.lookUp(grantDeviceTable, "device", ids, func(rows *sql.Rows) error {
+		var d grantDevice
+		var live, kept int64
+		if err := rows.Scan(&d.no, &d.id, &d.owner, &live, &kept); err != nil {
+			return err
+		}
+		if kept != sum.Of(d.no, d.id, d.owner, live) {
+			return engine.ErrDamaged
+		}
+		d.live = live != 0
+		*b.granting.devices[d.id] = d
+		return nil
+	})
+}
+
+// lookUp reads the rows of some ids, whole.
+func (b *grantBatch) lookUp(t *engine.Table, column string, ids []string, each func(*sql.Rows) error) (err error) {
+	if len(ids) == 0 {
+		return nil
+	}
+	names := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		names[i] = c.Name
+	}
+	rows, err := b.w.Among(fmt.Sprintf("SELECT %s FROM %s WHERE %s", strings.Join(names, ", "), b.w.Name(t), column), ids)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return fmt.Errorf("looking up in %s: %w", t.Name, err)
+		}
+	}
+	return wrapped("looking up in "+t.Name, rows.Err())
+}
+
+// numberAccount gives an account a number if it has none; false if there is none
+// left.
+func (b *grantBatch) numberAccount(a *grantAccount) (ok bool, err error) {
+	if a.no != 0 {
+		return true, nil
+	}
+	a.no, err = b.next(grantAccountTable, &b.w.Counts.Accounts, &b.counted.accounts)
+	if a.no == 0 {
+		return false, err
+	}
+	b.accounts = append(b.accounts, sum.Row(a.no, a.id))
+	return true, nil
+}
+
+func (b *grantBatch) numberDevice(d *grantDevice) (ok bool, err error) {
+	if d.no != 0 {
+		return true, nil
+	}
+	d.no, err = b.next(grantDeviceTable, &b.w.Counts.Devices, &b.counted.devices)
+	if d.no == 0 {
+		return false, err
+	}
+	b.changed[d] = struct{}{}
+	return true, nil
+}
+
+func (b *grantBatch) numberBoth(a *grantAccount, d *grantDevice) (ok bool, err error) {
+	if ok, err = b.numberAccount(a); !ok {
+		return false, err
+	}
+	return b.numberDevice(d)
+}
+
+// next gives the next number, 0 if there is none. given is how many there are by
+// the checkpoint: if a row was lost, its number must not be given again. The rows
+// are compared with that before the batch writes new ones.
+func (b *grantBatch) next(t *engine.Table, given *int64, counted *bool) (int64, error) {
+	if !*counted {
+		var last int64
+		ctx, tx := b.w.Tx()
+		if err := tx.NewSelect().TableExpr(b.w.Name(t)).ColumnExpr("coalesce(max(no), 0)").Scan(ctx, &last); err != nil {
+			return 0, fmt.Errorf("reading the last number of %s: %w", t.Name, err)
+		}
+		if last != *given {
+			return 0, fmt.Errorf("numbering in %s: %w: the last number is %d, and %d were given", t.Name, engine.ErrDamaged, last, *given)
+		}
+		*counted = true
+	}
+	if *given >= b.limit {
+		return 0, nil
+	}
+	*given++
+	return *given, nil
+}
+
+// lacks notes that an event gave nothing.
+func (b *grantBatch) lacks() { b.w.Counts.Lacks++ }
+
+// pair is what the account may do on the device; whoever asks changes it.
+func (b *grantBatch) pair(account, device int64) *grantPair {
+	no := pairOf(account, device)
+	p, ok := b.pairs[no]
+	if !ok {
+		p = &grantPair{}
+		b.pairs[no] = p
+		b.order = append(b.order, no)
+	}
+	return p
+}
+
+// apply gives a number only to those whom something is given to, and to a device
+// that is removed before it was known.
+func (b *grantBatch) apply(e *grantEffect) error {
+	d := e.device
+	switch e.Kind {
+	case event.Added:
+		if d.owner == 0 {
+			return b.add(e)
+		}
+	case event.Removed:
+		return b.remove(e)
+	case event.Granted:
+		if d.live && d.owner == e.owner.no && e.owner != e.account {
+			return b.grant(e)
+		}
+	case event.Cleared:
+		b.ended()
+		if e.account.no != 0 && d.no != 0 && d.owner != e.account.no {
+			*b.pair(e.account.no, d.no) = grantPair{fresh: true}
+		}
+	case event.Named:
+		if d.live && e.account.no != 0 && d.owner != e.account.no {
+			return b.named(e.account.no, d.no, e.Domain)
+		}
+	case event.KeyAdded:
+		if b.keys[e.Key.Name] == nil {
+			return b.addKey(e)
+		}
+	case event.KeyRevoked:
+		b.ended()
+		b.keys[e.Key.Name] = sum.Row(e.Key.Name, int64(0), "", int64(0))
+	}
+	return nil
+}
+
+func (b *grantBatch) add(e *grantEffect) error {
+	d := e.device
+	ok, err := b.numberBoth(e.owner, d)
+	if !ok {
+		b.lacks()
+		return err
+	}
+	d.owner, d.live = e.owner.no, true
+	b.changed[d] = struct{}{}
+	*b.pair(d.owner, d.no) = grantPair{has: true, own: true, grants: e.Grants}
+	return nil
+}
+
+// remove needs no number if the device is not known: then nobody may do anything
+// on it. It is remembered all the same while there is one.
+func (b *grantBatch) remove(e *grantEffect) error {
+	b.ended()
+	d := e.device
+	if d.owner == 0 {
+		if ok, err := b.numberBoth(e.owner, d); !ok {
+			return err
+		}
+		d.owner = e.owner.no
+	}
+	d.live = false
+	b.changed[d] = struct{}{}
+	*b.pair(d.owner, d.no) = grantPair{own: true}
+	return nil
+}
+
+func (b *grantBatch) grant(e *grantEffect) error {
+	ok, err := b.numberAccount(e.account)
+	if !ok {
+		b.lacks()
+		return err
+	}
+	p := b.pair(e.account.no, e.device.no)
+	*p = grantPair{has: true, grants: e.Grants, share: e.Share, fresh: p.fresh}
+	return nil
+}
+
+func (b *grantBatch) addKey(e *grantEffect) error {
+	var account int64
+	if e.account != nil {
+		ok, err := b.numberAccount(e.account)
+		if !ok {
+			b.lacks()
+			return err
+		}
+		account = e.account.no
+	}
+	b.keys[e.Key.Name] = sum.Row(e.Key.Name, account, e.Key.Device, micros(e.Key.Expires))
+	return nil
+}
+
+// named writes a name at once, behind what was gathered: it depends on whether
+// the account has the device now, and takes the name from another device.
+func (b *grantBatch) named(account, device int64, domain string) error {
+	if err := b.write(); err != nil {
+		return err
+	}
+	t, pair := b.w.Name(grantShareTable), pairOf(account, device)
+	ctx, tx := b.w.Tx()
+	q := tx.NewUpdate().TableExpr(t).Set("domain = CASE WHEN pair = ? THEN ? ELSE '' END", pair, domain).
+		Where("pair >= ? AND pair < ?", pairOf(account, 0), pairOf(account+1, 0)).
+		Where("pair = ? OR domain = ?", pair, domain).
+		Where("EXISTS (SELECT 1 FROM ? WHERE pair = ?)", bun.Safe(t), pair)
+	if _, err := q.Exec(ctx); err != nil {
+		return fmt.Errorf("naming a device: %w", err)
+	}
+	return nil
+}
+
+// write writes what was gathered and begins to gather anew.
+func (b *grantBatch) write() error {
+	var cleared, entries, gone, shares [][]any
+	for _, no := range b.order {
+		p := b.pairs[no]
+		cleared = append(cleared, []any{no << channelBits})
+		if p.fresh {
+			gone = append(gone, []any{no})
+		}
+		if !p.has {
+			continue
+		}
+		if !p.own {
+			shares = append(shares, []any{no, p.share, ""})
+		}
+		first := false
+		for _, g := range p.grants {
+			entries = append(entries, grantRow(no<<channelBits|int64(g.Channel), int64(g.Privileges)))
+			first = first || g.Channel <= firstChannels && g.Privileges != privilege.None
+		}
+		if !first {
+			entries = append(entries, grantRow(no<<channelBits, 0))
+		}
+	}
+	var devices, added, revoked [][]any
+	for d := range b.changed {
+		devices = append(devices, sum.Row(d.no, d.id, d.owner, numberOf(d.live)))
+	}
+	for _, k := range b.keys {
+		if k[1] == int64(0) {
+			revoked = append(revoked, k)
+		} else {
+			added = append(added, k)
+		}
+	}
+	accounts := b.accounts
+	b.clear()
+	return b.writeAll(accounts, devices, cleared, entries, gone, shares, added, revoked)
+}
+
+func (b *grantBatch) writeAll(accounts, devices, cleared, entries, gone, shares, added, revoked [][]any) error {
+	for _, step := range []func() error{
+		func() error { return b.w.Insert(grantAccountTable, accounts) },
+		func() error { return b.w.Put(grantDeviceTable, devices) },
+		func() error { return b.w.DeleteRanges(grantTable, cleared, 1<<channelBits) },
+		func() error { return b.w.Insert(grantTable, entries) },
+		func() error { return b.w.Delete(grantShareTable, 1, gone) },
+		func() error { return b.w.Put(grantShareTable, shares) },
+		func() error { return b.w.Put(grantKeyAdded, added) },
+		func() error { return b.w.Put(grantKeyTable, revoked) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func grantRow(entry, mask int64) []any { return []any{entry, sum.Mask(entry, uint8(mask))} }
+
+func numberOf(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,138 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"latchkey/domain/catalogue"
+	"latchkey/domain/event"
+	"latchkey/eventstore"
+	"latchkey/projections/engine"
+)
+
+// readModels lists all read models. A new one is a file, and a line here: its tables
+// are made when a database is opened that lacks them.
+func readModels(numbers int64) []*engine.Projection {
+	return []*engine.Projection{sentShares, receivedShares, shareHistory, devices, accounts, privileges(numbers)}
+}
+
+// policies is the checkpoint of what follows a removed device.
+const policies = "policies"
+
+// migrations are the steps by which the tables of earlier versions get their form. A
+// change of a read model's tables is one more, which makes them again: their rows come
+// from the log.
+var migrations = []engine.Migration{
+	{Name: "0001", Comment: "read_models", Do: engine.MakeTables},
+	{Name: "0002", Comment: "who_shares", Do: engine.MakeAgain(SentShares, ReceivedShares, ShareHistory, Devices, Accounts, Privileges)},
+	{Name: "0003", Comment: "marks", Do: engine.ExtendCheckpoints},
+	{Name: "0004", Comment: "sessions", Do: engine.OnSQLite(engine.AddSession)},
+	{Name: "0005", Comment: "sums", Do: engine.MakeAgain(Privileges)},
+	{Name: "0006", Comment: "lacks", Do: engine.ExtendCheckpoints},
+	{Name: "0007", Comment: "wide_rows", Do: engine.OnSQLite(engine.MakeAgain(Devices, SentShares, ReceivedShares))},
+}
+
+// OpenConfig says where the read models are kept.
+type OpenConfig struct {
+	// Database is "sqlite" (the file projections.db in Dir), "sqlite:" and a
+	// path, or a connection string of PostgreSQL.
+	Database string
+	Dir      string
+	Logger   *slog.Logger // nil: none
+	// Numbers is how many accounts, and devices, may have a number in the read model
+	// of privileges; 0: as many as there are.
+	Numbers int64
+}
+
+// Store is the database of the read models. It is safe for concurrent use, by
+// several processes too.
+type Store struct {
+	*engine.Store
+}
+
+// Open opens the database and makes the tables that it lacks.
+func Open(ctx context.Context, cfg OpenConfig) (*Store, error) {
+	numbers := cfg.Numbers
+	if numbers == 0 {
+		numbers = maxNumber
+	}
+	s, err := engine.Open(ctx, engine.Config{
+		Database: cfg.Database, Dir: cfg.Dir, Logger: cfg.Logger,
+		Events:    engine.Events{Prefix: event.Prefix, Known: catalogue.Known, Decode: decode},
+		Models:    readModels(numbers),
+		Followers: []string{policies}, Migrations: migrations,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Store{s}, nil
+}
+
+func decode(name string, data []byte) (any, error) { return catalogue.Decode(name, data) }
+
+// Names lists the read models.
+func Names() []string {
+	list := readModels(maxNumber)
+	names := make([]string, len(list))
+	for i, p := range list {
+		names[i] = p.Name
+	}
+	return names
+}
+
+// What queries are asked for and may return: see engine.
+type Page = engine.Page
+
+var (
+	ErrCursor = engine.ErrCursor
+	ErrBehind = engine.ErrBehind
+)
+
+// RunnerConfig is what a Runner needs.
+type RunnerConfig struct {
+	Store  *Store
+	Client *eventstore.Client
+	// EndShares is the policy that follows a removed device: it takes the device
+	// out of the shares. The event may also be one after which a share offers or has
+	// the device, though it was removed before.
+	EndShares EndShares
+	Logger    *slog.Logger // nil: none
+}
+
+// Runner keeps the read models up to date. Several processes may run one on the same
+// database.
+type Runner struct {
+	*engine.Runner
+	store *Store
+}
+
+// NewRunner checks the configuration.
+func NewRunner(cfg RunnerConfig) (*Runner, error) {
+	of := engine.RunnerConfig{Client: cfg.Client, Logger: cfg.Logger}
+	if cfg.Store != nil {
+		of.Store = cfg.Store.Store
+	}
+	if cfg.EndShares == nil {
+		return nil, errors.New("making the runner of the projections: EndShares is needed")
+	}
+	r, err := engine.NewRunner(of)
+	if err != nil {
+		return nil, err
+	}
+	runner := &Runner{r, cfg.Store}
+	runner.Follow(&policy{runner: runner, end: cfg.EndShares})
+	return runner, nil
+}
+
+// micros is a time as rows have it.
+func micros(t time.Time) int64 { return int64(engine.MicrosOf(t)) }
+
+func wrapped(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
