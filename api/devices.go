@@ -7,6 +7,7 @@ import (
 	"latchkey/api/internal/rest"
 	"latchkey/domain/device"
 	"latchkey/internal/app"
+	"latchkey/projections"
 )
 
 // ListDevices lists the caller's own devices.
@@ -21,7 +22,7 @@ func (h handlers) ListDevices(ctx context.Context, r rest.ListDevicesRequestObje
 
 // GetDevice reads one of the caller's own devices.
 func (h handlers) GetDevice(ctx context.Context, r rest.GetDeviceRequestObject) (rest.GetDeviceResponseObject, error) {
-	var row DeviceView
+	var row projections.Device
 	var found bool
 	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast uint64) (err error) {
 		row, found, err = h.cfg.Queries.Device(ctx, caller(ctx), device.Canonical(r.Device), atLeast)

@@ -7,6 +7,7 @@ import (
 
 	"latchkey/api/internal/rest"
 	"latchkey/internal/app"
+	"latchkey/projections"
 )
 
 // handlers do the operations of the specification. What reaches them has been
@@ -18,11 +19,11 @@ var _ rest.StrictServerInterface = handlers{}
 // defaultLimit is the size of a page where the request names none.
 const defaultLimit = 50
 
-func page(limit int, cursor string) Page {
+func page(limit int, cursor string) projections.Page {
 	if limit == 0 {
 		limit = defaultLimit
 	}
-	return Page{Limit: limit, Cursor: cursor}
+	return projections.Page{Limit: limit, Cursor: cursor}
 }
 
 // meta says who acts, under which key.

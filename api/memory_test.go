@@ -13,6 +13,7 @@ import (
 	"latchkey/domain/device"
 	"latchkey/domain/share"
 	"latchkey/internal/app"
+	"latchkey/projections"
 )
 
 // memoryLog is a log in memory that keeps the promises of app.Log.
@@ -92,12 +93,12 @@ type readModel struct{ log *memoryLog }
 
 // snapshot is what the log says.
 type snapshot struct {
-	logins   map[string]string // login hash -> account
-	devices  []device.State    // those that somebody has
-	names    map[string]string // of every device there was
-	shares   []ShareView       // live ones
-	holders  map[string]string // share -> login hash
-	history  []HistoryView
+	logins   map[string]string   // login hash -> account
+	devices  []device.State      // those that somebody has
+	names    map[string]string   // of every device there was
+	shares   []projections.Share // live ones
+	holders  map[string]string   // share -> login hash
+	history  []projections.HistoryEntry
 	accounts map[string]account.State
 }
 
@@ -123,7 +124,7 @@ func (r readModel) read() snapshot {
 			case share.Event:
 				state = share.Evolve(state, e)
 				if end, ok := e.(share.Deleted); ok {
-					s.history = append(s.history, HistoryView{Share: end.Share, Kind: end.Kind, Recipient: end.Recipient, Remark: end.Remark, DeletedAt: end.At})
+					s.history = append(s.history, projections.HistoryEntry{Share: end.Share, Kind: end.Kind, Recipient: end.Recipient, Remark: end.Remark, DeletedAt: projections.MicrosOf(end.At)})
 				}
 			}
 		}
@@ -149,7 +150,7 @@ func (s *snapshot) note(a account.State, d device.State, state share.State, revi
 
 func (s *snapshot) order() {
 	slices.SortFunc(s.devices, func(a, b device.State) int { return cmp.Compare(a.Device, b.Device) })
-	slices.SortFunc(s.shares, func(a, b ShareView) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(s.shares, func(a, b projections.Share) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range s.shares {
 		for j, d := range s.shares[i].Devices {
 			s.shares[i].Devices[j].Name = s.names[d.Device]
@@ -157,17 +158,17 @@ func (s *snapshot) order() {
 	}
 }
 
-func (s *snapshot) sharesOf(mine func(ShareView) bool) []ShareView {
-	return slices.DeleteFunc(slices.Clone(s.shares), func(v ShareView) bool { return !mine(v) })
+func (s *snapshot) sharesOf(mine func(projections.Share) bool) []projections.Share {
+	return slices.DeleteFunc(slices.Clone(s.shares), func(v projections.Share) bool { return !mine(v) })
 }
 
 // paged cuts a page out of rows; its cursor is the number of the next row.
-func paged[T any](rows []T, p Page) ([]T, string, error) {
+func paged[T any](rows []T, p projections.Page) ([]T, string, error) {
 	from := 0
 	if p.Cursor != "" {
 		n, err := strconv.Atoi(p.Cursor)
 		if err != nil || n < 0 || n > len(rows) {
-			return nil, "", fmt.Errorf("paging: %w", ErrCursor)
+			return nil, "", fmt.Errorf("paging: %w", projections.ErrCursor)
 		}
 		from = n
 	}
@@ -178,40 +179,40 @@ func paged[T any](rows []T, p Page) ([]T, string, error) {
 	return rows[from:to], strconv.Itoa(to), nil
 }
 
-func (r readModel) SentShares(_ context.Context, account string, p Page) ([]ShareView, string, error) {
+func (r readModel) SentShares(_ context.Context, account string, p projections.Page) ([]projections.Share, string, error) {
 	s := r.read()
-	return paged(s.sharesOf(func(v ShareView) bool { return v.Owner == account }), p)
+	return paged(s.sharesOf(func(v projections.Share) bool { return v.Owner == account }), p)
 }
 
-func (s snapshot) person(account string) PersonView {
+func (s snapshot) person(account string) projections.Person {
 	a := s.accounts[account]
-	return PersonView{Kind: a.Kind, Address: a.Address, Name: a.Name}
+	return projections.Person{Kind: a.Kind, Address: a.Address, Name: a.Name}
 }
 
-func (r readModel) Person(_ context.Context, account string, _ uint64) (PersonView, error) {
+func (r readModel) Person(_ context.Context, account string, _ uint64) (projections.Person, error) {
 	return r.read().person(account), nil
 }
 
-func (r readModel) ReceivedShares(_ context.Context, account string, p Page) ([]ShareView, string, error) {
+func (r readModel) ReceivedShares(_ context.Context, account string, p projections.Page) ([]projections.Share, string, error) {
 	s := r.read()
 	for i := range s.shares {
 		s.shares[i].From = s.person(s.shares[i].Owner)
 	}
-	return paged(s.sharesOf(func(v ShareView) bool { return s.logins[s.holders[v.ID]] == account }), p)
+	return paged(s.sharesOf(func(v projections.Share) bool { return s.logins[s.holders[v.ID]] == account }), p)
 }
 
-func (r readModel) History(_ context.Context, account string, p Page) ([]HistoryView, string, error) {
+func (r readModel) History(_ context.Context, account string, p projections.Page) ([]projections.HistoryEntry, string, error) {
 	s := r.read()
-	return paged(slices.DeleteFunc(s.history, func(v HistoryView) bool { return v.Share[:len(account)] != account }), p)
+	return paged(slices.DeleteFunc(s.history, func(v projections.HistoryEntry) bool { return v.Share[:len(account)] != account }), p)
 }
 
-func (r readModel) Share(_ context.Context, account, id string, _ uint64) (ShareView, bool, error) {
+func (r readModel) Share(_ context.Context, account, id string, _ uint64) (projections.Share, bool, error) {
 	s := r.read()
-	found := s.sharesOf(func(v ShareView) bool {
+	found := s.sharesOf(func(v projections.Share) bool {
 		return v.ID == id && (v.Owner == account || s.logins[s.holders[id]] == account)
 	})
 	if len(found) == 0 {
-		return ShareView{}, false, nil
+		return projections.Share{}, false, nil
 	}
 	if found[0].Owner != account {
 		found[0].From = s.person(found[0].Owner)
@@ -219,8 +220,8 @@ func (r readModel) Share(_ context.Context, account, id string, _ uint64) (Share
 	return found[0], true, nil
 }
 
-func (r readModel) Devices(_ context.Context, account string, p Page) ([]DeviceView, string, error) {
-	var rows []DeviceView
+func (r readModel) Devices(_ context.Context, account string, p projections.Page) ([]projections.Device, string, error) {
+	var rows []projections.Device
 	for _, d := range r.read().devices {
 		if d.Owner == account {
 			rows = append(rows, deviceOf(d))
@@ -229,39 +230,39 @@ func (r readModel) Devices(_ context.Context, account string, p Page) ([]DeviceV
 	return paged(rows, p)
 }
 
-func (r readModel) Device(_ context.Context, account, id string, _ uint64) (DeviceView, bool, error) {
+func (r readModel) Device(_ context.Context, account, id string, _ uint64) (projections.Device, bool, error) {
 	for _, d := range r.read().devices {
 		if d.Device == id && d.Owner == account {
 			return deviceOf(d), true, nil
 		}
 	}
-	return DeviceView{}, false, nil
+	return projections.Device{}, false, nil
 }
 
-func (r readModel) StreamKeys(_ context.Context, account string, p Page) ([]KeyView, string, error) {
-	var rows []KeyView
+func (r readModel) StreamKeys(_ context.Context, account string, p projections.Page) ([]projections.StreamKey, string, error) {
+	var rows []projections.StreamKey
 	for _, k := range r.read().accounts[account].Keys {
 		rows = append(rows, keyOf(k))
 	}
 	return paged(rows, p)
 }
 
-func (r readModel) Privileges(_ context.Context, account string, p Page) ([]PrivilegeView, string, error) {
+func (r readModel) Privileges(_ context.Context, account string, p projections.Page) ([]projections.DevicePrivileges, string, error) {
 	s := r.read()
-	var rows []PrivilegeView
+	var rows []projections.DevicePrivileges
 	for _, d := range s.devices {
 		if d.Owner == account {
-			v := PrivilegeView{Device: d.Device, Name: d.Name}
+			v := projections.DevicePrivileges{Device: d.Device, Name: d.Name}
 			for _, c := range d.Channels {
 				v.Grants = append(v.Grants, share.Grant{Channel: c.Channel, Privileges: c.Capabilities})
 			}
 			rows = append(rows, v)
 		}
 	}
-	for _, v := range s.sharesOf(func(v ShareView) bool { return s.logins[s.holders[v.ID]] == account }) {
+	for _, v := range s.sharesOf(func(v projections.Share) bool { return s.logins[s.holders[v.ID]] == account }) {
 		for _, d := range v.Devices {
 			if d.Status == share.StatusAccepted {
-				rows = append(rows, PrivilegeView{Device: d.Device, Name: d.Name, Share: v.ID, Domain: d.Domain, Grants: d.Grants})
+				rows = append(rows, projections.DevicePrivileges{Device: d.Device, Name: d.Name, Share: v.ID, Domain: d.Domain, Grants: d.Grants})
 			}
 		}
 	}
@@ -271,7 +272,7 @@ func (r readModel) Privileges(_ context.Context, account string, p Page) ([]Priv
 // DomainTaken is the domain's own question to the read model.
 func (r readModel) DomainTaken(_ context.Context, account, name, device string) (bool, error) {
 	s := r.read()
-	for _, v := range s.sharesOf(func(v ShareView) bool { return s.logins[s.holders[v.ID]] == account }) {
+	for _, v := range s.sharesOf(func(v projections.Share) bool { return s.logins[s.holders[v.ID]] == account }) {
 		for _, d := range v.Devices {
 			if d.Domain == name && d.Device != device && d.Status == share.StatusAccepted {
 				return true, nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"latchkey/internal/app"
+	"latchkey/projections"
 )
 
 // ErrNoSession says that a token is nobody's, or no longer anybody's.
@@ -53,20 +54,22 @@ type StreamKeys interface {
 	Revoke(ctx context.Context, m app.Meta, name string) (app.Done, error)
 }
 
-// Queries reads what an account has. What it may not see is not there.
+// Queries reads what an account may see; what it may not see is not there. The rows are
+// those of the read models. A query whose rows have not seen the position that it is
+// given returns projections.ErrBehind; for a cursor that it did not return,
+// projections.ErrCursor.
 type Queries interface {
-	SentShares(ctx context.Context, account string, p Page) (rows []ShareView, next string, err error)
-	ReceivedShares(ctx context.Context, account string, p Page) (rows []ShareView, next string, err error)
-	History(ctx context.Context, account string, p Page) (rows []HistoryView, next string, err error)
-	// Share is for its owner and its recipient; to others it is not found. For
-	// atLeast see Page.
-	Share(ctx context.Context, account, share string, atLeast uint64) (row ShareView, found bool, err error)
-	// Person says who has an account. For atLeast see Page.
-	Person(ctx context.Context, account string, atLeast uint64) (PersonView, error)
-	Devices(ctx context.Context, account string, p Page) (rows []DeviceView, next string, err error)
-	Device(ctx context.Context, account, device string, atLeast uint64) (row DeviceView, found bool, err error)
-	StreamKeys(ctx context.Context, account string, p Page) (rows []KeyView, next string, err error)
-	Privileges(ctx context.Context, account string, p Page) (rows []PrivilegeView, next string, err error)
+	SentShares(ctx context.Context, account string, p projections.Page) (rows []projections.Share, next string, err error)
+	ReceivedShares(ctx context.Context, account string, p projections.Page) (rows []projections.Share, next string, err error)
+	History(ctx context.Context, account string, p projections.Page) (rows []projections.HistoryEntry, next string, err error)
+	// Share is for its owner and its recipient; to others it is not found.
+	Share(ctx context.Context, account, share string, atLeast uint64) (row projections.Share, found bool, err error)
+	// Person returns who has an account.
+	Person(ctx context.Context, account string, atLeast uint64) (projections.Person, error)
+	Devices(ctx context.Context, account string, p projections.Page) (rows []projections.Device, next string, err error)
+	Device(ctx context.Context, account, device string, atLeast uint64) (row projections.Device, found bool, err error)
+	StreamKeys(ctx context.Context, account string, p projections.Page) (rows []projections.StreamKey, next string, err error)
+	Privileges(ctx context.Context, account string, p projections.Page) (rows []projections.DevicePrivileges, next string, err error)
 }
 
 // Quotas bounds what one account may have, and do in a time.
@@ -124,24 +127,8 @@ type Progress interface {
 	// later Read sees it.
 	Acknowledged(position uint64)
 	// Read runs a query that must see a position and what was acknowledged. The
-	// query is given the position to ask for; while it returns ErrBehind, it is
-	// run again. ErrBehind: the context ended first.
+	// query is given the position to ask for; while it returns
+	// projections.ErrBehind, it is run again. That is returned when the context ended
+	// first.
 	Read(ctx context.Context, atLeast uint64, query func(atLeast uint64) error) error
 }
-
-// ErrBehind is returned by a query whose rows have not seen the position that it
-// was given.
-var ErrBehind = errors.New("the rows are older than what was asked for")
-
-// Page asks for a part of a list: at most Limit rows, from Cursor on, which is
-// what the page before answered as next; "" is the beginning. A cursor that the
-// query did not make is ErrCursor. AtLeast is the position in the log that the
-// rows must have seen, else the query returns ErrBehind; 0 is any.
-type Page struct {
-	Limit   int
-	Cursor  string
-	AtLeast uint64
-}
-
-// ErrCursor says that a cursor is none of the query's.
-var ErrCursor = errors.New("not a cursor of this list")

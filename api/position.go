@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strconv"
 	"time"
+
+	"latchkey/projections"
 )
 
 // behindAfter is how long a read waits for the position that it must see: longer
@@ -25,14 +27,14 @@ func (s *Server) read(ctx context.Context, minimum string, query func(atLeast ui
 	waiting, cancel := context.WithTimeout(ctx, behindAfter)
 	defer cancel()
 	err := s.cfg.Progress.Read(waiting, position, query)
-	if errors.Is(err, ErrBehind) {
+	if errors.Is(err, projections.ErrBehind) {
 		return unavailable("projection_behind", "What you ask to see is not readable here yet.", err)
 	}
 	return err
 }
 
 // list reads a page of the caller's rows.
-func list[T any](ctx context.Context, h handlers, minimum string, p Page, query func(context.Context, string, Page) ([]T, string, error)) (rows []T, next string, err error) {
+func list[T any](ctx context.Context, h handlers, minimum string, p projections.Page, query func(context.Context, string, projections.Page) ([]T, string, error)) (rows []T, next string, err error) {
 	answer := requestOf(ctx).answer
 	err = h.read(ctx, minimum, func(atLeast uint64) (err error) {
 		if err := answer.takeTurn(ctx); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"latchkey/internal/app"
 	"latchkey/internal/hashing"
+	"latchkey/projections"
 )
 
 // problem is an answer that is an error. Its cause goes to the log, never to
@@ -83,7 +84,7 @@ func translate(err error, away func(error) bool) *problem {
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return translateEcho(e)
 	}
-	if errors.Is(err, ErrCursor) {
+	if errors.Is(err, projections.ErrCursor) {
 		return &problem{
 			status: http.StatusBadRequest, code: "invalid_cursor", detail: "The cursor is none of this list.",
 			fields: map[string]string{"cursor": "is not the next of a page of this list"},

@@ -8,6 +8,7 @@ import (
 	"latchkey/domain/device"
 	"latchkey/domain/share"
 	"latchkey/internal/app"
+	"latchkey/projections"
 )
 
 // CreateShare shares devices with somebody: a new share, or more devices in
@@ -72,7 +73,7 @@ func (h handlers) ListShareHistory(ctx context.Context, r rest.ListShareHistoryR
 
 // GetShare reads a share for its owner or its recipient.
 func (h handlers) GetShare(ctx context.Context, r rest.GetShareRequestObject) (rest.GetShareResponseObject, error) {
-	var row ShareView
+	var row projections.Share
 	var found bool
 	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast uint64) (err error) {
 		row, found, err = h.cfg.Queries.Share(ctx, caller(ctx), r.Share, atLeast)
@@ -204,6 +205,9 @@ func (h handlers) changed(ctx context.Context, r app.ShareChanged, err error) (r
 	body, err := h.share(ctx, view)
 	if err != nil {
 		return rest.ShareChangedJSONResponse{}, err
+	}
+	if !r.Share.Live {
+		body.Status = rest.Deleted
 	}
 	tag, err := etag(r.Revision, body)
 	return rest.ShareChangedJSONResponse{

@@ -10,66 +10,8 @@ import (
 	"latchkey/domain/event"
 	"latchkey/domain/share"
 	"latchkey/internal/app"
+	"latchkey/projections"
 )
-
-// ShareView is a share as a command left it or a read model has it. Texts are
-// sealed where it says so.
-type ShareView struct {
-	ID        string
-	Owner     string     // account
-	Kind      string     // of the recipient's address: "email" or "phone"
-	Recipient string     // sealed address
-	Remark    string     // sealed, "" for none
-	From      PersonView // the owner, for the recipient
-	Revision  int64      // of the share's stream
-	Deleted   bool
-	Devices   []ShareDeviceView // those that it has, and may be those that it had
-}
-
-// PersonView is who has an account; the zero value for nobody.
-type PersonView struct {
-	Kind    string // of the address: "email" or "phone"
-	Address string // sealed
-	Name    string // sealed
-}
-
-// ShareDeviceView is a device in a share.
-type ShareDeviceView struct {
-	Device     string
-	Name       string // sealed
-	Status     share.Status
-	Grants     []share.Grant
-	Domain     string // the recipient's own name for it, "" for none
-	InvitedAt  time.Time
-	AnsweredAt time.Time // zero until it is accepted or rejected
-}
-
-// HistoryView is the recipient of a share that was deleted.
-type HistoryView struct {
-	Share     string
-	Kind      string
-	Recipient string // sealed
-	Remark    string // sealed
-	DeletedAt time.Time
-}
-
-// DeviceView is a device as its owner may see it.
-type DeviceView struct {
-	ID       string
-	Serial   string
-	Name     string // sealed
-	AddedAt  time.Time
-	Channels []device.Channel
-}
-
-// KeyView is a stream key without its secret.
-type KeyView struct {
-	Name    string
-	Label   string // sealed
-	Device  string // "" for every device
-	AddedAt time.Time
-	Expires time.Time // zero: never
-}
 
 // QuotaView is how much of a quota an account has used up.
 type QuotaView struct {
@@ -78,37 +20,29 @@ type QuotaView struct {
 	Most, Used int
 }
 
-// PrivilegeView is what an account may do on one device.
-type PrivilegeView struct {
-	Device string
-	Name   string // sealed
-	Share  string // "" for the owner
-	Domain string
-	Grants []share.Grant
-}
+// A command is answered with what it left behind, as a row of the read model that will
+// say the same.
 
-// shareOf is the share as the command left it.
-func shareOf(r app.ShareChanged) ShareView {
+func shareOf(r app.ShareChanged) projections.Share {
 	s := r.Share
-	v := ShareView{
-		ID: s.ID, Owner: s.Owner, Kind: s.Kind, Recipient: s.Recipient, Remark: s.Remark,
-		Revision: r.Revision, Deleted: !s.Live,
-	}
+	row := projections.Share{ID: s.ID, Owner: s.Owner, Kind: s.Kind, Recipient: s.Recipient, Remark: s.Remark, Revision: r.Revision}
 	for _, d := range s.Devices {
-		v.Devices = append(v.Devices, ShareDeviceView{
-			Device: d.Device, Name: r.Names[d.Device], Status: d.Status, Grants: d.Grants,
-			Domain: d.Domain, InvitedAt: d.InvitedAt, AnsweredAt: d.AnsweredAt,
+		row.Devices = append(row.Devices, projections.ShareDevice{
+			Device: d.Device, Name: r.Names[d.Device], Status: d.Status, Grants: d.Grants, Domain: d.Domain,
+			InvitedAt: projections.MicrosOf(d.InvitedAt), AnsweredAt: projections.MicrosOf(d.AnsweredAt),
 		})
 	}
-	return v
+	return row
 }
 
-func deviceOf(s device.State) DeviceView {
-	return DeviceView{ID: s.Device, Serial: s.Serial, Name: s.Name, AddedAt: s.AddedAt, Channels: s.Channels}
+func deviceOf(s device.State) projections.Device {
+	return projections.Device{ID: s.Device, Serial: s.Serial, Name: s.Name, AddedAt: projections.MicrosOf(s.AddedAt), Channels: s.Channels}
 }
 
-func keyOf(k account.Key) KeyView {
-	return KeyView{Name: k.Name, Label: k.Label, Device: k.Device, AddedAt: k.AddedAt, Expires: k.Expires}
+func keyOf(k account.Key) projections.StreamKey {
+	return projections.StreamKey{
+		Name: k.Name, Label: k.Label, Device: k.Device, AddedAt: projections.MicrosOf(k.AddedAt), Expires: projections.MicrosOf(k.Expires),
+	}
 }
 
 // each renders the rows of a page; an empty page is an empty list, never null.
@@ -126,12 +60,9 @@ func each[Row, Item any](ctx context.Context, rows []Row, render func(context.Co
 
 // share renders a share for the caller: the remark is the owner's alone, and
 // the recipient's names for devices are the recipient's.
-func (h handlers) share(ctx context.Context, v ShareView) (rest.Share, error) {
+func (h handlers) share(ctx context.Context, v projections.Share) (rest.Share, error) {
 	forOwner := v.Owner == caller(ctx)
 	out := rest.Share{ID: v.ID, Share: v.ID, Owner: v.Owner, Status: rest.Live}
-	if v.Deleted {
-		out.Status = rest.Deleted
-	}
 	text := h.reading(ctx)
 	if share.SeesRemark(v.Owner, caller(ctx)) {
 		out.Remark = text.text(event.FieldRemark, v.Remark)
@@ -147,7 +78,7 @@ func (h handlers) share(ctx context.Context, v ShareView) (rest.Share, error) {
 	if err != nil {
 		return rest.Share{}, err
 	}
-	out.Devices, err = each(ctx, visible(v.Devices, forOwner), func(ctx context.Context, d ShareDeviceView) (rest.ShareDevice, error) {
+	out.Devices, err = each(ctx, visible(v.Devices, forOwner), func(ctx context.Context, d projections.ShareDevice) (rest.ShareDevice, error) {
 		return h.shareDevice(ctx, d, forOwner)
 	})
 	return out, err
@@ -155,8 +86,8 @@ func (h handlers) share(ctx context.Context, v ShareView) (rest.Share, error) {
 
 // visible are the devices that a share shows: not those that the owner took
 // back, and to the recipient not those that the recipient gave up.
-func visible(devices []ShareDeviceView, forOwner bool) []ShareDeviceView {
-	var shown []ShareDeviceView
+func visible(devices []projections.ShareDevice, forOwner bool) []projections.ShareDevice {
+	var shown []projections.ShareDevice
 	for _, d := range devices {
 		if d.Status == share.StatusRemoved || d.Status == share.StatusLeft && !forOwner {
 			continue
@@ -166,11 +97,11 @@ func visible(devices []ShareDeviceView, forOwner bool) []ShareDeviceView {
 	return shown
 }
 
-func (h handlers) shareDevice(ctx context.Context, v ShareDeviceView, forOwner bool) (rest.ShareDevice, error) {
+func (h handlers) shareDevice(ctx context.Context, v projections.ShareDevice, forOwner bool) (rest.ShareDevice, error) {
 	text := h.reading(ctx)
 	out := rest.ShareDevice{
 		Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Status: rest.ShareDeviceStatus(v.Status), Channels: channelGrants(v.Grants),
-		InvitedAt: utc(v.InvitedAt), AnsweredAt: utc(v.AnsweredAt),
+		InvitedAt: v.InvitedAt.Time(), AnsweredAt: v.AnsweredAt.Time(),
 	}
 	if !forOwner {
 		out.Domain = v.Domain
@@ -179,7 +110,7 @@ func (h handlers) shareDevice(ctx context.Context, v ShareDeviceView, forOwner b
 	return out, text.err
 }
 
-func (h handlers) person(ctx context.Context, v PersonView) (rest.Person, error) {
+func (h handlers) person(ctx context.Context, v projections.Person) (rest.Person, error) {
 	address, err := h.recipient(ctx, event.FieldAddress, v.Kind, v.Address)
 	if err != nil {
 		return rest.Person{}, err
@@ -202,20 +133,20 @@ func (h handlers) recipient(ctx context.Context, field, kind, sealed string) (re
 	return out, text.err
 }
 
-func (h handlers) history(ctx context.Context, v HistoryView) (rest.HistoryEntry, error) {
+func (h handlers) history(ctx context.Context, v projections.HistoryEntry) (rest.HistoryEntry, error) {
 	recipient, err := h.recipient(ctx, event.FieldRecipient, v.Kind, v.Recipient)
 	if err != nil {
 		return rest.HistoryEntry{}, err
 	}
 	text := h.reading(ctx)
-	out := rest.HistoryEntry{Share: v.Share, Recipient: recipient, Remark: text.text(event.FieldRemark, v.Remark), DeletedAt: utc(v.DeletedAt)}
+	out := rest.HistoryEntry{Share: v.Share, Recipient: recipient, Remark: text.text(event.FieldRemark, v.Remark), DeletedAt: v.DeletedAt.Time()}
 	out.Unreadable = text.unreadable
 	return out, text.err
 }
 
-func (h handlers) device(ctx context.Context, v DeviceView) (rest.Device, error) {
+func (h handlers) device(ctx context.Context, v projections.Device) (rest.Device, error) {
 	text := h.reading(ctx)
-	out := rest.Device{ID: v.ID, Device: v.ID, Serial: v.Serial, Name: text.text(event.FieldDevice, v.Name), AddedAt: utc(v.AddedAt)}
+	out := rest.Device{ID: v.ID, Device: v.ID, Serial: v.Serial, Name: text.text(event.FieldDevice, v.Name), AddedAt: v.AddedAt.Time()}
 	out.Unreadable = text.unreadable
 	if text.err != nil {
 		return rest.Device{}, text.err
@@ -232,14 +163,14 @@ func (h handlers) channel(ctx context.Context, c device.Channel) (rest.Channel, 
 	return out, text.err
 }
 
-func (h handlers) streamKey(ctx context.Context, v KeyView) (rest.StreamKey, error) {
+func (h handlers) streamKey(ctx context.Context, v projections.StreamKey) (rest.StreamKey, error) {
 	text := h.reading(ctx)
-	out := rest.StreamKey{Name: v.Name, Label: text.text(event.FieldLabel, v.Label), Device: v.Device, CreatedAt: utc(v.AddedAt), ExpiresAt: utc(v.Expires)}
+	out := rest.StreamKey{Name: v.Name, Label: text.text(event.FieldLabel, v.Label), Device: v.Device, CreatedAt: v.AddedAt.Time(), ExpiresAt: v.Expires.Time()}
 	out.Unreadable = text.unreadable
 	return out, text.err
 }
 
-func (h handlers) privileges(ctx context.Context, v PrivilegeView) (rest.DevicePrivileges, error) {
+func (h handlers) privileges(ctx context.Context, v projections.DevicePrivileges) (rest.DevicePrivileges, error) {
 	text := h.reading(ctx)
 	out := rest.DevicePrivileges{
 		Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Role: rest.DevicePrivilegesRoleRecipient,

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"latchkey/internal/app"
+	"latchkey/projections"
 )
 
 func init() {
@@ -283,7 +284,7 @@ func (p progress) Acknowledged(position uint64) { p.acked.Store(max(position, p.
 func (p progress) Read(ctx context.Context, atLeast uint64, query func(uint64) error) error {
 	atLeast = max(atLeast, p.acked.Load())
 	if err := p.wait(ctx, strconv.FormatUint(atLeast, 10)); err != nil {
-		return fmt.Errorf("%w: %w", ErrBehind, err)
+		return fmt.Errorf("%w: %w", projections.ErrBehind, err)
 	}
 	return query(atLeast)
 }

@@ -59,10 +59,10 @@ type StreamKey struct {
 
 	Name     string
 	Account  string
-	Label    string        // sealed
-	Device   string        // "" for every device
-	Expires  engine.Micros // 0: never
-	AddedAt  engine.Micros
+	Label    string // sealed
+	Device   string // "" for every device
+	Expires  Micros // 0: never
+	AddedAt  Micros
 	Position int64 // of the addition, in the log
 }
 

@@ -54,9 +54,9 @@ type Device struct {
 	Owner      string // account
 	Name       string // sealed
 	Channels   Channels
-	AddedAt    engine.Micros
-	Position   int64         // of the addition, in the log
-	RemovedAt  engine.Micros // 0: it is in the account
+	AddedAt    Micros
+	Position   int64  // of the addition, in the log
+	RemovedAt  Micros // 0: it is in the account
 }
 
 // Channels are stored as JSON; their names are sealed.

@@ -5,7 +5,7 @@
 //
 // One file holds one read model: its tables, the events it reads, what they do to
 // the rows, its queries, and the type of its rows, which callers get as they are. That
-// of privileges takes more files: granting (what events do), compact (numbers are
+// of privileges takes more files: granting and numbering (what events do), compact (numbers are
 // given again), load (for the index). What read models share is in package engine.
 //
 // Texts about persons are sealed and stay so; nothing here can open them. What

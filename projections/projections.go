@@ -83,8 +83,11 @@ func Names() []string {
 	return names
 }
 
-// What queries are asked for and may return: see engine.
-type Page = engine.Page
+// What queries are asked for, and rows and errors are made of: see engine.
+type (
+	Page   = engine.Page
+	Micros = engine.Micros
+)
 
 var (
 	ErrCursor = engine.ErrCursor
@@ -127,8 +130,11 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	return runner, nil
 }
 
-// micros is a time as rows have it.
-func micros(t time.Time) int64 { return int64(engine.MicrosOf(t)) }
+// MicrosOf returns a time as rows have it.
+func MicrosOf(t time.Time) Micros { return engine.MicrosOf(t) }
+
+// micros is the same for a Fold.
+func micros(t time.Time) int64 { return int64(MicrosOf(t)) }
 
 func wrapped(doing string, err error) error {
 	if err == nil {

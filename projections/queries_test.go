@@ -12,7 +12,6 @@ import (
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/projections"
-	"latchkey/projections/engine"
 )
 
 var page = projections.Page{Limit: 50}
@@ -35,8 +34,8 @@ func TestOneShare(t *testing.T) {
 			t.Fatalf("sent shares: %+v, next %q", sent, next)
 		}
 		want := []projections.ShareDevice{
-			{Share: given, Device: "cam", Name: olga + ":name", Status: "invited", Grants: grants(privilege.LiveView), InvitedAt: engine.MicrosOf(epoch.Add(time.Minute)), Revision: 1},
-			{Share: given, Device: "dvr", Name: olga + ":name", Status: "invited", Grants: grants(privilege.PTZ), InvitedAt: engine.MicrosOf(epoch.Add(time.Minute)), Revision: 2},
+			{Share: given, Device: "cam", Name: olga + ":name", Status: "invited", Grants: grants(privilege.LiveView), InvitedAt: projections.MicrosOf(epoch.Add(time.Minute)), Revision: 1},
+			{Share: given, Device: "dvr", Name: olga + ":name", Status: "invited", Grants: grants(privilege.PTZ), InvitedAt: projections.MicrosOf(epoch.Add(time.Minute)), Revision: 2},
 		}
 		same(t, "devices of the sent share", sent[0].Devices, want)
 		got, _, err := h.store.ReceivedShares(ctx, rita, page)
@@ -125,7 +124,7 @@ func TestOneShare(t *testing.T) {
 		past, _, err := h.store.History(ctx, olga, page)
 		must(t, err)
 		same(t, "history", past, []projections.HistoryEntry{{
-			Share: given, Owner: olga, Kind: "email", Recipient: "login:address", Remark: "login:remark", DeletedAt: engine.MicrosOf(epoch), Position: int64(deletion),
+			Share: given, Owner: olga, Kind: "email", Recipient: "login:address", Remark: "login:remark", DeletedAt: projections.MicrosOf(epoch), Position: int64(deletion),
 		}})
 
 		wait(t, r, h.append("share-"+given, opened(), invited("dvr", privilege.LiveView)))
@@ -154,7 +153,7 @@ func TestDevicesAndKeys(t *testing.T) {
 		list, _, err := h.store.Devices(ctx, olga, page)
 		must(t, err)
 		same(t, "devices", list, []projections.Device{{
-			ID: "b", Serial: "b", Generation: 1, Owner: olga, Name: olga + ":name", AddedAt: engine.MicrosOf(epoch), Channels: []device.Channel{channel(1)}, Position: int64(b),
+			ID: "b", Serial: "b", Generation: 1, Owner: olga, Name: olga + ":name", AddedAt: projections.MicrosOf(epoch), Channels: []device.Channel{channel(1)}, Position: int64(b),
 		}})
 		for _, c := range []struct {
 			account, device string
@@ -167,7 +166,7 @@ func TestDevicesAndKeys(t *testing.T) {
 		keys, _, err := h.store.StreamKeys(ctx, olga, page)
 		must(t, err)
 		same(t, "keys", keys, []projections.StreamKey{{
-			Name: "kone", Account: olga, Label: "olga:label", Device: "b", AddedAt: engine.MicrosOf(epoch), Expires: engine.MicrosOf(epoch.AddDate(7000, 0, 0)), Position: int64(one),
+			Name: "kone", Account: olga, Label: "olga:label", Device: "b", AddedAt: projections.MicrosOf(epoch), Expires: projections.MicrosOf(epoch.AddDate(7000, 0, 0)), Position: int64(one),
 		}})
 
 		last := h.append("share-"+given, opened())

@@ -9,7 +9,6 @@ import (
 	"latchkey/domain/catalogue"
 	"latchkey/domain/event"
 	"latchkey/domain/share"
-	"latchkey/projections/engine"
 )
 
 // shareEvents are all that happens to shares.
@@ -55,10 +54,10 @@ type ShareDevice struct {
 	Name       string // sealed
 	Status     share.Status
 	Grants     Grants
-	Domain     string        // the recipient's own name for it; for the recipient only
-	InvitedAt  engine.Micros `bun:"invited"`
-	AnsweredAt engine.Micros `bun:"answered"` // 0 until it is accepted or rejected
-	Revision   int64         // of the last event that concerned it, in the share's stream
+	Domain     string // the recipient's own name for it; for the recipient only
+	InvitedAt  Micros `bun:"invited"`
+	AnsweredAt Micros `bun:"answered"` // 0 until it is accepted or rejected
+	Revision   int64  // of the last event that concerned it, in the share's stream
 }
 
 // addDevices gives each share those of its devices whose status is wanted, in the

@@ -48,7 +48,7 @@ type HistoryEntry struct {
 	Kind      string // "email" or "phone"
 	Recipient string // sealed
 	Remark    string // sealed
-	DeletedAt engine.Micros
+	DeletedAt Micros
 	Position  int64 // of the deletion, in the log
 }
 

@@ -282,9 +282,9 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	return api.New(api.Config{
 		Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
-		Queries: queries{s.opened.store}, Quotas: quotas{ledger},
+		Queries: s.opened.store, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.sessionEnded}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
-		Fence: fences{x, cuts{s.door, s.upstreams}, s.journal}, Progress: reads{runner},
+		Fence: fences{x, cuts{s.door, s.upstreams}, s.journal}, Progress: runner,
 		Components: []api.Component{
 			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},
 			{Name: "database", State: answersTo(s.opened.vault.Ping), Reason: func() string { return "The database of the vault does not answer, or takes no writes." }},
