@@ -49,7 +49,7 @@ func (g *granting) Reduce(w *engine.Writer, events []engine.Record) error {
 	for i, e := range events {
 		var err error
 		if effects[i].Effect, err = event.EffectOf(e.Event.(event.Event)); err != nil {
-			return fmt.Errorf("the event at position %d: %w", e.Position, err)
+			return engine.Unreadable(e, err)
 		}
 	}
 	for len(effects) > 0 {

@@ -185,6 +185,9 @@ func TestUnreadable(t *testing.T) {
 		{"unknown type", "latchkey.share.suspended.v1", `{}`, nil},
 		{"unknown field", "latchkey.share.left.v1", `{"share":"s","owner":"o","login":"l","account":"a","device":"d","until":"x","at":"2026-03-01T12:00:00Z"}`,
 			[]string{projections.Devices, projections.Accounts, projections.ShareHistory}},
+		{"impossible channel", "latchkey.share.accepted.v1", `{"share":"` + given + `","owner":"` + olga + `","login":"` + login + `","account":"` + rita + `","device":"dev0",` +
+			`"grants":[{"channel":600,"privileges":["ptz"]}],"at":"2026-03-01T12:00:00Z"}`,
+			[]string{projections.Devices, projections.Accounts, projections.ShareHistory, projections.SentShares}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			onEach(t, func(t *testing.T, h *house) {

@@ -44,12 +44,26 @@ type Record struct {
 	Raw      *eventstore.Recorded // all that the log has of it: bytes, metadata, time; not to be changed
 }
 
+// Unreadable returns the error of an event that was decoded and yet cannot be used.
+func Unreadable(e Record, cause error) error {
+	return &unreadableError{position: e.Position, err: fmt.Errorf("event %s at position %d: using %s: %w", e.Raw.ID, e.Position, e.Raw.Type, cause)}
+}
+
+type unreadableError struct {
+	position int64
+	err      error
+}
+
+func (e *unreadableError) Error() string { return e.err.Error() }
+func (e *unreadableError) Unwrap() error { return e.err }
+
 // Reducer turns events into rows. It may remember what the rows say, as long as
 // nobody else writes them.
 type Reducer interface {
 	// Reduce writes what the events do, in their order. If a row that it reads does
 	// not fit its sum it returns ErrDamaged, and the read model is made from the log
-	// again.
+	// again. If it cannot use an event it returns the error of Unreadable, and the read
+	// model stops before that event, alone. After any other error it is called again.
 	Reduce(w *Writer, events []Record) error
 	// Forget is called when the rows may have changed otherwise: another process
 	// wrote, a transaction failed, a rebuild swapped the tables.

@@ -28,9 +28,10 @@ type projector struct {
 	identity eventstore.Identity // of the log that the events come from
 	lost     func()              // called when the database did not do what it was asked to
 
-	reducer    Reducer // the writer's own
-	base       int64   // the writer's own: the checkpoint was here, or further on
-	generation int64   // the writer's own: that of the tables which the reducer knows
+	reducer    Reducer         // the writer's own
+	base       int64           // the writer's own: the checkpoint was here, or further on
+	written    eventstore.Mark // the writer's own: that of the checkpoint then
+	generation int64           // the writer's own: that of the tables which the reducer knows
 
 	mu      sync.Mutex
 	pending []Record
@@ -79,7 +80,7 @@ func newProjector(s *Store, p *Projection, logger *slog.Logger, reached, covered
 
 // start puts the projector where its checkpoint is.
 func (p *projector) start(c *checkpoint) {
-	p.base, p.taken, p.seen = c.Position, c.Position, c.mark()
+	p.base, p.taken, p.seen, p.written = c.Position, c.Position, c.mark(), c.mark()
 	p.identity = p.seen.Identity
 	p.progress.reset(uint64(c.Position))
 	p.covered.reset(uint64(c.Position))
@@ -226,7 +227,7 @@ func (p *projector) run(ctx context.Context) error {
 		if quiet {
 			p.reducer.Forget() // what it remembers is for speed
 		}
-		p.covered.reach(uint64(position))
+		p.covered.reach(uint64(min(position, p.position()))) // it may have stopped before
 	}
 }
 
@@ -243,6 +244,10 @@ func (p *projector) writeUntilDone(ctx context.Context, list []Record, position 
 		if errors.Is(err, ErrDamaged) {
 			return p.heal(ctx, err)
 		}
+		if bad, ok := errors.AsType[*unreadableError](err); ok {
+			list, position, seen = p.stopBefore(ctx, list, bad)
+			continue
+		}
 		p.reducer.Forget()
 		p.lost()
 		if p.failed(fmt.Errorf("projection %s: %w", p.p.Name, err)) {
@@ -255,6 +260,28 @@ func (p *projector) writeUntilDone(ctx context.Context, list []Record, position 
 		}
 	}
 }
+
+// stopBefore stops the read model before an event that its reducer cannot use, and
+// returns what of the list can be written.
+func (p *projector) stopBefore(ctx context.Context, list []Record, bad *unreadableError) ([]Record, int64, eventstore.Mark) {
+	n, _ := slices.BinarySearchFunc(list, bad.position, byPosition)
+	list, position, seen := list[:n], p.base, p.written
+	if n > 0 {
+		last := list[n-1]
+		position, seen.Position, seen.Event = last.Position, last.Raw.Position, last.Raw.ID
+	}
+	err := fmt.Errorf("projection %s: %w", p.p.Name, bad)
+	p.reducer.Forget()
+	p.mu.Lock()
+	p.halted = &unreadable{name: p.p.Name, known: true, err: err, position: bad.position}
+	p.pending, p.bytes, p.taken, p.seen = nil, 0, position, seen
+	p.mu.Unlock()
+	signal(p.room)
+	p.halt(ctx, err)
+	return list, position, seen
+}
+
+func byPosition(e Record, position int64) int { return cmp.Compare(e.Position, position) }
 
 // heal makes the read model empty. The next round checks it and reads the log
 // again.
@@ -280,7 +307,7 @@ func filtered(ctx context.Context, err error) error {
 // write applies the events that the rows lack, in one transaction with the
 // checkpoint and its mark.
 func (p *projector) write(ctx context.Context, list []Record, position int64, seen eventstore.Mark) error {
-	base := p.base
+	base, written := p.base, p.written
 	err := p.store.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		c, err := p.store.lock(ctx, tx, p.p.Name)
 		if err != nil {
@@ -296,14 +323,14 @@ func (p *projector) write(ctx context.Context, list []Record, position int64, se
 			p.reducer.Forget() // somebody else wrote
 			p.generation = c.Generation
 		}
-		base = c.Position
+		base, written = c.Position, c.mark()
 		if c.Position >= position {
 			return nil
 		}
 		if err := p.reduce(ctx, tx, list, c); err != nil {
 			return err
 		}
-		base = position
+		base, written = position, seen
 		c.Position, c.State, c.Error = position, stateRunning, ""
 		if p.haltedAt() != 0 {
 			c.State, c.Error = stateFailed, p.failure().Error()
@@ -312,7 +339,7 @@ func (p *projector) write(ctx context.Context, list []Record, position int64, se
 		return p.store.save(ctx, tx, c)
 	})
 	if err == nil {
-		p.base = base
+		p.base, p.written = base, written
 		p.progress.reach(uint64(base))
 	}
 	return err
@@ -320,9 +347,7 @@ func (p *projector) write(ctx context.Context, list []Record, position int64, se
 
 // reduce applies the events that the rows at a checkpoint lack.
 func (p *projector) reduce(ctx context.Context, tx bun.Tx, list []Record, c *checkpoint) error {
-	i, _ := slices.BinarySearchFunc(list, c.Position+1, func(e Record, position int64) int {
-		return cmp.Compare(e.Position, position)
-	})
+	i, _ := slices.BinarySearchFunc(list, c.Position+1, byPosition)
 	if i == len(list) {
 		return nil
 	}

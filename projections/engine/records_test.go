@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -115,6 +116,76 @@ func TestReadModelsAreAdded(t *testing.T) {
 			t.Error("a checkpoint that was lost is not missed")
 		}
 	})
+}
+
+// TestStopsAlone: a read model whose reducer cannot use an event stops before it; the
+// others of its feed go on, however many events come, and when the event can be used
+// it goes on too.
+func TestStopsAlone(t *testing.T) {
+	onEach(t, func(t *testing.T, dsn string) {
+		log := newLog(t)
+		strict := notes("strict")
+		strict.Fold, strict.Reducer = nil, func() engine.Reducer { return refusing{strict.Tables[0]} }
+		s := open(t, dsn, notes("lax"), strict)
+		r, stop := follow(t, s, log)
+		fine, err := log.Append(t.Context(), "notes-1", eventstore.NoStream(), note("fine", "{}"))
+		must(t, err)
+		must(t, r.WaitFor(within(t), "strict", uint64(fine.Position)))
+		_, err = log.Append(t.Context(), "notes-1", eventstore.Any(), note("also fine", "{}"), note("bad", "{}"), note("fine again", "{}"))
+		must(t, err)
+		var last eventstore.Appended
+		for n := 0; n <= s.Backlog(); n += 1000 {
+			many := make([]eventstore.Event, 1000)
+			for i := range many {
+				many[i] = note("more", "{}")
+			}
+			last, err = log.Append(t.Context(), "notes-2", eventstore.Any(), many...)
+			must(t, err)
+		}
+		must(t, r.WaitFor(within(t), "lax", uint64(last.Position)))
+		if h := r.Health(); h.State != "failed" || h.Reason != "Stopped: strict. The service's log says why." {
+			t.Errorf("with a read model that has stopped: %+v", h)
+		}
+		until(t, func() bool { return statusOf(t, s, "strict").State == "failed" })
+		if got := statusOf(t, s, "strict"); got.Rows != 2 || got.Position > uint64(last.Position) {
+			t.Errorf("the read model that has stopped: %+v", got)
+		}
+		stop()
+
+		s = open(t, dsn, notes("lax"), notes("strict")) // a build that can use it
+		r, _ = follow(t, s, log)
+		must(t, r.WaitFor(within(t), "strict", uint64(last.Position)))
+		if strict, lax := statusOf(t, s, "strict"), statusOf(t, s, "lax"); strict.Rows != lax.Rows || strict.State != "running" {
+			t.Errorf("after it went on: %+v, the other one %+v", strict, lax)
+		}
+	})
+}
+
+// refusing is a reducer that cannot use a note that is bad.
+type refusing struct{ table *engine.Table }
+
+func (f refusing) Reduce(w *engine.Writer, events []engine.Record) error {
+	for _, e := range events {
+		if e.Event == "bad" {
+			return engine.Unreadable(e, errors.New("it is bad"))
+		}
+		if err := w.Put(f.table, [][]any{{e.Raw.ID.String(), e.Event, e.Position}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (refusing) Forget() {}
+
+// until waits for something that must happen, and is not signalled.
+func until(t testing.TB, happened func() bool) {
+	t.Helper()
+	for ctx := within(t); !happened(); time.Sleep(5 * time.Millisecond) {
+		if ctx.Err() != nil {
+			t.Fatal("it did not happen")
+		}
+	}
 }
 
 func statusOf(t testing.TB, s *engine.Store, name string) engine.Status {
