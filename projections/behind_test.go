@@ -34,7 +34,7 @@ func lists(s *projections.Store) map[string]func(ctx context.Context, atLeast ui
 // checkpoints in the database, whatever this process remembers; a Read waits.
 func TestLeastPosition(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r, stop := h.run(h.store, nil)
+		r, stop := h.run(h.store)
 		at := h.traffic(0, 1)
 		for name, query := range lists(h.store) {
 			must(t, r.Read(within(t), at, func(n uint64) error {
@@ -83,7 +83,7 @@ func TestLeastPosition(t *testing.T) {
 // TestAcknowledged: what was acknowledged here is seen by every later read.
 func TestAcknowledged(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r, _ := h.run(h.store, nil)
+		r, _ := h.run(h.store)
 		for i := range 5 {
 			r.Acknowledged(h.traffic(i, 1))
 			must(t, r.Read(within(t), 0, func(n uint64) error {
@@ -101,7 +101,7 @@ func TestAcknowledged(t *testing.T) {
 // all of it, though nothing concerns it.
 func TestIdleCheckpoints(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		h.run(h.store, nil)
+		h.run(h.store)
 		at := h.traffic(0, 1) // nothing for accounts, and no deleted share
 		until(t, func() bool {
 			status, err := h.store.Status(t.Context())

@@ -18,7 +18,7 @@ import (
 // event it saw last.
 func TestMarks(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r, stop := h.run(h.store, nil)
+		r, stop := h.run(h.store)
 		at := h.traffic(0, 2)
 		wait(t, r, at)
 		stop()
@@ -40,7 +40,7 @@ func TestMarks(t *testing.T) {
 // refused in words, and nothing is changed.
 func TestCheckRefuses(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r, stop := h.run(h.store, nil)
+		r, stop := h.run(h.store)
 		at := h.traffic(0, 3)
 		wait(t, r, at)
 		stop()
@@ -72,7 +72,7 @@ func TestCheckRefuses(t *testing.T) {
 			if !errors.Is(err, c.want) || !engine.Misfit(err) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%s: %v", name, err)
 			}
-			r, err := projections.NewRunner(projections.RunnerConfig{Store: h.store, Client: h.client, EndShares: noShares})
+			r, err := projections.NewRunner(projections.RunnerConfig{Store: h.store, Client: h.client})
 			must(t, err)
 			if err := r.Run(within(t)); !errors.Is(err, c.want) {
 				t.Errorf("%s: the runner ended with %v", name, err)
@@ -91,7 +91,7 @@ func TestCheckRefuses(t *testing.T) {
 // from it again by themselves, once, however many processes run.
 func TestRestoredLog(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r, stop := h.run(h.store, nil)
+		r, stop := h.run(h.store)
 		at := h.traffic(0, 3)
 		wait(t, r, at)
 		stop()
@@ -110,8 +110,8 @@ func TestRestoredLog(t *testing.T) {
 				t.Errorf("after the check: %+v", s)
 			}
 		}
-		a, _ := h.run(h.store, nil)
-		b, _ := h.run(h.open(), nil)
+		a, _ := h.run(h.store)
+		b, _ := h.run(h.open())
 		for _, r := range []*projections.Runner{a, b} {
 			must(t, r.Read(within(t), 0, func(n uint64) error {
 				list, _, err := h.store.Devices(t.Context(), olga, projections.Page{Limit: 10, AtLeast: n})
@@ -134,8 +134,8 @@ func TestRestoredUnderWay(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		log := newMovableLog(t)
 		h.client = log.client
-		a, _ := h.run(h.store, nil)
-		b, _ := h.run(h.open(), nil)
+		a, _ := h.run(h.store)
+		b, _ := h.run(h.open())
 		old := h.traffic(0, 3)
 		backup := log.backup(t)
 		at := h.traffic(3, 3)
@@ -173,7 +173,7 @@ func TestDivergedUnderWay(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		log := newMovableLog(t)
 		h.client = log.client
-		r, _ := h.run(h.store, nil)
+		r, _ := h.run(h.store)
 		h.traffic(0, 3)
 		older := log.backup(t)
 		at := h.traffic(3, 3)
@@ -206,13 +206,11 @@ func (h *house) generation(name string) int64 {
 	return 0
 }
 
-func noShares(context.Context, uuid.UUID, string, []string) error { return nil }
-
 // TestRebuildHealsMarks: a rebuild of a read model whose mark does not fit makes
 // it one of the log that is there.
 func TestRebuildHealsMarks(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r, stop := h.run(h.store, nil)
+		r, stop := h.run(h.store)
 		at := h.traffic(0, 3)
 		wait(t, r, at)
 		stop()
@@ -225,7 +223,7 @@ func TestRebuildHealsMarks(t *testing.T) {
 		}
 		must(t, h.store.Rebuild(t.Context(), projections.Devices, h.client, nil))
 		must(t, h.store.Check(t.Context(), h.client))
-		r, _ = h.run(h.store, nil)
+		r, _ = h.run(h.store)
 		wait(t, r, h.traffic(3, 1))
 		list, _, err := h.store.Devices(t.Context(), olga, projections.Page{Limit: 10})
 		must(t, err)

@@ -45,7 +45,7 @@ func TestNumbersAreGivenAgain(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		const numbers = 16
 		s := h.few(numbers)
-		r, _ := h.run(s, nil)
+		r, _ := h.run(s)
 		h.append("device-kept", added(olga, "kept", channel(1)))
 		h.append("share-"+given, opened(), accepted("kept", privilege.All))
 		h.append("account-"+rita, account.StreamKeyAdded{Key: "kept", Account: rita, At: epoch})
@@ -104,7 +104,7 @@ func TestFullOfWhatLives(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		const numbers = 8
 		s := h.few(numbers)
-		r, _ := h.run(s, nil)
+		r, _ := h.run(s)
 		for i := range numbers {
 			id := fmt.Sprint("dev", i)
 			h.append("device-"+id, added(olga, id, channel(1)))
@@ -143,7 +143,7 @@ func TestFullOfWhatLives(t *testing.T) {
 func TestMended(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		s := h.few(3)
-		r, stop := h.run(s, nil)
+		r, stop := h.run(s)
 		at := h.traffic(0, 5)
 		wait(t, r, at)
 		list, _, err := s.Privileges(t.Context(), rita, page)
@@ -152,7 +152,7 @@ func TestMended(t *testing.T) {
 			t.Errorf("with three numbers there are %d devices", len(list))
 		}
 		stop()
-		h.run(h.few(100), nil)
+		h.run(h.few(100))
 		until(t, func() bool {
 			list, _, err := s.Privileges(t.Context(), rita, page)
 			must(t, err)
@@ -173,13 +173,13 @@ func TestNothingDamagedIsGivenANumber(t *testing.T) {
 		t.Run(damage, func(t *testing.T) {
 			onEach(t, func(t *testing.T, h *house) {
 				s := h.few(8)
-				r, stop := h.run(s, nil)
+				r, stop := h.run(s)
 				h.append("account-"+rita, account.StreamKeyAdded{Key: "k1", Account: rita, Device: "dev0", At: epoch})
 				wait(t, r, h.traffic(0, 5))
 				stop()
 				_, err := s.DB().ExecContext(t.Context(), damages[damage])
 				must(t, err)
-				r, _ = h.run(s, nil)
+				r, _ = h.run(s)
 				for i := range 4 {
 					id := fmt.Sprint("dev", i)
 					wait(t, r, h.append("device-"+id, device.Removed{Device: id, Owner: olga, At: epoch}))

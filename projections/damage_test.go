@@ -36,7 +36,7 @@ const stranger = "0190a000-0000-7000-8000-00000000000c"
 // no index is loaded from them.
 func TestDamagedRows(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r, stop := h.run(h.store, nil)
+		r, stop := h.run(h.store)
 		h.append("account-"+rita, account.StreamKeyAdded{Key: "k1", Account: rita, Device: "dev0", Label: "l", Expires: epoch, At: epoch})
 		at := h.traffic(0, 5)
 		wait(t, r, at)
@@ -56,7 +56,7 @@ func TestDamagedRows(t *testing.T) {
 				t.Errorf("%s: an index was loaded", name)
 			}
 			other := h.open()
-			r, stop := h.run(other, nil)
+			r, stop := h.run(other)
 			wait(t, r, at)
 			if got := dump(t, other); got != want {
 				t.Errorf("%s: the rows that were made again:\n%s\nwant:\n%s", name, got, want)
@@ -77,13 +77,13 @@ func TestLostNumber(t *testing.T) {
 		"DELETE FROM privilege_devices WHERE device = 'dev4'", "DELETE FROM privilege_devices",
 	} {
 		onEach(t, func(t *testing.T, h *house) {
-			r, stop := h.run(h.store, nil)
+			r, stop := h.run(h.store)
 			wait(t, r, h.traffic(0, 5))
 			stop()
 			_, err := h.store.DB().ExecContext(t.Context(), lost)
 			must(t, err)
 			other := h.open()
-			r, _ = h.run(other, nil)
+			r, _ = h.run(other)
 			at := h.append("device-new", added(stranger, "new", channel(1)))
 			wait(t, r, at)
 			for account, want := range map[string]int{stranger: 1, rita: 5, olga: 5} {
@@ -100,13 +100,13 @@ func TestLostNumber(t *testing.T) {
 // TestDamagedUnderWay: the projector itself meets a damaged row.
 func TestDamagedUnderWay(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r, stop := h.run(h.store, nil)
+		r, stop := h.run(h.store)
 		wait(t, r, h.traffic(0, 5))
 		stop()
 		_, err := h.store.DB().ExecContext(t.Context(), "UPDATE privilege_devices SET live = 1 - live WHERE device = 'dev0'")
 		must(t, err)
 		other := h.open()
-		r, _ = h.run(other, nil)
+		r, _ = h.run(other)
 		wait(t, r, h.append("share-"+given, accepted("dev0", privilege.All)))
 		if load(t, other) == 0 {
 			t.Error("nothing is loaded after that")
@@ -140,7 +140,7 @@ func ignoring() access.Loader {
 // other, so that nobody forgets its secret.
 func TestLostKeyRow(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r, _ := h.run(h.store, nil)
+		r, _ := h.run(h.store)
 		h.append("account-"+rita, registered(rita, login))
 		wait(t, r, h.append("account-"+rita, account.StreamKeyAdded{Key: "k1", Account: rita, At: epoch}))
 		for _, lost := range []string{"DELETE FROM stream_keys", "UPDATE privilege_keys SET account = 0"} {

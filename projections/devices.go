@@ -119,3 +119,12 @@ func (s *Store) RemovedDevices(ctx context.Context, ids []string, atLeast uint64
 	})
 	return removed, wrapped("looking for devices that were removed", err)
 }
+
+// RemovedDevices is the store's, and waits until the rows have seen the position.
+func (r *Runner) RemovedDevices(ctx context.Context, ids []string, atLeast uint64) (removed []string, err error) {
+	err = r.ReadAt(ctx, func() (err error) {
+		removed, err = r.store.RemovedDevices(ctx, ids, atLeast)
+		return err
+	})
+	return removed, err
+}

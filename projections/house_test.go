@@ -2,7 +2,6 @@ package projections_test
 
 import (
 	"context"
-	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -193,12 +192,9 @@ func (h *house) raw(stream string, events ...eventstore.Event) uint64 {
 }
 
 // run starts a runner on a store, as a process would.
-func (h *house) run(s *projections.Store, ends func(ctx context.Context, cause uuid.UUID, device string, shares []string) error) (r *projections.Runner, stop func()) {
+func (h *house) run(s *projections.Store) (r *projections.Runner, stop func()) {
 	h.t.Helper()
-	if ends == nil {
-		ends = func(context.Context, uuid.UUID, string, []string) error { return nil }
-	}
-	r, err := projections.NewRunner(projections.RunnerConfig{Store: s, Client: h.client, EndShares: ends})
+	r, err := projections.NewRunner(projections.RunnerConfig{Store: s, Client: h.client})
 	must(h.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -272,5 +268,3 @@ func grants(p privilege.Set) []share.Grant { return []share.Grant{{Channel: 1, P
 func registered(id, hash string) account.Registered {
 	return account.Registered{Account: id, Login: hash, Kind: "email", Address: "a", Name: "n", At: epoch}
 }
-
-var errTest = errors.New("as the test wants it")

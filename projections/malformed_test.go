@@ -15,7 +15,7 @@ import (
 func TestMalformedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.db")
 	h := newHouse(t, "sqlite:"+path)
-	r, stop := h.run(h.store, nil)
+	r, stop := h.run(h.store)
 	at := h.traffic(0, 300)
 	wait(t, r, at)
 	stop()
@@ -36,7 +36,7 @@ func TestMalformedFile(t *testing.T) {
 	s, err := projections.Open(t.Context(), projections.OpenConfig{Database: h.dsn})
 	must(t, err)
 	defer s.Close()
-	r, _ = h.run(s, nil)
+	r, _ = h.run(s)
 	for _, read := range []func() error{
 		func() error { _, _, err := s.SentShares(t.Context(), olga, projections.Page{Limit: 1000}); return err },
 		func() error { _, _, err := s.Devices(t.Context(), olga, projections.Page{Limit: 1000}); return err },

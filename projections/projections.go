@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -19,8 +18,9 @@ func readModels(numbers int64) []*engine.Projection {
 	return []*engine.Projection{sentShares, receivedShares, shareHistory, devices, accounts, privileges(numbers)}
 }
 
-// policies is the checkpoint of what follows a removed device.
-const policies = "policies"
+// followers are the checkpoints of what follows events without rows: see
+// internal/reactors. A new one needs a migration too, which says where it begins.
+var followers = []string{"policies"}
 
 // migrations are the steps by which the tables of earlier versions get their form. A
 // change of a read model's tables is one more, which makes them again: their rows come
@@ -33,6 +33,7 @@ var migrations = []engine.Migration{
 	{Name: "0005", Comment: "sums", Do: engine.MakeAgain(Privileges)},
 	{Name: "0006", Comment: "lacks", Do: engine.ExtendCheckpoints},
 	{Name: "0007", Comment: "wide_rows", Do: engine.OnSQLite(engine.MakeAgain(Devices, SentShares, ReceivedShares))},
+	{Name: "0008", Comment: "leases", Do: engine.AddLeases},
 }
 
 // OpenConfig says where the read models are kept.
@@ -43,7 +44,7 @@ type OpenConfig struct {
 	Dir      string
 	Logger   *slog.Logger // nil: none
 	// Numbers is how many accounts, and devices, may have a number in the read model
-	// of privileges; 0: as many as there are.
+	// of privileges; 0: 16,777,215, the most that fit.
 	Numbers int64
 }
 
@@ -63,7 +64,7 @@ func Open(ctx context.Context, cfg OpenConfig) (*Store, error) {
 		Database: cfg.Database, Dir: cfg.Dir, Logger: cfg.Logger,
 		Events:    engine.Events{Prefix: event.Prefix, Known: catalogue.Known, Decode: decode},
 		Models:    readModels(numbers),
-		Followers: []string{policies}, Migrations: migrations,
+		Followers: followers, Migrations: migrations,
 	})
 	if err != nil {
 		return nil, err
@@ -83,14 +84,19 @@ func Names() []string {
 	return names
 }
 
-// What queries are asked for, and rows and errors are made of: see engine.
+// What callers of queries need of package engine.
 type (
-	Page   = engine.Page
+	// Page asks for a part of a list.
+	Page = engine.Page
+	// Micros is a time in a row.
 	Micros = engine.Micros
 )
 
 var (
+	// ErrCursor is returned for a cursor that the list did not return.
 	ErrCursor = engine.ErrCursor
+	// ErrBehind is returned by a query whose read models have not seen the position that
+	// it must see.
 	ErrBehind = engine.ErrBehind
 )
 
@@ -98,11 +104,7 @@ var (
 type RunnerConfig struct {
 	Store  *Store
 	Client *eventstore.Client
-	// EndShares is the policy that follows a removed device: it takes the device
-	// out of the shares. The event may also be one after which a share offers or has
-	// the device, though it was removed before.
-	EndShares EndShares
-	Logger    *slog.Logger // nil: none
+	Logger *slog.Logger // nil: none
 }
 
 // Runner keeps the read models up to date. Several processes may run one on the same
@@ -118,16 +120,11 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	if cfg.Store != nil {
 		of.Store = cfg.Store.Store
 	}
-	if cfg.EndShares == nil {
-		return nil, errors.New("making the runner of the projections: EndShares is needed")
-	}
 	r, err := engine.NewRunner(of)
 	if err != nil {
 		return nil, err
 	}
-	runner := &Runner{r, cfg.Store}
-	runner.Follow(&policy{runner: runner, end: cfg.EndShares})
-	return runner, nil
+	return &Runner{r, cfg.Store}, nil
 }
 
 // MicrosOf returns a time as rows have it.

@@ -20,7 +20,7 @@ var page = projections.Page{Limit: 50}
 func TestOneShare(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		ctx := t.Context()
-		r, _ := h.run(h.store, nil)
+		r, _ := h.run(h.store)
 		h.append("login-"+login, account.LoginClaimed{Login: login, Account: rita, At: epoch})
 		h.append("account-"+rita, registered(rita, login))
 		h.append("account-"+olga, account.Registered{Account: olga, Login: "o", Kind: "phone", Address: "olga:number", Name: "olga:self", At: epoch})
@@ -142,7 +142,7 @@ func TestOneShare(t *testing.T) {
 func TestDevicesAndKeys(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		ctx := t.Context()
-		r, _ := h.run(h.store, nil)
+		r, _ := h.run(h.store)
 		h.append("device-a", added(olga, "a", channel(1)))
 		b := h.append("device-b", added(olga, "b", channel(1)))
 		h.append("device-a", device.Removed{Device: "a", Owner: olga, At: epoch})
@@ -193,7 +193,7 @@ func TestDevicesAndKeys(t *testing.T) {
 // which no list of shares has an event of.
 func TestSharesWithDevice(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r, _ := h.run(h.store, nil)
+		r, _ := h.run(h.store)
 		h.append("share-"+given, opened(), invited("cam", privilege.LiveView), invited("dvr", privilege.LiveView))
 		for _, step := range []struct {
 			stream  string

@@ -15,7 +15,7 @@ import (
 // TestQueriesGoOn: whatever is swapped under a query, it sees every row.
 func TestQueriesGoOn(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r, stop := h.run(h.store, nil)
+		r, stop := h.run(h.store)
 		h.append("login-"+login, account.LoginClaimed{Login: login, Account: rita, At: epoch})
 		wait(t, r, h.traffic(0, 30))
 		stop()
@@ -81,7 +81,7 @@ func TestQueriesGoOn(t *testing.T) {
 // another list is refused.
 func TestPages(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r, _ := h.run(h.store, nil)
+		r, _ := h.run(h.store)
 		wait(t, r, h.traffic(0, 13))
 		ctx := t.Context()
 		lists := map[string]func(projections.Page) (ids []string, next string, err error){
@@ -131,7 +131,7 @@ func TestPages(t *testing.T) {
 // they are filled from the log again.
 func TestMakeAnew(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r, stop := h.run(h.store, nil)
+		r, stop := h.run(h.store)
 		at := h.traffic(0, 5)
 		wait(t, r, at)
 		want := dump(t, h.store)
@@ -146,10 +146,38 @@ func TestMakeAnew(t *testing.T) {
 				t.Errorf("after the migration: %+v", s)
 			}
 		}
-		r, _ = h.run(other, nil)
+		r, _ = h.run(other)
 		wait(t, r, at)
 		if got := dump(t, other); got != want {
 			t.Errorf("filled again:\n%s\nbefore:\n%s", got, want)
 		}
+	})
+}
+
+// TestOlderDatabase: a database of the version before, whose checkpoints have no leases,
+// is opened and goes on where it is.
+func TestOlderDatabase(t *testing.T) {
+	onEach(t, func(t *testing.T, h *house) {
+		r, stop := h.run(h.store)
+		wait(t, r, h.traffic(0, 5))
+		stop()
+		before, err := h.store.Status(t.Context())
+		must(t, err)
+		for _, q := range []string{
+			"ALTER TABLE projection_checkpoints DROP COLUMN holder", "ALTER TABLE projection_checkpoints DROP COLUMN held_until",
+			"DELETE FROM projection_migrations WHERE name = '0008'",
+		} {
+			_, err := h.store.DB().ExecContext(t.Context(), q)
+			must(t, err)
+		}
+		other := h.open()
+		after, err := other.Status(t.Context())
+		must(t, err)
+		same(t, "the read models", after, before)
+		if has, err := other.Lease(t.Context(), "policies", "me", time.Second); err != nil || !has {
+			t.Errorf("the lease: %v, %v", has, err)
+		}
+		r, _ = h.run(other)
+		wait(t, r, h.traffic(5, 1))
 	})
 }

@@ -75,15 +75,15 @@ func (h *house) traffic(first, n int) (position uint64) {
 func TestSeveralProcesses(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		other := h.open()
-		a, stopA := h.run(h.store, nil)
-		b, _ := h.run(other, nil)
+		a, stopA := h.run(h.store)
+		b, _ := h.run(other)
 		at := h.traffic(0, 20)
 		wait(t, a, at)
 		wait(t, b, at)
 		stopA()
 		at = h.traffic(20, 20)
 		wait(t, b, at)
-		_, stop := h.run(h.store, nil) // and comes back
+		_, stop := h.run(h.store) // and comes back
 		defer stop()
 		at = h.traffic(40, 20)
 		wait(t, b, at)
@@ -107,8 +107,8 @@ func TestSeveralProcesses(t *testing.T) {
 func TestRebuildUnderWay(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		other := h.open()
-		a, _ := h.run(h.store, nil)
-		b, _ := h.run(other, nil)
+		a, _ := h.run(h.store)
+		b, _ := h.run(other)
 		h.traffic(0, 5)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -191,7 +191,7 @@ func TestUnreadable(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			onEach(t, func(t *testing.T, h *house) {
-				r, _ := h.run(h.store, nil)
+				r, _ := h.run(h.store)
 				at := h.traffic(0, 1)
 				wait(t, r, at)
 				unread := h.raw("share-"+given, eventstore.Event{ID: uuid.New(), Type: c.typ, Data: []byte(c.data)})
@@ -233,11 +233,11 @@ func until(t testing.TB, happened func() bool) {
 // TestWentBack: a database that was restored is brought up to date again.
 func TestWentBack(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
-		r, stop := h.run(h.store, nil)
+		r, stop := h.run(h.store)
 		wait(t, r, h.traffic(0, 3))
 		want := dump(t, h.store)
 		stop()
-		r, _ = h.run(h.store, nil)
+		r, _ = h.run(h.store)
 		wait(t, r, h.append("device-x", added(rita, "x", channel(1))))
 		for _, name := range projections.Names() {
 			must(t, setCheckpoint(t.Context(), h.store, name, 0))
@@ -253,38 +253,6 @@ func TestWentBack(t *testing.T) {
 			if !strings.Contains(dump(t, h.store), line) {
 				t.Errorf("after the log was read again this is missing: %s", line)
 			}
-		}
-	})
-}
-
-// TestPolicy: a removed device ends its shares, once the list of shares is as
-// far; what fails is tried again.
-func TestPolicy(t *testing.T) {
-	onEach(t, func(t *testing.T, h *house) {
-		type call struct {
-			cause  uuid.UUID
-			device string
-			shares []string
-		}
-		calls := make(chan call, 10)
-		failures := 2
-		h.run(h.store, func(_ context.Context, cause uuid.UUID, device string, shares []string) error {
-			if failures > 0 {
-				failures--
-				return errTest
-			}
-			calls <- call{cause, device, shares}
-			return nil
-		})
-		h.traffic(0, 2)
-		h.append("device-dev0", device.Removed{Device: "dev0", Owner: olga, At: epoch})
-		select {
-		case got := <-calls:
-			if got.device != "dev0" || got.cause == uuid.Nil || !slices.Equal(got.shares, []string{given}) {
-				t.Errorf("the policy was called with %+v", got)
-			}
-		case <-within(t).Done():
-			t.Fatal("the policy was not called")
 		}
 	})
 }

@@ -186,3 +186,14 @@ func (r *Runner) SharesWithDevice(ctx context.Context, device string, atLeast ui
 	})
 	return holding, lost, err
 }
+
+// SharesHolding lists the live shares that hold a device, and waits until the rows have
+// seen the position.
+func (r *Runner) SharesHolding(ctx context.Context, device string, atLeast uint64) (shares []string, err error) {
+	err = r.ReadAt(ctx, func() error {
+		found, err := r.store.SharesWithDevice(ctx, device, atLeast)
+		shares = found.Holding
+		return err
+	})
+	return shares, err
+}

@@ -21,7 +21,7 @@ func TestAnOlderFileUnderANewerLog(t *testing.T) {
 	session := func(from int) {
 		t.Helper()
 		s := h.open()
-		r, stop := h.run(s, nil)
+		r, stop := h.run(s)
 		wait(t, r, h.traffic(from, 1))
 		stop()
 		must(t, s.Close())
@@ -32,7 +32,7 @@ func TestAnOlderFileUnderANewerLog(t *testing.T) {
 	session(1)
 
 	s := h.open()
-	r, stop := h.run(s, nil)
+	r, stop := h.run(s)
 	wait(t, r, h.traffic(2, 3))
 	log := read(t, path+"-wal")
 	if len(log) == 0 {

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -20,6 +19,7 @@ import (
 	"latchkey/internal/journal"
 	"latchkey/internal/memory"
 	"latchkey/internal/quota"
+	"latchkey/internal/reactors"
 	"latchkey/projections"
 	"latchkey/projections/access"
 	"latchkey/projections/engine"
@@ -122,18 +122,18 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 		return nil, err
 	}
 	ledger := newLedger(o, s.opened)
-	var useCases app.UseCases // which ask the runner, which runs a policy of theirs
-	runner, err := projections.NewRunner(projections.RunnerConfig{
-		Store: s.opened.store, Client: s.opened.log, Logger: logger,
-		EndShares: func(ctx context.Context, cause uuid.UUID, device string, shares []string) error {
-			return useCases.Devices.EndShares(ctx, cause, device, shares)
-		},
-	})
+	runner, err := projections.NewRunner(projections.RunnerConfig{Store: s.opened.store, Client: s.opened.log, Logger: logger})
 	if err != nil {
 		return nil, err
 	}
-	if useCases, err = newUseCases(s.opened, x, runner, ledger); err != nil {
+	useCases, err := newUseCases(s.opened, x, runner, ledger)
+	if err != nil {
 		return nil, err
+	}
+	for _, f := range reactors.Followers(s.opened.store, reactors.List(runner, useCases.Devices)) {
+		if err := runner.Follow(f); err != nil {
+			return nil, err
+		}
 	}
 	if s.upstreams, err = newUpstreams(o, x, s.opened, metrics, private, logger); err != nil {
 		return nil, err

@@ -52,6 +52,7 @@ var rooms = []struct {
 	{path: "internal/simcamera", ban: []string{echo, bun, esdb, watermill}},
 	{path: "internal/sum", ban: frameworks},
 	{path: "internal/vault", may: []string{"internal/hashing", "internal/heavy"}, ban: []string{echo, gortsplib, esdb, watermill}},
+	{path: "internal/reactors", may: []string{"domain", "eventstore", "internal/pause"}, ban: frameworks},
 	{path: "internal/journal", may: []string{"domain", "eventstore", "internal/pause"}, ban: []string{echo, bun, gortsplib, watermill, esdb}},
 	{path: "internal", may: []string{"domain", "eventstore", "eventstore/node", "projections", "api", "streaming", "internal"}},
 	{path: "cmd/latchkey", may: []string{"domain", "eventstore", "eventstore/node", "projections", "api", "streaming", "internal"}},

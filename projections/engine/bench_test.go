@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"context"
 	"database/sql"
 	"flag"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
+	"latchkey/internal/testlog"
 	"latchkey/projections"
 	"latchkey/projections/engine"
 )
@@ -170,7 +170,7 @@ func BenchmarkCatchUp(b *testing.B) {
 	for _, d := range databases {
 		b.Run(d.name, func(b *testing.B) {
 			for range b.N {
-				client := newLog(b)
+				client := testlog.New(b)
 				var at uint64
 				for part := range slices.Chunk(events, 1000) {
 					list := make([]eventstore.Event, len(part))
@@ -184,7 +184,7 @@ func BenchmarkCatchUp(b *testing.B) {
 				s, err := projections.Open(b.Context(), projections.OpenConfig{Database: d.dsn(b)})
 				must(b, err)
 				began := time.Now()
-				r, err := projections.NewRunner(projections.RunnerConfig{Store: s, Client: client, EndShares: noShares})
+				r, err := projections.NewRunner(projections.RunnerConfig{Store: s, Client: client})
 				must(b, err)
 				stop := run(b, r)
 				for _, name := range projections.Names() {
@@ -204,7 +204,5 @@ func openModels(b *testing.B, dsn string) *engine.Store {
 	must(b, err)
 	return s.Store
 }
-
-func noShares(context.Context, uuid.UUID, string, []string) error { return nil }
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

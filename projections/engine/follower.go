@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/uptrace/bun"
 
 	"latchkey/eventstore"
 )
@@ -96,23 +95,4 @@ func (f *followed) follow(ctx context.Context, payload []byte) error {
 	f.mu.Unlock()
 	f.progress.reach(uint64(batch.Position))
 	return nil
-}
-
-// SaveFollowed moves a checkpoint of a follower on, unless another process has moved
-// it further.
-func (s *Store) SaveFollowed(ctx context.Context, name string, position uint64, seen eventstore.Mark) error {
-	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error { return s.moveOn(ctx, tx, name, position, seen) })
-}
-
-func (s *Store) moveOn(ctx context.Context, tx bun.Tx, name string, position uint64, seen eventstore.Mark) error {
-	c, err := s.lock(ctx, tx, name)
-	if err != nil || uint64(c.Position) >= position {
-		return err
-	}
-	if c.mark().Identity != seen.Identity {
-		return fmt.Errorf("%s: %w, to another epoch of the log", name, errWentBack)
-	}
-	c.Position, c.State, c.Error = int64(position), stateRunning, ""
-	c.setMark(seen)
-	return s.save(ctx, tx, c)
 }

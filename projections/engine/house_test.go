@@ -2,8 +2,6 @@ package engine_test
 
 import (
 	"context"
-	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -11,8 +9,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"latchkey/eventstore"
-	"latchkey/eventstore/node"
 	"latchkey/internal/testdb"
 	"latchkey/projections/engine"
 )
@@ -55,7 +51,7 @@ func open(t testing.TB, dsn string, models ...*engine.Projection) *engine.Store 
 			Decode: func(_ string, data []byte) (any, error) { return string(data), nil },
 		},
 		Migrations: []engine.Migration{
-			{Name: "0001", Comment: "tables", Do: engine.MakeTables}, {Name: "0002", Comment: "sessions", Do: engine.OnSQLite(engine.AddSession)},
+			{Name: "0001", Comment: "tables", Do: engine.MakeTables}, {Name: "0002", Comment: "sessions", Do: engine.OnSQLite(engine.AddSession)}, {Name: "0003", Comment: "leases", Do: engine.AddLeases},
 		},
 	})
 	must(t, err)
@@ -65,30 +61,6 @@ func open(t testing.TB, dsn string, models ...*engine.Projection) *engine.Store 
 		}
 	})
 	return s
-}
-
-// newLog starts an embedded node and returns a client of it.
-func newLog(t testing.TB) *eventstore.Client {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "lk") // short: a socket's path has 107 bytes at most
-	must(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	n, err := node.Open(node.Config{Dir: filepath.Join(dir, "log"), NoSync: true})
-	must(t, err)
-	listener, err := net.Listen("unix", filepath.Join(dir, "s"))
-	must(t, err)
-	served := make(chan error, 1)
-	go func() { served <- n.Serve(listener) }()
-	t.Cleanup(func() {
-		if err := n.Close(); err != nil {
-			t.Error(err)
-		}
-		<-served
-	})
-	client, err := eventstore.Open(eventstore.Config{Target: "unix://" + filepath.Join(dir, "s")})
-	must(t, err)
-	t.Cleanup(func() { client.Close() })
-	return client
 }
 
 // run runs a runner until stop is called or the test ends.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"latchkey/eventstore"
+	"latchkey/internal/testlog"
 	"latchkey/projections/engine"
 )
 
@@ -55,7 +56,7 @@ func follow(t testing.TB, s *engine.Store, log *eventstore.Client) (r *engine.Ru
 // metadata and its time; live, and when the read model is made again.
 func TestRecordsAreWhole(t *testing.T) {
 	onEach(t, func(t *testing.T, dsn string) {
-		log, kept := newLog(t), &keeping{}
+		log, kept := testlog.New(t), &keeping{}
 		p := notes("kept")
 		p.Fold, p.Reducer = nil, func() engine.Reducer { return kept }
 		s := open(t, dsn, p)
@@ -89,7 +90,7 @@ func TestRecordsAreWhole(t *testing.T) {
 // it, and filled; the others stay. A checkpoint that was lost is no new read model.
 func TestReadModelsAreAdded(t *testing.T) {
 	onEach(t, func(t *testing.T, dsn string) {
-		log := newLog(t)
+		log := testlog.New(t)
 		s := open(t, dsn, notes("old"))
 		r, stop := follow(t, s, log)
 		done, err := log.Append(t.Context(), "notes-1", eventstore.NoStream(), note("one", "{}"), note("two", "{}"))
@@ -123,7 +124,7 @@ func TestReadModelsAreAdded(t *testing.T) {
 // it goes on too.
 func TestStopsAlone(t *testing.T) {
 	onEach(t, func(t *testing.T, dsn string) {
-		log := newLog(t)
+		log := testlog.New(t)
 		strict := notes("strict")
 		strict.Fold, strict.Reducer = nil, func() engine.Reducer { return refusing{strict.Tables[0]} }
 		s := open(t, dsn, notes("lax"), strict)

@@ -72,7 +72,13 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 }
 
 // Follow lets a follower take part. It must be called before Run.
-func (r *Runner) Follow(f Follower) { r.follows = append(r.follows, f) }
+func (r *Runner) Follow(f Follower) error {
+	if r.progress[f.Name()] == nil {
+		return fmt.Errorf("following events: there is no checkpoint %q", f.Name())
+	}
+	r.follows = append(r.follows, f)
+	return nil
+}
 
 // errStarting is the trouble of a runner that has not checked the log yet.
 var errStarting = errors.New("the log was not checked yet")

@@ -1,0 +1,192 @@
+package reactors
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"latchkey/eventstore"
+	"latchkey/internal/pause"
+)
+
+// Checkpoints keeps how far reactors are, and leases on that, for all processes of a
+// database.
+type Checkpoints interface {
+	// Followed returns how far a reactor is, whichever process has followed.
+	Followed(ctx context.Context, name string) (position uint64, seen eventstore.Mark, err error)
+	// SaveFollowed notes how far it is if there was nothing to do.
+	SaveFollowed(ctx context.Context, name string, position uint64, seen eventstore.Mark) error
+	// Lease lets a holder act for so long from now on. has is false while another one may.
+	Lease(ctx context.Context, name, holder string, lasts time.Duration) (has bool, err error)
+	// Release ends that.
+	Release(ctx context.Context, name, holder string) error
+	// SaveLeased notes how far the reactor is and ends the lease. saved is false if it
+	// was lost.
+	SaveLeased(ctx context.Context, name, holder string, position uint64, seen eventstore.Mark) (saved bool, err error)
+}
+
+// Follower follows events with a reactor, in one process at a time. Every process sees
+// what is due after the events of the log. Whichever comes first takes the lease, does
+// it, and saves the checkpoint; the others find then that it is done, as projectors do.
+type Follower struct {
+	reactor     Reactor
+	checkpoints Checkpoints
+	holder      string // this process
+
+	persisted time.Time
+}
+
+// Followers makes what follows events with reactors.
+func Followers(checkpoints Checkpoints, list []Reactor) []*Follower {
+	followers := make([]*Follower, len(list))
+	for i, r := range list {
+		followers[i] = &Follower{reactor: r, checkpoints: checkpoints, holder: rand.Text()}
+	}
+	return followers
+}
+
+const (
+	// linger is how old events are at least before they are followed. The command that
+	// wrote them does the same, if it is not cut off, and must not meet the reactor at it.
+	linger = 100 * time.Millisecond
+	// persistEvery is how often the checkpoint is written although nothing was done.
+	persistEvery = 30 * time.Second
+	// leaseLasts is how long the lease of a process stays that died or was stopped; who
+	// acts renews it a few times meanwhile.
+	leaseLasts = 5 * time.Second
+	renewEvery = leaseLasts / 4
+	// lookEvery is how often it is looked whether another process is done.
+	lookEvery = 200 * time.Millisecond
+)
+
+// Name returns the name of the checkpoint.
+func (f *Follower) Name() string { return f.reactor.Name }
+
+// Start begins where the checkpoint is.
+func (f *Follower) Start(uint64, eventstore.Mark) { f.persisted = time.Now() }
+
+// Follow follows events, up to a position.
+func (f *Follower) Follow(ctx context.Context, events []eventstore.Recorded, position uint64, seen eventstore.Mark) error {
+	due, err := f.due(ctx, events, position)
+	switch {
+	case err != nil:
+		return err
+	case len(due) > 0:
+		err = f.act(ctx, due, position, seen)
+	case time.Since(f.persisted) > persistEvery:
+		err = f.checkpoints.SaveFollowed(ctx, f.Name(), position, seen)
+	default:
+		return nil
+	}
+	if err == nil {
+		f.persisted = time.Now()
+	}
+	return err
+}
+
+func (f *Follower) due(ctx context.Context, events []eventstore.Recorded, position uint64) ([]Action, error) {
+	list, err := f.reactor.followed(events)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	last := events[len(events)-1].Created
+	if !pause.For(ctx, min(linger, linger-time.Since(last))) {
+		return nil, ctx.Err()
+	}
+	return f.reactor.Due(ctx, list, position)
+}
+
+// act does what is due, unless another process does.
+func (f *Follower) act(ctx context.Context, due []Action, position uint64, seen eventstore.Mark) error {
+	for {
+		done, err := f.turn(ctx, due, position, seen)
+		if done || err != nil {
+			return err
+		}
+		if !pause.For(ctx, lookEvery) {
+			return ctx.Err()
+		}
+	}
+}
+
+// turn does what is due if this process gets the lease. It reports whether all of it is
+// done, by whichever process.
+func (f *Follower) turn(ctx context.Context, due []Action, position uint64, seen eventstore.Mark) (done bool, err error) {
+	has, err := f.checkpoints.Lease(ctx, f.Name(), f.holder, leaseLasts)
+	if err != nil {
+		return false, err
+	}
+	reached, at, err := f.checkpoints.Followed(ctx, f.Name())
+	if err == nil && at.Identity != seen.Identity {
+		err = fmt.Errorf("%s: the checkpoint is of another epoch of the log", f.Name())
+	}
+	if err != nil || !has || reached >= position {
+		if has {
+			err = errors.Join(err, f.release(ctx))
+		}
+		return err == nil && reached >= position, err
+	}
+	lost, err := f.holding(ctx, func(ctx context.Context) error { return doAll(ctx, due, reached) })
+	switch {
+	case lost:
+		return false, nil
+	case err != nil:
+		return false, errors.Join(err, f.release(ctx))
+	}
+	return f.checkpoints.SaveLeased(ctx, f.Name(), f.holder, position, seen)
+}
+
+// doAll does what another process has not done.
+func doAll(ctx context.Context, due []Action, reached uint64) error {
+	for _, a := range due {
+		if a.After.Position <= reached {
+			continue
+		}
+		if err := a.run(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holding renews the lease while f runs. If it is lost, the context of f ends.
+func (f *Follower) holding(ctx context.Context, do func(context.Context) error) (lost bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
+		if lost = !f.renew(ctx); lost {
+			cancel()
+		}
+	})
+	err = do(ctx)
+	cancel()
+	renewing.Wait()
+	return lost, err
+}
+
+// renew renews the lease until the context ends. It returns false if the lease was lost.
+func (f *Follower) renew(ctx context.Context) bool {
+	renewed := time.Now()
+	for pause.For(ctx, renewEvery) {
+		has, err := f.checkpoints.Lease(ctx, f.Name(), f.holder, leaseLasts)
+		switch {
+		case ctx.Err() != nil:
+		case err == nil && has:
+			renewed = time.Now()
+		case err == nil, time.Since(renewed) > leaseLasts-renewEvery:
+			return false
+		}
+	}
+	return true
+}
+
+// release gives the lease back, also when the context has ended.
+func (f *Follower) release(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	return f.checkpoints.Release(ctx, f.Name(), f.holder)
+}

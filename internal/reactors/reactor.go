@@ -1,0 +1,83 @@
+package reactors
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"latchkey/domain/catalogue"
+	"latchkey/domain/event"
+	"latchkey/eventstore"
+)
+
+// Reactor is one thing that follows from events.
+type Reactor struct {
+	// Name is that of its checkpoint: frozen. The read models' database must know it
+	// (projections.Open): a new reactor needs a migration there, which says where it
+	// begins.
+	Name string
+	// Events are the types of the events that it follows.
+	Events []string
+	// Due returns what is to be done after some of these events, in the order of the
+	// log, which was read up to a position. It changes nothing: every process calls it.
+	Due func(ctx context.Context, events []Event, position uint64) ([]Action, error)
+}
+
+// List are all reactors.
+func List(read ReadModels, do Commands) []Reactor {
+	return []Reactor{removedDevices(read, do)}
+}
+
+// ReadModels are asked what is due. They wait until they have seen a position in the
+// log, or the context ends.
+type ReadModels interface {
+	// SharesHolding lists the live shares that hold a device.
+	SharesHolding(ctx context.Context, device string, atLeast uint64) ([]string, error)
+	// RemovedDevices returns those of the devices that were removed.
+	RemovedDevices(ctx context.Context, devices []string, atLeast uint64) ([]string, error)
+}
+
+// Commands do what is due. Each may be given again for the same cause, the id of an
+// event, and then changes nothing.
+type Commands interface {
+	// EndShares takes a device that was removed out of shares.
+	EndShares(ctx context.Context, cause uuid.UUID, device string, shares []string) error
+}
+
+// Event is an event that is followed.
+type Event struct {
+	event.Event
+	ID       uuid.UUID
+	Position uint64
+}
+
+// Action is something to do after an event.
+type Action struct {
+	After Event
+	Do    func(context.Context) error
+}
+
+func (a Action) run(ctx context.Context) error {
+	if err := a.Do(ctx); err != nil {
+		return fmt.Errorf("following event %s at position %d: %w", a.After.ID, a.After.Position, err)
+	}
+	return nil
+}
+
+// followed picks and decodes the events that the reactor follows.
+func (r Reactor) followed(events []eventstore.Recorded) (list []Event, err error) {
+	for i := range events {
+		e := &events[i]
+		if !slices.Contains(r.Events, e.Type) {
+			continue
+		}
+		v, err := catalogue.Decode(e.Type, e.Data)
+		if err != nil {
+			return nil, fmt.Errorf("following event %s at position %d: %w", e.ID, e.Position, err)
+		}
+		list = append(list, Event{v, e.ID, uint64(e.Position)})
+	}
+	return list, nil
+}

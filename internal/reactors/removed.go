@@ -1,0 +1,86 @@
+package reactors
+
+import (
+	"context"
+	"slices"
+
+	"latchkey/domain/device"
+	"latchkey/domain/share"
+)
+
+// removedDevices ends the shares of removed devices: when a device was removed, and when
+// a share offers or has a device that was removed meanwhile.
+func removedDevices(read ReadModels, do Commands) Reactor {
+	d := deviceEnds{read, do}
+	return Reactor{
+		Name:   "policies", // there was one when it got its name
+		Events: []string{device.Removed{}.Type(), share.Invited{}.Type(), share.Accepted{}.Type(), share.PrivilegesEdited{}.Type()},
+		Due:    d.due,
+	}
+}
+
+type deviceEnds struct {
+	read ReadModels
+	do   Commands
+}
+
+func (d deviceEnds) due(ctx context.Context, events []Event, position uint64) (list []Action, err error) {
+	var offers []offer
+	for _, e := range events {
+		switch v := e.Event.(type) {
+		case device.Removed:
+			list = append(list, d.removed(e, v.Device))
+		case share.Invited:
+			offers = append(offers, offer{e, v.Device, v.Share})
+		case share.Accepted:
+			offers = append(offers, offer{e, v.Device, v.Share})
+		case share.PrivilegesEdited:
+			offers = append(offers, offer{e, v.Device, v.Share})
+		}
+	}
+	late, err := d.late(ctx, offers, position)
+	return append(list, late...), err
+}
+
+// removed ends the shares of a device. Those that offer it later are ended when that
+// event is followed.
+func (d deviceEnds) removed(e Event, id string) Action {
+	return Action{e, func(ctx context.Context) error {
+		shares, err := d.read.SharesHolding(ctx, id, e.Position)
+		if err != nil {
+			return err
+		}
+		return d.do.EndShares(ctx, e.ID, id, shares)
+	}}
+}
+
+// offer is an event after which a share offers or has a device.
+type offer struct {
+	event         Event
+	device, share string
+}
+
+// late takes devices out of shares that offer or have them, if they were removed
+// already.
+func (d deviceEnds) late(ctx context.Context, offers []offer, position uint64) (list []Action, err error) {
+	if len(offers) == 0 {
+		return nil, nil
+	}
+	ids := make([]string, len(offers))
+	for i, o := range offers {
+		ids[i] = o.device
+	}
+	slices.Sort(ids)
+	removed, err := d.read.RemovedDevices(ctx, slices.Compact(ids), position)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range offers {
+		if slices.Contains(removed, o.device) {
+			list = append(list, Action{o.event, func(ctx context.Context) error {
+				return d.do.EndShares(ctx, o.event.ID, o.device, []string{o.share})
+			}})
+		}
+	}
+	return list, nil
+}
