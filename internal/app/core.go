@@ -27,7 +27,7 @@ func newCore(cfg Config) *core {
 	return &core{
 		log: cfg.Log, sealer: cfg.Sealer, requests: cfg.Requests, quotas: cfg.Quotas,
 		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random, logger: cfg.Logger,
-		folded: foldedStates{most: foldedBytes}, patience: patience,
+		folded: foldedStates{most: foldedBytes, few: fewEvents}, patience: patience,
 	}
 }
 

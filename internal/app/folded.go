@@ -22,8 +22,13 @@ import (
 // is in the log: it is read each time, from the last event that is known, which must
 // be as it was.
 
-// foldedBytes is how much memory the known states may take.
-const foldedBytes = 16 << 20
+const (
+	// foldedBytes is how much memory the known states may take.
+	foldedBytes = 16 << 20
+	// fewEvents are read and folded as fast as one, so a stream of no more is not
+	// remembered.
+	fewEvents = 16
+)
 
 // known is what is known of a stream.
 type known struct {
@@ -40,6 +45,7 @@ type known struct {
 // longest time are forgotten. The methods are safe for concurrent use.
 type foldedStates struct {
 	most int // bytes
+	few  int // events of streams that are not remembered
 
 	mu    sync.Mutex
 	bytes int
@@ -58,12 +64,13 @@ func (f *foldedStates) get(name string) (*known, bool) {
 	return e.Value.(*known), true
 }
 
-// put remembers a stream. One that would take the room of many others is forgotten.
+// put remembers a stream, unless it has few events or would take the room of many
+// others.
 func (f *foldedStates) put(k *known) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.drop(f.by[k.name])
-	if k.size > f.most/4 {
+	if k.ids.len() <= f.few || k.size > f.most/4 {
 		return
 	}
 	if f.by == nil {
@@ -130,7 +137,7 @@ func remember[S any](s *core, there stream[S], log uint64) {
 		return
 	}
 	k := &known{name: there.name, log: log, last: there.last, state: there.state, life: there.life, ids: there.ids}
-	k.size = knownHead + 2*len(k.name) + k.last.size() + 8*cap(k.ids.hints) + sizeOf(k.state)
+	k.size = knownHead + 2*len(k.name) + k.last.size() + 8*k.ids.len() + sizeOf(k.state)
 	s.folded.put(k)
 }
 
@@ -164,25 +171,36 @@ func sizeOf(state any) (size int) {
 	return size
 }
 
-// idList holds the ids of a stream's events, a half of each.
+// idList holds the ids of a stream's events, a half of each. A list is never changed:
+// what is longer shares its full blocks.
 type idList struct {
-	hints []uint64
-	all   bool // of all events among which a repeat is looked for
+	full [][]uint64 // of idBlock each
+	rest []uint64
+	all  bool // of all events among which a repeat is looked for
 }
+
+const idBlock = 512
 
 func hint(id uuid.UUID) uint64 { return binary.BigEndian.Uint64(id[:8]) }
 
-// with adds the ids of events that follow. The list of before stays as it is.
+// with adds the ids of events that follow.
 func (l idList) with(events []Stored) idList {
-	hints := slices.Grow(slices.Clip(l.hints), len(events))
+	l.rest = slices.Clone(l.rest)
 	for _, e := range events {
-		hints = append(hints, hint(e.ID))
+		if l.rest = append(l.rest, hint(e.ID)); len(l.rest) == idBlock {
+			l.full, l.rest = append(slices.Clip(l.full), l.rest), nil
+		}
 	}
-	return idList{hints: hints, all: l.all}
+	return l
 }
 
+func (l idList) len() int { return idBlock*len(l.full) + len(l.rest) }
+
 // lack reports whether no event has the id, for certain.
-func (l idList) lack(id uuid.UUID) bool { return l.all && !slices.Contains(l.hints, hint(id)) }
+func (l idList) lack(id uuid.UUID) bool {
+	h := hint(id)
+	return l.all && !slices.Contains(l.rest, h) && !slices.ContainsFunc(l.full, func(block []uint64) bool { return slices.Contains(block, h) })
+}
 
 // equal reports whether two events are one.
 func (e Stored) equal(other Stored) bool {

@@ -223,13 +223,13 @@ func TestARepeatIsFoundBeyondWhatIsKnown(t *testing.T) {
 
 func TestKnownStatesAreBounded(t *testing.T) {
 	one := func(name string, hints int) *known {
-		k := &known{name: name, ids: idList{hints: make([]uint64, hints)}, state: share.State{}}
+		k := &known{name: name, ids: idList{rest: make([]uint64, hints)}, state: share.State{}}
 		k.size = knownHead + 8*hints
 		return k
 	}
 	f := foldedStates{most: 100 * knownHead}
 	for i := range 1000 {
-		f.put(one(fmt.Sprint("share-", i), i%10))
+		f.put(one(fmt.Sprint("share-", i), 1+i%10))
 		f.get("share-0")
 	}
 	size, n := 0, 0
@@ -242,6 +242,11 @@ func TestKnownStatesAreBounded(t *testing.T) {
 	}
 	if _, ok := f.get("share-0"); !ok {
 		t.Error("the one that is used all the time was forgotten")
+	}
+	f.few = 8
+	f.put(one("share-new", 8))
+	if _, ok := f.get("share-new"); ok {
+		t.Error("a stream of few events is remembered")
 	}
 	f.put(one("share-0", 100*knownHead))
 	if _, ok := f.get("share-0"); ok || len(f.by) != n-1 {
@@ -270,7 +275,7 @@ func TestIDsAreNotShared(t *testing.T) {
 		}
 		return list
 	}
-	first, left, right := events(100), events(3), events(3)
+	first, left, right := events(3*idBlock-1), events(3), events(3)
 	base := idList{all: true}.with(first)
 	var wg sync.WaitGroup
 	var one, two idList
@@ -310,24 +315,40 @@ func TestReadingTogether(t *testing.T) {
 	wg.Wait()
 }
 
-// BenchmarkCommand is a command on a share of 10 and of 10,000 events, over a log in
-// memory. The second must take at most twice the time of the first.
+// BenchmarkCommand is a command on a share of about 10 and of 10,000 events, over a log
+// in memory. The second must take at most twice the time of the first.
 func BenchmarkCommand(b *testing.B) {
-	for _, key := range []bool{false, true} {
+	for _, keyed := range []bool{false, true} {
 		for _, n := range []int{10, 10_000} {
-			b.Run(fmt.Sprintf("events=%d/key=%t", n, key), func(b *testing.B) {
+			b.Run(fmt.Sprintf("events=%d/key=%t", n, keyed), func(b *testing.B) {
 				w := newWorld(b)
-				id := w.accepted(gives(w.cam, 1, privilege.Alarm))
-				for i := range n {
-					w.edit(b, w.server, id, "", i)
-				}
-				w.edit(b, w.server, id, "before", n)
-				for i := 0; b.Loop(); i++ {
-					name := ""
-					if key {
-						name = fmt.Sprint("key ", i)
+				w.folded.few = fewEvents
+				shares := 0
+				long := func() string {
+					shares++
+					r, err := w.shares.Save(ctx, Meta{Account: w.alice}, NewShare{
+						Email: fmt.Sprintf("guest%d@example.com", shares), Devices: []DeviceGrants{gives(w.cam, 1, privilege.Alarm)},
+					})
+					if err != nil {
+						b.Fatal(err)
 					}
-					w.edit(b, w.server, id, name, i+n+1)
+					for i := range n - 2 {
+						w.edit(b, w.server, r.Share.ID, "", i)
+					}
+					return r.Share.ID
+				}
+				id := long()
+				for i := 0; b.Loop(); i++ {
+					if i%(n/2) == n/2-1 { // it has grown by half
+						b.StopTimer()
+						id = long()
+						b.StartTimer()
+					}
+					key := ""
+					if keyed {
+						key = fmt.Sprint("key ", i)
+					}
+					w.edit(b, w.server, id, key, i+i/(n/2))
 				}
 			})
 		}
