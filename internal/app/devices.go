@@ -178,7 +178,7 @@ func (d *Devices) Remove(ctx context.Context, m Meta, id string) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
-	d.core.freed(c.Account, QuotaDevices)
+	d.core.freed(c.Account, QuotaDevices, done.position)
 	wait := d.core.meanwhile(ctx, "forgetting how a removed device was reached", func(ctx context.Context) error {
 		return forgetCamera(ctx, d.cameras, id)
 	})

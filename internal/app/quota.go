@@ -29,8 +29,9 @@ type Quotas interface {
 	// when it is known at which position of the log that came to be; 0: it did not.
 	// *Exceeded: there is no room.
 	Hold(ctx context.Context, account, quota string) (settle func(position uint64), err error)
-	// Freed says that the account has less of it than before.
-	Freed(account, quota string)
+	// Freed says that the account has less of it than before, since a position in the
+	// log.
+	Freed(account, quota string, position uint64)
 	// Spend uses up n of what an account may do in a time; of says with what, where
 	// the quota counts that alone. *Exceeded: so much is not left.
 	Spend(account, quota, of string, n int) error
@@ -137,9 +138,9 @@ func (s *core) most(quota string) int {
 	return s.quotas.Most(quota)
 }
 
-func (s *core) freed(account, quota string) {
+func (s *core) freed(account, quota string, position uint64) {
 	if s.quotas != nil {
-		s.quotas.Freed(account, quota)
+		s.quotas.Freed(account, quota, position)
 	}
 }
 

@@ -179,7 +179,7 @@ func (s *Shares) Delete(ctx context.Context, m Meta, id string) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
-	s.core.freed(c.Account, QuotaShares)
+	s.core.freed(c.Account, QuotaShares, done.answer.Position)
 	return Done{Position: done.answer.Position}, nil
 }
 

@@ -46,7 +46,7 @@ var rooms = []struct {
 	{path: "internal/hashing", ban: frameworks},
 	{path: "internal/heavy", ban: frameworks},
 	{path: "internal/pause", ban: frameworks},
-	{path: "internal/quota", may: []string{"internal/app", "internal/memory", "internal/rates"}, ban: frameworks},
+	{path: "internal/quota", may: []string{"internal/app", "internal/memory", "internal/pause", "internal/rates"}, ban: frameworks},
 	{path: "internal/rates", ban: frameworks},
 	{path: "internal/sealed", ban: frameworks},
 	{path: "internal/simcamera", ban: []string{echo, bun, esdb, watermill}},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"latchkey/internal/app"
+	"latchkey/internal/pause"
 	"latchkey/internal/rates"
 )
 
@@ -30,6 +31,8 @@ const (
 	fullFor = 200 * time.Millisecond
 	// patience is how long a command waits for its turn instead of being refused.
 	patience = 250 * time.Millisecond
+	// lookEvery is how often it is looked whether a count has seen what was given up.
+	lookEvery = 5 * time.Millisecond
 	// tallies is about how many are kept.
 	tallies = 10_000
 )
@@ -64,7 +67,7 @@ type tally struct {
 	when  time.Time // of the count; zero: there is none
 	base  int       // what was counted
 	since []*held   // in addition
-	freed bool      // something was given up since
+	freed uint64    // position at which something was given up that the count has not seen, 0 for none
 }
 
 // held is one more, that the count has not seen.
@@ -100,7 +103,7 @@ func (l *Ledger) Hold(ctx context.Context, account, quota string) (settle func(p
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	most, age := l.limits[quota], l.now().Sub(t.when)
-	if full := t.base+len(t.since) >= most; t.when.IsZero() || age >= recountAfter || full && (t.freed || age >= fullFor) {
+	if full := t.base+len(t.since) >= most; t.when.IsZero() || age >= recountAfter || full && (t.freed > 0 || age >= fullFor) {
 		if err := l.recount(ctx, t, account, quota); err != nil {
 			return nil, err
 		}
@@ -115,10 +118,16 @@ func (l *Ledger) Hold(ctx context.Context, account, quota string) (settle func(p
 
 func (l *Ledger) recount(ctx context.Context, t *tally, account, quota string) error {
 	n, seen, err := l.count.Count(ctx, account, quota)
+	for until := time.Now().Add(patience); err == nil && seen < t.freed && time.Now().Before(until) && pause.For(ctx, lookEvery); {
+		n, seen, err = l.count.Count(ctx, account, quota)
+	}
 	if err != nil {
 		return fmt.Errorf("counting the %s of an account: %w", quota, err)
 	}
-	t.when, t.base, t.freed = l.now(), n, false
+	t.when, t.base = l.now(), n
+	if seen >= t.freed {
+		t.freed = 0
+	}
 	t.keep(func(h *held) bool { return h.position == 0 || h.position > seen })
 	return nil
 }
@@ -146,14 +155,15 @@ func (t *tally) settle(h *held, position uint64) {
 	}
 }
 
-// Freed says that an account has less of something than before.
-func (l *Ledger) Freed(account, quota string) {
+// Freed says that an account has less of something than before, since a position in the
+// log.
+func (l *Ledger) Freed(account, quota string, position uint64) {
 	l.mu.Lock()
 	t := l.tallies[of{account, quota}]
 	l.mu.Unlock()
 	if t != nil {
 		t.mu.Lock()
-		t.freed = true
+		t.freed = max(t.freed, position)
 		t.mu.Unlock()
 	}
 }
