@@ -13,9 +13,6 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// MaxChannel is the highest channel number; the lowest is 1.
-const MaxChannel = privilege.MaxChannel
-
 // Why a command is refused.
 var (
 	ErrTaken          = errors.New("the device is in another account")
@@ -108,7 +105,7 @@ func checkChannels(list []Channel) ([]Channel, error) {
 	sorted := slices.Clone(list)
 	slices.SortStableFunc(sorted, func(a, b Channel) int { return a.Channel - b.Channel })
 	for i, c := range sorted {
-		if c.Channel < 1 || c.Channel > MaxChannel {
+		if c.Channel < 1 || c.Channel > privilege.MaxChannel {
 			return nil, fmt.Errorf("channel %d: %w", c.Channel, ErrBadChannel)
 		}
 		if i > 0 && sorted[i-1].Channel == c.Channel {

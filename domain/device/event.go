@@ -20,7 +20,7 @@ type Event interface {
 
 // Channel is one camera of a device.
 type Channel struct {
-	Channel      int           `json:"channel"`        // 1 to MaxChannel
+	Channel      int           `json:"channel"`        // 1 to privilege.MaxChannel
 	Name         string        `json:"name,omitempty"` // sealed
 	Capabilities privilege.Set `json:"capabilities"`
 }

@@ -4,13 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"latchkey/domain/privilege"
 )
 
 const (
-	// MaxChannel is the highest channel number; the lowest is 1.
-	MaxChannel = privilege.MaxChannel
 	// MaxDevices is how many devices of a share may be invited or accepted.
 	MaxDevices = 256
 	// MaxListed is how many devices a share may list, with those that were

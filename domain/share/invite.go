@@ -111,7 +111,7 @@ func checkGrants(owner string, o Offer) ([]Grant, error) {
 		var err error
 		can, known := o.Facts.Capabilities[g.Channel]
 		switch {
-		case !known || g.Channel < 1 || g.Channel > MaxChannel:
+		case !known || g.Channel < 1 || g.Channel > privilege.MaxChannel:
 			err = ErrUnknownChannel
 		case i > 0 && sorted[i-1].Channel == g.Channel:
 			err = ErrChannelTwice

@@ -110,8 +110,8 @@ func (d NewDevice) check(f faults) {
 	}
 	f.url("isapi_url", d.ISAPIURL, "http", "https")
 	f.url("onvif_url", d.ONVIFURL, "http", "https")
-	if len(d.Channels) > device.MaxChannel {
-		f.add("channels", "are more than "+strconv.Itoa(device.MaxChannel))
+	if len(d.Channels) > privilege.MaxChannel {
+		f.add("channels", "are more than "+strconv.Itoa(privilege.MaxChannel))
 		return
 	}
 	names := 0
@@ -121,8 +121,8 @@ func (d NewDevice) check(f faults) {
 		f.text(at.Dot("name"), c.Name, maxName)
 		f.url(at.Dot("main_url"), c.MainURL, "rtsp", "rtsps")
 		f.url(at.Dot("sub_url"), c.SubURL, "rtsp", "rtsps")
-		if c.Channel < 1 || c.Channel > device.MaxChannel {
-			f.add(at.Dot("channel"), "must be from 1 to "+strconv.Itoa(device.MaxChannel))
+		if c.Channel < 1 || c.Channel > privilege.MaxChannel {
+			f.add(at.Dot("channel"), "must be from 1 to "+strconv.Itoa(privilege.MaxChannel))
 		}
 	}
 	if names > maxNames {

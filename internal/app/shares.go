@@ -7,6 +7,7 @@ import (
 
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 )
 
@@ -204,7 +205,7 @@ func (f faults) devices(list []DeviceGrants, most int) {
 }
 
 func (f faults) grants(at Field, list []share.Grant) {
-	if len(list) > share.MaxChannel {
-		f.add(at, "are more than "+strconv.Itoa(share.MaxChannel))
+	if len(list) > privilege.MaxChannel {
+		f.add(at, "are more than "+strconv.Itoa(privilege.MaxChannel))
 	}
 }

@@ -22,7 +22,7 @@ const (
 	devShift   = 16
 	pairBits   = 1<<64 - 1<<devShift
 	maxNumber  = 1<<24 - 1
-	maxChannel = 1<<9 - 1
+	maxChannel = 1<<9 - 1 // as much as a word has room for: privilege.MaxChannel
 )
 
 // pair is an account and a device, in the upper bits of a word.

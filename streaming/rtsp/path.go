@@ -10,10 +10,8 @@ import (
 	"latchkey/streaming/upstream"
 )
 
-const (
-	maxChannel    = 511 // device.MaxChannel
-	maxDeviceName = 80  // a serial of 64 and its generation
-)
+// maxDeviceName is the size of a serial of 64 bytes with its generation.
+const maxDeviceName = 80
 
 // target is what a path names.
 type target struct {
@@ -92,7 +90,7 @@ func validDeviceName(s string) bool {
 // parseChannel reads a channel number, written as Go would write it.
 func parseChannel(s string) (int, bool) {
 	n, err := strconv.Atoi(s)
-	return n, err == nil && n >= 1 && n <= maxChannel && strconv.Itoa(n) == s
+	return n, err == nil && n >= 1 && n <= privilege.MaxChannel && strconv.Itoa(n) == s
 }
 
 // parseStream reads Hikvision's number of a stream: the channel and two digits,

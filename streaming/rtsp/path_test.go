@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/domain/privilege"
 	"latchkey/streaming/upstream"
 )
 
@@ -50,7 +51,7 @@ func FuzzParseTarget(f *testing.F) {
 			}
 			return
 		}
-		if got.channel < 1 || got.channel > maxChannel || !validDeviceName(got.device) {
+		if got.channel < 1 || got.channel > privilege.MaxChannel || !validDeviceName(got.device) {
 			t.Errorf("accepted %+v", got)
 		}
 		if !strings.HasPrefix(strings.ToLower(path), "/"+got.device+"/") {
