@@ -14,7 +14,7 @@ help: ## List the commands
 .PHONY: build
 build: ## Build out/latchkey
 	@mkdir -p out
-	CGO_ENABLED=0 go build -trimpath -o $(BIN) ./cmd/latchkey
+	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -o $(BIN) ./cmd/latchkey
 
 .PHONY: run
 run: build ## Show the main job: a simulated camera, two accounts, a share, a stream
