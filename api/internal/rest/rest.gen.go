@@ -276,7 +276,7 @@ type NewDevice struct {
 	// RtspURL Channel 1's main stream, if `channels` is absent. Like other addresses, it may contain the credentials (`rtsp://name:password@…`) if `username` and `password` are absent. It is never returned.
 	RtspURL string `json:"rtsp_url,omitempty,omitzero"`
 
-	// Serial Without one the device gets an id of its own.
+	// Serial Letters, digits and hyphens, 3 to 64 of them; case and spaces around it do not matter. If absent, the device gets an id of its own.
 	Serial   string `json:"serial,omitempty,omitzero"`
 	Username string `json:"username,omitempty,omitzero"`
 }
