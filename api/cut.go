@@ -21,7 +21,7 @@ type Fence interface {
 const confirmWithin = 5 * time.Second
 
 // confirm waits until what the command at this position changed is in force
-// here, and answers the position for the header.
+// here, and returns the position for the header.
 func (s *Server) confirm(ctx context.Context, position uint64) (string, error) {
 	s.cfg.Progress.Acknowledged(position)
 	header := strconv.FormatUint(position, 10)

@@ -135,6 +135,7 @@ func (b *grantBatch) pair(account, device int64) *grantPair {
 func (b *grantBatch) apply(e *grantEffect) error {
 	d := e.device
 	switch e.Kind {
+	case event.Nothing:
 	case event.Added:
 		if d.owner == 0 {
 			return b.add(e)
@@ -161,6 +162,8 @@ func (b *grantBatch) apply(e *grantEffect) error {
 	case event.KeyRevoked:
 		b.ended()
 		b.keys[e.Key.Name] = sum.Row(e.Key.Name, int64(0), "", int64(0))
+	default: // whoever adds a kind says here what it does
+		return fmt.Errorf("an effect of kind %d: %w", e.Kind, event.ErrImpossible)
 	}
 	return nil
 }

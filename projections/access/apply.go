@@ -110,6 +110,8 @@ func (c *contents) onDevice(e *event.Effect) error {
 		if p := pairOf(account, device); account != 0 && device != 0 && has&gone == 0 && has != account && c.table.sees(p) {
 			c.names.setDomain(p, account, e.Device, e.Domain)
 		}
+	default: // whoever adds a kind says here what it does
+		return fmt.Errorf("an effect of kind %d: %w", e.Kind, event.ErrImpossible)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 )
 
@@ -33,4 +34,10 @@ func (x *Index) Counts() (accounts, devices, keys int) {
 const RenewEvery = renewEvery
 
 // Held returns how many permits are held.
-func (x *Index) Held() int { return x.permits.Held() }
+func (x *Index) Held() int { return len(x.permits.concerned(Change{})) }
+
+// Held returns how many permits are held.
+func (s *Permits) Held() int { return len(s.concerned(Change{})) }
+
+// PutInForce puts an effect in force in an empty index.
+func PutInForce(e event.Effect) error { return newContents(10).effect(&e) }

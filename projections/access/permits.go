@@ -109,14 +109,23 @@ func (s *Permits) Acquire(use Use, revoked func(Reason)) (*Permit, Verdict) {
 		p.expires = key.Expires // of a key it never changes
 	}
 	s.add(p)
-	v, _ := p.look(now)
-	if v != Allowed || p.reason.Load() != nil {
-		s.drop(p)
+	given := false
+	defer func() {
+		if !given { // refused, or in a panic
+			s.drop(p)
+		}
+	}()
+	v, key := p.look(now)
+	switch {
+	case v != Allowed || p.reason.Load() != nil:
 		return nil, min(v, p.Check(now)) // a verdict that refuses is less than Allowed
+	case !key.Expires.Equal(p.expires): // it was added between the two looks: its end would be missed
+		return nil, NotFound
 	}
 	if !p.expires.IsZero() {
 		p.expiry = time.AfterFunc(p.expires.Sub(now), p.Recheck)
 	}
+	given = true
 	return p, Allowed
 }
 
@@ -223,9 +232,6 @@ func (s *Permits) Run(ctx context.Context, every time.Duration) {
 		}
 	}
 }
-
-// Held returns how many permits are held.
-func (s *Permits) Held() int { return len(s.concerned(Change{})) }
 
 // concerned lists the permits whom a change concerns.
 func (s *Permits) concerned(c Change) (list []*Permit) {

@@ -2,6 +2,7 @@ package access_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/projections/access"
@@ -177,14 +179,55 @@ func TestPermitsAreCheckedWhenConcerned(t *testing.T) {
 	h.want(t, "it is revoked once")
 }
 
+// TestAPanicLeavesNoPermit: rules that panic while they are asked for a permit leave none.
+func TestAPanicLeavesNoPermit(t *testing.T) {
+	s := access.NewPermits(&switching{panics: true}, nil, nil)
+	func() {
+		defer func() { _ = recover() }()
+		_, v := s.Acquire(access.Use{Subject: access.Subject{Account: "a"}, Device: "d"}, func(access.Reason) {})
+		t.Errorf("it is %v", v)
+	}()
+	if n := s.Held(); n != 0 {
+		t.Errorf("%d permits are held", n)
+	}
+}
+
+// TestAKeyThatComesBetweenIsNotForever: a stream key that is added while a permit is
+// acquired gives no permit without its end.
+func TestAKeyThatComesBetweenIsNotForever(t *testing.T) {
+	rules := &switching{keys: []access.Key{{}, {Name: "k", Account: "a", Expires: time.Now().Add(time.Hour)}}}
+	s := access.NewPermits(rules, nil, nil)
+	use := access.Use{Subject: access.Subject{Account: "a", StreamKey: "k"}, Device: "d"}
+	if _, v := s.Acquire(use, func(access.Reason) {}); v != access.NotFound || s.Held() != 0 {
+		t.Errorf("it is %v, and %d permits are held", v, s.Held())
+	}
+}
+
+// TestUnknownKindsOfEffectsDeny: a kind of effect that somebody adds, and that the index
+// was not taught, is not passed over.
+func TestUnknownKindsOfEffectsDeny(t *testing.T) {
+	err := access.PutInForce(event.Effect{Kind: event.KeyRevoked + 1, Account: "a", Owner: "o", Device: "d"})
+	if !errors.Is(err, event.ErrImpossible) {
+		t.Errorf("it is put in force: %v", err)
+	}
+}
+
 // switching are rules that allow everything, until they panic.
 type switching struct {
 	asked  int
 	panics bool
+	keys   []access.Key // what Key returns, one after the other
 }
 
-func (*switching) Live(time.Time) bool               { return true }
-func (*switching) Key(string) (access.Key, bool)     { return access.Key{}, false }
+func (*switching) Live(time.Time) bool { return true }
+func (s *switching) Key(string) (access.Key, bool) {
+	if len(s.keys) == 0 {
+		return access.Key{}, false
+	}
+	k := s.keys[0]
+	s.keys = s.keys[1:]
+	return k, k.Account != ""
+}
 func (s *switching) Pair(string, string) access.Pair { return s }
 func (s *switching) Check(int, privilege.Set, time.Time) access.Verdict {
 	if s.asked++; s.panics {
