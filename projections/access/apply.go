@@ -55,6 +55,7 @@ func (x *Index) applyOne(r *eventstore.Recorded) error {
 	}
 	x.effected = uint64(r.Position)
 	x.gather(x.effected, &e)
+	defer x.pulse.version.Add(1)
 	return x.effect(&e)
 }
 

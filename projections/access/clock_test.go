@@ -9,11 +9,11 @@ import (
 // clock may be set: each of both alone makes the index stale, none makes it live.
 func TestLiveByBothClocks(t *testing.T) {
 	const bound = 5 * time.Second
-	x := &Index{cfg: Config{MaxStaleness: bound}}
-	x.state.Store(stateLive)
+	p := newPulse(time.Time{}, bound)
+	p.state.Store(stateLive)
 	fresh, wall := 100*time.Second, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	x.fresh.Store(int64(fresh))
-	x.wall.Store(wall.UnixNano())
+	p.fresh.Store(int64(fresh))
+	p.wall.Store(wall.UnixNano())
 	for _, c := range []struct {
 		name           string
 		passed, onWall time.Duration // since the measurement
@@ -26,10 +26,10 @@ func TestLiveByBothClocks(t *testing.T) {
 		{"wall clock set back", time.Second, -time.Hour, true, time.Second},
 		{"stopped, and the wall clock set back", time.Minute, -time.Hour, false, time.Minute},
 	} {
-		if got := x.behindAt(int64(fresh+c.passed), wall.Add(c.onWall).UnixNano()); got != c.behind {
+		if got := p.behindAt(int64(fresh+c.passed), wall.Add(c.onWall).UnixNano()); got != c.behind {
 			t.Errorf("%s: behind by %v, want %v", c.name, got, c.behind)
 		}
-		if got := x.liveAt(int64(fresh+c.passed), wall.Add(c.onWall).UnixNano()); got != c.want {
+		if got := p.liveAt(int64(fresh+c.passed), wall.Add(c.onWall).UnixNano()); got != c.want {
 			t.Errorf("%s: live is %v, want %v", c.name, got, c.want)
 		}
 	}

@@ -41,3 +41,22 @@ func (s *Permits) Held() int { return len(s.concerned(Change{})) }
 
 // PutInForce puts an effect in force in an empty index.
 func PutInForce(e event.Effect) error { return newContents(10).effect(&e) }
+
+// Beat makes a pulse beat, or stop, from now on.
+func (p *Pulse) Beat(on bool) {
+	p.measured(time.Now())
+	if !on {
+		p.fresh.Store(never)
+	}
+	p.state.Store(stateLive)
+}
+
+// Change is what rules do after a change.
+func (p *Pulse) Change() { p.version.Add(1) }
+
+// NewPulse returns a pulse that beats.
+func NewPulse() *Pulse {
+	p := newPulse(time.Now(), time.Hour)
+	p.Beat(true)
+	return p
+}

@@ -66,8 +66,7 @@ func (x *Index) measureOnce(ctx context.Context, within time.Duration) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.life == life { // else what was measured is gone
-		x.fresh.Store(int64(at.Sub(x.base)))
-		x.wall.Store(at.UnixNano())
+		x.pulse.measured(at)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func (x *Index) Health() Health {
 	x.mu.Lock()
 	h := Health{Position: x.position.Load(), Err: x.denies, Behind: unknownFor}
 	x.mu.Unlock()
-	switch x.state.Load() {
+	switch x.pulse.state.Load() {
 	case stateLoading:
 		h.State, h.Reason = "loading", "The privileges are being loaded. Until then nobody gets in."
 		return h
@@ -36,7 +36,7 @@ func (x *Index) Health() Health {
 			"Put the newer log back, or run latchkey recover. Nobody gets in meanwhile."
 		return h
 	}
-	if x.fresh.Load() == never {
+	if x.pulse.fresh.Load() == never {
 		h.State, h.Reason = "loading", "It is not known yet whether the privileges are up to date. Until then nobody gets in."
 		return h
 	}
@@ -60,5 +60,5 @@ func (h Health) Ready() bool { return h.State == "live" || h.State == "full" }
 // behind is how long ago the index was known to be up to date.
 func (x *Index) behind() time.Duration {
 	now := x.cfg.Now()
-	return x.behindAt(int64(now.Sub(x.base)), now.UnixNano())
+	return x.pulse.behindAt(x.pulse.since(now), now.UnixNano())
 }

@@ -99,14 +99,9 @@ type Change struct{ Account, Device, Key string }
 type Index struct {
 	cfg     Config
 	permits *Permits
-	base    time.Time // times are kept as what has passed since
+	pulse   *Pulse
 	holds   atomic.Pointer[contents]
 
-	state atomic.Uint32
-	fresh atomic.Int64 // it was up to date at this time, ns since base
-	// wall is the same by the wall clock, ns since 1970. The other clock stands
-	// still while the machine is suspended, and this one may be set back.
-	wall     atomic.Int64
 	position atomic.Uint64
 	wake     chan struct{} // asks for a measurement
 
@@ -153,9 +148,6 @@ const (
 	stateDiverged // until the right log is back
 )
 
-// never is when an index that was not measured yet was up to date.
-const never = -1 << 62
-
 // New checks the configuration. The index denies until Run has loaded it.
 func New(cfg Config) (*Index, error) {
 	var faults []error
@@ -180,10 +172,9 @@ func New(cfg Config) (*Index, error) {
 	if cfg.Numbers == 0 || cfg.Numbers > maxNumber {
 		cfg.Numbers = maxNumber
 	}
-	x := &Index{cfg: cfg, base: cfg.Now(), contents: newContents(cfg.Numbers), advanced: make(chan struct{}), wake: make(chan struct{}, 1)}
+	x := &Index{cfg: cfg, pulse: newPulse(cfg.Now(), cfg.MaxStaleness), contents: newContents(cfg.Numbers), advanced: make(chan struct{}), wake: make(chan struct{}, 1)}
 	x.permits = NewPermits(x, cfg.Now, cfg.Logger)
 	x.holds.Store(x.contents)
-	x.fresh.Store(never)
 	return x, nil
 }
 
@@ -191,6 +182,13 @@ func New(cfg Config) (*Index, error) {
 // and the permits that it ends are revoked, and before WaitFor of its position returns.
 // The index waits for it: it must not wait for anybody. Register before Run.
 func (x *Index) OnChange(f func(Change)) { x.change = append(x.change, f) }
+
+// hold puts contents in force.
+func (x *Index) hold(c *contents) {
+	x.contents = c
+	x.holds.Store(c)
+	x.pulse.version.Add(1)
+}
 
 func (x *Index) changed(c Change) {
 	x.permits.Changed(c)
@@ -249,22 +247,11 @@ func (x *Index) Acquire(use Use, revoked func(Reason)) (*Permit, Verdict) {
 	return x.permits.Acquire(use, revoked)
 }
 
-// Live reports whether the index knows, at that time, what is permitted: three
-// atomic loads. A process that was stopped for a while, with its machine or
-// alone, finds out here that it does not.
-func (x *Index) Live(now time.Time) bool {
-	return x.liveAt(int64(now.Sub(x.base)), now.UnixNano())
-}
+// Live reports whether the index knows, at that time, what is permitted: see Pulse.Live.
+func (x *Index) Live(now time.Time) bool { return x.pulse.Live(now) }
 
-func (x *Index) liveAt(passed, wall int64) bool {
-	return x.state.Load() == stateLive && x.behindAt(passed, wall) <= x.cfg.MaxStaleness
-}
-
-// behindAt is how long ago the index was known to be up to date, by the clock of
-// the two that says longer.
-func (x *Index) behindAt(passed, wall int64) time.Duration {
-	return time.Duration(max(passed-x.fresh.Load(), wall-x.wall.Load()))
-}
+// Pulse is what permits read of the index.
+func (x *Index) Pulse() *Pulse { return x.pulse }
 
 // Check reports whether the account may do p, every privilege of it, on the channel
 // now. now is the caller's clock, which must be the index's. Whoever uses the channel

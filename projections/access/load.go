@@ -27,8 +27,7 @@ func (x *Index) load(ctx context.Context) error {
 	x.writing.Lock()
 	defer x.writing.Unlock()
 	x.aside, x.effected = nil, position // what is loaded aside is not of these rows
-	x.contents = fresh
-	x.holds.Store(fresh)
+	x.hold(fresh)
 	x.mu.Lock()
 	x.mark = mark
 	x.position.Store(position) // it may be lower than before

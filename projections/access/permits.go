@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,8 @@ const (
 type Rules interface {
 	// Live reports whether it is known at this time what is permitted.
 	Live(now time.Time) bool
+	// Pulse is always the same one, or always nil: then every check asks the rules.
+	Pulse() *Pulse
 	// Key returns a stream key that was not revoked. It may have expired.
 	Key(name string) (Key, bool)
 	// Pair looks an account and a device up, once for many checks.
@@ -59,6 +62,7 @@ type Pair interface {
 // Permits gives out permits and revokes them. It is safe for concurrent use.
 type Permits struct {
 	rules  Rules
+	pulse  *Pulse
 	now    func() time.Time
 	logger *slog.Logger
 
@@ -75,22 +79,37 @@ func NewPermits(rules Rules, now func() time.Time, logger *slog.Logger) *Permits
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Permits{rules: rules, now: now, logger: logger, byDevice: map[string]*Permit{}, byKey: map[string]*Permit{}}
+	return &Permits{rules: rules, pulse: rules.Pulse(), now: now, logger: logger, byDevice: map[string]*Permit{}, byKey: map[string]*Permit{}}
 }
 
 // Permit is leave for one use. Whoever carries the bits of the use holds it, and
 // releases it when they end.
 type Permit struct {
-	use     Use
-	of      *Permits
-	pair    Pair
-	expires time.Time // of the stream key; zero: never
-	revoked func(Reason)
+	// These four are what most checks read; together they are in one line of the cache.
 	reason  atomic.Pointer[Reason] // nil while it holds
+	allowed atomic.Uint64          // version of the rules at which Check last allowed, 0 for none
+	expires int64                  // when the stream key ends, ns since 1970
+	of      *Permits
+
+	pair    Pair
+	use     Use
+	revoked func(Reason)
 	expiry  *time.Timer
 
 	// The lists of a device and of a key; of.mu guards them.
 	deviceLinks, keyLinks links
+}
+
+// forEver is the end of what does not end.
+const forEver = math.MaxInt64
+
+// endOf returns when a key ends, ns since 1970; an end that does not fit, in centuries,
+// is looked at with every change only.
+func endOf(k Key) int64 {
+	if k.Expires.IsZero() || k.Expires.Year() > 2261 {
+		return forEver
+	}
+	return k.Expires.UnixNano()
 }
 
 type links struct{ before, after *Permit }
@@ -103,10 +122,10 @@ type links struct{ before, after *Permit }
 // the change: no order of the two lets anything through.
 func (s *Permits) Acquire(use Use, revoked func(Reason)) (*Permit, Verdict) {
 	now := s.now()
-	p := &Permit{use: use, of: s, pair: s.rules.Pair(use.Account, use.Device), revoked: revoked}
+	p := &Permit{use: use, of: s, pair: s.rules.Pair(use.Account, use.Device), revoked: revoked, expires: forEver}
 	if use.StreamKey != "" {
 		key, _ := s.rules.Key(use.StreamKey)
-		p.expires = key.Expires // of a key it never changes
+		p.expires = endOf(key) // of a key it never changes
 	}
 	s.add(p)
 	given := false
@@ -119,18 +138,18 @@ func (s *Permits) Acquire(use Use, revoked func(Reason)) (*Permit, Verdict) {
 	switch {
 	case v != Allowed || p.reason.Load() != nil:
 		return nil, min(v, p.Check(now)) // a verdict that refuses is less than Allowed
-	case !key.Expires.Equal(p.expires): // it was added between the two looks: its end would be missed
+	case endOf(key) != p.expires: // it was added between the two looks: its end would be missed
 		return nil, NotFound
 	}
-	if !p.expires.IsZero() {
-		p.expiry = time.AfterFunc(p.expires.Sub(now), p.Recheck)
+	if p.expires != forEver {
+		p.expiry = time.AfterFunc(key.Expires.Sub(now), p.Recheck)
 	}
 	given = true
 	return p, Allowed
 }
 
 // Check reports whether the permit holds now, and else what refuses the use. It takes
-// no lock and allocates nothing.
+// no lock and allocates nothing. The rules are asked again only after they changed.
 func (p *Permit) Check(now time.Time) Verdict {
 	if r := p.reason.Load(); r != nil {
 		if *r == Unknown {
@@ -138,10 +157,22 @@ func (p *Permit) Check(now time.Time) Verdict {
 		}
 		return NotFound
 	}
-	if !p.expires.IsZero() && !now.Before(p.expires) {
+	if now.UnixNano() >= p.expires {
 		return NotFound
 	}
-	return p.pair.Check(p.use.Channel, p.use.Privilege, now)
+	pulse := p.of.pulse
+	if pulse == nil {
+		return p.pair.Check(p.use.Channel, p.use.Privilege, now)
+	}
+	version := pulse.version.Load() // before the check: a change that comes meanwhile is looked at next time
+	if version == p.allowed.Load() && pulse.Live(now) {
+		return Allowed
+	}
+	v := p.pair.Check(p.use.Channel, p.use.Privilege, now)
+	if v == Allowed {
+		p.allowed.Store(version)
+	}
+	return v
 }
 
 // Release gives the permit back. Releasing it again does nothing.
@@ -201,7 +232,7 @@ func (p *Permit) due(now time.Time) Reason {
 		return Unknown
 	case p.use.StreamKey == "":
 		return PrivilegeGone
-	case key.Expired(now) || !p.expires.IsZero() && !now.Before(p.expires):
+	case key.Expired(now) || now.UnixNano() >= p.expires:
 		return KeyExpired
 	case key.Account == "": // not live
 		return KeyRevoked

@@ -212,14 +212,64 @@ func TestUnknownKindsOfEffectsDeny(t *testing.T) {
 	}
 }
 
-// switching are rules that allow everything, until they panic.
-type switching struct {
-	asked  int
-	panics bool
-	keys   []access.Key // what Key returns, one after the other
+// TestAPermitSeesEveryChange: Check asks the rules again after every change, whether the
+// permit was told of it or not, and in between only whether they know.
+func TestAPermitSeesEveryChange(t *testing.T) {
+	rules := &switching{}
+	s := access.NewPermits(rules, nil, nil)
+	permit, v := s.Acquire(access.Use{Subject: access.Subject{Account: "a"}, Device: "d"}, func(access.Reason) {})
+	if v != access.Allowed {
+		t.Fatal(v)
+	}
+	want := func(what string, v access.Verdict, asked int) {
+		t.Helper()
+		rules.asked = 0
+		if got := permit.Check(time.Now()); got != v || rules.asked != asked {
+			t.Errorf("%s: %v, and the rules were asked %d times; want %v, %d", what, got, rules.asked, v, asked)
+		}
+	}
+	want("at first", access.Allowed, 1)
+	want("unchanged", access.Allowed, 0)
+	rules.Pulse().Change()
+	want("changed", access.Allowed, 1)
+	want("unchanged since", access.Allowed, 0)
+	rules.Pulse().Change()
+	rules.verdict = access.Forbidden
+	want("taken back", access.Forbidden, 1)
+	want("a refusal is not kept", access.Forbidden, 1)
+	rules.verdict = access.Allowed
+	want("given back", access.Allowed, 1)
+	rules.pulse.Beat(false)
+	rules.dead = true
+	want("nothing is known", access.Unavailable, 1)
+	rules.pulse.Beat(true)
+	rules.dead = false
+	want("known again", access.Allowed, 0)
+	rules.during = func() { rules.Pulse().Change() }
+	rules.Pulse().Change()
+	want("changed during the check", access.Allowed, 1)
+	rules.during = nil
+	want("after a change during the check", access.Allowed, 1)
 }
 
-func (*switching) Live(time.Time) bool { return true }
+// switching are rules that give one verdict, until they panic.
+type switching struct {
+	pulse   *access.Pulse
+	verdict access.Verdict // Unavailable for Allowed
+	dead    bool           // every verdict is Unavailable
+	during  func()         // called in Check
+	asked   int
+	panics  bool
+	keys    []access.Key // what Key returns, one after the other
+}
+
+func (s *switching) Live(time.Time) bool { return !s.dead }
+func (s *switching) Pulse() *access.Pulse {
+	if s.pulse == nil {
+		s.pulse = access.NewPulse()
+	}
+	return s.pulse
+}
 func (s *switching) Key(string) (access.Key, bool) {
 	if len(s.keys) == 0 {
 		return access.Key{}, false
@@ -233,7 +283,16 @@ func (s *switching) Check(int, privilege.Set, time.Time) access.Verdict {
 	if s.asked++; s.panics {
 		panic("a defect")
 	}
-	return access.Allowed
+	if s.during != nil {
+		s.during()
+	}
+	switch {
+	case s.dead:
+		return access.Unavailable
+	case s.verdict == access.Unavailable:
+		return access.Allowed
+	}
+	return s.verdict
 }
 
 // TestNoRevocationIsMissed: a permit that is acquired while its privilege is taken back

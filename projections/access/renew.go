@@ -168,7 +168,7 @@ func (x *Index) swap(b *aside, life uint64, fresh *contents, position uint64) er
 	x.writing.Lock()
 	defer x.writing.Unlock()
 	x.mu.Lock()
-	same := x.life == life && x.state.Load() == stateLive
+	same := x.life == life && x.pulse.state.Load() == stateLive
 	x.mu.Unlock()
 	if !same || x.aside != b || b.tooMany {
 		return errOutrun
@@ -182,8 +182,7 @@ func (x *Index) swap(b *aside, life uint64, fresh *contents, position uint64) er
 	}
 	fresh.changes = nil // they were told when the old contents had them
 	before, after := x.names.size(), fresh.names.size()
-	x.contents = fresh
-	x.holds.Store(fresh)
+	x.hold(fresh)
 	x.changed(Change{}) // a read model that had no number for somebody has less
 	x.cfg.Logger.Info("the privileges were loaded again", "position", position, "before", before, "after", after, "full", fresh.names.few())
 	return nil

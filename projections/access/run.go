@@ -178,8 +178,8 @@ func (x *Index) reload(ctx context.Context) {
 // deny closes the index, and notifies those whom that concerns: everybody.
 func (x *Index) deny(state uint32, err error) {
 	x.mu.Lock()
-	x.state.Store(state)
-	x.fresh.Store(never)
+	x.pulse.state.Store(state)
+	x.pulse.fresh.Store(never)
 	x.denies = err
 	x.life++
 	close(x.advanced)
@@ -195,7 +195,7 @@ func (x *Index) deny(state uint32, err error) {
 // date.
 func (x *Index) admit() {
 	x.mu.Lock()
-	x.state.Store(stateLive)
+	x.pulse.state.Store(stateLive)
 	x.denies = nil
 	close(x.advanced) // what is waited for may be in what was loaded
 	x.advanced = make(chan struct{})
@@ -207,7 +207,7 @@ func (x *Index) admit() {
 // that the privileges were read from, or it lacks events that they saw. It
 // returns nil if the log is the right one as far as is known.
 func (x *Index) Fit() error {
-	if x.state.Load() != stateDiverged {
+	if x.pulse.state.Load() != stateDiverged {
 		return nil
 	}
 	x.mu.Lock()

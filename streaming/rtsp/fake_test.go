@@ -85,6 +85,8 @@ func (g *grants) Live(now time.Time) bool {
 	return g.live(now)
 }
 
+func (g *grants) Pulse() *access.Pulse { return nil }
+
 func (g *grants) live(now time.Time) bool {
 	return !g.sick && (g.fresh.IsZero() || now.Sub(g.fresh) <= staleAfter)
 }

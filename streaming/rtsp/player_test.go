@@ -24,6 +24,7 @@ func (all) Key(name string) (access.Key, bool) {
 	return access.Key{Name: name, Account: "ann"}, name == "kall"
 }
 func (all) Live(time.Time) bool                                { return true }
+func (all) Pulse() *access.Pulse                               { return nil }
 func (all) Resolve(_, name string) (string, bool)              { return name, true }
 func (all) Gone(string, time.Time) bool                        { return false }
 func (all) Owner(string) string                                { return "owner" }
