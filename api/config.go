@@ -23,9 +23,8 @@ type Config struct {
 	// Quotas bounds what an account may do; nil: nothing does.
 	Quotas Quotas
 
-	Sessions  Sessions
-	Passwords Passwords
-	Opener    Opener
+	Sessions Sessions
+	Opener   Opener
 
 	Fence    Fence
 	Progress Progress
@@ -125,7 +124,6 @@ func (c *Config) validate() error {
 	need("StreamKeys", c.StreamKeys != nil)
 	need("Queries", c.Queries != nil)
 	need("Sessions", c.Sessions != nil)
-	need("Passwords", c.Passwords != nil)
 	need("Opener", c.Opener != nil)
 	need("Fence", c.Fence != nil)
 	need("Progress", c.Progress != nil)

@@ -26,6 +26,7 @@ type Accounts interface {
 	// ByLogin returns "" if nobody has the address, and if it is not an address.
 	// kind is "email" or "phone".
 	ByLogin(ctx context.Context, kind, address string) (account string, err error)
+	ChangePassword(ctx context.Context, m app.Meta, n app.NewPassword) (app.PasswordChanged, error)
 }
 
 // Devices adds and removes devices.
@@ -84,19 +85,30 @@ type Quotas interface {
 
 // Sessions keeps who has logged in.
 type Sessions interface {
-	// NewSession answers the token of a new session, which ends after ttl.
-	NewSession(ctx context.Context, account string, ttl time.Duration) (token string, err error)
-	// Session answers whose session the token is. ErrNoSession: nobody's.
+	// LogIn makes a session if the password is right, with the same work for an account
+	// that does not exist, "" among them. The context says for whom (hashing.For), and
+	// hashing.ErrBusy is returned at once when too many wait.
+	LogIn(ctx context.Context, account, password string, n app.NewSession) (token string, right bool, err error)
+	// Session returns whose session the token is. ErrNoSession: nobody's.
 	Session(ctx context.Context, token string) (account string, err error)
-	// EndSession ends a session; one that there is not is ended already.
+	// SessionsOf lists the sessions of an account, the last used first: which has the
+	// token, and which were made from the network.
+	SessionsOf(ctx context.Context, account, token, network string) ([]SessionView, error)
+	// EndSession ends a session; one that does not exist is ended already.
 	EndSession(ctx context.Context, token string) error
+	// EndSessionOf ends a session of an account by its id; false: there is none.
+	EndSessionOf(ctx context.Context, account, id string) (bool, error)
+	// EndOtherSessions ends those of an account without that of the token.
+	EndOtherSessions(ctx context.Context, account, token string) error
 }
 
-// Passwords checks passwords, with the same work for an account that there is
-// not, "" among them. The context says for whom (hashing.For), and hashing.ErrBusy
-// is returned at once when too many wait.
-type Passwords interface {
-	VerifyPassword(ctx context.Context, account, password string) (bool, error)
+// SessionView is a session as its account sees it.
+type SessionView struct {
+	ID            string
+	Created, Used time.Time // zero: not known
+	Expires       time.Time
+	SameNetwork   bool
+	Current       bool
 }
 
 // Limits counts attempts for all processes that share a database. A name is

@@ -62,7 +62,8 @@ func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.Lo
 	if err != nil {
 		return nil, err
 	}
-	right, err := h.cfg.Passwords.VerifyPassword(toHash(ctx, known), account, r.Body.Password)
+	expires := h.cfg.Now().Add(h.cfg.SessionTTL)
+	token, right, err := h.cfg.Sessions.LogIn(toHash(ctx, known), account, r.Body.Password, h.newSession(ctx))
 	if errors.Is(err, hashing.ErrBusy) { // nothing was tried
 		h.logins.local.Refund(loginFrom(ctx, name), 1, h.cfg.Now())
 	}
@@ -73,14 +74,14 @@ func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.Lo
 		return nil, unauthenticated("invalid_credentials", "The login or the password is wrong.")
 	}
 	h.loggedIn(ctx, name)
-	expires := h.cfg.Now().Add(h.cfg.SessionTTL)
-	token, err := h.cfg.Sessions.NewSession(ctx, account, h.cfg.SessionTTL)
-	if err != nil {
-		return nil, fmt.Errorf("logging in: %w", err)
-	}
 	requestOf(ctx).account = account
 	accept.HasSession(ctx)
 	return rest.LogIn201JSONResponse{Token: token, Account: account, ExpiresAt: utc(expires)}, nil
+}
+
+// newSession is one that is made for the caller.
+func (s *Server) newSession(ctx context.Context) app.NewSession {
+	return app.NewSession{TTL: s.cfg.SessionTTL, Network: requestOf(ctx).network}
 }
 
 // LogOut ends the session that the request carries.

@@ -27,6 +27,9 @@ func (h handlers) CreateStreamKey(ctx context.Context, r rest.CreateStreamKeyReq
 	if err != nil {
 		return nil, err
 	}
+	if err := h.stillLoggedIn(ctx, meta(ctx, ""), result.Key.Name); err != nil {
+		return nil, err
+	}
 	position, err := h.confirm(ctx, result.Position)
 	if err != nil {
 		return nil, err

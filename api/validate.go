@@ -80,7 +80,7 @@ func kindOf(method, id string) app.RequestKind {
 		return app.Reads
 	case method == http.MethodDelete || id == "rejectDevice":
 		return app.TakesAway
-	case id == "replaceShare" || id == "putShareDevice":
+	case id == "replaceShare" || id == "putShareDevice" || id == "changePassword":
 		return app.Changes
 	}
 	return app.Gives

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -99,12 +100,78 @@ func (v *memoryVault) VerifyPassword(ctx context.Context, account, password stri
 	return ok && known == password, v.fail
 }
 
-func (v *memoryVault) NewSession(_ context.Context, account string, _ time.Duration) (string, error) {
+func (v *memoryVault) LogIn(ctx context.Context, account, password string, _ app.NewSession) (string, bool, error) {
+	right, err := v.VerifyPassword(ctx, account, password)
+	if err != nil || !right || account == "" {
+		return "", false, err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.newSession(account), true, nil
+}
+
+func (v *memoryVault) newSession(account string) string {
 	token := rand.Text()
 	v.sessions[token] = account
-	return token, nil
+	return token
+}
+
+// memoryChange is an app.PasswordChange.
+type memoryChange struct {
+	vault               *memoryVault
+	account, held, next string
+}
+
+func (v *memoryVault) PreparePassword(ctx context.Context, account, current, next string) (app.PasswordChange, error) {
+	right, err := v.VerifyPassword(ctx, account, current)
+	if err != nil || !right {
+		return nil, err
+	}
+	return memoryChange{v, account, current, next}, nil
+}
+
+func (c memoryChange) Commit(_ context.Context, s *app.NewSession) (string, error) {
+	v := c.vault
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.passwords[c.account] != c.held {
+		return "", app.ErrPasswordChanged
+	}
+	v.passwords[c.account] = c.next
+	maps.DeleteFunc(v.sessions, func(_, of string) bool { return of == c.account })
+	if s == nil {
+		return "", nil
+	}
+	return v.newSession(c.account), nil
+}
+
+func (v *memoryVault) SessionsOf(_ context.Context, account, token, _ string) (list []SessionView, _ error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for t, of := range v.sessions {
+		if of == account {
+			list = append(list, SessionView{ID: "id-" + t, Created: noon, Used: noon, Expires: noon.Add(time.Hour), Current: t == token})
+		}
+	}
+	return list, v.fail
+}
+
+func (v *memoryVault) EndSessionOf(_ context.Context, account, id string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	token := strings.TrimPrefix(id, "id-")
+	mine := v.sessions[token] == account
+	if mine {
+		delete(v.sessions, token)
+	}
+	return mine, v.fail
+}
+
+func (v *memoryVault) EndOtherSessions(_ context.Context, account, token string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	maps.DeleteFunc(v.sessions, func(t, of string) bool { return of == account && t != token })
+	return v.fail
 }
 
 func (v *memoryVault) Session(_ context.Context, token string) (string, error) {

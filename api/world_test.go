@@ -72,7 +72,7 @@ func (w *world) config() Config {
 	return Config{
 		Accounts: useCases.Accounts, Devices: useCases.Devices, Shares: useCases.Shares, StreamKeys: useCases.StreamKeys,
 		Queries:  read,
-		Sessions: w.vault, Passwords: w.vault, Opener: w.vault,
+		Sessions: w.vault, Opener: w.vault,
 		Fence: fence{w.fence}, Progress: progress{w.progress, &atomic.Uint64{}},
 		Logger: slog.New(slog.NewTextHandler(w.logged, nil)), Metrics: w.registry, Now: w.clock.Now,
 	}

@@ -306,6 +306,40 @@ func (s doorSecrets) Secret(ctx context.Context, key string) (string, error) {
 	return secret, err
 }
 
+// passwords keeps passwords for the use cases.
+type passwords struct {
+	*vault.Vault
+	ended func(context.Context) // is called after sessions have ended
+}
+
+func (p passwords) PreparePassword(ctx context.Context, account, current, next string) (app.PasswordChange, error) {
+	change, err := p.Vault.PreparePassword(ctx, account, current, next)
+	if err != nil || change == nil {
+		return nil, err
+	}
+	return passwordChange{change, p.ended}, nil
+}
+
+type passwordChange struct {
+	change *vault.PasswordChange
+	ended  func(context.Context)
+}
+
+func (c passwordChange) Commit(ctx context.Context, s *app.NewSession) (string, error) {
+	var session *vault.NewSession
+	if s != nil {
+		session = &vault.NewSession{TTL: s.TTL, Network: s.Network}
+	}
+	token, err := c.change.Commit(ctx, session)
+	if errors.Is(err, vault.ErrPasswordChanged) {
+		return "", fmt.Errorf("%w: %w", app.ErrPasswordChanged, err)
+	}
+	if err == nil {
+		c.ended(ctx)
+	}
+	return token, err
+}
+
 // sessions keeps sessions for the API.
 type sessions struct {
 	vault *vault.Vault
@@ -313,8 +347,33 @@ type sessions struct {
 	ended func(context.Context) // is called after a session has ended
 }
 
-func (s sessions) NewSession(ctx context.Context, account string, ttl time.Duration) (string, error) {
-	return s.vault.NewSession(ctx, account, ttl, s.most)
+func (s sessions) LogIn(ctx context.Context, account, password string, n app.NewSession) (string, bool, error) {
+	return s.vault.LogIn(ctx, account, password, vault.NewSession{TTL: n.TTL, Network: n.Network, Most: s.most})
+}
+
+func (s sessions) SessionsOf(ctx context.Context, account, token, network string) ([]api.SessionView, error) {
+	rows, err := s.vault.SessionsOf(ctx, account, token, network)
+	list := make([]api.SessionView, len(rows))
+	for i, row := range rows {
+		list[i] = api.SessionView(row)
+	}
+	return list, err
+}
+
+func (s sessions) EndSessionOf(ctx context.Context, account, id string) (bool, error) {
+	ended, err := s.vault.EndSessionOf(ctx, account, id)
+	if ended {
+		s.ended(ctx)
+	}
+	return ended, err
+}
+
+func (s sessions) EndOtherSessions(ctx context.Context, account, token string) error {
+	err := s.vault.EndOtherSessions(ctx, account, token)
+	if err == nil {
+		s.ended(ctx)
+	}
+	return err
 }
 
 func (s sessions) Session(ctx context.Context, token string) (string, error) {

@@ -111,7 +111,7 @@ func (h *house) furnish() {
 	h.share = h.give("person0", h.device)
 	must[app.ShareChanged](h.t)(h.uc.Shares.Accept(ctx, app.Meta{Account: h.people[0]}, h.share, h.device))
 	h.key = must[app.StreamKeyAdded](h.t)(h.uc.StreamKeys.Add(ctx, app.Meta{Account: h.people[0]}, app.NewStreamKey{Label: "player"}))
-	h.token = must[string](h.t)(h.opened.vault.NewSession(ctx, h.people[0], time.Hour, 0))
+	h.token = must[string](h.t)(h.opened.vault.NewSession(ctx, h.people[0], vault.NewSession{TTL: time.Hour}))
 }
 
 func (h *house) give(person, device string) string {
@@ -377,7 +377,7 @@ func (h *house) checkReadModels() {
 		for _, name := range []string{"owner", "person0", "person1"} {
 			u := &user{t: h.t, api: newAPIClient(h.httpAddr()), login: name + "@example.com"}
 			account := must[string](h.t)(h.uc.Accounts.ByLogin(context.Background(), "email", u.login))
-			u.token = must[string](h.t)(h.opened.vault.NewSession(context.Background(), account, time.Hour, 0)) // who was erased cannot log in
+			u.token = must[string](h.t)(h.opened.vault.NewSession(context.Background(), account, vault.NewSession{TTL: time.Hour})) // who was erased cannot log in
 			for _, path := range []string{"/shares/sent", "/shares/received", "/shares/history", "/devices", "/privileges", "/stream-keys"} {
 				var answer any
 				u.must("GET", path+"?limit=100", nil, &answer)

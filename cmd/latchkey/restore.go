@@ -371,7 +371,7 @@ func openVaultFile(path string) (*bun.DB, error) {
 // restoredUseCases are the commands for a log that nobody serves.
 func restoredUseCases(log *eventstore.Client, v *vault.Vault) (backup.UseCases, error) {
 	u, err := app.New(app.Config{
-		Log: appLog{client: log}, Sealer: v, Passwords: v, Cameras: cameraVault{v}, StreamSecrets: streamSecrets{v}, Domains: noDomains{},
+		Log: appLog{client: log}, Sealer: v, Passwords: passwords{v, func(context.Context) {}}, Cameras: cameraVault{v}, StreamSecrets: streamSecrets{v}, Domains: noDomains{},
 	})
 	if err != nil {
 		return nil, err

@@ -206,11 +206,11 @@ const rememberWithin = 2 * time.Second
 // sessionEnded remembers in the log that something was taken away in the vault,
 // so that an older copy of the vault does not revive it. If the log does not take
 // that now, the keeper of the vault tries again.
-func (s *runningService) sessionEnded(ctx context.Context) {
+func (p *opened) sessionEnded(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rememberWithin)
 	defer cancel()
-	if err := s.opened.compareTaken(ctx, s.logger); err != nil {
-		s.logger.Debug("that a session ended could not be noted in the log yet", "error", err)
+	if err := p.compareTaken(ctx, p.logger); err != nil {
+		p.logger.Debug("that a session ended could not be noted in the log yet", "error", err)
 	}
 }
 
@@ -251,7 +251,7 @@ func (s *runningService) teachDoor(ctx context.Context) error {
 // none.
 func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas app.Quotas) (app.UseCases, error) {
 	return app.New(app.Config{
-		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: p.vault, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
+		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: passwords{p.vault, p.sessionEnded}, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
 		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Logger: p.logger,
 	})
 }
@@ -283,7 +283,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 		Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
 		Queries: s.opened.store, Quotas: quotas{ledger},
-		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.sessionEnded}, Passwords: s.opened.vault, Opener: opener{s.opened.vault},
+		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door, s.upstreams}, s.journal}, Progress: runner,
 		Components: []api.Component{
 			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},

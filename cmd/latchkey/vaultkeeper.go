@@ -31,6 +31,7 @@ type vaultKeeper struct {
 	swept   time.Time     // zero before the first sweep
 	settled time.Time     // when staged cameras were last settled
 	missing string        // what was last reported
+	noted   time.Time     // when the uses of sessions were last written down
 	taken   uint64        // as it was last remembered
 	remains bool          // it was last reported that something forgotten is in the files
 }
@@ -42,6 +43,8 @@ const (
 	// settleEvery bounds how long a device lacks its camera after a crash of the
 	// database, which undoes the last confirmations, while this process goes on.
 	settleEvery = 5 * time.Second
+	// noteEvery is how often it is noted when sessions were used.
+	noteEvery = 30 * time.Second
 	// settledAfter is how old a secret must be before it counts as nobody's: far
 	// longer than any command takes that would make it somebody's.
 	settledAfter = 10 * time.Minute
@@ -81,6 +84,7 @@ func (k *vaultKeeper) Run(ctx context.Context) error {
 	k.opened.vault.MayRemain()
 	for pause.For(ctx, k.interval()) {
 		k.scrub(ctx)
+		k.noteUses(ctx)
 		if err := k.keep(ctx); err != nil && ctx.Err() == nil {
 			if misfit(err) {
 				return err
@@ -94,7 +98,7 @@ func (k *vaultKeeper) Run(ctx context.Context) error {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	if err := errors.Join(k.advance(last), k.remember(last)); err != nil {
+	if err := errors.Join(k.advance(last), k.remember(last), k.opened.vault.NoteUses(last)); err != nil {
 		k.logger.Warn("the vault could not be looked after at the end", "error", err)
 	}
 	return nil
@@ -110,6 +114,17 @@ func (k *vaultKeeper) scrub(ctx context.Context) {
 	case ctx.Err() == nil && !k.remains:
 		k.remains = true
 		k.logger.Info("what was forgotten stays in the files of the vault for now; it is tried again", "error", err)
+	}
+}
+
+// noteUses writes down from time to time when sessions were used.
+func (k *vaultKeeper) noteUses(ctx context.Context) {
+	if time.Since(k.noted) < noteEvery {
+		return
+	}
+	k.noted = time.Now()
+	if err := k.opened.vault.NoteUses(ctx); err != nil && ctx.Err() == nil {
+		k.logger.Debug("when sessions were used could not be noted", "error", err)
 	}
 }
 

@@ -103,10 +103,25 @@ type RevokeKey struct {
 	At  time.Time
 }
 
-func (Claim) accountCommand()     {}
-func (Register) accountCommand()  {}
-func (AddKey) accountCommand()    {}
-func (RevokeKey) accountCommand() {}
+// ChangePassword says that the account has another password now, and ends every stream
+// key of the account, also those that have expired. The password itself is in the vault.
+type ChangePassword struct {
+	By string // "" by the person who knew the one before; ByCode: by a code sent to an address
+	At time.Time
+}
+
+// ByCode is how a forgotten password is changed.
+const ByCode = "code"
+
+// RevokeKeys ends every stream key of the account.
+type RevokeKeys struct{ At time.Time }
+
+func (ChangePassword) accountCommand() {}
+func (RevokeKeys) accountCommand()     {}
+func (Claim) accountCommand()          {}
+func (Register) accountCommand()       {}
+func (AddKey) accountCommand()         {}
+func (RevokeKey) accountCommand()      {}
 
 // Decide gives the events of a command.
 func Decide(s State, command Command) ([]Event, error) {
@@ -117,6 +132,13 @@ func Decide(s State, command Command) ([]Event, error) {
 		return register(s, c)
 	case AddKey:
 		return addKey(s, c)
+	case ChangePassword:
+		if !s.Registered {
+			return nil, ErrNotRegistered
+		}
+		return append([]Event{PasswordChanged{Account: s.Account, By: c.By, At: c.At}}, revokeAll(s, c.At)...), nil
+	case RevokeKeys:
+		return revokeAll(s, c.At), nil
 	case RevokeKey:
 		if _, ok := s.Find(c.Key); !ok || !s.Registered {
 			return nil, ErrKeyNotFound
@@ -124,6 +146,15 @@ func Decide(s State, command Command) ([]Event, error) {
 		return []Event{StreamKeyRevoked{Account: s.Account, Key: c.Key, At: c.At}}, nil
 	}
 	return nil, fmt.Errorf("%w %T", ErrUnknownCommand, command)
+}
+
+// revokeAll ends every stream key.
+func revokeAll(s State, at time.Time) []Event {
+	var events []Event
+	for _, k := range s.Keys {
+		events = append(events, StreamKeyRevoked{Account: s.Account, Key: k.Name, At: at})
+	}
+	return events
 }
 
 // claim lets an account claim its login again: that is how a claim that never

@@ -69,6 +69,13 @@ func TestDecide(t *testing.T) {
 		{"revokes", keyed, RevokeKey{Key: "k1", At: later}, []Event{StreamKeyRevoked{Account: "a", Key: "k1", At: later}}, nil},
 		{"refuses to revoke twice", revoked, RevokeKey{Key: "k1", At: later}, nil, ErrKeyNotFound},
 		{"refuses to revoke what is not there", known, RevokeKey{Key: "k1", At: later}, nil, ErrKeyNotFound},
+		{"changes the password, and ends every key", append(keyed[:2:2], added("k2", later)), ChangePassword{At: later}, []Event{
+			PasswordChanged{Account: "a", At: later}, StreamKeyRevoked{Account: "a", Key: "k1", At: later}, StreamKeyRevoked{Account: "a", Key: "k2", At: later},
+		}, nil},
+		{"changes a forgotten password", known, ChangePassword{By: ByCode, At: later}, []Event{PasswordChanged{Account: "a", By: ByCode, At: later}}, nil},
+		{"refuses to change the password of nobody", none, ChangePassword{At: later}, nil, ErrNotRegistered},
+		{"ends every key", keyed, RevokeKeys{At: later}, []Event{StreamKeyRevoked{Account: "a", Key: "k1", At: later}}, nil},
+		{"ends no key of an account without", revoked, RevokeKeys{At: later}, nil, nil},
 		{"refuses an unknown command", known, nil, nil, ErrUnknownCommand},
 	} {
 		t.Run(sc.name, func(t *testing.T) {

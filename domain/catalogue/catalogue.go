@@ -25,6 +25,7 @@ var events = []entry{
 	current[account.Registered](),
 	current[account.StreamKeyAdded](),
 	current[account.StreamKeyRevoked](),
+	current[account.PasswordChanged](),
 	current[device.Added](),
 	current[device.Removed](),
 	current[name.Claimed](),

@@ -53,6 +53,8 @@ func examples() []event.Event {
 		account.StreamKeyAdded{Account: bob, Key: "kabcdefghij23", Label: text, Device: cam, Expires: at.Add(time.Hour), At: at},
 		account.StreamKeyAdded{Account: bob, Key: "kabcdefghij23", At: at},
 		account.StreamKeyRevoked{Account: bob, Key: "kabcdefghij23", At: at},
+		account.PasswordChanged{Account: bob, At: at},
+		account.PasswordChanged{Account: bob, By: account.ByCode, At: at},
 		device.Added{Device: cam, Serial: "ds-7216-691b23", Generation: 2, Owner: alice, Name: text, At: at, Channels: []device.Channel{
 			{Channel: 1, Name: text, Capabilities: privilege.All}, {Channel: 2, Capabilities: privilege.None},
 		}},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"latchkey/domain/account"
 	"latchkey/domain/catalogue"
 	"latchkey/domain/event"
 	"latchkey/domain/share"
@@ -194,6 +195,9 @@ func takesAway(state any, e event.Event) bool {
 	if of, ok := e.(share.Event); ok {
 		before, ok := state.(share.State)
 		return ok && share.TakesAway(before, of)
+	}
+	if _, ok := e.(account.PasswordChanged); ok {
+		return true // what it gives, the person had before
 	}
 	return e.Revokes() != event.NoRevocation
 }

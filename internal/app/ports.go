@@ -28,6 +28,9 @@ var (
 	ErrDiverged = errors.New("the log is not the one that it was")
 )
 
+// ErrPasswordChanged is returned by PasswordChange.Commit.
+var ErrPasswordChanged = errors.New("the password was changed meanwhile")
+
 // Log is where events are. An Append whose error is none of the above may have
 // been written.
 type Log interface {
@@ -82,6 +85,8 @@ type Sealer interface {
 	// Seal gives the same sealed text for the same subject, field and text; "" is "".
 	// It is opened for the same field only.
 	Seal(ctx context.Context, subject, field, plain string) (sealed string, err error)
+	// Unseal opens what Seal sealed for the same field; an error if it cannot be read.
+	Unseal(ctx context.Context, field, sealed string) (plain string, err error)
 	// LoginHash is a keyed hash, 32 lower-case hexadecimal digits.
 	LoginHash(kind, address string) string
 	// Knows reports whether there is a key of the subject, or was one that was
@@ -100,6 +105,23 @@ type Passwords interface {
 	VerifyPassword(ctx context.Context, account, password string) (bool, error)
 	// HasPassword reports whether the account has one.
 	HasPassword(ctx context.Context, account string) (bool, error)
+	// PreparePassword checks the current password and hashes the next one. It changes
+	// nothing; nil: the current one is wrong, which takes as long.
+	PreparePassword(ctx context.Context, account, current, next string) (PasswordChange, error)
+}
+
+// PasswordChange is a change of a password that waits to be made.
+type PasswordChange interface {
+	// Commit makes the change together with the end of every session of the account,
+	// and with a new session unless it is nil. ErrPasswordChanged: the password that was
+	// checked is not the account's any more; nothing was changed.
+	Commit(ctx context.Context, s *NewSession) (token string, err error)
+}
+
+// NewSession is a session to make.
+type NewSession struct {
+	TTL     time.Duration
+	Network string // that it is made from
 }
 
 // Cameras keeps how devices are reached.

@@ -225,6 +225,8 @@ type memoryVault struct {
 	failConfirm error
 
 	beforePassword func(account string)
+	beforeCommit   func(account string)
+	ended          int // how often all sessions of an account ended
 }
 
 func (v *memoryVault) Seal(_ context.Context, subject, field, plain string) (string, error) {
@@ -232,6 +234,52 @@ func (v *memoryVault) Seal(_ context.Context, subject, field, plain string) (str
 		return "", nil
 	}
 	return subject + ":" + base64.RawURLEncoding.EncodeToString([]byte(field+"\x00"+plain)), nil
+}
+
+func (v *memoryVault) Unseal(_ context.Context, field, sealed string) (string, error) {
+	_, text, _ := strings.Cut(sealed, ":")
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	plain, ok := strings.CutPrefix(string(raw), field+"\x00")
+	if sealed != "" && (err != nil || !ok) {
+		return "", fmt.Errorf("%q cannot be read", sealed)
+	}
+	return plain, nil
+}
+
+// memoryChange is a PasswordChange.
+type memoryChange struct {
+	vault               *memoryVault
+	account, held, next string
+	any                 bool
+}
+
+func (v *memoryVault) PreparePassword(ctx context.Context, account, current, next string) (PasswordChange, error) {
+	right, err := v.VerifyPassword(ctx, account, current)
+	if err != nil || !right {
+		return nil, err
+	}
+	return &memoryChange{vault: v, account: account, held: current, next: next}, nil
+}
+
+func (c *memoryChange) Commit(_ context.Context, s *NewSession) (string, error) {
+	v := c.vault
+	if v.beforeCommit != nil {
+		v.beforeCommit(c.account)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.fail != nil {
+		return "", v.fail
+	}
+	if v.passwords[c.account] != c.held && !c.any {
+		return "", ErrPasswordChanged
+	}
+	v.passwords[c.account] = c.next
+	v.ended++
+	if s == nil {
+		return "", nil
+	}
+	return "a new session", nil
 }
 
 func (v *memoryVault) LoginHash(kind, address string) string {

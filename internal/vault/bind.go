@@ -29,7 +29,11 @@ func (v *Vault) mac(kind string, fields ...string) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:24])
 }
 
+// macOfSession has the fields of earlier versions for the rows that they made.
 func (v *Vault) macOfSession(s *session) string {
+	if s.Created != 0 || s.Network != "" {
+		return v.mac("session 2", s.Token, s.Account, strconv.FormatInt(s.Expires, 10), strconv.FormatInt(s.Created, 10), s.Network)
+	}
 	return v.mac("session", s.Token, s.Account, strconv.FormatInt(s.Expires, 10))
 }
 

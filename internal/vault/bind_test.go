@@ -46,7 +46,7 @@ func testRowsOfOthersMakeNobody(t *testing.T, db *bun.DB) {
 		nobody("a row with a token of one's own", token)
 	}
 
-	mine, err := v.NewSession(ctx, "mallory", time.Minute, 0)
+	mine, err := v.NewSession(ctx, "mallory", vault.NewSession{TTL: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

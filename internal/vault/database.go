@@ -8,11 +8,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect"
 	"github.com/uptrace/bun/dialect/sqlitedialect"
+	"github.com/uptrace/bun/schema"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
@@ -58,7 +60,9 @@ func CreateFile(path string) error {
 	return nil
 }
 
-func isSQLite(db *bun.DB) bool { return db.Dialect().Name() == dialect.SQLite }
+func isSQLite(db interface{ Dialect() schema.Dialect }) bool {
+	return db.Dialect().Name() == dialect.SQLite
+}
 
 // prepare makes the tables that the database lacks, and brings those of earlier
 // versions up to date. Several processes may do so at once.
@@ -82,6 +86,9 @@ func prepare(ctx context.Context, db *bun.DB) error {
 				return fmt.Errorf("giving the rows of %s MACs: %w", table, err)
 			}
 		}
+		if err := addColumns(ctx, tx, "vault_sessions", isSQLite(db), "created BIGINT NOT NULL DEFAULT 0", "used BIGINT NOT NULL DEFAULT 0", "network VARCHAR NOT NULL DEFAULT ''"); err != nil {
+			return fmt.Errorf("giving sessions their times: %w", err)
+		}
 		_, err := tx.ExecContext(ctx, "CREATE INDEX IF NOT EXISTS vault_sessions_of_account ON vault_sessions (account, expires)")
 		return err
 	})
@@ -95,6 +102,21 @@ func addMACs(ctx context.Context, tx bun.Tx, table string, sqlite bool) error {
 	}
 	_, err = tx.ExecContext(ctx, "ALTER TABLE "+table+" ADD COLUMN mac VARCHAR NOT NULL DEFAULT ''")
 	return err
+}
+
+// addColumns gives a table the columns that an earlier version did not.
+func addColumns(ctx context.Context, tx bun.Tx, table string, sqlite bool, columns ...string) error {
+	for _, column := range columns {
+		name, _, _ := strings.Cut(column, " ")
+		has, err := hasColumn(ctx, tx, table, name, sqlite)
+		if err == nil && !has {
+			_, err = tx.ExecContext(ctx, "ALTER TABLE "+table+" ADD COLUMN "+column)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func hasColumn(ctx context.Context, tx bun.Tx, table, column string, sqlite bool) (bool, error) {

@@ -47,3 +47,10 @@ func Unbind(t *testing.T, v *Vault) {
 		t.Fatal(err)
 	}
 }
+
+// AfterCheck runs f once, after the next password was found right and before its session
+// is made.
+func AfterCheck(t *testing.T, v *Vault, f func()) {
+	t.Helper()
+	v.afterCheck = func() { v.afterCheck = nil; f() }
+}

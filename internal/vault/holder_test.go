@@ -159,7 +159,7 @@ func TestErasedPersonCannotLogIn(t *testing.T) {
 			t.Fatal(err)
 		}
 		var err error
-		if tokens[account], err = v.NewSession(ctx, account, time.Hour, 0); err != nil {
+		if tokens[account], err = v.NewSession(ctx, account, vault.NewSession{TTL: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 	}

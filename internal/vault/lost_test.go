@@ -269,7 +269,7 @@ func TestMarkAndWhatWasTaken(t *testing.T) {
 			}
 		}
 		taken(0)
-		token, err := v.NewSession(ctx, "olga", time.Hour, 0)
+		token, err := v.NewSession(ctx, "olga", vault.NewSession{TTL: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -289,7 +289,7 @@ func TestMarkAndWhatWasTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		taken(3)
-		if token, err = v.NewSession(ctx, "olga", time.Hour, 0); err != nil {
+		if token, err = v.NewSession(ctx, "olga", vault.NewSession{TTL: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 		if err := v.EndAllSessions(ctx, 70); err != nil {

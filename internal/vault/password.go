@@ -64,28 +64,11 @@ func (v *Vault) HasPassword(ctx context.Context, account string) (bool, error) {
 // hashing.ErrBusy: too many passwords wait to be hashed; see hashing.For.
 // ErrBadHash: no password of the account can be right.
 func (v *Vault) VerifyPassword(ctx context.Context, account, plain string) (bool, error) {
-	row := &password{Account: account}
-	err := v.db.NewSelect().Model(row).WherePK().Scan(ctx)
-	known := err == nil && account != ""
-	if err != nil && !notFound(err) {
-		return false, fmt.Errorf("reading the password of %s: %w", account, err)
+	held, right, err := v.holds(ctx, account, plain)
+	if err == nil && held.renewed != "" {
+		v.renew(ctx, &held.row, held.renewed)
 	}
-	if known && !equal(row.MAC, v.macOfPassword(account, row.Hash)) {
-		return false, fmt.Errorf("reading the password of %s: %w", account, ErrBadHash)
-	}
-	if !known {
-		row.Hash = v.dummy
-	}
-	var match bool
-	var renewed string
-	err = v.hash(ctx, func() (err error) { match, renewed, err = checkPassword(plain, row.Hash); return err })
-	if err != nil {
-		return false, fmt.Errorf("checking the password of %s: %w", account, err)
-	}
-	if renewed != "" {
-		v.renew(ctx, row, renewed)
-	}
-	return match && known, nil
+	return right, err
 }
 
 // renew replaces the hash of a password, unless it has changed meanwhile. If that

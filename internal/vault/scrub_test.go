@@ -124,7 +124,7 @@ func forgetMuch(t *testing.T, v *vault.Vault, db bun.IDB, rng *rand.Rand, steps 
 		live[i] = live[len(live)-1]
 		live = live[:len(live)-1]
 	}
-	token, err := v.NewSession(ctx, "anna", time.Hour, 0)
+	token, err := v.NewSession(ctx, "anna", vault.NewSession{TTL: time.Hour})
 	must(err)
 	note("token", "vault_sessions", "account = 'anna'")
 	must(v.EndSession(ctx, token))

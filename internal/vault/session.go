@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -22,6 +23,115 @@ type session struct {
 	Account string `bun:"account,notnull"`
 	Expires int64  `bun:"expires,notnull"` // Unix seconds
 	MAC     string `bun:"mac,notnull,default:''"`
+	Created int64  `bun:"created,notnull,default:0"`  // Unix seconds; 0: made by an earlier version
+	Used    int64  `bun:"used,notnull,default:0"`     // Unix seconds of about the last use; not in the MAC
+	Network string `bun:"network,notnull,default:''"` // keyed hash of the network that it was made from
+}
+
+// NewSession is a session to make.
+type NewSession struct {
+	TTL     time.Duration // after which it ends by itself
+	Network string        // that it is made from; kept as a keyed hash only
+	// Most is how many sessions the account may have; 0: any number. If it has more
+	// then, those end that would end first: an account whose programs log in and never
+	// out must not keep its owner from logging in.
+	Most int
+}
+
+// SessionView is a session as its account may see it.
+type SessionView struct {
+	ID          string    // names it, and opens nothing
+	Created     time.Time // zero: not known
+	Used        time.Time // about the last use; zero: not known
+	Expires     time.Time
+	SameNetwork bool // it was made from the network that is asked about
+	Current     bool // it is the one that is asked about
+}
+
+// newSession makes the row of a session and its token, which is not kept.
+func (v *Vault) newSession(account string, n NewSession) (row *session, token string) {
+	token = rand.Text()
+	now := v.now()
+	row = &session{Token: v.tokenHash(token), Account: account, Expires: now.Add(n.TTL).Unix(), Created: now.Unix(), Used: now.Unix()}
+	if n.Network != "" {
+		row.Network = v.hidden("network of a session", n.Network)
+	}
+	row.MAC = v.macOfSession(row)
+	return row, token
+}
+
+func addSession(ctx context.Context, tx bun.Tx, row *session, most int) error {
+	if _, err := tx.NewInsert().Model(row).Exec(ctx); err != nil || most == 0 {
+		return err
+	}
+	return dropSurplus(ctx, tx, row, most)
+}
+
+// id is the public name of a session: a keyed hash, from which nobody finds the row or
+// the token.
+func (v *Vault) sessionID(row *session) string { return v.hidden("id of a session", row.Token) }
+
+// SessionsOf lists the sessions of an account that have not ended, the one with the
+// token and those made from a network marked, the last used first.
+func (v *Vault) SessionsOf(ctx context.Context, account, token, network string) ([]SessionView, error) {
+	rows, err := v.liveSessions(ctx, v.db, account)
+	if err != nil {
+		return nil, fmt.Errorf("listing the sessions of %s: %w", account, err)
+	}
+	current, from := v.tokenHash(token), v.hidden("network of a session", network)
+	list := make([]SessionView, len(rows))
+	for i, row := range rows {
+		list[i] = SessionView{
+			ID: v.sessionID(&row), Created: unixTime(row.Created), Used: unixTime(max(row.Used, v.uses.last(row.Token))), Expires: unixTime(row.Expires),
+			SameNetwork: row.Network != "" && row.Network == from, Current: row.Token == current,
+		}
+	}
+	slices.SortStableFunc(list, func(a, b SessionView) int { return b.Used.Compare(a.Used) })
+	return list, nil
+}
+
+func unixTime(seconds int64) time.Time {
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0).UTC()
+}
+
+func (v *Vault) liveSessions(ctx context.Context, db bun.IDB, account string) ([]session, error) {
+	var rows []session
+	err := db.NewSelect().Model(&rows).Where("account = ? AND expires > ?", account, v.now().Unix()).OrderExpr("expires DESC, token").Scan(ctx)
+	return slices.DeleteFunc(rows, func(row session) bool { return !equal(row.MAC, v.macOfSession(&row)) }), err
+}
+
+// EndSessionOf ends the session of an account that SessionsOf calls id. It reports
+// whether there was one.
+func (v *Vault) EndSessionOf(ctx context.Context, account, id string) (ended bool, err error) {
+	rows, err := v.liveSessions(ctx, v.db, account)
+	if err != nil {
+		return false, fmt.Errorf("looking for a session of %s: %w", account, err)
+	}
+	at := slices.IndexFunc(rows, func(row session) bool { return equal(id, v.sessionID(&row)) })
+	if at < 0 {
+		return false, nil
+	}
+	err = v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
+		return changed(tx.NewDelete().Model(&rows[at]).WherePK().Exec(ctx))
+	})
+	if err != nil {
+		return false, fmt.Errorf("ending a session of %s: %w", account, err)
+	}
+	return true, nil
+}
+
+// EndOtherSessions ends the sessions of an account without that of the token.
+func (v *Vault) EndOtherSessions(ctx context.Context, account, token string) error {
+	err := v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
+		return changed(tx.NewDelete().Model((*session)(nil)).Where("account = ? AND token <> ?", account, v.tokenHash(token)).Exec(ctx))
+	})
+	if err != nil {
+		return fmt.Errorf("ending the other sessions of %s: %w", account, err)
+	}
+	return nil
 }
 
 func (v *Vault) tokenHash(token string) string {
@@ -29,20 +139,10 @@ func (v *Vault) tokenHash(token string) string {
 	return v.mac("token", hex.EncodeToString(h[:]))
 }
 
-// NewSession makes a session that ends by itself after ttl and returns its
-// token, which is not kept. If the account has more than most then, those end that
-// would end first: an account whose programs log in and never out must not keep its
-// owner from logging in. 0: it may have any number.
-func (v *Vault) NewSession(ctx context.Context, account string, ttl time.Duration, most int) (string, error) {
-	token := rand.Text()
-	row := &session{Token: v.tokenHash(token), Account: account, Expires: v.now().Add(ttl).Unix()}
-	row.MAC = v.macOfSession(row)
-	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if _, err := tx.NewInsert().Model(row).Exec(ctx); err != nil || most == 0 {
-			return err
-		}
-		return dropSurplus(ctx, tx, row, most)
-	})
+// NewSession makes a session and returns its token, which is not kept.
+func (v *Vault) NewSession(ctx context.Context, account string, n NewSession) (string, error) {
+	row, token := v.newSession(account, n)
+	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error { return addSession(ctx, tx, row, n.Most) })
 	if err != nil {
 		return "", fmt.Errorf("making a session for %s: %w", account, err)
 	}
@@ -70,13 +170,14 @@ func (v *Vault) Sessions(ctx context.Context, account string) (int, error) {
 // Session returns the account that the session belongs to. ErrNoSession.
 func (v *Vault) Session(ctx context.Context, token string) (account string, err error) {
 	row := &session{Token: v.tokenHash(token)}
-	err = v.readSession.QueryRowContext(ctx, row.Token).Scan(&row.Account, &row.Expires, &row.MAC)
+	err = v.readSession.QueryRowContext(ctx, row.Token).Scan(&row.Account, &row.Expires, &row.MAC, &row.Created, &row.Network)
 	if notFound(err) || err == nil && (v.now().Unix() >= row.Expires || !equal(row.MAC, v.macOfSession(row))) {
 		return "", ErrNoSession
 	}
 	if err != nil {
 		return "", fmt.Errorf("looking for a session: %w", err)
 	}
+	v.uses.note(row.Token, v.now().Unix())
 	return row.Account, nil
 }
 

@@ -20,7 +20,7 @@ func prepareStatements(ctx context.Context, db *bun.DB) (s statements, err error
 		stmt **sql.Stmt
 		text string
 	}{
-		{&s.readSession, "SELECT account, expires, mac FROM vault_sessions WHERE token = $1"},
+		{&s.readSession, "SELECT account, expires, mac, created, network FROM vault_sessions WHERE token = $1"},
 		{&s.readSubject, "SELECT subject, tag, \"key\" FROM vault_subjects WHERE subject = $1 ORDER BY tag"},
 		{&s.readSecret, "SELECT value FROM vault_secrets WHERE kind = $1 AND id = $2"},
 		{&s.writeSecret, "INSERT INTO vault_secrets (kind, id, value) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO UPDATE SET value = excluded.value"},

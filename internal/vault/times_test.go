@@ -36,7 +36,7 @@ func TestAnOlderFileUnderANewerLog(t *testing.T) {
 	must(vault.CreateFile(path))
 	v, closeVault, err := open(path)
 	must(err)
-	token, err := v.NewSession(ctx, "olga", time.Hour, 0)
+	token, err := v.NewSession(ctx, "olga", vault.NewSession{TTL: time.Hour})
 	must(err)
 	must(closeVault())
 	older := read(path)

@@ -47,8 +47,11 @@ type Vault struct {
 
 	persons persons
 	scrub   scrubber
+	uses    uses   // of sessions
 	expired hourly // requests
 	hashing *hashing.Queue
+
+	afterCheck func() // for tests
 }
 
 // tables are created where they are missing. Their columns are plain types, so

@@ -188,14 +188,14 @@ func TestPasswords(t *testing.T) {
 func TestSessionsEnd(t *testing.T) {
 	v, db, c := fresh(t)
 	ctx := context.Background()
-	token, err := v.NewSession(ctx, "anna", time.Hour, 0)
+	token, err := v.NewSession(ctx, "anna", vault.NewSession{TTL: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if account, err := v.Session(ctx, token); err != nil || account != "anna" {
 		t.Fatalf("Session = %q, %v", account, err)
 	}
-	other, _ := v.NewSession(ctx, "anna", time.Hour, 0)
+	other, _ := v.NewSession(ctx, "anna", vault.NewSession{TTL: time.Hour})
 	if err := v.EndSession(ctx, other); err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestSessionsAreBounded(t *testing.T) {
 	session := func(account string, most int) string {
 		t.Helper()
 		c.t = c.t.Add(time.Second)
-		token, err := v.NewSession(ctx, account, time.Hour, most)
+		token, err := v.NewSession(ctx, account, vault.NewSession{TTL: time.Hour, Most: most})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -289,7 +289,7 @@ func TestNothingReadableIsOnTheDisk(t *testing.T) {
 	}
 	ctx := context.Background()
 	needles := []string{"needle-password", "needle-camera", "needle-stream", "needle-text"}
-	token, err := v.NewSession(ctx, "anna", time.Hour, 0)
+	token, err := v.NewSession(ctx, "anna", vault.NewSession{TTL: time.Hour})
 	if err = errors.Join(err,
 		v.SetPassword(ctx, "anna", needles[0]),
 		v.SetCamera(ctx, "cam", vault.Camera{Password: needles[1], Channels: []vault.CameraChannel{{Channel: 1, MainURL: "rtsp://needle-camera"}}}),

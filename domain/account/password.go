@@ -1,0 +1,42 @@
+package account
+
+import (
+	"fmt"
+	"time"
+
+	"latchkey/domain/event"
+)
+
+// PasswordChanged says that the account has another password. Nothing that follows from
+// the password is in it.
+type PasswordChanged struct {
+	Account string    `json:"account"`
+	By      string    `json:"_by,omitempty"` // "": whoever knew the one before; ByCode
+	At      time.Time `json:"at"`
+}
+
+// Type returns the frozen name.
+func (PasswordChanged) Type() string { return "latchkey.account.password_changed.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e PasswordChanged) Subjects() event.Subjects { return event.Subjects{Owner: e.Account} }
+
+// Effect returns what it does to privileges.
+func (PasswordChanged) Effect() event.Effect { return event.NoEffect }
+
+// Revokes returns what it takes away: the stream keys end by events of their own, and
+// the sessions in the vault.
+func (PasswordChanged) Revokes() event.Revocation { return event.NoRevocation }
+
+// Texts returns the event: it has no personal text.
+func (e PasswordChanged) Texts(event.ChangeText) event.Event { return e }
+
+// Sentence says what happened.
+func (e PasswordChanged) Sentence() string {
+	if e.By == ByCode {
+		return fmt.Sprintf("account %s set a new password, with a code that was sent to an address of it", e.Account)
+	}
+	return fmt.Sprintf("account %s changed its password", e.Account)
+}
+
+func (PasswordChanged) apply(*State) {}

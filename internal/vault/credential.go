@@ -1,0 +1,160 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/uptrace/bun"
+)
+
+// ErrPasswordChanged is returned when the password that was checked is not the
+// account's any more.
+var ErrPasswordChanged = errors.New("the password was changed meanwhile")
+
+// LogIn makes a session if the password is right. The session is made only while the
+// password that was checked is still the account's: none of an old password comes
+// after a change. An account without a password, or "" for none at all, costs the same
+// time and the same place in the queue, and is never right.
+//
+// hashing.ErrBusy: too many passwords wait to be hashed; see hashing.For.
+// ErrBadHash: no password of the account can be right.
+func (v *Vault) LogIn(ctx context.Context, account, plain string, n NewSession) (token string, right bool, err error) {
+	held, right, err := v.holds(ctx, account, plain)
+	if err != nil || !right {
+		return "", false, err
+	}
+	if v.afterCheck != nil {
+		v.afterCheck()
+	}
+	row, token := v.newSession(account, n)
+	err = v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := held.still(ctx, tx); err != nil {
+			return err
+		}
+		if held.renewed != "" {
+			_, err := tx.NewUpdate().Model(&held.row).Set("hash = ?, mac = ?", held.renewed, v.macOfPassword(account, held.renewed)).WherePK().Exec(ctx)
+			if err != nil {
+				return err
+			}
+		}
+		return addSession(ctx, tx, row, n.Most)
+	})
+	if errors.Is(err, ErrPasswordChanged) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("logging %s in: %w", account, err)
+	}
+	return token, true, nil
+}
+
+// heldPassword is a password that was right when it was checked.
+type heldPassword struct {
+	row     password
+	renewed string // its hash with today's parameters, "" if it has them
+}
+
+// still returns ErrPasswordChanged unless the password is the account's. Whoever
+// changes it waits for the end of the transaction.
+func (h *heldPassword) still(ctx context.Context, tx bun.Tx) error {
+	now := &password{Account: h.row.Account}
+	q := tx.NewSelect().Model(now).WherePK()
+	if !isSQLite(tx) {
+		q = q.For("UPDATE")
+	}
+	err := q.Scan(ctx)
+	if notFound(err) || err == nil && now.Hash != h.row.Hash {
+		return ErrPasswordChanged
+	}
+	return err
+}
+
+// holds checks a password as VerifyPassword does, but does not renew its hash.
+func (v *Vault) holds(ctx context.Context, account, plain string) (h heldPassword, right bool, err error) {
+	h.row.Account = account
+	err = v.db.NewSelect().Model(&h.row).WherePK().Scan(ctx)
+	known := err == nil && account != ""
+	if err != nil && !notFound(err) {
+		return h, false, fmt.Errorf("reading the password of %s: %w", account, err)
+	}
+	if known && !equal(h.row.MAC, v.macOfPassword(account, h.row.Hash)) {
+		return h, false, fmt.Errorf("reading the password of %s: %w", account, ErrBadHash)
+	}
+	if !known {
+		h.row.Hash = v.dummy
+	}
+	var match bool
+	err = v.hash(ctx, func() (err error) { match, h.renewed, err = checkPassword(plain, h.row.Hash); return err })
+	if err != nil {
+		return h, false, fmt.Errorf("checking the password of %s: %w", account, err)
+	}
+	return h, match && known, nil
+}
+
+// PasswordChange is a change of a password that waits to be made.
+type PasswordChange struct {
+	vault *Vault
+	held  *heldPassword // the password that it replaces; nil: whichever there is
+	row   *password
+}
+
+// PreparePassword checks the current password of an account and hashes the next one.
+// It changes nothing; nil: the current one is wrong. Errors are those of LogIn.
+func (v *Vault) PreparePassword(ctx context.Context, account, current, next string) (*PasswordChange, error) {
+	held, right, err := v.holds(ctx, account, current)
+	if err != nil || !right {
+		return nil, err
+	}
+	change, err := v.PrepareReset(ctx, account, next)
+	if err != nil {
+		return nil, err
+	}
+	change.held = &held
+	return change, nil
+}
+
+// PrepareReset hashes the next password of an account, whichever it has now.
+func (v *Vault) PrepareReset(ctx context.Context, account, next string) (*PasswordChange, error) {
+	row := &password{Account: account}
+	err := v.hash(ctx, func() (err error) { row.Hash, err = hashPassword(next); return err })
+	if err != nil {
+		return nil, fmt.Errorf("hashing the next password of %s: %w", account, err)
+	}
+	row.MAC = v.macOfPassword(account, row.Hash)
+	return &PasswordChange{vault: v, row: row}, nil
+}
+
+// Commit replaces the password and ends every session of the account, in one
+// transaction, and makes a new session in it unless n is nil. ErrPasswordChanged:
+// somebody else was faster, or the account has no password any more; nothing was
+// changed.
+func (c *PasswordChange) Commit(ctx context.Context, n *NewSession) (token string, err error) {
+	v, account := c.vault, c.row.Account
+	var row *session
+	if n != nil {
+		row, token = v.newSession(account, *n)
+	}
+	err = v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
+		if c.held != nil {
+			if err := c.held.still(ctx, tx); err != nil {
+				return false, err
+			}
+		}
+		replaced, err := changed(tx.NewUpdate().Model(c.row).WherePK().Exec(ctx))
+		if err != nil {
+			return false, err
+		}
+		if !replaced { // it was erased meanwhile
+			return false, ErrPasswordChanged
+		}
+		if _, err := tx.NewDelete().Model((*session)(nil)).Where("account = ?", account).Exec(ctx); err != nil || row == nil {
+			return err == nil, err
+		}
+		return true, addSession(ctx, tx, row, 0)
+	})
+	if err != nil {
+		return "", fmt.Errorf("changing the password of %s: %w", account, err)
+	}
+	return token, nil
+}
