@@ -40,6 +40,7 @@ var rooms = []struct {
 	{path: "api", may: []string{"domain", "projections", "internal/accept", "internal/app", "internal/hashing", "internal/heavy", "internal/rates"}, ban: []string{gortsplib, esdb, watermill, bun}},
 	{path: "streaming/upstream", may: []string{"internal/sealed"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/rtsp", may: []string{"streaming/upstream", "domain/privilege", "projections/access", "internal/accept", "internal/sealed"}, ban: []string{echo, bun, esdb, watermill}},
+	{path: "streaming/device", may: []string{"streaming/upstream", "domain/privilege"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/cameratest", ban: []string{echo, bun, esdb, watermill}},
 	{path: "internal/accept", ban: frameworks},
 	{path: "internal/descriptors", ban: frameworks},

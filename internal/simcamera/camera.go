@@ -32,8 +32,15 @@ type Config struct {
 
 	Serial   string // default SIM-0001
 	Model    string // default LK-SIM-2
+	Firmware string // default "V1.0.0 build 260101"
 	Channels int    // 1 to MaxChannels, default 2
 	Silent   bool   // no sound beside the picture
+	Recorder bool   // the channels are cameras that are linked to it
+	Fixed    bool   // no pan, tilt and zoom
+
+	// LockAfter is how many wrong passwords, over all protocols, lock an IP address
+	// out; 0: none do.
+	LockAfter int
 
 	AlarmEvery time.Duration // motion on channel 1 this often, 0 for never
 	Heartbeat  time.Duration // of the alert stream, default 10 s
@@ -46,6 +53,7 @@ type Config struct {
 func (cfg Config) withDefaults() Config {
 	cfg.Serial = cmp.Or(cfg.Serial, "SIM-0001")
 	cfg.Model = cmp.Or(cfg.Model, "LK-SIM-2")
+	cfg.Firmware = cmp.Or(cfg.Firmware, "V1.0.0 build 260101")
 	cfg.Channels = cmp.Or(cfg.Channels, 2)
 	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 10*time.Second)
 	if cfg.Now == nil {
@@ -74,6 +82,9 @@ func (cfg Config) Validate() error {
 	if cfg.Username == "" && cfg.Password != "" {
 		faults = append(faults, errors.New("a password without a user name"))
 	}
+	if cfg.LockAfter < 0 {
+		faults = append(faults, errors.New("a negative number of wrong passwords"))
+	}
 	if cfg.AlarmEvery < 0 || cfg.Heartbeat < 0 {
 		faults = append(faults, errors.New("a negative period"))
 	}
@@ -89,6 +100,7 @@ type Camera struct {
 	file     *h264.Recording // what is shown instead of drawings, or nil
 	alarms   alarmHub
 	talk     talkCounter
+	lock     lock
 	faults   faultState
 	tasks    sync.WaitGroup
 	done     chan struct{} // closed once everything has stopped
@@ -124,7 +136,7 @@ func Start(ctx context.Context, cfg Config) (*Camera, error) {
 	}
 
 	c := &Camera{cfg: cfg, file: file, password: cfg.Password, done: make(chan struct{}),
-		rtspAddr: cfg.RTSP, httpAddr: cfg.HTTP}
+		lock: lock{after: cfg.LockAfter}, rtspAddr: cfg.RTSP, httpAddr: cfg.HTTP}
 	c.ctx, c.stop = context.WithCancel(ctx)
 	for n := 1; n <= cfg.Channels; n++ {
 		ch, err := c.newChannel(n)

@@ -22,12 +22,12 @@ const (
 // digestGuard asks for HTTP digest authentication (RFC 7616 with MD5, which is what
 // devices of this kind speak). Nonces carry their own proof, so none are kept.
 type digestGuard struct {
-	secret      [32]byte
-	credentials func() (user, password string)
+	secret [32]byte
+	camera *Camera
 }
 
-func newDigestGuard(credentials func() (user, password string)) *digestGuard {
-	g := &digestGuard{credentials: credentials}
+func newDigestGuard(c *Camera) *digestGuard {
+	g := &digestGuard{camera: c}
 	_, _ = rand.Read(g.secret[:]) // cannot fail: it ends the program instead
 	return g
 }
@@ -35,13 +35,17 @@ func newDigestGuard(credentials func() (user, password string)) *digestGuard {
 // wrap lets requests with the right credentials through to next.
 func (g *digestGuard) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, password := g.credentials()
+		user, password := g.camera.credentials()
 		if user == "" {
 			next.ServeHTTP(w, r)
 			return
 		}
 		given := parseDigest(r.Header.Get("Authorization"))
-		right := g.right(given, r, user, password)
+		from := remote(r)
+		right := g.right(given, r, user, password) && !g.camera.lock.on(from)
+		if r.Header.Get("Authorization") != "" && !right {
+			g.camera.lock.refused(from)
+		}
 		fresh := g.fresh(given["nonce"], time.Now())
 		if right && fresh {
 			next.ServeHTTP(w, r)

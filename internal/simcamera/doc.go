@@ -1,6 +1,6 @@
 // Package simcamera is a simulated network camera and recorder: live pictures,
 // playback, two-way audio, pan-tilt-zoom and alarms, spoken the way Hikvision devices
-// speak them (RTSP, and ISAPI over HTTP), with the faults that real ones have.
+// speak them (RTSP, ISAPI over HTTP, and the basics of ONVIF), with the faults that real ones have.
 //
 // It serves `latchkey camera`, the demo and tests. It stands in for a device, so
 // nothing of Latchkey's own rules (accounts, keys, privileges) belongs here. How

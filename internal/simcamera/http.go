@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -32,7 +33,7 @@ func (c *Camera) listenHTTP(address string) (*httpServer, error) {
 	}
 	s := &httpServer{camera: c, address: l.Addr().String(), talks: map[net.Conn]int{}}
 	s.server = &http.Server{
-		Handler:           s.counted(newDigestGuard(c.credentials).wrap(s.routes())),
+		Handler:           s.counted(s.guarded(newDigestGuard(c))),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
@@ -69,10 +70,29 @@ func (s *httpServer) counted(next http.Handler) http.Handler {
 	})
 }
 
+// guarded asks for credentials as ISAPI does, and as ONVIF does under its own path.
+func (s *httpServer) guarded(guard *digestGuard) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /onvif/", s.onvif)
+	mux.Handle("/", guard.wrap(s.routes()))
+	return mux
+}
+
+// remote is the address of a client.
+func remote(r *http.Request) net.Addr {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return &net.TCPAddr{}
+	}
+	return net.TCPAddrFromAddrPort(addr)
+}
+
 func (s *httpServer) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ISAPI/System/deviceInfo", s.deviceInfo)
 	mux.HandleFunc("GET /ISAPI/System/Video/inputs/channels", s.videoInputs)
+	mux.HandleFunc("GET /ISAPI/ContentMgmt/InputProxy/channels", s.linkedCameras)
+	mux.HandleFunc("GET /ISAPI/ContentMgmt/record/tracks", s.tracks)
 
 	const ptz = "/ISAPI/PTZCtrl/channels/{channel}/"
 	mux.HandleFunc("GET "+ptz+"capabilities", s.withHead(s.ptzCapabilities))

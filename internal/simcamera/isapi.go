@@ -56,6 +56,11 @@ func writeXML(w http.ResponseWriter, status int, v any) {
 
 func (s *httpServer) deviceInfo(w http.ResponseWriter, _ *http.Request) {
 	cfg := s.camera.cfg
+	version, released, _ := strings.Cut(cfg.Firmware, " ")
+	kind := "IPCamera"
+	if cfg.Recorder {
+		kind = "NVR"
+	}
 	writeXML(w, http.StatusOK, struct {
 		XMLName    xml.Name `xml:"DeviceInfo"`
 		Version    string   `xml:"version,attr"`
@@ -69,8 +74,8 @@ func (s *httpServer) deviceInfo(w http.ResponseWriter, _ *http.Request) {
 		Released   string   `xml:"firmwareReleasedDate"`
 		DeviceType string   `xml:"deviceType"`
 	}{Version: "2.0", Namespace: isapiNamespace, DeviceName: "Simulated recorder", DeviceID: cfg.Serial,
-		Model: cfg.Model, Serial: cfg.Serial, MAC: simulatedMAC, Firmware: "V1.0.0", Released: "build 260101",
-		DeviceType: "IPCamera"})
+		Model: cfg.Model, Serial: cfg.Serial, MAC: simulatedMAC, Firmware: version, Released: released,
+		DeviceType: kind})
 }
 
 // simulatedMAC is locally administered: no device has it.
@@ -94,6 +99,9 @@ func (s *httpServer) videoInputs(w http.ResponseWriter, _ *http.Request) {
 	}
 	list.Version, list.Namespace = "2.0", isapiNamespace
 	for _, ch := range s.camera.channels {
+		if s.camera.cfg.Recorder { // its cameras are linked
+			break
+		}
 		list.Channels = append(list.Channels, videoInput{ID: ch.number, InputPort: ch.number, Enabled: true,
 			Name: cameraName(ch.number), Format: "PAL", Resolution: "640*360"})
 	}
@@ -105,7 +113,7 @@ func (s *httpServer) withHead(next func(http.ResponseWriter, *http.Request, *hea
 	return func(w http.ResponseWriter, r *http.Request) {
 		n, err := strconv.Atoi(r.PathValue("channel"))
 		ch := s.camera.channel(n)
-		if err != nil || ch == nil {
+		if err != nil || ch == nil || s.camera.cfg.Fixed {
 			respond(w, r, statusInvalidOperation)
 			return
 		}

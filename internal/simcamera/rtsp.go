@@ -186,8 +186,12 @@ func (s *rtspServer) OnDecodeError(*gortsplib.ServerHandlerOnDecodeErrorCtx) {}
 // authenticate returns an answer for a request without the right credentials, else nil.
 func (s *rtspServer) authenticate(conn *gortsplib.ServerConn, req *base.Request) (*base.Response, error) {
 	user, password := s.camera.credentials()
-	if user == "" || conn.VerifyCredentials(req, user, password) {
+	from := conn.NetConn().RemoteAddr()
+	if user == "" || conn.VerifyCredentials(req, user, password) && !s.camera.lock.on(from) {
 		return nil, nil
+	}
+	if len(req.Header["Authorization"]) > 0 {
+		s.camera.lock.refused(from)
 	}
 	return answer(base.StatusUnauthorized), liberrors.ErrServerAuth{}
 }

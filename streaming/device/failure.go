@@ -1,0 +1,46 @@
+package device
+
+import "time"
+
+// Kind says why a device was not proven.
+type Kind string
+
+// The kinds of Failure.
+const (
+	WrongPassword    Kind = "wrong_password"    // it refuses our credentials, or asks for some
+	NoSuchPath       Kind = "no_such_path"      // it has no such stream
+	NotReachable     Kind = "not_reachable"     // nobody is there: a name that does not resolve, a port that is closed
+	NotRTSP          Kind = "not_rtsp"          // whoever is there does not speak RTSP
+	Timeout          Kind = "timeout"           // it is there, and does not answer in time
+	AddressForbidden Kind = "address_forbidden" // the policy does not allow the address
+	Unsupported      Kind = "unsupported"       // it answers, but not with what is needed
+	TooManyAttempts  Kind = "too_many_attempts" // wrong passwords were given at this address: one more could lock it
+	TooManyProofs    Kind = "too_many_proofs"   // the account has had too many devices proven
+)
+
+// Service is what was asked of a device.
+type Service string
+
+// The services.
+const (
+	RTSP  Service = "rtsp"
+	ISAPI Service = "isapi"
+	ONVIF Service = "onvif"
+)
+
+// Failure says why a device was not proven. It holds neither addresses nor
+// credentials, nor words of the device.
+type Failure struct {
+	Kind    Kind
+	Service Service // "" where none was asked
+	Channel int     // of the stream, 0 for other services
+	// RetryAfter is how long to wait, for TooManyAttempts and TooManyProofs.
+	RetryAfter time.Duration
+}
+
+// Error names the kind and the service.
+func (f *Failure) Error() string {
+	return "proving a device by " + string(f.Service) + ": " + string(f.Kind)
+}
+
+func fail(kind Kind, service Service) *Failure { return &Failure{Kind: kind, Service: service} }

@@ -1,0 +1,137 @@
+package device
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	// maxWrong is how many wrong passwords a device is given in wrongFor, by all
+	// accounts together. Devices lock after 5 to 7, most for half an hour.
+	maxWrong = 3
+	wrongFor = 30 * time.Minute
+	// maxGuarded bounds how many addresses are remembered. Beyond it, the one is
+	// forgotten whose last refusal is the oldest.
+	maxGuarded = 65536
+)
+
+// guard counts the wrong passwords that were given at an address, so that a device is
+// not locked by people who try again. It counts for the address alone, not the port:
+// services of a device count together.
+type guard struct {
+	mu sync.Mutex
+	at map[netip.Addr]*attempts
+}
+
+// attempts are those at one address.
+type attempts struct {
+	wrong   []time.Time // refused, oldest first
+	pending int         // sent, and not answered yet
+	changed chan struct{}
+}
+
+// attempt is leave to send credentials once. It must be settled.
+type attempt struct {
+	guard *guard
+	of    *attempts
+	once  sync.Once
+}
+
+// try waits until it is known what became of others' credentials at the address, and
+// takes leave to send some; wait is how long there is none.
+func (g *guard) try(ctx context.Context, addr netip.Addr, now func() time.Time) (a *attempt, wait time.Duration, err error) {
+	for {
+		a, wait, changed := g.tryNow(addr, now())
+		if a != nil || wait > 0 {
+			return a, wait, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+	}
+}
+
+func (g *guard) tryNow(addr netip.Addr, now time.Time) (*attempt, time.Duration, <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	of := g.at[addr]
+	if of == nil {
+		if g.at == nil {
+			g.at = map[netip.Addr]*attempts{}
+		}
+		g.forget(now)
+		of = &attempts{changed: make(chan struct{})}
+		g.at[addr] = of
+	}
+	of.forget(now)
+	switch {
+	case len(of.wrong) >= maxWrong:
+		return nil, of.wrong[len(of.wrong)-maxWrong].Add(wrongFor).Sub(now), nil
+	case len(of.wrong)+of.pending >= maxWrong:
+		return nil, 0, of.changed
+	}
+	of.pending++
+	return &attempt{guard: g, of: of}, 0, nil
+}
+
+// accepted settles an attempt that the device accepted. Nothing else clears refusals:
+// whether the device clears its own count is not known.
+func (a *attempt) accepted() { a.settle(time.Time{}) }
+
+// refused settles an attempt that the device refused, or may have.
+func (a *attempt) refused(now time.Time) { a.settle(now) }
+
+// note counts a refusal of credentials that were accepted before, for something else.
+func (g *guard) note(addr netip.Addr, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if of := g.at[addr]; of != nil {
+		of.wrong = append(of.wrong, now)
+	}
+}
+
+func (a *attempt) settle(refused time.Time) {
+	a.once.Do(func() {
+		a.guard.mu.Lock()
+		defer a.guard.mu.Unlock()
+		a.of.pending--
+		if !refused.IsZero() {
+			a.of.wrong = append(a.of.wrong, refused)
+		}
+		close(a.of.changed)
+		a.of.changed = make(chan struct{})
+	})
+}
+
+// forget drops refusals that do not count any more.
+func (a *attempts) forget(now time.Time) {
+	for len(a.wrong) > 0 && now.Sub(a.wrong[0]) >= wrongFor {
+		a.wrong = a.wrong[1:]
+	}
+}
+
+// forget makes room for one more address.
+func (g *guard) forget(now time.Time) {
+	if len(g.at) < maxGuarded {
+		return
+	}
+	var oldest netip.Addr
+	var last time.Time
+	for addr, of := range g.at {
+		of.forget(now)
+		switch {
+		case of.pending > 0:
+		case len(of.wrong) == 0:
+			delete(g.at, addr)
+		case last.IsZero() || of.wrong[len(of.wrong)-1].Before(last):
+			oldest, last = addr, of.wrong[len(of.wrong)-1]
+		}
+	}
+	if len(g.at) >= maxGuarded {
+		delete(g.at, oldest)
+	}
+}

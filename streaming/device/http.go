@@ -1,0 +1,175 @@
+package device
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/icholy/digest"
+
+	"latchkey/streaming/upstream"
+)
+
+// httpSession is a conversation with the HTTP side of a device.
+type httpSession struct {
+	proof   *proof
+	service Service
+	base    *url.URL
+	client  *http.Client
+
+	addr      netip.Addr // where it was connected last
+	challenge *digest.Challenge
+	basic     bool
+	sent      int      // how often credentials were sent with the challenge
+	tried     *attempt // with them
+	good      bool     // they were accepted
+	renewed   bool     // a nonce that had become too old was replaced, once
+}
+
+// newHTTPSession makes one that ends with the context.
+func newHTTPSession(ctx context.Context, p *proof, service Service, address string) (*httpSession, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fail(Unsupported, service)
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	s := &httpSession{proof: p, service: service, base: u}
+	s.client = &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DialContext: func(_ context.Context, network, address string) (net.Conn, error) { // that one has no deadline
+				conn, err := p.client.dial(ctx, network, address)
+				if err != nil {
+					return nil, err
+				}
+				s.addr = conn.address()
+				return conn, nil
+			},
+			TLSClientConfig:        tlsConfig(""),
+			DisableCompression:     true,
+			MaxConnsPerHost:        1,
+			MaxResponseHeaderBytes: 32 << 10,
+		},
+	}
+	return s, nil
+}
+
+func (s *httpSession) close() { s.client.CloseIdleConnections() }
+
+// answer is what a device said over HTTP.
+type answer struct {
+	status    int
+	xml       *element // nil where it is none
+	challenge *digest.Challenge
+	basic     bool
+}
+
+// call sends a request, with credentials where the device asks for them. Those are
+// sent once; after they were refused nothing is sent any more.
+func (s *httpSession) call(ctx context.Context, method, path string, body []byte, header http.Header) (answer, error) {
+	a, err := s.once(ctx, method, path, body, header)
+	if err != nil || a.status != http.StatusUnauthorized {
+		return a, err
+	}
+	stale := s.good && !s.renewed && a.challenge != nil && a.challenge.Stale
+	if s.sent > 0 && !stale {
+		s.proof.client.guard.note(s.addr, s.proof.client.cfg.Now())
+		return a, fail(WrongPassword, s.service)
+	}
+	if a.challenge == nil && !a.basic {
+		return a, nil // it does not want them here
+	}
+	if s.proof.target.Username == "" {
+		return a, fail(WrongPassword, s.service)
+	}
+	if s.tried, err = s.proof.mayTry(ctx, s.addr, s.service); err != nil {
+		return a, err
+	}
+	s.renewed, s.challenge, s.basic, s.sent = s.sent > 0, a.challenge, a.basic, 0
+	if a, err = s.once(ctx, method, path, body, header); err != nil {
+		return a, err
+	}
+	if a.status == http.StatusUnauthorized {
+		return a, fail(WrongPassword, s.service)
+	}
+	s.tried.accepted()
+	s.good = true
+	return a, nil
+}
+
+func (s *httpSession) once(ctx context.Context, method, path string, body []byte, header http.Header) (answer, error) {
+	u := *s.base
+	u.Path, u.RawPath = path, ""
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return answer{}, fail(Unsupported, s.service)
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	req.Header.Set("User-Agent", upstream.Agent)
+	if err := s.authorise(req); err != nil {
+		return answer{}, fail(Unsupported, s.service)
+	}
+	res, err := s.client.Do(req)
+	if err != nil {
+		return answer{}, fail(kindOf(err, Unsupported), s.service)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswers+1))
+	if err != nil {
+		return answer{}, fail(kindOf(err, Unsupported), s.service)
+	}
+	a := answer{status: res.StatusCode}
+	if a.status == http.StatusUnauthorized {
+		a.challenge, a.basic = challengeOf(res.Header)
+	}
+	if root, err := parseXML(text); err == nil {
+		a.xml = root
+	} else if errors.Is(err, errTooLong) {
+		return answer{}, fail(Unsupported, s.service)
+	}
+	return a, nil
+}
+
+// authorise adds our credentials, if the device has asked for some.
+func (s *httpSession) authorise(req *http.Request) error {
+	t := s.proof.target
+	switch {
+	case s.challenge != nil:
+		s.sent++
+		c, err := digest.Digest(s.challenge, digest.Options{
+			Method: req.Method, URI: req.URL.RequestURI(), Count: s.sent, GetBody: req.GetBody,
+			Username: t.Username, Password: t.Password,
+		})
+		if err != nil {
+			return fmt.Errorf("answering a challenge: %w", err)
+		}
+		req.Header.Set("Authorization", c.String())
+	case s.basic:
+		s.sent++
+		req.SetBasicAuth(t.Username, t.Password)
+	}
+	return nil
+}
+
+// challengeOf is how the device wants credentials: digest where it offers that.
+func challengeOf(header http.Header) (challenge *digest.Challenge, basic bool) {
+	for _, value := range header.Values("WWW-Authenticate") {
+		if scheme, _, _ := strings.Cut(strings.TrimSpace(value), " "); strings.EqualFold(scheme, "Basic") {
+			basic = true
+			continue
+		}
+		if c, err := digest.ParseChallenge(value); err == nil && challenge == nil && digest.CanDigest(c) {
+			challenge = c
+		}
+	}
+	return challenge, basic && challenge == nil
+}
