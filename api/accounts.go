@@ -32,7 +32,7 @@ func (h handlers) RegisterAccount(ctx context.Context, r rest.RegisterAccountReq
 // oneAddress refuses a person who is not named by exactly one address; at is
 // the JSON pointer of where it should be.
 func oneAddress(at string) *problem {
-	const reason = "exactly one of email and phone is needed"
+	const reason = "exactly one of email and phone is required"
 	return brokenRules(map[string]string{at + "/email": reason, at + "/phone": reason})
 }
 

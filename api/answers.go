@@ -260,11 +260,11 @@ func (a *outgoing) giveTurn() {
 }
 
 func tooManyAnswers() *problem {
-	return unavailable("busy", "Too many large answers wait to be read; read them, or ask for less with limit.", nil)
+	return unavailable("busy", "Too many large responses are waiting to be read; read them, or request less with limit.", nil)
 }
 
 func tooManyLists(cause error) *problem {
-	return unavailable("busy", "Too many lists are being made; try again later.", cause)
+	return unavailable("busy", "Too many lists are being built; try again later.", cause)
 }
 
 // end releases everything when the request has been answered.

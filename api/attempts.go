@@ -121,5 +121,5 @@ func (s *Server) unshared(ctx context.Context, err error) {
 		return
 	}
 	s.metrics.unshared.Inc()
-	s.log.LogAttrs(ctx, slog.LevelDebug, "attempts are counted by this process alone", slog.Any("error", err))
+	s.log.LogAttrs(ctx, slog.LevelDebug, "attempts are counted by this process only", slog.Any("error", err))
 }

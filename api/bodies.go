@@ -120,7 +120,7 @@ func (r *bodyReader) read(from io.Reader, length int64) ([]byte, error) {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, tooSlow()
 		case err != nil:
-			return nil, malformed("The body could not be read to its end.", err)
+			return nil, malformed("The body could not be read to the end.", err)
 		}
 	}
 }
@@ -144,7 +144,7 @@ func (r *bodyReader) tooLarge() *problem {
 }
 
 func tooSlow() *problem {
-	return &problem{status: http.StatusRequestTimeout, code: "body_too_slow", detail: "The body came too slowly."}
+	return &problem{status: http.StatusRequestTimeout, code: "body_too_slow", detail: "The body arrived too slowly."}
 }
 
 func busyWithBodies() *problem {

@@ -39,13 +39,13 @@ func checkMediaType(headers []string) error {
 // times what the body has in bytes, whatever is in it.
 func decodeBody(raw []byte, schema *openapi3.Schema) (any, error) {
 	if len(raw) == 0 {
-		return nil, malformed("A body is needed.", nil)
+		return nil, malformed("A body is required.", nil)
 	}
 	if !utf8.Valid(raw) {
 		return nil, malformed("The body is not UTF-8.", nil)
 	}
 	if halfPair(raw) {
-		return nil, malformed("The body has one half of a surrogate pair, which is no character.", nil)
+		return nil, malformed("The body has an unpaired surrogate, which is not a character.", nil)
 	}
 	found := faults{}
 	if err := found.checkNames(raw, schema); err != nil {
@@ -247,7 +247,7 @@ func pathOf(open []*container) []string {
 }
 
 func givenTwice(open []*container) error {
-	p := malformed("The body gives a field twice.", nil)
+	p := malformed("The body has a duplicate field.", nil)
 	p.fields = map[string]string{pointer(pathOf(open)): "is given twice"}
 	return p
 }
@@ -259,7 +259,7 @@ func malformed(detail string, cause error) *problem {
 func brokenRules(fields map[string]string) *problem {
 	return &problem{
 		status: http.StatusUnprocessableEntity, code: "invalid_body",
-		detail: "The body breaks the rules of this operation.", fields: fields,
+		detail: "The body is not valid for this operation.", fields: fields,
 	}
 }
 

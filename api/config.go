@@ -132,13 +132,13 @@ func (c *Config) validate() error {
 	names := make(map[string]bool)
 	for i, component := range c.Components {
 		if component.Name == "" || component.State == nil || names[component.Name] {
-			faults = append(faults, fmt.Errorf("component %d needs a State and a Name of its own", i))
+			faults = append(faults, fmt.Errorf("component %d needs a State and a unique Name", i))
 		}
 		names[component.Name] = true
 	}
 	positive := func(name string, ok bool) {
 		if !ok {
-			faults = append(faults, fmt.Errorf("%s must be more than zero", name))
+			faults = append(faults, fmt.Errorf("%s must be greater than zero", name))
 		}
 	}
 	positive("SessionTTL", c.SessionTTL > 0)

@@ -16,7 +16,7 @@ import (
 func etag(revision int64, body any) (string, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
-		return "", fmt.Errorf("making an entity tag: %w", err)
+		return "", fmt.Errorf("computing an entity tag: %w", err)
 	}
 	sum := sha256.Sum256(raw)
 	return `"` + strconv.FormatInt(revision, 10) + "-" + hex.EncodeToString(sum[:8]) + `"`, nil
@@ -77,7 +77,7 @@ func entityTags(name, header string) ([]string, error) {
 	for {
 		tag, after, ok := cutTag(rest)
 		if !ok {
-			return nil, invalidHeader(name, "is no list of entity tags")
+			return nil, invalidHeader(name, "is not a list of entity tags")
 		}
 		tags = append(tags, tag)
 		after = strings.TrimLeft(after, " \t")
@@ -85,7 +85,7 @@ func entityTags(name, header string) ([]string, error) {
 			return tags, nil
 		}
 		if after[0] != ',' {
-			return nil, invalidHeader(name, "is no list of entity tags")
+			return nil, invalidHeader(name, "is not a list of entity tags")
 		}
 		rest = strings.TrimLeft(after[1:], " \t")
 	}

@@ -66,23 +66,23 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "latchkey_http_requests_total", Help: "Requests answered.",
+			Name: "latchkey_http_requests_total", Help: "Requests served.",
 		}, []string{"route", "method", "status"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "latchkey_http_request_duration_seconds", Help: "Time from the request's header to the answer's end.",
+			Name: "latchkey_http_request_duration_seconds", Help: "Time from the request's header to the end of the response.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route", "method"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "latchkey_http_requests_in_flight", Help: "Requests being served.",
+			Name: "latchkey_http_requests_in_flight", Help: "Requests in progress.",
 		}),
 		unshared: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "latchkey_limits_unshared_total", Help: "Attempts that this process counted alone, because the database did not answer.",
+			Name: "latchkey_limits_unshared_total", Help: "Attempts counted by this process only, because the database did not respond.",
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "latchkey_http_connections_refused_total", Help: "Connections closed to keep the bounds on their number.",
+			Name: "latchkey_http_connections_refused_total", Help: "Connections closed because of the connection limits.",
 		}),
 		busy: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "latchkey_passwords_busy_total", Help: "Log-ins and registrations refused because too many passwords waited to be hashed.",
+			Name: "latchkey_passwords_busy_total", Help: "Log-ins and registrations refused because too many passwords were waiting to be hashed.",
 		}),
 	}
 	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.unshared, m.refused, m.busy} {

@@ -21,14 +21,14 @@ func (s *Server) read(ctx context.Context, minimum string, query func(atLeast ui
 	if minimum != "" {
 		var err error
 		if position, err = strconv.ParseUint(minimum, 10, 64); err != nil {
-			return invalidHeader("Latchkey-Min-Position", "is no decimal number of 64 bits")
+			return invalidHeader("Latchkey-Min-Position", "is not a decimal 64-bit number")
 		}
 	}
 	waiting, cancel := context.WithTimeout(ctx, behindAfter)
 	defer cancel()
 	err := s.cfg.Progress.Read(waiting, position, query)
 	if errors.Is(err, projections.ErrBehind) {
-		return unavailable("projection_behind", "What you ask to see is not readable here yet.", err)
+		return unavailable("projection_behind", "This server has not caught up with the requested position yet.", err)
 	}
 	return err
 }

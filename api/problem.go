@@ -65,7 +65,7 @@ func unavailable(code, detail string, cause error) *problem {
 func internal(cause error) *problem {
 	return &problem{
 		status: http.StatusInternalServerError, code: "internal",
-		detail: "The server failed. Its log says why, under the request id.", cause: cause,
+		detail: "An internal error occurred. The server's log has the cause under the request id.", cause: cause,
 	}
 }
 
@@ -86,12 +86,12 @@ func translate(err error, away func(error) bool) *problem {
 	}
 	if errors.Is(err, projections.ErrCursor) {
 		return &problem{
-			status: http.StatusBadRequest, code: "invalid_cursor", detail: "The cursor is none of this list.",
-			fields: map[string]string{"cursor": "is not the next of a page of this list"},
+			status: http.StatusBadRequest, code: "invalid_cursor", detail: "The cursor does not belong to this list.",
+			fields: map[string]string{"cursor": "is not the next cursor of a page of this list"},
 		}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return unavailable("unavailable", "It took too long.", err)
+		return unavailable("unavailable", "The request took too long.", err)
 	}
 	if away(err) {
 		return databaseUnavailable(err)
@@ -100,7 +100,7 @@ func translate(err error, away func(error) bool) *problem {
 }
 
 func databaseUnavailable(cause error) *problem {
-	return unavailable("database_unavailable", "The database is not available now. Try again.", cause)
+	return unavailable("database_unavailable", "The database is unavailable. Try again.", cause)
 }
 
 func translateEcho(e *echo.HTTPError) *problem {
@@ -108,7 +108,7 @@ func translateEcho(e *echo.HTTPError) *problem {
 	case http.StatusNotFound:
 		return &problem{status: e.Code, code: "no_such_route", detail: "There is nothing at this path."}
 	case http.StatusMethodNotAllowed:
-		return &problem{status: e.Code, code: "method_not_allowed", detail: "This path does not take this method; see Allow."}
+		return &problem{status: e.Code, code: "method_not_allowed", detail: "This path does not support this method; see the Allow header."}
 	case http.StatusBadRequest:
 		return malformed("The request cannot be read.", e)
 	}

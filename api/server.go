@@ -144,7 +144,7 @@ func (s *Server) run(ctx context.Context, l net.Listener, handler http.Handler, 
 	draining.drain(within)
 	err := server.Shutdown(within)
 	if errors.Is(err, context.DeadlineExceeded) {
-		s.log.Warn("closing HTTP requests that did not end in time", "within", s.cfg.ShutdownWithin)
+		s.log.Warn("closing HTTP requests that did not finish in time", "within", s.cfg.ShutdownWithin)
 		err = server.Close()
 	}
 	if served := <-ended; !errors.Is(served, http.ErrServerClosed) {

@@ -20,7 +20,7 @@ const maxToken = 128
 func (s *Server) authenticate(r *http.Request) error {
 	token, ok := bearer(r.Header.Values("Authorization"))
 	if !ok {
-		return unauthenticated("unauthenticated", "A session is needed.")
+		return unauthenticated("unauthenticated", "A session is required.")
 	}
 	account, err := s.cfg.Sessions.Session(r.Context(), token)
 	if errors.Is(err, ErrNoSession) || err == nil && account == "" {

@@ -71,7 +71,7 @@ func (f faults) checkObject(schema *openapi3.Schema, path []string, value map[st
 	at := func(name string) []string { return append(path[:len(path):len(path)], name) }
 	for _, name := range schema.Required {
 		if _, ok := value[name]; !ok {
-			f.add(at(name), "is needed")
+			f.add(at(name), "is required")
 		}
 	}
 	if schema.MinProps > uint64(len(value)) {

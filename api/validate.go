@@ -240,8 +240,8 @@ func (o *operation) checkConditions(r *http.Request) error {
 		if len(r.Header.Values(name)) > 0 && o.params.GetByInAndName(openapi3.ParameterInHeader, name) == nil {
 			return &problem{
 				status: http.StatusPreconditionFailed, code: "no_revision",
-				detail: "This command has no revision that " + name + " could name. Send it without.",
-				fields: map[string]string{name: "is not a header of this operation"},
+				detail: "This command has no revision to compare with " + name + ". Send it without that header.",
+				fields: map[string]string{name: "is not supported by this operation"},
 			}
 		}
 	}
@@ -285,7 +285,7 @@ func paramReason(p *openapi3.Parameter, err error) string {
 
 // noSuchThing answers a path parameter that can name nothing.
 func noSuchThing() *problem {
-	return &problem{status: http.StatusNotFound, code: "not_found", detail: "There is no such thing, or not for you."}
+	return &problem{status: http.StatusNotFound, code: "not_found", detail: "This does not exist, or you have no access to it."}
 }
 
 func visibleASCII(s string) bool {

@@ -182,7 +182,7 @@ func (v *memoryVault) Session(_ context.Context, token string) (string, error) {
 	}
 	account, ok := v.sessions[token]
 	if !ok {
-		return "", fmt.Errorf("looking for a session: %w", ErrNoSession)
+		return "", fmt.Errorf("looking up a session: %w", ErrNoSession)
 	}
 	return account, nil
 }

@@ -26,7 +26,7 @@ func reasonOf(e *openapi3.SchemaError) string {
 	case "nullable":
 		return "must not be null"
 	case "required":
-		return "is needed"
+		return "is required"
 	case "properties":
 		return "is not a field of this request"
 	case "enum":
@@ -61,7 +61,7 @@ func reasonOf(e *openapi3.SchemaError) string {
 	case "maxProperties":
 		return "has more fields than " + strconv.FormatUint(*s.MaxProps, 10)
 	}
-	return "does not follow the description of the API"
+	return "does not match the API description"
 }
 
 func typeInWords(types *openapi3.Types) string {

@@ -76,7 +76,7 @@ func proposals(stream string, expected Expected, events []Event) ([]esdb.EventDa
 		return nil, invalid("the stream has no name")
 	}
 	if expected.revision == nil {
-		return nil, invalid("an expected revision is needed")
+		return nil, invalid("an expected revision is required")
 	}
 	if len(events) == 0 {
 		return nil, invalid("there is nothing to append")

@@ -119,7 +119,7 @@ var (
 	errPanicked = errors.New("the client failed")
 	// errNoAnswer is returned for a call whose own time was over, or whose
 	// caller went away. It says nothing about the connection.
-	errNoAnswer = errors.New("no answer")
+	errNoAnswer = errors.New("no response")
 	// errRetired is returned for a call whose connection ended under it.
 	errRetired = errors.New("the connection was lost")
 )

@@ -57,7 +57,7 @@ func Any() Expected { return Expected{esdb.Any{}} }
 
 var (
 	// ErrConflict: the stream is not at the expected revision.
-	ErrConflict = errors.New("the stream has changed meanwhile")
+	ErrConflict = errors.New("the stream has changed in the meantime")
 	// ErrStreamNotFound: the stream has no events.
 	ErrStreamNotFound = errors.New("no such stream")
 	// ErrStreamDeleted: the stream was deleted for good.
@@ -68,7 +68,7 @@ var (
 	ErrInvalid = errors.New("invalid call")
 	// ErrUnavailable: the log does not answer. An append may have happened or
 	// not; the same ids may be appended again.
-	ErrUnavailable = errors.New("the log does not answer")
+	ErrUnavailable = errors.New("the log does not respond")
 	// ErrFull is returned for an append that the node refused because its disk
 	// is nearly full. Nothing was written. WithReserve says what is written all
 	// the same.

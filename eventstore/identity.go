@@ -47,7 +47,7 @@ var (
 	// ErrLogCut is returned by Holds when the log no longer has the event of the
 	// mark, or has not reached its epoch: an older copy of it was put in place,
 	// or its end was lost.
-	ErrLogCut = errors.New("the log lacks events that it had before")
+	ErrLogCut = errors.New("events that the log had before are missing")
 )
 
 // Identity reads the identity of the log. ErrNoIdentity: it has none yet.
@@ -83,7 +83,7 @@ func (c *Client) BeginEpoch(ctx context.Context, next Identity) error {
 	case id.Log != next.Log:
 		return fmt.Errorf("%w: it is %s, expected %s", ErrOtherLog, id.Log, next.Log)
 	case id.Epoch >= next.Epoch:
-		return fmt.Errorf("the log is in epoch %d: epoch %d cannot begin", id.Epoch, next.Epoch)
+		return fmt.Errorf("the log is in epoch %d: cannot begin epoch %d", id.Epoch, next.Epoch)
 	}
 	return c.identify(ctx, Exactly(revision), next)
 }

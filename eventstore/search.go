@@ -107,7 +107,7 @@ func (c *Client) find(s *search) {
 		s.failed(err)
 		c.health.disconnected(err)
 		if away := time.Since(began); away > longAway {
-			c.report(slog.LevelWarn, "", "the log is still away", err, "for", away.Round(time.Second))
+			c.report(slog.LevelWarn, "", "the log is still unavailable", err, "for", away.Round(time.Second))
 		}
 		if !about(c.life, wait) {
 			return
@@ -127,7 +127,7 @@ func (c *Client) found(s *search, conn *connection) {
 	c.made.Add(1)
 	c.conn, s.conn = conn, conn
 	if c.health.connected() {
-		c.report(slog.LevelInfo, "", "the connection to the log is back", nil)
+		c.report(slog.LevelInfo, "", "reconnected to the log", nil)
 	}
 }
 
@@ -224,5 +224,5 @@ func (c *Client) lose(conn *connection, reason error) {
 	if c.conn == nil { // otherwise there is a new one already
 		c.health.disconnected(reason)
 	}
-	c.report(slog.LevelWarn, "", "the connection to the log is lost; making a new one", reason)
+	c.report(slog.LevelWarn, "", "lost the connection to the log; reconnecting", reason)
 }

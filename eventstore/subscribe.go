@@ -82,7 +82,7 @@ func (c *Client) Subscribe(ctx context.Context, after Position, prefix string, h
 			return err
 		}
 		row, since := s.record.dropped(err)
-		c.report(slog.LevelWarn, s.name, "a subscription was dropped; it begins again", err, "subscription", s.name, "position", s.after)
+		c.report(slog.LevelWarn, s.name, "a subscription was dropped; restarting it", err, "subscription", s.name, "position", s.after)
 		if row == 1 {
 			wait = firstPause
 		}

@@ -51,16 +51,16 @@ var _ message.Subscriber = (*Subscriber)(nil)
 func NewSubscriber(c *Client, cfg SubscriberConfig) (*Subscriber, error) {
 	var faults []error
 	if c == nil {
-		faults = append(faults, errors.New("a client is needed"))
+		faults = append(faults, errors.New("a client is required"))
 	}
 	if cfg.Prefix == "" {
-		faults = append(faults, errors.New("a prefix of event types is needed"))
+		faults = append(faults, errors.New("a prefix of event types is required"))
 	}
 	if cfg.From == nil {
-		faults = append(faults, errors.New("a From function is needed"))
+		faults = append(faults, errors.New("a From function is required"))
 	}
 	if faults != nil {
-		return nil, fmt.Errorf("making a subscriber: %w", errors.Join(faults...))
+		return nil, fmt.Errorf("creating a subscriber: %w", errors.Join(faults...))
 	}
 	if cfg.NackWait <= 0 {
 		cfg.NackWait = 200 * time.Millisecond
@@ -115,13 +115,13 @@ func (s *Subscriber) run(ctx context.Context, topic string, out chan<- *message.
 			return
 		}
 		if t.refused != nil {
-			s.cfg.Logger.Error("a topic has ended", "topic", topic, "error", t.refused)
+			s.cfg.Logger.Error("a topic ended", "topic", topic, "error", t.refused)
 			if s.cfg.Failed != nil {
 				s.cfg.Failed(topic, t.refused)
 			}
 			return
 		}
-		s.cfg.Logger.Warn("a topic was interrupted; beginning it anew", "topic", topic, "error", err)
+		s.cfg.Logger.Warn("a topic was interrupted; restarting it", "topic", topic, "error", err)
 		if !about(ctx, wait) {
 			return
 		}

@@ -111,7 +111,7 @@ func (s *Store) Login(ctx context.Context, hash string) (account string, ok bool
 		return "", false, nil
 	}
 	if err != nil {
-		return "", false, fmt.Errorf("looking a login up: %w", err)
+		return "", false, fmt.Errorf("looking up a login: %w", err)
 	}
 	return account, true, nil
 }

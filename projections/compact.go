@@ -44,7 +44,7 @@ func (b *grantBatch) makeRoom(effects []grantEffect) error {
 	if err != nil || !changed {
 		return wrapped("giving numbers again", err)
 	}
-	b.w.Logger().Info("accounts and devices were given their numbers again", "accounts", b.w.Counts.Accounts, "devices", b.w.Counts.Devices)
+	b.w.Logger().Info("accounts and devices were renumbered", "accounts", b.w.Counts.Accounts, "devices", b.w.Counts.Devices)
 	b.w.Renewed()
 	b.Forget()
 	return b.find(effects)
@@ -119,7 +119,7 @@ func countGone(w *engine.Writer) (gone, all int64, err error) {
 		var some, of int64
 		q := fmt.Sprintf("SELECT count(*) FILTER (WHERE %s), count(*) FROM %s", where, w.Name(t))
 		if err := tx.Tx.QueryRowContext(ctx, q).Scan(&some, &of); err != nil {
-			return 0, 0, fmt.Errorf("counting what is gone in %s: %w", t.Name, err)
+			return 0, 0, fmt.Errorf("counting removed rows in %s: %w", t.Name, err)
 		}
 		gone, all = gone+some, all+of
 	}
@@ -201,7 +201,7 @@ func (c *compaction) survey() error {
 		}
 	}
 	if accounts != n.Accounts || devices != n.Devices {
-		return fmt.Errorf("%w: there are %d accounts and %d devices, and %d and %d have a number", engine.ErrDamaged, accounts, devices, n.Accounts, n.Devices)
+		return fmt.Errorf("%w: there are %d accounts and %d devices, but %d and %d have a number", engine.ErrDamaged, accounts, devices, n.Accounts, n.Devices)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func (s *Store) Known(ctx context.Context) (k Known, err error) {
 		{&kept, "privilege_keys", "name", "account <> 0"},
 	} {
 		if err := s.DB().NewSelect().TableExpr(q.table).Column(q.column).Where(q.where).Scan(ctx, q.into); err != nil {
-			return Known{}, fmt.Errorf("listing what is in %s: %w", q.table, err)
+			return Known{}, fmt.Errorf("listing %s: %w", q.table, err)
 		}
 	}
 	k.StreamKeys = append(k.StreamKeys, kept...)

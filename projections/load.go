@@ -70,7 +70,7 @@ func load(q *engine.Scanner, l access.Loader) error {
 		}
 	}
 	if n := q.Checkpoint.Counts; accounts != n.Accounts || devices != n.Devices {
-		return fmt.Errorf("%w: there are %d accounts and %d devices, and %d and %d have a number", engine.ErrDamaged, accounts, devices, n.Accounts, n.Devices)
+		return fmt.Errorf("%w: there are %d accounts and %d devices, but %d and %d have a number", engine.ErrDamaged, accounts, devices, n.Accounts, n.Devices)
 	}
 	return nil
 }

@@ -136,7 +136,7 @@ func (b *grantBatch) next(t *engine.Table, given *int64, counted *bool) (int64, 
 			return 0, fmt.Errorf("reading the last number of %s: %w", t.Name, err)
 		}
 		if last != *given {
-			return 0, fmt.Errorf("numbering in %s: %w: the last number is %d, and %d were given", t.Name, engine.ErrDamaged, last, *given)
+			return 0, fmt.Errorf("numbering in %s: %w: the last number is %d, but %d were assigned", t.Name, engine.ErrDamaged, last, *given)
 		}
 		*counted = true
 	}

@@ -22,7 +22,7 @@ var owned = map[string]struct{ projection, query string }{
 func (s *Store) Owned(ctx context.Context, account, what string, at time.Time) (n int, seen uint64, err error) {
 	o, ok := owned[what]
 	if !ok {
-		return 0, 0, fmt.Errorf("counting %q: there is no such thing", what)
+		return 0, 0, fmt.Errorf("counting %q: unknown kind", what)
 	}
 	stmt, err := s.Prepared(ctx, "SELECT c.position, ("+o.query+") FROM projection_checkpoints AS c WHERE c.name = $2") //nolint:sqlclosecheck // it is kept
 	if err != nil {

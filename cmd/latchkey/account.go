@@ -27,12 +27,12 @@ type accountCreateCommand struct {
 // Run creates the account and prints its id.
 func (c *accountCreateCommand) Run(ctx context.Context, std streams) (err error) {
 	if (c.Email == "") == (c.Phone == "") {
-		return &configFaults{[]string{"exactly one of --email and --phone is needed"}}
+		return &configFaults{[]string{"exactly one of --email and --phone is required"}}
 	}
 	line, err := bufio.NewReader(std.in).ReadString('\n')
 	password := strings.TrimRight(line, "\r\n")
 	if password == "" {
-		return errors.Join(errors.New("the password is the first line of standard input, and there is none"), err)
+		return errors.Join(errors.New("the password is read from the first line of standard input, which is empty"), err)
 	}
 	st, err := c.open(ctx, c.logger(std))
 	if err != nil {

@@ -76,7 +76,7 @@ func (c *apiClient) do(ctx context.Context, method, path, token string, body, ou
 		return nil
 	}
 	if err := json.Unmarshal(raw, out); err != nil {
-		return fmt.Errorf("%s %s: reading the answer: %w", method, path, err)
+		return fmt.Errorf("%s %s: reading the response: %w", method, path, err)
 	}
 	return nil
 }

@@ -143,7 +143,7 @@ func (c *auditReplayCommand) progress(ctx context.Context, log *eventstore.Clien
 func headOf(ctx context.Context, log *eventstore.Client) (head uint64, err error) {
 	err = log.Tail(ctx, 1, func(r eventstore.Recorded) bool { head = uint64(r.Position); return false })
 	if err != nil {
-		return 0, fmt.Errorf("looking for the end of the log: %w", err)
+		return 0, fmt.Errorf("finding the end of the log: %w", err)
 	}
 	return head, nil
 }

@@ -108,9 +108,9 @@ func (c *backupCommand) key(ctx context.Context, st *opened) (*vault.MasterKey, 
 func (c *backupCommand) remind(w io.Writer, r backup.Report, encrypted bool) {
 	switch {
 	case !r.Key:
-		fmt.Fprintln(w, "the key of the vault is not in it: keep a copy of that elsewhere")
+		fmt.Fprintln(w, "it does not contain the vault's key: keep a copy of the key elsewhere")
 	case !encrypted:
-		fmt.Fprintln(w, "the key of the vault is in it, and it is not encrypted: whoever has it can read everything")
+		fmt.Fprintln(w, "it contains the vault's key and is not encrypted: anyone who has it can read everything")
 	}
 	for _, device := range r.Cameras {
 		fmt.Fprintf(w, "the vault has no camera for device %s: its owner has to add it again\n", device)

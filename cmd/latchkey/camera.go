@@ -26,7 +26,7 @@ func (c *cameraCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	logger.Info("the camera plays", "rtsp", cam.RTSPAddr(), "http", cam.HTTPAddr(), "path", "/Streaming/Channels/101")
+	logger.Info("the camera is running", "rtsp", cam.RTSPAddr(), "http", cam.HTTPAddr(), "path", "/Streaming/Channels/101")
 	<-ctx.Done()
 	return cam.Close()
 }

@@ -88,7 +88,7 @@ func (f *configFile) read(r io.Reader) error {
 		switch node.Kind {
 		case yaml.ScalarNode:
 			if node.Tag == "!!null" {
-				faults = append(faults, fmt.Errorf("%s: has no value: leave it out, or give it one", key))
+				faults = append(faults, fmt.Errorf("%s: has no value: remove it, or set one", key))
 			}
 			f.values[key] = node.Value
 		case yaml.SequenceNode:

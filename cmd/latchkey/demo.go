@@ -60,7 +60,7 @@ type readyLine struct {
 func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	if c.Data == "" {
 		if c.Data, err = os.MkdirTemp("", "latchkey-demo-"); err != nil {
-			return fmt.Errorf("making a folder for the demo: %w", err)
+			return fmt.Errorf("creating a folder for the demo: %w", err)
 		}
 		defer os.RemoveAll(c.Data)
 	}
@@ -134,7 +134,7 @@ func saveCast(path string, c cast) error {
 		err = os.WriteFile(path, append(raw, '\n'), 0o600)
 	}
 	if err != nil {
-		return fmt.Errorf("keeping the demo's accounts: %w", err)
+		return fmt.Errorf("saving the demo's accounts: %w", err)
 	}
 	return nil
 }

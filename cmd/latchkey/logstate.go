@@ -40,7 +40,7 @@ func newLogState(client *eventstore.Client, target string) (*logState, error) {
 	}
 	var err error
 	if l.node, err = grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
-		return nil, fmt.Errorf("asking the node for its status: %w", err)
+		return nil, fmt.Errorf("requesting the node's status: %w", err)
 	}
 	return l, nil
 }

@@ -24,7 +24,7 @@ func (o options) listenForMetrics(logger *slog.Logger) (net.Listener, error) {
 	default:
 		l, err := net.Listen("tcp", o.Metrics)
 		if err != nil {
-			return nil, fmt.Errorf("opening the address of the metrics: %w", err)
+			return nil, fmt.Errorf("opening the metrics address: %w", err)
 		}
 		return l, nil
 	}
@@ -34,10 +34,10 @@ func (o options) listenForMetrics(logger *slog.Logger) (net.Listener, error) {
 	}
 	l, other := net.Listen("tcp", "127.0.0.1:0")
 	if other != nil {
-		logger.Warn("no address for the metrics can be opened; there are none", "error", other)
+		logger.Warn("no metrics address can be opened; metrics are not served", "error", other)
 		return nil, nil
 	}
-	logger.Warn("the usual address of the metrics cannot be opened, another port is used; choose one with --metrics", "error", err, "metrics", l.Addr().String())
+	logger.Warn("the default metrics address cannot be opened, using another port; choose one with --metrics", "error", err, "metrics", l.Addr().String())
 	return l, nil
 }
 

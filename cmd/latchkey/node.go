@@ -30,7 +30,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	go memory.Keep(ctx, limit)
 	logger := c.logger(std)
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return fmt.Errorf("making the folder of the log: %w", err)
+		return fmt.Errorf("creating the log folder: %w", err)
 	}
 	n, err := startNode(c.Data, c.Socket, logger)
 	if err != nil {
@@ -81,7 +81,7 @@ func (r *runningNode) wait(ctx context.Context) error {
 		return r.close()
 	case err := <-r.served:
 		_ = r.node.Close() // the first error is the one to tell
-		return fmt.Errorf("the node ended: %w", err)
+		return fmt.Errorf("the node stopped: %w", err)
 	}
 }
 

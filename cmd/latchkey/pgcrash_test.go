@@ -44,7 +44,7 @@ func TestPostgresCrash(t *testing.T) {
 	}
 	lost := 0
 	for _, s := range c.services {
-		lost += strings.Count(s.said(), "the read models go on from an earlier checkpoint")
+		lost += strings.Count(s.said(), "the read models resume from an earlier checkpoint")
 	}
 	if lost == 0 {
 		t.Error("no crash took anything from the read models: this test shows nothing")

@@ -82,6 +82,6 @@ func (c *projectionsRebuildCommand) Run(ctx context.Context, std streams) (err e
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(std.err, "%s was made anew\n", c.Name)
+	fmt.Fprintf(std.err, "%s was rebuilt\n", c.Name)
 	return nil
 }

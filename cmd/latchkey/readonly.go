@@ -25,7 +25,7 @@ func (s storage) openToRead(ctx context.Context, logger *slog.Logger) (_ *opened
 	}
 	scratch, err := os.MkdirTemp("", "latchkey") // mode 0700
 	if err != nil {
-		return nil, nil, fmt.Errorf("making a folder for a copy of the vault: %w", err)
+		return nil, nil, fmt.Errorf("creating a folder for a copy of the vault: %w", err)
 	}
 	reader, err := startReader(filepath.Join(s.Data, "log"), filepath.Join(scratch, "eventstore.sock"), logger)
 	if err != nil {

@@ -76,9 +76,9 @@ func (c *recoverCommand) Run(ctx context.Context, std streams) (err error) {
 	}
 	if len(loss.By) == 0 {
 		if err := st.log.ReadAll(ctx, 0, "", func(eventstore.Recorded) error { return nil }); err != nil {
-			return fmt.Errorf("the log has its end, position %d, but a part of it cannot be read, and recover cannot help: restore a backup: %w", loss.Head, err)
+			return fmt.Errorf("the log is complete up to its end at position %d, but a part of it cannot be read, and recover cannot help: restore a backup: %w", loss.Head, err)
 		}
-		fmt.Fprintf(std.err, "nothing is lost: the log ends at position %d and has everything that was seen of it\n", loss.Head)
+		fmt.Fprintf(std.err, "nothing is lost: the log ends at position %d and has every event that was seen\n", loss.Head)
 		return nil
 	}
 	tellLoss(std.err, loss)
@@ -111,7 +111,7 @@ func (c *recoverCommand) acknowledged(journals backup.Journals, without backup.W
 	dir := filepath.Join(c.Data, backup.LogName)
 	n, err := node.Open(node.Config{Dir: dir, ReadOnly: true, Logger: logger})
 	if errors.Is(err, node.ErrLocked) {
-		return 0, errors.New("a service or node runs on this log: stop it first")
+		return 0, errors.New("a service or node is running on this log: stop it first")
 	}
 	var loss *node.LossError
 	switch {
@@ -152,7 +152,7 @@ func (c *recoverCommand) openLossy(ctx context.Context, o options, logger *slog.
 	if target == "embedded" {
 		socket, err := filepath.Abs(filepath.Join(c.Data, "eventstore.sock"))
 		if err != nil {
-			return nil, fmt.Errorf("naming the node's socket: %w", err)
+			return nil, fmt.Errorf("resolving the node's socket path: %w", err)
 		}
 		target = "unix://" + socket
 		config := node.Config{Dir: filepath.Join(c.Data, backup.LogName), Logger: logger, AcceptLoss: c.Yes, ReadOnly: !c.Yes}
@@ -197,7 +197,7 @@ func tellLoss(w io.Writer, l backup.Loss) {
 	if n := l.Lost(); n > 0 {
 		fmt.Fprintf(w, "%d positions are lost\n", n)
 	} else {
-		fmt.Fprintln(w, "other events stand where the lost ones were")
+		fmt.Fprintln(w, "other events are in the place of the lost ones")
 	}
 	for _, d := range l.By {
 		fmt.Fprintf(w, "  %s has seen position %d\n", d.Name, d.Mark.Position)
@@ -227,6 +227,6 @@ func (c *recoverCommand) recover(ctx context.Context, w io.Writer, st *opened, l
 	}
 	fmt.Fprintf(w, "the loss is accepted; the log is in epoch %d now\n", done.Epoch)
 	tellRepeated(w, done.Repeated, done.Erased)
-	fmt.Fprintln(w, "the read models are made from the log when the service starts")
+	fmt.Fprintln(w, "the read models are rebuilt from the log when the service starts")
 	return nil
 }

@@ -26,8 +26,8 @@ import (
 // since are the flags that say what was taken back since the log's end.
 type since struct {
 	Journal        []string `env:"LATCHKEY_RESTORE_JOURNAL" placeholder:"FILE,..." help:"Journals of revocations of the service whose log this was, one of each process (revocations.journal in its data folder)."`
-	NoJournal      bool     `help:"There is no such journal: take back everything that was given to others, as some of it may have been taken back already. Owners share again, and everybody makes new stream keys."`
-	NothingRevoked bool     `help:"There is no such journal, and you vouch for it that nothing was taken back since: nobody removed a device from a share or an account, edited or left one, or revoked a stream key."`
+	NoJournal      bool     `help:"There is no such journal: revoke everything that was granted to others, as some of it may have been revoked already. Owners must share again, and everybody must create new stream keys."`
+	NothingRevoked bool     `help:"There is no such journal, and you vouch that nothing was revoked since: nobody removed a device from a share or an account, edited or left one, or revoked a stream key."`
 	KeepSessions   bool     `help:"Keep sessions. Those that have ended since the backup are valid again, too."`
 }
 
@@ -62,7 +62,7 @@ func readJournals(w io.Writer, paths []string) (backup.Journals, error) {
 			return nil, err
 		}
 		if c.Torn {
-			fmt.Fprintf(w, "warning: %s ends in the middle of a line, after a crash or because it was cut short: it knows what was taken back up to position %d of the log, and nothing later\n", path, c.Last().Position)
+			fmt.Fprintf(w, "warning: %s ends in the middle of a line, after a crash or because it was truncated: it records revocations only up to position %d of the log\n", path, c.Last().Position)
 		}
 		list = append(list, c)
 	}
@@ -192,12 +192,12 @@ func (c *restoreCommand) tell(w io.Writer, r backup.Restored) {
 		fmt.Fprintf(w, "%d later events of the backup were left out\n", r.LeftOut)
 	}
 	if c.NoJournal {
-		fmt.Fprintln(w, "where no journal says what was taken back since, everything that was given to others was taken back: owners share again, and everybody makes new stream keys")
+		fmt.Fprintln(w, "as no journal records what was revoked since, everything that was granted to others was revoked: owners must share again, and everybody must create new stream keys")
 	}
 	if !c.KeepSessions {
-		fmt.Fprintln(w, "all sessions have ended: everybody logs in again")
+		fmt.Fprintln(w, "all sessions have ended: everybody must log in again")
 	}
-	fmt.Fprintln(w, "the read models are made from the log when the service starts")
+	fmt.Fprintln(w, "the read models are rebuilt from the log when the service starts")
 }
 
 func tellRepeated(w io.Writer, revocations, erased int) {
@@ -205,7 +205,7 @@ func tellRepeated(w io.Writer, revocations, erased int) {
 		fmt.Fprintf(w, "%d revocations that the log lacked were repeated\n", revocations)
 	}
 	if erased > 0 {
-		fmt.Fprintf(w, "%d erased persons were forgotten again\n", erased)
+		fmt.Fprintf(w, "%d erased persons were erased again\n", erased)
 	}
 }
 
@@ -229,7 +229,7 @@ func (p *placing) begin(ctx context.Context, logger *slog.Logger) (err error) {
 	entries, err := os.ReadDir(p.data)
 	exists := err == nil
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("looking at the data folder: %w", err)
+		return fmt.Errorf("reading the data folder: %w", err)
 	}
 	if len(entries) > 0 {
 		return fmt.Errorf("the data folder %s is not empty: restore into an empty one, or move this one away (nothing was changed)", p.data)
@@ -240,7 +240,7 @@ func (p *placing) begin(ctx context.Context, logger *slog.Logger) (err error) {
 		}
 		empty, err := vault.Empty(ctx, p.store.DB())
 		if err != nil || !empty {
-			return errors.Join(err, p.store.Close(), errors.New("the database holds a vault already: restore into a database without one (nothing was changed)"))
+			return errors.Join(err, p.store.Close(), errors.New("the database already holds a vault: restore into a database without one (nothing was changed)"))
 		}
 	}
 	parent, base := filepath.Split(filepath.Clean(p.data))
@@ -248,13 +248,13 @@ func (p *placing) begin(ctx context.Context, logger *slog.Logger) (err error) {
 		parent = "."
 	}
 	if err := os.MkdirAll(parent, 0o700); err != nil {
-		return fmt.Errorf("making the folder of the data folder: %w", err)
+		return fmt.Errorf("creating the parent of the data folder: %w", err)
 	}
 	if exists && !sameDevice(parent, p.data) { // a mount point cannot be replaced
 		parent, base = p.data, "latchkey"
 	}
 	if p.stage, err = os.MkdirTemp(parent, "."+base+".restore-*"); err != nil {
-		return fmt.Errorf("making a folder to restore into: %w", err)
+		return fmt.Errorf("creating a folder to restore into: %w", err)
 	}
 	return nil
 }
@@ -272,7 +272,7 @@ func (p *placing) finish(ctx context.Context, key vault.MasterKey, logger *slog.
 		}
 	}
 	if err := syncTree(p.stage); err != nil {
-		return fmt.Errorf("syncing what was restored: %w", err)
+		return fmt.Errorf("syncing the restored files: %w", err)
 	}
 	if filepath.Dir(p.stage) == filepath.Clean(p.data) {
 		return p.unpack()

@@ -151,13 +151,13 @@ func TestRestoreAsksForTheJournal(t *testing.T) {
 	t.Run("cut short", func(t *testing.T) {
 		whole := must[*journal.Contents](t)(journal.Read(broken("whole", raw[:end])))
 		said := mustLatchkey(t, "restore", file, "--data", filepath.Join(dir, "torn"), "--journal", broken("torn", raw[:len(raw)-1]))
-		if want := fmt.Sprintf("torn ends in the middle of a line, after a crash or because it was cut short: it knows what was taken back up to position %d of the log", whole.Last().Position); !strings.Contains(said, want) {
+		if want := fmt.Sprintf("torn ends in the middle of a line, after a crash or because it was truncated: it records revocations only up to position %d of the log", whole.Last().Position); !strings.Contains(said, want) {
 			t.Errorf("restore said %s; want %q in it", said, want)
 		}
 	})
 	for _, journal := range [][]string{nil, {"--journal", older}, {"--journal", stranger.journalFile()}} {
 		data := filepath.Join(dir, "refused")
-		refuse(t, "nothing says what was taken back since", append([]string{"restore", file, "--data", data}, journal...)...)
+		refuse(t, "no record of what was revoked since", append([]string{"restore", file, "--data", data}, journal...)...)
 		empty(t, data)
 	}
 	if code, _, said := latchkey(nil, "restore", file, "--data", filepath.Join(dir, "both"), "--no-journal", "--nothing-revoked"); code != 2 {
@@ -261,7 +261,7 @@ func TestEncryptedBackups(t *testing.T) {
 		}
 	}
 	refuse(t, "too short", "backup", "-", "--data", dir, "--passphrase-file", write("short", "secret\n"))
-	refuse(t, "not a public key", "backup", "-", "--data", dir, "--encrypt-to", "age1nonsense")
+	refuse(t, "not an age public key", "backup", "-", "--data", dir, "--encrypt-to", "age1nonsense")
 }
 
 func TestRestoreIntoWhatIsInUse(t *testing.T) {
@@ -287,7 +287,7 @@ func TestThroughAPipe(t *testing.T) {
 	h := openHouse(t, filepath.Join(dir, "old"), "sqlite")
 	h.furnish()
 	code, archive, said := latchkey(nil, "backup", "-", "--data", h.o.Data, "--without-key")
-	if code != 0 || !strings.Contains(said, "the key of the vault is not in it") {
+	if code != 0 || !strings.Contains(said, "it does not contain the vault's key") {
 		t.Fatalf("exit status %d: %s", code, said)
 	}
 	h.close()
@@ -343,7 +343,7 @@ func testRecover(t *testing.T, database string, apart bool) {
 	if err := os.Rename(h.journalFile(), hidden); err != nil {
 		t.Fatal(err)
 	}
-	refuse(t, "nothing says what was taken back since", accept...)
+	refuse(t, "no record of what was revoked since", accept...)
 	refused()
 	if err := os.Rename(hidden, h.journalFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)

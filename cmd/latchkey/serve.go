@@ -44,7 +44,7 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	}
 	s, err := startService(ctx, o, logger)
 	if err != nil && ctx.Err() != nil {
-		logger.Info("latchkey stops before it was ready", "because", err)
+		logger.Info("latchkey stopped before it was ready", "because", err)
 		return nil
 	}
 	if err != nil {
@@ -65,14 +65,14 @@ func (s *runningService) warnOfNetworks(o options) {
 		{"--rtsp", "pictures and sound, and the secrets of stream keys in Basic authentication,", s.door},
 	} {
 		if !onLoopback(l.listener) {
-			s.logger.Warn(l.flag+" is open to other machines without TLS: "+l.has+" can be read on the way; put a proxy with TLS in front of it, or trust the network", "address", l.listener.Addr().String())
+			s.logger.Warn(l.flag+" is open to other machines without TLS: "+l.has+" can be read in transit; put a TLS proxy in front of it unless you trust the network", "address", l.listener.Addr().String())
 		}
 	}
 	if s.metrics != nil && !onLoopback(s.metrics) {
-		s.logger.Warn("--metrics is open to other machines: whoever reaches it reads why cameras were not reached and what is not ready; let only those who watch the service reach it", "address", s.metricsAddr())
+		s.logger.Warn("--metrics is open to other machines: anyone who can reach it can read why cameras were not reached and what is not ready; restrict it to those who monitor the service", "address", s.metricsAddr())
 	}
 	if o.refusesLoopback() {
-		s.logger.Warn("cameras on loopback are not dialled, as others can reach --http; if there are any, name 127.0.0.0/8 with the other networks of cameras in --camera-nets")
+		s.logger.Warn("cameras on loopback are not dialed, as other machines can reach --http; if you have any, add 127.0.0.0/8 to --camera-nets")
 	}
 }
 
@@ -241,7 +241,7 @@ func (s *runningService) metricsAddr() string {
 func (s *runningService) teachDoor(ctx context.Context) error {
 	err := s.opened.vault.StreamSecrets(ctx, rtsp.MaxSecrets, s.door.Learn)
 	if err != nil && ctx.Err() == nil {
-		s.logger.Warn("the door reads the secrets of stream keys at their first use", "error", err)
+		s.logger.Warn("the secrets of stream keys could not be preloaded; each is read at its first use", "error", err)
 	}
 	return nil
 }
@@ -287,10 +287,10 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 		Fence: fences{x, cuts{s.door, s.upstreams}, s.journal}, Progress: runner,
 		Components: []api.Component{
 			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},
-			{Name: "database", State: answersTo(s.opened.vault.Ping), Reason: func() string { return "The database of the vault does not answer, or takes no writes." }},
+			{Name: "database", State: answersTo(s.opened.vault.Ping), Reason: func() string { return "The vault's database does not respond, or accepts no writes." }},
 			{Name: "projections", State: runner.State, Reason: func() string { return runner.Health().Reason }},
 			indexState(x),
-			{Name: "descriptors", State: s.descriptors, Reason: func() string { return "Few file descriptors are left: commands are refused that do not take away." }},
+			{Name: "descriptors", State: s.descriptors, Reason: func() string { return "Few file descriptors are left: only commands that revoke something are accepted." }},
 			{Name: "journal", State: func(context.Context) (string, bool) { return s.journal.State() }},
 			{Name: "door", State: func(context.Context) (string, bool) { return "open", true }}, // or the process has ended
 		},
@@ -333,17 +333,17 @@ func registerProjectionMetrics(r prometheus.Registerer, runner *projections.Runn
 		r.MustRegister(
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Name: "latchkey_projection_behind_positions", ConstLabels: labels,
-				Help: "Positions of the log between its last event and the last that the read model holds.",
+				Help: "Log positions between the last event and the last one in the read model.",
 			}, func() float64 { return float64(model().Behind) }),
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-				Name: "latchkey_projection_failed", ConstLabels: labels, Help: "1 while the read model does not go on, else 0.",
+				Name: "latchkey_projection_failed", ConstLabels: labels, Help: "1 while the read model is stopped, else 0.",
 			}, func() float64 { return oneIf(model().Err != nil) }),
 		)
 	}
 	r.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_projections_ready", Help: "1 while every read model is up to date, else 0."},
 			func() float64 { return oneIf(runner.Health().Ready) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_projections_rebuilding", Help: "1 while read models are made again from a restored log, else 0."},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_projections_rebuilding", Help: "1 while read models are rebuilt from a restored log, else 0."},
 			func() float64 { return oneIf(runner.Health().State == "rebuilding") }),
 	)
 }
@@ -366,9 +366,9 @@ func registerIndexMetrics(r prometheus.Registerer, x *access.Index) {
 	r.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_position", Help: "Position in the log that the privilege index has reached."},
 			func() float64 { return float64(x.Health().Position) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_behind_seconds", Help: "Time since the privilege index was known to be up to date; +Inf while that is not known."},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_behind_seconds", Help: "Time since the privilege index was known to be up to date; +Inf while unknown."},
 			func() float64 { return secondsBehind(x.Health()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_live", Help: "1 while the privilege index answers, else 0."},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_index_live", Help: "1 while the privilege index is live, else 0."},
 			func() float64 { return oneIf(x.Health().Ready()) }),
 	)
 }

@@ -65,7 +65,7 @@ func (s settings) check() (options, error) {
 		faults = append(faults, "--"+flag+": "+fmt.Sprintf(format, args...))
 	}
 	if s.Data == "" {
-		fault("data", "a folder is needed")
+		fault("data", "a folder is required")
 	}
 	addresses := [][2]string{{"http", s.HTTP}, {"rtsp", s.RTSP}}
 	if s.Metrics != "" && s.Metrics != metricsOff {
@@ -166,20 +166,20 @@ func (o options) mayDial(addr netip.Addr) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("dialling a camera: its address is outside of --camera-nets")
+		return fmt.Errorf("dialing a camera: its address is outside --camera-nets")
 	}
 	if addr.IsLoopback() {
 		if o.strangers {
-			return fmt.Errorf("dialling a camera: its address is on loopback, and others can reach --http; name the network in --camera-nets if a camera is there")
+			return fmt.Errorf("dialing a camera: its address is on loopback, and other machines can reach --http; add the network to --camera-nets if a camera is there")
 		}
 		return nil
 	}
 	if !addr.IsGlobalUnicast() {
-		return fmt.Errorf("dialling a camera: its address is not one of a host")
+		return fmt.Errorf("dialing a camera: its address is not a host address")
 	}
 	for _, p := range noCameras {
 		if p.Contains(addr.WithZone("")) {
-			return fmt.Errorf("dialling a camera: its address is in %v, where no camera is; name the network in --camera-nets if one is", p)
+			return fmt.Errorf("dialing a camera: its address is in %v, which is reserved; add the network to --camera-nets if a camera is there", p)
 		}
 	}
 	return nil
@@ -259,7 +259,7 @@ func (s Logging) logger(std streams) *slog.Logger {
 // there is closed to others, with what is in it.
 func (s settings) makeDataDir(logger *slog.Logger) error {
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {
-		return fmt.Errorf("making the data folder: %w", err)
+		return fmt.Errorf("creating the data folder: %w", err)
 	}
 	if unwritable(s.Data) {
 		return fmt.Errorf("the data folder %s cannot be written to: make it writable for this user, or choose another with --data", s.Data)
@@ -268,7 +268,7 @@ func (s settings) makeDataDir(logger *slog.Logger) error {
 	for _, pattern := range []string{"vault.db*", "projections.db*", "*.journal"} {
 		found, err := filepath.Glob(filepath.Join(s.Data, pattern))
 		if err != nil {
-			return fmt.Errorf("looking into the data folder: %w", err)
+			return fmt.Errorf("reading the data folder: %w", err)
 		}
 		paths = append(paths, found...)
 	}
@@ -290,6 +290,6 @@ func closeToOthers(path string, logger *slog.Logger) error {
 	if err := os.Chmod(path, info.Mode().Perm()&^0o077); err != nil {
 		return fmt.Errorf("closing %s to other users: %w: change its owner or mode", path, err)
 	}
-	logger.Info("it was open to other users; it is closed now", "path", path, "mode", info.Mode().Perm().String())
+	logger.Info("it was accessible to other users; its mode is now restricted", "path", path, "mode", info.Mode().Perm().String())
 	return nil
 }

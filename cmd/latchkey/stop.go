@@ -39,7 +39,7 @@ func (s *runningService) run(name string, f func(context.Context) error) {
 func (s *runningService) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
-		s.logger.Info("latchkey stops")
+		s.logger.Info("latchkey is stopping")
 		return s.stop()
 	case err := <-s.failed:
 		return errors.Join(err, s.stop())
@@ -61,7 +61,7 @@ func (s *runningService) stopAll() error {
 		select {
 		case <-p.done:
 		case <-deadline:
-			return fmt.Errorf("stopping: %s does not end", p.name)
+			return fmt.Errorf("stopping: %s did not end in time", p.name)
 		}
 	}
 	for _, l := range []net.Listener{s.http, s.metrics} {

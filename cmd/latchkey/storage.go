@@ -48,7 +48,7 @@ type opened struct {
 
 	descriptors *descriptors.Watch
 
-	unmatched atomic.Bool // the vault was not compared with the log yet
+	unmatched atomic.Bool // the vault has not been compared with the log yet
 	appended  atomic.Bool // since the mark of the vault was moved on
 }
 
@@ -129,7 +129,7 @@ func (p *opened) startLog(o options, logger *slog.Logger, join bool) (string, er
 	}
 	socket, err := filepath.Abs(filepath.Join(o.Data, "eventstore.sock"))
 	if err != nil {
-		return "", fmt.Errorf("naming the node's socket: %w", err)
+		return "", fmt.Errorf("resolving the node's socket path: %w", err)
 	}
 	if join && answers(socket) {
 		return "unix://" + socket, nil
@@ -139,7 +139,7 @@ func (p *opened) startLog(o options, logger *slog.Logger, join bool) (string, er
 	}
 	p.node, err = startNode(filepath.Join(o.Data, "log"), socket, logger)
 	if errors.Is(err, node.ErrLocked) {
-		err = fmt.Errorf("%w: the service runs already on this folder; several processes share a log with `latchkey node` and --eventstore unix://", err)
+		err = fmt.Errorf("%w: the service is already running on this folder; to share a log between processes, use `latchkey node` and --eventstore unix://", err)
 	}
 	return "unix://" + socket, err
 }
@@ -150,14 +150,14 @@ func (o options) refuseNewLog() error {
 	dir := filepath.Join(o.Data, "log")
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("looking for the log: %w", err)
+		return fmt.Errorf("finding the log: %w", err)
 	}
 	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != "lost+found" }) {
 		return nil
 	}
 	for _, name := range []string{"vault.db", "projections.db", journalName} {
 		if info, err := os.Stat(filepath.Join(o.Data, name)); err == nil && info.Size() > 0 {
-			return fmt.Errorf("the log %s is missing, and %s belongs to one: put the log back (is its disk mounted?), or use latchkey restore (nothing was made)", dir, info.Name())
+			return fmt.Errorf("the log %s is missing, but %s belongs to one: put the log back (is its disk mounted?), or use latchkey restore (nothing was created)", dir, info.Name())
 		}
 	}
 	return nil
@@ -222,7 +222,7 @@ func (p *opened) scrub() {
 	ctx, cancel := context.WithTimeout(context.Background(), scrubWithin)
 	defer cancel()
 	if err := p.vault.ScrubNow(ctx); err != nil {
-		p.logger.Warn("what was forgotten stays in the files of the vault until the next start", "error", err)
+		p.logger.Warn("forgotten data stays in the vault's files until the next start", "error", err)
 	}
 }
 

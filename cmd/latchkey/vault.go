@@ -36,7 +36,7 @@ func (p *opened) findVault(ctx context.Context, o options, logger *slog.Logger) 
 	noKey := errors.Is(err, fs.ErrNotExist)
 	switch {
 	case noKey && o.VaultKey != "":
-		return fmt.Errorf("--vault-key: there is no file %s", o.VaultKey)
+		return fmt.Errorf("--vault-key: the file %s does not exist", o.VaultKey)
 	case err != nil && !noKey:
 		return fmt.Errorf("%w: put the right key there", err)
 	case missing || info.Size() == 0:
@@ -52,7 +52,7 @@ func (p *opened) findVault(ctx context.Context, o options, logger *slog.Logger) 
 	case !exists:
 		return nil
 	case noKey:
-		return fmt.Errorf("%s is missing, and the vault %s cannot be read without it: put the key back, or name it with --vault-key", o.keyPath(), path)
+		return fmt.Errorf("%s is missing, but the vault %s cannot be read without it: put the key back, or name it with --vault-key", o.keyPath(), path)
 	}
 	return p.useVault(ctx, key, path)
 }
@@ -63,9 +63,9 @@ func damagedVault(path string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("reading the vault: %w", err)
 	case errors.Is(denied, syscall.EACCES):
-		return fmt.Errorf("the vault cannot be read: this user may not read and write %s: give it to the user of the service", path)
+		return fmt.Errorf("the vault cannot be read: this user cannot read and write %s: change its owner to the service's user", path)
 	case errors.Is(denied, syscall.EROFS):
-		return fmt.Errorf("the vault cannot be read: %s is on a read-only disk, and must be written to", path)
+		return fmt.Errorf("the vault cannot be read: %s is on a read-only disk, but must be writable", path)
 	}
 	if !vault.Damaged(err) {
 		return fmt.Errorf("the vault cannot be used: %w", err)
@@ -82,13 +82,13 @@ func (p *opened) findVaultOnServer(ctx context.Context, o options, logger *slog.
 	if o.VaultKey != "" {
 		key, err = vault.ReadMasterKey(o.VaultKey)
 	} else {
-		logger.Warn("the vault's key is kept in the database: whoever copies it can read the vault; --vault-key keeps it apart")
+		logger.Warn("the vault's key is kept in the database: anyone with a copy can read the vault; --vault-key keeps it elsewhere")
 		if exists {
 			key, err = vault.ReadMasterKeyInDatabase(ctx, p.vaultBase())
 		}
 	}
 	if errors.Is(err, vault.ErrNotFound) {
-		return errors.New("the key of the vault is not in the database, and the vault cannot be read without it: name it with --vault-key")
+		return errors.New("the vault's key is not in the database, and the vault cannot be read without it: name it with --vault-key")
 	}
 	if err != nil || !exists {
 		return err
@@ -103,13 +103,13 @@ func (p *opened) useVault(ctx context.Context, key vault.MasterKey, where string
 		return fmt.Errorf("%w: start with the key that it was made with (see --vault-key)", err)
 	}
 	if errors.Is(err, vault.ErrMixed) {
-		return fmt.Errorf("the vault cannot be used: %s and %s-wal are of different times, and what was taken away may be back in them: put both back from one copy, or use latchkey restore", where, where)
+		return fmt.Errorf("the vault cannot be used: %s and %s-wal are from different times, so they may grant what was already revoked: put both back from one copy, or use latchkey restore", where, where)
 	}
 	if err != nil {
 		return damagedVault(where, err)
 	}
 	if p.vault.Packed() {
-		p.logger.Info("the vault was written again, without what had been forgotten and was still in its file", "vault", where)
+		p.logger.Info("the vault was rewritten to remove forgotten data from its file", "vault", where)
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func (p *opened) makeVault(ctx context.Context, o options) error {
 	defer cancel()
 	used, err := holdsAccounts(waiting, p.log)
 	if err != nil {
-		return fmt.Errorf("a new vault is only made for a log without accounts: %w", err)
+		return fmt.Errorf("a new vault is only created for a log without accounts: %w", err)
 	}
 	if used {
 		return o.vaultMissing()
@@ -265,7 +265,7 @@ func (p *opened) otherEpoch(ctx context.Context, m vault.Mark) error {
 	if id.Epoch > m.Epoch {
 		return fmt.Errorf("the log was restored (epoch %d) without its vault (epoch %d): put back the vault that was restored with it, or use latchkey restore for both", id.Epoch, m.Epoch)
 	}
-	return fmt.Errorf("the vault is of a later life of the log (epoch %d) than the log itself (epoch %d): put the newer log back, or use latchkey restore for both", m.Epoch, id.Epoch)
+	return fmt.Errorf("the vault is from a later epoch of the log (%d) than the log itself (%d): put the newer log back, or use latchkey restore for both", m.Epoch, id.Epoch)
 }
 
 func logMark(m vault.Mark) (eventstore.Mark, error) {
@@ -305,7 +305,7 @@ func (p *opened) lastSeen(ctx context.Context) (seen vaultSeen, expected eventst
 		err = json.Unmarshal(last.Data, &seen)
 	}
 	if err != nil {
-		return vaultSeen{}, expected, fmt.Errorf("reading which vault the log was used with: %w", err)
+		return vaultSeen{}, expected, fmt.Errorf("reading the log's record of its vault: %w", err)
 	}
 	return seen, eventstore.Exactly(last.Revision), nil
 }
@@ -337,7 +337,7 @@ func (p *opened) compareTakenOnce(ctx context.Context, logger *slog.Logger) erro
 		return err
 	}
 	if taken < seen.Taken {
-		logger.Warn("the vault is an older copy: sessions that had ended were alive in it, so all sessions end", "changes_lost", seen.Taken-taken)
+		logger.Warn("the vault is an older copy, in which ended sessions were still alive: ending all sessions", "changes_lost", seen.Taken-taken)
 		if err := p.vault.EndAllSessions(ctx, seen.Taken+1); err != nil {
 			return err
 		}

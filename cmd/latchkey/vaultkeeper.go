@@ -66,10 +66,10 @@ type guardedLog struct {
 
 func (l guardedLog) Append(ctx context.Context, stream string, expected int64, events []app.Pending) (uint64, error) {
 	if l.opened.unmatched.Load() {
-		return 0, fmt.Errorf("appending to %s: %w: the vault was not compared with the log yet", stream, eventstore.ErrUnavailable)
+		return 0, fmt.Errorf("appending to %s: %w: the vault has not been compared with the log yet", stream, eventstore.ErrUnavailable)
 	}
 	if l.opened.descriptors.Few() && slices.ContainsFunc(events, func(e app.Pending) bool { return !e.TakesAway }) {
-		return 0, fmt.Errorf("appending to %s: %w: few file descriptors are left, which are kept for what takes away", stream, eventstore.ErrUnavailable)
+		return 0, fmt.Errorf("appending to %s: %w: the last file descriptors are reserved for revocations", stream, eventstore.ErrUnavailable)
 	}
 	position, err := l.appLog.Append(ctx, stream, expected, events)
 	if err == nil {
@@ -89,7 +89,7 @@ func (k *vaultKeeper) Run(ctx context.Context) error {
 			if misfit(err) {
 				return err
 			}
-			k.logger.Debug("the vault could not be looked after; trying again", "error", err)
+			k.logger.Debug("vault maintenance failed; retrying", "error", err)
 			continue
 		}
 		if time.Since(k.swept) >= sweepEvery && k.runner.Health().Ready {
@@ -113,7 +113,7 @@ func (k *vaultKeeper) scrub(ctx context.Context) {
 		k.remains = false
 	case ctx.Err() == nil && !k.remains:
 		k.remains = true
-		k.logger.Info("what was forgotten stays in the files of the vault for now; it is tried again", "error", err)
+		k.logger.Info("forgotten data stays in the vault's files for now; retrying", "error", err)
 	}
 }
 
@@ -222,7 +222,7 @@ func (k *vaultKeeper) sweep(ctx context.Context) {
 		{"comparing the vault with the read models", k.compare},
 	} {
 		if err := step.do(ctx); err != nil && ctx.Err() == nil {
-			k.logger.Warn("looking after the vault failed; it is tried again", "what", step.what, "error", err)
+			k.logger.Warn("vault maintenance failed; retrying", "what", step.what, "error", err)
 		}
 	}
 }
@@ -346,7 +346,7 @@ func (k *vaultKeeper) report(ctx context.Context, listed projections.Known) erro
 	missing := strings.Join(words, ", ")
 	if missing != "" && missing != k.missing {
 		k.logger.Warn("the vault is older than the log: " + missing +
-			"; people register such an address again, owners add such a device again, such keys are replaced; or put the newer vault back")
+			"; people must register such an address again, owners must add such a device again, such keys must be replaced; or put the newer vault back")
 	}
 	k.missing = missing
 	return nil

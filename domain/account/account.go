@@ -21,12 +21,12 @@ const (
 
 // Why a command is refused.
 var (
-	ErrLoginTaken     = errors.New("somebody has this address")
+	ErrLoginTaken     = errors.New("this address is already in use")
 	ErrRegistered     = errors.New("the account is registered already")
-	ErrNotRegistered  = errors.New("there is no such account")
+	ErrNotRegistered  = errors.New("the account does not exist")
 	ErrIncomplete     = errors.New("an identifier is missing")
-	ErrKeyExists      = errors.New("the account has a stream key of this name")
-	ErrKeyNotFound    = errors.New("there is no such stream key")
+	ErrKeyExists      = errors.New("the account already has a stream key with this name")
+	ErrKeyNotFound    = errors.New("the stream key does not exist")
 	ErrKeyExpired     = errors.New("a stream key must expire in the future")
 	ErrTooManyKeys    = errors.New("the account has too many stream keys")
 	ErrUnknownCommand = errors.New("unknown command")

@@ -15,13 +15,13 @@ import (
 
 // Why a command is refused.
 var (
-	ErrTaken          = errors.New("the device is in another account")
-	ErrAlreadyAdded   = errors.New("the device is in this account already")
-	ErrNotFound       = errors.New("there is no such device")
+	ErrTaken          = errors.New("the device belongs to another account")
+	ErrAlreadyAdded   = errors.New("the device is already in this account")
+	ErrNotFound       = errors.New("the device does not exist")
 	ErrNoOwner        = errors.New("a device needs a serial and an owner")
-	ErrNoChannels     = errors.New("a device needs a channel")
+	ErrNoChannels     = errors.New("a device needs at least one channel")
 	ErrBadChannel     = errors.New("a channel number is out of range")
-	ErrChannelTwice   = errors.New("a channel is given twice")
+	ErrChannelTwice   = errors.New("a channel is listed twice")
 	ErrBadCapability  = errors.New("a capability is unknown")
 	ErrUnknownCommand = errors.New("unknown command")
 )

@@ -42,7 +42,7 @@ func Parse(list []string) (Set, error) {
 			return None, fmt.Errorf("unknown privilege %q: want one of %s", name, strings.Join(names[:], ", "))
 		}
 		if s.Has(p) {
-			return None, fmt.Errorf("privilege %q is given twice", name)
+			return None, fmt.Errorf("privilege %q is listed twice", name)
 		}
 		s |= p
 	}

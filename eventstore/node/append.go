@@ -140,7 +140,7 @@ func eventID(id *shared.UUID) (out [16]byte, err error) {
 	case *shared.UUID_String_:
 		parsed, err := uuid.Parse(v.String_)
 		if err != nil {
-			return out, invalid("an event's id is no UUID")
+			return out, invalid("an event's id is not a UUID")
 		}
 		out = parsed
 	default:
@@ -160,7 +160,7 @@ func streamName(id *shared.StreamIdentifier) (string, error) {
 	case len(name) > maxName:
 		return "", invalid("a stream's name has at most %d bytes", maxName)
 	case name == metadataPrefix || name == "$all":
-		return "", invalid("'%s' is no name of a stream", name)
+		return "", invalid("'%s' is not a valid stream name", name)
 	}
 	return name, nil
 }
@@ -187,7 +187,7 @@ func expected(option any) (expectation, error) {
 
 func exactly(revision uint64) (expectation, error) {
 	if revision > deletedStream {
-		return 0, invalid("%d is no revision", revision)
+		return 0, invalid("%d is not a revision", revision)
 	}
 	return expectation(revision), nil
 }

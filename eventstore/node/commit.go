@@ -74,8 +74,8 @@ func (e *streamDeleted) Error() string { return fmt.Sprintf("stream %q is delete
 var (
 	errClosed   = errors.New("the node is closing")
 	errFull     = errors.New("the disk of the log is nearly full")
-	errReadOnly = errors.New("this log was opened to be read only")
-	errFailed   = errors.New("the node takes no writes after a failed one; what it acknowledged is safe; start it again")
+	errReadOnly = errors.New("this log was opened read-only")
+	errFailed   = errors.New("the node accepts no writes after a failed one; acknowledged events are safe; restart it")
 )
 
 // commitBatch is the work of one sync.
@@ -187,7 +187,7 @@ func (r *request) size() int {
 // fail refuses every write from now on; reads go on.
 func (s *store) fail(err error) error {
 	err = fmt.Errorf("%w: %w", errFailed, err)
-	s.logger.Error("a write has failed", "folder", s.dir, "error", oneLine(err.Error()))
+	s.logger.Error("a write failed", "folder", s.dir, "error", oneLine(err.Error()))
 	s.queueMu.Lock()
 	defer s.queueMu.Unlock()
 	s.failed = err
@@ -231,7 +231,7 @@ func (s *store) withRoom(group []*request) []*request {
 		return group
 	}
 	if s.full.due("") {
-		s.logger.Error("only what takes away is written", "folder", s.dir, "error", ordinary)
+		s.logger.Error("the disk is nearly full: only revocations are written", "folder", s.dir, "error", ordinary)
 	}
 	return slices.DeleteFunc(group, func(r *request) bool {
 		err := ordinary

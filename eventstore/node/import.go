@@ -67,7 +67,7 @@ func Import(cfg Config, next func() (ImportedEvent, error)) (last uint64, err er
 // beginImport marks an empty folder as one in which an import is going on.
 func beginImport(fs vfs.FS, dir string) error {
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making the folder of the log: %w", err)
+		return fmt.Errorf("creating the log folder: %w", err)
 	}
 	names, err := fs.List(dir)
 	if err != nil {
@@ -155,13 +155,13 @@ func (s *store) importEvent(c *commitBatch, e *ImportedEvent) error {
 func (e *ImportedEvent) check() error {
 	switch {
 	case e.Stream == "" || len(e.Stream) > maxName || e.Stream == metadataPrefix || e.Stream == "$all":
-		return fmt.Errorf("%q cannot be the name of a stream", e.Stream)
+		return fmt.Errorf("%q is not a valid stream name", e.Stream)
 	case e.Type == "":
 		return fmt.Errorf("the event in stream %q has no type", e.Stream)
 	case e.ID == uuid.Nil:
 		return fmt.Errorf("the event in stream %q has no id", e.Stream)
 	case e.Revision > deletedStream:
-		return fmt.Errorf("%d cannot be the revision of an event in stream %q", e.Revision, e.Stream)
+		return fmt.Errorf("%d is not a valid revision of an event in stream %q", e.Revision, e.Stream)
 	}
 	return nil
 }
@@ -174,7 +174,7 @@ func refuseUnfinished(fs vfs.FS, dir string) error {
 	}
 	for _, name := range names {
 		if name == unfinished {
-			return fmt.Errorf("opening the log in %s: it holds a restore that did not end; empty the folder and restore again", dir)
+			return fmt.Errorf("opening the log in %s: it holds an incomplete restore; empty the folder and restore again", dir)
 		}
 	}
 	return nil

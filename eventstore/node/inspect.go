@@ -248,7 +248,7 @@ func (w *watchedFS) logs() []string {
 // unreadable says in one sentence what Pebble has found.
 func unreadable(dir string, err error) error {
 	if errors.Is(err, iofs.ErrPermission) {
-		return fmt.Errorf("opening the log in %s: this user may not read all of its files: give them to the user of the service (%w)", dir, err)
+		return fmt.Errorf("opening the log in %s: this user cannot read all of its files: change their owner to the service's user (%w)", dir, err)
 	}
 	text := err.Error()
 	if m := missingPattern.FindStringSubmatch(text); m != nil {

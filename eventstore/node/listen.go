@@ -24,7 +24,7 @@ func Listen(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("opening the socket %s: %w", path, err)
 	}
 	if len(abs) > maxSocketPath {
-		return nil, fmt.Errorf("opening the socket %s: the path has %d bytes, %d are possible: choose a shorter folder", abs, len(abs), maxSocketPath)
+		return nil, fmt.Errorf("opening the socket %s: the path has %d bytes, the limit is %d: choose a shorter folder path", abs, len(abs), maxSocketPath)
 	}
 	if err := removeStale(abs); err != nil {
 		return nil, err
@@ -55,12 +55,12 @@ func removeStale(path string) error {
 		return fmt.Errorf("opening the socket %s: %w", path, err)
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("opening the socket %s: something that is no socket is there", path)
+		return fmt.Errorf("opening the socket %s: a file that is not a socket exists there", path)
 	}
 	c, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {
 		c.Close()
-		return fmt.Errorf("opening the socket %s: another process listens on it", path)
+		return fmt.Errorf("opening the socket %s: another process is listening on it", path)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("opening the socket %s: %w", path, err)

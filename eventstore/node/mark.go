@@ -94,7 +94,7 @@ func writeMark(fsys vfs.FS, dir string, m markSlot) error {
 	name := fsys.PathJoin(dir, markName)
 	f, err := fsys.Create(name+".new", vfs.WriteCategoryUnspecified)
 	if err != nil {
-		return fmt.Errorf("writing the mark of the log: %w", err)
+		return fmt.Errorf("writing the log's mark: %w", err)
 	}
 	whole := make([]byte, 2*markSector)
 	copy(whole, m.encode())
@@ -104,7 +104,7 @@ func writeMark(fsys vfs.FS, dir string, m markSlot) error {
 		err = errors.Join(fsys.Rename(name+".new", name), syncDir(fsys, dir))
 	}
 	if err != nil {
-		return fmt.Errorf("writing the mark of the log: %w", err)
+		return fmt.Errorf("writing the log's mark: %w", err)
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ type marker struct {
 func openMarker(fsys vfs.FS, dir string, last markSlot, warn func(error)) (*marker, error) {
 	f, err := fsys.OpenReadWrite(fsys.PathJoin(dir, markName), vfs.WriteCategoryUnspecified)
 	if err != nil {
-		return nil, fmt.Errorf("opening the mark of the log: %w", err)
+		return nil, fmt.Errorf("opening the log's mark: %w", err)
 	}
 	return &marker{file: f, last: last, wake: make(chan struct{}, 1), done: make(chan struct{}), warn: warn}, nil
 }

@@ -46,7 +46,7 @@ type Config struct {
 // withDefaults fills in what may be left out.
 func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Dir == "" {
-		return cfg, errors.New("opening a node: a folder is needed")
+		return cfg, errors.New("opening a node: a folder is required")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

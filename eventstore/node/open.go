@@ -21,7 +21,7 @@ var ErrLocked = errors.New("another process uses this log")
 func openStore(cfg Config) (*store, error) {
 	if !cfg.ReadOnly {
 		if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
-			return nil, fmt.Errorf("making the folder of the log: %w", err)
+			return nil, fmt.Errorf("creating the log folder: %w", err)
 		}
 	}
 	if err := refuseUnfinished(cfg.FS, cfg.Dir); err != nil {
@@ -49,15 +49,15 @@ func lockFolder(cfg Config) (*pebble.Lock, error) {
 	case err == nil:
 		return lock, nil
 	case errors.Is(err, syscall.ENOENT):
-		return nil, fmt.Errorf("opening the log in %s: there is no such folder", cfg.Dir)
+		return nil, fmt.Errorf("opening the log in %s: the folder does not exist", cfg.Dir)
 	case cfg.ReadOnly && (errors.Is(err, syscall.EROFS) || errors.Is(err, iofs.ErrPermission) && !heldElsewhere(err)):
 		return pebble.LockDirectory(cfg.Dir, unlockedFS{cfg.FS})
 	case errors.Is(err, syscall.EROFS):
-		return nil, fmt.Errorf("opening the log in %s: the folder is on a read-only disk, and the log must be written to (%w)", cfg.Dir, err)
+		return nil, fmt.Errorf("opening the log in %s: the folder is on a read-only disk, but the log must be writable (%w)", cfg.Dir, err)
 	case noRoom(err):
 		return nil, fmt.Errorf("opening the log in %s: %w (%w)", cfg.Dir, errFull, err)
 	case errors.Is(err, iofs.ErrPermission) && !heldElsewhere(err):
-		return nil, fmt.Errorf("opening the log in %s: this user may not write there: give the folder to the user of the service (%w)", cfg.Dir, err)
+		return nil, fmt.Errorf("opening the log in %s: this user cannot write there: change the folder's owner to the service's user (%w)", cfg.Dir, err)
 	case errors.Is(err, syscall.ENOTDIR):
 		return nil, fmt.Errorf("opening the log in %s: it is not a folder", cfg.Dir)
 	}
@@ -73,7 +73,7 @@ func refuseUnwritable(cfg Config) error {
 	name := cfg.FS.PathJoin(cfg.Dir, "latchkey.probe")
 	f, err := cfg.FS.Create(name, vfs.WriteCategoryUnspecified)
 	if errors.Is(err, iofs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		return fmt.Errorf("opening the log in %s: this user may not make files there: give the folder to the user of the service (%w)", cfg.Dir, err)
+		return fmt.Errorf("opening the log in %s: this user cannot create files there: change the folder's owner to the service's user (%w)", cfg.Dir, err)
 	}
 	if err != nil {
 		return nil // a full disk: what follows knows what to do
@@ -110,7 +110,7 @@ func openLocked(cfg Config, lock *pebble.Lock) (*store, error) {
 	}
 	if in.fresh {
 		if err := placeFile(cfg.FS, cfg.Dir, creating); err != nil {
-			return nil, fmt.Errorf("making the log in %s: %w", cfg.Dir, err)
+			return nil, fmt.Errorf("creating the log in %s: %w", cfg.Dir, err)
 		}
 	}
 	s, err := openToWrite(cfg, lock, in)
@@ -140,7 +140,7 @@ func examine(cfg Config, marked uint64) (inspection, error) {
 	if !cfg.AcceptLoss || cfg.ReadOnly || in.fresh || len(in.logs) == 0 {
 		return in, err
 	}
-	cfg.Logger.Warn("the loss of events is accepted", "folder", cfg.Dir, "because", err)
+	cfg.Logger.Warn("accepting the loss of events", "folder", cfg.Dir, "because", err)
 	if err := acceptLoss(cfg.FS, cfg.Dir, in); err != nil {
 		return in, fmt.Errorf("accepting the loss in %s: %w", cfg.Dir, err)
 	}
@@ -158,14 +158,14 @@ func examine(cfg Config, marked uint64) (inspection, error) {
 	if in.gap > 0 {
 		return in, damaged(cfg.Dir, "position %d is missing between others", in.gap)
 	}
-	cfg.Logger.Warn("the log goes on with less; files that it no longer uses end in "+setAside, "folder", cfg.Dir, "last", in.last, "acknowledged", max(marked, in.last))
+	cfg.Logger.Warn("the log continues without the lost events; files that it no longer uses end in "+setAside, "folder", cfg.Dir, "last", in.last, "acknowledged", max(marked, in.last))
 	return in, nil
 }
 
 // openToRead opens a log that takes no writes.
 func openToRead(cfg Config, lock *pebble.Lock, in inspection) (*store, error) {
 	if in.fresh {
-		return nil, fmt.Errorf("opening the log in %s: there is none", cfg.Dir)
+		return nil, fmt.Errorf("opening the log in %s: no log found", cfg.Dir)
 	}
 	db, err := pebble.Open(cfg.Dir, readOnlyOptions(cfg.FS, cfg.Logger))
 	if err != nil {
@@ -209,7 +209,7 @@ func openToWrite(cfg Config, lock *pebble.Lock, in inspection) (_ *store, err er
 	s.disk, s.closing = d, closing
 	last, err := lastPosition(db)
 	if err == nil && last != in.last {
-		err = fmt.Errorf("it ends at position %d, and ended at %d a moment ago", last, in.last)
+		err = fmt.Errorf("it ends at position %d, but ended at %d a moment ago", last, in.last)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("looking for the end of the log in %s: %w", cfg.Dir, err), db.Close())
@@ -228,12 +228,12 @@ func (s *store) start(cfg Config, marked markSlot, whole bool) error {
 		}
 	}
 	if err := removeFile(cfg.FS, cfg.Dir, creating); err != nil {
-		return fmt.Errorf("making the log in %s: %w", cfg.Dir, err)
+		return fmt.Errorf("creating the log in %s: %w", cfg.Dir, err)
 	}
 	s.disk.waits.Store(true)
 	if !cfg.NoSync {
 		m, err := openMarker(cfg.FS, cfg.Dir, marked, func(err error) {
-			cfg.Logger.Warn("the mark of the log cannot be written: a damaged end of the log might not be noticed", "error", err)
+			cfg.Logger.Warn("the log's mark cannot be written: damage at the end of the log might go unnoticed", "error", err)
 		})
 		if err != nil {
 			return err
@@ -276,7 +276,7 @@ func resumeCreation(fsys vfs.FS, dir string, marked markSlot) error {
 	for _, name := range names {
 		if pebblePattern.MatchString(name) || name == markName {
 			if err := fsys.Remove(fsys.PathJoin(dir, name)); err != nil {
-				return fmt.Errorf("making the log in %s again: %w", dir, err)
+				return fmt.Errorf("recreating the log in %s: %w", dir, err)
 			}
 		}
 	}
@@ -339,7 +339,7 @@ func tighten(cfg Config) error {
 		return fmt.Errorf("opening the log in %s: %w", cfg.Dir, err)
 	}
 	if changed {
-		cfg.Logger.Info("the folder of the log was open to other users; it is closed now", "folder", cfg.Dir)
+		cfg.Logger.Info("the log folder was accessible to other users; its mode is now restricted", "folder", cfg.Dir)
 	}
 	return nil
 }
@@ -347,13 +347,13 @@ func tighten(cfg Config) error {
 func tightenPath(path string, mode os.FileMode) (changed bool, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return false, fmt.Errorf("looking at the mode of %s: %w", path, err)
+		return false, fmt.Errorf("reading the mode of %s: %w", path, err)
 	}
 	if info.Mode().Perm()&^mode == 0 {
 		return false, nil
 	}
 	if err := os.Chmod(path, info.Mode().Perm()&mode); err != nil {
-		return false, fmt.Errorf("closing %s to other users: %w", path, err)
+		return false, fmt.Errorf("restricting the mode of %s: %w", path, err)
 	}
 	return true, nil
 }

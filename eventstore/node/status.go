@@ -24,7 +24,7 @@ type Status struct {
 
 // ErrNoStatus is returned by ReadStatus for a server that is not an embedded
 // node.
-var ErrNoStatus = errors.New("the server has no status of an embedded node")
+var ErrNoStatus = errors.New("the server does not report the status of an embedded node")
 
 // Status returns what is known of the log.
 func (n *Node) Status() Status { return n.store.status() }
@@ -70,7 +70,7 @@ func ReadStatus(ctx context.Context, conn grpc.ClientConnInterface) (Status, err
 		return Status{}, ErrNoStatus
 	}
 	if err != nil {
-		return Status{}, fmt.Errorf("asking the node for its status: %w", err)
+		return Status{}, fmt.Errorf("requesting the node's status: %w", err)
 	}
 	f := answer.GetFields()
 	return Status{

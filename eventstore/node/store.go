@@ -95,14 +95,14 @@ func pebbleOptions(fs vfs.FS, lock *pebble.Lock, logger *slog.Logger) *pebble.Op
 // those that may use the reserve.
 func (s *store) room() (ordinary, reserved error) {
 	if s.disk.waiting.Load() > 0 {
-		err := fmt.Errorf("%w: nothing is free, and the reserve is used up", errFull)
+		err := fmt.Errorf("%w: no space is free, and the reserve is used up", errFull)
 		return err, err
 	}
 	free, least, known := s.disk.reserve.free()
 	if !known || free >= least {
 		return nil, nil
 	}
-	ordinary = fmt.Errorf("%w: %d MiB are free, %d MiB must stay so", errFull, free>>20, least>>20)
+	ordinary = fmt.Errorf("%w: %d MiB are free, %d MiB must stay free", errFull, free>>20, least>>20)
 	if free+s.disk.reserve.bytes() < min(minFull, least/2) {
 		return ordinary, fmt.Errorf("%w: the reserve is used up", ordinary)
 	}
@@ -155,7 +155,7 @@ func (s *store) await(done <-chan error) error {
 			return err
 		case <-time.After(closeWithin):
 			if s.disk != nil && s.disk.waiting.Load() > 0 {
-				return fmt.Errorf("closing the log in %s: %w; what was acknowledged is safe", s.dir, errFull)
+				return fmt.Errorf("closing the log in %s: %w; acknowledged events are safe", s.dir, errFull)
 			}
 		}
 	}

@@ -58,7 +58,7 @@ func (s *streamsService) subscribeAll(send *sender, o *streams.ReadReq_Options_A
 		return invalid("a subscription begins somewhere")
 	}
 	if after > math.MaxInt64 {
-		return invalid("%d is no position", after)
+		return invalid("%d is not a position", after)
 	}
 	if err := confirm(send); err != nil {
 		return err
@@ -158,7 +158,7 @@ func (s *streamsService) subscribeStream(send *sender, name string, o *streams.R
 		case from.Revision < deletedStream:
 			sub.next = from.Revision + 1
 		case from.Revision != math.MaxUint64:
-			return invalid("%d is no revision", from.Revision)
+			return invalid("%d is not a revision", from.Revision)
 		case st.exists: // another way to say the end
 			sub.next = st.last + 1
 		}

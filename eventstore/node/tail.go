@@ -157,7 +157,7 @@ const setAside = ".lost"
 // position is missing. What is taken away is kept under another name.
 func acceptLoss(fsys vfs.FS, dir string, in inspection) error {
 	if len(in.logs) == 0 {
-		return errors.New("there is no write-ahead log that could be cut")
+		return errors.New("there is no write-ahead log to truncate")
 	}
 	logs, err := logsFrom(fsys, dir, in.logs[0])
 	if err != nil {

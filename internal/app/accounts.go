@@ -153,7 +153,7 @@ func (a *Accounts) resume(ctx context.Context, who applicant, login stream[accou
 	if !knows {
 		has, err := a.passwords.HasPassword(ctx, id)
 		if err != nil {
-			return "", unavailable(fmt.Errorf("looking for a password: %w", err))
+			return "", unavailable(fmt.Errorf("looking up a password: %w", err))
 		}
 		return a.claim(ctx, who, who.again(), login, !has)
 	}
@@ -176,7 +176,7 @@ func (a *Accounts) lost(ctx context.Context, id string) (lost bool, err error) {
 		lost, err = a.withoutKey(ctx, id)
 	}
 	if err != nil {
-		return false, unavailable(fmt.Errorf("looking for what an account logs in with: %w", err))
+		return false, unavailable(fmt.Errorf("looking up an account's login: %w", err))
 	}
 	return lost, nil
 }

@@ -55,7 +55,7 @@ func (f faults) oneAddress(at Field, email, phone string) (kind, address string)
 		kind, raw = phoneKind, phone
 	}
 	if (email == "") == (phone == "") {
-		const reason = "exactly one of email and phone is needed"
+		const reason = "exactly one of email and phone is required"
 		f.add(at.Dot("email"), reason)
 		f.add(at.Dot("phone"), reason)
 		return "", ""

@@ -30,7 +30,7 @@ func (s *core) meanwhile(ctx context.Context, what string, tidy func(context.Con
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyWithin)
 		defer cancel()
 		if err := tidy(ctx); err != nil {
-			s.logger.WarnContext(ctx, what+" failed; a sweep tries again", "error", err)
+			s.logger.WarnContext(ctx, what+" failed; a sweep will retry", "error", err)
 		}
 	}()
 	return func() {

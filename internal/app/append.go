@@ -26,17 +26,17 @@ func (s *core) append(ctx context.Context, stream string, expected int64, events
 	case errors.Is(err, ErrFull):
 		return 0, &Error{
 			Code: "disk_full", Kind: Unavailable, Cause: err,
-			Message: "The disk of the event log is nearly full. Until there is room again you can only take back, reject, leave and remove.",
+			Message: "The disk of the event log is nearly full. Until there is space again, you can only revoke, reject, leave and remove.",
 		}
 	case errors.Is(err, ErrIndexFull):
 		return 0, &Error{
 			Code: "index_full", Kind: Unavailable, Cause: err,
-			Message: "This server has no room for more devices and accounts that use one. What you have goes on, and you can take back, reject, leave and remove.",
+			Message: "This server has no room for more devices and accounts that use one. What you have keeps working, and you can revoke, reject, leave and remove.",
 		}
 	case errors.Is(err, ErrDiverged):
 		return 0, &Error{
 			Code: "log_diverged", Kind: Unavailable, Cause: err,
-			Message: "The event log lacks events that this server has seen, so it takes no changes. Whoever runs it must put the right log back.",
+			Message: "Events that this server has seen are missing from the event log, so no changes are accepted. The operator must put the right log back.",
 		}
 	}
 	return 0, unavailable(fmt.Errorf("appending to a stream: %w", err))

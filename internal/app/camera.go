@@ -53,7 +53,7 @@ func (a *addedCamera) name(id string) string {
 func (a *addedCamera) missing(ctx context.Context, id string, adder uuid.UUID, refusal error) error {
 	staged, err := a.cameras.ConfirmCamera(ctx, id, adder.String())
 	if err != nil {
-		return unavailable(fmt.Errorf("keeping how a device is reached: %w", err))
+		return unavailable(fmt.Errorf("storing a device's camera: %w", err))
 	}
 	if staged {
 		return refusal
@@ -77,7 +77,7 @@ func (a *addedCamera) stage(ctx context.Context, id string) error {
 		a.staged = append(a.staged, id)
 	}
 	if err != nil {
-		return unavailable(fmt.Errorf("keeping how a device is reached: %w", err))
+		return unavailable(fmt.Errorf("storing a device's camera: %w", err))
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func (a *addedCamera) keep(ctx context.Context, id string, added bool) error {
 	}
 	staged, err := a.cameras.ConfirmCamera(ctx, id, a.name(id))
 	if err != nil && added {
-		a.core.logger.WarnContext(ctx, "how a device is reached stays staged for now", "device", id, "error", err)
+		a.core.logger.WarnContext(ctx, "a device's camera stays staged for now", "device", id, "error", err)
 		return nil
 	}
 	var has bool
@@ -101,7 +101,7 @@ func (a *addedCamera) keep(ctx context.Context, id string, added bool) error {
 		err = a.cameras.SetCamera(ctx, id, a.camera)
 	}
 	if err != nil {
-		return unavailable(fmt.Errorf("keeping how a device is reached: %w", err))
+		return unavailable(fmt.Errorf("storing a device's camera: %w", err))
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func (d *Devices) SettleStaged(ctx context.Context, id, command string, at time.
 func cameraMissing(ctx context.Context, cameras Cameras, id string) (bool, error) {
 	has, err := cameras.HasCamera(ctx, id)
 	if err != nil {
-		return false, unavailable(fmt.Errorf("looking for how a device is reached: %w", err))
+		return false, unavailable(fmt.Errorf("looking up a device's camera: %w", err))
 	}
 	return !has, nil
 }

@@ -53,7 +53,7 @@ func (r changed) unlessGone(device string) (ShareChanged, error) {
 }
 
 // changeExisting changes a share that there is, for its owner or its recipient. To
-// all others there is no such share.
+// all others the share does not exist.
 func (s *Shares) changeExisting(ctx context.Context, ch change) (changed, error) {
 	owner, login, ok := share.Parties(ch.share)
 	if !ok {
@@ -113,7 +113,7 @@ func (ch *change) decide(there stream[share.State]) ([]share.Event, error) {
 	}
 	events, err := share.Decide(there.state, todo)
 	if err == nil && there.state.Live && there.life > maxHistory && !onlyTakesAway(there.state, events) {
-		return nil, &Error{Code: "share_too_long", Kind: Invalid, Message: "This share was changed too often. Delete it and share again; until then it takes only what takes away."}
+		return nil, &Error{Code: "share_too_long", Kind: Invalid, Message: "This share was changed too often. Delete it and share again; until then you can only remove things from it."}
 	}
 	return events, err
 }
@@ -138,7 +138,7 @@ func (s *Shares) endGone(ctx context.Context, c command, id string, done outcome
 	for _, device := range given(done) {
 		is, err := s.core.gone(ctx, device)
 		if err != nil {
-			s.core.logger.WarnContext(ctx, "looking again at a device that is shared failed", "device", device, "error", err)
+			s.core.logger.WarnContext(ctx, "checking a shared device again failed", "device", device, "error", err)
 			continue
 		}
 		if !is {

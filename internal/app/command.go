@@ -50,7 +50,7 @@ func (c command) metadata() metadata {
 // secret.
 func (s *core) begin(m Meta, name string, args ...any) (command, error) {
 	if m.Account == "" {
-		return command{}, &Error{Code: "unauthenticated", Kind: Unauthenticated, Message: "A session is needed."}
+		return command{}, &Error{Code: "unauthenticated", Kind: Unauthenticated, Message: "A session is required."}
 	}
 	return s.beginAnonymous(m, name, args...)
 }

@@ -195,7 +195,7 @@ func (d *Devices) Live(ctx context.Context, id string) (bool, error) {
 
 func forgetCamera(ctx context.Context, cameras Cameras, device string) error {
 	if err := cameras.ForgetCamera(ctx, device); err != nil {
-		return unavailable(fmt.Errorf("forgetting how a device is reached: %w", err))
+		return unavailable(fmt.Errorf("forgetting a device's camera: %w", err))
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func (s *core) newSerial(c command) (string, error) {
 	if c.IdempotencyKey == "" {
 		raw = make([]byte, 7)
 		if _, err := io.ReadFull(s.random, raw); err != nil {
-			return "", fmt.Errorf("making a serial: %w", err)
+			return "", fmt.Errorf("generating a serial: %w", err)
 		}
 	} else {
 		id := c.id("serial", 0)
@@ -30,7 +30,7 @@ func (s *core) newSerial(c command) (string, error) {
 func (s *core) newKey() (name, secret string, err error) {
 	raw := make([]byte, 8+13)
 	if _, err := io.ReadFull(s.random, raw); err != nil {
-		return "", "", fmt.Errorf("making a stream key: %w", err)
+		return "", "", fmt.Errorf("generating a stream key: %w", err)
 	}
 	return "k" + lowerText(raw[:8])[:12], lowerText(raw[8:])[:20], nil
 }

@@ -30,7 +30,7 @@ func (s *core) registeredHolder(ctx context.Context, login string) (string, erro
 	}
 	stored, ok, err := s.log.First(ctx, accountStream(cmp.Or(id, nobody)))
 	if err != nil {
-		return "", unavailable(fmt.Errorf("reading whether an account is registered: %w", err))
+		return "", unavailable(fmt.Errorf("checking whether an account is registered: %w", err))
 	}
 	if !ok || id == "" {
 		return "", nil

@@ -68,7 +68,7 @@ func (n names) meansDevice(ctx context.Context, account, login, device, domain s
 func (n names) domainTaken(ctx context.Context, account, domain, device string) (bool, error) {
 	taken, err := n.domains.DomainTaken(ctx, account, domain, device)
 	if err != nil {
-		return false, unavailable(fmt.Errorf("asking whether a device domain is taken: %w", err))
+		return false, unavailable(fmt.Errorf("checking whether a device domain is taken: %w", err))
 	}
 	return taken, nil
 }

@@ -96,7 +96,7 @@ func (d *NewDevice) takeCredentials(f faults, at Field, address *string) {
 // the decider knows.
 func (d NewDevice) check(f faults) {
 	if strings.TrimSpace(d.Name) == "" {
-		f.add("name", "is needed")
+		f.add("name", "is required")
 	}
 	f.text("name", d.Name, maxName)
 	f.line("username", d.Username, maxCredential)

@@ -21,11 +21,11 @@ var (
 	ErrFull = errors.New("the disk of the log is nearly full")
 	// ErrIndexFull is returned by Append when the privileges have no room for what
 	// the events add. Nothing was written.
-	ErrIndexFull = errors.New("the privileges have no room for more")
+	ErrIndexFull = errors.New("the privilege index is full")
 	// ErrDiverged is returned by Append when the log is not the one that this
 	// server's privileges were read from, or lacks events that they saw. What was
 	// written, if anything, must not be acknowledged.
-	ErrDiverged = errors.New("the log is not the one that it was")
+	ErrDiverged = errors.New("the log has diverged")
 )
 
 // ErrPasswordChanged is returned by PasswordChange.Commit.

@@ -43,7 +43,7 @@ func (q *queues) enter(ctx context.Context, stream, account string) (leave func(
 		if !q.quit(stream, mine) { // it has come meanwhile
 			leave()
 		}
-		return nil, fmt.Errorf("waiting for the turn on a stream: %w", ctx.Err())
+		return nil, fmt.Errorf("waiting for the lock of a stream: %w", ctx.Err())
 	}
 }
 

@@ -63,9 +63,9 @@ func (e *Exceeded) Error() string {
 
 // Refusal is the answer to a command for which a quota is used up.
 func (e *Exceeded) Refusal() *Error {
-	kind, message := Exhausted, fmt.Sprintf("Your account has as many as it may have: the quota %s is %d.", e.Quota, e.Most)
+	kind, message := Exhausted, fmt.Sprintf("Your account has reached its limit: the quota %s is %d.", e.Quota, e.Most)
 	if e.RetryAfter > 0 {
-		kind, message = TooSoon, fmt.Sprintf("Your account has done as much as it may for now: the quota %s is %d.", e.Quota, e.Most)
+		kind, message = TooSoon, fmt.Sprintf("Your account has reached its limit for now: the quota %s is %d.", e.Quota, e.Most)
 	}
 	return &Error{Code: "quota_exceeded", Kind: kind, Message: message, Quota: e.Quota, RetryAfter: e.RetryAfter, Cause: e}
 }
@@ -73,7 +73,7 @@ func (e *Exceeded) Refusal() *Error {
 func exceeded(err error) error {
 	e, ok := errors.AsType[*Exceeded](err)
 	if !ok {
-		return unavailable(fmt.Errorf("asking for a quota: %w", err))
+		return unavailable(fmt.Errorf("checking a quota: %w", err))
 	}
 	return e.Refusal()
 }

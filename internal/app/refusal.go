@@ -103,9 +103,9 @@ func refused(err error) error {
 
 // unavailable is the answer when a port fails.
 func unavailable(err error) error {
-	message := "The service cannot do this now."
+	message := "The service cannot do this right now."
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		message = "It took too long."
+		message = "The request took too long."
 	}
 	return &Error{Code: "unavailable", Kind: Unavailable, Message: message, Cause: err}
 }
@@ -117,7 +117,7 @@ func busy(err error) error {
 
 // invalid names the fields that break a rule.
 func invalid(fields map[Field]string) error {
-	return &Error{Code: "invalid_body", Kind: Invalid, Message: "The request breaks the rules of this command.", Fields: fields}
+	return &Error{Code: "invalid_body", Kind: Invalid, Message: "The request is not valid for this command.", Fields: fields}
 }
 
 func sentence(s string) string {

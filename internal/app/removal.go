@@ -42,7 +42,7 @@ func (d *Devices) followRemoval(ctx context.Context, cause uuid.UUID, device str
 		at, err = max(at, ended), errors.Join(err, unknown)
 	}
 	if err != nil {
-		d.core.logger.WarnContext(ctx, "the shares of a removed device end later", "device", device, "error", err)
+		d.core.logger.WarnContext(ctx, "the shares of a removed device will end later", "device", device, "error", err)
 	}
 	return at
 }

@@ -30,7 +30,7 @@ func (r *Revocations) Reapply(ctx context.Context, lost event.Revocation) (chang
 	case event.StreamKeyTaken:
 		changed, err = r.toKey(ctx, lost)
 	default:
-		err = fmt.Errorf("%q is not a kind of revocation that this build knows", lost.Kind)
+		err = fmt.Errorf("unknown kind of revocation %q", lost.Kind)
 	}
 	if err != nil {
 		return false, fmt.Errorf("repeating the revocation of event %s: %w", lost.Event, err)
@@ -40,10 +40,10 @@ func (r *Revocations) Reapply(ctx context.Context, lost event.Revocation) (chang
 
 func (r *Revocations) toShare(ctx context.Context, lost event.Revocation) (bool, error) {
 	if _, _, ok := share.Parties(lost.Share); !ok {
-		return false, fmt.Errorf("%q is not the id of a share", lost.Share)
+		return false, fmt.Errorf("%q is not a share id", lost.Share)
 	}
 	if (lost.Device == "") != (lost.Kind != event.ShareDeviceTaken) {
-		return false, fmt.Errorf("a revocation of kind %s with device %q makes no sense", lost.Kind, lost.Device)
+		return false, fmt.Errorf("invalid revocation of kind %s with device %q", lost.Kind, lost.Device)
 	}
 	todo := share.Reapply{Device: lost.Device, Delete: lost.Kind == event.ShareEnded, At: r.core.now()}
 	done, err := run(ctx, r.core, r.core.following(lost.Event), onShare(lost.Share), func(there stream[share.State]) ([]share.Event, error) {
@@ -55,7 +55,7 @@ func (r *Revocations) toShare(ctx context.Context, lost event.Revocation) (bool,
 func (r *Revocations) toDevice(ctx context.Context, lost event.Revocation) (bool, error) {
 	serial, ok := device.SerialOf(lost.Device)
 	if !ok {
-		return false, fmt.Errorf("%q is not the id of a device", lost.Device)
+		return false, fmt.Errorf("%q is not a device id", lost.Device)
 	}
 	done, err := run(ctx, r.core, r.core.following(lost.Event), onAnyDevice(serial), func(there stream[device.State]) ([]device.Event, error) {
 		events, err := device.Decide(there.state, device.Remove{Device: lost.Device, By: there.state.Owner, At: r.core.now()})

@@ -86,7 +86,7 @@ func (k *StreamKeys) decide(ctx context.Context, there account.State, add accoun
 		return nil, err
 	}
 	if err := k.secrets.SetStreamSecret(ctx, add.Key, secret); err != nil {
-		return nil, unavailable(fmt.Errorf("keeping the secret of a stream key: %w", err))
+		return nil, unavailable(fmt.Errorf("storing the secret of a stream key: %w", err))
 	}
 	return events, nil
 }
@@ -109,7 +109,7 @@ func surelyUnused(key string, done outcome[account.State, account.Event], err er
 func (k *StreamKeys) added(ctx context.Context, done outcome[account.State, account.Event]) (StreamKeyAdded, error) {
 	added, ok := done.events[0].(account.StreamKeyAdded)
 	if !ok {
-		return StreamKeyAdded{}, fmt.Errorf("adding a stream key gave a %T", done.events[0])
+		return StreamKeyAdded{}, fmt.Errorf("adding a stream key returned a %T", done.events[0])
 	}
 	if _, live := done.latest.Find(added.Key); !live {
 		return StreamKeyAdded{}, refused(account.ErrKeyNotFound)

@@ -22,7 +22,7 @@ func Recipients(keys []string, passphraseFile string) ([]age.Recipient, error) {
 	for _, key := range keys {
 		some, err := age.ParseRecipients(strings.NewReader(key))
 		if err != nil {
-			return nil, fmt.Errorf("%q is not a public key of age: it begins with age1", key)
+			return nil, fmt.Errorf("%q is not an age public key: those begin with age1", key)
 		}
 		list = append(list, some...)
 	}
@@ -30,7 +30,7 @@ func Recipients(keys []string, passphraseFile string) ([]age.Recipient, error) {
 		return list, nil
 	}
 	if len(list) > 0 {
-		return nil, errors.New("a backup is encrypted either to keys or with a passphrase")
+		return nil, errors.New("a backup is encrypted either to keys or with a passphrase, not both")
 	}
 	passphrase, err := readPassphrase(passphraseFile)
 	if err != nil {
@@ -38,7 +38,7 @@ func Recipients(keys []string, passphraseFile string) ([]age.Recipient, error) {
 	}
 	r, err := age.NewScryptRecipient(passphrase)
 	if err != nil {
-		return nil, fmt.Errorf("taking the passphrase: %w", err)
+		return nil, fmt.Errorf("using the passphrase: %w", err)
 	}
 	return []age.Recipient{r}, nil
 }
@@ -81,7 +81,7 @@ func Decrypt(r io.Reader, identityFile, passphraseFile string) (io.Reader, error
 		}
 		id, err := age.NewScryptIdentity(passphrase)
 		if err != nil {
-			return nil, fmt.Errorf("taking the passphrase: %w", err)
+			return nil, fmt.Errorf("using the passphrase: %w", err)
 		}
 		with = append(with, id)
 	}
@@ -118,7 +118,7 @@ func readIdentities(path string) ([]age.Identity, error) {
 	defer f.Close()
 	list, err := age.ParseIdentities(f)
 	if err != nil {
-		return nil, fmt.Errorf("reading the key of the backup %s: it holds no private key of age", path)
+		return nil, fmt.Errorf("reading the key of the backup %s: it holds no age private key", path)
 	}
 	return list, nil
 }

@@ -41,7 +41,7 @@ func (d *digest) check(ctx context.Context, log *eventstore.Client) error {
 		return fmt.Errorf("checking the restored log: %w", err)
 	}
 	if there.count != d.count || !bytes.Equal(there.hash.Sum(nil), d.hash.Sum(nil)) {
-		return fmt.Errorf("checking the restored log: it has %d events, and %d were written, or they differ", there.count, d.count)
+		return fmt.Errorf("checking the restored log: it has %d events, but %d were written, or they differ", there.count, d.count)
 	}
 	return nil
 }

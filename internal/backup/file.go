@@ -18,11 +18,11 @@ import (
 // and the SHA-256 of the file.
 func WriteFile(dir string, write func(io.Writer) (name string, err error)) (path string, sum []byte, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", nil, fmt.Errorf("making the folder of the backup: %w", err)
+		return "", nil, fmt.Errorf("creating the backup's folder: %w", err)
 	}
 	f, err := os.CreateTemp(dir, ".latchkey-backup-*") // mode 0600
 	if err != nil {
-		return "", nil, fmt.Errorf("making the file of the backup: %w", err)
+		return "", nil, fmt.Errorf("creating the backup's file: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	kept := false
@@ -65,7 +65,7 @@ func readBack(f *os.File, sum []byte) error {
 		return fmt.Errorf("reading the backup back: %w", err)
 	}
 	if !bytes.Equal(hash.Sum(nil), sum) {
-		return errors.New("reading the backup back: the disk returned something else than was written; use another disk")
+		return errors.New("reading the backup back: the disk returned different data than was written; use another disk")
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ const (
 )
 
 // ErrDamaged is returned for an archive that is not whole: cut off, or changed.
-var ErrDamaged = errors.New("the backup is damaged or not complete")
+var ErrDamaged = errors.New("the backup is damaged or incomplete")
 
 // Header is how an archive begins.
 type Header struct {
@@ -87,7 +87,7 @@ func frameHead(kind byte, payload []byte) []byte {
 
 func writeFrame(w io.Writer, s sum, kind byte, payload []byte) (sum, error) {
 	if len(payload) > frameMost {
-		return s, fmt.Errorf("writing the backup: %d bytes are too many for a frame", len(payload))
+		return s, fmt.Errorf("writing the backup: %d bytes exceed the maximum size of a frame", len(payload))
 	}
 	s = s.next(kind, payload)
 	for _, part := range [][]byte{frameHead(kind, payload), payload, s[:]} {
@@ -116,7 +116,7 @@ func readFrame(r io.Reader, s sum, buf []byte) (next sum, kind byte, payload []b
 		return s, 0, nil, damaged(err)
 	}
 	if got != s.next(head[0], payload) {
-		return s, 0, nil, damaged(errors.New("a checksum is wrong"))
+		return s, 0, nil, damaged(errors.New("a checksum does not match"))
 	}
 	return got, head[0], payload, nil
 }
@@ -138,7 +138,7 @@ func readGrowing(r io.Reader, buf []byte, n int) ([]byte, error) {
 
 func damaged(cause error) error {
 	if errors.Is(cause, io.EOF) || errors.Is(cause, io.ErrUnexpectedEOF) {
-		cause = errors.New("it ends too early")
+		cause = errors.New("it ends prematurely")
 	}
 	return fmt.Errorf("%w: %w", ErrDamaged, cause)
 }

@@ -38,7 +38,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 	if _, err := io.ReadFull(a.r, begin); errors.Is(err, ErrDamaged) {
 		return nil, err
 	} else if err != nil || string(begin) != magic {
-		return nil, errors.New("this is not a backup of latchkey (or it is encrypted: see --identity and --passphrase-file)")
+		return nil, errors.New("this is not a latchkey backup (or it is encrypted: see --identity and --passphrase-file)")
 	}
 	var err error
 	if a.unpack, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(frameMost)); err != nil {
@@ -51,10 +51,10 @@ func NewReader(r io.Reader) (*Reader, error) {
 		return nil, damaged(errors.New("it has no header"))
 	}
 	if a.Header.Format != format {
-		return nil, fmt.Errorf("the backup has format %d, and this version of latchkey reads format %d", a.Header.Format, format)
+		return nil, fmt.Errorf("the backup has format %d, but this version of latchkey reads format %d", a.Header.Format, format)
 	}
 	if a.Header.Log.Log == uuid.Nil || a.Header.Log.Epoch == 0 {
-		return nil, damaged(errors.New("it does not say which log it is of"))
+		return nil, damaged(errors.New("it does not name its log"))
 	}
 	return a, a.next()
 }
@@ -94,13 +94,13 @@ func (a *Reader) Finish() (key *vault.MasterKey, t Trailer, err error) {
 		}
 	}
 	if a.kind != frameTrailer || len(a.lines) > 0 || json.Unmarshal(a.payload, &t) != nil {
-		return nil, t, damaged(errors.New("it has no end"))
+		return nil, t, damaged(errors.New("its trailer is missing"))
 	}
 	if t != a.got {
-		return nil, t, damaged(fmt.Errorf("it holds %+v, and says %+v", a.got, t))
+		return nil, t, damaged(fmt.Errorf("it holds %+v, but its trailer says %+v", a.got, t))
 	}
 	if n, err := a.r.Read(make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
-		return nil, t, damaged(errors.New("something follows its end"))
+		return nil, t, damaged(errors.New("unexpected data after its end"))
 	}
 	return key, t, nil
 }

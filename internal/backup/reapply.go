@@ -15,7 +15,7 @@ import (
 
 // ErrNoJournal is returned when nothing says what was taken away since the end
 // of the log that is put in place.
-var ErrNoJournal = errors.New("nothing says what was taken back since")
+var ErrNoJournal = errors.New("no record of what was revoked since")
 
 // Without says what to do if no journal of revocations reaches far enough.
 type Without uint8

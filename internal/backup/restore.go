@@ -136,13 +136,13 @@ func (r *restoring) restoreLog(ctx context.Context) error {
 		return fmt.Errorf("restoring the log: %w", err)
 	}
 	if r.at.Position != r.archive.Header.Head {
-		return damaged(fmt.Errorf("its last event is at position %d, and should be at %d", r.at.Position, r.archive.Header.Head))
+		return damaged(fmt.Errorf("its last event is at position %d, but should be at %d", r.at.Position, r.archive.Header.Head))
 	}
 	if r.To.Position > r.archive.Header.Head {
-		return fmt.Errorf("the backup ends at position %d: there is no position %d in it", r.archive.Header.Head, r.To.Position)
+		return fmt.Errorf("the backup ends at position %d and does not contain position %d", r.archive.Header.Head, r.To.Position)
 	}
 	if r.done.Events == 0 {
-		return errors.New("the backup has no event up to there")
+		return errors.New("the backup has no event up to that point")
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func (r *restoring) event(e Event) (keep bool, err error) {
 // away between To and its end the archive knows itself.
 func (r *restoring) checkJournals(context.Context) error {
 	if r.Without == Refuse && !r.Journals.reach(r.archive.Header.Log, r.last) {
-		return fmt.Errorf("%w: the backup is of position %d of log %s", ErrNoJournal, r.last, r.archive.Header.Log.Log)
+		return fmt.Errorf("%w: the backup is from position %d of log %s", ErrNoJournal, r.last, r.archive.Header.Log.Log)
 	}
 	return nil
 }
@@ -307,7 +307,7 @@ func openLog(dir string, logger *slog.Logger) (log *eventstore.Client, stop func
 	}
 	sockets, err := os.MkdirTemp("", "latchkey-") // a socket's path must be short
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("making a folder for a socket: %w", err), n.Close())
+		return nil, nil, errors.Join(fmt.Errorf("creating a folder for a socket: %w", err), n.Close())
 	}
 	path := filepath.Join(sockets, "s")
 	l, err := node.Listen(path)

@@ -115,7 +115,7 @@ func (b *writing) writeLog(ctx context.Context) error {
 			return fmt.Errorf("backing up the log: %w", err)
 		}
 		if last == before {
-			return fmt.Errorf("backing up the log: it ended at position %d, and had an event at %d before", last, b.head)
+			return fmt.Errorf("backing up the log: it ended at position %d, but had an event at %d before", last, b.head)
 		}
 	}
 	return nil

@@ -73,7 +73,7 @@ func splitWatch(watch string) (auth, addr, path string, err error) {
 	user, rest, ok2 := strings.Cut(rest, "@")
 	addr, path, ok3 := strings.Cut(rest, "/")
 	if !ok || !ok2 || !ok3 {
-		return "", "", "", fmt.Errorf("%q is no address to watch", watch)
+		return "", "", "", fmt.Errorf("%q is not an address to watch", watch)
 	}
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user)), addr, "/" + path, nil
 }

@@ -60,7 +60,7 @@ func startPostgres(b *bench) (*postgres, error) {
 		}
 	}
 	pg.stop()
-	return nil, errors.New("PostgreSQL does not answer")
+	return nil, errors.New("PostgreSQL does not respond")
 }
 
 func (p *postgres) stop() {

@@ -14,7 +14,7 @@ import (
 
 // ErrBusy is returned at once where a caller gets no place to wait in, or loses
 // it to another. Nothing was computed.
-var ErrBusy = errors.New("too many passwords wait to be hashed")
+var ErrBusy = errors.New("too many passwords are waiting to be hashed")
 
 // RetryAfter is how long a caller that got ErrBusy should wait before the next
 // try: PlacesPerSlot hashes take less, so a queue that was full then has passed.

@@ -12,7 +12,7 @@ import (
 )
 
 // ErrLocked is returned by Open when another process writes the journal.
-var ErrLocked = errors.New("another latchkey process writes this journal of revocations")
+var ErrLocked = errors.New("another latchkey process is writing this journal of revocations")
 
 // ahead is how much of the disk is reserved after the end of the journal, in
 // bytes: revocations go on for a while on a disk that is full.
@@ -63,7 +63,7 @@ func openFile(path string) (_ *file, c *Contents, err error) {
 		return nil, nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	if c, err = parse(data); err != nil {
-		return nil, nil, fmt.Errorf("opening %s: %w: move it away, and a new one is made from the log", path, err)
+		return nil, nil, fmt.Errorf("opening %s: %w: move it away, and a new one is created from the log", path, err)
 	}
 	err = errors.Join(f.Chmod(0o600), f.Truncate(c.end), f.Sync(), syncDir(filepath.Dir(path)))
 	if err != nil {
@@ -128,7 +128,7 @@ func (j *file) encode(entries []Entry) (line []byte, err error) {
 func (j *file) append(line []byte) error {
 	if j.failed {
 		if err := errors.Join(j.disk.Truncate(j.end), j.disk.Sync()); err != nil {
-			return fmt.Errorf("cutting the journal of revocations: %w", err)
+			return fmt.Errorf("truncating the journal of revocations: %w", err)
 		}
 	}
 	j.failed = true

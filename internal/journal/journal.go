@@ -52,7 +52,7 @@ func Open(path string, logger *slog.Logger) (*Journal, error) {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Torn {
-		logger.Warn("what a crash left at the end of the journal of revocations was cut off", "position", c.Last().Position)
+		logger.Warn("truncated an incomplete entry at the end of the journal of revocations", "position", c.Last().Position)
 	}
 	return &Journal{logger: logger, file: f, mark: c.Last(), marked: c.Last(), target: never, advanced: make(chan struct{})}, nil
 }
@@ -91,9 +91,9 @@ func (j *Journal) Begin(ctx context.Context, log Log) error {
 		return err
 	}
 	if id.Epoch < mark.Epoch {
-		return about(fmt.Errorf("%w: it is in epoch %d and was in epoch %d before", eventstore.ErrLogCut, id.Epoch, mark.Epoch))
+		return about(fmt.Errorf("%w: it is in epoch %d, but was in epoch %d before", eventstore.ErrLogCut, id.Epoch, mark.Epoch))
 	}
-	j.logger.Info("the log was restored; the journal of revocations begins with its first event", "epoch", id.Epoch)
+	j.logger.Info("the log was restored; the journal of revocations starts from its first event", "epoch", id.Epoch)
 	return j.begin(id)
 }
 
@@ -175,14 +175,14 @@ func (j *Journal) Run(ctx context.Context, log Log) error {
 		case ctx.Err() != nil, errors.Is(err, errAgain):
 		case misfit(err): // until the right log is back
 			if state, _ := j.State(); state != err.Error() {
-				j.logger.Error("the journal of revocations waits for its log; commands are not confirmed", "error", err)
+				j.logger.Error("the journal of revocations is waiting for its log; commands are not confirmed", "error", err)
 			}
 			j.setFault(err, true)
 			pause.For(ctx, beginEvery)
 		case errors.Is(err, eventstore.ErrUnavailable):
 			pause.For(ctx, beginEvery)
 		default:
-			j.logger.Error("the journal of revocations does not go on; commands are not confirmed", "error", err)
+			j.logger.Error("the journal of revocations has stopped; commands are not confirmed", "error", err)
 			j.setFault(err, true)
 			<-ctx.Done()
 		}
@@ -244,7 +244,7 @@ func (j *Journal) take(ctx context.Context, events []eventstore.Recorded) error 
 			return nil
 		}
 		if now := time.Now(); !now.Before(say) {
-			j.logger.Error("the journal of revocations could not be written; trying again", "error", err, "tries", tries)
+			j.logger.Error("the journal of revocations could not be written; retrying", "error", err, "tries", tries)
 			say = now.Add(again[0])
 			again = again[min(1, len(again)-1):]
 		}
@@ -282,7 +282,7 @@ func (j *Journal) Erased(person string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if person == "" || j.mark.Log == uuid.Nil {
-		return errors.New("writing down an erasure: a person and a log are needed")
+		return errors.New("recording an erasure: a person and a log are required")
 	}
 	err := j.file.write([]Entry{{
 		Kind: kindErased, Log: j.mark.Log, Epoch: j.mark.Epoch, Position: uint64(j.mark.Position), Event: j.mark.Event, Person: person,
@@ -355,7 +355,7 @@ func (j *Journal) fits() {
 	if !j.stopped {
 		return
 	}
-	j.logger.Info("the log of the journal of revocations is back", "position", j.position)
+	j.logger.Info("the journal of revocations is following its log again", "position", j.position)
 	j.fault, j.stopped = nil, false
 	j.wake()
 }

@@ -51,7 +51,7 @@ func Limit(text string) (int64, error) {
 	case err != nil:
 		return 0, fmt.Errorf("%q is not a size such as 512MiB or 2GiB, auto, or off", text)
 	case n < least:
-		return 0, fmt.Errorf("%q is less than 64MiB, which is too little to work with", text)
+		return 0, fmt.Errorf("%q is too small: want at least 64MiB", text)
 	}
 	return n, nil
 }

@@ -62,14 +62,14 @@ func Parse(text string) (Limits, error) {
 	for _, part := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
 		name, value, ok := strings.Cut(part, "=")
 		if !ok || !slices.Contains(names, name) {
-			return nil, fmt.Errorf("%q is not a quota and its most, such as devices=100; there are %s", part, strings.Join(names, ", "))
+			return nil, fmt.Errorf("%q is not a quota and its limit, such as devices=100; the quotas are %s", part, strings.Join(names, ", "))
 		}
 		n, err := amount(name, value)
 		if err != nil {
 			return nil, err
 		}
 		if slices.Contains(given, name) {
-			return nil, fmt.Errorf("%s is given twice", name)
+			return nil, fmt.Errorf("%s is given more than once", name)
 		}
 		limits[name], given = n, append(given, name)
 	}
@@ -83,7 +83,7 @@ func amount(name, value string) (int, error) {
 		n, err = memory.Size(value)
 	}
 	if err != nil || n < 1 || n > math.MaxInt32*1024 {
-		return 0, fmt.Errorf("%q is not the most of %s: a whole number from 1 on", value, name)
+		return 0, fmt.Errorf("%q is not a limit for %s: want a whole number of at least 1", value, name)
 	}
 	return int(n), nil
 }

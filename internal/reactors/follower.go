@@ -121,7 +121,7 @@ func (f *Follower) turn(ctx context.Context, due []Action, position uint64, seen
 	}
 	reached, at, err := f.checkpoints.Followed(ctx, f.Name())
 	if err == nil && at.Identity != seen.Identity {
-		err = fmt.Errorf("%s: the checkpoint is of another epoch of the log", f.Name())
+		err = fmt.Errorf("%s: the checkpoint is from another epoch of the log", f.Name())
 	}
 	if err != nil || !has || reached >= position {
 		if has {

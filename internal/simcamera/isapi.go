@@ -143,7 +143,7 @@ type ptzData struct {
 	} `xml:"AbsoluteHigh"`
 }
 
-var errBadPTZ = errors.New("a PTZ order that makes no sense")
+var errBadPTZ = errors.New("an invalid PTZ order")
 
 // parsePTZ reads a PTZ order. Speeds beyond 100 are refused, as devices do.
 func parsePTZ(text []byte) (ptzData, error) {

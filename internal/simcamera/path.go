@@ -21,7 +21,7 @@ type target struct {
 
 var (
 	errNoStream = errors.New("no such stream")
-	errBadTime  = errors.New("the time is not understood")
+	errBadTime  = errors.New("the time is not valid")
 	errBackward = errors.New("the end is not after the start")
 )
 

@@ -93,7 +93,7 @@ func parseSim(query string) (simOrder, error) {
 		}
 		d, err := time.ParseDuration(v)
 		if err != nil || d < 0 || d > maxFor {
-			return simOrder{}, fmt.Errorf("%s is not a time from 0s to %s", name, maxFor)
+			return simOrder{}, fmt.Errorf("%s is not a duration from 0s to %s", name, maxFor)
 		}
 		*to = d
 	}

@@ -60,7 +60,7 @@ func Postgres(t testing.TB) string {
 	})
 	dsn, err := url.Parse(shared.dsn)
 	if err != nil {
-		t.Fatalf("%s is no URL", variable) // its error would quote it
+		t.Fatalf("%s is not a URL", variable) // its error would quote it
 	}
 	dsn.Path = "/" + name
 	return dsn.String()

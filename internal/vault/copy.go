@@ -61,7 +61,7 @@ func tablesIn(ctx context.Context, db bun.IDB) (names []string, err error) {
 		query = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
 	}
 	if err := db.NewRaw(query).Scan(ctx, &names); err != nil {
-		return nil, fmt.Errorf("looking for the vault's tables: %w", err)
+		return nil, fmt.Errorf("listing the vault's tables: %w", err)
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, "vault_") })
 	slices.Sort(names)
@@ -128,7 +128,7 @@ func Load(ctx context.Context, db *bun.DB, key *MasterKey, next func() (Row, boo
 			return err
 		}
 		if !empty {
-			return errors.New("the database holds a vault already")
+			return errors.New("the database already holds a vault")
 		}
 		known, err := tablesIn(ctx, tx)
 		if err != nil {
@@ -166,7 +166,7 @@ func CamerasIn(ctx context.Context, db bun.IDB) (map[string]bool, error) {
 	var ids []string
 	err := db.NewSelect().Model((*secret)(nil)).Column("id").Where("kind LIKE ?", "%"+kindCamera).Scan(ctx, &ids)
 	if err != nil {
-		return nil, fmt.Errorf("looking for the cameras in the vault: %w", err)
+		return nil, fmt.Errorf("listing the cameras in the vault: %w", err)
 	}
 	known := make(map[string]bool, len(ids))
 	for _, id := range ids { // of one that a command is adding, a word follows
@@ -192,7 +192,7 @@ func keepKey(ctx context.Context, db bun.IDB, k MasterKey) error {
 		return fmt.Errorf("creating the table of the vault's key: %w", err)
 	}
 	if _, err := db.NewInsert().Model(&openKey{ID: 1, Key: k.Text()}).Exec(ctx); err != nil {
-		return fmt.Errorf("keeping the vault's key: %w", err)
+		return fmt.Errorf("storing the vault's key: %w", err)
 	}
 	return nil
 }

@@ -52,10 +52,10 @@ func OpenFile(path string) (*bun.DB, error) {
 func CreateFile(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return fmt.Errorf("making the vault: %w", err)
+		return fmt.Errorf("creating the vault: %w", err)
 	}
 	if err := errors.Join(f.Close(), syncDir(filepath.Dir(path))); err != nil {
-		return fmt.Errorf("making the vault: %w", err)
+		return fmt.Errorf("creating the vault: %w", err)
 	}
 	return nil
 }
@@ -79,11 +79,11 @@ func prepare(ctx context.Context, db *bun.DB) error {
 			}
 		}
 		if err := addTags(ctx, tx, isSQLite(db)); err != nil {
-			return fmt.Errorf("giving the keys of persons tags: %w", err)
+			return fmt.Errorf("adding tags to the persons' keys: %w", err)
 		}
 		for _, table := range []string{"vault_passwords", "vault_sessions"} {
 			if err := addMACs(ctx, tx, table, isSQLite(db)); err != nil {
-				return fmt.Errorf("giving the rows of %s MACs: %w", table, err)
+				return fmt.Errorf("adding MACs to the rows of %s: %w", table, err)
 			}
 		}
 		if err := addColumns(ctx, tx, "vault_sessions", isSQLite(db), "created BIGINT NOT NULL DEFAULT 0", "used BIGINT NOT NULL DEFAULT 0", "network VARCHAR NOT NULL DEFAULT ''"); err != nil {
@@ -126,7 +126,7 @@ func hasColumn(ctx context.Context, tx bun.Tx, table, column string, sqlite bool
 	}
 	var n int
 	if err := tx.NewRaw(query, table, column).Scan(ctx, &n); err != nil {
-		return false, fmt.Errorf("looking at the columns of %s: %w", table, err)
+		return false, fmt.Errorf("inspecting the columns of %s: %w", table, err)
 	}
 	return n > 0, nil
 }
@@ -167,7 +167,7 @@ func Exists(ctx context.Context, db *bun.DB) (bool, error) {
 	}
 	exists, err := db.NewSelect().Model((*setting)(nil)).Where("name = ?", settingNaming).Exists(ctx)
 	if err != nil {
-		return false, fmt.Errorf("looking for the vault: %w", err)
+		return false, fmt.Errorf("looking up the vault: %w", err)
 	}
 	return exists, nil
 }
@@ -179,7 +179,7 @@ func hasTable(ctx context.Context, db *bun.DB, name string) (bool, error) {
 	}
 	var n int
 	if err := db.NewRaw(query, name).Scan(ctx, &n); err != nil {
-		return false, fmt.Errorf("looking for the vault: %w", err)
+		return false, fmt.Errorf("looking up the vault: %w", err)
 	}
 	return n > 0, nil
 }

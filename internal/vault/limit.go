@@ -80,7 +80,7 @@ func (v *Vault) Forgive(ctx context.Context, name string) error {
 func (v *Vault) KnownNetwork(ctx context.Context, login, from string) (bool, error) {
 	known, err := v.db.NewSelect().Model(v.network(login, from)).WherePK().Where("seen > ?", v.now().Add(-networkForgets).Unix()).Exists(ctx)
 	if err != nil {
-		return false, fmt.Errorf("looking for a network: %w", err)
+		return false, fmt.Errorf("looking up a network: %w", err)
 	}
 	return known, nil
 }

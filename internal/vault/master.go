@@ -27,7 +27,7 @@ func ParseMasterKey(text []byte) (MasterKey, error) {
 	var k MasterKey
 	raw, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(text)))
 	if err != nil || len(raw) != len(k) {
-		return k, errors.New("a vault key is 32 bytes in base64")
+		return k, errors.New("a vault key must be 32 bytes in base64")
 	}
 	copy(k[:], raw)
 	return k, nil
@@ -68,19 +68,19 @@ func ReadOrCreateMasterKey(path string) (MasterKey, error) {
 	k = NewMasterKey()
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".vault-key-*") // mode 0600
 	if err != nil {
-		return k, fmt.Errorf("making the vault key: %w", err)
+		return k, fmt.Errorf("creating the vault key: %w", err)
 	}
 	defer os.Remove(tmp.Name())
 	_, err = tmp.WriteString(k.Text() + "\n")
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return k, fmt.Errorf("making the vault key: %w", err)
+		return k, fmt.Errorf("creating the vault key: %w", err)
 	}
 	// Link fails where somebody else was first; theirs is then the key.
 	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return k, fmt.Errorf("making the vault key: %w", err)
+		return k, fmt.Errorf("creating the vault key: %w", err)
 	}
 	if err := syncDir(filepath.Dir(path)); err != nil {
-		return k, fmt.Errorf("making the vault key: %w", err)
+		return k, fmt.Errorf("creating the vault key: %w", err)
 	}
 	return ReadMasterKey(path)
 }

@@ -25,7 +25,7 @@ func MasterKeyInDatabase(ctx context.Context, db *bun.DB) (MasterKey, error) {
 	}
 	row := &openKey{ID: 1, Key: NewMasterKey().Text()}
 	if _, err := db.NewInsert().Model(row).On("CONFLICT (id) DO NOTHING").Exec(ctx); err != nil {
-		return MasterKey{}, fmt.Errorf("keeping the vault's key: %w", err)
+		return MasterKey{}, fmt.Errorf("storing the vault's key: %w", err)
 	}
 	return ReadMasterKeyInDatabase(ctx, db)
 }

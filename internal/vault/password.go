@@ -20,7 +20,7 @@ type password struct {
 
 // SetPassword sets or replaces the password of an account. It makes the key of
 // the account's person in the same transaction, if the vault has none.
-// hashing.ErrBusy: too many passwords wait to be hashed; see hashing.For.
+// hashing.ErrBusy: too many passwords are waiting to be hashed; see hashing.For.
 func (v *Vault) SetPassword(ctx context.Context, account, plain string) error {
 	row := &password{Account: account}
 	err := v.hash(ctx, func() (err error) { row.Hash, err = hashPassword(plain); return err })
@@ -51,7 +51,7 @@ func (v *Vault) SetPassword(ctx context.Context, account, plain string) error {
 func (v *Vault) HasPassword(ctx context.Context, account string) (bool, error) {
 	has, err := v.db.NewSelect().Model((*password)(nil)).Where("account = ?", account).Exists(ctx)
 	if err != nil {
-		return false, fmt.Errorf("looking for the password of %s: %w", account, err)
+		return false, fmt.Errorf("looking up the password of %s: %w", account, err)
 	}
 	return has, nil
 }
@@ -61,7 +61,7 @@ func (v *Vault) HasPassword(ctx context.Context, account string) (bool, error) {
 // the queue, and is never right. A hash that was made with weaker parameters than
 // today's is replaced when the password is right.
 //
-// hashing.ErrBusy: too many passwords wait to be hashed; see hashing.For.
+// hashing.ErrBusy: too many passwords are waiting to be hashed; see hashing.For.
 // ErrBadHash: no password of the account can be right.
 func (v *Vault) VerifyPassword(ctx context.Context, account, plain string) (bool, error) {
 	held, right, err := v.holds(ctx, account, plain)

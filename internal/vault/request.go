@@ -114,7 +114,7 @@ func (v *Vault) ReleaseRequest(ctx context.Context, claim Request) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("giving an Idempotency-Key back: %w", err)
+		return fmt.Errorf("releasing an Idempotency-Key: %w", err)
 	}
 	return nil
 }

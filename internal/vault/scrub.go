@@ -54,7 +54,7 @@ var setPacked = fmt.Sprintf("PRAGMA user_version = %d", packed)
 
 // errInTheWay says that what was forgotten could not be taken out of the files
 // now, because another process, or a reader, needs them as they are.
-var errInTheWay = errors.New("somebody reads or writes the vault")
+var errInTheWay = errors.New("the vault is being read or written")
 
 // forgetting runs do in a transaction. If do reports that it forgot something, the
 // next Scrub takes it out of the files.
@@ -115,7 +115,7 @@ func (v *Vault) scrubNow(ctx context.Context, now bool) error {
 	if err != nil {
 		s.wait = min(max(2*s.wait, firstScrubWait), maxScrubWait)
 		s.next = v.now().Add(s.wait)
-		return fmt.Errorf("taking what was forgotten out of the vault's files: %w", err)
+		return fmt.Errorf("removing forgotten data from the vault's files: %w", err)
 	}
 	s.wait = 0
 	return nil

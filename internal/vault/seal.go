@@ -186,7 +186,7 @@ func (v *Vault) KeysOf(ctx context.Context, person string) ([]string, error) {
 func (v *Vault) Erased(ctx context.Context, person string) (bool, error) {
 	erased, err := v.db.NewSelect().Model((*subject)(nil)).Where("subject = ?", person).Where("length(?) = 0", bun.Ident("key")).Exists(ctx)
 	if err != nil {
-		return false, fmt.Errorf("looking for %s: %w", person, err)
+		return false, fmt.Errorf("looking up %s: %w", person, err)
 	}
 	return erased, nil
 }
@@ -197,7 +197,7 @@ func (v *Vault) Erased(ctx context.Context, person string) (bool, error) {
 func (v *Vault) Knows(ctx context.Context, person string) (bool, error) {
 	known, err := v.db.NewSelect().Model((*subject)(nil)).Where("subject = ?", person).Exists(ctx)
 	if err != nil {
-		return false, fmt.Errorf("looking for the key of %s: %w", person, err)
+		return false, fmt.Errorf("looking up the key of %s: %w", person, err)
 	}
 	return known, nil
 }
@@ -222,7 +222,7 @@ func (v *Vault) keyToSeal(ctx context.Context, person string) (personKey, error)
 	case p.erased:
 		return personKey{}, ErrForgotten
 	case len(p.keys) == 0:
-		return personKey{}, errors.New("a key was made and is not there")
+		return personKey{}, errors.New("a key was created but is missing")
 	}
 	return p.keys[0], nil
 }
@@ -277,7 +277,7 @@ func (v *Vault) keyToOpen(ctx context.Context, person, tag string) (personKey, e
 	case p.erased, slices.Contains(p.destroyed, tag):
 		return personKey{}, ErrForgotten
 	case !found:
-		return personKey{}, fmt.Errorf("%w: the vault lacks its key", ErrUnreadable)
+		return personKey{}, fmt.Errorf("%w: its key is not in the vault", ErrUnreadable)
 	}
 	return k, nil
 }

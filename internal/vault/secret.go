@@ -56,7 +56,7 @@ func (v *Vault) SetCamera(ctx context.Context, device string, c Camera) error {
 		return replaced, v.putSecret(ctx, tx, row)
 	}, false)
 	if err != nil {
-		return fmt.Errorf("keeping the camera of %s: %w", device, err)
+		return fmt.Errorf("storing the camera of %s: %w", device, err)
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func (v *Vault) setSecret(ctx context.Context, kind, id string, value []byte) er
 	row := v.sealedSecret(kind, id, value)
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error { return v.putSecret(ctx, tx, row) })
 	if err != nil {
-		return fmt.Errorf("keeping the %s of %s: %w", kind, id, err)
+		return fmt.Errorf("storing the %s of %s: %w", kind, id, err)
 	}
 	return nil
 }

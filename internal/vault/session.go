@@ -144,7 +144,7 @@ func (v *Vault) NewSession(ctx context.Context, account string, n NewSession) (s
 	row, token := v.newSession(account, n)
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error { return addSession(ctx, tx, row, n.Most) })
 	if err != nil {
-		return "", fmt.Errorf("making a session for %s: %w", account, err)
+		return "", fmt.Errorf("creating a session for %s: %w", account, err)
 	}
 	return token, nil
 }
@@ -175,7 +175,7 @@ func (v *Vault) Session(ctx context.Context, token string) (account string, err 
 		return "", ErrNoSession
 	}
 	if err != nil {
-		return "", fmt.Errorf("looking for a session: %w", err)
+		return "", fmt.Errorf("looking up a session: %w", err)
 	}
 	v.uses.note(row.Token, v.now().Unix())
 	return row.Account, nil

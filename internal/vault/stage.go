@@ -67,7 +67,7 @@ func (v *Vault) ConfirmCamera(ctx context.Context, device, command string) error
 		return v.putSecret(ctx, tx, row)
 	})
 	if err != nil {
-		return fmt.Errorf("keeping the camera of %s: %w", device, err)
+		return fmt.Errorf("storing the camera of %s: %w", device, err)
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func (v *Vault) Accounts(ctx context.Context) ([]string, error) {
 func (v *Vault) Empty(ctx context.Context) (bool, error) {
 	some, err := v.db.NewSelect().Model((*password)(nil)).Exists(ctx)
 	if err != nil {
-		return false, fmt.Errorf("looking for accounts: %w", err)
+		return false, fmt.Errorf("checking for accounts: %w", err)
 	}
 	return !some, nil
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // ErrMixed: the file of the vault is of another time than its write-ahead log.
-var ErrMixed = errors.New("the file and its write-ahead log are of different times")
+var ErrMixed = errors.New("the file and its write-ahead log are from different times")
 
 // times is the row of vault_state that has the token of the file.
 const times = 2
@@ -30,7 +30,7 @@ func (v *Vault) sameTime(ctx context.Context) error {
 		return nil
 	}
 	if _, err := v.db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS file_times (id INTEGER PRIMARY KEY, token TEXT NOT NULL)"); err != nil {
-		return fmt.Errorf("making the table of the file's time: %w", err)
+		return fmt.Errorf("creating the table of the file's time: %w", err)
 	}
 	var file, log string
 	err := v.db.NewRaw("SELECT f.token, s.event FROM file_times AS f JOIN vault_state AS s ON s.id = ? WHERE f.id = 1", times).Scan(ctx, &file, &log)
@@ -49,7 +49,7 @@ func (v *Vault) sameTime(ctx context.Context) error {
 		err = nil
 	}
 	if err != nil {
-		return fmt.Errorf("noting the time of the file: %w", err)
+		return fmt.Errorf("recording the time of the file: %w", err)
 	}
 	return nil
 }

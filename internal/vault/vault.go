@@ -129,7 +129,7 @@ func unsynced(ctx context.Context, db *bun.DB) (bool, error) {
 	}
 	var commit string
 	if err := db.NewRaw("SHOW synchronous_commit").Scan(ctx, &commit); err != nil {
-		return false, fmt.Errorf("asking how the database commits: %w", err)
+		return false, fmt.Errorf("reading the database's commit settings: %w", err)
 	}
 	return commit == "off", nil
 }
@@ -163,14 +163,14 @@ func (v *Vault) LoginHash(kind, address string) string {
 // itself.
 func (v *Vault) Ping(ctx context.Context) error {
 	if err := v.db.PingContext(ctx); err != nil {
-		return fmt.Errorf("asking the vault's database: %w", err)
+		return fmt.Errorf("pinging the vault's database: %w", err)
 	}
 	failed := v.doubt.Load()
 	if failed == 0 {
 		return nil
 	}
 	if time.Since(time.Unix(0, failed)) < doubtFor {
-		return errors.New("the vault's database did not take the last change")
+		return errors.New("the vault's database rejected the last change")
 	}
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
 		_, err := tx.NewInsert().Model(&state{ID: stateRow}).On("CONFLICT (id) DO UPDATE").Set("taken = state.taken").Exec(ctx)

@@ -35,7 +35,7 @@ func (x *Index) measure(ctx context.Context) {
 			}
 			continue
 		}
-		x.cfg.Logger.Debug("the privilege index could not be measured", "error", err)
+		x.cfg.Logger.Debug("the freshness of the privilege index could not be measured", "error", err)
 		within = min(2*within, x.cfg.MaxStaleness/2)
 		select {
 		case <-time.After(x.cfg.MaxStaleness / 100):
@@ -145,7 +145,7 @@ func (x *Index) watch(ctx context.Context) {
 		if left < 0 && !stale {
 			stale = true
 			if x.Health().State == "stale" { // else it was said why
-				x.cfg.Logger.Error("the privilege index is stale; nobody may do anything", "behind", x.cfg.MaxStaleness-left)
+				x.cfg.Logger.Error("the privilege index is stale; denying all access", "behind", x.cfg.MaxStaleness-left)
 			}
 			x.changed(Change{})
 		}

@@ -26,29 +26,29 @@ func (x *Index) Health() Health {
 	x.mu.Unlock()
 	switch x.pulse.state.Load() {
 	case stateLoading:
-		h.State, h.Reason = "loading", "The privileges are being loaded. Until then nobody gets in."
+		h.State, h.Reason = "loading", "The privileges are being loaded. Access is denied until then."
 		return h
 	case stateBroken:
-		h.State, h.Reason = "broken", "It met an event that this version cannot read. Start a version that can; nobody gets in meanwhile."
+		h.State, h.Reason = "broken", "It met an event that this version cannot read. Start a version that can; access is denied until then."
 		return h
 	case stateDiverged:
-		h.State, h.Reason = "diverged", "The log is not the one that the privileges were read from, or it lacks events that they saw. "+
-			"Put the newer log back, or run latchkey recover. Nobody gets in meanwhile."
+		h.State, h.Reason = "diverged", "The log is not the one that the privileges were read from, or events that they have seen are missing from it. "+
+			"Put the newer log back, or run latchkey recover. Access is denied until then."
 		return h
 	}
 	if x.pulse.fresh.Load() == never {
-		h.State, h.Reason = "loading", "It is not known yet whether the privileges are up to date. Until then nobody gets in."
+		h.State, h.Reason = "loading", "It is not known yet whether the privileges are up to date. Access is denied until then."
 		return h
 	}
 	h.State = "live"
 	switch {
 	case x.Full():
-		h.State, h.Reason = "full", "No numbers are left for more accounts or devices. Those that are known go on; new devices, accepted invitations and stream keys are refused until devices were removed."
+		h.State, h.Reason = "full", "No numbers are left for more accounts or devices. Existing ones keep working; new devices, accepted invitations and stream keys are refused until devices are removed."
 	case x.holds.Load().lacks.Load():
-		h.Reason = "Some devices or invitations came when no number was left, and give nothing. Remove these devices and add them again, or share them again."
+		h.Reason = "Some devices or invitations arrived when no number was left, and grant nothing. Remove these devices and add them again, or share them again."
 	}
 	if h.Behind = x.behind(); h.Behind > x.cfg.MaxStaleness {
-		h.State, h.Reason = "stale", "It was last known to be up to date "+h.Behind.Round(time.Second).String()+" ago: the log does not answer, or lags. Nobody gets in meanwhile."
+		h.State, h.Reason = "stale", "It was last known to be up to date "+h.Behind.Round(time.Second).String()+" ago: the log does not respond, or lags. Access is denied until then."
 	}
 	return h
 }

@@ -152,16 +152,16 @@ const (
 func New(cfg Config) (*Index, error) {
 	var faults []error
 	if cfg.Source == nil {
-		faults = append(faults, errors.New("a source is needed"))
+		faults = append(faults, errors.New("a source is required"))
 	}
 	if cfg.Log == nil {
-		faults = append(faults, errors.New("a log is needed"))
+		faults = append(faults, errors.New("a log is required"))
 	}
 	if cfg.MaxStaleness <= 0 {
-		faults = append(faults, errors.New("the bound on staleness must be positive"))
+		faults = append(faults, errors.New("the maximum staleness must be positive"))
 	}
 	if faults != nil {
-		return nil, fmt.Errorf("making the privilege index: %w", errors.Join(faults...))
+		return nil, fmt.Errorf("creating the privilege index: %w", errors.Join(faults...))
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

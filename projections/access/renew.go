@@ -82,7 +82,7 @@ func (x *Index) renew(ctx context.Context) {
 			continue
 		}
 		if err := x.loadAside(ctx); err != nil && ctx.Err() == nil {
-			x.cfg.Logger.Warn("the privileges could not be loaded again; the old ones go on", "error", err)
+			x.cfg.Logger.Warn("the privileges could not be reloaded; keeping the old ones", "error", err)
 		}
 		if wait = min(2*wait, renewMost); !x.wanting() {
 			wait = renewEvery
@@ -106,7 +106,7 @@ func (x *Index) mostlyGone() bool {
 }
 
 // errOutrun is returned when loaded contents are of no use any more.
-var errOutrun = errors.New("the index changed too much meanwhile")
+var errOutrun = errors.New("the index changed too much in the meantime")
 
 // loadAside makes new contents and puts them in the place of the old.
 func (x *Index) loadAside(ctx context.Context) error {
@@ -124,7 +124,7 @@ func (x *Index) loadAside(ctx context.Context) error {
 		return err
 	}
 	if now := x.seen(); now.Log != uuid.Nil && mark.Log != uuid.Nil && now.Identity != mark.Identity {
-		return fmt.Errorf("%w: the rows are of another log", errOutrun)
+		return fmt.Errorf("%w: the rows belong to another log", errOutrun)
 	}
 	// What the rows took away must be in force here too, and told, before they
 	// count.
@@ -184,6 +184,6 @@ func (x *Index) swap(b *aside, life uint64, fresh *contents, position uint64) er
 	before, after := x.names.size(), fresh.names.size()
 	x.hold(fresh)
 	x.changed(Change{}) // a read model that had no number for somebody has less
-	x.cfg.Logger.Info("the privileges were loaded again", "position", position, "before", before, "after", after, "full", fresh.names.few())
+	x.cfg.Logger.Info("the privileges were reloaded", "position", position, "before", before, "after", after, "full", fresh.names.few())
 	return nil
 }

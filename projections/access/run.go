@@ -15,7 +15,7 @@ import (
 )
 
 // errReload is returned when the index must be loaded again.
-var errReload = errors.New("the privileges must be loaded again")
+var errReload = errors.New("the privileges must be reloaded")
 
 // retryEvery is how long the index waits before it looks again at a log, or at a
 // read model, that is not as it should be.
@@ -104,7 +104,7 @@ func (x *Index) resume(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("asking which log it is: %w", err)
+		return fmt.Errorf("reading the log's identity: %w", err)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -114,7 +114,7 @@ func (x *Index) resume(ctx context.Context) error {
 
 func (x *Index) check(ctx context.Context, m eventstore.Mark) error {
 	if err := x.cfg.Log.Holds(ctx, m); err != nil {
-		return fmt.Errorf("comparing the privileges, which have seen position %d, with the log: %w", m.Position, err)
+		return fmt.Errorf("comparing the privileges (at position %d) with the log: %w", m.Position, err)
 	}
 	return nil
 }
@@ -157,7 +157,7 @@ func (x *Index) untilFit(ctx context.Context) error {
 // reload loads everything again, from a read model that is made of the log as it
 // is now.
 func (x *Index) reload(ctx context.Context) {
-	x.cfg.Logger.Warn("the log was restored: the privileges are loaded again")
+	x.cfg.Logger.Warn("the log was restored: reloading the privileges")
 	x.deny(stateLoading, nil)
 	told := ""
 	for {
@@ -167,7 +167,7 @@ func (x *Index) reload(ctx context.Context) {
 		}
 		if !errors.Is(err, eventstore.ErrOtherEpoch) && err.Error() != told { // else it is being made
 			told = err.Error()
-			x.cfg.Logger.Warn("the privileges cannot be loaded; trying again", "error", err)
+			x.cfg.Logger.Warn("the privileges cannot be loaded; retrying", "error", err)
 		}
 		if !pause.For(ctx, retryEvery/4) {
 			return

@@ -55,7 +55,7 @@ func (s *Store) check(ctx context.Context, client *eventstore.Client, seen event
 	var restored []string
 	for name, c := range list {
 		if err := c.sound(); err != nil {
-			s.logger.Warn("a read model is damaged; it is made from the log again", "projection", name, "reason", err)
+			s.logger.Warn("a read model is damaged; rebuilding it from the log", "projection", name, "reason", err)
 			if err := s.empty(ctx, name, f.identity); err != nil {
 				return fit{}, err
 			}
@@ -75,7 +75,7 @@ func (s *Store) check(ctx context.Context, client *eventstore.Client, seen event
 		return fit{}, err
 	}
 	if len(restored) > 0 {
-		s.logger.Warn("the log was restored: its read models are made from it again", "log", f.identity.Log, "epoch", f.identity.Epoch)
+		s.logger.Warn("the log was restored: rebuilding its read models", "log", f.identity.Log, "epoch", f.identity.Epoch)
 		f.emptied = true
 	}
 	for _, name := range restored {
@@ -141,7 +141,7 @@ func holds(ctx context.Context, client *eventstore.Client, m eventstore.Mark) er
 
 // lacking says what a log that lost its end means.
 func lacking(position uint64, err error) error {
-	return fmt.Errorf("the read models have seen position %d of the log, but the log no longer has what was there: "+
+	return fmt.Errorf("the read models have seen position %d of the log, but its event is no longer in the log: "+
 		"acknowledged events are missing, revocations perhaps among them; put the newer log back, or run `latchkey recover`: %w", position, err)
 }
 
@@ -171,7 +171,7 @@ func (s *Store) endOf(ctx context.Context, client *eventstore.Client) (end logEn
 			return end.event == uuid.Nil
 		})
 		if err != nil {
-			return logEnd{}, fmt.Errorf("looking for the end of the log: %w", err)
+			return logEnd{}, fmt.Errorf("finding the end of the log: %w", err)
 		}
 		if end.event != uuid.Nil {
 			return end, nil
@@ -220,7 +220,7 @@ func (s *Store) emptyIf(ctx context.Context, name string, decide func(*checkpoin
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return fmt.Errorf("making %s empty: %w", name, ctx.Err())
+			return fmt.Errorf("emptying %s: %w", name, ctx.Err())
 		}
 	}
 }

@@ -182,7 +182,7 @@ func (s *Store) fail(ctx context.Context, name string, cause error) error {
 		Set("state = ?", stateFailed).Set("error = ?", cause.Error()).Set("updated = ?", time.Now().UnixMicro()).
 		Where("name = ?", name).Exec(ctx)
 	if err != nil {
-		return fmt.Errorf("noting the failure of %s: %w", name, err)
+		return fmt.Errorf("recording the failure of %s: %w", name, err)
 	}
 	return nil
 }

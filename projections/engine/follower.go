@@ -67,7 +67,7 @@ func (f *followed) handle(m *message.Message) error {
 	f.err = err
 	f.mu.Unlock()
 	if other {
-		f.logger.Error("a follower of events has stopped; trying again", "follower", f.Name(), "error", err)
+		f.logger.Error("a follower of events stopped; retrying", "follower", f.Name(), "error", err)
 	}
 	return err
 }

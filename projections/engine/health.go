@@ -157,7 +157,7 @@ func (r *Runner) Health() Health {
 	}
 	if err := r.cfg.Store.damaged(); err != nil {
 		h.State, h.Err = stateFailed, err
-		h.Reason = "The file of the read models is damaged. Stop, put " + r.cfg.Store.file + " aside and start again: they are made from the log."
+		h.Reason = "The read models' file is damaged. Stop, move " + r.cfg.Store.file + " away and start again: they are rebuilt from the log."
 		return h
 	}
 	if r.trouble != nil {

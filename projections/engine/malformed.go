@@ -35,7 +35,7 @@ func full(err error) bool {
 // many other rows can be read.
 func (s *Store) noticed(err error) error {
 	if malformed(err) && s.damage.CompareAndSwap(nil, &err) {
-		s.logger.Error("the file of the read models is damaged; stop, put it aside and start again: they are made from the log", "file", s.file, "error", err)
+		s.logger.Error("the read models' file is damaged; stop, move it away and start again: they are rebuilt from the log", "file", s.file, "error", err)
 	}
 	return err
 }
@@ -53,5 +53,5 @@ func (s *Store) advised(err error) error {
 	if !malformed(err) && !(s.sqlite && errors.Is(err, errNoCheckpoint)) {
 		return err
 	}
-	return fmt.Errorf("%w; put %s aside and start again: the read models are then made from the log", err, s.file)
+	return fmt.Errorf("%w; move %s away and start again: the read models are then rebuilt from the log", err, s.file)
 }

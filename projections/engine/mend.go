@@ -27,10 +27,10 @@ func (r *Runner) mendOne(ctx context.Context, p *Projection) {
 	if err != nil || !p.Lacking(c.counts()) || c.Generation == r.mended[p.Name] {
 		return
 	}
-	logger.Warn("events gave nothing; the read model is made from the log again", "projection", p.Name, "events", c.Lacks)
+	logger.Warn("events produced no rows; rebuilding the read model", "projection", p.Name, "events", c.Lacks)
 	err = s.Rebuild(ctx, p.Name, r.cfg.Client, nil)
 	if err != nil && ctx.Err() == nil {
-		logger.Warn("the read model could not be made again", "projection", p.Name, "error", err)
+		logger.Warn("the read model could not be rebuilt", "projection", p.Name, "error", err)
 	}
 	r.mended[p.Name] = c.Generation
 	if now, err := s.checkpoint(ctx, p.Name); err == nil {

@@ -62,10 +62,10 @@ func (s *Store) migrate(ctx context.Context, steps []Migration) error {
 	m := migrate.NewMigrator(s.writes, migrations,
 		migrate.WithTableName("projection_migrations"), migrate.WithLocksTableName("projection_migration_locks"), migrate.WithMarkAppliedOnSuccess(true))
 	if err := m.Init(ctx); err != nil {
-		return fmt.Errorf("making the table of migrations: %w", err)
+		return fmt.Errorf("creating the migrations table: %w", err)
 	}
 	if _, err := m.Migrate(ctx); err != nil {
-		return fmt.Errorf("making the tables: %w", err)
+		return fmt.Errorf("creating the tables: %w", err)
 	}
 	return nil
 }
@@ -81,12 +81,12 @@ func (s *Store) lockMigrations(ctx context.Context) (unlock func(), err error) {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
 	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock($1)", migrateLock); err != nil {
-		return nil, errors.Join(fmt.Errorf("waiting for another process that makes tables: %w", err), conn.Close())
+		return nil, errors.Join(fmt.Errorf("waiting for another process to create the tables: %w", err), conn.Close())
 	}
 	return func() {
 		_, err := conn.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", migrateLock)
 		if err = errors.Join(err, conn.Close()); err != nil {
-			s.logger.Warn("the lock on making tables could not be given back", "error", err)
+			s.logger.Warn("the lock for creating tables could not be released", "error", err)
 		}
 	}, nil
 }
@@ -95,7 +95,7 @@ func (s *Store) lockMigrations(ctx context.Context) (unlock func(), err error) {
 func (s *Store) createAll(ctx context.Context) error {
 	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if _, err := tx.NewCreateTable().Model((*checkpoint)(nil)).IfNotExists().Exec(ctx); err != nil {
-			return fmt.Errorf("making the table of checkpoints: %w", err)
+			return fmt.Errorf("creating the checkpoints table: %w", err)
 		}
 		for _, name := range append(s.Names(), s.followers...) {
 			if err := s.addCheckpoint(ctx, tx, name); err != nil {
@@ -162,7 +162,7 @@ func (s *Store) missing(ctx context.Context) (list []*Projection, err error) {
 	var names []string
 	if len(s.models) > 0 {
 		if err := s.queries.NewSelect().Model((*checkpoint)(nil)).Column("name").Scan(ctx, &names); err != nil {
-			return nil, fmt.Errorf("looking for the checkpoints: %w", err)
+			return nil, fmt.Errorf("finding the checkpoints: %w", err)
 		}
 	}
 	for _, p := range s.models {
@@ -247,7 +247,7 @@ func (s *Store) addColumn(ctx context.Context, tx bun.Tx, c Column) error {
 func (s *Store) createTables(ctx context.Context, tx bun.Tx, p *Projection, suffix string) error {
 	for _, t := range p.Tables {
 		if _, err := tx.ExecContext(ctx, t.create(t.Name+suffix, s.sqlite)); err != nil {
-			return fmt.Errorf("making the table %s: %w", t.Name+suffix, err)
+			return fmt.Errorf("creating the table %s: %w", t.Name+suffix, err)
 		}
 	}
 	return nil

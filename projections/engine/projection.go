@@ -158,7 +158,7 @@ func (s *Store) tablesOf(models []string) (names []string, err error) {
 	for _, name := range models {
 		p := s.find(name)
 		if p == nil {
-			return nil, fmt.Errorf("there is no read model %q", name)
+			return nil, fmt.Errorf("no such read model %q", name)
 		}
 		for _, t := range p.Tables {
 			names = append(names, t.Name)

@@ -104,7 +104,7 @@ func (p *projector) mark() eventstore.Mark {
 func (p *projector) halt(ctx context.Context, err error) {
 	p.logger.Error("a projection has stopped", "projection", p.p.Name, "error", err)
 	if err := p.store.fail(ctx, p.p.Name, err); err != nil {
-		p.logger.Warn("a failure could not be noted", "projection", p.p.Name, "error", err)
+		p.logger.Warn("a failure could not be recorded", "projection", p.p.Name, "error", err)
 	}
 }
 
@@ -251,7 +251,7 @@ func (p *projector) writeUntilDone(ctx context.Context, list []Record, position 
 		p.reducer.Forget()
 		p.lost()
 		if p.failed(fmt.Errorf("projection %s: %w", p.p.Name, err)) {
-			p.logger.Error("a projection cannot be written; trying again", "projection", p.p.Name, "error", err)
+			p.logger.Error("a projection cannot be written; retrying", "projection", p.p.Name, "error", err)
 		}
 		select {
 		case <-time.After(wait):

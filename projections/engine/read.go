@@ -119,7 +119,7 @@ func (r *Runner) WaitFor(ctx context.Context, projection string, position uint64
 	for _, name := range names {
 		p, ok := r.progress[name]
 		if !ok {
-			return fmt.Errorf("waiting for the projection %q: there is none", name)
+			return fmt.Errorf("waiting for the projection %q: no such projection", name)
 		}
 		if err := p.wait(ctx, position); err != nil {
 			return fmt.Errorf("waiting for the projection %s: %w", name, err)

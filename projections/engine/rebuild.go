@@ -30,7 +30,7 @@ type RebuildProgress struct {
 
 // ErrRebuildTaken says that somebody began another rebuild of the same read
 // model, which goes on instead of this one.
-var ErrRebuildTaken = errors.New("another rebuild of the read model was begun")
+var ErrRebuildTaken = errors.New("another rebuild of the read model has started")
 
 // shadow is what the names of the tables that a rebuild fills end with.
 const shadow = "_shadow"
@@ -41,7 +41,7 @@ const shadow = "_shadow"
 func (s *Store) Rebuild(ctx context.Context, name string, log Log, progress func(RebuildProgress)) error {
 	p := s.find(name)
 	if p == nil {
-		return fmt.Errorf("rebuilding %q: there is no such projection; there are %s", name, strings.Join(s.Names(), ", "))
+		return fmt.Errorf("rebuilding %q: no such projection; the projections are %s", name, strings.Join(s.Names(), ", "))
 	}
 	r := &rebuild{store: s, p: p, log: log, token: rand.Text(), reducer: p.newReducer(), told: progress}
 	if err := r.run(ctx); err != nil {
@@ -72,7 +72,7 @@ func (r *rebuild) run(ctx context.Context) error {
 		return err
 	}
 	if err := r.log.Tail(ctx, 1, func(e eventstore.Recorded) bool { r.at.Head = uint64(e.Position); return false }); err != nil {
-		return fmt.Errorf("looking for the end of the log: %w", err)
+		return fmt.Errorf("finding the end of the log: %w", err)
 	}
 	generation, err := r.begin(ctx)
 	if err != nil {
@@ -103,7 +103,7 @@ func (r *rebuild) begin(ctx context.Context) (generation int64, err error) {
 		}
 		for _, t := range r.p.Tables {
 			if _, err := tx.ExecContext(ctx, "DROP TABLE IF EXISTS "+t.Name+shadow); err != nil {
-				return fmt.Errorf("dropping what another rebuild left: %w", err)
+				return fmt.Errorf("dropping the leftovers of another rebuild: %w", err)
 			}
 		}
 		if err := r.store.createTables(ctx, tx, r.p, shadow); err != nil {
@@ -286,10 +286,10 @@ func (r *rebuild) covers(ctx context.Context, checkpoint int64) (end int64, err 
 		return !missing
 	})
 	if err != nil {
-		return 0, fmt.Errorf("looking at the end of the log: %w", err)
+		return 0, fmt.Errorf("finding the end of the log: %w", err)
 	}
 	if missing {
-		return 0, errors.New("the node that was read lags behind the log: try again")
+		return 0, errors.New("the node lags behind the log: try again")
 	}
 	return end, nil
 }

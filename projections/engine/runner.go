@@ -47,13 +47,13 @@ type Runner struct {
 func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	var faults []error
 	if cfg.Store == nil {
-		faults = append(faults, errors.New("a store is needed"))
+		faults = append(faults, errors.New("a store is required"))
 	}
 	if cfg.Client == nil {
-		faults = append(faults, errors.New("a client of the log is needed"))
+		faults = append(faults, errors.New("an event store client is required"))
 	}
 	if faults != nil {
-		return nil, fmt.Errorf("making the runner of the projections: %w", errors.Join(faults...))
+		return nil, fmt.Errorf("creating the projection runner: %w", errors.Join(faults...))
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -74,14 +74,14 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 // Follow lets a follower take part. It must be called before Run.
 func (r *Runner) Follow(f Follower) error {
 	if r.progress[f.Name()] == nil {
-		return fmt.Errorf("following events: there is no checkpoint %q", f.Name())
+		return fmt.Errorf("following events: no such checkpoint %q", f.Name())
 	}
 	r.follows = append(r.follows, f)
 	return nil
 }
 
 // errStarting is the trouble of a runner that has not checked the log yet.
-var errStarting = errors.New("the log was not checked yet")
+var errStarting = errors.New("the log has not been checked yet")
 
 // Run keeps the read models up to date until the context ends. It returns an
 // error only if the log never was the one that they were made from; later it
@@ -106,7 +106,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		case fatal:
 			return err
 		case errors.Is(err, errWentBack):
-			r.cfg.Logger.Warn("the read models go on from an earlier checkpoint", "reason", err)
+			r.cfg.Logger.Warn("the read models resume from an earlier checkpoint", "reason", err)
 			wait = 0
 		case Misfit(err):
 			wait = mostWait

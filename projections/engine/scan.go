@@ -87,7 +87,7 @@ type Scanner struct {
 // Each calls row for each row of a query. What a row gives is used before it is known
 // to be bad; then there is an error at the end, and all of it must be thrown away.
 func (q *Scanner) Each(query string, row func(*Cells)) error {
-	err := fmt.Errorf("a %T cannot be asked", q.conn)
+	err := fmt.Errorf("a %T cannot be queried", q.conn)
 	switch c := q.conn.(type) {
 	case *stdlib.Conn:
 		err = scanPostgres(q.ctx, c.Conn(), query, row)

@@ -26,21 +26,21 @@ func (s *Store) addSession(ctx context.Context) error {
 	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		there := 0
 		if err := tx.NewRaw("SELECT count(*) FROM pragma_table_info('projection_checkpoints') WHERE name = 'session'").Scan(ctx, &there); err != nil {
-			return fmt.Errorf("looking at the table of checkpoints: %w", err)
+			return fmt.Errorf("inspecting the checkpoints table: %w", err)
 		}
 		if there == 0 {
 			if _, err := tx.ExecContext(ctx, "ALTER TABLE projection_checkpoints ADD COLUMN session TEXT NOT NULL DEFAULT ''"); err != nil {
-				return fmt.Errorf("adding sessions to the table of checkpoints: %w", err)
+				return fmt.Errorf("adding sessions to the checkpoints table: %w", err)
 			}
 		}
 		if _, err := tx.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS projection_session (id INTEGER PRIMARY KEY, token TEXT NOT NULL)"); err != nil {
-			return fmt.Errorf("making the table of the session: %w", err)
+			return fmt.Errorf("creating the session table: %w", err)
 		}
 		return nil
 	})
 }
 
-// mixed reports whether the file and its write-ahead log are of different times.
+// mixed reports whether the file and its write-ahead log are from different times.
 func (s *Store) mixed(ctx context.Context) (bool, error) {
 	if !s.sqlite {
 		return false, nil

@@ -21,7 +21,7 @@ func boundSilence(network, _ string, c syscall.RawConn) error {
 		err = fault
 	}
 	if err != nil {
-		return fmt.Errorf("bounding how long the server may be silent: %w", err)
+		return fmt.Errorf("setting the TCP user timeout: %w", err)
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	mixed, err := s.mixed(ctx)
 	if err == nil && mixed {
-		s.logger.Warn("the file of the read models and its write-ahead log are of different times; the read models are made from the log again")
+		s.logger.Warn("the read models' file and its write-ahead log are from different times; rebuilding the read models from the log")
 		err = s.remake(ctx, cfg)
 	}
 	if err == nil {
@@ -210,7 +210,7 @@ func (s *Store) DB() *bun.DB { return s.queries }
 // Ping asks whether the database answers.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.queries.PingContext(ctx); err != nil {
-		return fmt.Errorf("asking the database of the read models: %w", err)
+		return fmt.Errorf("pinging the read models' database: %w", err)
 	}
 	return nil
 }

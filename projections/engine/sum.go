@@ -34,7 +34,7 @@ func (s *Store) heal(ctx context.Context, name string, generation int64, cause e
 		if c.sound() != nil || c.Generation != generation { // a checkpoint is looked after by Check
 			return eventstore.Identity{}, false
 		}
-		s.logger.Warn("a read model is damaged; it is made from the log again", "projection", name, "reason", cause)
+		s.logger.Warn("a read model is damaged; rebuilding it from the log", "projection", name, "reason", cause)
 		return c.mark().Identity, true
 	})
 }

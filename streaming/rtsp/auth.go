@@ -219,7 +219,7 @@ func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (ac
 	}
 	secret, err := d.secret(ctx, c.username, live)
 	if err != nil {
-		d.log.Warn("reading the secret of a stream key", "key", key.Name, "err", err)
+		d.log.Warn("reading the secret of a stream key failed", "key", key.Name, "err", err)
 		return access.Key{}, errUnavailable
 	}
 	if !c.proves(secret, req.Method, req.URL) || !live || secret == "" {

@@ -50,7 +50,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		case errors.Is(err, net.ErrClosed):
 			return nil, err
 		default:
-			l.door.log.Warn("accepting RTSP connections", "err", err)
+			l.door.log.Warn("accepting an RTSP connection failed", "err", err)
 			select {
 			case <-time.After(pause):
 			case <-l.door.ctx.Done():

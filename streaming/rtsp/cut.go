@@ -41,7 +41,7 @@ func (d *Door) awaitEnd(ctx context.Context, v *viewer) error {
 	case <-v.done:
 		return nil
 	case <-timeout.C:
-		d.log.Error("a viewer that is cut has not ended in time", "viewer", v.id, "device", v.device)
+		d.log.Error("a viewer whose access was revoked did not end in time", "viewer", v.id, "device", v.device)
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for viewers to end: %w", ctx.Err())
@@ -77,7 +77,7 @@ func refusalOf(v access.Verdict) *refusal {
 func (d *Door) cut(v *viewer, reason access.Reason) {
 	if v.cutFor.CompareAndSwap(nil, &cutting{reason, time.Now()}) {
 		d.metrics.cut.WithLabelValues(string(reason)).Inc()
-		d.log.Info("a viewer is cut", "viewer", v.id, "account", v.key.Account, "device", v.device, "reason", reason)
+		d.log.Info("a viewer was cut", "viewer", v.id, "account", v.key.Account, "device", v.device, "reason", reason)
 	}
 	v.wire.cut()
 	v.session.Close()

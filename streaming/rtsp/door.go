@@ -51,13 +51,13 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	if c.Access == nil {
-		faults = append(faults, errors.New("Access is needed"))
+		faults = append(faults, errors.New("Access is required"))
 	}
 	if c.Secrets == nil {
-		faults = append(faults, errors.New("Secrets are needed"))
+		faults = append(faults, errors.New("Secrets is required"))
 	}
 	if c.Upstreams == nil {
-		faults = append(faults, errors.New("the Upstreams are needed"))
+		faults = append(faults, errors.New("Upstreams is required"))
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -86,7 +86,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	if c.WriteQueue < 1 || c.WriteQueue&(c.WriteQueue-1) != 0 {
-		faults = append(faults, fmt.Errorf("write queue: %d is no power of two", c.WriteQueue))
+		faults = append(faults, fmt.Errorf("write queue: %d is not a power of two", c.WriteQueue))
 	}
 	return c, errors.Join(faults...)
 }
@@ -130,7 +130,7 @@ func New(cfg Config) (*Door, error) {
 	d.streams.all, d.streams.dropped = map[*upstream.Flow]*stream{}, cfg.Upstreams.Dropped
 	d.secrets = sealed.New(MaxSecrets)
 	if d.metrics, err = newMetrics(d, cfg.Metrics); err != nil {
-		return nil, fmt.Errorf("registering the metrics of the RTSP door: %w", err)
+		return nil, fmt.Errorf("registering the RTSP door's metrics: %w", err)
 	}
 	return d, nil
 }
@@ -199,7 +199,7 @@ func (d *Door) Close() error {
 		select {
 		case <-ended:
 		case <-time.After(closeTimeout):
-			d.err = errors.New("closing the RTSP door: something did not end in time")
+			d.err = errors.New("closing the RTSP door: timed out")
 		}
 		close(d.closed)
 	})

@@ -27,7 +27,7 @@ func newMetrics(d *Door, r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		refused: vec("refused_total", "Requests and connections that were refused."),
 		cut:     vec("cut_total", "Viewers that were cut."),
-		plays:   prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "plays_total", Help: "Viewers that began to watch."}),
+		plays:   prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "plays_total", Help: "Viewers that started watching."}),
 	}
 	if r == nil {
 		return m, nil

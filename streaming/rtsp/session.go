@@ -53,7 +53,7 @@ func (h *handler) refuse(r *refusal) (*base.Response, error) {
 // guard turns a panic into a 500: a bug must not end everybody's streams.
 func (h *handler) guard(where string, r **refusal) {
 	if p := recover(); p != nil {
-		h.log.Error("a request made the door panic", "where", where, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		h.log.Error("a request panicked", "where", where, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		*r = errInternalFault
 	}
 }
@@ -270,7 +270,7 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 	if !v.playing {
 		v.playing = true
 		h.metrics.plays.Inc()
-		h.log.Info("a viewer watches", "viewer", v.id, "account", v.key.Account, "key", v.key.Name,
+		h.log.Info("a viewer started watching", "viewer", v.id, "account", v.key.Account, "key", v.key.Name,
 			"device", v.device, "channel", v.channel, "udp", v.udp)
 	}
 	return nil
@@ -304,7 +304,7 @@ func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) 
 	}
 	h.forget(v)
 	if v.playing {
-		h.log.Info("a viewer has ended", "viewer", v.id, "account", v.key.Account, "device", v.device)
+		h.log.Info("a viewer ended", "viewer", v.id, "account", v.key.Account, "device", v.device)
 	}
 }
 

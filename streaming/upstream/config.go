@@ -44,10 +44,10 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	var faults []error
 	if c.Cameras == nil {
-		faults = append(faults, errors.New("Cameras are needed"))
+		faults = append(faults, errors.New("Cameras is required"))
 	}
 	if c.Privileges == nil {
-		faults = append(faults, errors.New("Privileges are needed"))
+		faults = append(faults, errors.New("Privileges is required"))
 	}
 	if c.Allow == nil {
 		c.Allow = allowUnicast
@@ -84,7 +84,7 @@ func (c Config) withDefaults() (Config, error) {
 
 func allowUnicast(a netip.Addr) error {
 	if a = a.Unmap(); a.IsUnspecified() || a.IsMulticast() || a.IsLinkLocalUnicast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-		return errors.New("not an address that cameras are dialled at")
+		return errors.New("cameras may not be dialed at this address")
 	}
 	return nil
 }

@@ -51,14 +51,14 @@ func (p *Pool) connect(ctx context.Context, source Source, permit *permit) (*pul
 
 // errMute says that the camera is there, and gave no answer for this stream. Others of
 // it may be well.
-var errMute = errors.New("the camera does not answer")
+var errMute = errors.New("the camera does not respond")
 
 func timedOut(err error) bool {
 	var network net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
 }
 
-var errSource = errors.New("the camera's address is no RTSP URL")
+var errSource = errors.New("the camera's address is not an RTSP URL")
 
 func refusesTCP(err error) bool {
 	var status liberrors.ErrClientBadStatusCode
@@ -156,7 +156,7 @@ func (p *Pool) dialer(permit *permit, connected *atomic.Bool) dialFunc {
 	}
 }
 
-var errDenied = errors.New("the address is not one that cameras may have")
+var errDenied = errors.New("the address is not allowed for cameras")
 
 // tame takes out of a camera's response what would make the library do more
 // than pull: follow it elsewhere (with the camera's password), send reports to

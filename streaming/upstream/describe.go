@@ -45,7 +45,7 @@ func describeAnew(theirs *description.Session) (*description.Session, []mediaPai
 		return nil, nil, fmt.Errorf("describing a camera's stream: %w", err)
 	}
 	if len(text) > maxSDP {
-		return nil, nil, errors.New("the description of a camera's stream is too long")
+		return nil, nil, errors.New("the camera's stream description is too long")
 	}
 	return ours, pairs, nil
 }

@@ -44,7 +44,7 @@ var errPanic = errors.New("a panic")
 func (p *Pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			p.log.Error("dialling a camera made the door panic", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			p.log.Error("dialing a camera panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 			err = errPanic
 		}
 	}()

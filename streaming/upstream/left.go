@@ -49,10 +49,10 @@ func (p *Pool) await(ctx context.Context, l leftPull) error {
 	case <-l.over:
 		return nil
 	case <-timeout.C:
-		p.log.Error("the connection to a camera that is gone has not ended in time", "device", l.device)
+		p.log.Error("the connection to a removed camera did not close in time", "device", l.device)
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("waiting for a camera to be left: %w", ctx.Err())
+		return fmt.Errorf("waiting for the camera connection to close: %w", ctx.Err())
 	}
 }
 
@@ -67,7 +67,7 @@ func (p *Pool) leaveGone(device string, now time.Time) {
 		}
 		u.left = time.Now()
 		u.stop()
-		p.log.Info("the camera of a removed device is left", "device", of.Device, "channel", of.Channel, "quality", of.Quality.String())
+		p.log.Info("closed the connection to a removed device's camera", "device", of.Device, "channel", of.Channel, "quality", of.Quality.String())
 	}
 }
 

@@ -43,7 +43,7 @@ func newMetrics(p *Pool, r, private prometheus.Registerer) (*metrics, error) {
 	}
 	upstreams := func(state string, pick func(flowing, dialing, away int) int) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Namespace: ns, Subsystem: sub, Name: "upstreams", Help: "Streams of cameras.", ConstLabels: prometheus.Labels{"state": state},
+			Namespace: ns, Subsystem: sub, Name: "upstreams", Help: "Camera streams.", ConstLabels: prometheus.Labels{"state": state},
 		}, func() float64 { return float64(pick(p.states())) })
 	}
 	var errs []error

@@ -54,7 +54,7 @@ type upstream struct {
 func New(cfg Config) (*Pool, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
-		return nil, fmt.Errorf("configuring the streams of cameras: %w", err)
+		return nil, fmt.Errorf("configuring camera streams: %w", err)
 	}
 	p := &Pool{
 		cfg: cfg, log: cfg.Logger, sources: sealed.New(maxSources),
@@ -63,7 +63,7 @@ func New(cfg Config) (*Pool, error) {
 	p.dials = newDials(&p.cfg)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if p.metrics, err = newMetrics(p, cfg.Metrics, cfg.Private); err != nil {
-		return nil, fmt.Errorf("registering the metrics of the streams of cameras: %w", err)
+		return nil, fmt.Errorf("registering the camera stream metrics: %w", err)
 	}
 	return p, nil
 }
@@ -110,7 +110,7 @@ func (l *Lease) Flow() *Flow { return l.flow }
 
 // ErrLeft says that a camera is not dialled, as its device is gone or whoever asked
 // is not permitted any more.
-var ErrLeft = errors.New("the camera is left")
+var ErrLeft = errors.New("the camera connection was closed")
 
 // Acquire joins the upstream, dialling the camera if need be and if it is
 // permitted then: permitted must not block. It waits for a dial that is in progress

@@ -53,7 +53,7 @@ type Cameras interface {
 // Errors of Cameras.
 var (
 	// ErrNoCamera says that nothing is known of how to reach the device.
-	ErrNoCamera = errors.New("no camera of this device is known")
+	ErrNoCamera = errors.New("the device has no known camera")
 	// ErrNoStream says that the channel or quality has no stream. A viewer who
 	// asks for the sub stream then gets the main one.
 	ErrNoStream = errors.New("the camera has no such stream")

@@ -40,7 +40,7 @@ func (p *Pool) source(ctx context.Context, of Stream) (Source, error) {
 	if !ok || json.Unmarshal(text, &source) != nil {
 		return Source{}, err
 	}
-	p.log.Warn("where a camera is could not be read; the door uses what it was", "device", of.Device, "channel", of.Channel)
+	p.log.Warn("the camera's address could not be read; using the last known one", "device", of.Device, "channel", of.Channel)
 	return source, nil
 }
 

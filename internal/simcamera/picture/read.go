@@ -12,7 +12,7 @@ import (
 func ReadClock(luma []byte, w, h int) (time.Time, error) {
 	last := ClockCell(w, len(ClockLayout)-1)
 	if w <= 0 || h <= 0 || h > len(luma)/w || !last.In(image.Rect(0, 0, w, h)) {
-		return time.Time{}, fmt.Errorf("a picture of %dx%d in %d bytes has no room for a clock", w, h, len(luma))
+		return time.Time{}, fmt.Errorf("a picture of %dx%d in %d bytes is too small for a clock", w, h, len(luma))
 	}
 	text := make([]rune, 0, len(ClockLayout))
 	for i := range len(ClockLayout) {
