@@ -143,7 +143,7 @@ func TestHealthOfTheConnection(t *testing.T) {
 	if h := c.Health(); !h.Connected || h.LastError != "" || h.Refused != "" {
 		t.Errorf("connected again: %+v", h)
 	}
-	if text := log.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "is lost") || !strings.Contains(text, "is back") {
+	if text := log.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "lost the connection") || !strings.Contains(text, "reconnected") {
 		t.Errorf("logged:\n%s", text)
 	}
 }

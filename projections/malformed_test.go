@@ -24,7 +24,7 @@ func TestMalformedFile(t *testing.T) {
 	must(t, err)
 
 	must(t, os.WriteFile(path, bytes.Repeat([]byte("x"), 8192), 0o600))
-	if _, err := projections.Open(t.Context(), projections.OpenConfig{Database: h.dsn}); err == nil || !strings.Contains(err.Error(), "put "+path+" aside") {
+	if _, err := projections.Open(t.Context(), projections.OpenConfig{Database: h.dsn}); err == nil || !strings.Contains(err.Error(), "move "+path+" away") {
 		t.Errorf("a file that is no database: %v", err)
 	}
 
@@ -45,7 +45,7 @@ func TestMalformedFile(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if health := r.Health(); health.Ready || !strings.Contains(health.Reason, "put "+path+" aside") {
+	if health := r.Health(); health.Ready || !strings.Contains(health.Reason, "move "+path+" away") {
 		t.Errorf("after a damaged page was read: %+v", health)
 	}
 }

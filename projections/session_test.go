@@ -47,7 +47,7 @@ func TestAnOlderFileUnderANewerLog(t *testing.T) {
 	again, err := projections.Open(context.Background(), projections.OpenConfig{Database: "sqlite:" + mixed, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 	must(t, err)
 	defer again.Close()
-	if !strings.Contains(said.String(), "of different times") {
+	if !strings.Contains(said.String(), "from different times") {
 		t.Errorf("said %q", said.String())
 	}
 	list, err := again.Status(context.Background())

@@ -127,7 +127,7 @@ func TestTheUsualAddressOfTheMetrics(t *testing.T) {
 	for range 2 {
 		s := startServe(t)
 		m := saysMetrics.FindStringSubmatch(s.said())
-		if m == nil || seen[m[1]] || !strings.Contains(s.said(), "the usual address of the metrics cannot be opened") {
+		if m == nil || seen[m[1]] || !strings.Contains(s.said(), "the default metrics address cannot be opened") {
 			t.Fatalf("the address of the metrics is %v; it said:\n%s", m, s.said())
 		}
 		seen[m[1]] = true
@@ -168,7 +168,7 @@ func TestWhereOthersCanConnect(t *testing.T) {
 		}
 	}
 	eventually(t, "it warns", func() bool {
-		return strings.Contains(s.said(), "--metrics is open to other machines") && strings.Contains(s.said(), "cameras on loopback are not dialled")
+		return strings.Contains(s.said(), "--metrics is open to other machines") && strings.Contains(s.said(), "cameras on loopback are not dialed")
 	})
 	cam := listenOnce(t)
 	owner := s.register(t, "owner")

@@ -203,7 +203,7 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		code, _, said := latchkey(nil, "restore", bad, "--data", data, "--journal", h.journalFile())
-		if code != 1 || !strings.Contains(said, "damaged") && !strings.Contains(said, "not a backup") && !strings.Contains(said, "format") {
+		if code != 1 || !strings.Contains(said, "damaged") && !strings.Contains(said, "not a latchkey backup") && !strings.Contains(said, "format") {
 			t.Fatalf("%s: exit status %d: %s", what, code, said)
 		}
 		if names := must[[]os.DirEntry](t)(os.ReadDir(dir)); len(names) != 1 {

@@ -58,7 +58,7 @@ func TestServeEndsWhenItCannotStart(t *testing.T) {
 		{"the log's disk is not mounted", emptied("log", true), nil, "log is missing"},
 		{"the log is a file", fileInstead("log"), nil, "log"},
 		{"the address of the API is taken", nil, []string{"--http", taken.Addr().String()}, "opening the REST API"},
-		{"the address of the metrics is taken", nil, []string{"--metrics", taken.Addr().String()}, "opening the address of the metrics"},
+		{"the address of the metrics is taken", nil, []string{"--metrics", taken.Addr().String()}, "opening the metrics address"},
 		{"the address of the door is taken", nil, []string{"--rtsp", taken.Addr().String()}, "listening for RTSP"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

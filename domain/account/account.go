@@ -1,6 +1,6 @@
-// Package account decides about accounts: whose an address is, who is
-// registered, and which stream keys they have. It is pure. Passwords and the
-// secrets of stream keys are in the vault and never in an event.
+// Package account decides about accounts: who has an address, who is registered, and
+// which stream keys they have. It is pure. Passwords and the secrets of stream keys are
+// in the vault and never in an event.
 package account
 
 import (
@@ -11,15 +11,14 @@ import (
 )
 
 const (
-	// MaxKeys is how many stream keys an account may have that have not expired,
-	// where the command names no other number.
+	// MaxKeys is the number of unexpired stream keys that an account may have if the
+	// command sets no other limit.
 	MaxKeys = 100
-	// ClaimLease is for how long a claim that did not become an account keeps
-	// its login.
+	// ClaimLease is how long a claim that did not become an account keeps its login.
 	ClaimLease = 10 * time.Minute
 )
 
-// Why a command is refused.
+// The reasons why a command is refused.
 var (
 	ErrLoginTaken     = errors.New("this address is already in use")
 	ErrRegistered     = errors.New("the account is registered already")
@@ -32,8 +31,8 @@ var (
 	ErrUnknownCommand = errors.New("unknown command")
 )
 
-// State is what the events of a stream say: that of a login says whose it is,
-// that of an account says the rest.
+// State is what the events of a stream amount to: a login's stream has its holder, an
+// account's stream has the rest.
 type State struct {
 	Account    string
 	Login      string // keyed hash of the address
@@ -42,7 +41,7 @@ type State struct {
 	Kind       string // "email" or "phone"
 	Address    string // sealed
 	Name       string // sealed
-	Keys       []Key  // those that were not revoked
+	Keys       []Key  // those not revoked
 }
 
 // Key is a stream key.
@@ -54,7 +53,7 @@ type Key struct {
 	AddedAt time.Time
 }
 
-// Find gives the stream key of that name.
+// Find returns the stream key of that name.
 func (s State) Find(key string) (Key, bool) {
 	for _, k := range s.Keys {
 		if k.Name == key {
@@ -64,20 +63,20 @@ func (s State) Find(key string) (Key, bool) {
 	return Key{}, false
 }
 
-// Command is something that somebody wants to happen. The set is closed.
+// Command is an intended change. The set is closed.
 type Command interface{ accountCommand() }
 
 // Claim takes a login for an account. It is decided over the login's stream.
 type Claim struct {
 	Login     string
 	Account   string
-	Abandoned bool // the account that has the login now was never registered
+	Abandoned bool // the account that holds the login was never registered
 	Lost      bool // nobody can log in to that account any more: its password is lost
 	At        time.Time
 }
 
-// Register makes the account. It is decided over the account's stream, once
-// the login is claimed for it.
+// Register creates the account. It is decided over the account's stream, after the login
+// was claimed for it.
 type Register struct {
 	Account string
 	Login   string
@@ -87,13 +86,13 @@ type Register struct {
 	At      time.Time
 }
 
-// AddKey makes a stream key.
+// AddKey creates a stream key.
 type AddKey struct {
 	Key     string
 	Label   string     // sealed
 	Device  string     // "" for every device
 	Expires *time.Time // nil: never
-	Most    int        // keys that have not expired; 0: MaxKeys
+	Most    int        // limit on unexpired keys; 0: MaxKeys
 	At      time.Time
 }
 
@@ -123,7 +122,7 @@ func (Register) accountCommand()       {}
 func (AddKey) accountCommand()         {}
 func (RevokeKey) accountCommand()      {}
 
-// Decide gives the events of a command.
+// Decide returns the events of a command.
 func Decide(s State, command Command) ([]Event, error) {
 	switch c := command.(type) {
 	case Claim:
@@ -193,7 +192,7 @@ func addKey(s State, c AddKey) ([]Event, error) {
 	if _, ok := s.Find(c.Key); ok {
 		return nil, ErrKeyExists
 	}
-	var expires time.Time // of the event, where zero is never: no time that is taken is zero
+	var expires time.Time // of the event, where zero means never: no accepted time is zero
 	if c.Expires != nil {
 		if expires = *c.Expires; expires.IsZero() || !expires.After(c.At) {
 			return nil, ErrKeyExpired
@@ -213,8 +212,8 @@ func addKey(s State, c AddKey) ([]Event, error) {
 	}}, nil
 }
 
-// Evolve returns the state after the event. It changes nothing that it is given, and
-// an event that is delivered again at once changes nothing more.
+// Evolve returns the state after the event. It does not modify its arguments, and an
+// event that is immediately delivered again changes nothing more.
 func Evolve(s State, e Event) State {
 	e.apply(&s)
 	return s

@@ -12,14 +12,14 @@ import (
 // this package and no others.
 type Event interface {
 	event.Event
-	// apply changes the state as the event says. An event that is delivered again at
-	// once changes nothing more.
+	// apply changes the state by the event. An event that is immediately delivered again
+	// changes nothing more.
 	apply(s *State)
 }
 
-// LoginClaimed opens the stream of a login: its name makes the address unique.
-// It is written before the account's own stream exists. The last one counts: a
-// claim whose account never came can pass to another account.
+// LoginClaimed opens the stream of a login: its name makes the address unique. It is
+// written before the account's own stream exists. The last one counts: a claim whose
+// account was never created can pass to another account.
 type LoginClaimed struct {
 	Login   string    `json:"login"` // keyed hash of the address
 	Account string    `json:"account"`

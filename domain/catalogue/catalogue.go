@@ -1,6 +1,6 @@
-// Package catalogue lists every event that is stored, and turns events into their
-// stored form and back. It holds the only list of events: what an event means is said
-// by its own methods (package event).
+// Package catalogue lists every stored event, and converts events to and from their
+// stored form. It has the only list of events: what an event means is defined by its own
+// methods (package event).
 package catalogue
 
 import (
@@ -41,20 +41,20 @@ var events = []entry{
 	current[share.Deleted](),
 }
 
-// entry is how events of one stored type are read.
+// entry defines how events of one stored type are read.
 type entry struct {
 	name    string
 	example event.Event // of that type, its fields zero
 	decode  func(data []byte) (event.Event, error)
 }
 
-// current is the entry of an event in its present version.
+// current returns the entry of an event in its present version.
 func current[E event.Event]() entry {
 	var zero E
 	return older(zero.Type(), func(e E) E { return e })
 }
 
-// older is the entry of a former version of an event, which upcast turns into the
+// older returns the entry of an earlier version of an event, which upcast converts to the
 // present one.
 func older[Old any, E event.Event](name string, upcast func(Old) E) entry {
 	var zero E
@@ -68,7 +68,7 @@ func older[Old any, E event.Event](name string, upcast func(Old) E) entry {
 	}}
 }
 
-// byName is events for looking up.
+// byName indexes events by type.
 var byName = func() map[string]*entry {
 	m := make(map[string]*entry, len(events))
 	for i := range events {
@@ -80,15 +80,15 @@ var byName = func() map[string]*entry {
 // Known reports whether this build can read events of a type.
 func Known(name string) bool { return byName[name] != nil }
 
-// HasEffect reports whether events of a type may do something to privileges. One that
+// HasEffect reports whether events of a type may have an effect on privileges; types that
 // this build cannot read may.
 func HasEffect(name string) bool {
 	e := byName[name]
 	return e == nil || e.example.Effect().Kind != event.Nothing
 }
 
-// Names lists the types of events that which chooses, given an event of the type
-// whose fields are zero.
+// Names lists the types of events that which accepts, given an event of the type whose
+// fields are zero.
 func Names(which func(event.Event) bool) []string {
 	var list []string
 	for _, e := range events {
@@ -99,8 +99,8 @@ func Names(which func(event.Event) bool) []string {
 	return list
 }
 
-// Encode returns the stored form of an event. Error: event.ErrUnknown, if the
-// catalogue does not have it and it could not be read again.
+// Encode returns the stored form of an event. Error: event.ErrUnknown, if it is not in
+// the catalogue, and could not be read again.
 func Encode(e event.Event) (name string, data []byte, err error) {
 	name = e.Type()
 	if !Known(name) {
@@ -113,9 +113,9 @@ func Encode(e event.Event) (name string, data []byte, err error) {
 	return name, data, nil
 }
 
-// Decode reads a stored event into its value type (share.Invited, never a pointer).
-// Its strings may share the memory of one text of at most 1 KiB. Errors: event.ErrUnknown, if this
-// build does not know the type; others, if the content does not fit, as with a field
+// Decode reads a stored event into its value type (share.Invited, never a pointer). Its
+// strings may share the memory of one text of at most 1 KiB. Errors: event.ErrUnknown, if
+// this build does not know the type; others, if the content does not fit, such as a field
 // that this build does not know and may not ignore (docs/decisions/0026).
 func Decode(name string, data []byte) (event.Event, error) {
 	entry := byName[name]
@@ -129,7 +129,7 @@ func Decode(name string, data []byte) (event.Event, error) {
 	return e, nil
 }
 
-// RevocationOf returns what a stored event took away; ok is false if it took nothing.
+// RevocationOf returns what a stored event revoked; ok is false if it revoked nothing.
 // Error: event.ErrUnknown, if this build does not know the type, so it may be either.
 func RevocationOf(id uuid.UUID, name string, data []byte) (r event.Revocation, ok bool, err error) {
 	entry := byName[name]

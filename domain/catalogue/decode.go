@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// decoderOf returns what reads the stored form of a T. The quick way reads what Encode
-// writes; anything else takes the long way, so the results are the same.
+// decoderOf returns a decoder of the stored form of a T. The fast path reads what Encode
+// writes; anything else takes the slow path, so the results are the same.
 func decoderOf[T any]() func(data []byte) (T, error) {
 	quick := layoutOf(reflect.TypeFor[T]())
 	return func(data []byte) (T, error) {
@@ -38,8 +38,8 @@ func decoderOf[T any]() func(data []byte) (T, error) {
 	}
 }
 
-// decodeStrictly refuses what the type does not have: an unknown field may be one that
-// restricts.
+// decodeStrictly refuses fields that the type does not have: an unknown field may be one
+// that restricts.
 func decodeStrictly(data []byte, v any) error {
 	if trimmed := bytes.TrimSpace(data); len(trimmed) == 0 || trimmed[0] != '{' { // null would be an event of zero values
 		return errors.New("not a JSON object")
@@ -55,11 +55,12 @@ func decodeStrictly(data []byte, v any) error {
 	return nil
 }
 
-// ignorable begins the name of a field that a build which does not know it may ignore.
+// ignorable is the prefix of field names that a build may ignore if it does not know
+// them.
 const ignorable = "_"
 
-// withoutIgnorable returns an object without the ignorable fields that the type does
-// not have; ok is false if there are none.
+// withoutIgnorable returns an object without the ignorable fields that the type does not
+// have; ok is false if it has none.
 func withoutIgnorable(data []byte, t reflect.Type) (rest []byte, ok bool) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
@@ -99,7 +100,7 @@ func withoutIgnorable(data []byte, t reflect.Type) (rest []byte, ok bool) {
 	return out.Bytes(), ok
 }
 
-// hasField reports whether encoding/json finds a field of that name, whatever its case.
+// hasField reports whether encoding/json finds a field of that name, ignoring case.
 func hasField(t reflect.Type, name string) bool {
 	for i := range t.NumField() {
 		tag, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")

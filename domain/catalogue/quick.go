@@ -8,18 +8,19 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// sharedText is the size of the largest text, in bytes, that stays in memory as a whole
-// as long as one of its strings does. The strings of a larger one are copied.
+// sharedText is the size in bytes of the largest text that is kept in memory as a whole
+// as long as one of its strings is used. The strings of a larger one are copied.
 const sharedText = 1 << 10
 
-// layout is how Encode writes the fields of a struct: in their order, no white space,
-// no escapes. It is made from the struct's tags, so it cannot differ from the struct.
+// layout describes how Encode writes the fields of a struct: in order, without white
+// space or escapes. It is derived from the struct's tags, so it cannot differ from the
+// struct.
 type layout struct {
 	fields []fieldLayout
 }
 
 type fieldLayout struct {
-	name     string // as it stands in the text: "login":
+	name     string // as written: "login":
 	kind     fieldKind
 	optional bool    // left out if it is zero
 	elem     *layout // of a list
@@ -35,8 +36,8 @@ const (
 	listField
 )
 
-// layoutOf returns the layout of a struct, nil if it has a field of a kind that is not
-// read quickly.
+// layoutOf returns the layout of a struct, or nil if it has a field of a kind that the
+// fast path does not support.
 func layoutOf(t reflect.Type) *layout {
 	l := &layout{}
 	for i := range t.NumField() {
@@ -68,16 +69,16 @@ func layoutOf(t reflect.Type) *layout {
 	return l
 }
 
-// scan reads a whole text into v; false: it is not as Encode writes it, and v holds
-// parts of it.
+// scan reads a whole text into v. It returns false if the text is not as Encode writes
+// it; v is then partly filled.
 func (l *layout) scan(text string, v reflect.Value) bool {
 	s := scanner{rest: text, apart: len(text) > sharedText}
 	s.object(l, v)
 	return !s.bad && s.rest == ""
 }
 
-// scanner reads the canonical form from rest. After the first thing that is otherwise
-// it is bad, and what it returns means nothing.
+// scanner reads the canonical form from rest. After the first deviation, bad is set, and
+// its results are meaningless.
 type scanner struct {
 	rest  string
 	bad   bool
@@ -139,7 +140,7 @@ func (s *scanner) list(elem *layout, v reflect.Value) {
 	}
 }
 
-// take reports whether the prefix came, and passes it.
+// take reports whether the prefix follows, and consumes it.
 func (s *scanner) take(prefix string) bool {
 	rest, ok := strings.CutPrefix(s.rest, prefix)
 	s.rest = rest
@@ -182,7 +183,7 @@ func (s *scanner) quoted() string {
 	return ""
 }
 
-// maxDigits is how many digits of a number are read quickly: any such number fits.
+// maxDigits is the number of digits that the fast path reads: any such number fits.
 const maxDigits = 9
 
 // number reads a number without a sign or leading zeros.

@@ -1,6 +1,6 @@
-// Package device decides who has a device: its owner, from when it is added
-// until it is removed. It is pure. How a device is reached is a secret and is
-// never in an event; what others may do with it belongs in package share.
+// Package device decides who has a device: its owner, from when it is added until it is
+// removed. It is pure. A device's address and credentials are secret and never in an
+// event; what others may do with it belongs in package share.
 package device
 
 import (
@@ -13,7 +13,7 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// Why a command is refused.
+// The reasons why a command is refused.
 var (
 	ErrTaken          = errors.New("the device belongs to another account")
 	ErrAlreadyAdded   = errors.New("the device is already in this account")
@@ -26,9 +26,9 @@ var (
 	ErrUnknownCommand = errors.New("unknown command")
 )
 
-// State is a device as its events left it. The zero value was never added.
+// State is a device after its events. The zero value was never added.
 type State struct {
-	Serial     string // as it was typed
+	Serial     string // as entered
 	Generation int    // how often it was added
 	Live       bool   // in an account now
 	Device     string // the id of the latest generation; it never returns once removed
@@ -38,14 +38,13 @@ type State struct {
 	AddedAt    time.Time
 }
 
-// Command is something that somebody wants to happen to a device. The set is
-// closed.
+// Command is an intended change to a device. The set is closed.
 type Command interface{ deviceCommand() }
 
-// Add gives the device to an account.
+// Add adds the device to an account.
 type Add struct {
 	Serial   string // normalised: the id follows from it
-	Written  string // the serial as it was typed; "" for the same
+	Written  string // the serial as entered; "" for the same
 	Owner    string
 	Name     string // sealed
 	Channels []Channel
@@ -62,7 +61,7 @@ type Remove struct {
 func (Add) deviceCommand()    {}
 func (Remove) deviceCommand() {}
 
-// Decide gives the events of a command.
+// Decide returns the events of a command.
 func Decide(s State, command Command) ([]Event, error) {
 	switch c := command.(type) {
 	case Add:
@@ -97,7 +96,7 @@ func add(s State, c Add) ([]Event, error) {
 	}}, nil
 }
 
-// checkChannels gives the channels in their order.
+// checkChannels returns the channels in order.
 func checkChannels(list []Channel) ([]Channel, error) {
 	if len(list) == 0 {
 		return nil, ErrNoChannels
@@ -118,9 +117,9 @@ func checkChannels(list []Channel) ([]Channel, error) {
 	return sorted, nil
 }
 
-// Last is the state after the last event of a device, which says alone what there is
-// to know: an addition says everything, and after a removal there is the generation
-// and whose it was. The events before are history.
+// Last returns the state after the last event of a device, which alone determines it: an
+// addition has everything, and a removal has the generation and the owner. Earlier events
+// are history.
 func Last(event Event) State {
 	switch e := event.(type) {
 	case Added:

@@ -13,8 +13,8 @@ import (
 // Event is something that happened to a device. The set is closed.
 type Event interface {
 	event.Event
-	// apply changes the state as the event says. An event that is delivered again
-	// changes nothing more.
+	// apply changes the state by the event. An event that is delivered again changes
+	// nothing more.
 	apply(s *State)
 }
 
@@ -25,11 +25,11 @@ type Channel struct {
 	Capabilities privilege.Set `json:"capabilities"`
 }
 
-// Added gives a device to its owner and begins a generation: the time until it
-// is removed. Each generation has a device id of its own, which never returns.
+// Added adds a device to its owner's account and begins a generation: the time until it
+// is removed. Each generation has its own device id, which is never reused.
 type Added struct {
 	Device     string    `json:"device"`     // the id: the normalised serial, from the second generation on with ".2", ".3"...
-	Serial     string    `json:"serial"`     // as it was typed
+	Serial     string    `json:"serial"`     // as entered
 	Generation int       `json:"generation"` // from 1
 	Owner      string    `json:"owner"`
 	Name       string    `json:"name"` // sealed
@@ -89,7 +89,7 @@ func channelWords(list []Channel) string {
 	return strings.Join(words, ", ")
 }
 
-// Removed ends the device's generation; nobody may do anything on it any more.
+// Removed ends the device's generation; no account has any privilege on it any more.
 type Removed struct {
 	Device string    `json:"device"`
 	Owner  string    `json:"owner"`

@@ -11,7 +11,7 @@ var (
 	idPattern     = regexp.MustCompile(`^([a-z0-9-]{3,64})(\.([2-9]|[1-9][0-9]{1,8}))?$`)
 )
 
-// ID is the id of a generation of the device with that serial.
+// ID returns the id of a generation of the device with that serial.
 func ID(serial string, generation int) string {
 	if generation <= 1 {
 		return serial
@@ -19,12 +19,12 @@ func ID(serial string, generation int) string {
 	return serial + "." + strconv.Itoa(generation)
 }
 
-// Canonical returns the one spelling of a device's id or serial that somebody
-// typed. It says nothing about whether there is such a device.
+// Canonical returns the canonical spelling of a device id or serial that was entered. The
+// device need not exist.
 func Canonical(typed string) string { return strings.ToLower(strings.TrimSpace(typed)) }
 
-// Serial returns the one spelling of a serial that somebody typed; ok is false if
-// it is not a serial.
+// Serial returns the canonical spelling of a serial that was entered; ok is false if it
+// is not a serial.
 func Serial(typed string) (serial string, ok bool) {
 	serial = Canonical(typed)
 	return serial, serialPattern.MatchString(serial)
@@ -40,7 +40,7 @@ func SerialOf(id string) (serial string, ok bool) {
 	return m[1], true
 }
 
-// generationOf is the generation in an id.
+// generationOf returns the generation in an id.
 func generationOf(id string) int {
 	_, number, found := strings.Cut(id, ".")
 	n, err := strconv.Atoi(number)

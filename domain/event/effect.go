@@ -12,37 +12,37 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// Kind is what an event does to what accounts may do.
+// Kind classifies what an event does to privileges.
 type Kind uint8
 
 // The kinds. Granted, Cleared and Named never change what an owner may do on their own
 // device.
 const (
-	// Nothing: the event concerns no privilege.
+	// Nothing: the event does not concern privileges.
 	Nothing Kind = iota
-	// Added: the device lives, belongs to Account, and its grants are the owner's. An
-	// event about a device that was known before, alive or not, changes nothing: device
-	// ids do not return.
+	// Added: the device is live and belongs to Account, and its grants are the owner's.
+	// An event about a device that was known before, live or not, changes nothing: device
+	// ids are never reused.
 	Added
-	// Removed: no account may do anything on the device, ever again.
+	// Removed: no account has any privilege on the device any more.
 	Removed
-	// Granted: the grants replace what Account had on the device. If the device does
-	// not live or does not belong to Owner, nothing changes. Account's name for the
-	// device stays.
+	// Granted: the grants replace what Account had on the device. If the device is not
+	// live or does not belong to Owner, nothing changes. Account's name for the device
+	// stays.
 	Granted
 	// Cleared: Account loses the device, whichever share it came from.
 	Cleared
-	// Named: Domain is Account's name for the device, if Account has it, and for no
-	// other.
+	// Named: Domain is Account's name for the device, if Account has it, and for no other
+	// device.
 	Named
-	// KeyAdded: the stream key opens. A key that was known before, live or not, stays
-	// as it is.
+	// KeyAdded: the stream key becomes valid. A key that was known before, live or not,
+	// stays as it is.
 	KeyAdded
-	// KeyRevoked: the stream key opens nothing, ever again.
+	// KeyRevoked: the stream key is invalid for good.
 	KeyRevoked
 )
 
-// Effect is what an event does to what accounts may do.
+// Effect describes what an event does to privileges.
 type Effect struct {
 	Kind    Kind
 	Account string
@@ -53,23 +53,23 @@ type Effect struct {
 	Grants  []privilege.Grant
 	Key     StreamKey // of KeyAdded and KeyRevoked
 
-	// Unaccepted says of Granted and Cleared that the device of the share has not been
+	// Unaccepted is set on Granted and Cleared if the device of the share has not been
 	// accepted: there is no Account, and nothing changes.
 	Unaccepted bool
 }
 
-// NoEffect is the effect of an event that concerns no privilege.
+// NoEffect is the effect of an event that does not concern privileges.
 var NoEffect = Effect{}
 
-// StreamKey is a stream key as an effect names it.
+// StreamKey identifies a stream key in an effect.
 type StreamKey struct {
 	Name    string
 	Account string
-	Device  string    // the only device that it opens; "" for every device
+	Device  string    // the only device that it opens; "" for all devices
 	Expires time.Time // zero: never
 }
 
-// ErrImpossible is returned for an event whose content cannot be. A reader that decides
+// ErrImpossible is returned for an event with impossible content. A reader that decides
 // about permissions must then deny, and never skip the event.
 var ErrImpossible = errors.New("impossible event")
 
@@ -77,7 +77,7 @@ var ErrImpossible = errors.New("impossible event")
 const maxID = 200
 
 // EffectOf returns the effect of an event, its grants in the order of their channels.
-// Error: ErrImpossible, if it cannot be put in force.
+// Error: ErrImpossible, if it cannot be applied.
 func EffectOf(e Event) (Effect, error) {
 	f := e.Effect()
 	switch f.Kind {
@@ -90,7 +90,7 @@ func EffectOf(e Event) (Effect, error) {
 	return f.checked()
 }
 
-// checked puts the grants in order and refuses what cannot be stored.
+// checked sorts the grants and refuses those that cannot be stored.
 func (e Effect) checked() (Effect, error) {
 	for _, id := range []string{e.Account, e.Owner, e.Device} {
 		if id == "" || len(id) > maxID {
@@ -104,7 +104,7 @@ func (e Effect) checked() (Effect, error) {
 	}
 	byChannel := func(a, b privilege.Grant) int { return cmp.Compare(a.Channel, b.Channel) }
 	if len(e.Grants) > 1 && !slices.IsSortedFunc(e.Grants, func(a, b privilege.Grant) int {
-		return cmp.Or(byChannel(a, b), 1) // equal channels are not in order either
+		return cmp.Or(byChannel(a, b), 1) // equal channels are out of order, too
 	}) {
 		e.Grants = slices.Clone(e.Grants)
 		slices.SortStableFunc(e.Grants, byChannel)
@@ -113,7 +113,8 @@ func (e Effect) checked() (Effect, error) {
 	return e, nil
 }
 
-// merged leaves, of a channel that is given twice, what both give.
+// merged keeps, for a channel that is listed twice, the privileges that both entries
+// have.
 func merged(sorted []privilege.Grant) []privilege.Grant {
 	out := sorted[:0]
 	for _, g := range sorted {
@@ -126,8 +127,8 @@ func merged(sorted []privilege.Grant) []privilege.Grant {
 	return out
 }
 
-// Clone returns the effect with strings of its own. Those of a decoded event are parts
-// of its whole text, which would stay in memory as long as the effect does.
+// Clone returns the effect with its own copies of strings. Those of a decoded event are
+// parts of its whole text, which would stay in memory as long as the effect does.
 func (e Effect) Clone() Effect {
 	for _, s := range []*string{&e.Account, &e.Owner, &e.Device, &e.Share, &e.Domain, &e.Key.Account, &e.Key.Name, &e.Key.Device} {
 		*s = strings.Clone(*s)
@@ -135,7 +136,7 @@ func (e Effect) Clone() Effect {
 	return e
 }
 
-// Size returns about how many bytes the effect takes in memory.
+// Size returns roughly how many bytes the effect takes in memory.
 func (e Effect) Size() int {
 	return int(unsafe.Sizeof(e)) + len(e.Account) + len(e.Owner) + len(e.Device) + len(e.Share) + len(e.Domain) +
 		len(e.Key.Account) + len(e.Key.Name) + len(e.Key.Device) + len(e.Grants)*int(unsafe.Sizeof(privilege.Grant{}))

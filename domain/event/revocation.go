@@ -4,29 +4,29 @@ import (
 	"github.com/google/uuid"
 )
 
-// Revocation is what an event takes away, by ids only. Fields that its kind does not
+// Revocation describes what an event revokes, by ids only. Fields that its kind does not
 // need are "".
 type Revocation struct {
 	Kind    RevocationKind
-	Event   uuid.UUID // the event that took it away
+	Event   uuid.UUID // the event that revoked it
 	Share   string
 	Device  string
 	Account string
 	Key     string
 }
 
-// NoRevocation is that of an event that takes nothing away.
+// NoRevocation is the revocation of an event that revokes nothing.
 var NoRevocation = Revocation{}
 
-// RevocationKind is what a revocation took away. Its values are stored.
+// RevocationKind is the kind of thing that was revoked. Its values are stored.
 type RevocationKind string
 
 // The kinds of revocations.
 const (
-	// ShareDeviceTaken is a device of a share: taken back, left, rejected, or with
-	// other privileges than before.
+	// ShareDeviceTaken is a device of a share: removed, left, rejected, or with other
+	// privileges than before.
 	ShareDeviceTaken RevocationKind = "share_device"
-	// ShareEmptied is every device of a share that itself stays.
+	// ShareEmptied is every device of a share; the share itself stays.
 	ShareEmptied RevocationKind = "share_emptied"
 	// ShareEnded is a whole share.
 	ShareEnded RevocationKind = "share"

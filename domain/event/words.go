@@ -7,7 +7,7 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// On returns words followed by what, or nothing without a what; for sentences.
+// On returns words followed by what, or "" if what is empty; for sentences.
 func On(words, what string) string {
 	if what == "" {
 		return ""

@@ -1,6 +1,6 @@
-// Package name decides which device an account means by a name that it gave: its
-// device domain. It is pure. A claim makes the name the account's for one device;
-// whether the device has the name is said by its share, which is in package share.
+// Package name decides which device an account means by a device domain, the name that it
+// chose. It is pure. A claim reserves the name for one device of the account; whether the
+// device has the name is decided by its share, in package share.
 package name
 
 import (
@@ -11,18 +11,18 @@ import (
 	"latchkey/domain/event"
 )
 
-// ClaimLease is for how long a claim is kept whose device has not got the name
-// yet: far longer than any command takes.
+// ClaimLease is how long a claim is kept whose device has not got the name yet: far
+// longer than any command takes.
 const ClaimLease = time.Minute
 
-// Why a command is refused.
+// The reasons why a command is refused.
 var (
 	ErrTaken          = errors.New("another device has this domain")
 	ErrIncomplete     = errors.New("an identifier is missing")
 	ErrUnknownCommand = errors.New("unknown command")
 )
 
-// State is the last claim on a name of an account. The zero value: none.
+// State is the last claim on a name of an account. The zero value has no claim.
 type State struct {
 	Account, Domain string
 	Share, Device   string
@@ -36,9 +36,9 @@ type Event interface {
 	apply(s *State)
 }
 
-// Claimed makes the name the account's for a device. The last one counts. The
-// device gets the name by a share.DomainSet that follows the revision; a share that
-// has another event there, or none, leaves the claim without effect.
+// Claimed reserves the name for a device of the account. The last one counts. The device
+// gets the name by a share.DomainSet that follows the revision; if the share has another
+// event there, or none, the claim has no effect.
 type Claimed struct {
 	Account  string    `json:"account"`
 	Domain   string    `json:"domain"`
@@ -74,21 +74,21 @@ func (e Claimed) apply(s *State) {
 	*s = State{Account: e.Account, Domain: e.Domain, Share: e.Share, Device: e.Device, Revision: e.Revision, At: e.At}
 }
 
-// Command is something that somebody wants to happen to a name. The set is closed.
+// Command is an intended change to a name. The set is closed.
 type Command interface{ nameCommand() }
 
 // Claim takes the name for a device.
 type Claim struct {
 	Account, Domain string
 	Share, Device   string
-	Revision        int64 // of the share as it is now
-	Held            bool  // the device of the claim before has the name, or may still get it
+	Revision        int64 // of the share now
+	Held            bool  // the device of the previous claim has the name, or may still get it
 	At              time.Time
 }
 
 func (Claim) nameCommand() {}
 
-// Decide gives the events of a command.
+// Decide returns the events of a command.
 func Decide(s State, command Command) ([]Event, error) {
 	c, ok := command.(Claim)
 	if !ok {
@@ -105,11 +105,11 @@ func Decide(s State, command Command) ([]Event, error) {
 	}}, nil
 }
 
-// Of reports whether the claim is for that device, or there is none.
+// Of reports whether the claim is for that device, or there is no claim.
 func (s State) Of(device string) bool { return s.Device == "" || s.Device == device }
 
-// Pending reports whether the device may still get the name, its share being at a
-// revision.
+// Pending reports whether the device may still get the name, given the revision of its
+// share.
 func (s State) Pending(revision int64, now time.Time) bool {
 	return revision <= s.Revision && now.Before(s.At.Add(ClaimLease))
 }

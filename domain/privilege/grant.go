@@ -3,7 +3,7 @@ package privilege
 // MaxChannel is the highest channel number of a device; the lowest is 1.
 const MaxChannel = 511
 
-// Grant is what is given on one channel of a device.
+// Grant is a set of privileges on one channel of a device.
 type Grant struct {
 	Channel    int `json:"channel"` // 1 to MaxChannel
 	Privileges Set `json:"privileges"`

@@ -1,8 +1,7 @@
-// Package privilege holds what an account may do on a channel of a device.
+// Package privilege defines what an account may do on a channel of a device.
 //
-// The same five words name a capability (what a channel can do) and a
-// privilege (what somebody may do with it), so both are a Set. Who has which
-// set is decided elsewhere.
+// The same five words name a capability (what a channel can do) and a privilege (what
+// somebody may do with it), so both are a Set. Who has which set is decided elsewhere.
 package privilege
 
 import (
@@ -25,15 +24,14 @@ const (
 
 	// None is the empty set.
 	None Set = 0
-	// All is every privilege there is.
+	// All is the set of all privileges.
 	All = LiveView | Playback | Alarm | TwoWayAudio | PTZ
 )
 
 // names are in the order of the bits; they are stored and part of the API.
 var names = [...]string{"live_view", "playback", "alarm", "two_way_audio", "ptz"}
 
-// Parse makes a Set of privilege names. It refuses a name that it does not
-// know and one that is given twice.
+// Parse returns a Set of privilege names. It refuses unknown names and duplicates.
 func Parse(list []string) (Set, error) {
 	var s Set
 	for _, name := range list {
@@ -59,14 +57,14 @@ func Named(name string) (_ Set, known bool) {
 	return None, false
 }
 
-// Has reports whether every privilege of q is in s. No set has the empty one:
-// a question that names no privilege is answered with no.
+// Has reports whether every privilege of q is in s. It returns false for an empty q: a
+// check without a privilege is denied.
 func (s Set) Has(q Set) bool { return q != None && s&q == q }
 
-// Without is s less the privileges of q.
+// Without returns s without the privileges of q.
 func (s Set) Without(q Set) Set { return s &^ q }
 
-// Valid reports whether s holds known privileges only.
+// Valid reports whether s has known privileges only.
 func (s Set) Valid() bool { return s&^All == 0 }
 
 // Names lists the privileges in their fixed order; empty, never nil.
@@ -80,7 +78,7 @@ func (s Set) Names() []string {
 	return list
 }
 
-// String is the names with commas, for logs and messages.
+// String returns the names separated by commas, for logs and messages.
 func (s Set) String() string {
 	if s == None {
 		return "none"

@@ -6,26 +6,26 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// Command is something that somebody wants to happen to a share. The set is
-// closed. Who acts is in the command, and has been authenticated.
+// Command is an intended change to a share. The set is closed. A command names the acting
+// account, which has been authenticated.
 type Command interface{ shareCommand() }
 
-// Facts are what the log says about a device at the time of the command. The
-// zero value is a device that nobody has.
+// Facts are what the log says about a device at the time of the command. The zero value
+// is a device without an owner.
 type Facts struct {
-	Owner        string                // of the live device; "" when it was removed
+	Owner        string                // of the live device; "" if it was removed
 	Capabilities map[int]privilege.Set // by channel
 }
 
-// Offer is what the owner gives on one device.
+// Offer is what the owner offers on one device.
 type Offer struct {
 	Device string
 	Grants []Grant // one for each channel
 	Facts  Facts
 }
 
-// Save opens the share, or adds devices to the one that there is. A remark
-// that is not empty replaces the one that there is.
+// Save opens the share, or adds devices to an existing one. A remark that is not empty
+// replaces the existing one.
 type Save struct {
 	Share     string
 	By        string // account
@@ -47,14 +47,14 @@ type Replace struct {
 	At     time.Time
 }
 
-// PutDevice invites one device or edits what is given on it.
+// PutDevice invites one device or edits its grants.
 type PutDevice struct {
 	By    string
 	Offer Offer
 	At    time.Time
 }
 
-// RemoveDevice takes one device back.
+// RemoveDevice removes one device.
 type RemoveDevice struct {
 	By     string
 	Device string
@@ -76,7 +76,7 @@ type Accept struct {
 	At     time.Time
 }
 
-// Reject refuses an invitation, or gives back what was accepted.
+// Reject refuses an invitation, or returns an accepted device.
 type Reject struct {
 	By     string
 	Holder string
@@ -92,7 +92,7 @@ type Leave struct {
 	At     time.Time
 }
 
-// SetDomain gives an accepted device the recipient's own name, "" for none.
+// SetDomain sets the recipient's own name of an accepted device, "" for none.
 type SetDomain struct {
 	By     string
 	Holder string
@@ -102,8 +102,8 @@ type SetDomain struct {
 	At     time.Time
 }
 
-// EndDevice takes a device out because it was removed from its owner's
-// account. It is a policy: nobody acts.
+// EndDevice removes a device because it was removed from its owner's account. It is
+// issued by a policy, not by a person.
 type EndDevice struct {
 	Device string
 	At     time.Time

@@ -7,14 +7,14 @@ import (
 )
 
 const (
-	// MaxDevices is how many devices of a share may be invited or accepted.
+	// MaxDevices is the maximum number of invited or accepted devices of a share.
 	MaxDevices = 256
-	// MaxListed is how many devices a share may list, with those that were
-	// rejected or left.
+	// MaxListed is the maximum number of devices listed by a share, including those that
+	// were rejected or left.
 	MaxListed = 2 * MaxDevices
 )
 
-// Why a command is refused.
+// The reasons why a command is refused.
 var (
 	ErrNotFound         = errors.New("the share does not exist")
 	ErrNotOwner         = errors.New("only the owner of the share may do this")
@@ -36,15 +36,15 @@ var (
 	ErrUnknownCommand   = errors.New("unknown command")
 )
 
-// Fault is what is wrong with a device or a channel that a command gives. Err is
-// one of the errors above.
+// Fault is an error about a device or a channel of a command. Err is one of the errors
+// above.
 type Fault struct {
 	Device  string
 	Channel int // 0: the device as a whole
 	Err     error
 }
 
-// Error says where the fault is, and what it is.
+// Error names the device and channel, and the error.
 func (f *Fault) Error() string {
 	if f.Channel == 0 {
 		return fmt.Sprintf("device %s: %v", f.Device, f.Err)
@@ -52,11 +52,11 @@ func (f *Fault) Error() string {
 	return fmt.Sprintf("device %s, channel %d: %v", f.Device, f.Channel, f.Err)
 }
 
-// Unwrap is what the fault is.
+// Unwrap returns Err.
 func (f *Fault) Unwrap() error { return f.Err }
 
-// Decide gives the events of a command, none where it changes nothing. It
-// reads nothing but its arguments.
+// Decide returns the events of a command, none if it changes nothing. It depends on its
+// arguments only.
 func Decide(s State, command Command) ([]Event, error) {
 	switch c := command.(type) {
 	case Save:

@@ -1,5 +1,4 @@
-// Package share decides about shares: what one account gives one recipient,
-// device by device and channel by channel. It is pure: time, identifiers and
-// what is known about devices come in as arguments. How a share is loaded and
-// stored, and who somebody is, belongs in internal/app.
+// Package share decides about shares: what one account grants one recipient, device by
+// device and channel by channel. It is pure: time, identifiers and facts about devices
+// are arguments. Loading and storing shares, and authentication, belong in internal/app.
 package share

@@ -9,20 +9,20 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// Event is something that happened to a share. The set is closed. Each event
-// that changes what somebody may do names the share, the device, the account
-// and the whole new set, so that a reader needs no earlier event to apply it.
+// Event is something that happened to a share. The set is closed. Each event that changes
+// privileges has the share, the device, the account and the whole new set, so that a
+// reader needs no earlier event to apply it.
 type Event interface {
 	event.Event
-	// apply changes the state as the event says. An event that is delivered again at
-	// once changes nothing more.
+	// apply changes the state by the event. An event that is immediately delivered again
+	// changes nothing more.
 	apply(s *State)
 }
 
-// Grant is what is given on one channel of a device.
+// Grant is what is granted on one channel of a device.
 type Grant = privilege.Grant
 
-// Opened begins a share, or begins it anew after Deleted.
+// Opened begins a share, or begins it again after Deleted.
 type Opened struct {
 	Share     string    `json:"share"`
 	Owner     string    `json:"owner"`
@@ -186,7 +186,7 @@ func (e Accepted) apply(s *State) {
 	})
 }
 
-// Rejected refuses an invitation, or gives back a device that was accepted.
+// Rejected refuses an invitation, or returns an accepted device.
 type Rejected struct {
 	Share   string    `json:"share"`
 	Owner   string    `json:"owner"`
@@ -228,7 +228,7 @@ func (e Rejected) apply(s *State) {
 	s.with(e.Device, func(d *Device) { d.end(StatusRejected); d.AnsweredAt = e.At })
 }
 
-// PrivilegesEdited replaces the grants of a device, at once where it has been
+// PrivilegesEdited replaces the grants of a device, with immediate effect if it has been
 // accepted.
 type PrivilegesEdited struct {
 	Share   string    `json:"share"`
@@ -278,8 +278,8 @@ func (e PrivilegesEdited) apply(s *State) {
 	})
 }
 
-// DeviceRemoved takes a device out of the share: by its owner, by the deletion
-// of the share, or because the device itself was removed.
+// DeviceRemoved removes a device from the share: by its owner, by the deletion of the
+// share, or because the device itself was removed.
 type DeviceRemoved struct {
 	Share   string    `json:"share"`
 	Owner   string    `json:"owner"`
@@ -411,8 +411,8 @@ func (e DomainSet) apply(s *State) {
 	})
 }
 
-// Deleted ends the share. A DeviceRemoved for each device that was still in it
-// stands before it in the same append.
+// Deleted ends the share. It follows, in the same append, a DeviceRemoved for each device
+// that was still in the share.
 type Deleted struct {
 	Share     string    `json:"share"`
 	Owner     string    `json:"owner"`
@@ -453,7 +453,7 @@ func (e Deleted) Sentence() string {
 
 func (Deleted) apply(s *State) { s.Live = false }
 
-// Reason says why a device left a share.
+// Reason is why a device was removed from a share.
 type Reason string
 
 // The reasons of DeviceRemoved.
@@ -461,7 +461,7 @@ const (
 	ByOwner       Reason = "owner"
 	ShareDeleted  Reason = "share_deleted"
 	DeviceDeleted Reason = "device_deleted"
-	Restored      Reason = "restored" // it was taken back before, in a part of the log that a restore lost
+	Restored      Reason = "restored" // it was revoked before, in a part of the log that a restore lost
 )
 
 var reasons = map[Reason]string{

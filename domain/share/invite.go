@@ -7,8 +7,8 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// save invites the recipient to devices, and opens the share if need be. Only the
-// owner invites: the id of a share begins with its owner's.
+// save invites the recipient to devices, and opens the share if needed. Only the owner
+// invites: the id of a share begins with its owner's.
 func save(s State, c Save) ([]Event, error) {
 	if c.By == "" || c.Share != ID(c.By, c.Login) || s.ID != "" && s.ID != c.Share {
 		return nil, ErrNotOwner
@@ -43,8 +43,8 @@ func save(s State, c Save) ([]Event, error) {
 	return bounded(s, events)
 }
 
-// offer invites the device, or edits the grants where it is invited or
-// accepted; nothing where it is as it was, whatever became of the device since.
+// offer invites the device, or edits the grants if it is invited or accepted. It returns
+// nothing if they are unchanged, even if the device itself has changed since.
 func offer(s State, o Offer, at time.Time) ([]Event, error) {
 	d, ok := s.Find(o.Device)
 	if ok && d.is(o.Grants) {
@@ -75,7 +75,7 @@ func invite(s State, o Offer, at time.Time) (Event, error) {
 	return Invited{Share: s.ID, Owner: s.Owner, Login: s.Login, Device: o.Device, Grants: grants, At: at}, nil
 }
 
-// byOwner refuses everybody but the owner of a share.
+// byOwner refuses all accounts but the owner of a share.
 func byOwner(s State, by string) error {
 	if by != s.Owner {
 		return ErrNotOwner
@@ -97,8 +97,8 @@ func bounded(s State, events []Event) ([]Event, error) {
 	return events, nil
 }
 
-// checkGrants holds grants against the device as it is now, and gives them in
-// the order of the channels.
+// checkGrants validates grants against the current device, and returns them in the order
+// of the channels.
 func checkGrants(owner string, o Offer) ([]Grant, error) {
 	if owner == "" || o.Facts.Owner != owner {
 		return nil, &Fault{Device: o.Device, Err: ErrDeviceNotFound}

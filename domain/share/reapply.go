@@ -2,9 +2,9 @@ package share
 
 import "time"
 
-// Reapply repeats what a restored log has lost: a device was taken back, or with
-// Device "" every device, or with Delete the whole share. Nobody acts. It takes
-// away and never gives, and it does nothing if nothing is left to take away.
+// Reapply repeats a revocation that a restored log has lost: of a device, of every device
+// with Device "", or of the whole share with Delete. It only revokes, and does nothing if
+// nothing is left to revoke.
 type Reapply struct {
 	Device string
 	Delete bool

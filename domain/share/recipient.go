@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// byRecipient refuses everybody but the account that holds the login.
+// byRecipient refuses all accounts but the holder of the login.
 func byRecipient(by, holder string) error {
 	if by == "" || by != holder {
 		return ErrNotRecipient
@@ -53,9 +53,9 @@ func reject(s State, c Reject) ([]Event, error) {
 	return []Event{Rejected{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: d.loser(c.By), Device: c.Device, At: c.At}}, nil
 }
 
-// loser is the account that loses the device when the recipient gives it up:
-// the one that accepted it. That is another than the recipient's where the login
-// has passed on since.
+// loser is the account that loses the device when the recipient gives it up: the one that
+// accepted it. It is not the recipient's account if the login has passed to another
+// account since.
 func (d Device) loser(recipient string) string {
 	if d.Account != "" {
 		return d.Account
@@ -81,13 +81,12 @@ func leave(s State, c Leave) ([]Event, error) {
 
 var domainPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
-// generatedPrefix begins the ids of devices without a serial; no domain may
-// look like one.
+// generatedPrefix is the start of the ids of devices without a serial; no domain may look
+// like one.
 const generatedPrefix = "cam-"
 
-// ValidDomain reports whether a device domain is written as one: 1 to 32 lower-case
-// letters, digits and hyphens, the first of them no hyphen, and unlike the id of
-// a device.
+// ValidDomain reports whether a device domain is well-formed: 1 to 32 lower-case letters,
+// digits and hyphens, not starting with a hyphen, and not looking like a device id.
 func ValidDomain(domain string) bool {
 	return domainPattern.MatchString(domain) && !strings.HasPrefix(domain, generatedPrefix)
 }
@@ -112,7 +111,7 @@ func setDomain(s State, c SetDomain) ([]Event, error) {
 	return []Event{DomainSet{Share: s.ID, Owner: s.Owner, Account: c.By, Device: c.Device, Domain: c.Domain, At: c.At}}, nil
 }
 
-// hasOther reports whether the domain means another of the accepted devices.
+// hasOther reports whether the domain belongs to another of the accepted devices.
 func (s State) hasOther(device, domain string) bool {
 	return slices.ContainsFunc(s.Devices, func(d Device) bool {
 		return d.Status == StatusAccepted && d.Device != device && (d.Domain == domain || d.Device == domain)

@@ -8,10 +8,10 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// Status is where a device in a share stands.
+// Status is the status of a device in a share.
 type Status string
 
-// The statuses of a device. The zero value is none of them and grants nothing.
+// The statuses of a device. The zero value is not one of them and grants nothing.
 const (
 	StatusInvited  Status = "invited"
 	StatusAccepted Status = "accepted"
@@ -20,8 +20,7 @@ const (
 	StatusLeft     Status = "left"
 )
 
-// State is a share as its events left it. The zero value is a share that was
-// never opened.
+// State is a share after its events. The zero value was never opened.
 type State struct {
 	ID        string
 	Owner     string // account
@@ -50,12 +49,12 @@ func (d Device) Active() bool {
 	return d.Status == StatusInvited || d.Status == StatusAccepted
 }
 
-// Listed reports whether the share still lists the device: it was not taken out
-// of the share since it was last invited.
+// Listed reports whether the share still lists the device: it was not removed from the
+// share since it was last invited.
 func (d Device) Listed() bool { return d.Status != "" && d.Status != StatusRemoved }
 
-// is reports whether the device is in the share with exactly these grants; one
-// that was rejected or left has none.
+// is reports whether the device is in the share with exactly these grants; one that was
+// rejected or left has none.
 func (d Device) is(grants []Grant) bool {
 	if !d.Active() {
 		return d.Listed() && len(grants) == 0
@@ -63,7 +62,7 @@ func (d Device) is(grants []Grant) bool {
 	return slices.Equal(d.Grants, byChannel(grants))
 }
 
-// Find gives the device of that id.
+// Find returns the device of that id.
 func (s State) Find(device string) (Device, bool) {
 	for _, d := range s.Devices {
 		if d.Device == device {
@@ -73,7 +72,7 @@ func (s State) Find(device string) (Device, bool) {
 	return Device{}, false
 }
 
-// Allows reports whether the share gives the account every privilege of p on the
+// Allows reports whether the share grants the account every privilege of p on the
 // channel.
 func (s State) Allows(account, device string, channel int, p privilege.Set) bool {
 	d, ok := s.Find(device)
@@ -98,19 +97,18 @@ func (s State) count(which func(Device) bool) int {
 	return n
 }
 
-// Evolve is the state after the event. It changes nothing that it is given, and
-// an event that is delivered again at once changes nothing more.
+// Evolve returns the state after the event. It does not modify its arguments, and an
+// event that is immediately delivered again changes nothing more.
 func Evolve(s State, e Event) State {
 	s.Devices = slices.Clone(s.Devices)
 	s.Apply(e)
 	return s
 }
 
-// Apply is Evolve for a caller that has the state alone: it changes it.
+// Apply is Evolve in place, for the sole user of the state.
 func (s *State) Apply(e Event) { e.apply(s) }
 
-// with changes the device in the list; a change that needs a device that there is
-// not is none.
+// with changes the device in the list; it does nothing if the device is missing.
 func (s *State) with(device string, change func(*Device)) {
 	for i := range s.Devices {
 		if s.Devices[i].Device == device {
@@ -125,13 +123,13 @@ func (s *State) with(device string, change func(*Device)) {
 	}
 }
 
-// end takes everything away that was given.
+// end revokes everything that was granted.
 func (d *Device) end(status Status) {
 	d.Status, d.Account, d.Grants, d.Domain = status, "", nil, ""
 }
 
-// TakesAway reports whether an event that follows the state takes something away and
-// gives nothing to anybody.
+// TakesAway reports whether an event that follows the state revokes something and grants
+// nothing.
 func TakesAway(before State, e Event) bool {
 	if edited, ok := e.(PrivilegesEdited); ok {
 		d, found := before.Find(edited.Device)
@@ -140,8 +138,7 @@ func TakesAway(before State, e Event) bool {
 	return e.Revokes() != event.NoRevocation
 }
 
-// within reports whether everything that is granted is granted by the old
-// grants, too.
+// within reports whether the old grants include every new grant.
 func within(grants, old []Grant) bool {
 	had := make(map[int]privilege.Set, len(old))
 	for _, g := range old {

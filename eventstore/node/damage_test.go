@@ -150,7 +150,7 @@ func TestTheStatusIsReadOverTheSocket(t *testing.T) {
 	}
 	_ = f.node.store.fail(errDisk)
 	st, err = ReadStatus(f.ctx, f.conn)
-	if err != nil || st.Writable || st.Reserved || !strings.Contains(st.Reason, "start it again") {
+	if err != nil || st.Writable || st.Reserved || !strings.Contains(st.Reason, "restart it") {
 		t.Errorf("after a failed write the status is %+v, %v", st, err)
 	}
 	other := start(t, Config{})

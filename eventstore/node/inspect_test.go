@@ -530,7 +530,7 @@ func TestFilesOpenToOthersAreClosed(t *testing.T) {
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(said.String(), "closed now") {
+	if !strings.Contains(said.String(), "now restricted") {
 		t.Errorf("it says %q", said.String())
 	}
 	if err := filepath.WalkDir(f.dir, func(path string, e fs.DirEntry, err error) error {
@@ -667,7 +667,7 @@ func TestAFolderThatIsShutIsRefused(t *testing.T) {
 	if err == nil {
 		t.Fatal("it was opened:", n.Close())
 	}
-	if !strings.Contains(err.Error(), "this user may not") {
+	if !strings.Contains(err.Error(), "this user cannot") {
 		t.Error(err)
 	}
 }
@@ -688,7 +688,7 @@ func TestAFileThatIsDeniedIsNotDamaged(t *testing.T) {
 	if err == nil {
 		t.Fatal("it was opened:", n.Close())
 	}
-	if errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "this user may not read") {
+	if errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "this user cannot read") {
 		t.Error(err)
 	}
 }

@@ -79,7 +79,7 @@ func TestPathsThatAreNoSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		file:                              "no socket",
+		file:                              "not a socket",
 		filepath.Join(dir, "no", "s"):     "no such file",
 		"/" + strings.Repeat("long/", 30): "shorter",
 	} {

@@ -265,7 +265,7 @@ func TestWhatPebbleMustWriteWaitsForRoom(t *testing.T) {
 	flushed := make(chan error, 1)
 	go func() { flushed <- f.node.store.db.Flush() }()
 	await(t, "the flush waits", func() bool { return f.node.store.disk.waiting.Load() > 0 })
-	if _, err := f.try("s", esdb.Any{}, "refused"); err == nil || !strings.Contains(err.Error(), "nothing is free") {
+	if _, err := f.try("s", esdb.Any{}, "refused"); err == nil || !strings.Contains(err.Error(), "no space is free") {
 		t.Errorf("an append says %v", err)
 	}
 	if got := f.revisions("s"); got != "0" {

@@ -9,27 +9,26 @@ import (
 	"time"
 )
 
-// Config is what a Listener needs.
+// Config configures a Listener.
 type Config struct {
 	Most          int            // connections in all
 	MostOfNetwork int            // connections of one network
 	Trusted       []netip.Prefix // reverse proxies
-	// IdleWithin is how long a connection may be without a request on which
-	// nobody has shown a session.
+	// IdleWithin is how long a connection may be idle if no session has been shown on it.
 	IdleWithin time.Duration
-	// Refused is called for each connection that was closed to keep the bounds;
-	// nil: nobody is.
+	// Refused is called for each connection that was closed to keep the limits; it may be
+	// nil.
 	Refused func()
 }
 
-// Listener hands the connections of an HTTP server out that have a place.
+// Listener accepts the connections of an HTTP server that have a place.
 type Listener struct {
 	net.Listener
 	cfg    Config
 	places *Places
 }
 
-// NewListener bounds the connections of a listener of TCP.
+// NewListener limits the connections of a TCP listener.
 func NewListener(l net.Listener, cfg Config) *Listener {
 	if cfg.Refused == nil {
 		cfg.Refused = func() {}
@@ -37,8 +36,7 @@ func NewListener(l net.Listener, cfg Config) *Listener {
 	return &Listener{Listener: l, cfg: cfg, places: NewPlaces(cfg.Most, cfg.MostOfNetwork, cfg.Trusted)}
 }
 
-// Accept returns the next connection that there is room for; others are closed at
-// once.
+// Accept returns the next connection that gets a place; others are closed at once.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
@@ -77,8 +75,8 @@ func Context(ctx context.Context, conn net.Conn) context.Context {
 	return ctx
 }
 
-// HasSession notes that a session was shown, or begun, on the connection of a
-// request's context.
+// HasSession records that a session was shown, or begun, on the connection of a request's
+// context.
 func HasSession(ctx context.Context) {
 	if c, ok := ctx.Value(connKey{}).(*Conn); ok {
 		c.session.Store(true)
@@ -108,8 +106,8 @@ func (c *Conn) rank() Rank {
 	return InUse
 }
 
-// SetReadDeadline lets a connection without a session be idle for a shorter time
-// than the server would.
+// SetReadDeadline gives a connection without a session a shorter idle time than the
+// server's.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	if http.ConnState(c.state.Load()) == http.StateIdle && !c.session.Load() && !t.IsZero() {
 		if short := time.Now().Add(c.listener.cfg.IdleWithin); short.Before(t) {
@@ -119,7 +117,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// Close gives the place back.
+// Close releases the place.
 func (c *Conn) Close() error {
 	c.listener.places.Give(c.place)
 	return c.Conn.Close()

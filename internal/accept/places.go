@@ -1,6 +1,6 @@
-// Package accept bounds the connections of a server, so that nobody takes all of
-// them: in all, and of one network. When all places are taken, the network that has
-// most gives one to a network that has fewer.
+// Package accept limits the connections of a server, in all and per network, so that
+// nobody can take all of them. When all places are taken, the network with the most gives
+// one to a network with fewer.
 package accept
 
 import (
@@ -12,16 +12,15 @@ import (
 // Rank is how dispensable a connection is.
 type Rank int
 
-// The ranks, the most dispensable first. Who is in use never loses its place.
+// The ranks, the most dispensable first. A connection in use never loses its place.
 const (
-	Idle            Rank = iota // nobody has shown who they are, and nothing is asked
-	Asking                      // nobody has shown who they are
-	IdleWithSession             // somebody has, and asks nothing
+	Idle            Rank = iota // without a session, no request in progress
+	Asking                      // without a session
+	IdleWithSession             // with a session, no request in progress
 	InUse
 )
 
-// Places are the places of a server's connections. They are safe for concurrent
-// use.
+// Places are the places of a server's connections. They are safe for concurrent use.
 type Places struct {
 	most, mostOfNetwork int
 	trusted             []netip.Prefix
@@ -31,14 +30,14 @@ type Places struct {
 	networks map[netip.Prefix]map[*Place]struct{}
 }
 
-// NewPlaces makes places for so many connections, in all and of one network (see
-// Network). Trusted reverse proxies have everybody's connections: only most holds
-// for them.
+// NewPlaces returns places for that many connections, in all and per network (see
+// Network). Trusted reverse proxies carry everybody's connections: only most applies to
+// them.
 func NewPlaces(most, mostOfNetwork int, trusted []netip.Prefix) *Places {
 	return &Places{most: most, mostOfNetwork: mostOfNetwork, trusted: trusted, networks: make(map[netip.Prefix]map[*Place]struct{})}
 }
 
-// Place is that of one connection.
+// Place is the place of one connection.
 type Place struct {
 	network netip.Prefix
 	taken   time.Time
@@ -46,15 +45,15 @@ type Place struct {
 	close   func()
 }
 
-// NewPlace makes the place of a connection from a network. rank says how
-// dispensable it is now; close closes the connection, and is called when it loses
-// its place. Both may be called from any goroutine.
+// NewPlace returns the place of a connection from a network. rank returns how dispensable
+// it is now; close closes the connection, and is called when it loses its place. Both may
+// be called from any goroutine.
 func NewPlace(network netip.Prefix, rank func() Rank, close func()) *Place {
 	return &Place{network: network, taken: time.Now(), rank: rank, close: close}
 }
 
-// Take gives a connection its place, if need be that of another connection, which
-// is closed. false: there is none for it.
+// Take gives a connection its place, if necessary that of another connection, which is
+// closed. It returns false if no place is available.
 func (p *Places) Take(place *Place) (ok, displaced bool) {
 	ok, lost := p.take(place)
 	if lost != nil {
@@ -84,14 +83,14 @@ func (p *Places) take(place *Place) (ok bool, lost *Place) {
 	return true, lost
 }
 
-// Give gives a place back, once or several times.
+// Give releases a place. It may be called several times.
 func (p *Places) Give(place *Place) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.remove(place)
 }
 
-// Taken is how many places are taken.
+// Taken returns how many places are taken.
 func (p *Places) Taken() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,8 +116,8 @@ func (p *Places) trusts(network netip.Prefix) bool {
 	return false
 }
 
-// dispensable is the place that is given to a network which has fewer: one of the
-// network that has most. nil: there is none.
+// dispensable returns the place to give to a network with fewer: one of the network with
+// the most, or nil.
 func (p *Places) dispensable(fewer int) (worst *Place) {
 	var most map[*Place]struct{}
 	for network, list := range p.networks {

@@ -1,6 +1,5 @@
-// Package audit plays the history of shares straight from the log, for people
-// who must be able to say what happened. It asks no read model, and it never
-// touches video.
+// Package audit replays the history of shares straight from the log, for people who must
+// be able to say what happened. It uses no read model, and never touches video.
 package audit
 
 import (
@@ -22,11 +21,11 @@ type Reader interface {
 }
 
 var (
-	// ErrForgotten says that a text can never be read again: its person was
+	// ErrForgotten is returned for a text that can never be read again: its person was
 	// erased.
 	ErrForgotten = errors.New("forgotten")
-	// ErrUnreadable says that a text cannot be read though its person was not
-	// erased: its key is missing, or one of the two is damaged.
+	// ErrUnreadable is returned for a text that cannot be read although its person was
+	// not erased: its key is missing, or text or key is damaged.
 	ErrUnreadable = errors.New("unreadable")
 )
 
@@ -36,13 +35,13 @@ type Unsealer interface {
 	Unseal(ctx context.Context, field, sealed string) (string, error)
 }
 
-// Filter chooses events. Empty fields choose all.
+// Filter selects events. Empty fields match all.
 type Filter struct {
 	Share, Device, Account string
-	From, To               time.Time // From is included, To is not
+	From, To               time.Time // From is inclusive, To exclusive
 }
 
-// Entry is one event of the history, its personal text opened.
+// Entry is one event of the history, with its personal text opened.
 type Entry struct {
 	Position uint64      `json:"position"`
 	Time     time.Time   `json:"time"`
@@ -53,10 +52,9 @@ type Entry struct {
 	Event    event.Event `json:"event"`
 }
 
-// Replay gives every event that the filter chooses to each, in the order of the
-// log. It keeps one event in memory. seen is told of every event that was read.
-// An event that cannot be decoded ends it with an error: a history with holes
-// is none.
+// Replay calls each for every event that the filter selects, in the order of the log. It
+// keeps one event in memory. seen is called for every event that was read. An event that
+// cannot be decoded ends the replay with an error: a history with gaps is worthless.
 func Replay(ctx context.Context, log Reader, text Unsealer, f Filter, seen func(uint64), each func(Entry) error) error {
 	err := log.ReadAll(ctx, 0, event.Prefix, func(r eventstore.Recorded) error {
 		seen(uint64(r.Position))
@@ -88,14 +86,14 @@ func Replay(ctx context.Context, log Reader, text Unsealer, f Filter, seen func(
 	return nil
 }
 
-// chosen reports whether the filter chooses an event about the subjects.
+// chosen reports whether the filter selects an event about the subjects.
 func (f Filter) chosen(about event.Subjects) bool {
 	return (f.Share == "" || f.Share == about.Share) &&
 		(f.Device == "" || f.Device == about.Device) &&
 		(f.Account == "" || about.Concerns(f.Account))
 }
 
-// opened is the event with its personal text readable.
+// opened returns the event with its personal text readable.
 func opened(ctx context.Context, text Unsealer, e event.Event) (_ event.Event, err error) {
 	e = e.Texts(func(field, sealed string) string {
 		if sealed == "" || err != nil {
@@ -115,7 +113,7 @@ func opened(ctx context.Context, text Unsealer, e event.Event) (_ event.Event, e
 	return e, err
 }
 
-// ErrTime is returned for a time that is not in a known form.
+// ErrTime is returned for a time in an unknown format.
 var ErrTime = errors.New("want a time such as 2026-01-02T15:04:05Z, 2026-01-02T15:04 or 2026-01-02")
 
 // ParseTime reads a time; without a zone it is in zone.

@@ -11,12 +11,11 @@ import (
 	"filippo.io/age"
 )
 
-// ageMagic is how a file that age has encrypted begins.
+// ageMagic is the start of a file encrypted by age.
 const ageMagic = "age-encryption.org/"
 
-// Recipients reads whom an archive is encrypted to: public keys of age, or the
-// passphrase that is the first line of a file. None of both is nobody: the
-// archive is then not encrypted.
+// Recipients reads the recipients of an archive: age public keys, or the passphrase in
+// the first line of a file. With neither, the archive is not encrypted.
 func Recipients(keys []string, passphraseFile string) ([]age.Recipient, error) {
 	var list []age.Recipient
 	for _, key := range keys {
@@ -43,8 +42,8 @@ func Recipients(keys []string, passphraseFile string) ([]age.Recipient, error) {
 	return []age.Recipient{r}, nil
 }
 
-// Encrypt returns a writer that encrypts to the recipients, and must be closed.
-// Without any it passes on what is written.
+// Encrypt returns a writer that encrypts to the recipients, and must be closed. Without
+// recipients it writes plain text.
 func Encrypt(w io.Writer, to []age.Recipient) (io.WriteCloser, error) {
 	if len(to) == 0 {
 		return passOn{w}, nil
@@ -60,13 +59,13 @@ type passOn struct{ io.Writer }
 
 func (passOn) Close() error { return nil }
 
-// Decrypt returns a reader of an archive that may be encrypted; the files with
-// the private keys of age or with the passphrase are "" where there are none.
+// Decrypt returns a reader of an archive that may be encrypted; the names of the files
+// with age private keys or the passphrase may be "".
 func Decrypt(r io.Reader, identityFile, passphraseFile string) (io.Reader, error) {
 	in := bufio.NewReader(r)
 	begin, err := in.Peek(len(ageMagic))
 	if err != nil || string(begin) != ageMagic {
-		return in, nil // NewReader tells what is wrong with it
+		return in, nil // NewReader reports what is wrong with it
 	}
 	var with []age.Identity
 	if identityFile != "" {
@@ -99,7 +98,7 @@ func Decrypt(r io.Reader, identityFile, passphraseFile string) (io.Reader, error
 	return tampered{plain}, nil
 }
 
-// tampered says of what age finds while it reads what it means.
+// tampered describes errors of age in the text that it reads.
 type tampered struct{ r io.Reader }
 
 func (t tampered) Read(p []byte) (int, error) {
@@ -123,7 +122,7 @@ func readIdentities(path string) ([]age.Identity, error) {
 	return list, nil
 }
 
-// leastPassphrase is how many bytes a passphrase must have.
+// leastPassphrase is the minimum length of a passphrase in bytes.
 const leastPassphrase = 12
 
 func readPassphrase(path string) (string, error) {

@@ -11,8 +11,8 @@ import (
 	"latchkey/eventstore"
 )
 
-// digest is over what must be the same in a log and in a copy of it: everything
-// but positions.
+// digest covers everything that must be the same in a log and in a copy of it: all but
+// positions.
 type digest struct {
 	hash  hash.Hash
 	count uint64

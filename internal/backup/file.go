@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WriteFile makes a file in a folder, which it makes if it is missing: under
-// another name until write has returned, everything is synced, and what was read
-// back is what was written. name is asked for its name then. It returns the path
-// and the SHA-256 of the file.
+// WriteFile creates a file in a folder, and the folder if missing. The file has a
+// temporary name until write has returned, everything is synced, and reading it back has
+// returned what was written; then name returns its name. It returns the path and the
+// SHA-256 of the file.
 func WriteFile(dir string, write func(io.Writer) (name string, err error)) (path string, sum []byte, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", nil, fmt.Errorf("creating the backup's folder: %w", err)
@@ -44,7 +44,7 @@ func WriteFile(dir string, write func(io.Writer) (name string, err error)) (path
 		return "", nil, err
 	}
 	path = filepath.Join(dir, name)
-	if err := os.Link(f.Name(), path); err != nil { // unlike a renaming it replaces nothing
+	if err := os.Link(f.Name(), path); err != nil { // unlike a rename, it never replaces a file
 		return "", nil, fmt.Errorf("naming the backup: %w", err)
 	}
 	kept = true
@@ -54,7 +54,7 @@ func WriteFile(dir string, write func(io.Writer) (name string, err error)) (path
 	return path, sum, nil
 }
 
-// readBack compares what is on the disk with what was written.
+// readBack compares the content on the disk with what was written.
 func readBack(f *os.File, sum []byte) error {
 	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // from the disk, where the kernel obeys
 	hash := sha256.New()

@@ -13,44 +13,43 @@ import (
 	"latchkey/eventstore"
 )
 
-// An archive is magic, then frames: a byte that says what it holds, the length
-// of that in four bytes, big endian, that, and 32 bytes of SHA-256 over the sum
-// before, the byte, the length and what it holds. So the last sum covers the
-// whole archive, in order, and a frame that is missing, moved or changed is
-// noticed where it is. What is in frames of events and rows is one JSON object
-// a line, compressed with zstd.
+// An archive is magic, then frames: a byte for the kind of the content, its length in
+// four bytes, big endian, the content, and 32 bytes of SHA-256 over the previous sum, the
+// kind, the length and the content. So the last sum covers the whole archive, in order,
+// and a frame that is missing, moved or changed is noticed where it is. Frames of events
+// and rows have one JSON object per line, compressed with zstd.
 const magic = "latchkey-backup\n"
 
-// format is the version of what is in the frames.
+// format is the version of the frames' content.
 const format = 1
 
-// The frames, in this order; of events and rows there is any number.
+// The frames, in this order; any number of those with events and rows.
 const (
 	frameHeader  = 'h' // Header
 	frameEvents  = 'e' // Event, many
 	frameRows    = 'v' // vault.Row, many
-	frameKey     = 'k' // the vault's key; may be left out
+	frameKey     = 'k' // the vault's key; optional
 	frameTrailer = 't' // Trailer
 )
 
 const (
 	frameGoal = 1 << 20  // bytes of lines in a frame, about
-	frameMost = 64 << 20 // bytes of lines in a frame that is read
+	frameMost = 64 << 20 // maximum bytes of lines in a frame, for reading
 )
 
-// ErrDamaged is returned for an archive that is not whole: cut off, or changed.
+// ErrDamaged is returned for an archive that is truncated or changed.
 var ErrDamaged = errors.New("the backup is damaged or incomplete")
 
-// Header is how an archive begins.
+// Header is the start of an archive.
 type Header struct {
 	Format  int                 `json:"format"`
-	Tool    string              `json:"tool"` // which latchkey wrote it
+	Tool    string              `json:"tool"` // the latchkey version that wrote it
 	Created time.Time           `json:"created"`
 	Log     eventstore.Identity `json:"log"`
 	Head    uint64              `json:"head"` // position of the last event in it
 }
 
-// Event is an event of the log as it is in an archive.
+// Event is an event of the log in an archive.
 type Event struct {
 	Stream      string    `json:"stream"`
 	Revision    uint64    `json:"revision"`
@@ -63,7 +62,7 @@ type Event struct {
 	Metadata    []byte    `json:"metadata,omitempty"`
 }
 
-// Trailer is how an archive ends.
+// Trailer is the end of an archive.
 type Trailer struct {
 	Events uint64 `json:"events"`
 	Rows   uint64 `json:"rows"`
@@ -72,7 +71,7 @@ type Trailer struct {
 
 type sum [sha256.Size]byte
 
-// next is the sum of a frame that follows the one with sum s.
+// next returns the sum of a frame that follows the one with sum s.
 func (s sum) next(kind byte, payload []byte) sum {
 	h := sha256.New()
 	h.Write(s[:])
@@ -121,8 +120,7 @@ func readFrame(r io.Reader, s sum, buf []byte) (next sum, kind byte, payload []b
 	return got, head[0], payload, nil
 }
 
-// readGrowing reads n bytes, and takes no more memory for it than come: the
-// length may be damaged.
+// readGrowing reads n bytes, allocating only as data arrives: the length may be damaged.
 func readGrowing(r io.Reader, buf []byte, n int) ([]byte, error) {
 	buf = buf[:0]
 	for len(buf) < n {

@@ -14,9 +14,9 @@ import (
 	"latchkey/eventstore"
 )
 
-// inventory is what has to be known of a log to repeat revocations in it.
+// inventory is what must be known about a log to repeat revocations in it.
 type inventory struct {
-	revoked map[uuid.UUID]bool // the events in it that take something away
+	revoked map[uuid.UUID]bool // the events in it that revoke something
 	shares  map[string]bool
 	keys    map[string]string // stream keys, with their accounts
 	last    eventstore.Position
@@ -27,7 +27,7 @@ func newInventory() *inventory {
 	return &inventory{revoked: map[uuid.UUID]bool{}, shares: map[string]bool{}, keys: map[string]string{}}
 }
 
-// add takes an event of the log, and returns what it takes away.
+// add adds an event of the log, and returns what it revokes.
 func (v *inventory) add(id uuid.UUID, position eventstore.Position, kind string, data []byte) (r event.Revocation, revokes bool, err error) {
 	if kind == eventstore.IdentityType {
 		var of eventstore.Identity

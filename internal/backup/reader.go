@@ -15,8 +15,8 @@ import (
 	"latchkey/internal/vault"
 )
 
-// Reader reads an archive: Event until io.EOF, then Row until io.EOF, then
-// Finish. Nothing that it returned may be trusted before Finish did.
+// Reader reads an archive: Event until io.EOF, then Row until io.EOF, then Finish. Its
+// results must not be trusted before Finish has returned.
 type Reader struct {
 	Header Header
 
@@ -25,13 +25,13 @@ type Reader struct {
 	unpack *zstd.Decoder
 	buf    []byte
 
-	kind    byte // of the frame that was read last
+	kind    byte // of the frame read last
 	payload []byte
-	lines   []byte // of it, not yet returned
+	lines   []byte // its lines, not yet returned
 	got     Trailer
 }
 
-// NewReader reads the beginning of an archive.
+// NewReader reads the start of an archive.
 func NewReader(r io.Reader) (*Reader, error) {
 	a := &Reader{r: bufio.NewReaderSize(r, 256<<10), sum: sha256.Sum256([]byte(magic))}
 	begin := make([]byte, len(magic))
@@ -59,7 +59,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return a, a.next()
 }
 
-// Close frees what reading needs.
+// Close frees the resources of the reader.
 func (a *Reader) Close() { a.unpack.Close() }
 
 // Event returns the next event of the log, io.EOF after the last.
@@ -80,8 +80,8 @@ func (a *Reader) Row() (r vault.Row, err error) {
 	return r, nil
 }
 
-// Finish reads the rest and returns the vault's key, where it is in the archive.
-// Once it has returned no error the archive was whole.
+// Finish reads the rest and returns the vault's key, if it is in the archive. If it
+// returns no error, the archive was complete and undamaged.
 func (a *Reader) Finish() (key *vault.MasterKey, t Trailer, err error) {
 	if a.kind == frameKey {
 		k, err := vault.ParseMasterKey(a.payload)

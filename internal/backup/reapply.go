@@ -13,20 +13,20 @@ import (
 	"latchkey/internal/journal"
 )
 
-// ErrNoJournal is returned when nothing says what was taken away since the end
-// of the log that is put in place.
+// ErrNoJournal is returned if nothing records what was revoked since the end of the log
+// that is put in place.
 var ErrNoJournal = errors.New("no record of what was revoked since")
 
-// Without says what to do if no journal of revocations reaches far enough.
+// Without selects what to do if no journal of revocations reaches far enough.
 type Without uint8
 
 const (
 	// Refuse returns ErrNoJournal.
 	Refuse Without = iota
-	// TakeBack takes everything back that was given to others: it may have been
-	// taken back already. Owners share again.
+	// TakeBack revokes everything that was granted to others, as it may have been revoked
+	// already. Owners must share again.
 	TakeBack
-	// Trust takes the word of whoever restores that nothing was taken back.
+	// Trust relies on the operator's word that nothing was revoked.
 	Trust
 )
 
@@ -35,7 +35,7 @@ type UseCases interface {
 	Reapply(ctx context.Context, r event.Revocation) (changed bool, err error)
 }
 
-// Forgetter forgets persons.
+// Forgetter erases persons.
 type Forgetter interface {
 	Forget(ctx context.Context, person string) error
 }
@@ -43,13 +43,13 @@ type Forgetter interface {
 // Journals are the journals of the processes that served a log.
 type Journals []*journal.Contents
 
-// reach reports whether a journal was still written when the log had an event at
-// a position.
+// reach reports whether a journal was still written when the log had an event at a
+// position.
 func (js Journals) reach(id eventstore.Identity, position eventstore.Position) bool {
 	return slices.ContainsFunc(js, func(j *journal.Contents) bool { return j.Reaches(id, position) })
 }
 
-// epoch returns the last epoch of a log that they know, 0 for none.
+// epoch returns the last epoch of a log in the journals, 0 for none.
 func (js Journals) epoch(log uuid.UUID) (last uint64) {
 	for _, j := range js {
 		for _, m := range j.Marks {
@@ -61,8 +61,8 @@ func (js Journals) epoch(log uuid.UUID) (last uint64) {
 	return last
 }
 
-// lost returns what the journals know to be taken away and a log does not. What
-// they say of earlier epochs was repeated when the log's epoch began.
+// lost returns the revocations that the journals have and a log does not. Those of
+// earlier epochs were repeated when the log's epoch began.
 func (js Journals) lost(id eventstore.Identity, in *inventory) []event.Revocation {
 	var list []event.Revocation
 	seen := map[uuid.UUID]bool{}
@@ -79,7 +79,7 @@ func (js Journals) lost(id eventstore.Identity, in *inventory) []event.Revocatio
 	return list
 }
 
-// erased returns the persons of a log who were erased, whenever it was.
+// erased returns the persons of a log who were erased, at any time.
 func (js Journals) erased(log uuid.UUID) []string {
 	persons := map[string]bool{}
 	for _, j := range js {
@@ -92,7 +92,7 @@ func (js Journals) erased(log uuid.UUID) []string {
 	return slices.Sorted(maps.Keys(persons))
 }
 
-// everything returns what takes back all that was given to others.
+// everything returns revocations of all that was granted to others.
 func (v *inventory) everything() []event.Revocation {
 	cause := uuid.New()
 	var list []event.Revocation
@@ -105,13 +105,13 @@ func (v *inventory) everything() []event.Revocation {
 	return list
 }
 
-// repeated is what was done to a log and a vault.
+// repeated is the result of repeating revocations in a log and a vault.
 type repeated struct {
 	Repeated int // revocations that changed something
-	Erased   int // persons who were forgotten
+	Erased   int // persons who were erased
 }
 
-// repeat does revocations and erasures again. It may be done twice.
+// repeat repeats revocations and erasures. It is idempotent.
 func repeat(ctx context.Context, uc UseCases, v Forgetter, list []event.Revocation, persons []string) (done repeated, err error) {
 	for _, r := range list {
 		changed, err := uc.Reapply(ctx, r)

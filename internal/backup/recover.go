@@ -11,23 +11,23 @@ import (
 	"latchkey/internal/vault"
 )
 
-// Derived is something that was made from a log, or is kept beside it, and how
-// far it had seen the log.
+// Derived is something that was built from a log, or is kept with it, and how far it had
+// seen the log.
 type Derived struct {
 	Name string
 	Mark eventstore.Mark
 }
 
-// Loss is what a log lacks.
+// Loss describes what is missing from a log.
 type Loss struct {
 	Log  eventstore.Identity
 	Head eventstore.Position // the last event of the log
-	Seen eventstore.Position // the last one that something saw; it and others are lost
-	By   []Derived           // what saw events that the log lacks
+	Seen eventstore.Position // the last one that something has seen; it and others are lost
+	By   []Derived           // what has seen events that are missing from the log
 }
 
-// Lost is how many positions the log lacks at least. In an embedded log a
-// position is an event.
+// Lost returns the minimum number of lost positions. In an embedded log a position is an
+// event.
 func (l Loss) Lost() uint64 {
 	if l.Seen <= l.Head {
 		return 0
@@ -35,8 +35,8 @@ func (l Loss) Lost() uint64 {
 	return uint64(l.Seen - l.Head)
 }
 
-// FindLoss compares a log with what was derived from it. ErrOtherLog: one of
-// them is of another log, which nothing here can mend.
+// FindLoss compares a log with the data derived from it. ErrOtherLog: one of them belongs
+// to another log, which cannot be repaired here.
 func FindLoss(ctx context.Context, log *eventstore.Client, derived []Derived) (Loss, error) {
 	var l Loss
 	var err error
@@ -50,7 +50,7 @@ func FindLoss(ctx context.Context, log *eventstore.Client, derived []Derived) (L
 		err := log.Holds(ctx, d.Mark)
 		switch {
 		case errors.Is(err, eventstore.ErrOtherEpoch) && d.Mark.Epoch <= l.Log.Epoch:
-			continue // it is made again, or was dealt with when the epoch began
+			continue // it is rebuilt, or was dealt with when the epoch began
 		case errors.Is(err, eventstore.ErrLogCut), errors.Is(err, eventstore.ErrOtherEpoch):
 			l.By = append(l.By, d)
 			l.Seen = max(l.Seen, d.Mark.Position)
@@ -61,7 +61,7 @@ func FindLoss(ctx context.Context, log *eventstore.Client, derived []Derived) (L
 	return l, nil
 }
 
-// Recovery is how to go on with a log that lost its end.
+// Recovery describes how to continue with a log that lost its end.
 type Recovery struct {
 	Log      *eventstore.Client
 	Vault    *vault.Vault
@@ -71,19 +71,18 @@ type Recovery struct {
 	Without  Without
 
 	SetMark     func(context.Context, *vault.Vault, eventstore.Mark) error
-	EndSessions func(context.Context) error // nil: they go on
+	EndSessions func(context.Context) error // nil: sessions stay
 }
 
-// Recovered is what a recovery did.
+// Recovered is the result of a recovery.
 type Recovered struct {
 	Epoch uint64
 	repeated
 }
 
-// Recover goes on with a log that lost its end: it takes away again what the
-// journals know to be taken away, and begins a new epoch, so that read models
-// are made again. It may be repeated after an error. ErrNoJournal: no journal
-// reaches as far as the log was seen.
+// Recover continues with a log that lost its end: it repeats the revocations of the
+// journals, and begins a new epoch, so that read models are rebuilt. It may be called
+// again after an error. ErrNoJournal: no journal reaches as far as the log was seen.
 func Recover(ctx context.Context, r Recovery) (Recovered, error) {
 	reached := r.Journals.reach(r.Loss.Log, r.Loss.Seen)
 	if !reached && r.Without == Refuse {
@@ -112,8 +111,8 @@ func Recover(ctx context.Context, r Recovery) (Recovered, error) {
 		}
 	}
 	next := eventstore.Identity{Log: r.Loss.Log.Log, Epoch: r.nextEpoch()}
-	// The vault goes first: with one of an earlier epoch the log would be refused,
-	// and say no more that it lacks something.
+	// The vault goes first: with one of an earlier epoch, the log would be refused, and
+	// its loss no longer reported.
 	if err := r.SetMark(ctx, r.Vault, eventstore.Mark{Identity: next}); err != nil {
 		return Recovered{}, err
 	}
@@ -127,7 +126,7 @@ func Recover(ctx context.Context, r Recovery) (Recovered, error) {
 	return Recovered{Epoch: next.Epoch, repeated: done}, r.SetMark(ctx, r.Vault, mark)
 }
 
-// nextEpoch is later than every epoch of the log that anything has seen.
+// nextEpoch returns an epoch later than every epoch of the log that was seen.
 func (r Recovery) nextEpoch() uint64 {
 	last := max(r.Loss.Log.Epoch, r.Journals.epoch(r.Loss.Log.Log))
 	for _, d := range r.Loss.By {
@@ -136,7 +135,7 @@ func (r Recovery) nextEpoch() uint64 {
 	return last + 1
 }
 
-// Derived returns the last marks of journals.
+// Derived returns the last marks of the journals.
 func (js Journals) Derived(names []string) []Derived {
 	list := make([]Derived, 0, len(js))
 	for i, j := range js {

@@ -27,30 +27,29 @@ const (
 	JournalName = "revocations.journal"
 )
 
-// Target is what a restore makes, and how.
+// Target configures a restore.
 type Target struct {
 	Dir string // an empty folder, which becomes the data folder
-	// To is the last event that is restored; the zero Until is the last there is.
+	// To is the last event that is restored; the zero Until is the end of the backup.
 	To Until
-	// Journals are those that are left of the log; Without says what to do if
-	// none of them reaches the end of the backup.
+	// Journals are those that are left of the log; Without selects what to do if none of
+	// them reaches the end of the backup.
 	Journals Journals
 	Without  Without
-	// KeepSessions lets those who were logged in stay so.
+	// KeepSessions keeps sessions alive.
 	KeepSessions bool
-	// Key is the vault's key where it is kept apart. nil: the one in the archive,
-	// which is then written into the folder.
+	// Key is the vault's key if it is kept elsewhere. nil: the one in the archive, which
+	// is then written into the folder.
 	Key *vault.MasterKey
 
-	OpenVault func(path string) (*bun.DB, error) // opens or makes an SQLite file
+	OpenVault func(path string) (*bun.DB, error) // opens or creates an SQLite file
 	UseCases  func(*eventstore.Client, *vault.Vault) (UseCases, error)
 	SetMark   func(context.Context, *vault.Vault, eventstore.Mark) error
 	Logger    *slog.Logger
-	Progress  func(Progress) // nil: nobody is told
+	Progress  func(Progress) // may be nil
 }
 
-// Until is a place in the log that was backed up. Fields that are zero do not
-// bound it.
+// Until is a place in the log that was backed up. Zero fields set no limit.
 type Until struct {
 	Position uint64    // the last event
 	Time     time.Time // no event after this
@@ -60,11 +59,11 @@ func (u Until) past(e Event) bool {
 	return u.Position > 0 && e.Position > u.Position || !u.Time.IsZero() && e.Created.After(u.Time)
 }
 
-// Restored is what a restore made.
+// Restored is the result of a restore.
 type Restored struct {
 	Header
 	Trailer
-	Events   uint64 // in the log, those that were added at its end not counted
+	Events   uint64 // in the log, without those that were added at its end
 	LeftOut  uint64 // events after To
 	Position uint64 // of the last event that was restored, in the log that was backed up
 	Epoch    uint64 // that the log is in now
@@ -72,11 +71,11 @@ type Restored struct {
 	repeated
 }
 
-// Restore reads an archive into a folder: a log, a vault, its key and a journal
-// of revocations, which together are a data folder that can be served. Whatever
-// was taken away after the end of the restored log, by the journals or by what
-// the archive holds after To, is taken away in it again. After an error the
-// folder is of no use. Errors: ErrDamaged, ErrNoJournal.
+// Restore reads an archive into a folder: a log, a vault, its key and a journal of
+// revocations, which together are a data folder that can be served. Everything that was
+// revoked after the end of the restored log, by the journals or by the events of the
+// archive after To, is revoked in it again. After an error the folder is unusable.
+// Errors: ErrDamaged, ErrNoJournal.
 func Restore(ctx context.Context, archive io.Reader, t Target) (Restored, error) {
 	a, err := NewReader(archive)
 	if err != nil {
@@ -96,12 +95,12 @@ func Restore(ctx context.Context, archive io.Reader, t Target) (Restored, error)
 	return r.done, nil
 }
 
-// restoring is a restore that is under way.
+// restoring is a restore in progress.
 type restoring struct {
 	Target
 	archive *Reader
 	in      *inventory          // of the restored log
-	left    []event.Revocation  // what the archive's events after To take away
+	left    []event.Revocation  // revocations by the archive's events after To
 	last    eventstore.Position // of the last event of ours in the archive
 	digest  *digest
 	at      Progress
@@ -147,7 +146,7 @@ func (r *restoring) restoreLog(ctx context.Context) error {
 	return nil
 }
 
-// event takes an event of the archive, and reports whether it is restored.
+// event processes an event of the archive, and reports whether it is restored.
 func (r *restoring) event(e Event) (keep bool, err error) {
 	if e.Position <= r.at.Position {
 		return false, damaged(fmt.Errorf("position %d follows position %d", e.Position, r.at.Position))
@@ -174,8 +173,8 @@ func (r *restoring) event(e Event) (keep bool, err error) {
 	return true, err
 }
 
-// checkJournals holds the journals against the whole archive: what was taken
-// away between To and its end the archive knows itself.
+// checkJournals compares the journals with the whole archive, which itself has the
+// revocations between To and its end.
 func (r *restoring) checkJournals(context.Context) error {
 	if r.Without == Refuse && !r.Journals.reach(r.archive.Header.Log, r.last) {
 		return fmt.Errorf("%w: the backup is from position %d of log %s", ErrNoJournal, r.last, r.archive.Header.Log.Log)
@@ -224,8 +223,7 @@ func (r *restoring) keepKey(inArchive *vault.MasterKey) error {
 	return writeFile(filepath.Join(r.Dir, KeyName), inArchive.Text()+"\n")
 }
 
-// bringUp opens what was restored, checks it, and takes away again what was
-// taken away since.
+// bringUp opens and checks the restored data, and repeats later revocations.
 func (r *restoring) bringUp(ctx context.Context) (err error) {
 	log, stop, err := openLog(filepath.Join(r.Dir, LogName), r.Logger)
 	if err != nil {
@@ -276,15 +274,15 @@ func (r *restoring) takeAway(ctx context.Context, log *eventstore.Client, v *vau
 	return writeJournal(ctx, filepath.Join(r.Dir, JournalName), log, persons, r.Logger)
 }
 
-// markOf is the mark of the last event of a log.
+// markOf returns the mark of the last event of a log.
 func markOf(ctx context.Context, log *eventstore.Client, id eventstore.Identity) (eventstore.Mark, error) {
 	m := eventstore.Mark{Identity: id}
 	err := log.Tail(ctx, 1, func(r eventstore.Recorded) bool { m.Position, m.Event = r.Position, r.ID; return false })
 	return m, err
 }
 
-// writeJournal begins a journal for a log, with the persons who were erased; the
-// rest it gets from the log when that is served.
+// writeJournal begins a journal for a log, with the erased persons; it gets the rest from
+// the log when that is served.
 func writeJournal(ctx context.Context, path string, log *eventstore.Client, persons []string, logger *slog.Logger) error {
 	j, err := journal.Open(path, logger)
 	if err != nil {
@@ -330,7 +328,7 @@ func openLog(dir string, logger *slog.Logger) (log *eventstore.Client, stop func
 	return log, stop, nil
 }
 
-// writeFile makes a file that only its owner may read, and syncs it.
+// writeFile creates a file that only its owner may read, and syncs it.
 func writeFile(path, text string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {

@@ -18,14 +18,14 @@ import (
 	"latchkey/internal/vault"
 )
 
-// Source is what a backup is made of.
+// Source is the data for a backup.
 type Source struct {
 	Log   *eventstore.Client
 	Vault *bun.DB          // the database of the vault
-	Key   *vault.MasterKey // nil: the archive does not get it
-	Tool  string           // which latchkey this is
+	Key   *vault.MasterKey // nil: not included
+	Tool  string           // the version of latchkey
 	Now   func() time.Time // nil: time.Now
-	// Progress is called after each event and row; nil: nobody is.
+	// Progress is called after each event and row; it may be nil.
 	Progress func(Progress)
 }
 
@@ -35,20 +35,20 @@ type Progress struct {
 	Events, Rows   uint64
 }
 
-// Report is what a backup holds.
+// Report describes a written backup.
 type Report struct {
 	Header
 	Trailer
-	// Cameras are devices of the log whose camera is not in the vault.
+	// Cameras are devices of the log whose camera is missing from the vault.
 	Cameras []string
 }
 
-// errHead ends the reading of the log at the head that was noted.
+// errHead ends the reading of the log at the recorded head.
 var errHead = errors.New("the head is reached")
 
-// Write writes an archive of the log as it is at the call, and then of the vault,
-// which may be newer: what the log says is in the vault was written there first,
-// except for cameras, which it waits for. The service may run meanwhile.
+// Write writes an archive of the log as of the call, and then of the vault, which may be
+// newer: data that the log refers to was written to the vault first, except for cameras,
+// which Write waits for. The service may be running.
 func Write(ctx context.Context, src Source, w io.Writer) (Report, error) {
 	if src.Now == nil {
 		src.Now = time.Now
@@ -90,13 +90,13 @@ func headOf(ctx context.Context, log *eventstore.Client) (head eventstore.Positi
 	return head, err
 }
 
-// writing is a backup that is under way.
+// writing is a backup in progress.
 type writing struct {
 	Source
 	archive *Writer
 	head    eventstore.Position
 	at      Progress
-	live    map[string]bool // devices that the log says are in an account
+	live    map[string]bool // devices that are in an account, by the log
 }
 
 func (b *writing) writeLog(ctx context.Context) error {
@@ -148,8 +148,8 @@ const (
 	camerasAgain  = 100 * time.Millisecond
 )
 
-// writeVault writes one state of the vault that has the cameras of the log's
-// devices, and returns those that it lacks all the same.
+// writeVault writes one state of the vault that has the cameras of the log's devices, and
+// returns those still missing.
 func (b *writing) writeVault(ctx context.Context) (missing []string, err error) {
 	deadline := time.Now().Add(camerasWithin)
 	for {
@@ -182,8 +182,8 @@ func (b *writing) writeVault(ctx context.Context) (missing []string, err error) 
 	}
 }
 
-// missingCameras returns the devices that are in an account still and whose
-// camera the vault lacks.
+// missingCameras returns the devices that are still in an account and whose camera is
+// missing from the vault.
 func (b *writing) missingCameras(ctx context.Context, tx bun.Tx) (missing []string, err error) {
 	known, err := vault.CamerasIn(ctx, tx)
 	if err != nil {

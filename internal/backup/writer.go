@@ -82,7 +82,7 @@ func (a *Writer) line(kind byte, v any) error {
 	return a.flush()
 }
 
-// flush writes the lines that wait.
+// flush writes the buffered lines.
 func (a *Writer) flush() error {
 	if a.lines.Len() == 0 {
 		return nil

@@ -1,6 +1,6 @@
-// Package descriptors knows how many files and connections this process may have
-// open, and how many it has: the log ends the process if it cannot open its next
-// file, so others must leave it some.
+// Package descriptors determines how many files and connections this process may have
+// open, and how many it has: the log ends the process if it cannot open its next file, so
+// the other users must leave it some.
 package descriptors
 
 import (
@@ -14,21 +14,21 @@ import (
 )
 
 const (
-	// kept is what is left to the log, the databases and the process itself: the
-	// log has 512 files at most.
+	// kept is the number reserved for the log, the databases and the process itself: the
+	// log has at most 512 files.
 	kept = 640
-	// most is how many connections of one kind are of use, however many files
-	// there may be.
+	// most is the maximum of useful connections of one kind, regardless of the limit on
+	// files.
 	most = 8192
-	// least is how many there are of one kind in any case.
+	// least is the minimum number of connections of one kind.
 	least = 64
-	// usual is the limit of a process that cannot ask for its own.
+	// usual is the assumed limit of a process that cannot read its own.
 	usual = 1024
-	// few is how many are left when writes are refused.
+	// few is the number left at which writes are refused.
 	few = 64
 )
 
-// Limit is how many descriptors the process may have open.
+// Limit returns how many descriptors the process may have open.
 func Limit() (int, error) {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
@@ -37,7 +37,7 @@ func Limit() (int, error) {
 	return int(min(l.Cur, 1<<30)), nil
 }
 
-// Each is how many connections this process may have of each of three kinds: HTTP,
+// Each returns how many connections this process may have of each of three kinds: HTTP,
 // RTSP and cameras.
 func Each() int {
 	limit, err := Limit()
@@ -62,7 +62,7 @@ func Open() (int, error) {
 	return len(names) - 1, nil // not this one
 }
 
-// Watch knows whether few descriptors are left, and looks again now and then.
+// Watch reports whether few descriptors are left, and counts again periodically.
 type Watch struct {
 	limit int // 0: unknown
 	next  atomic.Int64
@@ -78,12 +78,12 @@ func NewWatch() *Watch {
 	return &Watch{limit: limit}
 }
 
-// lookEvery is how long what was seen holds.
+// lookEvery is how long a count is valid.
 const lookEvery = 200 * time.Millisecond
 
-// Few reports whether so few descriptors are left that only what takes something
-// away should be written. Where that cannot be known it is not so, except where
-// there is none left to count with.
+// Few reports whether so few descriptors are left that only revocations should be
+// written. It returns false if that cannot be determined, unless no descriptor is left to
+// count with.
 func (w *Watch) Few() bool {
 	now := time.Now().UnixNano()
 	next := w.next.Load()

@@ -1,6 +1,6 @@
-// Package hashing bounds what the hashing of passwords takes from everything
-// else: how many hashes are computed at once, who waits for one, and who is
-// refused. How a password is hashed is the vault's.
+// Package hashing limits the resources for hashing passwords: how many hashes are
+// computed at once, who waits for one, and who is refused. How a password is hashed is
+// decided in the vault.
 package hashing
 
 import (
@@ -12,24 +12,22 @@ import (
 	"time"
 )
 
-// ErrBusy is returned at once where a caller gets no place to wait in, or loses
-// it to another. Nothing was computed.
+// ErrBusy is returned at once if a caller gets no place to wait, or loses it to another.
+// Nothing was computed.
 var ErrBusy = errors.New("too many passwords are waiting to be hashed")
 
-// RetryAfter is how long a caller that got ErrBusy should wait before the next
-// try: PlacesPerSlot hashes take less, so a queue that was full then has passed.
+// RetryAfter is how long a caller that got ErrBusy should wait before it tries again:
+// PlacesPerSlot hashes take less, so a queue that was full then has passed.
 const RetryAfter = time.Second
 
-// PlacesPerSlot is how many callers wait for each hash that is computed at once.
-// The last of them waits for as many hashes, whatever the machine: about 0.6 s
-// where one takes 40 ms.
+// PlacesPerSlot is how many callers wait for each hash that is computed at once. The last
+// of them waits for that many hashes on any machine: about 0.6 s if one takes 40 ms.
 const PlacesPerSlot = 16
 
 // Caller is the client for whom a password is hashed.
 type Caller struct {
-	// Network names the client's network, of which one caller waits at a time.
-	// "" stands for no network, as of a tool at the command line: any number of
-	// these may wait.
+	// Network is the client's network; one caller of each network waits at a time. "" is
+	// no network, such as for a command-line tool: any number of these may wait.
 	Network string
 	// Known is set if somebody has logged in from the network to the account in
 	// question before. Known callers go before the others.
@@ -38,7 +36,7 @@ type Caller struct {
 
 type callerKey struct{}
 
-// For returns a context for what is done for a caller.
+// For returns a context for work on behalf of a caller.
 func For(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
@@ -49,9 +47,8 @@ func callerOf(ctx context.Context) Caller {
 	return c
 }
 
-// Queue lets so many callers hash at once and a few more wait: the known ones
-// first, and each kind in the order in which it came. It is safe for concurrent
-// use.
+// Queue lets a limited number of callers hash at once and a few more wait: the known ones
+// first, each kind in order of arrival. It is safe for concurrent use.
 type Queue struct {
 	places int
 
@@ -63,19 +60,18 @@ type Queue struct {
 // waiter is a caller in the queue.
 type waiter struct {
 	Caller
-	called chan error // has one value when the waiter has left the queue: nil with a slot, or ErrBusy
+	called chan error // receives one value when the waiter has left the queue: nil with a slot, or ErrBusy
 }
 
-// New returns a queue for a number of hashes at once, at least one.
+// New returns a queue for a number of concurrent hashes, at least one.
 func New(slots int) *Queue {
 	slots = max(1, slots)
 	return &Queue{free: slots, places: slots * PlacesPerSlot}
 }
 
-// Do runs f, which computes a hash, when it is the turn of the context's caller
-// (see For). ErrBusy: there is no place to wait
-// in; f did not run. If the context ends first, Do returns its error, and the
-// place is free again.
+// Do runs f, which computes a hash, when it is the turn of the context's caller (see
+// For). ErrBusy: there is no place to wait, and f did not run. If the context ends first,
+// Do returns its error, and the place is free again.
 func (q *Queue) Do(ctx context.Context, f func()) error {
 	if err := q.enter(ctx); err != nil {
 		return fmt.Errorf("waiting to hash a password: %w", err)
@@ -85,14 +81,14 @@ func (q *Queue) Do(ctx context.Context, f func()) error {
 	return nil
 }
 
-// Waiting returns how many callers wait now.
+// Waiting returns how many callers are waiting.
 func (q *Queue) Waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.waiting)
 }
 
-// enter returns nil with a slot, which leave gives back.
+// enter returns nil with a slot, which leave releases.
 func (q *Queue) enter(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -108,8 +104,8 @@ func (q *Queue) enter(ctx context.Context) error {
 	}
 }
 
-// join calls a waiter at once, or gives it a place. A waiter that gets no place,
-// or that a known one displaces, is called with ErrBusy.
+// join calls a waiter at once, or gives it a place. A waiter that gets no place, or is
+// displaced by a known one, is called with ErrBusy.
 func (q *Queue) join(w *waiter) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -128,8 +124,8 @@ func (q *Queue) join(w *waiter) {
 	q.waiting = slices.Insert(q.waiting, q.placeOf(w), w)
 }
 
-// inTheWay finds the index of the one that has to go before the waiter can have a
-// place: the one of the same network, else the last of a full queue; -1: none.
+// inTheWay returns the index of the waiter that must leave before the new one can have a
+// place: the one of the same network, else the last of a full queue, or -1.
 func (q *Queue) inTheWay(w *waiter) int {
 	same := func(other *waiter) bool { return w.Network != "" && other.Network == w.Network }
 	if at := slices.IndexFunc(q.waiting, same); at >= 0 {
@@ -141,7 +137,7 @@ func (q *Queue) inTheWay(w *waiter) int {
 	return len(q.waiting) - 1
 }
 
-// placeOf finds the index of the waiter's place.
+// placeOf returns the index of the waiter's place.
 func (q *Queue) placeOf(w *waiter) int {
 	unknown := func(other *waiter) bool { return !other.Known }
 	if at := slices.IndexFunc(q.waiting, unknown); w.Known && at >= 0 {
@@ -156,7 +152,7 @@ func (q *Queue) remove(at int) *waiter {
 	return w
 }
 
-// leave passes the slot on.
+// leave passes on the slot.
 func (q *Queue) leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -167,7 +163,7 @@ func (q *Queue) leave() {
 	q.remove(0).called <- nil
 }
 
-// quit gives up the place of a waiter, or the slot that it was given meanwhile.
+// quit releases the place of a waiter, or the slot that it got in the meantime.
 func (q *Queue) quit(w *waiter) {
 	q.mu.Lock()
 	at := slices.Index(q.waiting, w)

@@ -2,8 +2,8 @@
 // cores: hashing passwords, decoding large bodies, encoding lists. Short work, revoking
 // a privilege above all, then gets a core immediately.
 //
-// Each kind of heavy work has its own queue, and sends no more here than half of the
-// cores can do, so the kinds alternate.
+// Each kind of heavy work has its own queue, and occupies at most as many slots here as
+// half of the cores, so the kinds alternate.
 package heavy
 
 import (

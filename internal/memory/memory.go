@@ -1,6 +1,6 @@
-// Package memory keeps the heap of a long-running process small: it collects
-// often when much is alive and rarely when little is, and gives memory back to
-// the system when the process is quiet. It knows nothing of what is stored.
+// Package memory keeps the heap of a long-running process small: it collects often when
+// much is live and rarely when little is, and returns memory to the system when the
+// process is idle. It does not depend on what is stored.
 package memory
 
 import (
@@ -17,24 +17,24 @@ import (
 )
 
 const (
-	// heapAim is how large the heap may grow between two collections where the
-	// live part leaves room for it, in bytes. Collecting later saves work, and
-	// costs memory that nothing needs.
+	// heapAim is how large the heap may grow between two collections if the live part
+	// leaves room for it, in bytes. Collecting later saves work, but uses memory for no
+	// benefit.
 	heapAim = 128 << 20
 
-	// The bounds of the garbage collector's percentage. Below the least it would
-	// work all the time; the most saves a third of the work of the default.
+	// The bounds of the garbage collector's percentage. Below the minimum it would run
+	// all the time; the maximum saves a third of the work of the default.
 	leastPercent, mostPercent = 40, 400
 
 	adjustEvery = 250 * time.Millisecond
 	quietAfter  = 10 * time.Second
 	quietBelow  = 8 << 20  // bytes allocated within quietAfter
-	worthGiving = 16 << 20 // bytes that the heap holds and does not use
+	worthGiving = 16 << 20 // unused bytes of the heap
 )
 
-// Limit reads a limit: a size such as 512MiB or 2GiB; "auto" for nine tenths of
-// the limit of this process's cgroup, or none; "off" for none. The result is in
-// bytes, math.MaxInt64 for none.
+// Limit reads a limit: a size such as 512MiB or 2GiB; "auto" for nine tenths of the limit
+// of this process's cgroup, if any; "off" for no limit. The result is in bytes,
+// math.MaxInt64 for no limit.
 func Limit(text string) (int64, error) {
 	switch text {
 	case "off":
@@ -72,12 +72,11 @@ func Size(text string) (int64, error) {
 	return 0, fmt.Errorf("%q is not a size such as 512MiB or 2GiB", text)
 }
 
-// least is the least limit that makes sense, in bytes.
+// least is the smallest useful limit, in bytes.
 const least = 64 << 20
 
-// Keep keeps the memory of this process within the limit, in bytes, as far as
-// the garbage collector can, and small where less is needed. It returns when the
-// context ends.
+// Keep keeps the memory of this process within the limit, in bytes, as far as the garbage
+// collector can, and smaller if less is needed. It returns when the context ends.
 func Keep(ctx context.Context, limit int64) {
 	debug.SetMemoryLimit(limit)
 	aim := min(heapAim, limit/2)
@@ -103,7 +102,8 @@ func Keep(ctx context.Context, limit int64) {
 	}
 }
 
-// live is what the last collection left, as the next one is planned from it.
+// live returns the live bytes after the last collection, from which the next one is
+// planned.
 func live(m *runtime.MemStats, percent int) int64 {
 	if percent == 0 || m.NumGC == 0 {
 		return int64(m.HeapAlloc)
@@ -111,7 +111,7 @@ func live(m *runtime.MemStats, percent int) int64 {
 	return int64(m.NextGC) * 100 / int64(100+percent)
 }
 
-// percentFor returns the percentage with which the heap grows to the aim.
+// percentFor returns the percentage at which the heap grows to the aim.
 func percentFor(live, aim int64) int {
 	if live <= 0 {
 		return mostPercent
@@ -119,15 +119,15 @@ func percentFor(live, aim int64) int {
 	return int(min(max((aim-live)*100/live, leastPercent), mostPercent))
 }
 
-// quietness notices that a process has ceased to work.
+// quietness detects that a process has become idle.
 type quietness struct {
 	began     time.Time
 	allocated uint64
-	given     bool // what could be given back was
+	given     bool // unused memory was returned
 }
 
-// since reports, once for each quiet time, that little was allocated for a while
-// and that the heap holds memory worth giving back.
+// since reports, once per idle time, that little was allocated for a while and that the
+// heap has memory worth returning.
 func (q *quietness) since(m *runtime.MemStats, now time.Time) bool {
 	if q.began.IsZero() || m.TotalAlloc-q.allocated > quietBelow {
 		*q = quietness{began: now, allocated: m.TotalAlloc}
@@ -140,5 +140,5 @@ func (q *quietness) since(m *runtime.MemStats, now time.Time) bool {
 	return m.HeapSys-m.HeapReleased-m.HeapAlloc+garbage(m) > worthGiving
 }
 
-// garbage is at most what a collection would free now.
+// garbage returns an upper bound of what a collection would free now.
 func garbage(m *runtime.MemStats) uint64 { return m.HeapAlloc / 2 }

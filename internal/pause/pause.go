@@ -1,4 +1,4 @@
-// Package pause waits, no longer than a context lasts. It knows nothing else.
+// Package pause waits for a time or until a context ends.
 package pause
 
 import (
@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// For returns true after a time, and false if the context ended first.
+// For waits and returns true, or false if the context ended first.
 func For(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

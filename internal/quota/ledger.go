@@ -13,33 +13,32 @@ import (
 	"latchkey/internal/rates"
 )
 
-// Counter counts what an account has: devices, shares and stream keys in the read
-// models, sessions in the vault. seen is the position in the log that the count
-// has seen.
+// Counter counts what an account has: devices, shares and stream keys in the read models,
+// sessions in the vault. seen is the log position covered by the count.
 type Counter interface {
 	Count(ctx context.Context, account, quota string) (n int, seen uint64, err error)
 }
 
 const (
-	// accounts is how many accounts' rates are remembered at least.
+	// accounts is the minimum number of accounts whose rates are remembered.
 	accounts = 50_000
-	// recountAfter is for how long a count is added to, where that leaves room. What
-	// other processes add meanwhile is not seen.
+	// recountAfter is how long a count is extended locally while it leaves room.
+	// Additions by other processes are not seen until it is counted again.
 	recountAfter = time.Minute
-	// fullFor is for how long a count that left no room is not made again, unless
-	// the account has given something up here.
+	// fullFor is how long a count that left no room is not repeated, unless the account
+	// has given something up in this process.
 	fullFor = 200 * time.Millisecond
-	// patience is how long a command waits for its turn instead of being refused.
+	// patience is how long a command waits for its turn before it is refused.
 	patience = 250 * time.Millisecond
-	// lookEvery is how often it is looked whether a count has seen what was given up.
+	// lookEvery is how often a count is checked for what was given up.
 	lookEvery = 5 * time.Millisecond
-	// tallies is about how many are kept.
+	// tallies is roughly how many are kept.
 	tallies = 10_000
 )
 
-// Ledger counts for this process. Of what accounts have it knows what all processes
-// of the database have written, a minute late at most; what they do in a time each
-// process counts alone, and a start begins anew.
+// Ledger counts for this process. What accounts have includes what all processes of the
+// database have written, at most a minute late; rates are counted per process and start
+// again from zero with it.
 type Ledger struct {
 	limits   Limits
 	count    Counter
@@ -61,19 +60,19 @@ type key struct {
 // of names what is counted.
 type of struct{ account, quota string }
 
-// tally is what an account has of something.
+// tally is how much of a quota's subject an account has.
 type tally struct {
 	mu    sync.Mutex
-	when  time.Time // of the count; zero: there is none
-	base  int       // what was counted
-	since []*held   // in addition
+	when  time.Time // of the count; zero: not counted
+	base  int       // the count
+	since []*held   // additions since
 	freed uint64    // position at which something was given up that the count has not seen, 0 for none
 }
 
-// held is one more, that the count has not seen.
+// held is one addition that the count has not seen.
 type held struct{ position uint64 } // 0: not yet in the log
 
-// New makes a ledger. now is the clock.
+// New returns a ledger. now is the clock.
 func New(limits Limits, count Counter, now func() time.Time) *Ledger {
 	l := &Ledger{limits: limits, count: count, now: now, rates: map[string]*rates.Rates{}, commands: map[app.RequestKind]*rates.Rates{}, tallies: map[of]*tally{}, running: map[key]int{}}
 	for _, q := range All() {
@@ -94,10 +93,10 @@ func (l *Ledger) rate(q Quota) *rates.Rates {
 	return rates.New(max(1, q.Per/time.Duration(n)), n, accounts)
 }
 
-// Most is the most of a quota.
+// Most returns the limit of a quota.
 func (l *Ledger) Most(quota string) int { return l.limits[quota] }
 
-// Hold takes room for one more of what an account has.
+// Hold reserves room for one more of what an account has.
 func (l *Ledger) Hold(ctx context.Context, account, quota string) (settle func(position uint64), err error) {
 	t := l.tally(of{account, quota})
 	t.mu.Lock()
@@ -142,7 +141,7 @@ func (t *tally) keep(f func(*held) bool) {
 	t.since = kept
 }
 
-// pending reports whether a command holds room whose outcome is not known.
+// pending reports whether a command with unknown outcome holds room.
 func (t *tally) pending() bool {
 	return slices.ContainsFunc(t.since, func(h *held) bool { return h.position == 0 })
 }
@@ -155,8 +154,7 @@ func (t *tally) settle(h *held, position uint64) {
 	}
 }
 
-// Freed says that an account has less of something than before, since a position in the
-// log.
+// Freed reports that an account has fewer of something since a position in the log.
 func (l *Ledger) Freed(account, quota string, position uint64) {
 	l.mu.Lock()
 	t := l.tallies[of{account, quota}]
@@ -168,8 +166,8 @@ func (l *Ledger) Freed(account, quota string, position uint64) {
 	}
 }
 
-// tally finds what is known of an account. When there are too many, those are
-// forgotten of which no command holds anything; they are counted again.
+// tally returns what is known about an account. When there are too many, those without
+// holds are dropped; they are counted again.
 func (l *Ledger) tally(name of) *tally {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -192,7 +190,7 @@ func (l *Ledger) tally(name of) *tally {
 	return t
 }
 
-// Spend uses up n of what an account may do in a time.
+// Spend uses up n of a rate quota of an account.
 func (l *Ledger) Spend(account, quota, with string, n int) error {
 	if wait := l.rates[quota].TakeN(account+"\x00"+with, n, l.now()); wait > 0 {
 		return &app.Exceeded{Quota: quota, Most: l.limits[quota], RetryAfter: wait}
@@ -200,9 +198,9 @@ func (l *Ledger) Spend(account, quota, with string, n int) error {
 	return nil
 }
 
-// Begin counts a request of an account until end is called, and uses up a command
-// if it is one; for that it waits for a moment where that helps. Each kind is
-// counted apart, so that what gives leaves room for what takes away.
+// Begin counts a request of an account until end is called, and uses up a command if it
+// is one, waiting briefly if that helps. Each kind is counted separately, so that
+// granting leaves room for revoking.
 func (l *Ledger) Begin(ctx context.Context, account string, kind app.RequestKind) (end func(), err error) {
 	name := key{account, kind}
 	l.mu.Lock()
@@ -246,14 +244,14 @@ func (l *Ledger) command(ctx context.Context, r *rates.Rates, account string) er
 	}
 }
 
-// Use is how much of a quota an account has used up.
+// Use is how much of a quota an account has used.
 type Use struct {
 	Quota
 	Used int
 }
 
-// Of tells how much of each quota an account has used up. Of serials there are too
-// many to tell.
+// Of returns how much of each quota an account has used, except the quota per serial, as
+// there are too many serials.
 func (l *Ledger) Of(ctx context.Context, account string) ([]Use, error) {
 	var list []Use
 	var faults []error

@@ -1,5 +1,5 @@
 // Package quota counts what each account has and does, and refuses what exceeds its
-// quotas. They stop a program in a loop or a stolen account; normal use stays far below
+// quotas. They stop a runaway program or a stolen account; normal use stays far below
 // them.
 package quota
 
@@ -15,19 +15,19 @@ import (
 	"latchkey/internal/memory"
 )
 
-// The quotas that the API asks for, not a use case.
+// The quotas that are checked by the API, not by a use case.
 const (
 	Sessions = "sessions"
 	Requests = "requests" // at once
-	Commands = "commands" // a second
+	Commands = "commands" // per second
 )
 
-// Quota is one of them.
+// Quota is one quota.
 type Quota struct {
 	Name string
-	// Per is the time for which it counts; 0: for what there is at once.
+	// Per is the period of a rate; 0 for an amount.
 	Per  time.Duration
-	Most int // where it is not configured
+	Most int // the default limit
 }
 
 const day = 24 * time.Hour
@@ -47,11 +47,11 @@ func All() []Quota {
 	}
 }
 
-// Limits are the most of each quota.
+// Limits are the limits of each quota.
 type Limits map[string]int
 
-// Parse reads what is configured, such as "devices=100,log_bytes=1GiB"; what is
-// not named has its default. The error says what is wrong with the text.
+// Parse reads a configuration such as "devices=100,log_bytes=1GiB"; quotas not named have
+// their default. The error describes what is wrong with the text.
 func Parse(text string) (Limits, error) {
 	limits := Limits{}
 	var names, given []string
@@ -76,7 +76,7 @@ func Parse(text string) (Limits, error) {
 	return limits, nil
 }
 
-// amount reads a whole number of at least 1; that of bytes may be a size.
+// amount reads a whole number of at least 1; for bytes it may be a size.
 func amount(name, value string) (int, error) {
 	n, err := strconv.ParseInt(value, 10, 64)
 	if err != nil && name == app.QuotaLogBytes {

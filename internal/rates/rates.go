@@ -1,4 +1,4 @@
-// Package rates bounds how often each of many names may do something.
+// Package rates limits how often each of many names may do something.
 package rates
 
 import (
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Rates gives each name a bucket of its own. Its memory is bounded: the names are
-// kept in two generations, and when the younger one is full, the older one, unused
-// for as long, is forgotten.
+// Rates gives each name its own bucket. Its memory is bounded: names are kept in two
+// generations, and when the younger one is full, the older one, whose names were unused
+// at least as long, is dropped.
 type Rates struct {
 	every  rate.Limit
 	burst  int
@@ -22,8 +22,8 @@ type Rates struct {
 	older  map[uint64]*rate.Limiter
 }
 
-// New makes Rates: each name may do something so many times at once, the burst,
-// and once more every so often. keep is how many names are remembered at least.
+// New returns Rates: each name may do something burst times at once, and once more per
+// interval. keep is the minimum number of names remembered.
 func New(every time.Duration, burst, keep int) *Rates {
 	return &Rates{
 		every: rate.Every(every), burst: burst, keep: keep,
@@ -31,11 +31,11 @@ func New(every time.Duration, burst, keep int) *Rates {
 	}
 }
 
-// Take returns zero if the name may go on, or how long it has to wait.
+// Take returns zero if the name may proceed, or how long it has to wait.
 func (r *Rates) Take(name string, now time.Time) time.Duration { return r.TakeN(name, 1, now) }
 
-// TakeN is Take of several at once. For more than the burst the wait is that until
-// the bucket is full, when they are not given either.
+// TakeN is Take of several at once. If n exceeds the burst, it returns the wait until the
+// bucket is full, although n is not available even then.
 func (r *Rates) TakeN(name string, n int, now time.Time) time.Duration {
 	wait := r.ReserveN(name, min(n, r.burst), now, 0)
 	if n > r.burst && wait == 0 {
@@ -45,8 +45,8 @@ func (r *Rates) TakeN(name string, n int, now time.Time) time.Duration {
 	return wait
 }
 
-// ReserveN is TakeN for who can wait for so long at most: what is returned must
-// then be waited for. If it is more, nothing was taken.
+// ReserveN is TakeN for a caller that can wait up to a limit: it must then wait for the
+// returned time. If that exceeds the limit, nothing was taken.
 func (r *Rates) ReserveN(name string, n int, now time.Time, patience time.Duration) time.Duration {
 	taken := r.of(name).ReserveN(now, n)
 	wait := taken.DelayFrom(now)
@@ -56,12 +56,12 @@ func (r *Rates) ReserveN(name string, n int, now time.Time, patience time.Durati
 	return wait
 }
 
-// Left is how many the name may take at once now.
+// Left returns how many the name may take at once now.
 func (r *Rates) Left(name string, now time.Time) int {
 	return int(r.of(name).TokensAt(now))
 }
 
-// Refund returns n to the name, which it used up for nothing.
+// Refund returns n to the name if they were used up for nothing.
 func (r *Rates) Refund(name string, n int, now time.Time) { r.of(name).ReserveN(now, -n) }
 
 // Forgive forgets what the name has used up.
@@ -73,8 +73,8 @@ func (r *Rates) Forgive(name string) {
 	delete(r.older, key)
 }
 
-// of finds the bucket of a name. The key is a keyed hash: no address is held,
-// and nobody can choose a name that shares somebody else's bucket.
+// of returns the bucket of a name. The key is a keyed hash: no address is stored, and
+// nobody can choose a name that shares another's bucket.
 func (r *Rates) of(name string) *rate.Limiter {
 	key := maphash.String(r.seed, name)
 	r.mu.Lock()

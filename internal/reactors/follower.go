@@ -12,25 +12,25 @@ import (
 	"latchkey/internal/pause"
 )
 
-// Checkpoints keeps how far reactors are, and leases on that, for all processes of a
-// database.
+// Checkpoints stores the positions of reactors, and leases on them, for all processes of
+// a database.
 type Checkpoints interface {
-	// Followed returns how far a reactor is, whichever process has followed.
+	// Followed returns the position of a reactor, whichever process has followed.
 	Followed(ctx context.Context, name string) (position uint64, seen eventstore.Mark, err error)
-	// SaveFollowed notes how far it is if there was nothing to do.
+	// SaveFollowed saves the position if there was nothing to do.
 	SaveFollowed(ctx context.Context, name string, position uint64, seen eventstore.Mark) error
-	// Lease lets a holder act for so long from now on. has is false while another one may.
+	// Lease lets a holder act for a time from now on. has is false while another one may.
 	Lease(ctx context.Context, name, holder string, lasts time.Duration) (has bool, err error)
-	// Release ends that.
+	// Release ends the lease.
 	Release(ctx context.Context, name, holder string) error
-	// SaveLeased notes how far the reactor is and ends the lease. saved is false if it
-	// was lost.
+	// SaveLeased saves the reactor's position and ends the lease. saved is false if the
+	// lease was lost.
 	SaveLeased(ctx context.Context, name, holder string, position uint64, seen eventstore.Mark) (saved bool, err error)
 }
 
 // Follower follows events with a reactor, in one process at a time. Every process sees
-// what is due after the events of the log. Whichever comes first takes the lease, does
-// it, and saves the checkpoint; the others find then that it is done, as projectors do.
+// what is due after the events of the log. The first one takes the lease, does the work,
+// and saves the checkpoint; the others then find it done, as projectors do.
 type Follower struct {
 	reactor     Reactor
 	checkpoints Checkpoints
@@ -39,7 +39,7 @@ type Follower struct {
 	persisted time.Time
 }
 
-// Followers makes what follows events with reactors.
+// Followers returns a follower for each reactor.
 func Followers(checkpoints Checkpoints, list []Reactor) []*Follower {
 	followers := make([]*Follower, len(list))
 	for i, r := range list {
@@ -49,26 +49,26 @@ func Followers(checkpoints Checkpoints, list []Reactor) []*Follower {
 }
 
 const (
-	// linger is how old events are at least before they are followed. The command that
-	// wrote them does the same, if it is not cut off, and must not meet the reactor at it.
+	// linger is the minimum age of events that are followed. The command that wrote them
+	// does the same work unless it is interrupted, and should not race with the reactor.
 	linger = 100 * time.Millisecond
-	// persistEvery is how often the checkpoint is written although nothing was done.
+	// persistEvery is how often the checkpoint is written if there was nothing to do.
 	persistEvery = 30 * time.Second
-	// leaseLasts is how long the lease of a process stays that died or was stopped; who
-	// acts renews it a few times meanwhile.
+	// leaseLasts is how long the lease of a process that died or was paused stays; an
+	// active process renews it several times in that period.
 	leaseLasts = 5 * time.Second
 	renewEvery = leaseLasts / 4
-	// lookEvery is how often it is looked whether another process is done.
+	// lookEvery is how often the follower checks whether another process is done.
 	lookEvery = 200 * time.Millisecond
 )
 
 // Name returns the name of the checkpoint.
 func (f *Follower) Name() string { return f.reactor.Name }
 
-// Start begins where the checkpoint is.
+// Start begins at the checkpoint.
 func (f *Follower) Start(uint64, eventstore.Mark) { f.persisted = time.Now() }
 
-// Follow follows events, up to a position.
+// Follow follows events up to a position.
 func (f *Follower) Follow(ctx context.Context, events []eventstore.Recorded, position uint64, seen eventstore.Mark) error {
 	due, err := f.due(ctx, events, position)
 	switch {
@@ -139,7 +139,7 @@ func (f *Follower) turn(ctx context.Context, due []Action, position uint64, seen
 	return f.checkpoints.SaveLeased(ctx, f.Name(), f.holder, position, seen)
 }
 
-// doAll does what another process has not done.
+// doAll does what no other process has done.
 func doAll(ctx context.Context, due []Action, reached uint64) error {
 	for _, a := range due {
 		if a.After.Position <= reached {
@@ -184,7 +184,7 @@ func (f *Follower) renew(ctx context.Context) bool {
 	return true
 }
 
-// release gives the lease back, also when the context has ended.
+// release releases the lease, also when the context has ended.
 func (f *Follower) release(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()

@@ -12,26 +12,26 @@ import (
 	"latchkey/eventstore"
 )
 
-// Reactor is one thing that follows from events.
+// Reactor is one automatic consequence of events.
 type Reactor struct {
-	// Name is that of its checkpoint: frozen. The read models' database must know it
-	// (projections.Open): a new reactor needs a migration there, which says where it
+	// Name is the frozen name of its checkpoint. The read models' database must know it
+	// (projections.Open): a new reactor needs a migration there, which sets where it
 	// begins.
 	Name string
 	// Events are the types of the events that it follows.
 	Events []string
-	// Due returns what is to be done after some of these events, in the order of the
-	// log, which was read up to a position. It changes nothing: every process calls it.
+	// Due returns what to do after some of these events, in log order, with the log read
+	// up to a position. It changes nothing: every process calls it.
 	Due func(ctx context.Context, events []Event, position uint64) ([]Action, error)
 }
 
-// List are all reactors.
+// List has all reactors.
 func List(read ReadModels, do Commands) []Reactor {
 	return []Reactor{removedDevices(read, do)}
 }
 
-// ReadModels are asked what is due. They wait until they have seen a position in the
-// log, or the context ends.
+// ReadModels are queried for what is due. They wait until they have seen a position in
+// the log, or the context ends.
 type ReadModels interface {
 	// SharesHolding lists the live shares that hold a device.
 	SharesHolding(ctx context.Context, device string, atLeast uint64) ([]string, error)
@@ -39,10 +39,10 @@ type ReadModels interface {
 	RemovedDevices(ctx context.Context, devices []string, atLeast uint64) ([]string, error)
 }
 
-// Commands do what is due. Each may be given again for the same cause, the id of an
-// event, and then changes nothing.
+// Commands do what is due. Each may be repeated for the same cause, the id of an event,
+// and then changes nothing.
 type Commands interface {
-	// EndShares takes a device that was removed out of shares.
+	// EndShares removes a removed device from shares.
 	EndShares(ctx context.Context, cause uuid.UUID, device string, shares []string) error
 }
 

@@ -8,12 +8,12 @@ import (
 	"latchkey/domain/share"
 )
 
-// removedDevices ends the shares of removed devices: when a device was removed, and when
-// a share offers or has a device that was removed meanwhile.
+// removedDevices ends the shares of removed devices: when a device is removed, and when a
+// share offers or has a device that was removed in the meantime.
 func removedDevices(read ReadModels, do Commands) Reactor {
 	d := deviceEnds{read, do}
 	return Reactor{
-		Name:   "policies", // there was one when it got its name
+		Name:   "policies", // its original name: there was one policy
 		Events: []string{device.Removed{}.Type(), share.Invited{}.Type(), share.Accepted{}.Type(), share.PrivilegesEdited{}.Type()},
 		Due:    d.due,
 	}
@@ -42,8 +42,8 @@ func (d deviceEnds) due(ctx context.Context, events []Event, position uint64) (l
 	return append(list, late...), err
 }
 
-// removed ends the shares of a device. Those that offer it later are ended when that
-// event is followed.
+// removed ends the shares of a device. Shares that offer it later end when that event is
+// followed.
 func (d deviceEnds) removed(e Event, id string) Action {
 	return Action{e, func(ctx context.Context) error {
 		shares, err := d.read.SharesHolding(ctx, id, e.Position)
@@ -60,7 +60,7 @@ type offer struct {
 	device, share string
 }
 
-// late takes devices out of shares that offer or have them, if they were removed
+// late removes devices from shares that offer or have them, if the devices were removed
 // already.
 func (d deviceEnds) late(ctx context.Context, offers []offer, position uint64) (list []Action, err error) {
 	if len(offers) == 0 {

@@ -1,5 +1,5 @@
-// Package sealed keeps secrets in memory for the time that their store is away. It
-// knows nothing of what they open.
+// Package sealed keeps secrets in memory for when their store is unavailable. It does not
+// depend on what the secrets are for.
 package sealed
 
 import (
@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Memory keeps secrets by name. They lie sealed with a key that only this process
-// ever had, so that a dump of a part of its memory shows none. Use New.
+// Memory keeps secrets by name. They are sealed with a key that only this process ever
+// had, so that a dump of part of its memory reveals none. Use New.
 type Memory struct {
 	aead cipher.AEAD
 	most int
@@ -19,8 +19,7 @@ type Memory struct {
 	sealed map[string][]byte
 }
 
-// New returns a memory that holds at most so many secrets; one more takes the place
-// of another.
+// New returns a memory for a limited number of secrets; one more replaces another.
 func New(most int) *Memory {
 	key := make([]byte, 32)
 	rand.Read(key) // never fails
@@ -49,7 +48,7 @@ func (m *Memory) Put(name string, secret []byte) {
 	m.sealed[name] = sealed
 }
 
-// Get returns a secret that is kept.
+// Get returns a secret.
 func (m *Memory) Get(name string) ([]byte, bool) {
 	m.mu.Lock()
 	sealed, ok := m.sealed[name]
@@ -68,8 +67,8 @@ func (m *Memory) Forget(name string) {
 	delete(m.sealed, name)
 }
 
-// Retain drops the secrets whose name is not wanted any more. Other methods may be
-// called meanwhile, also by wanted.
+// Retain drops the secrets whose names are no longer wanted. Other methods may be called
+// concurrently, also by wanted.
 func (m *Memory) Retain(wanted func(name string) bool) {
 	for _, name := range m.names() {
 		if !wanted(name) {

@@ -1,7 +1,7 @@
-// Package sum has the sums that rows carry from which the door's decisions are
-// loaded: a bit that flips on a disk must not let anybody in. A sum is a CRC-32C
-// over everything else in the row. SQLite has none for its pages, and PostgreSQL
-// only where it was set up with data checksums.
+// Package sum has the checksums of rows from which the door's decisions are loaded: a bit
+// flipped on a disk must not let anybody in. A sum is a CRC-32C over everything else in
+// the row. SQLite has no checksums for its pages, and PostgreSQL only if it was set up
+// with them.
 package sum
 
 import (
@@ -12,7 +12,7 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Of is the sum of a row's cells, each a string or an int64.
+// Of returns the sum of a row's cells, each a string or an int64.
 func Of(cells ...any) int64 {
 	var sum uint32
 	var b [8]byte
@@ -22,7 +22,7 @@ func Of(cells ...any) int64 {
 	}
 	for _, c := range cells {
 		switch c := c.(type) {
-		case string: // its length counts too: where one text ends and another begins
+		case string: // its length counts, too: where one text ends and the next begins
 			number(uint64(len(c)))
 			sum = crc32.Update(sum, castagnoli, []byte(c))
 		case int64:
@@ -34,14 +34,14 @@ func Of(cells ...any) int64 {
 	return int64(sum)
 }
 
-// Row is a row with its sum behind it.
+// Row returns a row with its sum appended.
 func Row(cells ...any) []any { return append(cells, Of(cells...)) }
 
 // maskBits is what a mask of privileges takes.
 const maskBits = 8
 
-// Mask is a mask of privileges with its sum in the bits above it, as there are too
-// many for a column of its own.
+// Mask returns a mask of privileges with its sum in the bits above it, as there are too
+// many for a separate column.
 func Mask(entry int64, mask uint8) int64 {
 	var b [9]byte
 	binary.LittleEndian.PutUint64(b[:], uint64(entry))
@@ -50,7 +50,7 @@ func Mask(entry int64, mask uint8) int64 {
 	return int64(mask) | int64(sum)<<maskBits
 }
 
-// MaskOf is the mask in what Mask returned for an entry; false: one of both is
+// MaskOf returns the mask in what Mask returned for an entry, or false if mask or sum is
 // damaged.
 func MaskOf(entry, kept int64) (mask uint8, ok bool) {
 	mask = uint8(kept)

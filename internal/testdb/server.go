@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Server is a PostgreSQL of one test alone, which that test may crash.
+// Server is a PostgreSQL for one test only, which that test may crash.
 type Server struct {
 	// DSN is the connection string of its superuser.
 	DSN string
@@ -23,8 +23,8 @@ type Server struct {
 	settings string
 }
 
-// NewServer starts a server with further settings, such as "wal_writer_delay=10s".
-// It is gone when the test ends.
+// NewServer starts a server with further settings, such as "wal_writer_delay=10s". It is
+// removed when the test ends.
 func NewServer(t testing.TB, settings ...string) *Server {
 	t.Helper()
 	if testing.Short() {
@@ -47,8 +47,7 @@ func NewServer(t testing.TB, settings ...string) *Server {
 	return s
 }
 
-// Start starts the server again after a Crash, and returns when it takes
-// connections.
+// Start starts the server again after a Crash, and returns when it accepts connections.
 func (s *Server) Start() {
 	s.t.Helper()
 	if err := s.c.start(s.settings); err != nil {
@@ -56,9 +55,9 @@ func (s *Server) Start() {
 	}
 }
 
-// Crash kills the server and all its processes at once. What they had not yet
-// given to the kernel is lost; a transaction that was committed with
-// synchronous_commit off may be among it.
+// Crash kills the server and all its processes at once. Data not yet handed to the kernel
+// is lost, possibly including a transaction that was committed with synchronous_commit
+// off.
 func (s *Server) Crash() {
 	s.t.Helper()
 	file, err := os.ReadFile(filepath.Join(s.c.data(), "postmaster.pid"))
@@ -99,7 +98,7 @@ func (s *Server) Crash() {
 	}
 }
 
-// children are the processes whose parent is a process.
+// children returns the processes whose parent is a process.
 func children(t testing.TB, parent int) (list []int) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")

@@ -1,5 +1,5 @@
-// Package testdb gives tests a real PostgreSQL of their own: one server for each
-// test process, a fresh database for each call. It is for tests only.
+// Package testdb gives tests a real PostgreSQL: one server per test process, a fresh
+// database per call. It is for tests only.
 package testdb
 
 import (
@@ -21,8 +21,8 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
 
-// variable names a running server instead of one that is started here: its
-// value is the connection string of a superuser.
+// variable names a running server to use instead of starting one: its value is the
+// connection string of a superuser.
 const variable = "LATCHKEY_TEST_POSTGRES"
 
 // shared is this process's server, started by the first test that needs one.
@@ -32,10 +32,10 @@ var shared struct {
 	err  error
 }
 
-// Postgres answers the connection string of an empty database, which is dropped
-// when the test ends. It fails the test where there is no PostgreSQL: a suite
-// that skips one of its databases proves nothing about it. Only `go test -short`, which
-// is not the suite, leaves PostgreSQL out.
+// Postgres returns the connection string of an empty database, which is dropped when the
+// test ends. It fails the test if PostgreSQL is missing: a suite that skips one of its
+// databases proves nothing about it. Only `go test -short`, which is not the suite, skips
+// PostgreSQL.
 func Postgres(t testing.TB) string {
 	t.Helper()
 	if testing.Short() {
@@ -77,7 +77,7 @@ func admin(statement string) (err error) {
 	return err
 }
 
-// start makes the server that all tests of this process share.
+// start creates the server shared by all tests of this process.
 func start() (dsn string, err error) {
 	c, err := newCluster()
 	if err != nil {
@@ -87,12 +87,11 @@ func start() (dsn string, err error) {
 	return c.dsn(), c.start("-c full_page_writes=off -c max_connections=200")
 }
 
-// sharedCluster is held, so that its watchdog waits as long as this process lives.
-var sharedCluster *cluster //nolint:unused // only held
+// sharedCluster is kept, so that its watchdog waits as long as this process lives.
+var sharedCluster *cluster //nolint:unused // kept only
 
-// cluster is a cluster in a temporary folder, served on a Unix socket there. A
-// watchdog stops the server and removes the folder when this process is gone,
-// however it went.
+// cluster is a cluster in a temporary folder, served on a Unix socket there. A watchdog
+// stops the server and removes the folder when this process is gone, for whatever reason.
 type cluster struct {
 	bin, dir string
 	alive    *os.File  // the watchdog waits until it is closed
@@ -124,7 +123,7 @@ func (c *cluster) dsn() string {
 	return "postgres://postgres@/postgres?" + url.Values{"host": {c.dir}}.Encode()
 }
 
-// start starts the server, and returns when it takes connections.
+// start starts the server, and returns when it accepts connections.
 func (c *cluster) start(settings string) error {
 	settings = "-k " + c.dir + " -c listen_addresses= -c fsync=off " + settings
 	err := run(c.bin, "pg_ctl", "-D", c.data(), "-l", filepath.Join(c.dir, "log"), "-w", "-t", "60", "-o", settings, "start")
@@ -135,7 +134,7 @@ func (c *cluster) start(settings string) error {
 	return nil
 }
 
-// binaries is the folder of the newest PostgreSQL that is installed.
+// binaries returns the folder of the newest installed PostgreSQL.
 func binaries() (string, error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil {
@@ -170,7 +169,7 @@ func allow(dir string) error {
 	return nil
 }
 
-// command runs a program of PostgreSQL, which refuses to run as root.
+// command runs a PostgreSQL program, which refuses to run as root.
 func command(bin, program string, args ...string) []string {
 	line := append([]string{filepath.Join(bin, program)}, args...)
 	if os.Getuid() == 0 {
@@ -217,7 +216,7 @@ func (c *cluster) watch() error {
 	return read.Close()
 }
 
-// quoted are words for a shell.
+// quoted quotes words for a shell.
 func quoted(words []string) []string {
 	out := make([]string, len(words))
 	for i, w := range words {

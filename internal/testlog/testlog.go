@@ -1,4 +1,4 @@
-// Package testlog gives tests a log: an embedded node of their own.
+// Package testlog gives tests their own log: an embedded node.
 package testlog
 
 import (
@@ -11,7 +11,7 @@ import (
 	"latchkey/eventstore/node"
 )
 
-// New starts an embedded node and returns a client of it. Both end with the test.
+// New starts an embedded node and returns a client for it. Both end with the test.
 func New(t testing.TB) *eventstore.Client {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "lk") // short: a socket's path has 107 bytes at most
