@@ -10,16 +10,15 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// reserveKey is the gRPC metadata that asks the embedded node for the reserve of
-// its disk. EventStoreDB ignores it.
+// reserveKey is the gRPC metadata that requests the embedded node's disk reserve.
+// EventStoreDB ignores it.
 const reserveKey = "latchkey-reserve"
 
 // reserve is the key of WithReserve in a context.
 type reserve struct{}
 
-// WithReserve marks the appends of a context as ones that take something away,
-// like a revocation. The embedded node writes them although its disk is nearly
-// full, into space that it keeps for them.
+// WithReserve marks the appends of a context as ones that only revoke. The embedded node
+// writes them even if its disk is nearly full, into reserved space.
 func WithReserve(ctx context.Context) context.Context {
 	return context.WithValue(ctx, reserve{}, true)
 }
@@ -47,8 +46,8 @@ func (c *Client) Append(ctx context.Context, stream string, expected Expected, e
 		if err := ctx.Err(); err != nil {
 			return Appended{}, err
 		}
-		// A context that ends while the library sends is a data race inside of
-		// it: what was begun goes on until the deadline.
+		// If a context ends while the library sends, it has a data race: a call that was
+		// begun continues until the deadline.
 		r, err := conn.AppendToStream(reserved(context.WithoutCancel(ctx)), stream, esdb.AppendToStreamOptions{ExpectedRevision: expected.revision, Deadline: &c.timeout}, data...)
 		if err != nil {
 			return Appended{}, err
@@ -59,8 +58,8 @@ func (c *Client) Append(ctx context.Context, stream string, expected Expected, e
 	return done, err
 }
 
-// noteAppend keeps for Health whether the log takes appends. A conflict shows
-// that it does; a caller who went away shows nothing.
+// noteAppend records for Health whether the log accepts appends. A conflict shows that it
+// does; a cancelled call shows nothing.
 func (c *Client) noteAppend(ctx context.Context, err error) {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, ErrClosed):

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// Batch is what one Watermill message carries: events in the order of the log,
-// or none where it only says how far the log was looked at.
+// Batch is the content of one Watermill message: events in the order of the log, or none
+// if it only reports how far the log was read.
 type Batch struct {
 	Position Position // reached by this batch
 	Events   []Recorded
 }
 
-// ErrBatch is returned for bytes that are no batch.
+// ErrBatch is returned for bytes that are not a batch.
 var ErrBatch = errors.New("damaged batch of events")
 
 const (
 	batchVersion = 1
-	// minEvent is the least size of an encoded event; it bounds what a damaged
-	// count can make us allocate.
+	// minEvent is the minimum size of an encoded event; it limits what a damaged count
+	// can make us allocate.
 	minEvent = 16 + 4*1 + 1 + 1 + 1 + 1
 )
 
@@ -81,7 +81,7 @@ func DecodeBatch(payload []byte) (Batch, error) {
 	return b, nil
 }
 
-// decoder reads from rest; after the first fault it reads zeros.
+// decoder reads from rest; after the first error it reads zeros.
 type decoder struct {
 	rest []byte
 	bad  bool

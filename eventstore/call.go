@@ -17,14 +17,14 @@ import (
 	"latchkey/internal/pause"
 )
 
-// leaderOnly makes a node that is not the leader refuse the call instead of
-// returning what it knows. The library's own option never reaches the node.
+// leaderOnly makes a node that is not the leader refuse the call instead of returning
+// possibly stale data. The library's own option never reaches the node.
 func leaderOnly(ctx context.Context) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "requires-leader", "true")
 }
 
-// call runs f until it succeeds, fails for good, or the time is over. f must be
-// safe to repeat. what says in errors what was being done.
+// call runs f until it succeeds, fails for good, or the time is over. f must be safe to
+// repeat. what describes the operation in errors.
 func call[T any](ctx context.Context, c *Client, what string, f func(context.Context, *esdb.Client) (T, error)) (T, error) {
 	callers := ctx
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
@@ -35,7 +35,7 @@ func call[T any](ctx context.Context, c *Client, what string, f func(context.Con
 		if err == nil {
 			return answer, nil
 		}
-		if callers.Err() != nil { // the caller went away; the log may be well
+		if callers.Err() != nil { // the caller gave up; the log may be fine
 			return zero, fmt.Errorf("%s: %w: %w", what, ErrUnavailable, callers.Err())
 		}
 		if !errors.Is(err, ErrUnavailable) || !about(ctx, wait) {
@@ -44,7 +44,7 @@ func call[T any](ctx context.Context, c *Client, what string, f func(context.Con
 	}
 }
 
-// try runs f once, on the connection that there is or the next one.
+// try runs f once, on the current connection or the next one.
 func try[T any](ctx context.Context, c *Client, f func(context.Context, *esdb.Client) (T, error)) (T, error) {
 	conn, err := c.connection(ctx)
 	if err != nil {
@@ -54,9 +54,8 @@ func try[T any](ctx context.Context, c *Client, f func(context.Context, *esdb.Cl
 	return watched(ctx, c, conn, f)
 }
 
-// watched runs f on a connection and translates its error. The connection is
-// looked at when the answer is long in coming, and taken out of use when the
-// answer shows that it is lost.
+// watched runs f on a connection and translates its error. The connection is probed when
+// the response is slow, and taken out of use when the response shows that it is lost.
 func watched[T any](ctx context.Context, c *Client, conn *connection, f func(context.Context, *esdb.Client) (T, error)) (T, error) {
 	late := time.AfterFunc(patience, func() { c.doubt(conn) })
 	defer late.Stop()
@@ -74,24 +73,24 @@ func watched[T any](ctx context.Context, c *Client, conn *connection, f func(con
 	return answer, known
 }
 
-// about pauses for about d, so that those who failed together do not come back
-// together; it returns false if the context ended first.
+// about pauses for about d, so that calls that failed together do not retry together; it
+// returns false if the context ended first.
 func about(ctx context.Context, d time.Duration) bool { return pause.For(ctx, d/2+rand.N(d)) }
 
-// translate turns the library's errors into ours, once. lost says that calls
-// need a new connection.
+// translate converts the library's errors into ours, once. lost reports that calls need a
+// new connection.
 func translate(err error) (known error, lost bool) {
 	if errors.Is(err, errPanicked) || errors.Is(err, errNoAnswer) || errors.Is(err, errRetired) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err), false
 	}
 	if errors.Is(err, io.EOF) {
-		// The node returned its answer before the whole append was sent, and the
-		// library lost it.
+		// The node responded before the whole append was sent, and the library lost the
+		// response.
 		return fmt.Errorf("%w: %w", ErrUnavailable, err), false
 	}
 	if s, ok := answered(err); ok && strings.Contains(s.Message(), leaderInfo) {
-		// An election is under way, or the library did not follow. The code would
-		// pass for that of a stream which is not there.
+		// An election is in progress, or the library did not follow it. The code would be
+		// taken for that of a missing stream.
 		return fmt.Errorf("%w: %w", ErrUnavailable, err), false
 	}
 	var e *esdb.Error
@@ -104,7 +103,7 @@ func translate(err error) (known error, lost bool) {
 		case esdb.ErrorCodeResourceNotFound:
 			return ErrStreamNotFound, false
 		case esdb.ErrorCodeConnectionClosed, esdb.ErrorUnavailable:
-			// The library would look for a node on its own, and leave the lost
+			// The library would search for a node by itself, and leave the lost
 			// connection open.
 			return fmt.Errorf("%w: %w", ErrUnavailable, err), true
 		case esdb.ErrorCodeNotLeader, esdb.ErrorAborted, esdb.ErrorCodeDeadlineExceeded:
@@ -114,9 +113,9 @@ func translate(err error) (known error, lost bool) {
 	return translateStatus(err)
 }
 
-// nearlyFull is in the message of the embedded node when it refuses an append to
-// keep its disk from filling up. EventStoreDB returns ResourceExhausted for other
-// reasons, which pass.
+// nearlyFull is in the message of the embedded node when it refuses an append to keep its
+// disk from filling up. EventStoreDB returns ResourceExhausted for other, transient
+// reasons.
 const nearlyFull = "nearly full"
 
 // refusal is a known error in the words of the node.
@@ -128,8 +127,8 @@ type refusal struct {
 func (r refusal) Error() string { return r.words }
 func (r refusal) Unwrap() error { return r.known }
 
-// translateStatus is for what the library does not name: some arrive as gRPC
-// errors, some as code 0 with the server's words.
+// translateStatus handles errors that the library does not name: some arrive as gRPC
+// errors, some as code 0 with the server's message.
 func translateStatus(err error) (known error, lost bool) {
 	s, ok := answered(err)
 	if !ok {
@@ -157,7 +156,7 @@ func translateStatus(err error) (known error, lost bool) {
 // knows the leader or not.
 const leaderInfo = "eader info available"
 
-// answered returns the gRPC status that is inside of an error of the library.
+// answered returns the gRPC status inside an error of the library.
 func answered(err error) (*status.Status, bool) {
 	var s interface{ GRPCStatus() *status.Status }
 	if !errors.As(err, &s) {
@@ -166,8 +165,8 @@ func answered(err error) (*status.Status, bool) {
 	return s.GRPCStatus(), true
 }
 
-// inWords returns an error in a line, without the library's wrapping: the node's
-// own words if it said any.
+// inWords returns an error as one line, without the library's wrapping: the node's own
+// message if it sent one.
 func inWords(err error) string {
 	text := err.Error()
 	if s, ok := answered(err); ok {

@@ -14,19 +14,19 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 )
 
-// Config says where the log is.
+// Config configures the connection to the log.
 type Config struct {
 	// Target is unix:///path of an embedded node's socket, or a connection
 	// string: esdb://...
 	Target string
 	// CallTimeout bounds a call, its retries included; 0 is 5 s.
 	CallTimeout time.Duration
-	// Logger gets lost and found connections; nil: nobody does.
+	// Logger receives lost and restored connections; it may be nil.
 	Logger *slog.Logger
 }
 
-// Client is a connection to the log. It is safe for concurrent use, and it
-// outlives every failure of the node.
+// Client is a connection to the log. It is safe for concurrent use, and survives every
+// failure of the node.
 type Client struct {
 	esdb    esdb.Configuration
 	hosts   []host // where a node may be
@@ -41,12 +41,12 @@ type Client struct {
 	made atomic.Uint64 // connections
 
 	mu     sync.Mutex
-	conn   *connection // that works; nil until the first call, and after a failure
-	search *search     // under way while there is no connection and somebody wants one
+	conn   *connection // the working one; nil until the first call, and after a failure
+	search *search     // in progress while there is no connection and somebody wants one
 }
 
-// Discovery is short, as a failed one is started again by us: the library's
-// client is dead for good after it.
+// Discovery is short, because we restart a failed one: the library's client is dead for
+// good after it.
 const (
 	discoverAttempts = 5
 	discoverEvery    = 100 // ms
@@ -89,16 +89,16 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Connections returns how many connections were made so far. Whoever keeps something
-// of the log must look at it again when the number has changed: between two
-// connections the log may have been replaced by another one, or by an older copy.
-// That a node was away is noticed by a call or a subscription that is under way.
+// Connections returns how many connections were made so far. Anything cached from the log
+// must be checked when the number has changed: between two connections the log may have
+// been replaced by another one, or by an older copy. An outage of a node is noticed by
+// calls and subscriptions in progress.
 func (c *Client) Connections() uint64 { return c.made.Load() }
 
 // host is an address to dial.
 type host struct{ network, address string }
 
-// hostsOf lists the addresses of a target that was checked.
+// hostsOf lists the addresses of a validated target.
 func hostsOf(target string) []host {
 	if path, ok := strings.CutPrefix(target, "unix://"); ok {
 		return []host{{"unix", path}}

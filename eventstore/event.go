@@ -9,9 +9,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Position is a place in $all: the commit position of an event. Everything that
-// Latchkey writes has a prepare position equal to it. 0 is before the first
-// event.
+// Position is a place in $all: the commit position of an event. Everything that Latchkey
+// writes has an equal prepare position. 0 is before the first event.
 type Position uint64
 
 // Event is an event to append.
@@ -36,14 +35,14 @@ type Recorded struct {
 	ContentType string // of Data; a Batch does not carry it
 }
 
-// Appended says where an append's last event is.
+// Appended is the place of an append's last event.
 type Appended struct {
 	Revision uint64
 	Position Position
 }
 
-// Expected is the revision that an append expects its stream to be at. The zero
-// value expects nothing and is refused: forgetting it must not mean Any.
+// Expected is the revision that an append expects its stream to be at. The zero value is
+// refused: forgetting to set it must not mean Any.
 type Expected struct{ revision esdb.ExpectedRevision }
 
 // NoStream expects that the stream has no events.
@@ -52,7 +51,7 @@ func NoStream() Expected { return Expected{esdb.NoStream{}} }
 // Exactly expects the stream's last event to have this revision.
 func Exactly(revision uint64) Expected { return Expected{esdb.Revision(revision)} }
 
-// Any expects nothing: there is no check of concurrency.
+// Any expects nothing: concurrency is not checked.
 func Any() Expected { return Expected{esdb.Any{}} }
 
 var (
@@ -64,20 +63,19 @@ var (
 	ErrStreamDeleted = errors.New("the stream is deleted")
 	// ErrTooLarge: the events of one append are more than 1 MiB.
 	ErrTooLarge = errors.New("the append is too large")
-	// ErrInvalid: the call makes no sense; nothing was sent.
+	// ErrInvalid: the call is invalid; nothing was sent.
 	ErrInvalid = errors.New("invalid call")
-	// ErrUnavailable: the log does not answer. An append may have happened or
-	// not; the same ids may be appended again.
+	// ErrUnavailable: the log does not respond. An append may or may not have happened;
+	// the same ids may be appended again.
 	ErrUnavailable = errors.New("the log does not respond")
-	// ErrFull is returned for an append that the node refused because its disk
-	// is nearly full. Nothing was written. WithReserve says what is written all
-	// the same.
+	// ErrFull is returned for an append that the node refused because its disk is nearly
+	// full. Nothing was written. Appends with WithReserve are still accepted.
 	ErrFull = errors.New("the disk of the log is nearly full")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("the connection to the log is closed")
 )
 
-// invalid is ErrInvalid with what is wrong.
+// invalid returns ErrInvalid with a reason.
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 }

@@ -7,52 +7,52 @@ import (
 	"time"
 )
 
-// Health is how the client and the log get on.
+// Health is the state of the connection to the log.
 type Health struct {
-	// Connected reports whether there is a connection on which a node answered.
+	// Connected reports whether there is a connection on which a node has responded.
 	Connected bool
 	// Since is when Connected last changed; zero before the first call.
 	Since time.Time
-	// LastError says in words why the connection was lost, or why none is found.
+	// LastError describes why the connection was lost, or why none is found.
 	LastError string
-	// Refused says in words why the last append was not taken; empty when it
-	// was, or when a later one was. RefusedAt is when that was.
+	// Refused describes why the last append was refused; empty if it was accepted, or a
+	// later one was. RefusedAt is when that was.
 	Refused   string
 	RefusedAt time.Time
-	// Subscriptions are those under way, by name.
+	// Subscriptions are the active ones, by name.
 	Subscriptions []SubscriptionHealth
 	// Drops counts how often the subscriptions of each name were dropped since
 	// the client was opened.
 	Drops map[string]uint64
 }
 
-// SubscriptionHealth is how a subscription does.
+// SubscriptionHealth is the state of a subscription.
 type SubscriptionHealth struct {
 	Name     string
 	Position Position // everything up to here was handed over
-	Open     bool     // the node has it; otherwise it is about to begin again
-	// Row counts the drops since it last made progress: since it handed
-	// something over, or was open for 10 s.
+	Open     bool     // the node has it; otherwise it is about to restart
+	// Row counts the drops since it last made progress: since it delivered something, or
+	// was open for 10 s.
 	Row       int
 	Since     time.Time // of the first drop of the row
-	LastError string    // why it was dropped last, in words
+	LastError string    // why it was last dropped
 }
 
-// Dropping reports whether the subscription is dropped again and again. A node
-// that starts again drops it two or three times.
+// Dropping reports whether the subscription is dropped repeatedly. A restarting node
+// drops it two or three times.
 func (s SubscriptionHealth) Dropping() bool { return s.Row >= 5 }
 
-// calm is how long a subscription must be open to count as one that works.
+// calm is how long a subscription must be open to count as working.
 const calm = 10 * time.Second
 
-// health is what Health is made of.
+// health is the data for Health.
 type health struct {
 	mu            sync.Mutex
 	now           Health
 	subscriptions map[*record]bool
 }
 
-// connected returns whether the connection was lost before.
+// connected reports whether the connection was lost before.
 func (h *health) connected() (again bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -70,7 +70,7 @@ func (h *health) disconnected(reason error) {
 	h.now.LastError = inWords(reason)
 }
 
-// appended notes how an append went; nil: it was taken.
+// appended records the outcome of an append; nil: it was accepted.
 func (h *health) appended(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -79,7 +79,7 @@ func (h *health) appended(err error) {
 	}
 }
 
-// Health returns how the client and the log get on.
+// Health returns the state of the connection to the log.
 func (c *Client) Health() Health {
 	h := &c.health
 	h.mu.Lock()
@@ -115,7 +115,7 @@ func (h *health) record(name string, at Position) *record {
 	return r
 }
 
-// end takes the subscription out.
+// end removes the subscription.
 func (r *record) end() {
 	r.of.mu.Lock()
 	defer r.of.mu.Unlock()
@@ -134,7 +134,7 @@ func (r *record) reached(p Position) {
 	r.is.Position, r.is.Row = p, 0
 }
 
-// dropped notes a drop, and returns how many there were in a row and since when.
+// dropped records a drop, and returns how many there were in a row and since when.
 func (r *record) dropped(reason error) (row int, since time.Time) {
 	r.of.mu.Lock()
 	defer r.of.mu.Unlock()

@@ -10,26 +10,24 @@ import (
 	"github.com/google/uuid"
 )
 
-// identityStream holds the identity of a log. Its name may never change.
+// identityStream holds the identity of a log. Its name must never change.
 const identityStream = "latchkey-log"
 
-// IdentityType is the type of the events of an Identity. It may never change. It
-// does not begin with the prefix that projections subscribe to, so they never
-// see it.
+// IdentityType is the type of the events of an Identity. It must never change. It does
+// not begin with the prefix that projections subscribe to, so they never see it.
 const IdentityType = "latchkey-log.identified.v1"
 
-// Identity is which log this is. A log gets its id once. The epoch begins at 1
-// and rises whenever the log was restored or cut short on purpose, so that what
-// was derived from its earlier life can be told from what was derived since.
+// Identity identifies a log. A log gets its id once. The epoch begins at 1 and rises
+// whenever the log was restored or truncated on purpose, so that data derived from its
+// earlier life can be distinguished from data derived since.
 type Identity struct {
 	Log   uuid.UUID `json:"log"`
 	Epoch uint64    `json:"epoch"`
 }
 
-// Mark is a place in one particular log. Whatever is derived from a log keeps
-// the mark of the last event that it saw, and later uses Holds to learn whether
-// the log is still the one that it was derived from. The zero Mark fits every
-// log.
+// Mark is a place in one particular log. Everything derived from a log keeps the mark of
+// the last event that it saw, and later uses Holds to check whether the log is still the
+// one that it was derived from. The zero Mark matches every log.
 type Mark struct {
 	Identity
 	Position Position  // of the last event that was seen; 0 for none
@@ -70,8 +68,8 @@ func (c *Client) Identify(ctx context.Context) (Identity, error) {
 	return c.Identity(ctx)
 }
 
-// BeginEpoch begins an epoch of the log, which must be a later one than the log
-// is in. A log that has no identity yet gets the one given. ErrOtherLog.
+// BeginEpoch begins an epoch of the log, which must be later than its current one. A log
+// without an identity gets the given one. ErrOtherLog.
 func (c *Client) BeginEpoch(ctx context.Context, next Identity) error {
 	id, revision, err := c.identity(ctx)
 	if errors.Is(err, ErrNoIdentity) {
@@ -122,11 +120,10 @@ func (c *Client) identify(ctx context.Context, expected Expected, id Identity) e
 	return err
 }
 
-// Holds reports whether the log is still the one of the mark, and still has its
-// event. Errors: ErrOtherLog, ErrOtherEpoch, ErrLogCut, ErrNoIdentity, or
-// ErrUnavailable when it could not be found out. A log that holds the event may
-// be a restored one all the same if nobody raised its epoch; it then lacks
-// nothing that the mark's owner saw.
+// Holds reports whether the log is still the one of the mark, and still has its event.
+// Errors: ErrOtherLog, ErrOtherEpoch, ErrLogCut, ErrNoIdentity, or ErrUnavailable if it
+// could not be determined. A log that holds the event may still be a restored one if its
+// epoch was not raised; it then has everything that the mark's owner saw.
 func (c *Client) Holds(ctx context.Context, m Mark) error {
 	if m.Log == uuid.Nil {
 		return nil
@@ -155,8 +152,8 @@ func (c *Client) Holds(ctx context.Context, m Mark) error {
 	return nil
 }
 
-// at returns the id of the event at a position, uuid.Nil if there is none. Only
-// the leader is asked.
+// at returns the id of the event at a position, uuid.Nil if there is none. Only the
+// leader is queried.
 func (c *Client) at(ctx context.Context, position Position) (uuid.UUID, error) {
 	events, err := call(ctx, c, fmt.Sprintf("looking at position %d of the log", position), func(ctx context.Context, conn *esdb.Client) ([]Recorded, error) {
 		from := esdb.Position{Commit: uint64(position), Prepare: uint64(position)}

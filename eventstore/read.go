@@ -12,16 +12,17 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 )
 
-// page is how many events one call of a long read asks for.
+// page is how many events one call of a long read requests.
 const page = 2048
 
-// Load gives every event of a stream to each, oldest first, as the leader has
-// it. ErrStreamNotFound: it has none.
+// Load calls each for every event of a stream, oldest first, as stored by the leader.
+// ErrStreamNotFound: it has none.
 func (c *Client) Load(ctx context.Context, stream string, each func(Recorded) error) error {
 	return c.LoadFrom(ctx, stream, 0, each)
 }
 
-// LoadFrom is Load from a revision on. A stream that ends before it has none to give.
+// LoadFrom is Load from a revision on. It calls each for no event if the stream ends
+// before it.
 func (c *Client) LoadFrom(ctx context.Context, stream string, from uint64, each func(Recorded) error) error {
 	for {
 		events, err := call(ctx, c, "loading "+stream, func(ctx context.Context, conn *esdb.Client) ([]Recorded, error) {
@@ -45,12 +46,12 @@ func (c *Client) LoadFrom(ctx context.Context, stream string, from uint64, each 
 
 // LoadBack returns the events of a stream, oldest first, from the last one for which
 // until reports true to the end, or all of them, as the leader has them. until is given
-// each with how many bytes of data were read, its own included; it may be called for an
+// each with how many bytes of data were read, including its own; it may be called for an
 // event twice, and by several goroutines. ErrStreamNotFound: the stream has none.
 func (c *Client) LoadBack(ctx context.Context, stream string, until func(e Recorded, read int) bool) ([]Recorded, error) {
-	// Who does not wait any more leaves the read behind, so the list is its own.
+	// A cancelled caller abandons the read, so the read has its own list.
 	return call(ctx, c, "loading "+stream, func(ctx context.Context, conn *esdb.Client) ([]Recorded, error) {
-		ctx, cancel := context.WithCancel(leaderOnly(ctx)) // who stops early leaves the node nothing to send
+		ctx, cancel := context.WithCancel(leaderOnly(ctx)) // stopping early ends the read at the node
 		defer cancel()
 		r, err := conn.ReadStream(ctx, stream, esdb.ReadStreamOptions{Direction: esdb.Backwards, From: esdb.End{}, RequiresLeader: true}, math.MaxInt64)
 		if err != nil {
@@ -69,19 +70,19 @@ func (c *Client) LoadBack(ctx context.Context, stream string, until func(e Recor
 	})
 }
 
-// First gives the first event of a stream. ErrStreamNotFound: it has none.
+// First returns the first event of a stream. ErrStreamNotFound: it has none.
 func (c *Client) First(ctx context.Context, stream string) (Recorded, error) {
 	return c.one(ctx, "reading the first event of "+stream, stream, esdb.ReadStreamOptions{From: esdb.Start{}, RequiresLeader: true})
 }
 
-// Last gives the last event of a stream. ErrStreamNotFound: it has none.
+// Last returns the last event of a stream. ErrStreamNotFound: it has none.
 func (c *Client) Last(ctx context.Context, stream string) (Recorded, error) {
 	return c.one(ctx, "reading the last event of "+stream, stream, esdb.ReadStreamOptions{
 		Direction: esdb.Backwards, From: esdb.End{}, RequiresLeader: true,
 	})
 }
 
-// one reads one event of a stream, as the leader has it.
+// one reads one event of a stream from the leader.
 func (c *Client) one(ctx context.Context, what, stream string, options esdb.ReadStreamOptions) (Recorded, error) {
 	events, err := call(ctx, c, what, func(ctx context.Context, conn *esdb.Client) ([]Recorded, error) {
 		r, err := conn.ReadStream(leaderOnly(ctx), stream, options, 1)
@@ -96,9 +97,8 @@ func (c *Client) one(ctx context.Context, what, stream string, options esdb.Read
 	return events[0], nil
 }
 
-// ReadAll gives the events behind a position whose type has the prefix to each,
-// oldest first, up to the end that the log has when it comes there. It keeps one
-// page in memory.
+// ReadAll calls each for the events after a position whose type has the prefix, oldest
+// first, up to the end of the log when it gets there. It keeps one page in memory.
 func (c *Client) ReadAll(ctx context.Context, after Position, prefix string, each func(Recorded) error) error {
 	for {
 		events, err := call(ctx, c, "reading the log", func(ctx context.Context, conn *esdb.Client) ([]Recorded, error) {
@@ -109,7 +109,7 @@ func (c *Client) ReadAll(ctx context.Context, after Position, prefix string, eac
 			return err
 		}
 		for _, e := range events {
-			if e.Position <= after { // a read includes where it begins
+			if e.Position <= after { // a read includes its start
 				continue
 			}
 			after = e.Position
@@ -133,8 +133,8 @@ func behind(after Position) esdb.AllPosition {
 	return esdb.Position{Commit: uint64(after), Prepare: uint64(after)}
 }
 
-// Tail gives at most the last most events of $all to each, newest first, until
-// it answers false. Only the leader answers.
+// Tail calls each for at most the last most events of $all, newest first, until it
+// returns false. Only the leader is queried.
 func (c *Client) Tail(ctx context.Context, most int, each func(Recorded) (more bool)) error {
 	events, err := call(ctx, c, "reading the end of the log", func(ctx context.Context, conn *esdb.Client) ([]Recorded, error) {
 		r, err := conn.ReadAll(leaderOnly(ctx), esdb.ReadAllOptions{Direction: esdb.Backwards, From: esdb.End{}, RequiresLeader: true}, uint64(most))
@@ -151,7 +151,7 @@ func (c *Client) Tail(ctx context.Context, most int, each func(Recorded) (more b
 	return nil
 }
 
-// Ping asks whether the log answers.
+// Ping checks whether the log responds.
 func (c *Client) Ping(ctx context.Context) error {
 	return c.Tail(ctx, 1, func(Recorded) bool { return false })
 }
@@ -173,7 +173,7 @@ func collect(r *esdb.ReadStream, err error) ([]Recorded, error) {
 	return events, nil
 }
 
-// recv gives what a read finds to each, until it needs no more or the read ends.
+// recv calls each for the results of a read, until it needs no more or the read ends.
 func recv(r *esdb.ReadStream, each func(Recorded) (more bool, err error)) error {
 	for {
 		e, err := r.Recv()
@@ -183,7 +183,7 @@ func recv(r *esdb.ReadStream, each func(Recorded) (more bool, err error)) error 
 		if err != nil {
 			return err
 		}
-		if e.Event == nil { // a link is as such; links are not resolved
+		if e.Event == nil { // a link by itself; links are not resolved
 			continue
 		}
 		if more, err := each(recorded(e.Event)); err != nil || !more {

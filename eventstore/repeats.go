@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// again is how long the same words are not logged again: after the first line,
-// after the second, and after every later one.
+// again is how long a repeated message is not logged: after the first line, after the
+// second, and after every later one.
 var again = []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute}
 
-// mostWords bounds how many different words are remembered.
+// mostWords limits how many different messages are remembered.
 const mostWords = 64
 
-// repeats thins out what is said again and again: the same words are logged at
-// growing intervals, with how often they came since.
+// repeats throttles repeated messages: the same message is logged at growing intervals,
+// with the number of occurrences since.
 type repeats struct {
 	now func() time.Time // nil: time.Now
 
@@ -29,9 +29,9 @@ type said struct {
 	count  int // since the last line
 }
 
-// next returns how often the words about a thing have come since they were last
-// to be logged, this time included; 0: they are not to be logged now. Digits in
-// them make no difference, as ports and positions change each time.
+// next returns how often a message about a subject has occurred since it was last to be
+// logged, including this time; 0: it is not to be logged now. Digits are ignored, as
+// ports and positions change each time.
 func (r *repeats) next(about, words string) int {
 	now := time.Now
 	if r.now != nil {
@@ -83,8 +83,7 @@ func withoutDigits(s string) string {
 	}, s)
 }
 
-// report logs a message about the log or a subscription, unless it was logged a
-// short time ago.
+// report logs a message about the log or a subscription, unless it was logged recently.
 func (c *Client) report(level slog.Level, about, message string, reason error, args ...any) {
 	words := message
 	if reason != nil {

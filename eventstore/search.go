@@ -12,8 +12,8 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 )
 
-// search is the look for a node, once for everybody who waits for one: all of
-// them go on the moment that it is found.
+// search is a search for a node, shared by all callers that wait for one: all of them
+// continue the moment it is found.
 type search struct {
 	done chan struct{} // closed when it is over
 	conn *connection   // what was found; nil: the client was closed
@@ -34,23 +34,23 @@ func (s *search) lastFault() error {
 	return s.fault
 }
 
-// How often a node is looked for. A dial of a socket of this machine costs
-// nothing; over TCP the pauses grow.
+// The intervals of the search for a node. Dialing a local socket costs nothing; over TCP
+// the pauses grow.
 const (
 	searchEvery    = 50 * time.Millisecond
 	searchEveryTCP = 500 * time.Millisecond // at most
 )
 
-// longAway is how long a node may be away before the log says so again.
+// longAway is how long a node may be unavailable before that is logged again.
 const longAway = 10 * time.Second
 
-// helloWithin bounds how long a new connection may take to its first answer. It
-// is longer than the library looks for a node.
+// helloWithin limits how long a new connection may take to the first response. It is
+// longer than the library searches for a node.
 const helloWithin = 15 * time.Second
 
-// A connection is looked at when a call has waited for patience, and is given up
-// when it then does not return anything within probeWithin. HTTP/2 would notice
-// it after 20 s, longer than the privilege index may be without the log.
+// A connection is probed when a call has waited for patience, and is given up if it then
+// returns nothing within probeWithin. HTTP/2 would notice it after 20 s, longer than the
+// privilege index may be without the log.
 const (
 	patience    = time.Second
 	probeWithin = 2 * time.Second
@@ -69,7 +69,7 @@ func (c *Client) connection(ctx context.Context) (*connection, error) {
 		if !conn.isShut() {
 			return conn, nil
 		}
-		c.lose(conn, errRetired) // whoever found that out has gone
+		c.lose(conn, errRetired) // the call that noticed has ended
 		return c.connection(ctx)
 	}
 	s := c.search
@@ -90,7 +90,7 @@ func (c *Client) connection(ctx context.Context) (*connection, error) {
 	}
 }
 
-// find looks for a node until there is one, or the client is closed.
+// find searches for a node until one is found, or the client is closed.
 func (c *Client) find(s *search) {
 	defer close(s.done)
 	most := searchEvery
@@ -131,7 +131,7 @@ func (c *Client) found(s *search, conn *connection) {
 	}
 }
 
-// dial makes a connection on which a node has answered.
+// dial makes a connection on which a node has responded.
 func (c *Client) dial() (*connection, error) {
 	if err := c.reachable(c.life); err != nil {
 		return nil, err
@@ -149,9 +149,9 @@ func (c *Client) dial() (*connection, error) {
 	return conn, nil
 }
 
-// reachable returns nil if any node takes connections. The library must not be
-// asked before: each time that it looks for a node in vain it leaves a connection
-// behind, which tries for ever.
+// reachable returns nil if any node accepts connections. This must be checked before
+// using the library: each time it searches for a node in vain, it leaves behind a
+// connection that retries forever.
 func (c *Client) reachable(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, discoverTimeout*time.Second)
 	defer cancel()
@@ -176,8 +176,8 @@ func (c *Client) reachable(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(all...))
 }
 
-// hello returns nil if the node at the other end of a connection answers in
-// time. Whatever it says is an answer, except that it is unavailable.
+// hello returns nil if the node at the other end of a connection responds in time. Any
+// response counts, except "unavailable".
 func (c *Client) hello(conn *connection, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(c.life, within)
 	defer cancel()
@@ -195,8 +195,8 @@ func (c *Client) hello(conn *connection, within time.Duration) error {
 	return nil
 }
 
-// doubt looks at a connection in the background, and ends it if nothing comes
-// back. One that is only slow stays.
+// doubt probes a connection in the background, and ends it if nothing comes back. A
+// merely slow one stays.
 func (c *Client) doubt(conn *connection) {
 	if !conn.doubted.CompareAndSwap(false, true) {
 		return
@@ -210,7 +210,7 @@ func (c *Client) doubt(conn *connection) {
 	}()
 }
 
-// lose takes a connection out of use: calls go on with a new one.
+// lose takes a connection out of use: calls continue on a new one.
 func (c *Client) lose(conn *connection, reason error) {
 	conn.retire()
 	c.mu.Lock()
@@ -221,7 +221,7 @@ func (c *Client) lose(conn *connection, reason error) {
 	if !conn.mourned.CompareAndSwap(false, true) || c.life.Err() != nil {
 		return
 	}
-	if c.conn == nil { // otherwise there is a new one already
+	if c.conn == nil { // otherwise there is already a new one
 		c.health.disconnected(reason)
 	}
 	c.report(slog.LevelWarn, "", "lost the connection to the log; reconnecting", reason)

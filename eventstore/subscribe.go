@@ -12,39 +12,36 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Handler gets what a subscription brings. Its functions are called one at a
-// time.
+// Handler handles the events of a subscription. Its functions are called one at a time.
 type Handler struct {
-	// Name is what the subscription is called in the log and by Health; empty:
-	// as its prefix.
+	// Name is the name of the subscription in log lines and Health; if empty, the prefix.
 	Name string
-	// Resume, if set, is called each time the subscription begins, the first
-	// time too: once the node has opened it and before anything is handed over.
-	// This is the place to check with Holds that the log is still the one that
-	// was read before. An error ends the subscription, except ErrUnavailable:
-	// then it begins again. The context ends when the connection is lost.
+	// Resume, if set, is called each time the subscription begins, including the first
+	// time: after the node has opened it and before anything is delivered. This is the
+	// place to check with Holds that the log is still the one read before. An error ends
+	// the subscription, except ErrUnavailable: then it is restarted. The context ends
+	// when the connection is lost.
 	Resume func(context.Context) error
-	// Events gets events in the order of the log, each once: as many as have
-	// come, at most MaxBatch, and no more once they have MaxBatchBytes together.
-	// They are valid until it returns. An error ends the subscription.
+	// Events receives events in the order of the log, each once: as many as have arrived,
+	// at most MaxBatch, and no more once they total MaxBatchBytes. They are valid until
+	// it returns. An error ends the subscription.
 	Events func([]Recorded) error
-	// Checkpoint, if set, is told that every event up to a position was looked
-	// at, though not all were chosen. An error ends the subscription.
+	// Checkpoint, if set, is called when every event up to a position was read, though
+	// not all were selected. An error ends the subscription.
 	Checkpoint func(Position) error
-	// Connected, if set, is called when the subscription begins to work and when
-	// it ceases to. It says nothing about being up to date.
+	// Connected, if set, is called when the subscription starts and stops working. It
+	// does not report whether the subscription is up to date.
 	Connected func(bool)
 }
 
 const (
-	// MaxBatch is how many events a Handler gets at once, at most.
+	// MaxBatch is the maximum number of events that a Handler gets at once.
 	MaxBatch = 1000
-	// MaxBatchBytes is how large they are together, in bytes, before the last of
-	// them.
+	// MaxBatchBytes is their maximum total size in bytes, before the last of them.
 	MaxBatchBytes = 1 << 20
 
-	// backlog is how many events may have come and not be handled, and
-	// backlogBytes how large they are together.
+	// backlog is how many events may have arrived without being handled, and backlogBytes
+	// their total size.
 	backlog      = 4 * MaxBatch
 	backlogBytes = 4 * MaxBatchBytes
 )
@@ -57,11 +54,10 @@ const (
 	latest     = 15 * time.Second
 )
 
-// Subscribe gives the events behind a position whose type has the prefix to the
-// handler, old and new, until the context ends or the handler fails. When the
-// subscription drops it goes on from where it was: as soon as there is a
-// connection if that was lost, and otherwise after pauses that grow while it
-// makes no progress.
+// Subscribe passes the events after a position whose type has the prefix to the handler,
+// old and new, until the context ends or the handler fails. When the subscription drops,
+// it resumes from where it was: as soon as there is a connection if that was lost, and
+// otherwise after pauses that grow while it makes no progress.
 func (c *Client) Subscribe(ctx context.Context, after Position, prefix string, h Handler) error {
 	s := &subscription{client: c, prefix: prefix, handler: h, after: after}
 	if s.name = h.Name; s.name == "" {
@@ -117,7 +113,7 @@ type subscription struct {
 	record  *record
 	prefix  string
 	handler Handler
-	after   Position // everything up to here was handed over
+	after   Position // everything up to here was delivered
 }
 
 // handlerError is the handler's own failure.
@@ -125,22 +121,20 @@ type handlerError struct{ err error }
 
 func (e *handlerError) Error() string { return e.err.Error() }
 
-// arrival is an event, or a checkpoint where it has no stream.
+// arrival is an event, or a checkpoint if it has no stream.
 type arrival struct {
 	event    Recorded
 	position Position
 }
 
-// size is what an arrival takes of the backlog, in bytes: what it is made of, and
-// something for itself.
+// size is how many bytes of the backlog an arrival takes: its content, and some overhead.
 func (a *arrival) size() int64 {
 	const itself = 256
 	e := &a.event
 	return min(int64(len(e.Data)+len(e.Metadata)+len(e.Stream)+len(e.Type)+itself), MaxBatchBytes)
 }
 
-// live is one life of the subscription: on the connection that there is, or the
-// next one.
+// live is one life of the subscription: on the current connection, or the next one.
 func (s *subscription) live(ctx context.Context) (*connection, error) {
 	conn, err := s.client.connection(ctx)
 	if err != nil {
@@ -170,12 +164,12 @@ func (s *subscription) live(ctx context.Context) (*connection, error) {
 	default:
 	}
 	if dropped, ok := answered(err); ok && dropped.Code() == codes.Unavailable {
-		s.client.lose(conn, err) // before anybody calls the library on it
+		s.client.lose(conn, err) // before any call uses the library on it
 	}
 	return conn, err
 }
 
-// run begins the subscription and handles what comes until it drops.
+// run begins the subscription and handles what arrives until it drops.
 func (s *subscription) run(ctx context.Context, conn *connection) error {
 	sub, err := s.begin(ctx, conn)
 	if err != nil {
@@ -219,13 +213,13 @@ func (s *subscription) run(ctx context.Context, conn *connection) error {
 		if err := s.hand(batch); err != nil {
 			return err
 		}
-		clear(batch) // what was handed over is not kept alive
+		clear(batch) // delivered events are not kept alive
 		m = arrival{}
 		room.Release(size)
 	}
 }
 
-// resume asks the handler whether to go on with the log that was found.
+// resume asks the handler whether to continue with the log that was found.
 func (s *subscription) resume(ctx context.Context) error {
 	if s.handler.Resume == nil {
 		return nil
@@ -260,8 +254,8 @@ func (s *subscription) begin(ctx context.Context, conn *connection) (*esdb.Subsc
 	return sub, nil
 }
 
-// receive passes on what comes, as far as there is room for it, until the
-// subscription drops.
+// receive passes on what arrives, as far as there is room for it, until the subscription
+// drops.
 func receive(ctx context.Context, sub *esdb.Subscription, room *semaphore.Weighted, out chan<- arrival, dropped chan<- error) {
 	defer close(out)
 	defer func() {
@@ -297,8 +291,7 @@ func receive(ctx context.Context, sub *esdb.Subscription, room *semaphore.Weight
 	}
 }
 
-// take adds an event to the batch. A checkpoint is handed over behind the
-// events before it.
+// take adds an event to the batch. A checkpoint is delivered after the events before it.
 func (s *subscription) take(batch []Recorded, m arrival) ([]Recorded, error) {
 	if m.event.Stream != "" {
 		if m.position > s.after { // a resubscription may begin with what was

@@ -12,11 +12,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// SubscriberConfig says what a Subscriber reads.
+// SubscriberConfig configures a Subscriber.
 type SubscriberConfig struct {
-	// Prefix chooses events by their type.
+	// Prefix selects events by their type.
 	Prefix string
-	// From answers where the topic goes on from: behind what was handled.
+	// From returns where the topic resumes: after the last handled event.
 	From func() Position
 	// Resume, if set, is called each time the subscription of a topic begins,
 	// as Handler.Resume is. An error other than ErrUnavailable ends the topic:
@@ -25,18 +25,17 @@ type SubscriberConfig struct {
 	// Failed, if set, is called with the error of Resume that ended a topic,
 	// before the topic's channel is closed.
 	Failed func(topic string, err error)
-	// NackWait is how long a message that was refused waits before it is
-	// delivered again; 0 is 200 ms. It doubles up to 5 s.
+	// NackWait is how long a refused message waits before it is delivered again; 0 is 200
+	// ms. It doubles up to 5 s.
 	NackWait time.Duration
 	// Logger may be nil.
 	Logger *slog.Logger
 }
 
-// Subscriber gives Watermill the events of $all, in order: each topic is a
-// catch-up subscription of its own, and one message of it is in flight at a
-// time. While it catches up a message carries up to MaxBatch events, live what
-// has come; a message without events says how far the log was looked at. The
-// payload is read with DecodeBatch.
+// Subscriber passes the events of $all to Watermill, in order: each topic is a separate
+// catch-up subscription, with one message in flight at a time. During catch-up a message
+// carries up to MaxBatch events, live as many as have arrived; a message without events
+// reports how far the log was read. The payload is read with DecodeBatch.
 type Subscriber struct {
 	client *Client
 	cfg    SubscriberConfig
@@ -98,7 +97,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	return out, nil
 }
 
-// Close ends every topic and waits for that.
+// Close ends every topic and waits until they have ended.
 func (s *Subscriber) Close() error {
 	s.once.Do(func() { close(s.closed) })
 	s.wg.Wait()
@@ -137,7 +136,7 @@ type topicRun struct {
 	refused error // by Resume, for good
 }
 
-// resume returns f such that its final error is remembered as this topic's end.
+// resume wraps f so that its final error is remembered as this topic's end.
 func (t *topicRun) resume(f func(context.Context) error) func(context.Context) error {
 	if f == nil {
 		return nil
@@ -158,8 +157,7 @@ func (t *topicRun) events(events []Recorded) error {
 
 func (t *topicRun) checkpoint(p Position) error { return t.deliver(Batch{Position: p}) }
 
-// deliver returns when the message was taken: a message that is refused comes
-// again.
+// deliver returns when the message was accepted: a refused message is delivered again.
 func (t *topicRun) deliver(b Batch) error {
 	payload := EncodeBatch(nil, b)
 	for wait := t.wait; ; wait = min(2*wait, 5*time.Second) {

@@ -12,8 +12,8 @@ import (
 	"latchkey/domain/event"
 )
 
-// registerWithin bounds a registration, far below account.ClaimLease: when a
-// claim is taken over, whoever made it has given up.
+// registerWithin limits a registration, far below account.ClaimLease: when a claim is
+// taken over, its owner has given up.
 const registerWithin = time.Minute
 
 // Accounts registers accounts and finds them by their addresses.
@@ -28,12 +28,12 @@ type Registration struct {
 	Password, Name string
 }
 
-// Register makes an account with a login that nobody has.
+// Register creates an account with a login that is not in use.
 //
-// The login's stream is claimed first, which makes the address unique; then the
-// account's stream is begun. A claim whose account never came is finished by
-// whoever knows its password; after account.ClaimLease anybody may take the login,
-// for another account.
+// The login's stream is claimed first, which makes the address unique; then the account's
+// stream is begun. A claim whose account was never created can be finished by anyone who
+// knows its password; after account.ClaimLease, anyone may take the login for another
+// account.
 func (a *Accounts) Register(ctx context.Context, m Meta, r Registration) (Registered, error) {
 	f := faults{}
 	kind, address := f.oneAddress("", r.Email, r.Phone)
@@ -80,8 +80,8 @@ type applicant struct {
 	name, password       string
 }
 
-// again is the command with event ids of its own: those of its idempotency key may
-// be in the login's stream already.
+// again is the command with new event ids: those of its idempotency key may already be in
+// the login's stream.
 func (who applicant) again() command {
 	return command{Meta: Meta{Account: who.Account}, request: who.request, at: who.at, seed: uuid.New()}
 }
@@ -124,9 +124,8 @@ func (a *Accounts) register(ctx context.Context, who applicant) (Registered, err
 	return a.open(ctx, who, id)
 }
 
-// claim takes the login for a new account. The password is set first, for an id
-// that nobody else has: no two applicants ever set the password of one account,
-// whoever of them wins.
+// claim takes the login for a new account. The password is set first, for a new id: no
+// two applicants ever set the password of the same account, whichever of them wins.
 func (a *Accounts) claim(ctx context.Context, who applicant, c command, login stream[account.State], lost bool) (id string, err error) {
 	id = a.core.newID()
 	claim := account.Claim{Login: who.login, Account: id, Abandoned: login.state.Account != "", Lost: lost, At: who.at}
@@ -141,9 +140,9 @@ func (a *Accounts) claim(ctx context.Context, who applicant, c command, login st
 	return id, err
 }
 
-// resume goes on from a claim that did not become an account: whoever knows its
-// password renews it, anybody else claims the login again. Either is written, so
-// that of several who find the claim one goes on.
+// resume continues from a claim that did not become an account: an applicant who knows
+// its password renews it, anyone else claims the login again. Both write an event, so
+// that only one of several concurrent applicants continues.
 func (a *Accounts) resume(ctx context.Context, who applicant, login stream[account.State]) (id string, err error) {
 	id = login.state.Account
 	knows, err := a.passwords.VerifyPassword(ctx, id, who.password)
@@ -165,11 +164,10 @@ func (a *Accounts) resume(ctx context.Context, who applicant, login stream[accou
 	return id, err
 }
 
-// lost reports whether the vault has nothing of an account that the log has: an
-// older copy of the vault was put back, a part of it was lost, or its person was
-// erased. Nobody can log in to the account any more. It keeps what it has, and its
-// address is free for another account: that of an erased person may be somebody
-// else's number by now.
+// lost reports whether the vault has nothing of an account that the log has: an older
+// copy of the vault was put back, a part of it was lost, or its person was erased. Nobody
+// can log in to the account any more. It keeps what it has, and its address is free for
+// another account: that of an erased person may be somebody else's number by now.
 func (a *Accounts) lost(ctx context.Context, id string) (lost bool, err error) {
 	has, err := a.passwords.HasPassword(ctx, id)
 	if err == nil && !has {
@@ -181,7 +179,7 @@ func (a *Accounts) lost(ctx context.Context, id string) (lost bool, err error) {
 	return lost, nil
 }
 
-// withoutKey reports whether no text about a person can be read any more.
+// withoutKey reports whether all text about a person is unreadable.
 func (a *Accounts) withoutKey(ctx context.Context, person string) (bool, error) {
 	known, err := a.core.sealer.Knows(ctx, person)
 	if err != nil || !known {
@@ -190,7 +188,7 @@ func (a *Accounts) withoutKey(ctx context.Context, person string) (bool, error) 
 	return a.core.sealer.Erased(ctx, person)
 }
 
-// open begins the stream of the account that the login is claimed for.
+// open begins the stream of the account that has claimed the login.
 func (a *Accounts) open(ctx context.Context, who applicant, id string) (Registered, error) {
 	address, err := a.core.seal(ctx, id, event.FieldAddress, who.address)
 	if err != nil {
@@ -222,8 +220,8 @@ func (a *Accounts) append(ctx context.Context, c command, there stream[account.S
 	return a.core.appendOnce(ctx, c, there.name, there.revision(), list)
 }
 
-// registeredBefore answers a repeat to whoever knows the password; to all
-// others the login is taken.
+// registeredBefore returns the result of a repeated registration to a caller who knows
+// the password; for all others the login is taken.
 func (a *Accounts) registeredBefore(ctx context.Context, who applicant, there stream[account.State]) (Registered, error) {
 	from, to, found, err := who.repeated(there.name, there.events)
 	if err != nil {
@@ -243,8 +241,8 @@ func (a *Accounts) registeredBefore(ctx context.Context, who applicant, there st
 	return Registered{Position: done.position, Account: there.state.Account}, err
 }
 
-// ByLogin returns the account of an address, "" if nobody has it or it is not an
-// address. kind is "email" or "phone".
+// ByLogin returns the account of an address, "" if it has none or is not an address. kind
+// is "email" or "phone".
 func (a *Accounts) ByLogin(ctx context.Context, kind, address string) (string, error) {
 	normal, reason := normaliseAddress(kind, address)
 	_, earlier, err := a.core.earlierLogin(ctx, kind, address, normal)

@@ -20,16 +20,16 @@ const (
 
 const maxLocalPart = 64 // RFC 5321, 4.5.3.1.1, in bytes
 
-// mailDomain is how the domain of an e-mail address is read: UTS #46 without
-// the transitional mapping, by the rules for host names, every label checked.
+// mailDomain is the profile for domains of e-mail addresses: UTS #46 without the
+// transitional mapping, by the rules for host names, every label checked.
 var mailDomain = idna.New(
 	idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(true),
 	idna.CheckHyphens(false), idna.CheckJoiners(true), idna.BidiRule(), idna.VerifyDNSLength(true),
 )
 
-// LoginName returns the one spelling of what somebody types to log in, for
-// limits and for comparing: the normalised address, or the folded text where it
-// is not an address. A login with an @ is an e-mail address, any other a number.
+// LoginName returns the canonical spelling of a login as entered, for limits and
+// comparisons: the normalised address, or the folded text if it is not an address. A
+// login with an @ is an e-mail address, any other a number.
 func LoginName(login string) string {
 	kind := LoginKind(login)
 	if address, reason := normaliseAddress(kind, login); reason == "" {
@@ -38,8 +38,8 @@ func LoginName(login string) string {
 	return kind + ":?" + strings.ToLower(norm.NFKC.String(strings.TrimSpace(login)))
 }
 
-// LoginKind returns the kind of address that a login is meant as: "email" where
-// it has an @, in whatever width, else "phone".
+// LoginKind returns the kind of address that a login is meant as: "email" if it has an @,
+// in any width, else "phone".
 func LoginKind(login string) string {
 	if strings.ContainsAny(login, "@＠") {
 		return emailKind
@@ -67,9 +67,9 @@ func (f faults) oneAddress(at Field, email, phone string) (kind, address string)
 	return kind, address
 }
 
-// normaliseAddress makes the one spelling of an address: an e-mail address as
-// normaliseEmail writes it, or a number as E.164 does. reason says why it is
-// not one, without repeating it.
+// normaliseAddress returns the canonical spelling of an address: an e-mail address as by
+// normaliseEmail, or a number in E.164 format. reason is why it is not an address,
+// without repeating it.
 func normaliseAddress(kind, raw string) (address, reason string) {
 	switch kind {
 	case emailKind:
@@ -82,10 +82,10 @@ func normaliseAddress(kind, raw string) (address, reason string) {
 
 const noEmail = "is not an e-mail address"
 
-// normaliseEmail returns the one spelling of an e-mail address: the local part
-// as the PRECIS profile UsernameCaseMapped writes it (width folded, lower case,
-// NFC), the domain in lower-case ASCII. An address in ASCII without an
-// internationalised domain is only put in lower case.
+// normaliseEmail returns the canonical spelling of an e-mail address: the local part by
+// the PRECIS profile UsernameCaseMapped (width folded, lower case, NFC), the domain in
+// lower-case ASCII. An ASCII address without an internationalised domain is only
+// lower-cased.
 func normaliseEmail(raw string) (address, reason string) {
 	s := strings.TrimSpace(raw)
 	if !utf8.ValidString(s) || len(s) > 4*maxEmail {
@@ -111,8 +111,8 @@ func normaliseEmail(raw string) (address, reason string) {
 	return address, ""
 }
 
-// normaliseLocal applies the profile until nothing changes any more: one pass
-// is not always enough (RFC 8264, section 7).
+// normaliseLocal applies the profile until nothing changes: one pass is not always enough
+// (RFC 8264, section 7).
 func normaliseLocal(local string) (string, bool) {
 	if ascii(local) {
 		return strings.ToLower(local), local != ""
@@ -131,8 +131,8 @@ func normaliseLocal(local string) (string, bool) {
 	return "", false
 }
 
-// normaliseDomain leaves a domain in ASCII as it is but for its case; of an
-// internationalised one every label must be valid in both of its forms.
+// normaliseDomain only lower-cases an ASCII domain; in an internationalised one, every
+// label must be valid in both of its forms.
 func normaliseDomain(domain string) (string, bool) {
 	lower := strings.ToLower(domain)
 	if ascii(lower) && !strings.HasPrefix(lower, "xn--") && !strings.Contains(lower, ".xn--") {
@@ -164,12 +164,12 @@ func normalisePhone(raw string) (address, reason string) {
 	if len(s) > maxPhone {
 		return "", no
 	}
-	if after, ok := strings.CutPrefix(s, "00"); ok { // as it is dialled in most countries
+	if after, ok := strings.CutPrefix(s, "00"); ok { // as dialed in most countries
 		s = "+" + after
 	}
 	if !strings.HasPrefix(s, "+") {
-		// Digits alone would often be somebody's: 15012345678 is a mobile of
-		// China without its country code, and a number of Arkansas with one.
+		// Digits alone would often be someone else's number: 15012345678 is a Chinese
+		// mobile number without its country code, and a number in Arkansas with one.
 		return "", noPlus
 	}
 	n, err := phonenumbers.Parse(s, "")
@@ -179,9 +179,9 @@ func normalisePhone(raw string) (address, reason string) {
 	return phonenumbers.Format(n, phonenumbers.E164), ""
 }
 
-// earlierForms are the spellings under which accounts were registered for the
-// address before it was normalised as it is now: lower case and nothing more.
-// None for a number and for an address in ASCII, whose spelling has stayed.
+// earlierForms returns the spellings under which accounts were registered for the address
+// before the current normalisation: lower case only. None for a number and for an ASCII
+// address, whose spelling has not changed.
 func earlierForms(kind, raw, address string) []string {
 	if kind != emailKind {
 		return nil

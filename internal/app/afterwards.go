@@ -8,21 +8,20 @@ import (
 )
 
 const (
-	// tidyWithin bounds tidying up after a command.
+	// tidyWithin limits the cleanup after a command.
 	tidyWithin = 30 * time.Second
-	// tidyWait is how long the answer to a command waits for it.
+	// tidyWait is how long the response to a command waits for the cleanup.
 	tidyWait = 500 * time.Millisecond
 )
 
-// afterwards tidies up after a command that has done its work: what it does not
-// get done is in force all the same and is left to a sweep. Neither an error nor
-// a port that hangs keeps the command from being answered.
+// afterwards cleans up after a command that has taken effect: a sweep does what fails
+// here. Neither an error nor a port that hangs delays the response.
 func (s *core) afterwards(ctx context.Context, what string, tidy func(context.Context) error) {
 	s.meanwhile(ctx, what, tidy)()
 }
 
-// meanwhile is afterwards beside something else that the command still does; the
-// function that it returns waits for it.
+// meanwhile is afterwards in parallel with the rest of the command; the returned function
+// waits for it.
 func (s *core) meanwhile(ctx context.Context, what string, tidy func(context.Context) error) (wait func()) {
 	done := make(chan struct{})
 	go func() {
@@ -41,7 +40,7 @@ func (s *core) meanwhile(ctx context.Context, what string, tidy func(context.Con
 	}
 }
 
-// both runs two things and returns the first error when both have ended.
+// both runs two functions in parallel and returns the first error when both have ended.
 func both(one, other func() error) error {
 	var g errgroup.Group
 	g.Go(one)

@@ -6,33 +6,33 @@ import (
 	"latchkey/domain/share"
 )
 
-// The answer of a repeat is that of the original command. Positions are those of
-// the last event in the log that the command wrote or needed.
+// A repeat has the result of the original command. Positions are those of the last event
+// in the log that the command wrote or needed.
 
-// Done is the answer of the commands that return nothing but their position.
+// Done is the result of commands that return only their position.
 type Done struct {
 	Position uint64
 }
 
-// Registered is the answer of Accounts.Register.
+// Registered is the result of Accounts.Register.
 type Registered struct {
 	Position uint64
 	Account  string
 }
 
-// DeviceAdded is the answer of Devices.Add.
+// DeviceAdded is the result of Devices.Add.
 type DeviceAdded struct {
 	Position uint64
 	Device   device.State
 }
 
-// ShareSaved is the answer of Shares.Save.
+// ShareSaved is the result of Shares.Save.
 type ShareSaved struct {
 	ShareChanged
 	Created bool // the share was opened
 }
 
-// ShareChanged is the answer of the commands that change what is in a share.
+// ShareChanged is the result of commands that change a share.
 type ShareChanged struct {
 	Position uint64
 	Revision int64 // of the share's stream
@@ -40,7 +40,7 @@ type ShareChanged struct {
 	Names    map[string]string // sealed, by device id
 }
 
-// StreamKeyAdded is the answer of StreamKeys.Add.
+// StreamKeyAdded is the result of StreamKeys.Add.
 type StreamKeyAdded struct {
 	Position uint64
 	Key      account.Key

@@ -11,7 +11,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Config is what the use cases are made of. Every field without a default is needed.
+// Config has the dependencies of the use cases. Every field without a default is
+// required.
 type Config struct {
 	Log           Log
 	Sealer        Sealer
@@ -19,28 +20,28 @@ type Config struct {
 	Cameras       Cameras
 	StreamSecrets StreamSecrets
 	Domains       Domains
-	// Shares finds the shares of a device that was removed. Without it they end
-	// when the policy gets there.
+	// Shares finds the shares of a removed device. Without it they end when the policy
+	// gets to them.
 	Shares SharesOfDevice
-	// Requests remembers commands by their idempotency keys; the default remembers
-	// the last ones of this process.
+	// Requests remembers commands by their idempotency keys; the default remembers the
+	// most recent ones of this process.
 	Requests Requests
-	// Quotas bounds what one account may have and do; nil: nothing does.
+	// Quotas limits what one account may have and do; nil: no limits.
 	Quotas Quotas
 
 	// Now is the clock; the default is time.Now.
 	Now func() time.Time
-	// NewID makes the id of an account; the default is a UUID of version 7.
+	// NewID returns the id of a new account; the default is a UUID of version 7.
 	NewID func() string
-	// Random is where names and secrets come from; the default is crypto/rand.
+	// Random is the source of names and secrets; the default is crypto/rand.
 	Random io.Reader
-	// Logger is told what could not be tidied up after a command; the default
-	// discards it.
+	// Logger receives what could not be cleaned up after a command; the default discards
+	// it.
 	Logger *slog.Logger
 }
 
-// UseCases are the use cases, by area. They are safe for concurrent use, also by
-// several processes over one log.
+// UseCases are the use cases, by area. They are safe for concurrent use, also by several
+// processes on one log.
 type UseCases struct {
 	Accounts    *Accounts
 	Devices     *Devices
@@ -49,7 +50,7 @@ type UseCases struct {
 	Revocations *Revocations
 }
 
-// New makes the use cases. It reports every fault of the configuration together.
+// New returns the use cases. It reports all configuration errors together.
 func New(cfg Config) (UseCases, error) {
 	if err := cfg.validate(); err != nil {
 		return UseCases{}, err

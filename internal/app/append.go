@@ -13,7 +13,7 @@ func unwritten(err error) bool {
 	return errors.Is(err, ErrConflict) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrFull) || errors.Is(err, ErrIndexFull)
 }
 
-// append is Log.Append with the errors of a use case; ErrConflict stays.
+// append is Log.Append with the errors of a use case; ErrConflict is unchanged.
 func (s *core) append(ctx context.Context, stream string, expected int64, events []Pending) (uint64, error) {
 	position, err := s.log.Append(ctx, stream, expected, events)
 	switch {
@@ -42,11 +42,11 @@ func (s *core) append(ctx context.Context, stream string, expected int64, events
 	return 0, unavailable(fmt.Errorf("appending to a stream: %w", err))
 }
 
-// appendOnce is append for a command. The log takes events whose ids it has for
-// an append that is tried again, and looks no further: two commands at once with
-// one idempotency key would both be told that they were written. So what stands
-// there is read again; the command that was not written meets ErrConflict, and
-// finds the other one at its next try.
+// appendOnce is append for a command. If the log already has the ids of an append, it
+// takes it for a retry and checks no further: two concurrent commands with one
+// idempotency key would both be reported as written. So the written events are read back;
+// the command that was not written gets ErrConflict, and finds the other one at its next
+// attempt.
 func (s *core) appendOnce(ctx context.Context, c command, stream string, expected int64, events []Pending) (uint64, error) {
 	position, err := s.append(ctx, stream, expected, events)
 	if err != nil || c.IdempotencyKey == "" {

@@ -12,25 +12,24 @@ import (
 	"latchkey/domain/device"
 )
 
-// stagedFor is how long a staged camera waits for its device: far longer than any
-// command takes.
+// stagedFor is how long a staged camera waits for its device: far longer than any command
+// takes.
 const stagedFor = 10 * time.Minute
 
-// addedCamera is how a device is reached that a command adds.
+// addedCamera is the camera of a device that a command adds.
 type addedCamera struct {
 	core    *core
 	cameras Cameras
 	command command
 	camera  Camera
-	staged  []string // the ids that the device would have got, one for each try
+	staged  []string // the ids that the device would have got, one per attempt
 
-	guessed string       // the id of a serial that nobody has added before, "" for none
+	guessed string       // the id of a serial that was never added before, "" for none
 	early   func() error // waits for the camera that is staged for it
 }
 
-// guess begins to stage the camera for a serial that is new, as most are, while
-// the log is read. A repeat must stage nothing, so there is none for commands that
-// may be one.
+// guess begins to stage the camera for a new serial, as most are, while the log is read.
+// A repeat must not stage anything, so commands that may be one do not guess.
 func (a *addedCamera) guess(ctx context.Context, id string) {
 	if a.command.IdempotencyKey != "" {
 		return
@@ -41,15 +40,15 @@ func (a *addedCamera) guess(ctx context.Context, id string) {
 	a.staged = append(a.staged, id)
 }
 
-// name is the command's in the vault: the id of the event that adds the device.
+// name is the command's name in the vault: the id of the event that adds the device.
 func (a *addedCamera) name(id string) string {
 	serial, _ := device.SerialOf(id)
 	return a.command.id(deviceStream(serial), 0).String()
 }
 
-// missing returns the refusal, or nil where the vault lacks the device's camera. The
-// camera of the command that added the device, whose event is adder, may be staged
-// still: it is the device's, and not another one that comes at the same moment.
+// missing returns the refusal, or nil if the vault has no camera for the device. The
+// camera of the command that added the device, whose event is adder, may still be staged:
+// it belongs to the device, unlike that of a concurrent command.
 func (a *addedCamera) missing(ctx context.Context, id string, adder uuid.UUID, refusal error) error {
 	staged, err := a.cameras.ConfirmCamera(ctx, id, adder.String())
 	if err != nil {
@@ -82,11 +81,11 @@ func (a *addedCamera) stage(ctx context.Context, id string) error {
 	return nil
 }
 
-// keep makes the camera the device's, which is in the log. For a new device it
-// was staged just now: if it cannot be confirmed the sweep does it.
+// keep makes the camera the device's, which is in the log. For a new device it was just
+// staged: if it cannot be confirmed, the sweep does it.
 func (a *addedCamera) keep(ctx context.Context, id string, added bool) error {
 	if id == a.guessed {
-		_ = a.early() // where it failed, nothing is staged
+		_ = a.early() // if it failed, nothing is staged
 	}
 	staged, err := a.cameras.ConfirmCamera(ctx, id, a.name(id))
 	if err != nil && added {
@@ -106,15 +105,15 @@ func (a *addedCamera) keep(ctx context.Context, id string, added bool) error {
 	return nil
 }
 
-// refused forgets what was staged for a command that was refused. After any other
-// fault the device may be in the log.
+// refused drops what was staged for a command that was refused. After any other error the
+// device may be in the log.
 func (a *addedCamera) refused(ctx context.Context, refusal error) {
 	if e, ok := errors.AsType[*Error](refusal); ok && e.Kind != Unavailable {
 		a.dropBut(ctx, "")
 	}
 }
 
-// dropBut forgets what was staged for other ids than that which the device got.
+// dropBut drops what was staged for other ids than the one that the device got.
 func (a *addedCamera) dropBut(ctx context.Context, got string) {
 	for _, id := range a.staged {
 		if id == got {
@@ -129,10 +128,10 @@ func (a *addedCamera) dropBut(ctx context.Context, got string) {
 	}
 }
 
-// SettleStaged finishes what a command left undone that was cut off: a camera
-// that was staged for a device, by a command, at a time. If the log says that this
-// command added the device, and the device has no camera, the camera becomes the
-// device's; if it does not say so for long enough, the camera is forgotten.
+// SettleStaged completes an interrupted command: it handles a camera that was staged for
+// a device, by a command, at a time. If by the log this command added the device, and the
+// device has no camera, the camera becomes the device's; if the log has no such event for
+// long enough, the camera is dropped.
 func (d *Devices) SettleStaged(ctx context.Context, id, command string, at time.Time) error {
 	added, err := d.added(ctx, id, command)
 	if err != nil {
@@ -165,8 +164,7 @@ func cameraMissing(ctx context.Context, cameras Cameras, id string) (bool, error
 	return !has, nil
 }
 
-// added reports whether the device is in an account, added by the event with that
-// id.
+// added reports whether the device is in an account, added by the event with that id.
 func (d *Devices) added(ctx context.Context, id, event string) (bool, error) {
 	serial, ok := device.SerialOf(id)
 	if !ok {

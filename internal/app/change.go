@@ -12,24 +12,24 @@ import (
 type change struct {
 	command
 	share string // its id
-	// choose returns what to ask the decider. It is called once for each attempt.
+	// choose returns the command for the decider. It is called once per attempt.
 	choose func(attempt) (share.Command, error)
-	quiet  bool // the answer tells nothing of what is in the share
+	quiet  bool // the result reveals nothing of what is in the share
 
-	existing bool // the share must exist; else the command opens it if need be
+	existing bool // the share must exist; otherwise the command may open it
 	by       party
 	look     *lookup // of the last attempt
 }
 
-// party is what the caller is to a share: its owner, or its recipient.
+// party is the caller's role in a share: owner or recipient.
 type party struct {
 	owner  bool
 	login  string
 	holder string // the account that holds the login; not looked up for the owner
 }
 
-// attempt is one attempt at a change. It ends with a conflict if the share was
-// changed meanwhile; the next one looks everything up again.
+// attempt is one attempt at a change. It ends with a conflict if the share was changed in
+// the meantime; the next one looks everything up again.
 type attempt struct {
 	by    party
 	there stream[share.State]
@@ -40,11 +40,10 @@ type attempt struct {
 type changed struct {
 	answer ShareChanged
 	opened bool     // by the change
-	gone   []string // devices that were given and removed at the same time
+	gone   []string // devices that were granted and removed at the same time
 }
 
-// unlessGone refuses a command that was about a device which was removed at the
-// same time.
+// unlessGone refuses a command about a device that was removed at the same time.
 func (r changed) unlessGone(device string) (ShareChanged, error) {
 	if slices.Contains(r.gone, device) {
 		return ShareChanged{}, refused(&share.Fault{Device: device, Err: share.ErrDeviceNotFound})
@@ -52,8 +51,8 @@ func (r changed) unlessGone(device string) (ShareChanged, error) {
 	return r.answer, nil
 }
 
-// changeExisting changes a share that there is, for its owner or its recipient. To
-// all others the share does not exist.
+// changeExisting changes an existing share for its owner or its recipient. For all others
+// the share does not exist.
 func (s *Shares) changeExisting(ctx context.Context, ch change) (changed, error) {
 	owner, login, ok := share.Parties(ch.share)
 	if !ok {
@@ -128,10 +127,10 @@ func onlyTakesAway(state share.State, events []share.Event) bool {
 	return true
 }
 
-// endGone looks again at the devices that a command has just given: one that was
-// removed meanwhile is taken out of the share at once. Either the removal finds
-// the device in the share, or this finds it removed: no order of the two leaves
-// it there. What fails here the policy does, which follows the same events.
+// endGone checks the devices that a command has just granted: one that was removed in the
+// meantime is taken out of the share at once. Either the removal finds the device in the
+// share, or this finds it removed: no order of the two leaves it there. If this fails,
+// the policy, which follows the same events, does it.
 func (s *Shares) endGone(ctx context.Context, c command, id string, done outcome[share.State, share.Event]) (
 	now outcome[share.State, share.Event], gone []string,
 ) {
@@ -155,7 +154,7 @@ func (s *Shares) endGone(ctx context.Context, c command, id string, done outcome
 	return done, gone
 }
 
-// given are the devices that a command gave and that are still in the share.
+// given returns the devices that a command granted and that are still in the share.
 func given(done outcome[share.State, share.Event]) []string {
 	var list []string
 	for _, event := range done.events {

@@ -15,20 +15,20 @@ import (
 	"latchkey/domain/share"
 )
 
-// Meta says who gives a command, and under which conditions.
+// Meta is who issues a command, and under which conditions.
 type Meta struct {
-	Account        string // who acts, authenticated; "" for registering
+	Account        string // the acting account, authenticated; "" for registering
 	IdempotencyKey string // makes a repeat harmless; "" for none
 	Revision       *int64 // the revision that the share must have; nil: any
 }
 
-// command is what every command has.
+// command has what every command has.
 type command struct {
 	Meta
-	request string // fingerprint of what is asked for, "" without an idempotency key
+	request string // fingerprint of the request, "" without an idempotency key
 	at      time.Time
-	seed    uuid.UUID // of the ids of its events, where there is no idempotency key
-	cause   uuid.UUID // the event that a policy follows; Nil: somebody acts
+	seed    uuid.UUID // seed of its event ids if there is no idempotency key
+	cause   uuid.UUID // the event that a policy follows; Nil: not a policy
 }
 
 // metadata is stored with each event of a command.
@@ -46,8 +46,7 @@ func (c command) metadata() metadata {
 	return m
 }
 
-// begin checks who acts, and fingerprints the request, in which there must be no
-// secret.
+// begin checks who acts, and fingerprints the request, which must not contain secrets.
 func (s *core) begin(m Meta, name string, args ...any) (command, error) {
 	if m.Account == "" {
 		return command{}, &Error{Code: "unauthenticated", Kind: Unauthenticated, Message: "A session is required."}
@@ -66,8 +65,8 @@ func (s *core) beginAnonymous(m Meta, name string, args ...any) (command, error)
 	return command{Meta: m, request: s.fingerprint(m, canonical), at: s.now(), seed: uuid.New()}, nil
 }
 
-// following is the command of a policy that follows the event with the id cause.
-// Following it again does nothing more.
+// following returns the command of a policy that follows the event with the id cause.
+// Following it again has no further effect.
 func (s *core) following(cause uuid.UUID) command { return command{cause: cause, at: s.now()} }
 
 // outcome is the result of a command; for a repeat, the original result.
@@ -80,7 +79,7 @@ type outcome[S any, E event.Event] struct {
 	latest   S // for a repeat: the state now
 }
 
-// after is what events make of a stream; its position is that before them.
+// after returns the stream with the events added; its position is the one before them.
 func after[S any, E event.Event](there stream[S], events []E, evolve func(S, E) S) outcome[S, E] {
 	done := outcome[S, E]{
 		position: there.position(), revision: there.revision() + int64(len(events)), state: there.state, events: events,
@@ -92,9 +91,9 @@ func after[S any, E event.Event](there stream[S], events []E, evolve func(S, E) 
 	return done
 }
 
-// run loads the stream, finds out whether the command is a repeat, decides, and
-// appends at the revision that it saw; again when others were faster. decide runs
-// once for each try and is given what was loaded.
+// run loads the stream, finds out whether the command is a repeat, decides, and appends
+// at the revision that it read; it retries if others were faster. decide runs once per
+// attempt and gets what was loaded.
 func run[S any, E event.Event](
 	ctx context.Context, s *core, c command, on target[S, E], decide func(stream[S]) ([]E, error),
 ) (outcome[S, E], error) {
@@ -111,7 +110,7 @@ func run[S any, E event.Event](
 	return done, nil
 }
 
-// try is one try of run. ErrConflict: others were faster.
+// try is one attempt of run. ErrConflict: others were faster.
 func try[S any, E event.Event](
 	ctx context.Context, s *core, c command, on target[S, E], key *claimed, decide func(stream[S]) ([]E, error),
 ) (outcome[S, E], error) {
@@ -190,7 +189,7 @@ func pending[S any, E event.Event](c command, there stream[S], events []E, evolv
 	return list, nil
 }
 
-// takesAway reports whether an event that follows a state only takes away.
+// takesAway reports whether an event that follows a state only revokes.
 func takesAway(state any, e event.Event) bool {
 	if of, ok := e.(share.Event); ok {
 		before, ok := state.(share.State)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// core is what the use cases of all areas share.
+// core is shared by the use cases of all areas.
 type core struct {
 	log      Log
 	sealer   Sealer
@@ -20,7 +20,7 @@ type core struct {
 	logger   *slog.Logger
 	queues   queues
 	folded   foldedStates
-	patience time.Duration // of a command, before it is busy
+	patience time.Duration // of a command, before it returns busy
 }
 
 func newCore(cfg Config) *core {
@@ -31,7 +31,7 @@ func newCore(cfg Config) *core {
 	}
 }
 
-// now is the time of an event: every store keeps microseconds.
+// now returns the time of an event: every store keeps microseconds.
 func (s *core) now() time.Time { return s.clock().UTC().Truncate(time.Microsecond) }
 
 func (s *core) seal(ctx context.Context, subject, field, plain string) (string, error) {

@@ -15,17 +15,17 @@ import (
 type Devices struct {
 	core    *core
 	cameras Cameras
-	shares  SharesOfDevice // nil: the policy finds them
+	shares  SharesOfDevice // nil: only the policy finds them
 	names   names
 }
 
-// Add gives a device to the caller. How it is reached is in the vault before the
-// log says that the device exists: staged for this command, so that the loser of
-// two who add the same serial overwrites nothing. What a crash leaves staged
-// SettleStaged finishes, and a repeat with the same idempotency key.
+// Add adds a device to the caller's account. Its camera is in the vault before the device
+// is in the log: staged for this command, so that the loser of two concurrent additions
+// of a serial overwrites nothing. SettleStaged, or a repeat with the same idempotency
+// key, completes what a crash leaves staged.
 //
-// A device that is the caller's already is refused, unless the vault has lost how
-// it is reached: then that is kept, and nothing else changes.
+// A device that is already the caller's is refused, unless the vault has lost its camera:
+// then the camera is stored, and nothing else changes.
 func (d *Devices) Add(ctx context.Context, m Meta, n NewDevice) (DeviceAdded, error) {
 	c, err := d.core.begin(m, "add device", n.withoutSecrets())
 	if err != nil {
@@ -73,7 +73,7 @@ func (d *Devices) Add(ctx context.Context, m Meta, n NewDevice) (DeviceAdded, er
 	return DeviceAdded{Position: done.position, Device: done.state}, nil
 }
 
-// addition is what the decider is asked.
+// addition returns the command for the decider.
 func (d *Devices) addition(ctx context.Context, c command, n NewDevice) (add device.Add, err error) {
 	add = device.Add{Owner: c.Account, Written: strings.TrimSpace(n.Serial), At: c.at}
 	add.Serial, _ = device.Serial(n.Serial)
@@ -89,7 +89,7 @@ func (d *Devices) addition(ctx context.Context, c command, n NewDevice) (add dev
 	return add, err
 }
 
-// channels are those of the event: what may be known of them.
+// channels returns the channels for the event, without secrets.
 func (d *Devices) channels(ctx context.Context, owner string, list []NewChannel) ([]device.Channel, error) {
 	out := make([]device.Channel, len(list))
 	for i, c := range list {
@@ -105,7 +105,7 @@ func (d *Devices) channels(ctx context.Context, owner string, list []NewChannel)
 	return out, nil
 }
 
-// spendAddition asks for one more addition of a day, and of this serial.
+// spendAddition uses up one of the daily additions, and one of this serial.
 func (d *Devices) spendAddition(account, serial string) error {
 	if err := d.core.spend(account, QuotaGenerations, serial, 1); err != nil {
 		return err
@@ -113,9 +113,9 @@ func (d *Devices) spendAddition(account, serial string) error {
 	return d.core.spend(account, QuotaAdditions, "", 1)
 }
 
-// settleAdded does what is left when a device is in the log: its camera becomes
-// its own, and if its id became the owner's domain for another device while it
-// was added, it is removed again.
+// settleAdded completes an addition once the device is in the log: its camera becomes its
+// own, and if its id became the owner's domain for another device in the meantime, it is
+// removed again.
 func (d *Devices) settleAdded(ctx context.Context, c command, camera *addedCamera, done outcome[device.State, device.Event]) error {
 	added := len(done.events) > 0 && !done.repeat
 	camera.dropBut(ctx, done.state.Device)
@@ -159,9 +159,9 @@ func (d *Devices) removeAgain(ctx context.Context, c command, id string) error {
 	return nil
 }
 
-// Remove takes a device out of the caller's account, and out of its shares. That
-// nobody may use it follows from the first event alone: if its shares cannot be
-// found or ended now, the command is answered all the same, and EndShares follows.
+// Remove takes a device out of the caller's account, and out of its shares. The first
+// event alone ends all access: if its shares cannot be found or ended now, the command
+// succeeds anyway, and EndShares follows.
 func (d *Devices) Remove(ctx context.Context, m Meta, id string) (Done, error) {
 	c, err := d.core.begin(m, "remove device", id)
 	if err != nil {
@@ -187,7 +187,7 @@ func (d *Devices) Remove(ctx context.Context, m Meta, id string) (Done, error) {
 	return Done{Position: position}, nil
 }
 
-// Live reports whether the device with that id is in an account, as the log says.
+// Live reports whether the device with that id is in an account, by the log.
 func (d *Devices) Live(ctx context.Context, id string) (bool, error) {
 	there, err := d.core.loadDevice(ctx, id)
 	return there.Live, err

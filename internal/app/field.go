@@ -9,9 +9,9 @@ import (
 	"latchkey/domain/share"
 )
 
-// Field is where in the input of a command something is: names, and places in
-// lists, such as devices[2].channels[0].privileges. "" is the input as a whole. A
-// transport has its own names for them.
+// Field is a place in the input of a command: names, and indexes of lists, such as
+// devices[2].channels[0].privileges. "" is the input as a whole. Transports have their
+// own names for them.
 type Field string
 
 // FieldIdempotencyKey is the idempotency key of a command.
@@ -28,12 +28,12 @@ func (f Field) Dot(name Field) Field {
 // Entry is an entry of the list f, counted from 0.
 func (f Field) Entry(i int) Field { return f + Field("["+strconv.Itoa(i)+"]") }
 
-// Steps are the names and the places of the path, in their order.
+// Steps returns the names and indexes of the path, in order.
 func (f Field) Steps() []string {
 	return strings.FieldsFunc(string(f), func(r rune) bool { return r == '.' || r == '[' || r == ']' })
 }
 
-// faults collects what is wrong with which field.
+// faults collects the errors of fields.
 type faults map[Field]string
 
 func (f faults) add(at Field, reason string) {
@@ -49,7 +49,7 @@ func (f faults) err() error {
 	return invalid(f)
 }
 
-// point says which field of the input a refusal is about.
+// point sets the field of the input that a refusal is about.
 func point(err error, at Field) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || at == "" {
@@ -57,7 +57,7 @@ func point(err error, at Field) error {
 	}
 	reason := e.Message
 	if fault, ok := errors.AsType[*share.Fault](err); ok {
-		reason = fault.Err.Error() // where it is, at says
+		reason = fault.Err.Error() // at has the place
 	}
 	e.Fields = map[Field]string{at: reason}
 	return e
@@ -70,7 +70,7 @@ func fieldIn(devices []DeviceGrants, err error) Field {
 	if !ok {
 		return ""
 	}
-	for i, d := range slices.Backward(devices) { // of what is given twice, the second
+	for i, d := range slices.Backward(devices) { // of a duplicate, the second
 		if d.Device != fault.Device {
 			continue
 		}

@@ -17,15 +17,14 @@ import (
 	"latchkey/domain/share"
 )
 
-// A command folds a long stream once. What came of it is remembered, and the next
-// command reads on from there. Nothing is decided without the end of the stream as it
-// is in the log: it is read each time, from the last event that is known, which must
-// be as it was.
+// A command folds a long stream once. The result is remembered, and the next command
+// continues from there. The end of the stream is always read from the log before a
+// decision, from the last known event, which must be unchanged.
 
 const (
 	// foldedBytes is how much memory the known states may take.
 	foldedBytes = 16 << 20
-	// fewEvents are read and folded as fast as one, so a stream of no more is not
+	// fewEvents are read and folded as fast as one, so shorter streams are not
 	// remembered.
 	fewEvents = 16
 )
@@ -38,18 +37,18 @@ type known struct {
 	state any    // after it; never changed
 	life  int    // as in stream
 	ids   idList
-	size  int // of all this in memory, about
+	size  int // memory for all this, roughly
 }
 
-// foldedStates are the known states of streams. Those that were not used for the
-// longest time are forgotten. The methods are safe for concurrent use.
+// foldedStates are the known states of streams, the least recently used dropped first.
+// The methods are safe for concurrent use.
 type foldedStates struct {
 	most int // bytes
 	few  int // events of streams that are not remembered
 
 	mu    sync.Mutex
 	bytes int
-	order list.List // of *known; in front the one that was used last
+	order list.List // of *known; the most recently used in front
 	by    map[string]*list.Element
 }
 
@@ -64,8 +63,7 @@ func (f *foldedStates) get(name string) (*known, bool) {
 	return e.Value.(*known), true
 }
 
-// put remembers a stream, unless it has few events or would take the room of many
-// others.
+// put remembers a stream, unless it has few events or would take the room of many others.
 func (f *foldedStates) put(k *known) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -90,7 +88,7 @@ func (f *foldedStates) forget(k *known) {
 	}
 }
 
-// drop is for holders of the lock.
+// drop requires the lock.
 func (f *foldedStates) drop(e *list.Element) {
 	if e == nil {
 		return
@@ -100,8 +98,8 @@ func (f *foldedStates) drop(e *list.Element) {
 	f.bytes -= k.size
 }
 
-// loadKnown loads a stream from where it is known on. ok is false if nothing is known
-// of it, or if the log is not the one of then.
+// loadKnown loads a stream from its known state on. ok is false if no state is known, or
+// if the log is not the same any more.
 func loadKnown[S any, E event.Event](ctx context.Context, s *core, k kind[S, E], name string) (there stream[S], ok bool, err error) {
 	before, ok := s.folded.get(name)
 	if !ok {
@@ -131,7 +129,7 @@ func loadKnown[S any, E event.Event](ctx context.Context, s *core, k kind[S, E],
 	return there, true, nil
 }
 
-// remember keeps what is known of a stream that was read in a life of the log.
+// remember keeps the state of a stream that was read in a life of the log.
 func remember[S any](s *core, there stream[S], log uint64) {
 	if there.revision() < 0 {
 		return
@@ -141,7 +139,7 @@ func remember[S any](s *core, there stream[S], log uint64) {
 	s.folded.put(k)
 }
 
-// Sizes in memory, about: of a known stream and of what is in lists, without texts.
+// Approximate sizes in memory: of a known stream and of list elements, without texts.
 const (
 	knownHead  = 512
 	deviceHead = 192
@@ -149,7 +147,7 @@ const (
 	keyHead    = 128
 )
 
-// sizeOf is about how many bytes a state takes in memory.
+// sizeOf returns roughly how many bytes a state takes in memory.
 func sizeOf(state any) (size int) {
 	switch s := state.(type) {
 	case share.State:
@@ -171,19 +169,19 @@ func sizeOf(state any) (size int) {
 	return size
 }
 
-// idList holds the ids of a stream's events, a half of each. A list is never changed:
-// what is longer shares its full blocks.
+// idList holds the ids of a stream's events, half of each. A list is immutable: longer
+// lists share its full blocks.
 type idList struct {
 	full [][]uint64 // of idBlock each
 	rest []uint64
-	all  bool // of all events among which a repeat is looked for
+	all  bool // has all events among which a repeat is searched for
 }
 
 const idBlock = 512
 
 func hint(id uuid.UUID) uint64 { return binary.BigEndian.Uint64(id[:8]) }
 
-// with adds the ids of events that follow.
+// with adds the ids of the events that follow.
 func (l idList) with(events []Stored) idList {
 	l.rest = slices.Clone(l.rest)
 	for _, e := range events {
@@ -196,13 +194,13 @@ func (l idList) with(events []Stored) idList {
 
 func (l idList) len() int { return idBlock*len(l.full) + len(l.rest) }
 
-// lack reports whether no event has the id, for certain.
+// lack reports whether certainly no event has the id.
 func (l idList) lack(id uuid.UUID) bool {
 	h := hint(id)
 	return l.all && !slices.Contains(l.rest, h) && !slices.ContainsFunc(l.full, func(block []uint64) bool { return slices.Contains(block, h) })
 }
 
-// equal reports whether two events are one.
+// equal reports whether two events are the same.
 func (e Stored) equal(other Stored) bool {
 	return e.ID == other.ID && e.Revision == other.Revision && e.Position == other.Position && e.Type == other.Type &&
 		bytes.Equal(e.Data, other.Data) && bytes.Equal(e.Metadata, other.Metadata)

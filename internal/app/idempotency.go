@@ -17,32 +17,31 @@ import (
 	"latchkey/domain/event"
 )
 
-// A command with an idempotency key that is sent again has one effect and one
-// answer. The ids of its events follow from the key, so its stream proves what it
-// wrote; what it did on another stream, or that it changed nothing, Requests
-// remembers.
+// A command with an idempotency key that is sent again has one effect and one result. The
+// ids of its events follow from the key, so its stream proves what it wrote; Requests
+// remembers what it did on another stream, or that it changed nothing.
 
 const (
 	// maxKey is the longest idempotency key, in bytes.
 	maxKey = 255
-	// keysKept is for how long an idempotency key is remembered at least.
+	// keysKept is the minimum time for which an idempotency key is remembered.
 	keysKept = 48 * time.Hour
-	// keyLease is for how long others with the same key wait for a command to be
-	// carried out. One that died meanwhile is carried out by its repeat.
+	// keyLease is how long others with the same key wait for a command in progress. A
+	// repeat of one that died then carries it out.
 	keyLease = 3 * time.Second
-	// claimWithin bounds the claim of a key, so that a store that hangs does not
-	// keep a command that takes away from being carried out.
+	// claimWithin limits the claim of a key, so that a store that hangs does not delay a
+	// revocation.
 	claimWithin = 2 * time.Second
 )
 
-// today marks fingerprints from those of earlier versions, which were made with
+// today distinguishes fingerprints from those of earlier versions, which were made with
 // one key for everybody, of every request and with its secrets.
 const today = "2."
 
-// fingerprint says whether two commands with one idempotency key are the same. It
-// is made with the idempotency key, which is kept nowhere: once its client has
-// forgotten that, nobody can try what the request may have said, and equal texts
-// of different people are different fingerprints (decision 0020).
+// fingerprint identifies a command among those with the same idempotency key. It is keyed
+// with the idempotency key, which is not stored: once its client has forgotten that,
+// nobody can guess the request by trial, and equal texts of different people have
+// different fingerprints (decision 0020).
 func (s *core) fingerprint(m Meta, canonical []byte) string {
 	if m.IdempotencyKey == "" {
 		return ""
@@ -52,8 +51,8 @@ func (s *core) fingerprint(m Meta, canonical []byte) string {
 	return today + hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
-// sameRequest compares a fingerprint with one that is kept. One of an earlier
-// version cannot be compared: that it has the same key must do.
+// sameRequest compares a fingerprint with a stored one. One of an earlier version cannot
+// be compared: the equal key must suffice.
 func sameRequest(kept, fingerprint string) bool {
 	return kept == fingerprint || !strings.HasPrefix(kept, today)
 }
@@ -69,12 +68,12 @@ func keyReused(cause error) error {
 	}
 }
 
-// namespace makes the ids of our events differ from all other UUIDs of version
-// 5. It must never change.
+// namespace distinguishes the ids of our events from all other UUIDs of version 5. It
+// must never change.
 var namespace = uuid.MustParse("6c61b6ac-5c1e-5d3f-9a0e-6b6579206576")
 
-// id is the id of the command's i-th event in a stream: the same for all
-// commands with one idempotency key, and this command's own without.
+// id returns the id of the command's i-th event in a stream: the same for all commands
+// with one idempotency key, and unique to this command without one.
 func (c command) id(stream string, i int) uuid.UUID {
 	if c.IdempotencyKey == "" {
 		return uuid.NewSHA1(c.seed, []byte(stream+"\x00"+strconv.Itoa(i)))
@@ -83,9 +82,9 @@ func (c command) id(stream string, i int) uuid.UUID {
 	return uuid.NewSHA1(namespace, []byte(name))
 }
 
-// eventID is the id of the command's i-th event in a stream, which gets the
-// revision. The events of a policy follow from their cause and the revisions, so
-// that whoever else follows the cause writes the same.
+// eventID returns the id of the command's i-th event in a stream, which gets the
+// revision. The events of a policy follow from their cause and the revisions, so that
+// another process that follows the cause writes the same.
 func (c command) eventID(stream string, i int, revision int64) uuid.UUID {
 	if c.cause != uuid.Nil {
 		return uuid.NewSHA1(c.cause, []byte(stream+"\x00"+strconv.FormatInt(revision, 10)))
@@ -93,8 +92,8 @@ func (c command) eventID(stream string, i int, revision int64) uuid.UUID {
 	return c.id(stream, i)
 }
 
-// repeated finds the events that the command has already written: events[from:to].
-// It is an error when another request had the same key.
+// repeated finds the events that the command has already written: events[from:to]. It is
+// an error if another request had the same key.
 func (c command) repeated(stream string, events []Stored) (from, to int, found bool, err error) {
 	if c.IdempotencyKey == "" {
 		return 0, 0, false, nil
@@ -117,18 +116,17 @@ func (c command) repeated(stream string, events []Stored) (from, to int, found b
 	return from, to, true, nil
 }
 
-// recall answers the repeat of a command that changed nothing as it was answered
-// then.
+// recall returns the original result of a repeated command that changed nothing.
 func recall[S any, E event.Event](loaded stream[S], before Request, evolve func(S, E) S) (outcome[S, E], error) {
 	done := outcome[S, E]{position: before.Position, revision: before.Revision, repeat: true, latest: loaded.state}
 	var err error
-	there := before.Revision + 1 - loaded.first() // events of then; none is left where it was in an earlier life
+	there := before.Revision + 1 - loaded.first() // events of then; none is left if it was in an earlier life
 	var none S
 	done.state, err = fold(none, loaded.events[:max(0, there)], evolve)
 	return done, err
 }
 
-// replay answers a repeat as the command was answered then.
+// replay returns the original result of a repeated command.
 func replay[S any, E event.Event](loaded stream[S], from, to int, evolve func(S, E) S) (outcome[S, E], error) {
 	last := loaded.events[to-1]
 	done := outcome[S, E]{position: last.Position, revision: last.Revision, repeat: true, latest: loaded.state}
@@ -147,19 +145,19 @@ func replay[S any, E event.Event](loaded stream[S], from, to int, evolve func(S,
 	return done, nil
 }
 
-// claimed is a command's hold on its idempotency key. What the command wrote the
-// stream proves; the store of keys remembers what concerned another stream, and
-// the commands that changed nothing. The zero value is for a command without key.
+// claimed is a command's claim on its idempotency key. The stream proves what the command
+// wrote; the store of keys remembers what concerned another stream, and commands that
+// changed nothing. The zero value is for a command without a key.
 type claimed struct {
 	core    *core
 	request Request
 	tried   bool
 	unsure  bool  // the command may be in the log
-	err     error // of claiming: nothing is remembered
+	err     error // of the claim: nothing is remembered
 }
 
-// claimOn prepares the claim of a command's key for a stream. Who registers has no
-// account yet, and keys of one's own neither.
+// claimOn prepares the claim of a command's key for a stream. A registration has no
+// account yet, and thus no keys.
 func (s *core) claimOn(c command, stream string) *claimed {
 	if c.Account == "" || c.IdempotencyKey == "" {
 		return &claimed{}
@@ -170,9 +168,8 @@ func (s *core) claimOn(c command, stream string) *claimed {
 	}}
 }
 
-// claim takes the key, once. It returns what is remembered of a command that
-// changed nothing. ErrConflict: another command with the key is being carried
-// out.
+// claim takes the key, once. It returns what is remembered of a command that changed
+// nothing. ErrConflict: another command with the key is in progress.
 func (k *claimed) claim(ctx context.Context) (before *Request, err error) {
 	if k.core == nil || k.tried {
 		return nil, nil
@@ -197,8 +194,8 @@ func (k *claimed) claim(ctx context.Context) (before *Request, err error) {
 	return &there, nil
 }
 
-// may refuses events that give something while the key cannot be remembered. What
-// takes away goes on.
+// may refuses events that grant something while the key cannot be remembered. Revocations
+// proceed.
 func (k *claimed) may(events []Pending) error {
 	if k.err == nil || !slices.ContainsFunc(events, func(e Pending) bool { return !e.TakesAway }) {
 		return nil
@@ -222,8 +219,8 @@ func (k *claimed) finish(ctx context.Context, position uint64, revision int64) e
 	return nil
 }
 
-// release gives the key back, unless the command may be in the log: what was
-// refused has not used it.
+// release releases the key, unless the command may be in the log: a refused command has
+// not used it.
 func (k *claimed) release(ctx context.Context) {
 	if k.core == nil || !k.tried || k.err != nil || k.unsure {
 		return

@@ -10,8 +10,8 @@ import (
 // plainBase32 is the alphabet of RFC 4648 without padding.
 var plainBase32 = base32.StdEncoding.WithPadding(base32.NoPadding)
 
-// newSerial is the serial of a device that has none. A repeated command must
-// find the same device, so with an idempotency key the serial follows from it.
+// newSerial returns the serial of a device that has none. A repeated command must find
+// the same device, so with an idempotency key the serial follows from it.
 func (s *core) newSerial(c command) (string, error) {
 	var raw []byte
 	if c.IdempotencyKey == "" {
@@ -26,7 +26,7 @@ func (s *core) newSerial(c command) (string, error) {
 	return "cam-" + lowerText(raw)[:10], nil
 }
 
-// newKey makes the name of a stream key, 60 bits, and its secret, 100 bits.
+// newKey returns the name of a stream key, 60 bits, and its secret, 100 bits.
 func (s *core) newKey() (name, secret string, err error) {
 	raw := make([]byte, 8+13)
 	if _, err := io.ReadFull(s.random, raw); err != nil {

@@ -10,13 +10,13 @@ import (
 	"latchkey/domain/share"
 )
 
-// maxHistory is how many bytes a command reads of a share's lives before the one that
-// it is about, to find what the same command did before; and how large a life may grow
-// before its share takes only what takes away.
+// maxHistory is how many bytes a command reads of a share's earlier lives to find what
+// the same command did before; and how large a life may grow before its share accepts
+// only revocations.
 const maxHistory = 16 << 20
 
-// load reads a stream and folds it. An event that cannot be read, or that is of
-// another kind, is an error: nothing is decided over a state that may be wrong.
+// load reads a stream and folds it. An event that cannot be read, or is of another kind,
+// is an error: no decision is based on a state that may be wrong.
 func load[S any, E event.Event](ctx context.Context, s *core, k kind[S, E], name string) (stream[S], error) {
 	if k.last != nil {
 		return loadLast(ctx, s, k, name)
@@ -24,8 +24,8 @@ func load[S any, E event.Event](ctx context.Context, s *core, k kind[S, E], name
 	return loadFor(ctx, s, k, name, command{})
 }
 
-// loadFor is load for a command: if the stream may hold what the command did before,
-// its events are there.
+// loadFor is load for a command: if the stream may hold what the command did before, its
+// events are included.
 func loadFor[S any, E event.Event](ctx context.Context, s *core, k kind[S, E], name string, c command) (stream[S], error) {
 	there, known, err := loadKnown(ctx, s, k, name)
 	if err != nil || known && (c.IdempotencyKey == "" || there.ids.lack(c.id(name, 0))) {
@@ -37,13 +37,13 @@ func loadFor[S any, E event.Event](ctx context.Context, s *core, k kind[S, E], n
 	return loadBack(ctx, s, k, name, 0)
 }
 
-// loadHistory reads a stream as far back as the repeat of a command is recognised.
+// loadHistory reads a stream as far back as repeats are recognised.
 func loadHistory[S any, E event.Event](ctx context.Context, s *core, k kind[S, E], name string) (stream[S], error) {
 	return loadBack(ctx, s, k, name, maxHistory)
 }
 
-// loadBack reads a stream from where it began last, or an earlier beginning if there
-// are fewer than so many bytes since then.
+// loadBack reads a stream from its latest beginning, or an earlier one if there are fewer
+// than that many bytes since then.
 func loadBack[S any, E event.Event](ctx context.Context, s *core, k kind[S, E], name string, least int) (stream[S], error) {
 	life := s.log.Life()
 	var events []Stored
@@ -68,8 +68,8 @@ func loadBack[S any, E event.Event](ctx context.Context, s *core, k kind[S, E], 
 	return there, nil
 }
 
-// loadLast reads the last event of a stream, and none of its history, which others
-// may have made long.
+// loadLast reads the last event of a stream, but not its history, which others may have
+// made long.
 func loadLast[S any, E event.Event](ctx context.Context, s *core, k kind[S, E], name string) (stream[S], error) {
 	last, ok, err := s.log.Last(ctx, name)
 	if err != nil {
@@ -85,7 +85,7 @@ func loadLast[S any, E event.Event](ctx context.Context, s *core, k kind[S, E], 
 	return stream[S]{name: name, state: k.last(event), last: last}, nil
 }
 
-// fold returns the state after events that follow a state, which stays as it is.
+// fold returns the state after events that follow a state, which is not modified.
 func fold[S any, E event.Event](state S, events []Stored, evolve func(S, E) S) (S, error) {
 	alone, inPlace := any(&state).(interface{ Apply(e E) })
 	for i, stored := range events {
@@ -94,7 +94,7 @@ func fold[S any, E event.Event](state S, events []Stored, evolve func(S, E) S) (
 			var none S
 			return none, err
 		}
-		if inPlace && i > 0 { // to copy the state for each event would take the square of their number
+		if inPlace && i > 0 { // copying the state for each event would take quadratic time
 			alone.Apply(event)
 			continue
 		}
@@ -120,8 +120,8 @@ func (s *core) loadShare(ctx context.Context, id string) (stream[share.State], e
 	return load(ctx, s, shareKind, shareStream(id))
 }
 
-// loadDevice returns the device with that id; the zero State if it is not an id, or
-// that of an earlier generation.
+// loadDevice returns the device with that id; the zero State if it is not an id, or that
+// of an earlier generation.
 func (s *core) loadDevice(ctx context.Context, id string) (device.State, error) {
 	serial, ok := device.SerialOf(id)
 	if !ok {

@@ -10,19 +10,18 @@ import (
 
 // A login is the keyed hash of an address.
 
-// holder returns the account that a login is claimed for, "" for none. The last
-// event of the login's stream says it.
+// holder returns the account that has claimed a login, "" for none. It is in the last
+// event of the login's stream.
 func (s *core) holder(ctx context.Context, login string) (string, error) {
 	there, err := load(ctx, s, loginKind, loginStream(login))
 	return there.state.Account, err
 }
 
-// nobody stands for the account of a login that nobody has.
+// nobody stands for the account of an unclaimed login.
 const nobody = "00000000-0000-0000-0000-000000000000"
 
-// registeredHolder returns the account that a login is claimed for, "" where it
-// was never registered. It reads two events, whoever has the login and whatever
-// the account has done: the time that it takes tells nothing.
+// registeredHolder returns the account that has claimed a login, "" if that was never
+// registered. It always reads two events, so that its duration reveals nothing.
 func (s *core) registeredHolder(ctx context.Context, login string) (string, error) {
 	id, err := s.holder(ctx, login)
 	if err != nil {
@@ -42,9 +41,9 @@ func (s *core) registeredHolder(ctx context.Context, login string) (string, erro
 	return id, nil
 }
 
-// earlierLogin finds the account that was registered for an address before
-// addresses were normalised as they are now, and its login; "" for none.
-// Nothing is read for an address in ASCII, which has no earlier spelling.
+// earlierLogin returns the account that was registered for an address before the current
+// normalisation, and its login; "" for none. Nothing is read for an ASCII address, which
+// has no earlier spelling.
 func (s *core) earlierLogin(ctx context.Context, kind, raw, address string) (login, account string, err error) {
 	for _, form := range earlierForms(kind, raw, address) {
 		earlier := s.sealer.LoginHash(kind, form)
@@ -59,8 +58,8 @@ func (s *core) earlierLogin(ctx context.Context, kind, raw, address string) (log
 	return login, account, nil
 }
 
-// loginOf returns the login that an address stands for: its keyed hash, or that
-// of an earlier spelling where only this one has an account.
+// loginOf returns the login of an address: its keyed hash, or that of an earlier spelling
+// if only that one has an account.
 func (s *core) loginOf(ctx context.Context, kind, raw, address string) (string, error) {
 	login := s.sealer.LoginHash(kind, address)
 	if len(earlierForms(kind, raw, address)) == 0 {

@@ -11,7 +11,7 @@ import (
 	"latchkey/domain/share"
 )
 
-// lookup finds devices, each of them once.
+// lookup looks up devices, each once.
 type lookup struct {
 	core  *core
 	mu    sync.Mutex
@@ -21,8 +21,8 @@ type lookup struct {
 // lookupsAtOnce is how many devices are looked up at the same time.
 const lookupsAtOnce = 16
 
-// all looks devices up beside each other: one after the other, a share of hundreds
-// waits as often for the log.
+// all looks up devices concurrently: sequentially, a share of hundreds would wait for the
+// log as many times.
 func (l *lookup) all(ctx context.Context, ids []string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(lookupsAtOnce)
@@ -39,7 +39,7 @@ func newLookup(s *core) *lookup {
 	return &lookup{core: s, found: make(map[string]device.State)}
 }
 
-// device gives the zero State for a device that there is not.
+// device returns the device, the zero State if it does not exist.
 func (l *lookup) device(ctx context.Context, id string) (device.State, error) {
 	l.mu.Lock()
 	d, ok := l.found[id]
@@ -87,7 +87,7 @@ func (l *lookup) offers(ctx context.Context, list []DeviceGrants) ([]share.Offer
 	return offers, nil
 }
 
-// names gives the sealed names of the devices in a share.
+// names returns the sealed names of the devices in a share.
 func (l *lookup) names(ctx context.Context, s share.State) (map[string]string, error) {
 	ids := make([]string, len(s.Devices))
 	for i, d := range s.Devices {

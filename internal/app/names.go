@@ -11,21 +11,20 @@ import (
 	"latchkey/domain/share"
 )
 
-// names are the names that accounts give devices: their device domains. A name means
-// one thing to an account.
+// names are the names that accounts give devices: their device domains. A name is unique
+// within an account.
 type names struct {
 	core    *core
 	domains Domains
 }
 
-// errNameUsed refuses a device whose id the account has given another device as
-// its domain.
+// errNameUsed refuses a device whose id the account uses as the domain of another device.
 var errNameUsed = errors.New("you use this device's id as the domain of another device; change that domain first")
 
-// claim claims a name for a device. taken: the name means something else to the
-// account. Who sets a name first claims it and then looks for a device with this
-// id; who gets a device first gets it and then looks for a claim. So of two at
-// once, one at least sees the other.
+// claim claims a name for a device. taken: the account uses the name for something else.
+// Setting a name first claims it and then looks for a device with this id; acquiring a
+// device first acquires it and then looks for a claim. So of two concurrent commands, at
+// least one sees the other.
 func (n names) claim(ctx context.Context, c command, login string, claim name.Claim) (taken bool, err error) {
 	if taken, err = n.meansDevice(ctx, c.Account, login, claim.Device, claim.Domain); err != nil || taken {
 		return taken, err
@@ -44,7 +43,7 @@ func (n names) claim(ctx context.Context, c command, login string, claim name.Cl
 	if err != nil {
 		return false, err
 	}
-	// Each try claims for the revision that it sees: the events are new ones.
+	// Each attempt claims for the revision that it reads: the events are new ones.
 	list, err := pending(command{Meta: Meta{Account: c.Account}, request: c.request, seed: uuid.New()}, there, events, name.Evolve)
 	if err != nil {
 		return false, err
@@ -55,8 +54,8 @@ func (n names) claim(ctx context.Context, c command, login string, claim name.Cl
 	return n.meansDevice(ctx, c.Account, login, claim.Device, claim.Domain)
 }
 
-// meansDevice reports whether a name already means another device to an account:
-// by its id, or by a domain from before names were claimed.
+// meansDevice reports whether an account already uses a name for another device: as its
+// id, or as a domain from before names were claimed.
 func (n names) meansDevice(ctx context.Context, account, login, device, domain string) (bool, error) {
 	taken, err := n.domainTaken(ctx, account, domain, device)
 	if err != nil || taken || domain == device {
@@ -73,8 +72,8 @@ func (n names) domainTaken(ctx context.Context, account, domain, device string) 
 	return taken, nil
 }
 
-// refuseUsed refuses a device that an account is about to get if its id is the
-// account's domain for another one.
+// refuseUsed refuses a device that an account is about to get if the account uses its id
+// as the domain of another one.
 func (n names) refuseUsed(ctx context.Context, account, device string) error {
 	if !share.ValidDomain(device) {
 		return nil
@@ -89,8 +88,8 @@ func (n names) refuseUsed(ctx context.Context, account, device string) error {
 	return err
 }
 
-// claimed reports whether a name is claimed for another device of the account, which
-// has the name or may still get it.
+// claimed reports whether a name is claimed for another device of the account that has
+// the name or may still get it.
 func (n names) claimed(ctx context.Context, account, domain, device string) (bool, error) {
 	if !share.ValidDomain(domain) {
 		return false, nil
@@ -102,9 +101,8 @@ func (n names) claimed(ctx context.Context, account, domain, device string) (boo
 	return n.holds(ctx, there.state)
 }
 
-// holds reports whether the device of a claim has the name, or may still get it.
-// What its share says is all there is to know, so a name is free again when the
-// device leaves the share in whatever way.
+// holds reports whether the device of a claim has the name, or may still get it. Only its
+// share determines that, so a name is free again whenever the device leaves the share.
 func (n names) holds(ctx context.Context, claim name.State) (bool, error) {
 	if claim.Device == "" {
 		return false, nil

@@ -12,12 +12,12 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// NewDevice is a device to add. Its RTSP addresses may hold a user name and a
+// NewDevice is a device to add. Its RTSP addresses may contain a user name and a
 // password, as people paste them: those become the device's own.
 type NewDevice struct {
 	Name, Serial       string // Serial "": it gets an id of its own
 	Username, Password string
-	RTSPURL            string // of channel 1, unless Channels says it
+	RTSPURL            string // of channel 1, unless it is in Channels
 	ISAPIURL, ONVIFURL string
 	Channels           []NewChannel // empty: channel 1, which can do everything
 }
@@ -28,10 +28,10 @@ type NewChannel struct {
 	Name                string
 	MainURL, SubURL     string
 	Capabilities        privilege.Set
-	CapabilitiesUnknown bool // the owner did not declare them: it counts as capable of everything
+	CapabilitiesUnknown bool // the owner did not declare them: treated as capable of everything
 }
 
-// withChannels writes out what is meant where the channels are not given.
+// withChannels adds the default channels if none are given.
 func (d NewDevice) withChannels() NewDevice {
 	if len(d.Channels) == 0 {
 		d.Channels = []NewChannel{{Channel: 1, MainURL: d.RTSPURL, CapabilitiesUnknown: true}}
@@ -47,11 +47,11 @@ func (d NewDevice) withChannels() NewDevice {
 	return d
 }
 
-// lacksURL reports whether the device's own address is the channel's.
+// lacksURL reports whether the channel uses the device's own address.
 func (c NewChannel) lacksURL() bool { return c.Channel == 1 && c.MainURL == "" }
 
-// withCredentials takes the user name and the password out of RTSP addresses,
-// where people paste them, and has them as the device's own.
+// withCredentials moves the user name and password from RTSP addresses, where people
+// paste them, to the device.
 func (d NewDevice) withCredentials(f faults) NewDevice {
 	d.Channels = slices.Clone(d.Channels)
 	d.takeCredentials(f, "rtsp_url", &d.RTSPURL)
@@ -63,14 +63,14 @@ func (d NewDevice) withCredentials(f faults) NewDevice {
 	return d
 }
 
-// withoutSecrets is the device as it may be fingerprinted.
+// withoutSecrets returns the device without secrets, for fingerprinting.
 func (d NewDevice) withoutSecrets() NewDevice {
 	d = d.withCredentials(faults{})
 	d.Username, d.Password = "", ""
 	return d
 }
 
-// takeCredentials leaves an address that it cannot read as it is, for check.
+// takeCredentials leaves an address that it cannot read unchanged, for check.
 func (d *NewDevice) takeCredentials(f faults, at Field, address *string) {
 	u, err := url.Parse(*address)
 	if err != nil || u.User == nil || u.Host == "" {
@@ -92,8 +92,7 @@ func (d *NewDevice) takeCredentials(f faults, at Field, address *string) {
 	*address = u.String()
 }
 
-// check holds what is given against its bounds; what is in an account already
-// the decider knows.
+// check validates the input; the decider knows what is already in an account.
 func (d NewDevice) check(f faults) {
 	if strings.TrimSpace(d.Name) == "" {
 		f.add("name", "is required")
@@ -141,7 +140,7 @@ func (d NewDevice) field(err error) Field {
 	return ""
 }
 
-// channelTwice is the index of the first channel that was given before.
+// channelTwice returns the index of the first duplicate channel.
 func (d NewDevice) channelTwice() int {
 	seen := make(map[int]bool, len(d.Channels))
 	for i, c := range d.Channels {
@@ -153,7 +152,7 @@ func (d NewDevice) channelTwice() int {
 	return -1
 }
 
-// camera is what the vault keeps.
+// camera returns what the vault stores.
 func (d NewDevice) camera() Camera {
 	c := Camera{Username: d.Username, Password: d.Password, ISAPIURL: d.ISAPIURL, ONVIFURL: d.ONVIFURL}
 	for _, ch := range d.Channels {
@@ -166,12 +165,11 @@ func (d NewDevice) camera() Camera {
 	return c
 }
 
-// hikvisionMain is the path of a main stream as Hikvision devices have it:
-// channel 12's is /Streaming/Channels/1201, and its sub stream's number is 1202.
+// hikvisionMain is the path of a main stream on Hikvision devices: channel 12's is
+// /Streaming/Channels/1201, and its sub stream's number is 1202.
 var hikvisionMain = regexp.MustCompile(`(?i)^(.*/streaming/channels/[0-9]{1,3}0)1(/?)$`)
 
-// subStream derives the address of the sub stream where the path says how, ""
-// elsewhere.
+// subStream derives the address of the sub stream if the path allows it, "" otherwise.
 func subStream(mainURL string) string {
 	u, err := url.Parse(mainURL)
 	if err != nil || mainURL == "" || u.RawPath != "" {

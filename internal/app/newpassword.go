@@ -11,11 +11,11 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// productName is a password that whoever guesses tries first.
+// productName is a password that attackers try first.
 const productName = "latchkey"
 
-// commonWords are passwords that were found in breaches and words that people
-// choose as passwords: about 90,000, in lower case.
+// commonWords are passwords found in breaches and words that people use as passwords:
+// about 90,000, in lower case.
 var commonWords = sync.OnceValue(func() map[string]bool {
 	words := make(map[string]bool)
 	for _, list := range frequency.FrequencyLists {
@@ -26,9 +26,9 @@ var commonWords = sync.OnceValue(func() map[string]bool {
 	return words
 })
 
-// password checks a new password as NIST SP 800-63B says: its length, and that
-// it is not one that others have, or that follows from who has it (person: the
-// address and the name). What it is made of does not matter.
+// password checks a new password by NIST SP 800-63B: its length, and that it is not a
+// common one or derived from the person (their address and name). There are no
+// composition rules.
 func (f faults) password(at Field, s string, person ...string) {
 	switch {
 	case !utf8.ValidString(s):
@@ -54,8 +54,7 @@ func isCommon(s string) bool {
 	return words[plain] || added <= 4 && words[word] || repeats(plain) || isRow(plain)
 }
 
-// repeats reports whether a text is one of at most four characters, over and
-// over.
+// repeats reports whether a text is a repetition of at most four characters.
 func repeats(s string) bool {
 	runes := []rune(s)
 	for period := 1; period <= 4; period++ {
@@ -88,8 +87,8 @@ func isRow(s string) bool {
 	return false
 }
 
-// isPersonal reports whether a password is nothing but what everybody knows of
-// the person: digits and signs around it do not count.
+// isPersonal reports whether a password only consists of public facts about the person,
+// ignoring digits and signs around it.
 func isPersonal(s string, person []string) bool {
 	core := letters(s)
 	known := []string{productName}
@@ -108,7 +107,7 @@ func isPersonal(s string, person []string) bool {
 	return false
 }
 
-// letters are the letters of a text, in lower case.
+// letters returns the letters of a text, in lower case.
 func letters(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsLetter(r) {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// What a Log refuses.
+// The refusals of a Log.
 var (
 	// ErrConflict is returned by Append when the stream is not at the expected
 	// revision. Nothing was written.
@@ -16,15 +16,15 @@ var (
 	// ErrTooLarge is returned by Append when the events are too large for one
 	// append. Nothing was written.
 	ErrTooLarge = errors.New("too large for one append")
-	// ErrFull is returned by Append when the disk of the log is nearly full and
-	// the append does not only take away. Nothing was written.
+	// ErrFull is returned by Append when the disk of the log is nearly full and the
+	// append does not only revoke. Nothing was written.
 	ErrFull = errors.New("the disk of the log is nearly full")
-	// ErrIndexFull is returned by Append when the privileges have no room for what
+	// ErrIndexFull is returned by Append when the privilege index has no room for what
 	// the events add. Nothing was written.
 	ErrIndexFull = errors.New("the privilege index is full")
-	// ErrDiverged is returned by Append when the log is not the one that this
-	// server's privileges were read from, or lacks events that they saw. What was
-	// written, if anything, must not be acknowledged.
+	// ErrDiverged is returned by Append when the log is not the one that this server's
+	// privileges were read from, or events that they saw are missing. What was written,
+	// if anything, must not be acknowledged.
 	ErrDiverged = errors.New("the log has diverged")
 )
 
@@ -34,23 +34,22 @@ var ErrPasswordChanged = errors.New("the password was changed meanwhile")
 // Log is where events are. An Append whose error is none of the above may have
 // been written.
 type Log interface {
-	// Load gives the events of a stream from a revision on, oldest first; none if the
-	// stream ends before it, or there is no such stream.
+	// Load returns the events of a stream from a revision on, oldest first; none if the
+	// stream ends before it or does not exist.
 	Load(ctx context.Context, stream string, from int64) ([]Stored, error)
-	// LoadBack gives the events of a stream, oldest first, from the last one for which
-	// until reports true to the end, or all of them. until is given how many bytes of
-	// data were read up to the event, and must be a function of what it is given.
+	// LoadBack returns the events of a stream, oldest first, from the last one for which
+	// until returns true, or all of them. until gets how many bytes of data were read up
+	// to the event, and must be a pure function.
 	LoadBack(ctx context.Context, stream string, until func(e Stored, read int) bool) ([]Stored, error)
-	// First and Last give one event of a stream without reading the others; ok is
-	// false where there is no such stream.
+	// First and Last return one event of a stream without reading the others; ok is false
+	// if the stream does not exist.
 	First(ctx context.Context, stream string) (event Stored, ok bool, err error)
 	Last(ctx context.Context, stream string) (event Stored, ok bool, err error)
-	// Append writes the events together, where the stream's last revision is
-	// the expected one; -1: there is no such stream. It gives the position of
-	// the last event.
+	// Append writes the events together if the stream's last revision is the expected
+	// one; -1: the stream does not exist. It returns the position of the last event.
 	Append(ctx context.Context, stream string, expected int64, events []Pending) (position uint64, err error)
-	// Life is another number whenever the log may have become another one, or one
-	// that was restored to an earlier point: nothing that was known of it counts.
+	// Life changes whenever the log may have become another one, or was restored to an
+	// earlier point: everything cached from it is then invalid.
 	Life() uint64
 }
 
@@ -64,7 +63,7 @@ type Stored struct {
 	Metadata []byte
 }
 
-// size is about how many bytes it takes in memory.
+// size returns roughly how many bytes it takes in memory.
 func (e Stored) size() int { return len(e.Type) + len(e.Data) + len(e.Metadata) + eventHead }
 
 // Pending is an event to append.
@@ -74,32 +73,31 @@ type Pending struct {
 	Data     []byte
 	Metadata []byte
 
-	// TakesAway is set when the event takes something away from somebody and
-	// gives nothing to anybody. The log keeps a reserve for an append of such
-	// events only.
+	// TakesAway is set if the event only revokes. The log keeps a reserve for appends of
+	// only such events.
 	TakesAway bool
 }
 
-// Sealer makes personal text unreadable to whoever has the log alone.
+// Sealer makes personal text unreadable to anyone who only has the log.
 type Sealer interface {
-	// Seal gives the same sealed text for the same subject, field and text; "" is "".
-	// It is opened for the same field only.
+	// Seal returns the same sealed text for the same subject, field and text; "" is "".
+	// It can be opened for the same field only.
 	Seal(ctx context.Context, subject, field, plain string) (sealed string, err error)
 	// Unseal opens what Seal sealed for the same field; an error if it cannot be read.
 	Unseal(ctx context.Context, field, sealed string) (plain string, err error)
 	// LoginHash is a keyed hash, 32 lower-case hexadecimal digits.
 	LoginHash(kind, address string) string
-	// Knows reports whether there is a key of the subject, or was one that was
-	// destroyed on purpose. A subject with text in the log and without either was
-	// lost, with a part of what the Sealer keeps.
+	// Knows reports whether there is a key of the subject, or was one that was destroyed
+	// on purpose. If neither, but the log has text of the subject, the Sealer has lost
+	// data.
 	Knows(ctx context.Context, subject string) (bool, error)
-	// Erased reports whether every key of the subject was destroyed on purpose, and
-	// none will be made again.
+	// Erased reports whether every key of the subject was destroyed on purpose, and no
+	// new one will be made.
 	Erased(ctx context.Context, subject string) (bool, error)
 }
 
-// Passwords keeps the passwords of accounts. Setting and checking one may have to
-// wait for others, and is refused if too many do.
+// Passwords stores the passwords of accounts. Setting and checking one may have to wait
+// for others, and is refused if too many do.
 type Passwords interface {
 	SetPassword(ctx context.Context, account, password string) error
 	VerifyPassword(ctx context.Context, account, password string) (bool, error)
@@ -124,11 +122,11 @@ type NewSession struct {
 	Network string // that it is made from
 }
 
-// Cameras keeps how devices are reached.
+// Cameras stores the cameras of devices: their addresses and credentials.
 //
-// A camera is staged before the log says that its device exists: for the device's
-// id and the command that adds it, so that of several at once none overwrites
-// another's. Confirming makes it the device's.
+// A camera is staged before its device is in the log: for the device's id and the command
+// that adds it, so that concurrent commands do not overwrite each other's. Confirming
+// makes it the device's.
 type Cameras interface {
 	SetCamera(ctx context.Context, device string, c Camera) error
 	HasCamera(ctx context.Context, device string) (bool, error)
@@ -146,51 +144,48 @@ type Camera struct {
 	Channels           []CameraChannel
 }
 
-// CameraChannel is where one channel's streams are; "" for none.
+// CameraChannel has the addresses of one channel's streams; "" for none.
 type CameraChannel struct {
 	Channel         int
 	MainURL, SubURL string
 }
 
-// StreamSecrets keeps the secrets of stream keys.
+// StreamSecrets stores the secrets of stream keys.
 type StreamSecrets interface {
 	SetStreamSecret(ctx context.Context, key, secret string) error
 	StreamSecret(ctx context.Context, key string) (string, error)
 	ForgetStreamSecret(ctx context.Context, key string) error
 }
 
-// Domains knows which device domains an account has given, as far as a read
-// model sees it.
+// Domains has the device domains of accounts, as of a read model.
 type Domains interface {
-	// DomainTaken reports whether a device other than the given one has the
-	// domain among those that the account has accepted.
+	// DomainTaken reports whether the account has accepted another device with the
+	// domain.
 	DomainTaken(ctx context.Context, account, domain, device string) (bool, error)
 }
 
-// SharesOfDevice knows which shares hold a device, as far as a read model sees
-// it.
+// SharesOfDevice has the shares that hold a device, as of a read model.
 type SharesOfDevice interface {
-	// SharesWithDevice lists the live shares that hold the device, with every event
-	// up to a position of the log taken into account, and those that it was perhaps
-	// taken out of after that. It waits for that as long as the context does.
+	// SharesWithDevice lists the live shares that hold the device, considering every
+	// event up to a position of the log, and possibly shares that it was taken out of
+	// after that. It waits for the position as long as the context allows.
 	SharesWithDevice(ctx context.Context, device string, atLeast uint64) (holding, lost []string, err error)
 }
 
-// Requests remembers commands by their idempotency keys, for all processes over
-// one log.
+// Requests remembers commands by their idempotency keys, for all processes on one log.
 type Requests interface {
-	// ClaimRequest takes the key for a command that is about to be carried out. It
-	// is the command's (mine) where the key is unknown, has expired, or is that of
-	// the same command whose claim has lapsed; otherwise there is who has it.
+	// ClaimRequest takes the key for a command that is about to be carried out. It is the
+	// command's (mine) if the key is unknown, has expired, or is that of the same command
+	// whose claim has lapsed; otherwise the holder is returned.
 	ClaimRequest(ctx context.Context, claim Request, now time.Time) (there Request, mine bool, err error)
-	// FinishRequest notes what became of a claim, if it still has the key.
+	// FinishRequest records the outcome of a claim, if it still has the key.
 	FinishRequest(ctx context.Context, done Request) error
-	// ReleaseRequest forgets a claim, if it still has the key.
+	// ReleaseRequest drops a claim, if it still has the key.
 	ReleaseRequest(ctx context.Context, claim Request) error
 }
 
-// Request is a command with an idempotency key. None of its fields tells what is
-// in the command.
+// Request is a command with an idempotency key. None of its fields reveals the command's
+// content.
 type Request struct {
 	Key         string // keyed hash of the account and the key
 	Fingerprint string // keyed hash of the command
@@ -200,6 +195,6 @@ type Request struct {
 	Expires     time.Time
 
 	Done     bool   // carried out, and nothing was written
-	Revision int64  // of the stream then; -1 where there was none
-	Position uint64 // that was answered
+	Revision int64  // of the stream then; -1 if it did not exist
+	Position uint64 // that was returned
 }

@@ -23,10 +23,10 @@ type queue struct {
 	waiting []*turn
 }
 
-// turn is a command that waits.
+// turn is a waiting command.
 type turn struct {
 	account string
-	come    chan struct{} // closed when it has come
+	come    chan struct{} // closed when it is its turn
 }
 
 // enter waits for an account's turn on a stream. leave passes it on.
@@ -40,14 +40,14 @@ func (q *queues) enter(ctx context.Context, stream, account string) (leave func(
 	case <-mine.come:
 		return leave, nil
 	case <-ctx.Done():
-		if !q.quit(stream, mine) { // it has come meanwhile
+		if !q.quit(stream, mine) { // it has come in the meantime
 			leave()
 		}
 		return nil, fmt.Errorf("waiting for the lock of a stream: %w", ctx.Err())
 	}
 }
 
-// join returns nil if it is the account's turn at once.
+// join returns nil if it is the account's turn immediately.
 func (q *queues) join(stream, account string) *turn {
 	q.mu.Lock()
 	defer q.mu.Unlock()

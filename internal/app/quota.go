@@ -9,44 +9,42 @@ import (
 	"latchkey/domain/share"
 )
 
-// The quotas of an account that commands ask for, by the names that callers are
-// told. QuotaLogBytes, QuotaAdditions and QuotaGenerations are of a day.
+// The quotas of an account that commands check, by their public names. QuotaLogBytes,
+// QuotaAdditions and QuotaGenerations are per day.
 const (
 	QuotaDevices     = "devices"
 	QuotaShares      = "shares"
 	QuotaStreamKeys  = "stream_keys"
 	QuotaAdditions   = "devices_added"
-	QuotaGenerations = "serial_added" // of one serial
+	QuotaGenerations = "serial_added" // per serial
 	QuotaLogBytes    = "log_bytes"
 )
 
-// Quotas bound what one account may have, and what it may do in a time. What takes
-// away asks for none of them.
+// Quotas limit what one account may have and its rates. Revocations are not subject to
+// them.
 type Quotas interface {
-	// Most is the most of a quota.
+	// Most returns the limit of a quota.
 	Most(quota string) int
-	// Hold takes room for one more of what an account has. settle must be called
-	// when it is known at which position of the log that came to be; 0: it did not.
-	// *Exceeded: there is no room.
+	// Hold reserves room for one more of what an account has. settle must be called with
+	// the log position at which it was added; 0: it was not. *Exceeded: there is no room.
 	Hold(ctx context.Context, account, quota string) (settle func(position uint64), err error)
-	// Freed says that the account has less of it than before, since a position in the
-	// log.
+	// Freed reports that the account has fewer of it since a position in the log.
 	Freed(account, quota string, position uint64)
-	// Spend uses up n of what an account may do in a time; of says with what, where
-	// the quota counts that alone. *Exceeded: so much is not left.
+	// Spend uses up n of a rate quota of an account; of is what it concerns if the quota
+	// counts that separately. *Exceeded: not enough is left.
 	Spend(account, quota, of string, n int) error
 }
 
-// RequestKind is what a request may do. Those that take away, or may, are not kept
-// waiting by the others.
+// RequestKind is what a request may do. Those that revoke, or may, do not wait for the
+// others.
 type RequestKind uint8
 
 // The kinds of requests.
 const (
 	Reads     RequestKind = iota
-	Gives                 // may give something to somebody
-	Changes               // may give, take away, or both
-	TakesAway             // takes away, and no more
+	Gives                 // may grant something
+	Changes               // may grant, revoke, or both
+	TakesAway             // only revokes
 )
 
 // Exceeded is the error of a quota that is used up.
@@ -61,7 +59,7 @@ func (e *Exceeded) Error() string {
 	return fmt.Sprintf("the quota %s, %d, is used up", e.Quota, e.Most)
 }
 
-// Refusal is the answer to a command for which a quota is used up.
+// Refusal returns the refusal of a command for which a quota is used up.
 func (e *Exceeded) Refusal() *Error {
 	kind, message := Exhausted, fmt.Sprintf("Your account has reached its limit: the quota %s is %d.", e.Quota, e.Most)
 	if e.RetryAfter > 0 {
@@ -78,8 +76,8 @@ func exceeded(err error) error {
 	return e.Refusal()
 }
 
-// room is what a command holds of a quota until its outcome is known. A command
-// that is tried again holds it once.
+// room is what a command holds of a quota until its outcome is known. A retried command
+// holds it once.
 type room struct {
 	core           *core
 	account, quota string
@@ -130,7 +128,7 @@ func (s *core) spend(account, quota, of string, n int) error {
 	return nil
 }
 
-// most is the most of a quota, 0 where nothing is configured.
+// most returns the limit of a quota, 0 if none is configured.
 func (s *core) most(quota string) int {
 	if s.quotas == nil {
 		return 0
@@ -144,11 +142,10 @@ func (s *core) freed(account, quota string, position uint64) {
 	}
 }
 
-// remarkChanged is the type of an event that gives nothing to anybody.
+// remarkChanged is the type of an event that grants nothing.
 var remarkChanged = share.RemarkChanged{}.Type()
 
-// spendLog asks for the bytes that events take in the log, unless they take away
-// and give nothing.
+// spendLog uses up the bytes that events take in the log, unless they only revoke.
 func (s *core) spendLog(account string, events []Pending) error {
 	size, gives, takes := 0, false, false
 	for _, e := range events {
@@ -162,5 +159,5 @@ func (s *core) spendLog(account string, events []Pending) error {
 	return s.spend(account, QuotaLogBytes, "", size)
 }
 
-// eventHead is about what the log keeps of an event besides, in bytes.
+// eventHead is roughly the overhead of an event in the log, in bytes.
 const eventHead = 128

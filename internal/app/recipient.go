@@ -8,9 +8,8 @@ import (
 	"latchkey/domain/share"
 )
 
-// Accept accepts an invitation: its grants are in force from now on. A device
-// whose id is the caller's domain for another device is refused: a name means one
-// thing to an account.
+// Accept accepts an invitation: its grants take effect. A device whose id is the caller's
+// domain for another device is refused: a name is unique within an account.
 func (s *Shares) Accept(ctx context.Context, m Meta, id, typed string) (ShareChanged, error) {
 	device := device.Canonical(typed)
 	c, err := s.core.begin(m, "accept", id, device)
@@ -37,7 +36,7 @@ func (s *Shares) Accept(ctx context.Context, m Meta, id, typed string) (ShareCha
 	return ShareChanged{}, s.giveBack(ctx, c, id, device)
 }
 
-// giveBack takes back an acceptance that met a claim of the same name.
+// giveBack undoes an acceptance that met a claim of the same name.
 func (s *Shares) giveBack(ctx context.Context, c command, id, device string) error {
 	cause := c.id(shareStream(id), 0)
 	_, err := run(ctx, s.core, s.core.following(cause), onShare(id), func(there stream[share.State]) ([]share.Event, error) {
@@ -52,7 +51,7 @@ func (s *Shares) giveBack(ctx context.Context, c command, id, device string) err
 	return refused(errNameUsed)
 }
 
-// Reject refuses an invitation, or gives back what was accepted.
+// Reject refuses an invitation, or returns what was accepted.
 func (s *Shares) Reject(ctx context.Context, m Meta, id, typed string) (ShareChanged, error) {
 	device := device.Canonical(typed)
 	c, err := s.core.begin(m, "reject", id, device)
@@ -65,9 +64,9 @@ func (s *Shares) Reject(ctx context.Context, m Meta, id, typed string) (ShareCha
 	return done.answer, err
 }
 
-// SetDomain gives an accepted device the caller's own name, "" for none. A name
-// means one thing to an account: it is claimed in a stream of its own first, and
-// looked at again when the device has it.
+// SetDomain sets the caller's own name of an accepted device, "" for none. A name is
+// unique within an account: it is first claimed in its own stream, and checked again when
+// the device has it.
 func (s *Shares) SetDomain(ctx context.Context, m Meta, id, typed, domain string) (ShareChanged, error) {
 	device := device.Canonical(typed)
 	c, err := s.core.begin(m, "set domain", id, device, domain)
@@ -77,7 +76,7 @@ func (s *Shares) SetDomain(ctx context.Context, m Meta, id, typed, domain string
 	done, err := s.changeExisting(ctx, change{command: c, share: id, choose: func(t attempt) (share.Command, error) {
 		set := share.SetDomain{By: c.Account, Holder: t.by.holder, Device: device, Domain: domain, At: c.at}
 		if events, err := share.Decide(t.there.state, set); domain == "" || err != nil || len(events) == 0 {
-			return set, nil // the decider says it again
+			return set, nil // the decider refuses it again
 		}
 		var err error
 		set.Taken, err = s.names.claim(ctx, c, t.by.login, name.Claim{
@@ -98,7 +97,7 @@ func (s *Shares) SetDomain(ctx context.Context, m Meta, id, typed, domain string
 	return ShareChanged{}, s.takeNameBack(ctx, c, id, device, domain)
 }
 
-// takeNameBack takes a name from a device whose claim lapsed before it got it.
+// takeNameBack removes a name from a device whose claim lapsed before it got it.
 func (s *Shares) takeNameBack(ctx context.Context, c command, id, device, domain string) error {
 	cause := c.id(shareStream(id), 0)
 	_, err := run(ctx, s.core, s.core.following(cause), onShare(id), func(there stream[share.State]) ([]share.Event, error) {

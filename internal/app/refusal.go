@@ -11,10 +11,10 @@ import (
 	"latchkey/domain/share"
 )
 
-// Kind is what an Error means for the one who asked.
+// Kind classifies an Error for the caller.
 type Kind uint8
 
-// The kinds of Error. The zero value is none of them.
+// The kinds of Error. The zero value is not one of them.
 const (
 	Invalid Kind = iota + 1
 	Unauthenticated
@@ -23,25 +23,24 @@ const (
 	Conflict
 	Precondition
 	Unavailable
-	// Exhausted is a quota that is used up for good, TooSoon one that fills again.
+	// Exhausted is a quota that is used up for good, TooSoon one that refills.
 	Exhausted
 	TooSoon
 )
 
-// Error is a refusal that the caller may see. Other errors of a use case are
-// faults of the server.
+// Error is a refusal that the caller may see. Other errors of a use case are internal.
 type Error struct {
 	Code    string // stable
 	Kind    Kind
 	Message string           // for people; holds no secret
-	Fields  map[Field]string // what is wrong with which field
+	Fields  map[Field]string // reasons by field
 	Cause   error            // for the log; may be nil
 
-	Quota      string        // that is used up, "" for none
+	Quota      string        // the one that is used up, "" for none
 	RetryAfter time.Duration // of TooSoon
 }
 
-// Error has the code and, for the log, the cause.
+// Error returns the code and, for the log, the cause.
 func (e *Error) Error() string {
 	if e.Cause == nil {
 		return e.Code + ": " + e.Message
@@ -49,10 +48,10 @@ func (e *Error) Error() string {
 	return e.Code + ": " + e.Cause.Error()
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// refusals gives what a decider refuses its code.
+// refusals maps the errors of deciders to codes.
 var refusals = []struct {
 	cause error
 	kind  Kind
@@ -90,8 +89,7 @@ var refusals = []struct {
 	{ErrTooLarge, Invalid, "too_large"},
 }
 
-// refused makes an Error of what a decider refuses; other errors stay as they
-// are.
+// refused converts an error of a decider to an Error; other errors are unchanged.
 func refused(err error) error {
 	for _, r := range refusals {
 		if errors.Is(err, r.cause) {
@@ -101,7 +99,7 @@ func refused(err error) error {
 	return err
 }
 
-// unavailable is the answer when a port fails.
+// unavailable returns the refusal for the failure of a port.
 func unavailable(err error) error {
 	message := "The service cannot do this right now."
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -110,12 +108,12 @@ func unavailable(err error) error {
 	return &Error{Code: "unavailable", Kind: Unavailable, Message: message, Cause: err}
 }
 
-// busy is the answer when others changed a stream during every try.
+// busy returns the refusal if others changed a stream during every attempt.
 func busy(err error) error {
 	return &Error{Code: "busy", Kind: Unavailable, Message: "Others are changing this at the same time. Try again.", Cause: err}
 }
 
-// invalid names the fields that break a rule.
+// invalid returns the refusal for invalid fields.
 func invalid(fields map[Field]string) error {
 	return &Error{Code: "invalid_body", Kind: Invalid, Message: "The request is not valid for this command.", Fields: fields}
 }

@@ -11,13 +11,13 @@ import (
 	"latchkey/domain/share"
 )
 
-// What follows a removed device: it is taken out of the shares that hold it.
+// After a device is removed, it is taken out of the shares that hold it.
 
 const (
-	// followWithin bounds what a removal does about the device's shares before it is
-	// answered.
+	// followWithin limits what a removal does about the device's shares before it
+	// responds.
 	followWithin = 5 * time.Second
-	// findWithin bounds finding them.
+	// findWithin limits finding them.
 	findWithin = 2 * time.Second
 )
 
@@ -47,13 +47,13 @@ func (d *Devices) followRemoval(ctx context.Context, cause uuid.UUID, device str
 	return at
 }
 
-// EndShares is the policy that follows a removed device: it takes the device out
-// of the shares that hold it. cause is the id of the device.Removed event;
-// following it again changes nothing more. Nobody may use the device since that
-// event, whether this runs or not.
+// EndShares is the policy that follows a removed device: it takes the device out of the
+// shares that hold it. cause is the id of the device.Removed event; following it again
+// has no further effect. That event ends all access to the device, whether this runs or
+// not.
 func (d *Devices) EndShares(ctx context.Context, cause uuid.UUID, device string, shares []string) error {
-	// A read model says that the device was removed, and what follows cannot be
-	// undone: the log must say it too.
+	// By a read model, the device was removed; as the consequences cannot be undone, the
+	// log must confirm it.
 	if gone, err := d.core.gone(ctx, device); err != nil || !gone {
 		return err
 	}
@@ -67,14 +67,14 @@ func (d *Devices) EndShares(ctx context.Context, cause uuid.UUID, device string,
 	return errors.Join(failed...)
 }
 
-// gone reports whether nobody has the device: its id never returns.
+// gone reports whether the device has no owner: its id is never reused.
 func (s *core) gone(ctx context.Context, device string) (bool, error) {
 	d, err := s.loadDevice(ctx, device)
 	return err == nil && !d.Live, err
 }
 
-// endShares takes a device that was removed out of shares. It returns the
-// position of the last event that this needed, by whomever it was written.
+// endShares takes a removed device out of shares. It returns the position of the last
+// event that this needed, whoever wrote it.
 func (s *core) endShares(ctx context.Context, cause uuid.UUID, device string, shares []string) (position uint64, err error) {
 	var failed []error
 	for _, id := range shares {
@@ -87,8 +87,8 @@ func (s *core) endShares(ctx context.Context, cause uuid.UUID, device string, sh
 	return position, errors.Join(failed...)
 }
 
-// endShare takes a device that was removed out of a share. The outcome is the
-// share without it, whoever took it out.
+// endShare takes a removed device out of a share. The result is the share without it,
+// whoever took it out.
 func (s *core) endShare(ctx context.Context, cause uuid.UUID, device, id string) (outcome[share.State, share.Event], error) {
 	if _, _, ok := share.Parties(id); !ok {
 		return outcome[share.State, share.Event]{}, share.ErrNotFound

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// recentRequests is the Requests of one process without a store. It keeps the last
-// keys only.
+// recentRequests implements Requests for one process without a store. It keeps only the
+// most recent keys.
 type recentRequests struct {
 	mu            sync.Mutex
 	recent, older map[string]Request
 }
 
-// recentKept is how many keys are remembered at least.
+// recentKept is the minimum number of keys remembered.
 const recentKept = 1 << 14
 
-// ClaimRequest is of Requests.
+// ClaimRequest implements Requests.
 func (r *recentRequests) ClaimRequest(_ context.Context, claim Request, now time.Time) (Request, bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -28,7 +28,7 @@ func (r *recentRequests) ClaimRequest(_ context.Context, claim Request, now time
 	return claim, true, nil
 }
 
-// FinishRequest is of Requests.
+// FinishRequest implements Requests.
 func (r *recentRequests) FinishRequest(_ context.Context, done Request) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -38,7 +38,7 @@ func (r *recentRequests) FinishRequest(_ context.Context, done Request) error {
 	return nil
 }
 
-// ReleaseRequest is of Requests.
+// ReleaseRequest implements Requests.
 func (r *recentRequests) ReleaseRequest(_ context.Context, claim Request) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

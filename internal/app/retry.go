@@ -9,18 +9,17 @@ import (
 )
 
 const (
-	// patience is for how long a command waits for its turn on a stream and, when
-	// other processes change it at the same time, decides again.
+	// patience is how long a command waits for its turn on a stream and retries its
+	// decision when other processes change the stream at the same time.
 	patience = 10 * time.Second
-	// Between two tries a command pauses; the pause doubles each time.
+	// A command pauses between attempts; the pause doubles each time.
 	firstPause   = 2 * time.Millisecond
 	longestPause = 200 * time.Millisecond
 )
 
-// inTurn waits for the account's turn on a stream, "" for the policies', and tries
-// until the error is another than ErrConflict: another process changed the stream
-// between reading and writing. It gives up after the patience of a command, and with
-// the context. Nothing else retries.
+// inTurn waits for the account's turn on a stream, "" for the policies', and retries on
+// ErrConflict: another process changed the stream between reading and writing. It gives
+// up after the patience of a command, and with the context. Nothing else retries.
 func (s *core) inTurn(ctx context.Context, stream, account string, try func() error) error {
 	waiting, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
@@ -42,7 +41,7 @@ func (s *core) inTurn(ctx context.Context, stream, account string, try func() er
 	}
 }
 
-// overtaken is the answer to a command that did not get its turn in time.
+// overtaken returns the refusal of a command that did not get its turn in time.
 func overtaken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return unavailable(errors.Join(ctx.Err(), err))

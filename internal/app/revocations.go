@@ -18,9 +18,8 @@ type Revocations struct {
 	secrets StreamSecrets
 }
 
-// Reapply takes away again what a restored log has lost the revocation of. It
-// never gives anything, and reports whether it changed anything: doing it again
-// does not.
+// Reapply repeats a revocation that a restored log has lost. It never grants anything,
+// and reports whether it changed anything: it is idempotent.
 func (r *Revocations) Reapply(ctx context.Context, lost event.Revocation) (changed bool, err error) {
 	switch lost.Kind {
 	case event.ShareDeviceTaken, event.ShareEmptied, event.ShareEnded:

@@ -12,13 +12,13 @@ import (
 )
 
 // Shares changes shares: the owner's commands are in this file, the recipient's in
-// recipient.go. Who may do what is decided in package share.
+// recipient.go. Package share decides who may do what.
 type Shares struct {
 	core  *core
 	names names
 }
 
-// DeviceGrants is what is given on one device.
+// DeviceGrants is what is granted on one device.
 type DeviceGrants struct {
 	Device string
 	Grants []share.Grant
@@ -31,8 +31,8 @@ type NewShare struct {
 	Devices      []DeviceGrants
 }
 
-// Save shares devices with somebody, registered or not: a new share, or more
-// devices in the one that there is.
+// Save shares devices with somebody, registered or not: in a new share, or as more
+// devices in the existing one.
 func (s *Shares) Save(ctx context.Context, m Meta, n NewShare) (ShareSaved, error) {
 	n.Devices = withIDs(n.Devices)
 	c, err := s.core.begin(m, "save share", n)
@@ -79,8 +79,8 @@ func (s *Shares) Save(ctx context.Context, m Meta, n NewShare) (ShareSaved, erro
 	return ShareSaved{ShareChanged: done.answer, Created: done.opened}, nil
 }
 
-// KeepRemark, as a remark for Replace, leaves the remark as it is. No remark is
-// like it: it is not UTF-8.
+// KeepRemark, as a remark for Replace, leaves the remark unchanged. No real remark equals
+// it: it is not UTF-8.
 const KeepRemark = "\xff"
 
 // Replace saves the remark and the whole list of devices of a share of the
@@ -116,8 +116,7 @@ func (s *Shares) Replace(ctx context.Context, m Meta, id, remark string, devices
 	return done.answer, point(err, fieldIn(devices, err))
 }
 
-// PutDevice offers one device in a share of the caller's, or changes what is given
-// on it.
+// PutDevice offers one device in a share of the caller's, or changes its grants.
 func (s *Shares) PutDevice(ctx context.Context, m Meta, id string, d DeviceGrants) (ShareChanged, error) {
 	d.Device = device.Canonical(d.Device)
 	c, err := s.core.begin(m, "put device", id, d)
@@ -144,8 +143,8 @@ func (s *Shares) PutDevice(ctx context.Context, m Meta, id string, d DeviceGrant
 	return done.unlessGone(d.Device)
 }
 
-// RemoveDevice takes one device back if the caller owns the share, and gives it up
-// if the caller is the recipient.
+// RemoveDevice removes one device if the caller owns the share, and gives it up if the
+// caller is the recipient.
 func (s *Shares) RemoveDevice(ctx context.Context, m Meta, id, typed string) (Done, error) {
 	device := device.Canonical(typed)
 	c, err := s.core.begin(m, "remove device", id, device)
@@ -156,7 +155,7 @@ func (s *Shares) RemoveDevice(ctx context.Context, m Meta, id, typed string) (Do
 		if t.by.owner {
 			return share.RemoveDevice{By: c.Account, Device: device, At: c.at}, nil
 		}
-		if device == "" { // to leave everything must be meant
+		if device == "" { // leaving everything must be intended
 			return nil, share.ErrNotInShare
 		}
 		return share.Leave{By: c.Account, Holder: t.by.holder, Device: device, At: c.at}, nil
@@ -184,7 +183,7 @@ func (s *Shares) Delete(ctx context.Context, m Meta, id string) (Done, error) {
 	return Done{Position: done.answer.Position}, nil
 }
 
-// withIDs makes ids of what was typed.
+// withIDs converts what was entered to ids.
 func withIDs(list []DeviceGrants) []DeviceGrants {
 	list = slices.Clone(list)
 	for i := range list {
@@ -193,7 +192,7 @@ func withIDs(list []DeviceGrants) []DeviceGrants {
 	return list
 }
 
-// devices bounds a list of devices; what is in it the decider judges.
+// devices limits a list of devices; the decider judges its content.
 func (f faults) devices(list []DeviceGrants, most int) {
 	if len(list) > most {
 		f.add("devices", "are more than "+strconv.Itoa(most))

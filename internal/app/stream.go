@@ -10,15 +10,14 @@ import (
 	"latchkey/domain/share"
 )
 
-// The names of streams. Their parts were checked: none comes from a request as
-// it is.
+// The names of streams. Their parts were validated: none comes unchecked from a request.
 func accountStream(account string) string { return "account-" + account }
 func loginStream(login string) string     { return "login-" + login }
 func deviceStream(serial string) string   { return "device-" + serial }
 func shareStream(share string) string     { return "share-" + share }
 
-// nameStream is that of a name which an account gives a device: it makes the name
-// mean one thing to the account.
+// nameStream is the stream of a name that an account gives a device: it makes the name
+// unique within the account.
 func nameStream(account, domain string) string { return "domain-" + account + "." + domain }
 
 // stream is a stream as it was loaded.
@@ -26,14 +25,14 @@ type stream[S any] struct {
 	name  string
 	state S      // after its last event
 	last  Stored // its last event; the zero value if there is no such stream
-	life  int    // how many bytes its events take since it began last
-	// events are those that the state was folded from, if it was folded from all that
-	// are needed; nil if it was known before.
+	life  int    // size in bytes of its events since it last began
+	// events are those that the state was folded from, if these are all that are needed;
+	// nil if it was cached.
 	events []Stored
 	ids    idList
 }
 
-// revision is that of the last event, -1 if there is no such stream.
+// revision returns that of the last event, -1 if the stream does not exist.
 func (s stream[S]) revision() int64 {
 	if s.last.Type == "" {
 		return -1
@@ -41,10 +40,10 @@ func (s stream[S]) revision() int64 {
 	return s.last.Revision
 }
 
-// position is that of the last event, 0 if there is no such stream.
+// position returns that of the last event, 0 if the stream does not exist.
 func (s stream[S]) position() uint64 { return s.last.Position }
 
-// first is the revision of the first event that was read.
+// first returns the revision of the first event that was read.
 func (s stream[S]) first() int64 {
 	if len(s.events) == 0 {
 		return 0
@@ -52,7 +51,7 @@ func (s stream[S]) first() int64 {
 	return s.events[0].Revision
 }
 
-// add notes events that follow, and the state after them.
+// add records events that follow, and the state after them.
 func (s *stream[S]) add(events []Stored, state S, opens string) {
 	for _, e := range events {
 		if e.Type == opens {
@@ -64,14 +63,14 @@ func (s *stream[S]) add(events []Stored, state S, opens string) {
 	s.state, s.ids = state, s.ids.with(events)
 }
 
-// kind is how the streams of one kind are read.
+// kind defines how the streams of one kind are read.
 type kind[S any, E event.Event] struct {
 	evolve func(S, E) S
 	// opens is the type of the event with which a stream begins, and begins again;
-	// what was before it matters no more. "" if there is none.
+	// earlier events do not matter any more. "" if there is none.
 	opens string
-	// last returns the state after the last event of a stream, for kinds whose last
-	// event says everything; else nil.
+	// last returns the state after the last event of a stream, for kinds whose last event
+	// determines it; else nil.
 	last func(E) S
 }
 
@@ -96,13 +95,13 @@ var shareOpened = share.Opened{}.Type()
 type target[S any, E event.Event] struct {
 	kind[S, E]
 	name string
-	// admit refuses whoever has nothing to do with the stream, before its history is
-	// read; nil: nobody.
+	// admit refuses accounts that have nothing to do with the stream, before its history
+	// is read; nil: none.
 	admit func(S) error
 }
 
-// load reads what a command needs of its stream: with an idempotency key also what
-// it may have done before.
+// load reads what a command needs of its stream: with an idempotency key also what it may
+// have done before.
 func (t target[S, E]) load(ctx context.Context, s *core, c command) (stream[S], error) {
 	if t.last == nil {
 		return loadFor(ctx, s, t.kind, t.name, c)
@@ -129,8 +128,8 @@ func onAnyDevice(serial string) target[device.State, device.Event] {
 	return target[device.State, device.Event]{kind: deviceKind, name: deviceStream(serial)}
 }
 
-// onDevice is onAnyDevice for a command of an account: while somebody else has the
-// device, it is refused.
+// onDevice is onAnyDevice for a command of an account: it is refused while another
+// account has the device.
 func onDevice(serial, account string, refusal error) target[device.State, device.Event] {
 	on := onAnyDevice(serial)
 	on.admit = func(d device.State) error {

@@ -13,22 +13,22 @@ import (
 	"latchkey/domain/share"
 )
 
-// StreamKeys makes and revokes stream keys.
+// StreamKeys creates and revokes stream keys.
 type StreamKeys struct {
 	core    *core
 	secrets StreamSecrets
 }
 
-// NewStreamKey is a stream key to make.
+// NewStreamKey is a stream key to create.
 type NewStreamKey struct {
 	Label   string
 	Device  string     // "" for every device
 	Expires *time.Time // nil: never; the zero time is one that is long past
 }
 
-// Add makes a stream key. Its secret is kept before the log says that the key
-// exists; its name is new each time, so nothing can be overwritten. A repeat with
-// the same idempotency key returns the same secret.
+// Add creates a stream key. Its secret is stored before the key is in the log; its name
+// is new each time, so nothing can be overwritten. A repeat with the same idempotency key
+// returns the same secret.
 func (k *StreamKeys) Add(ctx context.Context, m Meta, n NewStreamKey) (StreamKeyAdded, error) {
 	if n.Expires != nil {
 		expires := n.Expires.UTC().Truncate(time.Microsecond)
@@ -56,7 +56,7 @@ func (k *StreamKeys) Add(ctx context.Context, m Meta, n NewStreamKey) (StreamKey
 		return k.decide(ctx, there.state, add, secret)
 	})
 	if surelyUnused(add.Key, done, err) {
-		_ = k.secrets.ForgetStreamSecret(ctx, add.Key) // it opens nothing; what stays is rubbish only
+		_ = k.secrets.ForgetStreamSecret(ctx, add.Key) // it is unused; at worst it stays as garbage
 	}
 	if errors.Is(err, account.ErrTooManyKeys) {
 		return StreamKeyAdded{}, exceeded(&Exceeded{Quota: QuotaStreamKeys, Most: cmp.Or(add.Most, account.MaxKeys)})
@@ -70,7 +70,7 @@ func (k *StreamKeys) Add(ctx context.Context, m Meta, n NewStreamKey) (StreamKey
 	return k.added(ctx, done)
 }
 
-// decide keeps the secret once nothing but the log can refuse the key.
+// decide stores the secret once only the log can still refuse the key.
 func (k *StreamKeys) decide(ctx context.Context, there account.State, add account.AddKey, secret string) ([]account.Event, error) {
 	if add.Device != "" {
 		may, err := k.core.maySee(ctx, there.Account, there.Login, add.Device)
@@ -91,9 +91,8 @@ func (k *StreamKeys) decide(ctx context.Context, there account.State, add accoun
 	return events, nil
 }
 
-// surelyUnused reports whether a key of that name cannot be in the log: the
-// command was refused or overtaken, or was a repeat. After any other fault it
-// may be there.
+// surelyUnused reports whether a key of that name cannot be in the log: the command was
+// refused or overtaken, or was a repeat. After any other error it may be there.
 func surelyUnused(key string, done outcome[account.State, account.Event], err error) bool {
 	if err == nil {
 		_, ours := done.state.Find(key)
@@ -103,9 +102,8 @@ func surelyUnused(key string, done outcome[account.State, account.Event], err er
 	return errors.Is(err, ErrConflict) || ok && e.Kind != Unavailable
 }
 
-// added has the key and its secret, as they were kept: those of a repeat are not
-// the ones that were just made. A key that was revoked since then has no secret any
-// more.
+// added returns the key and its secret as stored: for a repeat they are not the ones just
+// generated. A key revoked since then has no secret any more.
 func (k *StreamKeys) added(ctx context.Context, done outcome[account.State, account.Event]) (StreamKeyAdded, error) {
 	added, ok := done.events[0].(account.StreamKeyAdded)
 	if !ok {

@@ -9,8 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// The bounds of what is given, in characters where it is text for people and in
-// bytes elsewhere.
+// The limits of input, in characters for text for people and in bytes elsewhere.
 const (
 	minPassword   = 8
 	maxPassword   = 256
@@ -18,14 +17,14 @@ const (
 	maxNames      = 16 << 10 // bytes, of the channels of a device together
 	maxLabel      = 128
 	maxRemark     = 256
-	maxEmail      = 254 // RFC 5321, 4.5.3.1.3, less the angle brackets
+	maxEmail      = 254 // RFC 5321, 4.5.3.1.3, without the angle brackets
 	maxPhone      = 32
 	maxURL        = 2048
 	maxCredential = 256
 )
 
-// text checks a word for people: one line of at most so many characters, all of
-// which can be seen.
+// text checks a text for people: one line of a limited number of characters, all of which
+// are visible.
 func (f faults) text(at Field, s string, longest int) {
 	f.line(at, s, longest)
 	if f[at] == "" {
@@ -35,7 +34,7 @@ func (f faults) text(at Field, s string, longest int) {
 	}
 }
 
-// line checks text for machines: one line of at most so many characters.
+// line checks text for machines: one line of a limited number of characters.
 func (f faults) line(at Field, s string, longest int) {
 	switch {
 	case !utf8.ValidString(s):
@@ -47,8 +46,8 @@ func (f faults) line(at Field, s string, longest int) {
 	}
 }
 
-// url checks an address of a device; "" is fine. The reason never repeats the
-// address: it may hold a password.
+// url checks an address of a device; "" is allowed. The reason never repeats the address:
+// it may contain a password.
 func (f faults) url(at Field, raw string, schemes ...string) {
 	if raw == "" {
 		return

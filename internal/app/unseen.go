@@ -15,9 +15,9 @@ const (
 	lenient strictness = false // in text for people: where a script or an emoji needs them
 )
 
-// unseen returns why a text holds characters that nobody sees, that change the
-// direction of what stands around them, or that have no agreed meaning; "" when
-// it holds none. The text is valid UTF-8.
+// unseen returns why a text is refused: it has characters that are invisible, that change
+// the direction of the text around them, or that have no agreed meaning; "" if it has
+// none. The text is valid UTF-8.
 func unseen(s string, how strictness) string {
 	before := rune(-1) // the last rune that is not a mark, a joiner or a selector
 	for i, r := range s {

@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrLocked is returned by Open when another process writes the journal.
+// ErrLocked is returned by Open if another process is writing the journal.
 var ErrLocked = errors.New("another latchkey process is writing this journal of revocations")
 
-// ahead is how much of the disk is reserved after the end of the journal, in
-// bytes: revocations go on for a while on a disk that is full.
+// ahead is how much of the disk is reserved after the end of the journal, in bytes:
+// revocations still work for a while on a full disk.
 const ahead = 256 << 10
 
-// room: the end of every line is at a multiple of it, in bytes. It holds a mark,
-// and two of it are a sector, which a disk writes whole or not at all; so a mark
-// can be put in the place of another.
+// room: the end of every line is at a multiple of it, in bytes. It fits a mark, and two
+// of it are a sector, which a disk writes atomically; so a mark can be overwritten by
+// another.
 const room = 256
 
 // file is a journal that is open for writing.
@@ -30,18 +30,18 @@ type file struct {
 	end    int64 // where the next line goes
 	mark   int64 // length of the last line if it is a mark, else 0
 	next   uint64
-	failed bool // something may stand after the end
+	failed bool // there may be garbage after the end
 }
 
-// disk is what lines are written to.
+// disk is the file that lines are written to.
 type disk interface {
 	io.WriterAt
 	Truncate(size int64) error
 	Sync() error
 }
 
-// openFile opens a journal or makes a new one, with mode 0600, cuts off what a
-// crash left at its end, and returns what it holds.
+// openFile opens a journal or creates it, with mode 0600, truncates what a crash left at
+// its end, and returns its contents.
 func openFile(path string) (_ *file, c *Contents, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -89,8 +89,8 @@ func (j *file) write(entries []Entry) error {
 	return nil
 }
 
-// writeMark writes a mark and syncs it, in the place of the last one if nothing
-// was written since.
+// writeMark writes a mark and syncs it, overwriting the last one if nothing was written
+// since.
 func (j *file) writeMark(e Entry) error {
 	line, err := j.encode([]Entry{e})
 	if err != nil {
@@ -106,7 +106,7 @@ func (j *file) writeMark(e Entry) error {
 	return nil
 }
 
-// encode makes the line of entries that are synced together, padded to room.
+// encode returns the line of entries that are synced together, padded to room.
 func (j *file) encode(entries []Entry) (line []byte, err error) {
 	for i, e := range entries {
 		e.N = j.next + uint64(i)
@@ -123,8 +123,8 @@ func (j *file) encode(entries []Entry) (line []byte, err error) {
 	return append(line, '\n'), nil
 }
 
-// append puts a line after the last one. The newline is written once the rest is
-// synced: after a crash, a line that has one is whole.
+// append writes a line after the last one. The newline is written once the rest is
+// synced: after a crash, a line that has one is complete.
 func (j *file) append(line []byte) error {
 	if j.failed {
 		if err := errors.Join(j.disk.Truncate(j.end), j.disk.Sync()); err != nil {
@@ -155,7 +155,7 @@ func (j *file) sync(data []byte, at int64) error {
 	return nil
 }
 
-// reserve asks for room on the disk after the end. Not every file system can.
+// reserve requests disk space after the end. Not every file system supports it.
 func (j *file) reserve() {
 	_ = unix.Fallocate(int(j.f.Fd()), unix.FALLOC_FL_KEEP_SIZE, j.end, ahead)
 }

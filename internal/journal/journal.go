@@ -18,7 +18,7 @@ import (
 	"latchkey/internal/pause"
 )
 
-// Log is where events come from.
+// Log is the source of events.
 type Log interface {
 	Subscribe(ctx context.Context, after eventstore.Position, prefix string, h eventstore.Handler) error
 	Identity(ctx context.Context) (eventstore.Identity, error)
@@ -27,22 +27,22 @@ type Log interface {
 	Tail(ctx context.Context, most int, each func(eventstore.Recorded) (more bool)) error
 }
 
-// Journal writes down what the log takes away. It is safe for concurrent use.
+// Journal records what the log revokes. It is safe for concurrent use.
 type Journal struct {
 	logger *slog.Logger
 
 	mu       sync.Mutex
 	file     *file
-	mark     eventstore.Mark // of the last event that was looked at
+	mark     eventstore.Mark // of the last event read
 	marked   eventstore.Mark // as it is in the file
-	position uint64          // everything up to here was looked at and is synced
+	position uint64          // everything up to here was read and is synced
 	target   uint64          // where the log ended when the subscription began; never: not known
 	advanced chan struct{}   // closed when position grows, or fault changes
-	fault    error           // why it does not go on now
-	stopped  bool            // waiting is of no use: it meets what it cannot read, or another log
+	fault    error           // why it is stopped now
+	stopped  bool            // waiting is useless: it met an event that it cannot read, or another log
 }
 
-// Open opens the journal at path, or makes a new one. ErrLocked, ErrDamaged.
+// Open opens the journal at path, or creates it. ErrLocked, ErrDamaged.
 func Open(path string, logger *slog.Logger) (*Journal, error) {
 	f, c, err := openFile(path)
 	if err != nil {
@@ -65,9 +65,9 @@ func (j *Journal) Close() error {
 }
 
 // Begin checks that the log is the one that the journal was written for and has
-// everything that the journal saw. A new journal, and one of a log that was
-// restored since, begins with the log's first event. Errors: those of
-// eventstore.Client.Holds; ErrUnavailable when it could not be found out.
+// everything that the journal saw. A new journal, and one of a log that was restored
+// since, begins with the log's first event. Errors: those of eventstore.Client.Holds;
+// ErrUnavailable if it could not be determined.
 func (j *Journal) Begin(ctx context.Context, log Log) error {
 	j.mu.Lock()
 	mark := j.mark
@@ -97,13 +97,13 @@ func (j *Journal) Begin(ctx context.Context, log Log) error {
 	return j.begin(id)
 }
 
-// misfit reports whether err says that the log is not the one that the journal
-// was written for, or lacks events that it saw.
+// misfit reports whether err means that the log is not the one that the journal was
+// written for, or that events that it saw are missing.
 func misfit(err error) bool {
 	return errors.Is(err, eventstore.ErrLogCut) || errors.Is(err, eventstore.ErrOtherLog) || errors.Is(err, eventstore.ErrNoIdentity)
 }
 
-// about says of a log that does not fit what that means.
+// about adds to a mismatch with the log what it means.
 func about(err error) error {
 	switch {
 	case errors.Is(err, eventstore.ErrNoIdentity), errors.Is(err, eventstore.ErrOtherLog):
@@ -128,11 +128,11 @@ func (j *Journal) begin(id eventstore.Identity) error {
 // never is a target that no log reaches.
 const never = math.MaxUint64
 
-// tailMost is how many events are looked at for the last one of ours.
+// tailMost is how many events are searched for the last one of ours.
 const tailMost = 1000
 
-// aim notes where the log ends, so that State can tell whether the journal has
-// caught up.
+// aim records where the log ends, so that State can report whether the journal has caught
+// up.
 func (j *Journal) aim(ctx context.Context, log Log) error {
 	target := uint64(0)
 	err := log.Tail(ctx, tailMost, func(r eventstore.Recorded) bool {
@@ -150,21 +150,21 @@ func (j *Journal) aim(ctx context.Context, log Log) error {
 	return nil
 }
 
-// errAgain ends a subscription to a log that was restored meanwhile.
+// errAgain ends a subscription to a log that was restored in the meantime.
 var errAgain = errors.New("the log was restored")
 
 const (
 	markEvery   = 250 * time.Millisecond // how often a mark is written while the log grows
-	beginEvery  = time.Second            // how often a log that does not answer, or is not the right one, is asked
+	beginEvery  = time.Second            // how often an unresponsive or wrong log is retried
 	writesAgain = 200 * time.Millisecond
 )
 
-// sayAgain are the pauses in which it is logged that the journal still cannot be
-// written; the last one goes on.
+// sayAgain are the intervals at which it is logged that the journal still cannot be
+// written; the last one repeats.
 var sayAgain = []time.Duration{10 * time.Second, 50 * time.Second, 10 * time.Minute}
 
-// Run keeps the journal up to date until the context ends. It returns nil: what
-// keeps it from going on is in State, and WaitFor then fails.
+// Run keeps the journal up to date until the context ends. It returns nil: State reports
+// what stops it, and WaitFor then fails.
 func (j *Journal) Run(ctx context.Context, log Log) error {
 	var marking sync.WaitGroup
 	marking.Go(func() { j.keepMark(ctx) })
@@ -221,7 +221,7 @@ func (j *Journal) follow(ctx context.Context, log Log) error {
 	})
 }
 
-// take writes down what events take away, and returns when it is synced.
+// take records what events revoke, and returns when it is synced.
 func (j *Journal) take(ctx context.Context, events []eventstore.Recorded) error {
 	var entries []Entry
 	for _, e := range events {
@@ -276,8 +276,8 @@ func (j *Journal) write(entries []Entry, position eventstore.Position, event uui
 	return nil
 }
 
-// Erased writes down that a person was erased, and returns when it is synced.
-// The journal must have begun.
+// Erased records that a person was erased, and returns when it is synced. The journal
+// must have begun.
 func (j *Journal) Erased(person string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -288,13 +288,13 @@ func (j *Journal) Erased(person string) error {
 		Kind: kindErased, Log: j.mark.Log, Epoch: j.mark.Epoch, Position: uint64(j.mark.Position), Event: j.mark.Event, Person: person,
 	}})
 	if err == nil {
-		j.marked = j.mark // the entry says it too
+		j.marked = j.mark // the entry has it, too
 	}
 	return err
 }
 
-// WaitFor returns when everything that was taken away up to a position of the
-// log is in the journal and synced.
+// WaitFor returns when everything that was revoked up to a position of the log is in the
+// journal and synced.
 func (j *Journal) WaitFor(ctx context.Context, position uint64) error {
 	for {
 		j.mu.Lock()
@@ -314,7 +314,7 @@ func (j *Journal) WaitFor(ctx context.Context, position uint64) error {
 	}
 }
 
-// State returns "ok", "catching up", or why the journal does not go on.
+// State returns "ok", "catching up", or why the journal is stopped.
 func (j *Journal) State() (state string, ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -327,7 +327,7 @@ func (j *Journal) State() (state string, ok bool) {
 	return "ok", true
 }
 
-// Position returns how far the log was looked at.
+// Position returns how far the log was read.
 func (j *Journal) Position() uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -348,7 +348,7 @@ func (j *Journal) setFault(err error, stopped bool) {
 	j.wake()
 }
 
-// fits notes that the log is the right one.
+// fits records that the log is the right one.
 func (j *Journal) fits() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -360,13 +360,13 @@ func (j *Journal) fits() {
 	j.wake()
 }
 
-// wake is for holders of the lock.
+// wake requires the lock.
 func (j *Journal) wake() {
 	close(j.advanced)
 	j.advanced = make(chan struct{})
 }
 
-// keepMark writes the mark now and then.
+// keepMark writes the mark periodically.
 func (j *Journal) keepMark(ctx context.Context) {
 	for pause.For(ctx, markEvery) {
 		j.mu.Lock()
@@ -377,7 +377,7 @@ func (j *Journal) keepMark(ctx context.Context) {
 	}
 }
 
-// saveMark is for holders of the lock.
+// saveMark requires the lock.
 func (j *Journal) saveMark() error {
 	if j.mark == j.marked {
 		return nil

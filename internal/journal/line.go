@@ -13,14 +13,14 @@ import (
 	"latchkey/eventstore"
 )
 
-// ErrDamaged is returned for a journal that lacks a line, or has one that ends
-// with a newline and cannot be read: it is no longer a list of all revocations.
+// ErrDamaged is returned for a journal that lacks a line, or has one that ends with a
+// newline and cannot be read: it is no longer a complete list of revocations.
 var ErrDamaged = errors.New("the journal of revocations is damaged")
 
-// The kinds of lines besides those of event.RevocationKind. They are stored.
+// The kinds of lines other than those of event.RevocationKind. They are stored.
 const (
-	kindBegan  = "began"  // from here on the lines are of another log or epoch
-	kindMark   = "mark"   // the log was looked at up to here
+	kindBegan  = "began"  // the following lines are of another log or epoch
+	kindMark   = "mark"   // the log was read up to here
 	kindErased = "erased" // a person was erased
 )
 
@@ -32,7 +32,7 @@ type Entry struct {
 	Log      uuid.UUID `json:"log"`
 	Epoch    uint64    `json:"epoch"`
 	Position uint64    `json:"position"` // of the event
-	Event    uuid.UUID `json:"event"`    // that took it away; of a mark or an erasure the last one that was looked at
+	Event    uuid.UUID `json:"event"`    // that revoked it; for a mark or an erasure the last one read
 
 	Share   string `json:"share,omitempty"`
 	Device  string `json:"device,omitempty"`
@@ -41,7 +41,7 @@ type Entry struct {
 	Person  string `json:"person,omitempty"` // who was erased
 }
 
-// Erased returns the person that an entry says was erased, "" for other entries.
+// Erased returns the person whose erasure an entry records, "" for other entries.
 func (e Entry) Erased() string {
 	if e.Kind != kindErased {
 		return ""
@@ -49,8 +49,7 @@ func (e Entry) Erased() string {
 	return e.Person
 }
 
-// Revocation returns what an entry took away; ok is false for an entry that says
-// something else.
+// Revocation returns what an entry revoked; ok is false for an entry of another kind.
 func (e Entry) Revocation() (r event.Revocation, ok bool) {
 	switch e.Kind {
 	case kindBegan, kindMark, kindErased:
@@ -68,11 +67,11 @@ func (e Entry) identity() eventstore.Identity {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// between stands between the entries of one line; JSON escapes it.
+// between separates the entries of one line; JSON escapes it.
 const between = '\t'
 
-// sumField stands between the fields of an entry and their CRC-32C in eight
-// hexadecimal digits; sumLength is the length of it all.
+// sumField separates the fields of an entry from their CRC-32C in eight hexadecimal
+// digits; sumLength is the length of both.
 const (
 	sumField  = `,"sum":"`
 	sumLength = len(sumField) + 8 + len(`"}`)
@@ -89,7 +88,7 @@ func encode(dst []byte, e Entry) ([]byte, error) {
 	return fmt.Appendf(dst, "%s%08x\"}", sumField, crc32.Checksum(raw, castagnoli)), nil
 }
 
-// decode reads an entry. Spaces after it do not count.
+// decode reads an entry. Trailing spaces are ignored.
 func decode(line []byte) (e Entry, ok bool) {
 	line = bytes.TrimRight(line, " ")
 	if len(line) < sumLength {

@@ -10,15 +10,15 @@ import (
 	"latchkey/eventstore"
 )
 
-// Contents is what a journal holds.
+// Contents is the content of a journal.
 type Contents struct {
-	// Entries are what was taken away, oldest first.
+	// Entries are the revocations, oldest first.
 	Entries []Entry
-	// Marks say, for each log and epoch, how far it was looked at, oldest first.
+	// Marks are how far each log and epoch was read, oldest first.
 	Marks []eventstore.Mark
 
-	// Torn: the last line has no newline and was not read. A crash left it, or
-	// the journal was cut short.
+	// Torn: the last line has no newline and was not read. A crash left it, or the
+	// journal was truncated.
 	Torn bool
 
 	end  int64  // where the next line begins
@@ -26,7 +26,7 @@ type Contents struct {
 	next uint64 // number of the next entry
 }
 
-// readTries: a mark may be half written at the moment when it is read.
+// readTries: a mark may be half written while it is read.
 const readTries = 3
 
 // Read reads a journal, also while a process writes it. ErrDamaged.
@@ -55,8 +55,8 @@ func (c *Contents) Last() eventstore.Mark {
 	return c.Marks[len(c.Marks)-1]
 }
 
-// Reaches reports whether the journal was still written when the log had, in
-// that epoch, an event at the position.
+// Reaches reports whether the journal was still written when the log had, in that epoch,
+// an event at the position.
 func (c *Contents) Reaches(id eventstore.Identity, position eventstore.Position) bool {
 	for _, m := range c.Marks {
 		if m.Log == id.Log && (m.Epoch > id.Epoch || m.Epoch == id.Epoch && m.Position >= position) {
@@ -90,8 +90,7 @@ func parse(data []byte) (*Contents, error) {
 	return c, nil
 }
 
-// add takes an entry; ok is false if it is not one of the log that is written
-// about.
+// add adds an entry; ok is false if it does not belong to the current log.
 func (c *Contents) add(e Entry) (ok bool) {
 	if e.Kind == kindBegan {
 		c.Marks = append(c.Marks, eventstore.Mark{Identity: e.identity()})
