@@ -20,19 +20,19 @@ type streamsService struct {
 	store *store
 }
 
-// Bounds on one append, in bytes. The real server's bound counts the data of the
-// events and nothing else, so the metadata and the types need one of our own: an
-// event and a link to it must fit into one message together.
+// The limits on one append, in bytes. The real server's limit only counts the data of the
+// events, so the metadata and the types need one of our own: an event and a link to it
+// must fit into one message together.
 const (
 	maxAppend = 1 << 20 // of data
 	maxBeside = 7 << 20 // of custom metadata and types
 )
 
-// maxName bounds the name of a stream, in bytes.
+// maxName limits the name of a stream, in bytes.
 const maxName = 8 << 10
 
-// Append reads the events to the last, also when they are refused: the client
-// takes an answer that comes before it has sent all for a broken connection.
+// Append reads all events even if it refuses them: the client takes a response before it
+// has sent all for a broken connection.
 func (s *streamsService) Append(call streams.Streams_AppendServer) error {
 	ctx := call.Context()
 	r, err := receiveAppend(ctx, call)
@@ -53,8 +53,8 @@ func (s *streamsService) Append(call streams.Streams_AppendServer) error {
 	return call.SendAndClose(&streams.AppendResp{Result: &streams.AppendResp_Success_{Success: success(o)}})
 }
 
-// ReserveHeader is the metadata of a call, with the value 1, by which a write may
-// use the reserve of the disk, as it takes something away from somebody.
+// ReserveHeader is the metadata of a call, with the value 1, with which a write may use
+// the disk's reserve, because it revokes something.
 const ReserveHeader = "latchkey-reserve"
 
 func mayUseReserve(ctx context.Context) bool {
@@ -118,7 +118,7 @@ func proposal(ctx context.Context, m *streams.AppendReq_ProposedMessage) (propos
 		return proposed{}, invalid("only events follow the options of an append")
 	}
 	p := proposed{kind: m.GetMetadata()["type"], contentType: contentBinary, custom: m.GetCustomMetadata(), data: m.GetData()}
-	if m.GetMetadata()["content-type"] == contentJSON { // the server knows no third
+	if m.GetMetadata()["content-type"] == contentJSON { // the server has no third type
 		p.contentType = contentJSON
 	}
 	for _, key := range []string{"type", "content-type"} {
@@ -165,8 +165,8 @@ func streamName(id *shared.StreamIdentifier) (string, error) {
 	return name, nil
 }
 
-// expected reads the oneof of an append, a delete and a tombstone, which differ
-// in their types only.
+// expected reads the oneof of an append, a delete and a tombstone, which differ only in
+// their types.
 func expected(option any) (expectation, error) {
 	switch o := option.(type) {
 	case *streams.AppendReq_Options_Any, *streams.DeleteReq_Options_Any, *streams.TombstoneReq_Options_Any:
@@ -206,7 +206,7 @@ func success(o outcome) *streams.AppendResp_Success {
 	return ok
 }
 
-// wrongVersion fills the fields of today's clients and those of version 20.6.
+// wrongVersion sets the fields of today's clients and those of version 20.6.
 func wrongVersion(e *wrongRevision) *streams.AppendResp_WrongExpectedVersion {
 	w := &streams.AppendResp_WrongExpectedVersion{
 		CurrentRevisionOption:        &streams.AppendResp_WrongExpectedVersion_CurrentNoStream{CurrentNoStream: &shared.Empty{}},
@@ -233,7 +233,7 @@ func wrongVersion(e *wrongRevision) *streams.AppendResp_WrongExpectedVersion {
 	return w
 }
 
-// Delete lets a stream be read no more; it may come back by an append.
+// Delete makes a stream unreadable; an append may bring it back.
 func (s *streamsService) Delete(ctx context.Context, req *streams.DeleteReq) (*streams.DeleteResp, error) {
 	pos, err := s.end(ctx, actDelete, req.GetOptions().GetStreamIdentifier(), req.GetOptions().GetExpectedStreamRevision())
 	if err != nil {
@@ -242,7 +242,7 @@ func (s *streamsService) Delete(ctx context.Context, req *streams.DeleteReq) (*s
 	return &streams.DeleteResp{PositionOption: &streams.DeleteResp_Position_{Position: &streams.DeleteResp_Position{CommitPosition: pos, PreparePosition: pos}}}, nil
 }
 
-// Tombstone ends a stream for ever.
+// Tombstone ends a stream forever.
 func (s *streamsService) Tombstone(ctx context.Context, req *streams.TombstoneReq) (*streams.TombstoneResp, error) {
 	pos, err := s.end(ctx, actTombstone, req.GetOptions().GetStreamIdentifier(), req.GetOptions().GetExpectedStreamRevision())
 	if err != nil {

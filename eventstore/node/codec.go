@@ -7,10 +7,10 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// frame is a message that is encoded already.
+// frame is an encoded message.
 type frame mem.BufferSlice
 
-// frameCodec sends frames as they are and everything else as protobuf.
+// frameCodec sends frames unchanged and everything else as protobuf.
 type frameCodec struct{}
 
 func (frameCodec) Name() string { return "proto" }
@@ -26,8 +26,8 @@ func (frameCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	return encoding.GetCodecV2("proto").Unmarshal(data, v)
 }
 
-// eventFrame is ReadResp.event with the record as its event and, where link is
-// not nil, that as its link. A nil record is a link that leads nowhere.
+// eventFrame returns ReadResp.event with the record as its event and, if link is not nil,
+// that as its link. A nil record is a link without a target.
 func eventFrame(record, link []byte, position uint64) frame {
 	body := protowire.SizeTag(3) + protowire.SizeVarint(position)
 	if record != nil {

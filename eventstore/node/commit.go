@@ -8,11 +8,11 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// expectation is what an append expects the stream's revision to be.
+// expectation is the revision that an append expects of the stream.
 type expectation int64
 
-// Besides these, an expectation is a revision, from 0 on. The numbers are those
-// of the real server's error trailers.
+// Other expectations are revisions, from 0 on. The numbers are those of the real server's
+// error trailers.
 const (
 	expectNoStream expectation = -1
 	expectAny      expectation = -2
@@ -28,13 +28,13 @@ const (
 	actTombstone
 )
 
-// request is one write; it is answered once.
+// request is one write; it gets one outcome.
 type request struct {
 	stream   string
 	expected expectation
 	action   action
 	events   []proposed
-	reserved bool          // it takes something away: it may use the reserve of the disk
+	reserved bool          // it revokes something: it may use the disk's reserve
 	done     chan outcome  // of capacity 1
 	lead     chan struct{} // of capacity 1: write the next group
 }
@@ -48,14 +48,14 @@ type proposed struct {
 	data        []byte
 }
 
-// outcome is the answer to a request.
+// outcome is the result of a request.
 type outcome struct {
 	err      error
 	revision int64 // the stream's revision; -1: it has none
 	position uint64
 }
 
-// wrongRevision: the stream is not at the revision that was expected.
+// wrongRevision: the stream is not at the expected revision.
 type wrongRevision struct {
 	stream   string
 	expected expectation
@@ -66,7 +66,7 @@ func (e *wrongRevision) Error() string {
 	return fmt.Sprintf("stream %q is at revision %d, expected %d", e.stream, e.actual, e.expected)
 }
 
-// streamDeleted: the stream was tombstoned, or is deleted where it must exist.
+// streamDeleted: the stream was tombstoned, or is deleted but must exist.
 type streamDeleted struct{ stream string }
 
 func (e *streamDeleted) Error() string { return fmt.Sprintf("stream %q is deleted", e.stream) }
@@ -82,9 +82,9 @@ var (
 type commitBatch struct {
 	batch   *pebble.Batch
 	pos     uint64
-	ids     map[idRef]place // what this batch has written
+	ids     map[idRef]place // written by this batch
 	written []addition
-	changed map[string]bool // the streams of what is written
+	changed map[string]bool // the streams written to
 	key     []byte
 }
 
@@ -100,17 +100,17 @@ type idRef struct {
 	id     [16]byte
 }
 
-// place is where an event stands; position 0 is for not known.
+// place is where an event is stored; position 0 means unknown.
 type place struct{ revision, position uint64 }
 
 const (
 	groupCount = 512     // requests in one sync
-	groupBytes = 4 << 20 // bytes in one sync, about
+	groupBytes = 4 << 20 // approximate bytes in one sync
 )
 
-// write decides and writes a request together with all that wait at the time.
-// The first caller that finds nobody writing does it for the others, in its own
-// goroutine, and then makes the next one in the queue do it.
+// write decides and writes a request together with all that are waiting. The first caller
+// that finds no writer does it for the others, in its own goroutine, and then makes the
+// next one in the queue do it.
 func (s *store) write(r *request) outcome {
 	r.done, r.lead = make(chan outcome, 1), make(chan struct{}, 1)
 	if err := s.enqueue(r); err != nil {
@@ -143,7 +143,7 @@ func (s *store) enqueue(r *request) error {
 	return nil
 }
 
-// takeGroup takes what one sync shall cover, the leader's own request first.
+// takeGroup takes the requests of one sync, the leader's own first.
 func (s *store) takeGroup() []*request {
 	s.queueMu.Lock()
 	defer s.queueMu.Unlock()
@@ -157,7 +157,7 @@ func (s *store) takeGroup() []*request {
 	return group
 }
 
-// handOver lets the next request lead, or nobody.
+// handOver makes the next request, if any, the leader.
 func (s *store) handOver() {
 	s.queueMu.Lock()
 	defer s.queueMu.Unlock()
@@ -175,7 +175,7 @@ func (s *store) handOver() {
 	s.idle.Broadcast()
 }
 
-// size is about what a request adds to a batch, in bytes.
+// size returns roughly the bytes that a request adds to a batch.
 func (r *request) size() int {
 	n := 0
 	for i := range r.events {
@@ -184,7 +184,7 @@ func (r *request) size() int {
 	return n
 }
 
-// fail refuses every write from now on; reads go on.
+// fail makes every further write fail; reads still work.
 func (s *store) fail(err error) error {
 	err = fmt.Errorf("%w: %w", errFailed, err)
 	s.logger.Error("a write failed", "folder", s.dir, "error", oneLine(err.Error()))
@@ -194,9 +194,9 @@ func (s *store) fail(err error) error {
 	return err
 }
 
-// commitGroup decides the requests, writes them with one sync and answers them.
-// After a failed write nobody knows what is on the disk: nothing of the group is
-// acknowledged, and nothing is written any more.
+// commitGroup decides the requests, writes them with one sync and sends their outcomes.
+// After a failed write, the content of the disk is unknown: nothing of the group is
+// acknowledged, and nothing more is written.
 func (s *store) commitGroup(group []*request) {
 	group = s.withRoom(group)
 	if len(group) == 0 {
@@ -204,7 +204,7 @@ func (s *store) commitGroup(group []*request) {
 	}
 	outcomes, err := s.commit(group)
 	var undecided *undecidedError
-	if errors.As(err, &undecided) && len(group) > 1 { // one request must not refuse the others
+	if errors.As(err, &undecided) && len(group) > 1 { // one request must not make the others fail
 		for _, r := range group {
 			s.commitGroup([]*request{r})
 		}
@@ -223,8 +223,7 @@ func (s *store) commitGroup(group []*request) {
 	}
 }
 
-// withRoom refuses the requests for which the disk has no room, and returns the
-// others.
+// withRoom refuses the requests for which the disk has no room, and returns the others.
 func (s *store) withRoom(group []*request) []*request {
 	ordinary, reserved := s.room()
 	if ordinary == nil {
@@ -245,14 +244,14 @@ func (s *store) withRoom(group []*request) []*request {
 	})
 }
 
-// undecidedError is of a group of which nothing was written, as something that it
-// depends on cannot be read.
+// undecidedError is the error of a group of which nothing was written, because data that
+// it depends on cannot be read.
 type undecidedError struct{ cause error }
 
 func (e *undecidedError) Error() string { return e.cause.Error() }
 func (e *undecidedError) Unwrap() error { return e.cause }
 
-// boundHeads forgets the heads when there are too many of them.
+// boundHeads drops the heads when there are too many of them.
 func (s *store) boundHeads() {
 	if len(s.heads) > headsKept || s.headNames > namesKept {
 		clear(s.heads)
@@ -267,14 +266,14 @@ func (s *store) newCommit() *commitBatch {
 func (s *store) commit(group []*request) (outcomes []outcome, err error) {
 	c := s.newCommit()
 	defer func() {
-		if p := recover(); p != nil { // Pebble's way to say that a commit failed
+		if p := recover(); p != nil { // Pebble reports a failed commit this way
 			err = fmt.Errorf("writing: %v", p)
 		}
 	}()
 	for _, r := range group {
 		o, err := s.decide(c, r)
 		if err != nil {
-			clear(s.heads) // they know events that are not written
+			clear(s.heads) // they include events that are not written
 			s.headNames = 0
 			return nil, &undecidedError{errors.Join(err, c.batch.Close())}
 		}
@@ -283,7 +282,7 @@ func (s *store) commit(group []*request) (outcomes []outcome, err error) {
 	return outcomes, s.commitBatch(c)
 }
 
-// commitBatch writes what was decided, syncs it and lets it be read.
+// commitBatch writes the decided requests, syncs them and makes them readable.
 func (s *store) commitBatch(c *commitBatch) error {
 	if len(c.written) == 0 {
 		return c.batch.Close()

@@ -8,8 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// damageError is of a part of the log that cannot be read, and will not be until
-// it is restored.
+// damageError is the error of a part of the log that cannot be read until it is restored.
 type damageError struct {
 	where string // "at position 7"
 	cause error
@@ -27,8 +26,7 @@ func (e *damageError) Unwrap() error { return e.cause }
 // tableNamed finds the file in an error of Pebble, whose text has several lines.
 var tableNamed = regexp.MustCompile(`file ([0-9]{6,})`)
 
-// readError says where something could not be read. Damage is logged once for
-// each place.
+// readError adds where something could not be read. Damage is logged once per place.
 func (s *store) readError(err error, format string, args ...any) error {
 	where := fmt.Sprintf(format, args...)
 	var known *damageError

@@ -8,8 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// head is what the committer knows of a stream, what it has not synced yet
-// included.
+// head is what the committer knows of a stream, including unsynced events.
 type head struct {
 	number     uint64 // 0: it has no events
 	last       int64  // -1: it has no events
@@ -17,16 +16,15 @@ type head struct {
 	deleted    bool // by $tb
 }
 
-// Bounds on what is remembered of streams.
+// Limits on what is cached of streams.
 const (
 	headsKept   = 1 << 14
 	namesKept   = 16 << 20 // bytes
-	nameCounted = 256      // bytes; longer names are not remembered for reads
+	nameCounted = 256      // bytes; longer names are not cached for reads
 )
 
-// decide checks one request against its stream and adds its events to the
-// batch. The error is one of the store; what is the caller's fault is in the
-// outcome.
+// decide checks one request against its stream and adds its events to the batch. The
+// error is one of the store; the caller's errors are in the outcome.
 func (s *store) decide(c *commitBatch, r *request) (outcome, error) {
 	h, err := s.head(r.stream)
 	if err != nil {
@@ -61,8 +59,8 @@ func (s *store) ended(name string, h *head) (bool, error) {
 	return about.tombstoned, nil
 }
 
-// check compares the expected revision only. Its first result is the caller's
-// fault, its second the store's.
+// check only compares the expected revision. Its first result is the caller's error, its
+// second the store's.
 func (s *store) check(r *request, h *head) (refused, err error) {
 	wrong := &wrongRevision{r.stream, r.expected, h.last}
 	switch {
@@ -161,8 +159,8 @@ func (s *store) decideAppend(c *commitBatch, r *request, h *head) (outcome, erro
 	return o, err
 }
 
-// obey follows metadata that a client has written. Metadata for a deleted stream
-// brings it back, empty.
+// obey applies metadata that a client has written. Metadata for a deleted stream brings
+// it back, empty.
 func (s *store) obey(c *commitBatch, stream string, written *proposed) error {
 	h, err := s.head(stream)
 	if err != nil {
@@ -176,8 +174,8 @@ func (s *store) obey(c *commitBatch, stream string, written *proposed) error {
 	return s.revive(c, stream, h, written.data, uint64(h.last+1))
 }
 
-// revive lets a deleted stream be read again from a revision on; all else in its
-// metadata stays. Data that is no JSON object is left as it is.
+// revive makes a deleted stream readable again from a revision on, keeping the rest of
+// its metadata. Data that is not a JSON object is left unchanged.
 func (s *store) revive(c *commitBatch, stream string, h *head, data []byte, first uint64) error {
 	data, ok := withTruncateBefore(data, first)
 	if !ok {
@@ -187,9 +185,9 @@ func (s *store) revive(c *commitBatch, stream string, h *head, data []byte, firs
 	return s.setMeta(c, stream, data)
 }
 
-// repeated recognises a request whose events are in the stream already. Its
-// rules are the real server's: with a revision (or no stream), the ids must
-// stand right behind it; otherwise anywhere, but all of them, if the first does.
+// repeated recognises a request whose events are already in the stream. Its rules are the
+// real server's: with a revision (or no stream), the ids must directly follow it;
+// otherwise, if the first id exists anywhere, all of them must.
 func (s *store) repeated(c *commitBatch, r *request, h *head) (*outcome, error) {
 	if len(r.events) == 0 || h.last < 0 {
 		return nil, nil
@@ -226,7 +224,7 @@ func (s *store) repeated(c *commitBatch, r *request, h *head) (*outcome, error) 
 	return &outcome{revision: int64(last.revision), position: last.position}, nil
 }
 
-// placeOf answers where in a stream an id stands.
+// placeOf returns the place of an id in a stream.
 func (s *store) placeOf(c *commitBatch, number uint64, id [16]byte) (place, bool, error) {
 	if at, ok := c.ids[idRef{number, id}]; ok {
 		return at, true, nil
@@ -243,8 +241,7 @@ func (s *store) placeOf(c *commitBatch, number uint64, id [16]byte) (place, bool
 	return at, true, closer.Close()
 }
 
-// standsAt is for ids that a stream holds more than once: the index names the
-// last.
+// standsAt is for ids that a stream has more than once: the index has the last.
 func (s *store) standsAt(c *commitBatch, number, revision uint64, id [16]byte) (place, bool, error) {
 	raw, err := s.recordAt(number, revision)
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -326,7 +323,7 @@ func (s *store) setMeta(c *commitBatch, stream string, data []byte) error {
 	return s.add(c, name, h, proposed{id: newID(), kind: typeMetadata, contentType: contentJSON, data: data})
 }
 
-// metaData is the stream's metadata as it stands, this batch included.
+// metaData returns the stream's current metadata, including this batch.
 func (s *store) metaData(c *commitBatch, stream string) ([]byte, error) {
 	m, err := s.head(metadataOf(stream))
 	if err != nil || m.last < 0 {
@@ -345,8 +342,8 @@ func (s *store) metaData(c *commitBatch, stream string) ([]byte, error) {
 	return e.data, nil
 }
 
-// head answers what the committer knows of a stream. What this batch has written
-// is in heads, as heads are never dropped in the middle of a batch.
+// head returns what the committer knows of a stream. What this batch has written is in
+// heads, as heads are never dropped in the middle of a batch.
 func (s *store) head(name string) (*head, error) {
 	if h, ok := s.heads[name]; ok {
 		return h, nil

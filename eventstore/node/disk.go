@@ -14,15 +14,14 @@ import (
 
 // disk is the file system that Pebble writes to. It keeps three promises.
 //
-// Room ahead: a write-ahead log gets its blocks before it needs them. Syncing a
-// write into blocks that are there already takes a quarter less time than one
-// that makes the file longer, as the file's own record on the disk stays as it
-// is. Pebble takes zeros for the end of a log; logs that it uses again have their
-// blocks anyway.
+// Preallocation: a write-ahead log gets its blocks before it needs them. Syncing a write
+// into existing blocks takes a quarter less time than one that extends the file, as the
+// file's own metadata does not change. Pebble takes zeros for the end of a log; recycled
+// logs have their blocks anyway.
 //
-// Room at all: Pebble ends the process when a manifest or a new write-ahead log
-// cannot be written. What fails for want of room is therefore repeated, with room
-// from the reserve, and when that is used up, once there is room again.
+// Space: Pebble ends the process when a manifest or a new write-ahead log cannot be
+// written. A write that fails for lack of space is therefore retried, with space from the
+// reserve, and when that is used up, once there is space again.
 //
 // Privacy: only the user of the process may read the files.
 type disk struct {
@@ -31,20 +30,20 @@ type disk struct {
 	reserve *reserve
 	closing <-chan struct{}
 
-	waits   atomic.Bool  // a write may wait for room; not while the log is being opened
-	waiting atomic.Int32 // the writes that wait
+	waits   atomic.Bool  // a write may wait for space; not while the log is being opened
+	waiting atomic.Int32 // waiting writes
 	compact atomic.Int64 // no compaction writes before this time, in ns since the Unix epoch
 }
 
-// Unwrap is for Pebble, which asks what is below.
+// Unwrap is for Pebble, which looks for the underlying file system.
 func (d *disk) Unwrap() vfs.FS { return d.FS }
 
-// Compactions can be repeated at any time, so they get nothing of the reserve.
+// Compactions can be repeated at any time, so they cannot use the reserve.
 func compaction(category vfs.DiskWriteCategory) bool {
 	return category == "pebble-compaction" || category == "pebble-blob-file-rewrite"
 }
 
-// Bounds on the pace at which something is tried again for want of room.
+// Limits on the pace of retries for lack of space.
 const (
 	roomPoll       = 100 * time.Millisecond
 	compactionRest = 10 * time.Second
@@ -73,7 +72,7 @@ func (d *disk) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts .
 	return d.opened(name, category, func() (vfs.File, error) { return d.FS.OpenReadWrite(name, category, opts...) })
 }
 
-// opened opens a file to write to.
+// opened opens a file for writing.
 func (d *disk) opened(name string, category vfs.DiskWriteCategory, open func() (vfs.File, error)) (vfs.File, error) {
 	var f vfs.File
 	err := d.withRoom(essential(name), func() (err error) {
@@ -95,14 +94,14 @@ func (d *disk) opened(name string, category vfs.DiskWriteCategory, open func() (
 	return &roomyFile{File: f, disk: d, essential: essential(name)}, nil
 }
 
-// essential reports whether Pebble ends the process when it cannot make a file.
-// Neither may such a file be given up when the store is to close.
+// essential reports whether Pebble ends the process if it cannot create a file. Such a
+// file must not be given up even when the store is closing.
 func essential(name string) bool {
 	base := filepath.Base(name)
 	return strings.HasPrefix(base, "MANIFEST") || strings.HasPrefix(base, "marker.") || filepath.Ext(base) == ".log"
 }
 
-// private lets only this user read a file.
+// private makes a file readable for this user only.
 func private(f vfs.File) error {
 	if f.Fd() == vfs.InvalidFd {
 		return nil
@@ -110,7 +109,7 @@ func private(f vfs.File) error {
 	return syscall.Fchmod(int(f.Fd()), 0o600)
 }
 
-// withRoom repeats what fails for want of room.
+// withRoom retries what fails for lack of space.
 func (d *disk) withRoom(essential bool, op func() error) error {
 	for {
 		err := op()
@@ -124,8 +123,8 @@ func noRoom(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// makeRoom gives up a part of the reserve or waits a moment. It reports whether
-// to try again.
+// makeRoom releases a part of the reserve or waits briefly. It reports whether to try
+// again.
 func (d *disk) makeRoom(essential bool) bool {
 	if d.reserve.release() {
 		return true
@@ -142,7 +141,7 @@ func (d *disk) makeRoom(essential bool) bool {
 	return d.pause()
 }
 
-// pause reports false when the store is to close.
+// pause returns false if the store is closing.
 func (d *disk) pause() bool {
 	select {
 	case <-time.After(roomPoll):
@@ -165,7 +164,7 @@ func (d *disk) awaitCompaction() {
 	}
 }
 
-// roomyFile is a file whose writes wait for room.
+// roomyFile is a file whose writes wait for space.
 type roomyFile struct {
 	vfs.File
 	disk      *disk
@@ -193,9 +192,9 @@ func (f *roomyFile) WriteAt(p []byte, offset int64) (written int, err error) {
 func (f *roomyFile) Sync() error     { return f.disk.withRoomUnlessSynced(f.File.Sync()) }
 func (f *roomyFile) SyncData() error { return f.disk.withRoomUnlessSynced(f.File.SyncData()) }
 
-// withRoomUnlessSynced returns the error of a sync as it is: after one that has
-// failed nobody knows what is on the disk, and a second that succeeds says
-// nothing. It only makes room for what comes next.
+// withRoomUnlessSynced returns the error of a sync unchanged: after a failed sync, the
+// content of the disk is unknown, and a second one that succeeds proves nothing. It only
+// makes room for later writes.
 func (d *disk) withRoomUnlessSynced(err error) error {
 	if noRoom(err) {
 		d.reserve.release()
@@ -203,8 +202,8 @@ func (d *disk) withRoomUnlessSynced(err error) error {
 	return err
 }
 
-// compactionFile is the output of a compaction, which fails for want of room and
-// is then left alone for a while.
+// compactionFile is the output of a compaction, which fails for lack of space and is then
+// not retried for a while.
 type compactionFile struct {
 	vfs.File
 	disk *disk
@@ -218,15 +217,14 @@ func (f *compactionFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// logFile is a new write-ahead log. It is written from its start on, by one
-// goroutine.
+// logFile is a new write-ahead log. It is written sequentially, by one goroutine.
 type logFile struct {
 	roomyFile
 	written, zeroed int64
 }
 
-// How far a write-ahead log is filled with zeros at a time, in bytes: less where
-// room is short.
+// How far a write-ahead log is filled with zeros at a time, in bytes: less if space is
+// short.
 const (
 	aheadBytes = 1 << 20
 	aheadShort = 64 << 10
@@ -250,7 +248,7 @@ func (f *logFile) Write(p []byte) (int, error) {
 		if noRoom(err) && f.disk.reserve.release() {
 			continue
 		}
-		if noRoom(err) { // what is to be written may still fit
+		if noRoom(err) { // the data may still fit
 			f.zeroed = f.written + int64(len(p))
 			break
 		}

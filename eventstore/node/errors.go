@@ -13,9 +13,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// trailer tells the client, in the words of the real server, what went wrong.
+// trailer reports an error to the client, in the words of the real server.
 func trailer(ctx context.Context, pairs ...string) {
-	// It fails outside of a call only.
+	// It only fails outside a call.
 	_ = grpc.SetTrailer(ctx, metadata.Pairs(pairs...))
 }
 
@@ -49,7 +49,7 @@ func refuse(ctx context.Context, err error) error {
 	return status.Error(codes.Unknown, oneLine(err.Error()))
 }
 
-// oneLine is the first line of a text: Pebble's errors have several.
+// oneLine returns the first line of a text: Pebble's errors have several.
 func oneLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
 	return line
@@ -59,8 +59,8 @@ func invalid(format string, args ...any) error {
 	return status.Error(codes.InvalidArgument, fmt.Sprintf(format, args...))
 }
 
-// headerText is a name as the value of a trailer. HTTP/2 forbids control
-// characters there, and one in a name would end the whole connection.
+// headerText returns a name as the value of a trailer. HTTP/2 forbids control characters
+// there, and one in a name would end the whole connection.
 func headerText(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

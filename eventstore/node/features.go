@@ -10,14 +10,14 @@ import (
 // version is that of the server whose protocol this is.
 const version = "24.10.0"
 
-// features answers what the node can do.
+// features reports the capabilities of the node.
 type features struct {
 	serverfeatures.UnimplementedServerFeaturesServer
 }
 
-// GetSupportedMethods lists the methods. The names of services are in lower case,
-// as the client compares them. Persistent subscriptions are listed, as a client
-// that knows them by gRPC then gets Unimplemented rather than looks for HTTP.
+// GetSupportedMethods lists the methods. The names of services are in lower case, as the
+// client compares them. Persistent subscriptions are listed, so that a client that uses
+// them over gRPC gets Unimplemented instead of trying HTTP.
 func (features) GetSupportedMethods(context.Context, *shared.Empty) (*serverfeatures.SupportedMethods, error) {
 	const streamsName = "event_store.client.streams.streams"
 	const persistentName = "event_store.client.persistent_subscriptions.persistentsubscriptions"

@@ -7,7 +7,7 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 )
 
-// filter chooses events of $all by their type or their stream.
+// filter selects events of $all by their type or their stream.
 type filter struct {
 	byStream bool
 	prefixes [][]byte
@@ -15,7 +15,7 @@ type filter struct {
 	interval uint64         // considered events from one checkpoint to the next
 }
 
-// Bounds on what a client may ask for.
+// Limits on what a client may request.
 const (
 	maxPrefixes    = 1000
 	maxRegex       = 4 << 10
@@ -23,8 +23,8 @@ const (
 	maxCheckpoints = 1 << 40
 )
 
-// newFilter reads a filter; nil where there is none. Its regular expression is
-// Go's: without backtracking, so its time is linear.
+// newFilter reads a filter, nil if missing. Its regular expression is Go's: without
+// backtracking, so its time is linear.
 func newFilter(o *streams.ReadReq_Options_FilterOptions) (*filter, error) {
 	if o == nil {
 		return nil, nil

@@ -11,8 +11,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// ImportedEvent is an event of another log, as it is to stand in the new one.
-// Streams of metadata ($$...) and tombstones are events like all others.
+// ImportedEvent is an event of another log, as it will be stored in the new one. Streams
+// of metadata ($$...) and tombstones are events like all others.
 type ImportedEvent struct {
 	Stream      string
 	Revision    uint64 // rises within a stream; that of a tombstone is math.MaxInt64
@@ -24,18 +24,17 @@ type ImportedEvent struct {
 	Created     time.Time // kept in steps of 100 ns
 }
 
-// unfinished marks the folder of an import that has not ended. Such a log is
-// never opened: it would lack its end.
+// unfinished marks the folder of an incomplete import. Such a log is never opened: its
+// end would be missing.
 const unfinished = "latchkey.import"
 
-// importBytes is how much of an import is written at once, about.
+// importBytes is roughly how much of an import is written at once.
 const importBytes = 4 << 20
 
-// Import makes a new log in an empty or missing folder from the events that next
-// returns, in their order, until it returns io.EOF. Positions are counted from 1;
-// everything else is kept. It returns the position of the last event once
-// everything is synced. After an error the folder cannot be opened as a log and
-// has to be emptied.
+// Import creates a log in an empty or missing folder from the events that next returns,
+// in order, until it returns io.EOF. Positions are counted from 1; everything else is
+// kept. It returns the position of the last event once everything is synced. After an
+// error the folder cannot be opened as a log and has to be emptied.
 func Import(cfg Config, next func() (ImportedEvent, error)) (last uint64, err error) {
 	cfg, err = cfg.withDefaults()
 	if err != nil {
@@ -64,7 +63,7 @@ func Import(cfg Config, next func() (ImportedEvent, error)) (last uint64, err er
 	return last, nil
 }
 
-// beginImport marks an empty folder as one in which an import is going on.
+// beginImport marks an empty folder as one with an import in progress.
 func beginImport(fs vfs.FS, dir string) error {
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("creating the log folder: %w", err)
@@ -82,8 +81,7 @@ func beginImport(fs vfs.FS, dir string) error {
 	return nil
 }
 
-// openImport opens a store that writes nothing ahead: all that counts is the
-// flush at the end.
+// openImport opens a store without a write-ahead log: only the flush at the end counts.
 func openImport(cfg Config) (*store, error) {
 	lock, err := lockFolder(cfg)
 	if err != nil {
@@ -107,7 +105,7 @@ func openImport(cfg Config) (*store, error) {
 	return s, nil
 }
 
-// importAll writes what next returns.
+// importAll writes the events that next returns.
 func (s *store) importAll(next func() (ImportedEvent, error)) error {
 	c, size := s.newCommit(), 0
 	for {
@@ -166,7 +164,7 @@ func (e *ImportedEvent) check() error {
 	return nil
 }
 
-// refuseUnfinished refuses the folder of an import that has not ended.
+// refuseUnfinished refuses the folder of an incomplete import.
 func refuseUnfinished(fs vfs.FS, dir string) error {
 	names, err := fs.List(dir)
 	if err != nil {

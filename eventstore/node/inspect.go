@@ -17,15 +17,15 @@ import (
 )
 
 var (
-	// ErrDamaged is returned by Open for a log that lacks a file, or of which a
-	// file cannot be read. Nothing was changed in its folder.
+	// ErrDamaged is returned by Open for a log with a missing or unreadable file. Nothing
+	// was changed in its folder.
 	ErrDamaged = errors.New("the log is damaged")
-	// ErrLoss is returned by Open, as a *LossError, for a log that lacks events
-	// which were acknowledged. Nothing was changed in its folder.
+	// ErrLoss is returned by Open, as a *LossError, for a log from which acknowledged
+	// events are missing. Nothing was changed in its folder.
 	ErrLoss = errors.New("acknowledged events are missing")
 )
 
-// LossError says what a log lacks. It is an ErrLoss.
+// LossError describes what is missing from a log. It is an ErrLoss.
 type LossError struct {
 	Dir          string
 	Last         uint64 // the position at which the log ends
@@ -40,7 +40,7 @@ func (e *LossError) Error() string {
 
 func (e *LossError) Unwrap() error { return ErrLoss }
 
-// damaged says what is wrong with a log that cannot be opened.
+// damaged describes why a log cannot be opened.
 func damaged(dir, format string, args ...any) error {
 	return fmt.Errorf("%w: in %s %s; restore it from a backup (nothing was changed)", ErrDamaged, dir, fmt.Sprintf(format, args...))
 }
@@ -63,14 +63,14 @@ func matching(names []string, pattern *regexp.Regexp) []string {
 type inspection struct {
 	fresh bool     // there is no log
 	last  uint64   // the last position
-	logs  []string // the write-ahead logs that are needed, in their order
+	logs  []string // the needed write-ahead logs, in order
 	bytes uint64   // of the records in them
 	tail  tail     // of the last of them
 	gap   uint64   // the highest position that is missing below the last; 0: none
 	below uint64   // the position below the gap
 }
 
-// inspect reads what is in the folder and changes nothing.
+// inspect reads the folder and changes nothing.
 func inspect(fsys vfs.FS, dir string, logger *slog.Logger) (inspection, error) {
 	names, err := fsys.List(dir)
 	if err != nil {
@@ -87,8 +87,8 @@ func inspect(fsys vfs.FS, dir string, logger *slog.Logger) (inspection, error) {
 	if !pebble.IsCorruptionError(err) || len(in.logs) == 0 {
 		return in, err
 	}
-	// A write-ahead log is damaged where Pebble is sure that more follows. How far
-	// does the log go up to there?
+	// A write-ahead log is damaged if Pebble is sure that more follows. How far does the
+	// log reach up to there?
 	t, tailErr := readTail(fsys, fsys.PathJoin(dir, in.lastLog()))
 	if tailErr != nil {
 		return in, err
@@ -105,7 +105,7 @@ func inspect(fsys vfs.FS, dir string, logger *slog.Logger) (inspection, error) {
 // lastLog is the name of the last write-ahead log that was read.
 func (in inspection) lastLog() string { return in.logs[len(in.logs)-1] }
 
-// read opens the log to read only. Pebble deletes, flushes and makes nothing
+// read opens the log read-only. Pebble does not delete, flush or create anything
 // meanwhile.
 func read(fsys vfs.FS, dir string, logger *slog.Logger) (inspection, error) {
 	watched := &watchedFS{FS: fsys}
@@ -118,8 +118,7 @@ func read(fsys vfs.FS, dir string, logger *slog.Logger) (inspection, error) {
 	return in, errors.Join(err, db.Close())
 }
 
-// cutFS shows one write-ahead log shorter than it is, and none of the later
-// ones.
+// cutFS presents one write-ahead log as truncated, and none of the later ones.
 type cutFS struct {
 	vfs.FS
 	name   string
@@ -158,7 +157,7 @@ func (c *cutFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// checkNames looks for the files that every log has.
+// checkNames checks that the files exist that every log has.
 func checkNames(dir string, names []string) error {
 	if len(matching(names, formatPattern)) == 0 {
 		return damaged(dir, "the file marker.format-version.* is missing")
@@ -167,7 +166,7 @@ func checkNames(dir string, names []string) error {
 	if len(markers) == 0 {
 		return damaged(dir, "the file marker.manifest.* is missing")
 	}
-	// Of several the last counts: the others are of a move that did not end.
+	// Of several the last counts: the others are from an interrupted move.
 	manifest := manifestPattern.FindStringSubmatch(markers[len(markers)-1])[1]
 	if !slices.Contains(names, manifest) {
 		return damaged(dir, "the file %s is missing", manifest)
@@ -178,13 +177,13 @@ func checkNames(dir string, names []string) error {
 	return nil
 }
 
-// checkManifest looks for records in the manifest that cannot be read. Pebble takes
-// what comes before them for all, as after a crash in the middle of writing one;
-// it then does not know files of the log that are there.
+// checkManifest checks the manifest for unreadable records. Pebble ignores everything
+// after one, as after a crash in the middle of writing it; it would then not know
+// existing files of the log.
 func checkManifest(fsys vfs.FS, dir string) error {
 	names, err := fsys.List(dir)
 	if err != nil {
-		return nil // what was found before says more
+		return nil // the error found before is more specific
 	}
 	slices.Sort(names)
 	markers := matching(names, manifestPattern)
@@ -215,13 +214,13 @@ func readOnlyOptions(fsys vfs.FS, logger *slog.Logger) *pebble.Options {
 	return o
 }
 
-// unlockedFS gives every lock that is asked for.
+// unlockedFS grants every lock.
 type unlockedFS struct{ vfs.FS }
 
 func (unlockedFS) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil }
 func (f unlockedFS) Unwrap() vfs.FS               { return f.FS }
 
-// watchedFS notes which write-ahead logs are read.
+// watchedFS records which write-ahead logs are read.
 type watchedFS struct {
 	vfs.FS
 	mu     sync.Mutex
@@ -245,7 +244,7 @@ func (w *watchedFS) logs() []string {
 	return slices.Clone(w.opened)
 }
 
-// unreadable says in one sentence what Pebble has found.
+// unreadable describes in one sentence what Pebble has found.
 func unreadable(dir string, err error) error {
 	if errors.Is(err, iofs.ErrPermission) {
 		return fmt.Errorf("opening the log in %s: this user cannot read all of its files: change their owner to the service's user (%w)", dir, err)
@@ -261,7 +260,7 @@ func unreadable(dir string, err error) error {
 	return fmt.Errorf("%w (%w)", damaged(dir, "a file cannot be read"), err)
 }
 
-// readEnd finds where the log ends and whether it is whole up to there.
+// readEnd finds where the log ends and whether it is complete up to there.
 func (in *inspection) readEnd(fsys vfs.FS, dir string, db *pebble.DB, logger *slog.Logger) error {
 	var err error
 	if in.last, err = lastPosition(db); err != nil {
@@ -280,20 +279,19 @@ func (in *inspection) readEnd(fsys vfs.FS, dir string, db *pebble.DB, logger *sl
 		}
 	}
 	if in.gap, in.below, err = findGap(db, in.last, in.bytes); err != nil {
-		// It is found again, and refused, by whoever reads there.
+		// It is found and refused again when it is read there.
 		logger.Error("the log is damaged: a part of it cannot be read", "folder", dir, "error", err)
 	}
 	return nil
 }
 
-// leastChecked is the number of events at the end of the log that are looked at,
-// at least.
+// leastChecked is the minimum number of events checked at the end of the log.
 const leastChecked = 1000
 
-// findGap looks for a missing position among the last events, as many as the
-// write-ahead logs can hold, as only those can be missing in silence: all tables
-// are named in the manifest. It returns the highest missing position, 0 for none,
-// and the position below the gap.
+// findGap searches for a missing position among the last events, as many as the
+// write-ahead logs can hold, as only those can go missing unnoticed: all tables are named
+// in the manifest. It returns the highest missing position, 0 for none, and the position
+// below the gap.
 func findGap(db *pebble.DB, last, bytes uint64) (gap, below uint64, err error) {
 	it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixEvent}, UpperBound: eventKey(nil, last+1)})
 	if err != nil {
@@ -332,8 +330,8 @@ func lastPosition(db *pebble.DB) (uint64, error) {
 	return pos, it.Close()
 }
 
-// loss compares what was found with what is known to have been acknowledged.
-// It returns nil when nothing is missing.
+// loss compares what was found with what is known to have been acknowledged. It returns
+// nil if nothing is missing.
 func (in inspection) loss(dir string, marked uint64) *LossError {
 	switch {
 	case in.gap > 0:

@@ -2,8 +2,8 @@ package node
 
 import "encoding/binary"
 
-// The keys of the store. A stream is known by its number, the position of its
-// first event, so that names of any length cost nothing in the indexes.
+// The keys of the store. A stream is identified by its number, the position of its first
+// event, so that names of any length cost nothing in the indexes.
 //
 //	e position          -> the stored event
 //	n name              -> stream number

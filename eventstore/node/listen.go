@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// maxSocketPath is what the kernel takes, less the name of the socket while it
-// is being made.
+// maxSocketPath is the kernel's limit, minus the name of the socket while it is being
+// created.
 const maxSocketPath = 100
 
-// Listen opens a unix socket that only this user may connect to, from its first
-// instant on: it is made in a folder of its own and then moved to its place. A
-// socket that a dead process left is replaced; one that answers is refused.
+// Listen opens a unix socket that only this user may connect to, from the first instant:
+// it is created in its own folder and then moved to its place. A socket left by a dead
+// process is replaced; if a process is listening on it, Listen fails.
 func Listen(path string) (net.Listener, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {

@@ -12,13 +12,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// markName is the file that says how far the log was acknowledged. Pebble takes
-// a damaged end of its last write-ahead log for the end of the log; the mark
-// knows better.
+// markName is the file that records how far the log was acknowledged. Pebble takes a
+// damaged end of its last write-ahead log for the end of the log; the mark reveals the
+// difference.
 const markName = "latchkey.mark"
 
-// The file has two slots, each in a sector of its own, that are written in turn:
-// whatever a crash leaves of one, the other is whole.
+// The file has two slots, each in its own sector, that are written alternately: whatever
+// a crash leaves of one, the other is intact.
 //
 //	magic       8 bytes
 //	version     4 bytes, of the log's format
@@ -30,7 +30,7 @@ const (
 	markVersion = 1
 	markSector  = 4096
 	markBytes   = 32
-	markEvery   = 100 * time.Millisecond // at most so often it is written
+	markEvery   = 100 * time.Millisecond // the minimum interval between writes
 )
 
 var (
@@ -38,7 +38,7 @@ var (
 	errMark    = errors.New("its file " + markName + " is damaged")
 )
 
-// markSlot is what one slot holds.
+// markSlot is the content of one slot.
 type markSlot struct{ generation, position uint64 }
 
 func (m markSlot) encode() []byte {
@@ -48,7 +48,7 @@ func (m markSlot) encode() []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// decodeMark reads one slot. It is false where the slot is not whole.
+// decodeMark reads one slot. It returns false if the slot is damaged.
 func decodeMark(b []byte) (m markSlot, version uint32, ok bool) {
 	if len(b) < markBytes || string(b[:8]) != markMagic || binary.BigEndian.Uint32(b[28:]) != crc32.Checksum(b[:28], castagnoli) {
 		return m, 0, false
@@ -56,8 +56,8 @@ func decodeMark(b []byte) (m markSlot, version uint32, ok bool) {
 	return markSlot{beUint64(b[12:]), beUint64(b[20:])}, binary.BigEndian.Uint32(b[8:]), true
 }
 
-// readMark returns the mark of a folder. found is false for a log that was
-// written before there were marks.
+// readMark returns the mark of a folder. found is false for a log that was written before
+// there were marks.
 func readMark(fsys vfs.FS, dir string) (m markSlot, found bool, err error) {
 	f, err := fsys.Open(fsys.PathJoin(dir, markName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -89,7 +89,7 @@ func readMark(fsys vfs.FS, dir string) (m markSlot, found bool, err error) {
 	return m, true, nil
 }
 
-// writeMark makes the file of a mark, whole or not at all.
+// writeMark creates the file of a mark atomically.
 func writeMark(fsys vfs.FS, dir string, m markSlot) error {
 	name := fsys.PathJoin(dir, markName)
 	f, err := fsys.Create(name+".new", vfs.WriteCategoryUnspecified)
@@ -115,7 +115,7 @@ type marker struct {
 	last markSlot
 	wake chan struct{} // of capacity 1: the log has grown
 	done chan struct{} // closed when keep has ended
-	warn func(error)   // is told of the first failure in a row
+	warn func(error)   // called for the first failure in a row
 	bad  bool
 }
 
@@ -127,7 +127,7 @@ func openMarker(fsys vfs.FS, dir string, last markSlot, warn func(error)) (*mark
 	return &marker{file: f, last: last, wake: make(chan struct{}, 1), done: make(chan struct{}), warn: warn}, nil
 }
 
-// grown is called when the log has grown. It never waits.
+// grown reports that the log has grown. It never blocks.
 func (m *marker) grown() {
 	select {
 	case m.wake <- struct{}{}:
@@ -153,8 +153,7 @@ func (m *marker) keep(position func() uint64, closing <-chan struct{}) {
 	}
 }
 
-// set writes a position into the older slot. A failure costs nothing but the
-// mark's being old.
+// set writes a position into the older slot. If that fails, the mark is merely older.
 func (m *marker) set(position uint64) {
 	if position <= m.last.position {
 		return
@@ -171,7 +170,7 @@ func (m *marker) set(position uint64) {
 	m.last, m.bad = next, false
 }
 
-// close writes the last position, once nobody else does.
+// close writes the last position, when nothing else writes any more.
 func (m *marker) close(position uint64) error {
 	<-m.done
 	m.set(position)

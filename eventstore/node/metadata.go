@@ -21,26 +21,25 @@ const (
 	contentBinary  = "application/octet-stream"
 )
 
-// streamMeta are the parts of a stream's metadata that reads obey. The zero
-// value is a stream without metadata.
+// streamMeta is the part of a stream's metadata that reads obey. The zero value is a
+// stream without metadata.
 type streamMeta struct {
-	maxCount       uint64        // 0: no bound
-	maxAge         time.Duration // 0: no bound
+	maxCount       uint64        // 0: no limit
+	maxAge         time.Duration // 0: no limit
 	truncateBefore uint64        // revisions below it are gone
 }
 
 func (m streamMeta) deleted() bool { return m.truncateBefore == deletedStream }
 
-// metadataOf answers the name of the stream that holds a stream's metadata.
+// metadataOf returns the name of the stream that holds a stream's metadata.
 func metadataOf(name string) string { return metadataPrefix + name }
 
 func isMetadata(name string) bool { return strings.HasPrefix(name, metadataPrefix) }
 
-// parseMeta reads the data of a metadata event. Like the real server it takes
-// all of it or nothing: metadata is anybody's JSON, and what is not understood
-// bounds nothing.
+// parseMeta reads the data of a metadata event. Like the real server it takes all of it
+// or nothing: metadata is arbitrary JSON, and if it is not understood it has no effect.
 func parseMeta(contentType string, data []byte) streamMeta {
-	var raw map[string]json.RawMessage // its names, unlike those of a struct, are compared exactly
+	var raw map[string]json.RawMessage // its names, unlike those of a struct, are case-sensitive
 	if contentType != contentJSON || json.Unmarshal(data, &raw) != nil {
 		return streamMeta{}
 	}
@@ -59,8 +58,8 @@ func parseMeta(contentType string, data []byte) streamMeta {
 	return m
 }
 
-// wholeNumber is a property of an object, 0 where it is missing; it is false
-// where it is anything but an integer.
+// wholeNumber returns a property of an object, 0 if missing, and false if it is not an
+// integer.
 func wholeNumber(raw map[string]json.RawMessage, name string) (int64, bool) {
 	text, ok := raw[name]
 	if !ok {
@@ -70,8 +69,8 @@ func wholeNumber(raw map[string]json.RawMessage, name string) (int64, bool) {
 	return n, err == nil
 }
 
-// withTruncateBefore is the metadata with another $tb, all else kept. It is
-// false where the data is no JSON object. No data at all is an empty object.
+// withTruncateBefore returns the metadata with another $tb, all else unchanged. It
+// returns false if the data is not a JSON object. No data is an empty object.
 func withTruncateBefore(data []byte, before uint64) ([]byte, bool) {
 	all := map[string]json.RawMessage{}
 	if len(data) > 0 && (json.Unmarshal(data, &all) != nil || all == nil) {
@@ -82,8 +81,8 @@ func withTruncateBefore(data []byte, before uint64) ([]byte, bool) {
 	return data, err == nil
 }
 
-// first is the first revision of a stream that a read may give, by $tb and
-// $maxCount. last is the stream's last revision.
+// first returns the first readable revision of a stream, by $tb and $maxCount. last is
+// the stream's last revision.
 func (m streamMeta) first(last uint64) uint64 {
 	first := m.truncateBefore
 	if m.maxCount > 0 && last+1 > m.maxCount {

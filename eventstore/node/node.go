@@ -21,29 +21,29 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Config says where the log is.
+// Config configures a node.
 type Config struct {
 	// Dir is the folder of the log; one process at a time may have it.
 	Dir string
-	// Logger gets what an operator should know; nil: nobody does.
+	// Logger receives messages for operators; it may be nil.
 	Logger *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// FS is the file system; nil is that of the machine. Tests use others.
 	FS vfs.FS
-	// ReadOnly opens a log that is there and takes no writes. Nothing in its folder
-	// is changed, which may be on a disk that cannot be written to.
+	// ReadOnly opens an existing log without accepting writes. Nothing is changed in its
+	// folder, which may be on a read-only disk.
 	ReadOnly bool
-	// AcceptLoss opens a log that lacks events which were acknowledged, as far as
-	// it is whole. What it lacks is logged, and write-ahead logs that it no longer
-	// uses are kept under names that end in ".lost".
+	// AcceptLoss opens a log from which acknowledged events are missing, as far as it is
+	// complete. The loss is logged, and write-ahead logs that it no longer uses are kept
+	// under names that end in ".lost".
 	AcceptLoss bool
-	// NoSync answers appends before they are synced. It is for benchmarks only:
-	// a crash loses acknowledged events.
+	// NoSync acknowledges appends before they are synced. It is for benchmarks only: a
+	// crash loses acknowledged events.
 	NoSync bool
 }
 
-// withDefaults fills in what may be left out.
+// withDefaults sets defaults.
 func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Dir == "" {
 		return cfg, errors.New("opening a node: a folder is required")
@@ -67,10 +67,10 @@ type Node struct {
 	logger *slog.Logger
 }
 
-// Open opens the log, or makes a new one in an empty folder. What it does not
-// understand it refuses and leaves as it is. Errors: ErrLocked when another
-// process has the folder; ErrDamaged when a file is missing or unreadable; a
-// *LossError, an ErrLoss, when acknowledged events are missing.
+// Open opens the log, or creates one in an empty folder. It refuses a folder that it does
+// not understand, and leaves it unchanged. Errors: ErrLocked when another process has the
+// folder; ErrDamaged when a file is missing or unreadable; a *LossError, an ErrLoss, when
+// acknowledged events are missing.
 func Open(cfg Config) (*Node, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -92,7 +92,7 @@ func Open(cfg Config) (*Node, error) {
 		grpc.WriteBufferSize(128<<10), grpc.ReadBufferSize(128<<10),
 		grpc.MaxConcurrentStreams(10_000), grpc.MaxHeaderListSize(maxHeaders),
 		grpc.NumStreamWorkers(streamWorkers),
-		grpc.WaitForHandlers(true), // Close must not take the log from under them
+		grpc.WaitForHandlers(true), // Close must not close the log under them
 		grpc.UnknownServiceHandler(unimplemented),
 		grpc.ChainStreamInterceptor(n.recoverStream),
 		grpc.ChainUnaryInterceptor(n.recoverUnary),
@@ -104,15 +104,15 @@ func Open(cfg Config) (*Node, error) {
 }
 
 const (
-	maxMessage = 17 << 20 // what the client takes at most, in bytes
+	maxMessage = 17 << 20 // the client's maximum, in bytes
 	maxHeaders = 64 << 10 // bytes
 
-	streamWorkers = 64 // goroutines kept for calls; with their stacks grown, a call is quicker
+	streamWorkers = 64 // goroutines kept for calls; once their stacks have grown, calls are faster
 
-	keepaliveMin = 100 * time.Millisecond // between pings of a client; it is on this machine
+	keepaliveMin = 100 * time.Millisecond // between pings of a client on this machine
 )
 
-// Serve answers clients on l until Close, then returns nil.
+// Serve serves clients on l until Close, then returns nil.
 func (n *Node) Serve(l net.Listener) error {
 	if err := n.server.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("serving the log: %w", err)
@@ -120,11 +120,10 @@ func (n *Node) Serve(l net.Listener) error {
 	return nil
 }
 
-// closeWithin bounds how long Close waits for calls in progress.
+// closeWithin limits how long Close waits for calls in progress.
 const closeWithin = 3 * time.Second
 
-// Close ends the calls in progress and closes the log. What was acknowledged is
-// safe.
+// Close ends the calls in progress and closes the log. Acknowledged events are safe.
 func (n *Node) Close() error {
 	n.store.beginClose() // ends subscriptions
 	done := make(chan struct{})
@@ -138,9 +137,9 @@ func (n *Node) Close() error {
 	return n.store.close()
 }
 
-// unimplemented answers what the node cannot do, persistent subscriptions among
-// it. It waits for the first message: a client that is answered while it sends
-// that gets EOF instead of the reason.
+// unimplemented handles methods that the node does not have, such as persistent
+// subscriptions. It waits for the first message: a client that gets a response while it
+// sends that gets EOF instead of the reason.
 func unimplemented(_ any, call grpc.ServerStream) error {
 	if err := call.RecvMsg(&shared.Empty{}); err != nil && !errors.Is(err, io.EOF) {
 		return err

@@ -13,11 +13,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// ErrLocked is returned by Open when another process has the folder.
+// ErrLocked is returned by Open if another process has the folder.
 var ErrLocked = errors.New("another process uses this log")
 
-// openStore opens the log in a folder, or makes one in an empty folder. What it
-// does not understand it leaves as it is.
+// openStore opens the log in a folder, or creates one in an empty folder. It leaves a
+// folder that it does not understand unchanged.
 func openStore(cfg Config) (*store, error) {
 	if !cfg.ReadOnly {
 		if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
@@ -41,8 +41,7 @@ func openStore(cfg Config) (*store, error) {
 	return s, nil
 }
 
-// lockFolder keeps other processes out. A folder on a disk that nobody can write
-// to needs no lock.
+// lockFolder locks out other processes. A folder on a read-only disk needs no lock.
 func lockFolder(cfg Config) (*pebble.Lock, error) {
 	lock, err := pebble.LockDirectory(cfg.Dir, cfg.FS)
 	switch {
@@ -64,8 +63,8 @@ func lockFolder(cfg Config) (*pebble.Lock, error) {
 	return nil, fmt.Errorf("opening the log in %s: %w (%w)", cfg.Dir, ErrLocked, err)
 }
 
-// refuseUnwritable refuses a folder in which this user may make no file, though
-// the lock is there: Pebble would try for ever.
+// refuseUnwritable refuses a folder in which this user cannot create files, even if it
+// can be locked: Pebble would retry forever.
 func refuseUnwritable(cfg Config) error {
 	if cfg.ReadOnly {
 		return nil
@@ -76,13 +75,12 @@ func refuseUnwritable(cfg Config) error {
 		return fmt.Errorf("opening the log in %s: this user cannot create files there: change the folder's owner to the service's user (%w)", cfg.Dir, err)
 	}
 	if err != nil {
-		return nil // a full disk: what follows knows what to do
+		return nil // a full disk is handled later
 	}
 	return errors.Join(f.Close(), cfg.FS.Remove(name))
 }
 
-// heldElsewhere reports whether an error is of the lock itself and not of its
-// file.
+// heldElsewhere reports whether an error is of the lock itself and not of its file.
 func heldElsewhere(err error) bool {
 	var path *iofs.PathError
 	return !errors.As(err, &path)
@@ -123,8 +121,8 @@ func openLocked(cfg Config, lock *pebble.Lock) (*store, error) {
 	return s, nil
 }
 
-// examine inspects the folder and compares what it finds with what was
-// acknowledged. With AcceptLoss it makes the log end where it is whole.
+// examine inspects the folder and compares the result with what was acknowledged. With
+// AcceptLoss it truncates the log where it is complete.
 func examine(cfg Config, marked uint64) (inspection, error) {
 	in, err := inspect(cfg.FS, cfg.Dir, cfg.Logger)
 	loss := in.loss(cfg.Dir, marked)
@@ -135,7 +133,7 @@ func examine(cfg Config, marked uint64) (inspection, error) {
 		err = loss
 	}
 	if broken := checkManifest(cfg.FS, cfg.Dir); broken != nil {
-		return in, broken // not the write-ahead logs: there is no loss to accept
+		return in, broken // not the write-ahead logs: this loss cannot be accepted
 	}
 	if !cfg.AcceptLoss || cfg.ReadOnly || in.fresh || len(in.logs) == 0 {
 		return in, err
@@ -147,7 +145,7 @@ func examine(cfg Config, marked uint64) (inspection, error) {
 	if in, err = inspect(cfg.FS, cfg.Dir, cfg.Logger); err != nil {
 		return in, err
 	}
-	if in.gap > 0 { // it was not known before a damaged log was cut
+	if in.gap > 0 { // it was hidden until a damaged log was truncated
 		if err := acceptLoss(cfg.FS, cfg.Dir, in); err != nil {
 			return in, fmt.Errorf("accepting the loss in %s: %w", cfg.Dir, err)
 		}
@@ -162,7 +160,7 @@ func examine(cfg Config, marked uint64) (inspection, error) {
 	return in, nil
 }
 
-// openToRead opens a log that takes no writes.
+// openToRead opens a log that accepts no writes.
 func openToRead(cfg Config, lock *pebble.Lock, in inspection) (*store, error) {
 	if in.fresh {
 		return nil, fmt.Errorf("opening the log in %s: no log found", cfg.Dir)
@@ -177,17 +175,16 @@ func openToRead(cfg Config, lock *pebble.Lock, in inspection) (*store, error) {
 	return s, nil
 }
 
-// openRoom is what opening a log takes besides its events, in bytes.
+// openRoom is the space for opening a log besides its events, in bytes.
 const openRoom = 512 << 10
 
-// openToWrite opens what was inspected.
+// openToWrite opens an inspected log.
 func openToWrite(cfg Config, lock *pebble.Lock, in inspection) (_ *store, err error) {
 	reserve, err := openReserve(cfg.FS, cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
-	// Pebble first makes a table of what is in its write-ahead logs, and would
-	// try for ever.
+	// Pebble first writes a table from its write-ahead logs, and would retry forever.
 	if free, _, known := reserve.free(); known && free+reserve.bytes() < in.bytes+openRoom {
 		return nil, fmt.Errorf("opening the log in %s: %w: %d KiB are free, %d KiB are needed to open it",
 			cfg.Dir, errFull, (free+reserve.bytes())>>10, (in.bytes+openRoom)>>10)
@@ -195,7 +192,7 @@ func openToWrite(cfg Config, lock *pebble.Lock, in inspection) (_ *store, err er
 	closing := make(chan struct{})
 	d := &disk{FS: cfg.FS, dir: cfg.Dir, reserve: reserve, closing: closing}
 	defer func() {
-		if p := recover(); p != nil { // Pebble's way to say that it cannot go on
+		if p := recover(); p != nil { // Pebble reports a fatal error this way
 			err = fmt.Errorf("opening the log in %s: %v", cfg.Dir, p)
 		}
 	}()
@@ -218,10 +215,10 @@ func openToWrite(cfg Config, lock *pebble.Lock, in inspection) (_ *store, err er
 	return s, nil
 }
 
-// start lets the store work: its mark and its reserve are kept from now on.
+// start enables writes: the mark and the reserve are maintained from now on.
 func (s *store) start(cfg Config, marked markSlot, whole bool) error {
 	last := s.committed.Load()
-	if !whole || marked.position > last { // there was none, or what it said was given up
+	if !whole || marked.position > last { // it was missing, or its value was given up
 		marked = markSlot{generation: marked.generation + 1, position: last}
 		if err := writeMark(cfg.FS, cfg.Dir, marked); err != nil {
 			return err
@@ -238,7 +235,7 @@ func (s *store) start(cfg Config, marked markSlot, whole bool) error {
 		if err != nil {
 			return err
 		}
-		m.set(last) // what was not acknowledged and is there all the same can be read from now on
+		m.set(last) // unacknowledged events that exist can be read from now on
 		s.marker = m
 		go m.keep(s.committed.Load, s.closing)
 	}
@@ -250,10 +247,10 @@ func (s *store) start(cfg Config, marked markSlot, whole bool) error {
 	return nil
 }
 
-// creating marks the folder of a log that is being made and holds no event yet.
+// creating marks the folder of a log that is being created and has no events yet.
 const creating = "latchkey.new"
 
-// resumeCreation removes what is left of a log whose making did not end. Nothing
+// resumeCreation removes the leftovers of a log whose creation was interrupted. Nothing
 // was written to such a log.
 func resumeCreation(fsys vfs.FS, dir string, marked markSlot) error {
 	names, err := fsys.List(dir)
@@ -283,7 +280,7 @@ func resumeCreation(fsys vfs.FS, dir string, marked markSlot) error {
 	return syncDir(fsys, dir)
 }
 
-// placeFile makes an empty file, durably.
+// placeFile creates an empty file, durably.
 func placeFile(fsys vfs.FS, dir, name string) error {
 	f, err := fsys.Create(fsys.PathJoin(dir, name), vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -292,7 +289,7 @@ func placeFile(fsys vfs.FS, dir, name string) error {
 	return errors.Join(private(f), f.Sync(), f.Close(), syncDir(fsys, dir))
 }
 
-// removeFile removes a file if it is there, durably.
+// removeFile removes a file if it exists, durably.
 func removeFile(fsys vfs.FS, dir, name string) error {
 	err := fsys.Remove(fsys.PathJoin(dir, name))
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -310,8 +307,8 @@ func syncDir(fsys vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// tighten takes the folder and its files from all other users, also where an
-// earlier version has made them.
+// tighten denies all other users access to the folder and its files, including those
+// created by an earlier version.
 func tighten(cfg Config) error {
 	if cfg.FS != vfs.Default {
 		return nil

@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Read answers a read of some events, or a subscription.
+// Read serves a read of some events, or a subscription.
 func (s *streamsService) Read(req *streams.ReadReq, call streams.Streams_ReadServer) error {
 	o := req.GetOptions()
 	if o.GetUuidOption() == nil || o.GetFilterOption() == nil || o.GetCountOption() == nil {
@@ -55,8 +55,8 @@ func (s *streamsService) Read(req *streams.ReadReq, call streams.Streams_ReadSer
 	return invalid("a read names a stream or $all")
 }
 
-// readAll sends at most count events of $all. Forwards the position is
-// included, backwards it is not.
+// readAll sends at most count events of $all. The position is included forwards, but not
+// backwards.
 func (s *streamsService) readAll(send *sender, o *streams.ReadReq_Options_AllOptions, count uint64, backwards bool) error {
 	var at uint64
 	switch from := o.GetAllOption().(type) {
@@ -104,7 +104,7 @@ func (s *streamsService) readAll(send *sender, o *streams.ReadReq_Options_AllOpt
 	return nil
 }
 
-// limitedTo is limited, unless a filter makes more have to be looked at.
+// limitedTo is limited, unless a filter requires reading more.
 func limitedTo(send *sender, count uint64) int {
 	if send.filter != nil {
 		return blockCount
@@ -176,8 +176,8 @@ func (s *streamsService) readStream(send *sender, name string, o *streams.ReadRe
 	return nil
 }
 
-// sender sends events over one call. It holds nothing of the store while it
-// sends: a slow client is its own problem.
+// sender sends events over one call. It holds no resources of the store while it sends: a
+// slow client delays only itself.
 type sender struct {
 	call    streams.Streams_ReadServer
 	store   *store
@@ -186,7 +186,7 @@ type sender struct {
 	textIDs bool
 }
 
-// chosen sends an event of $all if the filter lets it through.
+// chosen sends an event of $all if the filter selects it.
 func (s *sender) chosen(e stored) (bool, error) {
 	if s.filter != nil {
 		parsed, err := parseRecord(e.record)
@@ -200,7 +200,7 @@ func (s *sender) chosen(e stored) (bool, error) {
 	return true, s.event(e)
 }
 
-// event sends one event, as what it links to if that is wanted.
+// event sends one event, resolved if it is a link and that is wanted.
 func (s *sender) event(e stored) error {
 	record, link := e.record, []byte(nil)
 	if s.resolve {
@@ -242,9 +242,9 @@ func (s *sender) sendText(record, link []byte, position uint64) error {
 	return s.call.SendMsg(&streams.ReadResp{Content: &streams.ReadResp_Event{Event: out}})
 }
 
-// resolve follows a link: its data is a revision, an @ and a stream. A link that
-// leads nowhere has no target. Data that does not begin with a number makes the
-// event no link, as in the real server.
+// resolve follows a link: its data is a revision, an @ and a stream. A dangling link has
+// no target. If the data does not begin with a number, the event is not a link, as in the
+// real server.
 func (s *store) resolve(record []byte) (target []byte, isLink bool, err error) {
 	e, err := parseRecord(record)
 	if err != nil || string(e.kind) != typeLink {

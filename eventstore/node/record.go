@@ -8,9 +8,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A stored event is the RecordedEvent message of the protocol, byte for byte as
-// it goes out, so that a read copies it and encodes nothing anew. Its fields are
-// always written in the order of their numbers.
+// A stored event is the RecordedEvent message of the protocol, byte for byte as sent, so
+// that a read copies it without encoding. Its fields are always written in the order of
+// their numbers.
 const (
 	fieldID             = 1
 	fieldStream         = 2
@@ -22,7 +22,7 @@ const (
 	fieldData           = 8
 )
 
-// event is a stored event, taken apart. Its slices are those of the record.
+// event is a decoded stored event. Its slices are those of the record.
 type event struct {
 	id          [16]byte
 	stream      []byte
@@ -80,7 +80,7 @@ func appendMetadata(dst []byte, key string, value []byte) []byte {
 	return appendBytesField(dst, 2, value)
 }
 
-// parseRecord takes a stored event apart without copying.
+// parseRecord decodes a stored event without copying.
 func parseRecord(b []byte) (event, error) {
 	var e event
 	for len(b) > 0 {
@@ -160,7 +160,7 @@ func (e *event) setMetadata(v []byte) error {
 	return nil
 }
 
-// inner is the bytes field that a message begins with.
+// inner returns the bytes field at the start of a message.
 func inner(b []byte, want protowire.Number) ([]byte, error) {
 	field, kind, n := protowire.ConsumeTag(b)
 	if n < 0 || field != want || kind != protowire.BytesType {

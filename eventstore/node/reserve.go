@@ -11,10 +11,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// reserve is room on the disk that is kept for appends which take something
-// away: files without a content, in a folder of their own, which are removed one
-// by one when the disk is full to the last byte, and made again when there is
-// room.
+// reserve is disk space that is reserved for appends which revoke something: files
+// without content, in their own folder, which are removed one by one when the disk is
+// completely full, and recreated when there is space.
 type reserve struct {
 	fs   vfs.FS
 	dir  string // of the log
@@ -28,26 +27,26 @@ type reserve struct {
 // reserveName is the folder of the reserve, in that of the log.
 const reserveName = "latchkey.reserve"
 
-// Bounds in bytes.
+// Limits in bytes.
 const (
-	// minFree is what an ordinary write must leave free, or a small part of a
+	// minFree is the space that an ordinary write must leave free, or a small part of a
 	// small disk.
 	minFree = 64 << 20
-	// minFull is what every write must leave free, the reserve included: Pebble's
-	// own files need it.
+	// minFull is the space that every write must leave free, including the reserve:
+	// Pebble's own files need it.
 	minFull = 2 << 20
 	// maxReserve is the size of the reserve, or a small part of a small disk.
 	maxReserve  = 64 << 20
 	leastPart   = 1 << 20
-	reserveRest = 2 * time.Second // between two looks at the disk
+	reserveRest = 2 * time.Second // between two checks of the disk
 )
 
-// openReserve looks for what an earlier process has kept. It makes nothing.
+// openReserve finds what an earlier process has reserved. It creates nothing.
 func openReserve(fs vfs.FS, dir string) (*reserve, error) {
 	r := &reserve{fs: fs, dir: dir}
 	usage, err := fs.GetDiskUsage(dir)
 	if err != nil {
-		return r, nil // it cannot be known, as with a file system in memory
+		return r, nil // unknown, as with an in-memory file system
 	}
 	size := min(maxReserve, usage.TotalBytes/16)
 	r.part = max(leastPart, size/16)
@@ -74,9 +73,8 @@ func (r *reserve) allocated(name string) bool {
 	return uint64(info.Size()) >= r.part
 }
 
-// free returns how much is free on the disk, without the reserve, and how much
-// an ordinary write must leave free, in bytes. known is false where neither can
-// be found out.
+// free returns how much is free on the disk, without the reserve, and how much an
+// ordinary write must leave free, in bytes. known is false if they cannot be determined.
 func (r *reserve) free() (free, least uint64, known bool) {
 	usage, err := r.fs.GetDiskUsage(r.dir)
 	if err != nil {
@@ -85,14 +83,14 @@ func (r *reserve) free() (free, least uint64, known bool) {
 	return usage.AvailBytes, min(minFree, usage.TotalBytes/20), true
 }
 
-// bytes is the size of what is held.
+// bytes returns the size of the reserve.
 func (r *reserve) bytes() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return uint64(r.held) * r.part
 }
 
-// release gives up one part. It reports whether there was one.
+// release releases one part. It reports whether there was one.
 func (r *reserve) release() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -105,7 +103,7 @@ func (r *reserve) release() bool {
 	return false
 }
 
-// tend fills the reserve whenever there is room, until closing.
+// tend fills the reserve whenever there is space, until closing.
 func (r *reserve) tend(closing <-chan struct{}) {
 	for {
 		for r.grow() {
@@ -123,8 +121,7 @@ func (r *reserve) tend(closing <-chan struct{}) {
 	}
 }
 
-// grow makes one part if there is room for more than it. It reports whether it
-// made one.
+// grow creates one part if there is enough space. It reports whether it did.
 func (r *reserve) grow() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -133,14 +130,14 @@ func (r *reserve) grow() bool {
 		return false
 	}
 	if err := r.allocate(r.name(r.held)); err != nil {
-		_ = r.fs.Remove(r.name(r.held)) // what there is of it; there may be nothing
+		_ = r.fs.Remove(r.name(r.held)) // whatever exists of it
 		return false
 	}
 	r.held++
 	return true
 }
 
-// allocate makes one part that has its blocks.
+// allocate creates one part with allocated blocks.
 func (r *reserve) allocate(name string) error {
 	if err := r.fs.MkdirAll(r.fs.PathJoin(r.dir, reserveName), 0o700); err != nil {
 		return err
@@ -153,7 +150,7 @@ func (r *reserve) allocate(name string) error {
 	if err == nil && r.allocated(name) {
 		return f.Close()
 	}
-	// The file system cannot allocate: bytes that nobody can compress do it.
+	// The file system cannot allocate: write incompressible bytes instead.
 	buf := make([]byte, leastPart)
 	for left := r.part; left > 0; left -= min(left, leastPart) {
 		_, _ = rand.Read(buf) // never fails

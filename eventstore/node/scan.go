@@ -13,8 +13,8 @@ type stored struct {
 	record   []byte
 }
 
-// recentEvents keeps the last small events, so that live subscribers need not
-// ask the disk.
+// recentEvents keeps the latest small events, so that live subscribers need not read the
+// disk.
 type recentEvents struct {
 	ring [recentCount]atomic.Pointer[stored]
 }
@@ -39,18 +39,18 @@ func (r *recentEvents) get(position uint64) (stored, bool) {
 	return *e, true
 }
 
-// A block bounds what one step of a read holds in memory.
+// A block limits what one step of a read holds in memory.
 const (
 	blockCount  = 512
 	blockBytes  = 1 << 20
-	recordGuess = 512 // bytes of an event, to begin with
+	recordGuess = 512 // initial size of an event, in bytes
 )
 
-// limited is how many events one step of a read takes of those still wanted.
+// limited returns how many of the events still wanted one step of a read takes.
 func limited(want uint64) int { return int(min(want, blockCount)) }
 
-// readAll appends to block the events from position from on, forwards, up to
-// what is synced, at most n. It holds nothing of the store when it returns.
+// readAll appends to block the events from position from on, forwards, up to the last
+// synced one, at most n. It holds no resources of the store when it returns.
 func (s *store) readAll(block []stored, from uint64, n int) ([]stored, error) {
 	end := s.committed.Load()
 	from = max(from, 1)
@@ -73,9 +73,8 @@ func (s *store) readAllBackwards(block []stored, before uint64, n int) ([]stored
 	return s.scan(block, 1, min(before, s.committed.Load()+1), n, true)
 }
 
-// scan appends at most n events of [from, before), in either direction. Where the
-// log is damaged it returns what is readable before, and an error when it begins
-// there.
+// scan appends at most n events of [from, before), in either direction. If the log is
+// damaged it returns what is readable before the damage, and an error if it starts there.
 func (s *store) scan(block []stored, from, before uint64, n int, backwards bool) ([]stored, error) {
 	if from >= before {
 		return block, nil
@@ -94,7 +93,7 @@ func (s *store) scan(block []stored, from, before uint64, n int, backwards bool)
 	for ; ok && len(block) < n && len(buf) < blockBytes; ok = step() {
 		value, err := it.ValueAndErr()
 		if err != nil {
-			break // the iterator has it too
+			break // the iterator has it, too
 		}
 		start := len(buf)
 		buf = append(buf, value...) // earlier slices keep the array they point to
@@ -155,7 +154,7 @@ func (s *store) readStream(block []revisioned, number, from, before uint64, n in
 			continue
 		}
 		key = eventKey(key, pos)
-		// Neighbours in a stream are often neighbours in the log.
+		// Neighbors in a stream are often neighbors in the log.
 		if !events.Valid() || !next(events, backwards) || string(events.Key()) != string(key) {
 			if !events.SeekGE(key) || string(events.Key()) != string(key) {
 				return block, s.readError(errors.Join(errRecord, events.Error()), "at position %d", pos)

@@ -6,7 +6,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// streamState is what a read of a stream has to know.
+// streamState is what a read of a stream needs to know.
 type streamState struct {
 	exists     bool
 	tombstoned bool
@@ -15,10 +15,10 @@ type streamState struct {
 	meta       streamMeta
 }
 
-// statesKept bounds the states in memory.
+// statesKept limits the cached states.
 const statesKept = 1 << 14
 
-// stream answers the state of a stream as it is synced.
+// stream returns the synced state of a stream.
 func (s *store) stream(name string) (streamState, error) {
 	s.statesMu.RLock()
 	st, ok := s.states[name]
@@ -33,7 +33,7 @@ func (s *store) stream(name string) (streamState, error) {
 	}
 	s.statesMu.Lock()
 	defer s.statesMu.Unlock()
-	if len(name) <= nameCounted && s.committed.Load() == before { // else it may have changed meanwhile
+	if len(name) <= nameCounted && s.committed.Load() == before { // else it may have changed in the meantime
 		if len(s.states) >= statesKept {
 			clear(s.states)
 		}
@@ -42,7 +42,7 @@ func (s *store) stream(name string) (streamState, error) {
 	return st, nil
 }
 
-// publish makes synced events readable: from now on no older state is answered.
+// publish makes synced events readable: no older state is returned from now on.
 func (s *store) publish(position uint64, changed map[string]bool) {
 	s.statesMu.Lock()
 	defer s.statesMu.Unlock()
@@ -89,7 +89,7 @@ func (s *store) bareStream(name string) (streamState, error) {
 		return st, s.readError(err, "at the end of stream %q", name)
 	}
 	end := s.committed.Load()
-	for ok := it.Last(); ok; ok = it.Prev() { // past what is not synced yet
+	for ok := it.Last(); ok; ok = it.Prev() { // past unsynced events
 		value, err := it.ValueAndErr()
 		if err != nil {
 			return st, errors.Join(s.readError(err, "at the end of stream %q", name), it.Close())
@@ -106,7 +106,7 @@ func (s *store) bareStream(name string) (streamState, error) {
 	return st, nil
 }
 
-// number answers a stream's number.
+// number returns a stream's number.
 func (s *store) number(name string) (uint64, bool, error) {
 	value, closer, err := s.db.Get(nameKey(nil, name))
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -119,7 +119,7 @@ func (s *store) number(name string) (uint64, bool, error) {
 	return number, true, closer.Close()
 }
 
-// at answers one event of a stream. ErrNotFound of Pebble where there is none.
+// at returns one event of a stream. Pebble's ErrNotFound if there is none.
 func (s *store) at(number, revision uint64) (event, error) {
 	raw, err := s.recordAt(number, revision)
 	if err != nil {

@@ -12,13 +12,13 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// Status is what an operator should know of the log.
+// Status is the state of the log, for operators.
 type Status struct {
-	Writable  bool   // ordinary writes are taken
-	Reserved  bool   // writes that take something away are taken
-	Reason    string // why not, in words
+	Writable  bool   // ordinary writes are accepted
+	Reserved  bool   // revocations are accepted
+	Reason    string // why not
 	DiskFree  uint64 // bytes; without the reserve
-	DiskLeast uint64 // bytes that ordinary writes leave free; 0: it cannot be known
+	DiskLeast uint64 // bytes that ordinary writes leave free; 0: unknown
 	Position  uint64 // of the last event
 }
 
@@ -26,7 +26,7 @@ type Status struct {
 // node.
 var ErrNoStatus = errors.New("the server does not report the status of an embedded node")
 
-// Status returns what is known of the log.
+// Status returns the state of the log.
 func (n *Node) Status() Status { return n.store.status() }
 
 func (s *store) status() Status {
@@ -54,15 +54,15 @@ func (s *store) status() Status {
 	return st
 }
 
-// The service is next to those of the protocol, under a name of ours. Its
-// messages are well-known types, so that no code need be generated.
+// The service is next to those of the protocol, under our own name. Its messages are
+// well-known types, so that no code need be generated.
 const (
 	statusService = "latchkey.node.v1.Node"
 	statusMethod  = "Status"
 )
 
-// ReadStatus asks the node at the other end of a connection. ErrNoStatus: it is
-// another kind of server.
+// ReadStatus requests the status of the node at the other end of a connection.
+// ErrNoStatus: it is another kind of server.
 func ReadStatus(ctx context.Context, conn grpc.ClientConnInterface) (Status, error) {
 	var answer structpb.Struct
 	err := conn.Invoke(ctx, "/"+statusService+"/"+statusMethod, &emptypb.Empty{}, &answer)
@@ -80,7 +80,7 @@ func ReadStatus(ctx context.Context, conn grpc.ClientConnInterface) (Status, err
 	}, nil
 }
 
-// encode is the answer of the service. Its numbers are exact up to 2^53.
+// encode returns the response of the service. Its numbers are exact up to 2^53.
 func (st Status) encode() *structpb.Struct {
 	return &structpb.Struct{Fields: map[string]*structpb.Value{
 		"writable": structpb.NewBoolValue(st.Writable), "reserved": structpb.NewBoolValue(st.Reserved), "reason": structpb.NewStringValue(st.Reason),
@@ -89,7 +89,7 @@ func (st Status) encode() *structpb.Struct {
 	}}
 }
 
-// statusServer is what registering the service asks for.
+// statusServer is the interface for registering the service.
 type statusServer interface{ Status() Status }
 
 var statusDesc = grpc.ServiceDesc{

@@ -16,29 +16,29 @@ import (
 // store is the durable log: the events and their indexes.
 type store struct {
 	db      *pebble.DB
-	disk    *disk // nil: it takes no writes
+	disk    *disk // nil: read-only
 	dir     string
 	lock    *pebble.Lock
-	marker  *marker       // nil: nothing is promised
-	tended  chan struct{} // closed when the reserve is no longer filled; nil: it never was
+	marker  *marker       // nil: nothing is guaranteed
+	tended  chan struct{} // closed when the reserve is no longer maintained; nil: it never was
 	logger  *slog.Logger
-	damaged onceAWhile // what is said of it
+	damaged onceAWhile // limits messages about it
 	full    onceAWhile
 	now     func() time.Time
 	sync    *pebble.WriteOptions
 
 	committed atomic.Uint64 // the last position that is synced; 0: none
 	recent    recentEvents
-	heads     map[string]*head // of whoever writes
+	heads     map[string]*head // used by the writer only
 	headNames int              // bytes of the names in heads
 	closing   chan struct{}    // closed when the store is to close
 
 	queueMu sync.Mutex
-	queue   []*request // wait to be written
-	writing bool       // somebody leads
+	queue   []*request // waiting writes
+	writing bool       // there is a leader
 	closed  bool
-	failed  error      // why it takes no more writes
-	idle    *sync.Cond // of queueMu: nobody writes
+	failed  error      // why it accepts no more writes
+	idle    *sync.Cond // of queueMu: no writer
 
 	filesOnce sync.Once
 	filesErr  error
@@ -47,7 +47,7 @@ type store struct {
 	wake chan struct{} // closed at the next commit
 
 	statesMu sync.RWMutex
-	states   map[string]streamState // of streams that were read since they changed
+	states   map[string]streamState // of streams that were read since they last changed
 }
 
 func newStore(cfg Config, db *pebble.DB, lock *pebble.Lock) *store {
@@ -62,9 +62,8 @@ func newStore(cfg Config, db *pebble.DB, lock *pebble.Lock) *store {
 	return s
 }
 
-// memTable is what Pebble holds in memory before it makes a file of it, in bytes.
-// It reserves a little more than that on the disk for each of its write-ahead
-// logs.
+// memTable is the size of Pebble's memtable in bytes. Pebble reserves a little more than
+// that on the disk for each of its write-ahead logs.
 const memTable = 8 << 20
 
 func pebbleOptions(fs vfs.FS, lock *pebble.Lock, logger *slog.Logger) *pebble.Options {
@@ -81,18 +80,18 @@ func pebbleOptions(fs vfs.FS, lock *pebble.Lock, logger *slog.Logger) *pebble.Op
 		Cache:                 nil,
 		CacheSize:             16 << 20,
 	}
-	// Without it Pebble ends the process. Who reads gets the error.
+	// Without it Pebble ends the process. The reader gets the error.
 	o.EventListener = &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
 		log.Errorf("a file of the log is damaged: %s", info.Path) // its text is a stack trace
 	}}
 	for i := range o.Levels {
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most ids and names that are asked for are new
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most requested ids and names are new
 	}
 	return o
 }
 
-// room refuses writes while the disk is nearly full: ordinary ones earlier than
-// those that may use the reserve.
+// room refuses writes while the disk is nearly full: ordinary ones earlier than those
+// that may use the reserve.
 func (s *store) room() (ordinary, reserved error) {
 	if s.disk.waiting.Load() > 0 {
 		err := fmt.Errorf("%w: no space is free, and the reserve is used up", errFull)
@@ -119,7 +118,7 @@ func (s *store) beginClose() {
 	}
 }
 
-// close waits for the writes that were taken and closes the files, once.
+// close waits for accepted writes and closes the files, once.
 func (s *store) close() error {
 	s.beginClose()
 	s.filesOnce.Do(func() {
@@ -146,8 +145,8 @@ func (s *store) closeFiles() error {
 	return errors.Join(err, s.db.Close(), s.lock.Close())
 }
 
-// await returns the outcome of closing the files. What can neither be written
-// nor given up, as the disk is full, is left: the write-ahead log has it.
+// await returns the result of closing the files. A write that can neither succeed nor be
+// given up, because the disk is full, is abandoned: the write-ahead log has it.
 func (s *store) await(done <-chan error) error {
 	for {
 		select {
@@ -161,8 +160,8 @@ func (s *store) await(done <-chan error) error {
 	}
 }
 
-// changed answers a channel that is closed when the log grows beyond what it
-// was at the time of the call, or when the store is closed.
+// changed returns a channel that is closed when the log grows beyond its length at the
+// time of the call, or when the store is closed.
 func (s *store) changed() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,8 +175,8 @@ func (s *store) wakeReaders() {
 	s.wake = make(chan struct{})
 }
 
-// pebbleLogger passes Pebble's messages on; it ends the process only where
-// Pebble cannot go on.
+// pebbleLogger forwards Pebble's messages; it ends the process only if Pebble cannot
+// continue.
 type pebbleLogger struct {
 	log  *slog.Logger
 	once *onceAWhile
@@ -198,13 +197,13 @@ func (l pebbleLogger) Fatalf(format string, args ...any) {
 	panic("pebble: " + fmt.Sprintf(format, args...))
 }
 
-// onceAWhile lets one message of a kind through every minute.
+// onceAWhile lets one message of a kind through per minute.
 type onceAWhile struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 }
 
-// Bounds on what onceAWhile lets through and remembers.
+// Limits on what onceAWhile lets through and remembers.
 const (
 	sameMessage   = time.Minute
 	kindsOfErrors = 100
@@ -224,7 +223,7 @@ func (o *onceAWhile) due(kind string) bool {
 	return true
 }
 
-// any reports whether there ever was a message.
+// any reports whether there was any message.
 func (o *onceAWhile) any() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -9,9 +9,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// liveBuffer is how many events a subscription may be behind and still count as
-// live. One that is further behind has fallen behind and says when it has caught
-// up again.
+// liveBuffer is how many events a subscription may lag and still count as live. One that
+// lags further has fallen behind and reports when it has caught up again.
 const liveBuffer = 1024
 
 func confirm(send *sender) error {
@@ -28,8 +27,8 @@ func checkpoint(send *sender, position uint64) error {
 		Checkpoint: &streams.ReadResp_Checkpoint{CommitPosition: position, PreparePosition: position}}})
 }
 
-// wait returns when the log has grown since changed was asked for; the error
-// ends the subscription.
+// wait returns when the log has grown since changed was called; the error ends the
+// subscription.
 func (s *streamsService) wait(send *sender, changed <-chan struct{}) error {
 	select {
 	case <-changed:
@@ -41,13 +40,13 @@ func (s *streamsService) wait(send *sender, changed <-chan struct{}) error {
 	}
 }
 
-// subscribeAll sends what comes behind a position of $all, for as long as the
-// client wants.
+// subscribeAll sends the events after a position of $all, for as long as the client
+// wants.
 func (s *streamsService) subscribeAll(send *sender, o *streams.ReadReq_Options_AllOptions) error {
 	var after uint64
 	switch from := o.GetAllOption().(type) {
 	case *streams.ReadReq_Options_AllOptions_Position:
-		if after = from.Position.GetCommitPosition(); after == math.MaxUint64 { // another way to say the end
+		if after = from.Position.GetCommitPosition(); after == math.MaxUint64 { // another way to specify the end
 			after = s.store.committed.Load()
 		}
 	case *streams.ReadReq_Options_AllOptions_Start:
@@ -99,7 +98,7 @@ type allSubscription struct {
 	*sender
 	after      uint64 // the position of the last event considered
 	considered uint64 // events since the last checkpoint, or the start
-	checkpoint uint64 // the last that was sent
+	checkpoint uint64 // the last one sent
 	behind     bool
 }
 
@@ -122,7 +121,7 @@ func (a *allSubscription) send(block []stored) error {
 	return nil
 }
 
-// live tells a client that was behind that it has everything now.
+// live notifies a client that it has caught up.
 func (a *allSubscription) live() error {
 	if !a.behind {
 		return nil
@@ -141,14 +140,14 @@ func (a *allSubscription) sendCheckpoint() error {
 	return checkpoint(a.sender, a.after)
 }
 
-// subscribeStream sends what comes behind a revision of one stream, which need
-// not exist yet.
+// subscribeStream sends the events after a revision of one stream, which need not exist
+// yet.
 func (s *streamsService) subscribeStream(send *sender, name string, o *streams.ReadReq_Options_StreamOptions) error {
 	st, err := s.store.stream(name)
 	if err != nil {
 		return refuse(send.call.Context(), err)
 	}
-	if st.tombstoned { // the one stream that gets no confirmation
+	if st.tombstoned { // the only stream without a confirmation
 		return refuse(send.call.Context(), &streamDeleted{name})
 	}
 	sub := &streamSubscription{sender: send, name: name, behind: true}
@@ -159,7 +158,7 @@ func (s *streamsService) subscribeStream(send *sender, name string, o *streams.R
 			sub.next = from.Revision + 1
 		case from.Revision != math.MaxUint64:
 			return invalid("%d is not a revision", from.Revision)
-		case st.exists: // another way to say the end
+		case st.exists: // another way to specify the end
 			sub.next = st.last + 1
 		}
 	case *streams.ReadReq_Options_StreamOptions_Start:
@@ -195,9 +194,9 @@ func (s *streamsService) subscribeStream(send *sender, name string, o *streams.R
 	}
 }
 
-// streamSubscription is a subscription to one stream. While it is behind it
-// reads, and a read gives what the stream's metadata leaves. While it is live it
-// gets every event, also one that a later event has pushed out of $maxCount.
+// streamSubscription is a subscription to one stream. While it lags it reads, and a read
+// obeys the stream's metadata. While it is live it gets every event, even one that a
+// later event has pushed out of $maxCount.
 type streamSubscription struct {
 	*sender
 	name   string
@@ -205,8 +204,8 @@ type streamSubscription struct {
 	behind bool
 }
 
-// advance sends what there is, and reports whether there was something. A tombstone
-// ends the subscription.
+// advance sends available events, and reports whether there were any. A tombstone ends
+// the subscription.
 func (s *streamSubscription) advance() (sent bool, err error) {
 	ctx := s.call.Context()
 	st, err := s.store.stream(s.name)

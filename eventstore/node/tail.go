@@ -19,19 +19,18 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// tail is the end of a write-ahead log. The node writes one record after the
-// other and syncs each before the next begins. So a record that stands behind
-// one that cannot be read proves that the latter was synced, and acknowledged,
-// and was damaged later; where nothing stands behind, the record may as well be
-// one that a crash has cut off.
+// tail is the end of a write-ahead log. The node writes records sequentially and syncs
+// each before the next begins. So a record after an unreadable one proves that the latter
+// was synced and acknowledged, and damaged later; if nothing follows, the record may just
+// as well have been cut off by a crash.
 type tail struct {
-	offset       int64  // up to here the records can be read
-	beyond       bool   // a record stands behind what cannot be read
+	offset       int64  // the records are readable up to here
+	beyond       bool   // a record follows the unreadable part
 	acknowledged uint64 // the position before the first event of that record; 0 if unknown
 }
 
-// readTail reads a write-ahead log as Pebble does, and then looks at what is
-// behind the place where it stops.
+// readTail reads a write-ahead log as Pebble does, and then searches what follows the
+// place where Pebble stops.
 func readTail(fsys vfs.FS, path string) (tail, error) {
 	f, err := fsys.Open(path)
 	if err != nil {
@@ -51,24 +50,23 @@ func readTail(fsys vfs.FS, path string) (tail, error) {
 	return t, nil
 }
 
-// logNumber is the number of a write-ahead log, by its name.
+// logNumber returns the number of a write-ahead log, from its name.
 func logNumber(name string) (uint64, error) {
 	return strconv.ParseUint(strings.TrimSuffix(name, ".log"), 10, 64)
 }
 
-// newReader reads the records of a write-ahead log. The type of its number has
-// no name outside of Pebble.
+// newReader returns a reader of the records of a write-ahead log. The type of its number
+// has no name outside Pebble.
 func newReader[N ~uint64](open func(io.Reader, N) *record.Reader, r io.Reader, number uint64) *record.Reader {
 	return open(r, N(number))
 }
 
-// readable returns the offset up to which the records of a write-ahead log can
-// be read.
+// readable returns the offset up to which the records of a write-ahead log can be read.
 func readable(whole []byte, number uint64) int64 {
 	r := newReader(record.NewReader, bytes.NewReader(whole), number)
 	for {
 		offset := r.Offset()
-		if left := chunkBlock - offset%chunkBlock; left < chunkSyncHeader { // the rest of a block that is too short for a record
+		if left := chunkBlock - offset%chunkBlock; left < chunkSyncHeader { // the rest of a block is too short for a record
 			offset += left
 		}
 		rec, err := r.Next()
@@ -93,7 +91,7 @@ const (
 	chunkSyncFull, chunkSyncFirst = 9, 10
 )
 
-// find looks for the beginning of another record behind the offset.
+// find searches for the start of another record after the offset.
 func (t *tail) find(whole []byte, number uint32) {
 	mark := binary.LittleEndian.AppendUint32(nil, number)
 	for at := int(t.offset) + 1; at+chunkHeader <= len(whole); at++ {
@@ -130,12 +128,12 @@ func firstChunk(whole []byte, at int) ([]byte, bool) {
 		return nil, false
 	}
 	sum := crc32.Checksum(whole[at+6:end], castagnoli)
-	sum = bits.RotateLeft32(sum, 17) + 0xa282ead8 // so that a checksum of a checksum is none
+	sum = bits.RotateLeft32(sum, 17) + 0xa282ead8 // so that a checksum of a checksum is not one
 	return whole[begin:end], sum == binary.LittleEndian.Uint32(whole[at:])
 }
 
-// firstEvent returns the position of the first event in a batch, of which the
-// end may be missing; 0 if there is none.
+// firstEvent returns the position of the first event in a batch, whose end may be
+// missing; 0 if there is none.
 func firstEvent(batch []byte) uint64 {
 	entries := batchrepr.Read(batch)
 	for {
@@ -149,12 +147,12 @@ func firstEvent(batch []byte) uint64 {
 	}
 }
 
-// setAside is what is appended to the name of a file that is kept although the
-// log goes on without it.
+// setAside is appended to the name of a file that is kept although the log no longer uses
+// it.
 const setAside = ".lost"
 
-// acceptLoss makes the write-ahead logs end where they can be read and where no
-// position is missing. What is taken away is kept under another name.
+// acceptLoss truncates the write-ahead logs where they become unreadable or a position is
+// missing. What is removed is kept under another name.
 func acceptLoss(fsys vfs.FS, dir string, in inspection) error {
 	if len(in.logs) == 0 {
 		return errors.New("there is no write-ahead log to truncate")
@@ -163,7 +161,7 @@ func acceptLoss(fsys vfs.FS, dir string, in inspection) error {
 	if err != nil {
 		return err
 	}
-	cut := -1 // the first log that does not count as a whole
+	cut := -1 // the first log that is not complete
 	for i, name := range logs {
 		first, whole, err := logBegins(fsys, fsys.PathJoin(dir, name))
 		if err != nil {
@@ -182,7 +180,7 @@ func acceptLoss(fsys vfs.FS, dir string, in inspection) error {
 		}
 	}
 	if cut < 0 {
-		return nil // the log ends in good order; there is only less of it than there was
+		return nil // the log ends properly; it is only shorter than before
 	}
 	for _, name := range logs[cut:] {
 		path := fsys.PathJoin(dir, name)
@@ -193,7 +191,7 @@ func acceptLoss(fsys vfs.FS, dir string, in inspection) error {
 	return syncDir(fsys, dir)
 }
 
-// logsFrom returns the names of the write-ahead logs from one on, in their order.
+// logsFrom returns the names of the write-ahead logs from one on, in order.
 func logsFrom(fsys vfs.FS, dir, first string) ([]string, error) {
 	names, err := fsys.List(dir)
 	if err != nil {
@@ -230,7 +228,7 @@ func logBegins(fsys vfs.FS, path string) (first uint64, whole bool, err error) {
 			batch, err = io.ReadAll(rec)
 		}
 		if err != nil {
-			return first, false, nil //nolint:nilerr // that is what was asked
+			return first, false, nil //nolint:nilerr // that is the result
 		}
 		if first == 0 {
 			first = firstEvent(batch)

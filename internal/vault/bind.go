@@ -12,12 +12,12 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Rows that say who somebody is are bound to the vault's key, so that nobody who
-// can write to the database, and has not the key, makes a session or a password of
-// somebody's: a row carries a MAC over everything in it, and a session is found by
-// a keyed hash of its token. What is sealed is bound by its sealing already.
+// Rows that identify people are bound to the vault's key, so that write access to the
+// database without the key is not enough to forge a session or a password: a row carries
+// a MAC over all its fields, and a session is found by a keyed hash of its token. Sealed
+// values are bound by their sealing already.
 
-// mac is a MAC of 192 bits over the fields of a row of some kind.
+// mac returns a MAC of 192 bits over the fields of a row of some kind.
 func (v *Vault) mac(kind string, fields ...string) string {
 	h := hmac.New(sha256.New, v.binding)
 	for _, f := range append([]string{kind}, fields...) {
@@ -41,9 +41,9 @@ func (v *Vault) macOfPassword(account, hash string) string { return v.mac("passw
 
 func equal(mac, other string) bool { return hmac.Equal([]byte(mac), []byte(other)) }
 
-// boundNaming is the name under which the naming key is sealed in a vault whose rows
-// are bound. Whoever has not the key can make no vault of it whose rows are not,
-// and whose rows would be bound as they are.
+// boundNaming is the name under which the naming key is sealed in a vault whose rows are
+// bound. Without the key, a bound vault cannot be turned into an unbound one, whose rows
+// would be bound as they are.
 const boundNaming = "setting " + settingNaming + ", with rows that are bound"
 
 // namingOf returns the naming key of a vault, and whether its rows are bound.
@@ -61,8 +61,7 @@ func (v *Vault) namingOf(ctx context.Context, db bun.IDB) (naming []byte, bound 
 	return naming, false, nil
 }
 
-// bindRows binds the rows of a vault that an earlier version wrote. It happens
-// once.
+// bindRows binds the rows of a vault that an earlier version wrote. It happens once.
 func (v *Vault) bindRows(ctx context.Context) error {
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if !v.sqlite {

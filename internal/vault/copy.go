@@ -27,17 +27,17 @@ const SessionsTable = "vault_sessions"
 // openKeyTable is the master key's own table; it is copied as a key.
 const openKeyTable = "vault_open_key"
 
-// Snapshot runs f in a transaction that sees one state of the vault, and keeps
-// nobody from writing to it.
+// Snapshot runs f in a transaction that sees one state of the vault, without blocking
+// writers.
 func Snapshot(ctx context.Context, db *bun.DB, f func(ctx context.Context, tx bun.Tx) error) error {
 	o := &sql.TxOptions{ReadOnly: true}
-	if db.Dialect().Name() != dialect.SQLite { // there one transaction sees one state anyway
+	if db.Dialect().Name() != dialect.SQLite { // a transaction there sees one state anyway
 		o.Isolation = sql.LevelRepeatableRead
 	}
 	return db.RunInTx(ctx, o, f)
 }
 
-// Dump gives every row of the vault's tables to each, without the master key.
+// Dump calls each for every row of the vault's tables, except the master key.
 func Dump(ctx context.Context, db bun.IDB, each func(Row) error) error {
 	tables, err := tablesIn(ctx, db)
 	if err != nil {
@@ -88,7 +88,7 @@ func dumpTable(ctx context.Context, db bun.IDB, table string, each func(Row) err
 		}
 		r := Row{Table: table, Values: make(map[string]any, len(columns))}
 		for i, name := range columns {
-			if b, ok := values[i].([]byte); ok && b == nil { // empty, as SQLite's driver returns it
+			if b, ok := values[i].([]byte); ok && b == nil { // empty; SQLite's driver returns nil
 				values[i] = []byte{}
 			}
 			r.Values[name] = values[i]
@@ -115,9 +115,9 @@ func Empty(ctx context.Context, db bun.IDB) (bool, error) {
 	return true, nil
 }
 
-// Load puts the rows that next returns, until it returns false, into a database
-// without a vault, all or none. A key that is not nil is kept in the database,
-// as MasterKeyInDatabase does.
+// Load writes the rows that next returns, until it returns false, to a database without a
+// vault, all or none. A key that is not nil is stored in the database, as by
+// MasterKeyInDatabase.
 func Load(ctx context.Context, db *bun.DB, key *MasterKey, next func() (Row, bool, error)) error {
 	return db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		if err := createTables(ctx, tx); err != nil {
@@ -169,14 +169,14 @@ func CamerasIn(ctx context.Context, db bun.IDB) (map[string]bool, error) {
 		return nil, fmt.Errorf("listing the cameras in the vault: %w", err)
 	}
 	known := make(map[string]bool, len(ids))
-	for _, id := range ids { // of one that a command is adding, a word follows
+	for _, id := range ids { // the id of a camera being added is followed by a word
 		device, _, _ := strings.Cut(id, " ")
 		known[device] = true
 	}
 	return known, nil
 }
 
-// createTables makes the tables that are missing.
+// createTables creates the missing tables.
 func createTables(ctx context.Context, db bun.IDB) error {
 	for _, t := range tables {
 		if _, err := db.NewCreateTable().Model(t).IfNotExists().Exec(ctx); err != nil {
@@ -186,7 +186,7 @@ func createTables(ctx context.Context, db bun.IDB) error {
 	return nil
 }
 
-// keepKey keeps a master key in a database that has none.
+// keepKey stores a master key in a database that has none.
 func keepKey(ctx context.Context, db bun.IDB, k MasterKey) error {
 	if _, err := db.NewCreateTable().Model((*openKey)(nil)).IfNotExists().Exec(ctx); err != nil {
 		return fmt.Errorf("creating the table of the vault's key: %w", err)
@@ -197,7 +197,7 @@ func keepKey(ctx context.Context, db bun.IDB, k MasterKey) error {
 	return nil
 }
 
-// bytesValue is a []byte in the JSON of a row.
+// bytesValue is the JSON form of a []byte in a row.
 type bytesValue struct {
 	Base64 string `json:"base64"`
 }

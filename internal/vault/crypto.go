@@ -18,7 +18,7 @@ func randomKey() []byte {
 	return k
 }
 
-// derive makes a key for one purpose (RFC 5869, HKDF-SHA256).
+// derive returns a key for one purpose (RFC 5869, HKDF-SHA256).
 func derive(key []byte, purpose string) []byte {
 	k, err := hkdf.Key(sha256.New, key, nil, purpose, 32)
 	if err != nil {
@@ -35,8 +35,8 @@ func aesBlock(key []byte) cipher.Block {
 	return block
 }
 
-// box seals with AES-256-GCM under a random nonce. The name says what the
-// value is and whose, so that no value can be put in the place of another.
+// box seals with AES-256-GCM under a random nonce. The name is that of the value and its
+// owner, so that no value can be put in the place of another.
 type box struct{ aead cipher.AEAD }
 
 func newBox(key []byte, purpose string) box {
@@ -59,9 +59,9 @@ func (b box) open(name string, sealed []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// siv seals deterministically: the nonce is a keyed hash of the text, so the
-// same text of the same person looks the same, and a nonce never returns for
-// another text (the construction of RFC 5297 with HMAC and GCM).
+// siv seals deterministically: the nonce is a keyed hash of the text, so the same text of
+// the same person has the same sealed form, and a nonce is never reused for another text
+// (the construction of RFC 5297 with HMAC and GCM).
 type siv struct {
 	mac  []byte
 	aead cipher.AEAD

@@ -21,9 +21,9 @@ import (
 // busyTimeout is how long SQLite waits for another process that writes.
 const busyTimeout = 5 * time.Second
 
-// OpenFile opens the SQLite file of a vault, which must exist. Every commit is
-// on the disk when it returns, unlike those of the read models: what is in the
-// vault cannot be made from the log. What is deleted is overwritten.
+// OpenFile opens the SQLite file of a vault, which must exist. Every commit is on the
+// disk when it returns, unlike those of the read models: the vault cannot be rebuilt from
+// the log. Deleted data is overwritten.
 func OpenFile(path string) (*bun.DB, error) {
 	if info, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("opening the vault: %w", err)
@@ -47,8 +47,8 @@ func OpenFile(path string) (*bun.DB, error) {
 	return bun.NewDB(db, sqlitedialect.New()), nil
 }
 
-// CreateFile makes an empty file for a vault, readable by its owner only, and
-// syncs its name. A file that is there stays.
+// CreateFile creates an empty file for a vault, readable by its owner only, and syncs its
+// name. An existing file is kept.
 func CreateFile(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -64,8 +64,8 @@ func isSQLite(db interface{ Dialect() schema.Dialect }) bool {
 	return db.Dialect().Name() == dialect.SQLite
 }
 
-// prepare makes the tables that the database lacks, and brings those of earlier
-// versions up to date. Several processes may do so at once.
+// prepare creates the missing tables, and upgrades those of earlier versions. Several
+// processes may do so at once.
 func prepare(ctx context.Context, db *bun.DB) error {
 	return db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		if !isSQLite(db) {
@@ -94,7 +94,7 @@ func prepare(ctx context.Context, db *bun.DB) error {
 	})
 }
 
-// addMACs gives a table its column mac. See bindRows for what is in it.
+// addMACs adds the column mac to a table. See bindRows for its content.
 func addMACs(ctx context.Context, tx bun.Tx, table string, sqlite bool) error {
 	has, err := hasColumn(ctx, tx, table, "mac", sqlite)
 	if err != nil || has {
@@ -131,8 +131,8 @@ func hasColumn(ctx context.Context, tx bun.Tx, table, column string, sqlite bool
 	return n > 0, nil
 }
 
-// addTags gives the table of personal keys its column tag. Before, a person had
-// one key for ever; that key has no tag.
+// addTags adds the column tag to the table of personal keys. Before, a person had one key
+// forever; that key has no tag.
 func addTags(ctx context.Context, tx bun.Tx, sqlite bool) error {
 	has, err := hasColumn(ctx, tx, "vault_subjects", "tag", sqlite)
 	if err != nil || has {

@@ -9,10 +9,9 @@ import (
 // todays parameters are OWASP's second choice for Argon2id: 19 MiB, two passes.
 var todays = argon2id.Params{Memory: 19 * 1024, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
-// What else is computed: nothing that takes more memory, time or cores than
-// today's parameters, so that no row of the database makes a log-in cost more
-// than others. A key that is too short would fit too many passwords; an empty
-// one fits all.
+// The limits of what is computed: at most the memory, time and cores of today's
+// parameters, so that no row of the database makes a log-in more expensive than others. A
+// key that is too short would match too many passwords; an empty one matches all.
 const (
 	maxHash          = 256  // bytes of the PHC string
 	minMemory        = 1024 // KiB
@@ -28,10 +27,10 @@ func hashPassword(plain string) (string, error) {
 	return h, nil
 }
 
-// checkPassword compares a password with a hash. If it is right and the hash was
-// made with weaker parameters than today's, renewed is its hash with today's, else
-// "". A wrong password takes the same time whatever the parameters are, so that
-// guesses do not tell which accounts are old. ErrBadHash: nothing was computed.
+// checkPassword compares a password with a hash. If it is right and the hash was made
+// with weaker parameters than today's, renewed is its hash with today's, else "". A wrong
+// password takes the same time whatever the parameters are, so that guesses do not reveal
+// old accounts. ErrBadHash: nothing was computed.
 func checkPassword(plain, hash string) (match bool, renewed string, err error) {
 	p, err := paramsOf(hash)
 	if err != nil {
@@ -53,7 +52,7 @@ func checkPassword(plain, hash string) (match bool, renewed string, err error) {
 	return false, "", err
 }
 
-// paramsOf returns the parameters of a hash that may be computed, or ErrBadHash.
+// paramsOf returns the parameters of a hash if they are within the limits, or ErrBadHash.
 func paramsOf(hash string) (*argon2id.Params, error) {
 	if len(hash) > maxHash {
 		return nil, ErrBadHash
@@ -71,13 +70,13 @@ func paramsOf(hash string) (*argon2id.Params, error) {
 	return p, nil
 }
 
-// work is what a hash takes: the KiB that it fills in all passes together.
+// work is the cost of a hash: the KiB that it fills in all passes together.
 func work(p argon2id.Params) uint64 { return uint64(p.Memory) * uint64(p.Iterations) }
 
-// restOf returns the parameters that take what is missing from the work of p to
-// that of today's; false if that is next to nothing.
+// restOf returns the parameters that make up the difference between the work of p and
+// today's; false if that is negligible.
 func restOf(p argon2id.Params) (rest argon2id.Params, ok bool) {
 	rest = todays
 	rest.Memory = uint32((work(todays) - work(p)) / uint64(todays.Iterations)) // at most todays.Memory
-	return rest, rest.Memory >= 8                                              // the least that Argon2 takes (RFC 9106, 3.1)
+	return rest, rest.Memory >= 8                                              // the minimum of Argon2 (RFC 9106, 3.1)
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// limit is how much of an allowance a name has used up, shared by all processes
-// on one database. The name is a keyed hash: no address of anybody is held.
+// limit is how much of an allowance a name has used up, shared by all processes on one
+// database. The name is a keyed hash: no address is stored.
 type limit struct {
 	bun.BaseModel `bun:"table:vault_limits"`
 
 	Name string `bun:"name,pk"`
-	Full int64  `bun:"spent_at,notnull"` // Unix microseconds: when nothing of it is used up any more
+	Full int64  `bun:"spent_at,notnull"` // Unix microseconds: when the allowance is full again
 }
 
 // network is one from which somebody has logged in. Both are keyed hashes.
@@ -32,12 +32,11 @@ type network struct {
 const (
 	networksKept   = 16                   // of one login
 	networkForgets = 180 * 24 * time.Hour // after this time without a log-in
-	networkFresh   = 24 * time.Hour       // within this time it is not noted again
+	networkFresh   = 24 * time.Hour       // within this time it is not recorded again
 )
 
-// Take uses up one of the burst that a name may do at once, of which it gets
-// another one every so often. It returns zero, or how long the name has to wait;
-// then nothing was used up.
+// Take uses up one of a name's burst, of which one is refilled per interval. It returns
+// zero, or how long the name has to wait; then nothing was used up.
 func (v *Vault) Take(ctx context.Context, name string, every time.Duration, burst int) (wait time.Duration, err error) {
 	step := every.Microseconds()
 	row := &limit{Name: v.hidden("limit", name)}
@@ -85,8 +84,8 @@ func (v *Vault) KnownNetwork(ctx context.Context, login, from string) (bool, err
 	return known, nil
 }
 
-// RememberNetwork notes that somebody logged in with the login from the network.
-// Of each login the last networks are kept.
+// RememberNetwork records that somebody logged in with the login from the network. The
+// most recent networks of each login are kept.
 func (v *Vault) RememberNetwork(ctx context.Context, login, from string) error {
 	row := v.network(login, from)
 	fresh, err := v.db.NewSelect().Model(row).WherePK().Where("seen > ?", v.now().Add(-networkFresh).Unix()).Exists(ctx)
@@ -106,7 +105,7 @@ func (v *Vault) RememberNetwork(ctx context.Context, login, from string) error {
 	return nil
 }
 
-// DropSpentLimits deletes what says nothing any more.
+// DropSpentLimits deletes rows that have no effect any more.
 func (v *Vault) DropSpentLimits(ctx context.Context) error {
 	now := v.now()
 	err := v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -126,7 +125,7 @@ func (v *Vault) network(login, from string) *network {
 	return &network{Login: v.hidden("login of a network", login), Network: v.hidden("network", from), Seen: v.now().Unix()}
 }
 
-// hidden is a keyed hash of a name, so that nobody finds it by trying.
+// hidden returns a keyed hash of a name, so that it cannot be found by trial.
 func (v *Vault) hidden(kind, name string) string {
 	mac := hmac.New(sha256.New, v.naming)
 	fmt.Fprintf(mac, "%s\x00%s", kind, name)

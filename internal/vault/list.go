@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// StreamSecrets calls each with up to so many stream keys and their secrets, in
-// no order. What cannot be opened is left out.
+// StreamSecrets calls each for a limited number of stream keys and their secrets, in no
+// particular order. Secrets that cannot be opened are left out.
 func (v *Vault) StreamSecrets(ctx context.Context, most int, each func(key, secret string)) error {
 	var rows []secret
 	err := v.db.NewSelect().Model(&rows).Where("kind = ?", kindStreamKey).Limit(int64(most)).Scan(ctx)

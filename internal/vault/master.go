@@ -11,11 +11,11 @@ import (
 	"path/filepath"
 )
 
-// MasterKey is the 32-byte key that wraps every other key of a vault. Whoever
-// has it and the database can read the vault; without it nobody can.
+// MasterKey is the 32-byte key that wraps every other key of a vault. Anyone who has it
+// and the database can read the vault; without it nobody can.
 type MasterKey [32]byte
 
-// NewMasterKey makes a random one.
+// NewMasterKey returns a random key.
 func NewMasterKey() MasterKey {
 	var k MasterKey
 	_, _ = rand.Read(k[:]) // crypto/rand.Read never fails: it ends the process instead
@@ -33,11 +33,11 @@ func ParseMasterKey(text []byte) (MasterKey, error) {
 	return k, nil
 }
 
-// Text is the form that ParseMasterKey reads.
+// Text returns the form that ParseMasterKey reads.
 func (k MasterKey) Text() string { return base64.StdEncoding.EncodeToString(k[:]) }
 
-// ReadMasterKey reads the key file. A file that others than its owner may read
-// is refused.
+// ReadMasterKey reads the key file. It refuses a file that others than its owner may
+// read.
 func ReadMasterKey(path string) (MasterKey, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -57,9 +57,9 @@ func ReadMasterKey(path string) (MasterKey, error) {
 	return k, nil
 }
 
-// ReadOrCreateMasterKey reads the key file, or makes it with mode 0600 where
-// there is none. The file is complete and synced before it has its name, so a
-// crash leaves either no key or a whole one.
+// ReadOrCreateMasterKey reads the key file, or creates it with mode 0600 if missing. The
+// file is complete and synced before it has its name, so a crash leaves either no key or
+// a complete one.
 func ReadOrCreateMasterKey(path string) (MasterKey, error) {
 	k, err := ReadMasterKey(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -75,7 +75,7 @@ func ReadOrCreateMasterKey(path string) (MasterKey, error) {
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return k, fmt.Errorf("creating the vault key: %w", err)
 	}
-	// Link fails where somebody else was first; theirs is then the key.
+	// Link fails if another process was first; its key is then used.
 	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return k, fmt.Errorf("creating the vault key: %w", err)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// openKey is a master key that is kept beside what it protects.
+// openKey is a master key that is stored with the data it protects.
 type openKey struct {
 	bun.BaseModel `bun:"table:vault_open_key"`
 
@@ -15,10 +15,9 @@ type openKey struct {
 	Key string `bun:"key,notnull"`
 }
 
-// MasterKeyInDatabase reads the master key that is kept in the database itself,
-// and makes it where there is none. It serves several processes that share one
-// database and were given no key file; whoever copies the whole database then
-// has the key too.
+// MasterKeyInDatabase reads the master key that is stored in the database itself, and
+// creates it if missing. It serves several processes that share one database and were
+// given no key file; a copy of the whole database then includes the key.
 func MasterKeyInDatabase(ctx context.Context, db *bun.DB) (MasterKey, error) {
 	if _, err := db.NewCreateTable().Model((*openKey)(nil)).IfNotExists().Exec(ctx); err != nil {
 		return MasterKey{}, fmt.Errorf("creating the table of the vault's key: %w", err)
@@ -30,7 +29,7 @@ func MasterKeyInDatabase(ctx context.Context, db *bun.DB) (MasterKey, error) {
 	return ReadMasterKeyInDatabase(ctx, db)
 }
 
-// ReadMasterKeyInDatabase reads the master key that is kept in the database.
+// ReadMasterKeyInDatabase reads the master key that is stored in the database.
 // ErrNotFound: there is none.
 func ReadMasterKeyInDatabase(ctx context.Context, db *bun.DB) (MasterKey, error) {
 	there, err := hasTable(ctx, db, "vault_open_key")

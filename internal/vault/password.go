@@ -45,9 +45,8 @@ func (v *Vault) SetPassword(ctx context.Context, account, plain string) error {
 	return nil
 }
 
-// HasPassword reports whether the account has a password. An account that is in
-// the log and has none here was lost with a part of the vault: nobody can log in
-// to it.
+// HasPassword reports whether the account has a password. An account that is in the log
+// but has none here was lost with a part of the vault: nobody can log in to it.
 func (v *Vault) HasPassword(ctx context.Context, account string) (bool, error) {
 	has, err := v.db.NewSelect().Model((*password)(nil)).Where("account = ?", account).Exists(ctx)
 	if err != nil {
@@ -56,13 +55,13 @@ func (v *Vault) HasPassword(ctx context.Context, account string) (bool, error) {
 	return has, nil
 }
 
-// VerifyPassword compares a password with that of the account. An account
-// without one, or "" for none at all, costs the same time and the same place in
-// the queue, and is never right. A hash that was made with weaker parameters than
-// today's is replaced when the password is right.
+// VerifyPassword compares a password with that of the account. An account without one, or
+// "" for no account, takes the same time and the same place in the queue, and never
+// matches. A hash that was made with weaker parameters than today's is replaced when the
+// password is right.
 //
 // hashing.ErrBusy: too many passwords are waiting to be hashed; see hashing.For.
-// ErrBadHash: no password of the account can be right.
+// ErrBadHash: no password can match the account's hash.
 func (v *Vault) VerifyPassword(ctx context.Context, account, plain string) (bool, error) {
 	held, right, err := v.holds(ctx, account, plain)
 	if err == nil && held.renewed != "" {
@@ -71,9 +70,9 @@ func (v *Vault) VerifyPassword(ctx context.Context, account, plain string) (bool
 	return right, err
 }
 
-// renew replaces the hash of a password, unless it has changed meanwhile. If that
-// fails, the log-in succeeds all the same, the next one tries again, and Ping
-// reports a database that takes no writes.
+// renew replaces the hash of a password, unless it has changed in the meantime. If that
+// fails, the log-in still succeeds, the next one tries again, and Ping reports a database
+// that accepts no writes.
 func (v *Vault) renew(ctx context.Context, row *password, renewed string) {
 	_ = v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
 		_, err := tx.NewUpdate().Model(row).Set("hash = ?, mac = ?", renewed, v.macOfPassword(row.Account, renewed)).WherePK().Where("hash = ?", row.Hash).Exec(ctx)

@@ -11,15 +11,15 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Request is what is remembered of a command with an Idempotency-Key. Its words
-// are keyed hashes, made elsewhere; they tell nothing of the command.
+// Request is the record of a command with an Idempotency-Key. Its strings are keyed
+// hashes, computed elsewhere; they reveal nothing about the command.
 type Request struct {
 	Key         string // of the account and the Idempotency-Key
 	Fingerprint string // of the command
 	Token       string // of one claim
 	Stream      string
 	Until       time.Time // the claim lapses, unless it is done
-	Expires     time.Time // the whole is forgotten
+	Expires     time.Time // when the record is dropped
 
 	Done     bool
 	Revision int64
@@ -61,9 +61,9 @@ func (r *request) request() Request {
 }
 
 // ClaimRequest takes the key of a request. It is the caller's (mine) if the key is
-// unknown, has expired at now, or is that of the same command whose claim has
-// lapsed at now; otherwise there is who has it. A loss of power may undo it: what
-// a command wrote, the log proves.
+// unknown, has expired at now, or is that of the same command whose claim has lapsed at
+// now; otherwise the holder is returned. A loss of power may undo it: the log proves what
+// a command wrote.
 func (v *Vault) ClaimRequest(ctx context.Context, claim Request, now time.Time) (there Request, mine bool, err error) {
 	row, at := rowOf(claim), now.UnixMilli()
 	drop := v.expired.due(now)
@@ -94,7 +94,7 @@ func (v *Vault) ClaimRequest(ctx context.Context, claim Request, now time.Time) 
 	return there, mine, nil
 }
 
-// FinishRequest notes what became of a claim that still has its key.
+// FinishRequest records the outcome of a claim that still has its key.
 func (v *Vault) FinishRequest(ctx context.Context, done Request) error {
 	row := rowOf(done)
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -107,7 +107,7 @@ func (v *Vault) FinishRequest(ctx context.Context, done Request) error {
 	return nil
 }
 
-// ReleaseRequest forgets a claim that still has its key.
+// ReleaseRequest drops a claim that still has its key.
 func (v *Vault) ReleaseRequest(ctx context.Context, claim Request) error {
 	err := v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
 		_, err := tx.NewDelete().Model((*request)(nil)).Where("id = ? AND token = ?", claim.Key, claim.Token).Exec(ctx)
@@ -119,7 +119,7 @@ func (v *Vault) ReleaseRequest(ctx context.Context, claim Request) error {
 	return nil
 }
 
-// hourly says when something is due that is done once an hour.
+// hourly reports when hourly work is due.
 type hourly struct {
 	mu   sync.Mutex
 	last time.Time

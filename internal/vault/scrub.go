@@ -12,11 +12,10 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// scrubber knows whether something that was forgotten may still lie in the files
-// of the database, where no statement finds it but anybody can who has the files:
-// in the write-ahead log, in free pages, and in the free space of pages, where
-// SQLite leaves copies of rows that it has moved to another page, in spite of its
-// secure_delete.
+// scrubber tracks whether forgotten data may still be in the files of the database, where
+// no statement finds it but anyone with the files can: in the write-ahead log, in free
+// pages, and in the free space of pages, where SQLite leaves copies of rows that it has
+// moved to another page, despite its secure_delete.
 type scrubber struct {
 	remains atomic.Bool               // something was forgotten since the files were last clean
 	last    atomic.Pointer[time.Time] // when that was
@@ -29,35 +28,35 @@ type scrubber struct {
 }
 
 const (
-	// A scrub that found somebody in its way is tried again after so long, and then
-	// after twice as long each time.
+	// A scrub that was blocked is retried after this time, then after twice as long each
+	// time.
 	firstScrubWait, maxScrubWait = time.Second, time.Minute
-	// packShare bounds how much of the time the file is being packed, during which
-	// nothing else is written: one part in so many. A vault of 80 MB takes 0.7 s. On
-	// a server, where nobody reads the tables meanwhile, it is the same.
+	// packShare limits the fraction of time spent packing the file, during which nothing
+	// else is written: one part in packShare. A vault of 80 MB takes 0.7 s. On a server,
+	// the tables cannot be read meanwhile; the same limit applies.
 	packShare = 60
-	// serverScrubEvery is how often the tables are written again on a server, at
-	// most.
+	// serverScrubEvery is the minimum interval between rewrites of the tables on a
+	// server.
 	serverScrubEvery = time.Minute
-	// scrubBusy is how long a scrub waits for others that read or write.
+	// scrubBusy is how long a scrub waits for other readers or writers.
 	scrubBusy = 100 * time.Millisecond
-	// inMemory is up to which size of the file its copy is made in memory.
+	// inMemory is the maximum size of a file that is copied in memory.
 	inMemory = 64 << 20
 )
 
-// packed is SQLite's user_version of a file without remains. Files of earlier
-// versions have 0, and so has one in which something was forgotten since it was
-// packed: whoever opens it after a crash packs it.
+// packed is SQLite's user_version of a file without remains. Files of earlier versions
+// have 0, as has one in which something was forgotten since it was packed: the process
+// that opens it after a crash packs it.
 const packed = 1
 
 var setPacked = fmt.Sprintf("PRAGMA user_version = %d", packed)
 
-// errInTheWay says that what was forgotten could not be taken out of the files
-// now, because another process, or a reader, needs them as they are.
+// errInTheWay is returned if forgotten data could not be removed from the files now,
+// because another process, or a reader, needs them unchanged.
 var errInTheWay = errors.New("the vault is being read or written")
 
-// forgetting runs do in a transaction. If do reports that it forgot something, the
-// next Scrub takes it out of the files.
+// forgetting runs do in a transaction. If do reports that it forgot something, the next
+// Scrub removes it from the files.
 func (v *Vault) forgetting(ctx context.Context, do func(context.Context, bun.Tx) (bool, error), lazy bool) error {
 	var some atomic.Bool // the change may be tried twice
 	err := v.write(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -71,7 +70,7 @@ func (v *Vault) forgetting(ctx context.Context, do func(context.Context, bun.Tx)
 		}
 		return err
 	}, lazy)
-	if some.Load() { // also if it failed: it may be written all the same
+	if some.Load() { // also on error: it may have been written
 		now := time.Now()
 		v.scrub.last.Store(&now)
 		v.scrub.remains.Store(true)
@@ -79,19 +78,18 @@ func (v *Vault) forgetting(ctx context.Context, do func(context.Context, bun.Tx)
 	return err
 }
 
-// Scrub takes what was forgotten since the last time out of the files of the
-// database. Call it often; it does nothing while there is nothing to do, or while
-// it is not time yet. An error is no more than a delay: the next call tries again.
+// Scrub removes data forgotten since the last time from the files of the database. Call
+// it often; it does nothing if there is nothing to do, or if it is not time yet. An error
+// is only a delay: the next call tries again.
 //
-// SQLite: the file is written again without its free space, and the write-ahead
-// log is cut. While the file is large it is not packed at once, but so seldom that
-// this takes a sixtieth of the time; the log is cut and deleted rows are
-// overwritten all the same. PostgreSQL: the tables are written again, once a minute
-// at most, and as seldom if they are large; the server's write-ahead log keeps what
-// was forgotten until the server drops it.
+// SQLite: the file is rewritten without its free space, and the write-ahead log is
+// truncated. A large file is not packed at once, but so rarely that this takes a sixtieth
+// of the time; the log is still truncated and deleted rows are overwritten. PostgreSQL:
+// the tables are rewritten, at most once a minute, and as rarely if they are large; the
+// server's write-ahead log keeps forgotten data until the server drops it.
 func (v *Vault) Scrub(ctx context.Context) error { return v.scrubNow(ctx, false) }
 
-// ScrubNow is Scrub for the end of a process: it does not wait for its time.
+// ScrubNow is Scrub without delay, for the end of a process.
 func (v *Vault) ScrubNow(ctx context.Context) error { return v.scrubNow(ctx, true) }
 
 func (v *Vault) scrubNow(ctx context.Context, now bool) error {
@@ -121,10 +119,10 @@ func (v *Vault) scrubNow(ctx context.Context, now bool) error {
 	return nil
 }
 
-// scrubFile packs the file, if it is time, and cuts the write-ahead log. It
-// reports whether the file is packed.
+// scrubFile packs the file, if it is time, and truncates the write-ahead log. It reports
+// whether the file is packed.
 func (v *Vault) scrubFile(ctx context.Context, now bool) (clean bool, err error) {
-	v.committing.Lock() // or changes of this process would wait in SQLite, and fail after a while
+	v.committing.Lock() // or changes of this process would wait in SQLite, and eventually fail
 	defer v.committing.Unlock()
 	err = v.onConn(ctx, func(conn bun.Conn) error {
 		if now || !v.now().Before(v.scrub.pack) {
@@ -139,7 +137,7 @@ func (v *Vault) scrubFile(ctx context.Context, now bool) (clean bool, err error)
 		if err != nil {
 			return err
 		}
-		// What comes after the cut does not belong to a copy of the file from before.
+		// Commits after the truncation do not belong to an earlier copy of the file.
 		err = conn.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error { return noteTime(ctx, tx.Tx) })
 		if err != nil {
 			return err
@@ -152,14 +150,14 @@ func (v *Vault) scrubFile(ctx context.Context, now bool) (clean bool, err error)
 	return clean, err
 }
 
-// logRoom is the room that a write-ahead log takes on the disk.
+// logRoom is the space that a write-ahead log takes on the disk.
 type logRoom struct {
 	path string
 	size int64
 }
 
-// maxRoom is about what a log grows to before SQLite writes it from its beginning
-// again.
+// maxRoom is roughly the size to which a log grows before SQLite restarts it from its
+// beginning.
 const maxRoom = 4 << 20
 
 func logOf(ctx context.Context, conn bun.Conn) (logRoom, error) {
@@ -174,11 +172,10 @@ func logOf(ctx context.Context, conn bun.Conn) (logRoom, error) {
 	return logRoom{file + "-wal", min(info.Size(), maxRoom)}, nil
 }
 
-// fill gives a log that was cut its room back, full of zeros, which SQLite takes
-// for an empty log. Without it each commit would make the file longer, and its sync
-// would wait for the file system's journal, which takes half as long again. SQLite's
-// write lock keeps everybody, also in other processes, from writing to the log
-// meanwhile.
+// fill extends a truncated log to its former size with zeros, which SQLite takes for an
+// empty log. Without it each commit would extend the file, and its sync would wait for
+// the file system's journal, which takes half as long again. SQLite's write lock keeps
+// all processes from writing to the log meanwhile.
 func (r logRoom) fill(ctx context.Context, conn bun.Conn) (err error) {
 	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
@@ -193,7 +190,7 @@ func (r logRoom) fill(ctx context.Context, conn bun.Conn) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
-	if err != nil || info.Size() > 0 { // somebody was faster
+	if err != nil || info.Size() > 0 { // another process was faster
 		return err
 	}
 	if _, err := f.Write(make([]byte, r.size)); err != nil {
@@ -202,7 +199,7 @@ func (r logRoom) fill(ctx context.Context, conn bun.Conn) (err error) {
 	return f.Sync()
 }
 
-// onConn runs do on a connection that waits shortly for others.
+// onConn runs do on a connection with a short busy timeout.
 func (v *Vault) onConn(ctx context.Context, do func(bun.Conn) error) (err error) {
 	conn, err := v.db.Conn(ctx)
 	if err != nil {
@@ -219,14 +216,14 @@ func (v *Vault) onConn(ctx context.Context, do func(bun.Conn) error) (err error)
 	return do(conn)
 }
 
-// pack writes the file again, row by row: nothing that was deleted is in the new
-// one. A crash leaves the old one.
+// pack rewrites the file row by row: the new one has no deleted data. A crash leaves the
+// old one.
 func pack(ctx context.Context, conn bun.Conn) error {
 	var size int64
 	if err := conn.NewRaw("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").Scan(ctx, &size); err != nil {
 		return err
 	}
-	store := "FILE" // of the copy, which has no more in it than the vault
+	store := "FILE" // of the copy, which contains no more than the vault
 	if size <= inMemory {
 		store = "MEMORY"
 	}
@@ -240,8 +237,7 @@ func pack(ctx context.Context, conn bun.Conn) error {
 	return nil
 }
 
-// cutLog moves what is in the write-ahead log to the file, and makes the log
-// empty.
+// cutLog moves the content of the write-ahead log to the file, and truncates the log.
 func cutLog(ctx context.Context, db bun.IDB) error {
 	var busy, frames, moved int
 	if err := db.NewRaw("PRAGMA wal_checkpoint(TRUNCATE)").Scan(ctx, &busy, &frames, &moved); err != nil {
@@ -253,9 +249,9 @@ func cutLog(ctx context.Context, db bun.IDB) error {
 	return nil
 }
 
-// scrubOpened packs a file that has remains: an earlier version wrote it, or a
-// process that was killed. Where that fails, for want of room perhaps, Scrub tries
-// again. Tables on a server show nothing of it: see MayRemain.
+// scrubOpened packs a file that has remains: it was written by an earlier version, or by
+// a process that was killed. If that fails, possibly for lack of space, Scrub tries
+// again. It does not detect remains in tables on a server: see MayRemain.
 func (v *Vault) scrubOpened(ctx context.Context, exists bool) error {
 	if !v.sqlite {
 		return nil
@@ -276,28 +272,27 @@ func (v *Vault) scrubOpened(ctx context.Context, exists bool) error {
 	return nil
 }
 
-// Packed reports whether something that had been forgotten was perhaps in the file
-// of an existing vault, and was taken out when it was opened.
+// Packed reports whether the file of an existing vault may have had remains of forgotten
+// data, which were removed when it was opened.
 func (v *Vault) Packed() bool { return v.scrub.atOpen }
 
-// MayRemain makes the next Scrub look at a database that does not show whether
-// something that was forgotten is left in it, as a server of PostgreSQL does not
-// after a process was killed. A file shows it.
+// MayRemain makes the next Scrub check a database that does not reveal whether it has
+// remains of forgotten data, such as a PostgreSQL server after a process was killed. A
+// file reveals it.
 func (v *Vault) MayRemain() {
 	if !v.sqlite {
 		v.scrub.remains.Store(true)
 	}
 }
 
-// remainIn are the tables that forgettable rows are in.
+// remainIn are the tables with erasable rows.
 var remainIn = []string{"vault_secrets", "vault_subjects", "vault_passwords", "vault_sessions"}
 
-// scrubLock is the number of PostgreSQL's advisory lock of those who scrub:
-// "lkscrub".
+// scrubLock is the number of PostgreSQL's advisory lock for scrubbing: "lkscrub".
 const scrubLock = 0x6c6b7363727562
 
-// scrubTables writes the tables again, so that no file of theirs has versions of
-// rows that were deleted or replaced. Of several processes one does it at a time.
+// scrubTables rewrites the tables, so that none of their files has versions of deleted or
+// replaced rows. One process at a time does it.
 func (v *Vault) scrubTables(ctx context.Context, _ bool) (clean bool, err error) {
 	conn, err := v.db.Conn(ctx)
 	if err != nil {
@@ -329,8 +324,8 @@ func (v *Vault) scrubTables(ctx context.Context, _ bool) (clean bool, err error)
 	return true, nil
 }
 
-// nobodySeesOldRows returns an error while a transaction runs that began before
-// something was last forgotten: the server would keep for it what it sees.
+// nobodySeesOldRows returns an error while a transaction runs that began before something
+// was last forgotten: the server would keep what it can see.
 func (v *Vault) nobodySeesOldRows(ctx context.Context, db bun.IDB) error {
 	last := v.scrub.last.Load()
 	if last == nil {

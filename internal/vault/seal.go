@@ -16,15 +16,14 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// subject is a key of a person, wrapped. The row of an erased person has an
-// empty key and no tag; it stays, so that no other key is ever made. The row of a
-// destroyed key has the one byte of destroyed; it stays too, so that the text that
-// it sealed counts as forgotten, not as unreadable.
+// subject is a wrapped key of a person. The row of an erased person has an empty key and
+// no tag; it stays, so that no new key is ever made. The row of a destroyed key has the
+// single byte destroyed; it stays, too, so that the text it sealed counts as forgotten,
+// not as unreadable.
 //
-// A key made here has a random tag, which stands in every text that it seals.
-// So a key that was lost with the vault is never mistaken for the one that was
-// made after it, and opens its texts again once it is back. Keys of earlier
-// versions have no tag.
+// A key made here has a random tag, which is part of every text that it seals. So a key
+// that was lost with the vault is never mistaken for a later one, and opens its texts
+// again once it is restored. Keys of earlier versions have no tag.
 type subject struct {
 	bun.BaseModel `bun:"table:vault_subjects"`
 
@@ -33,8 +32,8 @@ type subject struct {
 	Key     []byte `bun:"key,notnull"`
 }
 
-// destroyed is in the place of a key that was destroyed alone: other keys of the
-// person are not concerned.
+// destroyed replaces a key that was destroyed alone: other keys of the person are not
+// affected.
 var destroyed = []byte{0}
 
 // name binds a wrapped key to its row.
@@ -45,7 +44,7 @@ func (s *subject) name() string {
 	return "subject " + s.Subject + " " + s.Tag
 }
 
-// newSubject makes a key for a person.
+// newSubject returns a new key for a person.
 func (v *Vault) newSubject(person string) (row *subject, key []byte) {
 	raw := make([]byte, 8)
 	_, _ = rand.Read(raw) // never fails
@@ -54,19 +53,18 @@ func (v *Vault) newSubject(person string) (row *subject, key []byte) {
 	return row, key
 }
 
-// bound marks text that is bound to its field. A dot is in no base64: text of
-// earlier versions, which was bound to its person only, is never taken for it.
+// bound marks text that is bound to its field. Base64 has no dots: text of earlier
+// versions, which was bound to its person only, is never taken for it.
 const bound = "2."
 
-// boundName is what text of a field about a person is bound to. No person's name
-// has a colon, so it is not the name that earlier versions used for anybody.
+// boundName is what text of a field about a person is bound to. No person's name has a
+// colon, so it differs from all names used by earlier versions.
 func boundName(person, field string) string { return ":" + person + ":" + field }
 
-// Seal encrypts text about a person with that person's key, making one on first
-// use, and binds it to the kind of field that it is for: Unseal does not open it for
-// another. The same text for the same field of the same person gives the same sealed
-// string, as long as the vault has the key. Empty text stays empty. ErrForgotten:
-// the person was erased.
+// Seal encrypts text about a person with that person's key, making one on first use, and
+// binds it to its kind of field: Unseal does not open it for another. The same text for
+// the same field of the same person returns the same sealed string, as long as the vault
+// has the key. Empty text stays empty. ErrForgotten: the person was erased.
 func (v *Vault) Seal(ctx context.Context, person, field, plain string) (string, error) {
 	if plain == "" {
 		return "", nil
@@ -85,10 +83,10 @@ func (v *Vault) Seal(ctx context.Context, person, field, plain string) (string, 
 	return by + ":" + bound + base64.RawURLEncoding.EncodeToString(k.seal(boundName(person, field), plain)), nil
 }
 
-// Unseal returns the text that Seal sealed for the same kind of field, or that an
-// earlier version sealed for any. ErrForgotten: the person was erased, or the key
-// of the text was. ErrUnreadable: the vault lacks the key of the text, the text is
-// of another field, or one of them is damaged.
+// Unseal returns the text that Seal sealed for the same kind of field, or that an earlier
+// version sealed for any. ErrForgotten: the person or the key of the text was erased.
+// ErrUnreadable: the key of the text is missing, the text is of another field, or key or
+// text is damaged.
 func (v *Vault) Unseal(ctx context.Context, field, sealed string) (string, error) {
 	if sealed == "" {
 		return "", nil
@@ -117,14 +115,14 @@ func (v *Vault) Unseal(ctx context.Context, field, sealed string) (string, error
 	return plain, nil
 }
 
-// Forget destroys the keys of a person, and with them what an account logs in
-// with: its password and its sessions. Text sealed with the keys can never be read
-// again here, and within a minute nowhere; sealing more is refused.
+// Forget destroys the keys of a person, and the credentials of an account: its password
+// and its sessions. Text sealed with the keys can never be read again here, and within a
+// minute nowhere; sealing more is refused.
 //
-// Forget also takes one of the names that KeysOf returns: then it destroys that key
-// alone, even if it is not in this vault, and text that is sealed afterwards gets
-// another key. That is for who holds an address: the next holder's texts are not
-// concerned, however often the same key is forgotten again.
+// Forget also accepts one of the names that KeysOf returns: then it destroys that key
+// only, even if it is not in this vault, and text that is sealed afterwards gets another
+// key. This is for holders of an address: the next holder's texts are not affected,
+// however often the same key is forgotten again.
 func (v *Vault) Forget(ctx context.Context, name string) error {
 	person, tag, alone := strings.Cut(name, ":")
 	err := v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
@@ -140,7 +138,7 @@ func (v *Vault) Forget(ctx context.Context, name string) error {
 	return nil
 }
 
-// erase leaves of a person nothing but that there was one.
+// erase leaves of a person only the fact that they existed.
 func (v *Vault) erase(ctx context.Context, tx bun.Tx, person string) error {
 	if _, err := tx.NewDelete().Model((*subject)(nil)).Where("subject = ?", person).Exec(ctx); err != nil {
 		return err
@@ -155,7 +153,7 @@ func (v *Vault) erase(ctx context.Context, tx bun.Tx, person string) error {
 	return err
 }
 
-// destroyKey reports whether it was not destroyed before.
+// destroyKey destroys a key, and reports whether it was not destroyed before.
 func (v *Vault) destroyKey(ctx context.Context, tx bun.Tx, person, tag string) (bool, error) {
 	p, err := v.readPerson(ctx, tx.Tx.StmtContext(ctx, v.readSubject), person) //nolint:sqlclosecheck // it is closed with the transaction
 	if err != nil || p.erased || slices.Contains(p.destroyed, tag) {
@@ -166,9 +164,9 @@ func (v *Vault) destroyKey(ctx context.Context, tx bun.Tx, person, tag string) (
 	return true, err
 }
 
-// KeysOf returns the names of the keys with which text about a person may be
-// sealed now, as Forget takes them; none for a person who is not known or was
-// erased. The name of a key is no secret.
+// KeysOf returns the names of the keys with which text about a person may be sealed now,
+// as accepted by Forget; none for a person who is unknown or was erased. The name of a
+// key is not a secret.
 func (v *Vault) KeysOf(ctx context.Context, person string) ([]string, error) {
 	var tags []string
 	err := v.db.NewSelect().Model((*subject)(nil)).Column("tag").
@@ -191,9 +189,8 @@ func (v *Vault) Erased(ctx context.Context, person string) (bool, error) {
 	return erased, nil
 }
 
-// Knows reports whether the vault has a key of a person, or remembers that the
-// person was forgotten. A person with text in the log whom it does not know was
-// lost with a part of the vault.
+// Knows reports whether the vault has a key of a person, or remembers that the person was
+// forgotten. An unknown person with text in the log was lost with a part of the vault.
 func (v *Vault) Knows(ctx context.Context, person string) (bool, error) {
 	known, err := v.db.NewSelect().Model((*subject)(nil)).Where("subject = ?", person).Exists(ctx)
 	if err != nil {
@@ -202,8 +199,7 @@ func (v *Vault) Knows(ctx context.Context, person string) (bool, error) {
 	return known, nil
 }
 
-// keyToSeal returns the key for new text about a person, making one if the vault
-// has none.
+// keyToSeal returns the key for new text about a person, making one if needed.
 func (v *Vault) keyToSeal(ctx context.Context, person string) (personKey, error) {
 	p, ok := v.persons.get(person)
 	if !ok || len(p.keys) == 0 {
@@ -227,9 +223,9 @@ func (v *Vault) keyToSeal(ctx context.Context, person string) (personKey, error)
 	return p.keys[0], nil
 }
 
-// makeKey makes a key for a person, unless somebody else is faster.
+// makeKey makes a key for a person, unless another caller is faster.
 func (v *Vault) makeKey(ctx context.Context, name string) (person, error) {
-	made := make(chan person, 2) // the change may be tried twice, and the last try counts
+	made := make(chan person, 2) // the change may be tried twice; the last attempt counts
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
 		p, err := v.ensureKey(ctx, tx, name)
 		made <- p
@@ -249,8 +245,8 @@ func (v *Vault) makeKey(ctx context.Context, name string) (person, error) {
 	return p, nil
 }
 
-// ensureKey makes a key for a person, unless there is one that can be used or
-// the person was erased.
+// ensureKey makes a key for a person, unless a usable one exists or the person was
+// erased.
 func (v *Vault) ensureKey(ctx context.Context, tx bun.Tx, name string) (person, error) {
 	p, err := v.readPerson(ctx, tx.Tx.StmtContext(ctx, v.readSubject), name)
 	if err != nil || p.erased || len(p.keys) > 0 {
@@ -282,7 +278,7 @@ func (v *Vault) keyToOpen(ctx context.Context, person, tag string) (personKey, e
 	return k, nil
 }
 
-// loadPerson reads the keys of a person and remembers them for a while.
+// loadPerson reads the keys of a person and caches them.
 func (v *Vault) loadPerson(ctx context.Context, name string) (person, error) {
 	p, err := v.readPerson(ctx, v.readSubject, name)
 	if err == nil {
@@ -291,8 +287,7 @@ func (v *Vault) loadPerson(ctx context.Context, name string) (person, error) {
 	return p, err
 }
 
-// readPerson reads the keys of a person. One that cannot be unwrapped is left
-// out.
+// readPerson reads the keys of a person, without those that cannot be unwrapped.
 func (v *Vault) readPerson(ctx context.Context, read *sql.Stmt, name string) (p person, err error) {
 	rows, err := subjects(read.QueryContext(ctx, name))
 	if err != nil {
@@ -325,10 +320,10 @@ func subjects(rows *sql.Rows, err error) (list []subject, _ error) {
 	return list, errors.Join(err, rows.Close(), rows.Err())
 }
 
-// person is what the vault has of a person.
+// person is what the vault knows about a person.
 type person struct {
 	erased    bool
-	destroyed []string    // tags of keys that were destroyed alone
+	destroyed []string    // tags of keys that were destroyed individually
 	keys      []personKey // the first seals new text
 }
 
@@ -346,8 +341,8 @@ func (p person) find(tag string) (personKey, bool) {
 	return personKey{}, false
 }
 
-// persons remembers unwrapped keys for a short time, so that a key which another
-// process destroys is not used here for longer than that.
+// persons caches unwrapped keys briefly, so that a key destroyed by another process is
+// not used here for longer than that.
 type persons struct {
 	now func() time.Time
 

@@ -9,7 +9,7 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// secret is a sealed value that has to be read again in clear.
+// secret is a sealed value that must be readable in clear.
 type secret struct {
 	bun.BaseModel `bun:"table:vault_secrets"`
 
@@ -27,8 +27,8 @@ type Camera struct {
 	Channels []CameraChannel `json:"channels"`
 }
 
-// CameraChannel is where one channel's streams are; an empty SubURL means that
-// it has no sub stream.
+// CameraChannel has the addresses of one channel's streams; an empty SubURL means that it
+// has no sub stream.
 type CameraChannel struct {
 	Channel int    `json:"channel"`
 	MainURL string `json:"main_url"`
@@ -41,7 +41,7 @@ const (
 	kindStreamKey    = "stream key"
 )
 
-// SetCamera keeps or replaces how a device is reached.
+// SetCamera sets or replaces the camera of a device.
 func (v *Vault) SetCamera(ctx context.Context, device string, c Camera) error {
 	value, err := json.Marshal(c)
 	if err != nil {
@@ -61,7 +61,7 @@ func (v *Vault) SetCamera(ctx context.Context, device string, c Camera) error {
 	return nil
 }
 
-// Camera returns how a device is reached. ErrNotFound: it is not known.
+// Camera returns the camera of a device. ErrNotFound: there is none.
 func (v *Vault) Camera(ctx context.Context, device string) (Camera, error) {
 	var c Camera
 	value, err := v.secret(ctx, kindCamera, device)
@@ -74,8 +74,7 @@ func (v *Vault) Camera(ctx context.Context, device string) (Camera, error) {
 	return c, nil
 }
 
-// HasCamera reports whether it is known how a device is reached. A camera that is
-// damaged is not known.
+// HasCamera reports whether the vault has a readable camera of the device.
 func (v *Vault) HasCamera(ctx context.Context, device string) (bool, error) {
 	_, err := v.secret(ctx, kindCamera, device)
 	if errors.Is(err, ErrNotFound) || errors.Is(err, errSealed) {
@@ -84,13 +83,13 @@ func (v *Vault) HasCamera(ctx context.Context, device string) (bool, error) {
 	return err == nil, err
 }
 
-// ForgetCamera deletes how a device is reached.
+// ForgetCamera deletes the camera of a device.
 func (v *Vault) ForgetCamera(ctx context.Context, device string) error {
 	return v.forgetSecret(ctx, kindCamera, device)
 }
 
-// SetStreamSecret keeps the secret of a stream key. It is kept in clear form
-// (sealed) because RTSP's Digest authentication needs it.
+// SetStreamSecret stores the secret of a stream key. It is stored in clear form (sealed)
+// because RTSP's Digest authentication needs it.
 func (v *Vault) SetStreamSecret(ctx context.Context, key, value string) error {
 	return v.setSecret(ctx, kindStreamKey, key, []byte(value))
 }
@@ -106,7 +105,7 @@ func (v *Vault) ForgetStreamSecret(ctx context.Context, key string) error {
 	return v.forgetSecret(ctx, kindStreamKey, key)
 }
 
-// secretIDs lists the ids that have a secret of one kind, in no order.
+// secretIDs lists the ids that have a secret of one kind, in no particular order.
 func (v *Vault) secretIDs(ctx context.Context, kind string) ([]string, error) {
 	var ids []string
 	if err := v.db.NewSelect().Model((*secret)(nil)).Column("id").Where("kind = ?", kind).Scan(ctx, &ids); err != nil {
@@ -115,7 +114,7 @@ func (v *Vault) secretIDs(ctx context.Context, kind string) ([]string, error) {
 	return ids, nil
 }
 
-// setSecret keeps a secret whose id is new.
+// setSecret stores a secret with a new id.
 func (v *Vault) setSecret(ctx context.Context, kind, id string, value []byte) error {
 	row := v.sealedSecret(kind, id, value)
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error { return v.putSecret(ctx, tx, row) })
@@ -134,7 +133,7 @@ func (v *Vault) putSecret(ctx context.Context, tx bun.Tx, row *secret) error {
 	return err
 }
 
-// dropSecret reports whether there was one.
+// dropSecret deletes a secret, and reports whether there was one.
 func (v *Vault) dropSecret(ctx context.Context, tx bun.Tx, kind, id string) (bool, error) {
 	return changed(tx.Tx.StmtContext(ctx, v.deleteSecret).ExecContext(ctx, kind, id)) //nolint:sqlclosecheck // it is closed with the transaction
 }
@@ -155,8 +154,8 @@ func (v *Vault) secret(ctx context.Context, kind, id string) ([]byte, error) {
 	return value, nil
 }
 
-// forgetSecret deletes lazily: what may still be used follows from the log, and
-// what a loss of power brings back is deleted again.
+// forgetSecret deletes lazily: the log determines what may still be used, and what a loss
+// of power brings back is deleted again.
 func (v *Vault) forgetSecret(ctx context.Context, kind, id string) error {
 	err := v.forgetting(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) { return v.dropSecret(ctx, tx, kind, id) }, true)
 	if err != nil {

@@ -15,11 +15,11 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// session is known by the keyed hash of its token only.
+// session is identified only by the keyed hash of its token.
 type session struct {
 	bun.BaseModel `bun:"table:vault_sessions"`
 
-	Token   string `bun:"token,pk"` // a MAC of its SHA-256 in hexadecimal, which earlier versions kept
+	Token   string `bun:"token,pk"` // a MAC of its SHA-256 in hexadecimal, which earlier versions stored
 	Account string `bun:"account,notnull"`
 	Expires int64  `bun:"expires,notnull"` // Unix seconds
 	MAC     string `bun:"mac,notnull,default:''"`
@@ -149,7 +149,7 @@ func (v *Vault) NewSession(ctx context.Context, account string, n NewSession) (s
 	return token, nil
 }
 
-// dropSurplus leaves an account so many sessions, the new one among them.
+// dropSurplus ends sessions above the limit, but not the new one.
 func dropSurplus(ctx context.Context, tx bun.Tx, added *session, most int) error {
 	surplus := tx.NewSelect().Model((*session)(nil)).Column("token").
 		Where("account = ? AND token <> ?", added.Account, added.Token).
@@ -181,7 +181,7 @@ func (v *Vault) Session(ctx context.Context, token string) (account string, err 
 	return row.Account, nil
 }
 
-// EndSession ends a session; one that does not exist is ended already.
+// EndSession ends a session; it is not an error if it does not exist.
 func (v *Vault) EndSession(ctx context.Context, token string) error {
 	err := v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
 		return changed(tx.NewDelete().Model(&session{Token: v.tokenHash(token)}).WherePK().Exec(ctx))
@@ -192,8 +192,8 @@ func (v *Vault) EndSession(ctx context.Context, token string) error {
 	return nil
 }
 
-// EndAllSessions ends every session, and raises what Taken returns to at least
-// the number given.
+// EndAllSessions ends every session, and raises the result of Taken to at least the given
+// number.
 func (v *Vault) EndAllSessions(ctx context.Context, taken uint64) error {
 	if taken > math.MaxInt64 {
 		return errors.New("ending all sessions: the count is out of bounds")

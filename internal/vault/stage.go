@@ -10,17 +10,16 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Staged is a camera of a device that a command is about to add. It is in the
-// vault before the log says that the device exists, and becomes the device's
-// camera afterwards. A command that was cut off in between leaves it staged;
-// the log then says what to do with it.
+// Staged is a camera of a device that a command is about to add. It is in the vault
+// before the device is in the log, and becomes the device's camera afterwards. An
+// interrupted command leaves it staged; the log then determines what to do with it.
 type Staged struct {
 	Device  string    // the id that the device gets
-	Command string    // which of several commands that add the device at once
+	Command string    // the command, among several that add the device at once
 	At      time.Time // when it was staged
 }
 
-// id names a staged camera. Neither part has spaces.
+// id returns the name of a staged camera. Neither part has spaces.
 func (s Staged) id() string { return s.Device + " " + s.Command }
 
 // stagedCamera is the value of a staged camera.
@@ -29,7 +28,7 @@ type stagedCamera struct {
 	At time.Time `json:"at"`
 }
 
-// StageCamera keeps how a device will be reached once the command has succeeded.
+// StageCamera stores the camera of a device for when the command has succeeded.
 func (v *Vault) StageCamera(ctx context.Context, device, command string, c Camera) error {
 	s := Staged{Device: device, Command: command}
 	value, err := json.Marshal(stagedCamera{Camera: c, At: v.now().UTC()})
@@ -39,9 +38,9 @@ func (v *Vault) StageCamera(ctx context.Context, device, command string, c Camer
 	return v.setSecret(ctx, kindStagedCamera, s.id(), value)
 }
 
-// ConfirmCamera makes a staged camera the camera of its device. ErrNotFound:
-// nothing is staged; it may have been confirmed before. A loss of power may undo
-// it; it is then staged again.
+// ConfirmCamera makes a staged camera the camera of its device. ErrNotFound: nothing is
+// staged; it may have been confirmed before. A loss of power may undo it; it is then
+// staged again.
 func (v *Vault) ConfirmCamera(ctx context.Context, device, command string) error {
 	s := Staged{Device: device, Command: command}
 	value, err := v.secret(ctx, kindStagedCamera, s.id())
@@ -58,8 +57,8 @@ func (v *Vault) ConfirmCamera(ctx context.Context, device, command string) error
 	}
 	row := v.sealedSecret(kindCamera, device, plain)
 	err = v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
-		// Of two who confirm it at once, the second must not put an old camera
-		// in the place of one that was set since.
+		// Of two concurrent confirmations, the second must not overwrite a newer camera
+		// with an old one.
 		first, err := v.dropSecret(ctx, tx, kindStagedCamera, s.id())
 		if err != nil || !first {
 			return err
@@ -77,7 +76,7 @@ func (v *Vault) DropStaged(ctx context.Context, device, command string) error {
 	return v.forgetSecret(ctx, kindStagedCamera, Staged{Device: device, Command: command}.id())
 }
 
-// StagedCameras lists what is staged.
+// StagedCameras lists the staged cameras.
 func (v *Vault) StagedCameras(ctx context.Context) ([]Staged, error) {
 	ids, err := v.secretIDs(ctx, kindStagedCamera)
 	if err != nil {
@@ -87,7 +86,7 @@ func (v *Vault) StagedCameras(ctx context.Context) ([]Staged, error) {
 	for _, id := range ids {
 		s := Staged{}
 		s.Device, s.Command, _ = strings.Cut(id, " ")
-		if value, err := v.secret(ctx, kindStagedCamera, id); err == nil { // else it is damaged or gone: as old as can be
+		if value, err := v.secret(ctx, kindStagedCamera, id); err == nil { // else it is damaged or gone: treated as infinitely old
 			var staged stagedCamera
 			_ = json.Unmarshal(value, &staged) // the same
 			s.At = staged.At

@@ -12,8 +12,8 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Mark is how much of which log was written while this vault was in use. It
-// shows whether the two belong together.
+// Mark is how much of which log was written while this vault was in use. It shows whether
+// the two belong together.
 type Mark struct {
 	Log      string // the log's id; "" for a vault that was never used with one
 	Epoch    uint64 // of the log
@@ -21,8 +21,8 @@ type Mark struct {
 	Event    string // the id of that event
 }
 
-// state is what the vault knows of its own history, in the row stateRow. The row
-// times of its table has a token of the file.
+// state is the vault's own history, in the row stateRow. The row times of its table has a
+// token of the file.
 type state struct {
 	bun.BaseModel `bun:"table:vault_state"`
 
@@ -31,15 +31,15 @@ type state struct {
 	Epoch    int64  `bun:"epoch,notnull"`
 	Position int64  `bun:"position,notnull"`
 	Event    string `bun:"event,notnull"`
-	// Taken counts what was taken away here and nowhere else: sessions ended,
-	// passwords replaced, persons forgotten.
+	// Taken counts revocations that are recorded only here: sessions ended, passwords
+	// replaced, persons forgotten.
 	Taken int64 `bun:"taken,notnull"`
 }
 
 const stateRow = 1
 
-// ID is which vault this is: the same for every copy of it. It follows from the
-// key of the names in the log, so vaults of earlier versions have one too.
+// ID identifies this vault: it is the same for every copy. It follows from the key of the
+// names in the log, so vaults of earlier versions have one, too.
 func (v *Vault) ID() string {
 	mac := hmac.New(sha256.New, v.naming)
 	mac.Write([]byte("vault"))
@@ -52,10 +52,9 @@ func (v *Vault) Mark(ctx context.Context) (Mark, error) {
 	return Mark{Log: s.Log, Epoch: uint64(s.Epoch), Position: uint64(s.Position), Event: s.Event}, err
 }
 
-// Taken returns how many things were taken away in the vault: sessions that were
-// ended, passwords that were replaced, persons who were forgotten. A copy of the
-// vault with a lower number is older, and would revive what was taken away
-// since.
+// Taken returns the number of revocations in the vault: sessions ended, passwords
+// replaced, persons forgotten. A copy of the vault with a lower number is older, and
+// would revive what was revoked since.
 func (v *Vault) Taken(ctx context.Context) (uint64, error) {
 	s, err := v.state(ctx)
 	return uint64(s.Taken), err
@@ -69,7 +68,7 @@ func (v *Vault) state(ctx context.Context) (state, error) {
 	return s, nil
 }
 
-// SetMark says which log the vault belongs to, whatever was said before.
+// SetMark sets which log the vault belongs to, overwriting any earlier mark.
 func (v *Vault) SetMark(ctx context.Context, m Mark) error {
 	row, err := m.row()
 	if err == nil {
@@ -81,8 +80,8 @@ func (v *Vault) SetMark(ctx context.Context, m Mark) error {
 	return nil
 }
 
-// AdvanceMark moves the mark on in the log that it is in; it never moves it
-// back. A loss of power may undo that, which does no harm.
+// AdvanceMark advances the mark within its log; it never moves back. A loss of power may
+// undo that, which is harmless.
 func (v *Vault) AdvanceMark(ctx context.Context, m Mark) error {
 	row, err := m.row()
 	if err == nil {
@@ -113,8 +112,7 @@ func upsertMark(ctx context.Context, tx bun.Tx, row *state, where string) error 
 	return err
 }
 
-// takeAway runs do durably. If do reports that it took something away, that is
-// counted.
+// takeAway runs do durably, and counts it if do reports that it revoked something.
 func (v *Vault) takeAway(ctx context.Context, do func(context.Context, bun.Tx) (taken bool, err error)) error {
 	return v.forgetting(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
 		taken, err := do(ctx, tx)

@@ -9,8 +9,8 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// statements are those of every request, kept prepared: SQLite's parser takes
-// longer than what they do.
+// statements are those of every request, kept prepared: SQLite's parser takes longer than
+// their execution.
 type statements struct {
 	readSession, readSubject, readSecret, writeSecret, deleteSecret *sql.Stmt
 }

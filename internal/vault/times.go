@@ -12,19 +12,19 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// ErrMixed: the file of the vault is of another time than its write-ahead log.
+// ErrMixed is returned if the vault's file and its write-ahead log are from different
+// times.
 var ErrMixed = errors.New("the file and its write-ahead log are from different times")
 
 // times is the row of vault_state that has the token of the file.
 const times = 2
 
-// sameTime returns ErrMixed where an older file lies under the write-ahead log of
-// a later process: SQLite would put them together, and what was taken away might
-// be back. For that each process that opens the file writes a token to it, in a
-// table that nothing else writes, and beside the vault's state: the first is in the
-// file before the log starts again, the second in every log in which something was
-// taken away, or the mark was moved on. Whoever cuts the log later writes another
-// token before.
+// sameTime returns ErrMixed if an older file is combined with the write-ahead log of a
+// later process: SQLite would merge them, and revoked data might be back. To detect this,
+// each process that opens the file writes a token to it, in a table that nothing else
+// writes, and with the vault's state: the first is in the file before the log restarts,
+// the second in every log in which something was revoked, or the mark was advanced.
+// Whoever truncates the log later first writes another token.
 func (v *Vault) sameTime(ctx context.Context) error {
 	if !v.sqlite {
 		return nil
@@ -42,9 +42,9 @@ func (v *Vault) sameTime(ctx context.Context) error {
 	}
 	err = v.durably(ctx, func(ctx context.Context, tx bun.Tx) error { return noteTime(ctx, tx.Tx) })
 	if err == nil {
-		err = cutLog(ctx, v.db) // it starts again
+		err = cutLog(ctx, v.db) // it restarts
 	}
-	if errors.Is(err, errInTheWay) || full(err) { // the token of before holds
+	if errors.Is(err, errInTheWay) || full(err) { // the previous token holds
 		v.scrub.remains.Store(true)
 		err = nil
 	}
@@ -67,15 +67,15 @@ func noteTime(ctx context.Context, db interface {
 	return err
 }
 
-// full reports whether the disk of a file has no room left.
+// full reports whether the disk of a file is full.
 func full(err error) bool {
 	var lite *sqlite.Error
 	return errors.As(err, &lite) && lite.Code()&0xff == sqlite3.SQLITE_FULL
 }
 
-// Damaged reports whether err says that the vault's file, or what is in it, is not
-// as a vault left it. Everything else may pass, or is for the operator of the machine
-// to mend: a full disk, a file that may not be written.
+// Damaged reports whether err means that the vault's file, or its content, is not as a
+// vault left it. Other errors may be transient, or are for the operator to fix: a full
+// disk, a file that may not be written.
 func Damaged(err error) bool {
 	var lite *sqlite.Error
 	if !errors.As(err, &lite) {

@@ -18,19 +18,19 @@ import (
 )
 
 var (
-	// ErrNotFound: the vault has no such entry.
+	// ErrNotFound is returned if the vault has no such entry.
 	ErrNotFound = errors.New("not in the vault")
-	// ErrForgotten: the keys of this person were destroyed; the text is gone.
+	// ErrForgotten is returned if the keys of a person were destroyed; the text is gone.
 	ErrForgotten = errors.New("forgotten")
-	// ErrUnreadable: a sealed text cannot be opened though its person was not
-	// forgotten. The vault lacks its key, or it is damaged.
+	// ErrUnreadable is returned if a sealed text cannot be opened although its person was
+	// not forgotten. Its key is missing from the vault, or it is damaged.
 	ErrUnreadable = errors.New("unreadable")
-	// ErrNoSession: the token is unknown or has expired.
+	// ErrNoSession is returned for a token that is unknown or has expired.
 	ErrNoSession = errors.New("no such session")
-	// ErrBadHash: the hash of a password was not made by a vault. It is not
+	// ErrBadHash is returned if the hash of a password was not made by a vault. It is not
 	// computed, as it might take any time and memory.
 	ErrBadHash = errors.New("the hash of the password is damaged or has parameters that are out of bounds")
-	// ErrWrongKey: the vault was sealed with another master key.
+	// ErrWrongKey is returned if the vault was sealed with another master key.
 	ErrWrongKey = errors.New("the vault was sealed with another key")
 )
 
@@ -40,10 +40,10 @@ type Vault struct {
 	statements
 	now    func() time.Time
 	box    box    // wraps keys and secrets; derived from the master key
-	naming []byte // keys the hashes in stream names; the same for ever
+	naming []byte // keys the hashes in stream names; never changes
 	// binding keys the MACs of rows; derived from the master key.
 	binding []byte
-	dummy   string // a password hash that fits no password
+	dummy   string // a password hash that no password matches
 
 	persons persons
 	scrub   scrubber
@@ -54,8 +54,8 @@ type Vault struct {
 	afterCheck func() // for tests
 }
 
-// tables are created where they are missing. Their columns are plain types, so
-// that the same statements serve SQLite and PostgreSQL.
+// tables are created if missing. Their columns have plain types, so that the same
+// statements serve SQLite and PostgreSQL.
 var tables = []any{
 	(*setting)(nil), (*subject)(nil), (*password)(nil), (*session)(nil), (*secret)(nil), (*state)(nil), (*request)(nil), (*limit)(nil), (*network)(nil),
 }
@@ -68,12 +68,12 @@ type setting struct {
 	Value []byte `bun:"value,notnull"`
 }
 
-// settingNaming is the setting that keys the hashes in stream names. It is there
-// from the vault's beginning.
+// settingNaming is the setting that keys the hashes in stream names. It exists from the
+// vault's beginning.
 const settingNaming = "naming"
 
-// Open opens the vault in db, or makes a new one there; Exists tells which.
-// ErrWrongKey: the database holds a vault that another master key has sealed.
+// Open opens the vault in db, or creates one there; Exists reports which. ErrWrongKey:
+// the database holds a vault sealed with another master key.
 func Open(ctx context.Context, db *bun.DB, master MasterKey, now func() time.Time) (*Vault, error) {
 	exists, err := Exists(ctx, db)
 	if err != nil {
@@ -85,7 +85,7 @@ func Open(ctx context.Context, db *bun.DB, master MasterKey, now func() time.Tim
 	}
 	v.persons.now = now
 	bound := !exists
-	if exists { // a key that does not fit must change nothing
+	if exists { // a wrong key must not change anything
 		if v.naming, bound, err = v.namingOf(ctx, db); err != nil {
 			return nil, err
 		}
@@ -121,8 +121,8 @@ func Open(ctx context.Context, db *bun.DB, master MasterKey, now func() time.Tim
 	return v, nil
 }
 
-// unsynced reports whether the server's commits do not wait for the disk unless
-// they are asked to.
+// unsynced reports whether the server's commits do not wait for the disk unless requested
+// to.
 func unsynced(ctx context.Context, db *bun.DB) (bool, error) {
 	if isSQLite(db) {
 		return false, nil
@@ -134,8 +134,8 @@ func unsynced(ctx context.Context, db *bun.DB) (bool, error) {
 	return commit == "off", nil
 }
 
-// firstNaming makes the naming key; of several processes that do, the first gives
-// it its value.
+// firstNaming creates the naming key; of several concurrent processes, the first sets its
+// value.
 func (v *Vault) firstNaming(ctx context.Context, value []byte) ([]byte, error) {
 	row := &setting{Name: settingNaming, Value: v.box.seal(boundNaming, value)}
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -149,18 +149,17 @@ func (v *Vault) firstNaming(ctx context.Context, value []byte) ([]byte, error) {
 	return naming, err
 }
 
-// LoginHash is the name that an address has in the log: a keyed hash of its
-// kind ("email" or "phone") and its normalised form, 32 hexadecimal digits.
-// Without the vault nobody can find the address of a hash by trying.
+// LoginHash returns the name of an address in the log: a keyed hash of its kind ("email"
+// or "phone") and its normalised form, 32 hexadecimal digits. Without the vault, the
+// address of a hash cannot be found by trial.
 func (v *Vault) LoginHash(kind, address string) string {
 	mac := hmac.New(sha256.New, v.naming)
 	fmt.Fprintf(mac, "login\x00%s\x00%s", kind, address)
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
-// Ping reports whether the vault's database answers, and takes writes. If it did
-// not take the last change, Ping fails for some seconds, and then tries a change
-// itself.
+// Ping reports whether the vault's database responds, and accepts writes. If it rejected
+// the last change, Ping fails for some seconds, and then tries a change itself.
 func (v *Vault) Ping(ctx context.Context) error {
 	if err := v.db.PingContext(ctx); err != nil {
 		return fmt.Errorf("pinging the vault's database: %w", err)

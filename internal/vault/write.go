@@ -10,21 +10,21 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// writer commits what the vault changes. On SQLite, which has one writer and
-// syncs each commit, changes that come at the same time share a transaction; a
-// server of PostgreSQL does that by itself.
+// writer commits changes of the vault. On SQLite, which has one writer and syncs each
+// commit, concurrent changes share a transaction; a PostgreSQL server does that by
+// itself.
 type writer struct {
 	db     *bun.DB
 	sqlite bool
-	raise  bool // the server does not sync commits unless it is asked to
+	raise  bool // the server does not sync commits unless requested to
 
-	doubt atomic.Int64 // when a change was not written, Unix nanoseconds; 0: the last one was
+	doubt atomic.Int64 // when a change failed, Unix nanoseconds; 0: the last one succeeded
 
 	mu      sync.Mutex
 	waiting []*change
-	busy    bool // a goroutine commits
+	busy    bool // a goroutine is committing
 
-	committing sync.Mutex // to SQLite
+	committing sync.Mutex // held while committing to SQLite
 }
 
 // change is something to write.
@@ -40,14 +40,14 @@ const (
 	writeWithin = 30 * time.Second // for one transaction
 )
 
-// durably runs do in a transaction and returns when it is on the disk. do may be
-// run twice, and must not depend on what it did before.
+// durably runs do in a transaction and returns when it is on the disk. do may run twice,
+// and must not depend on what it did before.
 func (w *writer) durably(ctx context.Context, do func(context.Context, bun.Tx) error) error {
 	return w.write(ctx, do, false)
 }
 
-// lazily runs do in a transaction that a loss of power may undo. It is for what
-// needs no more than that, such as dropping what has expired.
+// lazily runs do in a transaction that a loss of power may undo. It is for changes that
+// need no more, such as dropping expired rows.
 func (w *writer) lazily(ctx context.Context, do func(context.Context, bun.Tx) error) error {
 	return w.write(ctx, do, true)
 }
@@ -55,7 +55,7 @@ func (w *writer) lazily(ctx context.Context, do func(context.Context, bun.Tx) er
 func (w *writer) write(ctx context.Context, do func(context.Context, bun.Tx) error, lazy bool) error {
 	err := w.commitOne(ctx, do, lazy)
 	switch {
-	case err == nil && !lazy: // a small one may find room where others do not
+	case err == nil && !lazy: // a small one may fit where others do not
 		w.doubt.Store(0)
 	case err != nil && ctx.Err() == nil:
 		w.doubt.Store(time.Now().UnixNano())
@@ -63,8 +63,8 @@ func (w *writer) write(ctx context.Context, do func(context.Context, bun.Tx) err
 	return err
 }
 
-// doubtFor is how long a database that did not take a change counts as one that
-// takes none, unless it takes another.
+// doubtFor is how long a database that rejected a change is considered read-only, unless
+// it accepts another.
 const doubtFor = 5 * time.Second
 
 func (w *writer) commitOne(ctx context.Context, do func(context.Context, bun.Tx) error, lazy bool) error {
@@ -83,7 +83,7 @@ func (w *writer) commitOne(ctx context.Context, do func(context.Context, bun.Tx)
 	case err := <-c.done:
 		return err
 	case <-ctx.Done():
-		return ctx.Err() // it may be written all the same
+		return ctx.Err() // it may still be written
 	}
 }
 
@@ -105,7 +105,7 @@ func (w *writer) onServer(ctx context.Context, do func(context.Context, bun.Tx) 
 	})
 }
 
-// commitAll commits what waits, until nothing does.
+// commitAll commits waiting changes until there are none.
 func (w *writer) commitAll() {
 	for {
 		w.mu.Lock()
@@ -121,8 +121,8 @@ func (w *writer) commitAll() {
 	}
 }
 
-// commit commits a batch together. If that fails each change is tried alone, so
-// that none fails because of another.
+// commit commits a batch together. If that fails, each change is tried alone, so that
+// none fails because of another.
 func (w *writer) commit(batch []*change) {
 	live := batch[:0]
 	for _, c := range batch {
@@ -144,8 +144,8 @@ func (w *writer) commit(batch []*change) {
 }
 
 func (w *writer) commitTogether(batch []*change) (err error) {
-	// Who asked for the first change may stop waiting, and the others must not
-	// fail for that.
+	// The caller of the first change may stop waiting, and the others must not fail for
+	// that.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(batch[0].ctx), writeWithin)
 	defer cancel()
 	lazy := true
