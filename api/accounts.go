@@ -8,7 +8,7 @@ import (
 	"latchkey/internal/app"
 )
 
-// RegisterAccount makes an account. Its cost is bounded for each network.
+// RegisterAccount creates an account. Its cost is limited per network.
 func (h handlers) RegisterAccount(ctx context.Context, r rest.RegisterAccountRequestObject) (rest.RegisterAccountResponseObject, error) {
 	if (r.Body.Email == "") == (r.Body.Phone == "") {
 		return nil, oneAddress("")
@@ -29,18 +29,18 @@ func (h handlers) RegisterAccount(ctx context.Context, r rest.RegisterAccountReq
 	}, nil
 }
 
-// oneAddress refuses a person who is not named by exactly one address; at is
-// the JSON pointer of where it should be.
+// oneAddress refuses a person who is not identified by exactly one address; at is the
+// JSON pointer of its expected place.
 func oneAddress(at string) *problem {
 	const reason = "exactly one of email and phone is required"
 	return brokenRules(map[string]string{at + "/email": reason, at + "/phone": reason})
 }
 
-// accountOf finds the account of a login, "" for none.
+// accountOf returns the account of a login, "" for none.
 func (h handlers) accountOf(ctx context.Context, login string) (string, error) {
 	account, err := h.cfg.Accounts.ByLogin(ctx, app.LoginKind(login), login)
 	if e, ok := errors.AsType[*app.Error](err); ok && (e.Kind == app.Invalid || e.Kind == app.NotFound) {
-		return "", nil // what is no address must look like one that nobody has
+		return "", nil // an invalid address must be indistinguishable from an unused one
 	}
 	return account, err
 }

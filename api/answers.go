@@ -12,8 +12,8 @@ import (
 	"latchkey/internal/heavy"
 )
 
-// An answer is built completely and stays in memory until its reader has taken it.
-// Its memory is bounded in four ways:
+// A response is built completely and stays in memory until its reader has taken it. Its
+// memory is limited in four ways:
 //
 //   - a page holds about half a megabyte at most (projections.Page);
 //   - few lists are built at the same time (internal/heavy), fewer per account;
@@ -22,26 +22,26 @@ import (
 //   - a large answer must be read at a minimum rate.
 
 const (
-	// listWithin bounds the wait of a list for its turn.
+	// listWithin is how long a list waits for its turn.
 	listWithin = 10 * time.Second
 
-	// largeAnswer is the size above which answers are counted, in bytes.
+	// largeAnswer is the size above which responses are counted, in bytes.
 	largeAnswer = 32 << 10
-	// expectedList is the part of the budget, in bytes, that a list reserves before it
-	// is built, so that none is built only to be refused.
+	// expectedList is the part of the budget, in bytes, that a list reserves before it is
+	// built, so that none is built only to be refused.
 	expectedList = 512 << 10
-	// answersInFlight is the budget of large answers in bytes, and answersOfOne the
+	// answersInFlight is the budget of large responses in bytes, and answersOfOne the
 	// part that one account or network may use.
 	answersInFlight = 64 << 20
 	answersOfOne    = 8 << 20
 
-	// After answerGrace a large answer must be read at answerRate bytes a second.
+	// After answerGrace a large response must be read at answerRate bytes per second.
 	answerGrace = 5 * time.Second
 	answerRate  = 64 << 10
 )
 
-// heavyTurns are the turns of lists and of large bodies: one for each core that does
-// heavy work, half of them for a single account.
+// heavyTurns are the turns of lists and of large bodies: one for each core for heavy
+// work, half of them for a single account.
 func heavyTurns(cores int) *turns {
 	return newTurns(heavy.Cores(cores), heavy.Cores(heavy.Cores(cores)))
 }
@@ -51,8 +51,8 @@ func heavyTurns(cores int) *turns {
 type turns struct {
 	all, one int
 
-	// urgent counts requests that matter more; while there are any, only besides turns
-	// are given. nil if none do.
+	// urgent counts more important requests; while there are any, only additional turns
+	// are given. nil if there are no such requests.
 	urgent  *atomic.Int64
 	besides int
 
@@ -60,14 +60,14 @@ type turns struct {
 	taken   int
 	by      map[string]int // taken, by owner
 	waiting map[string][]chan struct{}
-	order   []string // owners that wait, the next one first
+	order   []string // waiting owners, the next one first
 }
 
 func newTurns(all, one int) *turns {
 	return &turns{all: all, one: one, by: map[string]int{}, waiting: map[string][]chan struct{}{}}
 }
 
-// take waits for a turn; false: the context ended first.
+// take waits for a turn; it returns false if the context ended first.
 func (t *turns) take(ctx context.Context, owner string) bool {
 	come := make(chan struct{})
 	t.mu.Lock()
@@ -102,8 +102,8 @@ func (t *turns) give(owner string) {
 	t.pass()
 }
 
-// most is how many turns there are now. That there are more again is noticed when the
-// next one is given back.
+// most returns how many turns there are now. An increase takes effect when the next turn
+// is released.
 func (t *turns) most() int {
 	if t.urgent != nil && t.urgent.Load() > 0 {
 		return t.besides
@@ -128,7 +128,7 @@ func (t *turns) pass() {
 	}
 }
 
-// forget removes an owner with no request waiting. The caller holds mu.
+// forget removes an owner without a waiting request. The caller holds mu.
 func (t *turns) forget(owner string) {
 	if len(t.waiting[owner]) == 0 {
 		delete(t.waiting, owner)
@@ -136,16 +136,16 @@ func (t *turns) forget(owner string) {
 	}
 }
 
-// outgoing delays the header of an answer until the budget has room for the body.
+// outgoing delays the header of a response until the budget has room for the body.
 type outgoing struct {
 	http.ResponseWriter
 	server *Server
 	req    *request
 	status int
-	sent   bool   // the header was
+	sent   bool   // the header was sent
 	held   int    // bytes of the budget
 	made   func() // returns the turn of a list; nil without one
-	silent bool   // the answer was replaced by a refusal
+	silent bool   // the response was replaced by a refusal
 }
 
 // Unwrap is for http.ResponseController.
@@ -160,7 +160,7 @@ func (a *outgoing) WriteHeader(status int) {
 	a.status = status
 }
 
-// Write is called once for each answer that is JSON.
+// Write is called once for each JSON response.
 func (a *outgoing) Write(p []byte) (int, error) {
 	if a.silent {
 		return len(p), nil
@@ -177,7 +177,7 @@ func (a *outgoing) Write(p []byte) (int, error) {
 	return a.ResponseWriter.Write(p)
 }
 
-// hold changes the reserved bytes to n, or to none if n is not large. An answer larger
+// hold changes the reserved bytes to n, or to none if n is not large. A response larger
 // than one account's part fits if the account holds nothing else.
 func (a *outgoing) hold(n int) bool {
 	if n = min(n, answersOfOne); n <= largeAnswer {
@@ -201,7 +201,7 @@ func (a *outgoing) send() {
 	}
 }
 
-// refuse sends 503 instead of the answer.
+// refuse sends 503 instead of the response.
 func (a *outgoing) refuse() error {
 	a.silent = true
 	p := tooManyAnswers()
@@ -267,7 +267,7 @@ func tooManyLists(cause error) *problem {
 	return unavailable("busy", "Too many lists are being built; try again later.", cause)
 }
 
-// end releases everything when the request has been answered.
+// end releases everything at the end of the request.
 func (a *outgoing) end() {
 	a.send()
 	a.giveTurn()

@@ -9,25 +9,24 @@ import (
 	"latchkey/internal/rates"
 )
 
-// How attempts to log in are bounded. A login is known by its one spelling
-// (app.LoginName), a network by its address; three allowances must be left:
+// How log-in attempts are limited. A login is identified by its canonical spelling
+// (app.LoginName), a network by its address; three allowances must not be exhausted:
 //
 //   - that of the network, for all its log-ins and registrations;
-//   - that of the login from this network, which a log-in that succeeds gives
-//     back: whoever guesses uses up an allowance of their own, and not that of
-//     the person whose login it is;
+//   - that of the login from this network, which a successful log-in refills: an
+//     attacker uses up their own allowance, and not that of the login's owner;
 //   - that of the login from everywhere, against guesses from many networks. It
-//     is refilled faster than one network can use it up, and does not count for
+//     is refilled faster than one network can use it up, and does not apply to
 //     networks from which the person has logged in before.
 //
-// What is let through waits for its turn to be hashed (internal/hashing), and the
+// Attempts that are let through wait for their turn to be hashed (internal/hashing);
 // networks from which the person has logged in before go first.
 //
-// This process counts first; what it lets through is counted by all processes
-// together where they share a database. A database that is away leaves each
-// process with its own count.
+// This process counts first; what it lets through is counted jointly by all processes
+// that share a database. If the database is unavailable, each process relies on its own
+// count.
 
-// sharedWithin bounds how long the shared count may take.
+// sharedWithin limits how long the shared count may take.
 const sharedWithin = time.Second
 
 // allowance is one kind of limit.
@@ -42,7 +41,7 @@ func newAllowance(kind string, every time.Duration, burst int) *allowance {
 	return &allowance{kind: kind, every: every, burst: burst, local: rates.New(every, burst, limiterNames)}
 }
 
-// limitNetwork bounds log-ins and registrations of the caller's network.
+// limitNetwork limits log-ins and registrations of the caller's network.
 func (s *Server) limitNetwork(ctx context.Context) error {
 	if wait := s.take(ctx, s.networks, requestOf(ctx).network); wait > 0 {
 		return rateLimited(wait)
@@ -50,9 +49,9 @@ func (s *Server) limitNetwork(ctx context.Context) error {
 	return nil
 }
 
-// limitLogin bounds the attempts on a login. known reports whether somebody has
-// logged in to it from the caller's network before; it is looked up for every
-// login, so that the time does not tell which exist.
+// limitLogin limits the attempts on a login. known reports whether somebody has logged in
+// to it from the caller's network before; it is looked up for every login, so that the
+// time does not reveal which exist.
 func (s *Server) limitLogin(ctx context.Context, login string) (known bool, err error) {
 	from := requestOf(ctx).network
 	if wait := s.take(ctx, s.logins, loginFrom(ctx, login)); wait > 0 {
@@ -65,17 +64,17 @@ func (s *Server) limitLogin(ctx context.Context, login string) (known bool, err 
 	return known, nil
 }
 
-// loginFrom names a login together with the caller's network.
+// loginFrom returns the name of a login in combination with the caller's network.
 func loginFrom(ctx context.Context, login string) string {
 	return login + "\x00" + requestOf(ctx).network
 }
 
-// toHash returns the context for what hashes a password for the caller.
+// toHash returns the context for hashing a password for the caller.
 func toHash(ctx context.Context, known bool) context.Context {
 	return hashing.For(ctx, hashing.Caller{Network: requestOf(ctx).network, Known: known})
 }
 
-// loggedIn gives a login its allowance back and notes the network.
+// loggedIn refills a login's allowance and records the network.
 func (s *Server) loggedIn(ctx context.Context, login string) {
 	from := requestOf(ctx).network
 	name := loginFrom(ctx, login)
@@ -115,7 +114,7 @@ func (s *Server) take(ctx context.Context, a *allowance, name string) time.Durat
 	return wait
 }
 
-// unshared notes that this process counts alone for now.
+// unshared records that this process counts alone for now.
 func (s *Server) unshared(ctx context.Context, err error) {
 	if err == nil {
 		return

@@ -20,11 +20,11 @@ import (
 const (
 	// MaxBody is the largest request body, in bytes.
 	MaxBody = 1 << 20
-	// MaxPublicBody is that of an operation that needs no session.
+	// MaxPublicBody is the limit for operations that need no session.
 	MaxPublicBody = 4 << 10
 
-	// A body has bodyGrace to begin with, and must then come at bodyRate bytes a
-	// second at least, on the average.
+	// A body has bodyGrace at the start, and must then arrive at an average of at least
+	// bodyRate bytes per second.
 	bodyGrace = 3 * time.Second
 	bodyRate  = 64 << 10
 
@@ -33,18 +33,17 @@ const (
 	bodiesInFlight = 32 << 20
 	bodiesOfOne    = 4 << 20
 
-	// A body of more than largeBody bytes takes up to a second of a core and twenty
-	// times its size, however right it is. Half of the cores work on such bodies,
-	// each on one, and what must wait longer than turnWithin is refused.
+	// A body of more than largeBody bytes takes up to a second of a core and twenty times
+	// its size in memory, even if valid. Half of the cores process such bodies, one each,
+	// and those that would wait longer than turnWithin are refused.
 	largeBody  = 64 << 10
 	turnWithin = 5 * time.Second
 
-	// firstPiece is what is taken of the budget for a body whose length is not
-	// known.
+	// firstPiece is reserved from the budget for a body of unknown length.
 	firstPiece = 4 << 10
 )
 
-// budget bounds how many of something, such as bytes of bodies, are held at once.
+// budget limits how many of something, such as bytes of bodies, are held at once.
 type budget struct {
 	all, one int
 
@@ -55,7 +54,7 @@ type budget struct {
 
 func newBudget(all, one int) *budget { return &budget{all: all, one: one, by: make(map[string]int)} }
 
-// take takes n for an owner; false: there are not so many left.
+// take takes n for an owner; it returns false if there are not that many left.
 func (b *budget) take(owner string, n int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -76,13 +75,13 @@ func (b *budget) give(owner string, n int) {
 	}
 }
 
-// bodyReader reads one request's body within the bounds.
+// bodyReader reads one request's body within the limits.
 type bodyReader struct {
 	budget *budget
 	owner  string // an account, or a network
 	most   int    // bytes
 	began  time.Time
-	until  func(time.Time) error // sets the deadline of the connection; nil: there is none
+	until  func(time.Time) error // sets the deadline of the connection; may be nil
 	held   int                   // bytes of the budget
 }
 
@@ -98,7 +97,7 @@ func (r *bodyReader) read(from io.Reader, length int64) ([]byte, error) {
 	if !r.hold(size) {
 		return nil, busyWithBodies()
 	}
-	raw := make([]byte, 0, size+1) // to see the end
+	raw := make([]byte, 0, size+1) // one more, to see the end
 	for {
 		if len(raw) == cap(raw) {
 			more := max(1, min(cap(raw), r.most+1-cap(raw)))
@@ -151,8 +150,8 @@ func busyWithBodies() *problem {
 	return unavailable("busy", "Too many bodies are being read; try again later.", nil)
 }
 
-// readBody reads the request's body. release must be called when the request has
-// been answered, also after an error.
+// readBody reads the request's body. release must be called at the end of the request,
+// also after an error.
 func (s *Server) readBody(c echo.Context, most int) (raw []byte, release func(), err error) {
 	req := requestOf(c.Request().Context())
 	connection := http.NewResponseController(c.Response().Writer)
@@ -162,7 +161,7 @@ func (s *Server) readBody(c echo.Context, most int) (raw []byte, release func(),
 		return nil, r.release, err
 	}
 	req.read = true
-	// The server looks for the client's going away on the same connection.
+	// The server watches the same connection for the client's disconnect.
 	_ = connection.SetReadDeadline(time.Now().Add(readTimeout + writeTimeout))
 	return raw, r.release, nil
 }
@@ -183,8 +182,8 @@ func (s *Server) takeBodyTurn(ctx context.Context, raw []byte) (giveBack func(),
 	return func() { s.large.give(owner) }, nil
 }
 
-// decodeOnCore is decodeBody, for large bodies when a core is free for such work. The
-// core is free again before the command waits for anything.
+// decodeOnCore is decodeBody, for large bodies when a core for heavy work is free. The
+// core is released before the command waits for anything.
 func decodeOnCore(ctx context.Context, raw []byte, schema *openapi3.Schema) (any, error) {
 	if len(raw) > largeBody {
 		ctx, cancel := context.WithTimeout(ctx, turnWithin)
@@ -198,15 +197,15 @@ func decodeOnCore(ctx context.Context, raw []byte, schema *openapi3.Schema) (any
 	return decodeBody(raw, schema)
 }
 
-// validatedBody hands the generated code the value that was validated, so that
-// nothing is read twice and in two ways.
+// validatedBody passes the validated value to the generated code, so that nothing is
+// parsed twice and differently.
 type validatedBody struct {
 	*bytes.Reader
 	value any
 }
 
-// ValidatedValue is asked for by the generated code.
+// ValidatedValue is called by the generated code.
 func (b validatedBody) ValidatedValue() any { return b.value }
 
-// Close has nothing to do.
+// Close does nothing.
 func (b validatedBody) Close() error { return nil }

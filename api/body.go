@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	maxDepth = 32 // of lists and objects within each other; the deepest operation has 6
+	maxDepth = 32 // of nested lists and objects; the deepest operation has 6
 
-	// maxIgnored is how many values may stand where the schema says nothing of them:
-	// what GET returns and PUT takes back.
+	// maxIgnored is how many values may be in fields outside the schema: those that GET
+	// returns and PUT ignores.
 	maxIgnored = 200
 
-	// fewBytes is a body that is small enough to be read whole for all of its
-	// faults, when it has fields that are none.
+	// fewBytes is the size of a body that is small enough to be read completely for all
+	// of its faults, even if it has unknown fields.
 	fewBytes = 16 << 10
 )
 
@@ -35,8 +35,8 @@ func checkMediaType(headers []string) error {
 	return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "The body must be application/json."}
 }
 
-// decodeBody reads a body that follows the schema. It costs no more than a few
-// times what the body has in bytes, whatever is in it.
+// decodeBody reads a body that follows the schema. Its cost is at most a few times the
+// body's size, whatever the content.
 func decodeBody(raw []byte, schema *openapi3.Schema) (any, error) {
 	if len(raw) == 0 {
 		return nil, malformed("A body is required.", nil)
@@ -64,8 +64,8 @@ func decodeBody(raw []byte, schema *openapi3.Schema) (any, error) {
 	return value, nil
 }
 
-// halfPair reports whether JSON text has an escape of one half of a surrogate pair
-// (RFC 8259, section 8.2), which readers make different characters of.
+// halfPair reports whether JSON text has an escaped unpaired surrogate (RFC 8259, section
+// 8.2), which readers interpret differently.
 func halfPair(raw []byte) bool {
 	for i := 0; i < len(raw); i++ {
 		if raw[i] != '\\' {
@@ -73,7 +73,7 @@ func halfPair(raw []byte) bool {
 		}
 		unit, ok := escaped(raw[i:])
 		if !ok {
-			i++ // an escape of one character, a backslash perhaps
+			i++ // an escape of one character, possibly a backslash
 			continue
 		}
 		i += 5
@@ -89,7 +89,7 @@ func halfPair(raw []byte) bool {
 	return false
 }
 
-// escaped reads an escape such as \u00e9 at the beginning of a text.
+// escaped reads an escape such as \u00e9 at the start of a text.
 func escaped(raw []byte) (rune, bool) {
 	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
 		return 0, false
@@ -103,12 +103,12 @@ type container struct {
 	schema *openapi3.Schema // nil in a field that the schema does not have
 	object bool
 	names  map[string]bool // of an object's fields so far
-	name   string          // of the field that is being read
-	at     int             // in a list
-	value  bool            // what comes next is the value of a field
+	name   string          // of the current field
+	at     int             // index in a list
+	value  bool            // the next token is the value of a field
 }
 
-// step is the container's part of a JSON pointer.
+// step returns the container's part of a JSON pointer.
 func (c *container) step() string {
 	if c.object {
 		return c.name
@@ -116,7 +116,7 @@ func (c *container) step() string {
 	return strconv.Itoa(c.at)
 }
 
-// within is the schema of the value that comes next.
+// within returns the schema of the value that comes next.
 func (c *container) within() *openapi3.Schema {
 	switch {
 	case c.schema == nil:
@@ -131,33 +131,33 @@ func (c *container) within() *openapi3.Schema {
 	return anything
 }
 
-// anything is the schema of what the specification leaves open.
+// anything is the schema of values that the specification leaves open.
 var anything = &openapi3.Schema{}
 
-// crowded reports whether a list has as many entries as it may.
+// crowded reports whether a list has its maximum number of entries.
 func (c *container) crowded() bool {
 	return c.schema != nil && !c.object && c.schema.MaxItems != nil && uint64(c.at) >= *c.schema.MaxItems
 }
 
-// checkNames looks at the names of fields before anything is made of them. It
-// refuses a body that has a field twice in one object, which readers understand
-// in different ways (RFC 8259, section 4), and one that is nested deeper than any
-// operation's; it notes fields that the schema does not have, and stops where there
-// are too many of them, or of entries of a list. Its cost is that of one reading.
+// checkNames checks the names of fields before the body is decoded. It refuses a body
+// with a duplicate field in an object, which readers interpret differently (RFC 8259,
+// section 4), and one that is nested deeper than any operation's; it records fields that
+// the schema does not have, and stops if there are too many of them, or of entries of a
+// list. Its cost is that of one pass.
 func (f faults) checkNames(raw []byte, schema *openapi3.Schema) error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	var open []*container
-	ignored := 0 // values of which the schema says nothing
+	ignored := 0 // values outside the schema
 	for !f.full() {
 		token, err := decoder.Token()
 		if errors.Is(err, io.EOF) {
-			return nil // whether it is JSON to its end, the reading of the value says
+			return nil // decoding the value reports whether the rest is JSON
 		}
 		if err != nil {
 			return malformed("The body is not JSON.", nil)
 		}
-		in := &container{value: true} // what holds the body
+		in := &container{value: true} // the container of the body
 		if len(open) > 0 {
 			in = open[len(open)-1]
 		}
@@ -207,7 +207,7 @@ func (f faults) checkNames(raw []byte, schema *openapi3.Schema) error {
 	return nil
 }
 
-// permits reports whether a schema permits an object, or else a list.
+// permits reports whether a schema permits an object or, otherwise, a list.
 func permits(schema *openapi3.Schema, object bool) bool {
 	if object {
 		return schema.Type.Permits(openapi3.TypeObject)
@@ -215,8 +215,8 @@ func permits(schema *openapi3.Schema, object bool) bool {
 	return schema.Type.Permits(openapi3.TypeArray)
 }
 
-// note notes the field whose name was just read, as one that is there or as one
-// that the schema does not have.
+// note records the field whose name was just read, as present or as one that the schema
+// does not have.
 func (f faults) note(open []*container) {
 	in := open[len(open)-1]
 	if in.schema == nil {
@@ -228,7 +228,7 @@ func (f faults) note(open []*container) {
 	}
 }
 
-// finish notes that a value in the innermost container has been read.
+// finish records that a value in the innermost container has been read.
 func finish(open []*container) {
 	if len(open) == 0 {
 		return

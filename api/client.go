@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// maxHops bounds how many forwarded addresses of a request are read.
+// maxHops limits how many forwarded addresses of a request are read.
 const maxHops = 32
 
-// client returns the address of whoever sent the request: that of the
-// connection, or, where it is one of ours, the rightmost forwarded address that
-// is not. What is further left anybody can have written.
+// client returns the address of the request's sender: that of the connection or, if that
+// is a trusted proxy, the rightmost forwarded address that is not. Addresses further left
+// may be forged.
 func client(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	connection, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -29,7 +29,7 @@ func client(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	for _, hop := range slices.Backward(hops[max(0, len(hops)-maxHops):]) {
 		next, ok := parseHop(hop)
 		if !ok {
-			return addr // the proxy at addr does not tell
+			return addr // the proxy at addr does not report it
 		}
 		if addr = next; !isTrusted(trusted, addr) {
 			return addr
@@ -44,10 +44,9 @@ func isTrusted(trusted []netip.Prefix, addr netip.Addr) bool {
 
 func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
-// forwarded returns the addresses that a request was forwarded for, the
-// client's first: those of X-Forwarded-For, or of Forwarded (RFC 7239). If a
-// request has both, they must agree: a proxy writes one of them and lets the
-// other through, whatever the client wrote.
+// forwarded returns the addresses that a request was forwarded for, the client's first:
+// those of X-Forwarded-For, or of Forwarded (RFC 7239). If a request has both, they must
+// agree: a proxy writes one of them and passes on the other as the client wrote it.
 func forwarded(h http.Header) (hops []string, ok bool) {
 	loose, standard := h.Values("X-Forwarded-For"), h.Values("Forwarded")
 	if len(standard) > 0 {
@@ -89,8 +88,8 @@ func parseHop(hop string) (netip.Addr, bool) {
 	return plain(a), err == nil
 }
 
-// forwardedFor returns the values of the parameters named for, one of each
-// element. An element without one is "", which is not an address.
+// forwardedFor returns the values of the "for" parameters, one per element. An element
+// without one is "", which is not an address.
 func forwardedFor(header string) (hops []string, ok bool) {
 	hop, rest := "", header
 	for {
@@ -121,7 +120,7 @@ func forwardedFor(header string) (hops []string, ok bool) {
 	}
 }
 
-// cutValue takes a token or a quoted string off the beginning.
+// cutValue cuts a token or a quoted string off the start.
 func cutValue(s string) (value, after string, ok bool) {
 	quoted, isQuoted := strings.CutPrefix(s, `"`)
 	if !isQuoted {

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Config is what a Server is made of. Every field without a default is needed.
+// Config configures a Server. Every field without a default is required.
 type Config struct {
 	Accounts   Accounts
 	Devices    Devices
@@ -20,7 +20,7 @@ type Config struct {
 
 	Queries Queries
 
-	// Quotas bounds what an account may do; nil: nothing does.
+	// Quotas limits what an account may do; nil: no limits.
 	Quotas Quotas
 
 	Sessions Sessions
@@ -29,17 +29,17 @@ type Config struct {
 	Fence    Fence
 	Progress Progress
 
-	// Away reports whether an error of a port is that of a database that is
-	// locked or away: it is answered 503. The default knows none.
+	// Away reports whether an error of a port means that the database is locked or
+	// unavailable: the response is then 503. The default returns false.
 	Away func(error) bool
 
-	// Components are told of at /readyz, whole to operators only.
+	// Components are reported at /readyz, in full to operators only.
 	Components []Component
-	// Portal serves every path that is not the API's; nil: there is none.
+	// Portal serves every path that is not the API's; it may be nil.
 	Portal http.Handler
 
 	Logger *slog.Logger
-	// Metrics is written to and served at /metrics.
+	// Metrics receives the metrics and is served at /metrics.
 	Metrics *prometheus.Registry
 	// PrivateMetrics are served to operators only; the default has none.
 	PrivateMetrics prometheus.Gatherer
@@ -48,9 +48,9 @@ type Config struct {
 	Now func() time.Time
 	// SessionTTL is how long a session lasts; the default is 24 hours.
 	SessionTTL time.Duration
-	// LoginBurst is how many attempts on a login from one network may fail at
-	// once, LoginEvery how often it gets another one; the defaults are 10 and
-	// 30 seconds.
+	// LoginBurst is how many attempts on a login from one network may fail at once,
+	// LoginEvery the interval after which one more is allowed; the defaults are 10 and 30
+	// seconds.
 	LoginBurst int
 	LoginEvery time.Duration
 	// EverywhereBurst and EverywhereEvery are the same for a login from all
@@ -66,18 +66,18 @@ type Config struct {
 	NetworkEvery time.Duration
 	// Limits counts for all processes together; nil: this process counts alone.
 	Limits Limits
-	// Networks remembers who logged in from where; nil: nobody does.
+	// Networks remembers who logged in from where; it may be nil.
 	Networks Networks
-	// TrustedProxies are the addresses whose forwarded addresses are believed;
-	// the default is none.
+	// TrustedProxies are the addresses whose forwarded addresses are trusted; the default
+	// is none.
 	TrustedProxies []netip.Prefix
-	// MaxConnections bounds the connections that Run serves at once, and
-	// MaxConnectionsOfNetwork those of one address (IPv6: one /64) that is no
-	// trusted proxy's; the defaults are 1024 and a quarter of all.
+	// MaxConnections limits the connections that Run serves at once, and
+	// MaxConnectionsOfNetwork those of one address (IPv6: one /64) except trusted
+	// proxies; the defaults are 1024 and a quarter of all.
 	MaxConnections          int
 	MaxConnectionsOfNetwork int
-	// ShutdownWithin bounds how long Run waits for requests that are being
-	// served when it is to end; the default is 10 seconds.
+	// ShutdownWithin limits how long Run waits for requests in progress at the end; the
+	// default is 10 seconds.
 	ShutdownWithin time.Duration
 }
 
@@ -110,7 +110,7 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// validate reports every fault together.
+// validate reports all errors together.
 func (c *Config) validate() error {
 	var faults []error
 	need := func(name string, there bool) {

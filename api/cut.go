@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// A command is answered only when what it took away is in force on this node: the
-// privileges are applied, and the viewers that lost one are cut.
+// A command returns only when what it revoked is in force on this node: the privileges
+// are applied, and the viewers that lost one are cut.
 
-// Fence waits until what stands in the log up to a position is in force on
-// this node: privileges are applied, and viewers that lost one are cut. It
-// returns an error when the context ends first.
+// Fence waits until the log up to a position is in force on this node: privileges are
+// applied, and viewers that lost one are cut. It returns an error when the context ends
+// first.
 type Fence interface {
 	WaitFor(ctx context.Context, position uint64) error
 }

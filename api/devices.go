@@ -20,7 +20,7 @@ func (h handlers) ListDevices(ctx context.Context, r rest.ListDevicesRequestObje
 	return rest.ListDevices200JSONResponse{Items: items, Next: next}, err
 }
 
-// GetDevice reads one of the caller's own devices.
+// GetDevice returns one of the caller's own devices.
 func (h handlers) GetDevice(ctx context.Context, r rest.GetDeviceRequestObject) (rest.GetDeviceResponseObject, error) {
 	var row projections.Device
 	var found bool
@@ -38,8 +38,8 @@ func (h handlers) GetDevice(ctx context.Context, r rest.GetDeviceRequestObject) 
 	return rest.GetDevice200JSONResponse(device), err
 }
 
-// AddDevice gives the caller a device. The answer holds nothing of how the
-// device is reached.
+// AddDevice adds a device to the caller's account. The response has nothing of the
+// device's address or credentials.
 func (h handlers) AddDevice(ctx context.Context, r rest.AddDeviceRequestObject) (rest.AddDeviceResponseObject, error) {
 	result, err := h.cfg.Devices.Add(ctx, meta(ctx, r.Params.IdempotencyKey), newDevice(r.Body))
 	if err != nil {

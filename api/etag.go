@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// etag is the strong entity tag of a body at a revision: both are in it, as one
-// revision has several bodies (the owner's and the recipient's, and another once
-// a text in it was erased).
+// etag returns the strong entity tag of a body at a revision: both are in it, as one
+// revision has several bodies (the owner's and the recipient's, and another once a text
+// in it was erased).
 func etag(revision int64, body any) (string, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
@@ -22,10 +22,10 @@ func etag(revision int64, body any) (string, error) {
 	return `"` + strconv.FormatInt(revision, 10) + "-" + hex.EncodeToString(sum[:8]) + `"`, nil
 }
 
-// ifMatch reads If-Match: nil for none and for *, which whatever is there
-// fulfils. A tag that no share ever has, a weak one among them (RFC 9110,
-// 13.1.1), is revision -1, which never matches. A command is held against the
-// revision in the tag: what it changes is the share, not one of its bodies.
+// ifMatch reads If-Match: nil for none and for *, which anything existing satisfies. A
+// tag that no share ever has, including weak ones (RFC 9110, 13.1.1), is revision -1,
+// which never matches. A command is compared with the revision in the tag: it changes the
+// share, not one of its bodies.
 func ifMatch(header string) (*int64, error) {
 	tags, err := entityTags("If-Match", header)
 	if err != nil || len(tags) == 0 || tags[0] == "*" {
@@ -41,8 +41,8 @@ func ifMatch(header string) (*int64, error) {
 	return &revision, nil
 }
 
-// noneMatch reports whether If-None-Match names the tag. The comparison is the
-// weak one (RFC 9110, 13.1.2).
+// noneMatch reports whether If-None-Match has the tag, by weak comparison (RFC 9110,
+// 13.1.2).
 func noneMatch(header, current string) (bool, error) {
 	tags, err := entityTags("If-None-Match", header)
 	if err != nil {
@@ -91,7 +91,7 @@ func entityTags(name, header string) ([]string, error) {
 	}
 }
 
-// cutTag takes the first entity tag off a list.
+// cutTag cuts the first entity tag off a list.
 func cutTag(s string) (tag, after string, ok bool) {
 	quoted := strings.TrimPrefix(s, "W/")
 	if !strings.HasPrefix(quoted, `"`) {

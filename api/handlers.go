@@ -10,13 +10,13 @@ import (
 	"latchkey/projections"
 )
 
-// handlers do the operations of the specification. What reaches them has been
+// handlers implement the operations of the specification. Their requests have been
 // authenticated and validated.
 type handlers struct{ *Server }
 
 var _ rest.StrictServerInterface = handlers{}
 
-// defaultLimit is the size of a page where the request names none.
+// defaultLimit is the page size if the request has none.
 const defaultLimit = 50
 
 func page(limit int, cursor string) projections.Page {
@@ -26,12 +26,12 @@ func page(limit int, cursor string) projections.Page {
 	return projections.Page{Limit: limit, Cursor: cursor}
 }
 
-// meta says who acts, under which key.
+// meta returns the acting account and the key.
 func meta(ctx context.Context, idempotencyKey string) app.Meta {
 	return app.Meta{Account: caller(ctx), IdempotencyKey: idempotencyKey}
 }
 
-// metaIf is meta with the revision that If-Match demands.
+// metaIf is meta with the revision that If-Match requires.
 func metaIf(ctx context.Context, idempotencyKey, match string) (app.Meta, error) {
 	revision, err := ifMatch(match)
 	m := meta(ctx, idempotencyKey)
@@ -39,7 +39,7 @@ func metaIf(ctx context.Context, idempotencyKey, match string) (app.Meta, error)
 	return m, err
 }
 
-// done confirms a command that answers nothing but its position.
+// done confirms a command that returns only its position.
 func (h handlers) done(ctx context.Context, r app.Done, err error) (rest.DoneResponse, error) {
 	if err != nil {
 		return rest.DoneResponse{}, err
@@ -48,13 +48,13 @@ func (h handlers) done(ctx context.Context, r app.Done, err error) (rest.DoneRes
 	return rest.DoneResponse{Headers: rest.DoneResponseHeaders{LatchkeyPosition: position}}, err
 }
 
-// reading opens the sealed text of one object. Text that was erased is "", and so
-// is text that cannot be read, which unreadable then says.
+// reading opens the sealed text of one object. Erased text is "", as is unreadable text,
+// which is then listed in unreadable.
 type reading struct {
 	ctx        context.Context
 	opener     Opener
 	unreadable bool
-	err        error // the first fault of another kind
+	err        error // the first error of another kind
 }
 
 func (h handlers) reading(ctx context.Context) *reading {

@@ -9,7 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// readiness and componentState are the answer of /readyz.
+// readiness and componentState are the response of /readyz.
 type readiness struct {
 	Status     string                    `json:"status"`
 	Components map[string]componentState `json:"components,omitempty"`
@@ -18,14 +18,14 @@ type readiness struct {
 type componentState struct {
 	Ready bool   `json:"ready"`
 	State string `json:"state"`
-	// Reason is there for a component that is not ready, or refuses something, and
-	// can say why.
+	// Reason is set for a component that is not ready, or refuses something, if it can
+	// report why.
 	Reason string `json:"reason,omitempty"`
 }
 
 const readinessWithin = 2 * time.Second
 
-// readiness asks every component.
+// readiness queries every component.
 func (s *Server) readiness(ctx context.Context) (status int, _ readiness) {
 	ctx, cancel := context.WithTimeout(ctx, readinessWithin)
 	defer cancel()

@@ -17,7 +17,7 @@ func rateLimited(wait time.Duration) *problem {
 	}
 }
 
-// passwordsBusy is the answer when the queue for hashing is full.
+// passwordsBusy is the refusal when the queue for hashing is full.
 func passwordsBusy(cause error) *problem {
 	return &problem{
 		status: http.StatusTooManyRequests, code: "passwords_busy",
@@ -30,8 +30,8 @@ func retryAfter(wait time.Duration) http.Header {
 	return http.Header{"Retry-After": {strconv.Itoa(int(math.Ceil(wait.Seconds())))}}
 }
 
-// network names a client's network for the limits: the IPv4 address, or the first
-// 64 bits of the IPv6 address, which are one customer's.
+// network returns a client's network for the limits: the IPv4 address, or the first 64
+// bits of the IPv6 address, which belong to one customer.
 func network(a netip.Addr) string {
 	switch {
 	case !a.IsValid():

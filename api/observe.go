@@ -16,17 +16,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// request is what is known about the request that is being served.
+// request is what is known about the current request.
 type request struct {
 	id      string
 	account string // "" before authentication and for public operations
 	network string // of the caller, for the limits
 	token   string // of the session
-	read    bool   // the body was
+	read    bool   // the body was read
 	answer  *outgoing
 }
 
-// owner is whose the request's share of what is bounded is.
+// owner is the account or network to which the request's resources are charged.
 func (r *request) owner() string {
 	if r.account != "" {
 		return r.account
@@ -46,10 +46,10 @@ func requestOf(ctx context.Context) *request {
 
 func requestID(ctx context.Context) string { return requestOf(ctx).id }
 
-// caller is the account whose session the request carries.
+// caller returns the account of the request's session.
 func caller(ctx context.Context) string { return requestOf(ctx).account }
 
-// unmatched is the route of what matched none, so that labels stay bounded.
+// unmatched is the route of requests that match none, so that labels stay bounded.
 const unmatched = "unmatched"
 
 // metrics have bounded labels: route templates, methods that have a route, and
@@ -93,8 +93,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-// observe is the outermost middleware: it names the request, bounds its time,
-// answers its error or panic, and tells the log and the metrics of it.
+// observe is the outermost middleware: it names the request, limits its time, converts
+// its error or panic to a response, and logs and measures it.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := time.Now()
@@ -103,13 +103,13 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 
 		req := &request{id: rand.Text(), network: network(client(c.Request(), s.cfg.TrustedProxies))}
 		gone := c.Request().Context()                       // ends when the client goes away, or closes its side
-		op := s.operations[c.Request().Method+" "+c.Path()] // nil for what is not in the specification
+		op := s.operations[c.Request().Method+" "+c.Path()] // nil if not in the specification
 		if c.Request().ContentLength != 0 && (op == nil || op.body == nil) {
-			c.Response().Header().Set("Connection", "close") // nobody waits for a body that is not read
+			c.Response().Header().Set("Connection", "close") // nothing waits for a body that is not read
 		}
 		if op != nil && !op.public && c.Request().Method != http.MethodGet {
-			// A command is carried out. Whoever does not wait for a log-in or a
-			// registration needs no place in its queue.
+			// Commands run to completion. A log-in or a registration that the client has
+			// abandoned needs no place in its queue.
 			gone = context.WithoutCancel(gone)
 		}
 		ctx, cancel := context.WithTimeout(context.WithValue(gone, requestKey{}, req), requestTimeout)
@@ -133,8 +133,8 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// timedOut reports whether the client is told that its body came too slowly: it is
-// there.
+// timedOut reports whether the client is still there to be notified that its body arrived
+// too slowly.
 func timedOut(err error) bool {
 	p, ok := errors.AsType[*problem](err)
 	return ok && p.status == http.StatusRequestTimeout
@@ -150,12 +150,12 @@ func setHeaders(h http.Header, id string) {
 	h.Set("Vary", "Authorization")
 }
 
-// statusClientGone is what the log and the metrics say of a request whose client
-// did not wait for the answer. Nobody gets it.
+// statusClientGone is the logged and measured status of a request whose client did not
+// wait for the response. It is never sent.
 const statusClientGone = 499
 
-// clientGone ends a request that failed because its client went away, or after
-// it had: the client hears nothing more, and nothing here is at fault.
+// clientGone ends a request that failed because its client disconnected, or after that:
+// no response can be sent, and it is not an error of the server.
 func (s *Server) clientGone(c echo.Context, err error) {
 	if !c.Response().Committed {
 		c.Response().WriteHeader(statusClientGone)
@@ -166,8 +166,8 @@ func (s *Server) clientGone(c echo.Context, err error) {
 
 var errPanic = errors.New("panic")
 
-// recovered makes an error of a panic. Only the text of a runtime error is
-// logged: any other value might hold anything.
+// recovered converts a panic to an error. Only the text of a runtime error is logged: any
+// other value might contain anything.
 func (s *Server) recovered(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		defer func() {
@@ -217,5 +217,5 @@ func class(status int) string {
 	return strconv.Itoa(status/100) + "xx"
 }
 
-// quietRoutes are asked every few seconds by machines.
+// quietRoutes are requested every few seconds by machines.
 var quietRoutes = map[string]bool{"/healthz": true, "/readyz": true, "/metrics": true}

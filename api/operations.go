@@ -15,19 +15,18 @@ import (
 	"latchkey/internal/accept"
 )
 
-// What only operators see is on an address of its own: every metric, and which
-// component is not ready and why. On the address of the API, metrics and the states
-// of components are for programs of the same machine, without what tells why a
-// camera was not reached.
+// Operators have a separate address with every metric, and which component is not ready
+// and why. On the API's address, metrics and the states of components are only for
+// programs on the same machine, and do not reveal why a camera was not reached.
 
-// operatorConnections bounds the connections to the operators' address, and
+// operatorConnections limits the connections to the operators' address, and
 // operatorConnectionsOfNetwork those of one network.
 const (
 	operatorConnections          = 32
 	operatorConnectionsOfNetwork = 16
 )
 
-// OperatorHandler is what operators see.
+// OperatorHandler serves the operators' address.
 func (s *Server) OperatorHandler() http.Handler {
 	metrics := promhttp.HandlerFor(prometheus.Gatherers{s.cfg.Metrics, s.cfg.PrivateMetrics}, promhttp.HandlerOpts{})
 	mux := http.NewServeMux()
@@ -39,7 +38,7 @@ func (s *Server) OperatorHandler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, alive) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if local, _ := r.Context().Value(onLoopback{}).(bool); local && !namesLoopback(r.Host) {
-			http.NotFound(w, r) // a web page elsewhere made a browser of this machine ask
+			http.NotFound(w, r) // a web page may have caused a local browser to request it
 			return
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -51,14 +50,14 @@ func (s *Server) OperatorHandler() http.Handler {
 func writeJSON(w http.ResponseWriter, status int, answer any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(answer) // the connection is gone: nobody to tell
+	_ = json.NewEncoder(w).Encode(answer) // the connection is gone
 }
 
-// RunForOperators serves what operators see on the listener, as Run does the API.
+// RunForOperators serves OperatorHandler on the listener, as Run does the API.
 func (s *Server) RunForOperators(ctx context.Context, l net.Listener) error {
 	return s.run(ctx, l, s.OperatorHandler(), accept.Config{
 		Most: operatorConnections, MostOfNetwork: operatorConnectionsOfNetwork,
-		IdleWithin: idleTimeout, Refused: s.metrics.refused.Inc, // a scraper has no session
+		IdleWithin: idleTimeout, Refused: s.metrics.refused.Inc, // scrapers have no session
 	})
 }
 
@@ -66,8 +65,8 @@ var alive = map[string]string{"status": "ok"}
 
 func (s *Server) getHealth(c echo.Context) error { return c.JSON(http.StatusOK, alive) }
 
-// getReadiness says whether the service is ready; what of it is not, and in which
-// state, to programs of this machine only; why, to operators only.
+// getReadiness reports whether the service is ready; the states of components only to
+// programs on this machine, and the reasons only to operators.
 func (s *Server) getReadiness(c echo.Context) error {
 	status, answer := s.readiness(c.Request().Context())
 	if !s.isLocal(c.Request()) {
@@ -80,7 +79,7 @@ func (s *Server) getReadiness(c echo.Context) error {
 	return c.JSON(status, answer)
 }
 
-// getMetrics is for programs of this machine; to others there is nothing here.
+// getMetrics is for programs on this machine; for others it does not exist.
 func (s *Server) getMetrics(c echo.Context) error {
 	if !s.isLocal(c.Request()) {
 		return echo.ErrNotFound
@@ -89,8 +88,8 @@ func (s *Server) getMetrics(c echo.Context) error {
 	return nil
 }
 
-// onLoopback is the key of whether a request came to a listener that only this
-// machine reaches.
+// onLoopback is the key for whether a request came to a listener that only this machine
+// can reach.
 type onLoopback struct{}
 
 func withListener(l net.Listener) context.Context {
@@ -98,8 +97,8 @@ func withListener(l net.Listener) context.Context {
 	return context.WithValue(context.Background(), onLoopback{}, ok && tcp.IP.IsLoopback())
 }
 
-// passedOn reports whether a header is one by which proxies say that somebody else
-// asks. Each has its own.
+// passedOn reports whether a header is one of those with which proxies name the original
+// client.
 func passedOn(name string) bool {
 	switch name {
 	case "Forwarded", "Via", "X-Real-Ip", "Forwarded-For", "X-Original-Url", "X-Originating-Ip":
@@ -109,9 +108,9 @@ func passedOn(name string) bool {
 		strings.HasSuffix(name, "Client-Ip") || strings.HasSuffix(name, "Connecting-Ip")
 }
 
-// isLocal reports whether a program of this machine asks, and for itself: over
-// loopback, at a listener that others do not reach, through no proxy, and by the
-// name of this machine, which a web page elsewhere cannot make its browser use.
+// isLocal reports whether the request comes from a program on this machine, on its own
+// behalf: over loopback, at a listener that others cannot reach, through no proxy, and by
+// the name of this machine, which a foreign web page cannot make its browser use.
 func (s *Server) isLocal(r *http.Request) bool {
 	if local, _ := r.Context().Value(onLoopback{}).(bool); !local || len(s.cfg.TrustedProxies) > 0 {
 		return false
@@ -136,18 +135,18 @@ func namesLoopback(host string) bool {
 	return ok && addr.IsLoopback()
 }
 
-// Component is a part of the process whose readiness is told at /readyz.
+// Component is a part of the process whose readiness is reported at /readyz.
 type Component struct {
-	// Name is its key in the answer: log, database, projections, index, door.
+	// Name is its key in the response: log, database, projections, index, door.
 	Name string
-	// State says in one word how it is and whether it can do its work. It is for
-	// programs of this machine and operators, and must tell no secret; it obeys the
+	// State returns its state in one word and whether it can do its work. It is shown to
+	// programs on this machine and operators, and must not reveal secrets; it obeys the
 	// context, which ends after 2 seconds. It is called from many goroutines.
 	State func(ctx context.Context) (state string, ready bool)
-	// Reason, if set, says in words why it is not ready; "" if it is. It is for
-	// operators; else the same holds for it as for State.
+	// Reason, if set, returns why it is not ready; "" if it is. It is shown to operators;
+	// otherwise like State.
 	Reason func() string
-	// Notice, if set, says in words what a component refuses that is ready; "" for
-	// nothing. It is for operators, too.
+	// Notice, if set, returns what a ready component refuses; "" for nothing. It is shown
+	// to operators, too.
 	Notice func() string
 }

@@ -9,22 +9,21 @@ import (
 	"latchkey/projections"
 )
 
-// ErrNoSession says that a token is nobody's, or no longer anybody's.
+// ErrNoSession is returned for a token that is unknown or no longer valid.
 var ErrNoSession = errors.New("no such session")
 
-// ErrForgotten says that a sealed text can never be read again, because the
+// ErrForgotten is returned for sealed text that can never be read again, because the
 // person that it is about was erased.
 var ErrForgotten = errors.New("forgotten")
 
-// ErrUnreadable says that a sealed text cannot be read, although the person that
-// it is about was not erased: its key is missing, or one of the two is damaged.
+// ErrUnreadable is returned for sealed text that cannot be read, although the person that
+// it is about was not erased: its key is missing, or key or text is damaged.
 var ErrUnreadable = errors.New("unreadable")
 
-// Accounts makes and finds accounts.
+// Accounts creates and finds accounts.
 type Accounts interface {
 	Register(ctx context.Context, m app.Meta, r app.Registration) (app.Registered, error)
-	// ByLogin returns "" if nobody has the address, and if it is not an address.
-	// kind is "email" or "phone".
+	// ByLogin returns "" if the address is unused or invalid. kind is "email" or "phone".
 	ByLogin(ctx context.Context, kind, address string) (account string, err error)
 	ChangePassword(ctx context.Context, m app.Meta, n app.NewPassword) (app.PasswordChanged, error)
 }
@@ -35,37 +34,36 @@ type Devices interface {
 	Remove(ctx context.Context, m app.Meta, device string) (app.Done, error)
 }
 
-// Shares changes shares. For the owner Delete deletes the share and RemoveDevice
-// takes a device back; the recipient leaves the share and gives the device up.
+// Shares changes shares. For the owner, Delete deletes the share and RemoveDevice removes
+// a device; the recipient leaves the share and gives the device up.
 type Shares interface {
 	Save(ctx context.Context, m app.Meta, s app.NewShare) (app.ShareSaved, error)
 	Replace(ctx context.Context, m app.Meta, share, remark string, devices []app.DeviceGrants) (app.ShareChanged, error)
 	Delete(ctx context.Context, m app.Meta, share string) (app.Done, error)
 	PutDevice(ctx context.Context, m app.Meta, share string, d app.DeviceGrants) (app.ShareChanged, error)
 	RemoveDevice(ctx context.Context, m app.Meta, share, device string) (app.Done, error)
-	// The recipient's.
+	// For the recipient.
 	Accept(ctx context.Context, m app.Meta, share, device string) (app.ShareChanged, error)
 	Reject(ctx context.Context, m app.Meta, share, device string) (app.ShareChanged, error)
 	SetDomain(ctx context.Context, m app.Meta, share, device, domain string) (app.ShareChanged, error)
 }
 
-// StreamKeys makes and revokes stream keys.
+// StreamKeys creates and revokes stream keys.
 type StreamKeys interface {
 	Add(ctx context.Context, m app.Meta, k app.NewStreamKey) (app.StreamKeyAdded, error)
 	Revoke(ctx context.Context, m app.Meta, name string) (app.Done, error)
 }
 
-// Queries reads what an account may see; what it may not see is not there. The rows are
-// those of the read models. A query whose rows have not seen the position that it is
-// given returns projections.ErrBehind; for a cursor that it did not return,
-// projections.ErrCursor.
+// Queries reads what an account may see; the rest does not exist for it. The rows are
+// those of the read models. A query whose rows have not reached the given position
+// returns projections.ErrBehind; for a foreign cursor, projections.ErrCursor.
 type Queries interface {
 	SentShares(ctx context.Context, account string, p projections.Page) (rows []projections.Share, next string, err error)
 	ReceivedShares(ctx context.Context, account string, p projections.Page) (rows []projections.Share, next string, err error)
 	History(ctx context.Context, account string, p projections.Page) (rows []projections.HistoryEntry, next string, err error)
-	// Share is for its owner and its recipient; to others it is not found.
+	// Share is for its owner and its recipient; for others it is not found.
 	Share(ctx context.Context, account, share string, atLeast uint64) (row projections.Share, found bool, err error)
-	// Person returns who has an account.
+	// Person returns the person of an account.
 	Person(ctx context.Context, account string, atLeast uint64) (projections.Person, error)
 	Devices(ctx context.Context, account string, p projections.Page) (rows []projections.Device, next string, err error)
 	Device(ctx context.Context, account, device string, atLeast uint64) (row projections.Device, found bool, err error)
@@ -73,17 +71,17 @@ type Queries interface {
 	Privileges(ctx context.Context, account string, p projections.Page) (rows []projections.DevicePrivileges, next string, err error)
 }
 
-// Quotas bounds what one account may have, and do in a time.
+// Quotas limits what one account may have, and its rates.
 type Quotas interface {
-	// Begin counts a request of an account, and uses up a command if it is one, for
-	// which it may wait for a moment; end must be called when it has been answered.
-	// *app.Exceeded: there are too many. Each kind is counted apart from the others.
+	// Begin counts a request of an account, and uses up a command if it is one, for which
+	// it may wait briefly; end must be called at the end of the request. *app.Exceeded:
+	// there are too many. Each kind is counted separately.
 	Begin(ctx context.Context, account string, kind app.RequestKind) (end func(), err error)
-	// QuotasOf tells how much of each quota an account has used up.
+	// QuotasOf returns how much of each quota an account has used.
 	QuotasOf(ctx context.Context, account string) ([]QuotaView, error)
 }
 
-// Sessions keeps who has logged in.
+// Sessions stores sessions.
 type Sessions interface {
 	// LogIn makes a session if the password is right, with the same work for an account
 	// that does not exist, "" among them. The context says for whom (hashing.For), and
@@ -111,11 +109,11 @@ type SessionView struct {
 	Current       bool
 }
 
-// Limits counts attempts for all processes that share a database. A name is
-// whatever the caller counts by; it is kept as a keyed hash only.
+// Limits counts attempts for all processes that share a database. Names are chosen by the
+// caller, and stored only as keyed hashes.
 type Limits interface {
-	// Take uses up one of the burst, of which there is another one every so
-	// often. It returns zero, or how long to wait; then nothing was used up.
+	// Take uses up one of the burst, of which one is refilled per interval. It returns
+	// zero, or how long to wait; then nothing was used up.
 	Take(ctx context.Context, name string, every time.Duration, burst int) (wait time.Duration, err error)
 	// Forgive forgets what the name has used up.
 	Forgive(ctx context.Context, name string) error
@@ -133,14 +131,13 @@ type Opener interface {
 	Unseal(ctx context.Context, field, sealed string) (plain string, err error)
 }
 
-// Progress lets queries see what they must see.
+// Progress ensures that queries see what they must see.
 type Progress interface {
-	// Acknowledged notes the position of a command that is answered: every
-	// later Read sees it.
+	// Acknowledged records the position of a command that has returned: every later Read
+	// sees it.
 	Acknowledged(position uint64)
-	// Read runs a query that must see a position and what was acknowledged. The
-	// query is given the position to ask for; while it returns
-	// projections.ErrBehind, it is run again. That is returned when the context ended
-	// first.
+	// Read runs a query that must see a position and everything acknowledged. The query
+	// gets the position to reach; while it returns projections.ErrBehind, it is run
+	// again. That error is returned if the context ends first.
 	Read(ctx context.Context, atLeast uint64, query func(atLeast uint64) error) error
 }

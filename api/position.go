@@ -9,13 +9,13 @@ import (
 	"latchkey/projections"
 )
 
-// behindAfter is how long a read waits for the position that it must see: longer
-// than a process that has stopped keeps a read model locked.
+// behindAfter is how long a read waits for the position that it must see: longer than a
+// stopped process keeps a read model locked.
 const behindAfter = 4 * time.Second
 
-// read runs a query that must see the position which the request names, and what
-// this process acknowledged before. A query that cannot see it in time is
-// refused: its rows would be older than what the caller knows.
+// read runs a query that must see the request's position, and what this process
+// acknowledged before. A query that cannot see it in time is refused: its rows would be
+// older than what the caller knows.
 func (s *Server) read(ctx context.Context, minimum string, query func(atLeast uint64) error) error {
 	var position uint64
 	if minimum != "" {

@@ -6,7 +6,7 @@ import (
 	"latchkey/api/internal/rest"
 )
 
-// ListPrivileges lists what the caller may do, on what.
+// ListPrivileges lists the caller's privileges on devices.
 func (h handlers) ListPrivileges(ctx context.Context, r rest.ListPrivilegesRequestObject) (rest.ListPrivilegesResponseObject, error) {
 	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.Queries.Privileges)
 	if err != nil {

@@ -15,8 +15,7 @@ import (
 	"latchkey/projections"
 )
 
-// problem is an answer that is an error. Its cause goes to the log, never to
-// the caller.
+// problem is an error response. Its cause is logged, never sent to the caller.
 type problem struct {
 	status int
 	code   string
@@ -69,13 +68,13 @@ func internal(cause error) *problem {
 	}
 }
 
-// translate gives every error its answer. It is the only place that does. away
-// reports whether an error is that of a database that is locked or away.
+// translate converts every error to a problem. It is the only place that does. away
+// reports whether an error means that a database is locked or unavailable.
 func translate(err error, away func(error) bool) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
-	if errors.Is(err, hashing.ErrBusy) { // also under an error of a use case
+	if errors.Is(err, hashing.ErrBusy) { // even inside an error of a use case
 		return passwordsBusy(err)
 	}
 	if e, ok := errors.AsType[*app.Error](err); ok {
@@ -128,7 +127,7 @@ func (s *Server) writeProblem(err error, c echo.Context) {
 	if p.status >= http.StatusInternalServerError {
 		level := slog.LevelError
 		if p.status == http.StatusServiceUnavailable {
-			level = slog.LevelWarn // a caller who went away is one of these
+			level = slog.LevelWarn // including callers that disconnected
 		}
 		s.log.LogAttrs(ctx, level, "request failed",
 			slog.String("request", requestID(ctx)), slog.String("code", p.code), slog.Any("error", err))
@@ -137,13 +136,13 @@ func (s *Server) writeProblem(err error, c echo.Context) {
 	maps.Copy(h, p.header)
 	h.Set("Content-Type", "application/problem+json")
 	if c.Request().ContentLength != 0 && !requestOf(ctx).read {
-		h.Set("Connection", "close") // nobody waits for a body that is not read
+		h.Set("Connection", "close") // nothing waits for a body that is not read
 	}
 	c.Response().WriteHeader(p.status)
-	_ = json.NewEncoder(c.Response()).Encode(p.document(requestID(ctx))) // the connection is gone: nobody to tell
+	_ = json.NewEncoder(c.Response()).Encode(p.document(requestID(ctx))) // the connection is gone
 }
 
-// document is the problem as the caller gets it.
+// document returns the problem as sent to the caller.
 func (p *problem) document(requestID string) problemDocument {
 	return problemDocument{
 		Type: "about:blank", Title: http.StatusText(p.status), Status: p.status,

@@ -11,14 +11,14 @@ import (
 	"latchkey/internal/app"
 )
 
-// turnsWithin bounds the wait of a command for its turn.
+// turnsWithin limits the wait of a command for its turn.
 const turnsWithin = 10 * time.Second
 
-// commands limits the commands of each kind that run at the same time, which keeps the
-// queues for the cores and the disk short for those that take away.
+// commands limits the concurrent commands of each kind, which keeps the queues for the
+// cores and the disk short for revocations.
 type commands struct {
 	turns  map[app.RequestKind]*turns
-	urgent atomic.Int64 // commands that may take something away, running or waiting
+	urgent atomic.Int64 // commands that may revoke something, running or waiting
 }
 
 func newCommands(cores int) *commands {
@@ -33,7 +33,7 @@ func newCommands(cores int) *commands {
 	return c
 }
 
-// take waits for a turn; give must be called if it came.
+// take waits for a turn; give must be called if it got one.
 func (c *commands) take(ctx context.Context, kind app.RequestKind, account string) (give func(), come bool) {
 	t := c.turns[kind]
 	if t == nil {
@@ -51,8 +51,8 @@ func (c *commands) take(ctx context.Context, kind app.RequestKind, account strin
 	return func() { done(); t.give(account) }, true
 }
 
-// limitAccount bounds the commands of an account, and its requests at once. end must
-// be called when the request has been answered.
+// limitAccount limits the commands of an account, and its concurrent requests. end must
+// be called at the end of the request.
 func (s *Server) limitAccount(ctx context.Context, op *operation) (end func(), err error) {
 	if s.cfg.Quotas == nil || op.free {
 		return func() {}, nil
@@ -78,7 +78,7 @@ func (s *Server) takeCommandTurn(ctx context.Context, op *operation) (giveBack f
 	return giveBack, nil
 }
 
-// GetAccount reads the caller's account, and how much of each quota is used up.
+// GetAccount returns the caller's account, and how much of each quota is used.
 func (h handlers) GetAccount(ctx context.Context, r rest.GetAccountRequestObject) (rest.GetAccountResponseObject, error) {
 	id := caller(ctx)
 	out := rest.OwnAccount{ID: id, Account: id, Quotas: []rest.Quota{}}

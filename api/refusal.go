@@ -8,8 +8,8 @@ import (
 	"latchkey/internal/app"
 )
 
-// refusalOf gives a refusal of a use case its status, its words and the names that
-// fields have in a request.
+// refusalOf converts a refusal of a use case to a problem: its status, its text and the
+// names that fields have in a request.
 func refusalOf(e *app.Error, away func(error) bool) *problem {
 	p := &problem{code: e.Code, detail: detailOf(e), fields: pointers(e.Fields), quota: e.Quota, cause: e}
 	switch e.Kind {
@@ -41,7 +41,7 @@ func refusalOf(e *app.Error, away func(error) bool) *problem {
 // idempotencyKey is the header with a command's key.
 const idempotencyKey = "Idempotency-Key"
 
-// detailOf is the message of a refusal, in which the key of a command is a header.
+// detailOf returns the message of a refusal, naming the header of a command's key.
 func detailOf(e *app.Error) string {
 	if e.Code == app.CodeKeyReused {
 		return "The " + idempotencyKey + " was used for another request."
@@ -49,7 +49,7 @@ func detailOf(e *app.Error) string {
 	return e.Message
 }
 
-// inBody are the names in bodies of fields that the use cases call otherwise.
+// inBody maps field names of the use cases to those in bodies, where they differ.
 var inBody = map[string]string{"main_url": "rtsp_url", "sub_url": "sub_rtsp_url", "expires": "expires_at"}
 
 // pointers names fields as a request does: by JSON pointer (RFC 6901) in the body,

@@ -105,12 +105,12 @@ func (s *Server) newEcho() *echo.Echo {
 	return e
 }
 
-// Handler is the whole HTTP interface.
+// Handler returns the whole HTTP interface.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Run serves on the listener until ctx ends, then lets running requests end
-// within Config.ShutdownWithin and closes what is left. The listener is closed
-// in any case. It returns nil where it ended because ctx did.
+// Run serves on the listener until ctx ends, then lets running requests finish within
+// Config.ShutdownWithin and closes the others. The listener is always closed. It returns
+// nil if it ended because ctx did.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	return s.run(ctx, l, s.handler, accept.Config{
 		Most: s.cfg.MaxConnections, MostOfNetwork: s.cfg.MaxConnectionsOfNetwork, Trusted: s.cfg.TrustedProxies,
@@ -156,7 +156,7 @@ func (s *Server) run(ctx context.Context, l net.Listener, handler http.Handler, 
 	return nil
 }
 
-// drainingListener knows when it accepted the last connection.
+// drainingListener records when it accepted the last connection.
 type drainingListener struct {
 	net.Listener
 	accepted atomic.Int64 // connections
@@ -171,13 +171,13 @@ func (l *drainingListener) Accept() (net.Conn, error) {
 }
 
 const (
-	drainQuiet = 50 * time.Millisecond // without a new connection: none waits to be accepted
-	drainMost  = time.Second           // however many come
+	drainQuiet = 50 * time.Millisecond // without a new connection: none is waiting to be accepted
+	drainMost  = time.Second           // however many arrive
 )
 
-// drain waits until no connection waits to be accepted any more. The kernel
-// resets those that wait when the listener is closed, although their clients
-// believe that they are connected and may have sent their requests.
+// drain waits until no connection is waiting to be accepted. The kernel resets those when
+// the listener is closed, although their clients believe that they are connected and may
+// have sent their requests.
 func (l *drainingListener) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainMost)
 	defer cancel()
@@ -191,8 +191,8 @@ func (l *drainingListener) drain(ctx context.Context) {
 	}
 }
 
-// serverLog takes what net/http says of itself, less the caller's address,
-// which stands after " from ".
+// serverLog receives net/http's own log lines, without the caller's address, which
+// follows " from ".
 type serverLog struct{ log *slog.Logger }
 
 func (w serverLog) Write(line []byte) (int, error) {
@@ -201,8 +201,7 @@ func (w serverLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// headAsGet answers HEAD as GET without the body (RFC 9110, 9.3.2), for every
-// route at once.
+// headAsGet serves HEAD as GET without the body (RFC 9110, 9.3.2), for every route.
 func headAsGet(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodHead {
@@ -215,7 +214,7 @@ func headAsGet(next http.Handler) http.Handler {
 	})
 }
 
-// allowHead names HEAD among the methods of a path that takes GET.
+// allowHead adds HEAD to the methods of a path that supports GET.
 func allowHead(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		c.Response().Before(func() {

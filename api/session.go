@@ -13,10 +13,10 @@ import (
 	"latchkey/internal/hashing"
 )
 
-// maxToken is far longer than any token that was ever given out.
+// maxToken is far longer than any token ever issued.
 const maxToken = 128
 
-// authenticate finds whose session the request carries, and notes it.
+// authenticate finds the account of the request's session, and records it.
 func (s *Server) authenticate(r *http.Request) error {
 	token, ok := bearer(r.Header.Values("Authorization"))
 	if !ok {
@@ -50,8 +50,8 @@ func bearer(headers []string) (string, bool) {
 	return token, true
 }
 
-// LogIn does the same work for a login that nobody has as for a wrong
-// password, and gives the same answer.
+// LogIn does the same work for an unknown login as for a wrong password, and returns the
+// same response.
 func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.LogInResponseObject, error) {
 	name := app.LoginName(r.Body.Login)
 	known, err := h.limitLogin(ctx, name)

@@ -9,7 +9,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// faults are what is wrong with a body: words by JSON pointer, at most maxFields.
+// faults are the errors in a body: texts by JSON pointer, at most maxFields.
 type faults map[string]string
 
 func (f faults) full() bool { return len(f) >= maxFields }
@@ -20,9 +20,9 @@ func (f faults) add(path []string, reason string) {
 	}
 }
 
-// check holds a value against its schema, and stops at the last fault that is
-// told. The library would gather all of them, each with the value: a body that is
-// made of faults took a hundred times its size.
+// check validates a value against its schema, and stops at the last fault that is
+// reported. The library would collect all of them, each with the value: a body full of
+// faults took a hundred times its size.
 func (f faults) check(schema *openapi3.Schema, path []string, value any) {
 	if f.full() {
 		return
@@ -42,7 +42,7 @@ func (f faults) check(schema *openapi3.Schema, path []string, value any) {
 	f.checkWhole(schema, path, value)
 }
 
-// checkWhole leaves a value to the library, which tells of one fault.
+// checkWhole leaves a value to the library, which reports one fault.
 func (f faults) checkWhole(schema *openapi3.Schema, path []string, value any) {
 	err := schema.VisitJSON(value, openapi3.VisitAsRequest())
 	if err == nil {
@@ -55,7 +55,7 @@ func (f faults) checkWhole(schema *openapi3.Schema, path []string, value any) {
 	}
 }
 
-// steps is the path of a JSON pointer.
+// steps returns the path of a JSON pointer.
 func steps(at string) []string {
 	if at == "" {
 		return nil
@@ -93,14 +93,14 @@ func (f faults) checkObject(schema *openapi3.Schema, path []string, value map[st
 	}
 }
 
-// closed reports whether an object has no other fields than those of its schema.
+// closed reports whether an object may only have the fields of its schema.
 func closed(schema *openapi3.Schema) bool {
 	allowed := schema.AdditionalProperties.Has
 	return allowed != nil && !*allowed
 }
 
-// checkList holds a list against what schemas of lists say here: how many entries
-// there may be, and that none is there twice, which only short lists are asked for.
+// checkList validates a list against the parts of schemas used here: the number of
+// entries, and that none is duplicate, which only short lists require.
 func (f faults) checkList(schema *openapi3.Schema, path []string, value []any) {
 	if schema.MinItems > uint64(len(value)) {
 		f.add(path, "has fewer entries than "+strconv.FormatUint(schema.MinItems, 10))

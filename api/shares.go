@@ -11,8 +11,8 @@ import (
 	"latchkey/projections"
 )
 
-// CreateShare shares devices with somebody: a new share, or more devices in
-// the one that there is.
+// CreateShare shares devices with somebody: in a new share, or as more devices in the
+// existing one.
 func (h handlers) CreateShare(ctx context.Context, r rest.CreateShareRequestObject) (rest.CreateShareResponseObject, error) {
 	if (r.Body.Recipient.Email == "") == (r.Body.Recipient.Phone == "") {
 		return nil, oneAddress("/recipient")
@@ -71,7 +71,7 @@ func (h handlers) ListShareHistory(ctx context.Context, r rest.ListShareHistoryR
 	return rest.ListShareHistory200JSONResponse{Items: items, Next: next}, err
 }
 
-// GetShare reads a share for its owner or its recipient.
+// GetShare returns a share for its owner or its recipient.
 func (h handlers) GetShare(ctx context.Context, r rest.GetShareRequestObject) (rest.GetShareResponseObject, error) {
 	var row projections.Share
 	var found bool
@@ -118,8 +118,8 @@ func (h handlers) ReplaceShare(ctx context.Context, r rest.ReplaceShareRequestOb
 	return rest.ReplaceShare200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
 
-// DeleteShare deletes a share of the caller's, or leaves one that was given to
-// the caller.
+// DeleteShare deletes a share of the caller's, or leaves one that was granted to the
+// caller.
 func (h handlers) DeleteShare(ctx context.Context, r rest.DeleteShareRequestObject) (rest.DeleteShareResponseObject, error) {
 	m, err := metaIf(ctx, r.Params.IdempotencyKey, r.Params.IfMatch)
 	if err != nil {
@@ -129,7 +129,7 @@ func (h handlers) DeleteShare(ctx context.Context, r rest.DeleteShareRequestObje
 	return h.done(ctx, result, err)
 }
 
-// PutShareDevice offers one device or changes what is given on it.
+// PutShareDevice offers one device or changes its grants.
 func (h handlers) PutShareDevice(ctx context.Context, r rest.PutShareDeviceRequestObject) (rest.PutShareDeviceResponseObject, error) {
 	m, err := metaIf(ctx, r.Params.IdempotencyKey, r.Params.IfMatch)
 	if err != nil {
@@ -143,7 +143,7 @@ func (h handlers) PutShareDevice(ctx context.Context, r rest.PutShareDeviceReque
 	return rest.PutShareDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
 
-// RemoveShareDevice takes one device back, or gives it up.
+// RemoveShareDevice removes one device, or gives it up.
 func (h handlers) RemoveShareDevice(ctx context.Context, r rest.RemoveShareDeviceRequestObject) (rest.RemoveShareDeviceResponseObject, error) {
 	m, err := metaIf(ctx, r.Params.IdempotencyKey, r.Params.IfMatch)
 	if err != nil {
@@ -164,7 +164,7 @@ func (h handlers) AcceptDevice(ctx context.Context, r rest.AcceptDeviceRequestOb
 	return rest.AcceptDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
 
-// RejectDevice rejects an invitation or gives an accepted device back.
+// RejectDevice rejects an invitation or returns an accepted device.
 func (h handlers) RejectDevice(ctx context.Context, r rest.RejectDeviceRequestObject) (rest.RejectDeviceResponseObject, error) {
 	m, err := metaIf(ctx, r.Params.IdempotencyKey, r.Params.IfMatch)
 	if err != nil {
@@ -175,7 +175,7 @@ func (h handlers) RejectDevice(ctx context.Context, r rest.RejectDeviceRequestOb
 	return rest.RejectDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
 
-// SetDeviceDomain gives an accepted device the caller's own name.
+// SetDeviceDomain sets the caller's own name of an accepted device.
 func (h handlers) SetDeviceDomain(ctx context.Context, r rest.SetDeviceDomainRequestObject) (rest.SetDeviceDomainResponseObject, error) {
 	m, err := metaIf(ctx, r.Params.IdempotencyKey, r.Params.IfMatch)
 	if err != nil {
@@ -186,8 +186,8 @@ func (h handlers) SetDeviceDomain(ctx context.Context, r rest.SetDeviceDomainReq
 	return rest.SetDeviceDomain200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
 
-// changed confirms a command on a share and answers the share as the command
-// left it, not as a read model has it.
+// changed confirms a command on a share and returns the share as the command left it, not
+// as a read model has it.
 func (h handlers) changed(ctx context.Context, r app.ShareChanged, err error) (rest.ShareChangedJSONResponse, error) {
 	if err != nil {
 		return rest.ShareChangedJSONResponse{}, err

@@ -17,7 +17,7 @@ func (h handlers) ListStreamKeys(ctx context.Context, r rest.ListStreamKeysReque
 	return rest.ListStreamKeys200JSONResponse{Items: items, Next: next}, err
 }
 
-// CreateStreamKey makes a key and answers its secret.
+// CreateStreamKey creates a key and returns its secret.
 func (h handlers) CreateStreamKey(ctx context.Context, r rest.CreateStreamKeyRequestObject) (rest.CreateStreamKeyResponseObject, error) {
 	var key app.NewStreamKey
 	if r.Body != nil {
@@ -44,7 +44,7 @@ func (h handlers) CreateStreamKey(ctx context.Context, r rest.CreateStreamKeyReq
 	}, err
 }
 
-// RevokeStreamKey ends a key and cuts whoever watches with it.
+// RevokeStreamKey ends a key and cuts the viewers that use it.
 func (h handlers) RevokeStreamKey(ctx context.Context, r rest.RevokeStreamKeyRequestObject) (rest.RevokeStreamKeyResponseObject, error) {
 	result, err := h.cfg.StreamKeys.Revoke(ctx, meta(ctx, r.Params.IdempotencyKey), r.Name)
 	return h.done(ctx, result, err)

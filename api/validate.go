@@ -22,20 +22,20 @@ import (
 var specification []byte
 
 const (
-	maxFields      = 20  // faults told of one body
+	maxFields      = 20  // maximum number of faults reported per body
 	maxFieldLength = 200 // of a JSON pointer, which may hold the caller's own names
 )
 
-// operation is what the specification says about one method of one path.
+// operation is the specification of one method of one path.
 type operation struct {
 	route  *routers.Route
 	params openapi3.Parameters
 	public bool // needs no session
 	body   *openapi3.Schema
-	needed bool // the body is
+	needed bool // the body is required
 	kind   app.RequestKind
-	free   bool // counts as no request
-	probe  bool // asked by machines of others, who add what they like to the query
+	free   bool // not counted as a request
+	probe  bool // requested by other machines, which may add anything to the query
 }
 
 // loadOperations reads the specification; the keys are "METHOD /echo/:path".
@@ -63,7 +63,7 @@ func newOperation(spec *openapi3.T, path string, item *openapi3.PathItem, method
 		params: append(item.Parameters[:len(item.Parameters):len(item.Parameters)], op.Parameters...),
 		public: op.Security != nil && len(*op.Security) == 0,
 		kind:   kindOf(method, op.OperationID),
-		free:   op.OperationID == "getAccount", // which tells of the quota of requests
+		free:   op.OperationID == "getAccount", // it reports the quota of requests
 		probe:  slices.Contains(op.Tags, "operations"),
 	}
 	if op.RequestBody != nil {
@@ -73,7 +73,7 @@ func newOperation(spec *openapi3.T, path string, item *openapi3.PathItem, method
 	return o
 }
 
-// kindOf says what an operation may do.
+// kindOf returns what an operation may do.
 func kindOf(method, id string) app.RequestKind {
 	switch {
 	case method == http.MethodGet:
@@ -86,14 +86,14 @@ func kindOf(method, id string) app.RequestKind {
 	return app.Gives
 }
 
-// echoPath writes /a/{b} as echo does: /a/:b.
+// echoPath converts /a/{b} to echo's form: /a/:b.
 func echoPath(path string) string {
 	return strings.NewReplacer("{", ":", "}", "").Replace(path)
 }
 
-// validate checks the request against the specification and waits for its turn. What
-// passes is what the handler gets: the body is decoded once. release must be called
-// when the request has been answered, also after an error.
+// validate checks the request against the specification and waits for its turn. The
+// handler gets exactly what was validated: the body is decoded once. release must be
+// called at the end of the request, also after an error.
 func (s *Server) validate(c echo.Context, o *operation) (release func(), err error) {
 	var held []func()
 	release = func() {
@@ -105,7 +105,7 @@ func (s *Server) validate(c echo.Context, o *operation) (release func(), err err
 		return release, err
 	}
 	var raw []byte
-	if o.body != nil { // read before the turn, which a slow body must not keep
+	if o.body != nil { // read before the turn, which a slow body must not occupy
 		var done func()
 		raw, done, err = s.readBody(c, o.maxBody())
 		held = append(held, done)
@@ -146,7 +146,7 @@ func (o *operation) validateBody(c echo.Context, raw []byte) error {
 	return nil
 }
 
-// maxBody is how large the body may be, in bytes.
+// maxBody returns the maximum size of the body, in bytes.
 func (o *operation) maxBody() int {
 	if o.public {
 		return MaxPublicBody
@@ -230,8 +230,8 @@ func checkHeader(name string, values []string) error {
 	return nil
 }
 
-// checkConditions refuses a condition on a command that has no revision to hold
-// it against: a condition is never left out (RFC 9110, 13.1).
+// checkConditions refuses a condition on a command that has no revision to compare with:
+// a condition is never ignored (RFC 9110, 13.1).
 func (o *operation) checkConditions(r *http.Request) error {
 	if r.Method == http.MethodGet {
 		return nil
@@ -248,8 +248,8 @@ func (o *operation) checkConditions(r *http.Request) error {
 	return nil
 }
 
-// pathParam is the value that the handler gets: echo leaves it escaped where
-// the path as sent is not the canonical one.
+// pathParam returns the value that the handler gets: echo leaves it escaped if the path
+// as sent is not the canonical one.
 func pathParam(c echo.Context, name string) (string, error) {
 	if c.Request().URL.RawPath == "" {
 		return c.Param(name), nil
@@ -283,7 +283,7 @@ func paramReason(p *openapi3.Parameter, err error) string {
 	return "must be " + typeInWords(p.Schema.Value.Type)
 }
 
-// noSuchThing answers a path parameter that can name nothing.
+// noSuchThing is the refusal of a path parameter that cannot exist.
 func noSuchThing() *problem {
 	return &problem{status: http.StatusNotFound, code: "not_found", detail: "This does not exist, or you have no access to it."}
 }
@@ -307,8 +307,8 @@ func pointer(path []string) string {
 	return bounded(b.String())
 }
 
-// guard is the middleware of every operation of the specification: first who
-// asks, then whether they may ask now, then whether the request is one.
+// guard is the middleware of every operation of the specification: it authenticates, then
+// checks the limits, then validates the request.
 func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		op, ok := s.operations[c.Request().Method+" "+c.Path()]
@@ -329,9 +329,9 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// admit lets a request in before its body is read: that of an account within its
-// quotas, or one of a network that has not used up what everybody may do. end must
-// be called when the request has been answered.
+// admit admits a request before its body is read: that of an account within its quotas,
+// or of a network with a remaining allowance. end must be called at the end of the
+// request.
 func (s *Server) admit(r *http.Request, op *operation) (end func(), err error) {
 	if !op.public {
 		if err := s.authenticate(r); err != nil {

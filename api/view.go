@@ -13,15 +13,15 @@ import (
 	"latchkey/projections"
 )
 
-// QuotaView is how much of a quota an account has used up.
+// QuotaView is how much of a quota an account has used.
 type QuotaView struct {
 	Name       string
-	Per        time.Duration // 0: it counts what there is at once
+	Per        time.Duration // 0: an amount, not a rate
 	Most, Used int
 }
 
-// A command is answered with what it left behind, as a row of the read model that will
-// say the same.
+// The response to a command has its result as a row of the read model that will say the
+// same.
 
 func shareOf(r app.ShareChanged) projections.Share {
 	s := r.Share
@@ -58,8 +58,8 @@ func each[Row, Item any](ctx context.Context, rows []Row, render func(context.Co
 	return items, nil
 }
 
-// share renders a share for the caller: the remark is the owner's alone, and
-// the recipient's names for devices are the recipient's.
+// share renders a share for the caller: the remark only for the owner, and the
+// recipient's names for devices only for the recipient.
 func (h handlers) share(ctx context.Context, v projections.Share) (rest.Share, error) {
 	forOwner := v.Owner == caller(ctx)
 	out := rest.Share{ID: v.ID, Share: v.ID, Owner: v.Owner, Status: rest.Live}
@@ -84,8 +84,8 @@ func (h handlers) share(ctx context.Context, v projections.Share) (rest.Share, e
 	return out, err
 }
 
-// visible are the devices that a share shows: not those that the owner took
-// back, and to the recipient not those that the recipient gave up.
+// visible returns the devices that a share shows: not those that the owner removed, and
+// for the recipient not those that the recipient gave up.
 func visible(devices []projections.ShareDevice, forOwner bool) []projections.ShareDevice {
 	var shown []projections.ShareDevice
 	for _, d := range devices {

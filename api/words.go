@@ -10,14 +10,14 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// What people read of a fault. The library's own reasons repeat what was sent,
-// and regular expressions.
+// The descriptions of faults for people. The library's own reasons repeat the input, and
+// regular expressions.
 
-// wordsOfPattern is where the specification says in words what a pattern means.
+// wordsOfPattern is the extension that describes a pattern in words.
 const wordsOfPattern = "x-words"
 
-// reasonOf returns in words which rule of the specification a value breaks. The
-// subject of the words is the field.
+// reasonOf describes which rule of the specification a value breaks. The subject of the
+// sentence is the field.
 func reasonOf(e *openapi3.SchemaError) string {
 	s := e.Schema
 	switch e.SchemaField {
@@ -84,8 +84,8 @@ func enumInWords(values []any) string {
 	return strings.Join(words, ", ")
 }
 
-// unknownField returns the name of the field that an object should not have. The
-// library has it in its reason only, quoted.
+// unknownField returns the name of a field that an object should not have. The library
+// has it only in its reason, quoted.
 func unknownField(e *openapi3.SchemaError) (string, bool) {
 	if e.SchemaField != "properties" {
 		return "", false
@@ -102,7 +102,7 @@ func unknownField(e *openapi3.SchemaError) (string, bool) {
 	return name, err == nil
 }
 
-// sentence makes a whole sentence of a reason, whose subject is the field.
+// sentence completes a reason to a sentence, whose subject is the field.
 func sentence(reason string) string {
 	first, _, _ := strings.Cut(reason, " ")
 	switch first {
@@ -116,7 +116,7 @@ func sentence(reason string) string {
 	return reason
 }
 
-// bounded is what may be repeated of what a caller sent.
+// bounded returns the part of a caller's input that may be repeated.
 func bounded(s string) string {
 	return strings.ToValidUTF8(s[:min(len(s), maxFieldLength)], "")
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for what must happen.
+// Patience is how long a test waits for a condition.
 const Patience = 20 * time.Second
 
 // Eventually waits for a condition.
@@ -26,7 +26,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// Listen is the address of a camera by hand: serve is called for each connection.
+// Listen returns the address of a scripted camera: serve is called for each connection.
 func Listen(t testing.TB, serve func(net.Conn)) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,7 +52,7 @@ func Listen(t testing.TB, serve func(net.Conn)) string {
 	return ln.Addr().String()
 }
 
-// Script answers each request of a client with what say returns for its method.
+// Script responds to each request of a client with what say returns for its method.
 func Script(conn net.Conn, say func(method, cseq string) string) {
 	in := textproto.NewReader(bufio.NewReader(conn))
 	for {
@@ -74,7 +74,7 @@ func Script(conn net.Conn, say func(method, cseq string) string) {
 // SDP describes one video.
 const SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:trackID=0\r\n"
 
-// WithSDP is the answer to DESCRIBE.
+// WithSDP returns the response to DESCRIBE.
 func WithSDP(cseq, sdp string) string {
 	return fmt.Sprintf("RTSP/1.0 200 OK\r\nCSeq: %s\r\nContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s", cseq, len(sdp), sdp)
 }

@@ -17,16 +17,16 @@ import (
 	"github.com/pion/rtp"
 )
 
-// Camera is an RTSP server that plays to whoever asks. Set its fields before Start.
+// Camera is an RTSP server that plays to any client. Set its fields before Start.
 type Camera struct {
 	Medias   []*description.Media // nil: one Video
-	User     string               // "": anybody may
+	User     string               // "": no password
 	Password string
 	Methods  []auth.VerifyMethod
 	NoTCP    bool
 	Rate     int    // bytes a second; 0 is 2 Mbit/s
 	Frame    int    // bytes at once; 0 is a 25th of Rate
-	Addr     string // "": a free port on loopback, which is here after Start
+	Addr     string // "": a free port on loopback; set by Start
 	Hold     func() // called at DESCRIBE
 
 	Dials      atomic.Int32 // connections accepted
@@ -39,7 +39,7 @@ type Camera struct {
 	wg     sync.WaitGroup
 }
 
-// Guarded is a camera with a password.
+// Guarded returns a camera with a password.
 func Guarded() *Camera {
 	return &Camera{User: "admin", Password: "hunter2", Methods: []auth.VerifyMethod{auth.VerifyMethodBasic}}
 }
@@ -98,7 +98,7 @@ func (c *Camera) Start(t testing.TB) *Camera {
 	return c
 }
 
-// Close ends the camera, which drops whoever it plays to.
+// Close ends the camera and drops its clients.
 func (c *Camera) Close() {
 	select {
 	case <-c.stop:
@@ -111,7 +111,7 @@ func (c *Camera) Close() {
 	c.server.Close()
 }
 
-// URL is where the camera plays, without its credentials.
+// URL returns the camera's URL, without its credentials.
 func (c *Camera) URL() string { return "rtsp://" + c.Addr + "/secret-path" }
 
 // play sends frames of packets of 1200 bytes.

@@ -22,11 +22,11 @@ import (
 
 const (
 	realm            = "latchkey"
-	maxAuthorization = 2048 // bytes; no player sends as many
+	maxAuthorization = 2048 // bytes; no player sends that many
 	maxKeyName       = 128
 )
 
-// credentials are what an Authorization header says.
+// credentials are the contents of an Authorization header.
 type credentials struct {
 	username string
 	basic    bool
@@ -78,7 +78,7 @@ func parseDigest(s string) (credentials, bool) {
 		}
 		if field := fields[name]; field != nil {
 			if *field != "" {
-				return credentials{}, false // said twice
+				return credentials{}, false // duplicate
 			}
 			*field = value
 		}
@@ -91,7 +91,7 @@ func parseDigest(s string) (credentials, bool) {
 	return c, complete && len(c.username) <= maxKeyName
 }
 
-// nextParameter splits `name="value"` or `name=value` off a list with commas.
+// nextParameter cuts `name="value"` or `name=value` off a list with commas.
 func nextParameter(s string) (name, value, rest string, ok bool) {
 	name, s, ok = strings.Cut(strings.TrimLeft(s, " \t,"), "=")
 	name = strings.TrimSpace(name)
@@ -115,11 +115,11 @@ func nextParameter(s string) (name, value, rest string, ok bool) {
 			b.WriteByte(s[i])
 		}
 	}
-	return "", "", "", false // the quote has no end
+	return "", "", "", false // unterminated quote
 }
 
-// proves reports whether the credentials show knowledge of the secret, for this
-// request. It takes as long whether they do or not.
+// proves reports whether the credentials prove knowledge of the secret, for this request.
+// It takes the same time in either case.
 func (c credentials) proves(secret string, method base.Method, u *base.URL) bool {
 	if c.basic {
 		got, want := sha256.Sum256([]byte(c.password)), sha256.Sum256([]byte(secret))
@@ -139,14 +139,14 @@ func md5Hex(parts ...string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// sameResource reports whether the URI that a digest was made for names what is
-// asked for. Players differ: VLC leaves the track out of the URI of SETUP, some
-// leave out scheme and host, or add a slash at the end.
+// sameResource reports whether the URI of a digest identifies the requested resource.
+// Players differ: VLC omits the track from the URI of SETUP, some omit scheme and host,
+// or add a trailing slash.
 func sameResource(claimed string, u *base.URL) bool {
 	return u != nil && stripTrack(claimed) == stripTrack(u.String())
 }
 
-// stripTrack is a URL less scheme, host, track and slash at the end.
+// stripTrack returns a URL without scheme, host, track and trailing slash.
 func stripTrack(s string) string {
 	if _, rest, ok := strings.Cut(s, "://"); ok {
 		_, s, _ = strings.Cut(rest, "/")
@@ -163,8 +163,8 @@ func newNonce() string {
 	return hex.EncodeToString(b[:])
 }
 
-// challenge is the value of WWW-Authenticate. It names no algorithm, as MD5 is
-// the default and some players read no further than the nonce.
+// challenge returns the value of WWW-Authenticate. It names no algorithm, as MD5 is the
+// default and some players read no further than the nonce.
 func challenge(nonce string, stale bool) base.HeaderValue {
 	digest := `Digest realm="` + realm + `", nonce="` + nonce + `"`
 	if stale {
@@ -173,12 +173,12 @@ func challenge(nonce string, stale bool) base.HeaderValue {
 	return base.HeaderValue{digest, `Basic realm="` + realm + `"`}
 }
 
-// refusal is why a request is not answered with 200.
+// refusal is a response other than 200.
 type refusal struct {
 	status base.StatusCode
 	reason string // the label of the metric
 	header base.Header
-	close  bool // end the connection after the answer
+	close  bool // end the connection after the response
 }
 
 func (r *refusal) Error() string { return r.reason }
@@ -188,7 +188,7 @@ var errUnavailable = &refusal{
 	header: base.Header{"Retry-After": base.HeaderValue{"1"}},
 }
 
-// authenticate finds the key that the request proves to have.
+// authenticate returns the key that the request proves to have.
 func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (access.Key, *refusal) {
 	unauthorized := &refusal{
 		status: base.StatusUnauthorized, reason: "no key",
@@ -226,7 +226,7 @@ func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (ac
 		unauthorized.close = d.failures.add(w.peer, c.username, now)
 		return access.Key{}, unauthorized
 	}
-	if !c.basic && c.nonce != w.nonce { // right, but made for another connection
+	if !c.basic && c.nonce != w.nonce { // right, but computed for another connection
 		unauthorized.reason = "stale nonce"
 		unauthorized.header = base.Header{"WWW-Authenticate": challenge(w.nonce, true)}
 		return access.Key{}, unauthorized
@@ -235,17 +235,17 @@ func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (ac
 	return key, nil
 }
 
-// live reports whether it is known now what is permitted. While it is
-// not, nothing is permitted, and nothing more is sent.
+// live reports whether it is known now what is permitted. While it is not, nothing is
+// permitted, and nothing more is sent.
 func (d *Door) live() bool { return d.cfg.Access.Live(d.cfg.Now()) }
 
 const (
 	maxFailures = 16384 // addresses and names remembered
-	// A name may be tried wrongly ten times in a row from one address, then
-	// every six seconds. Other names from there are not touched by it, so
-	// nobody can lock out the others behind his address.
+	// A name may be tried wrongly ten times in a row from one address, then every six
+	// seconds. This does not affect other names from that address, so nobody can lock out
+	// others on the same address.
 	nameBurst, nameEvery = 10, 6 * time.Second
-	// An address may fail so often before each further failure ends its connection.
+	// An address may fail this often before each further failure ends its connection.
 	addrBurst, addrEvery = 60, time.Second
 )
 
@@ -257,7 +257,7 @@ type failures struct {
 
 type failureOf struct {
 	addr netip.Prefix
-	name string // "" is the address alone
+	name string // "" for the address itself
 }
 
 // locked reports whether the name was tried too often from the address.
@@ -289,8 +289,8 @@ func (f *failures) bucket(of failureOf, burst int, every time.Duration, now time
 	return b
 }
 
-// makeRoom forgets those who have not failed for a while, or an eighth of all,
-// so that it is seldom done.
+// makeRoom drops entries that have not failed for a while, or an eighth of all, so that
+// it is rarely needed.
 func (f *failures) makeRoom(now time.Time) {
 	if len(f.buckets) < maxFailures {
 		return

@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	// sendBuffer is what the kernel may hold for a viewer. It is small, so that
-	// a viewer that stalls is seen soon, and little is lost with the reset.
+	// sendBuffer is the size of the kernel's send buffer for a viewer. It is small, so
+	// that a stalled viewer is noticed soon, and little is lost with the reset.
 	sendBuffer = 64 << 10
-	// sessionIdle is how long a connection may be silent that has a session
-	// which does not play: longer than the minute that players are told.
+	// sessionIdle is how long a connection with a session that does not play may be
+	// silent: longer than the minute announced to players.
 	sessionIdle = 75 * time.Second
 )
 
-// listener hands the connections out that have a place.
+// listener accepts the connections that have a place.
 type listener struct {
 	*net.TCPListener
 	door   *Door
@@ -33,8 +33,8 @@ func newListener(d *Door, ln *net.TCPListener) *listener {
 	return &listener{TCPListener: ln, door: d, places: accept.NewPlaces(d.cfg.MaxConnections, d.cfg.MaxConnectionsPerAddress, nil)}
 }
 
-// Accept never fails while the door is open: the server would end for good if
-// the process was out of file descriptors once.
+// Accept never fails while the door is open: otherwise the server would end for good the
+// first time the process is out of file descriptors.
 func (l *listener) Accept() (net.Conn, error) {
 	pause := 5 * time.Millisecond
 	for {
@@ -79,14 +79,14 @@ func (l *listener) admit(conn *net.TCPConn) *wire {
 
 func (l *listener) refused() { l.door.metrics.refused.WithLabelValues("connections").Inc() }
 
-// reset closes a connection without sending what the kernel still holds.
+// reset closes a connection without sending what the kernel has buffered.
 func reset(conn *net.TCPConn) {
 	_ = conn.SetLinger(0)
 	_ = conn.Close()
 }
 
-// wire is the TCP connection of a player. It keeps its own deadlines for
-// reading, as the server has none before a session is set up.
+// wire is the TCP connection of a player. It manages its own read deadlines, as the
+// server has none before a session is set up.
 type wire struct {
 	*net.TCPConn
 	listener *listener
@@ -101,21 +101,21 @@ type wire struct {
 
 	authenticated atomic.Bool
 	playing       atomic.Bool
-	played        atomic.Bool // packets may lie in the kernel's buffer: close with a reset
+	played        atomic.Bool // packets may be in the kernel's buffer: close with a reset
 
-	writing       sync.Mutex // guards pace, and keeps what is written whole
+	writing       sync.Mutex // guards pace, and keeps each write in one piece
 	pace          pace
 	writeDeadline atomic.Int64 // Unix nanoseconds; 0: none
 
-	// Of the goroutine that handles its requests, one at a time.
+	// Used only by the goroutine that handles its requests.
 	settingUp bool // holds Door.setups
-	isDoor    bool // another door's, or ours
+	isDoor    bool // the player is a door, another or ours
 }
 
-// SetReadDeadline does nothing: the server would take the deadline away.
+// SetReadDeadline does nothing: the server would clear the deadline.
 func (w *wire) SetReadDeadline(time.Time) error { return nil }
 
-// SetWriteDeadline bounds the waiting for a viewer that has stalled, too.
+// SetWriteDeadline also limits the wait for a stalled viewer.
 func (w *wire) SetWriteDeadline(t time.Time) error {
 	w.writeDeadline.Store(0)
 	if !t.IsZero() {
@@ -124,9 +124,9 @@ func (w *wire) SetWriteDeadline(t time.Time) error {
 	return w.TCPConn.SetWriteDeadline(t)
 }
 
-// Write sends no faster than the player reads. What is packets was permitted
-// when it was queued; if that is not known any more when its turn has come, it
-// is dropped, as whoever was stopped meanwhile knows nothing of what was revoked.
+// Write sends no faster than the player reads. Packets were permitted when they were
+// queued; if that is no longer known when they are sent, they are dropped, because a
+// process that was paused has missed revocations.
 func (w *wire) Write(b []byte) (int, error) {
 	w.writing.Lock()
 	defer w.writing.Unlock()
@@ -142,12 +142,12 @@ func (w *wire) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// isPacket reports whether what is written is an interleaved packet (RFC 2326,
-// section 10.12), which the server writes whole; else it is a response.
+// isPacket reports whether data is an interleaved packet (RFC 2326, section 10.12), which
+// the server writes in one piece; otherwise it is a response.
 func isPacket(b []byte) bool { return len(b) > 0 && b[0] == '$' }
 
-// Close closes the connection. A player that played loses what was not sent
-// yet: it might not be permitted any more.
+// Close closes the connection. A player that played loses unsent data: it might not be
+// permitted any more.
 func (w *wire) Close() error {
 	err := net.ErrClosed
 	w.closed.Do(func() {
@@ -161,7 +161,7 @@ func (w *wire) Close() error {
 	return err
 }
 
-// rank says how dispensable the connection is when all places are taken.
+// rank returns how dispensable the connection is when all places are taken.
 func (w *wire) rank() accept.Rank {
 	switch {
 	case w.playing.Load():
@@ -192,7 +192,7 @@ func (w *wire) expect(hasSession bool) {
 	deadline := time.Now().Add(idle)
 	switch {
 	case w.playing.Load():
-		deadline = time.Time{} // it is alive as long as it takes packets
+		deadline = time.Time{} // it is alive as long as it accepts packets
 	case hasSession && w.authenticated.Load():
 		deadline = time.Now().Add(sessionIdle)
 	case !w.authenticated.Load():

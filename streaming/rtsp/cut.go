@@ -8,12 +8,12 @@ import (
 	"latchkey/projections/access"
 )
 
-// cutClosing is why viewers are cut when the door closes. The other reasons are those of
-// their permits.
+// cutClosing is the reason for cutting viewers when the door closes. The other reasons
+// are those of their permits.
 const cutClosing access.Reason = "closing"
 
-// cutTimeout is how long a viewer over UDP may take to end, from its cut, before
-// nobody waits for it any more. It ends within a millisecond.
+// cutTimeout is how long AwaitCuts waits for a viewer over UDP to end after its cut. It
+// normally ends within a millisecond.
 const cutTimeout = 5 * time.Second
 
 // cutting is why and when a viewer was cut.
@@ -22,9 +22,9 @@ type cutting struct {
 	at     time.Time
 }
 
-// AwaitCuts returns when nothing more is sent to any viewer that was cut before the
-// call. It returns the context's error if that ends first. Who does not end is waited
-// for until cutTimeout after the cut, and so holds up the commands of that time only.
+// AwaitCuts returns when nothing more is sent to any viewer that was cut before the call.
+// It returns the context's error if that ends first. It waits for each viewer until
+// cutTimeout after the cut, so that one that hangs delays only the commands of that time.
 func (d *Door) AwaitCuts(ctx context.Context) error {
 	for _, v := range d.viewers.cut() {
 		if err := d.awaitEnd(ctx, v); err != nil {
@@ -48,8 +48,8 @@ func (d *Door) awaitEnd(ctx context.Context, v *viewer) error {
 	}
 }
 
-// acquirePermit acquires what the viewer needs, or refuses. revoked is called when the
-// permit is revoked.
+// acquirePermit acquires the viewer's permit, or returns a refusal. revoked is called
+// when the permit is revoked.
 func (d *Door) acquirePermit(v *viewer, revoked func(access.Reason)) *refusal {
 	permit, verdict := d.cfg.Access.Acquire(access.Use{
 		Subject: access.Subject{Account: v.key.Account, StreamKey: v.key.Name},

@@ -1,14 +1,12 @@
-// Package rtsp is the RTSP door: the way by which players see a camera.
+// Package rtsp is the RTSP door, through which players see a camera.
 //
-// It holds the RTSP server and its viewers, the check of each of them, and the
-// cutting of viewers whose privilege has ended. Cameras, and what there is to see of
-// them, are in package upstream, of which the door leases streams; who may do what is
-// decided by package access, from which each viewer holds a permit.
+// It has the RTSP server and its viewers, their access checks, and the cutting of viewers
+// whose privilege has ended. Cameras and their streams are in package upstream, from
+// which the door leases flows; package access decides who may do what, and each viewer
+// holds one of its permits.
 //
-// Each stream that somebody watches is one reader of its flow, which serves all RTSP
-// viewers of it: the library encodes a packet once, and has a bounded queue for each
-// viewer.
+// Each watched stream has one reader of its flow, which serves all RTSP viewers of it:
+// the library encodes a packet once, and has a bounded queue per viewer.
 //
-// Players are taken for hostile: what is read from them is bounded in size and in
-// time.
+// Players are considered hostile: what is read from them is bounded in size and in time.
 package rtsp

@@ -18,10 +18,10 @@ import (
 	"latchkey/streaming/upstream"
 )
 
-// Config is what a Door needs. Address, Access, Secrets and Upstreams are required.
+// Config configures a Door. Address, Access, Secrets and Upstreams are required.
 type Config struct {
 	Address    string // of RTSP over TCP, such as 127.0.0.1:8554
-	UDPAddress string // of RTP over UDP; the port even, RTCP uses the next. "": two free ports on the host of Address
+	UDPAddress string // of RTP over UDP; an even port, RTCP uses the next. "": two free ports on the host of Address
 	Access     Access
 	Secrets    Secrets
 	Upstreams  *upstream.Pool
@@ -30,7 +30,7 @@ type Config struct {
 	Logger  *slog.Logger     // discards
 	Metrics prometheus.Registerer
 
-	WriteTimeout time.Duration // a viewer that takes nothing for so long is dropped: 5 s
+	WriteTimeout time.Duration // a viewer that accepts nothing for this long is dropped: 5 s
 	IdleTimeout  time.Duration // to the first complete request, and between requests without a session: 15 s
 
 	MaxConnections           int // 8192
@@ -38,7 +38,7 @@ type Config struct {
 	WriteQueue               int // packets queued for a viewer, a power of two: 1024
 }
 
-// withDefaults fills in what is missing and reports every fault.
+// withDefaults sets defaults and reports all errors.
 func (c Config) withDefaults() (Config, error) {
 	var faults []error
 	if _, _, err := net.SplitHostPort(c.Address); err != nil {
@@ -101,8 +101,8 @@ type Door struct {
 	streams  streams
 	secrets  *sealed.Memory // of stream keys
 
-	// setups is held from a successful SETUP to its response: the server reads
-	// the medias of other sessions then, without a lock of its own.
+	// setups is held from a successful SETUP to its response: the server then reads the
+	// medias of other sessions, without locking.
 	setups sync.Mutex
 
 	ctx    context.Context // ends with Close
@@ -116,8 +116,7 @@ type Door struct {
 	err      error // why the server ended, before Close
 }
 
-// New makes a door that is still shut. It reports every fault in the
-// configuration together.
+// New returns a closed door. It reports all configuration errors together.
 func New(cfg Config) (*Door, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -175,10 +174,10 @@ func (d *Door) Start() error {
 	return nil
 }
 
-// Addr is where RTSP is served. Call it after Start.
+// Addr returns the address of RTSP. Call it after Start.
 func (d *Door) Addr() net.Addr { return d.listener.Addr() }
 
-// closeTimeout bounds Close: longer than any deadline within.
+// closeTimeout limits Close: it is longer than any deadline within.
 const closeTimeout = 15 * time.Second
 
 // Close ends every viewer and waits for them, up to 15 s. It may be called more than
@@ -207,8 +206,8 @@ func (d *Door) Close() error {
 	return d.err
 }
 
-// Wait returns when the door is shut: nil after Close, else why the server
-// ended by itself.
+// Wait returns when the door is closed: nil after Close, else why the server ended by
+// itself.
 func (d *Door) Wait() error {
 	err := d.server.Wait()
 	if d.ctx.Err() != nil {
@@ -218,7 +217,7 @@ func (d *Door) Wait() error {
 	return fmt.Errorf("serving RTSP: %w", err)
 }
 
-// sweepLoop forgets the secrets of stream keys that have expired.
+// sweepLoop drops the secrets of expired stream keys.
 func (d *Door) sweepLoop() {
 	forget := time.NewTicker(forgetEvery)
 	defer forget.Stop()

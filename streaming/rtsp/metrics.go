@@ -6,13 +6,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are counters with few labels, none of which says who or what.
+// metrics are counters with few labels, none of which identifies anybody.
 type metrics struct {
 	refused, cut *prometheus.CounterVec
 	plays        prometheus.Counter
 }
 
-// Why packets are dropped here, besides the reasons that package upstream has.
+// Reasons for dropping packets here, in addition to those of package upstream.
 const (
 	droppedQueue = "viewer queue" // a viewer's queue was full
 	droppedSent  = "viewer sent"  // it came from a viewer and is not RTCP

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerState is how many bytes the peer has acknowledged, and how many more it
-// lets us send.
+// peerState returns how many bytes the peer has acknowledged, and how many more it
+// accepts.
 func peerState(conn *net.TCPConn) (acked, window uint64, ok bool) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -23,7 +23,7 @@ func peerState(conn *net.TCPConn) (acked, window uint64, ok bool) {
 	return info.Bytes_acked, uint64(info.Snd_wnd), true
 }
 
-// smooth makes the kernel send no faster than so many bytes a second.
+// smooth limits the kernel's sending rate, in bytes per second.
 func smooth(conn *net.TCPConn, bytesPerSecond int) {
 	if raw, err := conn.SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) {

@@ -10,19 +10,19 @@ import (
 	"latchkey/streaming/upstream"
 )
 
-// maxDeviceName is the size of a serial of 64 bytes with its generation.
+// maxDeviceName is the length of a serial of 64 bytes with its generation.
 const maxDeviceName = 80
 
-// target is what a path names.
+// target is the meaning of a path.
 type target struct {
 	device   string // an id or a device domain, in lower case
 	channel  int
 	quality  upstream.Quality
 	playback bool
-	from, to time.Time // playback: zero where the query does not say, or nonsense
+	from, to time.Time // playback: zero if missing or invalid in the query
 }
 
-// privilege is what an account needs to watch the target.
+// privilege returns what an account needs to watch the target.
 func (t target) privilege() privilege.Set {
 	if t.playback {
 		return privilege.Playback
@@ -38,7 +38,7 @@ func (t target) privilege() privilege.Set {
 //	/<device>/Streaming/Channels/<channel><01|02>?transportmode=…
 //	/<device>/Streaming/tracks/<channel>01?starttime=…&endtime=…
 //
-// It answers false for everything else.
+// It returns false for everything else.
 func parseTarget(path, query string) (target, bool) {
 	parts := strings.Split(strings.TrimSuffix(path, "/"), "/")
 	if len(parts) < 3 || parts[0] != "" {
@@ -87,14 +87,14 @@ func validDeviceName(s string) bool {
 	return true
 }
 
-// parseChannel reads a channel number, written as Go would write it.
+// parseChannel reads a channel number in canonical form.
 func parseChannel(s string) (int, bool) {
 	n, err := strconv.Atoi(s)
 	return n, err == nil && n >= 1 && n <= privilege.MaxChannel && strconv.Itoa(n) == s
 }
 
-// parseStream reads Hikvision's number of a stream: the channel and two digits,
-// 01 for the main stream and 02 for the sub stream.
+// parseStream reads Hikvision's stream numbers: the channel and two digits, 01 for the
+// main stream and 02 for the sub stream.
 func parseStream(s string) (int, upstream.Quality, bool) {
 	if len(s) < 3 {
 		return 0, upstream.Main, false

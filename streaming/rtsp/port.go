@@ -7,26 +7,27 @@ import (
 	"latchkey/projections/access"
 )
 
-// Access decides who may use a camera, and gives out the permits that viewers hold; an
-// access.Index does. Key and Resolve are asked at each request, so they must be quick.
+// Access decides who may use a camera, and issues the permits that viewers hold;
+// access.Index implements it. Key and Resolve are called at each request, so they must be
+// quick.
 type Access interface {
-	// Live reports whether it is known at this time what is permitted. It is asked for
-	// each packet: it must take no lock. A process that was stopped for a while finds
-	// out here that it knows nothing any more.
+	// Live reports whether it is known now what is permitted. It is called for each
+	// packet: it must not lock. A process that was paused finds out here that its
+	// knowledge is stale.
 	Live(now time.Time) bool
 	// Key returns the stream key of that name; false for one that was revoked or never
 	// existed.
 	Key(name string) (access.Key, bool)
-	// Resolve makes a device id of an id or of the account's own device domain.
+	// Resolve returns the device id for an id or the account's own device domain.
 	Resolve(account, name string) (device string, ok bool)
 	// Acquire returns a permit, or the verdict that refuses it. revoked is called when
 	// the permit is revoked.
 	Acquire(use access.Use, revoked func(access.Reason)) (*access.Permit, access.Verdict)
 }
 
-// Secrets are those of stream keys.
+// Secrets has the secrets of stream keys.
 type Secrets interface {
-	// Secret returns what the player must prove to know, in clear: Digest needs it. It
-	// is asked once for each key, and again only for one that was forgotten.
+	// Secret returns the secret that the player must prove to know, in clear: Digest
+	// needs it. It is called once per key, and again only if it was dropped.
 	Secret(ctx context.Context, key string) (string, error)
 }

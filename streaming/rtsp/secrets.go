@@ -6,29 +6,28 @@ import (
 	"time"
 )
 
-// What the door knows while the database is away: the secrets of stream keys, as they
-// were last read.
+// The door remembers the secrets of stream keys for when the database is unavailable.
 const (
-	// MaxSecrets is how many stream keys' secrets are remembered.
+	// MaxSecrets is the number of stream keys whose secrets are remembered.
 	MaxSecrets = 16384
 
 	secretWithin = 5 * time.Second // for the secret of a key to be read
 
-	// forgetEvery is how often the secrets of keys that have expired are dropped.
+	// forgetEvery is how often the secrets of expired keys are dropped.
 	forgetEvery = time.Minute
 )
 
-// Learn makes the secret of a stream key known before its first use. It opens
-// nothing by itself: the key must be known to Access.
+// Learn stores the secret of a stream key before its first use. It does not grant access
+// by itself: the key must be known to Access.
 func (d *Door) Learn(key, secret string) {
 	if secret != "" {
 		d.secrets.Put(key, []byte(secret))
 	}
 }
 
-// secret is the secret of a stream key: as it is remembered, for it never
-// changes, or read; a random one for a key that is not live, so that a wrong
-// name costs what a wrong secret does.
+// secret returns the secret of a stream key: remembered, as it never changes, or read; a
+// random one for a key that is not live, so that a wrong name takes as long as a wrong
+// secret.
 func (d *Door) secret(ctx context.Context, name string, live bool) (string, error) {
 	if !live {
 		return newNonce(), nil
@@ -49,16 +48,16 @@ func (d *Door) secret(ctx context.Context, name string, live bool) (string, erro
 	return secret, nil
 }
 
-// Forget drops the secret of a stream key that was revoked. It is called with the change
-// that revoked it.
+// Forget drops the secret of a revoked stream key. It is called with the change that
+// revoked it.
 func (d *Door) Forget(key string) {
 	if _, live := d.cfg.Access.Key(key); !live {
 		d.secrets.Forget(key)
 	}
 }
 
-// forgetDead drops the secrets of keys that are revoked or have expired. While it
-// is not known what is permitted, none is dropped, and none opens anything.
+// forgetDead drops the secrets of keys that are revoked or expired. While it is not known
+// what is permitted, none is dropped, and none grants access.
 func (d *Door) forgetDead(now time.Time) {
 	if !d.cfg.Access.Live(now) {
 		return

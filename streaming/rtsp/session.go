@@ -16,12 +16,12 @@ import (
 	"latchkey/streaming/upstream"
 )
 
-// handler is what the RTSP server calls. ANNOUNCE and RECORD are not there, so
-// nobody publishes.
+// handler has the callbacks of the RTSP server. ANNOUNCE and RECORD are missing, so
+// nobody can publish.
 //
-// OnDescribe runs in the goroutine of its connection; OnSetup, OnPlay and
-// OnSessionClose in that of the session, which is only ever driven by the
-// connection that made it (see OnRequest).
+// OnDescribe runs in the goroutine of its connection; OnSetup, OnPlay and OnSessionClose
+// in that of the session, which is only ever driven by the connection that created it
+// (see OnRequest).
 type handler struct{ *Door }
 
 var (
@@ -37,7 +37,7 @@ var (
 // errEnd makes the server close the connection after the response.
 var errEnd = errors.New("refused")
 
-// refuse makes the response of a refusal.
+// refuse returns the response for a refusal.
 func (h *handler) refuse(r *refusal) (*base.Response, error) {
 	h.metrics.refused.WithLabelValues(r.reason).Inc()
 	res := &base.Response{StatusCode: r.status, Header: base.Header{}}
@@ -60,25 +60,25 @@ func (h *handler) guard(where string, r **refusal) {
 
 func wireOf(c *gortsplib.ServerConn) *wire { return c.NetConn().(*wire) }
 
-// OnRequest comes before each request is handled.
+// OnRequest is called before each request is handled.
 func (h *handler) OnRequest(c *gortsplib.ServerConn, req *base.Request) {
-	// A session belongs to the connection that made it. Another one could make
-	// the server's own loop wait for the session's goroutine.
+	// A session belongs to the connection that created it. Another one could make the
+	// server's own loop wait for the session's goroutine.
 	if c.Session() == nil {
 		delete(req.Header, "Session")
 	}
 	if upstream.IsAgent(req.Header["User-Agent"]) {
 		wireOf(c).isDoor = true
 	}
-	// The server waits a second at each SETUP of a GStreamer, for a fault of
-	// its publishers.
+	// The server delays each SETUP of a GStreamer client by a second, because of a bug in
+	// GStreamer publishers.
 	delete(req.Header, "User-Agent")
 	if req.URL != nil {
-		req.URL.User = nil // or it would come back in Content-Base
+		req.URL.User = nil // otherwise it would appear in Content-Base
 	}
 }
 
-// OnResponse comes before each response is sent.
+// OnResponse is called before each response is sent.
 func (h *handler) OnResponse(c *gortsplib.ServerConn, res *base.Response) {
 	res.Header["Server"] = base.HeaderValue{upstream.Agent}
 	if v := res.Header["Content-Base"]; len(v) == 1 {
@@ -89,14 +89,14 @@ func (h *handler) OnResponse(c *gortsplib.ServerConn, res *base.Response) {
 		w.settingUp = false
 		h.setups.Unlock()
 	}
-	if c.Session() == nil { // torn down, if there was one
+	if c.Session() == nil { // torn down, if it existed
 		w.setPlaying(false)
 	}
 	w.expect(c.Session() != nil)
 }
 
-// withoutQuery takes a query that says nothing out of a Content-Base: players
-// that resolve the track against it by RFC 3986 would lose the channel.
+// withoutQuery removes an empty query from a Content-Base: players that resolve the track
+// against it by RFC 3986 would lose the channel.
 func withoutQuery(contentBase string) string {
 	path, query, ok := strings.Cut(contentBase, "?")
 	if !ok || strings.Contains(query, "starttime") {
@@ -105,7 +105,7 @@ func withoutQuery(contentBase string) string {
 	return strings.TrimSuffix(path, "/") + "/"
 }
 
-// OnDescribe answers what there is to see, and starts the upstream.
+// OnDescribe returns the description, and starts the upstream.
 func (h *handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {
 	stream, refused := h.describe(ctx)
 	if refused != nil {
@@ -126,7 +126,7 @@ func (h *handler) describe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (_ *gortsp
 	if refused != nil {
 		return nil, refused
 	}
-	// What it reads of the camera is told once, so nothing has to end.
+	// The camera's description is sent once, so nothing has to end on revocation.
 	if refused = h.acquirePermit(v, func(access.Reason) {}); refused != nil {
 		return nil, refused
 	}
@@ -139,11 +139,11 @@ func (h *handler) describe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (_ *gortsp
 		return nil, refused
 	}
 	defer lease.Release()
-	// The camera may have taken seconds: ask again before saying anything of it.
+	// The camera may have taken seconds: check again before revealing anything about it.
 	return lease.stream, h.verdict(v)
 }
 
-// OnSetup prepares one media. The first one of a session pins what it sees.
+// OnSetup prepares one media. The first one of a session pins its target.
 func (h *handler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
 	stream, refused := h.setup(ctx)
 	if refused != nil {
@@ -199,12 +199,12 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *gortsplib.Se
 	return v.lease.stream, nil
 }
 
-// portWait is how long a SETUP waits for another viewer to leave its UDP ports.
+// portWait is how long a SETUP waits for another viewer to release its UDP ports.
 const portWait = time.Second
 
-// claimPort notes the UDP port that the viewer asks for. A player that was
-// killed and starts again may be faster than the end of its old session: then
-// it waits, as the server would refuse the ports.
+// claimPort records the UDP port that the viewer requests. A player that was killed and
+// restarted may be faster than the end of its old session: then it waits, as the server
+// would refuse the ports.
 func (h *handler) claimPort(v *viewer, req *base.Request) {
 	port, ok := clientPort(req.Header["Transport"])
 	if !v.udp || !ok {
@@ -223,7 +223,7 @@ func (h *handler) claimPort(v *viewer, req *base.Request) {
 	}
 }
 
-// clientPort is the RTP port of the first transport over UDP.
+// clientPort returns the RTP port of the first transport over UDP.
 func clientPort(transport base.HeaderValue) (int, bool) {
 	var list headers.Transports
 	if list.Unmarshal(transport) != nil {
@@ -237,7 +237,7 @@ func clientPort(transport base.HeaderValue) (int, bool) {
 	return 0, false
 }
 
-// OnPlay is asked again at every PLAY, about what the session was set up for.
+// OnPlay checks again, at every PLAY, what the session was set up for.
 func (h *handler) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response, error) {
 	if refused := h.play(ctx); refused != nil {
 		return h.refuse(refused)
@@ -260,7 +260,7 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 		return errOtherSession
 	}
 	if refused = h.verdict(v); refused != nil {
-		if v.playing { // the server would let it go on
+		if v.playing { // otherwise the server would continue
 			v.permit.Recheck()
 			h.cut(v, access.PrivilegeGone)
 		}
@@ -276,27 +276,27 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 	return nil
 }
 
-// OnPause lets a player stop for a while; PLAY is checked again.
+// OnPause lets a player pause; PLAY is checked again.
 func (h *handler) OnPause(ctx *gortsplib.ServerHandlerOnPauseCtx) (*base.Response, error) {
 	wireOf(ctx.Conn).setPlaying(false)
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }
 
-// OnGetParameter is a ping. It says nothing, so anybody may send it.
+// OnGetParameter is a ping. It reveals nothing, so it needs no check.
 func (h *handler) OnGetParameter(*gortsplib.ServerHandlerOnGetParameterCtx) (*base.Response, error) {
 	return &base.Response{StatusCode: base.StatusOK, Header: base.Header{"Content-Type": base.HeaderValue{"text/parameters"}}}, nil
 }
 
-// OnConnClose ends the session of a connection that is gone. The server would
-// keep one that plays over UDP for a minute more, and send packets to an address
-// where nobody may be, though no other connection can use it (see OnRequest).
+// OnConnClose ends the session of a closed connection. The server would keep one that
+// plays over UDP for a minute more, and send packets to an address where nobody may be,
+// although no other connection can use it (see OnRequest).
 func (h *handler) OnConnClose(ctx *gortsplib.ServerHandlerOnConnCloseCtx) {
 	if session := ctx.Conn.Session(); session != nil {
 		session.Close()
 	}
 }
 
-// OnSessionClose comes when nothing more is sent to the session.
+// OnSessionClose is called when nothing more is sent to the session.
 func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
 	v, ok := ctx.Session.UserData().(*viewer)
 	if !ok {
@@ -308,7 +308,7 @@ func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) 
 	}
 }
 
-// forget ends what setup began.
+// forget undoes setup.
 func (h *handler) forget(v *viewer) {
 	if v.permit != nil {
 		v.permit.Release()
@@ -320,21 +320,21 @@ func (h *handler) forget(v *viewer) {
 	close(v.done)
 }
 
-// OnStreamWriteError counts packets that a viewer's full queue did not take.
+// OnStreamWriteError counts packets that did not fit in a viewer's queue.
 func (h *handler) OnStreamWriteError(*gortsplib.ServerHandlerOnStreamWriteErrorCtx) {
 	h.cfg.Upstreams.Dropped(droppedQueue)
 }
 
-// OnPacketsLost is about packets from viewers, which nobody reads.
+// OnPacketsLost concerns packets from viewers, which are not read.
 func (h *handler) OnPacketsLost(*gortsplib.ServerHandlerOnPacketsLostCtx) {}
 
-// OnDecodeError counts what viewers send that is not RTCP.
+// OnDecodeError counts packets from viewers that are not RTCP.
 func (h *handler) OnDecodeError(*gortsplib.ServerHandlerOnDecodeErrorCtx) {
 	h.cfg.Upstreams.Dropped(droppedSent)
 }
 
-// admit finds out what a request is about. Whether the account may see it is
-// not asked yet.
+// admit determines the target and the key of a request. It does not check yet whether the
+// account may see it.
 func (d *Door) admit(key access.Key, path, query string) (*viewer, target, *refusal) {
 	t, ok := parseTarget(path, query)
 	if !ok {
@@ -351,7 +351,7 @@ func (d *Door) admit(key access.Key, path, query string) (*viewer, target, *refu
 	return v, t, nil
 }
 
-// verdict asks whether the viewer may still see what it asked for.
+// verdict checks whether the viewer may still see its target.
 func (d *Door) verdict(v *viewer) *refusal {
 	if v.cutFor.Load() != nil {
 		return errNotFound
@@ -359,7 +359,7 @@ func (d *Door) verdict(v *viewer) *refusal {
 	return refusalOf(v.permit.Check(d.cfg.Now()))
 }
 
-// refusePlayback keeps the place of playback, after its checks.
+// refusePlayback is a placeholder for playback, after its checks.
 func refusePlayback(t target) *refusal {
 	if t.from.IsZero() || !t.to.IsZero() && !t.to.After(t.from) {
 		return errBadRange

@@ -16,14 +16,13 @@ import (
 	"latchkey/streaming/upstream"
 )
 
-// lease is a viewer's share in an upstream, and the stream from which the viewer is
-// served.
+// lease is a viewer's share in an upstream, and the stream that serves the viewer.
 type lease struct {
 	*upstream.Lease
 	stream *gortsplib.ServerStream
 }
 
-// lease joins the upstream. A channel without a sub stream gives its main one.
+// lease joins the upstream. A channel without a sub stream uses its main one.
 func (d *Door) lease(ctx context.Context, v *viewer, t target) (*lease, *refusal) {
 	of := upstream.Stream{Device: v.device, Channel: v.channel, Quality: t.quality}
 	permitted := func() bool { return d.verdict(v) == nil }
@@ -63,7 +62,7 @@ func (d *Door) acquire(ctx context.Context, of upstream.Stream, permitted func()
 	return &lease{l, stream}, nil
 }
 
-// retryAfter is the value of the header of that name: whole seconds, at least one.
+// retryAfter returns the value of that header: whole seconds, at least one.
 func retryAfter(err error) string {
 	var away *upstream.AwayError
 	seconds := 1
@@ -73,8 +72,7 @@ func retryAfter(err error) string {
 	return strconv.Itoa(seconds)
 }
 
-// streams are those that the server serves viewers from, one for each flow that
-// somebody asked for.
+// streams are the server's streams for viewers, one for each requested flow.
 type streams struct {
 	dropped func(reason string)
 
@@ -82,7 +80,7 @@ type streams struct {
 	all    map[*upstream.Flow]*stream
 	closed bool
 
-	packets, bytes uint64 // queued for viewers by streams that are over
+	packets, bytes uint64 // queued for viewers by ended streams
 }
 
 // stream is the reader of a flow, for as long as that lasts, and serves all viewers of
@@ -95,7 +93,7 @@ type stream struct {
 	once    sync.Once
 }
 
-// of is the stream of the flow, made for whoever asks first.
+// of returns the stream of the flow, creating it if needed.
 func (s *streams) of(flow *upstream.Flow, server *gortsplib.Server) (*gortsplib.ServerStream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +143,7 @@ func (st *stream) end() {
 	})
 }
 
-// close ends every stream. The flows go on for other readers.
+// close ends every stream. The flows continue for other readers.
 func (s *streams) close() {
 	s.mu.Lock()
 	s.closed = true
@@ -157,7 +155,7 @@ func (s *streams) close() {
 	}
 }
 
-// delivered is what was queued for viewers since the door opened.
+// delivered returns what was queued for viewers since the door opened.
 func (s *streams) delivered() (packets, bytes uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"latchkey/projections/access"
 )
 
-// viewer is one RTSP session, from its first SETUP to its end. What it may see
-// is pinned to what it was set up for: nothing that it sends later changes it.
+// viewer is one RTSP session, from its first SETUP to its end. It can only see what it
+// was set up for: nothing that it sends later changes that.
 type viewer struct {
 	id      uint64
 	key     access.Key
@@ -29,11 +29,11 @@ type viewer struct {
 	ports   []int // RTP ports of the player over UDP; the registry's mutex guards them
 
 	cutFor  atomic.Pointer[cutting]
-	playing bool          // of the session's goroutine
+	playing bool          // used by the session's goroutine
 	done    chan struct{} // closed when nothing more is sent
 }
 
-// registry holds every viewer.
+// registry has every viewer.
 type registry struct {
 	mu   sync.Mutex
 	last uint64
@@ -61,8 +61,8 @@ func (r *registry) list() []*viewer {
 	return slices.Collect(maps.Keys(r.all))
 }
 
-// cut lists the viewers over UDP that were cut and have not ended. Over TCP
-// nothing is sent from the cut on.
+// cut lists the viewers over UDP that were cut and have not ended. Over TCP nothing is
+// sent from the cut on.
 func (r *registry) cut() []*viewer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -75,8 +75,8 @@ func (r *registry) cut() []*viewer {
 	return list
 }
 
-// claim notes that the viewer receives at this RTP port, and returns another
-// viewer at the same address that does so already, or nil.
+// claim records that the viewer receives at this RTP port, and returns another viewer at
+// the same address that already does, or nil.
 func (r *registry) claim(v *viewer, port int) *viewer {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// backoff says when to try again. The zero value: at once.
+// backoff determines when to try again. The zero value: at once.
 type backoff struct {
 	failures int
 	until    time.Time
@@ -14,21 +14,21 @@ type backoff struct {
 const (
 	firstBackoff = 500 * time.Millisecond
 	maxBackoff   = 30 * time.Second
-	// An upstream that flowed for so long begins again with the first backoff.
+	// An upstream that flowed for this long starts again with the first backoff.
 	steady = 30 * time.Second
 )
 
-// failed counts a failure: half a second, then twice as long each time, up to
-// half a minute, less up to a half by chance.
+// failed counts a failure: half a second, then twice as long each time, up to half a
+// minute, minus a random part of up to a half.
 func (b *backoff) failed(now time.Time) {
 	wait := min(firstBackoff<<min(b.failures, 10), maxBackoff)
 	b.failures++
 	b.until = now.Add(wait/2 + rand.N(wait/2))
 }
 
-// AwayError says that a camera cannot be reached now.
+// AwayError is returned if a camera cannot be reached now.
 type AwayError struct {
-	Wait  time.Duration // until it makes sense to ask again
+	Wait  time.Duration // until a retry makes sense
 	cause error         // not for viewers
 }
 

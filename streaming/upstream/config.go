@@ -9,38 +9,37 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Config is what a Pool needs. Cameras and Privileges are required.
+// Config configures a Pool. Cameras and Privileges are required.
 type Config struct {
 	Cameras    Cameras
 	Privileges Privileges
 
-	// Allow is asked with each address that a camera's name resolves to, before
-	// it is dialled. Nil allows none but unicast addresses that are not
-	// link-local.
+	// Allow is called with each address that a camera's name resolves to, before it is
+	// dialed. Nil allows only unicast addresses that are not link-local.
 	Allow func(netip.Addr) error
 
 	Now     func() time.Time // time.Now
 	Logger  *slog.Logger     // discards
 	Metrics prometheus.Registerer
-	// Private takes the metrics that tell why cameras were not reached: whoever
-	// reads them can try addresses from here. Nil: they are not kept anywhere.
+	// Private receives the metrics that reveal why cameras were not reached: with them,
+	// addresses can be probed from here. Nil: they are not kept.
 	Private prometheus.Registerer
 
 	CloseAfter   time.Duration // how long an upstream outlives its last lease: 10 s, at least 0.2 s
-	DialTimeout  time.Duration // from dialling a camera to its answer to PLAY: 10 s
-	SilenceLimit time.Duration // an upstream that sends nothing for so long is dead: 12 s
-	WriteTimeout time.Duration // a camera that takes no request for so long is left: 5 s
-	CheckEvery   time.Duration // how often every device is checked again, besides Recheck: 1 s
+	DialTimeout  time.Duration // from dialing a camera to its response to PLAY: 10 s
+	SilenceLimit time.Duration // an upstream that sends nothing for this long is dead: 12 s
+	WriteTimeout time.Duration // a camera that accepts no request for this long is disconnected: 5 s
+	CheckEvery   time.Duration // how often every device is checked again, in addition to Recheck: 1 s
 
-	// How often cameras are dialled for the account that owns them, and how many
-	// at once for it and for all.
+	// How often cameras are dialed for the account that owns them, and how many at once
+	// for it and for all.
 	DialBurst        int           // 64: the channels of a recorder after a restart
 	DialEvery        time.Duration // one more each 500 ms
-	MaxDialsPerOwner int           // 16, and fewer when few places are left for all
+	MaxDialsPerOwner int           // 16, and fewer when few slots are left for all
 	MaxDials         int           // 256
 }
 
-// withDefaults fills in what is missing and reports every fault.
+// withDefaults sets defaults and reports all errors.
 func (c Config) withDefaults() (Config, error) {
 	var faults []error
 	if c.Cameras == nil {

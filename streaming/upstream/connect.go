@@ -21,18 +21,17 @@ import (
 
 const (
 	maxSDP        = 64 << 10
-	cameraTimeout = 10 * time.Second // each answer of a camera
-	// What a camera may say about how long a session lives without a request.
-	// The library counts in seconds of any size, and would spin on huge ones.
+	cameraTimeout = 10 * time.Second // each response of a camera
+	// Limits on what a camera may report as its session timeout. The library counts in
+	// seconds of any size, and would spin on huge ones.
 	minSessionTimeout, maxSessionTimeout = 5, 120
 )
 
-// connect dials a camera and makes it play, over TCP, or over UDP where it
-// refuses TCP.
+// connect dials a camera and makes it play, over TCP, or over UDP if it refuses TCP.
 func (p *Pool) connect(ctx context.Context, source Source, permit *permit) (*pull, error) {
 	u, err := base.ParseURL(source.URL)
 	if err != nil {
-		return nil, errSource // the error would hold the URL
+		return nil, errSource // the error would contain the URL
 	}
 	if source.Username != "" {
 		u.User = url.UserPassword(source.Username, source.Password)
@@ -49,8 +48,8 @@ func (p *Pool) connect(ctx context.Context, source Source, permit *permit) (*pul
 	return pull, err
 }
 
-// errMute says that the camera is there, and gave no answer for this stream. Others of
-// it may be well.
+// errMute is returned if the camera is there, but did not respond for this stream. Its
+// other streams may be fine.
 var errMute = errors.New("the camera does not respond")
 
 func timedOut(err error) bool {
@@ -130,9 +129,9 @@ func (pl *pull) play(u *base.URL) error {
 	return err
 }
 
-// dialer connects to the address of a camera where the policy allows it, no
-// listener of ours is, and the permit is not used up. All three see what the name
-// was resolved to, at the moment of connecting.
+// dialer connects to the address of a camera if the policy allows it, it is not a
+// listener of ours, and the permit is not used up. All three checks use the resolved
+// address at the moment of connecting.
 func (p *Pool) dialer(permit *permit, connected *atomic.Bool) dialFunc {
 	dialer := net.Dialer{
 		FallbackDelay: -1, // one address after the other
@@ -158,10 +157,9 @@ func (p *Pool) dialer(permit *permit, connected *atomic.Bool) dialFunc {
 
 var errDenied = errors.New("the address is not allowed for cameras")
 
-// tame takes out of a camera's response what would make the library do more
-// than pull: follow it elsewhere (with the camera's password), send reports to
-// an address of its choice, or ping it without pause. A door is refused, as it
-// would refuse us.
+// tame removes from a camera's response what would make the library do more than pull:
+// follow it elsewhere (with the camera's password), send reports to an address of its
+// choice, or ping it without pause. It refuses a door, as that would refuse us.
 func tame(res *base.Response) {
 	if IsAgent(res.Header["Server"]) {
 		res.StatusCode, res.Body = base.StatusForbidden, nil

@@ -19,10 +19,10 @@ type mediaPair struct{ theirs, ours *description.Media }
 
 var errNothingToSee = errors.New("the camera offers neither video nor audio")
 
-// describeAnew makes the description that viewers get of what a camera says:
-// the kind and formats of its video and audio, and nothing else. Back channels
-// are not in it, so they cannot be set up. Metadata is not in it either: it
-// carries alarms, which are a privilege of their own.
+// describeAnew builds the description for viewers from a camera's own: the kind and
+// formats of its video and audio, and nothing else. Back channels are left out, so they
+// cannot be set up. Metadata is left out, too: it carries alarms, which are a separate
+// privilege.
 func describeAnew(theirs *description.Session) (*description.Session, []mediaPair, error) {
 	ours := &description.Session{}
 	var pairs []mediaPair
@@ -50,8 +50,8 @@ func describeAnew(theirs *description.Session) (*description.Session, []mediaPai
 	return ours, pairs, nil
 }
 
-// distinct lists the formats that have a payload type of their own: the library
-// would leak a second one of the same.
+// distinct returns the formats with unique payload types: the library would leak
+// duplicates.
 func distinct(formats []format.Format) []format.Format {
 	var list []format.Format
 	seen := map[uint8]int{}
@@ -63,7 +63,7 @@ func distinct(formats []format.Format) []format.Format {
 			f = withoutAddresses(g)
 		}
 		if i, ok := seen[f.PayloadType()]; ok {
-			list[i] = f // the client, too, reads the last one
+			list[i] = f // the client, too, uses the last one
 			continue
 		}
 		seen[f.PayloadType()] = len(list)
@@ -74,8 +74,7 @@ func distinct(formats []format.Format) []format.Format {
 
 func contains(seen map[uint8]int, pt uint8) bool { _, ok := seen[pt]; return ok }
 
-// withoutAddresses takes parameters out of a format that nobody here knows,
-// where they hold something like an address.
+// withoutAddresses removes parameters of an unknown format if they look like an address.
 func withoutAddresses(g *format.Generic) *format.Generic {
 	for name, value := range g.FMT {
 		if strings.Contains(value, "://") || strings.Contains(value, "@") {

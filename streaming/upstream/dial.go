@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// camera is what the upstreams of one device share whose addresses have the same host
-// and port. What becomes of a dial of one of them says nothing to those elsewhere: its
-// owner must not find out by their answers why it failed.
+// camera is shared by the upstreams of one device whose addresses have the same host and
+// port. The result of dialing one of them has no effect on those elsewhere: the owner
+// must not learn from their responses why it failed.
 type camera struct {
-	slots chan struct{} // holds a token for each dial
-	first chan struct{} // and one for a dial while the last one failed, or there was none
+	slots chan struct{} // has a token per dial
+	first chan struct{} // has a token while the last dial failed, or none was made
 	good  bool          // the last dial succeeded
 	retry backoff
 }
@@ -22,9 +22,9 @@ type camera struct {
 // cameraAt names a camera: a device at one host and port.
 type cameraAt struct{ device, host string }
 
-// dialsOfCamera is how many of its channels a camera is asked for at the same time:
-// one while it is not known that it lets us in, as it may lock whoever is wrong
-// several times.
+// dialsOfCamera is how many channels of a camera are requested at the same time: one
+// until the camera is known to accept our credentials, as it may lock out a client that
+// is wrong several times.
 const dialsOfCamera = 4
 
 func (p *Pool) camera(at cameraAt) *camera {
@@ -36,11 +36,11 @@ func (p *Pool) camera(at cameraAt) *camera {
 	return cam
 }
 
-// errPanic says that a bug was met while a camera was dialled.
+// errPanic is returned for a bug while dialing a camera.
 var errPanic = errors.New("a panic")
 
-// dial waits for a slot of the camera and for its owner's turn, and connects. Both
-// have the dial timeout. A bug in it must not end everybody's streams.
+// dial waits for a slot of the camera and for its owner's turn, and connects. Both are
+// limited by the dial timeout. A panic in it must not end everybody's streams.
 func (p *Pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -73,8 +73,8 @@ func (p *Pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
 	return p.connect(connecting, source, permit)
 }
 
-// enter waits for a slot of the camera that the source is at; errBusy where there is
-// none in time, or a dial of another channel has just failed.
+// enter waits for a slot of the camera at the source's address; errBusy if there is none
+// in time, or a dial of another channel has just failed.
 func (p *Pool) enter(ctx context.Context, u *upstream, source Source) (leave func(), err error) {
 	p.mu.Lock()
 	u.camera = p.camera(cameraAt{device: u.of.Device, host: hostOf(source.URL)})
@@ -97,7 +97,7 @@ func (p *Pool) enter(ctx context.Context, u *upstream, source Source) (leave fun
 	}
 	p.mu.Lock()
 	wait := u.wait(p.cfg.Now())
-	if cam.good && !good { // the one before got in: the others need not wait for each other
+	if cam.good && !good { // the previous one was accepted: the others need not wait for each other
 		leave()
 		leave = func() {}
 	}
@@ -111,7 +111,7 @@ func (p *Pool) enter(ctx context.Context, u *upstream, source Source) (leave fun
 	return leave, nil
 }
 
-// hostOf is the host and the port of an address, whatever else is in it.
+// hostOf returns the host and the port of an address.
 func hostOf(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -120,8 +120,8 @@ func hostOf(address string) string {
 	return strings.ToLower(u.Host)
 }
 
-// errBusy says that a camera was not dialled, because another dial of it took
-// too long or failed.
+// errBusy is returned if a camera was not dialed, because another dial of it took too
+// long or failed.
 var errBusy = errors.New("another dial of the camera is in progress or has failed")
 
 func (p *Pool) dialFailed(u *upstream, err error) {
@@ -131,7 +131,7 @@ func (p *Pool) dialFailed(u *upstream, err error) {
 	u.err = err
 	var spent *spentError
 	switch {
-	case errors.As(err, &spent): // the camera is not at fault
+	case errors.As(err, &spent): // not the camera's fault
 		u.retry.until = now.Add(max(spent.wait, firstBackoff))
 	case errors.Is(err, ErrNoStream), errors.Is(err, ErrNoCamera), errors.Is(err, errBusy), errors.Is(err, ErrLeft):
 	default:
@@ -140,7 +140,7 @@ func (p *Pool) dialFailed(u *upstream, err error) {
 			u.camera.retry.failed(now)
 			u.camera.good = false
 		}
-		if errors.Is(err, errMute) { // it may be busy with what it did not answer
+		if errors.Is(err, errMute) { // it may be busy with the unanswered request
 			u.camera.good = false
 			if soon := now.Add(firstBackoff); soon.After(u.camera.retry.until) {
 				u.camera.retry.until = soon
@@ -150,7 +150,7 @@ func (p *Pool) dialFailed(u *upstream, err error) {
 	close(u.dialing)
 	u.dialing = nil
 	p.mu.Unlock()
-	if errors.Is(err, ErrNoStream) || errors.Is(err, ErrLeft) { // usual: of sub streams, of a removal
+	if errors.Is(err, ErrNoStream) || errors.Is(err, ErrLeft) { // common: of sub streams, of a removal
 		return
 	}
 	p.report("a camera was not reached", u.of, reason)

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// dials bounds how often and how many cameras are dialled, for each account that
-// owns devices and in all. Owners choose the addresses of their cameras: without
-// bounds the door would look for open ports for them.
+// dials limits how often and how many cameras are dialed, per owning account and in all.
+// Owners choose the addresses of their cameras: without limits the door would scan ports
+// for them.
 type dials struct {
 	cfg *Config
 
@@ -23,32 +23,32 @@ type dials struct {
 
 // dialsOf are the dials of one owner. The mutex of dials guards the counts.
 type dialsOf struct {
-	tokens   *rate.Limiter // one for each connection
+	tokens   *rate.Limiter // one per connection
 	inFlight int
-	users    int // dials in flight and those that wait
+	users    int // dials in progress and waiting
 }
 
 func newDials(cfg *Config) *dials {
 	return &dials{cfg: cfg, owners: map[string]*dialsOf{}, changed: make(chan struct{})}
 }
 
-// spentError says that a camera was not dialled, as its owner has had too many
-// dialled.
+// spentError is returned if a camera was not dialed because its owner has exhausted the
+// budget.
 type spentError struct {
-	wait time.Duration // until it makes sense to try again
+	wait time.Duration // until a retry makes sense
 }
 
 func (*spentError) Error() string { return "too many cameras of this owner were dialled" }
 
-// permit is leave for one dial.
+// permit allows one dial.
 type permit struct {
 	dials *dials
 	of    *dialsOf
-	used  atomic.Bool // the connection that it was given for was made
+	used  atomic.Bool // its connection was made
 }
 
-// begin waits until another camera of the owner may be dialled, where that takes
-// no longer than half a dial may. The permit must be given back with end.
+// begin waits until another camera of the owner may be dialed, if that takes at most half
+// of the dial timeout. The permit must be released with end.
 func (d *dials) begin(ctx context.Context, owner string) (*permit, error) {
 	p := &permit{dials: d, of: d.enter(owner)}
 	err := d.pay(ctx, p.of)
@@ -97,7 +97,7 @@ func (d *dials) pay(ctx context.Context, of *dialsOf) error {
 	}
 }
 
-// takePlace waits for a place among the dials in flight.
+// takePlace waits for a slot among the dials in progress.
 func (d *dials) takePlace(ctx context.Context, of *dialsOf) error {
 	timeout := time.NewTimer(d.cfg.DialTimeout / 2)
 	defer timeout.Stop()
@@ -120,7 +120,7 @@ func (d *dials) tryPlace(of *dialsOf) (changed <-chan struct{}, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	left := d.cfg.MaxDials - d.inFlight
-	// The fewer places are left, the fewer has each owner: nobody takes them all.
+	// The fewer slots are left, the fewer each owner gets: nobody takes them all.
 	if left <= 0 || of.inFlight >= min(d.cfg.MaxDialsPerOwner, 1+left/8) {
 		return d.changed, false
 	}
@@ -143,9 +143,8 @@ func (d *dials) leave(of *dialsOf, hadPlace bool) {
 
 func (p *permit) end() { p.dials.leave(p.of, true) }
 
-// connect is asked before each connection. The permit is for one; every other
-// address of the camera's name, and another try over UDP, takes a token more,
-// without waiting.
+// connect is called before each connection. The permit is for one; every other address of
+// the camera's name, and another attempt over UDP, takes one more token, without waiting.
 func (p *permit) connect() error {
 	if !p.used.CompareAndSwap(false, true) && !p.of.tokens.AllowN(p.dials.cfg.Now(), 1) {
 		return &spentError{firstBackoff}
@@ -153,7 +152,7 @@ func (p *permit) connect() error {
 	return nil
 }
 
-// forget drops the owners who have their whole budget.
+// forget drops the owners with a full budget.
 func (d *dials) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

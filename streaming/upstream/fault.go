@@ -10,11 +10,11 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 )
 
-// fault is what may be said about why a camera cannot be pulled: the errors
-// themselves hold addresses.
+// fault is what may be reported about why a camera cannot be pulled: the errors
+// themselves contain addresses.
 type fault struct {
 	label    string
-	ofCamera bool // every stream of the device would fail so
+	ofCamera bool // every stream of the device would fail the same way
 }
 
 func faultOf(err error) fault {
@@ -51,7 +51,7 @@ func faultOf(err error) fault {
 	}
 }
 
-// statusClass keeps the statuses that help, and bounds the others.
+// statusClass keeps the useful statuses, and groups the others.
 func statusClass(code base.StatusCode) string {
 	switch code {
 	case base.StatusUnauthorized, base.StatusForbidden, base.StatusNotFound, base.StatusUnsupportedTransport, base.StatusServiceUnavailable:

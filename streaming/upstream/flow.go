@@ -10,29 +10,29 @@ import (
 	"github.com/pion/rtp"
 )
 
-// Packet is one RTP packet of a camera. It is the same for every reader: it may be
-// kept, and must not be changed.
+// Packet is one RTP packet of a camera. All readers share it: it may be kept, but must
+// not be modified.
 type Packet struct {
 	Media *description.Media // one of the flow's Description
 	RTP   *rtp.Packet
-	NTP   time.Time // when it came
+	NTP   time.Time // arrival time
 }
 
-// Reader takes what a camera plays. Neither method may block: everybody else's
-// packets wait meanwhile.
+// Reader receives what a camera plays. Neither method may block: all other packets wait
+// meanwhile.
 type Reader interface {
-	// Take takes the next packet. Packets of one media come one after the other,
-	// those of different media may come at the same time.
+	// Take receives the next packet. Packets of one media arrive sequentially, those of
+	// different media may arrive concurrently.
 	Take(p Packet)
-	// End reports, once, that no packet comes any more. The reason is nil if the
-	// stream was ended from here: nobody leases it, its device is gone, or the pool
-	// ends. Else it is what the camera did; it may hold the camera's address, and is
+	// End reports, once, that no more packets follow. The reason is nil if the stream was
+	// ended from here: it has no leases, its device was removed, or the pool has ended.
+	// Otherwise it is the camera's failure; it may contain the camera's address, and is
 	// not for viewers.
 	End(reason error)
 }
 
-// Flow is a stream that a camera plays, until it ends. When the stream is pulled
-// again, that is another flow.
+// Flow is a stream that a camera plays, until it ends. When the stream is pulled again,
+// that is another flow.
 type Flow struct {
 	desc *description.Session
 
@@ -41,19 +41,19 @@ type Flow struct {
 	ended   bool
 }
 
-// attached is a reader of a flow, each time that it is attached.
+// attached is one attachment of a reader to a flow.
 type attached struct{ Reader }
 
-// ErrEnded says that a flow has ended.
+// ErrEnded is returned for a flow that has ended.
 var ErrEnded = errors.New("the camera's stream has ended")
 
-// Description is what readers get to see: the kind and formats of the camera's video
-// and audio. It must not be changed.
+// Description is the description for readers: the kind and formats of the camera's video
+// and audio. It must not be modified.
 func (f *Flow) Description() *description.Session { return f.desc }
 
-// Attach lets the reader have the packets from now on, until the flow ends or detach
-// is called. No packet comes after detach has returned; an end that came before may
-// still be reported. Take must not call detach.
+// Attach passes packets to the reader from now on, until the flow ends or detach is
+// called. No packet follows after detach has returned; an earlier end may still be
+// reported. Take must not call detach.
 func (f *Flow) Attach(r Reader) (detach func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -71,7 +71,7 @@ func (f *Flow) detach(a *attached) {
 	f.readers = slices.DeleteFunc(f.readers, func(other *attached) bool { return other == a })
 }
 
-// hand gives a packet to every reader.
+// hand passes a packet to every reader.
 func (f *Flow) hand(p Packet) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()

@@ -6,26 +6,26 @@ import (
 	"time"
 )
 
-// leaveTimeout is how long the connection to a camera may take to end, from when it
-// is left, before nobody waits for it any more. It ends within a millisecond.
+// leaveTimeout is how long AwaitLeft waits for a camera connection to end, from when it
+// was told to. It normally ends within a millisecond.
 const leaveTimeout = 5 * time.Second
 
-// Recheck is called for a change that concerns an account and a device ("" is any).
-// If the device is in no account any more, its camera is left and its credentials are
-// forgotten. It does not wait for the end of the connection; AwaitLeft does. The
-// change must be visible in the Privileges already: then a dial is either found here,
-// or was permitted after it.
+// Recheck is called for a change that concerns an account and a device ("" is any). If
+// the device is in no account any more, its camera is disconnected and its credentials
+// are dropped. Recheck does not wait for the end of the connection; AwaitLeft does. The
+// change must already be visible in the Privileges: then a dial is either found here, or
+// was permitted after it.
 func (p *Pool) Recheck(account, device string) {
 	p.leaveGone(device, p.cfg.Now())
-	if device != "" && account == "" { // it changed for everybody
+	if device != "" && account == "" { // it changed for all accounts
 		p.forgetSources(device)
 	}
 }
 
-// AwaitLeft returns when nothing more is sent to any camera that was left before the
-// call. It returns the context's error if that ends first. What does not end is
-// waited for until leaveTimeout after it was left, so that it holds up the commands
-// of that time only.
+// AwaitLeft returns when nothing more is sent to any camera that was disconnected before
+// the call. It returns the context's error if that ends first. It waits for each camera
+// until leaveTimeout after it was disconnected, so that one that hangs delays only the
+// commands of that time.
 func (p *Pool) AwaitLeft(ctx context.Context) error {
 	for _, l := range p.left() {
 		if err := p.await(ctx, l); err != nil {
@@ -35,7 +35,7 @@ func (p *Pool) AwaitLeft(ctx context.Context) error {
 	return nil
 }
 
-// leftPull is a pull, or a dial, that was ended as its device is gone.
+// leftPull is a pull, or a dial, that was ended because its device was removed.
 type leftPull struct {
 	device string
 	at     time.Time
@@ -56,8 +56,7 @@ func (p *Pool) await(ctx context.Context, l leftPull) error {
 	}
 }
 
-// leaveGone ends what is pulled or dialled of a device ("" is any) that is in no
-// account any more.
+// leaveGone ends pulls and dials of a device ("" is any) that is in no account any more.
 func (p *Pool) leaveGone(device string, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,7 +70,8 @@ func (p *Pool) leaveGone(device string, now time.Time) {
 	}
 }
 
-// left lists the pulls that were ended as their device is gone, and are not over.
+// left lists the pulls that were ended because their device was removed, and are not
+// over.
 func (p *Pool) left() []leftPull {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -6,27 +6,27 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are counters with few labels, none of which says who or what.
+// metrics are counters with few labels, none of which identifies anybody.
 type metrics struct {
 	dropped, dialErrors *prometheus.CounterVec
 	dials, packetsIn    prometheus.Counter
 }
 
-// Reasons for dropping packets that doors have too: labels of the metric.
+// Reasons for dropping packets, shared with doors: labels of the metric.
 const (
-	DroppedNotLive = "not live" // it was not known what is permitted
+	DroppedNotLive = "not live" // unknown what is permitted
 	DroppedTooBig  = "too big"  // for a datagram
 )
 
-// Why else packets are dropped here.
+// Other reasons for dropping packets here.
 const (
 	droppedLost   = "lost by camera"
 	droppedBroken = "broken by camera"
 )
 
-// newMetrics registers with r what anybody may read, and with private what tells
-// why cameras were not reached; both may be nil. The names begin as those of the
-// RTSP door do: dashboards know them so.
+// newMetrics registers public metrics with r, and with private those that reveal why
+// cameras were not reached; both may be nil. The names have the same prefix as the RTSP
+// door's, as dashboards expect.
 func newMetrics(p *Pool, r, private prometheus.Registerer) (*metrics, error) {
 	const ns, sub = "latchkey", "rtsp"
 	vec := func(name, help string) *prometheus.CounterVec {
@@ -64,6 +64,6 @@ func newMetrics(p *Pool, r, private prometheus.Registerer) (*metrics, error) {
 	return m, errors.Join(errs...)
 }
 
-// Dropped counts a packet that did not reach a viewer. Readers call it, too, with
-// reasons of their own: a few words that are the same for each packet.
+// Dropped counts a packet that did not reach a viewer. Readers call it, too, with their
+// own reasons: a few constant words.
 func (p *Pool) Dropped(reason string) { p.metrics.dropped.WithLabelValues(reason).Inc() }

@@ -12,11 +12,10 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 )
 
-// Agent names us to cameras, in User-Agent, and to players, in Server. A door
-// never serves a door: whoever may watch a camera could otherwise add the
-// stream as a camera of their own, and share that on. The addresses of our own
-// listeners are not dialled; the name is for what addresses do not show (NAT,
-// forwarded ports, another process).
+// Agent is our name for cameras, in User-Agent, and for players, in Server. A door never
+// serves a door: a viewer could otherwise add the stream as a camera of their own, and
+// share it on. The addresses of our own listeners are not dialed; the name covers what
+// addresses do not reveal (NAT, forwarded ports, another process).
 const Agent = "Latchkey"
 
 // IsAgent reports whether a User-Agent or Server header names a door.
@@ -41,8 +40,8 @@ func (l *listeners) has(addr netip.AddrPort) bool {
 	return own && isLocal(addr.Addr().Unmap().WithZone(""))
 }
 
-// NeverDial adds TCP listeners of this process: no camera is dialled at their
-// ports on any address of this machine. Doors add their own.
+// NeverDial adds TCP listeners of this process: no camera is dialed at their ports on any
+// address of this machine. Doors add their own.
 func (p *Pool) NeverDial(listeners ...net.Addr) {
 	p.own.mu.Lock()
 	defer p.own.mu.Unlock()
@@ -53,8 +52,7 @@ func (p *Pool) NeverDial(listeners ...net.Addr) {
 	}
 }
 
-// isLocal reports whether an address is one of this machine; so is one that is
-// not known not to be.
+// isLocal reports whether an address may be one of this machine.
 func isLocal(addr netip.Addr) bool {
 	if addr.IsLoopback() || addr.IsUnspecified() {
 		return true
@@ -69,9 +67,9 @@ func isLocal(addr netip.Addr) bool {
 	})
 }
 
-// IsOwn reports whether a URL's host is, as it is written, an address of this
-// machine and its port one of this process. Other names are judged when they are
-// dialled. Call it when all listeners are known.
+// IsOwn reports whether a URL's host is, literally, an address of this machine and its
+// port one of this process. Host names are checked when they are dialed. Call it when all
+// listeners are known.
 func (p *Pool) IsOwn(address string) bool {
 	u, err := url.Parse(address)
 	if err != nil {

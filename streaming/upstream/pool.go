@@ -18,7 +18,7 @@ type Pool struct {
 	log     *slog.Logger
 	metrics *metrics
 	dials   *dials
-	sources *sealed.Memory // where cameras are
+	sources *sealed.Memory // addresses of cameras
 	own     listeners
 
 	mu      sync.Mutex
@@ -27,7 +27,7 @@ type Pool struct {
 	closed  bool
 	pulls   sync.WaitGroup
 
-	ctx    context.Context // ends with Run's
+	ctx    context.Context // ends with Run's context
 	cancel context.CancelFunc
 }
 
@@ -40,8 +40,8 @@ type upstream struct {
 	dialing chan struct{} // closed when the dial in progress has ended; nil: none
 	flowing *Flow
 	stop    context.CancelFunc // ends the pull
-	over    chan struct{}      // closed when nothing more is sent to the camera by the pull, or the dial
-	left    time.Time          // when the pull was ended because the device is gone; zero: it was not
+	over    chan struct{}      // closed when the pull or the dial sends nothing more to the camera
+	left    time.Time          // when the pull was ended because the device was removed; zero otherwise
 	refs    int
 	idle    *time.Timer // closes it some time after the last lease
 
@@ -49,8 +49,8 @@ type upstream struct {
 	retry backoff
 }
 
-// New makes a pool that pulls nothing yet. It reports every fault in the
-// configuration together. What it pulls ends with Run, which must be called.
+// New returns a pool that pulls nothing yet. It reports all configuration errors
+// together. Its pulls end with Run, which must be called.
 func New(cfg Config) (*Pool, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -68,9 +68,9 @@ func New(cfg Config) (*Pool, error) {
 	return p, nil
 }
 
-// Run leaves the cameras of devices that are gone, also those that no Recheck came
-// for, until the context ends. Then it ends every upstream, and returns when they have
-// ended. Call it once.
+// Run disconnects the cameras of removed devices, including those without a Recheck,
+// until the context ends. Then it ends every upstream, and returns when they have ended.
+// Call it once.
 func (p *Pool) Run(ctx context.Context) error {
 	tick := time.NewTicker(p.cfg.CheckEvery)
 	defer tick.Stop()
@@ -96,8 +96,7 @@ func (p *Pool) close() {
 	p.pulls.Wait()
 }
 
-// Lease is a share in an upstream that flows. It keeps the camera connected until
-// Release.
+// Lease is a share in a flowing upstream. It keeps the camera connected until Release.
 type Lease struct {
 	flow *Flow
 	once sync.Once
@@ -105,17 +104,17 @@ type Lease struct {
 	of   *upstream
 }
 
-// Flow is what is leased. It may end before the lease does.
+// Flow returns the leased flow. It may end before the lease does.
 func (l *Lease) Flow() *Flow { return l.flow }
 
-// ErrLeft says that a camera is not dialled, as its device is gone or whoever asked
-// is not permitted any more.
+// ErrLeft is returned if a camera is not dialed because its device was removed or the
+// caller is not permitted any more.
 var ErrLeft = errors.New("the camera connection was closed")
 
-// Acquire joins the upstream, dialling the camera if need be and if it is
-// permitted then: permitted must not block. It waits for a dial that is in progress
-// only where the camera is not known to be away, or where it began the dial itself;
-// then for the dial timeout at most. What it returns must be released.
+// Acquire joins the upstream, dialing the camera if needed and if it is permitted then:
+// permitted must not block. It waits for a dial in progress only if the camera is not
+// known to be unavailable, or if it began the dial itself; then for at most the dial
+// timeout. The returned lease must be released.
 //
 // It fails with ErrNoCamera, ErrNoStream, ErrLeft or an AwayError.
 func (p *Pool) Acquire(ctx context.Context, of Stream, permitted func() bool) (*Lease, error) {
@@ -133,11 +132,11 @@ func (p *Pool) Acquire(ctx context.Context, of Stream, permitted func() bool) (*
 	}
 }
 
-// join takes a share of an upstream that flows, or begins a dial, or finds one
-// in progress that is worth waiting for.
+// join takes a share of a flowing upstream, begins a dial, or returns a dial in progress
+// that is worth waiting for.
 //
-// Whether a dial is permitted is asked under the mutex: a removal that the answer
-// has not seen finds the dial in leaveGone, and ends it.
+// permitted is called under the mutex: a removal that it has not seen finds the dial in
+// leaveGone, and ends it.
 func (p *Pool) join(of Stream, permitted func() bool) (*Lease, <-chan struct{}, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -170,7 +169,7 @@ func (p *Pool) join(of Stream, permitted func() bool) (*Lease, <-chan struct{}, 
 	return nil, u.dialing, nil
 }
 
-// wait is how long the backoff of the upstream or its camera still lasts.
+// wait returns how long the backoff of the upstream or its camera still lasts.
 func (u *upstream) wait(now time.Time) time.Duration {
 	return max(u.retry.until.Sub(now), u.camera.retry.until.Sub(now), 0)
 }
@@ -193,7 +192,7 @@ func (p *Pool) joinDialled(of Stream) (*Lease, error) {
 func (p *Pool) upstream(of Stream) *upstream {
 	u := p.streams[of]
 	if u == nil {
-		u = &upstream{of: of, camera: &camera{}} // which one is known when it is dialled
+		u = &upstream{of: of, camera: &camera{}} // known when it is dialed
 		p.streams[of] = u
 	}
 	return u
@@ -208,14 +207,14 @@ func (p *Pool) share(u *upstream) *Lease {
 	return &Lease{flow: u.flowing, pool: p, of: u}
 }
 
-// Release gives the share back. The upstream of the last one ends after a while.
-// Releasing again does nothing.
+// Release releases the share. The upstream of the last one ends after a while. Releasing
+// again does nothing.
 func (l *Lease) Release() {
 	l.once.Do(func() {
 		p, u := l.pool, l.of
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if u.flowing != l.flow { // it dropped meanwhile
+		if u.flowing != l.flow { // it dropped in the meantime
 			return
 		}
 		if u.refs--; u.refs == 0 {
@@ -224,10 +223,10 @@ func (l *Lease) Release() {
 	})
 }
 
-// leastCloseAfter is what a player may take from DESCRIBE to SETUP, at least.
+// leastCloseAfter is the minimum time that a player may take from DESCRIBE to SETUP.
 const leastCloseAfter = 200 * time.Millisecond
 
-// closeLater ends the upstream unless somebody joins before.
+// closeLater ends the upstream unless a reader joins before.
 func (p *Pool) closeLater(u *upstream) {
 	flow := u.flowing
 	u.idle = time.AfterFunc(max(p.cfg.CloseAfter, leastCloseAfter), func() {
@@ -251,8 +250,8 @@ func (p *Pool) run(ctx context.Context, u *upstream) {
 	}
 	p.mu.Lock()
 	u.flowing, u.err, u.refs = pull.flow, nil, 0
-	u.camera.retry, u.camera.good = backoff{}, true // whether this stream of it is steady will be seen
-	p.closeLater(u)                                 // whoever began the dial may be gone
+	u.camera.retry, u.camera.good = backoff{}, true // whether this stream is stable remains to be seen
+	p.closeLater(u)                                 // the caller that began the dial may be gone
 	close(u.dialing)
 	u.dialing = nil
 	p.mu.Unlock()
@@ -283,7 +282,7 @@ func (p *Pool) ended(u *upstream, err error, lived time.Duration) {
 	p.report("a camera's stream dropped", u.of, faultOf(err))
 }
 
-// forgetIdle drops what is not in use and has no backoff to remember.
+// forgetIdle drops upstreams that are not in use and have no backoff to remember.
 func (p *Pool) forgetIdle() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

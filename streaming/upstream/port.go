@@ -16,7 +16,7 @@ const (
 	Sub
 )
 
-// String is the quality's name, for logs and labels.
+// String returns the quality's name, for logs and labels.
 func (q Quality) String() string {
 	if q == Sub {
 		return "sub"
@@ -24,54 +24,50 @@ func (q Quality) String() string {
 	return "main"
 }
 
-// Stream names what is pulled once, however many read it.
+// Stream identifies what is pulled once for any number of readers.
 type Stream struct {
 	Device  string
 	Channel int
 	Quality Quality
 }
 
-// name is unique: a device's id holds no slash.
+// name returns a unique name: a device's id has no slash.
 func (s Stream) name() string {
 	return fmt.Sprintf("%s/%d/%s", s.Device, s.Channel, s.Quality)
 }
 
-// Source is where a camera's stream is pulled from. None of it may be logged
-// or reach a viewer.
+// Source is the address of a camera's stream. None of it may be logged or reach a viewer.
 type Source struct {
 	URL      string // rtsp:// or rtsps://
 	Username string // "": those in the URL, if any
 	Password string
 }
 
-// Cameras knows where streams are. It fails with ErrNoCamera or ErrNoStream
-// where there is nothing to pull.
+// Cameras returns the sources of streams. It fails with ErrNoCamera or ErrNoStream if
+// there is nothing to pull.
 type Cameras interface {
 	Camera(ctx context.Context, device string, channel int, q Quality) (Source, error)
 }
 
-// Errors of Cameras.
+// The errors of Cameras.
 var (
-	// ErrNoCamera says that nothing is known of how to reach the device.
+	// ErrNoCamera is returned if the device has no known address.
 	ErrNoCamera = errors.New("the device has no known camera")
-	// ErrNoStream says that the channel or quality has no stream. A viewer who
-	// asks for the sub stream then gets the main one.
+	// ErrNoStream is returned if the channel or quality has no stream. A viewer who
+	// requests the sub stream then gets the main one.
 	ErrNoStream = errors.New("the camera has no such stream")
 )
 
-// Privileges is what the pool asks of those who know what is permitted. All of it
-// must be quick.
+// Privileges is the pool's view of what is permitted. All methods must be quick.
 type Privileges interface {
-	// Live reports whether it is known at this time what is permitted; while it is
-	// not, no packet is handed out. It is asked for each packet: it must take no
-	// lock. A process that was stopped for a while finds out here that it knows
-	// nothing any more.
+	// Live reports whether it is known now what is permitted; while it is not, no packet
+	// is passed on. It is called for each packet: it must not lock. A process that was
+	// paused finds out here that its knowledge is stale.
 	Live(now time.Time) bool
-	// Gone reports whether the device is known to be in no account: nobody may ever
-	// watch it again. It is asked for each camera in use at each Recheck and once a
-	// second.
+	// Gone reports whether the device is known to be in no account: nobody may ever watch
+	// it again. It is called for each camera in use at each Recheck and once a second.
 	Gone(device string, now time.Time) bool
-	// Owner stands for the account that owns the device, whose dials are counted
+	// Owner returns a name for the account that owns the device, whose dials are counted
 	// together; it need not be the account's id.
 	Owner(device string) string
 }

@@ -12,18 +12,18 @@ import (
 	"github.com/pion/rtp"
 )
 
-// pull is the connection to a camera, from its answer to PLAY to its end.
+// pull is the connection to a camera, from its response to PLAY to its end.
 type pull struct {
 	pool   *Pool
 	client *gortsplib.Client
 	flow   *Flow // nil until the camera has described it
 	once   sync.Once
 
-	last atomic.Int64 // when the last packet came, in Unix nanoseconds
+	last atomic.Int64 // arrival of the last packet, in Unix nanoseconds
 }
 
-// forward hands a packet to the readers. It is a boundary: nothing that a
-// camera sends may end more than its own packet.
+// forward passes a packet to the readers. It is a boundary: nothing that a camera sends
+// may affect more than its own packet.
 func (pl *pull) forward(m *description.Media, sizes *resizer, pkt *rtp.Packet) {
 	p := pl.pool
 	defer func() {
@@ -34,7 +34,7 @@ func (pl *pull) forward(m *description.Media, sizes *resizer, pkt *rtp.Packet) {
 	now := time.Now()
 	pl.last.Store(now.UnixNano())
 	p.metrics.packetsIn.Inc()
-	// Whoever does not know what is permitted denies what they would else permit.
+	// Without knowledge of what is permitted, packets are dropped.
 	if !p.cfg.Privileges.Live(p.cfg.Now()) {
 		p.Dropped(DroppedNotLive)
 		return
@@ -48,7 +48,7 @@ func (pl *pull) forward(m *description.Media, sizes *resizer, pkt *rtp.Packet) {
 	}
 }
 
-// errSilent says that a camera sends nothing, though it is connected.
+// errSilent is returned if a connected camera sends nothing.
 var errSilent = errors.New("the camera sends nothing")
 
 // wait returns when the upstream is over: nil when ctx ended it.

@@ -2,8 +2,8 @@ package upstream
 
 import "context"
 
-// Queue is a Reader for those who take packets at their own pace: it keeps as many
-// as it has room for and drops those that come while it is full. Use NewQueue.
+// Queue is a Reader for consumers with their own pace: it is bounded and drops packets
+// that arrive while it is full. Use NewQueue.
 type Queue struct {
 	packets chan Packet
 	dropped func()
@@ -12,8 +12,8 @@ type Queue struct {
 	reason error // set before ended is closed
 }
 
-// NewQueue returns a queue for so many packets. It calls dropped for each packet that
-// it has no room for; dropped must not block.
+// NewQueue returns a queue for a number of packets. It calls dropped for each packet that
+// does not fit; dropped must not block.
 func NewQueue(most int, dropped func()) *Queue {
 	return &Queue{packets: make(chan Packet, most), dropped: dropped, ended: make(chan struct{})}
 }
@@ -27,7 +27,7 @@ func (q *Queue) Take(p Packet) {
 	}
 }
 
-// End ends the queue after what is in it.
+// End ends the queue after its content.
 func (q *Queue) End(reason error) {
 	if reason == nil {
 		reason = ErrEnded
@@ -37,8 +37,8 @@ func (q *Queue) End(reason error) {
 }
 
 // Next waits for the next packet. When the flow has ended and no packet is left it
-// returns why, or ErrEnded if it was ended from here; when the context ends, its
-// error, whatever is queued.
+// returns the reason, or ErrEnded if it was ended from here; when the context ends, it
+// returns the context's error even if packets are queued.
 func (q *Queue) Next(ctx context.Context) (Packet, error) {
 	if ctx.Err() != nil {
 		return Packet{}, ctx.Err()
@@ -51,7 +51,7 @@ func (q *Queue) Next(ctx context.Context) (Packet, error) {
 	case <-q.ended:
 	}
 	select {
-	case p := <-q.packets: // what came before the end
+	case p := <-q.packets: // queued before the end
 		return p, nil
 	default:
 		return Packet{}, q.reason

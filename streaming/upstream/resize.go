@@ -5,23 +5,23 @@ import (
 	"github.com/pion/rtp"
 )
 
-// maxPacket is the largest RTP packet that viewers get: what fits a datagram on
-// Ethernet. Cameras send larger ones over TCP.
+// maxPacket is the largest RTP packet for viewers: it fits a datagram on Ethernet.
+// Cameras send larger ones over TCP.
 const maxPacket = 1472
 
 // resizer splits the packets of one format that are too large for viewers, as
 // RFC 6184 (H.264) and RFC 7798 (H.265) do, without touching the pictures.
 type resizer struct {
 	codec nalCodec // zero: nothing can be split
-	shift uint16   // how many packets more were sent than came
+	shift uint16   // how many more packets were sent than received
 }
 
-// nalCodec is what the two formats differ in.
+// nalCodec describes the differences of the two formats.
 type nalCodec struct {
 	header    int // bytes of a NAL unit's header
 	kind      func(header []byte) byte
-	aggregate byte // the kind of a packet of several NAL units
-	fragment  byte // the kind of a piece of a NAL unit
+	aggregate byte // the type of a packet with several NAL units
+	fragment  byte // the type of a fragment of a NAL unit
 	rename    func(header []byte, kind byte) []byte
 }
 
@@ -49,8 +49,7 @@ func newResizer(f format.Format) *resizer {
 	}
 }
 
-// fit answers the packet, or what it is split into; none where it is too large
-// and cannot be split.
+// fit returns the packet, split if it exceeds maxPacket, or nil if it cannot be split.
 func (r *resizer) fit(pkt *rtp.Packet) []*rtp.Packet {
 	pkt.SequenceNumber += r.shift
 	if pkt.MarshalSize() <= maxPacket {
@@ -66,7 +65,7 @@ func (r *resizer) fit(pkt *rtp.Packet) []*rtp.Packet {
 		p.SequenceNumber += uint16(i)
 		packets[i] = p
 	}
-	r.shift += uint16(len(packets)) - 1 // none: one less
+	r.shift += uint16(len(packets)) - 1 // none: minus one
 	return packets
 }
 
@@ -85,15 +84,15 @@ func (r *resizer) split(payload []byte, room int) [][]byte {
 	case kind == c.aggregate:
 		return r.disaggregate(payload[c.header:], room)
 	case kind > c.aggregate:
-		return nil // not known here
+		return nil // unknown here
 	default:
-		const whole = 0xc0 // begins and ends a NAL unit
+		const whole = 0xc0 // the start and the end of a NAL unit
 		return c.fragments(c.rename(payload[:c.header], c.fragment), whole|kind, payload[c.header:], room)
 	}
 }
 
-// fragments cuts a NAL unit, or a piece of one, into smaller pieces. The two
-// highest bits of about say whether it begins and ends the NAL unit.
+// fragments splits a NAL unit, or a fragment of one, into smaller fragments. The two
+// highest bits of about mark the start and the end of the NAL unit.
 func (c nalCodec) fragments(header []byte, about byte, body []byte, room int) [][]byte {
 	const begins, ends = 0x80, 0x40
 	var list [][]byte
@@ -112,7 +111,7 @@ func (c nalCodec) fragments(header []byte, about byte, body []byte, room int) []
 	return list
 }
 
-// disaggregate makes a packet of each NAL unit, or several where it is large.
+// disaggregate returns a packet for each NAL unit, or several if it is large.
 func (r *resizer) disaggregate(body []byte, room int) [][]byte {
 	var list [][]byte
 	for len(body) >= 2 {

@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	// maxSources is of how many streams it is remembered where they are, for the
-	// time that the database is away.
+	// maxSources is the number of streams whose addresses are remembered for when the
+	// database is unavailable.
 	maxSources = 4096
-	// sourceWithin is how long reading where a camera is may take before what is
-	// remembered is used.
+	// sourceWithin is how long reading the address of a camera may take before the
+	// remembered one is used.
 	sourceWithin = 2 * time.Second
 )
 
-// source is where a camera's stream is. It is read at each dial, as it may have
-// changed, and is what it was when it cannot be read.
+// source returns the address of a camera's stream. It is read at each dial, as it may
+// have changed; if it cannot be read, the last known one is used.
 func (p *Pool) source(ctx context.Context, of Stream) (Source, error) {
 	within, cancel := context.WithTimeout(ctx, sourceWithin)
 	defer cancel()
@@ -28,7 +28,7 @@ func (p *Pool) source(ctx context.Context, of Stream) (Source, error) {
 		if text, err := json.Marshal(source); err == nil {
 			p.sources.Put(of.name(), text)
 		}
-		if ctx.Err() != nil { // the camera may have been left, and what is known of it dropped, just before
+		if ctx.Err() != nil { // the camera may just have been removed, and its address dropped
 			p.sources.Forget(of.name())
 		}
 		return source, nil
@@ -44,7 +44,7 @@ func (p *Pool) source(ctx context.Context, of Stream) (Source, error) {
 	return source, nil
 }
 
-// forgetSources drops where the streams of a device are.
+// forgetSources drops the addresses of a device's streams.
 func (p *Pool) forgetSources(device string) {
 	p.sources.Retain(func(name string) bool { return !strings.HasPrefix(name, device+"/") })
 }
