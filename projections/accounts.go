@@ -12,10 +12,10 @@ import (
 	"latchkey/projections/engine"
 )
 
-// Accounts is the read model of which login is whose, and of stream keys.
+// Accounts is the read model of logins and stream keys.
 const Accounts = "accounts"
 
-// accounts is which login is whose, and who has which stream keys.
+// accounts has the account of each login, and the stream keys of each account.
 var accounts = &engine.Projection{
 	Name:   Accounts,
 	Tables: []*engine.Table{loginTable, streamKeyTable},
@@ -25,8 +25,8 @@ var accounts = &engine.Projection{
 
 var loginTable = &engine.Table{
 	Name: "account_logins", Keys: 1,
-	// The last three are those of a registration, "" for a mere claim: the kind
-	// of the address, and address and name, sealed.
+	// The last three are from a registration, "" for a mere claim: the kind of the
+	// address, and address and name, sealed.
 	Columns: []engine.Column{engine.Text("login"), engine.Text("account"), engine.Text("kind"), engine.Text("address"), engine.Text("name")},
 	Indexes: [][]string{{"account"}},
 }
@@ -68,8 +68,7 @@ type StreamKey struct {
 
 var streamKeyList = engine.List[StreamKey]{Name: "keys", Place: func(k StreamKey) int64 { return k.Position }}
 
-// StreamKeys lists an account's stream keys in the order in which they were
-// made.
+// StreamKeys lists an account's stream keys in the order of their creation.
 func (s *Store) StreamKeys(ctx context.Context, account string, p Page) (list []StreamKey, next string, err error) {
 	if _, err := streamKeyList.After(p); err != nil {
 		return nil, "", err
@@ -84,15 +83,15 @@ func (s *Store) StreamKeys(ctx context.Context, account string, p Page) (list []
 	return list, next, wrapped("listing stream keys", err)
 }
 
-// Person is who an account belongs to, as the people see it whom it deals with.
+// Person is the person of an account, as shown to the people whom they share with.
 type Person struct {
 	Kind    string // of the address: "email" or "phone"
 	Address string // sealed
 	Name    string // sealed
 }
 
-// Person returns who has an account; the zero Person if nobody has. For atLeast
-// see Page.
+// Person returns the person of an account; the zero Person if it does not exist. For
+// atLeast see Page.
 func (s *Store) Person(ctx context.Context, account string, atLeast uint64) (p Person, err error) {
 	err = s.Read(ctx, []string{Accounts}, atLeast, func(ctx context.Context, tx bun.Tx) error {
 		return tx.NewSelect().TableExpr("account_logins").Column("kind", "address", "name").
@@ -104,7 +103,7 @@ func (s *Store) Person(ctx context.Context, account string, atLeast uint64) (p P
 	return p, wrapped("looking up who has an account", err)
 }
 
-// Login is the account that has a login, by the keyed hash of its address.
+// Login returns the account that has a login, by the keyed hash of its address.
 func (s *Store) Login(ctx context.Context, hash string) (account string, ok bool, err error) {
 	err = s.DB().NewSelect().TableExpr("account_logins").Column("account").Where("login = ?", hash).Scan(ctx, &account)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -10,30 +10,29 @@ import (
 	"latchkey/projections/engine"
 )
 
-// The numbers of accounts and devices have 24 bits each, and the rows of what is
-// gone keep theirs. So now and then what lives is given the numbers 1 to n again,
-// in the order of the old ones, and all other rows are deleted: in the transaction
-// of a batch of events, before them. No number means the same before and after,
-// so nobody who remembers some may go on with them: the reducer forgets, another
-// process finds that the checkpoint moved, and an index has numbers of its own.
+// The numbers of accounts and devices have 24 bits each, and deleted ones keep theirs. So
+// live ones are renumbered from 1 to n from time to time, in the same order, and all
+// other rows are deleted: in the transaction of a batch of events, before them. Numbers
+// have different meanings before and after, so cached ones must not be used any more: the
+// reducer forgets them, another process notices that the checkpoint moved, and an index
+// has its own numbers.
 //
-// It costs two passes over the rows, and on SQLite the other read models wait for
-// it; so it happens only where it gives back much, or where no number is left.
+// This takes two passes over the rows, and on SQLite the other read models wait for it;
+// so it happens only if it frees much, or if no number is left.
 
-// wear is what the reducer knows, between batches, of what is gone.
+// wear is what the reducer knows, between batches, about deleted rows.
 type wear struct {
-	looked bool  // the rows were counted once
-	since  int64 // events that took something away since they were counted
-	spare  int64 // such events since numbers were given again
+	looked bool  // the rows were counted
+	since  int64 // revoking events since they were counted
+	spare  int64 // such events since the last renumbering
 }
 
 func (g *wear) ended() { g.since++; g.spare++ }
 
-// few reports whether so few numbers are left that there is none for every event
-// that may be under way.
+// few reports whether the remaining numbers may not suffice for all events in progress.
 func few(highest, limit int64) bool { return highest+limit>>14 >= limit }
 
-// makeRoom gives the numbers again if that is worth it.
+// makeRoom renumbers if that is worthwhile.
 func (b *grantBatch) makeRoom(effects []grantEffect) error {
 	worth, err := b.worth(effects)
 	if err != nil || !worth {
@@ -50,8 +49,8 @@ func (b *grantBatch) makeRoom(effects []grantEffect) error {
 	return b.find(effects)
 }
 
-// worth reports whether a number may be needed that there is not, or a 256th of
-// all numbers is on rows of what is gone and these are half of the rows.
+// worth reports whether more numbers may be needed than are left, or a 256th of all
+// numbers is on deleted rows and these are half of the rows.
 func (b *grantBatch) worth(effects []grantEffect) (bool, error) {
 	n, limit := b.w.Counts, b.limit
 	accounts, devices := newcomers(effects)
@@ -75,7 +74,7 @@ func (b *grantBatch) worth(effects []grantEffect) (bool, error) {
 	return gone >= least && 2*gone >= all, nil
 }
 
-// newcomers is how many numbers effects may need at most.
+// newcomers returns the maximum number of numbers that effects may need.
 func newcomers(effects []grantEffect) (accounts, devices int64) {
 	for i := range effects {
 		a, d := effects[i].newcomers()
@@ -99,7 +98,7 @@ func (e *grantEffect) newcomers() (accounts, devices int64) {
 	return accounts, devices
 }
 
-// fitting is how many of the first effects there are numbers for.
+// fitting returns how many of the first effects there are numbers for.
 func (b *grantBatch) fitting(effects []grantEffect) int {
 	accounts, devices := b.w.Counts.Accounts, b.w.Counts.Devices
 	for i := range effects {
@@ -112,7 +111,7 @@ func (b *grantBatch) fitting(effects []grantEffect) int {
 	return len(effects)
 }
 
-// countGone counts the devices and stream keys, and those among them that are gone.
+// countGone counts the devices and stream keys, and the deleted ones among them.
 func countGone(w *engine.Writer) (gone, all int64, err error) {
 	ctx, tx := w.Tx()
 	for t, where := range map[*engine.Table]string{grantDeviceTable: "live = 0", grantKeyTable: "account = 0"} {
@@ -126,16 +125,16 @@ func countGone(w *engine.Writer) (gone, all int64, err error) {
 	return gone, all, nil
 }
 
-// compaction gives numbers again.
+// compaction renumbers.
 type compaction struct {
 	w                 *engine.Writer
 	accounts, devices renumbering
 	ended             bool // there are revoked keys
 }
 
-// compact gives what lives the numbers 1 to n and deletes the other rows. An
-// account lives while it has a device, or may see one, or has a key. It reports
-// whether there was anything to do.
+// compact renumbers what is live from 1 to n and deletes the other rows. An account is
+// live while it has a device, may see one, or has a key. It reports whether there was
+// anything to do.
 func compact(w *engine.Writer) (changed bool, err error) {
 	n := w.Counts
 	c := &compaction{w: w, accounts: newRenumbering(n.Accounts), devices: newRenumbering(n.Devices)}
@@ -160,8 +159,8 @@ func compact(w *engine.Writer) (changed bool, err error) {
 	return true, nil
 }
 
-// survey finds who lives. A row that is damaged or lost ends it: what belongs to
-// whom would be written with a sum that fits.
+// survey finds what is live. A damaged or missing row ends it: otherwise wrong ownership
+// would be written with a valid sum.
 func (c *compaction) survey() error {
 	n := *c.w.Counts
 	var accounts, devices int64
@@ -214,7 +213,7 @@ func fits(row []any) bool {
 
 func split(pair int64) (account, device int64) { return pair >> deviceBits, pair & maxNumber }
 
-// The rows as they are afterwards, nil for none.
+// The rows after compaction, nil for none.
 
 func (c *compaction) account(row []any) []any {
 	if no := c.accounts.next(row[0].(int64)); no != 0 {
@@ -253,7 +252,7 @@ func (c *compaction) key(row []any) []any {
 	return nil
 }
 
-// pair is 0 if the account or the device is gone.
+// pair returns 0 if the account or the device is deleted.
 func (c *compaction) pair(old int64) int64 {
 	account, device := split(old)
 	account, device = c.accounts.next(account), c.devices.next(device)
@@ -266,9 +265,8 @@ func (c *compaction) pair(old int64) int64 {
 // pageRows is how many rows are in memory at once.
 const pageRows = 1 << 13
 
-// rewrite replaces the rows of a table. New numbers are not above the old ones and
-// in the same order, so a row never gets the key of another that has not had its
-// turn.
+// rewrite replaces the rows of a table. New numbers are at most the old ones and in the
+// same order, so a row never gets the key of another that has not been processed.
 func (c *compaction) rewrite(t *engine.Table, next func(row []any) []any) error {
 	return c.w.Pages(t, pageRows, func(rows [][]any) error {
 		moved := make([][]any, 0, len(rows))
@@ -287,19 +285,18 @@ func (c *compaction) rewrite(t *engine.Table, next func(row []any) []any) error 
 	})
 }
 
-// renumbering says which of the numbers 1 to last live, in a bit each, and what
-// their new ones are.
+// renumbering has the live numbers of 1 to last, one bit each, and their new ones.
 type renumbering struct {
 	last   int64
 	living []uint64
-	before []int64 // how many live before each word of living, once counted
+	before []int64 // live numbers before each word of living, once counted
 }
 
 func newRenumbering(last int64) renumbering {
 	return renumbering{last: last, living: make([]uint64, last/64+1)}
 }
 
-// mark notes that a number lives; false if it was never given.
+// mark marks a number as live; it returns false if it was never assigned.
 func (r *renumbering) mark(no int64) bool {
 	if no < 1 || no > r.last {
 		return false
@@ -312,7 +309,7 @@ func (r *renumbering) lives(no int64) bool {
 	return no >= 1 && no <= r.last && r.living[no/64]&(1<<(no%64)) != 0
 }
 
-// count is how many live. next may be called after it.
+// count returns how many are live. next may be called after it.
 func (r *renumbering) count() (n int64) {
 	r.before = make([]int64, len(r.living))
 	for i, word := range r.living {
@@ -322,7 +319,7 @@ func (r *renumbering) count() (n int64) {
 	return n
 }
 
-// next is the new number, 0 for what does not live.
+// next returns the new number, 0 if it is not live.
 func (r *renumbering) next(no int64) int64 {
 	if !r.lives(no) {
 		return 0

@@ -14,8 +14,8 @@ import (
 // Devices is the read model of devices.
 const Devices = "devices"
 
-// devices is who has which device. A removed one stays, so that a share that it
-// was in still has its name; nobody has it any more.
+// devices has the owner of each device. A removed one stays, so that a share that it was
+// in still has its name; it has no owner any more.
 var devices = &engine.Projection{
 	Name:   Devices,
 	Tables: []*engine.Table{deviceTable},
@@ -98,8 +98,8 @@ func (s *Store) Devices(ctx context.Context, owner string, p Page) (list []Devic
 	return list, next, wrapped("listing devices", err)
 }
 
-// Device returns a device that the account owns; any other is not found. For
-// atLeast see Page.
+// Device returns a device that the account owns; others are not found. For atLeast see
+// Page.
 func (s *Store) Device(ctx context.Context, owner, id string, atLeast uint64) (found Device, ok bool, err error) {
 	var rows []Device
 	err = s.Read(ctx, []string{Devices}, atLeast, func(ctx context.Context, tx bun.Tx) error {
@@ -111,8 +111,8 @@ func (s *Store) Device(ctx context.Context, owner, id string, atLeast uint64) (f
 	return rows[0], true, nil
 }
 
-// RemovedDevices returns those of the devices that were removed; their ids do
-// not return. For atLeast see Page.
+// RemovedDevices returns those of the devices that were removed; their ids are never
+// reused. For atLeast see Page.
 func (s *Store) RemovedDevices(ctx context.Context, ids []string, atLeast uint64) (removed []string, err error) {
 	err = s.Read(ctx, []string{Devices}, atLeast, func(ctx context.Context, tx bun.Tx) error {
 		return tx.NewSelect().TableExpr("devices").Column("device").Where("device IN (?) AND removed_at <> 0", bun.List(ids)).OrderExpr("device").Scan(ctx, &removed)
@@ -120,7 +120,7 @@ func (s *Store) RemovedDevices(ctx context.Context, ids []string, atLeast uint64
 	return removed, wrapped("looking for devices that were removed", err)
 }
 
-// RemovedDevices is the store's, and waits until the rows have seen the position.
+// RemovedDevices is the store's, but waits until the rows have seen the position.
 func (r *Runner) RemovedDevices(ctx context.Context, ids []string, atLeast uint64) (removed []string, err error) {
 	err = r.ReadAt(ctx, func() (err error) {
 		removed, err = r.store.RemovedDevices(ctx, ids, atLeast)

@@ -12,10 +12,10 @@ import (
 	"latchkey/projections/engine"
 )
 
-// granting is the reducer of privileges. It remembers numbers and devices that
-// it has met, and those that have no number too.
+// granting is the reducer of privileges. It caches the numbers and devices that it has
+// met, including those without a number.
 type granting struct {
-	limit    int64 // how many accounts, and devices, may have a number
+	limit    int64 // maximum number of accounts, and of devices, with a number
 	accounts map[string]*grantAccount
 	devices  map[string]*grantDevice
 	wear
@@ -32,10 +32,10 @@ type grantDevice struct {
 	live      bool
 }
 
-// remembered is the most that granting remembers before it begins anew.
+// remembered is the maximum size of granting's cache before it is cleared.
 const remembered = 200_000
 
-// Forget drops what is remembered of the rows.
+// Forget clears the cache of rows.
 func (g *granting) Forget() {
 	g.accounts, g.devices = map[string]*grantAccount{}, map[string]*grantDevice{}
 }
@@ -62,8 +62,8 @@ func (g *granting) Reduce(w *engine.Writer, events []engine.Record) error {
 	return nil
 }
 
-// some applies as many of the effects as there are numbers for: mostly all, and
-// one at least.
+// some applies as many of the effects as there are numbers for: usually all, and at least
+// one.
 func (g *granting) some(w *engine.Writer, effects []grantEffect) (n int, err error) {
 	b := &grantBatch{granting: g, w: w}
 	b.clear()
@@ -82,14 +82,14 @@ func (g *granting) some(w *engine.Writer, effects []grantEffect) (n int, err err
 	return n, b.write()
 }
 
-// grantEffect is an effect with those whom it concerns; nil for none.
+// grantEffect is an effect with its accounts and device; nil for none.
 type grantEffect struct {
 	event.Effect
 	account, owner *grantAccount
 	device         *grantDevice
 }
 
-// grantBatch gathers what a batch of events does.
+// grantBatch collects the effects of a batch of events.
 type grantBatch struct {
 	*granting
 	w        *engine.Writer
@@ -98,7 +98,7 @@ type grantBatch struct {
 	pairs    map[int64]*grantPair
 	order    []int64                          // of pairs
 	keys     map[string][]any                 // by name
-	counted  struct{ accounts, devices bool } // the rows were compared with how many have a number
+	counted  struct{ accounts, devices bool } // the rows were compared with the number assigned
 }
 
 // grantPair is what an account may do on a device after the batch.
@@ -107,7 +107,7 @@ type grantPair struct {
 	own    bool // by ownership, not by a share
 	grants []share.Grant
 	share  string
-	fresh  bool // what the account called the device before does not count
+	fresh  bool // ignores the account's earlier name of the device
 }
 
 func (b *grantBatch) clear() {
@@ -115,10 +115,10 @@ func (b *grantBatch) clear() {
 	b.changed, b.pairs, b.keys = map[*grantDevice]struct{}{}, map[int64]*grantPair{}, map[string][]any{}
 }
 
-// lacks notes that an event gave nothing.
+// lacks records that an event had no effect for lack of numbers.
 func (b *grantBatch) lacks() { b.w.Counts.Lacks++ }
 
-// pair is what the account may do on the device; whoever asks changes it.
+// pair returns what the account may do on the device, to be changed by the caller.
 func (b *grantBatch) pair(account, device int64) *grantPair {
 	no := pairOf(account, device)
 	p, ok := b.pairs[no]
@@ -130,7 +130,7 @@ func (b *grantBatch) pair(account, device int64) *grantPair {
 	return p
 }
 
-// apply gives a number only to those whom something is given to, and to a device
+// apply only assigns a number to accounts that are granted something, and to a device
 // that is removed before it was known.
 func (b *grantBatch) apply(e *grantEffect) error {
 	d := e.device
@@ -162,7 +162,7 @@ func (b *grantBatch) apply(e *grantEffect) error {
 	case event.KeyRevoked:
 		b.ended()
 		b.keys[e.Key.Name] = sum.Row(e.Key.Name, int64(0), "", int64(0))
-	default: // whoever adds a kind says here what it does
+	default: // a new kind is handled here
 		return fmt.Errorf("an effect of kind %d: %w", e.Kind, event.ErrImpossible)
 	}
 	return nil
@@ -181,8 +181,8 @@ func (b *grantBatch) add(e *grantEffect) error {
 	return nil
 }
 
-// remove needs no number if the device is not known: then nobody may do anything
-// on it. It is remembered all the same while there is one.
+// remove needs no number if the device is unknown: then nobody has access to it. It is
+// recorded all the same while there are numbers.
 func (b *grantBatch) remove(e *grantEffect) error {
 	b.ended()
 	d := e.device
@@ -223,8 +223,8 @@ func (b *grantBatch) addKey(e *grantEffect) error {
 	return nil
 }
 
-// named writes a name at once, behind what was gathered: it depends on whether
-// the account has the device now, and takes the name from another device.
+// named writes a name at once, after what was collected: it depends on whether the
+// account has the device now, and takes the name from another device.
 func (b *grantBatch) named(account, device int64, domain string) error {
 	if err := b.write(); err != nil {
 		return err
@@ -241,7 +241,7 @@ func (b *grantBatch) named(account, device int64, domain string) error {
 	return nil
 }
 
-// write writes what was gathered and begins to gather anew.
+// write writes what was collected and starts a new collection.
 func (b *grantBatch) write() error {
 	var cleared, entries, gone, shares [][]any
 	for _, no := range b.order {

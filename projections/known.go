@@ -6,15 +6,15 @@ import (
 	"slices"
 )
 
-// Known are the ids of everything that the read models list, as far as secrets
-// are kept for it elsewhere.
+// Known are the ids of everything that the read models list, if secrets are stored for it
+// elsewhere.
 type Known struct {
 	Accounts   []string // that hold a login
 	Devices    []string // in an account
 	StreamKeys []string // not revoked
 }
 
-// Known lists what is known now, as far as the read models have come.
+// Known lists the current ids, as far as the read models have got.
 func (s *Store) Known(ctx context.Context) (k Known, err error) {
 	var kept []string
 	for _, q := range []struct {
@@ -24,8 +24,8 @@ func (s *Store) Known(ctx context.Context) (k Known, err error) {
 		{&k.Accounts, "account_logins", "account", "kind <> ''"},
 		{&k.Devices, "devices", "device", "removed_at = 0"},
 		{&k.StreamKeys, "stream_keys", "name", "1 = 1"},
-		// A row that was lost or damaged in one of both tables must not cost the
-		// secret that is kept for it.
+		// A missing or damaged row in one of the two tables must not cause the loss of a
+		// secret.
 		{&kept, "privilege_keys", "name", "account <> 0"},
 	} {
 		if err := s.DB().NewSelect().TableExpr(q.table).Column(q.column).Where(q.where).Scan(ctx, q.into); err != nil {

@@ -10,9 +10,9 @@ import (
 	"latchkey/projections/engine"
 )
 
-// LoadPrivileges gives the loader the rows of the read model of privileges, as
-// they are at the position in the log that it returns, with their mark. If one of them
-// is damaged, the read model is made empty, to come from the log again.
+// LoadPrivileges passes the rows of the privileges read model to the loader, with the log
+// position that it returns, and their mark. If one of them is damaged, the read model is
+// emptied, to be rebuilt from the log.
 func (s *Store) LoadPrivileges(ctx context.Context, l access.Loader) (position uint64, mark eventstore.Mark, err error) {
 	scan := engine.Scan{Again: l.Again, Rows: func(q *engine.Scanner) error { return load(q, l) }}
 	if l.Begin != nil {
@@ -22,12 +22,12 @@ func (s *Store) LoadPrivileges(ctx context.Context, l access.Loader) (position u
 	return c.Position, c.Mark, wrapped("loading privileges", err)
 }
 
-// namesQuery reads what accounts call the devices that live; a dead one must not
-// keep its name from another.
+// namesQuery reads the accounts' names of live devices; a removed one must not keep its
+// name from another.
 var namesQuery = fmt.Sprintf(`SELECT s.pair, d.device, s.domain FROM privilege_shares AS s
 	JOIN privilege_devices AS d ON d.no = s.pair & %d AND d.live = 1 WHERE s.domain <> ''`, maxNumber)
 
-// load reads every table. Every account and device that has a number must be there.
+// load reads every table. Every numbered account and device must be there.
 func load(q *engine.Scanner, l access.Loader) error {
 	var accounts, devices int64
 	for _, t := range []struct {

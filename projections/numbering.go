@@ -10,13 +10,13 @@ import (
 	"latchkey/projections/engine"
 )
 
-// find looks the numbers of all accounts and devices up.
+// find looks up the numbers of all accounts and devices.
 func (b *grantBatch) find(effects []grantEffect) error {
-	var accounts, devices []string // those that were not met before
+	var accounts, devices []string // those not in the cache
 	account := func(id string) *grantAccount {
 		a := b.granting.accounts[id]
 		if a == nil && id != "" {
-			id = strings.Clone(id) // it is a part of the event's text, which must not stay with it
+			id = strings.Clone(id) // it is part of the event's text, which must not stay with it
 			a = &grantAccount{id: id}
 			b.granting.accounts[id] = a
 			accounts = append(accounts, id)
@@ -70,7 +70,7 @@ func (b *grantBatch) findDevices(ids []string) error {
 	})
 }
 
-// lookUp reads the rows of some ids, whole.
+// lookUp reads the complete rows of some ids.
 func (b *grantBatch) lookUp(t *engine.Table, column string, ids []string, each func(*sql.Rows) error) (err error) {
 	if len(ids) == 0 {
 		return nil
@@ -92,8 +92,8 @@ func (b *grantBatch) lookUp(t *engine.Table, column string, ids []string, each f
 	return wrapped("looking up in "+t.Name, rows.Err())
 }
 
-// numberAccount gives an account a number if it has none; false if there is none
-// left.
+// numberAccount assigns a number to an account if it has none; it returns false if none
+// is left.
 func (b *grantBatch) numberAccount(a *grantAccount) (ok bool, err error) {
 	if a.no != 0 {
 		return true, nil
@@ -125,9 +125,9 @@ func (b *grantBatch) numberBoth(a *grantAccount, d *grantDevice) (ok bool, err e
 	return b.numberDevice(d)
 }
 
-// next gives the next number, 0 if there is none. given is how many there are by
-// the checkpoint: if a row was lost, its number must not be given again. The rows
-// are compared with that before the batch writes new ones.
+// next assigns the next number, 0 if there is none. given is how many there are by the
+// checkpoint: if a row was lost, its number must not be assigned again. The rows are
+// compared with that before the batch writes new ones.
 func (b *grantBatch) next(t *engine.Table, given *int64, counted *bool) (int64, error) {
 	if !*counted {
 		var last int64

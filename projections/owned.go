@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// owned says how to count what an account has, in one statement, so that the count
-// and the position that it has seen are of one state.
+// owned has the query for counting what an account has, in one statement, so that the
+// count and the position that it has seen are from one state.
 var owned = map[string]struct{ projection, query string }{
 	"devices":     {Devices, "SELECT count(*) FROM devices AS r WHERE r.owner = $1 AND r.removed_at = 0"},
 	"shares":      {SentShares, "SELECT count(*) FROM sent_shares AS r WHERE r.owner = $1"},
@@ -33,7 +33,7 @@ func (s *Store) Owned(ctx context.Context, account, what string, at time.Time) (
 		args = append(args, micros(at))
 	}
 	err = stmt.QueryRowContext(ctx, args...).Scan(&seen, &n)
-	if errors.Is(err, sql.ErrNoRows) { // nothing was seen yet
+	if errors.Is(err, sql.ErrNoRows) { // nothing has been seen yet
 		return 0, 0, nil
 	}
 	return n, seen, wrapped("counting the "+what+" of an account", err)

@@ -18,11 +18,11 @@ import (
 // Privileges is the read model of privileges.
 const Privileges = "privileges"
 
-// privileges is who may do what: the rows from which the privilege index is
-// loaded. Accounts and devices have small numbers here, and what an account may
-// do on a channel is one number and a mask, so that millions load in seconds.
-// What an event does to them the event says itself, for the index too. So many numbers
-// there are for accounts, and for devices.
+// privileges has who may do what: the rows from which the privilege index is loaded.
+// Accounts and devices have small numbers here, and what an account may do on a channel
+// is one number and a mask, so that millions load in seconds. Events declare their
+// effects themselves, for the index, too. limit is how many numbers there are for
+// accounts, and for devices.
 func privileges(numbers int64) *engine.Projection {
 	return &engine.Projection{
 		Name:   Privileges,
@@ -34,15 +34,15 @@ func privileges(numbers int64) *engine.Projection {
 			g.Forget()
 			return g
 		},
-		// When events gave nothing for want of numbers, and there are some again.
+		// If events had no effect for lack of numbers, and there are some again.
 		Lacking: func(n engine.Counts) bool { return n.Lacks > 0 && !few(max(n.Accounts, n.Devices), numbers) },
 	}
 }
 
-// An entry is (account's number << 33 | device's number << 9 | channel), a pair
-// the same without the channel. That there is an entry says that the account sees
-// the device; where it has no privilege on one of the first eight channels there
-// is one of channel 0, as the index needs it.
+// An entry is (account's number << 33 | device's number << 9 | channel), a pair the same
+// without the channel. An entry means that the account sees the device; if it has no
+// privilege on one of the first eight channels there is one of channel 0, as the index
+// needs it.
 var grantTable = &engine.Table{
 	Name: "privileges", Keys: 1,
 	Columns: []engine.Column{engine.Number("entry"), engine.Number("mask")}, // the mask with its sum above it
@@ -54,30 +54,27 @@ var grantAccountTable = &engine.Table{
 	Indexes: [][]string{{"account"}},
 }
 
-// A device that is not live stays until numbers are given again; its id does not
-// return.
+// A removed device stays until the next renumbering; its id is never reused.
 var grantDeviceTable = &engine.Table{
 	Name: "privilege_devices", Keys: 1,
 	Columns: []engine.Column{engine.Number("no"), engine.Text("device"), engine.Number("owner"), engine.Number("live"), engine.Number("sum")},
 	Indexes: [][]string{{"device"}},
 }
 
-// grantShareTable says through which share an account has a device, and what it
-// calls it.
+// grantShareTable has through which share an account has a device, and its name for it.
 var grantShareTable = &engine.Table{
 	Name: "privilege_shares", Keys: 1,
 	Columns: []engine.Column{engine.Number("pair"), engine.Text("share"), {Name: "domain", First: true}},
 }
 
-// A key that was revoked stays, with account 0, until numbers are given again; its
-// name does not return.
+// A revoked key stays, with account 0, until the next renumbering; its name is never
+// reused.
 var grantKeyTable = &engine.Table{
 	Name: "privilege_keys", Keys: 1,
 	Columns: []engine.Column{engine.Text("name"), engine.Number("account"), engine.Text("device"), engine.Number("expires"), engine.Number("sum")},
 }
 
-// grantKeyAdded is the same table for keys that were added: one that is there
-// already stays.
+// grantKeyAdded is the same table for added keys: an existing one is kept.
 var grantKeyAdded = &engine.Table{
 	Name: grantKeyTable.Name, Keys: 1,
 	Columns: []engine.Column{
@@ -98,7 +95,7 @@ func pairOf(account, device int64) int64 { return account<<deviceBits | device }
 
 // DevicePrivileges is what an account may do on one device.
 type DevicePrivileges struct {
-	Pair   int64 // the place in the list
+	Pair   int64 // its place in the list
 	Device string
 	Name   string        // sealed
 	Share  string        // through which; "" for the owner
@@ -139,7 +136,7 @@ func accountNumber(ctx context.Context, tx bun.IDB, account string) (no int64, e
 	return no, err
 }
 
-// livePairs are the devices of an account behind a device's number.
+// livePairs returns the devices of an account after a device's number.
 func livePairs(ctx context.Context, tx bun.Tx, account, after, limit int64) (rows []DevicePrivileges, err error) {
 	seen := tx.NewSelect().TableExpr("privileges").ColumnExpr("DISTINCT entry >> ? AS pair", channelBits).
 		Where("entry >= ? AND entry < ?", pairOf(account, after+1)<<channelBits, pairOf(account+1, 0)<<channelBits)
@@ -152,7 +149,7 @@ func livePairs(ctx context.Context, tx bun.Tx, account, after, limit int64) (row
 	return rows, err
 }
 
-// addGrants reads what is granted on each channel of each of the devices.
+// addGrants reads the grants on each channel of each of the devices.
 func addGrants(ctx context.Context, tx bun.Tx, list []DevicePrivileges) error {
 	if len(list) == 0 {
 		return nil
@@ -176,8 +173,7 @@ func addGrants(ctx context.Context, tx bun.Tx, list []DevicePrivileges) error {
 	return nil
 }
 
-// DomainTaken reports whether a device other than the given one has the name among
-// those that the account has.
+// DomainTaken reports whether another device of the account has the name.
 func (s *Store) DomainTaken(ctx context.Context, account, domain, device string) (taken bool, err error) {
 	var no int64
 	found, err := s.Ask(ctx, &no, "SELECT no FROM privilege_accounts WHERE account = $1", account)
@@ -187,8 +183,8 @@ func (s *Store) DomainTaken(ctx context.Context, account, domain, device string)
 	return taken, wrapped("looking a device domain up", err)
 }
 
-// domainTaken is apart from the account's number: with both in one statement
-// PostgreSQL cannot tell how few pairs an account has, and reads every device.
+// domainTaken is a separate query from the account's number: with both in one statement
+// PostgreSQL cannot estimate how few pairs an account has, and reads every device.
 var domainTaken = fmt.Sprintf(`SELECT EXISTS (SELECT 1 FROM privilege_shares AS s
 	JOIN privilege_devices AS d ON d.no = s.pair & %d
 	WHERE s.pair >= $1 AND s.pair < $2 AND s.domain = $3 AND d.device <> $4 AND d.live = 1)`, maxNumber)

@@ -12,19 +12,19 @@ import (
 	"latchkey/projections/engine"
 )
 
-// readModels lists all read models. A new one is a file, and a line here: its tables
-// are made when a database is opened that lacks them.
+// readModels lists all read models. A new one is a file, and a line here: its tables are
+// created when a database without them is opened.
 func readModels(numbers int64) []*engine.Projection {
 	return []*engine.Projection{sentShares, receivedShares, shareHistory, devices, accounts, privileges(numbers)}
 }
 
-// followers are the checkpoints of what follows events without rows: see
-// internal/reactors. A new one needs a migration too, which says where it begins.
+// followers are the checkpoints of followers, which have no rows: see internal/reactors.
+// A new one needs a migration, too, which sets where it begins.
 var followers = []string{"policies"}
 
 // migrations are the steps by which the tables of earlier versions get their form. A
-// change of a read model's tables is one more, which makes them again: their rows come
-// from the log.
+// change of a read model's tables is one more, which recreates them: their rows come from
+// the log.
 var migrations = []engine.Migration{
 	{Name: "0001", Comment: "read_models", Do: engine.MakeTables},
 	{Name: "0002", Comment: "who_shares", Do: engine.MakeAgain(SentShares, ReceivedShares, ShareHistory, Devices, Accounts, Privileges)},
@@ -36,25 +36,25 @@ var migrations = []engine.Migration{
 	{Name: "0008", Comment: "leases", Do: engine.AddLeases},
 }
 
-// OpenConfig says where the read models are kept.
+// OpenConfig configures a Store.
 type OpenConfig struct {
 	// Database is "sqlite" (the file projections.db in Dir), "sqlite:" and a
 	// path, or a connection string of PostgreSQL.
 	Database string
 	Dir      string
 	Logger   *slog.Logger // nil: none
-	// Numbers is how many accounts, and devices, may have a number in the read model
-	// of privileges; 0: 16,777,215, the most that fit.
+	// Numbers limits how many accounts, and devices, may have a number in the privileges
+	// read model; 0: 16,777,215, the maximum.
 	Numbers int64
 }
 
-// Store is the database of the read models. It is safe for concurrent use, by
-// several processes too.
+// Store is the database of the read models. It is safe for concurrent use, also by
+// several processes.
 type Store struct {
 	*engine.Store
 }
 
-// Open opens the database and makes the tables that it lacks.
+// Open opens the database and creates missing tables.
 func Open(ctx context.Context, cfg OpenConfig) (*Store, error) {
 	numbers := cfg.Numbers
 	if numbers == 0 {
@@ -84,9 +84,9 @@ func Names() []string {
 	return names
 }
 
-// What callers of queries need of package engine.
+// Types of package engine for callers of queries.
 type (
-	// Page asks for a part of a list.
+	// Page requests a part of a list.
 	Page = engine.Page
 	// Micros is a time in a row.
 	Micros = engine.Micros
@@ -100,7 +100,7 @@ var (
 	ErrBehind = engine.ErrBehind
 )
 
-// RunnerConfig is what a Runner needs.
+// RunnerConfig configures a Runner.
 type RunnerConfig struct {
 	Store  *Store
 	Client *eventstore.Client
@@ -127,7 +127,7 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	return &Runner{r, cfg.Store}, nil
 }
 
-// MicrosOf returns a time as rows have it.
+// MicrosOf returns the stored form of a time.
 func MicrosOf(t time.Time) Micros { return engine.MicrosOf(t) }
 
 // micros is the same for a Fold.

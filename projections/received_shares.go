@@ -12,8 +12,8 @@ import (
 // ReceivedShares is the read model of what was shared with logins.
 const ReceivedShares = "received_shares"
 
-// receivedShares is what others have shared with a login, whether an account has
-// it yet or not. It knows no remark: that is the owner's.
+// receivedShares is what others have shared with a login, whether it has an account yet
+// or not. It does not contain the remark: that is only for the owner.
 var receivedShares = &engine.Projection{
 	Name:   ReceivedShares,
 	Tables: []*engine.Table{receivedTable, receivedDeviceTable},
@@ -57,7 +57,7 @@ func received(shares, devices *engine.Fold, e engine.Record) {
 	switch v := e.Event.(type) {
 	case share.Opened:
 		shares.Put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, e.Position, e.Revision)
-	case share.RemarkChanged: // the remark is the owner's, the revision everybody's
+	case share.RemarkChanged: // the remark is only for the owner, the revision for both
 		shares.Set(engine.Key{v.Share}, engine.To(receivedRevision, e.Revision))
 	case share.Invited:
 		devices.Put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), "", micros(v.At), int64(0), e.Position, e.Revision)
@@ -87,8 +87,8 @@ const active = "EXISTS (SELECT 1 FROM received_share_devices AS d WHERE d.share 
 
 var receivedList = engine.List[Share]{Name: "received", Start: engine.Newest, Place: opened, Weight: Share.weight}
 
-// ReceivedShares lists the shares that an account was given and that hold a
-// device which it has or may accept, the newest first, with those devices.
+// ReceivedShares lists an account's received shares that have a device which it has or
+// may accept, the newest first, with those devices.
 func (s *Store) ReceivedShares(ctx context.Context, account string, p Page) (list []Share, next string, err error) {
 	err = s.Read(ctx, []string{ReceivedShares, Devices, Accounts}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
 		list, next, err = receivedList.Page(p, func(before, n int64) ([]Share, error) {
@@ -101,8 +101,8 @@ func (s *Store) ReceivedShares(ctx context.Context, account string, p Page) (lis
 	return list, next, wrapped("listing received shares", err)
 }
 
-// receivedBy reads the received shares that a condition chooses, with who shares and
-// the devices.
+// receivedBy reads the received shares that match a condition, with their owners and
+// devices.
 func receivedBy(ctx context.Context, tx bun.Tx, where func(*bun.SelectQuery) *bun.SelectQuery) (list []Share, err error) {
 	err = tx.NewSelect().Model(&list).ModelTableExpr("received_shares AS s").ColumnExpr("s.*").
 		ColumnExpr("coalesce(f.kind, '') AS from_kind, coalesce(f.address, '') AS from_address, coalesce(f.name, '') AS from_name").
@@ -115,8 +115,8 @@ func receivedBy(ctx context.Context, tx bun.Tx, where func(*bun.SelectQuery) *bu
 	return list, addDevices(ctx, list, devices, func(status share.Status) bool { return share.Device{Status: status}.Active() })
 }
 
-// Share returns a live share, as its owner or its recipient may see it; for
-// anybody else it is not found. For atLeast see Page.
+// Share returns a live share, as its owner or its recipient may see it; for others it is
+// not found. For atLeast see Page.
 func (s *Store) Share(ctx context.Context, account, id string, atLeast uint64) (found Share, ok bool, err error) {
 	var list []Share
 	err = s.Read(ctx, []string{SentShares, ReceivedShares, Devices, Accounts}, atLeast, func(ctx context.Context, tx bun.Tx) error {

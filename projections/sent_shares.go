@@ -14,8 +14,8 @@ import (
 // SentShares is the read model of what owners have shared.
 const SentShares = "sent_shares"
 
-// sentShares is what an owner has shared: the live shares, with the devices that
-// are or were in each. A deleted share is gone from it.
+// sentShares is what an owner has shared: the live shares, with the devices that are or
+// were in each. Deleted shares are removed.
 var sentShares = &engine.Projection{
 	Name:   SentShares,
 	Tables: []*engine.Table{sentTable, sentDeviceTable},
@@ -90,8 +90,8 @@ func sent(shares, devices *engine.Fold, e engine.Record) {
 
 var sentList = engine.List[Share]{Name: "sent", Start: engine.Newest, Place: opened, Weight: Share.weight}
 
-// SentShares lists the live shares of an owner, the newest first, with every
-// device that was not taken out again.
+// SentShares lists the live shares of an owner, the newest first, with every device that
+// was not removed again.
 func (s *Store) SentShares(ctx context.Context, owner string, p Page) (list []Share, next string, err error) {
 	err = s.Read(ctx, []string{SentShares, Devices}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
 		list, next, err = sentList.Page(p, func(before, n int64) ([]Share, error) {
@@ -104,7 +104,7 @@ func (s *Store) SentShares(ctx context.Context, owner string, p Page) (list []Sh
 	return list, next, wrapped("listing sent shares", err)
 }
 
-// sentBy reads the sent shares that a condition chooses, with their devices.
+// sentBy reads the sent shares that match a condition, with their devices.
 func sentBy(ctx context.Context, tx bun.Tx, where func(*bun.SelectQuery) *bun.SelectQuery) (list []Share, err error) {
 	err = tx.NewSelect().Model(&list).ModelTableExpr("sent_shares AS s").ColumnExpr("s.*").Apply(where).Scan(ctx)
 	if err != nil {
@@ -117,8 +117,8 @@ func sentBy(ctx context.Context, tx bun.Tx, where func(*bun.SelectQuery) *bun.Se
 
 // DeviceShares are the live shares of a device.
 type DeviceShares struct {
-	Holding []string // those that hold it, whatever became of it there
-	Lost    []string // those that it was taken out of
+	Holding []string // those that hold it, in any status
+	Lost    []string // those that it was removed from
 	Seen    uint64   // the position in the log that the rows have seen
 }
 
@@ -134,8 +134,7 @@ func (s *Store) SharesWithDevice(ctx context.Context, device string, atLeast uin
 	return found, nil
 }
 
-// sharesOfDevice is one statement, as a removal waits for it: what it reads is of
-// one state.
+// sharesOfDevice is one statement, as a removal waits for it: it reads one state.
 const sharesOfDevice = `SELECT c.position, coalesce(d.share, ''), coalesce(d.status, '')
 	FROM projection_checkpoints AS c LEFT JOIN sent_share_devices AS d ON d.device = $1 WHERE c.name = $2 ORDER BY d.share`
 
@@ -165,12 +164,12 @@ func (s *Store) sharesWithDevice(ctx context.Context, device string) (found Devi
 	return found, rows.Err()
 }
 
-// SharesWithDevice lists the live shares that hold a device, whatever became of it
-// there, when the read model has seen a position, and those that it was perhaps
-// taken out of after that. ErrBehind: the context ended first.
+// SharesWithDevice lists the live shares that hold a device, in any status, when the read
+// model has seen a position, and those that it may have been removed from after that.
+// ErrBehind: the context ended first.
 //
-// It waits for no checkpoint to be written: where this process has read the log
-// up to the position, the rows at its checkpoint lack nothing.
+// It does not wait for a checkpoint to be written: if this process has read the log up to
+// the position, the rows at its checkpoint are complete.
 func (r *Runner) SharesWithDevice(ctx context.Context, device string, atLeast uint64) (holding, lost []string, err error) {
 	if err := r.Covered(ctx, SentShares, atLeast); err != nil {
 		return nil, nil, fmt.Errorf("listing the shares of a device: %w", err)

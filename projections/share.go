@@ -11,7 +11,7 @@ import (
 	"latchkey/domain/share"
 )
 
-// shareEvents are all that happens to shares.
+// shareEvents are all events of shares.
 var shareEvents = catalogue.Names(func(e event.Event) bool {
 	_, is := e.(share.Event)
 	return is
@@ -42,7 +42,7 @@ func (s Share) weight() int {
 	return w
 }
 
-// weightOf is about how many bytes tell of a device what is granted on it.
+// weightOf returns roughly how many bytes a device and its grants take.
 func weightOf(name string, grants []share.Grant) int { return 200 + len(name) + 64*len(grants) }
 
 func opened(s Share) int64 { return s.Opened }
@@ -60,9 +60,9 @@ type ShareDevice struct {
 	Revision   int64  // of the last event that concerned it, in the share's stream
 }
 
-// addDevices gives each share those of its devices whose status is wanted, in the
-// order of first invitations. A share's revision becomes that of the last event that
-// concerned it, or a device in it. q is a query for the devices without a condition.
+// addDevices adds to each share those of its devices whose status is wanted, in the order
+// of first invitations. A share's revision becomes that of the last event that concerned
+// it, or a device in it. q is a query for the devices without a condition.
 func addDevices(ctx context.Context, list []Share, q *bun.SelectQuery, wanted func(share.Status) bool) error {
 	if len(list) == 0 {
 		return nil

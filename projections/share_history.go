@@ -12,8 +12,8 @@ import (
 // ShareHistory is the read model of deleted shares.
 const ShareHistory = "share_history"
 
-// shareHistory is the recipients of shares that were deleted, kept to fill the
-// form again. One that is shared with anew is not in it.
+// shareHistory has the recipients of deleted shares, to prefill the form. A recipient
+// that is shared with again is not in it.
 var shareHistory = &engine.Projection{
 	Name:   ShareHistory,
 	Tables: []*engine.Table{historyTable},

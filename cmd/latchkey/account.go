@@ -11,7 +11,7 @@ import (
 	"latchkey/internal/app"
 )
 
-// accountCommand is for operators who make accounts themselves.
+// accountCommand is for operators who create accounts themselves.
 type accountCommand struct {
 	Create accountCreateCommand `cmd:"" help:"Create an account; the password is the first line of standard input."`
 }
@@ -57,7 +57,7 @@ func (c *accountCreateCommand) Run(ctx context.Context, std streams) (err error)
 	return nil
 }
 
-// fieldFaults says for each field which rule it breaks.
+// fieldFaults returns for each field which rule it breaks.
 func fieldFaults(e *app.Error) []string {
 	var faults []string
 	for at, reason := range e.Fields {

@@ -21,12 +21,11 @@ import (
 	"latchkey/streaming/upstream"
 )
 
-// The rooms declare what they need and know nothing of each other; the types
-// here say how one gives it to the other.
+// Packages declare what they need and do not know each other; the types here adapt one to
+// the other.
 
-// appLog is the log as the use cases need it. fit, if there is one, knows
-// whether it is still the log that the privileges were read from, and whether they
-// have room.
+// appLog is the log for the use cases. fit, if set, reports whether it is still the log
+// that the privileges were read from, and whether they have room.
 type appLog struct {
 	client *eventstore.Client
 	fit    *access.Index
@@ -94,8 +93,8 @@ func storedOf(r eventstore.Recorded) (app.Stored, error) {
 	return app.Stored{ID: r.ID, Revision: int64(r.Revision), Position: uint64(r.Position), Type: r.Type, Data: r.Data, Metadata: r.Metadata}, nil
 }
 
-// Append refuses a log that lacks events which the privileges saw, before and
-// after it wrote: the node may have come back on an older folder in between.
+// Append refuses a log from which events that the privileges saw are missing, before and
+// after it writes: the node may have restarted on an older folder in between.
 func (l appLog) Append(ctx context.Context, stream string, expected int64, events []app.Pending) (uint64, error) {
 	if l.fit == nil {
 		return l.append(ctx, stream, expected, events)
@@ -141,7 +140,7 @@ func (l appLog) append(ctx context.Context, stream string, expected int64, event
 	return uint64(done.Position), err
 }
 
-// cameraVault keeps cameras for the use cases.
+// cameraVault stores cameras for the use cases.
 type cameraVault struct{ vault *vault.Vault }
 
 func (c cameraVault) SetCamera(ctx context.Context, device string, cam app.Camera) error {
@@ -196,7 +195,7 @@ func (r requests) ReleaseRequest(ctx context.Context, claim app.Request) error {
 	return r.vault.ReleaseRequest(ctx, vault.Request(claim))
 }
 
-// streamSecrets keeps the secrets of stream keys for the use cases.
+// streamSecrets stores the secrets of stream keys for the use cases.
 type streamSecrets struct{ vault *vault.Vault }
 
 func (s streamSecrets) SetStreamSecret(ctx context.Context, key, secret string) error {
@@ -211,7 +210,7 @@ func (s streamSecrets) ForgetStreamSecret(ctx context.Context, key string) error
 	return s.vault.ForgetStreamSecret(ctx, key)
 }
 
-// cameraSources knows where the streams of cameras are.
+// cameraSources returns the addresses of cameras' streams.
 type cameraSources struct{ vault *vault.Vault }
 
 func (c cameraSources) Camera(ctx context.Context, device string, channel int, q upstream.Quality) (upstream.Source, error) {
@@ -238,7 +237,7 @@ func (c cameraSources) Camera(ctx context.Context, device string, channel int, q
 	return upstream.Source{}, upstream.ErrNoStream
 }
 
-// cameraDevices are the use cases of devices, which are no addresses of our own.
+// cameraDevices are the use cases of devices, refusing our own addresses as cameras.
 type cameraDevices struct {
 	*app.Devices
 	upstreams *upstream.Pool
@@ -268,7 +267,7 @@ func (c cameraDevices) Add(ctx context.Context, m app.Meta, d app.NewDevice) (ap
 	return c.Devices.Add(ctx, m, d)
 }
 
-// streamKeys are the use cases of stream keys, whose secrets the door learns.
+// streamKeys are the use cases of stream keys, passing new secrets to the door.
 type streamKeys struct {
 	*app.StreamKeys
 	door *rtsp.Door
@@ -282,11 +281,11 @@ func (s streamKeys) Add(ctx context.Context, m app.Meta, k app.NewStreamKey) (ap
 	return done, err
 }
 
-// doorAccess is the privilege index as the door and the streams of cameras see it.
+// doorAccess is the privilege index for the door and the streams of cameras.
 type doorAccess struct{ *access.Index }
 
 func (a doorAccess) Resolve(account, name string) (string, bool) {
-	return a.Index.Resolve(account, device.Canonical(name)) // a domain has one spelling, too
+	return a.Index.Resolve(account, device.Canonical(name)) // a domain has a canonical spelling, too
 }
 
 func (a doorAccess) Owner(device string) string {
@@ -299,8 +298,8 @@ type doorSecrets struct{ vault *vault.Vault }
 func (s doorSecrets) Secret(ctx context.Context, key string) (string, error) {
 	secret, err := s.vault.StreamSecret(ctx, key)
 	if errors.Is(err, vault.ErrNotFound) {
-		// It was lost with a part of the vault. The key opens nothing any more, as
-		// if the player did not know it; that the door would be away is not so.
+		// It was lost with a part of the vault. The key is useless, as if the player did
+		// not know its secret; this is not an outage of the door.
 		return rand.Text(), nil
 	}
 	return secret, err
@@ -343,7 +342,7 @@ func (c passwordChange) Commit(ctx context.Context, s *app.NewSession) (string, 
 // sessions keeps sessions for the API.
 type sessions struct {
 	vault *vault.Vault
-	most  int                   // of an account
+	most  int                   // limit per account
 	ended func(context.Context) // is called after a session has ended
 }
 

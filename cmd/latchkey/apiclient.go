@@ -20,7 +20,7 @@ func newAPIClient(host string) *apiClient {
 	return &apiClient{host: host, http: &http.Client{Timeout: demoTimeout}}
 }
 
-// problem is what the API answers when it refuses (RFC 9457).
+// problem is the API's response when it refuses (RFC 9457).
 type problem struct {
 	Status int    `json:"status"`
 	Code   string `json:"code"`
@@ -37,8 +37,8 @@ func hasCode(err error, code string) bool {
 	return errors.As(err, &p) && p.Code == code
 }
 
-// do makes one call and reads the answer into out, unless that is nil. A
-// refusal is a *problem.
+// do makes one call and reads the response into out, unless that is nil. A refusal is a
+// *problem.
 func (c *apiClient) do(ctx context.Context, method, path, token string, body, out any) error {
 	var payload io.Reader
 	if body != nil {
@@ -69,7 +69,7 @@ func (c *apiClient) do(ctx context.Context, method, path, token string, body, ou
 	}
 	if res.StatusCode >= 300 {
 		p := &problem{Status: res.StatusCode}
-		_ = json.Unmarshal(raw, p) // a body that is no problem document leaves the status
+		_ = json.Unmarshal(raw, p) // a body that is not a problem document leaves the status
 		return fmt.Errorf("%s %s: %w", method, path, p)
 	}
 	if out == nil {

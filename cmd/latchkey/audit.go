@@ -16,7 +16,7 @@ import (
 	"latchkey/internal/journal"
 )
 
-// auditCommand is for people who must say what happened. It sees no video.
+// auditCommand is for people who must be able to say what happened. It sees no video.
 type auditCommand struct {
 	Replay auditReplayCommand `cmd:"" help:"Play the history of shares, oldest first, straight from the log."`
 }
@@ -71,14 +71,14 @@ func (c *auditReplayCommand) Run(ctx context.Context, std streams) (err error) {
 	return nil
 }
 
-// refuseCut refuses a log that lacks events which something beside it has seen: a
+// refuseCut refuses a log from which events that its companions have seen are missing: a
 // history without its end is not one.
 func (p *opened) refuseCut(ctx context.Context, journalPath string) error {
 	derived, err := p.derived(ctx)
 	if err != nil {
 		return err
 	}
-	if j, err := journal.Read(journalPath); err == nil { // without one there is less to compare
+	if j, err := journal.Read(journalPath); err == nil { // without one there are fewer marks to compare
 		derived = append(derived, backup.Derived{Name: "the journal of revocations", Mark: j.Last()})
 	}
 	for _, d := range derived {
@@ -120,7 +120,7 @@ func (c *auditReplayCommand) filter() (audit.Filter, *time.Location, error) {
 	return f, zone, nil
 }
 
-// replayProgress tells how far a long replay is, every two seconds.
+// replayProgress reports the progress of a long replay, every two seconds.
 type replayProgress struct {
 	w             io.Writer
 	head          uint64
@@ -139,7 +139,7 @@ func (c *auditReplayCommand) progress(ctx context.Context, log *eventstore.Clien
 	return &replayProgress{w: w, head: head, next: time.Now().Add(progressEvery)}, err
 }
 
-// headOf is the position of the last event of the log, 0 for none.
+// headOf returns the position of the last event of the log, 0 for none.
 func headOf(ctx context.Context, log *eventstore.Client) (head uint64, err error) {
 	err = log.Tail(ctx, 1, func(r eventstore.Recorded) bool { head = uint64(r.Position); return false })
 	if err != nil {

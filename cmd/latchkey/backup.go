@@ -15,7 +15,7 @@ import (
 	"latchkey/internal/vault"
 )
 
-// backupCommand makes a copy of everything that cannot be made again.
+// backupCommand copies everything that cannot be rebuilt.
 type backupCommand struct {
 	storage
 	Logging `embed:""`
@@ -27,7 +27,7 @@ type backupCommand struct {
 	Quiet          bool     `help:"Do not report progress."`
 }
 
-// Help is what --help says besides.
+// Help returns additional text for --help.
 func (*backupCommand) Help() string {
 	return `A consistent copy of the log, the vault and its key, taken while the service runs or while it does not. Read models are left out: they are made from the log.
 
@@ -91,7 +91,7 @@ func (c *backupCommand) write(ctx context.Context, st *opened, key *vault.Master
 	return report, errors.Join(err, sealed.Close())
 }
 
-// key is the vault's key, unless it is kept apart.
+// key returns the vault's key, unless it is kept elsewhere.
 func (c *backupCommand) key(ctx context.Context, st *opened) (*vault.MasterKey, error) {
 	if c.WithoutKey || c.VaultKey != "" {
 		return nil, nil
@@ -104,7 +104,7 @@ func (c *backupCommand) key(ctx context.Context, st *opened) (*vault.MasterKey, 
 	return &key, err
 }
 
-// remind says what to know of the backup that was made.
+// remind prints what to know about the backup.
 func (c *backupCommand) remind(w io.Writer, r backup.Report, encrypted bool) {
 	switch {
 	case !r.Key:
@@ -117,7 +117,7 @@ func (c *backupCommand) remind(w io.Writer, r backup.Report, encrypted bool) {
 	}
 }
 
-// backupName names a file after a backup.
+// backupName returns the file name of a backup.
 func backupName(r backup.Report, encrypted bool) string {
 	name := fmt.Sprintf("latchkey-%s-%d.backup", r.Created.Format("20060102T150405Z"), r.Head)
 	if encrypted {
@@ -126,7 +126,7 @@ func backupName(r backup.Report, encrypted bool) string {
 	return name
 }
 
-// version is which latchkey this is.
+// version returns the version of this build.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -135,7 +135,7 @@ func version() string {
 	return "latchkey " + info.Main.Version
 }
 
-// backupProgress tells how far a backup or restore is, every two seconds.
+// backupProgress reports the progress of a backup or restore, every two seconds.
 type backupProgress struct {
 	w    io.Writer
 	next time.Time

@@ -15,16 +15,16 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// configFile is what the --config file says: flag name to value.
+// configFile is the content of the --config file: flag name to value.
 type configFile struct {
 	path   string
 	values map[string]string
-	keys   []string // as they stand in the file
+	keys   []string // as written in the file
 }
 
-// readConfigFile finds --config among the arguments or LATCHKEY_CONFIG in the
-// environment and reads the file. It is read before the other arguments, as it
-// gives them their defaults.
+// readConfigFile finds --config among the arguments or LATCHKEY_CONFIG in the environment
+// and reads the file. It is read before the other arguments, because it sets their
+// defaults.
 func readConfigFile(args []string, env func(string) (string, bool)) (*configFile, error) {
 	f := &configFile{values: map[string]string{}}
 	f.path, _ = env("LATCHKEY_CONFIG")
@@ -60,11 +60,11 @@ func readConfigFile(args []string, env func(string) (string, bool)) (*configFile
 	return f, nil
 }
 
-// holdsPassword reports whether a value is an address with a password in it.
+// holdsPassword reports whether a value is an address with a password.
 func (f *configFile) holdsPassword() bool {
 	for _, value := range f.values {
 		u, err := url.Parse(value)
-		if err != nil { // it is more likely to be one that was not escaped than to be none
+		if err != nil { // it is more likely to be an unescaped password than no URL
 			if strings.Contains(value, "://") && strings.Contains(value, "@") {
 				return true
 			}
@@ -105,8 +105,8 @@ func (f *configFile) read(r io.Reader) error {
 	return errors.Join(faults...)
 }
 
-// resolver gives a flag its value from the file where neither the command line
-// nor the environment has one.
+// resolver sets flags from the file if neither the command line nor the environment sets
+// them.
 func (f *configFile) resolver(env func(string) (string, bool)) kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		for _, name := range flag.Envs {
@@ -121,9 +121,9 @@ func (f *configFile) resolver(env func(string) (string, bool)) kong.Resolver {
 	})
 }
 
-// keyOf is the key of a flag in the file: its name, or, where its environment
-// variable is another one because commands mean different things by the name,
-// that variable's: camera-http for LATCHKEY_CAMERA_HTTP.
+// keyOf returns the key of a flag in the file: its name or, if its environment variable
+// differs because commands use the name for different things, that variable's:
+// camera-http for LATCHKEY_CAMERA_HTTP.
 func keyOf(flag *kong.Flag) string {
 	if len(flag.Envs) == 0 {
 		return flag.Name
@@ -131,8 +131,7 @@ func keyOf(flag *kong.Flag) string {
 	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(flag.Envs[0], "LATCHKEY_"), "_", "-"))
 }
 
-// unknown names every key of the file that does not belong to a flag of any
-// command.
+// unknown returns every key of the file that does not belong to a flag of any command.
 func (f *configFile) unknown(app *kong.Application) []string {
 	known := map[string]bool{}
 	var visit func(*kong.Node)
@@ -154,11 +153,11 @@ func (f *configFile) unknown(app *kong.Application) []string {
 	return faults
 }
 
-// negative is what follows a flag and looks like one, but is a number or a time.
+// negative matches an argument that looks like a flag, but is a number or a duration.
 var negative = regexp.MustCompile(`^-\.?[0-9]`)
 
-// joinNegatives writes --flag -1s as --flag=-1s, which the parser would take for
-// two flags.
+// joinNegatives writes --flag -1s as --flag=-1s, which the parser would otherwise take
+// for two flags.
 func joinNegatives(args []string) []string {
 	var out []string
 	for _, arg := range args {
@@ -174,9 +173,8 @@ func joinNegatives(args []string) []string {
 // checker is a command whose settings can be checked before it runs.
 type checker interface{ checkSettings() []string }
 
-// faultsOf are all the faults of a command line that was read, and of the file:
-// what the parser did not take, the keys of the file that are not settings, the
-// options that are empty, and the values that are not right.
+// faultsOf returns all errors of the command line and the file: those of the parser,
+// unknown keys of the file, empty options, and invalid values.
 func (f *configFile) faultsOf(parser *kong.Kong, command *kong.Context, env func(string) (string, bool), parsed error) error {
 	var faults []string
 	if parsed != nil {
@@ -197,9 +195,9 @@ func (f *configFile) faultsOf(parser *kong.Kong, command *kong.Context, env func
 	return &configFaults{faults}
 }
 
-// emptyOptions are those that are given and empty, on the command line or in the
-// environment, such as a variable of a script that was never set: they mean neither
-// everything nor nothing.
+// emptyOptions returns the options that are set but empty, on the command line or in the
+// environment, such as an unset variable of a script: they mean neither everything nor
+// nothing.
 func emptyOptions(command *kong.Context, env func(string) (string, bool)) (faults []string) {
 	given := func(flag *kong.Flag) bool {
 		return slices.ContainsFunc(command.Path, func(p *kong.Path) bool { return p.Flag == flag }) ||
@@ -214,7 +212,7 @@ func emptyOptions(command *kong.Context, env func(string) (string, bool)) (fault
 	return faults
 }
 
-// configFaults are all the faults of a configuration.
+// configFaults are all errors of a configuration.
 type configFaults struct{ list []string }
 
 func (f *configFaults) Error() string {

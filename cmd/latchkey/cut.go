@@ -8,9 +8,8 @@ import (
 	"latchkey/streaming/upstream"
 )
 
-// fences is what the answer to a command waits for, one after the other: that the
-// privilege index has the change, that the viewers are cut, that the journal has
-// what was taken away.
+// fences are the conditions that a command waits for before it returns, in order: the
+// privilege index has the change, the viewers are cut, the journal has the revocation.
 type fences []api.Fence
 
 func (f fences) WaitFor(ctx context.Context, position uint64) error {
@@ -22,9 +21,8 @@ func (f fences) WaitFor(ctx context.Context, position uint64) error {
 	return nil
 }
 
-// cuts waits, once a change is in force in the privilege index, until the viewers
-// whom it ends receive nothing more, and nothing more is sent to the cameras that it
-// takes away.
+// cuts waits, after a change is in force in the privilege index, until nothing more is
+// sent to the viewers whom it ends and to the cameras that it removes.
 type cuts struct {
 	door      *rtsp.Door
 	upstreams *upstream.Pool

@@ -15,8 +15,8 @@ import (
 	"latchkey/internal/simcamera"
 )
 
-// demoCommand runs the service with a simulated camera and goes through the
-// main job as its users would, over the REST API.
+// demoCommand runs the service with a simulated camera and performs the main job as its
+// users would, over the REST API.
 type demoCommand struct {
 	Data string `placeholder:"DIR" help:"Folder to keep the demo in. Without it: a temporary one that is removed at the end."`
 	HTTP string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
@@ -34,8 +34,8 @@ type person struct {
 	Password string `json:"password"`
 }
 
-// cast is who and what the demo is about; it is kept in the data folder so that
-// the demo can be started on the same folder again.
+// cast are the people and things of the demo; it is kept in the data folder so that the
+// demo can be started on the same folder again.
 type cast struct {
 	Owner          person `json:"owner"`
 	Recipient      person `json:"recipient"`
@@ -45,7 +45,7 @@ type cast struct {
 	Secret         string `json:"secret,omitempty"`
 }
 
-// readyLine is what the demo prints on standard output once the stream plays.
+// readyLine is printed on standard output once the stream plays.
 type readyLine struct {
 	Ready     bool   `json:"ready"`
 	HTTP      string `json:"http"`
@@ -56,7 +56,7 @@ type readyLine struct {
 	Watch     string `json:"watch"`
 }
 
-// Run shows the main job and goes on serving until the context ends.
+// Run performs the main job and then serves until the context ends.
 func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	if c.Data == "" {
 		if c.Data, err = os.MkdirTemp("", "latchkey-demo-"); err != nil {
@@ -73,7 +73,7 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
-	o.strangers = false // the demo's own camera is on loopback, whoever looks at it
+	o.strangers = false // the demo's own camera is on loopback, even if others can reach the API
 	if err := s.makeDataDir(s.logger(std)); err != nil {
 		return err
 	}
@@ -139,8 +139,8 @@ func saveCast(path string, c cast) error {
 	return nil
 }
 
-// demo goes through the main job. Each step that was done by an earlier run on
-// the same folder is left as it is.
+// demo performs the main job. Steps done by an earlier run on the same folder are
+// skipped.
 type demo struct {
 	cast cast
 	api  *apiClient
@@ -203,7 +203,7 @@ func (d *demo) addCamera(ctx context.Context, owner, addr string) (string, error
 	if err := d.api.do(ctx, "GET", "/devices", owner, nil, &list); err != nil {
 		return "", err
 	}
-	// The simulated camera has another port on each start: add it anew.
+	// The simulated camera has another port on each start: add it again.
 	for _, item := range list.Items {
 		if err := d.api.do(ctx, "DELETE", "/devices/"+url.PathEscape(item.ID), owner, nil, nil); err != nil {
 			return "", err
@@ -241,5 +241,5 @@ func (d *demo) streamKey(ctx context.Context, recipient string) error {
 	return nil
 }
 
-// demoTimeout bounds each call of the demo.
+// demoTimeout limits each call of the demo.
 const demoTimeout = 20 * time.Second

@@ -16,23 +16,23 @@ import (
 	"latchkey/eventstore/node"
 )
 
-// logState is what readiness and metrics say of the log: whether it answers,
-// takes writes and keeps its subscriptions.
+// logState is the state of the log for readiness and metrics: whether it responds,
+// accepts writes and keeps its subscriptions.
 type logState struct {
 	client *eventstore.Client
-	node   *grpc.ClientConn // nil when the log is an EventStoreDB, which has no such status
+	node   *grpc.ClientConn // nil if the log is an EventStoreDB, which has no such status
 	reason atomic.Pointer[string]
 }
 
-// refusedFor is how long an append that was not taken counts against the log of
-// an EventStoreDB, which says nothing of itself. It ends, as nobody appends to a
-// log that is not ready.
+// refusedFor is how long a refused append counts against the log of an EventStoreDB,
+// which does not report its own state. It must end, as nothing is appended to a log that
+// is not ready.
 const refusedFor = 30 * time.Second
 
 // statusWithin bounds how long metrics wait for the node.
 const statusWithin = time.Second
 
-// newLogState makes the state of the log at a target.
+// newLogState returns the state of the log at a target.
 func newLogState(client *eventstore.Client, target string) (*logState, error) {
 	l := &logState{client: client}
 	if !strings.HasPrefix(target, "unix://") {
@@ -45,14 +45,14 @@ func newLogState(client *eventstore.Client, target string) (*logState, error) {
 	return l, nil
 }
 
-// State is the component's state in a word, and whether it is ready.
+// State returns the component's state in a word, and whether it is ready.
 func (l *logState) State(ctx context.Context) (state string, ready bool) {
 	state, reason := l.look(ctx)
 	l.reason.Store(&reason)
 	return state, reason == ""
 }
 
-// Reason is why the log was not ready when State was last called.
+// Reason returns why the log was not ready when State was last called.
 func (l *logState) Reason() string {
 	if r := l.reason.Load(); r != nil {
 		return *r
@@ -93,7 +93,7 @@ func (l *logState) look(ctx context.Context) (state, reason string) {
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }
 
-// status asks the embedded node; known is false if the log is none, or one of an
+// status queries the embedded node; known is false if the log is not one, or is from an
 // older build.
 func (l *logState) status(ctx context.Context) (st node.Status, known bool, err error) {
 	if l.node == nil {
@@ -126,14 +126,14 @@ var (
 	logDropping  = prometheus.NewDesc("latchkey_subscription_dropping", "1 while a subscription is dropped again and again, else 0.", []string{"subscription"}, nil)
 )
 
-// Describe is for Prometheus.
+// Describe implements prometheus.Collector.
 func (l *logState) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{logConnected, logWritable, logReserved, logDiskFree, logDiskLeast, logDrops, logDropping} {
 		out <- d
 	}
 }
 
-// Collect is for Prometheus.
+// Collect implements prometheus.Collector.
 func (l *logState) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
@@ -160,8 +160,7 @@ func (l *logState) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// droppingByName joins the subscriptions of one name, as a metric must be there
-// once.
+// droppingByName merges the subscriptions with the same name, as a metric must be unique.
 func droppingByName(h eventstore.Health) map[string]bool {
 	names := map[string]bool{}
 	for _, s := range h.Subscriptions {

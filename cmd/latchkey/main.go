@@ -1,6 +1,6 @@
-// Command latchkey shares cameras and recorders between accounts: the service,
-// its embedded log, a simulated camera, and the operator's and auditor's tools.
-// This package wires the rooms together; no rule lives here.
+// Command latchkey shares cameras and recorders between accounts: the service, its
+// embedded log, a simulated camera, and the operator's and auditor's tools. This package
+// wires the other packages together; it has no rules of its own.
 package main
 
 import (
@@ -35,27 +35,27 @@ type cli struct {
 	Version     versionCommand     `cmd:"" help:"Print the version of this build."`
 }
 
-// streams are where a command reads and writes; tests put others there.
+// streams are where a command reads and writes; tests replace them.
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
 }
 
 func main() {
-	// The heap is small beside the events that pass through: collecting it
-	// rarely costs little memory and saves a third of the work.
+	// The heap is small compared to the events that pass through: collecting it rarely
+	// costs little memory and saves a third of the work.
 	if _, set := os.LookupEnv("GOGC"); !set {
 		debug.SetGCPercent(400)
 	}
-	syscall.Umask(0o077) // nothing that is made here is for other users
+	syscall.Umask(0o077) // files created here are not for other users
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.LookupEnv, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
 }
 
-// run parses the arguments and runs the command; it answers the exit status: 0,
-// 1 for a command that failed, 2 for arguments that make no sense.
+// run parses the arguments and runs the command; it returns the exit status: 0, 1 for a
+// command that failed, 2 for invalid arguments.
 func run(ctx context.Context, args []string, env func(string) (string, bool), std streams) int {
 	var c cli
 	exit := -1
@@ -103,5 +103,5 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	return 0
 }
 
-// oneLine is the text of an error on one line, also if it is several errors.
+// oneLine returns the text of an error on one line, even if it is several errors.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -7,15 +7,15 @@ import (
 )
 
 const (
-	// usualMetrics is the address for operators where none is given.
+	// usualMetrics is the default address for operators.
 	usualMetrics = "127.0.0.1:9464"
-	// metricsOff is what --metrics says where there shall be none.
+	// metricsOff is the value of --metrics that disables the address.
 	metricsOff = "off"
 )
 
-// listenForMetrics opens the address for operators; nil: there is none. One that was
-// given must be free. The usual one may be taken by another service of this machine,
-// which is no reason not to start.
+// listenForMetrics opens the address for operators; nil if disabled. An explicit address
+// must be free. The default one may be taken by another service of this machine, which
+// must not prevent the start.
 func (o options) listenForMetrics(logger *slog.Logger) (net.Listener, error) {
 	switch o.Metrics {
 	case metricsOff:
@@ -41,7 +41,7 @@ func (o options) listenForMetrics(logger *slog.Logger) (net.Listener, error) {
 	return l, nil
 }
 
-// onLoopback reports whether only this machine reaches a listener.
+// onLoopback reports whether only this machine can reach a listener.
 func onLoopback(l interface{ Addr() net.Addr }) bool {
 	tcp, ok := l.Addr().(*net.TCPAddr)
 	return !ok || tcp.IP.IsLoopback()

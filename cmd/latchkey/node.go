@@ -50,8 +50,7 @@ func startNode(dir, socket string, logger *slog.Logger) (*runningNode, error) {
 	return serveNode(node.Config{Dir: dir, Logger: logger}, socket)
 }
 
-// startReader starts a node that takes no writes and changes nothing in its
-// folder.
+// startReader starts a node that accepts no writes and changes nothing in its folder.
 func startReader(dir, socket string, logger *slog.Logger) (*runningNode, error) {
 	return serveNode(node.Config{Dir: dir, Logger: logger, ReadOnly: true}, socket)
 }
@@ -63,7 +62,7 @@ func serveNode(cfg node.Config, socket string) (*runningNode, error) {
 	}
 	l, err := node.Listen(socket)
 	if err != nil {
-		_ = n.Close() // the first error is the one to tell
+		_ = n.Close() // the first error is the one to report
 		return nil, err
 	}
 	r := &runningNode{node: n, served: make(chan error, 1)}
@@ -74,13 +73,13 @@ func serveNode(cfg node.Config, socket string) (*runningNode, error) {
 	return r, nil
 }
 
-// wait ends with the context, or with the node's own failure.
+// wait returns when the context ends or the node fails.
 func (r *runningNode) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return r.close()
 	case err := <-r.served:
-		_ = r.node.Close() // the first error is the one to tell
+		_ = r.node.Close() // the first error is the one to report
 		return fmt.Errorf("the node stopped: %w", err)
 	}
 }

@@ -64,7 +64,7 @@ type projectionsRebuildCommand struct {
 	Name    string `arg:"" help:"sent_shares, received_shares, share_history, devices, accounts or privileges."`
 }
 
-// Run rebuilds one read model and tells its progress on standard error.
+// Run rebuilds one read model and reports its progress on standard error.
 func (c *projectionsRebuildCommand) Run(ctx context.Context, std streams) (err error) {
 	st, err := c.open(ctx, c.logger(std))
 	if err != nil {

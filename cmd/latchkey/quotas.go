@@ -8,12 +8,12 @@ import (
 	"latchkey/internal/quota"
 )
 
-// newLedger counts what accounts have and do.
+// newLedger returns a ledger of what accounts have and do.
 func newLedger(o options, p *opened) *quota.Ledger {
 	return quota.New(o.quotas, belongings{p}, time.Now)
 }
 
-// belongings counts what accounts have where it is kept.
+// belongings counts what accounts have in the stores.
 type belongings struct{ opened *opened }
 
 func (b belongings) Count(ctx context.Context, account, what string) (n int, seen uint64, err error) {
@@ -24,7 +24,7 @@ func (b belongings) Count(ctx context.Context, account, what string) (n int, see
 	return b.opened.store.Owned(ctx, account, what, time.Now())
 }
 
-// quotas tells the API of them.
+// quotas provides them to the API.
 type quotas struct{ *quota.Ledger }
 
 func (q quotas) QuotasOf(ctx context.Context, account string) ([]api.QuotaView, error) {

@@ -11,10 +11,10 @@ import (
 	"syscall"
 )
 
-// openToRead opens what is there for a tool that only reads. In a data folder
-// that cannot be written to, such as a copy on a read-only disk, the log is
-// opened to read only, and the vault is copied to a folder of its own first, as
-// SQLite must write to read. The caller calls close when it is done.
+// openToRead opens existing data for a tool that only reads. In a data folder that cannot
+// be written to, such as a copy on a read-only disk, the log is opened read-only, and the
+// vault is first copied to its own folder, as SQLite must write to read. The caller calls
+// close when it is done.
 func (s storage) openToRead(ctx context.Context, logger *slog.Logger) (_ *opened, close func() error, err error) {
 	if s.Eventstore != "embedded" || s.Database != "sqlite" || !unwritable(s.Data) {
 		p, err := s.open(ctx, logger)
@@ -38,21 +38,21 @@ func (s storage) openToRead(ctx context.Context, logger *slog.Logger) (_ *opened
 		}
 	}
 	s.Data = scratch
-	p, err := s.open(ctx, logger) // it joins the node by its socket
+	p, err := s.open(ctx, logger) // it joins the node through its socket
 	if err != nil {
 		return nil, nil, errors.Join(err, end())
 	}
 	return p, func() error { return errors.Join(p.close(), end()) }, nil
 }
 
-// unwritable reports whether nothing can be written to a folder.
+// unwritable reports whether a folder is not writable.
 func unwritable(dir string) bool {
 	const mayWrite = 2
 	err := syscall.Access(dir, mayWrite)
 	return errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EACCES)
 }
 
-// copyFile copies a file, if it is there, for this user only.
+// copyFile copies a file, if it exists, for this user only.
 func copyFile(from, to string) error {
 	in, err := os.Open(from)
 	if errors.Is(err, os.ErrNotExist) {

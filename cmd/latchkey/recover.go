@@ -18,7 +18,7 @@ import (
 	"latchkey/projections"
 )
 
-// recoverCommand goes on with a log that lost its end.
+// recoverCommand continues with a log that lost its end.
 type recoverCommand struct {
 	storage
 	Logging `embed:""`
@@ -26,7 +26,7 @@ type recoverCommand struct {
 	Yes bool `env:"LATCHKEY_RECOVER_YES" help:"Accept the loss. Without it nothing is changed, and the loss is reported."`
 }
 
-// Help is what --help says besides.
+// Help returns additional text for --help.
 func (*recoverCommand) Help() string {
 	return `For a log that lacks its end: after damage to a disk, or because an older copy was put in place. If the newer log still exists, put that back instead.
 
@@ -35,7 +35,7 @@ What the lost events gave is gone. What they took back is taken back again, as t
 Stop every service of this log first.`
 }
 
-// Run says what is lost, and with --yes accepts it.
+// Run reports what is lost, and with --yes accepts it.
 func (c *recoverCommand) Run(ctx context.Context, std streams) (err error) {
 	without, err := c.without()
 	if err != nil {
@@ -88,8 +88,8 @@ func (c *recoverCommand) Run(ctx context.Context, std streams) (err error) {
 	return c.recover(ctx, std.err, st, loss, journals, without)
 }
 
-// journals reads the journals of revocations: those that are named, or those in
-// the data folder.
+// journals reads the journals of revocations: the named ones, or those in the data
+// folder.
 func (c *recoverCommand) journals(w io.Writer) (names []string, list backup.Journals, err error) {
 	names = c.Journal
 	if len(names) == 0 {
@@ -102,8 +102,8 @@ func (c *recoverCommand) journals(w io.Writer) (names []string, list backup.Jour
 }
 
 // acknowledged returns the last position that the embedded log is known to have
-// acknowledged and lacks, 0 for none. With --yes it first makes sure that the
-// revocations after the log's end are known.
+// acknowledged but lost, 0 for none. With --yes it first makes sure that the revocations
+// after the log's end are known.
 func (c *recoverCommand) acknowledged(journals backup.Journals, without backup.Without, logger *slog.Logger) (eventstore.Position, error) {
 	if c.Eventstore != "embedded" {
 		return 0, nil
@@ -118,7 +118,7 @@ func (c *recoverCommand) acknowledged(journals backup.Journals, without backup.W
 	case err == nil:
 		return 0, n.Close()
 	case !errors.As(err, &loss) && c.Yes && errors.Is(err, node.ErrDamaged):
-		return 0, nil // the node goes on with what is whole, if it can
+		return 0, nil // the node continues with the complete part, if possible
 	case !errors.As(err, &loss):
 		return 0, err
 	case !c.Yes:
@@ -139,8 +139,8 @@ func derivedMarks(js backup.Journals) []eventstore.Mark {
 	return marks
 }
 
-// openLossy opens everything, the embedded log as far as it is whole. Without
-// --yes that is only read.
+// openLossy opens everything, the embedded log as far as it is complete. Without --yes it
+// is opened read-only.
 func (c *recoverCommand) openLossy(ctx context.Context, o options, logger *slog.Logger) (_ *opened, err error) {
 	st := &opened{logger: logger, descriptors: descriptors.NewWatch()}
 	defer func() {
@@ -175,7 +175,7 @@ func (c *recoverCommand) openLossy(ctx context.Context, o options, logger *slog.
 	return st, nil
 }
 
-// derived returns how far what is kept beside the log has seen it.
+// derived returns how far the data kept with the log has seen it.
 func (p *opened) derived(ctx context.Context) ([]backup.Derived, error) {
 	marks, err := p.store.Marks(ctx)
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 	"latchkey/projections"
 )
 
-// since are the flags that say what was taken back since the log's end.
+// since are the flags about revocations since the log's end.
 type since struct {
 	Journal        []string `env:"LATCHKEY_RESTORE_JOURNAL" placeholder:"FILE,..." help:"Journals of revocations of the service whose log this was, one of each process (revocations.journal in its data folder)."`
 	NoJournal      bool     `help:"There is no such journal: revoke everything that was granted to others, as some of it may have been revoked already. Owners must share again, and everybody must create new stream keys."`
@@ -31,7 +31,7 @@ type since struct {
 	KeepSessions   bool     `help:"Keep sessions. Those that have ended since the backup are valid again, too."`
 }
 
-// askForJournal is what to do about backup.ErrNoJournal.
+// askForJournal is the advice for backup.ErrNoJournal.
 const askForJournal = `: name the journals of revocations of the service with --journal FILE; ` +
 	`or, if they are lost, take back everything that was given to others with --no-journal, or vouch for it with --nothing-revoked that nothing was taken back since`
 
@@ -50,7 +50,7 @@ func (s since) without() (backup.Without, error) {
 const withoutDamaged = `: name another copy of it with --journal FILE; ` +
 	`or, if there is none, move it away, and take back everything that was given to others with --no-journal, or vouch for it with --nothing-revoked that nothing was taken back since`
 
-// readJournals warns of a journal that may have been cut short.
+// readJournals warns about a journal that may have been truncated.
 func readJournals(w io.Writer, paths []string) (backup.Journals, error) {
 	var list backup.Journals
 	for _, path := range paths {
@@ -69,7 +69,7 @@ func readJournals(w io.Writer, paths []string) (backup.Journals, error) {
 	return list, nil
 }
 
-// restoreCommand makes a data folder from a backup.
+// restoreCommand creates a data folder from a backup.
 type restoreCommand struct {
 	Logging `embed:""`
 
@@ -85,7 +85,7 @@ type restoreCommand struct {
 	Quiet          bool   `help:"Do not report progress."`
 }
 
-// Help is what --help says besides.
+// Help returns additional text for --help.
 func (*restoreCommand) Help() string {
 	return `The backup is restored beside the data folder, checked, and put in its place only if it is whole. Read models are made from the log when the service starts.
 
@@ -95,7 +95,7 @@ What was taken back after the end of the restored log is taken back again, as th
   latchkey restore --check latchkey-20260102T030000Z-123456.backup`
 }
 
-// Run restores, and tells its progress on standard error.
+// Run restores, and reports its progress on standard error.
 func (c *restoreCommand) Run(ctx context.Context, std streams) (err error) {
 	until, without, err := c.check()
 	if err != nil {
@@ -183,7 +183,7 @@ func (c *restoreCommand) restore(ctx context.Context, in io.Reader, t backup.Tar
 	return backup.Restore(ctx, plain, t)
 }
 
-// tell says what was restored.
+// tell reports what was restored.
 func (c *restoreCommand) tell(w io.Writer, r backup.Restored) {
 	fmt.Fprintf(w, "restored %d events, up to position %d, and the vault of %s to %s; the log is in epoch %d now\n",
 		r.Events, r.Position, r.Created.Format(time.RFC3339), c.Data, r.Epoch)
@@ -209,18 +209,18 @@ func tellRepeated(w io.Writer, revocations, erased int) {
 	}
 }
 
-// placing puts a data folder in its place: everything is made in a folder beside
-// it first, or within it where it cannot be replaced.
+// placing puts a data folder in its place: everything is first created in a folder next
+// to it, or inside it if it cannot be replaced.
 type placing struct {
 	data, database string
-	ownKey         bool // the vault's key is kept apart
-	only           bool // nothing is put anywhere
+	ownKey         bool // the vault's key is kept elsewhere
+	only           bool // nothing is put in place
 
 	stage string
 	store *projections.Store // PostgreSQL; nil: the vault stays in the folder
 }
 
-// begin refuses a folder or a database that is in use, and makes the stage.
+// begin refuses a folder or a database that is in use, and creates the stage.
 func (p *placing) begin(ctx context.Context, logger *slog.Logger) (err error) {
 	if p.only {
 		p.stage, err = os.MkdirTemp("", "latchkey-check-")
@@ -264,7 +264,7 @@ func sameDevice(a, b string) bool {
 	return syscall.Stat(a, &sa) == nil && syscall.Stat(b, &sb) == nil && sa.Dev == sb.Dev
 }
 
-// finish puts what was restored in its place.
+// finish puts the restored data in its place.
 func (p *placing) finish(ctx context.Context, key vault.MasterKey, logger *slog.Logger) error {
 	if p.store != nil {
 		if err := p.moveVault(ctx, key); err != nil {
@@ -286,8 +286,8 @@ func (p *placing) finish(ctx context.Context, key vault.MasterKey, logger *slog.
 	return backup.SyncDir(filepath.Dir(filepath.Clean(p.data)))
 }
 
-// unpack moves what is in the stage to the folder around it, the log last: what
-// is served has everything.
+// unpack moves the content of the stage to the folder around it, the log last: a served
+// log has everything.
 func (p *placing) unpack() error {
 	entries, err := os.ReadDir(p.stage)
 	if err != nil {
@@ -368,7 +368,7 @@ func openVaultFile(path string) (*bun.DB, error) {
 	return vault.OpenFile(path)
 }
 
-// restoredUseCases are the commands for a log that nobody serves.
+// restoredUseCases are the commands for a log that is not being served.
 func restoredUseCases(log *eventstore.Client, v *vault.Vault) (backup.UseCases, error) {
 	u, err := app.New(app.Config{
 		Log: appLog{client: log}, Sealer: v, Passwords: passwords{v, func(context.Context) {}}, Cameras: cameraVault{v}, StreamSecrets: streamSecrets{v}, Domains: noDomains{},
@@ -379,14 +379,14 @@ func restoredUseCases(log *eventstore.Client, v *vault.Vault) (backup.UseCases, 
 	return u.Revocations, nil
 }
 
-// noDomains is for commands that need none.
+// noDomains is for commands that do not need domains.
 type noDomains struct{}
 
 func (noDomains) DomainTaken(context.Context, string, string, string) (bool, error) {
 	return false, errors.New("device domains are not known without read models")
 }
 
-// setVaultMark makes a vault belong to a log.
+// setVaultMark assigns a vault to a log.
 func setVaultMark(ctx context.Context, v *vault.Vault, m eventstore.Mark) error {
 	mark := vault.Mark{Log: m.Log.String(), Epoch: m.Epoch, Position: uint64(m.Position)}
 	if m.Position > 0 {
@@ -395,7 +395,7 @@ func setVaultMark(ctx context.Context, v *vault.Vault, m eventstore.Mark) error 
 	return v.SetMark(ctx, mark)
 }
 
-// vaultMark is how far a vault has seen which log; the zero Mark if it keeps none.
+// vaultMark returns how far a vault has seen which log; the zero Mark if it has none.
 func vaultMark(ctx context.Context, v *vault.Vault) (eventstore.Mark, error) {
 	m, err := v.Mark(ctx)
 	if err != nil || m.Log == "" {

@@ -109,7 +109,7 @@ func TestRestoreToAnEarlierPosition(t *testing.T) {
 			}
 		})
 	}
-	refuse(t, "there is no position 99999", "restore", file, "--data", filepath.Join(dir, "beyond"), "--to", "99999", "--journal", h.journalFile())
+	refuse(t, "does not contain position 99999", "restore", file, "--data", filepath.Join(dir, "beyond"), "--to", "99999", "--journal", h.journalFile())
 	refuse(t, "neither a position nor a time", "restore", file, "--data", filepath.Join(dir, "beyond"), "--to", "yesterday")
 	empty(t, filepath.Join(dir, "beyond"))
 }

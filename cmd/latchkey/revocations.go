@@ -11,16 +11,16 @@ import (
 	"latchkey/internal/journal"
 )
 
-// journalName is the journal of revocations in a data folder. Processes that
-// share a folder have further ones, with a number in their names.
+// journalName is the journal of revocations in a data folder. Other processes that share
+// the folder have journals with a number in their names.
 const (
 	journalName  = "revocations.journal"
 	journalNames = "revocations*.journal"
 	journalsMost = 16
 )
 
-// openJournal opens the journal that is named, or the first one in the data
-// folder that no other process writes.
+// openJournal opens the named journal, or the first one in the data folder that no other
+// process is writing.
 func openJournal(o options, logger *slog.Logger) (*journal.Journal, error) {
 	if o.Journal != "" {
 		return journal.Open(o.Journal, logger)
@@ -32,8 +32,8 @@ func openJournal(o options, logger *slog.Logger) (*journal.Journal, error) {
 	return j, err
 }
 
-// startJournal starts to write down what is taken away. It refuses a log that
-// lacks what the journal has seen of it.
+// startJournal starts to record revocations. It refuses a log from which events that the
+// journal has seen are missing.
 func (s *runningService) startJournal(ctx context.Context, o options) error {
 	j, err := openJournal(o, s.logger)
 	if err != nil {
@@ -44,7 +44,7 @@ func (s *runningService) startJournal(ctx context.Context, o options) error {
 	err = j.Begin(ctx, log)
 	s.run("journal of revocations", func(ctx context.Context) error { return errors.Join(j.Run(ctx, log), j.Close()) })
 	if errors.Is(err, eventstore.ErrUnavailable) {
-		return nil // Run looks again
+		return nil // Run checks again
 	}
 	return err
 }

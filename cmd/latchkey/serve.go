@@ -55,7 +55,7 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	return s.wait(ctx)
 }
 
-// warnOfNetworks says what can be read on the way where others can connect.
+// warnOfNetworks warns about what can be read in transit if other machines can connect.
 func (s *runningService) warnOfNetworks(o options) {
 	for _, l := range []struct {
 		flag, has string
@@ -76,7 +76,7 @@ func (s *runningService) warnOfNetworks(o options) {
 	}
 }
 
-// runningService is the rooms, wired and started.
+// runningService is the packages, wired and started.
 type runningService struct {
 	logger    *slog.Logger
 	opened    *opened
@@ -92,9 +92,9 @@ type runningService struct {
 	stopped  error
 }
 
-// startService opens what is kept, starts the rooms and returns when requests
-// are taken. Whether it is ready to answer them, /readyz says. The context ends
-// the start, not what was started.
+// startService opens the stores, starts the parts and returns when requests are accepted.
+// /readyz reports whether the service is ready. The context limits the start, not the
+// service.
 func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runningService, err error) {
 	s := &runningService{logger: logger, failed: make(chan error, 8)}
 	defer func() {
@@ -180,7 +180,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 		return nil, err
 	}
 	s.run("door", func(ctx context.Context) error {
-		stop := context.AfterFunc(ctx, func() { _ = s.door.Close() }) // Wait answers its error
+		stop := context.AfterFunc(ctx, func() { _ = s.door.Close() }) // Wait returns its error
 		defer stop()
 		return s.door.Wait()
 	})
@@ -189,7 +189,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 }
 
 // checkVault refuses a vault that does not belong to the log. If the log does not
-// answer, the vault is compared when it does; until then no command is taken.
+// respond, the vault is compared when it does; until then no command is accepted.
 func (s *runningService) checkVault(ctx context.Context) error {
 	err := s.opened.matchVault(ctx, s.logger)
 	if errors.Is(err, eventstore.ErrUnavailable) {
@@ -200,7 +200,7 @@ func (s *runningService) checkVault(ctx context.Context) error {
 	return err
 }
 
-// rememberWithin bounds what ending a session waits for the log.
+// rememberWithin limits how long ending a session waits for the log.
 const rememberWithin = 2 * time.Second
 
 // sessionEnded remembers in the log that something was taken away in the vault,
@@ -214,9 +214,9 @@ func (p *opened) sessionEnded(ctx context.Context) {
 	}
 }
 
-// checkReadModels refuses a log that lacks what the read models have seen. If
-// the log does not answer, the projections check it when it does; until then no
-// list is answered and nobody gets in.
+// checkReadModels refuses a log from which events that the read models have seen are
+// missing. If the log does not respond, the projections check it when it does; until then
+// lists and access are denied.
 func (s *runningService) checkReadModels(ctx context.Context) error {
 	err := s.opened.store.Check(ctx, s.opened.log)
 	if errors.Is(err, eventstore.ErrUnavailable) {
@@ -236,8 +236,8 @@ func (s *runningService) metricsAddr() string {
 	return s.metrics.Addr().String()
 }
 
-// teachDoor lets the door know the secrets of stream keys before their first
-// use, so that it goes on when the database is away.
+// teachDoor passes the secrets of stream keys to the door before their first use, so that
+// it keeps working when the database is unavailable.
 func (s *runningService) teachDoor(ctx context.Context) error {
 	err := s.opened.vault.StreamSecrets(ctx, rtsp.MaxSecrets, s.door.Learn)
 	if err != nil && ctx.Err() == nil {
@@ -246,9 +246,8 @@ func (s *runningService) teachDoor(ctx context.Context) error {
 	return nil
 }
 
-// newUseCases takes the index that knows whether the log is the right one, and
-// who finds the shares of a removed device and who counts; nil for a tool that has
-// none.
+// newUseCases takes the index that checks whether the log is the right one, the finder of
+// a removed device's shares, and the counter of quotas; nil for a tool that has none.
 func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas app.Quotas) (app.UseCases, error) {
 	return app.New(app.Config{
 		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: passwords{p.vault, p.sessionEnded}, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
@@ -256,8 +255,7 @@ func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas
 	})
 }
 
-// mostDials is how many cameras are dialled at once, where there are descriptors for
-// it.
+// mostDials is how many cameras are dialed at once, if there are enough descriptors.
 const mostDials = 256
 
 func newUpstreams(o options, x *access.Index, p *opened, metrics, private prometheus.Registerer, logger *slog.Logger) (*upstream.Pool, error) {
@@ -290,9 +288,11 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 			{Name: "database", State: answersTo(s.opened.vault.Ping), Reason: func() string { return "The vault's database does not respond, or accepts no writes." }},
 			{Name: "projections", State: runner.State, Reason: func() string { return runner.Health().Reason }},
 			indexState(x),
-			{Name: "descriptors", State: s.descriptors, Reason: func() string { return "Few file descriptors are left: only commands that revoke something are accepted." }},
+			{Name: "descriptors", State: s.descriptors, Reason: func() string {
+				return "Few file descriptors are left: only commands that revoke something are accepted."
+			}},
 			{Name: "journal", State: func(context.Context) (string, bool) { return s.journal.State() }},
-			{Name: "door", State: func(context.Context) (string, bool) { return "open", true }}, // or the process has ended
+			{Name: "door", State: func(context.Context) (string, bool) { return "open", true }}, // otherwise the process has ended
 		},
 		Logger: s.logger, Metrics: metrics, PrivateMetrics: private, SessionTTL: o.sessionTTL, Away: engine.Unavailable,
 		MaxConnections: o.connections,
@@ -314,7 +314,7 @@ func (s *runningService) descriptors(context.Context) (string, bool) {
 	return "ok", true
 }
 
-// answersTo is the state of something that either answers or does not.
+// answersTo is the state of something that either responds or does not.
 func answersTo(ping func(context.Context) error) func(context.Context) (string, bool) {
 	return func(ctx context.Context) (string, bool) {
 		if ping(ctx) != nil {
@@ -324,8 +324,8 @@ func answersTo(ping func(context.Context) error) func(context.Context) (string, 
 	}
 }
 
-// registerProjectionMetrics shows each read model: one gauge each, as their names
-// are known.
+// registerProjectionMetrics registers one gauge for each read model, as their names are
+// known.
 func registerProjectionMetrics(r prometheus.Registerer, runner *projections.Runner) {
 	for _, name := range projections.Names() {
 		model := func() engine.ModelHealth { return runner.Health().Model(name) }

@@ -18,8 +18,8 @@ import (
 	"latchkey/internal/quota"
 )
 
-// settings are the flags of the service. They are text, so that every fault in
-// them can be told at once.
+// settings are the flags of the service. They are text, so that all errors in them can be
+// reported together.
 type settings struct {
 	Data           string `default:"latchkey-data" placeholder:"DIR" help:"Folder for the log, the read models and the vault (${default})."`
 	HTTP           string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
@@ -39,13 +39,13 @@ type settings struct {
 	Logging        `embed:""`
 }
 
-// Logging are the flags of every command that runs for long.
+// Logging are the flags of every long-running command.
 type Logging struct {
 	LogLevel  string `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error (${default})."`
 	LogFormat string `default:"text" placeholder:"FORMAT" help:"text or json (${default})."`
 }
 
-// options are checked settings.
+// options are validated settings.
 type options struct {
 	settings
 	maxStaleness, sessionTTL, closeAfter time.Duration
@@ -54,10 +54,10 @@ type options struct {
 	memoryLimit                          int64 // bytes
 	quotas                               quota.Limits
 	connections                          int  // of HTTP, and as many of RTSP
-	strangers                            bool // others than those of this machine can reach the REST API
+	strangers                            bool // other machines can reach the REST API
 }
 
-// check reads the settings and reports every fault in them.
+// check validates the settings and reports all errors.
 func (s settings) check() (options, error) {
 	o := options{settings: s}
 	faults := s.Logging.checkSettings()
@@ -96,7 +96,7 @@ func (s settings) check() (options, error) {
 	}
 	o.maxStaleness = duration("max-staleness", s.MaxStaleness, 500*time.Millisecond, time.Minute)
 	o.sessionTTL = duration("session-ttl", s.SessionTTL, time.Minute, 365*24*time.Hour)
-	// At once is as soon as the door can; its zero would mean its own default.
+	// Immediately means as soon as the door can; its zero would mean its own default.
 	o.closeAfter = max(duration("close-after", s.CloseAfter, 0, time.Hour), 200*time.Millisecond)
 	limit, err := memory.Limit(s.MemoryLimit)
 	if err != nil {
@@ -120,7 +120,7 @@ func (s settings) check() (options, error) {
 	return o, nil
 }
 
-// networks reads a list of networks; an address alone is a network of one.
+// networks reads a list of networks; a single address is a network of one.
 func networks(flag, list string, fault func(flag, format string, args ...any)) []netip.Prefix {
 	var out []netip.Prefix
 	for _, text := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
@@ -156,8 +156,8 @@ func isPostgres(dsn string) bool {
 	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
 }
 
-// mayDial is the policy on the addresses of cameras, asked with the address
-// that a name was resolved to.
+// mayDial is the policy for the addresses of cameras, called with the resolved address of
+// a name.
 func (o options) mayDial(addr netip.Addr) error {
 	addr = addr.Unmap()
 	if o.cameraNets != nil {
@@ -185,9 +185,9 @@ func (o options) mayDial(addr netip.Addr) error {
 	return nil
 }
 
-// noCameras are networks in which a camera is only where the operator says so: in
-// some of them stands what must not be asked by strangers, as the metadata services
-// of clouds, and others are names for addresses that the policy would refuse.
+// noCameras are networks in which cameras are only dialed if the operator allows it: some
+// of them have services that must not be reachable for strangers, such as the metadata
+// services of clouds, and others map to addresses that the policy would refuse.
 var noCameras = prefixes(
 	"0.0.0.0/8",         // this network (RFC 1122)
 	"100.64.0.0/10",     // carrier-grade NAT (RFC 6598), and metadata services in it
@@ -212,15 +212,15 @@ func prefixes(list ...string) (out []netip.Prefix) {
 	return out
 }
 
-// refusesLoopback reports whether no camera is dialled on loopback because
-// strangers may register, who have no devices there.
+// refusesLoopback reports whether no camera is dialed on loopback because strangers, who
+// have no devices there, may register.
 func (o options) refusesLoopback() bool { return o.strangers && o.cameraNets == nil }
 
-// anyNetwork is what camera-nets says where it does not restrict. Nothing at all
-// is not the same: a list that became empty by mistake must not allow everything.
+// anyNetwork is the value of camera-nets that allows everything. An empty value does not
+// mean the same: a list that became empty by mistake must not allow everything.
 const anyNetwork = "any"
 
-// checkSettings returns every fault in the settings, so that it can be told with
+// checkSettings returns all errors in the settings, so that they can be reported with
 // those of the file.
 func (s settings) checkSettings() []string {
 	_, err := s.check()
@@ -231,7 +231,7 @@ func (s settings) checkSettings() []string {
 	return nil
 }
 
-// checkSettings returns the faults in the flags of the log.
+// checkSettings returns the errors in the flags of the log.
 func (s Logging) checkSettings() (faults []string) {
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, s.LogLevel) {
 		faults = append(faults, fmt.Sprintf("--log-level: %q is not one of debug, info, warn and error", s.LogLevel))
@@ -246,7 +246,7 @@ func (s Logging) checkSettings() (faults []string) {
 func (s Logging) logger(std streams) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
-		level = slog.LevelInfo // it was checked
+		level = slog.LevelInfo // it was validated
 	}
 	o := &slog.HandlerOptions{Level: level}
 	if s.LogFormat == "json" {
@@ -255,8 +255,8 @@ func (s Logging) logger(std streams) *slog.Logger {
 	return slog.New(slog.NewTextHandler(std.err, o))
 }
 
-// makeDataDir makes the data folder, which only its owner may enter. One that is
-// there is closed to others, with what is in it.
+// makeDataDir creates the data folder, which only its owner may enter. Access of others
+// to an existing one, and to its content, is removed.
 func (s settings) makeDataDir(logger *slog.Logger) error {
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {
 		return fmt.Errorf("creating the data folder: %w", err)
@@ -280,12 +280,11 @@ func (s settings) makeDataDir(logger *slog.Logger) error {
 	return nil
 }
 
-// closeToOthers takes what users other than the owner may do with a file or
-// folder.
+// closeToOthers removes all access to a file or folder for users other than the owner.
 func closeToOthers(path string, logger *slog.Logger) error {
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm()&0o077 == 0 {
-		return nil // what is gone needs nothing; what cannot be opened is told later
+		return nil // a missing file needs nothing; one that cannot be opened is reported later
 	}
 	if err := os.Chmod(path, info.Mode().Perm()&^0o077); err != nil {
 		return fmt.Errorf("closing %s to other users: %w: change its owner or mode", path, err)

@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// The service stops in the reverse order of its start: first nothing new is taken (REST
-// API, door), then what serves it ends (cameras' streams, read models, privilege index),
-// and at last what is kept is closed (databases, journal, log).
+// The service stops in the reverse order of its start: first the entry points (REST API,
+// door), then what serves them (cameras' streams, read models, privilege index), and
+// finally the stores (databases, journal, log).
 
-// part is something that runs until it is told to stop.
+// part is something that runs until it is stopped.
 type part struct {
 	name string
 	stop context.CancelFunc
 	done chan struct{}
 }
 
-// stopWithin bounds the whole ordered stop.
+// stopWithin limits the whole ordered stop.
 const stopWithin = 12 * time.Second
 
-// run starts a part. A part that ends before it is told to ends the service.
+// run starts a part. A part that ends before it is stopped ends the service.
 func (s *runningService) run(name string, f func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := part{name: name, stop: cancel, done: make(chan struct{})}
@@ -35,7 +35,7 @@ func (s *runningService) run(name string, f func(context.Context) error) {
 	}()
 }
 
-// wait ends with the context, or with the failure of a part.
+// wait returns when the context ends or a part fails.
 func (s *runningService) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -46,8 +46,8 @@ func (s *runningService) wait(ctx context.Context) error {
 	}
 }
 
-// stop ends the parts in the reverse order of their start, and then closes what
-// is kept. Stopping again returns the first result.
+// stop ends the parts in the reverse order of their start, and then closes the stores.
+// Stopping again returns the first result.
 func (s *runningService) stop() error {
 	s.stopping.Do(func() { s.stopped = s.stopAll() })
 	return s.stopped

@@ -24,8 +24,7 @@ import (
 	"latchkey/projections"
 )
 
-// storage are the flags of the tools that look at what a service keeps, while
-// it runs or not.
+// storage are the flags of the tools that read a service's data, whether it runs or not.
 type storage struct {
 	Data       string `default:"latchkey-data" placeholder:"DIR" help:"The service's data folder (${default})."`
 	Eventstore string `default:"embedded" placeholder:"TARGET" help:"The log: embedded, unix:///path of a latchkey node, or esdb://... (${default})."`
@@ -33,32 +32,32 @@ type storage struct {
 	VaultKey   string `placeholder:"FILE" help:"File with the key of the vault, as the service has it."`
 }
 
-// opened is everything that a service keeps, opened.
+// opened are all opened stores of a service.
 type opened struct {
 	closing sync.Once
 	closed  error
 	logger  *slog.Logger
 
-	node     *runningNode // nil when another process runs it
+	node     *runningNode // nil if another process runs it
 	log      *eventstore.Client
 	logState *logState
 	store    *projections.Store
-	vaultDB  *bun.DB // nil where it is the store's
+	vaultDB  *bun.DB // nil if it is the store's
 	vault    *vault.Vault
 
 	descriptors *descriptors.Watch
 
 	unmatched atomic.Bool // the vault has not been compared with the log yet
-	appended  atomic.Bool // since the mark of the vault was moved on
+	appended  atomic.Bool // since the mark of the vault was last advanced
 }
 
-// options are those of a service that keeps the same.
+// options returns those of a service with the same data.
 func (s storage) options() (options, error) {
 	return settings{Data: s.Data, HTTP: "127.0.0.1:0", RTSP: "127.0.0.1:0", Eventstore: s.Eventstore, Database: s.Database, VaultKey: s.VaultKey,
 		MaxStaleness: "5s", SessionTTL: "1h", CloseAfter: "10s", MemoryLimit: "auto", CameraNets: anyNetwork, Logging: Logging{LogLevel: "info", LogFormat: "text"}}.check()
 }
 
-// open opens what is there; a folder without anything in it is refused.
+// open opens existing data; an empty folder is refused.
 func (s storage) open(ctx context.Context, logger *slog.Logger) (*opened, error) {
 	o, err := s.options()
 	if err != nil {
@@ -70,8 +69,8 @@ func (s storage) open(ctx context.Context, logger *slog.Logger) (*opened, error)
 	return o.open(ctx, logger, true)
 }
 
-// open opens the log, the read models and the vault. join says that an embedded
-// node which another process runs may be used through its socket.
+// open opens the log, the read models and the vault. With join, an embedded node that
+// another process runs may be used through its socket.
 func (o options) open(ctx context.Context, logger *slog.Logger, join bool) (*opened, error) {
 	p := &opened{logger: logger, descriptors: descriptors.NewWatch()}
 	if err := p.openAll(ctx, o, logger, join); err != nil {
@@ -80,8 +79,8 @@ func (o options) open(ctx context.Context, logger *slog.Logger, join bool) (*ope
 	return p, nil
 }
 
-// openAll opens the vault first if it is a file: what is wrong with it or its
-// key is then found before anything is made.
+// openAll opens the vault first if it is a file: errors of it or its key are then found
+// before anything is created.
 func (p *opened) openAll(ctx context.Context, o options, logger *slog.Logger, join bool) error {
 	if !isPostgres(o.Database) {
 		if err := p.findVault(ctx, o, logger); err != nil {
@@ -113,7 +112,7 @@ func (p *opened) openAll(ctx context.Context, o options, logger *slog.Logger, jo
 	return nil
 }
 
-// vaultBase is the database that the vault is in.
+// vaultBase returns the database of the vault.
 func (p *opened) vaultBase() *bun.DB {
 	if p.vaultDB != nil {
 		return p.vaultDB
@@ -121,8 +120,7 @@ func (p *opened) vaultBase() *bun.DB {
 	return p.store.DB()
 }
 
-// startLog starts the embedded node where it is wanted and answers how the log
-// is reached.
+// startLog starts the embedded node if it is used and returns the target of the log.
 func (p *opened) startLog(o options, logger *slog.Logger, join bool) (string, error) {
 	if o.Eventstore != "embedded" {
 		return o.Eventstore, nil
@@ -144,8 +142,8 @@ func (p *opened) startLog(o options, logger *slog.Logger, join bool) (string, er
 	return "unix://" + socket, err
 }
 
-// refuseNewLog refuses to make a log in a data folder that had one: its disk may
-// only not be mounted.
+// refuseNewLog refuses to create a log in a data folder that had one: its disk may merely
+// not be mounted.
 func (o options) refuseNewLog() error {
 	dir := filepath.Join(o.Data, "log")
 	entries, err := os.ReadDir(dir)
@@ -172,11 +170,10 @@ func answers(socket string) bool {
 	return true
 }
 
-// closeWithin bounds how long closing everything may take.
+// closeWithin limits how long closing everything may take.
 const closeWithin = 10 * time.Second
 
-// close closes what is open, in the reverse order. Closing again returns the
-// first result.
+// close closes what is open, in reverse order. Closing again returns the first result.
 func (p *opened) close() error {
 	p.closing.Do(func() {
 		done := make(chan error, 1)
@@ -211,8 +208,8 @@ func (p *opened) closeAll() error {
 	return errors.Join(errs...)
 }
 
-// scrubWithin bounds how long a stop waits until what was forgotten is out of the
-// files of the vault. What is left then the next start takes out.
+// scrubWithin limits how long a stop waits until forgotten data is removed from the
+// vault's files. The next start removes the rest.
 const scrubWithin = 5 * time.Second
 
 func (p *opened) scrub() {
@@ -226,7 +223,7 @@ func (p *opened) scrub() {
 	}
 }
 
-// redacted is a connection string without what may be secret in it.
+// redacted returns a connection string without possible secrets.
 func redacted(target string) string {
 	if scheme, rest, ok := strings.Cut(target, "://"); ok {
 		if _, host, ok := strings.Cut(rest, "@"); ok {

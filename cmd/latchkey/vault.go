@@ -20,8 +20,8 @@ import (
 	"latchkey/internal/vault"
 )
 
-// findVault opens the vault if there is one, and changes nothing if there is
-// none. The key is where decision 0004 puts it.
+// findVault opens the vault if it exists, and changes nothing otherwise. The key's place
+// is defined by decision 0004.
 func (p *opened) findVault(ctx context.Context, o options, logger *slog.Logger) error {
 	if isPostgres(o.Database) {
 		return p.findVaultOnServer(ctx, o, logger)
@@ -96,7 +96,7 @@ func (p *opened) findVaultOnServer(ctx context.Context, o options, logger *slog.
 	return p.useVault(ctx, key, "the database")
 }
 
-// useVault opens a vault that is there, with its key.
+// useVault opens an existing vault with its key.
 func (p *opened) useVault(ctx context.Context, key vault.MasterKey, where string) (err error) {
 	p.vault, err = vault.Open(ctx, p.vaultBase(), key, time.Now)
 	if errors.Is(err, vault.ErrWrongKey) {
@@ -114,12 +114,12 @@ func (p *opened) useVault(ctx context.Context, key vault.MasterKey, where string
 	return nil
 }
 
-// logWithin bounds the wait for a log that must be asked before a vault is made.
+// logWithin limits the wait for the log that must be checked before a vault is created.
 const logWithin = 30 * time.Second
 
-// makeVault makes a new vault, and its key, for a log without accounts. Under a
-// log with accounts an empty vault would lock everybody out, and give every
-// address to whoever registers it first.
+// makeVault creates a vault, and its key, for a log without accounts. With a log that has
+// accounts, an empty vault would lock everybody out, and give every address to the first
+// person who registers it.
 func (p *opened) makeVault(ctx context.Context, o options) error {
 	waiting, cancel := context.WithTimeout(ctx, logWithin)
 	defer cancel()
@@ -157,7 +157,7 @@ func (o options) newKey(ctx context.Context, p *opened) (vault.MasterKey, error)
 	}
 }
 
-// vaultMissing says what to do about a log with accounts that has no vault.
+// vaultMissing describes what to do about a log with accounts but without a vault.
 func (o options) vaultMissing() error {
 	const restore = "put it back from the backup that belongs to this log, with its key, or use latchkey restore"
 	if isPostgres(o.Database) {
@@ -181,8 +181,8 @@ func (o options) keyPath() string {
 // errFound ends a read of the log.
 var errFound = errors.New("found")
 
-// holdsAccounts reports whether the log has any event of ours; the first one is
-// always of an account. It asks until the log answers or the context ends.
+// holdsAccounts reports whether the log has any event of ours; the first one is always of
+// an account. It retries until the log responds or the context ends.
 func holdsAccounts(ctx context.Context, log *eventstore.Client) (bool, error) {
 	for {
 		err := log.ReadAll(ctx, 0, event.Prefix, func(eventstore.Recorded) error { return errFound })
@@ -195,10 +195,10 @@ func holdsAccounts(ctx context.Context, log *eventstore.Client) (bool, error) {
 	}
 }
 
-// matchVault compares the vault with the log, and refuses one that does not
-// belong to it. A vault that is older than the log may be served; sessions that
-// were ended since then must not come back, so all of them end.
-// ErrUnavailable: the log does not answer, and nothing was found out.
+// matchVault compares the vault with the log, and refuses one that does not belong to it.
+// A vault that is older than the log may be served; sessions that were ended since then
+// must not come back, so all of them end. ErrUnavailable: the log does not respond, and
+// the comparison was not made.
 func (p *opened) matchVault(ctx context.Context, logger *slog.Logger) error {
 	id, err := p.log.Identify(ctx)
 	if err != nil {
@@ -211,7 +211,7 @@ func (p *opened) matchVault(ctx context.Context, logger *slog.Logger) error {
 	if err := p.refuseEmptied(ctx); err != nil {
 		return err
 	}
-	if mark.Log == "" { // new, or of a version that kept no mark
+	if mark.Log == "" { // new, or from a version without marks
 		err = p.vault.SetMark(ctx, vault.Mark{Log: id.Log.String(), Epoch: id.Epoch})
 	} else {
 		err = p.holds(ctx, mark)
@@ -222,7 +222,7 @@ func (p *opened) matchVault(ctx context.Context, logger *slog.Logger) error {
 	return p.compareTaken(ctx, logger)
 }
 
-// refuseEmptied refuses a vault without any password under a log with accounts.
+// refuseEmptied refuses a vault without any password for a log with accounts.
 func (p *opened) refuseEmptied(ctx context.Context) error {
 	empty, err := p.vault.Empty(ctx)
 	if err != nil || !empty {
@@ -280,9 +280,9 @@ func logMark(m vault.Mark) (eventstore.Mark, error) {
 	return mark, nil
 }
 
-// The stream vaultStream remembers, outside of the vault, which vault the log is
-// used with and how much was taken away in it. Neither name may ever change. The
-// type does not begin with the prefix that projections subscribe to.
+// The stream vaultStream records, outside the vault, which vault the log is used with and
+// how much was revoked in it. Neither name may ever change. The type does not begin with
+// the prefix that projections subscribe to.
 const (
 	vaultStream = "latchkey-vault"
 	vaultType   = "latchkey-vault.seen.v1"
@@ -294,8 +294,8 @@ type vaultSeen struct {
 	Taken uint64 `json:"taken"`
 }
 
-// lastSeen returns the last event of vaultStream; expected is what to append the
-// next one at.
+// lastSeen returns the last event of vaultStream; expected is the revision for appending
+// the next one.
 func (p *opened) lastSeen(ctx context.Context) (seen vaultSeen, expected eventstore.Expected, err error) {
 	last, err := p.log.Last(ctx, vaultStream)
 	if errors.Is(err, eventstore.ErrStreamNotFound) {
@@ -310,11 +310,11 @@ func (p *opened) lastSeen(ctx context.Context) (seen vaultSeen, expected eventst
 	return seen, eventstore.Exactly(last.Revision), nil
 }
 
-// errOtherVault is why a vault is refused that another log was used with.
+// errOtherVault is returned for a vault other than the one that the log was used with.
 var errOtherVault = errors.New("the log was used with another vault: put that one back, with its key, from the backup that belongs to this log")
 
-// compareTaken ends all sessions if the vault is an older copy in which some are
-// alive that were ended, and then remembers how much was taken away.
+// compareTaken ends all sessions if the vault is an older copy in which ended sessions
+// are still alive, and then records the number of revocations.
 func (p *opened) compareTaken(ctx context.Context, logger *slog.Logger) error {
 	for {
 		err := p.compareTakenOnce(ctx, logger)

@@ -15,19 +15,18 @@ import (
 	"latchkey/projections"
 )
 
-// vaultKeeper looks after the vault while the service runs: it moves the mark
-// on, remembers what was taken away, takes what was forgotten out of the files,
-// and sweeps.
+// vaultKeeper maintains the vault while the service runs: it advances the mark, records
+// the number of revocations, removes forgotten data from the files, and sweeps.
 type vaultKeeper struct {
 	opened  *opened
 	devices *app.Devices
 	runner  *projections.Runner
 	logger  *slog.Logger
-	// alone: no other process writes to this log. What the vault held when it
-	// was opened, and the read models do not list, then belongs to nobody.
+	// alone: no other process writes to this log. Entries that the vault had when it was
+	// opened, and that the read models do not list, are then orphans.
 	alone bool
 
-	before  vaultContents // what the vault held when it was opened
+	before  vaultContents // the vault's content when it was opened
 	swept   time.Time     // zero before the first sweep
 	settled time.Time     // when staged cameras were last settled
 	missing string        // what was last reported
@@ -40,8 +39,8 @@ const (
 	keepFirst  = 50 * time.Millisecond
 	keepEvery  = time.Second
 	sweepEvery = time.Hour
-	// settleEvery bounds how long a device lacks its camera after a crash of the
-	// database, which undoes the last confirmations, while this process goes on.
+	// settleEvery limits how long a device is without its camera after a crash of the
+	// database, which undoes the last confirmations, while this process continues.
 	settleEvery = 5 * time.Second
 	// noteEvery is how often it is noted when sessions were used.
 	noteEvery = 30 * time.Second
@@ -57,8 +56,8 @@ type vaultContents struct {
 	cameras, account map[string]bool
 }
 
-// guardedLog takes no event until the vault was compared with the log, and notes
-// that the mark of the vault has to move on.
+// guardedLog accepts no event until the vault was compared with the log, and records that
+// the mark of the vault has to be advanced.
 type guardedLog struct {
 	appLog
 	opened *opened
@@ -78,7 +77,7 @@ func (l guardedLog) Append(ctx context.Context, stream string, expected int64, e
 	return position, err
 }
 
-// Run ends with the context, or with an error if the vault and the log do not
+// Run returns when the context ends, or with an error if the vault and the log do not
 // belong together.
 func (k *vaultKeeper) Run(ctx context.Context) error {
 	k.opened.vault.MayRemain()
@@ -104,8 +103,8 @@ func (k *vaultKeeper) Run(ctx context.Context) error {
 	return nil
 }
 
-// scrub takes what was forgotten out of the files of the vault. Where somebody is
-// in the way for a while, such as a backup, it is tried again.
+// scrub removes forgotten data from the vault's files. If it is blocked for a while, such
+// as by a backup, it is retried.
 func (k *vaultKeeper) scrub(ctx context.Context) {
 	err := k.opened.vault.Scrub(ctx)
 	switch {
@@ -163,8 +162,7 @@ func (k *vaultKeeper) keep(ctx context.Context) error {
 	return k.settle(ctx)
 }
 
-// remember notes outside of the vault how much was taken away in it, if that has
-// changed.
+// remember records outside the vault how much was revoked in it, if that has changed.
 func (k *vaultKeeper) remember(ctx context.Context) error {
 	taken, err := k.opened.vault.Taken(ctx)
 	if err != nil || taken == k.taken {
@@ -177,8 +175,8 @@ func (k *vaultKeeper) remember(ctx context.Context) error {
 	return err
 }
 
-// advance moves the mark to the end of the log, if something was appended since
-// the last time and the log still has the event of the mark.
+// advance advances the mark to the end of the log, if something was appended since the
+// last time and the log still has the event of the mark.
 func (k *vaultKeeper) advance(ctx context.Context) error {
 	if k.opened.unmatched.Load() || !k.opened.appended.Swap(false) {
 		return nil
@@ -208,8 +206,8 @@ func (k *vaultKeeper) advanceNow(ctx context.Context) error {
 	return k.opened.vault.AdvanceMark(ctx, m)
 }
 
-// sweep deletes what nobody needs, finishes what was cut off, and reports what
-// is missing. Whatever fails is tried at the next sweep.
+// sweep deletes orphans, completes interrupted commands, and reports missing entries.
+// Failures are retried at the next sweep.
 func (k *vaultKeeper) sweep(ctx context.Context) {
 	k.swept = time.Now()
 	for _, step := range []struct {
@@ -239,7 +237,7 @@ func (k *vaultKeeper) settle(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
-// contents lists what is in the vault.
+// contents lists the content of the vault.
 func (p *opened) contents(ctx context.Context) (vaultContents, error) {
 	c := vaultContents{at: time.Now()}
 	cameras, err := p.vault.Cameras(ctx)
@@ -263,8 +261,8 @@ func setOf(list []string) map[string]bool {
 	return set
 }
 
-// compare holds the vault against the read models: what they do not list is
-// deleted, and what they list without the vault is reported.
+// compare compares the vault with the read models: entries that they do not list are
+// deleted, and missing ones are reported.
 func (k *vaultKeeper) compare(ctx context.Context) error {
 	now, err := k.opened.contents(ctx)
 	if err != nil {
@@ -281,7 +279,7 @@ func (k *vaultKeeper) compare(ctx context.Context) error {
 	return k.report(ctx, listed)
 }
 
-// dropCameras deletes the cameras of devices that the log says were removed.
+// dropCameras deletes the cameras of devices that were removed, by the log.
 func (k *vaultKeeper) dropCameras(ctx context.Context, c vaultContents, listed projections.Known) error {
 	devices := setOf(listed.Devices)
 	for id := range c.cameras {
@@ -299,8 +297,8 @@ func (k *vaultKeeper) dropCameras(ctx context.Context, c vaultContents, listed p
 	return nil
 }
 
-// dropKeys deletes the secrets of stream keys that are not listed and are too old
-// to be of a command that is not done yet.
+// dropKeys deletes the secrets of stream keys that are not listed and are too old to
+// belong to a command in progress.
 func (k *vaultKeeper) dropKeys(ctx context.Context, listed projections.Known) error {
 	if !k.alone && time.Since(k.before.at) < settledAfter {
 		return nil
@@ -318,8 +316,8 @@ func (k *vaultKeeper) dropKeys(ctx context.Context, listed projections.Known) er
 	return nil
 }
 
-// report says once what the vault lacks of what the read models list. They were
-// read before: what is new since then is not missing.
+// report logs once what is missing from the vault, by the read models. They were read
+// first: entries added since then are not missing.
 func (k *vaultKeeper) report(ctx context.Context, listed projections.Known) error {
 	has, err := k.opened.contents(ctx)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 
 type versionCommand struct{}
 
-// Run prints which build this is, on one line for people and scripts.
+// Run prints the version of this build, on one line for people and scripts.
 func (versionCommand) Run(std streams) error {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -18,8 +18,8 @@ func (versionCommand) Run(std streams) error {
 	return err
 }
 
-// versionOf says which commit a build is of, when it was made, and whether files were
-// changed since: "unknown" if the build says nothing of it.
+// versionOf returns the commit of a build, its time, and whether files were changed
+// since: "unknown" if the build has no such information.
 func versionOf(info *debug.BuildInfo) string {
 	set := map[string]string{}
 	for _, s := range info.Settings {

@@ -20,14 +20,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// tableSource is a read model that is in memory, as the index loads it.
+// tableSource is an in-memory read model, as the index loads it.
 type tableSource struct{ grants []grant }
 
 func accountID(n uint32) string { return fmt.Sprintf("0190a000-0000-7000-8000-%012x", n) }
 func deviceID(n uint32) string  { return "cam-" + strconv.FormatUint(uint64(n)+1_000_000_000, 36) }
 
-// LoadPrivileges gives the rows; number 0 is nobody's. Every device is owned by
-// an account of its own.
+// LoadPrivileges loads the rows; number 0 is unused. Every device has its own owner.
 func (s tableSource) LoadPrivileges(_ context.Context, l access.Loader) (uint64, eventstore.Mark, error) {
 	for _, g := range s.grants {
 		l.Grant(g.account+1, g.device+1, uint16(g.channel), g.mask)
@@ -48,7 +47,7 @@ func (s tableSource) LoadPrivileges(_ context.Context, l access.Loader) (uint64,
 	return 0, eventstore.Mark{}, nil
 }
 
-// feed is a log that gives what it is fed.
+// feed is a log with the events it is fed.
 type feed struct {
 	events chan []eventstore.Recorded
 	head   atomic.Uint64
@@ -80,7 +79,7 @@ func (f *feed) record(e event.Event) (eventstore.Recorded, error) {
 	return eventstore.Recorded{ID: uuid.New(), Position: eventstore.Position(f.head.Add(1)), Type: name, Data: data}, err
 }
 
-// liveIndex loads the grants and waits until the index answers.
+// liveIndex loads the grants and waits until the index is live.
 func liveIndex(ctx context.Context, list []grant) (*access.Index, *feed, error) {
 	f := &feed{events: make(chan []eventstore.Recorded)}
 	x, err := access.New(access.Config{Source: tableSource{list}, Log: f, MaxStaleness: time.Hour})
@@ -93,8 +92,7 @@ func liveIndex(ctx context.Context, list []grant) (*access.Index, *feed, error) 
 	return x, f, nil
 }
 
-// untilLive runs an index, to the end of the context, and returns when it
-// answers.
+// untilLive runs an index until the context ends, and returns when it is live.
 func untilLive(ctx context.Context, x *access.Index) error {
 	done := make(chan error, 1)
 	go func() { done <- x.Run(ctx) }()
@@ -172,7 +170,7 @@ func perCheck(qs []question, rounds int, check func(int, question) bool) float64
 	return float64(took.Nanoseconds()) / float64(rounds*len(qs))
 }
 
-// permits acquires a permit for each question that is answered with yes.
+// permits acquires a permit for each question with a positive answer.
 func permits(x *access.Index, packed *packedTable, qs []question) (held []*access.Permit, uses []question) {
 	for _, q := range qs {
 		if !packed.check(q) {
@@ -212,8 +210,8 @@ func singly(x *access.Index, held []*access.Permit, uses []question, now time.Ti
 	return percentile(checks, 0.99), percentile(acquired, 0.99)
 }
 
-// eventToDenial measures, from before an event that revokes is handed to the
-// index until a reader that asks without pause is first told no.
+// eventToDenial measures the time from just before an event that revokes is passed to the
+// index, until a continuously polling reader is first denied.
 func eventToDenial(b *bench, x *access.Index, f *feed) error {
 	owner, guest := accountID(1<<22), accountID(1<<22+1)
 	added, err := f.record(device.Added{Device: "bench-cam", Serial: "bench-cam", Generation: 1, Owner: owner, Channels: []device.Channel{{Channel: 1, Capabilities: privilege.All}}})

@@ -19,14 +19,13 @@ import (
 	"time"
 )
 
-// binaryEnv names a build of latchkey whose commands are measured beside those of
-// this tree, in turns.
+// binaryEnv names another build of latchkey whose commands are measured alternately with
+// those of this tree.
 const binaryEnv = "LATCHKEY_BENCH_BINARY"
 
-// benchCommand measures commands through the REST API of a real service, one
-// caller at a time, beside two synced writes of a bare file (the log's and the
-// vault's), or beside those of another build; then the memory of the service under
-// 40,000 commands and after them.
+// benchCommand measures commands through the REST API of a real service, one caller at a
+// time, compared with two synced writes of a bare file (the log's and the vault's), or
+// with another build; then the memory of the service during and after 40,000 commands.
 func benchCommand(b *bench) error {
 	s, err := startServe(b, "", "service")
 	if err != nil {
@@ -77,7 +76,7 @@ func compared(b *bench, took []timings) error {
 	return nil
 }
 
-// syncedWrites is the median time of two writes of 250 bytes that are synced one
+// syncedWrites returns the median time of two writes of 250 bytes that are synced one
 // after the other.
 func syncedWrites(path string, n int) (time.Duration, error) {
 	f, err := os.Create(path)
@@ -313,7 +312,7 @@ func (s *served) account(ctx context.Context, name string) (*account, error) {
 	return a, err
 }
 
-// again is the same account on a connection of its own.
+// again returns the same account on its own connection.
 func (a *account) again() *account {
 	return &account{api: a.api, login: a.login, token: a.token, client: &http.Client{Transport: &http.Transport{}}}
 }

@@ -23,9 +23,9 @@ import (
 
 const doorViewers = 200
 
-// benchDoor measures what 200 viewers of one camera over TCP cost the door, in
-// CPU seconds for each Gbit delivered, beside a relay that does nothing but
-// write each frame once to each viewer.
+// benchDoor measures what 200 viewers of one camera over TCP cost the door, in CPU
+// seconds per Gbit delivered, compared with a relay that only writes each frame once to
+// each viewer.
 func benchDoor(b *bench) error {
 	bin := filepath.Join(b.dir, "latchkey")
 	if out, err := exec.CommandContext(b.ctx, "go", "build", "-o", bin, "./cmd/latchkey").CombinedOutput(); err != nil {
@@ -78,9 +78,9 @@ func splitWatch(watch string) (auth, addr, path string, err error) {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user)), addr, "/" + path, nil
 }
 
-// floorRun plays the same generated camera through the relay. The demo's camera
-// is inside the door's process; here it is inside a process of its own, and only
-// the relay is counted, so the comparison is against us.
+// floorRun plays the same generated camera through the relay. The demo's camera is inside
+// the door's process; here it has its own process, and only the relay is counted, so the
+// comparison is to our disadvantage.
 func (b *bench) floorRun(bin string) (cpu, rate float64, err error) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
@@ -112,8 +112,8 @@ func (b *bench) floorRun(bin string) (cpu, rate float64, err error) {
 	return b.load(relay.Process.Pid, listen, "/Streaming/Channels/101", "")
 }
 
-// load lets the viewers watch for a while and answers the CPU seconds that the
-// process used for each Gbit that they received, and the rate in Mbit/s.
+// load lets the viewers watch for a while and returns the CPU seconds that the process
+// used per Gbit that they received, and the rate in Mbit/s.
 func (b *bench) load(pid int, addr, path, auth string) (cpu, rate float64, err error) {
 	var received atomic.Int64
 	viewers := make([]net.Conn, 0, doorViewers)
@@ -358,7 +358,7 @@ func pullCamera(url string) (net.Conn, *bufio.Reader, string, error) {
 	return conn, in, sdp, err
 }
 
-// shake answers a viewer's handshake.
+// shake handles a viewer's handshake.
 func shake(c net.Conn, sdp string) error {
 	// The viewer's addresses are its own: its control attributes are relative.
 	lines := strings.Split(sdp, "\r\n")

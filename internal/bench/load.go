@@ -19,8 +19,8 @@ import (
 	"latchkey/projections/access"
 )
 
-// benchLoad measures how long the index takes to load from the read model of
-// privileges, beside a scan of the same tables that does nothing with a row.
+// benchLoad measures how long the index takes to load from the privileges read model,
+// compared with a scan of the same tables that ignores the rows.
 func benchLoad(b *bench) error {
 	list := grants(b.scaled(10_000_000))
 	pg, err := startPostgres(b)

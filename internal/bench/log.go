@@ -26,8 +26,8 @@ func newEvent() esdb.EventData {
 	}
 }
 
-// floor is a bare file that is synced after each write: no log on this disk can
-// answer faster one after the other.
+// floor is a bare file that is synced after each write: no log on this disk can be faster
+// sequentially.
 func (b *bench) floor(batch int) (rate float64, p50 time.Duration, err error) {
 	f, err := os.CreateTemp(b.dir, "floor-")
 	if err != nil {
@@ -170,8 +170,8 @@ func (b *bench) appendRows(n *nodeUnderTest, floor, floor100 float64) error {
 	return nil
 }
 
-// appendMany lets callers append n events in all, batch of them at a time, each
-// to a stream of its own at the exact revision.
+// appendMany lets callers append n events in all, batch of them at a time, each to its
+// own stream at the exact revision.
 func (t *nodeUnderTest) appendMany(ctx context.Context, name string, callers, n, batch int) (float64, error) {
 	var wg sync.WaitGroup
 	errs := make([]error, callers)
@@ -299,7 +299,7 @@ BEGIN
 	RETURN v + 1;
 END; $$ LANGUAGE plpgsql;`
 
-// postgresAppend does the same with one function call an event.
+// postgresAppend does the same with one function call per event.
 func (b *bench) postgresAppend(callers int) (float64, error) {
 	pg, err := startPostgres(b)
 	if err != nil {

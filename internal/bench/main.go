@@ -1,6 +1,6 @@
-// Command bench measures Latchkey beside lower bounds and peers, all in one run
-// on one machine, and prints each figure as a ratio to one of them. Absolute
-// figures drift with the machine; ratios travel.
+// Command bench measures Latchkey against lower bounds and peers, all in one run on one
+// machine, and prints each figure as a ratio to one of them. Absolute figures drift with
+// the machine; ratios travel.
 //
 //	go run ./internal/bench [-only GROUP] [-quick] [-dir FOLDER]
 package main
@@ -25,13 +25,13 @@ type bench struct {
 	rows  []row
 }
 
-// row is one figure beside its bound.
+// row is one figure with its bound.
 type row struct {
 	name   string
 	figure string // with its unit
 	beside string // what it is compared with, and that figure
 	ratio  float64
-	goal   string // "" where there is none
+	goal   string // "" if there is none
 }
 
 // groups are measured in this order.
@@ -107,7 +107,7 @@ func (b *bench) print(group string, took time.Duration) {
 	}
 }
 
-// percentile sorts ds and answers the p-th, 0 < p <= 1.
+// percentile sorts ds and returns the p-th, 0 < p <= 1.
 func percentile(ds []time.Duration, p float64) time.Duration {
 	slices.Sort(ds)
 	return ds[min(len(ds)-1, int(float64(len(ds))*p))]

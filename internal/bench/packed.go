@@ -2,7 +2,7 @@ package main
 
 import "sync/atomic"
 
-// grant says what an account may do on a channel of a device.
+// grant is what an account may do on a channel of a device.
 type grant struct {
 	account, device uint32
 	channel, mask   uint8
@@ -52,7 +52,7 @@ func grants(n int) []grant {
 	return list
 }
 
-// question asks for one privilege; about half are answered with yes.
+// question asks for one privilege; about half have a positive answer.
 type question struct {
 	account, device uint32
 	channel, bit    uint8
@@ -72,8 +72,8 @@ func questions(list []grant, n int) []question {
 	return qs
 }
 
-// packedTable is the bound: one atomic word a grant in an open table, read
-// without a lock, and nothing of what a service needs besides.
+// packedTable is the bound: one atomic word per grant in an open table, read without a
+// lock, without anything else that a service needs.
 type packedTable struct{ words []uint64 }
 
 func packedKey(account, device uint32, channel uint8) uint64 {

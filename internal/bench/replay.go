@@ -7,11 +7,10 @@ import (
 	"strconv"
 )
 
-// benchReplay measures how fast a read model is made from the log: on SQLite
-// beside single prepared statements that write the same rows in the same
-// transactions; on PostgreSQL beside a COPY of the folded log into empty tables
-// whose indexes are made afterwards. The measuring is a benchmark of package
-// projections/engine.
+// benchReplay measures how fast a read model is built from the log: on SQLite compared
+// with single prepared statements that write the same rows in the same transactions; on
+// PostgreSQL with a COPY of the folded log into empty tables that are indexed afterwards.
+// The measuring is a benchmark of package projections/engine.
 func benchReplay(b *bench) error {
 	n := b.scaled(1_000_000)
 	out, err := exec.CommandContext(b.ctx, "go", "test", "-run", "^$", "-timeout", "30m", "-benchtime", "1x",

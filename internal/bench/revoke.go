@@ -19,8 +19,8 @@ import (
 	"latchkey/projections/access"
 )
 
-// benchRevoke measures a revocation through the real log: from the command's
-// append to the first denial, beside the append alone.
+// benchRevoke measures a revocation through the real log: from the command's append to
+// the first denial, compared with the append alone.
 func benchRevoke(b *bench) error {
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// maxListeners bounds the alert streams that may be open.
+// maxListeners limits the open alert streams.
 const maxListeners = 64
 
-// repeatEvery is how often a device says again that an event is active.
+// repeatEvery is how often a device repeats that an event is active.
 const repeatEvery = time.Second
 
 // Motion is the event type of motion detection.
@@ -19,15 +19,15 @@ type alarm struct {
 	channel int
 	kind    string
 	active  bool
-	count   int // how often it has been said
+	count   int // how often it has been sent
 	at      time.Time
 }
 
-// alarmHub spreads alarms to the alert streams. Its zero value is ready.
+// alarmHub distributes alarms to the alert streams. Its zero value is ready.
 type alarmHub struct {
 	mu        sync.Mutex
 	listeners map[chan alarm]struct{}
-	ringing   map[int]int // alarms that are active, by channel
+	ringing   map[int]int // active alarms by channel
 }
 
 // listen returns a channel of alarms from now on, nil when too many listen.
@@ -51,7 +51,7 @@ func (h *alarmHub) leave(l chan alarm) {
 	delete(h.listeners, l)
 }
 
-// say gives an alarm to all listeners; one that does not read misses it.
+// say sends an alarm to all listeners; one that does not read misses it.
 func (h *alarmHub) say(a alarm) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -84,9 +84,8 @@ func (h *alarmHub) listening() int {
 	return len(h.listeners)
 }
 
-// RaiseAlarm makes an event of a type, such as Motion, active on a channel for a time:
-// it is said at once, again every second, and a last time as inactive. The picture
-// shows it.
+// RaiseAlarm makes an event of a type, such as Motion, active on a channel for a time: it
+// is sent at once, again every second, and a last time as inactive. The picture shows it.
 func (c *Camera) RaiseAlarm(channel int, kind string, lasting time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// alertTimeout bounds how long a client may take to read one alert.
+// alertTimeout limits how long a client may take to read one alert.
 const alertTimeout = 10 * time.Second
 
 // notification is one part of the alert stream, as devices write it.
@@ -27,7 +27,7 @@ type notification struct {
 	Description string   `xml:"eventDescription"`
 }
 
-// heartbeat is what a device says when nothing happens: never an alarm.
+// heartbeat is what a device sends when nothing happens: never an alarm.
 const heartbeat = "videoloss"
 
 func newNotification(a alarm) notification {
@@ -43,7 +43,7 @@ func newNotification(a alarm) notification {
 		Type: a.kind, State: state, Description: description}
 }
 
-// alertStream says what happens until the client leaves.
+// alertStream sends alarms until the client leaves.
 func (s *httpServer) alertStream(w http.ResponseWriter, r *http.Request) {
 	c := s.camera
 	alarms := c.alarms.listen()

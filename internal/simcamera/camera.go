@@ -18,10 +18,10 @@ import (
 // MaxChannels is how many channels a simulated recorder may have.
 const MaxChannels = 16
 
-// MaxFile bounds the recording that Config.File names, in bytes: it is kept in memory.
+// MaxFile limits the size of Config.File in bytes: the recording is kept in memory.
 const MaxFile = 256 << 20
 
-// Config says what device to be. Only RTSP must be given.
+// Config configures the device. Only RTSP is required.
 type Config struct {
 	RTSP string // address to listen on, such as 127.0.0.1:0
 	HTTP string // address of ISAPI and of the control interface, "" for none
@@ -65,7 +65,7 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// Validate reports every fault of a configuration together.
+// Validate reports all configuration errors together.
 func (cfg Config) Validate() error {
 	var faults []error
 	if _, _, err := net.SplitHostPort(cfg.RTSP); err != nil {
@@ -199,14 +199,14 @@ func (c *Camera) channel(number int) *channel {
 	return c.channels[number-1]
 }
 
-// RTSPAddr returns the address that RTSP is or, while the camera is away, was served on.
+// RTSPAddr returns the address of RTSP, also while the camera is away.
 func (c *Camera) RTSPAddr() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.rtspAddr
 }
 
-// HTTPAddr returns the address of HTTP likewise, "" without HTTP.
+// HTTPAddr returns the address of HTTP, also while the camera is away; "" without HTTP.
 func (c *Camera) HTTPAddr() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -228,7 +228,7 @@ func (c *Camera) Close() error {
 	return c.Wait()
 }
 
-// Wait returns once the camera has stopped: nil when that was asked for.
+// Wait returns once the camera has stopped: nil if that was requested.
 func (c *Camera) Wait() error {
 	<-c.done
 	c.mu.Lock()
@@ -254,7 +254,7 @@ func (c *Camera) shutDown() {
 	close(c.done)
 }
 
-// credentials returns what a client must present now; no user name means nothing.
+// credentials returns what a client must present now; without a user name, nothing.
 func (c *Camera) credentials() (user, password string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

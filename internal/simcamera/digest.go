@@ -19,8 +19,8 @@ const (
 	nonceLifetime = 5 * time.Minute
 )
 
-// digestGuard asks for HTTP digest authentication (RFC 7616 with MD5, which is what
-// devices of this kind speak). Nonces carry their own proof, so none are kept.
+// digestGuard requires HTTP digest authentication (RFC 7616 with MD5, which devices of
+// this kind use). Nonces carry their own proof, so none are stored.
 type digestGuard struct {
 	secret [32]byte
 	camera *Camera
@@ -61,7 +61,7 @@ func (g *digestGuard) wrap(next http.Handler) http.Handler {
 	})
 }
 
-// right checks everything but the age of the nonce.
+// right checks everything except the age of the nonce.
 func (g *digestGuard) right(given map[string]string, r *http.Request, user, password string) bool {
 	if given["username"] != user || given["realm"] != digestRealm || given["uri"] != r.RequestURI {
 		return false

@@ -3,6 +3,6 @@
 // speak them (RTSP, ISAPI over HTTP, and the basics of ONVIF), with the faults that real ones have.
 //
 // It serves `latchkey camera`, the demo and tests. It stands in for a device, so
-// nothing of Latchkey's own rules (accounts, keys, privileges) belongs here. How
-// pictures are drawn is in picture, how they are coded in h264.
+// Latchkey's own rules (accounts, keys, privileges) do not belong here. Drawing pictures
+// is in package picture, encoding them in h264.
 package simcamera

@@ -13,20 +13,20 @@ import (
 	"github.com/pion/rtp"
 )
 
-// Hostility is a way in which a camera attacks who connects to it.
+// Hostility is a way in which a camera attacks its clients.
 type Hostility int
 
-// The kinds of hostility. All but BrokenRTP answer every new RTSP connection so.
+// The kinds of hostility. All but BrokenRTP respond so to every new RTSP connection.
 const (
 	Friendly       Hostility = iota
 	OversizedSDP             // a description without end
-	EndlessHeaders           // an answer whose headers never end
+	EndlessHeaders           // a response whose headers never end
 	Noise                    // random bytes, at once
-	Silence                  // accepts and never answers
+	Silence                  // accepts and never responds
 	BrokenRTP                // speaks RTSP, but sends RTP payloads that are garbage
 )
 
-// faultState is what is wrong with the camera just now. Its zero value is nothing.
+// faultState is the camera's current faults. Its zero value is none.
 type faultState struct {
 	mu        sync.Mutex
 	stall     bool
@@ -52,7 +52,8 @@ func (f *faultState) kind() Hostility {
 	return f.hostility
 }
 
-// delayed waits for as long as answers are to be delayed; false if ctx ends first.
+// delayed waits for as long as responses are to be delayed; it returns false if ctx ends
+// first.
 func (f *faultState) delayed(ctx context.Context) bool {
 	f.mu.Lock()
 	d := f.delay
@@ -107,14 +108,14 @@ func (c *Camera) ComeBack() error {
 	return nil
 }
 
-// Stall makes the camera send nothing, while it goes on answering requests.
+// Stall makes the camera send nothing, while it continues to respond to requests.
 func (c *Camera) Stall(on bool) {
 	c.faults.mu.Lock()
 	defer c.faults.mu.Unlock()
 	c.faults.stall = on
 }
 
-// Delay makes each answer to an RTSP request come late by d.
+// Delay delays each response to an RTSP request by d.
 func (c *Camera) Delay(d time.Duration) {
 	c.faults.mu.Lock()
 	defer c.faults.mu.Unlock()
@@ -162,7 +163,7 @@ func (t *trap) Accept() (net.Conn, error) {
 	}
 }
 
-// Close implements net.Listener; it lets go of all that were caught.
+// Close implements net.Listener; it releases all trapped connections.
 func (t *trap) Close() error {
 	t.mu.Lock()
 	t.shut = true
@@ -219,7 +220,7 @@ func (t *trap) torment(conn net.Conn, kind Hostility) {
 	}
 }
 
-// attack answers the first request, and then repeats something for ever.
+// attack responds to the first request, and then repeats something forever.
 func attack(conn net.Conn, head, again string) {
 	if _, err := conn.Read(make([]byte, 4096)); err != nil {
 		return
@@ -234,8 +235,8 @@ func attack(conn net.Conn, head, again string) {
 	}
 }
 
-// sendNoise sends, instead of a picture, payloads that no depacketiser should trust:
-// a fragment that never began, aggregates that lie about their lengths, bare noise.
+// sendNoise sends, instead of a picture, payloads that no depacketizer should trust: a
+// fragment without a start, aggregates with wrong lengths, bare noise.
 func (v *viewer) sendNoise(u unit) {
 	payloads := [][]byte{
 		{0x7c, 0x05, 1, 2, 3},          // FU-A, neither start nor end

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// feed is one live stream of a channel: pictures are made while somebody watches, once
-// for all who do.
+// feed is one live stream of a channel: pictures are made while it has watchers, once for
+// all of them.
 type feed struct {
 	ctx   context.Context
 	tasks *sync.WaitGroup
@@ -58,7 +58,7 @@ func (f *feed) leave(w *watcher) {
 	delete(f.watchers, w)
 }
 
-// run makes pictures until nobody watches.
+// run makes pictures until there are no watchers.
 func (f *feed) run() {
 	began := time.Now()
 	clock := f.now().Truncate(f.step)
@@ -67,7 +67,7 @@ func (f *feed) run() {
 	for n := int64(0); ; n++ {
 		pts := time.Duration(n) * f.step
 		if late := time.Since(began) - pts; late > 10*f.step {
-			n += int64(late / f.step) // this process was held up: let that time go
+			n += int64(late / f.step) // this process was held up: skip that time
 			pts = time.Duration(n) * f.step
 		}
 		timer.Reset(time.Until(began.Add(pts)))
@@ -82,7 +82,8 @@ func (f *feed) run() {
 	}
 }
 
-// send makes one picture and gives it to all watchers; false when there are none.
+// send makes one picture and passes it to all watchers; it returns false if there are
+// none.
 func (f *feed) send(n int64, at time.Time, pts time.Duration) bool {
 	wantKey, watched := f.demand(n)
 	if !watched {
@@ -102,8 +103,8 @@ func (f *feed) send(n int64, at time.Time, pts time.Duration) bool {
 	return true
 }
 
-// demand says what picture n shall be, and whether anybody is there to see it; if not,
-// the caller must stop at once.
+// demand returns what picture n must be, and whether there are watchers; if not, the
+// caller must stop at once.
 func (f *feed) demand(n int64) (key, watched bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,14 +112,14 @@ func (f *feed) demand(n int64) (key, watched bool) {
 		f.running, f.wantKey = false, false
 		return false, false
 	}
-	if n%4 != 0 { // many watchers who come at once share one key picture
+	if n%4 != 0 { // watchers who join at the same time share one key picture
 		return false, true
 	}
 	key, f.wantKey = f.wantKey, false
 	return key, true
 }
 
-// offer never waits: a watcher that does not keep up goes on at the next key picture.
+// offer never blocks: a watcher that does not keep up resumes at the next key picture.
 func (w *watcher) offer(u unit) {
 	if !w.current && !u.key {
 		return

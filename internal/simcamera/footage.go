@@ -31,13 +31,12 @@ type unit struct {
 	nalus  [][]byte
 }
 
-// footage gives coded pictures, one after the other. It is used by one goroutine at a
-// time.
+// footage produces encoded pictures sequentially. It is used by one goroutine at a time.
 type footage interface {
 	parameters() (sps, pps []byte)
 	step() time.Duration
-	// next codes the next picture, as it is at an instant. A key picture is given where
-	// asked for, if the footage can choose.
+	// next encodes the next picture, as of an instant: a key picture if requested and the
+	// footage can choose.
 	next(at time.Time, key bool) (nalus [][]byte, isKey bool, err error)
 }
 
@@ -51,8 +50,8 @@ type drawnFootage struct {
 	text     func() picture.Text
 }
 
-// newFootage returns the file that the camera shows, from its beginning, or drawings
-// with a view and a text.
+// newFootage returns the file that the camera shows, from its beginning, or drawings with
+// a view and a text.
 func (c *Camera) newFootage(q quality, view func() picture.View, text func() picture.Text) (footage, error) {
 	if c.file != nil {
 		return newFileFootage(c.file), nil
@@ -96,7 +95,7 @@ func (d *drawnFootage) next(at time.Time, key bool) ([][]byte, bool, error) {
 	return [][]byte{nalu}, false, nil
 }
 
-// fileFootage repeats a recording for ever.
+// fileFootage repeats a recording forever.
 type fileFootage struct {
 	recording *ours.Recording
 	interval  time.Duration

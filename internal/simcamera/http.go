@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// maxBody bounds what a request may say, in bytes.
+// maxBody limits the size of a request body, in bytes.
 const maxBody = 16 << 10
 
 // httpServer is the HTTP side of a camera for as long as it is there.
@@ -117,7 +117,7 @@ func (s *httpServer) routes() http.Handler {
 	return mux
 }
 
-// body reads a request's body within its bound.
+// body reads a request's body within its limit.
 func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 }

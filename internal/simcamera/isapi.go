@@ -168,7 +168,7 @@ func parsePTZ(text []byte) (ptzData, error) {
 	return d, nil
 }
 
-// order reads the request's PTZ order, or answers what is wrong with it.
+// order reads the request's PTZ order, or responds with the error.
 func order(w http.ResponseWriter, r *http.Request) (ptzData, bool) {
 	text, err := body(w, r)
 	if err == nil {

@@ -69,8 +69,8 @@ func (s *httpServer) closeTalk(w http.ResponseWriter, r *http.Request) {
 	respond(w, r, statusOK)
 }
 
-// audioData hears G.711: in the body, or, where the request announces none, on the
-// connection from then on, which is what devices of this kind expect.
+// audioData receives G.711: in the body or, if the request announces none, on the
+// connection from then on, as devices of this kind do.
 func (s *httpServer) audioData(w http.ResponseWriter, r *http.Request) {
 	id, ok := s.talkChannel(r)
 	if !ok || !s.camera.talk.isOpen(id) {
@@ -78,7 +78,7 @@ func (s *httpServer) audioData(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.ContentLength != 0 {
-		_ = s.hear(r.Body) // however it ends, the answer is the same
+		_ = s.hear(r.Body) // the response is the same however it ends
 		respond(w, r, statusOK)
 		return
 	}

@@ -16,7 +16,7 @@ type target struct {
 	quality  quality
 	playback bool
 	start    time.Time // of playback
-	end      time.Time // zero when the URL does not say
+	end      time.Time // zero if the URL has none
 }
 
 var (

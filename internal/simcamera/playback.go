@@ -11,8 +11,8 @@ import (
 // closeAfterBye is how long a player may take to leave after the end of a recording.
 const closeAfterBye = 2 * time.Second
 
-// replay sends a part of the recording, which is what was there to see at that time,
-// at the given speed: negative is backwards. Then it takes leave.
+// replay sends a part of the recording at the given speed (negative is backwards), as it
+// was at that time, and then says goodbye.
 func (v *viewer) replay(ctx context.Context, part span, scale float64) {
 	text := picture.Text{Name: cameraName(v.target.channel), Note: "Playback"}
 	if scale != 1 {

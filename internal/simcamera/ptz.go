@@ -17,7 +17,7 @@ const (
 	zoomSpeed = 1.0  // times
 )
 
-// maxPresets bounds the places that a camera remembers.
+// maxPresets limits the presets that a camera remembers.
 const maxPresets = 255
 
 // velocity is a continuous movement, each part from -100 to 100.
@@ -33,7 +33,7 @@ type head struct {
 	presets map[int]picture.View
 }
 
-// home is where a channel looks first: each somewhere else.
+// home is where a channel looks first: each channel elsewhere.
 func home(channel int) picture.View {
 	return picture.View{Pan: float64((channel-1)*90%360 + (channel-1)/4*20), Zoom: 1}
 }
@@ -69,7 +69,7 @@ func (h *head) at(t time.Time) picture.View {
 	return v
 }
 
-// move goes on until another order comes, or for a time if that is not zero.
+// move continues until another order, or for a time if that is not zero.
 func (h *head) move(v velocity, lasting time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -87,7 +87,7 @@ func (h *head) turn(change func(picture.View) picture.View) {
 	now := time.Now()
 	h.from = change(h.at(now))
 	h.since, h.speed, h.until = now, velocity{}, time.Time{}
-	h.from = h.at(now) // within the bounds
+	h.from = h.at(now) // within the limits
 }
 
 // recall turns to a preset; false if there is none.
@@ -119,7 +119,7 @@ func (h *head) stored() []int {
 	return slices.Sorted(maps.Keys(h.presets))
 }
 
-// View returns where a channel looks now; false if there is no such channel.
+// View returns where a channel looks now, or false if the channel does not exist.
 func (c *Camera) View(channel int) (picture.View, bool) {
 	ch := c.channel(channel)
 	if ch == nil {

@@ -64,8 +64,8 @@ func (c *Camera) listenRTSP(address string) (*rtspServer, error) {
 	return nil, fmt.Errorf("listening for RTP over UDP: %w", err)
 }
 
-// listenError tells a failure to listen on the wanted TCP port, which is final, from
-// one on a UDP port that was only a guess.
+// listenError distinguishes a failure to listen on the wanted TCP port, which is final,
+// from one on a UDP port that was only a guess.
 type listenError struct{ error }
 
 func (s *rtspServer) close() {
@@ -85,7 +85,7 @@ func (s *rtspServer) supervise() {
 // OnRequest implements gortsplib's handler.
 func (s *rtspServer) OnRequest(conn *gortsplib.ServerConn, _ *base.Request) {
 	if !s.camera.faults.delayed(s.ctx) {
-		conn.NetConn().Close() // gone meanwhile: no late answer either
+		conn.NetConn().Close() // it went away meanwhile: no late response either
 	}
 }
 
@@ -183,7 +183,7 @@ func (s *rtspServer) OnPacketsLost(*gortsplib.ServerHandlerOnPacketsLostCtx) {}
 // OnDecodeError implements gortsplib's handler, for the same reason.
 func (s *rtspServer) OnDecodeError(*gortsplib.ServerHandlerOnDecodeErrorCtx) {}
 
-// authenticate returns an answer for a request without the right credentials, else nil.
+// authenticate returns a response for a request without the right credentials, else nil.
 func (s *rtspServer) authenticate(conn *gortsplib.ServerConn, req *base.Request) (*base.Response, error) {
 	user, password := s.camera.credentials()
 	from := conn.NetConn().RemoteAddr()
@@ -196,7 +196,7 @@ func (s *rtspServer) authenticate(conn *gortsplib.ServerConn, req *base.Request)
 	return answer(base.StatusUnauthorized), liberrors.ErrServerAuth{}
 }
 
-// find returns what a URL names, or the answer that refuses it.
+// find returns what a URL names, or the response that refuses it.
 func (s *rtspServer) find(path, query string) (target, *base.Response) {
 	t, err := parseTarget(path, query)
 	switch {
@@ -274,9 +274,9 @@ func (m medias) all() []*description.Media {
 	return out
 }
 
-// describe returns the SDP of a stream at a URL, with the back channel only for one who
-// asked for it. Tracks have whole URLs, as this kind of device gives them: players
-// disagree on how a relative one goes with a query.
+// describe returns the SDP of a stream at a URL, with the back channel only if it was
+// requested. Tracks have whole URLs, as on this kind of device: players disagree on how a
+// relative one combines with a query.
 func (m medias) describe(own *base.URL, withBack bool) ([]byte, error) {
 	d := description.Session{Title: "Media Presentation"}
 	for i, one := range m.all() {

@@ -100,7 +100,8 @@ func parseSim(query string) (simOrder, error) {
 	return o, nil
 }
 
-// later runs something beside the request that ordered it, which it may cut off.
+// later runs something in parallel with the request that ordered it, whose connection it
+// may close.
 func (c *Camera) later(do func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -111,7 +112,7 @@ func (c *Camera) later(do func()) {
 
 // flap goes away and comes back several times.
 func (c *Camera) flap(times int, lasting time.Duration) {
-	c.pause(50 * time.Millisecond) // let the answer to the order out
+	c.pause(50 * time.Millisecond) // let the response to the order out
 	for i := range times {
 		c.GoAway()
 		c.pause(lasting)

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Talk is what a camera has heard through its back channels, RTSP and ISAPI together.
+// Talk is the audio that a camera has received through its back channels, RTSP and ISAPI
+// together.
 type Talk struct {
 	Packets uint64 // RTP packets, or reads of raw sound
 	Bytes   uint64 // of G.711
@@ -26,7 +27,7 @@ func (t *talkCounter) hear(bytes int) {
 	t.heard.Last = time.Now()
 }
 
-// open takes a two-way audio channel; false when somebody has it.
+// open takes a two-way audio channel, or returns false if it is taken.
 func (t *talkCounter) open(id int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -52,7 +53,7 @@ func (t *talkCounter) isOpen(id int) bool {
 	return t.opened[id]
 }
 
-// Talk returns what has been heard so far.
+// Talk returns what has been received so far.
 func (c *Camera) Talk() Talk {
 	c.talk.mu.Lock()
 	defer c.talk.mu.Unlock()

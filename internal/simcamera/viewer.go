@@ -61,8 +61,8 @@ func (s *rtspServer) newViewer(session *gortsplib.ServerSession, t target) (*vie
 	return v, nil
 }
 
-// prepare reads what a PLAY request asks for and returns its answer; with an error the
-// answer refuses.
+// prepare reads a PLAY request and returns its response; with an error the response
+// refuses it.
 func (v *viewer) prepare(req *base.Request) (*base.Response, error) {
 	res := answer(base.StatusOK)
 	if !v.target.playback {
@@ -124,7 +124,7 @@ func (v *viewer) listen() {
 	}
 }
 
-// play begins to send, unless that is going on.
+// play starts sending, unless it is already in progress.
 func (v *viewer) play() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -145,7 +145,7 @@ func (v *viewer) play() {
 	}()
 }
 
-// pause stops sending and waits until nothing more comes.
+// pause stops sending and waits until nothing more is sent.
 func (v *viewer) pause() {
 	v.mu.Lock()
 	cancel, finished := v.cancel, v.finished
@@ -236,7 +236,7 @@ func units(d time.Duration, rate int64) int64 {
 	return seconds*rate + (rest*rate+int64(time.Second)/2)/int64(time.Second)
 }
 
-// bye says that the stream is over (RFC 3550 section 6.6).
+// bye reports that the stream is over (RFC 3550 section 6.6).
 func (v *viewer) bye() {
 	stats := v.stream.Stats()
 	for m, one := range stats.Medias {

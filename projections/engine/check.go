@@ -13,27 +13,27 @@ import (
 	"latchkey/eventstore"
 )
 
-// Check compares the mark of each read model with the log (decision 0007). Read
-// models of a log that was restored since are emptied: they are then made from
-// the log again. A log that lacks what a read model has seen, or that is another
-// one, is refused: see Misfit. A log without an identity gets one if no read
-// model was made from an identified log.
+// Check compares the mark of each read model with the log (decision 0007). Read models of
+// a log that was restored since are emptied: they are then rebuilt from the log. A log
+// from which events that a read model has seen are missing, or that is another one, is
+// refused: see Misfit. A log without an identity gets one if no read model was built from
+// an identified log.
 func (s *Store) Check(ctx context.Context, client *eventstore.Client) error {
 	_, err := s.check(ctx, client, eventstore.Mark{})
 	return err
 }
 
-// Misfit reports whether err says that the log is not the one that the read
-// models were made from, or lacks events that they have seen.
+// Misfit reports whether err means that the log is not the one that the read models were
+// built from, or that events that they have seen are missing.
 func Misfit(err error) bool {
 	return errors.Is(err, eventstore.ErrLogCut) || errors.Is(err, eventstore.ErrOtherLog) || errors.Is(err, eventstore.ErrNoIdentity)
 }
 
-// fit is what a check found out.
+// fit is the result of a check.
 type fit struct {
 	identity eventstore.Identity
 	last     uint64 // position of the last event of ours in the log
-	emptied  bool   // read models were made empty, here or by another process
+	emptied  bool   // read models were emptied, here or by another process
 }
 
 // check compares the marks of the read models, and one that this process keeps,
@@ -86,8 +86,8 @@ func (s *Store) check(ctx context.Context, client *eventstore.Client, seen event
 	return f, s.fillMarks(ctx, f.identity, end)
 }
 
-// identityOf returns the log's identity. A log that has none gets one unless
-// something here was made from a log that had.
+// identityOf returns the log's identity. A log without one gets one unless something here
+// was built from an identified log.
 func identityOf(ctx context.Context, client *eventstore.Client, list map[string]*checkpoint, seen eventstore.Mark) (eventstore.Identity, error) {
 	id, err := client.Identity(ctx)
 	if !errors.Is(err, eventstore.ErrNoIdentity) {
@@ -106,14 +106,14 @@ func identityOf(ctx context.Context, client *eventstore.Client, list map[string]
 		"put the right log back, or correct the data folder or the connection string: %w", marked, err)
 }
 
-// compare reports whether a read model must be made from the log again.
+// compare reports whether a read model must be rebuilt.
 func (s *Store) compare(ctx context.Context, client *eventstore.Client, id eventstore.Identity, c *checkpoint, end logEnd) (again bool, err error) {
 	m := c.mark()
 	if m.Log == uuid.Nil { // an earlier version wrote it
 		switch {
 		case c.Position == 0:
 			return false, nil
-		case id.Epoch > 1: // nobody knows which epoch it is of
+		case id.Epoch > 1: // its epoch is unknown
 			return true, nil
 		case uint64(c.Position) > uint64(end.position):
 			return false, lacking(uint64(c.Position), fmt.Errorf("%w: it ends at position %d", eventstore.ErrLogCut, end.position))
@@ -127,7 +127,7 @@ func (s *Store) compare(ctx context.Context, client *eventstore.Client, id event
 	return false, err
 }
 
-// holds is Client.Holds, with what to do about it.
+// holds is Client.Holds, with advice on what to do.
 func holds(ctx context.Context, client *eventstore.Client, m eventstore.Mark) error {
 	err := client.Holds(ctx, m)
 	switch {
@@ -139,7 +139,7 @@ func holds(ctx context.Context, client *eventstore.Client, m eventstore.Mark) er
 	return err
 }
 
-// lacking says what a log that lost its end means.
+// lacking describes what a log that lost its end means.
 func lacking(position uint64, err error) error {
 	return fmt.Errorf("the read models have seen position %d of the log, but its event is no longer in the log: "+
 		"acknowledged events are missing, revocations perhaps among them; put the newer log back, or run `latchkey recover`: %w", position, err)
@@ -152,11 +152,11 @@ type logEnd struct {
 	event    uuid.UUID           // its id, uuid.Nil if it was not found
 }
 
-// ends is how many events of the end of the log are looked at, one number after
-// the other, for one of ours.
+// ends is how many events at the end of the log are searched, in growing steps, for one
+// of ours.
 var ends = []int{1, 32, 1024}
 
-// endOf looks at the end of the log.
+// endOf finds the end of the log.
 func (s *Store) endOf(ctx context.Context, client *eventstore.Client) (end logEnd, err error) {
 	for _, most := range ends {
 		n := 0
@@ -184,16 +184,16 @@ func (s *Store) endOf(ctx context.Context, client *eventstore.Client) (end logEn
 	return end, nil
 }
 
-// empty makes a read model empty, to be made from the log again, unless another
-// process did that already.
+// empty empties a read model, to be rebuilt from the log, unless another process has
+// already done so.
 func (s *Store) empty(ctx context.Context, name string, id eventstore.Identity) error {
 	return s.emptyIf(ctx, name, func(c *checkpoint) (eventstore.Identity, bool) {
 		return id, c.sound() != nil || c.mark().Identity != id
 	})
 }
 
-// emptyIf makes a read model empty if its checkpoint says so: decide returns the
-// identity of the log that the rows are to come from.
+// emptyIf empties a read model if its checkpoint requires it: decide returns the identity
+// of the log that the rows are to come from.
 func (s *Store) emptyIf(ctx context.Context, name string, decide func(*checkpoint) (eventstore.Identity, bool)) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -241,8 +241,8 @@ func (s *Store) emptyTables(ctx context.Context, tx bun.Tx, p *Projection) error
 	return nil
 }
 
-// fillMarks gives a mark to checkpoints that have none. The last event of ours
-// is known only for those that are at the end of the log.
+// fillMarks sets the mark of checkpoints that have none. The last event of ours is known
+// only for those at the end of the log.
 func (s *Store) fillMarks(ctx context.Context, id eventstore.Identity, end logEnd) error {
 	list, err := s.checkpoints(ctx)
 	if err != nil {

@@ -14,16 +14,16 @@ import (
 	"latchkey/eventstore"
 )
 
-// checkpoint is how far a read model is. Whoever writes the read model holds
-// this row's lock, so one process at a time does; another finds, when it gets
-// the lock, that it is done. On SQLite the lock is the database's own.
+// checkpoint is the progress of a read model. The writer of the read model holds this
+// row's lock, so one process at a time writes; another finds the work done when it gets
+// the lock. On SQLite the lock is the database's own.
 type checkpoint struct {
 	bun.BaseModel `bun:"table:projection_checkpoints"`
 
 	Name       string `bun:"name,pk,type:text"`
 	Position   int64  `bun:"position,notnull,type:bigint"`   // rows hold every event up to here
-	Generation int64  `bun:"generation,notnull,type:bigint"` // grows with each rebuild, and when numbers are given again
-	Rebuild    string `bun:"rebuild,notnull,type:text"`      // whose rebuild is under way, "" for none
+	Generation int64  `bun:"generation,notnull,type:bigint"` // grows with each rebuild, and when numbers are reassigned
+	Rebuild    string `bun:"rebuild,notnull,type:text"`      // token of the rebuild in progress, "" for none
 	State      string `bun:"state,notnull,type:text"`
 	Error      string `bun:"error,notnull,type:text"`
 	Updated    int64  `bun:"updated,notnull,type:bigint"`
@@ -45,8 +45,8 @@ type checkpoint struct {
 
 // The states of a projection.
 const (
-	stateNew     = "new"     // nothing was written yet
-	stateRunning = "running" // as far as it is, it is right
+	stateNew     = "new"     // nothing has been written yet
+	stateRunning = "running" // correct up to its position
 	stateFailed  = "failed"  // it has stopped; Error says why
 )
 
@@ -62,7 +62,7 @@ func (c *checkpoint) public() Checkpoint {
 	return Checkpoint{Position: uint64(c.Position), Mark: c.mark(), Counts: c.counts()}
 }
 
-// clear makes the row one of a read model without rows.
+// clear resets the row to that of a read model without rows.
 func (c *checkpoint) clear() {
 	c.Position, c.State, c.Error, c.Rebuild = 0, stateNew, "", ""
 	c.setCounts(Counts{})
@@ -97,8 +97,7 @@ const (
 	writeLocked = "UPDATE projection_checkpoints SET position = $1, generation = $2, rebuild = $3, state = $4, error = $5, updated = $6, log = $7, epoch = $8, seen = $9, event_id = $10, accounts = $11, devices = $12, lacks = $13, sum = $14 WHERE name = $15"
 )
 
-// lock waits for the lock on a checkpoint and reads it. One that is damaged is an
-// error.
+// lock waits for the lock on a checkpoint and reads it. A damaged one is an error.
 func (s *Store) lock(ctx context.Context, tx bun.Tx, name string) (*checkpoint, error) {
 	c, err := s.lockAny(ctx, tx, name)
 	if err != nil {
@@ -131,7 +130,7 @@ func (s *Store) readRow(ctx context.Context, tx bun.Tx, q string, c *checkpoint)
 	return rows.Scan(&c.Position, &c.Generation, &c.Rebuild, &c.State, &c.Error, &c.Updated, &c.Log, &c.Epoch, &c.Seen, &c.Event, &c.Accounts, &c.Devices, &c.Lacks, &c.Sum)
 }
 
-// save writes the row, whose lock the transaction has.
+// save writes the row; the transaction holds its lock.
 func (s *Store) save(ctx context.Context, tx bun.Tx, c *checkpoint) error {
 	c.Updated, c.Sum = time.Now().UnixMicro(), c.sum()
 	err := s.execIn(ctx, tx, s.placed(writeLocked), c.Position, c.Generation, c.Rebuild, c.State, c.Error, c.Updated, c.Log, c.Epoch, c.Seen, c.Event, c.Accounts, c.Devices, c.Lacks, c.Sum, c.Name)
@@ -154,10 +153,10 @@ func (s *Store) checkpoint(ctx context.Context, name string) (*checkpoint, error
 	return c, nil
 }
 
-// errNoCheckpoint: a row is lost.
+// errNoCheckpoint is returned if a row is missing.
 var errNoCheckpoint = errors.New("one is missing")
 
-// checkpoints reads every checkpoint, by name, as one state of the database.
+// checkpoints reads every checkpoint, by name, in one state of the database.
 func (s *Store) checkpoints(ctx context.Context) (map[string]*checkpoint, error) {
 	var rows []*checkpoint
 	if err := s.queries.NewSelect().Model(&rows).Scan(ctx); err != nil {
@@ -175,8 +174,8 @@ func (s *Store) checkpoints(ctx context.Context) (map[string]*checkpoint, error)
 	return list, nil
 }
 
-// fail notes that a projection has stopped, for whoever looks from outside.
-// Another process may be better off and say so again.
+// fail records that a projection has stopped, for outside observers. Another process may
+// succeed and overwrite it.
 func (s *Store) fail(ctx context.Context, name string, cause error) error {
 	_, err := s.writes.NewUpdate().Model((*checkpoint)(nil)).
 		Set("state = ?", stateFailed).Set("error = ?", cause.Error()).Set("updated = ?", time.Now().UnixMicro()).

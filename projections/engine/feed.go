@@ -10,20 +10,20 @@ import (
 	"latchkey/eventstore"
 )
 
-// feed gives the events of one subscription to several projectors. An event is
-// fetched and decoded once for all of them.
+// feed passes the events of one subscription to several projectors. An event is fetched
+// and decoded once for all of them.
 type feed struct {
 	events     Events
 	projectors []*projector
 }
 
-// near is how far behind the foremost one, in positions of the log, a projector
-// may begin and still be fed together with it. One that is further behind has a
-// feed of its own, as the others would wait for it. A position is an event on the
-// embedded node, which is ten seconds of catching up, and a byte on a cluster.
+// near is how many log positions a projector may start behind the foremost one and still
+// be fed together with it. One that is further behind has its own feed, as the others
+// would wait for it. A position is an event on the embedded node, which makes this ten
+// seconds of catching up, and a byte on a cluster.
 const near = 1 << 20
 
-// feeds puts projectors together that begin near each other.
+// feeds groups projectors that begin near each other.
 func feeds(events Events, projectors []*projector) []*feed {
 	sorted := slices.Clone(projectors)
 	slices.SortStableFunc(sorted, func(a, b *projector) int { return int(min(max(b.base-a.base, -1), 1)) })
@@ -38,7 +38,7 @@ func feeds(events Events, projectors []*projector) []*feed {
 	return list
 }
 
-// from is where the feed goes on: after the last event that every projector has
+// from returns where the feed resumes: after the last event that every projector has
 // taken.
 func (f *feed) from() eventstore.Position {
 	at := f.projectors[0].position()
@@ -48,7 +48,7 @@ func (f *feed) from() eventstore.Position {
 	return eventstore.Position(at)
 }
 
-// mark is that of the last event that a projector has taken.
+// mark returns that of the last event that a projector has taken.
 func (f *feed) mark() (m eventstore.Mark) {
 	for _, p := range f.projectors {
 		if seen := p.mark(); seen.Position >= m.Position {
@@ -58,7 +58,7 @@ func (f *feed) mark() (m eventstore.Mark) {
 	return m
 }
 
-// taking is what a message has for the projectors.
+// taking is the content of a message for the projectors.
 type taking struct {
 	list       []Record
 	unreadable []unreadable
@@ -69,15 +69,15 @@ type taking struct {
 // unreadable is an event that this build cannot read.
 type unreadable struct {
 	name     string
-	known    bool // its type is: it matters only to those who read it
+	known    bool // its type is: it only matters to those who read it
 	err      error
 	position int64
 	before   int64           // position of the event before it in the message, 0 for none
 	seen     eventstore.Mark // place and id of the last event of ours before it
 }
 
-// unreadableFor returns the first event that the read model would have to read
-// after what it has taken, and cannot; nil if there is none.
+// unreadableFor returns the first event after those taken that the read model would have
+// to read, but cannot; nil if there is none.
 func (t *taking) unreadableFor(p *Projection, taken int64) *unreadable {
 	for i := range t.unreadable {
 		if u := t.unreadable[i]; u.position > taken && (!u.known || p.reads(u.name)) {
@@ -88,7 +88,7 @@ func (t *taking) unreadableFor(p *Projection, taken int64) *unreadable {
 	return nil
 }
 
-// handle gives a message to the projectors.
+// handle passes a message to the projectors.
 func (f *feed) handle(m *message.Message) error {
 	batch, err := eventstore.DecodeBatch(m.Payload)
 	if err != nil {

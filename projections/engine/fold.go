@@ -4,19 +4,19 @@ package engine
 // one column of them.
 type Key [2]string
 
-// row is what is known of a row at the end of a batch of events: all of it, some
-// columns of it, or that it is gone.
+// row is what is known of a row at the end of a batch of events: all of it, some columns
+// of it, or that it was deleted.
 type row struct {
-	values  []any  // string or int64, by column; nil where nothing is known
+	values  []any  // string or int64, by column; nil if unknown
 	known   uint32 // bit i: column i
 	gone    bool
-	again   bool // it was gone, and then put: nothing of the old one stays
+	again   bool // it was deleted, then put: nothing of the old one stays
 	emptied int  // how often the table had been emptied for the first key before
 }
 
-// Fold gathers what a batch of events does to a table, so that each row is
-// written once, however many events concern it. The last word wins, as it would
-// if each event were written alone.
+// Fold collects the effects of a batch of events on a table, so that each row is written
+// once, however many events concern it. The last write wins, as if each event were
+// written separately.
 type Fold struct {
 	table   *Table
 	rows    map[Key]*row
@@ -30,7 +30,7 @@ func newFold(t *Table) *Fold {
 
 func (t *Table) all() uint32 { return 1<<len(t.Columns) - 1 }
 
-// keyOf is the primary key of a row of text keys.
+// keyOf returns the primary key of a row of text keys.
 func (t *Table) keyOf(values []any) Key {
 	k := Key{values[0].(string)}
 	if t.Keys == 2 {
@@ -55,7 +55,7 @@ func (f *Fold) row(k Key) *row {
 // Put writes the whole row, its key first: text is string, numbers are int64.
 func (f *Fold) Put(values ...any) {
 	if len(values) != len(f.table.Columns) {
-		panic("engine: a row of " + f.table.Name + " has another number of columns") // a defect of the reducer
+		panic("engine: a row of " + f.table.Name + " has another number of columns") // a bug in the reducer
 	}
 	r := f.row(f.table.keyOf(values))
 	for i, c := range f.table.Columns {
@@ -76,7 +76,7 @@ type Cell struct {
 // To returns a cell that sets a column to a value.
 func To(column int, value any) Cell { return Cell{Column: column, Value: value} }
 
-// Set writes some columns of a row, if there is such a row.
+// Set writes some columns of a row, if it exists.
 func (f *Fold) Set(k Key, cells ...Cell) {
 	r := f.row(k)
 	if r.gone {
@@ -109,8 +109,7 @@ func (f *Fold) Empty(first string) {
 	f.emptied[first]++
 }
 
-// write writes what was gathered: first what is gone, then whole rows, then
-// parts of rows.
+// write writes what was collected: first deletions, then whole rows, then partial rows.
 func (f *Fold) write(w *Writer) error {
 	var gone, puts [][]any
 	parts := map[uint32][][]any{}

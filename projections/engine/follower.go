@@ -16,15 +16,15 @@ import (
 type Follower interface {
 	// Name returns the name of its checkpoint, one of Config.Followers.
 	Name() string
-	// Start puts it where its checkpoint is: events after position are handed to it
-	// next. seen is the last event of ours up to there.
+	// Start positions it at its checkpoint: events after position are passed to it next.
+	// seen is the last event of ours up to there.
 	Start(position uint64, seen eventstore.Mark)
-	// Follow is called with events that come next, up to a position; there may be none.
-	// seen is the last event of ours up to there. After an error they come again.
+	// Follow is called with the next events, up to a position; there may be none. seen is
+	// the last event of ours up to there. After an error they are passed again.
 	Follow(ctx context.Context, events []eventstore.Recorded, position uint64, seen eventstore.Mark) error
 }
 
-// followed hands events to a follower, and keeps how far it is in this process.
+// followed passes events to a follower, and tracks its progress in this process.
 type followed struct {
 	Follower
 	prefix   string // of our events
@@ -56,7 +56,8 @@ func (f *followed) failure() error {
 	return f.err
 }
 
-// handle hands the events of a message over. After an error the message comes again.
+// handle passes on the events of a message. After an error the message is delivered
+// again.
 func (f *followed) handle(m *message.Message) error {
 	err := f.follow(m.Context(), m.Payload)
 	if m.Context().Err() != nil {

@@ -11,22 +11,22 @@ import (
 	"latchkey/internal/pause"
 )
 
-// Health is how the read models are kept up to date.
+// Health is the state of the read models.
 type Health struct {
 	// State is a word: starting, catching_up, rebuilding, running, behind,
 	// failed or diverged.
 	State string
-	// Ready reports whether every read model goes on, and has reached what the
-	// log held when this process began.
+	// Ready reports whether every read model is running, and has reached the end that the
+	// log had when this process began.
 	Ready bool
-	// Reason says in words what is missing; "" if Ready.
+	// Reason describes what is missing; "" if Ready.
 	Reason string
-	// Err is the error behind it, if there is one.
+	// Err is the underlying error, if any.
 	Err    error
 	Models []ModelHealth
 }
 
-// Model returns how one read model is; the zero ModelHealth before there is one.
+// Model returns the state of one read model; the zero ModelHealth before it is known.
 func (h Health) Model(name string) ModelHealth {
 	for _, m := range h.Models {
 		if m.Name == name {
@@ -36,11 +36,11 @@ func (h Health) Model(name string) ModelHealth {
 	return ModelHealth{Name: name}
 }
 
-// ModelHealth is how one read model is kept up to date.
+// ModelHealth is the state of one read model.
 type ModelHealth struct {
 	Name   string
 	Behind uint64 // positions of the log between the last event of ours and what was written
-	Err    error  // why it does not go on
+	Err    error  // why it is stopped
 }
 
 const (
@@ -51,12 +51,12 @@ const (
 	stateDiverged   = "diverged"
 )
 
-// stalledAfter is how long a read model may lack an event of the log, or try to
-// write, before it counts as standing still. It is longer than a process that
-// has stopped keeps a read model locked.
+// stalledAfter is how long a read model may be behind an event of the log, or try to
+// write, before it counts as stalled. It is longer than a stopped process keeps a read
+// model locked.
 const stalledAfter = 5 * time.Second
 
-// head is the end of the log as it was last measured.
+// head is the last measured end of the log.
 type head struct {
 	last   uint64 // position of the last event of ours
 	marked map[string]lack
@@ -68,11 +68,11 @@ type lack struct {
 	since    time.Time
 }
 
-// measureEvery is how often the end of the log is looked at.
+// measureEvery is how often the end of the log is measured.
 const measureEvery = time.Second
 
-// measure looks at the end of the log, again and again. It returns an error when
-// the log has lost what this process has seen.
+// measure periodically measures the end of the log. It returns an error when the log has
+// lost what this process has seen.
 func (r *Runner) measure(ctx context.Context, projectors []*projector) error {
 	for {
 		if err := r.measureOnce(ctx, projectors); err != nil {
@@ -84,8 +84,8 @@ func (r *Runner) measure(ctx context.Context, projectors []*projector) error {
 	}
 }
 
-// measureOnce returns only errors that say that the log is not the same any
-// more; others are the log's own, and told by it.
+// measureOnce only returns errors that mean that the log has diverged; others are the
+// log's own, and reported by it.
 func (r *Runner) measureOnce(ctx context.Context, projectors []*projector) error {
 	for _, p := range projectors {
 		r.saw(p.mark())
@@ -106,7 +106,7 @@ func (r *Runner) measureOnce(ctx context.Context, projectors []*projector) error
 	return nil
 }
 
-// mark notes what each read model lacks, and since when.
+// mark records what each read model has not reached, and since when.
 func (r *Runner) mark(last uint64, projectors []*projector, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -129,8 +129,8 @@ func (r *Runner) mark(last uint64, projectors []*projector, now time.Time) {
 	r.rebuilding = r.rebuilding && !caughtUp
 }
 
-// reached is the position up to which the read model holds every event that
-// concerns it.
+// reached returns the position up to which the read model has every event that concerns
+// it.
 func (p *projector) reached() uint64 {
 	return max(p.covered.position(), p.progress.position())
 }
@@ -143,7 +143,7 @@ func (p *projector) stuck() time.Time {
 	return p.writing
 }
 
-// Health looks at the state now.
+// Health returns the current state.
 func (r *Runner) Health() Health {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -173,7 +173,7 @@ func (r *Runner) Health() Health {
 	return h
 }
 
-// troubled says why there is no round. The caller holds the lock.
+// troubled returns why there is no round. The caller holds the lock.
 func (r *Runner) troubled() (state, reason string, err error) {
 	err = r.trouble
 	switch {
@@ -192,8 +192,8 @@ func (r *Runner) troubled() (state, reason string, err error) {
 	return stateFailed, "The read models are not being written: see the service's log.", err
 }
 
-// failing says which read model, or which follower, has stopped. The caller holds
-// the lock.
+// failing returns which read model, or which follower, has stopped. The caller holds the
+// lock.
 func (r *Runner) failing() (state, reason string, err error) {
 	var names []string
 	var errs []error
@@ -213,8 +213,8 @@ func (r *Runner) failing() (state, reason string, err error) {
 	return stateFailed, "Stopped: " + strings.Join(names, ", ") + ". The service's log says why.", errors.Join(errs...)
 }
 
-// lagging says which read model has not caught up yet or stands still. The
-// caller holds the lock.
+// lagging returns which read model has not caught up yet or has stalled. The caller holds
+// the lock.
 func (r *Runner) lagging(now time.Time) (state, reason string) {
 	for _, p := range r.projectors {
 		if p.reached() >= r.floor {
@@ -236,7 +236,7 @@ func (r *Runner) lagging(now time.Time) (state, reason string) {
 	return "", ""
 }
 
-// State is the state of Health, and whether it is ready.
+// State returns the state of Health, and whether it is ready.
 func (r *Runner) State(context.Context) (string, bool) {
 	h := r.Health()
 	return h.State, h.Ready

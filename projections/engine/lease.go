@@ -10,16 +10,15 @@ import (
 	"latchkey/eventstore"
 )
 
-// A lease lets one of all processes of a database act. It is in the row of a
-// checkpoint: who has it, and until when. No transaction is open while somebody acts,
-// so no writer waits for that; and a process that dies or is stopped while it has the
-// lease loses it when its time is over. Only its holder can save what it did.
+// A lease lets one of all processes of a database act. It is in the row of a checkpoint:
+// its holder, and its end. No transaction is open while the holder acts, so writers need
+// not wait; and a process that dies or is paused loses the lease when its time is over.
+// Only its holder can save the result.
 //
 // On PostgreSQL the clock is the server's, on SQLite that of the machine, which all
-// processes of a file share. If it is put back, a lease lasts twice as long as it may at
-// most.
+// processes of a file share. If it is set back, a lease lasts at most twice as long.
 
-// AddLeases makes a place for leases.
+// AddLeases adds the columns for leases.
 func AddLeases(ctx context.Context, s *Store) error {
 	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		for _, c := range []Column{Text("holder"), Number("held_until")} {
@@ -31,7 +30,7 @@ func AddLeases(ctx context.Context, s *Store) error {
 	})
 }
 
-// Followed returns how far a follower's checkpoint is, whoever wrote it.
+// Followed returns the position of a follower's checkpoint, whichever process wrote it.
 func (s *Store) Followed(ctx context.Context, name string) (position uint64, seen eventstore.Mark, err error) {
 	c, err := s.checkpoint(ctx, name)
 	if err == nil {
@@ -43,19 +42,19 @@ func (s *Store) Followed(ctx context.Context, name string) (position uint64, see
 	return uint64(c.Position), c.mark(), nil
 }
 
-// SaveFollowed moves a follower's checkpoint on, unless another process has moved it
-// further. It is for those who found nothing to do.
+// SaveFollowed advances a follower's checkpoint, unless another process has advanced it
+// further. It is for followers that found nothing to do.
 func (s *Store) SaveFollowed(ctx context.Context, name string, position uint64, seen eventstore.Mark) error {
 	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error { return s.moveOn(ctx, tx, name, position, seen) })
 }
 
-// Lease gives a holder the lease on a follower's checkpoint, or lets the holder keep it
-// longer: for so long from now on. has is false if another one has it.
+// Lease gives a holder the lease on a follower's checkpoint, or extends it: for the given
+// time from now on. has is false if another holder has it.
 func (s *Store) Lease(ctx context.Context, name, holder string, lasts time.Duration) (has bool, err error) {
 	err = s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		now := "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 		if s.sqlite {
-			now = fmt.Sprint(time.Now().UnixMicro()) // with the lock for writing
+			now = fmt.Sprint(time.Now().UnixMicro()) // with the write lock
 		}
 		has, err = s.changes(ctx, tx, fmt.Sprintf(`UPDATE projection_checkpoints SET holder = $1, held_until = %[1]s + %[2]d
 			WHERE name = $2 AND (holder IN ('', $1) OR held_until < %[1]s OR held_until > %[1]s + %[3]d)`, now, lasts.Microseconds(), 2*lasts.Microseconds()), holder, name)
@@ -64,7 +63,7 @@ func (s *Store) Lease(ctx context.Context, name, holder string, lasts time.Durat
 	return has, wrapped("leasing the checkpoint of "+name, err)
 }
 
-// Release gives the lease back.
+// Release ends the lease.
 func (s *Store) Release(ctx context.Context, name, holder string) error {
 	return wrapped("giving the lease of "+name+" back", s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		_, err := s.release(ctx, tx, name, holder)
@@ -72,8 +71,8 @@ func (s *Store) Release(ctx context.Context, name, holder string) error {
 	}))
 }
 
-// SaveLeased moves a follower's checkpoint on and gives the lease back. saved is false
-// if the holder has lost the lease: then nothing was saved.
+// SaveLeased advances a follower's checkpoint and ends the lease. saved is false if the
+// holder has lost the lease: then nothing was saved.
 func (s *Store) SaveLeased(ctx context.Context, name, holder string, position uint64, seen eventstore.Mark) (saved bool, err error) {
 	err = s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if saved, err = s.release(ctx, tx, name, holder); err != nil || !saved {

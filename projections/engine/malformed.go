@@ -9,8 +9,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// malformed reports whether SQLite found a file that is damaged, or none of its
-// own.
+// malformed reports whether SQLite found a damaged file, or one in another format.
 func malformed(err error) bool {
 	var lite *sqlite.Error
 	if !errors.As(err, &lite) {
@@ -19,19 +18,19 @@ func malformed(err error) bool {
 	switch lite.Code() & 0xff {
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		return true
-	case sqlite3.SQLITE_ERROR: // a table or a column that is lost has no code of its own
+	case sqlite3.SQLITE_ERROR: // a missing table or column has no code of its own
 		return strings.Contains(lite.Error(), "no such table") || strings.Contains(lite.Error(), "no such column")
 	}
 	return false
 }
 
-// full reports whether the disk of a file has no room left.
+// full reports whether the disk of a file is full.
 func full(err error) bool {
 	var lite *sqlite.Error
 	return errors.As(err, &lite) && lite.Code()&0xff == sqlite3.SQLITE_FULL
 }
 
-// noticed keeps an error that says that the file is damaged: it stays so, however
+// noticed keeps an error that means that the file is damaged: it stays damaged, even if
 // many other rows can be read.
 func (s *Store) noticed(err error) error {
 	if malformed(err) && s.damage.CompareAndSwap(nil, &err) {
@@ -40,7 +39,7 @@ func (s *Store) noticed(err error) error {
 	return err
 }
 
-// damaged returns what was noticed, nil if nothing was.
+// damaged returns the noticed error, or nil.
 func (s *Store) damaged() error {
 	if err := s.damage.Load(); err != nil {
 		return *err
@@ -48,7 +47,7 @@ func (s *Store) damaged() error {
 	return nil
 }
 
-// advised adds to an error of a file that is damaged what to do about it.
+// advised adds advice to an error of a damaged file.
 func (s *Store) advised(err error) error {
 	if !malformed(err) && !(s.sqlite && errors.Is(err, errNoCheckpoint)) {
 		return err

@@ -6,8 +6,8 @@ import (
 	"latchkey/eventstore"
 )
 
-// Marks returns how far each read model has seen which log, by its name. A read
-// model that an earlier version wrote has none.
+// Marks returns how far each read model has seen which log, by its name. A read model
+// written by an earlier version has none.
 func (s *Store) Marks(ctx context.Context) (map[string]eventstore.Mark, error) {
 	list, err := s.checkpoints(ctx)
 	if err != nil {

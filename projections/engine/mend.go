@@ -2,10 +2,10 @@ package engine
 
 import "context"
 
-// mend makes read models again from the log that lack something they would have then.
-// The old rows are read meanwhile. If that does not help, it is not tried again before
-// the generation of the read model has risen. Rounds follow each other, so mended needs
-// no lock.
+// mend rebuilds read models that are missing something that a rebuild would give them.
+// The old rows are readable meanwhile. If it does not help, it is not tried again before
+// the generation of the read model has risen. Rounds are sequential, so mended needs no
+// lock.
 func (r *Runner) mend(ctx context.Context) error {
 	for {
 		select {

@@ -10,34 +10,34 @@ import (
 	"github.com/uptrace/bun/migrate"
 )
 
-// migrateLock is the number of PostgreSQL's advisory lock under which tables are
-// made, so that processes which start together do not do it twice.
+// migrateLock is the number of PostgreSQL's advisory lock for creating tables, so that
+// processes that start together do not do it twice.
 const migrateLock = 0x6c61746368
 
-// Migration is a step that is taken once with each database.
+// Migration is a step that is taken once per database.
 type Migration struct {
-	Name, Comment string // as databases have them: frozen
-	// Do must be right to repeat.
+	Name, Comment string // as recorded in databases: frozen
+	// Do must be idempotent.
 	Do func(ctx context.Context, s *Store) error
 }
 
-// MakeTables makes the checkpoints, and the tables of every read model.
+// MakeTables creates the checkpoints, and the tables of every read model.
 func MakeTables(ctx context.Context, s *Store) error { return s.createAll(ctx) }
 
-// ExtendCheckpoints gives checkpoints of earlier versions a place for what this
-// version keeps in them. They have no mark until they are written or checked.
+// ExtendCheckpoints adds this version's columns to checkpoints of earlier versions. They
+// have no mark until they are written or checked.
 func ExtendCheckpoints(ctx context.Context, s *Store) error { return s.write(ctx, s.addColumns) }
 
-// AddSession makes a place for the token of a session.
+// AddSession adds the token of a session.
 func AddSession(ctx context.Context, s *Store) error { return s.addSession(ctx) }
 
-// MakeAgain empties read models and gives their tables the form that this build has
-// for them. The rows come from the log again.
+// MakeAgain empties read models and recreates their tables in the form of this build. The
+// rows come from the log again.
 func MakeAgain(models ...string) func(context.Context, *Store) error {
 	return func(ctx context.Context, s *Store) error { return s.makeAgain(ctx, models) }
 }
 
-// OnSQLite is a step for SQLite only.
+// OnSQLite is a step only for SQLite.
 func OnSQLite(do func(context.Context, *Store) error) func(context.Context, *Store) error {
 	return func(ctx context.Context, s *Store) error {
 		if !s.sqlite {
@@ -47,7 +47,7 @@ func OnSQLite(do func(context.Context, *Store) error) func(context.Context, *Sto
 	}
 }
 
-// migrate makes the tables and changes those of earlier versions.
+// migrate creates the tables and migrates those of earlier versions.
 func (s *Store) migrate(ctx context.Context, steps []Migration) error {
 	unlock, err := s.lockMigrations(ctx)
 	if err != nil {
@@ -70,8 +70,8 @@ func (s *Store) migrate(ctx context.Context, steps []Migration) error {
 	return nil
 }
 
-// lockMigrations lets one process at a time make tables. On SQLite every step is
-// one that is right to repeat, and there is nothing to lock.
+// lockMigrations lets one process at a time create tables. On SQLite every step is
+// idempotent, and no lock is needed.
 func (s *Store) lockMigrations(ctx context.Context) (unlock func(), err error) {
 	if s.sqlite {
 		return func() {}, nil
@@ -91,7 +91,7 @@ func (s *Store) lockMigrations(ctx context.Context) (unlock func(), err error) {
 	}, nil
 }
 
-// createAll makes every table, in one transaction.
+// createAll creates every table, in one transaction.
 func (s *Store) createAll(ctx context.Context) error {
 	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if _, err := tx.NewCreateTable().Model((*checkpoint)(nil)).IfNotExists().Exec(ctx); err != nil {
@@ -116,7 +116,7 @@ func (s *Store) addCheckpoint(ctx context.Context, tx bun.Tx, name string) error
 	return wrapped("writing the first checkpoint of "+name, err)
 }
 
-// createModel makes the tables of a read model that has none.
+// createModel creates the tables of a read model that has none.
 func (s *Store) createModel(ctx context.Context, tx bun.Tx, p *Projection) error {
 	if err := s.createTables(ctx, tx, p, ""); err != nil {
 		return err
@@ -124,9 +124,9 @@ func (s *Store) createModel(ctx context.Context, tx bun.Tx, p *Projection) error
 	return s.createIndexes(ctx, tx, p, "", 1)
 }
 
-// addModels makes what is in the list since the database was made: read models of
-// which there is neither a checkpoint nor a table. They are filled from the log. If
-// only one of both is missing, it was lost.
+// addModels creates read models that were added since the database was created: those
+// with neither a checkpoint nor a table. They are filled from the log. If only one of the
+// two is missing, it was lost.
 func (s *Store) addModels(ctx context.Context) error {
 	missing, err := s.missing(ctx)
 	if err != nil || len(missing) == 0 {
@@ -173,7 +173,7 @@ func (s *Store) missing(ctx context.Context) (list []*Projection, err error) {
 	return list, nil
 }
 
-// hasTable reports whether one of the tables of a read model can be read.
+// hasTable reports whether one of the tables of a read model is readable.
 func (s *Store) hasTable(ctx context.Context, p *Projection) bool {
 	return slices.ContainsFunc(p.Tables, func(t *Table) bool {
 		_, err := s.queries.NewSelect().TableExpr(t.Name).ColumnExpr("1").Limit(1).Exists(ctx)
@@ -181,8 +181,7 @@ func (s *Store) hasTable(ctx context.Context, p *Projection) bool {
 	})
 }
 
-// makeAgain empties read models and gives their tables the form that this build has
-// for them.
+// makeAgain empties read models and recreates their tables in the form of this build.
 func (s *Store) makeAgain(ctx context.Context, models []string) error {
 	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.addColumns(ctx, tx); err != nil {
@@ -218,7 +217,7 @@ func (s *Store) makeOneAgain(ctx context.Context, tx bun.Tx, p *Projection) erro
 	return s.save(ctx, tx, c)
 }
 
-// addColumns adds the columns that the table of checkpoints lacks.
+// addColumns adds the missing columns of the checkpoints table.
 func (s *Store) addColumns(ctx context.Context, tx bun.Tx) error {
 	for _, c := range []Column{Text("log"), Number("epoch"), Number("seen"), Text("event_id"), Number("accounts"), Number("devices"), Number("lacks"), Number("sum")} {
 		if err := s.addColumn(ctx, tx, c); err != nil {
@@ -243,7 +242,7 @@ func (s *Store) addColumn(ctx context.Context, tx bun.Tx, c Column) error {
 	return wrapped("adding "+c.Name+" to the table of checkpoints", err)
 }
 
-// createTables makes the tables of a read model, their names with a suffix.
+// createTables creates the tables of a read model, with a suffix to their names.
 func (s *Store) createTables(ctx context.Context, tx bun.Tx, p *Projection, suffix string) error {
 	for _, t := range p.Tables {
 		if _, err := tx.ExecContext(ctx, t.create(t.Name+suffix, s.sqlite)); err != nil {

@@ -9,11 +9,12 @@ import (
 	"strings"
 )
 
-// Page asks for a part of a list: at most Limit rows, 1 to 200, and fewer if they are
-// large, after Cursor, which is the next of the page before; "" is the beginning.
+// Page requests a part of a list: at most Limit rows, 1 to 200, or fewer if they are
+// large, after Cursor, which is the next cursor of the previous page; "" is the
+// beginning.
 //
-// AtLeast is the position in the log that the rows must have seen; if they have
-// not, the query returns ErrBehind. 0: whatever there is.
+// AtLeast is the position in the log that the rows must have seen; if they have not, the
+// query returns ErrBehind. 0: any.
 type Page struct {
 	Limit   int
 	Cursor  string
@@ -23,25 +24,25 @@ type Page struct {
 // ErrCursor is returned for a cursor that the list did not return.
 var ErrCursor = errors.New("not a cursor of this list")
 
-// maxLimit is the most rows of a page; asking for more gives that many.
+// maxLimit is the maximum number of rows of a page; larger limits are reduced to it.
 const maxLimit = 200
 
 func (p Page) limit() int { return min(max(p.Limit, 1), maxLimit) }
 
-// A cursor is the list's name and the place of the last row that was given.
+// A cursor is the list's name and the place of the last returned row.
 
 func cursor(list string, place int64) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(list + ":" + strconv.FormatInt(place, 36)))
 }
 
-// Newest is where a list begins that has its newest row first.
+// Newest is the start of a list that has its newest row first.
 const Newest = math.MaxInt64
 
 const (
-	// pageWeight bounds what is in a page, in bytes, about: a page that would hold more
-	// ends earlier, but holds one row at least.
+	// pageWeight is the approximate limit on the bytes in a page: a page that would
+	// exceed it ends earlier, but has at least one row.
 	pageWeight = 512 << 10
-	// firstRows is how many rows are read before it is known what they weigh.
+	// firstRows is how many rows are read before their weight is known.
 	firstRows = 16
 )
 
@@ -51,7 +52,7 @@ type List[T any] struct {
 	Start int64  // the place before the first row
 	// Place returns a row's place in the list.
 	Place func(T) int64
-	// Weight returns about how many bytes are in a row, if rows may be large; nil if
+	// Weight returns roughly how many bytes are in a row, if rows may be large; nil if
 	// they are small.
 	Weight func(T) int
 }
@@ -73,8 +74,8 @@ func (l List[T]) After(p Page) (int64, error) {
 	return n, nil
 }
 
-// Page reads a page, rows that may be large a few at a time. read reads so many rows
-// after a place. Error: ErrCursor.
+// Page reads a page, a few rows at a time if they may be large. read reads a number of
+// rows after a place. Error: ErrCursor.
 func (l List[T]) Page(p Page, read func(after, n int64) ([]T, error)) (rows []T, next string, err error) {
 	at, err := l.After(p)
 	if err != nil {

@@ -8,11 +8,11 @@ import (
 	"latchkey/eventstore"
 )
 
-// Player plays events to one read model as its projector gets them, without a log. It
-// is for tests of read models, and for measurements.
+// Player plays events to one read model as its projector gets them, without a log. It is
+// for tests and benchmarks of read models.
 type Player struct{ p *projector }
 
-// NewPlayer begins where the checkpoint is.
+// NewPlayer begins at the checkpoint.
 func NewPlayer(ctx context.Context, s *Store, name string) (*Player, error) {
 	c, err := s.checkpoint(ctx, name)
 	if err != nil {
@@ -32,7 +32,7 @@ func (p *Player) Apply(ctx context.Context, events []eventstore.Recorded) error 
 	return p.p.write(ctx, list, int64(events[len(events)-1].Position), eventstore.Mark{})
 }
 
-// Replay runs the projector until it has written what the payloads of messages hold.
+// Replay runs the projector until it has written the payloads of messages.
 func (p *Player) Replay(ctx context.Context, payloads [][]byte) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

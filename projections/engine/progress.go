@@ -7,17 +7,17 @@ import (
 	"sync"
 )
 
-// ErrBehind is returned by a query whose read models have not seen the position
-// that it must see, and by whoever waited for that in vain.
+// ErrBehind is returned by a query whose read models have not seen the position that it
+// must see, and if waiting for that failed.
 var ErrBehind = errors.New("the read model is behind")
 
-// Behind returns the ErrBehind of a query that found a read model at a position and
-// wants another one.
+// Behind returns the ErrBehind of a query that found a read model at a position before
+// the required one.
 func Behind(projection string, at, want uint64) error {
 	return &behindError{projection: projection, at: at, want: want}
 }
 
-// behindError is ErrBehind, with who is behind.
+// behindError is ErrBehind, with the read model.
 type behindError struct {
 	projection string
 	at, want   uint64
@@ -29,11 +29,10 @@ func (e *behindError) Error() string {
 
 func (e *behindError) Is(target error) bool { return target == ErrBehind }
 
-// progress is how far a checkpoint is, as this process knows, with a way to wait
-// for it. It is a hint: whoever must see a position looks at the checkpoint
-// itself.
+// progress is the position of a checkpoint, as known to this process, with a way to wait
+// for it. It is a hint: a query that must see a position checks the checkpoint itself.
 type progress struct {
-	asked chan struct{} // somebody began to wait
+	asked chan struct{} // a waiter was added
 
 	mu      sync.Mutex
 	at      uint64
@@ -50,7 +49,7 @@ func newProgress() *progress {
 	return &progress{asked: make(chan struct{}, 1), waiters: map[*waiter]struct{}{}}
 }
 
-// reach notes that the checkpoint is at a position, or further on.
+// reach records that the checkpoint is at least at a position.
 func (p *progress) reach(position uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,7 +58,7 @@ func (p *progress) reach(position uint64) {
 	}
 }
 
-// reset notes so even when that is further back.
+// reset records a position even if it is lower.
 func (p *progress) reset(position uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,7 +81,7 @@ func (p *progress) position() uint64 {
 	return p.at
 }
 
-// due reports whether somebody waits for a position that is not after this one.
+// due reports whether a waiter's position is not after this one.
 func (p *progress) due(position uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

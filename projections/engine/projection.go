@@ -10,25 +10,25 @@ import (
 
 // Projection is one read model.
 type Projection struct {
-	Name   string   // frozen: that of its checkpoint
-	Tables []*Table // the first one's rows are what Status counts
+	Name   string   // frozen: also the name of its checkpoint
+	Tables []*Table // Status counts the rows of the first one
 	Events []string // the types that it reads
 	Joins  []string // the read models whose tables its queries need as well
-	// Fold notes what an event does to each of the tables, for a read model that looks at
-	// one event at a time and reads no row.
+	// Fold applies an event to each of the tables, for a read model that handles one
+	// event at a time and reads no row.
 	Fold func(rows []*Fold, e Record)
-	// Reducer makes what turns events into rows, if that is not Fold.
+	// Reducer returns the reducer that converts events to rows, if that is not Fold.
 	Reducer func() Reducer
-	// Lacking, if set, reports whether the read model lacks something, by its counts,
-	// that it would have if it were made from the log now. It is then made again.
+	// Lacking, if set, reports from its counts whether the read model is missing
+	// something that a rebuild would give it now. It is then rebuilt.
 	Lacking func(Counts) bool
 }
 
 func (p *Projection) reads(name string) bool { return slices.Contains(p.Events, name) }
 
-// Events says how the events of the log are read.
+// Events defines how the events of the log are read.
 type Events struct {
-	// Prefix begins the types of the events that read models are made from.
+	// Prefix is the start of the types of the events that read models are built from.
 	Prefix string
 	// Known reports whether this build can read events of a type.
 	Known func(name string) bool
@@ -41,10 +41,10 @@ type Record struct {
 	Event    any                  // its value, as Events.Decode returned it
 	Position int64                // in the log
 	Revision int64                // in its stream
-	Raw      *eventstore.Recorded // all that the log has of it: bytes, metadata, time; not to be changed
+	Raw      *eventstore.Recorded // its data in the log: bytes, metadata, time; read-only
 }
 
-// Unreadable returns the error of an event that was decoded and yet cannot be used.
+// Unreadable returns the error for an event that was decoded but cannot be used.
 func Unreadable(e Record, cause error) error {
 	return &unreadableError{position: e.Position, err: fmt.Errorf("event %s at position %d: using %s: %w", e.Raw.ID, e.Position, e.Raw.Type, cause)}
 }
@@ -57,16 +57,16 @@ type unreadableError struct {
 func (e *unreadableError) Error() string { return e.err.Error() }
 func (e *unreadableError) Unwrap() error { return e.err }
 
-// Reducer turns events into rows. It may remember what the rows say, as long as
-// nobody else writes them.
+// Reducer converts events to rows. It may cache the rows, as long as nothing else writes
+// them.
 type Reducer interface {
-	// Reduce writes what the events do, in their order. If a row that it reads does
-	// not fit its sum it returns ErrDamaged, and the read model is made from the log
-	// again. If it cannot use an event it returns the error of Unreadable, and the read
-	// model stops before that event, alone. After any other error it is called again.
+	// Reduce writes the effects of the events, in order. If a row that it reads does not
+	// match its sum it returns ErrDamaged, and the read model is rebuilt. If it cannot
+	// use an event it returns the error of Unreadable, and only this read model stops
+	// before that event. After any other error it is called again.
 	Reduce(w *Writer, events []Record) error
-	// Forget is called when the rows may have changed otherwise: another process
-	// wrote, a transaction failed, a rebuild swapped the tables.
+	// Forget is called when the rows may have changed otherwise: another process wrote, a
+	// transaction failed, a rebuild swapped the tables.
 	Forget()
 }
 
@@ -77,8 +77,8 @@ func (p *Projection) newReducer() Reducer {
 	return folding{p.Tables, p.Fold}
 }
 
-// folding is a Reducer that looks at one event at a time and reads no row. It writes
-// each row once, however many events concern it.
+// folding is a Reducer that handles one event at a time and reads no row. It writes each
+// row once, however many events concern it.
 type folding struct {
 	tables []*Table
 	apply  func(rows []*Fold, e Record)
@@ -106,18 +106,18 @@ func (f folding) fold(events []Record) []*Fold {
 
 func (folding) Forget() {}
 
-// Counts are numbers that a read model keeps in the row of its checkpoint. Their
-// names are those of the columns, after what the read model of privileges counts.
+// Counts are numbers that a read model keeps in the row of its checkpoint. Their names
+// are those of the columns, named after the counts of the privileges read model.
 type Counts struct {
-	// Accounts and Devices are under the checkpoint's sum, so that a row that was lost
-	// shows.
+	// Accounts and Devices are covered by the checkpoint's sum, so that a lost row is
+	// noticed.
 	Accounts, Devices int64
-	// Lacks is how many events gave nothing. It is not in the sum: wrong either way,
-	// nobody gets anything by it.
+	// Lacks is how many events had no effect for lack of numbers. It is not covered by
+	// the sum: a wrong value grants nothing.
 	Lacks int64
 }
 
-// Micros is a time as it is stored: microseconds since 1970, 0 for none.
+// Micros is the stored form of a time: microseconds since 1970, 0 for none.
 type Micros int64
 
 // MicrosOf returns the stored form of a time.
@@ -167,8 +167,8 @@ func (s *Store) tablesOf(models []string) (names []string, err error) {
 	return names, nil
 }
 
-// decode reads the events that are wanted. One of a type that this build does
-// not know is an error: it might matter.
+// decode reads the wanted events. An event type unknown to this build is an error: it
+// might matter.
 func (v Events) decode(events []eventstore.Recorded, wanted func(name string) bool) ([]Record, error) {
 	list := make([]Record, 0, len(events))
 	for i := range events {

@@ -16,9 +16,9 @@ import (
 	"latchkey/eventstore"
 )
 
-// projector writes one read model. It takes events from its feed while its writer
-// writes those that came before: a message is acknowledged when its events were
-// taken, as what is written is in the checkpoint and nowhere else.
+// projector writes one read model. It takes events from its feed while its writer writes
+// earlier ones: a message is acknowledged when its events were taken, as only the
+// checkpoint records what is written.
 type projector struct {
 	store    *Store
 	p        *Projection
@@ -26,28 +26,28 @@ type projector struct {
 	progress *progress
 	covered  *progress           // every event up to here that concerns the read model is written
 	identity eventstore.Identity // of the log that the events come from
-	lost     func()              // called when the database did not do what it was asked to
+	lost     func()              // called when the database failed
 
 	reducer    Reducer         // the writer's own
-	base       int64           // the writer's own: the checkpoint was here, or further on
+	base       int64           // the writer's own: the checkpoint was here, or later
 	written    eventstore.Mark // the writer's own: that of the checkpoint then
-	generation int64           // the writer's own: that of the tables which the reducer knows
+	generation int64           // the writer's own: that of the tables known to the reducer
 
 	mu      sync.Mutex
 	pending []Record
 	bytes   int             // of pending
 	taken   int64           // pending holds every event up to here that is not written
 	seen    eventstore.Mark // of the last event of ours up to there
-	halted  *unreadable     // an event that cannot be read: nothing after it is taken
+	halted  *unreadable     // an unreadable event: nothing after it is taken
 	err     error           // why it cannot be written now
 	writing time.Time       // since when it has been trying to write; zero: it is not
 	ready   chan struct{}   // there is something to write
 	room    chan struct{}   // something was written
 }
 
-// backlog is how many events may have been taken and not been written, and so
-// how many one transaction has while the projector catches up. On SQLite every
-// other writer waits for it meanwhile.
+// backlog is how many events may have been taken but not written, and thus the size of a
+// transaction while the projector catches up. On SQLite every other writer waits for it
+// meanwhile.
 func (s *Store) backlog() int {
 	if s.sqlite {
 		return 8 * eventstore.MaxBatch
@@ -55,20 +55,19 @@ func (s *Store) backlog() int {
 	return 32 * eventstore.MaxBatch
 }
 
-// backlogBytes is how large these may be together, and one message more.
+// backlogBytes is their maximum total size, excluding the last message.
 const backlogBytes = 8 * eventstore.MaxBatchBytes
 
-// A checkpoint is written although no event concerned the read model: when
-// somebody waits for it, when nothing has come for idleAfter, and every
-// persistEvery.
+// A checkpoint is also written if no event concerned the read model: when a query waits
+// for it, when nothing has arrived for idleAfter, and every persistEvery.
 const (
 	idleAfter    = time.Second
 	persistEvery = 30 * time.Second
 )
 
-// errWentBack is returned when the checkpoint is not where this process left it:
-// the database was restored, or a crash took the last commits, or the rows are
-// made from another epoch of the log. The events must be read again.
+// errWentBack is returned when the checkpoint is not where this process left it: the
+// database was restored, a crash lost the last commits, or the rows are built from
+// another epoch of the log. The events must be read again.
 var errWentBack = errors.New("the checkpoint went back")
 
 func newProjector(s *Store, p *Projection, logger *slog.Logger, reached, covered *progress) *projector {
@@ -78,7 +77,7 @@ func newProjector(s *Store, p *Projection, logger *slog.Logger, reached, covered
 	}
 }
 
-// start puts the projector where its checkpoint is.
+// start positions the projector at its checkpoint.
 func (p *projector) start(c *checkpoint) {
 	p.base, p.taken, p.seen, p.written = c.Position, c.Position, c.mark(), c.mark()
 	p.identity = p.seen.Identity
@@ -86,21 +85,21 @@ func (p *projector) start(c *checkpoint) {
 	p.covered.reset(uint64(c.Position))
 }
 
-// position is the last one that was taken.
+// position returns the last one that was taken.
 func (p *projector) position() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.taken
 }
 
-// mark is that of the last event that was taken.
+// mark returns that of the last event that was taken.
 func (p *projector) mark() eventstore.Mark {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.seen
 }
 
-// halt notes why the projector has stopped.
+// halt records why the projector has stopped.
 func (p *projector) halt(ctx context.Context, err error) {
 	p.logger.Error("a projection has stopped", "projection", p.p.Name, "error", err)
 	if err := p.store.fail(ctx, p.p.Name, err); err != nil {
@@ -108,7 +107,7 @@ func (p *projector) halt(ctx context.Context, err error) {
 	}
 }
 
-// failed keeps an error, nil for none, and reports whether it is another one.
+// failed stores an error, nil for none, and reports whether it is a new one.
 func (p *projector) failed(err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,7 +116,7 @@ func (p *projector) failed(err error) bool {
 	return other
 }
 
-// failure returns why the projector does not go on now, nil if it does.
+// failure returns why the projector is stopped now, nil if it is not.
 func (p *projector) failure() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,8 +126,8 @@ func (p *projector) failure() error {
 	return p.err
 }
 
-// haltedAt returns where an event is that the projector cannot read, 0 if there
-// is none.
+// haltedAt returns the position of an event that the projector cannot read, 0 if there is
+// none.
 func (p *projector) haltedAt() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -138,9 +137,8 @@ func (p *projector) haltedAt() int64 {
 	return p.halted.position
 }
 
-// take hands the events that concern the read model over to the writer, when
-// there is room. An event among them that cannot be read stops the read model
-// before it.
+// take passes the events that concern the read model to the writer, when there is room.
+// An unreadable event among them stops the read model before it.
 func (p *projector) take(ctx context.Context, b *taking) error {
 	for {
 		p.mu.Lock()
@@ -164,8 +162,8 @@ func (p *projector) take(ctx context.Context, b *taking) error {
 		p.halted, position, seen = bad, bad.before, bad.seen
 	}
 	for _, e := range b.list {
-		// What was taken comes again when another projector of the feed is behind,
-		// and when the topic begins again.
+		// Taken events are delivered again when another projector of the feed is behind,
+		// and when the topic restarts.
 		if e.Position > p.taken && e.Position <= position && p.p.reads(e.Raw.Type) {
 			p.pending = append(p.pending, e)
 			p.bytes += len(e.Raw.Data)
@@ -192,8 +190,8 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// run writes what is taken until the context ends. It returns errWentBack when
-// the events must be read again.
+// run writes taken events until the context ends. It returns errWentBack when the events
+// must be read again.
 func (p *projector) run(ctx context.Context) error {
 	persisted := time.Now()
 	idle := time.NewTimer(idleAfter)
@@ -225,13 +223,13 @@ func (p *projector) run(ctx context.Context) error {
 			return nil
 		}
 		if quiet {
-			p.reducer.Forget() // what it remembers is for speed
+			p.reducer.Forget() // its cache is only for speed
 		}
 		p.covered.reach(uint64(min(position, p.position()))) // it may have stopped before
 	}
 }
 
-// writeUntilDone tries again until it is written, or the context ends.
+// writeUntilDone retries until it is written, or the context ends.
 func (p *projector) writeUntilDone(ctx context.Context, list []Record, position int64, seen eventstore.Mark) error {
 	p.since(time.Now())
 	defer p.since(time.Time{})
@@ -262,7 +260,7 @@ func (p *projector) writeUntilDone(ctx context.Context, list []Record, position 
 }
 
 // stopBefore stops the read model before an event that its reducer cannot use, and
-// returns what of the list can be written.
+// returns the part of the list that can be written.
 func (p *projector) stopBefore(ctx context.Context, list []Record, bad *unreadableError) ([]Record, int64, eventstore.Mark) {
 	n, _ := slices.BinarySearchFunc(list, bad.position, byPosition)
 	list, position, seen := list[:n], p.base, p.written
@@ -283,8 +281,7 @@ func (p *projector) stopBefore(ctx context.Context, list []Record, bad *unreadab
 
 func byPosition(e Record, position int64) int { return cmp.Compare(e.Position, position) }
 
-// heal makes the read model empty. The next round checks it and reads the log
-// again.
+// heal empties the read model. The next round checks it and reads the log again.
 func (p *projector) heal(ctx context.Context, cause error) error {
 	err := p.store.heal(ctx, p.p.Name, p.generation, cause)
 	return filtered(ctx, errors.Join(fmt.Errorf("projection %s: %w: %w", p.p.Name, errWentBack, cause), err))
@@ -296,7 +293,7 @@ func (p *projector) since(t time.Time) {
 	p.writing = t
 }
 
-// filtered is nil if the context's end is the reason.
+// filtered returns nil if the context's end is the reason.
 func filtered(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -304,8 +301,8 @@ func filtered(ctx context.Context, err error) error {
 	return err
 }
 
-// write applies the events that the rows lack, in one transaction with the
-// checkpoint and its mark.
+// write applies the events missing from the rows, in one transaction with the checkpoint
+// and its mark.
 func (p *projector) write(ctx context.Context, list []Record, position int64, seen eventstore.Mark) error {
 	base, written := p.base, p.written
 	err := p.store.write(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -320,7 +317,7 @@ func (p *projector) write(ctx context.Context, list []Record, position int64, se
 			return fmt.Errorf("projection %s: %w, to another epoch of the log", p.p.Name, errWentBack)
 		}
 		if c.Position != p.base || c.Generation != p.generation {
-			p.reducer.Forget() // somebody else wrote
+			p.reducer.Forget() // another process wrote
 			p.generation = c.Generation
 		}
 		base, written = c.Position, c.mark()
@@ -345,7 +342,7 @@ func (p *projector) write(ctx context.Context, list []Record, position int64, se
 	return err
 }
 
-// reduce applies the events that the rows at a checkpoint lack.
+// reduce applies the events missing from the rows at a checkpoint.
 func (p *projector) reduce(ctx context.Context, tx bun.Tx, list []Record, c *checkpoint) error {
 	i, _ := slices.BinarySearchFunc(list, c.Position+1, byPosition)
 	if i == len(list) {

@@ -9,37 +9,36 @@ import (
 	"latchkey/internal/pause"
 )
 
-// Acknowledged notes the position of a command that was answered: every later
-// Read in this process sees it.
+// Acknowledged records the position of a command that has returned: every later Read in
+// this process sees it.
 func (r *Runner) Acknowledged(position uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.acked = max(r.acked, position)
 }
 
-// least is the position that every query must see: what the log held when it was
-// checked, as a list that lacks that is incomplete, what every read model has
-// had since, and what was acknowledged.
+// least returns the position that every query must see: the end of the log when it was
+// checked, as a list without it is incomplete, what every read model has reached since,
+// and what was acknowledged.
 func (r *Runner) least() (position uint64, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return max(r.floor, r.acked), r.fitted
 }
 
-// glance is how long Read waits before it looks at the checkpoint itself:
-// another process may have written it.
+// glance is how long Read waits before it reads the checkpoint itself: another process
+// may have written it.
 const glance = 50 * time.Millisecond
 
-// Read runs a query that must see a position, what was acknowledged here, and
-// what the log held when this process began. The query is given the least
-// position to ask for; while it returns ErrBehind, it is run again, until the
-// context ends. Only the query proves that the position is seen: what this
-// process knows of the checkpoints may be out of date.
+// Read runs a query that must see a position, everything acknowledged here, and the end
+// that the log had when this process began. The query gets the least position; while it
+// returns ErrBehind, it is run again, until the context ends. Only the query proves that
+// the position is seen: this process's knowledge of the checkpoints may be out of date.
 //
-// A read model that stands still all the time, as the log cannot be read further,
-// is shown as it is to callers who name no position: they would see nothing for
-// as long as that lasts, and readiness tells of it. One that comes on, or was
-// made empty, is not.
+// A read model that is permanently stopped, because the log cannot be read further, is
+// shown as it is to callers who name no position: otherwise they would see nothing for as
+// long as that lasts, and readiness reports it. One that advances, or was emptied, is
+// not.
 func (r *Runner) Read(ctx context.Context, atLeast uint64, query func(atLeast uint64) error) error {
 	var first *behindError
 	for {
@@ -69,7 +68,7 @@ func (r *Runner) Read(ctx context.Context, atLeast uint64, query func(atLeast ui
 	}
 }
 
-// ReadAt is Read without what the callers of this process must see.
+// ReadAt is Read without the positions that the callers of this process must see.
 func (r *Runner) ReadAt(ctx context.Context, query func() error) error {
 	for {
 		err := query()
@@ -84,33 +83,31 @@ func (r *Runner) ReadAt(ctx context.Context, query func() error) error {
 	}
 }
 
-// Covered returns when this process has read the log up to a position, for a read
-// model whose rows at its checkpoint then lack no event up to there. It waits for no
+// Covered returns when this process has read the log up to a position, for a read model
+// whose rows at its checkpoint then have every event up to there. It does not wait for a
 // checkpoint to be written. ErrBehind: the context ended first.
 func (r *Runner) Covered(ctx context.Context, projection string, position uint64) error {
 	return r.covered[projection].wait(ctx, position)
 }
 
-// Written returns how far the checkpoint of a read model is as far as this process
-// knows.
+// Written returns the position of a read model's checkpoint, as known to this process.
 func (r *Runner) Written(projection string) uint64 { return r.progress[projection].position() }
 
-// await waits a moment for a read model to come further.
+// await waits briefly for a read model to advance.
 func (r *Runner) await(ctx context.Context, behind *behindError) {
 	p, ok := r.progress[behind.projection]
 	if ok && p.position() < behind.want {
 		ctx, cancel := context.WithTimeout(ctx, glance)
 		defer cancel()
-		_ = p.wait(ctx, behind.want) // the query looks for itself
+		_ = p.wait(ctx, behind.want) // the query checks it itself
 		return
 	}
 	signal(r.look) // the checkpoint is not where this process saw it
 	pause.For(ctx, glance/5)
 }
 
-// WaitFor returns when a read model, and those whose tables its queries need,
-// have reached a position as far as this process knows. ErrBehind: the context
-// ended first.
+// WaitFor returns when a read model, and those whose tables its queries need, have
+// reached a position as known to this process. ErrBehind: the context ended first.
 func (r *Runner) WaitFor(ctx context.Context, projection string, position uint64) error {
 	names := []string{projection}
 	if p := r.cfg.Store.find(projection); p != nil {

@@ -14,30 +14,30 @@ import (
 	"latchkey/eventstore"
 )
 
-// Log is what a rebuild reads.
+// Log is the source of a rebuild.
 type Log interface {
 	ReadAll(ctx context.Context, after eventstore.Position, prefix string, each func(eventstore.Recorded) error) error
 	Tail(ctx context.Context, most int, each func(eventstore.Recorded) (more bool)) error
 	Identify(ctx context.Context) (eventstore.Identity, error)
 }
 
-// RebuildProgress tells how far a rebuild is.
+// RebuildProgress is the progress of a rebuild.
 type RebuildProgress struct {
 	Position uint64 // in the log
 	Head     uint64 // the end of the log when the rebuild began
 	Events   int64  // read
 }
 
-// ErrRebuildTaken says that somebody began another rebuild of the same read
-// model, which goes on instead of this one.
+// ErrRebuildTaken is returned if another rebuild of the same read model was started,
+// which continues instead of this one.
 var ErrRebuildTaken = errors.New("another rebuild of the read model has started")
 
-// shadow is what the names of the tables that a rebuild fills end with.
+// shadow is the suffix of the tables that a rebuild fills.
 const shadow = "_shadow"
 
-// Rebuild makes a read model anew from the log. It fills tables beside the old
-// ones, which are read and written meanwhile, by other processes too; then it
-// swaps them in one transaction. progress may be nil.
+// Rebuild rebuilds a read model from the log. It fills new tables while the old ones are
+// read and written, by other processes, too; then it swaps them in one transaction.
+// progress may be nil.
 func (s *Store) Rebuild(ctx context.Context, name string, log Log, progress func(RebuildProgress)) error {
 	p := s.find(name)
 	if p == nil {
@@ -54,7 +54,7 @@ type rebuild struct {
 	store   *Store
 	p       *Projection
 	log     Log
-	token   string // says in the checkpoint whose rebuild is under way
+	token   string // identifies the rebuild in the checkpoint
 	reducer Reducer
 	told    func(RebuildProgress)
 
@@ -62,7 +62,7 @@ type rebuild struct {
 	mark     eventstore.Mark // of the last event of ours that was read
 	position int64           // of that event
 	counts   Counts          // of the shadow
-	list     []Record        // read, and not in the shadow yet
+	list     []Record        // read, but not in the shadow yet
 	bytes    int             // of list
 }
 
@@ -87,14 +87,14 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// What came meanwhile; what comes now is little, and is read under the lock.
+	// The events since; the rest is small, and is read under the lock.
 	if err := r.fill(ctx); err != nil {
 		return err
 	}
 	return r.swapUntilDone(ctx)
 }
 
-// begin makes empty tables, and says in the checkpoint whose they are.
+// begin creates empty tables, and records their owner in the checkpoint.
 func (r *rebuild) begin(ctx context.Context) (generation int64, err error) {
 	err = r.store.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		c, err := r.store.lock(ctx, tx, r.p.Name)
@@ -156,8 +156,8 @@ func (r *rebuild) fill(ctx context.Context) error {
 	return flush()
 }
 
-// read reads what is behind the last event that was read, to the end of the log,
-// and calls enough after each event.
+// read reads the events after the last one read, to the end of the log, and calls enough
+// after each event.
 func (r *rebuild) read(ctx context.Context, enough func() error) error {
 	events := r.store.events
 	err := r.log.ReadAll(ctx, eventstore.Position(r.position), events.Prefix, func(e eventstore.Recorded) error {
@@ -178,18 +178,18 @@ func (r *rebuild) read(ctx context.Context, enough func() error) error {
 	return nil
 }
 
-// write writes what was read to the shadow.
+// write writes the events read to the shadow.
 func (r *rebuild) write(ctx context.Context, tx bun.Tx) error {
 	return r.reducer.Reduce(r.store.newWriter(ctx, tx, &r.counts, shadow), r.list)
 }
 
-// written forgets what was read, as it is in the shadow.
+// written drops the events that are in the shadow.
 func (r *rebuild) written() {
 	clear(r.list)
 	r.list, r.bytes = r.list[:0], 0
 }
 
-// swapUntilDone tries again while queries keep the tables.
+// swapUntilDone retries while queries hold the tables.
 func (r *rebuild) swapUntilDone(ctx context.Context) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		kept := r.counts
@@ -198,7 +198,7 @@ func (r *rebuild) swapUntilDone(ctx context.Context) error {
 			return err
 		}
 		r.counts = kept
-		r.reducer.Forget() // nothing of what it wrote is there
+		r.reducer.Forget() // nothing that it wrote is there
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -207,13 +207,12 @@ func (r *rebuild) swapUntilDone(ctx context.Context) error {
 	}
 }
 
-// errBusy says that the tables could not be had for a swap.
+// errBusy is returned if the tables could not be locked for a swap.
 var errBusy = errors.New("the tables are being read")
 
-// lockTables takes a read model's tables from its readers; errBusy if they could
-// not be had. It must give up sooner than PostgreSQL looks for deadlocks (1 s): a
-// query which holds one table and waits for another would otherwise be the one
-// that fails.
+// lockTables locks a read model's tables against its readers; errBusy if that failed. It
+// must give up sooner than PostgreSQL looks for deadlocks (1 s): otherwise a query that
+// holds one table and waits for another would be the one that fails.
 func (s *Store) lockTables(ctx context.Context, tx bun.Tx, p *Projection) error {
 	if s.sqlite {
 		return nil
@@ -238,8 +237,8 @@ func (s *Store) lockTables(ctx context.Context, tx bun.Tx, p *Projection) error 
 // lockNotAvailable is PostgreSQL's code for a lock_timeout.
 const lockNotAvailable = "55P03"
 
-// swap puts the shadow in the place of the read model. It holds the lock, so the
-// checkpoint stands while it reads the rest.
+// swap replaces the read model with the shadow. It holds the lock, so the checkpoint
+// stays while it reads the rest.
 func (r *rebuild) swap(ctx context.Context, tx bun.Tx, c *checkpoint) error {
 	if err := r.read(ctx, func() error { return nil }); err != nil {
 		return err
@@ -261,7 +260,7 @@ func (r *rebuild) swap(ctx context.Context, tx bun.Tx, c *checkpoint) error {
 			}
 		}
 	}
-	// A checkpoint beyond the end is that of a log which lost its end.
+	// A checkpoint beyond the end belongs to a log that lost its end.
 	c.Position = max(min(c.Position, end), r.position)
 	c.setMark(r.mark)
 	c.setCounts(r.counts)
@@ -270,11 +269,11 @@ func (r *rebuild) swap(ctx context.Context, tx bun.Tx, c *checkpoint) error {
 	return r.store.save(ctx, tx, c)
 }
 
-// tailed is how many events of the end of the log are looked at.
+// tailed is how many events of the end of the log are checked.
 const tailed = 4096
 
-// covers makes sure that no event up to the checkpoint is missing: what was read
-// last may have come from a follower that lags. It returns the end of the log.
+// covers makes sure that no event up to the checkpoint is missing: the last read may have
+// come from a follower that lags. It returns the end of the log.
 func (r *rebuild) covers(ctx context.Context, checkpoint int64) (end int64, err error) {
 	missing := false
 	err = r.log.Tail(ctx, tailed, func(e eventstore.Recorded) bool {

@@ -24,7 +24,7 @@ func (r *Runner) live(ctx context.Context) error {
 		return err
 	}
 	r.mu.Lock()
-	if found.emptied { // positions of the log's earlier life mean nothing in this one
+	if found.emptied { // positions of the log's earlier life are meaningless in this one
 		r.seen, r.floor, r.acked, r.rebuilding = eventstore.Mark{}, 0, 0, true
 	}
 	r.floor = max(r.floor, found.last)
@@ -33,8 +33,8 @@ func (r *Runner) live(ctx context.Context) error {
 	return r.round(ctx)
 }
 
-// round runs every projection until the context ends, one must read events again
-// or the log is not the same any more.
+// round runs every projection until the context ends, one must read events again, or the
+// log has diverged.
 func (r *Runner) round(ctx context.Context) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -42,7 +42,7 @@ func (r *Runner) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Its handlers' failures are told by themselves, once.
+	// Its handlers report their failures themselves, once.
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: 5 * time.Second}, watermill.NopLogger{})
 	if err != nil {
 		return fmt.Errorf("running the projections: %w", err)
@@ -83,7 +83,7 @@ func (r *Runner) round(ctx context.Context) error {
 		if err := router.Run(ctx); err != nil {
 			return fmt.Errorf("running the projections: %w", err)
 		}
-		<-ctx.Done() // it also ends with its topics, whose end has a reason of its own
+		<-ctx.Done() // it also ends with its topics, for which there is another reason
 		return context.Cause(ctx)
 	})
 	err = errors.Join(g.Wait(), router.Close())
@@ -100,14 +100,14 @@ type source interface {
 	handle(m *message.Message) error
 }
 
-// resume checks the log before a subscription goes on with it.
+// resume checks the log before a subscription resumes.
 func (r *Runner) resume(ctx context.Context, seen eventstore.Mark) error {
 	r.saw(seen)
 	return holds(ctx, r.cfg.Client, seen)
 }
 
-// saw keeps the mark of the last event that this process has handed on: no log
-// without that event is the right one.
+// saw stores the mark of the last event that this process has passed on: no log without
+// that event is the right one.
 func (r *Runner) saw(m eventstore.Mark) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -116,7 +116,7 @@ func (r *Runner) saw(m eventstore.Mark) {
 	}
 }
 
-// fresh makes what a round needs, each where its checkpoint is.
+// fresh creates what a round needs, each at its checkpoint.
 func (r *Runner) fresh(ctx context.Context) ([]*projector, []*followed, error) {
 	list, err := r.cfg.Store.checkpoints(ctx)
 	if err != nil {
@@ -139,11 +139,11 @@ func (r *Runner) fresh(ctx context.Context) ([]*projector, []*followed, error) {
 	return projectors, followers, nil
 }
 
-// lookEvery is how often the checkpoints are looked at when nothing asks for it.
+// lookEvery is how often the checkpoints are read if nothing requests it.
 const lookEvery = time.Second
 
-// watch looks at the checkpoints, again and again. It returns errWentBack when
-// one is not where this process saw it.
+// watch periodically reads the checkpoints. It returns errWentBack when one is not where
+// this process saw it.
 func (r *Runner) watch(ctx context.Context, projectors []*projector) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -159,12 +159,12 @@ func (r *Runner) watch(ctx context.Context, projectors []*projector) error {
 			return err
 		}
 		if err != nil && pause.For(ctx, leastWait) {
-			signal(r.look) // the database is away, and may have lost something when it is back
+			signal(r.look) // the database is unavailable, and may have lost something when it returns
 		}
 	}
 }
 
-// compare looks at the checkpoints once.
+// compare reads the checkpoints once.
 func (r *Runner) compare(ctx context.Context, projectors []*projector) error {
 	known := make([]uint64, len(projectors))
 	for i, p := range projectors {
@@ -199,8 +199,8 @@ func (r *Runner) compare(ctx context.Context, projectors []*projector) error {
 	return nil
 }
 
-// raiseFloor notes what every read model has reached: should the database lose
-// it, no list is older than that.
+// raiseFloor records what every read model has reached: if the database loses it, no
+// older list is shown.
 func (r *Runner) raiseFloor(projectors []*projector) {
 	all := projectors[0].progress.position()
 	for _, p := range projectors[1:] {

@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Pages reads a table that is written to, in the order of its key, whose columns are
-// one, and hands on so many rows at once: text is string, numbers are int64. The rows
-// that were handed on may be written meanwhile, under keys that are not above theirs.
+// Pages reads a table that is written to, in the order of its single-column key, and
+// passes on a number of rows at once: text is string, numbers are int64. Rows that were
+// passed on may be written meanwhile, under keys that are not above theirs.
 func (w *Writer) Pages(t *Table, rows int, each func(rows [][]any) error) error {
 	key := t.Columns[0]
 	q := w.store.placed(fmt.Sprintf("SELECT %s FROM %s WHERE %s > $1 ORDER BY %s LIMIT %d", t.names(), w.Name(t), key.Name, key.Name, rows))

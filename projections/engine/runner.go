@@ -12,32 +12,32 @@ import (
 	"latchkey/internal/pause"
 )
 
-// RunnerConfig is what a Runner needs.
+// RunnerConfig configures a Runner.
 type RunnerConfig struct {
 	Store  *Store
 	Client *eventstore.Client
 	Logger *slog.Logger // nil: none
 }
 
-// Runner keeps the read models up to date: a Watermill router whose handlers are
-// fed by a catch-up subscription, one for all read models that are about as far,
-// and one for each follower. Several processes may run one on the same database.
+// Runner keeps the read models up to date: a Watermill router whose handlers are fed by
+// catch-up subscriptions, one for all read models at about the same position, and one for
+// each follower. Several processes may run one on the same database.
 type Runner struct {
 	cfg      RunnerConfig
 	progress map[string]*progress // of the checkpoints
-	covered  map[string]*progress // the rows at the checkpoint lack no event up to there
-	look     chan struct{}        // asks for a look at the checkpoints
-	lacking  chan struct{}        // a read model lacks something: see Projection.Lacking
-	mended   map[string]int64     // mend's own: the generation of a read model after its last try
+	covered  map[string]*progress // the rows at the checkpoint have every event up to there
+	look     chan struct{}        // requests reading the checkpoints
+	lacking  chan struct{}        // a read model is missing something: see Projection.Lacking
+	mended   map[string]int64     // mend's own: the generation of a read model after its last attempt
 	follows  []Follower
 
 	mu         sync.Mutex
-	projectors []*projector // of the round under way
+	projectors []*projector // of the current round
 	followers  []*followed
-	fitted     bool            // the log fitted once
+	fitted     bool            // the log matched once
 	trouble    error           // why there is no round, nil if there is one
-	rebuilding bool            // the read models are made again from a restored log
-	seen       eventstore.Mark // of the last event that this process has handed on
+	rebuilding bool            // the read models are being rebuilt from a restored log
+	seen       eventstore.Mark // of the last event that this process has passed on
 	floor      uint64          // no list may lack an event up to here
 	acked      uint64          // what this process has acknowledged
 	head       head
@@ -71,7 +71,7 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	return r, nil
 }
 
-// Follow lets a follower take part. It must be called before Run.
+// Follow adds a follower. It must be called before Run.
 func (r *Runner) Follow(f Follower) error {
 	if r.progress[f.Name()] == nil {
 		return fmt.Errorf("following events: no such checkpoint %q", f.Name())
@@ -83,9 +83,9 @@ func (r *Runner) Follow(f Follower) error {
 // errStarting is the trouble of a runner that has not checked the log yet.
 var errStarting = errors.New("the log has not been checked yet")
 
-// Run keeps the read models up to date until the context ends. It returns an
-// error only if the log never was the one that they were made from; later it
-// waits until the right log is back.
+// Run keeps the read models up to date until the context ends. It returns an error only
+// if the log never was the one that they were built from; later it waits until the right
+// log is back.
 func (r *Runner) Run(ctx context.Context) error {
 	var telling sync.WaitGroup
 	defer telling.Wait()
@@ -118,7 +118,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 }
 
-// How long a runner waits before it tries again what has failed.
+// How long a runner waits before it retries what has failed.
 const (
 	leastWait = 100 * time.Millisecond
 	mostWait  = time.Second

@@ -16,27 +16,26 @@ import (
 	"latchkey/eventstore"
 )
 
-// Checkpoint is how far the rows of a read model are, and what it counts.
+// Checkpoint is the position of a read model's rows, and its counts.
 type Checkpoint struct {
 	Position uint64
 	Mark     eventstore.Mark
 	Counts   Counts
 }
 
-// Scan is a reading of a whole read model.
+// Scan reads a whole read model.
 type Scan struct {
 	// Begin is called before the rows. It may refuse them.
 	Begin func(Checkpoint) error
-	// Rows runs the queries, by Each. ErrDamaged: the read model is made from the log
-	// again.
+	// Rows runs the queries, by Each. ErrDamaged: the read model is rebuilt from the log.
 	Rows func(q *Scanner) error
-	// Again is called when what was read must be thrown away, as it was damaged.
+	// Again is called when what was read must be discarded because it was damaged.
 	Again func()
 }
 
-// ScanAll reads all rows of a read model in one state of it, past database/sql: there
-// may be tens of millions. If one of them is damaged, the read model is made empty,
-// to come from the log again, and is read as that.
+// ScanAll reads all rows of a read model in one state of it, bypassing database/sql:
+// there may be tens of millions. If one of them is damaged, the read model is emptied, to
+// be rebuilt from the log, and read as empty.
 func (s *Store) ScanAll(ctx context.Context, name string, scan Scan) (Checkpoint, error) {
 	c := &checkpoint{Name: name}
 	err := s.scanAll(ctx, c, scan)
@@ -84,8 +83,8 @@ type Scanner struct {
 	Checkpoint Checkpoint // of the rows
 }
 
-// Each calls row for each row of a query. What a row gives is used before it is known
-// to be bad; then there is an error at the end, and all of it must be thrown away.
+// Each calls row for each row of a query. Rows are used before damage may be detected;
+// then Each returns an error at the end, and everything must be discarded.
 func (q *Scanner) Each(query string, row func(*Cells)) error {
 	err := fmt.Errorf("a %T cannot be queried", q.conn)
 	switch c := q.conn.(type) {
@@ -97,20 +96,20 @@ func (q *Scanner) Each(query string, row func(*Cells)) error {
 	return wrapped(fmt.Sprintf("running %.50q", query), err)
 }
 
-// Cells is a row as its driver has it.
+// Cells is a row in its driver's form.
 type Cells struct {
 	values []driver.Value // of SQLite
 	raw    [][]byte       // of PostgreSQL, in binary
-	bad    bool           // a cell was not what it should be
+	bad    bool           // a cell was invalid
 }
 
-// Check notes whether the row fits its sum; false: it must not be used.
+// Check reports whether the row matches its sum; if not, it must not be used.
 func (c *Cells) Check(ok bool) bool {
 	c.bad = c.bad || !ok
 	return !c.bad
 }
 
-// Number returns the whole number in a column.
+// Number returns the integer in a column.
 func (c *Cells) Number(i int) int64 {
 	if c.raw != nil {
 		if len(c.raw[i]) != 8 {

@@ -10,15 +10,14 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// SQLite puts a write-ahead log upon whatever database file lies beside it. An
-// older file under a newer log is a mixture of two times, in which a privilege
-// may stand that was taken away, and nothing shows it. So each process that opens
-// the file writes a token to it, in a table that nothing else writes and in the row
-// of every checkpoint: the first is in the file before the log starts again, the
-// second in every log, as every commit writes a checkpoint. Where they differ,
-// file and log do not belong together.
+// SQLite applies a write-ahead log to whatever database file is next to it. An older file
+// with a newer log is a mixture of two times, in which a revoked privilege may be back,
+// and nothing reveals it. So each process that opens the file writes a token to it, in a
+// table that nothing else writes and in the row of every checkpoint: the first is in the
+// file before the log restarts, the second in every log, as every commit writes a
+// checkpoint. If they differ, file and log do not belong together.
 
-// addSession makes a place for the token.
+// addSession adds the token.
 func (s *Store) addSession(ctx context.Context) error {
 	if !s.sqlite {
 		return nil
@@ -68,15 +67,15 @@ func (s *Store) begin(ctx context.Context) error {
 		return nil
 	})
 	if err == nil {
-		_, err = s.writes.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)") // the log starts again
+		_, err = s.writes.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)") // the log restarts
 	}
-	if full(err) { // the token of before holds
+	if full(err) { // the previous token holds
 		return nil
 	}
 	return wrapped("beginning a session of the read models", err)
 }
 
-// joinSession gives the token of the file to a checkpoint that is new in it.
+// joinSession sets the token of the file in a checkpoint that is new in it.
 func (s *Store) joinSession(ctx context.Context, tx bun.Tx, name string) error {
 	if !s.sqlite {
 		return nil
@@ -85,8 +84,8 @@ func (s *Store) joinSession(ctx context.Context, tx bun.Tx, name string) error {
 	return wrapped("giving a checkpoint its session", err)
 }
 
-// remake makes an empty file in place of one that cannot be trusted. All that was
-// in it comes from the log again.
+// remake creates an empty file in place of one that cannot be trusted. All its content
+// comes from the log again.
 func (s *Store) remake(ctx context.Context, cfg Config) error {
 	if err := s.Close(); err != nil {
 		return err

@@ -13,9 +13,8 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// statements keeps what is run with every event prepared: SQLite's parser takes
-// longer than most of what it is asked for. PostgreSQL's driver does the same by
-// itself, and there is nothing to keep there.
+// statements keeps the statements of every event prepared: SQLite's parser takes longer
+// than most of their execution. PostgreSQL's driver does the same by itself.
 type statements struct {
 	db *sql.DB
 
@@ -43,14 +42,14 @@ func (k *statements) get(ctx context.Context, q string) (*sql.Stmt, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if other, ok := k.kept[q]; ok { // somebody else was faster
+	if other, ok := k.kept[q]; ok { // another caller was faster
 		return other, stmt.Close() //nolint:sqlclosecheck // the other one is kept
 	}
 	k.kept[q] = stmt
 	return stmt, nil
 }
 
-// find returns a statement if it was prepared, and notes that it is wanted if not.
+// find returns a prepared statement, and records that it is wanted if it is not prepared.
 func (k *statements) find(q string) (*sql.Stmt, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -61,8 +60,8 @@ func (k *statements) find(q string) (*sql.Stmt, bool) {
 	return stmt, ok
 }
 
-// prepareWanted prepares what transactions wanted. What cannot be prepared now
-// is wanted again.
+// prepareWanted prepares what transactions wanted. What cannot be prepared now is
+// recorded again.
 func (k *statements) prepareWanted(ctx context.Context) {
 	k.mu.Lock()
 	wanted := slices.Collect(maps.Keys(k.wanted))
@@ -84,8 +83,7 @@ func (k *statements) close() error {
 	return errors.Join(errs...)
 }
 
-// placed writes the parameters of a statement, $1 and so on, as the database has
-// them.
+// placed writes the parameters of a statement, $1 and so on, in the database's form.
 func (s *Store) placed(q string) string {
 	if s.sqlite {
 		return strings.ReplaceAll(q, "$", "?")
@@ -99,8 +97,7 @@ func (s *Store) Prepared(ctx context.Context, q string) (*sql.Stmt, error) {
 	return s.asked.get(ctx, s.placed(q))
 }
 
-// Ask runs a query for one value, outside of transactions, and reports whether
-// there is one.
+// Ask runs a query for one value, outside transactions, and reports whether there is one.
 func (s *Store) Ask(ctx context.Context, into any, q string, args ...any) (found bool, err error) {
 	stmt, err := s.Prepared(ctx, q) //nolint:sqlclosecheck // it is kept
 	if err != nil {
@@ -113,8 +110,8 @@ func (s *Store) Ask(ctx context.Context, into any, q string, args ...any) (found
 	return err == nil, err
 }
 
-// within returns the transaction's own copy of a statement that is kept
-// prepared, nil if there is none yet.
+// within returns the transaction's own copy of a prepared statement, nil if there is none
+// yet.
 func (s *Store) within(ctx context.Context, tx bun.Tx, q string) *sql.Stmt {
 	if !s.sqlite {
 		return nil

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// Status is how a read model is, as its database says.
+// Status is the state of a read model, by its database.
 type Status struct {
 	Projection string
 	State      string // new, running or failed
 	Error      string // why it failed
-	Position   uint64 // in the log; events that concern it are in its rows up to here
+	Position   uint64 // in the log; its rows have all relevant events up to here
 	Rows       int64
 	Generation int64 // grows with each rebuild
-	Rebuilding bool  // a rebuild is under way, or was cut off
+	Rebuilding bool  // a rebuild is in progress, or was interrupted
 	Updated    time.Time
 }
 
-// Lag is how far a read model is behind the end of the log, in positions. One
-// that nothing concerns notes its position every now and then only.
+// Lag is how many positions a read model is behind the end of the log. One without
+// relevant events records its position only occasionally.
 func (s Status) Lag(head uint64) uint64 {
 	if head <= s.Position {
 		return 0
@@ -27,7 +27,7 @@ func (s Status) Lag(head uint64) uint64 {
 	return head - s.Position
 }
 
-// Status reports on each read model.
+// Status returns the state of each read model.
 func (s *Store) Status(ctx context.Context) ([]Status, error) {
 	list := make([]Status, 0, len(s.models))
 	for _, p := range s.models {

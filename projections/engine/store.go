@@ -21,7 +21,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// Config says where read models are kept, and what is kept.
+// Config configures a Store.
 type Config struct {
 	// Database is "sqlite" (the file projections.db in Dir), "sqlite:" and a
 	// path, or a connection string of PostgreSQL.
@@ -31,23 +31,23 @@ type Config struct {
 
 	Events Events
 	Models []*Projection
-	// Followers are the names of the checkpoints of what follows events without rows.
-	// They are frozen.
+	// Followers are the names of the checkpoints of followers, which have no rows. They
+	// are frozen.
 	Followers []string
-	// Migrations are the steps by which the tables got their form, in their order.
+	// Migrations are the steps by which the tables got their form, in order.
 	Migrations []Migration
 }
 
-// Store is the database of the read models. It is safe for concurrent use, by
-// several processes too.
+// Store is the database of the read models. It is safe for concurrent use, also by
+// several processes.
 type Store struct {
 	sqlite bool
-	// queries is for reading. On SQLite, writes has the only connection that
-	// writes; on PostgreSQL its commits do not wait for the disk, as what a crash
-	// takes is made anew from the log, rows and checkpoint alike.
+	// queries is for reading. On SQLite, writes has the only connection that writes; on
+	// PostgreSQL its commits do not wait for the disk, as what a crash loses is rebuilt
+	// from the log, rows and checkpoint alike.
 	queries *bun.DB
 	writes  *bun.DB
-	// Statements of each that are kept prepared.
+	// Prepared statements of each.
 	asked, written *statements
 	logger         *slog.Logger
 	file           string                // of SQLite
@@ -58,7 +58,7 @@ type Store struct {
 	followers []string
 }
 
-// Open opens the database and makes the tables that it lacks.
+// Open opens the database and creates missing tables.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{logger: cfg.Logger, events: cfg.Events, models: cfg.Models, followers: cfg.Followers}
 	if s.logger == nil {
@@ -84,7 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// prepare connects and makes the tables that are missing.
+// prepare connects and creates missing tables.
 func (s *Store) prepare(ctx context.Context, cfg Config) error {
 	if err := s.connect(cfg); err != nil {
 		return fmt.Errorf("opening the read models: %w", err)
@@ -96,7 +96,7 @@ func (s *Store) prepare(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// sqlitePath is the file that the read models are kept in, if they are in one.
+// sqlitePath returns the file of the read models, if they are in one.
 func (cfg Config) sqlitePath() (path string, ok bool) {
 	if cfg.Database == "sqlite" {
 		return filepath.Join(cfg.Dir, "projections.db"), true
@@ -124,19 +124,17 @@ func (s *Store) connect(cfg Config) (err error) {
 		})
 		return err
 	}
-	return errors.New(`the database must be "sqlite", "sqlite:" and a path, or begin with postgres://`) // it may hold a password: not said
+	return errors.New(`the database must be "sqlite", "sqlite:" and a path, or begin with postgres://`) // may contain a password: not repeated
 }
 
-// busyTimeout is how long SQLite waits for another process that writes.
+// busyTimeout is how long SQLite waits for another writing process.
 const busyTimeout = 5 * time.Second
 
-// idleFor is how long a connection is kept that nothing uses: it holds megabytes
-// of cache.
+// idleFor is how long an unused connection is kept: it has megabytes of cache.
 const idleFor = 10 * time.Second
 
-// OpenSQLite opens a file as the read models have theirs: with a write-ahead
-// log, foreign keys, and transactions that take the lock for writing at once
-// unless they are read-only.
+// OpenSQLite opens a file with the read models' settings: a write-ahead log, foreign
+// keys, and transactions that take the write lock at once unless they are read-only.
 func OpenSQLite(path string) (*bun.DB, error) {
 	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "cache_size(-4096)",
@@ -155,10 +153,10 @@ func OpenSQLite(path string) (*bun.DB, error) {
 	return bun.NewDB(db, sqlitedialect.New()), nil
 }
 
-// serverTimeouts end, on PostgreSQL's side, the transactions of a process that
-// stopped in the middle of one, or whose machine is lost: nobody else can have
-// its locks meanwhile. Times are in milliseconds, those of keepalives in
-// seconds; what concerns TCP means nothing on a Unix socket.
+// serverTimeouts end, on PostgreSQL's side, the transactions of a process that was
+// stopped in the middle of one, or whose machine was lost: otherwise its locks would
+// stay. Times are in milliseconds, those of keepalives in seconds; the TCP settings have
+// no effect on a Unix socket.
 var serverTimeouts = map[string]string{
 	"idle_in_transaction_session_timeout": "3000",
 	"tcp_user_timeout":                    "10000",
@@ -168,14 +166,14 @@ var serverTimeouts = map[string]string{
 }
 
 const (
-	// connectTimeout bounds how long a connection may take to be made.
+	// connectTimeout limits how long connecting may take.
 	connectTimeout = 5 * time.Second
 	// silentFor is how long a server may leave what it was sent unacknowledged.
 	silentFor = 10 * time.Second
 )
 
-// dialer makes connections that end when their server does not acknowledge
-// anything any more, though nobody says that it is gone.
+// dialer makes connections that end when their server stops acknowledging, even without
+// an error.
 func dialer() *net.Dialer {
 	return &net.Dialer{
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
@@ -204,10 +202,10 @@ func openPostgres(dsn string, most int, params map[string]string) (*bun.DB, erro
 	return bun.NewDB(db, pgdialect.New()), nil
 }
 
-// DB is the database, for what else is kept in it. Its commits are on the disk.
+// DB returns the database, for other data in it. Its commits are on the disk.
 func (s *Store) DB() *bun.DB { return s.queries }
 
-// Ping asks whether the database answers.
+// Ping checks whether the database responds.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.queries.PingContext(ctx); err != nil {
 		return fmt.Errorf("pinging the read models' database: %w", err)
@@ -231,8 +229,8 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// Read runs queries of some read models that see one state of them, in which each has
-// seen the log up to a position, whoever wrote it; else it returns ErrBehind.
+// Read runs queries of some read models in one state of them, in which each has seen the
+// log up to a position, whichever process wrote it; otherwise it returns ErrBehind.
 func (s *Store) Read(ctx context.Context, models []string, atLeast uint64, f func(ctx context.Context, tx bun.Tx) error) error {
 	err := s.queries.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.pin(ctx, tx, models); err != nil {
@@ -247,7 +245,7 @@ func (s *Store) Read(ctx context.Context, models []string, atLeast uint64, f fun
 }
 
 // reached returns ErrBehind unless each read model has seen a position, in the
-// state that the transaction sees of them.
+// transaction's snapshot.
 func reached(ctx context.Context, tx bun.Tx, models []string, atLeast uint64) error {
 	if atLeast == 0 {
 		return nil
@@ -271,11 +269,11 @@ func reached(ctx context.Context, tx bun.Tx, models []string, atLeast uint64) er
 	return nil
 }
 
-// pin keeps a rebuild from swapping the tables before the transaction ends. It
-// must be the transaction's first statement: PostgreSQL looks tables up by name
-// at each statement, whatever state the transaction sees of their rows.
+// pin keeps a rebuild from swapping the tables before the transaction ends. It must be
+// the transaction's first statement: PostgreSQL looks up tables by name at each
+// statement, whatever snapshot the transaction has of their rows.
 func (s *Store) pin(ctx context.Context, tx bun.Tx, models []string) error {
-	if s.sqlite { // what a transaction sees holds for the names too
+	if s.sqlite { // the snapshot covers the names, too
 		return nil
 	}
 	names, err := s.tablesOf(models)
@@ -288,8 +286,8 @@ func (s *Store) pin(ctx context.Context, tx bun.Tx, models []string) error {
 	return nil
 }
 
-// snapshot is the least isolation under which all statements of a transaction
-// see one state.
+// snapshot is the lowest isolation level at which all statements of a transaction see one
+// state.
 func (s *Store) snapshot() sql.IsolationLevel {
 	if s.sqlite {
 		return sql.LevelDefault

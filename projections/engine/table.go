@@ -5,20 +5,19 @@ import (
 	"strings"
 )
 
-// Column is a column of a read model: text, or a whole number of 64 bits. Every
-// column is NOT NULL; the zero value stands for nothing.
+// Column is a column of a read model: text, or a 64-bit integer. Every column is NOT
+// NULL; the zero value means absent.
 type Column struct {
 	Name   string
 	Number bool
-	// First says that the value which came with the row's creation stays when
-	// the row is put anew.
+	// First is set if the value from the row's creation stays when the row is put again.
 	First bool
 }
 
 // Text is a column of text.
 func Text(name string) Column { return Column{Name: name} }
 
-// Number is a column of whole numbers.
+// Number is a column of integers.
 func Number(name string) Column { return Column{Name: name, Number: true} }
 
 func (c Column) sqlType() string {
@@ -28,7 +27,7 @@ func (c Column) sqlType() string {
 	return "TEXT"
 }
 
-// zero is the value that stands for nothing.
+// zero returns the value that means absent.
 func (c Column) zero() any {
 	if c.Number {
 		return 0
@@ -42,9 +41,9 @@ type Table struct {
 	Keys    int // how many of the first columns are the primary key
 	Columns []Column
 	Indexes [][]string // columns of secondary indexes
-	// Wide says that a row may be larger than a quarter of a page. SQLite then keeps
-	// the keys apart from the rows: else it would read each whole row that it passes
-	// on the way to another one.
+	// Wide is set if a row may be larger than a quarter of a page. SQLite then stores the
+	// keys separately from the rows: otherwise it would read each whole row that it
+	// passes on the way to another one.
 	Wide bool
 }
 
@@ -57,7 +56,7 @@ func (t *Table) names() string {
 	return strings.Join(names, ", ")
 }
 
-// create is the statement that makes the table under another name.
+// create returns the statement that creates the table under another name.
 func (t *Table) create(name string, sqlite bool) string {
 	columns := make([]string, 0, len(t.Columns)+1)
 	var keys []string
@@ -65,10 +64,10 @@ func (t *Table) create(name string, sqlite bool) string {
 	for i, c := range t.Columns {
 		typ := c.sqlType()
 		if sqlite && c.Number {
-			typ = "INTEGER" // as a key it is then the row's own number
+			typ = "INTEGER" // as a key it is then the rowid
 		}
 		if !sqlite && !c.Number {
-			typ += ` COLLATE "C"` // ids: compared byte by byte, in any locale
+			typ += ` COLLATE "C"` // ids: compared bytewise, in any locale
 		}
 		columns = append(columns, c.Name+" "+typ+" NOT NULL")
 		if i < t.Keys {
@@ -83,9 +82,8 @@ func (t *Table) create(name string, sqlite bool) string {
 	return fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s (%s)%s", name, strings.Join(columns, ", "), suffix)
 }
 
-// createIndexes are the statements that index the table under another name. The
-// names of indexes must differ from generation to generation, as a swap renames
-// tables only.
+// createIndexes returns the statements that index the table under another name. The names
+// of indexes must differ between generations, as a swap only renames tables.
 func (t *Table) createIndexes(name string, generation int64) []string {
 	var list []string
 	for i, columns := range t.Indexes {

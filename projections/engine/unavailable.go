@@ -15,9 +15,9 @@ import (
 	"latchkey/eventstore"
 )
 
-// Unavailable reports whether err is that of a database which is locked, full,
-// away or being restarted, SQLite or PostgreSQL: the same call may succeed
-// later. Errors of the log, and the end of a caller who went away, are not.
+// Unavailable reports whether err means that the database is locked, full, unreachable or
+// restarting, SQLite or PostgreSQL: the same call may succeed later. Errors of the log,
+// and a caller's cancelled context, do not count.
 func Unavailable(err error) bool {
 	if err == nil || errors.Is(err, eventstore.ErrUnavailable) || errors.Is(err, ErrBehind) {
 		return false
@@ -42,8 +42,8 @@ func Unavailable(err error) bool {
 	return errors.As(err, &connecting) || errors.As(err, &network) || pgconn.SafeToRetry(err)
 }
 
-// liteUnavailable looks at a result code of SQLite, whose lower byte is the
-// kind: https://www.sqlite.org/rescode.html.
+// liteUnavailable checks a result code of SQLite, whose lower byte is the
+// class: https://www.sqlite.org/rescode.html.
 func liteUnavailable(code int) bool {
 	switch code & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR,
@@ -53,13 +53,13 @@ func liteUnavailable(code int) bool {
 	return false
 }
 
-// postgresUnavailable looks at an SQLSTATE, whose first two characters are the
+// postgresUnavailable checks an SQLSTATE, whose first two characters are the
 // class: https://www.postgresql.org/docs/current/errcodes-appendix.html.
 func postgresUnavailable(code string) bool {
 	switch code {
 	case "25006", // the server is a standby
 		"25P03", // idle in a transaction for too long
-		"55P03", // a lock was not to be had in time
+		"55P03", // a lock was not available in time
 		"57014", // a statement took too long
 		"57P01", // the server was shut down
 		"57P02", // another process of the server crashed
@@ -72,7 +72,7 @@ func postgresUnavailable(code string) bool {
 	}
 	switch code[:2] {
 	case "08", // the connection failed
-		"40", // rolled back, for a deadlock for instance
+		"40", // rolled back, such as for a deadlock
 		"53", // disk full, out of memory, too many connections
 		"58": // an error of the operating system
 		return true

@@ -14,8 +14,7 @@ import (
 // Writer writes rows of read models in one transaction, many to a statement:
 // SQLite gets prepared statements with many rows, PostgreSQL arrays.
 type Writer struct {
-	// Counts are those of the read model; what a reducer changes in them is saved with
-	// the rows.
+	// Counts are those of the read model; the reducer's changes are saved with the rows.
 	Counts *Counts
 
 	ctx     context.Context
@@ -30,26 +29,24 @@ func (s *Store) newWriter(ctx context.Context, tx bun.Tx, counts *Counts, suffix
 	return &Writer{Counts: counts, ctx: ctx, store: s, tx: tx, suffix: suffix, stmts: map[string]*sql.Stmt{}}
 }
 
-// Tx returns the transaction and its context, for statements that are not among the
-// others.
+// Tx returns the transaction and its context, for statements that have no method here.
 func (w *Writer) Tx() (context.Context, bun.Tx) { return w.ctx, w.tx }
 
-// Renewed notes that the rows were written again and mean something else than before:
-// the generation of the read model rises, so that no process goes on with what it
-// remembers of them.
+// Renewed records that the rows were rewritten with another meaning: the generation of
+// the read model rises, so that no process uses its cache of them.
 func (w *Writer) Renewed() { w.renewed = true }
 
 // Logger returns the logger of the store.
 func (w *Writer) Logger() *slog.Logger { return w.store.logger }
 
-// rowsAtOnce is how many rows one prepared statement of SQLite takes; its
-// parameters stay far below SQLite's bound.
+// rowsAtOnce is how many rows one prepared statement of SQLite takes; its parameters stay
+// far below SQLite's limit.
 const rowsAtOnce = 32
 
 // Name returns the name under which the table is written to.
 func (w *Writer) Name(t *Table) string { return t.Name + w.suffix }
 
-// Insert inserts rows that are not there.
+// Insert inserts new rows.
 func (w *Writer) Insert(t *Table, rows [][]any) error {
 	return w.upsert(t, rows, "")
 }
@@ -80,7 +77,7 @@ func (w *Writer) upsert(t *Table, rows [][]any, conflict string) error {
 	})
 }
 
-// update writes the known columns of rows that are there.
+// update writes the known columns of existing rows.
 func (w *Writer) update(t *Table, known uint32, rows [][]any) error {
 	var columns []Column
 	var pick []int
@@ -128,8 +125,8 @@ func (w *Writer) Delete(t *Table, columns int, keys [][]any) error {
 	})
 }
 
-// DeleteRanges deletes, for each first number, the rows whose key is that or one
-// of the next ones, width in all.
+// DeleteRanges deletes, for each first number, the rows with keys in the range of width
+// that starts with it.
 func (w *Writer) DeleteRanges(t *Table, first [][]any, width int64) error {
 	name, column := w.Name(t), t.Columns[0].Name
 	if !w.store.sqlite {
@@ -162,8 +159,8 @@ func picked(rows [][]any, columns []int) [][]any {
 	return out
 }
 
-// each runs the statement with all rows in it, several times where they are too
-// many. statement is given how it calls its rows.
+// each runs the statement with all rows in it, several times if they are too many.
+// statement gets the expression for its rows.
 func (w *Writer) each(columns []Column, rows [][]any, statement func(rows string) string) error {
 	if len(rows) == 0 {
 		return nil
@@ -191,13 +188,13 @@ func (w *Writer) each(columns []Column, rows [][]any, statement func(rows string
 	return nil
 }
 
-// values is "VALUES (?, ?), (?, ?)".
+// values returns "VALUES (?, ?), (?, ?)".
 func values(columns, rows int) string {
 	one := "(?" + strings.Repeat(", ?", columns-1) + ")"
 	return "VALUES " + one + strings.Repeat(", "+one, rows-1)
 }
 
-// unnest is "unnest($1::text[], $2::bigint[])" with its arrays.
+// unnest returns "unnest($1::text[], $2::bigint[])" with its arrays.
 func unnest(columns []Column, rows [][]any) (string, []any) {
 	params, args := make([]string, len(columns)), make([]any, len(columns))
 	for i, c := range columns {
@@ -218,8 +215,8 @@ func columnOf[T any](rows [][]any, i int) []T {
 	return out
 }
 
-// Among runs a query that ends with the name of a column of text, for the rows
-// in which that is one of some values.
+// Among runs a query that ends with the name of a text column, for the rows in which that
+// is one of some values.
 func (w *Writer) Among(q string, values []string) (*sql.Rows, error) {
 	var args any = values
 	if w.store.sqlite {
@@ -241,7 +238,7 @@ func (w *Writer) Among(q string, values []string) (*sql.Rows, error) {
 	return rows, nil
 }
 
-// exec runs a statement with its own kind of parameters, past bun's.
+// exec runs a statement with its own kind of parameters, bypassing bun's.
 func (w *Writer) exec(q string, args ...any) error {
 	stmt, err := w.prepared(q) //nolint:sqlclosecheck // it is closed with the transaction
 	if err != nil {
@@ -258,8 +255,8 @@ func (w *Writer) exec(q string, args ...any) error {
 	return nil
 }
 
-// prepared is the statement, prepared once on SQLite's only writing connection;
-// nil on PostgreSQL, whose driver does that itself.
+// prepared returns the statement, prepared once on SQLite's only writing connection; nil
+// on PostgreSQL, whose driver does that itself.
 func (w *Writer) prepared(q string) (*sql.Stmt, error) {
 	if !w.store.sqlite {
 		return nil, nil
