@@ -17,9 +17,9 @@ import (
 //
 //   - a page holds about half a megabyte at most (projections.Page);
 //   - few lists are built at the same time (internal/heavy), fewer per account;
-//   - large answers that wait to be read share a budget, and 503 busy is returned
+//   - large responses waiting to be read share a budget, and 503 busy is returned
 //     if it is used up;
-//   - a large answer must be read at a minimum rate.
+//   - a large response must be read at a minimum rate.
 
 const (
 	// listWithin is how long a list waits for its turn.

@@ -132,7 +132,7 @@ type compaction struct {
 	ended             bool // there are revoked keys
 }
 
-// compact renumbers what is live from 1 to n and deletes the other rows. An account is
+// compact renumbers live ones from 1 to n and deletes the other rows. An account is
 // live while it has a device, may see one, or has a key. It reports whether there was
 // anything to do.
 func compact(w *engine.Writer) (changed bool, err error) {

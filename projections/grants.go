@@ -42,7 +42,7 @@ func digit(c byte) int {
 	return int(c - '0')
 }
 
-// textOf is a column of text as a driver gives it.
+// textOf returns a column of text as returned by a driver.
 func textOf(src any) (string, error) {
 	switch s := src.(type) {
 	case string:

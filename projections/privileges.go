@@ -21,8 +21,8 @@ const Privileges = "privileges"
 // privileges has who may do what: the rows from which the privilege index is loaded.
 // Accounts and devices have small numbers here, and what an account may do on a channel
 // is one number and a mask, so that millions load in seconds. Events declare their
-// effects themselves, for the index, too. limit is how many numbers there are for
-// accounts, and for devices.
+// effects themselves, for the index, too. There are that many numbers for accounts, and
+// as many for devices.
 func privileges(numbers int64) *engine.Projection {
 	return &engine.Projection{
 		Name:   Privileges,

@@ -173,7 +173,7 @@ func answers(socket string) bool {
 // closeWithin limits how long closing everything may take.
 const closeWithin = 10 * time.Second
 
-// close closes what is open, in reverse order. Closing again returns the first result.
+// close closes everything open, in reverse order. Closing again returns the first result.
 func (p *opened) close() error {
 	p.closing.Do(func() {
 		done := make(chan error, 1)

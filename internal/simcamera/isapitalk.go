@@ -98,7 +98,7 @@ func (s *httpServer) audioData(w http.ResponseWriter, r *http.Request) {
 	_ = s.hear(deadlineReader{conn, buffered})
 }
 
-// hear counts what a reader gives until its end.
+// hear counts what a reader returns until its end.
 func (s *httpServer) hear(from io.Reader) error {
 	buf := make([]byte, 4096)
 	for {

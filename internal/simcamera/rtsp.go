@@ -111,7 +111,7 @@ func (s *rtspServer) OnDescribe(
 }
 
 // OnSetup implements gortsplib's handler. Each session has a stream of its own: every
-// viewer begins with a key picture, and playback is nobody else's.
+// viewer begins with a key picture, and playback is its own.
 func (s *rtspServer) OnSetup(
 	ctx *gortsplib.ServerHandlerOnSetupCtx,
 ) (*base.Response, *gortsplib.ServerStream, error) {

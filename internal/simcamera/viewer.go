@@ -107,7 +107,7 @@ func (s span) String() string {
 	return out
 }
 
-// isResume tells a Range that means: go on from where you paused (RFC 2326 section 3.6).
+// isResume reports whether a Range means: resume after a pause (RFC 2326 section 3.6).
 func isResume(value string) bool { return strings.TrimSpace(value) == "npt=now-" }
 
 // listen connects the back channel, once.

@@ -54,7 +54,7 @@ func newPlane3(mbWidth, mbHeight int) plane3 {
 	return p
 }
 
-// NewEncoder returns an encoder, or says what is wrong with the format.
+// NewEncoder returns an encoder, or an error if the format is not valid.
 func NewEncoder(f Format) (*Encoder, error) {
 	if f.Width < 16 || f.Height < 16 || f.Width > MaxSide || f.Height > MaxSide || f.Width%2 != 0 || f.Height%2 != 0 {
 		return nil, fmt.Errorf("h264: a picture of %dx%d: sides must be even, 16 to %d", f.Width, f.Height, MaxSide)

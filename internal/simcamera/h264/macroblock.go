@@ -10,7 +10,7 @@ const (
 
 var chromaModeCode = [3]uint32{predictVertical: 2, predictHorizontal: 1, predictDC: 0}
 
-// blockAt gives the column and row, in 4x4 blocks, of each luma block in coding order
+// blockAt has the column and row, in 4x4 blocks, of each luma block in coding order
 // (figure 6-10).
 var blockAt = [16][2]int{
 	{0, 0}, {1, 0}, {0, 1}, {1, 1}, {2, 0}, {3, 0}, {2, 1}, {3, 1},

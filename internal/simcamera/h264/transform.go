@@ -1,6 +1,6 @@
 package h264
 
-// zigzag gives the raster position of each coefficient of a 4x4 block in scan order
+// zigzag has the raster position of each coefficient of a 4x4 block in scan order
 // (figure 8-8, frame scan).
 var zigzag = [16]int{0, 1, 4, 8, 5, 2, 3, 6, 9, 12, 13, 10, 7, 11, 14, 15}
 

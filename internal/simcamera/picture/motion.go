@@ -57,7 +57,7 @@ func (s stage) clouds(t float64) {
 	}
 }
 
-// blades draws the rotor of a wind turbine after so many turns.
+// blades draws the rotor of a wind turbine after a number of turns.
 func (s stage) blades(world, turns float64) {
 	x, y := s.x(world, 130), s.y(hubHeight)
 	white := rgb(246, 247, 248)
