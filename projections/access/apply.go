@@ -11,8 +11,8 @@ import (
 	"latchkey/eventstore"
 )
 
-// apply puts events in force, and tells of them when all are. An event that
-// cannot be read ends the index: it may be one that takes something away.
+// apply puts events in force, and reports them when all are. An event that cannot be read
+// closes the index: it may be one that revokes something.
 func (x *Index) apply(events []eventstore.Recorded) error {
 	x.writing.Lock()
 	defer x.writing.Unlock()
@@ -59,8 +59,8 @@ func (x *Index) applyOne(r *eventstore.Recorded) error {
 	return x.effect(&e)
 }
 
-// effect does what event.Kind says of each kind. What would need a number,
-// while there is none, gives nothing; lacks says so.
+// effect does what event.Kind defines for each kind. An effect that would need a number
+// when there is none has no effect; lacks records that.
 func (c *contents) effect(e *event.Effect) error {
 	switch e.Kind {
 	case event.KeyAdded:
@@ -81,8 +81,8 @@ func (c *contents) effect(e *event.Effect) error {
 	return err
 }
 
-// onDevice gives a number only to those whom something is given to, and to a
-// device that is removed before it was known.
+// onDevice only assigns a number to accounts that are granted something, and to a device
+// that is removed before it was known.
 func (c *contents) onDevice(e *event.Effect) error {
 	account, device := c.names.look(e.Account, e.Device)
 	has := c.devices.known(device)
@@ -111,7 +111,7 @@ func (c *contents) onDevice(e *event.Effect) error {
 		if p := pairOf(account, device); account != 0 && device != 0 && has&gone == 0 && has != account && c.table.sees(p) {
 			c.names.setDomain(p, account, e.Device, e.Domain)
 		}
-	default: // whoever adds a kind says here what it does
+	default: // a new kind is handled here
 		return fmt.Errorf("an effect of kind %d: %w", e.Kind, event.ErrImpossible)
 	}
 	return nil
@@ -131,8 +131,8 @@ func (c *contents) add(e *event.Effect) error {
 	return nil
 }
 
-// remove needs no number if the device is not known: then nobody may do anything
-// on it. It is remembered all the same while there is one.
+// remove needs no number if the device is unknown: then nobody has access to it. It is
+// recorded all the same while there are numbers.
 func (c *contents) remove(e *event.Effect, device, has uint32) {
 	if has == 0 {
 		if no, err := c.names.device(e.Device); err == nil {
@@ -158,13 +158,13 @@ func (c *contents) grant(e *event.Effect, device uint32) error {
 	return nil
 }
 
-// entry is what channel 0 says of an account that sees a device without having
-// a privilege on one of its first channels.
+// entry is the word of channel 0 for an account that sees a device without a privilege on
+// one of its first channels.
 const entry = uint64(privilege.LiveView) << maskShift
 
-// replace stores what an account may do on each channel of a device. First goes
-// what is taken away, so that at no time more is allowed than before and after;
-// the account sees the device all the time.
+// replace stores what an account may do on each channel of a device. Revocations come
+// first, so that at no time more is allowed than before or after; the account sees the
+// device all the time.
 func (c *contents) replace(p pair, device uint32, grants []share.Grant) {
 	given := map[int]privilege.Set{}
 	first := false
@@ -186,7 +186,7 @@ func (c *contents) replace(p pair, device uint32, grants []share.Grant) {
 	}
 }
 
-// clear takes away everything that an account may do on a device.
+// clear revokes everything that an account may do on a device.
 func (c *contents) clear(p pair, device uint32) {
 	c.table.set(p, 0, 0)
 	for channel := 1; channel <= int(*c.devices.highest(device)); channel++ {

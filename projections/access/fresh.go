@@ -12,16 +12,16 @@ import (
 	"latchkey/eventstore"
 )
 
-// How many events of the end of the log are looked at. Mostly the last one is
-// enough. A checkpoint comes after 32 foreign events at the latest, so the second
-// number is enough unless a flood of them is under way.
+// How many events at the end of the log are read. Usually the last one is enough. A
+// checkpoint comes after at most 32 foreign events, so the second number is enough unless
+// a flood of them is in progress.
 var tails = []int{1, 128, 4096}
 
-// measure finds out, again and again, that the index is up to date as of a time:
-// it notes the time, looks at the end of the log, and waits until the index has
-// applied the last event of ours that is there. One that fails is repeated at
-// once, with a new time: it counts from its start. Each has a short time at
-// first, and more after each failure, as a slow log is not one that is away.
+// measure periodically determines that the index is up to date as of a time: it takes the
+// time, finds the end of the log, and waits until the index has applied the last event of
+// ours there. A failed measurement is repeated at once, with a new time: it counts from
+// its start. Each has a short timeout at first, and a longer one after each failure, as a
+// slow log is not an unavailable one.
 func (x *Index) measure(ctx context.Context) {
 	every, least := x.cfg.MaxStaleness/10, x.cfg.MaxStaleness/20
 	for within := least; ctx.Err() == nil; {
@@ -45,7 +45,7 @@ func (x *Index) measure(ctx context.Context) {
 	}
 }
 
-// measureNow asks for a measurement at once.
+// measureNow requests a measurement.
 func (x *Index) measureNow() {
 	select {
 	case x.wake <- struct{}{}:
@@ -65,14 +65,14 @@ func (x *Index) measureOnce(ctx context.Context, within time.Duration) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.life == life { // else what was measured is gone
+	if x.life == life { // else the measured contents are gone
 		x.pulse.measured(at)
 	}
 	return nil
 }
 
-// reach returns when the index has applied everything of ours that the log held
-// when it was called.
+// reach returns when the index has applied everything of ours that was in the log at the
+// time of the call.
 func (x *Index) reach(ctx context.Context) error {
 	for {
 		target, met, err := x.lookBack(ctx)
@@ -82,15 +82,15 @@ func (x *Index) reach(ctx context.Context) error {
 		if met {
 			return x.waitFor(ctx, target)
 		}
-		// More foreign events than we look at: a checkpoint is under way.
+		// More foreign events than we read: a checkpoint is about to come.
 		if err := x.waitFor(ctx, x.position.Load()+1); err != nil {
 			return err
 		}
 	}
 }
 
-// lookBack reads the log backwards until it meets what the index has reached,
-// and returns the last position of ours that it lacks.
+// lookBack reads the log backwards until it finds what the index has reached, and returns
+// the last position of ours that it has not.
 func (x *Index) lookBack(ctx context.Context) (target uint64, met bool, err error) {
 	for _, most := range tails {
 		target = 0
@@ -117,15 +117,14 @@ func (x *Index) lookBack(ctx context.Context) (target uint64, met bool, err erro
 		if err := x.notCut(ctx, end, mark); err != nil {
 			return 0, false, err
 		}
-		if met || n < most { // n < most: the log begins here, and none is ours
+		if met || n < most { // n < most: this is the start of the log, and none is ours
 			return target, true, nil
 		}
 	}
 	return 0, false, nil
 }
 
-// notCut returns an error if the log ends before the last event that was
-// applied.
+// notCut returns an error if the log ends before the last applied event.
 func (x *Index) notCut(ctx context.Context, end eventstore.Position, mark eventstore.Mark) error {
 	if mark.Log == uuid.Nil || end >= mark.Position {
 		return nil
@@ -137,14 +136,14 @@ func (x *Index) notCut(ctx context.Context, end eventstore.Position, mark events
 	return err
 }
 
-// watch notifies of the index becoming stale, so that running viewers end.
+// watch reports when the index becomes stale, so that running viewers end.
 func (x *Index) watch(ctx context.Context) {
-	stale := true // until the first measurement nobody is let in
+	stale := true // access is denied until the first measurement
 	for ctx.Err() == nil {
 		left := x.cfg.MaxStaleness - x.behind()
 		if left < 0 && !stale {
 			stale = true
-			if x.Health().State == "stale" { // else it was said why
+			if x.Health().State == "stale" { // otherwise the reason was already reported
 				x.cfg.Logger.Error("the privilege index is stale; denying all access", "behind", x.cfg.MaxStaleness-left)
 			}
 			x.changed(Change{})

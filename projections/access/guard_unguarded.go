@@ -2,6 +2,6 @@
 
 package access
 
-// unguarded lets commands answer before the index has applied them. It is the
-// control of the stale-permission test, which must see it fail; never ship it.
+// unguarded lets commands return before the index has applied them. It is the control of
+// the stale-permission test, which must see it fail; never ship it.
 const unguarded = true

@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// Health is how the index is.
+// Health is the state of the index.
 type Health struct {
 	State    string // loading, live, full, stale, diverged or broken
 	Position uint64
-	// Behind is the time since the index was known to be up to date; the
-	// longest there is while that is not known.
+	// Behind is the time since the index was known to be up to date; the maximum if that
+	// is unknown.
 	Behind time.Duration
-	Reason string // in words why it is not live, or what it lacks; "" otherwise
-	Err    error  // the error behind it, if there is one
+	Reason string // why it is not live, or what is missing; "" otherwise
+	Err    error  // the underlying error, if any
 }
 
-// unknownFor is Behind of an index that does not know how far behind it is.
+// unknownFor is Behind of an index that does not know how far it lags.
 const unknownFor = time.Duration(math.MaxInt64)
 
-// Health looks at the state now.
+// Health returns the current state.
 func (x *Index) Health() Health {
 	x.mu.Lock()
 	h := Health{Position: x.position.Load(), Err: x.denies, Behind: unknownFor}
@@ -53,11 +53,11 @@ func (x *Index) Health() Health {
 	return h
 }
 
-// Ready reports whether the index decides. One that is full does, for those whom
-// it knows.
+// Ready reports whether the index decides. A full one does, for known accounts and
+// devices.
 func (h Health) Ready() bool { return h.State == "live" || h.State == "full" }
 
-// behind is how long ago the index was known to be up to date.
+// behind returns how long ago the index was known to be up to date.
 func (x *Index) behind() time.Duration {
 	now := x.cfg.Now()
 	return x.pulse.behindAt(x.pulse.since(now), now.UnixNano())

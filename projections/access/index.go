@@ -14,15 +14,14 @@ import (
 	"latchkey/eventstore"
 )
 
-// Verdict is the answer to a check. Only Allowed allows; the zero value does
-// not.
+// Verdict is the result of a check. Only Allowed allows; the zero value does not.
 type Verdict uint8
 
 // The verdicts.
 const (
 	// Unavailable: the index does not know.
 	Unavailable Verdict = iota
-	// NotFound: the account may not see the device, or there is none.
+	// NotFound: the account may not see the device, or it does not exist.
 	NotFound
 	// Forbidden: the account may see the device, but not do this on it.
 	Forbidden
@@ -30,7 +29,7 @@ const (
 	Allowed
 )
 
-// String is the verdict's name in logs and metrics.
+// String returns the verdict's name in logs and metrics.
 func (v Verdict) String() string {
 	switch v {
 	case NotFound:
@@ -43,59 +42,58 @@ func (v Verdict) String() string {
 	return "unavailable"
 }
 
-// Log is where events come from.
+// Log is the source of events.
 type Log interface {
 	Subscribe(ctx context.Context, after eventstore.Position, prefix string, h eventstore.Handler) error
 	Tail(ctx context.Context, most int, each func(eventstore.Recorded) (more bool)) error
-	// Identity and Holds say whether the log is still the one that the index was
-	// made from.
+	// Identity and Holds check whether the log is still the one that the index was built
+	// from.
 	Identity(ctx context.Context) (eventstore.Identity, error)
 	Holds(ctx context.Context, m eventstore.Mark) error
 }
 
-// Loader takes what the read model holds. Numbers are the read model's own. The
-// grants come first, as they are the most. Channel 0 says that an account sees a
-// device; it is left out where there is a privilege on one of the first eight
-// channels. A key without an account was revoked.
+// Loader receives the rows of the read model. Numbers are the read model's own. The
+// grants come first, as they are the most. Channel 0 means that an account sees a device;
+// it is omitted if there is a privilege on one of the first eight channels. A key without
+// an account was revoked.
 type Loader struct {
 	Grant   func(account, device uint32, channel uint16, mask uint8)
 	Account func(no uint32, id string)
 	Device  func(no uint32, id string, owner uint32, live bool)
 	Domain  func(account, device uint32, id, domain string)
 	Key     func(name, account, device string, expires time.Time)
-	// Begin is called before the rows, if it is set, with their position in the
-	// log, and with whether events gave nothing as no number was left for them. If
-	// it returns an error, there is nothing to load.
+	// Begin, if set, is called before the rows, with their position in the log, and with
+	// whether events had no effect because no number was left for them. If it returns an
+	// error, nothing is loaded.
 	Begin func(position uint64, lacks bool) error
-	// Again says that nothing counts of what was given before.
+	// Again reports that everything received before is invalid.
 	Again func()
 }
 
-// Source is the read model that the index is loaded from. It returns the
-// position that the rows have in the log, and the mark of the last event that
-// they saw.
+// Source is the read model that the index is loaded from. It returns the log position of
+// the rows, and the mark of the last event that they saw.
 type Source interface {
 	LoadPrivileges(ctx context.Context, l Loader) (position uint64, mark eventstore.Mark, err error)
 }
 
-// Config is what an Index needs.
+// Config configures an Index.
 type Config struct {
 	Source Source
 	Log    Log
-	// MaxStaleness is how far behind the log the index may be, or not know that
-	// it is not, before it denies everything.
+	// MaxStaleness is how far the index may lag behind the log, or not know its lag,
+	// before it denies everything.
 	MaxStaleness time.Duration
 	Now          func() time.Time // nil: time.Now
 	Logger       *slog.Logger     // nil: none
-	// Numbers is how many accounts may be known, and how many devices: 0, or more
-	// than fit in a word, is as many as fit.
+	// Numbers limits the known accounts, and the known devices: 0, or more than fit in a
+	// word, is as many as fit.
 	Numbers uint32
 }
 
-// Change says whom a change concerns. Empty fields are for any.
+// Change is the scope of a change. Empty fields match any.
 type Change struct{ Account, Device, Key string }
 
-// Index is the privilege index, and gives out permits. It is safe for concurrent use.
+// Index is the privilege index, and issues permits. It is safe for concurrent use.
 type Index struct {
 	cfg     Config
 	permits *Permits
@@ -103,37 +101,37 @@ type Index struct {
 	holds   atomic.Pointer[contents]
 
 	position atomic.Uint64
-	wake     chan struct{} // asks for a measurement
+	wake     chan struct{} // requests a measurement
 
-	// writing is held by who changes the contents: the subscription and a load.
-	// What is below it, and the contents, are its holder's.
+	// writing is held while changing the contents: by the subscription or a load. The
+	// fields below it, and the contents, belong to its holder.
 	writing  sync.Mutex
-	effected uint64 // position of the last event that did something, or of the rows
-	aside    *aside // gathers events while contents are loaded aside, nil otherwise
+	effected uint64 // position of the last event with an effect, or of the rows
+	aside    *aside // collects events while contents are loaded aside, nil otherwise
 
 	mu       sync.Mutex
 	advanced chan struct{}           // closed when position grows, or the state changes
 	denies   error                   // why it is closed
 	mark     eventstore.Mark         // of the last event that was applied
-	life     uint64                  // grows each time that the index closes
+	life     uint64                  // grows each time the index closes
 	end      context.CancelCauseFunc // of the subscription, nil while there is none
 	change   []func(Change)
 	*contents
 }
 
-// contents is what the index knows. The fields of the Index are its writer's
-// own; readers get them through holds, as another load replaces them.
+// contents is what the index knows. The fields of the Index are the writer's; readers get
+// them through holds, as another load replaces them.
 type contents struct {
 	table *table
 	names *names
-	// devices is asked first, so that a removal is one store.
+	// devices is checked first, so that a removal is one store.
 	devices *devices
-	// lacks is set when an event gave nothing, here or in the rows, as no number
+	// lacks is set when an event had no effect, here or in the rows, because no number
 	// was left.
 	lacks atomic.Bool
 
-	changes []Change // the writer's own
-	dead    int      // the writer's own: devices and keys that are remembered and gone
+	changes []Change // used by the writer
+	dead    int      // used by the writer: devices and keys that are remembered but gone
 }
 
 func newContents(limit uint32) *contents {
@@ -148,7 +146,8 @@ const (
 	stateDiverged // until the right log is back
 )
 
-// New checks the configuration. The index denies until Run has loaded it.
+// New returns an index that denies everything until Run has loaded it. It validates the
+// configuration.
 func New(cfg Config) (*Index, error) {
 	var faults []error
 	if cfg.Source == nil {
@@ -178,9 +177,9 @@ func New(cfg Config) (*Index, error) {
 	return x, nil
 }
 
-// OnChange registers a function that is called after a change is in force for Check,
-// and the permits that it ends are revoked, and before WaitFor of its position returns.
-// The index waits for it: it must not wait for anybody. Register before Run.
+// OnChange registers a function that is called after a change is in force for Check, and
+// the permits that it ends are revoked, and before WaitFor of its position returns. The
+// index waits for it: it must not block. Register before Run.
 func (x *Index) OnChange(f func(Change)) { x.change = append(x.change, f) }
 
 // hold puts contents in force.
@@ -198,8 +197,8 @@ func (x *Index) changed(c Change) {
 }
 
 // ref is an account and a device, looked up once for many checks. The zero value is a
-// device that nobody may see. A ref of what is not known yet stays so, and so does one
-// from before the index was loaded again: then it must be looked up again.
+// device that nobody may see. A ref of something unknown stays so, and so does one from
+// before a reload of the index: then it must be looked up again.
 type ref struct {
 	account, device uint32
 	in              *contents
@@ -211,20 +210,20 @@ func (x *Index) lookUp(account, device string) ref {
 	return ref{a, d, c}
 }
 
-// refPair is a ref that is looked up again when it must be.
+// refPair is a ref that is looked up again if necessary.
 type refPair struct {
 	x               *Index
 	account, device string
 	first           ref
-	again           atomic.Pointer[ref] // nil until the index was loaded again
+	again           atomic.Pointer[ref] // nil until the index was reloaded
 }
 
-// Pair looks an account and a device up, once for many checks.
+// Pair looks up an account and a device, once for many checks.
 func (x *Index) Pair(account, device string) Pair {
 	return &refPair{x: x, account: account, device: device, first: x.lookUp(account, device)}
 }
 
-// Check takes no lock and allocates nothing, unless the index was loaded again.
+// Check does not lock or allocate, unless the index was reloaded.
 func (p *refPair) Check(channel int, want privilege.Set, now time.Time) Verdict {
 	r := &p.first
 	if again := p.again.Load(); again != nil {
@@ -250,34 +249,34 @@ func (x *Index) Acquire(use Use, revoked func(Reason)) (*Permit, Verdict) {
 // Live reports whether the index knows, at that time, what is permitted: see Pulse.Live.
 func (x *Index) Live(now time.Time) bool { return x.pulse.Live(now) }
 
-// Pulse is what permits read of the index.
+// Pulse returns what permits read of the index.
 func (x *Index) Pulse() *Pulse { return x.pulse }
 
-// Check reports whether the account may do p, every privilege of it, on the channel
-// now. now is the caller's clock, which must be the index's. Whoever uses the channel
-// for longer than an instant needs a permit.
+// Check reports whether the account may do p, every privilege of it, on the channel now.
+// now is the caller's clock, which must be the index's. A use of the channel for longer
+// than an instant needs a permit.
 func (x *Index) Check(account, device string, channel int, p privilege.Set, now time.Time) Verdict {
 	for {
 		r := x.lookUp(account, device)
 		if v := x.checkRef(r, channel, p, now); v != NotFound || r.in == x.holds.Load() {
 			return v
-		} // it was loaded again meanwhile
+		} // it was reloaded in the meantime
 	}
 }
 
-// checkRef is Check with what lookUp returned. It takes no lock and allocates nothing.
+// checkRef is Check with the result of lookUp. It does not lock or allocate.
 func (x *Index) checkRef(r ref, channel int, p privilege.Set, now time.Time) Verdict {
 	if !x.Live(now) {
 		return Unavailable
 	}
 	v := r.verdict(channel, p)
-	if r.in != x.holds.Load() { // asked last: what was revoked since another load is in the new contents only
+	if r.in != x.holds.Load() { // checked last: what was revoked since another load is only in the new contents
 		return NotFound
 	}
 	return v
 }
 
-// verdict is what the contents say that the ref is of.
+// verdict returns the verdict of the contents to which the ref belongs.
 func (r ref) verdict(channel int, p privilege.Set) Verdict {
 	c := r.in
 	if c == nil {
@@ -294,7 +293,7 @@ func (r ref) verdict(channel int, p privilege.Set) Verdict {
 		return Allowed
 	}
 	if owner == r.account && w == 0 {
-		return NotFound // its owner knows that there is no such channel
+		return NotFound // its owner knows that the channel does not exist
 	}
 	if !sees && blockOf(channel) != 0 {
 		_, sees = t.find(pair, 0)
@@ -305,24 +304,23 @@ func (r ref) verdict(channel int, p privilege.Set) Verdict {
 	return Forbidden
 }
 
-// Gone reports whether a device is known to be in no account: it was removed, or
-// the index is up to date at that time and does not know it, though it has had a
-// number for every device.
+// Gone reports whether a device is known to be in no account: it was removed, or the
+// index is up to date at that time and does not know it, although it has had a number for
+// every device.
 func (x *Index) Gone(device string, now time.Time) bool {
 	r := x.lookUp("", device)
 	owner := r.in.devices.known(r.device)
 	return owner&gone != 0 || owner == 0 && !r.in.lacks.Load() && x.Live(now) && r.in == x.holds.Load()
 }
 
-// Owner returns a number that stands for the account that owns the device, 0 if
-// the device is in no account. Another one may stand for it once the index was
-// loaded again.
+// Owner returns a number for the account that owns the device, 0 if the device is in no
+// account. The number may change when the index is reloaded.
 func (x *Index) Owner(device string) uint32 {
 	r := x.lookUp("", device)
 	return r.in.devices.owner(r.device)
 }
 
-// Key answers a stream key that was not revoked. It may have expired.
+// Key returns a stream key that was not revoked. It may have expired.
 func (x *Index) Key(name string) (Key, bool) {
 	c := x.holds.Load()
 	c.names.mu.RLock()
@@ -334,11 +332,10 @@ func (x *Index) Key(name string) (Key, bool) {
 	return k, true
 }
 
-// Resolve returns the device that an account means by a name: the account's own
-// domain for a device, or else the name is a device's id. A name that means several
-// things to the account, two domains or a domain and the id of a device that the
-// account may see, means none: the commands do not let that happen, and if it did
-// nobody could say which picture is meant.
+// Resolve returns the device that an account means by a name: the account's own domain of
+// a device, or else a device's id. A name that is ambiguous within the account, by two
+// domains or a domain and the id of a device that the account may see, resolves to none:
+// the commands prevent that, and if it happened the intended picture would be unknown.
 func (x *Index) Resolve(account, name string) (device string, ok bool) {
 	c := x.holds.Load()
 	c.names.mu.RLock()
@@ -362,22 +359,22 @@ func (x *Index) Resolve(account, name string) (device string, ok bool) {
 	return "", false
 }
 
-// sees reports whether the account owns the device or has it from somebody. It is
-// for holders of the lock on names.
+// sees reports whether the account owns the device or has it through a share. It requires
+// the lock on names.
 func (c *contents) sees(account uint32, device string) bool {
 	d := c.names.devices.number(device)
 	owner := c.devices.owner(d)
 	return account != 0 && owner != 0 && (owner == account || c.table.sees(pairOf(account, d)))
 }
 
-// lives is for holders of the lock on names.
+// lives requires the lock on names.
 func (c *contents) lives(device string) bool {
 	return c.devices.owner(c.names.devices.number(device)) != 0
 }
 
-// WaitFor returns when every event up to a position is in force and the
-// functions of OnChange have been called for it, or with an error when the
-// context ends or the index is broken.
+// WaitFor returns when every event up to a position is in force and the functions of
+// OnChange have been called for it, or with an error when the context ends or the index
+// is broken.
 func (x *Index) WaitFor(ctx context.Context, position uint64) error {
 	if unguarded {
 		return nil

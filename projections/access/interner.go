@@ -5,16 +5,16 @@ import (
 	"hash/maphash"
 )
 
-// interner gives numbers to identifiers. It keeps each of them once, in few
-// bytes: a number takes about 10 besides the identifier, and a UUID 16 more.
-// Number 0 is none. It has no lock.
+// interner assigns numbers to identifiers. It stores each of them once, compactly: a
+// number takes about 10 bytes plus the identifier, and a UUID 16 more. Number 0 is none.
+// It does not lock.
 type interner struct {
 	seed  maphash.Seed
-	slots []uint32 // where a record begins, plus one; open-addressed
+	slots []uint32 // start of a record, plus one; open-addressed
 	used  int      // records
 	arena [][]byte // pieces of records: number (3 bytes), size (1), identifier
-	last  uint32   // the highest number that was given
-	limit uint32   // the highest that there is
+	last  uint32   // the highest number assigned
+	limit uint32   // the highest number possible
 }
 
 const (
@@ -31,7 +31,7 @@ func newInterner(limit uint32) *interner {
 	return &interner{seed: maphash.MakeSeed(), slots: make([]uint32, leastSlots), limit: limit}
 }
 
-// number answers the identifier's number, 0 where it has none.
+// number returns the identifier's number, 0 if it has none.
 func (n *interner) number(id string) uint32 {
 	var buf [maxID]byte
 	size, key := pack(id, &buf)
@@ -50,7 +50,7 @@ func (n *interner) number(id string) uint32 {
 	}
 }
 
-// add gives an identifier that has no number the next one.
+// add assigns the next number to an identifier that has none.
 func (n *interner) add(id string) (uint32, error) {
 	at, err := n.keep(id, n.last+1)
 	if err != nil {
@@ -64,8 +64,8 @@ func (n *interner) add(id string) (uint32, error) {
 	return n.last, nil
 }
 
-// keep writes a record to the arena, with the identifier's number, and answers
-// its place plus one. It is found when it was inserted.
+// keep writes a record to the arena, with the identifier's number, and returns its place
+// plus one. It is found once it was inserted.
 func (n *interner) keep(id string, number uint32) (at uint32, err error) {
 	if number == 0 || number > n.limit {
 		return 0, ErrFull
@@ -91,8 +91,8 @@ func (n *interner) keep(id string, number uint32) (at uint32, err error) {
 	return at, nil
 }
 
-// skip leaves out a number that was given to something that is gone: it is not
-// given again, as grants may still carry it.
+// skip skips a number that was assigned to something that is gone: it is not reused, as
+// grants may still have it.
 func (n *interner) skip(number uint32) error {
 	if number == 0 || number > n.limit {
 		return ErrFull
@@ -101,8 +101,8 @@ func (n *interner) skip(number uint32) error {
 	return nil
 }
 
-// few reports whether so few numbers are left that commands must not ask for
-// more: the rest is for what they wrote already and is not applied yet.
+// few reports whether so few numbers are left that commands must not use more: the rest
+// is for what they wrote already and is not applied yet.
 func (n *interner) few() bool { return uint64(n.last)+uint64(n.limit>>14) >= uint64(n.limit) }
 
 func (n *interner) record(at uint32) []byte {
@@ -129,7 +129,7 @@ func (n *interner) insert(at uint32) {
 	n.slots[i] = at
 }
 
-// keyOf is the identifier of the record that data begins with, as it is kept.
+// keyOf returns the identifier of the record that data begins with, in its stored form.
 func keyOf(data []byte) []byte {
 	size := int(data[3])
 	if size == uuidMark {
@@ -138,7 +138,7 @@ func keyOf(data []byte) []byte {
 	return data[headSize : headSize+size]
 }
 
-// rehash inserts every record into so many slots.
+// rehash inserts every record into a number of slots.
 func (n *interner) rehash(slots int) {
 	n.slots = make([]uint32, slots)
 	for i, piece := range n.arena {
@@ -148,11 +148,11 @@ func (n *interner) rehash(slots int) {
 	}
 }
 
-// complete makes what was kept found.
+// complete makes stored records findable.
 func (n *interner) complete() { n.rehash(max(n.used*5/4+1, leastSlots)) }
 
-// pack answers an identifier as it is kept: the bytes of a UUID in canonical
-// form, else the identifier, in buf; nil for one that is empty or too long.
+// pack returns the stored form of an identifier: the bytes of a UUID in canonical form,
+// else the identifier, in buf; nil for one that is empty or too long.
 func pack(id string, buf *[maxID]byte) (size byte, key []byte) {
 	if packUUID(id, buf) {
 		return uuidMark, buf[:uuidSize]
@@ -182,8 +182,8 @@ func packUUID(id string, buf *[maxID]byte) bool {
 	return true
 }
 
-// digit is the value of a lower-case hexadecimal digit, more than 15 for
-// anything else.
+// digit returns the value of a lower-case hexadecimal digit, more than 15 for anything
+// else.
 func digit(c byte) byte {
 	switch {
 	case c >= '0' && c <= '9':

@@ -15,7 +15,7 @@ import (
 	"latchkey/eventstore"
 )
 
-// load fills the index from the read model, whose numbers it takes over.
+// load fills the index from the read model, whose numbers it adopts.
 func (x *Index) load(ctx context.Context) error {
 	fresh, position, mark, err := x.read(ctx, 0)
 	if err != nil {
@@ -26,7 +26,7 @@ func (x *Index) load(ctx context.Context) error {
 	}
 	x.writing.Lock()
 	defer x.writing.Unlock()
-	x.aside, x.effected = nil, position // what is loaded aside is not of these rows
+	x.aside, x.effected = nil, position // what is loaded aside does not match these rows
 	x.hold(fresh)
 	x.mu.Lock()
 	x.mark = mark
@@ -36,11 +36,10 @@ func (x *Index) load(ctx context.Context) error {
 	return nil
 }
 
-// errOldRows is returned when the read model has not come far enough yet.
+// errOldRows is returned if the read model has not come far enough yet.
 var errOldRows = errors.New("the read model of privileges lags")
 
-// read makes contents from the read model; errOldRows if it has not reached a
-// position.
+// read builds contents from the read model; errOldRows if it has not reached a position.
 func (x *Index) read(ctx context.Context, least uint64) (fresh *contents, position uint64, mark eventstore.Mark, err error) {
 	l := &loading{limit: x.cfg.Numbers}
 	l.begin()
@@ -71,10 +70,10 @@ func (x *Index) read(ctx context.Context, least uint64) (fresh *contents, positi
 	return l.contents, position, mark, nil
 }
 
-// loadedFrom returns ErrOtherEpoch if the rows are still those of a log that was
-// restored since. Any other misfit is found by the subscription.
+// loadedFrom returns ErrOtherEpoch if the rows are still those of a log that was restored
+// since. The subscription finds any other misfit.
 func (x *Index) loadedFrom(ctx context.Context, mark eventstore.Mark) error {
-	if x.life == 0 || mark.Log == uuid.Nil { // the first time the read models were compared with the log before
+	if x.life == 0 || mark.Log == uuid.Nil { // the first time the read models were just compared with the log
 		return nil
 	}
 	err := x.check(ctx, mark)
@@ -84,8 +83,8 @@ func (x *Index) loadedFrom(ctx context.Context, mark eventstore.Mark) error {
 	return err
 }
 
-// loading is an index while it is loaded. Its words are gathered first, so that
-// they are put into a table of the right size, while the rest is loaded.
+// loading is an index while it is loaded. Its words are collected first, so that they are
+// put into a table of the right size, while the rest is loaded.
 type loading struct {
 	*contents
 	limit    uint32 // of numbers
@@ -98,13 +97,13 @@ type loading struct {
 	err      error // the first one
 }
 
-// begin forgets what was loaded.
+// begin discards what was loaded.
 func (l *loading) begin() {
 	l.filling.Wait()
 	*l = loading{limit: l.limit, contents: newContents(l.limit), accounts: newInterner(l.limit), devices: newInterner(l.limit)}
 }
 
-// loadedPiece is how many words are gathered in one piece of memory.
+// loadedPiece is how many words are collected in one piece of memory.
 const loadedPiece = 1 << 16
 
 func (l *loading) fail(format string, args ...any) {
@@ -120,8 +119,7 @@ func (l *loading) account(no uint32, id string) {
 	}
 }
 
-// device leaves out a device that was removed: to be unknown is as good, as its id
-// does not return.
+// device skips a removed device: being unknown is as good, as its id is never reused.
 func (l *loading) device(no uint32, id string, owner uint32, live bool) {
 	l.fill()
 	if !live {
@@ -166,11 +164,11 @@ func (l *loading) grant(account, device uint32, channel uint16, mask uint8) {
 	l.words++
 }
 
-// atOnce is how many slots are looked at before they are used: the processor
-// fetches them from memory side by side, which is most of the work.
+// atOnce is how many slots are read before they are used: the processor fetches them from
+// memory in parallel, which is most of the work.
 const atOnce = 32
 
-// fill begins to put the words into their table, once.
+// fill starts putting the words into their table, once.
 func (l *loading) fill() {
 	if !l.filled {
 		l.filled = true
@@ -178,7 +176,7 @@ func (l *loading) fill() {
 	}
 }
 
-// fillTable makes the table of the words. It has no reader yet.
+// fillTable builds the table of the words. It has no readers yet.
 func (l *loading) fillTable() {
 	fresh := make(words, roomFor(l.words))
 	for _, piece := range l.pieces {
@@ -204,7 +202,7 @@ func (l *loading) domain(account, device uint32, id, domain string) {
 	l.contents.names.setDomain(pairOf(account, device), account, id, domain)
 }
 
-// key leaves out a key that was revoked: its name does not return.
+// key skips a revoked key: its name is never reused.
 func (l *loading) key(name, account, device string, expires time.Time) {
 	if account == "" {
 		return

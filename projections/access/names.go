@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// ErrFull: every number that a word has room for was given to an account, or to
-// a device.
+// ErrFull is returned if every number that fits in a word was assigned to an account, or
+// to a device.
 var ErrFull = errors.New("no number is left for another account or device")
 
 // Key is a stream key that is in force.
@@ -20,17 +20,17 @@ type Key struct {
 	Expires time.Time // zero: never
 }
 
-// Expired reports whether the key has run out at a time.
+// Expired reports whether the key has expired at a time.
 func (k Key) Expired(now time.Time) bool { return !k.Expires.IsZero() && !now.Before(k.Expires) }
 
-// names holds what is found by name, under a lock; sessions look things up once.
+// names has what is looked up by name, under a lock; sessions look things up once.
 type names struct {
 	mu       sync.RWMutex
 	accounts *interner
 	devices  *interner
 	keys     map[string]Key // one without an account was revoked
 	domains  map[domainOf]string
-	clashes  map[domainOf][]string // every device that has a domain which several have
+	clashes  map[domainOf][]string // devices that have an ambiguous domain
 	domainAt map[pair]string       // the account's domain for the device
 }
 
@@ -46,20 +46,20 @@ func newNames(limit uint32) *names {
 	}
 }
 
-// look answers the numbers of an account and a device, 0 for what is not known.
+// look returns the numbers of an account and a device, 0 if unknown.
 func (n *names) look(account, device string) (a, d uint32) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	return n.accounts.number(account), n.devices.number(device)
 }
 
-// account answers the account's number, a new one where it has none.
+// account returns the account's number, a new one if it has none.
 func (n *names) account(id string) (uint32, error) { return n.give(n.accounts, id) }
 
-// device answers the device's number, a new one where it has none.
+// device returns the device's number, a new one if it has none.
 func (n *names) device(id string) (uint32, error) { return n.give(n.devices, id) }
 
-// give is for the writer only: nobody else gives numbers.
+// give is for the writer only: nothing else assigns numbers.
 func (n *names) give(of *interner, id string) (uint32, error) {
 	if no := of.number(id); no != 0 {
 		return no, nil
@@ -69,14 +69,14 @@ func (n *names) give(of *interner, id string) (uint32, error) {
 	return of.add(id)
 }
 
-// load takes over what was loaded.
+// load adopts what was loaded.
 func (n *names) load(accounts, devices *interner) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.accounts, n.devices = accounts, devices
 }
 
-// setDomain replaces the account's domain for a device; "" takes it away.
+// setDomain replaces the account's domain of a device; "" removes it.
 func (n *names) setDomain(p pair, account uint32, device, domain string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -91,7 +91,7 @@ func (n *names) setDomain(p pair, account uint32, device, domain string) {
 	}
 }
 
-// called lists the devices that have a domain. It is for holders of the lock.
+// called lists the devices that have a domain. It requires the lock.
 func (n *names) called(d domainOf) []string {
 	if several := n.clashes[d]; len(several) > 0 {
 		return several
@@ -102,8 +102,8 @@ func (n *names) called(d domainOf) []string {
 	return nil
 }
 
-// putDomain is for holders of the lock. The commands let one device
-// of an account have a domain; if several have it, all are kept.
+// putDomain requires the lock. The commands let one device of an account have a domain;
+// if several have it, all are kept.
 func (n *names) putDomain(d domainOf, device string) {
 	switch other, taken := n.domains[d]; {
 	case !taken:
@@ -130,7 +130,7 @@ func (n *names) dropDomain(d domainOf, device string) {
 	}
 }
 
-// addKey takes a key that was not known before; its name does not return.
+// addKey adds a key that was not known before; its name is never reused.
 func (n *names) addKey(k Key) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -140,8 +140,7 @@ func (n *names) addKey(k Key) {
 	}
 }
 
-// revokeKey reports whether it took the key away: it may have been revoked
-// before.
+// revokeKey reports whether it revoked the key: it may have been revoked before.
 func (n *names) revokeKey(name string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -150,15 +149,14 @@ func (n *names) revokeKey(name string) bool {
 	return !known || k.Account != ""
 }
 
-// few reports whether so few numbers are left that commands must not ask for
-// more.
+// few reports whether so few numbers are left that commands must not use more.
 func (n *names) few() bool {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	return n.accounts.few() || n.devices.few()
 }
 
-// size is how many devices and keys are remembered.
+// size returns how many devices and keys are remembered.
 func (n *names) size() int {
 	n.mu.RLock()
 	defer n.mu.RUnlock()

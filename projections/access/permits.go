@@ -13,20 +13,20 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// Subject is who uses a camera: an account, and what it showed to be let in.
+// Subject is the user of a camera: an account, and how it was authenticated.
 type Subject struct {
 	Account string
-	// StreamKey is the name of the stream key that was shown, "" for a session. The use
+	// StreamKey is the name of the stream key that was used, "" for a session. The use
 	// ends with the key.
 	StreamKey string
 }
 
-// Use is what a permit is asked for.
+// Use is what a permit is for.
 type Use struct {
 	Subject
 	Device    string // id
 	Channel   int
-	Privilege privilege.Set // every privilege of it is needed
+	Privilege privilege.Set // all of these privileges are needed
 }
 
 // Reason is why a permit was revoked. Its values are labels of metrics.
@@ -34,21 +34,21 @@ type Reason string
 
 // The reasons.
 const (
-	PrivilegeGone Reason = "revoked"     // the privilege was taken back, or the device removed
+	PrivilegeGone Reason = "revoked"     // the privilege was revoked, or the device removed
 	KeyRevoked    Reason = "key"         // the stream key was revoked
-	KeyExpired    Reason = "expired"     // the stream key has run out
+	KeyExpired    Reason = "expired"     // the stream key has expired
 	Unknown       Reason = "unavailable" // it is not known what is permitted
 )
 
-// Rules decide about uses; an Index does.
+// Rules decide about uses; Index implements it.
 type Rules interface {
 	// Live reports whether it is known at this time what is permitted.
 	Live(now time.Time) bool
-	// Pulse is always the same one, or always nil: then every check asks the rules.
+	// Pulse always returns the same value; if nil, every check uses the rules.
 	Pulse() *Pulse
 	// Key returns a stream key that was not revoked. It may have expired.
 	Key(name string) (Key, bool)
-	// Pair looks an account and a device up, once for many checks.
+	// Pair looks up an account and a device, once for many checks.
 	Pair(account, device string) Pair
 }
 
@@ -59,7 +59,7 @@ type Pair interface {
 	Check(channel int, p privilege.Set, now time.Time) Verdict
 }
 
-// Permits gives out permits and revokes them. It is safe for concurrent use.
+// Permits issues and revokes permits. It is safe for concurrent use.
 type Permits struct {
 	rules  Rules
 	pulse  *Pulse
@@ -82,10 +82,10 @@ func NewPermits(rules Rules, now func() time.Time, logger *slog.Logger) *Permits
 	return &Permits{rules: rules, pulse: rules.Pulse(), now: now, logger: logger, byDevice: map[string]*Permit{}, byKey: map[string]*Permit{}}
 }
 
-// Permit is leave for one use. Whoever carries the bits of the use holds it, and
+// Permit is permission for one use. Its holder transfers the bits of the use, and
 // releases it when they end.
 type Permit struct {
-	// These four are what most checks read; together they are in one line of the cache.
+	// Most checks read only these four; together they are in one cache line.
 	reason  atomic.Pointer[Reason] // nil while it holds
 	allowed atomic.Uint64          // version of the rules at which Check last allowed, 0 for none
 	expires int64                  // when the stream key ends, ns since 1970
@@ -100,11 +100,11 @@ type Permit struct {
 	deviceLinks, keyLinks links
 }
 
-// forEver is the end of what does not end.
+// forEver is the end of what never ends.
 const forEver = math.MaxInt64
 
-// endOf returns when a key ends, ns since 1970; an end that does not fit, in centuries,
-// is looked at with every change only.
+// endOf returns when a key ends, ns since 1970; an end too far away to fit, in centuries,
+// is only checked at changes.
 func endOf(k Key) int64 {
 	if k.Expires.IsZero() || k.Expires.Year() > 2261 {
 		return forEver
@@ -114,18 +114,18 @@ func endOf(k Key) int64 {
 
 type links struct{ before, after *Permit }
 
-// Acquire returns a permit for a use, or the verdict that refuses it. revoked is
-// called once, when the permit is revoked: it must end what the permit is held for, and
-// wait for nobody. It may be called before Acquire returns and while Release runs.
+// Acquire returns a permit for a use, or the verdict that refuses it. revoked is called
+// once, when the permit is revoked: it must end what the permit is held for, and must not
+// block. It may be called before Acquire returns and while Release runs.
 //
-// A change of what is permitted finds the permit in the list, or the check comes after
-// the change: no order of the two lets anything through.
+// A change of what is permitted either finds the permit in the list, or comes before the
+// check: no order of the two lets anything through.
 func (s *Permits) Acquire(use Use, revoked func(Reason)) (*Permit, Verdict) {
 	now := s.now()
 	p := &Permit{use: use, of: s, pair: s.rules.Pair(use.Account, use.Device), revoked: revoked, expires: forEver}
 	if use.StreamKey != "" {
 		key, _ := s.rules.Key(use.StreamKey)
-		p.expires = endOf(key) // of a key it never changes
+		p.expires = endOf(key) // a key's end never changes
 	}
 	s.add(p)
 	given := false
@@ -137,8 +137,8 @@ func (s *Permits) Acquire(use Use, revoked func(Reason)) (*Permit, Verdict) {
 	v, key := p.look(now)
 	switch {
 	case v != Allowed || p.reason.Load() != nil:
-		return nil, min(v, p.Check(now)) // a verdict that refuses is less than Allowed
-	case endOf(key) != p.expires: // it was added between the two looks: its end would be missed
+		return nil, min(v, p.Check(now)) // a refusing verdict is less than Allowed
+	case endOf(key) != p.expires: // it was added between the two lookups: its end would be missed
 		return nil, NotFound
 	}
 	if p.expires != forEver {
@@ -148,8 +148,8 @@ func (s *Permits) Acquire(use Use, revoked func(Reason)) (*Permit, Verdict) {
 	return p, Allowed
 }
 
-// Check reports whether the permit holds now, and else what refuses the use. It takes
-// no lock and allocates nothing. The rules are asked again only after they changed.
+// Check reports whether the permit holds now, or else the verdict that refuses the use.
+// It does not lock or allocate. The rules are used again only after they changed.
 func (p *Permit) Check(now time.Time) Verdict {
 	if r := p.reason.Load(); r != nil {
 		if *r == Unknown {
@@ -164,7 +164,7 @@ func (p *Permit) Check(now time.Time) Verdict {
 	if pulse == nil {
 		return p.pair.Check(p.use.Channel, p.use.Privilege, now)
 	}
-	version := pulse.version.Load() // before the check: a change that comes meanwhile is looked at next time
+	version := pulse.version.Load() // before the check: a change in the meantime is noticed next time
 	if version == p.allowed.Load() && pulse.Live(now) {
 		return Allowed
 	}
@@ -175,7 +175,7 @@ func (p *Permit) Check(now time.Time) Verdict {
 	return v
 }
 
-// Release gives the permit back. Releasing it again does nothing.
+// Release releases the permit. Releasing it again does nothing.
 func (p *Permit) Release() {
 	if p.expiry != nil {
 		p.expiry.Stop()
@@ -183,15 +183,15 @@ func (p *Permit) Release() {
 	p.of.drop(p)
 }
 
-// Revoke revokes the permit for a reason of its holder's.
+// Revoke revokes the permit for a reason given by its holder.
 func (p *Permit) Revoke(r Reason) {
 	if p.reason.CompareAndSwap(nil, &r) {
 		p.revoked(r)
 	}
 }
 
-// look asks the rules for everything that the permit needs. A stream key that is not in
-// force any more refuses like a device that the account may not see.
+// look checks everything that the permit needs against the rules. A stream key that is no
+// longer in force refuses like a device that the account may not see.
 func (p *Permit) look(now time.Time) (Verdict, Key) {
 	var key Key
 	if name := p.use.StreamKey; name != "" {
@@ -207,8 +207,8 @@ func (p *Permit) look(now time.Time) (Verdict, Key) {
 	return p.pair.Check(p.use.Channel, p.use.Privilege, now), key
 }
 
-// Recheck revokes the permit if its use is no longer permitted. Where the question
-// panics, it is not known.
+// Recheck revokes the permit if its use is no longer permitted. If the check panics, the
+// result is Unknown.
 func (p *Permit) Recheck() {
 	reason := Unknown
 	defer func() {
@@ -240,17 +240,17 @@ func (p *Permit) due(now time.Time) Reason {
 	return PrivilegeGone
 }
 
-// Changed revokes the permits that a change concerns and that are no longer due. The
-// rules must show the change already.
+// Changed revokes the permits that a change concerns and that are no longer justified.
+// The rules must already reflect the change.
 func (s *Permits) Changed(c Change) {
 	for _, p := range s.concerned(c) {
 		p.Recheck()
 	}
 }
 
-// Run checks every permit again and again, until the context ends, whether something is
-// known to have changed or not: rules that no longer know what is permitted say so only
-// when they are asked.
+// Run periodically checks every permit, until the context ends, whether or not a change
+// is known: rules that no longer know what is permitted only report it when they are
+// used.
 func (s *Permits) Run(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -264,7 +264,7 @@ func (s *Permits) Run(ctx context.Context, every time.Duration) {
 	}
 }
 
-// concerned lists the permits whom a change concerns.
+// concerned lists the permits that a change concerns.
 func (s *Permits) concerned(c Change) (list []*Permit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -321,7 +321,7 @@ func link(lists map[string]*Permit, name string, p *Permit, of func(*Permit) *li
 	lists[name] = p
 }
 
-// unlink takes a permit out of a list, if it is in it.
+// unlink removes a permit from a list, if it is in it.
 func unlink(lists map[string]*Permit, name string, p *Permit, of func(*Permit) *links) {
 	l := of(p)
 	switch {

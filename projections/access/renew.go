@@ -16,25 +16,25 @@ import (
 	"latchkey/internal/pause"
 )
 
-// Numbers are given once, and what was removed stays in memory, for as long as the
-// contents last. So they are loaded again now and then, aside: the old ones decide
-// meanwhile, and every event goes to them at once. What the rows lack of those
-// events is applied to the new contents before they take the place of the old,
-// whose numbers then mean nothing. For that time both are in memory.
+// Numbers are assigned once, and removed entries stay in memory, for the life of the
+// contents. So they are reloaded from time to time, aside: the old ones decide meanwhile,
+// and every event goes to them at once. Events missing from the rows are applied to the
+// new contents before these replace the old, whose numbers then are meaningless. For that
+// time both are in memory.
 
 const (
-	// renewEvery is the least between two loads, and renewMost the least while
+	// renewEvery is the minimum time between two loads, and renewMost the minimum while
 	// loads do not help.
 	renewEvery = time.Minute
 	renewMost  = time.Hour
-	// renewWithin bounds one load, with the wait for the read model.
+	// renewWithin limits one load, including the wait for the read model.
 	renewWithin = 10 * time.Minute
-	// mostAside is how much may come while it lasts, in bytes.
+	// mostAside is the maximum size of the events in that time, in bytes.
 	mostAside = 64 << 20
 )
 
-// Full reports whether no more accounts and devices can be known. Commands must not
-// write events that need a number then: see TakesNumber.
+// Full reports whether no more accounts and devices can be known. Commands must not write
+// events that need a number then: see TakesNumber.
 func (x *Index) Full() bool { return x.holds.Load().names.few() }
 
 // TakesNumber reports whether an event of that type may need a number for an
@@ -47,10 +47,10 @@ func TakesNumber(eventType string) bool {
 	return false
 }
 
-// aside is the events that contents which are being loaded may lack.
+// aside is the events that may be missing from contents being loaded.
 type aside struct {
 	list    []effectAt
-	size    int // bytes, about
+	size    int // bytes, roughly
 	tooMany bool
 }
 
@@ -59,8 +59,7 @@ type effectAt struct {
 	effect   event.Effect
 }
 
-// gather keeps an event for contents that are being loaded. The caller holds
-// writing.
+// gather stores an event for contents that are being loaded. The caller holds writing.
 func (x *Index) gather(position uint64, e *event.Effect) {
 	if x.aside == nil || x.aside.tooMany {
 		return
@@ -73,8 +72,8 @@ func (x *Index) gather(position uint64, e *event.Effect) {
 	x.aside.list = append(x.aside.list, effectAt{position, e.Clone()})
 }
 
-// renew loads the contents again when much of them is gone, or when numbers are, or
-// were, missing.
+// renew reloads the contents when much of them is gone, or when numbers are, or were,
+// missing.
 func (x *Index) renew(ctx context.Context) {
 	wait, next := renewEvery, x.cfg.Now()
 	for pause.For(ctx, renewEvery) {
@@ -97,18 +96,18 @@ func (x *Index) wanting() bool {
 	return c.lacks.Load() || c.names.few()
 }
 
-// mostlyGone reports whether a 256th of all numbers was given to what is gone, and
-// that is half of what is remembered, or numbers are needed.
+// mostlyGone reports whether a 256th of all numbers was assigned to removed entries, and
+// these are half of all entries, or numbers are needed.
 func (x *Index) mostlyGone() bool {
 	x.writing.Lock()
 	defer x.writing.Unlock()
 	return x.dead >= int(max(x.cfg.Numbers>>8, 1)) && (2*x.dead >= x.names.size() || x.names.few())
 }
 
-// errOutrun is returned when loaded contents are of no use any more.
+// errOutrun is returned when loaded contents are useless.
 var errOutrun = errors.New("the index changed too much in the meantime")
 
-// loadAside makes new contents and puts them in the place of the old.
+// loadAside builds new contents and replaces the old ones.
 func (x *Index) loadAside(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, renewWithin)
 	defer cancel()
@@ -126,16 +125,15 @@ func (x *Index) loadAside(ctx context.Context) error {
 	if now := x.seen(); now.Log != uuid.Nil && mark.Log != uuid.Nil && now.Identity != mark.Identity {
 		return fmt.Errorf("%w: the rows belong to another log", errOutrun)
 	}
-	// What the rows took away must be in force here too, and told, before they
-	// count.
+	// What the rows revoked must be in force here, too, and reported, before they are
+	// used.
 	if err := x.waitFor(ctx, lastOf(position, mark)); err != nil {
 		return err
 	}
 	return x.swap(b, life, fresh, position)
 }
 
-// lastOf is the position of the last event of ours that rows hold, as far as is
-// known.
+// lastOf returns the position of the last event of ours in the rows, as far as known.
 func lastOf(position uint64, mark eventstore.Mark) uint64 {
 	if mark.Event != uuid.Nil {
 		return uint64(mark.Position)
@@ -143,7 +141,7 @@ func lastOf(position uint64, mark eventstore.Mark) uint64 {
 	return position
 }
 
-// beginAside begins to gather events. Rows that hold those of before have reached
+// beginAside starts collecting events. Rows that include all earlier ones have reached
 // the position least.
 func (x *Index) beginAside() (b *aside, life, least uint64) {
 	x.writing.Lock()
@@ -162,8 +160,8 @@ func (x *Index) endAside(b *aside) {
 	}
 }
 
-// swap applies to new contents what their rows lack, and puts them in force. An
-// index that closed, or was loaded, since b was begun keeps what it has.
+// swap applies to new contents the events missing from their rows, and puts them in
+// force. An index that closed, or was loaded, since b was begun keeps its contents.
 func (x *Index) swap(b *aside, life uint64, fresh *contents, position uint64) error {
 	x.writing.Lock()
 	defer x.writing.Unlock()
@@ -180,10 +178,10 @@ func (x *Index) swap(b *aside, life uint64, fresh *contents, position uint64) er
 			}
 		}
 	}
-	fresh.changes = nil // they were told when the old contents had them
+	fresh.changes = nil // they were reported when the old contents had them
 	before, after := x.names.size(), fresh.names.size()
 	x.hold(fresh)
-	x.changed(Change{}) // a read model that had no number for somebody has less
+	x.changed(Change{}) // a read model without a number for an account grants it less
 	x.cfg.Logger.Info("the privileges were reloaded", "position", position, "before", before, "after", after, "full", fresh.names.few())
 	return nil
 }

@@ -14,19 +14,18 @@ import (
 	"latchkey/internal/pause"
 )
 
-// errReload is returned when the index must be loaded again.
+// errReload is returned when the index must be reloaded.
 var errReload = errors.New("the privileges must be reloaded")
 
-// retryEvery is how long the index waits before it looks again at a log, or at a
-// read model, that is not as it should be.
+// retryEvery is how long the index waits before it checks again a log, or a read model,
+// that is not as it should be.
 const retryEvery = time.Second
 
 // recheckEvery is how often every permit is checked again without a change.
 const recheckEvery = time.Second
 
-// Run loads the index and keeps it up to date until the context ends. It returns
-// an error only when it cannot be loaded the first time; what happens later is
-// in Health.
+// Run loads the index and keeps it up to date until the context ends. It returns an error
+// only if the first load fails; Health reports later errors.
 func (x *Index) Run(ctx context.Context) error {
 	if err := x.load(ctx); err != nil {
 		return err
@@ -52,20 +51,20 @@ func (x *Index) Run(ctx context.Context) error {
 			}
 		default:
 			x.deny(stateBroken, err)
-			<-ctx.Done() // closed, and saying so, until somebody starts a better build
+			<-ctx.Done() // closed, and reporting it, until a better build is started
 		}
 	}
 	return nil
 }
 
-// misfit reports whether err says that the log is not the one that the index was
-// made from, or lacks events that it applied.
+// misfit reports whether err means that the log is not the one that the index was built
+// from, or that events that it applied are missing.
 func misfit(err error) bool {
 	return errors.Is(err, eventstore.ErrLogCut) || errors.Is(err, eventstore.ErrOtherLog) || errors.Is(err, eventstore.ErrNoIdentity)
 }
 
-// follow applies what the log brings, until the context ends, an event cannot be
-// read or the log is not the same any more.
+// follow applies the events of the log, until the context ends, an event cannot be read
+// or the log has diverged.
 func (x *Index) follow(ctx context.Context) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -92,13 +91,13 @@ func (x *Index) follow(ctx context.Context) error {
 	return err
 }
 
-// resume checks the log before the subscription goes on with it.
+// resume checks the log before the subscription resumes.
 func (x *Index) resume(ctx context.Context) error {
 	m := x.seen()
 	if m.Log != uuid.Nil {
 		return x.check(ctx, m)
 	}
-	// The rows were not marked yet: this is the log that they are compared with.
+	// The rows had no mark yet: this is the log that they are compared with.
 	id, err := x.cfg.Log.Identity(ctx)
 	if errors.Is(err, eventstore.ErrNoIdentity) {
 		return nil
@@ -119,14 +118,14 @@ func (x *Index) check(ctx context.Context, m eventstore.Mark) error {
 	return nil
 }
 
-// seen is the mark of the last event that was applied.
+// seen returns the mark of the last applied event.
 func (x *Index) seen() eventstore.Mark {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.mark
 }
 
-// fault ends the subscription: the log is not the same any more.
+// fault ends the subscription: the log has diverged.
 func (x *Index) fault(err error) {
 	x.mu.Lock()
 	end := x.end
@@ -136,8 +135,7 @@ func (x *Index) fault(err error) {
 	}
 }
 
-// untilFit returns when the log is the right one again, or errReload when it was
-// restored.
+// untilFit returns when the log is the right one again, or errReload if it was restored.
 func (x *Index) untilFit(ctx context.Context) error {
 	for {
 		err := x.check(ctx, x.seen())
@@ -154,8 +152,7 @@ func (x *Index) untilFit(ctx context.Context) error {
 	}
 }
 
-// reload loads everything again, from a read model that is made of the log as it
-// is now.
+// reload reloads everything, from a read model that was built from the current log.
 func (x *Index) reload(ctx context.Context) {
 	x.cfg.Logger.Warn("the log was restored: reloading the privileges")
 	x.deny(stateLoading, nil)
@@ -165,7 +162,7 @@ func (x *Index) reload(ctx context.Context) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		if !errors.Is(err, eventstore.ErrOtherEpoch) && err.Error() != told { // else it is being made
+		if !errors.Is(err, eventstore.ErrOtherEpoch) && err.Error() != told { // otherwise it is being rebuilt
 			told = err.Error()
 			x.cfg.Logger.Warn("the privileges cannot be loaded; retrying", "error", err)
 		}
@@ -175,7 +172,7 @@ func (x *Index) reload(ctx context.Context) {
 	}
 }
 
-// deny closes the index, and notifies those whom that concerns: everybody.
+// deny closes the index, and notifies all viewers.
 func (x *Index) deny(state uint32, err error) {
 	x.mu.Lock()
 	x.pulse.state.Store(state)
@@ -191,21 +188,21 @@ func (x *Index) deny(state uint32, err error) {
 	x.changed(Change{})
 }
 
-// admit opens a closed index. It denies still, until it was measured to be up to
-// date.
+// admit opens a closed index. It still denies everything until it was measured to be up
+// to date.
 func (x *Index) admit() {
 	x.mu.Lock()
 	x.pulse.state.Store(stateLive)
 	x.denies = nil
-	close(x.advanced) // what is waited for may be in what was loaded
+	close(x.advanced) // the awaited position may be in what was loaded
 	x.advanced = make(chan struct{})
 	x.mu.Unlock()
 	x.measureNow()
 }
 
-// Fit returns why no command may be acknowledged now: the log is not the one
-// that the privileges were read from, or it lacks events that they saw. It
-// returns nil if the log is the right one as far as is known.
+// Fit returns why no command may be acknowledged now: the log is not the one that the
+// privileges were read from, or events that they saw are missing. It returns nil if the
+// log is the right one as far as is known.
 func (x *Index) Fit() error {
 	if x.pulse.state.Load() != stateDiverged {
 		return nil
@@ -215,12 +212,11 @@ func (x *Index) Fit() error {
 	return x.denies
 }
 
-// Position is that of the last event that is in force.
+// Position returns that of the last event in force.
 func (x *Index) Position() uint64 { return x.position.Load() }
 
-// Appended checks where the log put an append. before is Position before the
-// append: a log that puts new events there is not the one that the privileges
-// were read from.
+// Appended checks where the log put an append. before is Position before the append: a
+// log that puts new events there is not the one that the privileges were read from.
 func (x *Index) Appended(ctx context.Context, before, position uint64) error {
 	if position > before {
 		return nil
@@ -229,7 +225,7 @@ func (x *Index) Appended(ctx context.Context, before, position uint64) error {
 	if m.Log == uuid.Nil {
 		return nil
 	}
-	err := x.check(ctx, m) // an append that is repeated is where it was
+	err := x.check(ctx, m) // a repeated append is where it was
 	if misfit(err) || errors.Is(err, eventstore.ErrOtherEpoch) {
 		x.fault(err)
 	}

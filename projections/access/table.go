@@ -6,12 +6,11 @@ import "sync/atomic"
 //
 //	account 24 bits | device 24 | channel 9 | timed 1 | privileges 5 | used 1
 //
-// Readers take no lock: a word is read and written whole. There is one writer.
-// A word without privileges says nothing; its slot may be used again.
+// Readers do not lock: a word is read and written atomically. There is one writer. A word
+// without privileges is empty; its slot may be reused.
 //
-// An account sees a device when it has a privilege on one of the first eight
-// channels; where it has none there, the word of channel 0 says it. So most
-// grants are one word.
+// An account sees a device if it has a privilege on one of the first eight channels;
+// otherwise, the word of channel 0 records it. So most grants are one word.
 const (
 	usedBit    = 1
 	maskShift  = 1
@@ -22,7 +21,7 @@ const (
 	devShift   = 16
 	pairBits   = 1<<64 - 1<<devShift
 	maxNumber  = 1<<24 - 1
-	maxChannel = 1<<9 - 1 // as much as a word has room for: privilege.MaxChannel
+	maxChannel = 1<<9 - 1 // as much as fits in a word: privilege.MaxChannel
 )
 
 // pair is an account and a device, in the upper bits of a word.
@@ -34,12 +33,12 @@ func (p pair) word(channel int) uint64 { return uint64(p) | uint64(channel)<<cha
 
 func channelOf(word uint64) int { return int(word >> chanShift & maxChannel) }
 
-// blockOf is the channel's block: eight channels of a pair begin their search at
-// the same slot. Channel 0 is with the first ones.
+// blockOf returns the channel's block: eight channels of a pair start their search at the
+// same slot. Channel 0 is with the first ones.
 func blockOf(channel int) uint64 { return uint64(max(channel, 1)-1) >> 3 }
 
-// words is an open-addressed table. A slot that was used stays so for the
-// table's life, so that a reader never misses a word behind it.
+// words is an open-addressed table. A used slot stays used for the table's life, so that
+// a reader never misses a word after it.
 type words []uint64
 
 func (t words) slot(p pair, block uint64) int {
@@ -56,8 +55,8 @@ func (t words) next(i int) int {
 	return 0
 }
 
-// find answers the word of a channel, 0 where there is none, and whether a word
-// on the way says that the account sees the device.
+// find returns the word of a channel, 0 if there is none, and whether a word on the way
+// shows that the account sees the device.
 func (t words) find(p pair, channel int) (word uint64, sees bool) {
 	for i := t.slot(p, blockOf(channel)); ; i = t.next(i) {
 		w := atomic.LoadUint64(&t[i])
@@ -74,7 +73,7 @@ func (t words) find(p pair, channel int) (word uint64, sees bool) {
 	}
 }
 
-// put stores what a channel's word says. It reports whether a new slot was used.
+// put stores the word of a channel. It reports whether a new slot was used.
 func (t words) put(p pair, channel int, value uint64) bool {
 	free := -1
 	for i := t.slot(p, blockOf(channel)); ; i = t.next(i) {
@@ -94,8 +93,8 @@ func (t words) put(p pair, channel int, value uint64) bool {
 	}
 }
 
-// insert stores a word at the first free slot from i on, in words that have no
-// reader yet.
+// insert stores a word at the first free slot from i on, in words that have no readers
+// yet.
 func (t words) insert(i int, word uint64) {
 	for t[i] != 0 {
 		i = t.next(i)
@@ -103,8 +102,8 @@ func (t words) insert(i int, word uint64) {
 	t[i] = word
 }
 
-// table is the words and how many of their slots are used. Only its writer
-// touches it besides find.
+// table is the words and the number of used slots. Only its writer uses it, except for
+// find.
 type table struct {
 	current atomic.Pointer[words]
 	used    int
@@ -137,8 +136,8 @@ func (t *table) sees(p pair) bool {
 	return sees
 }
 
-// resize moves every word that says something to a new table. Readers go on
-// with the old one until the new one is complete.
+// resize moves every non-empty word to a new table. Readers continue with the old one
+// until the new one is complete.
 func (t *table) resize(size int) {
 	old := *t.current.Load()
 	fresh := make(words, size)
@@ -158,5 +157,5 @@ func (t *table) replace(fresh words, used int) {
 	t.current.Store(&fresh)
 }
 
-// roomFor is how many slots n words should have.
+// roomFor returns how many slots n words should have.
 func roomFor(n int) int { return max(n*7/5, leastWords) }
