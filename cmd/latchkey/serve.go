@@ -210,7 +210,7 @@ func (p *opened) sessionEnded(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rememberWithin)
 	defer cancel()
 	if err := p.compareTaken(ctx, p.logger); err != nil {
-		p.logger.Debug("that a session ended could not be noted in the log yet", "error", err)
+		p.logger.Debug("the end of a session could not be recorded in the log yet", "error", err)
 	}
 }
 

@@ -98,7 +98,7 @@ func (k *vaultKeeper) Run(ctx context.Context) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if err := errors.Join(k.advance(last), k.remember(last), k.opened.vault.NoteUses(last)); err != nil {
-		k.logger.Warn("the vault could not be looked after at the end", "error", err)
+		k.logger.Warn("vault maintenance failed during shutdown", "error", err)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ var ErrPasswordChanged = errors.New("the password was changed meanwhile")
 // after a change. An account without a password, or "" for none at all, costs the same
 // time and the same place in the queue, and is never right.
 //
-// hashing.ErrBusy: too many passwords wait to be hashed; see hashing.For.
+// hashing.ErrBusy: too many passwords are waiting to be hashed; see hashing.For.
 // ErrBadHash: no password of the account can be right.
 func (v *Vault) LogIn(ctx context.Context, account, plain string, n NewSession) (token string, right bool, err error) {
 	held, right, err := v.holds(ctx, account, plain)
