@@ -83,27 +83,27 @@ type Quotas interface {
 
 // Sessions stores sessions.
 type Sessions interface {
-	// LogIn makes a session if the password is right, with the same work for an account
-	// that does not exist, "" among them. The context says for whom (hashing.For), and
-	// hashing.ErrBusy is returned at once when too many wait.
+	// LogIn creates a session if the password is right, with the same work for an account
+	// that does not exist, such as "". The context has the caller (hashing.For);
+	// hashing.ErrBusy is returned at once if too many wait.
 	LogIn(ctx context.Context, account, password string, n app.NewSession) (token string, right bool, err error)
-	// Session returns whose session the token is. ErrNoSession: nobody's.
+	// Session returns the account of the token's session. ErrNoSession: there is none.
 	Session(ctx context.Context, token string) (account string, err error)
-	// SessionsOf lists the sessions of an account, the last used first: which has the
-	// token, and which were made from the network.
+	// SessionsOf lists the sessions of an account, the most recently used first, marking
+	// the one with the token and those created from the network.
 	SessionsOf(ctx context.Context, account, token, network string) ([]SessionView, error)
-	// EndSession ends a session; one that does not exist is ended already.
+	// EndSession ends a session; it is not an error if it does not exist.
 	EndSession(ctx context.Context, token string) error
 	// EndSessionOf ends a session of an account by its id; false: there is none.
 	EndSessionOf(ctx context.Context, account, id string) (bool, error)
-	// EndOtherSessions ends those of an account without that of the token.
+	// EndOtherSessions ends the sessions of an account except that of the token.
 	EndOtherSessions(ctx context.Context, account, token string) error
 }
 
-// SessionView is a session as its account sees it.
+// SessionView is a session as shown to its account.
 type SessionView struct {
 	ID            string
-	Created, Used time.Time // zero: not known
+	Created, Used time.Time // zero: unknown
 	Expires       time.Time
 	SameNetwork   bool
 	Current       bool

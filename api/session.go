@@ -79,7 +79,7 @@ func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.Lo
 	return rest.LogIn201JSONResponse{Token: token, Account: account, ExpiresAt: utc(expires)}, nil
 }
 
-// newSession is one that is made for the caller.
+// newSession returns the session to create for the caller.
 func (s *Server) newSession(ctx context.Context) app.NewSession {
 	return app.NewSession{TTL: s.cfg.SessionTTL, Network: requestOf(ctx).network}
 }

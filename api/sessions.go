@@ -10,8 +10,8 @@ import (
 	"latchkey/internal/hashing"
 )
 
-// ChangePassword bounds the attempts as for a log-in: whoever has taken a session must
-// not find the password by it.
+// ChangePassword limits the attempts as for a log-in: a stolen session must not be enough
+// to find the password.
 func (h handlers) ChangePassword(ctx context.Context, r rest.ChangePasswordRequestObject) (rest.ChangePasswordResponseObject, error) {
 	name := "account\x00" + caller(ctx)
 	known, err := h.limitLogin(ctx, name)
@@ -39,8 +39,8 @@ func (h handlers) ChangePassword(ctx context.Context, r rest.ChangePasswordReque
 	}, nil
 }
 
-// ListSessions lists the caller's sessions. No address is kept: a session only tells
-// whether it was made from the network that asks.
+// ListSessions lists the caller's sessions. No address is stored: a session only shows
+// whether it was created from the caller's network.
 func (h handlers) ListSessions(ctx context.Context, _ rest.ListSessionsRequestObject) (rest.ListSessionsResponseObject, error) {
 	rows, err := h.cfg.Sessions.SessionsOf(ctx, caller(ctx), requestOf(ctx).token, requestOf(ctx).network)
 	if err != nil {
@@ -59,7 +59,7 @@ func (h handlers) ListSessions(ctx context.Context, _ rest.ListSessionsRequestOb
 	return rest.ListSessions200JSONResponse{Items: items}, nil
 }
 
-// EndSession ends a session of the caller's.
+// EndSession ends one of the caller's sessions.
 func (h handlers) EndSession(ctx context.Context, r rest.EndSessionRequestObject) (rest.EndSessionResponseObject, error) {
 	ended, err := h.cfg.Sessions.EndSessionOf(ctx, caller(ctx), r.Session)
 	if err != nil {
@@ -71,7 +71,7 @@ func (h handlers) EndSession(ctx context.Context, r rest.EndSessionRequestObject
 	return rest.EndSession204Response{}, nil
 }
 
-// EndOtherSessions ends the caller's sessions but the one that asks.
+// EndOtherSessions ends the caller's sessions except the current one.
 func (h handlers) EndOtherSessions(ctx context.Context, _ rest.EndOtherSessionsRequestObject) (rest.EndOtherSessionsResponseObject, error) {
 	if err := h.cfg.Sessions.EndOtherSessions(ctx, caller(ctx), requestOf(ctx).token); err != nil {
 		return nil, fmt.Errorf("ending the other sessions: %w", err)
@@ -79,9 +79,9 @@ func (h handlers) EndOtherSessions(ctx context.Context, _ rest.EndOtherSessionsR
 	return rest.EndOtherSessions204Response{}, nil
 }
 
-// stillLoggedIn refuses a key that was made by a session which has ended meanwhile:
-// whoever ended it must not find a key of it later. The change of a password looks for
-// keys when no session is left; a key that comes after that is found here.
+// stillLoggedIn refuses a key that was created by a session which has ended in the
+// meantime, so that it cannot appear after that. A change of password looks for keys when
+// no session is left; a key that comes after that is found here.
 func (h handlers) stillLoggedIn(ctx context.Context, m app.Meta, key string) error {
 	_, err := h.cfg.Sessions.Session(ctx, requestOf(ctx).token)
 	if !errors.Is(err, ErrNoSession) {

@@ -305,7 +305,7 @@ func (s doorSecrets) Secret(ctx context.Context, key string) (string, error) {
 	return secret, err
 }
 
-// passwords keeps passwords for the use cases.
+// passwords stores passwords for the use cases.
 type passwords struct {
 	*vault.Vault
 	ended func(context.Context) // is called after sessions have ended

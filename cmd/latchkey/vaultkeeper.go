@@ -30,7 +30,7 @@ type vaultKeeper struct {
 	swept   time.Time     // zero before the first sweep
 	settled time.Time     // when staged cameras were last settled
 	missing string        // what was last reported
-	noted   time.Time     // when the uses of sessions were last written down
+	noted   time.Time     // when the use of sessions was last recorded
 	taken   uint64        // as it was last remembered
 	remains bool          // it was last reported that something forgotten is in the files
 }
@@ -42,7 +42,7 @@ const (
 	// settleEvery limits how long a device is without its camera after a crash of the
 	// database, which undoes the last confirmations, while this process continues.
 	settleEvery = 5 * time.Second
-	// noteEvery is how often it is noted when sessions were used.
+	// noteEvery is how often the use of sessions is recorded.
 	noteEvery = 30 * time.Second
 	// settledAfter is how old a secret must be before it counts as nobody's: far
 	// longer than any command takes that would make it somebody's.
@@ -116,14 +116,14 @@ func (k *vaultKeeper) scrub(ctx context.Context) {
 	}
 }
 
-// noteUses writes down from time to time when sessions were used.
+// noteUses periodically records when sessions were used.
 func (k *vaultKeeper) noteUses(ctx context.Context) {
 	if time.Since(k.noted) < noteEvery {
 		return
 	}
 	k.noted = time.Now()
 	if err := k.opened.vault.NoteUses(ctx); err != nil && ctx.Err() == nil {
-		k.logger.Debug("when sessions were used could not be noted", "error", err)
+		k.logger.Debug("the use of sessions could not be recorded", "error", err)
 	}
 }
 

@@ -102,10 +102,10 @@ type RevokeKey struct {
 	At  time.Time
 }
 
-// ChangePassword says that the account has another password now, and ends every stream
-// key of the account, also those that have expired. The password itself is in the vault.
+// ChangePassword records that the account has another password, and ends every stream key
+// of the account, including expired ones. The password itself is in the vault.
 type ChangePassword struct {
-	By string // "" by the person who knew the one before; ByCode: by a code sent to an address
+	By string // "": by the previous password; ByCode: by a code sent to an address
 	At time.Time
 }
 
@@ -156,9 +156,9 @@ func revokeAll(s State, at time.Time) []Event {
 	return events
 }
 
-// claim lets an account claim its login again: that is how a claim that never
-// became an account is renewed. Another account gets it once ClaimLease is over,
-// or at once where the vault has lost what the first one logs in with.
+// claim lets an account claim its login again: this renews a claim that never became an
+// account. Another account gets it once ClaimLease is over, or at once if the vault has
+// lost the first account's password.
 func claim(s State, c Claim) ([]Event, error) {
 	if c.Login == "" || c.Account == "" {
 		return nil, ErrIncomplete

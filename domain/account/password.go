@@ -7,11 +7,11 @@ import (
 	"latchkey/domain/event"
 )
 
-// PasswordChanged says that the account has another password. Nothing that follows from
-// the password is in it.
+// PasswordChanged records that the account has another password. It contains nothing
+// derived from the password.
 type PasswordChanged struct {
 	Account string    `json:"account"`
-	By      string    `json:"_by,omitempty"` // "": whoever knew the one before; ByCode
+	By      string    `json:"_by,omitempty"` // "": by the previous password; ByCode
 	At      time.Time `json:"at"`
 }
 
@@ -24,8 +24,8 @@ func (e PasswordChanged) Subjects() event.Subjects { return event.Subjects{Owner
 // Effect returns what it does to privileges.
 func (PasswordChanged) Effect() event.Effect { return event.NoEffect }
 
-// Revokes returns what it takes away: the stream keys end by events of their own, and
-// the sessions in the vault.
+// Revokes returns what it revokes: nothing, as the stream keys have their own events, and
+// the sessions are in the vault.
 func (PasswordChanged) Revokes() event.Revocation { return event.NoRevocation }
 
 // Texts returns the event: it has no personal text.

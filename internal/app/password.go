@@ -12,10 +12,10 @@ import (
 // NewPassword is a change of the caller's password.
 type NewPassword struct {
 	Current, New string
-	Session      NewSession // that the caller goes on with
+	Session      NewSession // for the caller to continue with
 }
 
-// PasswordChanged is the answer of Accounts.ChangePassword.
+// PasswordChanged is the result of Accounts.ChangePassword.
 type PasswordChanged struct {
 	Position uint64
 	Token    string // of the new session
@@ -24,7 +24,7 @@ type PasswordChanged struct {
 // ChangePassword changes the caller's password, and ends every session and stream key
 // of the account.
 //
-// The order is: the log, then the vault, then the log again.
+// The order is: log, vault, log.
 //
 //   - In the log the keys are revoked first. A crash after that leaves the old password,
 //     which the person still knows and which was not acknowledged to be gone: they change
@@ -54,7 +54,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, m Meta, n NewPassword) (P
 	return a.replace(ctx, c, account.ChangePassword{At: c.at}, change, &n.Session)
 }
 
-// replace carries out a change of a password in the order that ChangePassword tells.
+// replace carries out a change of a password in the order described at ChangePassword.
 func (a *Accounts) replace(ctx context.Context, c command, how account.ChangePassword, change PasswordChange, session *NewSession) (PasswordChanged, error) {
 	done, err := run(ctx, a.core, c, onAccount(c.Account), func(there stream[account.State]) ([]account.Event, error) {
 		return account.Decide(there.state, how)
@@ -73,7 +73,7 @@ func (a *Accounts) replace(ctx context.Context, c command, how account.ChangePas
 	return PasswordChanged{Position: max(done.position, position), Token: token}, err
 }
 
-// revokeKeys ends what keys an account has now, and returns the position of that.
+// revokeKeys revokes an account's current keys, and returns the position of that.
 func (a *Accounts) revokeKeys(ctx context.Context, c command) (uint64, error) {
 	again := c
 	again.IdempotencyKey = ""
@@ -83,7 +83,7 @@ func (a *Accounts) revokeKeys(ctx context.Context, c command) (uint64, error) {
 	return done.position, err
 }
 
-// checkNew holds a new password of an account against the rules.
+// checkNew validates a new password of an account.
 func (a *Accounts) checkNew(ctx context.Context, id string, at Field, password string) error {
 	there, err := load(ctx, a.core, accountKind, accountStream(id))
 	if err != nil {

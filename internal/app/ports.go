@@ -29,7 +29,7 @@ var (
 )
 
 // ErrPasswordChanged is returned by PasswordChange.Commit.
-var ErrPasswordChanged = errors.New("the password was changed meanwhile")
+var ErrPasswordChanged = errors.New("the password was changed in the meantime")
 
 // Log is where events are. An Append whose error is none of the above may have
 // been written.

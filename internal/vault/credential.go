@@ -8,17 +8,16 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// ErrPasswordChanged is returned when the password that was checked is not the
-// account's any more.
-var ErrPasswordChanged = errors.New("the password was changed meanwhile")
+// ErrPasswordChanged is returned if the checked password is not the account's any more.
+var ErrPasswordChanged = errors.New("the password was changed in the meantime")
 
-// LogIn makes a session if the password is right. The session is made only while the
-// password that was checked is still the account's: none of an old password comes
-// after a change. An account without a password, or "" for none at all, costs the same
-// time and the same place in the queue, and is never right.
+// LogIn creates a session if the password is right. The session is only created while the
+// checked password is still the account's: a change of password leaves no session with
+// the old one. An account without a password, or "" for no account, takes the same time
+// and the same place in the queue, and never matches.
 //
 // hashing.ErrBusy: too many passwords are waiting to be hashed; see hashing.For.
-// ErrBadHash: no password of the account can be right.
+// ErrBadHash: no password can match the account's hash.
 func (v *Vault) LogIn(ctx context.Context, account, plain string, n NewSession) (token string, right bool, err error) {
 	held, right, err := v.holds(ctx, account, plain)
 	if err != nil || !right {
@@ -44,7 +43,7 @@ func (v *Vault) LogIn(ctx context.Context, account, plain string, n NewSession) 
 		return "", false, nil
 	}
 	if err != nil {
-		return "", false, fmt.Errorf("logging %s in: %w", account, err)
+		return "", false, fmt.Errorf("logging in %s: %w", account, err)
 	}
 	return token, true, nil
 }
@@ -55,8 +54,8 @@ type heldPassword struct {
 	renewed string // its hash with today's parameters, "" if it has them
 }
 
-// still returns ErrPasswordChanged unless the password is the account's. Whoever
-// changes it waits for the end of the transaction.
+// still returns ErrPasswordChanged unless the password is still the account's. A
+// concurrent change waits for the end of the transaction.
 func (h *heldPassword) still(ctx context.Context, tx bun.Tx) error {
 	now := &password{Account: h.row.Account}
 	q := tx.NewSelect().Model(now).WherePK()
@@ -92,15 +91,16 @@ func (v *Vault) holds(ctx context.Context, account, plain string) (h heldPasswor
 	return h, match && known, nil
 }
 
-// PasswordChange is a change of a password that waits to be made.
+// PasswordChange is a prepared change of a password.
 type PasswordChange struct {
 	vault *Vault
-	held  *heldPassword // the password that it replaces; nil: whichever there is
+	held  *heldPassword // the password that it replaces; nil: any
 	row   *password
 }
 
-// PreparePassword checks the current password of an account and hashes the next one.
-// It changes nothing; nil: the current one is wrong. Errors are those of LogIn.
+// PreparePassword checks the current password of an account and hashes the next one. It
+// changes nothing, and returns nil if the current one is wrong. Errors are those of
+// LogIn.
 func (v *Vault) PreparePassword(ctx context.Context, account, current, next string) (*PasswordChange, error) {
 	held, right, err := v.holds(ctx, account, current)
 	if err != nil || !right {
@@ -114,7 +114,7 @@ func (v *Vault) PreparePassword(ctx context.Context, account, current, next stri
 	return change, nil
 }
 
-// PrepareReset hashes the next password of an account, whichever it has now.
+// PrepareReset hashes the next password of an account, whatever the current one is.
 func (v *Vault) PrepareReset(ctx context.Context, account, next string) (*PasswordChange, error) {
 	row := &password{Account: account}
 	err := v.hash(ctx, func() (err error) { row.Hash, err = hashPassword(next); return err })
@@ -125,10 +125,9 @@ func (v *Vault) PrepareReset(ctx context.Context, account, next string) (*Passwo
 	return &PasswordChange{vault: v, row: row}, nil
 }
 
-// Commit replaces the password and ends every session of the account, in one
-// transaction, and makes a new session in it unless n is nil. ErrPasswordChanged:
-// somebody else was faster, or the account has no password any more; nothing was
-// changed.
+// Commit replaces the password and ends every session of the account, in one transaction,
+// and creates a new session in it unless n is nil. ErrPasswordChanged: another change was
+// faster, or the account has no password any more; nothing was changed.
 func (c *PasswordChange) Commit(ctx context.Context, n *NewSession) (token string, err error) {
 	v, account := c.vault, c.row.Account
 	var row *session
@@ -145,7 +144,7 @@ func (c *PasswordChange) Commit(ctx context.Context, n *NewSession) (token strin
 		if err != nil {
 			return false, err
 		}
-		if !replaced { // it was erased meanwhile
+		if !replaced { // it was erased in the meantime
 			return false, ErrPasswordChanged
 		}
 		if _, err := tx.NewDelete().Model((*session)(nil)).Where("account = ?", account).Exec(ctx); err != nil || row == nil {

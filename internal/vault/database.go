@@ -87,7 +87,7 @@ func prepare(ctx context.Context, db *bun.DB) error {
 			}
 		}
 		if err := addColumns(ctx, tx, "vault_sessions", isSQLite(db), "created BIGINT NOT NULL DEFAULT 0", "used BIGINT NOT NULL DEFAULT 0", "network VARCHAR NOT NULL DEFAULT ''"); err != nil {
-			return fmt.Errorf("giving sessions their times: %w", err)
+			return fmt.Errorf("adding times to the sessions: %w", err)
 		}
 		_, err := tx.ExecContext(ctx, "CREATE INDEX IF NOT EXISTS vault_sessions_of_account ON vault_sessions (account, expires)")
 		return err
@@ -104,7 +104,7 @@ func addMACs(ctx context.Context, tx bun.Tx, table string, sqlite bool) error {
 	return err
 }
 
-// addColumns gives a table the columns that an earlier version did not.
+// addColumns adds the columns that an earlier version did not have to a table.
 func addColumns(ctx context.Context, tx bun.Tx, table string, sqlite bool, columns ...string) error {
 	for _, column := range columns {
 		name, _, _ := strings.Cut(column, " ")

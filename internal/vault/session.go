@@ -24,31 +24,31 @@ type session struct {
 	Expires int64  `bun:"expires,notnull"` // Unix seconds
 	MAC     string `bun:"mac,notnull,default:''"`
 	Created int64  `bun:"created,notnull,default:0"`  // Unix seconds; 0: made by an earlier version
-	Used    int64  `bun:"used,notnull,default:0"`     // Unix seconds of about the last use; not in the MAC
-	Network string `bun:"network,notnull,default:''"` // keyed hash of the network that it was made from
+	Used    int64  `bun:"used,notnull,default:0"`     // Unix seconds of roughly the last use; not in the MAC
+	Network string `bun:"network,notnull,default:''"` // keyed hash of the network that created it
 }
 
-// NewSession is a session to make.
+// NewSession is a session to create.
 type NewSession struct {
-	TTL     time.Duration // after which it ends by itself
-	Network string        // that it is made from; kept as a keyed hash only
-	// Most is how many sessions the account may have; 0: any number. If it has more
-	// then, those end that would end first: an account whose programs log in and never
-	// out must not keep its owner from logging in.
+	TTL     time.Duration // after which it expires
+	Network string        // that creates it; stored only as a keyed hash
+	// Most is the maximum number of the account's sessions; 0: no limit. If it has more
+	// then, those that would expire first are ended: an account whose programs log in and
+	// never out must not keep its owner from logging in.
 	Most int
 }
 
-// SessionView is a session as its account may see it.
+// SessionView is a session as shown to its account.
 type SessionView struct {
-	ID          string    // names it, and opens nothing
-	Created     time.Time // zero: not known
-	Used        time.Time // about the last use; zero: not known
+	ID          string    // public name; useless for logging in
+	Created     time.Time // zero: unknown
+	Used        time.Time // roughly the last use; zero: unknown
 	Expires     time.Time
-	SameNetwork bool // it was made from the network that is asked about
-	Current     bool // it is the one that is asked about
+	SameNetwork bool // it was created from the given network
+	Current     bool // it has the given token
 }
 
-// newSession makes the row of a session and its token, which is not kept.
+// newSession returns the row of a session and its token, which is not stored.
 func (v *Vault) newSession(account string, n NewSession) (row *session, token string) {
 	token = rand.Text()
 	now := v.now()
@@ -67,12 +67,12 @@ func addSession(ctx context.Context, tx bun.Tx, row *session, most int) error {
 	return dropSurplus(ctx, tx, row, most)
 }
 
-// id is the public name of a session: a keyed hash, from which nobody finds the row or
-// the token.
+// id returns the public name of a session: a keyed hash, which reveals neither the row
+// nor the token.
 func (v *Vault) sessionID(row *session) string { return v.hidden("id of a session", row.Token) }
 
-// SessionsOf lists the sessions of an account that have not ended, the one with the
-// token and those made from a network marked, the last used first.
+// SessionsOf lists the unexpired sessions of an account, the most recently used first,
+// marking the one with the token and those created from a network.
 func (v *Vault) SessionsOf(ctx context.Context, account, token, network string) ([]SessionView, error) {
 	rows, err := v.liveSessions(ctx, v.db, account)
 	if err != nil {
@@ -103,12 +103,12 @@ func (v *Vault) liveSessions(ctx context.Context, db bun.IDB, account string) ([
 	return slices.DeleteFunc(rows, func(row session) bool { return !equal(row.MAC, v.macOfSession(&row)) }), err
 }
 
-// EndSessionOf ends the session of an account that SessionsOf calls id. It reports
+// EndSessionOf ends the session of an account with the id from SessionsOf. It reports
 // whether there was one.
 func (v *Vault) EndSessionOf(ctx context.Context, account, id string) (ended bool, err error) {
 	rows, err := v.liveSessions(ctx, v.db, account)
 	if err != nil {
-		return false, fmt.Errorf("looking for a session of %s: %w", account, err)
+		return false, fmt.Errorf("looking up a session of %s: %w", account, err)
 	}
 	at := slices.IndexFunc(rows, func(row session) bool { return equal(id, v.sessionID(&row)) })
 	if at < 0 {
@@ -123,7 +123,7 @@ func (v *Vault) EndSessionOf(ctx context.Context, account, id string) (ended boo
 	return true, nil
 }
 
-// EndOtherSessions ends the sessions of an account without that of the token.
+// EndOtherSessions ends the sessions of an account except that of the token.
 func (v *Vault) EndOtherSessions(ctx context.Context, account, token string) error {
 	err := v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
 		return changed(tx.NewDelete().Model((*session)(nil)).Where("account = ? AND token <> ?", account, v.tokenHash(token)).Exec(ctx))
@@ -139,7 +139,7 @@ func (v *Vault) tokenHash(token string) string {
 	return v.mac("token", hex.EncodeToString(h[:]))
 }
 
-// NewSession makes a session and returns its token, which is not kept.
+// NewSession creates a session and returns its token, which is not stored.
 func (v *Vault) NewSession(ctx context.Context, account string, n NewSession) (string, error) {
 	row, token := v.newSession(account, n)
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error { return addSession(ctx, tx, row, n.Most) })

@@ -8,15 +8,15 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// uses remembers when sessions were last used, until NoteUses writes it down: a
-// request must not wait for a write.
+// uses remembers when sessions were last used, until NoteUses writes it: a request must
+// not wait for a write.
 type uses struct {
 	mu    sync.Mutex
 	times map[string]int64 // Unix seconds, by the row's token
 }
 
-// usesMost bounds how many sessions are remembered between two writes. The use of
-// others is not noted.
+// usesMost is the maximum number of sessions remembered between two writes. The use of
+// others is not recorded.
 const usesMost = 65_536
 
 func (u *uses) note(token string, at int64) {
@@ -44,8 +44,7 @@ func (u *uses) take() map[string]int64 {
 	return taken
 }
 
-// NoteUses writes down when sessions were last used. What a crash loses of it is no
-// more than that.
+// NoteUses writes when sessions were last used. A crash only loses that.
 func (v *Vault) NoteUses(ctx context.Context) error {
 	times := v.uses.take()
 	if len(times) == 0 {
@@ -60,7 +59,7 @@ func (v *Vault) NoteUses(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("noting when sessions were used: %w", err)
+		return fmt.Errorf("recording the use of sessions: %w", err)
 	}
 	return nil
 }
