@@ -37,13 +37,13 @@ func (e LoginClaimed) Subjects() event.Subjects {
 // Effect returns what it does to privileges.
 func (LoginClaimed) Effect() event.Effect { return event.NoEffect }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (LoginClaimed) Revokes() event.Revocation { return event.NoRevocation }
 
 // Texts returns the event: it has no personal text.
 func (e LoginClaimed) Texts(event.ChangeText) event.Event { return e }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e LoginClaimed) Sentence() string {
 	return fmt.Sprintf("account %s claimed login %s", e.Account, e.Login)
 }
@@ -71,7 +71,7 @@ func (e Registered) Subjects() event.Subjects {
 // Effect returns what it does to privileges.
 func (Registered) Effect() event.Effect { return event.NoEffect }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (Registered) Revokes() event.Revocation { return event.NoRevocation }
 
 // Texts changes its personal texts.
@@ -81,7 +81,7 @@ func (e Registered) Texts(change event.ChangeText) event.Event {
 	return e
 }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e Registered) Sentence() string {
 	return fmt.Sprintf("account %s registered: %s, %s %s", e.Account, e.Name, e.Kind, e.Address)
 }
@@ -116,7 +116,7 @@ func (e StreamKeyAdded) Effect() event.Effect {
 	return event.Effect{Kind: event.KeyAdded, Account: e.Account, Key: key}
 }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (StreamKeyAdded) Revokes() event.Revocation { return event.NoRevocation }
 
 // Texts changes its personal texts.
@@ -125,7 +125,7 @@ func (e StreamKeyAdded) Texts(change event.ChangeText) event.Event {
 	return e
 }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e StreamKeyAdded) Sentence() string {
 	return fmt.Sprintf("account %s made stream key %s%s%s", e.Account, e.Key, event.On(" for device ", e.Device), until(e.Expires))
 }
@@ -163,7 +163,7 @@ func (e StreamKeyRevoked) Effect() event.Effect {
 	return event.Effect{Kind: event.KeyRevoked, Account: e.Account, Key: key}
 }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (e StreamKeyRevoked) Revokes() event.Revocation {
 	return event.Revocation{Kind: event.StreamKeyTaken, Account: e.Account, Key: e.Key}
 }
@@ -171,7 +171,7 @@ func (e StreamKeyRevoked) Revokes() event.Revocation {
 // Texts returns the event: it has no personal text.
 func (e StreamKeyRevoked) Texts(event.ChangeText) event.Event { return e }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e StreamKeyRevoked) Sentence() string {
 	return fmt.Sprintf("account %s revoked stream key %s", e.Account, e.Key)
 }

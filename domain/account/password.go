@@ -31,7 +31,7 @@ func (PasswordChanged) Revokes() event.Revocation { return event.NoRevocation }
 // Texts returns the event: it has no personal text.
 func (e PasswordChanged) Texts(event.ChangeText) event.Event { return e }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e PasswordChanged) Sentence() string {
 	if e.By == ByCode {
 		return fmt.Sprintf("account %s set a new password, with a code that was sent to an address of it", e.Account)

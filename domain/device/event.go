@@ -52,7 +52,7 @@ func (e Added) Effect() event.Effect {
 	return f
 }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (Added) Revokes() event.Revocation { return event.NoRevocation }
 
 // Texts changes its personal texts.
@@ -66,7 +66,7 @@ func (e Added) Texts(change event.ChangeText) event.Event {
 	return e
 }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e Added) Sentence() string {
 	return fmt.Sprintf("owner %s added device %s (%s): %s", e.Owner, e.Device, e.Name, channelWords(e.Channels))
 }
@@ -107,7 +107,7 @@ func (e Removed) Effect() event.Effect {
 	return event.Effect{Kind: event.Removed, Account: e.Owner, Owner: e.Owner, Device: e.Device}
 }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (e Removed) Revokes() event.Revocation {
 	return event.Revocation{Kind: event.DeviceTaken, Device: e.Device}
 }
@@ -115,7 +115,7 @@ func (e Removed) Revokes() event.Revocation {
 // Texts returns the event: it has no personal text.
 func (e Removed) Texts(event.ChangeText) event.Event { return e }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e Removed) Sentence() string {
 	return fmt.Sprintf("owner %s removed device %s", e.Owner, e.Device)
 }

@@ -59,13 +59,13 @@ func (e Claimed) Subjects() event.Subjects {
 // Effect returns what it does to privileges.
 func (Claimed) Effect() event.Effect { return event.NoEffect }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (Claimed) Revokes() event.Revocation { return event.NoRevocation }
 
 // Texts returns the event: it has no personal text.
 func (e Claimed) Texts(event.ChangeText) event.Event { return e }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e Claimed) Sentence() string {
 	return fmt.Sprintf("account %s claimed the name %q for device %s (share %s)", e.Account, e.Domain, e.Device, e.Share)
 }

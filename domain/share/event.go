@@ -44,7 +44,7 @@ func (e Opened) Subjects() event.Subjects {
 // Effect returns what it does to privileges.
 func (Opened) Effect() event.Effect { return event.NoEffect }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (Opened) Revokes() event.Revocation { return event.NoRevocation }
 
 // Texts changes its personal texts.
@@ -54,7 +54,7 @@ func (e Opened) Texts(change event.ChangeText) event.Event {
 	return e
 }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e Opened) Sentence() string {
 	return fmt.Sprintf("owner %s opened share %s with %s %s%s", e.Owner, e.Share, e.Kind, e.Recipient, event.On(", remark: ", e.Remark))
 }
@@ -88,7 +88,7 @@ func (e RemarkChanged) Subjects() event.Subjects {
 // Effect returns what it does to privileges.
 func (RemarkChanged) Effect() event.Effect { return event.NoEffect }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (RemarkChanged) Revokes() event.Revocation { return event.NoRevocation }
 
 // Texts changes its personal texts.
@@ -97,7 +97,7 @@ func (e RemarkChanged) Texts(change event.ChangeText) event.Event {
 	return e
 }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e RemarkChanged) Sentence() string {
 	return fmt.Sprintf("owner %s changed the remark of share %s to %q", e.Owner, e.Share, e.Remark)
 }
@@ -125,13 +125,13 @@ func (e Invited) Subjects() event.Subjects {
 // Effect returns what it does to privileges.
 func (Invited) Effect() event.Effect { return event.NoEffect }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (Invited) Revokes() event.Revocation { return event.NoRevocation }
 
 // Texts returns the event: it has no personal text.
 func (e Invited) Texts(event.ChangeText) event.Event { return e }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e Invited) Sentence() string {
 	return fmt.Sprintf("owner %s invited to device %s: %s (share %s)", e.Owner, e.Device, event.GrantWords(e.Grants), e.Share)
 }
@@ -169,13 +169,13 @@ func (e Accepted) Effect() event.Effect {
 	}
 }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (Accepted) Revokes() event.Revocation { return event.NoRevocation }
 
 // Texts returns the event: it has no personal text.
 func (e Accepted) Texts(event.ChangeText) event.Event { return e }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e Accepted) Sentence() string {
 	return fmt.Sprintf("account %s accepted device %s: %s (share %s)", e.Account, e.Device, event.GrantWords(e.Grants), e.Share)
 }
@@ -211,7 +211,7 @@ func (e Rejected) Effect() event.Effect {
 	}
 }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (e Rejected) Revokes() event.Revocation {
 	return event.Revocation{Kind: event.ShareDeviceTaken, Share: e.Share, Device: e.Device}
 }
@@ -219,7 +219,7 @@ func (e Rejected) Revokes() event.Revocation {
 // Texts returns the event: it has no personal text.
 func (e Rejected) Texts(event.ChangeText) event.Event { return e }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e Rejected) Sentence() string {
 	return fmt.Sprintf("account %s rejected device %s (share %s)", e.Account, e.Device, e.Share)
 }
@@ -256,7 +256,7 @@ func (e PrivilegesEdited) Effect() event.Effect {
 	}
 }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (e PrivilegesEdited) Revokes() event.Revocation {
 	return event.Revocation{Kind: event.ShareDeviceTaken, Share: e.Share, Device: e.Device}
 }
@@ -264,7 +264,7 @@ func (e PrivilegesEdited) Revokes() event.Revocation {
 // Texts returns the event: it has no personal text.
 func (e PrivilegesEdited) Texts(event.ChangeText) event.Event { return e }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e PrivilegesEdited) Sentence() string {
 	return fmt.Sprintf("owner %s edited the privileges on device %s%s: %s (share %s)",
 		e.Owner, e.Device, event.On(" of account ", e.Account), event.GrantWords(e.Grants), e.Share)
@@ -306,7 +306,7 @@ func (e DeviceRemoved) Effect() event.Effect {
 	}
 }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (e DeviceRemoved) Revokes() event.Revocation {
 	return event.Revocation{Kind: event.ShareDeviceTaken, Share: e.Share, Device: e.Device}
 }
@@ -314,7 +314,7 @@ func (e DeviceRemoved) Revokes() event.Revocation {
 // Texts returns the event: it has no personal text.
 func (e DeviceRemoved) Texts(event.ChangeText) event.Event { return e }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e DeviceRemoved) Sentence() string {
 	return fmt.Sprintf("device %s was taken out of share %s%s: %s", e.Device, e.Share, event.On(", from account ", e.Account), reasons[e.Reason])
 }
@@ -348,7 +348,7 @@ func (e Left) Effect() event.Effect {
 	}
 }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (e Left) Revokes() event.Revocation {
 	return event.Revocation{Kind: event.ShareDeviceTaken, Share: e.Share, Device: e.Device}
 }
@@ -356,7 +356,7 @@ func (e Left) Revokes() event.Revocation {
 // Texts returns the event: it has no personal text.
 func (e Left) Texts(event.ChangeText) event.Event { return e }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e Left) Sentence() string {
 	return fmt.Sprintf("account %s left device %s (share %s)", e.Account, e.Device, e.Share)
 }
@@ -392,13 +392,13 @@ func (e DomainSet) Effect() event.Effect {
 	}
 }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (DomainSet) Revokes() event.Revocation { return event.NoRevocation }
 
 // Texts returns the event: it has no personal text.
 func (e DomainSet) Texts(event.ChangeText) event.Event { return e }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e DomainSet) Sentence() string {
 	return fmt.Sprintf("account %s calls device %s %q (share %s)", e.Account, e.Device, e.Domain, e.Share)
 }
@@ -434,7 +434,7 @@ func (e Deleted) Subjects() event.Subjects {
 // Effect returns what it does to privileges.
 func (Deleted) Effect() event.Effect { return event.NoEffect }
 
-// Revokes returns what it takes away.
+// Revokes returns what it revokes.
 func (e Deleted) Revokes() event.Revocation {
 	return event.Revocation{Kind: event.ShareEnded, Share: e.Share}
 }
@@ -446,7 +446,7 @@ func (e Deleted) Texts(change event.ChangeText) event.Event {
 	return e
 }
 
-// Sentence says what happened.
+// Sentence describes what happened.
 func (e Deleted) Sentence() string {
 	return fmt.Sprintf("owner %s deleted share %s with %s %s", e.Owner, e.Share, e.Kind, e.Recipient)
 }
