@@ -22,7 +22,7 @@ const (
 )
 
 var (
-	errDenied  = errors.New("the address is not one that cameras may have")
+	errDenied  = errors.New("the address is not allowed for cameras")
 	errTooLong = errors.New("the device says too much")
 )
 
