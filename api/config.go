@@ -19,6 +19,7 @@ type Config struct {
 	StreamKeys StreamKeys
 
 	Queries Queries
+	Live    Live // nil: events cannot be followed
 
 	// Quotas limits what an account may do; nil: no limits.
 	Quotas Quotas

@@ -112,7 +112,10 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			// abandoned needs no place in its queue.
 			gone = context.WithoutCancel(gone)
 		}
-		ctx, cancel := context.WithTimeout(context.WithValue(gone, requestKey{}, req), requestTimeout)
+		ctx, cancel := context.WithCancel(context.WithValue(gone, requestKey{}, req))
+		if op == nil || !op.streams {
+			ctx, cancel = context.WithTimeout(ctx, requestTimeout)
+		}
 		defer cancel()
 		c.SetRequest(c.Request().WithContext(ctx))
 		setHeaders(c.Response().Header(), req.id)

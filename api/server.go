@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,7 +51,9 @@ type Server struct {
 	lists      *turns
 	commands   *commands
 	answers    *budget
-	large      *turns // of large bodies
+	large      *turns        // of large bodies
+	stopping   chan struct{} // closed when Run is told to end
+	stop       func()
 }
 
 // New makes a server. The error names every fault of the configuration.
@@ -75,6 +78,8 @@ func New(cfg Config) (*Server, error) {
 		logins:     newAllowance("login from network", cfg.LoginEvery, cfg.LoginBurst),
 		everywhere: newAllowance("login", cfg.EverywhereEvery, cfg.EverywhereBurst),
 	}
+	s.stopping = make(chan struct{})
+	s.stop = sync.OnceFunc(func() { close(s.stopping) })
 	s.echo = s.newEcho()
 	s.routes = make(map[string]bool)
 	for _, r := range s.echo.Routes() {
@@ -93,6 +98,7 @@ func (s *Server) newEcho() *echo.Echo {
 	e.Use(s.observe, s.guard, allowHead)
 
 	rest.RegisterHandlers(e, rest.NewStrictHandler(handlers{Server: s}, nil))
+	e.GET(eventsPath, s.streamEvents)
 	e.GET("/api/v1/openapi.yaml", s.getSpecification)
 	e.GET("/healthz", s.getHealth)
 	e.GET("/readyz", s.getReadiness)
@@ -139,6 +145,7 @@ func (s *Server) run(ctx context.Context, l net.Listener, handler http.Handler, 
 		return fmt.Errorf("serving HTTP: %w", err)
 	case <-ctx.Done():
 	}
+	s.stop()
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownWithin)
 	defer cancel()
 	draining.drain(within)

@@ -28,14 +28,15 @@ const (
 
 // operation is the specification of one method of one path.
 type operation struct {
-	route  *routers.Route
-	params openapi3.Parameters
-	public bool // needs no session
-	body   *openapi3.Schema
-	needed bool // the body is required
-	kind   app.RequestKind
-	free   bool // not counted as a request
-	probe  bool // requested by other machines, which may add anything to the query
+	route   *routers.Route
+	params  openapi3.Parameters
+	public  bool // needs no session
+	body    *openapi3.Schema
+	needed  bool // the body is required
+	kind    app.RequestKind
+	free    bool // not counted as a request
+	streams bool // the answer does not end
+	probe   bool // requested by other machines, which may add anything to the query
 }
 
 // loadOperations reads the specification; the keys are "METHOD /echo/:path".
@@ -59,12 +60,13 @@ func loadOperations() (map[string]*operation, error) {
 
 func newOperation(spec *openapi3.T, path string, item *openapi3.PathItem, method string, op *openapi3.Operation) *operation {
 	o := &operation{
-		route:  &routers.Route{Spec: spec, Path: path, PathItem: item, Method: method, Operation: op},
-		params: append(item.Parameters[:len(item.Parameters):len(item.Parameters)], op.Parameters...),
-		public: op.Security != nil && len(*op.Security) == 0,
-		kind:   kindOf(method, op.OperationID),
-		free:   op.OperationID == "getAccount", // it reports the quota of requests
-		probe:  slices.Contains(op.Tags, "operations"),
+		route:   &routers.Route{Spec: spec, Path: path, PathItem: item, Method: method, Operation: op},
+		params:  append(item.Parameters[:len(item.Parameters):len(item.Parameters)], op.Parameters...),
+		public:  op.Security != nil && len(*op.Security) == 0,
+		kind:    kindOf(method, op.OperationID),
+		free:    op.OperationID == "getAccount", // it reports the quota of requests
+		streams: path == eventsPath,
+		probe:   slices.Contains(op.Tags, "operations"),
 	}
 	if op.RequestBody != nil {
 		o.body = op.RequestBody.Value.Content.Get("application/json").Schema.Value
@@ -319,7 +321,11 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		defer end()
+		if op.streams { // it lasts, and its number is bounded by Live
+			end()
+		} else {
+			defer end()
+		}
 		release, err := s.validate(c, op)
 		defer release()
 		if err != nil {

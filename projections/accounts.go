@@ -114,3 +114,12 @@ func (s *Store) Login(ctx context.Context, hash string) (account string, ok bool
 	}
 	return account, true, nil
 }
+
+// LoginsOf returns the logins under which an account receives shares. For atLeast see
+// Page.
+func (s *Store) LoginsOf(ctx context.Context, account string, atLeast uint64) (logins []string, err error) {
+	err = s.Read(ctx, []string{Accounts}, atLeast, func(ctx context.Context, tx bun.Tx) error {
+		return tx.NewSelect().TableExpr("account_logins").Column("login").Where("account = ?", account).OrderExpr("login").Scan(ctx, &logins)
+	})
+	return logins, wrapped("reading the logins of an account", err)
+}

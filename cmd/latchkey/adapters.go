@@ -15,7 +15,9 @@ import (
 	"latchkey/eventstore"
 	"latchkey/internal/app"
 	"latchkey/internal/audit"
+	"latchkey/internal/live"
 	"latchkey/internal/vault"
+	"latchkey/projections"
 	"latchkey/projections/access"
 	"latchkey/streaming/rtsp"
 	"latchkey/streaming/upstream"
@@ -417,4 +419,18 @@ func (a auditText) Unseal(ctx context.Context, field, sealed string) (string, er
 		return "", audit.ErrUnreadable
 	}
 	return plain, err
+}
+
+// logins reads the logins of accounts once the read model has seen what it must.
+type logins struct {
+	runner *projections.Runner
+	store  *projections.Store
+}
+
+func (l logins) LoginsOf(ctx context.Context, account string, atLeast live.Position) (list []string, err error) {
+	err = l.runner.Read(ctx, uint64(atLeast), func(atLeast uint64) error {
+		list, err = l.store.LoginsOf(ctx, account, atLeast)
+		return err
+	})
+	return list, err
 }

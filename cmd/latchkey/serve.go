@@ -17,6 +17,7 @@ import (
 	"latchkey/eventstore"
 	"latchkey/internal/app"
 	"latchkey/internal/journal"
+	"latchkey/internal/live"
 	"latchkey/internal/memory"
 	"latchkey/internal/quota"
 	"latchkey/internal/reactors"
@@ -150,7 +151,8 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	registerIndexMetrics(metrics, x)
 	metrics.MustRegister(s.opened.logState)
 	registerProjectionMetrics(metrics, runner)
-	server, err := s.newAPI(o, useCases, runner, x, ledger, metrics, private)
+	hub := live.New(live.Config{Log: s.opened.log, Logins: logins{runner, s.opened.store}, Logger: logger})
+	server, err := s.newAPI(o, useCases, runner, hub, x, ledger, metrics, private)
 	if err != nil {
 		return nil, err
 	}
@@ -169,6 +171,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	s.run("memory", func(ctx context.Context) error { memory.Keep(ctx, o.memoryLimit); return nil })
 	s.run("projections", runner.Run)
 	s.run("privilege index", x.Run)
+	s.run("notices", hub.Run)
 	keeper := &vaultKeeper{opened: s.opened, devices: useCases.Devices, runner: runner, logger: logger, alone: s.opened.node != nil && !isPostgres(o.Database)}
 	if keeper.before, err = s.opened.contents(ctx); err != nil {
 		return nil, err
@@ -272,7 +275,7 @@ func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, metrics pr
 	})
 }
 
-func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.Runner, x *access.Index, ledger *quota.Ledger, metrics, private *prometheus.Registry) (*api.Server, error) {
+func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.Runner, hub *live.Hub, x *access.Index, ledger *quota.Ledger, metrics, private *prometheus.Registry) (*api.Server, error) {
 	var limits api.Limits // with SQLite there is no other process to count with
 	if isPostgres(o.Database) {
 		limits = s.opened.vault
@@ -280,7 +283,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	return api.New(api.Config{
 		Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
-		Queries: s.opened.store, Quotas: quotas{ledger},
+		Queries: s.opened.store, Live: hub, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door, s.upstreams}, s.journal}, Progress: runner,
 		Components: []api.Component{

@@ -1,0 +1,176 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+
+	"latchkey/domain/event"
+	"latchkey/eventstore"
+)
+
+// Listener gets the notices of one account. It is for one goroutine.
+type Listener struct {
+	hub     *Hub
+	account string
+	logins  []string
+	from    Position
+	missed  []Notice // that happened before it came
+	notices chan Notice
+	why     error // why notices was closed
+}
+
+// Listen returns a listener of an account. after is the position of the last notice that
+// it got before, nil if it begins with what happens from now on. Close it.
+// Errors: ErrTooMany, ErrAway, and ErrMissed if what happened since after is not known.
+func (h *Hub) Listen(ctx context.Context, account string, after *Position) (*Listener, error) {
+	for {
+		known, err := h.position()
+		if err != nil {
+			return nil, err
+		}
+		logins, err := h.cfg.Logins.LoginsOf(ctx, account, known)
+		if err != nil {
+			return nil, fmt.Errorf("reading the logins of an account: %w", err)
+		}
+		l := &Listener{hub: h, account: account, logins: logins, notices: make(chan Notice, queued)}
+		added, err := h.add(l, known)
+		if err != nil {
+			return nil, err
+		}
+		if !added {
+			continue // it was given a login meanwhile
+		}
+		if after != nil {
+			err = l.catchUp(ctx, *after)
+		}
+		if err != nil {
+			l.Close()
+			return nil, err
+		}
+		return l, nil
+	}
+}
+
+func (h *Hub) position() (Position, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.following {
+		return 0, ErrAway
+	}
+	return h.last, nil
+}
+
+// add takes a listener in whose logins are known as of a position. It reports false if
+// the account was given one since.
+func (h *Hub) add(l *Listener, known Position) (added bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case !h.following || known > h.last:
+		return false, ErrAway
+	case h.all >= h.cfg.MostInAll || len(h.listeners[l.account]) >= h.cfg.MostOfAccount:
+		return false, ErrTooMany
+	case known < h.since:
+		return false, nil
+	}
+	for i := range h.after(known) {
+		if h.after(known)[i].claims == l.account {
+			return false, nil
+		}
+	}
+	h.all++
+	put(h.listeners, l.account, l)
+	for _, login := range l.logins {
+		put(h.byLogin, login, l)
+	}
+	l.from = h.last
+	return true, nil
+}
+
+// after returns the items after a position. The caller holds mu.
+func (h *Hub) after(p Position) []item {
+	i := sort.Search(len(h.items), func(i int) bool { return h.items[i].Position > p })
+	return h.items[i:]
+}
+
+// catchUp gathers what happened to the account after a position, up to where the
+// listener begins.
+func (l *Listener) catchUp(ctx context.Context, after Position) (err error) {
+	h := l.hub
+	h.mu.Lock()
+	if after > h.last {
+		h.mu.Unlock()
+		return ErrMissed // of another log, or of what was lost
+	}
+	kept := after >= h.since
+	if kept {
+		for _, it := range h.after(after) {
+			if it.Position <= l.from {
+				err = errors.Join(err, l.miss(&it))
+			}
+		}
+	}
+	h.mu.Unlock()
+	if kept {
+		return err
+	}
+	return l.readBack(ctx, after)
+}
+
+// errEnough ends reading the log.
+var errEnough = errors.New("enough")
+
+func (l *Listener) readBack(ctx context.Context, after Position) error {
+	n := 0
+	err := l.hub.cfg.Log.ReadAll(ctx, after, event.Prefix, func(r eventstore.Recorded) error {
+		if r.Position > l.from {
+			return errEnough
+		}
+		if n++; n > mostRead {
+			return ErrMissed
+		}
+		it, ok, err := read(&r)
+		if err != nil || !ok {
+			return err
+		}
+		return l.miss(&it)
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// miss adds what an item is to the account. ErrMissed if the account was given a login
+// there: what had happened to that login before is not the account's.
+func (l *Listener) miss(it *item) error {
+	if it.claims == l.account {
+		return ErrMissed
+	}
+	if it.claims == "" && it.isFor(l.account, l.logins) {
+		l.missed = append(l.missed, it.Notice)
+	}
+	return nil
+}
+
+// From returns the position of the log from which on the listener hears everything.
+func (l *Listener) From() Position { return l.from }
+
+// Missed returns what happened before the listener came, and after the position that it
+// was made with.
+func (l *Listener) Missed() []Notice { return l.missed }
+
+// Notices returns what happens. It is closed when the listener ends: see Why.
+func (l *Listener) Notices() <-chan Notice { return l.notices }
+
+// Why returns why Notices was closed: ErrEnded, ErrAway.
+func (l *Listener) Why() error { return l.why }
+
+// Close ends the listener.
+func (l *Listener) Close() {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	l.hub.end(l, ErrEnded)
+}
