@@ -159,7 +159,7 @@ func (s eventStream) mayGoOn(ctx context.Context) bool {
 }
 
 func (s eventStream) notice(n live.Notice) error {
-	data, err := json.Marshal(notice{Type: n.Kind, At: utc(n.At), Share: n.Share, Device: n.Device})
+	data, err := json.Marshal(notice{Type: n.Kind, At: utc(n.At.Truncate(time.Microsecond)), Share: n.Share, Device: n.Device})
 	if err != nil {
 		return err
 	}
