@@ -8,9 +8,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// budget bounds how many devices are proven, for each account and in all. The answers
-// tell what is at an address: without bounds we would look for open ports for whoever
-// asks.
+// budget limits how many devices are proven, per account and in all. The results reveal
+// what is at an address: without limits the service could be used as a port scanner.
 type budget struct {
 	burst  int
 	every  time.Duration
@@ -21,13 +20,13 @@ type budget struct {
 	accounts map[string]*spending
 }
 
-// spending is what one account uses.
+// spending is what one account has used.
 type spending struct {
 	tokens *rate.Limiter
 	busy   int
 }
 
-// begin takes a place; end gives it back. wait is how long until there may be one.
+// begin takes a slot; end releases it. wait is how long until one may be free.
 func (b *budget) begin(ctx context.Context, account string, now time.Time) (end func(), wait time.Duration) {
 	of, wait := b.enter(account, now)
 	if wait > 0 {
@@ -69,7 +68,7 @@ func (b *budget) leave(of *spending) {
 	of.busy--
 }
 
-// forget drops accounts that have their whole budget, where there are many.
+// forget drops accounts with a full budget, if there are many.
 func (b *budget) forget(now time.Time) {
 	const many = 4096
 	if len(b.accounts) < many {

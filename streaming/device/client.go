@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// Config is what a Client needs. Only Allow must be given.
+// Config configures a Client. Only Allow is required.
 type Config struct {
-	// Allow is asked with each address that a name resolves to, before it is dialled.
+	// Allow is called with each address that a name resolves to, before it is dialed.
 	Allow func(netip.AddrPort) error
 
-	Within time.Duration // of one proof, all in all: 8 s
+	Within time.Duration // of one proof, in total: 8 s
 	Now    func() time.Time
 	Logger *slog.Logger // discards
 
@@ -27,17 +27,17 @@ type Config struct {
 	Max           int           // 64
 }
 
-// Client asks devices. It may be used concurrently.
+// Client proves devices. It is safe for concurrent use.
 type Client struct {
 	cfg    Config
 	guard  guard
 	budget budget
 }
 
-// New makes a client.
+// New returns a client.
 func New(cfg Config) (*Client, error) {
 	if cfg.Allow == nil {
-		return nil, errors.New("configuring the clients of devices: Allow is needed")
+		return nil, errors.New("configuring the device client: Allow is required")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -63,10 +63,10 @@ func setDefault[T comparable](value *T, missing T) {
 	}
 }
 
-// Target is the device that is to be proven.
+// Target is the device to prove.
 type Target struct {
 	Account            string // whose proofs are counted together
-	Username, Password string // "": it asks for none
+	Username, Password string // "": none are sent
 	ISAPIURL, ONVIFURL string // "" for none
 	Streams            []Stream
 }
@@ -78,10 +78,10 @@ type Stream struct {
 }
 
 const (
-	// maxProbed is how many streams of a device are asked for. Others are taken to be
-	// as their owner says.
+	// maxProbed is how many streams of a device are requested. The owner's word is taken
+	// for the others.
 	maxProbed = 32
-	// maxHosts is how many hosts a device may be spread over.
+	// maxHosts is the maximum number of hosts of a device.
 	maxHosts = 8
 )
 
@@ -92,9 +92,9 @@ type proof struct {
 	attempts []*attempt
 }
 
-// Prove connects to a device with its credentials, and returns what it says of itself.
-// The error is a *Failure. What was not answered in time, after the device itself was
-// proven, is not known. Nothing is tried again.
+// Prove connects to a device with its credentials, and returns what it reports about
+// itself. The error is a *Failure. Facts that were not received in time, after the device
+// itself was proven, stay unknown. Nothing is retried.
 func (c *Client) Prove(ctx context.Context, t Target) (facts Facts, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Within)
 	defer cancel()
@@ -104,8 +104,8 @@ func (c *Client) Prove(ctx context.Context, t Target) (facts Facts, err error) {
 	}
 	defer end()
 	defer func() {
-		if r := recover(); r != nil { // of what a device said
-			c.cfg.Logger.Error("a device made its proof panic", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		if r := recover(); r != nil { // caused by a device's response
+			c.cfg.Logger.Error("proving a device panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 			facts, err = Facts{}, fail(Unsupported, "")
 		}
 	}()
@@ -130,7 +130,7 @@ func (c *Client) Prove(ctx context.Context, t Target) (facts Facts, err error) {
 	return facts, nil
 }
 
-// streams asks for the streams of the channels, over one connection for each host.
+// streams requests the streams of the channels, over one connection per host.
 func (p *proof) streams(ctx context.Context, facts *Facts) error {
 	sessions := map[string]*rtspSession{}
 	defer func() {
@@ -175,7 +175,7 @@ func (p *proof) streams(ctx context.Context, facts *Facts) error {
 	return nil
 }
 
-// mayTry takes leave to send credentials, where one more refusal does not lock the
+// mayTry gets permission to send credentials, if one more refusal does not lock the
 // device.
 func (p *proof) mayTry(ctx context.Context, addr netip.Addr, service Service) (*attempt, error) {
 	a, wait, err := p.client.guard.try(ctx, addr, p.client.cfg.Now)
@@ -189,8 +189,8 @@ func (p *proof) mayTry(ctx context.Context, addr netip.Addr, service Service) (*
 	return a, nil
 }
 
-// settle counts what was sent and never answered as refused: the device may have
-// counted it.
+// settle counts credentials that were sent without a response as refused: the device may
+// have counted them.
 func (p *proof) settle() {
 	for _, a := range p.attempts {
 		a.refused(p.client.cfg.Now())

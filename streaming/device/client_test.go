@@ -193,7 +193,7 @@ func TestFailures(t *testing.T) {
 		{"silence", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + mute + "/x" }, Timeout, RTSP, 1},
 		{"a redirect", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + elsewhere + "/x" }, Unsupported, RTSP, 1},
 		{"one of our doors", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + door + "/x" }, AddressForbidden, RTSP, 1},
-		{"no RTSP address", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "http://x/" }, Unsupported, RTSP, 1},
+		{"not an RTSP address", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "http://x/" }, Unsupported, RTSP, 1},
 		{"forbidden", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://127.9.9.9/x" }, AddressForbidden, RTSP, 1},
 		{"forbidden ISAPI", func(t *Target, _ *simcamera.Camera) { t.ISAPIURL = "http://127.9.9.9/" }, AddressForbidden, ISAPI, 0},
 		{"forbidden ONVIF", func(t *Target, _ *simcamera.Camera) { t.ONVIFURL = "http://127.9.9.9/" }, AddressForbidden, ONVIF, 0},

@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// maxAnswers bounds what is read from one connection, in bytes.
+	// maxAnswers limits what is read from one connection, in bytes.
 	maxAnswers = 1 << 20
-	// dialWithin bounds the dial of one name, with all of its addresses.
+	// dialWithin limits the dial of one name, with all of its addresses.
 	dialWithin = 4 * time.Second
 )
 
 var (
 	errDenied  = errors.New("the address is not allowed for cameras")
-	errTooLong = errors.New("the device says too much")
+	errTooLong = errors.New("the device's response is too large")
 )
 
 // dialError is a failure to connect, as opposed to one of the conversation.
@@ -32,13 +32,13 @@ type dialError struct{ cause error }
 func (e *dialError) Error() string { return "connecting: " + e.cause.Error() }
 func (e *dialError) Unwrap() error { return e.cause }
 
-// dial connects to an address where the policy allows it. The policy sees what the
-// name was resolved to, at the moment of connecting. The connection ends with the
-// context's deadline, and when too much was read from it.
+// dial connects to an address if the policy allows it. The policy sees the resolved
+// address at the moment of connecting. The connection ends with the context's deadline,
+// and when too much was read from it.
 func (c *Client) dial(ctx context.Context, network, address string) (*boundedConn, error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
-		return nil, errors.New("a dial needs a deadline")
+		return nil, errors.New("dialing requires a deadline")
 	}
 	dialer := net.Dialer{
 		Timeout:       dialWithin,
@@ -68,7 +68,7 @@ func (c *Client) dial(ctx context.Context, network, address string) (*boundedCon
 	return b, nil
 }
 
-// boundedConn reads so many bytes and no more.
+// boundedConn reads a limited number of bytes.
 type boundedConn struct {
 	net.Conn
 	left atomic.Int64
@@ -84,7 +84,7 @@ func (b *boundedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// address is the IP address of the device; the zero Addr if it has none.
+// address returns the IP address of the device; the zero Addr if it has none.
 func (b *boundedConn) address() netip.Addr {
 	addr, err := netip.ParseAddrPort(b.RemoteAddr().String())
 	if err != nil {
@@ -97,7 +97,7 @@ func (b *boundedConn) address() netip.Addr {
 func (b *boundedConn) over(ctx context.Context, host string) (net.Conn, error) {
 	conn := tls.Client(b, tlsConfig(host))
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return nil, fmt.Errorf("beginning TLS: %w", err)
+		return nil, fmt.Errorf("starting TLS: %w", err)
 	}
 	return conn, nil
 }
@@ -106,8 +106,8 @@ func tlsConfig(host string) *tls.Config {
 	return &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
 }
 
-// kindOf says what became of a conversation; other is the kind of an answer that makes
-// no sense.
+// kindOf classifies the error of a conversation; other is the kind of an invalid
+// response.
 func kindOf(err error, other Kind) Kind {
 	var dial *dialError
 	var network net.Error

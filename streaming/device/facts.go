@@ -8,10 +8,10 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// Facts are what a device said of itself. What it did not say is empty.
+// Facts are what a device reported about itself. The rest is empty.
 type Facts struct {
 	Serial, Model, Firmware string        // one line each, at most 128 characters
-	ClockAhead              time.Duration // of its clock before ours, where ONVIF told
+	ClockAhead              time.Duration // how far its clock is ahead of ours, if ONVIF reported it
 	Recorder                bool          // it has linked cameras
 	Channels                []Channel     // by number
 }
@@ -19,15 +19,15 @@ type Facts struct {
 // Channel is one camera of a device.
 type Channel struct {
 	Number int    // from 1
-	Name   string // of the linked camera, "" if it did not say
-	// Has and Lacks are what is known; what is in neither is not.
+	Name   string // of the linked camera, "" if not reported
+	// Has and Lacks are known; what is in neither is unknown.
 	Has, Lacks privilege.Set
-	Medias     []Media // of its main stream, nil if it was not asked for it
+	Medias     []Media // of its main stream, nil if it was not requested
 
 	listed bool // the device names it as one of its cameras
-	asked  bool // it was asked over RTSP whether it has a back channel, and has answered
-	told   bool // the same over ISAPI
-	takes  bool // ISAPI says that it takes sound
+	asked  bool // it has responded over RTSP about its back channel
+	told   bool // it has responded over ISAPI about it
+	takes  bool // by ISAPI, it accepts audio
 }
 
 // Media is one part of a stream.
@@ -37,8 +37,8 @@ type Media struct {
 	BackChannel bool // from the client to the device
 }
 
-// channel returns the channel with a number, made if there is none; nil for a number
-// that no channel has.
+// channel returns the channel with a number, creating it if needed; nil for an invalid
+// number.
 func (f *Facts) channel(number int) *Channel {
 	if number < 1 || number > privilege.MaxChannel {
 		return nil
@@ -50,7 +50,7 @@ func (f *Facts) channel(number int) *Channel {
 	return &f.Channels[at]
 }
 
-// Channel returns what is known of a channel; nothing if it was not spoken of.
+// Channel returns what is known of a channel; the zero value if nothing was reported.
 func (f *Facts) Channel(number int) Channel {
 	for _, c := range f.Channels {
 		if c.Number == number {
@@ -60,7 +60,7 @@ func (f *Facts) Channel(number int) Channel {
 	return Channel{Number: number}
 }
 
-// learn notes what a channel has or lacks. What was known before stays.
+// learn records what a channel has or lacks. Known facts stay.
 func (c *Channel) learn(what privilege.Set, has bool) {
 	what = what.Without(c.Has | c.Lacks)
 	if has {
@@ -70,8 +70,8 @@ func (c *Channel) learn(what privilege.Set, has bool) {
 	}
 }
 
-// judgeTalk concludes what is known of two-way audio. It is lacking only where everybody
-// was asked who could know.
+// judgeTalk concludes what is known of two-way audio. It is only lacking if every service
+// that could know has responded.
 func (c *Channel) judgeTalk(withISAPI bool) {
 	talks := c.takes
 	for _, m := range c.Medias {

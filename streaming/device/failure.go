@@ -2,23 +2,23 @@ package device
 
 import "time"
 
-// Kind says why a device was not proven.
+// Kind is the reason why a device was not proven.
 type Kind string
 
 // The kinds of Failure.
 const (
-	WrongPassword    Kind = "wrong_password"    // it refuses our credentials, or asks for some
+	WrongPassword    Kind = "wrong_password"    // it refuses our credentials, or requires some
 	NoSuchPath       Kind = "no_such_path"      // it has no such stream
-	NotReachable     Kind = "not_reachable"     // nobody is there: a name that does not resolve, a port that is closed
-	NotRTSP          Kind = "not_rtsp"          // whoever is there does not speak RTSP
-	Timeout          Kind = "timeout"           // it is there, and does not answer in time
+	NotReachable     Kind = "not_reachable"     // a name does not resolve, or a port is closed
+	NotRTSP          Kind = "not_rtsp"          // the server does not speak RTSP
+	Timeout          Kind = "timeout"           // it is there, but does not respond in time
 	AddressForbidden Kind = "address_forbidden" // the policy does not allow the address
-	Unsupported      Kind = "unsupported"       // it answers, but not with what is needed
-	TooManyAttempts  Kind = "too_many_attempts" // wrong passwords were given at this address: one more could lock it
+	Unsupported      Kind = "unsupported"       // it responds, but not with what is needed
+	TooManyAttempts  Kind = "too_many_attempts" // wrong passwords were sent to this address: one more could lock it
 	TooManyProofs    Kind = "too_many_proofs"   // the account has had too many devices proven
 )
 
-// Service is what was asked of a device.
+// Service is a service of a device.
 type Service string
 
 // The services.
@@ -28,11 +28,11 @@ const (
 	ONVIF Service = "onvif"
 )
 
-// Failure says why a device was not proven. It holds neither addresses nor
-// credentials, nor words of the device.
+// Failure is why a device was not proven. It contains no addresses, no credentials and no
+// text of the device.
 type Failure struct {
 	Kind    Kind
-	Service Service // "" where none was asked
+	Service Service // "" if none was involved
 	Channel int     // of the stream, 0 for other services
 	// RetryAfter is how long to wait, for TooManyAttempts and TooManyProofs.
 	RetryAfter time.Duration

@@ -8,18 +8,18 @@ import (
 )
 
 const (
-	// maxWrong is how many wrong passwords a device is given in wrongFor, by all
-	// accounts together. Devices lock after 5 to 7, most for half an hour.
+	// maxWrong is how many wrong passwords a device is sent in wrongFor, by all accounts
+	// together. Devices lock after 5 to 7, most for half an hour.
 	maxWrong = 3
 	wrongFor = 30 * time.Minute
-	// maxGuarded bounds how many addresses are remembered. Beyond it, the one is
-	// forgotten whose last refusal is the oldest.
+	// maxGuarded is how many addresses are remembered. Beyond it, the one with the oldest
+	// last refusal is dropped.
 	maxGuarded = 65536
 )
 
-// guard counts the wrong passwords that were given at an address, so that a device is
-// not locked by people who try again. It counts for the address alone, not the port:
-// services of a device count together.
+// guard counts the wrong passwords sent to an address, so that repeated attempts do not
+// lock a device. It counts per address, not per port: services of a device count
+// together.
 type guard struct {
 	mu sync.Mutex
 	at map[netip.Addr]*attempts
@@ -28,19 +28,19 @@ type guard struct {
 // attempts are those at one address.
 type attempts struct {
 	wrong   []time.Time // refused, oldest first
-	pending int         // sent, and not answered yet
+	pending int         // sent, without a response yet
 	changed chan struct{}
 }
 
-// attempt is leave to send credentials once. It must be settled.
+// attempt is permission to send credentials once. It must be settled.
 type attempt struct {
 	guard *guard
 	of    *attempts
 	once  sync.Once
 }
 
-// try waits until it is known what became of others' credentials at the address, and
-// takes leave to send some; wait is how long there is none.
+// try waits for the result of others' credentials at the address, and gets permission to
+// send some; wait is how long none is available.
 func (g *guard) try(ctx context.Context, addr netip.Addr, now func() time.Time) (a *attempt, wait time.Duration, err error) {
 	for {
 		a, wait, changed := g.tryNow(addr, now())
@@ -79,13 +79,13 @@ func (g *guard) tryNow(addr netip.Addr, now time.Time) (*attempt, time.Duration,
 }
 
 // accepted settles an attempt that the device accepted. Nothing else clears refusals:
-// whether the device clears its own count is not known.
+// whether the device clears its own count is unknown.
 func (a *attempt) accepted() { a.settle(time.Time{}) }
 
 // refused settles an attempt that the device refused, or may have.
 func (a *attempt) refused(now time.Time) { a.settle(now) }
 
-// note counts a refusal of credentials that were accepted before, for something else.
+// note counts a refusal, for something else, of credentials that were accepted before.
 func (g *guard) note(addr netip.Addr, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -107,7 +107,7 @@ func (a *attempt) settle(refused time.Time) {
 	})
 }
 
-// forget drops refusals that do not count any more.
+// forget drops refusals that are too old to count.
 func (a *attempts) forget(now time.Time) {
 	for len(a.wrong) > 0 && now.Sub(a.wrong[0]) >= wrongFor {
 		a.wrong = a.wrong[1:]

@@ -24,16 +24,16 @@ type httpSession struct {
 	base    *url.URL
 	client  *http.Client
 
-	addr      netip.Addr // where it was connected last
+	addr      netip.Addr // of the last connection
 	challenge *digest.Challenge
 	basic     bool
 	sent      int      // how often credentials were sent with the challenge
 	tried     *attempt // with them
 	good      bool     // they were accepted
-	renewed   bool     // a nonce that had become too old was replaced, once
+	renewed   bool     // a stale nonce was replaced, once
 }
 
-// newHTTPSession makes one that ends with the context.
+// newHTTPSession returns a session that ends with the context.
 func newHTTPSession(ctx context.Context, p *proof, service Service, address string) (*httpSession, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -63,16 +63,16 @@ func newHTTPSession(ctx context.Context, p *proof, service Service, address stri
 
 func (s *httpSession) close() { s.client.CloseIdleConnections() }
 
-// answer is what a device said over HTTP.
+// answer is a device's response over HTTP.
 type answer struct {
 	status    int
-	xml       *element // nil where it is none
+	xml       *element // nil if it is not XML
 	challenge *digest.Challenge
 	basic     bool
 }
 
-// call sends a request, with credentials where the device asks for them. Those are
-// sent once; after they were refused nothing is sent any more.
+// call sends a request, with credentials if the device requires them. Those are sent
+// once; after a refusal nothing more is sent.
 func (s *httpSession) call(ctx context.Context, method, path string, body []byte, header http.Header) (answer, error) {
 	a, err := s.once(ctx, method, path, body, header)
 	if err != nil || a.status != http.StatusUnauthorized {
@@ -84,7 +84,7 @@ func (s *httpSession) call(ctx context.Context, method, path string, body []byte
 		return a, fail(WrongPassword, s.service)
 	}
 	if a.challenge == nil && !a.basic {
-		return a, nil // it does not want them here
+		return a, nil // it does not require them here
 	}
 	if s.proof.target.Username == "" {
 		return a, fail(WrongPassword, s.service)
@@ -139,7 +139,7 @@ func (s *httpSession) once(ctx context.Context, method, path string, body []byte
 	return a, nil
 }
 
-// authorise adds our credentials, if the device has asked for some.
+// authorise adds our credentials, if the device has requested some.
 func (s *httpSession) authorise(req *http.Request) error {
 	t := s.proof.target
 	switch {
@@ -160,7 +160,7 @@ func (s *httpSession) authorise(req *http.Request) error {
 	return nil
 }
 
-// challengeOf is how the device wants credentials: digest where it offers that.
+// challengeOf returns the device's authentication scheme: digest if it offers that.
 func challengeOf(header http.Header) (challenge *digest.Challenge, basic bool) {
 	for _, value := range header.Values("WWW-Authenticate") {
 		if scheme, _, _ := strings.Cut(strings.TrimSpace(value), " "); strings.EqualFold(scheme, "Basic") {

@@ -11,10 +11,10 @@ import (
 	"latchkey/domain/privilege"
 )
 
-// maxAsked is how many channels are asked for one by one.
+// maxAsked is how many channels are requested individually.
 const maxAsked = 64
 
-// isapi reads the facts that ISAPI tells (Hikvision).
+// isapi reads the facts from ISAPI (Hikvision).
 type isapi struct{ *httpSession }
 
 func (p *proof) isapi(ctx context.Context, facts *Facts) error {
@@ -27,7 +27,7 @@ func (p *proof) isapi(ctx context.Context, facts *Facts) error {
 	if err := i.info(ctx, facts); err != nil {
 		return err
 	}
-	// What follows is good to know. If it is not for us, nothing more is asked.
+	// The rest is optional. If access is denied, nothing more is requested.
 	for _, ask := range []func(context.Context, *Facts) error{i.inputs, i.linked, i.talk, i.tracks, i.ptz} {
 		var failure *Failure
 		if err := ask(ctx, facts); errors.As(err, &failure) && failure.Kind != Unsupported {
@@ -40,7 +40,7 @@ func (p *proof) isapi(ctx context.Context, facts *Facts) error {
 	return nil
 }
 
-// get reads a document; nil where the device does not have it.
+// get reads a document; nil if the device does not have it.
 func (i isapi) get(ctx context.Context, path string) (*element, error) {
 	base := strings.TrimSuffix(strings.TrimSuffix(i.base.Path, "/"), "/ISAPI")
 	a, err := i.call(ctx, http.MethodGet, base+"/ISAPI"+path, nil, nil)
@@ -68,7 +68,7 @@ func (i isapi) info(ctx context.Context, facts *Facts) error {
 	return nil
 }
 
-// inputs are the cameras that the device has itself.
+// inputs returns the device's own cameras.
 func (i isapi) inputs(ctx context.Context, facts *Facts) error {
 	doc, err := i.get(ctx, "/System/Video/inputs/channels")
 	for _, e := range doc.all("VideoInputChannel") {
@@ -77,7 +77,7 @@ func (i isapi) inputs(ctx context.Context, facts *Facts) error {
 	return err
 }
 
-// linked are the cameras that are linked to a recorder.
+// linked returns the cameras that are linked to a recorder.
 func (i isapi) linked(ctx context.Context, facts *Facts) error {
 	doc, err := i.get(ctx, "/ContentMgmt/InputProxy/channels")
 	for _, e := range doc.all("InputProxyChannel") {
@@ -97,7 +97,7 @@ func (i isapi) named(facts *Facts, e *element, at string) {
 	}
 }
 
-// talk says which channels take sound.
+// talk finds the channels that accept audio.
 func (i isapi) talk(ctx context.Context, facts *Facts) error {
 	doc, err := i.get(ctx, "/System/TwoWayAudio/channels")
 	if err != nil {
@@ -115,7 +115,7 @@ func (i isapi) talk(ctx context.Context, facts *Facts) error {
 	return nil
 }
 
-// tracks say which channels are recorded. A track's number is the channel's and the
+// tracks finds the channels that are recorded. A track's number is the channel's and the
 // stream's: 101.
 func (i isapi) tracks(ctx context.Context, facts *Facts) error {
 	doc, err := i.get(ctx, "/ContentMgmt/record/tracks")

@@ -18,11 +18,11 @@ import (
 const (
 	deviceNS = "http://www.onvif.org/ver10/device/wsdl"
 	mediaNS  = "http://www.onvif.org/ver10/media/wsdl"
-	// maxClock is how far a device's clock is believed to be off.
+	// maxClock is the maximum believable offset of a device's clock.
 	maxClock = 50 * 365 * 24 * time.Hour
 )
 
-// onvif reads the facts that ONVIF tells.
+// onvif reads the facts from ONVIF.
 type onvif struct {
 	*httpSession
 	ahead time.Duration // of the device's clock
@@ -47,12 +47,12 @@ func (p *proof) onvif(ctx context.Context, facts *Facts) error {
 	if err := o.info(ctx, path, facts); err != nil {
 		return err
 	}
-	_ = o.capabilities(ctx, path, facts) // good to know; what it does not tell is not known
+	_ = o.capabilities(ctx, path, facts) // optional; facts that it does not report stay unknown
 	return nil
 }
 
-// clock reads the device's time, which needs no credentials: the token of those that
-// follow holds it.
+// clock reads the device's time, which needs no credentials: the tokens of later requests
+// contain it.
 func (o *onvif) clock(ctx context.Context, path string) error {
 	body, err := o.send(ctx, path, deviceNS, "GetSystemDateAndTime", "")
 	if err != nil {
@@ -82,8 +82,8 @@ func timeOf(e *element) (time.Time, bool) {
 	return time.Date(parts[0], time.Month(parts[1]), parts[2], parts[3], parts[4], parts[5], 0, time.UTC), true
 }
 
-// info asks without credentials first: a device that wants them says how. What it then
-// refuses is not tried otherwise.
+// info first requests without credentials: a device that requires them names the scheme.
+// If it then refuses, no other is tried.
 func (o *onvif) info(ctx context.Context, path string, facts *Facts) error {
 	const operation = "GetDeviceInformation"
 	body, err := o.send(ctx, path, deviceNS, operation, "")
@@ -122,8 +122,8 @@ func (o *onvif) info(ctx context.Context, path string, facts *Facts) error {
 	return nil
 }
 
-// capabilities say whether the device moves, tells of alarms, and plays recordings;
-// its profiles, which of its cameras move.
+// capabilities finds out whether the device moves, reports alarms, and plays recordings;
+// and from its profiles, which of its cameras move.
 func (o *onvif) capabilities(ctx context.Context, path string, facts *Facts) error {
 	body, err := o.send(ctx, path, deviceNS, "GetCapabilities", "<Category>All</Category>")
 	if err != nil {
@@ -138,7 +138,7 @@ func (o *onvif) capabilities(ctx context.Context, path string, facts *Facts) err
 		media = &url.URL{Path: path}
 	}
 	moves := caps.find("PTZ", "XAddr") != nil
-	sources, err := o.sources(ctx, media.Path) // of the host that we were given, whatever it says
+	sources, err := o.sources(ctx, media.Path) // on the host that we were given, whatever it reports
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (o *onvif) capabilities(ctx context.Context, path string, facts *Facts) err
 	return nil
 }
 
-// sources are the cameras, in the order of the profiles, and whether each moves.
+// sources returns the cameras, in the order of the profiles, and whether each moves.
 func (o *onvif) sources(ctx context.Context, path string) ([]bool, error) {
 	body, err := o.send(ctx, path, mediaNS, "GetProfiles", "")
 	if err != nil {
@@ -185,7 +185,7 @@ func (o *onvif) sources(ctx context.Context, path string) ([]bool, error) {
 	return moving, nil
 }
 
-// send calls an operation and returns the body of the answer.
+// send calls an operation and returns the body of the response.
 func (o *onvif) send(ctx context.Context, path, namespace, operation, arguments string) (*element, error) {
 	head := ""
 	if o.token {
@@ -200,7 +200,7 @@ func (o *onvif) send(ctx context.Context, path, namespace, operation, arguments 
 	}
 	body := a.xml.find("Body")
 	switch {
-	case a.status == http.StatusUnauthorized: // without a challenge: it wants a token, in whatever words
+	case a.status == http.StatusUnauthorized: // without a challenge: it requires a token, whatever the text
 		return notAuthorized, nil
 	case a.xml == nil || a.xml.name != "Envelope" || body == nil:
 		return nil, fail(Unsupported, ONVIF)
@@ -208,10 +208,10 @@ func (o *onvif) send(ctx context.Context, path, namespace, operation, arguments 
 	return body, nil
 }
 
-// notAuthorized is the body of an answer that refuses.
+// notAuthorized is the body of a refusing response.
 var notAuthorized = &element{name: "Body", children: []*element{{name: "Fault", children: []*element{{name: "faultcode", text: "NotAuthorized"}}}}}
 
-// security is the token of WS-Security, with the device's own time.
+// security returns the token of WS-Security, with the device's own time.
 func (o *onvif) security() string {
 	const wsse = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-"
 	nonce := make([]byte, 16)
@@ -232,7 +232,7 @@ func escaped(s string) string {
 	return b.String()
 }
 
-// unauthorised reports whether an answer says that credentials are wrong or missing.
+// unauthorised reports whether a response means that credentials are wrong or missing.
 func unauthorised(body *element) bool {
 	fault := body.find("Fault")
 	if fault == nil {

@@ -26,10 +26,10 @@ const (
 	backChannel = "www.onvif.org/ver20/backchannel" // what whoever wants to talk requires (ONVIF Streaming Specification)
 	maxSDP      = 64 << 10
 	maxMedias   = 16
-	maxBetween  = 64 // interleaved frames before an answer
+	maxBetween  = 64 // interleaved frames before a response
 )
 
-// errNotRTSP says that what came is no answer of RTSP.
+// errNotRTSP is returned for a response that is not RTSP.
 var errNotRTSP = errors.New("not RTSP")
 
 // rtspSession is a conversation with one RTSP server.
@@ -39,23 +39,23 @@ type rtspSession struct {
 
 	conn   *rtspConn    // nil: none is open
 	addr   netip.Addr   // where it was connected
-	sender *auth.Sender // of our credentials; nil: nobody asked for them yet
+	sender *auth.Sender // of our credentials; nil: none were requested yet
 	tried  *attempt     // with them
 
 	good    bool // our credentials were accepted
-	renewed bool // a nonce that had become too old was replaced, once
+	renewed bool // a stale nonce was replaced, once
 }
 
 // parseStream reads the address of a stream.
 func parseStream(address string) (*base.URL, error) {
 	u, err := base.ParseURL(address)
 	if err != nil || u.Host == "" {
-		return nil, errors.New("no RTSP address") // the error would hold it
+		return nil, errors.New("not an RTSP address") // the error would hold it
 	}
 	return u.CloneWithoutCredentials(), nil
 }
 
-// hostPort is where an RTSP address leads.
+// hostPort returns the host and port of an RTSP address.
 func hostPort(u *base.URL) string {
 	host, port, err := net.SplitHostPort(u.Host)
 	if err != nil {
@@ -67,16 +67,16 @@ func hostPort(u *base.URL) string {
 	return strings.ToLower(net.JoinHostPort(host, port))
 }
 
-// options asks what the server can do: whoever answers speaks RTSP. The answer is of
-// no use, devices list what they like.
+// options sends OPTIONS: a response means that the server speaks RTSP. Its content is
+// ignored, as devices list what they like.
 func (s *rtspSession) options(ctx context.Context) error {
 	_, err := s.exchange(ctx, &base.Request{Method: base.Options, URL: s.root, Header: base.Header{}})
 	return err
 }
 
-// probe asks for one stream, and notes what it says of the channel. That the stream is
-// there is proven by the first answer; whether it has a back channel is asked
-// afterwards, as some devices refuse whoever requires what they do not know.
+// probe requests one stream, and records what it reports about the channel. The first
+// response proves that the stream exists; whether it has a back channel is requested
+// afterwards, as some devices refuse unknown requirements.
 func (s *rtspSession) probe(ctx context.Context, u *base.URL, channel *Channel) error {
 	body, err := s.describe(ctx, u, false)
 	if err != nil {
@@ -89,7 +89,7 @@ func (s *rtspSession) probe(ctx context.Context, u *base.URL, channel *Channel) 
 	body, err = s.describe(ctx, u, true)
 	var failure *Failure
 	if errors.As(err, &failure) {
-		channel.asked = failure.Kind == Unsupported // it answers that it has none
+		channel.asked = failure.Kind == Unsupported // it responds that it has none
 		return nil
 	}
 	if medias, err := mediasOf(body); err == nil {
@@ -98,7 +98,7 @@ func (s *rtspSession) probe(ctx context.Context, u *base.URL, channel *Channel) 
 	return nil
 }
 
-// describe is the description of a stream. Credentials are sent once.
+// describe returns the description of a stream. Credentials are sent once.
 func (s *rtspSession) describe(ctx context.Context, u *base.URL, talk bool) ([]byte, error) {
 	request := func() *base.Request {
 		req := &base.Request{Method: base.Describe, URL: u, Header: base.Header{"Accept": {"application/sdp"}}}
@@ -123,14 +123,14 @@ func (s *rtspSession) describe(ctx context.Context, u *base.URL, talk bool) ([]b
 	return s.judge(res)
 }
 
-// challenged takes up an answer that asks for credentials.
+// challenged handles a response that requests credentials.
 func (s *rtspSession) challenged(ctx context.Context, res *base.Response) error {
 	if s.proof.target.Username == "" {
 		return fail(WrongPassword, RTSP)
 	}
 	sender := &auth.Sender{WWWAuth: res.Header["WWW-Authenticate"], User: s.proof.target.Username, Pass: s.proof.target.Password}
 	if err := sender.Initialize(); err != nil {
-		return fail(Unsupported, RTSP) // it wants what nobody here knows
+		return fail(Unsupported, RTSP) // it requires an unknown scheme
 	}
 	tried, err := s.proof.mayTry(ctx, s.addr, RTSP)
 	if err != nil {
@@ -151,7 +151,7 @@ func isStale(res *base.Response) bool {
 	return false
 }
 
-// judge reads the final answer to a DESCRIBE.
+// judge evaluates the final response to a DESCRIBE.
 func (s *rtspSession) judge(res *base.Response) ([]byte, error) {
 	refused := res.StatusCode == base.StatusUnauthorized || res.StatusCode == base.StatusForbidden
 	switch {
@@ -171,13 +171,13 @@ func (s *rtspSession) judge(res *base.Response) ([]byte, error) {
 		return nil, fail(WrongPassword, RTSP)
 	case base.StatusNotFound, base.StatusBadRequest:
 		return nil, fail(NoSuchPath, RTSP)
-	default: // a redirect among them: it is not followed
+	default: // including redirects, which are not followed
 		return nil, fail(Unsupported, RTSP)
 	}
 }
 
-// exchange sends a request and reads its answer. A connection that the device has
-// closed since the last answer is opened again, unless credentials may have been seen.
+// exchange sends a request and reads its response. A connection that the device has
+// closed since the last response is opened again, unless credentials may have been seen.
 func (s *rtspSession) exchange(ctx context.Context, req *base.Request) (*base.Response, error) {
 	used := s.conn != nil
 	if !used {
@@ -211,7 +211,7 @@ func ended(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// closes reports whether the device ends the connection after an answer.
+// closes reports whether the device ends the connection after a response.
 func closes(res *base.Response) bool {
 	for _, v := range res.Header["Connection"] {
 		if strings.EqualFold(strings.TrimSpace(v), "close") {
@@ -278,7 +278,7 @@ func (c *rtspConn) roundTrip(req *base.Request) (*base.Response, error) {
 	return nil, errNotRTSP
 }
 
-// readResponse reads one answer; nil for an interleaved frame, which is passed over.
+// readResponse reads one response; nil for an interleaved frame, which is skipped.
 func readResponse(br *bufio.Reader) (*base.Response, error) {
 	first, err := br.Peek(1)
 	if err != nil {
@@ -298,14 +298,15 @@ func readResponse(br *bufio.Reader) (*base.Response, error) {
 	}
 	var res base.Response
 	if err := res.Unmarshal(br); err != nil {
-		return nil, fmt.Errorf("reading an answer: %w", err)
+		return nil, fmt.Errorf("reading a response: %w", err)
 	}
 	return &res, nil
 }
 
 var errNothingToSee = errors.New("neither video nor audio")
 
-// mediasOf reads a description as the streams of cameras are read (package upstream).
+// mediasOf reads a description in the same way as the streams of cameras (package
+// upstream).
 func mediasOf(body []byte) ([]Media, error) {
 	if len(body) > maxSDP {
 		return nil, errTooLong

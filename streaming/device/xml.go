@@ -26,9 +26,9 @@ type element struct {
 	children []*element
 }
 
-var errXML = errors.New("XML that makes no sense")
+var errXML = errors.New("invalid XML")
 
-// parseXML reads a document within bounds. Document types, and so entities, are
+// parseXML reads a document within limits. Document types, and thus entities, are
 // refused.
 func parseXML(text []byte) (*element, error) {
 	if len(text) > maxAnswers {
@@ -64,7 +64,7 @@ func parseXML(text []byte) (*element, error) {
 		case xml.EndElement:
 			stack = stack[:len(stack)-1]
 		case xml.CharData:
-			if len(at.text) < maxRaw { // or whitespace between elements would be copied again and again
+			if len(at.text) < maxRaw { // otherwise whitespace between elements would be copied repeatedly
 				at.text += string(t[:min(len(t), maxRaw)])
 			}
 		case xml.Directive:
@@ -110,8 +110,8 @@ func (e *element) all(name string) []*element {
 	return out
 }
 
-// words is the text at a path as it may be shown and logged: one line of printable
-// characters, of at most maxText.
+// words returns the text at a path in a form that may be shown and logged: one line of
+// printable characters, of at most maxText.
 func (e *element) words(path ...string) string {
 	if e = e.find(path...); e == nil {
 		return ""
