@@ -57,7 +57,7 @@ func (c Config) withDefaults() (Config, error) {
 		faults = append(faults, errors.New("Secrets is required"))
 	}
 	if c.Upstreams == nil {
-		faults = append(faults, errors.New("Upstreams is required"))
+		faults = append(faults, errors.New("the Upstreams are required"))
 	}
 	if c.Now == nil {
 		c.Now = time.Now
