@@ -262,7 +262,7 @@ func (r readModel) Privileges(_ context.Context, account string, p projections.P
 	for _, v := range s.sharesOf(func(v projections.Share) bool { return s.logins[s.holders[v.ID]] == account }) {
 		for _, d := range v.Devices {
 			if d.Status == share.StatusAccepted {
-				rows = append(rows, projections.DevicePrivileges{Device: d.Device, Name: d.Name, Share: v.ID, Domain: d.Domain, Grants: d.Grants})
+				rows = append(rows, projections.DevicePrivileges{Device: d.Device, Name: d.Name, Share: v.ID, Domain: d.Domain, Grants: d.Grants, Paused: v.Paused || d.Paused})
 			}
 		}
 	}

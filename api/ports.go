@@ -42,6 +42,8 @@ type Shares interface {
 	Delete(ctx context.Context, m app.Meta, share string) (app.Done, error)
 	PutDevice(ctx context.Context, m app.Meta, share string, d app.DeviceGrants) (app.ShareChanged, error)
 	RemoveDevice(ctx context.Context, m app.Meta, share, device string) (app.Done, error)
+	Pause(ctx context.Context, m app.Meta, share, device string) (app.ShareChanged, error)
+	Resume(ctx context.Context, m app.Meta, share, device string) (app.ShareChanged, error)
 	// For the recipient.
 	Accept(ctx context.Context, m app.Meta, share, device string) (app.ShareChanged, error)
 	Reject(ctx context.Context, m app.Meta, share, device string) (app.ShareChanged, error)

@@ -153,6 +153,41 @@ func (h handlers) RemoveShareDevice(ctx context.Context, r rest.RemoveShareDevic
 	return h.done(ctx, result, err)
 }
 
+// PauseShare puts what a share of the caller's gives out of force.
+func (h handlers) PauseShare(ctx context.Context, r rest.PauseShareRequestObject) (rest.PauseShareResponseObject, error) {
+	changed, err := h.pause(ctx, r.Params.IdempotencyKey, r.Params.IfMatch, r.Share, app.WholeShare, h.cfg.Shares.Pause)
+	return rest.PauseShare200JSONResponse{ShareChangedJSONResponse: changed}, err
+}
+
+// ResumeShare puts what a share of the caller's gives in force again.
+func (h handlers) ResumeShare(ctx context.Context, r rest.ResumeShareRequestObject) (rest.ResumeShareResponseObject, error) {
+	changed, err := h.pause(ctx, r.Params.IdempotencyKey, r.Params.IfMatch, r.Share, app.WholeShare, h.cfg.Shares.Resume)
+	return rest.ResumeShare200JSONResponse{ShareChangedJSONResponse: changed}, err
+}
+
+// PauseShareDevice puts what is given on one device out of force.
+func (h handlers) PauseShareDevice(ctx context.Context, r rest.PauseShareDeviceRequestObject) (rest.PauseShareDeviceResponseObject, error) {
+	changed, err := h.pause(ctx, r.Params.IdempotencyKey, r.Params.IfMatch, r.Share, r.Device, h.cfg.Shares.Pause)
+	return rest.PauseShareDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
+}
+
+// ResumeShareDevice puts what is given on one device in force again.
+func (h handlers) ResumeShareDevice(ctx context.Context, r rest.ResumeShareDeviceRequestObject) (rest.ResumeShareDeviceResponseObject, error) {
+	changed, err := h.pause(ctx, r.Params.IdempotencyKey, r.Params.IfMatch, r.Share, r.Device, h.cfg.Shares.Resume)
+	return rest.ResumeShareDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
+}
+
+func (h handlers) pause(
+	ctx context.Context, key, match, share, device string, do func(ctx context.Context, m app.Meta, share, device string) (app.ShareChanged, error),
+) (rest.ShareChangedJSONResponse, error) {
+	m, err := metaIf(ctx, key, match)
+	if err != nil {
+		return rest.ShareChangedJSONResponse{}, err
+	}
+	result, err := do(ctx, m, share, device)
+	return h.changed(ctx, result, err)
+}
+
 // AcceptDevice accepts an invitation.
 func (h handlers) AcceptDevice(ctx context.Context, r rest.AcceptDeviceRequestObject) (rest.AcceptDeviceResponseObject, error) {
 	m, err := metaIf(ctx, r.Params.IdempotencyKey, r.Params.IfMatch)

@@ -25,10 +25,10 @@ type QuotaView struct {
 
 func shareOf(r app.ShareChanged) projections.Share {
 	s := r.Share
-	row := projections.Share{ID: s.ID, Owner: s.Owner, Kind: s.Kind, Recipient: s.Recipient, Remark: s.Remark, Revision: r.Revision}
+	row := projections.Share{ID: s.ID, Owner: s.Owner, Kind: s.Kind, Recipient: s.Recipient, Remark: s.Remark, Revision: r.Revision, Paused: s.Paused}
 	for _, d := range s.Devices {
 		row.Devices = append(row.Devices, projections.ShareDevice{
-			Device: d.Device, Name: r.Names[d.Device], Status: d.Status, Grants: d.Grants, Domain: d.Domain,
+			Device: d.Device, Name: r.Names[d.Device], Status: d.Status, Grants: d.Grants, Domain: d.Domain, Paused: d.Paused,
 			InvitedAt: projections.MicrosOf(d.InvitedAt), AnsweredAt: projections.MicrosOf(d.AnsweredAt),
 		})
 	}
@@ -63,6 +63,9 @@ func each[Row, Item any](ctx context.Context, rows []Row, render func(context.Co
 func (h handlers) share(ctx context.Context, v projections.Share) (rest.Share, error) {
 	forOwner := v.Owner == caller(ctx)
 	out := rest.Share{ID: v.ID, Share: v.ID, Owner: v.Owner, Status: rest.Live}
+	if v.Paused {
+		out.Status = rest.Paused
+	}
 	text := h.reading(ctx)
 	if share.SeesRemark(v.Owner, caller(ctx)) {
 		out.Remark = text.text(event.FieldRemark, v.Remark)
@@ -101,7 +104,7 @@ func (h handlers) shareDevice(ctx context.Context, v projections.ShareDevice, fo
 	text := h.reading(ctx)
 	out := rest.ShareDevice{
 		Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Status: rest.ShareDeviceStatus(v.Status), Channels: channelGrants(v.Grants),
-		InvitedAt: v.InvitedAt.Time(), AnsweredAt: v.AnsweredAt.Time(),
+		InvitedAt: v.InvitedAt.Time(), AnsweredAt: v.AnsweredAt.Time(), Paused: v.Paused,
 	}
 	if !forOwner {
 		out.Domain = v.Domain
@@ -174,7 +177,7 @@ func (h handlers) privileges(ctx context.Context, v projections.DevicePrivileges
 	text := h.reading(ctx)
 	out := rest.DevicePrivileges{
 		Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Role: rest.DevicePrivilegesRoleRecipient,
-		Share: v.Share, Domain: v.Domain, Channels: channelGrants(v.Grants),
+		Share: v.Share, Domain: v.Domain, Paused: v.Paused, Channels: channelGrants(v.Grants),
 	}
 	if v.Share == "" {
 		out.Role = rest.DevicePrivilegesRoleOwner

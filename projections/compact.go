@@ -240,7 +240,7 @@ func (c *compaction) entry(row []any) []any {
 
 func (c *compaction) share(row []any) []any {
 	if pair := c.pair(row[0].(int64)); pair != 0 {
-		return []any{pair, row[1], row[2]}
+		return []any{pair, row[1], row[2], row[3]}
 	}
 	return nil
 }

@@ -45,11 +45,15 @@ func (g *granting) Reduce(w *engine.Writer, events []engine.Record) error {
 	if len(g.accounts)+len(g.devices) > remembered {
 		g.Forget()
 	}
-	effects := make([]grantEffect, len(events))
-	for i, e := range events {
+	effects := make([]grantEffect, 0, len(events))
+	var each []event.Effect // of one event
+	for _, e := range events {
 		var err error
-		if effects[i].Effect, err = event.EffectOf(e.Event.(event.Event)); err != nil {
+		if each, err = event.AppendEffects(each[:0], e.Event.(event.Event)); err != nil {
 			return engine.Unreadable(e, err)
+		}
+		for _, f := range each {
+			effects = append(effects, grantEffect{Effect: f})
 		}
 	}
 	for len(effects) > 0 {
@@ -107,6 +111,7 @@ type grantPair struct {
 	own    bool // by ownership, not by a share
 	grants []share.Grant
 	share  string
+	paused bool
 	fresh  bool // ignores the account's earlier name of the device
 }
 
@@ -205,7 +210,7 @@ func (b *grantBatch) grant(e *grantEffect) error {
 		return err
 	}
 	p := b.pair(e.account.no, e.device.no)
-	*p = grantPair{has: true, grants: e.Grants, share: e.Share, fresh: p.fresh}
+	*p = grantPair{has: true, grants: e.Grants, share: e.Share, paused: e.Paused, fresh: p.fresh}
 	return nil
 }
 
@@ -254,7 +259,7 @@ func (b *grantBatch) write() error {
 			continue
 		}
 		if !p.own {
-			shares = append(shares, []any{no, p.share, ""})
+			shares = append(shares, []any{no, p.share, "", numberOf(p.paused)})
 		}
 		first := false
 		for _, g := range p.grants {

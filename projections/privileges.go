@@ -61,10 +61,11 @@ var grantDeviceTable = &engine.Table{
 	Indexes: [][]string{{"device"}},
 }
 
-// grantShareTable has through which share an account has a device, and its name for it.
+// grantShareTable has through which share an account has a device, its name for it, and
+// whether it is paused.
 var grantShareTable = &engine.Table{
 	Name: "privilege_shares", Keys: 1,
-	Columns: []engine.Column{engine.Number("pair"), engine.Text("share"), {Name: "domain", First: true}},
+	Columns: []engine.Column{engine.Number("pair"), engine.Text("share"), {Name: "domain", First: true}, engine.Number("paused")},
 }
 
 // A revoked key stays, with account 0, until the next renumbering; its name is never
@@ -100,6 +101,7 @@ type DevicePrivileges struct {
 	Name   string        // sealed
 	Share  string        // through which; "" for the owner
 	Domain string        // the account's own name for the device
+	Paused bool          // no privilege is in force
 	Grants []share.Grant `bun:"-"`
 }
 
@@ -141,7 +143,7 @@ func livePairs(ctx context.Context, tx bun.Tx, account, after, limit int64) (row
 	seen := tx.NewSelect().TableExpr("privileges").ColumnExpr("DISTINCT entry >> ? AS pair", channelBits).
 		Where("entry >= ? AND entry < ?", pairOf(account, after+1)<<channelBits, pairOf(account+1, 0)<<channelBits)
 	err = tx.NewSelect().TableExpr("(?) AS p", seen).
-		ColumnExpr("p.pair, d.device, coalesce(n.name, '') AS name, coalesce(s.share, '') AS share, coalesce(s.domain, '') AS domain").
+		ColumnExpr("p.pair, d.device, coalesce(n.name, '') AS name, coalesce(s.share, '') AS share, coalesce(s.domain, '') AS domain, coalesce(s.paused, 0) <> 0 AS paused").
 		Join("JOIN privilege_devices AS d ON d.no = p.pair & ? AND d.live = 1", maxNumber).
 		Join("LEFT JOIN devices AS n ON n.device = d.device").
 		Join("LEFT JOIN privilege_shares AS s ON s.pair = p.pair").

@@ -34,6 +34,7 @@ var migrations = []engine.Migration{
 	{Name: "0006", Comment: "lacks", Do: engine.ExtendCheckpoints},
 	{Name: "0007", Comment: "wide_rows", Do: engine.OnSQLite(engine.MakeAgain(Devices, SentShares, ReceivedShares))},
 	{Name: "0008", Comment: "leases", Do: engine.AddLeases},
+	{Name: "0009", Comment: "paused", Do: engine.MakeAgain(SentShares, ReceivedShares, Privileges)},
 }
 
 // OpenConfig configures a Store.

@@ -25,7 +25,7 @@ var receivedShares = &engine.Projection{
 var receivedTable = &engine.Table{
 	Name: "received_shares", Keys: 1,
 	Columns: []engine.Column{
-		engine.Text("share"), engine.Text("owner"), engine.Text("login"), engine.Text("kind"), engine.Text("recipient"), engine.Number("opened"), engine.Number("revision"),
+		engine.Text("share"), engine.Text("owner"), engine.Text("login"), engine.Text("kind"), engine.Text("recipient"), engine.Number("opened"), engine.Number("revision"), engine.Number("paused"),
 	},
 	Indexes: [][]string{{"login", "opened"}},
 }
@@ -34,11 +34,14 @@ var receivedDeviceTable = &engine.Table{
 	Name: "received_share_devices", Keys: 2, Wide: true,
 	Columns: []engine.Column{
 		engine.Text("share"), engine.Text("device"), engine.Text("status"), engine.Text("grants"), engine.Text("domain"), engine.Number("invited"), engine.Number("answered"),
-		{Name: "added", Number: true, First: true}, engine.Number("revision"),
+		{Name: "added", Number: true, First: true}, engine.Number("revision"), engine.Number("paused"),
 	},
 }
 
-const receivedRevision = 6
+const (
+	receivedRevision = 6
+	receivedPaused   = 7
+)
 
 const (
 	receivedStatus = 2 + iota
@@ -48,31 +51,43 @@ const (
 	receivedAnswered
 	_
 	receivedDeviceRevision
+	receivedDevicePaused
 )
 
 func received(shares, devices *engine.Fold, e engine.Record) {
 	set := func(share, device string, cells ...engine.Cell) {
 		devices.Set(engine.Key{share, device}, append(cells, engine.To(receivedDeviceRevision, e.Revision))...)
 	}
+	pause := func(share, device string, paused int64) {
+		if device != "" {
+			set(share, device, engine.To(receivedDevicePaused, paused))
+			return
+		}
+		shares.Set(engine.Key{share}, engine.To(receivedPaused, paused), engine.To(receivedRevision, e.Revision))
+	}
 	switch v := e.Event.(type) {
 	case share.Opened:
-		shares.Put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, e.Position, e.Revision)
+		shares.Put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, e.Position, e.Revision, int64(0))
 	case share.RemarkChanged: // the remark is only for the owner, the revision for both
 		shares.Set(engine.Key{v.Share}, engine.To(receivedRevision, e.Revision))
 	case share.Invited:
-		devices.Put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), "", micros(v.At), int64(0), e.Position, e.Revision)
+		devices.Put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), "", micros(v.At), int64(0), e.Position, e.Revision, int64(0))
 	case share.Accepted:
 		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusAccepted)), engine.To(receivedGrants, grantsText(v.Grants)), engine.To(receivedAnswered, micros(v.At)))
 	case share.PrivilegesEdited:
 		set(v.Share, v.Device, engine.To(receivedGrants, grantsText(v.Grants)))
 	case share.Rejected:
-		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusRejected)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedAnswered, micros(v.At)))
+		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusRejected)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)), engine.To(receivedAnswered, micros(v.At)))
 	case share.DeviceRemoved:
-		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusRemoved)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""))
+		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusRemoved)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)))
 	case share.Left:
-		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusLeft)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""))
+		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusLeft)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)))
 	case share.DomainSet:
 		set(v.Share, v.Device, engine.To(receivedDomain, v.Domain))
+	case share.Paused:
+		pause(v.Share, v.Device, 1)
+	case share.Resumed:
+		pause(v.Share, v.Device, 0)
 	case share.Deleted:
 		shares.Drop(engine.Key{v.Share})
 		devices.Empty(v.Share)
@@ -111,7 +126,7 @@ func receivedBy(ctx context.Context, tx bun.Tx, where func(*bun.SelectQuery) *bu
 		return nil, err
 	}
 	devices := tx.NewSelect().TableExpr("received_share_devices AS d").
-		ColumnExpr("d.share, d.device, d.status, d.grants, d.domain, d.invited, d.answered, d.revision")
+		ColumnExpr("d.share, d.device, d.status, d.grants, d.domain, d.invited, d.answered, d.revision, d.paused")
 	return list, addDevices(ctx, list, devices, func(status share.Status) bool { return share.Device{Status: status}.Active() })
 }
 

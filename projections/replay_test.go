@@ -49,8 +49,11 @@ func history(t *rapid.T) []eventstore.Recorded {
 			{Channel: 1, Privileges: privilege.Set(rapid.IntRange(0, 31).Draw(t, "privileges"))},
 			{Channel: rapid.IntRange(2, 12).Draw(t, "channel"), Privileges: privilege.LiveView},
 		}[:rapid.IntRange(0, 2).Draw(t, "channels")]
+		paused := rapid.Bool().Draw(t, "paused")
+		each := []event.Given{{Device: thing, Account: who, Grants: given}, {Device: rapid.SampledFrom(things).Draw(t, "other"), Account: who, Grants: given}}[:rapid.IntRange(0, 2).Draw(t, "given")]
+		one := rapid.SampledFrom([]string{"", thing}).Draw(t, "one")
 		var e event.Event
-		switch rapid.IntRange(0, 13).Draw(t, "kind") {
+		switch rapid.IntRange(0, 15).Draw(t, "kind") {
 		case 0, 1:
 			if known[thing] != "" {
 				continue
@@ -69,9 +72,9 @@ func history(t *rapid.T) []eventstore.Recorded {
 		case 4:
 			e = share.Invited{Share: id, Owner: owner, Login: login, Device: thing, Grants: given, At: when}
 		case 5, 6:
-			e = share.Accepted{Share: id, Owner: owner, Login: login, Account: who, Device: thing, Grants: given, At: when}
+			e = share.Accepted{Share: id, Owner: owner, Login: login, Account: who, Device: thing, Grants: given, Paused: paused, At: when}
 		case 7:
-			e = share.PrivilegesEdited{Share: id, Owner: owner, Login: login, Account: rapid.SampledFrom([]string{"", who}).Draw(t, "account"), Device: thing, Grants: given, At: when}
+			e = share.PrivilegesEdited{Share: id, Owner: owner, Login: login, Account: rapid.SampledFrom([]string{"", who}).Draw(t, "account"), Device: thing, Grants: given, Paused: paused, At: when}
 		case 8:
 			e = rapid.SampledFrom([]event.Event{
 				share.Rejected{Share: id, Owner: owner, Login: login, Account: who, Device: thing, At: when},
@@ -94,6 +97,10 @@ func history(t *rapid.T) []eventstore.Recorded {
 				continue
 			}
 			e = account.StreamKeyRevoked{Account: who, Key: fmt.Sprint("k", rapid.IntRange(1, keys).Draw(t, "key")), At: when}
+		case 14:
+			e = share.Paused{Share: id, Owner: owner, Login: login, Device: one, Given: each, At: when}
+		case 15:
+			e = share.Resumed{Share: id, Owner: owner, Login: login, Device: one, Given: each, At: when}
 		}
 		name, data, err := catalogue.Encode(e)
 		if err != nil {

@@ -30,6 +30,7 @@ var sentTable = &engine.Table{
 		engine.Text("share"), engine.Text("owner"), engine.Text("login"), engine.Text("kind"), engine.Text("recipient"), engine.Text("remark"),
 		engine.Number("opened"),   // position of the event: the order of the list
 		engine.Number("revision"), // of the last event that changed this row
+		engine.Number("paused"),
 	},
 	Indexes: [][]string{{"owner", "opened"}},
 }
@@ -37,6 +38,7 @@ var sentTable = &engine.Table{
 const (
 	sentRemark   = 5
 	sentRevision = 7
+	sentPaused   = 8
 )
 
 var sentDeviceTable = &engine.Table{
@@ -44,7 +46,7 @@ var sentDeviceTable = &engine.Table{
 	Columns: []engine.Column{
 		engine.Text("share"), engine.Text("device"), engine.Text("status"), engine.Text("grants"), engine.Number("invited"), engine.Number("answered"),
 		{Name: "added", Number: true, First: true}, // position of the first invitation: the order in the share
-		engine.Number("revision"),
+		engine.Number("revision"), engine.Number("paused"),
 	},
 	Indexes: [][]string{{"device"}},
 }
@@ -56,32 +58,44 @@ const (
 	sentAnswered
 	_
 	sentDeviceRevision
+	sentDevicePaused
 )
 
 func sent(shares, devices *engine.Fold, e engine.Record) {
 	set := func(share, device string, cells ...engine.Cell) {
 		devices.Set(engine.Key{share, device}, append(cells, engine.To(sentDeviceRevision, e.Revision))...)
 	}
+	pause := func(share, device string, paused int64) {
+		if device != "" {
+			set(share, device, engine.To(sentDevicePaused, paused))
+			return
+		}
+		shares.Set(engine.Key{share}, engine.To(sentPaused, paused), engine.To(sentRevision, e.Revision))
+	}
 	switch v := e.Event.(type) {
 	case share.Opened:
-		shares.Put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, v.Remark, e.Position, e.Revision)
+		shares.Put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, v.Remark, e.Position, e.Revision, int64(0))
 	case share.RemarkChanged:
 		shares.Set(engine.Key{v.Share}, engine.To(sentRemark, v.Remark))
 		shares.Set(engine.Key{v.Share}, engine.To(sentRevision, e.Revision))
 	case share.Invited:
-		devices.Put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), micros(v.At), int64(0), e.Position, e.Revision)
+		devices.Put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), micros(v.At), int64(0), e.Position, e.Revision, int64(0))
 	case share.Accepted:
 		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusAccepted)), engine.To(sentGrants, grantsText(v.Grants)), engine.To(sentAnswered, micros(v.At)))
 	case share.PrivilegesEdited:
 		set(v.Share, v.Device, engine.To(sentGrants, grantsText(v.Grants)))
 	case share.Rejected:
-		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusRejected)), engine.To(sentGrants, ""), engine.To(sentAnswered, micros(v.At)))
+		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusRejected)), engine.To(sentGrants, ""), engine.To(sentDevicePaused, int64(0)), engine.To(sentAnswered, micros(v.At)))
 	case share.DeviceRemoved:
-		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusRemoved)), engine.To(sentGrants, ""))
+		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusRemoved)), engine.To(sentGrants, ""), engine.To(sentDevicePaused, int64(0)))
 	case share.Left:
-		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusLeft)), engine.To(sentGrants, ""))
+		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusLeft)), engine.To(sentGrants, ""), engine.To(sentDevicePaused, int64(0)))
 	case share.DomainSet:
 		set(v.Share, v.Device)
+	case share.Paused:
+		pause(v.Share, v.Device, 1)
+	case share.Resumed:
+		pause(v.Share, v.Device, 0)
 	case share.Deleted:
 		shares.Drop(engine.Key{v.Share})
 		devices.Empty(v.Share)
@@ -111,7 +125,7 @@ func sentBy(ctx context.Context, tx bun.Tx, where func(*bun.SelectQuery) *bun.Se
 		return nil, err
 	}
 	devices := tx.NewSelect().TableExpr("sent_share_devices AS d").
-		ColumnExpr("d.share, d.device, d.status, d.grants, d.invited, d.answered, d.revision")
+		ColumnExpr("d.share, d.device, d.status, d.grants, d.invited, d.answered, d.revision, d.paused")
 	return list, addDevices(ctx, list, devices, func(status share.Status) bool { return status != share.StatusRemoved })
 }
 

@@ -29,6 +29,7 @@ type Share struct {
 	Remark    string // sealed; for the owner only
 	Opened    int64  // position of the event that opened it, in the log
 	Revision  int64  // of the share's stream
+	Paused    bool   // nothing that it gives is in force
 
 	From    Person        `bun:"embed:from_"` // the owner; for the recipient only
 	Devices []ShareDevice `bun:"-"`
@@ -58,6 +59,7 @@ type ShareDevice struct {
 	InvitedAt  Micros `bun:"invited"`
 	AnsweredAt Micros `bun:"answered"` // 0 until it is accepted or rejected
 	Revision   int64  // of the last event that concerned it, in the share's stream
+	Paused     bool   // by itself, whatever the share is
 }
 
 // addDevices adds to each share those of its devices whose status is wanted, in the order

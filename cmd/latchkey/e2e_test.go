@@ -95,6 +95,13 @@ func TestMainJob(t *testing.T) {
 	expect("no live view any more", key, 403)
 	owner.must("PUT", "/shares/"+share+"/devices/"+device, invitation(device, "live_view"), nil)
 	expect("live view again", key, 200)
+	owner.must("POST", "/shares/"+share+"/pause", nil, nil)
+	expect("paused", key, 403)
+	expect("the owner's key while it is paused", owner.streamKey(), 200)
+	owner.must("POST", "/shares/"+share+"/resume", nil, nil)
+	if n := ffprobe(t, "tcp", url); n < 20 {
+		t.Errorf("after it was resumed ffprobe read %d packets", n)
+	}
 	recipient.must("PUT", "/shares/"+share+"/devices/"+device+"/domain", map[string]any{"domain": "neighbour"}, nil)
 	if got := describeStatus(t, s.rtsp, "/neighbour/1", key); got != 200 {
 		t.Errorf("by the device domain: status %d", got)
@@ -160,6 +167,10 @@ func TestEveryRevocationEndsTheViewer(t *testing.T) {
 			o.must("DELETE", "/shares/"+share+"/devices/"+device, nil, nil)
 		}},
 		{"delete", func(o, _ *user, share, _, _ string) { o.must("DELETE", "/shares/"+share, nil, nil) }},
+		{"pause", func(o, _ *user, share, _, _ string) { o.must("POST", "/shares/"+share+"/pause", nil, nil) }},
+		{"pause the device", func(o, _ *user, share, device, _ string) {
+			o.must("POST", "/shares/"+share+"/devices/"+device+"/pause", nil, nil)
+		}},
 		{"leave the device", func(_, r *user, share, device, _ string) {
 			r.must("DELETE", "/shares/"+share+"/devices/"+device, nil, nil)
 		}},

@@ -38,6 +38,8 @@ var events = []entry{
 	current[share.DeviceRemoved](),
 	current[share.Left](),
 	current[share.DomainSet](),
+	current[share.Paused](),
+	current[share.Resumed](),
 	current[share.Deleted](),
 }
 

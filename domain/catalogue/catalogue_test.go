@@ -47,6 +47,7 @@ func examples() []event.Event {
 	)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC)
 	grants := []share.Grant{{Channel: 1, Privileges: privilege.All}, {Channel: 511, Privileges: privilege.None}}
+	given := []event.Given{{Device: cam, Account: bob, Grants: grants}, {Device: "cam-2", Account: alice, Grants: grants[:1]}}
 	return []event.Event{
 		account.LoginClaimed{Login: login, Account: bob, At: at},
 		account.Registered{Account: bob, Login: login, Kind: "email", Address: text, Name: text, At: at},
@@ -73,6 +74,12 @@ func examples() []event.Event {
 		share.Left{Share: id, Owner: alice, Login: login, Account: bob, Device: cam, At: at},
 		share.DomainSet{Share: id, Owner: alice, Account: bob, Device: cam, Domain: "door", At: at},
 		share.Deleted{Share: id, Owner: alice, Login: login, Kind: "phone", Recipient: text, Remark: text, At: at},
+		share.Accepted{Share: id, Owner: alice, Login: login, Account: bob, Device: cam, Grants: grants, Paused: true, At: at},
+		share.PrivilegesEdited{Share: id, Owner: alice, Login: login, Account: bob, Device: cam, Grants: grants, Paused: true, At: at},
+		share.Paused{Share: id, Owner: alice, Login: login, Given: given, At: at},
+		share.Paused{Share: id, Owner: alice, Login: login, Device: cam, Given: []event.Given{}, At: at},
+		share.Resumed{Share: id, Owner: alice, Login: login, Given: given, At: at},
+		share.Resumed{Share: id, Owner: alice, Login: login, Device: cam, Given: given[:1], At: at},
 	}
 }
 
@@ -228,7 +235,7 @@ func TestEveryEventAnswers(t *testing.T) {
 		if said := e.Sentence(); said == "" || strings.ContainsAny(said, "{}") {
 			t.Errorf("%s: %q", name, said)
 		}
-		if _, err := event.EffectOf(e); err != nil {
+		if _, err := event.AppendEffects(nil, e); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -272,7 +279,7 @@ func TestSealedTexts(t *testing.T) {
 
 func TestRevocationOf(t *testing.T) {
 	revoking := []string{
-		"latchkey.device.removed.v1", "latchkey.share.deleted.v1", "latchkey.share.device_removed.v1", "latchkey.share.left.v1",
+		"latchkey.device.removed.v1", "latchkey.share.deleted.v1", "latchkey.share.device_removed.v1", "latchkey.share.left.v1", "latchkey.share.paused.v1",
 		"latchkey.share.privileges_edited.v1", "latchkey.share.rejected.v1", "latchkey.stream_key.revoked.v1",
 	}
 	for i, e := range examples() {

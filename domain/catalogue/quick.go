@@ -33,6 +33,7 @@ const (
 	numberField
 	timeField
 	setField
+	boolField
 	listField
 )
 
@@ -52,6 +53,8 @@ func layoutOf(t reflect.Type) *layout {
 			out.kind = timeField
 		case f.Type == reflect.TypeFor[privilege.Set]():
 			out.kind = setField
+		case f.Type.Kind() == reflect.Bool:
+			out.kind = boolField
 		case f.Type.Kind() == reflect.String:
 			out.kind = textField
 		case f.Type.Kind() == reflect.Int, f.Type.Kind() == reflect.Int64:
@@ -115,6 +118,12 @@ func (s *scanner) field(f *fieldLayout, v reflect.Value) {
 		v.SetInt(s.number())
 	case setField:
 		v.SetUint(uint64(s.set()))
+	case boolField:
+		is := s.take("true")
+		if !is {
+			s.need("false")
+		}
+		v.SetBool(is)
 	case timeField:
 		t := v.Addr().Interface().(*time.Time)
 		if text := s.quoted(); s.bad || t.UnmarshalText([]byte(text)) != nil {

@@ -28,10 +28,13 @@ const (
 	Removed
 	// Granted: the grants replace what Account had on the device. If the device is not
 	// live or does not belong to Owner, nothing changes. Account's name for the device
-	// stays.
+	// stays. If it is Paused, Account sees the device and has no privilege on it.
 	Granted
 	// Cleared: Account loses the device, whichever share it came from.
 	Cleared
+	// GrantedEach: as Granted for each of Each, of Owner's devices through Share. Readers
+	// never see it: AppendEffects splits it into effects on one device.
+	GrantedEach
 	// Named: Domain is Account's name for the device, if Account has it, and for no other
 	// device.
 	Named
@@ -51,11 +54,21 @@ type Effect struct {
 	Share   string
 	Domain  string
 	Grants  []privilege.Grant
+	Paused  bool      // of Granted: the grants are suspended; AppendEffects leaves them without privileges
+	Each    []Given   // of GrantedEach
 	Key     StreamKey // of KeyAdded and KeyRevoked
 
 	// Unaccepted is set on Granted and Cleared if the device of the share has not been
 	// accepted: there is no Account, and nothing changes.
 	Unaccepted bool
+}
+
+// Given is what an account has on a device.
+type Given struct {
+	Device  string            `json:"device"`
+	Account string            `json:"account"`
+	Grants  []privilege.Grant `json:"grants"`
+	Paused  bool              `json:"paused,omitempty"`
 }
 
 // NoEffect is the effect of an event that does not concern privileges.
@@ -76,18 +89,41 @@ var ErrImpossible = errors.New("impossible event")
 // maxID bounds ids of accounts and devices, in bytes.
 const maxID = 200
 
-// EffectOf returns the effect of an event, its grants in the order of their channels.
-// Error: ErrImpossible, if it cannot be applied.
-func EffectOf(e Event) (Effect, error) {
+// AppendEffects appends the effects of an event to a list: one for each device that it
+// concerns, their grants in the order of their channels; none for an event that changes
+// nothing. Error: ErrImpossible, if one of them cannot be applied.
+func AppendEffects(list []Effect, e Event) ([]Effect, error) {
 	f := e.Effect()
 	switch f.Kind {
-	case Nothing, KeyAdded, KeyRevoked:
-		return f, nil
+	case Nothing:
+		return list, nil
+	case KeyAdded, KeyRevoked:
+		return append(list, f), nil
+	case GrantedEach:
+		for _, g := range f.Each {
+			one := Effect{
+				Kind: Granted, Account: g.Account, Owner: f.Owner, Device: g.Device, Share: f.Share,
+				Grants: g.Grants, Paused: g.Paused,
+			}
+			var err error
+			if list, err = one.appendChecked(list); err != nil {
+				return nil, err
+			}
+		}
+		return list, nil
 	}
 	if f.Unaccepted {
-		return NoEffect, nil
+		return list, nil
 	}
-	return f.checked()
+	return f.appendChecked(list)
+}
+
+func (e Effect) appendChecked(list []Effect) ([]Effect, error) {
+	checked, err := e.checked()
+	if err != nil {
+		return nil, err
+	}
+	return append(list, checked), nil
 }
 
 // checked sorts the grants and refuses those that cannot be stored.
@@ -110,7 +146,18 @@ func (e Effect) checked() (Effect, error) {
 		slices.SortStableFunc(e.Grants, byChannel)
 		e.Grants = merged(e.Grants)
 	}
+	if e.Paused {
+		e.Grants = withoutPrivileges(e.Grants)
+	}
 	return e, nil
+}
+
+func withoutPrivileges(list []privilege.Grant) []privilege.Grant {
+	none := make([]privilege.Grant, len(list))
+	for i, g := range list {
+		none[i] = privilege.Grant{Channel: g.Channel}
+	}
+	return none
 }
 
 // merged keeps, for a channel that is listed twice, the privileges that both entries

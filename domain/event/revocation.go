@@ -26,6 +26,9 @@ const (
 	// ShareDeviceTaken is a device of a share: removed, left, rejected, or with other
 	// privileges than before.
 	ShareDeviceTaken RevocationKind = "share_device"
+	// SharePaused is a device of a share that was paused, or without a device the whole
+	// share.
+	SharePaused RevocationKind = "share_paused"
 	// ShareEmptied is every device of a share; the share itself stays.
 	ShareEmptied RevocationKind = "share_emptied"
 	// ShareEnded is a whole share.

@@ -61,6 +61,21 @@ type RemoveDevice struct {
 	At     time.Time
 }
 
+// Pause suspends the grants of one device, or of the whole share with Device "".
+type Pause struct {
+	By     string
+	Device string
+	At     time.Time
+}
+
+// Resume ends Pause of the same device or share: what is set now is in force. A device
+// that was paused by itself stays paused when the share is resumed.
+type Resume struct {
+	By     string
+	Device string
+	At     time.Time
+}
+
 // Delete ends the share.
 type Delete struct {
 	By string
@@ -113,6 +128,8 @@ func (Save) shareCommand()         {}
 func (Replace) shareCommand()      {}
 func (PutDevice) shareCommand()    {}
 func (RemoveDevice) shareCommand() {}
+func (Pause) shareCommand()        {}
+func (Resume) shareCommand()       {}
 func (Delete) shareCommand()       {}
 func (Accept) shareCommand()       {}
 func (Reject) shareCommand()       {}

@@ -76,6 +76,10 @@ func Decide(s State, command Command) ([]Event, error) {
 		return putDevice(s, c)
 	case RemoveDevice:
 		return removeDevice(s, c)
+	case Pause:
+		return pause(s, c)
+	case Resume:
+		return resume(s, c)
 	case Delete:
 		return deleteShare(s, c)
 	case Accept:

@@ -142,7 +142,8 @@ func (e Invited) apply(s *State) {
 	})
 }
 
-// Accepted makes the grants of the invitation effective for the account.
+// Accepted makes the grants of the invitation effective for the account, unless the
+// device is paused.
 type Accepted struct {
 	Share   string    `json:"share"`
 	Owner   string    `json:"owner"`
@@ -150,6 +151,7 @@ type Accepted struct {
 	Account string    `json:"account"` // the recipient
 	Device  string    `json:"device"`
 	Grants  []Grant   `json:"grants"`
+	Paused  bool      `json:"paused,omitempty"` // the grants are in force when it is resumed
 	At      time.Time `json:"at"`
 }
 
@@ -165,7 +167,7 @@ func (e Accepted) Subjects() event.Subjects {
 func (e Accepted) Effect() event.Effect {
 	return event.Effect{
 		Kind: event.Granted, Account: e.Account, Owner: e.Owner, Device: e.Device,
-		Share: e.Share, Grants: e.Grants,
+		Share: e.Share, Grants: e.Grants, Paused: e.Paused,
 	}
 }
 
@@ -177,7 +179,7 @@ func (e Accepted) Texts(event.ChangeText) event.Event { return e }
 
 // Sentence describes what happened.
 func (e Accepted) Sentence() string {
-	return fmt.Sprintf("account %s accepted device %s: %s (share %s)", e.Account, e.Device, event.GrantWords(e.Grants), e.Share)
+	return fmt.Sprintf("account %s accepted device %s%s: %s (share %s)", e.Account, e.Device, whilePaused(e.Paused), event.GrantWords(e.Grants), e.Share)
 }
 
 func (e Accepted) apply(s *State) {
@@ -229,7 +231,7 @@ func (e Rejected) apply(s *State) {
 }
 
 // PrivilegesEdited replaces the grants of a device, with immediate effect if it has been
-// accepted.
+// accepted and is not paused.
 type PrivilegesEdited struct {
 	Share   string    `json:"share"`
 	Owner   string    `json:"owner"`
@@ -237,6 +239,7 @@ type PrivilegesEdited struct {
 	Account string    `json:"account,omitempty"` // empty while it is not accepted
 	Device  string    `json:"device"`
 	Grants  []Grant   `json:"grants"`
+	Paused  bool      `json:"paused,omitempty"` // the grants are in force when it is resumed
 	At      time.Time `json:"at"`
 }
 
@@ -252,7 +255,7 @@ func (e PrivilegesEdited) Subjects() event.Subjects {
 func (e PrivilegesEdited) Effect() event.Effect {
 	return event.Effect{
 		Kind: event.Granted, Account: e.Account, Owner: e.Owner, Device: e.Device,
-		Share: e.Share, Grants: e.Grants, Unaccepted: e.Account == "",
+		Share: e.Share, Grants: e.Grants, Paused: e.Paused, Unaccepted: e.Account == "",
 	}
 }
 
@@ -266,8 +269,8 @@ func (e PrivilegesEdited) Texts(event.ChangeText) event.Event { return e }
 
 // Sentence describes what happened.
 func (e PrivilegesEdited) Sentence() string {
-	return fmt.Sprintf("owner %s edited the privileges on device %s%s: %s (share %s)",
-		e.Owner, e.Device, event.On(" of account ", e.Account), event.GrantWords(e.Grants), e.Share)
+	return fmt.Sprintf("owner %s edited the privileges on device %s%s%s: %s (share %s)",
+		e.Owner, e.Device, event.On(" of account ", e.Account), whilePaused(e.Paused), event.GrantWords(e.Grants), e.Share)
 }
 
 func (e PrivilegesEdited) apply(s *State) {

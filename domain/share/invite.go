@@ -63,7 +63,7 @@ func offer(s State, o Offer, at time.Time) ([]Event, error) {
 	}
 	return []Event{PrivilegesEdited{
 		Share: s.ID, Owner: s.Owner, Login: s.Login, Account: d.Account,
-		Device: o.Device, Grants: grants, At: at,
+		Device: o.Device, Grants: grants, Paused: s.Held(d), At: at,
 	}}, nil
 }
 

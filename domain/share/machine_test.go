@@ -9,17 +9,20 @@ import (
 
 	"pgregory.net/rapid"
 
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 )
 
 // machine gives a share any commands from anybody, and holds what comes of them
 // against a model that knows no events: who was given what, and who agreed.
 type machine struct {
-	state  State
-	events []Event
-	clock  time.Time
+	state   State
+	events  []Event
+	inForce inForce
+	clock   time.Time
 
 	live    bool
+	paused  bool
 	devices map[string]*modelDevice // what exists, with what it can do
 	shared  map[string]*modelShare  // what is in the share
 	ended   map[string]bool         // what the recipient gave up and the owner still sees
@@ -33,6 +36,7 @@ type modelDevice struct {
 type modelShare struct {
 	offered  map[int]privilege.Set
 	accepted bool
+	paused   bool
 }
 
 var (
@@ -42,7 +46,7 @@ var (
 
 func TestAnySequence(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &machine{clock: noon, devices: map[string]*modelDevice{}, shared: map[string]*modelShare{}, ended: map[string]bool{}}
+		m := &machine{clock: noon, inForce: inForce{}, devices: map[string]*modelDevice{}, shared: map[string]*modelShare{}, ended: map[string]bool{}}
 		for _, name := range machines {
 			m.addDevice(t, name)
 		}
@@ -53,6 +57,8 @@ func TestAnySequence(t *testing.T) {
 			"put":         m.put,
 			"remove":      m.remove,
 			"delete":      m.delete,
+			"pause":       func(t *rapid.T) { m.pause(t, true) },
+			"resume":      func(t *rapid.T) { m.pause(t, false) },
 			"accept":      m.accept,
 			"reject":      m.reject,
 			"leave":       m.leave,
@@ -168,6 +174,7 @@ func (m *machine) do(t *rapid.T, c Command, expected bool) {
 	}
 	for _, e := range events {
 		m.withinCapabilities(t, e)
+		m.inForce.apply(t, e)
 		once := Evolve(m.state, e)
 		if twice := Evolve(once, e); !reflect.DeepEqual(twice, once) {
 			t.Fatalf("%T delivered twice: %+v; want %+v", e, twice, once)
@@ -231,6 +238,7 @@ func (m *machine) save(t *rapid.T) {
 	if !fine {
 		return
 	}
+	m.paused = m.paused && m.live
 	m.live = true
 	for _, o := range c.Offers {
 		m.give(o)
@@ -273,6 +281,50 @@ func (m *machine) remove(t *rapid.T) {
 		delete(m.shared, c.Device)
 		delete(m.ended, c.Device)
 	}
+}
+
+// pause pauses or resumes the share or a device in it.
+func (m *machine) pause(t *rapid.T, paused bool) {
+	by, device, at := drawPerson(t), rapid.SampledFrom(append([]string{""}, machines...)).Draw(t, "device"), m.tick()
+	var c Command = Resume{By: by, Device: device, At: at}
+	if paused {
+		c = Pause{By: by, Device: device, At: at}
+	}
+	fine := m.live && by == alice && (device == "" || m.shared[device] != nil)
+	m.do(t, c, fine)
+	switch {
+	case fine && device == "":
+		m.paused = paused
+	case fine:
+		m.shared[device].paused = paused
+	}
+}
+
+// inForce is what the effects of the events give: what an index that reads nothing else
+// knows.
+type inForce map[[2]string][]Grant
+
+func (f inForce) apply(t *rapid.T, e Event) {
+	effects, err := event.AppendEffects(nil, e)
+	if err != nil {
+		t.Fatalf("%T%+v: %v", e, e, err)
+	}
+	for _, e := range effects {
+		if e.Kind == event.Granted {
+			f[[2]string{e.Account, e.Device}] = e.Grants
+		} else if e.Kind == event.Cleared {
+			delete(f, [2]string{e.Account, e.Device})
+		}
+	}
+}
+
+func (f inForce) allows(account, device string, channel int, p privilege.Set) bool {
+	for _, g := range f[[2]string{account, device}] {
+		if g.Channel == channel {
+			return g.Privileges.Has(p)
+		}
+	}
+	return false
 }
 
 func drawDevice(t *rapid.T) string { return rapid.SampledFrom(machines).Draw(t, "device") }
@@ -392,12 +444,15 @@ func (m *machine) check(t *rapid.T) {
 // checkGrants: exactly what was offered and accepted, for Bob alone.
 func (m *machine) checkGrants(t *rapid.T, who, device string, channel int) {
 	var may privilege.Set
-	if in := m.shared[device]; m.live && who == bob && in != nil && in.accepted {
+	if in := m.shared[device]; m.live && !m.paused && who == bob && in != nil && in.accepted && !in.paused {
 		may = in.offered[channel]
 	}
 	for p := privilege.LiveView; p <= privilege.PTZ; p <<= 1 {
 		if got, want := m.state.Allows(who, device, channel, p), may.Has(p); got != want {
 			t.Fatalf("may %q do %v on %s/%d: %v; the model says %v", who, p, device, channel, got, want)
+		}
+		if got, want := m.inForce.allows(who, device, channel, p), may.Has(p); got != want {
+			t.Fatalf("the effects let %q do %v on %s/%d: %v; the model says %v", who, p, device, channel, got, want)
 		}
 	}
 }

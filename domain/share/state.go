@@ -29,6 +29,7 @@ type State struct {
 	Recipient string // sealed address
 	Remark    string // sealed, "" for none
 	Live      bool   // opened, and not deleted since
+	Paused    bool   // nothing that it gives is in force
 	Devices   []Device
 }
 
@@ -39,6 +40,7 @@ type Device struct {
 	Account    string  // the recipient, while accepted
 	Grants     []Grant // by channel; none unless invited or accepted
 	Domain     string  // the recipient's own name, while accepted
+	Paused     bool    // by itself, whatever the share is; only while invited or accepted
 	InvitedAt  time.Time
 	AnsweredAt time.Time // zero until it is accepted or rejected
 	EditedAt   time.Time // zero until the grants of this invitation are edited
@@ -76,7 +78,7 @@ func (s State) Find(device string) (Device, bool) {
 // channel.
 func (s State) Allows(account, device string, channel int, p privilege.Set) bool {
 	d, ok := s.Find(device)
-	if !ok || !s.Live || account == "" || d.Status != StatusAccepted || d.Account != account {
+	if !ok || !s.Live || s.Held(d) || account == "" || d.Status != StatusAccepted || d.Account != account {
 		return false
 	}
 	for _, g := range d.Grants {
@@ -125,7 +127,7 @@ func (s *State) with(device string, change func(*Device)) {
 
 // end revokes everything that was granted.
 func (d *Device) end(status Status) {
-	d.Status, d.Account, d.Grants, d.Domain = status, "", nil, ""
+	d.Status, d.Account, d.Grants, d.Domain, d.Paused = status, "", nil, "", false
 }
 
 // TakesAway reports whether an event that follows the state revokes something and grants

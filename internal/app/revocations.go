@@ -22,7 +22,7 @@ type Revocations struct {
 // and reports whether it changed anything: it is idempotent.
 func (r *Revocations) Reapply(ctx context.Context, lost event.Revocation) (changed bool, err error) {
 	switch lost.Kind {
-	case event.ShareDeviceTaken, event.ShareEmptied, event.ShareEnded:
+	case event.ShareDeviceTaken, event.SharePaused, event.ShareEmptied, event.ShareEnded:
 		changed, err = r.toShare(ctx, lost)
 	case event.DeviceTaken:
 		changed, err = r.toDevice(ctx, lost)
@@ -41,10 +41,10 @@ func (r *Revocations) toShare(ctx context.Context, lost event.Revocation) (bool,
 	if _, _, ok := share.Parties(lost.Share); !ok {
 		return false, fmt.Errorf("%q is not a share id", lost.Share)
 	}
-	if (lost.Device == "") != (lost.Kind != event.ShareDeviceTaken) {
+	if lost.Kind != event.SharePaused && (lost.Device == "") != (lost.Kind != event.ShareDeviceTaken) {
 		return false, fmt.Errorf("invalid revocation of kind %s with device %q", lost.Kind, lost.Device)
 	}
-	todo := share.Reapply{Device: lost.Device, Delete: lost.Kind == event.ShareEnded, At: r.core.now()}
+	todo := share.Reapply{Device: lost.Device, Delete: lost.Kind == event.ShareEnded, Pause: lost.Kind == event.SharePaused, At: r.core.now()}
 	done, err := run(ctx, r.core, r.core.following(lost.Event), onShare(lost.Share), func(there stream[share.State]) ([]share.Event, error) {
 		return share.Decide(there.state, todo)
 	})

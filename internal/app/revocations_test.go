@@ -68,6 +68,17 @@ func TestReapply(t *testing.T) {
 		}, map[string]share.Status{"cam-1": share.StatusRemoved, "ds-7216": share.StatusAccepted}, true, " share.device_removed"},
 		{"deleted", func(w *world, id, _ string) error { _, err := w.shares.Delete(ctx, alice(w), id); return err },
 			map[string]share.Status{"cam-1": share.StatusRemoved, "ds-7216": share.StatusRemoved}, false, " share.device_removed share.device_removed share.deleted"},
+		{"paused", func(w *world, id, _ string) error {
+			_, err := w.shares.Pause(ctx, alice(w), id, WholeShare)
+			return err
+		}, map[string]share.Status{"cam-1": share.StatusAccepted, "ds-7216": share.StatusAccepted}, true, " share.paused"},
+		{"a device paused, and resumed", func(w *world, id, _ string) error {
+			_, err := w.shares.Pause(ctx, alice(w), id, w.cam)
+			if err == nil {
+				_, err = w.shares.Resume(ctx, alice(w), id, w.cam)
+			}
+			return err
+		}, map[string]share.Status{"cam-1": share.StatusAccepted, "ds-7216": share.StatusAccepted}, true, " share.paused"},
 		{"nothing", func(*world, string, string) error { return nil },
 			map[string]share.Status{"cam-1": share.StatusAccepted, "ds-7216": share.StatusAccepted}, true, ""},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"time"
 
 	"latchkey/domain/device"
 	"latchkey/domain/event"
@@ -141,6 +142,41 @@ func (s *Shares) PutDevice(ctx context.Context, m Meta, id string, d DeviceGrant
 		return ShareChanged{}, point(err, d.field(err))
 	}
 	return done.unlessGone(d.Device)
+}
+
+// WholeShare is the device to pass to Pause and Resume for every device of the share. No
+// device has this id.
+const WholeShare = ""
+
+// Pause suspends what a device in a share of the caller's grants, or the whole share.
+func (s *Shares) Pause(ctx context.Context, m Meta, id, typed string) (ShareChanged, error) {
+	return s.setPaused(ctx, m, "pause", id, typed, func(by, device string, at time.Time) share.Command {
+		return share.Pause{By: by, Device: device, At: at}
+	})
+}
+
+// Resume ends Pause of the same device or share.
+func (s *Shares) Resume(ctx context.Context, m Meta, id, typed string) (ShareChanged, error) {
+	return s.setPaused(ctx, m, "resume", id, typed, func(by, device string, at time.Time) share.Command {
+		return share.Resume{By: by, Device: device, At: at}
+	})
+}
+
+func (s *Shares) setPaused(
+	ctx context.Context, m Meta, name, id, typed string, todo func(by, device string, at time.Time) share.Command,
+) (ShareChanged, error) {
+	device := device.Canonical(typed)
+	c, err := s.core.begin(m, name, id, device)
+	if err != nil {
+		return ShareChanged{}, err
+	}
+	done, err := s.changeExisting(ctx, change{command: c, share: id, choose: func(attempt) (share.Command, error) {
+		if typed != WholeShare && device == WholeShare { // to pause everything must be meant
+			return nil, share.ErrNotInShare
+		}
+		return todo(c.Account, device, c.at), nil
+	}})
+	return done.answer, err
 }
 
 // RemoveDevice removes one device if the caller owns the share, and gives it up if the

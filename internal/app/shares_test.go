@@ -491,7 +491,7 @@ func TestNothingOverUnknown(t *testing.T) {
 	w := newWorld(t)
 	id := w.accepted(gives(w.cam, 1, privilege.LiveView))
 	for _, odd := range []Stored{
-		{Type: "latchkey.share.paused.v1", Data: []byte(`{}`)},
+		{Type: "latchkey.share.suspended.v1", Data: []byte(`{}`)},
 		{Type: "latchkey.device.removed.v1", Data: []byte(`{"device":"cam-1","owner":"a","at":"2026-01-02T03:04:05Z"}`)},
 		{Type: "latchkey.share.left.v1", Data: []byte(`{"until":1}`)},
 	} {

@@ -108,6 +108,8 @@ func TestTakesAway(t *testing.T) {
 		{"left", share.Left{Device: w.cam}, true},
 		{"rejected", share.Rejected{Device: w.cam}, true},
 		{"deleted", share.Deleted{}, true},
+		{"paused", share.Paused{}, true},
+		{"resumed", share.Resumed{}, false},
 		{"the same", share.PrivilegesEdited{Device: w.cam, Grants: grant(1, privilege.LiveView)}, true},
 		{"less", share.PrivilegesEdited{Device: w.cam, Grants: grant(1, privilege.None)}, true},
 		{"no channel", share.PrivilegesEdited{Device: w.cam}, true},

@@ -9,27 +9,27 @@ import (
 	"testing"
 )
 
-// paused is an event that somebody adds: it takes privileges away.
-const paused = `package share
+// frozen is an event that somebody adds: it takes privileges away.
+const frozen = `package share
 
 import "latchkey/domain/event"
 
-type Paused struct {
+type Frozen struct {
 	Share  string ` + "`json:\"share\"`" + `
 	Device string ` + "`json:\"device\"`" + `
 }
 
-func (Paused) Type() string { return "latchkey.share.paused.v1" }
+func (Frozen) Type() string { return "latchkey.share.frozen.v1" }
 `
 
-// pausedRest is what the compiler asks for besides.
-var pausedRest = map[string]string{
-	"Subjects": "func (e Paused) Subjects() event.Subjects { return event.Subjects{Share: e.Share, Device: e.Device} }\n",
-	"Effect":   "func (e Paused) Effect() event.Effect { return event.Effect{Kind: event.Cleared, Device: e.Device, Unaccepted: true} }\n",
-	"Revokes":  "func (e Paused) Revokes() event.Revocation { return event.Revocation{Kind: event.ShareDeviceTaken, Share: e.Share, Device: e.Device} }\n",
-	"Texts":    "func (e Paused) Texts(event.ChangeText) event.Event { return e }\n",
-	"Sentence": "func (e Paused) Sentence() string { return \"paused\" }\n",
-	"apply":    "func (e Paused) apply(*State) {}\n",
+// frozenRest is what the compiler asks for besides.
+var frozenRest = map[string]string{
+	"Subjects": "func (e Frozen) Subjects() event.Subjects { return event.Subjects{Share: e.Share, Device: e.Device} }\n",
+	"Effect":   "func (e Frozen) Effect() event.Effect { return event.Effect{Kind: event.Cleared, Device: e.Device, Unaccepted: true} }\n",
+	"Revokes":  "func (e Frozen) Revokes() event.Revocation { return event.Revocation{Kind: event.ShareDeviceTaken, Share: e.Share, Device: e.Device} }\n",
+	"Texts":    "func (e Frozen) Texts(event.ChangeText) event.Event { return e }\n",
+	"Sentence": "func (e Frozen) Sentence() string { return \"frozen\" }\n",
+	"apply":    "func (e Frozen) apply(*State) {}\n",
 }
 
 // TestEventsMustSayWhatTheyDo: an event that somebody adds to the tree does not compile
@@ -39,7 +39,7 @@ func TestEventsMustSayWhatTheyDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for missing := range pausedRest {
+	for missing := range frozenRest {
 		if out, err := buildWith(t, root, missing); err == nil || !strings.Contains(out, missing) {
 			t.Errorf("an event without %s compiles: %v\n%s", missing, err, out)
 		}
@@ -54,8 +54,8 @@ func TestEventsMustSayWhatTheyDo(t *testing.T) {
 func buildWith(t *testing.T, root, missing string) (string, error) {
 	t.Helper()
 	dir := t.TempDir()
-	source := paused
-	for name, method := range pausedRest {
+	source := frozen
+	for name, method := range frozenRest {
 		if name != missing {
 			source += method
 		}
@@ -71,8 +71,8 @@ func buildWith(t *testing.T, root, missing string) (string, error) {
 	}
 	replaced := map[string]string{}
 	for path, text := range map[string]string{
-		filepath.Join(root, "domain/share/paused.go"): source + "\nvar _ Event = Paused{}\n",
-		list: strings.Replace(string(catalogue), last, last+"\n\tcurrent[share.Paused](),", 1),
+		filepath.Join(root, "domain/share/frozen.go"): source + "\nvar _ Event = Frozen{}\n",
+		list: strings.Replace(string(catalogue), last, last+"\n\tcurrent[share.Frozen](),", 1),
 	} {
 		replaced[path] = filepath.Join(dir, filepath.Base(path))
 		if err := os.WriteFile(replaced[path], []byte(text), 0o600); err != nil {

@@ -76,6 +76,8 @@ var everything = []event.Event{
 	share.Accepted{Share: "s1", Owner: "olga", Account: "rita", Device: "cam", Grants: []share.Grant{{Channel: 1, Privileges: privilege.LiveView}}},
 	share.RemarkChanged{Share: "s1", Owner: "olga", Remark: "sealed friend"},
 	share.PrivilegesEdited{Share: "s1", Owner: "olga", Account: "rita", Device: "cam", Grants: []share.Grant{{Channel: 1, Privileges: privilege.Playback}}},
+	share.Paused{Share: "s1", Owner: "olga", Given: []event.Given{{Account: "rita", Device: "cam", Grants: []share.Grant{{Channel: 1, Privileges: privilege.Playback}}}}},
+	share.Resumed{Share: "s1", Owner: "olga", Device: "cam"},
 	share.DomainSet{Share: "s1", Owner: "olga", Account: "rita", Device: "cam", Domain: "door"},
 	account.StreamKeyAdded{Account: "rita", Key: "k1", Label: "sealed tv", Device: "cam", Expires: start},
 	account.StreamKeyRevoked{Account: "rita", Key: "k1"},
@@ -107,14 +109,14 @@ func TestFilters(t *testing.T) {
 		filter audit.Filter
 		want   int
 	}{
-		"all":              {audit.Filter{}, 17},
-		"a share":          {audit.Filter{Share: "s1"}, 11},
+		"all":              {audit.Filter{}, 19},
+		"a share":          {audit.Filter{Share: "s1"}, 13},
 		"another share":    {audit.Filter{Share: "s2"}, 0},
-		"a device":         {audit.Filter{Device: "cam"}, 11},
-		"the recipient":    {audit.Filter{Account: "rita"}, 9},
-		"the owner":        {audit.Filter{Account: "olga"}, 14},
-		"device and share": {audit.Filter{Device: "cam", Share: "s1"}, 8},
-		"from":             {audit.Filter{From: start.Add(14 * time.Minute)}, 3},
+		"a device":         {audit.Filter{Device: "cam"}, 12},
+		"the recipient":    {audit.Filter{Account: "rita"}, 10},
+		"the owner":        {audit.Filter{Account: "olga"}, 16},
+		"device and share": {audit.Filter{Device: "cam", Share: "s1"}, 9},
+		"from":             {audit.Filter{From: start.Add(14 * time.Minute)}, 5},
 		"to":               {audit.Filter{To: start.Add(2 * time.Minute)}, 2},
 		"from and to":      {audit.Filter{From: start.Add(time.Minute), To: start.Add(2 * time.Minute)}, 1},
 	} {
@@ -146,6 +148,7 @@ func TestTimeline(t *testing.T) {
 		"account rita accepted device cam: channel 1 live_view",
 		`changed the remark of share s1 to "friend"`,
 		"edited the privileges on device cam of account rita: channel 1 playback",
+		"owner olga paused share s1; account rita on device cam: channel 1 playback", "owner olga resumed device cam of share s1",
 		`account rita calls device cam "door"`,
 		"made stream key k1 for device cam until 2026-01-02T03:00:00Z",
 		"revoked stream key k1", "rejected device cam", "left device cam",

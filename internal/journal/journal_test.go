@@ -250,6 +250,24 @@ func TestWhatIsTakenAwayIsInTheFile(t *testing.T) {
 	}
 }
 
+// TestAPauseIsInTheFile: what a pause puts out of force counts as taken away.
+func TestAPauseIsInTheFile(t *testing.T) {
+	log, path := newLog(), filepath.Join(t.TempDir(), "j")
+	log.add(t, harmless)
+	j, stop := run(t, path, log)
+	reach(t, j, log.add(t, share.Paused{Share: "s", At: at}, share.Paused{Share: "s", Device: "cam", At: at}, share.Resumed{Share: "s", At: at}))
+	stop()
+	c := read(t, path)
+	if got, want := kinds(c), "2:share_paused, 3:share_paused"; got != want {
+		t.Fatalf("%s; want %s", got, want)
+	}
+	for i, device := range []string{"", "cam"} {
+		if r, ok := c.Entries[i].Revocation(); !ok || r.Kind != event.SharePaused || r.Share != "s" || r.Device != device {
+			t.Errorf("entry %d: %+v, %v", i, r, ok)
+		}
+	}
+}
+
 // TestItStaysSmall: a log that grows without revocations does not make it grow.
 func TestItStaysSmall(t *testing.T) {
 	log, path := newLog(), filepath.Join(t.TempDir(), "j")

@@ -46,17 +46,18 @@ func (x *Index) applyOne(r *eventstore.Recorded) error {
 	if err != nil {
 		return err
 	}
-	e, err := event.EffectOf(decoded)
-	if err != nil {
+	if x.effects, err = event.AppendEffects(x.effects[:0], decoded); err != nil || len(x.effects) == 0 {
 		return err
 	}
-	if e.Kind == event.Nothing {
-		return nil
-	}
 	x.effected = uint64(r.Position)
-	x.gather(x.effected, &e)
 	defer x.pulse.version.Add(1)
-	return x.effect(&e)
+	for i := range x.effects {
+		x.gather(x.effected, &x.effects[i])
+		if err := x.effect(&x.effects[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // effect does what event.Kind defines for each kind. An effect that would need a number

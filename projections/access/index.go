@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/eventstore"
 )
@@ -106,8 +107,9 @@ type Index struct {
 	// writing is held while changing the contents: by the subscription or a load. The
 	// fields below it, and the contents, belong to its holder.
 	writing  sync.Mutex
-	effected uint64 // position of the last event with an effect, or of the rows
-	aside    *aside // collects events while contents are loaded aside, nil otherwise
+	effected uint64         // position of the last event with an effect, or of the rows
+	effects  []event.Effect // of the event that is being applied
+	aside    *aside         // collects events while contents are loaded aside, nil otherwise
 
 	mu       sync.Mutex
 	advanced chan struct{}           // closed when position grows, or the state changes

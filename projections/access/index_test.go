@@ -496,9 +496,17 @@ func (m *model) apply(event event.Event) {
 			}
 		}
 	case share.Accepted:
-		give(e.Owner, e.Account, e.Device, e.Grants)
+		give(e.Owner, e.Account, e.Device, unless(e.Paused, e.Grants))
 	case share.PrivilegesEdited:
-		give(e.Owner, e.Account, e.Device, e.Grants)
+		give(e.Owner, e.Account, e.Device, unless(e.Paused, e.Grants))
+	case share.Paused:
+		for _, g := range e.Given {
+			give(e.Owner, g.Account, g.Device, nil)
+		}
+	case share.Resumed:
+		for _, g := range e.Given {
+			give(e.Owner, g.Account, g.Device, g.Grants)
+		}
 	case share.Rejected:
 		take(e.Account, e.Device)
 	case share.Left:
@@ -506,6 +514,13 @@ func (m *model) apply(event event.Event) {
 	case share.DeviceRemoved:
 		take(e.Account, e.Device)
 	}
+}
+
+func unless(paused bool, grants []share.Grant) []share.Grant {
+	if paused {
+		return nil
+	}
+	return grants
 }
 
 func (m *model) check(acc, dev string, channel int, p privilege.Set) access.Verdict {
@@ -572,19 +587,25 @@ func drawEvent(rt *rapid.T, accounts, devices []string) event.Event {
 			grants = append(grants, share.Grant{Channel: c, Privileges: privilege.Set(rapid.IntRange(0, 31).Draw(rt, "privileges"))})
 		}
 	}
-	switch rapid.IntRange(0, 6).Draw(rt, "kind") {
+	paused := rapid.Bool().Draw(rt, "paused")
+	given := []event.Given{{Device: dev, Account: acc, Grants: grants}, {Device: rapid.SampledFrom(devices).Draw(rt, "other"), Account: acc, Grants: grants}}
+	switch rapid.IntRange(0, 8).Draw(rt, "kind") {
+	case 7:
+		return share.Paused{Owner: owner, Given: given[:rapid.IntRange(0, 2).Draw(rt, "given")]}
+	case 8:
+		return share.Resumed{Owner: owner, Given: given[:rapid.IntRange(0, 2).Draw(rt, "given")]}
 	case 0:
 		return added(owner, dev, rapid.IntRange(1, 3).Draw(rt, "channels"))
 	case 1:
 		return device.Removed{Device: dev, Owner: owner}
 	case 2:
-		return share.PrivilegesEdited{Owner: owner, Account: acc, Device: dev, Grants: grants}
+		return share.PrivilegesEdited{Owner: owner, Account: acc, Device: dev, Grants: grants, Paused: paused}
 	case 3:
 		return share.Rejected{Owner: owner, Account: acc, Device: dev}
 	case 4:
 		return share.DeviceRemoved{Owner: owner, Account: acc, Device: dev, Reason: share.ByOwner}
 	}
-	return share.Accepted{Owner: owner, Account: acc, Device: dev, Grants: grants}
+	return share.Accepted{Owner: owner, Account: acc, Device: dev, Grants: grants, Paused: paused}
 }
 
 // TestAmbiguousName: a name that means several things to an account means none.

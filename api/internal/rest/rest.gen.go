@@ -86,6 +86,7 @@ func (e QuotaPer) Valid() bool {
 const (
 	Deleted ShareStatus = "deleted"
 	Live    ShareStatus = "live"
+	Paused  ShareStatus = "paused"
 )
 
 // Valid indicates whether the value is a known member of the ShareStatus enum.
@@ -94,6 +95,8 @@ func (e ShareStatus) Valid() bool {
 	case Deleted:
 		return true
 	case Live:
+		return true
+	case Paused:
 		return true
 	default:
 		return false
@@ -196,6 +199,9 @@ type DeviceGrants struct {
 	// Name Ignored.
 	Name string `json:"name,omitempty,omitzero"`
 
+	// Paused Ignored.
+	Paused bool `json:"paused,omitempty,omitzero"`
+
 	// Status Ignored.
 	Status string `json:"status,omitempty,omitzero"`
 
@@ -213,11 +219,14 @@ type DeviceList struct {
 
 // DevicePrivileges defines model for DevicePrivileges.
 type DevicePrivileges struct {
-	Channels []Grant              `json:"channels"`
-	Device   string               `json:"device"`
-	Domain   string               `json:"domain,omitempty,omitzero"`
-	Name     string               `json:"name"`
-	Role     DevicePrivilegesRole `json:"role"`
+	Channels []Grant `json:"channels"`
+	Device   string  `json:"device"`
+	Domain   string  `json:"domain,omitempty,omitzero"`
+	Name     string  `json:"name"`
+
+	// Paused True while its owner has paused it: the channels have no privileges then.
+	Paused bool                 `json:"paused,omitempty,omitzero"`
+	Role   DevicePrivilegesRole `json:"role"`
 
 	// Share The share that gives them; absent for a device of your own.
 	Share string `json:"share,omitempty,omitzero"`
@@ -457,14 +466,16 @@ type Share struct {
 	Remark string `json:"remark,omitempty,omitzero"`
 
 	// Share The same as `id`.
-	Share  string      `json:"share"`
+	Share string `json:"share"`
+
+	// Status While it is `paused`, nothing that it gives is in force.
 	Status ShareStatus `json:"status"`
 
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
-// ShareStatus defines model for Share.Status.
+// ShareStatus While it is `paused`, nothing that it gives is in force.
 type ShareStatus string
 
 // ShareDevice defines model for ShareDevice.
@@ -474,10 +485,13 @@ type ShareDevice struct {
 	Device     string    `json:"device"`
 
 	// Domain The recipient's own name for it; for the recipient only.
-	Domain    string            `json:"domain,omitempty,omitzero"`
-	InvitedAt time.Time         `json:"invited_at,omitempty,omitzero"`
-	Name      string            `json:"name"`
-	Status    ShareDeviceStatus `json:"status"`
+	Domain    string    `json:"domain,omitempty,omitzero"`
+	InvitedAt time.Time `json:"invited_at,omitempty,omitzero"`
+	Name      string    `json:"name"`
+
+	// Paused True if the device is paused by itself: nothing that is given on it is in force.
+	Paused bool              `json:"paused,omitempty,omitzero"`
+	Status ShareDeviceStatus `json:"status"`
 
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
@@ -503,6 +517,9 @@ type ShareDeviceGrants struct {
 
 	// Name Ignored.
 	Name string `json:"name,omitempty,omitzero"`
+
+	// Paused Ignored.
+	Paused bool `json:"paused,omitempty,omitzero"`
 
 	// Status Ignored.
 	Status string `json:"status,omitempty,omitzero"`
@@ -789,8 +806,44 @@ type SetDeviceDomainParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// PauseShareDeviceParams defines parameters for PauseShareDevice.
+type PauseShareDeviceParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch One entity tag of the share, or `*` for any revision.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
 // RejectDeviceParams defines parameters for RejectDevice.
 type RejectDeviceParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch One entity tag of the share, or `*` for any revision.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// ResumeShareDeviceParams defines parameters for ResumeShareDevice.
+type ResumeShareDeviceParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch One entity tag of the share, or `*` for any revision.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// PauseShareParams defines parameters for PauseShare.
+type PauseShareParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch One entity tag of the share, or `*` for any revision.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// ResumeShareParams defines parameters for ResumeShare.
+type ResumeShareParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 
@@ -923,9 +976,21 @@ type ServerInterface interface {
 	// SetDeviceDomain Give a device that is shared with you your own short name
 	// (PUT /api/v1/shares/{share}/devices/{device}/domain)
 	SetDeviceDomain(ctx echo.Context, share SharePath, device DevicePath, params SetDeviceDomainParams) error
+	// PauseShareDevice Pause one device of a share
+	// (POST /api/v1/shares/{share}/devices/{device}/pause)
+	PauseShareDevice(ctx echo.Context, share SharePath, device DevicePath, params PauseShareDeviceParams) error
 	// RejectDevice Reject a device that is shared with you
 	// (POST /api/v1/shares/{share}/devices/{device}/reject)
 	RejectDevice(ctx echo.Context, share SharePath, device DevicePath, params RejectDeviceParams) error
+	// ResumeShareDevice Resume one device of a share
+	// (POST /api/v1/shares/{share}/devices/{device}/resume)
+	ResumeShareDevice(ctx echo.Context, share SharePath, device DevicePath, params ResumeShareDeviceParams) error
+	// PauseShare Pause a share
+	// (POST /api/v1/shares/{share}/pause)
+	PauseShare(ctx echo.Context, share SharePath, params PauseShareParams) error
+	// ResumeShare Resume a share
+	// (POST /api/v1/shares/{share}/resume)
+	ResumeShare(ctx echo.Context, share SharePath, params ResumeShareParams) error
 	// ListStreamKeys List your stream keys
 	// (GET /api/v1/stream-keys)
 	ListStreamKeys(ctx echo.Context, params ListStreamKeysParams) error
@@ -1810,6 +1875,65 @@ func (w *ServerInterfaceWrapper) SetDeviceDomain(ctx echo.Context) error {
 	return err
 }
 
+// PauseShareDevice converts echo context to params.
+func (w *ServerInterfaceWrapper) PauseShareDevice(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "share" -------------
+	var share SharePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "share", ctx.Param("share"), &share, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter share: %s", err))
+	}
+
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PauseShareDeviceParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PauseShareDevice(ctx, share, device, params)
+	return err
+}
+
 // RejectDevice converts echo context to params.
 func (w *ServerInterfaceWrapper) RejectDevice(ctx echo.Context) error {
 	var err error
@@ -1866,6 +1990,167 @@ func (w *ServerInterfaceWrapper) RejectDevice(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RejectDevice(ctx, share, device, params)
+	return err
+}
+
+// ResumeShareDevice converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeShareDevice(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "share" -------------
+	var share SharePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "share", ctx.Param("share"), &share, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter share: %s", err))
+	}
+
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResumeShareDeviceParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeShareDevice(ctx, share, device, params)
+	return err
+}
+
+// PauseShare converts echo context to params.
+func (w *ServerInterfaceWrapper) PauseShare(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "share" -------------
+	var share SharePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "share", ctx.Param("share"), &share, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter share: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PauseShareParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PauseShare(ctx, share, params)
+	return err
+}
+
+// ResumeShare converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeShare(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "share" -------------
+	var share SharePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "share", ctx.Param("share"), &share, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter share: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResumeShareParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeShare(ctx, share, params)
 	return err
 }
 
@@ -2044,7 +2329,11 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PUT(options.BaseURL+"/api/v1/shares/:share/devices/:device", wrapper.PutShareDevice, options.OperationMiddlewares["putShareDevice"]...)
 	router.POST(options.BaseURL+"/api/v1/shares/:share/devices/:device/accept", wrapper.AcceptDevice, options.OperationMiddlewares["acceptDevice"]...)
 	router.PUT(options.BaseURL+"/api/v1/shares/:share/devices/:device/domain", wrapper.SetDeviceDomain, options.OperationMiddlewares["setDeviceDomain"]...)
+	router.POST(options.BaseURL+"/api/v1/shares/:share/devices/:device/pause", wrapper.PauseShareDevice, options.OperationMiddlewares["pauseShareDevice"]...)
 	router.POST(options.BaseURL+"/api/v1/shares/:share/devices/:device/reject", wrapper.RejectDevice, options.OperationMiddlewares["rejectDevice"]...)
+	router.POST(options.BaseURL+"/api/v1/shares/:share/devices/:device/resume", wrapper.ResumeShareDevice, options.OperationMiddlewares["resumeShareDevice"]...)
+	router.POST(options.BaseURL+"/api/v1/shares/:share/pause", wrapper.PauseShare, options.OperationMiddlewares["pauseShare"]...)
+	router.POST(options.BaseURL+"/api/v1/shares/:share/resume", wrapper.ResumeShare, options.OperationMiddlewares["resumeShare"]...)
 	router.GET(options.BaseURL+"/api/v1/shares/history", wrapper.ListShareHistory, options.OperationMiddlewares["listShareHistory"]...)
 	router.GET(options.BaseURL+"/api/v1/shares/received", wrapper.ListReceivedShares, options.OperationMiddlewares["listReceivedShares"]...)
 	router.GET(options.BaseURL+"/api/v1/shares/sent", wrapper.ListSentShares, options.OperationMiddlewares["listSentShares"]...)
@@ -2808,6 +3097,32 @@ func (response SetDeviceDomain408ApplicationProblemPlusJSONResponse) VisitSetDev
 	return err
 }
 
+type PauseShareDeviceRequestObject struct {
+	Share  SharePath  `json:"share"`
+	Device DevicePath `json:"device"`
+	Params PauseShareDeviceParams
+}
+
+type PauseShareDeviceResponseObject interface {
+	VisitPauseShareDeviceResponse(w http.ResponseWriter) error
+}
+
+type PauseShareDevice200JSONResponse struct{ ShareChangedJSONResponse }
+
+func (response PauseShareDevice200JSONResponse) VisitPauseShareDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type RejectDeviceRequestObject struct {
 	Share  SharePath  `json:"share"`
 	Device DevicePath `json:"device"`
@@ -2821,6 +3136,82 @@ type RejectDeviceResponseObject interface {
 type RejectDevice200JSONResponse struct{ ShareChangedJSONResponse }
 
 func (response RejectDevice200JSONResponse) VisitRejectDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeShareDeviceRequestObject struct {
+	Share  SharePath  `json:"share"`
+	Device DevicePath `json:"device"`
+	Params ResumeShareDeviceParams
+}
+
+type ResumeShareDeviceResponseObject interface {
+	VisitResumeShareDeviceResponse(w http.ResponseWriter) error
+}
+
+type ResumeShareDevice200JSONResponse struct{ ShareChangedJSONResponse }
+
+func (response ResumeShareDevice200JSONResponse) VisitResumeShareDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseShareRequestObject struct {
+	Share  SharePath `json:"share"`
+	Params PauseShareParams
+}
+
+type PauseShareResponseObject interface {
+	VisitPauseShareResponse(w http.ResponseWriter) error
+}
+
+type PauseShare200JSONResponse struct{ ShareChangedJSONResponse }
+
+func (response PauseShare200JSONResponse) VisitPauseShareResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeShareRequestObject struct {
+	Share  SharePath `json:"share"`
+	Params ResumeShareParams
+}
+
+type ResumeShareResponseObject interface {
+	VisitResumeShareResponse(w http.ResponseWriter) error
+}
+
+type ResumeShare200JSONResponse struct{ ShareChangedJSONResponse }
+
+func (response ResumeShare200JSONResponse) VisitResumeShareResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2994,9 +3385,21 @@ type StrictServerInterface interface {
 	// SetDeviceDomain Give a device that is shared with you your own short name
 	// (PUT /api/v1/shares/{share}/devices/{device}/domain)
 	SetDeviceDomain(ctx context.Context, request SetDeviceDomainRequestObject) (SetDeviceDomainResponseObject, error)
+	// PauseShareDevice Pause one device of a share
+	// (POST /api/v1/shares/{share}/devices/{device}/pause)
+	PauseShareDevice(ctx context.Context, request PauseShareDeviceRequestObject) (PauseShareDeviceResponseObject, error)
 	// RejectDevice Reject a device that is shared with you
 	// (POST /api/v1/shares/{share}/devices/{device}/reject)
 	RejectDevice(ctx context.Context, request RejectDeviceRequestObject) (RejectDeviceResponseObject, error)
+	// ResumeShareDevice Resume one device of a share
+	// (POST /api/v1/shares/{share}/devices/{device}/resume)
+	ResumeShareDevice(ctx context.Context, request ResumeShareDeviceRequestObject) (ResumeShareDeviceResponseObject, error)
+	// PauseShare Pause a share
+	// (POST /api/v1/shares/{share}/pause)
+	PauseShare(ctx context.Context, request PauseShareRequestObject) (PauseShareResponseObject, error)
+	// ResumeShare Resume a share
+	// (POST /api/v1/shares/{share}/resume)
+	ResumeShare(ctx context.Context, request ResumeShareRequestObject) (ResumeShareResponseObject, error)
 	// ListStreamKeys List your stream keys
 	// (GET /api/v1/stream-keys)
 	ListStreamKeys(ctx context.Context, request ListStreamKeysRequestObject) (ListStreamKeysResponseObject, error)
@@ -3809,6 +4212,33 @@ func (sh *strictHandler) SetDeviceDomain(ctx echo.Context, share SharePath, devi
 	return nil
 }
 
+// PauseShareDevice operation middleware
+func (sh *strictHandler) PauseShareDevice(ctx echo.Context, share SharePath, device DevicePath, params PauseShareDeviceParams) error {
+	var request PauseShareDeviceRequestObject
+
+	request.Share = share
+	request.Device = device
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseShareDevice(ctx.Request().Context(), request.(PauseShareDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseShareDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PauseShareDeviceResponseObject); ok {
+		return validResponse.VisitPauseShareDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // RejectDevice operation middleware
 func (sh *strictHandler) RejectDevice(ctx echo.Context, share SharePath, device DevicePath, params RejectDeviceParams) error {
 	var request RejectDeviceRequestObject
@@ -3830,6 +4260,85 @@ func (sh *strictHandler) RejectDevice(ctx echo.Context, share SharePath, device 
 		return err
 	} else if validResponse, ok := response.(RejectDeviceResponseObject); ok {
 		return validResponse.VisitRejectDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeShareDevice operation middleware
+func (sh *strictHandler) ResumeShareDevice(ctx echo.Context, share SharePath, device DevicePath, params ResumeShareDeviceParams) error {
+	var request ResumeShareDeviceRequestObject
+
+	request.Share = share
+	request.Device = device
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeShareDevice(ctx.Request().Context(), request.(ResumeShareDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeShareDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeShareDeviceResponseObject); ok {
+		return validResponse.VisitResumeShareDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PauseShare operation middleware
+func (sh *strictHandler) PauseShare(ctx echo.Context, share SharePath, params PauseShareParams) error {
+	var request PauseShareRequestObject
+
+	request.Share = share
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseShare(ctx.Request().Context(), request.(PauseShareRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseShare")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PauseShareResponseObject); ok {
+		return validResponse.VisitPauseShareResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeShare operation middleware
+func (sh *strictHandler) ResumeShare(ctx echo.Context, share SharePath, params ResumeShareParams) error {
+	var request ResumeShareRequestObject
+
+	request.Share = share
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeShare(ctx.Request().Context(), request.(ResumeShareRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeShare")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeShareResponseObject); ok {
+		return validResponse.VisitResumeShareResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
