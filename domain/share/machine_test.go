@@ -310,9 +310,10 @@ func (f inForce) apply(t *rapid.T, e Event) {
 		t.Fatalf("%T%+v: %v", e, e, err)
 	}
 	for _, e := range effects {
-		if e.Kind == event.Granted {
+		switch e.Kind {
+		case event.Granted:
 			f[[2]string{e.Account, e.Device}] = e.Grants
-		} else if e.Kind == event.Cleared {
+		case event.Cleared:
 			delete(f, [2]string{e.Account, e.Device})
 		}
 	}
