@@ -73,6 +73,7 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
+	o.senders = printingSenders(std.err)
 	o.strangers = false // the demo's own camera is on loopback, even if others can reach the API
 	if err := s.makeDataDir(s.logger(std)); err != nil {
 		return err

@@ -53,6 +53,7 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	}
 	logger.Info("latchkey serves", "http", s.httpAddr(), "rtsp", s.rtspAddr(), "metrics", s.metricsAddr(), "eventstore", redacted(o.Eventstore), "database", redacted(o.Database))
 	s.warnOfNetworks(o)
+	s.warnOfMail(o)
 	return s.wait(ctx)
 }
 
@@ -178,6 +179,9 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	}
 	s.run("vault", keeper.Run)
 	s.run("secrets of stream keys", s.teachDoor)
+	if err = s.startOutbox(ctx, o); err != nil {
+		return nil, err
+	}
 	s.run("streams of cameras", s.upstreams.Run)
 	if err = s.door.Start(); err != nil {
 		return nil, err

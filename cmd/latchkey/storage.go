@@ -20,6 +20,7 @@ import (
 	"latchkey/eventstore"
 	"latchkey/eventstore/node"
 	"latchkey/internal/descriptors"
+	"latchkey/internal/outbox"
 	"latchkey/internal/vault"
 	"latchkey/projections"
 )
@@ -46,6 +47,7 @@ type opened struct {
 	vault    *vault.Vault
 
 	descriptors *descriptors.Watch
+	outbox      *outbox.Outbox // nil in a tool, which sends nothing itself
 
 	unmatched atomic.Bool // the vault has not been compared with the log yet
 	appended  atomic.Bool // since the mark of the vault was last advanced

@@ -37,14 +37,19 @@ func Snapshot(ctx context.Context, db *bun.DB, f func(ctx context.Context, tx bu
 	return db.RunInTx(ctx, o, f)
 }
 
-// Dump calls each for every row of the vault's tables, except the master key.
+// outboxTable is the table of messages. They are in no backup: one that is put back must
+// not send again what was sent.
+const outboxTable = "vault_outbox"
+
+// Dump gives every row of the vault's tables to each, without the master key and the
+// messages that wait to be sent.
 func Dump(ctx context.Context, db bun.IDB, each func(Row) error) error {
 	tables, err := tablesIn(ctx, db)
 	if err != nil {
 		return err
 	}
 	for _, table := range tables {
-		if table == openKeyTable {
+		if table == openKeyTable || table == outboxTable {
 			continue
 		}
 		if err := dumpTable(ctx, db, table, each); err != nil {
