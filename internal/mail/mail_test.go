@@ -102,8 +102,8 @@ func TestFailures(t *testing.T) {
 		{"recipient never", mailtest.StepRcpt, mailtest.Refuse(550), true, false},
 		{"content later", mailtest.StepData, mailtest.Refuse(452), false, false},
 		{"content never", mailtest.StepData, mailtest.Refuse(554), true, false},
-		{"cut at the recipient", mailtest.StepRcpt, mailtest.Hang, false, false},
-		{"cut after the content", mailtest.StepTaken, mailtest.Hang, false, true},
+		{"cut at the recipient", mailtest.StepRcpt, mailtest.ErrCut, false, false},
+		{"cut after the content", mailtest.StepTaken, mailtest.ErrCut, false, true},
 	} {
 		t.Run(sc.name, func(t *testing.T) {
 			s := mailtest.Start(t)

@@ -129,8 +129,8 @@ func Refuse(code int) error {
 	return &smtp.SMTPError{Code: code, EnhancedCode: smtp.EnhancedCode{code / 100, 0, 0}, Message: "as the test wants it"}
 }
 
-// Hang is an answer that never comes: the connection is cut.
-var Hang = errors.New("cut")
+// ErrCut is an answer that never comes: the connection is cut.
+var ErrCut = errors.New("cut")
 
 func (s *Server) asked(step string) error {
 	s.mu.Lock()
@@ -166,7 +166,7 @@ func (c *session) Auth(string) (sasl.Server, error) {
 }
 
 func (c *session) cut(err error) error {
-	if errors.Is(err, Hang) {
+	if errors.Is(err, ErrCut) {
 		_ = c.conn.Conn().Close()
 	}
 	return err
