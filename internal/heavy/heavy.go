@@ -10,21 +10,20 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"sync"
 )
 
 // Cores returns the number of cores for heavy work out of all: half, at least one.
 func Cores(all int) int { return max(1, all/2) }
 
 // slots has capacity for each core that does heavy work.
-var slots = sync.OnceValue(func() chan struct{} { return make(chan struct{}, Cores(runtime.GOMAXPROCS(0))) })
+var slots = make(chan struct{}, Cores(runtime.GOMAXPROCS(0)))
 
 // Begin waits for a core; end must be called when the work is done. The error is the
 // context's.
 func Begin(ctx context.Context) (end func(), err error) {
 	select {
-	case slots() <- struct{}{}:
-		return func() { <-slots() }, nil
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for a core: %w", ctx.Err())
 	}
