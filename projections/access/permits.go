@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -66,9 +65,8 @@ type Permits struct {
 	now    func() time.Time
 	logger *slog.Logger
 
-	mu       sync.Mutex
-	byDevice map[string]*Permit // the first of a list
-	byKey    map[string]*Permit
+	byDevice *lists
+	byKey    *lists
 }
 
 // NewPermits returns permits under the rules. now and logger may be nil: time.Now, none.
@@ -79,7 +77,11 @@ func NewPermits(rules Rules, now func() time.Time, logger *slog.Logger) *Permits
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Permits{rules: rules, pulse: rules.Pulse(), now: now, logger: logger, byDevice: map[string]*Permit{}, byKey: map[string]*Permit{}}
+	return &Permits{
+		rules: rules, pulse: rules.Pulse(), now: now, logger: logger,
+		byDevice: newLists(func(p *Permit) *links { return &p.deviceLinks }),
+		byKey:    newLists(func(p *Permit) *links { return &p.keyLinks }),
+	}
 }
 
 // Permit is permission for one use. Its holder transfers the bits of the use, and
@@ -96,7 +98,7 @@ type Permit struct {
 	revoked func(Reason)
 	expiry  *time.Timer
 
-	// The lists of a device and of a key; of.mu guards them.
+	// The permit's places in the lists of its device and of its key.
 	deviceLinks, keyLinks links
 }
 
@@ -111,8 +113,6 @@ func endOf(k Key) int64 {
 	}
 	return k.Expires.UnixNano()
 }
-
-type links struct{ before, after *Permit }
 
 // Acquire returns a permit for a use, or the verdict that refuses it. revoked is called
 // once, when the permit is revoked: it must end what the permit is held for, and must not
@@ -266,8 +266,6 @@ func (s *Permits) Run(ctx context.Context, every time.Duration) {
 
 // concerned lists the permits that a change concerns.
 func (s *Permits) concerned(c Change) (list []*Permit) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	take := func(p *Permit) {
 		if (c.Account == "" || c.Account == p.use.Account) && (c.Device == "" || c.Device == p.use.Device) && (c.Key == "" || c.Key == p.use.StreamKey) {
 			list = append(list, p)
@@ -275,67 +273,25 @@ func (s *Permits) concerned(c Change) (list []*Permit) {
 	}
 	switch {
 	case c.Key != "":
-		for p := s.byKey[c.Key]; p != nil; p = p.keyLinks.after {
-			take(p)
-		}
+		s.byKey.of(c.Key, take)
 	case c.Device != "":
-		for p := s.byDevice[c.Device]; p != nil; p = p.deviceLinks.after {
-			take(p)
-		}
+		s.byDevice.of(c.Device, take)
 	default:
-		for _, first := range s.byDevice {
-			for p := first; p != nil; p = p.deviceLinks.after {
-				take(p)
-			}
-		}
+		s.byDevice.all(take)
 	}
 	return list
 }
 
-func deviceLinks(p *Permit) *links { return &p.deviceLinks }
-func keyLinks(p *Permit) *links    { return &p.keyLinks }
-
 func (s *Permits) add(p *Permit) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	link(s.byDevice, p.use.Device, p, deviceLinks)
+	s.byDevice.add(p.use.Device, p)
 	if p.use.StreamKey != "" {
-		link(s.byKey, p.use.StreamKey, p, keyLinks)
+		s.byKey.add(p.use.StreamKey, p)
 	}
 }
 
 func (s *Permits) drop(p *Permit) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	unlink(s.byDevice, p.use.Device, p, deviceLinks)
+	s.byDevice.drop(p.use.Device, p)
 	if p.use.StreamKey != "" {
-		unlink(s.byKey, p.use.StreamKey, p, keyLinks)
+		s.byKey.drop(p.use.StreamKey, p)
 	}
-}
-
-// link puts a permit first in a list.
-func link(lists map[string]*Permit, name string, p *Permit, of func(*Permit) *links) {
-	if first := lists[name]; first != nil {
-		of(p).after, of(first).before = first, p
-	}
-	lists[name] = p
-}
-
-// unlink removes a permit from a list, if it is in it.
-func unlink(lists map[string]*Permit, name string, p *Permit, of func(*Permit) *links) {
-	l := of(p)
-	switch {
-	case l.before != nil:
-		of(l.before).after = l.after
-	case lists[name] != p:
-		return
-	case l.after == nil:
-		delete(lists, name)
-	default:
-		lists[name] = l.after
-	}
-	if l.after != nil {
-		of(l.after).before = l.before
-	}
-	*l = links{}
 }
