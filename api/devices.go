@@ -50,6 +50,9 @@ func (h handlers) AddDevice(ctx context.Context, r rest.AddDeviceRequestObject) 
 		return nil, err
 	}
 	device, err := h.device(ctx, deviceOf(result.Device))
+	if result.Unproven {
+		device.Warnings = warnings(notProven, "Nobody has seen whether the device is there and lets us in.")
+	}
 	return rest.AddDevice201JSONResponse{
 		Body:    device,
 		Headers: rest.AddDevice201ResponseHeaders{LatchkeyPosition: position, Location: "/api/v1/devices/" + device.ID},
@@ -60,6 +63,13 @@ func (h handlers) AddDevice(ctx context.Context, r rest.AddDeviceRequestObject) 
 func (h handlers) RemoveDevice(ctx context.Context, r rest.RemoveDeviceRequestObject) (rest.RemoveDeviceResponseObject, error) {
 	result, err := h.cfg.Devices.Remove(ctx, meta(ctx, r.Params.IdempotencyKey), r.Device)
 	return h.done(ctx, result, err)
+}
+
+// notProven is the code of a warning: the device was added without connecting to it.
+const notProven = "device_not_proven"
+
+func warnings(code, detail string) []rest.Warning {
+	return []rest.Warning{{Code: code, Detail: detail}}
 }
 
 func newDevice(b *rest.NewDevice) app.NewDevice {

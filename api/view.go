@@ -36,7 +36,8 @@ func shareOf(r app.ShareChanged) projections.Share {
 }
 
 func deviceOf(s device.State) projections.Device {
-	return projections.Device{ID: s.Device, Serial: s.Serial, Name: s.Name, AddedAt: projections.MicrosOf(s.AddedAt), Channels: s.Channels}
+	return projections.Device{ID: s.Device, Serial: s.Serial, Name: s.Name, AddedAt: projections.MicrosOf(s.AddedAt), Channels: s.Channels,
+		Model: s.Facts.Model, Firmware: s.Facts.Firmware, ProvenAt: projections.MicrosOf(s.Facts.ProvenAt)}
 }
 
 func keyOf(k account.Key) projections.StreamKey {
@@ -149,7 +150,8 @@ func (h handlers) history(ctx context.Context, v projections.HistoryEntry) (rest
 
 func (h handlers) device(ctx context.Context, v projections.Device) (rest.Device, error) {
 	text := h.reading(ctx)
-	out := rest.Device{ID: v.ID, Device: v.ID, Serial: v.Serial, Name: text.text(event.FieldDevice, v.Name), AddedAt: v.AddedAt.Time()}
+	out := rest.Device{ID: v.ID, Device: v.ID, Serial: v.Serial, Name: text.text(event.FieldDevice, v.Name), AddedAt: v.AddedAt.Time(),
+		Model: v.Model, Firmware: v.Firmware, Proven: v.ProvenAt != 0}
 	out.Unreadable = text.unreadable
 	if text.err != nil {
 		return rest.Device{}, text.err

@@ -19,7 +19,7 @@ const Devices = "devices"
 var devices = &engine.Projection{
 	Name:   Devices,
 	Tables: []*engine.Table{deviceTable},
-	Events: []string{device.Added{}.Type(), device.Removed{}.Type()},
+	Events: []string{device.Added{}.Type(), device.Removed{}.Type(), device.Renamed{}.Type(), device.FactsChanged{}.Type()},
 	Fold:   func(rows []*engine.Fold, e engine.Record) { deviceRows(rows[0], e) },
 }
 
@@ -28,17 +28,29 @@ var deviceTable = &engine.Table{
 	Columns: []engine.Column{
 		engine.Text("device"), engine.Text("serial"), engine.Number("generation"), engine.Text("owner"), engine.Text("name"), engine.Text("channels"), engine.Number("added_at"),
 		engine.Number("position"), // of the addition: the order of the list
-		engine.Number("removed_at"),
+		engine.Number("removed_at"), engine.Text("model"), engine.Text("firmware"), engine.Number("proven_at"),
 	},
 	Indexes: [][]string{{"owner", "position"}},
 }
 
-const deviceRemovedAt = 8
+// The places of columns that change.
+const (
+	deviceName      = 4
+	deviceChannels  = 5
+	deviceRemovedAt = 8
+	deviceModel     = 9
+	deviceFirmware  = 10
+	deviceProvenAt  = 11
+)
 
 func deviceRows(rows *engine.Fold, e engine.Record) {
 	switch v := e.Event.(type) {
 	case device.Added:
-		rows.Put(v.Device, v.Serial, int64(v.Generation), v.Owner, v.Name, channelsText(v.Channels), micros(v.At), e.Position, int64(0))
+		rows.Put(v.Device, v.Serial, int64(v.Generation), v.Owner, v.Name, channelsText(v.Channels), micros(v.At), e.Position, int64(0), v.Model, v.Firmware, micros(v.ProvenAt))
+	case device.Renamed:
+		rows.Set(engine.Key{v.Device}, engine.To(deviceName, v.Name), engine.To(deviceChannels, channelsText(v.Channels)))
+	case device.FactsChanged:
+		rows.Set(engine.Key{v.Device}, engine.To(deviceModel, v.Model), engine.To(deviceFirmware, v.Firmware), engine.To(deviceProvenAt, micros(v.ProvenAt)))
 	case device.Removed:
 		rows.Set(engine.Key{v.Device}, engine.To(deviceRemovedAt, max(micros(v.At), 1)))
 	}
@@ -57,6 +69,9 @@ type Device struct {
 	AddedAt    Micros
 	Position   int64  // of the addition, in the log
 	RemovedAt  Micros // 0: it is in the account
+
+	Model, Firmware string // "": it did not say
+	ProvenAt        Micros // 0: it was not asked
 }
 
 // Channels are stored as JSON; their names are sealed.

@@ -35,6 +35,7 @@ var migrations = []engine.Migration{
 	{Name: "0007", Comment: "wide_rows", Do: engine.OnSQLite(engine.MakeAgain(Devices, SentShares, ReceivedShares))},
 	{Name: "0008", Comment: "leases", Do: engine.AddLeases},
 	{Name: "0009", Comment: "paused", Do: engine.MakeAgain(SentShares, ReceivedShares, Privileges)},
+	{Name: "0010", Comment: "device_facts", Do: engine.MakeAgain(Devices)},
 }
 
 // OpenConfig configures a Store.

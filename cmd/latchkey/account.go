@@ -42,7 +42,7 @@ func (c *accountCreateCommand) Run(ctx context.Context, std streams) (err error)
 	if err := st.matchVault(ctx, c.logger(std)); err != nil {
 		return err
 	}
-	useCases, err := newUseCases(st, nil, nil, nil)
+	useCases, err := newUseCases(st, nil, nil, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -189,6 +189,11 @@ func (r requests) ClaimRequest(ctx context.Context, claim app.Request, now time.
 	return app.Request(there), mine, err
 }
 
+func (r requests) FindRequest(ctx context.Context, key string) (app.Request, bool, error) {
+	there, found, err := r.vault.FindRequest(ctx, key)
+	return app.Request(there), found, err
+}
+
 func (r requests) FinishRequest(ctx context.Context, done app.Request) error {
 	return r.vault.FinishRequest(ctx, vault.Request(done))
 }

@@ -71,7 +71,7 @@ func openHouseWith(t *testing.T, o options) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.close)
-	if h.uc, err = newUseCases(h.opened, nil, nil, nil); err != nil {
+	if h.uc, err = newUseCases(h.opened, nil, nil, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	return h

@@ -114,7 +114,7 @@ func (f before) check(t *testing.T, s *service, from string) {
 		if account, ok := got.(map[string]any); ok && path == "/accounts/me" {
 			delete(account, "quotas") // what is counted by time begins again
 		}
-		if !reflect.DeepEqual(got, want) {
+		if !reflect.DeepEqual(withoutNew(got), want) {
 			t.Errorf("%s is answered%s\n%v\nwant\n%v", question, from, got, want)
 		}
 	}
@@ -127,6 +127,19 @@ func (f before) check(t *testing.T, s *service, from string) {
 	if code := f.describe(t, s, "/front-door/1", f.RevokedKey, f.RevokedSecret); code != 401 {
 		t.Errorf("a revoked stream key is answered %d%s", code, from)
 	}
+}
+
+// withoutNew takes out of a list of devices what the older version did not return.
+func withoutNew(answer any) any {
+	list, _ := answer.(map[string]any)
+	items, _ := list["items"].([]any)
+	for _, item := range items {
+		if d, ok := item.(map[string]any); ok && d["serial"] != nil {
+			delete(d, "proven")
+			delete(d, "online")
+		}
+	}
+	return answer
 }
 
 func (f before) describe(t *testing.T, s *service, path, key, secret string) int {

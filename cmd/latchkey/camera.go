@@ -14,6 +14,10 @@ type cameraCommand struct {
 	Username string `env:"LATCHKEY_CAMERA_USERNAME" placeholder:"NAME" help:"User name that players must give. Without it: none."`
 	Password string `env:"LATCHKEY_CAMERA_PASSWORD" placeholder:"TEXT" help:"Password that players must give."`
 
+	Serial   string `env:"LATCHKEY_CAMERA_SERIAL" placeholder:"TEXT" help:"Serial number that the camera tells. Without it: SIM-0001."`
+	Model    string `env:"LATCHKEY_CAMERA_MODEL" placeholder:"TEXT" help:"Model that the camera tells. Without it: LK-SIM-2."`
+	Firmware string `env:"LATCHKEY_CAMERA_FIRMWARE" placeholder:"TEXT" help:"Firmware that the camera tells. Without it: V1.0.0 build 260101."`
+
 	Logging `embed:""`
 }
 
@@ -21,7 +25,7 @@ type cameraCommand struct {
 func (c *cameraCommand) Run(ctx context.Context, std streams) error {
 	logger := c.logger(std)
 	cam, err := simcamera.Start(ctx, simcamera.Config{
-		RTSP: c.RTSP, HTTP: c.HTTP, File: c.File, Username: c.Username, Password: c.Password, Logger: logger,
+		RTSP: c.RTSP, HTTP: c.HTTP, File: c.File, Username: c.Username, Password: c.Password, Serial: c.Serial, Model: c.Model, Firmware: c.Firmware, Logger: logger,
 	})
 	if err != nil {
 		return err

@@ -128,7 +128,11 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if err != nil {
 		return nil, err
 	}
-	useCases, err := newUseCases(s.opened, x, runner, ledger)
+	prover, err := newProver(o, func() *upstream.Pool { return s.upstreams }, logger)
+	if err != nil {
+		return nil, err
+	}
+	useCases, err := newUseCases(s.opened, x, runner, ledger, prover)
 	if err != nil {
 		return nil, err
 	}
@@ -254,11 +258,12 @@ func (s *runningService) teachDoor(ctx context.Context) error {
 }
 
 // newUseCases takes the index that checks whether the log is the right one, the finder of
-// a removed device's shares, and the counter of quotas; nil for a tool that has none.
-func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas app.Quotas) (app.UseCases, error) {
+// a removed device's shares, the counter of quotas, and the one who connects to devices;
+// nil for a tool that has none.
+func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas app.Quotas, prover app.Prover) (app.UseCases, error) {
 	return app.New(app.Config{
 		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: passwords{p.vault, p.sessionEnded}, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
-		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Logger: p.logger,
+		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Prover: prover, Logger: p.logger,
 	})
 }
 

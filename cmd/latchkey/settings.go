@@ -34,6 +34,7 @@ type settings struct {
 	SessionTTL     string `default:"720h" placeholder:"TIME" help:"How long a login lasts (${default})."`
 	CloseAfter     string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`
 	CameraNets     string `default:"any" placeholder:"CIDR,..." help:"The only networks in which cameras are dialled; any: every unicast address but link-local ones, networks where no camera is and, once others can reach the REST API, loopback (${default})."`
+	DeviceProof    string `default:"required" placeholder:"WORD" help:"required: a device is added only after it let us in; off: it is added as it is described, for devices that are away (${default})."`
 	TrustedProxies string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: their X-Forwarded-For or Forwarded header names the client. Without it: the client is the address that connects."`
 	Quotas         string `placeholder:"NAME=N,..." help:"What one account may have and do, such as devices=100,commands=50 a second; GET /api/v1/accounts/me lists all of them with their defaults."`
 	MemoryLimit    string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
@@ -117,6 +118,9 @@ func (s settings) check() (options, error) {
 			fault("camera-nets", "names no network: leave it out, or say any, to dial cameras everywhere")
 		}
 	}
+	if s.DeviceProof != proofRequired && s.DeviceProof != proofOff && s.DeviceProof != "" { // a tool's: it adds none
+		fault("device-proof", "%q is not one of required and off", s.DeviceProof)
+	}
 	o.connections = descriptors.Each()
 	o.trustedProxies = networks("trusted-proxies", s.TrustedProxies, fault)
 	o.strangers = o.strangers || len(o.trustedProxies) > 0
@@ -190,6 +194,12 @@ func (o options) mayDial(addr netip.Addr) error {
 	}
 	return nil
 }
+
+// What device-proof may be.
+const (
+	proofRequired = "required"
+	proofOff      = "off"
+)
 
 // noCameras are networks in which cameras are only dialed if the operator allows it: some
 // of them have services that must not be reachable for strangers, such as the metadata

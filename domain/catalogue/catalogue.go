@@ -28,6 +28,8 @@ var events = []entry{
 	current[account.PasswordChanged](),
 	current[device.Added](),
 	current[device.Removed](),
+	current[device.Renamed](),
+	current[device.FactsChanged](),
 	current[name.Claimed](),
 	current[share.Opened](),
 	current[share.RemarkChanged](),

@@ -59,7 +59,16 @@ func examples() []event.Event {
 		device.Added{Device: cam, Serial: "ds-7216-691b23", Generation: 2, Owner: alice, Name: text, At: at, Channels: []device.Channel{
 			{Channel: 1, Name: text, Capabilities: privilege.All}, {Channel: 2, Capabilities: privilege.None},
 		}},
+		device.Added{Device: cam, Serial: "ds-7216-691b23", Generation: 2, Owner: alice, Name: text, At: at, Channels: []device.Channel{
+			{Channel: 1, Capabilities: privilege.LiveView},
+		}, Model: "DS-7216", Firmware: "V5.5.71 build 180723", ProvenAt: at},
 		device.Removed{Device: cam, Owner: alice, At: at},
+		device.Renamed{Device: cam, Serial: "ds-7216-691b23", Generation: 2, Change: 1, Owner: alice, Name: text, AddedAt: at, At: at, Channels: []device.Channel{
+			{Channel: 1, Name: text, Capabilities: privilege.All},
+		}},
+		device.FactsChanged{Device: cam, Serial: "ds-7216-691b23", Generation: 2, Change: 2, Owner: alice, Name: text, AddedAt: at, At: at, Channels: []device.Channel{
+			{Channel: 1, Name: text, Capabilities: privilege.All},
+		}, Model: "DS-7216", Firmware: "V5.5.71 build 180723", ProvenAt: at},
 		name.Claimed{Account: bob, Domain: "door", Share: id, Device: cam, Revision: 7, At: at},
 		share.Opened{Share: id, Owner: alice, Login: login, Kind: "phone", Recipient: text, Remark: text, At: at},
 		share.RemarkChanged{Share: id, Owner: alice, Remark: "", At: at},

@@ -15,12 +15,13 @@ import (
 
 // The reasons why a command is refused.
 var (
-	ErrTaken          = errors.New("the device belongs to another account")
+	ErrTaken          = errors.New("the device belongs to another account: you can request access to it from its owner")
 	ErrAlreadyAdded   = errors.New("the device is already in this account")
 	ErrNotFound       = errors.New("the device does not exist")
 	ErrNoOwner        = errors.New("a device needs a serial and an owner")
 	ErrNoChannels     = errors.New("a device needs at least one channel")
 	ErrBadChannel     = errors.New("a channel number is out of range")
+	ErrNoSuchChannel  = errors.New("the device has no such channel")
 	ErrChannelTwice   = errors.New("a channel is listed twice")
 	ErrBadCapability  = errors.New("a capability is unknown")
 	ErrUnknownCommand = errors.New("unknown command")
@@ -30,11 +31,13 @@ var (
 type State struct {
 	Serial     string // as entered
 	Generation int    // how often it was added
+	Changes    int    // of this generation
 	Live       bool   // in an account now
 	Device     string // the id of the latest generation; it never returns once removed
 	Owner      string // of the latest generation
 	Name       string // sealed
 	Channels   []Channel
+	Facts      Facts
 	AddedAt    time.Time
 }
 
@@ -48,6 +51,7 @@ type Add struct {
 	Owner    string
 	Name     string // sealed
 	Channels []Channel
+	Facts    Facts
 	At       time.Time
 }
 
@@ -67,10 +71,14 @@ func Decide(s State, command Command) ([]Event, error) {
 	case Add:
 		return add(s, c)
 	case Remove:
-		if !s.Live || c.By == "" || s.Owner != c.By || s.Device != c.Device {
+		if !s.isOf(c.Device, c.By) {
 			return nil, ErrNotFound
 		}
 		return []Event{Removed{Device: s.Device, Owner: s.Owner, At: c.At}}, nil
+	case Rename:
+		return rename(s, c)
+	case NoteFacts:
+		return noteFacts(s, c)
 	}
 	return nil, fmt.Errorf("%w %T", ErrUnknownCommand, command)
 }
@@ -93,6 +101,7 @@ func add(s State, c Add) ([]Event, error) {
 	return []Event{Added{
 		Device: ID(c.Serial, generation), Serial: cmp.Or(c.Written, c.Serial), Generation: generation,
 		Owner: c.Owner, Name: c.Name, Channels: channels, At: c.At,
+		Model: c.Facts.Model, Firmware: c.Facts.Firmware, ProvenAt: c.Facts.ProvenAt,
 	}}, nil
 }
 
@@ -118,12 +127,16 @@ func checkChannels(list []Channel) ([]Channel, error) {
 }
 
 // Last returns the state after the last event of a device, which alone determines it: an
-// addition has everything, and a removal has the generation and the owner. Earlier events
-// are history.
+// addition or a change has everything, and a removal has the generation and the owner.
+// Earlier events are history.
 func Last(event Event) State {
 	switch e := event.(type) {
 	case Added:
 		return Evolve(State{}, e)
+	case Renamed:
+		return e.state()
+	case FactsChanged:
+		return e.state()
 	case Removed:
 		return State{Device: e.Device, Owner: e.Owner, Generation: generationOf(e.Device)}
 	}

@@ -19,6 +19,19 @@ func added(id string, generation int, owner string, at time.Time) Event {
 	return Added{Device: id, Serial: "ds-1", Generation: generation, Owner: owner, Name: "sealed name", Channels: one, At: at}
 }
 
+var said = Facts{Model: "M", Firmware: "V1", ProvenAt: noon}
+
+func renamed(change int, name, channel string) Renamed {
+	return Renamed{Device: "ds-1", Serial: "ds-1", Generation: 1, Change: change, Owner: "alice", Name: name, AddedAt: noon, At: later,
+		Channels: []Channel{{Channel: 1, Name: channel, Capabilities: privilege.All}}}
+}
+
+func noted(change int, firmware string, proven time.Time) FactsChanged {
+	e := FactsChanged(renamed(change, "sealed name", "sealed"))
+	e.Model, e.Firmware, e.ProvenAt = "M", firmware, proven
+	return e
+}
+
 func TestDecide(t *testing.T) {
 	var none []Event
 	live := []Event{added("ds-1", 1, "alice", noon)}
@@ -56,6 +69,29 @@ func TestDecide(t *testing.T) {
 		{"refuses an id of before", second, Remove{Device: "ds-1", By: "bob", At: later}, nil, ErrNotFound},
 		{"refuses an owner of before", second, Remove{Device: "ds-1.2", By: "alice", At: later}, nil, ErrNotFound},
 		{"refuses what was never added", none, Remove{Device: "ds-1", By: "alice", At: later}, nil, ErrNotFound},
+		{"keeps what it said of itself", none, Add{Serial: "ds-1", Owner: "alice", Channels: one, Facts: said, At: later},
+			[]Event{Added{Device: "ds-1", Serial: "ds-1", Generation: 1, Owner: "alice", Channels: one, At: later, Model: "M", Firmware: "V1", ProvenAt: noon}}, nil},
+
+		{"renames", live, Rename{Device: "ds-1", By: "alice", Name: "new", Channels: []ChannelName{{1, "gate"}}, At: later},
+			[]Event{renamed(1, "new", "gate")}, nil},
+		{"renames a channel alone", live, Rename{Device: "ds-1", By: "alice", Channels: []ChannelName{{1, "gate"}}, At: later},
+			[]Event{renamed(1, "sealed name", "gate")}, nil},
+		{"takes a channel's name", live, Rename{Device: "ds-1", By: "alice", Channels: []ChannelName{{1, ""}}, At: later},
+			[]Event{renamed(1, "sealed name", "")}, nil},
+		{"counts the changes", []Event{live[0], renamed(1, "new", "gate")}, Rename{Device: "ds-1", By: "alice", Name: "newer", At: later},
+			[]Event{renamed(2, "newer", "gate")}, nil},
+		{"renames to the same", live, Rename{Device: "ds-1", By: "alice", Name: "sealed name", At: later}, nil, nil},
+		{"refuses to rename another's", live, Rename{Device: "ds-1", By: "bob", Name: "new"}, nil, ErrNotFound},
+		{"refuses to rename what was removed", removed, Rename{Device: "ds-1", By: "alice", Name: "new"}, nil, ErrNotFound},
+		{"refuses to rename a channel that is not there", live, Rename{Device: "ds-1", By: "alice", Channels: []ChannelName{{2, "x"}}}, nil, ErrNoSuchChannel},
+		{"refuses to rename a channel twice", live, Rename{Device: "ds-1", By: "alice", Channels: []ChannelName{{1, "x"}, {1, "y"}}}, nil, ErrChannelTwice},
+
+		{"notes facts", live, NoteFacts{Device: "ds-1", By: "alice", Facts: said, At: later}, []Event{noted(1, "V1", noon)}, nil},
+		{"notes another firmware, and keeps when it was proven", []Event{live[0], noted(1, "V1", noon)},
+			NoteFacts{Device: "ds-1", By: "alice", Facts: Facts{Firmware: "V2", ProvenAt: later}, At: later}, []Event{noted(2, "V2", noon)}, nil},
+		{"notes the same", []Event{live[0], noted(1, "V1", noon)}, NoteFacts{Device: "ds-1", By: "alice", Facts: said, At: later}, nil, nil},
+		{"refuses facts of another's", live, NoteFacts{Device: "ds-1", By: "bob", Facts: said}, nil, ErrNotFound},
+
 		{"refuses an unknown command", live, nil, nil, ErrUnknownCommand},
 	} {
 		t.Run(sc.name, func(t *testing.T) {
@@ -77,7 +113,7 @@ func replay(events []Event) State {
 
 func TestDeliveredAgain(t *testing.T) {
 	history := []Event{
-		added("ds-1", 1, "alice", noon), Removed{Device: "ds-1", Owner: "alice", At: noon},
+		added("ds-1", 1, "alice", noon), renamed(1, "new", "gate"), noted(2, "V1", noon), Removed{Device: "ds-1", Owner: "alice", At: noon},
 		added("ds-1.2", 2, "bob", later), Removed{Device: "ds-1.2", Owner: "bob", At: later},
 	}
 	var s State
@@ -109,6 +145,8 @@ func TestLast(t *testing.T) {
 	for i, owner := range []string{"alice", "alice", "bob", "carol"} {
 		for _, c := range []Command{
 			Add{Serial: "ds-1", Owner: owner, Name: "sealed name", Channels: one, At: later},
+			Rename{Device: ID("ds-1", i+1), By: owner, Name: "new name", At: later},
+			NoteFacts{Device: ID("ds-1", i+1), By: owner, Facts: said, At: later},
 			Remove{Device: ID("ds-1", i+1), By: owner, At: later},
 		} {
 			events, err := Decide(replay(history), c)

@@ -35,6 +35,11 @@ type Added struct {
 	Name       string    `json:"name"` // sealed
 	Channels   []Channel `json:"channels"`
 	At         time.Time `json:"at"`
+
+	// What the device said of itself, and when; zero: it was not asked.
+	Model    string    `json:"_model,omitempty"`
+	Firmware string    `json:"_firmware,omitempty"`
+	ProvenAt time.Time `json:"_proven_at,omitzero"`
 }
 
 // Type returns the frozen name.
@@ -57,12 +62,7 @@ func (Added) Revokes() event.Revocation { return event.NoRevocation }
 
 // Texts changes its personal texts.
 func (e Added) Texts(change event.ChangeText) event.Event {
-	e.Name = change(event.FieldDevice, e.Name)
-	e.Channels = slices.Clone(e.Channels)
-	for i := range e.Channels {
-		c := &e.Channels[i]
-		c.Name = change(event.FieldChannel, c.Name)
-	}
+	e.Name, e.Channels = change(event.FieldDevice, e.Name), channelTexts(e.Channels, change)
 	return e
 }
 
@@ -77,7 +77,7 @@ func (e Added) apply(s *State) {
 	}
 	*s = State{
 		Serial: e.Serial, Generation: e.Generation, Live: true, Device: e.Device,
-		Owner: e.Owner, Name: e.Name, Channels: slices.Clone(e.Channels), AddedAt: e.At,
+		Owner: e.Owner, Name: e.Name, Channels: slices.Clone(e.Channels), Facts: Facts{e.Model, e.Firmware, e.ProvenAt}, AddedAt: e.At,
 	}
 }
 

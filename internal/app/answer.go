@@ -24,6 +24,7 @@ type Registered struct {
 type DeviceAdded struct {
 	Position uint64
 	Device   device.State
+	Unproven bool // nobody has seen whether the device is there
 }
 
 // ShareSaved is the result of Shares.Save.

@@ -20,6 +20,8 @@ type Config struct {
 	Cameras       Cameras
 	StreamSecrets StreamSecrets
 	Domains       Domains
+	// Prover connects to devices before they are added; nil: they are added unproven.
+	Prover Prover
 	// Shares finds the shares of a removed device. Without it they end when the policy
 	// gets to them.
 	Shares SharesOfDevice
@@ -60,7 +62,7 @@ func New(cfg Config) (UseCases, error) {
 	n := names{core: c, domains: cfg.Domains}
 	return UseCases{
 		Accounts:    &Accounts{core: c, passwords: cfg.Passwords},
-		Devices:     &Devices{core: c, cameras: cfg.Cameras, shares: cfg.Shares, names: n},
+		Devices:     &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, shares: cfg.Shares, names: n},
 		Shares:      &Shares{core: c, names: n},
 		StreamKeys:  &StreamKeys{core: c, secrets: cfg.StreamSecrets},
 		Revocations: &Revocations{core: c, cameras: cfg.Cameras, secrets: cfg.StreamSecrets},

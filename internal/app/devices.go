@@ -15,6 +15,7 @@ import (
 type Devices struct {
 	core    *core
 	cameras Cameras
+	prover  Prover         // nil: devices are added unproven
 	shares  SharesOfDevice // nil: only the policy finds them
 	names   names
 }
@@ -37,11 +38,21 @@ func (d *Devices) Add(ctx context.Context, m Meta, n NewDevice) (DeviceAdded, er
 	if err := f.err(); err != nil {
 		return DeviceAdded{}, err
 	}
+	var facts device.Facts
+	if serial, before := d.addedBefore(ctx, c, n); before {
+		n.Serial = serial
+	} else if d.prover != nil {
+		if n, facts, err = d.prove(ctx, c, n); err != nil {
+			return DeviceAdded{}, err
+		}
+		c.at = d.core.now() // it took a while
+	}
 	n = n.withChannels()
 	add, err := d.addition(ctx, c, n)
 	if err != nil {
 		return DeviceAdded{}, err
 	}
+	add.Facts = facts
 	room := d.core.room(c.Account, QuotaDevices)
 	camera := addedCamera{core: d.core, cameras: d.cameras, command: c, camera: n.camera()}
 	camera.guess(ctx, device.ID(add.Serial, 1))
@@ -70,7 +81,26 @@ func (d *Devices) Add(ctx context.Context, m Meta, n NewDevice) (DeviceAdded, er
 	if err := d.settleAdded(ctx, c, &camera, done); err != nil {
 		return DeviceAdded{}, point(err, n.field(err))
 	}
-	return DeviceAdded{Position: done.position, Device: done.state}, nil
+	return DeviceAdded{Position: done.position, Device: done.state, Unproven: !done.state.Facts.Proven()}, nil
+}
+
+// addedBefore reports whether the same command has added a device already, and which:
+// its repeat connects to no device.
+func (d *Devices) addedBefore(ctx context.Context, c command, n NewDevice) (serial string, before bool) {
+	if c.IdempotencyKey == "" || d.prover == nil {
+		return "", false
+	}
+	there, found, err := d.core.requests.FindRequest(ctx, d.core.claimOn(c, "").request.Key)
+	serial, isDevice := strings.CutPrefix(there.Stream, deviceStream(""))
+	if err != nil || !found || !isDevice || !sameRequest(there.Fingerprint, c.request) {
+		return "", false
+	}
+	on, err := loadHistory(ctx, d.core, deviceKind, there.Stream)
+	if err != nil {
+		return "", false
+	}
+	_, _, repeat, err := c.repeated(on.name, on.events)
+	return serial, repeat && err == nil
 }
 
 // addition returns the command for the decider.

@@ -74,6 +74,9 @@ func (f forgetful) ClaimRequest(_ context.Context, claim Request, _ time.Time) (
 	return claim, true, f.err
 }
 
+func (f forgetful) FindRequest(context.Context, string) (Request, bool, error) {
+	return Request{}, false, f.err
+}
 func (f forgetful) FinishRequest(context.Context, Request) error  { return f.err }
 func (f forgetful) ReleaseRequest(context.Context, Request) error { return f.err }
 

@@ -165,20 +165,34 @@ func (d NewDevice) camera() Camera {
 	return c
 }
 
+// pathOf is the path of an address, "" if it is ambiguous.
+func pathOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.RawPath != "" {
+		return ""
+	}
+	return u.Path
+}
+
+// withPath is an address with another path.
+func withPath(address, path string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	u.Path = path
+	return u.String()
+}
+
 // hikvisionMain is the path of a main stream on Hikvision devices: channel 12's is
 // /Streaming/Channels/1201, and its sub stream's number is 1202.
 var hikvisionMain = regexp.MustCompile(`(?i)^(.*/streaming/channels/[0-9]{1,3}0)1(/?)$`)
 
 // subStream derives the address of the sub stream if the path allows it, "" otherwise.
 func subStream(mainURL string) string {
-	u, err := url.Parse(mainURL)
-	if err != nil || mainURL == "" || u.RawPath != "" {
-		return ""
-	}
-	m := hikvisionMain.FindStringSubmatch(u.Path)
+	m := hikvisionMain.FindStringSubmatch(pathOf(mainURL))
 	if m == nil {
 		return ""
 	}
-	u.Path = m[1] + "2" + m[2]
-	return u.String()
+	return withPath(mainURL, m[1]+"2"+m[2])
 }

@@ -178,6 +178,8 @@ type Requests interface {
 	// command's (mine) if the key is unknown, has expired, or is that of the same command
 	// whose claim has lapsed; otherwise the holder is returned.
 	ClaimRequest(ctx context.Context, claim Request, now time.Time) (there Request, mine bool, err error)
+	// FindRequest returns what is recorded for a key; found is false if nothing is.
+	FindRequest(ctx context.Context, key string) (there Request, found bool, err error)
 	// FinishRequest records the outcome of a claim, if it still has the key.
 	FinishRequest(ctx context.Context, done Request) error
 	// ReleaseRequest drops a claim, if it still has the key.

@@ -80,6 +80,7 @@ var refusals = []struct {
 	{device.ErrNotFound, NotFound, "device_not_found"},
 	{device.ErrNoChannels, Invalid, "no_channels"},
 	{device.ErrBadChannel, Invalid, "unknown_channel"},
+	{device.ErrNoSuchChannel, Invalid, "unknown_channel"},
 	{device.ErrChannelTwice, Invalid, "channel_twice"},
 	{device.ErrBadCapability, Invalid, "unknown_capability"},
 	{account.ErrLoginTaken, Conflict, "login_taken"},

@@ -28,6 +28,14 @@ func (r *recentRequests) ClaimRequest(_ context.Context, claim Request, now time
 	return claim, true, nil
 }
 
+// FindRequest implements Requests.
+func (r *recentRequests) FindRequest(_ context.Context, key string) (Request, bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	there, known := r.get(key)
+	return there, known, nil
+}
+
 // FinishRequest implements Requests.
 func (r *recentRequests) FinishRequest(_ context.Context, done Request) error {
 	r.mu.Lock()

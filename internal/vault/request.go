@@ -94,6 +94,19 @@ func (v *Vault) ClaimRequest(ctx context.Context, claim Request, now time.Time) 
 	return there, mine, nil
 }
 
+// FindRequest returns what is recorded for a key; found is false if nothing is.
+func (v *Vault) FindRequest(ctx context.Context, key string) (there Request, found bool, err error) {
+	row := &request{ID: key}
+	err = v.db.NewSelect().Model(row).WherePK().Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Request{}, false, nil
+	}
+	if err != nil {
+		return Request{}, false, fmt.Errorf("looking for an Idempotency-Key: %w", err)
+	}
+	return row.request(), true, nil
+}
+
 // FinishRequest records the outcome of a claim that still has its key.
 func (v *Vault) FinishRequest(ctx context.Context, done Request) error {
 	row := rowOf(done)

@@ -23,11 +23,11 @@ type Channel struct {
 	// Has and Lacks are known; what is in neither is unknown.
 	Has, Lacks privilege.Set
 	Medias     []Media // of its main stream, nil if it was not requested
+	Listed     bool    // the device names it as one of its cameras
 
-	listed bool // the device names it as one of its cameras
-	asked  bool // it has responded over RTSP about its back channel
-	told   bool // it has responded over ISAPI about it
-	takes  bool // by ISAPI, it accepts audio
+	asked bool // it has responded over RTSP about its back channel
+	told  bool // it has responded over ISAPI about it
+	takes bool // by ISAPI, it accepts audio
 }
 
 // Media is one part of a stream.

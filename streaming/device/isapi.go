@@ -93,7 +93,7 @@ func (i isapi) named(facts *Facts, e *element, at string) {
 		return
 	}
 	if c := facts.channel(number); c != nil {
-		c.Name, c.listed = e.words(at), true
+		c.Name, c.Listed = e.words(at), true
 	}
 }
 

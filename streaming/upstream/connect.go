@@ -140,8 +140,8 @@ func (p *Pool) dialer(permit *permit, connected *atomic.Bool) dialFunc {
 			if err != nil {
 				return errDenied
 			}
-			if p.own.has(addr) || p.cfg.Allow(addr.Addr().Unmap().WithZone("")) != nil {
-				return errDenied
+			if err := p.MayDial(addr); err != nil {
+				return err
 			}
 			return permit.connect()
 		},
@@ -153,6 +153,15 @@ func (p *Pool) dialer(permit *permit, connected *atomic.Bool) dialFunc {
 		}
 		return conn, err
 	}
+}
+
+// MayDial refuses an address that the policy does not allow for cameras, or where this
+// process itself listens. Whatever connects to devices asks it, with the resolved address.
+func (p *Pool) MayDial(addr netip.AddrPort) error {
+	if p.own.has(addr) || p.cfg.Allow(addr.Addr().Unmap().WithZone("")) != nil {
+		return errDenied
+	}
+	return nil
 }
 
 var errDenied = errors.New("the address is not allowed for cameras")

@@ -167,12 +167,24 @@ type Device struct {
 
 	// Device The same as `id`.
 	Device string `json:"device"`
-	ID     string `json:"id"`
-	Name   string `json:"name"`
+
+	// Firmware As the device said, absent if it did not.
+	Firmware string `json:"firmware,omitempty,omitzero"`
+	ID       string `json:"id"`
+
+	// Model As the device said, absent if it did not.
+	Model string `json:"model,omitempty,omitzero"`
+	Name  string `json:"name"`
+
+	// Proven Whether the service connected to the device with its credentials.
+	Proven bool   `json:"proven"`
 	Serial string `json:"serial"`
 
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+
+	// Warnings Of adding it; absent if there are none.
+	Warnings []Warning `json:"warnings,omitempty,omitzero"`
 }
 
 // DeviceDomain defines model for DeviceDomain.
@@ -603,6 +615,13 @@ type StreamKeySecret struct {
 	Label     string    `json:"label,omitempty,omitzero"`
 	Name      string    `json:"name"`
 	Secret    string    `json:"secret"`
+}
+
+// Warning defines model for Warning.
+type Warning struct {
+	// Code Stable, such as `device_not_proven`.
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
 }
 
 // Cursor defines model for Cursor.

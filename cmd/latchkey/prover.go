@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+
+	"latchkey/internal/app"
+	"latchkey/streaming/device"
+	"latchkey/streaming/upstream"
+)
+
+// newProver makes the one who connects to devices that are added, nil where the
+// operator wants none. The pool knows which addresses may be dialled.
+func newProver(o options, pool func() *upstream.Pool, logger *slog.Logger) (app.Prover, error) {
+	if o.DeviceProof == proofOff {
+		return nil, nil
+	}
+	client, err := device.New(device.Config{Allow: func(a netip.AddrPort) error { return pool().MayDial(a) }, Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	return prover{client}, nil
+}
+
+// prover proves devices for the use cases.
+type prover struct{ client *device.Client }
+
+func (p prover) Prove(ctx context.Context, account string, c app.Camera) (app.DeviceFacts, error) {
+	target := device.Target{Account: account, Username: c.Username, Password: c.Password, ISAPIURL: c.ISAPIURL, ONVIFURL: c.ONVIFURL}
+	for _, ch := range c.Channels {
+		if ch.MainURL != "" {
+			target.Streams = append(target.Streams, device.Stream{Channel: ch.Channel, URL: ch.MainURL})
+		}
+	}
+	said, err := p.client.Prove(ctx, target)
+	var failure *device.Failure
+	if errors.As(err, &failure) {
+		return app.DeviceFacts{}, &app.NotProven{
+			Reason: string(failure.Kind), Service: string(failure.Service), Channel: failure.Channel, RetryAfter: failure.RetryAfter,
+		}
+	}
+	if err != nil {
+		return app.DeviceFacts{}, err
+	}
+	facts := app.DeviceFacts{Serial: said.Serial, Model: said.Model, Firmware: said.Firmware}
+	for _, c := range said.Channels {
+		facts.Channels = append(facts.Channels, app.ChannelFacts{Channel: c.Number, Name: c.Name, Listed: c.Listed, Lacks: c.Lacks})
+	}
+	return facts, nil
+}
