@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"latchkey/domain/device"
 	"latchkey/internal/app"
 )
 
@@ -42,7 +43,7 @@ func (c *accountCreateCommand) Run(ctx context.Context, std streams) (err error)
 	if err := st.matchVault(ctx, c.logger(std)); err != nil {
 		return err
 	}
-	useCases, err := newUseCases(st, nil, nil, nil, nil)
+	useCases, err := newUseCases(st, nil, nil, nil, nil, device.FirmwarePolicy{})
 	if err != nil {
 		return err
 	}

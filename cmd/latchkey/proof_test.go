@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -225,5 +227,36 @@ func TestUnproven(t *testing.T) {
 	}
 	if n := cam.WrongPasswords(); n != 0 {
 		t.Errorf("the camera was asked, %d times", n)
+	}
+}
+
+// TestOldFirmwareIsNotShared before it is updated, and the answer says to which version.
+func TestOldFirmwareIsNotShared(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "firmware.yaml")
+	if err := os.WriteFile(file, []byte("DS-2CD*: V5.6.0 build 190101\nDS-76*: V4.0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := startSimCamera(t, "127.2.0.6")
+	current := startSimCamera(t, "127.2.0.7", func(c *simcamera.Config) { c.Serial, c.Model = "DVR-1", "DS-7604" })
+	s := proving(t, "--sharing-firmware", file)
+	owner, recipient := s.register(t, "owner"), s.register(t, "recipient")
+	add := func(c *simcamera.Camera) string {
+		var d deviceAnswer
+		owner.must("POST", "/devices", map[string]any{
+			"name": "Door", "rtsp_url": c.URL(1, false), "isapi_url": "http://" + c.HTTPAddr(), "username": cameraUser, "password": cameraPassword,
+		}, &d)
+		return d.ID
+	}
+	first, second := add(old), add(current)
+	offer := func(devices ...any) map[string]any {
+		return map[string]any{"recipient": map[string]any{"email": recipient.login}, "devices": devices}
+	}
+	res, p := post(t, s, owner.token, "/shares", offer(invitation(second, "live_view"), invitation(first, "live_view")))
+	if res.StatusCode != 422 || p.Code != "firmware_too_old" || !strings.Contains(p.Detail, "V5.6.0 build 190101") || p.Errors["/devices/1/device"] == "" {
+		t.Errorf("status %d, %+v", res.StatusCode, p)
+	}
+	id := owner.share(recipient, second, "live_view")
+	if err := owner.call("PUT", "/shares/"+id+"/devices/"+first, invitation(first, "live_view"), nil); !hasCode(err, "firmware_too_old") {
+		t.Errorf("put into a share: %v", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"latchkey/api"
+	"latchkey/domain/device"
 	"latchkey/eventstore"
 	"latchkey/internal/app"
 	"latchkey/internal/journal"
@@ -132,7 +133,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if err != nil {
 		return nil, err
 	}
-	useCases, err := newUseCases(s.opened, x, runner, ledger, prover)
+	useCases, err := newUseCases(s.opened, x, runner, ledger, prover, o.firmware)
 	if err != nil {
 		return nil, err
 	}
@@ -260,10 +261,10 @@ func (s *runningService) teachDoor(ctx context.Context) error {
 // newUseCases takes the index that checks whether the log is the right one, the finder of
 // a removed device's shares, the counter of quotas, and the one who connects to devices;
 // nil for a tool that has none.
-func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas app.Quotas, prover app.Prover) (app.UseCases, error) {
+func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas app.Quotas, prover app.Prover, firmware device.FirmwarePolicy) (app.UseCases, error) {
 	return app.New(app.Config{
 		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: passwords{p.vault, p.sessionEnded}, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
-		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Prover: prover, Logger: p.logger,
+		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Prover: prover, Firmware: firmware, Logger: p.logger,
 	})
 }
 

@@ -15,6 +15,9 @@ type Command interface{ shareCommand() }
 type Facts struct {
 	Owner        string                // of the live device; "" if it was removed
 	Capabilities map[int]privilege.Set // by channel
+	// NeedsFirmware is the firmware that the device needs before it can be shared, "" if
+	// what it has is new enough.
+	NeedsFirmware string
 }
 
 // Offer is what the owner offers on one device.

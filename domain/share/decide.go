@@ -30,6 +30,7 @@ var (
 	ErrNoChannels       = errors.New("no channel is listed")
 	ErrChannelTwice     = errors.New("a channel is listed twice")
 	ErrUnknownChannel   = errors.New("the device has no such channel")
+	ErrFirmwareTooOld   = errors.New("the firmware of the device does not support sharing")
 	ErrBeyondCapability = errors.New("the channel does not support this privilege")
 	ErrBadDomain        = errors.New("not a valid device domain")
 	ErrDomainTaken      = errors.New("another device has this domain")

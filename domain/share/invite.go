@@ -1,6 +1,7 @@
 package share
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -71,6 +72,9 @@ func invite(s State, o Offer, at time.Time) (Event, error) {
 	grants, err := checkGrants(s.Owner, o)
 	if err != nil {
 		return nil, err
+	}
+	if needed := o.Facts.NeedsFirmware; needed != "" {
+		return nil, &Fault{Device: o.Device, Err: fmt.Errorf("%w: update it to %s or newer, then refresh the device", ErrFirmwareTooOld, needed)}
 	}
 	return Invited{Share: s.ID, Owner: s.Owner, Login: s.Login, Device: o.Device, Grants: grants, At: at}, nil
 }

@@ -191,6 +191,7 @@ func TestSave(t *testing.T) {
 		{"refuses an unknown channel", none, saving(cam([]Grant{{Channel: 3, Privileges: privilege.LiveView}}, mine)), nil, ErrUnknownChannel},
 		{"refuses channel 0", none, saving(cam([]Grant{{Channel: 0}}, Facts{Owner: alice, Capabilities: map[int]privilege.Set{0: privilege.All}})), nil, ErrUnknownChannel},
 		{"refuses channel 512", none, saving(cam([]Grant{{Channel: 512}}, Facts{Owner: alice, Capabilities: map[int]privilege.Set{512: privilege.All}})), nil, ErrUnknownChannel},
+		{"refuses a firmware that does not support sharing", none, saving(cam(live, Facts{Owner: alice, Capabilities: mine.Capabilities, NeedsFirmware: "V5.6"})), nil, ErrFirmwareTooOld},
 		{"refuses what the channel cannot do", none, saving(dvr([]Grant{{Channel: 2, Privileges: privilege.LiveView}}, mine)), nil, ErrBeyondCapability},
 		{"refuses an unknown privilege", none, saving(cam([]Grant{{Channel: 1, Privileges: 1 << 7}}, Facts{Owner: alice, Capabilities: map[int]privilege.Set{1: 0xff}})), nil, ErrBeyondCapability},
 		{"takes as many devices as may be", none, saving(many...), append([]Event{openedLater()}, at(full[1:], later)...), nil},

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"latchkey/domain/device"
 )
 
 // Config has the dependencies of the use cases. Every field without a default is
@@ -22,6 +24,9 @@ type Config struct {
 	Domains       Domains
 	// Prover connects to devices before they are added; nil: they are added unproven.
 	Prover Prover
+	// Firmware is the oldest firmware with which a device may be shared; the default
+	// allows every firmware.
+	Firmware device.FirmwarePolicy
 	// Shares finds the shares of a removed device. Without it they end when the policy
 	// gets to them.
 	Shares SharesOfDevice

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"latchkey/domain/device"
 )
 
 // core is shared by the use cases of all areas.
@@ -13,6 +15,7 @@ type core struct {
 	log      Log
 	sealer   Sealer
 	requests Requests
+	firmware device.FirmwarePolicy
 	quotas   Quotas // nil for none
 	clock    func() time.Time
 	newID    func() string
@@ -25,7 +28,7 @@ type core struct {
 
 func newCore(cfg Config) *core {
 	return &core{
-		log: cfg.Log, sealer: cfg.Sealer, requests: cfg.Requests, quotas: cfg.Quotas,
+		log: cfg.Log, sealer: cfg.Sealer, requests: cfg.Requests, firmware: cfg.Firmware, quotas: cfg.Quotas,
 		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random, logger: cfg.Logger,
 		folded: foldedStates{most: foldedBytes, few: fewEvents}, patience: patience,
 	}

@@ -61,7 +61,7 @@ func (l *lookup) facts(ctx context.Context, id string) (share.Facts, error) {
 	if err != nil || !d.Live {
 		return share.Facts{}, err
 	}
-	f := share.Facts{Owner: d.Owner, Capabilities: make(map[int]privilege.Set, len(d.Channels))}
+	f := share.Facts{Owner: d.Owner, Capabilities: make(map[int]privilege.Set, len(d.Channels)), NeedsFirmware: l.core.firmware.Needed(d.Facts)}
 	for _, c := range d.Channels {
 		f.Capabilities[c.Channel] = c.Capabilities
 	}

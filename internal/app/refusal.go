@@ -71,6 +71,7 @@ var refusals = []struct {
 	{share.ErrNoChannels, Invalid, "no_channels"},
 	{share.ErrChannelTwice, Invalid, "channel_twice"},
 	{share.ErrUnknownChannel, Invalid, "unknown_channel"},
+	{share.ErrFirmwareTooOld, Invalid, "firmware_too_old"},
 	{share.ErrBeyondCapability, Invalid, "beyond_capability"},
 	{share.ErrBadDomain, Invalid, "invalid_domain"},
 	{share.ErrDomainTaken, Conflict, "domain_taken"},
