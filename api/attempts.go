@@ -64,6 +64,17 @@ func (s *Server) limitLogin(ctx context.Context, login string) (known bool, err 
 	return known, nil
 }
 
+// limitCode bounds the codes that are sent to an address, and asked for from a network.
+func (s *Server) limitCode(ctx context.Context, address string) error {
+	if wait := s.take(ctx, s.codesFrom, requestOf(ctx).network); wait > 0 {
+		return rateLimited(wait)
+	}
+	if wait := s.take(ctx, s.codes, address); wait > 0 {
+		return rateLimited(wait)
+	}
+	return nil
+}
+
 // loginFrom returns the name of a login in combination with the caller's network.
 func loginFrom(ctx context.Context, login string) string {
 	return login + "\x00" + requestOf(ctx).network

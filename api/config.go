@@ -65,6 +65,11 @@ type Config struct {
 	// milliseconds.
 	NetworkBurst int
 	NetworkEvery time.Duration
+	// CodeBurst is how many codes may be sent to one address at once, and CodeEvery how
+	// often it gets another one; the defaults are 5 and 12 minutes, which is five an hour
+	// in the long run. For a network there are ten times as many.
+	CodeBurst int
+	CodeEvery time.Duration
 	// Limits counts for all processes together; nil: this process counts alone.
 	Limits Limits
 	// Networks remembers who logged in from where; it may be nil.
@@ -99,6 +104,8 @@ func (c *Config) setDefaults() {
 	setDefault(&c.EverywhereEvery, 10*time.Second)
 	setDefault(&c.NetworkBurst, 100)
 	setDefault(&c.NetworkEvery, 200*time.Millisecond)
+	setDefault(&c.CodeBurst, 5)
+	setDefault(&c.CodeEvery, 12*time.Minute)
 	setDefault(&c.ShutdownWithin, 10*time.Second)
 	setDefault(&c.MaxConnections, 1024)
 	setDefault(&c.MaxConnectionsOfNetwork, max(1, c.MaxConnections/4))
@@ -149,6 +156,8 @@ func (c *Config) validate() error {
 	positive("EverywhereEvery", c.EverywhereEvery > 0)
 	positive("NetworkBurst", c.NetworkBurst > 0)
 	positive("NetworkEvery", c.NetworkEvery > 0)
+	positive("CodeBurst", c.CodeBurst > 0)
+	positive("CodeEvery", c.CodeEvery > 0)
 	positive("ShutdownWithin", c.ShutdownWithin > 0)
 	if len(faults) > 0 {
 		return fmt.Errorf("configuring the API: %w", errors.Join(faults...))

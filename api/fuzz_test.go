@@ -53,6 +53,9 @@ func FuzzHandler(f *testing.F) {
 		if path == "/api/v1/sessions/current" {
 			r.Header.Del("Authorization") // the session is needed for the next
 		}
+		if path == "/api/v1/events" {
+			return // it does not end by itself, and has tests of its own
+		}
 		recorder := httptest.NewRecorder()
 		v.server.Handler().ServeHTTP(recorder, r)
 		if recorder.Code >= 500 || recorder.Code < 200 {

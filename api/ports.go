@@ -26,6 +26,14 @@ type Accounts interface {
 	// ByLogin returns "" if the address is unused or invalid. kind is "email" or "phone".
 	ByLogin(ctx context.Context, kind, address string) (account string, err error)
 	ChangePassword(ctx context.Context, m app.Meta, n app.NewPassword) (app.PasswordChanged, error)
+	Profile(ctx context.Context, account string) (app.Profile, error)
+	SetProfile(ctx context.Context, m app.Meta, p app.ProfileChange) (app.Done, error)
+	// Addresses are named by their logins.
+	Addresses(ctx context.Context, account string) ([]app.AddressView, error)
+	AddAddress(ctx context.Context, m app.Meta, email, phone string) (app.AddressAdded, error)
+	SendCode(ctx context.Context, m app.Meta, login string) error
+	VerifyAddress(ctx context.Context, m app.Meta, login, code string) (app.Done, error)
+	RemoveAddress(ctx context.Context, m app.Meta, login string) (app.Done, error)
 }
 
 // Devices adds and removes devices.

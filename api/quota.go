@@ -91,6 +91,12 @@ func (h handlers) GetAccount(ctx context.Context, r rest.GetAccountRequestObject
 		out.Email, out.Phone, out.Name, out.Unreadable = person.Email, person.Phone, person.Name, person.Unreadable
 		return err
 	})
+	if err == nil {
+		var profile app.Profile
+		if profile, err = h.cfg.Accounts.Profile(ctx, id); err == nil {
+			out.UserName, out.Language, out.Verified = profile.UserName, rest.Language(profile.Language), profile.Verified
+		}
+	}
 	if err != nil || h.cfg.Quotas == nil {
 		return rest.GetAccount200JSONResponse(out), err
 	}

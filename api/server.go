@@ -47,6 +47,8 @@ type Server struct {
 	networks   *allowance // of a network
 	logins     *allowance // of a login from one network
 	everywhere *allowance // of a login
+	codes      *allowance // sent to an address
+	codesFrom  *allowance // asked for from a network
 	bodies     *budget
 	lists      *turns
 	commands   *commands
@@ -77,6 +79,8 @@ func New(cfg Config) (*Server, error) {
 		networks:   newAllowance("network", cfg.NetworkEvery, cfg.NetworkBurst),
 		logins:     newAllowance("login from network", cfg.LoginEvery, cfg.LoginBurst),
 		everywhere: newAllowance("login", cfg.EverywhereEvery, cfg.EverywhereBurst),
+		codes:      newAllowance("codes to", cfg.CodeEvery, cfg.CodeBurst),
+		codesFrom:  newAllowance("codes from network", cfg.CodeEvery/10, 10*cfg.CodeBurst),
 	}
 	s.stopping = make(chan struct{})
 	s.stop = sync.OnceFunc(func() { close(s.stopping) })

@@ -18,18 +18,35 @@ const Accounts = "accounts"
 // accounts has the account of each login, and the stream keys of each account.
 var accounts = &engine.Projection{
 	Name:   Accounts,
-	Tables: []*engine.Table{loginTable, streamKeyTable},
-	Events: []string{account.LoginClaimed{}.Type(), account.Registered{}.Type(), account.StreamKeyAdded{}.Type(), account.StreamKeyRevoked{}.Type()},
-	Fold:   func(rows []*engine.Fold, e engine.Record) { accountRows(rows[0], rows[1], e) },
+	Tables: []*engine.Table{loginTable, streamKeyTable, peopleTable},
+	Events: []string{
+		account.LoginClaimed{}.Type(), account.LoginReleased{}.Type(), account.Registered{}.Type(), account.AddressVerified{}.Type(), account.AddressRemoved{}.Type(),
+		account.ProfileChanged{}.Type(), account.StreamKeyAdded{}.Type(), account.StreamKeyRevoked{}.Type(),
+	},
+	Fold: func(rows []*engine.Fold, e engine.Record) { accountRows(rows[0], rows[1], rows[2], e) },
 }
 
+// loginTable has the account of each login: of addresses, and of user names. A login is
+// proven if its address was verified.
 var loginTable = &engine.Table{
 	Name: "account_logins", Keys: 1,
-	// The last three are from a registration, "" for a mere claim: the kind of the
-	// address, and address and name, sealed.
-	Columns: []engine.Column{engine.Text("login"), engine.Text("account"), engine.Text("kind"), engine.Text("address"), engine.Text("name")},
+	Columns: []engine.Column{engine.Text("login"), engine.Text("account"), engine.Number("proven")},
 	Indexes: [][]string{{"account"}},
 }
+
+const loginProven = 2
+
+// peopleTable has the address and the name that an account is shown with, sealed.
+var peopleTable = &engine.Table{
+	Name: "account_people", Keys: 1,
+	Columns: []engine.Column{engine.Text("account"), engine.Text("kind"), engine.Text("address"), engine.Text("name")},
+}
+
+const (
+	personKind    = 1
+	personAddress = 2
+	personName    = 3
+)
 
 var streamKeyTable = &engine.Table{
 	Name: "stream_keys", Keys: 1,
@@ -40,12 +57,24 @@ var streamKeyTable = &engine.Table{
 	Indexes: [][]string{{"account", "position"}},
 }
 
-func accountRows(logins, keys *engine.Fold, e engine.Record) {
+func accountRows(logins, keys, people *engine.Fold, e engine.Record) {
 	switch v := e.Event.(type) {
 	case account.LoginClaimed:
-		logins.Put(v.Login, v.Account, "", "", "")
+		logins.Put(v.Login, v.Account, int64(0))
+	case account.LoginReleased:
+		logins.Drop(engine.Key{v.Login})
 	case account.Registered:
-		logins.Put(v.Login, v.Account, v.Kind, v.Address, v.Name)
+		logins.Put(v.Login, v.Account, int64(0))
+		people.Put(v.Account, v.Kind, v.Address, v.Name)
+	case account.AddressVerified:
+		logins.Put(v.Login, v.Account, int64(1))
+	case account.AddressRemoved:
+		logins.Set(engine.Key{v.Login}, engine.To(loginProven, int64(0)))
+		if v.NextLogin != "" {
+			people.Set(engine.Key{v.Account}, engine.To(personKind, v.NextKind), engine.To(personAddress, v.NextAddress))
+		}
+	case account.ProfileChanged:
+		people.Set(engine.Key{v.Account}, engine.To(personName, v.Name))
 	case account.StreamKeyAdded:
 		keys.Put(v.Key, v.Account, v.Label, v.Device, micros(v.Expires), micros(v.At), e.Position)
 	case account.StreamKeyRevoked:
@@ -83,6 +112,15 @@ func (s *Store) StreamKeys(ctx context.Context, account string, p Page) (list []
 	return list, next, wrapped("listing stream keys", err)
 }
 
+// ofAccount is the condition that a row of account_logins has a login under which an
+// account receives shares.
+func (s *Store) ofAccount() string {
+	if s.proofs {
+		return "account = ? AND proven = 1"
+	}
+	return "account = ?"
+}
+
 // Person is the person of an account, as shown to the people whom they share with.
 type Person struct {
 	Kind    string // of the address: "email" or "phone"
@@ -94,8 +132,8 @@ type Person struct {
 // atLeast see Page.
 func (s *Store) Person(ctx context.Context, account string, atLeast uint64) (p Person, err error) {
 	err = s.Read(ctx, []string{Accounts}, atLeast, func(ctx context.Context, tx bun.Tx) error {
-		return tx.NewSelect().TableExpr("account_logins").Column("kind", "address", "name").
-			Where("account = ? AND kind <> ''", account).Limit(1).Scan(ctx, &p)
+		return tx.NewSelect().TableExpr("account_people").Column("kind", "address", "name").
+			Where("account = ?", account).Limit(1).Scan(ctx, &p)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return Person{}, nil
@@ -119,7 +157,7 @@ func (s *Store) Login(ctx context.Context, hash string) (account string, ok bool
 // Page.
 func (s *Store) LoginsOf(ctx context.Context, account string, atLeast uint64) (logins []string, err error) {
 	err = s.Read(ctx, []string{Accounts}, atLeast, func(ctx context.Context, tx bun.Tx) error {
-		return tx.NewSelect().TableExpr("account_logins").Column("login").Where("account = ?", account).OrderExpr("login").Scan(ctx, &logins)
+		return tx.NewSelect().TableExpr("account_logins").Column("login").Where(s.ofAccount(), account).OrderExpr("login").Scan(ctx, &logins)
 	})
 	return logins, wrapped("reading the logins of an account", err)
 }

@@ -21,7 +21,7 @@ func (s *Store) Known(ctx context.Context) (k Known, err error) {
 		into                 *[]string
 		table, column, where string
 	}{
-		{&k.Accounts, "account_logins", "account", "kind <> ''"},
+		{&k.Accounts, "account_people", "account", "1 = 1"},
 		{&k.Devices, "devices", "device", "removed_at = 0"},
 		{&k.StreamKeys, "stream_keys", "name", "1 = 1"},
 		// A missing or damaged row in one of the two tables must not cause the loss of a

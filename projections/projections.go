@@ -36,6 +36,7 @@ var migrations = []engine.Migration{
 	{Name: "0008", Comment: "leases", Do: engine.AddLeases},
 	{Name: "0009", Comment: "paused", Do: engine.MakeAgain(SentShares, ReceivedShares, Privileges)},
 	{Name: "0010", Comment: "device_facts", Do: engine.MakeAgain(Devices)},
+	{Name: "0011", Comment: "addresses", Do: engine.MakeAgain(Accounts)},
 }
 
 // OpenConfig configures a Store.
@@ -48,12 +49,16 @@ type OpenConfig struct {
 	// Numbers limits how many accounts, and devices, may have a number in the privileges
 	// read model; 0: 16,777,215, the maximum.
 	Numbers int64
+	// Proofs makes shares with an address visible to an account only once the account has
+	// proven that the address is its own.
+	Proofs bool
 }
 
 // Store is the database of the read models. It is safe for concurrent use, also by
 // several processes.
 type Store struct {
 	*engine.Store
+	proofs bool
 }
 
 // Open opens the database and creates missing tables.
@@ -71,7 +76,7 @@ func Open(ctx context.Context, cfg OpenConfig) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{s}, nil
+	return &Store{s, cfg.Proofs}, nil
 }
 
 func decode(name string, data []byte) (any, error) { return catalogue.Decode(name, data) }

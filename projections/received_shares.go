@@ -95,7 +95,9 @@ func received(shares, devices *engine.Fold, e engine.Record) {
 }
 
 // mine is the condition that a share is for an account.
-const mine = "s.login IN (SELECT login FROM account_logins WHERE account = ?)"
+func (s *Store) mine() string {
+	return "s.login IN (SELECT login FROM account_logins WHERE " + s.ofAccount() + ")"
+}
 
 // active is the condition that a share has something for its recipient.
 const active = "EXISTS (SELECT 1 FROM received_share_devices AS d WHERE d.share = s.share AND d.status IN ('invited', 'accepted'))"
@@ -108,7 +110,7 @@ func (s *Store) ReceivedShares(ctx context.Context, account string, p Page) (lis
 	err = s.Read(ctx, []string{ReceivedShares, Devices, Accounts}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
 		list, next, err = receivedList.Page(p, func(before, n int64) ([]Share, error) {
 			return receivedBy(ctx, tx, func(q *bun.SelectQuery) *bun.SelectQuery {
-				return q.Where(mine+" AND s.opened < ?", account, before).Where(active).OrderExpr("s.opened DESC").Limit(n)
+				return q.Where(s.mine()+" AND s.opened < ?", account, before).Where(active).OrderExpr("s.opened DESC").Limit(n)
 			})
 		})
 		return err
@@ -121,7 +123,7 @@ func (s *Store) ReceivedShares(ctx context.Context, account string, p Page) (lis
 func receivedBy(ctx context.Context, tx bun.Tx, where func(*bun.SelectQuery) *bun.SelectQuery) (list []Share, err error) {
 	err = tx.NewSelect().Model(&list).ModelTableExpr("received_shares AS s").ColumnExpr("s.*").
 		ColumnExpr("coalesce(f.kind, '') AS from_kind, coalesce(f.address, '') AS from_address, coalesce(f.name, '') AS from_name").
-		Join("LEFT JOIN account_logins AS f ON f.account = s.owner AND f.kind <> ''").Apply(where).Scan(ctx)
+		Join("LEFT JOIN account_people AS f ON f.account = s.owner").Apply(where).Scan(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +142,7 @@ func (s *Store) Share(ctx context.Context, account, id string, atLeast uint64) (
 		})
 		if err == nil && len(list) == 0 {
 			list, err = receivedBy(ctx, tx, func(q *bun.SelectQuery) *bun.SelectQuery {
-				return q.Where("s.share = ? AND "+mine, id, account)
+				return q.Where("s.share = ? AND "+s.mine(), id, account)
 			})
 		}
 		return err

@@ -47,7 +47,7 @@ func (c *accountCreateCommand) Run(ctx context.Context, std streams) (err error)
 	if err != nil {
 		return err
 	}
-	done, err := useCases.Accounts.Register(ctx, app.Meta{}, app.Registration{Email: c.Email, Phone: c.Phone, Password: password, Name: c.Name})
+	done, err := useCases.Accounts.Register(ctx, app.Meta{}, app.Registration{Email: c.Email, Phone: c.Phone, Password: password, Name: c.Name, Vouched: true})
 	if e, ok := errors.AsType[*app.Error](err); ok && len(e.Fields) > 0 {
 		return &configFaults{fieldFaults(e)}
 	}

@@ -6,11 +6,22 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
+	"latchkey/internal/app"
 	"latchkey/internal/mail"
+	"latchkey/internal/message"
 	"latchkey/internal/outbox"
 	"latchkey/internal/texthook"
 )
+
+// People are the flags about accounts, and how messages reach people.
+type People struct {
+	Mail          string `placeholder:"URL" help:"Mail server for messages to people: smtp://user:password@host:port?from=address, where STARTTLS is required, or smtps://; &tls=off for closed networks."`
+	SMSHook       string `name:"sms-hook" placeholder:"URL" help:"HTTP server that sends text messages: it gets POST {id, to, text}, signed with the secret of --sms-hook-secret."`
+	SMSHookSecret string `name:"sms-hook-secret" placeholder:"SECRET" help:"Secret that the hook for text messages checks signatures with, at least 16 bytes; best given as LATCHKEY_SMS_HOOK_SECRET."`
+	Verification  string `default:"required" placeholder:"WORD" help:"required: an address receives shares once a code that was sent to it came back; off: for trials and closed networks (${default})."`
+}
 
 // The kinds of addresses that messages are sent to.
 const (
@@ -19,7 +30,7 @@ const (
 )
 
 // checkSenders returns who sends messages, by the kind of address.
-func (s settings) checkSenders(fault func(flag, format string, args ...any)) map[string]outbox.Sender {
+func (s People) checkSenders(fault func(flag, format string, args ...any)) map[string]outbox.Sender {
 	senders := map[string]outbox.Sender{}
 	if s.Mail != "" {
 		server, err := mail.Parse(s.Mail)
@@ -38,6 +49,16 @@ func (s settings) checkSenders(fault func(flag, format string, args ...any)) map
 		fault("sms-hook-secret", "there is no --sms-hook that it is for")
 	}
 	return senders
+}
+
+// warnOfVerification says what an operator should know of the proofs of addresses.
+func (s *runningService) warnOfVerification(o options) {
+	switch {
+	case !o.verify:
+		s.logger.Warn("--verification is off: whoever registers an address gets what is shared with it, without any proof that it is theirs")
+	case len(o.senders) == 0:
+		s.logger.Warn("addresses must be verified, but nothing sends codes: set --mail or --sms-hook; until then only accounts of `latchkey account create` receive shares")
+	}
 }
 
 // warnOfMail says that mail can be read on the way.
@@ -82,4 +103,26 @@ func (p printed) Send(_ context.Context, m outbox.Message, handOver func() error
 func printingSenders(to io.Writer) map[string]outbox.Sender {
 	p := printed{mu: &sync.Mutex{}, to: to}
 	return map[string]outbox.Sender{emailKind: p, phoneKind: p}
+}
+
+// messenger keeps messages to people in the outbox.
+type messenger struct{ opened *opened }
+
+// Send keeps a message in the words of its reader.
+func (m messenger) Send(ctx context.Context, n app.Notice) error {
+	text, err := message.Of(n.What, n.Language, message.Values{Code: n.Code, Minutes: int(time.Until(n.Until).Round(time.Minute).Minutes())})
+	if err != nil {
+		return err
+	}
+	out := outbox.Message{ID: n.ID, Account: n.Account, Until: n.Until, Kind: n.Kind, To: n.To, Subject: text.Subject, Text: text.Body}
+	if n.Kind == phoneKind {
+		out.Subject, out.Text = "", text.Short
+	}
+	if err := (outbox.InVault{Vault: m.opened.vault}).Enqueue(ctx, out); err != nil {
+		return err
+	}
+	if m.opened.outbox != nil {
+		m.opened.outbox.Wake()
+	}
+	return nil
 }

@@ -55,6 +55,7 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	logger.Info("latchkey serves", "http", s.httpAddr(), "rtsp", s.rtspAddr(), "metrics", s.metricsAddr(), "eventstore", redacted(o.Eventstore), "database", redacted(o.Database))
 	s.warnOfNetworks(o)
 	s.warnOfMail(o)
+	s.warnOfVerification(o)
 	return s.wait(ctx)
 }
 
@@ -265,6 +266,7 @@ func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas
 	return app.New(app.Config{
 		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: passwords{p.vault, p.sessionEnded}, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
 		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Prover: prover, Firmware: firmware, Logger: p.logger,
+		Verification: p.verify, Codes: p.vault, Messenger: messenger{p},
 	})
 }
 

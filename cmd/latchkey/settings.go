@@ -40,9 +40,7 @@ type settings struct {
 	TrustedProxies  string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: their X-Forwarded-For or Forwarded header names the client. Without it: the client is the address that connects."`
 	Quotas          string `placeholder:"NAME=N,..." help:"What one account may have and do, such as devices=100,commands=50 a second; GET /api/v1/accounts/me lists all of them with their defaults."`
 	MemoryLimit     string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
-	Mail            string `placeholder:"URL" help:"Mail server for messages to people: smtp://user:password@host:port?from=address, where STARTTLS is required, or smtps://; &tls=off for closed networks."`
-	SMSHook         string `name:"sms-hook" placeholder:"URL" help:"HTTP server that sends text messages: it gets POST {id, to, text}, signed with the secret of --sms-hook-secret."`
-	SMSHookSecret   string `name:"sms-hook-secret" placeholder:"SECRET" help:"Secret that the hook for text messages checks signatures with, at least 16 bytes; best given as LATCHKEY_SMS_HOOK_SECRET."`
+	People          `embed:""`
 	Logging         `embed:""`
 }
 
@@ -61,6 +59,7 @@ type options struct {
 	firmware                             device.FirmwarePolicy
 	memoryLimit                          int64 // bytes
 	quotas                               quota.Limits
+	verify                               bool                     // addresses must be proven
 	senders                              map[string]outbox.Sender // by the kind of address
 	connections                          int                      // of HTTP, and as many of RTSP
 	strangers                            bool                     // other machines can reach the REST API
@@ -115,7 +114,10 @@ func (s settings) check() (options, error) {
 	if o.quotas, err = quota.Parse(s.Quotas); err != nil {
 		fault("quotas", "%v", err)
 	}
-	o.senders = s.checkSenders(fault)
+	o.senders, o.verify = s.checkSenders(fault), s.Verification != off
+	if s.Verification != required && s.Verification != off {
+		fault("verification", "%q is not one of required and off", s.Verification)
+	}
 	if s.CameraNets != anyNetwork {
 		if o.cameraNets = networks("camera-nets", s.CameraNets, fault); len(o.cameraNets) == 0 {
 			fault("camera-nets", "names no network: leave it out, or say any, to dial cameras everywhere")
@@ -237,6 +239,12 @@ func prefixes(list ...string) (out []netip.Prefix) {
 // refusesLoopback reports whether no camera is dialed on loopback because strangers, who
 // have no devices there, may register.
 func (o options) refusesLoopback() bool { return o.strangers && o.cameraNets == nil }
+
+// Values of flags.
+const (
+	required = "required"
+	off      = "off"
+)
 
 // anyNetwork is the value of camera-nets that allows everything. An empty value does not
 // mean the same: a list that became empty by mistake must not allow everything.

@@ -47,6 +47,7 @@ type opened struct {
 	vault    *vault.Vault
 
 	descriptors *descriptors.Watch
+	verify      bool           // addresses must be proven
 	outbox      *outbox.Outbox // nil in a tool, which sends nothing itself
 
 	unmatched atomic.Bool // the vault has not been compared with the log yet
@@ -56,7 +57,7 @@ type opened struct {
 // options returns those of a service with the same data.
 func (s storage) options() (options, error) {
 	return settings{Data: s.Data, HTTP: "127.0.0.1:0", RTSP: "127.0.0.1:0", Eventstore: s.Eventstore, Database: s.Database, VaultKey: s.VaultKey,
-		MaxStaleness: "5s", SessionTTL: "1h", CloseAfter: "10s", MemoryLimit: "auto", CameraNets: anyNetwork, Logging: Logging{LogLevel: "info", LogFormat: "text"}}.check()
+		People: People{Verification: required}, MaxStaleness: "5s", SessionTTL: "1h", CloseAfter: "10s", MemoryLimit: "auto", CameraNets: anyNetwork, Logging: Logging{LogLevel: "info", LogFormat: "text"}}.check()
 }
 
 // open opens existing data; an empty folder is refused.
@@ -74,7 +75,7 @@ func (s storage) open(ctx context.Context, logger *slog.Logger) (*opened, error)
 // open opens the log, the read models and the vault. With join, an embedded node that
 // another process runs may be used through its socket.
 func (o options) open(ctx context.Context, logger *slog.Logger, join bool) (*opened, error) {
-	p := &opened{logger: logger, descriptors: descriptors.NewWatch()}
+	p := &opened{logger: logger, descriptors: descriptors.NewWatch(), verify: o.verify}
 	if err := p.openAll(ctx, o, logger, join); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -99,7 +100,7 @@ func (p *opened) openAll(ctx context.Context, o options, logger *slog.Logger, jo
 	if p.logState, err = newLogState(p.log, target); err != nil {
 		return err
 	}
-	p.store, err = projections.Open(ctx, projections.OpenConfig{Database: o.Database, Dir: o.Data, Logger: logger})
+	p.store, err = projections.Open(ctx, projections.OpenConfig{Database: o.Database, Dir: o.Data, Logger: logger, Proofs: o.verify})
 	if err != nil {
 		return err
 	}

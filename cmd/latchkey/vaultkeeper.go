@@ -216,6 +216,7 @@ func (k *vaultKeeper) sweep(ctx context.Context) {
 	}{
 		{"dropping expired sessions", k.opened.vault.DropExpiredSessions},
 		{"dropping what limits have counted", k.opened.vault.DropSpentLimits},
+		{"dropping expired codes", k.opened.vault.DropExpiredCodes},
 		{"forgetting messages that were sent", k.opened.vault.DropOutgoing},
 		{"settling staged cameras", k.settle},
 		{"comparing the vault with the read models", k.compare},

@@ -42,6 +42,10 @@ type State struct {
 	Address    string // sealed
 	Name       string // sealed
 	Keys       []Key  // those not revoked
+	Addresses  []Address
+	UserName   string // sealed
+	UserLogin  string // keyed hash of the user name
+	Language   string // of messages; "" for the default
 }
 
 // Key is a stream key.
@@ -78,12 +82,13 @@ type Claim struct {
 // Register creates the account. It is decided over the account's stream, after the login
 // was claimed for it.
 type Register struct {
-	Account string
-	Login   string
-	Kind    string
-	Address string // sealed
-	Name    string // sealed
-	At      time.Time
+	Account  string
+	Login    string
+	Kind     string
+	Address  string // sealed
+	Name     string // sealed
+	Language string // of messages; "" for the default
+	At       time.Time
 }
 
 // AddKey creates a stream key.
@@ -138,6 +143,16 @@ func Decide(s State, command Command) ([]Event, error) {
 		return append([]Event{PasswordChanged{Account: s.Account, By: c.By, At: c.At}}, revokeAll(s, c.At)...), nil
 	case RevokeKeys:
 		return revokeAll(s, c.At), nil
+	case Release:
+		return release(s, c)
+	case AddAddress:
+		return ifRegistered(s, c, addAddress)
+	case VerifyAddress:
+		return ifRegistered(s, c, verifyAddress)
+	case RemoveAddress:
+		return ifRegistered(s, c, removeAddress)
+	case SetProfile:
+		return ifRegistered(s, c, setProfile)
 	case RevokeKey:
 		if _, ok := s.Find(c.Key); !ok || !s.Registered {
 			return nil, ErrKeyNotFound
@@ -145,6 +160,13 @@ func Decide(s State, command Command) ([]Event, error) {
 		return []Event{StreamKeyRevoked{Account: s.Account, Key: c.Key, At: c.At}}, nil
 	}
 	return nil, fmt.Errorf("%w %T", ErrUnknownCommand, command)
+}
+
+func ifRegistered[C Command](s State, c C, decide func(State, C) ([]Event, error)) ([]Event, error) {
+	if !s.Registered {
+		return nil, ErrNotRegistered
+	}
+	return decide(s, c)
 }
 
 // revokeAll ends every stream key.
@@ -178,7 +200,7 @@ func register(s State, c Register) ([]Event, error) {
 		return nil, ErrRegistered
 	}
 	return []Event{Registered{
-		Account: c.Account, Login: c.Login, Kind: c.Kind, Address: c.Address, Name: c.Name, At: c.At,
+		Account: c.Account, Login: c.Login, Kind: c.Kind, Address: c.Address, Name: c.Name, Language: c.Language, At: c.At,
 	}}, nil
 }
 

@@ -52,12 +52,13 @@ func (e LoginClaimed) apply(s *State) { s.Account, s.Login, s.ClaimedAt = e.Acco
 
 // Registered opens the stream of an account.
 type Registered struct {
-	Account string    `json:"account"`
-	Login   string    `json:"login"`   // keyed hash of the address
-	Kind    string    `json:"kind"`    // "email" or "phone"
-	Address string    `json:"address"` // sealed
-	Name    string    `json:"name"`    // sealed
-	At      time.Time `json:"at"`
+	Account  string    `json:"account"`
+	Login    string    `json:"login"`   // keyed hash of the address
+	Kind     string    `json:"kind"`    // "email" or "phone"
+	Address  string    `json:"address"` // sealed
+	Name     string    `json:"name"`    // sealed
+	Language string    `json:"_language,omitempty"`
+	At       time.Time `json:"at"`
 }
 
 // Type returns the frozen name.
@@ -88,7 +89,10 @@ func (e Registered) Sentence() string {
 
 func (e Registered) apply(s *State) {
 	s.Account, s.Login, s.Registered = e.Account, e.Login, true
-	s.Kind, s.Address, s.Name = e.Kind, e.Address, e.Name
+	s.Kind, s.Address, s.Name, s.Language = e.Kind, e.Address, e.Name, e.Language
+	if _, ok := s.FindAddress(e.Login); !ok {
+		s.Addresses = append(slices.Clone(s.Addresses), Address{Login: e.Login, Kind: e.Kind, Text: e.Address, AddedAt: e.At})
+	}
 }
 
 // StreamKeyAdded binds the name of a stream key to the account. Its secret is

@@ -56,6 +56,12 @@ func examples() []event.Event {
 		account.StreamKeyRevoked{Account: bob, Key: "kabcdefghij23", At: at},
 		account.PasswordChanged{Account: bob, At: at},
 		account.PasswordChanged{Account: bob, By: account.ByCode, At: at},
+		account.LoginReleased{Login: login, Account: bob, At: at},
+		account.AddressAdded{Account: bob, Login: login, Kind: "phone", Address: text, At: at},
+		account.AddressVerified{Account: bob, Login: login, At: at},
+		account.AddressRemoved{Account: bob, Login: login, At: at},
+		account.AddressRemoved{Account: bob, Login: login, NextLogin: login, NextKind: "email", NextAddress: text, At: at},
+		account.ProfileChanged{Account: bob, Name: text, UserName: text, UserLogin: login, Language: "de", At: at},
 		device.Added{Device: cam, Serial: "ds-7216-691b23", Generation: 2, Owner: alice, Name: text, At: at, Channels: []device.Channel{
 			{Channel: 1, Name: text, Capabilities: privilege.All}, {Channel: 2, Capabilities: privilege.None},
 		}},

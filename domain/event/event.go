@@ -42,6 +42,7 @@ const (
 	FieldChannel   = "channel name"
 	FieldRecipient = "share recipient"
 	FieldRemark    = "share remark"
+	FieldUserName  = "account user name"
 )
 
 // Subjects are the people and things that an event concerns, by id. Fields that do not

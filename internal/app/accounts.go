@@ -20,12 +20,18 @@ const registerWithin = time.Minute
 type Accounts struct {
 	core      *core
 	passwords Passwords
+	codes     Codes
+	messenger Messenger
 }
 
 // Registration is a new account; one of Email and Phone is set.
 type Registration struct {
 	Email, Phone   string
 	Password, Name string
+	Language       string // of messages; "" for the default
+	// Vouched is set if whoever runs the service registers the account: the address needs
+	// no code.
+	Vouched bool
 }
 
 // Register creates an account with a login that is not in use.
@@ -51,6 +57,7 @@ func (a *Accounts) Register(ctx context.Context, m Meta, r Registration) (Regist
 	defer cancel()
 	who := applicant{
 		command: c, kind: kind, address: address, login: a.core.sealer.LoginHash(kind, address), name: r.Name, password: r.Password,
+		language: r.Language,
 	}
 	if err := a.refuseEarlier(ctx, kind, r.Email, address); err != nil {
 		return Registered{}, err
@@ -60,7 +67,33 @@ func (a *Accounts) Register(ctx context.Context, m Meta, r Registration) (Regist
 		done, err = a.register(ctx, who)
 		return err
 	})
-	return done, err
+	if err != nil || !a.core.verify {
+		return done, err
+	}
+	return a.toProve(ctx, who, done, r.Vouched)
+}
+
+// toProve sends a code to the address of a new account, or notes that it needs none. The
+// account exists by then: what fails here the person asks for again.
+func (a *Accounts) toProve(ctx context.Context, who applicant, done Registered, vouched bool) (Registered, error) {
+	c := who.again()
+	c.Account = done.Account
+	if vouched {
+		proven, err := a.prove(ctx, c, who.login)
+		done.Position = max(done.Position, proven.position)
+		return done, err
+	}
+	there, err := load(ctx, a.core, accountKind, accountStream(done.Account))
+	if err != nil {
+		return done, err
+	}
+	if address, ok := there.state.FindAddress(who.login); !ok || address.Verified {
+		return done, nil // a repeat
+	}
+	if err := a.sendVerification(ctx, c, there.state, who.login); err != nil {
+		a.core.logger.WarnContext(ctx, "the code for a new account was not sent; it can be asked for again", "account", done.Account, "error", err)
+	}
+	return done, nil
 }
 
 // refuseEarlier refuses to register an address that has an account under an
@@ -78,6 +111,7 @@ type applicant struct {
 	command
 	kind, address, login string
 	name, password       string
+	language             string
 }
 
 // again is the command with new event ids: those of its idempotency key may already be in
@@ -110,7 +144,9 @@ func (a *Accounts) register(ctx context.Context, who applicant) (Registered, err
 		}
 		return a.open(ctx, who, id)
 	}
-	lost, err := a.lost(ctx, there.state.Account)
+	// Who has not verified an address keeps it from others for a while only.
+	lapsed := a.core.verify && !who.at.Before(login.state.ClaimedAt.Add(unprovenLease))
+	lost, err := a.mayTake(ctx, there.state.Account, who.login, lapsed)
 	if err != nil {
 		return Registered{}, err
 	}
@@ -199,7 +235,7 @@ func (a *Accounts) open(ctx context.Context, who applicant, id string) (Register
 		return Registered{}, err
 	}
 	events, err := account.Decide(account.State{}, account.Register{
-		Account: id, Login: who.login, Kind: who.kind, Address: address, Name: name, At: who.at,
+		Account: id, Login: who.login, Kind: who.kind, Address: address, Name: name, Language: who.language, At: who.at,
 	})
 	if err != nil {
 		return Registered{}, refused(err)
@@ -244,6 +280,9 @@ func (a *Accounts) registeredBefore(ctx context.Context, who applicant, there st
 // ByLogin returns the account of an address, "" if it has none or is not an address. kind
 // is "email" or "phone".
 func (a *Accounts) ByLogin(ctx context.Context, kind, address string) (string, error) {
+	if kind == userNameKind {
+		return a.byUserName(ctx, address)
+	}
 	normal, reason := normaliseAddress(kind, address)
 	_, earlier, err := a.core.earlierLogin(ctx, kind, address, normal)
 	if err != nil || reason != "" {
@@ -251,4 +290,18 @@ func (a *Accounts) ByLogin(ctx context.Context, kind, address string) (string, e
 	}
 	id, err := a.core.registeredHolder(ctx, a.core.sealer.LoginHash(kind, normal))
 	return cmp.Or(id, earlier), err
+}
+
+// byUserName returns the account that has a user name.
+func (a *Accounts) byUserName(ctx context.Context, name string) (string, error) {
+	login := a.core.sealer.LoginHash(userNameKind, normaliseName(name))
+	id, err := a.core.registeredHolder(ctx, login)
+	if err != nil || id == "" {
+		return "", err
+	}
+	there, err := load(ctx, a.core, accountKind, accountStream(id))
+	if err != nil || there.state.UserLogin != login {
+		return "", err
+	}
+	return id, nil
 }

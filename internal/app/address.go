@@ -32,6 +32,9 @@ var mailDomain = idna.New(
 // login with an @ is an e-mail address, any other a number.
 func LoginName(login string) string {
 	kind := LoginKind(login)
+	if kind == userNameKind {
+		return kind + ":" + normaliseName(login)
+	}
 	if address, reason := normaliseAddress(kind, login); reason == "" {
 		return kind + ":" + address
 	}
@@ -39,12 +42,20 @@ func LoginName(login string) string {
 }
 
 // LoginKind returns the kind of address that a login is meant as: "email" if it has an @,
-// in any width, else "phone".
+// in any width, "name" if it begins with a letter, else "phone".
 func LoginKind(login string) string {
 	if strings.ContainsAny(login, "@＠") {
 		return emailKind
 	}
+	if name := normaliseName(login); name != "" && name[0] >= 'a' && name[0] <= 'z' {
+		return userNameKind
+	}
 	return phoneKind
+}
+
+// normaliseName is the one spelling of a user name.
+func normaliseName(name string) string {
+	return strings.ToLower(norm.NFKC.String(strings.TrimSpace(name)))
 }
 
 // oneAddress returns the kind and the normalised form of the one address that is

@@ -36,6 +36,12 @@ type Config struct {
 	// Quotas limits what one account may have and do; nil: no limits.
 	Quotas Quotas
 
+	// Verification makes an address prove nothing until a code that was sent to it came
+	// back; it needs Codes and Messenger.
+	Verification bool
+	Codes        Codes
+	Messenger    Messenger
+
 	// Now is the clock; the default is time.Now.
 	Now func() time.Time
 	// NewID returns the id of a new account; the default is a UUID of version 7.
@@ -66,7 +72,7 @@ func New(cfg Config) (UseCases, error) {
 	c := newCore(cfg)
 	n := names{core: c, domains: cfg.Domains}
 	return UseCases{
-		Accounts:    &Accounts{core: c, passwords: cfg.Passwords},
+		Accounts:    &Accounts{core: c, passwords: cfg.Passwords, codes: cfg.Codes, messenger: cfg.Messenger},
 		Devices:     &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, shares: cfg.Shares, names: n},
 		Shares:      &Shares{core: c, names: n},
 		StreamKeys:  &StreamKeys{core: c, secrets: cfg.StreamSecrets},
@@ -87,6 +93,8 @@ func (cfg *Config) validate() error {
 	need("Cameras", cfg.Cameras != nil)
 	need("StreamSecrets", cfg.StreamSecrets != nil)
 	need("Domains", cfg.Domains != nil)
+	need("Codes", !cfg.Verification || cfg.Codes != nil)
+	need("Messenger", !cfg.Verification || cfg.Messenger != nil)
 	if len(faults) > 0 {
 		return fmt.Errorf("configuring the use cases: %w", errors.Join(faults...))
 	}

@@ -16,6 +16,8 @@ type change struct {
 	choose func(attempt) (share.Command, error)
 	quiet  bool // the result reveals nothing of what is in the share
 
+	leaves   bool // the recipient gives up what the account has accepted, which needs no proof
+	unproven bool // the recipient has not proven the address
 	existing bool // the share must exist; otherwise the command may open it
 	by       party
 	look     *lookup // of the last attempt
@@ -67,6 +69,13 @@ func (s *Shares) changeExisting(ctx context.Context, ch change) (changed, error)
 		if ch.by.holder != ch.Account {
 			return changed{}, refused(share.ErrNotFound)
 		}
+		proven, err := s.core.proven(ctx, ch.Account, login)
+		if err != nil {
+			return changed{}, err
+		}
+		if ch.unproven = !proven; ch.unproven && !ch.leaves {
+			return changed{}, refused(share.ErrNotFound)
+		}
 	}
 	return s.change(ctx, ch)
 }
@@ -95,7 +104,8 @@ func (s *Shares) change(ctx context.Context, ch change) (changed, error) {
 // decide is one attempt.
 func (ch *change) decide(there stream[share.State]) ([]share.Event, error) {
 	if ch.existing {
-		if !there.state.Live {
+		accepted := func(d share.Device) bool { return d.Account == ch.Account }
+		if !there.state.Live || ch.unproven && !slices.ContainsFunc(there.state.Devices, accepted) {
 			return nil, share.ErrNotFound
 		}
 		if ch.Revision != nil && *ch.Revision != there.revision() {

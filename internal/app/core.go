@@ -23,6 +23,7 @@ type core struct {
 	logger   *slog.Logger
 	queues   queues
 	folded   foldedStates
+	verify   bool          // addresses must be proven
 	patience time.Duration // of a command, before it returns busy
 }
 
@@ -30,7 +31,7 @@ func newCore(cfg Config) *core {
 	return &core{
 		log: cfg.Log, sealer: cfg.Sealer, requests: cfg.Requests, firmware: cfg.Firmware, quotas: cfg.Quotas,
 		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random, logger: cfg.Logger,
-		folded: foldedStates{most: foldedBytes, few: fewEvents}, patience: patience,
+		verify: cfg.Verification, folded: foldedStates{most: foldedBytes, few: fewEvents}, patience: patience,
 	}
 }
 

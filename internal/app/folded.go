@@ -156,7 +156,10 @@ func sizeOf(state any) (size int) {
 			size += deviceHead + len(d.Device) + len(d.Account) + len(d.Domain) + grantSize*len(d.Grants)
 		}
 	case account.State:
-		size = len(s.Account) + len(s.Login) + len(s.Address) + len(s.Name)
+		size = len(s.Account) + len(s.Login) + len(s.Address) + len(s.Name) + len(s.UserName)
+		for _, a := range s.Addresses {
+			size += keyHead + len(a.Login) + len(a.Text)
+		}
 		for _, k := range s.Keys {
 			size += keyHead + len(k.Name) + len(k.Label) + len(k.Device)
 		}

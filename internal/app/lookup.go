@@ -117,10 +117,26 @@ func (s *core) maySee(ctx context.Context, account, login, id string) (bool, err
 	if d.Owner == account {
 		return true, nil
 	}
-	given, err := s.loadShare(ctx, share.ID(d.Owner, login))
+	// The device may have come by any address of the account.
+	of, err := load(ctx, s, accountKind, accountStream(account))
 	if err != nil {
 		return false, err
 	}
-	in, ok := given.state.Find(id)
-	return ok && given.state.Live && in.Status == share.StatusAccepted && in.Account == account, nil
+	logins := []string{login}
+	for _, a := range of.state.Addresses {
+		if a.Login != login {
+			logins = append(logins, a.Login)
+		}
+	}
+	for _, login := range logins {
+		given, err := s.loadShare(ctx, share.ID(d.Owner, login))
+		if err != nil {
+			return false, err
+		}
+		in, ok := given.state.Find(id)
+		if ok && given.state.Live && in.Status == share.StatusAccepted && in.Account == account {
+			return true, nil
+		}
+	}
+	return false, nil
 }

@@ -187,7 +187,7 @@ func (s *Shares) RemoveDevice(ctx context.Context, m Meta, id, typed string) (Do
 	if err != nil {
 		return Done{}, err
 	}
-	done, err := s.changeExisting(ctx, change{command: c, share: id, quiet: true, choose: func(t attempt) (share.Command, error) {
+	done, err := s.changeExisting(ctx, change{command: c, share: id, quiet: true, leaves: true, choose: func(t attempt) (share.Command, error) {
 		if t.by.owner {
 			return share.RemoveDevice{By: c.Account, Device: device, At: c.at}, nil
 		}
@@ -206,7 +206,7 @@ func (s *Shares) Delete(ctx context.Context, m Meta, id string) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
-	done, err := s.changeExisting(ctx, change{command: c, share: id, quiet: true, choose: func(t attempt) (share.Command, error) {
+	done, err := s.changeExisting(ctx, change{command: c, share: id, quiet: true, leaves: true, choose: func(t attempt) (share.Command, error) {
 		if t.by.owner {
 			return share.Delete{By: c.Account, At: c.at}, nil
 		}

@@ -49,7 +49,7 @@ type item struct {
 	owner     string // account, "" for none
 	recipient string // account, "" if it is not known
 	login     string // keyed hash of the recipient's address, "" for none
-	claims    string // the account that was given a login: its listeners begin again
+	claims    string // the account whose logins changed: its listeners begin again
 }
 
 // itemOf returns what an event is to accounts. An event that nobody is to be notified of
@@ -58,8 +58,9 @@ func itemOf(r *eventstore.Recorded, e event.Event) (item, bool) {
 	kind, both := kindOf(e)
 	s := e.Subjects()
 	it := item{Notice: Notice{Position: r.Position, Kind: kind, At: r.Created, Share: s.Share, Device: s.Device}, owner: s.Owner}
-	if claimed, ok := e.(account.LoginClaimed); ok {
-		return item{Notice: it.Notice, claims: claimed.Account}, true
+	switch e.(type) {
+	case account.LoginClaimed, account.LoginReleased, account.AddressVerified, account.AddressRemoved:
+		return item{Notice: it.Notice, claims: s.Owner}, true
 	}
 	if both {
 		it.recipient, it.login = s.Recipient, s.Login

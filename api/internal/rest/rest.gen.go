@@ -37,6 +37,27 @@ func (e DevicePrivilegesRole) Valid() bool {
 	}
 }
 
+// Defines values for Language.
+const (
+	De    Language = "de"
+	Empty Language = ""
+	En    Language = "en"
+)
+
+// Valid indicates whether the value is a known member of the Language enum.
+func (e Language) Valid() bool {
+	switch e {
+	case De:
+		return true
+	case Empty:
+		return true
+	case En:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Privilege.
 const (
 	Alarm       Privilege = "alarm"
@@ -140,6 +161,39 @@ type Account struct {
 	Phone   string `json:"phone,omitempty,omitzero"`
 }
 
+// AccountUpdate defines model for AccountUpdate.
+type AccountUpdate struct {
+	// Language Of the messages that you are sent; absent or empty, English.
+	Language *Language `json:"language,omitempty"`
+	Name     *string   `json:"name,omitempty"`
+
+	// UserName To log in with: 3 to 32 characters of a-z, 0-9, dot, hyphen and underscore, the first a letter.
+	UserName *string `json:"user_name,omitempty"`
+}
+
+// Address defines model for Address.
+type Address struct {
+	AddedAt time.Time `json:"added_at"`
+	Email   string    `json:"email,omitempty,omitzero"`
+	ID      string    `json:"id"`
+	Phone   string    `json:"phone,omitempty,omitzero"`
+
+	// Primary The people you share with see this one.
+	Primary bool `json:"primary"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+	Verified   bool `json:"verified"`
+}
+
+// AddressList defines model for AddressList.
+type AddressList struct {
+	Items []Address `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
 // Channel defines model for Channel.
 type Channel struct {
 	Capabilities PrivilegeSet  `json:"capabilities"`
@@ -152,6 +206,11 @@ type Channel struct {
 
 // ChannelNumber defines model for ChannelNumber.
 type ChannelNumber = int
+
+// Code defines model for Code.
+type Code struct {
+	Code string `json:"code"`
+}
 
 // Credentials defines model for Credentials.
 type Credentials struct {
@@ -277,6 +336,15 @@ type HistoryList struct {
 	Next NextCursor `json:"next,omitempty,omitzero"`
 }
 
+// Language Of the messages that you are sent; absent or empty, English.
+type Language string
+
+// NewAddress Exactly one of `email` and `phone`.
+type NewAddress struct {
+	Email string `json:"email,omitempty,omitzero"`
+	Phone string `json:"phone,omitempty,omitzero"`
+}
+
 // NewChannel defines model for NewChannel.
 type NewChannel struct {
 	Capabilities *PrivilegeSet `json:"capabilities,omitempty"`
@@ -327,15 +395,22 @@ type NextCursor = string
 // OwnAccount defines model for OwnAccount.
 type OwnAccount struct {
 	// Account The same as `id`.
-	Account string  `json:"account"`
-	Email   string  `json:"email,omitempty,omitzero"`
-	ID      string  `json:"id"`
-	Name    string  `json:"name"`
-	Phone   string  `json:"phone,omitempty,omitzero"`
-	Quotas  []Quota `json:"quotas"`
+	Account string `json:"account"`
+	Email   string `json:"email,omitempty,omitzero"`
+	ID      string `json:"id"`
+
+	// Language Of the messages that you are sent; absent or empty, English.
+	Language Language `json:"language,omitempty,omitzero"`
+	Name     string   `json:"name"`
+	Phone    string   `json:"phone,omitempty,omitzero"`
+	Quotas   []Quota  `json:"quotas"`
 
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
-	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+	Unreadable bool   `json:"unreadable,omitempty,omitzero"`
+	UserName   string `json:"user_name,omitempty,omitzero"`
+
+	// Verified An address of yours is verified, or need not be. Until then nothing that is shared with you is shown to you.
+	Verified bool `json:"verified,omitempty,omitzero"`
 }
 
 // PasswordChange defines model for PasswordChange.
@@ -418,9 +493,12 @@ type Recipient struct {
 
 // Registration Exactly one of `email` and `phone`.
 type Registration struct {
-	Email    string `json:"email,omitempty,omitzero"`
-	Name     string `json:"name,omitempty,omitzero"`
-	Password string `json:"password"`
+	Email string `json:"email,omitempty,omitzero"`
+
+	// Language Of the messages that you are sent; absent or empty, English.
+	Language Language `json:"language,omitempty,omitzero"`
+	Name     string   `json:"name,omitempty,omitzero"`
+	Password string   `json:"password"`
 
 	// Phone With the country code, for example +8618969190000.
 	Phone string `json:"phone,omitempty,omitzero"`
@@ -624,6 +702,9 @@ type Warning struct {
 	Detail string `json:"detail"`
 }
 
+// AddressPath defines model for AddressPath.
+type AddressPath = string
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -670,6 +751,36 @@ type RegisterAccountParams struct {
 type GetAccountParams struct {
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// UpdateAccountParams defines parameters for UpdateAccount.
+type UpdateAccountParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// AddAddressParams defines parameters for AddAddress.
+type AddAddressParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// RemoveAddressParams defines parameters for RemoveAddress.
+type RemoveAddressParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// SendAddressCodeParams defines parameters for SendAddressCode.
+type SendAddressCodeParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// VerifyAddressParams defines parameters for VerifyAddress.
+type VerifyAddressParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // ChangePasswordParams defines parameters for ChangePassword.
@@ -897,6 +1008,15 @@ type RevokeStreamKeyParams struct {
 // RegisterAccountJSONRequestBody defines body for RegisterAccount for application/json ContentType.
 type RegisterAccountJSONRequestBody = Registration
 
+// UpdateAccountJSONRequestBody defines body for UpdateAccount for application/json ContentType.
+type UpdateAccountJSONRequestBody = AccountUpdate
+
+// AddAddressJSONRequestBody defines body for AddAddress for application/json ContentType.
+type AddAddressJSONRequestBody = NewAddress
+
+// VerifyAddressJSONRequestBody defines body for VerifyAddress for application/json ContentType.
+type VerifyAddressJSONRequestBody = Code
+
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
 
@@ -929,6 +1049,24 @@ type ServerInterface interface {
 	// GetAccount Read your account
 	// (GET /api/v1/accounts/me)
 	GetAccount(ctx echo.Context, params GetAccountParams) error
+	// UpdateAccount Change your name, user name or language
+	// (PUT /api/v1/accounts/me)
+	UpdateAccount(ctx echo.Context, params UpdateAccountParams) error
+	// ListAddresses List your addresses
+	// (GET /api/v1/accounts/me/addresses)
+	ListAddresses(ctx echo.Context) error
+	// AddAddress Add an address
+	// (POST /api/v1/accounts/me/addresses)
+	AddAddress(ctx echo.Context, params AddAddressParams) error
+	// RemoveAddress Remove an address
+	// (DELETE /api/v1/accounts/me/addresses/{address})
+	RemoveAddress(ctx echo.Context, address AddressPath, params RemoveAddressParams) error
+	// SendAddressCode Send a new code
+	// (POST /api/v1/accounts/me/addresses/{address}/code)
+	SendAddressCode(ctx echo.Context, address AddressPath, params SendAddressCodeParams) error
+	// VerifyAddress Verify an address with the code that was sent to it
+	// (POST /api/v1/accounts/me/addresses/{address}/verify)
+	VerifyAddress(ctx echo.Context, address AddressPath, params VerifyAddressParams) error
 	// ChangePassword Change your password
 	// (PUT /api/v1/accounts/me/password)
 	ChangePassword(ctx echo.Context, params ChangePasswordParams) error
@@ -1081,6 +1219,181 @@ func (w *ServerInterfaceWrapper) GetAccount(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetAccount(ctx, params)
+	return err
+}
+
+// UpdateAccount converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateAccount(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateAccountParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateAccount(ctx, params)
+	return err
+}
+
+// ListAddresses converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAddresses(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAddresses(ctx)
+	return err
+}
+
+// AddAddress converts echo context to params.
+func (w *ServerInterfaceWrapper) AddAddress(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddAddressParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AddAddress(ctx, params)
+	return err
+}
+
+// RemoveAddress converts echo context to params.
+func (w *ServerInterfaceWrapper) RemoveAddress(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "address" -------------
+	var address AddressPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "address", ctx.Param("address"), &address, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter address: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RemoveAddressParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RemoveAddress(ctx, address, params)
+	return err
+}
+
+// SendAddressCode converts echo context to params.
+func (w *ServerInterfaceWrapper) SendAddressCode(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "address" -------------
+	var address AddressPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "address", ctx.Param("address"), &address, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter address: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SendAddressCodeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SendAddressCode(ctx, address, params)
+	return err
+}
+
+// VerifyAddress converts echo context to params.
+func (w *ServerInterfaceWrapper) VerifyAddress(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "address" -------------
+	var address AddressPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "address", ctx.Param("address"), &address, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter address: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params VerifyAddressParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.VerifyAddress(ctx, address, params)
 	return err
 }
 
@@ -2329,6 +2642,12 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 	router.POST(options.BaseURL+"/api/v1/accounts", wrapper.RegisterAccount, options.OperationMiddlewares["registerAccount"]...)
 	router.GET(options.BaseURL+"/api/v1/accounts/me", wrapper.GetAccount, options.OperationMiddlewares["getAccount"]...)
+	router.PUT(options.BaseURL+"/api/v1/accounts/me", wrapper.UpdateAccount, options.OperationMiddlewares["updateAccount"]...)
+	router.GET(options.BaseURL+"/api/v1/accounts/me/addresses", wrapper.ListAddresses, options.OperationMiddlewares["listAddresses"]...)
+	router.POST(options.BaseURL+"/api/v1/accounts/me/addresses", wrapper.AddAddress, options.OperationMiddlewares["addAddress"]...)
+	router.DELETE(options.BaseURL+"/api/v1/accounts/me/addresses/:address", wrapper.RemoveAddress, options.OperationMiddlewares["removeAddress"]...)
+	router.POST(options.BaseURL+"/api/v1/accounts/me/addresses/:address/code", wrapper.SendAddressCode, options.OperationMiddlewares["sendAddressCode"]...)
+	router.POST(options.BaseURL+"/api/v1/accounts/me/addresses/:address/verify", wrapper.VerifyAddress, options.OperationMiddlewares["verifyAddress"]...)
 	router.PUT(options.BaseURL+"/api/v1/accounts/me/password", wrapper.ChangePassword, options.OperationMiddlewares["changePassword"]...)
 	router.DELETE(options.BaseURL+"/api/v1/accounts/me/sessions", wrapper.EndOtherSessions, options.OperationMiddlewares["endOtherSessions"]...)
 	router.GET(options.BaseURL+"/api/v1/accounts/me/sessions", wrapper.ListSessions, options.OperationMiddlewares["listSessions"]...)
@@ -2459,6 +2778,175 @@ func (response GetAccount200JSONResponse) VisitGetAccountResponse(w http.Respons
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateAccountRequestObject struct {
+	Params UpdateAccountParams
+	Body   *UpdateAccountJSONRequestBody
+}
+
+type UpdateAccountResponseObject interface {
+	VisitUpdateAccountResponse(w http.ResponseWriter) error
+}
+
+type UpdateAccount204Response = DoneResponse
+
+func (response UpdateAccount204Response) VisitUpdateAccountResponse(w http.ResponseWriter) error {
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(204)
+	return nil
+}
+
+type UpdateAccount408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateAccount408ApplicationProblemPlusJSONResponse) VisitUpdateAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAddressesRequestObject struct {
+}
+
+type ListAddressesResponseObject interface {
+	VisitListAddressesResponse(w http.ResponseWriter) error
+}
+
+type ListAddresses200JSONResponse AddressList
+
+func (response ListAddresses200JSONResponse) VisitListAddressesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddAddressRequestObject struct {
+	Params AddAddressParams
+	Body   *AddAddressJSONRequestBody
+}
+
+type AddAddressResponseObject interface {
+	VisitAddAddressResponse(w http.ResponseWriter) error
+}
+
+type AddAddress201ResponseHeaders struct {
+	LatchkeyPosition string
+}
+
+type AddAddress201JSONResponse struct {
+	Body    Address
+	Headers AddAddress201ResponseHeaders
+}
+
+func (response AddAddress201JSONResponse) VisitAddAddressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddAddress408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response AddAddress408ApplicationProblemPlusJSONResponse) VisitAddAddressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveAddressRequestObject struct {
+	Address AddressPath `json:"address"`
+	Params  RemoveAddressParams
+}
+
+type RemoveAddressResponseObject interface {
+	VisitRemoveAddressResponse(w http.ResponseWriter) error
+}
+
+type RemoveAddress204Response = DoneResponse
+
+func (response RemoveAddress204Response) VisitRemoveAddressResponse(w http.ResponseWriter) error {
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(204)
+	return nil
+}
+
+type SendAddressCodeRequestObject struct {
+	Address AddressPath `json:"address"`
+	Params  SendAddressCodeParams
+}
+
+type SendAddressCodeResponseObject interface {
+	VisitSendAddressCodeResponse(w http.ResponseWriter) error
+}
+
+type SendAddressCode202Response struct {
+}
+
+func (response SendAddressCode202Response) VisitSendAddressCodeResponse(w http.ResponseWriter) error {
+	w.WriteHeader(202)
+	return nil
+}
+
+type VerifyAddressRequestObject struct {
+	Address AddressPath `json:"address"`
+	Params  VerifyAddressParams
+	Body    *VerifyAddressJSONRequestBody
+}
+
+type VerifyAddressResponseObject interface {
+	VisitVerifyAddressResponse(w http.ResponseWriter) error
+}
+
+type VerifyAddress204Response = DoneResponse
+
+func (response VerifyAddress204Response) VisitVerifyAddressResponse(w http.ResponseWriter) error {
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(204)
+	return nil
+}
+
+type VerifyAddress408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response VerifyAddress408ApplicationProblemPlusJSONResponse) VisitVerifyAddressResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -3338,6 +3826,24 @@ type StrictServerInterface interface {
 	// GetAccount Read your account
 	// (GET /api/v1/accounts/me)
 	GetAccount(ctx context.Context, request GetAccountRequestObject) (GetAccountResponseObject, error)
+	// UpdateAccount Change your name, user name or language
+	// (PUT /api/v1/accounts/me)
+	UpdateAccount(ctx context.Context, request UpdateAccountRequestObject) (UpdateAccountResponseObject, error)
+	// ListAddresses List your addresses
+	// (GET /api/v1/accounts/me/addresses)
+	ListAddresses(ctx context.Context, request ListAddressesRequestObject) (ListAddressesResponseObject, error)
+	// AddAddress Add an address
+	// (POST /api/v1/accounts/me/addresses)
+	AddAddress(ctx context.Context, request AddAddressRequestObject) (AddAddressResponseObject, error)
+	// RemoveAddress Remove an address
+	// (DELETE /api/v1/accounts/me/addresses/{address})
+	RemoveAddress(ctx context.Context, request RemoveAddressRequestObject) (RemoveAddressResponseObject, error)
+	// SendAddressCode Send a new code
+	// (POST /api/v1/accounts/me/addresses/{address}/code)
+	SendAddressCode(ctx context.Context, request SendAddressCodeRequestObject) (SendAddressCodeResponseObject, error)
+	// VerifyAddress Verify an address with the code that was sent to it
+	// (POST /api/v1/accounts/me/addresses/{address}/verify)
+	VerifyAddress(ctx context.Context, request VerifyAddressRequestObject) (VerifyAddressResponseObject, error)
 	// ChangePassword Change your password
 	// (PUT /api/v1/accounts/me/password)
 	ChangePassword(ctx context.Context, request ChangePasswordRequestObject) (ChangePasswordResponseObject, error)
@@ -3509,6 +4015,226 @@ func (sh *strictHandler) GetAccount(ctx echo.Context, params GetAccountParams) e
 		return err
 	} else if validResponse, ok := response.(GetAccountResponseObject); ok {
 		return validResponse.VisitGetAccountResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateAccount operation middleware
+func (sh *strictHandler) UpdateAccount(ctx echo.Context, params UpdateAccountParams) error {
+	var request UpdateAccountRequestObject
+
+	request.Params = params
+
+	var body UpdateAccountJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateAccount(ctx.Request().Context(), request.(UpdateAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateAccountResponseObject); ok {
+		return validResponse.VisitUpdateAccountResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAddresses operation middleware
+func (sh *strictHandler) ListAddresses(ctx echo.Context) error {
+	var request ListAddressesRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAddresses(ctx.Request().Context(), request.(ListAddressesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAddresses")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAddressesResponseObject); ok {
+		return validResponse.VisitListAddressesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AddAddress operation middleware
+func (sh *strictHandler) AddAddress(ctx echo.Context, params AddAddressParams) error {
+	var request AddAddressRequestObject
+
+	request.Params = params
+
+	var body AddAddressJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddAddress(ctx.Request().Context(), request.(AddAddressRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddAddress")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AddAddressResponseObject); ok {
+		return validResponse.VisitAddAddressResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RemoveAddress operation middleware
+func (sh *strictHandler) RemoveAddress(ctx echo.Context, address AddressPath, params RemoveAddressParams) error {
+	var request RemoveAddressRequestObject
+
+	request.Address = address
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveAddress(ctx.Request().Context(), request.(RemoveAddressRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveAddress")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RemoveAddressResponseObject); ok {
+		return validResponse.VisitRemoveAddressResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SendAddressCode operation middleware
+func (sh *strictHandler) SendAddressCode(ctx echo.Context, address AddressPath, params SendAddressCodeParams) error {
+	var request SendAddressCodeRequestObject
+
+	request.Address = address
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SendAddressCode(ctx.Request().Context(), request.(SendAddressCodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SendAddressCode")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SendAddressCodeResponseObject); ok {
+		return validResponse.VisitSendAddressCodeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// VerifyAddress operation middleware
+func (sh *strictHandler) VerifyAddress(ctx echo.Context, address AddressPath, params VerifyAddressParams) error {
+	var request VerifyAddressRequestObject
+
+	request.Address = address
+	request.Params = params
+
+	var body VerifyAddressJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.VerifyAddress(ctx.Request().Context(), request.(VerifyAddressRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "VerifyAddress")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(VerifyAddressResponseObject); ok {
+		return validResponse.VisitVerifyAddressResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"testing"
+
+	"latchkey/internal/mailtest"
+)
+
+// verifying starts a service that asks for proofs, and sends codes to a mail server.
+func verifying(t *testing.T, data string, mail *mailtest.Server, more ...string) *service {
+	t.Helper()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, mail.CA, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SSL_CERT_FILE", ca)
+	t.Setenv("LATCHKEY_VERIFICATION", "required")
+	t.Setenv("LATCHKEY_MAIL", "smtp://"+mailtest.User+":mail%20secret@"+mail.Addr+"?from=noreply@example.com")
+	return serve(t, binary, data, more...)
+}
+
+var code = regexp.MustCompile(`\b[0-9]{8}\b`)
+
+// codeFor waits for the n-th mail to an address and returns the code in it.
+func codeFor(t *testing.T, mail *mailtest.Server, address string, n int) string {
+	t.Helper()
+	eventually(t, "a code comes for "+address, func() bool { return len(mail.To(address)) >= n })
+	list := mail.To(address)
+	if len(list) != n || !list[n-1].TLS {
+		t.Fatalf("%d mails came to %s; want %d, by TLS", len(list), address, n)
+	}
+	found := code.FindString(list[n-1].Text)
+	if found == "" {
+		t.Fatalf("no code is in\n%s", list[n-1].Text)
+	}
+	return found
+}
+
+type addressList struct {
+	Items []struct {
+		ID, Email, Phone  string
+		Verified, Primary bool
+	}
+}
+
+func (u *user) addresses() addressList {
+	u.t.Helper()
+	var list addressList
+	u.must("GET", "/accounts/me/addresses", nil, &list)
+	return list
+}
+
+func (u *user) verify(id, code string) error {
+	return u.call("POST", "/accounts/me/addresses/"+id+"/verify", map[string]any{"code": code}, nil)
+}
+
+func (u *user) received() (n int) {
+	u.t.Helper()
+	var list struct{ Items []any }
+	u.must("GET", "/shares/received", nil, &list)
+	return len(list.Items)
+}
+
+func wrong(code string) string {
+	if code[0] == '0' {
+		return "1" + code[1:]
+	}
+	return "0" + code[1:]
+}
+
+// TestAnUnverifiedAddressProvesNothing: what is shared with an address waits until the
+// code comes back that was sent to it.
+func TestAnUnverifiedAddressProvesNothing(t *testing.T) {
+	mail := mailtest.Start(t)
+	s := verifying(t, t.TempDir(), mail)
+	owner, rita := s.register(t, "owner"), s.register(t, "rita")
+	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+	share := owner.share(rita, device, "live_view")
+	accept := "/shares/" + share + "/devices/" + device + "/accept"
+	refused := func(when string) {
+		t.Helper()
+		if n := rita.received(); n != 0 {
+			t.Errorf("%s: %d shares are listed", when, n)
+		}
+		for _, path := range []string{accept, "/shares/" + share + "/devices/" + device + "/reject"} {
+			if err := rita.call("POST", path, nil, nil); !hasCode(err, "share_not_found") {
+				t.Errorf("%s: %s: %v", when, path, err)
+			}
+		}
+		for _, path := range []string{"/shares/" + share, "/shares/" + share + "/devices/" + device} {
+			if err := rita.call("DELETE", path, nil, nil); !hasCode(err, "share_not_found") {
+				t.Errorf("%s: leaving by %s: %v", when, path, err)
+			}
+		}
+		if err := rita.call("GET", "/shares/"+share, nil, nil); !hasCode(err, "share_not_found") {
+			t.Errorf("%s: reading: %v", when, err)
+		}
+	}
+	refused("before the code")
+	first := codeFor(t, mail, rita.login, 1)
+	id := rita.addresses().Items[0].ID
+	if err := rita.verify(id, wrong(first)); !hasCode(err, "wrong_code") {
+		t.Fatal(err)
+	}
+	if err := owner.verify(id, first); !hasCode(err, "address_not_found") {
+		t.Fatalf("somebody else verifies the address: %v", err)
+	}
+	rita.must("POST", "/accounts/me/addresses/"+id+"/code", nil, nil)
+	second := codeFor(t, mail, rita.login, 2)
+	if err := rita.verify(id, first); first != second && !hasCode(err, "wrong_code") {
+		t.Fatalf("the code before: %v", err)
+	}
+	refused("after a wrong code")
+	if err := rita.verify(id, second); err != nil {
+		t.Fatal(err)
+	}
+	if err := rita.verify(id, second); err != nil {
+		t.Errorf("verifying again: %v", err)
+	}
+	if n := rita.received(); n != 1 {
+		t.Fatalf("%d shares are listed after the code", n)
+	}
+	rita.accept(share, device)
+	if err := rita.call("DELETE", "/accounts/me/addresses/"+id, nil, nil); !hasCode(err, "last_address") {
+		t.Errorf("removing the last address: %v", err)
+	}
+}
+
+// TestSeveralAddresses: each verified address of an account receives what is shared with
+// it and can be used to log in, and so can the user name.
+func TestSeveralAddresses(t *testing.T) {
+	var mu sync.Mutex
+	texts := map[string]string{}
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var m struct{ To, Text string }
+		raw, _ := io.ReadAll(r.Body)
+		_ = json.Unmarshal(raw, &m)
+		mu.Lock()
+		defer mu.Unlock()
+		texts[m.To] = m.Text
+	}))
+	defer hook.Close()
+	mail := mailtest.Start(t)
+	t.Setenv("LATCHKEY_SMS_HOOK_SECRET", "a secret of both sides")
+	s := verifying(t, t.TempDir(), mail, "--sms-hook", hook.URL)
+	owner, rita, sam := s.register(t, "owner"), s.register(t, "rita"), s.register(t, "sam")
+	for _, u := range []*user{rita, sam} {
+		if err := u.verify(u.addresses().Items[0].ID, codeFor(t, mail, u.login, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const number = "+4915112345678"
+	var phone struct{ ID string }
+	rita.must("POST", "/accounts/me/addresses", map[string]any{"phone": "0049 151 12345678"}, &phone)
+	logIn := func(name string) error {
+		return s.api.do(t.Context(), "POST", "/sessions", "", map[string]any{"login": name, "password": userPassword}, nil)
+	}
+	if err := logIn(number); !hasCode(err, "invalid_credentials") {
+		t.Errorf("logging in with an address that is not verified: %v", err)
+	}
+	sent := func() string { mu.Lock(); defer mu.Unlock(); return code.FindString(texts[number]) }
+	eventually(t, "a text message comes", func() bool { return sent() != "" })
+	if err := rita.verify(phone.ID, sent()); err != nil {
+		t.Fatal(err)
+	}
+	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+	for _, to := range []map[string]any{{"phone": number}, {"email": rita.login}} {
+		owner.must("POST", "/shares", map[string]any{"recipient": to, "remark": "", "devices": []any{invitation(device, "live_view")}}, nil)
+	}
+	if n := rita.received(); n != 2 {
+		t.Errorf("%d shares reached the account by its two addresses", n)
+	}
+	rita.must("PUT", "/accounts/me", map[string]any{"user_name": "rita.b", "name": "Rita B", "language": "de"}, nil)
+	if err := sam.call("PUT", "/accounts/me", map[string]any{"user_name": "rita.b"}, nil); !hasCode(err, "user_name_taken") {
+		t.Errorf("a user name that another account has: %v", err)
+	}
+	if err := sam.call("PUT", "/accounts/me", map[string]any{"user_name": "1sam"}, nil); !hasCode(err, "invalid_body") {
+		t.Errorf("a user name that is none: %v", err)
+	}
+	for _, name := range []string{number, rita.login, "rita.b", "Rita.B"} {
+		if err := logIn(name); err != nil {
+			t.Errorf("logging in as %s: %v", name, err)
+		}
+	}
+	rita.must("PUT", "/accounts/me", map[string]any{"user_name": ""}, nil)
+	sam.must("PUT", "/accounts/me", map[string]any{"user_name": "rita.b"}, nil)
+
+	// An address of another account: the same answer, and its reader is told.
+	var foreign struct{ ID string }
+	sam.must("POST", "/accounts/me/addresses", map[string]any{"email": rita.login}, &foreign)
+	eventually(t, "rita is told", func() bool { return len(mail.To(rita.login)) == 2 })
+	if text := mail.To(rita.login)[1].Text; code.MatchString(text[len(text)/2:]) {
+		t.Errorf("a code was sent for an address of another account:\n%s", text)
+	}
+	registered := rita.addresses().Items[0]
+	rita.must("DELETE", "/accounts/me/addresses/"+registered.ID, nil, nil)
+	if err := logIn(rita.login); !hasCode(err, "invalid_credentials") {
+		t.Errorf("logging in with an address that was removed: %v", err)
+	}
+	if list := rita.addresses().Items; len(list) != 1 || !list[0].Primary || list[0].Phone != number {
+		t.Errorf("the addresses: %+v", list)
+	}
+	sam.must("POST", "/accounts/me/addresses/"+foreign.ID+"/code", nil, nil)
+	if err := sam.verify(foreign.ID, codeFor(t, mail, rita.login, 3)); err != nil {
+		t.Errorf("an address that is free again: %v", err)
+	}
+}
+
+// TestCodeIsSentOnceAfterAKill: a process is killed while the mail server takes its time.
+func TestCodeIsSentOnceAfterAKill(t *testing.T) {
+	for _, step := range []string{mailtest.StepMail, mailtest.StepTaken} {
+		t.Run(step, func(t *testing.T) {
+			mail := mailtest.Start(t)
+			reached, goOn := make(chan struct{}, 9), make(chan struct{})
+			mail.Answer(func(at string, try int) error {
+				if at != step || try > 1 {
+					return nil
+				}
+				reached <- struct{}{}
+				<-goOn
+				if step == mailtest.StepMail {
+					return mailtest.ErrCut // the process is gone
+				}
+				return nil
+			})
+			data := t.TempDir()
+			s := verifying(t, data, mail)
+			s.register(t, "rita")
+			<-reached
+			s.kill()
+			close(goOn)
+			s = verifying(t, data, mail)
+			rita := s.login(t, "rita")
+			if step == mailtest.StepMail { // the code was not handed over for certain, and is asked for again
+				rita.must("POST", "/accounts/me/addresses/"+rita.addresses().Items[0].ID+"/code", nil, nil)
+			}
+			if err := rita.verify(rita.addresses().Items[0].ID, codeFor(t, mail, rita.login, 1)); err != nil {
+				t.Fatal(err)
+			}
+			other := s.register(t, "other") // what comes later was sent
+			codeFor(t, mail, other.login, 1)
+			if n := len(mail.To(rita.login)); n != 1 {
+				t.Errorf("%d mails came", n)
+			}
+		})
+	}
+}
