@@ -51,7 +51,7 @@ func (h handlers) AddDevice(ctx context.Context, r rest.AddDeviceRequestObject) 
 	}
 	device, err := h.device(ctx, deviceOf(result.Device))
 	if result.Unproven {
-		device.Warnings = warnings(notProven, "Nobody has seen whether the device is there and lets us in.")
+		device.Warnings = unproven()
 	}
 	return rest.AddDevice201JSONResponse{
 		Body:    device,
@@ -65,11 +65,57 @@ func (h handlers) RemoveDevice(ctx context.Context, r rest.RemoveDeviceRequestOb
 	return h.done(ctx, result, err)
 }
 
+// RenameDevice gives a device of the caller's, or its channels, other names.
+func (h handlers) RenameDevice(ctx context.Context, r rest.RenameDeviceRequestObject) (rest.RenameDeviceResponseObject, error) {
+	names := app.DeviceNames{Name: r.Body.Name}
+	for _, c := range r.Body.Channels {
+		names.Channels = append(names.Channels, app.ChannelName{Channel: c.Channel, Name: c.Name})
+	}
+	result, err := h.cfg.Devices.Rename(ctx, meta(ctx, r.Params.IdempotencyKey), r.Device, names)
+	changed, err := h.deviceChanged(ctx, result, err)
+	return rest.RenameDevice200JSONResponse{DeviceChangedJSONResponse: changed}, err
+}
+
+// RefreshDevice asks a device of the caller's what it is.
+func (h handlers) RefreshDevice(ctx context.Context, r rest.RefreshDeviceRequestObject) (rest.RefreshDeviceResponseObject, error) {
+	result, err := h.cfg.Devices.Refresh(ctx, meta(ctx, r.Params.IdempotencyKey), r.Device)
+	changed, err := h.deviceChanged(ctx, result, err)
+	return rest.RefreshDevice200JSONResponse{DeviceChangedJSONResponse: changed}, err
+}
+
+// SetDeviceCredentials sets how a device of the caller's is reached.
+func (h handlers) SetDeviceCredentials(ctx context.Context, r rest.SetDeviceCredentialsRequestObject) (rest.SetDeviceCredentialsResponseObject, error) {
+	b := r.Body
+	n := app.NewCredentials{Username: b.Username, Password: b.Password, RTSPURL: b.RtspURL, ISAPIURL: b.IsapiURL, ONVIFURL: b.OnvifURL}
+	for _, c := range b.Channels {
+		n.Channels = append(n.Channels, app.ChannelAddress{Channel: c.Channel, MainURL: c.RtspURL, SubURL: c.SubRtspURL})
+	}
+	result, err := h.cfg.Devices.SetCredentials(ctx, meta(ctx, r.Params.IdempotencyKey), r.Device, n)
+	changed, err := h.deviceChanged(ctx, result, err)
+	return rest.SetDeviceCredentials200JSONResponse{DeviceChangedJSONResponse: changed}, err
+}
+
+func (h handlers) deviceChanged(ctx context.Context, r app.DeviceChanged, err error) (rest.DeviceChangedJSONResponse, error) {
+	if err != nil {
+		return rest.DeviceChangedJSONResponse{}, err
+	}
+	position, err := h.confirm(ctx, r.Position)
+	if err != nil {
+		return rest.DeviceChangedJSONResponse{}, err
+	}
+	device, err := h.device(ctx, deviceOf(r.Device))
+	if r.Unproven {
+		device.Warnings = unproven()
+	}
+	return rest.DeviceChangedJSONResponse{Body: device, Headers: rest.DeviceChangedResponseHeaders{LatchkeyPosition: position}}, err
+}
+
 // notProven is the code of a warning: the device was added without connecting to it.
 const notProven = "device_not_proven"
 
-func warnings(code, detail string) []rest.Warning {
-	return []rest.Warning{{Code: code, Detail: detail}}
+func unproven() []rest.Warning {
+	code := notProven
+	return []rest.Warning{{Code: code, Detail: "Nobody has seen whether the device is there and lets us in."}}
 }
 
 func newDevice(b *rest.NewDevice) app.NewDevice {

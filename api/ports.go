@@ -40,6 +40,9 @@ type Accounts interface {
 type Devices interface {
 	Add(ctx context.Context, m app.Meta, d app.NewDevice) (app.DeviceAdded, error)
 	Remove(ctx context.Context, m app.Meta, device string) (app.Done, error)
+	Rename(ctx context.Context, m app.Meta, device string, n app.DeviceNames) (app.DeviceChanged, error)
+	Refresh(ctx context.Context, m app.Meta, device string) (app.DeviceChanged, error)
+	SetCredentials(ctx context.Context, m app.Meta, device string, n app.NewCredentials) (app.DeviceChanged, error)
 }
 
 // Shares changes shares. For the owner, Delete deletes the share and RemoveDevice removes

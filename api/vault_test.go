@@ -226,6 +226,13 @@ func (v *memoryVault) HasCamera(_ context.Context, device string) (bool, error) 
 	return has, nil
 }
 
+func (v *memoryVault) Camera(_ context.Context, device string) (app.Camera, bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	c, found := v.cameras[device]
+	return c, found, nil
+}
+
 func (v *memoryVault) StageCamera(ctx context.Context, device, command string, c app.Camera) error {
 	return v.SetCamera(ctx, device+" "+command, c)
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"latchkey/domain/device"
 	"latchkey/internal/app"
 )
 
@@ -43,7 +42,7 @@ func (c *accountCreateCommand) Run(ctx context.Context, std streams) (err error)
 	if err := st.matchVault(ctx, c.logger(std)); err != nil {
 		return err
 	}
-	useCases, err := newUseCases(st, nil, nil, nil, nil, device.FirmwarePolicy{})
+	useCases, err := newUseCases(st, nil, nil, nil, nil, options{})
 	if err != nil {
 		return err
 	}

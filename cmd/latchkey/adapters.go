@@ -153,6 +153,21 @@ func (c cameraVault) HasCamera(ctx context.Context, device string) (bool, error)
 	return c.vault.HasCamera(ctx, device)
 }
 
+func (c cameraVault) Camera(ctx context.Context, device string) (app.Camera, bool, error) {
+	cam, err := c.vault.Camera(ctx, device)
+	if errors.Is(err, vault.ErrNotFound) {
+		return app.Camera{}, false, nil
+	}
+	if err != nil {
+		return app.Camera{}, false, err
+	}
+	out := app.Camera{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL}
+	for _, ch := range cam.Channels {
+		out.Channels = append(out.Channels, app.CameraChannel(ch))
+	}
+	return out, true, nil
+}
+
 func (c cameraVault) ForgetCamera(ctx context.Context, device string) error {
 	return c.vault.ForgetCamera(ctx, device)
 }
@@ -251,27 +266,51 @@ type cameraDevices struct {
 }
 
 func (c cameraDevices) Add(ctx context.Context, m app.Meta, d app.NewDevice) (app.DeviceAdded, error) {
+	channels := make([]app.ChannelAddress, len(d.Channels))
+	for i, ch := range d.Channels {
+		channels[i] = app.ChannelAddress{Channel: ch.Channel, MainURL: ch.MainURL, SubURL: ch.SubURL}
+	}
+	if err := c.refuseOwn(d.RTSPURL, d.ISAPIURL, d.ONVIFURL, channels); err != nil {
+		return app.DeviceAdded{}, err
+	}
+	return c.Devices.Add(ctx, m, d)
+}
+
+// SetCredentials is the use case's; then the streams of the device are pulled with them.
+func (c cameraDevices) SetCredentials(ctx context.Context, m app.Meta, device string, n app.NewCredentials) (app.DeviceChanged, error) {
+	if err := c.refuseOwn(n.RTSPURL, n.ISAPIURL, n.ONVIFURL, n.Channels); err != nil {
+		return app.DeviceChanged{}, err
+	}
+	done, err := c.Devices.SetCredentials(ctx, m, device, n)
+	if err == nil {
+		c.upstreams.Redial(done.Device.Device)
+	}
+	return done, err
+}
+
+// refuseOwn refuses the addresses of this service itself.
+func (c cameraDevices) refuseOwn(rtsp, isapi, onvif string, channels []app.ChannelAddress) error {
 	fields := map[app.Field]string{}
 	refuse := func(at app.Field, address string) {
 		if c.upstreams.IsOwn(address) {
 			fields[at] = "is an address of this service itself, not of a camera"
 		}
 	}
-	refuse("rtsp_url", d.RTSPURL)
-	refuse("isapi_url", d.ISAPIURL)
-	refuse("onvif_url", d.ONVIFURL)
-	for i, ch := range d.Channels {
+	refuse("rtsp_url", rtsp)
+	refuse("isapi_url", isapi)
+	refuse("onvif_url", onvif)
+	for i, ch := range channels {
 		at := app.Field("channels").Entry(i)
 		refuse(at.Dot("main_url"), ch.MainURL)
 		refuse(at.Dot("sub_url"), ch.SubURL)
 	}
 	if len(fields) > 0 {
-		return app.DeviceAdded{}, &app.Error{
+		return &app.Error{
 			Code: "invalid_body", Kind: app.Invalid, Fields: fields,
 			Message: "A shared stream cannot be added as a camera.",
 		}
 	}
-	return c.Devices.Add(ctx, m, d)
+	return nil
 }
 
 // streamKeys are the use cases of stream keys, passing new secrets to the door.

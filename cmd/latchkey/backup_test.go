@@ -20,7 +20,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"latchkey/domain/device"
 	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
@@ -72,7 +71,7 @@ func openHouseWith(t *testing.T, o options) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.close)
-	if h.uc, err = newUseCases(h.opened, nil, nil, nil, nil, device.FirmwarePolicy{}); err != nil {
+	if h.uc, err = newUseCases(h.opened, nil, nil, nil, nil, options{}); err != nil {
 		t.Fatal(err)
 	}
 	return h

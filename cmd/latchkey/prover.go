@@ -11,12 +11,8 @@ import (
 	"latchkey/streaming/upstream"
 )
 
-// newProver makes the one who connects to devices that are added, nil where the
-// operator wants none. The pool knows which addresses may be dialled.
-func newProver(o options, pool func() *upstream.Pool, logger *slog.Logger) (app.Prover, error) {
-	if o.DeviceProof == proofOff {
-		return nil, nil
-	}
+// newProver makes what connects to devices. The pool decides which addresses may be dialed.
+func newProver(pool func() *upstream.Pool, logger *slog.Logger) (app.Prover, error) {
 	client, err := device.New(device.Config{Allow: func(a netip.AddrPort) error { return pool().MayDial(a) }, Logger: logger})
 	if err != nil {
 		return nil, err

@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"latchkey/api"
-	"latchkey/domain/device"
 	"latchkey/eventstore"
 	"latchkey/internal/app"
 	"latchkey/internal/journal"
@@ -130,11 +129,11 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if err != nil {
 		return nil, err
 	}
-	prover, err := newProver(o, func() *upstream.Pool { return s.upstreams }, logger)
+	prover, err := newProver(func() *upstream.Pool { return s.upstreams }, logger)
 	if err != nil {
 		return nil, err
 	}
-	useCases, err := newUseCases(s.opened, x, runner, ledger, prover, o.firmware)
+	useCases, err := newUseCases(s.opened, x, runner, ledger, prover, o)
 	if err != nil {
 		return nil, err
 	}
@@ -262,10 +261,10 @@ func (s *runningService) teachDoor(ctx context.Context) error {
 // newUseCases takes the index that checks whether the log is the right one, the finder of
 // a removed device's shares, the counter of quotas, and the one who connects to devices;
 // nil for a tool that has none.
-func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas app.Quotas, prover app.Prover, firmware device.FirmwarePolicy) (app.UseCases, error) {
+func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas app.Quotas, prover app.Prover, o options) (app.UseCases, error) {
 	return app.New(app.Config{
 		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: passwords{p.vault, p.sessionEnded}, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
-		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Prover: prover, Firmware: firmware, Logger: p.logger,
+		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Prover: prover, ProofOff: o.DeviceProof == proofOff, Firmware: o.firmware, Logger: p.logger,
 		Verification: p.verify, Codes: p.vault, Messenger: messenger{p},
 	})
 }

@@ -20,6 +20,13 @@ type Registered struct {
 	Account  string
 }
 
+// DeviceChanged is the result of the commands that change a device.
+type DeviceChanged struct {
+	Position uint64
+	Device   device.State
+	Unproven bool // nobody has seen whether the device is there
+}
+
 // DeviceAdded is the result of Devices.Add.
 type DeviceAdded struct {
 	Position uint64

@@ -22,8 +22,10 @@ type Config struct {
 	Cameras       Cameras
 	StreamSecrets StreamSecrets
 	Domains       Domains
-	// Prover connects to devices before they are added; nil: they are added unproven.
+	// Prover connects to devices; nil: they are added unproven.
 	Prover Prover
+	// ProofOff is set if devices are added without connecting to them.
+	ProofOff bool
 	// Firmware is the oldest firmware with which a device may be shared; the default
 	// allows every firmware.
 	Firmware device.FirmwarePolicy
@@ -73,7 +75,7 @@ func New(cfg Config) (UseCases, error) {
 	n := names{core: c, domains: cfg.Domains}
 	return UseCases{
 		Accounts:    &Accounts{core: c, passwords: cfg.Passwords, codes: cfg.Codes, messenger: cfg.Messenger},
-		Devices:     &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, shares: cfg.Shares, names: n},
+		Devices:     &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, unproven: cfg.ProofOff, shares: cfg.Shares, names: n},
 		Shares:      &Shares{core: c, names: n},
 		StreamKeys:  &StreamKeys{core: c, secrets: cfg.StreamSecrets},
 		Revocations: &Revocations{core: c, cameras: cfg.Cameras, secrets: cfg.StreamSecrets},

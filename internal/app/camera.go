@@ -178,5 +178,25 @@ func (d *Devices) added(ctx context.Context, id, event string) (bool, error) {
 	if err != nil {
 		return false, nil // not one of ours: it is dropped in time
 	}
-	return there.last.ID == want, nil
+	adder, err := d.core.adderOf(ctx, there)
+	return adder == want, err
+}
+
+// adderOf returns the id of the event that added a device which is in an account. Later
+// events may have changed it.
+func (s *core) adderOf(ctx context.Context, there stream[device.State]) (uuid.UUID, error) {
+	added := device.Added{}.Type()
+	if there.last.Type == added {
+		return there.last.ID, nil
+	}
+	events, err := s.log.LoadBack(ctx, there.name, func(e Stored, _ int) bool { return e.Type == added })
+	if err != nil {
+		return uuid.Nil, unavailable(fmt.Errorf("looking for the addition of a device: %w", err))
+	}
+	for _, e := range events {
+		if e.Type == added {
+			return e.ID, nil
+		}
+	}
+	return uuid.Nil, nil
 }

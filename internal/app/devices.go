@@ -15,9 +15,11 @@ import (
 type Devices struct {
 	core    *core
 	cameras Cameras
-	prover  Prover         // nil: devices are added unproven
+	prover  Prover         // nil: nobody connects to devices
 	shares  SharesOfDevice // nil: only the policy finds them
 	names   names
+
+	unproven bool // devices are added without connecting to them
 }
 
 // Add adds a device to the caller's account. Its camera is in the vault before the device
@@ -41,7 +43,7 @@ func (d *Devices) Add(ctx context.Context, m Meta, n NewDevice) (DeviceAdded, er
 	var facts device.Facts
 	if serial, before := d.addedBefore(ctx, c, n); before {
 		n.Serial = serial
-	} else if d.prover != nil {
+	} else if d.proves() {
 		if n, facts, err = d.prove(ctx, c, n); err != nil {
 			return DeviceAdded{}, err
 		}
@@ -59,7 +61,11 @@ func (d *Devices) Add(ctx context.Context, m Meta, n NewDevice) (DeviceAdded, er
 	done, err := run(ctx, d.core, c, onDevice(add.Serial, c.Account, device.ErrTaken), func(there stream[device.State]) ([]device.Event, error) {
 		events, err := device.Decide(there.state, add)
 		if errors.Is(err, device.ErrAlreadyAdded) {
-			return nil, camera.missing(ctx, there.state.Device, there.last.ID, err)
+			adder, unread := d.core.adderOf(ctx, there)
+			if unread != nil {
+				return nil, unread
+			}
+			return nil, camera.missing(ctx, there.state.Device, adder, err)
 		}
 		if err != nil {
 			return nil, err
@@ -87,7 +93,7 @@ func (d *Devices) Add(ctx context.Context, m Meta, n NewDevice) (DeviceAdded, er
 // addedBefore reports whether the same command has added a device already, and which:
 // its repeat connects to no device.
 func (d *Devices) addedBefore(ctx context.Context, c command, n NewDevice) (serial string, before bool) {
-	if c.IdempotencyKey == "" || d.prover == nil {
+	if c.IdempotencyKey == "" || !d.proves() {
 		return "", false
 	}
 	there, found, err := d.core.requests.FindRequest(ctx, d.core.claimOn(c, "").request.Key)

@@ -98,15 +98,20 @@ func (d NewDevice) check(f faults) {
 		f.add("name", "is required")
 	}
 	f.text("name", d.Name, maxName)
-	f.line("username", d.Username, maxCredential)
-	f.line("password", d.Password, maxCredential)
 	if _, ok := device.Serial(d.Serial); !ok && d.Serial != "" {
 		f.add("serial", "must be 3 to 64 letters, digits and hyphens")
 	}
-	f.url("rtsp_url", d.RTSPURL, "rtsp", "rtsps")
 	if d.RTSPURL != "" && len(d.Channels) > 0 && !slices.ContainsFunc(d.Channels, NewChannel.lacksURL) {
 		f.add("rtsp_url", "is channel 1's, which is given in channels")
 	}
+	d.checkAddresses(f)
+}
+
+// checkAddresses validates how the device is reached, and its channels.
+func (d NewDevice) checkAddresses(f faults) {
+	f.line("username", d.Username, maxCredential)
+	f.line("password", d.Password, maxCredential)
+	f.url("rtsp_url", d.RTSPURL, "rtsp", "rtsps")
 	f.url("isapi_url", d.ISAPIURL, "http", "https")
 	f.url("onvif_url", d.ONVIFURL, "http", "https")
 	if len(d.Channels) > privilege.MaxChannel {

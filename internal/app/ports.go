@@ -130,6 +130,8 @@ type NewSession struct {
 type Cameras interface {
 	SetCamera(ctx context.Context, device string, c Camera) error
 	HasCamera(ctx context.Context, device string) (bool, error)
+	// Camera returns how a device is reached; found is false if that is not known.
+	Camera(ctx context.Context, device string) (c Camera, found bool, err error)
 	ForgetCamera(ctx context.Context, device string) error
 	StageCamera(ctx context.Context, device, command string, c Camera) error
 	// ConfirmCamera reports whether the camera was staged.

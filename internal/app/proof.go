@@ -63,7 +63,7 @@ var notProven = map[string]Error{
 
 // proofRefused is the answer where a device was not proven; fieldOf says which field
 // the address of a service, or of a channel's stream, was in.
-func proofRefused(err error, fieldOf func(service string, channel int) Field) error {
+func proofRefused(err error, fieldOf func(reason, service string, channel int) Field) error {
 	failed, ok := errors.AsType[*NotProven](err)
 	if !ok {
 		return unavailable(fmt.Errorf("proving a device: %w", err))
@@ -77,11 +77,9 @@ func proofRefused(err error, fieldOf func(service string, channel int) Field) er
 		e.Kind, e.RetryAfter = TooSoon, failed.RetryAfter
 		return e
 	}
-	at := fieldOf(failed.Service, failed.Channel)
-	if failed.Reason == "wrong_password" && failed.Service == "rtsp" {
-		at = "password"
+	if at := fieldOf(failed.Reason, failed.Service, failed.Channel); at != "" {
+		e.Fields = map[Field]string{at: as.Message}
 	}
-	e.Fields = map[Field]string{at: as.Message}
 	return e
 }
 
@@ -105,13 +103,19 @@ func (d *Devices) prove(ctx context.Context, c command, n NewDevice) (NewDevice,
 	return n, device.Facts{Model: facts.Model, Firmware: facts.Firmware, ProvenAt: d.core.now()}, err
 }
 
+// proves reports whether devices are connected to before they are added.
+func (d *Devices) proves() bool { return d.prover != nil && !d.unproven }
+
 // hasAddress reports whether there is anything to connect to.
 func (c Camera) hasAddress() bool {
 	return c.ISAPIURL != "" || c.ONVIFURL != "" || slices.ContainsFunc(c.Channels, func(ch CameraChannel) bool { return ch.MainURL != "" })
 }
 
 // fieldOf returns the field that held an address which was connected to.
-func (d NewDevice) fieldOf(service string, channel int) Field {
+func (d NewDevice) fieldOf(reason, service string, channel int) Field {
+	if reason == "wrong_password" && service == "rtsp" {
+		return "password"
+	}
 	switch service {
 	case "isapi":
 		return "isapi_url"

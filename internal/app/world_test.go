@@ -315,6 +315,13 @@ func (v *memoryVault) HasCamera(_ context.Context, device string) (bool, error) 
 	return has, v.fail
 }
 
+func (v *memoryVault) Camera(_ context.Context, device string) (Camera, bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	c, found := v.cameras[device]
+	return c, found, v.fail
+}
+
 func (v *memoryVault) StageCamera(_ context.Context, device, command string, c Camera) error {
 	time.Sleep(v.slow)
 	return set(v, v.staged, [2]string{device, command}, c)

@@ -93,3 +93,25 @@ func (u *upstream) isOver() bool {
 		return u.over == nil
 	}
 }
+
+// Redial ends the streams of a device, and forgets what is known of where they are and how
+// dialing them went: their source has changed. Whoever watches joins again.
+func (p *Pool) Redial(device string) {
+	p.forgetSources(device)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for of, u := range p.streams {
+		if of.Device != device {
+			continue
+		}
+		u.retry = backoff{}
+		if !u.isOver() {
+			u.stop()
+		}
+	}
+	for at, cam := range p.cameras {
+		if at.device == device {
+			cam.retry, cam.good = backoff{}, false
+		}
+	}
+}

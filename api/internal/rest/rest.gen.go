@@ -204,6 +204,19 @@ type Channel struct {
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
+// ChannelAddress defines model for ChannelAddress.
+type ChannelAddress struct {
+	Channel    ChannelNumber `json:"channel"`
+	RtspURL    string        `json:"rtsp_url,omitempty,omitzero"`
+	SubRtspURL string        `json:"sub_rtsp_url,omitempty,omitzero"`
+}
+
+// ChannelName defines model for ChannelName.
+type ChannelName struct {
+	Channel ChannelNumber `json:"channel"`
+	Name    string        `json:"name"`
+}
+
 // ChannelNumber defines model for ChannelNumber.
 type ChannelNumber = int
 
@@ -246,6 +259,18 @@ type Device struct {
 	Warnings []Warning `json:"warnings,omitempty,omitzero"`
 }
 
+// DeviceCredentials defines model for DeviceCredentials.
+type DeviceCredentials struct {
+	Channels []ChannelAddress `json:"channels,omitempty,omitzero"`
+	IsapiURL string           `json:"isapi_url,omitempty,omitzero"`
+	OnvifURL string           `json:"onvif_url,omitempty,omitzero"`
+	Password string           `json:"password"`
+
+	// RtspURL Channel 1's main stream.
+	RtspURL  string `json:"rtsp_url,omitempty,omitzero"`
+	Username string `json:"username"`
+}
+
 // DeviceDomain defines model for DeviceDomain.
 type DeviceDomain struct {
 	// Domain Lower-case letters, digits and hyphens; empty for none.
@@ -286,6 +311,12 @@ type DeviceList struct {
 
 	// Next The `cursor` of the next page; absent at the end.
 	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// DeviceNames defines model for DeviceNames.
+type DeviceNames struct {
+	Channels []ChannelName `json:"channels,omitempty,omitzero"`
+	Name     string        `json:"name,omitempty,omitzero"`
 }
 
 // DevicePrivileges defines model for DevicePrivileges.
@@ -729,6 +760,9 @@ type MinPosition = string
 // SharePath defines model for SharePath.
 type SharePath = string
 
+// DeviceChanged defines model for DeviceChanged.
+type DeviceChanged = Device
+
 // ShareChanged defines model for ShareChanged.
 type ShareChanged = Share
 
@@ -817,6 +851,24 @@ type RemoveDeviceParams struct {
 type GetDeviceParams struct {
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// RenameDeviceParams defines parameters for RenameDevice.
+type RenameDeviceParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// SetDeviceCredentialsParams defines parameters for SetDeviceCredentials.
+type SetDeviceCredentialsParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// RefreshDeviceParams defines parameters for RefreshDevice.
+type RefreshDeviceParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // ListPrivilegesParams defines parameters for ListPrivileges.
@@ -1023,6 +1075,12 @@ type ChangePasswordJSONRequestBody = PasswordChange
 // AddDeviceJSONRequestBody defines body for AddDevice for application/json ContentType.
 type AddDeviceJSONRequestBody = NewDevice
 
+// RenameDeviceJSONRequestBody defines body for RenameDevice for application/json ContentType.
+type RenameDeviceJSONRequestBody = DeviceNames
+
+// SetDeviceCredentialsJSONRequestBody defines body for SetDeviceCredentials for application/json ContentType.
+type SetDeviceCredentialsJSONRequestBody = DeviceCredentials
+
 // LogInJSONRequestBody defines body for LogIn for application/json ContentType.
 type LogInJSONRequestBody = Credentials
 
@@ -1091,6 +1149,15 @@ type ServerInterface interface {
 	// GetDevice Read a device of yours
 	// (GET /api/v1/devices/{device})
 	GetDevice(ctx echo.Context, device DevicePath, params GetDeviceParams) error
+	// RenameDevice Rename a device of yours, or its channels
+	// (PATCH /api/v1/devices/{device})
+	RenameDevice(ctx echo.Context, device DevicePath, params RenameDeviceParams) error
+	// SetDeviceCredentials Set how a device of yours is reached
+	// (PUT /api/v1/devices/{device}/credentials)
+	SetDeviceCredentials(ctx echo.Context, device DevicePath, params SetDeviceCredentialsParams) error
+	// RefreshDevice Ask a device of yours what it is
+	// (POST /api/v1/devices/{device}/refresh)
+	RefreshDevice(ctx echo.Context, device DevicePath, params RefreshDeviceParams) error
 	// ListPrivileges List what you may do, on what
 	// (GET /api/v1/privileges)
 	ListPrivileges(ctx echo.Context, params ListPrivilegesParams) error
@@ -1600,6 +1667,114 @@ func (w *ServerInterfaceWrapper) GetDevice(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetDevice(ctx, device, params)
+	return err
+}
+
+// RenameDevice converts echo context to params.
+func (w *ServerInterfaceWrapper) RenameDevice(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RenameDeviceParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RenameDevice(ctx, device, params)
+	return err
+}
+
+// SetDeviceCredentials converts echo context to params.
+func (w *ServerInterfaceWrapper) SetDeviceCredentials(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SetDeviceCredentialsParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetDeviceCredentials(ctx, device, params)
+	return err
+}
+
+// RefreshDevice converts echo context to params.
+func (w *ServerInterfaceWrapper) RefreshDevice(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RefreshDeviceParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RefreshDevice(ctx, device, params)
 	return err
 }
 
@@ -2656,6 +2831,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/devices", wrapper.AddDevice, options.OperationMiddlewares["addDevice"]...)
 	router.DELETE(options.BaseURL+"/api/v1/devices/:device", wrapper.RemoveDevice, options.OperationMiddlewares["removeDevice"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device", wrapper.GetDevice, options.OperationMiddlewares["getDevice"]...)
+	router.PATCH(options.BaseURL+"/api/v1/devices/:device", wrapper.RenameDevice, options.OperationMiddlewares["renameDevice"]...)
+	router.PUT(options.BaseURL+"/api/v1/devices/:device/credentials", wrapper.SetDeviceCredentials, options.OperationMiddlewares["setDeviceCredentials"]...)
+	router.POST(options.BaseURL+"/api/v1/devices/:device/refresh", wrapper.RefreshDevice, options.OperationMiddlewares["refreshDevice"]...)
 	router.GET(options.BaseURL+"/api/v1/privileges", wrapper.ListPrivileges, options.OperationMiddlewares["listPrivileges"]...)
 	router.POST(options.BaseURL+"/api/v1/sessions", wrapper.LogIn, options.OperationMiddlewares["logIn"]...)
 	router.DELETE(options.BaseURL+"/api/v1/sessions/current", wrapper.LogOut, options.OperationMiddlewares["logOut"]...)
@@ -2679,6 +2857,15 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/stream-keys", wrapper.CreateStreamKey, options.OperationMiddlewares["createStreamKey"]...)
 	router.DELETE(options.BaseURL+"/api/v1/stream-keys/:name", wrapper.RevokeStreamKey, options.OperationMiddlewares["revokeStreamKey"]...)
 
+}
+
+type DeviceChangedResponseHeaders struct {
+	LatchkeyPosition string
+}
+type DeviceChangedJSONResponse struct {
+	Body Device
+
+	Headers DeviceChangedResponseHeaders
 }
 
 type DoneResponseHeaders struct {
@@ -3156,6 +3343,112 @@ func (response GetDevice200JSONResponse) VisitGetDeviceResponse(w http.ResponseW
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameDeviceRequestObject struct {
+	Device DevicePath `json:"device"`
+	Params RenameDeviceParams
+	Body   *RenameDeviceJSONRequestBody
+}
+
+type RenameDeviceResponseObject interface {
+	VisitRenameDeviceResponse(w http.ResponseWriter) error
+}
+
+type RenameDevice200JSONResponse struct{ DeviceChangedJSONResponse }
+
+func (response RenameDevice200JSONResponse) VisitRenameDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameDevice408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response RenameDevice408ApplicationProblemPlusJSONResponse) VisitRenameDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetDeviceCredentialsRequestObject struct {
+	Device DevicePath `json:"device"`
+	Params SetDeviceCredentialsParams
+	Body   *SetDeviceCredentialsJSONRequestBody
+}
+
+type SetDeviceCredentialsResponseObject interface {
+	VisitSetDeviceCredentialsResponse(w http.ResponseWriter) error
+}
+
+type SetDeviceCredentials200JSONResponse struct{ DeviceChangedJSONResponse }
+
+func (response SetDeviceCredentials200JSONResponse) VisitSetDeviceCredentialsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetDeviceCredentials408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response SetDeviceCredentials408ApplicationProblemPlusJSONResponse) VisitSetDeviceCredentialsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RefreshDeviceRequestObject struct {
+	Device DevicePath `json:"device"`
+	Params RefreshDeviceParams
+}
+
+type RefreshDeviceResponseObject interface {
+	VisitRefreshDeviceResponse(w http.ResponseWriter) error
+}
+
+type RefreshDevice200JSONResponse struct{ DeviceChangedJSONResponse }
+
+func (response RefreshDevice200JSONResponse) VisitRefreshDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -3868,6 +4161,15 @@ type StrictServerInterface interface {
 	// GetDevice Read a device of yours
 	// (GET /api/v1/devices/{device})
 	GetDevice(ctx context.Context, request GetDeviceRequestObject) (GetDeviceResponseObject, error)
+	// RenameDevice Rename a device of yours, or its channels
+	// (PATCH /api/v1/devices/{device})
+	RenameDevice(ctx context.Context, request RenameDeviceRequestObject) (RenameDeviceResponseObject, error)
+	// SetDeviceCredentials Set how a device of yours is reached
+	// (PUT /api/v1/devices/{device}/credentials)
+	SetDeviceCredentials(ctx context.Context, request SetDeviceCredentialsRequestObject) (SetDeviceCredentialsResponseObject, error)
+	// RefreshDevice Ask a device of yours what it is
+	// (POST /api/v1/devices/{device}/refresh)
+	RefreshDevice(ctx context.Context, request RefreshDeviceRequestObject) (RefreshDeviceResponseObject, error)
 	// ListPrivileges List what you may do, on what
 	// (GET /api/v1/privileges)
 	ListPrivileges(ctx context.Context, request ListPrivilegesRequestObject) (ListPrivilegesResponseObject, error)
@@ -4479,6 +4781,130 @@ func (sh *strictHandler) GetDevice(ctx echo.Context, device DevicePath, params G
 		return err
 	} else if validResponse, ok := response.(GetDeviceResponseObject); ok {
 		return validResponse.VisitGetDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RenameDevice operation middleware
+func (sh *strictHandler) RenameDevice(ctx echo.Context, device DevicePath, params RenameDeviceParams) error {
+	var request RenameDeviceRequestObject
+
+	request.Device = device
+	request.Params = params
+
+	var body RenameDeviceJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RenameDevice(ctx.Request().Context(), request.(RenameDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RenameDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RenameDeviceResponseObject); ok {
+		return validResponse.VisitRenameDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetDeviceCredentials operation middleware
+func (sh *strictHandler) SetDeviceCredentials(ctx echo.Context, device DevicePath, params SetDeviceCredentialsParams) error {
+	var request SetDeviceCredentialsRequestObject
+
+	request.Device = device
+	request.Params = params
+
+	var body SetDeviceCredentialsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetDeviceCredentials(ctx.Request().Context(), request.(SetDeviceCredentialsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetDeviceCredentials")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetDeviceCredentialsResponseObject); ok {
+		return validResponse.VisitSetDeviceCredentialsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RefreshDevice operation middleware
+func (sh *strictHandler) RefreshDevice(ctx echo.Context, device DevicePath, params RefreshDeviceParams) error {
+	var request RefreshDeviceRequestObject
+
+	request.Device = device
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RefreshDevice(ctx.Request().Context(), request.(RefreshDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RefreshDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RefreshDeviceResponseObject); ok {
+		return validResponse.VisitRefreshDeviceResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
