@@ -26,6 +26,9 @@ type Accounts interface {
 	// ByLogin returns "" if the address is unused or invalid. kind is "email" or "phone".
 	ByLogin(ctx context.Context, kind, address string) (account string, err error)
 	ChangePassword(ctx context.Context, m app.Meta, n app.NewPassword) (app.PasswordChanged, error)
+	// RequestReset takes its time, which would tell whether the login has an account.
+	RequestReset(ctx context.Context, login string) error
+	ConfirmReset(ctx context.Context, m app.Meta, r app.Reset) (app.Done, error)
 	Profile(ctx context.Context, account string) (app.Profile, error)
 	SetProfile(ctx context.Context, m app.Meta, p app.ProfileChange) (app.Done, error)
 	// Addresses are named by their logins.

@@ -44,11 +44,12 @@ type Server struct {
 	operations map[string]*operation
 	routes     map[string]bool // "METHOD /template/:of", for logs and metrics
 	metrics    *metrics
-	networks   *allowance // of a network
-	logins     *allowance // of a login from one network
-	everywhere *allowance // of a login
-	codes      *allowance // sent to an address
-	codesFrom  *allowance // asked for from a network
+	networks   *allowance    // of a network
+	logins     *allowance    // of a login from one network
+	everywhere *allowance    // of a login
+	codes      *allowance    // sent to an address
+	codesFrom  *allowance    // asked for from a network
+	resets     chan struct{} // requests for codes that are being followed
 	bodies     *budget
 	lists      *turns
 	commands   *commands
@@ -79,6 +80,7 @@ func New(cfg Config) (*Server, error) {
 		networks:   newAllowance("network", cfg.NetworkEvery, cfg.NetworkBurst),
 		logins:     newAllowance("login from network", cfg.LoginEvery, cfg.LoginBurst),
 		everywhere: newAllowance("login", cfg.EverywhereEvery, cfg.EverywhereBurst),
+		resets:     make(chan struct{}, resetsAtOnce),
 		codes:      newAllowance("codes to", cfg.CodeEvery, cfg.CodeBurst),
 		codesFrom:  newAllowance("codes from network", cfg.CodeEvery/10, 10*cfg.CodeBurst),
 	}

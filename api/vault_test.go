@@ -130,6 +130,34 @@ func (v *memoryVault) PreparePassword(ctx context.Context, account, current, nex
 	return memoryChange{v, account, current, next}, nil
 }
 
+func (v *memoryVault) PrepareReset(_ context.Context, account, next string) (app.PasswordChange, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return memoryChange{v, account, v.passwords[account], next}, v.fail
+}
+
+func (v *memoryVault) NewCode(_ context.Context, purpose string, _ time.Duration, _ int) (string, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.secrets["code "+purpose] = "12345678"
+	return "12345678", v.fail
+}
+
+func (v *memoryVault) UseCode(_ context.Context, purpose, code string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	right := code != "" && v.secrets["code "+purpose] == code
+	if right {
+		delete(v.secrets, "code "+purpose)
+	}
+	return right, v.fail
+}
+
+func (v *memoryVault) DropCode(context.Context, string) error { return nil }
+
+// Send implements app.Messenger: nobody reads it.
+func (v *memoryVault) Send(context.Context, app.Notice) error { return nil }
+
 func (c memoryChange) Commit(_ context.Context, s *app.NewSession) (string, error) {
 	v := c.vault
 	v.mu.Lock()

@@ -365,6 +365,14 @@ func (p passwords) PreparePassword(ctx context.Context, account, current, next s
 	return passwordChange{change, p.ended}, nil
 }
 
+func (p passwords) PrepareReset(ctx context.Context, account, next string) (app.PasswordChange, error) {
+	change, err := p.Vault.PrepareReset(ctx, account, next)
+	if err != nil {
+		return nil, err
+	}
+	return passwordChange{change, p.ended}, nil
+}
+
 type passwordChange struct {
 	change *vault.PasswordChange
 	ended  func(context.Context)

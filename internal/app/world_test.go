@@ -261,6 +261,10 @@ func (v *memoryVault) PreparePassword(ctx context.Context, account, current, nex
 	return &memoryChange{vault: v, account: account, held: current, next: next}, nil
 }
 
+func (v *memoryVault) PrepareReset(_ context.Context, account, next string) (PasswordChange, error) {
+	return &memoryChange{vault: v, account: account, next: next, any: true}, v.fail
+}
+
 func (c *memoryChange) Commit(_ context.Context, s *NewSession) (string, error) {
 	v := c.vault
 	if v.beforeCommit != nil {

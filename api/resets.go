@@ -1,0 +1,56 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"latchkey/api/internal/rest"
+	"latchkey/internal/app"
+	"latchkey/internal/hashing"
+)
+
+const (
+	// resetWithin bounds what a request for a code does after its answer, and resetsAtOnce
+	// how many do it at the same time.
+	resetWithin  = 20 * time.Second
+	resetsAtOnce = 64
+)
+
+// RequestPasswordReset answers before it looks whether the login has an account: neither
+// the answer nor its time tells.
+func (h handlers) RequestPasswordReset(ctx context.Context, r rest.RequestPasswordResetRequestObject) (rest.RequestPasswordResetResponseObject, error) {
+	if err := h.limitCode(ctx, "reset "+app.LoginName(r.Body.Login)); err != nil {
+		return nil, err
+	}
+	select {
+	case h.resets <- struct{}{}:
+	default:
+		return nil, unavailable("busy", "Too many codes are being sent; try again later.", nil)
+	}
+	login := r.Body.Login
+	go func() {
+		defer func() { <-h.resets }()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resetWithin)
+		defer cancel()
+		if err := h.cfg.Accounts.RequestReset(ctx, login); err != nil {
+			h.log.LogAttrs(ctx, slog.LevelWarn, "a code for a new password was not sent", slog.Any("error", err))
+		}
+	}()
+	return rest.RequestPasswordReset202Response{}, nil
+}
+
+// ConfirmPasswordReset takes the code and the new password.
+func (h handlers) ConfirmPasswordReset(ctx context.Context, r rest.ConfirmPasswordResetRequestObject) (rest.ConfirmPasswordResetResponseObject, error) {
+	name := "reset " + app.LoginName(r.Body.Login)
+	known, err := h.limitLogin(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	done, err := h.cfg.Accounts.ConfirmReset(toHash(ctx, known), app.Meta{}, app.Reset{Login: r.Body.Login, Code: r.Body.Code, Password: r.Body.NewPassword})
+	if errors.Is(err, hashing.ErrBusy) { // nothing was tried
+		h.logins.local.Refund(loginFrom(ctx, name), 1, h.cfg.Now())
+	}
+	return h.done(ctx, done, err)
+}

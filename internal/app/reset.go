@@ -1,0 +1,88 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"latchkey/domain/account"
+	"latchkey/domain/event"
+)
+
+// Reset is a new password for somebody who forgot the one before.
+type Reset struct{ Login, Code, Password string }
+
+// RequestReset sends a code for a new password to the address that the login names, if it
+// is a verified address of an account; for a user name to the address that the account is
+// shown with. It takes its time: whoever asks must not wait for it, since the time would
+// tell whether there is an account.
+func (a *Accounts) RequestReset(ctx context.Context, login string) error {
+	kind := LoginKind(login)
+	id, err := a.ByLogin(ctx, kind, login)
+	if err != nil || id == "" {
+		return err
+	}
+	there, err := load(ctx, a.core, accountKind, accountStream(id))
+	if err != nil {
+		return err
+	}
+	hash := there.state.Login
+	if kind != userNameKind {
+		normal, _ := normaliseAddress(kind, login)
+		hash = a.core.sealer.LoginHash(kind, normal)
+	}
+	address, ok := there.state.FindAddress(hash)
+	if !ok || a.core.verify && !address.Verified {
+		return nil
+	}
+	plain, err := a.core.sealer.Unseal(ctx, event.FieldAddress, address.Text)
+	if err != nil {
+		return fmt.Errorf("reading an address: %w", err)
+	}
+	n := Notice{
+		ID: "reset-" + uuid.NewString(), Account: id, Kind: address.Kind, To: plain, Language: there.state.Language,
+		What: NoticeReset, Until: a.core.now().Add(codeTTL),
+	}
+	if n.Code, err = a.codes.NewCode(ctx, resetOf(id), codeTTL, codeAttempts); err != nil {
+		return fmt.Errorf("making a code: %w", err)
+	}
+	return a.messenger.Send(ctx, n)
+}
+
+// resetOf names the code that sets a new password of an account.
+func resetOf(id string) string { return "reset " + id }
+
+// ConfirmReset sets a new password with a code, and ends everything as a change of the
+// password does. An unknown login takes as long as a wrong code, and gets the same answer.
+func (a *Accounts) ConfirmReset(ctx context.Context, m Meta, r Reset) (Done, error) {
+	f := faults{}
+	f.password("new_password", r.Password, r.Login)
+	if err := f.err(); err != nil {
+		return Done{}, err
+	}
+	id, err := a.ByLogin(ctx, LoginKind(r.Login), r.Login)
+	if err != nil {
+		return Done{}, err
+	}
+	change, err := a.passwords.PrepareReset(ctx, cmp.Or(id, nobody), r.Password)
+	if err != nil {
+		return Done{}, unavailable(fmt.Errorf("hashing a password: %w", err))
+	}
+	right, err := a.codes.UseCode(ctx, resetOf(cmp.Or(id, nobody)), strings.TrimSpace(r.Code))
+	if err != nil {
+		return Done{}, unavailable(fmt.Errorf("checking a code: %w", err))
+	}
+	if !right || id == "" {
+		return Done{}, wrongCode()
+	}
+	m.Account, m.IdempotencyKey = id, "" // a code is used once
+	c, err := a.core.begin(m, "reset password")
+	if err != nil {
+		return Done{}, err
+	}
+	done, err := a.replace(ctx, c, account.ChangePassword{By: account.ByCode, At: c.at}, change, nil)
+	return Done{Position: done.Position}, err
+}
