@@ -3,8 +3,9 @@ package api
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
+
+	"latchkey/internal/position"
 )
 
 // A command returns only when what it revoked is in force on this node: the privileges
@@ -14,7 +15,7 @@ import (
 // applied, and viewers that lost one are cut. It returns an error when the context ends
 // first.
 type Fence interface {
-	WaitFor(ctx context.Context, position uint64) error
+	WaitFor(ctx context.Context, position position.Position) error
 }
 
 // confirmWithin is how long a command waits for the cut.
@@ -22,9 +23,9 @@ const confirmWithin = 5 * time.Second
 
 // confirm waits until what the command at this position changed is in force
 // here, and returns the position for the header.
-func (s *Server) confirm(ctx context.Context, position uint64) (string, error) {
+func (s *Server) confirm(ctx context.Context, position position.Position) (string, error) {
 	s.cfg.Progress.Acknowledged(position)
-	header := strconv.FormatUint(position, 10)
+	header := position.String()
 	ctx, cancel := context.WithTimeout(ctx, confirmWithin)
 	defer cancel()
 	if err := s.cfg.Fence.WaitFor(ctx, position); err != nil {

@@ -7,6 +7,7 @@ import (
 	"latchkey/api/internal/rest"
 	"latchkey/domain/device"
 	"latchkey/internal/app"
+	"latchkey/internal/position"
 	"latchkey/projections"
 )
 
@@ -24,7 +25,7 @@ func (h handlers) ListDevices(ctx context.Context, r rest.ListDevicesRequestObje
 func (h handlers) GetDevice(ctx context.Context, r rest.GetDeviceRequestObject) (rest.GetDeviceResponseObject, error) {
 	var row projections.Device
 	var found bool
-	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast uint64) (err error) {
+	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast position.Position) (err error) {
 		row, found, err = h.cfg.Queries.Device(ctx, caller(ctx), device.Canonical(r.Device), atLeast)
 		return err
 	})

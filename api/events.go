@@ -6,18 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"latchkey/internal/live"
+	"latchkey/internal/position"
 )
 
 // Live hands an account what happens to it.
 type Live interface {
 	// Listen: see live.Hub. after is nil for what happens from now on.
-	Listen(ctx context.Context, account string, after *live.Position) (*live.Listener, error)
+	Listen(ctx context.Context, account string, after *position.Position) (*live.Listener, error)
 }
 
 const eventsPath = "/api/v1/events"
@@ -79,16 +79,15 @@ func (s *Server) streamEvents(c echo.Context) error {
 }
 
 // lastEventID is where the client was, nil if it has not been connected before.
-func lastEventID(r *http.Request) (*live.Position, error) {
+func lastEventID(r *http.Request) (*position.Position, error) {
 	id := r.Header.Get("Last-Event-ID")
 	if id == "" {
 		return nil, nil
 	}
-	n, err := strconv.ParseUint(id, 10, 64)
+	after, err := position.Parse(id)
 	if err != nil {
 		return nil, invalidHeader("Last-Event-ID", "must be the id of an event")
 	}
-	after := live.Position(n)
 	return &after, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"latchkey/domain/device"
 	"latchkey/domain/share"
 	"latchkey/internal/app"
+	"latchkey/internal/position"
 	"latchkey/projections"
 )
 
@@ -63,7 +64,7 @@ func (l *memoryLog) Last(ctx context.Context, stream string) (app.Stored, bool, 
 	return events[len(events)-1], true, nil
 }
 
-func (l *memoryLog) Append(_ context.Context, stream string, expected int64, events []app.Pending) (uint64, error) {
+func (l *memoryLog) Append(_ context.Context, stream string, expected int64, events []app.Pending) (position.Position, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.broken != nil {
@@ -75,11 +76,11 @@ func (l *memoryLog) Append(_ context.Context, stream string, expected int64, eve
 	}
 	for _, e := range events {
 		at++
-		s := app.Stored{ID: e.ID, Revision: at, Position: uint64(len(l.all) + 1), Type: e.Type, Data: e.Data, Metadata: e.Metadata}
+		s := app.Stored{ID: e.ID, Revision: at, Position: position.Position(len(l.all) + 1), Type: e.Type, Data: e.Data, Metadata: e.Metadata}
 		l.streams[stream] = append(l.streams[stream], s)
 		l.all = append(l.all, s)
 	}
-	return uint64(len(l.all)), nil
+	return position.Position(len(l.all)), nil
 }
 
 func (l *memoryLog) breakWith(err error) {
@@ -189,7 +190,7 @@ func (s snapshot) person(account string) projections.Person {
 	return projections.Person{Kind: a.Kind, Address: a.Address, Name: a.Name}
 }
 
-func (r readModel) Person(_ context.Context, account string, _ uint64) (projections.Person, error) {
+func (r readModel) Person(_ context.Context, account string, _ position.Position) (projections.Person, error) {
 	return r.read().person(account), nil
 }
 
@@ -206,7 +207,7 @@ func (r readModel) History(_ context.Context, account string, p projections.Page
 	return paged(slices.DeleteFunc(s.history, func(v projections.HistoryEntry) bool { return v.Share[:len(account)] != account }), p)
 }
 
-func (r readModel) Share(_ context.Context, account, id string, _ uint64) (projections.Share, bool, error) {
+func (r readModel) Share(_ context.Context, account, id string, _ position.Position) (projections.Share, bool, error) {
 	s := r.read()
 	found := s.sharesOf(func(v projections.Share) bool {
 		return v.ID == id && (v.Owner == account || s.logins[s.holders[id]] == account)
@@ -230,7 +231,7 @@ func (r readModel) Devices(_ context.Context, account string, p projections.Page
 	return paged(rows, p)
 }
 
-func (r readModel) Device(_ context.Context, account, id string, _ uint64) (projections.Device, bool, error) {
+func (r readModel) Device(_ context.Context, account, id string, _ position.Position) (projections.Device, bool, error) {
 	for _, d := range r.read().devices {
 		if d.Device == id && d.Owner == account {
 			return deviceOf(d), true, nil

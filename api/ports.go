@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"latchkey/internal/app"
+	"latchkey/internal/position"
 	"latchkey/projections"
 )
 
@@ -78,11 +79,11 @@ type Queries interface {
 	ReceivedShares(ctx context.Context, account string, p projections.Page) (rows []projections.Share, next string, err error)
 	History(ctx context.Context, account string, p projections.Page) (rows []projections.HistoryEntry, next string, err error)
 	// Share is for its owner and its recipient; for others it is not found.
-	Share(ctx context.Context, account, share string, atLeast uint64) (row projections.Share, found bool, err error)
+	Share(ctx context.Context, account, share string, atLeast position.Position) (row projections.Share, found bool, err error)
 	// Person returns the person of an account.
-	Person(ctx context.Context, account string, atLeast uint64) (projections.Person, error)
+	Person(ctx context.Context, account string, atLeast position.Position) (projections.Person, error)
 	Devices(ctx context.Context, account string, p projections.Page) (rows []projections.Device, next string, err error)
-	Device(ctx context.Context, account, device string, atLeast uint64) (row projections.Device, found bool, err error)
+	Device(ctx context.Context, account, device string, atLeast position.Position) (row projections.Device, found bool, err error)
 	StreamKeys(ctx context.Context, account string, p projections.Page) (rows []projections.StreamKey, next string, err error)
 	Privileges(ctx context.Context, account string, p projections.Page) (rows []projections.DevicePrivileges, next string, err error)
 }
@@ -151,9 +152,9 @@ type Opener interface {
 type Progress interface {
 	// Acknowledged records the position of a command that has returned: every later Read
 	// sees it.
-	Acknowledged(position uint64)
+	Acknowledged(position position.Position)
 	// Read runs a query that must see a position and everything acknowledged. The query
 	// gets the position to reach; while it returns projections.ErrBehind, it is run
 	// again. That error is returned if the context ends first.
-	Read(ctx context.Context, atLeast uint64, query func(atLeast uint64) error) error
+	Read(ctx context.Context, atLeast position.Position, query func(atLeast position.Position) error) error
 }

@@ -9,6 +9,7 @@ import (
 
 	"latchkey/api/internal/rest"
 	"latchkey/internal/app"
+	"latchkey/internal/position"
 )
 
 // turnsWithin limits the wait of a command for its turn.
@@ -82,7 +83,7 @@ func (s *Server) takeCommandTurn(ctx context.Context, op *operation) (giveBack f
 func (h handlers) GetAccount(ctx context.Context, r rest.GetAccountRequestObject) (rest.GetAccountResponseObject, error) {
 	id := caller(ctx)
 	out := rest.OwnAccount{ID: id, Account: id, Quotas: []rest.Quota{}}
-	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast uint64) error {
+	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast position.Position) error {
 		row, err := h.cfg.Queries.Person(ctx, id, atLeast)
 		if err != nil {
 			return err

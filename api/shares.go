@@ -8,6 +8,7 @@ import (
 	"latchkey/domain/device"
 	"latchkey/domain/share"
 	"latchkey/internal/app"
+	"latchkey/internal/position"
 	"latchkey/projections"
 )
 
@@ -75,7 +76,7 @@ func (h handlers) ListShareHistory(ctx context.Context, r rest.ListShareHistoryR
 func (h handlers) GetShare(ctx context.Context, r rest.GetShareRequestObject) (rest.GetShareResponseObject, error) {
 	var row projections.Share
 	var found bool
-	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast uint64) (err error) {
+	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast position.Position) (err error) {
 		row, found, err = h.cfg.Queries.Share(ctx, caller(ctx), r.Share, atLeast)
 		return err
 	})

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"latchkey/internal/app"
+	"latchkey/internal/position"
 	"latchkey/projections"
 )
 
@@ -271,8 +271,8 @@ func (l *lockedBuffer) String() string {
 // fence and progress make the two ports of gates.
 type fence struct{ *gate }
 
-func (f fence) WaitFor(ctx context.Context, position uint64) error {
-	return f.wait(ctx, strconv.FormatUint(position, 10))
+func (f fence) WaitFor(ctx context.Context, position position.Position) error {
+	return f.wait(ctx, position.String())
 }
 
 type progress struct {
@@ -280,11 +280,13 @@ type progress struct {
 	acked *atomic.Uint64
 }
 
-func (p progress) Acknowledged(position uint64) { p.acked.Store(max(position, p.acked.Load())) }
+func (p progress) Acknowledged(position position.Position) {
+	p.acked.Store(max(uint64(position), p.acked.Load()))
+}
 
-func (p progress) Read(ctx context.Context, atLeast uint64, query func(uint64) error) error {
-	atLeast = max(atLeast, p.acked.Load())
-	if err := p.wait(ctx, strconv.FormatUint(atLeast, 10)); err != nil {
+func (p progress) Read(ctx context.Context, atLeast position.Position, query func(position.Position) error) error {
+	atLeast = max(atLeast, position.Position(p.acked.Load()))
+	if err := p.wait(ctx, atLeast.String()); err != nil {
 		return fmt.Errorf("%w: %w", projections.ErrBehind, err)
 	}
 	return query(atLeast)

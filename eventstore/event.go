@@ -7,11 +7,13 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/google/uuid"
+
+	"latchkey/internal/position"
 )
 
-// Position is a place in $all: the commit position of an event. Everything that Latchkey
-// writes has an equal prepare position. 0 is before the first event.
-type Position uint64
+// Position is a place in $all: position.Position, which rooms that must not import this
+// one use too.
+type Position = position.Position
 
 // Event is an event to append.
 type Event struct {

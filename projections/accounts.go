@@ -9,6 +9,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"latchkey/domain/account"
+	"latchkey/eventstore"
 	"latchkey/projections/engine"
 )
 
@@ -130,7 +131,7 @@ type Person struct {
 
 // Person returns the person of an account; the zero Person if it does not exist. For
 // atLeast see Page.
-func (s *Store) Person(ctx context.Context, account string, atLeast uint64) (p Person, err error) {
+func (s *Store) Person(ctx context.Context, account string, atLeast eventstore.Position) (p Person, err error) {
 	err = s.Read(ctx, []string{Accounts}, atLeast, func(ctx context.Context, tx bun.Tx) error {
 		return tx.NewSelect().TableExpr("account_people").Column("kind", "address", "name").
 			Where("account = ?", account).Limit(1).Scan(ctx, &p)
@@ -155,7 +156,7 @@ func (s *Store) Login(ctx context.Context, hash string) (account string, ok bool
 
 // LoginsOf returns the logins under which an account receives shares. For atLeast see
 // Page.
-func (s *Store) LoginsOf(ctx context.Context, account string, atLeast uint64) (logins []string, err error) {
+func (s *Store) LoginsOf(ctx context.Context, account string, atLeast eventstore.Position) (logins []string, err error) {
 	err = s.Read(ctx, []string{Accounts}, atLeast, func(ctx context.Context, tx bun.Tx) error {
 		return tx.NewSelect().TableExpr("account_logins").Column("login").Where(s.ofAccount(), account).OrderExpr("login").Scan(ctx, &logins)
 	})

@@ -6,24 +6,52 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/eventstore"
 	"latchkey/projections"
 )
 
 // lists are the queries, each of which must see a position.
-func lists(s *projections.Store) map[string]func(ctx context.Context, atLeast uint64) error {
-	at := func(n uint64) projections.Page { return projections.Page{Limit: 10, AtLeast: n} }
-	return map[string]func(context.Context, uint64) error{
-		"sent shares":        func(ctx context.Context, n uint64) error { _, _, err := s.SentShares(ctx, olga, at(n)); return err },
-		"received shares":    func(ctx context.Context, n uint64) error { _, _, err := s.ReceivedShares(ctx, rita, at(n)); return err },
-		"history":            func(ctx context.Context, n uint64) error { _, _, err := s.History(ctx, olga, at(n)); return err },
-		"devices":            func(ctx context.Context, n uint64) error { _, _, err := s.Devices(ctx, olga, at(n)); return err },
-		"stream keys":        func(ctx context.Context, n uint64) error { _, _, err := s.StreamKeys(ctx, olga, at(n)); return err },
-		"privileges":         func(ctx context.Context, n uint64) error { _, _, err := s.Privileges(ctx, rita, at(n)); return err },
-		"a share":            func(ctx context.Context, n uint64) error { _, _, err := s.Share(ctx, olga, given, n); return err },
-		"a device":           func(ctx context.Context, n uint64) error { _, _, err := s.Device(ctx, olga, "dev0", n); return err },
-		"a person":           func(ctx context.Context, n uint64) error { _, err := s.Person(ctx, olga, n); return err },
-		"shares of a device": func(ctx context.Context, n uint64) error { _, err := s.SharesWithDevice(ctx, "dev0", n); return err },
-		"removed devices": func(ctx context.Context, n uint64) error {
+func lists(s *projections.Store) map[string]func(ctx context.Context, atLeast eventstore.Position) error {
+	at := func(n eventstore.Position) projections.Page { return projections.Page{Limit: 10, AtLeast: n} }
+	return map[string]func(context.Context, eventstore.Position) error{
+		"sent shares": func(ctx context.Context, n eventstore.Position) error {
+			_, _, err := s.SentShares(ctx, olga, at(n))
+			return err
+		},
+		"received shares": func(ctx context.Context, n eventstore.Position) error {
+			_, _, err := s.ReceivedShares(ctx, rita, at(n))
+			return err
+		},
+		"history": func(ctx context.Context, n eventstore.Position) error {
+			_, _, err := s.History(ctx, olga, at(n))
+			return err
+		},
+		"devices": func(ctx context.Context, n eventstore.Position) error {
+			_, _, err := s.Devices(ctx, olga, at(n))
+			return err
+		},
+		"stream keys": func(ctx context.Context, n eventstore.Position) error {
+			_, _, err := s.StreamKeys(ctx, olga, at(n))
+			return err
+		},
+		"privileges": func(ctx context.Context, n eventstore.Position) error {
+			_, _, err := s.Privileges(ctx, rita, at(n))
+			return err
+		},
+		"a share": func(ctx context.Context, n eventstore.Position) error {
+			_, _, err := s.Share(ctx, olga, given, n)
+			return err
+		},
+		"a device": func(ctx context.Context, n eventstore.Position) error {
+			_, _, err := s.Device(ctx, olga, "dev0", n)
+			return err
+		},
+		"a person": func(ctx context.Context, n eventstore.Position) error { _, err := s.Person(ctx, olga, n); return err },
+		"shares of a device": func(ctx context.Context, n eventstore.Position) error {
+			_, err := s.SharesWithDevice(ctx, "dev0", n)
+			return err
+		},
+		"removed devices": func(ctx context.Context, n eventstore.Position) error {
 			_, err := s.RemovedDevices(ctx, []string{"dev0"}, n)
 			return err
 		},
@@ -37,7 +65,7 @@ func TestLeastPosition(t *testing.T) {
 		r, stop := h.run(h.store)
 		at := h.traffic(0, 1)
 		for name, query := range lists(h.store) {
-			must(t, r.Read(within(t), at, func(n uint64) error {
+			must(t, r.Read(within(t), at, func(n eventstore.Position) error {
 				if n < at {
 					t.Errorf("%s: asked for position %d, not %d", name, n, at)
 				}
@@ -50,11 +78,11 @@ func TestLeastPosition(t *testing.T) {
 		}
 		stop()
 		for _, name := range projections.Names() {
-			must(t, setCheckpoint(t.Context(), h.store, name, int64(at)-1)) // behind this process's back
+			must(t, setCheckpoint(t.Context(), h.store, name, at-1)) // behind this process's back
 		}
 		for name, query := range lists(h.store) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-			if err := r.Read(ctx, at, func(n uint64) error { return query(t.Context(), n) }); !errors.Is(err, projections.ErrBehind) {
+			if err := r.Read(ctx, at, func(n eventstore.Position) error { return query(t.Context(), n) }); !errors.Is(err, projections.ErrBehind) {
 				t.Errorf("%s, after the checkpoint went back: %v", name, err)
 			}
 			cancel()
@@ -70,7 +98,7 @@ func TestLeastPosition(t *testing.T) {
 					}
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-				err := r.Read(ctx, 0, func(n uint64) error { return query(t.Context(), n) })
+				err := r.Read(ctx, 0, func(n eventstore.Position) error { return query(t.Context(), n) })
 				if errors.Is(err, projections.ErrBehind) != empty {
 					t.Errorf("%s of a read model that stands still, empty: %v: %v", name, empty, err)
 				}
@@ -86,7 +114,7 @@ func TestAcknowledged(t *testing.T) {
 		r, _ := h.run(h.store)
 		for i := range 5 {
 			r.Acknowledged(h.traffic(i, 1))
-			must(t, r.Read(within(t), 0, func(n uint64) error {
+			must(t, r.Read(within(t), 0, func(n eventstore.Position) error {
 				list, _, err := h.store.Devices(t.Context(), olga, projections.Page{Limit: 10, AtLeast: n})
 				if err == nil && len(list) != i+1 {
 					t.Errorf("after device %d was acknowledged the list has %d", i+1, len(list))

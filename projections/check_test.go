@@ -27,7 +27,7 @@ func TestMarks(t *testing.T) {
 		for _, name := range projections.Names() {
 			m, err := markOf(t.Context(), h.store, name)
 			must(t, err)
-			if m.Identity != id || uint64(m.Position) != at || m.Event == uuid.Nil {
+			if m.Identity != id || m.Position != at || m.Event == uuid.Nil {
 				t.Errorf("%s has the mark %+v, the log is %+v at %d", name, m, id, at)
 			}
 			must(t, h.client.Holds(t.Context(), m))
@@ -66,7 +66,7 @@ func TestCheckRefuses(t *testing.T) {
 		} {
 			must(t, setMark(t.Context(), h.store, projections.Privileges, c.mark))
 			if c.mark.Log == uuid.Nil {
-				must(t, setCheckpoint(t.Context(), h.store, projections.Privileges, int64(at)+1000))
+				must(t, setCheckpoint(t.Context(), h.store, projections.Privileges, at+1000))
 			}
 			err := h.store.Check(t.Context(), h.client)
 			if !errors.Is(err, c.want) || !engine.Misfit(err) || !strings.Contains(err.Error(), c.says) {
@@ -77,7 +77,7 @@ func TestCheckRefuses(t *testing.T) {
 			if err := r.Run(within(t)); !errors.Is(err, c.want) {
 				t.Errorf("%s: the runner ended with %v", name, err)
 			}
-			must(t, setCheckpoint(t.Context(), h.store, projections.Privileges, int64(at)))
+			must(t, setCheckpoint(t.Context(), h.store, projections.Privileges, at))
 			must(t, setMark(t.Context(), h.store, projections.Privileges, original))
 		}
 		must(t, h.store.Check(t.Context(), h.client))
@@ -113,7 +113,7 @@ func TestRestoredLog(t *testing.T) {
 		a, _ := h.run(h.store)
 		b, _ := h.run(h.open())
 		for _, r := range []*projections.Runner{a, b} {
-			must(t, r.Read(within(t), 0, func(n uint64) error {
+			must(t, r.Read(within(t), 0, func(n eventstore.Position) error {
 				list, _, err := h.store.Devices(t.Context(), olga, projections.Page{Limit: 10, AtLeast: n})
 				if err == nil && len(list) != 3 {
 					t.Errorf("a list of %d devices was answered, the log has 3", len(list))
@@ -148,7 +148,7 @@ func TestRestoredUnderWay(t *testing.T) {
 		log.replace(t, backup, true)
 		for _, r := range []*projections.Runner{a, b} {
 			until(t, func() bool { return h.generation(projections.Devices) == generation+1 && r.Health().Ready })
-			must(t, r.Read(within(t), 0, func(n uint64) error {
+			must(t, r.Read(within(t), 0, func(n eventstore.Position) error {
 				list, _, err := h.store.Devices(t.Context(), olga, projections.Page{Limit: 10, AtLeast: n})
 				if err == nil && len(list) != 3 {
 					t.Errorf("after the restore to position %d the list has %d devices", old, len(list))
@@ -157,7 +157,7 @@ func TestRestoredUnderWay(t *testing.T) {
 			}))
 		}
 		at = h.append("device-dev1", device.Removed{Device: "dev1", Owner: olga, At: epoch})
-		must(t, a.Read(within(t), at, func(n uint64) error {
+		must(t, a.Read(within(t), at, func(n eventstore.Position) error {
 			_, found, err := h.store.Device(t.Context(), olga, "dev1", n)
 			if found {
 				t.Error("a device that was removed after the restore is listed")
@@ -217,7 +217,7 @@ func TestRebuildHealsMarks(t *testing.T) {
 		mark, err := markOf(t.Context(), h.store, projections.Devices)
 		must(t, err)
 		must(t, setMark(t.Context(), h.store, projections.Devices, eventstore.Mark{Identity: mark.Identity, Position: mark.Position + 50, Event: uuid.New()}))
-		must(t, setCheckpoint(t.Context(), h.store, projections.Devices, int64(at)+50))
+		must(t, setCheckpoint(t.Context(), h.store, projections.Devices, at+50))
 		if err := h.store.Check(t.Context(), h.client); !engine.Misfit(err) {
 			t.Fatalf("the mark fits: %v", err)
 		}

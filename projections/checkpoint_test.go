@@ -10,7 +10,7 @@ import (
 )
 
 // setCheckpoint puts a checkpoint somewhere else, as a restored database would.
-func setCheckpoint(ctx context.Context, s *projections.Store, name string, position int64) error {
+func setCheckpoint(ctx context.Context, s *projections.Store, name string, position eventstore.Position) error {
 	q := s.DB().NewUpdate().Table("projection_checkpoints").Set("position = ?", position).Set("sum = 0").Where("name = ?", name)
 	if position == 0 { // of an empty read model
 		q = q.Set("accounts = 0, devices = 0, lacks = 0")

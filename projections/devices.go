@@ -8,6 +8,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"latchkey/domain/device"
+	"latchkey/eventstore"
 	"latchkey/projections/engine"
 )
 
@@ -115,7 +116,7 @@ func (s *Store) Devices(ctx context.Context, owner string, p Page) (list []Devic
 
 // Device returns a device that the account owns; others are not found. For atLeast see
 // Page.
-func (s *Store) Device(ctx context.Context, owner, id string, atLeast uint64) (found Device, ok bool, err error) {
+func (s *Store) Device(ctx context.Context, owner, id string, atLeast eventstore.Position) (found Device, ok bool, err error) {
 	var rows []Device
 	err = s.Read(ctx, []string{Devices}, atLeast, func(ctx context.Context, tx bun.Tx) error {
 		return tx.NewSelect().Model(&rows).Where("d.device = ? AND d.owner = ? AND d.removed_at = 0", id, owner).Scan(ctx)
@@ -128,7 +129,7 @@ func (s *Store) Device(ctx context.Context, owner, id string, atLeast uint64) (f
 
 // RemovedDevices returns those of the devices that were removed; their ids are never
 // reused. For atLeast see Page.
-func (s *Store) RemovedDevices(ctx context.Context, ids []string, atLeast uint64) (removed []string, err error) {
+func (s *Store) RemovedDevices(ctx context.Context, ids []string, atLeast eventstore.Position) (removed []string, err error) {
 	err = s.Read(ctx, []string{Devices}, atLeast, func(ctx context.Context, tx bun.Tx) error {
 		return tx.NewSelect().TableExpr("devices").Column("device").Where("device IN (?) AND removed_at <> 0", bun.List(ids)).OrderExpr("device").Scan(ctx, &removed)
 	})
@@ -136,7 +137,7 @@ func (s *Store) RemovedDevices(ctx context.Context, ids []string, atLeast uint64
 }
 
 // RemovedDevices is the store's, but waits until the rows have seen the position.
-func (r *Runner) RemovedDevices(ctx context.Context, ids []string, atLeast uint64) (removed []string, err error) {
+func (r *Runner) RemovedDevices(ctx context.Context, ids []string, atLeast eventstore.Position) (removed []string, err error) {
 	err = r.ReadAt(ctx, func() (err error) {
 		removed, err = r.store.RemovedDevices(ctx, ids, atLeast)
 		return err

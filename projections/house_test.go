@@ -173,7 +173,7 @@ func (h *house) openWith(cfg projections.OpenConfig) *projections.Store {
 
 // append writes events to a stream, whatever it holds, and answers the position
 // of the last one.
-func (h *house) append(stream string, events ...event.Event) uint64 {
+func (h *house) append(stream string, events ...event.Event) eventstore.Position {
 	h.t.Helper()
 	list := make([]eventstore.Event, len(events))
 	for i, e := range events {
@@ -184,11 +184,11 @@ func (h *house) append(stream string, events ...event.Event) uint64 {
 	return h.raw(stream, list...)
 }
 
-func (h *house) raw(stream string, events ...eventstore.Event) uint64 {
+func (h *house) raw(stream string, events ...eventstore.Event) eventstore.Position {
 	h.t.Helper()
 	done, err := h.client.Append(context.Background(), stream, eventstore.Any(), events...)
 	must(h.t, err)
-	return uint64(done.Position)
+	return done.Position
 }
 
 // run starts a runner on a store, as a process would.
@@ -222,7 +222,7 @@ func within(t testing.TB) context.Context {
 }
 
 // wait waits until every projection has reached a position.
-func wait(t testing.TB, r *projections.Runner, position uint64) {
+func wait(t testing.TB, r *projections.Runner, position eventstore.Position) {
 	t.Helper()
 	for _, name := range projections.Names() {
 		must(t, r.WaitFor(within(t), name, position))

@@ -13,7 +13,7 @@ import (
 // LoadPrivileges passes the rows of the privileges read model to the loader, with the log
 // position that it returns, and their mark. If one of them is damaged, the read model is
 // emptied, to be rebuilt from the log.
-func (s *Store) LoadPrivileges(ctx context.Context, l access.Loader) (position uint64, mark eventstore.Mark, err error) {
+func (s *Store) LoadPrivileges(ctx context.Context, l access.Loader) (position eventstore.Position, mark eventstore.Mark, err error) {
 	scan := engine.Scan{Again: l.Again, Rows: func(q *engine.Scanner) error { return load(q, l) }}
 	if l.Begin != nil {
 		scan.Begin = func(c engine.Checkpoint) error { return l.Begin(c.Position, c.Counts.Lacks != 0) }

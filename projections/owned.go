@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"latchkey/eventstore"
 )
 
 // owned has the query for counting what an account has, in one statement, so that the
@@ -19,7 +21,7 @@ var owned = map[string]struct{ projection, query string }{
 // Owned counts the devices of an account, the shares that it has sent, or its
 // stream keys that have not expired at a time: what is "devices", "shares" or
 // "stream_keys". seen is the position in the log that the count has seen.
-func (s *Store) Owned(ctx context.Context, account, what string, at time.Time) (n int, seen uint64, err error) {
+func (s *Store) Owned(ctx context.Context, account, what string, at time.Time) (n int, seen eventstore.Position, err error) {
 	o, ok := owned[what]
 	if !ok {
 		return 0, 0, fmt.Errorf("counting %q: unknown kind", what)

@@ -6,6 +6,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"latchkey/domain/share"
+	"latchkey/eventstore"
 	"latchkey/projections/engine"
 )
 
@@ -134,7 +135,7 @@ func receivedBy(ctx context.Context, tx bun.Tx, where func(*bun.SelectQuery) *bu
 
 // Share returns a live share, as its owner or its recipient may see it; for others it is
 // not found. For atLeast see Page.
-func (s *Store) Share(ctx context.Context, account, id string, atLeast uint64) (found Share, ok bool, err error) {
+func (s *Store) Share(ctx context.Context, account, id string, atLeast eventstore.Position) (found Share, ok bool, err error) {
 	var list []Share
 	err = s.Read(ctx, []string{SentShares, ReceivedShares, Devices, Accounts}, atLeast, func(ctx context.Context, tx bun.Tx) error {
 		list, err = sentBy(ctx, tx, func(q *bun.SelectQuery) *bun.SelectQuery {

@@ -272,14 +272,14 @@ func (onlyLog) Holds(context.Context, eventstore.Mark) error { return nil }
 // noRows is a read model that is still empty.
 type noRows struct{}
 
-func (noRows) LoadPrivileges(context.Context, access.Loader) (uint64, eventstore.Mark, error) {
+func (noRows) LoadPrivileges(context.Context, access.Loader) (eventstore.Position, eventstore.Mark, error) {
 	return 0, eventstore.Mark{}, nil
 }
 
 // sameVerdicts asks an index that was loaded from the rows and one that read
 // every event.
 func sameVerdicts(t *rapid.T, s *projections.Store, events []eventstore.Recorded) {
-	last := uint64(events[len(events)-1].Position)
+	last := events[len(events)-1].Position
 	answers := func(src access.Source) string {
 		x, err := access.New(access.Config{Source: src, Log: onlyLog{events}, MaxStaleness: time.Hour})
 		if err != nil {

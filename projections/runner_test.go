@@ -57,7 +57,7 @@ func texts(t testing.TB, table string, rows *sql.Rows) (lines []string) {
 }
 
 // traffic writes events of n shares and answers the last position.
-func (h *house) traffic(first, n int) (position uint64) {
+func (h *house) traffic(first, n int) (position eventstore.Position) {
 	for i := first; i < first+n; i++ {
 		id := fmt.Sprintf("dev%d", i)
 		h.append("device-"+id, added(olga, id, channel(1)))
@@ -126,7 +126,7 @@ func TestRebuildUnderWay(t *testing.T) {
 				rounds++
 			}
 		}()
-		var at uint64
+		var at eventstore.Position
 		for i := range 20 {
 			at = h.traffic(5+5*i, 5)
 			list, _, err := other.Privileges(ctx, rita, projections.Page{Limit: 200})

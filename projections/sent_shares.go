@@ -8,6 +8,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"latchkey/domain/share"
+	"latchkey/eventstore"
 	"latchkey/projections/engine"
 )
 
@@ -131,13 +132,13 @@ func sentBy(ctx context.Context, tx bun.Tx, where func(*bun.SelectQuery) *bun.Se
 
 // DeviceShares are the live shares of a device.
 type DeviceShares struct {
-	Holding []string // those that hold it, in any status
-	Lost    []string // those that it was removed from
-	Seen    uint64   // the position in the log that the rows have seen
+	Holding []string            // those that hold it, in any status
+	Lost    []string            // those that it was removed from
+	Seen    eventstore.Position // the position in the log that the rows have seen
 }
 
 // SharesWithDevice lists the live shares of a device. For atLeast see Page.
-func (s *Store) SharesWithDevice(ctx context.Context, device string, atLeast uint64) (DeviceShares, error) {
+func (s *Store) SharesWithDevice(ctx context.Context, device string, atLeast eventstore.Position) (DeviceShares, error) {
 	found, err := s.sharesWithDevice(ctx, device)
 	if err == nil && found.Seen < atLeast {
 		err = engine.Behind(SentShares, found.Seen, atLeast)
@@ -184,7 +185,7 @@ func (s *Store) sharesWithDevice(ctx context.Context, device string) (found Devi
 //
 // It does not wait for a checkpoint to be written: if this process has read the log up to
 // the position, the rows at its checkpoint are complete.
-func (r *Runner) SharesWithDevice(ctx context.Context, device string, atLeast uint64) (holding, lost []string, err error) {
+func (r *Runner) SharesWithDevice(ctx context.Context, device string, atLeast eventstore.Position) (holding, lost []string, err error) {
 	if err := r.Covered(ctx, SentShares, atLeast); err != nil {
 		return nil, nil, fmt.Errorf("listing the shares of a device: %w", err)
 	}
@@ -202,7 +203,7 @@ func (r *Runner) SharesWithDevice(ctx context.Context, device string, atLeast ui
 
 // SharesHolding lists the live shares that hold a device, and waits until the rows have
 // seen the position.
-func (r *Runner) SharesHolding(ctx context.Context, device string, atLeast uint64) (shares []string, err error) {
+func (r *Runner) SharesHolding(ctx context.Context, device string, atLeast eventstore.Position) (shares []string, err error) {
 	err = r.ReadAt(ctx, func() error {
 		found, err := r.store.SharesWithDevice(ctx, device, atLeast)
 		shares = found.Holding

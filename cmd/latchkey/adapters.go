@@ -15,7 +15,6 @@ import (
 	"latchkey/eventstore"
 	"latchkey/internal/app"
 	"latchkey/internal/audit"
-	"latchkey/internal/live"
 	"latchkey/internal/vault"
 	"latchkey/projections"
 	"latchkey/projections/access"
@@ -92,12 +91,12 @@ func storedOf(r eventstore.Recorded) (app.Stored, error) {
 	if r.Revision > math.MaxInt64 {
 		return app.Stored{}, fmt.Errorf("revision %d of stream %s is out of bounds", r.Revision, r.Stream)
 	}
-	return app.Stored{ID: r.ID, Revision: int64(r.Revision), Position: uint64(r.Position), Type: r.Type, Data: r.Data, Metadata: r.Metadata}, nil
+	return app.Stored{ID: r.ID, Revision: int64(r.Revision), Position: r.Position, Type: r.Type, Data: r.Data, Metadata: r.Metadata}, nil
 }
 
 // Append refuses a log from which events that the privileges saw are missing, before and
 // after it writes: the node may have restarted on an older folder in between.
-func (l appLog) Append(ctx context.Context, stream string, expected int64, events []app.Pending) (uint64, error) {
+func (l appLog) Append(ctx context.Context, stream string, expected int64, events []app.Pending) (eventstore.Position, error) {
 	if l.fit == nil {
 		return l.append(ctx, stream, expected, events)
 	}
@@ -118,7 +117,7 @@ func (l appLog) Append(ctx context.Context, stream string, expected int64, event
 	return position, nil
 }
 
-func (l appLog) append(ctx context.Context, stream string, expected int64, events []app.Pending) (uint64, error) {
+func (l appLog) append(ctx context.Context, stream string, expected int64, events []app.Pending) (eventstore.Position, error) {
 	revision := eventstore.NoStream()
 	if expected >= 0 {
 		revision = eventstore.Exactly(uint64(expected))
@@ -139,7 +138,7 @@ func (l appLog) append(ctx context.Context, stream string, expected int64, event
 	case errors.Is(err, eventstore.ErrFull):
 		err = fmt.Errorf("%w: %w", app.ErrFull, err)
 	}
-	return uint64(done.Position), err
+	return done.Position, err
 }
 
 // cameraVault stores cameras for the use cases.
@@ -479,8 +478,8 @@ type logins struct {
 	store  *projections.Store
 }
 
-func (l logins) LoginsOf(ctx context.Context, account string, atLeast live.Position) (list []string, err error) {
-	err = l.runner.Read(ctx, uint64(atLeast), func(atLeast uint64) error {
+func (l logins) LoginsOf(ctx context.Context, account string, atLeast eventstore.Position) (list []string, err error) {
+	err = l.runner.Read(ctx, atLeast, func(atLeast eventstore.Position) error {
 		list, err = l.store.LoginsOf(ctx, account, atLeast)
 		return err
 	})

@@ -123,7 +123,7 @@ func (c *auditReplayCommand) filter() (audit.Filter, *time.Location, error) {
 // replayProgress reports the progress of a long replay, every two seconds.
 type replayProgress struct {
 	w             io.Writer
-	head          uint64
+	head          eventstore.Position
 	read, written int
 	next          time.Time
 	told          bool
@@ -140,15 +140,15 @@ func (c *auditReplayCommand) progress(ctx context.Context, log *eventstore.Clien
 }
 
 // headOf returns the position of the last event of the log, 0 for none.
-func headOf(ctx context.Context, log *eventstore.Client) (head uint64, err error) {
-	err = log.Tail(ctx, 1, func(r eventstore.Recorded) bool { head = uint64(r.Position); return false })
+func headOf(ctx context.Context, log *eventstore.Client) (head eventstore.Position, err error) {
+	err = log.Tail(ctx, 1, func(r eventstore.Recorded) bool { head = r.Position; return false })
 	if err != nil {
 		return 0, fmt.Errorf("finding the end of the log: %w", err)
 	}
 	return head, nil
 }
 
-func (p *replayProgress) seen(position uint64) {
+func (p *replayProgress) seen(position eventstore.Position) {
 	p.read++
 	if p.read%1024 != 0 || time.Now().Before(p.next) {
 		return

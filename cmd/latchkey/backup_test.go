@@ -154,10 +154,10 @@ func (h *house) load() (stop func() int64) {
 }
 
 // events are those of the log, up to a position; 0 is all of them.
-func (h *house) events(to uint64) (list []eventstore.Recorded) {
+func (h *house) events(to eventstore.Position) (list []eventstore.Recorded) {
 	h.t.Helper()
 	err := h.opened.log.ReadAll(context.Background(), 0, "", func(r eventstore.Recorded) error {
-		if to == 0 || uint64(r.Position) <= to {
+		if to == 0 || r.Position <= to {
 			list = append(list, r)
 		}
 		return nil
@@ -240,7 +240,7 @@ func testRoundTrip(t *testing.T, from, to string) {
 	head := headIn(t, file)
 	eventually(t, "the load goes on after the backup", func() bool {
 		all := h.events(0)
-		return uint64(all[len(all)-1].Position) > head
+		return all[len(all)-1].Position > head
 	})
 	commands := stop()
 	t.Logf("%d commands in %v", commands, time.Since(began).Round(time.Millisecond))
@@ -283,7 +283,7 @@ func testRoundTrip(t *testing.T, from, to string) {
 	}
 }
 
-func headIn(t *testing.T, file string) (head uint64) {
+func headIn(t *testing.T, file string) (head eventstore.Position) {
 	t.Helper()
 	name := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(file), ".age"), ".backup")
 	if _, err := fmt.Sscan(name[strings.LastIndex(name, "-")+1:], &head); err != nil {
@@ -405,10 +405,10 @@ func (h *house) flags() []string {
 func (h *house) waitReadModels() {
 	h.t.Helper()
 	last := h.events(0)
-	head := uint64(0)
+	var head eventstore.Position
 	for _, e := range last {
 		if strings.HasPrefix(e.Type, event.Prefix) {
-			head = uint64(e.Position)
+			head = e.Position
 		}
 	}
 	eventually(h.t, "the read models have caught up", func() bool {

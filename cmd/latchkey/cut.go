@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"latchkey/api"
+	"latchkey/eventstore"
 	"latchkey/streaming/rtsp"
 	"latchkey/streaming/upstream"
 )
@@ -12,7 +13,7 @@ import (
 // privilege index has the change, the viewers are cut, the journal has the revocation.
 type fences []api.Fence
 
-func (f fences) WaitFor(ctx context.Context, position uint64) error {
+func (f fences) WaitFor(ctx context.Context, position eventstore.Position) error {
 	for _, fence := range f {
 		if err := fence.WaitFor(ctx, position); err != nil {
 			return err
@@ -28,7 +29,7 @@ type cuts struct {
 	upstreams *upstream.Pool
 }
 
-func (c cuts) WaitFor(ctx context.Context, _ uint64) error {
+func (c cuts) WaitFor(ctx context.Context, _ eventstore.Position) error {
 	if err := c.door.AwaitCuts(ctx); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 // fullRows is a read model that has given every number, two of them.
 type fullRows struct{}
 
-func (fullRows) LoadPrivileges(_ context.Context, l access.Loader) (uint64, eventstore.Mark, error) {
+func (fullRows) LoadPrivileges(_ context.Context, l access.Loader) (eventstore.Position, eventstore.Mark, error) {
 	l.Account(1, "olga")
 	l.Device(1, "cam", 1, true)
 	l.Device(2, "dvr", 1, true)

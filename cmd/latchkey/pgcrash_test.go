@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/eventstore"
+	"latchkey/internal/position"
 	"latchkey/internal/testdb"
 )
 
@@ -74,11 +76,11 @@ type crashShare struct {
 
 	mu       sync.Mutex
 	revision int                 // of the last command that was acknowledged
-	position uint64              // of that
+	position eventstore.Position // of that
 	by       map[*service]uint64 // revisions that each service acknowledged
 }
 
-func (s *crashShare) ack(by *service, revision int, position uint64) {
+func (s *crashShare) ack(by *service, revision int, position eventstore.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revision, s.position = max(s.revision, revision), max(s.position, position)
@@ -262,7 +264,7 @@ func (c *crashed) sees(s *service, share *crashShare) {
 }
 
 // hasLost: the owner no longer shares a device that was removed.
-func (c *crashed) hasLost(s *service, share, device string, position uint64) {
+func (c *crashed) hasLost(s *service, share, device string, position eventstore.Position) {
 	c.t.Helper()
 	var r reply
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
@@ -318,7 +320,7 @@ func (s crashShareBody) hasAccepted() bool {
 type reply struct {
 	status   int
 	code     string
-	position uint64
+	position eventstore.Position
 	revision int
 	body     []byte
 	err      error
@@ -360,7 +362,7 @@ func ask(host, method, path, token string, body any, header ...string) (r reply)
 	}
 	defer res.Body.Close()
 	r.status = res.StatusCode
-	r.position, _ = strconv.ParseUint(res.Header.Get("Latchkey-Position"), 10, 64)
+	r.position, _ = position.Parse(res.Header.Get("Latchkey-Position"))
 	revision, _, _ := strings.Cut(strings.Trim(res.Header.Get("ETag"), `"`), "-")
 	r.revision, _ = strconv.Atoi(revision)
 	r.body, r.err = io.ReadAll(io.LimitReader(res.Body, 1<<20))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"latchkey/api"
+	"latchkey/eventstore"
 	"latchkey/internal/quota"
 )
 
@@ -16,7 +17,7 @@ func newLedger(o options, p *opened) *quota.Ledger {
 // belongings counts what accounts have in the stores.
 type belongings struct{ opened *opened }
 
-func (b belongings) Count(ctx context.Context, account, what string) (n int, seen uint64, err error) {
+func (b belongings) Count(ctx context.Context, account, what string) (n int, seen eventstore.Position, err error) {
 	if what == quota.Sessions {
 		n, err = b.opened.vault.Sessions(ctx, account)
 		return n, 0, err

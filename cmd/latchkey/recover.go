@@ -124,11 +124,12 @@ func (c *recoverCommand) acknowledged(journals backup.Journals, without backup.W
 	case !c.Yes:
 		return 0, fmt.Errorf("%w: %d positions are lost (nothing was changed; --yes accepts it)", err, loss.Acknowledged-loss.Last)
 	}
-	reached := slices.ContainsFunc(derivedMarks(journals), func(m eventstore.Mark) bool { return uint64(m.Position) >= loss.Acknowledged })
+	last := eventstore.Position(loss.Acknowledged)
+	reached := slices.ContainsFunc(derivedMarks(journals), func(m eventstore.Mark) bool { return m.Position >= last })
 	if !reached && without == backup.Refuse {
-		return 0, fmt.Errorf("%w: the log acknowledged position %d%s", backup.ErrNoJournal, loss.Acknowledged, askForJournal)
+		return 0, fmt.Errorf("%w: the log acknowledged position %d%s", backup.ErrNoJournal, last, askForJournal)
 	}
-	return eventstore.Position(loss.Acknowledged), nil
+	return last, nil
 }
 
 func derivedMarks(js backup.Journals) []eventstore.Mark {

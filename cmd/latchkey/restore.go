@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"latchkey/internal/audit"
 	"latchkey/internal/backup"
 	"latchkey/internal/journal"
+	"latchkey/internal/position"
 	"latchkey/internal/vault"
 	"latchkey/projections"
 )
@@ -148,9 +148,9 @@ func (c *restoreCommand) check() (backup.Until, backup.Without, error) {
 		return u, 0, &configFaults{[]string{"--database: want sqlite or postgres://..."}}
 	}
 	if c.To != "" {
-		position, err := strconv.ParseUint(c.To, 10, 64)
-		if err == nil && position > 0 {
-			u.Position = position
+		at, err := position.Parse(c.To)
+		if err == nil && at > 0 {
+			u.Position = at
 		} else if u.Time, err = audit.ParseTime(c.To, time.UTC); err != nil {
 			return u, 0, &configFaults{[]string{fmt.Sprintf("--to: %q is neither a position nor a time", c.To)}}
 		}
@@ -388,7 +388,7 @@ func (noDomains) DomainTaken(context.Context, string, string, string) (bool, err
 
 // setVaultMark assigns a vault to a log.
 func setVaultMark(ctx context.Context, v *vault.Vault, m eventstore.Mark) error {
-	mark := vault.Mark{Log: m.Log.String(), Epoch: m.Epoch, Position: uint64(m.Position)}
+	mark := vault.Mark{Log: m.Log.String(), Epoch: m.Epoch, Position: m.Position}
 	if m.Position > 0 {
 		mark.Event = m.Event.String()
 	}

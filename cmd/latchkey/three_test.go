@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/eventstore"
 	"latchkey/internal/testdb"
 )
 
@@ -146,7 +147,7 @@ func (h *keyHouse) takeBack() keyed { return keyed{"DELETE", h.at(), nil, 1} }
 
 // count counts what there is and how often the share was changed, up to a
 // position at least: every effect makes it one more.
-func (h *keyHouse) count(position uint64) (n int) {
+func (h *keyHouse) count(position eventstore.Position) (n int) {
 	h.t.Helper()
 	read := func(path string) reply {
 		h.t.Helper()
@@ -167,7 +168,7 @@ func (h *keyHouse) count(position uint64) (n int) {
 }
 
 // send sends to each process at once one of the commands, with one key.
-func (h *keyHouse) send(commands ...keyed) (key string, replies []reply, position uint64) {
+func (h *keyHouse) send(commands ...keyed) (key string, replies []reply, position eventstore.Position) {
 	h.t.Helper()
 	h.keys++
 	key = fmt.Sprintf("key-%d", h.keys)

@@ -269,7 +269,7 @@ func (p *opened) otherEpoch(ctx context.Context, m vault.Mark) error {
 }
 
 func logMark(m vault.Mark) (eventstore.Mark, error) {
-	mark := eventstore.Mark{Identity: eventstore.Identity{Epoch: m.Epoch}, Position: eventstore.Position(m.Position)}
+	mark := eventstore.Mark{Identity: eventstore.Identity{Epoch: m.Epoch}, Position: m.Position}
 	var err error
 	if mark.Log, err = uuid.Parse(m.Log); err == nil && m.Position > 0 {
 		mark.Event, err = uuid.Parse(m.Event)

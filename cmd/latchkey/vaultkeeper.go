@@ -63,7 +63,7 @@ type guardedLog struct {
 	opened *opened
 }
 
-func (l guardedLog) Append(ctx context.Context, stream string, expected int64, events []app.Pending) (uint64, error) {
+func (l guardedLog) Append(ctx context.Context, stream string, expected int64, events []app.Pending) (eventstore.Position, error) {
 	if l.opened.unmatched.Load() {
 		return 0, fmt.Errorf("appending to %s: %w: the vault has not been compared with the log yet", stream, eventstore.ErrUnavailable)
 	}
@@ -197,7 +197,7 @@ func (k *vaultKeeper) advanceNow(ctx context.Context) error {
 		return err
 	}
 	err = k.opened.log.Tail(ctx, 1, func(r eventstore.Recorded) bool {
-		m.Position, m.Event = uint64(r.Position), r.ID.String()
+		m.Position, m.Event = r.Position, r.ID.String()
 		return false
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/event"
+	"latchkey/internal/position"
 )
 
 // registerWithin limits a registration, far below account.ClaimLease: when a claim is
@@ -248,7 +249,7 @@ func (a *Accounts) open(ctx context.Context, who applicant, id string) (Register
 }
 
 // append writes the events of a registration to a stream as it was loaded.
-func (a *Accounts) append(ctx context.Context, c command, there stream[account.State], events []account.Event) (position uint64, err error) {
+func (a *Accounts) append(ctx context.Context, c command, there stream[account.State], events []account.Event) (position position.Position, err error) {
 	list, err := pending(c, there, events, account.Evolve)
 	if err != nil {
 		return 0, err

@@ -4,6 +4,7 @@ import (
 	"latchkey/domain/account"
 	"latchkey/domain/device"
 	"latchkey/domain/share"
+	"latchkey/internal/position"
 )
 
 // A repeat has the result of the original command. Positions are those of the last event
@@ -11,12 +12,12 @@ import (
 
 // Done is the result of commands that return only their position.
 type Done struct {
-	Position uint64
+	Position position.Position
 }
 
 // Registered is the result of Accounts.Register.
 type Registered struct {
-	Position uint64
+	Position position.Position
 	Account  string
 }
 
@@ -29,7 +30,7 @@ type DeviceChanged struct {
 
 // DeviceAdded is the result of Devices.Add.
 type DeviceAdded struct {
-	Position uint64
+	Position position.Position
 	Device   device.State
 	Unproven bool // nobody has seen whether the device is there
 }
@@ -42,7 +43,7 @@ type ShareSaved struct {
 
 // ShareChanged is the result of commands that change a share.
 type ShareChanged struct {
-	Position uint64
+	Position position.Position
 	Revision int64 // of the share's stream
 	Share    share.State
 	Names    map[string]string // sealed, by device id
@@ -50,7 +51,7 @@ type ShareChanged struct {
 
 // StreamKeyAdded is the result of StreamKeys.Add.
 type StreamKeyAdded struct {
-	Position uint64
+	Position position.Position
 	Key      account.Key
 	Secret   string
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"latchkey/internal/position"
 )
 
 // unwritten reports whether an error of append proves that nothing was written.
@@ -14,7 +16,7 @@ func unwritten(err error) bool {
 }
 
 // append is Log.Append with the errors of a use case; ErrConflict is unchanged.
-func (s *core) append(ctx context.Context, stream string, expected int64, events []Pending) (uint64, error) {
+func (s *core) append(ctx context.Context, stream string, expected int64, events []Pending) (position.Position, error) {
 	position, err := s.log.Append(ctx, stream, expected, events)
 	switch {
 	case err == nil:
@@ -47,7 +49,7 @@ func (s *core) append(ctx context.Context, stream string, expected int64, events
 // idempotency key would both be reported as written. So the written events are read back;
 // the command that was not written gets ErrConflict, and finds the other one at its next
 // attempt.
-func (s *core) appendOnce(ctx context.Context, c command, stream string, expected int64, events []Pending) (uint64, error) {
+func (s *core) appendOnce(ctx context.Context, c command, stream string, expected int64, events []Pending) (position.Position, error) {
 	position, err := s.append(ctx, stream, expected, events)
 	if err != nil || c.IdempotencyKey == "" {
 		return position, err

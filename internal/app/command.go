@@ -13,6 +13,7 @@ import (
 	"latchkey/domain/catalogue"
 	"latchkey/domain/event"
 	"latchkey/domain/share"
+	"latchkey/internal/position"
 )
 
 // Meta is who issues a command, and under which conditions.
@@ -71,7 +72,7 @@ func (s *core) following(cause uuid.UUID) command { return command{cause: cause,
 
 // outcome is the result of a command; for a repeat, the original result.
 type outcome[S any, E event.Event] struct {
-	position uint64
+	position position.Position
 	revision int64
 	state    S
 	events   []E

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"latchkey/domain/event"
+	"latchkey/internal/position"
 )
 
 // A command with an idempotency key that is sent again has one effect and one result. The
@@ -204,7 +205,7 @@ func (k *claimed) may(events []Pending) error {
 }
 
 // finish remembers a command that changed nothing.
-func (k *claimed) finish(ctx context.Context, position uint64, revision int64) error {
+func (k *claimed) finish(ctx context.Context, position position.Position, revision int64) error {
 	if k.core == nil {
 		return nil
 	}

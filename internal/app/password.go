@@ -7,6 +7,7 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/event"
+	"latchkey/internal/position"
 )
 
 // NewPassword is a change of the caller's password.
@@ -17,7 +18,7 @@ type NewPassword struct {
 
 // PasswordChanged is the result of Accounts.ChangePassword.
 type PasswordChanged struct {
-	Position uint64
+	Position position.Position
 	Token    string // of the new session
 }
 
@@ -69,12 +70,12 @@ func (a *Accounts) replace(ctx context.Context, c command, how account.ChangePas
 	if err != nil {
 		return PasswordChanged{}, unavailable(fmt.Errorf("replacing a password: %w", err))
 	}
-	position, err := a.revokeKeys(ctx, c)
-	return PasswordChanged{Position: max(done.position, position), Token: token}, err
+	revoked, err := a.revokeKeys(ctx, c)
+	return PasswordChanged{Position: max(done.position, revoked), Token: token}, err
 }
 
 // revokeKeys revokes an account's current keys, and returns the position of that.
-func (a *Accounts) revokeKeys(ctx context.Context, c command) (uint64, error) {
+func (a *Accounts) revokeKeys(ctx context.Context, c command) (position.Position, error) {
 	again := c
 	again.IdempotencyKey = ""
 	done, err := run(ctx, a.core, again, onAccount(c.Account), func(there stream[account.State]) ([]account.Event, error) {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"latchkey/internal/position"
 )
 
 // The refusals of a Log.
@@ -47,7 +49,7 @@ type Log interface {
 	Last(ctx context.Context, stream string) (event Stored, ok bool, err error)
 	// Append writes the events together if the stream's last revision is the expected
 	// one; -1: the stream does not exist. It returns the position of the last event.
-	Append(ctx context.Context, stream string, expected int64, events []Pending) (position uint64, err error)
+	Append(ctx context.Context, stream string, expected int64, events []Pending) (position position.Position, err error)
 	// Life changes whenever the log may have become another one, or was restored to an
 	// earlier point: everything cached from it is then invalid.
 	Life() uint64
@@ -56,8 +58,8 @@ type Log interface {
 // Stored is an event in the log.
 type Stored struct {
 	ID       uuid.UUID
-	Revision int64  // in its stream, from 0
-	Position uint64 // in the log
+	Revision int64             // in its stream, from 0
+	Position position.Position // in the log
 	Type     string
 	Data     []byte
 	Metadata []byte
@@ -173,7 +175,7 @@ type SharesOfDevice interface {
 	// SharesWithDevice lists the live shares that hold the device, considering every
 	// event up to a position of the log, and possibly shares that it was taken out of
 	// after that. It waits for the position as long as the context allows.
-	SharesWithDevice(ctx context.Context, device string, atLeast uint64) (holding, lost []string, err error)
+	SharesWithDevice(ctx context.Context, device string, atLeast position.Position) (holding, lost []string, err error)
 }
 
 // Requests remembers commands by their idempotency keys, for all processes on one log.
@@ -200,7 +202,7 @@ type Request struct {
 	Until       time.Time
 	Expires     time.Time
 
-	Done     bool   // carried out, and nothing was written
-	Revision int64  // of the stream then; -1 if it did not exist
-	Position uint64 // that was returned
+	Done     bool              // carried out, and nothing was written
+	Revision int64             // of the stream then; -1 if it did not exist
+	Position position.Position // that was returned
 }

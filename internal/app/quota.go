@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"latchkey/domain/share"
+	"latchkey/internal/position"
 )
 
 // The quotas of an account that commands check, by their public names. QuotaLogBytes,
@@ -27,9 +28,9 @@ type Quotas interface {
 	Most(quota string) int
 	// Hold reserves room for one more of what an account has. settle must be called with
 	// the log position at which it was added; 0: it was not. *Exceeded: there is no room.
-	Hold(ctx context.Context, account, quota string) (settle func(position uint64), err error)
+	Hold(ctx context.Context, account, quota string) (settle func(position position.Position), err error)
 	// Freed reports that the account has fewer of it since a position in the log.
-	Freed(account, quota string, position uint64)
+	Freed(account, quota string, position position.Position)
 	// Spend uses up n of a rate quota of an account; of is what it concerns if the quota
 	// counts that separately. *Exceeded: not enough is left.
 	Spend(account, quota, of string, n int) error
@@ -81,7 +82,7 @@ func exceeded(err error) error {
 type room struct {
 	core           *core
 	account, quota string
-	settle         func(uint64)
+	settle         func(position.Position)
 }
 
 func (s *core) room(account, quota string) *room {
@@ -108,7 +109,7 @@ func (r *room) take(ctx context.Context, spend ...func() error) error {
 }
 
 // settled must be called with the outcome of the command.
-func (r *room) settled(position uint64, err error) {
+func (r *room) settled(position position.Position, err error) {
 	if r.settle == nil {
 		return
 	}
@@ -136,7 +137,7 @@ func (s *core) most(quota string) int {
 	return s.quotas.Most(quota)
 }
 
-func (s *core) freed(account, quota string, position uint64) {
+func (s *core) freed(account, quota string, position position.Position) {
 	if s.quotas != nil {
 		s.quotas.Freed(account, quota, position)
 	}

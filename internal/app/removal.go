@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"latchkey/domain/share"
+	"latchkey/internal/position"
 )
 
 // After a device is removed, it is taken out of the shares that hold it.
@@ -24,7 +25,7 @@ const (
 // followRemoval ends the shares of a device whose removal, the event cause, is at
 // a position in the log. It returns the position of the last event that this
 // needed, 0 for none.
-func (d *Devices) followRemoval(ctx context.Context, cause uuid.UUID, device string, at uint64) uint64 {
+func (d *Devices) followRemoval(ctx context.Context, cause uuid.UUID, device string, at position.Position) position.Position {
 	if d.shares == nil {
 		return 0
 	}
@@ -75,7 +76,7 @@ func (s *core) gone(ctx context.Context, device string) (bool, error) {
 
 // endShares takes a removed device out of shares. It returns the position of the last
 // event that this needed, whoever wrote it.
-func (s *core) endShares(ctx context.Context, cause uuid.UUID, device string, shares []string) (position uint64, err error) {
+func (s *core) endShares(ctx context.Context, cause uuid.UUID, device string, shares []string) (position position.Position, err error) {
 	var failed []error
 	for _, id := range shares {
 		ended, err := s.endShare(ctx, cause, device, id)
@@ -107,7 +108,7 @@ var shareDeviceRemoved = share.DeviceRemoved{}.Type()
 
 // endedSince returns the position of the last event that took a device out of a share
 // after a position in the log, 0 for none.
-func (s *core) endedSince(ctx context.Context, id, device string, position uint64) (uint64, error) {
+func (s *core) endedSince(ctx context.Context, id, device string, position position.Position) (position.Position, error) {
 	ends := func(e Stored) bool {
 		if e.Type != shareDeviceRemoved {
 			return false

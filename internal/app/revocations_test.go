@@ -10,11 +10,12 @@ import (
 	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
+	"latchkey/internal/position"
 )
 
 // cut loses every event from the given number on, as a restore does, and returns
 // what the lost ones took away.
-func (w *world) cut(t *testing.T, from uint64) []event.Revocation {
+func (w *world) cut(t *testing.T, from position.Position) []event.Revocation {
 	t.Helper()
 	var lost []Stored
 	for name, events := range w.log.streams {

@@ -10,6 +10,7 @@ import (
 	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
+	"latchkey/internal/position"
 )
 
 func TestSaveShare(t *testing.T) {
@@ -338,7 +339,7 @@ func TestOvertaken(t *testing.T) {
 // same key is one effect and one answer.
 func TestRepeat(t *testing.T) {
 	type answer struct {
-		position uint64
+		position position.Position
 		whole    any // without names, which are those of now
 	}
 	saved := func(r ShareSaved, err error) (answer, error) { r.Names = nil; return answer{r.Position, r}, err }

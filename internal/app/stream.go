@@ -8,6 +8,7 @@ import (
 	"latchkey/domain/event"
 	"latchkey/domain/name"
 	"latchkey/domain/share"
+	"latchkey/internal/position"
 )
 
 // The names of streams. Their parts were validated: none comes unchecked from a request.
@@ -41,7 +42,7 @@ func (s stream[S]) revision() int64 {
 }
 
 // position returns that of the last event, 0 if the stream does not exist.
-func (s stream[S]) position() uint64 { return s.last.Position }
+func (s stream[S]) position() position.Position { return s.last.Position }
 
 // first returns the revision of the first event that was read.
 func (s stream[S]) first() int64 {

@@ -20,6 +20,7 @@ import (
 	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
+	"latchkey/internal/position"
 )
 
 // memoryLog is a Log with faults: before runs before each append, outside the
@@ -28,7 +29,7 @@ import (
 type memoryLog struct {
 	mu       sync.Mutex
 	streams  map[string][]Stored
-	position uint64
+	position position.Position
 	life     atomic.Uint64
 	full     bool   // takes only what takes away
 	noRoom   bool   // takes nothing that adds a device or accepts one
@@ -99,7 +100,7 @@ func (l *memoryLog) one(stream string, pick func([]Stored) Stored) (Stored, bool
 	return pick(l.streams[stream]), true, nil
 }
 
-func (l *memoryLog) Append(ctx context.Context, stream string, expected int64, events []Pending) (uint64, error) {
+func (l *memoryLog) Append(ctx context.Context, stream string, expected int64, events []Pending) (position.Position, error) {
 	if l.before != nil {
 		l.before(stream)
 	}
@@ -147,7 +148,7 @@ func (l *memoryLog) Append(ctx context.Context, stream string, expected int64, e
 
 // written reports whether events of these ids stand there already: as EventStoreDB
 // does, whatever is in them.
-func (l *memoryLog) written(stream string, expected int64, events []Pending) (position uint64, ok bool) {
+func (l *memoryLog) written(stream string, expected int64, events []Pending) (position position.Position, ok bool) {
 	there := l.streams[stream]
 	if int64(len(there)) < expected+1+int64(len(events)) {
 		return 0, false
@@ -175,7 +176,7 @@ func (l *memoryLog) all() []Stored {
 var errBehind = errors.New("the read model is behind")
 
 // SharesWithDevice is the read model's answer, which is never behind.
-func (l *memoryLog) SharesWithDevice(_ context.Context, device string, atLeast uint64) (holding, lost []string, err error) {
+func (l *memoryLog) SharesWithDevice(_ context.Context, device string, atLeast position.Position) (holding, lost []string, err error) {
 	if l.finding != nil {
 		l.finding()
 	}

@@ -43,21 +43,21 @@ type Filter struct {
 
 // Entry is one event of the history, with its personal text opened.
 type Entry struct {
-	Position uint64      `json:"position"`
-	Time     time.Time   `json:"time"`
-	Type     string      `json:"type"`
-	Stream   string      `json:"stream"`
-	Revision uint64      `json:"revision"`
-	ID       string      `json:"id"`
-	Event    event.Event `json:"event"`
+	Position eventstore.Position `json:"position"`
+	Time     time.Time           `json:"time"`
+	Type     string              `json:"type"`
+	Stream   string              `json:"stream"`
+	Revision uint64              `json:"revision"`
+	ID       string              `json:"id"`
+	Event    event.Event         `json:"event"`
 }
 
 // Replay calls each for every event that the filter selects, in the order of the log. It
 // keeps one event in memory. seen is called for every event that was read. An event that
 // cannot be decoded ends the replay with an error: a history with gaps is worthless.
-func Replay(ctx context.Context, log Reader, text Unsealer, f Filter, seen func(uint64), each func(Entry) error) error {
+func Replay(ctx context.Context, log Reader, text Unsealer, f Filter, seen func(eventstore.Position), each func(Entry) error) error {
 	err := log.ReadAll(ctx, 0, event.Prefix, func(r eventstore.Recorded) error {
-		seen(uint64(r.Position))
+		seen(r.Position)
 		if !f.From.IsZero() && r.Created.Before(f.From) {
 			return nil
 		}
@@ -76,7 +76,7 @@ func Replay(ctx context.Context, log Reader, text Unsealer, f Filter, seen func(
 			return fmt.Errorf("event %s at position %d: %w", r.ID, r.Position, err)
 		}
 		return each(Entry{
-			Position: uint64(r.Position), Time: r.Created.UTC(), Type: r.Type, Stream: r.Stream, Revision: r.Revision, ID: r.ID.String(),
+			Position: r.Position, Time: r.Created.UTC(), Type: r.Type, Stream: r.Stream, Revision: r.Revision, ID: r.ID.String(),
 			Event: e,
 		})
 	})

@@ -93,7 +93,7 @@ func replay(t *testing.T, l log, f audit.Filter) []audit.Entry {
 	t.Helper()
 	var list []audit.Entry
 	read := 0
-	err := audit.Replay(t.Context(), l, opens{}, f, func(uint64) { read++ }, func(e audit.Entry) error { list = append(list, e); return nil })
+	err := audit.Replay(t.Context(), l, opens{}, f, func(eventstore.Position) { read++ }, func(e audit.Entry) error { list = append(list, e); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestTimeline(t *testing.T) {
 
 func TestAnEventThatCannotBeReadEndsTheReplay(t *testing.T) {
 	l := append(history(t, everything[0]), eventstore.Recorded{Type: "latchkey.share.frozen.v1", Data: []byte(`{}`)})
-	err := audit.Replay(t.Context(), l, opens{}, audit.Filter{}, func(uint64) {}, func(audit.Entry) error { return nil })
+	err := audit.Replay(t.Context(), l, opens{}, audit.Filter{}, func(eventstore.Position) {}, func(audit.Entry) error { return nil })
 	if !errors.Is(err, event.ErrUnknown) {
 		t.Errorf("a history with a hole: %v", err)
 	}
@@ -185,7 +185,7 @@ func TestTextWithoutItsKeyIsUnreadableNotForgotten(t *testing.T) {
 		}
 	}
 	l = history(t, account.Registered{Account: "late", Login: "h9", Kind: "email", Address: "away", Name: "gone"})
-	err := audit.Replay(t.Context(), l, opens{}, audit.Filter{}, func(uint64) {}, func(audit.Entry) error { return nil })
+	err := audit.Replay(t.Context(), l, opens{}, audit.Filter{}, func(eventstore.Position) {}, func(audit.Entry) error { return nil })
 	if !errors.Is(err, errAway) {
 		t.Errorf("a history without the vault: %v", err)
 	}

@@ -48,7 +48,7 @@ func (d *digest) check(ctx context.Context, log *eventstore.Client) error {
 
 func eventOf(r eventstore.Recorded) Event {
 	return Event{
-		Stream: r.Stream, Revision: r.Revision, Position: uint64(r.Position), ID: r.ID, Type: r.Type,
+		Stream: r.Stream, Revision: r.Revision, Position: r.Position, ID: r.ID, Type: r.Type,
 		ContentType: r.ContentType, Created: r.Created, Data: r.Data, Metadata: r.Metadata,
 	}
 }

@@ -46,20 +46,20 @@ type Header struct {
 	Tool    string              `json:"tool"` // the latchkey version that wrote it
 	Created time.Time           `json:"created"`
 	Log     eventstore.Identity `json:"log"`
-	Head    uint64              `json:"head"` // position of the last event in it
+	Head    eventstore.Position `json:"head"` // position of the last event in it
 }
 
 // Event is an event of the log in an archive.
 type Event struct {
-	Stream      string    `json:"stream"`
-	Revision    uint64    `json:"revision"`
-	Position    uint64    `json:"position"` // in the log that was backed up
-	ID          uuid.UUID `json:"id"`
-	Type        string    `json:"type"`
-	ContentType string    `json:"content_type"`
-	Created     time.Time `json:"created"`
-	Data        []byte    `json:"data,omitempty"`
-	Metadata    []byte    `json:"metadata,omitempty"`
+	Stream      string              `json:"stream"`
+	Revision    uint64              `json:"revision"`
+	Position    eventstore.Position `json:"position"` // in the log that was backed up
+	ID          uuid.UUID           `json:"id"`
+	Type        string              `json:"type"`
+	ContentType string              `json:"content_type"`
+	Created     time.Time           `json:"created"`
+	Data        []byte              `json:"data,omitempty"`
+	Metadata    []byte              `json:"metadata,omitempty"`
 }
 
 // Trailer is the end of an archive.

@@ -51,8 +51,8 @@ type Target struct {
 
 // Until is a place in the log that was backed up. Zero fields set no limit.
 type Until struct {
-	Position uint64    // the last event
-	Time     time.Time // no event after this
+	Position eventstore.Position // the last event
+	Time     time.Time           // no event after this
 }
 
 func (u Until) past(e Event) bool {
@@ -63,10 +63,10 @@ func (u Until) past(e Event) bool {
 type Restored struct {
 	Header
 	Trailer
-	Events   uint64 // in the log, without those that were added at its end
-	LeftOut  uint64 // events after To
-	Position uint64 // of the last event that was restored, in the log that was backed up
-	Epoch    uint64 // that the log is in now
+	Events   uint64              // in the log, without those that were added at its end
+	LeftOut  uint64              // events after To
+	Position eventstore.Position // of the last event that was restored, in the log that was backed up
+	Epoch    uint64              // that the log is in now
 	Key      vault.MasterKey
 	repeated
 }
@@ -154,11 +154,10 @@ func (r *restoring) event(e Event) (keep bool, err error) {
 	r.at.Position = e.Position
 	r.at.Events++
 	r.Progress(r.at)
-	position := eventstore.Position(e.Position)
 	if r.To.past(e) || r.done.LeftOut > 0 {
 		r.done.LeftOut++
 		after := newInventory()
-		revocation, revokes, err := after.add(e.ID, position, e.Type, e.Data)
+		revocation, revokes, err := after.add(e.ID, e.Position, e.Type, e.Data)
 		if revokes {
 			r.left = append(r.left, revocation)
 		}
@@ -168,7 +167,7 @@ func (r *restoring) event(e Event) (keep bool, err error) {
 	r.done.Events++
 	r.done.Position = e.Position
 	r.digest.add(e)
-	_, _, err = r.in.add(e.ID, position, e.Type, e.Data)
+	_, _, err = r.in.add(e.ID, e.Position, e.Type, e.Data)
 	r.last = max(r.last, r.in.last)
 	return true, err
 }

@@ -31,7 +31,7 @@ type Source struct {
 
 // Progress is how far a backup or restore is.
 type Progress struct {
-	Position, Head uint64 // in the log
+	Position, Head eventstore.Position // in the log
 	Events, Rows   uint64
 }
 
@@ -64,7 +64,7 @@ func Write(ctx context.Context, src Source, w io.Writer) (Report, error) {
 	if b.head, err = headOf(ctx, src.Log); err != nil {
 		return Report{}, fmt.Errorf("backing up the log: %w", err)
 	}
-	h := Header{Tool: src.Tool, Created: src.Now().UTC().Truncate(time.Second), Log: id, Head: uint64(b.head)}
+	h := Header{Tool: src.Tool, Created: src.Now().UTC().Truncate(time.Second), Log: id, Head: b.head}
 	if b.archive, err = NewWriter(w, h); err != nil {
 		return Report{}, err
 	}
@@ -100,8 +100,8 @@ type writing struct {
 }
 
 func (b *writing) writeLog(ctx context.Context) error {
-	b.at.Head = uint64(b.head)
-	last := eventstore.Position(0)
+	b.at.Head = b.head
+	var last eventstore.Position
 	for last < b.head {
 		before := last
 		err := b.Log.ReadAll(ctx, last, "", func(r eventstore.Recorded) error {
@@ -136,7 +136,7 @@ func (b *writing) event(r eventstore.Recorded) error {
 		}
 		delete(b.live, e.Device)
 	}
-	b.at.Position = uint64(r.Position)
+	b.at.Position = r.Position
 	b.at.Events++
 	b.Progress(b.at)
 	return b.archive.Event(eventOf(r))

@@ -27,7 +27,7 @@ func accountID(n uint32) string { return fmt.Sprintf("0190a000-0000-7000-8000-%0
 func deviceID(n uint32) string  { return "cam-" + strconv.FormatUint(uint64(n)+1_000_000_000, 36) }
 
 // LoadPrivileges loads the rows; number 0 is unused. Every device has its own owner.
-func (s tableSource) LoadPrivileges(_ context.Context, l access.Loader) (uint64, eventstore.Mark, error) {
+func (s tableSource) LoadPrivileges(_ context.Context, l access.Loader) (eventstore.Position, eventstore.Mark, error) {
 	for _, g := range s.grants {
 		l.Grant(g.account+1, g.device+1, uint16(g.channel), g.mask)
 	}
@@ -226,7 +226,7 @@ func eventToDenial(b *bench, x *access.Index, f *feed) error {
 			return err
 		}
 		f.events <- []eventstore.Recorded{given}
-		if err := x.WaitFor(b.ctx, uint64(given.Position)); err != nil {
+		if err := x.WaitFor(b.ctx, given.Position); err != nil {
 			return err
 		}
 		taken, err := f.record(share.Left{Share: "s", Owner: owner, Account: guest, Device: "bench-cam"})

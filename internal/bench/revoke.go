@@ -50,7 +50,7 @@ func benchRevoke(b *bench) error {
 		if err != nil {
 			return err
 		}
-		if err := x.WaitFor(ctx, uint64(pos)); err != nil {
+		if err := x.WaitFor(ctx, pos); err != nil {
 			return err
 		}
 		began := time.Now()
@@ -58,7 +58,7 @@ func benchRevoke(b *bench) error {
 			return err
 		}
 		alone = append(alone, time.Since(began))
-		if err := x.WaitFor(ctx, uint64(pos)); err != nil {
+		if err := x.WaitFor(ctx, pos); err != nil {
 			return err
 		}
 		if x.Check(guest, "cam", 1, privilege.LiveView, time.Now()) == access.Allowed {

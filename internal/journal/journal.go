@@ -33,13 +33,13 @@ type Journal struct {
 
 	mu       sync.Mutex
 	file     *file
-	mark     eventstore.Mark // of the last event read
-	marked   eventstore.Mark // as it is in the file
-	position uint64          // everything up to here was read and is synced
-	target   uint64          // where the log ended when the subscription began; never: not known
-	advanced chan struct{}   // closed when position grows, or fault changes
-	fault    error           // why it is stopped now
-	stopped  bool            // waiting is useless: it met an event that it cannot read, or another log
+	mark     eventstore.Mark     // of the last event read
+	marked   eventstore.Mark     // as it is in the file
+	position eventstore.Position // everything up to here was read and is synced
+	target   eventstore.Position // where the log ended when the subscription began; never: not known
+	advanced chan struct{}       // closed when position grows, or fault changes
+	fault    error               // why it is stopped now
+	stopped  bool                // waiting is useless: it met an event that it cannot read, or another log
 }
 
 // Open opens the journal at path, or creates it. ErrLocked, ErrDamaged.
@@ -81,7 +81,7 @@ func (j *Journal) Begin(ctx context.Context, log Log) error {
 	}
 	err := log.Holds(ctx, mark)
 	if err == nil {
-		j.advance(uint64(mark.Position))
+		j.advance(mark.Position)
 	}
 	if !errors.Is(err, eventstore.ErrOtherEpoch) {
 		return about(err)
@@ -126,7 +126,7 @@ func (j *Journal) begin(id eventstore.Identity) error {
 }
 
 // never is a target that no log reaches.
-const never = math.MaxUint64
+const never eventstore.Position = math.MaxUint64
 
 // tailMost is how many events are searched for the last one of ours.
 const tailMost = 1000
@@ -134,10 +134,10 @@ const tailMost = 1000
 // aim records where the log ends, so that State can report whether the journal has caught
 // up.
 func (j *Journal) aim(ctx context.Context, log Log) error {
-	target := uint64(0)
+	var target eventstore.Position
 	err := log.Tail(ctx, tailMost, func(r eventstore.Recorded) bool {
 		if strings.HasPrefix(r.Type, event.Prefix) {
-			target = uint64(r.Position)
+			target = r.Position
 		}
 		return target == 0
 	})
@@ -217,7 +217,7 @@ func (j *Journal) follow(ctx context.Context, log Log) error {
 			return nil
 		},
 		Events:     func(events []eventstore.Recorded) error { return j.take(ctx, events) },
-		Checkpoint: func(p eventstore.Position) error { j.advance(uint64(p)); return nil },
+		Checkpoint: func(p eventstore.Position) error { j.advance(p); return nil },
 	})
 }
 
@@ -231,7 +231,7 @@ func (j *Journal) take(ctx context.Context, events []eventstore.Recorded) error 
 		}
 		if ok {
 			entries = append(entries, Entry{
-				Kind: string(r.Kind), Position: uint64(e.Position), Event: e.ID,
+				Kind: string(r.Kind), Position: e.Position, Event: e.ID,
 				Share: r.Share, Device: r.Device, Account: r.Account, Key: r.Key,
 			})
 		}
@@ -267,10 +267,10 @@ func (j *Journal) write(entries []Entry, position eventstore.Position, event uui
 			return err
 		}
 		last := entries[len(entries)-1]
-		j.marked.Identity, j.marked.Position, j.marked.Event = j.mark.Identity, eventstore.Position(last.Position), last.Event
+		j.marked.Identity, j.marked.Position, j.marked.Event = j.mark.Identity, last.Position, last.Event
 	}
 	j.mark.Position, j.mark.Event = position, event
-	j.position = max(j.position, uint64(position))
+	j.position = max(j.position, position)
 	j.fault = nil
 	j.wake()
 	return nil
@@ -285,7 +285,7 @@ func (j *Journal) Erased(person string) error {
 		return errors.New("recording an erasure: a person and a log are required")
 	}
 	err := j.file.write([]Entry{{
-		Kind: kindErased, Log: j.mark.Log, Epoch: j.mark.Epoch, Position: uint64(j.mark.Position), Event: j.mark.Event, Person: person,
+		Kind: kindErased, Log: j.mark.Log, Epoch: j.mark.Epoch, Position: j.mark.Position, Event: j.mark.Event, Person: person,
 	}})
 	if err == nil {
 		j.marked = j.mark // the entry has it, too
@@ -295,7 +295,7 @@ func (j *Journal) Erased(person string) error {
 
 // WaitFor returns when everything that was revoked up to a position of the log is in the
 // journal and synced.
-func (j *Journal) WaitFor(ctx context.Context, position uint64) error {
+func (j *Journal) WaitFor(ctx context.Context, position eventstore.Position) error {
 	for {
 		j.mu.Lock()
 		advanced, at, fault, stopped := j.advanced, j.position, j.fault, j.stopped
@@ -328,13 +328,13 @@ func (j *Journal) State() (state string, ok bool) {
 }
 
 // Position returns how far the log was read.
-func (j *Journal) Position() uint64 {
+func (j *Journal) Position() eventstore.Position {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.position
 }
 
-func (j *Journal) advance(position uint64) {
+func (j *Journal) advance(position eventstore.Position) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.position = max(j.position, position)
@@ -382,7 +382,7 @@ func (j *Journal) saveMark() error {
 	if j.mark == j.marked {
 		return nil
 	}
-	err := j.file.writeMark(Entry{Kind: kindMark, Log: j.mark.Log, Epoch: j.mark.Epoch, Position: uint64(j.mark.Position), Event: j.mark.Event})
+	err := j.file.writeMark(Entry{Kind: kindMark, Log: j.mark.Log, Epoch: j.mark.Epoch, Position: j.mark.Position, Event: j.mark.Event})
 	if err == nil {
 		j.marked = j.mark
 	}

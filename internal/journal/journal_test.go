@@ -69,7 +69,7 @@ func (l *memoryLog) Tail(_ context.Context, _ int, each func(eventstore.Recorded
 }
 
 // add appends events of the catalogue and returns the position of the last one.
-func (l *memoryLog) add(t *testing.T, events ...event.Event) uint64 {
+func (l *memoryLog) add(t *testing.T, events ...event.Event) eventstore.Position {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,7 +81,7 @@ func (l *memoryLog) add(t *testing.T, events ...event.Event) uint64 {
 		l.events = append(l.events, eventstore.Recorded{ID: uuid.New(), Position: eventstore.Position(len(l.events) + 1), Type: name, Data: data})
 	}
 	l.wake()
-	return uint64(len(l.events))
+	return eventstore.Position(len(l.events))
 }
 
 func (l *memoryLog) wake() {
@@ -155,7 +155,7 @@ func run(t *testing.T, path string, log *memoryLog) (j *Journal, stop func()) {
 	return j, stop
 }
 
-func reach(t *testing.T, j *Journal, position uint64) {
+func reach(t *testing.T, j *Journal, position eventstore.Position) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -235,7 +235,7 @@ func TestWhatIsTakenAwayIsInTheFile(t *testing.T) {
 	if got := c.Entries[len(c.Entries)-1].Erased(); got != "anna" {
 		t.Errorf("erased %q", got)
 	}
-	if !c.Reaches(log.id, eventstore.Position(last)) || c.Reaches(log.id, eventstore.Position(last+1)) {
+	if !c.Reaches(log.id, last) || c.Reaches(log.id, last+1) {
 		t.Errorf("the journal reaches %v; want position %d", c.Last(), last)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {

@@ -28,11 +28,11 @@ const (
 type Entry struct {
 	N uint64 `json:"n"` // entries are counted from 1; a mark has the number of the entry after it
 
-	Kind     string    `json:"kind"`
-	Log      uuid.UUID `json:"log"`
-	Epoch    uint64    `json:"epoch"`
-	Position uint64    `json:"position"` // of the event
-	Event    uuid.UUID `json:"event"`    // that revoked it; for a mark or an erasure the last one read
+	Kind     string              `json:"kind"`
+	Log      uuid.UUID           `json:"log"`
+	Epoch    uint64              `json:"epoch"`
+	Position eventstore.Position `json:"position"` // of the event
+	Event    uuid.UUID           `json:"event"`    // that revoked it; for a mark or an erasure the last one read
 
 	Share   string `json:"share,omitempty"`
 	Device  string `json:"device,omitempty"`

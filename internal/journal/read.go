@@ -99,7 +99,7 @@ func (c *Contents) add(e Entry) (ok bool) {
 		return false
 	}
 	if m := &c.Marks[len(c.Marks)-1]; e.Event != uuid.Nil {
-		m.Position, m.Event = eventstore.Position(e.Position), e.Event
+		m.Position, m.Event = e.Position, e.Event
 	}
 	if e.Kind == kindMark {
 		return true

@@ -68,7 +68,7 @@ func TestAPowerCutIsNotDamage(t *testing.T) {
 	}}
 	id := eventstore.Identity{Log: uuid.New(), Epoch: 1}
 	entry := func(kind string, position int) Entry {
-		return Entry{Kind: kind, Log: id.Log, Epoch: id.Epoch, Position: uint64(position), Event: uuid.New()}
+		return Entry{Kind: kind, Log: id.Log, Epoch: id.Epoch, Position: eventstore.Position(position), Event: uuid.New()}
 	}
 	if err := f.write([]Entry{{Kind: kindBegan, Log: id.Log, Epoch: id.Epoch}}); err != nil {
 		t.Fatal(err)

@@ -17,9 +17,9 @@ import (
 
 // Log is where events come from.
 type Log interface {
-	Subscribe(ctx context.Context, after Position, prefix string, h eventstore.Handler) error
+	Subscribe(ctx context.Context, after eventstore.Position, prefix string, h eventstore.Handler) error
 	Tail(ctx context.Context, most int, each func(eventstore.Recorded) (more bool)) error
-	ReadAll(ctx context.Context, after Position, prefix string, each func(eventstore.Recorded) error) error
+	ReadAll(ctx context.Context, after eventstore.Position, prefix string, each func(eventstore.Recorded) error) error
 	Identity(ctx context.Context) (eventstore.Identity, error)
 }
 
@@ -28,7 +28,7 @@ type Logins interface {
 	// LoginsOf returns those under which the account receives shares, with every event up
 	// to a position of the log taken into account. It waits for that as long as the
 	// context does.
-	LoginsOf(ctx context.Context, account string, atLeast Position) ([]string, error)
+	LoginsOf(ctx context.Context, account string, atLeast eventstore.Position) ([]string, error)
 }
 
 // Config is what a Hub needs.
@@ -70,9 +70,9 @@ type Hub struct {
 
 	mu        sync.Mutex
 	following bool
-	since     Position // items holds everything after it
-	last      Position // seen
-	items     []item   // oldest first
+	since     eventstore.Position // items holds everything after it
+	last      eventstore.Position // seen
+	items     []item              // oldest first
 	listeners map[string]map[*Listener]bool
 	byLogin   map[string]map[*Listener]bool
 	all       int
@@ -109,7 +109,7 @@ func (h *Hub) Run(ctx context.Context) error {
 }
 
 func (h *Hub) follow(ctx context.Context) error {
-	var end Position
+	var end eventstore.Position
 	if err := h.cfg.Log.Tail(ctx, 1, func(r eventstore.Recorded) bool { end = r.Position; return false }); err != nil {
 		return fmt.Errorf("finding the end of the log: %w", err)
 	}
@@ -133,7 +133,7 @@ func (h *Hub) follow(ctx context.Context) error {
 			return err
 		},
 		Events:     h.hear,
-		Checkpoint: func(p Position) error { h.reach(p); return nil },
+		Checkpoint: func(p eventstore.Position) error { h.reach(p); return nil },
 	})
 }
 
@@ -206,7 +206,7 @@ func (h *Hub) put(l *Listener, n Notice) {
 	}
 }
 
-func (h *Hub) reach(p Position) {
+func (h *Hub) reach(p eventstore.Position) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.last = max(h.last, p)

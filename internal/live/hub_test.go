@@ -39,7 +39,7 @@ type book struct {
 	asked  func() // called before it answers
 }
 
-func (b *book) LoginsOf(_ context.Context, account string, _ live.Position) ([]string, error) {
+func (b *book) LoginsOf(_ context.Context, account string, _ eventstore.Position) ([]string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	list := slices.Clone(b.logins[account])
@@ -85,7 +85,7 @@ func (h *house) start(change ...func(*live.Config)) {
 	h.t.Cleanup(func() { cancel(); <-done })
 }
 
-func (h *house) append(e event.Event) live.Position {
+func (h *house) append(e event.Event) eventstore.Position {
 	h.t.Helper()
 	name, data, err := catalogue.Encode(e)
 	if err != nil {
@@ -99,7 +99,7 @@ func (h *house) append(e event.Event) live.Position {
 }
 
 // listen waits until the hub follows the log.
-func (h *house) listen(account string, after *live.Position) *live.Listener {
+func (h *house) listen(account string, after *eventstore.Position) *live.Listener {
 	h.t.Helper()
 	for until := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		l, err := h.hub.Listen(context.Background(), account, after)

@@ -15,7 +15,7 @@ type Listener struct {
 	hub     *Hub
 	account string
 	logins  []string
-	from    Position
+	from    eventstore.Position
 	missed  []Notice // that happened before it came
 	notices chan Notice
 	why     error // why notices was closed
@@ -24,7 +24,7 @@ type Listener struct {
 // Listen returns a listener of an account. after is the position of the last notice that
 // it got before, nil if it begins with what happens from now on. Close it.
 // Errors: ErrTooMany, ErrAway, and ErrMissed if what happened since after is not known.
-func (h *Hub) Listen(ctx context.Context, account string, after *Position) (*Listener, error) {
+func (h *Hub) Listen(ctx context.Context, account string, after *eventstore.Position) (*Listener, error) {
 	for {
 		known, err := h.position()
 		if err != nil {
@@ -53,7 +53,7 @@ func (h *Hub) Listen(ctx context.Context, account string, after *Position) (*Lis
 	}
 }
 
-func (h *Hub) position() (Position, error) {
+func (h *Hub) position() (eventstore.Position, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.following {
@@ -64,7 +64,7 @@ func (h *Hub) position() (Position, error) {
 
 // add takes a listener in whose logins are known as of a position. It reports false if
 // the account was given one since.
-func (h *Hub) add(l *Listener, known Position) (added bool, err error) {
+func (h *Hub) add(l *Listener, known eventstore.Position) (added bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -90,14 +90,14 @@ func (h *Hub) add(l *Listener, known Position) (added bool, err error) {
 }
 
 // after returns the items after a position. The caller holds mu.
-func (h *Hub) after(p Position) []item {
+func (h *Hub) after(p eventstore.Position) []item {
 	i := sort.Search(len(h.items), func(i int) bool { return h.items[i].Position > p })
 	return h.items[i:]
 }
 
 // catchUp gathers what happened to the account after a position, up to where the
 // listener begins.
-func (l *Listener) catchUp(ctx context.Context, after Position) (err error) {
+func (l *Listener) catchUp(ctx context.Context, after eventstore.Position) (err error) {
 	h := l.hub
 	h.mu.Lock()
 	if after > h.last {
@@ -122,7 +122,7 @@ func (l *Listener) catchUp(ctx context.Context, after Position) (err error) {
 // errEnough ends reading the log.
 var errEnough = errors.New("enough")
 
-func (l *Listener) readBack(ctx context.Context, after Position) error {
+func (l *Listener) readBack(ctx context.Context, after eventstore.Position) error {
 	n := 0
 	err := l.hub.cfg.Log.ReadAll(ctx, after, event.Prefix, func(r eventstore.Recorded) error {
 		if r.Position > l.from {
@@ -156,7 +156,7 @@ func (l *Listener) miss(it *item) error {
 }
 
 // From returns the position of the log from which on the listener hears everything.
-func (l *Listener) From() Position { return l.from }
+func (l *Listener) From() eventstore.Position { return l.from }
 
 // Missed returns what happened before the listener came, and after the position that it
 // was made with.

@@ -31,12 +31,9 @@ const (
 	StreamKeyRevoked  Kind = "stream_key_revoked"
 )
 
-// Position is a place in the log.
-type Position = eventstore.Position
-
 // Notice is something that happened to an account.
 type Notice struct {
-	Position Position
+	Position eventstore.Position
 	Kind     Kind
 	At       time.Time // when it was written to the log
 	Share    string    // "" if it is about none

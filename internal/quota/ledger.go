@@ -10,13 +10,14 @@ import (
 
 	"latchkey/internal/app"
 	"latchkey/internal/pause"
+	"latchkey/internal/position"
 	"latchkey/internal/rates"
 )
 
 // Counter counts what an account has: devices, shares and stream keys in the read models,
 // sessions in the vault. seen is the log position covered by the count.
 type Counter interface {
-	Count(ctx context.Context, account, quota string) (n int, seen uint64, err error)
+	Count(ctx context.Context, account, quota string) (n int, seen position.Position, err error)
 }
 
 const (
@@ -63,14 +64,14 @@ type of struct{ account, quota string }
 // tally is how much of a quota's subject an account has.
 type tally struct {
 	mu    sync.Mutex
-	when  time.Time // of the count; zero: not counted
-	base  int       // the count
-	since []*held   // additions since
-	freed uint64    // position at which something was given up that the count has not seen, 0 for none
+	when  time.Time         // of the count; zero: not counted
+	base  int               // the count
+	since []*held           // additions since
+	freed position.Position // position at which something was given up that the count has not seen, 0 for none
 }
 
 // held is one addition that the count has not seen.
-type held struct{ position uint64 } // 0: not yet in the log
+type held struct{ position position.Position } // 0: not yet in the log
 
 // New returns a ledger. now is the clock.
 func New(limits Limits, count Counter, now func() time.Time) *Ledger {
@@ -97,7 +98,7 @@ func (l *Ledger) rate(q Quota) *rates.Rates {
 func (l *Ledger) Most(quota string) int { return l.limits[quota] }
 
 // Hold reserves room for one more of what an account has.
-func (l *Ledger) Hold(ctx context.Context, account, quota string) (settle func(position uint64), err error) {
+func (l *Ledger) Hold(ctx context.Context, account, quota string) (settle func(position position.Position), err error) {
 	t := l.tally(of{account, quota})
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -112,7 +113,7 @@ func (l *Ledger) Hold(ctx context.Context, account, quota string) (settle func(p
 	}
 	h := &held{}
 	t.since = append(t.since, h)
-	return func(position uint64) { t.settle(h, position) }, nil
+	return func(position position.Position) { t.settle(h, position) }, nil
 }
 
 func (l *Ledger) recount(ctx context.Context, t *tally, account, quota string) error {
@@ -146,7 +147,7 @@ func (t *tally) pending() bool {
 	return slices.ContainsFunc(t.since, func(h *held) bool { return h.position == 0 })
 }
 
-func (t *tally) settle(h *held, position uint64) {
+func (t *tally) settle(h *held, position position.Position) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if h.position = position; position == 0 {
@@ -155,7 +156,7 @@ func (t *tally) settle(h *held, position uint64) {
 }
 
 // Freed reports that an account has fewer of something since a position in the log.
-func (l *Ledger) Freed(account, quota string, position uint64) {
+func (l *Ledger) Freed(account, quota string, position position.Position) {
 	l.mu.Lock()
 	t := l.tallies[of{account, quota}]
 	l.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"latchkey/internal/app"
+	"latchkey/internal/position"
 )
 
 var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
@@ -18,13 +19,13 @@ var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 type shelf struct {
 	mu      sync.Mutex
 	has     map[string]int
-	seen    uint64
+	seen    position.Position
 	counted int
 	after   func() // the next count
 	err     error
 }
 
-func (s *shelf) Count(_ context.Context, account, _ string) (int, uint64, error) {
+func (s *shelf) Count(_ context.Context, account, _ string) (int, position.Position, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counted++
@@ -54,7 +55,7 @@ func newWorld(t *testing.T, limits string) *world {
 	return w
 }
 
-func (w *world) hold(t *testing.T) (settle func(uint64), ok bool) {
+func (w *world) hold(t *testing.T) (settle func(position.Position), ok bool) {
 	t.Helper()
 	settle, err := w.Hold(t.Context(), "olga", app.QuotaDevices)
 	if e, is := errors.AsType[*app.Exceeded](err); is {
@@ -72,7 +73,7 @@ func (w *world) hold(t *testing.T) (settle func(uint64), ok bool) {
 func TestNobodyHasMoreThanTheMost(t *testing.T) {
 	w := newWorld(t, "devices=10")
 	w.shelf.has["olga"] = 4
-	var position uint64
+	var position position.Position
 	var mu sync.Mutex
 	got := 0
 	var all sync.WaitGroup
@@ -178,7 +179,7 @@ func TestTalliesAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		settle(uint64(i + 1))
+		settle(position.Position(i + 1))
 	}
 	if n := len(w.tallies); n > tallies {
 		t.Errorf("%d tallies are kept, want at most %d", n, tallies)

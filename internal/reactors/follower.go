@@ -16,16 +16,16 @@ import (
 // a database.
 type Checkpoints interface {
 	// Followed returns the position of a reactor, whichever process has followed.
-	Followed(ctx context.Context, name string) (position uint64, seen eventstore.Mark, err error)
+	Followed(ctx context.Context, name string) (position eventstore.Position, seen eventstore.Mark, err error)
 	// SaveFollowed saves the position if there was nothing to do.
-	SaveFollowed(ctx context.Context, name string, position uint64, seen eventstore.Mark) error
+	SaveFollowed(ctx context.Context, name string, position eventstore.Position, seen eventstore.Mark) error
 	// Lease lets a holder act for a time from now on. has is false while another one may.
 	Lease(ctx context.Context, name, holder string, lasts time.Duration) (has bool, err error)
 	// Release ends the lease.
 	Release(ctx context.Context, name, holder string) error
 	// SaveLeased saves the reactor's position and ends the lease. saved is false if the
 	// lease was lost.
-	SaveLeased(ctx context.Context, name, holder string, position uint64, seen eventstore.Mark) (saved bool, err error)
+	SaveLeased(ctx context.Context, name, holder string, position eventstore.Position, seen eventstore.Mark) (saved bool, err error)
 }
 
 // Follower follows events with a reactor, in one process at a time. Every process sees
@@ -66,10 +66,10 @@ const (
 func (f *Follower) Name() string { return f.reactor.Name }
 
 // Start begins at the checkpoint.
-func (f *Follower) Start(uint64, eventstore.Mark) { f.persisted = time.Now() }
+func (f *Follower) Start(eventstore.Position, eventstore.Mark) { f.persisted = time.Now() }
 
 // Follow follows events up to a position.
-func (f *Follower) Follow(ctx context.Context, events []eventstore.Recorded, position uint64, seen eventstore.Mark) error {
+func (f *Follower) Follow(ctx context.Context, events []eventstore.Recorded, position eventstore.Position, seen eventstore.Mark) error {
 	due, err := f.due(ctx, events, position)
 	switch {
 	case err != nil:
@@ -87,7 +87,7 @@ func (f *Follower) Follow(ctx context.Context, events []eventstore.Recorded, pos
 	return err
 }
 
-func (f *Follower) due(ctx context.Context, events []eventstore.Recorded, position uint64) ([]Action, error) {
+func (f *Follower) due(ctx context.Context, events []eventstore.Recorded, position eventstore.Position) ([]Action, error) {
 	list, err := f.reactor.followed(events)
 	if err != nil || len(list) == 0 {
 		return nil, err
@@ -100,7 +100,7 @@ func (f *Follower) due(ctx context.Context, events []eventstore.Recorded, positi
 }
 
 // act does what is due, unless another process does.
-func (f *Follower) act(ctx context.Context, due []Action, position uint64, seen eventstore.Mark) error {
+func (f *Follower) act(ctx context.Context, due []Action, position eventstore.Position, seen eventstore.Mark) error {
 	for {
 		done, err := f.turn(ctx, due, position, seen)
 		if done || err != nil {
@@ -114,7 +114,7 @@ func (f *Follower) act(ctx context.Context, due []Action, position uint64, seen 
 
 // turn does what is due if this process gets the lease. It reports whether all of it is
 // done, by whichever process.
-func (f *Follower) turn(ctx context.Context, due []Action, position uint64, seen eventstore.Mark) (done bool, err error) {
+func (f *Follower) turn(ctx context.Context, due []Action, position eventstore.Position, seen eventstore.Mark) (done bool, err error) {
 	has, err := f.checkpoints.Lease(ctx, f.Name(), f.holder, leaseLasts)
 	if err != nil {
 		return false, err
@@ -140,7 +140,7 @@ func (f *Follower) turn(ctx context.Context, due []Action, position uint64, seen
 }
 
 // doAll does what no other process has done.
-func doAll(ctx context.Context, due []Action, reached uint64) error {
+func doAll(ctx context.Context, due []Action, reached eventstore.Position) error {
 	for _, a := range due {
 		if a.After.Position <= reached {
 			continue

@@ -37,7 +37,7 @@ type house struct {
 	dsn string
 	log *eventstore.Client
 
-	last uint64 // position of the last event that was appended
+	last eventstore.Position // position of the last event that was appended
 }
 
 // onEach runs a test on each kind of database.
@@ -102,7 +102,7 @@ func (h *house) append(stream string, events ...event.Event) (ids []uuid.UUID) {
 	}
 	done, err := h.log.Append(context.Background(), stream, eventstore.Any(), list...)
 	must(h.t, err)
-	h.last = uint64(done.Position)
+	h.last = done.Position
 	return ids
 }
 

@@ -22,7 +22,7 @@ type Reactor struct {
 	Events []string
 	// Due returns what to do after some of these events, in log order, with the log read
 	// up to a position. It changes nothing: every process calls it.
-	Due func(ctx context.Context, events []Event, position uint64) ([]Action, error)
+	Due func(ctx context.Context, events []Event, position eventstore.Position) ([]Action, error)
 }
 
 // List has all reactors.
@@ -34,9 +34,9 @@ func List(read ReadModels, do Commands) []Reactor {
 // the log, or the context ends.
 type ReadModels interface {
 	// SharesHolding lists the live shares that hold a device.
-	SharesHolding(ctx context.Context, device string, atLeast uint64) ([]string, error)
+	SharesHolding(ctx context.Context, device string, atLeast eventstore.Position) ([]string, error)
 	// RemovedDevices returns those of the devices that were removed.
-	RemovedDevices(ctx context.Context, devices []string, atLeast uint64) ([]string, error)
+	RemovedDevices(ctx context.Context, devices []string, atLeast eventstore.Position) ([]string, error)
 }
 
 // Commands do what is due. Each may be repeated for the same cause, the id of an event,
@@ -50,7 +50,7 @@ type Commands interface {
 type Event struct {
 	event.Event
 	ID       uuid.UUID
-	Position uint64
+	Position eventstore.Position
 }
 
 // Action is something to do after an event.
@@ -77,7 +77,7 @@ func (r Reactor) followed(events []eventstore.Recorded) (list []Event, err error
 		if err != nil {
 			return nil, fmt.Errorf("following event %s at position %d: %w", e.ID, e.Position, err)
 		}
-		list = append(list, Event{v, e.ID, uint64(e.Position)})
+		list = append(list, Event{v, e.ID, e.Position})
 	}
 	return list, nil
 }

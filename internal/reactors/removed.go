@@ -6,6 +6,7 @@ import (
 
 	"latchkey/domain/device"
 	"latchkey/domain/share"
+	"latchkey/eventstore"
 )
 
 // removedDevices ends the shares of removed devices: when a device is removed, and when a
@@ -24,7 +25,7 @@ type deviceEnds struct {
 	do   Commands
 }
 
-func (d deviceEnds) due(ctx context.Context, events []Event, position uint64) (list []Action, err error) {
+func (d deviceEnds) due(ctx context.Context, events []Event, position eventstore.Position) (list []Action, err error) {
 	var offers []offer
 	for _, e := range events {
 		switch v := e.Event.(type) {
@@ -62,7 +63,7 @@ type offer struct {
 
 // late removes devices from shares that offer or have them, if the devices were removed
 // already.
-func (d deviceEnds) late(ctx context.Context, offers []offer, position uint64) (list []Action, err error) {
+func (d deviceEnds) late(ctx context.Context, offers []offer, position eventstore.Position) (list []Action, err error) {
 	if len(offers) == 0 {
 		return nil, nil
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
 
+	"latchkey/internal/position"
 	"latchkey/internal/testdb"
 	"latchkey/internal/vault"
 )
@@ -244,7 +245,7 @@ func TestMarkAndWhatWasTaken(t *testing.T) {
 			}
 		}
 		expect(vault.Mark{})
-		at := func(epoch, position uint64) vault.Mark {
+		at := func(epoch uint64, position position.Position) vault.Mark {
 			return vault.Mark{Log: "log", Epoch: epoch, Position: position, Event: fmt.Sprint("event ", position)}
 		}
 		set := func(f func(context.Context, vault.Mark) error, m vault.Mark) {
@@ -348,7 +349,7 @@ func TestEveryCommitIsSynced(t *testing.T) {
 			if err := v.SetStreamSecret(ctx, fmt.Sprint(i), "secret"); err != nil {
 				t.Error(err)
 			}
-			if err := v.AdvanceMark(ctx, vault.Mark{Position: uint64(i)}); err != nil { // lazily
+			if err := v.AdvanceMark(ctx, vault.Mark{Position: position.Position(i)}); err != nil { // lazily
 				t.Error(err)
 			}
 		})

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/uptrace/bun"
+
+	"latchkey/internal/position"
 )
 
 // Request is the record of a command with an Idempotency-Key. Its strings are keyed
@@ -23,28 +25,28 @@ type Request struct {
 
 	Done     bool
 	Revision int64
-	Position uint64
+	Position position.Position
 }
 
 // request is the row of a Request. Times are Unix milliseconds.
 type request struct {
 	bun.BaseModel `bun:"table:vault_requests,alias:request"`
 
-	ID          string `bun:"id,pk"`
-	Fingerprint string `bun:"fingerprint,notnull"`
-	Token       string `bun:"token,notnull"`
-	Stream      string `bun:"stream,notnull"`
-	Until       int64  `bun:"until,notnull"`
-	Expires     int64  `bun:"expires,notnull"`
-	Done        int    `bun:"done,notnull"` // 0 or 1
-	Revision    int64  `bun:"revision,notnull"`
-	Position    int64  `bun:"position,notnull"`
+	ID          string            `bun:"id,pk"`
+	Fingerprint string            `bun:"fingerprint,notnull"`
+	Token       string            `bun:"token,notnull"`
+	Stream      string            `bun:"stream,notnull"`
+	Until       int64             `bun:"until,notnull"`
+	Expires     int64             `bun:"expires,notnull"`
+	Done        int               `bun:"done,notnull"` // 0 or 1
+	Revision    int64             `bun:"revision,notnull"`
+	Position    position.Position `bun:"position,notnull"`
 }
 
 func rowOf(r Request) *request {
 	row := &request{
 		ID: r.Key, Fingerprint: r.Fingerprint, Token: r.Token, Stream: r.Stream,
-		Until: r.Until.UnixMilli(), Expires: r.Expires.UnixMilli(), Revision: r.Revision, Position: int64(r.Position),
+		Until: r.Until.UnixMilli(), Expires: r.Expires.UnixMilli(), Revision: r.Revision, Position: r.Position,
 	}
 	if r.Done {
 		row.Done = 1
@@ -56,7 +58,7 @@ func (r *request) request() Request {
 	return Request{
 		Key: r.ID, Fingerprint: r.Fingerprint, Token: r.Token, Stream: r.Stream,
 		Until: time.UnixMilli(r.Until), Expires: time.UnixMilli(r.Expires),
-		Done: r.Done != 0, Revision: r.Revision, Position: uint64(r.Position),
+		Done: r.Done != 0, Revision: r.Revision, Position: r.Position,
 	}
 }
 

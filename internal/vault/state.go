@@ -10,15 +10,17 @@ import (
 	"math"
 
 	"github.com/uptrace/bun"
+
+	"latchkey/internal/position"
 )
 
 // Mark is how much of which log was written while this vault was in use. It shows whether
 // the two belong together.
 type Mark struct {
-	Log      string // the log's id; "" for a vault that was never used with one
-	Epoch    uint64 // of the log
-	Position uint64 // of an event that was in the log; 0 for none
-	Event    string // the id of that event
+	Log      string            // the log's id; "" for a vault that was never used with one
+	Epoch    uint64            // of the log
+	Position position.Position // of an event that was in the log; 0 for none
+	Event    string            // the id of that event
 }
 
 // state is the vault's own history, in the row stateRow. The row times of its table has a
@@ -26,11 +28,11 @@ type Mark struct {
 type state struct {
 	bun.BaseModel `bun:"table:vault_state"`
 
-	ID       int    `bun:"id,pk"`
-	Log      string `bun:"log,notnull"`
-	Epoch    int64  `bun:"epoch,notnull"`
-	Position int64  `bun:"position,notnull"`
-	Event    string `bun:"event,notnull"`
+	ID       int               `bun:"id,pk"`
+	Log      string            `bun:"log,notnull"`
+	Epoch    int64             `bun:"epoch,notnull"`
+	Position position.Position `bun:"position,notnull"`
+	Event    string            `bun:"event,notnull"`
 	// Taken counts revocations that are recorded only here: sessions ended, passwords
 	// replaced, persons forgotten.
 	Taken int64 `bun:"taken,notnull"`
@@ -49,7 +51,7 @@ func (v *Vault) ID() string {
 // Mark returns the mark; the zero Mark if it was never set.
 func (v *Vault) Mark(ctx context.Context) (Mark, error) {
 	s, err := v.state(ctx)
-	return Mark{Log: s.Log, Epoch: uint64(s.Epoch), Position: uint64(s.Position), Event: s.Event}, err
+	return Mark{Log: s.Log, Epoch: uint64(s.Epoch), Position: s.Position, Event: s.Event}, err
 }
 
 // Taken returns the number of revocations in the vault: sessions ended, passwords
@@ -99,7 +101,7 @@ func (m Mark) row() (*state, error) {
 	if m.Epoch > math.MaxInt64 || m.Position > math.MaxInt64 {
 		return nil, errors.New("it is out of bounds")
 	}
-	return &state{ID: stateRow, Log: m.Log, Epoch: int64(m.Epoch), Position: int64(m.Position), Event: m.Event}, nil
+	return &state{ID: stateRow, Log: m.Log, Epoch: int64(m.Epoch), Position: m.Position, Event: m.Event}, nil
 }
 
 func upsertMark(ctx context.Context, tx bun.Tx, row *state, where string) error {

@@ -31,12 +31,12 @@ func (x *Index) apply(events []eventstore.Recorded) error {
 		x.mark.Position, x.mark.Event = last.Position, last.ID
 	}
 	x.mu.Unlock()
-	x.advance(uint64(last.Position))
+	x.advance(last.Position)
 	return nil
 }
 
 func (x *Index) applyOne(r *eventstore.Recorded) error {
-	if uint64(r.Position) <= x.position.Load() {
+	if r.Position <= x.Position() {
 		return nil
 	}
 	if !catalogue.HasEffect(r.Type) {
@@ -49,7 +49,7 @@ func (x *Index) applyOne(r *eventstore.Recorded) error {
 	if x.effects, err = event.AppendEffects(x.effects[:0], decoded); err != nil || len(x.effects) == 0 {
 		return err
 	}
-	x.effected = uint64(r.Position)
+	x.effected = r.Position
 	defer x.pulse.version.Add(1)
 	for i := range x.effects {
 		x.gather(x.effected, &x.effects[i])

@@ -131,7 +131,7 @@ type rows struct {
 	loads atomic.Int32
 }
 
-func (r *rows) LoadPrivileges(_ context.Context, l access.Loader) (uint64, eventstore.Mark, error) {
+func (r *rows) LoadPrivileges(_ context.Context, l access.Loader) (eventstore.Position, eventstore.Mark, error) {
 	r.loads.Add(1)
 	m := eventstore.Mark{Identity: eventstore.Identity{Log: logID, Epoch: r.epoch.Load()}}
 	l.Grant(2, 1, 1, uint8(privilege.LiveView))
@@ -234,7 +234,7 @@ func TestLiveIsStaleByTheClock(t *testing.T) {
 // slowRows is a read model that is complete up to position 7, and slow.
 type slowRows struct{}
 
-func (slowRows) LoadPrivileges(context.Context, access.Loader) (uint64, eventstore.Mark, error) {
+func (slowRows) LoadPrivileges(context.Context, access.Loader) (eventstore.Position, eventstore.Mark, error) {
 	time.Sleep(time.Second)
 	return 7, eventstore.Mark{}, nil
 }

@@ -83,7 +83,7 @@ func (x *Index) reach(ctx context.Context) error {
 			return x.waitFor(ctx, target)
 		}
 		// More foreign events than we read: a checkpoint is about to come.
-		if err := x.waitFor(ctx, x.position.Load()+1); err != nil {
+		if err := x.waitFor(ctx, x.Position()+1); err != nil {
 			return err
 		}
 	}
@@ -91,22 +91,22 @@ func (x *Index) reach(ctx context.Context) error {
 
 // lookBack reads the log backwards until it finds what the index has reached, and returns
 // the last position of ours that it has not.
-func (x *Index) lookBack(ctx context.Context) (target uint64, met bool, err error) {
+func (x *Index) lookBack(ctx context.Context) (target eventstore.Position, met bool, err error) {
 	for _, most := range tails {
 		target = 0
-		reached, mark := x.position.Load(), x.seen()
+		reached, mark := x.Position(), x.seen()
 		var end eventstore.Position
 		n := 0
 		err := x.cfg.Log.Tail(ctx, most, func(r eventstore.Recorded) bool {
 			end = max(end, r.Position)
 			n++
-			if uint64(r.Position) <= reached {
+			if r.Position <= reached {
 				met = true
 				return false
 			}
 			if target == 0 && strings.HasPrefix(r.Type, event.Prefix) {
 				// Positions only grow: reaching the last is reaching all.
-				target, met = uint64(r.Position), true
+				target, met = r.Position, true
 				return false
 			}
 			return true
@@ -150,7 +150,7 @@ func (x *Index) watch(ctx context.Context) {
 		}
 		if left >= 0 && stale {
 			stale = false
-			x.cfg.Logger.Info("the privilege index is up to date", "position", x.position.Load())
+			x.cfg.Logger.Info("the privilege index is up to date", "position", x.Position())
 		}
 		select {
 		case <-time.After(min(max(left, 0), x.cfg.MaxStaleness) + x.cfg.MaxStaleness/50):

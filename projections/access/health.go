@@ -3,12 +3,14 @@ package access
 import (
 	"math"
 	"time"
+
+	"latchkey/eventstore"
 )
 
 // Health is the state of the index.
 type Health struct {
 	State    string // loading, live, full, stale, diverged or broken
-	Position uint64
+	Position eventstore.Position
 	// Behind is the time since the index was known to be up to date; the maximum if that
 	// is unknown.
 	Behind time.Duration
@@ -22,7 +24,7 @@ const unknownFor = time.Duration(math.MaxInt64)
 // Health returns the current state.
 func (x *Index) Health() Health {
 	x.mu.Lock()
-	h := Health{Position: x.position.Load(), Err: x.denies, Behind: unknownFor}
+	h := Health{Position: x.Position(), Err: x.denies, Behind: unknownFor}
 	x.mu.Unlock()
 	switch x.pulse.state.Load() {
 	case stateLoading:

@@ -66,7 +66,7 @@ type Loader struct {
 	// Begin, if set, is called before the rows, with their position in the log, and with
 	// whether events had no effect because no number was left for them. If it returns an
 	// error, nothing is loaded.
-	Begin func(position uint64, lacks bool) error
+	Begin func(position eventstore.Position, lacks bool) error
 	// Again reports that everything received before is invalid.
 	Again func()
 }
@@ -74,7 +74,7 @@ type Loader struct {
 // Source is the read model that the index is loaded from. It returns the log position of
 // the rows, and the mark of the last event that they saw.
 type Source interface {
-	LoadPrivileges(ctx context.Context, l Loader) (position uint64, mark eventstore.Mark, err error)
+	LoadPrivileges(ctx context.Context, l Loader) (position eventstore.Position, mark eventstore.Mark, err error)
 }
 
 // Config configures an Index.
@@ -107,9 +107,9 @@ type Index struct {
 	// writing is held while changing the contents: by the subscription or a load. The
 	// fields below it, and the contents, belong to its holder.
 	writing  sync.Mutex
-	effected uint64         // position of the last event with an effect, or of the rows
-	effects  []event.Effect // of the event that is being applied
-	aside    *aside         // collects events while contents are loaded aside, nil otherwise
+	effected eventstore.Position // position of the last event with an effect, or of the rows
+	effects  []event.Effect      // of the event that is being applied
+	aside    *aside              // collects events while contents are loaded aside, nil otherwise
 
 	mu       sync.Mutex
 	advanced chan struct{}           // closed when position grows, or the state changes
@@ -377,14 +377,14 @@ func (c *contents) lives(device string) bool {
 // WaitFor returns when every event up to a position is in force and the functions of
 // OnChange have been called for it, or with an error when the context ends or the index
 // is broken.
-func (x *Index) WaitFor(ctx context.Context, position uint64) error {
+func (x *Index) WaitFor(ctx context.Context, position eventstore.Position) error {
 	if unguarded {
 		return nil
 	}
 	return x.waitFor(ctx, position)
 }
 
-func (x *Index) waitFor(ctx context.Context, position uint64) error {
+func (x *Index) waitFor(ctx context.Context, position eventstore.Position) error {
 	for {
 		x.mu.Lock()
 		advanced, denies := x.advanced, x.denies
@@ -392,22 +392,22 @@ func (x *Index) waitFor(ctx context.Context, position uint64) error {
 		if denies != nil {
 			return fmt.Errorf("waiting for the privilege index: %w", denies)
 		}
-		if x.position.Load() >= position {
+		if x.Position() >= position {
 			return nil
 		}
 		select {
 		case <-advanced:
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for the privilege index to reach position %d, it is at %d: %w", position, x.position.Load(), ctx.Err())
+			return fmt.Errorf("waiting for the privilege index to reach position %d, it is at %d: %w", position, x.Position(), ctx.Err())
 		}
 	}
 }
 
-func (x *Index) advance(position uint64) {
+func (x *Index) advance(position eventstore.Position) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if position > x.position.Load() {
-		x.position.Store(position)
+	if position > x.Position() {
+		x.position.Store(uint64(position))
 	}
 	close(x.advanced)
 	x.advanced = make(chan struct{})

@@ -89,7 +89,7 @@ func (l *memoryLog) wake() {
 	l.changed = make(chan struct{})
 }
 
-func (l *memoryLog) append(t interface{ Fatal(...any) }, events ...event.Event) uint64 {
+func (l *memoryLog) append(t interface{ Fatal(...any) }, events ...event.Event) eventstore.Position {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range events {
@@ -100,7 +100,7 @@ func (l *memoryLog) append(t interface{ Fatal(...any) }, events ...event.Event) 
 		l.raw(name, data)
 	}
 	l.wake()
-	return uint64(len(l.events))
+	return eventstore.Position(len(l.events))
 }
 
 func (l *memoryLog) raw(name string, data []byte) {
@@ -172,7 +172,7 @@ func (l *memoryLog) Tail(_ context.Context, most int, each func(eventstore.Recor
 // nothing is a read model without rows.
 type nothing struct{}
 
-func (nothing) LoadPrivileges(context.Context, access.Loader) (uint64, eventstore.Mark, error) {
+func (nothing) LoadPrivileges(context.Context, access.Loader) (eventstore.Position, eventstore.Mark, error) {
 	return 0, eventstore.Mark{}, nil
 }
 
@@ -212,7 +212,7 @@ func accepted(owner, acc, id string, p privilege.Set) share.Accepted {
 	return share.Accepted{Share: owner + ".x", Owner: owner, Account: acc, Device: id, Grants: []share.Grant{{Channel: 1, Privileges: p}}}
 }
 
-func wait(t *testing.T, x *access.Index, pos uint64) {
+func wait(t *testing.T, x *access.Index, pos eventstore.Position) {
 	t.Helper()
 	if err := x.WaitFor(t.Context(), pos); err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ func (x *Index) load(ctx context.Context) error {
 	x.hold(fresh)
 	x.mu.Lock()
 	x.mark = mark
-	x.position.Store(position) // it may be lower than before
+	x.position.Store(uint64(position)) // it may be lower than before
 	x.mu.Unlock()
 	x.admit()
 	return nil
@@ -40,12 +40,12 @@ func (x *Index) load(ctx context.Context) error {
 var errOldRows = errors.New("the read model of privileges lags")
 
 // read builds contents from the read model; errOldRows if it has not reached a position.
-func (x *Index) read(ctx context.Context, least uint64) (fresh *contents, position uint64, mark eventstore.Mark, err error) {
+func (x *Index) read(ctx context.Context, least eventstore.Position) (fresh *contents, position eventstore.Position, mark eventstore.Mark, err error) {
 	l := &loading{limit: x.cfg.Numbers}
 	l.begin()
 	position, mark, err = x.cfg.Source.LoadPrivileges(ctx, Loader{
 		Grant: l.grant, Account: l.account, Device: l.device, Domain: l.domain, Key: l.key, Again: l.begin,
-		Begin: func(position uint64, lacks bool) error {
+		Begin: func(position eventstore.Position, lacks bool) error {
 			if position < least {
 				return errOldRows
 			}

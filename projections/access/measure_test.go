@@ -20,7 +20,7 @@ type many struct{ n int }
 func (m many) account(i int) string { return fmt.Sprintf("0190a000-0000-7000-8000-%012x", i) }
 func (m many) device(i int) string  { return fmt.Sprintf("ds-2cd2386g2-%010x", i) }
 
-func (m many) LoadPrivileges(_ context.Context, l access.Loader) (uint64, eventstore.Mark, error) {
+func (m many) LoadPrivileges(_ context.Context, l access.Loader) (eventstore.Position, eventstore.Mark, error) {
 	accounts, devices := m.n/10, m.n/5
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range m.n {

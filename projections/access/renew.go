@@ -55,12 +55,12 @@ type aside struct {
 }
 
 type effectAt struct {
-	position uint64
+	position eventstore.Position
 	effect   event.Effect
 }
 
 // gather stores an event for contents that are being loaded. The caller holds writing.
-func (x *Index) gather(position uint64, e *event.Effect) {
+func (x *Index) gather(position eventstore.Position, e *event.Effect) {
 	if x.aside == nil || x.aside.tooMany {
 		return
 	}
@@ -134,16 +134,16 @@ func (x *Index) loadAside(ctx context.Context) error {
 }
 
 // lastOf returns the position of the last event of ours in the rows, as far as known.
-func lastOf(position uint64, mark eventstore.Mark) uint64 {
+func lastOf(position eventstore.Position, mark eventstore.Mark) eventstore.Position {
 	if mark.Event != uuid.Nil {
-		return uint64(mark.Position)
+		return mark.Position
 	}
 	return position
 }
 
 // beginAside starts collecting events. Rows that include all earlier ones have reached
 // the position least.
-func (x *Index) beginAside() (b *aside, life, least uint64) {
+func (x *Index) beginAside() (b *aside, life uint64, least eventstore.Position) {
 	x.writing.Lock()
 	defer x.writing.Unlock()
 	x.aside = &aside{}
@@ -162,7 +162,7 @@ func (x *Index) endAside(b *aside) {
 
 // swap applies to new contents the events missing from their rows, and puts them in
 // force. An index that closed, or was loaded, since b was begun keeps its contents.
-func (x *Index) swap(b *aside, life uint64, fresh *contents, position uint64) error {
+func (x *Index) swap(b *aside, life uint64, fresh *contents, position eventstore.Position) error {
 	x.writing.Lock()
 	defer x.writing.Unlock()
 	x.mu.Lock()

@@ -34,7 +34,7 @@ type shelf struct {
 	loads  int
 }
 
-func (s *shelf) LoadPrivileges(_ context.Context, l access.Loader) (uint64, eventstore.Mark, error) {
+func (s *shelf) LoadPrivileges(_ context.Context, l access.Loader) (eventstore.Position, eventstore.Mark, error) {
 	s.loads++
 	if s.before != nil {
 		s.before()
@@ -55,9 +55,9 @@ func (s *shelf) LoadPrivileges(_ context.Context, l access.Loader) (uint64, even
 		}
 	}
 	mark := eventstore.Mark{Identity: eventstore.Identity{Log: logID, Epoch: epoch}}
-	position := uint64(len(events))
+	position := eventstore.Position(len(events))
 	if position > 0 {
-		mark.Position, mark.Event = eventstore.Position(position), events[position-1].ID
+		mark.Position, mark.Event = position, events[position-1].ID
 	}
 	if err := l.Begin(position, s.lacks); err != nil {
 		return 0, eventstore.Mark{}, err
@@ -309,7 +309,7 @@ func TestLoadedAsideEqualsModel(t *testing.T) {
 			runtime.Gosched()
 		}
 		m, ids := newModel(), []string{"d1", "d2"}
-		step := func(pos *uint64) {
+		step := func(pos *eventstore.Position) {
 			e := drawEvent(rt, accounts, ids)
 			switch e := e.(type) {
 			case device.Added:
@@ -328,7 +328,7 @@ func TestLoadedAsideEqualsModel(t *testing.T) {
 		some := func(what string) func() {
 			n := rapid.IntRange(0, 4).Draw(rt, what)
 			return func() {
-				var pos uint64
+				var pos eventstore.Position
 				for range n {
 					step(&pos)
 				}

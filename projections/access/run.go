@@ -71,12 +71,12 @@ func (x *Index) follow(ctx context.Context) error {
 	x.mu.Lock()
 	x.end = end
 	x.mu.Unlock()
-	err := x.cfg.Log.Subscribe(ctx, eventstore.Position(x.position.Load()), event.Prefix, eventstore.Handler{
+	err := x.cfg.Log.Subscribe(ctx, x.Position(), event.Prefix, eventstore.Handler{
 		Name:   "privilege index",
 		Resume: x.resume,
 		Events: x.apply,
 		Checkpoint: func(p eventstore.Position) error {
-			x.advance(uint64(p))
+			x.advance(p)
 			return nil
 		},
 		Connected: func(on bool) {
@@ -213,11 +213,11 @@ func (x *Index) Fit() error {
 }
 
 // Position returns that of the last event in force.
-func (x *Index) Position() uint64 { return x.position.Load() }
+func (x *Index) Position() eventstore.Position { return eventstore.Position(x.position.Load()) }
 
 // Appended checks where the log put an append. before is Position before the append: a
 // log that puts new events there is not the one that the privileges were read from.
-func (x *Index) Appended(ctx context.Context, before, position uint64) error {
+func (x *Index) Appended(ctx context.Context, before, position eventstore.Position) error {
 	if position > before {
 		return nil
 	}

@@ -171,7 +171,7 @@ func BenchmarkCatchUp(b *testing.B) {
 		b.Run(d.name, func(b *testing.B) {
 			for range b.N {
 				client := testlog.New(b)
-				var at uint64
+				var at eventstore.Position
 				for part := range slices.Chunk(events, 1000) {
 					list := make([]eventstore.Event, len(part))
 					for i, e := range part {
@@ -179,7 +179,7 @@ func BenchmarkCatchUp(b *testing.B) {
 					}
 					done, err := client.Append(b.Context(), "bench", eventstore.Any(), list...)
 					must(b, err)
-					at = uint64(done.Position)
+					at = done.Position
 				}
 				s, err := projections.Open(b.Context(), projections.OpenConfig{Database: d.dsn(b)})
 				must(b, err)

@@ -32,8 +32,8 @@ func Misfit(err error) bool {
 // fit is the result of a check.
 type fit struct {
 	identity eventstore.Identity
-	last     uint64 // position of the last event of ours in the log
-	emptied  bool   // read models were emptied, here or by another process
+	last     eventstore.Position // position of the last event of ours in the log
+	emptied  bool                // read models were emptied, here or by another process
 }
 
 // check compares the marks of the read models, and one that this process keeps,
@@ -51,7 +51,7 @@ func (s *Store) check(ctx context.Context, client *eventstore.Client, seen event
 	if err != nil {
 		return fit{}, err
 	}
-	f.last = uint64(end.ours)
+	f.last = end.ours
 	var restored []string
 	for name, c := range list {
 		if err := c.sound(); err != nil {
@@ -115,8 +115,8 @@ func (s *Store) compare(ctx context.Context, client *eventstore.Client, id event
 			return false, nil
 		case id.Epoch > 1: // its epoch is unknown
 			return true, nil
-		case uint64(c.Position) > uint64(end.position):
-			return false, lacking(uint64(c.Position), fmt.Errorf("%w: it ends at position %d", eventstore.ErrLogCut, end.position))
+		case c.Position > end.position:
+			return false, lacking(c.Position, fmt.Errorf("%w: it ends at position %d", eventstore.ErrLogCut, end.position))
 		}
 		return false, nil
 	}
@@ -132,7 +132,7 @@ func holds(ctx context.Context, client *eventstore.Client, m eventstore.Mark) er
 	err := client.Holds(ctx, m)
 	switch {
 	case errors.Is(err, eventstore.ErrLogCut), errors.Is(err, eventstore.ErrNoIdentity):
-		return lacking(uint64(m.Position), err)
+		return lacking(m.Position, err)
 	case errors.Is(err, eventstore.ErrOtherLog):
 		return fmt.Errorf("the read models were made from another log; correct the data folder or the connection string: %w", err)
 	}
@@ -140,7 +140,7 @@ func holds(ctx context.Context, client *eventstore.Client, m eventstore.Mark) er
 }
 
 // lacking describes what a log that lost its end means.
-func lacking(position uint64, err error) error {
+func lacking(position eventstore.Position, err error) error {
 	return fmt.Errorf("the read models have seen position %d of the log, but its event is no longer in the log: "+
 		"acknowledged events are missing, revocations perhaps among them; put the newer log back, or run `latchkey recover`: %w", position, err)
 }
@@ -258,7 +258,7 @@ func (s *Store) fillMarks(ctx context.Context, id eventstore.Identity, end logEn
 				return err
 			}
 			m := eventstore.Mark{Identity: id}
-			if end.event != uuid.Nil && eventstore.Position(c.Position) >= end.ours {
+			if end.event != uuid.Nil && c.Position >= end.ours {
 				m.Position, m.Event = end.ours, end.event
 			}
 			c.setMark(m)

@@ -20,20 +20,20 @@ import (
 type checkpoint struct {
 	bun.BaseModel `bun:"table:projection_checkpoints"`
 
-	Name       string `bun:"name,pk,type:text"`
-	Position   int64  `bun:"position,notnull,type:bigint"`   // rows hold every event up to here
-	Generation int64  `bun:"generation,notnull,type:bigint"` // grows with each rebuild, and when numbers are reassigned
-	Rebuild    string `bun:"rebuild,notnull,type:text"`      // token of the rebuild in progress, "" for none
-	State      string `bun:"state,notnull,type:text"`
-	Error      string `bun:"error,notnull,type:text"`
-	Updated    int64  `bun:"updated,notnull,type:bigint"`
+	Name       string              `bun:"name,pk,type:text"`
+	Position   eventstore.Position `bun:"position,notnull,type:bigint"`   // rows hold every event up to here
+	Generation int64               `bun:"generation,notnull,type:bigint"` // grows with each rebuild, and when numbers are reassigned
+	Rebuild    string              `bun:"rebuild,notnull,type:text"`      // token of the rebuild in progress, "" for none
+	State      string              `bun:"state,notnull,type:text"`
+	Error      string              `bun:"error,notnull,type:text"`
+	Updated    int64               `bun:"updated,notnull,type:bigint"`
 
 	// The mark: which log the rows were made from, and the last event of ours in
 	// it up to Position. A row that an earlier version wrote has none.
-	Log   string `bun:"log,notnull,type:text,default:''"`      // its id
-	Epoch int64  `bun:"epoch,notnull,type:bigint,default:0"`   // its epoch
-	Seen  int64  `bun:"seen,notnull,type:bigint,default:0"`    // the event's position
-	Event string `bun:"event_id,notnull,type:text,default:''"` // the event's id
+	Log   string              `bun:"log,notnull,type:text,default:''"`      // its id
+	Epoch int64               `bun:"epoch,notnull,type:bigint,default:0"`   // its epoch
+	Seen  eventstore.Position `bun:"seen,notnull,type:bigint,default:0"`    // the event's position
+	Event string              `bun:"event_id,notnull,type:text,default:''"` // the event's id
 
 	// What the read model counts: see Counts.
 	Accounts int64 `bun:"accounts,notnull,type:bigint,default:0"`
@@ -59,7 +59,7 @@ func (c *checkpoint) setCounts(n Counts) {
 }
 
 func (c *checkpoint) public() Checkpoint {
-	return Checkpoint{Position: uint64(c.Position), Mark: c.mark(), Counts: c.counts()}
+	return Checkpoint{Position: c.Position, Mark: c.mark(), Counts: c.counts()}
 }
 
 // clear resets the row to that of a read model without rows.
@@ -77,7 +77,7 @@ func (c *checkpoint) mark() eventstore.Mark {
 	}
 	m := eventstore.Mark{Identity: eventstore.Identity{Log: log, Epoch: uint64(c.Epoch)}}
 	if event, err := uuid.Parse(c.Event); err == nil {
-		m.Position, m.Event = eventstore.Position(c.Seen), event
+		m.Position, m.Event = c.Seen, event
 	}
 	return m
 }
@@ -88,7 +88,7 @@ func (c *checkpoint) setMark(m eventstore.Mark) {
 		c.Log, c.Epoch = m.Log.String(), int64(m.Epoch)
 	}
 	if m.Event != uuid.Nil {
-		c.Seen, c.Event = int64(m.Position), m.Event.String()
+		c.Seen, c.Event = m.Position, m.Event.String()
 	}
 }
 

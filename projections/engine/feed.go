@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ const near = 1 << 20
 // feeds groups projectors that begin near each other.
 func feeds(events Events, projectors []*projector) []*feed {
 	sorted := slices.Clone(projectors)
-	slices.SortStableFunc(sorted, func(a, b *projector) int { return int(min(max(b.base-a.base, -1), 1)) })
+	slices.SortStableFunc(sorted, func(a, b *projector) int { return cmp.Compare(b.base, a.base) })
 	var list []*feed
 	for _, p := range sorted {
 		if n := len(list); n > 0 && list[n-1].projectors[0].base-p.base < near {
@@ -45,7 +46,7 @@ func (f *feed) from() eventstore.Position {
 	for _, p := range f.projectors[1:] {
 		at = min(at, p.position())
 	}
-	return eventstore.Position(at)
+	return at
 }
 
 // mark returns that of the last event that a projector has taken.
@@ -62,8 +63,8 @@ func (f *feed) mark() (m eventstore.Mark) {
 type taking struct {
 	list       []Record
 	unreadable []unreadable
-	position   int64           // reached by the message
-	seen       eventstore.Mark // place and id of the last event of ours in it
+	position   eventstore.Position // reached by the message
+	seen       eventstore.Mark     // place and id of the last event of ours in it
 }
 
 // unreadable is an event that this build cannot read.
@@ -71,14 +72,14 @@ type unreadable struct {
 	name     string
 	known    bool // its type is: it only matters to those who read it
 	err      error
-	position int64
-	before   int64           // position of the event before it in the message, 0 for none
-	seen     eventstore.Mark // place and id of the last event of ours before it
+	position eventstore.Position
+	before   eventstore.Position // position of the event before it in the message, 0 for none
+	seen     eventstore.Mark     // place and id of the last event of ours before it
 }
 
 // unreadableFor returns the first event after those taken that the read model would have
 // to read, but cannot; nil if there is none.
-func (t *taking) unreadableFor(p *Projection, taken int64) *unreadable {
+func (t *taking) unreadableFor(p *Projection, taken eventstore.Position) *unreadable {
 	for i := range t.unreadable {
 		if u := t.unreadable[i]; u.position > taken && (!u.known || p.reads(u.name)) {
 			u.err = fmt.Errorf("projection %s: %w", p.Name, u.err)
@@ -104,18 +105,18 @@ func (f *feed) handle(m *message.Message) error {
 }
 
 func (f *feed) decode(batch eventstore.Batch) *taking {
-	t := &taking{position: int64(batch.Position), list: make([]Record, 0, len(batch.Events))}
-	before := int64(0)
+	t := &taking{position: batch.Position, list: make([]Record, 0, len(batch.Events))}
+	var before eventstore.Position
 	for i := range batch.Events {
 		e := &batch.Events[i]
 		decoded, wanted, err := f.events.decodeOne(e, f.reads)
 		switch {
 		case err != nil:
-			t.unreadable = append(t.unreadable, unreadable{e.Type, f.events.Known(e.Type), err, int64(e.Position), before, t.seen})
+			t.unreadable = append(t.unreadable, unreadable{e.Type, f.events.Known(e.Type), err, e.Position, before, t.seen})
 		case wanted:
 			t.list = append(t.list, decoded)
 		}
-		before = int64(e.Position)
+		before = e.Position
 		if strings.HasPrefix(e.Type, f.events.Prefix) {
 			t.seen.Position, t.seen.Event = e.Position, e.ID
 		}

@@ -3,18 +3,20 @@ package engine
 import (
 	"reflect"
 	"testing"
+
+	"latchkey/eventstore"
 )
 
 func TestFeeds(t *testing.T) {
 	const n = near
 	for _, c := range []struct {
-		bases []int64
-		want  [][]int64
+		bases []eventstore.Position
+		want  [][]eventstore.Position
 	}{
-		{[]int64{0, 0, 0}, [][]int64{{0, 0, 0}}},
-		{[]int64{5, 7, 6}, [][]int64{{7, 6, 5}}},
-		{[]int64{n, 0}, [][]int64{{n}, {0}}},
-		{[]int64{0, 3 * n, 3*n - 1, 2*n + 1, 1}, [][]int64{{3 * n, 3*n - 1, 2*n + 1}, {1, 0}}},
+		{[]eventstore.Position{0, 0, 0}, [][]eventstore.Position{{0, 0, 0}}},
+		{[]eventstore.Position{5, 7, 6}, [][]eventstore.Position{{7, 6, 5}}},
+		{[]eventstore.Position{n, 0}, [][]eventstore.Position{{n}, {0}}},
+		{[]eventstore.Position{0, 3 * n, 3*n - 1, 2*n + 1, 1}, [][]eventstore.Position{{3 * n, 3*n - 1, 2*n + 1}, {1, 0}}},
 	} {
 		if got := together(c.bases); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("projectors that begin at %v are fed together as %v, want %v", c.bases, got, c.want)
@@ -23,13 +25,13 @@ func TestFeeds(t *testing.T) {
 }
 
 // together returns which projectors that begin at these positions are fed together.
-func together(bases []int64) (list [][]int64) {
+func together(bases []eventstore.Position) (list [][]eventstore.Position) {
 	var projectors []*projector
 	for _, base := range bases {
 		projectors = append(projectors, &projector{base: base})
 	}
 	for _, f := range feeds(Events{}, projectors) {
-		var fed []int64
+		var fed []eventstore.Position
 		for _, p := range f.projectors {
 			fed = append(fed, p.base)
 		}

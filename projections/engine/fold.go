@@ -7,7 +7,7 @@ type Key [2]string
 // row is what is known of a row at the end of a batch of events: all of it, some columns
 // of it, or that it was deleted.
 type row struct {
-	values  []any  // string or int64, by column; nil if unknown
+	values  []any  // as they were put, by column; nil if unknown
 	known   uint32 // bit i: column i
 	gone    bool
 	again   bool // it was deleted, then put: nothing of the old one stays
@@ -52,7 +52,8 @@ func (f *Fold) row(k Key) *row {
 	return r
 }
 
-// Put writes the whole row, its key first: text is string, numbers are int64.
+// Put writes the whole row, its key first: text is string, numbers are int64 or a
+// position.
 func (f *Fold) Put(values ...any) {
 	if len(values) != len(f.table.Columns) {
 		panic("engine: a row of " + f.table.Name + " has another number of columns") // a bug in the reducer

@@ -18,10 +18,10 @@ type Follower interface {
 	Name() string
 	// Start positions it at its checkpoint: events after position are passed to it next.
 	// seen is the last event of ours up to there.
-	Start(position uint64, seen eventstore.Mark)
+	Start(position eventstore.Position, seen eventstore.Mark)
 	// Follow is called with the next events, up to a position; there may be none. seen is
 	// the last event of ours up to there. After an error they are passed again.
-	Follow(ctx context.Context, events []eventstore.Recorded, position uint64, seen eventstore.Mark) error
+	Follow(ctx context.Context, events []eventstore.Recorded, position eventstore.Position, seen eventstore.Mark) error
 }
 
 // followed passes events to a follower, and tracks its progress in this process.
@@ -38,11 +38,11 @@ type followed struct {
 
 func (f *followed) start(c *checkpoint) {
 	f.seen = c.mark()
-	f.progress.reset(uint64(c.Position))
-	f.Start(uint64(c.Position), f.seen)
+	f.progress.reset(c.Position)
+	f.Start(c.Position, f.seen)
 }
 
-func (f *followed) from() eventstore.Position { return eventstore.Position(f.progress.position()) }
+func (f *followed) from() eventstore.Position { return f.progress.position() }
 
 func (f *followed) mark() eventstore.Mark {
 	f.mu.Lock()
@@ -80,7 +80,7 @@ func (f *followed) follow(ctx context.Context, payload []byte) error {
 	}
 	done, seen := f.progress.position(), f.mark()
 	events := batch.Events
-	for len(events) > 0 && uint64(events[0].Position) <= done {
+	for len(events) > 0 && events[0].Position <= done {
 		events = events[1:]
 	}
 	for i := range events {
@@ -88,12 +88,12 @@ func (f *followed) follow(ctx context.Context, payload []byte) error {
 			seen.Position, seen.Event = events[i].Position, events[i].ID
 		}
 	}
-	if err := f.Follow(ctx, events, uint64(batch.Position), seen); err != nil {
+	if err := f.Follow(ctx, events, batch.Position, seen); err != nil {
 		return err
 	}
 	f.mu.Lock()
 	f.seen = seen
 	f.mu.Unlock()
-	f.progress.reach(uint64(batch.Position))
+	f.progress.reach(batch.Position)
 	return nil
 }

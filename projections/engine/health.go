@@ -58,13 +58,13 @@ const stalledAfter = 5 * time.Second
 
 // head is the last measured end of the log.
 type head struct {
-	last   uint64 // position of the last event of ours
+	last   eventstore.Position // position of the last event of ours
 	marked map[string]lack
 }
 
 // lack is an end of the log that a read model has not reached, and since when.
 type lack struct {
-	position uint64
+	position eventstore.Position
 	since    time.Time
 }
 
@@ -102,12 +102,12 @@ func (r *Runner) measureOnce(ctx context.Context, projectors []*projector) error
 			return err
 		}
 	}
-	r.mark(uint64(end.ours), projectors, time.Now())
+	r.mark(end.ours, projectors, time.Now())
 	return nil
 }
 
 // mark records what each read model has not reached, and since when.
-func (r *Runner) mark(last uint64, projectors []*projector, now time.Time) {
+func (r *Runner) mark(last eventstore.Position, projectors []*projector, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.head.marked == nil {
@@ -131,7 +131,7 @@ func (r *Runner) mark(last uint64, projectors []*projector, now time.Time) {
 
 // reached returns the position up to which the read model has every event that concerns
 // it.
-func (p *projector) reached() uint64 {
+func (p *projector) reached() eventstore.Position {
 	return max(p.covered.position(), p.progress.position())
 }
 
@@ -151,7 +151,7 @@ func (r *Runner) Health() Health {
 	for _, p := range r.projectors {
 		m := ModelHealth{Name: p.p.Name, Err: p.failure()}
 		if reached := p.reached(); reached < r.head.last {
-			m.Behind = r.head.last - reached
+			m.Behind = uint64(r.head.last - reached)
 		}
 		h.Models = append(h.Models, m)
 	}

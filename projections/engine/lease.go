@@ -31,7 +31,7 @@ func AddLeases(ctx context.Context, s *Store) error {
 }
 
 // Followed returns the position of a follower's checkpoint, whichever process wrote it.
-func (s *Store) Followed(ctx context.Context, name string) (position uint64, seen eventstore.Mark, err error) {
+func (s *Store) Followed(ctx context.Context, name string) (position eventstore.Position, seen eventstore.Mark, err error) {
 	c, err := s.checkpoint(ctx, name)
 	if err == nil {
 		err = c.sound()
@@ -39,12 +39,12 @@ func (s *Store) Followed(ctx context.Context, name string) (position uint64, see
 	if err != nil {
 		return 0, eventstore.Mark{}, err
 	}
-	return uint64(c.Position), c.mark(), nil
+	return c.Position, c.mark(), nil
 }
 
 // SaveFollowed advances a follower's checkpoint, unless another process has advanced it
 // further. It is for followers that found nothing to do.
-func (s *Store) SaveFollowed(ctx context.Context, name string, position uint64, seen eventstore.Mark) error {
+func (s *Store) SaveFollowed(ctx context.Context, name string, position eventstore.Position, seen eventstore.Mark) error {
 	return s.write(ctx, func(ctx context.Context, tx bun.Tx) error { return s.moveOn(ctx, tx, name, position, seen) })
 }
 
@@ -73,7 +73,7 @@ func (s *Store) Release(ctx context.Context, name, holder string) error {
 
 // SaveLeased advances a follower's checkpoint and ends the lease. saved is false if the
 // holder has lost the lease: then nothing was saved.
-func (s *Store) SaveLeased(ctx context.Context, name, holder string, position uint64, seen eventstore.Mark) (saved bool, err error) {
+func (s *Store) SaveLeased(ctx context.Context, name, holder string, position eventstore.Position, seen eventstore.Mark) (saved bool, err error) {
 	err = s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if saved, err = s.release(ctx, tx, name, holder); err != nil || !saved {
 			return err
@@ -88,15 +88,15 @@ func (s *Store) release(ctx context.Context, tx bun.Tx, name, holder string) (he
 }
 
 // moveOn writes the checkpoint of a follower.
-func (s *Store) moveOn(ctx context.Context, tx bun.Tx, name string, position uint64, seen eventstore.Mark) error {
+func (s *Store) moveOn(ctx context.Context, tx bun.Tx, name string, position eventstore.Position, seen eventstore.Mark) error {
 	c, err := s.lock(ctx, tx, name)
-	if err != nil || uint64(c.Position) >= position {
+	if err != nil || c.Position >= position {
 		return err
 	}
 	if c.mark().Identity != seen.Identity {
 		return fmt.Errorf("%s: %w, to another epoch of the log", name, errWentBack)
 	}
-	c.Position, c.State, c.Error = int64(position), stateRunning, ""
+	c.Position, c.State, c.Error = position, stateRunning, ""
 	c.setMark(seen)
 	return s.save(ctx, tx, c)
 }

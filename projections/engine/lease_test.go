@@ -49,7 +49,7 @@ func TestOnlyTheHolderSaves(t *testing.T) {
 	onEach(t, func(t *testing.T, dsn string) {
 		s := open(t, dsn)
 		mark := func(n eventstore.Position) eventstore.Mark { return eventstore.Mark{Position: n, Event: uuid.New()} }
-		reached := func(want uint64) {
+		reached := func(want eventstore.Position) {
 			t.Helper()
 			position, _, err := s.Followed(context.Background(), followers)
 			must(t, err)
@@ -57,9 +57,9 @@ func TestOnlyTheHolderSaves(t *testing.T) {
 				t.Errorf("the checkpoint is at %d, want %d", position, want)
 			}
 		}
-		save := func(holder string, position uint64, want bool) {
+		save := func(holder string, position eventstore.Position, want bool) {
 			t.Helper()
-			saved, err := s.SaveLeased(t.Context(), followers, holder, position, mark(eventstore.Position(position)))
+			saved, err := s.SaveLeased(t.Context(), followers, holder, position, mark(position))
 			must(t, err)
 			if saved != want {
 				t.Errorf("%s saved: %v", holder, saved)

@@ -7,6 +7,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"latchkey/eventstore"
 )
 
 // Page requests a part of a list: at most Limit rows, 1 to 200, or fewer if they are
@@ -18,7 +20,7 @@ import (
 type Page struct {
 	Limit   int
 	Cursor  string
-	AtLeast uint64
+	AtLeast eventstore.Position
 }
 
 // ErrCursor is returned for a cursor that the list did not return.

@@ -29,7 +29,7 @@ func (p *Player) Apply(ctx context.Context, events []eventstore.Recorded) error 
 	if err != nil {
 		return err
 	}
-	return p.p.write(ctx, list, int64(events[len(events)-1].Position), eventstore.Mark{})
+	return p.p.write(ctx, list, events[len(events)-1].Position, eventstore.Mark{})
 }
 
 // Replay runs the projector until it has written the payloads of messages.
@@ -46,7 +46,7 @@ func (p *Player) Replay(ctx context.Context, payloads [][]byte) error {
 			return err
 		}
 	}
-	if err := p.p.progress.wait(ctx, uint64(p.p.position())); err != nil {
+	if err := p.p.progress.wait(ctx, p.p.position()); err != nil {
 		return err
 	}
 	cancel()

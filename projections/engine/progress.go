@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"latchkey/eventstore"
 )
 
 // ErrBehind is returned by a query whose read models have not seen the position that it
@@ -13,14 +15,14 @@ var ErrBehind = errors.New("the read model is behind")
 
 // Behind returns the ErrBehind of a query that found a read model at a position before
 // the required one.
-func Behind(projection string, at, want uint64) error {
+func Behind(projection string, at, want eventstore.Position) error {
 	return &behindError{projection: projection, at: at, want: want}
 }
 
 // behindError is ErrBehind, with the read model.
 type behindError struct {
 	projection string
-	at, want   uint64
+	at, want   eventstore.Position
 }
 
 func (e *behindError) Error() string {
@@ -35,13 +37,13 @@ type progress struct {
 	asked chan struct{} // a waiter was added
 
 	mu      sync.Mutex
-	at      uint64
+	at      eventstore.Position
 	waiters map[*waiter]struct{}
 }
 
 // waiter waits for a position.
 type waiter struct {
-	position uint64
+	position eventstore.Position
 	reached  chan struct{} // closed when it is reached
 }
 
@@ -50,7 +52,7 @@ func newProgress() *progress {
 }
 
 // reach records that the checkpoint is at least at a position.
-func (p *progress) reach(position uint64) {
+func (p *progress) reach(position eventstore.Position) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if position > p.at {
@@ -59,13 +61,13 @@ func (p *progress) reach(position uint64) {
 }
 
 // reset records a position even if it is lower.
-func (p *progress) reset(position uint64) {
+func (p *progress) reset(position eventstore.Position) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.set(position)
 }
 
-func (p *progress) set(position uint64) {
+func (p *progress) set(position eventstore.Position) {
 	p.at = position
 	for w := range p.waiters {
 		if w.position <= position {
@@ -75,14 +77,14 @@ func (p *progress) set(position uint64) {
 	}
 }
 
-func (p *progress) position() uint64 {
+func (p *progress) position() eventstore.Position {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.at
 }
 
 // due reports whether a waiter's position is not after this one.
-func (p *progress) due(position uint64) bool {
+func (p *progress) due(position eventstore.Position) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for w := range p.waiters {
@@ -94,7 +96,7 @@ func (p *progress) due(position uint64) bool {
 }
 
 // wait returns when a position is reached. ErrBehind: the context ended first.
-func (p *progress) wait(ctx context.Context, position uint64) error {
+func (p *progress) wait(ctx context.Context, position eventstore.Position) error {
 	p.mu.Lock()
 	if p.at >= position {
 		p.mu.Unlock()

@@ -39,7 +39,7 @@ type Events struct {
 // Record is an event of the log.
 type Record struct {
 	Event    any                  // its value, as Events.Decode returned it
-	Position int64                // in the log
+	Position eventstore.Position  // in the log
 	Revision int64                // in its stream
 	Raw      *eventstore.Recorded // its data in the log: bytes, metadata, time; read-only
 }
@@ -50,7 +50,7 @@ func Unreadable(e Record, cause error) error {
 }
 
 type unreadableError struct {
-	position int64
+	position eventstore.Position
 	err      error
 }
 
@@ -194,5 +194,5 @@ func (v Events) decodeOne(e *eventstore.Recorded, wanted func(name string) bool)
 	if err != nil {
 		return Record{}, false, fmt.Errorf("event %s at position %d: %w", e.ID, e.Position, err)
 	}
-	return Record{Event: decoded, Position: int64(e.Position), Revision: int64(e.Revision), Raw: e}, true, nil
+	return Record{Event: decoded, Position: e.Position, Revision: int64(e.Revision), Raw: e}, true, nil
 }

@@ -28,21 +28,21 @@ type projector struct {
 	identity eventstore.Identity // of the log that the events come from
 	lost     func()              // called when the database failed
 
-	reducer    Reducer         // the writer's own
-	base       int64           // the writer's own: the checkpoint was here, or later
-	written    eventstore.Mark // the writer's own: that of the checkpoint then
-	generation int64           // the writer's own: that of the tables known to the reducer
+	reducer    Reducer             // the writer's own
+	base       eventstore.Position // the writer's own: the checkpoint was here, or later
+	written    eventstore.Mark     // the writer's own: that of the checkpoint then
+	generation int64               // the writer's own: that of the tables known to the reducer
 
 	mu      sync.Mutex
 	pending []Record
-	bytes   int             // of pending
-	taken   int64           // pending holds every event up to here that is not written
-	seen    eventstore.Mark // of the last event of ours up to there
-	halted  *unreadable     // an unreadable event: nothing after it is taken
-	err     error           // why it cannot be written now
-	writing time.Time       // since when it has been trying to write; zero: it is not
-	ready   chan struct{}   // there is something to write
-	room    chan struct{}   // something was written
+	bytes   int                 // of pending
+	taken   eventstore.Position // pending holds every event up to here that is not written
+	seen    eventstore.Mark     // of the last event of ours up to there
+	halted  *unreadable         // an unreadable event: nothing after it is taken
+	err     error               // why it cannot be written now
+	writing time.Time           // since when it has been trying to write; zero: it is not
+	ready   chan struct{}       // there is something to write
+	room    chan struct{}       // something was written
 }
 
 // backlog is how many events may have been taken but not written, and thus the size of a
@@ -81,12 +81,12 @@ func newProjector(s *Store, p *Projection, logger *slog.Logger, reached, covered
 func (p *projector) start(c *checkpoint) {
 	p.base, p.taken, p.seen, p.written = c.Position, c.Position, c.mark(), c.mark()
 	p.identity = p.seen.Identity
-	p.progress.reset(uint64(c.Position))
-	p.covered.reset(uint64(c.Position))
+	p.progress.reset(c.Position)
+	p.covered.reset(c.Position)
 }
 
 // position returns the last one that was taken.
-func (p *projector) position() int64 {
+func (p *projector) position() eventstore.Position {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.taken
@@ -128,7 +128,7 @@ func (p *projector) failure() error {
 
 // haltedAt returns the position of an event that the projector cannot read, 0 if there is
 // none.
-func (p *projector) haltedAt() int64 {
+func (p *projector) haltedAt() eventstore.Position {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.halted == nil {
@@ -212,7 +212,7 @@ func (p *projector) run(ctx context.Context) error {
 		p.pending, p.bytes = nil, 0
 		p.mu.Unlock()
 		signal(p.room)
-		behind := position > p.base && (quiet || p.progress.due(uint64(position)) || time.Since(persisted) > persistEvery)
+		behind := position > p.base && (quiet || p.progress.due(position) || time.Since(persisted) > persistEvery)
 		if len(list) > 0 || behind {
 			if err := p.writeUntilDone(ctx, list, position, seen); err != nil {
 				return err
@@ -225,12 +225,12 @@ func (p *projector) run(ctx context.Context) error {
 		if quiet {
 			p.reducer.Forget() // its cache is only for speed
 		}
-		p.covered.reach(uint64(min(position, p.position()))) // it may have stopped before
+		p.covered.reach(min(position, p.position())) // it may have stopped before
 	}
 }
 
 // writeUntilDone retries until it is written, or the context ends.
-func (p *projector) writeUntilDone(ctx context.Context, list []Record, position int64, seen eventstore.Mark) error {
+func (p *projector) writeUntilDone(ctx context.Context, list []Record, position eventstore.Position, seen eventstore.Mark) error {
 	p.since(time.Now())
 	defer p.since(time.Time{})
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
@@ -261,7 +261,7 @@ func (p *projector) writeUntilDone(ctx context.Context, list []Record, position 
 
 // stopBefore stops the read model before an event that its reducer cannot use, and
 // returns the part of the list that can be written.
-func (p *projector) stopBefore(ctx context.Context, list []Record, bad *unreadableError) ([]Record, int64, eventstore.Mark) {
+func (p *projector) stopBefore(ctx context.Context, list []Record, bad *unreadableError) ([]Record, eventstore.Position, eventstore.Mark) {
 	n, _ := slices.BinarySearchFunc(list, bad.position, byPosition)
 	list, position, seen := list[:n], p.base, p.written
 	if n > 0 {
@@ -279,7 +279,7 @@ func (p *projector) stopBefore(ctx context.Context, list []Record, bad *unreadab
 	return list, position, seen
 }
 
-func byPosition(e Record, position int64) int { return cmp.Compare(e.Position, position) }
+func byPosition(e Record, position eventstore.Position) int { return cmp.Compare(e.Position, position) }
 
 // heal empties the read model. The next round checks it and reads the log again.
 func (p *projector) heal(ctx context.Context, cause error) error {
@@ -303,7 +303,7 @@ func filtered(ctx context.Context, err error) error {
 
 // write applies the events missing from the rows, in one transaction with the checkpoint
 // and its mark.
-func (p *projector) write(ctx context.Context, list []Record, position int64, seen eventstore.Mark) error {
+func (p *projector) write(ctx context.Context, list []Record, position eventstore.Position, seen eventstore.Mark) error {
 	base, written := p.base, p.written
 	err := p.store.write(ctx, func(ctx context.Context, tx bun.Tx) error {
 		c, err := p.store.lock(ctx, tx, p.p.Name)
@@ -337,7 +337,7 @@ func (p *projector) write(ctx context.Context, list []Record, position int64, se
 	})
 	if err == nil {
 		p.base, p.written = base, written
-		p.progress.reach(uint64(base))
+		p.progress.reach(base)
 	}
 	return err
 }

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"time"
 
+	"latchkey/eventstore"
 	"latchkey/internal/pause"
 )
 
 // Acknowledged records the position of a command that has returned: every later Read in
 // this process sees it.
-func (r *Runner) Acknowledged(position uint64) {
+func (r *Runner) Acknowledged(position eventstore.Position) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.acked = max(r.acked, position)
@@ -20,7 +21,7 @@ func (r *Runner) Acknowledged(position uint64) {
 // least returns the position that every query must see: the end of the log when it was
 // checked, as a list without it is incomplete, what every read model has reached since,
 // and what was acknowledged.
-func (r *Runner) least() (position uint64, known bool) {
+func (r *Runner) least() (position eventstore.Position, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return max(r.floor, r.acked), r.fitted
@@ -39,7 +40,7 @@ const glance = 50 * time.Millisecond
 // shown as it is to callers who name no position: otherwise they would see nothing for as
 // long as that lasts, and readiness reports it. One that advances, or was emptied, is
 // not.
-func (r *Runner) Read(ctx context.Context, atLeast uint64, query func(atLeast uint64) error) error {
+func (r *Runner) Read(ctx context.Context, atLeast eventstore.Position, query func(atLeast eventstore.Position) error) error {
 	var first *behindError
 	for {
 		least, known := r.least()
@@ -86,12 +87,14 @@ func (r *Runner) ReadAt(ctx context.Context, query func() error) error {
 // Covered returns when this process has read the log up to a position, for a read model
 // whose rows at its checkpoint then have every event up to there. It does not wait for a
 // checkpoint to be written. ErrBehind: the context ended first.
-func (r *Runner) Covered(ctx context.Context, projection string, position uint64) error {
+func (r *Runner) Covered(ctx context.Context, projection string, position eventstore.Position) error {
 	return r.covered[projection].wait(ctx, position)
 }
 
 // Written returns the position of a read model's checkpoint, as known to this process.
-func (r *Runner) Written(projection string) uint64 { return r.progress[projection].position() }
+func (r *Runner) Written(projection string) eventstore.Position {
+	return r.progress[projection].position()
+}
 
 // await waits briefly for a read model to advance.
 func (r *Runner) await(ctx context.Context, behind *behindError) {
@@ -108,7 +111,7 @@ func (r *Runner) await(ctx context.Context, behind *behindError) {
 
 // WaitFor returns when a read model, and those whose tables its queries need, have
 // reached a position as known to this process. ErrBehind: the context ended first.
-func (r *Runner) WaitFor(ctx context.Context, projection string, position uint64) error {
+func (r *Runner) WaitFor(ctx context.Context, projection string, position eventstore.Position) error {
 	names := []string{projection}
 	if p := r.cfg.Store.find(projection); p != nil {
 		names = append(names, p.Joins...)

@@ -23,9 +23,9 @@ type Log interface {
 
 // RebuildProgress is the progress of a rebuild.
 type RebuildProgress struct {
-	Position uint64 // in the log
-	Head     uint64 // the end of the log when the rebuild began
-	Events   int64  // read
+	Position eventstore.Position // in the log
+	Head     eventstore.Position // the end of the log when the rebuild began
+	Events   int64               // read
 }
 
 // ErrRebuildTaken is returned if another rebuild of the same read model was started,
@@ -59,11 +59,11 @@ type rebuild struct {
 	told    func(RebuildProgress)
 
 	at       RebuildProgress
-	mark     eventstore.Mark // of the last event of ours that was read
-	position int64           // of that event
-	counts   Counts          // of the shadow
-	list     []Record        // read, but not in the shadow yet
-	bytes    int             // of list
+	mark     eventstore.Mark     // of the last event of ours that was read
+	position eventstore.Position // of that event
+	counts   Counts              // of the shadow
+	list     []Record            // read, but not in the shadow yet
+	bytes    int                 // of list
 }
 
 func (r *rebuild) run(ctx context.Context) error {
@@ -71,7 +71,7 @@ func (r *rebuild) run(ctx context.Context) error {
 	if r.mark.Identity, err = r.log.Identify(ctx); err != nil {
 		return err
 	}
-	if err := r.log.Tail(ctx, 1, func(e eventstore.Recorded) bool { r.at.Head = uint64(e.Position); return false }); err != nil {
+	if err := r.log.Tail(ctx, 1, func(e eventstore.Recorded) bool { r.at.Head = e.Position; return false }); err != nil {
 		return fmt.Errorf("finding the end of the log: %w", err)
 	}
 	generation, err := r.begin(ctx)
@@ -139,7 +139,7 @@ func (r *rebuild) fill(ctx context.Context) error {
 		}
 		r.written()
 		if r.told != nil {
-			r.at.Position = uint64(r.position)
+			r.at.Position = r.position
 			r.told(r.at)
 		}
 		return nil
@@ -160,8 +160,8 @@ func (r *rebuild) fill(ctx context.Context) error {
 // after each event.
 func (r *rebuild) read(ctx context.Context, enough func() error) error {
 	events := r.store.events
-	err := r.log.ReadAll(ctx, eventstore.Position(r.position), events.Prefix, func(e eventstore.Recorded) error {
-		r.position = int64(e.Position)
+	err := r.log.ReadAll(ctx, r.position, events.Prefix, func(e eventstore.Recorded) error {
+		r.position = e.Position
 		r.mark.Position, r.mark.Event = e.Position, e.ID
 		r.at.Events++
 		decoded, wanted, err := events.decodeOne(&e, r.p.reads)
@@ -274,14 +274,14 @@ const tailed = 4096
 
 // covers makes sure that no event up to the checkpoint is missing: the last read may have
 // come from a follower that lags. It returns the end of the log.
-func (r *rebuild) covers(ctx context.Context, checkpoint int64) (end int64, err error) {
+func (r *rebuild) covers(ctx context.Context, checkpoint eventstore.Position) (end eventstore.Position, err error) {
 	missing := false
 	err = r.log.Tail(ctx, tailed, func(e eventstore.Recorded) bool {
-		end = max(end, int64(e.Position))
-		if int64(e.Position) <= r.position {
+		end = max(end, e.Position)
+		if e.Position <= r.position {
 			return false
 		}
-		missing = missing || int64(e.Position) <= checkpoint && strings.HasPrefix(e.Type, r.store.events.Prefix)
+		missing = missing || e.Position <= checkpoint && strings.HasPrefix(e.Type, r.store.events.Prefix)
 		return !missing
 	})
 	if err != nil {

@@ -65,7 +65,7 @@ func TestRecordsAreWhole(t *testing.T) {
 		began := time.Now().Add(-time.Second)
 		done, err := log.Append(t.Context(), "notes-1", eventstore.NoStream(), note("first", "{}"), sent)
 		must(t, err)
-		must(t, r.WaitFor(within(t), "kept", uint64(done.Position)))
+		must(t, r.WaitFor(within(t), "kept", done.Position))
 		stop()
 		must(t, s.Rebuild(t.Context(), "kept", log, nil))
 		if len(kept.list) != 4 {
@@ -76,7 +76,7 @@ func TestRecordsAreWhole(t *testing.T) {
 			if string(e.Raw.Data) != string(sent.Data) || string(e.Raw.Metadata) != string(sent.Metadata) || e.Raw.ID != sent.ID || e.Raw.Type != sent.Type {
 				t.Errorf("record %d holds %+v", i, e.Raw)
 			}
-			if e.Raw.Stream != "notes-1" || e.Revision != 1 || e.Position != int64(done.Position) || e.Event != string(sent.Data) {
+			if e.Raw.Stream != "notes-1" || e.Revision != 1 || e.Position != done.Position || e.Event != string(sent.Data) {
 				t.Errorf("record %d is %+v of %s", i, e, e.Raw.Stream)
 			}
 			if e.Raw.Created.Before(began) || e.Raw.Created.After(time.Now().Add(time.Second)) {
@@ -95,7 +95,7 @@ func TestReadModelsAreAdded(t *testing.T) {
 		r, stop := follow(t, s, log)
 		done, err := log.Append(t.Context(), "notes-1", eventstore.NoStream(), note("one", "{}"), note("two", "{}"))
 		must(t, err)
-		must(t, r.WaitFor(within(t), "old", uint64(done.Position)))
+		must(t, r.WaitFor(within(t), "old", done.Position))
 		stop()
 		before := statusOf(t, s, "old")
 
@@ -104,7 +104,7 @@ func TestReadModelsAreAdded(t *testing.T) {
 			t.Errorf("the old read model was %+v and is %+v", before, after)
 		}
 		r, stop = follow(t, s, log)
-		must(t, r.WaitFor(within(t), "new", uint64(done.Position)))
+		must(t, r.WaitFor(within(t), "new", done.Position))
 		stop()
 		if got := statusOf(t, s, "new"); got.Rows != 2 || got.Generation != 1 {
 			t.Errorf("the new read model: %+v", got)
@@ -131,7 +131,7 @@ func TestStopsAlone(t *testing.T) {
 		r, stop := follow(t, s, log)
 		fine, err := log.Append(t.Context(), "notes-1", eventstore.NoStream(), note("fine", "{}"))
 		must(t, err)
-		must(t, r.WaitFor(within(t), "strict", uint64(fine.Position)))
+		must(t, r.WaitFor(within(t), "strict", fine.Position))
 		_, err = log.Append(t.Context(), "notes-1", eventstore.Any(), note("also fine", "{}"), note("bad", "{}"), note("fine again", "{}"))
 		must(t, err)
 		var last eventstore.Appended
@@ -143,19 +143,19 @@ func TestStopsAlone(t *testing.T) {
 			last, err = log.Append(t.Context(), "notes-2", eventstore.Any(), many...)
 			must(t, err)
 		}
-		must(t, r.WaitFor(within(t), "lax", uint64(last.Position)))
+		must(t, r.WaitFor(within(t), "lax", last.Position))
 		if h := r.Health(); h.State != "failed" || h.Reason != "Stopped: strict. The service's log says why." {
 			t.Errorf("with a read model that has stopped: %+v", h)
 		}
 		until(t, func() bool { return statusOf(t, s, "strict").State == "failed" })
-		if got := statusOf(t, s, "strict"); got.Rows != 2 || got.Position > uint64(last.Position) {
+		if got := statusOf(t, s, "strict"); got.Rows != 2 || got.Position > last.Position {
 			t.Errorf("the read model that has stopped: %+v", got)
 		}
 		stop()
 
 		s = open(t, dsn, notes("lax"), notes("strict")) // a build that can use it
 		r, _ = follow(t, s, log)
-		must(t, r.WaitFor(within(t), "strict", uint64(last.Position)))
+		must(t, r.WaitFor(within(t), "strict", last.Position))
 		if strict, lax := statusOf(t, s, "strict"), statusOf(t, s, "lax"); strict.Rows != lax.Rows || strict.State != "running" {
 			t.Errorf("after it went on: %+v, the other one %+v", strict, lax)
 		}

@@ -166,7 +166,7 @@ func (r *Runner) watch(ctx context.Context, projectors []*projector) error {
 
 // compare reads the checkpoints once.
 func (r *Runner) compare(ctx context.Context, projectors []*projector) error {
-	known := make([]uint64, len(projectors))
+	known := make([]eventstore.Position, len(projectors))
 	for i, p := range projectors {
 		known[i] = p.progress.position()
 		r.saw(p.mark())
@@ -183,14 +183,14 @@ func (r *Runner) compare(ctx context.Context, projectors []*projector) error {
 			return fmt.Errorf("projection %s: %w: %w", p.p.Name, errWentBack, err)
 		}
 		switch halted := p.haltedAt(); {
-		case uint64(c.Position) < known[i]:
+		case c.Position < known[i]:
 			return fmt.Errorf("projection %s: %w, from %d to %d", p.p.Name, errWentBack, known[i], c.Position)
 		case c.mark().Identity != p.identity:
 			return fmt.Errorf("projection %s: %w, to another epoch of the log", p.p.Name, errWentBack)
 		case halted != 0 && c.Position >= halted:
 			return fmt.Errorf("projection %s: %w: another process has read the event at position %d", p.p.Name, errWentBack, halted)
 		}
-		p.progress.reach(uint64(c.Position))
+		p.progress.reach(c.Position)
 		if p.p.Lacking != nil && p.p.Lacking(c.counts()) {
 			signal(r.lacking)
 		}

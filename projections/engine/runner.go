@@ -34,12 +34,12 @@ type Runner struct {
 	mu         sync.Mutex
 	projectors []*projector // of the current round
 	followers  []*followed
-	fitted     bool            // the log matched once
-	trouble    error           // why there is no round, nil if there is one
-	rebuilding bool            // the read models are being rebuilt from a restored log
-	seen       eventstore.Mark // of the last event that this process has passed on
-	floor      uint64          // no list may lack an event up to here
-	acked      uint64          // what this process has acknowledged
+	fitted     bool                // the log matched once
+	trouble    error               // why there is no round, nil if there is one
+	rebuilding bool                // the read models are being rebuilt from a restored log
+	seen       eventstore.Mark     // of the last event that this process has passed on
+	floor      eventstore.Position // no list may lack an event up to here
+	acked      eventstore.Position // what this process has acknowledged
 	head       head
 }
 

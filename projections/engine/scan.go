@@ -18,7 +18,7 @@ import (
 
 // Checkpoint is the position of a read model's rows, and its counts.
 type Checkpoint struct {
-	Position uint64
+	Position eventstore.Position
 	Mark     eventstore.Mark
 	Counts   Counts
 }

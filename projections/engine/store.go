@@ -19,6 +19,8 @@ import (
 	"github.com/uptrace/bun/dialect/pgdialect"
 	"github.com/uptrace/bun/dialect/sqlitedialect"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"latchkey/eventstore"
 )
 
 // Config configures a Store.
@@ -231,7 +233,7 @@ func (s *Store) Close() error {
 
 // Read runs queries of some read models in one state of them, in which each has seen the
 // log up to a position, whichever process wrote it; otherwise it returns ErrBehind.
-func (s *Store) Read(ctx context.Context, models []string, atLeast uint64, f func(ctx context.Context, tx bun.Tx) error) error {
+func (s *Store) Read(ctx context.Context, models []string, atLeast eventstore.Position, f func(ctx context.Context, tx bun.Tx) error) error {
 	err := s.queries.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.pin(ctx, tx, models); err != nil {
 			return err
@@ -246,13 +248,13 @@ func (s *Store) Read(ctx context.Context, models []string, atLeast uint64, f fun
 
 // reached returns ErrBehind unless each read model has seen a position, in the
 // transaction's snapshot.
-func reached(ctx context.Context, tx bun.Tx, models []string, atLeast uint64) error {
+func reached(ctx context.Context, tx bun.Tx, models []string, atLeast eventstore.Position) error {
 	if atLeast == 0 {
 		return nil
 	}
 	var rows []struct {
 		Name     string
-		Position int64
+		Position eventstore.Position
 	}
 	err := tx.NewSelect().TableExpr("projection_checkpoints").Column("name", "position").Where("name IN (?)", bun.List(models)).Scan(ctx, &rows)
 	if err != nil {
@@ -262,8 +264,8 @@ func reached(ctx context.Context, tx bun.Tx, models []string, atLeast uint64) er
 		return errors.New("reading checkpoints: some are missing")
 	}
 	for _, r := range rows {
-		if uint64(r.Position) < atLeast {
-			return Behind(r.Name, uint64(r.Position), atLeast)
+		if r.Position < atLeast {
+			return Behind(r.Name, r.Position, atLeast)
 		}
 	}
 	return nil

@@ -16,7 +16,7 @@ var ErrDamaged = errors.New("a row of the read model is damaged")
 // sum returns the checkpoint's own sum. It is never 0, which marks a row of an earlier
 // version.
 func (c *checkpoint) sum() int64 {
-	return sum.Of(c.Name, c.Position, c.Generation, c.Log, c.Epoch, c.Seen, c.Event, c.Accounts, c.Devices) | 1<<32
+	return sum.Of(c.Name, int64(c.Position), c.Generation, c.Log, c.Epoch, int64(c.Seen), c.Event, c.Accounts, c.Devices) | 1<<32
 }
 
 // sound returns ErrDamaged if the row does not match its sum.

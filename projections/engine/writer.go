@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/uptrace/bun"
+
+	"latchkey/eventstore"
 )
 
 // Writer writes rows of read models in one transaction, many to a statement:
@@ -199,20 +201,27 @@ func unnest(columns []Column, rows [][]any) (string, []any) {
 	params, args := make([]string, len(columns)), make([]any, len(columns))
 	for i, c := range columns {
 		if c.Number {
-			params[i], args[i] = fmt.Sprintf("$%d::bigint[]", i+1), columnOf[int64](rows, i)
+			params[i], args[i] = fmt.Sprintf("$%d::bigint[]", i+1), columnOf(rows, i, number)
 		} else {
-			params[i], args[i] = fmt.Sprintf("$%d::text[]", i+1), columnOf[string](rows, i)
+			params[i], args[i] = fmt.Sprintf("$%d::text[]", i+1), columnOf(rows, i, func(cell any) string { return cell.(string) })
 		}
 	}
 	return "unnest(" + strings.Join(params, ", ") + ")", args
 }
 
-func columnOf[T any](rows [][]any, i int) []T {
+func columnOf[T any](rows [][]any, i int, of func(cell any) T) []T {
 	out := make([]T, len(rows))
 	for j, row := range rows {
-		out[j] = row[i].(T)
+		out[j] = of(row[i])
 	}
 	return out
+}
+
+func number(cell any) int64 {
+	if p, ok := cell.(eventstore.Position); ok {
+		return int64(p)
+	}
+	return cell.(int64)
 }
 
 // Among runs a query that ends with the name of a text column, for the rows in which that
