@@ -10,6 +10,7 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/projections"
 	"latchkey/projections/access"
@@ -36,7 +37,7 @@ func (h *house) index(s *projections.Store, numbers uint32) (x *access.Index, st
 }
 
 func sees(x *access.Index, who, thing string) bool {
-	return x.Check(who, thing, 1, privilege.LiveView, time.Now()) == access.Allowed
+	return x.Check(ids.Account(who), ids.Device(thing), 1, privilege.LiveView, time.Now()) == access.Allowed
 }
 
 // TestNumbersAreGivenAgain: far more devices and accounts come and go than there

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"latchkey/domain/account"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/projections"
 	"latchkey/projections/access"
@@ -119,10 +120,10 @@ func load(t *testing.T, s *projections.Store) (n int) {
 	t.Helper()
 	_, _, err := s.LoadPrivileges(t.Context(), access.Loader{
 		Grant:   func(uint32, uint32, uint16, uint8) { n++ },
-		Account: func(uint32, string) { n++ },
-		Device:  func(uint32, string, uint32, bool) { n++ },
-		Domain:  func(uint32, uint32, string, string) { n++ },
-		Key:     func(string, string, string, time.Time) { n++ },
+		Account: func(uint32, ids.Account) { n++ },
+		Device:  func(uint32, ids.Device, uint32, bool) { n++ },
+		Domain:  func(uint32, uint32, ids.Device, string) { n++ },
+		Key:     func(ids.Key, ids.Account, ids.Device, time.Time) { n++ },
 		Again:   func() { n = 0 },
 	})
 	must(t, err)
@@ -131,8 +132,8 @@ func load(t *testing.T, s *projections.Store) (n int) {
 
 func ignoring() access.Loader {
 	return access.Loader{
-		Grant: func(uint32, uint32, uint16, uint8) {}, Account: func(uint32, string) {}, Device: func(uint32, string, uint32, bool) {},
-		Domain: func(uint32, uint32, string, string) {}, Key: func(string, string, string, time.Time) {}, Again: func() {},
+		Grant: func(uint32, uint32, uint16, uint8) {}, Account: func(uint32, ids.Account) {}, Device: func(uint32, ids.Device, uint32, bool) {},
+		Domain: func(uint32, uint32, ids.Device, string) {}, Key: func(ids.Key, ids.Account, ids.Device, time.Time) {}, Again: func() {},
 	}
 }
 

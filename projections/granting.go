@@ -161,12 +161,13 @@ func (b *grantBatch) apply(e *grantEffect) error {
 			return b.named(e.account.no, d.no, e.Domain)
 		}
 	case event.KeyAdded:
-		if b.keys[e.Key.Name] == nil {
+		if b.keys[string(e.Key.Name)] == nil {
 			return b.addKey(e)
 		}
 	case event.KeyRevoked:
 		b.ended()
-		b.keys[e.Key.Name] = sum.Row(e.Key.Name, int64(0), "", int64(0))
+		name := string(e.Key.Name)
+		b.keys[name] = sum.Row(name, int64(0), "", int64(0))
 	default: // a new kind is handled here
 		return fmt.Errorf("an effect of kind %d: %w", e.Kind, event.ErrImpossible)
 	}
@@ -210,7 +211,7 @@ func (b *grantBatch) grant(e *grantEffect) error {
 		return err
 	}
 	p := b.pair(e.account.no, e.device.no)
-	*p = grantPair{has: true, grants: e.Grants, share: e.Share, paused: e.Paused, fresh: p.fresh}
+	*p = grantPair{has: true, grants: e.Grants, share: string(e.Share), paused: e.Paused, fresh: p.fresh}
 	return nil
 }
 
@@ -224,7 +225,8 @@ func (b *grantBatch) addKey(e *grantEffect) error {
 		}
 		account = e.account.no
 	}
-	b.keys[e.Key.Name] = sum.Row(e.Key.Name, account, e.Key.Device, micros(e.Key.Expires))
+	name := string(e.Key.Name)
+	b.keys[name] = sum.Row(name, account, string(e.Key.Device), micros(e.Key.Expires))
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"latchkey/domain/ids"
 	"latchkey/eventstore"
 	"latchkey/internal/sum"
 	"latchkey/projections/access"
@@ -45,23 +46,23 @@ func load(q *engine.Scanner, l access.Loader) error {
 			no, id := r.Number(0), r.Text(1)
 			if r.Check(r.Number(2) == sum.Of(no, id)) {
 				accounts++
-				l.Account(uint32(no), id)
+				l.Account(uint32(no), ids.Account(id))
 			}
 		}},
 		{"SELECT no, device, owner, live, sum FROM privilege_devices", func(r *engine.Cells) {
 			no, id, owner, live := r.Number(0), r.Text(1), r.Number(2), r.Number(3)
 			if r.Check(r.Number(4) == sum.Of(no, id, owner, live)) {
 				devices++
-				l.Device(uint32(no), id, uint32(owner), live != 0)
+				l.Device(uint32(no), ids.Device(id), uint32(owner), live != 0)
 			}
 		}},
 		{namesQuery, func(r *engine.Cells) {
-			l.Domain(uint32(r.Number(0)>>deviceBits), uint32(r.Number(0)&maxNumber), r.Text(1), r.Text(2))
+			l.Domain(uint32(r.Number(0)>>deviceBits), uint32(r.Number(0)&maxNumber), ids.Device(r.Text(1)), r.Text(2))
 		}},
 		{"SELECT k.name, k.account, k.device, k.expires, k.sum, coalesce(a.account, '') FROM privilege_keys AS k LEFT JOIN privilege_accounts AS a ON a.no = k.account", func(r *engine.Cells) {
 			name, account, device, expires := r.Text(0), r.Number(1), r.Text(2), r.Number(3)
 			if r.Check(r.Number(4) == sum.Of(name, account, device, expires)) {
-				l.Key(name, r.Text(5), device, engine.Micros(expires).Time())
+				l.Key(ids.Key(name), ids.Account(r.Text(5)), ids.Device(device), engine.Micros(expires).Time())
 			}
 		}},
 	} {

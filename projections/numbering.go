@@ -25,9 +25,9 @@ func (b *grantBatch) find(effects []grantEffect) error {
 	}
 	for i := range effects {
 		e := &effects[i]
-		e.account, e.owner, e.device = account(e.Account), account(e.Owner), b.granting.devices[e.Device]
+		e.account, e.owner, e.device = account(string(e.Account)), account(string(e.Owner)), b.granting.devices[string(e.Device)]
 		if e.device == nil && e.Device != "" {
-			id := strings.Clone(e.Device)
+			id := strings.Clone(string(e.Device))
 			e.device = &grantDevice{id: id}
 			b.granting.devices[id] = e.device
 			devices = append(devices, id)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"latchkey/domain/account"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/projections"
 	"latchkey/projections/access"
@@ -59,13 +60,13 @@ func TestQueriesGoOn(t *testing.T) {
 			}
 			loaded := 0
 			_, _, err = h.store.LoadPrivileges(t.Context(), access.Loader{
-				Account: func(uint32, string) {}, Device: func(uint32, string, uint32, bool) {},
+				Account: func(uint32, ids.Account) {}, Device: func(uint32, ids.Device, uint32, bool) {},
 				Grant: func(_, _ uint32, channel uint16, _ uint8) {
 					if channel == 1 {
 						loaded++
 					}
 				},
-				Domain: func(uint32, uint32, string, string) {}, Key: func(string, string, string, time.Time) {},
+				Domain: func(uint32, uint32, ids.Device, string) {}, Key: func(ids.Key, ids.Account, ids.Device, time.Time) {},
 			})
 			must(t, err)
 			if loaded != 60 {

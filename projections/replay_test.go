@@ -16,6 +16,7 @@ import (
 	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
@@ -319,18 +320,18 @@ func verdicts(x *access.Index, events []eventstore.Recorded) string {
 		for _, thing := range things {
 			for channel := range 14 {
 				for _, p := range []privilege.Set{privilege.LiveView, privilege.Playback, privilege.PTZ, privilege.All} {
-					fmt.Fprintf(&out, "%s %s %d %d: %s\n", who, thing, channel, p, x.Check(who, thing, channel, p, now))
+					fmt.Fprintf(&out, "%s %s %d %d: %s\n", who, thing, channel, p, x.Check(ids.Account(who), ids.Device(thing), channel, p, now))
 				}
 			}
 		}
 		for _, label := range labels[1:] {
-			id, ok := x.Resolve(who, label)
-			allowed := ok && x.Check(who, id, 1, privilege.None, now) != access.NotFound
-			fmt.Fprintf(&out, "%s %s: %v %v\n", who, label, allowed && id != "", onlyIf(allowed, id))
+			id, ok := x.Resolve(ids.Account(who), label)
+			allowed := ok && x.Check(ids.Account(who), id, 1, privilege.None, now) != access.NotFound
+			fmt.Fprintf(&out, "%s %s: %v %v\n", who, label, allowed && id != "", onlyIf(allowed, string(id)))
 		}
 	}
 	for i := range len(events) {
-		if k, ok := x.Key(fmt.Sprint("k", i+1)); ok {
+		if k, ok := x.Key(ids.Key(fmt.Sprint("k", i+1))); ok {
 			fmt.Fprintf(&out, "%+v\n", k)
 		}
 	}

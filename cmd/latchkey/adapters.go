@@ -12,6 +12,7 @@ import (
 
 	"latchkey/api"
 	"latchkey/domain/device"
+	"latchkey/domain/ids"
 	"latchkey/eventstore"
 	"latchkey/internal/app"
 	"latchkey/internal/audit"
@@ -234,8 +235,8 @@ func (s streamSecrets) ForgetStreamSecret(ctx context.Context, key string) error
 // cameraSources returns the addresses of cameras' streams.
 type cameraSources struct{ vault *vault.Vault }
 
-func (c cameraSources) Camera(ctx context.Context, device string, channel int, q upstream.Quality) (upstream.Source, error) {
-	cam, err := c.vault.Camera(ctx, device)
+func (c cameraSources) Camera(ctx context.Context, device ids.Device, channel int, q upstream.Quality) (upstream.Source, error) {
+	cam, err := c.vault.Camera(ctx, string(device))
 	if errors.Is(err, vault.ErrNotFound) {
 		return upstream.Source{}, upstream.ErrNoCamera
 	}
@@ -321,7 +322,7 @@ type streamKeys struct {
 func (s streamKeys) Add(ctx context.Context, m app.Meta, k app.NewStreamKey) (app.StreamKeyAdded, error) {
 	done, err := s.StreamKeys.Add(ctx, m, k)
 	if err == nil {
-		s.door.Learn(done.Key.Name, done.Secret)
+		s.door.Learn(ids.Key(done.Key.Name), done.Secret)
 	}
 	return done, err
 }
@@ -329,19 +330,19 @@ func (s streamKeys) Add(ctx context.Context, m app.Meta, k app.NewStreamKey) (ap
 // doorAccess is the privilege index for the door and the streams of cameras.
 type doorAccess struct{ *access.Index }
 
-func (a doorAccess) Resolve(account, name string) (string, bool) {
+func (a doorAccess) Resolve(account ids.Account, name string) (ids.Device, bool) {
 	return a.Index.Resolve(account, device.Canonical(name)) // a domain has a canonical spelling, too
 }
 
-func (a doorAccess) Owner(device string) string {
+func (a doorAccess) Owner(device ids.Device) string {
 	return strconv.FormatUint(uint64(a.Index.Owner(device)), 10)
 }
 
 // doorSecrets reads the secrets of stream keys for the door.
 type doorSecrets struct{ vault *vault.Vault }
 
-func (s doorSecrets) Secret(ctx context.Context, key string) (string, error) {
-	secret, err := s.vault.StreamSecret(ctx, key)
+func (s doorSecrets) Secret(ctx context.Context, key ids.Key) (string, error) {
+	secret, err := s.vault.StreamSecret(ctx, string(key))
 	if errors.Is(err, vault.ErrNotFound) {
 		// It was lost with a part of the vault. The key is useless, as if the player did
 		// not know its secret; this is not an outage of the door.

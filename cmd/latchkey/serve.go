@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"latchkey/api"
+	"latchkey/domain/ids"
 	"latchkey/eventstore"
 	"latchkey/internal/app"
 	"latchkey/internal/journal"
@@ -251,7 +252,7 @@ func (s *runningService) metricsAddr() string {
 // teachDoor passes the secrets of stream keys to the door before their first use, so that
 // it keeps working when the database is unavailable.
 func (s *runningService) teachDoor(ctx context.Context) error {
-	err := s.opened.vault.StreamSecrets(ctx, rtsp.MaxSecrets, s.door.Learn)
+	err := s.opened.vault.StreamSecrets(ctx, rtsp.MaxSecrets, func(key, secret string) { s.door.Learn(ids.Key(key), secret) })
 	if err != nil && ctx.Err() == nil {
 		s.logger.Warn("the secrets of stream keys could not be preloaded; each is read at its first use", "error", err)
 	}

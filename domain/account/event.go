@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 )
 
 // Event is something that happened to an account. The set is closed: the events of
@@ -116,8 +117,8 @@ func (e StreamKeyAdded) Subjects() event.Subjects {
 
 // Effect returns what it does to privileges.
 func (e StreamKeyAdded) Effect() event.Effect {
-	key := event.StreamKey{Name: e.Key, Account: e.Account, Device: e.Device, Expires: e.Expires}
-	return event.Effect{Kind: event.KeyAdded, Account: e.Account, Key: key}
+	key := event.StreamKey{Name: ids.Key(e.Key), Account: ids.Account(e.Account), Device: ids.Device(e.Device), Expires: e.Expires}
+	return event.Effect{Kind: event.KeyAdded, Account: key.Account, Key: key}
 }
 
 // Revokes returns what it revokes.
@@ -163,8 +164,8 @@ func (e StreamKeyRevoked) Subjects() event.Subjects { return event.Subjects{Owne
 
 // Effect returns what it does to privileges.
 func (e StreamKeyRevoked) Effect() event.Effect {
-	key := event.StreamKey{Name: e.Key, Account: e.Account}
-	return event.Effect{Kind: event.KeyRevoked, Account: e.Account, Key: key}
+	key := event.StreamKey{Name: ids.Key(e.Key), Account: ids.Account(e.Account)}
+	return event.Effect{Kind: event.KeyRevoked, Account: key.Account, Key: key}
 }
 
 // Revokes returns what it revokes.

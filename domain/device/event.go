@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 )
 
@@ -50,7 +51,7 @@ func (e Added) Subjects() event.Subjects { return event.Subjects{Owner: e.Owner,
 
 // Effect returns what it does to privileges.
 func (e Added) Effect() event.Effect {
-	f := event.Effect{Kind: event.Added, Account: e.Owner, Owner: e.Owner, Device: e.Device}
+	f := event.Effect{Kind: event.Added, Account: ids.Account(e.Owner), Owner: ids.Account(e.Owner), Device: ids.Device(e.Device)}
 	for _, c := range e.Channels {
 		f.Grants = append(f.Grants, privilege.Grant{Channel: c.Channel, Privileges: c.Capabilities})
 	}
@@ -104,7 +105,7 @@ func (e Removed) Subjects() event.Subjects { return event.Subjects{Owner: e.Owne
 
 // Effect returns what it does to privileges.
 func (e Removed) Effect() event.Effect {
-	return event.Effect{Kind: event.Removed, Account: e.Owner, Owner: e.Owner, Device: e.Device}
+	return event.Effect{Kind: event.Removed, Account: ids.Account(e.Owner), Owner: ids.Account(e.Owner), Device: ids.Device(e.Device)}
 }
 
 // Revokes returns what it revokes.

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 )
 
@@ -48,10 +49,10 @@ const (
 // Effect describes what an event does to privileges.
 type Effect struct {
 	Kind    Kind
-	Account string
-	Owner   string
-	Device  string
-	Share   string
+	Account ids.Account
+	Owner   ids.Account
+	Device  ids.Device
+	Share   ids.Share
 	Domain  string
 	Grants  []privilege.Grant
 	Paused  bool      // of Granted: the grants are suspended; AppendEffects leaves them without privileges
@@ -76,10 +77,10 @@ var NoEffect = Effect{}
 
 // StreamKey identifies a stream key in an effect.
 type StreamKey struct {
-	Name    string
-	Account string
-	Device  string    // the only device that it opens; "" for all devices
-	Expires time.Time // zero: never
+	Name    ids.Key
+	Account ids.Account
+	Device  ids.Device // the only device that it opens; "" for all devices
+	Expires time.Time  // zero: never
 }
 
 // ErrImpossible is returned for an event with impossible content. A reader that decides
@@ -102,7 +103,7 @@ func AppendEffects(list []Effect, e Event) ([]Effect, error) {
 	case GrantedEach:
 		for _, g := range f.Each {
 			one := Effect{
-				Kind: Granted, Account: g.Account, Owner: f.Owner, Device: g.Device, Share: f.Share,
+				Kind: Granted, Account: ids.Account(g.Account), Owner: f.Owner, Device: ids.Device(g.Device), Share: f.Share,
 				Grants: g.Grants, Paused: g.Paused,
 			}
 			var err error
@@ -128,9 +129,9 @@ func (e Effect) appendChecked(list []Effect) ([]Effect, error) {
 
 // checked sorts the grants and refuses those that cannot be stored.
 func (e Effect) checked() (Effect, error) {
-	for _, id := range []string{e.Account, e.Owner, e.Device} {
-		if id == "" || len(id) > maxID {
-			return Effect{}, fmt.Errorf("%w: an id of %d bytes", ErrImpossible, len(id))
+	for _, length := range []int{len(e.Account), len(e.Owner), len(e.Device)} {
+		if length == 0 || length > maxID {
+			return Effect{}, fmt.Errorf("%w: an id of %d bytes", ErrImpossible, length)
 		}
 	}
 	for _, g := range e.Grants {
@@ -177,11 +178,13 @@ func merged(sorted []privilege.Grant) []privilege.Grant {
 // Clone returns the effect with its own copies of strings. Those of a decoded event are
 // parts of its whole text, which would stay in memory as long as the effect does.
 func (e Effect) Clone() Effect {
-	for _, s := range []*string{&e.Account, &e.Owner, &e.Device, &e.Share, &e.Domain, &e.Key.Account, &e.Key.Name, &e.Key.Device} {
-		*s = strings.Clone(*s)
-	}
+	e.Account, e.Owner, e.Device, e.Share = clone(e.Account), clone(e.Owner), clone(e.Device), clone(e.Share)
+	e.Key.Account, e.Key.Name, e.Key.Device = clone(e.Key.Account), clone(e.Key.Name), clone(e.Key.Device)
+	e.Domain = clone(e.Domain)
 	return e
 }
+
+func clone[T ~string](id T) T { return T(strings.Clone(string(id))) }
 
 // Size returns roughly how many bytes the effect takes in memory.
 func (e Effect) Size() int {

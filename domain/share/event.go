@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 )
 
@@ -166,8 +167,8 @@ func (e Accepted) Subjects() event.Subjects {
 // Effect returns what it does to privileges.
 func (e Accepted) Effect() event.Effect {
 	return event.Effect{
-		Kind: event.Granted, Account: e.Account, Owner: e.Owner, Device: e.Device,
-		Share: e.Share, Grants: e.Grants, Paused: e.Paused,
+		Kind: event.Granted, Account: ids.Account(e.Account), Owner: ids.Account(e.Owner), Device: ids.Device(e.Device),
+		Share: ids.Share(e.Share), Grants: e.Grants, Paused: e.Paused,
 	}
 }
 
@@ -209,7 +210,7 @@ func (e Rejected) Subjects() event.Subjects {
 // Effect returns what it does to privileges.
 func (e Rejected) Effect() event.Effect {
 	return event.Effect{
-		Kind: event.Cleared, Account: e.Account, Owner: e.Owner, Device: e.Device,
+		Kind: event.Cleared, Account: ids.Account(e.Account), Owner: ids.Account(e.Owner), Device: ids.Device(e.Device),
 	}
 }
 
@@ -254,8 +255,8 @@ func (e PrivilegesEdited) Subjects() event.Subjects {
 // Effect returns what it does to privileges.
 func (e PrivilegesEdited) Effect() event.Effect {
 	return event.Effect{
-		Kind: event.Granted, Account: e.Account, Owner: e.Owner, Device: e.Device,
-		Share: e.Share, Grants: e.Grants, Paused: e.Paused, Unaccepted: e.Account == "",
+		Kind: event.Granted, Account: ids.Account(e.Account), Owner: ids.Account(e.Owner), Device: ids.Device(e.Device),
+		Share: ids.Share(e.Share), Grants: e.Grants, Paused: e.Paused, Unaccepted: e.Account == "",
 	}
 }
 
@@ -304,7 +305,7 @@ func (e DeviceRemoved) Subjects() event.Subjects {
 // Effect returns what it does to privileges.
 func (e DeviceRemoved) Effect() event.Effect {
 	return event.Effect{
-		Kind: event.Cleared, Account: e.Account, Owner: e.Owner, Device: e.Device,
+		Kind: event.Cleared, Account: ids.Account(e.Account), Owner: ids.Account(e.Owner), Device: ids.Device(e.Device),
 		Unaccepted: e.Account == "",
 	}
 }
@@ -347,7 +348,7 @@ func (e Left) Subjects() event.Subjects {
 // Effect returns what it does to privileges.
 func (e Left) Effect() event.Effect {
 	return event.Effect{
-		Kind: event.Cleared, Account: e.Account, Owner: e.Owner, Device: e.Device,
+		Kind: event.Cleared, Account: ids.Account(e.Account), Owner: ids.Account(e.Owner), Device: ids.Device(e.Device),
 	}
 }
 
@@ -390,7 +391,7 @@ func (e DomainSet) Subjects() event.Subjects {
 // Effect returns what it does to privileges.
 func (e DomainSet) Effect() event.Effect {
 	return event.Effect{
-		Kind: event.Named, Account: e.Account, Owner: e.Owner, Device: e.Device,
+		Kind: event.Named, Account: ids.Account(e.Account), Owner: ids.Account(e.Owner), Device: ids.Device(e.Device),
 		Domain: e.Domain,
 	}
 }

@@ -312,9 +312,9 @@ func (f inForce) apply(t *rapid.T, e Event) {
 	for _, e := range effects {
 		switch e.Kind {
 		case event.Granted:
-			f[[2]string{e.Account, e.Device}] = e.Grants
+			f[[2]string{string(e.Account), string(e.Device)}] = e.Grants
 		case event.Cleared:
-			delete(f, [2]string{e.Account, e.Device})
+			delete(f, [2]string{string(e.Account), string(e.Device)})
 		}
 	}
 }

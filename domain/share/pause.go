@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 )
 
 // Paused suspends the grants of one device, or of the whole share, with immediate effect.
@@ -34,7 +35,7 @@ func (e Paused) Effect() event.Effect {
 	for i := range each {
 		each[i].Paused = true
 	}
-	return event.Effect{Kind: event.GrantedEach, Owner: e.Owner, Share: e.Share, Each: each}
+	return event.Effect{Kind: event.GrantedEach, Owner: ids.Account(e.Owner), Share: ids.Share(e.Share), Each: each}
 }
 
 // Revokes returns what it takes away.
@@ -72,7 +73,7 @@ func (e Resumed) Subjects() event.Subjects {
 
 // Effect returns what it does to privileges.
 func (e Resumed) Effect() event.Effect {
-	return event.Effect{Kind: event.GrantedEach, Owner: e.Owner, Share: e.Share, Each: e.Given}
+	return event.Effect{Kind: event.GrantedEach, Owner: ids.Account(e.Owner), Share: ids.Share(e.Share), Each: e.Given}
 }
 
 // Revokes returns what it takes away.

@@ -12,7 +12,10 @@ import (
 // frozen is an event that somebody adds: it takes privileges away.
 const frozen = `package share
 
-import "latchkey/domain/event"
+import (
+	"latchkey/domain/event"
+	"latchkey/domain/ids"
+)
 
 type Frozen struct {
 	Share  string ` + "`json:\"share\"`" + `
@@ -25,7 +28,7 @@ func (Frozen) Type() string { return "latchkey.share.frozen.v1" }
 // frozenRest is what the compiler asks for besides.
 var frozenRest = map[string]string{
 	"Subjects": "func (e Frozen) Subjects() event.Subjects { return event.Subjects{Share: e.Share, Device: e.Device} }\n",
-	"Effect":   "func (e Frozen) Effect() event.Effect { return event.Effect{Kind: event.Cleared, Device: e.Device, Unaccepted: true} }\n",
+	"Effect":   "func (e Frozen) Effect() event.Effect { return event.Effect{Kind: event.Cleared, Device: ids.Device(e.Device), Unaccepted: true} }\n",
 	"Revokes":  "func (e Frozen) Revokes() event.Revocation { return event.Revocation{Kind: event.ShareDeviceTaken, Share: e.Share, Device: e.Device} }\n",
 	"Texts":    "func (e Frozen) Texts(event.ChangeText) event.Event { return e }\n",
 	"Sentence": "func (e Frozen) Sentence() string { return \"frozen\" }\n",

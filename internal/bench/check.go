@@ -12,6 +12,7 @@ import (
 	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
@@ -23,8 +24,13 @@ import (
 // tableSource is an in-memory read model, as the index loads it.
 type tableSource struct{ grants []grant }
 
-func accountID(n uint32) string { return fmt.Sprintf("0190a000-0000-7000-8000-%012x", n) }
-func deviceID(n uint32) string  { return "cam-" + strconv.FormatUint(uint64(n)+1_000_000_000, 36) }
+func accountID(n uint32) ids.Account {
+	return ids.Account(fmt.Sprintf("0190a000-0000-7000-8000-%012x", n))
+}
+
+func deviceID(n uint32) ids.Device {
+	return ids.Device("cam-" + strconv.FormatUint(uint64(n)+1_000_000_000, 36))
+}
 
 // LoadPrivileges loads the rows; number 0 is unused. Every device has its own owner.
 func (s tableSource) LoadPrivileges(_ context.Context, l access.Loader) (eventstore.Position, eventstore.Mark, error) {
@@ -214,14 +220,14 @@ func singly(x *access.Index, held []*access.Permit, uses []question, now time.Ti
 // index, until a continuously polling reader is first denied.
 func eventToDenial(b *bench, x *access.Index, f *feed) error {
 	owner, guest := accountID(1<<22), accountID(1<<22+1)
-	added, err := f.record(device.Added{Device: "bench-cam", Serial: "bench-cam", Generation: 1, Owner: owner, Channels: []device.Channel{{Channel: 1, Capabilities: privilege.All}}})
+	added, err := f.record(device.Added{Device: "bench-cam", Serial: "bench-cam", Generation: 1, Owner: string(owner), Channels: []device.Channel{{Channel: 1, Capabilities: privilege.All}}})
 	if err != nil {
 		return err
 	}
 	f.events <- []eventstore.Recorded{added}
 	var ds []time.Duration
 	for range b.scaled(2000) {
-		given, err := f.record(share.Accepted{Share: "s", Owner: owner, Account: guest, Device: "bench-cam", Grants: []share.Grant{{Channel: 1, Privileges: privilege.LiveView}}})
+		given, err := f.record(share.Accepted{Share: "s", Owner: string(owner), Account: string(guest), Device: "bench-cam", Grants: []share.Grant{{Channel: 1, Privileges: privilege.LiveView}}})
 		if err != nil {
 			return err
 		}
@@ -229,7 +235,7 @@ func eventToDenial(b *bench, x *access.Index, f *feed) error {
 		if err := x.WaitFor(b.ctx, given.Position); err != nil {
 			return err
 		}
-		taken, err := f.record(share.Left{Share: "s", Owner: owner, Account: guest, Device: "bench-cam"})
+		taken, err := f.record(share.Left{Share: "s", Owner: string(owner), Account: string(guest), Device: "bench-cam"})
 		if err != nil {
 			return err
 		}

@@ -138,9 +138,9 @@ func fillPrivileges(ctx context.Context, db *bun.DB, list []grant) error {
 		n       int
 		row     func(i int) []any
 	}{
-		{"privilege_accounts", []string{"no", "account", "sum"}, int(owner), func(i int) []any { return sum.Row(int64(i+1), accountID(uint32(i))) }},
+		{"privilege_accounts", []string{"no", "account", "sum"}, int(owner), func(i int) []any { return sum.Row(int64(i+1), string(accountID(uint32(i)))) }},
 		{"privilege_devices", []string{"no", "device", "owner", "live", "sum"}, int(devices), func(i int) []any {
-			return sum.Row(int64(i+1), deviceID(uint32(i)), owner, int64(1))
+			return sum.Row(int64(i+1), string(deviceID(uint32(i))), owner, int64(1))
 		}},
 		{"privileges", []string{"entry", "mask"}, len(list), func(i int) []any {
 			g := list[i]

@@ -36,7 +36,7 @@ func benchRevoke(b *bench) error {
 	done := make(chan error, 1)
 	go func() { done <- x.Run(ctx) }()
 	owner, guest := accountID(1), accountID(2)
-	if _, err := appendEvent(ctx, log, "device-cam", device.Added{Device: "cam", Serial: "cam", Generation: 1, Owner: owner,
+	if _, err := appendEvent(ctx, log, "device-cam", device.Added{Device: "cam", Serial: "cam", Generation: 1, Owner: string(owner),
 		Channels: []device.Channel{{Channel: 1, Capabilities: privilege.All}}}); err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func benchRevoke(b *bench) error {
 	}
 	var alone, whole []time.Duration
 	for range b.scaled(1000) {
-		pos, err := appendEvent(ctx, log, "share-s", share.Accepted{Share: "s", Owner: owner, Account: guest, Device: "cam",
+		pos, err := appendEvent(ctx, log, "share-s", share.Accepted{Share: "s", Owner: string(owner), Account: string(guest), Device: "cam",
 			Grants: []share.Grant{{Channel: 1, Privileges: privilege.LiveView}}})
 		if err != nil {
 			return err
@@ -54,7 +54,7 @@ func benchRevoke(b *bench) error {
 			return err
 		}
 		began := time.Now()
-		if pos, err = appendEvent(ctx, log, "share-s", share.Left{Share: "s", Owner: owner, Account: guest, Device: "cam"}); err != nil {
+		if pos, err = appendEvent(ctx, log, "share-s", share.Left{Share: "s", Owner: string(owner), Account: string(guest), Device: "cam"}); err != nil {
 			return err
 		}
 		alone = append(alone, time.Since(began))

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
@@ -174,7 +175,7 @@ func TestARestoredLogIsLoadedAgain(t *testing.T) {
 			{"rita", "cam", privilege.PTZ, access.Forbidden},     // what only the lost events gave
 			{"olga", "new", privilege.LiveView, access.NotFound}, // whom only they made
 		} {
-			if got := x.Check(c.account, c.device, 1, c.p, time.Now()); got != c.want {
+			if got := x.Check(ids.Account(c.account), ids.Device(c.device), 1, c.p, time.Now()); got != c.want {
 				t.Errorf("Check(%s, %s, %v) = %v, want %v", c.account, c.device, c.p, got, c.want)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 )
 
@@ -12,7 +13,7 @@ import (
 type Ref = ref
 
 // Intern and CheckRef are what Pair does.
-func (x *Index) Intern(account, device string) Ref { return x.lookUp(account, device) }
+func (x *Index) Intern(account ids.Account, device ids.Device) Ref { return x.lookUp(account, device) }
 
 func (x *Index) CheckRef(r Ref, channel int, p privilege.Set, now time.Time) Verdict {
 	return x.checkRef(r, channel, p, now)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/eventstore"
 )
@@ -59,10 +60,10 @@ type Log interface {
 // an account was revoked.
 type Loader struct {
 	Grant   func(account, device uint32, channel uint16, mask uint8)
-	Account func(no uint32, id string)
-	Device  func(no uint32, id string, owner uint32, live bool)
-	Domain  func(account, device uint32, id, domain string)
-	Key     func(name, account, device string, expires time.Time)
+	Account func(no uint32, id ids.Account)
+	Device  func(no uint32, id ids.Device, owner uint32, live bool)
+	Domain  func(account, device uint32, id ids.Device, domain string)
+	Key     func(name ids.Key, account ids.Account, device ids.Device, expires time.Time)
 	// Begin, if set, is called before the rows, with their position in the log, and with
 	// whether events had no effect because no number was left for them. If it returns an
 	// error, nothing is loaded.
@@ -92,7 +93,11 @@ type Config struct {
 }
 
 // Change is the scope of a change. Empty fields match any.
-type Change struct{ Account, Device, Key string }
+type Change struct {
+	Account ids.Account
+	Device  ids.Device
+	Key     ids.Key
+}
 
 // Index is the privilege index, and issues permits. It is safe for concurrent use.
 type Index struct {
@@ -206,7 +211,7 @@ type ref struct {
 	in              *contents
 }
 
-func (x *Index) lookUp(account, device string) ref {
+func (x *Index) lookUp(account ids.Account, device ids.Device) ref {
 	c := x.holds.Load()
 	a, d := c.names.look(account, device)
 	return ref{a, d, c}
@@ -214,14 +219,15 @@ func (x *Index) lookUp(account, device string) ref {
 
 // refPair is a ref that is looked up again if necessary.
 type refPair struct {
-	x               *Index
-	account, device string
-	first           ref
-	again           atomic.Pointer[ref] // nil until the index was reloaded
+	x       *Index
+	account ids.Account
+	device  ids.Device
+	first   ref
+	again   atomic.Pointer[ref] // nil until the index was reloaded
 }
 
 // Pair looks up an account and a device, once for many checks.
-func (x *Index) Pair(account, device string) Pair {
+func (x *Index) Pair(account ids.Account, device ids.Device) Pair {
 	return &refPair{x: x, account: account, device: device, first: x.lookUp(account, device)}
 }
 
@@ -257,7 +263,7 @@ func (x *Index) Pulse() *Pulse { return x.pulse }
 // Check reports whether the account may do p, every privilege of it, on the channel now.
 // now is the caller's clock, which must be the index's. A use of the channel for longer
 // than an instant needs a permit.
-func (x *Index) Check(account, device string, channel int, p privilege.Set, now time.Time) Verdict {
+func (x *Index) Check(account ids.Account, device ids.Device, channel int, p privilege.Set, now time.Time) Verdict {
 	for {
 		r := x.lookUp(account, device)
 		if v := x.checkRef(r, channel, p, now); v != NotFound || r.in == x.holds.Load() {
@@ -309,7 +315,7 @@ func (r ref) verdict(channel int, p privilege.Set) Verdict {
 // Gone reports whether a device is known to be in no account: it was removed, or the
 // index is up to date at that time and does not know it, although it has had a number for
 // every device.
-func (x *Index) Gone(device string, now time.Time) bool {
+func (x *Index) Gone(device ids.Device, now time.Time) bool {
 	r := x.lookUp("", device)
 	owner := r.in.devices.known(r.device)
 	return owner&gone != 0 || owner == 0 && !r.in.lacks.Load() && x.Live(now) && r.in == x.holds.Load()
@@ -317,13 +323,13 @@ func (x *Index) Gone(device string, now time.Time) bool {
 
 // Owner returns a number for the account that owns the device, 0 if the device is in no
 // account. The number may change when the index is reloaded.
-func (x *Index) Owner(device string) uint32 {
+func (x *Index) Owner(device ids.Device) uint32 {
 	r := x.lookUp("", device)
 	return r.in.devices.owner(r.device)
 }
 
 // Key returns a stream key that was not revoked. It may have expired.
-func (x *Index) Key(name string) (Key, bool) {
+func (x *Index) Key(name ids.Key) (Key, bool) {
 	c := x.holds.Load()
 	c.names.mu.RLock()
 	defer c.names.mu.RUnlock()
@@ -338,23 +344,24 @@ func (x *Index) Key(name string) (Key, bool) {
 // a device, or else a device's id. A name that is ambiguous within the account, by two
 // domains or a domain and the id of a device that the account may see, resolves to none:
 // the commands prevent that, and if it happened the intended picture would be unknown.
-func (x *Index) Resolve(account, name string) (device string, ok bool) {
+func (x *Index) Resolve(account ids.Account, name string) (device ids.Device, ok bool) {
 	c := x.holds.Load()
 	c.names.mu.RLock()
 	defer c.names.mu.RUnlock()
-	a := c.names.accounts.number(account)
-	var means []string
+	a := c.names.accounts.number(string(account))
+	var means []ids.Device
 	for _, device := range c.names.called(domainOf{a, name}) {
 		if c.lives(device) {
 			means = append(means, device)
 		}
 	}
-	if c.sees(a, name) && !slices.Contains(means, name) {
-		means = append(means, name)
+	id := ids.Device(name)
+	if c.sees(a, id) && !slices.Contains(means, id) {
+		means = append(means, id)
 	}
 	switch len(means) {
 	case 0:
-		return name, c.lives(name)
+		return id, c.lives(id)
 	case 1:
 		return means[0], true
 	}
@@ -363,15 +370,15 @@ func (x *Index) Resolve(account, name string) (device string, ok bool) {
 
 // sees reports whether the account owns the device or has it through a share. It requires
 // the lock on names.
-func (c *contents) sees(account uint32, device string) bool {
-	d := c.names.devices.number(device)
+func (c *contents) sees(account uint32, device ids.Device) bool {
+	d := c.names.devices.number(string(device))
 	owner := c.devices.owner(d)
 	return account != 0 && owner != 0 && (owner == account || c.table.sees(pairOf(account, d)))
 }
 
 // lives requires the lock on names.
-func (c *contents) lives(device string) bool {
-	return c.devices.owner(c.names.devices.number(device)) != 0
+func (c *contents) lives(device ids.Device) bool {
+	return c.devices.owner(c.names.devices.number(string(device))) != 0
 }
 
 // WaitFor returns when every event up to a position is in force and the functions of

@@ -18,6 +18,7 @@ import (
 	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
@@ -246,7 +247,7 @@ func TestVerdicts(t *testing.T) {
 			{"sam", "cam", 1, privilege.LiveView, access.NotFound},
 			{"", "", 1, privilege.LiveView, access.NotFound},
 		} {
-			if got := x.Check(c.account, c.device, c.channel, c.p, time.Now()); got != c.want {
+			if got := x.Check(ids.Account(c.account), ids.Device(c.device), c.channel, c.p, time.Now()); got != c.want {
 				t.Errorf("Check(%q, %q, %d, %v) = %v, want %v", c.account, c.device, c.channel, c.p, got, c.want)
 			}
 		}
@@ -265,7 +266,7 @@ func TestOwner(t *testing.T) {
 			t.Errorf("owners are %d, %d and %d", olga, x.Owner("cam2"), x.Owner("other"))
 		}
 		for _, id := range []string{"old", "never", ""} {
-			if owner := x.Owner(id); owner != 0 {
+			if owner := x.Owner(ids.Device(id)); owner != 0 {
 				t.Errorf("Owner(%q) = %d, want 0", id, owner)
 			}
 		}
@@ -281,13 +282,13 @@ func TestGone(t *testing.T) {
 		wait(t, x, log.append(t, added("olga", "cam", 1), added("olga", "old", 1), device.Removed{Device: "old", Owner: "olga"}))
 		synctest.Wait()
 		for id, want := range map[string]bool{"cam": false, "old": true, "never": true} {
-			if got := x.Gone(id, time.Now()); got != want {
+			if got := x.Gone(ids.Device(id), time.Now()); got != want {
 				t.Errorf("Gone(%q) = %v, want %v", id, got, want)
 			}
 		}
 		stale := time.Now().Add(2 * bound)
 		for id, want := range map[string]bool{"cam": false, "old": true, "never": false} {
-			if got := x.Gone(id, stale); got != want {
+			if got := x.Gone(ids.Device(id), stale); got != want {
 				t.Errorf("Gone(%q) = %v while the index is stale, want %v", id, got, want)
 			}
 		}
@@ -431,7 +432,7 @@ func TestKeysAndDomains(t *testing.T) {
 		if k, ok := x.Key("k1"); !ok || k.Account != "rita" || k.Device != "cam" {
 			t.Errorf("Key = %+v, %v", k, ok)
 		}
-		resolve := func(account, name, want string, found bool) {
+		resolve := func(account ids.Account, name string, want ids.Device, found bool) {
 			t.Helper()
 			if got, ok := x.Resolve(account, name); ok != found || ok && got != want {
 				t.Errorf("Resolve(%q, %q) = %q, %v", account, name, got, ok)
@@ -567,7 +568,7 @@ func TestIndexEqualsModel(t *testing.T) {
 				for _, d := range devices {
 					for c := 1; c <= 3; c++ {
 						for _, p := range []privilege.Set{privilege.LiveView, privilege.PTZ} {
-							if got, want := x.Check(a, d, c, p, time.Now()), m.check(a, d, c, p); got != want {
+							if got, want := x.Check(ids.Account(a), ids.Device(d), c, p, time.Now()), m.check(a, d, c, p); got != want {
 								rt.Fatalf("after %T %+v: Check(%s, %s, %d, %v) = %v, want %v", event, event, a, d, c, p, got, want)
 							}
 						}
@@ -619,7 +620,7 @@ func TestAmbiguousName(t *testing.T) {
 		wait(t, x, log.append(t, added("olga", "cam", 1), added("olga", "dvr", 1), added("olga", "nvr", 1),
 			accepted("olga", "rita", "cam", privilege.LiveView), accepted("olga", "rita", "dvr", privilege.LiveView),
 			accepted("olga", "rita", "nvr", privilege.LiveView), named("cam", "door"), named("dvr", "door"), named("nvr", "door")))
-		resolve := func(account, name, want string) {
+		resolve := func(account ids.Account, name string, want ids.Device) {
 			t.Helper()
 			if got, ok := x.Resolve(account, name); ok != (want != "") || ok && got != want {
 				t.Errorf("Resolve(%q, %q) = %q, %v; want %q", account, name, got, ok, want)

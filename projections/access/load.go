@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/eventstore"
 )
@@ -112,15 +113,15 @@ func (l *loading) fail(format string, args ...any) {
 	}
 }
 
-func (l *loading) account(no uint32, id string) {
+func (l *loading) account(no uint32, id ids.Account) {
 	l.fill()
-	if _, err := l.accounts.keep(id, no); err != nil {
+	if _, err := l.accounts.keep(string(id), no); err != nil {
 		l.fail("account %d: %w", no, err)
 	}
 }
 
 // device skips a removed device: being unknown is as good, as its id is never reused.
-func (l *loading) device(no uint32, id string, owner uint32, live bool) {
+func (l *loading) device(no uint32, id ids.Device, owner uint32, live bool) {
 	l.fill()
 	if !live {
 		if err := l.devices.skip(no); err != nil {
@@ -128,7 +129,7 @@ func (l *loading) device(no uint32, id string, owner uint32, live bool) {
 		}
 		return
 	}
-	if _, err := l.devices.keep(id, no); err != nil {
+	if _, err := l.devices.keep(string(id), no); err != nil {
 		l.fail("device %d: %w", no, err)
 		return
 	}
@@ -198,12 +199,12 @@ func (l *loading) fillTable() {
 	l.contents.table.replace(fresh, l.words)
 }
 
-func (l *loading) domain(account, device uint32, id, domain string) {
+func (l *loading) domain(account, device uint32, id ids.Device, domain string) {
 	l.contents.names.setDomain(pairOf(account, device), account, id, domain)
 }
 
 // key skips a revoked key: its name is never reused.
-func (l *loading) key(name, account, device string, expires time.Time) {
+func (l *loading) key(name ids.Key, account ids.Account, device ids.Device, expires time.Time) {
 	if account == "" {
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/eventstore"
 	"latchkey/projections/access"
@@ -28,10 +29,10 @@ func (m many) LoadPrivileges(_ context.Context, l access.Loader) (eventstore.Pos
 		l.Grant(a, d, uint16(r.IntN(8)+1), uint8(r.IntN(31)+1))
 	}
 	for i := 1; i <= accounts; i++ {
-		l.Account(uint32(i), m.account(i))
+		l.Account(uint32(i), ids.Account(m.account(i)))
 	}
 	for i := 1; i <= devices; i++ {
-		l.Device(uint32(i), m.device(i), uint32(i%accounts+1), true)
+		l.Device(uint32(i), ids.Device(m.device(i)), uint32(i%accounts+1), true)
 	}
 	return 0, eventstore.Mark{}, nil
 }
@@ -70,10 +71,10 @@ func TestChecksAllocateNothing(t *testing.T) {
 		wait(t, x, 0)
 		synctest.Wait()
 		account, device, now := m.account(2), m.device(1), time.Now() // its owner
-		ref := x.Intern(account, device)
+		ref := x.Intern(ids.Account(account), ids.Device(device))
 		n := testing.AllocsPerRun(1000, func() {
 			x.CheckRef(ref, 1, privilege.LiveView, now)
-			x.Check(account, device, 1, privilege.PTZ, now)
+			x.Check(ids.Account(account), ids.Device(device), 1, privilege.PTZ, now)
 		})
 		if n != 0 {
 			t.Errorf("two checks allocate %v times", n)
@@ -99,7 +100,7 @@ func BenchmarkCheckRef(b *testing.B) {
 	r := rand.New(rand.NewPCG(3, 4))
 	refs := make([]access.Ref, 1<<16)
 	for i := range refs {
-		refs[i] = x.Intern(m.account(r.IntN(n/10)+1), m.device(r.IntN(n/5)+1))
+		refs[i] = x.Intern(ids.Account(m.account(r.IntN(n/10)+1)), ids.Device(m.device(r.IntN(n/5)+1)))
 	}
 	now := time.Now()
 	i := 0

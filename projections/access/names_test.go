@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 )
 
 // TestNamesKeepNoText: what is remembered of an event is not a part of its text, which
@@ -24,31 +25,31 @@ func TestNamesKeepNoText(t *testing.T) {
 		}
 	}
 	n := newNames(maxNumber)
-	n.addKey(Key{Name: part("k1"), Account: part("olga"), Device: part("cam")})
-	n.setDomain(1, 1, part("cam"), part("porch"))
+	n.addKey(Key{Name: ids.Key(part("k1")), Account: ids.Account(part("olga")), Device: ids.Device(part("cam"))})
+	n.setDomain(1, 1, ids.Device(part("cam")), part("porch"))
 	for name, k := range n.keys {
-		check("the name of a key", name)
-		check("the name of a key", k.Name)
-		check("the account of a key", k.Account)
-		check("the device of a key", k.Device)
+		check("the name of a key", string(name))
+		check("the name of a key", string(k.Name))
+		check("the account of a key", string(k.Account))
+		check("the device of a key", string(k.Device))
 	}
 	for d, device := range n.domains {
 		check("a domain", d.domain)
-		check("the device of a domain", device)
+		check("the device of a domain", string(device))
 	}
-	n.revokeKey(part("k1"))
+	n.revokeKey(ids.Key(part("k1")))
 	for name := range n.keys {
-		check("the name of a revoked key", name)
+		check("the name of a revoked key", string(name))
 	}
 
 	x := &Index{aside: &aside{}}
-	x.gather(1, &event.Effect{Account: part("olga"), Owner: part("olga"), Device: part("cam"), Share: part("cam"), Domain: part("porch")})
+	x.gather(1, &event.Effect{Account: ids.Account(part("olga")), Owner: ids.Account(part("olga")), Device: ids.Device(part("cam")), Share: ids.Share(part("cam")), Domain: part("porch")})
 	kept := x.aside.list[0].effect
-	for _, s := range []string{kept.Account, kept.Owner, kept.Device, kept.Share, kept.Domain} {
+	for _, s := range []string{string(kept.Account), string(kept.Owner), string(kept.Device), string(kept.Share), kept.Domain} {
 		check("a gathered effect's", s)
 	}
 	for range mostAside/kept.Size() + 1 {
-		x.gather(2, &event.Effect{Account: part("olga"), Owner: part("olga"), Device: part("cam"), Share: part("cam"), Domain: part("porch")})
+		x.gather(2, &event.Effect{Account: ids.Account(part("olga")), Owner: ids.Account(part("olga")), Device: ids.Device(part("cam")), Share: ids.Share(part("cam")), Domain: part("porch")})
 	}
 	if !x.aside.tooMany || x.aside.list != nil {
 		t.Errorf("%d bytes of effects are gathered, want none after %d", x.aside.size, mostAside)

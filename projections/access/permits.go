@@ -9,21 +9,22 @@ import (
 	"sync/atomic"
 	"time"
 
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 )
 
 // Subject is the user of a camera: an account, and how it was authenticated.
 type Subject struct {
-	Account string
+	Account ids.Account
 	// StreamKey is the name of the stream key that was used, "" for a session. The use
 	// ends with the key.
-	StreamKey string
+	StreamKey ids.Key
 }
 
 // Use is what a permit is for.
 type Use struct {
 	Subject
-	Device    string // id
+	Device    ids.Device
 	Channel   int
 	Privilege privilege.Set // all of these privileges are needed
 }
@@ -46,9 +47,9 @@ type Rules interface {
 	// Pulse always returns the same value; if nil, every check uses the rules.
 	Pulse() *Pulse
 	// Key returns a stream key that was not revoked. It may have expired.
-	Key(name string) (Key, bool)
+	Key(name ids.Key) (Key, bool)
 	// Pair looks up an account and a device, once for many checks.
-	Pair(account, device string) Pair
+	Pair(account ids.Account, device ids.Device) Pair
 }
 
 // Pair is an account and a device.
@@ -65,8 +66,8 @@ type Permits struct {
 	now    func() time.Time
 	logger *slog.Logger
 
-	byDevice *lists
-	byKey    *lists
+	byDevice *lists[ids.Device]
+	byKey    *lists[ids.Key]
 }
 
 // NewPermits returns permits under the rules. now and logger may be nil: time.Now, none.
@@ -79,8 +80,8 @@ func NewPermits(rules Rules, now func() time.Time, logger *slog.Logger) *Permits
 	}
 	return &Permits{
 		rules: rules, pulse: rules.Pulse(), now: now, logger: logger,
-		byDevice: newLists(func(p *Permit) *links { return &p.deviceLinks }),
-		byKey:    newLists(func(p *Permit) *links { return &p.keyLinks }),
+		byDevice: newLists[ids.Device](func(p *Permit) *links { return &p.deviceLinks }),
+		byKey:    newLists[ids.Key](func(p *Permit) *links { return &p.keyLinks }),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"latchkey/domain/account"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/projections/access"
@@ -51,7 +52,7 @@ func live(t *testing.T, log *memoryLog) *access.Index {
 
 func acquire(t *testing.T, x *access.Index, h *holder, key string, channel int, p privilege.Set) *access.Permit {
 	t.Helper()
-	permit, v := x.Acquire(access.Use{Subject: access.Subject{Account: "rita", StreamKey: key}, Device: "cam", Channel: channel, Privilege: p}, h.revoked)
+	permit, v := x.Acquire(access.Use{Subject: access.Subject{Account: "rita", StreamKey: ids.Key(key)}, Device: "cam", Channel: channel, Privilege: p}, h.revoked)
 	if v != access.Allowed {
 		t.Fatalf("no permit for %v on channel %d: %v", p, channel, v)
 	}
@@ -106,7 +107,7 @@ func TestPermitsOfAStreamKey(t *testing.T) {
 		acquire(t, x, &first, "k1", 1, privilege.LiveView)
 		brief := acquire(t, x, &second, "k2", 1, privilege.LiveView)
 		for key, why := range map[string]string{"k3": "of another device", "k4": "of another account", "k5": "that is unknown"} {
-			use := access.Use{Subject: access.Subject{Account: "rita", StreamKey: key}, Device: "cam", Channel: 1, Privilege: privilege.LiveView}
+			use := access.Use{Subject: access.Subject{Account: "rita", StreamKey: ids.Key(key)}, Device: "cam", Channel: 1, Privilege: privilege.LiveView}
 			if _, v := x.Acquire(use, func(access.Reason) {}); v != access.NotFound {
 				t.Errorf("a key %s: %v", why, v)
 			}
@@ -270,7 +271,7 @@ func (s *switching) Pulse() *access.Pulse {
 	}
 	return s.pulse
 }
-func (s *switching) Key(string) (access.Key, bool) {
+func (s *switching) Key(ids.Key) (access.Key, bool) {
 	if len(s.keys) == 0 {
 		return access.Key{}, false
 	}
@@ -278,7 +279,7 @@ func (s *switching) Key(string) (access.Key, bool) {
 	s.keys = s.keys[1:]
 	return k, k.Account != ""
 }
-func (s *switching) Pair(string, string) access.Pair { return s }
+func (s *switching) Pair(ids.Account, ids.Device) access.Pair { return s }
 func (s *switching) Check(int, privilege.Set, time.Time) access.Verdict {
 	if s.asked++; s.panics {
 		panic("a defect")

@@ -17,6 +17,7 @@ import (
 	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/eventstore"
 	"latchkey/projections/access"
@@ -98,13 +99,13 @@ func (s *shelf) rows(m *model, keys map[string]account.StreamKeyAdded, l access.
 		number(accounts, owner)
 	}
 	for id, no := range accounts {
-		l.Account(no, id)
+		l.Account(no, ids.Account(id))
 	}
 	for id, no := range devices {
-		l.Device(no, id, accounts[m.owner[id]], m.owner[id] != "")
+		l.Device(no, ids.Device(id), accounts[m.owner[id]], m.owner[id] != "")
 	}
 	for _, k := range keys {
-		l.Key(k.Key, k.Account, k.Device, k.Expires)
+		l.Key(ids.Key(k.Key), ids.Account(k.Account), ids.Device(k.Device), k.Expires)
 	}
 }
 
@@ -132,7 +133,7 @@ func limited(t *testing.T, source access.Source, log access.Log, numbers uint32)
 }
 
 func allowed(x *access.Index, acc, dev string) bool {
-	return x.Check(acc, dev, 1, privilege.LiveView, time.Now()) == access.Allowed
+	return x.Check(ids.Account(acc), ids.Device(dev), 1, privilege.LiveView, time.Now()) == access.Allowed
 }
 
 // TestChurn adds and removes far more than there are numbers, and keys: what is
@@ -308,13 +309,13 @@ func TestLoadedAsideEqualsModel(t *testing.T) {
 		for !x.Health().Ready() {
 			runtime.Gosched()
 		}
-		m, ids := newModel(), []string{"d1", "d2"}
+		m, devices := newModel(), []string{"d1", "d2"}
 		step := func(pos *eventstore.Position) {
-			e := drawEvent(rt, accounts, ids)
+			e := drawEvent(rt, accounts, devices)
 			switch e := e.(type) {
 			case device.Added:
 				if m.known[e.Device] { // ids do not return
-					ids = append(ids, fmt.Sprint("d", len(ids)+1))
+					devices = append(devices, fmt.Sprint("d", len(devices)+1))
 					return
 				}
 			case device.Removed:
@@ -346,9 +347,9 @@ func TestLoadedAsideEqualsModel(t *testing.T) {
 			source.before, source.after = nil, nil
 			some("after")()
 			for _, a := range accounts {
-				for _, d := range ids {
+				for _, d := range devices {
 					for c := 1; c <= 3; c++ {
-						got, want := x.Check(a, d, c, privilege.LiveView, time.Now()), m.check(a, d, c, privilege.LiveView)
+						got, want := x.Check(ids.Account(a), ids.Device(d), c, privilege.LiveView, time.Now()), m.check(a, d, c, privilege.LiveView)
 						if numbers == 0 && got != want || got == access.Allowed && want != access.Allowed {
 							rt.Fatalf("Check(%s, %s, %d) = %v, want %v", a, d, c, got, want)
 						}

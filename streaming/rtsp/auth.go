@@ -16,6 +16,7 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"golang.org/x/time/rate"
 
+	"latchkey/domain/ids"
 	"latchkey/internal/accept"
 	"latchkey/projections/access"
 )
@@ -212,12 +213,13 @@ func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (ac
 		unauthorized.reason, unauthorized.close = "too many wrong keys", true
 		return access.Key{}, unauthorized
 	}
-	key, live := d.cfg.Access.Key(c.username)
+	name := ids.Key(c.username)
+	key, live := d.cfg.Access.Key(name)
 	live = live && !key.Expired(now) && key.Account != ""
 	if !live && !d.cfg.Access.Live(now) {
 		return access.Key{}, errUnavailable
 	}
-	secret, err := d.secret(ctx, c.username, live)
+	secret, err := d.secret(ctx, name, live)
 	if err != nil {
 		d.log.Warn("reading the secret of a stream key failed", "key", key.Name, "err", err)
 		return access.Key{}, errUnavailable

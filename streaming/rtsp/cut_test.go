@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/projections/access"
 	"latchkey/streaming/cameratest"
@@ -185,7 +186,7 @@ func TestNoPacketAfterRecheck(t *testing.T) {
 		var watched, late atomic.Int32
 		for round := range 40 {
 			account := fmt.Sprint(transport, round)
-			h.grants.key(access.Key{Name: account, Account: account}, "secret")
+			h.grants.key(access.Key{Name: ids.Key(account), Account: ids.Account(account)}, "secret")
 			h.grants.grant(account, "dev-1", 1, privilege.LiveView)
 			var wg sync.WaitGroup
 			revoked := make(chan struct{})
@@ -194,7 +195,7 @@ func TestNoPacketAfterRecheck(t *testing.T) {
 			}
 			time.Sleep(time.Duration(round%20) * 500 * time.Microsecond) // any moment will do
 			h.grants.remove(account, "dev-1")
-			h.recheck(t, account, "", "")
+			h.recheck(t, ids.Account(account), "", "")
 			close(revoked)
 			wg.Wait()
 		}

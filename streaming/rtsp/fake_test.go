@@ -24,6 +24,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/projections/access"
 	"latchkey/streaming/cameratest"
@@ -46,8 +47,8 @@ type grants struct {
 	*access.Permits
 	mu      sync.Mutex
 	sick    bool
-	keys    map[string]access.Key
-	secrets map[string]string
+	keys    map[ids.Key]access.Key
+	secrets map[ids.Key]string
 	domains map[string]string        // account/name -> device
 	sees    map[string]bool          // account/device
 	may     map[string]privilege.Set // account/device/channel
@@ -93,22 +94,25 @@ func (g *grants) live(now time.Time) bool {
 
 func newGrants() *grants {
 	return &grants{
-		keys: map[string]access.Key{}, secrets: map[string]string{}, domains: map[string]string{},
+		keys: map[ids.Key]access.Key{}, secrets: map[ids.Key]string{}, domains: map[string]string{},
 		sees: map[string]bool{}, may: map[string]privilege.Set{}, owners: map[string]string{},
 	}
 }
 
 // pairing is an account and a device.
 type pairing struct {
-	of              *grants
-	account, device string
+	of      *grants
+	account ids.Account
+	device  ids.Device
 }
 
 func (p pairing) Check(channel int, want privilege.Set, now time.Time) access.Verdict {
 	return p.of.Check(p.account, p.device, channel, want, now)
 }
 
-func (g *grants) Pair(account, device string) access.Pair { return pairing{g, account, device} }
+func (g *grants) Pair(account ids.Account, device ids.Device) access.Pair {
+	return pairing{g, account, device}
+}
 
 func (g *grants) key(k access.Key, secret string) {
 	g.mu.Lock()
@@ -116,7 +120,7 @@ func (g *grants) key(k access.Key, secret string) {
 	g.keys[k.Name], g.secrets[k.Name] = k, secret
 }
 
-func (g *grants) revokeKey(name string) {
+func (g *grants) revokeKey(name ids.Key) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.keys, name)
@@ -142,23 +146,23 @@ func (g *grants) setSick(sick bool) {
 	g.sick = sick
 }
 
-func (g *grants) Key(name string) (access.Key, bool) {
+func (g *grants) Key(name ids.Key) (access.Key, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	k, ok := g.keys[name]
 	return k, ok && !g.sick
 }
 
-func (g *grants) Resolve(account, name string) (string, bool) {
+func (g *grants) Resolve(account ids.Account, name string) (ids.Device, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if device, ok := g.domains[account+"/"+name]; ok {
-		return device, !g.sick
+	if device, ok := g.domains[string(account)+"/"+name]; ok {
+		return ids.Device(device), !g.sick
 	}
-	return name, !g.sick
+	return ids.Device(name), !g.sick
 }
 
-func (g *grants) Check(account, device string, channel int, p privilege.Set, now time.Time) access.Verdict {
+func (g *grants) Check(account ids.Account, device ids.Device, channel int, p privilege.Set, now time.Time) access.Verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.bug != nil {
@@ -167,7 +171,7 @@ func (g *grants) Check(account, device string, channel int, p privilege.Set, now
 	switch {
 	case !g.live(now):
 		return access.Unavailable
-	case !g.sees[account+"/"+device]:
+	case !g.sees[string(account)+"/"+string(device)]:
 		return access.NotFound
 	case !g.may[fmt.Sprint(account, "/", device, "/", channel)].Has(p):
 		return access.Forbidden
@@ -176,24 +180,24 @@ func (g *grants) Check(account, device string, channel int, p privilege.Set, now
 	}
 }
 
-func (g *grants) Gone(device string, now time.Time) bool {
+func (g *grants) Gone(device ids.Device, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for seen := range g.sees {
-		if strings.HasSuffix(seen, "/"+device) {
+		if strings.HasSuffix(seen, "/"+string(device)) {
 			return false
 		}
 	}
 	return g.live(now)
 }
 
-func (g *grants) Owner(device string) string {
+func (g *grants) Owner(device ids.Device) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if owner, ok := g.owners[device]; ok {
+	if owner, ok := g.owners[string(device)]; ok {
 		return owner
 	}
-	return device
+	return string(device)
 }
 
 func (g *grants) own(owner string, devices ...string) {
@@ -204,7 +208,7 @@ func (g *grants) own(owner string, devices ...string) {
 	}
 }
 
-func (g *grants) Secret(_ context.Context, key string) (string, error) {
+func (g *grants) Secret(_ context.Context, key ids.Key) (string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.away {
@@ -238,7 +242,7 @@ func (s *sources) set(device string, channel int, q upstream.Quality, src upstre
 	s.of[fmt.Sprint(device, "/", channel, "/", q)] = src
 }
 
-func (s *sources) Camera(_ context.Context, device string, channel int, q upstream.Quality) (upstream.Source, error) {
+func (s *sources) Camera(_ context.Context, device ids.Device, channel int, q upstream.Quality) (upstream.Source, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bug != nil {
@@ -345,7 +349,7 @@ func sourceOf(c *cameratest.Camera) upstream.Source {
 func (h *house) Close() error { return h.shut() }
 
 // Recheck is what the service does with a change.
-func (h *house) Recheck(account, device, key string) {
+func (h *house) Recheck(account ids.Account, device ids.Device, key ids.Key) {
 	h.grants.Changed(access.Change{Account: account, Device: device, Key: key})
 	if key != "" {
 		h.Forget(key)
@@ -395,7 +399,7 @@ func (h *house) cameraErrors(t testing.TB, reason string) float64 {
 }
 
 // recheck is what a command that revokes does: Recheck, and wait for the cuts.
-func (h *house) recheck(t testing.TB, account, device, key string) {
+func (h *house) recheck(t testing.TB, account ids.Account, device ids.Device, key ids.Key) {
 	t.Helper()
 	h.Recheck(account, device, key)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

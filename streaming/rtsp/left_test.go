@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/streaming/cameratest"
 	"latchkey/streaming/upstream"
@@ -14,7 +15,7 @@ import (
 func (h *house) removeDevice(t testing.TB, device string) {
 	t.Helper()
 	h.grants.remove("ann", device)
-	h.recheck(t, "", device, "")
+	h.recheck(t, "", ids.Device(device), "")
 	atOnce, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := h.pool.AwaitLeft(atOnce); err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/internal/simcamera"
 	"latchkey/projections/access"
@@ -20,17 +21,17 @@ import (
 // all lets the key kall:secret see everything.
 type all struct{}
 
-func (all) Key(name string) (access.Key, bool) {
+func (all) Key(name ids.Key) (access.Key, bool) {
 	return access.Key{Name: name, Account: "ann"}, name == "kall"
 }
-func (all) Live(time.Time) bool                                { return true }
-func (all) Pulse() *access.Pulse                               { return nil }
-func (all) Resolve(_, name string) (string, bool)              { return name, true }
-func (all) Gone(string, time.Time) bool                        { return false }
-func (all) Owner(string) string                                { return "owner" }
-func (all) Secret(context.Context, string) (string, error)     { return "secret", nil }
-func (a all) Pair(string, string) access.Pair                  { return a }
-func (all) Check(int, privilege.Set, time.Time) access.Verdict { return access.Allowed }
+func (all) Live(time.Time) bool                                   { return true }
+func (all) Pulse() *access.Pulse                                  { return nil }
+func (all) Resolve(_ ids.Account, name string) (ids.Device, bool) { return ids.Device(name), true }
+func (all) Gone(ids.Device, time.Time) bool                       { return false }
+func (all) Owner(ids.Device) string                               { return "owner" }
+func (all) Secret(context.Context, ids.Key) (string, error)       { return "secret", nil }
+func (a all) Pair(ids.Account, ids.Device) access.Pair            { return a }
+func (all) Check(int, privilege.Set, time.Time) access.Verdict    { return access.Allowed }
 
 // open is what all gives out.
 type open struct {
@@ -41,7 +42,7 @@ type open struct {
 // simulated is the simulated camera.
 type simulated struct{ addr string }
 
-func (s simulated) Camera(_ context.Context, _ string, channel int, q upstream.Quality) (upstream.Source, error) {
+func (s simulated) Camera(_ context.Context, _ ids.Device, channel int, q upstream.Quality) (upstream.Source, error) {
 	return upstream.Source{
 		URL: fmt.Sprintf("rtsp://%s/Streaming/Channels/%d%02d", s.addr, channel, q+1), Username: "admin", Password: "camera-pass",
 	}, nil

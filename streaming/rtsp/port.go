@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"latchkey/domain/ids"
 	"latchkey/projections/access"
 )
 
@@ -17,9 +18,9 @@ type Access interface {
 	Live(now time.Time) bool
 	// Key returns the stream key of that name; false for one that was revoked or never
 	// existed.
-	Key(name string) (access.Key, bool)
+	Key(name ids.Key) (access.Key, bool)
 	// Resolve returns the device id for an id or the account's own device domain.
-	Resolve(account, name string) (device string, ok bool)
+	Resolve(account ids.Account, name string) (device ids.Device, ok bool)
 	// Acquire returns a permit, or the verdict that refuses it. revoked is called when
 	// the permit is revoked.
 	Acquire(use access.Use, revoked func(access.Reason)) (*access.Permit, access.Verdict)
@@ -29,5 +30,5 @@ type Access interface {
 type Secrets interface {
 	// Secret returns the secret that the player must prove to know, in clear: Digest
 	// needs it. It is called once per key, and again only if it was dropped.
-	Secret(ctx context.Context, key string) (string, error)
+	Secret(ctx context.Context, key ids.Key) (string, error)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"latchkey/domain/ids"
 )
 
 // The door remembers the secrets of stream keys for when the database is unavailable.
@@ -19,20 +21,20 @@ const (
 
 // Learn stores the secret of a stream key before its first use. It does not grant access
 // by itself: the key must be known to Access.
-func (d *Door) Learn(key, secret string) {
+func (d *Door) Learn(key ids.Key, secret string) {
 	if secret != "" {
-		d.secrets.Put(key, []byte(secret))
+		d.secrets.Put(string(key), []byte(secret))
 	}
 }
 
 // secret returns the secret of a stream key: remembered, as it never changes, or read; a
 // random one for a key that is not live, so that a wrong name takes as long as a wrong
 // secret.
-func (d *Door) secret(ctx context.Context, name string, live bool) (string, error) {
+func (d *Door) secret(ctx context.Context, name ids.Key, live bool) (string, error) {
 	if !live {
 		return newNonce(), nil
 	}
-	if secret, ok := d.secrets.Get(name); ok {
+	if secret, ok := d.secrets.Get(string(name)); ok {
 		return string(secret), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, secretWithin)
@@ -50,9 +52,9 @@ func (d *Door) secret(ctx context.Context, name string, live bool) (string, erro
 
 // Forget drops the secret of a revoked stream key. It is called with the change that
 // revoked it.
-func (d *Door) Forget(key string) {
+func (d *Door) Forget(key ids.Key) {
 	if _, live := d.cfg.Access.Key(key); !live {
-		d.secrets.Forget(key)
+		d.secrets.Forget(string(key))
 	}
 }
 
@@ -63,7 +65,7 @@ func (d *Door) forgetDead(now time.Time) {
 		return
 	}
 	d.secrets.Retain(func(name string) bool {
-		key, live := d.cfg.Access.Key(name)
+		key, live := d.cfg.Access.Key(ids.Key(name))
 		return live && !key.Expired(now)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/domain/ids"
 	"latchkey/projections/access"
 	"latchkey/streaming/cameratest"
 )
@@ -13,7 +14,7 @@ import (
 func TestKnownKeysOpenWhileTheDatabaseIsAway(t *testing.T) {
 	h := open(t, (&cameratest.Camera{}).Start(t))
 	for _, name := range []string{"kused", "klearned", "kother", "kgone"} {
-		h.grants.key(access.Key{Name: name, Account: "ann"}, "secret")
+		h.grants.key(access.Key{Name: ids.Key(name), Account: "ann"}, "secret")
 	}
 	for _, name := range []string{"kused", "kgone"} {
 		if got := h.status(t, "/dev-1/1", name+":secret"); got != 200 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4"
 
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/projections/access"
 )
@@ -17,7 +18,7 @@ import (
 type viewer struct {
 	id      uint64
 	key     access.Key
-	device  string // resolved
+	device  ids.Device // resolved
 	channel int
 	needs   privilege.Set
 	udp     bool

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
+
+	"latchkey/domain/ids"
 )
 
 // camera is shared by the upstreams of one device whose addresses have the same host and
@@ -20,7 +22,10 @@ type camera struct {
 }
 
 // cameraAt names a camera: a device at one host and port.
-type cameraAt struct{ device, host string }
+type cameraAt struct {
+	device ids.Device
+	host   string
+}
 
 // dialsOfCamera is how many channels of a camera are requested at the same time: one
 // until the camera is known to accept our credentials, as it may lock out a client that

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"latchkey/domain/ids"
 	"latchkey/streaming/cameratest"
 )
 
@@ -176,9 +177,9 @@ func TestThePoolKeepsTheDialsInFlight(t *testing.T) {
 	results := make(chan error, 3)
 	for n := range 3 {
 		device := fmt.Sprint("slow-", n)
-		h.devices.own("bob", device)
-		h.sources.set(device, 1, sourceOf(slow))
-		go func() { results <- h.ask(device, 1) }()
+		h.devices.own("bob", ids.Device(device))
+		h.sources.set(ids.Device(device), 1, sourceOf(slow))
+		go func() { results <- h.ask(ids.Device(device), 1) }()
 	}
 	<-described
 	<-described

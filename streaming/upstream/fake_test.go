@@ -12,6 +12,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	"latchkey/domain/ids"
 	"latchkey/streaming/cameratest"
 )
 
@@ -23,8 +24,8 @@ var eventually = cameratest.Eventually
 type devices struct {
 	mu     sync.Mutex
 	sick   bool
-	gone   map[string]bool
-	owners map[string]string // a device that has none here is its own
+	gone   map[ids.Device]bool
+	owners map[ids.Device]string // a device that has none here is its own
 }
 
 func (d *devices) Live(time.Time) bool {
@@ -33,19 +34,19 @@ func (d *devices) Live(time.Time) bool {
 	return !d.sick
 }
 
-func (d *devices) Gone(device string, _ time.Time) bool {
+func (d *devices) Gone(device ids.Device, _ time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.gone[device] && !d.sick
 }
 
-func (d *devices) Owner(device string) string {
+func (d *devices) Owner(device ids.Device) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if owner, ok := d.owners[device]; ok {
 		return owner
 	}
-	return device
+	return string(device)
 }
 
 func (d *devices) setSick(sick bool) {
@@ -54,13 +55,13 @@ func (d *devices) setSick(sick bool) {
 	d.sick = sick
 }
 
-func (d *devices) remove(device string) {
+func (d *devices) remove(device ids.Device) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.gone[device] = true
 }
 
-func (d *devices) own(owner, device string) {
+func (d *devices) own(owner string, device ids.Device) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.owners[device] = owner
@@ -79,13 +80,13 @@ func (s *sources) setBug(bug func() error) {
 	s.bug = bug
 }
 
-func (s *sources) set(device string, channel int, src Source) {
+func (s *sources) set(device ids.Device, channel int, src Source) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.of[fmt.Sprint(device, "/", channel)] = src
 }
 
-func (s *sources) Camera(_ context.Context, device string, channel int, q Quality) (Source, error) {
+func (s *sources) Camera(_ context.Context, device ids.Device, channel int, q Quality) (Source, error) {
 	s.mu.Lock()
 	src, ok := s.of[fmt.Sprint(device, "/", channel)]
 	bug := s.bug
@@ -117,7 +118,7 @@ type house struct {
 func open(t testing.TB, camera *cameratest.Camera, change ...func(*Config)) *house {
 	t.Helper()
 	h := &house{
-		devices: &devices{gone: map[string]bool{}, owners: map[string]string{}},
+		devices: &devices{gone: map[ids.Device]bool{}, owners: map[ids.Device]string{}},
 		sources: &sources{of: map[string]Source{}},
 	}
 	if camera != nil {
@@ -146,13 +147,13 @@ func open(t testing.TB, camera *cameratest.Camera, change ...func(*Config)) *hou
 
 // acquire leases a channel for somebody who may watch as long as the device is not
 // gone.
-func (h *house) acquire(device string, channel int) (*Lease, error) {
+func (h *house) acquire(device ids.Device, channel int) (*Lease, error) {
 	permitted := func() bool { return !h.devices.Gone(device, time.Now()) }
 	return h.Acquire(context.Background(), Stream{Device: device, Channel: channel}, permitted)
 }
 
 // ask leases a channel and gives the lease back.
-func (h *house) ask(device string, channel int) error {
+func (h *house) ask(device ids.Device, channel int) error {
 	l, err := h.acquire(device, channel)
 	if err != nil {
 		return err
@@ -162,7 +163,7 @@ func (h *house) ask(device string, channel int) error {
 }
 
 // reading attaches a queue to the flow of a channel, which stays leased.
-func (h *house) reading(t testing.TB, device string, channel int) (*Queue, *Lease) {
+func (h *house) reading(t testing.TB, device ids.Device, channel int) (*Queue, *Lease) {
 	t.Helper()
 	l, err := h.acquire(device, channel)
 	if err != nil {
@@ -190,7 +191,7 @@ func receive(t testing.TB, q *Queue, n int) error {
 }
 
 // remembered reports whether it is remembered where a stream of the device is.
-func (h *house) remembered(device string) bool {
+func (h *house) remembered(device ids.Device) bool {
 	_, ok := h.Pool.sources.Get(Stream{Device: device, Channel: 1}.name())
 	return ok
 }

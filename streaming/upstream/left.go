@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"latchkey/domain/ids"
 )
 
 // leaveTimeout is how long AwaitLeft waits for a camera connection to end, from when it
@@ -15,7 +17,7 @@ const leaveTimeout = 5 * time.Second
 // are dropped. Recheck does not wait for the end of the connection; AwaitLeft does. The
 // change must already be visible in the Privileges: then a dial is either found here, or
 // was permitted after it.
-func (p *Pool) Recheck(account, device string) {
+func (p *Pool) Recheck(account ids.Account, device ids.Device) {
 	p.leaveGone(device, p.cfg.Now())
 	if device != "" && account == "" { // it changed for all accounts
 		p.forgetSources(device)
@@ -37,7 +39,7 @@ func (p *Pool) AwaitLeft(ctx context.Context) error {
 
 // leftPull is a pull, or a dial, that was ended because its device was removed.
 type leftPull struct {
-	device string
+	device ids.Device
 	at     time.Time
 	over   <-chan struct{}
 }
@@ -57,7 +59,7 @@ func (p *Pool) await(ctx context.Context, l leftPull) error {
 }
 
 // leaveGone ends pulls and dials of a device ("" is any) that is in no account any more.
-func (p *Pool) leaveGone(device string, now time.Time) {
+func (p *Pool) leaveGone(device ids.Device, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for of, u := range p.streams {

@@ -6,11 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/domain/ids"
 	"latchkey/streaming/cameratest"
 )
 
 // removeDevice does what the removal of a device does, up to its answer.
-func (h *house) removeDevice(t testing.TB, device string) {
+func (h *house) removeDevice(t testing.TB, device ids.Device) {
 	t.Helper()
 	h.devices.remove(device)
 	h.Recheck("", device)

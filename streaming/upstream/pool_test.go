@@ -11,6 +11,7 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4/pkg/auth"
 
+	"latchkey/domain/ids"
 	"latchkey/streaming/cameratest"
 )
 
@@ -129,20 +130,20 @@ func TestCamerasAreDialledAgainWhileTheDatabaseIsAway(t *testing.T) {
 	h := open(t, camera)
 	h.sources.set("dev-11", 1, sourceOf(camera))
 	for _, device := range []string{"dev-1", "dev-11"} {
-		if err := h.ask(device, 1); err != nil {
+		if err := h.ask(ids.Device(device), 1); err != nil {
 			t.Fatalf("%s: %v", device, err)
 		}
 	}
 	eventually(t, "the cameras are left", func() bool { return camera.Open.Load() == 0 })
 	h.sources.setBug(func() error { return errors.New("the database is away") })
 	for _, device := range []string{"dev-1", "dev-11"} {
-		if err := h.ask(device, 1); err != nil {
+		if err := h.ask(ids.Device(device), 1); err != nil {
 			t.Errorf("%s while the database is away: %v", device, err)
 		}
 	}
 	h.removeDevice(t, "dev-1")
 	for device, want := range map[string]bool{"dev-1": false, "dev-11": true} {
-		if got := h.remembered(device); got != want {
+		if got := h.remembered(ids.Device(device)); got != want {
 			t.Errorf("the camera of %s is remembered: %v, want %v", device, got, want)
 		}
 	}

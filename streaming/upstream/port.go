@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"latchkey/domain/ids"
 )
 
 // Quality is one of the streams that a channel has.
@@ -26,7 +28,7 @@ func (q Quality) String() string {
 
 // Stream identifies what is pulled once for any number of readers.
 type Stream struct {
-	Device  string
+	Device  ids.Device
 	Channel int
 	Quality Quality
 }
@@ -46,7 +48,7 @@ type Source struct {
 // Cameras returns the sources of streams. It fails with ErrNoCamera or ErrNoStream if
 // there is nothing to pull.
 type Cameras interface {
-	Camera(ctx context.Context, device string, channel int, q Quality) (Source, error)
+	Camera(ctx context.Context, device ids.Device, channel int, q Quality) (Source, error)
 }
 
 // The errors of Cameras.
@@ -66,8 +68,8 @@ type Privileges interface {
 	Live(now time.Time) bool
 	// Gone reports whether the device is known to be in no account: nobody may ever watch
 	// it again. It is called for each camera in use at each Recheck and once a second.
-	Gone(device string, now time.Time) bool
+	Gone(device ids.Device, now time.Time) bool
 	// Owner returns a name for the account that owns the device, whose dials are counted
 	// together; it need not be the account's id.
-	Owner(device string) string
+	Owner(device ids.Device) string
 }

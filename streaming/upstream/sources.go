@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"latchkey/domain/ids"
 )
 
 const (
@@ -45,6 +47,6 @@ func (p *Pool) source(ctx context.Context, of Stream) (Source, error) {
 }
 
 // forgetSources drops the addresses of a device's streams.
-func (p *Pool) forgetSources(device string) {
-	p.sources.Retain(func(name string) bool { return !strings.HasPrefix(name, device+"/") })
+func (p *Pool) forgetSources(device ids.Device) {
+	p.sources.Retain(func(name string) bool { return !strings.HasPrefix(name, string(device)+"/") })
 }
