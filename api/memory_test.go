@@ -11,6 +11,7 @@ import (
 	"latchkey/domain/account"
 	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
+	"latchkey/domain/ids"
 	"latchkey/domain/share"
 	"latchkey/internal/app"
 	"latchkey/internal/position"
@@ -271,11 +272,11 @@ func (r readModel) Privileges(_ context.Context, account string, p projections.P
 }
 
 // DomainTaken is the domain's own question to the read model.
-func (r readModel) DomainTaken(_ context.Context, account, name, device string) (bool, error) {
+func (r readModel) DomainTaken(_ context.Context, account ids.Account, name string, device ids.Device) (bool, error) {
 	s := r.read()
-	for _, v := range s.sharesOf(func(v projections.Share) bool { return s.logins[s.holders[v.ID]] == account }) {
+	for _, v := range s.sharesOf(func(v projections.Share) bool { return s.logins[s.holders[v.ID]] == string(account) }) {
 		for _, d := range v.Devices {
-			if d.Domain == name && d.Device != device && d.Status == share.StatusAccepted {
+			if d.Domain == name && d.Device != string(device) && d.Status == share.StatusAccepted {
 				return true, nil
 			}
 		}

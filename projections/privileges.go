@@ -10,6 +10,7 @@ import (
 
 	"latchkey/domain/catalogue"
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/projections/engine"
@@ -176,11 +177,11 @@ func addGrants(ctx context.Context, tx bun.Tx, list []DevicePrivileges) error {
 }
 
 // DomainTaken reports whether another device of the account has the name.
-func (s *Store) DomainTaken(ctx context.Context, account, domain, device string) (taken bool, err error) {
+func (s *Store) DomainTaken(ctx context.Context, account ids.Account, domain string, device ids.Device) (taken bool, err error) {
 	var no int64
-	found, err := s.Ask(ctx, &no, "SELECT no FROM privilege_accounts WHERE account = $1", account)
+	found, err := s.Ask(ctx, &no, "SELECT no FROM privilege_accounts WHERE account = $1", string(account))
 	if err == nil && found {
-		_, err = s.Ask(ctx, &taken, domainTaken, pairOf(no, 0), pairOf(no+1, 0), domain, device)
+		_, err = s.Ask(ctx, &taken, domainTaken, pairOf(no, 0), pairOf(no+1, 0), domain, string(device))
 	}
 	return taken, wrapped("looking a device domain up", err)
 }

@@ -9,6 +9,7 @@ import (
 	"latchkey/domain/account"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/projections"
@@ -75,7 +76,7 @@ func TestOneShare(t *testing.T) {
 			domain, device string
 			want           bool
 		}{{"porch", "dvr", true}, {"porch", "cam", false}, {"garden", "dvr", false}} {
-			if taken, err := h.store.DomainTaken(ctx, rita, c.domain, c.device); err != nil || taken != c.want {
+			if taken, err := h.store.DomainTaken(ctx, rita, c.domain, ids.Device(c.device)); err != nil || taken != c.want {
 				t.Errorf("DomainTaken(%s, %s) = %v, %v", c.domain, c.device, taken, err)
 			}
 		}

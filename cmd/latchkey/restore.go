@@ -13,6 +13,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"latchkey/domain/ids"
 	"latchkey/eventstore"
 	"latchkey/internal/app"
 	"latchkey/internal/audit"
@@ -382,7 +383,7 @@ func restoredUseCases(log *eventstore.Client, v *vault.Vault) (backup.UseCases, 
 // noDomains is for commands that do not need domains.
 type noDomains struct{}
 
-func (noDomains) DomainTaken(context.Context, string, string, string) (bool, error) {
+func (noDomains) DomainTaken(context.Context, ids.Account, string, ids.Device) (bool, error) {
 	return false, errors.New("device domains are not known without read models")
 }
 

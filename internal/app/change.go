@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"latchkey/domain/ids"
 	"latchkey/domain/share"
 )
 
@@ -154,7 +155,7 @@ func (s *Shares) endGone(ctx context.Context, c command, id string, done outcome
 			continue
 		}
 		gone = append(gone, device)
-		ended, err := s.core.endShare(ctx, c.id(shareStream(id), 0), device, id)
+		ended, err := s.core.endShare(ctx, c.id(shareStream(id), 0), ids.Device(device), ids.Share(id))
 		if err != nil {
 			s.core.logger.WarnContext(ctx, "taking a removed device out of a share failed", "device", device, "share", id, "error", err)
 			continue

@@ -8,6 +8,7 @@ import (
 
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 )
 
@@ -75,7 +76,7 @@ func (d *Devices) Add(ctx context.Context, m Meta, n NewDevice) (DeviceAdded, er
 		}
 		id := device.Evolve(there.state, events[0]).Device
 		return events, both(
-			func() error { return d.names.refuseUsed(ctx, c.Account, id) },
+			func() error { return d.names.refuseUsed(ctx, ids.Account(c.Account), ids.Device(id)) },
 			func() error { return camera.stage(ctx, id) },
 		)
 	})
@@ -163,7 +164,7 @@ func (d *Devices) settleAdded(ctx context.Context, c command, camera *addedCamer
 		return camera.keep(ctx, done.state.Device, added)
 	}, func() (err error) {
 		if added {
-			used, err = d.names.claimed(ctx, c.Account, done.state.Device, done.state.Device)
+			used, err = d.names.claimed(ctx, ids.Account(c.Account), done.state.Device, ids.Device(done.state.Device))
 		}
 		return err
 	})

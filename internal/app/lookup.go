@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"latchkey/domain/device"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 )
@@ -109,12 +110,12 @@ func (l *lookup) names(ctx context.Context, s share.State) (map[string]string, e
 
 // maySee reports whether the device is the account's, or is shared with its login
 // and accepted.
-func (s *core) maySee(ctx context.Context, account, login, id string) (bool, error) {
-	d, err := s.loadDevice(ctx, id)
+func (s *core) maySee(ctx context.Context, account ids.Account, login string, device ids.Device) (bool, error) {
+	d, err := s.loadDevice(ctx, string(device))
 	if err != nil || !d.Live || account == "" {
 		return false, err
 	}
-	if d.Owner == account {
+	if d.Owner == string(account) {
 		return true, nil
 	}
 	// The device may have come by any address of the account.
@@ -133,8 +134,8 @@ func (s *core) maySee(ctx context.Context, account, login, id string) (bool, err
 		if err != nil {
 			return false, err
 		}
-		in, ok := given.state.Find(id)
-		if ok && given.state.Live && in.Status == share.StatusAccepted && in.Account == account {
+		in, ok := given.state.Find(string(device))
+		if ok && given.state.Live && in.Status == share.StatusAccepted && in.Account == string(account) {
 			return true, nil
 		}
 	}

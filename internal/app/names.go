@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"latchkey/domain/ids"
 	"latchkey/domain/name"
 	"latchkey/domain/share"
 )
@@ -26,10 +27,10 @@ var errNameUsed = errors.New("you use this device's id as the domain of another 
 // device first acquires it and then looks for a claim. So of two concurrent commands, at
 // least one sees the other.
 func (n names) claim(ctx context.Context, c command, login string, claim name.Claim) (taken bool, err error) {
-	if taken, err = n.meansDevice(ctx, c.Account, login, claim.Device, claim.Domain); err != nil || taken {
+	if taken, err = n.meansDevice(ctx, ids.Account(c.Account), login, ids.Device(claim.Device), claim.Domain); err != nil || taken {
 		return taken, err
 	}
-	there, err := load(ctx, n.core, nameKind, nameStream(claim.Account, claim.Domain))
+	there, err := load(ctx, n.core, nameKind, nameStream(ids.Account(claim.Account), claim.Domain))
 	if err != nil {
 		return false, err
 	}
@@ -51,20 +52,20 @@ func (n names) claim(ctx context.Context, c command, login string, claim name.Cl
 	if _, err := n.core.append(ctx, there.name, there.revision(), list); err != nil {
 		return false, err
 	}
-	return n.meansDevice(ctx, c.Account, login, claim.Device, claim.Domain)
+	return n.meansDevice(ctx, ids.Account(c.Account), login, ids.Device(claim.Device), claim.Domain)
 }
 
 // meansDevice reports whether an account already uses a name for another device: as its
 // id, or as a domain from before names were claimed.
-func (n names) meansDevice(ctx context.Context, account, login, device, domain string) (bool, error) {
+func (n names) meansDevice(ctx context.Context, account ids.Account, login string, device ids.Device, domain string) (bool, error) {
 	taken, err := n.domainTaken(ctx, account, domain, device)
-	if err != nil || taken || domain == device {
+	if err != nil || taken || domain == string(device) {
 		return taken, err
 	}
-	return n.core.maySee(ctx, account, login, domain)
+	return n.core.maySee(ctx, account, login, ids.Device(domain))
 }
 
-func (n names) domainTaken(ctx context.Context, account, domain, device string) (bool, error) {
+func (n names) domainTaken(ctx context.Context, account ids.Account, domain string, device ids.Device) (bool, error) {
 	taken, err := n.domains.DomainTaken(ctx, account, domain, device)
 	if err != nil {
 		return false, unavailable(fmt.Errorf("checking whether a device domain is taken: %w", err))
@@ -74,13 +75,13 @@ func (n names) domainTaken(ctx context.Context, account, domain, device string) 
 
 // refuseUsed refuses a device that an account is about to get if the account uses its id
 // as the domain of another one.
-func (n names) refuseUsed(ctx context.Context, account, device string) error {
-	if !share.ValidDomain(device) {
+func (n names) refuseUsed(ctx context.Context, account ids.Account, device ids.Device) error {
+	if !share.ValidDomain(string(device)) {
 		return nil
 	}
-	used, err := n.claimed(ctx, account, device, device)
+	used, err := n.claimed(ctx, account, string(device), device)
 	if err == nil && !used {
-		used, err = n.domainTaken(ctx, account, device, device)
+		used, err = n.domainTaken(ctx, account, string(device), device)
 	}
 	if err == nil && used {
 		err = errNameUsed
@@ -90,12 +91,12 @@ func (n names) refuseUsed(ctx context.Context, account, device string) error {
 
 // claimed reports whether a name is claimed for another device of the account that has
 // the name or may still get it.
-func (n names) claimed(ctx context.Context, account, domain, device string) (bool, error) {
+func (n names) claimed(ctx context.Context, account ids.Account, domain string, device ids.Device) (bool, error) {
 	if !share.ValidDomain(domain) {
 		return false, nil
 	}
 	there, err := load(ctx, n.core, nameKind, nameStream(account, domain))
-	if err != nil || there.state.Of(device) {
+	if err != nil || there.state.Of(string(device)) {
 		return false, err
 	}
 	return n.holds(ctx, there.state)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"latchkey/domain/ids"
 	"latchkey/internal/position"
 )
 
@@ -167,7 +168,7 @@ type StreamSecrets interface {
 type Domains interface {
 	// DomainTaken reports whether the account has accepted another device with the
 	// domain.
-	DomainTaken(ctx context.Context, account, domain, device string) (bool, error)
+	DomainTaken(ctx context.Context, account ids.Account, domain string, device ids.Device) (bool, error)
 }
 
 // SharesOfDevice has the shares that hold a device, as of a read model.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"latchkey/domain/device"
+	"latchkey/domain/ids"
 	"latchkey/domain/name"
 	"latchkey/domain/share"
 )
@@ -19,7 +20,7 @@ func (s *Shares) Accept(ctx context.Context, m Meta, id, typed string) (ShareCha
 	done, err := s.changeExisting(ctx, change{command: c, share: id, choose: func(t attempt) (share.Command, error) {
 		facts, err := t.look.facts(ctx, device)
 		if err == nil && t.by.holder == c.Account {
-			err = s.names.refuseUsed(ctx, c.Account, device)
+			err = s.names.refuseUsed(ctx, ids.Account(c.Account), ids.Device(device))
 		}
 		return share.Accept{By: c.Account, Holder: t.by.holder, Device: device, Facts: facts, At: c.at}, err
 	}})
@@ -30,7 +31,7 @@ func (s *Shares) Accept(ctx context.Context, m Meta, id, typed string) (ShareCha
 	if err != nil {
 		return ShareChanged{}, err
 	}
-	if used, err := s.names.claimed(ctx, c.Account, device, device); err != nil || !used {
+	if used, err := s.names.claimed(ctx, ids.Account(c.Account), device, ids.Device(device)); err != nil || !used {
 		return answer, err
 	}
 	return ShareChanged{}, s.giveBack(ctx, c, id, device)
@@ -90,7 +91,7 @@ func (s *Shares) SetDomain(ctx context.Context, m Meta, id, typed, domain string
 	if d, _ := done.answer.Share.Find(device); d.Domain != domain {
 		return done.answer, nil
 	}
-	lost, err := s.names.claimed(ctx, c.Account, domain, device)
+	lost, err := s.names.claimed(ctx, ids.Account(c.Account), domain, ids.Device(device))
 	if err != nil || !lost {
 		return done.answer, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"latchkey/domain/ids"
 	"latchkey/domain/share"
 	"latchkey/internal/position"
 )
@@ -39,7 +40,7 @@ func (d *Devices) followRemoval(ctx context.Context, cause uuid.UUID, device str
 		at, err = d.core.endShares(ctx, cause, device, holding)
 	}
 	for _, id := range lost {
-		ended, unknown := d.core.endedSince(ctx, id, device, removed)
+		ended, unknown := d.core.endedSince(ctx, ids.Share(id), ids.Device(device), removed)
 		at, err = max(at, ended), errors.Join(err, unknown)
 	}
 	if err != nil {
@@ -79,7 +80,7 @@ func (s *core) gone(ctx context.Context, device string) (bool, error) {
 func (s *core) endShares(ctx context.Context, cause uuid.UUID, device string, shares []string) (position position.Position, err error) {
 	var failed []error
 	for _, id := range shares {
-		ended, err := s.endShare(ctx, cause, device, id)
+		ended, err := s.endShare(ctx, cause, ids.Device(device), ids.Share(id))
 		if err != nil {
 			failed = append(failed, fmt.Errorf("taking a removed device out of share %s: %w", id, err))
 		}
@@ -90,12 +91,12 @@ func (s *core) endShares(ctx context.Context, cause uuid.UUID, device string, sh
 
 // endShare takes a removed device out of a share. The result is the share without it,
 // whoever took it out.
-func (s *core) endShare(ctx context.Context, cause uuid.UUID, device, id string) (outcome[share.State, share.Event], error) {
-	if _, _, ok := share.Parties(id); !ok {
+func (s *core) endShare(ctx context.Context, cause uuid.UUID, device ids.Device, id ids.Share) (outcome[share.State, share.Event], error) {
+	if _, _, ok := share.Parties(string(id)); !ok {
 		return outcome[share.State, share.Event]{}, share.ErrNotFound
 	}
-	done, err := run(ctx, s, s.following(cause), onShare(id), func(there stream[share.State]) ([]share.Event, error) {
-		return share.Decide(there.state, share.EndDevice{Device: device, At: s.now()})
+	done, err := run(ctx, s, s.following(cause), onShare(string(id)), func(there stream[share.State]) ([]share.Event, error) {
+		return share.Decide(there.state, share.EndDevice{Device: string(device), At: s.now()})
 	})
 	if err == nil && len(done.events) == 0 {
 		done.position, err = s.endedSince(ctx, id, device, 0)
@@ -108,16 +109,16 @@ var shareDeviceRemoved = share.DeviceRemoved{}.Type()
 
 // endedSince returns the position of the last event that took a device out of a share
 // after a position in the log, 0 for none.
-func (s *core) endedSince(ctx context.Context, id, device string, position position.Position) (position.Position, error) {
+func (s *core) endedSince(ctx context.Context, id ids.Share, device ids.Device, position position.Position) (position.Position, error) {
 	ends := func(e Stored) bool {
 		if e.Type != shareDeviceRemoved {
 			return false
 		}
 		event, err := decode[share.Event](e)
 		end, ok := event.(share.DeviceRemoved)
-		return err == nil && ok && end.Device == device
+		return err == nil && ok && end.Device == string(device)
 	}
-	events, err := s.log.LoadBack(ctx, shareStream(id), func(e Stored, _ int) bool { return e.Position <= position || ends(e) })
+	events, err := s.log.LoadBack(ctx, shareStream(string(id)), func(e Stored, _ int) bool { return e.Position <= position || ends(e) })
 	if err != nil {
 		return 0, unavailable(fmt.Errorf("loading share %s: %w", id, err))
 	}

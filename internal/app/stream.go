@@ -6,6 +6,7 @@ import (
 	"latchkey/domain/account"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/name"
 	"latchkey/domain/share"
 	"latchkey/internal/position"
@@ -19,7 +20,9 @@ func shareStream(share string) string     { return "share-" + share }
 
 // nameStream is the stream of a name that an account gives a device: it makes the name
 // unique within the account.
-func nameStream(account, domain string) string { return "domain-" + account + "." + domain }
+func nameStream(account ids.Account, domain string) string {
+	return "domain-" + string(account) + "." + domain
+}
 
 // stream is a stream as it was loaded.
 type stream[S any] struct {

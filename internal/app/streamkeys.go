@@ -10,6 +10,7 @@ import (
 	"latchkey/domain/account"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/share"
 )
 
@@ -73,7 +74,7 @@ func (k *StreamKeys) Add(ctx context.Context, m Meta, n NewStreamKey) (StreamKey
 // decide stores the secret once only the log can still refuse the key.
 func (k *StreamKeys) decide(ctx context.Context, there account.State, add account.AddKey, secret string) ([]account.Event, error) {
 	if add.Device != "" {
-		may, err := k.core.maySee(ctx, there.Account, there.Login, add.Device)
+		may, err := k.core.maySee(ctx, ids.Account(there.Account), there.Login, ids.Device(add.Device))
 		if err != nil {
 			return nil, err
 		}

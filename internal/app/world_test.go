@@ -18,6 +18,7 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/internal/position"
@@ -407,8 +408,8 @@ func (v *memoryVault) ForgetStreamSecret(_ context.Context, key string) error {
 	return forget(v, v.secrets, key)
 }
 
-func (v *memoryVault) DomainTaken(_ context.Context, account, domain, _ string) (bool, error) {
-	return v.taken[account+" "+domain], v.fail
+func (v *memoryVault) DomainTaken(_ context.Context, account ids.Account, domain string, _ ids.Device) (bool, error) {
+	return v.taken[string(account)+" "+domain], v.fail
 }
 
 // server is the use cases as a process has them.
