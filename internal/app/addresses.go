@@ -10,6 +10,7 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/event"
+	"latchkey/internal/position"
 )
 
 const (
@@ -118,7 +119,7 @@ func (a *Accounts) Profile(ctx context.Context, id string) (Profile, error) {
 
 // AddressAdded is the answer of Accounts.AddAddress.
 type AddressAdded struct {
-	Position uint64
+	Position position.Position
 	Address  AddressView
 }
 
@@ -334,11 +335,11 @@ func (a *Accounts) RemoveAddress(ctx context.Context, m Meta, login string) (Don
 }
 
 // release frees a login that the account holds.
-func (a *Accounts) release(ctx context.Context, c command, login string) (uint64, error) {
+func (a *Accounts) release(ctx context.Context, c command, login string) (position.Position, error) {
 	if login == "" {
 		return 0, nil
 	}
-	var position uint64
+	var at position.Position
 	err := a.core.inTurn(ctx, loginStream(login), "", func() error {
 		there, err := load(ctx, a.core, loginKind, loginStream(login))
 		if err != nil {
@@ -348,10 +349,10 @@ func (a *Accounts) release(ctx context.Context, c command, login string) (uint64
 		if err != nil || len(events) == 0 {
 			return err
 		}
-		position, err = a.append(ctx, applicant{command: c}.again(), there, events)
+		at, err = a.append(ctx, applicant{command: c}.again(), there, events)
 		return err
 	})
-	return position, err
+	return at, err
 }
 
 // ProfileChange changes what is not nil.

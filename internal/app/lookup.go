@@ -119,7 +119,7 @@ func (s *core) maySee(ctx context.Context, account ids.Account, login string, de
 		return true, nil
 	}
 	// The device may have come by any address of the account.
-	of, err := load(ctx, s, accountKind, accountStream(account))
+	of, err := load(ctx, s, accountKind, accountStream(string(account)))
 	if err != nil {
 		return false, err
 	}
