@@ -283,7 +283,7 @@ func (c cameraDevices) SetCredentials(ctx context.Context, m app.Meta, device st
 	}
 	done, err := c.Devices.SetCredentials(ctx, m, device, n)
 	if err == nil {
-		c.upstreams.Redial(done.Device.Device)
+		c.upstreams.Redial(ids.Device(done.Device.Device))
 	}
 	return done, err
 }

@@ -23,7 +23,7 @@ type Registered struct {
 
 // DeviceChanged is the result of the commands that change a device.
 type DeviceChanged struct {
-	Position uint64
+	Position position.Position
 	Device   device.State
 	Unproven bool // nobody has seen whether the device is there
 }

@@ -98,7 +98,7 @@ func (u *upstream) isOver() bool {
 
 // Redial ends the streams of a device, and forgets what is known of where they are and how
 // dialing them went: their source has changed. Whoever watches joins again.
-func (p *Pool) Redial(device string) {
+func (p *Pool) Redial(device ids.Device) {
 	p.forgetSources(device)
 	p.mu.Lock()
 	defer p.mu.Unlock()
