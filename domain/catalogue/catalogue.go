@@ -48,6 +48,8 @@ var events = []entry{
 	current[share.Paused](),
 	current[share.Resumed](),
 	current[share.Deleted](),
+	current[share.RecipientForgotten](),
+	current[share.Dismissed](),
 }
 
 // entry defines how events of one stored type are read.

@@ -95,6 +95,8 @@ func examples() []event.Event {
 		share.Paused{Share: id, Owner: alice, Login: login, Device: cam, Given: []event.Given{}, At: at},
 		share.Resumed{Share: id, Owner: alice, Login: login, Given: given, At: at},
 		share.Resumed{Share: id, Owner: alice, Login: login, Device: cam, Given: given[:1], At: at},
+		share.RecipientForgotten{Share: id, Owner: alice, Login: login, At: at},
+		share.Dismissed{Share: id, Owner: alice, Login: login, Account: bob, Device: cam, At: at},
 	}
 }
 

@@ -66,6 +66,8 @@ func Decide(s State, command Command) ([]Event, error) {
 		return endDevice(s, c), nil
 	case Reapply:
 		return reapply(s, c), nil
+	case Forget:
+		return forget(s, c)
 	}
 	if !s.Live {
 		return nil, ErrNotFound
@@ -91,6 +93,8 @@ func Decide(s State, command Command) ([]Event, error) {
 		return leave(s, c)
 	case SetDomain:
 		return setDomain(s, c)
+	case Dismiss:
+		return dismiss(s, c)
 	}
 	return nil, fmt.Errorf("%w %T", ErrUnknownCommand, command)
 }

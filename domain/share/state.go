@@ -30,6 +30,7 @@ type State struct {
 	Remark    string // sealed, "" for none
 	Live      bool   // opened, and not deleted since
 	Paused    bool   // nothing that it gives is in force
+	Forgotten bool   // deleted, and taken out of the owner's lists since
 	Devices   []Device
 }
 
@@ -44,6 +45,8 @@ type Device struct {
 	InvitedAt  time.Time
 	AnsweredAt time.Time // zero until it is accepted or rejected
 	EditedAt   time.Time // zero until the grants of this invitation are edited
+
+	DismissedAt time.Time // zero until the recipient dismisses the invitation
 }
 
 // Active reports whether the device is invited or accepted.
