@@ -100,7 +100,6 @@ type snapshot struct {
 	names    map[string]string   // of every device there was
 	shares   []projections.Share // live ones
 	holders  map[string]string   // share -> login hash
-	history  []projections.HistoryEntry
 	accounts map[string]account.State
 }
 
@@ -125,9 +124,6 @@ func (r readModel) read() snapshot {
 				s.names[d.Device] = d.Name
 			case share.Event:
 				state = share.Evolve(state, e)
-				if end, ok := e.(share.Deleted); ok {
-					s.history = append(s.history, projections.HistoryEntry{Share: end.Share, Kind: end.Kind, Recipient: end.Recipient, Remark: end.Remark, DeletedAt: projections.MicrosOf(end.At)})
-				}
 			}
 		}
 		s.note(a, d, state, events[len(events)-1].Revision)
@@ -201,11 +197,6 @@ func (r readModel) ReceivedShares(_ context.Context, account string, p projectio
 		s.shares[i].From = s.person(s.shares[i].Owner)
 	}
 	return paged(s.sharesOf(func(v projections.Share) bool { return s.logins[s.holders[v.ID]] == account }), p)
-}
-
-func (r readModel) History(_ context.Context, account string, p projections.Page) ([]projections.HistoryEntry, string, error) {
-	s := r.read()
-	return paged(slices.DeleteFunc(s.history, func(v projections.HistoryEntry) bool { return v.Share[:len(account)] != account }), p)
 }
 
 func (r readModel) Share(_ context.Context, account, id string, _ position.Position) (projections.Share, bool, error) {

@@ -63,6 +63,12 @@ type Shares interface {
 	Accept(ctx context.Context, m app.Meta, share, device string) (app.ShareChanged, error)
 	Reject(ctx context.Context, m app.Meta, share, device string) (app.ShareChanged, error)
 	SetDomain(ctx context.Context, m app.Meta, share, device, domain string) (app.ShareChanged, error)
+	Dismiss(ctx context.Context, m app.Meta, share, device string) (app.Done, error)
+	// DecideAll decides each invitation alone; the results are in the same order.
+	DecideAll(ctx context.Context, m app.Meta, list []app.Decision) ([]app.Decided, error)
+
+	// Forget takes the recipient of a deleted share out of its owner's lists.
+	Forget(ctx context.Context, m app.Meta, share string) (app.Done, error)
 }
 
 // StreamKeys creates and revokes stream keys.
@@ -77,7 +83,12 @@ type StreamKeys interface {
 type Queries interface {
 	SentShares(ctx context.Context, account string, p projections.Page) (rows []projections.Share, next string, err error)
 	ReceivedShares(ctx context.Context, account string, p projections.Page) (rows []projections.Share, next string, err error)
-	History(ctx context.Context, account string, p projections.Page) (rows []projections.HistoryEntry, next string, err error)
+	// History and Recipients return the rows that match; a nil match: all of them.
+	History(ctx context.Context, account string, p projections.Page, match projections.Match[projections.HistoryEntry]) (rows []projections.HistoryEntry, next string, err error)
+	Recipients(ctx context.Context, account string, p projections.Page, match projections.Match[projections.Recipient]) (rows []projections.Recipient, next string, err error)
+	// Invitations returns the new ones, or those that were dismissed; count is how many
+	// there are on all pages.
+	Invitations(ctx context.Context, account string, dismissed bool, p projections.Page) (rows []projections.Invitation, count int64, next string, err error)
 	// Share is for its owner and its recipient; for others it is not found.
 	Share(ctx context.Context, account, share string, atLeast position.Position) (row projections.Share, found bool, err error)
 	// Person returns the person of an account.

@@ -62,16 +62,6 @@ func (h handlers) ListReceivedShares(ctx context.Context, r rest.ListReceivedSha
 	return rest.ListReceivedShares200JSONResponse{SharePageJSONResponse: rest.SharePageJSONResponse{Items: items, Next: next}}, err
 }
 
-// ListShareHistory lists the recipients of shares that the caller deleted.
-func (h handlers) ListShareHistory(ctx context.Context, r rest.ListShareHistoryRequestObject) (rest.ListShareHistoryResponseObject, error) {
-	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.Queries.History)
-	if err != nil {
-		return nil, err
-	}
-	items, err := each(ctx, rows, h.history)
-	return rest.ListShareHistory200JSONResponse{Items: items, Next: next}, err
-}
-
 // GetShare returns a share for its owner or its recipient.
 func (h handlers) GetShare(ctx context.Context, r rest.GetShareRequestObject) (rest.GetShareResponseObject, error) {
 	var row projections.Share

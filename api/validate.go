@@ -82,7 +82,7 @@ func kindOf(method, id string) app.RequestKind {
 		return app.Reads
 	case method == http.MethodDelete || id == "rejectDevice":
 		return app.TakesAway
-	case id == "replaceShare" || id == "putShareDevice" || id == "changePassword":
+	case id == "replaceShare" || id == "putShareDevice" || id == "changePassword" || id == "decideInvitations":
 		return app.Changes
 	}
 	return app.Gives

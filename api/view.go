@@ -137,17 +137,6 @@ func (h handlers) recipient(ctx context.Context, field, kind, sealed string) (re
 	return out, text.err
 }
 
-func (h handlers) history(ctx context.Context, v projections.HistoryEntry) (rest.HistoryEntry, error) {
-	recipient, err := h.recipient(ctx, event.FieldRecipient, v.Kind, v.Recipient)
-	if err != nil {
-		return rest.HistoryEntry{}, err
-	}
-	text := h.reading(ctx)
-	out := rest.HistoryEntry{Share: v.Share, Recipient: recipient, Remark: text.text(event.FieldRemark, v.Remark), DeletedAt: v.DeletedAt.Time()}
-	out.Unreadable = text.unreadable
-	return out, text.err
-}
-
 func (h handlers) device(ctx context.Context, v projections.Device) (rest.Device, error) {
 	text := h.reading(ctx)
 	out := rest.Device{ID: v.ID, Device: v.ID, Serial: v.Serial, Name: text.text(event.FieldDevice, v.Name), AddedAt: v.AddedAt.Time(),

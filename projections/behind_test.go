@@ -23,7 +23,15 @@ func lists(s *projections.Store) map[string]func(ctx context.Context, atLeast ev
 			return err
 		},
 		"history": func(ctx context.Context, n eventstore.Position) error {
-			_, _, err := s.History(ctx, olga, at(n))
+			_, _, err := s.History(ctx, olga, at(n), nil)
+			return err
+		},
+		"recipients": func(ctx context.Context, n eventstore.Position) error {
+			_, _, err := s.Recipients(ctx, olga, at(n), nil)
+			return err
+		},
+		"invitations": func(ctx context.Context, n eventstore.Position) error {
+			_, _, _, err := s.Invitations(ctx, rita, false, at(n))
 			return err
 		},
 		"devices": func(ctx context.Context, n eventstore.Position) error {

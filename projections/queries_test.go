@@ -122,10 +122,11 @@ func TestOneShare(t *testing.T) {
 				t.Errorf("after the deletion a list has %d rows, %v", n, err)
 			}
 		}
-		past, _, err := h.store.History(ctx, olga, page)
+		past, _, err := h.store.History(ctx, olga, page, nil)
 		must(t, err)
 		same(t, "history", past, []projections.HistoryEntry{{
 			Share: given, Owner: olga, Kind: "email", Recipient: "login:address", Remark: "login:remark", DeletedAt: projections.MicrosOf(epoch), Position: int64(deletion),
+			Devices: []projections.RecipientDevice{{Share: given, Device: "cam", Name: olga + ":name", Grants: grants(privilege.None)}},
 		}})
 
 		wait(t, r, h.append("share-"+given, opened(), invited("dvr", privilege.LiveView)))
@@ -134,7 +135,7 @@ func TestOneShare(t *testing.T) {
 		if !ok || len(s.Devices) != 1 || s.Revision != 11 {
 			t.Fatalf("the share that was opened anew: %+v", s)
 		}
-		if past, _, err = h.store.History(ctx, olga, page); err != nil || len(past) != 0 {
+		if past, _, err = h.store.History(ctx, olga, page, nil); err != nil || len(past) != 0 {
 			t.Fatalf("the history after it was opened anew: %+v, %v", past, err)
 		}
 	})

@@ -143,6 +143,9 @@ func TestMakeAnew(t *testing.T) {
 		status, err := other.Status(t.Context())
 		must(t, err)
 		for _, s := range status {
+			if s.Projection == projections.Recipients || s.Projection == projections.Invitations { // they came later
+				continue
+			}
 			if s.Rows != 0 || s.Position != 0 || s.Generation < 2 {
 				t.Errorf("after the migration: %+v", s)
 			}

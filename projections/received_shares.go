@@ -85,6 +85,8 @@ func received(shares, devices *engine.Fold, e engine.Record) {
 		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusLeft)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)))
 	case share.DomainSet:
 		set(v.Share, v.Device, engine.To(receivedDomain, v.Domain))
+	case share.Dismissed: // only the revision is of interest
+		set(v.Share, v.Device)
 	case share.Paused:
 		pause(v.Share, v.Device, 1)
 	case share.Resumed:

@@ -159,7 +159,7 @@ func (s replayed) apply(t *rapid.T, events []eventstore.Recorded, size func() in
 
 // rows are the tables of every read model.
 var rows = []string{
-	"sent_shares", "sent_share_devices", "received_shares", "received_share_devices", "share_history", "devices",
+	"sent_shares", "sent_share_devices", "received_shares", "received_share_devices", "share_history", "recipients", "recipient_devices", "invitations", "devices",
 	"account_logins", "stream_keys", "privileges", "privilege_accounts", "privilege_devices", "privilege_shares", "privilege_keys",
 }
 

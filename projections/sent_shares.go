@@ -93,6 +93,8 @@ func sent(shares, devices *engine.Fold, e engine.Record) {
 		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusLeft)), engine.To(sentGrants, ""), engine.To(sentDevicePaused, int64(0)))
 	case share.DomainSet:
 		set(v.Share, v.Device)
+	case share.Dismissed: // only the revision is of interest
+		set(v.Share, v.Device)
 	case share.Paused:
 		pause(v.Share, v.Device, 1)
 	case share.Resumed:

@@ -17,7 +17,8 @@ const ShareHistory = "share_history"
 var shareHistory = &engine.Projection{
 	Name:   ShareHistory,
 	Tables: []*engine.Table{historyTable},
-	Events: []string{share.Deleted{}.Type(), share.Opened{}.Type()},
+	Events: []string{share.Deleted{}.Type(), share.Opened{}.Type(), share.RecipientForgotten{}.Type()},
+	Joins:  []string{Recipients, Devices},
 	Fold:   func(rows []*engine.Fold, e engine.Record) { history(rows[0], e) },
 }
 
@@ -36,6 +37,8 @@ func history(rows *engine.Fold, e engine.Record) {
 		rows.Put(v.Share, v.Owner, v.Kind, v.Recipient, v.Remark, micros(v.At), e.Position)
 	case share.Opened:
 		rows.Drop(engine.Key{v.Share})
+	case share.RecipientForgotten:
+		rows.Drop(engine.Key{v.Share})
 	}
 }
 
@@ -50,21 +53,30 @@ type HistoryEntry struct {
 	Remark    string // sealed
 	DeletedAt Micros
 	Position  int64 // of the deletion, in the log
+
+	Devices []RecipientDevice `bun:"-"`
 }
 
-var historyList = engine.List[HistoryEntry]{Name: "history", Start: engine.Newest, Place: func(e HistoryEntry) int64 { return e.Position }}
+func (e *HistoryEntry) formOf() (string, *[]RecipientDevice) { return e.Share, &e.Devices }
+
+var historyList = engine.List[HistoryEntry]{
+	Name: "history", Start: engine.Newest, Place: func(e HistoryEntry) int64 { return e.Position },
+	Weight: func(e HistoryEntry) int { return len(e.Recipient) + len(e.Remark) + weightOfForm(e.Devices) },
+}
 
 // History lists the recipients of an owner's deleted shares, the last deleted
-// first.
-func (s *Store) History(ctx context.Context, owner string, p Page) (list []HistoryEntry, next string, err error) {
+// first. match may be nil: then all of them are wanted.
+func (s *Store) History(ctx context.Context, owner string, p Page, match Match[HistoryEntry]) (list []HistoryEntry, next string, err error) {
 	if _, err := historyList.After(p); err != nil {
 		return nil, "", err
 	}
-	err = s.Read(ctx, []string{ShareHistory}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
-		list, next, err = historyList.Page(p, func(before, n int64) (rows []HistoryEntry, err error) {
+	err = s.Read(ctx, []string{ShareHistory, Recipients, Devices}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
+		read := func(before, n int64) (rows []HistoryEntry, err error) {
 			err = tx.NewSelect().Model(&rows).Where("h.owner = ? AND h.position < ?", owner, before).OrderExpr("h.position DESC").Limit(n).Scan(ctx)
 			return rows, err
-		})
+		}
+		fill := func(rows []HistoryEntry) error { return addForms(ctx, tx, owner, rows, (*HistoryEntry).formOf) }
+		list, next, err = historyList.Search(p, searched, read, match, fill)
 		return err
 	})
 	return list, next, wrapped("listing the history of shares", err)

@@ -75,6 +75,8 @@ var refusals = []struct {
 	{share.ErrBeyondCapability, Invalid, "beyond_capability"},
 	{share.ErrBadDomain, Invalid, "invalid_domain"},
 	{share.ErrDomainTaken, Conflict, "domain_taken"},
+	{share.ErrNoRecipient, NotFound, "recipient_not_found"},
+	{share.ErrStillShared, Conflict, "still_shared"},
 	{errNameUsed, Conflict, "name_used"},
 	{device.ErrTaken, Conflict, "device_taken"},
 	{device.ErrAlreadyAdded, Conflict, "device_already_added"},

@@ -15,20 +15,22 @@ type Kind string
 
 // The kinds.
 const (
-	ShareCreated      Kind = "share_created"
-	ShareChanged      Kind = "share_changed" // the remark
-	ShareDeleted      Kind = "share_deleted"
-	Invited           Kind = "invited"
-	Accepted          Kind = "accepted"
-	Rejected          Kind = "rejected"
-	PrivilegesChanged Kind = "privileges_changed"
-	DeviceWithdrawn   Kind = "device_withdrawn" // the owner took it out of the share
-	DeviceLeft        Kind = "device_left"      // the recipient gave it up
-	DomainChanged     Kind = "domain_changed"
-	DeviceAdded       Kind = "device_added"
-	DeviceRemoved     Kind = "device_removed"
-	StreamKeyAdded    Kind = "stream_key_added"
-	StreamKeyRevoked  Kind = "stream_key_revoked"
+	ShareCreated       Kind = "share_created"
+	ShareChanged       Kind = "share_changed" // the remark
+	ShareDeleted       Kind = "share_deleted"
+	Invited            Kind = "invited"
+	Accepted           Kind = "accepted"
+	Rejected           Kind = "rejected"
+	PrivilegesChanged  Kind = "privileges_changed"
+	DeviceWithdrawn    Kind = "device_withdrawn" // the owner took it out of the share
+	DeviceLeft         Kind = "device_left"      // the recipient gave it up
+	DomainChanged      Kind = "domain_changed"
+	Dismissed          Kind = "dismissed" // an invitation, by its recipient
+	RecipientForgotten Kind = "recipient_forgotten"
+	DeviceAdded        Kind = "device_added"
+	DeviceRemoved      Kind = "device_removed"
+	StreamKeyAdded     Kind = "stream_key_added"
+	StreamKeyRevoked   Kind = "stream_key_revoked"
 )
 
 // Notice is something that happened to an account.
@@ -62,6 +64,9 @@ func itemOf(r *eventstore.Recorded, e event.Event) (item, bool) {
 	if both {
 		it.recipient, it.login = s.Recipient, s.Login
 	}
+	if kind == Dismissed { // the owner need not know that it was seen
+		it.owner = ""
+	}
 	return it, kind != ""
 }
 
@@ -89,6 +94,10 @@ func kindOf(e event.Event) (kind Kind, both bool) {
 		return DeviceLeft, true
 	case share.DomainSet:
 		return DomainChanged, true
+	case share.Dismissed:
+		return Dismissed, true
+	case share.RecipientForgotten:
+		return RecipientForgotten, false
 	case device.Added:
 		return DeviceAdded, false
 	case device.Removed:

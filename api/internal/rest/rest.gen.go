@@ -19,6 +19,24 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for DecisionDecision.
+const (
+	Accept DecisionDecision = "accept"
+	Reject DecisionDecision = "reject"
+)
+
+// Valid indicates whether the value is a known member of the DecisionDecision enum.
+func (e DecisionDecision) Valid() bool {
+	switch e {
+	case Accept:
+		return true
+	case Reject:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DevicePrivilegesRole.
 const (
 	DevicePrivilegesRoleOwner     DevicePrivilegesRole = "owner"
@@ -232,6 +250,40 @@ type Credentials struct {
 	Password string `json:"password"`
 }
 
+// Decision defines model for Decision.
+type Decision struct {
+	Decision DecisionDecision `json:"decision"`
+	Device   string           `json:"device"`
+	Share    string           `json:"share"`
+}
+
+// DecisionDecision defines model for Decision.Decision.
+type DecisionDecision string
+
+// DecisionResult defines model for DecisionResult.
+type DecisionResult struct {
+	// Code Why it was refused; absent if it was not.
+	Code string `json:"code,omitempty,omitzero"`
+
+	// Detail The same for people; it may change.
+	Detail string `json:"detail,omitempty,omitzero"`
+	Device string `json:"device"`
+	Share  string `json:"share"`
+
+	// Status The status that the request for this decision alone would have.
+	Status int `json:"status"`
+}
+
+// DecisionResults defines model for DecisionResults.
+type DecisionResults struct {
+	Decisions []DecisionResult `json:"decisions"`
+}
+
+// Decisions defines model for Decisions.
+type Decisions struct {
+	Decisions []Decision `json:"decisions"`
+}
+
 // Device defines model for Device.
 type Device struct {
 	AddedAt  time.Time `json:"added_at"`
@@ -340,6 +392,16 @@ type DevicePrivileges struct {
 // DevicePrivilegesRole defines model for DevicePrivileges.Role.
 type DevicePrivilegesRole string
 
+// FormDevice A device as it was last shared with a recipient, if you still have it.
+type FormDevice struct {
+	Channels []Grant `json:"channels"`
+	Device   string  `json:"device"`
+	Name     string  `json:"name"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+}
+
 // Grant The privileges on one channel. With an empty list the recipient sees the channel and may do nothing with it.
 type Grant struct {
 	Channel    ChannelNumber `json:"channel"`
@@ -348,7 +410,11 @@ type Grant struct {
 
 // HistoryEntry defines model for HistoryEntry.
 type HistoryEntry struct {
-	DeletedAt time.Time `json:"deleted_at"`
+	DeletedAt time.Time    `json:"deleted_at"`
+	Devices   []FormDevice `json:"devices"`
+
+	// ID Names the entry, to forget it. It does not reveal the address.
+	ID string `json:"id"`
 
 	// Recipient Empty if the address was erased.
 	Recipient ShareRecipient `json:"recipient"`
@@ -365,6 +431,39 @@ type HistoryList struct {
 
 	// Next The `cursor` of the next page; absent at the end.
 	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// Invitation defines model for Invitation.
+type Invitation struct {
+	Channels []Grant       `json:"channels"`
+	Device   InvitedDevice `json:"device"`
+
+	// From The owner, for the recipient only. Erased fields are empty.
+	From      Person    `json:"from"`
+	InvitedAt time.Time `json:"invited_at"`
+	Share     string    `json:"share"`
+}
+
+// InvitationList defines model for InvitationList.
+type InvitationList struct {
+	// Count How many there are on all pages.
+	Count int64        `json:"count"`
+	Items []Invitation `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// InvitedDevice defines model for InvitedDevice.
+type InvitedDevice struct {
+	ID string `json:"id"`
+
+	// Model Absent if it is not known.
+	Model string `json:"model,omitempty,omitzero"`
+	Name  string `json:"name"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // Language Of the messages that you are sent; absent or empty, English.
@@ -532,6 +631,38 @@ type Recipient struct {
 
 	// Phone With the country code, for example +8618969190000.
 	Phone string `json:"phone,omitempty,omitzero"`
+}
+
+// RecipientEntry defines model for RecipientEntry.
+type RecipientEntry struct {
+	// DeletedAt When you deleted the share; absent while you still share with them.
+	DeletedAt time.Time    `json:"deleted_at,omitempty,omitzero"`
+	Devices   []FormDevice `json:"devices"`
+
+	// ID Names the entry, to forget it. It does not reveal the address.
+	ID string `json:"id"`
+
+	// LiveDevices How many devices you share with them now.
+	LiveDevices int `json:"live_devices"`
+
+	// Recipient Empty if the address was erased.
+	Recipient ShareRecipient `json:"recipient"`
+	Remark    string         `json:"remark,omitempty,omitzero"`
+	Share     string         `json:"share"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+
+	// UsedAt When a device was last offered to them.
+	UsedAt time.Time `json:"used_at"`
+}
+
+// RecipientList defines model for RecipientList.
+type RecipientList struct {
+	Items []RecipientEntry `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
 }
 
 // Registration Exactly one of `email` and `phone`.
@@ -769,6 +900,9 @@ type Limit = int
 // MinPosition defines model for MinPosition.
 type MinPosition = string
 
+// RecipientQuery defines model for RecipientQuery.
+type RecipientQuery = string
+
 // SharePath defines model for SharePath.
 type SharePath = string
 
@@ -883,6 +1017,27 @@ type RefreshDeviceParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListInvitationsParams defines parameters for ListInvitations.
+type ListInvitationsParams struct {
+	// Dismissed Whether to list those that you dismissed instead.
+	Dismissed bool `form:"dismissed,omitempty" json:"dismissed,omitempty,omitzero"`
+
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// DecideInvitationsParams defines parameters for DecideInvitations.
+type DecideInvitationsParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ListPrivilegesParams defines parameters for ListPrivileges.
 type ListPrivilegesParams struct {
 	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
@@ -903,6 +1058,10 @@ type CreateShareParams struct {
 
 // ListShareHistoryParams defines parameters for ListShareHistory.
 type ListShareHistoryParams struct {
+	// Query A part of the address or the remark, in any case. A page of a search may be short, or empty, although there is
+	// a next one: only `next` says whether there are more.
+	Query RecipientQuery `form:"query,omitempty" json:"query,omitempty,omitzero"`
+
 	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
@@ -923,6 +1082,28 @@ type ListReceivedSharesParams struct {
 
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// ListRecipientsParams defines parameters for ListRecipients.
+type ListRecipientsParams struct {
+	// Query A part of the address or the remark, in any case. A page of a search may be short, or empty, although there is
+	// a next one: only `next` says whether there are more.
+	Query RecipientQuery `form:"query,omitempty" json:"query,omitempty,omitzero"`
+
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// ForgetRecipientParams defines parameters for ForgetRecipient.
+type ForgetRecipientParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // ListSentSharesParams defines parameters for ListSentShares.
@@ -984,6 +1165,15 @@ type PutShareDeviceParams struct {
 
 // AcceptDeviceParams defines parameters for AcceptDevice.
 type AcceptDeviceParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch One entity tag of the share, or `*` for any revision.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// DismissDeviceParams defines parameters for DismissDevice.
+type DismissDeviceParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 
@@ -1093,6 +1283,9 @@ type RenameDeviceJSONRequestBody = DeviceNames
 // SetDeviceCredentialsJSONRequestBody defines body for SetDeviceCredentials for application/json ContentType.
 type SetDeviceCredentialsJSONRequestBody = DeviceCredentials
 
+// DecideInvitationsJSONRequestBody defines body for DecideInvitations for application/json ContentType.
+type DecideInvitationsJSONRequestBody = Decisions
+
 // RequestPasswordResetJSONRequestBody defines body for RequestPasswordReset for application/json ContentType.
 type RequestPasswordResetJSONRequestBody = PasswordResetRequest
 
@@ -1176,6 +1369,12 @@ type ServerInterface interface {
 	// RefreshDevice Ask a device of yours what it is
 	// (POST /api/v1/devices/{device}/refresh)
 	RefreshDevice(ctx echo.Context, device DevicePath, params RefreshDeviceParams) error
+	// ListInvitations List the devices that wait for your decision
+	// (GET /api/v1/invitations)
+	ListInvitations(ctx echo.Context, params ListInvitationsParams) error
+	// DecideInvitations Accept or reject several invitations
+	// (POST /api/v1/invitations/decisions)
+	DecideInvitations(ctx echo.Context, params DecideInvitationsParams) error
 	// RequestPasswordReset Ask for a code for a new password
 	// (POST /api/v1/password-resets)
 	RequestPasswordReset(ctx echo.Context) error
@@ -1200,6 +1399,12 @@ type ServerInterface interface {
 	// ListReceivedShares List what others share with you
 	// (GET /api/v1/shares/received)
 	ListReceivedShares(ctx echo.Context, params ListReceivedSharesParams) error
+	// ListRecipients List everybody with whom you have shared
+	// (GET /api/v1/shares/recipients)
+	ListRecipients(ctx echo.Context, params ListRecipientsParams) error
+	// ForgetRecipient Forget a recipient
+	// (DELETE /api/v1/shares/recipients/{recipient})
+	ForgetRecipient(ctx echo.Context, recipient string, params ForgetRecipientParams) error
 	// ListSentShares List what you share with others
 	// (GET /api/v1/shares/sent)
 	ListSentShares(ctx echo.Context, params ListSentSharesParams) error
@@ -1221,6 +1426,9 @@ type ServerInterface interface {
 	// AcceptDevice Accept a device that is shared with you
 	// (POST /api/v1/shares/{share}/devices/{device}/accept)
 	AcceptDevice(ctx echo.Context, share SharePath, device DevicePath, params AcceptDeviceParams) error
+	// DismissDevice Dismiss an invitation without deciding it
+	// (POST /api/v1/shares/{share}/devices/{device}/dismiss)
+	DismissDevice(ctx echo.Context, share SharePath, device DevicePath, params DismissDeviceParams) error
 	// SetDeviceDomain Give a device that is shared with you your own short name
 	// (PUT /api/v1/shares/{share}/devices/{device}/domain)
 	SetDeviceDomain(ctx echo.Context, share SharePath, device DevicePath, params SetDeviceDomainParams) error
@@ -1802,6 +2010,84 @@ func (w *ServerInterfaceWrapper) RefreshDevice(ctx echo.Context) error {
 	return err
 }
 
+// ListInvitations converts echo context to params.
+func (w *ServerInterfaceWrapper) ListInvitations(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListInvitationsParams
+	// ------------- Optional query parameter "dismissed" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dismissed", ctx.QueryParams(), &params.Dismissed, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dismissed: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListInvitations(ctx, params)
+	return err
+}
+
+// DecideInvitations converts echo context to params.
+func (w *ServerInterfaceWrapper) DecideInvitations(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DecideInvitationsParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DecideInvitations(ctx, params)
+	return err
+}
+
 // RequestPasswordReset converts echo context to params.
 func (w *ServerInterfaceWrapper) RequestPasswordReset(ctx echo.Context) error {
 	var err error
@@ -1915,6 +2201,13 @@ func (w *ServerInterfaceWrapper) ListShareHistory(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListShareHistoryParams
+	// ------------- Optional query parameter "query" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "query", ctx.QueryParams(), &params.Query, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter query: %s", err))
+	}
+
 	// ------------- Optional query parameter "limit" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
@@ -1990,6 +2283,91 @@ func (w *ServerInterfaceWrapper) ListReceivedShares(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListReceivedShares(ctx, params)
+	return err
+}
+
+// ListRecipients converts echo context to params.
+func (w *ServerInterfaceWrapper) ListRecipients(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRecipientsParams
+	// ------------- Optional query parameter "query" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "query", ctx.QueryParams(), &params.Query, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter query: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListRecipients(ctx, params)
+	return err
+}
+
+// ForgetRecipient converts echo context to params.
+func (w *ServerInterfaceWrapper) ForgetRecipient(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "recipient" -------------
+	var recipient string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "recipient", ctx.Param("recipient"), &recipient, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter recipient: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ForgetRecipientParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ForgetRecipient(ctx, recipient, params)
 	return err
 }
 
@@ -2362,6 +2740,65 @@ func (w *ServerInterfaceWrapper) AcceptDevice(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AcceptDevice(ctx, share, device, params)
+	return err
+}
+
+// DismissDevice converts echo context to params.
+func (w *ServerInterfaceWrapper) DismissDevice(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "share" -------------
+	var share SharePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "share", ctx.Param("share"), &share, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter share: %s", err))
+	}
+
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DismissDeviceParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DismissDevice(ctx, share, device, params)
 	return err
 }
 
@@ -2876,6 +3313,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/api/v1/devices/:device", wrapper.RenameDevice, options.OperationMiddlewares["renameDevice"]...)
 	router.PUT(options.BaseURL+"/api/v1/devices/:device/credentials", wrapper.SetDeviceCredentials, options.OperationMiddlewares["setDeviceCredentials"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/refresh", wrapper.RefreshDevice, options.OperationMiddlewares["refreshDevice"]...)
+	router.GET(options.BaseURL+"/api/v1/invitations", wrapper.ListInvitations, options.OperationMiddlewares["listInvitations"]...)
+	router.POST(options.BaseURL+"/api/v1/invitations/decisions", wrapper.DecideInvitations, options.OperationMiddlewares["decideInvitations"]...)
 	router.POST(options.BaseURL+"/api/v1/password-resets", wrapper.RequestPasswordReset, options.OperationMiddlewares["requestPasswordReset"]...)
 	router.POST(options.BaseURL+"/api/v1/password-resets/confirm", wrapper.ConfirmPasswordReset, options.OperationMiddlewares["confirmPasswordReset"]...)
 	router.GET(options.BaseURL+"/api/v1/privileges", wrapper.ListPrivileges, options.OperationMiddlewares["listPrivileges"]...)
@@ -2888,6 +3327,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/api/v1/shares/:share/devices/:device", wrapper.RemoveShareDevice, options.OperationMiddlewares["removeShareDevice"]...)
 	router.PUT(options.BaseURL+"/api/v1/shares/:share/devices/:device", wrapper.PutShareDevice, options.OperationMiddlewares["putShareDevice"]...)
 	router.POST(options.BaseURL+"/api/v1/shares/:share/devices/:device/accept", wrapper.AcceptDevice, options.OperationMiddlewares["acceptDevice"]...)
+	router.POST(options.BaseURL+"/api/v1/shares/:share/devices/:device/dismiss", wrapper.DismissDevice, options.OperationMiddlewares["dismissDevice"]...)
 	router.PUT(options.BaseURL+"/api/v1/shares/:share/devices/:device/domain", wrapper.SetDeviceDomain, options.OperationMiddlewares["setDeviceDomain"]...)
 	router.POST(options.BaseURL+"/api/v1/shares/:share/devices/:device/pause", wrapper.PauseShareDevice, options.OperationMiddlewares["pauseShareDevice"]...)
 	router.POST(options.BaseURL+"/api/v1/shares/:share/devices/:device/reject", wrapper.RejectDevice, options.OperationMiddlewares["rejectDevice"]...)
@@ -2896,6 +3336,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/shares/:share/resume", wrapper.ResumeShare, options.OperationMiddlewares["resumeShare"]...)
 	router.GET(options.BaseURL+"/api/v1/shares/history", wrapper.ListShareHistory, options.OperationMiddlewares["listShareHistory"]...)
 	router.GET(options.BaseURL+"/api/v1/shares/received", wrapper.ListReceivedShares, options.OperationMiddlewares["listReceivedShares"]...)
+	router.GET(options.BaseURL+"/api/v1/shares/recipients", wrapper.ListRecipients, options.OperationMiddlewares["listRecipients"]...)
+	router.DELETE(options.BaseURL+"/api/v1/shares/recipients/:recipient", wrapper.ForgetRecipient, options.OperationMiddlewares["forgetRecipient"]...)
 	router.GET(options.BaseURL+"/api/v1/shares/sent", wrapper.ListSentShares, options.OperationMiddlewares["listSentShares"]...)
 	router.GET(options.BaseURL+"/api/v1/stream-keys", wrapper.ListStreamKeys, options.OperationMiddlewares["listStreamKeys"]...)
 	router.POST(options.BaseURL+"/api/v1/stream-keys", wrapper.CreateStreamKey, options.OperationMiddlewares["createStreamKey"]...)
@@ -3498,6 +3940,75 @@ func (response RefreshDevice200JSONResponse) VisitRefreshDeviceResponse(w http.R
 	return err
 }
 
+type ListInvitationsRequestObject struct {
+	Params ListInvitationsParams
+}
+
+type ListInvitationsResponseObject interface {
+	VisitListInvitationsResponse(w http.ResponseWriter) error
+}
+
+type ListInvitations200JSONResponse InvitationList
+
+func (response ListInvitations200JSONResponse) VisitListInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideInvitationsRequestObject struct {
+	Params DecideInvitationsParams
+	Body   *DecideInvitationsJSONRequestBody
+}
+
+type DecideInvitationsResponseObject interface {
+	VisitDecideInvitationsResponse(w http.ResponseWriter) error
+}
+
+type DecideInvitations200ResponseHeaders struct {
+	LatchkeyPosition string
+}
+
+type DecideInvitations200JSONResponse struct {
+	Body    DecisionResults
+	Headers DecideInvitations200ResponseHeaders
+}
+
+func (response DecideInvitations200JSONResponse) VisitDecideInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideInvitations408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response DecideInvitations408ApplicationProblemPlusJSONResponse) VisitDecideInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type RequestPasswordResetRequestObject struct {
 	Body *RequestPasswordResetJSONRequestBody
 }
@@ -3749,6 +4260,45 @@ func (response ListReceivedShares200JSONResponse) VisitListReceivedSharesRespons
 	return err
 }
 
+type ListRecipientsRequestObject struct {
+	Params ListRecipientsParams
+}
+
+type ListRecipientsResponseObject interface {
+	VisitListRecipientsResponse(w http.ResponseWriter) error
+}
+
+type ListRecipients200JSONResponse RecipientList
+
+func (response ListRecipients200JSONResponse) VisitListRecipientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ForgetRecipientRequestObject struct {
+	Recipient string `json:"recipient"`
+	Params    ForgetRecipientParams
+}
+
+type ForgetRecipientResponseObject interface {
+	VisitForgetRecipientResponse(w http.ResponseWriter) error
+}
+
+type ForgetRecipient204Response = DoneResponse
+
+func (response ForgetRecipient204Response) VisitForgetRecipientResponse(w http.ResponseWriter) error {
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(204)
+	return nil
+}
+
 type ListSentSharesRequestObject struct {
 	Params ListSentSharesParams
 }
@@ -3960,6 +4510,24 @@ func (response AcceptDevice200JSONResponse) VisitAcceptDeviceResponse(w http.Res
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type DismissDeviceRequestObject struct {
+	Share  SharePath  `json:"share"`
+	Device DevicePath `json:"device"`
+	Params DismissDeviceParams
+}
+
+type DismissDeviceResponseObject interface {
+	VisitDismissDeviceResponse(w http.ResponseWriter) error
+}
+
+type DismissDevice204Response = DoneResponse
+
+func (response DismissDevice204Response) VisitDismissDeviceResponse(w http.ResponseWriter) error {
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(204)
+	return nil
 }
 
 type SetDeviceDomainRequestObject struct {
@@ -4278,6 +4846,12 @@ type StrictServerInterface interface {
 	// RefreshDevice Ask a device of yours what it is
 	// (POST /api/v1/devices/{device}/refresh)
 	RefreshDevice(ctx context.Context, request RefreshDeviceRequestObject) (RefreshDeviceResponseObject, error)
+	// ListInvitations List the devices that wait for your decision
+	// (GET /api/v1/invitations)
+	ListInvitations(ctx context.Context, request ListInvitationsRequestObject) (ListInvitationsResponseObject, error)
+	// DecideInvitations Accept or reject several invitations
+	// (POST /api/v1/invitations/decisions)
+	DecideInvitations(ctx context.Context, request DecideInvitationsRequestObject) (DecideInvitationsResponseObject, error)
 	// RequestPasswordReset Ask for a code for a new password
 	// (POST /api/v1/password-resets)
 	RequestPasswordReset(ctx context.Context, request RequestPasswordResetRequestObject) (RequestPasswordResetResponseObject, error)
@@ -4302,6 +4876,12 @@ type StrictServerInterface interface {
 	// ListReceivedShares List what others share with you
 	// (GET /api/v1/shares/received)
 	ListReceivedShares(ctx context.Context, request ListReceivedSharesRequestObject) (ListReceivedSharesResponseObject, error)
+	// ListRecipients List everybody with whom you have shared
+	// (GET /api/v1/shares/recipients)
+	ListRecipients(ctx context.Context, request ListRecipientsRequestObject) (ListRecipientsResponseObject, error)
+	// ForgetRecipient Forget a recipient
+	// (DELETE /api/v1/shares/recipients/{recipient})
+	ForgetRecipient(ctx context.Context, request ForgetRecipientRequestObject) (ForgetRecipientResponseObject, error)
 	// ListSentShares List what you share with others
 	// (GET /api/v1/shares/sent)
 	ListSentShares(ctx context.Context, request ListSentSharesRequestObject) (ListSentSharesResponseObject, error)
@@ -4323,6 +4903,9 @@ type StrictServerInterface interface {
 	// AcceptDevice Accept a device that is shared with you
 	// (POST /api/v1/shares/{share}/devices/{device}/accept)
 	AcceptDevice(ctx context.Context, request AcceptDeviceRequestObject) (AcceptDeviceResponseObject, error)
+	// DismissDevice Dismiss an invitation without deciding it
+	// (POST /api/v1/shares/{share}/devices/{device}/dismiss)
+	DismissDevice(ctx context.Context, request DismissDeviceRequestObject) (DismissDeviceResponseObject, error)
 	// SetDeviceDomain Give a device that is shared with you your own short name
 	// (PUT /api/v1/shares/{share}/devices/{device}/domain)
 	SetDeviceDomain(ctx context.Context, request SetDeviceDomainRequestObject) (SetDeviceDomainResponseObject, error)
@@ -5025,6 +5608,79 @@ func (sh *strictHandler) RefreshDevice(ctx echo.Context, device DevicePath, para
 	return nil
 }
 
+// ListInvitations operation middleware
+func (sh *strictHandler) ListInvitations(ctx echo.Context, params ListInvitationsParams) error {
+	var request ListInvitationsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListInvitations(ctx.Request().Context(), request.(ListInvitationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListInvitations")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListInvitationsResponseObject); ok {
+		return validResponse.VisitListInvitationsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DecideInvitations operation middleware
+func (sh *strictHandler) DecideInvitations(ctx echo.Context, params DecideInvitationsParams) error {
+	var request DecideInvitationsRequestObject
+
+	request.Params = params
+
+	var body DecideInvitationsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DecideInvitations(ctx.Request().Context(), request.(DecideInvitationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DecideInvitations")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DecideInvitationsResponseObject); ok {
+		return validResponse.VisitDecideInvitationsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // RequestPasswordReset operation middleware
 func (sh *strictHandler) RequestPasswordReset(ctx echo.Context) error {
 	var request RequestPasswordResetRequestObject
@@ -5309,6 +5965,57 @@ func (sh *strictHandler) ListReceivedShares(ctx echo.Context, params ListReceive
 	return nil
 }
 
+// ListRecipients operation middleware
+func (sh *strictHandler) ListRecipients(ctx echo.Context, params ListRecipientsParams) error {
+	var request ListRecipientsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListRecipients(ctx.Request().Context(), request.(ListRecipientsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListRecipients")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListRecipientsResponseObject); ok {
+		return validResponse.VisitListRecipientsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ForgetRecipient operation middleware
+func (sh *strictHandler) ForgetRecipient(ctx echo.Context, recipient string, params ForgetRecipientParams) error {
+	var request ForgetRecipientRequestObject
+
+	request.Recipient = recipient
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ForgetRecipient(ctx.Request().Context(), request.(ForgetRecipientRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ForgetRecipient")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ForgetRecipientResponseObject); ok {
+		return validResponse.VisitForgetRecipientResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListSentShares operation middleware
 func (sh *strictHandler) ListSentShares(ctx echo.Context, params ListSentSharesParams) error {
 	var request ListSentSharesRequestObject
@@ -5533,6 +6240,33 @@ func (sh *strictHandler) AcceptDevice(ctx echo.Context, share SharePath, device 
 		return err
 	} else if validResponse, ok := response.(AcceptDeviceResponseObject); ok {
 		return validResponse.VisitAcceptDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DismissDevice operation middleware
+func (sh *strictHandler) DismissDevice(ctx echo.Context, share SharePath, device DevicePath, params DismissDeviceParams) error {
+	var request DismissDeviceRequestObject
+
+	request.Share = share
+	request.Device = device
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DismissDevice(ctx.Request().Context(), request.(DismissDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DismissDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DismissDeviceResponseObject); ok {
+		return validResponse.VisitDismissDeviceResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

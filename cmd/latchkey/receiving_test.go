@@ -1,0 +1,78 @@
+package main
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// decision is one entry of a list of decisions.
+func decision(share, device, what string) map[string]any {
+	return map[string]any{"share": share, "device": device, "decision": what}
+}
+
+// TestReceiving: somebody is told how many new sharings there are, dismisses one, decides
+// the others together, and the owner hears of each decision at once.
+func TestReceiving(t *testing.T) {
+	s := serve(t, binary, t.TempDir())
+	owner, recipient := s.register(t, "owner"), s.register(t, "recipient")
+	const rounds = 9
+	var devices []string
+	for range rounds + 1 {
+		devices = append(devices, owner.addDevice("rtsp://127.0.0.1:1/cam", "u", "p"))
+	}
+	var invitations []any
+	for _, d := range devices {
+		invitations = append(invitations, invitation(d, "live_view"))
+	}
+	var share struct{ ID string }
+	owner.must("POST", "/shares", map[string]any{"recipient": map[string]any{"email": recipient.login}, "devices": invitations}, &share)
+	type list struct {
+		Count int
+		Items []struct {
+			Share  string
+			Device struct{ ID, Name string }
+			From   struct{ Email string }
+		}
+	}
+	var news list
+	recipient.must("GET", "/invitations", nil, &news)
+	if news.Count != rounds+1 || len(news.Items) != rounds+1 || news.Items[0].From.Email != owner.login || news.Items[0].Device.Name != "Front door" {
+		t.Fatalf("invitations: %+v", news)
+	}
+	recipient.must("POST", "/shares/"+share.ID+"/devices/"+devices[rounds]+"/dismiss", nil, nil)
+	news = list{}
+	if recipient.must("GET", "/invitations", nil, &news); news.Count != rounds {
+		t.Errorf("after one was dismissed: %+v", news)
+	}
+
+	theirs, status := owner.follow("")
+	if status != 200 {
+		t.Fatalf("status %d", status)
+	}
+	if e, _ := theirs.next(); e.name != "ready" {
+		t.Fatalf("the stream begins with %+v", e)
+	}
+	var took []time.Duration
+	for i, d := range devices[:rounds] {
+		what, event := "accept", "accepted"
+		if i%2 == 1 {
+			what, event = "reject", "rejected"
+		}
+		began := time.Now()
+		var result struct{ Decisions []struct{ Status int } }
+		recipient.must("POST", "/invitations/decisions", map[string]any{"decisions": []any{decision(share.ID, d, what)}}, &result)
+		if len(result.Decisions) != 1 || result.Decisions[0].Status != 200 {
+			t.Fatalf("decided: %+v", result)
+		}
+		theirs.want(event, share.ID, d)
+		took = append(took, time.Since(began))
+	}
+	if slices.Sort(took); took[rounds/2] > 100*time.Millisecond {
+		t.Errorf("from the decision to the owner's event: %v", took)
+	}
+	news = list{}
+	if recipient.must("GET", "/invitations?dismissed=true", nil, &news); news.Count != 1 || news.Items[0].Device.ID != devices[rounds] {
+		t.Errorf("the dismissed one after the others were decided: %+v", news)
+	}
+}
