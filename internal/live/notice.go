@@ -27,10 +27,15 @@ const (
 	DomainChanged      Kind = "domain_changed"
 	Dismissed          Kind = "dismissed" // an invitation, by its recipient
 	RecipientForgotten Kind = "recipient_forgotten"
+	Paused             Kind = "paused"
+	Resumed            Kind = "resumed"
 	DeviceAdded        Kind = "device_added"
+	DeviceChanged      Kind = "device_changed" // its names, or what it can do
 	DeviceRemoved      Kind = "device_removed"
 	StreamKeyAdded     Kind = "stream_key_added"
 	StreamKeyRevoked   Kind = "stream_key_revoked"
+	PasswordChanged    Kind = "password_changed"
+	ProfileChanged     Kind = "profile_changed"
 )
 
 // Notice is something that happened to an account.
@@ -98,14 +103,24 @@ func kindOf(e event.Event) (kind Kind, both bool) {
 		return Dismissed, true
 	case share.RecipientForgotten:
 		return RecipientForgotten, false
+	case share.Paused:
+		return Paused, true
+	case share.Resumed:
+		return Resumed, true
 	case device.Added:
 		return DeviceAdded, false
 	case device.Removed:
 		return DeviceRemoved, false
+	case device.Renamed, device.FactsChanged:
+		return DeviceChanged, false
 	case account.StreamKeyAdded:
 		return StreamKeyAdded, false
 	case account.StreamKeyRevoked:
 		return StreamKeyRevoked, false
+	case account.PasswordChanged:
+		return PasswordChanged, false
+	case account.ProfileChanged:
+		return ProfileChanged, false
 	}
 	return "", false
 }
