@@ -81,7 +81,7 @@ func (h handlers) invitation(ctx context.Context, v projections.Invitation) (res
 	}
 	text := h.reading(ctx)
 	out := rest.Invitation{
-		Share: v.Share, From: from, InvitedAt: v.InvitedAt.Time(), Channels: channelGrants(v.Grants),
+		Share: v.Share, From: from, InvitedAt: v.InvitedAt.Time(), Channels: h.channelGrants(v.Grants),
 		Device: rest.InvitedDevice{ID: v.Device, Model: v.Model, Name: text.text(event.FieldDevice, v.Name)},
 	}
 	out.Device.Unreadable = text.unreadable

@@ -12,6 +12,7 @@ import (
 	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
 	"latchkey/domain/ids"
+	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/internal/app"
 	"latchkey/internal/position"
@@ -255,7 +256,8 @@ func (r readModel) Privileges(_ context.Context, account string, p projections.P
 	for _, v := range s.sharesOf(func(v projections.Share) bool { return s.logins[s.holders[v.ID]] == account }) {
 		for _, d := range v.Devices {
 			if d.Status == share.StatusAccepted {
-				rows = append(rows, projections.DevicePrivileges{Device: d.Device, Name: d.Name, Share: v.ID, Domain: d.Domain, Grants: d.Grants, Paused: v.Paused || d.Paused})
+				rows = append(rows, projections.DevicePrivileges{Device: d.Device, Name: d.Name, Share: v.ID, Domain: d.Domain, Grants: d.Grants, Paused: v.Paused || d.Paused,
+					Conditions: privilege.Conditions(privilege.Terms(v.Terms), privilege.Terms(d.Terms), d.AnsweredAt.Time(), d.Grants)})
 			}
 		}
 	}

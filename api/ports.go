@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"latchkey/domain/privilege"
 	"latchkey/internal/app"
 	"latchkey/internal/position"
 	"latchkey/projections"
@@ -53,7 +54,7 @@ type Devices interface {
 // a device; the recipient leaves the share and gives the device up.
 type Shares interface {
 	Save(ctx context.Context, m app.Meta, s app.NewShare) (app.ShareSaved, error)
-	Replace(ctx context.Context, m app.Meta, share, remark string, devices []app.DeviceGrants) (app.ShareChanged, error)
+	Replace(ctx context.Context, m app.Meta, share, remark string, terms *privilege.Terms, devices []app.DeviceGrants) (app.ShareChanged, error)
 	Delete(ctx context.Context, m app.Meta, share string) (app.Done, error)
 	PutDevice(ctx context.Context, m app.Meta, share string, d app.DeviceGrants) (app.ShareChanged, error)
 	RemoveDevice(ctx context.Context, m app.Meta, share, device string) (app.Done, error)

@@ -128,7 +128,7 @@ func (h handlers) history(ctx context.Context, v projections.HistoryEntry) (rest
 
 func (h handlers) formDevice(ctx context.Context, v projections.RecipientDevice) (rest.FormDevice, error) {
 	text := h.reading(ctx)
-	out := rest.FormDevice{Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Channels: channelGrants(v.Grants)}
+	out := rest.FormDevice{Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Channels: h.channelGrants(v.Grants)}
 	out.Unreadable = text.unreadable
 	return out, text.err
 }

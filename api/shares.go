@@ -6,6 +6,7 @@ import (
 
 	"latchkey/api/internal/rest"
 	"latchkey/domain/device"
+	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/internal/app"
 	"latchkey/internal/position"
@@ -19,7 +20,7 @@ func (h handlers) CreateShare(ctx context.Context, r rest.CreateShareRequestObje
 		return nil, oneAddress("/recipient")
 	}
 	result, err := h.cfg.Shares.Save(ctx, meta(ctx, r.Params.IdempotencyKey), app.NewShare{
-		Email: r.Body.Recipient.Email, Phone: r.Body.Recipient.Phone, Remark: r.Body.Remark, Devices: deviceGrants(r.Body.Devices),
+		Email: r.Body.Recipient.Email, Phone: r.Body.Recipient.Phone, Remark: r.Body.Remark, Terms: r.Body.Terms, Devices: deviceGrants(r.Body.Devices),
 	})
 	changed, err := h.changed(ctx, result.ShareChanged, err)
 	if err != nil {
@@ -104,7 +105,7 @@ func (h handlers) ReplaceShare(ctx context.Context, r rest.ReplaceShareRequestOb
 	if r.Body.Unreadable && remark == "" {
 		remark = app.KeepRemark
 	}
-	result, err := h.cfg.Shares.Replace(ctx, m, r.Share, remark, deviceGrants(r.Body.Devices))
+	result, err := h.cfg.Shares.Replace(ctx, m, r.Share, remark, r.Body.Terms, deviceGrants(r.Body.Devices))
 	changed, err := h.changed(ctx, result, err)
 	return rest.ReplaceShare200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
@@ -129,7 +130,7 @@ func (h handlers) PutShareDevice(ctx context.Context, r rest.PutShareDeviceReque
 	if r.Body.Device != "" && device.Canonical(r.Body.Device) != device.Canonical(r.Device) {
 		return nil, brokenRules(map[string]string{"/device": "is not the device of the path"})
 	}
-	result, err := h.cfg.Shares.PutDevice(ctx, m, r.Share, app.DeviceGrants{Device: r.Device, Grants: grants(r.Body.Channels)})
+	result, err := h.cfg.Shares.PutDevice(ctx, m, r.Share, app.DeviceGrants{Device: r.Device, Grants: grants(r.Body.Channels), Terms: r.Body.Terms})
 	changed, err := h.changed(ctx, result, err)
 	return rest.PutShareDevice200JSONResponse{ShareChangedJSONResponse: changed}, err
 }
@@ -245,7 +246,7 @@ func (h handlers) changed(ctx context.Context, r app.ShareChanged, err error) (r
 func deviceGrants(list []rest.ShareDeviceGrants) []app.DeviceGrants {
 	out := make([]app.DeviceGrants, len(list))
 	for i, d := range list {
-		out[i] = app.DeviceGrants{Device: d.Device, Grants: grants(d.Channels)}
+		out[i] = app.DeviceGrants{Device: d.Device, Grants: grants(d.Channels), Terms: d.Terms}
 	}
 	return out
 }
@@ -254,6 +255,13 @@ func grants(list []rest.Grant) []share.Grant {
 	out := make([]share.Grant, len(list))
 	for i, g := range list {
 		out[i] = share.Grant{Channel: g.Channel, Privileges: g.Privileges}
+		if g.Limits == nil {
+			continue
+		}
+		out[i].Limits = make([]privilege.Limit, len(g.Limits))
+		for j, l := range g.Limits {
+			out[i].Limits[j] = privilege.Limit{Privileges: l.Privileges, Validity: privilege.Validity{From: l.From, Until: l.Until, Hours: l.Hours}}
+		}
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 	"latchkey/domain/account"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/internal/app"
 	"latchkey/projections"
@@ -25,10 +26,10 @@ type QuotaView struct {
 
 func shareOf(r app.ShareChanged) projections.Share {
 	s := r.Share
-	row := projections.Share{ID: s.ID, Owner: s.Owner, Kind: s.Kind, Recipient: s.Recipient, Remark: s.Remark, Revision: r.Revision, Paused: s.Paused}
+	row := projections.Share{ID: s.ID, Owner: s.Owner, Kind: s.Kind, Recipient: s.Recipient, Remark: s.Remark, Revision: r.Revision, Paused: s.Paused, Terms: projections.Terms(s.Terms)}
 	for _, d := range s.Devices {
 		row.Devices = append(row.Devices, projections.ShareDevice{
-			Device: d.Device, Name: r.Names[d.Device], Status: d.Status, Grants: d.Grants, Domain: d.Domain, Paused: d.Paused,
+			Device: d.Device, Name: r.Names[d.Device], Status: d.Status, Grants: d.Grants, Domain: d.Domain, Paused: d.Paused, Terms: projections.Terms(d.Terms),
 			InvitedAt: projections.MicrosOf(d.InvitedAt), AnsweredAt: projections.MicrosOf(d.AnsweredAt),
 		})
 	}
@@ -67,6 +68,7 @@ func (h handlers) share(ctx context.Context, v projections.Share) (rest.Share, e
 	if v.Paused {
 		out.Status = rest.Paused
 	}
+	out.Terms, out.InForce = privilege.Terms(v.Terms), !v.Paused && v.Terms.HoldsAt(h.cfg.Now())
 	text := h.reading(ctx)
 	if share.SeesRemark(v.Owner, caller(ctx)) {
 		out.Remark = text.text(event.FieldRemark, v.Remark)
@@ -83,7 +85,7 @@ func (h handlers) share(ctx context.Context, v projections.Share) (rest.Share, e
 		return rest.Share{}, err
 	}
 	out.Devices, err = each(ctx, visible(v.Devices, forOwner), func(ctx context.Context, d projections.ShareDevice) (rest.ShareDevice, error) {
-		return h.shareDevice(ctx, d, forOwner)
+		return h.shareDevice(ctx, d, forOwner, out.InForce)
 	})
 	return out, err
 }
@@ -101,11 +103,12 @@ func visible(devices []projections.ShareDevice, forOwner bool) []projections.Sha
 	return shown
 }
 
-func (h handlers) shareDevice(ctx context.Context, v projections.ShareDevice, forOwner bool) (rest.ShareDevice, error) {
+func (h handlers) shareDevice(ctx context.Context, v projections.ShareDevice, forOwner, shareHolds bool) (rest.ShareDevice, error) {
 	text := h.reading(ctx)
 	out := rest.ShareDevice{
-		Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Status: rest.ShareDeviceStatus(v.Status), Channels: channelGrants(v.Grants),
+		Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Status: rest.ShareDeviceStatus(v.Status), Channels: h.channelGrants(v.Grants),
 		InvitedAt: v.InvitedAt.Time(), AnsweredAt: v.AnsweredAt.Time(), Paused: v.Paused,
+		Terms: privilege.Terms(v.Terms), InForce: shareHolds && !v.Paused && v.Status == share.StatusAccepted && v.Terms.HoldsAt(h.cfg.Now()),
 	}
 	if !forOwner {
 		out.Domain = v.Domain
@@ -168,8 +171,9 @@ func (h handlers) privileges(ctx context.Context, v projections.DevicePrivileges
 	text := h.reading(ctx)
 	out := rest.DevicePrivileges{
 		Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Role: rest.DevicePrivilegesRoleRecipient,
-		Share: v.Share, Domain: v.Domain, Paused: v.Paused, Channels: channelGrants(v.Grants),
+		Share: v.Share, Domain: v.Domain, Paused: v.Paused, Channels: h.channelGrants(v.Grants),
 	}
+	out.Conditions, out.InForce = h.conditions(v)
 	if v.Share == "" {
 		out.Role = rest.DevicePrivilegesRoleOwner
 	}
@@ -177,12 +181,33 @@ func (h handlers) privileges(ctx context.Context, v projections.DevicePrivileges
 	return out, text.err
 }
 
-func channelGrants(list []share.Grant) []rest.Grant {
+func (h handlers) channelGrants(list []share.Grant) []rest.Grant {
 	out := make([]rest.Grant, len(list))
 	for i, g := range list {
 		out[i] = rest.Grant{Channel: g.Channel, Privileges: g.Privileges}
+		for _, l := range g.Limits {
+			holds := l.HoldsAt(h.cfg.Now())
+			out[i].Limits = append(out[i].Limits, rest.TimeLimit{Privileges: l.Privileges, From: l.From, Until: l.Until, Hours: l.Hours, InForce: &holds})
+		}
 	}
 	return out
+}
+
+// conditions renders when privileges hold, and reports whether those that concern all of
+// them do now.
+func (h handlers) conditions(v projections.DevicePrivileges) (out []rest.Condition, inForce bool) {
+	now := h.cfg.Now()
+	inForce = !v.Paused
+	for _, c := range v.Conditions {
+		oldest := privilege.Ready([]privilege.Condition{c}).Oldest(c.Channel, now)
+		one := rest.Condition{
+			Channel: c.Channel, Privileges: c.Privileges, From: c.From, Until: c.Until, Hours: c.Hours,
+			RecordingsFrom: oldest.UTC(), InForce: c.HoldsAt(now),
+		}
+		inForce = inForce && (one.InForce || c.Channel != 0)
+		out = append(out, one)
+	}
+	return out, inForce
 }
 
 func utc(t time.Time) time.Time { return t.UTC() }

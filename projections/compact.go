@@ -149,7 +149,7 @@ func compact(w *engine.Writer) (changed bool, err error) {
 		t    *engine.Table
 		next func(row []any) []any
 	}{
-		{grantAccountTable, c.account}, {grantDeviceTable, c.device}, {grantTable, c.entry}, {grantShareTable, c.share}, {grantKeyTable, c.key},
+		{grantAccountTable, c.account}, {grantDeviceTable, c.device}, {grantTable, c.entry}, {grantLimitTable, c.limit}, {grantShareTable, c.share}, {grantKeyTable, c.key},
 	} {
 		if err := c.rewrite(step.t, step.next); err != nil {
 			return false, fmt.Errorf("%s: %w", step.t.Name, err)
@@ -183,6 +183,7 @@ func (c *compaction) survey() error {
 			account, device := split(entry >> channelBits)
 			return ok && device <= n.Devices && (!c.devices.lives(device) || c.accounts.mark(account))
 		}},
+		{grantLimitTable, fits},
 		{grantKeyTable, func(row []any) bool {
 			account := row[1].(int64)
 			c.ended = c.ended || account == 0
@@ -236,6 +237,13 @@ func (c *compaction) entry(row []any) []any {
 		return nil
 	}
 	return grantRow(pair<<channelBits|entry&(1<<channelBits-1), int64(uint8(row[1].(int64))))
+}
+
+func (c *compaction) limit(row []any) []any {
+	if pair := c.pair(row[0].(int64)); pair != 0 {
+		return sum.Row(pair, row[1])
+	}
+	return nil
 }
 
 func (c *compaction) share(row []any) []any {

@@ -119,12 +119,13 @@ func TestDamagedUnderWay(t *testing.T) {
 func load(t *testing.T, s *projections.Store) (n int) {
 	t.Helper()
 	_, _, err := s.LoadPrivileges(t.Context(), access.Loader{
-		Grant:   func(uint32, uint32, uint16, uint8) { n++ },
-		Account: func(uint32, ids.Account) { n++ },
-		Device:  func(uint32, ids.Device, uint32, bool) { n++ },
-		Domain:  func(uint32, uint32, ids.Device, string) { n++ },
-		Key:     func(ids.Key, ids.Account, ids.Device, time.Time) { n++ },
-		Again:   func() { n = 0 },
+		Grant:      func(uint32, uint32, uint16, uint8) { n++ },
+		Conditions: func(uint32, uint32, []privilege.Condition) { n++ },
+		Account:    func(uint32, ids.Account) { n++ },
+		Device:     func(uint32, ids.Device, uint32, bool) { n++ },
+		Domain:     func(uint32, uint32, ids.Device, string) { n++ },
+		Key:        func(ids.Key, ids.Account, ids.Device, time.Time) { n++ },
+		Again:      func() { n = 0 },
 	})
 	must(t, err)
 	return n
@@ -132,7 +133,7 @@ func load(t *testing.T, s *projections.Store) (n int) {
 
 func ignoring() access.Loader {
 	return access.Loader{
-		Grant: func(uint32, uint32, uint16, uint8) {}, Account: func(uint32, ids.Account) {}, Device: func(uint32, ids.Device, uint32, bool) {},
+		Grant: func(uint32, uint32, uint16, uint8) {}, Conditions: func(uint32, uint32, []privilege.Condition) {}, Account: func(uint32, ids.Account) {}, Device: func(uint32, ids.Device, uint32, bool) {},
 		Domain: func(uint32, uint32, ids.Device, string) {}, Key: func(ids.Key, ids.Account, ids.Device, time.Time) {}, Again: func() {},
 	}
 }

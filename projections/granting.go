@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/uptrace/bun"
@@ -9,6 +10,7 @@ import (
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/internal/sum"
+	"latchkey/projections/access"
 	"latchkey/projections/engine"
 )
 
@@ -112,6 +114,7 @@ type grantPair struct {
 	grants []share.Grant
 	share  string
 	paused bool
+	limits []privilege.Condition
 	fresh  bool // ignores the account's earlier name of the device
 }
 
@@ -211,7 +214,7 @@ func (b *grantBatch) grant(e *grantEffect) error {
 		return err
 	}
 	p := b.pair(e.account.no, e.device.no)
-	*p = grantPair{has: true, grants: e.Grants, share: string(e.Share), paused: e.Paused, fresh: p.fresh}
+	*p = grantPair{has: true, grants: e.Grants, share: string(e.Share), paused: e.Paused, limits: e.Conditions, fresh: p.fresh}
 	return nil
 }
 
@@ -250,10 +253,11 @@ func (b *grantBatch) named(account, device int64, domain string) error {
 
 // write writes what was collected and starts a new collection.
 func (b *grantBatch) write() error {
-	var cleared, entries, gone, shares [][]any
+	var cleared, entries, gone, shares, unlimited, limited [][]any
 	for _, no := range b.order {
 		p := b.pairs[no]
 		cleared = append(cleared, []any{no << channelBits})
+		unlimited = append(unlimited, []any{no})
 		if p.fresh {
 			gone = append(gone, []any{no})
 		}
@@ -265,8 +269,15 @@ func (b *grantBatch) write() error {
 		}
 		first := false
 		for _, g := range p.grants {
-			entries = append(entries, grantRow(no<<channelBits|int64(g.Channel), int64(g.Privileges)))
+			entries = append(entries, grantRow(no<<channelBits|int64(g.Channel), maskOf(g, p.limits)))
 			first = first || g.Channel <= firstChannels && g.Privileges != privilege.None
+		}
+		if len(p.limits) > 0 {
+			text, err := json.Marshal(p.limits)
+			if err != nil {
+				return fmt.Errorf("encoding conditions: %w", err)
+			}
+			limited = append(limited, sum.Row(no, string(text)))
 		}
 		if !first {
 			entries = append(entries, grantRow(no<<channelBits, 0))
@@ -285,15 +296,17 @@ func (b *grantBatch) write() error {
 	}
 	accounts := b.accounts
 	b.clear()
-	return b.writeAll(accounts, devices, cleared, entries, gone, shares, added, revoked)
+	return b.writeAll(accounts, devices, cleared, entries, unlimited, limited, gone, shares, added, revoked)
 }
 
-func (b *grantBatch) writeAll(accounts, devices, cleared, entries, gone, shares, added, revoked [][]any) error {
+func (b *grantBatch) writeAll(accounts, devices, cleared, entries, unlimited, limited, gone, shares, added, revoked [][]any) error {
 	for _, step := range []func() error{
 		func() error { return b.w.Insert(grantAccountTable, accounts) },
 		func() error { return b.w.Put(grantDeviceTable, devices) },
 		func() error { return b.w.DeleteRanges(grantTable, cleared, 1<<channelBits) },
 		func() error { return b.w.Insert(grantTable, entries) },
+		func() error { return b.w.Delete(grantLimitTable, 1, unlimited) },
+		func() error { return b.w.Insert(grantLimitTable, limited) },
 		func() error { return b.w.Delete(grantShareTable, 1, gone) },
 		func() error { return b.w.Put(grantShareTable, shares) },
 		func() error { return b.w.Put(grantKeyAdded, added) },
@@ -304,6 +317,14 @@ func (b *grantBatch) writeAll(accounts, devices, cleared, entries, gone, shares,
 		}
 	}
 	return nil
+}
+
+// maskOf is the mask of a grant, with a bit more if a condition concerns it.
+func maskOf(g share.Grant, limits []privilege.Condition) int64 {
+	if g.Privileges != privilege.None && privilege.Concern(limits, g.Channel) {
+		return int64(g.Privileges) | access.LimitedMask
+	}
+	return int64(g.Privileges)
 }
 
 func grantRow(entry, mask int64) []any { return []any{entry, sum.Mask(entry, uint8(mask))} }

@@ -2,9 +2,11 @@ package projections
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"latchkey/domain/ids"
+	"latchkey/domain/privilege"
 	"latchkey/eventstore"
 	"latchkey/internal/sum"
 	"latchkey/projections/access"
@@ -40,6 +42,13 @@ func load(q *engine.Scanner, l access.Loader) error {
 			mask, ok := sum.MaskOf(entry, r.Number(1))
 			if r.Check(ok) {
 				l.Grant(uint32(entry>>(deviceBits+channelBits)), uint32(entry>>channelBits&maxNumber), uint16(entry&(1<<channelBits-1)), mask)
+			}
+		}},
+		{"SELECT pair, conditions, sum FROM privilege_limits", func(r *engine.Cells) {
+			pair, text := r.Number(0), r.Text(1)
+			var list []privilege.Condition
+			if r.Check(r.Number(2) == sum.Of(pair, text) && json.Unmarshal([]byte(text), &list) == nil) {
+				l.Conditions(uint32(pair>>deviceBits), uint32(pair&maxNumber), list)
 			}
 		}},
 		{"SELECT no, account, sum FROM privilege_accounts", func(r *engine.Cells) {

@@ -3,8 +3,10 @@ package projections
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/uptrace/bun"
 
@@ -27,7 +29,7 @@ const Privileges = "privileges"
 func privileges(numbers int64) *engine.Projection {
 	return &engine.Projection{
 		Name:   Privileges,
-		Tables: []*engine.Table{grantTable, grantAccountTable, grantDeviceTable, grantShareTable, grantKeyTable},
+		Tables: []*engine.Table{grantTable, grantLimitTable, grantAccountTable, grantDeviceTable, grantShareTable, grantKeyTable},
 		Events: catalogue.Names(func(e event.Event) bool { return e.Effect().Kind != event.Nothing }),
 		Joins:  []string{Devices},
 		Reducer: func() engine.Reducer {
@@ -47,6 +49,13 @@ func privileges(numbers int64) *engine.Projection {
 var grantTable = &engine.Table{
 	Name: "privileges", Keys: 1,
 	Columns: []engine.Column{engine.Number("entry"), engine.Number("mask")}, // the mask with its sum above it
+}
+
+// grantLimitTable has the conditions of a pair whose masks have access.LimitedMask, as
+// JSON.
+var grantLimitTable = &engine.Table{
+	Name: "privilege_limits", Keys: 1,
+	Columns: []engine.Column{engine.Number("pair"), engine.Text("conditions"), engine.Number("sum")},
 }
 
 var grantAccountTable = &engine.Table{
@@ -104,6 +113,8 @@ type DevicePrivileges struct {
 	Domain string        // the account's own name for the device
 	Paused bool          // no privilege is in force
 	Grants []share.Grant `bun:"-"`
+
+	Conditions []privilege.Condition `bun:"-"` // under which they hold
 }
 
 var privilegeList = engine.List[DevicePrivileges]{
@@ -124,7 +135,10 @@ func (s *Store) Privileges(ctx context.Context, account string, p Page) (list []
 			if err != nil {
 				return nil, err
 			}
-			return rows, addGrants(ctx, tx, rows)
+			if err := addGrants(ctx, tx, rows); err != nil {
+				return nil, err
+			}
+			return rows, addConditions(ctx, tx, rows)
 		})
 		return err
 	})
@@ -171,6 +185,32 @@ func addGrants(ctx context.Context, tx bun.Tx, list []DevicePrivileges) error {
 		i, ok := at[r.Entry>>channelBits]
 		if channel := r.Entry & (1<<channelBits - 1); ok && channel != 0 {
 			list[i].Grants = append(list[i].Grants, share.Grant{Channel: int(channel), Privileges: privilege.Set(r.Mask) & privilege.All})
+		}
+	}
+	return nil
+}
+
+// addConditions reads the conditions of each of the devices.
+func addConditions(ctx context.Context, tx bun.Tx, list []DevicePrivileges) error {
+	if len(list) == 0 {
+		return nil
+	}
+	var rows []struct {
+		Pair       int64
+		Conditions string
+	}
+	err := tx.NewSelect().TableExpr("privilege_limits").Column("pair", "conditions").
+		Where("pair >= ? AND pair <= ?", list[0].Pair, list[len(list)-1].Pair).Scan(ctx, &rows)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		i := slices.IndexFunc(list, func(d DevicePrivileges) bool { return d.Pair == r.Pair })
+		if i < 0 {
+			continue
+		}
+		if err := json.Unmarshal([]byte(r.Conditions), &list[i].Conditions); err != nil {
+			return fmt.Errorf("reading conditions: %w", err)
 		}
 	}
 	return nil

@@ -37,6 +37,7 @@ var migrations = []engine.Migration{
 	{Name: "0009", Comment: "paused", Do: engine.MakeAgain(SentShares, ReceivedShares, Privileges)},
 	{Name: "0010", Comment: "device_facts", Do: engine.MakeAgain(Devices)},
 	{Name: "0011", Comment: "addresses", Do: engine.MakeAgain(Accounts)},
+	{Name: "0012", Comment: "terms", Do: engine.MakeAgain(SentShares, ReceivedShares, Privileges)},
 }
 
 // OpenConfig configures a Store.

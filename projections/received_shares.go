@@ -26,7 +26,7 @@ var receivedShares = &engine.Projection{
 var receivedTable = &engine.Table{
 	Name: "received_shares", Keys: 1,
 	Columns: []engine.Column{
-		engine.Text("share"), engine.Text("owner"), engine.Text("login"), engine.Text("kind"), engine.Text("recipient"), engine.Number("opened"), engine.Number("revision"), engine.Number("paused"),
+		engine.Text("share"), engine.Text("owner"), engine.Text("login"), engine.Text("kind"), engine.Text("recipient"), engine.Number("opened"), engine.Number("revision"), engine.Number("paused"), engine.Text("terms"),
 	},
 	Indexes: [][]string{{"login", "opened"}},
 }
@@ -35,13 +35,14 @@ var receivedDeviceTable = &engine.Table{
 	Name: "received_share_devices", Keys: 2, Wide: true,
 	Columns: []engine.Column{
 		engine.Text("share"), engine.Text("device"), engine.Text("status"), engine.Text("grants"), engine.Text("domain"), engine.Number("invited"), engine.Number("answered"),
-		{Name: "added", Number: true, First: true}, engine.Number("revision"), engine.Number("paused"),
+		{Name: "added", Number: true, First: true}, engine.Number("revision"), engine.Number("paused"), engine.Text("terms"),
 	},
 }
 
 const (
 	receivedRevision = 6
 	receivedPaused   = 7
+	receivedTerms    = 8
 )
 
 const (
@@ -53,6 +54,7 @@ const (
 	_
 	receivedDeviceRevision
 	receivedDevicePaused
+	receivedDeviceTerms
 )
 
 func received(shares, devices *engine.Fold, e engine.Record) {
@@ -68,21 +70,21 @@ func received(shares, devices *engine.Fold, e engine.Record) {
 	}
 	switch v := e.Event.(type) {
 	case share.Opened:
-		shares.Put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, e.Position, e.Revision, int64(0))
+		shares.Put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, e.Position, e.Revision, int64(0), termsText(v.Terms))
 	case share.RemarkChanged: // the remark is only for the owner, the revision for both
 		shares.Set(engine.Key{v.Share}, engine.To(receivedRevision, e.Revision))
 	case share.Invited:
-		devices.Put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), "", micros(v.At), int64(0), e.Position, e.Revision, int64(0))
+		devices.Put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), "", micros(v.At), int64(0), e.Position, e.Revision, int64(0), termsText(v.Terms))
 	case share.Accepted:
-		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusAccepted)), engine.To(receivedGrants, grantsText(v.Grants)), engine.To(receivedAnswered, micros(v.At)))
+		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusAccepted)), engine.To(receivedGrants, grantsText(v.Grants)), engine.To(receivedDeviceTerms, termsText(v.Terms)), engine.To(receivedAnswered, micros(v.At)))
 	case share.PrivilegesEdited:
-		set(v.Share, v.Device, engine.To(receivedGrants, grantsText(v.Grants)))
+		set(v.Share, v.Device, engine.To(receivedGrants, grantsText(v.Grants)), engine.To(receivedDeviceTerms, termsText(v.Terms)))
 	case share.Rejected:
-		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusRejected)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)), engine.To(receivedAnswered, micros(v.At)))
+		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusRejected)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)), engine.To(receivedDeviceTerms, ""), engine.To(receivedAnswered, micros(v.At)))
 	case share.DeviceRemoved:
-		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusRemoved)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)))
+		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusRemoved)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)), engine.To(receivedDeviceTerms, ""))
 	case share.Left:
-		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusLeft)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)))
+		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusLeft)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)), engine.To(receivedDeviceTerms, ""))
 	case share.DomainSet:
 		set(v.Share, v.Device, engine.To(receivedDomain, v.Domain))
 	case share.Dismissed: // only the revision is of interest
@@ -91,6 +93,8 @@ func received(shares, devices *engine.Fold, e engine.Record) {
 		pause(v.Share, v.Device, 1)
 	case share.Resumed:
 		pause(v.Share, v.Device, 0)
+	case share.TermsChanged:
+		shares.Set(engine.Key{v.Share}, engine.To(receivedTerms, termsText(v.Terms)), engine.To(receivedRevision, e.Revision))
 	case share.Deleted:
 		shares.Drop(engine.Key{v.Share})
 		devices.Empty(v.Share)
@@ -131,7 +135,7 @@ func receivedBy(ctx context.Context, tx bun.Tx, where func(*bun.SelectQuery) *bu
 		return nil, err
 	}
 	devices := tx.NewSelect().TableExpr("received_share_devices AS d").
-		ColumnExpr("d.share, d.device, d.status, d.grants, d.domain, d.invited, d.answered, d.revision, d.paused")
+		ColumnExpr("d.share, d.device, d.status, d.grants, d.domain, d.invited, d.answered, d.revision, d.paused, d.terms")
 	return list, addDevices(ctx, list, devices, func(status share.Status) bool { return share.Device{Status: status}.Active() })
 }
 

@@ -32,6 +32,9 @@ var (
 	labels = []string{"", "porch", "yard"}
 )
 
+// today is what drawn times are around.
+var today = time.Now()
+
 // history draws events as a log may hold them: each device is added once and
 // removed at most once; the rest comes in any order, also where it makes no
 // sense, as a reader must bear that.
@@ -53,8 +56,22 @@ func history(t *rapid.T) []eventstore.Recorded {
 		paused := rapid.Bool().Draw(t, "paused")
 		each := []event.Given{{Device: thing, Account: who, Grants: given}, {Device: rapid.SampledFrom(things).Draw(t, "other"), Account: who, Grants: given}}[:rapid.IntRange(0, 2).Draw(t, "given")]
 		one := rapid.SampledFrom([]string{"", thing}).Draw(t, "one")
+		var whole, terms privilege.Terms
+		if rapid.IntRange(0, 2).Draw(t, "timed") == 0 {
+			whole.Until = today.Add(time.Duration(rapid.IntRange(-40, 40).Draw(t, "until")) * time.Minute)
+		}
+		if rapid.IntRange(0, 2).Draw(t, "timed") == 0 {
+			terms.From = today.Add(time.Duration(rapid.IntRange(-40, 40).Draw(t, "from")) * time.Minute)
+			terms.Playback.LastDays = rapid.IntRange(0, 3).Draw(t, "days")
+		}
+		if len(given) > 0 && rapid.IntRange(0, 2).Draw(t, "limited") == 0 {
+			given[0].Limits = []privilege.Limit{{Privileges: privilege.PTZ, Validity: privilege.Validity{Hours: privilege.Hours{Zone: "Europe/Berlin", Spans: []privilege.Span{{Days: 127, Start: 0, End: 720}}}}}}
+		}
+		for i := range each {
+			each[i].Terms = terms
+		}
 		var e event.Event
-		switch rapid.IntRange(0, 15).Draw(t, "kind") {
+		switch rapid.IntRange(0, 16).Draw(t, "kind") {
 		case 0, 1:
 			if known[thing] != "" {
 				continue
@@ -69,13 +86,13 @@ func history(t *rapid.T) []eventstore.Recorded {
 			gone[thing] = true
 			e = device.Removed{Device: thing, Owner: known[thing], At: when}
 		case 3:
-			e = share.Opened{Share: id, Owner: owner, Login: login, Kind: "email", Recipient: "r", Remark: "m", At: when}
+			e = share.Opened{Share: id, Owner: owner, Login: login, Kind: "email", Recipient: "r", Remark: "m", At: when, Terms: whole}
 		case 4:
-			e = share.Invited{Share: id, Owner: owner, Login: login, Device: thing, Grants: given, At: when}
+			e = share.Invited{Share: id, Owner: owner, Login: login, Device: thing, Grants: given, At: when, Terms: terms}
 		case 5, 6:
-			e = share.Accepted{Share: id, Owner: owner, Login: login, Account: who, Device: thing, Grants: given, Paused: paused, At: when}
+			e = share.Accepted{Share: id, Owner: owner, Login: login, Account: who, Device: thing, Grants: given, Paused: paused, At: when, ShareTerms: whole, Terms: terms}
 		case 7:
-			e = share.PrivilegesEdited{Share: id, Owner: owner, Login: login, Account: rapid.SampledFrom([]string{"", who}).Draw(t, "account"), Device: thing, Grants: given, Paused: paused, At: when}
+			e = share.PrivilegesEdited{Share: id, Owner: owner, Login: login, Account: rapid.SampledFrom([]string{"", who}).Draw(t, "account"), Device: thing, Grants: given, Paused: paused, At: when, ShareTerms: whole, Terms: terms}
 		case 8:
 			e = rapid.SampledFrom([]event.Event{
 				share.Rejected{Share: id, Owner: owner, Login: login, Account: who, Device: thing, At: when},
@@ -101,7 +118,9 @@ func history(t *rapid.T) []eventstore.Recorded {
 		case 14:
 			e = share.Paused{Share: id, Owner: owner, Login: login, Device: one, Given: each, At: when}
 		case 15:
-			e = share.Resumed{Share: id, Owner: owner, Login: login, Device: one, Given: each, At: when}
+			e = share.Resumed{Share: id, Owner: owner, Login: login, Device: one, Given: each, At: when, Terms: whole}
+		case 16:
+			e = share.TermsChanged{Share: id, Owner: owner, Login: login, Terms: whole, Given: each, At: when}
 		}
 		name, data, err := catalogue.Encode(e)
 		if err != nil {
@@ -160,7 +179,7 @@ func (s replayed) apply(t *rapid.T, events []eventstore.Recorded, size func() in
 // rows are the tables of every read model.
 var rows = []string{
 	"sent_shares", "sent_share_devices", "received_shares", "received_share_devices", "share_history", "recipients", "recipient_devices", "invitations", "devices",
-	"account_logins", "stream_keys", "privileges", "privilege_accounts", "privilege_devices", "privilege_shares", "privilege_keys",
+	"account_logins", "stream_keys", "privileges", "privilege_limits", "privilege_accounts", "privilege_devices", "privilege_shares", "privilege_keys",
 }
 
 // everyRow is every row of every read model, as text.
@@ -282,7 +301,7 @@ func (noRows) LoadPrivileges(context.Context, access.Loader) (eventstore.Positio
 func sameVerdicts(t *rapid.T, s *projections.Store, events []eventstore.Recorded) {
 	last := events[len(events)-1].Position
 	answers := func(src access.Source) string {
-		x, err := access.New(access.Config{Source: src, Log: onlyLog{events}, MaxStaleness: time.Hour})
+		x, err := access.New(access.Config{Source: src, Log: onlyLog{events}, MaxStaleness: 2 * time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -315,18 +334,19 @@ func sameVerdicts(t *rapid.T, s *projections.Store, events []eventstore.Recorded
 
 func verdicts(x *access.Index, events []eventstore.Recorded) string {
 	var out strings.Builder
-	now := time.Now()
 	for _, who := range people {
 		for _, thing := range things {
 			for channel := range 14 {
 				for _, p := range []privilege.Set{privilege.LiveView, privilege.Playback, privilege.PTZ, privilege.All} {
-					fmt.Fprintf(&out, "%s %s %d %d: %s\n", who, thing, channel, p, x.Check(ids.Account(who), ids.Device(thing), channel, p, now))
+					for _, step := range []time.Duration{-30 * time.Minute, 0, 30 * time.Minute} {
+						fmt.Fprintf(&out, "%s %s %d %d %s: %s\n", who, thing, channel, p, step, x.Check(ids.Account(who), ids.Device(thing), channel, p, today.Add(step)))
+					}
 				}
 			}
 		}
 		for _, label := range labels[1:] {
 			id, ok := x.Resolve(ids.Account(who), label)
-			allowed := ok && x.Check(ids.Account(who), id, 1, privilege.None, now) != access.NotFound
+			allowed := ok && x.Check(ids.Account(who), id, 1, privilege.None, today) != access.NotFound
 			fmt.Fprintf(&out, "%s %s: %v %v\n", who, label, allowed && id != "", onlyIf(allowed, string(id)))
 		}
 	}

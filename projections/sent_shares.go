@@ -31,7 +31,7 @@ var sentTable = &engine.Table{
 		engine.Text("share"), engine.Text("owner"), engine.Text("login"), engine.Text("kind"), engine.Text("recipient"), engine.Text("remark"),
 		engine.Number("opened"),   // position of the event: the order of the list
 		engine.Number("revision"), // of the last event that changed this row
-		engine.Number("paused"),
+		engine.Number("paused"), engine.Text("terms"),
 	},
 	Indexes: [][]string{{"owner", "opened"}},
 }
@@ -40,6 +40,7 @@ const (
 	sentRemark   = 5
 	sentRevision = 7
 	sentPaused   = 8
+	sentTerms    = 9
 )
 
 var sentDeviceTable = &engine.Table{
@@ -47,7 +48,7 @@ var sentDeviceTable = &engine.Table{
 	Columns: []engine.Column{
 		engine.Text("share"), engine.Text("device"), engine.Text("status"), engine.Text("grants"), engine.Number("invited"), engine.Number("answered"),
 		{Name: "added", Number: true, First: true}, // position of the first invitation: the order in the share
-		engine.Number("revision"), engine.Number("paused"),
+		engine.Number("revision"), engine.Number("paused"), engine.Text("terms"),
 	},
 	Indexes: [][]string{{"device"}},
 }
@@ -60,6 +61,7 @@ const (
 	_
 	sentDeviceRevision
 	sentDevicePaused
+	sentDeviceTerms
 )
 
 func sent(shares, devices *engine.Fold, e engine.Record) {
@@ -75,22 +77,22 @@ func sent(shares, devices *engine.Fold, e engine.Record) {
 	}
 	switch v := e.Event.(type) {
 	case share.Opened:
-		shares.Put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, v.Remark, e.Position, e.Revision, int64(0))
+		shares.Put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, v.Remark, e.Position, e.Revision, int64(0), termsText(v.Terms))
 	case share.RemarkChanged:
 		shares.Set(engine.Key{v.Share}, engine.To(sentRemark, v.Remark))
 		shares.Set(engine.Key{v.Share}, engine.To(sentRevision, e.Revision))
 	case share.Invited:
-		devices.Put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), micros(v.At), int64(0), e.Position, e.Revision, int64(0))
+		devices.Put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), micros(v.At), int64(0), e.Position, e.Revision, int64(0), termsText(v.Terms))
 	case share.Accepted:
-		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusAccepted)), engine.To(sentGrants, grantsText(v.Grants)), engine.To(sentAnswered, micros(v.At)))
+		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusAccepted)), engine.To(sentGrants, grantsText(v.Grants)), engine.To(sentDeviceTerms, termsText(v.Terms)), engine.To(sentAnswered, micros(v.At)))
 	case share.PrivilegesEdited:
-		set(v.Share, v.Device, engine.To(sentGrants, grantsText(v.Grants)))
+		set(v.Share, v.Device, engine.To(sentGrants, grantsText(v.Grants)), engine.To(sentDeviceTerms, termsText(v.Terms)))
 	case share.Rejected:
-		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusRejected)), engine.To(sentGrants, ""), engine.To(sentDevicePaused, int64(0)), engine.To(sentAnswered, micros(v.At)))
+		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusRejected)), engine.To(sentGrants, ""), engine.To(sentDevicePaused, int64(0)), engine.To(sentDeviceTerms, ""), engine.To(sentAnswered, micros(v.At)))
 	case share.DeviceRemoved:
-		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusRemoved)), engine.To(sentGrants, ""), engine.To(sentDevicePaused, int64(0)))
+		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusRemoved)), engine.To(sentGrants, ""), engine.To(sentDevicePaused, int64(0)), engine.To(sentDeviceTerms, ""))
 	case share.Left:
-		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusLeft)), engine.To(sentGrants, ""), engine.To(sentDevicePaused, int64(0)))
+		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusLeft)), engine.To(sentGrants, ""), engine.To(sentDevicePaused, int64(0)), engine.To(sentDeviceTerms, ""))
 	case share.DomainSet:
 		set(v.Share, v.Device)
 	case share.Dismissed: // only the revision is of interest
@@ -99,6 +101,8 @@ func sent(shares, devices *engine.Fold, e engine.Record) {
 		pause(v.Share, v.Device, 1)
 	case share.Resumed:
 		pause(v.Share, v.Device, 0)
+	case share.TermsChanged:
+		shares.Set(engine.Key{v.Share}, engine.To(sentTerms, termsText(v.Terms)), engine.To(sentRevision, e.Revision))
 	case share.Deleted:
 		shares.Drop(engine.Key{v.Share})
 		devices.Empty(v.Share)
@@ -128,7 +132,7 @@ func sentBy(ctx context.Context, tx bun.Tx, where func(*bun.SelectQuery) *bun.Se
 		return nil, err
 	}
 	devices := tx.NewSelect().TableExpr("sent_share_devices AS d").
-		ColumnExpr("d.share, d.device, d.status, d.grants, d.invited, d.answered, d.revision, d.paused")
+		ColumnExpr("d.share, d.device, d.status, d.grants, d.invited, d.answered, d.revision, d.paused, d.terms")
 	return list, addDevices(ctx, list, devices, func(status share.Status) bool { return status != share.StatusRemoved })
 }
 

@@ -30,6 +30,7 @@ type Share struct {
 	Opened    int64  // position of the event that opened it, in the log
 	Revision  int64  // of the share's stream
 	Paused    bool   // nothing that it gives is in force
+	Terms     Terms
 
 	From    Person        `bun:"embed:from_"` // the owner; for the recipient only
 	Devices []ShareDevice `bun:"-"`
@@ -60,6 +61,7 @@ type ShareDevice struct {
 	AnsweredAt Micros `bun:"answered"` // 0 until it is accepted or rejected
 	Revision   int64  // of the last event that concerned it, in the share's stream
 	Paused     bool   // by itself, whatever the share is
+	Terms      Terms
 }
 
 // addDevices adds to each share those of its devices whose status is wanted, in the order

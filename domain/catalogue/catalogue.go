@@ -47,6 +47,7 @@ var events = []entry{
 	current[share.DomainSet](),
 	current[share.Paused](),
 	current[share.Resumed](),
+	current[share.TermsChanged](),
 	current[share.Deleted](),
 	current[share.RecipientForgotten](),
 	current[share.Dismissed](),

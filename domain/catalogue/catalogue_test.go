@@ -47,6 +47,10 @@ func examples() []event.Event {
 	)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC)
 	grants := []share.Grant{{Channel: 1, Privileges: privilege.All}, {Channel: 511, Privileges: privilege.None}}
+	hours := privilege.Hours{Zone: "Europe/Berlin", Spans: []privilege.Span{{Days: 0x41, Start: 22 * 60, End: privilege.MaxClock}}}
+	terms := privilege.Terms{Validity: privilege.Validity{From: at, Until: at.Add(time.Hour), Hours: hours}, Playback: privilege.PlaybackLimit{LastDays: 7, SinceAcceptance: true}}
+	limited := []share.Grant{{Channel: 1, Privileges: privilege.All, Limits: []privilege.Limit{{Privileges: privilege.PTZ, Validity: privilege.Validity{Until: at}}}}}
+	timed := []event.Given{{Device: cam, Account: bob, Grants: limited, Paused: true, Terms: terms, AcceptedAt: at}}
 	given := []event.Given{{Device: cam, Account: bob, Grants: grants}, {Device: "cam-2", Account: alice, Grants: grants[:1]}}
 	return []event.Event{
 		account.LoginClaimed{Login: login, Account: bob, At: at},
@@ -97,6 +101,13 @@ func examples() []event.Event {
 		share.Resumed{Share: id, Owner: alice, Login: login, Device: cam, Given: given[:1], At: at},
 		share.RecipientForgotten{Share: id, Owner: alice, Login: login, At: at},
 		share.Dismissed{Share: id, Owner: alice, Login: login, Account: bob, Device: cam, At: at},
+		share.Opened{Share: id, Owner: alice, Login: login, Kind: "email", Recipient: text, At: at, Terms: terms},
+		share.Invited{Share: id, Owner: alice, Login: login, Device: cam, Grants: limited, At: at, Terms: terms},
+		share.Accepted{Share: id, Owner: alice, Login: login, Account: bob, Device: cam, Grants: limited, At: at, ShareTerms: terms, Terms: terms},
+		share.PrivilegesEdited{Share: id, Owner: alice, Login: login, Account: bob, Device: cam, Grants: limited, At: at, ShareTerms: terms, AcceptedAt: at},
+		share.Resumed{Share: id, Owner: alice, Login: login, Given: timed, At: at, Terms: terms},
+		share.TermsChanged{Share: id, Owner: alice, Login: login, Terms: terms, Given: timed, At: at},
+		share.TermsChanged{Share: id, Owner: alice, Login: login, Given: []event.Given{}, At: at},
 	}
 }
 
@@ -297,7 +308,7 @@ func TestSealedTexts(t *testing.T) {
 func TestRevocationOf(t *testing.T) {
 	revoking := []string{
 		"latchkey.device.removed.v1", "latchkey.share.deleted.v1", "latchkey.share.device_removed.v1", "latchkey.share.left.v1", "latchkey.share.paused.v1",
-		"latchkey.share.privileges_edited.v1", "latchkey.share.rejected.v1", "latchkey.stream_key.revoked.v1",
+		"latchkey.share.privileges_edited.v1", "latchkey.share.rejected.v1", "latchkey.share.terms_changed.v1", "latchkey.stream_key.revoked.v1",
 	}
 	for i, e := range examples() {
 		name, data, err := Encode(e)

@@ -35,6 +35,7 @@ const (
 	setField
 	boolField
 	listField
+	rareField // read by encoding/json; an event that has it is not read quickly
 )
 
 // layoutOf returns the layout of a struct, or nil if it has a field of a kind that the
@@ -62,9 +63,12 @@ func layoutOf(t reflect.Type) *layout {
 		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
 			out.kind = listField
 			if out.elem = layoutOf(f.Type.Elem()); out.elem == nil {
-				return nil
+				out.kind = rareField
 			}
 		default:
+			out.kind = rareField
+		}
+		if out.kind == rareField && !out.optional {
 			return nil
 		}
 		l.fields = append(l.fields, out)
@@ -131,6 +135,8 @@ func (s *scanner) field(f *fieldLayout, v reflect.Value) {
 		}
 	case listField:
 		s.list(f.elem, v)
+	case rareField:
+		s.bad = true
 	}
 	if f.optional && v.IsZero() { // it would not have been written
 		s.bad = true

@@ -59,6 +59,13 @@ type Effect struct {
 	Each    []Given   // of GrantedEach
 	Key     StreamKey // of KeyAdded and KeyRevoked
 
+	// ShareTerms and Terms of the device, and the limits of Grants, are the conditions
+	// under which Grants hold; AppendEffects puts them into Conditions.
+	ShareTerms privilege.Terms
+	Terms      privilege.Terms
+	AcceptedAt time.Time // by Account; needed if playback is limited to the time since then
+	Conditions []privilege.Condition
+
 	// Unaccepted is set on Granted and Cleared if the device of the share has not been
 	// accepted: there is no Account, and nothing changes.
 	Unaccepted bool
@@ -70,6 +77,9 @@ type Given struct {
 	Account string            `json:"account"`
 	Grants  []privilege.Grant `json:"grants"`
 	Paused  bool              `json:"paused,omitempty"`
+
+	Terms      privilege.Terms `json:"terms,omitzero"`       // of the device
+	AcceptedAt time.Time       `json:"accepted_at,omitzero"` // only if playback is limited to the time since then
 }
 
 // NoEffect is the effect of an event that does not concern privileges.
@@ -104,7 +114,7 @@ func AppendEffects(list []Effect, e Event) ([]Effect, error) {
 		for _, g := range f.Each {
 			one := Effect{
 				Kind: Granted, Account: ids.Account(g.Account), Owner: f.Owner, Device: ids.Device(g.Device), Share: f.Share,
-				Grants: g.Grants, Paused: g.Paused,
+				Grants: g.Grants, Paused: g.Paused, ShareTerms: f.ShareTerms, Terms: g.Terms, AcceptedAt: g.AcceptedAt,
 			}
 			var err error
 			if list, err = one.appendChecked(list); err != nil {
@@ -138,6 +148,9 @@ func (e Effect) checked() (Effect, error) {
 		if g.Channel < 1 || g.Channel > privilege.MaxChannel || !g.Privileges.Valid() {
 			return Effect{}, fmt.Errorf("%w: channel %d, privileges %#x", ErrImpossible, g.Channel, uint8(g.Privileges))
 		}
+	}
+	if e.Kind == Granted && !e.Paused {
+		e.Conditions = privilege.Conditions(e.ShareTerms, e.Terms, e.AcceptedAt, e.Grants)
 	}
 	byChannel := func(a, b privilege.Grant) int { return cmp.Compare(a.Channel, b.Channel) }
 	if len(e.Grants) > 1 && !slices.IsSortedFunc(e.Grants, func(a, b privilege.Grant) int {
@@ -186,8 +199,11 @@ func (e Effect) Clone() Effect {
 
 func clone[T ~string](id T) T { return T(strings.Clone(string(id))) }
 
+// conditionSize is about how many bytes a condition takes in memory, with a few spans.
+const conditionSize = 512
+
 // Size returns roughly how many bytes the effect takes in memory.
 func (e Effect) Size() int {
 	return int(unsafe.Sizeof(e)) + len(e.Account) + len(e.Owner) + len(e.Device) + len(e.Share) + len(e.Domain) +
-		len(e.Key.Account) + len(e.Key.Name) + len(e.Key.Device) + len(e.Grants)*int(unsafe.Sizeof(privilege.Grant{}))
+		len(e.Key.Account) + len(e.Key.Name) + len(e.Key.Device) + len(e.Grants)*int(unsafe.Sizeof(privilege.Grant{})) + len(e.Conditions)*conditionSize
 }

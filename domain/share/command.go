@@ -23,7 +23,8 @@ type Facts struct {
 // Offer is what the owner offers on one device.
 type Offer struct {
 	Device string
-	Grants []Grant // one for each channel
+	Grants []Grant          // one for each channel; with nil limits: those that it has
+	Terms  *privilege.Terms // nil: those that it has
 	Facts  Facts
 }
 
@@ -35,8 +36,9 @@ type Save struct {
 	Holder    string // the account that holds the recipient's login, "" for none
 	Login     string
 	Kind      string
-	Recipient string // sealed
-	Remark    string // sealed
+	Recipient string           // sealed
+	Remark    string           // sealed
+	Terms     *privilege.Terms // nil: as they are
 	Offers    []Offer
 	At        time.Time
 }
@@ -45,7 +47,8 @@ type Save struct {
 // invited, changed ones edited, missing ones removed.
 type Replace struct {
 	By     string
-	Remark string // sealed
+	Remark string           // sealed
+	Terms  *privilege.Terms // nil: as they are
 	Offers []Offer
 	At     time.Time
 }

@@ -41,12 +41,16 @@ var (
 // above.
 type Fault struct {
 	Device  string
-	Channel int // 0: the device as a whole
+	Channel int    // 0: the device as a whole
+	Field   string // of the terms or the limits, a path such as limits[0].until; "" for none
 	Err     error
 }
 
 // Error names the device and channel, and the error.
 func (f *Fault) Error() string {
+	if f.Field != "" {
+		return fmt.Sprintf("%s %v", f.Field, f.Err)
+	}
 	if f.Channel == 0 {
 		return fmt.Sprintf("device %s: %v", f.Device, f.Err)
 	}

@@ -32,6 +32,8 @@ type Opened struct {
 	Recipient string    `json:"recipient"` // sealed address
 	Remark    string    `json:"remark"`    // sealed, "" for none
 	At        time.Time `json:"at"`
+
+	Terms privilege.Terms `json:"terms,omitzero"`
 }
 
 // Type returns the frozen name.
@@ -57,7 +59,7 @@ func (e Opened) Texts(change event.ChangeText) event.Event {
 
 // Sentence describes what happened.
 func (e Opened) Sentence() string {
-	return fmt.Sprintf("owner %s opened share %s with %s %s%s", e.Owner, e.Share, e.Kind, e.Recipient, event.On(", remark: ", e.Remark))
+	return fmt.Sprintf("owner %s opened share %s with %s %s%s", e.Owner, e.Share, e.Kind, e.Recipient, event.On(", remark: ", e.Remark)+event.TermsWords(e.Terms))
 }
 
 func (e Opened) apply(s *State) {
@@ -66,7 +68,7 @@ func (e Opened) apply(s *State) {
 	}
 	*s = State{
 		ID: e.Share, Owner: e.Owner, Login: e.Login, Kind: e.Kind,
-		Recipient: e.Recipient, Remark: e.Remark, Live: true,
+		Recipient: e.Recipient, Remark: e.Remark, Terms: e.Terms, Live: true,
 	}
 }
 
@@ -113,6 +115,8 @@ type Invited struct {
 	Device string    `json:"device"`
 	Grants []Grant   `json:"grants"`
 	At     time.Time `json:"at"`
+
+	Terms privilege.Terms `json:"terms,omitzero"` // of the device
 }
 
 // Type returns the frozen name.
@@ -134,12 +138,12 @@ func (e Invited) Texts(event.ChangeText) event.Event { return e }
 
 // Sentence describes what happened.
 func (e Invited) Sentence() string {
-	return fmt.Sprintf("owner %s invited to device %s: %s (share %s)", e.Owner, e.Device, event.GrantWords(e.Grants), e.Share)
+	return fmt.Sprintf("owner %s invited to device %s: %s (share %s)", e.Owner, e.Device, event.GrantWords(e.Grants)+event.TermsWords(e.Terms), e.Share)
 }
 
 func (e Invited) apply(s *State) {
 	s.with(e.Device, func(d *Device) {
-		*d = Device{Device: e.Device, Status: StatusInvited, Grants: slices.Clone(e.Grants), InvitedAt: e.At}
+		*d = Device{Device: e.Device, Status: StatusInvited, Grants: slices.Clone(e.Grants), Terms: e.Terms, InvitedAt: e.At}
 	})
 }
 
@@ -154,6 +158,9 @@ type Accepted struct {
 	Grants  []Grant   `json:"grants"`
 	Paused  bool      `json:"paused,omitempty"` // the grants are in force when it is resumed
 	At      time.Time `json:"at"`
+
+	ShareTerms privilege.Terms `json:"share_terms,omitzero"`
+	Terms      privilege.Terms `json:"terms,omitzero"` // of the device
 }
 
 // Type returns the frozen name.
@@ -168,7 +175,7 @@ func (e Accepted) Subjects() event.Subjects {
 func (e Accepted) Effect() event.Effect {
 	return event.Effect{
 		Kind: event.Granted, Account: ids.Account(e.Account), Owner: ids.Account(e.Owner), Device: ids.Device(e.Device),
-		Share: ids.Share(e.Share), Grants: e.Grants, Paused: e.Paused,
+		Share: ids.Share(e.Share), Grants: e.Grants, Paused: e.Paused, ShareTerms: e.ShareTerms, Terms: e.Terms, AcceptedAt: e.At,
 	}
 }
 
@@ -180,12 +187,13 @@ func (e Accepted) Texts(event.ChangeText) event.Event { return e }
 
 // Sentence describes what happened.
 func (e Accepted) Sentence() string {
-	return fmt.Sprintf("account %s accepted device %s%s: %s (share %s)", e.Account, e.Device, whilePaused(e.Paused), event.GrantWords(e.Grants), e.Share)
+	return fmt.Sprintf("account %s accepted device %s%s: %s (share %s)", e.Account, e.Device, whilePaused(e.Paused), event.GrantWords(e.Grants)+event.TermsWords(e.ShareTerms, e.Terms), e.Share)
 }
 
 func (e Accepted) apply(s *State) {
 	s.with(e.Device, func(d *Device) {
 		d.Status, d.Account, d.Grants, d.AnsweredAt = StatusAccepted, e.Account, slices.Clone(e.Grants), e.At
+		d.Terms = e.Terms
 	})
 }
 
@@ -242,6 +250,10 @@ type PrivilegesEdited struct {
 	Grants  []Grant   `json:"grants"`
 	Paused  bool      `json:"paused,omitempty"` // the grants are in force when it is resumed
 	At      time.Time `json:"at"`
+
+	ShareTerms privilege.Terms `json:"share_terms,omitzero"`
+	Terms      privilege.Terms `json:"terms,omitzero"`       // of the device
+	AcceptedAt time.Time       `json:"accepted_at,omitzero"` // only if playback is limited to the time since then
 }
 
 // Type returns the frozen name.
@@ -257,6 +269,7 @@ func (e PrivilegesEdited) Effect() event.Effect {
 	return event.Effect{
 		Kind: event.Granted, Account: ids.Account(e.Account), Owner: ids.Account(e.Owner), Device: ids.Device(e.Device),
 		Share: ids.Share(e.Share), Grants: e.Grants, Paused: e.Paused, Unaccepted: e.Account == "",
+		ShareTerms: e.ShareTerms, Terms: e.Terms, AcceptedAt: e.AcceptedAt,
 	}
 }
 
@@ -271,13 +284,13 @@ func (e PrivilegesEdited) Texts(event.ChangeText) event.Event { return e }
 // Sentence describes what happened.
 func (e PrivilegesEdited) Sentence() string {
 	return fmt.Sprintf("owner %s edited the privileges on device %s%s%s: %s (share %s)",
-		e.Owner, e.Device, event.On(" of account ", e.Account), whilePaused(e.Paused), event.GrantWords(e.Grants), e.Share)
+		e.Owner, e.Device, event.On(" of account ", e.Account), whilePaused(e.Paused), event.GrantWords(e.Grants)+event.TermsWords(e.ShareTerms, e.Terms), e.Share)
 }
 
 func (e PrivilegesEdited) apply(s *State) {
 	s.with(e.Device, func(d *Device) {
 		if d.Active() {
-			d.Grants, d.EditedAt = slices.Clone(e.Grants), e.At
+			d.Grants, d.Terms, d.EditedAt = slices.Clone(e.Grants), e.Terms, e.At
 		}
 	})
 }

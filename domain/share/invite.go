@@ -27,9 +27,22 @@ func save(s State, c Save) ([]Event, error) {
 			Share: c.Share, Owner: c.By, Login: c.Login, Kind: c.Kind,
 			Recipient: c.Recipient, Remark: c.Remark, At: c.At,
 		}
+		if c.Terms != nil {
+			if f := c.Terms.Check(c.At); f != nil {
+				return nil, &Fault{Field: "terms." + f.Field, Err: f.Err}
+			}
+			open.Terms = c.Terms.UTC()
+		}
 		s, events = Evolve(s, open), append(events, open)
 	case c.Remark != "" && c.Remark != s.Remark:
 		events = append(events, RemarkChanged{Share: s.ID, Owner: s.Owner, Remark: c.Remark, At: c.At})
+	}
+	if c.Terms != nil {
+		changed, err := changeTerms(s, c.Terms, c.At)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, changed...)
 	}
 	for _, o := range c.Offers {
 		if d, ok := s.Find(o.Device); ok && d.Active() {
@@ -48,9 +61,10 @@ func save(s State, c Save) ([]Event, error) {
 // nothing if they are unchanged, even if the device itself has changed since.
 func offer(s State, o Offer, at time.Time) ([]Event, error) {
 	d, ok := s.Find(o.Device)
-	if ok && d.is(o.Grants) {
+	if ok && d.is(o) {
 		return nil, nil
 	}
+	o = d.kept(o)
 	if !ok || !d.Active() {
 		event, err := invite(s, o, at)
 		if err != nil {
@@ -59,24 +73,34 @@ func offer(s State, o Offer, at time.Time) ([]Event, error) {
 		return []Event{event}, nil
 	}
 	grants, err := checkGrants(s.Owner, o)
+	if err == nil {
+		err = checkTerms(d, o, at)
+	}
 	if err != nil {
 		return nil, err
 	}
+	as := d
+	as.Terms = *o.Terms
 	return []Event{PrivilegesEdited{
 		Share: s.ID, Owner: s.Owner, Login: s.Login, Account: d.Account,
 		Device: o.Device, Grants: grants, Paused: s.Held(d), At: at,
+		ShareTerms: s.Terms, Terms: *o.Terms, AcceptedAt: s.acceptedAt(as),
 	}}, nil
 }
 
 func invite(s State, o Offer, at time.Time) (Event, error) {
+	o = Device{}.kept(o)
 	grants, err := checkGrants(s.Owner, o)
+	if err == nil {
+		err = checkTerms(Device{}, o, at)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if needed := o.Facts.NeedsFirmware; needed != "" {
 		return nil, &Fault{Device: o.Device, Err: fmt.Errorf("%w: update it to %s or newer, then refresh the device", ErrFirmwareTooOld, needed)}
 	}
-	return Invited{Share: s.ID, Owner: s.Owner, Login: s.Login, Device: o.Device, Grants: grants, At: at}, nil
+	return Invited{Share: s.ID, Owner: s.Owner, Login: s.Login, Device: o.Device, Grants: grants, Terms: *o.Terms, At: at}, nil
 }
 
 // byOwner refuses all accounts but the owner of a share.

@@ -449,7 +449,7 @@ func (m *machine) checkGrants(t *rapid.T, who, device string, channel int) {
 		may = in.offered[channel]
 	}
 	for p := privilege.LiveView; p <= privilege.PTZ; p <<= 1 {
-		if got, want := m.state.Allows(who, device, channel, p), may.Has(p); got != want {
+		if got, want := m.state.Allows(who, device, channel, p, m.clock), may.Has(p); got != want {
 			t.Fatalf("may %q do %v on %s/%d: %v; the model says %v", who, p, device, channel, got, want)
 		}
 		if got, want := m.inForce.allows(who, device, channel, p), may.Has(p); got != want {

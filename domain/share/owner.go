@@ -13,6 +13,15 @@ func replace(s State, c Replace) ([]Event, error) {
 	if c.Remark != s.Remark {
 		events = append(events, RemarkChanged{Share: s.ID, Owner: s.Owner, Remark: c.Remark, At: c.At})
 	}
+	changed, err := changeTerms(s, c.Terms, c.At)
+	if err != nil {
+		return nil, err
+	}
+	events = append(events, changed...)
+	before := s
+	if len(changed) > 0 {
+		s = Evolve(s, changed[0])
+	}
 	for _, d := range s.Devices {
 		kept := slices.ContainsFunc(c.Offers, func(o Offer) bool { return o.Device == d.Device })
 		if d.Listed() && !kept {
@@ -26,7 +35,7 @@ func replace(s State, c Replace) ([]Event, error) {
 		}
 		events = append(events, event...)
 	}
-	return bounded(s, events)
+	return bounded(before, events)
 }
 
 func putDevice(s State, c PutDevice) ([]Event, error) {

@@ -8,6 +8,7 @@ import (
 
 	"latchkey/domain/event"
 	"latchkey/domain/ids"
+	"latchkey/domain/privilege"
 )
 
 // Paused suspends the grants of one device, or of the whole share, with immediate effect.
@@ -61,6 +62,8 @@ type Resumed struct {
 	Device string        `json:"device,omitempty"` // empty: the whole share
 	Given  []event.Given `json:"given"`            // the devices that are in force from now on
 	At     time.Time     `json:"at"`
+
+	Terms privilege.Terms `json:"terms,omitzero"` // of the share
 }
 
 // Type returns the frozen name.
@@ -73,7 +76,7 @@ func (e Resumed) Subjects() event.Subjects {
 
 // Effect returns what it does to privileges.
 func (e Resumed) Effect() event.Effect {
-	return event.Effect{Kind: event.GrantedEach, Owner: ids.Account(e.Owner), Share: ids.Share(e.Share), Each: e.Given}
+	return event.Effect{Kind: event.GrantedEach, Owner: ids.Account(e.Owner), Share: ids.Share(e.Share), Each: e.Given, ShareTerms: e.Terms}
 }
 
 // Revokes returns what it takes away.
@@ -137,7 +140,7 @@ func (s State) given(which func(Device) bool) []event.Given {
 	list := []event.Given{}
 	for _, d := range s.Devices {
 		if d.Status == StatusAccepted && which(d) {
-			list = append(list, event.Given{Device: d.Device, Account: d.Account, Grants: d.Grants})
+			list = append(list, event.Given{Device: d.Device, Account: d.Account, Grants: d.Grants, Terms: d.Terms, AcceptedAt: s.acceptedAt(d)})
 		}
 	}
 	return list
@@ -157,7 +160,7 @@ func resume(s State, c Resume) ([]Event, error) {
 	if err != nil || !paused {
 		return nil, err
 	}
-	e := Resumed{Share: s.ID, Owner: s.Owner, Login: s.Login, Device: c.Device, At: c.At}
+	e := Resumed{Share: s.ID, Owner: s.Owner, Login: s.Login, Device: c.Device, Terms: s.Terms, At: c.At}
 	after := Evolve(s, e)
 	e.Given = after.given(func(d Device) bool { return !after.Held(d) && (c.Device == "" || d.Device == c.Device) })
 	return []Event{e}, nil

@@ -125,14 +125,14 @@ func TestPausedEvents(t *testing.T) {
 
 func TestPausedAllowsNothing(t *testing.T) {
 	s := replay(after(given, paused("", has("cam", live))))
-	if s.Allows(bob, "cam", 1, privilege.LiveView) {
+	if s.Allows(bob, "cam", 1, privilege.LiveView, later) {
 		t.Error("a paused share allows")
 	}
 	s = replay(after(given, paused("cam", has("cam", live)), paused("", has("cam", live)), resumed("")))
-	if s.Allows(bob, "cam", 1, privilege.LiveView) {
+	if s.Allows(bob, "cam", 1, privilege.LiveView, later) {
 		t.Error("a device that was paused by itself allows after the share was resumed")
 	}
-	if s = Evolve(s, resumed("cam", has("cam", live))); !s.Allows(bob, "cam", 1, privilege.LiveView) {
+	if s = Evolve(s, resumed("cam", has("cam", live))); !s.Allows(bob, "cam", 1, privilege.LiveView, later) {
 		t.Error("a resumed device allows nothing")
 	}
 }

@@ -34,6 +34,7 @@ func accept(s State, c Accept) ([]Event, error) {
 	return []Event{Accepted{
 		Share: s.ID, Owner: s.Owner, Login: s.Login, Account: c.By,
 		Device: c.Device, Grants: grants, Paused: s.Held(d), At: c.At,
+		ShareTerms: s.Terms, Terms: d.Terms,
 	}}, nil
 }
 

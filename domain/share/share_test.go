@@ -417,21 +417,21 @@ func TestNothingIsLeftBehind(t *testing.T) {
 }
 
 func TestAllows(t *testing.T) {
-	if !replay(given).Allows(bob, "cam", 1, privilege.LiveView) {
+	if !replay(given).Allows(bob, "cam", 1, privilege.LiveView, later) {
 		t.Error("what was accepted is refused")
 	}
 	for name, no := range map[string]bool{
-		"before acceptance": replay(offered).Allows(bob, "cam", 1, privilege.LiveView),
-		"another privilege": replay(given).Allows(bob, "cam", 1, privilege.LiveView|privilege.PTZ),
-		"no privilege":      replay(given).Allows(bob, "cam", 1, privilege.None),
-		"another channel":   replay(given).Allows(bob, "cam", 2, privilege.LiveView),
-		"another account":   replay(given).Allows(eve, "cam", 1, privilege.LiveView),
-		"no account":        replay(given).Allows("", "cam", 1, privilege.LiveView),
-		"another device":    replay(given).Allows(bob, "dvr", 1, privilege.LiveView),
-		"after leaving":     replay(leftCam).Allows(bob, "cam", 1, privilege.LiveView),
-		"after deletion":    replay(append(slices.Clone(given), deleted())).Allows(bob, "cam", 1, privilege.LiveView),
-		"an edit alone":     replay([]Event{openedEvent, edited(bob, "cam", live)}).Allows(bob, "cam", 1, privilege.LiveView),
-		"the zero state":    State{}.Allows("", "", 0, privilege.None),
+		"before acceptance": replay(offered).Allows(bob, "cam", 1, privilege.LiveView, later),
+		"another privilege": replay(given).Allows(bob, "cam", 1, privilege.LiveView|privilege.PTZ, later),
+		"no privilege":      replay(given).Allows(bob, "cam", 1, privilege.None, later),
+		"another channel":   replay(given).Allows(bob, "cam", 2, privilege.LiveView, later),
+		"another account":   replay(given).Allows(eve, "cam", 1, privilege.LiveView, later),
+		"no account":        replay(given).Allows("", "cam", 1, privilege.LiveView, later),
+		"another device":    replay(given).Allows(bob, "dvr", 1, privilege.LiveView, later),
+		"after leaving":     replay(leftCam).Allows(bob, "cam", 1, privilege.LiveView, later),
+		"after deletion":    replay(append(slices.Clone(given), deleted())).Allows(bob, "cam", 1, privilege.LiveView, later),
+		"an edit alone":     replay([]Event{openedEvent, edited(bob, "cam", live)}).Allows(bob, "cam", 1, privilege.LiveView, later),
+		"the zero state":    State{}.Allows("", "", 0, privilege.None, later),
 	} {
 		if no {
 			t.Errorf("%s: allowed", name)

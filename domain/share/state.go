@@ -29,8 +29,9 @@ type State struct {
 	Recipient string // sealed address
 	Remark    string // sealed, "" for none
 	Live      bool   // opened, and not deleted since
-	Paused    bool   // nothing that it gives is in force
-	Forgotten bool   // deleted, and taken out of the owner's lists since
+	Terms     privilege.Terms
+	Paused    bool // nothing that it gives is in force
+	Forgotten bool // deleted, and taken out of the owner's lists since
 	Devices   []Device
 }
 
@@ -40,8 +41,9 @@ type Device struct {
 	Status     Status
 	Account    string  // the recipient, while accepted
 	Grants     []Grant // by channel; none unless invited or accepted
-	Domain     string  // the recipient's own name, while accepted
-	Paused     bool    // by itself, whatever the share is; only while invited or accepted
+	Terms      privilege.Terms
+	Domain     string // the recipient's own name, while accepted
+	Paused     bool   // by itself, whatever the share is; only while invited or accepted
 	InvitedAt  time.Time
 	AnsweredAt time.Time // zero until it is accepted or rejected
 	EditedAt   time.Time // zero until the grants of this invitation are edited
@@ -58,13 +60,14 @@ func (d Device) Active() bool {
 // share since it was last invited.
 func (d Device) Listed() bool { return d.Status != "" && d.Status != StatusRemoved }
 
-// is reports whether the device is in the share with exactly these grants; one that was
-// rejected or left has none.
-func (d Device) is(grants []Grant) bool {
+// is reports whether the device is in the share exactly as it is offered; one that was
+// rejected or left has no grants.
+func (d Device) is(o Offer) bool {
+	o = d.kept(o)
 	if !d.Active() {
-		return d.Listed() && len(grants) == 0
+		return d.Listed() && len(o.Grants) == 0
 	}
-	return slices.Equal(d.Grants, byChannel(grants))
+	return slices.EqualFunc(d.Grants, byChannel(o.Grants), Grant.Equal) && d.Terms.Equal(*o.Terms)
 }
 
 // Find returns the device of that id.
@@ -77,16 +80,17 @@ func (s State) Find(device string) (Device, bool) {
 	return Device{}, false
 }
 
-// Allows reports whether the share grants the account every privilege of p on the
-// channel.
-func (s State) Allows(account, device string, channel int, p privilege.Set) bool {
+// Allows reports whether the share grants the account every privilege of p on the channel
+// at a time.
+func (s State) Allows(account, device string, channel int, p privilege.Set, now time.Time) bool {
 	d, ok := s.Find(device)
 	if !ok || !s.Live || s.Held(d) || account == "" || d.Status != StatusAccepted || d.Account != account {
 		return false
 	}
 	for _, g := range d.Grants {
 		if g.Channel == channel {
-			return g.Privileges.Has(p)
+			holds, _ := privilege.Ready(privilege.Conditions(s.Terms, d.Terms, d.AnsweredAt, d.Grants)).Hold(channel, p, now)
+			return holds && g.Privileges.Has(p)
 		}
 	}
 	return false
@@ -130,7 +134,7 @@ func (s *State) with(device string, change func(*Device)) {
 
 // end revokes everything that was granted.
 func (d *Device) end(status Status) {
-	d.Status, d.Account, d.Grants, d.Domain, d.Paused = status, "", nil, "", false
+	d.Status, d.Account, d.Grants, d.Terms, d.Domain, d.Paused = status, "", nil, privilege.Terms{}, "", false
 }
 
 // TakesAway reports whether an event that follows the state revokes something and grants
@@ -138,21 +142,27 @@ func (d *Device) end(status Status) {
 func TakesAway(before State, e Event) bool {
 	if edited, ok := e.(PrivilegesEdited); ok {
 		d, found := before.Find(edited.Device)
-		return found && within(edited.Grants, d.Grants)
+		return found && within(edited.Grants, d.Grants) && (edited.Terms.Equal(d.Terms) || d.Terms.IsZero())
+	}
+	if _, ok := e.(TermsChanged); ok {
+		return false // it may give more
 	}
 	return e.Revokes() != event.NoRevocation
 }
 
 // within reports whether the old grants include every new grant.
 func within(grants, old []Grant) bool {
-	had := make(map[int]privilege.Set, len(old))
+	had := make(map[int]Grant, len(old))
 	for _, g := range old {
-		had[g.Channel] = g.Privileges
+		had[g.Channel] = g
 	}
 	for _, g := range grants {
 		was, ok := had[g.Channel]
-		if !ok || g.Privileges.Without(was) != privilege.None {
+		if !ok || g.Privileges.Without(was.Privileges) != privilege.None {
 			return false
+		}
+		if len(was.Limits) > 0 && !slices.EqualFunc(g.Limits, was.Limits, privilege.Limit.Equal) {
+			return false // it may give more
 		}
 	}
 	return true

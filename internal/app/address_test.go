@@ -110,7 +110,7 @@ func TestEveryTextIsChecked(t *testing.T) {
 	wantFields(t, err, "channels[0].name", "name")
 	_, err = w.shares.Save(ctx, m, NewShare{Email: "bob\u200b@example.com", Remark: bad})
 	wantFields(t, err, "recipient.email", "remark")
-	_, err = w.shares.Replace(ctx, m, id, bad, nil)
+	_, err = w.shares.Replace(ctx, m, id, bad, nil, nil)
 	wantFields(t, err, "remark")
 	_, err = w.keys.Add(ctx, m, NewStreamKey{Label: bad})
 	wantFields(t, err, "label")

@@ -70,6 +70,9 @@ func fieldIn(devices []DeviceGrants, err error) Field {
 	if !ok {
 		return ""
 	}
+	if fault.Device == "" {
+		return Field(fault.Field)
+	}
 	for i, d := range slices.Backward(devices) { // of a duplicate, the second
 		if d.Device != fault.Device {
 			continue
@@ -89,6 +92,9 @@ func (d DeviceGrants) field(err error) Field {
 	if ok && errors.Is(fault, share.ErrNoChannels) {
 		return "channels"
 	}
+	if ok && fault.Field != "" && fault.Channel == 0 {
+		return Field(fault.Field)
+	}
 	if !ok || fault.Channel == 0 && !errors.Is(fault, share.ErrUnknownChannel) {
 		return ""
 	}
@@ -97,6 +103,9 @@ func (d DeviceGrants) field(err error) Field {
 			continue
 		}
 		at := Field("channels").Entry(i)
+		if fault.Field != "" {
+			return at.Dot(Field(fault.Field))
+		}
 		if errors.Is(fault, share.ErrBeyondCapability) {
 			return at.Dot("privileges")
 		}

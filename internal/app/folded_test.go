@@ -166,7 +166,7 @@ func TestKnownStatesAreThoseOfTheLog(t *testing.T) {
 		case 2:
 			_, _ = s.shares.RemoveDevice(ctx, alice, id, device)
 		case 3:
-			_, _ = s.shares.Replace(ctx, alice, id, fmt.Sprint("remark ", i), []DeviceGrants{gives(device, 1, privilege.LiveView)})
+			_, _ = s.shares.Replace(ctx, alice, id, fmt.Sprint("remark ", i), nil, []DeviceGrants{gives(device, 1, privilege.LiveView)})
 		case 4:
 			if random.IntN(4) == 0 {
 				_, _ = s.shares.Delete(ctx, alice, id)

@@ -100,7 +100,7 @@ func everyCommand(t *testing.T, w *world) {
 	ok("set a domain", err)
 	_, err = w.shares.Reject(ctx, as(bob.Account), id, dvr.Device.Device)
 	ok("reject", err)
-	_, err = w.shares.Replace(ctx, as(alice.Account), id, "Uncle", []DeviceGrants{on("cam-1", 1, privilege.All), on(dvr.Device.Device, 1, privilege.PTZ)})
+	_, err = w.shares.Replace(ctx, as(alice.Account), id, "Uncle", nil, []DeviceGrants{on("cam-1", 1, privilege.All), on(dvr.Device.Device, 1, privilege.PTZ)})
 	ok("replace", err)
 	_, err = w.shares.RemoveDevice(ctx, as(bob.Account), id, "CAM-1")
 	ok("leave a device", err)

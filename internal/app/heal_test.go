@@ -61,14 +61,14 @@ func TestLostAccount(t *testing.T) {
 		t.Errorf("the address is %s's, %v", holder, err)
 	}
 	s, err := w.loadShare(ctx, id)
-	if err != nil || s.state.Allows(r.Account, w.cam, 1, privilege.LiveView) || !s.state.Allows(w.bob, w.cam, 1, privilege.LiveView) {
+	if err != nil || s.state.Allows(r.Account, w.cam, 1, privilege.LiveView, time.Now()) || !s.state.Allows(w.bob, w.cam, 1, privilege.LiveView, time.Now()) {
 		t.Errorf("the new account has what the old one had: %+v, %v", s.state, err)
 	}
 	// What the new holder gives back is taken from the account that has it.
 	if _, err := w.shares.RemoveDevice(ctx, Meta{Account: r.Account}, id, w.cam); err != nil {
 		t.Fatal(err)
 	}
-	if s, _ = w.loadShare(ctx, id); s.state.Allows(w.bob, w.cam, 1, privilege.LiveView) {
+	if s, _ = w.loadShare(ctx, id); s.state.Allows(w.bob, w.cam, 1, privilege.LiveView, time.Now()) {
 		t.Error("the old account still has it")
 	}
 }
@@ -91,7 +91,7 @@ func TestErasedAccountFreesItsAddress(t *testing.T) {
 	if holder, err := w.accounts.ByLogin(ctx, emailKind, next.Email); err != nil || holder != r.Account {
 		t.Errorf("the address is %s's, %v", holder, err)
 	}
-	if s, err := w.loadShare(ctx, id); err != nil || s.state.Allows(r.Account, w.cam, 1, privilege.LiveView) {
+	if s, err := w.loadShare(ctx, id); err != nil || s.state.Allows(r.Account, w.cam, 1, privilege.LiveView, time.Now()) {
 		t.Errorf("the next holder has what the first one had: %+v, %v", s.state, err)
 	}
 	if _, err := w.shares.Save(ctx, Meta{Account: w.alice}, NewShare{Email: next.Email, Devices: []DeviceGrants{gives(w.dvr, 1, privilege.LiveView)}}); err != nil {
@@ -325,7 +325,7 @@ func TestSerialAsTyped(t *testing.T) {
 	if _, err := w.shares.PutDevice(ctx, Meta{Account: w.alice}, id, gives(typed, 1, privilege.PTZ)); err != nil {
 		t.Error(err)
 	}
-	if _, err := w.shares.Replace(ctx, Meta{Account: w.alice}, id, "", []DeviceGrants{gives(typed, 1, privilege.LiveView)}); err != nil {
+	if _, err := w.shares.Replace(ctx, Meta{Account: w.alice}, id, "", nil, []DeviceGrants{gives(typed, 1, privilege.LiveView)}); err != nil {
 		t.Error(err)
 	}
 	if k, err := w.keys.Add(ctx, Meta{Account: w.bob}, NewStreamKey{Device: typed}); err != nil || k.Key.Device != "ids-7216q" {

@@ -88,7 +88,7 @@ func TestNothingIsRepeated(t *testing.T) {
 			return s.shares.PutDevice(ctx, m, id, gives(w.cam, 1, privilege.LiveView))
 		},
 		"save": func(s *server, w *world, m Meta, id string) (ShareChanged, error) {
-			return s.shares.Replace(ctx, m, id, "", []DeviceGrants{gives(w.cam, 1, privilege.LiveView)})
+			return s.shares.Replace(ctx, m, id, "", nil, []DeviceGrants{gives(w.cam, 1, privilege.LiveView)})
 		},
 		"share": func(s *server, w *world, m Meta, _ string) (ShareChanged, error) {
 			return changes(s.shares.Save(ctx, m, NewShare{Email: "bob@example.com"}))

@@ -88,7 +88,7 @@ func TestAShareThatIsTooLong(t *testing.T) {
 	stream := shareStream(r.Share.ID)
 	events := w.log.streams[stream]
 	events[0].Metadata = []byte(`{"account":"` + strings.Repeat("x", maxHistory) + `"}`)
-	_, err = w.shares.Replace(ctx, Meta{Account: w.alice}, r.Share.ID, "another remark", []DeviceGrants{gives(w.cam, 1, privilege.LiveView)})
+	_, err = w.shares.Replace(ctx, Meta{Account: w.alice}, r.Share.ID, "another remark", nil, []DeviceGrants{gives(w.cam, 1, privilege.LiveView)})
 	wantCode(t, err, Invalid, "share_too_long")
 	if _, err := w.shares.Delete(ctx, Meta{Account: w.alice}, r.Share.ID); err != nil {
 		t.Errorf("it cannot be deleted: %v", err)

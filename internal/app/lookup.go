@@ -83,7 +83,7 @@ func (l *lookup) offers(ctx context.Context, list []DeviceGrants) ([]share.Offer
 		if err != nil {
 			return nil, err
 		}
-		offers[i] = share.Offer{Device: d.Device, Grants: d.Grants, Facts: f}
+		offers[i] = share.Offer{Device: d.Device, Grants: d.Grants, Terms: d.Terms, Facts: f}
 	}
 	return offers, nil
 }

@@ -98,6 +98,9 @@ var refusals = []struct {
 
 // refused converts an error of a decider to an Error; other errors are unchanged.
 func refused(err error) error {
+	if fault, ok := errors.AsType[*share.Fault](err); ok && fault.Field != "" {
+		return &Error{Code: "invalid_terms", Kind: Invalid, Message: sentence(fault.Error()), Cause: err}
+	}
 	for _, r := range refusals {
 		if errors.Is(err, r.cause) {
 			return &Error{Code: r.code, Kind: r.kind, Message: sentence(err.Error()), Cause: err}

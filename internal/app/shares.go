@@ -23,12 +23,14 @@ type Shares struct {
 type DeviceGrants struct {
 	Device string
 	Grants []share.Grant
+	Terms  *privilege.Terms `json:",omitempty"` // nil: as they are
 }
 
 // NewShare is what to share with whom; one of Email and Phone is set.
 type NewShare struct {
 	Email, Phone string
 	Remark       string
+	Terms        *privilege.Terms `json:",omitempty"` // nil: those of the share that exists, if any
 	Devices      []DeviceGrants
 }
 
@@ -51,7 +53,7 @@ func (s *Shares) Save(ctx context.Context, m Meta, n NewShare) (ShareSaved, erro
 	if err != nil {
 		return ShareSaved{}, err
 	}
-	save := share.Save{Share: share.ID(c.Account, login), By: c.Account, Login: login, Kind: kind, At: c.at}
+	save := share.Save{Share: share.ID(c.Account, login), By: c.Account, Login: login, Kind: kind, Terms: n.Terms, At: c.at}
 	if save.Recipient, err = s.core.seal(ctx, loginStream(login), event.FieldRecipient, address); err != nil {
 		return ShareSaved{}, err
 	}
@@ -86,9 +88,13 @@ const KeepRemark = "\xff"
 
 // Replace saves the remark and the whole list of devices of a share of the
 // caller's.
-func (s *Shares) Replace(ctx context.Context, m Meta, id, remark string, devices []DeviceGrants) (ShareChanged, error) {
+func (s *Shares) Replace(ctx context.Context, m Meta, id, remark string, terms *privilege.Terms, devices []DeviceGrants) (ShareChanged, error) {
 	devices = withIDs(devices)
-	c, err := s.core.begin(m, "replace share", id, remark, devices)
+	args := []any{id, remark, devices}
+	if terms != nil { // older requests were fingerprinted without
+		args = append(args, terms)
+	}
+	c, err := s.core.begin(m, "replace share", args...)
 	if err != nil {
 		return ShareChanged{}, err
 	}
@@ -101,7 +107,7 @@ func (s *Shares) Replace(ctx context.Context, m Meta, id, remark string, devices
 		return ShareChanged{}, err
 	}
 	done, err := s.changeExisting(ctx, change{command: c, share: id, choose: func(t attempt) (share.Command, error) {
-		replace := share.Replace{By: c.Account, Remark: t.there.state.Remark, At: c.at}
+		replace := share.Replace{By: c.Account, Remark: t.there.state.Remark, Terms: terms, At: c.at}
 		if !t.by.owner {
 			return replace, nil
 		}
@@ -130,7 +136,7 @@ func (s *Shares) PutDevice(ctx context.Context, m Meta, id string, d DeviceGrant
 		return ShareChanged{}, err
 	}
 	done, err := s.changeExisting(ctx, change{command: c, share: id, choose: func(t attempt) (share.Command, error) {
-		put := share.PutDevice{By: c.Account, Offer: share.Offer{Device: d.Device, Grants: d.Grants}, At: c.at}
+		put := share.PutDevice{By: c.Account, Offer: share.Offer{Device: d.Device, Grants: d.Grants, Terms: d.Terms}, At: c.at}
 		if !t.by.owner {
 			return put, nil
 		}

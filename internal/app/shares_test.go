@@ -99,7 +99,7 @@ func TestEditsSayWhere(t *testing.T) {
 	w := newWorld(t)
 	id := w.share(gives(w.cam, 1, privilege.LiveView))
 	m := Meta{Account: w.alice}
-	_, err := w.shares.Replace(ctx, m, id, "", []DeviceGrants{gives(w.cam, 1, privilege.All), gives(w.dvr, 2, privilege.PTZ)})
+	_, err := w.shares.Replace(ctx, m, id, "", nil, []DeviceGrants{gives(w.cam, 1, privilege.All), gives(w.dvr, 2, privilege.PTZ)})
 	wantField(t, wantCode(t, err, Invalid, "beyond_capability"), "devices[1].channels[0].privileges")
 	_, err = w.shares.PutDevice(ctx, m, id, DeviceGrants{Device: w.dvr, Grants: []share.Grant{{Channel: 1}, {Channel: 9}}})
 	wantField(t, wantCode(t, err, Invalid, "unknown_channel"), "channels[1].channel")
@@ -117,7 +117,7 @@ func TestEditsSayWhere(t *testing.T) {
 func TestWhoMayWhat(t *testing.T) {
 	commands := map[string]func(w *world, m Meta, id string) error{
 		"replace": func(w *world, m Meta, id string) error {
-			_, err := w.shares.Replace(ctx, m, id, "other", []DeviceGrants{gives(w.cam, 1, privilege.All)})
+			_, err := w.shares.Replace(ctx, m, id, "other", nil, []DeviceGrants{gives(w.cam, 1, privilege.All)})
 			return err
 		},
 		"put": func(w *world, m Meta, id string) error {
@@ -223,7 +223,7 @@ func TestInvitedBeforeRegistered(t *testing.T) {
 		t.Fatal(err)
 	}
 	done, err := w.shares.Accept(ctx, Meta{Account: carol.Account}, r.Share.ID, w.cam)
-	if err != nil || !done.Share.Allows(carol.Account, w.cam, 1, privilege.LiveView) {
+	if err != nil || !done.Share.Allows(carol.Account, w.cam, 1, privilege.LiveView, time.Now()) {
 		t.Fatalf("%+v, %v", done, err)
 	}
 }
@@ -232,7 +232,7 @@ func TestReplaceShare(t *testing.T) {
 	w := newWorld(t)
 	id := w.accepted(gives(w.cam, 1, privilege.LiveView), gives(w.dvr, 2, privilege.Playback))
 	nvr := w.addDevice(w.alice, NewDevice{Name: "New", Serial: "nvr"})
-	r, err := w.shares.Replace(ctx, Meta{Account: w.alice}, id, "Uncle Bob", []DeviceGrants{gives(w.cam, 1, privilege.All), gives(nvr, 1, privilege.Alarm)})
+	r, err := w.shares.Replace(ctx, Meta{Account: w.alice}, id, "Uncle Bob", nil, []DeviceGrants{gives(w.cam, 1, privilege.All), gives(nvr, 1, privilege.Alarm)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,10 +244,10 @@ func TestReplaceShare(t *testing.T) {
 	if !reflect.DeepEqual(status, want) || len(r.Names) != 3 {
 		t.Fatalf("%v; want %v", status, want)
 	}
-	if !r.Share.Allows(w.bob, w.cam, 1, privilege.PTZ) || r.Share.Allows(w.bob, w.dvr, 2, privilege.Playback) {
+	if !r.Share.Allows(w.bob, w.cam, 1, privilege.PTZ, time.Now()) || r.Share.Allows(w.bob, w.dvr, 2, privilege.Playback, time.Now()) {
 		t.Fatalf("%+v", r.Share)
 	}
-	same, err := w.shares.Replace(ctx, Meta{Account: w.alice}, id, "Uncle Bob", []DeviceGrants{gives(w.cam, 1, privilege.All), gives(nvr, 1, privilege.Alarm)})
+	same, err := w.shares.Replace(ctx, Meta{Account: w.alice}, id, "Uncle Bob", nil, []DeviceGrants{gives(w.cam, 1, privilege.All), gives(nvr, 1, privilege.Alarm)})
 	if err != nil || same.Revision != r.Revision || same.Position != r.Position {
 		t.Fatalf("saving the same: %+v, %v; want revision %d at %d", same, err, r.Revision, r.Position)
 	}
@@ -351,7 +351,7 @@ func TestRepeat(t *testing.T) {
 			return saved(w.shares.Save(ctx, m, NewShare{Email: "carol@example.com", Remark: "Carol", Devices: []DeviceGrants{gives(w.cam, 1, privilege.PTZ), gives(w.dvr, 2, privilege.None)}}))
 		},
 		"replace": func(w *world, m Meta, id string) (answer, error) {
-			return changed(w.shares.Replace(ctx, m, id, "other", []DeviceGrants{gives(w.dvr, 1, privilege.LiveView)}))
+			return changed(w.shares.Replace(ctx, m, id, "other", nil, []DeviceGrants{gives(w.dvr, 1, privilege.LiveView)}))
 		},
 		"put": func(w *world, m Meta, id string) (answer, error) {
 			return changed(w.shares.PutDevice(ctx, m, id, gives(w.cam, 1, privilege.All)))
@@ -556,7 +556,7 @@ func TestDeletedShare(t *testing.T) {
 		wantCode(t, err, NotFound, "share_not_found")
 	}
 	again, err := w.shares.Save(ctx, Meta{Account: w.alice}, NewShare{Email: "bob@example.com", Devices: []DeviceGrants{gives(w.cam, 1, privilege.LiveView)}})
-	if err != nil || !again.Created || again.Share.ID != id || again.Share.Allows(w.bob, w.cam, 1, privilege.LiveView) {
+	if err != nil || !again.Created || again.Share.ID != id || again.Share.Allows(w.bob, w.cam, 1, privilege.LiveView, time.Now()) {
 		t.Fatalf("%+v, %v", again, err)
 	}
 }

@@ -26,7 +26,7 @@ func TestFull(t *testing.T) {
 		return err
 	}
 	_, errShare := w.shares.Save(ctx, owner, NewShare{Email: "carol@example.com"})
-	_, errRemark := w.shares.Replace(ctx, owner, id, "a remark", nil)
+	_, errRemark := w.shares.Replace(ctx, owner, id, "a remark", nil, nil)
 	_, errKey := w.keys.Add(ctx, recipient, NewStreamKey{})
 	_, errRegister := w.accounts.Register(ctx, Meta{}, Registration{Email: "dave@example.com", Password: password})
 	for what, err := range map[string]error{

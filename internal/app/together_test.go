@@ -219,7 +219,7 @@ func TestRemovedMeanwhile(t *testing.T) {
 			}}))
 		},
 		"save": func(w *world, id string) (ShareChanged, error) {
-			return w.shares.Replace(ctx, Meta{Account: w.alice}, id, "", []DeviceGrants{
+			return w.shares.Replace(ctx, Meta{Account: w.alice}, id, "", nil, []DeviceGrants{
 				gives(w.cam, 1, privilege.Alarm), gives(w.dvr, 1, privilege.LiveView),
 			})
 		},
@@ -385,7 +385,7 @@ func TestSaveKeeps(t *testing.T) {
 	for _, d := range before.state.Devices {
 		as = append(as, DeviceGrants{Device: d.Device, Grants: d.Grants})
 	}
-	r, err := w.shares.Replace(ctx, Meta{Account: w.alice}, id, "", as)
+	r, err := w.shares.Replace(ctx, Meta{Account: w.alice}, id, "", nil, as)
 	if err != nil || r.Revision != before.revision() {
 		t.Errorf("saved as it is: %+v, %v", r, err)
 	}

@@ -127,7 +127,7 @@ func (c *contents) add(e *event.Effect) error {
 	if err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
-	c.replace(pairOf(owner, device), device, e.Grants)
+	c.replace(pairOf(owner, device), device, e.Grants, nil)
 	c.devices.set(device, owner)
 	return nil
 }
@@ -154,7 +154,7 @@ func (c *contents) grant(e *event.Effect, device uint32) error {
 	if err != nil {
 		return fmt.Errorf("account: %w", err)
 	}
-	c.replace(pairOf(account, device), device, e.Grants)
+	c.replace(pairOf(account, device), device, e.Grants, e.Conditions)
 	c.changes = append(c.changes, Change{Account: e.Account, Device: e.Device})
 	return nil
 }
@@ -163,10 +163,10 @@ func (c *contents) grant(e *event.Effect, device uint32) error {
 // one of its first channels.
 const entry = uint64(privilege.LiveView) << maskShift
 
-// replace stores what an account may do on each channel of a device. Revocations come
-// first, so that at no time more is allowed than before or after; the account sees the
-// device all the time.
-func (c *contents) replace(p pair, device uint32, grants []share.Grant) {
+// replace stores what an account may do on each channel of a device, under conditions.
+// Revocations come first, so that at no time more is allowed than before or after; the
+// account sees the device all the time, and may do all the time what both allow.
+func (c *contents) replace(p pair, device uint32, grants []share.Grant, conditions []privilege.Condition) {
 	given := map[int]privilege.Set{}
 	first := false
 	for _, g := range grants {
@@ -176,15 +176,28 @@ func (c *contents) replace(p pair, device uint32, grants []share.Grant) {
 	c.table.set(p, 0, entry)
 	for channel := 1; channel <= int(*c.devices.highest(device)); channel++ {
 		if w, _ := (*c.table.current.Load()).find(p, channel); w != 0 {
-			c.set(p, device, channel, privilege.Set(w&maskBits>>maskShift)&given[channel])
+			c.set(p, device, channel, privilege.Set(w&maskBits>>maskShift)&given[channel], w&timedBit)
 		}
 	}
+	if len(conditions) > 0 {
+		c.limits.set(p, &limited{channels: given, conditions: privilege.Ready(conditions)})
+	}
 	for channel, set := range given {
-		c.set(p, device, channel, set)
+		c.set(p, device, channel, set, timedIf(privilege.Concern(conditions, channel)))
+	}
+	if len(conditions) == 0 {
+		c.limits.set(p, nil) // no word needs it any more
 	}
 	if first {
 		c.table.set(p, 0, 0)
 	}
+}
+
+func timedIf(timed bool) uint64 {
+	if timed {
+		return timedBit
+	}
+	return 0
 }
 
 // clear revokes everything that an account may do on a device.
@@ -193,10 +206,14 @@ func (c *contents) clear(p pair, device uint32) {
 	for channel := 1; channel <= int(*c.devices.highest(device)); channel++ {
 		c.table.set(p, channel, 0)
 	}
+	c.limits.set(p, nil)
 }
 
-func (c *contents) set(p pair, device uint32, channel int, set privilege.Set) {
-	c.table.set(p, channel, uint64(set)<<maskShift)
+func (c *contents) set(p pair, device uint32, channel int, set privilege.Set, timed uint64) {
+	if set == privilege.None {
+		timed = 0
+	}
+	c.table.set(p, channel, uint64(set)<<maskShift|timed)
 	if highest := c.devices.highest(device); channel > int(*highest) {
 		*highest = uint16(channel)
 	}

@@ -16,7 +16,7 @@ type Ref = ref
 func (x *Index) Intern(account ids.Account, device ids.Device) Ref { return x.lookUp(account, device) }
 
 func (x *Index) CheckRef(r Ref, channel int, p privilege.Set, now time.Time) Verdict {
-	return x.checkRef(r, channel, p, now)
+	return x.checkRef(r, channel, p, now).Verdict
 }
 
 // LoadAside is what the index does by itself when much of it is gone.

@@ -59,11 +59,13 @@ type Log interface {
 // it is omitted if there is a privilege on one of the first eight channels. A key without
 // an account was revoked.
 type Loader struct {
-	Grant   func(account, device uint32, channel uint16, mask uint8)
-	Account func(no uint32, id ids.Account)
-	Device  func(no uint32, id ids.Device, owner uint32, live bool)
-	Domain  func(account, device uint32, id ids.Device, domain string)
-	Key     func(name ids.Key, account ids.Account, device ids.Device, expires time.Time)
+	Grant func(account, device uint32, channel uint16, mask uint8)
+	// Conditions are those of a pair whose masks have LimitedMask.
+	Conditions func(account, device uint32, list []privilege.Condition)
+	Account    func(no uint32, id ids.Account)
+	Device     func(no uint32, id ids.Device, owner uint32, live bool)
+	Domain     func(account, device uint32, id ids.Device, domain string)
+	Key        func(name ids.Key, account ids.Account, device ids.Device, expires time.Time)
 	// Begin, if set, is called before the rows, with their position in the log, and with
 	// whether events had no effect because no number was left for them. If it returns an
 	// error, nothing is loaded.
@@ -71,6 +73,9 @@ type Loader struct {
 	// Again reports that everything received before is invalid.
 	Again func()
 }
+
+// LimitedMask is set in a mask whose privileges hold under conditions.
+const LimitedMask = timedBit >> maskShift
 
 // Source is the read model that the index is loaded from. It returns the log position of
 // the rows, and the mark of the last event that they saw.
@@ -133,6 +138,7 @@ type contents struct {
 	names *names
 	// devices is checked first, so that a removal is one store.
 	devices *devices
+	limits  *limits
 	// lacks is set when an event had no effect, here or in the rows, because no number
 	// was left.
 	lacks atomic.Bool
@@ -142,7 +148,7 @@ type contents struct {
 }
 
 func newContents(limit uint32) *contents {
-	return &contents{table: newTable(), names: newNames(limit), devices: &devices{}}
+	return &contents{table: newTable(), names: newNames(limit), devices: &devices{}, limits: newLimits()}
 }
 
 // The states.
@@ -231,16 +237,17 @@ func (x *Index) Pair(account ids.Account, device ids.Device) Pair {
 	return &refPair{x: x, account: account, device: device, first: x.lookUp(account, device)}
 }
 
-// Check does not lock or allocate, unless the index was reloaded.
-func (p *refPair) Check(channel int, want privilege.Set, now time.Time) Verdict {
+// Check does not lock or allocate, unless the index was reloaded or the grant has
+// conditions.
+func (p *refPair) Check(channel int, want privilege.Set, now time.Time) Standing {
 	r := &p.first
 	if again := p.again.Load(); again != nil {
 		r = again
 	}
 	for {
-		v := p.x.checkRef(*r, channel, want, now)
-		if v != NotFound || r.in == p.x.holds.Load() {
-			return v
+		s := p.x.checkRef(*r, channel, want, now)
+		if s.Verdict != NotFound || r.in == p.x.holds.Load() {
+			return s
 		}
 		fresh := p.x.lookUp(p.account, p.device)
 		p.again.Store(&fresh)
@@ -266,50 +273,68 @@ func (x *Index) Pulse() *Pulse { return x.pulse }
 func (x *Index) Check(account ids.Account, device ids.Device, channel int, p privilege.Set, now time.Time) Verdict {
 	for {
 		r := x.lookUp(account, device)
-		if v := x.checkRef(r, channel, p, now); v != NotFound || r.in == x.holds.Load() {
+		if v := x.checkRef(r, channel, p, now).Verdict; v != NotFound || r.in == x.holds.Load() {
 			return v
 		} // it was reloaded in the meantime
 	}
 }
 
-// checkRef is Check with the result of lookUp. It does not lock or allocate.
-func (x *Index) checkRef(r ref, channel int, p privilege.Set, now time.Time) Verdict {
+// checkRef is Check with the result of lookUp. It does not lock or allocate, unless the
+// grant has conditions.
+func (x *Index) checkRef(r ref, channel int, p privilege.Set, now time.Time) Standing {
 	if !x.Live(now) {
-		return Unavailable
+		return Standing{Verdict: Unavailable}
 	}
-	v := r.verdict(channel, p)
+	s := r.verdict(channel, p, now)
 	if r.in != x.holds.Load() { // checked last: what was revoked since another load is only in the new contents
-		return NotFound
+		return Standing{Verdict: NotFound}
 	}
-	return v
+	return s
 }
 
 // verdict returns the verdict of the contents to which the ref belongs.
-func (r ref) verdict(channel int, p privilege.Set) Verdict {
+func (r ref) verdict(channel int, p privilege.Set, now time.Time) Standing {
 	c := r.in
 	if c == nil {
-		return NotFound
+		return Standing{Verdict: NotFound}
 	}
 	owner := c.devices.owner(r.device)
 	if owner == 0 || r.account == 0 || channel < 1 || channel > maxChannel {
-		return NotFound
+		return Standing{Verdict: NotFound}
 	}
 	t := *c.table.current.Load()
 	pair := pairOf(r.account, r.device)
 	w, sees := t.find(pair, channel)
-	if w&timedBit == 0 && privilege.Set(w&maskBits>>maskShift).Has(p) {
-		return Allowed
+	if privilege.Set(w & maskBits >> maskShift).Has(p) {
+		if w&timedBit == 0 {
+			return Standing{Verdict: Allowed}
+		}
+		return r.timed(w, channel, p, now)
 	}
 	if owner == r.account && w == 0 {
-		return NotFound // its owner knows that the channel does not exist
+		return Standing{Verdict: NotFound} // the owner knows that there is no such channel
 	}
 	if !sees && blockOf(channel) != 0 {
 		_, sees = t.find(pair, 0)
 	}
 	if !sees {
-		return NotFound
+		return Standing{Verdict: NotFound}
 	}
-	return Forbidden
+	return Standing{Verdict: Forbidden}
+}
+
+// timed returns the verdict on a channel whose word has the timed bit. If the conditions
+// are missing because they were just removed, so was the bit.
+func (r ref) timed(w uint64, channel int, p privilege.Set, now time.Time) Standing {
+	pair := pairOf(r.account, r.device)
+	s, ok := r.in.timed(pair, channel, p, now)
+	if ok {
+		return s
+	}
+	if is, _ := (*r.in.table.current.Load()).find(pair, channel); is != w {
+		return r.verdict(channel, p, now)
+	}
+	return s
 }
 
 // Gone reports whether a device is known to be in no account: it was removed, or the

@@ -458,10 +458,12 @@ type model struct {
 	known  map[string]bool // ids of devices do not return
 	owner  map[string]string
 	grants map[[2]string]map[int]privilege.Set
+	when   map[[2]string]func(channel int, p privilege.Set, now time.Time) bool
+	limits map[[2]string][]privilege.Condition // the same, as rows have it
 }
 
 func (m *model) apply(event event.Event) {
-	give := func(owner, acc, dev string, list []share.Grant) {
+	give := func(owner, acc, dev string, list []share.Grant, terms ...privilege.Terms) {
 		if m.owner[dev] != owner || owner == "" || acc == owner || acc == "" {
 			return
 		}
@@ -469,6 +471,7 @@ func (m *model) apply(event event.Event) {
 		for _, x := range list {
 			g[x.Channel] = x.Privileges
 		}
+		m.limit(acc, dev, list, terms...)
 		m.grants[[2]string{acc, dev}] = g
 	}
 	take := func(acc, dev string) {
@@ -497,16 +500,20 @@ func (m *model) apply(event event.Event) {
 			}
 		}
 	case share.Accepted:
-		give(e.Owner, e.Account, e.Device, unless(e.Paused, e.Grants))
+		give(e.Owner, e.Account, e.Device, unless(e.Paused, e.Grants), e.ShareTerms, e.Terms)
 	case share.PrivilegesEdited:
-		give(e.Owner, e.Account, e.Device, unless(e.Paused, e.Grants))
+		give(e.Owner, e.Account, e.Device, unless(e.Paused, e.Grants), e.ShareTerms, e.Terms)
 	case share.Paused:
 		for _, g := range e.Given {
 			give(e.Owner, g.Account, g.Device, nil)
 		}
 	case share.Resumed:
 		for _, g := range e.Given {
-			give(e.Owner, g.Account, g.Device, g.Grants)
+			give(e.Owner, g.Account, g.Device, g.Grants, e.Terms, g.Terms)
+		}
+	case share.TermsChanged:
+		for _, g := range e.Given {
+			give(e.Owner, g.Account, g.Device, unless(g.Paused, g.Grants), e.Terms, g.Terms)
 		}
 	case share.Rejected:
 		take(e.Account, e.Device)
@@ -517,6 +524,75 @@ func (m *model) apply(event event.Event) {
 	}
 }
 
+// limit notes when what an account may do on a device holds.
+func (m *model) limit(acc, dev string, grants []share.Grant, terms ...privilege.Terms) {
+	var share, device privilege.Terms
+	if len(terms) == 2 {
+		share, device = terms[0], terms[1]
+	}
+	m.limits[[2]string{acc, dev}] = privilege.Conditions(share, device, time.Time{}, grants)
+	m.when[[2]string{acc, dev}] = func(channel int, p privilege.Set, now time.Time) bool {
+		for _, t := range terms {
+			if !within(t.Validity, now) {
+				return false
+			}
+		}
+		for _, g := range grants {
+			for _, l := range g.Limits {
+				if g.Channel == channel && l.Privileges&p != 0 && !within(l.Validity, now) {
+					return false
+				}
+			}
+		}
+		return true
+	}
+}
+
+// within looks at the clock.
+func within(v privilege.Validity, now time.Time) bool {
+	if now.Before(v.From) || !v.Until.IsZero() && !now.Before(v.Until) {
+		return false
+	}
+	if v.Hours.Zone == "" {
+		return true
+	}
+	zone, err := time.LoadLocation(v.Hours.Zone)
+	if err != nil {
+		return false
+	}
+	local := now.In(zone)
+	today, minute := (int(local.Weekday())+6)%7, privilege.Clock(local.Hour()*60+local.Minute())
+	for _, s := range v.Hours.Spans {
+		across := s.End <= s.Start
+		if s.Days.Has(today) && minute >= s.Start && (across || minute < s.End) || across && s.Days.Has((today+6)%7) && minute < s.End {
+			return true
+		}
+	}
+	return false
+}
+
+// started is what drawn times are around.
+var started = time.Now()
+
+func drawValidity(rt *rapid.T) (v privilege.Validity) {
+	if rapid.IntRange(0, 2).Draw(rt, "timed") > 0 {
+		return v
+	}
+	some := func(name string) (t time.Time) {
+		if rapid.Bool().Draw(rt, name) {
+			t = started.Add(time.Duration(rapid.IntRange(-5, 5).Draw(rt, "hours")) * time.Hour)
+		}
+		return t
+	}
+	v.From, v.Until = some("from"), some("until")
+	if rapid.Bool().Draw(rt, "in hours") {
+		v.Hours = privilege.Hours{Zone: rapid.SampledFrom([]string{"Europe/Berlin", "America/New_York", "Mars/Olympus"}).Draw(rt, "zone"), Spans: []privilege.Span{{
+			Days: privilege.Days(rapid.IntRange(1, 127).Draw(rt, "days")), Start: privilege.Clock(rapid.IntRange(0, 700).Draw(rt, "start")), End: privilege.Clock(rapid.IntRange(701, 1440).Draw(rt, "end")),
+		}}}
+	}
+	return v
+}
+
 func unless(paused bool, grants []share.Grant) []share.Grant {
 	if paused {
 		return nil
@@ -524,13 +600,16 @@ func unless(paused bool, grants []share.Grant) []share.Grant {
 	return grants
 }
 
-func (m *model) check(acc, dev string, channel int, p privilege.Set) access.Verdict {
+func (m *model) check(acc, dev string, channel int, p privilege.Set, now time.Time) access.Verdict {
 	g, sees := m.grants[[2]string{acc, dev}]
 	if m.owner[dev] == "" || !sees {
 		return access.NotFound
 	}
 	if g[channel].Has(p) {
-		return access.Allowed
+		if when := m.when[[2]string{acc, dev}]; m.owner[dev] == acc || when(channel, p, now) {
+			return access.Allowed
+		}
+		return access.Forbidden
 	}
 	if m.owner[dev] == acc && g[channel] == privilege.None {
 		return access.NotFound
@@ -555,7 +634,7 @@ func TestIndexEqualsModel(t *testing.T) {
 		for x.Health().State != "live" { // until it was measured
 			runtime.Gosched()
 		}
-		m := &model{map[string]bool{}, map[string]string{}, map[[2]string]map[int]privilege.Set{}}
+		m := newModel()
 		for range rapid.IntRange(1, 30).Draw(rt, "events") {
 			event := drawEvent(rt, accounts, devices)
 			for range rapid.IntRange(1, 2).Draw(rt, "times") {
@@ -564,12 +643,13 @@ func TestIndexEqualsModel(t *testing.T) {
 					rt.Fatal(err)
 				}
 			}
+			now := started.Add(-time.Duration(rapid.IntRange(0, 24*60).Draw(rt, "minutes back")) * time.Minute) // the clock may step
 			for _, a := range accounts {
 				for _, d := range devices {
 					for c := 1; c <= 3; c++ {
-						for _, p := range []privilege.Set{privilege.LiveView, privilege.PTZ} {
-							if got, want := x.Check(ids.Account(a), ids.Device(d), c, p, time.Now()), m.check(a, d, c, p); got != want {
-								rt.Fatalf("after %T %+v: Check(%s, %s, %d, %v) = %v, want %v", event, event, a, d, c, p, got, want)
+						for _, p := range []privilege.Set{privilege.LiveView, privilege.PTZ, privilege.LiveView | privilege.PTZ} {
+							if got, want := x.Check(ids.Account(a), ids.Device(d), c, p, now), m.check(a, d, c, p, now); got != want {
+								rt.Fatalf("after %T %+v: Check(%s, %s, %d, %v, %v) = %v, want %v", event, event, a, d, c, p, now, got, want)
 							}
 						}
 					}
@@ -585,28 +665,36 @@ func drawEvent(rt *rapid.T, accounts, devices []string) event.Event {
 	var grants []share.Grant
 	for c := 1; c <= 3; c++ {
 		if rapid.Bool().Draw(rt, "has channel") {
-			grants = append(grants, share.Grant{Channel: c, Privileges: privilege.Set(rapid.IntRange(0, 31).Draw(rt, "privileges"))})
+			g := share.Grant{Channel: c, Privileges: privilege.Set(rapid.IntRange(0, 31).Draw(rt, "privileges"))}
+			if v := drawValidity(rt); !v.IsZero() {
+				g.Limits = []privilege.Limit{{Privileges: privilege.PTZ, Validity: v}}
+			}
+			grants = append(grants, g)
 		}
 	}
+	whole, terms := privilege.Terms{Validity: drawValidity(rt)}, privilege.Terms{Validity: drawValidity(rt)}
 	paused := rapid.Bool().Draw(rt, "paused")
-	given := []event.Given{{Device: dev, Account: acc, Grants: grants}, {Device: rapid.SampledFrom(devices).Draw(rt, "other"), Account: acc, Grants: grants}}
-	switch rapid.IntRange(0, 8).Draw(rt, "kind") {
+	given := []event.Given{{Device: dev, Account: acc, Grants: grants, Terms: terms, Paused: paused}, {Device: rapid.SampledFrom(devices).Draw(rt, "other"), Account: acc, Grants: grants}}
+	switch rapid.IntRange(0, 9).Draw(rt, "kind") {
+	case 9:
+		return share.TermsChanged{Owner: owner, Terms: whole, Given: given[:rapid.IntRange(0, 2).Draw(rt, "given")]}
 	case 7:
 		return share.Paused{Owner: owner, Given: given[:rapid.IntRange(0, 2).Draw(rt, "given")]}
 	case 8:
-		return share.Resumed{Owner: owner, Given: given[:rapid.IntRange(0, 2).Draw(rt, "given")]}
+		given[0].Paused = false
+		return share.Resumed{Owner: owner, Terms: whole, Given: given[:rapid.IntRange(0, 2).Draw(rt, "given")]}
 	case 0:
 		return added(owner, dev, rapid.IntRange(1, 3).Draw(rt, "channels"))
 	case 1:
 		return device.Removed{Device: dev, Owner: owner}
 	case 2:
-		return share.PrivilegesEdited{Owner: owner, Account: acc, Device: dev, Grants: grants, Paused: paused}
+		return share.PrivilegesEdited{Owner: owner, Account: acc, Device: dev, Grants: grants, Paused: paused, ShareTerms: whole, Terms: terms}
 	case 3:
 		return share.Rejected{Owner: owner, Account: acc, Device: dev}
 	case 4:
 		return share.DeviceRemoved{Owner: owner, Account: acc, Device: dev, Reason: share.ByOwner}
 	}
-	return share.Accepted{Owner: owner, Account: acc, Device: dev, Grants: grants, Paused: paused}
+	return share.Accepted{Owner: owner, Account: acc, Device: dev, Grants: grants, Paused: paused, ShareTerms: whole, Terms: terms}
 }
 
 // TestAmbiguousName: a name that means several things to an account means none.

@@ -42,10 +42,10 @@ var errOldRows = errors.New("the read model of privileges lags")
 
 // read builds contents from the read model; errOldRows if it has not reached a position.
 func (x *Index) read(ctx context.Context, least eventstore.Position) (fresh *contents, position eventstore.Position, mark eventstore.Mark, err error) {
-	l := &loading{limit: x.cfg.Numbers}
+	l := &loading{most: x.cfg.Numbers}
 	l.begin()
 	position, mark, err = x.cfg.Source.LoadPrivileges(ctx, Loader{
-		Grant: l.grant, Account: l.account, Device: l.device, Domain: l.domain, Key: l.key, Again: l.begin,
+		Grant: l.grant, Conditions: l.conditions, Account: l.account, Device: l.device, Domain: l.domain, Key: l.key, Again: l.begin,
 		Begin: func(position eventstore.Position, lacks bool) error {
 			if position < least {
 				return errOldRows
@@ -65,6 +65,7 @@ func (x *Index) read(ctx context.Context, least eventstore.Position) (fresh *con
 	if err != nil {
 		return nil, 0, eventstore.Mark{}, err
 	}
+	l.limit()
 	l.accounts.complete()
 	l.devices.complete()
 	l.contents.names.load(l.accounts, l.devices)
@@ -88,11 +89,12 @@ func (x *Index) loadedFrom(ctx context.Context, mark eventstore.Mark) error {
 // put into a table of the right size, while the rest is loaded.
 type loading struct {
 	*contents
-	limit    uint32 // of numbers
+	most     uint32 // numbers
 	accounts *interner
 	devices  *interner
 	pieces   [][]uint64
 	words    int
+	limited  map[pair][]privilege.Condition
 	filled   bool
 	filling  sync.WaitGroup
 	err      error // the first one
@@ -101,7 +103,7 @@ type loading struct {
 // begin discards what was loaded.
 func (l *loading) begin() {
 	l.filling.Wait()
-	*l = loading{limit: l.limit, contents: newContents(l.limit), accounts: newInterner(l.limit), devices: newInterner(l.limit)}
+	*l = loading{most: l.most, contents: newContents(l.most), accounts: newInterner(l.most), devices: newInterner(l.most), limited: map[pair][]privilege.Condition{}}
 }
 
 // loadedPiece is how many words are collected in one piece of memory.
@@ -145,7 +147,7 @@ func (l *loading) grant(account, device uint32, channel uint16, mask uint8) {
 		l.fail("a grant came behind an account or a device")
 		return
 	}
-	if account == 0 || account > maxNumber || device == 0 || device > maxNumber || channel > maxChannel || !privilege.Set(mask).Valid() {
+	if account == 0 || account > maxNumber || device == 0 || device > maxNumber || channel > maxChannel || !privilege.Set(mask&^LimitedMask).Valid() {
 		l.fail("the grant of account %d on device %d, channel %d makes no sense", account, device, channel)
 		return
 	}
@@ -153,7 +155,7 @@ func (l *loading) grant(account, device uint32, channel uint16, mask uint8) {
 	if channel == 0 {
 		word |= entry
 	}
-	if word&valueBits == 0 {
+	if word&maskBits == 0 {
 		return
 	}
 	last := len(l.pieces) - 1
@@ -163,6 +165,26 @@ func (l *loading) grant(account, device uint32, channel uint16, mask uint8) {
 	}
 	l.pieces[last] = append(l.pieces[last], word)
 	l.words++
+}
+
+// conditions are those of a pair.
+func (l *loading) conditions(account, device uint32, list []privilege.Condition) {
+	l.limited[pairOf(account, device)] = list
+}
+
+// limit completes the grants with conditions, when the words are in their table. A word
+// whose conditions are missing allows nothing.
+func (l *loading) limit() {
+	t := *l.contents.table.current.Load()
+	for p, list := range l.limited {
+		channels := map[int]privilege.Set{}
+		for channel := 1; channel <= int(*l.contents.devices.highest(uint32(p>>devShift) & maxNumber)); channel++ {
+			if w, _ := t.find(p, channel); w != 0 {
+				channels[channel] = privilege.Set(w & maskBits >> maskShift)
+			}
+		}
+		l.contents.limits.set(p, &limited{channels: channels, conditions: privilege.Ready(list)})
+	}
 }
 
 // atOnce is how many slots are read before they are used: the processor fetches them from

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,7 +36,7 @@ type Reason string
 const (
 	PrivilegeGone Reason = "revoked"     // the privilege was revoked, or the device removed
 	KeyRevoked    Reason = "key"         // the stream key was revoked
-	KeyExpired    Reason = "expired"     // the stream key has expired
+	Expired       Reason = "expired"     // the stream key, or the time of the grant, has ended
 	Unknown       Reason = "unavailable" // it is not known what is permitted
 )
 
@@ -55,8 +55,8 @@ type Rules interface {
 // Pair is an account and a device.
 type Pair interface {
 	// Check reports whether the account may do p, every privilege of it, on the channel
-	// of the device now.
-	Check(channel int, p privilege.Set, now time.Time) Verdict
+	// of the device now, and how long that stands.
+	Check(channel int, p privilege.Set, now time.Time) Standing
 }
 
 // Permits issues and revokes permits. It is safe for concurrent use.
@@ -97,14 +97,29 @@ type Permit struct {
 	pair    Pair
 	use     Use
 	revoked func(Reason)
-	expiry  *time.Timer
+	held    atomic.Pointer[holding] // the last Allowed that depends on the clock
+
+	ending   sync.Mutex // guards what is below
+	expiry   *time.Timer
+	released bool
 
 	// The permit's places in the lists of its device and of its key.
 	deviceLinks, keyLinks links
 }
 
+// holding is an Allowed that depends on the clock: at this version of the rules it stands
+// between two times, ns since 1970.
+type holding struct {
+	version      uint64
+	since, until int64
+}
+
+func (h *holding) covers(version uint64, at int64) bool {
+	return h != nil && h.version == version && h.since <= at && at < h.until
+}
+
 // forEver is the end of what never ends.
-const forEver = math.MaxInt64
+const forEver = privilege.Forever
 
 // endOf returns when a key ends, ns since 1970; an end too far away to fit, in centuries,
 // is only checked at changes.
@@ -132,18 +147,15 @@ func (s *Permits) Acquire(use Use, revoked func(Reason)) (*Permit, Verdict) {
 	given := false
 	defer func() {
 		if !given { // refused, or in a panic
-			s.drop(p)
+			p.Release()
 		}
 	}()
-	v, key := p.look(now)
-	switch {
+	standing, key := p.begin(now)
+	switch v := standing.Verdict; {
 	case v != Allowed || p.reason.Load() != nil:
 		return nil, min(v, p.Check(now)) // a refusing verdict is less than Allowed
 	case endOf(key) != p.expires: // it was added between the two lookups: its end would be missed
 		return nil, NotFound
-	}
-	if p.expires != forEver {
-		p.expiry = time.AfterFunc(key.Expires.Sub(now), p.Recheck)
 	}
 	given = true
 	return p, Allowed
@@ -158,29 +170,40 @@ func (p *Permit) Check(now time.Time) Verdict {
 		}
 		return NotFound
 	}
-	if now.UnixNano() >= p.expires {
+	at := now.UnixNano()
+	if at >= p.expires {
 		return NotFound
 	}
 	pulse := p.of.pulse
 	if pulse == nil {
-		return p.pair.Check(p.use.Channel, p.use.Privilege, now)
+		return p.pair.Check(p.use.Channel, p.use.Privilege, now).Verdict
 	}
 	version := pulse.version.Load() // before the check: a change in the meantime is noticed next time
 	if version == p.allowed.Load() && pulse.Live(now) {
 		return Allowed
 	}
-	v := p.pair.Check(p.use.Channel, p.use.Privilege, now)
-	if v == Allowed {
+	if p.held.Load().covers(version, at) && pulse.Live(now) {
+		return Allowed
+	}
+	s := p.pair.Check(p.use.Channel, p.use.Privilege, now)
+	switch {
+	case s.Verdict != Allowed:
+	case s.Timed:
+		p.held.Store(&holding{version: version, since: at, until: s.Until})
+	default:
 		p.allowed.Store(version)
 	}
-	return v
+	return s.Verdict
 }
 
 // Release releases the permit. Releasing it again does nothing.
 func (p *Permit) Release() {
+	p.ending.Lock()
+	p.released = true
 	if p.expiry != nil {
 		p.expiry.Stop()
 	}
+	p.ending.Unlock()
 	p.of.drop(p)
 }
 
@@ -193,16 +216,16 @@ func (p *Permit) Revoke(r Reason) {
 
 // look checks everything that the permit needs against the rules. A stream key that is no
 // longer in force refuses like a device that the account may not see.
-func (p *Permit) look(now time.Time) (Verdict, Key) {
+func (p *Permit) look(now time.Time) (Standing, Key) {
 	var key Key
 	if name := p.use.StreamKey; name != "" {
 		var live bool
 		key, live = p.of.rules.Key(name)
 		if !live || key.Account != p.use.Account || key.Expired(now) || key.Device != "" && key.Device != p.use.Device {
 			if !p.of.rules.Live(now) {
-				return Unavailable, key
+				return Standing{Verdict: Unavailable}, key
 			}
-			return NotFound, key
+			return Standing{Verdict: NotFound}, key
 		}
 	}
 	return p.pair.Check(p.use.Channel, p.use.Privilege, now), key
@@ -220,25 +243,76 @@ func (p *Permit) Recheck() {
 			p.Revoke(reason)
 		}
 	}()
-	reason = p.due(p.of.now())
+	reason = p.duly()
 }
 
-// due returns why the permit must be revoked, "" if it holds.
-func (p *Permit) due(now time.Time) Reason {
-	v, key := p.look(now)
-	switch {
-	case v == Allowed:
-		return ""
-	case v == Unavailable:
-		return Unknown
-	case p.use.StreamKey == "":
-		return PrivilegeGone
-	case key.Expired(now) || now.UnixNano() >= p.expires:
-		return KeyExpired
-	case key.Account == "": // not live
-		return KeyRevoked
+// begin is the first check; if it allows, the timer is set for the end.
+func (p *Permit) begin(now time.Time) (Standing, Key) {
+	p.ending.Lock()
+	defer p.ending.Unlock()
+	s, key := p.look(now)
+	if s.Verdict == Allowed {
+		p.arm(s.end(), now)
 	}
-	return PrivilegeGone
+	return s, key
+}
+
+// duly returns why the permit must be revoked, "" if it holds. Then the timer is set for
+// its end, as it is now.
+func (p *Permit) duly() Reason {
+	p.ending.Lock() // of two at once, the later check sets the timer
+	defer p.ending.Unlock()
+	now := p.of.now()
+	reason, until := p.due(now)
+	if reason == "" {
+		p.arm(until, now)
+	}
+	return reason
+}
+
+// arm sets the timer for the end of the permit, ns since 1970. The caller holds ending.
+func (p *Permit) arm(until int64, now time.Time) {
+	until = min(until, p.expires)
+	switch left := time.Duration(until - now.UnixNano()); {
+	case p.released:
+	case until == forEver:
+		if p.expiry != nil {
+			p.expiry.Stop()
+		}
+	case p.expiry == nil:
+		p.expiry = time.AfterFunc(left, p.Recheck)
+	default:
+		p.expiry.Reset(left)
+	}
+}
+
+// due returns why the permit must be revoked, "" if it holds; then also until when, in ns
+// since 1970, as far as the rules go.
+func (p *Permit) due(now time.Time) (reason Reason, until int64) {
+	s, key := p.look(now)
+	switch {
+	case s.Verdict == Allowed:
+		return "", s.end()
+	case s.Verdict == Unavailable:
+		return Unknown, 0
+	case s.Timed:
+		return Expired, 0
+	case p.use.StreamKey == "":
+		return PrivilegeGone, 0
+	case key.Expired(now) || now.UnixNano() >= p.expires:
+		return Expired, 0
+	case key.Account == "": // not live
+		return KeyRevoked, 0
+	}
+	return PrivilegeGone, 0
+}
+
+// end returns when an Allowed ends, ns since 1970.
+func (s Standing) end() int64 {
+	if s.Timed {
+		return s.Until
+	}
+	return forEver
 }
 
 // Changed revokes the permits that a change concerns and that are no longer justified.

@@ -119,7 +119,7 @@ func TestPermitsOfAStreamKey(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		second.want(t, "the key has run out", access.KeyExpired)
+		second.want(t, "the key has run out", access.Expired)
 		wait(t, x, log.append(t, account.StreamKeyRevoked{Account: "rita", Key: "k1"}))
 		first.want(t, "the key was revoked", access.KeyRevoked)
 		if n := x.Held(); n != 2 {
@@ -280,7 +280,7 @@ func (s *switching) Key(ids.Key) (access.Key, bool) {
 	return k, k.Account != ""
 }
 func (s *switching) Pair(ids.Account, ids.Device) access.Pair { return s }
-func (s *switching) Check(int, privilege.Set, time.Time) access.Verdict {
+func (s *switching) Check(int, privilege.Set, time.Time) access.Standing {
 	if s.asked++; s.panics {
 		panic("a defect")
 	}
@@ -289,11 +289,11 @@ func (s *switching) Check(int, privilege.Set, time.Time) access.Verdict {
 	}
 	switch {
 	case s.dead:
-		return access.Unavailable
+		return access.Standing{Verdict: access.Unavailable}
 	case s.verdict == access.Unavailable:
-		return access.Allowed
+		return access.Standing{Verdict: access.Allowed}
 	}
-	return s.verdict
+	return access.Standing{Verdict: s.verdict}
 }
 
 // TestNoRevocationIsMissed: a permit that is acquired while its privilege is taken back

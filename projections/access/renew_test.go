@@ -91,7 +91,14 @@ func (s *shelf) rows(m *model, keys map[string]account.StreamKeyAdded, l access.
 		a, d := number(accounts, pair[0]), number(devices, pair[1])
 		l.Grant(a, d, 0, 0)
 		for channel, set := range grants {
-			l.Grant(a, d, uint16(channel), uint8(set))
+			mask := uint8(set)
+			if set != privilege.None && m.owner[pair[1]] != pair[0] && privilege.Concern(m.limits[pair], channel) {
+				mask |= access.LimitedMask
+			}
+			l.Grant(a, d, uint16(channel), mask)
+		}
+		if list := m.limits[pair]; len(list) > 0 && m.owner[pair[1]] != pair[0] {
+			l.Conditions(a, d, list)
 		}
 	}
 	for id, owner := range m.owner {
@@ -110,7 +117,10 @@ func (s *shelf) rows(m *model, keys map[string]account.StreamKeyAdded, l access.
 }
 
 func newModel() *model {
-	return &model{map[string]bool{}, map[string]string{}, map[[2]string]map[int]privilege.Set{}}
+	return &model{
+		known: map[string]bool{}, owner: map[string]string{}, grants: map[[2]string]map[int]privilege.Set{},
+		when: map[[2]string]func(int, privilege.Set, time.Time) bool{}, limits: map[[2]string][]privilege.Condition{},
+	}
 }
 
 // limited starts an index with few numbers.
@@ -349,7 +359,8 @@ func TestLoadedAsideEqualsModel(t *testing.T) {
 			for _, a := range accounts {
 				for _, d := range devices {
 					for c := 1; c <= 3; c++ {
-						got, want := x.Check(ids.Account(a), ids.Device(d), c, privilege.LiveView, time.Now()), m.check(a, d, c, privilege.LiveView)
+						now := time.Now()
+						got, want := x.Check(ids.Account(a), ids.Device(d), c, privilege.LiveView, now), m.check(a, d, c, privilege.LiveView, now)
 						if numbers == 0 && got != want || got == access.Allowed && want != access.Allowed {
 							rt.Fatalf("Check(%s, %s, %d) = %v, want %v", a, d, c, got, want)
 						}

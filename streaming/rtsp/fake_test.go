@@ -106,8 +106,8 @@ type pairing struct {
 	device  ids.Device
 }
 
-func (p pairing) Check(channel int, want privilege.Set, now time.Time) access.Verdict {
-	return p.of.Check(p.account, p.device, channel, want, now)
+func (p pairing) Check(channel int, want privilege.Set, now time.Time) access.Standing {
+	return access.Standing{Verdict: p.of.Check(p.account, p.device, channel, want, now)}
 }
 
 func (g *grants) Pair(account ids.Account, device ids.Device) access.Pair {

@@ -31,7 +31,9 @@ func (all) Gone(ids.Device, time.Time) bool                       { return false
 func (all) Owner(ids.Device) string                               { return "owner" }
 func (all) Secret(context.Context, ids.Key) (string, error)       { return "secret", nil }
 func (a all) Pair(ids.Account, ids.Device) access.Pair            { return a }
-func (all) Check(int, privilege.Set, time.Time) access.Verdict    { return access.Allowed }
+func (all) Check(int, privilege.Set, time.Time) access.Standing {
+	return access.Standing{Verdict: access.Allowed}
+}
 
 // open is what all gives out.
 type open struct {

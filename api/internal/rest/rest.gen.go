@@ -76,6 +76,21 @@ func (e Language) Valid() bool {
 	}
 }
 
+// Defines values for PlaybackLimitSinceAcceptance.
+const (
+	True PlaybackLimitSinceAcceptance = true
+)
+
+// Valid indicates whether the value is a known member of the PlaybackLimitSinceAcceptance enum.
+func (e PlaybackLimitSinceAcceptance) Valid() bool {
+	switch e {
+	case True:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Privilege.
 const (
 	Alarm       Privilege = "alarm"
@@ -243,6 +258,27 @@ type Code struct {
 	Code string `json:"code"`
 }
 
+// Condition defines model for Condition.
+type Condition struct {
+	// Channel Absent: every channel.
+	Channel int `json:"channel,omitempty,omitzero"`
+
+	// From From this time, or until it. Absent: always. An end must be in the future when it is set.
+	From TermTime `json:"from,omitempty,omitzero"`
+
+	// Hours Spans of the week by the clocks of a time zone. A span without days, or hours without spans, are refused. Where
+	// clocks skip the start of a span, it begins after the jump; an hour that they show twice is in it twice.
+	Hours      Hours        `json:"hours,omitempty,omitzero"`
+	InForce    bool         `json:"in_force"`
+	Privileges PrivilegeSet `json:"privileges"`
+
+	// RecordingsFrom Nothing older may be played back.
+	RecordingsFrom time.Time `json:"recordings_from,omitempty,omitzero"`
+
+	// Until From this time, or until it. Absent: always. An end must be in the future when it is set.
+	Until TermTime `json:"until,omitempty,omitzero"`
+}
+
 // Credentials defines model for Credentials.
 type Credentials struct {
 	// Login An e-mail address or a mobile number with the country code.
@@ -341,6 +377,9 @@ type DeviceGrants struct {
 	// Domain Ignored.
 	Domain string `json:"domain,omitempty,omitzero"`
 
+	// InForce Ignored.
+	InForce bool `json:"in_force,omitempty,omitzero"`
+
 	// InvitedAt Ignored.
 	InvitedAt string `json:"invited_at,omitempty,omitzero"`
 
@@ -352,6 +391,10 @@ type DeviceGrants struct {
 
 	// Status Ignored.
 	Status string `json:"status,omitempty,omitzero"`
+
+	// Terms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	Terms *Terms `json:"terms,omitempty"`
 
 	// Unreadable Ignored.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
@@ -374,9 +417,15 @@ type DeviceNames struct {
 // DevicePrivileges defines model for DevicePrivileges.
 type DevicePrivileges struct {
 	Channels []Grant `json:"channels"`
-	Device   string  `json:"device"`
-	Domain   string  `json:"domain,omitempty,omitzero"`
-	Name     string  `json:"name"`
+
+	// Conditions When the privileges hold, by the terms of the share and of the device and the limits of single privileges. Absent: always.
+	Conditions []Condition `json:"conditions,omitempty,omitzero"`
+	Device     string      `json:"device"`
+	Domain     string      `json:"domain,omitempty,omitzero"`
+
+	// InForce Whether it holds now: it is not paused, and all `conditions` without a channel hold.
+	InForce bool   `json:"in_force"`
+	Name    string `json:"name"`
 
 	// Paused True while its owner has paused it: the channels have no privileges then.
 	Paused bool                 `json:"paused,omitempty,omitzero"`
@@ -404,8 +453,13 @@ type FormDevice struct {
 
 // Grant The privileges on one channel. With an empty list the recipient sees the channel and may do nothing with it.
 type Grant struct {
-	Channel    ChannelNumber `json:"channel"`
-	Privileges PrivilegeSet  `json:"privileges"`
+	Channel ChannelNumber `json:"channel"`
+
+	// Limits In a request, absent limits stay as they are, for privileges that are still granted, and an empty list removes
+	// them. A privilege holds while every limit that names it does, and those of the
+	// device and of the share do.
+	Limits     []TimeLimit  `json:"limits,omitempty,omitzero"`
+	Privileges PrivilegeSet `json:"privileges"`
 }
 
 // HistoryEntry defines model for HistoryEntry.
@@ -432,6 +486,10 @@ type HistoryList struct {
 	// Next The `cursor` of the next page; absent at the end.
 	Next NextCursor `json:"next,omitempty,omitzero"`
 }
+
+// Hours Spans of the week by the clocks of a time zone. A span without days, or hours without spans, are refused. Where
+// clocks skip the start of a span, it begins after the jump; an hour that they show twice is in it twice.
+type Hours = privilege.Hours
 
 // Invitation defines model for Invitation.
 type Invitation struct {
@@ -507,6 +565,10 @@ type NewShare struct {
 	// Recipient Exactly one of `email` and `phone`.
 	Recipient Recipient `json:"recipient"`
 	Remark    string    `json:"remark,omitempty,omitzero"`
+
+	// Terms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	Terms *Terms `json:"terms,omitempty"`
 }
 
 // NewStreamKey defines model for NewStreamKey.
@@ -570,6 +632,18 @@ type Person struct {
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
+
+// PlaybackLimit Which recordings may be played back. Absent: all.
+type PlaybackLimit struct {
+	// LastDays Not older than so many days.
+	LastDays int `json:"last_days,omitempty,omitzero"`
+
+	// SinceAcceptance Not older than the acceptance of the device.
+	SinceAcceptance PlaybackLimitSinceAcceptance `json:"since_acceptance,omitempty,omitzero"`
+}
+
+// PlaybackLimitSinceAcceptance Not older than the acceptance of the device.
+type PlaybackLimitSinceAcceptance bool
 
 // Privilege defines model for Privilege.
 type Privilege string
@@ -720,6 +794,9 @@ type Share struct {
 	From Person `json:"from,omitempty,omitzero"`
 	ID   string `json:"id"`
 
+	// InForce Whether it holds now: it is not paused, and within the hours and times of its own terms and of those of the share. Single privileges may have limits as well.
+	InForce bool `json:"in_force"`
+
 	// Owner The owner's account.
 	Owner string `json:"owner"`
 
@@ -735,6 +812,10 @@ type Share struct {
 	// Status While it is `paused`, nothing that it gives is in force.
 	Status ShareStatus `json:"status"`
 
+	// Terms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	Terms Terms `json:"terms,omitempty,omitzero"`
+
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
@@ -749,13 +830,20 @@ type ShareDevice struct {
 	Device     string    `json:"device"`
 
 	// Domain The recipient's own name for it; for the recipient only.
-	Domain    string    `json:"domain,omitempty,omitzero"`
+	Domain string `json:"domain,omitempty,omitzero"`
+
+	// InForce Whether it holds now: it is not paused, and within the hours and times of its own terms and of those of the share. Single privileges may have limits as well.
+	InForce   bool      `json:"in_force"`
 	InvitedAt time.Time `json:"invited_at,omitempty,omitzero"`
 	Name      string    `json:"name"`
 
 	// Paused True if the device is paused by itself: nothing that is given on it is in force.
 	Paused bool              `json:"paused,omitempty,omitzero"`
 	Status ShareDeviceStatus `json:"status"`
+
+	// Terms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	Terms Terms `json:"terms,omitempty,omitzero"`
 
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
@@ -776,6 +864,9 @@ type ShareDeviceGrants struct {
 	// Domain Ignored.
 	Domain string `json:"domain,omitempty,omitzero"`
 
+	// InForce Ignored.
+	InForce bool `json:"in_force,omitempty,omitzero"`
+
 	// InvitedAt Ignored.
 	InvitedAt string `json:"invited_at,omitempty,omitzero"`
 
@@ -787,6 +878,10 @@ type ShareDeviceGrants struct {
 
 	// Status Ignored.
 	Status string `json:"status,omitempty,omitzero"`
+
+	// Terms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	Terms *Terms `json:"terms,omitempty"`
 
 	// Unreadable Ignored.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
@@ -820,6 +915,9 @@ type ShareReplacement struct {
 	// ID Ignored.
 	ID string `json:"id,omitempty,omitzero"`
 
+	// InForce Ignored.
+	InForce bool `json:"in_force,omitempty,omitzero"`
+
 	// Owner Ignored.
 	Owner string `json:"owner,omitempty,omitzero"`
 
@@ -834,6 +932,10 @@ type ShareReplacement struct {
 
 	// Status Ignored.
 	Status string `json:"status,omitempty,omitzero"`
+
+	// Terms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	Terms *Terms `json:"terms,omitempty"`
 
 	// Unreadable If true, an empty remark leaves the remark unchanged: it may be the text that could not be read.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
@@ -867,6 +969,30 @@ type StreamKeySecret struct {
 	Label     string    `json:"label,omitempty,omitzero"`
 	Name      string    `json:"name"`
 	Secret    string    `json:"secret"`
+}
+
+// TermTime From this time, or until it. Absent: always. An end must be in the future when it is set.
+type TermTime = time.Time
+
+// Terms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+type Terms = privilege.Terms
+
+// TimeLimit defines model for TimeLimit.
+type TimeLimit struct {
+	// From From this time, or until it. Absent: always. An end must be in the future when it is set.
+	From TermTime `json:"from,omitempty,omitzero"`
+
+	// Hours Spans of the week by the clocks of a time zone. A span without days, or hours without spans, are refused. Where
+	// clocks skip the start of a span, it begins after the jump; an hour that they show twice is in it twice.
+	Hours Hours `json:"hours,omitempty,omitzero"`
+
+	// InForce Whether it holds now. Ignored in requests.
+	InForce    *bool        `json:"in_force,omitempty"`
+	Privileges PrivilegeSet `json:"privileges"`
+
+	// Until From this time, or until it. Absent: always. An end must be in the future when it is set.
+	Until TermTime `json:"until,omitempty,omitzero"`
 }
 
 // Warning defines model for Warning.
