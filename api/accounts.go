@@ -14,7 +14,7 @@ func (h handlers) RegisterAccount(ctx context.Context, r rest.RegisterAccountReq
 		return nil, oneAddress("")
 	}
 	result, err := h.cfg.Accounts.Register(toHash(ctx, false), meta(ctx, r.Params.IdempotencyKey), app.Registration{
-		Email: r.Body.Email, Phone: r.Body.Phone, Password: r.Body.Password, Name: r.Body.Name, Language: string(r.Body.Language),
+		Email: r.Body.Email, Phone: r.Body.Phone, Password: r.Body.Password, Name: r.Body.Name, Language: string(r.Body.Language), Invitation: r.Body.Invitation,
 	})
 	if err != nil {
 		return nil, err

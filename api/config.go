@@ -25,7 +25,9 @@ type Config struct {
 	Quotas Quotas
 
 	Sessions Sessions
-	Opener   Opener
+	// Invitations to register; nil: accounts make none.
+	Invitations Invitations
+	Opener      Opener
 
 	Fence    Fence
 	Progress Progress

@@ -129,6 +129,24 @@ type Sessions interface {
 	EndOtherSessions(ctx context.Context, account, token string) error
 }
 
+// Invitations keeps invitations to register.
+type Invitations interface {
+	// NewInvitation makes one that can be used once, within a time; false: the account has
+	// that many already.
+	NewInvitation(ctx context.Context, account string, ttl time.Duration, most int) (made InvitationView, token string, ok bool, err error)
+	// Invitations lists those that have not expired, the newest first.
+	Invitations(ctx context.Context, account string) ([]InvitationView, error)
+	// RevokeInvitation ends one that was not used; false: there is none.
+	RevokeInvitation(ctx context.Context, account, id string) (bool, error)
+}
+
+// InvitationView is an invitation as whoever made it sees it.
+type InvitationView struct {
+	ID               string
+	Created, Expires time.Time
+	Used             bool
+}
+
 // SessionView is a session as shown to its account.
 type SessionView struct {
 	ID            string

@@ -8,11 +8,13 @@ import (
 	"sync"
 	"time"
 
+	"latchkey/api"
 	"latchkey/internal/app"
 	"latchkey/internal/mail"
 	"latchkey/internal/message"
 	"latchkey/internal/outbox"
 	"latchkey/internal/texthook"
+	"latchkey/internal/vault"
 )
 
 // People are the flags about accounts, and how messages reach people.
@@ -20,6 +22,7 @@ type People struct {
 	Mail          string `placeholder:"URL" help:"Mail server for messages to people: smtp://user:password@host:port?from=address, where STARTTLS is required, or smtps://; &tls=off for closed networks."`
 	SMSHook       string `name:"sms-hook" placeholder:"URL" help:"HTTP server that sends text messages: it gets POST {id, to, text}, signed with the secret of --sms-hook-secret."`
 	SMSHookSecret string `name:"sms-hook-secret" placeholder:"SECRET" help:"Secret that the hook for text messages checks signatures with, at least 16 bytes; best given as LATCHKEY_SMS_HOOK_SECRET."`
+	Registration  string `placeholder:"WORD" help:"Who may register: open: everybody; invited: whoever has an invitation of an account; closed: nobody, accounts are made with latchkey account create. Without it: open if --mail or --sms-hook is set, else invited."`
 	Verification  string `default:"required" placeholder:"WORD" help:"required: an address receives shares once a code that was sent to it came back; off: for trials and closed networks (${default})."`
 }
 
@@ -59,6 +62,69 @@ func (s *runningService) warnOfVerification(o options) {
 	case len(o.senders) == 0:
 		s.logger.Warn("addresses must be verified, but nothing sends codes: set --mail or --sms-hook; until then only accounts of `latchkey account create` receive shares")
 	}
+}
+
+// checkRegistration returns who may register.
+func (s People) checkRegistration(fault func(flag, format string, args ...any)) app.Mode {
+	switch mode := app.Mode(s.Registration); mode {
+	case app.Open, app.Invited, app.Closed:
+		return mode
+	case "":
+		if s.Mail != "" || s.SMSHook != "" {
+			return app.Open
+		}
+		return app.Invited
+	}
+	fault("registration", "%q is not one of open, invited and closed", s.Registration)
+	return app.Closed
+}
+
+// setUpWithin is for how long the invitation for the first account can be used.
+const setUpWithin = 10 * 365 * 24 * time.Hour
+
+// tellSetUp prints the invitation for the first account, if there is none and nobody may
+// register without. Each start makes a new one, which replaces the one before. It is not
+// written to the log.
+func (s *runningService) tellSetUp(ctx context.Context, o options, to io.Writer) error {
+	if o.registration == app.Open {
+		return nil
+	}
+	empty, err := s.opened.vault.Empty(ctx)
+	if err != nil || !empty {
+		return err
+	}
+	_, token, _, err := s.opened.vault.NewInvitation(ctx, "", setUpWithin, 1)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(to, "There is no account yet. Register the first one with this invitation, which can be used once:\n  %s\n"+
+		"  POST http://%s/api/v1/accounts {\"email\": \"...\", \"password\": \"...\", \"name\": \"...\", \"invitation\": \"%s\"}\n", token, s.httpAddr(), token)
+	return nil
+}
+
+// invitations keeps invitations for the API.
+type invitations struct{ *vault.Vault }
+
+func (i invitations) NewInvitation(ctx context.Context, account string, ttl time.Duration, most int) (api.InvitationView, string, bool, error) {
+	made, token, ok, err := i.Vault.NewInvitation(ctx, account, ttl, most)
+	return api.InvitationView(made), token, ok, err
+}
+
+func (i invitations) Invitations(ctx context.Context, account string) ([]api.InvitationView, error) {
+	rows, err := i.Vault.Invitations(ctx, account)
+	list := make([]api.InvitationView, len(rows))
+	for n, row := range rows {
+		list[n] = api.InvitationView(row)
+	}
+	return list, err
+}
+
+// invitationsOf are those of the API, nil where nobody may register with one.
+func (o options) invitationsOf(v *vault.Vault) api.Invitations {
+	if o.registration == app.Closed {
+		return nil
+	}
+	return invitations{v}
 }
 
 // warnOfMail says that mail can be read on the way.

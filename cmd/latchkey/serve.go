@@ -56,6 +56,9 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	s.warnOfNetworks(o)
 	s.warnOfMail(o)
 	s.warnOfVerification(o)
+	if err := s.tellSetUp(ctx, o, std.err); err != nil {
+		return errors.Join(err, s.stop())
+	}
 	return s.wait(ctx)
 }
 
@@ -266,7 +269,7 @@ func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas
 	return app.New(app.Config{
 		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: passwords{p.vault, p.sessionEnded}, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
 		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Prover: prover, ProofOff: o.DeviceProof == proofOff, Firmware: o.firmware, Logger: p.logger,
-		Verification: p.verify, Codes: p.vault, Messenger: messenger{p},
+		Verification: p.verify, Codes: p.vault, Messenger: messenger{p}, Registration: p.registration, Invitations: p.vault,
 	})
 }
 
@@ -296,7 +299,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 		Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
 		Queries: s.opened.store, Live: hub, Quotas: quotas{ledger},
-		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Opener: opener{s.opened.vault},
+		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door, s.upstreams}, s.journal}, Progress: runner,
 		Components: []api.Component{
 			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"latchkey/domain/device"
+	"latchkey/internal/app"
 	"latchkey/internal/descriptors"
 	"latchkey/internal/memory"
 	"latchkey/internal/outbox"
@@ -59,6 +60,7 @@ type options struct {
 	firmware                             device.FirmwarePolicy
 	memoryLimit                          int64 // bytes
 	quotas                               quota.Limits
+	registration                         app.Mode
 	verify                               bool                     // addresses must be proven
 	senders                              map[string]outbox.Sender // by the kind of address
 	connections                          int                      // of HTTP, and as many of RTSP
@@ -114,6 +116,7 @@ func (s settings) check() (options, error) {
 	if o.quotas, err = quota.Parse(s.Quotas); err != nil {
 		fault("quotas", "%v", err)
 	}
+	o.registration = s.checkRegistration(fault)
 	o.senders, o.verify = s.checkSenders(fault), s.Verification != off
 	if s.Verification != required && s.Verification != off {
 		fault("verification", "%q is not one of required and off", s.Verification)

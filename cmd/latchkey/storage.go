@@ -19,6 +19,7 @@ import (
 
 	"latchkey/eventstore"
 	"latchkey/eventstore/node"
+	"latchkey/internal/app"
 	"latchkey/internal/descriptors"
 	"latchkey/internal/outbox"
 	"latchkey/internal/vault"
@@ -46,9 +47,10 @@ type opened struct {
 	vaultDB  *bun.DB // nil if it is the store's
 	vault    *vault.Vault
 
-	descriptors *descriptors.Watch
-	verify      bool           // addresses must be proven
-	outbox      *outbox.Outbox // nil in a tool, which sends nothing itself
+	descriptors  *descriptors.Watch
+	registration app.Mode
+	verify       bool           // addresses must be proven
+	outbox       *outbox.Outbox // nil in a tool, which sends nothing itself
 
 	unmatched atomic.Bool // the vault has not been compared with the log yet
 	appended  atomic.Bool // since the mark of the vault was last advanced
@@ -75,7 +77,7 @@ func (s storage) open(ctx context.Context, logger *slog.Logger) (*opened, error)
 // open opens the log, the read models and the vault. With join, an embedded node that
 // another process runs may be used through its socket.
 func (o options) open(ctx context.Context, logger *slog.Logger, join bool) (*opened, error) {
-	p := &opened{logger: logger, descriptors: descriptors.NewWatch(), verify: o.verify}
+	p := &opened{logger: logger, descriptors: descriptors.NewWatch(), verify: o.verify, registration: o.registration}
 	if err := p.openAll(ctx, o, logger, join); err != nil {
 		return nil, errors.Join(err, p.close())
 	}

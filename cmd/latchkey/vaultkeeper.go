@@ -216,6 +216,7 @@ func (k *vaultKeeper) sweep(ctx context.Context) {
 	}{
 		{"dropping expired sessions", k.opened.vault.DropExpiredSessions},
 		{"dropping what limits have counted", k.opened.vault.DropSpentLimits},
+		{"dropping expired invitations", k.opened.vault.DropExpiredInvitations},
 		{"dropping expired codes", k.opened.vault.DropExpiredCodes},
 		{"forgetting messages that were sent", k.opened.vault.DropOutgoing},
 		{"settling staged cameras", k.settle},

@@ -23,6 +23,9 @@ type Accounts struct {
 	passwords Passwords
 	codes     Codes
 	messenger Messenger
+
+	mode        Mode
+	invitations Invitations
 }
 
 // Registration is a new account; one of Email and Phone is set.
@@ -33,6 +36,48 @@ type Registration struct {
 	// Vouched is set if whoever runs the service registers the account: the address needs
 	// no code.
 	Vouched bool
+	// Invitation is the token of an invitation, where one is needed.
+	Invitation string
+}
+
+// Mode is who may register.
+type Mode string
+
+// The modes. What whoever runs the service registers needs none of them.
+const (
+	Open    Mode = "open"    // everybody
+	Invited Mode = "invited" // whoever has an invitation
+	Closed  Mode = "closed"  // nobody but the first one, who sets the service up
+)
+
+// Invitations keeps invitations to register.
+type Invitations interface {
+	// UseInvitation uses an invitation up for an address, which may use it again. setup:
+	// it is that for the first account of the service.
+	UseInvitation(ctx context.Context, token, address string) (valid, setup bool, err error)
+}
+
+// admit refuses whoever may not register. The address of whoever sets the service up
+// needs no proof: they read what the service prints.
+func (a *Accounts) admit(ctx context.Context, r *Registration, address string) error {
+	if r.Vouched || a.mode == Open || a.mode == "" {
+		return nil
+	}
+	valid, setup := false, false
+	if r.Invitation != "" {
+		var err error
+		if valid, setup, err = a.invitations.UseInvitation(ctx, r.Invitation, address); err != nil {
+			return unavailable(fmt.Errorf("using an invitation: %w", err))
+		}
+	}
+	switch {
+	case valid && (setup || a.mode == Invited):
+		r.Vouched = setup
+		return nil
+	case a.mode == Closed:
+		return &Error{Code: "registration_closed", Kind: Forbidden, Message: "This service takes no registrations. Ask whoever runs it for an account."}
+	}
+	return &Error{Code: "invitation_required", Kind: Forbidden, Message: "This service needs an invitation to register, which can be used once and for a day. Ask somebody who has an account for one."}
 }
 
 // Register creates an account with a login that is not in use.
@@ -47,6 +92,9 @@ func (a *Accounts) Register(ctx context.Context, m Meta, r Registration) (Regist
 	f.password("password", r.Password, address, r.Name)
 	f.text("name", r.Name, maxName)
 	if err := f.err(); err != nil {
+		return Registered{}, err
+	}
+	if err := a.admit(ctx, &r, kind+":"+address); err != nil {
 		return Registered{}, err
 	}
 	m.Account = ""

@@ -43,6 +43,9 @@ type Config struct {
 	Verification bool
 	Codes        Codes
 	Messenger    Messenger
+	// Registration is who may register; "": everybody. All but Open need Invitations.
+	Registration Mode
+	Invitations  Invitations
 
 	// Now is the clock; the default is time.Now.
 	Now func() time.Time
@@ -74,7 +77,7 @@ func New(cfg Config) (UseCases, error) {
 	c := newCore(cfg)
 	n := names{core: c, domains: cfg.Domains}
 	return UseCases{
-		Accounts:    &Accounts{core: c, passwords: cfg.Passwords, codes: cfg.Codes, messenger: cfg.Messenger},
+		Accounts:    &Accounts{core: c, passwords: cfg.Passwords, codes: cfg.Codes, messenger: cfg.Messenger, mode: cfg.Registration, invitations: cfg.Invitations},
 		Devices:     &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, unproven: cfg.ProofOff, shares: cfg.Shares, names: n},
 		Shares:      &Shares{core: c, names: n},
 		StreamKeys:  &StreamKeys{core: c, secrets: cfg.StreamSecrets},
@@ -96,6 +99,7 @@ func (cfg *Config) validate() error {
 	need("StreamSecrets", cfg.StreamSecrets != nil)
 	need("Domains", cfg.Domains != nil)
 	need("Codes", !cfg.Verification || cfg.Codes != nil)
+	need("Invitations", cfg.Registration == Open || cfg.Registration == "" || cfg.Invitations != nil)
 	need("Messenger", !cfg.Verification || cfg.Messenger != nil)
 	if len(faults) > 0 {
 		return fmt.Errorf("configuring the use cases: %w", errors.Join(faults...))

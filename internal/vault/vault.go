@@ -57,7 +57,7 @@ type Vault struct {
 // tables are created if missing. Their columns have plain types, so that the same
 // statements serve SQLite and PostgreSQL.
 var tables = []any{
-	(*setting)(nil), (*subject)(nil), (*password)(nil), (*session)(nil), (*secret)(nil), (*state)(nil), (*request)(nil), (*limit)(nil), (*network)(nil), (*outgoing)(nil), (*code)(nil),
+	(*setting)(nil), (*subject)(nil), (*password)(nil), (*session)(nil), (*secret)(nil), (*state)(nil), (*request)(nil), (*limit)(nil), (*network)(nil), (*outgoing)(nil), (*code)(nil), (*invitation)(nil),
 }
 
 // setting is a value of the vault itself, sealed.

@@ -558,6 +558,14 @@ type NewDevice struct {
 	Username string `json:"username,omitempty,omitzero"`
 }
 
+// NewRegistrationInvitation defines model for NewRegistrationInvitation.
+type NewRegistrationInvitation struct {
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+	Token     string    `json:"token"`
+}
+
 // NewShare defines model for NewShare.
 type NewShare struct {
 	Devices []ShareDeviceGrants `json:"devices,omitempty,omitzero"`
@@ -743,6 +751,9 @@ type RecipientList struct {
 type Registration struct {
 	Email string `json:"email,omitempty,omitzero"`
 
+	// Invitation The token of an invitation, where the service needs one.
+	Invitation string `json:"invitation,omitempty,omitzero"`
+
 	// Language Of the messages that you are sent; absent or empty, English.
 	Language Language `json:"language,omitempty,omitzero"`
 	Name     string   `json:"name,omitempty,omitzero"`
@@ -750,6 +761,22 @@ type Registration struct {
 
 	// Phone With the country code, for example +8618969190000.
 	Phone string `json:"phone,omitempty,omitzero"`
+}
+
+// RegistrationInvitation defines model for RegistrationInvitation.
+type RegistrationInvitation struct {
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+	Used      bool      `json:"used"`
+}
+
+// RegistrationInvitationList defines model for RegistrationInvitationList.
+type RegistrationInvitationList struct {
+	Items []RegistrationInvitation `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
 }
 
 // Session defines model for Session.
@@ -1462,6 +1489,15 @@ type ServerInterface interface {
 	// VerifyAddress Verify an address with the code that was sent to it
 	// (POST /api/v1/accounts/me/addresses/{address}/verify)
 	VerifyAddress(ctx echo.Context, address AddressPath, params VerifyAddressParams) error
+	// ListRegistrationInvitations List your invitations to register
+	// (GET /api/v1/accounts/me/invitations)
+	ListRegistrationInvitations(ctx echo.Context) error
+	// CreateRegistrationInvitation Invite somebody to register
+	// (POST /api/v1/accounts/me/invitations)
+	CreateRegistrationInvitation(ctx echo.Context) error
+	// RevokeRegistrationInvitation Revoke an invitation that was not used
+	// (DELETE /api/v1/accounts/me/invitations/{invitation})
+	RevokeRegistrationInvitation(ctx echo.Context, invitation string) error
 	// ChangePassword Change your password
 	// (PUT /api/v1/accounts/me/password)
 	ChangePassword(ctx echo.Context, params ChangePasswordParams) error
@@ -1819,6 +1855,40 @@ func (w *ServerInterfaceWrapper) VerifyAddress(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.VerifyAddress(ctx, address, params)
+	return err
+}
+
+// ListRegistrationInvitations converts echo context to params.
+func (w *ServerInterfaceWrapper) ListRegistrationInvitations(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListRegistrationInvitations(ctx)
+	return err
+}
+
+// CreateRegistrationInvitation converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateRegistrationInvitation(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateRegistrationInvitation(ctx)
+	return err
+}
+
+// RevokeRegistrationInvitation converts echo context to params.
+func (w *ServerInterfaceWrapper) RevokeRegistrationInvitation(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "invitation" -------------
+	var invitation string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "invitation", ctx.Param("invitation"), &invitation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter invitation: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RevokeRegistrationInvitation(ctx, invitation)
 	return err
 }
 
@@ -3428,6 +3498,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/api/v1/accounts/me/addresses/:address", wrapper.RemoveAddress, options.OperationMiddlewares["removeAddress"]...)
 	router.POST(options.BaseURL+"/api/v1/accounts/me/addresses/:address/code", wrapper.SendAddressCode, options.OperationMiddlewares["sendAddressCode"]...)
 	router.POST(options.BaseURL+"/api/v1/accounts/me/addresses/:address/verify", wrapper.VerifyAddress, options.OperationMiddlewares["verifyAddress"]...)
+	router.GET(options.BaseURL+"/api/v1/accounts/me/invitations", wrapper.ListRegistrationInvitations, options.OperationMiddlewares["listRegistrationInvitations"]...)
+	router.POST(options.BaseURL+"/api/v1/accounts/me/invitations", wrapper.CreateRegistrationInvitation, options.OperationMiddlewares["createRegistrationInvitation"]...)
+	router.DELETE(options.BaseURL+"/api/v1/accounts/me/invitations/:invitation", wrapper.RevokeRegistrationInvitation, options.OperationMiddlewares["revokeRegistrationInvitation"]...)
 	router.PUT(options.BaseURL+"/api/v1/accounts/me/password", wrapper.ChangePassword, options.OperationMiddlewares["changePassword"]...)
 	router.DELETE(options.BaseURL+"/api/v1/accounts/me/sessions", wrapper.EndOtherSessions, options.OperationMiddlewares["endOtherSessions"]...)
 	router.GET(options.BaseURL+"/api/v1/accounts/me/sessions", wrapper.ListSessions, options.OperationMiddlewares["listSessions"]...)
@@ -3748,6 +3821,64 @@ func (response VerifyAddress408ApplicationProblemPlusJSONResponse) VisitVerifyAd
 	w.WriteHeader(408)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListRegistrationInvitationsRequestObject struct {
+}
+
+type ListRegistrationInvitationsResponseObject interface {
+	VisitListRegistrationInvitationsResponse(w http.ResponseWriter) error
+}
+
+type ListRegistrationInvitations200JSONResponse RegistrationInvitationList
+
+func (response ListRegistrationInvitations200JSONResponse) VisitListRegistrationInvitationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateRegistrationInvitationRequestObject struct {
+}
+
+type CreateRegistrationInvitationResponseObject interface {
+	VisitCreateRegistrationInvitationResponse(w http.ResponseWriter) error
+}
+
+type CreateRegistrationInvitation201JSONResponse NewRegistrationInvitation
+
+func (response CreateRegistrationInvitation201JSONResponse) VisitCreateRegistrationInvitationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeRegistrationInvitationRequestObject struct {
+	Invitation string `json:"invitation"`
+}
+
+type RevokeRegistrationInvitationResponseObject interface {
+	VisitRevokeRegistrationInvitationResponse(w http.ResponseWriter) error
+}
+
+type RevokeRegistrationInvitation204Response struct {
+}
+
+func (response RevokeRegistrationInvitation204Response) VisitRevokeRegistrationInvitationResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
 }
 
 type ChangePasswordRequestObject struct {
@@ -4939,6 +5070,15 @@ type StrictServerInterface interface {
 	// VerifyAddress Verify an address with the code that was sent to it
 	// (POST /api/v1/accounts/me/addresses/{address}/verify)
 	VerifyAddress(ctx context.Context, request VerifyAddressRequestObject) (VerifyAddressResponseObject, error)
+	// ListRegistrationInvitations List your invitations to register
+	// (GET /api/v1/accounts/me/invitations)
+	ListRegistrationInvitations(ctx context.Context, request ListRegistrationInvitationsRequestObject) (ListRegistrationInvitationsResponseObject, error)
+	// CreateRegistrationInvitation Invite somebody to register
+	// (POST /api/v1/accounts/me/invitations)
+	CreateRegistrationInvitation(ctx context.Context, request CreateRegistrationInvitationRequestObject) (CreateRegistrationInvitationResponseObject, error)
+	// RevokeRegistrationInvitation Revoke an invitation that was not used
+	// (DELETE /api/v1/accounts/me/invitations/{invitation})
+	RevokeRegistrationInvitation(ctx context.Context, request RevokeRegistrationInvitationRequestObject) (RevokeRegistrationInvitationResponseObject, error)
 	// ChangePassword Change your password
 	// (PUT /api/v1/accounts/me/password)
 	ChangePassword(ctx context.Context, request ChangePasswordRequestObject) (ChangePasswordResponseObject, error)
@@ -5360,6 +5500,77 @@ func (sh *strictHandler) VerifyAddress(ctx echo.Context, address AddressPath, pa
 		return err
 	} else if validResponse, ok := response.(VerifyAddressResponseObject); ok {
 		return validResponse.VisitVerifyAddressResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListRegistrationInvitations operation middleware
+func (sh *strictHandler) ListRegistrationInvitations(ctx echo.Context) error {
+	var request ListRegistrationInvitationsRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListRegistrationInvitations(ctx.Request().Context(), request.(ListRegistrationInvitationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListRegistrationInvitations")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListRegistrationInvitationsResponseObject); ok {
+		return validResponse.VisitListRegistrationInvitationsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateRegistrationInvitation operation middleware
+func (sh *strictHandler) CreateRegistrationInvitation(ctx echo.Context) error {
+	var request CreateRegistrationInvitationRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateRegistrationInvitation(ctx.Request().Context(), request.(CreateRegistrationInvitationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateRegistrationInvitation")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateRegistrationInvitationResponseObject); ok {
+		return validResponse.VisitCreateRegistrationInvitationResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RevokeRegistrationInvitation operation middleware
+func (sh *strictHandler) RevokeRegistrationInvitation(ctx echo.Context, invitation string) error {
+	var request RevokeRegistrationInvitationRequestObject
+
+	request.Invitation = invitation
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeRegistrationInvitation(ctx.Request().Context(), request.(RevokeRegistrationInvitationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeRegistrationInvitation")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RevokeRegistrationInvitationResponseObject); ok {
+		return validResponse.VisitRevokeRegistrationInvitationResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

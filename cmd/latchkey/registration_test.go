@@ -1,0 +1,84 @@
+package main
+
+import (
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestWhoMayRegister: the first account by what serve prints, others by an invitation of
+// an account or by the operator; each invitation once.
+func TestWhoMayRegister(t *testing.T) {
+	t.Setenv("LATCHKEY_REGISTRATION", "invited") // as without --mail
+	t.Setenv("LATCHKEY_VERIFICATION", "required")
+	data := t.TempDir()
+	s := serve(t, binary, data)
+	var token string
+	eventually(t, "serve prints an invitation", func() bool {
+		found := regexp.MustCompile(`"invitation": "([A-Z2-7]{26})"`).FindStringSubmatch(s.said())
+		if found != nil {
+			token = found[1]
+		}
+		return found != nil
+	})
+	register := func(name, token string) error {
+		body := map[string]any{"email": name + "@example.com", "password": userPassword, "name": name}
+		if token != "" {
+			body["invitation"] = token
+		}
+		return (&user{t: t, api: s.api}).call("POST", "/accounts", body, nil)
+	}
+	refused := func(name, token, code string) {
+		t.Helper()
+		if err := register(name, token); !hasCode(err, code) {
+			t.Errorf("%s with %q: %v", name, token, err)
+		}
+	}
+	refused("eve", "", "invitation_required")
+	refused("eve", strings.Repeat("A", 26), "invitation_required")
+	if err := register("olga", token); err != nil {
+		t.Fatal(err)
+	}
+	refused("eve", token, "invitation_required")
+	olga := s.login(t, "olga")
+	if list := olga.addresses().Items; len(list) != 1 || !list[0].Verified {
+		t.Errorf("whoever sets the service up: %+v", list)
+	}
+	var invitation, another struct{ ID, Token string }
+	olga.must("POST", "/accounts/me/invitations", nil, &invitation)
+	olga.must("POST", "/accounts/me/invitations", nil, &another)
+	if err := register("rita", invitation.Token); err != nil {
+		t.Fatal(err)
+	}
+	refused("eve", invitation.Token, "invitation_required")
+	rita := s.login(t, "rita")
+	if err := rita.call("DELETE", "/accounts/me/invitations/"+another.ID, nil, nil); !hasCode(err, "invitation_not_found") {
+		t.Errorf("somebody else revokes it: %v", err)
+	}
+	olga.must("DELETE", "/accounts/me/invitations/"+another.ID, nil, nil)
+	refused("eve", another.Token, "invitation_required")
+	var list struct{ Items []struct{ Used bool } }
+	if olga.must("GET", "/accounts/me/invitations", nil, &list); len(list.Items) != 1 || !list.Items[0].Used {
+		t.Errorf("%+v", list)
+	}
+	s.stop(t)
+
+	create := exec.Command(binary, "account", "create", "--data", data, "--email", "sam@example.com", "--name", "Sam")
+	create.Stdin = strings.NewReader(userPassword + "\n")
+	if out, err := create.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	s = serve(t, binary, data, "--registration", "closed")
+	if strings.Contains(s.said(), "invitation") {
+		t.Errorf("a service with accounts prints an invitation:\n%s", s.said())
+	}
+	refused("eve", "", "registration_closed")
+	sam := s.login(t, "sam")
+	if list := sam.addresses().Items; len(list) != 1 || !list[0].Verified {
+		t.Errorf("an account of the operator's: %+v", list)
+	}
+	if err := sam.call("POST", "/accounts/me/invitations", nil, nil); !hasCode(err, "registration_closed") {
+		t.Errorf("inviting where it is closed: %v", err)
+	}
+}

@@ -1,0 +1,132 @@
+package vault
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/uptrace/bun"
+)
+
+// invitation lets one person register. Its token is kept as a keyed hash only.
+type invitation struct {
+	bun.BaseModel `bun:"table:vault_invitations"`
+
+	ID      string `bun:"id,pk"`
+	Hash    string `bun:"hash,notnull,unique"`
+	Account string `bun:"account,notnull"` // that invites; "" for the set-up of a service
+	Created int64  `bun:"created,notnull"` // Unix seconds
+	Expires int64  `bun:"expires,notnull"` // Unix seconds
+	By      string `bun:"used_by,notnull"` // keyed hash of the address that used it; "" for nobody
+	MAC     string `bun:"mac,notnull"`     // without By
+}
+
+// InvitationView is an invitation as whoever made it may see it.
+type InvitationView struct {
+	ID               string
+	Created, Expires time.Time
+	Used             bool
+}
+
+func (v *Vault) macOfInvitation(i *invitation) string {
+	return v.mac("invitation", i.ID, i.Hash, i.Account, strconv.FormatInt(i.Created, 10), strconv.FormatInt(i.Expires, 10))
+}
+
+// NewInvitation makes an invitation that one address can use within a time, and returns
+// its token, which is not kept. ok is false if the account has so many that were not used
+// and have not expired. That for the set-up, of no account, replaces the one before.
+func (v *Vault) NewInvitation(ctx context.Context, account string, ttl time.Duration, most int) (made InvitationView, token string, ok bool, err error) {
+	token = rand.Text()
+	now := v.now()
+	row := &invitation{ID: rand.Text()[:16], Hash: v.mac("token of an invitation", token), Account: account, Created: now.Unix(), Expires: now.Add(ttl).Unix()}
+	row.MAC = v.macOfInvitation(row)
+	err = v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
+		ok = false
+		if account == "" {
+			if _, err := tx.NewDelete().Model((*invitation)(nil)).Where("account = ''").Exec(ctx); err != nil {
+				return err
+			}
+		}
+		n, err := tx.NewSelect().Model((*invitation)(nil)).Where("account = ? AND used_by = '' AND expires > ?", account, now.Unix()).Count(ctx)
+		if err != nil || int(n) >= most {
+			return err
+		}
+		ok = true
+		_, err = tx.NewInsert().Model(row).Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return made, "", false, fmt.Errorf("making an invitation: %w", err)
+	}
+	return row.view(), token, ok, nil
+}
+
+func (i *invitation) view() InvitationView {
+	return InvitationView{ID: i.ID, Created: unixTime(i.Created), Expires: unixTime(i.Expires), Used: i.By != ""}
+}
+
+// Invitations lists the invitations of an account that have not expired, the newest first.
+func (v *Vault) Invitations(ctx context.Context, account string) ([]InvitationView, error) {
+	var rows []invitation
+	err := v.db.NewSelect().Model(&rows).Where("account = ? AND expires > ?", account, v.now().Unix()).OrderExpr("created DESC, id").Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing invitations: %w", err)
+	}
+	list := make([]InvitationView, len(rows))
+	for i := range rows {
+		list[i] = rows[i].view()
+	}
+	return list, nil
+}
+
+// RevokeInvitation ends an invitation of an account that was not used; false: there is
+// none.
+func (v *Vault) RevokeInvitation(ctx context.Context, account, id string) (revoked bool, err error) {
+	err = v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
+		revoked, err = changed(tx.NewDelete().Model((*invitation)(nil)).Where("id = ? AND account = ? AND used_by = ''", id, account).Exec(ctx))
+		return revoked, err
+	})
+	if err != nil {
+		return false, fmt.Errorf("revoking an invitation: %w", err)
+	}
+	return revoked, nil
+}
+
+// UseInvitation uses up an invitation for an address; the same one may use it again, if
+// what it was for was cut off. setup: it is that for the set-up of the service.
+func (v *Vault) UseInvitation(ctx context.Context, token, address string) (valid, setup bool, err error) {
+	hash, by := v.mac("token of an invitation", token), v.hidden("address of an invitation", address)
+	err = v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
+		valid, setup = false, false
+		row := &invitation{}
+		used, err := changed(tx.NewUpdate().Model(row).Set("used_by = ?", by).
+			Where("hash = ? AND expires > ? AND used_by IN ('', ?)", hash, v.now().Unix(), by).Exec(ctx))
+		if err != nil || !used {
+			return err
+		}
+		if err := tx.NewSelect().Model(row).Where("hash = ?", hash).Scan(ctx); err != nil {
+			return err
+		}
+		valid = equal(row.MAC, v.macOfInvitation(row))
+		setup = valid && row.Account == ""
+		return nil
+	})
+	if err != nil {
+		return false, false, fmt.Errorf("using an invitation: %w", err)
+	}
+	return valid, setup, nil
+}
+
+// DropExpiredInvitations deletes invitations that nobody can use any more.
+func (v *Vault) DropExpiredInvitations(ctx context.Context) error {
+	err := v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewDelete().Model((*invitation)(nil)).Where("expires <= ?", v.now().Unix()).Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("dropping expired invitations: %w", err)
+	}
+	return nil
+}
