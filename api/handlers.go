@@ -42,7 +42,7 @@ func metaIf(ctx context.Context, idempotencyKey, match string) (app.Meta, error)
 // done confirms a command that returns only its position.
 func (h handlers) done(ctx context.Context, r app.Done, err error) (rest.DoneResponse, error) {
 	if err != nil {
-		return rest.DoneResponse{}, err
+		return rest.DoneResponse{}, h.lost(ctx, err)
 	}
 	position, err := h.confirm(ctx, r.Position)
 	return rest.DoneResponse{Headers: rest.DoneResponseHeaders{LatchkeyPosition: position}}, err

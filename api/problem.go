@@ -10,6 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"latchkey/api/internal/rest"
 	"latchkey/internal/app"
 	"latchkey/internal/hashing"
 	"latchkey/projections"
@@ -23,7 +24,11 @@ type problem struct {
 	fields map[string]string
 	quota  string
 	header http.Header
-	cause  error
+
+	current *rest.Share // of a command that lost a race: the share as it is
+	etag    string      // of current
+
+	cause error
 }
 
 // problemDocument is the JSON of a problem (RFC 9457, 3.1).
@@ -36,6 +41,8 @@ type problemDocument struct {
 	Errors    map[string]string `json:"errors,omitempty"`
 	Quota     string            `json:"quota,omitempty"`
 	RequestID string            `json:"request_id"`
+	Current   *rest.Share       `json:"current,omitempty"`
+	ETag      string            `json:"etag,omitempty"`
 }
 
 func (p *problem) Error() string {
@@ -146,7 +153,7 @@ func (s *Server) writeProblem(err error, c echo.Context) {
 func (p *problem) document(requestID string) problemDocument {
 	return problemDocument{
 		Type: "about:blank", Title: http.StatusText(p.status), Status: p.status,
-		Code: p.code, Detail: p.detail, Errors: inSentences(p.fields), Quota: p.quota, RequestID: requestID,
+		Code: p.code, Detail: p.detail, Errors: inSentences(p.fields), Quota: p.quota, RequestID: requestID, Current: p.current, ETag: p.etag,
 	}
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"latchkey/api/internal/rest"
@@ -217,30 +218,51 @@ func (h handlers) SetDeviceDomain(ctx context.Context, r rest.SetDeviceDomainReq
 // as a read model has it.
 func (h handlers) changed(ctx context.Context, r app.ShareChanged, err error) (rest.ShareChangedJSONResponse, error) {
 	if err != nil {
-		return rest.ShareChangedJSONResponse{}, err
+		return rest.ShareChangedJSONResponse{}, h.lost(ctx, err)
 	}
 	position, err := h.confirm(ctx, r.Position)
 	if err != nil {
 		return rest.ShareChangedJSONResponse{}, err
 	}
-	view := shareOf(r)
-	if view.Owner != caller(ctx) {
-		if view.From, err = h.cfg.Queries.Person(ctx, view.Owner, 0); err != nil {
-			return rest.ShareChangedJSONResponse{}, err
-		}
-	}
-	body, err := h.share(ctx, view)
-	if err != nil {
-		return rest.ShareChangedJSONResponse{}, err
-	}
-	if !r.Share.Live {
-		body.Status = rest.Deleted
-	}
-	tag, err := etag(r.Revision, body)
+	body, tag, err := h.left(ctx, r)
 	return rest.ShareChangedJSONResponse{
 		Body:    body,
 		Headers: rest.ShareChangedResponseHeaders{ETag: tag, LatchkeyPosition: position},
 	}, err
+}
+
+// left renders a share as a command left it, with its entity tag.
+func (h handlers) left(ctx context.Context, r app.ShareChanged) (body rest.Share, tag string, err error) {
+	view := shareOf(r)
+	if view.Owner != caller(ctx) {
+		if view.From, err = h.cfg.Queries.Person(ctx, view.Owner, 0); err != nil {
+			return rest.Share{}, "", err
+		}
+	}
+	if body, err = h.share(ctx, view); err != nil {
+		return rest.Share{}, "", err
+	}
+	if !r.Share.Live {
+		body.Status = rest.Deleted
+	}
+	tag, err = etag(r.Revision, body)
+	return body, tag, err
+}
+
+// lost adds the share as it is to the refusal of a command whose If-Match did not match.
+func (h handlers) lost(ctx context.Context, err error) error {
+	e, ok := errors.AsType[*app.Error](err)
+	if !ok || e.Current == nil {
+		return err
+	}
+	body, tag, failed := h.left(ctx, *e.Current)
+	if failed != nil {
+		return failed
+	}
+	p := refusalOf(e, h.cfg.Away)
+	p.current, p.etag = &body, tag
+	p.header = http.Header{"Etag": {tag}}
+	return p
 }
 
 func deviceGrants(list []rest.ShareDeviceGrants) []app.DeviceGrants {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -86,7 +87,7 @@ func (s *Shares) change(ctx context.Context, ch change) (changed, error) {
 	ch.look = newLookup(s.core)
 	done, err := run(ctx, s.core, ch.command, onShare(ch.share), ch.decide)
 	if err != nil {
-		return changed{}, err
+		return changed{}, ch.withNames(ctx, err)
 	}
 	done, gone := s.endGone(ctx, ch.command, ch.share, done)
 	result := changed{
@@ -102,6 +103,20 @@ func (s *Shares) change(ctx context.Context, ch change) (changed, error) {
 	return result, err
 }
 
+// withNames adds to an error what is needed to show the share that it holds.
+func (ch *change) withNames(ctx context.Context, err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Current == nil {
+		return err
+	}
+	names, failed := ch.look.names(ctx, e.Current.Share)
+	if failed != nil {
+		return failed
+	}
+	e.Current.Names = names
+	return e
+}
+
 // decide is one attempt.
 func (ch *change) decide(there stream[share.State]) ([]share.Event, error) {
 	if ch.existing {
@@ -113,6 +128,7 @@ func (ch *change) decide(there stream[share.State]) ([]share.Event, error) {
 			return nil, &Error{
 				Code: "revision_changed", Kind: Precondition,
 				Message: "The share is at revision " + strconv.FormatInt(there.revision(), 10) + ".",
+				Current: &ShareChanged{Position: there.position(), Revision: there.revision(), Share: there.state},
 			}
 		}
 	}

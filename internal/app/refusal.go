@@ -36,6 +36,7 @@ type Error struct {
 	Fields  map[Field]string // reasons by field
 	Cause   error            // for the log; may be nil
 
+	Current    *ShareChanged // of revision_changed: the share as it is
 	Quota      string        // the one that is used up, "" for none
 	RetryAfter time.Duration // of TooSoon
 }

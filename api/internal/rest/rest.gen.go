@@ -670,13 +670,17 @@ type PrivilegeSet = privilege.Set
 // Problem RFC 9457.
 type Problem struct {
 	// Code Stable, for programs.
-	Code string `json:"code"`
+	Code    string `json:"code"`
+	Current Share  `json:"current,omitempty,omitzero"`
 
 	// Detail For people; it may change.
 	Detail string `json:"detail,omitempty,omitzero"`
 
 	// Errors For each field, what is wrong with it, for people.
 	Errors map[string]string `json:"errors,omitempty,omitzero"`
+
+	// Etag Of `current`, to send with the next `If-Match`; also in the header `ETag`.
+	Etag string `json:"etag,omitempty,omitzero"`
 
 	// Quota The quota that was reached, for `quota_exceeded`.
 	Quota     string `json:"quota,omitempty,omitzero"`
