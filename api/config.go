@@ -19,6 +19,8 @@ type Config struct {
 	StreamKeys StreamKeys
 
 	Queries Queries
+	Access  Access
+	Uses    Uses
 	Live    Live // nil: events cannot be followed
 
 	// Quotas limits what an account may do; nil: no limits.
@@ -133,6 +135,8 @@ func (c *Config) validate() error {
 	need("Shares", c.Shares != nil)
 	need("StreamKeys", c.StreamKeys != nil)
 	need("Queries", c.Queries != nil)
+	need("Access", c.Access != nil)
+	need("Uses", c.Uses != nil)
 	need("Sessions", c.Sessions != nil)
 	need("Opener", c.Opener != nil)
 	need("Fence", c.Fence != nil)

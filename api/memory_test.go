@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"latchkey/domain/account"
 	"latchkey/domain/catalogue"
@@ -17,6 +18,7 @@ import (
 	"latchkey/internal/app"
 	"latchkey/internal/position"
 	"latchkey/projections"
+	"latchkey/projections/access"
 )
 
 // memoryLog is a log in memory that keeps the promises of app.Log.
@@ -276,3 +278,69 @@ func (r readModel) DomainTaken(_ context.Context, account ids.Account, name stri
 	}
 	return false, nil
 }
+
+func (r readModel) PrivilegesOn(ctx context.Context, account, device string, _ position.Position) (projections.DevicePrivileges, bool, error) {
+	rows, _, err := r.Privileges(ctx, account, projections.Page{Limit: 1000})
+	i := slices.IndexFunc(rows, func(d projections.DevicePrivileges) bool { return d.Device == device })
+	if i < 0 {
+		return projections.DevicePrivileges{}, false, err
+	}
+	return rows[i], true, err
+}
+
+func (r readModel) Ways(ctx context.Context, owner, device string, _ time.Time, p projections.Page) ([]projections.Way, string, bool, error) {
+	if _, found, err := r.Device(ctx, owner, device, 0); !found {
+		return nil, "", false, err
+	}
+	s := r.read()
+	var rows []projections.Way
+	for _, v := range s.sharesOf(func(v projections.Share) bool { return v.Owner == owner }) {
+		for _, d := range v.Devices {
+			if d.Device == device && d.Status != share.StatusRemoved {
+				rows = append(rows, projections.Way{Share: &projections.SharedWay{
+					Share: v.ID, Kind: v.Kind, Recipient: v.Recipient, Status: d.Status, Paused: v.Paused || d.Paused, Grants: d.Grants,
+					InvitedAt: d.InvitedAt, AnsweredAt: d.AnsweredAt,
+				}})
+			}
+		}
+	}
+	for _, k := range s.accounts[owner].Keys {
+		key := keyOf(k)
+		rows = append(rows, projections.Way{Key: &key})
+	}
+	page, next, err := paged(rows, p)
+	return page, next, true, err
+}
+
+func (r readModel) Holders(ctx context.Context, owner, device string, _ []string, _ position.Position) ([]projections.Holder, bool, error) {
+	_, found, err := r.Device(ctx, owner, device, 0)
+	return nil, found, err
+}
+
+// index decides by the read model, as nothing is behind here.
+type index struct{ readModel }
+
+func (x index) Resolve(account ids.Account, name string) (ids.Device, bool) {
+	_, found, _ := x.PrivilegesOn(context.Background(), string(account), name, 0)
+	return ids.Device(name), found
+}
+
+func (x index) Check(account ids.Account, device ids.Device, channel int, p privilege.Set, _ time.Time) access.Verdict {
+	d, found, _ := x.PrivilegesOn(context.Background(), string(account), string(device), 0)
+	i := slices.IndexFunc(d.Grants, func(g share.Grant) bool { return g.Channel == channel })
+	switch {
+	case !found:
+		return access.NotFound
+	case i >= 0 && d.Grants[i].Privileges.Has(p) && !d.Paused:
+		return access.Allowed
+	case i < 0 && d.Share == "":
+		return access.NotFound
+	}
+	return access.Forbidden
+}
+
+func (index) InUse(ids.Device) []access.Held { return nil }
+
+func (index) WaitFor(context.Context, position.Position) error { return nil }
+
+func (index) LastUses(context.Context, string) ([]LastUse, error) { return nil, nil }

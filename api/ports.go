@@ -98,6 +98,10 @@ type Queries interface {
 	Device(ctx context.Context, account, device string, atLeast position.Position) (row projections.Device, found bool, err error)
 	StreamKeys(ctx context.Context, account string, p projections.Page) (rows []projections.StreamKey, next string, err error)
 	Privileges(ctx context.Context, account string, p projections.Page) (rows []projections.DevicePrivileges, next string, err error)
+	PrivilegesOn(ctx context.Context, account, device string, atLeast position.Position) (row projections.DevicePrivileges, found bool, err error)
+	// Ways and Holders are for the owner of a device; for others it is not found.
+	Ways(ctx context.Context, owner, device string, at time.Time, p projections.Page) (rows []projections.Way, next string, found bool, err error)
+	Holders(ctx context.Context, owner, device string, accounts []string, atLeast position.Position) (rows []projections.Holder, found bool, err error)
 }
 
 // Quotas limits what one account may have, and its rates.

@@ -175,7 +175,9 @@ func (h handlers) privileges(ctx context.Context, v projections.DevicePrivileges
 	}
 	out.Conditions, out.InForce = h.conditions(v)
 	if v.Share == "" {
-		out.Role = rest.DevicePrivilegesRoleOwner
+		out.Role, out.Owner = rest.DevicePrivilegesRoleOwner, true
+	} else {
+		out.Via = causeOf(v.Share, v.Cause())
 	}
 	out.Unreadable = text.unreadable
 	return out, text.err

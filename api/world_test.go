@@ -72,7 +72,7 @@ func (w *world) config() Config {
 	}
 	return Config{
 		Accounts: useCases.Accounts, Devices: useCases.Devices, Shares: useCases.Shares, StreamKeys: useCases.StreamKeys,
-		Queries:  read,
+		Queries: read, Access: index{read}, Uses: index{read},
 		Sessions: w.vault, Opener: w.vault,
 		Fence: fence{w.fence}, Progress: progress{w.progress, &atomic.Uint64{}},
 		Logger: slog.New(slog.NewTextHandler(w.logged, nil)), Metrics: w.registry, Now: w.clock.Now,

@@ -15,6 +15,7 @@ import (
 	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
+	"latchkey/eventstore"
 	"latchkey/projections/engine"
 )
 
@@ -31,7 +32,7 @@ func privileges(numbers int64) *engine.Projection {
 		Name:   Privileges,
 		Tables: []*engine.Table{grantTable, grantLimitTable, grantAccountTable, grantDeviceTable, grantShareTable, grantKeyTable},
 		Events: catalogue.Names(func(e event.Event) bool { return e.Effect().Kind != event.Nothing }),
-		Joins:  []string{Devices},
+		Joins:  []string{Devices, SentShares},
 		Reducer: func() engine.Reducer {
 			g := &granting{limit: numbers}
 			g.Forget()
@@ -115,7 +116,14 @@ type DevicePrivileges struct {
 	Grants []share.Grant `bun:"-"`
 
 	Conditions []privilege.Condition `bun:"-"` // under which they hold
+
+	Changed      Cause `bun:"embed:changed_"` // what gave the device its state in the share
+	ShareChanged Cause `bun:"embed:whole_"`   // what paused or resumed the share
 }
+
+// Cause returns the event that gave what the account may do; the zero Cause for the
+// owner.
+func (d DevicePrivileges) Cause() Cause { return d.Changed.later(d.ShareChanged) }
 
 var privilegeList = engine.List[DevicePrivileges]{
 	Name:   "privileges",
@@ -125,7 +133,7 @@ var privilegeList = engine.List[DevicePrivileges]{
 
 // Privileges lists the devices that an account may see, and what it may do.
 func (s *Store) Privileges(ctx context.Context, account string, p Page) (list []DevicePrivileges, next string, err error) {
-	err = s.Read(ctx, []string{Privileges, Devices}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
+	err = s.Read(ctx, []string{Privileges, Devices, SentShares}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
 		no, err := accountNumber(ctx, tx, account)
 		if err != nil || no == 0 {
 			return err
@@ -145,6 +153,39 @@ func (s *Store) Privileges(ctx context.Context, account string, p Page) (list []
 	return list, next, wrapped("listing privileges", err)
 }
 
+// PrivilegesOn returns what an account may do on one device; found is false if it may not
+// see it. For atLeast see Page.
+func (s *Store) PrivilegesOn(ctx context.Context, account, device string, atLeast eventstore.Position) (d DevicePrivileges, found bool, err error) {
+	err = s.Read(ctx, []string{Privileges, Devices, SentShares}, atLeast, func(ctx context.Context, tx bun.Tx) error {
+		found = false
+		no, err := accountNumber(ctx, tx, account)
+		if err != nil || no == 0 {
+			return err
+		}
+		var of int64
+		err = tx.NewSelect().TableExpr("privilege_devices").Column("no").Where("device = ?", device).Scan(ctx, &of)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		rows, err := livePairs(ctx, tx, no, of-1, 1)
+		if err != nil || len(rows) == 0 || rows[0].Device != device {
+			return err
+		}
+		if err := addGrants(ctx, tx, rows); err != nil {
+			return err
+		}
+		if err := addConditions(ctx, tx, rows); err != nil {
+			return err
+		}
+		d, found = rows[0], true
+		return nil
+	})
+	return d, found, wrapped("reading the privileges on a device", err)
+}
+
 func accountNumber(ctx context.Context, tx bun.IDB, account string) (no int64, err error) {
 	err = tx.NewSelect().TableExpr("privilege_accounts").Column("no").Where("account = ?", account).Scan(ctx, &no)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -159,9 +200,13 @@ func livePairs(ctx context.Context, tx bun.Tx, account, after, limit int64) (row
 		Where("entry >= ? AND entry < ?", pairOf(account, after+1)<<channelBits, pairOf(account+1, 0)<<channelBits)
 	err = tx.NewSelect().TableExpr("(?) AS p", seen).
 		ColumnExpr("p.pair, d.device, coalesce(n.name, '') AS name, coalesce(s.share, '') AS share, coalesce(s.domain, '') AS domain, coalesce(s.paused, 0) <> 0 AS paused").
+		ColumnExpr("coalesce(v.changed_event, '') AS changed_event, coalesce(v.changed_type, '') AS changed_type, coalesce(v.changed_at, 0) AS changed_at, coalesce(v.changed_pos, 0) AS changed_pos").
+		ColumnExpr("coalesce(w.changed_event, '') AS whole_event, coalesce(w.changed_type, '') AS whole_type, coalesce(w.changed_at, 0) AS whole_at, coalesce(w.changed_pos, 0) AS whole_pos").
 		Join("JOIN privilege_devices AS d ON d.no = p.pair & ? AND d.live = 1", maxNumber).
 		Join("LEFT JOIN devices AS n ON n.device = d.device").
 		Join("LEFT JOIN privilege_shares AS s ON s.pair = p.pair").
+		Join("LEFT JOIN sent_share_devices AS v ON v.share = s.share AND v.device = d.device").
+		Join("LEFT JOIN sent_shares AS w ON w.share = s.share").
 		OrderExpr("p.pair").Limit(limit).Scan(ctx, &rows)
 	return rows, err
 }

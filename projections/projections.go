@@ -38,6 +38,7 @@ var migrations = []engine.Migration{
 	{Name: "0010", Comment: "device_facts", Do: engine.MakeAgain(Devices)},
 	{Name: "0011", Comment: "addresses", Do: engine.MakeAgain(Accounts)},
 	{Name: "0012", Comment: "terms", Do: engine.MakeAgain(SentShares, ReceivedShares, Privileges)},
+	{Name: "0013", Comment: "why", Do: engine.MakeAgain(SentShares)},
 }
 
 // OpenConfig configures a Store.
@@ -133,6 +134,12 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 		return nil, err
 	}
 	return &Runner{r, cfg.Store}, nil
+}
+
+// NewList returns a list whose rows are not in the database, for its pages. The rows are
+// small, and place is a row's place in the list, at least 1.
+func NewList[T any](name string, place func(T) int64) engine.List[T] {
+	return engine.List[T]{Name: name, Place: place}
 }
 
 // MicrosOf returns the stored form of a time.

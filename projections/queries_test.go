@@ -65,7 +65,7 @@ func TestOneShare(t *testing.T) {
 			t.Fatalf("privileges: %+v", may)
 		}
 		same(t, "privileges", may, []projections.DevicePrivileges{
-			{Pair: may[0].Pair, Device: "cam", Name: olga + ":name", Share: given, Domain: "porch", Grants: grants(privilege.LiveView | privilege.Alarm)},
+			{Pair: may[0].Pair, Device: "cam", Name: olga + ":name", Share: given, Domain: "porch", Grants: grants(privilege.LiveView | privilege.Alarm), Changed: may[0].Changed},
 		})
 		own, _, err := h.store.Privileges(ctx, olga, page)
 		must(t, err)

@@ -21,7 +21,7 @@ var sentShares = &engine.Projection{
 	Name:   SentShares,
 	Tables: []*engine.Table{sentTable, sentDeviceTable},
 	Events: shareEvents,
-	Joins:  []string{Devices},
+	Joins:  []string{Devices, Accounts},
 	Fold:   func(rows []*engine.Fold, e engine.Record) { sent(rows[0], rows[1], e) },
 }
 
@@ -32,6 +32,8 @@ var sentTable = &engine.Table{
 		engine.Number("opened"),   // position of the event: the order of the list
 		engine.Number("revision"), // of the last event that changed this row
 		engine.Number("paused"), engine.Text("terms"),
+		// The event that paused or resumed the share, or changed its terms; "" for none.
+		engine.Text("changed_event"), engine.Text("changed_type"), engine.Number("changed_at"), engine.Number("changed_pos"),
 	},
 	Indexes: [][]string{{"owner", "opened"}},
 }
@@ -41,6 +43,7 @@ const (
 	sentRevision = 7
 	sentPaused   = 8
 	sentTerms    = 9
+	sentChanged  = 10 // and the three columns after it
 )
 
 var sentDeviceTable = &engine.Table{
@@ -49,6 +52,9 @@ var sentDeviceTable = &engine.Table{
 		engine.Text("share"), engine.Text("device"), engine.Text("status"), engine.Text("grants"), engine.Number("invited"), engine.Number("answered"),
 		{Name: "added", Number: true, First: true}, // position of the first invitation: the order in the share
 		engine.Number("revision"), engine.Number("paused"), engine.Text("terms"),
+		engine.Text("account"), // that accepted it, also after it lost it; "" for none
+		// The event that gave it its state: status, grants, terms and whether it is paused.
+		engine.Text("changed_event"), engine.Text("changed_type"), engine.Number("changed_at"), engine.Number("changed_pos"),
 	},
 	Indexes: [][]string{{"device"}},
 }
@@ -62,10 +68,20 @@ const (
 	sentDeviceRevision
 	sentDevicePaused
 	sentDeviceTerms
+	sentAccount
+	sentDeviceChanged // and the three columns after it
 )
+
+// changedBy returns the cells of the event that gave a row its state, from a column on.
+func changedBy(column int, e engine.Record) []engine.Cell {
+	return []engine.Cell{
+		engine.To(column, e.Raw.ID.String()), engine.To(column+1, e.Raw.Type), engine.To(column+2, micros(e.Raw.Created)), engine.To(column+3, e.Position),
+	}
+}
 
 func sent(shares, devices *engine.Fold, e engine.Record) {
 	set := func(share, device string, cells ...engine.Cell) {
+		cells = append(cells, changedBy(sentDeviceChanged, e)...)
 		devices.Set(engine.Key{share, device}, append(cells, engine.To(sentDeviceRevision, e.Revision))...)
 	}
 	pause := func(share, device string, paused int64) {
@@ -73,18 +89,21 @@ func sent(shares, devices *engine.Fold, e engine.Record) {
 			set(share, device, engine.To(sentDevicePaused, paused))
 			return
 		}
-		shares.Set(engine.Key{share}, engine.To(sentPaused, paused), engine.To(sentRevision, e.Revision))
+		shares.Set(engine.Key{share}, append(changedBy(sentChanged, e), engine.To(sentPaused, paused), engine.To(sentRevision, e.Revision))...)
 	}
 	switch v := e.Event.(type) {
 	case share.Opened:
-		shares.Put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, v.Remark, e.Position, e.Revision, int64(0), termsText(v.Terms))
+		shares.Put(v.Share, v.Owner, v.Login, v.Kind, v.Recipient, v.Remark, e.Position, e.Revision, int64(0), termsText(v.Terms),
+			"", "", int64(0), int64(0))
 	case share.RemarkChanged:
 		shares.Set(engine.Key{v.Share}, engine.To(sentRemark, v.Remark))
 		shares.Set(engine.Key{v.Share}, engine.To(sentRevision, e.Revision))
 	case share.Invited:
-		devices.Put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), micros(v.At), int64(0), e.Position, e.Revision, int64(0), termsText(v.Terms))
+		devices.Put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), micros(v.At), int64(0), e.Position, e.Revision, int64(0), termsText(v.Terms),
+			"", e.Raw.ID.String(), e.Raw.Type, micros(e.Raw.Created), e.Position)
 	case share.Accepted:
-		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusAccepted)), engine.To(sentGrants, grantsText(v.Grants)), engine.To(sentDeviceTerms, termsText(v.Terms)), engine.To(sentAnswered, micros(v.At)))
+		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusAccepted)), engine.To(sentGrants, grantsText(v.Grants)), engine.To(sentDeviceTerms, termsText(v.Terms)),
+			engine.To(sentAnswered, micros(v.At)), engine.To(sentAccount, v.Account))
 	case share.PrivilegesEdited:
 		set(v.Share, v.Device, engine.To(sentGrants, grantsText(v.Grants)), engine.To(sentDeviceTerms, termsText(v.Terms)))
 	case share.Rejected:
@@ -94,15 +113,15 @@ func sent(shares, devices *engine.Fold, e engine.Record) {
 	case share.Left:
 		set(v.Share, v.Device, engine.To(sentStatus, string(share.StatusLeft)), engine.To(sentGrants, ""), engine.To(sentDevicePaused, int64(0)), engine.To(sentDeviceTerms, ""))
 	case share.DomainSet:
-		set(v.Share, v.Device)
+		devices.Set(engine.Key{v.Share, v.Device}, engine.To(sentDeviceRevision, e.Revision))
 	case share.Dismissed: // only the revision is of interest
-		set(v.Share, v.Device)
+		devices.Set(engine.Key{v.Share, v.Device}, engine.To(sentDeviceRevision, e.Revision))
 	case share.Paused:
 		pause(v.Share, v.Device, 1)
 	case share.Resumed:
 		pause(v.Share, v.Device, 0)
 	case share.TermsChanged:
-		shares.Set(engine.Key{v.Share}, engine.To(sentTerms, termsText(v.Terms)), engine.To(sentRevision, e.Revision))
+		shares.Set(engine.Key{v.Share}, append(changedBy(sentChanged, e), engine.To(sentTerms, termsText(v.Terms)), engine.To(sentRevision, e.Revision))...)
 	case share.Deleted:
 		shares.Drop(engine.Key{v.Share})
 		devices.Empty(v.Share)

@@ -31,9 +31,26 @@ type Share struct {
 	Revision  int64  // of the share's stream
 	Paused    bool   // nothing that it gives is in force
 	Terms     Terms
+	Changed   Cause `bun:"embed:changed_"` // what paused or resumed it; for the owner only
 
 	From    Person        `bun:"embed:from_"` // the owner; for the recipient only
 	Devices []ShareDevice `bun:"-"`
+}
+
+// Cause is the event that gave something its state; the zero Cause for none.
+type Cause struct {
+	Event string // id
+	Type  string
+	At    Micros // when it was written to the log
+	Pos   int64  // in the log
+}
+
+// later returns the later one of two causes.
+func (c Cause) later(other Cause) Cause {
+	if other.Pos > c.Pos {
+		return other
+	}
+	return c
 }
 
 func (s Share) weight() int {

@@ -13,6 +13,7 @@ import (
 	"latchkey/api"
 	"latchkey/domain/device"
 	"latchkey/domain/ids"
+	"latchkey/domain/privilege"
 	"latchkey/eventstore"
 	"latchkey/internal/app"
 	"latchkey/internal/audit"
@@ -349,6 +350,27 @@ func (s doorSecrets) Secret(ctx context.Context, key ids.Key) (string, error) {
 		return rand.Text(), nil
 	}
 	return secret, err
+}
+
+// doorUses records for the door when devices are used.
+type doorUses struct{ vault *vault.Vault }
+
+func (u doorUses) Used(use access.Use, at time.Time) {
+	u.vault.NoteStreamUse(vault.StreamUse{
+		Device: string(use.Device), Account: string(use.Account), Key: string(use.StreamKey), Channel: use.Channel, Privileges: uint8(use.Privilege), At: at,
+	})
+}
+
+// lastUses reads them for the API.
+type lastUses struct{ vault *vault.Vault }
+
+func (u lastUses) LastUses(ctx context.Context, device string) ([]api.LastUse, error) {
+	rows, err := u.vault.StreamUses(ctx, device)
+	list := make([]api.LastUse, len(rows))
+	for i, r := range rows {
+		list[i] = api.LastUse{Account: r.Account, Key: r.Key, Channel: r.Channel, Privileges: privilege.Set(r.Privileges) & privilege.All, At: r.At}
+	}
+	return list, err
 }
 
 // passwords stores passwords for the use cases.

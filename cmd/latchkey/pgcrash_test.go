@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/api/client"
 	"latchkey/eventstore"
 	"latchkey/internal/position"
 	"latchkey/internal/testdb"
@@ -366,7 +367,7 @@ func ask(host, method, path, token string, body any, header ...string) (r reply)
 	revision, _, _ := strings.Cut(strings.Trim(res.Header.Get("ETag"), `"`), "-")
 	r.revision, _ = strconv.Atoi(revision)
 	r.body, r.err = io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	var p problem
+	var p client.Problem
 	if r.status >= 300 && json.Unmarshal(r.body, &p) == nil {
 		r.code = p.Code
 	}

@@ -6,11 +6,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"latchkey/api/client"
 )
 
 // quotaOf is the quota that an error names, with its status; "" for no error.
 func quotaOf(err error) string {
-	p, ok := errors.AsType[*problem](err)
+	p, ok := errors.AsType[*client.Error](err)
 	if !ok {
 		return fmt.Sprint(err)
 	}

@@ -285,7 +285,7 @@ func newUpstreams(o options, x *access.Index, p *opened, metrics, private promet
 
 func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
 	return rtsp.New(rtsp.Config{
-		Address: o.RTSP, Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Upstreams: u, Logger: logger, Metrics: metrics,
+		Address: o.RTSP, Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Uses: doorUses{p.vault}, Upstreams: u, Logger: logger, Metrics: metrics,
 		MaxConnections: o.connections, MaxConnectionsPerAddress: min(1024, max(1, o.connections/4)),
 	})
 }
@@ -298,7 +298,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	return api.New(api.Config{
 		Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
-		Queries: s.opened.store, Live: hub, Quotas: quotas{ledger},
+		Queries: s.opened.store, Access: x, Uses: lastUses{s.opened.vault}, Live: hub, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door, s.upstreams}, s.journal}, Progress: runner,
 		Components: []api.Component{

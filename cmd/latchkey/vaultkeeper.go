@@ -84,6 +84,7 @@ func (k *vaultKeeper) Run(ctx context.Context) error {
 	for pause.For(ctx, k.interval()) {
 		k.scrub(ctx)
 		k.noteUses(ctx)
+		k.noteStreamUses(ctx)
 		if err := k.keep(ctx); err != nil && ctx.Err() == nil {
 			if misfit(err) {
 				return err
@@ -97,7 +98,7 @@ func (k *vaultKeeper) Run(ctx context.Context) error {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	if err := errors.Join(k.advance(last), k.remember(last), k.opened.vault.NoteUses(last)); err != nil {
+	if err := errors.Join(k.advance(last), k.remember(last), k.opened.vault.NoteUses(last), k.opened.vault.NoteStreamUses(last)); err != nil {
 		k.logger.Warn("vault maintenance failed during shutdown", "error", err)
 	}
 	return nil
@@ -124,6 +125,13 @@ func (k *vaultKeeper) noteUses(ctx context.Context) {
 	k.noted = time.Now()
 	if err := k.opened.vault.NoteUses(ctx); err != nil && ctx.Err() == nil {
 		k.logger.Debug("the use of sessions could not be recorded", "error", err)
+	}
+}
+
+// noteStreamUses records when devices were used: a minute of each use is written once.
+func (k *vaultKeeper) noteStreamUses(ctx context.Context) {
+	if err := k.opened.vault.NoteStreamUses(ctx); err != nil && ctx.Err() == nil {
+		k.logger.Debug("the use of devices could not be recorded", "error", err)
 	}
 }
 
@@ -219,6 +227,7 @@ func (k *vaultKeeper) sweep(ctx context.Context) {
 		{"dropping expired invitations", k.opened.vault.DropExpiredInvitations},
 		{"dropping expired codes", k.opened.vault.DropExpiredCodes},
 		{"forgetting messages that were sent", k.opened.vault.DropOutgoing},
+		{"dropping old uses of devices", k.opened.vault.DropOldStreamUses},
 		{"settling staged cameras", k.settle},
 		{"comparing the vault with the read models", k.compare},
 	} {

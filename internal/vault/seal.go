@@ -115,9 +115,9 @@ func (v *Vault) Unseal(ctx context.Context, field, sealed string) (string, error
 	return plain, nil
 }
 
-// Forget destroys the keys of a person, and the credentials of an account: its password
-// and its sessions. Text sealed with the keys can never be read again here, and within a
-// minute nowhere; sealing more is refused.
+// Forget destroys the keys of a person, the credentials of an account (its password and
+// its sessions), and when it used devices. Text sealed with the keys can never be read
+// again here, and within a minute nowhere; sealing more is refused.
 //
 // Forget also accepts one of the names that KeysOf returns: then it destroys that key
 // only, even if it is not in this vault, and text that is sealed afterwards gets another
@@ -125,6 +125,11 @@ func (v *Vault) Unseal(ctx context.Context, field, sealed string) (string, error
 // however often the same key is forgotten again.
 func (v *Vault) Forget(ctx context.Context, name string) error {
 	person, tag, alone := strings.Cut(name, ":")
+	if !alone {
+		v.streamUses.writing.RLock()
+		defer v.streamUses.writing.RUnlock()
+		v.streamUses.drop(func(of streamUseOf) bool { return of.account == person })
+	}
 	err := v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
 		if alone {
 			return v.destroyKey(ctx, tx, person, tag)
@@ -147,6 +152,9 @@ func (v *Vault) erase(ctx context.Context, tx bun.Tx, person string) error {
 		return err
 	}
 	if _, err := tx.NewDelete().Model((*session)(nil)).Where("account = ?", person).Exec(ctx); err != nil {
+		return err
+	}
+	if _, err := forgetStreamUses(ctx, tx, "account", person); err != nil {
 		return err
 	}
 	_, err := tx.NewInsert().Model(&subject{Subject: person, Key: []byte{}}).Exec(ctx)

@@ -83,9 +83,9 @@ func (v *Vault) HasCamera(ctx context.Context, device string) (bool, error) {
 	return err == nil, err
 }
 
-// ForgetCamera deletes the camera of a device.
+// ForgetCamera deletes the camera of a device, and when the device was used.
 func (v *Vault) ForgetCamera(ctx context.Context, device string) error {
-	return v.forgetSecret(ctx, kindCamera, device)
+	return v.forgetWithUses(ctx, kindCamera, device, "device", func(of streamUseOf) bool { return of.device == device })
 }
 
 // SetStreamSecret stores the secret of a stream key. It is stored in clear form (sealed)
@@ -100,9 +100,30 @@ func (v *Vault) StreamSecret(ctx context.Context, key string) (string, error) {
 	return string(value), err
 }
 
-// ForgetStreamSecret deletes the secret of a stream key.
+// ForgetStreamSecret deletes the secret of a stream key, and when the key was used. That
+// its account used a device remains.
 func (v *Vault) ForgetStreamSecret(ctx context.Context, key string) error {
-	return v.forgetSecret(ctx, kindStreamKey, key)
+	return v.forgetWithUses(ctx, kindStreamKey, key, "stream_key", func(of streamUseOf) bool { return of.key == key })
+}
+
+// forgetWithUses is forgetSecret, and forgets the uses of devices that have the id in a
+// column.
+func (v *Vault) forgetWithUses(ctx context.Context, kind, id, column string, match func(streamUseOf) bool) error {
+	v.streamUses.writing.RLock()
+	defer v.streamUses.writing.RUnlock()
+	v.streamUses.drop(match)
+	err := v.forgetting(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
+		dropped, err := v.dropSecret(ctx, tx, kind, id)
+		if err != nil {
+			return dropped, err
+		}
+		forgot, err := forgetStreamUses(ctx, tx, column, id)
+		return dropped || forgot, err
+	}, true)
+	if err != nil {
+		return fmt.Errorf("forgetting the %s of %s: %w", kind, id, err)
+	}
+	return nil
 }
 
 // secretIDs lists the ids that have a secret of one kind, in no particular order.

@@ -45,11 +45,12 @@ type Vault struct {
 	binding []byte
 	dummy   string // a password hash that no password matches
 
-	persons persons
-	scrub   scrubber
-	uses    uses   // of sessions
-	expired hourly // requests
-	hashing *hashing.Queue
+	persons    persons
+	scrub      scrubber
+	uses       uses // of sessions
+	streamUses streamUses
+	expired    hourly // requests
+	hashing    *hashing.Queue
 
 	afterCheck func() // for tests
 }
@@ -58,6 +59,7 @@ type Vault struct {
 // statements serve SQLite and PostgreSQL.
 var tables = []any{
 	(*setting)(nil), (*subject)(nil), (*password)(nil), (*session)(nil), (*secret)(nil), (*state)(nil), (*request)(nil), (*limit)(nil), (*network)(nil), (*outgoing)(nil), (*code)(nil), (*invitation)(nil),
+	(*streamUse)(nil),
 }
 
 // setting is a value of the vault itself, sealed.

@@ -27,6 +27,9 @@ type Use struct {
 	Device    ids.Device
 	Channel   int
 	Privilege privilege.Set // all of these privileges are needed
+	// Transport is how the bits are carried to a viewer, such as "rtsp-tcp"; "" for a use
+	// that carries none.
+	Transport string
 }
 
 // Reason is why a permit was revoked. Its values are labels of metrics.
@@ -68,6 +71,7 @@ type Permits struct {
 
 	byDevice *lists[ids.Device]
 	byKey    *lists[ids.Key]
+	last     atomic.Uint64 // number of the last issued permit
 }
 
 // NewPermits returns permits under the rules. now and logger may be nil: time.Now, none.
@@ -105,6 +109,7 @@ type Permit struct {
 
 	// The permit's places in the lists of its device and of its key.
 	deviceLinks, keyLinks links
+	issued                atomic.Pointer[Held] // nil until Acquire has returned it
 }
 
 // holding is an Allowed that depends on the clock: at this version of the rules it stands
@@ -158,6 +163,7 @@ func (s *Permits) Acquire(use Use, revoked func(Reason)) (*Permit, Verdict) {
 		return nil, NotFound
 	}
 	given = true
+	p.issued.Store(&Held{use, s.last.Add(1), now})
 	return p, Allowed
 }
 

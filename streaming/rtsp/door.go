@@ -25,6 +25,7 @@ type Config struct {
 	Access     Access
 	Secrets    Secrets
 	Upstreams  *upstream.Pool
+	Uses       Uses // nil: uses are not recorded
 
 	Now     func() time.Time // time.Now
 	Logger  *slog.Logger     // discards
@@ -217,12 +218,22 @@ func (d *Door) Wait() error {
 	return fmt.Errorf("serving RTSP: %w", err)
 }
 
-// sweepLoop drops the secrets of expired stream keys.
+// useEvery is how often it is recorded that viewers watch.
+const useEvery = 30 * time.Second
+
+// sweepLoop drops the secrets of expired stream keys, and records who watches.
 func (d *Door) sweepLoop() {
-	forget := time.NewTicker(forgetEvery)
+	forget, use := time.NewTicker(forgetEvery), time.NewTicker(useEvery)
 	defer forget.Stop()
+	defer use.Stop()
 	for {
 		select {
+		case <-use.C:
+			for _, v := range d.viewers.list() {
+				if v.playing.Load() && v.cutFor.Load() == nil {
+					d.noteUse(v)
+				}
+			}
 		case <-forget.C:
 			d.forgetDead(d.cfg.Now())
 		case <-d.ctx.Done():

@@ -26,6 +26,13 @@ type Access interface {
 	Acquire(use access.Use, revoked func(access.Reason)) (*access.Permit, access.Verdict)
 }
 
+// Uses records when cameras are used.
+type Uses interface {
+	// Used is called before the first packet of a viewer, every half minute while it
+	// watches, and at its end. It must not block.
+	Used(use access.Use, at time.Time)
+}
+
 // Secrets has the secrets of stream keys.
 type Secrets interface {
 	// Secret returns the secret that the player must prove to know, in clear: Digest

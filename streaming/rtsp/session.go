@@ -260,15 +260,15 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 		return errOtherSession
 	}
 	if refused = h.verdict(v); refused != nil {
-		if v.playing { // otherwise the server would continue
+		if v.playing.Load() { // otherwise the server would continue
 			v.permit.Recheck()
 			h.cut(v, access.PrivilegeGone)
 		}
 		return refused
 	}
+	h.noteUse(v) // before the first packet
 	w.setPlaying(true)
-	if !v.playing {
-		v.playing = true
+	if v.playing.CompareAndSwap(false, true) {
 		h.metrics.plays.Inc()
 		h.log.Info("a viewer started watching", "viewer", v.id, "account", v.key.Account, "key", v.key.Name,
 			"device", v.device, "channel", v.channel, "udp", v.udp)
@@ -303,7 +303,8 @@ func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) 
 		return
 	}
 	h.forget(v)
-	if v.playing {
+	if v.playing.Load() {
+		h.noteUse(v)
 		h.log.Info("a viewer ended", "viewer", v.id, "account", v.key.Account, "device", v.device)
 	}
 }
@@ -349,6 +350,20 @@ func (d *Door) admit(key access.Key, path, query string) (*viewer, target, *refu
 	}
 	v := &viewer{key: key, device: device, channel: t.channel, needs: t.privilege(), done: make(chan struct{})}
 	return v, t, nil
+}
+
+// noteUse records that the viewer watches, or watched until now. A key that was revoked is
+// forgotten: its use ended when it was.
+func (d *Door) noteUse(v *viewer) {
+	if d.cfg.Uses == nil {
+		return
+	}
+	if _, live := d.cfg.Access.Key(v.key.Name); live {
+		d.cfg.Uses.Used(access.Use{
+			Subject: access.Subject{Account: v.key.Account, StreamKey: v.key.Name},
+			Device:  v.device, Channel: v.channel, Privilege: v.needs, Transport: v.transport(),
+		}, d.cfg.Now())
+	}
 }
 
 // verdict checks whether the viewer may still see its target.

@@ -30,8 +30,19 @@ type viewer struct {
 	ports   []int // RTP ports of the player over UDP; the registry's mutex guards them
 
 	cutFor  atomic.Pointer[cutting]
-	playing bool          // used by the session's goroutine
+	playing atomic.Bool   // since its first PLAY
 	done    chan struct{} // closed when nothing more is sent
+}
+
+// transport names how the viewer receives; "" if it only asks for a description.
+func (v *viewer) transport() string {
+	switch {
+	case v.session == nil:
+		return ""
+	case v.udp:
+		return "rtsp-udp"
+	}
+	return "rtsp-tcp"
 }
 
 // registry has every viewer.

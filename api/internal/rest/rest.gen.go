@@ -55,6 +55,24 @@ func (e DevicePrivilegesRole) Valid() bool {
 	}
 }
 
+// Defines values for DeviceWayKind.
+const (
+	DeviceWayKindShare     DeviceWayKind = "share"
+	DeviceWayKindStreamKey DeviceWayKind = "stream_key"
+)
+
+// Valid indicates whether the value is a known member of the DeviceWayKind enum.
+func (e DeviceWayKind) Valid() bool {
+	switch e {
+	case DeviceWayKindShare:
+		return true
+	case DeviceWayKindStreamKey:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Language.
 const (
 	De    Language = "de"
@@ -112,6 +130,33 @@ func (e Privilege) Valid() bool {
 	case Ptz:
 		return true
 	case TwoWayAudio:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PrivilegeCheckReason.
+const (
+	PrivilegeCheckReasonNotGranted  PrivilegeCheckReason = "not_granted"
+	PrivilegeCheckReasonNotNow      PrivilegeCheckReason = "not_now"
+	PrivilegeCheckReasonOwner       PrivilegeCheckReason = "owner"
+	PrivilegeCheckReasonSharePaused PrivilegeCheckReason = "share_paused"
+	PrivilegeCheckReasonShared      PrivilegeCheckReason = "shared"
+)
+
+// Valid indicates whether the value is a known member of the PrivilegeCheckReason enum.
+func (e PrivilegeCheckReason) Valid() bool {
+	switch e {
+	case PrivilegeCheckReasonNotGranted:
+		return true
+	case PrivilegeCheckReasonNotNow:
+		return true
+	case PrivilegeCheckReasonOwner:
+		return true
+	case PrivilegeCheckReasonSharePaused:
+		return true
+	case PrivilegeCheckReasonShared:
 		return true
 	default:
 		return false
@@ -184,6 +229,24 @@ func (e ShareDeviceStatus) Valid() bool {
 	}
 }
 
+// Defines values for ViewerTransport.
+const (
+	RtspTCP ViewerTransport = "rtsp-tcp"
+	RtspUDP ViewerTransport = "rtsp-udp"
+)
+
+// Valid indicates whether the value is a known member of the ViewerTransport enum.
+func (e ViewerTransport) Valid() bool {
+	switch e {
+	case RtspTCP:
+		return true
+	case RtspUDP:
+		return true
+	default:
+		return false
+	}
+}
+
 // Account defines model for Account.
 type Account struct {
 	// Account The same as `id`.
@@ -225,6 +288,18 @@ type AddressList struct {
 
 	// Next The `cursor` of the next page; absent at the end.
 	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// Cause The event that gave something its state. The history names it.
+type Cause struct {
+	At time.Time `json:"at,omitempty,omitzero"`
+
+	// Event The event's id; absent in the moment before it is known.
+	Event string `json:"event,omitempty,omitzero"`
+	Share string `json:"share"`
+
+	// Type The event's type.
+	Type string `json:"type,omitempty,omitzero"`
 }
 
 // Channel defines model for Channel.
@@ -347,6 +422,16 @@ type Device struct {
 	Warnings []Warning `json:"warnings,omitempty,omitzero"`
 }
 
+// DeviceAccess defines model for DeviceAccess.
+type DeviceAccess struct {
+	Items []DeviceWay `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next     NextCursor  `json:"next,omitempty,omitzero"`
+	Past     []PastUse   `json:"past"`
+	Sessions OwnSessions `json:"sessions"`
+}
+
 // DeviceCredentials defines model for DeviceCredentials.
 type DeviceCredentials struct {
 	Channels []ChannelAddress `json:"channels,omitempty,omitzero"`
@@ -427,6 +512,9 @@ type DevicePrivileges struct {
 	InForce bool   `json:"in_force"`
 	Name    string `json:"name"`
 
+	// Owner It is a device of your own.
+	Owner bool `json:"owner,omitempty,omitzero"`
+
 	// Paused True while its owner has paused it: the channels have no privileges then.
 	Paused bool                 `json:"paused,omitempty,omitzero"`
 	Role   DevicePrivilegesRole `json:"role"`
@@ -436,10 +524,61 @@ type DevicePrivileges struct {
 
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+
+	// Via The event that gave something its state. The history names it.
+	Via Cause `json:"via,omitempty,omitzero"`
 }
 
 // DevicePrivilegesRole defines model for DevicePrivileges.Role.
 type DevicePrivilegesRole string
+
+// DeviceWay A way into a device, by a `share` or by one of your stream keys.
+type DeviceWay struct {
+	AnsweredAt time.Time `json:"answered_at,omitempty,omitzero"`
+
+	// Changed The event that gave something its state. The history names it.
+	Changed  Cause   `json:"changed,omitempty,omitzero"`
+	Channels []Grant `json:"channels,omitempty,omitzero"`
+
+	// InForce Whether it is a way in now: accepted, not paused, and within the hours and times of the terms. Single privileges may have limits as well.
+	InForce   bool          `json:"in_force,omitempty,omitzero"`
+	InvitedAt time.Time     `json:"invited_at,omitempty,omitzero"`
+	Kind      DeviceWayKind `json:"kind"`
+
+	// LastUse A use that has ended, or goes on.
+	LastUse LastUse `json:"last_use,omitempty,omitzero"`
+
+	// Name The name of the recipient's account, once it has accepted.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Paused The share is paused, or the device in it: it is no way in until it is resumed.
+	Paused bool `json:"paused,omitempty,omitzero"`
+
+	// Recipient Empty if the address was erased.
+	Recipient ShareRecipient `json:"recipient,omitempty,omitzero"`
+	Share     string         `json:"share,omitempty,omitzero"`
+
+	// ShareTerms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	ShareTerms Terms `json:"share_terms,omitempty,omitzero"`
+
+	// Status As in the share: `invited`, `accepted`, `rejected` or `left`. Only `accepted` is a way in.
+	Status    string    `json:"status,omitempty,omitzero"`
+	StreamKey StreamKey `json:"stream_key,omitempty,omitzero"`
+
+	// StreamKeys How many stream keys of the recipient can open the device.
+	StreamKeys int `json:"stream_keys,omitempty,omitzero"`
+
+	// Terms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	Terms Terms `json:"terms,omitempty,omitzero"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+}
+
+// DeviceWayKind defines model for DeviceWay.Kind.
+type DeviceWayKind string
 
 // FormDevice A device as it was last shared with a recipient, if you still have it.
 type FormDevice struct {
@@ -527,6 +666,14 @@ type InvitedDevice struct {
 // Language Of the messages that you are sent; absent or empty, English.
 type Language string
 
+// LastUse A use that has ended, or goes on.
+type LastUse struct {
+	// At To the minute.
+	At         time.Time     `json:"at"`
+	Channel    ChannelNumber `json:"channel"`
+	Privileges PrivilegeSet  `json:"privileges"`
+}
+
 // NewAddress Exactly one of `email` and `phone`.
 type NewAddress struct {
 	Email string `json:"email,omitempty,omitzero"`
@@ -613,6 +760,14 @@ type OwnAccount struct {
 	Verified bool `json:"verified,omitempty,omitzero"`
 }
 
+// OwnSessions defines model for OwnSessions.
+type OwnSessions struct {
+	Count int `json:"count"`
+
+	// UsedAt When one of them was last used.
+	UsedAt time.Time `json:"used_at,omitempty,omitzero"`
+}
+
 // PasswordChange defines model for PasswordChange.
 type PasswordChange struct {
 	Current string `json:"current"`
@@ -629,6 +784,25 @@ type PasswordReset struct {
 // PasswordResetRequest defines model for PasswordResetRequest.
 type PasswordResetRequest struct {
 	Login string `json:"login"`
+}
+
+// PastUse defines model for PastUse.
+type PastUse struct {
+	// LastUse A use that has ended, or goes on.
+	LastUse LastUse `json:"last_use"`
+	Name    string  `json:"name,omitempty,omitzero"`
+
+	// Own By your own account.
+	Own bool `json:"own"`
+
+	// Recipient Empty if the address was erased.
+	Recipient ShareRecipient `json:"recipient,omitempty,omitzero"`
+
+	// Share Through which it was; it may be deleted.
+	Share string `json:"share,omitempty,omitzero"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // Person The owner, for the recipient only. Erased fields are empty.
@@ -655,6 +829,20 @@ type PlaybackLimitSinceAcceptance bool
 
 // Privilege defines model for Privilege.
 type Privilege string
+
+// PrivilegeCheck defines model for PrivilegeCheck.
+type PrivilegeCheck struct {
+	Allowed bool `json:"allowed"`
+
+	// Reason You own the device (`owner`), or the share in `via` gives it (`shared`), is paused, does not give it now (`not_now`), or does not give it.
+	Reason PrivilegeCheckReason `json:"reason"`
+
+	// Via The event that gave something its state. The history names it.
+	Via Cause `json:"via,omitempty,omitzero"`
+}
+
+// PrivilegeCheckReason You own the device (`owner`), or the share in `via` gives it (`shared`), is paused, does not give it now (`not_now`), or does not give it.
+type PrivilegeCheckReason string
 
 // PrivilegeList defines model for PrivilegeList.
 type PrivilegeList struct {
@@ -1026,6 +1214,41 @@ type TimeLimit struct {
 	Until TermTime `json:"until,omitempty,omitzero"`
 }
 
+// Viewer defines model for Viewer.
+type Viewer struct {
+	Channel ChannelNumber `json:"channel"`
+
+	// Name The name of the recipient's account.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Own Your own account.
+	Own        bool         `json:"own"`
+	Privileges PrivilegeSet `json:"privileges"`
+
+	// Recipient Empty if the address was erased.
+	Recipient ShareRecipient `json:"recipient,omitempty,omitzero"`
+	Share     string         `json:"share,omitempty,omitzero"`
+	Since     time.Time      `json:"since"`
+
+	// StreamKey The name of your stream key that is used.
+	StreamKey string          `json:"stream_key,omitempty,omitzero"`
+	Transport ViewerTransport `json:"transport"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+}
+
+// ViewerTransport defines model for Viewer.Transport.
+type ViewerTransport string
+
+// ViewerList defines model for ViewerList.
+type ViewerList struct {
+	Items []Viewer `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
 // Warning defines model for Warning.
 type Warning struct {
 	// Code Stable, such as `device_not_proven`.
@@ -1162,6 +1385,18 @@ type RenameDeviceParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListDeviceAccessParams defines parameters for ListDeviceAccess.
+type ListDeviceAccessParams struct {
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
 // SetDeviceCredentialsParams defines parameters for SetDeviceCredentials.
 type SetDeviceCredentialsParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
@@ -1172,6 +1407,18 @@ type SetDeviceCredentialsParams struct {
 type RefreshDeviceParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ListDeviceViewersParams defines parameters for ListDeviceViewers.
+type ListDeviceViewersParams struct {
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
 // ListInvitationsParams defines parameters for ListInvitations.
@@ -1202,6 +1449,17 @@ type ListPrivilegesParams struct {
 
 	// Cursor The `next` of the previous page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// CheckPrivilegeParams defines parameters for CheckPrivilege.
+type CheckPrivilegeParams struct {
+	// Device The device's id, or your own domain of it.
+	Device    string    `form:"device" json:"device"`
+	Channel   int       `form:"channel" json:"channel"`
+	Privilege Privilege `form:"privilege" json:"privilege"`
 
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
@@ -1529,12 +1787,18 @@ type ServerInterface interface {
 	// RenameDevice Rename a device of yours, or its channels
 	// (PATCH /api/v1/devices/{device})
 	RenameDevice(ctx echo.Context, device DevicePath, params RenameDeviceParams) error
+	// ListDeviceAccess List who can use a device, and every way in
+	// (GET /api/v1/devices/{device}/access)
+	ListDeviceAccess(ctx echo.Context, device DevicePath, params ListDeviceAccessParams) error
 	// SetDeviceCredentials Set how a device of yours is reached
 	// (PUT /api/v1/devices/{device}/credentials)
 	SetDeviceCredentials(ctx echo.Context, device DevicePath, params SetDeviceCredentialsParams) error
 	// RefreshDevice Ask a device of yours what it is
 	// (POST /api/v1/devices/{device}/refresh)
 	RefreshDevice(ctx echo.Context, device DevicePath, params RefreshDeviceParams) error
+	// ListDeviceViewers List who watches a device now
+	// (GET /api/v1/devices/{device}/viewers)
+	ListDeviceViewers(ctx echo.Context, device DevicePath, params ListDeviceViewersParams) error
 	// ListInvitations List the devices that wait for your decision
 	// (GET /api/v1/invitations)
 	ListInvitations(ctx echo.Context, params ListInvitationsParams) error
@@ -1550,6 +1814,9 @@ type ServerInterface interface {
 	// ListPrivileges List what you may do, on what
 	// (GET /api/v1/privileges)
 	ListPrivileges(ctx echo.Context, params ListPrivilegesParams) error
+	// CheckPrivilege Ask whether you may do something now
+	// (GET /api/v1/privileges/check)
+	CheckPrivilege(ctx echo.Context, params CheckPrivilegeParams) error
 	// LogIn Log in
 	// (POST /api/v1/sessions)
 	LogIn(ctx echo.Context) error
@@ -2138,6 +2405,55 @@ func (w *ServerInterfaceWrapper) RenameDevice(ctx echo.Context) error {
 	return err
 }
 
+// ListDeviceAccess converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDeviceAccess(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeviceAccessParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDeviceAccess(ctx, device, params)
+	return err
+}
+
 // SetDeviceCredentials converts echo context to params.
 func (w *ServerInterfaceWrapper) SetDeviceCredentials(ctx echo.Context) error {
 	var err error
@@ -2207,6 +2523,55 @@ func (w *ServerInterfaceWrapper) RefreshDevice(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RefreshDevice(ctx, device, params)
+	return err
+}
+
+// ListDeviceViewers converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDeviceViewers(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeviceViewersParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDeviceViewers(ctx, device, params)
 	return err
 }
 
@@ -2345,6 +2710,55 @@ func (w *ServerInterfaceWrapper) ListPrivileges(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListPrivileges(ctx, params)
+	return err
+}
+
+// CheckPrivilege converts echo context to params.
+func (w *ServerInterfaceWrapper) CheckPrivilege(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CheckPrivilegeParams
+	// ------------- Required query parameter "device" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "device", ctx.QueryParams(), &params.Device, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Required query parameter "channel" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "channel", ctx.QueryParams(), &params.Channel, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// ------------- Required query parameter "privilege" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "privilege", ctx.QueryParams(), &params.Privilege, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter privilege: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CheckPrivilege(ctx, params)
 	return err
 }
 
@@ -3514,13 +3928,16 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/api/v1/devices/:device", wrapper.RemoveDevice, options.OperationMiddlewares["removeDevice"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device", wrapper.GetDevice, options.OperationMiddlewares["getDevice"]...)
 	router.PATCH(options.BaseURL+"/api/v1/devices/:device", wrapper.RenameDevice, options.OperationMiddlewares["renameDevice"]...)
+	router.GET(options.BaseURL+"/api/v1/devices/:device/access", wrapper.ListDeviceAccess, options.OperationMiddlewares["listDeviceAccess"]...)
 	router.PUT(options.BaseURL+"/api/v1/devices/:device/credentials", wrapper.SetDeviceCredentials, options.OperationMiddlewares["setDeviceCredentials"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/refresh", wrapper.RefreshDevice, options.OperationMiddlewares["refreshDevice"]...)
+	router.GET(options.BaseURL+"/api/v1/devices/:device/viewers", wrapper.ListDeviceViewers, options.OperationMiddlewares["listDeviceViewers"]...)
 	router.GET(options.BaseURL+"/api/v1/invitations", wrapper.ListInvitations, options.OperationMiddlewares["listInvitations"]...)
 	router.POST(options.BaseURL+"/api/v1/invitations/decisions", wrapper.DecideInvitations, options.OperationMiddlewares["decideInvitations"]...)
 	router.POST(options.BaseURL+"/api/v1/password-resets", wrapper.RequestPasswordReset, options.OperationMiddlewares["requestPasswordReset"]...)
 	router.POST(options.BaseURL+"/api/v1/password-resets/confirm", wrapper.ConfirmPasswordReset, options.OperationMiddlewares["confirmPasswordReset"]...)
 	router.GET(options.BaseURL+"/api/v1/privileges", wrapper.ListPrivileges, options.OperationMiddlewares["listPrivileges"]...)
+	router.GET(options.BaseURL+"/api/v1/privileges/check", wrapper.CheckPrivilege, options.OperationMiddlewares["checkPrivilege"]...)
 	router.POST(options.BaseURL+"/api/v1/sessions", wrapper.LogIn, options.OperationMiddlewares["logIn"]...)
 	router.DELETE(options.BaseURL+"/api/v1/sessions/current", wrapper.LogOut, options.OperationMiddlewares["logOut"]...)
 	router.POST(options.BaseURL+"/api/v1/shares", wrapper.CreateShare, options.OperationMiddlewares["createShare"]...)
@@ -4136,6 +4553,29 @@ func (response RenameDevice408ApplicationProblemPlusJSONResponse) VisitRenameDev
 	return err
 }
 
+type ListDeviceAccessRequestObject struct {
+	Device DevicePath `json:"device"`
+	Params ListDeviceAccessParams
+}
+
+type ListDeviceAccessResponseObject interface {
+	VisitListDeviceAccessResponse(w http.ResponseWriter) error
+}
+
+type ListDeviceAccess200JSONResponse DeviceAccess
+
+func (response ListDeviceAccess200JSONResponse) VisitListDeviceAccessResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type SetDeviceCredentialsRequestObject struct {
 	Device DevicePath `json:"device"`
 	Params SetDeviceCredentialsParams
@@ -4196,6 +4636,29 @@ func (response RefreshDevice200JSONResponse) VisitRefreshDeviceResponse(w http.R
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeviceViewersRequestObject struct {
+	Device DevicePath `json:"device"`
+	Params ListDeviceViewersParams
+}
+
+type ListDeviceViewersResponseObject interface {
+	VisitListDeviceViewersResponse(w http.ResponseWriter) error
+}
+
+type ListDeviceViewers200JSONResponse ViewerList
+
+func (response ListDeviceViewers200JSONResponse) VisitListDeviceViewersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4345,6 +4808,28 @@ type ListPrivilegesResponseObject interface {
 type ListPrivileges200JSONResponse PrivilegeList
 
 func (response ListPrivileges200JSONResponse) VisitListPrivilegesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CheckPrivilegeRequestObject struct {
+	Params CheckPrivilegeParams
+}
+
+type CheckPrivilegeResponseObject interface {
+	VisitCheckPrivilegeResponse(w http.ResponseWriter) error
+}
+
+type CheckPrivilege200JSONResponse PrivilegeCheck
+
+func (response CheckPrivilege200JSONResponse) VisitCheckPrivilegeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -5110,12 +5595,18 @@ type StrictServerInterface interface {
 	// RenameDevice Rename a device of yours, or its channels
 	// (PATCH /api/v1/devices/{device})
 	RenameDevice(ctx context.Context, request RenameDeviceRequestObject) (RenameDeviceResponseObject, error)
+	// ListDeviceAccess List who can use a device, and every way in
+	// (GET /api/v1/devices/{device}/access)
+	ListDeviceAccess(ctx context.Context, request ListDeviceAccessRequestObject) (ListDeviceAccessResponseObject, error)
 	// SetDeviceCredentials Set how a device of yours is reached
 	// (PUT /api/v1/devices/{device}/credentials)
 	SetDeviceCredentials(ctx context.Context, request SetDeviceCredentialsRequestObject) (SetDeviceCredentialsResponseObject, error)
 	// RefreshDevice Ask a device of yours what it is
 	// (POST /api/v1/devices/{device}/refresh)
 	RefreshDevice(ctx context.Context, request RefreshDeviceRequestObject) (RefreshDeviceResponseObject, error)
+	// ListDeviceViewers List who watches a device now
+	// (GET /api/v1/devices/{device}/viewers)
+	ListDeviceViewers(ctx context.Context, request ListDeviceViewersRequestObject) (ListDeviceViewersResponseObject, error)
 	// ListInvitations List the devices that wait for your decision
 	// (GET /api/v1/invitations)
 	ListInvitations(ctx context.Context, request ListInvitationsRequestObject) (ListInvitationsResponseObject, error)
@@ -5131,6 +5622,9 @@ type StrictServerInterface interface {
 	// ListPrivileges List what you may do, on what
 	// (GET /api/v1/privileges)
 	ListPrivileges(ctx context.Context, request ListPrivilegesRequestObject) (ListPrivilegesResponseObject, error)
+	// CheckPrivilege Ask whether you may do something now
+	// (GET /api/v1/privileges/check)
+	CheckPrivilege(ctx context.Context, request CheckPrivilegeRequestObject) (CheckPrivilegeResponseObject, error)
 	// LogIn Log in
 	// (POST /api/v1/sessions)
 	LogIn(ctx context.Context, request LogInRequestObject) (LogInResponseObject, error)
@@ -5874,6 +6368,32 @@ func (sh *strictHandler) RenameDevice(ctx echo.Context, device DevicePath, param
 	return nil
 }
 
+// ListDeviceAccess operation middleware
+func (sh *strictHandler) ListDeviceAccess(ctx echo.Context, device DevicePath, params ListDeviceAccessParams) error {
+	var request ListDeviceAccessRequestObject
+
+	request.Device = device
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDeviceAccess(ctx.Request().Context(), request.(ListDeviceAccessRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDeviceAccess")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDeviceAccessResponseObject); ok {
+		return validResponse.VisitListDeviceAccessResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // SetDeviceCredentials operation middleware
 func (sh *strictHandler) SetDeviceCredentials(ctx echo.Context, device DevicePath, params SetDeviceCredentialsParams) error {
 	var request SetDeviceCredentialsRequestObject
@@ -5943,6 +6463,32 @@ func (sh *strictHandler) RefreshDevice(ctx echo.Context, device DevicePath, para
 		return err
 	} else if validResponse, ok := response.(RefreshDeviceResponseObject); ok {
 		return validResponse.VisitRefreshDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListDeviceViewers operation middleware
+func (sh *strictHandler) ListDeviceViewers(ctx echo.Context, device DevicePath, params ListDeviceViewersParams) error {
+	var request ListDeviceViewersRequestObject
+
+	request.Device = device
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDeviceViewers(ctx.Request().Context(), request.(ListDeviceViewersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDeviceViewers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDeviceViewersResponseObject); ok {
+		return validResponse.VisitListDeviceViewersResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -6133,6 +6679,31 @@ func (sh *strictHandler) ListPrivileges(ctx echo.Context, params ListPrivilegesP
 		return err
 	} else if validResponse, ok := response.(ListPrivilegesResponseObject); ok {
 		return validResponse.VisitListPrivilegesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CheckPrivilege operation middleware
+func (sh *strictHandler) CheckPrivilege(ctx echo.Context, params CheckPrivilegeParams) error {
+	var request CheckPrivilegeRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CheckPrivilege(ctx.Request().Context(), request.(CheckPrivilegeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CheckPrivilege")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CheckPrivilegeResponseObject); ok {
+		return validResponse.VisitCheckPrivilegeResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
