@@ -202,7 +202,7 @@ func (s *Store) makeOneAgain(ctx context.Context, tx bun.Tx, p *Projection) erro
 		return err
 	}
 	for _, t := range p.Tables {
-		if _, err := tx.ExecContext(ctx, "DROP TABLE "+t.Name); err != nil {
+		if _, err := tx.ExecContext(ctx, "DROP TABLE IF EXISTS "+t.Name); err != nil {
 			return fmt.Errorf("dropping the table %s: %w", t.Name, err)
 		}
 	}
