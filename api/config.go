@@ -13,8 +13,10 @@ import (
 
 // Config configures a Server. Every field without a default is required.
 type Config struct {
-	Accounts   Accounts
-	Devices    Devices
+	Accounts Accounts
+	Devices  Devices
+	// Presence knows which devices respond; nil: nobody does.
+	Presence   Presence
 	Shares     Shares
 	StreamKeys StreamKeys
 

@@ -50,6 +50,18 @@ type Devices interface {
 	SetCredentials(ctx context.Context, m app.Meta, device string, n app.NewCredentials) (app.DeviceChanged, error)
 }
 
+// Presence knows which devices respond.
+type Presence interface {
+	Of(device string) Online
+}
+
+// Online tells whether a device responds.
+type Online struct {
+	State  string    // "online", "offline" or "unknown"
+	Since  time.Time // zero if unknown
+	Reason string    // "" for nothing
+}
+
 // Shares changes shares. For the owner, Delete deletes the share and RemoveDevice removes
 // a device; the recipient leaves the share and gives the device up.
 type Shares interface {

@@ -143,7 +143,7 @@ func (h handlers) recipient(ctx context.Context, field, kind, sealed string) (re
 func (h handlers) device(ctx context.Context, v projections.Device) (rest.Device, error) {
 	text := h.reading(ctx)
 	out := rest.Device{ID: v.ID, Device: v.ID, Serial: v.Serial, Name: text.text(event.FieldDevice, v.Name), AddedAt: v.AddedAt.Time(),
-		Model: v.Model, Firmware: v.Firmware, Proven: v.ProvenAt != 0}
+		Model: v.Model, Firmware: v.Firmware, Proven: v.ProvenAt != 0, Online: h.online(v.ID)}
 	out.Unreadable = text.unreadable
 	if text.err != nil {
 		return rest.Device{}, text.err
@@ -151,6 +151,14 @@ func (h handlers) device(ctx context.Context, v projections.Device) (rest.Device
 	var err error
 	out.Channels, err = each(ctx, v.Channels, h.channel)
 	return out, err
+}
+
+func (h handlers) online(device string) rest.Online {
+	if h.cfg.Presence == nil {
+		return rest.Online{State: rest.OnlineStateUnknown}
+	}
+	p := h.cfg.Presence.Of(device)
+	return rest.Online{State: rest.OnlineState(p.State), Since: p.Since.UTC(), Reason: p.Reason}
 }
 
 func (h handlers) channel(ctx context.Context, c device.Channel) (rest.Channel, error) {

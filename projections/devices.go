@@ -136,6 +136,15 @@ func (s *Store) RemovedDevices(ctx context.Context, ids []string, atLeast events
 	return removed, wrapped("looking for devices that were removed", err)
 }
 
+// DevicesAfter lists devices in accounts in the order of their ids, after one of them ("" is
+// before all).
+func (s *Store) DevicesAfter(ctx context.Context, after string, most int) (ids []string, err error) {
+	err = s.Read(ctx, []string{Devices}, 0, func(ctx context.Context, tx bun.Tx) error {
+		return tx.NewSelect().TableExpr("devices").Column("device").Where("device > ? AND removed_at = 0", after).OrderExpr("device").Limit(int64(most)).Scan(ctx, &ids)
+	})
+	return ids, wrapped("listing every device", err)
+}
+
 // RemovedDevices is the store's, but waits until the rows have seen the position.
 func (r *Runner) RemovedDevices(ctx context.Context, ids []string, atLeast eventstore.Position) (removed []string, err error) {
 	err = r.ReadAt(ctx, func() (err error) {

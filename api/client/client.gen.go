@@ -125,6 +125,27 @@ func (e Language) Valid() bool {
 	}
 }
 
+// Defines values for OnlineState.
+const (
+	OnlineStateOffline OnlineState = "offline"
+	OnlineStateOnline  OnlineState = "online"
+	OnlineStateUnknown OnlineState = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the OnlineState enum.
+func (e OnlineState) Valid() bool {
+	switch e {
+	case OnlineStateOffline:
+		return true
+	case OnlineStateOnline:
+		return true
+	case OnlineStateUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PlaybackLimitSinceAcceptance.
 const (
 	True PlaybackLimitSinceAcceptance = true
@@ -441,6 +462,10 @@ type Device struct {
 	// Model As the device said, absent if it did not.
 	Model string `json:"model,omitempty,omitzero"`
 	Name  string `json:"name"`
+
+	// Online Whether the device responds, as this server has seen it: when its streams were pulled, and about once a minute
+	// without credentials.
+	Online Online `json:"online"`
 
 	// Proven Whether the service connected to the device with its credentials.
 	Proven bool   `json:"proven"`
@@ -784,6 +809,21 @@ type NewStreamKey struct {
 
 // NextCursor The `cursor` of the next page; absent at the end.
 type NextCursor = string
+
+// Online Whether the device responds, as this server has seen it: when its streams were pulled, and about once a minute
+// without credentials.
+type Online struct {
+	// Reason Why it is offline (`not_reachable`, `timeout`, `not_rtsp`, `address_forbidden`, `unsupported`), or what is
+	// wrong although it is online (`wrong_password`, `no_such_path`); absent otherwise.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Since Since when this server has known it so; absent if unknown.
+	Since time.Time   `json:"since,omitempty,omitzero"`
+	State OnlineState `json:"state"`
+}
+
+// OnlineState defines model for Online.State.
+type OnlineState string
 
 // OwnAccount defines model for OwnAccount.
 type OwnAccount struct {

@@ -20,6 +20,7 @@ import (
 	"latchkey/internal/vault"
 	"latchkey/projections"
 	"latchkey/projections/access"
+	streamingdevice "latchkey/streaming/device"
 	"latchkey/streaming/rtsp"
 	"latchkey/streaming/upstream"
 )
@@ -264,6 +265,7 @@ func (c cameraSources) Camera(ctx context.Context, device ids.Device, channel in
 type cameraDevices struct {
 	*app.Devices
 	upstreams *upstream.Pool
+	watch     *streamingdevice.Watch
 }
 
 func (c cameraDevices) Add(ctx context.Context, m app.Meta, d app.NewDevice) (app.DeviceAdded, error) {
@@ -274,7 +276,20 @@ func (c cameraDevices) Add(ctx context.Context, m app.Meta, d app.NewDevice) (ap
 	if err := c.refuseOwn(d.RTSPURL, d.ISAPIURL, d.ONVIFURL, channels); err != nil {
 		return app.DeviceAdded{}, err
 	}
-	return c.Devices.Add(ctx, m, d)
+	done, err := c.Devices.Add(ctx, m, d)
+	if err == nil && !done.Unproven {
+		c.watch.Report(done.Device.Device, "")
+	}
+	return done, err
+}
+
+// Refresh is the use case's; a device that was asked responds.
+func (c cameraDevices) Refresh(ctx context.Context, m app.Meta, device string) (app.DeviceChanged, error) {
+	done, err := c.Devices.Refresh(ctx, m, device)
+	if err == nil {
+		c.watch.Report(done.Device.Device, "")
+	}
+	return done, err
 }
 
 // SetCredentials is the use case's; then the streams of the device are pulled with them.
@@ -285,6 +300,9 @@ func (c cameraDevices) SetCredentials(ctx context.Context, m app.Meta, device st
 	done, err := c.Devices.SetCredentials(ctx, m, device, n)
 	if err == nil {
 		c.upstreams.Redial(ids.Device(done.Device.Device))
+		if !done.Unproven {
+			c.watch.Report(done.Device.Device, "")
+		}
 	}
 	return done, err
 }

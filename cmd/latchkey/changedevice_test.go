@@ -99,3 +99,49 @@ func TestADeviceIsRenamedAndRefreshed(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestOnlineSinceWhen: what a proof and viewers see of a device is told to its owner.
+func TestOnlineSinceWhen(t *testing.T) {
+	cam := startSimCamera(t, "127.2.1.3")
+	s := proving(t)
+	owner := s.register(t, "owner")
+	var d deviceAnswer
+	owner.must("POST", "/devices", map[string]any{"name": "Door", "rtsp_url": cam.URL(1, false), "username": cameraUser, "password": cameraPassword}, &d)
+	type online struct{ State, Since, Reason string }
+	read := func() online {
+		var got struct{ Online online }
+		owner.must("GET", "/devices/"+d.ID, nil, &got)
+		return got.Online
+	}
+	first := read()
+	if first.State != "online" || first.Since == "" || first.Reason != "" {
+		t.Errorf("after it was added: %+v", first)
+	}
+	key, path := owner.streamKey(), "/"+d.ID+"/1"
+	cam.GoAway()
+	eventually(t, "it is offline", func() bool { // a dial in backoff tells nothing new
+		_ = describeStatus(t, s.rtsp, path, key)
+		return read().State == "offline"
+	})
+	gone := read()
+	if gone.Reason != "not_reachable" || gone.Since <= first.Since {
+		t.Errorf("while it is away: %+v, before %+v", gone, first)
+	}
+	if again := read(); again != gone {
+		t.Errorf("%+v, before %+v", again, gone)
+	}
+	if err := cam.ComeBack(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is online", func() bool {
+		_ = describeStatus(t, s.rtsp, path, key)
+		return read().State == "online"
+	})
+	if back := read(); back.Since <= gone.Since || back.Reason != "" {
+		t.Errorf("%+v, before %+v", back, gone)
+	}
+	stranger := s.register(t, "stranger")
+	if err := stranger.call("GET", "/devices/"+d.ID, nil, nil); !hasCode(err, "device_not_found") {
+		t.Errorf("a stranger: %v", err)
+	}
+}

@@ -228,6 +228,11 @@ func TestUnproven(t *testing.T) {
 	if n := cam.WrongPasswords(); n != 0 {
 		t.Errorf("the camera was asked, %d times", n)
 	}
+	var got struct{ Online map[string]string }
+	owner.must("GET", "/devices/"+d.ID, nil, &got)
+	if len(got.Online) != 1 || got.Online["state"] != "unknown" {
+		t.Errorf("%v", got.Online)
+	}
 }
 
 // TestOldFirmwareIsNotShared before it is updated, and the answer says to which version.

@@ -11,13 +11,10 @@ import (
 	"latchkey/streaming/upstream"
 )
 
-// newProver makes what connects to devices. The pool decides which addresses may be dialed.
-func newProver(pool func() *upstream.Pool, logger *slog.Logger) (app.Prover, error) {
-	client, err := device.New(device.Config{Allow: func(a netip.AddrPort) error { return pool().MayDial(a) }, Logger: logger})
-	if err != nil {
-		return nil, err
-	}
-	return prover{client}, nil
+// newDeviceClient makes what connects to devices. The pool decides which addresses may be
+// dialed.
+func newDeviceClient(pool func() *upstream.Pool, logger *slog.Logger) (*device.Client, error) {
+	return device.New(device.Config{Allow: func(a netip.AddrPort) error { return pool().MayDial(a) }, Logger: logger})
 }
 
 // prover proves devices for the use cases.

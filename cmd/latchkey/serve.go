@@ -25,6 +25,7 @@ import (
 	"latchkey/projections"
 	"latchkey/projections/access"
 	"latchkey/projections/engine"
+	"latchkey/streaming/device"
 	"latchkey/streaming/rtsp"
 	"latchkey/streaming/upstream"
 )
@@ -89,6 +90,7 @@ type runningService struct {
 	opened    *opened
 	journal   *journal.Journal
 	upstreams *upstream.Pool
+	watch     *device.Watch
 	door      *rtsp.Door
 	http      net.Listener
 	metrics   net.Listener // nil: off
@@ -133,11 +135,13 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if err != nil {
 		return nil, err
 	}
-	prover, err := newProver(func() *upstream.Pool { return s.upstreams }, logger)
+	pool := func() *upstream.Pool { return s.upstreams }
+	client, err := newDeviceClient(pool, logger)
 	if err != nil {
 		return nil, err
 	}
-	useCases, err := newUseCases(s.opened, x, runner, ledger, prover, o)
+	s.watch = newWatch(client, s.opened.store, s.opened.vault, pool, logger)
+	useCases, err := newUseCases(s.opened, x, runner, ledger, prover{client}, o)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +150,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 			return nil, err
 		}
 	}
-	if s.upstreams, err = newUpstreams(o, x, s.opened, metrics, private, logger); err != nil {
+	if s.upstreams, err = newUpstreams(o, x, s.opened, s.watch, metrics, private, logger); err != nil {
 		return nil, err
 	}
 	if s.door, err = newDoor(o, x, s.opened, s.upstreams, metrics, logger); err != nil {
@@ -192,6 +196,9 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 		return nil, err
 	}
 	s.run("streams of cameras", s.upstreams.Run)
+	if o.DeviceProof != proofOff { // otherwise nobody but viewers makes us connect
+		s.run("presence of devices", s.watch.Run)
+	}
 	if err = s.door.Start(); err != nil {
 		return nil, err
 	}
@@ -276,9 +283,9 @@ func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas
 // mostDials is how many cameras are dialed at once, if there are enough descriptors.
 const mostDials = 256
 
-func newUpstreams(o options, x *access.Index, p *opened, metrics, private prometheus.Registerer, logger *slog.Logger) (*upstream.Pool, error) {
+func newUpstreams(o options, x *access.Index, p *opened, watch *device.Watch, metrics, private prometheus.Registerer, logger *slog.Logger) (*upstream.Pool, error) {
 	return upstream.New(upstream.Config{
-		Cameras: cameraSources{p.vault}, Privileges: doorAccess{x}, Allow: o.mayDial,
+		Cameras: cameraSources{p.vault}, Privileges: doorAccess{x}, Allow: o.mayDial, Reached: reached(watch),
 		Logger: logger, Metrics: metrics, Private: private, CloseAfter: o.closeAfter, MaxDials: min(mostDials, max(1, o.connections/2)),
 	})
 }
@@ -297,7 +304,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	}
 	return api.New(api.Config{
 		Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
-		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
+		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
 		Queries: s.opened.store, Access: x, Uses: lastUses{s.opened.vault}, Live: hub, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door, s.upstreams}, s.journal}, Progress: runner,

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"latchkey/domain/ids"
 )
 
 // Config configures a Pool. Cameras and Privileges are required.
@@ -24,6 +26,10 @@ type Config struct {
 	// Private receives the metrics that reveal why cameras were not reached: with them,
 	// addresses can be probed from here. Nil: they are not kept.
 	Private prometheus.Registerer
+
+	// Reached is told how dials of a device's cameras went: "" if it plays, otherwise a
+	// reason of a few words, the same for all. It must not block. Nil: nobody is.
+	Reached func(device ids.Device, reason string)
 
 	CloseAfter   time.Duration // how long an upstream outlives its last lease: 10 s, at least 0.2 s
 	DialTimeout  time.Duration // from dialing a camera to its response to PLAY: 10 s
@@ -50,6 +56,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Allow == nil {
 		c.Allow = allowUnicast
+	}
+	if c.Reached == nil {
+		c.Reached = func(ids.Device, string) {}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"latchkey/domain/ids"
 	"latchkey/internal/sealed"
 )
 
@@ -255,6 +256,7 @@ func (p *Pool) run(ctx context.Context, u *upstream) {
 	close(u.dialing)
 	u.dialing = nil
 	p.mu.Unlock()
+	p.cfg.Reached(u.of.Device, "")
 
 	began := time.Now()
 	err = pull.wait(ctx)
@@ -317,4 +319,16 @@ func (p *Pool) states() (flowing, dialing, away int) {
 		}
 	}
 	return flowing, dialing, away
+}
+
+// Pulled reports whether a stream of the device is being pulled.
+func (p *Pool) Pulled(device ids.Device) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for of, u := range p.streams {
+		if of.Device == device && u.flowing != nil {
+			return true
+		}
+	}
+	return false
 }

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"latchkey/api"
+	"latchkey/domain/ids"
+	"latchkey/internal/vault"
+	"latchkey/projections"
+	"latchkey/streaming/device"
+	"latchkey/streaming/upstream"
+)
+
+// newWatch makes what knows which devices respond.
+func newWatch(client *device.Client, store *projections.Store, v *vault.Vault, pool func() *upstream.Pool, logger *slog.Logger) *device.Watch {
+	return device.NewWatch(device.WatchConfig{
+		Alive: client.Alive, Devices: store.DevicesAfter, Logger: logger,
+		Pulled: func(id string) bool { return pool().Pulled(ids.Device(id)) },
+		Address: func(ctx context.Context, id string) (string, error) {
+			camera, err := v.Camera(ctx, id)
+			if errors.Is(err, vault.ErrNotFound) {
+				return "", nil
+			}
+			if err != nil {
+				return "", err
+			}
+			for _, ch := range camera.Channels {
+				if ch.MainURL != "" {
+					return ch.MainURL, nil
+				}
+			}
+			return "", nil
+		},
+	})
+}
+
+// kindOfDial are the reasons of the pool in the words of package device.
+var kindOfDial = map[string]device.Kind{
+	"": "", "refused": device.NotReachable, "network": device.NotReachable, "timeout": device.Timeout,
+	"denied address": device.AddressForbidden, "status 401": device.WrongPassword,
+}
+
+// reached reports to the watch how the pool's dials went.
+func reached(w *device.Watch) func(id ids.Device, reason string) {
+	return func(id ids.Device, reason string) {
+		kind, known := kindOfDial[reason]
+		if !known {
+			kind = device.Unsupported
+		}
+		w.Report(string(id), kind)
+	}
+}
+
+// presence is the watch as the API sees it.
+type presence struct{ watch *device.Watch }
+
+func (p presence) Of(id string) api.Online {
+	now := p.watch.Of(id)
+	return api.Online{State: string(now.State), Since: now.Since, Reason: string(now.Reason)}
+}
