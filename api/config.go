@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"latchkey/domain/device"
 )
 
 // Config configures a Server. Every field without a default is required.
@@ -24,6 +26,10 @@ type Config struct {
 	Access  Access
 	Uses    Uses
 	Live    Live // nil: events cannot be followed
+
+	// Firmware is the oldest firmware with which a device may be shared; the default
+	// allows every firmware.
+	Firmware device.FirmwarePolicy
 
 	// Quotas limits what an account may do; nil: no limits.
 	Quotas Quotas

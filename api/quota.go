@@ -110,6 +110,8 @@ func (h handlers) GetAccount(ctx context.Context, r rest.GetAccountRequestObject
 		switch q.Per {
 		case time.Second:
 			quota.Per = rest.Second
+		case time.Hour:
+			quota.Per = rest.Hour
 		case 24 * time.Hour:
 			quota.Per = rest.Day
 		}

@@ -218,6 +218,7 @@ func (e PrivilegeCheckReason) Valid() bool {
 // Defines values for QuotaPer.
 const (
 	Day    QuotaPer = "day"
+	Hour   QuotaPer = "hour"
 	Second QuotaPer = "second"
 )
 
@@ -225,6 +226,8 @@ const (
 func (e QuotaPer) Valid() bool {
 	switch e {
 	case Day:
+		return true
+	case Hour:
 		return true
 	case Second:
 		return true
@@ -810,6 +813,33 @@ type NewStreamKey struct {
 // NextCursor The `cursor` of the next page; absent at the end.
 type NextCursor = string
 
+// OfferedChannel defines model for OfferedChannel.
+type OfferedChannel struct {
+	Channel    ChannelNumber `json:"channel"`
+	Defaults   PrivilegeSet  `json:"defaults"`
+	Name       string        `json:"name"`
+	Privileges PrivilegeSet  `json:"privileges"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+}
+
+// OfferedDevice defines model for OfferedDevice.
+type OfferedDevice struct {
+	Channels []OfferedChannel `json:"channels"`
+	Device   string           `json:"device"`
+
+	// Model Absent if it is not known.
+	Model string `json:"model,omitempty,omitzero"`
+	Name  string `json:"name"`
+
+	// NeedsFirmware The firmware that it needs before it can be shared, absent if it can be.
+	NeedsFirmware string `json:"needs_firmware,omitempty,omitzero"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+}
+
 // Online Whether the device responds, as this server has seen it: when its streams were pulled, and about once a minute
 // without credentials.
 type Online struct {
@@ -913,6 +943,27 @@ type PlaybackLimit struct {
 // PlaybackLimitSinceAcceptance Not older than the acceptance of the device.
 type PlaybackLimitSinceAcceptance bool
 
+// Preset defines model for Preset.
+type Preset struct {
+	Description string `json:"description"`
+
+	// ID Stable, such as `neighbour`.
+	ID         string       `json:"id"`
+	Name       string       `json:"name"`
+	Privileges PrivilegeSet `json:"privileges"`
+
+	// Seconds How long the share is meant to last, absent for no end.
+	Seconds int64 `json:"seconds,omitempty,omitzero"`
+}
+
+// PresetList defines model for PresetList.
+type PresetList struct {
+	Items []Preset `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
 // Privilege defines model for Privilege.
 type Privilege string
 
@@ -974,7 +1025,8 @@ type Quota struct {
 	Per QuotaPer `json:"per,omitempty,omitzero"`
 
 	// Quota `devices`, `shares` (sent), `stream_keys`, `sessions`: how many exist at once; logging in beyond the limit
-	// ends the session that would expire first. `requests` at once; `commands` a second; `devices_added` and `log_bytes` a day;
+	// ends the session that would expire first. `requests` at once; `commands` a second; `invitations` (devices offered) an hour;
+	// `devices_added` and `log_bytes` a day;
 	// `serial_added`: additions of one serial number a day, whose use is not reported. More may be added in future.
 	Quota string `json:"quota"`
 
@@ -1192,6 +1244,15 @@ type ShareDeviceGrants struct {
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
+// ShareForm defines model for ShareForm.
+type ShareForm struct {
+	Items []OfferedDevice `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next    NextCursor `json:"next,omitempty,omitzero"`
+	Presets []Preset   `json:"presets"`
+}
+
 // ShareList defines model for ShareList.
 type ShareList struct {
 	Items []Share `json:"items"`
@@ -1354,6 +1415,9 @@ type Warning struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 }
+
+// AcceptLanguage defines model for AcceptLanguage.
+type AcceptLanguage = string
 
 // AddressPath defines model for AddressPath.
 type AddressPath = string
@@ -1541,6 +1605,12 @@ type DecideInvitationsParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListPresetsParams defines parameters for ListPresets.
+type ListPresetsParams struct {
+	// AcceptLanguage The languages that you prefer (RFC 9110, 12.5.4).
+	AcceptLanguage AcceptLanguage `json:"Accept-Language,omitempty,omitzero"`
+}
+
 // ListPrivilegesParams defines parameters for ListPrivileges.
 type ListPrivilegesParams struct {
 	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
@@ -1568,6 +1638,24 @@ type CheckPrivilegeParams struct {
 type CreateShareParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// GetShareFormParams defines parameters for GetShareForm.
+type GetShareFormParams struct {
+	// Device The only device to show.
+	Device string `form:"device,omitempty" json:"device,omitempty,omitzero"`
+
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// AcceptLanguage The languages that you prefer (RFC 9110, 12.5.4).
+	AcceptLanguage AcceptLanguage `json:"Accept-Language,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
 // ListShareHistoryParams defines parameters for ListShareHistory.
@@ -2253,6 +2341,14 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/password-resets/confirm (the `ConfirmPasswordReset` operationId).
 	ConfirmPasswordReset(ctx context.Context, body ConfirmPasswordResetJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListPresets List the presets of the form
+	//
+	// Choices of privileges for kinds of recipients. They only fill the ticks of the form: what is shared is what
+	// `POST /shares` says. Names are in the language that `Accept-Language` prefers, as far as there are words in it.
+	//
+	// Corresponds with GET /api/v1/presets (the `ListPresets` operationId).
+	ListPresets(ctx context.Context, params *ListPresetsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListPrivileges List what you may do, on what
 	//
 	// Corresponds with GET /api/v1/privileges (the `ListPrivileges` operationId).
@@ -2308,6 +2404,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/v1/shares (the `CreateShare` operationId).
 	CreateShare(ctx context.Context, params *CreateShareParams, body CreateShareJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetShareForm Read what the form needs
+	//
+	// The presets, and a page of your devices: for each channel the privileges that can be given, which are its
+	// capabilities, and those that are ticked at first. With `device`, that device alone.
+	//
+	// Corresponds with GET /api/v1/shares/form (the `GetShareForm` operationId).
+	GetShareForm(ctx context.Context, params *GetShareFormParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListShareHistory List the recipients of shares that you deleted
 	//
@@ -3252,6 +3356,24 @@ func (c *Client) ConfirmPasswordReset(ctx context.Context, body ConfirmPasswordR
 	return c.Client.Do(req)
 }
 
+// ListPresets List the presets of the form
+//
+// Choices of privileges for kinds of recipients. They only fill the ticks of the form: what is shared is what
+// `POST /shares` says. Names are in the language that `Accept-Language` prefers, as far as there are words in it.
+//
+// Corresponds with GET /api/v1/presets (the `ListPresets` operationId).
+func (c *Client) ListPresets(ctx context.Context, params *ListPresetsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListPresetsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListPrivileges List what you may do, on what
 //
 // Corresponds with GET /api/v1/privileges (the `ListPrivileges` operationId).
@@ -3368,6 +3490,24 @@ func (c *Client) CreateShareWithBody(ctx context.Context, params *CreateSharePar
 // Corresponds with POST /api/v1/shares (the `CreateShare` operationId).
 func (c *Client) CreateShare(ctx context.Context, params *CreateShareParams, body CreateShareJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateShareRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetShareForm Read what the form needs
+//
+// The presets, and a page of your devices: for each channel the privileges that can be given, which are its
+// capabilities, and those that are ticked at first. With `device`, that device alone.
+//
+// Corresponds with GET /api/v1/shares/form (the `GetShareForm` operationId).
+func (c *Client) GetShareForm(ctx context.Context, params *GetShareFormParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetShareFormRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5187,6 +5327,46 @@ func NewConfirmPasswordResetRequestWithBody(server string, contentType string, b
 	return req, nil
 }
 
+// NewListPresetsRequest constructs an http.Request for the ListPresets method
+func NewListPresetsRequest(server string, params *ListPresetsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/presets")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Accept-Language", params.AcceptLanguage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Accept-Language", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewListPrivilegesRequest constructs an http.Request for the ListPrivileges method
 func NewListPrivilegesRequest(server string, params *ListPrivilegesParams) (*http.Request, error) {
 	var err error
@@ -5451,6 +5631,94 @@ func NewCreateShareRequestWithBody(server string, params *CreateShareParams, con
 		}
 
 		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewGetShareFormRequest constructs an http.Request for the GetShareForm method
+func NewGetShareFormRequest(server string, params *GetShareFormParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/shares/form")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "device", params.Device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Accept-Language", params.AcceptLanguage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Accept-Language", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Latchkey-Min-Position", params.LatchkeyMinPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Latchkey-Min-Position", headerParam1)
 
 	}
 
@@ -7231,6 +7499,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/v1/password-resets/confirm (the `ConfirmPasswordReset` operationId).
 	ConfirmPasswordResetWithResponse(ctx context.Context, body ConfirmPasswordResetJSONRequestBody, reqEditors ...RequestEditorFn) (*ConfirmPasswordResetResponse, error)
 
+	// ListPresetsWithResponse List the presets of the form
+	//
+	// Choices of privileges for kinds of recipients. They only fill the ticks of the form: what is shared is what
+	// `POST /shares` says. Names are in the language that `Accept-Language` prefers, as far as there are words in it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/presets (the `ListPresets` operationId).
+	ListPresetsWithResponse(ctx context.Context, params *ListPresetsParams, reqEditors ...RequestEditorFn) (*ListPresetsResponse, error)
+
 	// ListPrivilegesWithResponse List what you may do, on what
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -7292,6 +7570,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/v1/shares (the `CreateShare` operationId).
 	CreateShareWithResponse(ctx context.Context, params *CreateShareParams, body CreateShareJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateShareResponse, error)
+
+	// GetShareFormWithResponse Read what the form needs
+	//
+	// The presets, and a page of your devices: for each channel the privileges that can be given, which are its
+	// capabilities, and those that are ticked at first. With `device`, that device alone.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/shares/form (the `GetShareForm` operationId).
+	GetShareFormWithResponse(ctx context.Context, params *GetShareFormParams, reqEditors ...RequestEditorFn) (*GetShareFormResponse, error)
 
 	// ListShareHistoryWithResponse List the recipients of shares that you deleted
 	//
@@ -8772,6 +9060,54 @@ func (r ConfirmPasswordResetResponse) ContentType() string {
 	return ""
 }
 
+// ListPresetsResponse200Headers the declared response headers of an HTTP 200 response for ListPresets
+type ListPresetsResponse200Headers struct {
+	ContentLanguage string
+}
+
+type ListPresetsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PresetList
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListPresetsResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListPresetsResponse) GetJSON200() *PresetList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListPresetsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListPresetsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListPresetsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListPresetsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListPrivilegesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -9003,6 +9339,54 @@ func (r CreateShareResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CreateShareResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetShareFormResponse200Headers the declared response headers of an HTTP 200 response for GetShareForm
+type GetShareFormResponse200Headers struct {
+	ContentLanguage string
+}
+
+type GetShareFormResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ShareForm
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetShareFormResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetShareFormResponse) GetJSON200() *ShareForm {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetShareFormResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetShareFormResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetShareFormResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetShareFormResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10614,6 +10998,22 @@ func (c *ClientWithResponses) ConfirmPasswordResetWithResponse(ctx context.Conte
 	return ParseConfirmPasswordResetResponse(rsp)
 }
 
+// ListPresetsWithResponse List the presets of the form
+//
+// Choices of privileges for kinds of recipients. They only fill the ticks of the form: what is shared is what
+// `POST /shares` says. Names are in the language that `Accept-Language` prefers, as far as there are words in it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/presets (the `ListPresets` operationId).
+func (c *ClientWithResponses) ListPresetsWithResponse(ctx context.Context, params *ListPresetsParams, reqEditors ...RequestEditorFn) (*ListPresetsResponse, error) {
+	rsp, err := c.ListPresets(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListPresetsResponse(rsp)
+}
+
 // ListPrivilegesWithResponse List what you may do, on what
 //
 // Returns a wrapper object for the known response body format(s).
@@ -10716,6 +11116,22 @@ func (c *ClientWithResponses) CreateShareWithResponse(ctx context.Context, param
 		return nil, err
 	}
 	return ParseCreateShareResponse(rsp)
+}
+
+// GetShareFormWithResponse Read what the form needs
+//
+// The presets, and a page of your devices: for each channel the privileges that can be given, which are its
+// capabilities, and those that are ticked at first. With `device`, that device alone.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/shares/form (the `GetShareForm` operationId).
+func (c *ClientWithResponses) GetShareFormWithResponse(ctx context.Context, params *GetShareFormParams, reqEditors ...RequestEditorFn) (*GetShareFormResponse, error) {
+	rsp, err := c.GetShareForm(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetShareFormResponse(rsp)
 }
 
 // ListShareHistoryWithResponse List the recipients of shares that you deleted
@@ -12004,6 +12420,45 @@ func ParseConfirmPasswordResetResponse(rsp *http.Response) (*ConfirmPasswordRese
 	return response, nil
 }
 
+// ParseListPresetsResponse parses an HTTP response from a ListPresetsWithResponse call
+func ParseListPresetsResponse(rsp *http.Response) (*ListPresetsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListPresetsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PresetList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListPresetsResponse200Headers
+		if values := rsp.Header.Values("Content-Language"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Language", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentLanguage = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListPrivilegesResponse parses an HTTP response from a ListPrivilegesWithResponse call
 func ParseListPrivilegesResponse(rsp *http.Response) (*ListPrivilegesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -12191,6 +12646,45 @@ func ParseCreateShareResponse(rsp *http.Response) (*CreateShareResponse, error) 
 			headers.Location = value
 		}
 		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetShareFormResponse parses an HTTP response from a GetShareFormWithResponse call
+func ParseGetShareFormResponse(rsp *http.Response) (*GetShareFormResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetShareFormResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ShareForm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetShareFormResponse200Headers
+		if values := rsp.Header.Values("Content-Language"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Language", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentLanguage = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil

@@ -305,7 +305,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	return api.New(api.Config{
 		Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
-		Queries: s.opened.store, Access: x, Uses: lastUses{s.opened.vault}, Live: hub, Quotas: quotas{ledger},
+		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{s.opened.vault}, Live: hub, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door, s.upstreams}, s.journal}, Progress: runner,
 		Components: []api.Component{

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,25 +25,26 @@ import (
 // settings are the flags of the service. They are text, so that all errors in them can be
 // reported together.
 type settings struct {
-	Data            string `default:"latchkey-data" placeholder:"DIR" help:"Folder for the log, the read models and the vault (${default})."`
-	HTTP            string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
-	RTSP            string `name:"rtsp" default:"127.0.0.1:8554" placeholder:"ADDR" help:"Address of the RTSP door (${default})."`
-	Metrics         string `placeholder:"ADDR" help:"Address of metrics and of the details of readiness, for operators; off: none. Without it: 127.0.0.1:9464, or another port there if that is taken."`
-	Eventstore      string `default:"embedded" placeholder:"TARGET" help:"The log: embedded, unix:///path of a latchkey node, or esdb://... (${default})."`
-	Database        string `default:"sqlite" placeholder:"DSN" help:"The read models and the vault: sqlite (in the data folder) or postgres://... (${default})."`
-	VaultKey        string `placeholder:"FILE" help:"File with the key of the vault. Without it: vault.key in the data folder for SQLite, kept in the database for PostgreSQL."`
-	Journal         string `placeholder:"FILE" help:"Journal of revocations: what a restored log must not grant again. Without it: revocations.journal in the data folder."`
-	MaxStaleness    string `default:"5s" placeholder:"TIME" help:"How far the privilege index may be behind the log before the door closes (${default})."`
-	SessionTTL      string `default:"720h" placeholder:"TIME" help:"How long a login lasts (${default})."`
-	CloseAfter      string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`
-	CameraNets      string `default:"any" placeholder:"CIDR,..." help:"The only networks in which cameras are dialled; any: every unicast address but link-local ones, networks where no camera is and, once others can reach the REST API, loopback (${default})."`
-	DeviceProof     string `default:"required" placeholder:"WORD" help:"required: a device is added only after it let us in; off: it is added as it is described, for devices that are away (${default})."`
-	SharingFirmware string `placeholder:"FILE" help:"YAML file with the oldest firmware with which devices may be shared, by pattern of models: 'DS-2CD*: V5.5.71 build 180723'. Without it: any firmware."`
-	TrustedProxies  string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: their X-Forwarded-For or Forwarded header names the client. Without it: the client is the address that connects."`
-	Quotas          string `placeholder:"NAME=N,..." help:"What one account may have and do, such as devices=100,commands=50 a second; GET /api/v1/accounts/me lists all of them with their defaults."`
-	MemoryLimit     string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
-	People          `embed:""`
-	Logging         `embed:""`
+	Data               string `default:"latchkey-data" placeholder:"DIR" help:"Folder for the log, the read models and the vault (${default})."`
+	HTTP               string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
+	RTSP               string `name:"rtsp" default:"127.0.0.1:8554" placeholder:"ADDR" help:"Address of the RTSP door (${default})."`
+	Metrics            string `placeholder:"ADDR" help:"Address of metrics and of the details of readiness, for operators; off: none. Without it: 127.0.0.1:9464, or another port there if that is taken."`
+	Eventstore         string `default:"embedded" placeholder:"TARGET" help:"The log: embedded, unix:///path of a latchkey node, or esdb://... (${default})."`
+	Database           string `default:"sqlite" placeholder:"DSN" help:"The read models and the vault: sqlite (in the data folder) or postgres://... (${default})."`
+	VaultKey           string `placeholder:"FILE" help:"File with the key of the vault. Without it: vault.key in the data folder for SQLite, kept in the database for PostgreSQL."`
+	Journal            string `placeholder:"FILE" help:"Journal of revocations: what a restored log must not grant again. Without it: revocations.journal in the data folder."`
+	MaxStaleness       string `default:"5s" placeholder:"TIME" help:"How far the privilege index may be behind the log before the door closes (${default})."`
+	SessionTTL         string `default:"720h" placeholder:"TIME" help:"How long a login lasts (${default})."`
+	CloseAfter         string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`
+	CameraNets         string `default:"any" placeholder:"CIDR,..." help:"The only networks in which cameras are dialled; any: every unicast address but link-local ones, networks where no camera is and, once others can reach the REST API, loopback (${default})."`
+	DeviceProof        string `default:"required" placeholder:"WORD" help:"required: a device is added only after it let us in; off: it is added as it is described, for devices that are away (${default})."`
+	SharingFirmware    string `placeholder:"FILE" help:"YAML file with the oldest firmware with which devices may be shared, by pattern of models: 'DS-2CD*: V5.5.71 build 180723'. Without it: any firmware."`
+	TrustedProxies     string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: their X-Forwarded-For or Forwarded header names the client. Without it: the client is the address that connects."`
+	InvitationsPerHour string `default:"20000" placeholder:"N" help:"How many devices one account may offer to others in an hour (${default}); the same as invitations=N in --quotas, which wins."`
+	Quotas             string `placeholder:"NAME=N,..." help:"What one account may have and do, such as devices=100,commands=50 a second; GET /api/v1/accounts/me lists all of them with their defaults."`
+	MemoryLimit        string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
+	People             `embed:""`
+	Logging            `embed:""`
 }
 
 // Logging are the flags of every long-running command.
@@ -120,6 +122,11 @@ func (s settings) check() (options, error) {
 	o.senders, o.verify = s.checkSenders(fault), s.Verification != off
 	if s.Verification != required && s.Verification != off {
 		fault("verification", "%q is not one of required and off", s.Verification)
+	}
+	if n, err := strconv.Atoi(s.InvitationsPerHour); err != nil || n < 1 || n > 1_000_000_000 {
+		fault("invitations-per-hour", "%q is not a whole number of at least 1", s.InvitationsPerHour)
+	} else if o.quotas != nil && !strings.Contains(s.Quotas, app.QuotaInvitations+"=") {
+		o.quotas[app.QuotaInvitations] = n
 	}
 	if s.CameraNets != anyNetwork {
 		if o.cameraNets = networks("camera-nets", s.CameraNets, fault); len(o.cameraNets) == 0 {

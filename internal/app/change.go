@@ -23,6 +23,7 @@ type change struct {
 	existing bool // the share must exist; otherwise the command may open it
 	by       party
 	look     *lookup // of the last attempt
+	spent    int     // of the quota of invitations
 }
 
 // party is the caller's role in a share: owner or recipient.
@@ -141,7 +142,28 @@ func (ch *change) decide(there stream[share.State]) ([]share.Event, error) {
 	if err == nil && there.state.Live && there.life > maxHistory && !onlyTakesAway(there.state, events) {
 		return nil, &Error{Code: "share_too_long", Kind: Invalid, Message: "This share was changed too often. Delete it and share again; until then you can only remove things from it."}
 	}
+	if err == nil {
+		err = ch.spend(events)
+	}
 	return events, err
+}
+
+// spend uses up the quota of the devices that are offered, once for all attempts.
+func (ch *change) spend(events []share.Event) error {
+	offered := 0
+	for _, e := range events {
+		if _, is := e.(share.Invited); is {
+			offered++
+		}
+	}
+	if offered <= ch.spent {
+		return nil
+	}
+	err := ch.look.core.spend(ch.Account, QuotaInvitations, "", offered-ch.spent)
+	if err == nil {
+		ch.spent = offered
+	}
+	return err
 }
 
 func onlyTakesAway(state share.State, events []share.Event) bool {

@@ -59,18 +59,19 @@ func (s *core) earlierLogin(ctx context.Context, kind, raw, address string) (log
 }
 
 // loginOf returns the login of an address: its keyed hash, or that of an earlier spelling
-// if only that one has an account.
+// if only that one has an account. Both are always looked up: how long it takes must not
+// tell whether the address is registered.
 func (s *core) loginOf(ctx context.Context, kind, raw, address string) (string, error) {
 	login := s.sealer.LoginHash(kind, address)
 	if len(earlierForms(kind, raw, address)) == 0 {
 		return login, nil
 	}
 	holder, err := s.registeredHolder(ctx, login)
-	if err != nil || holder != "" {
-		return login, err
+	if err != nil {
+		return "", err
 	}
 	earlier, account, err := s.earlierLogin(ctx, kind, raw, address)
-	if err != nil || account == "" {
+	if err != nil || holder != "" || account == "" {
 		return login, err
 	}
 	return earlier, nil

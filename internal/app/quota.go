@@ -11,7 +11,7 @@ import (
 )
 
 // The quotas of an account that commands check, by their public names. QuotaLogBytes,
-// QuotaAdditions and QuotaGenerations are per day.
+// QuotaAdditions and QuotaGenerations are per day, QuotaInvitations is per hour.
 const (
 	QuotaDevices     = "devices"
 	QuotaShares      = "shares"
@@ -19,6 +19,8 @@ const (
 	QuotaAdditions   = "devices_added"
 	QuotaGenerations = "serial_added" // per serial
 	QuotaLogBytes    = "log_bytes"
+	QuotaInvitations = "invitations" // devices that are offered
+	QuotaOfShare     = "devices_of_share"
 )
 
 // Quotas limit what one account may have and its rates. Revocations are not subject to

@@ -104,7 +104,11 @@ func refused(err error) error {
 	}
 	for _, r := range refusals {
 		if errors.Is(err, r.cause) {
-			return &Error{Code: r.code, Kind: r.kind, Message: sentence(err.Error()), Cause: err}
+			e := &Error{Code: r.code, Kind: r.kind, Message: sentence(err.Error()), Cause: err}
+			if errors.Is(r.cause, share.ErrTooManyDevices) {
+				e.Quota = QuotaOfShare
+			}
+			return e
 		}
 	}
 	return err

@@ -38,7 +38,7 @@ var rooms = []struct {
 	{path: "eventstore", may: []string{"internal/pause", "internal/position"}, ban: []string{echo, bun, gortsplib}},
 	{path: "projections/engine", may: []string{"eventstore", "internal/pause", "internal/sum"}, ban: []string{echo, gortsplib, esdb}},
 	{path: "projections", may: []string{"domain", "eventstore", "internal/pause", "internal/sum"}, ban: []string{echo, gortsplib, esdb}},
-	{path: "api", may: []string{"domain", "projections", "internal/accept", "internal/app", "internal/hashing", "internal/heavy", "internal/live", "internal/position", "internal/rates"}, ban: []string{gortsplib, esdb, watermill, bun}},
+	{path: "api", may: []string{"domain", "projections", "internal/accept", "internal/app", "internal/hashing", "internal/heavy", "internal/live", "internal/position", "internal/preset", "internal/rates"}, ban: []string{gortsplib, esdb, watermill, bun}},
 	{path: "streaming/upstream", may: []string{"domain/ids", "internal/sealed"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/rtsp", may: []string{"streaming/upstream", "domain/ids", "domain/privilege", "projections/access", "internal/accept", "internal/sealed"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/device", may: []string{"streaming/upstream", "domain/privilege"}, ban: []string{echo, bun, esdb, watermill}},

@@ -264,3 +264,37 @@ func TestBounds(t *testing.T) {
 		t.Errorf("a listener that does not listen got %d notices and ended with %v", heard, one.Why())
 	}
 }
+
+// TestWithdrawnUnseen: a recipient who was away hears nothing of an invitation that was
+// withdrawn before it was decided; its owner does.
+func TestWithdrawnUnseen(t *testing.T) {
+	h := newHouse(t)
+	start := h.append(device.Added{Device: "cam", Owner: "olga"})
+	withdrawn := func(device string) share.DeviceRemoved {
+		return share.DeviceRemoved{Share: "s-login-r", Owner: "olga", Login: "login-r", Device: device}
+	}
+	h.append(invited("login-r", "unseen"))
+	h.append(share.PrivilegesEdited{Share: "s-login-r", Owner: "olga", Login: "login-r", Device: "unseen"})
+	h.append(invited("login-r", "decided"))
+	h.append(withdrawn("unseen"))
+	h.append(share.Accepted{Share: "s-login-r", Owner: "olga", Account: "rita", Login: "login-r", Device: "decided"})
+	h.append(withdrawn("decided"))
+	h.append(withdrawn("seen before"))
+	h.append(invited("login-r", "unseen")) // again, and it stays
+	h.start()
+	for who, want := range map[string][]string{
+		"rita": {"invited s-login-r decided", "accepted s-login-r decided", "device_withdrawn s-login-r decided", "device_withdrawn s-login-r seen before", "invited s-login-r unseen"},
+		"olga": {
+			"invited s-login-r unseen", "privileges_changed s-login-r unseen", "invited s-login-r decided", "device_withdrawn s-login-r unseen", "accepted s-login-r decided",
+			"device_withdrawn s-login-r decided", "device_withdrawn s-login-r seen before", "invited s-login-r unseen",
+		},
+	} {
+		var got []string
+		for _, n := range h.listen(who, &start).Missed() {
+			got = append(got, text(n))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s hears %q, want %q", who, got, want)
+		}
+	}
+}

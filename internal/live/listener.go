@@ -16,7 +16,7 @@ type Listener struct {
 	account string
 	logins  []string
 	from    eventstore.Position
-	missed  []Notice // that happened before it came
+	missed  []item // that happened before it came
 	notices chan Notice
 	why     error // why notices was closed
 }
@@ -150,7 +150,7 @@ func (l *Listener) miss(it *item) error {
 		return ErrMissed
 	}
 	if it.claims == "" && it.isFor(l.account, l.logins) {
-		l.missed = append(l.missed, it.Notice)
+		l.missed = append(l.missed, *it)
 	}
 	return nil
 }
@@ -160,7 +160,48 @@ func (l *Listener) From() eventstore.Position { return l.from }
 
 // Missed returns what happened before the listener came, and after the position that it
 // was made with.
-func (l *Listener) Missed() []Notice { return l.missed }
+// An invitation that was withdrawn meanwhile is not in it, unless the account withdrew it
+// itself: its recipient has not seen it.
+func (l *Listener) Missed() []Notice {
+	unseen := l.unseen()
+	var list []Notice
+	for i := range l.missed {
+		if !unseen[i] {
+			list = append(list, l.missed[i].Notice)
+		}
+	}
+	return list
+}
+
+// unseen finds what became of invitations that were made and withdrawn while the account
+// was away, undecided.
+func (l *Listener) unseen() map[int]bool {
+	type invitation struct{ share, device string }
+	pending := map[invitation][]int{}
+	unseen := map[int]bool{}
+	for i, it := range l.missed {
+		if it.owner == l.account {
+			continue
+		}
+		of := invitation{it.Share, it.Device}
+		list, known := pending[of]
+		switch {
+		case it.Kind == Invited:
+			pending[of] = []int{i}
+		case !known:
+		case it.Kind == PrivilegesChanged || it.Kind == TermsChanged || it.Kind == Dismissed:
+			pending[of] = append(list, i)
+		case it.Kind == DeviceWithdrawn:
+			for _, n := range append(list, i) {
+				unseen[n] = true
+			}
+			delete(pending, of)
+		default: // it was decided
+			delete(pending, of)
+		}
+	}
+	return unseen
+}
 
 // Notices returns what happens. It is closed when the listener ends: see Why.
 func (l *Listener) Notices() <-chan Notice { return l.notices }

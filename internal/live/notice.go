@@ -29,6 +29,7 @@ const (
 	RecipientForgotten Kind = "recipient_forgotten"
 	Paused             Kind = "paused"
 	Resumed            Kind = "resumed"
+	TermsChanged       Kind = "terms_changed" // when it is valid, or how
 	DeviceAdded        Kind = "device_added"
 	DeviceChanged      Kind = "device_changed" // its names, or what it can do
 	DeviceRemoved      Kind = "device_removed"
@@ -107,6 +108,8 @@ func kindOf(e event.Event) (kind Kind, both bool) {
 		return Paused, true
 	case share.Resumed:
 		return Resumed, true
+	case share.TermsChanged:
+		return TermsChanged, true
 	case device.Added:
 		return DeviceAdded, false
 	case device.Removed:

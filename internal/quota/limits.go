@@ -41,6 +41,7 @@ func All() []Quota {
 		{Name: Sessions, Most: 1_000},
 		{Name: Requests, Most: 64},
 		{Name: Commands, Per: time.Second, Most: 1_000},
+		{Name: app.QuotaInvitations, Per: time.Hour, Most: 20_000},
 		{Name: app.QuotaAdditions, Per: day, Most: 50_000},
 		{Name: app.QuotaGenerations, Per: day, Most: 100},
 		{Name: app.QuotaLogBytes, Per: day, Most: 256 << 20},

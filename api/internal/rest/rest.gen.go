@@ -187,6 +187,7 @@ func (e PrivilegeCheckReason) Valid() bool {
 // Defines values for QuotaPer.
 const (
 	Day    QuotaPer = "day"
+	Hour   QuotaPer = "hour"
 	Second QuotaPer = "second"
 )
 
@@ -194,6 +195,8 @@ const (
 func (e QuotaPer) Valid() bool {
 	switch e {
 	case Day:
+		return true
+	case Hour:
 		return true
 	case Second:
 		return true
@@ -764,6 +767,33 @@ type NewStreamKey struct {
 // NextCursor The `cursor` of the next page; absent at the end.
 type NextCursor = string
 
+// OfferedChannel defines model for OfferedChannel.
+type OfferedChannel struct {
+	Channel    ChannelNumber `json:"channel"`
+	Defaults   PrivilegeSet  `json:"defaults"`
+	Name       string        `json:"name"`
+	Privileges PrivilegeSet  `json:"privileges"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+}
+
+// OfferedDevice defines model for OfferedDevice.
+type OfferedDevice struct {
+	Channels []OfferedChannel `json:"channels"`
+	Device   string           `json:"device"`
+
+	// Model Absent if it is not known.
+	Model string `json:"model,omitempty,omitzero"`
+	Name  string `json:"name"`
+
+	// NeedsFirmware The firmware that it needs before it can be shared, absent if it can be.
+	NeedsFirmware string `json:"needs_firmware,omitempty,omitzero"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+}
+
 // Online Whether the device responds, as this server has seen it: when its streams were pulled, and about once a minute
 // without credentials.
 type Online struct {
@@ -867,6 +897,27 @@ type PlaybackLimit struct {
 // PlaybackLimitSinceAcceptance Not older than the acceptance of the device.
 type PlaybackLimitSinceAcceptance bool
 
+// Preset defines model for Preset.
+type Preset struct {
+	Description string `json:"description"`
+
+	// ID Stable, such as `neighbour`.
+	ID         string       `json:"id"`
+	Name       string       `json:"name"`
+	Privileges PrivilegeSet `json:"privileges"`
+
+	// Seconds How long the share is meant to last, absent for no end.
+	Seconds int64 `json:"seconds,omitempty,omitzero"`
+}
+
+// PresetList defines model for PresetList.
+type PresetList struct {
+	Items []Preset `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
 // Privilege defines model for Privilege.
 type Privilege string
 
@@ -928,7 +979,8 @@ type Quota struct {
 	Per QuotaPer `json:"per,omitempty,omitzero"`
 
 	// Quota `devices`, `shares` (sent), `stream_keys`, `sessions`: how many exist at once; logging in beyond the limit
-	// ends the session that would expire first. `requests` at once; `commands` a second; `devices_added` and `log_bytes` a day;
+	// ends the session that would expire first. `requests` at once; `commands` a second; `invitations` (devices offered) an hour;
+	// `devices_added` and `log_bytes` a day;
 	// `serial_added`: additions of one serial number a day, whose use is not reported. More may be added in future.
 	Quota string `json:"quota"`
 
@@ -1146,6 +1198,15 @@ type ShareDeviceGrants struct {
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
+// ShareForm defines model for ShareForm.
+type ShareForm struct {
+	Items []OfferedDevice `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next    NextCursor `json:"next,omitempty,omitzero"`
+	Presets []Preset   `json:"presets"`
+}
+
 // ShareList defines model for ShareList.
 type ShareList struct {
 	Items []Share `json:"items"`
@@ -1295,6 +1356,9 @@ type Warning struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 }
+
+// AcceptLanguage defines model for AcceptLanguage.
+type AcceptLanguage = string
 
 // AddressPath defines model for AddressPath.
 type AddressPath = string
@@ -1482,6 +1546,12 @@ type DecideInvitationsParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListPresetsParams defines parameters for ListPresets.
+type ListPresetsParams struct {
+	// AcceptLanguage The languages that you prefer (RFC 9110, 12.5.4).
+	AcceptLanguage AcceptLanguage `json:"Accept-Language,omitempty,omitzero"`
+}
+
 // ListPrivilegesParams defines parameters for ListPrivileges.
 type ListPrivilegesParams struct {
 	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
@@ -1509,6 +1579,24 @@ type CheckPrivilegeParams struct {
 type CreateShareParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// GetShareFormParams defines parameters for GetShareForm.
+type GetShareFormParams struct {
+	// Device The only device to show.
+	Device string `form:"device,omitempty" json:"device,omitempty,omitzero"`
+
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// AcceptLanguage The languages that you prefer (RFC 9110, 12.5.4).
+	AcceptLanguage AcceptLanguage `json:"Accept-Language,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
 // ListShareHistoryParams defines parameters for ListShareHistory.
@@ -1851,6 +1939,9 @@ type ServerInterface interface {
 	// ConfirmPasswordReset Set a new password with the code
 	// (POST /api/v1/password-resets/confirm)
 	ConfirmPasswordReset(ctx echo.Context) error
+	// ListPresets List the presets of the form
+	// (GET /api/v1/presets)
+	ListPresets(ctx echo.Context, params ListPresetsParams) error
 	// ListPrivileges List what you may do, on what
 	// (GET /api/v1/privileges)
 	ListPrivileges(ctx echo.Context, params ListPrivilegesParams) error
@@ -1866,6 +1957,9 @@ type ServerInterface interface {
 	// CreateShare Share devices with somebody
 	// (POST /api/v1/shares)
 	CreateShare(ctx echo.Context, params CreateShareParams) error
+	// GetShareForm Read what the form needs
+	// (GET /api/v1/shares/form)
+	GetShareForm(ctx echo.Context, params GetShareFormParams) error
 	// ListShareHistory List the recipients of shares that you deleted
 	// (GET /api/v1/shares/history)
 	ListShareHistory(ctx echo.Context, params ListShareHistoryParams) error
@@ -2711,6 +2805,35 @@ func (w *ServerInterfaceWrapper) ConfirmPasswordReset(ctx echo.Context) error {
 	return err
 }
 
+// ListPresets converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPresets(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPresetsParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Accept-Language" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accept-Language")]; found {
+		var AcceptLanguage AcceptLanguage
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Accept-Language, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accept-Language", valueList[0], &AcceptLanguage, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Accept-Language: %s", err))
+		}
+
+		params.AcceptLanguage = AcceptLanguage
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPresets(ctx, params)
+	return err
+}
+
 // ListPrivileges converts echo context to params.
 func (w *ServerInterfaceWrapper) ListPrivileges(ctx echo.Context) error {
 	var err error
@@ -2846,6 +2969,70 @@ func (w *ServerInterfaceWrapper) CreateShare(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CreateShare(ctx, params)
+	return err
+}
+
+// GetShareForm converts echo context to params.
+func (w *ServerInterfaceWrapper) GetShareForm(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetShareFormParams
+	// ------------- Optional query parameter "device" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "device", ctx.QueryParams(), &params.Device, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Accept-Language" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accept-Language")]; found {
+		var AcceptLanguage AcceptLanguage
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Accept-Language, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accept-Language", valueList[0], &AcceptLanguage, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Accept-Language: %s", err))
+		}
+
+		params.AcceptLanguage = AcceptLanguage
+	}
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetShareForm(ctx, params)
 	return err
 }
 
@@ -3976,6 +4163,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/invitations/decisions", wrapper.DecideInvitations, options.OperationMiddlewares["decideInvitations"]...)
 	router.POST(options.BaseURL+"/api/v1/password-resets", wrapper.RequestPasswordReset, options.OperationMiddlewares["requestPasswordReset"]...)
 	router.POST(options.BaseURL+"/api/v1/password-resets/confirm", wrapper.ConfirmPasswordReset, options.OperationMiddlewares["confirmPasswordReset"]...)
+	router.GET(options.BaseURL+"/api/v1/presets", wrapper.ListPresets, options.OperationMiddlewares["listPresets"]...)
 	router.GET(options.BaseURL+"/api/v1/privileges", wrapper.ListPrivileges, options.OperationMiddlewares["listPrivileges"]...)
 	router.GET(options.BaseURL+"/api/v1/privileges/check", wrapper.CheckPrivilege, options.OperationMiddlewares["checkPrivilege"]...)
 	router.POST(options.BaseURL+"/api/v1/sessions", wrapper.LogIn, options.OperationMiddlewares["logIn"]...)
@@ -3994,6 +4182,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/shares/:share/devices/:device/resume", wrapper.ResumeShareDevice, options.OperationMiddlewares["resumeShareDevice"]...)
 	router.POST(options.BaseURL+"/api/v1/shares/:share/pause", wrapper.PauseShare, options.OperationMiddlewares["pauseShare"]...)
 	router.POST(options.BaseURL+"/api/v1/shares/:share/resume", wrapper.ResumeShare, options.OperationMiddlewares["resumeShare"]...)
+	router.GET(options.BaseURL+"/api/v1/shares/form", wrapper.GetShareForm, options.OperationMiddlewares["getShareForm"]...)
 	router.GET(options.BaseURL+"/api/v1/shares/history", wrapper.ListShareHistory, options.OperationMiddlewares["listShareHistory"]...)
 	router.GET(options.BaseURL+"/api/v1/shares/received", wrapper.ListReceivedShares, options.OperationMiddlewares["listReceivedShares"]...)
 	router.GET(options.BaseURL+"/api/v1/shares/recipients", wrapper.ListRecipients, options.OperationMiddlewares["listRecipients"]...)
@@ -4837,6 +5026,36 @@ func (response ConfirmPasswordReset408ApplicationProblemPlusJSONResponse) VisitC
 	return err
 }
 
+type ListPresetsRequestObject struct {
+	Params ListPresetsParams
+}
+
+type ListPresetsResponseObject interface {
+	VisitListPresetsResponse(w http.ResponseWriter) error
+}
+
+type ListPresets200ResponseHeaders struct {
+	ContentLanguage string
+}
+
+type ListPresets200JSONResponse struct {
+	Body    PresetList
+	Headers ListPresets200ResponseHeaders
+}
+
+func (response ListPresets200JSONResponse) VisitListPresetsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Language", fmt.Sprint(response.Headers.ContentLanguage))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListPrivilegesRequestObject struct {
 	Params ListPrivilegesParams
 }
@@ -4998,6 +5217,36 @@ func (response CreateShare408ApplicationProblemPlusJSONResponse) VisitCreateShar
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetShareFormRequestObject struct {
+	Params GetShareFormParams
+}
+
+type GetShareFormResponseObject interface {
+	VisitGetShareFormResponse(w http.ResponseWriter) error
+}
+
+type GetShareForm200ResponseHeaders struct {
+	ContentLanguage string
+}
+
+type GetShareForm200JSONResponse struct {
+	Body    ShareForm
+	Headers GetShareForm200ResponseHeaders
+}
+
+func (response GetShareForm200JSONResponse) VisitGetShareFormResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Language", fmt.Sprint(response.Headers.ContentLanguage))
+	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -5659,6 +5908,9 @@ type StrictServerInterface interface {
 	// ConfirmPasswordReset Set a new password with the code
 	// (POST /api/v1/password-resets/confirm)
 	ConfirmPasswordReset(ctx context.Context, request ConfirmPasswordResetRequestObject) (ConfirmPasswordResetResponseObject, error)
+	// ListPresets List the presets of the form
+	// (GET /api/v1/presets)
+	ListPresets(ctx context.Context, request ListPresetsRequestObject) (ListPresetsResponseObject, error)
 	// ListPrivileges List what you may do, on what
 	// (GET /api/v1/privileges)
 	ListPrivileges(ctx context.Context, request ListPrivilegesRequestObject) (ListPrivilegesResponseObject, error)
@@ -5674,6 +5926,9 @@ type StrictServerInterface interface {
 	// CreateShare Share devices with somebody
 	// (POST /api/v1/shares)
 	CreateShare(ctx context.Context, request CreateShareRequestObject) (CreateShareResponseObject, error)
+	// GetShareForm Read what the form needs
+	// (GET /api/v1/shares/form)
+	GetShareForm(ctx context.Context, request GetShareFormRequestObject) (GetShareFormResponseObject, error)
 	// ListShareHistory List the recipients of shares that you deleted
 	// (GET /api/v1/shares/history)
 	ListShareHistory(ctx context.Context, request ListShareHistoryRequestObject) (ListShareHistoryResponseObject, error)
@@ -6700,6 +6955,31 @@ func (sh *strictHandler) ConfirmPasswordReset(ctx echo.Context) error {
 	return nil
 }
 
+// ListPresets operation middleware
+func (sh *strictHandler) ListPresets(ctx echo.Context, params ListPresetsParams) error {
+	var request ListPresetsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPresets(ctx.Request().Context(), request.(ListPresetsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPresets")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPresetsResponseObject); ok {
+		return validResponse.VisitListPresetsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListPrivileges operation middleware
 func (sh *strictHandler) ListPrivileges(ctx echo.Context, params ListPrivilegesParams) error {
 	var request ListPrivilegesRequestObject
@@ -6861,6 +7141,31 @@ func (sh *strictHandler) CreateShare(ctx echo.Context, params CreateShareParams)
 		return err
 	} else if validResponse, ok := response.(CreateShareResponseObject); ok {
 		return validResponse.VisitCreateShareResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetShareForm operation middleware
+func (sh *strictHandler) GetShareForm(ctx echo.Context, params GetShareFormParams) error {
+	var request GetShareFormRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetShareForm(ctx.Request().Context(), request.(GetShareFormRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetShareForm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetShareFormResponseObject); ok {
+		return validResponse.VisitGetShareFormResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
