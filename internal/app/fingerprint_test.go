@@ -3,6 +3,9 @@ package app
 import (
 	"encoding/json"
 	"testing"
+
+	"latchkey/domain/privilege"
+	"latchkey/domain/share"
 )
 
 // fingerprints are those in the events of a stream.
@@ -52,6 +55,25 @@ func TestFingerprints(t *testing.T) {
 		if f == one || f == "" {
 			t.Errorf("the same request of %s has the fingerprint %q", name, f)
 		}
+	}
+}
+
+// TestRemovingLimitsIsAnotherRequest: an empty list of limits and none are not the same
+// request.
+func TestRemovingLimitsIsAnotherRequest(t *testing.T) {
+	canonical := func(limits []privilege.Limit) string {
+		raw, err := json.Marshal(DeviceGrants{Device: "cam", Grants: []share.Grant{{Channel: 2, Privileges: privilege.LiveView, Limits: limits}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw)
+	}
+	if kept, removed := canonical(nil), canonical([]privilege.Limit{}); kept == removed {
+		t.Errorf("both are %s", kept)
+	}
+	want := `{"Device":"cam","Grants":[{"channel":2,"privileges":["live_view"]}]}` // as earlier versions made it
+	if got := canonical(nil); got != want {
+		t.Errorf("it is %s, want %s", got, want)
 	}
 }
 

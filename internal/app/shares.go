@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"time"
@@ -24,6 +25,22 @@ type DeviceGrants struct {
 	Device string
 	Grants []share.Grant
 	Terms  *privilege.Terms `json:",omitempty"` // nil: as they are
+}
+
+// MarshalJSON is for fingerprints: to remove the limits of a channel is another request
+// than to keep them, but an empty list is left out of JSON as a missing one is.
+func (d DeviceGrants) MarshalJSON() ([]byte, error) {
+	type fields DeviceGrants
+	canonical := struct {
+		fields
+		Unlimited []int `json:",omitempty"` // channels
+	}{fields: fields(d)}
+	for _, g := range d.Grants {
+		if g.Limits != nil && len(g.Limits) == 0 {
+			canonical.Unlimited = append(canonical.Unlimited, g.Channel)
+		}
+	}
+	return json.Marshal(canonical)
 }
 
 // NewShare is what to share with whom; one of Email and Phone is set.
