@@ -92,7 +92,7 @@ func kindOf(e event.Event) (kind Kind, both bool) {
 		return Accepted, true
 	case share.Rejected:
 		return Rejected, true
-	case share.PrivilegesEdited, share.TermsChanged:
+	case share.PrivilegesEdited:
 		return PrivilegesChanged, true
 	case share.DeviceRemoved:
 		return DeviceWithdrawn, true
