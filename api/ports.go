@@ -31,6 +31,7 @@ type Accounts interface {
 	// RequestReset takes its time, which would tell whether the login has an account.
 	RequestReset(ctx context.Context, login string) error
 	ConfirmReset(ctx context.Context, m app.Meta, r app.Reset) (app.Done, error)
+	Close(ctx context.Context, m app.Meta, password string) (app.Done, error)
 	Profile(ctx context.Context, account string) (app.Profile, error)
 	SetProfile(ctx context.Context, m app.Meta, p app.ProfileChange) (app.Done, error)
 	// Addresses are named by their logins.

@@ -39,6 +39,20 @@ func (h handlers) ChangePassword(ctx context.Context, r rest.ChangePasswordReque
 	}, nil
 }
 
+// CloseAccount bounds the attempts as ChangePassword does.
+func (h handlers) CloseAccount(ctx context.Context, r rest.CloseAccountRequestObject) (rest.CloseAccountResponseObject, error) {
+	name := "account\x00" + caller(ctx)
+	known, err := h.limitLogin(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	done, err := h.cfg.Accounts.Close(toHash(ctx, known), meta(ctx, r.Params.IdempotencyKey), r.Body.Password)
+	if errors.Is(err, hashing.ErrBusy) { // nothing was tried
+		h.logins.local.Refund(loginFrom(ctx, name), 1, h.cfg.Now())
+	}
+	return h.done(ctx, done, err)
+}
+
 // ListSessions lists the caller's sessions. No address is stored: a session only shows
 // whether it was created from the caller's network.
 func (h handlers) ListSessions(ctx context.Context, _ rest.ListSessionsRequestObject) (rest.ListSessionsResponseObject, error) {

@@ -312,6 +312,11 @@ type Account struct {
 	Phone   string `json:"phone,omitempty,omitzero"`
 }
 
+// AccountClosing defines model for AccountClosing.
+type AccountClosing struct {
+	Password string `json:"password"`
+}
+
 // AccountUpdate defines model for AccountUpdate.
 type AccountUpdate struct {
 	// Language Of the messages that you are sent; absent or empty, English.
@@ -1470,6 +1475,12 @@ type RegisterAccountParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// CloseAccountParams defines parameters for CloseAccount.
+type CloseAccountParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // GetAccountParams defines parameters for GetAccount.
 type GetAccountParams struct {
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
@@ -1864,6 +1875,9 @@ type RevokeStreamKeyParams struct {
 // RegisterAccountJSONRequestBody defines body for RegisterAccount for application/json ContentType.
 type RegisterAccountJSONRequestBody = Registration
 
+// CloseAccountJSONRequestBody defines body for CloseAccount for application/json ContentType.
+type CloseAccountJSONRequestBody = AccountClosing
+
 // UpdateAccountJSONRequestBody defines body for UpdateAccount for application/json ContentType.
 type UpdateAccountJSONRequestBody = AccountUpdate
 
@@ -1999,6 +2013,28 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/v1/accounts (the `RegisterAccount` operationId).
 	RegisterAccount(ctx context.Context, params *RegisterAccountParams, body RegisterAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CloseAccountWithBody Close your account
+	//
+	// For good: its devices are removed and free for others, its shares end on both sides, its keys and sessions end,
+	// and what is stored about its person is forgotten, before it is answered. After 503 the account may be closed
+	// already; what follows is then done by itself.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with DELETE /api/v1/accounts/me (the `CloseAccount` operationId).
+	CloseAccountWithBody(ctx context.Context, params *CloseAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CloseAccount Close your account
+	//
+	// For good: its devices are removed and free for others, its shares end on both sides, its keys and sessions end,
+	// and what is stored about its person is forgotten, before it is answered. After 503 the account may be closed
+	// already; what follows is then done by itself.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with DELETE /api/v1/accounts/me (the `CloseAccount` operationId).
+	CloseAccount(ctx context.Context, params *CloseAccountParams, body CloseAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetAccount Read your account
 	//
@@ -2635,6 +2671,48 @@ func (c *Client) RegisterAccountWithBody(ctx context.Context, params *RegisterAc
 // Corresponds with POST /api/v1/accounts (the `RegisterAccount` operationId).
 func (c *Client) RegisterAccount(ctx context.Context, params *RegisterAccountParams, body RegisterAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRegisterAccountRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CloseAccountWithBody Close your account
+//
+// For good: its devices are removed and free for others, its shares end on both sides, its keys and sessions end,
+// and what is stored about its person is forgotten, before it is answered. After 503 the account may be closed
+// already; what follows is then done by itself.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with DELETE /api/v1/accounts/me (the `CloseAccount` operationId).
+func (c *Client) CloseAccountWithBody(ctx context.Context, params *CloseAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCloseAccountRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CloseAccount Close your account
+//
+// For good: its devices are removed and free for others, its shares end on both sides, its keys and sessions end,
+// and what is stored about its person is forgotten, before it is answered. After 503 the account may be closed
+// already; what follows is then done by itself.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with DELETE /api/v1/accounts/me (the `CloseAccount` operationId).
+func (c *Client) CloseAccount(ctx context.Context, params *CloseAccountParams, body CloseAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCloseAccountRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3996,6 +4074,59 @@ func NewRegisterAccountRequestWithBody(server string, params *RegisterAccountPar
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewCloseAccountRequest calls the generic CloseAccount builder with application/json body
+func NewCloseAccountRequest(server string, params *CloseAccountParams, body CloseAccountJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCloseAccountRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCloseAccountRequestWithBody constructs an http.Request for the CloseAccount method, with any body, and a specified content type
+func NewCloseAccountRequestWithBody(server string, params *CloseAccountParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/accounts/me")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -7124,6 +7255,28 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/v1/accounts (the `RegisterAccount` operationId).
 	RegisterAccountWithResponse(ctx context.Context, params *RegisterAccountParams, body RegisterAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*RegisterAccountResponse, error)
 
+	// CloseAccountWithBodyWithResponse Close your account
+	//
+	// For good: its devices are removed and free for others, its shares end on both sides, its keys and sessions end,
+	// and what is stored about its person is forgotten, before it is answered. After 503 the account may be closed
+	// already; what follows is then done by itself.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/accounts/me (the `CloseAccount` operationId).
+	CloseAccountWithBodyWithResponse(ctx context.Context, params *CloseAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CloseAccountResponse, error)
+
+	// CloseAccountWithResponse Close your account
+	//
+	// For good: its devices are removed and free for others, its shares end on both sides, its keys and sessions end,
+	// and what is stored about its person is forgotten, before it is answered. After 503 the account may be closed
+	// already; what follows is then done by itself.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/accounts/me (the `CloseAccount` operationId).
+	CloseAccountWithResponse(ctx context.Context, params *CloseAccountParams, body CloseAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*CloseAccountResponse, error)
+
 	// GetAccountWithResponse Read your account
 	//
 	// Who you are, and how much of each quota you have used. Quotas are counted per account; the operator sets
@@ -7862,6 +8015,54 @@ func (r RegisterAccountResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RegisterAccountResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CloseAccountResponse204Headers the declared response headers of an HTTP 204 response for CloseAccount
+type CloseAccountResponse204Headers struct {
+	LatchkeyPosition string
+}
+
+type CloseAccountResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *CloseAccountResponse204Headers
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r CloseAccountResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r CloseAccountResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CloseAccountResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CloseAccountResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CloseAccountResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10401,6 +10602,40 @@ func (c *ClientWithResponses) RegisterAccountWithResponse(ctx context.Context, p
 	return ParseRegisterAccountResponse(rsp)
 }
 
+// CloseAccountWithBodyWithResponse Close your account
+//
+// For good: its devices are removed and free for others, its shares end on both sides, its keys and sessions end,
+// and what is stored about its person is forgotten, before it is answered. After 503 the account may be closed
+// already; what follows is then done by itself.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/accounts/me (the `CloseAccount` operationId).
+func (c *ClientWithResponses) CloseAccountWithBodyWithResponse(ctx context.Context, params *CloseAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CloseAccountResponse, error) {
+	rsp, err := c.CloseAccountWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCloseAccountResponse(rsp)
+}
+
+// CloseAccountWithResponse Close your account
+//
+// For good: its devices are removed and free for others, its shares end on both sides, its keys and sessions end,
+// and what is stored about its person is forgotten, before it is answered. After 503 the account may be closed
+// already; what follows is then done by itself.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/accounts/me (the `CloseAccount` operationId).
+func (c *ClientWithResponses) CloseAccountWithResponse(ctx context.Context, params *CloseAccountParams, body CloseAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*CloseAccountResponse, error) {
+	rsp, err := c.CloseAccount(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCloseAccountResponse(rsp)
+}
+
 // GetAccountWithResponse Read your account
 //
 // Who you are, and how much of each quota you have used. Quotas are counted per account; the operator sets
@@ -11556,6 +11791,48 @@ func ParseRegisterAccountResponse(rsp *http.Response) (*RegisterAccountResponse,
 			headers.LatchkeyPosition = value
 		}
 		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCloseAccountResponse parses an HTTP response from a CloseAccountWithResponse call
+func ParseCloseAccountResponse(rsp *http.Response) (*CloseAccountResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CloseAccountResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers CloseAccountResponse204Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers204 = &headers
 	}
 
 	return response, nil

@@ -140,12 +140,13 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if err != nil {
 		return nil, err
 	}
+	s.opened.holdings, s.opened.erased = holdings{runner}, s.journal.Erased
 	s.watch = newWatch(client, s.opened.store, s.opened.vault, pool, logger)
 	useCases, err := newUseCases(s.opened, x, runner, ledger, prover{client}, o)
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range reactors.Followers(s.opened.store, reactors.List(runner, useCases.Devices)) {
+	for _, f := range reactors.Followers(s.opened.store, reactors.List(runner, policies{useCases.Devices, useCases.Accounts})) {
 		if err := runner.Follow(f); err != nil {
 			return nil, err
 		}
@@ -277,6 +278,7 @@ func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas
 		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: passwords{p.vault, p.sessionEnded}, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
 		Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Prover: prover, ProofOff: o.DeviceProof == proofOff, Firmware: o.firmware, Logger: p.logger,
 		Verification: p.verify, Codes: p.vault, Messenger: messenger{p}, Registration: p.registration, Invitations: p.vault,
+		Holdings: p.holdings, Eraser: eraser{p},
 	})
 }
 

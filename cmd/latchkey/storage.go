@@ -49,8 +49,10 @@ type opened struct {
 
 	descriptors  *descriptors.Watch
 	registration app.Mode
-	verify       bool           // addresses must be proven
-	outbox       *outbox.Outbox // nil in a tool, which sends nothing itself
+	holdings     app.HoldingsOf            // nil in a tool
+	erased       func(person string) error // records that a person was erased; nil in a tool
+	verify       bool                      // addresses must be proven
+	outbox       *outbox.Outbox            // nil in a tool, which sends nothing itself
 
 	unmatched atomic.Bool // the vault has not been compared with the log yet
 	appended  atomic.Bool // since the mark of the vault was last advanced

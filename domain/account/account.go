@@ -46,6 +46,7 @@ type State struct {
 	UserName   string // sealed
 	UserLogin  string // keyed hash of the user name
 	Language   string // of messages; "" for the default
+	Closed     bool
 }
 
 // Key is a stream key.
@@ -151,6 +152,8 @@ func Decide(s State, command Command) ([]Event, error) {
 		return ifRegistered(s, c, verifyAddress)
 	case RemoveAddress:
 		return ifRegistered(s, c, removeAddress)
+	case Close:
+		return ifRegistered(s, c, closeAccount)
 	case SetProfile:
 		return ifRegistered(s, c, setProfile)
 	case RevokeKey:

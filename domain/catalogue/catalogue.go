@@ -31,6 +31,7 @@ var events = []entry{
 	current[account.AddressVerified](),
 	current[account.AddressRemoved](),
 	current[account.ProfileChanged](),
+	current[account.Closed](),
 	current[device.Added](),
 	current[device.Removed](),
 	current[device.Renamed](),

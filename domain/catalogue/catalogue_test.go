@@ -66,6 +66,7 @@ func examples() []event.Event {
 		account.AddressRemoved{Account: bob, Login: login, At: at},
 		account.AddressRemoved{Account: bob, Login: login, NextLogin: login, NextKind: "email", NextAddress: text, At: at},
 		account.ProfileChanged{Account: bob, Name: text, UserName: text, UserLogin: login, Language: "de", At: at},
+		account.Closed{Account: bob, At: at},
 		device.Added{Device: cam, Serial: "ds-7216-691b23", Generation: 2, Owner: alice, Name: text, At: at, Channels: []device.Channel{
 			{Channel: 1, Name: text, Capabilities: privilege.All}, {Channel: 2, Capabilities: privilege.None},
 		}},

@@ -26,6 +26,10 @@ type Accounts struct {
 
 	mode        Mode
 	invitations Invitations
+
+	devices  *Devices
+	holdings HoldingsOf
+	eraser   Eraser
 }
 
 // Registration is a new account; one of Email and Phone is set.

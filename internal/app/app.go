@@ -43,6 +43,9 @@ type Config struct {
 	Verification bool
 	Codes        Codes
 	Messenger    Messenger
+	// Holdings and Eraser are for closing accounts; without them none is closed.
+	Holdings HoldingsOf
+	Eraser   Eraser
 	// Registration is who may register; "": everybody. All but Open need Invitations.
 	Registration Mode
 	Invitations  Invitations
@@ -76,13 +79,15 @@ func New(cfg Config) (UseCases, error) {
 	cfg.setDefaults()
 	c := newCore(cfg)
 	n := names{core: c, domains: cfg.Domains}
-	return UseCases{
+	u := UseCases{
 		Accounts:    &Accounts{core: c, passwords: cfg.Passwords, codes: cfg.Codes, messenger: cfg.Messenger, mode: cfg.Registration, invitations: cfg.Invitations},
 		Devices:     &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, unproven: cfg.ProofOff, shares: cfg.Shares, names: n},
 		Shares:      &Shares{core: c, names: n},
 		StreamKeys:  &StreamKeys{core: c, secrets: cfg.StreamSecrets},
 		Revocations: &Revocations{core: c, cameras: cfg.Cameras, secrets: cfg.StreamSecrets},
-	}, nil
+	}
+	u.Accounts.devices, u.Accounts.holdings, u.Accounts.eraser = u.Devices, cfg.Holdings, cfg.Eraser
+	return u, nil
 }
 
 func (cfg *Config) validate() error {

@@ -196,7 +196,10 @@ func takesAway(state any, e event.Event) bool {
 		before, ok := state.(share.State)
 		return ok && share.TakesAway(before, of)
 	}
-	if _, ok := e.(account.PasswordChanged); ok {
+	switch e.(type) {
+	case account.Closed, account.LoginReleased:
+		return true
+	case account.PasswordChanged:
 		return true // what it gives, the person had before
 	}
 	return e.Revokes() != event.NoRevocation

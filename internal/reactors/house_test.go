@@ -142,6 +142,10 @@ func (f commands) EndShares(ctx context.Context, cause uuid.UUID, device string,
 	return f(ctx, call{cause, device, shares})
 }
 
+func (f commands) FinishClosing(context.Context, uuid.UUID, string, eventstore.Position) error {
+	return nil
+}
+
 var errTest = errors.New("as the test wants it")
 
 // within bounds what waits for something that must happen.

@@ -27,7 +27,7 @@ type Reactor struct {
 
 // List has all reactors.
 func List(read ReadModels, do Commands) []Reactor {
-	return []Reactor{removedDevices(read, do)}
+	return []Reactor{policies(read, do)}
 }
 
 // ReadModels are queried for what is due. They wait until they have seen a position in
@@ -44,6 +44,8 @@ type ReadModels interface {
 type Commands interface {
 	// EndShares removes a removed device from shares.
 	EndShares(ctx context.Context, cause uuid.UUID, device string, shares []string) error
+	// FinishClosing does what follows a closed account, whose event is at a position.
+	FinishClosing(ctx context.Context, cause uuid.UUID, account string, at eventstore.Position) error
 }
 
 // Event is an event that is followed.

@@ -4,19 +4,23 @@ import (
 	"context"
 	"slices"
 
+	"latchkey/domain/account"
 	"latchkey/domain/device"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
 )
 
-// removedDevices ends the shares of removed devices: when a device is removed, and when a
-// share offers or has a device that was removed in the meantime.
-func removedDevices(read ReadModels, do Commands) Reactor {
+// policies ends the shares of removed devices, when a device was removed and when a share
+// offers or has a device that was removed meanwhile, and finishes what follows a closed
+// account.
+func policies(read ReadModels, do Commands) Reactor {
 	d := deviceEnds{read, do}
 	return Reactor{
-		Name:   "policies", // its original name: there was one policy
-		Events: []string{device.Removed{}.Type(), share.Invited{}.Type(), share.Accepted{}.Type(), share.PrivilegesEdited{}.Type()},
-		Due:    d.due,
+		Name: "policies",
+		Events: []string{
+			device.Removed{}.Type(), share.Invited{}.Type(), share.Accepted{}.Type(), share.PrivilegesEdited{}.Type(), account.Closed{}.Type(),
+		},
+		Due: d.due,
 	}
 }
 
@@ -31,6 +35,8 @@ func (d deviceEnds) due(ctx context.Context, events []Event, position eventstore
 		switch v := e.Event.(type) {
 		case device.Removed:
 			list = append(list, d.removed(e, v.Device))
+		case account.Closed:
+			list = append(list, Action{e, func(ctx context.Context) error { return d.do.FinishClosing(ctx, e.ID, v.Account, e.Position) }})
 		case share.Invited:
 			offers = append(offers, offer{e, v.Device, v.Share})
 		case share.Accepted:

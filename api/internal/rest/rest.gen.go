@@ -281,6 +281,11 @@ type Account struct {
 	Phone   string `json:"phone,omitempty,omitzero"`
 }
 
+// AccountClosing defines model for AccountClosing.
+type AccountClosing struct {
+	Password string `json:"password"`
+}
+
 // AccountUpdate defines model for AccountUpdate.
 type AccountUpdate struct {
 	// Language Of the messages that you are sent; absent or empty, English.
@@ -1411,6 +1416,12 @@ type RegisterAccountParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// CloseAccountParams defines parameters for CloseAccount.
+type CloseAccountParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // GetAccountParams defines parameters for GetAccount.
 type GetAccountParams struct {
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
@@ -1805,6 +1816,9 @@ type RevokeStreamKeyParams struct {
 // RegisterAccountJSONRequestBody defines body for RegisterAccount for application/json ContentType.
 type RegisterAccountJSONRequestBody = Registration
 
+// CloseAccountJSONRequestBody defines body for CloseAccount for application/json ContentType.
+type CloseAccountJSONRequestBody = AccountClosing
+
 // UpdateAccountJSONRequestBody defines body for UpdateAccount for application/json ContentType.
 type UpdateAccountJSONRequestBody = AccountUpdate
 
@@ -1858,6 +1872,9 @@ type ServerInterface interface {
 	// RegisterAccount Register an account
 	// (POST /api/v1/accounts)
 	RegisterAccount(ctx echo.Context, params RegisterAccountParams) error
+	// CloseAccount Close your account
+	// (DELETE /api/v1/accounts/me)
+	CloseAccount(ctx echo.Context, params CloseAccountParams) error
 	// GetAccount Read your account
 	// (GET /api/v1/accounts/me)
 	GetAccount(ctx echo.Context, params GetAccountParams) error
@@ -2056,6 +2073,35 @@ func (w *ServerInterfaceWrapper) RegisterAccount(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RegisterAccount(ctx, params)
+	return err
+}
+
+// CloseAccount converts echo context to params.
+func (w *ServerInterfaceWrapper) CloseAccount(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CloseAccountParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CloseAccount(ctx, params)
 	return err
 }
 
@@ -4136,6 +4182,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	}
 
 	router.POST(options.BaseURL+"/api/v1/accounts", wrapper.RegisterAccount, options.OperationMiddlewares["registerAccount"]...)
+	router.DELETE(options.BaseURL+"/api/v1/accounts/me", wrapper.CloseAccount, options.OperationMiddlewares["closeAccount"]...)
 	router.GET(options.BaseURL+"/api/v1/accounts/me", wrapper.GetAccount, options.OperationMiddlewares["getAccount"]...)
 	router.PUT(options.BaseURL+"/api/v1/accounts/me", wrapper.UpdateAccount, options.OperationMiddlewares["updateAccount"]...)
 	router.GET(options.BaseURL+"/api/v1/accounts/me/addresses", wrapper.ListAddresses, options.OperationMiddlewares["listAddresses"]...)
@@ -4271,6 +4318,39 @@ type RegisterAccount408ApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RegisterAccount408ApplicationProblemPlusJSONResponse) VisitRegisterAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CloseAccountRequestObject struct {
+	Params CloseAccountParams
+	Body   *CloseAccountJSONRequestBody
+}
+
+type CloseAccountResponseObject interface {
+	VisitCloseAccountResponse(w http.ResponseWriter) error
+}
+
+type CloseAccount204Response = DoneResponse
+
+func (response CloseAccount204Response) VisitCloseAccountResponse(w http.ResponseWriter) error {
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(204)
+	return nil
+}
+
+type CloseAccount408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response CloseAccount408ApplicationProblemPlusJSONResponse) VisitCloseAccountResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -5827,6 +5907,9 @@ type StrictServerInterface interface {
 	// RegisterAccount Register an account
 	// (POST /api/v1/accounts)
 	RegisterAccount(ctx context.Context, request RegisterAccountRequestObject) (RegisterAccountResponseObject, error)
+	// CloseAccount Close your account
+	// (DELETE /api/v1/accounts/me)
+	CloseAccount(ctx context.Context, request CloseAccountRequestObject) (CloseAccountResponseObject, error)
 	// GetAccount Read your account
 	// (GET /api/v1/accounts/me)
 	GetAccount(ctx context.Context, request GetAccountRequestObject) (GetAccountResponseObject, error)
@@ -6048,6 +6131,54 @@ func (sh *strictHandler) RegisterAccount(ctx echo.Context, params RegisterAccoun
 		return err
 	} else if validResponse, ok := response.(RegisterAccountResponseObject); ok {
 		return validResponse.VisitRegisterAccountResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CloseAccount operation middleware
+func (sh *strictHandler) CloseAccount(ctx echo.Context, params CloseAccountParams) error {
+	var request CloseAccountRequestObject
+
+	request.Params = params
+
+	var body CloseAccountJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CloseAccount(ctx.Request().Context(), request.(CloseAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CloseAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CloseAccountResponseObject); ok {
+		return validResponse.VisitCloseAccountResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"latchkey/internal/app"
+	"latchkey/internal/position"
+	"latchkey/projections"
+)
+
+// policies are the commands that follow from events.
+type policies struct {
+	*app.Devices
+	*app.Accounts
+}
+
+// holdings knows what accounts have.
+type holdings struct{ runner *projections.Runner }
+
+func (h holdings) HoldingsOf(ctx context.Context, account string, atLeast position.Position) (app.Holdings, error) {
+	has, err := h.runner.HoldingsOf(ctx, account, atLeast)
+	return app.Holdings(has), err
+}
+
+// eraser forgets persons in the vault, and in the journal notes that they were, so that a
+// copy of the vault that is put back forgets them again.
+type eraser struct{ opened *opened }
+
+func (e eraser) Erase(ctx context.Context, account string, holders []string) error {
+	names := []string{account}
+	for _, holder := range holders { // the keys of now: the next holder gets another
+		keys, err := e.opened.vault.KeysOf(ctx, holder)
+		if err != nil {
+			return err
+		}
+		names = append(names, keys...)
+	}
+	var faults []error
+	for _, name := range names {
+		if e.opened.erased != nil {
+			faults = append(faults, e.opened.erased(name))
+		}
+		faults = append(faults, e.opened.vault.Forget(ctx, name))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return err
+	}
+	e.opened.sessionEnded(ctx)
+	return nil
+}

@@ -1,0 +1,170 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"latchkey/domain/account"
+	"latchkey/domain/device"
+	"latchkey/domain/share"
+	"latchkey/internal/position"
+)
+
+// Holdings are what an account has, by ids.
+type Holdings struct {
+	Devices  []string
+	Sent     []string // shares
+	Received []string // shares with its addresses
+}
+
+// HoldingsOf knows what accounts have, as far as read models see it.
+type HoldingsOf interface {
+	// HoldingsOf lists what an account has, with every event up to a position of the log
+	// taken into account. It waits for that as long as the context does.
+	HoldingsOf(ctx context.Context, account string, atLeast position.Position) (Holdings, error)
+}
+
+// Eraser forgets persons.
+type Eraser interface {
+	// Erase destroys what makes the texts about a person readable, their password and
+	// sessions, and the texts that others keep of whoever holds their addresses now: those
+	// of the next holder are not concerned. Again it does nothing.
+	Erase(ctx context.Context, account string, holders []string) error
+}
+
+// Close closes the caller's account. The event comes first: whatever else must end follows
+// from it, here before the answer, or by a reactor if this is cut off.
+func (a *Accounts) Close(ctx context.Context, m Meta, password string) (Done, error) {
+	c, err := a.core.begin(m, "close account")
+	if err != nil {
+		return Done{}, err
+	}
+	if a.holdings == nil || a.eraser == nil {
+		return Done{}, unavailable(errors.New("accounts cannot be closed here"))
+	}
+	right, err := a.passwords.VerifyPassword(ctx, c.Account, password)
+	if err != nil {
+		return Done{}, unavailable(fmt.Errorf("checking a password: %w", err))
+	}
+	if !right {
+		return Done{}, wrongPassword(nil)
+	}
+	on := onAccount(c.Account)
+	done, err := run(ctx, a.core, c, on, func(there stream[account.State]) ([]account.Event, error) {
+		return account.Decide(there.state, account.Close{At: c.at})
+	})
+	if err != nil {
+		return Done{}, err
+	}
+	last, err := a.finishClosing(ctx, c.id(on.name, 0), c.Account, done.position)
+	if err != nil {
+		return Done{}, unavailable(fmt.Errorf("the account is closed, and what follows is done later: %w", err))
+	}
+	return Done{Position: max(done.position, last)}, nil
+}
+
+// FinishClosing is the policy that follows a closed account: its devices are removed, its
+// shares end on both sides, its logins are free, and at last its person is forgotten. cause
+// is the id of the event, which is at a position. Following it again does nothing more.
+func (a *Accounts) FinishClosing(ctx context.Context, cause uuid.UUID, id string, at position.Position) error {
+	_, err := a.finishClosing(ctx, cause, id, at)
+	return err
+}
+
+func (a *Accounts) finishClosing(ctx context.Context, cause uuid.UUID, id string, at position.Position) (last position.Position, err error) {
+	there, err := load(ctx, a.core, accountKind, accountStream(id))
+	if err != nil || !there.state.Closed { // the log must say it too: what follows cannot be undone
+		return 0, err
+	}
+	has, err := a.holdings.HoldingsOf(ctx, id, at)
+	if err != nil {
+		return 0, fmt.Errorf("listing what a closed account has: %w", err)
+	}
+	var failed []error
+	note := func(p position.Position, err error) {
+		last = max(last, p)
+		failed = append(failed, err)
+	}
+	for _, d := range has.Devices {
+		note(a.removeDevice(ctx, cause, id, d))
+	}
+	for _, s := range has.Sent {
+		note(a.endShare(ctx, cause, s, func(share.State) share.Command { return share.Delete{By: id, At: a.core.now()} }))
+	}
+	for _, s := range has.Received {
+		note(a.endShare(ctx, cause, s, func(of share.State) share.Command {
+			for _, d := range of.Devices {
+				if d.Account == id {
+					return share.Leave{By: id, Holder: id, At: a.core.now()}
+				}
+			}
+			return nil // it waits for whoever has the address next
+		}))
+	}
+	if err := errors.Join(failed...); err != nil {
+		return last, err
+	}
+	var logins []string
+	for _, address := range there.state.Addresses {
+		logins = append(logins, address.Login)
+	}
+	c := a.core.following(cause)
+	c.Account, c.seed = id, uuid.New()
+	for _, login := range append(logins[:len(logins):len(logins)], there.state.UserLogin) {
+		p, err := a.release(ctx, c, login)
+		if err != nil {
+			return last, err
+		}
+		last = max(last, p)
+	}
+	holders := make([]string, len(logins))
+	for i, login := range logins {
+		holders[i] = loginStream(login)
+	}
+	if err := a.eraser.Erase(ctx, id, holders); err != nil {
+		return last, fmt.Errorf("forgetting the person of a closed account: %w", err)
+	}
+	return last, nil
+}
+
+func (a *Accounts) removeDevice(ctx context.Context, cause uuid.UUID, owner, id string) (position.Position, error) {
+	serial, ok := device.SerialOf(id)
+	if !ok {
+		return 0, fmt.Errorf("%q is not the id of a device", id)
+	}
+	done, err := run(ctx, a.core, a.core.following(cause), onAnyDevice(serial), func(there stream[device.State]) ([]device.Event, error) {
+		events, err := device.Decide(there.state, device.Remove{Device: id, By: owner, At: a.core.now()})
+		if errors.Is(err, device.ErrNotFound) {
+			return nil, nil
+		}
+		return events, err
+	})
+	if err != nil || len(done.events) == 0 {
+		return 0, err
+	}
+	if err := forgetCamera(ctx, a.devices.cameras, id); err != nil {
+		return done.position, err
+	}
+	removal := uuid.NewSHA1(cause, []byte(id))
+	return max(done.position, a.devices.followRemoval(ctx, removal, id, done.position)), nil
+}
+
+func (a *Accounts) endShare(ctx context.Context, cause uuid.UUID, id string, how func(share.State) share.Command) (position.Position, error) {
+	done, err := run(ctx, a.core, a.core.following(cause), onShare(id), func(there stream[share.State]) ([]share.Event, error) {
+		command := how(there.state)
+		if !there.state.Live || command == nil {
+			return nil, nil
+		}
+		return share.Decide(there.state, command)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("ending share %s of a closed account: %w", id, err)
+	}
+	if len(done.events) == 0 {
+		return 0, nil
+	}
+	return done.position, nil
+}
