@@ -5,6 +5,7 @@ import (
 
 	"latchkey/api/internal/rest"
 	"latchkey/internal/app"
+	"latchkey/internal/country"
 )
 
 // ListAddresses lists the caller's addresses.
@@ -26,6 +27,7 @@ func addressOf(a app.AddressView) rest.Address {
 		out.Email = a.Plain
 	} else {
 		out.Phone = a.Plain
+		out.PhoneNational, out.PhoneInternational = country.Formats(a.Plain)
 	}
 	return out
 }
@@ -86,4 +88,14 @@ func (h handlers) UpdateAccount(ctx context.Context, r rest.UpdateAccountRequest
 	}
 	done, err := h.cfg.Accounts.SetProfile(ctx, meta(ctx, r.Params.IdempotencyKey), change)
 	return h.done(ctx, done, err)
+}
+
+// ListCountries is for the form in which a number is entered.
+func (h handlers) ListCountries(context.Context, rest.ListCountriesRequestObject) (rest.ListCountriesResponseObject, error) {
+	all := country.All()
+	items := make([]rest.Country, len(all))
+	for i, c := range all {
+		items[i] = rest.Country{Code: c.Code, CallingCode: c.CallingCode, Names: rest.CountryNames{En: c.English, De: c.German}}
+	}
+	return rest.ListCountries200JSONResponse{Items: items}, nil
 }

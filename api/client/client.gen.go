@@ -334,6 +334,12 @@ type Address struct {
 	ID      string    `json:"id"`
 	Phone   string    `json:"phone,omitempty,omitzero"`
 
+	// PhoneInternational The number as it is written elsewhere.
+	PhoneInternational string `json:"phone_international,omitempty,omitzero"`
+
+	// PhoneNational The number as it is written in its country.
+	PhoneNational string `json:"phone_national,omitempty,omitzero"`
+
 	// Primary The people you share with see this one.
 	Primary bool `json:"primary"`
 
@@ -412,6 +418,30 @@ type Condition struct {
 
 	// Until From this time, or until it. Absent: always. An end must be in the future when it is set.
 	Until TermTime `json:"until,omitempty,omitzero"`
+}
+
+// Country defines model for Country.
+type Country struct {
+	// CallingCode With its plus sign, such as +49.
+	CallingCode string `json:"calling_code"`
+
+	// Code ISO 3166-1 alpha-2.
+	Code  string       `json:"code"`
+	Names CountryNames `json:"names"`
+}
+
+// CountryList defines model for CountryList.
+type CountryList struct {
+	Items []Country `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// CountryNames defines model for CountryNames.
+type CountryNames struct {
+	De string `json:"de"`
+	En string `json:"en"`
 }
 
 // Credentials defines model for Credentials.
@@ -2182,6 +2212,13 @@ type ClientInterface interface {
 	// Corresponds with DELETE /api/v1/accounts/me/sessions/{session} (the `EndSession` operationId).
 	EndSession(ctx context.Context, session string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListCountries List countries with their calling codes
+	//
+	// All of them, in the order of their codes, for a form in which a number is entered.
+	//
+	// Corresponds with GET /api/v1/countries (the `ListCountries` operationId).
+	ListCountries(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListDevices List your devices
 	//
 	// Your own devices. Devices that others share with you are in `/shares/received` and `/privileges`.
@@ -3039,6 +3076,23 @@ func (c *Client) ListSessions(ctx context.Context, reqEditors ...RequestEditorFn
 // Corresponds with DELETE /api/v1/accounts/me/sessions/{session} (the `EndSession` operationId).
 func (c *Client) EndSession(ctx context.Context, session string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewEndSessionRequest(c.Server, session)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListCountries List countries with their calling codes
+//
+// All of them, in the order of their codes, for a form in which a number is entered.
+//
+// Corresponds with GET /api/v1/countries (the `ListCountries` operationId).
+func (c *Client) ListCountries(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListCountriesRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -4698,6 +4752,33 @@ func NewEndSessionRequest(server string, session string) (*http.Request, error) 
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListCountriesRequest constructs an http.Request for the ListCountries method
+func NewListCountriesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/countries")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -7443,6 +7524,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /api/v1/accounts/me/sessions/{session} (the `EndSession` operationId).
 	EndSessionWithResponse(ctx context.Context, session string, reqEditors ...RequestEditorFn) (*EndSessionResponse, error)
 
+	// ListCountriesWithResponse List countries with their calling codes
+	//
+	// All of them, in the order of their codes, for a form in which a number is entered.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/countries (the `ListCountries` operationId).
+	ListCountriesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListCountriesResponse, error)
+
 	// ListDevicesWithResponse List your devices
 	//
 	// Your own devices. Devices that others share with you are in `/shares/received` and `/privileges`.
@@ -8651,6 +8741,47 @@ func (r EndSessionResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r EndSessionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListCountriesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CountryList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListCountriesResponse) GetJSON200() *CountryList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListCountriesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListCountriesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListCountriesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListCountriesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10910,6 +11041,21 @@ func (c *ClientWithResponses) EndSessionWithResponse(ctx context.Context, sessio
 	return ParseEndSessionResponse(rsp)
 }
 
+// ListCountriesWithResponse List countries with their calling codes
+//
+// All of them, in the order of their codes, for a form in which a number is entered.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/countries (the `ListCountries` operationId).
+func (c *ClientWithResponses) ListCountriesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListCountriesResponse, error) {
+	rsp, err := c.ListCountries(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListCountriesResponse(rsp)
+}
+
 // ListDevicesWithResponse List your devices
 //
 // Your own devices. Devices that others share with you are in `/shares/received` and `/privileges`.
@@ -12232,6 +12378,32 @@ func ParseEndSessionResponse(rsp *http.Response) (*EndSessionResponse, error) {
 	response := &EndSessionResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseListCountriesResponse parses an HTTP response from a ListCountriesWithResponse call
+func ParseListCountriesResponse(rsp *http.Response) (*ListCountriesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListCountriesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CountryList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	}
 
 	return response, nil

@@ -303,6 +303,12 @@ type Address struct {
 	ID      string    `json:"id"`
 	Phone   string    `json:"phone,omitempty,omitzero"`
 
+	// PhoneInternational The number as it is written elsewhere.
+	PhoneInternational string `json:"phone_international,omitempty,omitzero"`
+
+	// PhoneNational The number as it is written in its country.
+	PhoneNational string `json:"phone_national,omitempty,omitzero"`
+
 	// Primary The people you share with see this one.
 	Primary bool `json:"primary"`
 
@@ -381,6 +387,30 @@ type Condition struct {
 
 	// Until From this time, or until it. Absent: always. An end must be in the future when it is set.
 	Until TermTime `json:"until,omitempty,omitzero"`
+}
+
+// Country defines model for Country.
+type Country struct {
+	// CallingCode With its plus sign, such as +49.
+	CallingCode string `json:"calling_code"`
+
+	// Code ISO 3166-1 alpha-2.
+	Code  string       `json:"code"`
+	Names CountryNames `json:"names"`
+}
+
+// CountryList defines model for CountryList.
+type CountryList struct {
+	Items []Country `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// CountryNames defines model for CountryNames.
+type CountryNames struct {
+	De string `json:"de"`
+	En string `json:"en"`
 }
 
 // Credentials defines model for Credentials.
@@ -1917,6 +1947,9 @@ type ServerInterface interface {
 	// EndSession End one of your sessions
 	// (DELETE /api/v1/accounts/me/sessions/{session})
 	EndSession(ctx echo.Context, session string) error
+	// ListCountries List countries with their calling codes
+	// (GET /api/v1/countries)
+	ListCountries(ctx echo.Context) error
 	// ListDevices List your devices
 	// (GET /api/v1/devices)
 	ListDevices(ctx echo.Context, params ListDevicesParams) error
@@ -2403,6 +2436,15 @@ func (w *ServerInterfaceWrapper) EndSession(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.EndSession(ctx, session)
+	return err
+}
+
+// ListCountries converts echo context to params.
+func (w *ServerInterfaceWrapper) ListCountries(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListCountries(ctx)
 	return err
 }
 
@@ -4197,6 +4239,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/api/v1/accounts/me/sessions", wrapper.EndOtherSessions, options.OperationMiddlewares["endOtherSessions"]...)
 	router.GET(options.BaseURL+"/api/v1/accounts/me/sessions", wrapper.ListSessions, options.OperationMiddlewares["listSessions"]...)
 	router.DELETE(options.BaseURL+"/api/v1/accounts/me/sessions/:session", wrapper.EndSession, options.OperationMiddlewares["endSession"]...)
+	router.GET(options.BaseURL+"/api/v1/countries", wrapper.ListCountries, options.OperationMiddlewares["listCountries"]...)
 	router.GET(options.BaseURL+"/api/v1/devices", wrapper.ListDevices, options.OperationMiddlewares["listDevices"]...)
 	router.POST(options.BaseURL+"/api/v1/devices", wrapper.AddDevice, options.OperationMiddlewares["addDevice"]...)
 	router.DELETE(options.BaseURL+"/api/v1/devices/:device", wrapper.RemoveDevice, options.OperationMiddlewares["removeDevice"]...)
@@ -4708,6 +4751,27 @@ type EndSession204Response struct {
 func (response EndSession204Response) VisitEndSessionResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
+}
+
+type ListCountriesRequestObject struct {
+}
+
+type ListCountriesResponseObject interface {
+	VisitListCountriesResponse(w http.ResponseWriter) error
+}
+
+type ListCountries200JSONResponse CountryList
+
+func (response ListCountries200JSONResponse) VisitListCountriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ListDevicesRequestObject struct {
@@ -5952,6 +6016,9 @@ type StrictServerInterface interface {
 	// EndSession End one of your sessions
 	// (DELETE /api/v1/accounts/me/sessions/{session})
 	EndSession(ctx context.Context, request EndSessionRequestObject) (EndSessionResponseObject, error)
+	// ListCountries List countries with their calling codes
+	// (GET /api/v1/countries)
+	ListCountries(ctx context.Context, request ListCountriesRequestObject) (ListCountriesResponseObject, error)
 	// ListDevices List your devices
 	// (GET /api/v1/devices)
 	ListDevices(ctx context.Context, request ListDevicesRequestObject) (ListDevicesResponseObject, error)
@@ -6614,6 +6681,29 @@ func (sh *strictHandler) EndSession(ctx echo.Context, session string) error {
 		return err
 	} else if validResponse, ok := response.(EndSessionResponseObject); ok {
 		return validResponse.VisitEndSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListCountries operation middleware
+func (sh *strictHandler) ListCountries(ctx echo.Context) error {
+	var request ListCountriesRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListCountries(ctx.Request().Context(), request.(ListCountriesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListCountries")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListCountriesResponseObject); ok {
+		return validResponse.VisitListCountriesResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
