@@ -123,6 +123,9 @@ func (s settings) check() (options, error) {
 	if s.Verification != required && s.Verification != off {
 		fault("verification", "%q is not one of required and off", s.Verification)
 	}
+	if s.InvitationsPerHour == "" { // a tool's, and the demo's
+		s.InvitationsPerHour = defaultInvitations
+	}
 	if n, err := strconv.Atoi(s.InvitationsPerHour); err != nil || n < 1 || n > 1_000_000_000 {
 		fault("invitations-per-hour", "%q is not a whole number of at least 1", s.InvitationsPerHour)
 	} else if o.quotas != nil && !strings.Contains(s.Quotas, app.QuotaInvitations+"=") {
@@ -249,6 +252,9 @@ func prefixes(list ...string) (out []netip.Prefix) {
 // refusesLoopback reports whether no camera is dialed on loopback because strangers, who
 // have no devices there, may register.
 func (o options) refusesLoopback() bool { return o.strangers && o.cameraNets == nil }
+
+// defaultInvitations is what --invitations-per-hour is without a value.
+const defaultInvitations = "20000"
 
 // Values of flags.
 const (
