@@ -14,6 +14,7 @@ import (
 var silent = map[string]bool{
 	account.Registered{}.Type():   true, // nobody listens yet
 	account.AddressAdded{}.Type(): true, // it counts once it is verified
+	account.Closed{}.Type():       true, // its sessions have ended, and what it shared ends by events of its own
 	name.Claimed{}.Type():         true, // follows from others
 }
 
