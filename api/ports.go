@@ -81,6 +81,13 @@ type Shares interface {
 	// DecideAll decides each invitation alone; the results are in the same order.
 	DecideAll(ctx context.Context, m app.Meta, list []app.Decision) ([]app.Decided, error)
 
+	// Codes with which people share: that of an owner, and that of a recipient.
+	MakeCode(ctx context.Context, m app.Meta, n app.CodeTerms, ttl time.Duration) (app.CodeMade, error)
+	Codes(ctx context.Context, owner string) ([]app.CodeView, error)
+	RevokeCode(ctx context.Context, m app.Meta, id string) error
+	Redeem(ctx context.Context, m app.Meta, code string) (app.ShareChanged, error)
+	OwnCode(ctx context.Context, m app.Meta) (app.CodeMade, error)
+
 	// Forget takes the recipient of a deleted share out of its owner's lists.
 	Forget(ctx context.Context, m app.Meta, share string) (app.Done, error)
 }

@@ -48,6 +48,7 @@ type Server struct {
 	logins     *allowance    // of a login from one network
 	everywhere *allowance    // of a login
 	codes      *allowance    // sent to an address
+	redeems    *allowance    // attempts at codes of shares, of an account and of a network
 	codesFrom  *allowance    // asked for from a network
 	resets     chan struct{} // requests for codes that are being followed
 	bodies     *budget
@@ -82,6 +83,7 @@ func New(cfg Config) (*Server, error) {
 		everywhere: newAllowance("login", cfg.EverywhereEvery, cfg.EverywhereBurst),
 		resets:     make(chan struct{}, resetsAtOnce),
 		codes:      newAllowance("codes to", cfg.CodeEvery, cfg.CodeBurst),
+		redeems:    newAllowance("codes of shares", redeemEvery, redeemBurst),
 		codesFrom:  newAllowance("codes from network", cfg.CodeEvery/10, 10*cfg.CodeBurst),
 	}
 	s.stopping = make(chan struct{})

@@ -17,11 +17,11 @@ import (
 // CreateShare shares devices with somebody: in a new share, or as more devices in the
 // existing one.
 func (h handlers) CreateShare(ctx context.Context, r rest.CreateShareRequestObject) (rest.CreateShareResponseObject, error) {
-	if (r.Body.Recipient.Email == "") == (r.Body.Recipient.Phone == "") {
-		return nil, oneAddress("/recipient")
+	if err := h.checkRecipient(ctx, r.Body.Recipient); err != nil {
+		return nil, err
 	}
 	result, err := h.cfg.Shares.Save(ctx, meta(ctx, r.Params.IdempotencyKey), app.NewShare{
-		Email: r.Body.Recipient.Email, Phone: r.Body.Recipient.Phone, Remark: r.Body.Remark, Terms: r.Body.Terms, Devices: deviceGrants(r.Body.Devices),
+		Email: r.Body.Recipient.Email, Phone: r.Body.Recipient.Phone, Code: r.Body.Recipient.Code, Remark: r.Body.Remark, Terms: r.Body.Terms, Devices: deviceGrants(r.Body.Devices),
 	})
 	changed, err := h.changed(ctx, result.ShareChanged, err)
 	if err != nil {

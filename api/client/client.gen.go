@@ -399,6 +399,21 @@ type Code struct {
 	Code string `json:"code"`
 }
 
+// CodeDevice defines model for CodeDevice.
+type CodeDevice struct {
+	Channels []Grant `json:"channels"`
+	Device   string  `json:"device"`
+
+	// Terms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	Terms Terms `json:"terms,omitempty,omitzero"`
+}
+
+// CodeToRedeem defines model for CodeToRedeem.
+type CodeToRedeem struct {
+	Code string `json:"code"`
+}
+
 // Condition defines model for Condition.
 type Condition struct {
 	// Channel Absent: every channel.
@@ -750,6 +765,36 @@ type Invitation struct {
 	Share     string    `json:"share"`
 }
 
+// InvitationCode defines model for InvitationCode.
+type InvitationCode struct {
+	CreatedAt time.Time    `json:"created_at"`
+	Devices   []CodeDevice `json:"devices"`
+	ExpiresAt time.Time    `json:"expires_at"`
+
+	// ID Names the code, to revoke it. It cannot be redeemed.
+	ID     string `json:"id"`
+	Remark string `json:"remark,omitempty,omitzero"`
+	Used   bool   `json:"used"`
+}
+
+// InvitationCodeList defines model for InvitationCodeList.
+type InvitationCodeList struct {
+	Items []InvitationCode `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// InvitationCodeMade defines model for InvitationCodeMade.
+type InvitationCodeMade struct {
+	Code      string    `json:"code"`
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// URL Relative to the address of this service. The code is in its fragment, which browsers do not send.
+	URL string `json:"url"`
+}
+
 // InvitationList defines model for InvitationList.
 type InvitationList struct {
 	// Count How many there are on all pages.
@@ -814,6 +859,17 @@ type NewDevice struct {
 	Username string `json:"username,omitempty,omitzero"`
 }
 
+// NewInvitationCode defines model for NewInvitationCode.
+type NewInvitationCode struct {
+	Devices []ShareDeviceGrants `json:"devices"`
+
+	// ExpiresIn Seconds.
+	ExpiresIn int `json:"expires_in,omitempty,omitzero"`
+
+	// Remark Of the share; nobody but you sees it.
+	Remark string `json:"remark,omitempty,omitzero"`
+}
+
 // NewRegistrationInvitation defines model for NewRegistrationInvitation.
 type NewRegistrationInvitation struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -826,7 +882,7 @@ type NewRegistrationInvitation struct {
 type NewShare struct {
 	Devices []ShareDeviceGrants `json:"devices,omitempty,omitzero"`
 
-	// Recipient Exactly one of `email` and `phone`.
+	// Recipient Exactly one of `email`, `phone` and `code`.
 	Recipient Recipient `json:"recipient"`
 	Remark    string    `json:"remark,omitempty,omitzero"`
 
@@ -909,6 +965,12 @@ type OwnAccount struct {
 
 	// Verified An address of yours is verified, or need not be. Until then nothing that is shared with you is shown to you.
 	Verified bool `json:"verified,omitempty,omitzero"`
+}
+
+// OwnCode defines model for OwnCode.
+type OwnCode struct {
+	Code      string    `json:"code"`
+	ExpiresAt time.Time `json:"expires_at"`
 }
 
 // OwnSessions defines model for OwnSessions.
@@ -1072,8 +1134,10 @@ type Quota struct {
 // QuotaPer Absent if the quota counts what exists at once.
 type QuotaPer string
 
-// Recipient Exactly one of `email` and `phone`.
+// Recipient Exactly one of `email`, `phone` and `code`.
 type Recipient struct {
+	// Code A code that the recipient made (`POST /accounts/me/code`); 404 `code_invalid` if it is not valid, or not any more.
+	Code  string `json:"code,omitempty,omitzero"`
 	Email string `json:"email,omitempty,omitzero"`
 
 	// Phone With the country code, for example +8618969190000.
@@ -1547,6 +1611,12 @@ type VerifyAddressParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// CreateOwnCodeParams defines parameters for CreateOwnCode.
+type CreateOwnCodeParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ChangePasswordParams defines parameters for ChangePassword.
 type ChangePasswordParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
@@ -1623,6 +1693,18 @@ type ListDeviceViewersParams struct {
 
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// CreateInvitationCodeParams defines parameters for CreateInvitationCode.
+type CreateInvitationCodeParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// RedeemInvitationCodeParams defines parameters for RedeemInvitationCode.
+type RedeemInvitationCodeParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // ListInvitationsParams defines parameters for ListInvitations.
@@ -1929,6 +2011,12 @@ type RenameDeviceJSONRequestBody = DeviceNames
 // SetDeviceCredentialsJSONRequestBody defines body for SetDeviceCredentials for application/json ContentType.
 type SetDeviceCredentialsJSONRequestBody = DeviceCredentials
 
+// CreateInvitationCodeJSONRequestBody defines body for CreateInvitationCode for application/json ContentType.
+type CreateInvitationCodeJSONRequestBody = NewInvitationCode
+
+// RedeemInvitationCodeJSONRequestBody defines body for RedeemInvitationCode for application/json ContentType.
+type RedeemInvitationCodeJSONRequestBody = CodeToRedeem
+
 // DecideInvitationsJSONRequestBody defines body for DecideInvitations for application/json ContentType.
 type DecideInvitationsJSONRequestBody = Decisions
 
@@ -2153,6 +2241,14 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/accounts/me/addresses/{address}/verify (the `VerifyAddress` operationId).
 	VerifyAddress(ctx context.Context, address AddressPath, params *VerifyAddressParams, body VerifyAddressJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// CreateOwnCode Make a code that stands for your address
+	//
+	// An owner puts it in the place of your address, as `recipient: {code}` of `POST /shares`, within 10 minutes; show
+	// it as a QR code. It is used once, and replaces the one before.
+	//
+	// Corresponds with POST /api/v1/accounts/me/code (the `CreateOwnCode` operationId).
+	CreateOwnCode(ctx context.Context, params *CreateOwnCodeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListRegistrationInvitations List your invitations to register
 	//
 	// Those that have not expired, the newest first, without their tokens.
@@ -2341,6 +2437,64 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/devices/{device}/viewers (the `ListDeviceViewers` operationId).
 	ListDeviceViewers(ctx context.Context, device DevicePath, params *ListDeviceViewersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListInvitationCodes List your invitation codes
+	//
+	// Those that have not expired and were not revoked, the newest first, without the codes themselves.
+	//
+	// Corresponds with GET /api/v1/invitation-codes (the `ListInvitationCodes` operationId).
+	ListInvitationCodes(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateInvitationCodeWithBody Make an invitation code
+	//
+	// Whoever redeems the code gets the devices, accepted at once, as a share with the address of their account. A code
+	// is used once. It is returned only here; show it as a link or a QR code of `url`, which is an address of this
+	// service. A changed password ends every code of the account.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/invitation-codes (the `CreateInvitationCode` operationId).
+	CreateInvitationCodeWithBody(ctx context.Context, params *CreateInvitationCodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateInvitationCode Make an invitation code
+	//
+	// Whoever redeems the code gets the devices, accepted at once, as a share with the address of their account. A code
+	// is used once. It is returned only here; show it as a link or a QR code of `url`, which is an address of this
+	// service. A changed password ends every code of the account.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/invitation-codes (the `CreateInvitationCode` operationId).
+	CreateInvitationCode(ctx context.Context, params *CreateInvitationCodeParams, body CreateInvitationCodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RedeemInvitationCodeWithBody Redeem an invitation code
+	//
+	// Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
+	// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+	// Attempts are limited per account and network.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/invitation-codes/redeem (the `RedeemInvitationCode` operationId).
+	RedeemInvitationCodeWithBody(ctx context.Context, params *RedeemInvitationCodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RedeemInvitationCode Redeem an invitation code
+	//
+	// Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
+	// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+	// Attempts are limited per account and network.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/invitation-codes/redeem (the `RedeemInvitationCode` operationId).
+	RedeemInvitationCode(ctx context.Context, params *RedeemInvitationCodeParams, body RedeemInvitationCodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeInvitationCode Revoke an invitation code
+	//
+	// One that was not used. What was shared with a code is ended as any other share.
+	//
+	// Corresponds with DELETE /api/v1/invitation-codes/{code} (the `RevokeInvitationCode` operationId).
+	RevokeInvitationCode(ctx context.Context, code string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListInvitations List the devices that wait for your decision
 	//
@@ -2947,6 +3101,24 @@ func (c *Client) VerifyAddress(ctx context.Context, address AddressPath, params 
 	return c.Client.Do(req)
 }
 
+// CreateOwnCode Make a code that stands for your address
+//
+// An owner puts it in the place of your address, as `recipient: {code}` of `POST /shares`, within 10 minutes; show
+// it as a QR code. It is used once, and replaces the one before.
+//
+// Corresponds with POST /api/v1/accounts/me/code (the `CreateOwnCode` operationId).
+func (c *Client) CreateOwnCode(ctx context.Context, params *CreateOwnCodeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateOwnCodeRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListRegistrationInvitations List your invitations to register
 //
 // Those that have not expired, the newest first, without their tokens.
@@ -3336,6 +3508,124 @@ func (c *Client) RefreshDevice(ctx context.Context, device DevicePath, params *R
 // Corresponds with GET /api/v1/devices/{device}/viewers (the `ListDeviceViewers` operationId).
 func (c *Client) ListDeviceViewers(ctx context.Context, device DevicePath, params *ListDeviceViewersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListDeviceViewersRequest(c.Server, device, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListInvitationCodes List your invitation codes
+//
+// Those that have not expired and were not revoked, the newest first, without the codes themselves.
+//
+// Corresponds with GET /api/v1/invitation-codes (the `ListInvitationCodes` operationId).
+func (c *Client) ListInvitationCodes(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListInvitationCodesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateInvitationCodeWithBody Make an invitation code
+//
+// Whoever redeems the code gets the devices, accepted at once, as a share with the address of their account. A code
+// is used once. It is returned only here; show it as a link or a QR code of `url`, which is an address of this
+// service. A changed password ends every code of the account.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/invitation-codes (the `CreateInvitationCode` operationId).
+func (c *Client) CreateInvitationCodeWithBody(ctx context.Context, params *CreateInvitationCodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateInvitationCodeRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateInvitationCode Make an invitation code
+//
+// Whoever redeems the code gets the devices, accepted at once, as a share with the address of their account. A code
+// is used once. It is returned only here; show it as a link or a QR code of `url`, which is an address of this
+// service. A changed password ends every code of the account.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/invitation-codes (the `CreateInvitationCode` operationId).
+func (c *Client) CreateInvitationCode(ctx context.Context, params *CreateInvitationCodeParams, body CreateInvitationCodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateInvitationCodeRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RedeemInvitationCodeWithBody Redeem an invitation code
+//
+// Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
+// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+// Attempts are limited per account and network.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/invitation-codes/redeem (the `RedeemInvitationCode` operationId).
+func (c *Client) RedeemInvitationCodeWithBody(ctx context.Context, params *RedeemInvitationCodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRedeemInvitationCodeRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RedeemInvitationCode Redeem an invitation code
+//
+// Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
+// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+// Attempts are limited per account and network.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/invitation-codes/redeem (the `RedeemInvitationCode` operationId).
+func (c *Client) RedeemInvitationCode(ctx context.Context, params *RedeemInvitationCodeParams, body RedeemInvitationCodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRedeemInvitationCodeRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeInvitationCode Revoke an invitation code
+//
+// One that was not used. What was shared with a code is ended as any other share.
+//
+// Corresponds with DELETE /api/v1/invitation-codes/{code} (the `RevokeInvitationCode` operationId).
+func (c *Client) RevokeInvitationCode(ctx context.Context, code string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeInvitationCodeRequest(c.Server, code)
 	if err != nil {
 		return nil, err
 	}
@@ -4530,6 +4820,46 @@ func NewVerifyAddressRequestWithBody(server string, address AddressPath, params 
 	return req, nil
 }
 
+// NewCreateOwnCodeRequest constructs an http.Request for the CreateOwnCode method
+func NewCreateOwnCodeRequest(server string, params *CreateOwnCodeParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/accounts/me/code")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewListRegistrationInvitationsRequest constructs an http.Request for the ListRegistrationInvitations method
 func NewListRegistrationInvitationsRequest(server string) (*http.Request, error) {
 	var err error
@@ -5322,6 +5652,173 @@ func NewListDeviceViewersRequest(server string, device DevicePath, params *ListD
 
 		req.Header.Set("Latchkey-Min-Position", headerParam0)
 
+	}
+
+	return req, nil
+}
+
+// NewListInvitationCodesRequest constructs an http.Request for the ListInvitationCodes method
+func NewListInvitationCodesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/invitation-codes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateInvitationCodeRequest calls the generic CreateInvitationCode builder with application/json body
+func NewCreateInvitationCodeRequest(server string, params *CreateInvitationCodeParams, body CreateInvitationCodeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateInvitationCodeRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateInvitationCodeRequestWithBody constructs an http.Request for the CreateInvitationCode method, with any body, and a specified content type
+func NewCreateInvitationCodeRequestWithBody(server string, params *CreateInvitationCodeParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/invitation-codes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewRedeemInvitationCodeRequest calls the generic RedeemInvitationCode builder with application/json body
+func NewRedeemInvitationCodeRequest(server string, params *RedeemInvitationCodeParams, body RedeemInvitationCodeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRedeemInvitationCodeRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewRedeemInvitationCodeRequestWithBody constructs an http.Request for the RedeemInvitationCode method, with any body, and a specified content type
+func NewRedeemInvitationCodeRequestWithBody(server string, params *RedeemInvitationCodeParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/invitation-codes/redeem")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewRevokeInvitationCodeRequest constructs an http.Request for the RevokeInvitationCode method
+func NewRevokeInvitationCodeRequest(server string, code string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "code", code, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/invitation-codes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -7453,6 +7950,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/v1/accounts/me/addresses/{address}/verify (the `VerifyAddress` operationId).
 	VerifyAddressWithResponse(ctx context.Context, address AddressPath, params *VerifyAddressParams, body VerifyAddressJSONRequestBody, reqEditors ...RequestEditorFn) (*VerifyAddressResponse, error)
 
+	// CreateOwnCodeWithResponse Make a code that stands for your address
+	//
+	// An owner puts it in the place of your address, as `recipient: {code}` of `POST /shares`, within 10 minutes; show
+	// it as a QR code. It is used once, and replaces the one before.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/accounts/me/code (the `CreateOwnCode` operationId).
+	CreateOwnCodeWithResponse(ctx context.Context, params *CreateOwnCodeParams, reqEditors ...RequestEditorFn) (*CreateOwnCodeResponse, error)
+
 	// ListRegistrationInvitationsWithResponse List your invitations to register
 	//
 	// Those that have not expired, the newest first, without their tokens.
@@ -7667,6 +8174,68 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/devices/{device}/viewers (the `ListDeviceViewers` operationId).
 	ListDeviceViewersWithResponse(ctx context.Context, device DevicePath, params *ListDeviceViewersParams, reqEditors ...RequestEditorFn) (*ListDeviceViewersResponse, error)
+
+	// ListInvitationCodesWithResponse List your invitation codes
+	//
+	// Those that have not expired and were not revoked, the newest first, without the codes themselves.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/invitation-codes (the `ListInvitationCodes` operationId).
+	ListInvitationCodesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListInvitationCodesResponse, error)
+
+	// CreateInvitationCodeWithBodyWithResponse Make an invitation code
+	//
+	// Whoever redeems the code gets the devices, accepted at once, as a share with the address of their account. A code
+	// is used once. It is returned only here; show it as a link or a QR code of `url`, which is an address of this
+	// service. A changed password ends every code of the account.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/invitation-codes (the `CreateInvitationCode` operationId).
+	CreateInvitationCodeWithBodyWithResponse(ctx context.Context, params *CreateInvitationCodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateInvitationCodeResponse, error)
+
+	// CreateInvitationCodeWithResponse Make an invitation code
+	//
+	// Whoever redeems the code gets the devices, accepted at once, as a share with the address of their account. A code
+	// is used once. It is returned only here; show it as a link or a QR code of `url`, which is an address of this
+	// service. A changed password ends every code of the account.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/invitation-codes (the `CreateInvitationCode` operationId).
+	CreateInvitationCodeWithResponse(ctx context.Context, params *CreateInvitationCodeParams, body CreateInvitationCodeJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateInvitationCodeResponse, error)
+
+	// RedeemInvitationCodeWithBodyWithResponse Redeem an invitation code
+	//
+	// Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
+	// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+	// Attempts are limited per account and network.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/invitation-codes/redeem (the `RedeemInvitationCode` operationId).
+	RedeemInvitationCodeWithBodyWithResponse(ctx context.Context, params *RedeemInvitationCodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RedeemInvitationCodeResponse, error)
+
+	// RedeemInvitationCodeWithResponse Redeem an invitation code
+	//
+	// Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
+	// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+	// Attempts are limited per account and network.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/invitation-codes/redeem (the `RedeemInvitationCode` operationId).
+	RedeemInvitationCodeWithResponse(ctx context.Context, params *RedeemInvitationCodeParams, body RedeemInvitationCodeJSONRequestBody, reqEditors ...RequestEditorFn) (*RedeemInvitationCodeResponse, error)
+
+	// RevokeInvitationCodeWithResponse Revoke an invitation code
+	//
+	// One that was not used. What was shared with a code is ended as any other share.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/invitation-codes/{code} (the `RevokeInvitationCode` operationId).
+	RevokeInvitationCodeWithResponse(ctx context.Context, code string, reqEditors ...RequestEditorFn) (*RevokeInvitationCodeResponse, error)
 
 	// ListInvitationsWithResponse List the devices that wait for your decision
 	//
@@ -8467,6 +9036,47 @@ func (r VerifyAddressResponse) ContentType() string {
 	return ""
 }
 
+type CreateOwnCodeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *OwnCode
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateOwnCodeResponse) GetJSON201() *OwnCode {
+	return r.JSON201
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateOwnCodeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateOwnCodeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateOwnCodeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateOwnCodeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListRegistrationInvitationsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -9201,6 +9811,185 @@ func (r ListDeviceViewersResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListDeviceViewersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListInvitationCodesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *InvitationCodeList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListInvitationCodesResponse) GetJSON200() *InvitationCodeList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListInvitationCodesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListInvitationCodesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListInvitationCodesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListInvitationCodesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CreateInvitationCodeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *InvitationCodeMade
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateInvitationCodeResponse) GetJSON201() *InvitationCodeMade {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r CreateInvitationCodeResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateInvitationCodeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateInvitationCodeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateInvitationCodeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateInvitationCodeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RedeemInvitationCodeResponse200Headers the declared response headers of an HTTP 200 response for RedeemInvitationCode
+type RedeemInvitationCodeResponse200Headers struct {
+	ETag             string
+	LatchkeyPosition string
+}
+
+type RedeemInvitationCodeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ShareChanged
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *RedeemInvitationCodeResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RedeemInvitationCodeResponse) GetJSON200() *ShareChanged {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r RedeemInvitationCodeResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r RedeemInvitationCodeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RedeemInvitationCodeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RedeemInvitationCodeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RedeemInvitationCodeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeInvitationCodeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeInvitationCodeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeInvitationCodeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeInvitationCodeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeInvitationCodeResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10922,6 +11711,22 @@ func (c *ClientWithResponses) VerifyAddressWithResponse(ctx context.Context, add
 	return ParseVerifyAddressResponse(rsp)
 }
 
+// CreateOwnCodeWithResponse Make a code that stands for your address
+//
+// An owner puts it in the place of your address, as `recipient: {code}` of `POST /shares`, within 10 minutes; show
+// it as a QR code. It is used once, and replaces the one before.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/accounts/me/code (the `CreateOwnCode` operationId).
+func (c *ClientWithResponses) CreateOwnCodeWithResponse(ctx context.Context, params *CreateOwnCodeParams, reqEditors ...RequestEditorFn) (*CreateOwnCodeResponse, error) {
+	rsp, err := c.CreateOwnCode(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateOwnCodeResponse(rsp)
+}
+
 // ListRegistrationInvitationsWithResponse List your invitations to register
 //
 // Those that have not expired, the newest first, without their tokens.
@@ -11261,6 +12066,104 @@ func (c *ClientWithResponses) ListDeviceViewersWithResponse(ctx context.Context,
 		return nil, err
 	}
 	return ParseListDeviceViewersResponse(rsp)
+}
+
+// ListInvitationCodesWithResponse List your invitation codes
+//
+// Those that have not expired and were not revoked, the newest first, without the codes themselves.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/invitation-codes (the `ListInvitationCodes` operationId).
+func (c *ClientWithResponses) ListInvitationCodesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListInvitationCodesResponse, error) {
+	rsp, err := c.ListInvitationCodes(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListInvitationCodesResponse(rsp)
+}
+
+// CreateInvitationCodeWithBodyWithResponse Make an invitation code
+//
+// Whoever redeems the code gets the devices, accepted at once, as a share with the address of their account. A code
+// is used once. It is returned only here; show it as a link or a QR code of `url`, which is an address of this
+// service. A changed password ends every code of the account.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/invitation-codes (the `CreateInvitationCode` operationId).
+func (c *ClientWithResponses) CreateInvitationCodeWithBodyWithResponse(ctx context.Context, params *CreateInvitationCodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateInvitationCodeResponse, error) {
+	rsp, err := c.CreateInvitationCodeWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateInvitationCodeResponse(rsp)
+}
+
+// CreateInvitationCodeWithResponse Make an invitation code
+//
+// Whoever redeems the code gets the devices, accepted at once, as a share with the address of their account. A code
+// is used once. It is returned only here; show it as a link or a QR code of `url`, which is an address of this
+// service. A changed password ends every code of the account.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/invitation-codes (the `CreateInvitationCode` operationId).
+func (c *ClientWithResponses) CreateInvitationCodeWithResponse(ctx context.Context, params *CreateInvitationCodeParams, body CreateInvitationCodeJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateInvitationCodeResponse, error) {
+	rsp, err := c.CreateInvitationCode(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateInvitationCodeResponse(rsp)
+}
+
+// RedeemInvitationCodeWithBodyWithResponse Redeem an invitation code
+//
+// Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
+// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+// Attempts are limited per account and network.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/invitation-codes/redeem (the `RedeemInvitationCode` operationId).
+func (c *ClientWithResponses) RedeemInvitationCodeWithBodyWithResponse(ctx context.Context, params *RedeemInvitationCodeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RedeemInvitationCodeResponse, error) {
+	rsp, err := c.RedeemInvitationCodeWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRedeemInvitationCodeResponse(rsp)
+}
+
+// RedeemInvitationCodeWithResponse Redeem an invitation code
+//
+// Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
+// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+// Attempts are limited per account and network.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/invitation-codes/redeem (the `RedeemInvitationCode` operationId).
+func (c *ClientWithResponses) RedeemInvitationCodeWithResponse(ctx context.Context, params *RedeemInvitationCodeParams, body RedeemInvitationCodeJSONRequestBody, reqEditors ...RequestEditorFn) (*RedeemInvitationCodeResponse, error) {
+	rsp, err := c.RedeemInvitationCode(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRedeemInvitationCodeResponse(rsp)
+}
+
+// RevokeInvitationCodeWithResponse Revoke an invitation code
+//
+// One that was not used. What was shared with a code is ended as any other share.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/invitation-codes/{code} (the `RevokeInvitationCode` operationId).
+func (c *ClientWithResponses) RevokeInvitationCodeWithResponse(ctx context.Context, code string, reqEditors ...RequestEditorFn) (*RevokeInvitationCodeResponse, error) {
+	rsp, err := c.RevokeInvitationCode(ctx, code, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeInvitationCodeResponse(rsp)
 }
 
 // ListInvitationsWithResponse List the devices that wait for your decision
@@ -12211,6 +13114,32 @@ func ParseVerifyAddressResponse(rsp *http.Response) (*VerifyAddressResponse, err
 	return response, nil
 }
 
+// ParseCreateOwnCodeResponse parses an HTTP response from a CreateOwnCodeWithResponse call
+func ParseCreateOwnCodeResponse(rsp *http.Response) (*CreateOwnCodeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateOwnCodeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest OwnCode
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListRegistrationInvitationsResponse parses an HTTP response from a ListRegistrationInvitationsWithResponse call
 func ParseListRegistrationInvitationsResponse(rsp *http.Response) (*ListRegistrationInvitationsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -12721,6 +13650,134 @@ func ParseListDeviceViewersResponse(rsp *http.Response) (*ListDeviceViewersRespo
 		}
 		response.JSON200 = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseListInvitationCodesResponse parses an HTTP response from a ListInvitationCodesWithResponse call
+func ParseListInvitationCodesResponse(rsp *http.Response) (*ListInvitationCodesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListInvitationCodesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest InvitationCodeList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateInvitationCodeResponse parses an HTTP response from a CreateInvitationCodeWithResponse call
+func ParseCreateInvitationCodeResponse(rsp *http.Response) (*CreateInvitationCodeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateInvitationCodeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest InvitationCodeMade
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRedeemInvitationCodeResponse parses an HTTP response from a RedeemInvitationCodeWithResponse call
+func ParseRedeemInvitationCodeResponse(rsp *http.Response) (*RedeemInvitationCodeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RedeemInvitationCodeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ShareChanged
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers RedeemInvitationCodeResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRevokeInvitationCodeResponse parses an HTTP response from a RevokeInvitationCodeWithResponse call
+func ParseRevokeInvitationCodeResponse(rsp *http.Response) (*RevokeInvitationCodeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeInvitationCodeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
 	}
 
 	return response, nil

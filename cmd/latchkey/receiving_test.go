@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -74,5 +77,68 @@ func TestReceiving(t *testing.T) {
 	news = list{}
 	if recipient.must("GET", "/invitations?dismissed=true", nil, &news); news.Count != 1 || news.Items[0].Device.ID != devices[rounds] {
 		t.Errorf("the dismissed one after the others were decided: %+v", news)
+	}
+}
+
+// TestCodes: devices change hands by code, across a restart; a changed password ends the
+// codes of the account.
+func TestCodes(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, binary, dir)
+	owner, recipient, stranger := s.register(t, "owner"), s.register(t, "recipient"), s.register(t, "stranger")
+	device := owner.addDevice("rtsp://127.0.0.1:1/cam", "u", "p")
+	type code struct{ ID, Code string }
+	var first, second, own code
+	offer := map[string]any{"devices": []any{invitation(device, "live_view")}}
+	owner.must("POST", "/invitation-codes", offer, &first)
+	owner.must("POST", "/invitation-codes", offer, &second)
+	stranger.must("POST", "/accounts/me/code", nil, &own)
+	if code := s.stop(t); code != 0 {
+		t.Fatalf("exit status %d", code)
+	}
+	for _, secret := range []string{first.Code, second.Code, own.Code} {
+		wantNowhere(t, dir, secret)
+	}
+	s = serve(t, binary, dir)
+	owner, recipient, stranger = s.login(t, "owner"), s.login(t, "recipient"), s.login(t, "stranger")
+	redeem := func(u *user, c code) error {
+		return u.call("POST", "/invitation-codes/redeem", map[string]any{"code": c.Code}, nil)
+	}
+	if err := redeem(recipient, first); err != nil {
+		t.Fatal(err)
+	}
+	if err := redeem(stranger, first); !hasCode(err, "code_invalid") {
+		t.Errorf("a used code: %v", err)
+	}
+	var privileges struct{ Items []struct{ Device string } }
+	if recipient.must("GET", "/privileges", nil, &privileges); len(privileges.Items) != 1 || privileges.Items[0].Device != device {
+		t.Errorf("after redeeming: %+v", privileges)
+	}
+	var share struct{ Recipient struct{ Email string } }
+	owner.must("POST", "/shares", map[string]any{"recipient": map[string]any{"code": own.Code}, "devices": []any{invitation(device, "ptz")}}, &share)
+	if share.Recipient.Email != stranger.login {
+		t.Errorf("shared by the recipient's code: %+v", share)
+	}
+	owner.must("PUT", "/accounts/me/password", map[string]any{"current": userPassword, "new": "four words nobody knows"}, nil)
+	if err := redeem(stranger, second); !hasCode(err, "code_invalid") {
+		t.Errorf("a code from before the password was changed: %v", err)
+	}
+}
+
+// wantNowhere fails if a text stands readable in a folder.
+func wantNowhere(t *testing.T, dir, text string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if bytes.Contains(raw, []byte(text)) {
+			t.Errorf("%q stands readable in %s", text, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

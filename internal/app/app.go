@@ -32,6 +32,8 @@ type Config struct {
 	// Shares finds the shares of a removed device. Without it they end when the policy
 	// gets to them.
 	Shares SharesOfDevice
+	// ShareCodes keeps the codes with which people share; without it there are none.
+	ShareCodes ShareCodes
 	// Requests remembers commands by their idempotency keys; the default remembers the
 	// most recent ones of this process.
 	Requests Requests
@@ -82,7 +84,7 @@ func New(cfg Config) (UseCases, error) {
 	u := UseCases{
 		Accounts:    &Accounts{core: c, passwords: cfg.Passwords, codes: cfg.Codes, messenger: cfg.Messenger, mode: cfg.Registration, invitations: cfg.Invitations},
 		Devices:     &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, unproven: cfg.ProofOff, shares: cfg.Shares, names: n},
-		Shares:      &Shares{core: c, names: n},
+		Shares:      &Shares{core: c, names: n, codes: cfg.ShareCodes},
 		StreamKeys:  &StreamKeys{core: c, secrets: cfg.StreamSecrets},
 		Revocations: &Revocations{core: c, cameras: cfg.Cameras, secrets: cfg.StreamSecrets},
 	}
@@ -124,6 +126,9 @@ func (cfg *Config) setDefaults() {
 	}
 	if cfg.Requests == nil {
 		cfg.Requests = &recentRequests{}
+	}
+	if cfg.ShareCodes == nil {
+		cfg.ShareCodes = noCodes{}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

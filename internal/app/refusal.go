@@ -76,6 +76,8 @@ var refusals = []struct {
 	{share.ErrBeyondCapability, Invalid, "beyond_capability"},
 	{share.ErrBadDomain, Invalid, "invalid_domain"},
 	{share.ErrDomainTaken, Conflict, "domain_taken"},
+	{errCode, NotFound, "code_invalid"},
+	{errNoAddress, Forbidden, "no_verified_address"},
 	{share.ErrNoRecipient, NotFound, "recipient_not_found"},
 	{share.ErrStillShared, Conflict, "still_shared"},
 	{errNameUsed, Conflict, "name_used"},

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -18,6 +19,7 @@ import (
 type Shares struct {
 	core  *core
 	names names
+	codes ShareCodes
 }
 
 // DeviceGrants is what is granted on one device.
@@ -43,9 +45,11 @@ func (d DeviceGrants) MarshalJSON() ([]byte, error) {
 	return json.Marshal(canonical)
 }
 
-// NewShare is what to share with whom; one of Email and Phone is set.
+// NewShare is what to share with whom; one of Email, Phone and Code is set. Code is one
+// that the recipient made.
 type NewShare struct {
 	Email, Phone string
+	Code         string `json:",omitempty"`
 	Remark       string
 	Terms        *privilege.Terms `json:",omitempty"` // nil: those of the share that exists, if any
 	Devices      []DeviceGrants
@@ -55,26 +59,68 @@ type NewShare struct {
 // devices in the existing one.
 func (s *Shares) Save(ctx context.Context, m Meta, n NewShare) (ShareSaved, error) {
 	n.Devices = withIDs(n.Devices)
+	code := n.Code
+	if code != "" {
+		n.Code = s.core.sealer.LoginHash("share code", code)
+	}
 	c, err := s.core.begin(m, "save share", n)
 	if err != nil {
 		return ShareSaved{}, err
 	}
 	f := faults{}
-	kind, address := f.oneAddress("recipient", n.Email, n.Phone)
+	to := recipient{}
+	if code == "" {
+		to.kind, to.address = f.oneAddress("recipient", n.Email, n.Phone)
+	}
 	f.text("remark", n.Remark, maxRemark)
 	f.devices(n.Devices, share.MaxDevices)
 	if err := f.err(); err != nil {
 		return ShareSaved{}, err
 	}
-	login, err := s.core.loginOf(ctx, kind, n.Email, address)
+	if code != "" {
+		return s.saveByCode(ctx, c, code, n)
+	}
+	if to.login, err = s.core.loginOf(ctx, to.kind, n.Email, to.address); err != nil {
+		return ShareSaved{}, err
+	}
+	return s.save(ctx, c, saving{NewShare: n, to: to})
+}
+
+// saveByCode is Save for whoever made a code of their own.
+func (s *Shares) saveByCode(ctx context.Context, c command, code string, n NewShare) (ShareSaved, error) {
+	claimed, giveBack, err := s.claimCode(ctx, c, codeOfRecipient, code)
 	if err != nil {
+		return ShareSaved{}, point(err, "recipient.code")
+	}
+	to, err := s.core.addressOf(ctx, claimed.Account)
+	if err != nil {
+		return ShareSaved{}, point(refused(errCode), "recipient.code") // it lost its address meanwhile
+	}
+	saved, err := s.save(ctx, c, saving{NewShare: n, to: to})
+	if e, ok := errors.AsType[*Error](err); ok && e.Kind != Unavailable {
+		giveBack()
+	}
+	return saved, err
+}
+
+// saving is what to share with a recipient.
+type saving struct {
+	NewShare
+	to recipient
+	// add is set if the share, if there is one, only gets devices, without those that
+	// cannot be offered.
+	add bool
+}
+
+// save shares devices.
+func (s *Shares) save(ctx context.Context, c command, n saving) (ShareSaved, error) {
+	to := n.to
+	save := share.Save{Share: share.ID(c.Account, to.login), By: c.Account, Login: to.login, Kind: to.kind, Terms: n.Terms, At: c.at}
+	var err error
+	if save.Recipient, err = s.core.seal(ctx, loginStream(to.login), event.FieldRecipient, to.address); err != nil {
 		return ShareSaved{}, err
 	}
-	save := share.Save{Share: share.ID(c.Account, login), By: c.Account, Login: login, Kind: kind, Terms: n.Terms, At: c.at}
-	if save.Recipient, err = s.core.seal(ctx, loginStream(login), event.FieldRecipient, address); err != nil {
-		return ShareSaved{}, err
-	}
-	if save.Remark, err = s.core.seal(ctx, loginStream(login), event.FieldRemark, n.Remark); err != nil {
+	if save.Remark, err = s.core.seal(ctx, loginStream(to.login), event.FieldRemark, n.Remark); err != nil {
 		return ShareSaved{}, err
 	}
 	room := s.core.room(c.Account, QuotaShares)
@@ -86,10 +132,18 @@ func (s *Shares) Save(ctx context.Context, m Meta, n NewShare) (ShareSaved, erro
 				return nil, err
 			}
 		}
-		if save.Holder, err = s.core.holder(ctx, login); err != nil {
+		if save.Holder, err = s.core.holder(ctx, to.login); err != nil {
 			return nil, err
 		}
-		save.Offers, err = t.look.offers(ctx, n.Devices)
+		if save.Offers, err = t.look.offers(ctx, n.Devices); err != nil || !n.add {
+			return save, err
+		}
+		if t.there.state.Live {
+			save.Remark = ""
+		}
+		if save.Holder != c.Account { // else it is refused whatever is offered
+			save.Offers, err = offerable(t.there.state, c.Account, save.Offers)
+		}
 		return save, err
 	}})
 	room.settled(done.answer.Position, err)

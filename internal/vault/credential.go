@@ -147,6 +147,9 @@ func (c *PasswordChange) Commit(ctx context.Context, n *NewSession) (token strin
 		if !replaced { // it was erased in the meantime
 			return false, ErrPasswordChanged
 		}
+		if err := forgetShareCodes(ctx, tx, account); err != nil { // whoever knew the password may have made one
+			return false, err
+		}
 		if _, err := tx.NewDelete().Model((*session)(nil)).Where("account = ?", account).Exec(ctx); err != nil || row == nil {
 			return err == nil, err
 		}

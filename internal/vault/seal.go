@@ -162,6 +162,9 @@ func (v *Vault) erase(ctx context.Context, tx bun.Tx, person string) error {
 			return err
 		}
 	}
+	if err := forgetShareCodes(ctx, tx, person); err != nil {
+		return err
+	}
 	_, err := tx.NewInsert().Model(&subject{Subject: person, Key: []byte{}}).Exec(ctx)
 	return err
 }

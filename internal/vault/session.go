@@ -199,8 +199,10 @@ func (v *Vault) EndAllSessions(ctx context.Context, taken uint64) error {
 		return errors.New("ending all sessions: the count is out of bounds")
 	}
 	err := v.forgetting(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
-		if _, err := tx.NewDelete().Model((*session)(nil)).Where("1 = 1").Exec(ctx); err != nil {
-			return false, err
+		for _, row := range []any{(*session)(nil), (*shareCode)(nil)} {
+			if _, err := tx.NewDelete().Model(row).Where("1 = 1").Exec(ctx); err != nil {
+				return false, err
+			}
 		}
 		if err := countTaken(ctx, tx); err != nil {
 			return false, err

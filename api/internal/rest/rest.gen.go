@@ -368,6 +368,21 @@ type Code struct {
 	Code string `json:"code"`
 }
 
+// CodeDevice defines model for CodeDevice.
+type CodeDevice struct {
+	Channels []Grant `json:"channels"`
+	Device   string  `json:"device"`
+
+	// Terms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	Terms Terms `json:"terms,omitempty,omitzero"`
+}
+
+// CodeToRedeem defines model for CodeToRedeem.
+type CodeToRedeem struct {
+	Code string `json:"code"`
+}
+
 // Condition defines model for Condition.
 type Condition struct {
 	// Channel Absent: every channel.
@@ -704,6 +719,36 @@ type Invitation struct {
 	Share     string    `json:"share"`
 }
 
+// InvitationCode defines model for InvitationCode.
+type InvitationCode struct {
+	CreatedAt time.Time    `json:"created_at"`
+	Devices   []CodeDevice `json:"devices"`
+	ExpiresAt time.Time    `json:"expires_at"`
+
+	// ID Names the code, to revoke it. It cannot be redeemed.
+	ID     string `json:"id"`
+	Remark string `json:"remark,omitempty,omitzero"`
+	Used   bool   `json:"used"`
+}
+
+// InvitationCodeList defines model for InvitationCodeList.
+type InvitationCodeList struct {
+	Items []InvitationCode `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// InvitationCodeMade defines model for InvitationCodeMade.
+type InvitationCodeMade struct {
+	Code      string    `json:"code"`
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// URL Relative to the address of this service. The code is in its fragment, which browsers do not send.
+	URL string `json:"url"`
+}
+
 // InvitationList defines model for InvitationList.
 type InvitationList struct {
 	// Count How many there are on all pages.
@@ -768,6 +813,17 @@ type NewDevice struct {
 	Username string `json:"username,omitempty,omitzero"`
 }
 
+// NewInvitationCode defines model for NewInvitationCode.
+type NewInvitationCode struct {
+	Devices []ShareDeviceGrants `json:"devices"`
+
+	// ExpiresIn Seconds.
+	ExpiresIn int `json:"expires_in,omitempty,omitzero"`
+
+	// Remark Of the share; nobody but you sees it.
+	Remark string `json:"remark,omitempty,omitzero"`
+}
+
 // NewRegistrationInvitation defines model for NewRegistrationInvitation.
 type NewRegistrationInvitation struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -780,7 +836,7 @@ type NewRegistrationInvitation struct {
 type NewShare struct {
 	Devices []ShareDeviceGrants `json:"devices,omitempty,omitzero"`
 
-	// Recipient Exactly one of `email` and `phone`.
+	// Recipient Exactly one of `email`, `phone` and `code`.
 	Recipient Recipient `json:"recipient"`
 	Remark    string    `json:"remark,omitempty,omitzero"`
 
@@ -863,6 +919,12 @@ type OwnAccount struct {
 
 	// Verified An address of yours is verified, or need not be. Until then nothing that is shared with you is shown to you.
 	Verified bool `json:"verified,omitempty,omitzero"`
+}
+
+// OwnCode defines model for OwnCode.
+type OwnCode struct {
+	Code      string    `json:"code"`
+	ExpiresAt time.Time `json:"expires_at"`
 }
 
 // OwnSessions defines model for OwnSessions.
@@ -1026,8 +1088,10 @@ type Quota struct {
 // QuotaPer Absent if the quota counts what exists at once.
 type QuotaPer string
 
-// Recipient Exactly one of `email` and `phone`.
+// Recipient Exactly one of `email`, `phone` and `code`.
 type Recipient struct {
+	// Code A code that the recipient made (`POST /accounts/me/code`); 404 `code_invalid` if it is not valid, or not any more.
+	Code  string `json:"code,omitempty,omitzero"`
 	Email string `json:"email,omitempty,omitzero"`
 
 	// Phone With the country code, for example +8618969190000.
@@ -1488,6 +1552,12 @@ type VerifyAddressParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// CreateOwnCodeParams defines parameters for CreateOwnCode.
+type CreateOwnCodeParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ChangePasswordParams defines parameters for ChangePassword.
 type ChangePasswordParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
@@ -1564,6 +1634,18 @@ type ListDeviceViewersParams struct {
 
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// CreateInvitationCodeParams defines parameters for CreateInvitationCode.
+type CreateInvitationCodeParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// RedeemInvitationCodeParams defines parameters for RedeemInvitationCode.
+type RedeemInvitationCodeParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // ListInvitationsParams defines parameters for ListInvitations.
@@ -1870,6 +1952,12 @@ type RenameDeviceJSONRequestBody = DeviceNames
 // SetDeviceCredentialsJSONRequestBody defines body for SetDeviceCredentials for application/json ContentType.
 type SetDeviceCredentialsJSONRequestBody = DeviceCredentials
 
+// CreateInvitationCodeJSONRequestBody defines body for CreateInvitationCode for application/json ContentType.
+type CreateInvitationCodeJSONRequestBody = NewInvitationCode
+
+// RedeemInvitationCodeJSONRequestBody defines body for RedeemInvitationCode for application/json ContentType.
+type RedeemInvitationCodeJSONRequestBody = CodeToRedeem
+
 // DecideInvitationsJSONRequestBody defines body for DecideInvitations for application/json ContentType.
 type DecideInvitationsJSONRequestBody = Decisions
 
@@ -1926,6 +2014,9 @@ type ServerInterface interface {
 	// VerifyAddress Verify an address with the code that was sent to it
 	// (POST /api/v1/accounts/me/addresses/{address}/verify)
 	VerifyAddress(ctx echo.Context, address AddressPath, params VerifyAddressParams) error
+	// CreateOwnCode Make a code that stands for your address
+	// (POST /api/v1/accounts/me/code)
+	CreateOwnCode(ctx echo.Context, params CreateOwnCodeParams) error
 	// ListRegistrationInvitations List your invitations to register
 	// (GET /api/v1/accounts/me/invitations)
 	ListRegistrationInvitations(ctx echo.Context) error
@@ -1977,6 +2068,18 @@ type ServerInterface interface {
 	// ListDeviceViewers List who watches a device now
 	// (GET /api/v1/devices/{device}/viewers)
 	ListDeviceViewers(ctx echo.Context, device DevicePath, params ListDeviceViewersParams) error
+	// ListInvitationCodes List your invitation codes
+	// (GET /api/v1/invitation-codes)
+	ListInvitationCodes(ctx echo.Context) error
+	// CreateInvitationCode Make an invitation code
+	// (POST /api/v1/invitation-codes)
+	CreateInvitationCode(ctx echo.Context, params CreateInvitationCodeParams) error
+	// RedeemInvitationCode Redeem an invitation code
+	// (POST /api/v1/invitation-codes/redeem)
+	RedeemInvitationCode(ctx echo.Context, params RedeemInvitationCodeParams) error
+	// RevokeInvitationCode Revoke an invitation code
+	// (DELETE /api/v1/invitation-codes/{code})
+	RevokeInvitationCode(ctx echo.Context, code string) error
 	// ListInvitations List the devices that wait for your decision
 	// (GET /api/v1/invitations)
 	ListInvitations(ctx echo.Context, params ListInvitationsParams) error
@@ -2339,6 +2442,35 @@ func (w *ServerInterfaceWrapper) VerifyAddress(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.VerifyAddress(ctx, address, params)
+	return err
+}
+
+// CreateOwnCode converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateOwnCode(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateOwnCodeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateOwnCode(ctx, params)
 	return err
 }
 
@@ -2794,6 +2926,89 @@ func (w *ServerInterfaceWrapper) ListDeviceViewers(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDeviceViewers(ctx, device, params)
+	return err
+}
+
+// ListInvitationCodes converts echo context to params.
+func (w *ServerInterfaceWrapper) ListInvitationCodes(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListInvitationCodes(ctx)
+	return err
+}
+
+// CreateInvitationCode converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateInvitationCode(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateInvitationCodeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateInvitationCode(ctx, params)
+	return err
+}
+
+// RedeemInvitationCode converts echo context to params.
+func (w *ServerInterfaceWrapper) RedeemInvitationCode(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RedeemInvitationCodeParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RedeemInvitationCode(ctx, params)
+	return err
+}
+
+// RevokeInvitationCode converts echo context to params.
+func (w *ServerInterfaceWrapper) RevokeInvitationCode(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "code" -------------
+	var code string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "code", ctx.Param("code"), &code, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter code: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RevokeInvitationCode(ctx, code)
 	return err
 }
 
@@ -4232,6 +4447,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/api/v1/accounts/me/addresses/:address", wrapper.RemoveAddress, options.OperationMiddlewares["removeAddress"]...)
 	router.POST(options.BaseURL+"/api/v1/accounts/me/addresses/:address/code", wrapper.SendAddressCode, options.OperationMiddlewares["sendAddressCode"]...)
 	router.POST(options.BaseURL+"/api/v1/accounts/me/addresses/:address/verify", wrapper.VerifyAddress, options.OperationMiddlewares["verifyAddress"]...)
+	router.POST(options.BaseURL+"/api/v1/accounts/me/code", wrapper.CreateOwnCode, options.OperationMiddlewares["createOwnCode"]...)
 	router.GET(options.BaseURL+"/api/v1/accounts/me/invitations", wrapper.ListRegistrationInvitations, options.OperationMiddlewares["listRegistrationInvitations"]...)
 	router.POST(options.BaseURL+"/api/v1/accounts/me/invitations", wrapper.CreateRegistrationInvitation, options.OperationMiddlewares["createRegistrationInvitation"]...)
 	router.DELETE(options.BaseURL+"/api/v1/accounts/me/invitations/:invitation", wrapper.RevokeRegistrationInvitation, options.OperationMiddlewares["revokeRegistrationInvitation"]...)
@@ -4249,6 +4465,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PUT(options.BaseURL+"/api/v1/devices/:device/credentials", wrapper.SetDeviceCredentials, options.OperationMiddlewares["setDeviceCredentials"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/refresh", wrapper.RefreshDevice, options.OperationMiddlewares["refreshDevice"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/viewers", wrapper.ListDeviceViewers, options.OperationMiddlewares["listDeviceViewers"]...)
+	router.GET(options.BaseURL+"/api/v1/invitation-codes", wrapper.ListInvitationCodes, options.OperationMiddlewares["listInvitationCodes"]...)
+	router.POST(options.BaseURL+"/api/v1/invitation-codes", wrapper.CreateInvitationCode, options.OperationMiddlewares["createInvitationCode"]...)
+	router.DELETE(options.BaseURL+"/api/v1/invitation-codes/:code", wrapper.RevokeInvitationCode, options.OperationMiddlewares["revokeInvitationCode"]...)
+	router.POST(options.BaseURL+"/api/v1/invitation-codes/redeem", wrapper.RedeemInvitationCode, options.OperationMiddlewares["redeemInvitationCode"]...)
 	router.GET(options.BaseURL+"/api/v1/invitations", wrapper.ListInvitations, options.OperationMiddlewares["listInvitations"]...)
 	router.POST(options.BaseURL+"/api/v1/invitations/decisions", wrapper.DecideInvitations, options.OperationMiddlewares["decideInvitations"]...)
 	router.POST(options.BaseURL+"/api/v1/password-resets", wrapper.RequestPasswordReset, options.OperationMiddlewares["requestPasswordReset"]...)
@@ -4592,6 +4812,28 @@ func (response VerifyAddress408ApplicationProblemPlusJSONResponse) VisitVerifyAd
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateOwnCodeRequestObject struct {
+	Params CreateOwnCodeParams
+}
+
+type CreateOwnCodeResponseObject interface {
+	VisitCreateOwnCodeResponse(w http.ResponseWriter) error
+}
+
+type CreateOwnCode201JSONResponse OwnCode
+
+func (response CreateOwnCode201JSONResponse) VisitCreateOwnCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -5035,6 +5277,123 @@ func (response ListDeviceViewers200JSONResponse) VisitListDeviceViewersResponse(
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListInvitationCodesRequestObject struct {
+}
+
+type ListInvitationCodesResponseObject interface {
+	VisitListInvitationCodesResponse(w http.ResponseWriter) error
+}
+
+type ListInvitationCodes200JSONResponse InvitationCodeList
+
+func (response ListInvitationCodes200JSONResponse) VisitListInvitationCodesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateInvitationCodeRequestObject struct {
+	Params CreateInvitationCodeParams
+	Body   *CreateInvitationCodeJSONRequestBody
+}
+
+type CreateInvitationCodeResponseObject interface {
+	VisitCreateInvitationCodeResponse(w http.ResponseWriter) error
+}
+
+type CreateInvitationCode201JSONResponse InvitationCodeMade
+
+func (response CreateInvitationCode201JSONResponse) VisitCreateInvitationCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateInvitationCode408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response CreateInvitationCode408ApplicationProblemPlusJSONResponse) VisitCreateInvitationCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RedeemInvitationCodeRequestObject struct {
+	Params RedeemInvitationCodeParams
+	Body   *RedeemInvitationCodeJSONRequestBody
+}
+
+type RedeemInvitationCodeResponseObject interface {
+	VisitRedeemInvitationCodeResponse(w http.ResponseWriter) error
+}
+
+type RedeemInvitationCode200JSONResponse struct{ ShareChangedJSONResponse }
+
+func (response RedeemInvitationCode200JSONResponse) VisitRedeemInvitationCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RedeemInvitationCode408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response RedeemInvitationCode408ApplicationProblemPlusJSONResponse) VisitRedeemInvitationCodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeInvitationCodeRequestObject struct {
+	Code string `json:"code"`
+}
+
+type RevokeInvitationCodeResponseObject interface {
+	VisitRevokeInvitationCodeResponse(w http.ResponseWriter) error
+}
+
+type RevokeInvitationCode204Response struct {
+}
+
+func (response RevokeInvitationCode204Response) VisitRevokeInvitationCodeResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
 }
 
 type ListInvitationsRequestObject struct {
@@ -5995,6 +6354,9 @@ type StrictServerInterface interface {
 	// VerifyAddress Verify an address with the code that was sent to it
 	// (POST /api/v1/accounts/me/addresses/{address}/verify)
 	VerifyAddress(ctx context.Context, request VerifyAddressRequestObject) (VerifyAddressResponseObject, error)
+	// CreateOwnCode Make a code that stands for your address
+	// (POST /api/v1/accounts/me/code)
+	CreateOwnCode(ctx context.Context, request CreateOwnCodeRequestObject) (CreateOwnCodeResponseObject, error)
 	// ListRegistrationInvitations List your invitations to register
 	// (GET /api/v1/accounts/me/invitations)
 	ListRegistrationInvitations(ctx context.Context, request ListRegistrationInvitationsRequestObject) (ListRegistrationInvitationsResponseObject, error)
@@ -6046,6 +6408,18 @@ type StrictServerInterface interface {
 	// ListDeviceViewers List who watches a device now
 	// (GET /api/v1/devices/{device}/viewers)
 	ListDeviceViewers(ctx context.Context, request ListDeviceViewersRequestObject) (ListDeviceViewersResponseObject, error)
+	// ListInvitationCodes List your invitation codes
+	// (GET /api/v1/invitation-codes)
+	ListInvitationCodes(ctx context.Context, request ListInvitationCodesRequestObject) (ListInvitationCodesResponseObject, error)
+	// CreateInvitationCode Make an invitation code
+	// (POST /api/v1/invitation-codes)
+	CreateInvitationCode(ctx context.Context, request CreateInvitationCodeRequestObject) (CreateInvitationCodeResponseObject, error)
+	// RedeemInvitationCode Redeem an invitation code
+	// (POST /api/v1/invitation-codes/redeem)
+	RedeemInvitationCode(ctx context.Context, request RedeemInvitationCodeRequestObject) (RedeemInvitationCodeResponseObject, error)
+	// RevokeInvitationCode Revoke an invitation code
+	// (DELETE /api/v1/invitation-codes/{code})
+	RevokeInvitationCode(ctx context.Context, request RevokeInvitationCodeRequestObject) (RevokeInvitationCodeResponseObject, error)
 	// ListInvitations List the devices that wait for your decision
 	// (GET /api/v1/invitations)
 	ListInvitations(ctx context.Context, request ListInvitationsRequestObject) (ListInvitationsResponseObject, error)
@@ -6491,6 +6865,31 @@ func (sh *strictHandler) VerifyAddress(ctx echo.Context, address AddressPath, pa
 		return err
 	} else if validResponse, ok := response.(VerifyAddressResponseObject); ok {
 		return validResponse.VisitVerifyAddressResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateOwnCode operation middleware
+func (sh *strictHandler) CreateOwnCode(ctx echo.Context, params CreateOwnCodeParams) error {
+	var request CreateOwnCodeRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateOwnCode(ctx.Request().Context(), request.(CreateOwnCodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateOwnCode")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateOwnCodeResponseObject); ok {
+		return validResponse.VisitCreateOwnCodeResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -7005,6 +7404,150 @@ func (sh *strictHandler) ListDeviceViewers(ctx echo.Context, device DevicePath, 
 		return err
 	} else if validResponse, ok := response.(ListDeviceViewersResponseObject); ok {
 		return validResponse.VisitListDeviceViewersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListInvitationCodes operation middleware
+func (sh *strictHandler) ListInvitationCodes(ctx echo.Context) error {
+	var request ListInvitationCodesRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListInvitationCodes(ctx.Request().Context(), request.(ListInvitationCodesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListInvitationCodes")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListInvitationCodesResponseObject); ok {
+		return validResponse.VisitListInvitationCodesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateInvitationCode operation middleware
+func (sh *strictHandler) CreateInvitationCode(ctx echo.Context, params CreateInvitationCodeParams) error {
+	var request CreateInvitationCodeRequestObject
+
+	request.Params = params
+
+	var body CreateInvitationCodeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateInvitationCode(ctx.Request().Context(), request.(CreateInvitationCodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateInvitationCode")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateInvitationCodeResponseObject); ok {
+		return validResponse.VisitCreateInvitationCodeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RedeemInvitationCode operation middleware
+func (sh *strictHandler) RedeemInvitationCode(ctx echo.Context, params RedeemInvitationCodeParams) error {
+	var request RedeemInvitationCodeRequestObject
+
+	request.Params = params
+
+	var body RedeemInvitationCodeJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RedeemInvitationCode(ctx.Request().Context(), request.(RedeemInvitationCodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RedeemInvitationCode")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RedeemInvitationCodeResponseObject); ok {
+		return validResponse.VisitRedeemInvitationCodeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RevokeInvitationCode operation middleware
+func (sh *strictHandler) RevokeInvitationCode(ctx echo.Context, code string) error {
+	var request RevokeInvitationCodeRequestObject
+
+	request.Code = code
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeInvitationCode(ctx.Request().Context(), request.(RevokeInvitationCodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeInvitationCode")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RevokeInvitationCodeResponseObject); ok {
+		return validResponse.VisitRevokeInvitationCodeResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

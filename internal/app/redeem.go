@@ -1,0 +1,89 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"latchkey/domain/share"
+)
+
+// Redeem uses the code of an owner: what it offers is shared with the caller, and
+// accepted, as both have acted. A device that the owner does not have any more, or that is
+// shared with the caller already, is left out. A device that cannot be accepted, because
+// the caller uses its id as a domain, stays as an invitation.
+func (s *Shares) Redeem(ctx context.Context, m Meta, code string) (ShareChanged, error) {
+	c, err := s.core.begin(m, "redeem code", s.core.sealer.LoginHash("share code", code))
+	if err != nil {
+		return ShareChanged{}, err
+	}
+	to, err := s.core.addressOf(ctx, c.Account)
+	if err != nil {
+		return ShareChanged{}, err
+	}
+	claimed, giveBack, err := s.claimCode(ctx, c, codeOfOwner, code)
+	if err != nil {
+		return ShareChanged{}, err
+	}
+	var terms CodeTerms
+	if err := json.Unmarshal(claimed.Content, &terms); err != nil {
+		return ShareChanged{}, fmt.Errorf("reading what the code %s offers: %w", claimed.ID, err)
+	}
+	// The owner's part happens once for a code, whoever repeats it. No caller can choose
+	// such a key, which has a space.
+	key := "code " + claimed.ID
+	owner, err := s.core.begin(Meta{Account: claimed.Account, IdempotencyKey: key}, "redeemed", claimed.ID, c.Account)
+	if err != nil {
+		return ShareChanged{}, err
+	}
+	saved, err := s.save(ctx, owner, saving{NewShare: NewShare{Remark: terms.Remark, Devices: terms.Devices}, to: to, add: true})
+	if err != nil {
+		if e, ok := errors.AsType[*Error](err); ok && e.Kind != Unavailable {
+			giveBack()
+		}
+		return ShareChanged{}, err
+	}
+	return s.acceptAll(ctx, Meta{Account: c.Account, IdempotencyKey: key}, saved.ShareChanged)
+}
+
+// acceptAll accepts every device that a code has just offered.
+func (s *Shares) acceptAll(ctx context.Context, m Meta, saved ShareChanged) (ShareChanged, error) {
+	result := saved
+	for _, d := range saved.Share.Devices {
+		if d.Status != share.StatusInvited {
+			continue
+		}
+		one := Decision{Share: saved.Share.ID, Device: d.Device}.of(m)
+		done, err := s.Accept(ctx, one, saved.Share.ID, d.Device)
+		if e, ok := errors.AsType[*Error](err); ok && e.Kind != Unavailable {
+			s.core.logger.InfoContext(ctx, "a device of a redeemed code was not accepted", "share", saved.Share.ID, "device", d.Device, "code", e.Code)
+			continue
+		}
+		if err != nil {
+			return ShareChanged{}, err // a repeat goes on
+		}
+		result = done
+	}
+	return result, nil
+}
+
+// offerable returns those of the offers that can be made: the device is the owner's, and
+// not in the share already.
+func offerable(s share.State, owner string, offers []share.Offer) ([]share.Offer, error) {
+	var list []share.Offer
+	var why error = refused(errCode)
+	for _, o := range offers {
+		if d, ok := s.Find(o.Device); ok && s.Live && d.Active() {
+			why = share.ErrAlreadyShared
+			continue
+		}
+		if o.Facts.Owner == owner {
+			list = append(list, o)
+		}
+	}
+	if len(list) == 0 {
+		return nil, why
+	}
+	return list, nil
+}
