@@ -210,6 +210,13 @@ func (r readModel) Share(_ context.Context, account, id string, _ position.Posit
 	if len(found) == 0 {
 		return projections.Share{}, false, nil
 	}
+	for i, d := range found[0].Devices {
+		for _, of := range s.devices {
+			if of.Device == d.Device {
+				found[0].Devices[i].Model, found[0].Devices[i].Cameras = of.Facts.Model, of.Channels
+			}
+		}
+	}
 	if found[0].Owner != account {
 		found[0].From = s.person(found[0].Owner)
 	}

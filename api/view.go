@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"latchkey/api/internal/rest"
@@ -30,6 +31,7 @@ func shareOf(r app.ShareChanged) projections.Share {
 	for _, d := range s.Devices {
 		row.Devices = append(row.Devices, projections.ShareDevice{
 			Device: d.Device, Name: r.Names[d.Device], Status: d.Status, Grants: d.Grants, Domain: d.Domain, Paused: d.Paused, Terms: projections.Terms(d.Terms),
+			Model: r.Devices[d.Device].Facts.Model, Cameras: r.Devices[d.Device].Channels,
 			InvitedAt: projections.MicrosOf(d.InvitedAt), AnsweredAt: projections.MicrosOf(d.AnsweredAt),
 		})
 	}
@@ -112,6 +114,14 @@ func (h handlers) shareDevice(ctx context.Context, v projections.ShareDevice, fo
 	}
 	if !forOwner {
 		out.Domain = v.Domain
+	}
+	if len(v.Grants) > 0 {
+		out.Model = v.Model
+	}
+	for _, c := range v.Cameras { // those that are shared
+		if slices.ContainsFunc(v.Grants, func(g share.Grant) bool { return g.Channel == c.Channel }) {
+			out.Cameras = append(out.Cameras, rest.LinkedCamera{Channel: c.Channel, Name: text.text(event.FieldChannel, c.Name)})
+		}
 	}
 	out.Unreadable = text.unreadable
 	return out, text.err

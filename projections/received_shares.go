@@ -152,7 +152,10 @@ func (s *Store) Share(ctx context.Context, account, id string, atLeast eventstor
 				return q.Where("s.share = ? AND "+s.mine(), id, account)
 			})
 		}
-		return err
+		if err != nil || len(list) != 1 {
+			return err
+		}
+		return addCameras(ctx, tx, &list[0])
 	})
 	if err != nil || len(list) != 1 {
 		return Share{}, false, wrapped("reading a share", err)

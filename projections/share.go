@@ -79,6 +79,29 @@ type ShareDevice struct {
 	Revision   int64  // of the last event that concerned it, in the share's stream
 	Paused     bool   // by itself, whatever the share is
 	Terms      Terms
+
+	// Of a single share only: what the device is, and all of its channels.
+	Model   string   `bun:"-"` // "" if it is not known
+	Cameras Channels `bun:"-"`
+}
+
+// addCameras adds to the devices of a share what they are.
+func addCameras(ctx context.Context, tx bun.Tx, s *Share) error {
+	ids := make([]string, len(s.Devices))
+	for i, d := range s.Devices {
+		ids[i] = d.Device
+	}
+	var rows []Device
+	if len(ids) > 0 {
+		if err := tx.NewSelect().Model(&rows).Column("device", "model", "channels").Where("d.device IN (?)", bun.List(ids)).Scan(ctx); err != nil {
+			return err
+		}
+	}
+	for _, r := range rows {
+		d := &s.Devices[slices.Index(ids, r.ID)]
+		d.Model, d.Cameras = r.Model, r.Channels
+	}
+	return nil
 }
 
 // addDevices adds to each share those of its devices whose status is wanted, in the order

@@ -562,8 +562,11 @@ type DeviceDomain struct {
 // DeviceGrants defines model for DeviceGrants.
 type DeviceGrants struct {
 	// AnsweredAt Ignored.
-	AnsweredAt string  `json:"answered_at,omitempty,omitzero"`
-	Channels   []Grant `json:"channels"`
+	AnsweredAt string `json:"answered_at,omitempty,omitzero"`
+
+	// Cameras Ignored.
+	Cameras  []map[string]interface{} `json:"cameras,omitempty,omitzero"`
+	Channels []Grant                  `json:"channels"`
 
 	// Device If given, the device of the path.
 	Device string `json:"device,omitempty,omitzero"`
@@ -576,6 +579,9 @@ type DeviceGrants struct {
 
 	// InvitedAt Ignored.
 	InvitedAt string `json:"invited_at,omitempty,omitzero"`
+
+	// Model Ignored.
+	Model string `json:"model,omitempty,omitzero"`
 
 	// Name Ignored.
 	Name string `json:"name,omitempty,omitzero"`
@@ -826,6 +832,12 @@ type LastUse struct {
 	At         time.Time     `json:"at"`
 	Channel    ChannelNumber `json:"channel"`
 	Privileges PrivilegeSet  `json:"privileges"`
+}
+
+// LinkedCamera defines model for LinkedCamera.
+type LinkedCamera struct {
+	Channel ChannelNumber `json:"channel"`
+	Name    string        `json:"name"`
 }
 
 // NewAddress Exactly one of `email` and `phone`.
@@ -1282,8 +1294,11 @@ type ShareStatus string
 // ShareDevice defines model for ShareDevice.
 type ShareDevice struct {
 	AnsweredAt time.Time `json:"answered_at,omitempty,omitzero"`
-	Channels   []Grant   `json:"channels"`
-	Device     string    `json:"device"`
+
+	// Cameras The cameras behind the channels that are shared. Not in lists.
+	Cameras  []LinkedCamera `json:"cameras,omitempty,omitzero"`
+	Channels []Grant        `json:"channels"`
+	Device   string         `json:"device"`
 
 	// Domain The recipient's own name for it; for the recipient only.
 	Domain string `json:"domain,omitempty,omitzero"`
@@ -1291,7 +1306,10 @@ type ShareDevice struct {
 	// InForce Whether it holds now: it is not paused, and within the hours and times of its own terms and of those of the share. Single privileges may have limits as well.
 	InForce   bool      `json:"in_force"`
 	InvitedAt time.Time `json:"invited_at,omitempty,omitzero"`
-	Name      string    `json:"name"`
+
+	// Model Not in lists; absent if it is not known.
+	Model string `json:"model,omitempty,omitzero"`
+	Name  string `json:"name"`
 
 	// Paused True if the device is paused by itself: nothing that is given on it is in force.
 	Paused bool              `json:"paused,omitempty,omitzero"`
@@ -1313,9 +1331,12 @@ type ShareDeviceStatus string
 // that what a read returns can be sent back.
 type ShareDeviceGrants struct {
 	// AnsweredAt Ignored.
-	AnsweredAt string  `json:"answered_at,omitempty,omitzero"`
-	Channels   []Grant `json:"channels"`
-	Device     string  `json:"device"`
+	AnsweredAt string `json:"answered_at,omitempty,omitzero"`
+
+	// Cameras Ignored.
+	Cameras  []map[string]interface{} `json:"cameras,omitempty,omitzero"`
+	Channels []Grant                  `json:"channels"`
+	Device   string                   `json:"device"`
 
 	// Domain Ignored.
 	Domain string `json:"domain,omitempty,omitzero"`
@@ -1325,6 +1346,9 @@ type ShareDeviceGrants struct {
 
 	// InvitedAt Ignored.
 	InvitedAt string `json:"invited_at,omitempty,omitzero"`
+
+	// Model Ignored.
+	Model string `json:"model,omitempty,omitzero"`
 
 	// Name Ignored.
 	Name string `json:"name,omitempty,omitzero"`

@@ -125,12 +125,12 @@ func TestEveryRouteHidesWhatIsNotYours(t *testing.T) {
 	var code struct{ ID string }
 	owner.must("POST", "/invitation-codes", map[string]any{"devices": []any{map[string]any{"device": device, "channels": []any{map[string]any{"channel": 1, "privileges": []string{"live_view"}}}}}}, &code)
 	ids := map[string]string{
-		"code": code.ID,
+		"code":  code.ID,
 		"share": share, "device": device, "name": nameOf(owner.streamKey()), "invitation": invitation.ID,
 		"session": owner.firstOf("/accounts/me/sessions"), "address": owner.firstOf("/accounts/me/addresses"), "recipient": owner.firstOf("/shares/recipients"),
 	}
 	missing := map[string]string{
-		"code": strings.Repeat("a", len(code.ID)),
+		"code":   strings.Repeat("a", len(code.ID)),
 		"share":  "0198c0de-0000-7000-8000-00000000000a.000102030405060708090a0b0c0d0e0f",
 		"device": "cam-aaaaaaaaaa", "name": "kaaaaaaaaaaaa", "invitation": strings.Repeat("a", len(invitation.ID)),
 		"session": strings.Repeat("0", len(ids["session"])), "address": strings.Repeat("0", len(ids["address"])), "recipient": strings.Repeat("0", len(ids["recipient"])),

@@ -104,7 +104,7 @@ func setDomain(s State, c SetDomain) ([]Event, error) {
 		return nil, ErrNotAccepted
 	case d.Domain == c.Domain:
 		return nil, nil
-	case c.Domain != "" && !ValidDomain(c.Domain):
+	case c.Domain != "" && (!ValidDomain(c.Domain) || strings.HasSuffix(c.Domain, "-")): // a DNS label (RFC 1123, 2.1); earlier versions took such names
 		return nil, ErrBadDomain
 	case c.Domain != "" && (c.Taken || s.hasOther(c.Device, c.Domain)):
 		return nil, ErrDomainTaken

@@ -368,7 +368,7 @@ func TestSetDomain(t *testing.T) {
 		{"not there", given, SetDomain{By: bob, Holder: bob, Device: "dvr", Domain: "door", At: later}, nil, ErrNotInShare},
 		{"the owner", given, SetDomain{By: alice, Holder: bob, Device: "cam", Domain: "door", At: later}, nil, ErrNotRecipient},
 	}
-	for _, bad := range []string{"-a", "A", "a.b", "a b", "ä", "cam-abc", "a/b", "a\n", "abcdefghijklmnopqrstuvwxyz-012345"} {
+	for _, bad := range []string{"door-", "-a", "A", "a.b", "a b", "ä", "cam-abc", "a/b", "a\n", "abcdefghijklmnopqrstuvwxyz-012345"} {
 		list = append(list, scenario{fmt.Sprintf("bad %q", bad), given, set(bad), nil, ErrBadDomain})
 	}
 	runAll(t, list)

@@ -47,6 +47,7 @@ type ShareChanged struct {
 	Revision int64 // of the share's stream
 	Share    share.State
 	Names    map[string]string // sealed, by device id
+	Devices  map[string]device.State
 }
 
 // StreamKeyAdded is the result of StreamKeys.Add.

@@ -100,6 +100,7 @@ func (s *Shares) change(ctx context.Context, ch change) (changed, error) {
 	}
 	if !ch.quiet {
 		result.answer.Names, err = ch.look.names(ctx, done.state)
+		result.answer.Devices = ch.look.found
 	}
 	return result, err
 }
@@ -114,7 +115,7 @@ func (ch *change) withNames(ctx context.Context, err error) error {
 	if failed != nil {
 		return failed
 	}
-	e.Current.Names = names
+	e.Current.Names, e.Current.Devices = names, ch.look.found
 	return e
 }
 
