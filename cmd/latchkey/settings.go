@@ -120,7 +120,7 @@ func (s settings) check() (options, error) {
 	}
 	o.registration = s.checkRegistration(fault)
 	o.senders, o.verify = s.checkSenders(fault), s.Verification != off
-	if s.Verification != required && s.Verification != off {
+	if s.Verification != required && s.Verification != off && s.Verification != "" { // a tool's: as required
 		fault("verification", "%q is not one of required and off", s.Verification)
 	}
 	if s.InvitationsPerHour == "" { // a tool's, and the demo's
