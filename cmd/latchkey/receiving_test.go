@@ -85,7 +85,8 @@ func TestReceiving(t *testing.T) {
 func TestCodes(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, binary, dir)
-	owner, recipient, stranger := s.register(t, "owner"), s.register(t, "recipient"), s.register(t, "stranger")
+	owner, stranger := s.register(t, "owner"), s.register(t, "stranger")
+	s.register(t, "recipient")
 	device := owner.addDevice("rtsp://127.0.0.1:1/cam", "u", "p")
 	type code struct{ ID, Code string }
 	var first, second, own code
@@ -100,7 +101,8 @@ func TestCodes(t *testing.T) {
 		wantNowhere(t, dir, secret)
 	}
 	s = serve(t, binary, dir)
-	owner, recipient, stranger = s.login(t, "owner"), s.login(t, "recipient"), s.login(t, "stranger")
+	owner, stranger = s.login(t, "owner"), s.login(t, "stranger")
+	recipient := s.login(t, "recipient")
 	redeem := func(u *user, c code) error {
 		return u.call("POST", "/invitation-codes/redeem", map[string]any{"code": c.Code}, nil)
 	}

@@ -72,7 +72,7 @@ func (s *Shares) acceptAll(ctx context.Context, m Meta, saved ShareChanged) (Sha
 // not in the share already.
 func offerable(s share.State, owner string, offers []share.Offer) ([]share.Offer, error) {
 	var list []share.Offer
-	var why error = refused(errCode)
+	why := refused(errCode)
 	for _, o := range offers {
 		if d, ok := s.Find(o.Device); ok && s.Live && d.Active() {
 			why = share.ErrAlreadyShared
