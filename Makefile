@@ -54,10 +54,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	@.ci/fuzz $(FUZZTIME)
 
 .PHONY: torture
-torture: ## Kill the process, cut its power and mix its stores up, ROUNDS (100) times; besiege it for SIEGE (1h)
+torture: ## Kill the process, cut its power and mix its stores up, ROUNDS (100) times; besiege it for SIEGE (1h); 10,000 steps against a model
 	@.ci/setup
-	@LATCHKEY_TORTURE_ROUNDS=$(ROUNDS) LATCHKEY_POWERCUT_ROUNDS=$(ROUNDS) LATCHKEY_PAIRS=$$((2 * $(ROUNDS))) LATCHKEY_STALE_TRIES=10000 LATCHKEY_SIEGE=$(SIEGE) \
-		go test -count=1 -v -timeout 5h -run 'Siege|Torture|PowerCut|StoresOfDifferentTimes|StalePermission' ./cmd/latchkey
+	@LATCHKEY_TORTURE_ROUNDS=$(ROUNDS) LATCHKEY_POWERCUT_ROUNDS=$(ROUNDS) LATCHKEY_PAIRS=$$((2 * $(ROUNDS))) LATCHKEY_STALE_TRIES=10000 LATCHKEY_MODEL_STEPS=10000 LATCHKEY_SIEGE=$(SIEGE) \
+		go test -count=1 -v -timeout 5h -run 'Siege|Torture|PowerCut|StoresOfDifferentTimes|StalePermission|TheWholeAPI' ./cmd/latchkey
 
 .PHONY: bench
 bench: ## Measure, each figure as a ratio to a limit or a peer in the same run
