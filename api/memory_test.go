@@ -351,3 +351,8 @@ func (index) InUse(ids.Device) []access.Held { return nil }
 func (index) WaitFor(context.Context, position.Position) error { return nil }
 
 func (index) LastUses(context.Context, string) ([]LastUse, error) { return nil, nil }
+
+// AccessRequests lists none: what it shows is tested with the real read model.
+func (readModel) AccessRequests(context.Context, string, projections.Page) ([]projections.AccessRequest, string, error) {
+	return nil, "", nil
+}

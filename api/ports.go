@@ -48,6 +48,8 @@ type Devices interface {
 	Remove(ctx context.Context, m app.Meta, device string) (app.Done, error)
 	Rename(ctx context.Context, m app.Meta, device string, n app.DeviceNames) (app.DeviceChanged, error)
 	Refresh(ctx context.Context, m app.Meta, device string) (app.DeviceChanged, error)
+	RequestAccess(ctx context.Context, m app.Meta, serial, message string) (app.Done, error)
+	DismissRequest(ctx context.Context, m app.Meta, request string) (app.Done, error)
 	SetCredentials(ctx context.Context, m app.Meta, device string, n app.NewCredentials) (app.DeviceChanged, error)
 }
 
@@ -116,6 +118,8 @@ type Queries interface {
 	Person(ctx context.Context, account string, atLeast position.Position) (projections.Person, error)
 	Devices(ctx context.Context, account string, p projections.Page) (rows []projections.Device, next string, err error)
 	Device(ctx context.Context, account, device string, atLeast position.Position) (row projections.Device, found bool, err error)
+	// AccessRequests are those for the devices that the account owns.
+	AccessRequests(ctx context.Context, owner string, p projections.Page) (rows []projections.AccessRequest, next string, err error)
 	StreamKeys(ctx context.Context, account string, p projections.Page) (rows []projections.StreamKey, next string, err error)
 	Privileges(ctx context.Context, account string, p projections.Page) (rows []projections.DevicePrivileges, next string, err error)
 	PrivilegesOn(ctx context.Context, account, device string, atLeast position.Position) (row projections.DevicePrivileges, found bool, err error)

@@ -50,6 +50,7 @@ type Server struct {
 	codes      *allowance    // sent to an address
 	redeems    *allowance    // attempts at codes of shares, of an account and of a network
 	codesFrom  *allowance    // asked for from a network
+	asking     *allowance    // for access, from a network
 	resets     chan struct{} // requests for codes that are being followed
 	bodies     *budget
 	lists      *turns
@@ -84,6 +85,7 @@ func New(cfg Config) (*Server, error) {
 		resets:     make(chan struct{}, resetsAtOnce),
 		codes:      newAllowance("codes to", cfg.CodeEvery, cfg.CodeBurst),
 		redeems:    newAllowance("codes of shares", redeemEvery, redeemBurst),
+		asking:     newAllowance("access requests from network", 3*time.Minute, 20),
 		codesFrom:  newAllowance("codes from network", cfg.CodeEvery/10, 10*cfg.CodeBurst),
 	}
 	s.stopping = make(chan struct{})

@@ -302,6 +302,30 @@ func (e ViewerTransport) Valid() bool {
 	}
 }
 
+// AccessRequest defines model for AccessRequest.
+type AccessRequest struct {
+	Device RequestedDevice `json:"device"`
+
+	// From The owner, for the recipient only. Erased fields are empty.
+	From Person `json:"from"`
+	ID   string `json:"id"`
+
+	// Message Empty if there is none.
+	Message     string    `json:"message"`
+	RequestedAt time.Time `json:"requested_at"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+}
+
+// AccessRequestList defines model for AccessRequestList.
+type AccessRequestList struct {
+	Items []AccessRequest `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
 // Account defines model for Account.
 type Account struct {
 	// Account The same as `id`.
@@ -840,6 +864,15 @@ type LinkedCamera struct {
 	Name    string        `json:"name"`
 }
 
+// NewAccessRequest defines model for NewAccessRequest.
+type NewAccessRequest struct {
+	// Message Who you are and why; the owner sees it.
+	Message string `json:"message,omitempty,omitzero"`
+
+	// Serial The serial number of the device.
+	Serial string `json:"serial"`
+}
+
 // NewAddress Exactly one of `email` and `phone`.
 type NewAddress struct {
 	Email string `json:"email,omitempty,omitzero"`
@@ -1135,7 +1168,7 @@ type Quota struct {
 
 	// Quota `devices`, `shares` (sent), `stream_keys`, `sessions`: how many exist at once; logging in beyond the limit
 	// ends the session that would expire first. `requests` at once; `commands` a second; `invitations` (devices offered) an hour;
-	// `devices_added` and `log_bytes` a day;
+	// `devices_added`, `access_requests` and `log_bytes` a day;
 	// `serial_added`: additions of one serial number a day, whose use is not reported. More may be added in future.
 	Quota string `json:"quota"`
 
@@ -1218,6 +1251,18 @@ type RegistrationInvitationList struct {
 
 	// Next The `cursor` of the next page; absent at the end.
 	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// RequestedDevice defines model for RequestedDevice.
+type RequestedDevice struct {
+	ID string `json:"id"`
+
+	// Model Absent if it is not known.
+	Model string `json:"model,omitempty,omitzero"`
+	Name  string `json:"name"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // Session defines model for Session.
@@ -1542,6 +1587,9 @@ type Warning struct {
 // AcceptLanguage defines model for AcceptLanguage.
 type AcceptLanguage = string
 
+// AccessRequestPath defines model for AccessRequestPath.
+type AccessRequestPath = string
+
 // AddressPath defines model for AddressPath.
 type AddressPath = string
 
@@ -1586,6 +1634,30 @@ type SharePage = ShareList
 
 // TooSlow RFC 9457.
 type TooSlow = Problem
+
+// ListAccessRequestsParams defines parameters for ListAccessRequests.
+type ListAccessRequestsParams struct {
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// RequestAccessParams defines parameters for RequestAccess.
+type RequestAccessParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DismissAccessRequestParams defines parameters for DismissAccessRequest.
+type DismissAccessRequestParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
 
 // RegisterAccountParams defines parameters for RegisterAccount.
 type RegisterAccountParams struct {
@@ -2008,6 +2080,9 @@ type RevokeStreamKeyParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// RequestAccessJSONRequestBody defines body for RequestAccess for application/json ContentType.
+type RequestAccessJSONRequestBody = NewAccessRequest
+
 // RegisterAccountJSONRequestBody defines body for RegisterAccount for application/json ContentType.
 type RegisterAccountJSONRequestBody = Registration
 
@@ -2141,6 +2216,45 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 
 // The interface specification for the client above.
 type ClientInterface interface {
+
+	// ListAccessRequests List the requests for access to your devices
+	//
+	// Who has asked for access to a device of yours, the newest first. To give it, share the device with `from`
+	// (`POST /shares`): the request is not listed while it is shared. It is not listed either once you dismissed it.
+	//
+	// Corresponds with GET /api/v1/access-requests (the `ListAccessRequests` operationId).
+	ListAccessRequests(ctx context.Context, params *ListAccessRequestsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RequestAccessWithBody Request access to a device of another account
+	//
+	// Asks whoever has the device with the serial, such as one that `POST /devices` refused with `device_taken`, for
+	// access. They see your name and your address, which must be verified, and the message. The answer is the same
+	// whether there is such a device or not, and you are not told whether the request was dismissed. Asking for the
+	// same device again within 24 hours changes nothing; nor does it while 100 requests for the device wait.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/access-requests (the `RequestAccess` operationId).
+	RequestAccessWithBody(ctx context.Context, params *RequestAccessParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RequestAccess Request access to a device of another account
+	//
+	// Asks whoever has the device with the serial, such as one that `POST /devices` refused with `device_taken`, for
+	// access. They see your name and your address, which must be verified, and the message. The answer is the same
+	// whether there is such a device or not, and you are not told whether the request was dismissed. Asking for the
+	// same device again within 24 hours changes nothing; nor does it while 100 requests for the device wait.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/access-requests (the `RequestAccess` operationId).
+	RequestAccess(ctx context.Context, params *RequestAccessParams, body RequestAccessJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DismissAccessRequest Dismiss a request for access to a device of yours
+	//
+	// It is not listed any more. Who asked is not told. Dismissing it again changes nothing.
+	//
+	// Corresponds with POST /api/v1/access-requests/{access_request}/dismiss (the `DismissAccessRequest` operationId).
+	DismissAccessRequest(ctx context.Context, accessRequest AccessRequestPath, params *DismissAccessRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RegisterAccountWithBody Register an account
 	//
@@ -2360,6 +2474,8 @@ type ClientInterface interface {
 	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 	// `serial_mismatch`, and the field at fault.
 	//
+	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/v1/devices (the `AddDevice` operationId).
@@ -2378,6 +2494,8 @@ type ClientInterface interface {
 	// A device that could not be proven is not added: 422 with `device_wrong_password`, `device_no_such_path`,
 	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 	// `serial_mismatch`, and the field at fault.
+	//
+	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2862,6 +2980,85 @@ type ClientInterface interface {
 	RevokeStreamKey(ctx context.Context, name string, params *RevokeStreamKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
+// ListAccessRequests List the requests for access to your devices
+//
+// Who has asked for access to a device of yours, the newest first. To give it, share the device with `from`
+// (`POST /shares`): the request is not listed while it is shared. It is not listed either once you dismissed it.
+//
+// Corresponds with GET /api/v1/access-requests (the `ListAccessRequests` operationId).
+func (c *Client) ListAccessRequests(ctx context.Context, params *ListAccessRequestsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAccessRequestsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RequestAccessWithBody Request access to a device of another account
+//
+// Asks whoever has the device with the serial, such as one that `POST /devices` refused with `device_taken`, for
+// access. They see your name and your address, which must be verified, and the message. The answer is the same
+// whether there is such a device or not, and you are not told whether the request was dismissed. Asking for the
+// same device again within 24 hours changes nothing; nor does it while 100 requests for the device wait.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/access-requests (the `RequestAccess` operationId).
+func (c *Client) RequestAccessWithBody(ctx context.Context, params *RequestAccessParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRequestAccessRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RequestAccess Request access to a device of another account
+//
+// Asks whoever has the device with the serial, such as one that `POST /devices` refused with `device_taken`, for
+// access. They see your name and your address, which must be verified, and the message. The answer is the same
+// whether there is such a device or not, and you are not told whether the request was dismissed. Asking for the
+// same device again within 24 hours changes nothing; nor does it while 100 requests for the device wait.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/access-requests (the `RequestAccess` operationId).
+func (c *Client) RequestAccess(ctx context.Context, params *RequestAccessParams, body RequestAccessJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRequestAccessRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DismissAccessRequest Dismiss a request for access to a device of yours
+//
+// It is not listed any more. Who asked is not told. Dismissing it again changes nothing.
+//
+// Corresponds with POST /api/v1/access-requests/{access_request}/dismiss (the `DismissAccessRequest` operationId).
+func (c *Client) DismissAccessRequest(ctx context.Context, accessRequest AccessRequestPath, params *DismissAccessRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDismissAccessRequestRequest(c.Server, accessRequest, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // RegisterAccountWithBody Register an account
 //
 // Takes any type of body and a specified content type.
@@ -3330,6 +3527,8 @@ func (c *Client) ListDevices(ctx context.Context, params *ListDevicesParams, req
 // `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 // `serial_mismatch`, and the field at fault.
 //
+// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/v1/devices (the `AddDevice` operationId).
@@ -3358,6 +3557,8 @@ func (c *Client) AddDeviceWithBody(ctx context.Context, params *AddDeviceParams,
 // A device that could not be proven is not added: 422 with `device_wrong_password`, `device_no_such_path`,
 // `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 // `serial_mismatch`, and the field at fault.
+//
+// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4409,6 +4610,177 @@ func (c *Client) RevokeStreamKey(ctx context.Context, name string, params *Revok
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewListAccessRequestsRequest constructs an http.Request for the ListAccessRequests method
+func NewListAccessRequestsRequest(server string, params *ListAccessRequestsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/access-requests")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Latchkey-Min-Position", params.LatchkeyMinPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Latchkey-Min-Position", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewRequestAccessRequest calls the generic RequestAccess builder with application/json body
+func NewRequestAccessRequest(server string, params *RequestAccessParams, body RequestAccessJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRequestAccessRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewRequestAccessRequestWithBody constructs an http.Request for the RequestAccess method, with any body, and a specified content type
+func NewRequestAccessRequestWithBody(server string, params *RequestAccessParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/access-requests")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewDismissAccessRequestRequest constructs an http.Request for the DismissAccessRequest method
+func NewDismissAccessRequestRequest(server string, accessRequest AccessRequestPath, params *DismissAccessRequestParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "access_request", accessRequest, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/access-requests/%s/dismiss", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
 }
 
 // NewRegisterAccountRequest calls the generic RegisterAccount builder with application/json body
@@ -7843,6 +8215,49 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ListAccessRequestsWithResponse List the requests for access to your devices
+	//
+	// Who has asked for access to a device of yours, the newest first. To give it, share the device with `from`
+	// (`POST /shares`): the request is not listed while it is shared. It is not listed either once you dismissed it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/access-requests (the `ListAccessRequests` operationId).
+	ListAccessRequestsWithResponse(ctx context.Context, params *ListAccessRequestsParams, reqEditors ...RequestEditorFn) (*ListAccessRequestsResponse, error)
+
+	// RequestAccessWithBodyWithResponse Request access to a device of another account
+	//
+	// Asks whoever has the device with the serial, such as one that `POST /devices` refused with `device_taken`, for
+	// access. They see your name and your address, which must be verified, and the message. The answer is the same
+	// whether there is such a device or not, and you are not told whether the request was dismissed. Asking for the
+	// same device again within 24 hours changes nothing; nor does it while 100 requests for the device wait.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/access-requests (the `RequestAccess` operationId).
+	RequestAccessWithBodyWithResponse(ctx context.Context, params *RequestAccessParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RequestAccessResponse, error)
+
+	// RequestAccessWithResponse Request access to a device of another account
+	//
+	// Asks whoever has the device with the serial, such as one that `POST /devices` refused with `device_taken`, for
+	// access. They see your name and your address, which must be verified, and the message. The answer is the same
+	// whether there is such a device or not, and you are not told whether the request was dismissed. Asking for the
+	// same device again within 24 hours changes nothing; nor does it while 100 requests for the device wait.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/access-requests (the `RequestAccess` operationId).
+	RequestAccessWithResponse(ctx context.Context, params *RequestAccessParams, body RequestAccessJSONRequestBody, reqEditors ...RequestEditorFn) (*RequestAccessResponse, error)
+
+	// DismissAccessRequestWithResponse Dismiss a request for access to a device of yours
+	//
+	// It is not listed any more. Who asked is not told. Dismissing it again changes nothing.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/access-requests/{access_request}/dismiss (the `DismissAccessRequest` operationId).
+	DismissAccessRequestWithResponse(ctx context.Context, accessRequest AccessRequestPath, params *DismissAccessRequestParams, reqEditors ...RequestEditorFn) (*DismissAccessRequestResponse, error)
+
 	// RegisterAccountWithBodyWithResponse Register an account
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -8087,6 +8502,8 @@ type ClientWithResponsesInterface interface {
 	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 	// `serial_mismatch`, and the field at fault.
 	//
+	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/devices (the `AddDevice` operationId).
@@ -8105,6 +8522,8 @@ type ClientWithResponsesInterface interface {
 	// A device that could not be proven is not added: 422 with `device_wrong_password`, `device_no_such_path`,
 	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 	// `serial_mismatch`, and the field at fault.
+	//
+	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8647,6 +9066,129 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with DELETE /api/v1/stream-keys/{name} (the `RevokeStreamKey` operationId).
 	RevokeStreamKeyWithResponse(ctx context.Context, name string, params *RevokeStreamKeyParams, reqEditors ...RequestEditorFn) (*RevokeStreamKeyResponse, error)
+}
+
+type ListAccessRequestsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AccessRequestList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAccessRequestsResponse) GetJSON200() *AccessRequestList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAccessRequestsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAccessRequestsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAccessRequestsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAccessRequestsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RequestAccessResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r RequestAccessResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r RequestAccessResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RequestAccessResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RequestAccessResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RequestAccessResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DismissAccessRequestResponse204Headers the declared response headers of an HTTP 204 response for DismissAccessRequest
+type DismissAccessRequestResponse204Headers struct {
+	LatchkeyPosition string
+}
+
+type DismissAccessRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *DismissAccessRequestResponse204Headers
+}
+
+// GetBody returns the raw response body bytes
+func (r DismissAccessRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DismissAccessRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DismissAccessRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DismissAccessRequestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 // RegisterAccountResponse201Headers the declared response headers of an HTTP 201 response for RegisterAccount
@@ -11520,6 +12062,73 @@ func (r RevokeStreamKeyResponse) ContentType() string {
 	return ""
 }
 
+// ListAccessRequestsWithResponse List the requests for access to your devices
+//
+// Who has asked for access to a device of yours, the newest first. To give it, share the device with `from`
+// (`POST /shares`): the request is not listed while it is shared. It is not listed either once you dismissed it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/access-requests (the `ListAccessRequests` operationId).
+func (c *ClientWithResponses) ListAccessRequestsWithResponse(ctx context.Context, params *ListAccessRequestsParams, reqEditors ...RequestEditorFn) (*ListAccessRequestsResponse, error) {
+	rsp, err := c.ListAccessRequests(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAccessRequestsResponse(rsp)
+}
+
+// RequestAccessWithBodyWithResponse Request access to a device of another account
+//
+// Asks whoever has the device with the serial, such as one that `POST /devices` refused with `device_taken`, for
+// access. They see your name and your address, which must be verified, and the message. The answer is the same
+// whether there is such a device or not, and you are not told whether the request was dismissed. Asking for the
+// same device again within 24 hours changes nothing; nor does it while 100 requests for the device wait.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/access-requests (the `RequestAccess` operationId).
+func (c *ClientWithResponses) RequestAccessWithBodyWithResponse(ctx context.Context, params *RequestAccessParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RequestAccessResponse, error) {
+	rsp, err := c.RequestAccessWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRequestAccessResponse(rsp)
+}
+
+// RequestAccessWithResponse Request access to a device of another account
+//
+// Asks whoever has the device with the serial, such as one that `POST /devices` refused with `device_taken`, for
+// access. They see your name and your address, which must be verified, and the message. The answer is the same
+// whether there is such a device or not, and you are not told whether the request was dismissed. Asking for the
+// same device again within 24 hours changes nothing; nor does it while 100 requests for the device wait.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/access-requests (the `RequestAccess` operationId).
+func (c *ClientWithResponses) RequestAccessWithResponse(ctx context.Context, params *RequestAccessParams, body RequestAccessJSONRequestBody, reqEditors ...RequestEditorFn) (*RequestAccessResponse, error) {
+	rsp, err := c.RequestAccess(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRequestAccessResponse(rsp)
+}
+
+// DismissAccessRequestWithResponse Dismiss a request for access to a device of yours
+//
+// It is not listed any more. Who asked is not told. Dismissing it again changes nothing.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/access-requests/{access_request}/dismiss (the `DismissAccessRequest` operationId).
+func (c *ClientWithResponses) DismissAccessRequestWithResponse(ctx context.Context, accessRequest AccessRequestPath, params *DismissAccessRequestParams, reqEditors ...RequestEditorFn) (*DismissAccessRequestResponse, error) {
+	rsp, err := c.DismissAccessRequest(ctx, accessRequest, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDismissAccessRequestResponse(rsp)
+}
+
 // RegisterAccountWithBodyWithResponse Register an account
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -11914,6 +12523,8 @@ func (c *ClientWithResponses) ListDevicesWithResponse(ctx context.Context, param
 // `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 // `serial_mismatch`, and the field at fault.
 //
+// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/devices (the `AddDevice` operationId).
@@ -11938,6 +12549,8 @@ func (c *ClientWithResponses) AddDeviceWithBodyWithResponse(ctx context.Context,
 // A device that could not be proven is not added: 422 with `device_wrong_password`, `device_no_such_path`,
 // `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 // `serial_mismatch`, and the field at fault.
+//
+// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -12821,6 +13434,90 @@ func (c *ClientWithResponses) RevokeStreamKeyWithResponse(ctx context.Context, n
 		return nil, err
 	}
 	return ParseRevokeStreamKeyResponse(rsp)
+}
+
+// ParseListAccessRequestsResponse parses an HTTP response from a ListAccessRequestsWithResponse call
+func ParseListAccessRequestsResponse(rsp *http.Response) (*ListAccessRequestsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAccessRequestsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AccessRequestList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRequestAccessResponse parses an HTTP response from a RequestAccessWithResponse call
+func ParseRequestAccessResponse(rsp *http.Response) (*RequestAccessResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RequestAccessResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDismissAccessRequestResponse parses an HTTP response from a DismissAccessRequestWithResponse call
+func ParseDismissAccessRequestResponse(rsp *http.Response) (*DismissAccessRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DismissAccessRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers DismissAccessRequestResponse204Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers204 = &headers
+	}
+
+	return response, nil
 }
 
 // ParseRegisterAccountResponse parses an HTTP response from a RegisterAccountWithResponse call

@@ -31,6 +31,7 @@ var mayKnow = map[string]struct {
 	"removeDevice":                 {who: onlyOwner},
 	"refreshDevice":                {who: onlyOwner},
 	"setDeviceCredentials":         {who: onlyOwner, body: `{"username":"u","password":"p"}`},
+	"dismissAccessRequest":         {who: onlyOwner},
 	"listDeviceAccess":             {who: onlyOwner},
 	"listDeviceViewers":            {who: onlyOwner},
 	"forgetRecipient":              {who: onlyOwner},
@@ -120,6 +121,7 @@ func TestEveryRouteHidesWhatIsNotYours(t *testing.T) {
 	people["recipient"].accept(share, device)
 	gone := owner.share(people["stranger"], device, "live_view")
 	owner.must("DELETE", "/shares/"+gone, nil, nil)
+	people["stranger"].must("POST", "/access-requests", map[string]any{"serial": device}, nil)
 	var invitation struct{ ID string }
 	owner.must("POST", "/accounts/me/invitations", map[string]any{}, &invitation)
 	var code struct{ ID string }
@@ -127,7 +129,8 @@ func TestEveryRouteHidesWhatIsNotYours(t *testing.T) {
 	ids := map[string]string{
 		"code":  code.ID,
 		"share": share, "device": device, "name": nameOf(owner.streamKey()), "invitation": invitation.ID,
-		"session": owner.firstOf("/accounts/me/sessions"), "address": owner.firstOf("/accounts/me/addresses"), "recipient": owner.firstOf("/shares/recipients"),
+		"access_request": owner.firstOf("/access-requests"),
+		"session":        owner.firstOf("/accounts/me/sessions"), "address": owner.firstOf("/accounts/me/addresses"), "recipient": owner.firstOf("/shares/recipients"),
 	}
 	missing := map[string]string{
 		"code":   strings.Repeat("a", len(code.ID)),
@@ -135,7 +138,7 @@ func TestEveryRouteHidesWhatIsNotYours(t *testing.T) {
 		"device": "cam-aaaaaaaaaa", "name": "kaaaaaaaaaaaa", "invitation": strings.Repeat("a", len(invitation.ID)),
 		"session": strings.Repeat("0", len(ids["session"])), "address": strings.Repeat("0", len(ids["address"])), "recipient": strings.Repeat("0", len(ids["recipient"])),
 	}
-	missing["recipient"] = missing["share"]
+	missing["recipient"], missing["access_request"] = missing["share"], "cam-aaaaaaaaaa.0198c0de-0000-7000-8000-00000000000a"
 	walked := 0
 	for _, path := range raw.Paths.InMatchingOrder() {
 		for method, op := range raw.Paths.Find(path).Operations() {

@@ -276,7 +276,7 @@ func (s *runningService) teachDoor(ctx context.Context) error {
 func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas app.Quotas, prover app.Prover, o options) (app.UseCases, error) {
 	return app.New(app.Config{
 		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: passwords{p.vault, p.sessionEnded}, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
-		ShareCodes: shareCodes{p.vault, p.sessionEnded}, Domains: p.store, Shares: shares, Requests: requests{p.vault}, Quotas: quotas, Prover: prover, ProofOff: o.DeviceProof == proofOff, Firmware: o.firmware, Logger: p.logger,
+		ShareCodes: shareCodes{p.vault, p.sessionEnded}, Domains: p.store, Shares: shares, Asked: p.store, Requests: requests{p.vault}, Quotas: quotas, Prover: prover, ProofOff: o.DeviceProof == proofOff, Firmware: o.firmware, Logger: p.logger,
 		Verification: p.verify, Codes: p.vault, Messenger: messenger{p}, Registration: p.registration, Invitations: p.vault,
 		Holdings: p.holdings, Eraser: eraser{p},
 	})

@@ -13,6 +13,7 @@ import (
 	"latchkey/domain/device"
 	"latchkey/domain/event"
 	"latchkey/domain/name"
+	"latchkey/domain/request"
 	"latchkey/domain/share"
 )
 
@@ -37,6 +38,8 @@ var events = []entry{
 	current[device.Renamed](),
 	current[device.FactsChanged](),
 	current[name.Claimed](),
+	current[request.Requested](),
+	current[request.Dismissed](),
 	current[share.Opened](),
 	current[share.RemarkChanged](),
 	current[share.Invited](),

@@ -21,6 +21,7 @@ import (
 	"latchkey/domain/event"
 	"latchkey/domain/name"
 	"latchkey/domain/privilege"
+	"latchkey/domain/request"
 	"latchkey/domain/share"
 )
 
@@ -109,6 +110,9 @@ func examples() []event.Event {
 		share.Resumed{Share: id, Owner: alice, Login: login, Given: timed, At: at, Terms: terms},
 		share.TermsChanged{Share: id, Owner: alice, Login: login, Terms: terms, Given: timed, At: at},
 		share.TermsChanged{Share: id, Owner: alice, Login: login, Given: []event.Given{}, At: at},
+		request.Requested{Serial: "ds-7216-691b23", Account: bob, Device: cam, Owner: alice, Message: text, At: at},
+		request.Requested{Serial: "ds-7216-691b23", Account: bob, At: at},
+		request.Dismissed{Serial: "ds-7216-691b23", Account: bob, Device: cam, Owner: alice, AskedAt: at, At: at},
 	}
 }
 

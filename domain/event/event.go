@@ -43,6 +43,7 @@ const (
 	FieldRecipient = "share recipient"
 	FieldRemark    = "share remark"
 	FieldUserName  = "account user name"
+	FieldMessage   = "access request message"
 )
 
 // Subjects are the people and things that an event concerns, by id. Fields that do not

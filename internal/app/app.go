@@ -34,6 +34,8 @@ type Config struct {
 	Shares SharesOfDevice
 	// ShareCodes keeps the codes with which people share; without it there are none.
 	ShareCodes ShareCodes
+	// Asked counts the requests for access to a device; nil: they are not limited.
+	Asked AskedFor
 	// Requests remembers commands by their idempotency keys; the default remembers the
 	// most recent ones of this process.
 	Requests Requests
@@ -83,7 +85,7 @@ func New(cfg Config) (UseCases, error) {
 	n := names{core: c, domains: cfg.Domains}
 	u := UseCases{
 		Accounts:    &Accounts{core: c, passwords: cfg.Passwords, codes: cfg.Codes, messenger: cfg.Messenger, mode: cfg.Registration, invitations: cfg.Invitations},
-		Devices:     &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, unproven: cfg.ProofOff, shares: cfg.Shares, names: n},
+		Devices:     &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, unproven: cfg.ProofOff, shares: cfg.Shares, asked: cfg.Asked, names: n},
 		Shares:      &Shares{core: c, names: n, codes: cfg.ShareCodes},
 		StreamKeys:  &StreamKeys{core: c, secrets: cfg.StreamSecrets},
 		Revocations: &Revocations{core: c, cameras: cfg.Cameras, secrets: cfg.StreamSecrets},

@@ -18,6 +18,7 @@ type Devices struct {
 	cameras Cameras
 	prover  Prover         // nil: nobody connects to devices
 	shares  SharesOfDevice // nil: only the policy finds them
+	asked   AskedFor       // nil: requests for access are not limited
 	names   names
 
 	unproven bool // devices are added without connecting to them

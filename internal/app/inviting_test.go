@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"testing"
@@ -82,7 +83,11 @@ func TestInvitationsAreLimited(t *testing.T) {
 }
 
 // counting is a Quotas that counts invitations, and limits nothing else.
-type counting struct{ most, used int }
+// counting counts one quota, QuotaInvitations by default.
+type counting struct {
+	most, used int
+	quota      string
+}
 
 func (c *counting) Most(string) int { return 1 << 20 }
 
@@ -93,7 +98,7 @@ func (c *counting) Hold(context.Context, string, string) (func(position.Position
 func (c *counting) Freed(string, string, position.Position) {}
 
 func (c *counting) Spend(_, quota, _ string, n int) error {
-	if quota != QuotaInvitations {
+	if quota != cmp.Or(c.quota, QuotaInvitations) {
 		return nil
 	}
 	if c.used+n > c.most {

@@ -179,6 +179,13 @@ type SharesOfDevice interface {
 	SharesWithDevice(ctx context.Context, device string, atLeast position.Position) (holding, lost []string, err error)
 }
 
+// AskedFor counts requests for access.
+type AskedFor interface {
+	// AccessRequestsFor returns how many requests for access to a device wait; it may be a
+	// moment old.
+	AccessRequestsFor(ctx context.Context, device string) (int, error)
+}
+
 // Requests remembers commands by their idempotency keys, for all processes on one log.
 type Requests interface {
 	// ClaimRequest takes the key for a command that is about to be carried out. It is the

@@ -11,7 +11,7 @@ import (
 )
 
 // The quotas of an account that commands check, by their public names. QuotaLogBytes,
-// QuotaAdditions and QuotaGenerations are per day, QuotaInvitations is per hour.
+// QuotaAdditions, QuotaGenerations and QuotaRequests are per day, QuotaInvitations is per hour.
 const (
 	QuotaDevices     = "devices"
 	QuotaShares      = "shares"
@@ -19,7 +19,8 @@ const (
 	QuotaAdditions   = "devices_added"
 	QuotaGenerations = "serial_added" // per serial
 	QuotaLogBytes    = "log_bytes"
-	QuotaInvitations = "invitations" // devices that are offered
+	QuotaRequests    = "access_requests" // for devices of others
+	QuotaInvitations = "invitations"     // devices that are offered
 	QuotaOfShare     = "devices_of_share"
 )
 

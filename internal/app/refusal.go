@@ -8,6 +8,7 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
+	"latchkey/domain/request"
 	"latchkey/domain/share"
 )
 
@@ -89,6 +90,7 @@ var refusals = []struct {
 	{device.ErrNoSuchChannel, Invalid, "unknown_channel"},
 	{device.ErrChannelTwice, Invalid, "channel_twice"},
 	{device.ErrBadCapability, Invalid, "unknown_capability"},
+	{request.ErrNotFound, NotFound, "access_request_not_found"},
 	{account.ErrLoginTaken, Conflict, "login_taken"},
 	{account.ErrNotRegistered, NotFound, "account_not_found"},
 	{account.ErrAddressNotFound, NotFound, "address_not_found"},

@@ -8,6 +8,7 @@ import (
 	"latchkey/domain/event"
 	"latchkey/domain/ids"
 	"latchkey/domain/name"
+	"latchkey/domain/request"
 	"latchkey/domain/share"
 	"latchkey/internal/position"
 )
@@ -16,6 +17,7 @@ import (
 func accountStream(account string) string { return "account-" + account }
 func loginStream(login string) string     { return "login-" + login }
 func deviceStream(serial string) string   { return "device-" + serial }
+func requestStream(id string) string      { return "request-" + id }
 func shareStream(share string) string     { return "share-" + share }
 
 // nameStream is the stream of a name that an account gives a device: it makes the name
@@ -83,6 +85,7 @@ var (
 	deviceKind  = kind[device.State, device.Event]{evolve: device.Evolve, last: device.Last}
 	shareKind   = kind[share.State, share.Event]{evolve: share.Evolve, opens: shareOpened}
 	loginKind   = kind[account.State, account.Event]{evolve: account.Evolve, last: loginAfter}
+	requestKind = kind[request.State, request.Event]{evolve: request.Evolve, last: request.Last}
 	nameKind    = kind[name.State, name.Event]{evolve: name.Evolve, last: nameAfter}
 )
 

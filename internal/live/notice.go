@@ -6,6 +6,7 @@ import (
 	"latchkey/domain/account"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/request"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
 )
@@ -33,6 +34,8 @@ const (
 	DeviceAdded        Kind = "device_added"
 	DeviceChanged      Kind = "device_changed" // its names, or what it can do
 	DeviceRemoved      Kind = "device_removed"
+	AccessRequested    Kind = "access_requested"
+	RequestDismissed   Kind = "access_request_dismissed"
 	StreamKeyAdded     Kind = "stream_key_added"
 	StreamKeyRevoked   Kind = "stream_key_revoked"
 	PasswordChanged    Kind = "password_changed"
@@ -116,6 +119,10 @@ func kindOf(e event.Event) (kind Kind, both bool) {
 		return DeviceRemoved, false
 	case device.Renamed, device.FactsChanged:
 		return DeviceChanged, false
+	case request.Requested: // whether anybody has the device or not, who asks hears nothing
+		return AccessRequested, false
+	case request.Dismissed:
+		return RequestDismissed, false
 	case account.StreamKeyAdded:
 		return StreamKeyAdded, false
 	case account.StreamKeyRevoked:

@@ -44,6 +44,7 @@ func All() []Quota {
 		{Name: app.QuotaInvitations, Per: time.Hour, Most: 20_000},
 		{Name: app.QuotaAdditions, Per: day, Most: 50_000},
 		{Name: app.QuotaGenerations, Per: day, Most: 100},
+		{Name: app.QuotaRequests, Per: day, Most: 50},
 		{Name: app.QuotaLogBytes, Per: day, Most: 256 << 20},
 	}
 }

@@ -271,6 +271,30 @@ func (e ViewerTransport) Valid() bool {
 	}
 }
 
+// AccessRequest defines model for AccessRequest.
+type AccessRequest struct {
+	Device RequestedDevice `json:"device"`
+
+	// From The owner, for the recipient only. Erased fields are empty.
+	From Person `json:"from"`
+	ID   string `json:"id"`
+
+	// Message Empty if there is none.
+	Message     string    `json:"message"`
+	RequestedAt time.Time `json:"requested_at"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+}
+
+// AccessRequestList defines model for AccessRequestList.
+type AccessRequestList struct {
+	Items []AccessRequest `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
 // Account defines model for Account.
 type Account struct {
 	// Account The same as `id`.
@@ -794,6 +818,15 @@ type LinkedCamera struct {
 	Name    string        `json:"name"`
 }
 
+// NewAccessRequest defines model for NewAccessRequest.
+type NewAccessRequest struct {
+	// Message Who you are and why; the owner sees it.
+	Message string `json:"message,omitempty,omitzero"`
+
+	// Serial The serial number of the device.
+	Serial string `json:"serial"`
+}
+
 // NewAddress Exactly one of `email` and `phone`.
 type NewAddress struct {
 	Email string `json:"email,omitempty,omitzero"`
@@ -1089,7 +1122,7 @@ type Quota struct {
 
 	// Quota `devices`, `shares` (sent), `stream_keys`, `sessions`: how many exist at once; logging in beyond the limit
 	// ends the session that would expire first. `requests` at once; `commands` a second; `invitations` (devices offered) an hour;
-	// `devices_added` and `log_bytes` a day;
+	// `devices_added`, `access_requests` and `log_bytes` a day;
 	// `serial_added`: additions of one serial number a day, whose use is not reported. More may be added in future.
 	Quota string `json:"quota"`
 
@@ -1172,6 +1205,18 @@ type RegistrationInvitationList struct {
 
 	// Next The `cursor` of the next page; absent at the end.
 	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// RequestedDevice defines model for RequestedDevice.
+type RequestedDevice struct {
+	ID string `json:"id"`
+
+	// Model Absent if it is not known.
+	Model string `json:"model,omitempty,omitzero"`
+	Name  string `json:"name"`
+
+	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
+	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
 // Session defines model for Session.
@@ -1483,6 +1528,9 @@ type Warning struct {
 // AcceptLanguage defines model for AcceptLanguage.
 type AcceptLanguage = string
 
+// AccessRequestPath defines model for AccessRequestPath.
+type AccessRequestPath = string
+
 // AddressPath defines model for AddressPath.
 type AddressPath = string
 
@@ -1527,6 +1575,30 @@ type SharePage = ShareList
 
 // TooSlow RFC 9457.
 type TooSlow = Problem
+
+// ListAccessRequestsParams defines parameters for ListAccessRequests.
+type ListAccessRequestsParams struct {
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// RequestAccessParams defines parameters for RequestAccess.
+type RequestAccessParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DismissAccessRequestParams defines parameters for DismissAccessRequest.
+type DismissAccessRequestParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
 
 // RegisterAccountParams defines parameters for RegisterAccount.
 type RegisterAccountParams struct {
@@ -1949,6 +2021,9 @@ type RevokeStreamKeyParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// RequestAccessJSONRequestBody defines body for RequestAccess for application/json ContentType.
+type RequestAccessJSONRequestBody = NewAccessRequest
+
 // RegisterAccountJSONRequestBody defines body for RegisterAccount for application/json ContentType.
 type RegisterAccountJSONRequestBody = Registration
 
@@ -2011,6 +2086,15 @@ type CreateStreamKeyJSONRequestBody = NewStreamKey
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListAccessRequests List the requests for access to your devices
+	// (GET /api/v1/access-requests)
+	ListAccessRequests(ctx echo.Context, params ListAccessRequestsParams) error
+	// RequestAccess Request access to a device of another account
+	// (POST /api/v1/access-requests)
+	RequestAccess(ctx echo.Context, params RequestAccessParams) error
+	// DismissAccessRequest Dismiss a request for access to a device of yours
+	// (POST /api/v1/access-requests/{access_request}/dismiss)
+	DismissAccessRequest(ctx echo.Context, accessRequest AccessRequestPath, params DismissAccessRequestParams) error
 	// RegisterAccount Register an account
 	// (POST /api/v1/accounts)
 	RegisterAccount(ctx echo.Context, params RegisterAccountParams) error
@@ -2205,6 +2289,113 @@ type ServerInterface interface {
 // ServerInterfaceWrapper converts echo contexts to parameters.
 type ServerInterfaceWrapper struct {
 	Handler ServerInterface
+}
+
+// ListAccessRequests converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAccessRequests(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAccessRequestsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAccessRequests(ctx, params)
+	return err
+}
+
+// RequestAccess converts echo context to params.
+func (w *ServerInterfaceWrapper) RequestAccess(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RequestAccessParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RequestAccess(ctx, params)
+	return err
+}
+
+// DismissAccessRequest converts echo context to params.
+func (w *ServerInterfaceWrapper) DismissAccessRequest(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "access_request" -------------
+	var accessRequest AccessRequestPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "access_request", ctx.Param("access_request"), &accessRequest, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter access_request: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DismissAccessRequestParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DismissAccessRequest(ctx, accessRequest, params)
+	return err
 }
 
 // RegisterAccount converts echo context to params.
@@ -4462,6 +4653,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 		Handler: si,
 	}
 
+	router.GET(options.BaseURL+"/api/v1/access-requests", wrapper.ListAccessRequests, options.OperationMiddlewares["listAccessRequests"]...)
+	router.POST(options.BaseURL+"/api/v1/access-requests", wrapper.RequestAccess, options.OperationMiddlewares["requestAccess"]...)
+	router.POST(options.BaseURL+"/api/v1/access-requests/:access_request/dismiss", wrapper.DismissAccessRequest, options.OperationMiddlewares["dismissAccessRequest"]...)
 	router.POST(options.BaseURL+"/api/v1/accounts", wrapper.RegisterAccount, options.OperationMiddlewares["registerAccount"]...)
 	router.DELETE(options.BaseURL+"/api/v1/accounts/me", wrapper.CloseAccount, options.OperationMiddlewares["closeAccount"]...)
 	router.GET(options.BaseURL+"/api/v1/accounts/me", wrapper.GetAccount, options.OperationMiddlewares["getAccount"]...)
@@ -4568,6 +4762,78 @@ type ShareExtendedJSONResponse struct {
 type SharePageJSONResponse ShareList
 
 type TooSlowApplicationProblemPlusJSONResponse Problem
+
+type ListAccessRequestsRequestObject struct {
+	Params ListAccessRequestsParams
+}
+
+type ListAccessRequestsResponseObject interface {
+	VisitListAccessRequestsResponse(w http.ResponseWriter) error
+}
+
+type ListAccessRequests200JSONResponse AccessRequestList
+
+func (response ListAccessRequests200JSONResponse) VisitListAccessRequestsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RequestAccessRequestObject struct {
+	Params RequestAccessParams
+	Body   *RequestAccessJSONRequestBody
+}
+
+type RequestAccessResponseObject interface {
+	VisitRequestAccessResponse(w http.ResponseWriter) error
+}
+
+type RequestAccess202Response struct {
+}
+
+func (response RequestAccess202Response) VisitRequestAccessResponse(w http.ResponseWriter) error {
+	w.WriteHeader(202)
+	return nil
+}
+
+type RequestAccess408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response RequestAccess408ApplicationProblemPlusJSONResponse) VisitRequestAccessResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DismissAccessRequestRequestObject struct {
+	AccessRequest AccessRequestPath `json:"access_request"`
+	Params        DismissAccessRequestParams
+}
+
+type DismissAccessRequestResponseObject interface {
+	VisitDismissAccessRequestResponse(w http.ResponseWriter) error
+}
+
+type DismissAccessRequest204Response = DoneResponse
+
+func (response DismissAccessRequest204Response) VisitDismissAccessRequestResponse(w http.ResponseWriter) error {
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(204)
+	return nil
+}
 
 type RegisterAccountRequestObject struct {
 	Params RegisterAccountParams
@@ -6351,6 +6617,15 @@ func (response RevokeStreamKey204Response) VisitRevokeStreamKeyResponse(w http.R
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// ListAccessRequests List the requests for access to your devices
+	// (GET /api/v1/access-requests)
+	ListAccessRequests(ctx context.Context, request ListAccessRequestsRequestObject) (ListAccessRequestsResponseObject, error)
+	// RequestAccess Request access to a device of another account
+	// (POST /api/v1/access-requests)
+	RequestAccess(ctx context.Context, request RequestAccessRequestObject) (RequestAccessResponseObject, error)
+	// DismissAccessRequest Dismiss a request for access to a device of yours
+	// (POST /api/v1/access-requests/{access_request}/dismiss)
+	DismissAccessRequest(ctx context.Context, request DismissAccessRequestRequestObject) (DismissAccessRequestResponseObject, error)
 	// RegisterAccount Register an account
 	// (POST /api/v1/accounts)
 	RegisterAccount(ctx context.Context, request RegisterAccountRequestObject) (RegisterAccountResponseObject, error)
@@ -6552,6 +6827,105 @@ func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareF
 type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
+}
+
+// ListAccessRequests operation middleware
+func (sh *strictHandler) ListAccessRequests(ctx echo.Context, params ListAccessRequestsParams) error {
+	var request ListAccessRequestsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAccessRequests(ctx.Request().Context(), request.(ListAccessRequestsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAccessRequests")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAccessRequestsResponseObject); ok {
+		return validResponse.VisitListAccessRequestsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RequestAccess operation middleware
+func (sh *strictHandler) RequestAccess(ctx echo.Context, params RequestAccessParams) error {
+	var request RequestAccessRequestObject
+
+	request.Params = params
+
+	var body RequestAccessJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RequestAccess(ctx.Request().Context(), request.(RequestAccessRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RequestAccess")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RequestAccessResponseObject); ok {
+		return validResponse.VisitRequestAccessResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DismissAccessRequest operation middleware
+func (sh *strictHandler) DismissAccessRequest(ctx echo.Context, accessRequest AccessRequestPath, params DismissAccessRequestParams) error {
+	var request DismissAccessRequestRequestObject
+
+	request.AccessRequest = accessRequest
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DismissAccessRequest(ctx.Request().Context(), request.(DismissAccessRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DismissAccessRequest")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DismissAccessRequestResponseObject); ok {
+		return validResponse.VisitDismissAccessRequestResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
 }
 
 // RegisterAccount operation middleware
