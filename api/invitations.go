@@ -7,6 +7,7 @@ import (
 
 	"latchkey/api/internal/rest"
 	"latchkey/domain/event"
+	"latchkey/domain/privilege"
 	"latchkey/internal/app"
 	"latchkey/internal/position"
 	"latchkey/projections"
@@ -82,6 +83,7 @@ func (h handlers) invitation(ctx context.Context, v projections.Invitation) (res
 	text := h.reading(ctx)
 	out := rest.Invitation{
 		Share: v.Share, From: from, InvitedAt: v.InvitedAt.Time(), Channels: h.channelGrants(v.Grants),
+		Terms: privilege.Terms(v.Terms), ShareTerms: privilege.Terms(v.OfShare),
 		Device: rest.InvitedDevice{ID: v.Device, Model: v.Model, Name: text.text(event.FieldDevice, v.Name)},
 	}
 	out.Device.Unreadable = text.unreadable

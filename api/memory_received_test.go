@@ -51,12 +51,12 @@ func (r readModel) Recipients(_ context.Context, account string, p projections.P
 				return
 			}
 		}
-		row.Remark = s.Remark
+		row.Remark, row.Terms = s.Remark, projections.Terms(s.Terms)
 		if s.Live {
 			row.Devices = nil
 			for _, d := range s.Devices {
 				if d.Active() {
-					row.Devices = append(row.Devices, projections.RecipientDevice{Share: s.ID, Device: d.Device, Name: names[d.Device], Grants: d.Grants})
+					row.Devices = append(row.Devices, projections.RecipientDevice{Share: s.ID, Device: d.Device, Name: names[d.Device], Grants: d.Grants, Terms: projections.Terms(d.Terms)})
 				}
 			}
 		}
@@ -98,7 +98,7 @@ func (r readModel) History(ctx context.Context, account string, p projections.Pa
 	var list []projections.HistoryEntry
 	for _, row := range all {
 		if row.DeletedAt != 0 {
-			list = append(list, projections.HistoryEntry{Share: row.Share, Owner: row.Owner, Kind: row.Kind, Recipient: row.Recipient, Remark: row.Remark, DeletedAt: row.DeletedAt, Devices: row.Devices})
+			list = append(list, projections.HistoryEntry{Share: row.Share, Owner: row.Owner, Kind: row.Kind, Recipient: row.Recipient, Remark: row.Remark, DeletedAt: row.DeletedAt, Terms: row.Terms, Devices: row.Devices})
 		}
 	}
 	return matching(list, p, match)
@@ -122,7 +122,7 @@ func (r readModel) Invitations(_ context.Context, account string, dismissed bool
 		for _, d := range state.Devices {
 			if d.Status == share.StatusInvited && d.DismissedAt.IsZero() != dismissed {
 				list = append(list, projections.Invitation{
-					Share: id, Device: d.Device, Name: s.names[d.Device], Owner: state.Owner, From: s.person(state.Owner), Grants: d.Grants,
+					Share: id, Device: d.Device, Name: s.names[d.Device], Owner: state.Owner, From: s.person(state.Owner), Grants: d.Grants, Terms: projections.Terms(d.Terms), OfShare: projections.Terms(state.Terms),
 					InvitedAt: projections.MicrosOf(d.InvitedAt), Position: invitedAt[[2]string{id, d.Device}],
 				})
 			}

@@ -9,6 +9,7 @@ import (
 
 	"latchkey/api/internal/rest"
 	"latchkey/domain/event"
+	"latchkey/domain/privilege"
 	"latchkey/projections"
 )
 
@@ -98,7 +99,7 @@ func (h handlers) recipientEntry(ctx context.Context, v projections.Recipient) (
 	text := h.reading(ctx)
 	out := rest.RecipientEntry{
 		ID: v.Share, Share: v.Share, Recipient: recipient, Remark: text.text(event.FieldRemark, v.Remark),
-		UsedAt: v.UsedAt.Time(), DeletedAt: v.DeletedAt.Time(),
+		UsedAt: v.UsedAt.Time(), DeletedAt: v.DeletedAt.Time(), Terms: privilege.Terms(v.Terms),
 	}
 	if v.DeletedAt == 0 {
 		out.LiveDevices = len(v.Devices)
@@ -117,7 +118,7 @@ func (h handlers) history(ctx context.Context, v projections.HistoryEntry) (rest
 		return rest.HistoryEntry{}, err
 	}
 	text := h.reading(ctx)
-	out := rest.HistoryEntry{ID: v.Share, Share: v.Share, Recipient: recipient, Remark: text.text(event.FieldRemark, v.Remark), DeletedAt: v.DeletedAt.Time()}
+	out := rest.HistoryEntry{ID: v.Share, Share: v.Share, Recipient: recipient, Remark: text.text(event.FieldRemark, v.Remark), DeletedAt: v.DeletedAt.Time(), Terms: privilege.Terms(v.Terms)}
 	out.Unreadable = text.unreadable
 	if text.err != nil {
 		return rest.HistoryEntry{}, text.err
@@ -128,7 +129,7 @@ func (h handlers) history(ctx context.Context, v projections.HistoryEntry) (rest
 
 func (h handlers) formDevice(ctx context.Context, v projections.RecipientDevice) (rest.FormDevice, error) {
 	text := h.reading(ctx)
-	out := rest.FormDevice{Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Channels: h.channelGrants(v.Grants)}
+	out := rest.FormDevice{Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Channels: h.channelGrants(v.Grants), Terms: privilege.Terms(v.Terms)}
 	out.Unreadable = text.unreadable
 	return out, text.err
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"testing"
+	"time"
 
 	"latchkey/api/internal/rest"
 )
@@ -103,5 +104,33 @@ func TestSearchingRecipients(t *testing.T) {
 	}
 	for _, query := range []string{"query=", "query=" + fmt.Sprintf("%0129d", 1), "query=a&query=b"} {
 		v.wantProblem(v.do("GET", "/api/v1/shares/recipients?"+query, v.owner.token, nil), 400, "invalid_parameter")
+	}
+}
+
+// TestTermsAreNotForgotten: a form that is filled again has the times that the share had,
+// and an invitation tells them.
+func TestTermsAreNotForgotten(t *testing.T) {
+	v := newVillage(t)
+	until := v.clock.Now().Add(48 * time.Hour).UTC().Truncate(time.Second)
+	body := map[string]any{
+		"recipient": map[string]any{"email": "carol@example.com"}, "terms": map[string]any{"until": until.Add(time.Hour)},
+		"devices": []any{map[string]any{"device": v.spare, "channels": []any{map[string]any{"channel": 1, "privileges": []string{"live_view"}}}, "terms": map[string]any{"until": until}}},
+	}
+	var s rest.Share
+	v.wantStatus(v.do("POST", "/api/v1/shares", v.owner.token, body), 201).decode(t, &s)
+	carol := v.person("carol")
+	news := v.invitations(carol, "")
+	if len(news.Items) != 1 || !news.Items[0].Terms.Until.Equal(until) || !news.Items[0].ShareTerms.Until.Equal(until.Add(time.Hour)) {
+		t.Errorf("the invitation: %+v", news)
+	}
+	v.wantStatus(v.do("DELETE", "/api/v1/shares/"+s.ID, v.owner.token, nil), 204)
+	entry := v.recipients(v.owner, "carol")[0]
+	if !entry.Terms.Until.Equal(until.Add(time.Hour)) || len(entry.Devices) != 1 || !entry.Devices[0].Terms.Until.Equal(until) {
+		t.Errorf("the entry: %+v", entry)
+	}
+	var again rest.Share
+	v.wantStatus(v.do("POST", "/api/v1/shares", v.owner.token, map[string]any{"recipient": entry.Recipient, "terms": entry.Terms, "devices": entry.Devices}), 201).decode(t, &again)
+	if !again.Terms.Until.Equal(until.Add(time.Hour)) || !again.Devices[0].Terms.Until.Equal(until) {
+		t.Errorf("shared again: %+v", again)
 	}
 }

@@ -21,7 +21,7 @@ var invitations = &engine.Projection{
 		share.Invited{}.Type(), share.PrivilegesEdited{}.Type(), share.Dismissed{}.Type(), share.Accepted{}.Type(), share.Rejected{}.Type(),
 		share.Left{}.Type(), share.DeviceRemoved{}.Type(), share.Deleted{}.Type(),
 	},
-	Joins: []string{Devices, Accounts},
+	Joins: []string{ReceivedShares, Devices, Accounts},
 	Fold:  func(rows []*engine.Fold, e engine.Record) { invitationRows(rows[0], e) },
 }
 
@@ -31,6 +31,7 @@ var invitationTable = &engine.Table{
 		engine.Text("share"), engine.Text("device"), engine.Text("owner"), engine.Text("login"), engine.Text("grants"), engine.Number("invited"),
 		engine.Number("position"),  // of the invitation: the order of the list
 		engine.Number("dismissed"), // 0: it is new
+		engine.Text("terms"),       // of the device
 	},
 	Indexes: [][]string{{"login", "position"}},
 }
@@ -38,14 +39,15 @@ var invitationTable = &engine.Table{
 const (
 	invitationGrants    = 4
 	invitationDismissed = 7
+	invitationTerms     = 8
 )
 
 func invitationRows(rows *engine.Fold, e engine.Record) {
 	switch v := e.Event.(type) {
 	case share.Invited:
-		rows.Put(v.Share, v.Device, v.Owner, v.Login, grantsText(v.Grants), micros(v.At), e.Position, int64(0))
+		rows.Put(v.Share, v.Device, v.Owner, v.Login, grantsText(v.Grants), micros(v.At), e.Position, int64(0), termsText(v.Terms))
 	case share.PrivilegesEdited:
-		rows.Set(engine.Key{v.Share, v.Device}, engine.To(invitationGrants, grantsText(v.Grants)))
+		rows.Set(engine.Key{v.Share, v.Device}, engine.To(invitationGrants, grantsText(v.Grants)), engine.To(invitationTerms, termsText(v.Terms)))
 	case share.Dismissed:
 		rows.Set(engine.Key{v.Share, v.Device}, engine.To(invitationDismissed, max(micros(v.At), 1)))
 	case share.Accepted:
@@ -76,6 +78,8 @@ type Invitation struct {
 	InvitedAt Micros `bun:"invited"`
 	Position  int64  // of the invitation, in the log
 	Dismissed Micros // 0: it is new
+	Terms     Terms
+	OfShare   Terms // that hold for the whole share
 }
 
 var invitationList = engine.List[Invitation]{
@@ -94,15 +98,16 @@ func (s *Store) Invitations(ctx context.Context, account string, dismissed bool,
 	if _, err := invitationList.After(p); err != nil {
 		return nil, 0, "", err
 	}
-	err = s.Read(ctx, []string{Invitations, Devices, Accounts}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
+	err = s.Read(ctx, []string{Invitations, ReceivedShares, Devices, Accounts}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
 		if count, err = tx.NewSelect().Model((*Invitation)(nil)).Where(s.waiting(), account, dismissed).Count(ctx); err != nil {
 			return err
 		}
 		list, next, err = invitationList.Page(p, func(before, n int64) (rows []Invitation, err error) {
 			err = tx.NewSelect().Model(&rows).ColumnExpr("i.*").
-				ColumnExpr("coalesce(f.kind, '') AS from_kind, coalesce(f.address, '') AS from_address, coalesce(f.name, '') AS from_name, coalesce(n.name, '') AS name, coalesce(n.model, '') AS model").
+				ColumnExpr("coalesce(f.kind, '') AS from_kind, coalesce(f.address, '') AS from_address, coalesce(f.name, '') AS from_name, coalesce(n.name, '') AS name, coalesce(n.model, '') AS model, coalesce(s.terms, '') AS of_share").
 				Join("LEFT JOIN account_people AS f ON f.account = i.owner").
 				Join("LEFT JOIN devices AS n ON n.device = i.device").
+				Join("LEFT JOIN received_shares AS s ON s.share = i.share").
 				Where(s.waiting(), account, dismissed).Where("i.position < ?", before).OrderExpr("i.position DESC").Limit(n).Scan(ctx)
 			return rows, err
 		})

@@ -39,6 +39,7 @@ var migrations = []engine.Migration{
 	{Name: "0011", Comment: "addresses", Do: engine.MakeAgain(Accounts)},
 	{Name: "0012", Comment: "terms", Do: engine.MakeAgain(SentShares, ReceivedShares, Privileges)},
 	{Name: "0013", Comment: "why", Do: engine.MakeAgain(SentShares)},
+	{Name: "0014", Comment: "terms_of_forms", Do: engine.MakeThoseAgain(Recipients, Invitations)},
 }
 
 // OpenConfig configures a Store.

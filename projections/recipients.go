@@ -19,7 +19,7 @@ var recipients = &engine.Projection{
 	Name:   Recipients,
 	Tables: []*engine.Table{recipientTable, recipientDeviceTable},
 	Events: []string{
-		share.Opened{}.Type(), share.RemarkChanged{}.Type(), share.Invited{}.Type(), share.PrivilegesEdited{}.Type(), share.Rejected{}.Type(),
+		share.Opened{}.Type(), share.RemarkChanged{}.Type(), share.TermsChanged{}.Type(), share.Invited{}.Type(), share.PrivilegesEdited{}.Type(), share.Rejected{}.Type(),
 		share.Left{}.Type(), share.DeviceRemoved{}.Type(), share.Deleted{}.Type(), share.RecipientForgotten{}.Type(),
 	},
 	Joins: []string{Devices},
@@ -32,6 +32,7 @@ var recipientTable = &engine.Table{
 		engine.Text("share"), engine.Text("owner"), engine.Text("kind"), engine.Text("recipient"), engine.Text("remark"), engine.Number("used_at"),
 		engine.Number("position"),   // of the last use: the order of the list
 		engine.Number("deleted_at"), // 0: the share is live
+		engine.Text("terms"),        // of the whole share
 	},
 	Indexes: [][]string{{"owner", "position"}},
 }
@@ -41,6 +42,7 @@ const (
 	recipientUsedAt
 	recipientPosition
 	recipientDeletedAt
+	recipientTerms
 )
 
 var recipientDeviceTable = &engine.Table{
@@ -48,23 +50,29 @@ var recipientDeviceTable = &engine.Table{
 	Columns: []engine.Column{
 		engine.Text("share"), engine.Text("device"), engine.Text("grants"),
 		{Name: "added", Number: true, First: true}, // position of the first invitation: the order in the share
+		engine.Text("terms"),
 	},
 }
 
-const recipientGrants = 2
+const (
+	recipientGrants      = 2
+	recipientDeviceTerms = 4
+)
 
 func recipientRows(rows, devices *engine.Fold, e engine.Record) {
 	switch v := e.Event.(type) {
 	case share.Opened:
-		rows.Put(v.Share, v.Owner, v.Kind, v.Recipient, v.Remark, micros(v.At), e.Position, int64(0))
+		rows.Put(v.Share, v.Owner, v.Kind, v.Recipient, v.Remark, micros(v.At), e.Position, int64(0), termsText(v.Terms))
 		devices.Empty(v.Share)
 	case share.RemarkChanged:
 		rows.Set(engine.Key{v.Share}, engine.To(recipientRemark, v.Remark))
+	case share.TermsChanged:
+		rows.Set(engine.Key{v.Share}, engine.To(recipientTerms, termsText(v.Terms)))
 	case share.Invited:
 		rows.Set(engine.Key{v.Share}, engine.To(recipientUsedAt, micros(v.At)), engine.To(recipientPosition, e.Position))
-		devices.Put(v.Share, v.Device, grantsText(v.Grants), e.Position)
+		devices.Put(v.Share, v.Device, grantsText(v.Grants), e.Position, termsText(v.Terms))
 	case share.PrivilegesEdited:
-		devices.Set(engine.Key{v.Share, v.Device}, engine.To(recipientGrants, grantsText(v.Grants)))
+		devices.Set(engine.Key{v.Share, v.Device}, engine.To(recipientGrants, grantsText(v.Grants)), engine.To(recipientDeviceTerms, termsText(v.Terms)))
 	case share.Rejected:
 		devices.Drop(engine.Key{v.Share, v.Device})
 	case share.Left:
@@ -93,6 +101,7 @@ type Recipient struct {
 	UsedAt    Micros // when something was last shared with them
 	Position  int64  // of that, in the log
 	DeletedAt Micros // 0: the share is live
+	Terms     Terms  // of the whole share
 
 	Devices []RecipientDevice `bun:"-"`
 }
@@ -106,6 +115,7 @@ type RecipientDevice struct {
 	Device string
 	Name   string // sealed
 	Grants Grants
+	Terms  Terms
 }
 
 // Match reports whether a row is wanted.
@@ -158,7 +168,7 @@ func addForms[Row any](ctx context.Context, tx bun.Tx, owner string, rows []Row,
 		ids[i], into[id] = id, devices
 	}
 	var devices []RecipientDevice
-	err := tx.NewSelect().TableExpr("recipient_devices AS d").ColumnExpr("d.share, d.device, d.grants, n.name").
+	err := tx.NewSelect().TableExpr("recipient_devices AS d").ColumnExpr("d.share, d.device, d.grants, d.terms, n.name").
 		Join("JOIN devices AS n ON n.device = d.device AND n.owner = ? AND n.removed_at = 0", owner).
 		Where("d.share IN (?)", bun.List(ids)).OrderExpr("d.added, d.device").Scan(ctx, &devices)
 	if err != nil {

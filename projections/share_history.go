@@ -54,6 +54,7 @@ type HistoryEntry struct {
 	DeletedAt Micros
 	Position  int64 // of the deletion, in the log
 
+	Terms   Terms             // of the whole share
 	Devices []RecipientDevice `bun:"-"`
 }
 
@@ -72,7 +73,7 @@ func (s *Store) History(ctx context.Context, owner string, p Page, match Match[H
 	}
 	err = s.Read(ctx, []string{ShareHistory, Recipients, Devices}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
 		read := func(before, n int64) (rows []HistoryEntry, err error) {
-			err = tx.NewSelect().Model(&rows).Where("h.owner = ? AND h.position < ?", owner, before).OrderExpr("h.position DESC").Limit(n).Scan(ctx)
+			err = tx.NewSelect().Model(&rows).ColumnExpr("h.*, coalesce(r.terms, '') AS terms").Join("LEFT JOIN recipients AS r ON r.share = h.share").Where("h.owner = ? AND h.position < ?", owner, before).OrderExpr("h.position DESC").Limit(n).Scan(ctx)
 			return rows, err
 		}
 		fill := func(rows []HistoryEntry) error { return addForms(ctx, tx, owner, rows, (*HistoryEntry).formOf) }

@@ -37,6 +37,21 @@ func MakeAgain(models ...string) func(context.Context, *Store) error {
 	return func(ctx context.Context, s *Store) error { return s.makeAgain(ctx, models) }
 }
 
+// MakeThoseAgain is MakeAgain for read models that an older database does not have: they
+// are made later, in the form of this build.
+func MakeThoseAgain(models ...string) func(context.Context, *Store) error {
+	return func(ctx context.Context, s *Store) error {
+		missing, err := s.missing(ctx)
+		if err != nil {
+			return err
+		}
+		there := slices.DeleteFunc(slices.Clone(models), func(name string) bool {
+			return slices.ContainsFunc(missing, func(p *Projection) bool { return p.Name == name })
+		})
+		return s.makeAgain(ctx, there)
+	}
+}
+
 // OnSQLite is a step only for SQLite.
 func OnSQLite(do func(context.Context, *Store) error) func(context.Context, *Store) error {
 	return func(ctx context.Context, s *Store) error {

@@ -694,6 +694,10 @@ type FormDevice struct {
 	Device   string  `json:"device"`
 	Name     string  `json:"name"`
 
+	// Terms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	Terms Terms `json:"terms,omitempty,omitzero"`
+
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
@@ -722,6 +726,10 @@ type HistoryEntry struct {
 	Remark    string         `json:"remark,omitempty,omitzero"`
 	Share     string         `json:"share"`
 
+	// Terms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	Terms Terms `json:"terms,omitempty,omitzero"`
+
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
@@ -747,6 +755,14 @@ type Invitation struct {
 	From      Person    `json:"from"`
 	InvitedAt time.Time `json:"invited_at"`
 	Share     string    `json:"share"`
+
+	// ShareTerms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	ShareTerms Terms `json:"share_terms,omitempty,omitzero"`
+
+	// Terms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	Terms Terms `json:"terms,omitempty,omitzero"`
 }
 
 // InvitationCode defines model for InvitationCode.
@@ -1159,6 +1175,10 @@ type RecipientEntry struct {
 	Recipient ShareRecipient `json:"recipient"`
 	Remark    string         `json:"remark,omitempty,omitzero"`
 	Share     string         `json:"share"`
+
+	// Terms The conditions of a share or of a device in it. In a request, absent terms stay as they are and empty ones (`{}`)
+	// remove them. The terms of the share, those of the device and the limits of its channels apply together.
+	Terms Terms `json:"terms,omitempty,omitzero"`
 
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
