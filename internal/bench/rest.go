@@ -136,9 +136,10 @@ func plainQuery(b *bench, dir string, n int) (restLoad, error) {
 	type sent struct {
 		bun.BaseModel `bun:"table:sent_shares,alias:s"`
 
-		Share, Owner, Kind, Recipient, Remark string
-		Opened                                int64
-		Devices                               []device `bun:"rel:has-many,join:share=share"`
+		Share                          string `bun:"share,pk"`
+		Owner, Kind, Recipient, Remark string
+		Opened                         int64
+		Devices                        []device `bun:"rel:has-many,join:share=share"`
 	}
 	return together(n, func(int) error {
 		var list []sent
