@@ -199,7 +199,7 @@ func (a *account) events(ctx context.Context) (<-chan time.Time, error) {
 		return nil, err
 	}
 	r.Header.Set("Authorization", "Bearer "+a.token)
-	res, err := a.again().client.Do(r)
+	res, err := a.again().client.Do(r) //nolint:bodyclose // closed when the stream ends
 	if err != nil {
 		return nil, err
 	}
