@@ -206,11 +206,11 @@ func TestAFailedSyncIsNotAcknowledgedAndEndsWriting(t *testing.T) {
 			sub := f.subscribe(esdb.SubscribeToAllOptions{From: esdb.End{}})
 			expectHeard(t, sub, "caught up")
 			failing.Store(true)
-			if _, err := f.try("s", esdb.Any{}, "lost"); err == nil || !strings.Contains(err.Error(), "takes no writes") {
+			if _, err := f.try("s", esdb.Any{}, "lost"); err == nil || !strings.Contains(err.Error(), "accepts no writes") {
 				t.Fatalf("the append says %v", err)
 			}
 			failing.Store(false)
-			if _, err := f.try("s", esdb.Any{}, "later"); err == nil || !strings.Contains(err.Error(), "takes no writes") {
+			if _, err := f.try("s", esdb.Any{}, "later"); err == nil || !strings.Contains(err.Error(), "accepts no writes") {
 				t.Errorf("the next append says %v", err)
 			}
 			if got := f.revisions("s"); got != "0 1" {

@@ -456,7 +456,7 @@ func TestALossIsAcceptedOnPurposeOnly(t *testing.T) {
 					t.Errorf("the damaged file is not kept: %v", err)
 				}
 			}
-			if last < 300 && (!strings.Contains(said.String(), "accepted") || !strings.Contains(said.String(), fmt.Sprint("last=", last))) {
+			if last < 300 && (!strings.Contains(said.String(), "accepting the loss") || !strings.Contains(said.String(), fmt.Sprint("last=", last))) {
 				t.Errorf("it says %q", said.String())
 			}
 			if n, err = Open(Config{Dir: f.dir}); err != nil {
