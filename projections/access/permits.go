@@ -185,10 +185,10 @@ func (p *Permit) Check(now time.Time) Verdict {
 		return p.pair.Check(p.use.Channel, p.use.Privilege, now).Verdict
 	}
 	version := pulse.version.Load() // before the check: a change in the meantime is noticed next time
-	if version == p.allowed.Load() && pulse.Live(now) {
+	if version == p.allowed.Load() && pulse.liveAt(pulse.since(now), at) {
 		return Allowed
 	}
-	if p.held.Load().covers(version, at) && pulse.Live(now) {
+	if p.held.Load().covers(version, at) && pulse.liveAt(pulse.since(now), at) {
 		return Allowed
 	}
 	s := p.pair.Check(p.use.Channel, p.use.Privilege, now)
