@@ -33,7 +33,13 @@ const inviteURL = "/invite#"
 func (h handlers) CreateInvitationCode(ctx context.Context, r rest.CreateInvitationCodeRequestObject) (rest.CreateInvitationCodeResponseObject, error) {
 	terms := app.CodeTerms{Remark: r.Body.Remark, Devices: deviceGrants(r.Body.Devices)}
 	made, err := h.cfg.Shares.MakeCode(ctx, meta(ctx, r.Params.IdempotencyKey), terms, time.Duration(r.Body.ExpiresIn)*time.Second)
-	return rest.CreateInvitationCode201JSONResponse{ID: made.ID, Code: made.Code, URL: inviteURL + made.Code, ExpiresAt: made.Expires}, err
+	if err == nil {
+		err = h.stillLoggedIn(ctx, func() error { return h.cfg.Shares.RevokeCode(ctx, meta(ctx, ""), made.ID) })
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rest.CreateInvitationCode201JSONResponse{ID: made.ID, Code: made.Code, URL: inviteURL + made.Code, ExpiresAt: made.Expires}, nil
 }
 
 // ListInvitationCodes lists the caller's codes.

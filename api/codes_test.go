@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -226,4 +227,35 @@ func TestOwnCode(t *testing.T) {
 	mine := own(v.owner)
 	v.wantProblem(share(mine.Code, "f", grant(v.device, "ptz")), 422, "own_login")
 	v.wantProblem(v.redeem(v.recipient, mine.Code), 404, "code_invalid") // it is of the other kind
+}
+
+// endingSessions are sessions that end once they were looked up so often.
+type endingSessions struct {
+	Sessions
+	left *atomic.Int64 // negative: they do not end
+}
+
+func (s endingSessions) Session(ctx context.Context, token string) (string, error) {
+	if s.left.Load() == 0 {
+		return "", ErrNoSession
+	}
+	s.left.Add(-1)
+	return s.Sessions.Session(ctx, token)
+}
+
+// TestNoCodeOfAnEndedSession: a code that is made while its session ends, with a change of
+// the password, opens nothing.
+func TestNoCodeOfAnEndedSession(t *testing.T) {
+	v := newVillage(t)
+	left := &atomic.Int64{}
+	left.Store(1)
+	v.server.cfg.Sessions = endingSessions{v.server.cfg.Sessions, left}
+	body := map[string]any{"devices": []any{grant(v.device, "live_view")}}
+	v.wantProblem(v.do("POST", "/api/v1/invitation-codes", v.owner.token, body), 401, "unauthenticated")
+	left.Store(-1)
+	var list rest.InvitationCodeList
+	v.wantStatus(v.do("GET", "/api/v1/invitation-codes", v.owner.token, nil), 200).decode(t, &list)
+	if len(list.Items) != 0 {
+		t.Errorf("listed: %+v", list.Items)
+	}
 }

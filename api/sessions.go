@@ -93,16 +93,15 @@ func (h handlers) EndOtherSessions(ctx context.Context, _ rest.EndOtherSessionsR
 	return rest.EndOtherSessions204Response{}, nil
 }
 
-// stillLoggedIn refuses a key that was created by a session which has ended in the
-// meantime, so that it cannot appear after that. A change of password looks for keys when
-// no session is left; a key that comes after that is found here.
-func (h handlers) stillLoggedIn(ctx context.Context, m app.Meta, key string) error {
+// stillLoggedIn refuses what opens something by itself, a key or a code, and was created
+// by a session which has ended in the meantime, and takes it back. A change of password
+// looks for keys and codes when no session is left; what comes after that is found here.
+func (h handlers) stillLoggedIn(ctx context.Context, takeBack func() error) error {
 	_, err := h.cfg.Sessions.Session(ctx, requestOf(ctx).token)
 	if !errors.Is(err, ErrNoSession) {
 		return err
 	}
-	m.IdempotencyKey = ""
-	if _, err := h.cfg.StreamKeys.Revoke(ctx, m, key); err != nil {
+	if err := takeBack(); err != nil {
 		return err
 	}
 	return unauthenticated("unauthenticated", "The session has ended.")

@@ -27,7 +27,11 @@ func (h handlers) CreateStreamKey(ctx context.Context, r rest.CreateStreamKeyReq
 	if err != nil {
 		return nil, err
 	}
-	if err := h.stillLoggedIn(ctx, meta(ctx, ""), result.Key.Name); err != nil {
+	err = h.stillLoggedIn(ctx, func() error {
+		_, err := h.cfg.StreamKeys.Revoke(ctx, meta(ctx, ""), result.Key.Name)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	position, err := h.confirm(ctx, result.Position)

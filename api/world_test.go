@@ -65,7 +65,7 @@ func (w *world) config() Config {
 	read := readModel{w.log}
 	useCases, err := app.New(app.Config{
 		Log: w.log, Sealer: w.vault, Passwords: w.vault, Cameras: w.vault, StreamSecrets: w.vault, Domains: read, Now: w.clock.Now,
-		Codes: w.vault, Messenger: w.vault, ShareCodes: &memoryCodes{now: w.clock.Now},
+		Registration: app.Open, Codes: w.vault, Messenger: w.vault, ShareCodes: &memoryCodes{now: w.clock.Now},
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -27,6 +27,15 @@ func (h holdings) HoldingsOf(ctx context.Context, account string, atLeast positi
 // copy of the vault that is put back forgets them again.
 type eraser struct{ opened *opened }
 
+// LockOut ends what an account logs in with.
+func (e eraser) LockOut(ctx context.Context, account string) error {
+	if err := e.opened.vault.LockOut(ctx, account); err != nil {
+		return err
+	}
+	e.opened.sessionEnded(ctx)
+	return nil
+}
+
 func (e eraser) Erase(ctx context.Context, account string, holders []string) error {
 	names := []string{account}
 	for _, holder := range holders { // the keys of now: the next holder gets another

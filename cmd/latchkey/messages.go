@@ -79,8 +79,9 @@ func (s People) checkRegistration(fault func(flag, format string, args ...any)) 
 	return app.Closed
 }
 
-// setUpWithin is for how long the invitation for the first account can be used.
-const setUpWithin = 10 * 365 * 24 * time.Hour
+// setUpWithin is for how long the invitation for the first account can be used. A new
+// start prints another one.
+const setUpWithin = 7 * 24 * time.Hour
 
 // tellSetUp prints the invitation for the first account, if there is none and nobody may
 // register without. Each start makes a new one, which replaces the one before. It is not
@@ -97,7 +98,7 @@ func (s *runningService) tellSetUp(ctx context.Context, o options, to io.Writer)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(to, "There is no account yet. Register the first one with this invitation, which can be used once:\n  %s\n"+
+	fmt.Fprintf(to, "There is no account yet. Register the first one with this invitation, which can be used once, within 7 days:\n  %s\n"+
 		"  POST http://%s/api/v1/accounts {\"email\": \"...\", \"password\": \"...\", \"name\": \"...\", \"invitation\": \"%s\"}\n", token, s.httpAddr(), token)
 	return nil
 }

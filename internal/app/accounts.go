@@ -64,11 +64,11 @@ type Invitations interface {
 // admit refuses whoever may not register. The address of whoever sets the service up
 // needs no proof: they read what the service prints.
 func (a *Accounts) admit(ctx context.Context, r *Registration, address string) error {
-	if r.Vouched || a.mode == Open || a.mode == "" {
+	if r.Vouched || a.mode == Open {
 		return nil
 	}
 	valid, setup := false, false
-	if r.Invitation != "" {
+	if r.Invitation != "" && a.invitations != nil {
 		var err error
 		if valid, setup, err = a.invitations.UseInvitation(ctx, r.Invitation, address); err != nil {
 			return unavailable(fmt.Errorf("using an invitation: %w", err))
@@ -78,7 +78,7 @@ func (a *Accounts) admit(ctx context.Context, r *Registration, address string) e
 	case valid && (setup || a.mode == Invited):
 		r.Vouched = setup
 		return nil
-	case a.mode == Closed:
+	case a.mode != Invited:
 		return &Error{Code: "registration_closed", Kind: Forbidden, Message: "This service takes no registrations. Ask whoever runs it for an account."}
 	}
 	return &Error{Code: "invitation_required", Kind: Forbidden, Message: "This service needs an invitation to register, which can be used once and for a day. Ask somebody who has an account for one."}

@@ -50,7 +50,7 @@ type Config struct {
 	// Holdings and Eraser are for closing accounts; without them none is closed.
 	Holdings HoldingsOf
 	Eraser   Eraser
-	// Registration is who may register; "": everybody. All but Open need Invitations.
+	// Registration is who may register; "": nobody, as Closed. Invited needs Invitations.
 	Registration Mode
 	Invitations  Invitations
 
@@ -108,7 +108,7 @@ func (cfg *Config) validate() error {
 	need("StreamSecrets", cfg.StreamSecrets != nil)
 	need("Domains", cfg.Domains != nil)
 	need("Codes", !cfg.Verification || cfg.Codes != nil)
-	need("Invitations", cfg.Registration == Open || cfg.Registration == "" || cfg.Invitations != nil)
+	need("Invitations", cfg.Registration != Invited || cfg.Invitations != nil)
 	need("Messenger", !cfg.Verification || cfg.Messenger != nil)
 	if len(faults) > 0 {
 		return fmt.Errorf("configuring the use cases: %w", errors.Join(faults...))

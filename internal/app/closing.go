@@ -29,6 +29,9 @@ type HoldingsOf interface {
 
 // Eraser forgets persons.
 type Eraser interface {
+	// LockOut ends the sessions of an account and destroys its password: nobody acts for it
+	// any more. Again it does nothing.
+	LockOut(ctx context.Context, account string) error
 	// Erase destroys what makes the texts about a person readable, their password and
 	// sessions, and the texts that others keep of whoever holds their addresses now: those
 	// of the next holder are not concerned. Again it does nothing.
@@ -78,6 +81,10 @@ func (a *Accounts) finishClosing(ctx context.Context, cause uuid.UUID, id string
 	there, err := load(ctx, a.core, accountKind, accountStream(id))
 	if err != nil || !there.state.Closed { // the log must say it too: what follows cannot be undone
 		return 0, err
+	}
+	// First nobody may act for the account any more: what it gets now would stay.
+	if err := a.eraser.LockOut(ctx, id); err != nil {
+		return 0, fmt.Errorf("locking a closed account: %w", err)
 	}
 	has, err := a.holdings.HoldingsOf(ctx, id, at)
 	if err != nil {

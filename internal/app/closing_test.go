@@ -42,10 +42,14 @@ func (c *closer) HoldingsOf(_ context.Context, account string, _ position.Positi
 	return h, c.fail
 }
 
+func (c *closer) LockOut(_ context.Context, account string) error {
+	delete(c.world.vault.passwords, account)
+	return nil
+}
+
 func (c *closer) Erase(_ context.Context, account string, _ []string) error {
 	if c.fail == nil {
 		c.erased = append(c.erased, account)
-		delete(c.world.vault.passwords, account)
 	}
 	return c.fail
 }
@@ -73,6 +77,9 @@ func TestCloseIsResumed(t *testing.T) {
 			c.fail = errors.New("the power went")
 			_, err = w.accounts.Close(ctx, Meta{Account: account}, password)
 			wantCode(t, err, Unavailable, "unavailable")
+			if has, err := w.vault.HasPassword(ctx, account); has || err != nil {
+				t.Errorf("a closed account can be logged in to while the rest waits: %v, %v", has, err)
+			}
 			c.fail = nil
 			events := w.log.streams[accountStream(account)]
 			closed := events[len(events)-1]

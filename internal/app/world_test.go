@@ -459,7 +459,7 @@ func (w *world) node() *server {
 	w.t.Helper()
 	u, err := New(Config{
 		Log: w.log, Sealer: w.vault, Passwords: w.vault, Cameras: w.vault, StreamSecrets: w.vault, Domains: w.vault, Shares: w.log, Requests: w.requests,
-		Now: func() time.Time { return w.clock },
+		Registration: Open, Now: func() time.Time { return w.clock },
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -75,8 +75,8 @@ func (h *Hub) add(l *Listener, known eventstore.Position) (added bool, err error
 	case known < h.since:
 		return false, nil
 	}
-	for i := range h.after(known) {
-		if h.after(known)[i].claims == l.account {
+	for _, since := range h.after(known) {
+		if since.claims == l.account {
 			return false, nil
 		}
 	}

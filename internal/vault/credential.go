@@ -91,6 +91,26 @@ func (v *Vault) holds(ctx context.Context, account, plain string) (h heldPasswor
 	return h, match && known, nil
 }
 
+// LockOut ends every session and code of an account, and destroys its password: nobody
+// can log in to it, or acts for it, any more.
+func (v *Vault) LockOut(ctx context.Context, account string) error {
+	err := v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
+		some, err := changed(tx.NewDelete().Model((*password)(nil)).Where("account = ?", account).Exec(ctx))
+		if err != nil {
+			return false, err
+		}
+		ended, err := changed(tx.NewDelete().Model((*session)(nil)).Where("account = ?", account).Exec(ctx))
+		if err != nil {
+			return false, err
+		}
+		return some || ended, forgetShareCodes(ctx, tx, account)
+	})
+	if err != nil {
+		return fmt.Errorf("locking %s out: %w", account, err)
+	}
+	return nil
+}
+
 // PasswordChange is a prepared change of a password.
 type PasswordChange struct {
 	vault *Vault

@@ -95,18 +95,27 @@ func (v *Vault) RevokeInvitation(ctx context.Context, account, id string) (revok
 }
 
 // UseInvitation uses up an invitation for an address; the same one may use it again, if
-// what it was for was cut off. setup: it is that for the set-up of the service.
+// what it was for was cut off. setup: it is that for the set-up of the service. That one
+// is worth nothing once there is an account, however the account was made.
 func (v *Vault) UseInvitation(ctx context.Context, token, address string) (valid, setup bool, err error) {
 	hash, by := v.mac("token of an invitation", token), v.hidden("address of an invitation", address)
 	err = v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
 		valid, setup = false, false
 		row := &invitation{}
+		if err := tx.NewSelect().Model(row).Where("hash = ?", hash).Scan(ctx); err != nil {
+			if notFound(err) {
+				return nil
+			}
+			return err
+		}
+		if row.Account == "" && row.By == "" {
+			if late, err := tx.NewSelect().Model((*password)(nil)).Exists(ctx); err != nil || late {
+				return err
+			}
+		}
 		used, err := changed(tx.NewUpdate().Model(row).Set("used_by = ?", by).
 			Where("hash = ? AND expires > ? AND used_by IN ('', ?)", hash, v.now().Unix(), by).Exec(ctx))
 		if err != nil || !used {
-			return err
-		}
-		if err := tx.NewSelect().Model(row).Where("hash = ?", hash).Scan(ctx); err != nil {
 			return err
 		}
 		valid = equal(row.MAC, v.macOfInvitation(row))

@@ -48,6 +48,11 @@ func TestInvitations(t *testing.T) {
 		use(before, "anna", false, false)
 		_, late, _ := invite("anna")
 		use(setup, "anna", true, true)
+		_, late0, _ := invite("")
+		if err := v.SetPassword(ctx, "an account", "correct horse"); err != nil {
+			t.Fatal(err)
+		}
+		use(late0, "anna", false, false) // the service is set up already
 		c.t = c.t.Add(time.Hour)
 		use(late, "carl", false, false)
 		if err := v.DropExpiredInvitations(ctx); err != nil {
