@@ -280,6 +280,16 @@ func (v *memoryVault) DropStaged(ctx context.Context, device, command string) er
 	return v.ForgetCamera(ctx, device+" "+command)
 }
 
+func (v *memoryVault) VoidPassword(_ context.Context, account string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, has := v.passwords[account]
+	if has {
+		v.passwords[account] = "\x00void"
+	}
+	return has, nil
+}
+
 func (v *memoryVault) HasPassword(_ context.Context, account string) (bool, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -111,3 +111,83 @@ func TestSessionsOutliveAnOlderVault(t *testing.T) {
 	olga.api = s.api
 	olga.must("GET", "/devices", nil, nil)
 }
+
+// canLogIn reports whether olga's password is the given one.
+func canLogIn(t *testing.T, s *service, password string) bool {
+	t.Helper()
+	err := (&user{t: t, api: s.api}).call("POST", "/sessions", map[string]any{"login": "olga@example.com", "password": password}, nil)
+	if err != nil && !hasCode(err, "invalid_credentials") {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+func changePassword(u *user) {
+	u.t.Helper()
+	u.must("PUT", "/accounts/me/password", map[string]any{"current": userPassword, "new": otherPassword}, nil)
+}
+
+// setPassword sets olga's password as the operator does, while no service runs.
+func setPassword(t *testing.T, data string) {
+	t.Helper()
+	code, _, said := latchkey(strings.NewReader(otherPassword+"\n"), "account", "password", "--data", data, "--login", "olga@example.com")
+	if code != 0 {
+		t.Fatalf("exit status %d: %s", code, said)
+	}
+}
+
+// TestAnOlderVaultRevivesNoPassword: somebody may have changed it because another person
+// knew it.
+func TestAnOlderVaultRevivesNoPassword(t *testing.T) {
+	older, newer := twice(t, func(s *service) { s.register(t, "olga"); s.register(t, "rita") }, func(s *service) { changePassword(s.login(t, "olga")) })
+	putVault(t, older, newer)
+	for range 2 {
+		s := serve(t, binary, newer)
+		if canLogIn(t, s, userPassword) || canLogIn(t, s, otherPassword) {
+			t.Error("a password that was replaced, or that the vault never had, opens the account")
+		}
+		s.login(t, "rita")
+		s.stop(t)
+	}
+	setPassword(t, newer)
+	if s := serve(t, binary, newer); !canLogIn(t, s, otherPassword) || canLogIn(t, s, userPassword) {
+		t.Error("the operator's password is not the account's")
+	}
+}
+
+// TestABackupRevivesNoPassword: a password that was replaced after the backup is void, one
+// that was replaced before it is not.
+func TestABackupRevivesNoPassword(t *testing.T) {
+	dir := shortDir(t)
+	data, backups := filepath.Join(dir, "data"), filepath.Join(dir, "backups")
+	s := serve(t, binary, data)
+	changePassword(s.register(t, "olga"))
+	s.stop(t)
+	mustLatchkey(t, "backup", backups, "--data", data)
+	s = serve(t, binary, data)
+	late := &user{t: t, api: s.api, login: "olga@example.com"}
+	var session struct{ Token string }
+	late.must("POST", "/sessions", map[string]any{"login": late.login, "password": otherPassword}, &session)
+	late.token = session.Token
+	journal := filepath.Join(data, journalName)
+	before := must[[]byte](t)(os.ReadFile(journal))
+	late.must("PUT", "/accounts/me/password", map[string]any{"current": otherPassword, "new": userPassword}, nil)
+	s.stop(t)
+
+	write("before.journal", string(before))(t, dir)
+	for name, c := range map[string]struct {
+		journal string
+		opens   bool
+	}{"lost": {journal, false}, "kept": {filepath.Join(dir, "before.journal"), true}} {
+		restored := filepath.Join(dir, name)
+		mustLatchkey(t, "restore", onlyFile(t, backups), "--data", restored, "--journal", c.journal)
+		s := serve(t, binary, restored)
+		if got := canLogIn(t, s, otherPassword); got != c.opens {
+			t.Errorf("%s: the password of the backup opens the account: %v", name, got)
+		}
+		if canLogIn(t, s, userPassword) {
+			t.Errorf("%s: a password that the vault of the backup does not have opens the account", name)
+		}
+		s.stop(t)
+	}
+}

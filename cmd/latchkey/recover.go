@@ -211,7 +211,7 @@ func (c *recoverCommand) recover(ctx context.Context, w io.Writer, st *opened, l
 		return err
 	}
 	r := backup.Recovery{
-		Log: st.log, Vault: st.vault, UseCases: uc, Loss: loss, Journals: journals, Without: without, SetMark: setVaultMark,
+		Log: st.log, Vault: st.vault, UseCases: uc, Loss: loss, Journals: journals, Without: without, Mark: vaultMark, SetMark: setVaultMark,
 	}
 	if !c.KeepSessions {
 		r.EndSessions = func(ctx context.Context) error {

@@ -193,7 +193,7 @@ func (c *restoreCommand) tell(w io.Writer, r backup.Restored) {
 		fmt.Fprintf(w, "%d later events of the backup were left out\n", r.LeftOut)
 	}
 	if c.NoJournal {
-		fmt.Fprintln(w, "as no journal records what was revoked since, everything that was granted to others was revoked: owners must share again, and everybody must create new stream keys")
+		fmt.Fprintln(w, "as no journal records what was revoked since, everything that was granted to others was revoked: owners must share again, and everybody must create new stream keys; passwords are those of the backup: whoever has changed theirs since must do so again")
 	}
 	if !c.KeepSessions {
 		fmt.Fprintln(w, "all sessions have ended: everybody must log in again")

@@ -479,6 +479,7 @@ func recoverFailing(t *testing.T, h *house, marks int) {
 	_, err = backup.Recover(t.Context(), backup.Recovery{
 		Log: st.log, Vault: st.vault, UseCases: must[backup.UseCases](t)(restoredUseCases(st.log, st.vault)), Loss: loss, Journals: journals,
 		EndSessions: func(ctx context.Context) error { return st.vault.EndAllSessions(ctx, 0) },
+		Mark:        vaultMark,
 		SetMark: func(ctx context.Context, v *vault.Vault, m eventstore.Mark) error {
 			if marks--; marks < 0 {
 				return broken

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"latchkey/domain/account"
+	"latchkey/domain/catalogue"
 	"latchkey/domain/event"
 	"latchkey/eventstore"
 	"latchkey/internal/pause"
@@ -197,7 +199,7 @@ func holdsAccounts(ctx context.Context, log *eventstore.Client) (bool, error) {
 
 // matchVault compares the vault with the log, and refuses one that does not belong to it.
 // A vault that is older than the log may be served; sessions that were ended since then
-// must not come back, so all of them end. ErrUnavailable: the log does not respond, and
+// must not come back, so all of them end, and passwords that were replaced are void. ErrUnavailable: the log does not respond, and
 // the comparison was not made.
 func (p *opened) matchVault(ctx context.Context, logger *slog.Logger) error {
 	id, err := p.log.Identify(ctx)
@@ -338,6 +340,9 @@ func (p *opened) compareTakenOnce(ctx context.Context, logger *slog.Logger) erro
 	}
 	if taken < seen.Taken {
 		logger.Warn("the vault is an older copy, in which ended sessions were still alive: ending all sessions", "changes_lost", seen.Taken-taken)
+		if err := p.voidPasswords(ctx, logger); err != nil { // first: the next step makes the vault count as matched
+			return err
+		}
 		if err := p.vault.EndAllSessions(ctx, seen.Taken+1); err != nil {
 			return err
 		}
@@ -354,4 +359,31 @@ func (p *opened) compareTakenOnce(ctx context.Context, logger *slog.Logger) erro
 	}
 	_, err = p.log.Append(eventstore.WithReserve(ctx), vaultStream, expected, eventstore.Event{ID: uuid.New(), Type: vaultType, Data: data})
 	return err
+}
+
+// voidPasswords makes the passwords void that were replaced after the vault was copied.
+func (p *opened) voidPasswords(ctx context.Context, logger *slog.Logger) error {
+	mark, err := p.vault.Mark(ctx)
+	if err != nil {
+		return err
+	}
+	count := 0
+	err = p.log.ReadAll(ctx, mark.Position, account.PasswordChanged{}.Type(), func(r eventstore.Recorded) error {
+		revoked, _, err := catalogue.RevocationOf(r.ID, r.Type, r.Data)
+		if err != nil {
+			return err
+		}
+		done, err := p.vault.VoidPassword(ctx, revoked.Account)
+		if done {
+			count++
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("making passwords void that were replaced since: %w", err)
+	}
+	if count > 0 {
+		logger.Warn("passwords that were replaced since the vault was copied are void: their accounts need new ones, by a code to an address or by latchkey account password", "accounts", count)
+	}
+	return nil
 }

@@ -157,10 +157,10 @@ func (k *vaultKeeper) keep(ctx context.Context) error {
 		}
 		k.opened.unmatched.Store(false)
 	}
-	if err := k.advance(ctx); err != nil {
+	if err := k.remember(ctx); err != nil { // first: the mark of an older copy says since when
 		return err
 	}
-	if err := k.remember(ctx); err != nil {
+	if err := k.advance(ctx); err != nil {
 		return err
 	}
 	if time.Since(k.settled) < settleEvery {

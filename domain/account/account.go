@@ -111,12 +111,16 @@ type RevokeKey struct {
 // ChangePassword records that the account has another password, and ends every stream key
 // of the account, including expired ones. The password itself is in the vault.
 type ChangePassword struct {
-	By string // "": by the previous password; ByCode: by a code sent to an address
+	By string // "": by the previous password
 	At time.Time
 }
 
-// ByCode is how a forgotten password is changed.
-const ByCode = "code"
+// How a password is changed without the previous one.
+const (
+	ByCode     = "code"     // by a code that was sent to an address
+	ByOperator = "operator" // on the machine of the service
+	ByRestore  = "restore"  // it is void: a backup had brought it back
+)
 
 // RevokeKeys ends every stream key of the account.
 type RevokeKeys struct{ At time.Time }

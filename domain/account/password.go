@@ -11,7 +11,7 @@ import (
 // derived from the password.
 type PasswordChanged struct {
 	Account string    `json:"account"`
-	By      string    `json:"_by,omitempty"` // "": by the previous password; ByCode
+	By      string    `json:"_by,omitempty"` // see ChangePassword
 	At      time.Time `json:"at"`
 }
 
@@ -24,17 +24,24 @@ func (e PasswordChanged) Subjects() event.Subjects { return event.Subjects{Owner
 // Effect returns what it does to privileges.
 func (PasswordChanged) Effect() event.Effect { return event.NoEffect }
 
-// Revokes returns what it revokes: nothing, as the stream keys have their own events, and
-// the sessions are in the vault.
-func (PasswordChanged) Revokes() event.Revocation { return event.NoRevocation }
+// Revokes returns what it revokes: the password before. The stream keys have their own
+// events, and sessions end under every vault that is put back.
+func (e PasswordChanged) Revokes() event.Revocation {
+	return event.Revocation{Kind: event.PasswordTaken, Account: e.Account}
+}
 
 // Texts returns the event: it has no personal text.
 func (e PasswordChanged) Texts(event.ChangeText) event.Event { return e }
 
 // Sentence describes what happened.
 func (e PasswordChanged) Sentence() string {
-	if e.By == ByCode {
+	switch e.By {
+	case ByCode:
 		return fmt.Sprintf("account %s set a new password, with a code that was sent to an address of it", e.Account)
+	case ByOperator:
+		return fmt.Sprintf("the operator set a new password of account %s", e.Account)
+	case ByRestore:
+		return fmt.Sprintf("the password of account %s was made void, as a backup had brought it back", e.Account)
 	}
 	return fmt.Sprintf("account %s changed its password", e.Account)
 }

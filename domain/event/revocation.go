@@ -37,4 +37,7 @@ const (
 	DeviceTaken RevocationKind = "device"
 	// StreamKeyTaken is a stream key.
 	StreamKeyTaken RevocationKind = "stream_key"
+	// PasswordTaken is the password that an account had before. It is in the vault, so a
+	// vault that was written after the event has lost it already.
+	PasswordTaken RevocationKind = "password"
 )

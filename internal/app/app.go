@@ -88,7 +88,7 @@ func New(cfg Config) (UseCases, error) {
 		Devices:     &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, unproven: cfg.ProofOff, shares: cfg.Shares, asked: cfg.Asked, names: n},
 		Shares:      &Shares{core: c, names: n, codes: cfg.ShareCodes},
 		StreamKeys:  &StreamKeys{core: c, secrets: cfg.StreamSecrets},
-		Revocations: &Revocations{core: c, cameras: cfg.Cameras, secrets: cfg.StreamSecrets},
+		Revocations: &Revocations{core: c, cameras: cfg.Cameras, secrets: cfg.StreamSecrets, passwords: cfg.Passwords},
 	}
 	u.Accounts.devices, u.Accounts.holdings, u.Accounts.eraser = u.Devices, cfg.Holdings, cfg.Eraser
 	return u, nil

@@ -106,6 +106,9 @@ type Passwords interface {
 	VerifyPassword(ctx context.Context, account, password string) (bool, error)
 	// HasPassword reports whether the account has one.
 	HasPassword(ctx context.Context, account string) (bool, error)
+	// VoidPassword leaves the account without a password that opens it, and ends its
+	// sessions, until a new one is set. It reports whether that changed anything.
+	VoidPassword(ctx context.Context, account string) (changed bool, err error)
 	// PreparePassword checks the current password and hashes the next one. It changes
 	// nothing; nil: the current one is wrong, which takes as long.
 	PreparePassword(ctx context.Context, account, current, next string) (PasswordChange, error)

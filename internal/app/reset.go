@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -84,5 +85,38 @@ func (a *Accounts) ConfirmReset(ctx context.Context, m Meta, r Reset) (Done, err
 		return Done{}, err
 	}
 	done, err := a.replace(ctx, c, account.ChangePassword{By: account.ByCode, At: c.at}, change, nil)
+	return Done{Position: done.Position}, err
+}
+
+// SetPassword sets a new password for the account of a login, as an operator does for
+// somebody whom no code reaches, and ends everything as a change of the password does.
+func (a *Accounts) SetPassword(ctx context.Context, m Meta, login, password string) (Done, error) {
+	id, err := a.ByLogin(ctx, LoginKind(login), login)
+	if err != nil {
+		return Done{}, err
+	}
+	if id == "" {
+		return Done{}, &Error{Code: "not_found", Kind: NotFound, Message: "There is no account with this login."}
+	}
+	if err := a.checkNew(ctx, id, "password", password); err != nil {
+		return Done{}, err
+	}
+	has, err := a.passwords.HasPassword(ctx, id)
+	if err == nil && !has {
+		err = errors.New("the vault has nothing of this account: put the vault back that belongs to the log")
+	}
+	if err != nil {
+		return Done{}, unavailable(err)
+	}
+	change, err := a.passwords.PrepareReset(ctx, id, password)
+	if err != nil {
+		return Done{}, unavailable(fmt.Errorf("hashing a password: %w", err))
+	}
+	m.Account = id
+	c, err := a.core.begin(m, "set password")
+	if err != nil {
+		return Done{}, err
+	}
+	done, err := a.replace(ctx, c, account.ChangePassword{By: account.ByOperator, At: c.at}, change, nil)
 	return Done{Position: done.Position}, err
 }

@@ -13,9 +13,10 @@ import (
 
 // Revocations repeats revocations that a restored log has lost.
 type Revocations struct {
-	core    *core
-	cameras Cameras
-	secrets StreamSecrets
+	core      *core
+	cameras   Cameras
+	secrets   StreamSecrets
+	passwords Passwords
 }
 
 // Reapply repeats a revocation that a restored log has lost. It never grants anything,
@@ -28,6 +29,8 @@ func (r *Revocations) Reapply(ctx context.Context, lost event.Revocation) (chang
 		changed, err = r.toDevice(ctx, lost)
 	case event.StreamKeyTaken:
 		changed, err = r.toKey(ctx, lost)
+	case event.PasswordTaken:
+		changed, err = r.toPassword(ctx, lost)
 	default:
 		err = fmt.Errorf("unknown kind of revocation %q", lost.Kind)
 	}
@@ -84,4 +87,24 @@ func (r *Revocations) toKey(ctx context.Context, lost event.Revocation) (bool, e
 		return false, unavailable(fmt.Errorf("forgetting the secret of a stream key: %w", err))
 	}
 	return len(done.events) > 0, nil
+}
+
+// toPassword makes the password void that came back in place of a newer one. The log goes
+// first: an older vault that is put back later must meet the event.
+func (r *Revocations) toPassword(ctx context.Context, lost event.Revocation) (bool, error) {
+	_, err := run(ctx, r.core, r.core.following(lost.Event), onAccount(lost.Account), func(there stream[account.State]) ([]account.Event, error) {
+		events, err := account.Decide(there.state, account.ChangePassword{By: account.ByRestore, At: r.core.now()})
+		if errors.Is(err, account.ErrNotRegistered) {
+			return nil, nil
+		}
+		return events, err
+	})
+	if err != nil {
+		return false, err
+	}
+	changed, err := r.passwords.VoidPassword(ctx, lost.Account)
+	if err != nil {
+		return false, unavailable(fmt.Errorf("making a password void: %w", err))
+	}
+	return changed, nil
 }

@@ -307,6 +307,16 @@ func (v *memoryVault) Erased(_ context.Context, subject string) (bool, error) {
 	return v.erased[subject], v.fail
 }
 
+func (v *memoryVault) VoidPassword(_ context.Context, account string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, has := v.passwords[account]
+	if has {
+		v.passwords[account] = "\x00void"
+	}
+	return has, nil
+}
+
 func (v *memoryVault) HasPassword(_ context.Context, account string) (bool, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -62,14 +62,18 @@ func (js Journals) epoch(log uuid.UUID) (last uint64) {
 }
 
 // lost returns the revocations that the journals have and a log does not. Those of
-// earlier epochs were repeated when the log's epoch began.
-func (js Journals) lost(id eventstore.Identity, in *inventory) []event.Revocation {
+// earlier epochs were repeated when the log's epoch began. Passwords that were replaced
+// before the vault was written are not lost; vault is its mark.
+func (js Journals) lost(id eventstore.Identity, in *inventory, vault eventstore.Mark) []event.Revocation {
 	var list []event.Revocation
 	seen := map[uuid.UUID]bool{}
 	for _, j := range js {
 		for _, e := range j.Entries {
 			r, ok := e.Revocation()
 			if !ok || e.Log != id.Log || e.Epoch < id.Epoch || in.revoked[e.Event] || seen[e.Event] {
+				continue
+			}
+			if r.Kind == event.PasswordTaken && (e.Epoch < vault.Epoch || e.Epoch == vault.Epoch && e.Position <= vault.Position) {
 				continue
 			}
 			seen[e.Event] = true

@@ -70,6 +70,7 @@ type Recovery struct {
 	Journals Journals
 	Without  Without
 
+	Mark        func(context.Context, *vault.Vault) (eventstore.Mark, error)
 	SetMark     func(context.Context, *vault.Vault, eventstore.Mark) error
 	EndSessions func(context.Context) error // nil: sessions stay
 }
@@ -96,7 +97,11 @@ func Recover(ctx context.Context, r Recovery) (Recovered, error) {
 	if err != nil {
 		return Recovered{}, fmt.Errorf("reading the log: %w", err)
 	}
-	list := r.Journals.lost(r.Loss.Log, in)
+	mark, err := r.Mark(ctx, r.Vault)
+	if err != nil {
+		return Recovered{}, err
+	}
+	list := r.Journals.lost(r.Loss.Log, in, mark)
 	if !reached && r.Without == TakeBack {
 		list = append(list, in.everything()...)
 	}
@@ -119,8 +124,7 @@ func Recover(ctx context.Context, r Recovery) (Recovered, error) {
 	if err := r.Log.BeginEpoch(ctx, next); err != nil {
 		return Recovered{}, err
 	}
-	mark, err := markOf(ctx, r.Log, next)
-	if err != nil {
+	if mark, err = markOf(ctx, r.Log, next); err != nil {
 		return Recovered{}, err
 	}
 	return Recovered{Epoch: next.Epoch, repeated: done}, r.SetMark(ctx, r.Vault, mark)

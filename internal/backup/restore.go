@@ -100,7 +100,7 @@ type restoring struct {
 	Target
 	archive *Reader
 	in      *inventory          // of the restored log
-	left    []event.Revocation  // revocations by the archive's events after To
+	left    []event.Revocation  // revocations by the archive's events after To, but for those in the vault
 	last    eventstore.Position // of the last event of ours in the archive
 	digest  *digest
 	at      Progress
@@ -158,7 +158,7 @@ func (r *restoring) event(e Event) (keep bool, err error) {
 		r.done.LeftOut++
 		after := newInventory()
 		revocation, revokes, err := after.add(e.ID, e.Position, e.Type, e.Data)
-		if revokes {
+		if revokes && revocation.Kind != event.PasswordTaken { // the vault was read after the log
 			r.left = append(r.left, revocation)
 		}
 		r.last = max(r.last, after.last)
@@ -251,7 +251,8 @@ func (r *restoring) takeAway(ctx context.Context, log *eventstore.Client, v *vau
 	}
 	id := r.archive.Header.Log
 	persons := r.Journals.erased(id.Log)
-	list := append(r.left, r.Journals.lost(eventstore.Identity{Log: id.Log, Epoch: r.in.epoch}, r.in)...)
+	read := eventstore.Mark{Identity: id, Position: r.archive.Header.Head} // the vault was read after that
+	list := append(r.left, r.Journals.lost(eventstore.Identity{Log: id.Log, Epoch: r.in.epoch}, r.in, read)...)
 	if r.Without == TakeBack && !r.Journals.reach(id, r.last) {
 		list = append(list, r.in.everything()...)
 	}

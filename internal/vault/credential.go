@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/uptrace/bun"
 )
@@ -80,6 +81,7 @@ func (v *Vault) holds(ctx context.Context, account, plain string) (h heldPasswor
 	if known && !equal(h.row.MAC, v.macOfPassword(account, h.row.Hash)) {
 		return h, false, fmt.Errorf("reading the password of %s: %w", account, ErrBadHash)
 	}
+	known = known && !strings.HasPrefix(h.row.Hash, void)
 	if !known {
 		h.row.Hash = v.dummy
 	}

@@ -45,6 +45,31 @@ func (v *Vault) SetPassword(ctx context.Context, account, plain string) error {
 	return nil
 }
 
+// void precedes the hash of a password that is void.
+const void = "void:"
+
+// VoidPassword makes the password of an account void and ends its sessions: nobody can log
+// in until a new one is set. It reports whether that changed anything.
+func (v *Vault) VoidPassword(ctx context.Context, account string) (done bool, err error) {
+	hash := void + v.dummy
+	row := &password{Account: account, Hash: hash, MAC: v.macOfPassword(account, hash)}
+	err = v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
+		done, err = changed(tx.NewUpdate().Model(row).WherePK().Where("hash NOT LIKE ?", void+"%").Exec(ctx))
+		if err != nil || !done {
+			return false, err
+		}
+		if err := forgetShareCodes(ctx, tx, account); err != nil {
+			return false, err
+		}
+		_, err := tx.NewDelete().Model((*session)(nil)).Where("account = ?", account).Exec(ctx)
+		return true, err
+	})
+	if err != nil {
+		return false, fmt.Errorf("making the password of %s void: %w", account, err)
+	}
+	return done, nil
+}
+
 // HasPassword reports whether the account has a password. An account that is in the log
 // but has none here was lost with a part of the vault: nobody can log in to it.
 func (v *Vault) HasPassword(ctx context.Context, account string) (bool, error) {
