@@ -312,7 +312,7 @@ func TestSealedTexts(t *testing.T) {
 
 func TestRevocationOf(t *testing.T) {
 	revoking := []string{
-		"latchkey.device.removed.v1", "latchkey.share.deleted.v1", "latchkey.share.device_removed.v1", "latchkey.share.left.v1", "latchkey.share.paused.v1",
+		"latchkey.account.password_changed.v1", "latchkey.device.removed.v1", "latchkey.share.deleted.v1", "latchkey.share.device_removed.v1", "latchkey.share.left.v1", "latchkey.share.paused.v1",
 		"latchkey.share.privileges_edited.v1", "latchkey.share.rejected.v1", "latchkey.share.terms_changed.v1", "latchkey.stream_key.revoked.v1",
 	}
 	for i, e := range examples() {
@@ -322,7 +322,7 @@ func TestRevocationOf(t *testing.T) {
 		}
 		id := uuid.New()
 		r, ok, err := RevocationOf(id, name, data)
-		if err != nil || ok != slices.Contains(revoking, name) || ok && (r.Event != id || r.Kind == "" || r.Share+r.Device+r.Key == "") {
+		if err != nil || ok != slices.Contains(revoking, name) || ok && (r.Event != id || r.Kind == "" || r.Share+r.Device+r.Key+r.Account == "") {
 			t.Errorf("example %d, %s: %+v, %v, %v", i, name, r, ok, err)
 		}
 	}
