@@ -73,6 +73,12 @@ func (h handlers) VerifyAddress(ctx context.Context, r rest.VerifyAddressRequest
 	return h.done(ctx, done, err)
 }
 
+// MakeAddressPrimary chooses the address that others see.
+func (h handlers) MakeAddressPrimary(ctx context.Context, r rest.MakeAddressPrimaryRequestObject) (rest.MakeAddressPrimaryResponseObject, error) {
+	done, err := h.cfg.Accounts.MakePrimary(ctx, meta(ctx, r.Params.IdempotencyKey), r.Address)
+	return h.done(ctx, done, err)
+}
+
 // RemoveAddress removes an address.
 func (h handlers) RemoveAddress(ctx context.Context, r rest.RemoveAddressRequestObject) (rest.RemoveAddressResponseObject, error) {
 	done, err := h.cfg.Accounts.RemoveAddress(ctx, meta(ctx, r.Params.IdempotencyKey), r.Address)

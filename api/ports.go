@@ -39,6 +39,7 @@ type Accounts interface {
 	AddAddress(ctx context.Context, m app.Meta, email, phone string) (app.AddressAdded, error)
 	SendCode(ctx context.Context, m app.Meta, login string) error
 	VerifyAddress(ctx context.Context, m app.Meta, login, code string) (app.Done, error)
+	MakePrimary(ctx context.Context, m app.Meta, login string) (app.Done, error)
 	RemoveAddress(ctx context.Context, m app.Meta, login string) (app.Done, error)
 }
 

@@ -21,7 +21,7 @@ var accounts = &engine.Projection{
 	Name:   Accounts,
 	Tables: []*engine.Table{loginTable, streamKeyTable, peopleTable},
 	Events: []string{
-		account.LoginClaimed{}.Type(), account.LoginReleased{}.Type(), account.Registered{}.Type(), account.AddressVerified{}.Type(), account.AddressRemoved{}.Type(),
+		account.LoginClaimed{}.Type(), account.LoginReleased{}.Type(), account.Registered{}.Type(), account.AddressVerified{}.Type(), account.AddressRemoved{}.Type(), account.PrimaryAddressChanged{}.Type(),
 		account.ProfileChanged{}.Type(), account.Closed{}.Type(), account.StreamKeyAdded{}.Type(), account.StreamKeyRevoked{}.Type(),
 	},
 	Fold: func(rows []*engine.Fold, e engine.Record) { accountRows(rows[0], rows[1], rows[2], e) },
@@ -74,6 +74,8 @@ func accountRows(logins, keys, people *engine.Fold, e engine.Record) {
 		if v.NextLogin != "" {
 			people.Set(engine.Key{v.Account}, engine.To(personKind, v.NextKind), engine.To(personAddress, v.NextAddress))
 		}
+	case account.PrimaryAddressChanged:
+		people.Set(engine.Key{v.Account}, engine.To(personKind, v.Kind), engine.To(personAddress, v.Address))
 	case account.Closed:
 		people.Drop(engine.Key{v.Account})
 	case account.ProfileChanged:

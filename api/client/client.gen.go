@@ -1721,6 +1721,12 @@ type SendAddressCodeParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// MakeAddressPrimaryParams defines parameters for MakeAddressPrimary.
+type MakeAddressPrimaryParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // VerifyAddressParams defines parameters for VerifyAddress.
 type VerifyAddressParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
@@ -2381,6 +2387,13 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/accounts/me/addresses/{address}/code (the `SendAddressCode` operationId).
 	SendAddressCode(ctx context.Context, address AddressPath, params *SendAddressCodeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// MakeAddressPrimary Choose the address that others see
+	//
+	// The people you share with see it from now on. It must be verified, where addresses are.
+	//
+	// Corresponds with POST /api/v1/accounts/me/addresses/{address}/primary (the `MakeAddressPrimary` operationId).
+	MakeAddressPrimary(ctx context.Context, address AddressPath, params *MakeAddressPrimaryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// VerifyAddressWithBody Verify an address with the code that was sent to it
 	//
 	// A code is valid for 15 minutes and 5 attempts.
@@ -2632,7 +2645,8 @@ type ClientInterface interface {
 	// RedeemInvitationCodeWithBody Redeem an invitation code
 	//
 	// Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
-	// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+	// does not have any more, are left out. Other invitations stay as they are. 404 `code_invalid` for a code that is
+	// unknown, used, expired or revoked; 409 `code_unusable` if the owner cannot share the devices now.
 	// Attempts are limited per account and network.
 	//
 	// Takes any type of body and a specified content type.
@@ -2643,7 +2657,8 @@ type ClientInterface interface {
 	// RedeemInvitationCode Redeem an invitation code
 	//
 	// Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
-	// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+	// does not have any more, are left out. Other invitations stay as they are. 404 `code_invalid` for a code that is
+	// unknown, used, expired or revoked; 409 `code_unusable` if the owner cannot share the devices now.
 	// Attempts are limited per account and network.
 	//
 	// Takes a body of the `application/json` content type.
@@ -3304,6 +3319,23 @@ func (c *Client) SendAddressCode(ctx context.Context, address AddressPath, param
 	return c.Client.Do(req)
 }
 
+// MakeAddressPrimary Choose the address that others see
+//
+// The people you share with see it from now on. It must be verified, where addresses are.
+//
+// Corresponds with POST /api/v1/accounts/me/addresses/{address}/primary (the `MakeAddressPrimary` operationId).
+func (c *Client) MakeAddressPrimary(ctx context.Context, address AddressPath, params *MakeAddressPrimaryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMakeAddressPrimaryRequest(c.Server, address, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // VerifyAddressWithBody Verify an address with the code that was sent to it
 //
 // A code is valid for 15 minutes and 5 attempts.
@@ -3825,7 +3857,8 @@ func (c *Client) CreateInvitationCode(ctx context.Context, params *CreateInvitat
 // RedeemInvitationCodeWithBody Redeem an invitation code
 //
 // Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
-// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+// does not have any more, are left out. Other invitations stay as they are. 404 `code_invalid` for a code that is
+// unknown, used, expired or revoked; 409 `code_unusable` if the owner cannot share the devices now.
 // Attempts are limited per account and network.
 //
 // Takes any type of body and a specified content type.
@@ -3846,7 +3879,8 @@ func (c *Client) RedeemInvitationCodeWithBody(ctx context.Context, params *Redee
 // RedeemInvitationCode Redeem an invitation code
 //
 // Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
-// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+// does not have any more, are left out. Other invitations stay as they are. 404 `code_invalid` for a code that is
+// unknown, used, expired or revoked; 409 `code_unusable` if the owner cannot share the devices now.
 // Attempts are limited per account and network.
 //
 // Takes a body of the `application/json` content type.
@@ -5146,6 +5180,53 @@ func NewSendAddressCodeRequest(server string, address AddressPath, params *SendA
 	}
 
 	operationPath := fmt.Sprintf("/api/v1/accounts/me/addresses/%s/code", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewMakeAddressPrimaryRequest constructs an http.Request for the MakeAddressPrimary method
+func NewMakeAddressPrimaryRequest(server string, address AddressPath, params *MakeAddressPrimaryParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "address", address, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/accounts/me/addresses/%s/primary", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8391,6 +8472,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/v1/accounts/me/addresses/{address}/code (the `SendAddressCode` operationId).
 	SendAddressCodeWithResponse(ctx context.Context, address AddressPath, params *SendAddressCodeParams, reqEditors ...RequestEditorFn) (*SendAddressCodeResponse, error)
 
+	// MakeAddressPrimaryWithResponse Choose the address that others see
+	//
+	// The people you share with see it from now on. It must be verified, where addresses are.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/accounts/me/addresses/{address}/primary (the `MakeAddressPrimary` operationId).
+	MakeAddressPrimaryWithResponse(ctx context.Context, address AddressPath, params *MakeAddressPrimaryParams, reqEditors ...RequestEditorFn) (*MakeAddressPrimaryResponse, error)
+
 	// VerifyAddressWithBodyWithResponse Verify an address with the code that was sent to it
 	//
 	// A code is valid for 15 minutes and 5 attempts.
@@ -8672,7 +8762,8 @@ type ClientWithResponsesInterface interface {
 	// RedeemInvitationCodeWithBodyWithResponse Redeem an invitation code
 	//
 	// Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
-	// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+	// does not have any more, are left out. Other invitations stay as they are. 404 `code_invalid` for a code that is
+	// unknown, used, expired or revoked; 409 `code_unusable` if the owner cannot share the devices now.
 	// Attempts are limited per account and network.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -8683,7 +8774,8 @@ type ClientWithResponsesInterface interface {
 	// RedeemInvitationCodeWithResponse Redeem an invitation code
 	//
 	// Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
-	// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+	// does not have any more, are left out. Other invitations stay as they are. 404 `code_invalid` for a code that is
+	// unknown, used, expired or revoked; 409 `code_unusable` if the owner cannot share the devices now.
 	// Attempts are limited per account and network.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -9568,6 +9660,47 @@ func (r SendAddressCodeResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r SendAddressCodeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// MakeAddressPrimaryResponse204Headers the declared response headers of an HTTP 204 response for MakeAddressPrimary
+type MakeAddressPrimaryResponse204Headers struct {
+	LatchkeyPosition string
+}
+
+type MakeAddressPrimaryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *MakeAddressPrimaryResponse204Headers
+}
+
+// GetBody returns the raw response body bytes
+func (r MakeAddressPrimaryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MakeAddressPrimaryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MakeAddressPrimaryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MakeAddressPrimaryResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -12334,6 +12467,21 @@ func (c *ClientWithResponses) SendAddressCodeWithResponse(ctx context.Context, a
 	return ParseSendAddressCodeResponse(rsp)
 }
 
+// MakeAddressPrimaryWithResponse Choose the address that others see
+//
+// The people you share with see it from now on. It must be verified, where addresses are.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/accounts/me/addresses/{address}/primary (the `MakeAddressPrimary` operationId).
+func (c *ClientWithResponses) MakeAddressPrimaryWithResponse(ctx context.Context, address AddressPath, params *MakeAddressPrimaryParams, reqEditors ...RequestEditorFn) (*MakeAddressPrimaryResponse, error) {
+	rsp, err := c.MakeAddressPrimary(ctx, address, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMakeAddressPrimaryResponse(rsp)
+}
+
 // VerifyAddressWithBodyWithResponse Verify an address with the code that was sent to it
 //
 // A code is valid for 15 minutes and 5 attempts.
@@ -12777,7 +12925,8 @@ func (c *ClientWithResponses) CreateInvitationCodeWithResponse(ctx context.Conte
 // RedeemInvitationCodeWithBodyWithResponse Redeem an invitation code
 //
 // Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
-// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+// does not have any more, are left out. Other invitations stay as they are. 404 `code_invalid` for a code that is
+// unknown, used, expired or revoked; 409 `code_unusable` if the owner cannot share the devices now.
 // Attempts are limited per account and network.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -12794,7 +12943,8 @@ func (c *ClientWithResponses) RedeemInvitationCodeWithBodyWithResponse(ctx conte
 // RedeemInvitationCodeWithResponse Redeem an invitation code
 //
 // Shares with you what the code offers, and accepts it. Devices that are shared with you already, or that the owner
-// does not have any more, are left out. 404 `code_invalid` for a code that is unknown, used, expired or revoked.
+// does not have any more, are left out. Other invitations stay as they are. 404 `code_invalid` for a code that is
+// unknown, used, expired or revoked; 409 `code_unusable` if the owner cannot share the devices now.
 // Attempts are limited per account and network.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -13808,6 +13958,35 @@ func ParseSendAddressCodeResponse(rsp *http.Response) (*SendAddressCodeResponse,
 	response := &SendAddressCodeResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseMakeAddressPrimaryResponse parses an HTTP response from a MakeAddressPrimaryWithResponse call
+func ParseMakeAddressPrimaryResponse(rsp *http.Response) (*MakeAddressPrimaryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MakeAddressPrimaryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers MakeAddressPrimaryResponse204Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers204 = &headers
 	}
 
 	return response, nil

@@ -64,6 +64,14 @@ func (u *user) verify(id, code string) error {
 	return u.call("POST", "/accounts/me/addresses/"+id+"/verify", map[string]any{"code": code}, nil)
 }
 
+// proveFirst verifies the address that the user registered with.
+func (u *user) proveFirst(mail *mailtest.Server) {
+	u.t.Helper()
+	if err := u.verify(u.addresses().Items[0].ID, codeFor(u.t.(*testing.T), mail, u.login, 1)); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
 func (u *user) received() (n int) {
 	u.t.Helper()
 	var list struct{ Items []any }
@@ -85,6 +93,14 @@ func TestAnUnverifiedAddressProvesNothing(t *testing.T) {
 	s := verifying(t, t.TempDir(), mail)
 	owner, rita := s.register(t, "owner"), s.register(t, "rita")
 	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+	offer := map[string]any{"recipient": map[string]any{"email": rita.login}, "devices": []any{invitation(device, "live_view")}}
+	for _, path := range []string{"/shares", "/invitation-codes"} {
+		if err := owner.call("POST", path, offer, nil); !hasCode(err, "address_not_verified") {
+			t.Errorf("POST %s in the name of an address that is not proven: %v", path, err)
+		}
+		delete(offer, "recipient")
+	}
+	owner.proveFirst(mail)
 	share := owner.share(rita, device, "live_view")
 	accept := "/shares/" + share + "/devices/" + device + "/accept"
 	refused := func(when string) {
@@ -154,10 +170,8 @@ func TestSeveralAddresses(t *testing.T) {
 	t.Setenv("LATCHKEY_SMS_HOOK_SECRET", "a secret of both sides")
 	s := verifying(t, t.TempDir(), mail, "--sms-hook", hook.URL)
 	owner, rita, sam := s.register(t, "owner"), s.register(t, "rita"), s.register(t, "sam")
-	for _, u := range []*user{rita, sam} {
-		if err := u.verify(u.addresses().Items[0].ID, codeFor(t, mail, u.login, 1)); err != nil {
-			t.Fatal(err)
-		}
+	for _, u := range []*user{owner, rita, sam} {
+		u.proveFirst(mail)
 	}
 	const number = "+4915112345678"
 	var phone struct{ ID string }
@@ -170,9 +184,21 @@ func TestSeveralAddresses(t *testing.T) {
 	}
 	sent := func() string { mu.Lock(); defer mu.Unlock(); return code.FindString(texts[number]) }
 	eventually(t, "a text message comes", func() bool { return sent() != "" })
+	if err := rita.call("POST", "/accounts/me/addresses/"+phone.ID+"/primary", nil, nil); !hasCode(err, "address_not_verified") {
+		t.Errorf("others see an address that is not verified: %v", err)
+	}
 	if err := rita.verify(phone.ID, sent()); err != nil {
 		t.Fatal(err)
 	}
+	rita.must("POST", "/accounts/me/addresses/"+phone.ID+"/primary", nil, nil)
+	rita.share(sam, rita.addDevice("rtsp://127.0.0.1:1/h264", "", ""), "live_view")
+	var news struct {
+		Items []struct{ From struct{ Email, Phone string } }
+	}
+	if sam.must("GET", "/invitations", nil, &news); len(news.Items) != 1 || news.Items[0].From.Phone != number {
+		t.Errorf("who shares by the address that they chose: %+v", news)
+	}
+	rita.must("POST", "/accounts/me/addresses/"+rita.addresses().Items[0].ID+"/primary", nil, nil)
 	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
 	for _, to := range []map[string]any{{"phone": number}, {"email": rita.login}} {
 		owner.must("POST", "/shares", map[string]any{"recipient": to, "remark": "", "devices": []any{invitation(device, "live_view")}}, nil)

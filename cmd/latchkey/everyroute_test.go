@@ -23,6 +23,7 @@ var mayKnow = map[string]struct {
 }{
 	"removeAddress":                {who: onlyOwner},
 	"sendAddressCode":              {who: onlyOwner},
+	"makeAddressPrimary":           {who: onlyOwner},
 	"verifyAddress":                {who: onlyOwner, body: `{"code":"123456"}`},
 	"revokeRegistrationInvitation": {who: onlyOwner},
 	"endSession":                   {who: onlyOwner},

@@ -106,6 +106,8 @@ func TestCodes(t *testing.T) {
 	redeem := func(u *user, c code) error {
 		return u.call("POST", "/invitation-codes/redeem", map[string]any{"code": c.Code}, nil)
 	}
+	undecided := owner.addDevice("rtsp://127.0.0.1:1/other", "u", "p")
+	owner.share(recipient, undecided, "live_view")
 	if err := redeem(recipient, first); err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +116,7 @@ func TestCodes(t *testing.T) {
 	}
 	var privileges struct{ Items []struct{ Device string } }
 	if recipient.must("GET", "/privileges", nil, &privileges); len(privileges.Items) != 1 || privileges.Items[0].Device != device {
-		t.Errorf("after redeeming: %+v", privileges)
+		t.Errorf("after redeeming what a code offers, and not deciding about another device: %+v", privileges)
 	}
 	var share struct{ Recipient struct{ Email string } }
 	owner.must("POST", "/shares", map[string]any{"recipient": map[string]any{"code": own.Code}, "devices": []any{invitation(device, "ptz")}}, &share)

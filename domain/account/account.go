@@ -156,6 +156,8 @@ func Decide(s State, command Command) ([]Event, error) {
 		return ifRegistered(s, c, verifyAddress)
 	case RemoveAddress:
 		return ifRegistered(s, c, removeAddress)
+	case MakePrimary:
+		return ifRegistered(s, c, makePrimary)
 	case Close:
 		return ifRegistered(s, c, closeAccount)
 	case SetProfile:

@@ -31,6 +31,7 @@ var events = []entry{
 	current[account.AddressAdded](),
 	current[account.AddressVerified](),
 	current[account.AddressRemoved](),
+	current[account.PrimaryAddressChanged](),
 	current[account.ProfileChanged](),
 	current[account.Closed](),
 	current[device.Added](),

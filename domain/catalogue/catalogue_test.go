@@ -65,6 +65,7 @@ func examples() []event.Event {
 		account.AddressAdded{Account: bob, Login: login, Kind: "phone", Address: text, At: at},
 		account.AddressVerified{Account: bob, Login: login, At: at},
 		account.AddressRemoved{Account: bob, Login: login, At: at},
+		account.PrimaryAddressChanged{Account: bob, Login: login, Kind: "email", Address: text, At: at},
 		account.AddressRemoved{Account: bob, Login: login, NextLogin: login, NextKind: "email", NextAddress: text, At: at},
 		account.ProfileChanged{Account: bob, Name: text, UserName: text, UserLogin: login, Language: "de", At: at},
 		account.Closed{Account: bob, At: at},

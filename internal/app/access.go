@@ -73,7 +73,7 @@ func (s *core) refuseUnproven(ctx context.Context, account string) error {
 		return err
 	}
 	if a, ok := there.state.FindAddress(there.state.Login); !ok || s.verify && !a.Verified {
-		return &Error{Code: "address_not_verified", Kind: Forbidden, Message: "Verify your address first: the owner of the device is shown it."}
+		return &Error{Code: "address_not_verified", Kind: Forbidden, Message: "Verify your address first: others are shown it."}
 	}
 	return nil
 }

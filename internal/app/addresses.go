@@ -312,6 +312,18 @@ func (a *Accounts) mayTake(ctx context.Context, holder, login string, unproven b
 	return a.lost(ctx, holder)
 }
 
+// MakePrimary chooses the address that the caller's account is shown with.
+func (a *Accounts) MakePrimary(ctx context.Context, m Meta, login string) (Done, error) {
+	c, err := a.core.begin(m, "make address primary", login)
+	if err != nil {
+		return Done{}, err
+	}
+	done, err := run(ctx, a.core, c, onAccount(c.Account), func(there stream[account.State]) ([]account.Event, error) {
+		return account.Decide(there.state, account.MakePrimary{Login: login, Any: !a.core.verify, At: c.at})
+	})
+	return Done{Position: done.position}, err
+}
+
 // RemoveAddress removes an address of the caller's, and frees its login.
 func (a *Accounts) RemoveAddress(ctx context.Context, m Meta, login string) (Done, error) {
 	c, err := a.core.begin(m, "remove address", login)

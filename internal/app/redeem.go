@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"latchkey/domain/share"
 )
@@ -42,16 +43,28 @@ func (s *Shares) Redeem(ctx context.Context, m Meta, code string) (ShareChanged,
 		if e, ok := errors.AsType[*Error](err); ok && e.Kind != Unavailable {
 			giveBack()
 		}
-		return ShareChanged{}, err
+		return ShareChanged{}, toRedeemer(err)
 	}
-	return s.acceptAll(ctx, Meta{Account: c.Account, IdempotencyKey: key}, saved.ShareChanged)
+	return s.acceptOffered(ctx, Meta{Account: c.Account, IdempotencyKey: key}, saved.ShareChanged, terms.Devices)
 }
 
-// acceptAll accepts every device that a code has just offered.
-func (s *Shares) acceptAll(ctx context.Context, m Meta, saved ShareChanged) (ShareChanged, error) {
+// toRedeemer returns what whoever redeems a code is told of a refusal: the limits, the
+// address and the terms of its owner are not theirs to know, or to mend.
+func toRedeemer(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Kind == Unavailable || slices.Contains([]string{"already_shared", "own_login", "code_invalid"}, e.Code) {
+		return err
+	}
+	return &Error{Code: "code_unusable", Kind: Conflict, Message: "The owner cannot share these devices now. Ask them.", Cause: err}
+}
+
+// acceptOffered accepts the devices that a code has just offered, and no others: the
+// recipient has not decided about those.
+func (s *Shares) acceptOffered(ctx context.Context, m Meta, saved ShareChanged, offered []DeviceGrants) (ShareChanged, error) {
 	result := saved
 	for _, d := range saved.Share.Devices {
-		if d.Status != share.StatusInvited {
+		in := slices.ContainsFunc(offered, func(o DeviceGrants) bool { return o.Device == d.Device })
+		if d.Status != share.StatusInvited || !in {
 			continue
 		}
 		one := Decision{Share: saved.Share.ID, Device: d.Device}.of(m)

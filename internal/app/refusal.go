@@ -95,6 +95,7 @@ var refusals = []struct {
 	{account.ErrNotRegistered, NotFound, "account_not_found"},
 	{account.ErrAddressNotFound, NotFound, "address_not_found"},
 	{account.ErrLastAddress, Conflict, "last_address"},
+	{account.ErrUnverified, Forbidden, "address_not_verified"},
 	{account.ErrTooManyAddresses, Invalid, "too_many_addresses"},
 	{account.ErrKeyNotFound, NotFound, "stream_key_not_found"},
 	{account.ErrKeyExpired, Invalid, "invalid_expiry"},

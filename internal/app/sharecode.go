@@ -124,6 +124,9 @@ func (s *Shares) MakeCode(ctx context.Context, m Meta, n CodeTerms, ttl time.Dur
 	if err := f.err(); err != nil {
 		return CodeMade{}, err
 	}
+	if err := s.core.refuseUnproven(ctx, c.Account); err != nil {
+		return CodeMade{}, err
+	}
 	if err := s.mayOffer(ctx, c, n.Devices); err != nil {
 		return CodeMade{}, point(refused(err), fieldIn(n.Devices, err))
 	}

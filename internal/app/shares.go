@@ -114,6 +114,9 @@ type saving struct {
 
 // save shares devices.
 func (s *Shares) save(ctx context.Context, c command, n saving) (ShareSaved, error) {
+	if err := s.core.refuseUnproven(ctx, c.Account); err != nil {
+		return ShareSaved{}, err
+	}
 	to := n.to
 	save := share.Save{Share: share.ID(c.Account, to.login), By: c.Account, Login: to.login, Kind: to.kind, Terms: n.Terms, At: c.at}
 	var err error

@@ -129,7 +129,7 @@ func kindOf(e event.Event) (kind Kind, both bool) {
 		return StreamKeyRevoked, false
 	case account.PasswordChanged:
 		return PasswordChanged, false
-	case account.ProfileChanged:
+	case account.ProfileChanged, account.PrimaryAddressChanged:
 		return ProfileChanged, false
 	}
 	return "", false

@@ -1662,6 +1662,12 @@ type SendAddressCodeParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// MakeAddressPrimaryParams defines parameters for MakeAddressPrimary.
+type MakeAddressPrimaryParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // VerifyAddressParams defines parameters for VerifyAddress.
 type VerifyAddressParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
@@ -2139,6 +2145,9 @@ type ServerInterface interface {
 	// SendAddressCode Send a new code
 	// (POST /api/v1/accounts/me/addresses/{address}/code)
 	SendAddressCode(ctx echo.Context, address AddressPath, params SendAddressCodeParams) error
+	// MakeAddressPrimary Choose the address that others see
+	// (POST /api/v1/accounts/me/addresses/{address}/primary)
+	MakeAddressPrimary(ctx echo.Context, address AddressPath, params MakeAddressPrimaryParams) error
 	// VerifyAddress Verify an address with the code that was sent to it
 	// (POST /api/v1/accounts/me/addresses/{address}/verify)
 	VerifyAddress(ctx echo.Context, address AddressPath, params VerifyAddressParams) error
@@ -2641,6 +2650,42 @@ func (w *ServerInterfaceWrapper) SendAddressCode(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.SendAddressCode(ctx, address, params)
+	return err
+}
+
+// MakeAddressPrimary converts echo context to params.
+func (w *ServerInterfaceWrapper) MakeAddressPrimary(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "address" -------------
+	var address AddressPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "address", ctx.Param("address"), &address, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter address: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MakeAddressPrimaryParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MakeAddressPrimary(ctx, address, params)
 	return err
 }
 
@@ -4684,6 +4729,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/accounts/me/addresses", wrapper.AddAddress, options.OperationMiddlewares["addAddress"]...)
 	router.DELETE(options.BaseURL+"/api/v1/accounts/me/addresses/:address", wrapper.RemoveAddress, options.OperationMiddlewares["removeAddress"]...)
 	router.POST(options.BaseURL+"/api/v1/accounts/me/addresses/:address/code", wrapper.SendAddressCode, options.OperationMiddlewares["sendAddressCode"]...)
+	router.POST(options.BaseURL+"/api/v1/accounts/me/addresses/:address/primary", wrapper.MakeAddressPrimary, options.OperationMiddlewares["makeAddressPrimary"]...)
 	router.POST(options.BaseURL+"/api/v1/accounts/me/addresses/:address/verify", wrapper.VerifyAddress, options.OperationMiddlewares["verifyAddress"]...)
 	router.POST(options.BaseURL+"/api/v1/accounts/me/code", wrapper.CreateOwnCode, options.OperationMiddlewares["createOwnCode"]...)
 	router.GET(options.BaseURL+"/api/v1/accounts/me/invitations", wrapper.ListRegistrationInvitations, options.OperationMiddlewares["listRegistrationInvitations"]...)
@@ -5089,6 +5135,23 @@ type SendAddressCode202Response struct {
 
 func (response SendAddressCode202Response) VisitSendAddressCodeResponse(w http.ResponseWriter) error {
 	w.WriteHeader(202)
+	return nil
+}
+
+type MakeAddressPrimaryRequestObject struct {
+	Address AddressPath `json:"address"`
+	Params  MakeAddressPrimaryParams
+}
+
+type MakeAddressPrimaryResponseObject interface {
+	VisitMakeAddressPrimaryResponse(w http.ResponseWriter) error
+}
+
+type MakeAddressPrimary204Response = DoneResponse
+
+func (response MakeAddressPrimary204Response) VisitMakeAddressPrimaryResponse(w http.ResponseWriter) error {
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(204)
 	return nil
 }
 
@@ -6670,6 +6733,9 @@ type StrictServerInterface interface {
 	// SendAddressCode Send a new code
 	// (POST /api/v1/accounts/me/addresses/{address}/code)
 	SendAddressCode(ctx context.Context, request SendAddressCodeRequestObject) (SendAddressCodeResponseObject, error)
+	// MakeAddressPrimary Choose the address that others see
+	// (POST /api/v1/accounts/me/addresses/{address}/primary)
+	MakeAddressPrimary(ctx context.Context, request MakeAddressPrimaryRequestObject) (MakeAddressPrimaryResponseObject, error)
 	// VerifyAddress Verify an address with the code that was sent to it
 	// (POST /api/v1/accounts/me/addresses/{address}/verify)
 	VerifyAddress(ctx context.Context, request VerifyAddressRequestObject) (VerifyAddressResponseObject, error)
@@ -7234,6 +7300,32 @@ func (sh *strictHandler) SendAddressCode(ctx echo.Context, address AddressPath, 
 		return err
 	} else if validResponse, ok := response.(SendAddressCodeResponseObject); ok {
 		return validResponse.VisitSendAddressCodeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// MakeAddressPrimary operation middleware
+func (sh *strictHandler) MakeAddressPrimary(ctx echo.Context, address AddressPath, params MakeAddressPrimaryParams) error {
+	var request MakeAddressPrimaryRequestObject
+
+	request.Address = address
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.MakeAddressPrimary(ctx.Request().Context(), request.(MakeAddressPrimaryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MakeAddressPrimary")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(MakeAddressPrimaryResponseObject); ok {
+		return validResponse.VisitMakeAddressPrimaryResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
