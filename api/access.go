@@ -103,7 +103,7 @@ func (h handlers) way(ctx context.Context, w projections.Way, uses []LastUse) (r
 	text := h.reading(ctx)
 	out := rest.DeviceWay{
 		Kind: rest.DeviceWayKindShare, Share: s.Share, Recipient: recipient, Name: text.text(event.FieldName, s.Name),
-		Status: string(s.Status), Paused: s.Paused, Channels: h.channelGrants(s.Grants),
+		Status: string(s.Status), Paused: s.Paused, Channels: h.channelGrants(ctx, s.Grants),
 		InvitedAt: s.InvitedAt.Time(), AnsweredAt: s.AnsweredAt.Time(), Changed: causeOf(s.Share, s.Cause()), StreamKeys: s.StreamKeys,
 	}
 	out.Terms, out.ShareTerms = privilege.Terms(s.Terms), privilege.Terms(s.ShareTerms)

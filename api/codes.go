@@ -54,7 +54,7 @@ func (h handlers) ListInvitationCodes(ctx context.Context, _ rest.ListInvitation
 			ID: row.ID, Used: row.Used, CreatedAt: row.Created, ExpiresAt: row.Expires, Remark: row.Remark, Devices: []rest.CodeDevice{},
 		}
 		for _, d := range row.Devices {
-			offered := rest.CodeDevice{Device: d.Device, Channels: h.channelGrants(d.Grants)}
+			offered := rest.CodeDevice{Device: d.Device, Channels: h.channelGrants(ctx, d.Grants)}
 			if d.Terms != nil {
 				offered.Terms = *d.Terms
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"latchkey/api/internal/rest"
+	"latchkey/domain/privilege"
 	"latchkey/internal/app"
 	"latchkey/projections"
 )
@@ -48,6 +49,16 @@ func (h handlers) done(ctx context.Context, r app.Done, err error) (rest.DoneRes
 	return rest.DoneResponse{Headers: rest.DoneResponseHeaders{LatchkeyPosition: position}}, err
 }
 
+// holds reports whether a validity holds now, and records until when the answer that says
+// so is right.
+func (h handlers) holds(ctx context.Context, v privilege.Validity) bool {
+	holds, until := v.Holding(h.cfg.Now())
+	if req := requestOf(ctx); until != privilege.Forever && (req.until == 0 || until < req.until) {
+		req.until = until
+	}
+	return holds
+}
+
 // reading opens the sealed text of one object. Erased text is "", as is unreadable text,
 // which is then listed in unreadable.
 type reading struct {
@@ -71,6 +82,7 @@ func (r *reading) text(field, sealed string) string {
 		return ""
 	case errors.Is(err, ErrUnreadable):
 		r.unreadable = true
+		requestOf(r.ctx).unreadable = true
 		return ""
 	case err != nil:
 		r.err = fmt.Errorf("opening sealed text: %w", err)

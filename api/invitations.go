@@ -82,7 +82,7 @@ func (h handlers) invitation(ctx context.Context, v projections.Invitation) (res
 	}
 	text := h.reading(ctx)
 	out := rest.Invitation{
-		Share: v.Share, From: from, InvitedAt: v.InvitedAt.Time(), Channels: h.channelGrants(v.Grants),
+		Share: v.Share, From: from, InvitedAt: v.InvitedAt.Time(), Channels: h.channelGrants(ctx, v.Grants),
 		Terms: privilege.Terms(v.Terms), ShareTerms: privilege.Terms(v.OfShare),
 		Device: rest.InvitedDevice{ID: v.Device, Model: v.Model, Name: text.text(event.FieldDevice, v.Name)},
 	}

@@ -24,6 +24,10 @@ type request struct {
 	token   string // of the session
 	read    bool   // the body was read
 	answer  *outgoing
+
+	// What a rendered answer depends on besides its rows.
+	unreadable bool  // it lacks text that may be readable later
+	until      int64 // nanoseconds since 1970: it would be another by the clock; 0: never
 }
 
 // owner is the account or network to which the request's resources are charged.

@@ -205,6 +205,9 @@ type Networks interface {
 // ErrUnreadable: it cannot be read now.
 type Opener interface {
 	Unseal(ctx context.Context, field, sealed string) (plain string, err error)
+	// Keep returns how long text that is opened after the call may be kept: until the
+	// version of another call differs, or a time has come.
+	Keep() (version uint64, until time.Time)
 }
 
 // Progress ensures that queries see what they must see.
@@ -216,4 +219,8 @@ type Progress interface {
 	// gets the position to reach; while it returns projections.ErrBehind, it is run
 	// again. That error is returned if the context ends first.
 	Read(ctx context.Context, atLeast position.Position, query func(atLeast position.Position) error) error
+	// Unchanged reports whether rows of an account that were read when the read models
+	// had seen that are still what a query returns; false if that is not known. Like a
+	// query, it returns projections.ErrBehind before the position is reached.
+	Unchanged(ctx context.Context, seen projections.Seen, account string, atLeast position.Position) (bool, error)
 }

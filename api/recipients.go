@@ -129,7 +129,7 @@ func (h handlers) history(ctx context.Context, v projections.HistoryEntry) (rest
 
 func (h handlers) formDevice(ctx context.Context, v projections.RecipientDevice) (rest.FormDevice, error) {
 	text := h.reading(ctx)
-	out := rest.FormDevice{Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Channels: h.channelGrants(v.Grants), Terms: privilege.Terms(v.Terms)}
+	out := rest.FormDevice{Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Channels: h.channelGrants(ctx, v.Grants), Terms: privilege.Terms(v.Terms)}
 	out.Unreadable = text.unreadable
 	return out, text.err
 }

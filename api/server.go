@@ -56,6 +56,7 @@ type Server struct {
 	lists      *turns
 	commands   *commands
 	answers    *budget
+	kept       *keptPages
 	large      *turns        // of large bodies
 	stopping   chan struct{} // closed when Run is told to end
 	stop       func()
@@ -78,6 +79,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, operations: operations, metrics: m, bodies: newBudget(bodiesInFlight, bodiesOfOne),
 		lists: heavyTurns(runtime.GOMAXPROCS(0)), commands: newCommands(runtime.GOMAXPROCS(0)), answers: newBudget(answersInFlight, answersOfOne),
+		kept:       newKeptPages(),
 		large:      heavyTurns(runtime.GOMAXPROCS(0)),
 		networks:   newAllowance("network", cfg.NetworkEvery, cfg.NetworkBurst),
 		logins:     newAllowance("login from network", cfg.LoginEvery, cfg.LoginBurst),

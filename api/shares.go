@@ -46,22 +46,12 @@ func (h handlers) CreateShare(ctx context.Context, r rest.CreateShareRequestObje
 
 // ListSentShares lists what the caller shares with others.
 func (h handlers) ListSentShares(ctx context.Context, r rest.ListSentSharesRequestObject) (rest.ListSentSharesResponseObject, error) {
-	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.Queries.SentShares)
-	if err != nil {
-		return nil, err
-	}
-	items, err := each(ctx, rows, h.share)
-	return rest.ListSentShares200JSONResponse{SharePageJSONResponse: rest.SharePageJSONResponse{Items: items, Next: next}}, err
+	return h.sharePage(ctx, "sent", r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.Queries.SentShares)
 }
 
 // ListReceivedShares lists what others share with the caller.
 func (h handlers) ListReceivedShares(ctx context.Context, r rest.ListReceivedSharesRequestObject) (rest.ListReceivedSharesResponseObject, error) {
-	rows, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.Queries.ReceivedShares)
-	if err != nil {
-		return nil, err
-	}
-	items, err := each(ctx, rows, h.share)
-	return rest.ListReceivedShares200JSONResponse{SharePageJSONResponse: rest.SharePageJSONResponse{Items: items, Next: next}}, err
+	return h.sharePage(ctx, "received", r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor), h.cfg.Queries.ReceivedShares)
 }
 
 // GetShare returns a share for its owner or its recipient.

@@ -70,7 +70,7 @@ func (h handlers) share(ctx context.Context, v projections.Share) (rest.Share, e
 	if v.Paused {
 		out.Status = rest.Paused
 	}
-	out.Terms, out.InForce = privilege.Terms(v.Terms), !v.Paused && v.Terms.HoldsAt(h.cfg.Now())
+	out.Terms, out.InForce = privilege.Terms(v.Terms), !v.Paused && h.holds(ctx, v.Terms.Validity)
 	text := h.reading(ctx)
 	if share.SeesRemark(v.Owner, caller(ctx)) {
 		out.Remark = text.text(event.FieldRemark, v.Remark)
@@ -108,9 +108,9 @@ func visible(devices []projections.ShareDevice, forOwner bool) []projections.Sha
 func (h handlers) shareDevice(ctx context.Context, v projections.ShareDevice, forOwner, shareHolds bool) (rest.ShareDevice, error) {
 	text := h.reading(ctx)
 	out := rest.ShareDevice{
-		Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Status: rest.ShareDeviceStatus(v.Status), Channels: h.channelGrants(v.Grants),
+		Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Status: rest.ShareDeviceStatus(v.Status), Channels: h.channelGrants(ctx, v.Grants),
 		InvitedAt: v.InvitedAt.Time(), AnsweredAt: v.AnsweredAt.Time(), Paused: v.Paused,
-		Terms: privilege.Terms(v.Terms), InForce: shareHolds && !v.Paused && v.Status == share.StatusAccepted && v.Terms.HoldsAt(h.cfg.Now()),
+		Terms: privilege.Terms(v.Terms), InForce: shareHolds && !v.Paused && v.Status == share.StatusAccepted && h.holds(ctx, v.Terms.Validity),
 	}
 	if !forOwner {
 		out.Domain = v.Domain
@@ -189,7 +189,7 @@ func (h handlers) privileges(ctx context.Context, v projections.DevicePrivileges
 	text := h.reading(ctx)
 	out := rest.DevicePrivileges{
 		Device: v.Device, Name: text.text(event.FieldDevice, v.Name), Role: rest.DevicePrivilegesRoleRecipient,
-		Share: v.Share, Domain: v.Domain, Paused: v.Paused, Channels: h.channelGrants(v.Grants),
+		Share: v.Share, Domain: v.Domain, Paused: v.Paused, Channels: h.channelGrants(ctx, v.Grants),
 	}
 	out.Conditions, out.InForce = h.conditions(v)
 	if v.Share == "" {
@@ -201,12 +201,12 @@ func (h handlers) privileges(ctx context.Context, v projections.DevicePrivileges
 	return out, text.err
 }
 
-func (h handlers) channelGrants(list []share.Grant) []rest.Grant {
+func (h handlers) channelGrants(ctx context.Context, list []share.Grant) []rest.Grant {
 	out := make([]rest.Grant, len(list))
 	for i, g := range list {
 		out[i] = rest.Grant{Channel: g.Channel, Privileges: g.Privileges}
 		for _, l := range g.Limits {
-			holds := l.HoldsAt(h.cfg.Now())
+			holds := h.holds(ctx, l.Validity)
 			out[i].Limits = append(out[i].Limits, rest.TimeLimit{Privileges: l.Privileges, From: l.From, Until: l.Until, Hours: l.Hours, InForce: &holds})
 		}
 	}

@@ -284,6 +284,11 @@ func (p progress) Acknowledged(position position.Position) {
 	p.acked.Store(max(uint64(position), p.acked.Load()))
 }
 
+// Unchanged is never known, as the rows are not of a read model.
+func (p progress) Unchanged(context.Context, projections.Seen, string, position.Position) (bool, error) {
+	return false, nil
+}
+
 func (p progress) Read(ctx context.Context, atLeast position.Position, query func(position.Position) error) error {
 	atLeast = max(atLeast, position.Position(p.acked.Load()))
 	if err := p.wait(ctx, atLeast.String()); err != nil {

@@ -98,6 +98,8 @@ func Names() []string {
 type (
 	// Page requests a part of a list.
 	Page = engine.Page
+	// Seen is what read models had seen when rows were read from them.
+	Seen = engine.Seen
 	// Micros is a time in a row.
 	Micros = engine.Micros
 )

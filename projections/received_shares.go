@@ -112,9 +112,9 @@ const active = "EXISTS (SELECT 1 FROM received_share_devices AS d WHERE d.share 
 var receivedList = engine.List[Share]{Name: "received", Start: engine.Newest, Place: opened, Weight: Share.weight}
 
 // ReceivedShares lists an account's received shares that have a device which it has or
-// may accept, the newest first, with those devices.
+// may accept, the newest first, with those devices. It sets the Seen of the page.
 func (s *Store) ReceivedShares(ctx context.Context, account string, p Page) (list []Share, next string, err error) {
-	err = s.Read(ctx, []string{ReceivedShares, Devices, Accounts}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
+	err = s.ReadPage(ctx, []string{ReceivedShares, Devices, Accounts}, p, func(ctx context.Context, tx bun.Tx) error {
 		list, next, err = receivedList.Page(p, func(before, n int64) ([]Share, error) {
 			return receivedBy(ctx, tx, func(q *bun.SelectQuery) *bun.SelectQuery {
 				return q.Where(s.mine()+" AND s.opened < ?", account, before).Where(active).OrderExpr("s.opened DESC").Limit(n)

@@ -22,6 +22,7 @@ var sentShares = &engine.Projection{
 	Tables: []*engine.Table{sentTable, sentDeviceTable},
 	Events: shareEvents,
 	Joins:  []string{Devices, Accounts},
+	Of:     senderOf,
 	Fold:   func(rows []*engine.Fold, e engine.Record) { sent(rows[0], rows[1], e) },
 }
 
@@ -128,12 +129,23 @@ func sent(shares, devices *engine.Fold, e engine.Record) {
 	}
 }
 
+// senderOf returns the owner whose sent shares an event changes. Events whose effect is not
+// certain to end at that owner's list are everybody's: those that are not listed here.
+func senderOf(e engine.Record) string {
+	switch v := e.Event.(type) {
+	case share.Opened, share.RemarkChanged, share.Invited, share.Accepted, share.PrivilegesEdited, share.Rejected,
+		share.DeviceRemoved, share.Left, share.DomainSet, share.Dismissed, share.Paused, share.Resumed, share.TermsChanged, share.Deleted:
+		return v.(share.Event).Subjects().Owner
+	}
+	return ""
+}
+
 var sentList = engine.List[Share]{Name: "sent", Start: engine.Newest, Place: opened, Weight: Share.weight}
 
 // SentShares lists the live shares of an owner, the newest first, with every device that
-// was not removed again.
+// was not removed again. It sets the Seen of the page.
 func (s *Store) SentShares(ctx context.Context, owner string, p Page) (list []Share, next string, err error) {
-	err = s.Read(ctx, []string{SentShares, Devices}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
+	err = s.ReadPage(ctx, []string{SentShares, Devices}, p, func(ctx context.Context, tx bun.Tx) error {
 		list, next, err = sentList.Page(p, func(before, n int64) ([]Share, error) {
 			return sentBy(ctx, tx, func(q *bun.SelectQuery) *bun.SelectQuery {
 				return q.Where("s.owner = ? AND s.opened < ?", owner, before).OrderExpr("s.opened DESC").Limit(n)

@@ -499,6 +499,8 @@ func (o opener) Unseal(ctx context.Context, field, sealed string) (string, error
 	return plain, err
 }
 
+func (o opener) Keep() (version uint64, until time.Time) { return o.vault.Keep() }
+
 // auditText reads sealed text for the history.
 type auditText struct{ vault *vault.Vault }
 

@@ -146,8 +146,17 @@ func (c *Clocked) Oldest(channel int, now time.Time) (oldest time.Time) {
 
 // HoldsAt reports whether the validity holds at a time.
 func (v Validity) HoldsAt(now time.Time) bool {
-	holds, _ := Ready([]Condition{{Privileges: All, Validity: v}}).Hold(1, All, now)
+	holds, _ := v.Holding(now)
 	return holds
+}
+
+// Holding reports whether the validity holds at a time, and until when, in nanoseconds
+// since 1970, that stays so; the time of a change at the latest.
+func (v Validity) Holding(now time.Time) (holds bool, until int64) {
+	if v.IsZero() {
+		return true, Forever
+	}
+	return Ready([]Condition{{Privileges: All, Validity: v}}).Hold(1, All, now)
 }
 
 const (

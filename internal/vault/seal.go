@@ -115,6 +115,11 @@ func (v *Vault) Unseal(ctx context.Context, field, sealed string) (string, error
 	return plain, nil
 }
 
+// Keep returns how long text that is opened after the call may be kept: until the version
+// has changed, as something was forgotten here, and at most until the time, as something
+// may have been forgotten elsewhere.
+func (v *Vault) Keep() (version uint64, until time.Time) { return v.persons.keep() }
+
 // Forget destroys the keys of a person, the credentials of an account (its password and
 // its sessions), and when it used devices. Text sealed with the keys can never be read
 // again here, and within a minute nowhere; sealing more is refused.
@@ -241,6 +246,7 @@ func (v *Vault) keyToSeal(ctx context.Context, person string) (personKey, error)
 
 // makeKey makes a key for a person, unless another caller is faster.
 func (v *Vault) makeKey(ctx context.Context, name string) (person, error) {
+	drops, _ := v.persons.keep()
 	made := make(chan person, 2) // the change may be tried twice; the last attempt counts
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
 		p, err := v.ensureKey(ctx, tx, name)
@@ -257,7 +263,7 @@ func (v *Vault) makeKey(ctx context.Context, name string) (person, error) {
 	for len(made) > 0 {
 		p = <-made
 	}
-	v.persons.put(name, p)
+	v.persons.put(name, p, drops)
 	return p, nil
 }
 
@@ -296,9 +302,10 @@ func (v *Vault) keyToOpen(ctx context.Context, person, tag string) (personKey, e
 
 // loadPerson reads the keys of a person and caches them.
 func (v *Vault) loadPerson(ctx context.Context, name string) (person, error) {
+	drops, _ := v.persons.keep()
 	p, err := v.readPerson(ctx, v.readSubject, name)
 	if err == nil {
-		v.persons.put(name, p)
+		v.persons.put(name, p, drops)
 	}
 	return p, err
 }
@@ -365,6 +372,7 @@ type persons struct {
 	mu    sync.Mutex
 	known map[string]person
 	until time.Time
+	drops uint64 // how often somebody was dropped: what was read before may be wrong
 }
 
 const (
@@ -382,9 +390,13 @@ func (s *persons) get(name string) (person, bool) {
 	return p, ok
 }
 
-func (s *persons) put(name string, p person) {
+// put keeps what was read about a person, unless somebody was dropped since.
+func (s *persons) put(name string, p person, drops uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.drops != drops {
+		return
+	}
 	if s.known == nil || len(s.known) >= personsMax {
 		s.known = make(map[string]person)
 		s.until = s.now().Add(personsKept)
@@ -396,4 +408,17 @@ func (s *persons) drop(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.known, name)
+	s.drops++
+}
+
+// keep returns how often somebody was dropped, and until when keys that are cached now may
+// be used.
+func (s *persons) keep() (drops uint64, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if s.known == nil || now.After(s.until) {
+		return s.drops, now.Add(personsKept)
+	}
+	return s.drops, s.until
 }

@@ -16,11 +16,13 @@ import (
 // beginning.
 //
 // AtLeast is the position in the log that the rows must have seen; if they have not, the
-// query returns ErrBehind. 0: any.
+// query returns ErrBehind. 0: any. Seen, unless it is nil, is set to what they have seen,
+// by queries that document it.
 type Page struct {
 	Limit   int
 	Cursor  string
 	AtLeast eventstore.Position
+	Seen    *Seen
 }
 
 // ErrCursor is returned for a cursor that the list did not return.

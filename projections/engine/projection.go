@@ -17,11 +17,21 @@ type Projection struct {
 	// Fold applies an event to each of the tables, for a read model that handles one
 	// event at a time and reads no row.
 	Fold func(rows []*Fold, e Record)
+	// Of returns the account whose rows, among those that a query by account finds, an
+	// event may change, "" for anybody's; nil: anybody's, always.
+	Of func(e Record) (account string)
 	// Reducer returns the reducer that converts events to rows, if that is not Fold.
 	Reducer func() Reducer
 	// Lacking, if set, reports from its counts whether the read model is missing
 	// something that a rebuild would give it now. It is then rebuilt.
 	Lacking func(Counts) bool
+}
+
+func (p *Projection) of(e Record) string {
+	if p.Of == nil {
+		return ""
+	}
+	return p.Of(e)
 }
 
 func (p *Projection) reads(name string) bool { return slices.Contains(p.Events, name) }

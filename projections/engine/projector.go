@@ -27,6 +27,7 @@ type projector struct {
 	covered  *progress           // every event up to here that concerns the read model is written
 	identity eventstore.Identity // of the log that the events come from
 	lost     func()              // called when the database failed
+	changes  changes             // of the rows, as far as they were taken
 
 	reducer    Reducer             // the writer's own
 	base       eventstore.Position // the writer's own: the checkpoint was here, or later
@@ -83,6 +84,7 @@ func (p *projector) start(c *checkpoint) {
 	p.identity = p.seen.Identity
 	p.progress.reset(c.Position)
 	p.covered.reset(c.Position)
+	p.changes.start(c.Position)
 }
 
 // position returns the last one that was taken.
@@ -167,10 +169,12 @@ func (p *projector) take(ctx context.Context, b *taking) error {
 		if e.Position > p.taken && e.Position <= position && p.p.reads(e.Raw.Type) {
 			p.pending = append(p.pending, e)
 			p.bytes += len(e.Raw.Data)
+			p.changes.note(p.p.of(e), e.Position)
 		}
 	}
 	if position > p.taken {
 		p.taken = position
+		p.changes.reach(position)
 		if seen.Event != uuid.Nil {
 			p.seen.Position, p.seen.Event = seen.Position, seen.Event
 		}

@@ -234,11 +234,16 @@ func (s *Store) Close() error {
 // Read runs queries of some read models in one state of them, in which each has seen the
 // log up to a position, whichever process wrote it; otherwise it returns ErrBehind.
 func (s *Store) Read(ctx context.Context, models []string, atLeast eventstore.Position, f func(ctx context.Context, tx bun.Tx) error) error {
+	return s.ReadPage(ctx, models, Page{AtLeast: atLeast}, f)
+}
+
+// ReadPage is Read for a page, and sets what its read models have seen.
+func (s *Store) ReadPage(ctx context.Context, models []string, p Page, f func(ctx context.Context, tx bun.Tx) error) error {
 	err := s.queries.RunInTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.snapshot()}, func(ctx context.Context, tx bun.Tx) error {
 		if err := s.pin(ctx, tx, models); err != nil {
 			return err
 		}
-		if err := reached(ctx, tx, models, atLeast); err != nil {
+		if err := reached(ctx, tx, models, p); err != nil {
 			return err
 		}
 		return f(ctx, tx)
@@ -246,29 +251,20 @@ func (s *Store) Read(ctx context.Context, models []string, atLeast eventstore.Po
 	return s.noticed(err)
 }
 
-// reached returns ErrBehind unless each read model has seen a position, in the
+// reached returns ErrBehind unless each read model has seen the position of a page, in the
 // transaction's snapshot.
-func reached(ctx context.Context, tx bun.Tx, models []string, atLeast eventstore.Position) error {
-	if atLeast == 0 {
+func reached(ctx context.Context, tx bun.Tx, models []string, p Page) error {
+	if p.AtLeast == 0 && p.Seen == nil {
 		return nil
 	}
-	var rows []struct {
-		Name     string
-		Position eventstore.Position
+	seen, err := seenIn(ctx, tx, models)
+	if err == nil {
+		err = seen.behind(p.AtLeast)
 	}
-	err := tx.NewSelect().TableExpr("projection_checkpoints").Column("name", "position").Where("name IN (?)", bun.List(models)).Scan(ctx, &rows)
-	if err != nil {
-		return fmt.Errorf("reading checkpoints: %w", err)
+	if err == nil && p.Seen != nil {
+		*p.Seen = seen
 	}
-	if len(rows) != len(models) {
-		return errors.New("reading checkpoints: some are missing")
-	}
-	for _, r := range rows {
-		if r.Position < atLeast {
-			return Behind(r.Name, r.Position, atLeast)
-		}
-	}
-	return nil
+	return err
 }
 
 // pin keeps a rebuild from swapping the tables before the transaction ends. It must be
