@@ -52,3 +52,62 @@ func TestForgottenPassword(t *testing.T) {
 		t.Errorf("%d mails went to who has verified nothing", n)
 	}
 }
+
+// TestPendingCodesEnd: a code for a new password is of no use once the password was
+// changed, or the address that it was sent to was removed; and it is of that address only.
+// So are invitations that whoever knew the password may have made.
+func TestPendingCodesEnd(t *testing.T) {
+	t.Setenv("LATCHKEY_REGISTRATION", "open")
+	mail := mailtest.Start(t)
+	s := verifying(t, t.TempDir(), mail)
+	rita := s.register(t, "rita")
+	if err := rita.verify(rita.addresses().Items[0].ID, codeFor(t, mail, rita.login, 1)); err != nil {
+		t.Fatal(err)
+	}
+	const second = "rita.second@example.com"
+	add := func(n int) (id string) {
+		var address struct{ ID string }
+		rita.must("POST", "/accounts/me/addresses", map[string]any{"email": second}, &address)
+		if err := rita.verify(address.ID, codeFor(t, mail, second, n)); err != nil {
+			t.Fatal(err)
+		}
+		return address.ID
+	}
+	id := add(1)
+	nobody := &user{t: t, api: s.api}
+	ask := func(login string) { nobody.must("POST", "/password-resets", map[string]any{"login": login}, nil) }
+	refused := func(login, code, when string) {
+		t.Helper()
+		body := map[string]any{"login": login, "code": code, "new_password": "a password of somebody else"}
+		if err := nobody.call("POST", "/password-resets/confirm", body, nil); !hasCode(err, "wrong_code") {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	ask(second)
+	code := codeFor(t, mail, second, 2)
+	refused(rita.login, code, "for another address of the account")
+	rita.must("DELETE", "/accounts/me/addresses/"+id, nil, nil)
+	refused(second, code, "after the address was removed")
+	refused(rita.login, code, "after it was removed, for another address")
+	add(3)
+	refused(second, code, "after the address was added again")
+
+	ask(rita.login)
+	code = codeFor(t, mail, rita.login, 2)
+	var invitation struct{ ID string }
+	rita.must("POST", "/accounts/me/invitations", nil, &invitation)
+	var session struct{ Token string }
+	rita.must("PUT", "/accounts/me/password", map[string]any{"current": userPassword, "new": otherPassword}, &session)
+	refused(rita.login, code, "after the password was changed")
+	rita.token = session.Token
+	var list struct{ Items []any }
+	if rita.must("GET", "/accounts/me/invitations", nil, &list); len(list.Items) != 0 {
+		t.Errorf("an invitation of before the change: %v", list.Items)
+	}
+	nobody.must("POST", "/sessions", map[string]any{"login": rita.login, "password": otherPassword}, nil)
+
+	ask(rita.login)
+	code = codeFor(t, mail, rita.login, 3)
+	rita.must("DELETE", "/accounts/me", map[string]any{"password": otherPassword}, nil)
+	refused(rita.login, code, "after the account was closed")
+}

@@ -47,6 +47,8 @@ type State struct {
 	UserLogin  string // keyed hash of the user name
 	Language   string // of messages; "" for the default
 	Closed     bool
+	// PasswordAt is when the password was last changed; zero: it is the first one.
+	PasswordAt time.Time
 }
 
 // Key is a stream key.

@@ -46,4 +46,4 @@ func (e PasswordChanged) Sentence() string {
 	return fmt.Sprintf("account %s changed its password", e.Account)
 }
 
-func (PasswordChanged) apply(*State) {}
+func (e PasswordChanged) apply(s *State) { s.PasswordAt = e.At }

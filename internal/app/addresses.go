@@ -342,6 +342,9 @@ func (a *Accounts) RemoveAddress(ctx context.Context, m Meta, login string) (Don
 			return Done{}, err
 		}
 		done.position = max(done.position, position)
+		if err := a.codes.DropCode(ctx, purposeOf(c.Account, login)); err != nil {
+			return Done{}, unavailable(fmt.Errorf("ending the code of an address: %w", err))
+		}
 	}
 	return Done{Position: done.position}, nil
 }

@@ -112,7 +112,8 @@ type Passwords interface {
 	// PreparePassword checks the current password and hashes the next one. It changes
 	// nothing; nil: the current one is wrong, which takes as long.
 	PreparePassword(ctx context.Context, account, current, next string) (PasswordChange, error)
-	// PrepareReset hashes the next password, whichever the account has now.
+	// PrepareReset hashes the next password, whichever the account has now. The change is
+	// made only while the account has that one.
 	PrepareReset(ctx context.Context, account, next string) (PasswordChange, error)
 }
 

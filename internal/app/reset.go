@@ -30,13 +30,8 @@ func (a *Accounts) RequestReset(ctx context.Context, login string) error {
 	if err != nil {
 		return err
 	}
-	hash := there.state.Login
-	if kind != userNameKind {
-		normal, _ := normaliseAddress(kind, login)
-		hash = a.core.sealer.LoginHash(kind, normal)
-	}
-	address, ok := there.state.FindAddress(hash)
-	if !ok || a.core.verify && !address.Verified {
+	address, ok := a.resetAddress(there.state, login)
+	if !ok {
 		return nil
 	}
 	plain, err := a.core.sealer.Unseal(ctx, event.FieldAddress, address.Text)
@@ -47,14 +42,31 @@ func (a *Accounts) RequestReset(ctx context.Context, login string) error {
 		ID: "reset-" + uuid.NewString(), Account: id, Kind: address.Kind, To: plain, Language: there.state.Language,
 		What: NoticeReset, Until: a.core.now().Add(codeTTL),
 	}
-	if n.Code, err = a.codes.NewCode(ctx, resetOf(id), codeTTL, codeAttempts); err != nil {
+	if n.Code, err = a.codes.NewCode(ctx, resetOf(there.state, address), codeTTL, codeAttempts); err != nil {
 		return fmt.Errorf("making a code: %w", err)
 	}
 	return a.messenger.Send(ctx, n)
 }
 
-// resetOf names the code that sets a new password of an account.
-func resetOf(id string) string { return "reset " + id }
+// resetAddress returns the address of an account to which a code for a login is sent: the
+// login itself, or for a user name the address that the account is shown with. Only a
+// verified one will do.
+func (a *Accounts) resetAddress(of account.State, login string) (address account.Address, ok bool) {
+	hash := of.Login
+	if kind := LoginKind(login); kind != userNameKind {
+		normal, _ := normaliseAddress(kind, login)
+		hash = a.core.sealer.LoginHash(kind, normal)
+	}
+	address, ok = of.FindAddress(hash)
+	return address, ok && (address.Verified || !a.core.verify)
+}
+
+// resetOf names the code that sets a new password of an account and was sent to one of its
+// addresses. It names another one as soon as the password is changed, or the address was
+// removed: what was pending then is of no use.
+func resetOf(of account.State, address account.Address) string {
+	return fmt.Sprintf("reset %s %s %d %d", of.Account, address.Login, address.AddedAt.UnixNano(), of.PasswordAt.UnixNano())
+}
 
 // ConfirmReset sets a new password with a code, and ends everything as a change of the
 // password does. An unknown login takes as long as a wrong code, and gets the same answer.
@@ -72,11 +84,16 @@ func (a *Accounts) ConfirmReset(ctx context.Context, m Meta, r Reset) (Done, err
 	if err != nil {
 		return Done{}, unavailable(fmt.Errorf("hashing a password: %w", err))
 	}
-	right, err := a.codes.UseCode(ctx, resetOf(cmp.Or(id, nobody)), strings.TrimSpace(r.Code))
+	there, err := load(ctx, a.core, accountKind, accountStream(cmp.Or(id, nobody)))
+	if err != nil {
+		return Done{}, err
+	}
+	address, ok := a.resetAddress(there.state, r.Login)
+	right, err := a.codes.UseCode(ctx, resetOf(there.state, address), strings.TrimSpace(r.Code))
 	if err != nil {
 		return Done{}, unavailable(fmt.Errorf("checking a code: %w", err))
 	}
-	if !right || id == "" {
+	if !right || !ok || id == "" {
 		return Done{}, wrongCode()
 	}
 	m.Account, m.IdempotencyKey = id, "" // a code is used once
@@ -85,6 +102,9 @@ func (a *Accounts) ConfirmReset(ctx context.Context, m Meta, r Reset) (Done, err
 		return Done{}, err
 	}
 	done, err := a.replace(ctx, c, account.ChangePassword{By: account.ByCode, At: c.at}, change, nil)
+	if e, ok := errors.AsType[*Error](err); ok && errors.Is(e, ErrPasswordChanged) { // the code is void by that
+		err = wrongCode()
+	}
 	return Done{Position: done.Position}, err
 }
 

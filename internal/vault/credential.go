@@ -105,7 +105,7 @@ func (v *Vault) LockOut(ctx context.Context, account string) error {
 		if err != nil {
 			return false, err
 		}
-		return some || ended, forgetShareCodes(ctx, tx, account)
+		return some || ended, endMade(ctx, tx, account)
 	})
 	if err != nil {
 		return fmt.Errorf("locking %s out: %w", account, err)
@@ -113,10 +113,19 @@ func (v *Vault) LockOut(ctx context.Context, account string) error {
 	return nil
 }
 
+// endMade ends the codes and invitations that an account has made: somebody who knew its
+// password may have made them.
+func endMade(ctx context.Context, tx bun.Tx, account string) error {
+	if _, err := tx.NewDelete().Model((*invitation)(nil)).Where("account = ? AND used_by = ''", account).Exec(ctx); err != nil {
+		return err
+	}
+	return forgetShareCodes(ctx, tx, account)
+}
+
 // PasswordChange is a prepared change of a password.
 type PasswordChange struct {
 	vault *Vault
-	held  *heldPassword // the password that it replaces; nil: any
+	held  *heldPassword // the password that it replaces
 	row   *password
 }
 
@@ -136,15 +145,21 @@ func (v *Vault) PreparePassword(ctx context.Context, account, current, next stri
 	return change, nil
 }
 
-// PrepareReset hashes the next password of an account, whatever the current one is.
+// PrepareReset hashes the next password of an account, whatever the current one is: but of
+// two changes at once, the second is refused.
 func (v *Vault) PrepareReset(ctx context.Context, account, next string) (*PasswordChange, error) {
-	row := &password{Account: account}
-	err := v.hash(ctx, func() (err error) { row.Hash, err = hashPassword(next); return err })
+	row, held := &password{Account: account}, &heldPassword{}
+	err := v.db.NewSelect().Model(&held.row).Where("account = ?", account).Scan(ctx)
+	if err != nil && !notFound(err) {
+		return nil, fmt.Errorf("reading the password of %s: %w", account, err)
+	}
+	held.row.Account = account
+	err = v.hash(ctx, func() (err error) { row.Hash, err = hashPassword(next); return err })
 	if err != nil {
 		return nil, fmt.Errorf("hashing the next password of %s: %w", account, err)
 	}
 	row.MAC = v.macOfPassword(account, row.Hash)
-	return &PasswordChange{vault: v, row: row}, nil
+	return &PasswordChange{vault: v, row: row, held: held}, nil
 }
 
 // Commit replaces the password and ends every session of the account, in one transaction,
@@ -157,10 +172,8 @@ func (c *PasswordChange) Commit(ctx context.Context, n *NewSession) (token strin
 		row, token = v.newSession(account, *n)
 	}
 	err = v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
-		if c.held != nil {
-			if err := c.held.still(ctx, tx); err != nil {
-				return false, err
-			}
+		if err := c.held.still(ctx, tx); err != nil {
+			return false, err
 		}
 		replaced, err := changed(tx.NewUpdate().Model(c.row).WherePK().Exec(ctx))
 		if err != nil {
@@ -169,7 +182,7 @@ func (c *PasswordChange) Commit(ctx context.Context, n *NewSession) (token strin
 		if !replaced { // it was erased in the meantime
 			return false, ErrPasswordChanged
 		}
-		if err := forgetShareCodes(ctx, tx, account); err != nil { // whoever knew the password may have made one
+		if err := endMade(ctx, tx, account); err != nil {
 			return false, err
 		}
 		if _, err := tx.NewDelete().Model((*session)(nil)).Where("account = ?", account).Exec(ctx); err != nil || row == nil {

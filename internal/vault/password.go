@@ -58,7 +58,7 @@ func (v *Vault) VoidPassword(ctx context.Context, account string) (done bool, er
 		if err != nil || !done {
 			return false, err
 		}
-		if err := forgetShareCodes(ctx, tx, account); err != nil {
+		if err := endMade(ctx, tx, account); err != nil {
 			return false, err
 		}
 		_, err := tx.NewDelete().Model((*session)(nil)).Where("account = ?", account).Exec(ctx)
