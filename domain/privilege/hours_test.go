@@ -237,13 +237,13 @@ func TestWhatIsWrongWithTerms(t *testing.T) {
 		{Terms{Playback: PlaybackLimit{LastDays: -1}}, "playback.last_days", ErrBadDays},
 		{Terms{Playback: PlaybackLimit{LastDays: MaxLastDays + 1}}, "playback.last_days", ErrBadDays},
 	} {
-		f := c.terms.Check(noon)
+		f := c.terms.Check(Terms{}, noon)
 		if (f == nil) != (c.err == nil) || f != nil && (f.Field != c.field || !errors.Is(f, c.err)) {
 			t.Errorf("%+v: %v; want %s %v", c.terms, f, c.field, c.err)
 		}
 	}
 	grant := Grant{Channel: 1, Privileges: LiveView, Limits: []Limit{{LiveView, Validity{From: noon}}}}
-	if f := grant.CheckLimits(noon); f != nil {
+	if f := grant.CheckLimits(nil, noon); f != nil {
 		t.Error(f)
 	}
 	for field, limit := range map[string]Limit{
@@ -251,7 +251,7 @@ func TestWhatIsWrongWithTerms(t *testing.T) {
 	} {
 		grant := grant
 		grant.Limits = append(grant.Limits[:1:1], limit)
-		if f := grant.CheckLimits(noon); f == nil || f.Field != field {
+		if f := grant.CheckLimits(nil, noon); f == nil || f.Field != field {
 			t.Errorf("%v; want %s", f, field)
 		}
 	}
@@ -273,7 +273,7 @@ func FuzzValidity(f *testing.F) {
 		if err := json.Unmarshal(raw, &again); err != nil || !again.Equal(v) {
 			t.Fatalf("%s became %s, %v", data, raw, err)
 		}
-		if fault := v.Check(time.Unix(0, 0)); fault == nil {
+		if fault := v.Check(Validity{}, time.Unix(0, 0)); fault == nil {
 			v.HoldsAt(time.Unix(1_800_000_000, 0))
 		}
 		_ = fmt.Sprint(v)

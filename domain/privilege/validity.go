@@ -197,10 +197,11 @@ var (
 	ErrTooMany      = errors.New("has more than " + strconv.Itoa(MaxLimits) + " entries")
 )
 
-// Check returns what is wrong with a validity that somebody sets at a time, or nil.
-func (v Validity) Check(now time.Time) *Fault {
+// Check returns what is wrong with a validity that somebody sets at a time in the place of
+// another one, or nil. An end that stays may have passed.
+func (v Validity) Check(was Validity, now time.Time) *Fault {
 	switch {
-	case !v.Until.IsZero() && !v.Until.After(now):
+	case !v.Until.IsZero() && !v.Until.After(now) && !v.Until.Equal(was.Until):
 		return &Fault{"until", ErrPast}
 	case !v.Until.IsZero() && !v.Until.After(v.From):
 		return &Fault{"until", ErrBackwards}
@@ -232,17 +233,19 @@ func (h Hours) check() *Fault {
 	return nil
 }
 
-// Check returns what is wrong with terms that somebody sets at a time, or nil.
-func (t Terms) Check(now time.Time) *Fault {
+// Check returns what is wrong with terms that somebody sets at a time in the place of
+// others, or nil.
+func (t Terms) Check(was Terms, now time.Time) *Fault {
 	if d := t.Playback.LastDays; d < 0 || d > MaxLastDays {
 		return &Fault{"playback.last_days", ErrBadDays}
 	}
-	return t.Validity.Check(now)
+	return t.Validity.Check(was.Validity, now)
 }
 
 // CheckLimits returns what is wrong with the limits of a grant that somebody sets at a
-// time, or nil.
-func (g Grant) CheckLimits(now time.Time) *Fault {
+// time in the place of others, or nil. A limit that stays, for all of its privileges or for
+// some, may have ended.
+func (g Grant) CheckLimits(was []Limit, now time.Time) *Fault {
 	if len(g.Limits) > MaxLimits {
 		return &Fault{"limits", ErrTooMany}
 	}
@@ -254,7 +257,11 @@ func (g Grant) CheckLimits(now time.Time) *Fault {
 		case l.Validity.IsZero():
 			return &Fault{at, ErrNoLimit}
 		}
-		if f := l.Validity.Check(now); f != nil {
+		stays := slices.ContainsFunc(was, func(w Limit) bool { return w.Validity.Equal(l.Validity) && l.Privileges.Without(w.Privileges) == None })
+		if stays {
+			continue
+		}
+		if f := l.Validity.Check(Validity{}, now); f != nil {
 			f.Field = at + "." + f.Field
 			return f
 		}

@@ -28,7 +28,7 @@ func save(s State, c Save) ([]Event, error) {
 			Recipient: c.Recipient, Remark: c.Remark, At: c.At,
 		}
 		if c.Terms != nil {
-			if f := c.Terms.Check(c.At); f != nil {
+			if f := c.Terms.Check(privilege.Terms{}, c.At); f != nil {
 				return nil, &Fault{Field: "terms." + f.Field, Err: f.Err}
 			}
 			open.Terms = c.Terms.UTC()
@@ -72,7 +72,7 @@ func offer(s State, o Offer, at time.Time) ([]Event, error) {
 		}
 		return []Event{event}, nil
 	}
-	grants, err := checkGrants(s.Owner, o)
+	grants, err := checkGrants(s.Owner, d, o)
 	if err == nil {
 		err = checkTerms(d, o, at)
 	}
@@ -90,7 +90,7 @@ func offer(s State, o Offer, at time.Time) ([]Event, error) {
 
 func invite(s State, o Offer, at time.Time) (Event, error) {
 	o = Device{}.kept(o)
-	grants, err := checkGrants(s.Owner, o)
+	grants, err := checkGrants(s.Owner, Device{}, o)
 	if err == nil {
 		err = checkTerms(Device{}, o, at)
 	}
@@ -126,8 +126,9 @@ func bounded(s State, events []Event) ([]Event, error) {
 }
 
 // checkGrants validates grants against the current device, and returns them in the order
-// of the channels.
-func checkGrants(owner string, o Offer) ([]Grant, error) {
+// of the channels. What was granted before may stay, even if the device has lost it: else
+// nothing could be taken away by an edit.
+func checkGrants(owner string, was Device, o Offer) ([]Grant, error) {
 	if owner == "" || o.Facts.Owner != owner {
 		return nil, &Fault{Device: o.Device, Err: ErrDeviceNotFound}
 	}
@@ -138,6 +139,9 @@ func checkGrants(owner string, o Offer) ([]Grant, error) {
 	for i, g := range sorted {
 		var err error
 		can, known := o.Facts.Capabilities[g.Channel]
+		if had, granted := was.granted(g.Channel); granted {
+			can, known = can|had, true
+		}
 		switch {
 		case !known || g.Channel < 1 || g.Channel > privilege.MaxChannel:
 			err = ErrUnknownChannel
@@ -151,6 +155,16 @@ func checkGrants(owner string, o Offer) ([]Grant, error) {
 		}
 	}
 	return sorted, nil
+}
+
+// granted returns what was granted on a channel.
+func (d Device) granted(channel int) (privilege.Set, bool) {
+	for _, g := range d.Grants {
+		if g.Channel == channel {
+			return g.Privileges, true
+		}
+	}
+	return privilege.None, false
 }
 
 // byChannel returns the grants in the order of the channels.

@@ -27,7 +27,7 @@ func accept(s State, c Accept) ([]Event, error) {
 	case d.Status != StatusInvited:
 		return nil, ErrNotInvited
 	}
-	grants, err := checkGrants(s.Owner, Offer{Device: c.Device, Grants: d.Grants, Facts: c.Facts})
+	grants, err := checkGrants(s.Owner, Device{}, Offer{Device: c.Device, Grants: d.Grants, Facts: c.Facts})
 	if err != nil {
 		return nil, err
 	}

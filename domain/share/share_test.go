@@ -267,6 +267,7 @@ func TestPutAndRemoveDevice(t *testing.T) {
 		{"refuses a stranger's own device", given, PutDevice{By: eve, Offer: cam(live, hers), At: later}, nil, ErrNotOwner},
 		{"refuses another's device", given, put(cam(livePTZ, hers)), nil, ErrDeviceNotFound},
 		{"refuses a removed device", given, put(cam(livePTZ, gone)), nil, ErrDeviceNotFound},
+		{"takes away although the device has lost a capability", after(given, edited(bob, "cam", livePTZ)), put(cam(live, Facts{Owner: alice})), []Event{edited(bob, "cam", live)}, nil},
 		{"refuses what the channel cannot do", given, put(cam([]Grant{{Channel: 2, Privileges: privilege.PTZ}}, mine)), nil, ErrBeyondCapability},
 		{"refuses a deleted share", ended, put(cam(live, mine)), nil, ErrNotFound},
 

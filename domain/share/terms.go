@@ -60,7 +60,7 @@ func changeTerms(s State, to *privilege.Terms, at time.Time) ([]Event, error) {
 		return nil, nil
 	}
 	terms := to.UTC()
-	if f := terms.Check(at); f != nil {
+	if f := terms.Check(s.Terms, at); f != nil {
 		return nil, &Fault{Field: "terms." + f.Field, Err: f.Err}
 	}
 	e := TermsChanged{Share: s.ID, Owner: s.Owner, Login: s.Login, Terms: terms, At: at}
@@ -122,7 +122,7 @@ func (d Device) hasLimit(channel int, l privilege.Limit) bool {
 // fine, even if it has ended.
 func checkTerms(was Device, o Offer, at time.Time) error {
 	if !o.Terms.Equal(was.Terms) {
-		if f := o.Terms.Check(at); f != nil {
+		if f := o.Terms.Check(was.Terms, at); f != nil {
 			return &Fault{Device: o.Device, Field: "terms." + f.Field, Err: f.Err}
 		}
 	}
@@ -130,7 +130,7 @@ func checkTerms(was Device, o Offer, at time.Time) error {
 		if was.grants(g) {
 			continue
 		}
-		if f := g.CheckLimits(at); f != nil {
+		if f := g.CheckLimits(was.limits(g.Channel), at); f != nil {
 			return &Fault{Device: o.Device, Channel: g.Channel, Field: f.Field, Err: f.Err}
 		}
 	}

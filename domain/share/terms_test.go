@@ -13,6 +13,7 @@ func TestTermsOfAShare(t *testing.T) {
 	day := privilege.Terms{Validity: privilege.Validity{Until: later.Add(24 * time.Hour)}}
 	past := privilege.Terms{Validity: privilege.Validity{Until: later}}
 	since := privilege.Terms{Playback: privilege.PlaybackLimit{SinceAcceptance: true}}
+	pastSince := privilege.Terms{Validity: past.Validity, Playback: privilege.PlaybackLimit{LastDays: 3}}
 	free := privilege.Terms{}
 	night := []privilege.Limit{{Privileges: privilege.PTZ | privilege.LiveView, Validity: privilege.Validity{From: noon}}}
 	limited := []Grant{{Channel: 1, Privileges: privilege.LiveView | privilege.PTZ, Limits: night}}
@@ -46,6 +47,11 @@ func TestTermsOfAShare(t *testing.T) {
 	held := has("cam", live)
 	held.Paused = true
 	replaced := Replace{By: alice, Remark: "sealed remark", Terms: &day, Offers: []Offer{cam(livePTZ, mine)}, At: later}
+	ended := func(of privilege.Set) []privilege.Limit {
+		return []privilege.Limit{{Privileges: of, Validity: privilege.Validity{Until: later}}}
+	}
+	wasLimited := after(given, edited(bob, "cam", []Grant{{Channel: 1, Privileges: privilege.LiveView | privilege.PTZ | privilege.Alarm, Limits: ended(privilege.PTZ | privilege.Alarm)}}))
+	leaves := []Event{edited(bob, "cam", []Grant{{Channel: 1, Privileges: privilege.PTZ, Limits: ended(privilege.PTZ)}})}
 	runAll(t, []scenario{
 		{"opens with terms", none, saving(cam(live, mine)).with(func(c *Save) { c.Terms = &day }), []Event{opened, invited("cam", live, later)}, nil},
 		{"does not open with an end that has passed", none, saving().with(func(c *Save) { c.Terms = &past }), nil, privilege.ErrPast},
@@ -74,6 +80,11 @@ func TestTermsOfAShare(t *testing.T) {
 			[]Event{edited(bob, "cam", []Grant{{Channel: 1, Privileges: privilege.LiveView, Limits: []privilege.Limit{{Privileges: privilege.LiveView, Validity: night[0].Validity}}}})}, nil},
 		{"removes limits", after(given, edited(bob, "cam", limited)), put(cam([]Grant{{Channel: 1, Privileges: privilege.LiveView | privilege.PTZ, Limits: []privilege.Limit{}}}, mine), nil),
 			[]Event{edited(bob, "cam", livePTZ)}, nil},
+		{"takes a privilege away when the limit of another one has ended", wasLimited, put(cam([]Grant{{Channel: 1, Privileges: privilege.PTZ}}, mine), nil), leaves, nil},
+		{"the same with the limits as they were read", wasLimited, put(cam([]Grant{{Channel: 1, Privileges: privilege.PTZ, Limits: ended(privilege.PTZ | privilege.Alarm)}}, mine), nil), leaves, nil},
+		{"the same with the rest of the limits", wasLimited, put(cam([]Grant{{Channel: 1, Privileges: privilege.PTZ, Limits: ended(privilege.PTZ)}}, mine), nil), leaves, nil},
+		{"no ended limit of another privilege", wasLimited, put(cam([]Grant{{Channel: 1, Privileges: privilege.LiveView, Limits: ended(privilege.LiveView)}}, mine), nil), nil, privilege.ErrPast},
+		{"other terms with an end that has passed", after(given, changed(past, has("cam", live))), saving().with(func(c *Save) { c.Terms = &pastSince }), []Event{changed(pastSince, has("cam", live))}, nil},
 		{"no limit of what is not granted", given, put(cam([]Grant{{Channel: 1, Privileges: privilege.PTZ, Limits: night}}, mine), nil), nil, privilege.ErrNotGranted},
 	})
 }
