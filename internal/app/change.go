@@ -44,8 +44,9 @@ type attempt struct {
 // changed is the result of a change.
 type changed struct {
 	answer ShareChanged
-	opened bool     // by the change
-	gone   []string // devices that were granted and removed at the same time
+	latest share.State // as it is; for a repeat later than the answer
+	opened bool        // by the change
+	gone   []string    // devices that were granted and removed at the same time
 }
 
 // unlessGone refuses a command about a device that was removed at the same time.
@@ -93,6 +94,7 @@ func (s *Shares) change(ctx context.Context, ch change) (changed, error) {
 	done, gone := s.endGone(ctx, ch.command, ch.share, done)
 	result := changed{
 		answer: ShareChanged{Position: done.position, Revision: done.revision, Share: done.state},
+		latest: done.latest,
 		gone:   gone,
 	}
 	if len(done.events) > 0 {

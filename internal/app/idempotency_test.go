@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/domain/device"
 	"latchkey/domain/privilege"
 )
 
@@ -224,5 +225,41 @@ func TestRegisterAtOnceWithOneKey(t *testing.T) {
 	}
 	if streams != 1 {
 		t.Errorf("%d accounts were made", streams)
+	}
+}
+
+// TestARepeatOfTheOwnerBefore: somebody else has the device now; a repeat gets the answer
+// that it got, and changes nothing.
+func TestARepeatOfTheOwnerBefore(t *testing.T) {
+	w := newWorld(t)
+	add, remove := Meta{Account: w.alice, IdempotencyKey: "add"}, Meta{Account: w.alice, IdempotencyKey: "remove"}
+	added, err := w.devices.Add(ctx, add, recorder())
+	if err != nil {
+		t.Fatal(err)
+	}
+	removed, err := w.devices.Remove(ctx, remove, added.Device.Device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := w.devices.Add(ctx, Meta{Account: w.bob}, recorder())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := w.devices.Add(ctx, add, recorder()); err != nil || again.Device.Device != added.Device.Device || again.Position != added.Position {
+		t.Errorf("adding again: %+v, %v", again, err)
+	}
+	if again, err := w.devices.Remove(ctx, remove, added.Device.Device); err != nil || again.Position != removed.Position {
+		t.Errorf("removing again: %+v, %v", again, err)
+	}
+	for name, m := range map[string]Meta{"with a new key": {Account: w.alice, IdempotencyKey: "other"}, "without": {Account: w.alice}} {
+		if _, err := w.devices.Remove(ctx, m, theirs.Device.Device); !errors.Is(err, device.ErrNotFound) {
+			t.Errorf("removing what is somebody else's, %s: %v", name, err)
+		}
+	}
+	if _, err := w.devices.Remove(ctx, remove, theirs.Device.Device); err == nil || !strings.HasPrefix(err.Error(), CodeKeyReused) {
+		t.Errorf("the key for another request: %v", err)
+	}
+	if live, err := w.devices.Live(ctx, theirs.Device.Device); !live || err != nil {
+		t.Errorf("the device of its owner now: %v, %v", live, err)
 	}
 }

@@ -88,7 +88,7 @@ func (s *Shares) SetDomain(ctx context.Context, m Meta, id, typed, domain string
 	if err != nil || domain == "" {
 		return done.answer, err
 	}
-	if d, _ := done.answer.Share.Find(device); d.Domain != domain {
+	if d, _ := done.latest.Find(device); d.Domain != domain { // a repeat gets its answer
 		return done.answer, nil
 	}
 	lost, err := s.names.claimed(ctx, ids.Account(c.Account), domain, ids.Device(device))

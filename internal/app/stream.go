@@ -114,13 +114,30 @@ func (t target[S, E]) load(ctx context.Context, s *core, c command) (stream[S], 
 		return loadFor(ctx, s, t.kind, t.name, c)
 	}
 	there, err := loadLast(ctx, s, t.kind, t.name)
-	if err == nil && t.admit != nil {
-		err = t.admit(there.state)
-	}
-	if err != nil || c.IdempotencyKey == "" {
+	if err != nil {
 		return there, err
 	}
-	return loadFor(ctx, s, t.kind, t.name, c)
+	if t.admit != nil {
+		err = t.admit(there.state)
+	}
+	if c.IdempotencyKey == "" || err != nil && !s.used(ctx, c, t.name) {
+		return there, err
+	}
+	whole, failed := loadFor(ctx, s, t.kind, t.name, c)
+	if failed != nil || err == nil {
+		return whole, failed
+	}
+	// Whoever is refused now may repeat what they were allowed to do before.
+	if _, _, found, failed := c.repeated(t.name, whole.events); found || failed != nil {
+		return whole, failed
+	}
+	return there, err
+}
+
+// used reports whether a command's key is known to have been used for a stream.
+func (s *core) used(ctx context.Context, c command, stream string) bool {
+	there, found, err := s.requests.FindRequest(ctx, s.claimOn(c, "").request.Key)
+	return err == nil && found && there.Stream == stream
 }
 
 func onAccount(id string) target[account.State, account.Event] {
