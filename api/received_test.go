@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"testing"
 
 	"latchkey/api/internal/rest"
@@ -80,4 +81,29 @@ func TestLeaving(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestALargeShareIsSentBack: whatever its size, what was read may be saved as it is.
+func TestALargeShareIsSentBack(t *testing.T) {
+	v := newVillage(t)
+	var channels []map[string]any
+	var grants []map[string]any
+	for n := 1; n <= 200; n++ {
+		channels = append(channels, map[string]any{"channel": n, "name": fmt.Sprint("Camera ", n), "rtsp_url": fmt.Sprint("rtsp://192.0.2.20/", n)})
+		grants = append(grants, map[string]any{"channel": n, "privileges": []string{"live_view"}})
+	}
+	var dvr rest.Device
+	v.wantStatus(v.do("POST", "/api/v1/devices", v.owner.token, map[string]any{"name": "Warehouse", "channels": channels}), 201).decode(t, &dvr)
+	v.wantStatus(v.do("PUT", v.path("/devices/", dvr.ID), v.owner.token, map[string]any{"channels": grants}), 200)
+	read := v.wantStatus(v.do("GET", v.path(), v.owner.token, nil), 200)
+	var s rest.Share
+	read.decode(t, &s)
+	if len(s.Devices) != 2 || len(s.Devices[1].Cameras) != 200 {
+		t.Fatalf("%s", read.body)
+	}
+	saved := v.wantStatus(v.do("PUT", v.path(), v.owner.token, s, "If-Match", read.Header.Get("ETag")), 200)
+	if saved.Header.Get("ETag") != read.Header.Get("ETag") {
+		t.Errorf("what was read changed something: %s became %s", read.Header.Get("ETag"), saved.Header.Get("ETag"))
+	}
+	v.wantStatus(v.do("PUT", v.path("/devices/", dvr.ID), v.owner.token, s.Devices[1]), 200)
 }

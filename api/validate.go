@@ -80,7 +80,7 @@ func kindOf(method, id string) app.RequestKind {
 	switch {
 	case method == http.MethodGet:
 		return app.Reads
-	case method == http.MethodDelete || id == "rejectDevice":
+	case method == http.MethodDelete || id == "rejectDevice" || id == "pauseShare" || id == "pauseShareDevice":
 		return app.TakesAway
 	case id == "replaceShare" || id == "putShareDevice" || id == "changePassword" || id == "decideInvitations":
 		return app.Changes

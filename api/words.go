@@ -80,6 +80,9 @@ func enumInWords(values []any) string {
 	words := make([]string, len(values))
 	for i, v := range values {
 		words[i] = fmt.Sprint(v)
+		if v == "" {
+			words[i] = "empty"
+		}
 	}
 	return strings.Join(words, ", ")
 }

@@ -589,8 +589,8 @@ type DeviceGrants struct {
 	AnsweredAt string `json:"answered_at,omitempty,omitzero"`
 
 	// Cameras Ignored.
-	Cameras  []map[string]interface{} `json:"cameras,omitempty,omitzero"`
-	Channels []Grant                  `json:"channels"`
+	Cameras  []LinkedCameraBack `json:"cameras,omitempty,omitzero"`
+	Channels []Grant            `json:"channels"`
 
 	// Device If given, the device of the path.
 	Device string `json:"device,omitempty,omitzero"`
@@ -878,6 +878,15 @@ type LastUse struct {
 type LinkedCamera struct {
 	Channel ChannelNumber `json:"channel"`
 	Name    string        `json:"name"`
+}
+
+// LinkedCameraBack What a read returned.
+type LinkedCameraBack struct {
+	// Channel Ignored.
+	Channel int `json:"channel,omitempty,omitzero"`
+
+	// Name Ignored.
+	Name string `json:"name,omitempty,omitzero"`
 }
 
 // NewAccessRequest defines model for NewAccessRequest.
@@ -1399,9 +1408,9 @@ type ShareDeviceGrants struct {
 	AnsweredAt string `json:"answered_at,omitempty,omitzero"`
 
 	// Cameras Ignored.
-	Cameras  []map[string]interface{} `json:"cameras,omitempty,omitzero"`
-	Channels []Grant                  `json:"channels"`
-	Device   string                   `json:"device"`
+	Cameras  []LinkedCameraBack `json:"cameras,omitempty,omitzero"`
+	Channels []Grant            `json:"channels"`
+	Device   string             `json:"device"`
 
 	// Domain Ignored.
 	Domain string `json:"domain,omitempty,omitzero"`
@@ -2835,7 +2844,7 @@ type ClientInterface interface {
 	//
 	// One entry for each recipient ever used, whether you still share with them or not, with what is needed to fill
 	// the form again: address, remark, and the devices with their privileges as they were when the share was last
-	// live. `devices` can be sent back in `POST /shares`.
+	// live. `devices` can be sent back in `POST /shares` (an end that has passed must be replaced or left out first).
 	//
 	// Corresponds with GET /api/v1/shares/recipients (the `ListRecipients` operationId).
 	ListRecipients(ctx context.Context, params *ListRecipientsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4257,7 +4266,7 @@ func (c *Client) ListReceivedShares(ctx context.Context, params *ListReceivedSha
 //
 // One entry for each recipient ever used, whether you still share with them or not, with what is needed to fill
 // the form again: address, remark, and the devices with their privileges as they were when the share was last
-// live. `devices` can be sent back in `POST /shares`.
+// live. `devices` can be sent back in `POST /shares` (an end that has passed must be replaced or left out first).
 //
 // Corresponds with GET /api/v1/shares/recipients (the `ListRecipients` operationId).
 func (c *Client) ListRecipients(ctx context.Context, params *ListRecipientsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8970,7 +8979,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// One entry for each recipient ever used, whether you still share with them or not, with what is needed to fill
 	// the form again: address, remark, and the devices with their privileges as they were when the share was last
-	// live. `devices` can be sent back in `POST /shares`.
+	// live. `devices` can be sent back in `POST /shares` (an end that has passed must be replaced or left out first).
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13259,7 +13268,7 @@ func (c *ClientWithResponses) ListReceivedSharesWithResponse(ctx context.Context
 //
 // One entry for each recipient ever used, whether you still share with them or not, with what is needed to fill
 // the form again: address, remark, and the devices with their privileges as they were when the share was last
-// live. `devices` can be sent back in `POST /shares`.
+// live. `devices` can be sent back in `POST /shares` (an end that has passed must be replaced or left out first).
 //
 // Returns a wrapper object for the known response body format(s).
 //

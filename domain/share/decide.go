@@ -20,7 +20,7 @@ var (
 	ErrNotOwner         = errors.New("only the owner of the share may do this")
 	ErrNotRecipient     = errors.New("only the recipient of the share may do this")
 	ErrOwnLogin         = errors.New("you cannot share with your own address")
-	ErrDeviceNotFound   = errors.New("the owner does not have this device")
+	ErrDeviceNotFound   = errors.New("this device is not in the account of the owner")
 	ErrDeviceTwice      = errors.New("a device is listed twice")
 	ErrTooManyDevices   = errors.New("the share has too many devices")
 	ErrAlreadyShared    = errors.New("the device is already shared with this recipient")

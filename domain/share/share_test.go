@@ -383,7 +383,7 @@ func TestFaultsSayWhere(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	_, err = Decide(State{}, saving(cam(live, mine), dvr(live, hers)))
-	if !errors.As(err, &fault) || fault.Device != "dvr" || fault.Channel != 0 || err.Error() != "device dvr: the owner does not have this device" {
+	if !errors.As(err, &fault) || fault.Device != "dvr" || fault.Channel != 0 || err.Error() != "device dvr: this device is not in the account of the owner" {
 		t.Errorf("%v", err)
 	}
 }

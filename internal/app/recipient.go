@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 
 	"latchkey/domain/device"
 	"latchkey/domain/ids"
@@ -85,6 +86,9 @@ func (s *Shares) SetDomain(ctx context.Context, m Meta, id, typed, domain string
 		})
 		return set, err
 	}})
+	if errors.Is(err, share.ErrBadDomain) || errors.Is(err, share.ErrDomainTaken) {
+		err = point(err, "domain")
+	}
 	if err != nil || domain == "" {
 		return done.answer, err
 	}

@@ -85,7 +85,7 @@ func (s *Shares) acceptOffered(ctx context.Context, m Meta, saved ShareChanged, 
 // not in the share already.
 func offerable(s share.State, owner string, offers []share.Offer) ([]share.Offer, error) {
 	var list []share.Offer
-	why := refused(errCode)
+	why := errCode
 	for _, o := range offers {
 		if d, ok := s.Find(o.Device); ok && s.Live && d.Active() {
 			why = share.ErrAlreadyShared

@@ -558,8 +558,8 @@ type DeviceGrants struct {
 	AnsweredAt string `json:"answered_at,omitempty,omitzero"`
 
 	// Cameras Ignored.
-	Cameras  []map[string]interface{} `json:"cameras,omitempty,omitzero"`
-	Channels []Grant                  `json:"channels"`
+	Cameras  []LinkedCameraBack `json:"cameras,omitempty,omitzero"`
+	Channels []Grant            `json:"channels"`
 
 	// Device If given, the device of the path.
 	Device string `json:"device,omitempty,omitzero"`
@@ -832,6 +832,15 @@ type LastUse struct {
 type LinkedCamera struct {
 	Channel ChannelNumber `json:"channel"`
 	Name    string        `json:"name"`
+}
+
+// LinkedCameraBack What a read returned.
+type LinkedCameraBack struct {
+	// Channel Ignored.
+	Channel int `json:"channel,omitempty,omitzero"`
+
+	// Name Ignored.
+	Name string `json:"name,omitempty,omitzero"`
 }
 
 // NewAccessRequest defines model for NewAccessRequest.
@@ -1353,9 +1362,9 @@ type ShareDeviceGrants struct {
 	AnsweredAt string `json:"answered_at,omitempty,omitzero"`
 
 	// Cameras Ignored.
-	Cameras  []map[string]interface{} `json:"cameras,omitempty,omitzero"`
-	Channels []Grant                  `json:"channels"`
-	Device   string                   `json:"device"`
+	Cameras  []LinkedCameraBack `json:"cameras,omitempty,omitzero"`
+	Channels []Grant            `json:"channels"`
+	Device   string             `json:"device"`
 
 	// Domain Ignored.
 	Domain string `json:"domain,omitempty,omitzero"`
