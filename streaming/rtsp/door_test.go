@@ -92,6 +92,27 @@ func TestNothingIsSaidBeforeAuthentication(t *testing.T) {
 	}
 }
 
+// TestTransportsOutOfBounds: numbers that are no ports and no channels are refused, and
+// the viewer may try again.
+func TestTransportsOutOfBounds(t *testing.T) {
+	h := open(t, (&cameratest.Camera{}).Start(t))
+	p := h.player(t, "/dev-1/1", annKey)
+	if r, err := p.describe(); err != nil || r.status != 200 {
+		t.Fatal(r, err)
+	}
+	for _, transport := range []string{
+		"RTP/AVP;unicast;client_port=70000-70001", "RTP/AVP;unicast;client_port=0-1", "RTP/AVP;unicast;client_port=65535-65536",
+		"RTP/AVP/TCP;unicast;interleaved=255-256", "RTP/AVP/TCP;unicast;interleaved=256-257",
+	} {
+		if r, err := p.do("SETUP", p.controls[0], "Transport: "+transport); err != nil || r.status != 400 {
+			t.Fatalf("%s: %v, %v; want 400", transport, r, err)
+		}
+	}
+	if r, err := p.setup("tcp"); err != nil || r.status != 200 {
+		t.Errorf("after that: %v, %v", r, err)
+	}
+}
+
 // TestDescriptionIsMadeAnew: viewers see formats, and nothing else of a camera.
 func TestDescriptionIsMadeAnew(t *testing.T) {
 	camera := (&cameratest.Camera{User: "camera-user", Password: "camera-password", Medias: []*description.Media{

@@ -3,6 +3,7 @@ package rtsp
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ var (
 	errForbidden     = &refusal{status: base.StatusForbidden, reason: "forbidden"}
 	errNoPlayback    = &refusal{status: base.StatusNotImplemented, reason: "playback"}
 	errBadRange      = &refusal{status: base.StatusInvalidRange, reason: "bad range"}
+	errBadTransport  = &refusal{status: base.StatusBadRequest, reason: "bad transport"}
 	errLoop          = &refusal{status: base.StatusForbidden, reason: "loop", close: true}
 	errOtherSession  = &refusal{status: base.StatusSessionNotFound, reason: "session"}
 	errInternalFault = &refusal{status: base.StatusInternalServerError, reason: "internal", close: true}
@@ -162,6 +164,9 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *gortsplib.Se
 	if refused != nil {
 		return nil, refused
 	}
+	if !inBounds(ctx.Request.Header["Transport"]) {
+		return nil, errBadTransport
+	}
 	if v, ok := ctx.Session.UserData().(*viewer); ok {
 		if v.key.Name != key.Name {
 			return nil, errOtherSession
@@ -221,6 +226,24 @@ func (h *handler) claimPort(v *viewer, req *base.Request) {
 	case <-timeout.C:
 	case <-v.wire.ctx.Done():
 	}
+}
+
+// inBounds reports whether the numbers of a transport are ports, and channels of one byte
+// (RFC 2326, 10.12); the server does not check that.
+func inBounds(transport base.HeaderValue) bool {
+	var list headers.Transports
+	if list.Unmarshal(transport) != nil {
+		return true // the server refuses it
+	}
+	for _, t := range list {
+		if p := t.ClientPorts; p != nil && (p[0] < 1 || p[0] > math.MaxUint16 || p[1] < 1 || p[1] > math.MaxUint16) {
+			return false
+		}
+		if c := t.InterleavedIDs; c != nil && (c[0] < 0 || c[0] > math.MaxUint8 || c[1] < 0 || c[1] > math.MaxUint8) {
+			return false
+		}
+	}
+	return true
 }
 
 // clientPort returns the RTP port of the first transport over UDP.
