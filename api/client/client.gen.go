@@ -780,7 +780,7 @@ type Hours struct {
 		// Days Those on which it starts.
 		Days []HoursSpansDays `json:"days"`
 
-		// End On the next day, unless it is after `start`.
+		// End On the next day if it is before `start`; it is not `start`.
 		End   string `json:"end"`
 		Start string `json:"start"`
 	} `json:"spans"`
@@ -2617,7 +2617,8 @@ type ClientInterface interface {
 
 	// ListDeviceViewers List who watches a device now
 	//
-	// For its owner. Viewers of this server, in the order in which they began.
+	// For its owner. Viewers of this server, in the order in which they began, also paused ones and those that are about
+	// to play.
 	//
 	// Corresponds with GET /api/v1/devices/{device}/viewers (the `ListDeviceViewers` operationId).
 	ListDeviceViewers(ctx context.Context, device DevicePath, params *ListDeviceViewersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3789,7 +3790,8 @@ func (c *Client) RefreshDevice(ctx context.Context, device DevicePath, params *R
 
 // ListDeviceViewers List who watches a device now
 //
-// For its owner. Viewers of this server, in the order in which they began.
+// For its owner. Viewers of this server, in the order in which they began, also paused ones and those that are about
+// to play.
 //
 // Corresponds with GET /api/v1/devices/{device}/viewers (the `ListDeviceViewers` operationId).
 func (c *Client) ListDeviceViewers(ctx context.Context, device DevicePath, params *ListDeviceViewersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8730,7 +8732,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListDeviceViewersWithResponse List who watches a device now
 	//
-	// For its owner. Viewers of this server, in the order in which they began.
+	// For its owner. Viewers of this server, in the order in which they began, also paused ones and those that are about
+	// to play.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12869,7 +12872,8 @@ func (c *ClientWithResponses) RefreshDeviceWithResponse(ctx context.Context, dev
 
 // ListDeviceViewersWithResponse List who watches a device now
 //
-// For its owner. Viewers of this server, in the order in which they began.
+// For its owner. Viewers of this server, in the order in which they began, also paused ones and those that are about
+// to play.
 //
 // Returns a wrapper object for the known response body format(s).
 //

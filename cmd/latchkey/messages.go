@@ -60,7 +60,7 @@ func (s *runningService) warnOfVerification(o options) {
 	case !o.verify:
 		s.logger.Warn("--verification is off: whoever registers an address gets what is shared with it, without any proof that it is theirs")
 	case len(o.senders) == 0:
-		s.logger.Warn("addresses must be verified, but nothing sends codes: set --mail or --sms-hook; until then only accounts of `latchkey account create` receive shares")
+		s.logger.Warn("addresses must be verified, but nothing sends codes: set --mail or --sms-hook; until then only accounts of `latchkey account create`, and the one that the set-up invitation made, share and receive shares")
 	}
 }
 
