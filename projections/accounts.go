@@ -19,23 +19,28 @@ const Accounts = "accounts"
 // accounts has the account of each login, and the stream keys of each account.
 var accounts = &engine.Projection{
 	Name:   Accounts,
-	Tables: []*engine.Table{loginTable, streamKeyTable, peopleTable},
+	Tables: []*engine.Table{loginTable, proofTable, streamKeyTable, peopleTable},
 	Events: []string{
 		account.LoginClaimed{}.Type(), account.LoginReleased{}.Type(), account.Registered{}.Type(), account.AddressVerified{}.Type(), account.AddressRemoved{}.Type(), account.PrimaryAddressChanged{}.Type(),
 		account.ProfileChanged{}.Type(), account.Closed{}.Type(), account.StreamKeyAdded{}.Type(), account.StreamKeyRevoked{}.Type(),
 	},
-	Fold: func(rows []*engine.Fold, e engine.Record) { accountRows(rows[0], rows[1], rows[2], e) },
+	Fold: func(rows []*engine.Fold, e engine.Record) { accountRows(rows[0], rows[1], rows[2], rows[3], e) },
 }
 
-// loginTable has the account of each login: of addresses, and of user names. A login is
-// proven if its address was verified.
+// loginTable has the account of each login: of addresses, and of user names. Only events of
+// the login's own stream change it.
 var loginTable = &engine.Table{
 	Name: "account_logins", Keys: 1,
-	Columns: []engine.Column{engine.Text("login"), engine.Text("account"), engine.Number("proven")},
+	Columns: []engine.Column{engine.Text("login"), engine.Text("account")},
 	Indexes: [][]string{{"account"}},
 }
 
-const loginProven = 2
+// proofTable has the logins that accounts have verified. It counts only for the account
+// that has the login: two may say that they verified it.
+var proofTable = &engine.Table{
+	Name: "account_proofs", Keys: 2,
+	Columns: []engine.Column{engine.Text("account"), engine.Text("login"), engine.Number("verified")},
+}
 
 // peopleTable has the address and the name that an account is shown with, sealed.
 var peopleTable = &engine.Table{
@@ -58,25 +63,26 @@ var streamKeyTable = &engine.Table{
 	Indexes: [][]string{{"account", "position"}},
 }
 
-func accountRows(logins, keys, people *engine.Fold, e engine.Record) {
+func accountRows(logins, proofs, keys, people *engine.Fold, e engine.Record) {
 	switch v := e.Event.(type) {
 	case account.LoginClaimed:
-		logins.Put(v.Login, v.Account, int64(0))
+		logins.Put(v.Login, v.Account)
 	case account.LoginReleased:
 		logins.Drop(engine.Key{v.Login})
 	case account.Registered:
-		logins.Put(v.Login, v.Account, int64(0))
+		logins.Put(v.Login, v.Account)
 		people.Put(v.Account, v.Kind, v.Address, v.Name)
 	case account.AddressVerified:
-		logins.Put(v.Login, v.Account, int64(1))
+		proofs.Put(v.Account, v.Login, micros(v.At))
 	case account.AddressRemoved:
-		logins.Set(engine.Key{v.Login}, engine.To(loginProven, int64(0)))
+		proofs.Drop(engine.Key{v.Account, v.Login})
 		if v.NextLogin != "" {
 			people.Set(engine.Key{v.Account}, engine.To(personKind, v.NextKind), engine.To(personAddress, v.NextAddress))
 		}
 	case account.PrimaryAddressChanged:
 		people.Set(engine.Key{v.Account}, engine.To(personKind, v.Kind), engine.To(personAddress, v.Address))
 	case account.Closed:
+		proofs.Empty(v.Account)
 		people.Drop(engine.Key{v.Account})
 	case account.ProfileChanged:
 		people.Set(engine.Key{v.Account}, engine.To(personName, v.Name))
@@ -121,7 +127,7 @@ func (s *Store) StreamKeys(ctx context.Context, account string, p Page) (list []
 // account receives shares.
 func (s *Store) ofAccount() string {
 	if s.proofs {
-		return "account = ? AND proven = 1"
+		return "account = ? AND EXISTS (SELECT 1 FROM account_proofs AS p WHERE p.account = account_logins.account AND p.login = account_logins.login)"
 	}
 	return "account = ?"
 }

@@ -10,10 +10,15 @@ import (
 // them again, and one that has none at all gets them new.
 func TestReadModelsThatCameLater(t *testing.T) {
 	for name, before := range map[string][]string{
-		"in an earlier form": {"ALTER TABLE recipients DROP COLUMN terms"},
+		"in an earlier form": {"ALTER TABLE recipients DROP COLUMN terms", "DELETE FROM projection_migrations WHERE name = '0014'"},
 		"not there yet": {
 			"DROP TABLE recipients", "DROP TABLE recipient_devices", "DROP TABLE invitations",
 			"DELETE FROM projection_checkpoints WHERE name IN ('recipients', 'invitations')",
+			"DELETE FROM projection_migrations WHERE name = '0014'",
+		},
+		"with proofs in the logins": {
+			"DROP TABLE account_proofs", "ALTER TABLE account_logins ADD COLUMN proven BIGINT NOT NULL DEFAULT 0",
+			"DELETE FROM projection_migrations WHERE name = '0016'",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -23,7 +28,7 @@ func TestReadModelsThatCameLater(t *testing.T) {
 				wait(t, r, at)
 				want := dump(t, h.store)
 				stop()
-				for _, q := range append(before, "DELETE FROM projection_migrations WHERE name = '0014'") {
+				for _, q := range before {
 					_, err := h.store.DB().ExecContext(t.Context(), q)
 					must(t, err)
 				}

@@ -40,6 +40,7 @@ var migrations = []engine.Migration{
 	{Name: "0012", Comment: "terms", Do: engine.MakeAgain(SentShares, ReceivedShares, Privileges)},
 	{Name: "0013", Comment: "why", Do: engine.MakeAgain(SentShares)},
 	{Name: "0014", Comment: "terms_of_forms", Do: engine.MakeThoseAgain(Recipients, Invitations)},
+	{Name: "0016", Comment: "proofs", Do: engine.MakeAgain(Accounts)},
 }
 
 // OpenConfig configures a Store.

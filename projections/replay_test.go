@@ -179,7 +179,7 @@ func (s replayed) apply(t *rapid.T, events []eventstore.Recorded, size func() in
 // rows are the tables of every read model.
 var rows = []string{
 	"sent_shares", "sent_share_devices", "received_shares", "received_share_devices", "share_history", "recipients", "recipient_devices", "invitations", "devices",
-	"account_logins", "stream_keys", "privileges", "privilege_limits", "privilege_accounts", "privilege_devices", "privilege_shares", "privilege_keys",
+	"account_logins", "account_proofs", "stream_keys", "privileges", "privilege_limits", "privilege_accounts", "privilege_devices", "privilege_shares", "privilege_keys",
 }
 
 // everyRow is every row of every read model, as text.

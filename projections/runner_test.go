@@ -22,7 +22,7 @@ import (
 // readModels are all tables that hold rows.
 var readModels = []string{
 	"sent_shares", "sent_share_devices", "received_shares", "received_share_devices", "share_history", "recipients", "recipient_devices", "invitations", "devices",
-	"account_logins", "stream_keys", "privileges", "privilege_accounts", "privilege_devices", "privilege_shares", "privilege_keys",
+	"account_logins", "account_proofs", "stream_keys", "privileges", "privilege_accounts", "privilege_devices", "privilege_shares", "privilege_keys",
 }
 
 // dump is every row of every read model, as text.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -279,5 +280,44 @@ func TestCodeIsSentOnceAfterAKill(t *testing.T) {
 				t.Errorf("%d mails came", n)
 			}
 		})
+	}
+}
+
+// TestTwoAccountsVerifyOneAddress: two accounts send the codes that came to one address at
+// the same moment. One of them has it.
+func TestTwoAccountsVerifyOneAddress(t *testing.T) {
+	mail := mailtest.Start(t)
+	s := verifying(t, t.TempDir(), mail)
+	both := []*user{s.register(t, "rita"), s.register(t, "sam")}
+	for round := range 3 {
+		address := fmt.Sprintf("both%d@example.com", round)
+		ids, codes := make([]string, 2), make([]string, 2)
+		for i, u := range both {
+			var made struct{ ID string }
+			u.must("POST", "/accounts/me/addresses", map[string]any{"email": address}, &made)
+			ids[i], codes[i] = made.ID, codeFor(t, mail, address, i+1)
+		}
+		answers := make([]error, 2)
+		var wg sync.WaitGroup
+		for i, u := range both {
+			wg.Go(func() { answers[i] = u.verify(ids[i], codes[i]) })
+		}
+		wg.Wait()
+		won := 0
+		for i, u := range both {
+			if answers[i] == nil {
+				won++
+			} else if !hasCode(answers[i], "login_taken") {
+				t.Errorf("the other one gets %v", answers[i])
+			}
+			for _, a := range u.addresses().Items {
+				if a.ID == ids[i] && a.Verified != (answers[i] == nil) {
+					t.Errorf("verified: %v, after %v", a.Verified, answers[i])
+				}
+			}
+		}
+		if won != 1 {
+			t.Errorf("%d accounts have the address", won)
+		}
 	}
 }

@@ -37,6 +37,7 @@ type State struct {
 	Account    string
 	Login      string // keyed hash of the address
 	ClaimedAt  time.Time
+	Proven     bool // of a login: its account had proven the address when it claimed it
 	Registered bool
 	Kind       string // "email" or "phone"
 	Address    string // sealed
@@ -79,6 +80,7 @@ type Claim struct {
 	Account   string
 	Abandoned bool // the account that holds the login was never registered
 	Lost      bool // nobody can log in to that account any more: its password is lost
+	Proven    bool // the account has just proven that the address is its own
 	At        time.Time
 }
 
@@ -200,7 +202,7 @@ func claim(s State, c Claim) ([]Event, error) {
 	if s.Account != "" && s.Account != c.Account && !lapsed {
 		return nil, ErrLoginTaken
 	}
-	return []Event{LoginClaimed{Login: c.Login, Account: c.Account, At: c.At}}, nil
+	return []Event{LoginClaimed{Login: c.Login, Account: c.Account, Proven: c.Proven, At: c.At}}, nil
 }
 
 func register(s State, c Register) ([]Event, error) {

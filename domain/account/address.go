@@ -140,6 +140,12 @@ func setProfile(s State, c SetProfile) ([]Event, error) {
 	return []Event{e}, nil
 }
 
+// Proving reports whether the account of a login has proven the address and may not have
+// noted it yet.
+func (s State) Proving(now time.Time) bool {
+	return s.Proven && now.Before(s.ClaimedAt.Add(ClaimLease))
+}
+
 func release(s State, c Release) ([]Event, error) {
 	if s.Account == "" || s.Account != c.Account {
 		return nil, nil
@@ -176,7 +182,9 @@ func (e LoginReleased) Sentence() string {
 	return fmt.Sprintf("account %s released login %s", e.Account, e.Login)
 }
 
-func (e LoginReleased) apply(s *State) { s.Account, s.Login, s.ClaimedAt = "", e.Login, e.At }
+func (e LoginReleased) apply(s *State) {
+	s.Account, s.Login, s.ClaimedAt, s.Proven = "", e.Login, e.At, false
+}
 
 // AddressAdded adds an address to an account. It proves nothing until it is verified.
 type AddressAdded struct {

@@ -24,6 +24,7 @@ type Event interface {
 type LoginClaimed struct {
 	Login   string    `json:"login"` // keyed hash of the address
 	Account string    `json:"account"`
+	Proven  bool      `json:"_proven,omitempty"` // the account has just proven the address
 	At      time.Time `json:"at"`
 }
 
@@ -49,7 +50,9 @@ func (e LoginClaimed) Sentence() string {
 	return fmt.Sprintf("account %s claimed login %s", e.Account, e.Login)
 }
 
-func (e LoginClaimed) apply(s *State) { s.Account, s.Login, s.ClaimedAt = e.Account, e.Login, e.At }
+func (e LoginClaimed) apply(s *State) {
+	s.Account, s.Login, s.ClaimedAt, s.Proven = e.Account, e.Login, e.At, e.Proven
+}
 
 // Registered opens the stream of an account.
 type Registered struct {

@@ -55,6 +55,7 @@ func examples() []event.Event {
 	given := []event.Given{{Device: cam, Account: bob, Grants: grants}, {Device: "cam-2", Account: alice, Grants: grants[:1]}}
 	return []event.Event{
 		account.LoginClaimed{Login: login, Account: bob, At: at},
+		account.LoginClaimed{Login: login, Account: bob, Proven: true, At: at},
 		account.Registered{Account: bob, Login: login, Kind: "email", Address: text, Name: text, At: at},
 		account.StreamKeyAdded{Account: bob, Key: "kabcdefghij23", Label: text, Device: cam, Expires: at.Add(time.Hour), At: at},
 		account.StreamKeyAdded{Account: bob, Key: "kabcdefghij23", At: at},

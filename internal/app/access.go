@@ -68,11 +68,11 @@ func (d *Devices) RequestAccess(ctx context.Context, m Meta, typed, message stri
 // refuseUnproven refuses accounts whose address, with which others see them, is not
 // proven.
 func (s *core) refuseUnproven(ctx context.Context, account string) error {
-	there, err := load(ctx, s, accountKind, accountStream(account))
+	state, err := s.accountNow(ctx, account)
 	if err != nil {
 		return err
 	}
-	if a, ok := there.state.FindAddress(there.state.Login); !ok || s.verify && !a.Verified {
+	if a, ok := state.FindAddress(state.Login); !ok || s.verify && !a.Verified {
 		return &Error{Code: "address_not_verified", Kind: Forbidden, Message: "Verify your address first: others are shown it."}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,13 +86,13 @@ func (s *core) proven(ctx context.Context, id, login string) (bool, error) {
 
 // Addresses lists the addresses of an account.
 func (a *Accounts) Addresses(ctx context.Context, id string) ([]AddressView, error) {
-	there, err := load(ctx, a.core, accountKind, accountStream(id))
+	state, err := a.core.accountNow(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	list := make([]AddressView, len(there.state.Addresses))
-	for i, address := range there.state.Addresses {
-		list[i] = a.view(ctx, there.state, address)
+	list := make([]AddressView, len(state.Addresses))
+	for i, address := range state.Addresses {
+		list[i] = a.view(ctx, state, address)
 	}
 	return list, nil
 }
@@ -103,15 +104,15 @@ func (a *Accounts) view(ctx context.Context, of account.State, address account.A
 
 // Profile returns the settings of an account.
 func (a *Accounts) Profile(ctx context.Context, id string) (Profile, error) {
-	there, err := load(ctx, a.core, accountKind, accountStream(id))
+	state, err := a.core.accountNow(ctx, id)
 	if err != nil {
 		return Profile{}, err
 	}
 	p := Profile{
-		Name: a.core.known(ctx, event.FieldName, there.state.Name), UserName: a.core.known(ctx, event.FieldUserName, there.state.UserName),
-		Language: there.state.Language, Verified: !a.core.verify,
+		Name: a.core.known(ctx, event.FieldName, state.Name), UserName: a.core.known(ctx, event.FieldUserName, state.UserName),
+		Language: state.Language, Verified: !a.core.verify,
 	}
-	for _, address := range there.state.Addresses {
+	for _, address := range state.Addresses {
 		p.Verified = p.Verified || address.Verified
 	}
 	return p, nil
@@ -185,18 +186,18 @@ func (a *Accounts) SendCode(ctx context.Context, m Meta, login string) error {
 	if err != nil {
 		return err
 	}
-	there, err := load(ctx, a.core, accountKind, accountStream(c.Account))
+	state, err := a.core.accountNow(ctx, c.Account)
 	if err != nil {
 		return err
 	}
-	address, ok := there.state.FindAddress(login)
+	address, ok := state.FindAddress(login)
 	switch {
 	case !ok:
 		return refused(account.ErrAddressNotFound)
 	case address.Verified:
 		return nil
 	}
-	return a.sendVerification(ctx, c, there.state, login)
+	return a.sendVerification(ctx, c, state, login)
 }
 
 // sendVerification sends a code to an address, or tells whoever reads it that the address
@@ -244,7 +245,11 @@ func (a *Accounts) VerifyAddress(ctx context.Context, m Meta, login, code string
 	if err != nil {
 		return Done{}, err
 	}
-	address, ok := there.state.FindAddress(login)
+	state, err := a.core.held(ctx, there.state)
+	if err != nil {
+		return Done{}, err
+	}
+	address, ok := state.FindAddress(login)
 	if !ok {
 		return Done{}, refused(account.ErrAddressNotFound)
 	}
@@ -267,14 +272,18 @@ func wrongCode() error {
 }
 
 // prove makes a login the account's: it claims the login, and then notes in the account
-// that the address is verified. A claim whose note never came is one of an account that
-// has not verified the login, and lapses.
+// that the address is verified. Of two accounts that do so at once, the first claim wins:
+// the other one is refused while the note may still come. A claim whose note never came is
+// one of an account that has not verified the login, and lapses after account.ClaimLease.
 func (a *Accounts) prove(ctx context.Context, c command, login string) (outcome[account.State, account.Event], error) {
 	if err := a.claimProven(ctx, c, login); err != nil {
 		return outcome[account.State, account.Event]{}, err
 	}
 	c.IdempotencyKey = "" // its events are those of the command; verifying twice is verifying once
 	return run(ctx, a.core, c, onAccount(c.Account), func(there stream[account.State]) ([]account.Event, error) {
+		if holder, err := a.core.holder(ctx, login); err != nil || holder != c.Account {
+			return nil, cmp.Or(err, refused(account.ErrLoginTaken))
+		}
 		return account.Decide(there.state, account.VerifyAddress{Login: login, At: a.core.now()})
 	})
 }
@@ -286,9 +295,9 @@ func (a *Accounts) claimProven(ctx context.Context, c command, login string) err
 		if err != nil {
 			return err
 		}
-		claim := account.Claim{Login: login, Account: c.Account, At: a.core.now()}
+		claim := account.Claim{Login: login, Account: c.Account, Proven: a.core.verify, At: a.core.now()}
 		if holder := there.state.Account; holder != "" && holder != c.Account {
-			if claim.Lost, err = a.mayTake(ctx, holder, login, a.core.verify); err != nil {
+			if claim.Lost, err = a.mayTake(ctx, holder, login, a.core.verify && !there.state.Proving(claim.At)); err != nil {
 				return err
 			}
 		}
@@ -318,9 +327,7 @@ func (a *Accounts) MakePrimary(ctx context.Context, m Meta, login string) (Done,
 	if err != nil {
 		return Done{}, err
 	}
-	done, err := run(ctx, a.core, c, onAccount(c.Account), func(there stream[account.State]) ([]account.Event, error) {
-		return account.Decide(there.state, account.MakePrimary{Login: login, Any: !a.core.verify, At: c.at})
-	})
+	done, err := run(ctx, a.core, c, onAccount(c.Account), a.core.onHeld(ctx, account.MakePrimary{Login: login, Any: !a.core.verify, At: c.at}))
 	return Done{Position: done.position}, err
 }
 
@@ -330,9 +337,7 @@ func (a *Accounts) RemoveAddress(ctx context.Context, m Meta, login string) (Don
 	if err != nil {
 		return Done{}, err
 	}
-	done, err := run(ctx, a.core, c, onAccount(c.Account), func(there stream[account.State]) ([]account.Event, error) {
-		return account.Decide(there.state, account.RemoveAddress{Login: login, Any: !a.core.verify, At: c.at})
-	})
+	done, err := run(ctx, a.core, c, onAccount(c.Account), a.core.onHeld(ctx, account.RemoveAddress{Login: login, Any: !a.core.verify, At: c.at}))
 	if err != nil {
 		return Done{}, err
 	}

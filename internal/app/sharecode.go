@@ -214,14 +214,14 @@ type recipient struct{ kind, address, login string }
 // addressOf returns an address under which an account receives shares: the one that it is
 // shown with, if that one does.
 func (s *core) addressOf(ctx context.Context, id string) (recipient, error) {
-	there, err := load(ctx, s, accountKind, accountStream(id))
+	state, err := s.accountNow(ctx, id)
 	if err != nil {
 		return recipient{}, err
 	}
 	var found *account.Address
-	for i, a := range there.state.Addresses {
-		if usable := a.Verified || !s.verify; usable && (found == nil || a.Login == there.state.Login) {
-			found = &there.state.Addresses[i]
+	for i, a := range state.Addresses {
+		if usable := a.Verified || !s.verify; usable && (found == nil || a.Login == state.Login) {
+			found = &state.Addresses[i]
 		}
 	}
 	if found == nil {
