@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -26,9 +27,14 @@ const (
 	fewBytes = 16 << 10
 )
 
-func checkMediaType(headers []string) error {
-	if len(headers) == 1 {
-		if media, _, err := mime.ParseMediaType(headers[0]); err == nil && media == "application/json" {
+func checkMediaType(header http.Header) error {
+	if coding := header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "The body must not be compressed."}
+	}
+	if types := header["Content-Type"]; len(types) == 1 {
+		media, params, err := mime.ParseMediaType(types[0])
+		charset := params["charset"]
+		if err == nil && media == "application/json" && (charset == "" || strings.EqualFold(charset, "utf-8")) {
 			return nil
 		}
 	}

@@ -71,6 +71,26 @@ const rootPage = `<!doctype html>
 </html>
 `
 
+// invitePage is for people who open the link of an invitation code. The code itself is in
+// the fragment, which the browser keeps.
+const invitePage = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Latchkey</title>
+<h1>Somebody shares a camera with you</h1>
+<p>The code is the part of this page's address after the #. Enter it in your app, which redeems it with
+<code>POST /api/v1/invitation-codes/redeem</code> in your account. It can be used once.</p>
+</html>
+`
+
+func (s *Server) getInvitePage(c echo.Context) error {
+	if s.cfg.Portal != nil {
+		s.cfg.Portal.ServeHTTP(c.Response(), c.Request())
+		return nil
+	}
+	return c.HTML(http.StatusOK, invitePage)
+}
+
 func (s *Server) getRoot(c echo.Context) error {
 	if s.cfg.Portal != nil {
 		s.cfg.Portal.ServeHTTP(c.Response(), c.Request())

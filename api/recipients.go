@@ -88,6 +88,12 @@ func withoutSeparators(s string) string {
 	if strings.Trim(number, "+0123456789") != "" {
 		return ""
 	}
+	if abroad, ok := strings.CutPrefix(number, "00"); ok {
+		return "+" + abroad
+	}
+	if len(number) > 3 { // a trunk prefix, which the international form does not have
+		number = strings.TrimPrefix(number, "0")
+	}
 	return number
 }
 

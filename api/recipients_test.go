@@ -88,7 +88,7 @@ func TestSearchingRecipients(t *testing.T) {
 	v.wantStatus(v.do("POST", "/api/v1/shares", v.owner.token, map[string]any{"recipient": map[string]any{"phone": "+8618969190000"}, "remark": "Größe Ürümqi"}), 201)
 	for query, want := range map[string]string{
 		"BOB@": v.recipient.email, "neighBOUR": v.recipient.email, "GRÖSSE": "+8618969190000", "ürümqi": "+8618969190000",
-		"+86 189-6919": "+8618969190000", "1896919": "+8618969190000", "nobody": "", "example.com +": "",
+		"+86 189-6919": "+8618969190000", "1896919": "+8618969190000", "0189 6919": "+8618969190000", "0086 189": "+8618969190000", "nobody": "", "example.com +": "",
 	} {
 		got := ""
 		for _, item := range v.recipients(v.owner, query) {

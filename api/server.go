@@ -116,6 +116,7 @@ func (s *Server) newEcho() *echo.Echo {
 	e.GET("/readyz", s.getReadiness)
 	e.GET("/metrics", s.getMetrics)
 	e.GET("/", s.getRoot)
+	e.GET("/invite", s.getInvitePage)
 	if s.cfg.Portal != nil {
 		e.GET("/*", echo.WrapHandler(s.cfg.Portal))
 		e.RouteNotFound("/api/*", echo.NotFoundHandler)

@@ -137,7 +137,7 @@ func (o *operation) validateBody(c echo.Context, raw []byte) error {
 		c.Request().Body = http.NoBody
 		return nil
 	}
-	if err := checkMediaType(c.Request().Header.Values("Content-Type")); err != nil {
+	if err := checkMediaType(c.Request().Header); err != nil {
 		return err
 	}
 	value, err := decodeOnCore(c.Request().Context(), raw, o.body)

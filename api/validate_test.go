@@ -22,6 +22,7 @@ func TestBodiesThatAreNone(t *testing.T) {
 		"not UTF-8":        {"{\"login\":\"\xff\",\"password\":\"b\"}", "application/json", 400, "malformed_body"},
 		"no media type":    {`{"login":"a","password":"b"}`, "", 415, "unsupported_media_type"},
 		"another":          {`{"login":"a","password":"b"}`, "text/plain", 415, "unsupported_media_type"},
+		"another charset":  {`{"login":"a","password":"b"}`, "application/json; charset=latin1", 415, "unsupported_media_type"},
 		"too large":        {`{"login":"` + strings.Repeat("a", MaxBody) + `"}`, "application/json", 413, "body_too_large"},
 		"an array":         {`[]`, "application/json", 422, "invalid_body"},
 		"null":             {`null`, "application/json", 422, "invalid_body"},
@@ -42,6 +43,13 @@ func TestBodiesThatAreNone(t *testing.T) {
 			w.wantProblem(w.send(r), c.status, c.code)
 		})
 	}
+}
+
+func TestACompressedBodyIsRefused(t *testing.T) {
+	w := newWorld(t)
+	r := w.request("POST", "/api/v1/sessions", "", `{"login":"a","password":"b"}`)
+	r.Header.Set("Content-Encoding", "gzip")
+	w.wantProblem(w.send(r), 415, "unsupported_media_type")
 }
 
 func TestFaultsNameTheirFields(t *testing.T) {

@@ -138,7 +138,7 @@ func TestAnUnverifiedAddressProvesNothing(t *testing.T) {
 		t.Fatalf("the code before: %v", err)
 	}
 	refused("after a wrong code")
-	if err := rita.verify(id, second); err != nil {
+	if err := rita.verify(id, " "+second[:4]+" "+second[4:6]+"-"+second[6:]+"\n"); err != nil { // as people type
 		t.Fatal(err)
 	}
 	if err := rita.verify(id, second); err != nil {

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 
 	"latchkey/domain/account"
 	"latchkey/domain/event"
@@ -256,7 +257,7 @@ func (a *Accounts) VerifyAddress(ctx context.Context, m Meta, login, code string
 	if address.Verified {
 		return Done{Position: there.position()}, nil
 	}
-	right, err := a.codes.UseCode(ctx, purposeOf(c.Account, login), strings.TrimSpace(code))
+	right, err := a.codes.UseCode(ctx, purposeOf(c.Account, login), typedCode(code))
 	if err != nil {
 		return Done{}, unavailable(fmt.Errorf("checking a code: %w", err))
 	}
@@ -265,6 +266,16 @@ func (a *Accounts) VerifyAddress(ctx context.Context, m Meta, login, code string
 	}
 	done, err := a.prove(ctx, c, login)
 	return Done{Position: done.position}, err
+}
+
+// typedCode returns a code without what people put between its digits.
+func typedCode(code string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || r == '-' {
+			return -1
+		}
+		return r
+	}, code)
 }
 
 func wrongCode() error {

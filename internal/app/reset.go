@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -89,7 +88,7 @@ func (a *Accounts) ConfirmReset(ctx context.Context, m Meta, r Reset) (Done, err
 		return Done{}, err
 	}
 	address, ok := a.resetAddress(there.state, r.Login)
-	right, err := a.codes.UseCode(ctx, resetOf(there.state, address), strings.TrimSpace(r.Code))
+	right, err := a.codes.UseCode(ctx, resetOf(there.state, address), typedCode(r.Code))
 	if err != nil {
 		return Done{}, unavailable(fmt.Errorf("checking a code: %w", err))
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/alexedwards/argon2id"
+	"golang.org/x/text/unicode/norm"
 )
 
 // todays parameters are OWASP's second choice for Argon2id: 19 MiB, two passes.
@@ -19,8 +20,10 @@ const (
 	minKey, maxKey   = 16, 64
 )
 
+// hashPassword hashes a password in the form NFC (RFC 8265, 4.2.1): keyboards write an
+// umlaut in two ways.
 func hashPassword(plain string) (string, error) {
-	h, err := argon2id.CreateHash(plain, &todays)
+	h, err := argon2id.CreateHash(norm.NFC.String(plain), &todays)
 	if err != nil {
 		return "", fmt.Errorf("hashing a password: %w", err)
 	}
@@ -36,8 +39,14 @@ func checkPassword(plain, hash string) (match bool, renewed string, err error) {
 	if err != nil {
 		return false, "", err
 	}
-	if match, err = argon2id.ComparePasswordAndHash(plain, hash); err != nil {
+	composed := norm.NFC.String(plain)
+	if match, err = argon2id.ComparePasswordAndHash(composed, hash); err != nil {
 		return false, "", err
+	}
+	if !match && composed != plain { // earlier versions hashed what was typed
+		if match, err = argon2id.ComparePasswordAndHash(plain, hash); err != nil {
+			return false, "", err
+		}
 	}
 	if *p == todays {
 		return match, "", nil

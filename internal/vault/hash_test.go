@@ -252,3 +252,34 @@ func crowd(q *hashing.Queue) crowded {
 	}
 	return c
 }
+
+// TestPasswordsInBothForms: an umlaut is one character or two, by the keyboard.
+func TestPasswordsInBothForms(t *testing.T) {
+	databases(t, func(t *testing.T, db *bun.DB) {
+		v := opened(t, db, vault.MasterKey{1})
+		composed, decomposed := "gr\u00fc\u00dfe aus k\u00f6ln", "gru\u0308\u00dfe aus ko\u0308ln"
+		right := func(plain string) bool {
+			ok, err := v.VerifyPassword(t.Context(), "anna", plain)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ok
+		}
+		for _, set := range []string{composed, decomposed} {
+			if err := v.SetPassword(t.Context(), "anna", set); err != nil {
+				t.Fatal(err)
+			}
+			if !right(composed) || !right(decomposed) || right("grusse aus koln") {
+				t.Errorf("set as %+q", set)
+			}
+		}
+		raw, err := argon2id.CreateHash(decomposed, &argon2id.Params{Memory: 19 * 1024, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32})
+		if err != nil {
+			t.Fatal(err)
+		}
+		store(t, v, db, raw)
+		if !right(decomposed) || right("gru\u0308\u00dfe") {
+			t.Error("a hash of an earlier version")
+		}
+	})
+}
