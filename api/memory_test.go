@@ -352,6 +352,11 @@ func (index) WaitFor(context.Context, position.Position) error { return nil }
 
 func (index) LastUses(context.Context, string) ([]LastUse, error) { return nil, nil }
 
+// Transfers lists none: what it shows is tested with the real read model.
+func (readModel) Transfers(context.Context, string, time.Time, projections.Page) ([]projections.Transfer, string, error) {
+	return nil, "", nil
+}
+
 // AccessRequests lists none: what it shows is tested with the real read model.
 func (readModel) AccessRequests(context.Context, string, projections.Page) ([]projections.AccessRequest, string, error) {
 	return nil, "", nil

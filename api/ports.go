@@ -52,6 +52,12 @@ type Devices interface {
 	RequestAccess(ctx context.Context, m app.Meta, serial, message string) (app.Done, error)
 	DismissRequest(ctx context.Context, m app.Meta, request string) (app.Done, error)
 	SetCredentials(ctx context.Context, m app.Meta, device string, n app.NewCredentials) (app.DeviceChanged, error)
+
+	// Offers to hand a device over to another account.
+	OfferTransfer(ctx context.Context, m app.Meta, device string, n app.NewTransfer) (app.TransferMade, error)
+	WithdrawTransfer(ctx context.Context, m app.Meta, device string) (app.Done, error)
+	AcceptTransfer(ctx context.Context, m app.Meta, transfer string) (app.DeviceChanged, error)
+	RejectTransfer(ctx context.Context, m app.Meta, transfer string) (app.Done, error)
 }
 
 // Presence knows which devices respond.
@@ -121,6 +127,8 @@ type Queries interface {
 	Device(ctx context.Context, account, device string, atLeast position.Position) (row projections.Device, found bool, err error)
 	// AccessRequests are those for the devices that the account owns.
 	AccessRequests(ctx context.Context, owner string, p projections.Page) (rows []projections.AccessRequest, next string, err error)
+	// Transfers are those that the account has made, and those that wait for it at a time.
+	Transfers(ctx context.Context, account string, now time.Time, p projections.Page) (rows []projections.Transfer, next string, err error)
 	StreamKeys(ctx context.Context, account string, p projections.Page) (rows []projections.StreamKey, next string, err error)
 	Privileges(ctx context.Context, account string, p projections.Page) (rows []projections.DevicePrivileges, next string, err error)
 	PrivilegesOn(ctx context.Context, account, device string, atLeast position.Position) (row projections.DevicePrivileges, found bool, err error)

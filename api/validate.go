@@ -80,9 +80,9 @@ func kindOf(method, id string) app.RequestKind {
 	switch {
 	case method == http.MethodGet:
 		return app.Reads
-	case method == http.MethodDelete || id == "rejectDevice" || id == "pauseShare" || id == "pauseShareDevice":
+	case method == http.MethodDelete || id == "rejectDevice" || id == "pauseShare" || id == "pauseShareDevice" || id == "rejectTransfer":
 		return app.TakesAway
-	case id == "replaceShare" || id == "putShareDevice" || id == "changePassword" || id == "decideInvitations":
+	case id == "replaceShare" || id == "putShareDevice" || id == "changePassword" || id == "decideInvitations" || id == "acceptTransfer":
 		return app.Changes
 	}
 	return app.Gives

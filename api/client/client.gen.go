@@ -971,6 +971,18 @@ type NewStreamKey struct {
 	Label     string     `json:"label,omitempty,omitzero"`
 }
 
+// NewTransfer defines model for NewTransfer.
+type NewTransfer struct {
+	// Password Your own, again.
+	Password string `json:"password"`
+
+	// Recipient Exactly one of `email` and `phone`.
+	Recipient TransferRecipient `json:"recipient"`
+
+	// Shares What becomes of your shares of the device.
+	Shares string `json:"shares"`
+}
+
 // NextCursor The `cursor` of the next page; absent at the end.
 type NextCursor = string
 
@@ -1571,6 +1583,48 @@ type TimeLimit struct {
 	Until TermTime `json:"until,omitempty,omitzero"`
 }
 
+// Transfer defines model for Transfer.
+type Transfer struct {
+	Device RequestedDevice `json:"device"`
+
+	// Direction `given`: you offered it; `received`: it is offered to you.
+	Direction string `json:"direction"`
+
+	// EndedAt Absent while it waits, and of one that expired.
+	EndedAt   time.Time `json:"ended_at,omitempty,omitzero"`
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// From The owner, for the recipient only. Erased fields are empty.
+	From      Person    `json:"from,omitempty,omitzero"`
+	ID        string    `json:"id"`
+	OfferedAt time.Time `json:"offered_at"`
+
+	// Recipient Empty if the address was erased.
+	Recipient ShareRecipient `json:"recipient,omitempty,omitzero"`
+
+	// Shares `end` or `keep`: what becomes of the shares of the device.
+	Shares string `json:"shares"`
+
+	// Status `waiting`, `expired`, `accepted`, `rejected` or `withdrawn`.
+	Status string `json:"status"`
+}
+
+// TransferList defines model for TransferList.
+type TransferList struct {
+	Items []Transfer `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// TransferRecipient Exactly one of `email` and `phone`.
+type TransferRecipient struct {
+	Email string `json:"email,omitempty,omitzero"`
+
+	// Phone With the country code, for example +8618969190000.
+	Phone string `json:"phone,omitempty,omitzero"`
+}
+
 // Viewer defines model for Viewer.
 type Viewer struct {
 	Channel ChannelNumber `json:"channel"`
@@ -1648,6 +1702,9 @@ type RecipientQuery = string
 
 // SharePath defines model for SharePath.
 type SharePath = string
+
+// TransferPath defines model for TransferPath.
+type TransferPath = string
 
 // DeviceChanged defines model for DeviceChanged.
 type DeviceChanged = Device
@@ -1810,6 +1867,18 @@ type SetDeviceCredentialsParams struct {
 
 // RefreshDeviceParams defines parameters for RefreshDevice.
 type RefreshDeviceParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// WithdrawTransferParams defines parameters for WithdrawTransfer.
+type WithdrawTransferParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// OfferTransferParams defines parameters for OfferTransfer.
+type OfferTransferParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
@@ -2115,6 +2184,30 @@ type RevokeStreamKeyParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListTransfersParams defines parameters for ListTransfers.
+type ListTransfersParams struct {
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// AcceptTransferParams defines parameters for AcceptTransfer.
+type AcceptTransferParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// RejectTransferParams defines parameters for RejectTransfer.
+type RejectTransferParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // RequestAccessJSONRequestBody defines body for RequestAccess for application/json ContentType.
 type RequestAccessJSONRequestBody = NewAccessRequest
 
@@ -2144,6 +2237,9 @@ type RenameDeviceJSONRequestBody = DeviceNames
 
 // SetDeviceCredentialsJSONRequestBody defines body for SetDeviceCredentials for application/json ContentType.
 type SetDeviceCredentialsJSONRequestBody = DeviceCredentials
+
+// OfferTransferJSONRequestBody defines body for OfferTransfer for application/json ContentType.
+type OfferTransferJSONRequestBody = NewTransfer
 
 // CreateInvitationCodeJSONRequestBody defines body for CreateInvitationCode for application/json ContentType.
 type CreateInvitationCodeJSONRequestBody = NewInvitationCode
@@ -2615,6 +2711,39 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/devices/{device}/refresh (the `RefreshDevice` operationId).
 	RefreshDevice(ctx context.Context, device DevicePath, params *RefreshDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// WithdrawTransfer Withdraw the offer of a device of yours
+	//
+	// Corresponds with DELETE /api/v1/devices/{device}/transfer (the `WithdrawTransfer` operationId).
+	WithdrawTransfer(ctx context.Context, device DevicePath, params *WithdrawTransferParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OfferTransferWithBody Offer a device of yours to another account
+	//
+	// It stays yours until whoever holds the address accepts, and the offer lapses after a time (7 days by default). The
+	// answer is the same whether the address is registered or not. Your password is asked for again; attempts are
+	// limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
+	// recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
+	// your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
+	// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/devices/{device}/transfer (the `OfferTransfer` operationId).
+	OfferTransferWithBody(ctx context.Context, device DevicePath, params *OfferTransferParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OfferTransfer Offer a device of yours to another account
+	//
+	// It stays yours until whoever holds the address accepts, and the offer lapses after a time (7 days by default). The
+	// answer is the same whether the address is registered or not. Your password is asked for again; attempts are
+	// limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
+	// recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
+	// your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
+	// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/devices/{device}/transfer (the `OfferTransfer` operationId).
+	OfferTransfer(ctx context.Context, device DevicePath, params *OfferTransferParams, body OfferTransferJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListDeviceViewers List who watches a device now
 	//
 	// For its owner. Viewers of this server, in the order in which they began, also paused ones and those that are about
@@ -3023,6 +3152,29 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /api/v1/stream-keys/{name} (the `RevokeStreamKey` operationId).
 	RevokeStreamKey(ctx context.Context, name string, params *RevokeStreamKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListTransfers List offers of devices, made by you and made to you
+	//
+	// The newest first: every offer that you have made, and what became of it; and the offers to an address of yours,
+	// which must be verified, that wait for your decision.
+	//
+	// Corresponds with GET /api/v1/transfers (the `ListTransfers` operationId).
+	ListTransfers(ctx context.Context, params *ListTransfersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcceptTransfer Take over a device that was offered to you
+	//
+	// The device is yours at once, with a new id, which is in the answer; addresses of streams have that one. Every use
+	// by the owner before, and by the recipients of their shares, has ended before the answer. With `shares: keep` the
+	// recipients have the device again, from you; names that they gave it stay. It counts against your quotas. The
+	// warning `change_camera_password` is always in the answer: whoever had the device may know its password.
+	//
+	// Corresponds with POST /api/v1/transfers/{transfer}/accept (the `AcceptTransfer` operationId).
+	AcceptTransfer(ctx context.Context, transfer TransferPath, params *AcceptTransferParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RejectTransfer Reject a device that was offered to you
+	//
+	// Corresponds with POST /api/v1/transfers/{transfer}/reject (the `RejectTransfer` operationId).
+	RejectTransfer(ctx context.Context, transfer TransferPath, params *RejectTransferParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListAccessRequests List the requests for access to your devices
@@ -3778,6 +3930,69 @@ func (c *Client) SetDeviceCredentials(ctx context.Context, device DevicePath, pa
 // Corresponds with POST /api/v1/devices/{device}/refresh (the `RefreshDevice` operationId).
 func (c *Client) RefreshDevice(ctx context.Context, device DevicePath, params *RefreshDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRefreshDeviceRequest(c.Server, device, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WithdrawTransfer Withdraw the offer of a device of yours
+//
+// Corresponds with DELETE /api/v1/devices/{device}/transfer (the `WithdrawTransfer` operationId).
+func (c *Client) WithdrawTransfer(ctx context.Context, device DevicePath, params *WithdrawTransferParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawTransferRequest(c.Server, device, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OfferTransferWithBody Offer a device of yours to another account
+//
+// It stays yours until whoever holds the address accepts, and the offer lapses after a time (7 days by default). The
+// answer is the same whether the address is registered or not. Your password is asked for again; attempts are
+// limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
+// recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
+// your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
+// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/devices/{device}/transfer (the `OfferTransfer` operationId).
+func (c *Client) OfferTransferWithBody(ctx context.Context, device DevicePath, params *OfferTransferParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOfferTransferRequestWithBody(c.Server, device, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OfferTransfer Offer a device of yours to another account
+//
+// It stays yours until whoever holds the address accepts, and the offer lapses after a time (7 days by default). The
+// answer is the same whether the address is registered or not. Your password is asked for again; attempts are
+// limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
+// recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
+// your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
+// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/devices/{device}/transfer (the `OfferTransfer` operationId).
+func (c *Client) OfferTransfer(ctx context.Context, device DevicePath, params *OfferTransferParams, body OfferTransferJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOfferTransferRequest(c.Server, device, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4667,6 +4882,59 @@ func (c *Client) CreateStreamKey(ctx context.Context, params *CreateStreamKeyPar
 // Corresponds with DELETE /api/v1/stream-keys/{name} (the `RevokeStreamKey` operationId).
 func (c *Client) RevokeStreamKey(ctx context.Context, name string, params *RevokeStreamKeyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRevokeStreamKeyRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListTransfers List offers of devices, made by you and made to you
+//
+// The newest first: every offer that you have made, and what became of it; and the offers to an address of yours,
+// which must be verified, that wait for your decision.
+//
+// Corresponds with GET /api/v1/transfers (the `ListTransfers` operationId).
+func (c *Client) ListTransfers(ctx context.Context, params *ListTransfersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListTransfersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcceptTransfer Take over a device that was offered to you
+//
+// The device is yours at once, with a new id, which is in the answer; addresses of streams have that one. Every use
+// by the owner before, and by the recipients of their shares, has ended before the answer. With `shares: keep` the
+// recipients have the device again, from you; names that they gave it stay. It counts against your quotas. The
+// warning `change_camera_password` is always in the answer: whoever had the device may know its password.
+//
+// Corresponds with POST /api/v1/transfers/{transfer}/accept (the `AcceptTransfer` operationId).
+func (c *Client) AcceptTransfer(ctx context.Context, transfer TransferPath, params *AcceptTransferParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcceptTransferRequest(c.Server, transfer, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RejectTransfer Reject a device that was offered to you
+//
+// Corresponds with POST /api/v1/transfers/{transfer}/reject (the `RejectTransfer` operationId).
+func (c *Client) RejectTransfer(ctx context.Context, transfer TransferPath, params *RejectTransferParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRejectTransferRequest(c.Server, transfer, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6070,6 +6338,113 @@ func NewRefreshDeviceRequest(server string, device DevicePath, params *RefreshDe
 	if err != nil {
 		return nil, err
 	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewWithdrawTransferRequest constructs an http.Request for the WithdrawTransfer method
+func NewWithdrawTransferRequest(server string, device DevicePath, params *WithdrawTransferParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/transfer", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewOfferTransferRequest calls the generic OfferTransfer builder with application/json body
+func NewOfferTransferRequest(server string, device DevicePath, params *OfferTransferParams, body OfferTransferJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewOfferTransferRequestWithBody(server, device, params, "application/json", bodyReader)
+}
+
+// NewOfferTransferRequestWithBody constructs an http.Request for the OfferTransfer method, with any body, and a specified content type
+func NewOfferTransferRequestWithBody(server string, device DevicePath, params *OfferTransferParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/transfer", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
 
@@ -8283,6 +8658,171 @@ func NewRevokeStreamKeyRequest(server string, name string, params *RevokeStreamK
 	return req, nil
 }
 
+// NewListTransfersRequest constructs an http.Request for the ListTransfers method
+func NewListTransfersRequest(server string, params *ListTransfersParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/transfers")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Latchkey-Min-Position", params.LatchkeyMinPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Latchkey-Min-Position", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewAcceptTransferRequest constructs an http.Request for the AcceptTransfer method
+func NewAcceptTransferRequest(server string, transfer TransferPath, params *AcceptTransferParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "transfer", transfer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/transfers/%s/accept", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewRejectTransferRequest constructs an http.Request for the RejectTransfer method
+func NewRejectTransferRequest(server string, transfer TransferPath, params *RejectTransferParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "transfer", transfer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/transfers/%s/reject", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -8729,6 +9269,41 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/v1/devices/{device}/refresh (the `RefreshDevice` operationId).
 	RefreshDeviceWithResponse(ctx context.Context, device DevicePath, params *RefreshDeviceParams, reqEditors ...RequestEditorFn) (*RefreshDeviceResponse, error)
+
+	// WithdrawTransferWithResponse Withdraw the offer of a device of yours
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/devices/{device}/transfer (the `WithdrawTransfer` operationId).
+	WithdrawTransferWithResponse(ctx context.Context, device DevicePath, params *WithdrawTransferParams, reqEditors ...RequestEditorFn) (*WithdrawTransferResponse, error)
+
+	// OfferTransferWithBodyWithResponse Offer a device of yours to another account
+	//
+	// It stays yours until whoever holds the address accepts, and the offer lapses after a time (7 days by default). The
+	// answer is the same whether the address is registered or not. Your password is asked for again; attempts are
+	// limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
+	// recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
+	// your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
+	// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/devices/{device}/transfer (the `OfferTransfer` operationId).
+	OfferTransferWithBodyWithResponse(ctx context.Context, device DevicePath, params *OfferTransferParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*OfferTransferResponse, error)
+
+	// OfferTransferWithResponse Offer a device of yours to another account
+	//
+	// It stays yours until whoever holds the address accepts, and the offer lapses after a time (7 days by default). The
+	// answer is the same whether the address is registered or not. Your password is asked for again; attempts are
+	// limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
+	// recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
+	// your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
+	// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/devices/{device}/transfer (the `OfferTransfer` operationId).
+	OfferTransferWithResponse(ctx context.Context, device DevicePath, params *OfferTransferParams, body OfferTransferJSONRequestBody, reqEditors ...RequestEditorFn) (*OfferTransferResponse, error)
 
 	// ListDeviceViewersWithResponse List who watches a device now
 	//
@@ -9190,6 +9765,35 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with DELETE /api/v1/stream-keys/{name} (the `RevokeStreamKey` operationId).
 	RevokeStreamKeyWithResponse(ctx context.Context, name string, params *RevokeStreamKeyParams, reqEditors ...RequestEditorFn) (*RevokeStreamKeyResponse, error)
+
+	// ListTransfersWithResponse List offers of devices, made by you and made to you
+	//
+	// The newest first: every offer that you have made, and what became of it; and the offers to an address of yours,
+	// which must be verified, that wait for your decision.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/transfers (the `ListTransfers` operationId).
+	ListTransfersWithResponse(ctx context.Context, params *ListTransfersParams, reqEditors ...RequestEditorFn) (*ListTransfersResponse, error)
+
+	// AcceptTransferWithResponse Take over a device that was offered to you
+	//
+	// The device is yours at once, with a new id, which is in the answer; addresses of streams have that one. Every use
+	// by the owner before, and by the recipients of their shares, has ended before the answer. With `shares: keep` the
+	// recipients have the device again, from you; names that they gave it stay. It counts against your quotas. The
+	// warning `change_camera_password` is always in the answer: whoever had the device may know its password.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/transfers/{transfer}/accept (the `AcceptTransfer` operationId).
+	AcceptTransferWithResponse(ctx context.Context, transfer TransferPath, params *AcceptTransferParams, reqEditors ...RequestEditorFn) (*AcceptTransferResponse, error)
+
+	// RejectTransferWithResponse Reject a device that was offered to you
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/transfers/{transfer}/reject (the `RejectTransfer` operationId).
+	RejectTransferWithResponse(ctx context.Context, transfer TransferPath, params *RejectTransferParams, reqEditors ...RequestEditorFn) (*RejectTransferResponse, error)
 }
 
 type ListAccessRequestsResponse struct {
@@ -10501,6 +11105,102 @@ func (r RefreshDeviceResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RefreshDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// WithdrawTransferResponse204Headers the declared response headers of an HTTP 204 response for WithdrawTransfer
+type WithdrawTransferResponse204Headers struct {
+	LatchkeyPosition string
+}
+
+type WithdrawTransferResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *WithdrawTransferResponse204Headers
+}
+
+// GetBody returns the raw response body bytes
+func (r WithdrawTransferResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WithdrawTransferResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WithdrawTransferResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WithdrawTransferResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// OfferTransferResponse201Headers the declared response headers of an HTTP 201 response for OfferTransfer
+type OfferTransferResponse201Headers struct {
+	LatchkeyPosition string
+}
+
+type OfferTransferResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Transfer
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *OfferTransferResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r OfferTransferResponse) GetJSON201() *Transfer {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r OfferTransferResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r OfferTransferResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OfferTransferResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OfferTransferResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OfferTransferResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -12227,6 +12927,136 @@ func (r RevokeStreamKeyResponse) ContentType() string {
 	return ""
 }
 
+type ListTransfersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TransferList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListTransfersResponse) GetJSON200() *TransferList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListTransfersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListTransfersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListTransfersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListTransfersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// AcceptTransferResponse200Headers the declared response headers of an HTTP 200 response for AcceptTransfer
+type AcceptTransferResponse200Headers struct {
+	LatchkeyPosition string
+}
+
+type AcceptTransferResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeviceChanged
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *AcceptTransferResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AcceptTransferResponse) GetJSON200() *DeviceChanged {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r AcceptTransferResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AcceptTransferResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AcceptTransferResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AcceptTransferResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RejectTransferResponse204Headers the declared response headers of an HTTP 204 response for RejectTransfer
+type RejectTransferResponse204Headers struct {
+	LatchkeyPosition string
+}
+
+type RejectTransferResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *RejectTransferResponse204Headers
+}
+
+// GetBody returns the raw response body bytes
+func (r RejectTransferResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RejectTransferResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RejectTransferResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RejectTransferResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListAccessRequestsWithResponse List the requests for access to your devices
 //
 // Who has asked for access to a device of yours, the newest first. To give it, share the device with `from`
@@ -12868,6 +13698,59 @@ func (c *ClientWithResponses) RefreshDeviceWithResponse(ctx context.Context, dev
 		return nil, err
 	}
 	return ParseRefreshDeviceResponse(rsp)
+}
+
+// WithdrawTransferWithResponse Withdraw the offer of a device of yours
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/devices/{device}/transfer (the `WithdrawTransfer` operationId).
+func (c *ClientWithResponses) WithdrawTransferWithResponse(ctx context.Context, device DevicePath, params *WithdrawTransferParams, reqEditors ...RequestEditorFn) (*WithdrawTransferResponse, error) {
+	rsp, err := c.WithdrawTransfer(ctx, device, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWithdrawTransferResponse(rsp)
+}
+
+// OfferTransferWithBodyWithResponse Offer a device of yours to another account
+//
+// It stays yours until whoever holds the address accepts, and the offer lapses after a time (7 days by default). The
+// answer is the same whether the address is registered or not. Your password is asked for again; attempts are
+// limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
+// recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
+// your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
+// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/devices/{device}/transfer (the `OfferTransfer` operationId).
+func (c *ClientWithResponses) OfferTransferWithBodyWithResponse(ctx context.Context, device DevicePath, params *OfferTransferParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*OfferTransferResponse, error) {
+	rsp, err := c.OfferTransferWithBody(ctx, device, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOfferTransferResponse(rsp)
+}
+
+// OfferTransferWithResponse Offer a device of yours to another account
+//
+// It stays yours until whoever holds the address accepts, and the offer lapses after a time (7 days by default). The
+// answer is the same whether the address is registered or not. Your password is asked for again; attempts are
+// limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
+// recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
+// your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
+// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/devices/{device}/transfer (the `OfferTransfer` operationId).
+func (c *ClientWithResponses) OfferTransferWithResponse(ctx context.Context, device DevicePath, params *OfferTransferParams, body OfferTransferJSONRequestBody, reqEditors ...RequestEditorFn) (*OfferTransferResponse, error) {
+	rsp, err := c.OfferTransfer(ctx, device, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOfferTransferResponse(rsp)
 }
 
 // ListDeviceViewersWithResponse List who watches a device now
@@ -13617,6 +14500,53 @@ func (c *ClientWithResponses) RevokeStreamKeyWithResponse(ctx context.Context, n
 		return nil, err
 	}
 	return ParseRevokeStreamKeyResponse(rsp)
+}
+
+// ListTransfersWithResponse List offers of devices, made by you and made to you
+//
+// The newest first: every offer that you have made, and what became of it; and the offers to an address of yours,
+// which must be verified, that wait for your decision.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/transfers (the `ListTransfers` operationId).
+func (c *ClientWithResponses) ListTransfersWithResponse(ctx context.Context, params *ListTransfersParams, reqEditors ...RequestEditorFn) (*ListTransfersResponse, error) {
+	rsp, err := c.ListTransfers(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListTransfersResponse(rsp)
+}
+
+// AcceptTransferWithResponse Take over a device that was offered to you
+//
+// The device is yours at once, with a new id, which is in the answer; addresses of streams have that one. Every use
+// by the owner before, and by the recipients of their shares, has ended before the answer. With `shares: keep` the
+// recipients have the device again, from you; names that they gave it stay. It counts against your quotas. The
+// warning `change_camera_password` is always in the answer: whoever had the device may know its password.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/transfers/{transfer}/accept (the `AcceptTransfer` operationId).
+func (c *ClientWithResponses) AcceptTransferWithResponse(ctx context.Context, transfer TransferPath, params *AcceptTransferParams, reqEditors ...RequestEditorFn) (*AcceptTransferResponse, error) {
+	rsp, err := c.AcceptTransfer(ctx, transfer, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcceptTransferResponse(rsp)
+}
+
+// RejectTransferWithResponse Reject a device that was offered to you
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/transfers/{transfer}/reject (the `RejectTransfer` operationId).
+func (c *ClientWithResponses) RejectTransferWithResponse(ctx context.Context, transfer TransferPath, params *RejectTransferParams, reqEditors ...RequestEditorFn) (*RejectTransferResponse, error) {
+	rsp, err := c.RejectTransfer(ctx, transfer, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRejectTransferResponse(rsp)
 }
 
 // ParseListAccessRequestsResponse parses an HTTP response from a ListAccessRequestsWithResponse call
@@ -14557,6 +15487,81 @@ func ParseRefreshDeviceResponse(rsp *http.Response) (*RefreshDeviceResponse, err
 			headers.LatchkeyPosition = value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseWithdrawTransferResponse parses an HTTP response from a WithdrawTransferWithResponse call
+func ParseWithdrawTransferResponse(rsp *http.Response) (*WithdrawTransferResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WithdrawTransferResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers WithdrawTransferResponse204Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers204 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseOfferTransferResponse parses an HTTP response from a OfferTransferWithResponse call
+func ParseOfferTransferResponse(rsp *http.Response) (*OfferTransferResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OfferTransferResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Transfer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers OfferTransferResponse201Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers201 = &headers
 	}
 
 	return response, nil
@@ -15924,6 +16929,100 @@ func ParseRevokeStreamKeyResponse(rsp *http.Response) (*RevokeStreamKeyResponse,
 	switch {
 	case rsp.StatusCode == 204:
 		var headers RevokeStreamKeyResponse204Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers204 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListTransfersResponse parses an HTTP response from a ListTransfersWithResponse call
+func ParseListTransfersResponse(rsp *http.Response) (*ListTransfersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListTransfersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TransferList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAcceptTransferResponse parses an HTTP response from a AcceptTransferWithResponse call
+func ParseAcceptTransferResponse(rsp *http.Response) (*AcceptTransferResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AcceptTransferResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeviceChanged
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers AcceptTransferResponse200Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRejectTransferResponse parses an HTTP response from a RejectTransferWithResponse call
+func ParseRejectTransferResponse(rsp *http.Response) (*RejectTransferResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RejectTransferResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers RejectTransferResponse204Headers
 		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {

@@ -173,10 +173,16 @@ func printingSenders(to io.Writer) map[string]outbox.Sender {
 }
 
 // messenger keeps messages to people in the outbox.
-type messenger struct{ opened *opened }
+type messenger struct {
+	opened  *opened
+	senders map[string]outbox.Sender // by the kind of address
+}
 
 // Send keeps a message in the words of its reader.
 func (m messenger) Send(ctx context.Context, n app.Notice) error {
+	if _, can := m.senders[n.Kind]; !can && n.What == app.NoticeTransfer {
+		return nil // where nothing is sent, people look at their lists
+	}
 	text, err := message.Of(n.What, n.Language, message.Values{Code: n.Code, Minutes: int(time.Until(n.Until).Round(time.Minute).Minutes())})
 	if err != nil {
 		return err

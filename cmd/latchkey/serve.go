@@ -277,8 +277,8 @@ func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas
 	return app.New(app.Config{
 		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: passwords{p.vault, p.sessionEnded}, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
 		ShareCodes: shareCodes{p.vault, p.sessionEnded}, Domains: p.store, Shares: shares, Asked: p.store, Requests: requests{p.vault}, Quotas: quotas, Prover: prover, ProofOff: o.DeviceProof == proofOff, Firmware: o.firmware, Logger: p.logger,
-		Verification: p.verify, Codes: p.vault, Messenger: messenger{p}, Registration: p.registration, Invitations: p.vault,
-		Holdings: p.holdings, Eraser: eraser{p},
+		Verification: p.verify, Codes: p.vault, Messenger: messenger{p, o.senders}, Registration: p.registration, Invitations: p.vault,
+		Holdings: p.holdings, Eraser: eraser{p}, TransferTTL: o.transferTTL,
 	})
 }
 

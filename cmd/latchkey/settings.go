@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,6 +42,7 @@ type settings struct {
 	SharingFirmware    string `placeholder:"FILE" help:"YAML file with the oldest firmware with which devices may be shared, by pattern of models: 'DS-2CD*: V5.5.71 build 180723'. Without it: any firmware."`
 	TrustedProxies     string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: their X-Forwarded-For or Forwarded header names the client. Without it: the client is the address that connects."`
 	InvitationsPerHour string `default:"20000" placeholder:"N" help:"How many devices one account may offer to others in an hour (${default}); the same as invitations=N in --quotas, which wins."`
+	TransferTTL        string `name:"transfer-ttl" default:"168h" placeholder:"TIME" help:"How long an offer to hand a device over to another account can be accepted (${default})."`
 	Quotas             string `placeholder:"NAME=N,..." help:"What one account may have and do, such as devices=100,commands=50 a second; GET /api/v1/accounts/me lists all of them with their defaults."`
 	MemoryLimit        string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
 	People             `embed:""`
@@ -57,6 +59,7 @@ type Logging struct {
 type options struct {
 	settings
 	maxStaleness, sessionTTL, closeAfter time.Duration
+	transferTTL                          time.Duration
 	cameraNets                           []netip.Prefix
 	trustedProxies                       []netip.Prefix
 	firmware                             device.FirmwarePolicy
@@ -110,6 +113,7 @@ func (s settings) check() (options, error) {
 	o.sessionTTL = duration("session-ttl", s.SessionTTL, time.Minute, 365*24*time.Hour)
 	// Immediately means as soon as the door can; its zero would mean its own default.
 	o.closeAfter = max(duration("close-after", s.CloseAfter, 0, time.Hour), 200*time.Millisecond)
+	o.transferTTL = duration("transfer-ttl", cmp.Or(s.TransferTTL, defaultTransferTTL), time.Second, 90*24*time.Hour)
 	limit, err := memory.Limit(s.MemoryLimit)
 	if err != nil {
 		fault("memory-limit", "%v", err)
@@ -255,6 +259,9 @@ func (o options) refusesLoopback() bool { return o.strangers && o.cameraNets == 
 
 // defaultInvitations is what --invitations-per-hour is without a value.
 const defaultInvitations = "20000"
+
+// defaultTransferTTL is what --transfer-ttl is without a value.
+const defaultTransferTTL = "168h"
 
 // Values of flags.
 const (

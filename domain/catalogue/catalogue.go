@@ -38,6 +38,8 @@ var events = []entry{
 	current[device.Removed](),
 	current[device.Renamed](),
 	current[device.FactsChanged](),
+	current[device.TransferOffered](),
+	current[device.TransferEnded](),
 	current[name.Claimed](),
 	current[request.Requested](),
 	current[request.Dismissed](),

@@ -52,6 +52,7 @@ func examples() []event.Event {
 	terms := privilege.Terms{Validity: privilege.Validity{From: at, Until: at.Add(time.Hour), Hours: hours}, Playback: privilege.PlaybackLimit{LastDays: 7, SinceAcceptance: true}}
 	limited := []share.Grant{{Channel: 1, Privileges: privilege.All, Limits: []privilege.Limit{{Privileges: privilege.PTZ, Validity: privilege.Validity{Until: at}}}}}
 	timed := []event.Given{{Device: cam, Account: bob, Grants: limited, Paused: true, Terms: terms, AcceptedAt: at}}
+	offer := device.Transfer{Number: 3, Login: login, Kind: "email", To: text, Shares: device.KeepShares, At: at, Until: at.Add(time.Hour)}
 	given := []event.Given{{Device: cam, Account: bob, Grants: grants}, {Device: "cam-2", Account: alice, Grants: grants[:1]}}
 	return []event.Event{
 		account.LoginClaimed{Login: login, Account: bob, At: at},
@@ -115,6 +116,21 @@ func examples() []event.Event {
 		request.Requested{Serial: "ds-7216-691b23", Account: bob, Device: cam, Owner: alice, Message: text, At: at},
 		request.Requested{Serial: "ds-7216-691b23", Account: bob, At: at},
 		request.Dismissed{Serial: "ds-7216-691b23", Account: bob, Device: cam, Owner: alice, AskedAt: at, At: at},
+		device.TransferOffered{Device: cam, Serial: "ds-7216-691b23", Generation: 2, Change: 3, Owner: alice, Name: text, AddedAt: at, At: at, Channels: []device.Channel{
+			{Channel: 1, Name: text, Capabilities: privilege.All},
+		}, Model: "DS-7216", Firmware: "V5.5.71 build 180723", ProvenAt: at, Transfer: offer},
+		device.TransferEnded{Device: cam, Serial: "ds-7216-691b23", Generation: 2, Change: 5, Owner: alice, Name: text, AddedAt: at, At: at, Channels: []device.Channel{
+			{Channel: 1, Name: text, Capabilities: privilege.All},
+		}, Login: login, Number: 3, Why: device.Withdrawn},
+		device.Renamed{Device: cam, Serial: "ds-7216-691b23", Generation: 2, Change: 4, Owner: alice, Name: text, AddedAt: at, At: at, Channels: []device.Channel{
+			{Channel: 1, Name: text, Capabilities: privilege.All},
+		}, Transfer: offer},
+		device.Removed{Device: cam, Owner: alice, At: at, How: device.ByTransfer, To: bob, Next: "ds-7216-691b23.3", Shares: device.KeepShares, Transfer: 3},
+		device.Added{Device: "ds-7216-691b23.3", Serial: "ds-7216-691b23", Generation: 3, Owner: bob, Name: text, At: at, Channels: []device.Channel{
+			{Channel: 1, Capabilities: privilege.LiveView},
+		}, Model: "DS-7216", Firmware: "V5.5.71 build 180723", ProvenAt: at, How: device.ByTransfer, From: cam},
+		share.Invited{Share: id, Owner: alice, Login: login, Device: cam, Grants: limited, At: at, Terms: terms, From: id},
+		share.Accepted{Share: id, Owner: alice, Login: login, Account: bob, Device: cam, Grants: limited, Paused: true, At: at, Terms: terms, From: id},
 	}
 }
 

@@ -62,10 +62,9 @@ func rename(s State, c Rename) ([]Event, error) {
 	if name == s.Name && slices.Equal(channels, s.Channels) {
 		return nil, nil
 	}
-	return []Event{Renamed{
-		Device: s.Device, Serial: s.Serial, Generation: s.Generation, Change: s.Changes + 1, Owner: s.Owner, Name: name, Channels: channels,
-		Model: s.Facts.Model, Firmware: s.Facts.Firmware, ProvenAt: s.Facts.ProvenAt, AddedAt: s.AddedAt, At: c.At,
-	}}, nil
+	e := s.changed(c.At)
+	e.Name, e.Channels = name, channels
+	return []Event{e}, nil
 }
 
 func noteFacts(s State, c NoteFacts) ([]Event, error) {
@@ -79,10 +78,9 @@ func noteFacts(s State, c NoteFacts) ([]Event, error) {
 	if to.Model == s.Facts.Model && to.Firmware == s.Facts.Firmware && to.ProvenAt.Equal(s.Facts.ProvenAt) {
 		return nil, nil
 	}
-	return []Event{FactsChanged{
-		Device: s.Device, Serial: s.Serial, Generation: s.Generation, Change: s.Changes + 1, Owner: s.Owner, Name: s.Name, Channels: slices.Clone(s.Channels),
-		Model: to.Model, Firmware: to.Firmware, ProvenAt: to.ProvenAt, AddedAt: s.AddedAt, At: c.At,
-	}}, nil
+	e := FactsChanged(s.changed(c.At))
+	e.Model, e.Firmware, e.ProvenAt = to.Model, to.Firmware, to.ProvenAt
+	return []Event{e}, nil
 }
 
 // isOf reports whether the device lives and belongs to an account.

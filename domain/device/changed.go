@@ -25,6 +25,8 @@ type Renamed struct {
 	ProvenAt   time.Time `json:"proven_at,omitzero"`
 	AddedAt    time.Time `json:"added_at"`
 	At         time.Time `json:"at"`
+
+	Transfer Transfer `json:"_transfer,omitzero"` // that waits
 }
 
 // Type returns the frozen name.
@@ -40,8 +42,13 @@ func (Renamed) Effect() event.Effect { return event.NoEffect }
 func (Renamed) Revokes() event.Revocation { return event.NoRevocation }
 
 // Texts changes its personal texts.
-func (e Renamed) Texts(change event.ChangeText) event.Event {
+func (e Renamed) Texts(change event.ChangeText) event.Event { return e.texts(change) }
+
+func (e Renamed) texts(change event.ChangeText) Renamed {
 	e.Name, e.Channels = change(event.FieldDevice, e.Name), channelTexts(e.Channels, change)
+	if e.Transfer.Number != 0 {
+		e.Transfer.To = change(event.FieldRecipient, e.Transfer.To)
+	}
 	return e
 }
 
@@ -55,7 +62,7 @@ func (e Renamed) apply(s *State) { s.change(e.state()) }
 func (e Renamed) state() State {
 	return State{
 		Serial: e.Serial, Generation: e.Generation, Changes: e.Change, Live: true, Device: e.Device, Owner: e.Owner, Name: e.Name,
-		Channels: slices.Clone(e.Channels), Facts: Facts{e.Model, e.Firmware, e.ProvenAt}, AddedAt: e.AddedAt,
+		Channels: slices.Clone(e.Channels), Facts: Facts{e.Model, e.Firmware, e.ProvenAt}, AddedAt: e.AddedAt, Transfer: e.Transfer,
 	}
 }
 
@@ -74,6 +81,8 @@ type FactsChanged struct {
 	ProvenAt   time.Time `json:"proven_at,omitzero"`
 	AddedAt    time.Time `json:"added_at"`
 	At         time.Time `json:"at"`
+
+	Transfer Transfer `json:"_transfer,omitzero"` // that waits
 }
 
 // Type returns the frozen name.
@@ -92,8 +101,7 @@ func (FactsChanged) Revokes() event.Revocation { return event.NoRevocation }
 
 // Texts changes its personal texts.
 func (e FactsChanged) Texts(change event.ChangeText) event.Event {
-	e.Name, e.Channels = change(event.FieldDevice, e.Name), channelTexts(e.Channels, change)
-	return e
+	return FactsChanged(Renamed(e).texts(change))
 }
 
 // Sentence says what happened.

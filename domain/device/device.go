@@ -39,6 +39,7 @@ type State struct {
 	Channels   []Channel
 	Facts      Facts
 	AddedAt    time.Time
+	Transfer   Transfer // that waits, or has expired
 }
 
 // Command is an intended change to a device. The set is closed.
@@ -74,11 +75,17 @@ func Decide(s State, command Command) ([]Event, error) {
 		if !s.isOf(c.Device, c.By) {
 			return nil, ErrNotFound
 		}
-		return []Event{Removed{Device: s.Device, Owner: s.Owner, At: c.At}}, nil
+		return []Event{Removed{Device: s.Device, Owner: s.Owner, At: c.At, Transfer: s.Transfer.Number}}, nil
 	case Rename:
 		return rename(s, c)
 	case NoteFacts:
 		return noteFacts(s, c)
+	case OfferTransfer:
+		return offerTransfer(s, c)
+	case EndTransfer:
+		return endTransfer(s, c)
+	case AcceptTransfer:
+		return acceptTransfer(s, c)
 	}
 	return nil, fmt.Errorf("%w %T", ErrUnknownCommand, command)
 }
@@ -136,6 +143,10 @@ func Last(event Event) State {
 	case Renamed:
 		return e.state()
 	case FactsChanged:
+		return e.state()
+	case TransferOffered:
+		return e.state()
+	case TransferEnded:
 		return e.state()
 	case Removed:
 		return State{Device: e.Device, Owner: e.Owner, Generation: generationOf(e.Device)}

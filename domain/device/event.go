@@ -41,6 +41,10 @@ type Added struct {
 	Model    string    `json:"_model,omitempty"`
 	Firmware string    `json:"_firmware,omitempty"`
 	ProvenAt time.Time `json:"_proven_at,omitzero"`
+
+	// Of a device that was handed over: how, and the id that it had before.
+	How  Handover `json:"_how,omitempty"`
+	From string   `json:"_from,omitempty"`
 }
 
 // Type returns the frozen name.
@@ -69,6 +73,9 @@ func (e Added) Texts(change event.ChangeText) event.Event {
 
 // Sentence describes what happened.
 func (e Added) Sentence() string {
+	if e.How != "" {
+		return fmt.Sprintf("owner %s got device %s (%s) by %s; it was device %s before: %s", e.Owner, e.Device, e.Name, e.How, e.From, channelWords(e.Channels))
+	}
 	return fmt.Sprintf("owner %s added device %s (%s): %s", e.Owner, e.Device, e.Name, channelWords(e.Channels))
 }
 
@@ -95,6 +102,15 @@ type Removed struct {
 	Device string    `json:"device"`
 	Owner  string    `json:"owner"`
 	At     time.Time `json:"at"`
+
+	// Of a device that was handed over, in the same append as the Added of the new owner.
+	// Who does not know these fields ends the shares, as for any device that was removed.
+	How    Handover `json:"_how,omitempty"`
+	To     string   `json:"_to,omitempty"`     // account
+	Next   string   `json:"_next,omitempty"`   // the id that it has from now on
+	Shares Shares   `json:"_shares,omitempty"` // what becomes of them
+
+	Transfer int `json:"_transfer,omitempty"` // the number of the offer that ended with it
 }
 
 // Type returns the frozen name.
@@ -118,6 +134,9 @@ func (e Removed) Texts(event.ChangeText) event.Event { return e }
 
 // Sentence describes what happened.
 func (e Removed) Sentence() string {
+	if e.How != "" {
+		return fmt.Sprintf("device %s of owner %s went to account %s by %s; it is device %s now; its shares: %s", e.Device, e.Owner, e.To, e.How, e.Next, e.Shares)
+	}
 	return fmt.Sprintf("owner %s removed device %s", e.Owner, e.Device)
 }
 

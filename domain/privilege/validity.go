@@ -170,6 +170,30 @@ func (t Terms) UTC() Terms {
 	return t
 }
 
+// And returns the terms that hold when both do. ok is false if that cannot be said: both
+// have hours, and not the same ones; the hours are then those of t.
+func (t Terms) And(u Terms) (both Terms, ok bool) {
+	both = t
+	if u.From.After(both.From) {
+		both.From = u.From
+	}
+	if !u.Until.IsZero() && (both.Until.IsZero() || u.Until.Before(both.Until)) {
+		both.Until = u.Until
+	}
+	ok = true
+	switch {
+	case both.Hours.IsZero():
+		both.Hours = u.Hours
+	case !u.Hours.IsZero():
+		ok = u.Hours.Zone == t.Hours.Zone && slices.Equal(u.Hours.Spans, t.Hours.Spans)
+	}
+	if n := u.Playback.LastDays; n != 0 && (both.Playback.LastDays == 0 || n < both.Playback.LastDays) {
+		both.Playback.LastDays = n
+	}
+	both.Playback.SinceAcceptance = both.Playback.SinceAcceptance || u.Playback.SinceAcceptance
+	return both, ok
+}
+
 // Fault is what is wrong with terms or limits.
 type Fault struct {
 	Field string // path of names and indexes, such as hours.spans[2].end

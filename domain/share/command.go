@@ -127,6 +127,7 @@ type SetDomain struct {
 // issued by a policy, not by a person.
 type EndDevice struct {
 	Device string
+	Why    Reason // "": DeviceDeleted
 	At     time.Time
 }
 

@@ -1,6 +1,7 @@
 package share
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -72,6 +73,8 @@ func Decide(s State, command Command) ([]Event, error) {
 		return reapply(s, c), nil
 	case Forget:
 		return forget(s, c)
+	case TakeOver:
+		return takeOver(s, c)
 	}
 	if !s.Live {
 		return nil, ErrNotFound
@@ -108,7 +111,7 @@ func endDevice(s State, c EndDevice) []Event {
 	if !ok || !s.Live || !d.Listed() {
 		return nil
 	}
-	return []Event{removed(s, d, DeviceDeleted, c.At)}
+	return []Event{removed(s, d, cmp.Or(c.Why, DeviceDeleted), c.At)}
 }
 
 func removed(s State, d Device, why Reason, at time.Time) Event {

@@ -117,6 +117,8 @@ type Invited struct {
 	At     time.Time `json:"at"`
 
 	Terms privilege.Terms `json:"terms,omitzero"` // of the device
+
+	From string `json:"_from,omitempty"` // the share that it was in, of a device that was handed over
 }
 
 // Type returns the frozen name.
@@ -138,7 +140,7 @@ func (e Invited) Texts(event.ChangeText) event.Event { return e }
 
 // Sentence describes what happened.
 func (e Invited) Sentence() string {
-	return fmt.Sprintf("owner %s invited to device %s: %s (share %s)", e.Owner, e.Device, event.GrantWords(e.Grants)+event.TermsWords(e.Terms), e.Share)
+	return fmt.Sprintf("owner %s invited to device %s: %s (share %s%s)", e.Owner, e.Device, event.GrantWords(e.Grants)+event.TermsWords(e.Terms), e.Share, event.On(", kept from share ", e.From))
 }
 
 func (e Invited) apply(s *State) {
@@ -161,6 +163,8 @@ type Accepted struct {
 
 	ShareTerms privilege.Terms `json:"share_terms,omitzero"`
 	Terms      privilege.Terms `json:"terms,omitzero"` // of the device
+
+	From string `json:"_from,omitempty"` // the share in which it was accepted, of a device that was handed over
 }
 
 // Type returns the frozen name.
@@ -187,6 +191,10 @@ func (e Accepted) Texts(event.ChangeText) event.Event { return e }
 
 // Sentence describes what happened.
 func (e Accepted) Sentence() string {
+	if e.From != "" {
+		return fmt.Sprintf("account %s keeps device %s, handed over with its shares%s: %s (share %s, kept from share %s)",
+			e.Account, e.Device, whilePaused(e.Paused), event.GrantWords(e.Grants)+event.TermsWords(e.ShareTerms, e.Terms), e.Share, e.From)
+	}
 	return fmt.Sprintf("account %s accepted device %s%s: %s (share %s)", e.Account, e.Device, whilePaused(e.Paused), event.GrantWords(e.Grants)+event.TermsWords(e.ShareTerms, e.Terms), e.Share)
 }
 
@@ -478,12 +486,14 @@ const (
 	ByOwner       Reason = "owner"
 	ShareDeleted  Reason = "share_deleted"
 	DeviceDeleted Reason = "device_deleted"
-	Restored      Reason = "restored" // it was revoked before, in a part of the log that a restore lost
+	HandedOver    Reason = "handed_over" // to another account
+	Restored      Reason = "restored"    // it was revoked before, in a part of the log that a restore lost
 )
 
 var reasons = map[Reason]string{
 	ByOwner:       "by its owner",
 	ShareDeleted:  "the share was deleted",
 	DeviceDeleted: "the device was removed",
+	HandedOver:    "the device went to another account",
 	Restored:      "it had been taken back before the log was restored",
 }

@@ -58,6 +58,8 @@ const (
 	NoticeVerify = "verify" // a code to verify the address
 	NoticeReset  = "reset"  // a code to set a new password
 	NoticeTaken  = "taken"  // somebody wants to add the address, which another account has
+
+	NoticeTransfer = "transfer" // a device is offered to the address, to be handed over
 )
 
 // AddressView is an address of an account, in clear.

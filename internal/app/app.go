@@ -54,6 +54,10 @@ type Config struct {
 	Registration Mode
 	Invitations  Invitations
 
+	// TransferTTL is how long an offer to hand a device over can be accepted; the default
+	// is DefaultTransferTTL.
+	TransferTTL time.Duration
+
 	// Now is the clock; the default is time.Now.
 	Now func() time.Time
 	// NewID returns the id of a new account; the default is a UUID of version 7.
@@ -84,8 +88,9 @@ func New(cfg Config) (UseCases, error) {
 	c := newCore(cfg)
 	n := names{core: c, domains: cfg.Domains}
 	u := UseCases{
-		Accounts:    &Accounts{core: c, passwords: cfg.Passwords, codes: cfg.Codes, messenger: cfg.Messenger, mode: cfg.Registration, invitations: cfg.Invitations},
-		Devices:     &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, unproven: cfg.ProofOff, shares: cfg.Shares, asked: cfg.Asked, names: n},
+		Accounts: &Accounts{core: c, passwords: cfg.Passwords, codes: cfg.Codes, messenger: cfg.Messenger, mode: cfg.Registration, invitations: cfg.Invitations},
+		Devices: &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, unproven: cfg.ProofOff, shares: cfg.Shares, asked: cfg.Asked, names: n,
+			passwords: cfg.Passwords, messenger: cfg.Messenger, transferTTL: cfg.TransferTTL},
 		Shares:      &Shares{core: c, names: n, codes: cfg.ShareCodes},
 		StreamKeys:  &StreamKeys{core: c, secrets: cfg.StreamSecrets},
 		Revocations: &Revocations{core: c, cameras: cfg.Cameras, secrets: cfg.StreamSecrets, passwords: cfg.Passwords},
@@ -119,6 +124,9 @@ func (cfg *Config) validate() error {
 func (cfg *Config) setDefaults() {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.TransferTTL == 0 {
+		cfg.TransferTTL = DefaultTransferTTL
 	}
 	if cfg.NewID == nil {
 		cfg.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }

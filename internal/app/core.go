@@ -16,6 +16,7 @@ type core struct {
 	sealer   Sealer
 	requests Requests
 	firmware device.FirmwarePolicy
+	domains  Domains
 	quotas   Quotas // nil for none
 	clock    func() time.Time
 	newID    func() string
@@ -29,7 +30,7 @@ type core struct {
 
 func newCore(cfg Config) *core {
 	return &core{
-		log: cfg.Log, sealer: cfg.Sealer, requests: cfg.Requests, firmware: cfg.Firmware, quotas: cfg.Quotas,
+		log: cfg.Log, sealer: cfg.Sealer, requests: cfg.Requests, firmware: cfg.Firmware, domains: cfg.Domains, quotas: cfg.Quotas,
 		clock: cfg.Now, newID: cfg.NewID, random: cfg.Random, logger: cfg.Logger,
 		verify: cfg.Verification, folded: foldedStates{most: foldedBytes, few: fewEvents}, patience: patience,
 	}

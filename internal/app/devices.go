@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"latchkey/domain/device"
 	"latchkey/domain/event"
@@ -22,6 +23,10 @@ type Devices struct {
 	names   names
 
 	unproven bool // devices are added without connecting to them
+
+	passwords   Passwords
+	messenger   Messenger // nil: nobody is told
+	transferTTL time.Duration
 }
 
 // Add adds a device to the caller's account. Its camera is in the vault before the device

@@ -90,16 +90,31 @@ func (s *core) endShares(ctx context.Context, cause uuid.UUID, device string, sh
 }
 
 // endShare takes a removed device out of a share. The result is the share without it,
-// whoever took it out.
+// whoever took it out. If the device went to another account with its shares, it is in one
+// of the new owner's before.
 func (s *core) endShare(ctx context.Context, cause uuid.UUID, device ids.Device, id ids.Share) (outcome[share.State, share.Event], error) {
 	if _, _, ok := share.Parties(string(id)); !ok {
 		return outcome[share.State, share.Event]{}, share.ErrNotFound
 	}
+	end := share.EndDevice{Device: string(device)}
+	var goesOn kept
+	gone, went, err := s.handedOver(ctx, string(device))
+	if went && err == nil {
+		end.Why = share.HandedOver
+		goesOn, err = s.keepShare(ctx, cause, gone, id)
+	}
+	if err != nil {
+		return outcome[share.State, share.Event]{}, err
+	}
 	done, err := run(ctx, s, s.following(cause), onShare(string(id)), func(there stream[share.State]) ([]share.Event, error) {
-		return share.Decide(there.state, share.EndDevice{Device: string(device), At: s.now()})
+		end.At = s.now()
+		return share.Decide(there.state, end)
 	})
 	if err == nil && len(done.events) == 0 {
 		done.position, err = s.endedSince(ctx, id, device, 0)
+	}
+	if err == nil {
+		done.position = max(done.position, goesOn.position, s.keepDomain(ctx, goesOn))
 	}
 	return done, err
 }

@@ -36,6 +36,8 @@ const (
 	DeviceRemoved      Kind = "device_removed"
 	AccessRequested    Kind = "access_requested"
 	RequestDismissed   Kind = "access_request_dismissed"
+	TransferOffered    Kind = "transfer_offered"
+	TransferEnded      Kind = "transfer_ended" // withdrawn or rejected; after an acceptance: device_removed and device_added
 	StreamKeyAdded     Kind = "stream_key_added"
 	StreamKeyRevoked   Kind = "stream_key_revoked"
 	PasswordChanged    Kind = "password_changed"
@@ -123,6 +125,10 @@ func kindOf(e event.Event) (kind Kind, both bool) {
 		return AccessRequested, false
 	case request.Dismissed:
 		return RequestDismissed, false
+	case device.TransferOffered:
+		return TransferOffered, true
+	case device.TransferEnded:
+		return TransferEnded, true
 	case account.StreamKeyAdded:
 		return StreamKeyAdded, false
 	case account.StreamKeyRevoked:

@@ -148,6 +148,12 @@ func (f commands) FinishClosing(context.Context, uuid.UUID, string, eventstore.P
 
 var errTest = errors.New("as the test wants it")
 
+func (f commands) TellOfTransfer(context.Context, uuid.UUID, device.TransferOffered) error {
+	return nil
+}
+
+func (f commands) FinishHandover(context.Context, uuid.UUID, device.Added) error { return nil }
+
 // within bounds what waits for something that must happen.
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"latchkey/domain/catalogue"
+	"latchkey/domain/device"
 	"latchkey/domain/event"
 	"latchkey/eventstore"
 )
@@ -46,6 +47,10 @@ type Commands interface {
 	EndShares(ctx context.Context, cause uuid.UUID, device string, shares []string) error
 	// FinishClosing does what follows a closed account, whose event is at a position.
 	FinishClosing(ctx context.Context, cause uuid.UUID, account string, at eventstore.Position) error
+	// TellOfTransfer tells whoever reads the address that a device is offered to.
+	TellOfTransfer(ctx context.Context, cause uuid.UUID, e device.TransferOffered) error
+	// FinishHandover looks again whether the account that got a device may have it.
+	FinishHandover(ctx context.Context, cause uuid.UUID, e device.Added) error
 }
 
 // Event is an event that is followed.

@@ -11,14 +11,15 @@ import (
 )
 
 // policies ends the shares of removed devices, when a device was removed and when a share
-// offers or has a device that was removed meanwhile, and finishes what follows a closed
-// account.
+// offers or has a device that was removed meanwhile, finishes what follows a closed
+// account, and tells people of devices that change hands.
 func policies(read ReadModels, do Commands) Reactor {
 	d := deviceEnds{read, do}
 	return Reactor{
 		Name: "policies",
 		Events: []string{
 			device.Removed{}.Type(), share.Invited{}.Type(), share.Accepted{}.Type(), share.PrivilegesEdited{}.Type(), account.Closed{}.Type(),
+			device.TransferOffered{}.Type(), device.Added{}.Type(),
 		},
 		Due: d.due,
 	}
@@ -37,6 +38,12 @@ func (d deviceEnds) due(ctx context.Context, events []Event, position eventstore
 			list = append(list, d.removed(e, v.Device))
 		case account.Closed:
 			list = append(list, Action{e, func(ctx context.Context) error { return d.do.FinishClosing(ctx, e.ID, v.Account, e.Position) }})
+		case device.TransferOffered:
+			list = append(list, Action{e, func(ctx context.Context) error { return d.do.TellOfTransfer(ctx, e.ID, v) }})
+		case device.Added:
+			if v.How != "" {
+				list = append(list, Action{e, func(ctx context.Context) error { return d.do.FinishHandover(ctx, e.ID, v) }})
+			}
 		case share.Invited:
 			offers = append(offers, offer{e, v.Device, v.Share})
 		case share.Accepted:

@@ -925,6 +925,18 @@ type NewStreamKey struct {
 	Label     string     `json:"label,omitempty,omitzero"`
 }
 
+// NewTransfer defines model for NewTransfer.
+type NewTransfer struct {
+	// Password Your own, again.
+	Password string `json:"password"`
+
+	// Recipient Exactly one of `email` and `phone`.
+	Recipient TransferRecipient `json:"recipient"`
+
+	// Shares What becomes of your shares of the device.
+	Shares string `json:"shares"`
+}
+
 // NextCursor The `cursor` of the next page; absent at the end.
 type NextCursor = string
 
@@ -1512,6 +1524,48 @@ type TimeLimit struct {
 	Until TermTime `json:"until,omitempty,omitzero"`
 }
 
+// Transfer defines model for Transfer.
+type Transfer struct {
+	Device RequestedDevice `json:"device"`
+
+	// Direction `given`: you offered it; `received`: it is offered to you.
+	Direction string `json:"direction"`
+
+	// EndedAt Absent while it waits, and of one that expired.
+	EndedAt   time.Time `json:"ended_at,omitempty,omitzero"`
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// From The owner, for the recipient only. Erased fields are empty.
+	From      Person    `json:"from,omitempty,omitzero"`
+	ID        string    `json:"id"`
+	OfferedAt time.Time `json:"offered_at"`
+
+	// Recipient Empty if the address was erased.
+	Recipient ShareRecipient `json:"recipient,omitempty,omitzero"`
+
+	// Shares `end` or `keep`: what becomes of the shares of the device.
+	Shares string `json:"shares"`
+
+	// Status `waiting`, `expired`, `accepted`, `rejected` or `withdrawn`.
+	Status string `json:"status"`
+}
+
+// TransferList defines model for TransferList.
+type TransferList struct {
+	Items []Transfer `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// TransferRecipient Exactly one of `email` and `phone`.
+type TransferRecipient struct {
+	Email string `json:"email,omitempty,omitzero"`
+
+	// Phone With the country code, for example +8618969190000.
+	Phone string `json:"phone,omitempty,omitzero"`
+}
+
 // Viewer defines model for Viewer.
 type Viewer struct {
 	Channel ChannelNumber `json:"channel"`
@@ -1589,6 +1643,9 @@ type RecipientQuery = string
 
 // SharePath defines model for SharePath.
 type SharePath = string
+
+// TransferPath defines model for TransferPath.
+type TransferPath = string
 
 // DeviceChanged defines model for DeviceChanged.
 type DeviceChanged = Device
@@ -1751,6 +1808,18 @@ type SetDeviceCredentialsParams struct {
 
 // RefreshDeviceParams defines parameters for RefreshDevice.
 type RefreshDeviceParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// WithdrawTransferParams defines parameters for WithdrawTransfer.
+type WithdrawTransferParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// OfferTransferParams defines parameters for OfferTransfer.
+type OfferTransferParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
@@ -2056,6 +2125,30 @@ type RevokeStreamKeyParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListTransfersParams defines parameters for ListTransfers.
+type ListTransfersParams struct {
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// AcceptTransferParams defines parameters for AcceptTransfer.
+type AcceptTransferParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// RejectTransferParams defines parameters for RejectTransfer.
+type RejectTransferParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // RequestAccessJSONRequestBody defines body for RequestAccess for application/json ContentType.
 type RequestAccessJSONRequestBody = NewAccessRequest
 
@@ -2085,6 +2178,9 @@ type RenameDeviceJSONRequestBody = DeviceNames
 
 // SetDeviceCredentialsJSONRequestBody defines body for SetDeviceCredentials for application/json ContentType.
 type SetDeviceCredentialsJSONRequestBody = DeviceCredentials
+
+// OfferTransferJSONRequestBody defines body for OfferTransfer for application/json ContentType.
+type OfferTransferJSONRequestBody = NewTransfer
 
 // CreateInvitationCodeJSONRequestBody defines body for CreateInvitationCode for application/json ContentType.
 type CreateInvitationCodeJSONRequestBody = NewInvitationCode
@@ -2211,6 +2307,12 @@ type ServerInterface interface {
 	// RefreshDevice Ask a device of yours what it is
 	// (POST /api/v1/devices/{device}/refresh)
 	RefreshDevice(ctx echo.Context, device DevicePath, params RefreshDeviceParams) error
+	// WithdrawTransfer Withdraw the offer of a device of yours
+	// (DELETE /api/v1/devices/{device}/transfer)
+	WithdrawTransfer(ctx echo.Context, device DevicePath, params WithdrawTransferParams) error
+	// OfferTransfer Offer a device of yours to another account
+	// (POST /api/v1/devices/{device}/transfer)
+	OfferTransfer(ctx echo.Context, device DevicePath, params OfferTransferParams) error
 	// ListDeviceViewers List who watches a device now
 	// (GET /api/v1/devices/{device}/viewers)
 	ListDeviceViewers(ctx echo.Context, device DevicePath, params ListDeviceViewersParams) error
@@ -2322,6 +2424,15 @@ type ServerInterface interface {
 	// RevokeStreamKey Revoke a stream key
 	// (DELETE /api/v1/stream-keys/{name})
 	RevokeStreamKey(ctx echo.Context, name string, params RevokeStreamKeyParams) error
+	// ListTransfers List offers of devices, made by you and made to you
+	// (GET /api/v1/transfers)
+	ListTransfers(ctx echo.Context, params ListTransfersParams) error
+	// AcceptTransfer Take over a device that was offered to you
+	// (POST /api/v1/transfers/{transfer}/accept)
+	AcceptTransfer(ctx echo.Context, transfer TransferPath, params AcceptTransferParams) error
+	// RejectTransfer Reject a device that was offered to you
+	// (POST /api/v1/transfers/{transfer}/reject)
+	RejectTransfer(ctx echo.Context, transfer TransferPath, params RejectTransferParams) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -3166,6 +3277,78 @@ func (w *ServerInterfaceWrapper) RefreshDevice(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RefreshDevice(ctx, device, params)
+	return err
+}
+
+// WithdrawTransfer converts echo context to params.
+func (w *ServerInterfaceWrapper) WithdrawTransfer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params WithdrawTransferParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.WithdrawTransfer(ctx, device, params)
+	return err
+}
+
+// OfferTransfer converts echo context to params.
+func (w *ServerInterfaceWrapper) OfferTransfer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params OfferTransferParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.OfferTransfer(ctx, device, params)
 	return err
 }
 
@@ -4680,6 +4863,120 @@ func (w *ServerInterfaceWrapper) RevokeStreamKey(ctx echo.Context) error {
 	return err
 }
 
+// ListTransfers converts echo context to params.
+func (w *ServerInterfaceWrapper) ListTransfers(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTransfersParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListTransfers(ctx, params)
+	return err
+}
+
+// AcceptTransfer converts echo context to params.
+func (w *ServerInterfaceWrapper) AcceptTransfer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "transfer" -------------
+	var transfer TransferPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "transfer", ctx.Param("transfer"), &transfer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter transfer: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AcceptTransferParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AcceptTransfer(ctx, transfer, params)
+	return err
+}
+
+// RejectTransfer converts echo context to params.
+func (w *ServerInterfaceWrapper) RejectTransfer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "transfer" -------------
+	var transfer TransferPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "transfer", ctx.Param("transfer"), &transfer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter transfer: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RejectTransferParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RejectTransfer(ctx, transfer, params)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -4757,6 +5054,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/devices/:device/access", wrapper.ListDeviceAccess, options.OperationMiddlewares["listDeviceAccess"]...)
 	router.PUT(options.BaseURL+"/api/v1/devices/:device/credentials", wrapper.SetDeviceCredentials, options.OperationMiddlewares["setDeviceCredentials"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/refresh", wrapper.RefreshDevice, options.OperationMiddlewares["refreshDevice"]...)
+	router.DELETE(options.BaseURL+"/api/v1/devices/:device/transfer", wrapper.WithdrawTransfer, options.OperationMiddlewares["withdrawTransfer"]...)
+	router.POST(options.BaseURL+"/api/v1/devices/:device/transfer", wrapper.OfferTransfer, options.OperationMiddlewares["offerTransfer"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/viewers", wrapper.ListDeviceViewers, options.OperationMiddlewares["listDeviceViewers"]...)
 	router.GET(options.BaseURL+"/api/v1/invitation-codes", wrapper.ListInvitationCodes, options.OperationMiddlewares["listInvitationCodes"]...)
 	router.POST(options.BaseURL+"/api/v1/invitation-codes", wrapper.CreateInvitationCode, options.OperationMiddlewares["createInvitationCode"]...)
@@ -4794,6 +5093,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/stream-keys", wrapper.ListStreamKeys, options.OperationMiddlewares["listStreamKeys"]...)
 	router.POST(options.BaseURL+"/api/v1/stream-keys", wrapper.CreateStreamKey, options.OperationMiddlewares["createStreamKey"]...)
 	router.DELETE(options.BaseURL+"/api/v1/stream-keys/:name", wrapper.RevokeStreamKey, options.OperationMiddlewares["revokeStreamKey"]...)
+	router.GET(options.BaseURL+"/api/v1/transfers", wrapper.ListTransfers, options.OperationMiddlewares["listTransfers"]...)
+	router.POST(options.BaseURL+"/api/v1/transfers/:transfer/accept", wrapper.AcceptTransfer, options.OperationMiddlewares["acceptTransfer"]...)
+	router.POST(options.BaseURL+"/api/v1/transfers/:transfer/reject", wrapper.RejectTransfer, options.OperationMiddlewares["rejectTransfer"]...)
 
 }
 
@@ -5634,6 +5936,71 @@ func (response RefreshDevice200JSONResponse) VisitRefreshDeviceResponse(w http.R
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WithdrawTransferRequestObject struct {
+	Device DevicePath `json:"device"`
+	Params WithdrawTransferParams
+}
+
+type WithdrawTransferResponseObject interface {
+	VisitWithdrawTransferResponse(w http.ResponseWriter) error
+}
+
+type WithdrawTransfer204Response = DoneResponse
+
+func (response WithdrawTransfer204Response) VisitWithdrawTransferResponse(w http.ResponseWriter) error {
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(204)
+	return nil
+}
+
+type OfferTransferRequestObject struct {
+	Device DevicePath `json:"device"`
+	Params OfferTransferParams
+	Body   *OfferTransferJSONRequestBody
+}
+
+type OfferTransferResponseObject interface {
+	VisitOfferTransferResponse(w http.ResponseWriter) error
+}
+
+type OfferTransfer201ResponseHeaders struct {
+	LatchkeyPosition string
+}
+
+type OfferTransfer201JSONResponse struct {
+	Body    Transfer
+	Headers OfferTransfer201ResponseHeaders
+}
+
+func (response OfferTransfer201JSONResponse) VisitOfferTransferResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OfferTransfer408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response OfferTransfer408ApplicationProblemPlusJSONResponse) VisitOfferTransferResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -6707,6 +7074,69 @@ func (response RevokeStreamKey204Response) VisitRevokeStreamKeyResponse(w http.R
 	return nil
 }
 
+type ListTransfersRequestObject struct {
+	Params ListTransfersParams
+}
+
+type ListTransfersResponseObject interface {
+	VisitListTransfersResponse(w http.ResponseWriter) error
+}
+
+type ListTransfers200JSONResponse TransferList
+
+func (response ListTransfers200JSONResponse) VisitListTransfersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AcceptTransferRequestObject struct {
+	Transfer TransferPath `json:"transfer"`
+	Params   AcceptTransferParams
+}
+
+type AcceptTransferResponseObject interface {
+	VisitAcceptTransferResponse(w http.ResponseWriter) error
+}
+
+type AcceptTransfer200JSONResponse struct{ DeviceChangedJSONResponse }
+
+func (response AcceptTransfer200JSONResponse) VisitAcceptTransferResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RejectTransferRequestObject struct {
+	Transfer TransferPath `json:"transfer"`
+	Params   RejectTransferParams
+}
+
+type RejectTransferResponseObject interface {
+	VisitRejectTransferResponse(w http.ResponseWriter) error
+}
+
+type RejectTransfer204Response = DoneResponse
+
+func (response RejectTransfer204Response) VisitRejectTransferResponse(w http.ResponseWriter) error {
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(204)
+	return nil
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// ListAccessRequests List the requests for access to your devices
@@ -6799,6 +7229,12 @@ type StrictServerInterface interface {
 	// RefreshDevice Ask a device of yours what it is
 	// (POST /api/v1/devices/{device}/refresh)
 	RefreshDevice(ctx context.Context, request RefreshDeviceRequestObject) (RefreshDeviceResponseObject, error)
+	// WithdrawTransfer Withdraw the offer of a device of yours
+	// (DELETE /api/v1/devices/{device}/transfer)
+	WithdrawTransfer(ctx context.Context, request WithdrawTransferRequestObject) (WithdrawTransferResponseObject, error)
+	// OfferTransfer Offer a device of yours to another account
+	// (POST /api/v1/devices/{device}/transfer)
+	OfferTransfer(ctx context.Context, request OfferTransferRequestObject) (OfferTransferResponseObject, error)
 	// ListDeviceViewers List who watches a device now
 	// (GET /api/v1/devices/{device}/viewers)
 	ListDeviceViewers(ctx context.Context, request ListDeviceViewersRequestObject) (ListDeviceViewersResponseObject, error)
@@ -6910,6 +7346,15 @@ type StrictServerInterface interface {
 	// RevokeStreamKey Revoke a stream key
 	// (DELETE /api/v1/stream-keys/{name})
 	RevokeStreamKey(ctx context.Context, request RevokeStreamKeyRequestObject) (RevokeStreamKeyResponseObject, error)
+	// ListTransfers List offers of devices, made by you and made to you
+	// (GET /api/v1/transfers)
+	ListTransfers(ctx context.Context, request ListTransfersRequestObject) (ListTransfersResponseObject, error)
+	// AcceptTransfer Take over a device that was offered to you
+	// (POST /api/v1/transfers/{transfer}/accept)
+	AcceptTransfer(ctx context.Context, request AcceptTransferRequestObject) (AcceptTransferResponseObject, error)
+	// RejectTransfer Reject a device that was offered to you
+	// (POST /api/v1/transfers/{transfer}/reject)
+	RejectTransfer(ctx context.Context, request RejectTransferRequestObject) (RejectTransferResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -7897,6 +8342,81 @@ func (sh *strictHandler) RefreshDevice(ctx echo.Context, device DevicePath, para
 		return err
 	} else if validResponse, ok := response.(RefreshDeviceResponseObject); ok {
 		return validResponse.VisitRefreshDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// WithdrawTransfer operation middleware
+func (sh *strictHandler) WithdrawTransfer(ctx echo.Context, device DevicePath, params WithdrawTransferParams) error {
+	var request WithdrawTransferRequestObject
+
+	request.Device = device
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.WithdrawTransfer(ctx.Request().Context(), request.(WithdrawTransferRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WithdrawTransfer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(WithdrawTransferResponseObject); ok {
+		return validResponse.VisitWithdrawTransferResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// OfferTransfer operation middleware
+func (sh *strictHandler) OfferTransfer(ctx echo.Context, device DevicePath, params OfferTransferParams) error {
+	var request OfferTransferRequestObject
+
+	request.Device = device
+	request.Params = params
+
+	var body OfferTransferJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.OfferTransfer(ctx.Request().Context(), request.(OfferTransferRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OfferTransfer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(OfferTransferResponseObject); ok {
+		return validResponse.VisitOfferTransferResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -9092,6 +9612,83 @@ func (sh *strictHandler) RevokeStreamKey(ctx echo.Context, name string, params R
 		return err
 	} else if validResponse, ok := response.(RevokeStreamKeyResponseObject); ok {
 		return validResponse.VisitRevokeStreamKeyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListTransfers operation middleware
+func (sh *strictHandler) ListTransfers(ctx echo.Context, params ListTransfersParams) error {
+	var request ListTransfersRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTransfers(ctx.Request().Context(), request.(ListTransfersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTransfers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListTransfersResponseObject); ok {
+		return validResponse.VisitListTransfersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AcceptTransfer operation middleware
+func (sh *strictHandler) AcceptTransfer(ctx echo.Context, transfer TransferPath, params AcceptTransferParams) error {
+	var request AcceptTransferRequestObject
+
+	request.Transfer = transfer
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AcceptTransfer(ctx.Request().Context(), request.(AcceptTransferRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AcceptTransfer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AcceptTransferResponseObject); ok {
+		return validResponse.VisitAcceptTransferResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RejectTransfer operation middleware
+func (sh *strictHandler) RejectTransfer(ctx echo.Context, transfer TransferPath, params RejectTransferParams) error {
+	var request RejectTransferRequestObject
+
+	request.Transfer = transfer
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RejectTransfer(ctx.Request().Context(), request.(RejectTransferRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RejectTransfer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RejectTransferResponseObject); ok {
+		return validResponse.VisitRejectTransferResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
