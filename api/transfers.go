@@ -62,10 +62,14 @@ func (h handlers) AcceptTransfer(ctx context.Context, r rest.AcceptTransferReque
 	return rest.AcceptTransfer200JSONResponse{DeviceChangedJSONResponse: changed}, err
 }
 
+// changeCameraPassword is the code of a warning: others may know the device's password.
+const changeCameraPassword = "change_camera_password"
+
 // changePassword is the warning to the new owner of a device.
 func changePassword() rest.Warning {
+	code := changeCameraPassword
 	return rest.Warning{
-		Code:   "change_camera_password",
+		Code:   code,
 		Detail: "Whoever had the device before may know its password. Set another one at the device, and then here (PUT /devices/{device}/credentials).",
 	}
 }

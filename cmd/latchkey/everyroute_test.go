@@ -51,6 +51,10 @@ var mayKnow = map[string]struct {
 	"setDeviceDomain":              {who: bothParties, body: `{"domain":"mine"}`},
 	"revokeStreamKey":              {who: onlyOwner},
 	"revokeInvitationCode":         {who: onlyOwner},
+	"offerTransfer":                {who: onlyOwner, body: `{"recipient":{"email":"x@example.com"},"shares":"end","password":"` + userPassword + `"}`},
+	"withdrawTransfer":             {who: onlyOwner},
+	"acceptTransfer":               {who: bothParties},
+	"rejectTransfer":               {who: bothParties},
 }
 
 var (
@@ -128,6 +132,7 @@ func TestEveryRouteHidesWhatIsNotYours(t *testing.T) {
 	var code struct{ ID string }
 	owner.must("POST", "/invitation-codes", map[string]any{"devices": []any{map[string]any{"device": device, "channels": []any{map[string]any{"channel": 1, "privileges": []string{"live_view"}}}}}}, &code)
 	ids := map[string]string{
+		"transfer": owner.offer(device, people["recipient"].login, "end").ID,
 		"code":  code.ID,
 		"share": share, "device": device, "name": nameOf(owner.streamKey()), "invitation": invitation.ID,
 		"access_request": owner.firstOf("/access-requests"),
@@ -139,6 +144,7 @@ func TestEveryRouteHidesWhatIsNotYours(t *testing.T) {
 		"device": "cam-aaaaaaaaaa", "name": "kaaaaaaaaaaaa", "invitation": strings.Repeat("a", len(invitation.ID)),
 		"session": strings.Repeat("0", len(ids["session"])), "address": strings.Repeat("0", len(ids["address"])), "recipient": strings.Repeat("0", len(ids["recipient"])),
 	}
+	missing["transfer"] = "cam-aaaaaaaaaa~1"
 	missing["recipient"], missing["access_request"] = missing["share"], "cam-aaaaaaaaaa.0198c0de-0000-7000-8000-00000000000a"
 	walked := 0
 	for _, path := range raw.Paths.InMatchingOrder() {

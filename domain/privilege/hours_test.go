@@ -279,3 +279,39 @@ func FuzzValidity(f *testing.F) {
 		_ = fmt.Sprint(v)
 	})
 }
+
+// TestTermsAnd: both terms hold at once exactly if the combined ones do; where that cannot
+// be said, it is said.
+func TestTermsAnd(t *testing.T) {
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	night := Hours{Zone: "Europe/Berlin", Spans: []Span{span(127, at(22, 0), at(6, 0))}}
+	day := Hours{Zone: "Europe/Berlin", Spans: []Span{span(127, at(6, 0), at(22, 0))}}
+	terms := func(from, until int, h Hours, days int, since bool) (t Terms) {
+		if from != 0 {
+			t.From = noon.Add(time.Duration(from) * time.Hour)
+		}
+		if until != 0 {
+			t.Until = noon.Add(time.Duration(until) * time.Hour)
+		}
+		t.Hours, t.Playback = h, PlaybackLimit{LastDays: days, SinceAcceptance: since}
+		return t
+	}
+	for name, sc := range map[string]struct {
+		a, b, want Terms
+		ok         bool
+	}{
+		"none":           {Terms{}, Terms{}, Terms{}, true},
+		"one":            {terms(1, 2, night, 3, true), Terms{}, terms(1, 2, night, 3, true), true},
+		"the stricter":   {terms(1, 9, Hours{}, 7, false), terms(2, 5, night, 3, false), terms(2, 5, night, 3, false), true},
+		"some of each":   {terms(3, 4, Hours{}, 0, true), terms(1, 9, Hours{}, 2, false), terms(3, 4, Hours{}, 2, true), true},
+		"the same hours": {terms(0, 0, night, 0, false), terms(0, 0, night, 0, false), terms(0, 0, night, 0, false), true},
+		"other hours":    {terms(0, 0, night, 0, false), terms(0, 5, day, 0, false), terms(0, 5, night, 0, false), false},
+	} {
+		if got, ok := sc.a.And(sc.b); ok != sc.ok || !got.Equal(sc.want) {
+			t.Errorf("%s: %+v, %v", name, got, ok)
+		}
+		if got, ok := sc.b.And(sc.a); ok != sc.ok || ok && !got.Equal(sc.want) {
+			t.Errorf("%s, the other way around: %+v, %v", name, got, ok)
+		}
+	}
+}
