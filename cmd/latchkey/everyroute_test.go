@@ -133,8 +133,8 @@ func TestEveryRouteHidesWhatIsNotYours(t *testing.T) {
 	owner.must("POST", "/invitation-codes", map[string]any{"devices": []any{map[string]any{"device": device, "channels": []any{map[string]any{"channel": 1, "privileges": []string{"live_view"}}}}}}, &code)
 	ids := map[string]string{
 		"transfer": owner.offer(device, people["recipient"].login, "end").ID,
-		"code":  code.ID,
-		"share": share, "device": device, "name": nameOf(owner.streamKey()), "invitation": invitation.ID,
+		"code":     code.ID,
+		"share":    share, "device": device, "name": nameOf(owner.streamKey()), "invitation": invitation.ID,
 		"access_request": owner.firstOf("/access-requests"),
 		"session":        owner.firstOf("/accounts/me/sessions"), "address": owner.firstOf("/accounts/me/addresses"), "recipient": owner.firstOf("/shares/recipients"),
 	}

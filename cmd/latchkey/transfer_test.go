@@ -266,7 +266,9 @@ func TestTransferFinishesAfterAKill(t *testing.T) {
 		offered := owner.offer(device, nina.login, "keep")
 		key := nina.streamKey()
 		answered := make(chan error, 1)
-		go func() { answered <- nina.api.do(t.Context(), "POST", "/transfers/"+offered.ID+"/accept", nina.token, nil, nil) }()
+		go func() {
+			answered <- nina.api.do(t.Context(), "POST", "/transfers/"+offered.ID+"/accept", nina.token, nil, nil)
+		}()
 		time.Sleep(after)
 		s.kill()
 		acknowledged := <-answered == nil
