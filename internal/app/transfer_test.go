@@ -131,6 +131,7 @@ func TestKeptShares(t *testing.T) {
 func TestWhoseAddressIsNotTheirsAnyMore(t *testing.T) {
 	w := newWorld(t)
 	w.accepted(gives(w.cam, 1, privilege.LiveView))
+	w.accounts.codes = &memoryPost{codes: map[string]string{}}
 	if _, err := w.accounts.AddAddress(ctx, Meta{Account: w.bob}, "bob2@example.com", ""); err != nil {
 		t.Fatal(err)
 	}
