@@ -38,7 +38,7 @@ func takeOver(s State, c TakeOver) ([]Event, error) {
 	if _, known := s.Find(c.Device); known || c.Holder == c.By || c.Account == c.By {
 		return nil, nil
 	}
-	grants, err := checkGrants(c.By, Offer{Device: c.Device, Grants: c.Grants, Facts: c.Facts})
+	grants, err := checkGrants(c.By, Device{}, Offer{Device: c.Device, Grants: c.Grants, Facts: c.Facts})
 	if err != nil {
 		return nil, err
 	}

@@ -49,8 +49,10 @@ func (d *Devices) OfferTransfer(ctx context.Context, m Meta, typed string, n New
 	if err := f.err(); err != nil {
 		return TransferMade{}, err
 	}
-	if there, err := d.core.loadDevice(ctx, id); err != nil || !there.Live || there.Owner != c.Account {
-		return TransferMade{}, cmp.Or(err, refused(device.ErrNotFound))
+	if c.IdempotencyKey == "" { // else it may be a repeat of what the caller was allowed before
+		if there, err := d.core.loadDevice(ctx, id); err != nil || !there.Live || there.Owner != c.Account {
+			return TransferMade{}, cmp.Or(err, refused(device.ErrNotFound))
+		}
 	}
 	right, err := d.passwords.VerifyPassword(ctx, c.Account, password)
 	if err != nil {
