@@ -1,12 +1,12 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	maxDepth = 32 // of nested lists and objects; the deepest operation has 6
+	maxDepth   = 32 // of nested lists and objects
+	usualDepth = 6  // of the deepest operation
 
 	// maxIgnored is how many values may be in fields outside the schema: those that GET
 	// returns and PUT ignores.
@@ -64,7 +65,7 @@ func decodeBody(raw []byte, schema *openapi3.Schema) (any, error) {
 	if err := json.Unmarshal(raw, &value); err != nil {
 		return nil, malformed("The body is not JSON.", nil)
 	}
-	if found.check(schema, nil, value); len(found) > 0 {
+	if found.check(schema, make([]string, 0, usualDepth), value); len(found) > 0 {
 		return nil, brokenRules(found)
 	}
 	return value, nil
@@ -108,10 +109,29 @@ func escaped(raw []byte) (rune, bool) {
 type container struct {
 	schema *openapi3.Schema // nil in a field that the schema does not have
 	object bool
-	names  map[string]bool // of an object's fields so far
-	name   string          // of the current field
-	at     int             // index in a list
-	value  bool            // the next token is the value of a field
+	names  names  // of an object's fields so far
+	name   string // of the current field
+	at     int    // index in a list
+	value  bool   // the next token is the value of a field
+}
+
+// names are names of fields. A few are found faster in a list.
+type names struct {
+	few  []string
+	many map[string]bool // the others
+}
+
+func (n *names) has(name string) bool { return n.many[name] || slices.Contains(n.few, name) }
+
+func (n *names) add(name string) {
+	if len(n.few) < fewEntries {
+		n.few = append(n.few, name)
+		return
+	}
+	if n.many == nil {
+		n.many = make(map[string]bool)
+	}
+	n.many[name] = true
 }
 
 // step returns the container's part of a JSON pointer.
@@ -151,12 +171,11 @@ func (c *container) crowded() bool {
 // the schema does not have, and stops if there are too many of them, or of entries of a
 // list. Its cost is that of one pass.
 func (f faults) checkNames(raw []byte, schema *openapi3.Schema) error {
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	var open []*container
+	list := tokensOf(raw)
+	open := make([]container, 0, usualDepth)
 	ignored := 0 // values outside the schema
 	for !f.full() {
-		token, err := decoder.Token()
+		token, err := list.Token()
 		if errors.Is(err, io.EOF) {
 			return nil // decoding the value reports whether the rest is JSON
 		}
@@ -165,10 +184,10 @@ func (f faults) checkNames(raw []byte, schema *openapi3.Schema) error {
 		}
 		in := &container{value: true} // the container of the body
 		if len(open) > 0 {
-			in = open[len(open)-1]
+			in = &open[len(open)-1]
 		}
 		if name, ok := token.(string); ok && in.object && !in.value {
-			if in.name, in.value = name, true; in.names[name] {
+			if in.name, in.value = name, true; in.names.has(name) {
 				return givenTwice(open)
 			}
 			f.note(open)
@@ -206,7 +225,7 @@ func (f faults) checkNames(raw []byte, schema *openapi3.Schema) error {
 			}
 			of = nil
 		}
-		if open = append(open, &container{schema: of, object: object, names: make(map[string]bool)}); len(open) > maxDepth {
+		if open = append(open, container{schema: of, object: object}); len(open) > maxDepth {
 			return malformed("The body is nested too deeply.", nil)
 		}
 	}
@@ -223,36 +242,36 @@ func permits(schema *openapi3.Schema, object bool) bool {
 
 // note records the field whose name was just read, as present or as one that the schema
 // does not have.
-func (f faults) note(open []*container) {
-	in := open[len(open)-1]
+func (f faults) note(open []container) {
+	in := &open[len(open)-1]
 	if in.schema == nil {
 		return
 	}
-	in.names[in.name] = true
+	in.names.add(in.name)
 	if in.schema.Properties[in.name] == nil && closed(in.schema) {
 		f.add(pathOf(open), "is not a field of this request")
 	}
 }
 
 // finish records that a value in the innermost container has been read.
-func finish(open []*container) {
+func finish(open []container) {
 	if len(open) == 0 {
 		return
 	}
-	in := open[len(open)-1]
+	in := &open[len(open)-1]
 	in.value = false
 	in.at++
 }
 
-func pathOf(open []*container) []string {
+func pathOf(open []container) []string {
 	path := make([]string, len(open))
-	for i, c := range open {
-		path[i] = c.step()
+	for i := range open {
+		path[i] = open[i].step()
 	}
 	return path
 }
 
-func givenTwice(open []*container) error {
+func givenTwice(open []container) error {
 	p := malformed("The body has a duplicate field.", nil)
 	p.fields = map[string]string{pointer(pathOf(open)): "is given twice"}
 	return p
