@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"latchkey/eventstore"
 	"latchkey/projections"
 )
 
@@ -39,34 +40,117 @@ func TestAnOlderFileUnderANewerLog(t *testing.T) {
 		t.Fatal("there is no write-ahead log")
 	}
 	stop()
+	must(t, s.Close())
 
-	mixed := filepath.Join(t.TempDir(), "projections.db")
-	must(t, os.WriteFile(mixed, older, 0o600))
-	must(t, os.WriteFile(mixed+"-wal", log, 0o600))
-	var said bytes.Buffer
-	again, err := projections.Open(context.Background(), projections.OpenConfig{Database: "sqlite:" + mixed, Logger: slog.New(slog.NewTextHandler(&said, nil))})
-	must(t, err)
-	defer again.Close()
-	if !strings.Contains(said.String(), "from different times") {
-		t.Errorf("said %q", said.String())
+	// In place, as a copy is found otherwise.
+	again, said := openMixture(t, path, older, log)
+	if !strings.Contains(said, "from different times") {
+		t.Errorf("said %q", said)
+	}
+	wantEmpty(t, again)
+}
+
+// TestAFileAndItsLogOfOneTime is what a killed process or a loss of power leaves.
+func TestAFileAndItsLogOfOneTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "projections.db")
+	h := newHouse(t, "sqlite:"+path)
+	r, stop := h.run(h.store)
+	at := h.traffic(0, 3)
+	wait(t, r, at)
+	file, log := read(t, path), read(t, path+"-wal")
+	stop()
+	must(t, h.store.Close())
+	again, said := openMixture(t, path, file, log)
+	if said != "" {
+		t.Errorf("of one time, and yet %q", said)
 	}
 	list, err := again.Status(context.Background())
+	must(t, err)
+	for _, p := range list {
+		if p.Position < at {
+			t.Errorf("%s is at position %d", p.Projection, p.Position)
+		}
+	}
+}
+
+// TestACopyOfARunningFile: a file and a write-ahead log that were copied at different
+// times of one process are not trusted, whichever is older; and neither is one whose log
+// lacks what the copy has seen.
+func TestACopyOfARunningFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "projections.db")
+	h := newHouse(t, "sqlite:"+path)
+	r, _ := h.run(h.store)
+	var at eventstore.Position
+	moment := func(from int) (file, log []byte) {
+		t.Helper()
+		at = h.traffic(from, 3)
+		wait(t, r, at)
+		return read(t, path), read(t, path+"-wal")
+	}
+	file1, log1 := moment(0)
+	_, err := h.store.DB().Exec("PRAGMA wal_checkpoint(TRUNCATE)") // SQLite does it in time by itself
+	must(t, err)
+	file2, log2 := moment(3)
+	want := dump(t, h.store)
+	for name, c := range map[string]struct{ file, log []byte }{
+		"an older file, a newer log": {file1, log2},
+		"a newer file, an older log": {file2, log1},
+		"a file without its log":     {file1, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			copied := filepath.Join(t.TempDir(), "projections.db")
+			again, said := openMixture(t, copied, c.file, c.log)
+			if !strings.Contains(said, "is a copy") {
+				t.Errorf("said %q", said)
+			}
+			wantEmpty(t, again)
+			must(t, again.Check(within(t), h.client))
+			r, stop := h.run(again)
+			wait(t, r, at)
+			stop()
+			if got := dump(t, again); got != want {
+				t.Errorf("the copy became\n%s\nnot\n%s", got, want)
+			}
+			must(t, again.Close())
+
+			moved := copied + ".moved" // is the same file
+			must(t, os.Rename(copied, moved))
+			if _, said := openMixture(t, moved, nil, nil); said != "" {
+				t.Errorf("a file that was moved: %q", said)
+			}
+		})
+	}
+	t.Run("of a newer log", func(t *testing.T) {
+		again, _ := openMixture(t, filepath.Join(t.TempDir(), "projections.db"), file2, log2)
+		if err := again.Check(within(t), newLog(t)); err == nil {
+			t.Error("another log is taken for the one that the copy was made from")
+		}
+	})
+}
+
+// openMixture opens a file with a log, nil for what is there, and returns what was said.
+func openMixture(t *testing.T, path string, file, log []byte) (s *projections.Store, said string) {
+	t.Helper()
+	for name, content := range map[string][]byte{path: file, path + "-wal": log} {
+		if content != nil {
+			must(t, os.WriteFile(name, content, 0o600))
+		}
+	}
+	var out bytes.Buffer
+	s, err := projections.Open(context.Background(), projections.OpenConfig{Database: "sqlite:" + path, Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	must(t, err)
+	t.Cleanup(func() { s.Close() })
+	return s, out.String()
+}
+
+func wantEmpty(t *testing.T, s *projections.Store) {
+	t.Helper()
+	list, err := s.Status(context.Background())
 	must(t, err)
 	for _, p := range list {
 		if p.Position != 0 || p.Rows != 0 {
 			t.Errorf("%s is at position %d and has %d rows", p.Projection, p.Position, p.Rows)
 		}
-	}
-
-	whole := filepath.Join(t.TempDir(), "projections.db") // as after a loss of power
-	must(t, os.WriteFile(whole, read(t, path), 0o600))
-	must(t, os.WriteFile(whole+"-wal", log, 0o600))
-	said.Reset()
-	again, err = projections.Open(context.Background(), projections.OpenConfig{Database: "sqlite:" + whole, Logger: slog.New(slog.NewTextHandler(&said, nil))})
-	must(t, err)
-	defer again.Close()
-	if said.Len() > 0 {
-		t.Errorf("of one time, and yet %q", said.String())
 	}
 }
 

@@ -70,8 +70,17 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, s.advised(err)
 	}
 	mixed, err := s.mixed(ctx)
-	if err == nil && mixed {
+	copied := false
+	if err == nil {
+		copied, err = s.copied(ctx)
+	}
+	switch {
+	case err != nil:
+	case mixed:
 		s.logger.Warn("the read models' file and its write-ahead log are from different times; rebuilding the read models from the log")
+		err = s.remake(ctx, cfg)
+	case copied:
+		s.logger.Warn("the read models' file is a copy, which may be of different times; rebuilding the read models from the log")
 		err = s.remake(ctx, cfg)
 	}
 	if err == nil {
