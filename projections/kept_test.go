@@ -33,6 +33,9 @@ func keep(t *testing.T, h *house, r *projections.Runner, account string, query f
 // wantKept checks whether what is kept is right when the read models have seen a position.
 func (k rendered) wantKept(t *testing.T, r *projections.Runner, at eventstore.Position, want bool, when string) {
 	t.Helper()
+	for _, name := range projections.Names() { // else it is not known
+		must(t, r.Covered(within(t), name, at))
+	}
 	var same bool
 	must(t, r.Read(within(t), at, func(atLeast eventstore.Position) (err error) {
 		same, err = r.Unchanged(within(t), k.seen, k.account, atLeast)
