@@ -35,6 +35,8 @@ type Config struct {
 	Quotas Quotas
 
 	Sessions Sessions
+	// Verification is set if addresses must be proven: registering sends a code.
+	Verification bool
 	// Invitations to register; nil: accounts make none.
 	Invitations Invitations
 	Opener      Opener

@@ -25,8 +25,9 @@ var ErrUnreadable = errors.New("unreadable")
 // Accounts creates and finds accounts.
 type Accounts interface {
 	Register(ctx context.Context, m app.Meta, r app.Registration) (app.Registered, error)
-	// ByLogin returns "" if the address is unused or invalid. kind is "email" or "phone".
-	ByLogin(ctx context.Context, kind, address string) (account string, err error)
+	// Candidates returns the accounts that a log-in may be meant for, with the same work for
+	// every login.
+	Candidates(ctx context.Context, login string) (app.Candidates, error)
 	ChangePassword(ctx context.Context, m app.Meta, n app.NewPassword) (app.PasswordChanged, error)
 	// RequestReset takes its time, which would tell whether the login has an account.
 	RequestReset(ctx context.Context, login string) error
@@ -149,10 +150,10 @@ type Quotas interface {
 
 // Sessions stores sessions.
 type Sessions interface {
-	// LogIn creates a session if the password is right, with the same work for an account
-	// that does not exist, such as "". The context has the caller (hashing.For);
-	// hashing.ErrBusy is returned at once if too many wait.
-	LogIn(ctx context.Context, account, password string, n app.NewSession) (token string, right bool, err error)
+	// LogIn creates a session if the password is that of one of the candidates, with the
+	// same work for an account that does not exist, such as "". The context has the caller
+	// (hashing.For); hashing.ErrBusy is returned at once if too many wait.
+	LogIn(ctx context.Context, who app.Candidates, password string, n app.NewSession) (account, token string, right bool, err error)
 	// Session returns the account of the token's session. ErrNoSession: there is none.
 	Session(ctx context.Context, token string) (account string, err error)
 	// SessionsOf lists the sessions of an account, the most recently used first, marking

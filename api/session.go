@@ -58,12 +58,12 @@ func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.Lo
 	if err != nil {
 		return nil, err
 	}
-	account, err := h.accountOf(ctx, r.Body.Login)
+	who, err := h.cfg.Accounts.Candidates(ctx, r.Body.Login)
 	if err != nil {
 		return nil, err
 	}
 	expires := h.cfg.Now().Add(h.cfg.SessionTTL)
-	token, right, err := h.cfg.Sessions.LogIn(toHash(ctx, known), account, r.Body.Password, h.newSession(ctx))
+	account, token, right, err := h.cfg.Sessions.LogIn(toHash(ctx, known), who, r.Body.Password, h.newSession(ctx))
 	if errors.Is(err, hashing.ErrBusy) { // nothing was tried
 		h.logins.local.Refund(loginFrom(ctx, name), 1, h.cfg.Now())
 	}
@@ -73,7 +73,9 @@ func (h handlers) LogIn(ctx context.Context, r rest.LogInRequestObject) (rest.Lo
 	if !right || account == "" {
 		return nil, unauthenticated("invalid_credentials", "The login or the password is wrong.")
 	}
-	h.loggedIn(ctx, name)
+	if account == who.Account { // an account that has not proven the login says nothing about whoever has it
+		h.loggedIn(ctx, name)
+	}
 	requestOf(ctx).account = account
 	accept.HasSession(ctx)
 	return rest.LogIn201JSONResponse{Token: token, Account: account, ExpiresAt: utc(expires)}, nil

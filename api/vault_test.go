@@ -23,6 +23,7 @@ type memoryVault struct {
 	mu        sync.Mutex
 	passwords map[string]string
 	sessions  map[string]string
+	applied   map[string]string // account: login
 	forgotten map[string]bool
 	lost      map[string]bool // subjects whose key is missing
 	cameras   map[string]app.Camera
@@ -102,14 +103,40 @@ func (v *memoryVault) VerifyPassword(ctx context.Context, account, password stri
 	return ok && known == password, v.fail
 }
 
-func (v *memoryVault) LogIn(ctx context.Context, account, password string, _ app.NewSession) (string, bool, error) {
-	right, err := v.VerifyPassword(ctx, account, password)
+func (v *memoryVault) LogIn(ctx context.Context, who app.Candidates, password string, _ app.NewSession) (account, token string, right bool, err error) {
+	account = who.Account
+	right, err = v.VerifyPassword(ctx, account, password)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for id, login := range v.applied {
+		if login == who.Applied && !right && v.passwords[id] == password {
+			account, right = id, true
+		}
+	}
 	if err != nil || !right || account == "" {
-		return "", false, err
+		return "", "", false, err
+	}
+	return account, v.newSession(account), true, nil
+}
+
+func (v *memoryVault) Apply(ctx context.Context, account, login, password string) error {
+	if err := v.SetPassword(ctx, account, password); err != nil {
+		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.newSession(account), true, nil
+	if v.applied == nil {
+		v.applied = map[string]string{}
+	}
+	v.applied[account] = login
+	return nil
+}
+
+func (v *memoryVault) EndApplications(_ context.Context, login string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	maps.DeleteFunc(v.applied, func(_, of string) bool { return of == login })
+	return nil
 }
 
 func (v *memoryVault) newSession(account string) string {

@@ -70,7 +70,9 @@ func accountRows(logins, proofs, keys, people *engine.Fold, e engine.Record) {
 	case account.LoginReleased:
 		logins.Drop(engine.Key{v.Login})
 	case account.Registered:
-		logins.Put(v.Login, v.Account)
+		if !v.Applied { // else the login is not the account's
+			logins.Put(v.Login, v.Account)
+		}
 		people.Put(v.Account, v.Kind, v.Address, v.Name)
 	case account.AddressVerified:
 		proofs.Put(v.Account, v.Login, micros(v.At))

@@ -2389,12 +2389,24 @@ type ClientInterface interface {
 
 	// RegisterAccountWithBody Register an account
 	//
+	// Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
+	// account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
+	// address: until then it receives no shares, and anybody else may register with it too. An account that does not
+	// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
+	// that has an account is refused with 409 `login_taken`.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/v1/accounts (the `RegisterAccount` operationId).
 	RegisterAccountWithBody(ctx context.Context, params *RegisterAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RegisterAccount Register an account
+	//
+	// Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
+	// account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
+	// address: until then it receives no shares, and anybody else may register with it too. An account that does not
+	// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
+	// that has an account is refused with 409 `login_taken`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3258,6 +3270,12 @@ func (c *Client) DismissAccessRequest(ctx context.Context, accessRequest AccessR
 
 // RegisterAccountWithBody Register an account
 //
+// Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
+// account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
+// address: until then it receives no shares, and anybody else may register with it too. An account that does not
+// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
+// that has an account is refused with 409 `login_taken`.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/v1/accounts (the `RegisterAccount` operationId).
@@ -3274,6 +3292,12 @@ func (c *Client) RegisterAccountWithBody(ctx context.Context, params *RegisterAc
 }
 
 // RegisterAccount Register an account
+//
+// Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
+// account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
+// address: until then it receives no shares, and anybody else may register with it too. An account that does not
+// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
+// that has an account is refused with 409 `login_taken`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8912,12 +8936,24 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterAccountWithBodyWithResponse Register an account
 	//
+	// Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
+	// account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
+	// address: until then it receives no shares, and anybody else may register with it too. An account that does not
+	// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
+	// that has an account is refused with 409 `login_taken`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/accounts (the `RegisterAccount` operationId).
 	RegisterAccountWithBodyWithResponse(ctx context.Context, params *RegisterAccountParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RegisterAccountResponse, error)
 
 	// RegisterAccountWithResponse Register an account
+	//
+	// Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
+	// account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
+	// address: until then it receives no shares, and anybody else may register with it too. An account that does not
+	// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
+	// that has an account is refused with 409 `login_taken`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13126,6 +13162,12 @@ func (c *ClientWithResponses) DismissAccessRequestWithResponse(ctx context.Conte
 
 // RegisterAccountWithBodyWithResponse Register an account
 //
+// Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
+// account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
+// address: until then it receives no shares, and anybody else may register with it too. An account that does not
+// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
+// that has an account is refused with 409 `login_taken`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/accounts (the `RegisterAccount` operationId).
@@ -13138,6 +13180,12 @@ func (c *ClientWithResponses) RegisterAccountWithBodyWithResponse(ctx context.Co
 }
 
 // RegisterAccountWithResponse Register an account
+//
+// Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
+// account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
+// address: until then it receives no shares, and anybody else may register with it too. An account that does not
+// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
+// that has an account is refused with 409 `login_taken`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

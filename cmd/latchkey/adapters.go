@@ -397,6 +397,14 @@ type passwords struct {
 	ended func(context.Context) // is called after sessions have ended
 }
 
+func (p passwords) Apply(ctx context.Context, account, login, password string) error {
+	err := p.Vault.Apply(ctx, account, login, password)
+	if errors.Is(err, vault.ErrApplied) {
+		return fmt.Errorf("%w: %w", app.ErrApplied, err)
+	}
+	return err
+}
+
 func (p passwords) PreparePassword(ctx context.Context, account, current, next string) (app.PasswordChange, error) {
 	change, err := p.Vault.PreparePassword(ctx, account, current, next)
 	if err != nil || change == nil {
@@ -440,8 +448,8 @@ type sessions struct {
 	ended func(context.Context) // is called after a session has ended
 }
 
-func (s sessions) LogIn(ctx context.Context, account, password string, n app.NewSession) (string, bool, error) {
-	return s.vault.LogIn(ctx, account, password, vault.NewSession{TTL: n.TTL, Network: n.Network, Most: s.most})
+func (s sessions) LogIn(ctx context.Context, who app.Candidates, password string, n app.NewSession) (account, token string, right bool, err error) {
+	return s.vault.LogIn(ctx, vault.Candidates(who), password, vault.NewSession{TTL: n.TTL, Network: n.Network, Most: s.most})
 }
 
 func (s sessions) SessionsOf(ctx context.Context, account, token, network string) ([]api.SessionView, error) {

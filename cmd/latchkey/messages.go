@@ -183,6 +183,9 @@ func (m messenger) Send(ctx context.Context, n app.Notice) error {
 	if _, can := m.senders[n.Kind]; !can && n.What == app.NoticeTransfer {
 		return nil // where nothing is sent, people look at their lists
 	}
+	if n.What == app.NoticeNothing {
+		n.What, n.Until = app.NoticeKnown, time.Now() // it is over before anybody sends it
+	}
 	text, err := message.Of(n.What, n.Language, message.Values{Code: n.Code, Minutes: int(time.Until(n.Until).Round(time.Minute).Minutes())})
 	if err != nil {
 		return err

@@ -277,7 +277,7 @@ func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas
 	return app.New(app.Config{
 		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: passwords{p.vault, p.sessionEnded}, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
 		ShareCodes: shareCodes{p.vault, p.sessionEnded}, Domains: p.store, Shares: shares, Asked: p.store, Requests: requests{p.vault}, Quotas: quotas, Prover: prover, ProofOff: o.DeviceProof == proofOff, Firmware: o.firmware, Logger: p.logger,
-		Verification: p.verify, Codes: p.vault, Messenger: messenger{p, o.senders}, Registration: p.registration, Invitations: p.vault,
+		Verification: p.verify, Codes: p.vault, Messenger: messenger{p, o.senders}, Allowances: p.vault, Registration: p.registration, Invitations: p.vault,
 		Holdings: p.holdings, Eraser: eraser{p}, TransferTTL: o.transferTTL,
 	})
 }
@@ -305,7 +305,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 		limits = s.opened.vault
 	}
 	return api.New(api.Config{
-		Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
+		Verification: s.opened.verify, Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
 		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{s.opened.vault}, Live: hub, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Opener: opener{s.opened.vault},

@@ -85,7 +85,7 @@ type Claim struct {
 }
 
 // Register creates the account. It is decided over the account's stream, after the login
-// was claimed for it.
+// was claimed for it, unless it only applies for the login.
 type Register struct {
 	Account  string
 	Login    string
@@ -93,6 +93,7 @@ type Register struct {
 	Address  string // sealed
 	Name     string // sealed
 	Language string // of messages; "" for the default
+	Applied  bool   // the login was not claimed: it is the account's once it is proven
 	At       time.Time
 }
 
@@ -213,7 +214,7 @@ func register(s State, c Register) ([]Event, error) {
 		return nil, ErrRegistered
 	}
 	return []Event{Registered{
-		Account: c.Account, Login: c.Login, Kind: c.Kind, Address: c.Address, Name: c.Name, Language: c.Language, At: c.At,
+		Account: c.Account, Login: c.Login, Kind: c.Kind, Address: c.Address, Name: c.Name, Language: c.Language, Applied: c.Applied, At: c.At,
 	}}, nil
 }
 

@@ -62,6 +62,7 @@ type Registered struct {
 	Address  string    `json:"address"` // sealed
 	Name     string    `json:"name"`    // sealed
 	Language string    `json:"_language,omitempty"`
+	Applied  bool      `json:"applied,omitempty"` // the login is not the account's until it is proven
 	At       time.Time `json:"at"`
 }
 

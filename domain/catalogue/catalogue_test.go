@@ -58,6 +58,7 @@ func examples() []event.Event {
 		account.LoginClaimed{Login: login, Account: bob, At: at},
 		account.LoginClaimed{Login: login, Account: bob, Proven: true, At: at},
 		account.Registered{Account: bob, Login: login, Kind: "email", Address: text, Name: text, At: at},
+		account.Registered{Account: bob, Login: login, Kind: "email", Address: text, Name: text, Applied: true, At: at},
 		account.StreamKeyAdded{Account: bob, Key: "kabcdefghij23", Label: text, Device: cam, Expires: at.Add(time.Hour), At: at},
 		account.StreamKeyAdded{Account: bob, Key: "kabcdefghij23", At: at},
 		account.StreamKeyRevoked{Account: bob, Key: "kabcdefghij23", At: at},

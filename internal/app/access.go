@@ -72,7 +72,13 @@ func (s *core) refuseUnproven(ctx context.Context, account string) error {
 	if err != nil {
 		return err
 	}
-	if a, ok := state.FindAddress(state.Login); !ok || s.verify && !a.Verified {
+	a, ok := state.FindAddress(state.Login)
+	if ok {
+		if ok, err = s.receives(ctx, account, a); err != nil {
+			return err
+		}
+	}
+	if !ok {
 		return &Error{Code: "address_not_verified", Kind: Forbidden, Message: "Verify your address first: others are shown it."}
 	}
 	return nil

@@ -23,6 +23,8 @@ type Accounts struct {
 	passwords Passwords
 	codes     Codes
 	messenger Messenger
+	// allowances bound messages to holders of addresses; nil: they are not bounded.
+	allowances Allowances
 
 	mode        Mode
 	invitations Invitations
@@ -112,12 +114,20 @@ func (a *Accounts) Register(ctx context.Context, m Meta, r Registration) (Regist
 		command: c, kind: kind, address: address, login: a.core.sealer.LoginHash(kind, address), name: r.Name, password: r.Password,
 		language: r.Language,
 	}
-	if err := a.refuseEarlier(ctx, kind, r.Email, address); err != nil {
-		return Registered{}, err
+	if !a.core.verify || r.Vouched {
+		if err := a.refuseEarlier(ctx, kind, r.Email, address); err != nil {
+			return Registered{}, err
+		}
+	}
+	// Where an address must be proven, whoever registers only applies for it, whether it has
+	// an account or not.
+	register := a.register
+	if a.core.verify && !r.Vouched {
+		register = a.apply
 	}
 	var done Registered
 	err = a.core.inTurn(ctx, loginStream(who.login), "", func() (err error) {
-		done, err = a.register(ctx, who)
+		done, err = register(ctx, who)
 		return err
 	})
 	if err != nil || !a.core.verify {
@@ -184,7 +194,7 @@ func (a *Accounts) register(ctx context.Context, who applicant) (Registered, err
 		if err != nil {
 			return Registered{}, err
 		}
-		return a.open(ctx, who, id)
+		return a.open(ctx, who, id, false)
 	}
 	there, err := loadFor(ctx, a.core, accountKind, accountStream(login.state.Account), who.command)
 	if err != nil {
@@ -195,11 +205,10 @@ func (a *Accounts) register(ctx context.Context, who applicant) (Registered, err
 		if err != nil {
 			return Registered{}, err
 		}
-		return a.open(ctx, who, id)
+		return a.open(ctx, who, id, false)
 	}
-	// Who has not verified an address keeps it from others for a while only.
-	lapsed := a.core.verify && !who.at.Before(login.state.ClaimedAt.Add(unprovenLease))
-	lost, err := a.mayTake(ctx, there.state.Account, who.login, lapsed)
+	// Where proofs are asked for, whoever runs the service vouches for this one.
+	lost, err := a.mayTake(ctx, there.state.Account, who.login, a.core.verify)
 	if err != nil {
 		return Registered{}, err
 	}
@@ -210,7 +219,7 @@ func (a *Accounts) register(ctx context.Context, who applicant) (Registered, err
 	if err != nil {
 		return Registered{}, err
 	}
-	return a.open(ctx, who, id)
+	return a.open(ctx, who, id, false)
 }
 
 // claim takes the login for a new account. The password is set first, for a new id: no
@@ -277,8 +286,8 @@ func (a *Accounts) withoutKey(ctx context.Context, person string) (bool, error) 
 	return a.core.sealer.Erased(ctx, person)
 }
 
-// open begins the stream of the account that has claimed the login.
-func (a *Accounts) open(ctx context.Context, who applicant, id string) (Registered, error) {
+// open begins the stream of the account that has claimed the login, or applies for it.
+func (a *Accounts) open(ctx context.Context, who applicant, id string, applies bool) (Registered, error) {
 	address, err := a.core.seal(ctx, id, event.FieldAddress, who.address)
 	if err != nil {
 		return Registered{}, err
@@ -288,7 +297,7 @@ func (a *Accounts) open(ctx context.Context, who applicant, id string) (Register
 		return Registered{}, err
 	}
 	events, err := account.Decide(account.State{}, account.Register{
-		Account: id, Login: who.login, Kind: who.kind, Address: address, Name: name, Language: who.language, At: who.at,
+		Account: id, Login: who.login, Kind: who.kind, Address: address, Name: name, Language: who.language, Applied: applies, At: who.at,
 	})
 	if err != nil {
 		return Registered{}, refused(err)

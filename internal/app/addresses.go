@@ -19,9 +19,6 @@ const (
 	// codeTTL is how long a code is valid, and codeAttempts how often one may be tried.
 	codeTTL      = 15 * time.Minute
 	codeAttempts = 5
-	// unprovenLease is for how long a login is kept for an account that has not verified
-	// it. Whoever registers somebody else's address does not keep it from them.
-	unprovenLease = 24 * time.Hour
 )
 
 // Codes keeps codes that prove that somebody reads what is sent to an address.
@@ -58,6 +55,10 @@ const (
 	NoticeVerify = "verify" // a code to verify the address
 	NoticeReset  = "reset"  // a code to set a new password
 	NoticeTaken  = "taken"  // somebody wants to add the address, which another account has
+	NoticeKnown  = "known"  // somebody wants to register with the address, which an account has
+	// NoticeNothing is not sent. It is kept as the others are, so that the time does not tell
+	// whether there is something to send.
+	NoticeNothing = ""
 
 	NoticeTransfer = "transfer" // a device is offered to the address, to be handed over
 )
@@ -211,7 +212,7 @@ func (a *Accounts) sendVerification(ctx context.Context, c command, of account.S
 	if err != nil {
 		return unavailable(fmt.Errorf("reading an address: %w", err))
 	}
-	holder, err := a.core.registeredHolder(ctx, login)
+	taken, err := a.takenBy(ctx, of.Account, address.Kind, plain, login)
 	if err != nil {
 		return err
 	}
@@ -223,13 +224,13 @@ func (a *Accounts) sendVerification(ctx context.Context, c command, of account.S
 	if n.Code, err = a.codes.NewCode(ctx, purposeOf(of.Account, login), codeTTL, codeAttempts); err != nil {
 		return unavailable(fmt.Errorf("making a code: %w", err))
 	}
-	if holder != "" && holder != of.Account {
-		proven, err := a.core.proven(ctx, holder, login)
-		if err != nil {
-			return err
-		}
-		if proven {
-			n.What, n.Code = NoticeTaken, ""
+	if tell := a.mayTell(ctx, login); taken {
+		n.What, n.Code = NoticeNothing, ""
+		switch {
+		case tell && login == of.Login:
+			n.What = NoticeKnown
+		case tell:
+			n.What = NoticeTaken
 		}
 	}
 	if err := a.messenger.Send(ctx, n); err != nil {
@@ -293,6 +294,9 @@ func (a *Accounts) prove(ctx context.Context, c command, login string) (outcome[
 		return outcome[account.State, account.Event]{}, err
 	}
 	c.IdempotencyKey = "" // its events are those of the command; verifying twice is verifying once
+	if err := a.passwords.EndApplications(ctx, login); err != nil {
+		a.core.logger.WarnContext(ctx, "applications for an address that was proven have not ended; they lapse", "error", err)
+	}
 	return run(ctx, a.core, c, onAccount(c.Account), func(there stream[account.State]) ([]account.Event, error) {
 		if holder, err := a.core.holder(ctx, login); err != nil || holder != c.Account {
 			return nil, cmp.Or(err, refused(account.ErrLoginTaken))

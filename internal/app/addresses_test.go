@@ -49,51 +49,6 @@ func (w *world) prove() *memoryPost {
 
 func (w *world) loginOf(email string) string { return w.vault.LoginHash("email", email) }
 
-// TestSquattedAddress: whoever registers somebody else's address without a proof keeps it
-// from them for a day at most, and from whoever proves it not at all.
-func TestSquattedAddress(t *testing.T) {
-	const address = "victim@example.com"
-	w := newWorld(t)
-	post := w.prove()
-	squat := Registration{Email: address, Password: "squatters password", Name: "Mallory"}
-	first, err := w.accounts.Register(ctx, Meta{}, squat)
-	if err != nil || len(post.notices) != 1 {
-		t.Fatalf("%+v, %v, %d notices", first, err, len(post.notices))
-	}
-	_, err = w.accounts.Register(ctx, Meta{}, Registration{Email: address, Password: "victims own password", Name: "Victim"})
-	wantCode(t, err, Conflict, "login_taken")
-
-	// Bob proves it as another address of his.
-	added, err := w.accounts.AddAddress(ctx, Meta{Account: w.bob}, address, "")
-	if err != nil || post.notices[1].What != NoticeVerify {
-		t.Fatalf("%+v, %v", post.notices, err)
-	}
-	if _, err := w.accounts.VerifyAddress(ctx, Meta{Account: w.bob}, added.Address.Login, post.notices[1].Code); err != nil {
-		t.Fatal(err)
-	}
-	if id, err := w.accounts.ByLogin(ctx, "email", address); err != nil || id != w.bob {
-		t.Errorf("the address is of %q, %v", id, err)
-	}
-	_, err = w.accounts.VerifyAddress(ctx, Meta{Account: first.Account}, w.loginOf(address), post.notices[0].Code)
-	wantCode(t, err, Conflict, "login_taken")
-
-	// A day later anybody may register what nobody has proven.
-	const other = "other@example.com"
-	if _, err := w.accounts.Register(ctx, Meta{}, Registration{Email: other, Password: squat.Password, Name: "Mallory"}); err != nil {
-		t.Fatal(err)
-	}
-	w.clock = w.clock.Add(unprovenLease)
-	second, err := w.accounts.Register(ctx, Meta{}, Registration{Email: other, Password: "victims own password", Name: "Victim"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if id, err := w.accounts.ByLogin(ctx, "email", other); err != nil || id != second.Account {
-		t.Errorf("the address is of %q, %v", id, err)
-	}
-	_, err = w.accounts.Register(ctx, Meta{}, Registration{Email: address, Password: "victims own password", Name: "Victim"})
-	wantCode(t, err, Conflict, "login_taken") // Bob has proven his
-}
-
 // TestUnprovenKeepsWhatItAccepted: an account of before proofs were asked for can give up
 // what it has accepted, and take nothing more.
 func TestUnprovenKeepsWhatItAccepted(t *testing.T) {

@@ -47,6 +47,8 @@ type Config struct {
 	Verification bool
 	Codes        Codes
 	Messenger    Messenger
+	// Allowances bound messages to holders of addresses; nil: they are not bounded.
+	Allowances Allowances
 	// Holdings and Eraser are for closing accounts; without them none is closed.
 	Holdings HoldingsOf
 	Eraser   Eraser
@@ -88,7 +90,7 @@ func New(cfg Config) (UseCases, error) {
 	c := newCore(cfg)
 	n := names{core: c, domains: cfg.Domains}
 	u := UseCases{
-		Accounts: &Accounts{core: c, passwords: cfg.Passwords, codes: cfg.Codes, messenger: cfg.Messenger, mode: cfg.Registration, invitations: cfg.Invitations},
+		Accounts: &Accounts{core: c, passwords: cfg.Passwords, codes: cfg.Codes, messenger: cfg.Messenger, allowances: cfg.Allowances, mode: cfg.Registration, invitations: cfg.Invitations},
 		Devices: &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, unproven: cfg.ProofOff, shares: cfg.Shares, asked: cfg.Asked, names: n,
 			passwords: cfg.Passwords, messenger: cfg.Messenger, transferTTL: cfg.TransferTTL},
 		Shares:      &Shares{core: c, names: n, codes: cfg.ShareCodes},

@@ -104,6 +104,11 @@ type Sealer interface {
 type Passwords interface {
 	SetPassword(ctx context.Context, account, password string) error
 	VerifyPassword(ctx context.Context, account, password string) (bool, error)
+	// Apply sets the first password of an account that is registered with a login which
+	// it has not proven. ErrApplied: it has one.
+	Apply(ctx context.Context, account, login, password string) error
+	// EndApplications ends all applications for a login: somebody has proven it.
+	EndApplications(ctx context.Context, login string) error
 	// HasPassword reports whether the account has one.
 	HasPassword(ctx context.Context, account string) (bool, error)
 	// VoidPassword leaves the account without a password that opens it, and ends its
@@ -115,6 +120,14 @@ type Passwords interface {
 	// PrepareReset hashes the next password, whichever the account has now. The change is
 	// made only while the account has that one.
 	PrepareReset(ctx context.Context, account, next string) (PasswordChange, error)
+}
+
+// Candidates are the accounts that a log-in may be meant for.
+type Candidates struct {
+	Account string // that has the login; "" for none
+	Applied string // login for which accounts may have applied; "" for none
+	// Blind is set if the time must not tell whether any has applied.
+	Blind bool
 }
 
 // PasswordChange is a change of a password that waits to be made.

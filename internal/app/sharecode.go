@@ -220,7 +220,11 @@ func (s *core) addressOf(ctx context.Context, id string) (recipient, error) {
 	}
 	var found *account.Address
 	for i, a := range state.Addresses {
-		if usable := a.Verified || !s.verify; usable && (found == nil || a.Login == state.Login) {
+		usable, err := s.receives(ctx, id, a)
+		if err != nil {
+			return recipient{}, err
+		}
+		if usable && (found == nil || a.Login == state.Login) {
 			found = &state.Addresses[i]
 		}
 	}

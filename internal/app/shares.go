@@ -138,6 +138,15 @@ func (s *Shares) save(ctx context.Context, c command, n saving) (ShareSaved, err
 		if save.Holder, err = s.core.holder(ctx, to.login); err != nil {
 			return nil, err
 		}
+		if save.Holder != c.Account {
+			own, err := s.core.ofOwn(ctx, c.Account, to.login)
+			if err != nil {
+				return nil, err
+			}
+			if own { // an address that is not proven yet, whoever has it now
+				save.Holder = c.Account
+			}
+		}
 		if save.Offers, err = t.look.offers(ctx, n.Devices); err != nil || !n.add {
 			return save, err
 		}

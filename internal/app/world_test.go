@@ -226,6 +226,7 @@ type memoryVault struct {
 
 	failConfirm error
 
+	applied        map[string]string // account: login
 	beforePassword func(account string)
 	beforeCommit   func(account string)
 	ended          int // how often all sessions of an account ended
@@ -383,6 +384,29 @@ func (v *memoryVault) SetPassword(_ context.Context, account, password string) e
 		v.beforePassword(account)
 	}
 	return set(v, v.passwords, account, password)
+}
+
+func (v *memoryVault) Apply(_ context.Context, account, login, password string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, has := v.passwords[account]; has {
+		return ErrApplied
+	}
+	if v.fail != nil {
+		return v.fail
+	}
+	if v.applied == nil {
+		v.applied = map[string]string{}
+	}
+	v.passwords[account], v.applied[account] = password, login
+	return nil
+}
+
+func (v *memoryVault) EndApplications(_ context.Context, login string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	maps.DeleteFunc(v.applied, func(_, of string) bool { return of == login })
+	return v.fail
 }
 
 func (v *memoryVault) VerifyPassword(_ context.Context, account, password string) (bool, error) {

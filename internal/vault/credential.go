@@ -12,21 +12,31 @@ import (
 // ErrPasswordChanged is returned if the checked password is not the account's any more.
 var ErrPasswordChanged = errors.New("the password was changed in the meantime")
 
-// LogIn creates a session if the password is right. The session is only created while the
-// checked password is still the account's: a change of password leaves no session with
-// the old one. An account without a password, or "" for no account, takes the same time
-// and the same place in the queue, and never matches.
+// Candidates are the accounts that a log-in may be meant for.
+type Candidates struct {
+	Account string // that has the login; "" for none
+	Applied string // login for which accounts may have applied; "" for none
+	// Blind is set if the time must not tell whether any has applied.
+	Blind bool
+}
+
+// LogIn creates a session if the password is that of one of the candidates, and returns
+// its account: the one that has the login goes first. The session is only created while
+// the checked password is still the account's: a change of password leaves no session
+// with the old one. An account without a password, or "" for no account, takes the same
+// time and the same place in the queue, and never matches.
 //
 // hashing.ErrBusy: too many passwords are waiting to be hashed; see hashing.For.
 // ErrBadHash: no password can match the account's hash.
-func (v *Vault) LogIn(ctx context.Context, account, plain string, n NewSession) (token string, right bool, err error) {
-	held, right, err := v.holds(ctx, account, plain)
+func (v *Vault) LogIn(ctx context.Context, who Candidates, plain string, n NewSession) (account, token string, right bool, err error) {
+	held, right, err := v.holdsOneOf(ctx, who, plain)
 	if err != nil || !right {
-		return "", false, err
+		return "", "", false, err
 	}
 	if v.afterCheck != nil {
 		v.afterCheck()
 	}
+	account = held.row.Account
 	row, token := v.newSession(account, n)
 	err = v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if err := held.still(ctx, tx); err != nil {
@@ -41,12 +51,12 @@ func (v *Vault) LogIn(ctx context.Context, account, plain string, n NewSession) 
 		return addSession(ctx, tx, row, n.Most)
 	})
 	if errors.Is(err, ErrPasswordChanged) {
-		return "", false, nil
+		return "", "", false, nil
 	}
 	if err != nil {
-		return "", false, fmt.Errorf("logging in %s: %w", account, err)
+		return "", "", false, fmt.Errorf("logging in %s: %w", account, err)
 	}
-	return token, true, nil
+	return account, token, true, nil
 }
 
 // heldPassword is a password that was right when it was checked.
@@ -72,6 +82,20 @@ func (h *heldPassword) still(ctx context.Context, tx bun.Tx) error {
 
 // holds checks a password as VerifyPassword does, but does not renew its hash.
 func (v *Vault) holds(ctx context.Context, account, plain string) (h heldPassword, right bool, err error) {
+	return v.holdsOneOf(ctx, Candidates{Account: account}, plain)
+}
+
+// holdsOneOf checks a password for candidates: one hash for the account that has the
+// login, and if that does not match, one for all that have applied for it.
+func (v *Vault) holdsOneOf(ctx context.Context, who Candidates, plain string) (h heldPassword, right bool, err error) {
+	account := who.Account
+	var applied []password
+	var salt []byte
+	if who.Applied != "" {
+		if applied, salt, err = v.applicants(ctx, who.Applied); err != nil {
+			return h, false, err
+		}
+	}
 	h.row.Account = account
 	err = v.db.NewSelect().Model(&h.row).WherePK().Scan(ctx)
 	known := err == nil && account != ""
@@ -85,12 +109,22 @@ func (v *Vault) holds(ctx context.Context, account, plain string) (h heldPasswor
 	if !known {
 		h.row.Hash = v.dummy
 	}
-	var match bool
-	err = v.hash(ctx, func() (err error) { match, h.renewed, err = checkPassword(plain, h.row.Hash); return err })
+	var match, another bool
+	var other password
+	err = v.hash(ctx, func() (err error) {
+		match, h.renewed, err = checkPassword(plain, h.row.Hash)
+		if match = match && known; err == nil && !match && (len(applied) > 0 || who.Blind && who.Applied != "") {
+			other, another = matching(plain, salt, applied)
+		}
+		return err
+	})
 	if err != nil {
 		return h, false, fmt.Errorf("checking the password of %s: %w", account, err)
 	}
-	return h, match && known, nil
+	if another {
+		return heldPassword{row: other}, true, nil
+	}
+	return h, match, nil
 }
 
 // LockOut ends every session and code of an account, and destroys its password: nobody
@@ -103,6 +137,9 @@ func (v *Vault) LockOut(ctx context.Context, account string) error {
 		}
 		ended, err := changed(tx.NewDelete().Model((*session)(nil)).Where("account = ?", account).Exec(ctx))
 		if err != nil {
+			return false, err
+		}
+		if _, err := tx.NewDelete().Model((*application)(nil)).Where("account = ?", account).Exec(ctx); err != nil {
 			return false, err
 		}
 		return some || ended, endMade(ctx, tx, account)
@@ -154,7 +191,18 @@ func (v *Vault) PrepareReset(ctx context.Context, account, next string) (*Passwo
 		return nil, fmt.Errorf("reading the password of %s: %w", account, err)
 	}
 	held.row.Account = account
-	err = v.hash(ctx, func() (err error) { row.Hash, err = hashPassword(next); return err })
+	salt, err := v.saltFor(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	err = v.hash(ctx, func() (err error) {
+		if salt != nil {
+			row.Hash = hashWith(next, salt)
+			return nil
+		}
+		row.Hash, err = hashPassword(next)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("hashing the next password of %s: %w", account, err)
 	}

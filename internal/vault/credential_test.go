@@ -18,7 +18,7 @@ func onBoth(t *testing.T, f func(t *testing.T, v *vault.Vault, c *clock)) {
 
 func logIn(t *testing.T, v *vault.Vault, password string) (token string, right bool) {
 	t.Helper()
-	token, right, err := v.LogIn(t.Context(), "anna", password, vault.NewSession{TTL: time.Hour, Network: "192.0.2.1"})
+	_, token, right, err := v.LogIn(t.Context(), vault.Candidates{Account: "anna"}, password, vault.NewSession{TTL: time.Hour, Network: "192.0.2.1"})
 	if err != nil || right != (token != "") {
 		t.Fatalf("LogIn = %q, %v, %v", token, right, err)
 	}

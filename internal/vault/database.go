@@ -89,6 +89,9 @@ func prepare(ctx context.Context, db *bun.DB) error {
 		if err := addColumns(ctx, tx, "vault_sessions", isSQLite(db), "created BIGINT NOT NULL DEFAULT 0", "used BIGINT NOT NULL DEFAULT 0", "network VARCHAR NOT NULL DEFAULT ''"); err != nil {
 			return fmt.Errorf("adding times to the sessions: %w", err)
 		}
+		if _, err := tx.ExecContext(ctx, "CREATE INDEX IF NOT EXISTS vault_applications_of_account ON vault_applications (account)"); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, "CREATE INDEX IF NOT EXISTS vault_sessions_of_account ON vault_sessions (account, expires)")
 		return err
 	})
