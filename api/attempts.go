@@ -75,6 +75,23 @@ func (s *Server) limitCode(ctx context.Context, address string) error {
 	return nil
 }
 
+// What accounts of one network may do together, far above what people do: each account has
+// its own quota (decision 0024), and whoever has many accounts has few networks.
+const (
+	invitesEvery = 100 * time.Millisecond
+	invitesBurst = 40_000
+	keysEvery    = time.Second
+	keysBurst    = 4_000
+)
+
+// limitFrom uses up an allowance of the caller's network. This process counts alone.
+func (s *Server) limitFrom(ctx context.Context, a *allowance) error {
+	if wait := a.local.Take(requestOf(ctx).network, s.cfg.Now()); wait > 0 {
+		return rateLimited(wait)
+	}
+	return nil
+}
+
 // loginFrom returns the name of a login in combination with the caller's network.
 func loginFrom(ctx context.Context, login string) string {
 	return login + "\x00" + requestOf(ctx).network

@@ -31,6 +31,9 @@ const inviteURL = "/invite#"
 
 // CreateInvitationCode makes a code that offers devices to whoever redeems it.
 func (h handlers) CreateInvitationCode(ctx context.Context, r rest.CreateInvitationCodeRequestObject) (rest.CreateInvitationCodeResponseObject, error) {
+	if err := h.limitFrom(ctx, h.inviting); err != nil {
+		return nil, err
+	}
 	terms := app.CodeTerms{Remark: r.Body.Remark, Devices: deviceGrants(r.Body.Devices)}
 	made, err := h.cfg.Shares.MakeCode(ctx, meta(ctx, r.Params.IdempotencyKey), terms, time.Duration(r.Body.ExpiresIn)*time.Second)
 	if err == nil {

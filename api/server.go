@@ -51,6 +51,8 @@ type Server struct {
 	redeems    *allowance    // attempts at codes of shares, of an account and of a network
 	codesFrom  *allowance    // asked for from a network
 	asking     *allowance    // for access, from a network
+	inviting   *allowance    // from a network
+	keys       *allowance    // of streams, made from a network
 	resets     chan struct{} // requests for codes that are being followed
 	bodies     *budget
 	lists      *turns
@@ -88,6 +90,8 @@ func New(cfg Config) (*Server, error) {
 		codes:      newAllowance("codes to", cfg.CodeEvery, cfg.CodeBurst),
 		redeems:    newAllowance("codes of shares", redeemEvery, redeemBurst),
 		asking:     newAllowance("access requests from network", 3*time.Minute, 20),
+		inviting:   newAllowance("invitations from network", invitesEvery, invitesBurst),
+		keys:       newAllowance("stream keys from network", keysEvery, keysBurst),
 		codesFrom:  newAllowance("codes from network", cfg.CodeEvery/10, 10*cfg.CodeBurst),
 	}
 	s.stopping = make(chan struct{})

@@ -17,6 +17,9 @@ import (
 // CreateShare shares devices with somebody: in a new share, or as more devices in the
 // existing one.
 func (h handlers) CreateShare(ctx context.Context, r rest.CreateShareRequestObject) (rest.CreateShareResponseObject, error) {
+	if err := h.limitFrom(ctx, h.inviting); err != nil {
+		return nil, err
+	}
 	if err := h.checkRecipient(ctx, r.Body.Recipient); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,9 @@ func (h handlers) ListStreamKeys(ctx context.Context, r rest.ListStreamKeysReque
 
 // CreateStreamKey creates a key and returns its secret.
 func (h handlers) CreateStreamKey(ctx context.Context, r rest.CreateStreamKeyRequestObject) (rest.CreateStreamKeyResponseObject, error) {
+	if err := h.limitFrom(ctx, h.keys); err != nil {
+		return nil, err
+	}
 	var key app.NewStreamKey
 	if r.Body != nil {
 		key = app.NewStreamKey{Label: r.Body.Label, Device: r.Body.Device, Expires: r.Body.ExpiresAt}

@@ -11,7 +11,8 @@ import (
 )
 
 // The quotas of an account that commands check, by their public names. QuotaLogBytes,
-// QuotaAdditions, QuotaGenerations and QuotaRequests are per day, QuotaInvitations is per hour.
+// QuotaAdditions, QuotaGenerations and QuotaRequests are per day, QuotaInvitations and
+// QuotaKeysMade per hour.
 const (
 	QuotaDevices     = "devices"
 	QuotaShares      = "shares"
@@ -21,6 +22,7 @@ const (
 	QuotaLogBytes    = "log_bytes"
 	QuotaRequests    = "access_requests" // for devices of others
 	QuotaInvitations = "invitations"     // devices that are offered
+	QuotaKeysMade    = "stream_keys_made"
 	QuotaOfShare     = "devices_of_share"
 )
 

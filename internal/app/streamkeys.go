@@ -86,6 +86,9 @@ func (k *StreamKeys) decide(ctx context.Context, there account.State, add accoun
 	if err != nil {
 		return nil, err
 	}
+	if err := k.core.spend(there.Account, QuotaKeysMade, "", 1); err != nil {
+		return nil, err
+	}
 	if err := k.secrets.SetStreamSecret(ctx, add.Key, secret); err != nil {
 		return nil, unavailable(fmt.Errorf("storing the secret of a stream key: %w", err))
 	}

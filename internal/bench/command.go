@@ -222,8 +222,9 @@ type served struct {
 	api string
 }
 
-// startServe starts a build, "" for that of this tree, on a folder of its own.
-func startServe(b *bench, binary, folder string) (*served, error) {
+// startServe starts a build, "" for that of this tree, on a folder of its own, with more
+// settings such as "VERIFICATION=required".
+func startServe(b *bench, binary, folder string, more ...string) (*served, error) {
 	if binary == "" {
 		binary = filepath.Join(b.dir, "latchkey")
 		if out, err := exec.CommandContext(b.ctx, "go", "build", "-o", binary, "./cmd/latchkey").CombinedOutput(); err != nil {
@@ -236,8 +237,8 @@ func startServe(b *bench, binary, folder string) (*served, error) {
 	}
 	s := &served{api: "http://" + address}
 	s.cmd = exec.Command(binary, "serve", "--data", filepath.Join(b.dir, folder), "--http", address, "--rtsp", "127.0.0.1:0", "--log-level", "error")
-	s.cmd.Env = append(os.Environ(), "LATCHKEY_QUOTAS=commands=1000000") // one account does everything; earlier builds have none
-	for _, setting := range []string{"REGISTRATION=open", "VERIFICATION=off", "DEVICE_PROOF=off"} {
+	s.cmd.Env = append(os.Environ(), "LATCHKEY_QUOTAS=commands=1000000")                                             // one account does everything; earlier builds have none
+	for _, setting := range append([]string{"REGISTRATION=open", "VERIFICATION=off", "DEVICE_PROOF=off"}, more...) { // the last one counts
 		s.cmd.Env = append(s.cmd.Environ(), "LATCHKEY_"+setting)
 	}
 	s.cmd.Stderr = os.Stderr
@@ -298,6 +299,7 @@ func (s *served) peak(ctx context.Context) (most int) {
 // account is a caller of the API.
 type account struct {
 	api, login, token string
+	from              string // the address that a proxy says it has; "" for none
 	client            *http.Client
 }
 
@@ -341,6 +343,9 @@ func (a *account) callWith(ctx context.Context, key, method, path string, body, 
 	}
 	if a.token != "" {
 		req.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	if a.from != "" {
+		req.Header.Set("X-Forwarded-For", a.from)
 	}
 	res, err := a.client.Do(req)
 	if err != nil {

@@ -46,6 +46,7 @@ var groups = []struct {
 	{"revoke", benchRevoke},
 	{"command", benchCommand},
 	{"rest", benchREST},
+	{"names", benchNames},
 	{"door", benchDoor},
 }
 
@@ -55,7 +56,7 @@ func main() {
 		os.Exit(1)
 	}
 	debug.SetGCPercent(400) // as the service does
-	only := flag.String("only", "", "comma-separated groups: log, replay, load, check, revoke, command, rest, door")
+	only := flag.String("only", "", "comma-separated groups: log, replay, load, check, revoke, command, rest, names, door")
 	quick := flag.Bool("quick", false, "a tenth of the work, to see that it runs")
 	dir := flag.String("dir", "", "scratch folder on the disk under test (a temporary one)")
 	flag.Parse()

@@ -42,6 +42,7 @@ func All() []Quota {
 		{Name: Requests, Most: 64},
 		{Name: Commands, Per: time.Second, Most: 1_000},
 		{Name: app.QuotaInvitations, Per: time.Hour, Most: 20_000},
+		{Name: app.QuotaKeysMade, Per: time.Hour, Most: 2_000},
 		{Name: app.QuotaAdditions, Per: day, Most: 50_000},
 		{Name: app.QuotaGenerations, Per: day, Most: 100},
 		{Name: app.QuotaRequests, Per: day, Most: 50},
