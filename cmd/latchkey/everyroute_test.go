@@ -79,6 +79,9 @@ func (u *user) ask(method, path, body string) string {
 	if u.token != "" {
 		r.Header.Set("Authorization", "Bearer "+u.token)
 	}
+	if name, password, ok := strings.Cut(u.basic, ":"); ok {
+		r.SetBasicAuth(name, password)
+	}
 	a, err := http.DefaultClient.Do(r)
 	if err != nil {
 		u.t.Fatal(err)
@@ -110,45 +113,86 @@ func (u *user) firstOf(path string) string {
 	return ""
 }
 
-// TestEveryRouteHidesWhatIsNotYours walks every operation with an id in its path: to
-// those who may not know the thing, the answer is the one for a thing that is not there.
-func TestEveryRouteHidesWhatIsNotYours(t *testing.T) {
-	raw, err := openapi3.NewLoader().LoadFromFile("../../api/openapi.yaml")
+// logReader is what an auditor has: credentials that read the log, and no account. They are
+// those that a new EventStoreDB has.
+const logReader = "admin:changeit"
+
+// everybody is a service with people who have what the operations are about: the ids of the
+// owner's things, and ids of the same form that nobody has.
+type everybody struct {
+	*service
+	data         string
+	people       map[string]*user
+	ids, missing map[string]string
+	secret       string // of the owner's stream key
+}
+
+// everyRoute is the API's description.
+func everyRoute(t *testing.T) *openapi3.Paths {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromFile("../../api/openapi.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := serve(t, binary, t.TempDir())
-	people := map[string]*user{"owner": s.register(t, "owner"), "recipient": s.register(t, "recipient"), "stranger": s.register(t, "stranger"), "nobody": {t: t, api: s.api}}
-	owner := people["owner"]
+	return doc.Paths
+}
+
+const ownersRemark = "only the owner reads this"
+
+func serveEverybody(t *testing.T) *everybody {
+	data := t.TempDir()
+	s := serve(t, binary, data)
+	e := &everybody{service: s, data: data, people: map[string]*user{
+		"owner": s.register(t, "owner"), "recipient": s.register(t, "recipient"), "stranger": s.register(t, "stranger"),
+		"auditor": {t: t, api: s.api, basic: logReader}, "nobody": {t: t, api: s.api},
+	}}
+	owner, recipient, stranger := e.people["owner"], e.people["recipient"], e.people["stranger"]
 	s.login(t, "owner") // another session, to be ended
 	device := owner.addDevice("rtsp://127.0.0.1:1/h264", cameraUser, cameraPassword)
-	share := owner.share(people["recipient"], device, "live_view")
-	people["recipient"].accept(share, device)
-	gone := owner.share(people["stranger"], device, "live_view")
+	gone := owner.share(stranger, device, "live_view")
 	owner.must("DELETE", "/shares/"+gone, nil, nil)
-	people["stranger"].must("POST", "/access-requests", map[string]any{"serial": device}, nil)
-	var invitation struct{ ID string }
-	owner.must("POST", "/accounts/me/invitations", map[string]any{}, &invitation)
-	var code struct{ ID string }
-	owner.must("POST", "/invitation-codes", map[string]any{"devices": []any{map[string]any{"device": device, "channels": []any{map[string]any{"channel": 1, "privileges": []string{"live_view"}}}}}}, &code)
-	ids := map[string]string{
-		"transfer": owner.offer(device, people["recipient"].login, "end").ID,
-		"code":     code.ID,
-		"share":    share, "device": device, "name": nameOf(owner.streamKey()), "invitation": invitation.ID,
-		"access_request": owner.firstOf("/access-requests"),
-		"session":        owner.firstOf("/accounts/me/sessions"), "address": owner.firstOf("/accounts/me/addresses"), "recipient": owner.firstOf("/shares/recipients"),
+	var shared, invited, code struct{ ID string }
+	owner.must("POST", "/shares", map[string]any{"recipient": map[string]any{"email": recipient.login}, "remark": ownersRemark, "devices": []any{invitation(device, "live_view")}}, &shared)
+	recipient.accept(shared.ID, device)
+	stranger.must("POST", "/access-requests", map[string]any{"serial": device}, nil)
+	owner.must("POST", "/accounts/me/invitations", map[string]any{}, &invited)
+	owner.must("POST", "/invitation-codes", map[string]any{"devices": []any{invitation(device, "live_view")}}, &code)
+	key := owner.streamKey()
+	_, e.secret, _ = strings.Cut(key, ":")
+	e.ids = map[string]string{
+		"transfer": owner.offer(device, recipient.login, "end").ID,
+		"code":     code.ID, "share": shared.ID, "device": device, "name": nameOf(key), "invitation": invited.ID,
+		"access_request": owner.firstOf("/access-requests"), "session": owner.firstOf("/accounts/me/sessions"),
+		"address": owner.firstOf("/accounts/me/addresses"), "recipient": owner.firstOf("/shares/recipients"),
 	}
-	missing := map[string]string{
-		"code":   strings.Repeat("a", len(code.ID)),
-		"share":  "0198c0de-0000-7000-8000-00000000000a.000102030405060708090a0b0c0d0e0f",
-		"device": "cam-aaaaaaaaaa", "name": "kaaaaaaaaaaaa", "invitation": strings.Repeat("a", len(invitation.ID)),
-		"session": strings.Repeat("0", len(ids["session"])), "address": strings.Repeat("0", len(ids["address"])), "recipient": strings.Repeat("0", len(ids["recipient"])),
+	const share = "0198c0de-0000-7000-8000-00000000000a.000102030405060708090a0b0c0d0e0f"
+	e.missing = map[string]string{
+		"transfer": "cam-aaaaaaaaaa~1", "code": strings.Repeat("a", len(code.ID)), "share": share, "recipient": share, "device": "cam-aaaaaaaaaa", "name": "kaaaaaaaaaaaa",
+		"invitation": strings.Repeat("a", len(invited.ID)), "access_request": "cam-aaaaaaaaaa.0198c0de-0000-7000-8000-00000000000a",
+		"session": strings.Repeat("0", len(e.ids["session"])), "address": strings.Repeat("0", len(e.ids["address"])),
 	}
-	missing["transfer"] = "cam-aaaaaaaaaa~1"
-	missing["recipient"], missing["access_request"] = missing["share"], "cam-aaaaaaaaaa.0198c0de-0000-7000-8000-00000000000a"
+	return e
+}
+
+// filled puts ids into a path.
+func filled(path string, ids map[string]string) string {
+	for name, id := range ids {
+		path = strings.ReplaceAll(path, "{"+name+"}", id)
+	}
+	return path
+}
+
+// noSession reports whether somebody has none: to them nothing is there at all.
+func noSession(who string) bool { return who == "nobody" || who == "auditor" }
+
+// TestEveryRouteHidesWhatIsNotYours walks every operation with an id in its path: to
+// those who may not know the thing, the answer is the one for a thing that is not there.
+func TestEveryRouteHidesWhatIsNotYours(t *testing.T) {
+	e := serveEverybody(t)
+	routes, people := everyRoute(t), e.people
 	walked := 0
-	for _, path := range raw.Paths.InMatchingOrder() {
-		for method, op := range raw.Paths.Find(path).Operations() {
+	for _, path := range routes.InMatchingOrder() {
+		for method, op := range routes.Find(path).Operations() {
 			if !strings.Contains(path, "{") {
 				continue
 			}
@@ -158,10 +202,7 @@ func TestEveryRouteHidesWhatIsNotYours(t *testing.T) {
 				continue
 			}
 			walked++
-			real, none := path, path
-			for name, id := range ids {
-				real, none = strings.ReplaceAll(real, "{"+name+"}", id), strings.ReplaceAll(none, "{"+name+"}", missing[name])
-			}
+			real, none := filled(path, e.ids), filled(path, e.missing)
 			if strings.Contains(real, "{") || (op.RequestBody != nil && op.RequestBody.Value.Required) != (row.body != "") {
 				t.Errorf("%s %s: ids of %q, the body %q", method, path, real, row.body)
 				continue
@@ -174,7 +215,7 @@ func TestEveryRouteHidesWhatIsNotYours(t *testing.T) {
 				if got := u.ask(method, real, row.body); got != want {
 					t.Errorf("%s %s by the %s:\n%s, but for what is not there\n%s", method, path, who, got, want)
 				}
-				if who == "nobody" && !strings.HasPrefix(want, "401 ") || who != "nobody" && !strings.HasPrefix(want, "404 ") {
+				if noSession(who) && !strings.HasPrefix(want, "401 ") || !noSession(who) && !strings.HasPrefix(want, "404 ") {
 					t.Errorf("%s %s by the %s: %s", method, path, who, want)
 				}
 			}
@@ -198,24 +239,25 @@ func TestEveryRouteHidesWhatIsNotYours(t *testing.T) {
 		t.Errorf("the recipient's privileges: %+v", left)
 	}
 	var now json.RawMessage
-	owner.must("GET", "/devices/"+device, nil, &now)
+	people["owner"].must("GET", "/devices/"+e.ids["device"], nil, &now)
 }
 
 // TestEveryRouteNeedsASession: without one, every operation but the public ones answers
-// the same.
+// the same; with what reads the log, too.
 func TestEveryRouteNeedsASession(t *testing.T) {
-	raw, err := openapi3.NewLoader().LoadFromFile("../../api/openapi.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := serve(t, binary, t.TempDir())
-	nobody := &user{t: t, api: s.api}
-	for path, item := range raw.Paths.Map() {
+	nobody, auditor := &user{t: t, api: s.api}, &user{t: t, api: s.api, basic: logReader}
+	for path, item := range everyRoute(t).Map() {
+		path := strings.NewReplacer("{", "", "}", "").Replace(path)
 		for method, op := range item.Operations() {
+			got := nobody.ask(method, path, "")
+			if other := auditor.ask(method, path, ""); got != other && op.OperationID != "getMetrics" && op.OperationID != "getReadiness" { // they count requests
+				t.Errorf("%s %s by an auditor: %s\nby nobody: %s", method, path, other, got)
+			}
 			if op.Security != nil && len(*op.Security) == 0 {
 				continue
 			}
-			if got := nobody.ask(method, strings.NewReplacer("{", "", "}", "").Replace(path), ""); !strings.HasPrefix(got, "401 ") || !strings.Contains(got, `"unauthenticated"`) {
+			if !strings.HasPrefix(got, "401 ") || !strings.Contains(got, `"unauthenticated"`) {
 				t.Errorf("%s %s: %s", method, path, got)
 			}
 		}

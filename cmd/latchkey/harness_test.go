@@ -281,6 +281,7 @@ type user struct {
 	api   *apiClient
 	login string
 	token string
+	basic string // instead of a token: name and password
 }
 
 const userPassword = "correct horse battery"
