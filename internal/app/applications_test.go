@@ -319,3 +319,20 @@ func TestWithoutProofsAnApplicationIsNothing(t *testing.T) {
 	_, err = w.shares.Accept(ctx, Meta{Account: shadow.Account}, r.Share.ID, w.cam)
 	wantCode(t, err, NotFound, "share_not_found")
 }
+
+// TestOwnAddressesAreOwn: nobody shares with an address in their own list, proven or not,
+// whoever has it.
+func TestOwnAddressesAreOwn(t *testing.T) {
+	w := newWorld(t)
+	post := w.prove()
+	for name, address := range w.knownAddresses(post) {
+		owner := w.mustRegister(Registration{Email: name + "-owner@example.com", Password: "the owners password", Name: "Owner"})
+		w.proves(owner.Account, name+"-owner@example.com", post)
+		as := Meta{Account: owner.Account}
+		if _, err := w.accounts.AddAddress(ctx, as, address, ""); err != nil {
+			t.Fatal(err)
+		}
+		_, err := w.shares.Save(ctx, as, NewShare{Email: address})
+		wantCode(t, err, Invalid, "own_login")
+	}
+}
