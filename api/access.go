@@ -23,6 +23,9 @@ type Access interface {
 	// Resolve returns the device that an account means by an id or by its own domain.
 	Resolve(account ids.Account, name string) (device ids.Device, ok bool)
 	Check(account ids.Account, device ids.Device, channel int, p privilege.Set, now time.Time) access.Verdict
+	// PlaybackWindow returns the times of the recordings that an account may play back now,
+	// with a delay unless it may view live; from is zero for all that there are.
+	PlaybackWindow(account ids.Account, device ids.Device, channel int, now time.Time, delay time.Duration) (from, to time.Time, ok bool)
 	// InUse lists the uses of a device that go on, the oldest first.
 	InUse(device ids.Device) []access.Held
 	// WaitFor returns when everything up to a position is in force.
@@ -287,7 +290,22 @@ func (h handlers) CheckPrivilege(ctx context.Context, r rest.CheckPrivilegeReque
 	if out.Reason == rest.PrivilegeCheckReasonNotGranted && outOfTime(row, r.Params.Channel, want, now) {
 		out.Reason = rest.PrivilegeCheckReasonNotNow
 	}
+	if want == privilege.Playback && out.Allowed {
+		if out.Playback, out.Allowed = h.playbackWindow(account, id, r.Params.Channel, now); !out.Allowed {
+			out.Reason = rest.PrivilegeCheckReasonNotNow
+		}
+	}
 	return rest.CheckPrivilege200JSONResponse(out), nil
+}
+
+// playbackWindow returns the times of the recordings that an account may play back now;
+// false if there are none yet.
+func (h handlers) playbackWindow(account ids.Account, device ids.Device, channel int, now time.Time) (rest.PlaybackWindow, bool) {
+	from, to, ok := h.cfg.Access.PlaybackWindow(account, device, channel, now, h.cfg.PlaybackDelay)
+	if !ok {
+		return rest.PlaybackWindow{}, false
+	}
+	return rest.PlaybackWindow{From: from.UTC(), To: utc(to)}, true
 }
 
 // outOfTime reports whether a privilege is granted, but not at this time.

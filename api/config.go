@@ -27,6 +27,10 @@ type Config struct {
 	Uses    Uses
 	Live    Live // nil: events cannot be followed
 
+	// PlaybackDelay is how old a recording must be for whoever may play back and not view
+	// live; 0: no delay.
+	PlaybackDelay time.Duration
+
 	// Firmware is the oldest firmware with which a device may be shared; the default
 	// allows every firmware.
 	Firmware device.FirmwarePolicy

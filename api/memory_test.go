@@ -348,6 +348,13 @@ func (x index) Check(account ids.Account, device ids.Device, channel int, p priv
 
 func (index) InUse(ids.Device) []access.Held { return nil }
 
+func (x index) PlaybackWindow(account ids.Account, device ids.Device, channel int, now time.Time, delay time.Duration) (from, to time.Time, ok bool) {
+	if x.Check(account, device, channel, privilege.LiveView, now) == access.Allowed {
+		delay = 0
+	}
+	return time.Time{}, now.Add(-delay), x.Check(account, device, channel, privilege.Playback, now) == access.Allowed
+}
+
 func (index) WaitFor(context.Context, position.Position) error { return nil }
 
 func (index) LastUses(context.Context, string) ([]LastUse, error) { return nil, nil }

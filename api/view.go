@@ -205,6 +205,9 @@ func (h handlers) channelGrants(ctx context.Context, list []share.Grant) []rest.
 	out := make([]rest.Grant, len(list))
 	for i, g := range list {
 		out[i] = rest.Grant{Channel: g.Channel, Privileges: g.Privileges}
+		if g.Privileges.Has(privilege.Playback) && !g.Privileges.Has(privilege.LiveView) {
+			out[i].PlaybackDelay = int(h.cfg.PlaybackDelay.Seconds())
+		}
 		for _, l := range g.Limits {
 			holds := h.holds(ctx, l.Validity)
 			out[i].Limits = append(out[i].Limits, rest.TimeLimit{Privileges: l.Privileges, From: l.From, Until: l.Until, Hours: l.Hours, InForce: &holds})

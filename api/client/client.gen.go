@@ -740,8 +740,12 @@ type Grant struct {
 	// Limits In a request, absent limits stay as they are, for privileges that are still granted, and an empty list removes
 	// them. A privilege holds while every limit that names it does, and those of the
 	// device and of the share do.
-	Limits     []TimeLimit  `json:"limits,omitempty,omitzero"`
-	Privileges PrivilegeSet `json:"privileges"`
+	Limits []TimeLimit `json:"limits,omitempty,omitzero"`
+
+	// PlaybackDelay Seconds for which a recording cannot be played back yet, since the channel is granted without live view: it would
+	// be one through the back door. The operator sets it. Ignored in requests.
+	PlaybackDelay int          `json:"playback_delay,omitempty,omitzero"`
+	Privileges    PrivilegeSet `json:"privileges"`
 }
 
 // HistoryEntry defines model for HistoryEntry.
@@ -1122,6 +1126,15 @@ type PlaybackLimit struct {
 // PlaybackLimitSinceAcceptance Not older than the acceptance of the device.
 type PlaybackLimitSinceAcceptance bool
 
+// PlaybackWindow The recordings that you may play back now. It moves with the time; while it is empty, playback is not allowed (`not_now`).
+type PlaybackWindow struct {
+	// From Absent: all that there are.
+	From time.Time `json:"from,omitempty,omitzero"`
+
+	// To Now or, without live view, as long ago as `playback_delay` says.
+	To time.Time `json:"to"`
+}
+
 // Preset defines model for Preset.
 type Preset struct {
 	Description string `json:"description"`
@@ -1149,6 +1162,9 @@ type Privilege string
 // PrivilegeCheck defines model for PrivilegeCheck.
 type PrivilegeCheck struct {
 	Allowed bool `json:"allowed"`
+
+	// Playback The recordings that you may play back now. It moves with the time; while it is empty, playback is not allowed (`not_now`).
+	Playback PlaybackWindow `json:"playback,omitempty,omitzero"`
 
 	// Reason You own the device (`owner`), or the share in `via` gives it (`shared`), is paused, does not give it now (`not_now`), or does not give it.
 	Reason PrivilegeCheckReason `json:"reason"`

@@ -305,7 +305,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 		limits = s.opened.vault
 	}
 	return api.New(api.Config{
-		Verification: s.opened.verify, Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
+		Verification: s.opened.verify, PlaybackDelay: o.playbackDelay, Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
 		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{s.opened.vault}, Live: hub, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Opener: opener{s.opened.vault},

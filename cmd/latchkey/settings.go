@@ -36,6 +36,7 @@ type settings struct {
 	Journal            string `placeholder:"FILE" help:"Journal of revocations: what a restored log must not grant again. Without it: revocations.journal in the data folder."`
 	MaxStaleness       string `default:"5s" placeholder:"TIME" help:"How far the privilege index may be behind the log before the door closes (${default})."`
 	SessionTTL         string `default:"720h" placeholder:"TIME" help:"How long a login lasts (${default})."`
+	PlaybackDelay      string `default:"15m" placeholder:"TIME" help:"How old a recording must be for whoever may play back and not view live; 0: no delay (${default})."`
 	CloseAfter         string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`
 	CameraNets         string `default:"any" placeholder:"CIDR,..." help:"The only networks in which cameras are dialled; any: every unicast address but link-local ones, networks where no camera is and, once others can reach the REST API, loopback (${default})."`
 	DeviceProof        string `default:"required" placeholder:"WORD" help:"required: a device is added only after it let us in; off: it is added as it is described, for devices that are away (${default})."`
@@ -59,7 +60,7 @@ type Logging struct {
 type options struct {
 	settings
 	maxStaleness, sessionTTL, closeAfter time.Duration
-	transferTTL                          time.Duration
+	transferTTL, playbackDelay           time.Duration
 	cameraNets                           []netip.Prefix
 	trustedProxies                       []netip.Prefix
 	firmware                             device.FirmwarePolicy
@@ -111,6 +112,7 @@ func (s settings) check() (options, error) {
 	}
 	o.maxStaleness = duration("max-staleness", s.MaxStaleness, 500*time.Millisecond, time.Minute)
 	o.sessionTTL = duration("session-ttl", s.SessionTTL, time.Minute, 365*24*time.Hour)
+	o.playbackDelay = duration("playback-delay", s.PlaybackDelay, 0, 7*24*time.Hour)
 	// Immediately means as soon as the door can; its zero would mean its own default.
 	o.closeAfter = max(duration("close-after", s.CloseAfter, 0, time.Hour), 200*time.Millisecond)
 	o.transferTTL = duration("transfer-ttl", cmp.Or(s.TransferTTL, defaultTransferTTL), time.Second, 90*24*time.Hour)
