@@ -61,6 +61,9 @@ func TestRegisteringAKnownAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner := s.register(t, "owner")
+	if err := owner.verify(owner.addresses().Items[0].ID, codeFor(t, mail, owner.login, 1)); err != nil {
+		t.Fatal(err)
+	}
 	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
 	share := owner.share(known, device, "live_view")
 	known.accept(share, device)
@@ -127,8 +130,10 @@ func TestRemovingSomebodyElsesAddress(t *testing.T) {
 	mail := mailtest.Start(t)
 	s := verifying(t, t.TempDir(), mail)
 	rita, eve, owner := s.register(t, "rita"), s.register(t, "eve"), s.register(t, "owner")
-	if err := rita.verify(rita.addresses().Items[0].ID, codeFor(t, mail, rita.login, 1)); err != nil {
-		t.Fatal(err)
+	for _, u := range []*user{rita, owner} {
+		if err := u.verify(u.addresses().Items[0].ID, codeFor(t, mail, u.login, 1)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	owner.share(rita, owner.addDevice("rtsp://127.0.0.1:1/h264", "", ""), "live_view")
 	var foreign struct{ ID string }
