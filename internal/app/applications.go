@@ -13,7 +13,7 @@ import (
 // registers gets an account that applies for it, with the same work and the same answer,
 // whether the address has an account, others have applied for it, or nobody has. It is the
 // account's once a code comes back that was sent to it; if it is another account's, no code
-// is sent, but a message to whoever reads it (decision 0035).
+// is sent, but a message to whoever reads it (decision 0036).
 
 // ErrApplied is returned by Passwords.Apply for an account that has a password.
 var ErrApplied = errors.New("the account has applied before")

@@ -15,7 +15,7 @@ import (
 
 // application says that an account was registered with a login that nobody has proven
 // yet. Until then anybody may register with it, and each can log in to their own account
-// only (decision 0035).
+// only (decision 0036).
 type application struct {
 	bun.BaseModel `bun:"table:vault_applications,alias:application"`
 
