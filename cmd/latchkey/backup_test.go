@@ -47,7 +47,7 @@ type house struct {
 func houseOptions(t *testing.T, data, database string) options {
 	t.Helper()
 	o, err := settings{Data: data, HTTP: "127.0.0.1:0", RTSP: "127.0.0.1:0", Eventstore: "embedded", Database: database,
-		MaxStaleness: "5s", SessionTTL: "1h", CloseAfter: "10s", PlaybackDelay: "15m", MemoryLimit: "auto", CameraNets: anyNetwork, People: People{Registration: "open", Verification: off}, DeviceProof: proofOff, Logging: Logging{LogLevel: "info", LogFormat: "text"}}.check()
+		MaxStaleness: "5s", SessionTTL: "1h", CloseAfter: "10s", MemoryLimit: "auto", CameraNets: anyNetwork, People: People{Registration: "open", Verification: off}, DeviceProof: proofOff, Logging: Logging{LogLevel: "info", LogFormat: "text"}}.check()
 	if err != nil {
 		t.Fatal(err)
 	}

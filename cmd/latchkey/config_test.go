@@ -296,7 +296,7 @@ func TestLoopbackIsForThisMachine(t *testing.T) {
 	} {
 		o, err := settings{
 			Data: "data", HTTP: c.http, RTSP: "127.0.0.1:8554", Eventstore: "embedded", Database: "sqlite", MaxStaleness: "5s", SessionTTL: "1h",
-			CloseAfter: "10s", PlaybackDelay: "15m", MemoryLimit: "auto", CameraNets: c.nets, TrustedProxies: c.proxies, Logging: Logging{LogLevel: "info", LogFormat: "text"},
+			CloseAfter: "10s", MemoryLimit: "auto", CameraNets: c.nets, TrustedProxies: c.proxies, Logging: Logging{LogLevel: "info", LogFormat: "text"},
 		}.check()
 		if err != nil {
 			t.Fatal(err)

@@ -66,7 +66,7 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	}
 	s := settings{
 		Data: c.Data, HTTP: c.HTTP, RTSP: c.RTSP, Metrics: c.Metrics, Eventstore: "embedded", Database: "sqlite",
-		People: People{Registration: "open", Verification: off}, MaxStaleness: "5s", SessionTTL: "720h", CloseAfter: "10s", PlaybackDelay: "15m", MemoryLimit: "auto", CameraNets: anyNetwork, DeviceProof: proofRequired,
+		People: People{Registration: "open", Verification: off}, MaxStaleness: "5s", SessionTTL: "720h", CloseAfter: "10s", MemoryLimit: "auto", CameraNets: anyNetwork, DeviceProof: proofRequired,
 		Logging: Logging{LogLevel: c.LogLevel, LogFormat: c.LogFormat},
 	}
 	o, err := s.check()

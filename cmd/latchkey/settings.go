@@ -112,7 +112,7 @@ func (s settings) check() (options, error) {
 	}
 	o.maxStaleness = duration("max-staleness", s.MaxStaleness, 500*time.Millisecond, time.Minute)
 	o.sessionTTL = duration("session-ttl", s.SessionTTL, time.Minute, 365*24*time.Hour)
-	o.playbackDelay = duration("playback-delay", s.PlaybackDelay, 0, 7*24*time.Hour)
+	o.playbackDelay = duration("playback-delay", cmp.Or(s.PlaybackDelay, defaultPlaybackDelay), 0, 7*24*time.Hour)
 	// Immediately means as soon as the door can; its zero would mean its own default.
 	o.closeAfter = max(duration("close-after", s.CloseAfter, 0, time.Hour), 200*time.Millisecond)
 	o.transferTTL = duration("transfer-ttl", cmp.Or(s.TransferTTL, defaultTransferTTL), time.Second, 90*24*time.Hour)
@@ -262,8 +262,11 @@ func (o options) refusesLoopback() bool { return o.strangers && o.cameraNets == 
 // defaultInvitations is what --invitations-per-hour is without a value.
 const defaultInvitations = "20000"
 
-// defaultTransferTTL is what --transfer-ttl is without a value.
-const defaultTransferTTL = "168h"
+// What --transfer-ttl and --playback-delay are without a value.
+const (
+	defaultTransferTTL   = "168h"
+	defaultPlaybackDelay = "15m"
+)
 
 // Values of flags.
 const (
