@@ -70,7 +70,7 @@ func TestWhoMayRegister(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	s = serve(t, binary, data, "--registration", "closed")
-	if strings.Contains(s.said(), "invitation") {
+	if strings.Contains(s.said(), `"invitation": `) {
 		t.Errorf("a service with accounts prints an invitation:\n%s", s.said())
 	}
 	refused("eve", "", "registration_closed")
