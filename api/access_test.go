@@ -70,3 +70,12 @@ func TestWhetherAndWhy(t *testing.T) {
 		v.wantProblem(v.do("GET", "/api/v1/privileges/check"+query, v.owner.token, nil), 400, "invalid_parameter")
 	}
 }
+
+// TestAMissingParameterIsNamed: it is required, and not text.
+func TestAMissingParameterIsNamed(t *testing.T) {
+	v := newVillage(t)
+	p := v.wantProblem(v.do("GET", "/api/v1/privileges/check?channel=1&privilege=live_view", v.owner.token, nil), 400, "invalid_parameter")
+	if p.Errors["device"] != "It is required." {
+		t.Errorf("%v", p.Errors)
+	}
+}

@@ -228,6 +228,7 @@ func TestPeopleReadSentences(t *testing.T) {
 		{"POST", "/api/v1/accounts", `{"email":"a@b.c"}`, "/password", "It is required."},
 		{"POST", "/api/v1/accounts", `{"password":"correct horse battery"}`, "/email", "Exactly one of email and phone is required."},
 		{"POST", "/api/v1/accounts", `{"email":1,"password":"x"}`, "/email", "It must be text."},
+		{"POST", "/api/v1/stream-keys", `{"expires_at":"2027-02-30T00:00:00Z"}`, "/expires_at", "It is not a time such as 2026-12-31T00:00:00Z."},
 		{"POST", "/api/v1/stream-keys", `{"expires_at":"tomorrow"}`, "/expires_at", "It is not a time such as 2026-12-31T00:00:00Z."},
 		{"POST", "/api/v1/stream-keys", `{"expires_at":"2020-01-01T00:00:00Z"}`, "/expires_at", "A stream key must expire in the future."},
 		{"POST", "/api/v1/stream-keys", `{"admin":true}`, "/admin", "It is not a field of this request."},

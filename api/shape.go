@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -47,6 +48,10 @@ func (f faults) check(schema *openapi3.Schema, path []string, value any) {
 // checkWhole leaves a value to the library, which reports one fault.
 func (f faults) checkWhole(schema *openapi3.Schema, path []string, value any) {
 	if fits(schema, value) {
+		return
+	}
+	if text, ok := value.(string); ok && schema.Format == "date-time" && new(time.Time).UnmarshalText([]byte(text)) != nil {
+		f.add(path, noTime) // the library permits the 30th of February, and decoding would name no field
 		return
 	}
 	err := schema.VisitJSON(value, openapi3.VisitAsRequest())

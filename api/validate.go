@@ -282,6 +282,9 @@ func paramReason(p *openapi3.Parameter, err error) string {
 	if e, ok := errors.AsType[*openapi3.SchemaError](err); ok {
 		return reasonOf(e)
 	}
+	if errors.Is(err, openapi3filter.ErrInvalidRequired) {
+		return "is required"
+	}
 	return "must be " + typeInWords(p.Schema.Value.Type)
 }
 

@@ -37,7 +37,7 @@ func reasonOf(e *openapi3.SchemaError) string {
 		}
 	case "format":
 		if s.Format == "date-time" {
-			return "is not a time such as 2026-12-31T00:00:00Z"
+			return noTime
 		}
 	case "minLength":
 		if s.MinLength == 1 {
@@ -63,6 +63,8 @@ func reasonOf(e *openapi3.SchemaError) string {
 	}
 	return "does not match the API description"
 }
+
+const noTime = "is not a time such as 2026-12-31T00:00:00Z"
 
 func typeInWords(types *openapi3.Types) string {
 	names := map[string]string{
