@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"latchkey/domain/account"
 	"latchkey/domain/privilege"
 	"latchkey/internal/app"
 	"latchkey/internal/position"
@@ -42,6 +43,15 @@ type Accounts interface {
 	VerifyAddress(ctx context.Context, m app.Meta, login, code string) (app.Done, error)
 	MakePrimary(ctx context.Context, m app.Meta, login string) (app.Done, error)
 	RemoveAddress(ctx context.Context, m app.Meta, login string) (app.Done, error)
+
+	// Which notices the account is sent.
+	Notices(ctx context.Context, account string) (account.Notices, error)
+	SetNotices(ctx context.Context, m app.Meta, n app.NoticeChange) (app.NoticesChanged, error)
+	// Webhook returns it without its secret.
+	Webhook(ctx context.Context, account string) (app.Webhook, error)
+	SetWebhook(ctx context.Context, m app.Meta, url string) (app.WebhookChanged, error)
+	RemoveWebhook(ctx context.Context, m app.Meta) (app.Done, error)
+	TestWebhook(ctx context.Context, account string) (app.WebhookTested, error)
 }
 
 // Devices adds and removes devices.

@@ -53,6 +53,7 @@ type Server struct {
 	asking     *allowance    // for access, from a network
 	inviting   *allowance    // from a network
 	keys       *allowance    // of streams, made from a network
+	hookTests  *allowance    // of webhooks, of an account
 	resets     chan struct{} // requests for codes that are being followed
 	bodies     *budget
 	lists      *turns
@@ -92,6 +93,7 @@ func New(cfg Config) (*Server, error) {
 		asking:     newAllowance("access requests from network", 3*time.Minute, 20),
 		inviting:   newAllowance("invitations from network", invitesEvery, invitesBurst),
 		keys:       newAllowance("stream keys from network", keysEvery, keysBurst),
+		hookTests:  newAllowance("tests of webhooks", hookTestEvery, hookTestBurst),
 		codesFrom:  newAllowance("codes from network", cfg.CodeEvery/10, 10*cfg.CodeBurst),
 	}
 	s.stopping = make(chan struct{})

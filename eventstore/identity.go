@@ -86,6 +86,19 @@ func (c *Client) BeginEpoch(ctx context.Context, next Identity) error {
 	return c.identify(ctx, Exactly(revision), next)
 }
 
+// EpochBegan returns the position at which the current epoch of the log began: what is
+// before it was there when the log was restored, or made. ErrNoIdentity.
+func (c *Client) EpochBegan(ctx context.Context) (Position, error) {
+	last, err := c.Last(ctx, identityStream)
+	if errors.Is(err, ErrStreamNotFound) {
+		return 0, ErrNoIdentity
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading the identity of the log: %w", err)
+	}
+	return last.Position, nil
+}
+
 // RaiseEpoch begins the next epoch of the log.
 func (c *Client) RaiseEpoch(ctx context.Context) (Identity, error) {
 	id, revision, err := c.identity(ctx)

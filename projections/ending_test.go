@@ -27,8 +27,8 @@ func TestSharesEnding(t *testing.T) {
 			share.Accepted{Share: id, Owner: olga, Login: login, Account: rita, Device: "dvr", At: epoch, ShareTerms: in(20)},
 		))
 		for hours, want := range map[int][]projections.Ending{
-			24: {{id, olga, login, "cam", epoch.Add(10 * time.Hour)}, {id, olga, login, "dvr", epoch.Add(20 * time.Hour)}},
-			15: {{id, olga, login, "cam", epoch.Add(10 * time.Hour)}},
+			24: {{id, olga, login, rita, "cam", epoch.Add(10 * time.Hour)}, {id, olga, login, rita, "dvr", epoch.Add(20 * time.Hour)}},
+			15: {{id, olga, login, rita, "cam", epoch.Add(10 * time.Hour)}},
 			9:  nil,
 		} {
 			got, err := h.store.SharesEnding(t.Context(), epoch, epoch.Add(time.Duration(hours)*time.Hour), 0)

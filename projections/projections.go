@@ -20,7 +20,7 @@ func readModels(numbers int64) []*engine.Projection {
 
 // followers are the checkpoints of followers, which have no rows: see internal/reactors.
 // A new one needs a migration, too, which sets where it begins.
-var followers = []string{"policies"}
+var followers = []string{"policies", "notices"}
 
 // migrations are the steps by which the tables of earlier versions get their form. A
 // change of a read model's tables is one more, which recreates them: their rows come from
@@ -41,6 +41,7 @@ var migrations = []engine.Migration{
 	{Name: "0013", Comment: "why", Do: engine.MakeAgain(SentShares)},
 	{Name: "0014", Comment: "terms_of_forms", Do: engine.MakeThoseAgain(Recipients, Invitations)},
 	{Name: "0016", Comment: "proofs", Do: engine.MakeAgain(Accounts)},
+	{Name: "0017", Comment: "notices", Do: engine.AddFollower("notices", "policies")},
 }
 
 // OpenConfig configures a Store.

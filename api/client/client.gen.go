@@ -302,6 +302,63 @@ func (e ViewerTransport) Valid() bool {
 	}
 }
 
+// Defines values for WebhookDisabledReason.
+const (
+	WebhookDisabledReasonFailing WebhookDisabledReason = "failing"
+	WebhookDisabledReasonGone    WebhookDisabledReason = "gone"
+)
+
+// Valid indicates whether the value is a known member of the WebhookDisabledReason enum.
+func (e WebhookDisabledReason) Valid() bool {
+	switch e {
+	case WebhookDisabledReasonFailing:
+		return true
+	case WebhookDisabledReasonGone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WebhookOutcome.
+const (
+	WebhookOutcomeAddressForbidden  WebhookOutcome = "address_forbidden"
+	WebhookOutcomeAnswerNotReadable WebhookOutcome = "answer_not_readable"
+	WebhookOutcomeCertificate       WebhookOutcome = "certificate"
+	WebhookOutcomeDelivered         WebhookOutcome = "delivered"
+	WebhookOutcomeGone              WebhookOutcome = "gone"
+	WebhookOutcomeNotReachable      WebhookOutcome = "not_reachable"
+	WebhookOutcomeRedirect          WebhookOutcome = "redirect"
+	WebhookOutcomeTimeout           WebhookOutcome = "timeout"
+	WebhookOutcomeUnsuccessful      WebhookOutcome = "unsuccessful"
+)
+
+// Valid indicates whether the value is a known member of the WebhookOutcome enum.
+func (e WebhookOutcome) Valid() bool {
+	switch e {
+	case WebhookOutcomeAddressForbidden:
+		return true
+	case WebhookOutcomeAnswerNotReadable:
+		return true
+	case WebhookOutcomeCertificate:
+		return true
+	case WebhookOutcomeDelivered:
+		return true
+	case WebhookOutcomeGone:
+		return true
+	case WebhookOutcomeNotReachable:
+		return true
+	case WebhookOutcomeRedirect:
+		return true
+	case WebhookOutcomeTimeout:
+		return true
+	case WebhookOutcomeUnsuccessful:
+		return true
+	default:
+		return false
+	}
+}
+
 // AccessRequest defines model for AccessRequest.
 type AccessRequest struct {
 	Device RequestedDevice `json:"device"`
@@ -893,6 +950,18 @@ type LinkedCameraBack struct {
 	Name string `json:"name,omitempty,omitzero"`
 }
 
+// Muted defines model for Muted.
+type Muted struct {
+	Devices []string `json:"devices"`
+	Shares  []string `json:"shares"`
+}
+
+// MutedUpdate At most 200 shares and devices together.
+type MutedUpdate struct {
+	Devices *[]string `json:"devices,omitempty"`
+	Shares  *[]string `json:"shares,omitempty"`
+}
+
 // NewAccessRequest defines model for NewAccessRequest.
 type NewAccessRequest struct {
 	// Message Who you are and why; the owner sees it.
@@ -987,8 +1056,88 @@ type NewTransfer struct {
 	Shares string `json:"shares"`
 }
 
+// NewWebhook defines model for NewWebhook.
+type NewWebhook struct {
+	// URL https://
+	URL string `json:"url"`
+}
+
 // NextCursor The `cursor` of the next page; absent at the end.
 type NextCursor = string
+
+// NoticeChannel defines model for NoticeChannel.
+type NoticeChannel struct {
+	Enabled bool        `json:"enabled"`
+	Kinds   NoticeKinds `json:"kinds"`
+}
+
+// NoticeChannelUpdate defines model for NoticeChannelUpdate.
+type NoticeChannelUpdate struct {
+	Enabled *bool              `json:"enabled,omitempty"`
+	Kinds   *NoticeKindsUpdate `json:"kinds,omitempty"`
+}
+
+// NoticeKinds defines model for NoticeKinds.
+type NoticeKinds struct {
+	// Changes Privileges or terms were changed; pauses.
+	Changes bool `json:"changes"`
+
+	// Decisions What you share was accepted, rejected or given up.
+	Decisions bool `json:"decisions"`
+
+	// Ends A sharing has ended.
+	Ends bool `json:"ends"`
+
+	// Invitations Something is shared with you.
+	Invitations bool `json:"invitations"`
+
+	// Reminders A sharing, or a part of it, ends within a day.
+	Reminders bool `json:"reminders"`
+
+	// Requests Somebody asks for access to a device of yours.
+	Requests bool `json:"requests"`
+}
+
+// NoticeKindsUpdate defines model for NoticeKindsUpdate.
+type NoticeKindsUpdate struct {
+	// Changes Privileges or terms were changed; pauses.
+	Changes *bool `json:"changes,omitempty"`
+
+	// Decisions What you share was accepted, rejected or given up.
+	Decisions *bool `json:"decisions,omitempty"`
+
+	// Ends A sharing has ended.
+	Ends *bool `json:"ends,omitempty"`
+
+	// Invitations Something is shared with you.
+	Invitations *bool `json:"invitations,omitempty"`
+
+	// Reminders A sharing, or a part of it, ends within a day.
+	Reminders *bool `json:"reminders,omitempty"`
+
+	// Requests Somebody asks for access to a device of yours.
+	Requests *bool `json:"requests,omitempty"`
+}
+
+// Notices defines model for Notices.
+type Notices struct {
+	Mail  NoticeChannel `json:"mail"`
+	Muted Muted         `json:"muted"`
+
+	// OwnActions Whether you are sent notices of what you changed, paused, resumed or ended yourself.
+	OwnActions bool          `json:"own_actions"`
+	Webhook    NoticeChannel `json:"webhook"`
+}
+
+// NoticesUpdate defines model for NoticesUpdate.
+type NoticesUpdate struct {
+	Mail *NoticeChannelUpdate `json:"mail,omitempty"`
+
+	// Muted At most 200 shares and devices together.
+	Muted      *MutedUpdate         `json:"muted,omitempty"`
+	OwnActions *bool                `json:"own_actions,omitempty"`
+	Webhook    *NoticeChannelUpdate `json:"webhook,omitempty"`
+}
 
 // OfferedChannel defines model for OfferedChannel.
 type OfferedChannel struct {
@@ -1683,6 +1832,50 @@ type Warning struct {
 	Detail string `json:"detail"`
 }
 
+// Webhook defines model for Webhook.
+type Webhook struct {
+	CreatedAt  time.Time `json:"created_at"`
+	DisabledAt time.Time `json:"disabled_at,omitempty,omitzero"`
+
+	// DisabledReason `gone`: it answered 410; `failing`: it took nothing for 24 hours.
+	DisabledReason WebhookDisabledReason `json:"disabled_reason,omitempty,omitzero"`
+	Enabled        bool                  `json:"enabled"`
+	FailingSince   time.Time             `json:"failing_since,omitempty,omitzero"`
+
+	// Failures Since it last took a notice.
+	Failures    int            `json:"failures"`
+	LastOutcome WebhookOutcome `json:"last_outcome,omitempty,omitzero"`
+
+	// LastStatus The status that it answered with; absent: it did not.
+	LastStatus  int       `json:"last_status,omitempty,omitzero"`
+	LastTriedAt time.Time `json:"last_tried_at,omitempty,omitzero"`
+	URL         string    `json:"url"`
+}
+
+// WebhookDisabledReason `gone`: it answered 410; `failing`: it took nothing for 24 hours.
+type WebhookDisabledReason string
+
+// WebhookMade defines model for WebhookMade.
+type WebhookMade struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Secret `whsec_` and 256 bits in base64.
+	Secret string `json:"secret"`
+	URL    string `json:"url"`
+}
+
+// WebhookOutcome defines model for WebhookOutcome.
+type WebhookOutcome string
+
+// WebhookTest defines model for WebhookTest.
+type WebhookTest struct {
+	Delivered bool           `json:"delivered"`
+	Outcome   WebhookOutcome `json:"outcome"`
+
+	// Status The status that it answered with; absent: it did not.
+	Status int `json:"status,omitempty,omitzero"`
+}
+
 // AcceptLanguage defines model for AcceptLanguage.
 type AcceptLanguage = string
 
@@ -1821,8 +2014,26 @@ type CreateOwnCodeParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// SetNoticesParams defines parameters for SetNotices.
+type SetNoticesParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ChangePasswordParams defines parameters for ChangePassword.
 type ChangePasswordParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// RemoveWebhookParams defines parameters for RemoveWebhook.
+type RemoveWebhookParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// SetWebhookParams defines parameters for SetWebhook.
+type SetWebhookParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
@@ -2242,8 +2453,14 @@ type AddAddressJSONRequestBody = NewAddress
 // VerifyAddressJSONRequestBody defines body for VerifyAddress for application/json ContentType.
 type VerifyAddressJSONRequestBody = Code
 
+// SetNoticesJSONRequestBody defines body for SetNotices for application/json ContentType.
+type SetNoticesJSONRequestBody = NoticesUpdate
+
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
+
+// SetWebhookJSONRequestBody defines body for SetWebhook for application/json ContentType.
+type SetWebhookJSONRequestBody = NewWebhook
 
 // AddDeviceJSONRequestBody defines body for AddDevice for application/json ContentType.
 type AddDeviceJSONRequestBody = NewDevice
@@ -2573,6 +2790,33 @@ type ClientInterface interface {
 	// Corresponds with DELETE /api/v1/accounts/me/invitations/{invitation} (the `RevokeRegistrationInvitation` operationId).
 	RevokeRegistrationInvitation(ctx context.Context, invitation string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetNotices Read which notices you are sent
+	//
+	// By mail (or text message) and by webhook. What is muted stays in `GET /invitations` and `GET /events`.
+	//
+	// Corresponds with GET /api/v1/accounts/me/notices (the `GetNotices` operationId).
+	GetNotices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetNoticesWithBody Change which notices you are sent
+	//
+	// What is absent stays as it is; a list replaces the one before. Muting a share mutes everything that its owner
+	// shares with this address of yours. Whether there is such a share or device does not matter.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /api/v1/accounts/me/notices (the `SetNotices` operationId).
+	SetNoticesWithBody(ctx context.Context, params *SetNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetNotices Change which notices you are sent
+	//
+	// What is absent stays as it is; a list replaces the one before. Muting a share mutes everything that its owner
+	// shares with this address of yours. Whether there is such a share or device does not matter.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /api/v1/accounts/me/notices (the `SetNotices` operationId).
+	SetNotices(ctx context.Context, params *SetNoticesParams, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ChangePasswordWithBody Change your password
 	//
 	// Ends every session and every stream key of the account, and every viewer that uses one, before it is answered.
@@ -2611,6 +2855,70 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /api/v1/accounts/me/sessions/{session} (the `EndSession` operationId).
 	EndSession(ctx context.Context, session string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveWebhook Remove your webhook
+	//
+	// Its URL and its secret are forgotten.
+	//
+	// Corresponds with DELETE /api/v1/accounts/me/webhook (the `RemoveWebhook` operationId).
+	RemoveWebhook(ctx context.Context, params *RemoveWebhookParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetWebhook Read your webhook
+	//
+	// Without its secret. 404 `webhook_not_found` if you have none.
+	//
+	// Corresponds with GET /api/v1/accounts/me/webhook (the `GetWebhook` operationId).
+	GetWebhook(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetWebhookWithBody Set your webhook, or give it another secret
+	//
+	// Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
+	// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+	// others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
+	// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+	//
+	// They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
+	// try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
+	// this operation makes a new secret, which is returned only here; while the URL stays, the one before is used
+	// besides for 24 hours. Answer with 2xx within 15 seconds. Anything else is tried again, with growing pauses, for
+	// 24 hours; redirects are not followed. 410, or failing for 24 hours, disables the webhook until it is set again,
+	// or until a test succeeds. A changed password removes it.
+	//
+	// The host must have a public address, unless the operator allows others.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /api/v1/accounts/me/webhook (the `SetWebhook` operationId).
+	SetWebhookWithBody(ctx context.Context, params *SetWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetWebhook Set your webhook, or give it another secret
+	//
+	// Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
+	// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+	// others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
+	// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+	//
+	// They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
+	// try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
+	// this operation makes a new secret, which is returned only here; while the URL stays, the one before is used
+	// besides for 24 hours. Answer with 2xx within 15 seconds. Anything else is tried again, with growing pauses, for
+	// 24 hours; redirects are not followed. 410, or failing for 24 hours, disables the webhook until it is set again,
+	// or until a test succeeds. A changed password removes it.
+	//
+	// The host must have a public address, unless the operator allows others.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /api/v1/accounts/me/webhook (the `SetWebhook` operationId).
+	SetWebhook(ctx context.Context, params *SetWebhookParams, body SetWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TestWebhook Send your webhook a test
+	//
+	// Posts a notice of the type `test`, signed as any other, and returns how that went. It is tried once. A webhook that
+	// takes it is enabled again. Tests are limited per account.
+	//
+	// Corresponds with POST /api/v1/accounts/me/webhook/test (the `TestWebhook` operationId).
+	TestWebhook(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListCountries List countries with their calling codes
 	//
@@ -3644,6 +3952,63 @@ func (c *Client) RevokeRegistrationInvitation(ctx context.Context, invitation st
 	return c.Client.Do(req)
 }
 
+// GetNotices Read which notices you are sent
+//
+// By mail (or text message) and by webhook. What is muted stays in `GET /invitations` and `GET /events`.
+//
+// Corresponds with GET /api/v1/accounts/me/notices (the `GetNotices` operationId).
+func (c *Client) GetNotices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetNoticesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetNoticesWithBody Change which notices you are sent
+//
+// What is absent stays as it is; a list replaces the one before. Muting a share mutes everything that its owner
+// shares with this address of yours. Whether there is such a share or device does not matter.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /api/v1/accounts/me/notices (the `SetNotices` operationId).
+func (c *Client) SetNoticesWithBody(ctx context.Context, params *SetNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetNoticesRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetNotices Change which notices you are sent
+//
+// What is absent stays as it is; a list replaces the one before. Muting a share mutes everything that its owner
+// shares with this address of yours. Whether there is such a share or device does not matter.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /api/v1/accounts/me/notices (the `SetNotices` operationId).
+func (c *Client) SetNotices(ctx context.Context, params *SetNoticesParams, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetNoticesRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ChangePasswordWithBody Change your password
 //
 // Ends every session and every stream key of the account, and every viewer that uses one, before it is answered.
@@ -3723,6 +4088,120 @@ func (c *Client) ListSessions(ctx context.Context, reqEditors ...RequestEditorFn
 // Corresponds with DELETE /api/v1/accounts/me/sessions/{session} (the `EndSession` operationId).
 func (c *Client) EndSession(ctx context.Context, session string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewEndSessionRequest(c.Server, session)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveWebhook Remove your webhook
+//
+// Its URL and its secret are forgotten.
+//
+// Corresponds with DELETE /api/v1/accounts/me/webhook (the `RemoveWebhook` operationId).
+func (c *Client) RemoveWebhook(ctx context.Context, params *RemoveWebhookParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveWebhookRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetWebhook Read your webhook
+//
+// Without its secret. 404 `webhook_not_found` if you have none.
+//
+// Corresponds with GET /api/v1/accounts/me/webhook (the `GetWebhook` operationId).
+func (c *Client) GetWebhook(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetWebhookRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetWebhookWithBody Set your webhook, or give it another secret
+//
+// Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
+// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+// others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
+// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+//
+// They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
+// try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
+// this operation makes a new secret, which is returned only here; while the URL stays, the one before is used
+// besides for 24 hours. Answer with 2xx within 15 seconds. Anything else is tried again, with growing pauses, for
+// 24 hours; redirects are not followed. 410, or failing for 24 hours, disables the webhook until it is set again,
+// or until a test succeeds. A changed password removes it.
+//
+// The host must have a public address, unless the operator allows others.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /api/v1/accounts/me/webhook (the `SetWebhook` operationId).
+func (c *Client) SetWebhookWithBody(ctx context.Context, params *SetWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetWebhookRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetWebhook Set your webhook, or give it another secret
+//
+// Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
+// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+// others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
+// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+//
+// They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
+// try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
+// this operation makes a new secret, which is returned only here; while the URL stays, the one before is used
+// besides for 24 hours. Answer with 2xx within 15 seconds. Anything else is tried again, with growing pauses, for
+// 24 hours; redirects are not followed. 410, or failing for 24 hours, disables the webhook until it is set again,
+// or until a test succeeds. A changed password removes it.
+//
+// The host must have a public address, unless the operator allows others.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /api/v1/accounts/me/webhook (the `SetWebhook` operationId).
+func (c *Client) SetWebhook(ctx context.Context, params *SetWebhookParams, body SetWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetWebhookRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TestWebhook Send your webhook a test
+//
+// Posts a notice of the type `test`, signed as any other, and returns how that went. It is tried once. A webhook that
+// takes it is enabled again. Tests are limited per account.
+//
+// Corresponds with POST /api/v1/accounts/me/webhook/test (the `TestWebhook` operationId).
+func (c *Client) TestWebhook(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestWebhookRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -5764,6 +6243,86 @@ func NewRevokeRegistrationInvitationRequest(server string, invitation string) (*
 	return req, nil
 }
 
+// NewGetNoticesRequest constructs an http.Request for the GetNotices method
+func NewGetNoticesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/accounts/me/notices")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetNoticesRequest calls the generic SetNotices builder with application/json body
+func NewSetNoticesRequest(server string, params *SetNoticesParams, body SetNoticesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetNoticesRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewSetNoticesRequestWithBody constructs an http.Request for the SetNotices method, with any body, and a specified content type
+func NewSetNoticesRequestWithBody(server string, params *SetNoticesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/accounts/me/notices")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewChangePasswordRequest calls the generic ChangePassword builder with application/json body
 func NewChangePasswordRequest(server string, params *ChangePasswordParams, body ChangePasswordJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -5898,6 +6457,153 @@ func NewEndSessionRequest(server string, session string) (*http.Request, error) 
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRemoveWebhookRequest constructs an http.Request for the RemoveWebhook method
+func NewRemoveWebhookRequest(server string, params *RemoveWebhookParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/accounts/me/webhook")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewGetWebhookRequest constructs an http.Request for the GetWebhook method
+func NewGetWebhookRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/accounts/me/webhook")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetWebhookRequest calls the generic SetWebhook builder with application/json body
+func NewSetWebhookRequest(server string, params *SetWebhookParams, body SetWebhookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetWebhookRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewSetWebhookRequestWithBody constructs an http.Request for the SetWebhook method, with any body, and a specified content type
+func NewSetWebhookRequestWithBody(server string, params *SetWebhookParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/accounts/me/webhook")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewTestWebhookRequest constructs an http.Request for the TestWebhook method
+func NewTestWebhookRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/accounts/me/webhook/test")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -9138,6 +9844,35 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /api/v1/accounts/me/invitations/{invitation} (the `RevokeRegistrationInvitation` operationId).
 	RevokeRegistrationInvitationWithResponse(ctx context.Context, invitation string, reqEditors ...RequestEditorFn) (*RevokeRegistrationInvitationResponse, error)
 
+	// GetNoticesWithResponse Read which notices you are sent
+	//
+	// By mail (or text message) and by webhook. What is muted stays in `GET /invitations` and `GET /events`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/accounts/me/notices (the `GetNotices` operationId).
+	GetNoticesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetNoticesResponse, error)
+
+	// SetNoticesWithBodyWithResponse Change which notices you are sent
+	//
+	// What is absent stays as it is; a list replaces the one before. Muting a share mutes everything that its owner
+	// shares with this address of yours. Whether there is such a share or device does not matter.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /api/v1/accounts/me/notices (the `SetNotices` operationId).
+	SetNoticesWithBodyWithResponse(ctx context.Context, params *SetNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error)
+
+	// SetNoticesWithResponse Change which notices you are sent
+	//
+	// What is absent stays as it is; a list replaces the one before. Muting a share mutes everything that its owner
+	// shares with this address of yours. Whether there is such a share or device does not matter.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /api/v1/accounts/me/notices (the `SetNotices` operationId).
+	SetNoticesWithResponse(ctx context.Context, params *SetNoticesParams, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error)
+
 	// ChangePasswordWithBodyWithResponse Change your password
 	//
 	// Ends every session and every stream key of the account, and every viewer that uses one, before it is answered.
@@ -9182,6 +9917,76 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with DELETE /api/v1/accounts/me/sessions/{session} (the `EndSession` operationId).
 	EndSessionWithResponse(ctx context.Context, session string, reqEditors ...RequestEditorFn) (*EndSessionResponse, error)
+
+	// RemoveWebhookWithResponse Remove your webhook
+	//
+	// Its URL and its secret are forgotten.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/accounts/me/webhook (the `RemoveWebhook` operationId).
+	RemoveWebhookWithResponse(ctx context.Context, params *RemoveWebhookParams, reqEditors ...RequestEditorFn) (*RemoveWebhookResponse, error)
+
+	// GetWebhookWithResponse Read your webhook
+	//
+	// Without its secret. 404 `webhook_not_found` if you have none.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/accounts/me/webhook (the `GetWebhook` operationId).
+	GetWebhookWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetWebhookResponse, error)
+
+	// SetWebhookWithBodyWithResponse Set your webhook, or give it another secret
+	//
+	// Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
+	// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+	// others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
+	// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+	//
+	// They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
+	// try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
+	// this operation makes a new secret, which is returned only here; while the URL stays, the one before is used
+	// besides for 24 hours. Answer with 2xx within 15 seconds. Anything else is tried again, with growing pauses, for
+	// 24 hours; redirects are not followed. 410, or failing for 24 hours, disables the webhook until it is set again,
+	// or until a test succeeds. A changed password removes it.
+	//
+	// The host must have a public address, unless the operator allows others.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /api/v1/accounts/me/webhook (the `SetWebhook` operationId).
+	SetWebhookWithBodyWithResponse(ctx context.Context, params *SetWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetWebhookResponse, error)
+
+	// SetWebhookWithResponse Set your webhook, or give it another secret
+	//
+	// Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
+	// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+	// others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
+	// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+	//
+	// They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
+	// try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
+	// this operation makes a new secret, which is returned only here; while the URL stays, the one before is used
+	// besides for 24 hours. Answer with 2xx within 15 seconds. Anything else is tried again, with growing pauses, for
+	// 24 hours; redirects are not followed. 410, or failing for 24 hours, disables the webhook until it is set again,
+	// or until a test succeeds. A changed password removes it.
+	//
+	// The host must have a public address, unless the operator allows others.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /api/v1/accounts/me/webhook (the `SetWebhook` operationId).
+	SetWebhookWithResponse(ctx context.Context, params *SetWebhookParams, body SetWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*SetWebhookResponse, error)
+
+	// TestWebhookWithResponse Send your webhook a test
+	//
+	// Posts a notice of the type `test`, signed as any other, and returns how that went. It is tried once. A webhook that
+	// takes it is enabled again. Tests are limited per account.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/accounts/me/webhook/test (the `TestWebhook` operationId).
+	TestWebhookWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*TestWebhookResponse, error)
 
 	// ListCountriesWithResponse List countries with their calling codes
 	//
@@ -10580,6 +11385,102 @@ func (r RevokeRegistrationInvitationResponse) ContentType() string {
 	return ""
 }
 
+type GetNoticesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Notices
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetNoticesResponse) GetJSON200() *Notices {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetNoticesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetNoticesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetNoticesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// SetNoticesResponse200Headers the declared response headers of an HTTP 200 response for SetNotices
+type SetNoticesResponse200Headers struct {
+	LatchkeyPosition string
+}
+
+type SetNoticesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Notices
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SetNoticesResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetNoticesResponse) GetJSON200() *Notices {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r SetNoticesResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r SetNoticesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetNoticesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetNoticesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ChangePasswordResponse200Headers the declared response headers of an HTTP 200 response for ChangePassword
 type ChangePasswordResponse200Headers struct {
 	LatchkeyPosition string
@@ -10738,6 +11639,184 @@ func (r EndSessionResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r EndSessionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RemoveWebhookResponse204Headers the declared response headers of an HTTP 204 response for RemoveWebhook
+type RemoveWebhookResponse204Headers struct {
+	LatchkeyPosition string
+}
+
+type RemoveWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *RemoveWebhookResponse204Headers
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveWebhookResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveWebhookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveWebhookResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Webhook
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetWebhookResponse) GetJSON200() *Webhook {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetWebhookResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetWebhookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetWebhookResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// SetWebhookResponse200Headers the declared response headers of an HTTP 200 response for SetWebhook
+type SetWebhookResponse200Headers struct {
+	LatchkeyPosition string
+}
+
+type SetWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *WebhookMade
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SetWebhookResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetWebhookResponse) GetJSON200() *WebhookMade {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r SetWebhookResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r SetWebhookResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetWebhookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetWebhookResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type TestWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *WebhookTest
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r TestWebhookResponse) GetJSON200() *WebhookTest {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r TestWebhookResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r TestWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TestWebhookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r TestWebhookResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13478,6 +14557,53 @@ func (c *ClientWithResponses) RevokeRegistrationInvitationWithResponse(ctx conte
 	return ParseRevokeRegistrationInvitationResponse(rsp)
 }
 
+// GetNoticesWithResponse Read which notices you are sent
+//
+// By mail (or text message) and by webhook. What is muted stays in `GET /invitations` and `GET /events`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/accounts/me/notices (the `GetNotices` operationId).
+func (c *ClientWithResponses) GetNoticesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetNoticesResponse, error) {
+	rsp, err := c.GetNotices(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetNoticesResponse(rsp)
+}
+
+// SetNoticesWithBodyWithResponse Change which notices you are sent
+//
+// What is absent stays as it is; a list replaces the one before. Muting a share mutes everything that its owner
+// shares with this address of yours. Whether there is such a share or device does not matter.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /api/v1/accounts/me/notices (the `SetNotices` operationId).
+func (c *ClientWithResponses) SetNoticesWithBodyWithResponse(ctx context.Context, params *SetNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error) {
+	rsp, err := c.SetNoticesWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetNoticesResponse(rsp)
+}
+
+// SetNoticesWithResponse Change which notices you are sent
+//
+// What is absent stays as it is; a list replaces the one before. Muting a share mutes everything that its owner
+// shares with this address of yours. Whether there is such a share or device does not matter.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /api/v1/accounts/me/notices (the `SetNotices` operationId).
+func (c *ClientWithResponses) SetNoticesWithResponse(ctx context.Context, params *SetNoticesParams, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error) {
+	rsp, err := c.SetNotices(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetNoticesResponse(rsp)
+}
+
 // ChangePasswordWithBodyWithResponse Change your password
 //
 // Ends every session and every stream key of the account, and every viewer that uses one, before it is answered.
@@ -13551,6 +14677,106 @@ func (c *ClientWithResponses) EndSessionWithResponse(ctx context.Context, sessio
 		return nil, err
 	}
 	return ParseEndSessionResponse(rsp)
+}
+
+// RemoveWebhookWithResponse Remove your webhook
+//
+// Its URL and its secret are forgotten.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/accounts/me/webhook (the `RemoveWebhook` operationId).
+func (c *ClientWithResponses) RemoveWebhookWithResponse(ctx context.Context, params *RemoveWebhookParams, reqEditors ...RequestEditorFn) (*RemoveWebhookResponse, error) {
+	rsp, err := c.RemoveWebhook(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveWebhookResponse(rsp)
+}
+
+// GetWebhookWithResponse Read your webhook
+//
+// Without its secret. 404 `webhook_not_found` if you have none.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/accounts/me/webhook (the `GetWebhook` operationId).
+func (c *ClientWithResponses) GetWebhookWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetWebhookResponse, error) {
+	rsp, err := c.GetWebhook(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetWebhookResponse(rsp)
+}
+
+// SetWebhookWithBodyWithResponse Set your webhook, or give it another secret
+//
+// Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
+// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+// others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
+// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+//
+// They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
+// try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
+// this operation makes a new secret, which is returned only here; while the URL stays, the one before is used
+// besides for 24 hours. Answer with 2xx within 15 seconds. Anything else is tried again, with growing pauses, for
+// 24 hours; redirects are not followed. 410, or failing for 24 hours, disables the webhook until it is set again,
+// or until a test succeeds. A changed password removes it.
+//
+// The host must have a public address, unless the operator allows others.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /api/v1/accounts/me/webhook (the `SetWebhook` operationId).
+func (c *ClientWithResponses) SetWebhookWithBodyWithResponse(ctx context.Context, params *SetWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetWebhookResponse, error) {
+	rsp, err := c.SetWebhookWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetWebhookResponse(rsp)
+}
+
+// SetWebhookWithResponse Set your webhook, or give it another secret
+//
+// Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
+// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+// others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
+// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+//
+// They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
+// try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
+// this operation makes a new secret, which is returned only here; while the URL stays, the one before is used
+// besides for 24 hours. Answer with 2xx within 15 seconds. Anything else is tried again, with growing pauses, for
+// 24 hours; redirects are not followed. 410, or failing for 24 hours, disables the webhook until it is set again,
+// or until a test succeeds. A changed password removes it.
+//
+// The host must have a public address, unless the operator allows others.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /api/v1/accounts/me/webhook (the `SetWebhook` operationId).
+func (c *ClientWithResponses) SetWebhookWithResponse(ctx context.Context, params *SetWebhookParams, body SetWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*SetWebhookResponse, error) {
+	rsp, err := c.SetWebhook(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetWebhookResponse(rsp)
+}
+
+// TestWebhookWithResponse Send your webhook a test
+//
+// Posts a notice of the type `test`, signed as any other, and returns how that went. It is tried once. A webhook that
+// takes it is enabled again. Tests are limited per account.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/accounts/me/webhook/test (the `TestWebhook` operationId).
+func (c *ClientWithResponses) TestWebhookWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*TestWebhookResponse, error) {
+	rsp, err := c.TestWebhook(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTestWebhookResponse(rsp)
 }
 
 // ListCountriesWithResponse List countries with their calling codes
@@ -15135,6 +16361,78 @@ func ParseRevokeRegistrationInvitationResponse(rsp *http.Response) (*RevokeRegis
 	return response, nil
 }
 
+// ParseGetNoticesResponse parses an HTTP response from a GetNoticesWithResponse call
+func ParseGetNoticesResponse(rsp *http.Response) (*GetNoticesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetNoticesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Notices
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetNoticesResponse parses an HTTP response from a SetNoticesWithResponse call
+func ParseSetNoticesResponse(rsp *http.Response) (*SetNoticesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetNoticesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Notices
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers SetNoticesResponse200Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseChangePasswordResponse parses an HTTP response from a ChangePasswordWithResponse call
 func ParseChangePasswordResponse(rsp *http.Response) (*ChangePasswordResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -15234,6 +16532,133 @@ func ParseEndSessionResponse(rsp *http.Response) (*EndSessionResponse, error) {
 	response := &EndSessionResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseRemoveWebhookResponse parses an HTTP response from a RemoveWebhookWithResponse call
+func ParseRemoveWebhookResponse(rsp *http.Response) (*RemoveWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers RemoveWebhookResponse204Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers204 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetWebhookResponse parses an HTTP response from a GetWebhookWithResponse call
+func ParseGetWebhookResponse(rsp *http.Response) (*GetWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Webhook
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetWebhookResponse parses an HTTP response from a SetWebhookWithResponse call
+func ParseSetWebhookResponse(rsp *http.Response) (*SetWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest WebhookMade
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers SetWebhookResponse200Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseTestWebhookResponse parses an HTTP response from a TestWebhookWithResponse call
+func ParseTestWebhookResponse(rsp *http.Response) (*TestWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TestWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest WebhookTest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	}
 
 	return response, nil

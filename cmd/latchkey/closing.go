@@ -13,6 +13,7 @@ import (
 type policies struct {
 	*app.Devices
 	*app.Accounts
+	*teller
 }
 
 // holdings knows what accounts have.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -139,7 +140,7 @@ func (s *runningService) warnOfMail(o options) {
 // alone on this database, nobody sends any more.
 func (s *runningService) startOutbox(ctx context.Context, o options) error {
 	if s.opened.node != nil && !isPostgres(o.Database) {
-		if err := s.opened.vault.ReleaseOutgoing(ctx); err != nil {
+		if err := errors.Join(s.opened.vault.ReleaseOutgoing(ctx), s.opened.vault.ReleaseNotices(ctx)); err != nil {
 			return err
 		}
 	}

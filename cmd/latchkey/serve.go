@@ -22,6 +22,7 @@ import (
 	"latchkey/internal/memory"
 	"latchkey/internal/quota"
 	"latchkey/internal/reactors"
+	"latchkey/internal/webhook"
 	"latchkey/projections"
 	"latchkey/projections/access"
 	"latchkey/projections/engine"
@@ -142,11 +143,13 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	}
 	s.opened.holdings, s.opened.erased = holdings{runner}, s.journal.Erased
 	s.watch = newWatch(client, s.opened.store, s.opened.vault, pool, logger)
+	s.opened.webhooks = webhook.New(webhook.Config{Allow: o.mayCall})
 	useCases, err := newUseCases(s.opened, x, runner, ledger, prover{client}, o)
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range reactors.Followers(s.opened.store, reactors.List(runner, policies{useCases.Devices, useCases.Accounts})) {
+	tell := newTeller(s.opened, o, useCases.Told, runner)
+	for _, f := range reactors.Followers(s.opened.store, reactors.List(runner, policies{useCases.Devices, useCases.Accounts, tell})) {
 		if err := runner.Follow(f); err != nil {
 			return nil, err
 		}
@@ -196,6 +199,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if err = s.startOutbox(ctx, o); err != nil {
 		return nil, err
 	}
+	s.startTelling(o, tell)
 	s.run("streams of cameras", s.upstreams.Run)
 	if o.DeviceProof != proofOff { // otherwise nobody but viewers makes us connect
 		s.run("presence of devices", s.watch.Run)
@@ -278,7 +282,7 @@ func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas
 		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: passwords{p.vault, p.sessionEnded}, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
 		ShareCodes: shareCodes{p.vault, p.sessionEnded}, Domains: p.store, Shares: shares, Asked: p.store, Requests: requests{p.vault}, Quotas: quotas, Prover: prover, ProofOff: o.DeviceProof == proofOff, Firmware: o.firmware, Logger: p.logger,
 		Verification: p.verify, Codes: p.vault, Messenger: messenger{p, o.senders}, Allowances: p.vault, Registration: p.registration, Invitations: p.vault,
-		Holdings: p.holdings, Eraser: eraser{p}, TransferTTL: o.transferTTL,
+		Holdings: p.holdings, Eraser: eraser{p}, TransferTTL: o.transferTTL, Webhooks: webhooksOf(p),
 	})
 }
 

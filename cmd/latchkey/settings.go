@@ -39,6 +39,7 @@ type settings struct {
 	PlaybackDelay      string `default:"15m" placeholder:"TIME" help:"How old a recording must be for whoever may play back and not view live; 0: no delay (${default})."`
 	CloseAfter         string `default:"10s" placeholder:"TIME" help:"How long a camera's stream stays open after its last viewer (${default})."`
 	CameraNets         string `default:"any" placeholder:"CIDR,..." help:"The only networks in which cameras are dialled; any: every unicast address but link-local ones, networks where no camera is and, once others can reach the REST API, loopback (${default})."`
+	WebhookNets        string `placeholder:"CIDR,..." help:"Networks in which accounts may have webhooks, besides public addresses: without it, none on loopback, link-local, private or reserved addresses."`
 	DeviceProof        string `default:"required" placeholder:"WORD" help:"required: a device is added only after it let us in; off: it is added as it is described, for devices that are away (${default})."`
 	SharingFirmware    string `placeholder:"FILE" help:"YAML file with the oldest firmware with which devices may be shared, by pattern of models: 'DS-2CD*: V5.5.71 build 180723'. Without it: any firmware."`
 	TrustedProxies     string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: their X-Forwarded-For or Forwarded header names the client. Without it: the client is the address that connects."`
@@ -62,6 +63,7 @@ type options struct {
 	maxStaleness, sessionTTL, closeAfter time.Duration
 	transferTTL, playbackDelay           time.Duration
 	cameraNets                           []netip.Prefix
+	webhookNets                          []netip.Prefix
 	trustedProxies                       []netip.Prefix
 	firmware                             device.FirmwarePolicy
 	memoryLimit                          int64 // bytes
@@ -142,6 +144,7 @@ func (s settings) check() (options, error) {
 			fault("camera-nets", "names no network: leave it out, or say any, to dial cameras everywhere")
 		}
 	}
+	o.webhookNets = networks("webhook-nets", s.WebhookNets, fault)
 	if s.DeviceProof != proofRequired && s.DeviceProof != proofOff && s.DeviceProof != "" { // a tool's: it adds none
 		fault("device-proof", "%q is not one of required and off", s.DeviceProof)
 	}
@@ -221,6 +224,39 @@ func (o options) mayDial(addr netip.Addr) error {
 	}
 	return nil
 }
+
+// mayCall is the policy for the addresses of webhooks, called with the resolved address of
+// a name. Accounts name them: they must not reach what only we can reach.
+func (o options) mayCall(addr netip.Addr) error {
+	addr = addr.Unmap().WithZone("")
+	for _, p := range o.webhookNets {
+		if p.Contains(addr) {
+			return nil
+		}
+	}
+	if !addr.IsGlobalUnicast() || addr.IsPrivate() {
+		return errors.New("calling a webhook: its address is not a public one")
+	}
+	for _, p := range slices.Concat(noCameras, noWebhooks) {
+		if p.Contains(addr) {
+			return fmt.Errorf("calling a webhook: its address is in %v, which is reserved", p)
+		}
+	}
+	return nil
+}
+
+// noWebhooks are networks that are not public, besides those of noCameras.
+var noWebhooks = prefixes(
+	"192.0.2.0/24",    // documentation (RFC 5737)
+	"198.51.100.0/24", // documentation (RFC 5737)
+	"203.0.113.0/24",  // documentation (RFC 5737)
+	"192.88.99.0/24",  // 6to4 relays, deprecated (RFC 7526)
+	"100::/64",        // discarded (RFC 6666)
+	"2001:db8::/32",   // documentation (RFC 3849)
+	"3fff::/20",       // documentation (RFC 9637)
+	"5f00::/16",       // segment routing (RFC 9602)
+	"fec0::/10",       // site-local, deprecated (RFC 3879)
+)
 
 // What device-proof may be.
 const (

@@ -21,8 +21,10 @@ import (
 	"latchkey/eventstore/node"
 	"latchkey/internal/app"
 	"latchkey/internal/descriptors"
+	"latchkey/internal/notices"
 	"latchkey/internal/outbox"
 	"latchkey/internal/vault"
+	"latchkey/internal/webhook"
 	"latchkey/projections"
 )
 
@@ -53,6 +55,8 @@ type opened struct {
 	erased       func(person string) error // records that a person was erased; nil in a tool
 	verify       bool                      // addresses must be proven
 	outbox       *outbox.Outbox            // nil in a tool, which sends nothing itself
+	webhooks     *webhook.Client           // nil in a tool
+	hooks        *notices.Hooks            // nil in a tool
 
 	unmatched atomic.Bool // the vault has not been compared with the log yet
 	appended  atomic.Bool // since the mark of the vault was last advanced

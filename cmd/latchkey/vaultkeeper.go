@@ -229,6 +229,7 @@ func (k *vaultKeeper) sweep(ctx context.Context) {
 		{"dropping old applications", k.opened.vault.DropOldApplications},
 		{"dropping expired codes of shares", k.opened.vault.DropExpiredShareCodes},
 		{"forgetting messages that were sent", k.opened.vault.DropOutgoing},
+		{"forgetting notices that were sent", k.opened.vault.DropNotices},
 		{"dropping old uses of devices", k.opened.vault.DropOldStreamUses},
 		{"settling staged cameras", k.settle},
 		{"comparing the vault with the read models", k.compare},

@@ -50,6 +50,8 @@ type State struct {
 	Closed     bool
 	// PasswordAt is when the password was last changed; zero: it is the first one.
 	PasswordAt time.Time
+	Notices    Notices // that the account wants to be sent
+	Webhook    string  // id; "" for none
 }
 
 // Key is a stream key.
@@ -114,7 +116,7 @@ type RevokeKey struct {
 }
 
 // ChangePassword records that the account has another password, and ends every stream key
-// of the account, including expired ones. The password itself is in the vault.
+// of the account, including expired ones, and its webhook. The password itself is in the vault.
 type ChangePassword struct {
 	By string // "": by the previous password
 	At time.Time
@@ -127,7 +129,7 @@ const (
 	ByRestore  = "restore"  // it is void: a backup had brought it back
 )
 
-// RevokeKeys ends every stream key of the account.
+// RevokeKeys ends every stream key of the account, and its webhook.
 type RevokeKeys struct{ At time.Time }
 
 func (ChangePassword) accountCommand() {}
@@ -167,6 +169,12 @@ func Decide(s State, command Command) ([]Event, error) {
 		return ifRegistered(s, c, closeAccount)
 	case SetProfile:
 		return ifRegistered(s, c, setProfile)
+	case SetNotices:
+		return ifRegistered(s, c, setNotices)
+	case SetWebhook:
+		return ifRegistered(s, c, setWebhook)
+	case RemoveWebhook:
+		return ifRegistered(s, c, removeWebhook)
 	case RevokeKey:
 		if _, ok := s.Find(c.Key); !ok || !s.Registered {
 			return nil, ErrKeyNotFound
@@ -183,9 +191,13 @@ func ifRegistered[C Command](s State, c C, decide func(State, C) ([]Event, error
 	return decide(s, c)
 }
 
-// revokeAll ends every stream key.
+// revokeAll ends every stream key, and the webhook: whoever had a session may have made
+// them.
 func revokeAll(s State, at time.Time) []Event {
 	var events []Event
+	if s.Webhook != "" {
+		events = append(events, WebhookRemoved{Account: s.Account, Webhook: s.Webhook, At: at})
+	}
 	for _, k := range s.Keys {
 		events = append(events, StreamKeyRevoked{Account: s.Account, Key: k.Name, At: at})
 	}

@@ -72,6 +72,13 @@ func examples() []event.Event {
 		account.AddressRemoved{Account: bob, Login: login, NextLogin: login, NextKind: "email", NextAddress: text, At: at},
 		account.ProfileChanged{Account: bob, Name: text, UserName: text, UserLogin: login, Language: "de", At: at},
 		account.Closed{Account: bob, At: at},
+		account.NoticesSet{Account: bob, At: at},
+		account.NoticesSet{Account: bob, At: at, Notices: account.Notices{
+			Mail: account.NoticeChannel{Mute: []account.NoticeKind{account.NoticeReminders}}, Webhook: account.NoticeChannel{Off: true},
+			OwnOff: true, Shares: []string{"s"}, Devices: []string{cam},
+		}},
+		account.WebhookSet{Account: bob, Webhook: "whabcdefghij23", At: at},
+		account.WebhookRemoved{Account: bob, Webhook: "whabcdefghij23", At: at},
 		device.Added{Device: cam, Serial: "ds-7216-691b23", Generation: 2, Owner: alice, Name: text, At: at, Channels: []device.Channel{
 			{Channel: 1, Name: text, Capabilities: privilege.All}, {Channel: 2, Capabilities: privilege.None},
 		}},

@@ -32,6 +32,7 @@ type Accounts struct {
 	devices  *Devices
 	holdings HoldingsOf
 	eraser   Eraser
+	webhooks Webhooks // nil for none
 }
 
 // Registration is a new account; one of Email and Phone is set.

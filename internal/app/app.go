@@ -52,6 +52,8 @@ type Config struct {
 	// Holdings and Eraser are for closing accounts; without them none is closed.
 	Holdings HoldingsOf
 	Eraser   Eraser
+	// Webhooks keeps webhooks and calls them; without it there are none.
+	Webhooks Webhooks
 	// Registration is who may register; "": nobody, as Closed. Invited needs Invitations.
 	Registration Mode
 	Invitations  Invitations
@@ -79,6 +81,7 @@ type UseCases struct {
 	Shares      *Shares
 	StreamKeys  *StreamKeys
 	Revocations *Revocations
+	Told        *Told
 }
 
 // New returns the use cases. It reports all configuration errors together.
@@ -96,8 +99,10 @@ func New(cfg Config) (UseCases, error) {
 		Shares:      &Shares{core: c, names: n, codes: cfg.ShareCodes},
 		StreamKeys:  &StreamKeys{core: c, secrets: cfg.StreamSecrets},
 		Revocations: &Revocations{core: c, cameras: cfg.Cameras, secrets: cfg.StreamSecrets, passwords: cfg.Passwords},
+		Told:        &Told{core: c},
 	}
 	u.Accounts.devices, u.Accounts.holdings, u.Accounts.eraser = u.Devices, cfg.Holdings, cfg.Eraser
+	u.Accounts.webhooks = cfg.Webhooks
 	return u, nil
 }
 

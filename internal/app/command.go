@@ -197,7 +197,7 @@ func takesAway(state any, e event.Event) bool {
 		return ok && share.TakesAway(before, of)
 	}
 	switch e.(type) {
-	case account.Closed, account.LoginReleased:
+	case account.Closed, account.LoginReleased, account.WebhookRemoved:
 		return true
 	case account.PasswordChanged:
 		return true // what it gives, the person had before

@@ -71,6 +71,11 @@ func (a *Accounts) replace(ctx context.Context, c command, how account.ChangePas
 		return PasswordChanged{}, unavailable(fmt.Errorf("replacing a password: %w", err))
 	}
 	revoked, err := a.revokeKeys(ctx, c)
+	if err == nil && a.webhooks != nil {
+		a.core.afterwards(ctx, "forgetting the webhook of the password before", func(ctx context.Context) error {
+			return a.webhooks.KeepWebhook(ctx, c.Account, "")
+		})
+	}
 	return PasswordChanged{Position: max(done.position, revoked), Token: token}, err
 }
 

@@ -104,6 +104,8 @@ var refusals = []struct {
 	{account.ErrTooManyAddresses, Invalid, "too_many_addresses"},
 	{account.ErrKeyNotFound, NotFound, "stream_key_not_found"},
 	{account.ErrKeyExpired, Invalid, "invalid_expiry"},
+	{account.ErrNoWebhook, NotFound, "webhook_not_found"},
+	{account.ErrTooManyMuted, Invalid, "too_many_muted"},
 	{ErrTooLarge, Invalid, "too_large"},
 }
 

@@ -59,6 +59,8 @@ var rooms = []struct {
 	{path: "internal/sum", ban: frameworks},
 	{path: "internal/vault", may: []string{"internal/hashing", "internal/heavy", "internal/position"}, ban: []string{echo, gortsplib, esdb, watermill}},
 	{path: "internal/reactors", may: []string{"domain", "eventstore", "internal/pause"}, ban: frameworks},
+	{path: "internal/webhook", ban: frameworks},
+	{path: "internal/notices", may: []string{"domain", "internal/app", "internal/message", "internal/outbox", "internal/pause", "internal/position", "internal/vault", "internal/webhook"}, ban: frameworks},
 	{path: "internal/journal", may: []string{"domain", "eventstore", "internal/pause"}, ban: []string{echo, bun, gortsplib, watermill, esdb}},
 	{path: "internal", may: []string{"domain", "eventstore", "eventstore/node", "projections", "api", "streaming", "internal"}},
 	{path: "cmd/latchkey", may: []string{"domain", "eventstore", "eventstore/node", "projections", "api", "streaming", "internal"}},

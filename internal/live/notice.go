@@ -42,6 +42,9 @@ const (
 	StreamKeyRevoked   Kind = "stream_key_revoked"
 	PasswordChanged    Kind = "password_changed"
 	ProfileChanged     Kind = "profile_changed"
+	NoticesChanged     Kind = "notices_changed" // which of them the account is sent
+	WebhookChanged     Kind = "webhook_changed"
+	WebhookRemoved     Kind = "webhook_removed"
 )
 
 // Notice is something that happened to an account.
@@ -137,6 +140,12 @@ func kindOf(e event.Event) (kind Kind, both bool) {
 		return PasswordChanged, false
 	case account.ProfileChanged, account.PrimaryAddressChanged:
 		return ProfileChanged, false
+	case account.NoticesSet:
+		return NoticesChanged, false
+	case account.WebhookSet:
+		return WebhookChanged, false
+	case account.WebhookRemoved:
+		return WebhookRemoved, false
 	}
 	return "", false
 }

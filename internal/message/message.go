@@ -30,6 +30,13 @@ type Text struct {
 type Values struct {
 	Code    string
 	Minutes int // for which the code is valid
+
+	From   string // the other party, "" if it is not known
+	Device string // its name, "" if it is not known
+	Whole  bool   // it is about no device alone
+	Time   string // when it happened
+	Ends   string // when it ends
+	Count  int    // of what is told together
 }
 
 type texts map[string]map[string]Text // by language and message

@@ -26,7 +26,7 @@ func TestEveryLanguageSaysEverything(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := Of(what, language, v)
-			if err != nil || got.Subject == "" || got.Body == "" || got.Short == "" || strings.Contains(got.Short, v.Code) != strings.Contains(want.Short, v.Code) ||
+			if err != nil || (got.Subject == "") != (want.Subject == "") || (got.Body == "") != (want.Body == "") || (got.Short == "") != (want.Short == "") || strings.Contains(got.Short, v.Code) != strings.Contains(want.Short, v.Code) ||
 				strings.Contains(got.Body, v.Code) != strings.Contains(want.Body, v.Code) || strings.ContainsAny(got.Subject, "\r\n") {
 				t.Errorf("%s %s: %+v, %v", language, what, got, err)
 			}

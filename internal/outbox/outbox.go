@@ -76,6 +76,8 @@ type Config struct {
 	Now     func() time.Time // nil: time.Now
 	// LookEvery is how often the store is asked if nobody wakes the outbox; 0: once a second.
 	LookEvery time.Duration
+	// AtOnce is how many messages are sent at the same time; 0: 4.
+	AtOnce int
 }
 
 // Outbox sends what is in a Store.
@@ -93,6 +95,9 @@ func New(cfg Config) *Outbox {
 	if cfg.LookEvery == 0 {
 		cfg.LookEvery = lookEvery
 	}
+	if cfg.AtOnce == 0 {
+		cfg.AtOnce = atOnce
+	}
 	return &Outbox{cfg: cfg, holder: rand.Text(), wake: make(chan struct{}, 1)}
 }
 
@@ -107,7 +112,7 @@ func (o *Outbox) Wake() {
 // Run sends until the context ends. What is being sent then has its try to the end.
 func (o *Outbox) Run(ctx context.Context) error {
 	var sending errgroup.Group
-	sending.SetLimit(atOnce)
+	sending.SetLimit(o.cfg.AtOnce)
 	for {
 		more := o.claim(ctx, &sending)
 		if ctx.Err() != nil {

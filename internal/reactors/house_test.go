@@ -146,6 +146,10 @@ func (f commands) FinishClosing(context.Context, uuid.UUID, string, eventstore.P
 	return nil
 }
 
+func (f commands) Notify(context.Context, []reactors.Event) error { return nil }
+func (f commands) Notified() []string                             { return nil }
+func (f commands) Notifies(context.Context) (bool, error)         { return false, nil }
+
 var errTest = errors.New("as the test wants it")
 
 func (f commands) TellOfTransfer(context.Context, uuid.UUID, device.TransferOffered) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -28,7 +29,7 @@ type Reactor struct {
 
 // List has all reactors.
 func List(read ReadModels, do Commands) []Reactor {
-	return []Reactor{policies(read, do)}
+	return []Reactor{policies(read, do), tidings(do)}
 }
 
 // ReadModels are queried for what is due. They wait until they have seen a position in
@@ -51,6 +52,12 @@ type Commands interface {
 	TellOfTransfer(ctx context.Context, cause uuid.UUID, e device.TransferOffered) error
 	// FinishHandover looks again whether the account that got a device may have it.
 	FinishHandover(ctx context.Context, cause uuid.UUID, e device.Added) error
+	// Notify keeps the notices of events, which people are sent.
+	Notify(ctx context.Context, events []Event) error
+	// Notified are the types of the events that there are notices of.
+	Notified() []string
+	// Notifies reports whether anybody may be sent one.
+	Notifies(ctx context.Context) (bool, error)
 }
 
 // Event is an event that is followed.
@@ -58,6 +65,7 @@ type Event struct {
 	event.Event
 	ID       uuid.UUID
 	Position eventstore.Position
+	Created  time.Time // when it was written to the log
 }
 
 // Action is something to do after an event.
@@ -84,7 +92,7 @@ func (r Reactor) followed(events []eventstore.Recorded) (list []Event, err error
 		if err != nil {
 			return nil, fmt.Errorf("following event %s at position %d: %w", e.ID, e.Position, err)
 		}
-		list = append(list, Event{v, e.ID, e.Position})
+		list = append(list, Event{v, e.ID, e.Position, e.Created})
 	}
 	return list, nil
 }

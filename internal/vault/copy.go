@@ -37,19 +37,22 @@ func Snapshot(ctx context.Context, db *bun.DB, f func(ctx context.Context, tx bu
 	return db.RunInTx(ctx, o, f)
 }
 
-// outboxTable is the table of messages. They are in no backup: one that is put back must
-// not send again what was sent.
-const outboxTable = "vault_outbox"
+// The tables of messages and notices. They are in no backup: one that is put back must not
+// send again what was sent.
+const (
+	outboxTable  = "vault_outbox"
+	noticesTable = "vault_notices"
+)
 
-// Dump gives every row of the vault's tables to each, without the master key and the
-// messages that wait to be sent.
+// Dump gives every row of the vault's tables to each, without the master key and
+// the messages and notices that wait to be sent.
 func Dump(ctx context.Context, db bun.IDB, each func(Row) error) error {
 	tables, err := tablesIn(ctx, db)
 	if err != nil {
 		return err
 	}
 	for _, table := range tables {
-		if table == openKeyTable || table == outboxTable {
+		if table == openKeyTable || table == outboxTable || table == noticesTable {
 			continue
 		}
 		if err := dumpTable(ctx, db, table, each); err != nil {

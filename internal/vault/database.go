@@ -89,11 +89,12 @@ func prepare(ctx context.Context, db *bun.DB) error {
 		if err := addColumns(ctx, tx, "vault_sessions", isSQLite(db), "created BIGINT NOT NULL DEFAULT 0", "used BIGINT NOT NULL DEFAULT 0", "network VARCHAR NOT NULL DEFAULT ''"); err != nil {
 			return fmt.Errorf("adding times to the sessions: %w", err)
 		}
-		if _, err := tx.ExecContext(ctx, "CREATE INDEX IF NOT EXISTS vault_applications_of_account ON vault_applications (account)"); err != nil {
-			return err
+		for _, index := range []string{"vault_sessions_of_account ON vault_sessions (account, expires)", "vault_applications_of_account ON vault_applications (account)", "vault_notices_due ON vault_notices (channel, state, due)", "vault_notices_target ON vault_notices (target, channel, state)"} {
+			if _, err := tx.ExecContext(ctx, "CREATE INDEX IF NOT EXISTS "+index); err != nil {
+				return err
+			}
 		}
-		_, err := tx.ExecContext(ctx, "CREATE INDEX IF NOT EXISTS vault_sessions_of_account ON vault_sessions (account, expires)")
-		return err
+		return nil
 	})
 }
 

@@ -59,7 +59,7 @@ type Vault struct {
 // statements serve SQLite and PostgreSQL.
 var tables = []any{
 	(*setting)(nil), (*subject)(nil), (*password)(nil), (*session)(nil), (*secret)(nil), (*state)(nil), (*request)(nil), (*limit)(nil), (*network)(nil), (*outgoing)(nil), (*code)(nil), (*invitation)(nil),
-	(*streamUse)(nil), (*shareCode)(nil), (*application)(nil),
+	(*streamUse)(nil), (*shareCode)(nil), (*application)(nil), (*notice)(nil), (*reminder)(nil), (*webhook)(nil),
 }
 
 // setting is a value of the vault itself, sealed.

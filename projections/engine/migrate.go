@@ -52,6 +52,31 @@ func MakeThoseAgain(models ...string) func(context.Context, *Store) error {
 	}
 }
 
+// AddFollower adds the checkpoint of a follower to a database that lacks it. It begins
+// where another follower is: what happened before is not followed.
+func AddFollower(name, at string) func(context.Context, *Store) error {
+	return func(ctx context.Context, s *Store) error {
+		return s.write(ctx, func(ctx context.Context, tx bun.Tx) error {
+			there, err := tx.NewSelect().Model((*checkpoint)(nil)).Where("name = ?", name).Exists(ctx)
+			if err != nil || there {
+				return wrapped("looking for the checkpoint of "+name, err)
+			}
+			if err := s.addCheckpoint(ctx, tx, name); err != nil {
+				return err
+			}
+			c, err := s.lock(ctx, tx, at)
+			if err != nil {
+				return err
+			}
+			c.Name = name
+			if err := s.save(ctx, tx, c); err != nil {
+				return err
+			}
+			return s.joinSession(ctx, tx, name)
+		})
+	}
+}
+
 // OnSQLite is a step only for SQLite.
 func OnSQLite(do func(context.Context, *Store) error) func(context.Context, *Store) error {
 	return func(ctx context.Context, s *Store) error {

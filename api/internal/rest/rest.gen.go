@@ -271,6 +271,63 @@ func (e ViewerTransport) Valid() bool {
 	}
 }
 
+// Defines values for WebhookDisabledReason.
+const (
+	WebhookDisabledReasonFailing WebhookDisabledReason = "failing"
+	WebhookDisabledReasonGone    WebhookDisabledReason = "gone"
+)
+
+// Valid indicates whether the value is a known member of the WebhookDisabledReason enum.
+func (e WebhookDisabledReason) Valid() bool {
+	switch e {
+	case WebhookDisabledReasonFailing:
+		return true
+	case WebhookDisabledReasonGone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WebhookOutcome.
+const (
+	WebhookOutcomeAddressForbidden  WebhookOutcome = "address_forbidden"
+	WebhookOutcomeAnswerNotReadable WebhookOutcome = "answer_not_readable"
+	WebhookOutcomeCertificate       WebhookOutcome = "certificate"
+	WebhookOutcomeDelivered         WebhookOutcome = "delivered"
+	WebhookOutcomeGone              WebhookOutcome = "gone"
+	WebhookOutcomeNotReachable      WebhookOutcome = "not_reachable"
+	WebhookOutcomeRedirect          WebhookOutcome = "redirect"
+	WebhookOutcomeTimeout           WebhookOutcome = "timeout"
+	WebhookOutcomeUnsuccessful      WebhookOutcome = "unsuccessful"
+)
+
+// Valid indicates whether the value is a known member of the WebhookOutcome enum.
+func (e WebhookOutcome) Valid() bool {
+	switch e {
+	case WebhookOutcomeAddressForbidden:
+		return true
+	case WebhookOutcomeAnswerNotReadable:
+		return true
+	case WebhookOutcomeCertificate:
+		return true
+	case WebhookOutcomeDelivered:
+		return true
+	case WebhookOutcomeGone:
+		return true
+	case WebhookOutcomeNotReachable:
+		return true
+	case WebhookOutcomeRedirect:
+		return true
+	case WebhookOutcomeTimeout:
+		return true
+	case WebhookOutcomeUnsuccessful:
+		return true
+	default:
+		return false
+	}
+}
+
 // AccessRequest defines model for AccessRequest.
 type AccessRequest struct {
 	Device RequestedDevice `json:"device"`
@@ -847,6 +904,18 @@ type LinkedCameraBack struct {
 	Name string `json:"name,omitempty,omitzero"`
 }
 
+// Muted defines model for Muted.
+type Muted struct {
+	Devices []string `json:"devices"`
+	Shares  []string `json:"shares"`
+}
+
+// MutedUpdate At most 200 shares and devices together.
+type MutedUpdate struct {
+	Devices *[]string `json:"devices,omitempty"`
+	Shares  *[]string `json:"shares,omitempty"`
+}
+
 // NewAccessRequest defines model for NewAccessRequest.
 type NewAccessRequest struct {
 	// Message Who you are and why; the owner sees it.
@@ -941,8 +1010,88 @@ type NewTransfer struct {
 	Shares string `json:"shares"`
 }
 
+// NewWebhook defines model for NewWebhook.
+type NewWebhook struct {
+	// URL https://
+	URL string `json:"url"`
+}
+
 // NextCursor The `cursor` of the next page; absent at the end.
 type NextCursor = string
+
+// NoticeChannel defines model for NoticeChannel.
+type NoticeChannel struct {
+	Enabled bool        `json:"enabled"`
+	Kinds   NoticeKinds `json:"kinds"`
+}
+
+// NoticeChannelUpdate defines model for NoticeChannelUpdate.
+type NoticeChannelUpdate struct {
+	Enabled *bool              `json:"enabled,omitempty"`
+	Kinds   *NoticeKindsUpdate `json:"kinds,omitempty"`
+}
+
+// NoticeKinds defines model for NoticeKinds.
+type NoticeKinds struct {
+	// Changes Privileges or terms were changed; pauses.
+	Changes bool `json:"changes"`
+
+	// Decisions What you share was accepted, rejected or given up.
+	Decisions bool `json:"decisions"`
+
+	// Ends A sharing has ended.
+	Ends bool `json:"ends"`
+
+	// Invitations Something is shared with you.
+	Invitations bool `json:"invitations"`
+
+	// Reminders A sharing, or a part of it, ends within a day.
+	Reminders bool `json:"reminders"`
+
+	// Requests Somebody asks for access to a device of yours.
+	Requests bool `json:"requests"`
+}
+
+// NoticeKindsUpdate defines model for NoticeKindsUpdate.
+type NoticeKindsUpdate struct {
+	// Changes Privileges or terms were changed; pauses.
+	Changes *bool `json:"changes,omitempty"`
+
+	// Decisions What you share was accepted, rejected or given up.
+	Decisions *bool `json:"decisions,omitempty"`
+
+	// Ends A sharing has ended.
+	Ends *bool `json:"ends,omitempty"`
+
+	// Invitations Something is shared with you.
+	Invitations *bool `json:"invitations,omitempty"`
+
+	// Reminders A sharing, or a part of it, ends within a day.
+	Reminders *bool `json:"reminders,omitempty"`
+
+	// Requests Somebody asks for access to a device of yours.
+	Requests *bool `json:"requests,omitempty"`
+}
+
+// Notices defines model for Notices.
+type Notices struct {
+	Mail  NoticeChannel `json:"mail"`
+	Muted Muted         `json:"muted"`
+
+	// OwnActions Whether you are sent notices of what you changed, paused, resumed or ended yourself.
+	OwnActions bool          `json:"own_actions"`
+	Webhook    NoticeChannel `json:"webhook"`
+}
+
+// NoticesUpdate defines model for NoticesUpdate.
+type NoticesUpdate struct {
+	Mail *NoticeChannelUpdate `json:"mail,omitempty"`
+
+	// Muted At most 200 shares and devices together.
+	Muted      *MutedUpdate         `json:"muted,omitempty"`
+	OwnActions *bool                `json:"own_actions,omitempty"`
+	Webhook    *NoticeChannelUpdate `json:"webhook,omitempty"`
+}
 
 // OfferedChannel defines model for OfferedChannel.
 type OfferedChannel struct {
@@ -1624,6 +1773,50 @@ type Warning struct {
 	Detail string `json:"detail"`
 }
 
+// Webhook defines model for Webhook.
+type Webhook struct {
+	CreatedAt  time.Time `json:"created_at"`
+	DisabledAt time.Time `json:"disabled_at,omitempty,omitzero"`
+
+	// DisabledReason `gone`: it answered 410; `failing`: it took nothing for 24 hours.
+	DisabledReason WebhookDisabledReason `json:"disabled_reason,omitempty,omitzero"`
+	Enabled        bool                  `json:"enabled"`
+	FailingSince   time.Time             `json:"failing_since,omitempty,omitzero"`
+
+	// Failures Since it last took a notice.
+	Failures    int            `json:"failures"`
+	LastOutcome WebhookOutcome `json:"last_outcome,omitempty,omitzero"`
+
+	// LastStatus The status that it answered with; absent: it did not.
+	LastStatus  int       `json:"last_status,omitempty,omitzero"`
+	LastTriedAt time.Time `json:"last_tried_at,omitempty,omitzero"`
+	URL         string    `json:"url"`
+}
+
+// WebhookDisabledReason `gone`: it answered 410; `failing`: it took nothing for 24 hours.
+type WebhookDisabledReason string
+
+// WebhookMade defines model for WebhookMade.
+type WebhookMade struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Secret `whsec_` and 256 bits in base64.
+	Secret string `json:"secret"`
+	URL    string `json:"url"`
+}
+
+// WebhookOutcome defines model for WebhookOutcome.
+type WebhookOutcome string
+
+// WebhookTest defines model for WebhookTest.
+type WebhookTest struct {
+	Delivered bool           `json:"delivered"`
+	Outcome   WebhookOutcome `json:"outcome"`
+
+	// Status The status that it answered with; absent: it did not.
+	Status int `json:"status,omitempty,omitzero"`
+}
+
 // AcceptLanguage defines model for AcceptLanguage.
 type AcceptLanguage = string
 
@@ -1762,8 +1955,26 @@ type CreateOwnCodeParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// SetNoticesParams defines parameters for SetNotices.
+type SetNoticesParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ChangePasswordParams defines parameters for ChangePassword.
 type ChangePasswordParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// RemoveWebhookParams defines parameters for RemoveWebhook.
+type RemoveWebhookParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// SetWebhookParams defines parameters for SetWebhook.
+type SetWebhookParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
@@ -2183,8 +2394,14 @@ type AddAddressJSONRequestBody = NewAddress
 // VerifyAddressJSONRequestBody defines body for VerifyAddress for application/json ContentType.
 type VerifyAddressJSONRequestBody = Code
 
+// SetNoticesJSONRequestBody defines body for SetNotices for application/json ContentType.
+type SetNoticesJSONRequestBody = NoticesUpdate
+
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
+
+// SetWebhookJSONRequestBody defines body for SetWebhook for application/json ContentType.
+type SetWebhookJSONRequestBody = NewWebhook
 
 // AddDeviceJSONRequestBody defines body for AddDevice for application/json ContentType.
 type AddDeviceJSONRequestBody = NewDevice
@@ -2284,6 +2501,12 @@ type ServerInterface interface {
 	// RevokeRegistrationInvitation Revoke an invitation that was not used
 	// (DELETE /api/v1/accounts/me/invitations/{invitation})
 	RevokeRegistrationInvitation(ctx echo.Context, invitation string) error
+	// GetNotices Read which notices you are sent
+	// (GET /api/v1/accounts/me/notices)
+	GetNotices(ctx echo.Context) error
+	// SetNotices Change which notices you are sent
+	// (PUT /api/v1/accounts/me/notices)
+	SetNotices(ctx echo.Context, params SetNoticesParams) error
 	// ChangePassword Change your password
 	// (PUT /api/v1/accounts/me/password)
 	ChangePassword(ctx echo.Context, params ChangePasswordParams) error
@@ -2296,6 +2519,18 @@ type ServerInterface interface {
 	// EndSession End one of your sessions
 	// (DELETE /api/v1/accounts/me/sessions/{session})
 	EndSession(ctx echo.Context, session string) error
+	// RemoveWebhook Remove your webhook
+	// (DELETE /api/v1/accounts/me/webhook)
+	RemoveWebhook(ctx echo.Context, params RemoveWebhookParams) error
+	// GetWebhook Read your webhook
+	// (GET /api/v1/accounts/me/webhook)
+	GetWebhook(ctx echo.Context) error
+	// SetWebhook Set your webhook, or give it another secret
+	// (PUT /api/v1/accounts/me/webhook)
+	SetWebhook(ctx echo.Context, params SetWebhookParams) error
+	// TestWebhook Send your webhook a test
+	// (POST /api/v1/accounts/me/webhook/test)
+	TestWebhook(ctx echo.Context) error
 	// ListCountries List countries with their calling codes
 	// (GET /api/v1/countries)
 	ListCountries(ctx echo.Context) error
@@ -2924,6 +3159,44 @@ func (w *ServerInterfaceWrapper) RevokeRegistrationInvitation(ctx echo.Context) 
 	return err
 }
 
+// GetNotices converts echo context to params.
+func (w *ServerInterfaceWrapper) GetNotices(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetNotices(ctx)
+	return err
+}
+
+// SetNotices converts echo context to params.
+func (w *ServerInterfaceWrapper) SetNotices(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SetNoticesParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetNotices(ctx, params)
+	return err
+}
+
 // ChangePassword converts echo context to params.
 func (w *ServerInterfaceWrapper) ChangePassword(ctx echo.Context) error {
 	var err error
@@ -2984,6 +3257,82 @@ func (w *ServerInterfaceWrapper) EndSession(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.EndSession(ctx, session)
+	return err
+}
+
+// RemoveWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) RemoveWebhook(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RemoveWebhookParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RemoveWebhook(ctx, params)
+	return err
+}
+
+// GetWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) GetWebhook(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetWebhook(ctx)
+	return err
+}
+
+// SetWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) SetWebhook(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SetWebhookParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetWebhook(ctx, params)
+	return err
+}
+
+// TestWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) TestWebhook(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TestWebhook(ctx)
 	return err
 }
 
@@ -5057,10 +5406,16 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/accounts/me/invitations", wrapper.ListRegistrationInvitations, options.OperationMiddlewares["listRegistrationInvitations"]...)
 	router.POST(options.BaseURL+"/api/v1/accounts/me/invitations", wrapper.CreateRegistrationInvitation, options.OperationMiddlewares["createRegistrationInvitation"]...)
 	router.DELETE(options.BaseURL+"/api/v1/accounts/me/invitations/:invitation", wrapper.RevokeRegistrationInvitation, options.OperationMiddlewares["revokeRegistrationInvitation"]...)
+	router.GET(options.BaseURL+"/api/v1/accounts/me/notices", wrapper.GetNotices, options.OperationMiddlewares["getNotices"]...)
+	router.PUT(options.BaseURL+"/api/v1/accounts/me/notices", wrapper.SetNotices, options.OperationMiddlewares["setNotices"]...)
 	router.PUT(options.BaseURL+"/api/v1/accounts/me/password", wrapper.ChangePassword, options.OperationMiddlewares["changePassword"]...)
 	router.DELETE(options.BaseURL+"/api/v1/accounts/me/sessions", wrapper.EndOtherSessions, options.OperationMiddlewares["endOtherSessions"]...)
 	router.GET(options.BaseURL+"/api/v1/accounts/me/sessions", wrapper.ListSessions, options.OperationMiddlewares["listSessions"]...)
 	router.DELETE(options.BaseURL+"/api/v1/accounts/me/sessions/:session", wrapper.EndSession, options.OperationMiddlewares["endSession"]...)
+	router.DELETE(options.BaseURL+"/api/v1/accounts/me/webhook", wrapper.RemoveWebhook, options.OperationMiddlewares["removeWebhook"]...)
+	router.GET(options.BaseURL+"/api/v1/accounts/me/webhook", wrapper.GetWebhook, options.OperationMiddlewares["getWebhook"]...)
+	router.PUT(options.BaseURL+"/api/v1/accounts/me/webhook", wrapper.SetWebhook, options.OperationMiddlewares["setWebhook"]...)
+	router.POST(options.BaseURL+"/api/v1/accounts/me/webhook/test", wrapper.TestWebhook, options.OperationMiddlewares["testWebhook"]...)
 	router.GET(options.BaseURL+"/api/v1/countries", wrapper.ListCountries, options.OperationMiddlewares["listCountries"]...)
 	router.GET(options.BaseURL+"/api/v1/devices", wrapper.ListDevices, options.OperationMiddlewares["listDevices"]...)
 	router.POST(options.BaseURL+"/api/v1/devices", wrapper.AddDevice, options.OperationMiddlewares["addDevice"]...)
@@ -5596,6 +5951,74 @@ func (response RevokeRegistrationInvitation204Response) VisitRevokeRegistrationI
 	return nil
 }
 
+type GetNoticesRequestObject struct {
+}
+
+type GetNoticesResponseObject interface {
+	VisitGetNoticesResponse(w http.ResponseWriter) error
+}
+
+type GetNotices200JSONResponse Notices
+
+func (response GetNotices200JSONResponse) VisitGetNoticesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetNoticesRequestObject struct {
+	Params SetNoticesParams
+	Body   *SetNoticesJSONRequestBody
+}
+
+type SetNoticesResponseObject interface {
+	VisitSetNoticesResponse(w http.ResponseWriter) error
+}
+
+type SetNotices200ResponseHeaders struct {
+	LatchkeyPosition string
+}
+
+type SetNotices200JSONResponse struct {
+	Body    Notices
+	Headers SetNotices200ResponseHeaders
+}
+
+func (response SetNotices200JSONResponse) VisitSetNoticesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetNotices408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response SetNotices408ApplicationProblemPlusJSONResponse) VisitSetNoticesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ChangePasswordRequestObject struct {
 	Params ChangePasswordParams
 	Body   *ChangePasswordJSONRequestBody
@@ -5693,6 +6116,111 @@ type EndSession204Response struct {
 func (response EndSession204Response) VisitEndSessionResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
+}
+
+type RemoveWebhookRequestObject struct {
+	Params RemoveWebhookParams
+}
+
+type RemoveWebhookResponseObject interface {
+	VisitRemoveWebhookResponse(w http.ResponseWriter) error
+}
+
+type RemoveWebhook204Response = DoneResponse
+
+func (response RemoveWebhook204Response) VisitRemoveWebhookResponse(w http.ResponseWriter) error {
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetWebhookRequestObject struct {
+}
+
+type GetWebhookResponseObject interface {
+	VisitGetWebhookResponse(w http.ResponseWriter) error
+}
+
+type GetWebhook200JSONResponse Webhook
+
+func (response GetWebhook200JSONResponse) VisitGetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetWebhookRequestObject struct {
+	Params SetWebhookParams
+	Body   *SetWebhookJSONRequestBody
+}
+
+type SetWebhookResponseObject interface {
+	VisitSetWebhookResponse(w http.ResponseWriter) error
+}
+
+type SetWebhook200ResponseHeaders struct {
+	LatchkeyPosition string
+}
+
+type SetWebhook200JSONResponse struct {
+	Body    WebhookMade
+	Headers SetWebhook200ResponseHeaders
+}
+
+func (response SetWebhook200JSONResponse) VisitSetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetWebhook408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response SetWebhook408ApplicationProblemPlusJSONResponse) VisitSetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestWebhookRequestObject struct {
+}
+
+type TestWebhookResponseObject interface {
+	VisitTestWebhookResponse(w http.ResponseWriter) error
+}
+
+type TestWebhook200JSONResponse WebhookTest
+
+func (response TestWebhook200JSONResponse) VisitTestWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ListCountriesRequestObject struct {
@@ -7206,6 +7734,12 @@ type StrictServerInterface interface {
 	// RevokeRegistrationInvitation Revoke an invitation that was not used
 	// (DELETE /api/v1/accounts/me/invitations/{invitation})
 	RevokeRegistrationInvitation(ctx context.Context, request RevokeRegistrationInvitationRequestObject) (RevokeRegistrationInvitationResponseObject, error)
+	// GetNotices Read which notices you are sent
+	// (GET /api/v1/accounts/me/notices)
+	GetNotices(ctx context.Context, request GetNoticesRequestObject) (GetNoticesResponseObject, error)
+	// SetNotices Change which notices you are sent
+	// (PUT /api/v1/accounts/me/notices)
+	SetNotices(ctx context.Context, request SetNoticesRequestObject) (SetNoticesResponseObject, error)
 	// ChangePassword Change your password
 	// (PUT /api/v1/accounts/me/password)
 	ChangePassword(ctx context.Context, request ChangePasswordRequestObject) (ChangePasswordResponseObject, error)
@@ -7218,6 +7752,18 @@ type StrictServerInterface interface {
 	// EndSession End one of your sessions
 	// (DELETE /api/v1/accounts/me/sessions/{session})
 	EndSession(ctx context.Context, request EndSessionRequestObject) (EndSessionResponseObject, error)
+	// RemoveWebhook Remove your webhook
+	// (DELETE /api/v1/accounts/me/webhook)
+	RemoveWebhook(ctx context.Context, request RemoveWebhookRequestObject) (RemoveWebhookResponseObject, error)
+	// GetWebhook Read your webhook
+	// (GET /api/v1/accounts/me/webhook)
+	GetWebhook(ctx context.Context, request GetWebhookRequestObject) (GetWebhookResponseObject, error)
+	// SetWebhook Set your webhook, or give it another secret
+	// (PUT /api/v1/accounts/me/webhook)
+	SetWebhook(ctx context.Context, request SetWebhookRequestObject) (SetWebhookResponseObject, error)
+	// TestWebhook Send your webhook a test
+	// (POST /api/v1/accounts/me/webhook/test)
+	TestWebhook(ctx context.Context, request TestWebhookRequestObject) (TestWebhookResponseObject, error)
 	// ListCountries List countries with their calling codes
 	// (GET /api/v1/countries)
 	ListCountries(ctx context.Context, request ListCountriesRequestObject) (ListCountriesResponseObject, error)
@@ -7947,6 +8493,77 @@ func (sh *strictHandler) RevokeRegistrationInvitation(ctx echo.Context, invitati
 	return nil
 }
 
+// GetNotices operation middleware
+func (sh *strictHandler) GetNotices(ctx echo.Context) error {
+	var request GetNoticesRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetNotices(ctx.Request().Context(), request.(GetNoticesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetNotices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetNoticesResponseObject); ok {
+		return validResponse.VisitGetNoticesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetNotices operation middleware
+func (sh *strictHandler) SetNotices(ctx echo.Context, params SetNoticesParams) error {
+	var request SetNoticesRequestObject
+
+	request.Params = params
+
+	var body SetNoticesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetNotices(ctx.Request().Context(), request.(SetNoticesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetNotices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetNoticesResponseObject); ok {
+		return validResponse.VisitSetNoticesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ChangePassword operation middleware
 func (sh *strictHandler) ChangePassword(ctx echo.Context, params ChangePasswordParams) error {
 	var request ChangePasswordRequestObject
@@ -8060,6 +8677,125 @@ func (sh *strictHandler) EndSession(ctx echo.Context, session string) error {
 		return err
 	} else if validResponse, ok := response.(EndSessionResponseObject); ok {
 		return validResponse.VisitEndSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RemoveWebhook operation middleware
+func (sh *strictHandler) RemoveWebhook(ctx echo.Context, params RemoveWebhookParams) error {
+	var request RemoveWebhookRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveWebhook(ctx.Request().Context(), request.(RemoveWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RemoveWebhookResponseObject); ok {
+		return validResponse.VisitRemoveWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetWebhook operation middleware
+func (sh *strictHandler) GetWebhook(ctx echo.Context) error {
+	var request GetWebhookRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetWebhook(ctx.Request().Context(), request.(GetWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetWebhookResponseObject); ok {
+		return validResponse.VisitGetWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetWebhook operation middleware
+func (sh *strictHandler) SetWebhook(ctx echo.Context, params SetWebhookParams) error {
+	var request SetWebhookRequestObject
+
+	request.Params = params
+
+	var body SetWebhookJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetWebhook(ctx.Request().Context(), request.(SetWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetWebhookResponseObject); ok {
+		return validResponse.VisitSetWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// TestWebhook operation middleware
+func (sh *strictHandler) TestWebhook(ctx echo.Context) error {
+	var request TestWebhookRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TestWebhook(ctx.Request().Context(), request.(TestWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(TestWebhookResponseObject); ok {
+		return validResponse.VisitTestWebhookResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"latchkey/internal/mailtest"
+)
+
+// mailing starts a service that sends mail, and asks for no proofs.
+func mailing(t *testing.T, data string, mail *mailtest.Server, more ...string) *service {
+	t.Helper()
+	setMail(t, mail)
+	return serve(t, binary, data, more...)
+}
+
+func setMail(t *testing.T, mail *mailtest.Server) {
+	t.Helper()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, mail.CA, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SSL_CERT_FILE", ca)
+	t.Setenv("LATCHKEY_MAIL", "smtp://"+mailtest.User+":mail%20secret@"+mail.Addr+"?from=noreply@example.com")
+}
+
+// decoded returns the subject and the text of a mail.
+func decoded(t testing.TB, m mailtest.Mail) (subject, text string) {
+	t.Helper()
+	return decodeMail(t, m.Text)
+}
+
+// mailTo waits for the n-th mail to an address.
+func mailTo(t testing.TB, mail *mailtest.Server, address string, n int) (subject, text string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("mail %d comes for %s", n, address), func() bool { return len(mail.To(address)) >= n })
+	list := mail.To(address)
+	if len(list) != n {
+		t.Fatalf("%d mails came to %s; want %d:\n%+v", len(list), address, n, list)
+	}
+	return decoded(t, list[n-1])
+}
+
+func hasAll(t testing.TB, text string, parts ...string) {
+	t.Helper()
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			t.Errorf("%q is not in\n%s", p, text)
+		}
+	}
+}
+
+// invite shares devices with an address and returns the share.
+func (u *user) invite(address string, devices ...string) (share string) {
+	u.t.Helper()
+	list := make([]any, len(devices))
+	for i, d := range devices {
+		list[i] = invitation(d, "live_view")
+	}
+	var out struct{ ID string }
+	u.must("POST", "/shares", map[string]any{"recipient": map[string]any{"email": address}, "remark": "secret remark", "devices": list}, &out)
+	return out.ID
+}
+
+// TestBothSidesAreToldByMail: of an invitation the recipient, of the decision the owner,
+// of changes, pauses and the end both; registered or not, and never the remark.
+func TestBothSidesAreToldByMail(t *testing.T) {
+	mail := mailtest.Start(t)
+	s := mailing(t, t.TempDir(), mail)
+	owner, rita := s.register(t, "owner"), s.register(t, "rita")
+	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+	share := owner.invite(rita.login, device)
+	stranger := "stranger@example.com"
+	owner.invite(stranger, device)
+	for _, to := range []string{rita.login, stranger} {
+		subject, text := mailTo(t, mail, to, 1)
+		if subject != "You have a new sharing" {
+			t.Errorf("%s: the subject %q", to, subject)
+		}
+		hasAll(t, text, "owner (owner@example.com) shares “Front door” with you", "accept or reject")
+	}
+	rita.accept(share, device)
+	subject, text := mailTo(t, mail, owner.login, 1)
+	hasAll(t, subject, "accepted")
+	hasAll(t, text, "rita@example.com accepted “Front door”")
+	owner.must("PUT", "/shares/"+share+"/devices/"+device, map[string]any{"channels": []any{map[string]any{"channel": 1, "privileges": []string{"live_view", "playback"}}}}, nil)
+	_, text = mailTo(t, mail, rita.login, 2)
+	hasAll(t, text, "owner (owner@example.com) changed what you may do with “Front door”")
+	_, text = mailTo(t, mail, owner.login, 2)
+	hasAll(t, text, "You changed what rita@example.com may do with “Front door”", "change your password")
+	owner.must("POST", "/shares/"+share+"/pause", nil, nil)
+	_, text = mailTo(t, mail, rita.login, 3)
+	hasAll(t, text, "paused everything that is shared with you")
+	owner.must("POST", "/shares/"+share+"/resume", nil, nil)
+	_, text = mailTo(t, mail, rita.login, 4)
+	hasAll(t, text, "resumed everything")
+	owner.must("DELETE", "/shares/"+share, nil, nil)
+	_, text = mailTo(t, mail, rita.login, 5)
+	hasAll(t, text, "no longer shares “Front door” with you")
+	for _, m := range mail.Took() {
+		if _, text := decoded(t, m); strings.Contains(text, "secret remark") || !m.TLS {
+			t.Errorf("a mail with the remark, or without TLS:\n%s", text)
+		}
+	}
+	if n := len(mail.To(stranger)); n != 1 {
+		t.Errorf("somebody without an account got %d mails", n)
+	}
+}
+
+// TestSeveralSharingsGoTogether: within a short time they are one mail, also in German,
+// and one that was withdrawn before it was sent is not in it.
+func TestSeveralSharingsGoTogether(t *testing.T) {
+	mail := mailtest.Start(t)
+	s := mailing(t, t.TempDir(), mail)
+	owner, rita := s.register(t, "owner"), s.register(t, "rita")
+	rita.must("PUT", "/accounts/me", map[string]any{"language": "de"}, nil)
+	var devices []string
+	for range 4 {
+		devices = append(devices, owner.addDevice("rtsp://127.0.0.1:1/h264", "", ""))
+	}
+	share := owner.invite(rita.login, devices...)
+	owner.must("DELETE", "/shares/"+share+"/devices/"+devices[3], nil, nil)
+	withdrawn := owner.invite("nobody@example.com", devices[0])
+	owner.must("DELETE", "/shares/"+withdrawn, nil, nil)
+	subject, text := mailTo(t, mail, rita.login, 1)
+	if subject != "Mit Ihnen werden 3 Geräte neu geteilt" || strings.Count(text, "teilt „Front door“ mit Ihnen") != 3 {
+		t.Errorf("%q:\n%s", subject, text)
+	}
+	if n := len(mail.To("nobody@example.com")); n != 0 {
+		t.Errorf("%d mails tell of what was withdrawn", n)
+	}
+}
+
+// TestANoticeIsSentOnceAfterAKill: a service that is killed after events and before it has
+// sent their mails sends each of them once when it runs again.
+func TestANoticeIsSentOnceAfterAKill(t *testing.T) {
+	mail := mailtest.Start(t)
+	data := t.TempDir()
+	s := mailing(t, data, mail)
+	owner := s.register(t, "owner")
+	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+	var addresses []string
+	for i := range 5 {
+		address := fmt.Sprintf("guest%d@example.com", i)
+		addresses = append(addresses, address)
+		owner.invite(address, device)
+	}
+	s.kill()
+	s = serve(t, binary, data)
+	for _, a := range addresses {
+		mailTo(t, mail, a, 1)
+	}
+	s.kill()
+	s = serve(t, binary, data)
+	owner = s.login(t, "owner")
+	owner.invite("last@example.com", device)
+	mailTo(t, mail, "last@example.com", 1)
+	for _, a := range addresses {
+		mailTo(t, mail, a, 1)
+	}
+}
+
+// TestHostileNamesStayNames: a name cannot add a header, a line or a link to a mail.
+func TestHostileNamesStayNames(t *testing.T) {
+	mail := mailtest.Start(t)
+	s := mailing(t, t.TempDir(), mail)
+	owner := s.register(t, "owner")
+	for i, name := range []string{"Win https://evil.example now", "evil.example", "“Door”. Call +1 555", "x\u00a0y"} {
+		device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+		owner.must("PATCH", "/devices/"+device, map[string]any{"name": name}, nil)
+		address := fmt.Sprintf("guest%d@example.com", i)
+		owner.invite(address, device)
+		_, text := mailTo(t, mail, address, 1)
+		if strings.Contains(text, "evil") || strings.Contains(text, "““") {
+			t.Errorf("%q:\n%s", name, text)
+		}
+	}
+}
+
+// TestAnUnverifiedAddressIsToldOfInvitationsOnly: who invites must have proven who they
+// are, and an address of an account that did not is told of nothing but invitations.
+func TestAnUnverifiedAddressIsToldOfInvitationsOnly(t *testing.T) {
+	mail := mailtest.Start(t)
+	s := verifying(t, t.TempDir(), mail)
+	unproven, owner, rita := s.register(t, "unproven"), s.register(t, "owner"), s.register(t, "rita")
+	if err := owner.verify(owner.addresses().Items[0].ID, codeFor(t, mail, owner.login, 1)); err != nil {
+		t.Fatal(err)
+	}
+	codeFor(t, mail, rita.login, 1)
+	unproven.invite("early@example.com", unproven.addDevice("rtsp://127.0.0.1:1/h264", "", ""))
+	owner.invite(rita.login, owner.addDevice("rtsp://127.0.0.1:1/h264", "", ""))
+	mailTo(t, mail, rita.login, 2) // what was to be sent before is decided
+	if n := len(mail.To("early@example.com")); n != 0 {
+		t.Errorf("an account without a proven address had %d mails sent to a stranger", n)
+	}
+}

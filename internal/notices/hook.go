@@ -1,0 +1,219 @@
+package notices
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"latchkey/domain/device"
+	"latchkey/domain/request"
+	"latchkey/internal/app"
+	"latchkey/internal/outbox"
+	"latchkey/internal/vault"
+	"latchkey/internal/webhook"
+)
+
+// HookKind is the kind of the messages of Hooks.
+const HookKind = "webhook"
+
+// Hooks is the outbox.Store of webhooks, and the outbox.Sender of what it returns. Those of
+// one account are called one after the other: one that hangs holds nobody else up.
+type Hooks struct {
+	*Notifier
+	client *webhook.Client
+
+	mu    sync.Mutex
+	retry map[string]time.Time // when a notice that failed is sent again
+}
+
+// NewHooks makes the store and sender of webhooks.
+func NewHooks(n *Notifier, client *webhook.Client) *Hooks {
+	return &Hooks{Notifier: n, client: client, retry: map[string]time.Time{}}
+}
+
+const (
+	firstRetry   = 5 * time.Second
+	longestRetry = 2 * time.Hour
+	// A webhook that only failed for this time is disabled.
+	failingFor = 24 * time.Hour
+	leastTries = 5
+)
+
+// Why a webhook is disabled. The reasons are part of the API.
+const (
+	disabledGone    = "gone"
+	disabledFailing = "failing"
+)
+
+// body is what a webhook gets: ids, with which the account reads what it may read.
+type body struct {
+	Type      string    `json:"type"`
+	Timestamp time.Time `json:"timestamp"` // when it happened
+	Data      data      `json:"data"`
+}
+
+type data struct {
+	As            app.Side  `json:"as,omitempty"` // as what the account is told
+	Share         string    `json:"share,omitempty"`
+	Device        string    `json:"device,omitempty"`
+	AccessRequest string    `json:"access_request,omitempty"`
+	Ends          time.Time `json:"ends,omitzero"`
+}
+
+func bodyOf(a app.About) ([]byte, error) {
+	b := body{Type: string(a.Tiding), Timestamp: a.At.UTC(), Data: data{As: a.Side, Share: a.Share, Device: a.Device, Ends: a.Ends}}
+	if a.Tiding == app.TidingRequested {
+		serial, _ := device.SerialOf(a.Device)
+		b.Data.AccessRequest = request.ID(serial, a.Other)
+	}
+	return json.Marshal(b)
+}
+
+// Claim implements outbox.Store.
+func (h *Hooks) Claim(ctx context.Context, holder string, lasts time.Duration) (outbox.Message, bool, error) {
+	for {
+		list, err := h.cfg.Vault.ClaimNotices(ctx, hookChannel, holder, lasts, 1)
+		if err != nil || len(list) == 0 {
+			return outbox.Message{}, false, err
+		}
+		m, ok, err := h.write(ctx, list[0])
+		switch {
+		case err != nil:
+			h.cfg.Logger.WarnContext(ctx, "a notice cannot be looked up now", "notice", list[0].ID, "error", err)
+			err = h.cfg.Vault.RetryNotices(ctx, list[0].ID, holder, h.cfg.Now().Add(retryLook), false)
+		case !ok:
+			err = h.cfg.Vault.FinishNotices(ctx, list[0].ID, holder)
+		default:
+			return m, true, nil
+		}
+		if err != nil {
+			return outbox.Message{}, false, err
+		}
+	}
+}
+
+// write writes the message of a notice; false: it is not to be sent.
+func (h *Hooks) write(ctx context.Context, n vault.Notice) (m outbox.Message, ok bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
+	a, err := aboutOf(n)
+	if err != nil {
+		h.cfg.Logger.WarnContext(ctx, "a notice cannot be read", "error", err)
+		return m, false, nil
+	}
+	t, ok, err := h.cfg.Told.Look(ctx, a)
+	if err != nil || !ok || t.Account != n.Account || t.Webhook == "" || !wanted(t, t.Settings.Webhook.Sends(t.Kind())) {
+		return m, false, err
+	}
+	w, err := h.cfg.Vault.Webhook(ctx, n.Account, t.Webhook)
+	if errors.Is(err, vault.ErrNotFound) || err == nil && !w.Disabled.IsZero() {
+		return m, false, nil
+	}
+	if err != nil {
+		return m, false, err
+	}
+	text, err := bodyOf(a)
+	return outbox.Message{ID: n.ID, Account: n.Account, Until: n.Until, Tries: n.Tries, Kind: HookKind, To: t.Webhook, Text: string(text)}, err == nil, err
+}
+
+// HandOver implements outbox.Store.
+func (h *Hooks) HandOver(ctx context.Context, id, holder string) error {
+	return h.cfg.Vault.HandOverNotices(ctx, id, holder)
+}
+
+// Finish implements outbox.Store.
+func (h *Hooks) Finish(ctx context.Context, id, holder string) error {
+	h.mu.Lock()
+	delete(h.retry, id)
+	h.mu.Unlock()
+	return h.cfg.Vault.FinishNotices(ctx, id, holder)
+}
+
+// Retry implements outbox.Store: everything for the account waits as long.
+func (h *Hooks) Retry(ctx context.Context, id, holder string, at time.Time) error {
+	h.mu.Lock()
+	if own, ok := h.retry[id]; ok {
+		at = own
+		delete(h.retry, id)
+	}
+	h.mu.Unlock()
+	return h.cfg.Vault.RetryNotices(ctx, id, holder, at, true)
+}
+
+// Send implements outbox.Sender. A try whose answer did not come is made again: the
+// receiver knows the id.
+func (h *Hooks) Send(ctx context.Context, m outbox.Message, _ func() error) error {
+	w, err := h.cfg.Vault.Webhook(ctx, m.Account, m.To)
+	if errors.Is(err, vault.ErrNotFound) {
+		return fmt.Errorf("%w: the webhook was removed", outbox.ErrRefused)
+	}
+	if err != nil {
+		return err
+	}
+	outcome, status, err := h.call(ctx, w, m.ID, []byte(m.Text))
+	if err != nil || outcome == webhook.Delivered {
+		return err
+	}
+	if outcome == webhook.Gone {
+		err := h.cfg.Vault.DisableWebhook(ctx, w.Account, w.ID, disabledGone)
+		return errors.Join(fmt.Errorf("%w: the webhook answered 410", outbox.ErrRefused), err)
+	}
+	return h.failed(ctx, w, m, outcome, status)
+}
+
+// call calls a webhook and records how that went.
+func (h *Hooks) call(ctx context.Context, w vault.Webhook, id string, text []byte) (outcome string, status int, err error) {
+	secrets := []string{w.Secret}
+	if w.Before != "" && h.cfg.Now().Before(w.BeforeUntil) {
+		secrets = append(secrets, w.Before)
+	}
+	outcome, status, err = h.client.Call(ctx, webhook.Delivery{URL: w.URL, ID: id, Secrets: secrets, Body: text})
+	if err != nil {
+		return "", 0, err
+	}
+	if outcome == webhook.Delivered && w.Tried.After(h.cfg.Now().Add(-time.Minute)) && w.Outcome == "" && w.Disabled.IsZero() {
+		return outcome, status, nil // it need not be written again
+	}
+	failures, since, err := h.cfg.Vault.WebhookTried(ctx, w.Account, w.ID, outcome, status)
+	if err == nil && outcome != webhook.Delivered && failures >= leastTries && h.cfg.Now().Sub(since) >= failingFor {
+		err = h.cfg.Vault.DisableWebhook(ctx, w.Account, w.ID, disabledFailing)
+	}
+	return outcome, status, err
+}
+
+// failed lets everything for the account wait.
+func (h *Hooks) failed(ctx context.Context, w vault.Webhook, m outbox.Message, outcome string, status int) error {
+	at := h.cfg.Now().Add(pauseAfter(w.Failures))
+	h.mu.Lock()
+	h.retry[m.ID] = at // Retry follows, or Finish
+	h.mu.Unlock()
+	err := fmt.Errorf("the webhook failed: %s, status %d", outcome, status)
+	return errors.Join(err, h.cfg.Vault.DelayNotices(ctx, hookChannel, m.Account, at))
+}
+
+// pauseAfter returns how long to wait after so many failures before: four times as long
+// each time, with a fifth of it up to chance.
+func pauseAfter(failures int) time.Duration {
+	pause := firstRetry
+	for range min(failures, 16) {
+		pause = min(4*pause, longestRetry)
+	}
+	return pause*9/10 + rand.N(pause/5) //nolint:gosec // nobody is harmed who guesses it
+}
+
+// Test sends a webhook a notice without content, and reports how that went.
+func (h *Hooks) Test(ctx context.Context, w vault.Webhook, id string) (outcome string, status int, err error) {
+	text, err := json.Marshal(struct {
+		Type      string    `json:"type"`
+		Timestamp time.Time `json:"timestamp"`
+		Data      struct{}  `json:"data"`
+	}{Type: "test", Timestamp: h.cfg.Now().UTC().Truncate(time.Microsecond)})
+	if err != nil {
+		return "", 0, err
+	}
+	return h.call(ctx, w, id, text)
+}
