@@ -180,20 +180,36 @@ func TestHostileNamesStayNames(t *testing.T) {
 	}
 }
 
-// TestAnUnverifiedAddressIsToldOfInvitationsOnly: who invites must have proven who they
-// are, and an address of an account that did not is told of nothing but invitations.
-func TestAnUnverifiedAddressIsToldOfInvitationsOnly(t *testing.T) {
+// TestNoticesGoToProvenAddresses: an address of an account that has not proven it gets an
+// invitation as any address does; everything else goes to one that is proven.
+func TestNoticesGoToProvenAddresses(t *testing.T) {
 	mail := mailtest.Start(t)
 	s := verifying(t, t.TempDir(), mail)
-	unproven, owner, rita := s.register(t, "unproven"), s.register(t, "owner"), s.register(t, "rita")
-	if err := owner.verify(owner.addresses().Items[0].ID, codeFor(t, mail, owner.login, 1)); err != nil {
+	owner, rita := s.register(t, "owner"), s.register(t, "rita")
+	for _, u := range []*user{owner, rita} {
+		if err := u.verify(u.addresses().Items[0].ID, codeFor(t, mail, u.login, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const other = "rita.other@example.com"
+	var added struct{ ID string }
+	rita.must("POST", "/accounts/me/addresses", map[string]any{"email": other}, &added)
+	code := codeFor(t, mail, other, 1)
+	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+	share := owner.invite(other, device)
+	_, text := mailTo(t, mail, other, 2)
+	hasAll(t, text, "shares “Front door” with you", "register with this address first")
+	if strings.Contains(text, "decide in your account") {
+		t.Errorf("the account is told of:\n%s", text)
+	}
+	if err := rita.verify(added.ID, code); err != nil {
 		t.Fatal(err)
 	}
-	codeFor(t, mail, rita.login, 1)
-	unproven.invite("early@example.com", unproven.addDevice("rtsp://127.0.0.1:1/h264", "", ""))
-	owner.invite(rita.login, owner.addDevice("rtsp://127.0.0.1:1/h264", "", ""))
-	mailTo(t, mail, rita.login, 2) // what was to be sent before is decided
-	if n := len(mail.To("early@example.com")); n != 0 {
-		t.Errorf("an account without a proven address had %d mails sent to a stranger", n)
+	rita.accept(share, device)
+	owner.must("POST", "/shares/"+share+"/pause", nil, nil)
+	_, text = mailTo(t, mail, rita.login, 2)
+	hasAll(t, text, "paused everything that is shared with you")
+	if n := len(mail.To(other)); n != 2 {
+		t.Errorf("%d mails went to the other address", n)
 	}
 }
