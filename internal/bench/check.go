@@ -144,12 +144,17 @@ func benchCheck(b *bench) error {
 	}
 	held, uses := permits(x, packed, qs)
 	rounds := b.scaled(10)
-	bare := perCheck(uses, rounds, func(_ int, q question) bool { return packed.check(q) })
-	ours := perCheck(uses, rounds, func(i int, _ question) bool { return held[i].Check(now) == access.Allowed })
+	var bares, permitted, ratios []float64
+	for range rounds { // in turns, as the machine may have other things to do
+		bares = append(bares, perCheck(uses, 1, func(_ int, q question) bool { return packed.check(q) }))
+		permitted = append(permitted, perCheck(uses, 1, func(i int, _ question) bool { return held[i].Check(now) == access.Allowed }))
+		ratios = append(ratios, permitted[len(permitted)-1]/bares[len(bares)-1])
+	}
+	bare, ours := median(bares), median(permitted)
 	named := perCheck(qs[:1<<17], rounds, func(_ int, q question) bool {
 		return x.Check(accountID(q.account), deviceID(q.device), int(q.channel), 1<<q.bit, now) == access.Allowed
 	})
-	b.add("privilege check, through a permit", fmt.Sprintf("%.0f ns", ours), fmt.Sprintf("packed table %.0f ns", bare), ours/bare, "at most 1.5")
+	b.add("privilege check, through a permit", fmt.Sprintf("%.0f ns", ours), fmt.Sprintf("packed table %.0f ns", bare), median(ratios), "at most 1.5")
 	b.add("privilege check, by name", fmt.Sprintf("%.0f ns", named), fmt.Sprintf("packed table %.0f ns", bare), named/bare, "")
 	check, acquire := singly(x, held, uses, now)
 	b.add("privilege check, through a permit, p99 with the clock", check.String(), "1 µs", check.Seconds()*1e6, "at most 1")

@@ -90,7 +90,7 @@ func NewPermits(rules Rules, now func() time.Time, logger *slog.Logger) *Permits
 }
 
 // Permit is permission for one use. Its holder transfers the bits of the use, and
-// releases it when they end.
+// releases it when they end. Its size is a multiple of a cache line.
 type Permit struct {
 	// Most checks read only these four; together they are in one cache line.
 	reason  atomic.Pointer[Reason] // nil while it holds
@@ -99,13 +99,18 @@ type Permit struct {
 	of      *Permits
 
 	pair    Pair
-	use     Use
 	revoked func(Reason)
 	held    atomic.Pointer[holding] // the last Allowed that depends on the clock
 
-	ending   sync.Mutex // guards what is below
+	// The use. How it is carried is of no interest here.
+	subject   Subject
+	device    ids.Device
+	channel   int
+	privilege privilege.Set
+
+	released bool       // guarded by ending
+	ending   sync.Mutex // of two checks at once, the later one sets the timer
 	expiry   *time.Timer
-	released bool
 
 	// The permit's places in the lists of its device and of its key.
 	deviceLinks, keyLinks links
@@ -143,7 +148,10 @@ func endOf(k Key) int64 {
 // check: no order of the two lets anything through.
 func (s *Permits) Acquire(use Use, revoked func(Reason)) (*Permit, Verdict) {
 	now := s.now()
-	p := &Permit{use: use, of: s, pair: s.rules.Pair(use.Account, use.Device), revoked: revoked, expires: forEver}
+	p := &Permit{
+		subject: use.Subject, device: use.Device, channel: use.Channel, privilege: use.Privilege,
+		of: s, pair: s.rules.Pair(use.Account, use.Device), revoked: revoked, expires: forEver,
+	}
 	if use.StreamKey != "" {
 		key, _ := s.rules.Key(use.StreamKey)
 		p.expires = endOf(key) // a key's end never changes
@@ -182,7 +190,7 @@ func (p *Permit) Check(now time.Time) Verdict {
 	}
 	pulse := p.of.pulse
 	if pulse == nil {
-		return p.pair.Check(p.use.Channel, p.use.Privilege, now).Verdict
+		return p.pair.Check(p.channel, p.privilege, now).Verdict
 	}
 	version := pulse.version.Load() // before the check: a change in the meantime is noticed next time
 	if version == p.allowed.Load() && pulse.liveAt(pulse.since(now), at) {
@@ -191,7 +199,7 @@ func (p *Permit) Check(now time.Time) Verdict {
 	if p.held.Load().covers(version, at) && pulse.liveAt(pulse.since(now), at) {
 		return Allowed
 	}
-	s := p.pair.Check(p.use.Channel, p.use.Privilege, now)
+	s := p.pair.Check(p.channel, p.privilege, now)
 	switch {
 	case s.Verdict != Allowed:
 	case s.Timed:
@@ -224,17 +232,17 @@ func (p *Permit) Revoke(r Reason) {
 // longer in force refuses like a device that the account may not see.
 func (p *Permit) look(now time.Time) (Standing, Key) {
 	var key Key
-	if name := p.use.StreamKey; name != "" {
+	if name := p.subject.StreamKey; name != "" {
 		var live bool
 		key, live = p.of.rules.Key(name)
-		if !live || key.Account != p.use.Account || key.Expired(now) || key.Device != "" && key.Device != p.use.Device {
+		if !live || key.Account != p.subject.Account || key.Expired(now) || key.Device != "" && key.Device != p.device {
 			if !p.of.rules.Live(now) {
 				return Standing{Verdict: Unavailable}, key
 			}
 			return Standing{Verdict: NotFound}, key
 		}
 	}
-	return p.pair.Check(p.use.Channel, p.use.Privilege, now), key
+	return p.pair.Check(p.channel, p.privilege, now), key
 }
 
 // Recheck revokes the permit if its use is no longer permitted. If the check panics, the
@@ -303,7 +311,7 @@ func (p *Permit) due(now time.Time) (reason Reason, until int64) {
 		return Unknown, 0
 	case s.Timed:
 		return Expired, 0
-	case p.use.StreamKey == "":
+	case p.subject.StreamKey == "":
 		return PrivilegeGone, 0
 	case key.Expired(now) || now.UnixNano() >= p.expires:
 		return Expired, 0
@@ -348,7 +356,7 @@ func (s *Permits) Run(ctx context.Context, every time.Duration) {
 // concerned lists the permits that a change concerns.
 func (s *Permits) concerned(c Change) (list []*Permit) {
 	take := func(p *Permit) {
-		if (c.Account == "" || c.Account == p.use.Account) && (c.Device == "" || c.Device == p.use.Device) && (c.Key == "" || c.Key == p.use.StreamKey) {
+		if (c.Account == "" || c.Account == p.subject.Account) && (c.Device == "" || c.Device == p.device) && (c.Key == "" || c.Key == p.subject.StreamKey) {
 			list = append(list, p)
 		}
 	}
@@ -364,15 +372,15 @@ func (s *Permits) concerned(c Change) (list []*Permit) {
 }
 
 func (s *Permits) add(p *Permit) {
-	s.byDevice.add(p.use.Device, p)
-	if p.use.StreamKey != "" {
-		s.byKey.add(p.use.StreamKey, p)
+	s.byDevice.add(p.device, p)
+	if p.subject.StreamKey != "" {
+		s.byKey.add(p.subject.StreamKey, p)
 	}
 }
 
 func (s *Permits) drop(p *Permit) {
-	s.byDevice.drop(p.use.Device, p)
-	if p.use.StreamKey != "" {
-		s.byKey.drop(p.use.StreamKey, p)
+	s.byDevice.drop(p.device, p)
+	if p.subject.StreamKey != "" {
+		s.byKey.drop(p.subject.StreamKey, p)
 	}
 }
