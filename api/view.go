@@ -64,6 +64,8 @@ func each[Row, Item any](ctx context.Context, rows []Row, render func(context.Co
 
 // share renders a share for the caller: the remark only for the owner, and the
 // recipient's names for devices only for the recipient.
+// Pages of shares are kept (kept.go): what it shows hangs on rows, on opened text and, by
+// h.holds, on the clock, and on nothing else that changes while the server runs.
 func (h handlers) share(ctx context.Context, v projections.Share) (rest.Share, error) {
 	forOwner := v.Owner == caller(ctx)
 	out := rest.Share{ID: v.ID, Share: v.ID, Owner: v.Owner, Status: rest.Live}
