@@ -81,7 +81,7 @@ func (h handlers) MakeAddressPrimary(ctx context.Context, r rest.MakeAddressPrim
 
 // RemoveAddress removes an address.
 func (h handlers) RemoveAddress(ctx context.Context, r rest.RemoveAddressRequestObject) (rest.RemoveAddressResponseObject, error) {
-	done, err := h.cfg.Accounts.RemoveAddress(ctx, meta(ctx, r.Params.IdempotencyKey), r.Address)
+	done, err := h.cfg.Accounts.RemoveAddress(ctx, meta(ctx, r.Params.IdempotencyKey), r.Address, r.Params.LeaveShares)
 	return h.done(ctx, done, err)
 }
 

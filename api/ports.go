@@ -42,7 +42,7 @@ type Accounts interface {
 	SendCode(ctx context.Context, m app.Meta, login string) error
 	VerifyAddress(ctx context.Context, m app.Meta, login, code string) (app.Done, error)
 	MakePrimary(ctx context.Context, m app.Meta, login string) (app.Done, error)
-	RemoveAddress(ctx context.Context, m app.Meta, login string) (app.Done, error)
+	RemoveAddress(ctx context.Context, m app.Meta, login string, leaveShares bool) (app.Done, error)
 
 	// Which notices the account is sent.
 	Notices(ctx context.Context, account string) (account.Notices, error)

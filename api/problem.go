@@ -23,6 +23,7 @@ type problem struct {
 	detail string
 	fields map[string]string
 	quota  string
+	shares []string // that are in the way
 	header http.Header
 
 	current *rest.Share // of a command that lost a race: the share as it is
@@ -40,6 +41,7 @@ type problemDocument struct {
 	Detail    string            `json:"detail,omitempty"`
 	Errors    map[string]string `json:"errors,omitempty"`
 	Quota     string            `json:"quota,omitempty"`
+	Shares    []string          `json:"shares,omitempty"`
 	RequestID string            `json:"request_id"`
 	Current   *rest.Share       `json:"current,omitempty"`
 	ETag      string            `json:"etag,omitempty"`
@@ -153,7 +155,7 @@ func (s *Server) writeProblem(err error, c echo.Context) {
 func (p *problem) document(requestID string) problemDocument {
 	return problemDocument{
 		Type: "about:blank", Title: http.StatusText(p.status), Status: p.status,
-		Code: p.code, Detail: p.detail, Errors: inSentences(p.fields), Quota: p.quota, RequestID: requestID, Current: p.current, ETag: p.etag,
+		Code: p.code, Detail: p.detail, Errors: inSentences(p.fields), Quota: p.quota, Shares: p.shares, RequestID: requestID, Current: p.current, ETag: p.etag,
 	}
 }
 

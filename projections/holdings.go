@@ -13,6 +13,7 @@ type Holdings struct {
 	Devices  []string
 	Sent     []string // shares
 	Received []string // shares with its addresses, verified or not
+	Accepted []string // shares in which it has accepted a device, by whatever address
 }
 
 // HoldingsOf lists what an account has, whether it may see all of it or not. For atLeast
@@ -27,6 +28,7 @@ func (s *Store) HoldingsOf(ctx context.Context, account string, atLeast eventsto
 			{&h.Devices, "SELECT device FROM devices WHERE owner = ? AND removed_at = 0 ORDER BY device"},
 			{&h.Sent, "SELECT share FROM sent_shares WHERE owner = ? ORDER BY share"},
 			{&h.Received, "SELECT share FROM received_shares WHERE login IN (SELECT login FROM account_logins WHERE account = ?) ORDER BY share"},
+			{&h.Accepted, "SELECT DISTINCT share FROM received_share_devices WHERE account = ? AND status = 'accepted' ORDER BY share"},
 		} {
 			if err := tx.NewRaw(q.query, account).Scan(ctx, q.into); err != nil {
 				return err
@@ -37,11 +39,41 @@ func (s *Store) HoldingsOf(ctx context.Context, account string, atLeast eventsto
 	return h, wrapped("listing what an account has", err)
 }
 
-// HoldingsOf is that of the store, once it has seen a position in the log.
+// HoldingsOf is that of the store, once it has seen a position in the log and every command
+// that this process has acknowledged.
 func (r *Runner) HoldingsOf(ctx context.Context, account string, atLeast eventstore.Position) (h Holdings, err error) {
-	err = r.ReadAt(ctx, func() (err error) {
+	err = r.Read(ctx, atLeast, func(atLeast eventstore.Position) (err error) {
 		h, err = r.store.HoldingsOf(ctx, account, atLeast)
 		return err
 	})
 	return h, err
+}
+
+// Stranded is a share in which an account has accepted devices, by an address whose login
+// it does not have.
+type Stranded struct{ Share, Account string }
+
+// Stranded lists what accounts have accepted by an address whose login they do not have, ""
+// for any address. For atLeast see Page.
+func (s *Store) Stranded(ctx context.Context, login string, atLeast eventstore.Position) (list []Stranded, err error) {
+	err = s.Read(ctx, []string{ReceivedShares, Accounts}, atLeast, func(ctx context.Context, tx bun.Tx) error {
+		q := tx.NewSelect().TableExpr("received_share_devices AS d").ColumnExpr("DISTINCT d.share, d.account").
+			Join("JOIN received_shares AS s ON s.share = d.share").Where("d.status = 'accepted'").
+			Where("NOT EXISTS (SELECT 1 FROM account_logins AS l WHERE l.login = s.login AND l.account = d.account)")
+		if login != "" {
+			q = q.Where("s.login = ?", login)
+		}
+		list = nil
+		return q.OrderExpr("d.share, d.account").Scan(ctx, &list)
+	})
+	return list, wrapped("listing what was accepted by lost addresses", err)
+}
+
+// Stranded is that of the store, once it has seen a position in the log.
+func (r *Runner) Stranded(ctx context.Context, login string, atLeast eventstore.Position) (list []Stranded, err error) {
+	err = r.ReadAt(ctx, func() (err error) {
+		list, err = r.store.Stranded(ctx, login, atLeast)
+		return err
+	})
+	return list, err
 }

@@ -16,6 +16,10 @@ func TestReadModelsThatCameLater(t *testing.T) {
 			"DELETE FROM projection_checkpoints WHERE name IN ('recipients', 'invitations')",
 			"DELETE FROM projection_migrations WHERE name = '0014'",
 		},
+		"without who answered": {
+			"ALTER TABLE received_share_devices RENAME COLUMN account TO another",
+			"DELETE FROM projection_migrations WHERE name = '0018'",
+		},
 		"with proofs in the logins": {
 			"DROP TABLE account_proofs", "ALTER TABLE account_logins ADD COLUMN proven BIGINT NOT NULL DEFAULT 0",
 			"DELETE FROM projection_migrations WHERE name = '0016'",

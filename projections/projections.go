@@ -42,6 +42,7 @@ var migrations = []engine.Migration{
 	{Name: "0014", Comment: "terms_of_forms", Do: engine.MakeThoseAgain(Recipients, Invitations)},
 	{Name: "0016", Comment: "proofs", Do: engine.MakeAgain(Accounts)},
 	{Name: "0017", Comment: "notices", Do: engine.AddFollower("notices", "policies")},
+	{Name: "0018", Comment: "who_answered", Do: engine.MakeAgain(ReceivedShares)},
 }
 
 // OpenConfig configures a Store.

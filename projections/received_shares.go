@@ -36,7 +36,9 @@ var receivedDeviceTable = &engine.Table{
 	Columns: []engine.Column{
 		engine.Text("share"), engine.Text("device"), engine.Text("status"), engine.Text("grants"), engine.Text("domain"), engine.Number("invited"), engine.Number("answered"),
 		{Name: "added", Number: true, First: true}, engine.Number("revision"), engine.Number("paused"), engine.Text("terms"),
+		engine.Text("account"), // that answered last, also after it lost the device; "" for none
 	},
+	Indexes: [][]string{{"account"}},
 }
 
 const (
@@ -55,6 +57,7 @@ const (
 	receivedDeviceRevision
 	receivedDevicePaused
 	receivedDeviceTerms
+	receivedAccount
 )
 
 func received(shares, devices *engine.Fold, e engine.Record) {
@@ -74,17 +77,17 @@ func received(shares, devices *engine.Fold, e engine.Record) {
 	case share.RemarkChanged: // the remark is only for the owner, the revision for both
 		shares.Set(engine.Key{v.Share}, engine.To(receivedRevision, e.Revision))
 	case share.Invited:
-		devices.Put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), "", micros(v.At), int64(0), e.Position, e.Revision, int64(0), termsText(v.Terms))
+		devices.Put(v.Share, v.Device, string(share.StatusInvited), grantsText(v.Grants), "", micros(v.At), int64(0), e.Position, e.Revision, int64(0), termsText(v.Terms), "")
 	case share.Accepted:
-		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusAccepted)), engine.To(receivedGrants, grantsText(v.Grants)), engine.To(receivedDeviceTerms, termsText(v.Terms)), engine.To(receivedAnswered, micros(v.At)))
+		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusAccepted)), engine.To(receivedGrants, grantsText(v.Grants)), engine.To(receivedDeviceTerms, termsText(v.Terms)), engine.To(receivedAnswered, micros(v.At)), engine.To(receivedAccount, v.Account))
 	case share.PrivilegesEdited:
 		set(v.Share, v.Device, engine.To(receivedGrants, grantsText(v.Grants)), engine.To(receivedDeviceTerms, termsText(v.Terms)))
 	case share.Rejected:
-		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusRejected)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)), engine.To(receivedDeviceTerms, ""), engine.To(receivedAnswered, micros(v.At)))
+		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusRejected)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)), engine.To(receivedDeviceTerms, ""), engine.To(receivedAnswered, micros(v.At)), engine.To(receivedAccount, v.Account))
 	case share.DeviceRemoved:
 		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusRemoved)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)), engine.To(receivedDeviceTerms, ""))
 	case share.Left:
-		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusLeft)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)), engine.To(receivedDeviceTerms, ""))
+		set(v.Share, v.Device, engine.To(receivedStatus, string(share.StatusLeft)), engine.To(receivedGrants, ""), engine.To(receivedDomain, ""), engine.To(receivedDevicePaused, int64(0)), engine.To(receivedDeviceTerms, ""), engine.To(receivedAccount, v.Account))
 	case share.DomainSet:
 		set(v.Share, v.Device, engine.To(receivedDomain, v.Domain))
 	case share.Dismissed: // only the revision is of interest
@@ -106,8 +109,15 @@ func (s *Store) mine() string {
 	return "s.login IN (SELECT login FROM account_logins WHERE " + s.ofAccount() + ")"
 }
 
-// active is the condition that a share has something for its recipient.
-const active = "EXISTS (SELECT 1 FROM received_share_devices AS d WHERE d.share = s.share AND d.status IN ('invited', 'accepted'))"
+// active is the condition that a share has something for an account that has the address:
+// a device that waits for it, or that it has accepted.
+const active = "EXISTS (SELECT 1 FROM received_share_devices AS d WHERE d.share = s.share AND (d.status = 'invited' OR d.status = 'accepted' AND d.account = ?))"
+
+// concerns is the condition that a share is any of an account's that has the address: it is
+// not if only earlier holders of the address have answered it. See
+// share.State.ConcernsRecipient.
+const concerns = `(EXISTS (SELECT 1 FROM received_share_devices AS d WHERE d.share = s.share AND (d.status = 'invited' OR d.account = ?))
+	OR NOT EXISTS (SELECT 1 FROM received_share_devices AS d WHERE d.share = s.share AND d.account <> ''))`
 
 var receivedList = engine.List[Share]{Name: "received", Start: engine.Newest, Place: opened, Weight: Share.weight}
 
@@ -116,8 +126,8 @@ var receivedList = engine.List[Share]{Name: "received", Start: engine.Newest, Pl
 func (s *Store) ReceivedShares(ctx context.Context, account string, p Page) (list []Share, next string, err error) {
 	err = s.ReadPage(ctx, []string{ReceivedShares, Devices, Accounts}, p, func(ctx context.Context, tx bun.Tx) error {
 		list, next, err = receivedList.Page(p, func(before, n int64) ([]Share, error) {
-			return receivedBy(ctx, tx, func(q *bun.SelectQuery) *bun.SelectQuery {
-				return q.Where(s.mine()+" AND s.opened < ?", account, before).Where(active).OrderExpr("s.opened DESC").Limit(n)
+			return receivedBy(ctx, tx, account, func(q *bun.SelectQuery) *bun.SelectQuery {
+				return q.Where(s.mine()+" AND s.opened < ?", account, before).Where(active, account).OrderExpr("s.opened DESC").Limit(n)
 			})
 		})
 		return err
@@ -125,9 +135,9 @@ func (s *Store) ReceivedShares(ctx context.Context, account string, p Page) (lis
 	return list, next, wrapped("listing received shares", err)
 }
 
-// receivedBy reads the received shares that match a condition, with their owners and
-// devices.
-func receivedBy(ctx context.Context, tx bun.Tx, where func(*bun.SelectQuery) *bun.SelectQuery) (list []Share, err error) {
+// receivedBy reads the received shares that match a condition, with their owners and the
+// devices that an account may see: not those that earlier holders of the address answered.
+func receivedBy(ctx context.Context, tx bun.Tx, account string, where func(*bun.SelectQuery) *bun.SelectQuery) (list []Share, err error) {
 	err = tx.NewSelect().Model(&list).ModelTableExpr("received_shares AS s").ColumnExpr("s.*").
 		ColumnExpr("coalesce(f.kind, '') AS from_kind, coalesce(f.address, '') AS from_address, coalesce(f.name, '') AS from_name").
 		Join("LEFT JOIN account_people AS f ON f.account = s.owner").Apply(where).Scan(ctx)
@@ -135,7 +145,8 @@ func receivedBy(ctx context.Context, tx bun.Tx, where func(*bun.SelectQuery) *bu
 		return nil, err
 	}
 	devices := tx.NewSelect().TableExpr("received_share_devices AS d").
-		ColumnExpr("d.share, d.device, d.status, d.grants, d.domain, d.invited, d.answered, d.revision, d.paused, d.terms")
+		ColumnExpr("d.share, d.device, d.status, d.grants, d.domain, d.invited, d.answered, d.revision, d.paused, d.terms").
+		Where("d.account IN ('', ?)", account)
 	return list, addDevices(ctx, list, devices, func(status share.Status) bool { return share.Device{Status: status}.Active() })
 }
 
@@ -148,8 +159,8 @@ func (s *Store) Share(ctx context.Context, account, id string, atLeast eventstor
 			return q.Where("s.share = ? AND s.owner = ?", id, account)
 		})
 		if err == nil && len(list) == 0 {
-			list, err = receivedBy(ctx, tx, func(q *bun.SelectQuery) *bun.SelectQuery {
-				return q.Where("s.share = ? AND "+s.mine(), id, account)
+			list, err = receivedBy(ctx, tx, account, func(q *bun.SelectQuery) *bun.SelectQuery {
+				return q.Where("s.share = ? AND "+s.mine(), id, account).Where(concerns, account)
 			})
 		}
 		if err != nil || len(list) != 1 {

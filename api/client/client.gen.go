@@ -1354,7 +1354,10 @@ type Problem struct {
 	// Quota The quota that was reached, for `quota_exceeded`.
 	Quota     string `json:"quota,omitempty,omitzero"`
 	RequestID string `json:"request_id"`
-	Status    int    `json:"status"`
+
+	// Shares The shares that are in the way, by their ids, for `address_has_shares`.
+	Shares []string `json:"shares,omitempty,omitzero"`
+	Status int      `json:"status"`
 
 	// Title The phrase of the status.
 	Title string `json:"title"`
@@ -1986,6 +1989,9 @@ type AddAddressParams struct {
 
 // RemoveAddressParams defines parameters for RemoveAddress.
 type RemoveAddressParams struct {
+	// LeaveShares Leave what was shared with the address.
+	LeaveShares bool `form:"leave_shares,omitempty" json:"leave_shares,omitempty,omitzero"`
+
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
@@ -2726,6 +2732,11 @@ type ClientInterface interface {
 	// RemoveAddress Remove an address
 	//
 	// The last verified address cannot be removed, nor the one that you registered with while none is.
+	//
+	// A share belongs to the address that it was given to. If you have accepted devices that were shared with this
+	// one, removing it is refused with 409 `address_has_shares`, and `shares` names those shares, unless you ask for
+	// `leave_shares`: then they are left first, and every viewer that uses them ends before this is answered.
+	// Invitations that wait for your decision stay for whoever proves the address next.
 	//
 	// Corresponds with DELETE /api/v1/accounts/me/addresses/{address} (the `RemoveAddress` operationId).
 	RemoveAddress(ctx context.Context, address AddressPath, params *RemoveAddressParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3798,6 +3809,11 @@ func (c *Client) AddAddress(ctx context.Context, params *AddAddressParams, body 
 // RemoveAddress Remove an address
 //
 // The last verified address cannot be removed, nor the one that you registered with while none is.
+//
+// A share belongs to the address that it was given to. If you have accepted devices that were shared with this
+// one, removing it is refused with 409 `address_has_shares`, and `shares` names those shares, unless you ask for
+// `leave_shares`: then they are left first, and every viewer that uses them ends before this is answered.
+// Invitations that wait for your decision stay for whoever proves the address next.
 //
 // Corresponds with DELETE /api/v1/accounts/me/addresses/{address} (the `RemoveAddress` operationId).
 func (c *Client) RemoveAddress(ctx context.Context, address AddressPath, params *RemoveAddressParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5938,6 +5954,29 @@ func NewRemoveAddressRequest(server string, address AddressPath, params *RemoveA
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "leave_shares", params.LeaveShares, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
@@ -9766,6 +9805,11 @@ type ClientWithResponsesInterface interface {
 	// RemoveAddressWithResponse Remove an address
 	//
 	// The last verified address cannot be removed, nor the one that you registered with while none is.
+	//
+	// A share belongs to the address that it was given to. If you have accepted devices that were shared with this
+	// one, removing it is refused with 409 `address_has_shares`, and `shares` names those shares, unless you ask for
+	// `leave_shares`: then they are left first, and every viewer that uses them ends before this is answered.
+	// Invitations that wait for your decision stay for whoever proves the address next.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14425,6 +14469,11 @@ func (c *ClientWithResponses) AddAddressWithResponse(ctx context.Context, params
 // RemoveAddressWithResponse Remove an address
 //
 // The last verified address cannot be removed, nor the one that you registered with while none is.
+//
+// A share belongs to the address that it was given to. If you have accepted devices that were shared with this
+// one, removing it is refused with 409 `address_has_shares`, and `shares` names those shares, unless you ask for
+// `leave_shares`: then they are left first, and every viewer that uses them ends before this is answered.
+// Invitations that wait for your decision stay for whoever proves the address next.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,10 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"latchkey/api/client"
 	"latchkey/internal/mailtest"
 )
 
@@ -319,5 +322,150 @@ func TestTwoAccountsVerifyOneAddress(t *testing.T) {
 		if won != 1 {
 			t.Errorf("%d accounts have the address", won)
 		}
+	}
+}
+
+// allowed reports whether an account may view a device, by each of the ways to ask.
+func (u *user) allowed(device string) (check bool, listed int) {
+	u.t.Helper()
+	var one struct{ Allowed bool }
+	if err := u.call("GET", "/privileges/check?channel=1&privilege=live_view&device="+device, nil, &one); err != nil && !hasCode(err, "device_not_found") {
+		u.t.Fatal(err)
+	}
+	var all struct{ Items []struct{ Device string } }
+	u.must("GET", "/privileges", nil, &all)
+	for _, item := range all.Items {
+		if item.Device == device {
+			listed++
+		}
+	}
+	return one.Allowed, listed
+}
+
+// wantNothing checks that an account has nothing of a device by any way, and no share.
+func (u *user) wantNothing(device, when string) {
+	u.t.Helper()
+	if check, listed := u.allowed(device); check || listed != 0 || u.received() != 0 {
+		u.t.Errorf("%s: allowed %v, listed %d times, %d shares", when, check, listed, u.received())
+	}
+}
+
+// TestASharesAddressIsRemoved: a share belongs to the address that it was given to. An
+// account that removes the address leaves it, if it says so; the next holder of the address
+// is shown nothing of it.
+func TestASharesAddressIsRemoved(t *testing.T) {
+	mail := mailtest.Start(t)
+	s := verifying(t, t.TempDir(), mail)
+	owner, uma := s.register(t, "owner"), s.register(t, "uma")
+	verify := func(u *user, address string, n int) (id string) {
+		for _, a := range u.addresses().Items {
+			if a.Email == address {
+				id = a.ID
+			}
+		}
+		if err := u.verify(id, codeFor(t, mail, address, n)); err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	verify(owner, owner.login, 1)
+	first := verify(uma, uma.login, 1)
+	const second = "uma.second@example.com"
+	uma.must("POST", "/accounts/me/addresses", map[string]any{"email": second}, nil)
+	verify(uma, second, 1)
+	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+	share := owner.share(uma, device, "live_view")
+	uma.accept(share, device)
+	key := uma.streamKey()
+
+	err := uma.call("DELETE", "/accounts/me/addresses/"+first, nil, nil)
+	if e, ok := errors.AsType[*client.Error](err); !ok || e.Code != "address_has_shares" || !slices.Equal(e.Shares, []string{share}) {
+		t.Fatalf("removing the address of a share: %v", err)
+	}
+	if check, listed := uma.allowed(device); !check || listed != 1 || uma.received() != 1 {
+		t.Errorf("after the refusal: %v, %d, %d shares", check, listed, uma.received())
+	}
+	uma.must("DELETE", "/accounts/me/addresses/"+first+"?leave_shares=true", nil, nil)
+	uma.wantNothing(device, "after the removal")
+	if status := describeStatus(t, s.rtsp, "/"+device+"/1", key); status != 404 {
+		t.Errorf("the door: status %d", status)
+	}
+	wantLeft := func(when string) {
+		t.Helper()
+		var is struct {
+			Devices []struct {
+				Status  string
+				InForce bool `json:"in_force"`
+			}
+		}
+		if owner.must("GET", "/shares/"+share, nil, &is); len(is.Devices) != 1 || is.Devices[0].Status != "left" || is.Devices[0].InForce {
+			t.Errorf("%s the owner sees %+v", when, is.Devices)
+		}
+	}
+	wantLeft("after the removal")
+
+	next := s.register(t, "uma")
+	verify(next, next.login, 2)
+	next.wantNothing(device, "the next holder")
+	for _, call := range [][2]string{
+		{"GET", ""}, {"DELETE", ""}, {"DELETE", "/devices/" + device},
+		{"POST", "/devices/" + device + "/accept"}, {"POST", "/devices/" + device + "/reject"},
+	} {
+		if err := next.call(call[0], "/shares/"+share+call[1], nil, nil); !hasCode(err, "share_not_found") {
+			t.Errorf("the next holder: %s %s: %v", call[0], call[1], err)
+		}
+	}
+	owner.must("POST", "/shares", map[string]any{"recipient": map[string]any{"email": next.login}, "devices": []any{invitation(device, "live_view")}}, nil)
+	next.accept(share, device)
+	if check, listed := next.allowed(device); !check || listed != 1 || next.received() != 1 {
+		t.Errorf("the next holder, shared with: %v, %d, %d shares", check, listed, next.received())
+	}
+	next.must("DELETE", "/accounts/me", map[string]any{"password": userPassword}, nil)
+	wantLeft("after it was closed")
+}
+
+// TestAClosedRecipientsAddressAgain: the owner shares with an address whose account was
+// closed: the share begins again with the address as it was typed.
+func TestAClosedRecipientsAddressAgain(t *testing.T) {
+	s := serve(t, binary, t.TempDir())
+	owner, rita := s.register(t, "owner"), s.register(t, "rita")
+	cam, dvr := owner.addDevice("rtsp://127.0.0.1:1/h264", "", ""), owner.addDevice("rtsp://127.0.0.1:1/h265", "", "")
+	share := owner.share(rita, cam, "live_view")
+	rita.accept(share, cam)
+	rita.must("DELETE", "/accounts/me", map[string]any{"password": userPassword}, nil)
+	next := s.register(t, "rita")
+	if err := next.call("GET", "/shares/"+share, nil, nil); !hasCode(err, "share_not_found") {
+		t.Errorf("the next holder reads the share of the one before: %v", err)
+	}
+	var made struct {
+		ID        string
+		Recipient struct{ Email string }
+	}
+	owner.must("POST", "/shares", map[string]any{
+		"recipient": map[string]any{"email": rita.login}, "remark": "Again", "devices": []any{invitation(dvr, "live_view")},
+	}, &made)
+	if made.ID != share || made.Recipient.Email != rita.login {
+		t.Errorf("the answer is %+v", made)
+	}
+	var is struct {
+		Remark    string
+		Recipient struct{ Email string }
+		Devices   []struct{ Device, Status string }
+	}
+	owner.must("GET", "/shares/"+share, nil, &is)
+	if is.Recipient.Email != rita.login || is.Remark != "Again" || len(is.Devices) != 1 || is.Devices[0].Device != dvr {
+		t.Errorf("the owner sees %+v", is)
+	}
+	var ways struct {
+		Items []struct{ Recipient struct{ Email string } }
+	}
+	owner.must("GET", "/devices/"+dvr+"/access", nil, &ways)
+	if len(ways.Items) != 1 || ways.Items[0].Recipient.Email != rita.login {
+		t.Errorf("whoever has access: %+v", ways.Items)
+	}
+	next.accept(share, dvr)
+	next.must("GET", "/shares/"+share, nil, &is)
+	if len(is.Devices) != 1 || is.Devices[0].Device != dvr {
+		t.Errorf("the next holder sees %+v", is.Devices)
 	}
 }

@@ -24,6 +24,15 @@ func (h holdings) HoldingsOf(ctx context.Context, account string, atLeast positi
 	return app.Holdings(has), err
 }
 
+func (h holdings) Stranded(ctx context.Context, login string, atLeast position.Position) ([]app.Stranded, error) {
+	rows, err := h.runner.Stranded(ctx, login, atLeast)
+	list := make([]app.Stranded, len(rows))
+	for i, row := range rows {
+		list[i] = app.Stranded(row)
+	}
+	return list, err
+}
+
 // eraser forgets persons in the vault, and in the journal notes that they were, so that a
 // copy of the vault that is put back forgets them again.
 type eraser struct{ opened *opened }

@@ -20,6 +20,7 @@ import (
 type vaultKeeper struct {
 	opened  *opened
 	devices *app.Devices
+	ends    func(context.Context) error // app.Accounts.EndStranded
 	runner  *projections.Runner
 	logger  *slog.Logger
 	// alone: no other process writes to this log. Entries that the vault had when it was
@@ -231,6 +232,7 @@ func (k *vaultKeeper) sweep(ctx context.Context) {
 		{"forgetting messages that were sent", k.opened.vault.DropOutgoing},
 		{"forgetting notices that were sent", k.opened.vault.DropNotices},
 		{"dropping old uses of devices", k.opened.vault.DropOldStreamUses},
+		{"ending what was accepted by lost addresses", k.ends},
 		{"settling staged cameras", k.settle},
 		{"comparing the vault with the read models", k.compare},
 	} {

@@ -40,7 +40,10 @@ type Save struct {
 	Remark    string           // sealed
 	Terms     *privilege.Terms // nil: as they are
 	Offers    []Offer
-	At        time.Time
+	// Unreadable is set if nobody can read the recipient of the existing share any more: it
+	// belonged to the previous holder of the address, who was forgotten.
+	Unreadable bool
+	At         time.Time
 }
 
 // Replace saves the remark and the whole list of devices: new ones are
@@ -113,6 +116,13 @@ type Leave struct {
 	At     time.Time
 }
 
+// GiveUp is the end of everything that an account has accepted in the share: it has lost
+// the address that the share is with. It is issued by a policy, not by a person.
+type GiveUp struct {
+	Account string
+	At      time.Time
+}
+
 // SetDomain sets the recipient's own name of an accepted device, "" for none.
 type SetDomain struct {
 	By     string
@@ -141,5 +151,6 @@ func (Delete) shareCommand()       {}
 func (Accept) shareCommand()       {}
 func (Reject) shareCommand()       {}
 func (Leave) shareCommand()        {}
+func (GiveUp) shareCommand()       {}
 func (SetDomain) shareCommand()    {}
 func (EndDevice) shareCommand()    {}

@@ -69,6 +69,8 @@ func Decide(s State, command Command) ([]Event, error) {
 		return save(s, c)
 	case EndDevice:
 		return endDevice(s, c), nil
+	case GiveUp:
+		return giveUp(s, c), nil
 	case Reapply:
 		return reapply(s, c), nil
 	case Forget:

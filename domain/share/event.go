@@ -201,7 +201,7 @@ func (e Accepted) Sentence() string {
 func (e Accepted) apply(s *State) {
 	s.with(e.Device, func(d *Device) {
 		d.Status, d.Account, d.Grants, d.AnsweredAt = StatusAccepted, e.Account, slices.Clone(e.Grants), e.At
-		d.Terms = e.Terms
+		d.Terms, d.AnsweredBy = e.Terms, e.Account
 	})
 }
 
@@ -244,7 +244,7 @@ func (e Rejected) Sentence() string {
 }
 
 func (e Rejected) apply(s *State) {
-	s.with(e.Device, func(d *Device) { d.end(StatusRejected); d.AnsweredAt = e.At })
+	s.with(e.Device, func(d *Device) { d.end(StatusRejected); d.AnsweredAt, d.AnsweredBy = e.At, e.Account })
 }
 
 // PrivilegesEdited replaces the grants of a device, with immediate effect if it has been
@@ -387,7 +387,7 @@ func (e Left) Sentence() string {
 }
 
 func (e Left) apply(s *State) {
-	s.with(e.Device, func(d *Device) { d.end(StatusLeft) })
+	s.with(e.Device, func(d *Device) { d.end(StatusLeft); d.AnsweredBy = e.Account })
 }
 
 // DomainSet gives an accepted device the recipient's own short name, "" for

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 )
 
@@ -21,6 +22,14 @@ func save(s State, c Save) ([]Event, error) {
 		return nil, err
 	}
 	var events []Event
+	var before State // of a life that ends
+	if s.endsWith(c) {
+		before = s
+		events = end(s, c.At)
+		for _, e := range events {
+			s = Evolve(s, e)
+		}
+	}
 	switch {
 	case !s.Live:
 		open := Opened{
@@ -32,6 +41,8 @@ func save(s State, c Save) ([]Event, error) {
 				return nil, &Fault{Field: "terms." + f.Field, Err: f.Err}
 			}
 			open.Terms = c.Terms.UTC()
+		} else {
+			open.Terms = before.Terms
 		}
 		s, events = Evolve(s, open), append(events, open)
 	case c.Remark != "" && c.Remark != s.Remark:
@@ -54,7 +65,33 @@ func save(s State, c Save) ([]Event, error) {
 		}
 		events = append(events, event)
 	}
-	return bounded(s, events)
+	return bounded(s, append(events, waiting(before, c)...))
+}
+
+// endsWith reports whether the life of a share ends when it is saved: its recipient was
+// forgotten, and its address is somebody else's by now. What is in use does not end.
+func (s State) endsWith(c Save) bool {
+	return s.Live && c.Unreadable && s.count(func(d Device) bool { return d.Status == StatusAccepted }) == 0
+}
+
+// waiting offers again what had waited for the recipient in a life that ended, as it was.
+func waiting(before State, c Save) (events []Event) {
+	pause := func(device string) {
+		events = append(events, Paused{Share: c.Share, Owner: c.By, Login: c.Login, Device: device, Given: []event.Given{}, At: c.At})
+	}
+	for _, d := range before.Devices {
+		if d.Status != StatusInvited || slices.ContainsFunc(c.Offers, func(o Offer) bool { return o.Device == d.Device }) {
+			continue
+		}
+		events = append(events, Invited{Share: c.Share, Owner: c.By, Login: c.Login, Device: d.Device, Grants: d.Grants, Terms: d.Terms, At: c.At})
+		if d.Paused {
+			pause(d.Device)
+		}
+	}
+	if before.Paused {
+		pause("")
+	}
+	return events
 }
 
 // offer invites the device, or edits the grants if it is invited or accepted. It returns

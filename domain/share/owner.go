@@ -1,6 +1,9 @@
 package share
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 func replace(s State, c Replace) ([]Event, error) {
 	if err := byOwner(s, c.By); err != nil {
@@ -64,14 +67,18 @@ func deleteShare(s State, c Delete) ([]Event, error) {
 	if err := byOwner(s, c.By); err != nil {
 		return nil, err
 	}
-	var events []Event
+	return end(s, c.At), nil
+}
+
+// end ends the life of a share.
+func end(s State, at time.Time) (events []Event) {
 	for _, d := range s.Devices {
 		if d.Active() {
-			events = append(events, removed(s, d, ShareDeleted, c.At))
+			events = append(events, removed(s, d, ShareDeleted, at))
 		}
 	}
 	return append(events, Deleted{
 		Share: s.ID, Owner: s.Owner, Login: s.Login, Kind: s.Kind,
-		Recipient: s.Recipient, Remark: s.Remark, At: c.At,
-	}), nil
+		Recipient: s.Recipient, Remark: s.Remark, At: at,
+	})
 }

@@ -48,20 +48,51 @@ func reject(s State, c Reject) ([]Event, error) {
 		return nil, ErrNotInShare
 	case d.Status == StatusRejected:
 		return nil, nil
-	case !d.Active():
+	case !d.waitsOrIs(c.By):
 		return nil, ErrNotInvited
 	}
-	return []Event{Rejected{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: d.loser(c.By), Device: c.Device, At: c.At}}, nil
+	return []Event{Rejected{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: c.By, Device: c.Device, At: c.At}}, nil
 }
 
-// loser is the account that loses the device when the recipient gives it up: the one that
-// accepted it. It is not the recipient's account if the login has passed to another
-// account since.
-func (d Device) loser(recipient string) string {
-	if d.Account != "" {
-		return d.Account
+// waitsOrIs reports whether a device waits for the recipient's decision, or is accepted by
+// this account. What another account has accepted, before it lost the address, is none of
+// this one's.
+func (d Device) waitsOrIs(account string) bool {
+	return d.Status == StatusInvited || d.Status == StatusAccepted && d.Account == account
+}
+
+func giveUp(s State, c GiveUp) (events []Event) {
+	if !s.Live || c.Account == "" {
+		return nil
 	}
-	return recipient
+	for _, d := range s.Devices {
+		if d.Status == StatusAccepted && d.Account == c.Account {
+			events = append(events, Left{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: c.Account, Device: d.Device, At: c.At})
+		}
+	}
+	return events
+}
+
+// ConcernsRecipient reports whether the share is any of an account's that has the address
+// now. A life of the share that only an earlier holder of the address has answered is not.
+func (s State) ConcernsRecipient(account string) bool {
+	others := false
+	for _, d := range s.Devices {
+		if d.waitsOrIs(account) || d.AnsweredBy == account {
+			return true
+		}
+		others = others || d.AnsweredBy != ""
+	}
+	return !others
+}
+
+// ForRecipient returns the share without devices that only an earlier holder of the address
+// has answered.
+func (s State) ForRecipient(account string) State {
+	s.Devices = slices.DeleteFunc(slices.Clone(s.Devices), func(d Device) bool {
+		return !d.waitsOrIs(account) && d.AnsweredBy != "" && d.AnsweredBy != account
+	})
+	return s
 }
 
 func leave(s State, c Leave) ([]Event, error) {
@@ -70,8 +101,8 @@ func leave(s State, c Leave) ([]Event, error) {
 	}
 	var events []Event
 	for _, d := range s.Devices {
-		if d.Active() && (c.Device == "" || c.Device == d.Device) {
-			events = append(events, Left{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: d.loser(c.By), Device: d.Device, At: c.At})
+		if d.waitsOrIs(c.By) && (c.Device == "" || c.Device == d.Device) {
+			events = append(events, Left{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: c.By, Device: d.Device, At: c.At})
 		}
 	}
 	if c.Device != "" && len(events) == 0 {

@@ -49,6 +49,9 @@ type Device struct {
 	EditedAt   time.Time // zero until the grants of this invitation are edited
 
 	DismissedAt time.Time // zero until the recipient dismisses the invitation
+	// AnsweredBy is the account that answered this invitation last, also after it lost the
+	// device; "" for none.
+	AnsweredBy string
 }
 
 // Active reports whether the device is invited or accepted.

@@ -348,29 +348,6 @@ func (a *Accounts) MakePrimary(ctx context.Context, m Meta, login string) (Done,
 	return Done{Position: done.position}, err
 }
 
-// RemoveAddress removes an address of the caller's, and frees its login.
-func (a *Accounts) RemoveAddress(ctx context.Context, m Meta, login string) (Done, error) {
-	c, err := a.core.begin(m, "remove address", login)
-	if err != nil {
-		return Done{}, err
-	}
-	done, err := run(ctx, a.core, c, onAccount(c.Account), a.core.onHeld(ctx, account.RemoveAddress{Login: login, Any: !a.core.verify, At: c.at}))
-	if err != nil {
-		return Done{}, err
-	}
-	if _, again := done.latest.FindAddress(login); !again {
-		position, err := a.release(ctx, c, login)
-		if err != nil {
-			return Done{}, err
-		}
-		done.position = max(done.position, position)
-		if err := a.codes.DropCode(ctx, purposeOf(c.Account, login)); err != nil {
-			return Done{}, unavailable(fmt.Errorf("ending the code of an address: %w", err))
-		}
-	}
-	return Done{Position: done.position}, nil
-}
-
 // release frees a login that the account holds.
 func (a *Accounts) release(ctx context.Context, c command, login string) (position.Position, error) {
 	if login == "" {

@@ -100,7 +100,7 @@ func TestCutOffRemoval(t *testing.T) {
 		}
 		return noCrash
 	}
-	_, err = w.accounts.RemoveAddress(ctx, Meta{Account: w.bob}, added.Address.Login)
+	_, err = w.accounts.RemoveAddress(ctx, Meta{Account: w.bob}, added.Address.Login, false)
 	if err == nil || errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}

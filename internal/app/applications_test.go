@@ -137,7 +137,7 @@ func TestRegisteringTellsNothing(t *testing.T) {
 			return err
 		})
 		step("removing it", func() error {
-			_, err := w.accounts.RemoveAddress(ctx, as, w.loginOf(address))
+			_, err := w.accounts.RemoveAddress(ctx, as, w.loginOf(address), false)
 			return err
 		})
 		step("adding it elsewhere", func() error {

@@ -97,8 +97,13 @@ func (s *Shares) change(ctx context.Context, ch change) (changed, error) {
 		latest: done.latest,
 		gone:   gone,
 	}
-	if len(done.events) > 0 {
-		_, result.opened = done.events[0].(share.Opened)
+	for _, e := range done.events {
+		if _, is := e.(share.Opened); is {
+			result.opened = true
+		}
+	}
+	if ch.existing && !ch.by.owner {
+		result.answer.Share = done.state.ForRecipient(ch.Account)
 	}
 	if !ch.quiet {
 		result.answer.Names, err = ch.look.names(ctx, done.state)
@@ -126,6 +131,9 @@ func (ch *change) decide(there stream[share.State]) ([]share.Event, error) {
 	if ch.existing {
 		accepted := func(d share.Device) bool { return d.Account == ch.Account }
 		if !there.state.Live || ch.unproven && !slices.ContainsFunc(there.state.Devices, accepted) {
+			return nil, share.ErrNotFound
+		}
+		if !ch.by.owner && !there.state.ConcernsRecipient(ch.Account) {
 			return nil, share.ErrNotFound
 		}
 		if ch.Revision != nil && *ch.Revision != there.revision() {

@@ -18,6 +18,7 @@ type Holdings struct {
 	Devices  []string
 	Sent     []string // shares
 	Received []string // shares with its addresses
+	Accepted []string // shares in which it has accepted a device, by whatever address
 }
 
 // HoldingsOf knows what accounts have, as far as read models see it.
@@ -25,6 +26,9 @@ type HoldingsOf interface {
 	// HoldingsOf lists what an account has, with every event up to a position of the log
 	// taken into account. It waits for that as long as the context does.
 	HoldingsOf(ctx context.Context, account string, atLeast position.Position) (Holdings, error)
+	// Stranded lists what accounts have accepted by an address whose login they do not have,
+	// "" for any address, as HoldingsOf does.
+	Stranded(ctx context.Context, login string, atLeast position.Position) ([]Stranded, error)
 }
 
 // Eraser forgets persons.
@@ -99,18 +103,9 @@ func (a *Accounts) finishClosing(ctx context.Context, cause uuid.UUID, id string
 		note(a.removeDevice(ctx, cause, id, d))
 	}
 	for _, s := range has.Sent {
-		note(a.endShare(ctx, cause, s, func(share.State) share.Command { return share.Delete{By: id, At: a.core.now()} }))
+		note(a.endShare(ctx, cause, s, share.Delete{By: id, At: a.core.now()}))
 	}
-	for _, s := range has.Received {
-		note(a.endShare(ctx, cause, s, func(of share.State) share.Command {
-			for _, d := range of.Devices {
-				if d.Account == id {
-					return share.Leave{By: id, Holder: id, At: a.core.now()}
-				}
-			}
-			return nil // it waits for whoever has the address next
-		}))
-	}
+	note(a.giveUp(ctx, cause, id, has.Accepted)) // what waits stays for whoever has the address next
 	if err := errors.Join(failed...); err != nil {
 		return last, err
 	}
@@ -159,13 +154,12 @@ func (a *Accounts) removeDevice(ctx context.Context, cause uuid.UUID, owner, id 
 	return max(done.position, a.devices.followRemoval(ctx, removal, id, done.position)), nil
 }
 
-func (a *Accounts) endShare(ctx context.Context, cause uuid.UUID, id string, how func(share.State) share.Command) (position.Position, error) {
+func (a *Accounts) endShare(ctx context.Context, cause uuid.UUID, id string, todo share.Command) (position.Position, error) {
 	done, err := run(ctx, a.core, a.core.following(cause), onShare(id), func(there stream[share.State]) ([]share.Event, error) {
-		command := how(there.state)
-		if !there.state.Live || command == nil {
+		if !there.state.Live {
 			return nil, nil
 		}
-		return share.Decide(there.state, command)
+		return share.Decide(there.state, todo)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("ending share %s of a closed account: %w", id, err)

@@ -38,8 +38,35 @@ func (c *closer) HoldingsOf(_ context.Context, account string, _ position.Positi
 		} else {
 			h.Received = append(h.Received, id)
 		}
+		if slices.ContainsFunc(state.Devices, func(d share.Device) bool { return d.Account == account }) {
+			h.Accepted = append(h.Accepted, id)
+		}
 	}
 	return h, c.fail
+}
+
+// Stranded lists what is accepted by logins that the account does not have.
+func (c *closer) Stranded(_ context.Context, login string, _ position.Position) (list []Stranded, err error) {
+	for name, events := range c.world.log.streams {
+		id, ok := strings.CutPrefix(name, "share-")
+		if !ok {
+			continue
+		}
+		state, err := fold(share.State{}, events, share.Evolve)
+		if err != nil {
+			return nil, err
+		}
+		holder, err := c.world.core.holder(ctx, state.Login)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range state.Devices {
+			if d.Account != "" && d.Account != holder && (login == "" || login == state.Login) {
+				list = append(list, Stranded{Share: id, Account: d.Account})
+			}
+		}
+	}
+	return list, c.fail
 }
 
 func (c *closer) LockOut(_ context.Context, account string) error {

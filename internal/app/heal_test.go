@@ -64,8 +64,11 @@ func TestLostAccount(t *testing.T) {
 	if err != nil || s.state.Allows(r.Account, w.cam, 1, privilege.LiveView, time.Now()) || !s.state.Allows(w.bob, w.cam, 1, privilege.LiveView, time.Now()) {
 		t.Errorf("the new account has what the old one had: %+v, %v", s.state, err)
 	}
-	// What the new holder gives back is taken from the account that has it.
-	if _, err := w.shares.RemoveDevice(ctx, Meta{Account: r.Account}, id, w.cam); err != nil {
+	// It is not the new holder's to give back: it ends as the login was claimed.
+	_, err = w.shares.RemoveDevice(ctx, Meta{Account: r.Account}, id, w.cam)
+	wantCode(t, err, NotFound, "share_not_found")
+	w.closing()
+	if err := w.accounts.FollowClaim(ctx, w.loginOf(again.Email), 0); err != nil {
 		t.Fatal(err)
 	}
 	if s, _ = w.loadShare(ctx, id); s.state.Allows(w.bob, w.cam, 1, privilege.LiveView, time.Now()) {

@@ -107,7 +107,7 @@ func TestAnAddressOfTwoHeals(t *testing.T) {
 	}
 	_, err := w.shares.OwnCode(ctx, Meta{Account: w.eve})
 	wantCode(t, err, Forbidden, "no_verified_address")
-	if _, err := w.accounts.RemoveAddress(ctx, Meta{Account: w.eve}, login); err != nil {
+	if _, err := w.accounts.RemoveAddress(ctx, Meta{Account: w.eve}, login, false); err != nil {
 		t.Fatal(err)
 	}
 	w.wantVerified(w.bob, login, true)

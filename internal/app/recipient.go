@@ -28,6 +28,9 @@ func (s *Shares) Accept(ctx context.Context, m Meta, id, typed string) (ShareCha
 	if err != nil {
 		return ShareChanged{}, err
 	}
+	if err := s.stillRecipient(ctx, c, id); err != nil {
+		return ShareChanged{}, err
+	}
 	answer, err := done.unlessGone(device)
 	if err != nil {
 		return ShareChanged{}, err
@@ -36,6 +39,20 @@ func (s *Shares) Accept(ctx context.Context, m Meta, id, typed string) (ShareCha
 		return answer, err
 	}
 	return ShareChanged{}, s.giveBack(ctx, c, id, device)
+}
+
+// stillRecipient undoes an acceptance by an account that has lost the address meanwhile.
+// Either that finds what was accepted, or this finds it lost.
+func (s *Shares) stillRecipient(ctx context.Context, c command, id string) error {
+	_, login, _ := share.Parties(id)
+	has, err := s.core.has(ctx, c.Account, login)
+	if err != nil || has {
+		return err
+	}
+	if _, err := s.core.giveUp(ctx, c.id(shareStream(id), 0), c.Account, id); err != nil {
+		return unavailable(err)
+	}
+	return refused(share.ErrNotFound)
 }
 
 // giveBack undoes an acceptance that met a claim of the same name.

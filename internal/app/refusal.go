@@ -39,6 +39,7 @@ type Error struct {
 
 	Current    *ShareChanged // of revision_changed: the share as it is
 	Quota      string        // the one that is used up, "" for none
+	Shares     []string      // that are in the way, by their ids
 	RetryAfter time.Duration // of TooSoon
 }
 

@@ -147,10 +147,11 @@ func (s *Shares) save(ctx context.Context, c command, n saving) (ShareSaved, err
 				save.Holder = c.Account
 			}
 		}
+		save.Unreadable = s.core.outlived(ctx, t.there.state, save.Recipient)
 		if save.Offers, err = t.look.offers(ctx, n.Devices); err != nil || !n.add {
 			return save, err
 		}
-		if t.there.state.Live {
+		if t.there.state.Live && !save.Unreadable {
 			save.Remark = ""
 		}
 		if save.Holder != c.Account { // else it is refused whatever is offered
@@ -163,6 +164,16 @@ func (s *Shares) save(ctx context.Context, c command, n saving) (ShareSaved, err
 		return ShareSaved{}, point(err, fieldIn(n.Devices, err))
 	}
 	return ShareSaved{ShareChanged: done.answer, Created: done.opened}, nil
+}
+
+// outlived reports whether nobody can read the recipient of a share any more, whose address
+// is sealed for another holder by now.
+func (s *core) outlived(ctx context.Context, of share.State, recipient string) bool {
+	if !of.Live || of.Recipient == recipient {
+		return false
+	}
+	_, err := s.sealer.Unseal(ctx, event.FieldRecipient, of.Recipient)
+	return err != nil
 }
 
 // KeepRemark, as a remark for Replace, leaves the remark unchanged. No real remark equals

@@ -135,7 +135,7 @@ func TestWhoseAddressIsNotTheirsAnyMore(t *testing.T) {
 	if _, err := w.accounts.AddAddress(ctx, Meta{Account: w.bob}, "bob2@example.com", ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.accounts.RemoveAddress(ctx, Meta{Account: w.bob}, w.vault.LoginHash("email", "bob@example.com")); err != nil {
+	if _, err := w.accounts.RemoveAddress(ctx, Meta{Account: w.bob}, w.vault.LoginHash("email", "bob@example.com"), false); err != nil {
 		t.Fatal(err)
 	}
 	taken, err := w.devices.AcceptTransfer(ctx, Meta{Account: w.eve}, w.offer(w.cam, "eve@example.com", device.KeepShares))

@@ -149,6 +149,11 @@ func (f commands) FinishClosing(context.Context, uuid.UUID, string, eventstore.P
 func (f commands) Notify(context.Context, []reactors.Event) error { return nil }
 func (f commands) Notified() []string                             { return nil }
 func (f commands) Notifies(context.Context) (bool, error)         { return false, nil }
+func (f commands) FinishRemoval(context.Context, uuid.UUID, string, string, eventstore.Position) error {
+	return nil
+}
+
+func (f commands) FollowClaim(context.Context, string, eventstore.Position) error { return nil }
 
 var errTest = errors.New("as the test wants it")
 

@@ -58,6 +58,11 @@ type Commands interface {
 	Notified() []string
 	// Notifies reports whether anybody may be sent one.
 	Notifies(ctx context.Context) (bool, error)
+	// FinishRemoval does what follows an address that an account has removed.
+	FinishRemoval(ctx context.Context, cause uuid.UUID, account, login string, at eventstore.Position) error
+	// FollowClaim ends what other accounts have accepted by an address that an account has
+	// claimed.
+	FollowClaim(ctx context.Context, login string, at eventstore.Position) error
 }
 
 // Event is an event that is followed.

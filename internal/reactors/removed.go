@@ -12,7 +12,8 @@ import (
 
 // policies ends the shares of removed devices, when a device was removed and when a share
 // offers or has a device that was removed meanwhile, finishes what follows a closed
-// account, and tells people of devices that change hands.
+// account and an address that an account has lost, and tells people of devices that change
+// hands.
 func policies(read ReadModels, do Commands) Reactor {
 	d := deviceEnds{read, do}
 	return Reactor{
@@ -20,6 +21,7 @@ func policies(read ReadModels, do Commands) Reactor {
 		Events: []string{
 			device.Removed{}.Type(), share.Invited{}.Type(), share.Accepted{}.Type(), share.PrivilegesEdited{}.Type(), account.Closed{}.Type(),
 			device.TransferOffered{}.Type(), device.Added{}.Type(),
+			account.AddressRemoved{}.Type(), account.LoginClaimed{}.Type(),
 		},
 		Due: d.due,
 	}
@@ -44,6 +46,12 @@ func (d deviceEnds) due(ctx context.Context, events []Event, position eventstore
 			if v.How != "" {
 				list = append(list, Action{e, func(ctx context.Context) error { return d.do.FinishHandover(ctx, e.ID, v) }})
 			}
+		case account.AddressRemoved:
+			list = append(list, Action{e, func(ctx context.Context) error {
+				return d.do.FinishRemoval(ctx, e.ID, v.Account, v.Login, e.Position)
+			}})
+		case account.LoginClaimed:
+			list = append(list, Action{e, func(ctx context.Context) error { return d.do.FollowClaim(ctx, v.Login, e.Position) }})
 		case share.Invited:
 			offers = append(offers, offer{e, v.Device, v.Share})
 		case share.Accepted:

@@ -1308,7 +1308,10 @@ type Problem struct {
 	// Quota The quota that was reached, for `quota_exceeded`.
 	Quota     string `json:"quota,omitempty,omitzero"`
 	RequestID string `json:"request_id"`
-	Status    int    `json:"status"`
+
+	// Shares The shares that are in the way, by their ids, for `address_has_shares`.
+	Shares []string `json:"shares,omitempty,omitzero"`
+	Status int      `json:"status"`
 
 	// Title The phrase of the status.
 	Title string `json:"title"`
@@ -1927,6 +1930,9 @@ type AddAddressParams struct {
 
 // RemoveAddressParams defines parameters for RemoveAddress.
 type RemoveAddressParams struct {
+	// LeaveShares Leave what was shared with the address.
+	LeaveShares bool `form:"leave_shares,omitempty" json:"leave_shares,omitempty,omitzero"`
+
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
@@ -2965,6 +2971,12 @@ func (w *ServerInterfaceWrapper) RemoveAddress(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params RemoveAddressParams
+	// ------------- Optional query parameter "leave_shares" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "leave_shares", ctx.QueryParams(), &params.LeaveShares, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter leave_shares: %s", err))
+	}
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "Idempotency-Key" -------------
