@@ -25,6 +25,7 @@ const confirmWithin = 5 * time.Second
 // here, and returns the position for the header.
 func (s *Server) confirm(ctx context.Context, position position.Position) (string, error) {
 	s.cfg.Progress.Acknowledged(position)
+	s.kept.forget(s.cfg.Opener.Keep())
 	header := position.String()
 	ctx, cancel := context.WithTimeout(ctx, confirmWithin)
 	defer cancel()

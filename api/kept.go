@@ -105,6 +105,14 @@ func (k *keptPages) put(p *keptPage, texts uint64) {
 	}
 }
 
+// forget drops the pages whose text was forgotten: it must not stay in memory until
+// somebody asks for a list.
+func (k *keptPages) forget(texts uint64, _ time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.renew(texts)
+}
+
 // renew drops every page when opened text must not be kept. The caller holds mu.
 func (k *keptPages) renew(texts uint64) {
 	if k.texts != texts {

@@ -40,6 +40,13 @@ func TestKeptPagesEnd(t *testing.T) {
 	if k.get("a1", 1, noon) != nil {
 		t.Error("a page was kept whose text was forgotten while it was made")
 	}
+	p := pageOf("a", "1", 10)
+	p.texts = 1
+	k.put(p, 1)
+	k.forget(2, noon)
+	if k.order.Len() > 0 {
+		t.Error("a page whose text was forgotten is still in memory")
+	}
 }
 
 // TestKeptPagesAreBounded: whatever is kept, in what order.

@@ -86,6 +86,34 @@ func listOfShares(b *bench, s *served) error {
 	b.add("list of 50 shares, 64 connections: p99", list.percentiles(), "a constant answer: "+constant.percentiles(), median(slower), "at most 4")
 	b.add("list of 50 shares, 64 connections: rate", fmt.Sprintf("%.0f/s", list.rate()), fmt.Sprintf("a plain bun query %.0f/s", plain.rate()), median(faster), "at least 3")
 	b.add("the same by CPU time, callers included", "", "a plain bun query", median(cheaper), "")
+	return s.whileOthersShare(b, lists, plain)
+}
+
+// whileOthersShare measures the same list while another account shares without a pause.
+func (s *served) whileOthersShare(b *bench, lists []*account, plain restLoad) error {
+	other, err := s.account(b.ctx, "other-lister")
+	if err != nil {
+		return err
+	}
+	if err := other.call(b.ctx, "POST", "/devices", newDevice("other-listed"), nil); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(b.ctx)
+	shared, ended := 0, make(chan error, 1)
+	go func() {
+		var err error
+		for ; ctx.Err() == nil && err == nil; shared++ {
+			err = other.call(b.ctx, "POST", "/shares", newShare(fmt.Sprintf("other%d@bench.example", shared), "other-listed"), nil)
+		}
+		ended <- err
+	}()
+	l, err := together(b.scaled(20_000), get(b.ctx, lists, "/shares/sent?limit=50"))
+	stop()
+	if err := errors.Join(err, <-ended); err != nil {
+		return err
+	}
+	b.add(fmt.Sprintf("the same, while another account shares %.0f times a second", perSecond(shared, l.all)), fmt.Sprintf("%.0f/s, %s", l.rate(), l.percentiles()),
+		"a plain bun query without that", l.rate()/plain.rate(), "")
 	return nil
 }
 
