@@ -9,8 +9,8 @@ import (
 	"latchkey/projections"
 )
 
-// TestSharesEnding: what ends within a day is listed once it is accepted, by the nearer
-// end of the share and of the device.
+// TestSharesEnding: what ends within a day is listed once it is accepted, by the nearest
+// end of the share, of the device and of a limit.
 func TestSharesEnding(t *testing.T) {
 	onEach(t, func(t *testing.T, h *house) {
 		r, _ := h.run(h.store)
@@ -24,10 +24,12 @@ func TestSharesEnding(t *testing.T) {
 			share.Invited{Share: id, Owner: olga, Login: login, Device: "dvr", At: epoch},
 			share.Invited{Share: id, Owner: olga, Login: login, Device: "nvr", At: epoch, Terms: in(5)},
 			share.Accepted{Share: id, Owner: olga, Login: login, Account: rita, Device: "cam", At: epoch, ShareTerms: in(20), Terms: in(10)},
-			share.Accepted{Share: id, Owner: olga, Login: login, Account: rita, Device: "dvr", At: epoch, ShareTerms: in(20)},
+			share.Accepted{Share: id, Owner: olga, Login: login, Account: rita, Device: "dvr", At: epoch, ShareTerms: in(20), Grants: []share.Grant{
+				{Channel: 1, Privileges: privilege.LiveView, Limits: []privilege.Limit{{Privileges: privilege.LiveView, Validity: in(17).Validity}}},
+			}},
 		))
 		for hours, want := range map[int][]projections.Ending{
-			24: {{id, olga, login, rita, "cam", epoch.Add(10 * time.Hour)}, {id, olga, login, rita, "dvr", epoch.Add(20 * time.Hour)}},
+			24: {{id, olga, login, rita, "cam", epoch.Add(10 * time.Hour)}, {id, olga, login, rita, "dvr", epoch.Add(17 * time.Hour)}},
 			15: {{id, olga, login, rita, "cam", epoch.Add(10 * time.Hour)}},
 			9:  nil,
 		} {

@@ -413,3 +413,32 @@ func TestBothSidesAreRemindedOnce(t *testing.T) {
 		t.Errorf("%d and %d reminders", a, b)
 	}
 }
+
+// TestAClosedAccountIsToldNothing: its webhook is forgotten, and nothing is sent to its
+// address; whoever is left is told.
+func TestAClosedAccountIsToldNothing(t *testing.T) {
+	ofOwner, ofRita := newReceiver(t), newReceiver(t)
+	trust(t, ofOwner)
+	s := serve(t, binary, t.TempDir(), loopbackHooks)
+	owner, rita := s.register(t, "owner"), s.register(t, "rita")
+	owner.setWebhook(ofOwner.URL)
+	rita.setWebhook(ofRita.URL)
+	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+	share := owner.share(rita, device, "live_view")
+	ofRita.wait(1)
+	rita.accept(share, device)
+	ofOwner.wait(1)
+	rita.must("DELETE", "/accounts/me", map[string]any{"password": userPassword}, nil)
+	if d := ofOwner.wait(2); d.kind != "device_left" {
+		t.Errorf("the owner is told %s", d.body)
+	}
+	owner.must("POST", "/shares/"+share+"/pause", nil, nil)
+	owner.must("DELETE", "/shares/"+share, nil, nil)
+	sam := s.register(t, "sam")
+	again := owner.share(sam, device, "live_view")
+	sam.accept(again, device)
+	ofOwner.wait(3) // everything before is decided
+	if n := len(ofRita.deliveries()); n != 1 {
+		t.Errorf("a closed account got %d deliveries", n)
+	}
+}

@@ -41,6 +41,8 @@ const (
 	// A webhook that only failed for this time is disabled.
 	failingFor = 24 * time.Hour
 	leastTries = 5
+	// A webhook is called at most so often: accounts must not flood others through us.
+	hookBurst, hookEvery = 100, time.Second
 )
 
 // Why a webhook is disabled. The reasons are part of the API.
@@ -81,10 +83,16 @@ func (h *Hooks) Claim(ctx context.Context, holder string, lasts time.Duration) (
 			return outbox.Message{}, false, err
 		}
 		m, ok, err := h.write(ctx, list[0])
+		var wait time.Duration
+		if err == nil && ok {
+			wait, err = h.cfg.Vault.Take(ctx, "webhook of "+m.Account, hookEvery, hookBurst)
+		}
 		switch {
 		case err != nil:
 			h.cfg.Logger.WarnContext(ctx, "a notice cannot be looked up now", "notice", list[0].ID, "error", err)
 			err = h.cfg.Vault.RetryNotices(ctx, list[0].ID, holder, h.cfg.Now().Add(retryLook), false)
+		case wait > 0:
+			err = h.cfg.Vault.RetryNotices(ctx, list[0].ID, holder, h.cfg.Now().Add(wait), false)
 		case !ok:
 			err = h.cfg.Vault.FinishNotices(ctx, list[0].ID, holder)
 		default:

@@ -10,6 +10,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -61,6 +62,8 @@ type Config struct {
 	Allow func(netip.Addr) error
 	// Resolver looks names up; nil: that of the system.
 	Resolver *net.Resolver
+	// Roots are the certificates that are trusted; nil: those of the system.
+	Roots *x509.CertPool
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -88,7 +91,7 @@ func New(cfg Config) *Client {
 		Transport: &http.Transport{
 			Proxy: nil, DialContext: dialer.DialContext, DisableKeepAlives: true, DisableCompression: true,
 			TLSHandshakeTimeout: dialWithin, ResponseHeaderTimeout: callWithin, MaxResponseHeaderBytes: maxHeader,
-			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, MaxConnsPerHost: maxInFlight,
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.Roots}, MaxConnsPerHost: maxInFlight,
 		},
 	}
 	return c
