@@ -115,9 +115,7 @@ func (n *names) compare() error {
 		call  func(number string) (time.Duration, error)
 	}{
 		{"log-in, wrong password", 4, timed(wrong)},
-		{"forgotten password", 4, timed(func(number string) error {
-			return n.from(nil).call(n.ctx, "POST", "/password-resets", map[string]any{"login": number}, nil)
-		})},
+		{"forgotten password", 4, n.forgotten},
 		{"forgotten password, wrong code", 4, timed(func(number string) error {
 			return refused(n.from(nil).call(n.ctx, "POST", "/password-resets/confirm", map[string]any{"login": number, "code": "00000000", "new_password": "another long password"}, nil))
 		})},
@@ -152,6 +150,15 @@ func timed(call func(number string) error) func(string) (time.Duration, error) {
 		err := call(number)
 		return time.Since(began), err
 	}
+}
+
+// forgotten asks for a code. The answer comes before the work, of which only so much may
+// wait.
+func (n *names) forgotten(number string) (time.Duration, error) {
+	time.Sleep(20 * time.Millisecond)
+	return timed(func(number string) error {
+		return n.from(nil).call(n.ctx, "POST", "/password-resets", map[string]any{"login": number}, nil)
+	})(number)
 }
 
 // invite shares a device, and takes it back untimed.
