@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"latchkey/api/internal/rest"
@@ -16,6 +17,11 @@ const (
 	// how many do it at the same time.
 	resetWithin  = 20 * time.Second
 	resetsAtOnce = 64
+	// resetAfter is how long it waits at least before it begins, and resetSpread how much
+	// longer at most: the answer is gone by then, and what is done for a login that has an
+	// account does not slow the answer down.
+	resetAfter  = 50 * time.Millisecond
+	resetSpread = 100 * time.Millisecond
 )
 
 // RequestPasswordReset answers before it looks whether the login has an account: neither
@@ -32,6 +38,10 @@ func (h handlers) RequestPasswordReset(ctx context.Context, r rest.RequestPasswo
 	login := r.Body.Login
 	go func() {
 		defer func() { <-h.resets }()
+		select {
+		case <-time.After(resetAfter + rand.N(resetSpread)):
+		case <-h.stopping: // what was answered is done
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resetWithin)
 		defer cancel()
 		if err := h.cfg.Accounts.RequestReset(ctx, login); err != nil {

@@ -114,14 +114,14 @@ func (n *names) compare() error {
 		times int // each name
 		call  func(number string) (time.Duration, error)
 	}{
-		{"log-in, wrong password", 4, timed(wrong)},
+		{"log-in, wrong password", 8, timed(wrong)},
 		{"forgotten password", 4, n.forgotten},
 		{"forgotten password, wrong code", 4, timed(func(number string) error {
 			return refused(n.from(nil).call(n.ctx, "POST", "/password-resets/confirm", map[string]any{"login": number, "code": "00000000", "new_password": "another long password"}, nil))
 		})},
 		{"invitation", 4, n.invite(device)},
 		{"adding an address", 2, n.add},
-		{"registration", 3, timed(func(number string) error {
+		{"registration", 2, timed(func(number string) error {
 			return n.from(nil).call(n.ctx, "POST", "/accounts", map[string]any{"phone": number, "password": "mallorys password", "name": "Mallory"}, nil)
 		})},
 		{"log-in to what was registered", 4, timed(func(number string) error {
