@@ -384,12 +384,25 @@ func (m *machine) compare(r *rapid.T) {
 		m.same(r, who, "received", m.received(r, who), m.model.received(who))
 		m.same(r, who, "history", m.past(r, who), m.model.past(who))
 		m.same(r, who, "privileges", m.rights(r, who), m.model.rights(who))
+		m.sameMadeAgain(r, who, "sent")
+		m.sameMadeAgain(r, who, "received")
 	}
 	devices := slices.Sorted(maps.Keys(m.model.devices))
 	for i, who := range m.model.people {
 		if len(devices) > 0 {
 			m.check(r, who, devices[(m.compared+i)%len(devices)])
 		}
+	}
+}
+
+// sameMadeAgain compares a page that may be kept with the same one by another name, which
+// nobody has asked for lately.
+func (m *machine) sameMadeAgain(r *rapid.T, who, list string) {
+	page := func(limit int) string {
+		return string(ask(m.users[who].api.host, "GET", fmt.Sprintf("/shares/%s?limit=%d", list, limit), m.users[who].token, nil).body)
+	}
+	if kept, made := page(50), page(51+m.compared%149); kept != made {
+		r.Fatalf("%s of %s:\n kept %s\n made %s", list, who, kept, made)
 	}
 }
 
