@@ -364,6 +364,11 @@ func (readModel) Transfers(context.Context, string, time.Time, projections.Page)
 	return nil, "", nil
 }
 
+// Reclaims lists none: what it shows is tested with the real read model.
+func (readModel) Reclaims(context.Context, string, projections.Page) ([]projections.Reclaim, string, error) {
+	return nil, "", nil
+}
+
 // AccessRequests lists none: what it shows is tested with the real read model.
 func (readModel) AccessRequests(context.Context, string, projections.Page) ([]projections.AccessRequest, string, error) {
 	return nil, "", nil

@@ -69,6 +69,12 @@ type Devices interface {
 	WithdrawTransfer(ctx context.Context, m app.Meta, device string) (app.Done, error)
 	AcceptTransfer(ctx context.Context, m app.Meta, transfer string) (app.DeviceChanged, error)
 	RejectTransfer(ctx context.Context, m app.Meta, transfer string) (app.Done, error)
+
+	// Claims to devices of others, by who has them. The owner objects, the claimant
+	// withdraws.
+	StartReclaim(ctx context.Context, m app.Meta, d app.NewDevice) (app.Reclaimed, error)
+	EndReclaim(ctx context.Context, m app.Meta, claim string, objects bool) (app.Done, error)
+	CompleteReclaim(ctx context.Context, m app.Meta, claim string, d app.NewDevice) (app.DeviceChanged, error)
 }
 
 // Presence knows which devices respond.
@@ -140,6 +146,8 @@ type Queries interface {
 	AccessRequests(ctx context.Context, owner string, p projections.Page) (rows []projections.AccessRequest, next string, err error)
 	// Transfers are those that the account has made, and those that wait for it at a time.
 	Transfers(ctx context.Context, account string, now time.Time, p projections.Page) (rows []projections.Transfer, next string, err error)
+	// Reclaims are claims to devices of the account, and those that it has made.
+	Reclaims(ctx context.Context, account string, p projections.Page) (rows []projections.Reclaim, next string, err error)
 	StreamKeys(ctx context.Context, account string, p projections.Page) (rows []projections.StreamKey, next string, err error)
 	Privileges(ctx context.Context, account string, p projections.Page) (rows []projections.DevicePrivileges, next string, err error)
 	PrivilegesOn(ctx context.Context, account, device string, atLeast position.Position) (row projections.DevicePrivileges, found bool, err error)

@@ -80,9 +80,9 @@ func kindOf(method, id string) app.RequestKind {
 	switch {
 	case method == http.MethodGet:
 		return app.Reads
-	case method == http.MethodDelete || id == "rejectDevice" || id == "pauseShare" || id == "pauseShareDevice" || id == "rejectTransfer":
+	case method == http.MethodDelete || id == "rejectDevice" || id == "pauseShare" || id == "pauseShareDevice" || id == "rejectTransfer" || id == "objectToReclaim":
 		return app.TakesAway
-	case id == "replaceShare" || id == "putShareDevice" || id == "changePassword" || id == "decideInvitations" || id == "acceptTransfer":
+	case id == "replaceShare" || id == "putShareDevice" || id == "changePassword" || id == "decideInvitations" || id == "acceptTransfer" || id == "completeReclaim":
 		return app.Changes
 	}
 	return app.Gives

@@ -15,7 +15,7 @@ import (
 // readModels lists all read models. A new one is a file, and a line here: its tables are
 // created when a database without them is opened.
 func readModels(numbers int64) []*engine.Projection {
-	return []*engine.Projection{sentShares, receivedShares, shareHistory, recipients, invitations, devices, accounts, accessRequests, transfers, privileges(numbers)}
+	return []*engine.Projection{sentShares, receivedShares, shareHistory, recipients, invitations, devices, accounts, accessRequests, transfers, reclaims, privileges(numbers)}
 }
 
 // followers are the checkpoints of followers, which have no rows: see internal/reactors.

@@ -1430,6 +1430,40 @@ type RecipientList struct {
 	Next NextCursor `json:"next,omitempty,omitzero"`
 }
 
+// Reclaim defines model for Reclaim.
+type Reclaim struct {
+	ClaimedAt time.Time       `json:"claimed_at"`
+	Device    RequestedDevice `json:"device,omitempty,omitzero"`
+
+	// Direction `given`: you claim the device; `received`: it is yours, and somebody else claims it.
+	Direction string `json:"direction"`
+
+	// EndedAt Absent if nobody has ended it.
+	EndedAt time.Time `json:"ended_at,omitempty,omitzero"`
+
+	// ExpiresAt It can be completed before that.
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// From The owner, for the recipient only. Erased fields are empty.
+	From Person `json:"from,omitempty,omitzero"`
+	ID   string `json:"id"`
+
+	// ReadyAt From then on it can be completed.
+	ReadyAt time.Time `json:"ready_at"`
+	Serial  string    `json:"serial"`
+
+	// Status `waiting`, `ready`, `expired`, `objected`, `withdrawn`, `completed`, or `ended` with the owner's time with the device.
+	Status string `json:"status"`
+}
+
+// ReclaimList defines model for ReclaimList.
+type ReclaimList struct {
+	Items []Reclaim `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
 // Registration Exactly one of `email` and `phone`.
 type Registration struct {
 	Email string `json:"email,omitempty,omitzero"`
@@ -1912,6 +1946,9 @@ type MinPosition = string
 // RecipientQuery defines model for RecipientQuery.
 type RecipientQuery = string
 
+// ReclaimPath defines model for ReclaimPath.
+type ReclaimPath = string
+
 // SharePath defines model for SharePath.
 type SharePath = string
 
@@ -2188,6 +2225,42 @@ type CheckPrivilegeParams struct {
 
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// ListReclaimsParams defines parameters for ListReclaims.
+type ListReclaimsParams struct {
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// StartReclaimParams defines parameters for StartReclaim.
+type StartReclaimParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// WithdrawReclaimParams defines parameters for WithdrawReclaim.
+type WithdrawReclaimParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// CompleteReclaimParams defines parameters for CompleteReclaim.
+type CompleteReclaimParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ObjectToReclaimParams defines parameters for ObjectToReclaim.
+type ObjectToReclaimParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // CreateShareParams defines parameters for CreateShare.
@@ -2494,6 +2567,12 @@ type RequestPasswordResetJSONRequestBody = PasswordResetRequest
 
 // ConfirmPasswordResetJSONRequestBody defines body for ConfirmPasswordReset for application/json ContentType.
 type ConfirmPasswordResetJSONRequestBody = PasswordReset
+
+// StartReclaimJSONRequestBody defines body for StartReclaim for application/json ContentType.
+type StartReclaimJSONRequestBody = NewDevice
+
+// CompleteReclaimJSONRequestBody defines body for CompleteReclaim for application/json ContentType.
+type CompleteReclaimJSONRequestBody = NewDevice
 
 // LogInJSONRequestBody defines body for LogIn for application/json ContentType.
 type LogInJSONRequestBody = Credentials
@@ -2959,7 +3038,8 @@ type ClientInterface interface {
 	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 	// `serial_mismatch`, and the field at fault.
 	//
-	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
+	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
+	// for access, and `POST /reclaims` claims it for whoever has the device itself.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2980,7 +3060,8 @@ type ClientInterface interface {
 	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 	// `serial_mismatch`, and the field at fault.
 	//
-	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
+	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
+	// for access, and `POST /reclaims` claims it for whoever has the device itself.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3251,6 +3332,78 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/privileges/check (the `CheckPrivilege` operationId).
 	CheckPrivilege(ctx context.Context, params *CheckPrivilegeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListReclaims List claims to devices of yours, and your own
+	//
+	// The newest first. Whoever claims a device of yours is shown; whose a device is that you claim, is not.
+	//
+	// Corresponds with GET /api/v1/reclaims (the `ListReclaims` operationId).
+	ListReclaims(ctx context.Context, params *ListReclaimsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartReclaimWithBody Claim a device that you have and that is in another account
+	//
+	// The service connects to the device as for `POST /devices`, with the same limits. The device itself must say its
+	// serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
+	// your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
+	// you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
+	// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+	// account is added instead: `device_not_taken`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/reclaims (the `StartReclaim` operationId).
+	StartReclaimWithBody(ctx context.Context, params *StartReclaimParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartReclaim Claim a device that you have and that is in another account
+	//
+	// The service connects to the device as for `POST /devices`, with the same limits. The device itself must say its
+	// serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
+	// your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
+	// you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
+	// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+	// account is added instead: `device_not_taken`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/reclaims (the `StartReclaim` operationId).
+	StartReclaim(ctx context.Context, params *StartReclaimParams, body StartReclaimJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WithdrawReclaim Withdraw a claim of yours
+	//
+	// Corresponds with DELETE /api/v1/reclaims/{reclaim} (the `WithdrawReclaim` operationId).
+	WithdrawReclaim(ctx context.Context, reclaim ReclaimPath, params *WithdrawReclaimParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CompleteReclaimWithBody Take over a device that you have claimed
+	//
+	// The service connects to the device again. It is yours then as if you had added it, with a new id; every use by its
+	// owner before, and all of their shares, have ended before the answer. Before the waiting time is over: 409
+	// `reclaim_waiting`. 409 `device_still_reached` if the service still reaches the device at another address, with the
+	// password of its owner: change the password at the device first.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/reclaims/{reclaim}/complete (the `CompleteReclaim` operationId).
+	CompleteReclaimWithBody(ctx context.Context, reclaim ReclaimPath, params *CompleteReclaimParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CompleteReclaim Take over a device that you have claimed
+	//
+	// The service connects to the device again. It is yours then as if you had added it, with a new id; every use by its
+	// owner before, and all of their shares, have ended before the answer. Before the waiting time is over: 409
+	// `reclaim_waiting`. 409 `device_still_reached` if the service still reaches the device at another address, with the
+	// password of its owner: change the password at the device first.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/reclaims/{reclaim}/complete (the `CompleteReclaim` operationId).
+	CompleteReclaim(ctx context.Context, reclaim ReclaimPath, params *CompleteReclaimParams, body CompleteReclaimJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ObjectToReclaim Object to the claim to a device of yours
+	//
+	// The claim has ended; whoever made it must wait for 30 days before another one. Set another password at the device,
+	// too: whoever claims it knows the present one. Objecting again changes nothing.
+	//
+	// Corresponds with POST /api/v1/reclaims/{reclaim}/object (the `ObjectToReclaim` operationId).
+	ObjectToReclaim(ctx context.Context, reclaim ReclaimPath, params *ObjectToReclaimParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LogInWithBody Log in
 	//
@@ -4276,7 +4429,8 @@ func (c *Client) ListDevices(ctx context.Context, params *ListDevicesParams, req
 // `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 // `serial_mismatch`, and the field at fault.
 //
-// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
+// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
+// for access, and `POST /reclaims` claims it for whoever has the device itself.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4307,7 +4461,8 @@ func (c *Client) AddDeviceWithBody(ctx context.Context, params *AddDeviceParams,
 // `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 // `serial_mismatch`, and the field at fault.
 //
-// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
+// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
+// for access, and `POST /reclaims` claims it for whoever has the device itself.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4859,6 +5014,148 @@ func (c *Client) ListPrivileges(ctx context.Context, params *ListPrivilegesParam
 // Corresponds with GET /api/v1/privileges/check (the `CheckPrivilege` operationId).
 func (c *Client) CheckPrivilege(ctx context.Context, params *CheckPrivilegeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCheckPrivilegeRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListReclaims List claims to devices of yours, and your own
+//
+// The newest first. Whoever claims a device of yours is shown; whose a device is that you claim, is not.
+//
+// Corresponds with GET /api/v1/reclaims (the `ListReclaims` operationId).
+func (c *Client) ListReclaims(ctx context.Context, params *ListReclaimsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListReclaimsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartReclaimWithBody Claim a device that you have and that is in another account
+//
+// The service connects to the device as for `POST /devices`, with the same limits. The device itself must say its
+// serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
+// your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
+// you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
+// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+// account is added instead: `device_not_taken`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/reclaims (the `StartReclaim` operationId).
+func (c *Client) StartReclaimWithBody(ctx context.Context, params *StartReclaimParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartReclaimRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartReclaim Claim a device that you have and that is in another account
+//
+// The service connects to the device as for `POST /devices`, with the same limits. The device itself must say its
+// serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
+// your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
+// you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
+// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+// account is added instead: `device_not_taken`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/reclaims (the `StartReclaim` operationId).
+func (c *Client) StartReclaim(ctx context.Context, params *StartReclaimParams, body StartReclaimJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartReclaimRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WithdrawReclaim Withdraw a claim of yours
+//
+// Corresponds with DELETE /api/v1/reclaims/{reclaim} (the `WithdrawReclaim` operationId).
+func (c *Client) WithdrawReclaim(ctx context.Context, reclaim ReclaimPath, params *WithdrawReclaimParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawReclaimRequest(c.Server, reclaim, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CompleteReclaimWithBody Take over a device that you have claimed
+//
+// The service connects to the device again. It is yours then as if you had added it, with a new id; every use by its
+// owner before, and all of their shares, have ended before the answer. Before the waiting time is over: 409
+// `reclaim_waiting`. 409 `device_still_reached` if the service still reaches the device at another address, with the
+// password of its owner: change the password at the device first.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/reclaims/{reclaim}/complete (the `CompleteReclaim` operationId).
+func (c *Client) CompleteReclaimWithBody(ctx context.Context, reclaim ReclaimPath, params *CompleteReclaimParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCompleteReclaimRequestWithBody(c.Server, reclaim, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CompleteReclaim Take over a device that you have claimed
+//
+// The service connects to the device again. It is yours then as if you had added it, with a new id; every use by its
+// owner before, and all of their shares, have ended before the answer. Before the waiting time is over: 409
+// `reclaim_waiting`. 409 `device_still_reached` if the service still reaches the device at another address, with the
+// password of its owner: change the password at the device first.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/reclaims/{reclaim}/complete (the `CompleteReclaim` operationId).
+func (c *Client) CompleteReclaim(ctx context.Context, reclaim ReclaimPath, params *CompleteReclaimParams, body CompleteReclaimJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCompleteReclaimRequest(c.Server, reclaim, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ObjectToReclaim Object to the claim to a device of yours
+//
+// The claim has ended; whoever made it must wait for 30 days before another one. Set another password at the device,
+// too: whoever claims it knows the present one. Objecting again changes nothing.
+//
+// Corresponds with POST /api/v1/reclaims/{reclaim}/object (the `ObjectToReclaim` operationId).
+func (c *Client) ObjectToReclaim(ctx context.Context, reclaim ReclaimPath, params *ObjectToReclaimParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewObjectToReclaimRequest(c.Server, reclaim, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7894,6 +8191,284 @@ func NewCheckPrivilegeRequest(server string, params *CheckPrivilegeParams) (*htt
 	return req, nil
 }
 
+// NewListReclaimsRequest constructs an http.Request for the ListReclaims method
+func NewListReclaimsRequest(server string, params *ListReclaimsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/reclaims")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Latchkey-Min-Position", params.LatchkeyMinPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Latchkey-Min-Position", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewStartReclaimRequest calls the generic StartReclaim builder with application/json body
+func NewStartReclaimRequest(server string, params *StartReclaimParams, body StartReclaimJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewStartReclaimRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewStartReclaimRequestWithBody constructs an http.Request for the StartReclaim method, with any body, and a specified content type
+func NewStartReclaimRequestWithBody(server string, params *StartReclaimParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/reclaims")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewWithdrawReclaimRequest constructs an http.Request for the WithdrawReclaim method
+func NewWithdrawReclaimRequest(server string, reclaim ReclaimPath, params *WithdrawReclaimParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "reclaim", reclaim, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/reclaims/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewCompleteReclaimRequest calls the generic CompleteReclaim builder with application/json body
+func NewCompleteReclaimRequest(server string, reclaim ReclaimPath, params *CompleteReclaimParams, body CompleteReclaimJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCompleteReclaimRequestWithBody(server, reclaim, params, "application/json", bodyReader)
+}
+
+// NewCompleteReclaimRequestWithBody constructs an http.Request for the CompleteReclaim method, with any body, and a specified content type
+func NewCompleteReclaimRequestWithBody(server string, reclaim ReclaimPath, params *CompleteReclaimParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "reclaim", reclaim, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/reclaims/%s/complete", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewObjectToReclaimRequest constructs an http.Request for the ObjectToReclaim method
+func NewObjectToReclaimRequest(server string, reclaim ReclaimPath, params *ObjectToReclaimParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "reclaim", reclaim, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/reclaims/%s/object", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewLogInRequest calls the generic LogIn builder with application/json body
 func NewLogInRequest(server string, body LogInJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -10064,7 +10639,8 @@ type ClientWithResponsesInterface interface {
 	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 	// `serial_mismatch`, and the field at fault.
 	//
-	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
+	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
+	// for access, and `POST /reclaims` claims it for whoever has the device itself.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10085,7 +10661,8 @@ type ClientWithResponsesInterface interface {
 	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 	// `serial_mismatch`, and the field at fault.
 	//
-	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
+	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
+	// for access, and `POST /reclaims` claims it for whoever has the device itself.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10380,6 +10957,84 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/privileges/check (the `CheckPrivilege` operationId).
 	CheckPrivilegeWithResponse(ctx context.Context, params *CheckPrivilegeParams, reqEditors ...RequestEditorFn) (*CheckPrivilegeResponse, error)
+
+	// ListReclaimsWithResponse List claims to devices of yours, and your own
+	//
+	// The newest first. Whoever claims a device of yours is shown; whose a device is that you claim, is not.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/reclaims (the `ListReclaims` operationId).
+	ListReclaimsWithResponse(ctx context.Context, params *ListReclaimsParams, reqEditors ...RequestEditorFn) (*ListReclaimsResponse, error)
+
+	// StartReclaimWithBodyWithResponse Claim a device that you have and that is in another account
+	//
+	// The service connects to the device as for `POST /devices`, with the same limits. The device itself must say its
+	// serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
+	// your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
+	// you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
+	// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+	// account is added instead: `device_not_taken`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/reclaims (the `StartReclaim` operationId).
+	StartReclaimWithBodyWithResponse(ctx context.Context, params *StartReclaimParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartReclaimResponse, error)
+
+	// StartReclaimWithResponse Claim a device that you have and that is in another account
+	//
+	// The service connects to the device as for `POST /devices`, with the same limits. The device itself must say its
+	// serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
+	// your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
+	// you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
+	// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+	// account is added instead: `device_not_taken`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/reclaims (the `StartReclaim` operationId).
+	StartReclaimWithResponse(ctx context.Context, params *StartReclaimParams, body StartReclaimJSONRequestBody, reqEditors ...RequestEditorFn) (*StartReclaimResponse, error)
+
+	// WithdrawReclaimWithResponse Withdraw a claim of yours
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/reclaims/{reclaim} (the `WithdrawReclaim` operationId).
+	WithdrawReclaimWithResponse(ctx context.Context, reclaim ReclaimPath, params *WithdrawReclaimParams, reqEditors ...RequestEditorFn) (*WithdrawReclaimResponse, error)
+
+	// CompleteReclaimWithBodyWithResponse Take over a device that you have claimed
+	//
+	// The service connects to the device again. It is yours then as if you had added it, with a new id; every use by its
+	// owner before, and all of their shares, have ended before the answer. Before the waiting time is over: 409
+	// `reclaim_waiting`. 409 `device_still_reached` if the service still reaches the device at another address, with the
+	// password of its owner: change the password at the device first.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/reclaims/{reclaim}/complete (the `CompleteReclaim` operationId).
+	CompleteReclaimWithBodyWithResponse(ctx context.Context, reclaim ReclaimPath, params *CompleteReclaimParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CompleteReclaimResponse, error)
+
+	// CompleteReclaimWithResponse Take over a device that you have claimed
+	//
+	// The service connects to the device again. It is yours then as if you had added it, with a new id; every use by its
+	// owner before, and all of their shares, have ended before the answer. Before the waiting time is over: 409
+	// `reclaim_waiting`. 409 `device_still_reached` if the service still reaches the device at another address, with the
+	// password of its owner: change the password at the device first.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/reclaims/{reclaim}/complete (the `CompleteReclaim` operationId).
+	CompleteReclaimWithResponse(ctx context.Context, reclaim ReclaimPath, params *CompleteReclaimParams, body CompleteReclaimJSONRequestBody, reqEditors ...RequestEditorFn) (*CompleteReclaimResponse, error)
+
+	// ObjectToReclaimWithResponse Object to the claim to a device of yours
+	//
+	// The claim has ended; whoever made it must wait for 30 days before another one. Set another password at the device,
+	// too: whoever claims it knows the present one. Objecting again changes nothing.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/reclaims/{reclaim}/object (the `ObjectToReclaim` operationId).
+	ObjectToReclaimWithResponse(ctx context.Context, reclaim ReclaimPath, params *ObjectToReclaimParams, reqEditors ...RequestEditorFn) (*ObjectToReclaimResponse, error)
 
 	// LogInWithBodyWithResponse Log in
 	//
@@ -12917,6 +13572,239 @@ func (r CheckPrivilegeResponse) ContentType() string {
 	return ""
 }
 
+type ListReclaimsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ReclaimList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListReclaimsResponse) GetJSON200() *ReclaimList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListReclaimsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListReclaimsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListReclaimsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListReclaimsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StartReclaimResponse201Headers the declared response headers of an HTTP 201 response for StartReclaim
+type StartReclaimResponse201Headers struct {
+	LatchkeyPosition string
+}
+
+type StartReclaimResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Reclaim
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *StartReclaimResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r StartReclaimResponse) GetJSON201() *Reclaim {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r StartReclaimResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r StartReclaimResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartReclaimResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartReclaimResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartReclaimResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// WithdrawReclaimResponse204Headers the declared response headers of an HTTP 204 response for WithdrawReclaim
+type WithdrawReclaimResponse204Headers struct {
+	LatchkeyPosition string
+}
+
+type WithdrawReclaimResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *WithdrawReclaimResponse204Headers
+}
+
+// GetBody returns the raw response body bytes
+func (r WithdrawReclaimResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WithdrawReclaimResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WithdrawReclaimResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WithdrawReclaimResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CompleteReclaimResponse200Headers the declared response headers of an HTTP 200 response for CompleteReclaim
+type CompleteReclaimResponse200Headers struct {
+	LatchkeyPosition string
+}
+
+type CompleteReclaimResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeviceChanged
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CompleteReclaimResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CompleteReclaimResponse) GetJSON200() *DeviceChanged {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r CompleteReclaimResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r CompleteReclaimResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CompleteReclaimResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CompleteReclaimResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CompleteReclaimResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ObjectToReclaimResponse204Headers the declared response headers of an HTTP 204 response for ObjectToReclaim
+type ObjectToReclaimResponse204Headers struct {
+	LatchkeyPosition string
+}
+
+type ObjectToReclaimResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *ObjectToReclaimResponse204Headers
+}
+
+// GetBody returns the raw response body bytes
+func (r ObjectToReclaimResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ObjectToReclaimResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ObjectToReclaimResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ObjectToReclaimResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type LogInResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -14872,7 +15760,8 @@ func (c *ClientWithResponses) ListDevicesWithResponse(ctx context.Context, param
 // `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 // `serial_mismatch`, and the field at fault.
 //
-// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
+// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
+// for access, and `POST /reclaims` claims it for whoever has the device itself.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14899,7 +15788,8 @@ func (c *ClientWithResponses) AddDeviceWithBodyWithResponse(ctx context.Context,
 // `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
 // `serial_mismatch`, and the field at fault.
 //
-// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner for access.
+// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
+// for access, and `POST /reclaims` claims it for whoever has the device itself.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15367,6 +16257,126 @@ func (c *ClientWithResponses) CheckPrivilegeWithResponse(ctx context.Context, pa
 		return nil, err
 	}
 	return ParseCheckPrivilegeResponse(rsp)
+}
+
+// ListReclaimsWithResponse List claims to devices of yours, and your own
+//
+// The newest first. Whoever claims a device of yours is shown; whose a device is that you claim, is not.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/reclaims (the `ListReclaims` operationId).
+func (c *ClientWithResponses) ListReclaimsWithResponse(ctx context.Context, params *ListReclaimsParams, reqEditors ...RequestEditorFn) (*ListReclaimsResponse, error) {
+	rsp, err := c.ListReclaims(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListReclaimsResponse(rsp)
+}
+
+// StartReclaimWithBodyWithResponse Claim a device that you have and that is in another account
+//
+// The service connects to the device as for `POST /devices`, with the same limits. The device itself must say its
+// serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
+// your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
+// you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
+// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+// account is added instead: `device_not_taken`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/reclaims (the `StartReclaim` operationId).
+func (c *ClientWithResponses) StartReclaimWithBodyWithResponse(ctx context.Context, params *StartReclaimParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartReclaimResponse, error) {
+	rsp, err := c.StartReclaimWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartReclaimResponse(rsp)
+}
+
+// StartReclaimWithResponse Claim a device that you have and that is in another account
+//
+// The service connects to the device as for `POST /devices`, with the same limits. The device itself must say its
+// serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
+// your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
+// you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
+// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+// account is added instead: `device_not_taken`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/reclaims (the `StartReclaim` operationId).
+func (c *ClientWithResponses) StartReclaimWithResponse(ctx context.Context, params *StartReclaimParams, body StartReclaimJSONRequestBody, reqEditors ...RequestEditorFn) (*StartReclaimResponse, error) {
+	rsp, err := c.StartReclaim(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartReclaimResponse(rsp)
+}
+
+// WithdrawReclaimWithResponse Withdraw a claim of yours
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/reclaims/{reclaim} (the `WithdrawReclaim` operationId).
+func (c *ClientWithResponses) WithdrawReclaimWithResponse(ctx context.Context, reclaim ReclaimPath, params *WithdrawReclaimParams, reqEditors ...RequestEditorFn) (*WithdrawReclaimResponse, error) {
+	rsp, err := c.WithdrawReclaim(ctx, reclaim, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWithdrawReclaimResponse(rsp)
+}
+
+// CompleteReclaimWithBodyWithResponse Take over a device that you have claimed
+//
+// The service connects to the device again. It is yours then as if you had added it, with a new id; every use by its
+// owner before, and all of their shares, have ended before the answer. Before the waiting time is over: 409
+// `reclaim_waiting`. 409 `device_still_reached` if the service still reaches the device at another address, with the
+// password of its owner: change the password at the device first.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/reclaims/{reclaim}/complete (the `CompleteReclaim` operationId).
+func (c *ClientWithResponses) CompleteReclaimWithBodyWithResponse(ctx context.Context, reclaim ReclaimPath, params *CompleteReclaimParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CompleteReclaimResponse, error) {
+	rsp, err := c.CompleteReclaimWithBody(ctx, reclaim, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCompleteReclaimResponse(rsp)
+}
+
+// CompleteReclaimWithResponse Take over a device that you have claimed
+//
+// The service connects to the device again. It is yours then as if you had added it, with a new id; every use by its
+// owner before, and all of their shares, have ended before the answer. Before the waiting time is over: 409
+// `reclaim_waiting`. 409 `device_still_reached` if the service still reaches the device at another address, with the
+// password of its owner: change the password at the device first.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/reclaims/{reclaim}/complete (the `CompleteReclaim` operationId).
+func (c *ClientWithResponses) CompleteReclaimWithResponse(ctx context.Context, reclaim ReclaimPath, params *CompleteReclaimParams, body CompleteReclaimJSONRequestBody, reqEditors ...RequestEditorFn) (*CompleteReclaimResponse, error) {
+	rsp, err := c.CompleteReclaim(ctx, reclaim, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCompleteReclaimResponse(rsp)
+}
+
+// ObjectToReclaimWithResponse Object to the claim to a device of yours
+//
+// The claim has ended; whoever made it must wait for 30 days before another one. Set another password at the device,
+// too: whoever claims it knows the present one. Objecting again changes nothing.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/reclaims/{reclaim}/object (the `ObjectToReclaim` operationId).
+func (c *ClientWithResponses) ObjectToReclaimWithResponse(ctx context.Context, reclaim ReclaimPath, params *ObjectToReclaimParams, reqEditors ...RequestEditorFn) (*ObjectToReclaimResponse, error) {
+	rsp, err := c.ObjectToReclaim(ctx, reclaim, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseObjectToReclaimResponse(rsp)
 }
 
 // LogInWithBodyWithResponse Log in
@@ -17488,6 +18498,182 @@ func ParseCheckPrivilegeResponse(rsp *http.Response) (*CheckPrivilegeResponse, e
 		}
 		response.JSON200 = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseListReclaimsResponse parses an HTTP response from a ListReclaimsWithResponse call
+func ParseListReclaimsResponse(rsp *http.Response) (*ListReclaimsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListReclaimsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ReclaimList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStartReclaimResponse parses an HTTP response from a StartReclaimWithResponse call
+func ParseStartReclaimResponse(rsp *http.Response) (*StartReclaimResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartReclaimResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Reclaim
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers StartReclaimResponse201Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseWithdrawReclaimResponse parses an HTTP response from a WithdrawReclaimWithResponse call
+func ParseWithdrawReclaimResponse(rsp *http.Response) (*WithdrawReclaimResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WithdrawReclaimResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers WithdrawReclaimResponse204Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers204 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCompleteReclaimResponse parses an HTTP response from a CompleteReclaimWithResponse call
+func ParseCompleteReclaimResponse(rsp *http.Response) (*CompleteReclaimResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CompleteReclaimResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeviceChanged
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CompleteReclaimResponse200Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseObjectToReclaimResponse parses an HTTP response from a ObjectToReclaimWithResponse call
+func ParseObjectToReclaimResponse(rsp *http.Response) (*ObjectToReclaimResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ObjectToReclaimResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers ObjectToReclaimResponse204Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers204 = &headers
 	}
 
 	return response, nil

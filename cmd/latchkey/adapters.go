@@ -269,11 +269,7 @@ type cameraDevices struct {
 }
 
 func (c cameraDevices) Add(ctx context.Context, m app.Meta, d app.NewDevice) (app.DeviceAdded, error) {
-	channels := make([]app.ChannelAddress, len(d.Channels))
-	for i, ch := range d.Channels {
-		channels[i] = app.ChannelAddress{Channel: ch.Channel, MainURL: ch.MainURL, SubURL: ch.SubURL}
-	}
-	if err := c.refuseOwn(d.RTSPURL, d.ISAPIURL, d.ONVIFURL, channels); err != nil {
+	if err := c.refuseOwnOf(d); err != nil {
 		return app.DeviceAdded{}, err
 	}
 	done, err := c.Devices.Add(ctx, m, d)
@@ -281,6 +277,35 @@ func (c cameraDevices) Add(ctx context.Context, m app.Meta, d app.NewDevice) (ap
 		c.watch.Report(done.Device.Device, "")
 	}
 	return done, err
+}
+
+// StartReclaim is the use case's.
+func (c cameraDevices) StartReclaim(ctx context.Context, m app.Meta, d app.NewDevice) (app.Reclaimed, error) {
+	if err := c.refuseOwnOf(d); err != nil {
+		return app.Reclaimed{}, err
+	}
+	return c.Devices.StartReclaim(ctx, m, d)
+}
+
+// CompleteReclaim is the use case's; a device that was asked responds.
+func (c cameraDevices) CompleteReclaim(ctx context.Context, m app.Meta, claim string, d app.NewDevice) (app.DeviceChanged, error) {
+	if err := c.refuseOwnOf(d); err != nil {
+		return app.DeviceChanged{}, err
+	}
+	done, err := c.Devices.CompleteReclaim(ctx, m, claim, d)
+	if err == nil {
+		c.watch.Report(done.Device.Device, "")
+	}
+	return done, err
+}
+
+// refuseOwnOf is refuseOwn for a new device.
+func (c cameraDevices) refuseOwnOf(d app.NewDevice) error {
+	channels := make([]app.ChannelAddress, len(d.Channels))
+	for i, ch := range d.Channels {
+		channels[i] = app.ChannelAddress{Channel: ch.Channel, MainURL: ch.MainURL, SubURL: ch.SubURL}
+	}
+	return c.refuseOwn(d.RTSPURL, d.ISAPIURL, d.ONVIFURL, channels)
 }
 
 // Refresh is the use case's; a device that was asked responds.

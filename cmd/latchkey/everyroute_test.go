@@ -55,6 +55,9 @@ var mayKnow = map[string]struct {
 	"withdrawTransfer":             {who: onlyOwner},
 	"acceptTransfer":               {who: bothParties},
 	"rejectTransfer":               {who: bothParties},
+	"withdrawReclaim":              {who: []string{"stranger"}},
+	"objectToReclaim":              {who: onlyOwner},
+	"completeReclaim":              {who: []string{"stranger"}, body: `{"name":"Mine","isapi_url":"http://127.0.0.1:1","rtsp_url":"rtsp://127.0.0.1:1/h264"}`},
 }
 
 var (
@@ -157,17 +160,21 @@ func serveEverybody(t *testing.T) *everybody {
 	stranger.must("POST", "/access-requests", map[string]any{"serial": device}, nil)
 	owner.must("POST", "/accounts/me/invitations", map[string]any{}, &invited)
 	owner.must("POST", "/invitation-codes", map[string]any{"devices": []any{invitation(device, "live_view")}}, &code)
+	cam := startSimCamera(t, "127.2.1.1")
+	door := simCamera(cam, "Door")
+	door["serial"] = "DS-2CD2042WD-4711"
+	owner.must("POST", "/devices", door, nil)
 	key := owner.streamKey()
 	_, e.secret, _ = strings.Cut(key, ":")
 	e.ids = map[string]string{
-		"transfer": owner.offer(device, recipient.login, "end").ID,
-		"code":     code.ID, "share": shared.ID, "device": device, "name": nameOf(key), "invitation": invited.ID,
+		"transfer": owner.offer(device, recipient.login, "end").ID, "reclaim": stranger.claim(simCamera(cam, "Mine")).ID,
+		"code": code.ID, "share": shared.ID, "device": device, "name": nameOf(key), "invitation": invited.ID,
 		"access_request": owner.firstOf("/access-requests"), "session": owner.firstOf("/accounts/me/sessions"),
 		"address": owner.firstOf("/accounts/me/addresses"), "recipient": owner.firstOf("/shares/recipients"),
 	}
 	const share = "0198c0de-0000-7000-8000-00000000000a.000102030405060708090a0b0c0d0e0f"
 	e.missing = map[string]string{
-		"transfer": "cam-aaaaaaaaaa~1", "code": strings.Repeat("a", len(code.ID)), "share": share, "recipient": share, "device": "cam-aaaaaaaaaa", "name": "kaaaaaaaaaaaa",
+		"transfer": "cam-aaaaaaaaaa~1", "reclaim": "cam-aaaaaaaaaa.0198c0de-0000-7000-8000-00000000000a", "code": strings.Repeat("a", len(code.ID)), "share": share, "recipient": share, "device": "cam-aaaaaaaaaa", "name": "kaaaaaaaaaaaa",
 		"invitation": strings.Repeat("a", len(invited.ID)), "access_request": "cam-aaaaaaaaaa.0198c0de-0000-7000-8000-00000000000a",
 		"session": strings.Repeat("0", len(e.ids["session"])), "address": strings.Repeat("0", len(e.ids["address"])),
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -173,6 +174,14 @@ func printingSenders(to io.Writer) map[string]outbox.Sender {
 	return map[string]outbox.Sender{emailKind: p, phoneKind: p}
 }
 
+// readyWords is a time in words that no time zone makes wrong.
+func readyWords(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04 UTC")
+}
+
 // messenger keeps messages to people in the outbox.
 type messenger struct {
 	opened  *opened
@@ -181,13 +190,13 @@ type messenger struct {
 
 // Send keeps a message in the words of its reader.
 func (m messenger) Send(ctx context.Context, n app.Notice) error {
-	if _, can := m.senders[n.Kind]; !can && n.What == app.NoticeTransfer {
+	if _, can := m.senders[n.Kind]; !can && slices.Contains([]string{app.NoticeTransfer, app.NoticeReclaim, app.NoticeReclaimed}, n.What) {
 		return nil // where nothing is sent, people look at their lists
 	}
 	if n.What == app.NoticeNothing {
 		n.What, n.Until = app.NoticeKnown, time.Now() // it is over before anybody sends it
 	}
-	text, err := message.Of(n.What, n.Language, message.Values{Code: n.Code, Minutes: int(time.Until(n.Until).Round(time.Minute).Minutes())})
+	text, err := message.Of(n.What, n.Language, message.Values{Code: n.Code, Minutes: int(time.Until(n.Until).Round(time.Minute).Minutes()), Ready: readyWords(n.Ready)})
 	if err != nil {
 		return err
 	}

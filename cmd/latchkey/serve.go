@@ -58,6 +58,9 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	s.warnOfNetworks(o)
 	s.warnOfMail(o)
 	s.warnOfVerification(o)
+	if o.reclaimWait < shortReclaimWait {
+		s.logger.Warn("--reclaim-wait is short: the owner of a device has little time to object before somebody else takes it over", "wait", o.reclaimWait)
+	}
 	if err := s.tellSetUp(ctx, o, std.err); err != nil {
 		return errors.Join(err, s.stop())
 	}
@@ -282,7 +285,7 @@ func newUseCases(p *opened, fit *access.Index, shares app.SharesOfDevice, quotas
 		Log: guardedLog{appLog{p.log, fit}, p}, Sealer: p.vault, Passwords: passwords{p.vault, p.sessionEnded}, Cameras: cameraVault{p.vault}, StreamSecrets: streamSecrets{p.vault},
 		ShareCodes: shareCodes{p.vault, p.sessionEnded}, Domains: p.store, Shares: shares, Asked: p.store, Requests: requests{p.vault}, Quotas: quotas, Prover: prover, ProofOff: o.DeviceProof == proofOff, Firmware: o.firmware, Logger: p.logger,
 		Verification: p.verify, Codes: p.vault, Messenger: messenger{p, o.senders}, Allowances: p.vault, Registration: p.registration, Invitations: p.vault,
-		Holdings: p.holdings, Eraser: eraser{p}, TransferTTL: o.transferTTL, Webhooks: webhooksOf(p),
+		Holdings: p.holdings, Eraser: eraser{p}, TransferTTL: o.transferTTL, ReclaimWait: o.reclaimWait, Claims: p.store, Webhooks: webhooksOf(p),
 	})
 }
 

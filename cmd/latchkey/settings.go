@@ -45,6 +45,7 @@ type settings struct {
 	TrustedProxies     string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: their X-Forwarded-For or Forwarded header names the client. Without it: the client is the address that connects."`
 	InvitationsPerHour string `default:"20000" placeholder:"N" help:"How many devices one account may offer to others in an hour (${default}); the same as invitations=N in --quotas, which wins."`
 	TransferTTL        string `name:"transfer-ttl" default:"168h" placeholder:"TIME" help:"How long an offer to hand a device over to another account can be accepted (${default})."`
+	ReclaimWait        string `name:"reclaim-wait" default:"72h" placeholder:"TIME" help:"How long the owner of a device can object before whoever has proven its password can take it over (${default}); less than 24h is for trials."`
 	Quotas             string `placeholder:"NAME=N,..." help:"What one account may have and do, such as devices=100,commands=50 a second; GET /api/v1/accounts/me lists all of them with their defaults."`
 	MemoryLimit        string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
 	People             `embed:""`
@@ -61,7 +62,8 @@ type Logging struct {
 type options struct {
 	settings
 	maxStaleness, sessionTTL, closeAfter time.Duration
-	transferTTL, playbackDelay           time.Duration
+	transferTTL, reclaimWait             time.Duration
+	playbackDelay                        time.Duration
 	cameraNets                           []netip.Prefix
 	webhookNets                          []netip.Prefix
 	trustedProxies                       []netip.Prefix
@@ -118,6 +120,7 @@ func (s settings) check() (options, error) {
 	// Immediately means as soon as the door can; its zero would mean its own default.
 	o.closeAfter = max(duration("close-after", s.CloseAfter, 0, time.Hour), 200*time.Millisecond)
 	o.transferTTL = duration("transfer-ttl", cmp.Or(s.TransferTTL, defaultTransferTTL), time.Second, 90*24*time.Hour)
+	o.reclaimWait = duration("reclaim-wait", cmp.Or(s.ReclaimWait, defaultReclaimWait), time.Second, 90*24*time.Hour)
 	limit, err := memory.Limit(s.MemoryLimit)
 	if err != nil {
 		fault("memory-limit", "%v", err)
@@ -302,6 +305,13 @@ const defaultInvitations = "20000"
 const (
 	defaultTransferTTL   = "168h"
 	defaultPlaybackDelay = "15m"
+)
+
+// defaultReclaimWait is what --reclaim-wait is without a value, and shortReclaimWait what
+// is too short for people who do not read their mail every day.
+const (
+	defaultReclaimWait = "72h"
+	shortReclaimWait   = 24 * time.Hour
 )
 
 // Values of flags.

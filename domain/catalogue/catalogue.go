@@ -13,6 +13,7 @@ import (
 	"latchkey/domain/device"
 	"latchkey/domain/event"
 	"latchkey/domain/name"
+	"latchkey/domain/reclaim"
 	"latchkey/domain/request"
 	"latchkey/domain/share"
 )
@@ -46,6 +47,8 @@ var events = []entry{
 	current[name.Claimed](),
 	current[request.Requested](),
 	current[request.Dismissed](),
+	current[reclaim.Claimed](),
+	current[reclaim.Ended](),
 	current[share.Opened](),
 	current[share.RemarkChanged](),
 	current[share.Invited](),

@@ -21,6 +21,7 @@ import (
 	"latchkey/domain/event"
 	"latchkey/domain/name"
 	"latchkey/domain/privilege"
+	"latchkey/domain/reclaim"
 	"latchkey/domain/request"
 	"latchkey/domain/share"
 )
@@ -139,6 +140,8 @@ func examples() []event.Event {
 		}, Model: "DS-7216", Firmware: "V5.5.71 build 180723", ProvenAt: at, How: device.ByTransfer, From: cam},
 		share.Invited{Share: id, Owner: alice, Login: login, Device: cam, Grants: limited, At: at, Terms: terms, From: id},
 		share.Accepted{Share: id, Owner: alice, Login: login, Account: bob, Device: cam, Grants: limited, Paused: true, At: at, Terms: terms, From: id},
+		reclaim.Claimed{Serial: "ds-7216-691b23", Account: bob, Device: cam, Owner: alice, Ready: at.Add(time.Hour), At: at},
+		reclaim.Ended{Serial: "ds-7216-691b23", Account: bob, Device: cam, Owner: alice, Claimed: at, Ready: at.Add(time.Hour), Why: reclaim.Completed, At: at},
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 
 // The reasons why a command is refused.
 var (
-	ErrTaken          = errors.New("the device belongs to another account: you can request access to it from its owner")
+	ErrTaken          = errors.New("the device belongs to another account: you can request access to it from its owner, or reclaim it if you have it and know its password")
 	ErrAlreadyAdded   = errors.New("the device is already in this account")
 	ErrNotFound       = errors.New("the device does not exist")
 	ErrNoOwner        = errors.New("a device needs a serial and an owner")
@@ -86,6 +86,8 @@ func Decide(s State, command Command) ([]Event, error) {
 		return endTransfer(s, c)
 	case AcceptTransfer:
 		return acceptTransfer(s, c)
+	case Reclaim:
+		return reclaim(s, c)
 	}
 	return nil, fmt.Errorf("%w %T", ErrUnknownCommand, command)
 }

@@ -41,6 +41,7 @@ type Handover string
 // The ways. The zero value is none: a device was removed, or added.
 const (
 	ByTransfer Handover = "transfer" // the owner offered it
+	ByReclaim  Handover = "reclaim"  // the new owner proved its password, and the one before did not object
 )
 
 // Transfer is an offer to hand a device over. The zero value is none.
@@ -105,6 +106,15 @@ type AcceptTransfer struct {
 	At       time.Time
 }
 
+// Reclaim takes the device from its owner for who has proven, and waited. It is added anew,
+// as whoever has it describes it; its shares end.
+type Reclaim struct {
+	Device string // as its owner has it
+	From   string // the owner
+	Add    Add
+}
+
+func (Reclaim) deviceCommand()        {}
 func (OfferTransfer) deviceCommand()  {}
 func (EndTransfer) deviceCommand()    {}
 func (AcceptTransfer) deviceCommand() {}
@@ -160,6 +170,25 @@ func acceptTransfer(s State, c AcceptTransfer) ([]Event, error) {
 		return nil, ErrTransferExpired
 	}
 	return s.handOver(handover{To: c.By, How: ByTransfer, Shares: t.Shares, Name: c.Name, Names: c.Channels, Facts: s.Facts, At: c.At}), nil
+}
+
+func reclaim(s State, c Reclaim) ([]Event, error) {
+	if !s.isOf(c.Device, c.From) || c.Add.Owner == "" || c.Add.Owner == s.Owner {
+		return nil, ErrNotFound
+	}
+	if serial, _ := SerialOf(s.Device); c.Add.Serial != serial || !c.Add.Facts.Proven() {
+		return nil, ErrNotFound
+	}
+	channels, err := checkChannels(c.Add.Channels)
+	if err != nil {
+		return nil, err
+	}
+	s.Channels = channels
+	names := make([]ChannelName, len(channels))
+	for i, ch := range channels {
+		names[i] = ChannelName{ch.Channel, ch.Name}
+	}
+	return s.handOver(handover{To: c.Add.Owner, How: ByReclaim, Shares: EndShares, Name: c.Add.Name, Names: names, Facts: c.Add.Facts, At: c.Add.At}), nil
 }
 
 // handover is what handing a device over needs to know.

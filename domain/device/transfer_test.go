@@ -101,6 +101,14 @@ func TestTransfers(t *testing.T) {
 		{"the addressee does not end another one", waits, end(2, "bob", "bob"), nil, ErrNoTransfer},
 		{"there is nothing to withdraw", live, end(0, "alice", ""), nil, ErrNoTransfer},
 		{"it ends once", withdrawn, end(0, "alice", ""), nil, ErrNoTransfer},
+		{"goes to who has reclaimed it", waits, Reclaim{Device: "ds-1", From: "alice", Add: Add{Serial: "ds-1", Owner: "bob", Name: "bob's", Channels: gate, Facts: said, At: later}}, []Event{
+			Removed{Device: "ds-1", Owner: "alice", At: later, How: ByReclaim, To: "bob", Next: "ds-1.2", Shares: EndShares, Transfer: 1},
+			Added{Device: "ds-1.2", Serial: "ds-1", Generation: 2, Owner: "bob", Name: "bob's", Channels: gate, At: later, How: ByReclaim, From: "ds-1", Model: "M", Firmware: "V1", ProvenAt: noon},
+		}, nil},
+		{"is not reclaimed without a proof", live, Reclaim{Device: "ds-1", From: "alice", Add: Add{Serial: "ds-1", Owner: "bob", Channels: gate, At: later}}, nil, ErrNotFound},
+		{"is not reclaimed as another", live, Reclaim{Device: "ds-1", From: "alice", Add: Add{Serial: "ds-2", Owner: "bob", Channels: gate, Facts: said, At: later}}, nil, ErrNotFound},
+		{"is not reclaimed from another owner", taken, Reclaim{Device: "ds-1", From: "alice", Add: Add{Serial: "ds-1", Owner: "carol", Channels: gate, Facts: said, At: later}}, nil, ErrNotFound},
+		{"is not reclaimed from oneself", live, Reclaim{Device: "ds-1", From: "alice", Add: Add{Serial: "ds-1", Owner: "alice", Channels: gate, Facts: said, At: later}}, nil, ErrNotFound},
 		{"removing the device ends it", waits, Remove{Device: "ds-1", By: "alice", At: later}, []Event{Removed{Device: "ds-1", Owner: "alice", At: later, Transfer: 1}}, nil},
 	} {
 		t.Run(sc.name, func(t *testing.T) {

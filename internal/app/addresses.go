@@ -48,6 +48,7 @@ type Notice struct {
 	What     string // what it says: one of the constants
 	Code     string
 	Until    time.Time // it is of no use afterwards
+	Ready    time.Time // of NoticeReclaim: when the device can be taken over
 }
 
 // What a Notice says.
@@ -60,7 +61,9 @@ const (
 	// whether there is something to send.
 	NoticeNothing = ""
 
-	NoticeTransfer = "transfer" // a device is offered to the address, to be handed over
+	NoticeTransfer  = "transfer"  // a device is offered to the address, to be handed over
+	NoticeReclaim   = "reclaim"   // somebody claims a device of the account's
+	NoticeReclaimed = "reclaimed" // a device of the account's went to who claimed it
 )
 
 // AddressView is an address of an account, in clear.

@@ -61,6 +61,11 @@ type Config struct {
 	// TransferTTL is how long an offer to hand a device over can be accepted; the default
 	// is DefaultTransferTTL.
 	TransferTTL time.Duration
+	// ReclaimWait is how long the owner of a device can object to a claim before it can be
+	// completed; the default is DefaultReclaimWait.
+	ReclaimWait time.Duration
+	// Claims counts the claims to a device; nil: they are not limited.
+	Claims ClaimsTo
 
 	// Now is the clock; the default is time.Now.
 	Now func() time.Time
@@ -95,7 +100,7 @@ func New(cfg Config) (UseCases, error) {
 	u := UseCases{
 		Accounts: &Accounts{core: c, passwords: cfg.Passwords, codes: cfg.Codes, messenger: cfg.Messenger, allowances: cfg.Allowances, mode: cfg.Registration, invitations: cfg.Invitations},
 		Devices: &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, unproven: cfg.ProofOff, shares: cfg.Shares, asked: cfg.Asked, names: n,
-			passwords: cfg.Passwords, messenger: cfg.Messenger, transferTTL: cfg.TransferTTL},
+			passwords: cfg.Passwords, messenger: cfg.Messenger, transferTTL: cfg.TransferTTL, reclaimWait: cfg.ReclaimWait, claims: cfg.Claims},
 		Shares:      &Shares{core: c, names: n, codes: cfg.ShareCodes},
 		StreamKeys:  &StreamKeys{core: c, secrets: cfg.StreamSecrets},
 		Revocations: &Revocations{core: c, cameras: cfg.Cameras, secrets: cfg.StreamSecrets, passwords: cfg.Passwords},
@@ -134,6 +139,9 @@ func (cfg *Config) setDefaults() {
 	}
 	if cfg.TransferTTL == 0 {
 		cfg.TransferTTL = DefaultTransferTTL
+	}
+	if cfg.ReclaimWait == 0 {
+		cfg.ReclaimWait = DefaultReclaimWait
 	}
 	if cfg.NewID == nil {
 		cfg.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }

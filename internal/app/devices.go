@@ -27,6 +27,8 @@ type Devices struct {
 	passwords   Passwords
 	messenger   Messenger // nil: nobody is told
 	transferTTL time.Duration
+	reclaimWait time.Duration
+	claims      ClaimsTo // nil: claims are not limited
 }
 
 // Add adds a device to the caller's account. Its camera is in the vault before the device

@@ -8,6 +8,7 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
+	"latchkey/domain/reclaim"
 	"latchkey/domain/request"
 	"latchkey/domain/share"
 )
@@ -95,6 +96,15 @@ var refusals = []struct {
 	{device.ErrTransferExpired, Conflict, "transfer_expired"},
 	{device.ErrOwnAddress, Invalid, "own_login"},
 	{device.ErrBadTransfer, Invalid, "invalid_body"},
+	{reclaim.ErrNotFound, NotFound, "reclaim_not_found"},
+	{reclaim.ErrObjected, Conflict, "reclaim_objected"},
+	{reclaim.ErrWaiting, Conflict, "reclaim_waiting"},
+	{reclaim.ErrLapsed, Conflict, "reclaim_expired"},
+	{reclaim.ErrTaken, Conflict, "reclaim_completed"},
+	{errNotTaken, Conflict, "device_not_taken"},
+	{errClaims, Conflict, "too_many_claims"},
+	{errSerialUnsaid, Invalid, "serial_not_proven"},
+	{errStillReached, Conflict, "device_still_reached"},
 	{device.ErrBadCapability, Invalid, "unknown_capability"},
 	{request.ErrNotFound, NotFound, "access_request_not_found"},
 	{account.ErrLoginTaken, Conflict, "login_taken"},

@@ -8,6 +8,7 @@ import (
 	"latchkey/domain/event"
 	"latchkey/domain/ids"
 	"latchkey/domain/name"
+	"latchkey/domain/reclaim"
 	"latchkey/domain/request"
 	"latchkey/domain/share"
 	"latchkey/internal/position"
@@ -18,6 +19,7 @@ func accountStream(account string) string { return "account-" + account }
 func loginStream(login string) string     { return "login-" + login }
 func deviceStream(serial string) string   { return "device-" + serial }
 func requestStream(id string) string      { return "request-" + id }
+func reclaimStream(id string) string      { return "reclaim-" + id }
 func shareStream(share string) string     { return "share-" + share }
 
 // nameStream is the stream of a name that an account gives a device: it makes the name
@@ -86,6 +88,7 @@ var (
 	shareKind   = kind[share.State, share.Event]{evolve: share.Evolve, opens: shareOpened}
 	loginKind   = kind[account.State, account.Event]{evolve: account.Evolve, last: loginAfter}
 	requestKind = kind[request.State, request.Event]{evolve: request.Evolve, last: request.Last}
+	reclaimKind = kind[reclaim.State, reclaim.Event]{evolve: reclaim.Evolve, last: reclaim.Last}
 	nameKind    = kind[name.State, name.Event]{evolve: name.Evolve, last: nameAfter}
 )
 

@@ -241,20 +241,7 @@ func (d *Devices) TellOfTransfer(ctx context.Context, cause uuid.UUID, e device.
 		return err
 	}
 	n := Notice{ID: "transfer-" + cause.String(), Kind: e.Transfer.Kind, What: NoticeTransfer, Until: e.Transfer.Until}
-	return d.tell(ctx, n, e.Transfer.Login, event.FieldRecipient, e.Transfer.To)
-}
-
-// tell sends a notice to a sealed address, in the language of the account that holds it.
-func (d *Devices) tell(ctx context.Context, n Notice, login, field, sealed string) error {
-	if d.messenger == nil {
-		return nil
-	}
-	plain, err := d.core.sealer.Unseal(ctx, field, sealed)
-	if err != nil || plain == "" { // whose address it was is forgotten
-		d.core.logger.InfoContext(ctx, "nobody is told of a device: the address cannot be read", "what", n.What)
-		return nil
-	}
-	if n.Account, err = d.core.registeredHolder(ctx, login); err != nil {
+	if n.Account, err = d.core.registeredHolder(ctx, e.Transfer.Login); err != nil {
 		return err
 	}
 	if n.Account != "" {
@@ -263,6 +250,19 @@ func (d *Devices) tell(ctx context.Context, n Notice, login, field, sealed strin
 			return err
 		}
 		n.Language = of.state.Language
+	}
+	return d.tell(ctx, n, event.FieldRecipient, e.Transfer.To)
+}
+
+// tell sends a notice to a sealed address.
+func (d *Devices) tell(ctx context.Context, n Notice, field, sealed string) error {
+	if d.messenger == nil {
+		return nil
+	}
+	plain, err := d.core.sealer.Unseal(ctx, field, sealed)
+	if err != nil || plain == "" { // whose address it was is forgotten
+		d.core.logger.InfoContext(ctx, "nobody is told of a device: the address cannot be read", "what", n.What)
+		return nil
 	}
 	n.To = strings.TrimSpace(plain)
 	if err := d.messenger.Send(ctx, n); err != nil {

@@ -32,6 +32,7 @@ var rooms = []struct {
 	{path: "domain/ids", ban: []string{"github.com/"}},
 	{path: "domain/name", may: []string{"domain/event"}, ban: frameworks},
 	{path: "domain/request", may: []string{"domain/event"}, ban: frameworks},
+	{path: "domain/reclaim", may: []string{"domain/event"}, ban: frameworks},
 	{path: "domain/share", may: []string{"domain/event", "domain/ids", "domain/privilege"}, ban: frameworks},
 	{path: "domain/catalogue", may: []string{"domain"}, ban: frameworks},
 	{path: "internal/app", may: []string{"domain", "internal/position"}, ban: frameworks},

@@ -6,6 +6,7 @@ import (
 	"latchkey/domain/account"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/reclaim"
 	"latchkey/domain/request"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
@@ -38,6 +39,8 @@ const (
 	RequestDismissed   Kind = "access_request_dismissed"
 	TransferOffered    Kind = "transfer_offered"
 	TransferEnded      Kind = "transfer_ended" // withdrawn or rejected; after an acceptance: device_removed and device_added
+	DeviceClaimed      Kind = "reclaim_claimed"
+	ReclaimEnded       Kind = "reclaim_ended" // the owner objected, or it was withdrawn or completed
 	StreamKeyAdded     Kind = "stream_key_added"
 	StreamKeyRevoked   Kind = "stream_key_revoked"
 	PasswordChanged    Kind = "password_changed"
@@ -132,6 +135,10 @@ func kindOf(e event.Event) (kind Kind, both bool) {
 		return TransferOffered, true
 	case device.TransferEnded:
 		return TransferEnded, true
+	case reclaim.Claimed:
+		return DeviceClaimed, true
+	case reclaim.Ended:
+		return ReclaimEnded, true
 	case account.StreamKeyAdded:
 		return StreamKeyAdded, false
 	case account.StreamKeyRevoked:

@@ -37,6 +37,8 @@ type Values struct {
 	Time   string // when it happened
 	Ends   string // when it ends
 	Count  int    // of what is told together
+
+	Ready string // when something can happen
 }
 
 type texts map[string]map[string]Text // by language and message

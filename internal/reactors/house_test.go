@@ -15,6 +15,7 @@ import (
 	"latchkey/domain/device"
 	"latchkey/domain/event"
 	"latchkey/domain/privilege"
+	"latchkey/domain/reclaim"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
 	"latchkey/internal/reactors"
@@ -160,6 +161,10 @@ var errTest = errors.New("as the test wants it")
 func (f commands) TellOfTransfer(context.Context, uuid.UUID, device.TransferOffered) error {
 	return nil
 }
+
+func (f commands) TellOfReclaim(context.Context, uuid.UUID, reclaim.Claimed) error { return nil }
+
+func (f commands) TellOfLoss(context.Context, uuid.UUID, device.Removed) error { return nil }
 
 func (f commands) FinishHandover(context.Context, uuid.UUID, device.Added) error { return nil }
 

@@ -11,6 +11,7 @@ import (
 	"latchkey/domain/catalogue"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/reclaim"
 	"latchkey/eventstore"
 )
 
@@ -50,6 +51,10 @@ type Commands interface {
 	FinishClosing(ctx context.Context, cause uuid.UUID, account string, at eventstore.Position) error
 	// TellOfTransfer tells whoever reads the address that a device is offered to.
 	TellOfTransfer(ctx context.Context, cause uuid.UUID, e device.TransferOffered) error
+	// TellOfReclaim tells the owner of a device that somebody claims it, and TellOfLoss that
+	// it went to them.
+	TellOfReclaim(ctx context.Context, cause uuid.UUID, e reclaim.Claimed) error
+	TellOfLoss(ctx context.Context, cause uuid.UUID, e device.Removed) error
 	// FinishHandover looks again whether the account that got a device may have it.
 	FinishHandover(ctx context.Context, cause uuid.UUID, e device.Added) error
 	// Notify keeps the notices of events, which people are sent.

@@ -6,6 +6,7 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
+	"latchkey/domain/reclaim"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
 )
@@ -20,7 +21,7 @@ func policies(read ReadModels, do Commands) Reactor {
 		Name: "policies",
 		Events: []string{
 			device.Removed{}.Type(), share.Invited{}.Type(), share.Accepted{}.Type(), share.PrivilegesEdited{}.Type(), account.Closed{}.Type(),
-			device.TransferOffered{}.Type(), device.Added{}.Type(),
+			device.TransferOffered{}.Type(), device.Added{}.Type(), reclaim.Claimed{}.Type(),
 			account.AddressRemoved{}.Type(), account.LoginClaimed{}.Type(),
 		},
 		Due: d.due,
@@ -38,6 +39,11 @@ func (d deviceEnds) due(ctx context.Context, events []Event, position eventstore
 		switch v := e.Event.(type) {
 		case device.Removed:
 			list = append(list, d.removed(e, v.Device))
+			if v.How == device.ByReclaim {
+				list = append(list, Action{e, func(ctx context.Context) error { return d.do.TellOfLoss(ctx, e.ID, v) }})
+			}
+		case reclaim.Claimed:
+			list = append(list, Action{e, func(ctx context.Context) error { return d.do.TellOfReclaim(ctx, e.ID, v) }})
 		case account.Closed:
 			list = append(list, Action{e, func(ctx context.Context) error { return d.do.FinishClosing(ctx, e.ID, v.Account, e.Position) }})
 		case device.TransferOffered:

@@ -1384,6 +1384,40 @@ type RecipientList struct {
 	Next NextCursor `json:"next,omitempty,omitzero"`
 }
 
+// Reclaim defines model for Reclaim.
+type Reclaim struct {
+	ClaimedAt time.Time       `json:"claimed_at"`
+	Device    RequestedDevice `json:"device,omitempty,omitzero"`
+
+	// Direction `given`: you claim the device; `received`: it is yours, and somebody else claims it.
+	Direction string `json:"direction"`
+
+	// EndedAt Absent if nobody has ended it.
+	EndedAt time.Time `json:"ended_at,omitempty,omitzero"`
+
+	// ExpiresAt It can be completed before that.
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// From The owner, for the recipient only. Erased fields are empty.
+	From Person `json:"from,omitempty,omitzero"`
+	ID   string `json:"id"`
+
+	// ReadyAt From then on it can be completed.
+	ReadyAt time.Time `json:"ready_at"`
+	Serial  string    `json:"serial"`
+
+	// Status `waiting`, `ready`, `expired`, `objected`, `withdrawn`, `completed`, or `ended` with the owner's time with the device.
+	Status string `json:"status"`
+}
+
+// ReclaimList defines model for ReclaimList.
+type ReclaimList struct {
+	Items []Reclaim `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
 // Registration Exactly one of `email` and `phone`.
 type Registration struct {
 	Email string `json:"email,omitempty,omitzero"`
@@ -1853,6 +1887,9 @@ type MinPosition = string
 // RecipientQuery defines model for RecipientQuery.
 type RecipientQuery = string
 
+// ReclaimPath defines model for ReclaimPath.
+type ReclaimPath = string
+
 // SharePath defines model for SharePath.
 type SharePath = string
 
@@ -2129,6 +2166,42 @@ type CheckPrivilegeParams struct {
 
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// ListReclaimsParams defines parameters for ListReclaims.
+type ListReclaimsParams struct {
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// StartReclaimParams defines parameters for StartReclaim.
+type StartReclaimParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// WithdrawReclaimParams defines parameters for WithdrawReclaim.
+type WithdrawReclaimParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// CompleteReclaimParams defines parameters for CompleteReclaim.
+type CompleteReclaimParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ObjectToReclaimParams defines parameters for ObjectToReclaim.
+type ObjectToReclaimParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // CreateShareParams defines parameters for CreateShare.
@@ -2436,6 +2509,12 @@ type RequestPasswordResetJSONRequestBody = PasswordResetRequest
 // ConfirmPasswordResetJSONRequestBody defines body for ConfirmPasswordReset for application/json ContentType.
 type ConfirmPasswordResetJSONRequestBody = PasswordReset
 
+// StartReclaimJSONRequestBody defines body for StartReclaim for application/json ContentType.
+type StartReclaimJSONRequestBody = NewDevice
+
+// CompleteReclaimJSONRequestBody defines body for CompleteReclaim for application/json ContentType.
+type CompleteReclaimJSONRequestBody = NewDevice
+
 // LogInJSONRequestBody defines body for LogIn for application/json ContentType.
 type LogInJSONRequestBody = Credentials
 
@@ -2606,6 +2685,21 @@ type ServerInterface interface {
 	// CheckPrivilege Ask whether you may do something now
 	// (GET /api/v1/privileges/check)
 	CheckPrivilege(ctx echo.Context, params CheckPrivilegeParams) error
+	// ListReclaims List claims to devices of yours, and your own
+	// (GET /api/v1/reclaims)
+	ListReclaims(ctx echo.Context, params ListReclaimsParams) error
+	// StartReclaim Claim a device that you have and that is in another account
+	// (POST /api/v1/reclaims)
+	StartReclaim(ctx echo.Context, params StartReclaimParams) error
+	// WithdrawReclaim Withdraw a claim of yours
+	// (DELETE /api/v1/reclaims/{reclaim})
+	WithdrawReclaim(ctx echo.Context, reclaim ReclaimPath, params WithdrawReclaimParams) error
+	// CompleteReclaim Take over a device that you have claimed
+	// (POST /api/v1/reclaims/{reclaim}/complete)
+	CompleteReclaim(ctx echo.Context, reclaim ReclaimPath, params CompleteReclaimParams) error
+	// ObjectToReclaim Object to the claim to a device of yours
+	// (POST /api/v1/reclaims/{reclaim}/object)
+	ObjectToReclaim(ctx echo.Context, reclaim ReclaimPath, params ObjectToReclaimParams) error
 	// LogIn Log in
 	// (POST /api/v1/sessions)
 	LogIn(ctx echo.Context) error
@@ -4077,6 +4171,185 @@ func (w *ServerInterfaceWrapper) CheckPrivilege(ctx echo.Context) error {
 	return err
 }
 
+// ListReclaims converts echo context to params.
+func (w *ServerInterfaceWrapper) ListReclaims(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListReclaimsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListReclaims(ctx, params)
+	return err
+}
+
+// StartReclaim converts echo context to params.
+func (w *ServerInterfaceWrapper) StartReclaim(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StartReclaimParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StartReclaim(ctx, params)
+	return err
+}
+
+// WithdrawReclaim converts echo context to params.
+func (w *ServerInterfaceWrapper) WithdrawReclaim(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "reclaim" -------------
+	var reclaim ReclaimPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "reclaim", ctx.Param("reclaim"), &reclaim, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter reclaim: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params WithdrawReclaimParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.WithdrawReclaim(ctx, reclaim, params)
+	return err
+}
+
+// CompleteReclaim converts echo context to params.
+func (w *ServerInterfaceWrapper) CompleteReclaim(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "reclaim" -------------
+	var reclaim ReclaimPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "reclaim", ctx.Param("reclaim"), &reclaim, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter reclaim: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CompleteReclaimParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CompleteReclaim(ctx, reclaim, params)
+	return err
+}
+
+// ObjectToReclaim converts echo context to params.
+func (w *ServerInterfaceWrapper) ObjectToReclaim(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "reclaim" -------------
+	var reclaim ReclaimPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "reclaim", ctx.Param("reclaim"), &reclaim, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter reclaim: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ObjectToReclaimParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ObjectToReclaim(ctx, reclaim, params)
+	return err
+}
+
 // LogIn converts echo context to params.
 func (w *ServerInterfaceWrapper) LogIn(ctx echo.Context) error {
 	var err error
@@ -5451,6 +5724,11 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/presets", wrapper.ListPresets, options.OperationMiddlewares["listPresets"]...)
 	router.GET(options.BaseURL+"/api/v1/privileges", wrapper.ListPrivileges, options.OperationMiddlewares["listPrivileges"]...)
 	router.GET(options.BaseURL+"/api/v1/privileges/check", wrapper.CheckPrivilege, options.OperationMiddlewares["checkPrivilege"]...)
+	router.GET(options.BaseURL+"/api/v1/reclaims", wrapper.ListReclaims, options.OperationMiddlewares["listReclaims"]...)
+	router.POST(options.BaseURL+"/api/v1/reclaims", wrapper.StartReclaim, options.OperationMiddlewares["startReclaim"]...)
+	router.DELETE(options.BaseURL+"/api/v1/reclaims/:reclaim", wrapper.WithdrawReclaim, options.OperationMiddlewares["withdrawReclaim"]...)
+	router.POST(options.BaseURL+"/api/v1/reclaims/:reclaim/complete", wrapper.CompleteReclaim, options.OperationMiddlewares["completeReclaim"]...)
+	router.POST(options.BaseURL+"/api/v1/reclaims/:reclaim/object", wrapper.ObjectToReclaim, options.OperationMiddlewares["objectToReclaim"]...)
 	router.POST(options.BaseURL+"/api/v1/sessions", wrapper.LogIn, options.OperationMiddlewares["logIn"]...)
 	router.DELETE(options.BaseURL+"/api/v1/sessions/current", wrapper.LogOut, options.OperationMiddlewares["logOut"]...)
 	router.POST(options.BaseURL+"/api/v1/shares", wrapper.CreateShare, options.OperationMiddlewares["createShare"]...)
@@ -6908,6 +7186,150 @@ func (response CheckPrivilege200JSONResponse) VisitCheckPrivilegeResponse(w http
 	return err
 }
 
+type ListReclaimsRequestObject struct {
+	Params ListReclaimsParams
+}
+
+type ListReclaimsResponseObject interface {
+	VisitListReclaimsResponse(w http.ResponseWriter) error
+}
+
+type ListReclaims200JSONResponse ReclaimList
+
+func (response ListReclaims200JSONResponse) VisitListReclaimsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartReclaimRequestObject struct {
+	Params StartReclaimParams
+	Body   *StartReclaimJSONRequestBody
+}
+
+type StartReclaimResponseObject interface {
+	VisitStartReclaimResponse(w http.ResponseWriter) error
+}
+
+type StartReclaim201ResponseHeaders struct {
+	LatchkeyPosition string
+}
+
+type StartReclaim201JSONResponse struct {
+	Body    Reclaim
+	Headers StartReclaim201ResponseHeaders
+}
+
+func (response StartReclaim201JSONResponse) VisitStartReclaimResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartReclaim408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response StartReclaim408ApplicationProblemPlusJSONResponse) VisitStartReclaimResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WithdrawReclaimRequestObject struct {
+	Reclaim ReclaimPath `json:"reclaim"`
+	Params  WithdrawReclaimParams
+}
+
+type WithdrawReclaimResponseObject interface {
+	VisitWithdrawReclaimResponse(w http.ResponseWriter) error
+}
+
+type WithdrawReclaim204Response = DoneResponse
+
+func (response WithdrawReclaim204Response) VisitWithdrawReclaimResponse(w http.ResponseWriter) error {
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(204)
+	return nil
+}
+
+type CompleteReclaimRequestObject struct {
+	Reclaim ReclaimPath `json:"reclaim"`
+	Params  CompleteReclaimParams
+	Body    *CompleteReclaimJSONRequestBody
+}
+
+type CompleteReclaimResponseObject interface {
+	VisitCompleteReclaimResponse(w http.ResponseWriter) error
+}
+
+type CompleteReclaim200JSONResponse struct{ DeviceChangedJSONResponse }
+
+func (response CompleteReclaim200JSONResponse) VisitCompleteReclaimResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompleteReclaim408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response CompleteReclaim408ApplicationProblemPlusJSONResponse) VisitCompleteReclaimResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ObjectToReclaimRequestObject struct {
+	Reclaim ReclaimPath `json:"reclaim"`
+	Params  ObjectToReclaimParams
+}
+
+type ObjectToReclaimResponseObject interface {
+	VisitObjectToReclaimResponse(w http.ResponseWriter) error
+}
+
+type ObjectToReclaim204Response = DoneResponse
+
+func (response ObjectToReclaim204Response) VisitObjectToReclaimResponse(w http.ResponseWriter) error {
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(204)
+	return nil
+}
+
 type LogInRequestObject struct {
 	Body *LogInJSONRequestBody
 }
@@ -7845,6 +8267,21 @@ type StrictServerInterface interface {
 	// CheckPrivilege Ask whether you may do something now
 	// (GET /api/v1/privileges/check)
 	CheckPrivilege(ctx context.Context, request CheckPrivilegeRequestObject) (CheckPrivilegeResponseObject, error)
+	// ListReclaims List claims to devices of yours, and your own
+	// (GET /api/v1/reclaims)
+	ListReclaims(ctx context.Context, request ListReclaimsRequestObject) (ListReclaimsResponseObject, error)
+	// StartReclaim Claim a device that you have and that is in another account
+	// (POST /api/v1/reclaims)
+	StartReclaim(ctx context.Context, request StartReclaimRequestObject) (StartReclaimResponseObject, error)
+	// WithdrawReclaim Withdraw a claim of yours
+	// (DELETE /api/v1/reclaims/{reclaim})
+	WithdrawReclaim(ctx context.Context, request WithdrawReclaimRequestObject) (WithdrawReclaimResponseObject, error)
+	// CompleteReclaim Take over a device that you have claimed
+	// (POST /api/v1/reclaims/{reclaim}/complete)
+	CompleteReclaim(ctx context.Context, request CompleteReclaimRequestObject) (CompleteReclaimResponseObject, error)
+	// ObjectToReclaim Object to the claim to a device of yours
+	// (POST /api/v1/reclaims/{reclaim}/object)
+	ObjectToReclaim(ctx context.Context, request ObjectToReclaimRequestObject) (ObjectToReclaimResponseObject, error)
 	// LogIn Log in
 	// (POST /api/v1/sessions)
 	LogIn(ctx context.Context, request LogInRequestObject) (LogInResponseObject, error)
@@ -9591,6 +10028,180 @@ func (sh *strictHandler) CheckPrivilege(ctx echo.Context, params CheckPrivilegeP
 		return err
 	} else if validResponse, ok := response.(CheckPrivilegeResponseObject); ok {
 		return validResponse.VisitCheckPrivilegeResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListReclaims operation middleware
+func (sh *strictHandler) ListReclaims(ctx echo.Context, params ListReclaimsParams) error {
+	var request ListReclaimsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListReclaims(ctx.Request().Context(), request.(ListReclaimsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListReclaims")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListReclaimsResponseObject); ok {
+		return validResponse.VisitListReclaimsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StartReclaim operation middleware
+func (sh *strictHandler) StartReclaim(ctx echo.Context, params StartReclaimParams) error {
+	var request StartReclaimRequestObject
+
+	request.Params = params
+
+	var body StartReclaimJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StartReclaim(ctx.Request().Context(), request.(StartReclaimRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartReclaim")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StartReclaimResponseObject); ok {
+		return validResponse.VisitStartReclaimResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// WithdrawReclaim operation middleware
+func (sh *strictHandler) WithdrawReclaim(ctx echo.Context, reclaim ReclaimPath, params WithdrawReclaimParams) error {
+	var request WithdrawReclaimRequestObject
+
+	request.Reclaim = reclaim
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.WithdrawReclaim(ctx.Request().Context(), request.(WithdrawReclaimRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WithdrawReclaim")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(WithdrawReclaimResponseObject); ok {
+		return validResponse.VisitWithdrawReclaimResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CompleteReclaim operation middleware
+func (sh *strictHandler) CompleteReclaim(ctx echo.Context, reclaim ReclaimPath, params CompleteReclaimParams) error {
+	var request CompleteReclaimRequestObject
+
+	request.Reclaim = reclaim
+	request.Params = params
+
+	var body CompleteReclaimJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CompleteReclaim(ctx.Request().Context(), request.(CompleteReclaimRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CompleteReclaim")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CompleteReclaimResponseObject); ok {
+		return validResponse.VisitCompleteReclaimResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ObjectToReclaim operation middleware
+func (sh *strictHandler) ObjectToReclaim(ctx echo.Context, reclaim ReclaimPath, params ObjectToReclaimParams) error {
+	var request ObjectToReclaimRequestObject
+
+	request.Reclaim = reclaim
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ObjectToReclaim(ctx.Request().Context(), request.(ObjectToReclaimRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ObjectToReclaim")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ObjectToReclaimResponseObject); ok {
+		return validResponse.VisitObjectToReclaimResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
