@@ -81,6 +81,12 @@ func (s *core) keepShare(ctx context.Context, cause uuid.UUID, gone device.Remov
 		return kept{}, err
 	}
 	k := kept{share: takes.Share, device: next.Device, account: takes.Account, domain: d.Domain, position: done.position}
+	if k.account != "" {
+		if has, err := s.has(ctx, k.account, old.state.Login); err == nil && !has { // it lost the address meanwhile
+			ended, err := s.giveUp(ctx, cause, k.account, takes.Share)
+			return kept{position: max(done.position, ended)}, err
+		}
+	}
 	if gone, err := s.gone(ctx, next.Device); err == nil && gone { // or the policy finds it
 		ended, err := s.endShare(ctx, cause, ids.Device(next.Device), ids.Share(takes.Share))
 		return kept{position: max(done.position, ended.position)}, err
