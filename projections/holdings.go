@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -73,6 +74,37 @@ func (s *Store) Stranded(ctx context.Context, login string, atLeast eventstore.P
 func (r *Runner) Stranded(ctx context.Context, login string, atLeast eventstore.Position) (list []Stranded, err error) {
 	err = r.ReadAt(ctx, func() (err error) {
 		list, err = r.store.Stranded(ctx, login, atLeast)
+		return err
+	})
+	return list, err
+}
+
+// Unlisted is a device that an account has accepted in a share, while its privileges on the
+// device are those of another share, or none.
+type Unlisted struct{ Share, Account, Device string }
+
+// settled is how long ago the last change must be for two read models to be compared.
+const settled = time.Minute
+
+// Unlisted lists the devices that accounts have accepted while their privileges are not
+// those of that share. What was accepted after a time is left out: the read models may have
+// seen different parts of the log. For atLeast see Page.
+func (s *Store) Unlisted(ctx context.Context, before time.Time, atLeast eventstore.Position) (list []Unlisted, err error) {
+	err = s.Read(ctx, []string{ReceivedShares, Privileges}, atLeast, func(ctx context.Context, tx bun.Tx) error {
+		list = nil
+		return tx.NewSelect().TableExpr("received_share_devices AS d").ColumnExpr("d.share, d.account, d.device").
+			Join("JOIN privilege_accounts AS a ON a.account = d.account").Join("JOIN privilege_devices AS v ON v.device = d.device AND v.live = 1").
+			Join("LEFT JOIN privilege_shares AS p ON p.pair = (a.no << ?) | v.no", deviceBits).
+			Where("d.status = 'accepted' AND d.answered < ? AND (p.share IS NULL OR p.share <> d.share)", micros(before)).
+			OrderExpr("d.answered, d.share, d.device").Scan(ctx, &list)
+	})
+	return list, wrapped("comparing what is accepted with privileges", err)
+}
+
+// Unlisted is that of the store, for what was accepted a while ago.
+func (r *Runner) Unlisted(ctx context.Context, atLeast eventstore.Position) (list []Unlisted, err error) {
+	err = r.Read(ctx, atLeast, func(atLeast eventstore.Position) (err error) {
+		list, err = r.store.Unlisted(ctx, time.Now().Add(-settled), atLeast)
 		return err
 	})
 	return list, err

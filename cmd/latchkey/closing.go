@@ -33,6 +33,15 @@ func (h holdings) Stranded(ctx context.Context, login string, atLeast position.P
 	return list, err
 }
 
+func (h holdings) Unlisted(ctx context.Context, atLeast position.Position) ([]app.Unlisted, error) {
+	rows, err := h.runner.Unlisted(ctx, atLeast)
+	list := make([]app.Unlisted, len(rows))
+	for i, row := range rows {
+		list[i] = app.Unlisted(row)
+	}
+	return list, err
+}
+
 // eraser forgets persons in the vault, and in the journal notes that they were, so that a
 // copy of the vault that is put back forgets them again.
 type eraser struct{ opened *opened }

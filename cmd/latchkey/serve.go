@@ -193,7 +193,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	s.run("projections", runner.Run)
 	s.run("privilege index", x.Run)
 	s.run("notices", hub.Run)
-	keeper := &vaultKeeper{opened: s.opened, devices: useCases.Devices, ends: useCases.Accounts.EndStranded, runner: runner, logger: logger, alone: s.opened.node != nil && !isPostgres(o.Database)}
+	keeper := &vaultKeeper{opened: s.opened, devices: useCases.Devices, shares: useCases.Accounts, runner: runner, logger: logger, alone: s.opened.node != nil && !isPostgres(o.Database)}
 	if keeper.before, err = s.opened.contents(ctx); err != nil {
 		return nil, err
 	}

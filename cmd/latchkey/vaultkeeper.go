@@ -20,7 +20,7 @@ import (
 type vaultKeeper struct {
 	opened  *opened
 	devices *app.Devices
-	ends    func(context.Context) error // app.Accounts.EndStranded
+	shares  *app.Accounts // ends what should not be accepted any more
 	runner  *projections.Runner
 	logger  *slog.Logger
 	// alone: no other process writes to this log. Entries that the vault had when it was
@@ -232,7 +232,8 @@ func (k *vaultKeeper) sweep(ctx context.Context) {
 		{"forgetting messages that were sent", k.opened.vault.DropOutgoing},
 		{"forgetting notices that were sent", k.opened.vault.DropNotices},
 		{"dropping old uses of devices", k.opened.vault.DropOldStreamUses},
-		{"ending what was accepted by lost addresses", k.ends},
+		{"ending what was accepted by lost addresses", k.shares.EndStranded},
+		{"ending what was accepted twice", k.shares.EndDoubles},
 		{"settling staged cameras", k.settle},
 		{"comparing the vault with the read models", k.compare},
 	} {

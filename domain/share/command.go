@@ -120,6 +120,15 @@ type Leave struct {
 // the address that the share is with. It is issued by a policy, not by a person.
 type GiveUp struct {
 	Account string
+	Device  string // "" for all
+	At      time.Time
+}
+
+// Restate says again what an account has accepted, as it is. It is issued by a policy where
+// privileges lack it: another share had given the account the same device, and ended.
+type Restate struct {
+	Account string
+	Device  string
 	At      time.Time
 }
 
@@ -152,5 +161,6 @@ func (Accept) shareCommand()       {}
 func (Reject) shareCommand()       {}
 func (Leave) shareCommand()        {}
 func (GiveUp) shareCommand()       {}
+func (Restate) shareCommand()      {}
 func (SetDomain) shareCommand()    {}
 func (EndDevice) shareCommand()    {}

@@ -71,6 +71,8 @@ func Decide(s State, command Command) ([]Event, error) {
 		return endDevice(s, c), nil
 	case GiveUp:
 		return giveUp(s, c), nil
+	case Restate:
+		return restate(s, c), nil
 	case Reapply:
 		return reapply(s, c), nil
 	case Forget:

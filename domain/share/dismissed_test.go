@@ -16,7 +16,7 @@ func TestDismiss(t *testing.T) {
 		{name: "an invitation", given: offered, when: dismiss, then: []Event{dismissed("cam")}},
 		{name: "twice", given: dismissedCam, when: dismiss},
 		{name: "then accept", given: dismissedCam, when: Accept{By: bob, Holder: bob, Device: "cam", Facts: mine, At: later}, then: []Event{accepted("cam", live, later)}},
-		{name: "then reject", given: dismissedCam, when: Reject{By: bob, Holder: bob, Device: "cam", At: later}, then: []Event{rejected("cam")}},
+		{name: "then reject", given: dismissedCam, when: Reject{By: bob, Holder: bob, Device: "cam", At: later}, then: []Event{unaccepted(rejected("cam"))}},
 		{name: "invited again", given: append(slices.Clone(dismissedCam), rejected("cam"), invited("cam", live, later)), when: dismiss, then: []Event{dismissed("cam")}},
 		{name: "one that was accepted", given: given, when: dismiss, err: ErrNotInvited},
 		{name: "one that was rejected", given: refusedCam, when: dismiss, err: ErrNotInvited},

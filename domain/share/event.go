@@ -213,6 +213,9 @@ type Rejected struct {
 	Account string    `json:"account"`
 	Device  string    `json:"device"`
 	At      time.Time `json:"at"`
+
+	// Unaccepted is set if the account had not accepted the device: nothing is taken from it.
+	Unaccepted bool `json:"_unaccepted,omitempty"`
 }
 
 // Type returns the frozen name.
@@ -227,6 +230,7 @@ func (e Rejected) Subjects() event.Subjects {
 func (e Rejected) Effect() event.Effect {
 	return event.Effect{
 		Kind: event.Cleared, Account: ids.Account(e.Account), Owner: ids.Account(e.Owner), Device: ids.Device(e.Device),
+		Unaccepted: e.Unaccepted,
 	}
 }
 
@@ -356,6 +360,9 @@ type Left struct {
 	Account string    `json:"account"`
 	Device  string    `json:"device"`
 	At      time.Time `json:"at"`
+
+	// Unaccepted is set if the account had not accepted the device: nothing is taken from it.
+	Unaccepted bool `json:"_unaccepted,omitempty"`
 }
 
 // Type returns the frozen name.
@@ -370,6 +377,7 @@ func (e Left) Subjects() event.Subjects {
 func (e Left) Effect() event.Effect {
 	return event.Effect{
 		Kind: event.Cleared, Account: ids.Account(e.Account), Owner: ids.Account(e.Owner), Device: ids.Device(e.Device),
+		Unaccepted: e.Unaccepted,
 	}
 }
 

@@ -78,7 +78,7 @@ func TestPauseAndResume(t *testing.T) {
 			[]Event{accepted("dvr", both, later)}, nil},
 		{"edits while paused", share, PutDevice{By: alice, Offer: cam(livePTZ, mine), At: later}, []Event{whilePaused(edited(bob, "cam", livePTZ))}, nil},
 		{"invites while paused", share, PutDevice{By: alice, Offer: Offer{Device: "new", Grants: live, Facts: mine}, At: later}, []Event{invited("new", live, later)}, nil},
-		{"rejects while paused", share, Reject{By: bob, Holder: bob, Device: "dvr", At: later}, []Event{rejected("dvr")}, nil},
+		{"rejects while paused", share, Reject{By: bob, Holder: bob, Device: "dvr", At: later}, []Event{unaccepted(rejected("dvr"))}, nil},
 		{"leaves while paused", share, Leave{By: bob, Holder: bob, Device: "cam", At: later}, []Event{left("cam")}, nil},
 		{"names while paused", share, SetDomain{By: bob, Holder: bob, Device: "cam", Domain: "door", At: later}, []Event{named("cam", "door")}, nil},
 		{"invited again it is not paused", after(device, left("cam"), invited("cam", live, later)), Accept{By: bob, Holder: bob, Device: "cam", Facts: mine, At: later},

@@ -51,7 +51,7 @@ func reject(s State, c Reject) ([]Event, error) {
 	case !d.waitsOrIs(c.By):
 		return nil, ErrNotInvited
 	}
-	return []Event{Rejected{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: c.By, Device: c.Device, At: c.At}}, nil
+	return []Event{Rejected{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: c.By, Device: c.Device, At: c.At, Unaccepted: d.Status == StatusInvited}}, nil
 }
 
 // waitsOrIs reports whether a device waits for the recipient's decision, or is accepted by
@@ -66,9 +66,24 @@ func giveUp(s State, c GiveUp) (events []Event) {
 		return nil
 	}
 	for _, d := range s.Devices {
-		if d.Status == StatusAccepted && d.Account == c.Account {
+		if d.Status == StatusAccepted && d.Account == c.Account && (c.Device == "" || c.Device == d.Device) {
 			events = append(events, Left{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: c.Account, Device: d.Device, At: c.At})
 		}
+	}
+	return events
+}
+
+func restate(s State, c Restate) []Event {
+	d, ok := s.Find(c.Device)
+	if !ok || !s.Live || d.Status != StatusAccepted || d.Account != c.Account {
+		return nil
+	}
+	events := []Event{PrivilegesEdited{
+		Share: s.ID, Owner: s.Owner, Login: s.Login, Account: d.Account, Device: d.Device, Grants: d.Grants, Paused: s.Held(d), At: c.At,
+		ShareTerms: s.Terms, Terms: d.Terms, AcceptedAt: s.acceptedAt(d),
+	}}
+	if d.Domain != "" {
+		events = append(events, DomainSet{Share: s.ID, Owner: s.Owner, Account: d.Account, Device: d.Device, Domain: d.Domain, At: c.At})
 	}
 	return events
 }
@@ -102,7 +117,7 @@ func leave(s State, c Leave) ([]Event, error) {
 	var events []Event
 	for _, d := range s.Devices {
 		if d.waitsOrIs(c.By) && (c.Device == "" || c.Device == d.Device) {
-			events = append(events, Left{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: c.By, Device: d.Device, At: c.At})
+			events = append(events, Left{Share: s.ID, Owner: s.Owner, Login: s.Login, Account: c.By, Device: d.Device, At: c.At, Unaccepted: d.Status == StatusInvited})
 		}
 	}
 	if c.Device != "" && len(events) == 0 {

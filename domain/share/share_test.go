@@ -64,6 +64,19 @@ func left(device string) Event {
 	return Left{Share: id, Owner: alice, Login: login, Account: bob, Device: device, At: later}
 }
 
+// unaccepted is the same event of a device that was only offered.
+func unaccepted(e Event) Event {
+	switch e := e.(type) {
+	case Rejected:
+		e.Unaccepted = true
+		return e
+	case Left:
+		e.Unaccepted = true
+		return e
+	}
+	return e
+}
+
 func remark(text string) Event {
 	return RemarkChanged{Share: id, Owner: alice, Remark: text, At: later}
 }
@@ -324,7 +337,7 @@ func TestRecipient(t *testing.T) {
 			c.Facts = Facts{Owner: alice, Capabilities: map[int]privilege.Set{1: privilege.Playback}}
 		}), nil, ErrBeyondCapability},
 
-		{"rejects", offered, reject, []Event{rejected("cam")}, nil},
+		{"rejects", offered, reject, []Event{unaccepted(rejected("cam"))}, nil},
 		{"gives back", given, reject, []Event{rejected("cam")}, nil},
 		{"rejects once", refusedCam, reject, nil, nil},
 		{"whoever has the login now does not give back what another accepted", given, Reject{By: eve, Holder: eve, Device: "cam", At: later}, nil, ErrNotInvited},
@@ -335,7 +348,7 @@ func TestRecipient(t *testing.T) {
 		{"leaves", given, leave, []Event{left("cam")}, nil},
 		{"whoever has the login now does not leave what another accepted", given, Leave{By: eve, Holder: eve, Device: "cam", At: later}, nil, ErrNotInShare},
 		{"whoever has the login now leaves only what waits", append(slices.Clone(given), invited("dvr", both, noon)), Leave{By: eve, Holder: eve, At: later}, []Event{
-			Left{Share: id, Owner: alice, Login: login, Account: eve, Device: "dvr", At: later},
+			Left{Share: id, Owner: alice, Login: login, Account: eve, Device: "dvr", At: later, Unaccepted: true},
 		}, nil},
 
 		{"loses the address", two, GiveUp{Account: bob, At: later}, []Event{left("cam")}, nil},
@@ -343,8 +356,8 @@ func TestRecipient(t *testing.T) {
 		{"loses the address with nothing accepted", offered, GiveUp{Account: bob, At: later}, nil, nil},
 		{"another account loses the address", given, GiveUp{Account: eve, At: later}, nil, nil},
 		{"loses the address after the share was deleted", ended, GiveUp{Account: bob, At: later}, nil, nil},
-		{"leaves an invitation", offered, leave, []Event{left("cam")}, nil},
-		{"leaves all", two, Leave{By: bob, Holder: bob, At: later}, []Event{left("cam"), left("dvr")}, nil},
+		{"leaves an invitation", offered, leave, []Event{unaccepted(left("cam"))}, nil},
+		{"leaves all", two, Leave{By: bob, Holder: bob, At: later}, []Event{left("cam"), unaccepted(left("dvr"))}, nil},
 		{"leaves all where there is nothing", refusedCam, Leave{By: bob, Holder: bob, At: later}, nil, nil},
 		{"does not leave twice", leftCam, leave, nil, ErrNotInShare},
 		{"the owner does not leave", given, Leave{By: alice, Holder: bob, Device: "cam", At: later}, nil, ErrNotRecipient},

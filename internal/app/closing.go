@@ -29,6 +29,9 @@ type HoldingsOf interface {
 	// Stranded lists what accounts have accepted by an address whose login they do not have,
 	// "" for any address, as HoldingsOf does.
 	Stranded(ctx context.Context, login string, atLeast position.Position) ([]Stranded, error)
+	// Unlisted lists what accounts have accepted while their privileges are not those of
+	// that share, as HoldingsOf does. What was answered just now is left out.
+	Unlisted(ctx context.Context, atLeast position.Position) ([]Unlisted, error)
 }
 
 // Eraser forgets persons.

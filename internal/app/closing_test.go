@@ -14,9 +14,10 @@ import (
 
 // closer is HoldingsOf and Eraser over memory.
 type closer struct {
-	world  *world
-	fail   error
-	erased []string
+	unlisted []Unlisted
+	world    *world
+	fail     error
+	erased   []string
 }
 
 func (c *closer) HoldingsOf(_ context.Context, account string, _ position.Position) (h Holdings, err error) {
@@ -67,6 +68,10 @@ func (c *closer) Stranded(_ context.Context, login string, _ position.Position) 
 		}
 	}
 	return list, c.fail
+}
+
+func (c *closer) Unlisted(context.Context, position.Position) ([]Unlisted, error) {
+	return c.unlisted, c.fail
 }
 
 func (c *closer) LockOut(_ context.Context, account string) error {

@@ -65,16 +65,22 @@ func (s *core) giveUp(ctx context.Context, cause uuid.UUID, id, of string) (posi
 
 // has reports whether an account has an address: it lists it, and has its login.
 func (s *core) has(ctx context.Context, id, login string) (bool, error) {
+	has, _, err := s.hasNow(ctx, id, login)
+	return has, err
+}
+
+// hasNow is has, and returns the account.
+func (s *core) hasNow(ctx context.Context, id, login string) (bool, account.State, error) {
 	holder, err := s.holder(ctx, login)
 	if err != nil || holder != id {
-		return false, err
+		return false, account.State{}, err
 	}
 	there, err := load(ctx, s, accountKind, accountStream(id))
 	if err != nil {
-		return false, err
+		return false, account.State{}, err
 	}
 	_, ok := there.state.FindAddress(login)
-	return ok && there.state.Registered, nil
+	return ok && there.state.Registered, there.state, nil
 }
 
 // FinishRemoval is the policy that follows an address that was removed from an account:

@@ -45,7 +45,8 @@ func TestRemovedAddressLeavesItsShares(t *testing.T) {
 	w := newWorld(t)
 	w.closing()
 	login, id := w.byWork()
-	other := w.accepted(gives(w.cam, 1, privilege.LiveView)) // by his other address
+	third := w.addDevice(w.alice, NewDevice{Name: "Yard", Serial: "CAM-3", RTSPURL: "rtsp://192.0.2.3/live"})
+	other := w.accepted(gives(third, 1, privilege.LiveView)) // by his other address
 	remove := func(leave bool) error {
 		_, err := w.accounts.RemoveAddress(ctx, Meta{Account: w.bob}, login, leave)
 		return err
@@ -72,7 +73,7 @@ func TestRemovedAddressLeavesItsShares(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wantStatus(id, w.dvr, share.StatusInvited)
-	w.wantStatus(other, w.cam, share.StatusAccepted)
+	w.wantStatus(other, third, share.StatusAccepted)
 	next, err := w.accounts.Register(ctx, Meta{}, Registration{Email: "bob@work.example", Password: password, Name: "Next"})
 	if err != nil {
 		t.Fatal(err)

@@ -18,8 +18,21 @@ func (s *Shares) Accept(ctx context.Context, m Meta, id, typed string) (ShareCha
 	if err != nil {
 		return ShareChanged{}, err
 	}
+	var answer ShareChanged
+	// One at a time: another share may offer the account the same device.
+	err = s.core.inTurn(ctx, "accept-"+c.Account+"-"+device, c.Account, func() (err error) {
+		answer, err = s.accept(ctx, c, id, device)
+		return err
+	})
+	return answer, err
+}
+
+func (s *Shares) accept(ctx context.Context, c command, id, device string) (ShareChanged, error) {
 	done, err := s.changeExisting(ctx, change{command: c, share: id, choose: func(t attempt) (share.Command, error) {
 		facts, err := t.look.facts(ctx, device)
+		if d, _ := t.there.state.Find(device); err == nil && d.Status == share.StatusInvited && t.by.holder == c.Account {
+			err = s.core.refuseElsewhere(ctx, c.Account, id, device)
+		}
 		if err == nil && t.by.holder == c.Account {
 			err = s.names.refuseUsed(ctx, ids.Account(c.Account), ids.Device(device))
 		}
@@ -28,7 +41,7 @@ func (s *Shares) Accept(ctx context.Context, m Meta, id, typed string) (ShareCha
 	if err != nil {
 		return ShareChanged{}, err
 	}
-	if err := s.stillRecipient(ctx, c, id); err != nil {
+	if err := s.stillRecipient(ctx, c, id, device); err != nil {
 		return ShareChanged{}, err
 	}
 	answer, err := done.unlessGone(device)
@@ -38,25 +51,33 @@ func (s *Shares) Accept(ctx context.Context, m Meta, id, typed string) (ShareCha
 	if used, err := s.names.claimed(ctx, ids.Account(c.Account), device, ids.Device(device)); err != nil || !used {
 		return answer, err
 	}
-	return ShareChanged{}, s.giveBack(ctx, c, id, device)
+	return ShareChanged{}, s.giveBack(ctx, c, id, device, refused(errNameUsed))
 }
 
-// stillRecipient undoes an acceptance by an account that has lost the address meanwhile.
-// Either that finds what was accepted, or this finds it lost.
-func (s *Shares) stillRecipient(ctx context.Context, c command, id string) error {
-	_, login, _ := share.Parties(id)
-	has, err := s.core.has(ctx, c.Account, login)
-	if err != nil || has {
+// stillRecipient undoes an acceptance by an account that has lost the address meanwhile, or
+// has accepted the device by another share in another process. In either case the other
+// command finds what was accepted, or this finds what the other has done.
+func (s *Shares) stillRecipient(ctx context.Context, c command, id, device string) error {
+	owner, login, _ := share.Parties(id)
+	has, of, err := s.core.hasNow(ctx, c.Account, login)
+	if err != nil {
 		return err
 	}
-	if _, err := s.core.giveUp(ctx, c.id(shareStream(id), 0), c.Account, id); err != nil {
-		return unavailable(err)
+	if !has {
+		if _, err := s.core.giveUp(ctx, c.id(shareStream(id), 0), c.Account, id); err != nil {
+			return unavailable(err)
+		}
+		return refused(share.ErrNotFound)
 	}
-	return refused(share.ErrNotFound)
+	other, err := s.core.elsewhere(ctx, owner, of, login, device)
+	if err != nil || other == "" {
+		return err
+	}
+	return s.giveBack(ctx, c, id, device, alreadyAccepted(other))
 }
 
-// giveBack undoes an acceptance that met a claim of the same name.
-func (s *Shares) giveBack(ctx context.Context, c command, id, device string) error {
+// giveBack undoes an acceptance that met a claim of the same name, or another acceptance.
+func (s *Shares) giveBack(ctx context.Context, c command, id, device string, why error) error {
 	cause := c.id(shareStream(id), 0)
 	_, err := run(ctx, s.core, s.core.following(cause), onShare(id), func(there stream[share.State]) ([]share.Event, error) {
 		if d, ok := there.state.Find(device); !ok || d.Account != c.Account || !there.state.Live {
@@ -67,7 +88,7 @@ func (s *Shares) giveBack(ctx context.Context, c command, id, device string) err
 	if err != nil {
 		return err
 	}
-	return refused(errNameUsed)
+	return why
 }
 
 // Reject refuses an invitation, or returns what was accepted.

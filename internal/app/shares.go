@@ -155,7 +155,7 @@ func (s *Shares) save(ctx context.Context, c command, n saving) (ShareSaved, err
 			save.Remark = ""
 		}
 		if save.Holder != c.Account { // else it is refused whatever is offered
-			save.Offers, err = offerable(t.there.state, c.Account, save.Offers)
+			save.Offers, err = s.core.offerable(ctx, t.there.state, save, save.Offers)
 		}
 		return save, err
 	}})

@@ -1309,7 +1309,7 @@ type Problem struct {
 	Quota     string `json:"quota,omitempty,omitzero"`
 	RequestID string `json:"request_id"`
 
-	// Shares The shares that are in the way, by their ids, for `address_has_shares`.
+	// Shares The shares that are in the way, by their ids, for `address_has_shares` and `already_accepted`.
 	Shares []string `json:"shares,omitempty,omitzero"`
 	Status int      `json:"status"`
 
