@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -59,23 +60,31 @@ const (
 
 // Invitations keeps invitations to register.
 type Invitations interface {
-	// UseInvitation uses an invitation up for an address, which may use it again. setup:
-	// it is that for the first account of the service.
-	UseInvitation(ctx context.Context, token, address string) (valid, setup bool, err error)
+	// ClaimInvitation claims an invitation for an attempt to register an address, which may
+	// claim it again; others may not until it is given back, or lapses. setup: it is that
+	// for the first account of the service.
+	ClaimInvitation(ctx context.Context, token, address, attempt string) (valid, setup bool, err error)
+	// SettleInvitation uses up what was claimed, or gives it back.
+	SettleInvitation(ctx context.Context, token, address, attempt string, used bool) error
 }
 
 // admit refuses whoever may not register. The address of whoever sets the service up
-// needs no proof: they read what the service prints.
-func (a *Accounts) admit(ctx context.Context, r *Registration, address string) error {
+// needs no proof: they read what the service prints. An invitation is claimed for the
+// attempt.
+func (a *Accounts) admit(ctx context.Context, r *Registration, address, attempt string) error {
 	if r.Vouched || a.mode == Open {
+		r.Invitation = "" // it is not used
 		return nil
 	}
 	valid, setup := false, false
 	if r.Invitation != "" && a.invitations != nil {
 		var err error
-		if valid, setup, err = a.invitations.UseInvitation(ctx, r.Invitation, address); err != nil {
+		if valid, setup, err = a.invitations.ClaimInvitation(ctx, r.Invitation, address, attempt); err != nil {
 			return unavailable(fmt.Errorf("using an invitation: %w", err))
 		}
+	}
+	if valid && !setup && a.mode != Invited {
+		a.settle(ctx, *r, address, attempt, false)
 	}
 	switch {
 	case valid && (setup || a.mode == Invited):
@@ -101,9 +110,28 @@ func (a *Accounts) Register(ctx context.Context, m Meta, r Registration) (Regist
 	if err := f.err(); err != nil {
 		return Registered{}, err
 	}
-	if err := a.admit(ctx, &r, kind+":"+address); err != nil {
+	attempt := uuid.NewString()
+	if err := a.admit(ctx, &r, kind+":"+address, attempt); err != nil {
 		return Registered{}, err
 	}
+	done, err := a.registerAdmitted(ctx, m, r, kind, address)
+	if e, ok := errors.AsType[*Error](err); err == nil || ok && e.Kind != Unavailable { // else it may go on, or the claim lapses
+		a.settle(ctx, r, kind+":"+address, attempt, err == nil)
+	}
+	return done, err
+}
+
+// settle uses an invitation up, or gives it back after a refusal.
+func (a *Accounts) settle(ctx context.Context, r Registration, address, attempt string, used bool) {
+	if r.Invitation == "" || a.invitations == nil {
+		return
+	}
+	if err := a.invitations.SettleInvitation(context.WithoutCancel(ctx), r.Invitation, address, attempt, used); err != nil {
+		a.core.logger.WarnContext(ctx, "an invitation was not settled; its claim lapses", "error", err)
+	}
+}
+
+func (a *Accounts) registerAdmitted(ctx context.Context, m Meta, r Registration, kind, address string) (Registered, error) {
 	m.Account = ""
 	c, err := a.core.beginAnonymous(m, "register", kind, address, r.Name)
 	if err != nil {

@@ -153,7 +153,7 @@ func (v *Vault) LockOut(ctx context.Context, account string) error {
 // endMade ends the codes and invitations that an account has made: somebody who knew its
 // password may have made them.
 func endMade(ctx context.Context, tx bun.Tx, account string) error {
-	if _, err := tx.NewDelete().Model((*invitation)(nil)).Where("account = ? AND used_by = ''", account).Exec(ctx); err != nil {
+	if _, err := tx.NewDelete().Model((*invitation)(nil)).Where("account = ?", account).Where(unused).Exec(ctx); err != nil {
 		return err
 	}
 	return forgetShareCodes(ctx, tx, account)

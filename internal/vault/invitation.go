@@ -20,8 +20,19 @@ type invitation struct {
 	Created int64  `bun:"created,notnull"` // Unix seconds
 	Expires int64  `bun:"expires,notnull"` // Unix seconds
 	By      string `bun:"used_by,notnull"` // keyed hash of the address that used it; "" for nobody
-	MAC     string `bun:"mac,notnull"`     // without By
+	MAC     string `bun:"mac,notnull"`     // without By, Attempt and Claimed
+	Attempt string `bun:"attempt,notnull"` // keyed hash of the registration that claimed it last
+	// Claimed is when the address claimed it for a registration that has not ended, in Unix
+	// seconds; 0: it has used it up.
+	Claimed int64 `bun:"claimed,notnull"`
 }
+
+// claimLasts is how long a claim keeps an invitation from other addresses if it is never
+// settled: longer than a registration may take.
+const claimLasts = 2 * time.Minute
+
+// unused is the condition that an invitation was not used up.
+const unused = "(used_by = '' OR claimed > 0)"
 
 // InvitationView is an invitation as whoever made it may see it.
 type InvitationView struct {
@@ -49,7 +60,7 @@ func (v *Vault) NewInvitation(ctx context.Context, account string, ttl time.Dura
 				return err
 			}
 		}
-		n, err := tx.NewSelect().Model((*invitation)(nil)).Where("account = ? AND used_by = '' AND expires > ?", account, now.Unix()).Count(ctx)
+		n, err := tx.NewSelect().Model((*invitation)(nil)).Where("account = ? AND expires > ?", account, now.Unix()).Where(unused).Count(ctx)
 		if err != nil || int(n) >= most {
 			return err
 		}
@@ -64,7 +75,7 @@ func (v *Vault) NewInvitation(ctx context.Context, account string, ttl time.Dura
 }
 
 func (i *invitation) view() InvitationView {
-	return InvitationView{ID: i.ID, Created: unixTime(i.Created), Expires: unixTime(i.Expires), Used: i.By != ""}
+	return InvitationView{ID: i.ID, Created: unixTime(i.Created), Expires: unixTime(i.Expires), Used: i.By != "" && i.Claimed == 0}
 }
 
 // Invitations lists the invitations of an account that have not expired, the newest first.
@@ -85,7 +96,7 @@ func (v *Vault) Invitations(ctx context.Context, account string) ([]InvitationVi
 // none.
 func (v *Vault) RevokeInvitation(ctx context.Context, account, id string) (revoked bool, err error) {
 	err = v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
-		revoked, err = changed(tx.NewDelete().Model((*invitation)(nil)).Where("id = ? AND account = ? AND used_by = ''", id, account).Exec(ctx))
+		revoked, err = changed(tx.NewDelete().Model((*invitation)(nil)).Where("id = ? AND account = ?", id, account).Where(unused).Exec(ctx))
 		return revoked, err
 	})
 	if err != nil {
@@ -94,11 +105,14 @@ func (v *Vault) RevokeInvitation(ctx context.Context, account, id string) (revok
 	return revoked, nil
 }
 
-// UseInvitation uses up an invitation for an address; the same one may use it again, if
-// what it was for was cut off. setup: it is that for the set-up of the service. That one
-// is worth nothing once there is an account, however the account was made.
-func (v *Vault) UseInvitation(ctx context.Context, token, address string) (valid, setup bool, err error) {
+// ClaimInvitation claims an invitation for the registration of an address, which must be
+// settled: SettleInvitation. The same address may claim it again, also after it was used;
+// others once the claim was given back or has lapsed. setup: it is that for the set-up of
+// the service. That one is worth nothing once there is an account, however the account was
+// made.
+func (v *Vault) ClaimInvitation(ctx context.Context, token, address, attempt string) (valid, setup bool, err error) {
 	hash, by := v.mac("token of an invitation", token), v.hidden("address of an invitation", address)
+	now := v.now()
 	err = v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
 		valid, setup = false, false
 		row := &invitation{}
@@ -113,9 +127,13 @@ func (v *Vault) UseInvitation(ctx context.Context, token, address string) (valid
 				return err
 			}
 		}
-		used, err := changed(tx.NewUpdate().Model(row).Set("used_by = ?", by).
-			Where("hash = ? AND expires > ? AND used_by IN ('', ?)", hash, v.now().Unix(), by).Exec(ctx))
-		if err != nil || !used {
+		// Who has used it up does not give it back by claiming it again.
+		claimed, err := changed(tx.NewUpdate().Model(row).
+			Set("claimed = CASE WHEN used_by = ? AND claimed = 0 THEN 0 ELSE ? END", by, now.Unix()).
+			Set("used_by = ?", by).Set("attempt = ?", v.hidden("attempt of an invitation", attempt)).
+			Where("hash = ? AND expires > ?", hash, now.Unix()).
+			Where("(used_by IN ('', ?) OR claimed > 0 AND claimed <= ?)", by, now.Add(-claimLasts).Unix()).Exec(ctx))
+		if err != nil || !claimed {
 			return err
 		}
 		valid = equal(row.MAC, v.macOfInvitation(row))
@@ -123,9 +141,29 @@ func (v *Vault) UseInvitation(ctx context.Context, token, address string) (valid
 		return nil
 	})
 	if err != nil {
-		return false, false, fmt.Errorf("using an invitation: %w", err)
+		return false, false, fmt.Errorf("claiming an invitation: %w", err)
 	}
 	return valid, setup, nil
+}
+
+// SettleInvitation uses up an invitation that an address has claimed, or gives it back if
+// the attempt was refused and no other one has claimed it since.
+func (v *Vault) SettleInvitation(ctx context.Context, token, address, attempt string, used bool) error {
+	hash, by := v.mac("token of an invitation", token), v.hidden("address of an invitation", address)
+	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
+		q := tx.NewUpdate().Model((*invitation)(nil)).Where("hash = ? AND used_by = ? AND claimed > 0", hash, by)
+		if used {
+			q = q.Set("claimed = 0")
+		} else { // a claim that has lapsed: anybody may claim it
+			q = q.Set("claimed = 1").Where("attempt = ?", v.hidden("attempt of an invitation", attempt))
+		}
+		_, err := q.Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("settling an invitation: %w", err)
+	}
+	return nil
 }
 
 // DropExpiredInvitations deletes invitations that nobody can use any more.

@@ -20,8 +20,11 @@ func TestInvitations(t *testing.T) {
 		}
 		use := func(token, address string, want, wantSetup bool) {
 			t.Helper()
-			if valid, setup, err := v.UseInvitation(ctx, token, address); valid != want || setup != wantSetup || err != nil {
+			if valid, setup, err := v.ClaimInvitation(ctx, token, address, "an attempt"); valid != want || setup != wantSetup || err != nil {
 				t.Errorf("%v, %v, %v; want %v, %v", valid, setup, err, want, wantSetup)
+			}
+			if err := v.SettleInvitation(ctx, token, address, "an attempt", true); err != nil {
+				t.Fatal(err)
 			}
 		}
 		_, first, _ := invite("anna")
@@ -58,5 +61,54 @@ func TestInvitations(t *testing.T) {
 		if err := v.DropExpiredInvitations(ctx); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// TestClaimedInvitation: an invitation is used up by a registration that succeeds. One that
+// is refused gives it back, and one that was cut off keeps it from others for a while.
+func TestClaimedInvitation(t *testing.T) {
+	onBoth(t, func(t *testing.T, v *vault.Vault, c *clock) {
+		ctx := t.Context()
+		_, token, _, err := v.NewInvitation(ctx, "anna", time.Hour, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		claim := func(address, attempt string, want bool) {
+			t.Helper()
+			if valid, _, err := v.ClaimInvitation(ctx, token, address, attempt); valid != want || err != nil {
+				t.Errorf("%s claims it: %v, %v", address, valid, err)
+			}
+		}
+		settle := func(address, attempt string, used bool) {
+			t.Helper()
+			if err := v.SettleInvitation(ctx, token, address, attempt, used); err != nil {
+				t.Fatal(err)
+			}
+		}
+		used := func(want bool) {
+			t.Helper()
+			if list, err := v.Invitations(ctx, "anna"); err != nil || len(list) != 1 || list[0].Used != want {
+				t.Errorf("%+v, %v", list, err)
+			}
+		}
+		claim("bert", "1", true)
+		claim("carl", "2", false) // at the same time
+		used(false)
+		settle("bert", "1", false) // refused
+		claim("carl", "3", true)
+		settle("bert", "1", false)
+		claim("bert", "4", false) // it is not his any more
+		c.t = c.t.Add(2 * time.Minute)
+		claim("bert", "5", true) // carl was cut off
+		claim("bert", "6", true) // his app tries again
+		settle("bert", "5", false)
+		claim("carl", "7", false) // the other attempt goes on
+		settle("bert", "6", true)
+		used(true)
+		claim("bert", "8", true) // a repeat
+		settle("bert", "8", false)
+		c.t = c.t.Add(2 * time.Minute)
+		claim("carl", "9", false)
+		used(true)
 	})
 }
