@@ -87,9 +87,10 @@ var invitationList = engine.List[Invitation]{
 	Weight: func(i Invitation) int { return weightOf(i.Name, i.Grants) },
 }
 
-// waiting is the condition that an invitation is for an account, and new or dismissed.
+// waiting is the condition that an invitation is for an account, and not from it, and new or
+// dismissed. Its arguments are the account, again, and whether it was dismissed.
 func (s *Store) waiting() string {
-	return "i.login IN (SELECT login FROM account_logins WHERE " + s.ofAccount() + ") AND (i.dismissed <> 0) = ?"
+	return "i.login IN (SELECT login FROM account_logins WHERE " + s.ofAccount() + ") AND i.owner <> ? AND (i.dismissed <> 0) = ?"
 }
 
 // Invitations lists the devices that wait for an account's decision, the newest first:
@@ -99,7 +100,7 @@ func (s *Store) Invitations(ctx context.Context, account string, dismissed bool,
 		return nil, 0, "", err
 	}
 	err = s.Read(ctx, []string{Invitations, ReceivedShares, Devices, Accounts}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
-		if count, err = tx.NewSelect().Model((*Invitation)(nil)).Where(s.waiting(), account, dismissed).Count(ctx); err != nil {
+		if count, err = tx.NewSelect().Model((*Invitation)(nil)).Where(s.waiting(), account, account, dismissed).Count(ctx); err != nil {
 			return err
 		}
 		list, next, err = invitationList.Page(p, func(before, n int64) (rows []Invitation, err error) {
@@ -108,7 +109,7 @@ func (s *Store) Invitations(ctx context.Context, account string, dismissed bool,
 				Join("LEFT JOIN account_people AS f ON f.account = i.owner").
 				Join("LEFT JOIN devices AS n ON n.device = i.device").
 				Join("LEFT JOIN received_shares AS s ON s.share = i.share").
-				Where(s.waiting(), account, dismissed).Where("i.position < ?", before).OrderExpr("i.position DESC").Limit(n).Scan(ctx)
+				Where(s.waiting(), account, account, dismissed).Where("i.position < ?", before).OrderExpr("i.position DESC").Limit(n).Scan(ctx)
 			return rows, err
 		})
 		return err

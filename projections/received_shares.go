@@ -122,12 +122,13 @@ const concerns = `(EXISTS (SELECT 1 FROM received_share_devices AS d WHERE d.sha
 var receivedList = engine.List[Share]{Name: "received", Start: engine.Newest, Place: opened, Weight: Share.weight}
 
 // ReceivedShares lists an account's received shares that have a device which it has or
-// may accept, the newest first, with those devices. It sets the Seen of the page.
+// may accept, the newest first, with those devices. One that the account made itself, with
+// an address that became its own later, is not received. It sets the Seen of the page.
 func (s *Store) ReceivedShares(ctx context.Context, account string, p Page) (list []Share, next string, err error) {
 	err = s.ReadPage(ctx, []string{ReceivedShares, Devices, Accounts}, p, func(ctx context.Context, tx bun.Tx) error {
 		list, next, err = receivedList.Page(p, func(before, n int64) ([]Share, error) {
 			return receivedBy(ctx, tx, account, func(q *bun.SelectQuery) *bun.SelectQuery {
-				return q.Where(s.mine()+" AND s.opened < ?", account, before).Where(active, account).OrderExpr("s.opened DESC").Limit(n)
+				return q.Where(s.mine()+" AND s.owner <> ? AND s.opened < ?", account, account, before).Where(active, account).OrderExpr("s.opened DESC").Limit(n)
 			})
 		})
 		return err

@@ -2791,7 +2791,8 @@ type ClientInterface interface {
 	// AddAddressWithBody Add an address
 	//
 	// A code is sent to it. Until it is verified it receives no shares and cannot be used to log in. The answer is the
-	// same whether another account has the address or not.
+	// same whether another account has the address or not. What you share with it yourself is not offered to you: it
+	// stays in the list of what you share until you delete it, and waits for whoever has the address next.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2801,7 +2802,8 @@ type ClientInterface interface {
 	// AddAddress Add an address
 	//
 	// A code is sent to it. Until it is verified it receives no shares and cannot be used to log in. The answer is the
-	// same whether another account has the address or not.
+	// same whether another account has the address or not. What you share with it yourself is not offered to you: it
+	// stays in the list of what you share until you delete it, and waits for whoever has the address next.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3922,7 +3924,8 @@ func (c *Client) ListAddresses(ctx context.Context, reqEditors ...RequestEditorF
 // AddAddressWithBody Add an address
 //
 // A code is sent to it. Until it is verified it receives no shares and cannot be used to log in. The answer is the
-// same whether another account has the address or not.
+// same whether another account has the address or not. What you share with it yourself is not offered to you: it
+// stays in the list of what you share until you delete it, and waits for whoever has the address next.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3942,7 +3945,8 @@ func (c *Client) AddAddressWithBody(ctx context.Context, params *AddAddressParam
 // AddAddress Add an address
 //
 // A code is sent to it. Until it is verified it receives no shares and cannot be used to log in. The answer is the
-// same whether another account has the address or not.
+// same whether another account has the address or not. What you share with it yourself is not offered to you: it
+// stays in the list of what you share until you delete it, and waits for whoever has the address next.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -10360,7 +10364,8 @@ type ClientWithResponsesInterface interface {
 	// AddAddressWithBodyWithResponse Add an address
 	//
 	// A code is sent to it. Until it is verified it receives no shares and cannot be used to log in. The answer is the
-	// same whether another account has the address or not.
+	// same whether another account has the address or not. What you share with it yourself is not offered to you: it
+	// stays in the list of what you share until you delete it, and waits for whoever has the address next.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10370,7 +10375,8 @@ type ClientWithResponsesInterface interface {
 	// AddAddressWithResponse Add an address
 	//
 	// A code is sent to it. Until it is verified it receives no shares and cannot be used to log in. The answer is the
-	// same whether another account has the address or not.
+	// same whether another account has the address or not. What you share with it yourself is not offered to you: it
+	// stays in the list of what you share until you delete it, and waits for whoever has the address next.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15325,7 +15331,8 @@ func (c *ClientWithResponses) ListAddressesWithResponse(ctx context.Context, req
 // AddAddressWithBodyWithResponse Add an address
 //
 // A code is sent to it. Until it is verified it receives no shares and cannot be used to log in. The answer is the
-// same whether another account has the address or not.
+// same whether another account has the address or not. What you share with it yourself is not offered to you: it
+// stays in the list of what you share until you delete it, and waits for whoever has the address next.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15341,7 +15348,8 @@ func (c *ClientWithResponses) AddAddressWithBodyWithResponse(ctx context.Context
 // AddAddressWithResponse Add an address
 //
 // A code is sent to it. Until it is verified it receives no shares and cannot be used to log in. The answer is the
-// same whether another account has the address or not.
+// same whether another account has the address or not. What you share with it yourself is not offered to you: it
+// stays in the list of what you share until you delete it, and waits for whoever has the address next.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

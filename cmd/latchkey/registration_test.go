@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -81,4 +83,54 @@ func TestWhoMayRegister(t *testing.T) {
 	if err := sam.call("POST", "/accounts/me/invitations", nil, nil); !hasCode(err, "registration_closed") {
 		t.Errorf("inviting where it is closed: %v", err)
 	}
+}
+
+// TestARefusedRegistrationUsesNoInvitation: only a registration that succeeds does, and only
+// one of two at once.
+func TestARefusedRegistrationUsesNoInvitation(t *testing.T) {
+	data := t.TempDir()
+	s := serve(t, binary, data)
+	olga := s.register(t, "olga")
+	s.stop(t)
+	t.Setenv("LATCHKEY_REGISTRATION", "invited")
+	s = serve(t, binary, data)
+	olga = s.login(t, "olga")
+	var invitation struct{ ID, Token string }
+	olga.must("POST", "/accounts/me/invitations", nil, &invitation)
+	nobody := &user{t: t, api: s.api}
+	register := func(email, password string) error {
+		return nobody.call("POST", "/accounts", map[string]any{"email": email, "password": password, "name": "x", "invitation": invitation.Token}, nil)
+	}
+	used := func(want bool) {
+		t.Helper()
+		var list struct{ Items []struct{ Used bool } }
+		if olga.must("GET", "/accounts/me/invitations", nil, &list); len(list.Items) != 1 || list.Items[0].Used != want {
+			t.Errorf("used: %+v; want %v", list.Items, want)
+		}
+	}
+	if err := register(olga.login, userPassword); !hasCode(err, "login_taken") {
+		t.Errorf("an address that is taken: %v", err)
+	}
+	if err := register("rita@example.com", "short"); !hasCode(err, "invalid_body") {
+		t.Errorf("a bad password: %v", err)
+	}
+	used(false)
+	answers := make([]error, 4)
+	var wg sync.WaitGroup
+	for i := range answers {
+		wg.Go(func() { answers[i] = register(fmt.Sprintf("guest%d@example.com", i), userPassword) })
+	}
+	wg.Wait()
+	won := 0
+	for _, err := range answers {
+		if err == nil {
+			won++
+		} else if !hasCode(err, "invitation_required") {
+			t.Error(err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d registered by one invitation: %v", won, answers)
+	}
+	used(true)
 }

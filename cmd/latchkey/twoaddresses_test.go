@@ -77,3 +77,38 @@ func TestOneDeviceByTwoAddresses(t *testing.T) {
 	owner.must("DELETE", "/shares/"+one, nil, nil)
 	has("the first share is deleted", two)
 }
+
+// TestASharesAddressBecomesTheOwners: an owner adds an address with which they share. Nothing
+// of that is offered to themselves; it waits for whoever has the address next.
+func TestASharesAddressBecomesTheOwners(t *testing.T) {
+	s := serve(t, binary, t.TempDir())
+	owner := s.register(t, "owner")
+	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+	share := owner.share(&user{login: "later@example.com"}, device, "live_view")
+	var added struct{ ID string }
+	owner.must("POST", "/accounts/me/addresses", map[string]any{"email": "later@example.com"}, &added)
+	var waiting struct {
+		Count int
+		Items []any
+	}
+	owner.must("GET", "/invitations", nil, &waiting)
+	if n := owner.received(); n != 0 || waiting.Count != 0 || len(waiting.Items) != 0 {
+		t.Errorf("offered to oneself: %d shares, %+v", n, waiting)
+	}
+	var sent struct {
+		Devices []struct{ Status string }
+	}
+	if owner.must("GET", "/shares/"+share, nil, &sent); len(sent.Devices) != 1 || sent.Devices[0].Status != "invited" {
+		t.Errorf("the owner sees %+v", sent)
+	}
+	err := owner.call("POST", "/shares", map[string]any{"recipient": map[string]any{"email": "later@example.com"}, "devices": []any{}}, nil)
+	if !hasCode(err, "own_login") {
+		t.Errorf("sharing with it again: %v", err)
+	}
+	owner.must("DELETE", "/accounts/me/addresses/"+added.ID, nil, nil)
+	next := s.register(t, "later")
+	next.accept(share, device)
+	if check, listed := next.allowed(device); !check || listed != 1 || next.received() != 1 {
+		t.Errorf("the next holder: %v, %d", check, listed)
+	}
+}
