@@ -50,7 +50,7 @@ func TestTheWholeAPIAgainstAModel(t *testing.T) {
 				}
 				defer func() { compared += m.compared }()
 				r.Repeat(map[string]func(*rapid.T){
-					"add a device": m.addDevice, "remove a device": m.removeDevice, "share": m.share, "offer or edit": m.put, "save": m.save,
+					"add a device": m.addDevice, "remove a device": m.removeDevice, "hand a device over": m.handOver, "share": m.share, "offer or edit": m.put, "save": m.save,
 					"delete": m.delete, "leave": m.leave, "take back": m.takeBack, "accept": m.accept, "reject": m.reject, "name": m.name,
 					"pause": m.pause, "pause a device": m.pauseDevice, "a stranger tries": m.stranger, "beyond": m.beyond, "time": m.time,
 					"": m.compare,
@@ -187,6 +187,44 @@ func (m *machine) removeDevice(r *rapid.T) {
 	device := pick(r, m.model.devices, byText, func(string, *modelDevice) bool { return true })
 	m.do(r, m.model.devices[device].owner, "DELETE", "/devices/"+device, nil, nil, "")
 	m.model.remove(device)
+}
+
+// handOver offers a device to somebody, who takes it, or another offer is made instead.
+func (m *machine) handOver(r *rapid.T) {
+	if rapid.IntRange(0, 2).Draw(r, "rarely") != 0 {
+		r.Skip("rarely")
+	}
+	device := pick(r, m.model.devices, byText, func(string, *modelDevice) bool { return true })
+	owner, to := m.model.devices[device].owner, m.person(r)
+	shares, code := rapid.SampledFrom([]string{"end", "keep"}).Draw(r, "shares"), ""
+	if to == owner {
+		code = "own_login"
+	}
+	path := "/devices/" + device + "/transfer"
+	offer := map[string]any{"recipient": map[string]any{"email": to + "@example.com"}, "shares": shares, "password": userPassword}
+	var made, got struct{ ID string }
+	m.do(r, owner, "POST", path, offer, &made, code)
+	if code != "" {
+		return
+	}
+	m.do(r, owner, "POST", path, offer, nil, "transfer_pending")
+	if rapid.IntRange(0, 3).Draw(r, "declines") == 0 {
+		m.do(r, to, "POST", "/transfers/"+made.ID+"/reject", nil, nil, "")
+		return
+	}
+	for _, who := range m.model.people {
+		if who != to {
+			m.do(r, who, "POST", "/transfers/"+made.ID+"/accept", nil, nil, "transfer_not_found")
+		}
+	}
+	m.do(r, to, "POST", "/transfers/"+made.ID+"/accept", nil, &got, "")
+	for _, pair := range m.model.handOver(device, got.ID, to, shares == "keep", time.Now()) {
+		for _, s := range all[shareAnswer](r, m, to, "/shares/sent") {
+			if nameIn(s.Recipient.Email) == pair[1] {
+				m.model.shares[pair].id = s.ID
+			}
+		}
+	}
 }
 
 func (m *machine) share(r *rapid.T) {

@@ -79,6 +79,34 @@ func (m *model) remove(device string) {
 	}
 }
 
+// handOver gives a device to somebody else, by another id. What its owner shares of it ends,
+// or goes on from the new owner. It returns the shares that this opens.
+func (m *model) handOver(device, id, to string, keep bool, now time.Time) (opened [][2]string) {
+	owner := m.devices[device].owner
+	goesOn := map[string]*modelOffer{}
+	for pair, s := range m.shares {
+		o := s.devices[device]
+		delete(s.devices, device)
+		if o != nil && pair[0] == owner && pair[1] != to && keep && o.active() && (o.until.IsZero() || o.until.After(now)) {
+			kept := *o
+			kept.paused = o.paused || s.paused
+			goesOn[pair[1]] = &kept
+		}
+	}
+	delete(m.devices, device)
+	m.devices[id] = &modelDevice{to}
+	for recipient, o := range goesOn {
+		pair := [2]string{to, recipient}
+		if m.shares[pair] == nil {
+			m.shares[pair] = &modelShare{devices: map[string]*modelOffer{}}
+			delete(m.history, pair)
+			opened = append(opened, pair)
+		}
+		m.shares[pair].devices[id] = o
+	}
+	return opened
+}
+
 func giveUp(o *modelOffer) { *o = modelOffer{status: "gone"} }
 
 func givenText(given map[int][]string) string {

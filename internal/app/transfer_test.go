@@ -367,3 +367,46 @@ func (s *sent) Send(_ context.Context, n Notice) error {
 	}
 	return s.fail
 }
+
+// TestHoursThatCannotBeCombined: what was shared under two different hours of the week is
+// kept, and paused until its new owner has looked.
+func TestHoursThatCannotBeCombined(t *testing.T) {
+	w := newWorld(t)
+	hours := func(from, to privilege.Clock) *privilege.Terms {
+		return &privilege.Terms{Validity: privilege.Validity{Hours: privilege.Hours{Zone: "Europe/Berlin", Spans: []privilege.Span{{Days: 127, Start: from, End: to}}}}}
+	}
+	given := gives(w.cam, 1, privilege.LiveView)
+	given.Terms = hours(8*60, 12*60)
+	id := w.accepted(given)
+	if _, err := w.shares.Replace(ctx, Meta{Account: w.alice}, id, "", hours(10*60, 20*60), []DeviceGrants{given}); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := w.devices.AcceptTransfer(ctx, Meta{Account: w.eve}, w.offer(w.cam, "eve@example.com", device.KeepShares))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, in := w.inShareOf(w.eve, taken.Device.Device); !in || d.Status != share.StatusAccepted || !d.Paused || !d.Terms.Equal(*given.Terms) {
+		t.Errorf("%+v, %v", d, in)
+	}
+	there, err := w.loadShare(ctx, share.ID(w.eve, w.vault.LoginHash("email", "bob@example.com")))
+	if err != nil || there.state.Allows(w.bob, taken.Device.Device, 1, privilege.LiveView, w.clock) {
+		t.Errorf("it is given: %+v, %v", there.state, err)
+	}
+}
+
+// TestSharesWhoseTimeIsOver are not handed on.
+func TestSharesWhoseTimeIsOver(t *testing.T) {
+	w := newWorld(t)
+	given := gives(w.cam, 1, privilege.LiveView)
+	given.Terms = &privilege.Terms{Validity: privilege.Validity{Until: w.clock.Add(time.Minute)}}
+	w.accepted(given)
+	transfer := w.offer(w.cam, "eve@example.com", device.KeepShares)
+	w.clock = w.clock.Add(time.Minute)
+	taken, err := w.devices.AcceptTransfer(ctx, Meta{Account: w.eve}, transfer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, in := w.inShareOf(w.eve, taken.Device.Device); in {
+		t.Errorf("it goes on: %+v", d)
+	}
+}
