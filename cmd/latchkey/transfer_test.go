@@ -207,14 +207,19 @@ func (u *user) sentTo() map[string]string {
 	return out
 }
 
-// TestTransferNeedsAProvenAddress: an address that nobody has proven takes no device, and
-// whoever reads it is told, registered or not.
+// TestTransferNeedsAProvenAddress: an address that nobody has proven gives no device and
+// takes none, and whoever reads it is told, registered or not.
 func TestTransferNeedsAProvenAddress(t *testing.T) {
 	mail := mailtest.Start(t)
 	s := verifying(t, t.TempDir(), mail, "--transfer-ttl", "3s")
 	owner, nina := s.register(t, "owner"), s.register(t, "nina")
 	code := codeFor(t, mail, nina.login, 1)
 	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+	offer := map[string]any{"recipient": map[string]any{"email": nina.login}, "shares": "end", "password": userPassword}
+	if err := owner.call("POST", "/devices/"+device+"/transfer", offer, nil); !hasCode(err, "address_not_verified") {
+		t.Errorf("in the name of an address that is not proven: %v", err)
+	}
+	owner.proveFirst(mail)
 	offered := owner.offer(device, nina.login, "end")
 	if list := nina.transfers(); len(list) != 0 {
 		t.Errorf("before the address is proven: %+v", list)

@@ -49,6 +49,9 @@ func (d *Devices) OfferTransfer(ctx context.Context, m Meta, typed string, n New
 	if err := f.err(); err != nil {
 		return TransferMade{}, err
 	}
+	if err := d.core.refuseUnproven(ctx, c.Account); err != nil { // it is offered in the owner's name
+		return TransferMade{}, err
+	}
 	if c.IdempotencyKey == "" { // else it may be a repeat of what the caller was allowed before
 		if there, err := d.core.loadDevice(ctx, id); err != nil || !there.Live || there.Owner != c.Account {
 			return TransferMade{}, cmp.Or(err, refused(device.ErrNotFound))
