@@ -213,3 +213,35 @@ func TestNoticesGoToProvenAddresses(t *testing.T) {
 		t.Errorf("%d mails went to the other address", n)
 	}
 }
+
+// TestARestoredLogTellsNothingAgain: what was told before a backup was made is not told by
+// the service that was restored from it, nor by one whose read models are made again.
+func TestARestoredLogTellsNothingAgain(t *testing.T) {
+	mail := mailtest.Start(t)
+	data, backups, restored := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "new")
+	s := mailing(t, data, mail)
+	owner := s.register(t, "owner")
+	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+	owner.invite("first@example.com", device)
+	mailTo(t, mail, "first@example.com", 1)
+	mustLatchkey(t, "backup", backups, "--data", data, "--quiet")
+	if code := s.stop(t); code != 0 {
+		t.Fatalf("exit status %d", code)
+	}
+	for _, name := range []string{"projections.db", "projections.db-wal", "projections.db-shm"} {
+		if err := os.Remove(filepath.Join(data, name)); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+	}
+	mustLatchkey(t, "restore", onlyFile(t, backups), "--data", restored, "--journal", filepath.Join(data, journalName), "--quiet")
+	for i, dir := range []string{data, restored} {
+		s := serve(t, binary, dir)
+		address := fmt.Sprintf("next%d@example.com", i)
+		s.login(t, "owner").invite(address, device)
+		mailTo(t, mail, address, 1) // everything before is decided
+		if n := len(mail.To("first@example.com")); n != 1 {
+			t.Errorf("%s: %d mails tell of the first invitation", dir, n)
+		}
+		s.kill()
+	}
+}
