@@ -48,7 +48,7 @@ func newTeller(p *opened, o options, told *app.Told, runner *projections.Runner)
 	})
 	p.hooks = notices.NewHooks(t.Notifier, p.webhooks)
 	t.hooks = outbox.New(outbox.Config{
-		Store: p.hooks, Senders: map[string]outbox.Sender{notices.HookKind: p.hooks}, Logger: p.logger, AtOnce: hooksAtOnce,
+		Store: p.hooks, Senders: map[string]outbox.Sender{notices.HookKind: p.hooks}, Logger: p.logger, AtOnce: hooksAtOnce, Interrupt: true,
 	})
 	return t
 }

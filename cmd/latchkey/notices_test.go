@@ -1,11 +1,15 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"latchkey/internal/mailtest"
 )
@@ -243,5 +247,33 @@ func TestARestoredLogTellsNothingAgain(t *testing.T) {
 			t.Errorf("%s: %d mails tell of the first invitation", dir, n)
 		}
 		s.kill()
+	}
+}
+
+// TestInvitationsByTextMessage: an invitation to a number that no account has comes by text
+// message, without the remark.
+func TestInvitationsByTextMessage(t *testing.T) {
+	texts := make(chan string, 10)
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var m struct{ To, Text string }
+		if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
+			t.Error(err)
+		}
+		texts <- m.To + ": " + m.Text
+	}))
+	defer hook.Close()
+	t.Setenv("LATCHKEY_SMS_HOOK_SECRET", "a secret of both sides")
+	s := serve(t, binary, t.TempDir(), "--sms-hook", hook.URL)
+	owner := s.register(t, "owner")
+	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+	owner.must("POST", "/shares", map[string]any{"recipient": map[string]any{"phone": "+4915112345678"}, "remark": "secret remark", "devices": []any{invitation(device, "live_view")}}, nil)
+	select {
+	case text := <-texts:
+		hasAll(t, text, "+4915112345678: owner (owner@example.com) shares “Front door” with you", "with this number")
+		if strings.Contains(text, "remark") {
+			t.Errorf("%q", text)
+		}
+	case <-time.After(patience):
+		t.Fatal("no text message comes")
 	}
 }

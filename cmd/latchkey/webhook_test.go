@@ -278,6 +278,9 @@ func TestWebhooksReachNobodyElse(t *testing.T) {
 	hanging.wait(1)
 	owner.share(sam, device, "live_view")
 	healthy.wait(1)
+	if code := s.stop(t); code != 0 {
+		t.Errorf("with a webhook that hangs, the service stops with status %d", code)
+	}
 }
 
 // TestAWebhookIsCalledAfterAKill: what a killed service was calling is called again with

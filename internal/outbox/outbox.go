@@ -78,6 +78,9 @@ type Config struct {
 	LookEvery time.Duration
 	// AtOnce is how many messages are sent at the same time; 0: 4.
 	AtOnce int
+	// Interrupt ends what is being sent when Run ends, for senders whose message can be
+	// sent again. Otherwise it has its try to the end.
+	Interrupt bool
 }
 
 // Outbox sends what is in a Store.
@@ -109,7 +112,7 @@ func (o *Outbox) Wake() {
 	}
 }
 
-// Run sends until the context ends. What is being sent then has its try to the end.
+// Run sends until the context ends.
 func (o *Outbox) Run(ctx context.Context) error {
 	var sending errgroup.Group
 	sending.SetLimit(o.cfg.AtOnce)
@@ -140,9 +143,13 @@ func (o *Outbox) claim(ctx context.Context, sending *errgroup.Group) (more bool)
 		return false
 	}
 	sending.Go(func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimLasts)
+		keeping, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimLasts)
 		defer cancel()
-		if err := o.send(ctx, m); err != nil {
+		trying := keeping
+		if o.cfg.Interrupt {
+			trying = ctx
+		}
+		if err := o.send(keeping, trying, m); err != nil {
 			o.cfg.Logger.WarnContext(ctx, "the state of a message could not be kept", "message", m.ID, "error", err)
 		}
 		return nil
@@ -150,9 +157,10 @@ func (o *Outbox) claim(ctx context.Context, sending *errgroup.Group) (more bool)
 	return true
 }
 
-// send is one try. Neither an address nor a text is written to the log.
-func (o *Outbox) send(ctx context.Context, m Message) error {
-	err := o.try(ctx, m)
+// send is one try, in a context of its own; its outcome is kept in the other. Neither an
+// address nor a text is written to the log.
+func (o *Outbox) send(ctx, trying context.Context, m Message) error {
+	err := o.try(trying, m)
 	log := o.cfg.Logger.With("message", m.ID, "kind", m.Kind, "tries", m.Tries+1)
 	switch {
 	case err == nil:
