@@ -360,7 +360,7 @@ func (h *house) checkKept(events []eventstore.Recorded, kept string) {
 	if devices < 2 {
 		h.t.Errorf("only %d devices", devices)
 	}
-	if n, err := h.opened.vaultBase().NewSelect().Table(vault.SessionsTable).Count(ctx); n != 0 || err != nil {
+	if n, err := h.opened.vaultBase().NewSelect().Table("vault_sessions").Count(ctx); n != 0 || err != nil {
 		h.t.Errorf("%d sessions go on, %v", n, err)
 	}
 	// The share that nobody touched is as it was.

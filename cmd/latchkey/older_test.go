@@ -191,3 +191,40 @@ func TestABackupRevivesNoPassword(t *testing.T) {
 		s.stop(t)
 	}
 }
+
+// TestACopyRevivesNoCode: a code that was revoked after the copy of the vault, alone or in a
+// backup, is of no use, nor is an invitation to register.
+func TestACopyRevivesNoCode(t *testing.T) {
+	dir := shortDir(t)
+	data, backups := filepath.Join(dir, "data"), filepath.Join(dir, "backups")
+	s := serve(t, binary, data)
+	olga := s.register(t, "olga")
+	device := olga.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+	type code struct{ ID, Code, Token string }
+	var offer, toRegister code
+	olga.must("POST", "/invitation-codes", map[string]any{"devices": []any{invitation(device, "live_view")}}, &offer)
+	olga.must("POST", "/accounts/me/invitations", nil, &toRegister)
+	s.stop(t)
+	mustLatchkey(t, "backup", backups, "--data", data)
+	older := copied(t, data)
+	s = serve(t, binary, data)
+	olga = s.login(t, "olga")
+	olga.must("DELETE", "/invitation-codes/"+offer.ID, nil, nil)
+	olga.must("DELETE", "/accounts/me/invitations/"+toRegister.ID, nil, nil)
+	s.stop(t)
+	restored := filepath.Join(dir, "restored")
+	mustLatchkey(t, "restore", onlyFile(t, backups), "--data", restored, "--journal", filepath.Join(data, journalName))
+	putVault(t, older, data)
+	for name, folder := range map[string]string{"restored": restored, "with the older vault": data} {
+		s := serve(t, binary, folder, "--registration", "invited")
+		if err := s.api.do(t.Context(), "POST", "/accounts", "", map[string]any{"email": "late@example.com", "password": userPassword, "name": "Late", "invitation": toRegister.Token}, nil); !hasCode(err, "invitation_required") {
+			t.Errorf("%s: an invitation to register that was revoked: %v", name, err)
+		}
+		s.stop(t)
+		s = serve(t, binary, folder)
+		if err := s.register(t, "rita").call("POST", "/invitation-codes/redeem", map[string]any{"code": offer.Code}, nil); !hasCode(err, "code_invalid") {
+			t.Errorf("%s: a code that was revoked: %v", name, err)
+		}
+		s.stop(t)
+	}
+}

@@ -215,8 +215,12 @@ func (c *recoverCommand) recover(ctx context.Context, w io.Writer, st *opened, l
 	}
 	if !c.KeepSessions {
 		r.EndSessions = func(ctx context.Context) error {
-			_, err := st.vaultBase().NewDelete().Table(vault.SessionsTable).Where("1 = 1").Exec(ctx)
-			return err
+			for _, table := range vault.Passing {
+				if _, err := st.vaultBase().NewDelete().Table(table).Where("1 = 1").Exec(ctx); err != nil {
+					return err
+				}
+			}
+			return nil
 		}
 	}
 	done, err := backup.Recover(ctx, r)

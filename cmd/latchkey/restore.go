@@ -29,7 +29,7 @@ type since struct {
 	Journal        []string `env:"LATCHKEY_RESTORE_JOURNAL" placeholder:"FILE,..." help:"Journals of revocations of the service whose log this was, one of each process (revocations.journal in its data folder)."`
 	NoJournal      bool     `help:"There is no such journal: revoke everything that was granted to others, as some of it may have been revoked already. Owners must share again, and everybody must create new stream keys."`
 	NothingRevoked bool     `help:"There is no such journal, and you vouch that nothing was revoked since: nobody removed a device from a share or an account, edited or left one, or revoked a stream key."`
-	KeepSessions   bool     `help:"Keep sessions. Those that have ended since the backup are valid again, too."`
+	KeepSessions   bool     `help:"Keep sessions, codes and invitations. Those that have ended, were used or revoked since the backup are valid again, too."`
 }
 
 // askForJournal is the advice for backup.ErrNoJournal.
@@ -196,7 +196,7 @@ func (c *restoreCommand) tell(w io.Writer, r backup.Restored) {
 		fmt.Fprintln(w, "as no journal records what was revoked since, everything that was granted to others was revoked: owners must share again, and everybody must create new stream keys; passwords are those of the backup: whoever has changed theirs since must do so again")
 	}
 	if !c.KeepSessions {
-		fmt.Fprintln(w, "all sessions have ended: everybody must log in again")
+		fmt.Fprintln(w, "all sessions, codes and invitations have ended: everybody must log in again")
 	}
 	fmt.Fprintln(w, "the read models are rebuilt from the log when the service starts")
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -194,7 +195,7 @@ func (r *restoring) restoreVault(ctx context.Context) error {
 			}
 			r.at.Rows++
 			r.Progress(r.at)
-			if err != nil || row.Table != vault.SessionsTable || r.KeepSessions {
+			if err != nil || !slices.Contains(vault.Passing, row.Table) || r.KeepSessions {
 				return row, true, err
 			}
 		}

@@ -21,8 +21,9 @@ type Row struct {
 	Values map[string]any // by column
 }
 
-// SessionsTable is the table of the sessions.
-const SessionsTable = "vault_sessions"
+// Passing are the tables of what opens something for a while: sessions, codes and
+// invitations. An older copy of the vault revives those that were used or revoked since.
+var Passing = []string{"vault_sessions", "vault_codes", "vault_share_codes", "vault_invitations"}
 
 // openKeyTable is the master key's own table; it is copied as a key.
 const openKeyTable = "vault_open_key"

@@ -195,15 +195,15 @@ func (v *Vault) EndSession(ctx context.Context, token string) error {
 	return nil
 }
 
-// EndAllSessions ends every session, and raises the result of Taken to at least the given
+// EndAllSessions ends every session, code and invitation, and raises the result of Taken to at least the given
 // number.
 func (v *Vault) EndAllSessions(ctx context.Context, taken uint64) error {
 	if taken > math.MaxInt64 {
 		return errors.New("ending all sessions: the count is out of bounds")
 	}
 	err := v.forgetting(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
-		for _, row := range []any{(*session)(nil), (*shareCode)(nil)} {
-			if _, err := tx.NewDelete().Model(row).Where("1 = 1").Exec(ctx); err != nil {
+		for _, table := range Passing {
+			if _, err := tx.NewDelete().Table(table).Where("1 = 1").Exec(ctx); err != nil {
 				return false, err
 			}
 		}
