@@ -25,10 +25,14 @@ const (
 )
 
 // RequestPasswordReset answers before it looks whether the login has an account: neither
-// the answer nor its time tells.
+// the answer nor its time tells. Only the caller's own network is ever refused: how many
+// codes a person is sent is counted for their account, and whoever asks is told nothing.
 func (h handlers) RequestPasswordReset(ctx context.Context, r rest.RequestPasswordResetRequestObject) (rest.RequestPasswordResetResponseObject, error) {
-	if err := h.limitCode(ctx, "reset "+app.LoginName(r.Body.Login)); err != nil {
-		return nil, err
+	if wait := h.take(ctx, h.codesFrom, requestOf(ctx).network); wait > 0 {
+		return nil, rateLimited(wait)
+	}
+	if wait := h.take(ctx, h.codes, loginFrom(ctx, "reset "+app.LoginName(r.Body.Login))); wait > 0 {
+		return rest.RequestPasswordReset202Response{}, nil
 	}
 	select {
 	case h.resets <- struct{}{}:
@@ -51,13 +55,14 @@ func (h handlers) RequestPasswordReset(ctx context.Context, r rest.RequestPasswo
 	return rest.RequestPasswordReset202Response{}, nil
 }
 
-// ConfirmPasswordReset takes the code and the new password.
+// ConfirmPasswordReset takes the code and the new password. Attempts are counted for the
+// caller's network, and for the login from it: those of strangers keep nobody from theirs.
 func (h handlers) ConfirmPasswordReset(ctx context.Context, r rest.ConfirmPasswordResetRequestObject) (rest.ConfirmPasswordResetResponseObject, error) {
 	name := "reset " + app.LoginName(r.Body.Login)
-	known, err := h.limitLogin(ctx, name)
-	if err != nil {
-		return nil, err
+	if wait := h.take(ctx, h.logins, loginFrom(ctx, name)); wait > 0 {
+		return nil, rateLimited(wait)
 	}
+	known := h.knownNetwork(ctx, app.LoginName(r.Body.Login), requestOf(ctx).network)
 	done, err := h.cfg.Accounts.ConfirmReset(toHash(ctx, known), app.Meta{}, app.Reset{Login: r.Body.Login, Code: r.Body.Code, Password: r.Body.NewPassword})
 	if errors.Is(err, hashing.ErrBusy) { // nothing was tried
 		h.logins.local.Refund(loginFrom(ctx, name), 1, h.cfg.Now())

@@ -165,7 +165,7 @@ func (v *memoryVault) PrepareReset(_ context.Context, account, next string) (app
 	return memoryChange{v, account, v.passwords[account], next}, v.fail
 }
 
-func (v *memoryVault) NewCode(_ context.Context, purpose string, _ time.Duration, _ int) (string, error) {
+func (v *memoryVault) NewCode(_ context.Context, purpose string, _ int, _ time.Duration, _ int) (string, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.secrets["code "+purpose] = "12345678"

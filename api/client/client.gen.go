@@ -3275,7 +3275,9 @@ type ClientInterface interface {
 	// RequestPasswordResetWithBody Ask for a code for a new password
 	//
 	// The code is sent to the address, if it is a verified one of an account; for a user name, to the address that the
-	// account is shown with. The answer is the same in any case.
+	// account is shown with. The answer is the same in any case. It has twelve digits, and is valid for an hour. An
+	// address is sent three at once and then one an hour, and no other within five minutes: a request beyond that
+	// gets the same answer, and the code that was sent before stays valid.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3285,7 +3287,9 @@ type ClientInterface interface {
 	// RequestPasswordReset Ask for a code for a new password
 	//
 	// The code is sent to the address, if it is a verified one of an account; for a user name, to the address that the
-	// account is shown with. The answer is the same in any case.
+	// account is shown with. The answer is the same in any case. It has twelve digits, and is valid for an hour. An
+	// address is sent three at once and then one an hour, and no other within five minutes: a request beyond that
+	// gets the same answer, and the code that was sent before stays valid.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3295,8 +3299,8 @@ type ClientInterface interface {
 	// ConfirmPasswordResetWithBody Set a new password with the code
 	//
 	// Ends every session and every stream key of the account, and every viewer that uses one, before it is answered.
-	// Log in with the new password then. Attempts are limited as for logging in; an unknown login and a wrong code get
-	// the same answer.
+	// Log in with the new password then. Use the login that the code was asked for with. Attempts are limited for your
+	// network, alone and together with the login; an unknown login and a wrong code get the same answer.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3306,8 +3310,8 @@ type ClientInterface interface {
 	// ConfirmPasswordReset Set a new password with the code
 	//
 	// Ends every session and every stream key of the account, and every viewer that uses one, before it is answered.
-	// Log in with the new password then. Attempts are limited as for logging in; an unknown login and a wrong code get
-	// the same answer.
+	// Log in with the new password then. Use the login that the code was asked for with. Attempts are limited for your
+	// network, alone and together with the login; an unknown login and a wrong code get the same answer.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4898,7 +4902,9 @@ func (c *Client) DecideInvitations(ctx context.Context, params *DecideInvitation
 // RequestPasswordResetWithBody Ask for a code for a new password
 //
 // The code is sent to the address, if it is a verified one of an account; for a user name, to the address that the
-// account is shown with. The answer is the same in any case.
+// account is shown with. The answer is the same in any case. It has twelve digits, and is valid for an hour. An
+// address is sent three at once and then one an hour, and no other within five minutes: a request beyond that
+// gets the same answer, and the code that was sent before stays valid.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4918,7 +4924,9 @@ func (c *Client) RequestPasswordResetWithBody(ctx context.Context, contentType s
 // RequestPasswordReset Ask for a code for a new password
 //
 // The code is sent to the address, if it is a verified one of an account; for a user name, to the address that the
-// account is shown with. The answer is the same in any case.
+// account is shown with. The answer is the same in any case. It has twelve digits, and is valid for an hour. An
+// address is sent three at once and then one an hour, and no other within five minutes: a request beyond that
+// gets the same answer, and the code that was sent before stays valid.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4938,8 +4946,8 @@ func (c *Client) RequestPasswordReset(ctx context.Context, body RequestPasswordR
 // ConfirmPasswordResetWithBody Set a new password with the code
 //
 // Ends every session and every stream key of the account, and every viewer that uses one, before it is answered.
-// Log in with the new password then. Attempts are limited as for logging in; an unknown login and a wrong code get
-// the same answer.
+// Log in with the new password then. Use the login that the code was asked for with. Attempts are limited for your
+// network, alone and together with the login; an unknown login and a wrong code get the same answer.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4959,8 +4967,8 @@ func (c *Client) ConfirmPasswordResetWithBody(ctx context.Context, contentType s
 // ConfirmPasswordReset Set a new password with the code
 //
 // Ends every session and every stream key of the account, and every viewer that uses one, before it is answered.
-// Log in with the new password then. Attempts are limited as for logging in; an unknown login and a wrong code get
-// the same answer.
+// Log in with the new password then. Use the login that the code was asked for with. Attempts are limited for your
+// network, alone and together with the login; an unknown login and a wrong code get the same answer.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -10898,7 +10906,9 @@ type ClientWithResponsesInterface interface {
 	// RequestPasswordResetWithBodyWithResponse Ask for a code for a new password
 	//
 	// The code is sent to the address, if it is a verified one of an account; for a user name, to the address that the
-	// account is shown with. The answer is the same in any case.
+	// account is shown with. The answer is the same in any case. It has twelve digits, and is valid for an hour. An
+	// address is sent three at once and then one an hour, and no other within five minutes: a request beyond that
+	// gets the same answer, and the code that was sent before stays valid.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10908,7 +10918,9 @@ type ClientWithResponsesInterface interface {
 	// RequestPasswordResetWithResponse Ask for a code for a new password
 	//
 	// The code is sent to the address, if it is a verified one of an account; for a user name, to the address that the
-	// account is shown with. The answer is the same in any case.
+	// account is shown with. The answer is the same in any case. It has twelve digits, and is valid for an hour. An
+	// address is sent three at once and then one an hour, and no other within five minutes: a request beyond that
+	// gets the same answer, and the code that was sent before stays valid.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10918,8 +10930,8 @@ type ClientWithResponsesInterface interface {
 	// ConfirmPasswordResetWithBodyWithResponse Set a new password with the code
 	//
 	// Ends every session and every stream key of the account, and every viewer that uses one, before it is answered.
-	// Log in with the new password then. Attempts are limited as for logging in; an unknown login and a wrong code get
-	// the same answer.
+	// Log in with the new password then. Use the login that the code was asked for with. Attempts are limited for your
+	// network, alone and together with the login; an unknown login and a wrong code get the same answer.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10929,8 +10941,8 @@ type ClientWithResponsesInterface interface {
 	// ConfirmPasswordResetWithResponse Set a new password with the code
 	//
 	// Ends every session and every stream key of the account, and every viewer that uses one, before it is answered.
-	// Log in with the new password then. Attempts are limited as for logging in; an unknown login and a wrong code get
-	// the same answer.
+	// Log in with the new password then. Use the login that the code was asked for with. Attempts are limited for your
+	// network, alone and together with the login; an unknown login and a wrong code get the same answer.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16159,7 +16171,9 @@ func (c *ClientWithResponses) DecideInvitationsWithResponse(ctx context.Context,
 // RequestPasswordResetWithBodyWithResponse Ask for a code for a new password
 //
 // The code is sent to the address, if it is a verified one of an account; for a user name, to the address that the
-// account is shown with. The answer is the same in any case.
+// account is shown with. The answer is the same in any case. It has twelve digits, and is valid for an hour. An
+// address is sent three at once and then one an hour, and no other within five minutes: a request beyond that
+// gets the same answer, and the code that was sent before stays valid.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16175,7 +16189,9 @@ func (c *ClientWithResponses) RequestPasswordResetWithBodyWithResponse(ctx conte
 // RequestPasswordResetWithResponse Ask for a code for a new password
 //
 // The code is sent to the address, if it is a verified one of an account; for a user name, to the address that the
-// account is shown with. The answer is the same in any case.
+// account is shown with. The answer is the same in any case. It has twelve digits, and is valid for an hour. An
+// address is sent three at once and then one an hour, and no other within five minutes: a request beyond that
+// gets the same answer, and the code that was sent before stays valid.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16191,8 +16207,8 @@ func (c *ClientWithResponses) RequestPasswordResetWithResponse(ctx context.Conte
 // ConfirmPasswordResetWithBodyWithResponse Set a new password with the code
 //
 // Ends every session and every stream key of the account, and every viewer that uses one, before it is answered.
-// Log in with the new password then. Attempts are limited as for logging in; an unknown login and a wrong code get
-// the same answer.
+// Log in with the new password then. Use the login that the code was asked for with. Attempts are limited for your
+// network, alone and together with the login; an unknown login and a wrong code get the same answer.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16208,8 +16224,8 @@ func (c *ClientWithResponses) ConfirmPasswordResetWithBodyWithResponse(ctx conte
 // ConfirmPasswordResetWithResponse Set a new password with the code
 //
 // Ends every session and every stream key of the account, and every viewer that uses one, before it is answered.
-// Log in with the new password then. Attempts are limited as for logging in; an unknown login and a wrong code get
-// the same answer.
+// Log in with the new password then. Use the login that the code was asked for with. Attempts are limited for your
+// network, alone and together with the login; an unknown login and a wrong code get the same answer.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

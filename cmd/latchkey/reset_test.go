@@ -1,6 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
 	"testing"
 
 	"latchkey/internal/mailtest"
@@ -23,7 +30,7 @@ func TestForgottenPassword(t *testing.T) {
 	ask(eve.login) // she has not verified it
 	ask("not an address")
 	ask(rita.login)
-	code := codeFor(t, mail, rita.login, 2)
+	code := resetCodeFor(t, mail, rita.login, 2)
 	confirm := func(login, code, password string) error {
 		return nobody.call("POST", "/password-resets/confirm", map[string]any{"login": login, "code": code, "new_password": password}, nil)
 	}
@@ -84,7 +91,7 @@ func TestPendingCodesEnd(t *testing.T) {
 		}
 	}
 	ask(second)
-	code := codeFor(t, mail, second, 2)
+	code := resetCodeFor(t, mail, second, 2)
 	refused(rita.login, code, "for another address of the account")
 	rita.must("DELETE", "/accounts/me/addresses/"+id, nil, nil)
 	refused(second, code, "after the address was removed")
@@ -93,7 +100,7 @@ func TestPendingCodesEnd(t *testing.T) {
 	refused(second, code, "after the address was added again")
 
 	ask(rita.login)
-	code = codeFor(t, mail, rita.login, 2)
+	code = resetCodeFor(t, mail, rita.login, 2)
 	var invitation struct{ ID string }
 	rita.must("POST", "/accounts/me/invitations", nil, &invitation)
 	var session struct{ Token string }
@@ -107,7 +114,79 @@ func TestPendingCodesEnd(t *testing.T) {
 	nobody.must("POST", "/sessions", map[string]any{"login": rita.login, "password": otherPassword}, nil)
 
 	ask(rita.login)
-	code = codeFor(t, mail, rita.login, 3)
+	code = resetCodeFor(t, mail, rita.login, 3)
 	rita.must("DELETE", "/accounts/me", map[string]any{"password": otherPassword}, nil)
 	refused(rita.login, code, "after the account was closed")
+}
+
+var resetCode = regexp.MustCompile(`\b[0-9]{4}-[0-9]{4}-[0-9]{4}\b`)
+
+// resetCodeFor waits for the n-th mail to an address and returns the code for a new password
+// in it.
+func resetCodeFor(t *testing.T, mail *mailtest.Server, address string, n int) string {
+	t.Helper()
+	eventually(t, "a code for a new password comes for "+address, func() bool { return len(mail.To(address)) >= n })
+	found := resetCode.FindString(mail.To(address)[n-1].Text)
+	if found == "" {
+		t.Fatalf("no code is in\n%s", mail.To(address)[n-1].Text)
+	}
+	return found
+}
+
+// TestStrangersBlockNoReset: whoever asks for codes for somebody else, or tries some, from
+// many networks, neither keeps that person from a new password nor fills their mailbox.
+func TestStrangersBlockNoReset(t *testing.T) {
+	mail := mailtest.Start(t)
+	s := verifying(t, t.TempDir(), mail)
+	rita := s.register(t, "rita")
+	if err := rita.verify(rita.addresses().Items[0].ID, codeFor(t, mail, rita.login, 1)); err != nil {
+		t.Fatal(err)
+	}
+	from := func(network int, path string, body map[string]any) int {
+		t.Helper()
+		dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 3, byte(network))}}
+		client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}}
+		raw, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			r, err := client.Post("http://"+s.http+"/api/v1"+path, "application/json", bytes.NewReader(raw)) //nolint:noctx // a test
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, _ := io.ReadAll(r.Body)
+			_ = r.Body.Close()
+			if !bytes.Contains(answer, []byte("passwords_busy")) {
+				return r.StatusCode
+			}
+		}
+	}
+	ask := map[string]any{"login": rita.login}
+	for network := range 12 {
+		if got := from(network+1, "/password-resets", ask); got != http.StatusAccepted {
+			t.Fatalf("stranger %d asks: %d", network, got)
+		}
+	}
+	for try := range 8 {
+		if got := from(99, "/password-resets", ask); got != http.StatusAccepted {
+			t.Fatalf("the person asks for the time %d: %d", try, got)
+		}
+	}
+	code := resetCodeFor(t, mail, rita.login, 2)
+	for network := range 4 {
+		for try := range 8 {
+			wrong := map[string]any{"login": rita.login, "code": fmt.Sprintf("00000000%02d%02d", network, try), "new_password": otherPassword}
+			if got := from(network+1, "/password-resets/confirm", wrong); got != http.StatusForbidden {
+				t.Fatalf("stranger %d guesses: %d", network, got)
+			}
+		}
+	}
+	right := map[string]any{"login": rita.login, "code": code, "new_password": otherPassword}
+	if got := from(99, "/password-resets/confirm", right); got != http.StatusNoContent {
+		t.Errorf("the person's own code: %d", got)
+	}
+	if n := len(mail.To(rita.login)); n != 2 {
+		t.Errorf("%d mails came to the person", n)
+	}
 }

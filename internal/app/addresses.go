@@ -19,12 +19,15 @@ const (
 	// codeTTL is how long a code is valid, and codeAttempts how often one may be tried.
 	codeTTL      = 15 * time.Minute
 	codeAttempts = 5
+	// codeDigits is how many digits a code has.
+	codeDigits = 8
 )
 
 // Codes keeps codes that prove that somebody reads what is sent to an address.
 type Codes interface {
-	// NewCode makes a code, which replaces the one before of the same purpose.
-	NewCode(ctx context.Context, purpose string, ttl time.Duration, attempts int) (string, error)
+	// NewCode makes a code of so many digits, which replaces the one before of the same
+	// purpose.
+	NewCode(ctx context.Context, purpose string, digits int, ttl time.Duration, attempts int) (string, error)
 	// UseCode reports whether a code is right. Each use takes one of its attempts, and one
 	// that is right is gone.
 	UseCode(ctx context.Context, purpose, code string) (bool, error)
@@ -224,7 +227,7 @@ func (a *Accounts) sendVerification(ctx context.Context, c command, of account.S
 		What: NoticeVerify, Until: a.core.now().Add(codeTTL),
 	}
 	// The code is made in any case, so that the time does not tell.
-	if n.Code, err = a.codes.NewCode(ctx, purposeOf(of.Account, login), codeTTL, codeAttempts); err != nil {
+	if n.Code, err = a.codes.NewCode(ctx, purposeOf(of.Account, login), codeDigits, codeTTL, codeAttempts); err != nil {
 		return unavailable(fmt.Errorf("making a code: %w", err))
 	}
 	if tell := a.mayTell(ctx, login); taken {

@@ -16,7 +16,7 @@ type memoryPost struct {
 	next    int
 }
 
-func (p *memoryPost) NewCode(_ context.Context, purpose string, _ time.Duration, _ int) (string, error) {
+func (p *memoryPost) NewCode(_ context.Context, purpose string, _ int, _ time.Duration, _ int) (string, error) {
 	p.next++
 	p.codes[purpose] = time.Unix(int64(p.next), 0).UTC().Format("20060102")[:4] + time.Unix(int64(p.next), 0).UTC().Format("0405")
 	return p.codes[purpose], nil

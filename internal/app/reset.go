@@ -5,11 +5,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
 	"latchkey/domain/account"
 	"latchkey/domain/event"
+)
+
+// Nobody needs a session to ask for a code or to try one, so that strangers must not be able
+// to keep a person from a new password: neither by asking, nor by guessing.
+const (
+	// resetDigits is how many digits a code has: so many that guesses need not use it up.
+	// resetAttempts only bounds what very many networks can try.
+	resetDigits   = 12
+	resetAttempts = 10_000
+	// resetTTL is how long a code is valid. An address gets resetBurst codes at once and one
+	// more each resetTTL, so whenever it gets none, the one before is still valid.
+	resetTTL   = time.Hour
+	resetBurst = 3
+	// resetPause is how long a code is not replaced, so that the person can use it.
+	resetPause = 5 * time.Minute
 )
 
 // Reset is a new password for somebody who forgot the one before.
@@ -33,18 +51,49 @@ func (a *Accounts) RequestReset(ctx context.Context, login string) error {
 	if !ok {
 		return nil
 	}
+	if may, err := a.maySendReset(ctx, there.state, address); err != nil || !may {
+		return err // the code that was sent before is still valid
+	}
 	plain, err := a.core.sealer.Unseal(ctx, event.FieldAddress, address.Text)
 	if err != nil {
 		return fmt.Errorf("reading an address: %w", err)
 	}
 	n := Notice{
 		ID: "reset-" + uuid.NewString(), Account: id, Kind: address.Kind, To: plain, Language: there.state.Language,
-		What: NoticeReset, Until: a.core.now().Add(codeTTL),
+		What: NoticeReset, Until: a.core.now().Add(resetTTL),
 	}
-	if n.Code, err = a.codes.NewCode(ctx, resetOf(there.state, address), codeTTL, codeAttempts); err != nil {
+	if n.Code, err = a.codes.NewCode(ctx, resetOf(there.state, address), resetDigits, resetTTL, resetAttempts); err != nil {
 		return fmt.Errorf("making a code: %w", err)
 	}
+	n.Code = inGroups(n.Code)
 	return a.messenger.Send(ctx, n)
+}
+
+// maySendReset reports whether an address of an account may be sent one more code for a new
+// password, whichever login it was asked for with. It is counted for the password that the
+// account has: once that is changed, the code that was sent before is of no use.
+func (a *Accounts) maySendReset(ctx context.Context, of account.State, address account.Address) (bool, error) {
+	if a.allowances == nil {
+		return true, nil
+	}
+	code := "\x00" + resetOf(of, address)
+	wait, err := a.allowances.Take(ctx, "pause between codes"+code, resetPause, 1)
+	if err == nil && wait == 0 {
+		wait, err = a.allowances.Take(ctx, "codes"+code, resetTTL, resetBurst)
+	}
+	if err != nil {
+		return false, fmt.Errorf("counting codes for a new password: %w", err)
+	}
+	return wait == 0, nil
+}
+
+// inGroups writes a long code so that people can read it.
+func inGroups(code string) string {
+	var groups []string
+	for digits := range slices.Chunk([]byte(code), 4) {
+		groups = append(groups, string(digits))
+	}
+	return strings.Join(groups, "-")
 }
 
 // resetAddress returns the address of an account to which a code for a login is sent: the

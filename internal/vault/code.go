@@ -23,18 +23,15 @@ type code struct {
 	MAC     string `bun:"mac,notnull"`       // without the attempts
 }
 
-// codeDigits is how many digits a code has.
-const codeDigits = 8
-
-// NewCode makes a code for a purpose, which is valid for a time and so many attempts. It
-// replaces the one before.
-func (v *Vault) NewCode(ctx context.Context, purpose string, ttl time.Duration, attempts int) (string, error) {
-	limit := new(big.Int).Exp(big.NewInt(10), big.NewInt(codeDigits), nil)
+// NewCode makes a code of so many digits for a purpose, which is valid for a time and so
+// many attempts. It replaces the one before.
+func (v *Vault) NewCode(ctx context.Context, purpose string, digits int, ttl time.Duration, attempts int) (string, error) {
+	limit := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(digits)), nil)
 	n, err := rand.Int(rand.Reader, limit)
 	if err != nil {
 		return "", fmt.Errorf("making a code: %w", err)
 	}
-	plain := fmt.Sprintf("%0*d", codeDigits, n)
+	plain := fmt.Sprintf("%0*d", digits, n)
 	row := &code{Subject: v.hidden("subject of a code", purpose), Expires: v.now().Add(ttl).UnixMilli(), Left: attempts}
 	row.Hash = v.hashOfCode(row.Subject, plain)
 	row.MAC = v.macOfCode(row)

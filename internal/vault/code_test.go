@@ -12,7 +12,7 @@ func TestCodes(t *testing.T) {
 		ctx := t.Context()
 		fresh := func(purpose string) string {
 			t.Helper()
-			plain, err := v.NewCode(ctx, purpose, 15*time.Minute, 3)
+			plain, err := v.NewCode(ctx, purpose, 8, 15*time.Minute, 3)
 			if err != nil || len(plain) != 8 {
 				t.Fatalf("%q, %v", plain, err)
 			}
