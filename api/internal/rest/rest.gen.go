@@ -570,7 +570,7 @@ type Device struct {
 	// without credentials.
 	Online Online `json:"online"`
 
-	// Proven Whether the service connected to the device with its credentials.
+	// Proven Whether the service connected to the device with its credentials. A serial that the device did not say itself (by ISAPI or ONVIF) is only yours until somebody who has the device reclaims it.
 	Proven bool   `json:"proven"`
 	Serial string `json:"serial"`
 
