@@ -2709,9 +2709,9 @@ type ClientInterface interface {
 	//
 	// Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
 	// account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
-	// address: until then it receives no shares, and anybody else may register with it too. An account that does not
-	// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
-	// that has an account is refused with 409 `login_taken`.
+	// address: until then it receives no shares, and anybody else may register with it too. Whoever verifies it has it, and
+	// the others can no longer log in with it. Where addresses need not be verified, one that has an account is refused
+	// with 409 `login_taken`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2722,9 +2722,9 @@ type ClientInterface interface {
 	//
 	// Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
 	// account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
-	// address: until then it receives no shares, and anybody else may register with it too. An account that does not
-	// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
-	// that has an account is refused with 409 `login_taken`.
+	// address: until then it receives no shares, and anybody else may register with it too. Whoever verifies it has it, and
+	// the others can no longer log in with it. Where addresses need not be verified, one that has an account is refused
+	// with 409 `login_taken`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3766,9 +3766,9 @@ func (c *Client) DismissAccessRequest(ctx context.Context, accessRequest AccessR
 //
 // Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
 // account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
-// address: until then it receives no shares, and anybody else may register with it too. An account that does not
-// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
-// that has an account is refused with 409 `login_taken`.
+// address: until then it receives no shares, and anybody else may register with it too. Whoever verifies it has it, and
+// the others can no longer log in with it. Where addresses need not be verified, one that has an account is refused
+// with 409 `login_taken`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3789,9 +3789,9 @@ func (c *Client) RegisterAccountWithBody(ctx context.Context, params *RegisterAc
 //
 // Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
 // account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
-// address: until then it receives no shares, and anybody else may register with it too. An account that does not
-// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
-// that has an account is refused with 409 `login_taken`.
+// address: until then it receives no shares, and anybody else may register with it too. Whoever verifies it has it, and
+// the others can no longer log in with it. Where addresses need not be verified, one that has an account is refused
+// with 409 `login_taken`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -10286,9 +10286,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
 	// account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
-	// address: until then it receives no shares, and anybody else may register with it too. An account that does not
-	// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
-	// that has an account is refused with 409 `login_taken`.
+	// address: until then it receives no shares, and anybody else may register with it too. Whoever verifies it has it, and
+	// the others can no longer log in with it. Where addresses need not be verified, one that has an account is refused
+	// with 409 `login_taken`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10299,9 +10299,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
 	// account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
-	// address: until then it receives no shares, and anybody else may register with it too. An account that does not
-	// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
-	// that has an account is refused with 409 `login_taken`.
+	// address: until then it receives no shares, and anybody else may register with it too. Whoever verifies it has it, and
+	// the others can no longer log in with it. Where addresses need not be verified, one that has an account is refused
+	// with 409 `login_taken`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15209,9 +15209,9 @@ func (c *ClientWithResponses) DismissAccessRequestWithResponse(ctx context.Conte
 //
 // Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
 // account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
-// address: until then it receives no shares, and anybody else may register with it too. An account that does not
-// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
-// that has an account is refused with 409 `login_taken`.
+// address: until then it receives no shares, and anybody else may register with it too. Whoever verifies it has it, and
+// the others can no longer log in with it. Where addresses need not be verified, one that has an account is refused
+// with 409 `login_taken`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15228,9 +15228,9 @@ func (c *ClientWithResponses) RegisterAccountWithBodyWithResponse(ctx context.Co
 //
 // Where addresses must be verified, a code is sent to the address, and the answer is the same whether it has an
 // account already or not; whoever has it is told by message. Log in with the password that you gave, and verify the
-// address: until then it receives no shares, and anybody else may register with it too. An account that does not
-// verify its address within 30 days can no longer be logged in to by it. Where addresses need not be verified, one
-// that has an account is refused with 409 `login_taken`.
+// address: until then it receives no shares, and anybody else may register with it too. Whoever verifies it has it, and
+// the others can no longer log in with it. Where addresses need not be verified, one that has an account is refused
+// with 409 `login_taken`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

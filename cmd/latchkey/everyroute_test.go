@@ -90,6 +90,9 @@ func (u *user) ask(method, path, body string) string {
 		u.t.Fatal(err)
 	}
 	defer a.Body.Close()
+	if got := a.Header.Get("Cache-Control"); got != "no-store" {
+		u.t.Errorf("%s %s: Cache-Control is %q", method, path, got)
+	}
 	raw, err := io.ReadAll(a.Body)
 	if err != nil {
 		u.t.Fatal(err)

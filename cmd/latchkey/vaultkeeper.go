@@ -227,7 +227,6 @@ func (k *vaultKeeper) sweep(ctx context.Context) {
 		{"dropping what limits have counted", k.opened.vault.DropSpentLimits},
 		{"dropping expired invitations", k.opened.vault.DropExpiredInvitations},
 		{"dropping expired codes", k.opened.vault.DropExpiredCodes},
-		{"dropping old applications", k.opened.vault.DropOldApplications},
 		{"dropping expired codes of shares", k.opened.vault.DropExpiredShareCodes},
 		{"forgetting messages that were sent", k.opened.vault.DropOutgoing},
 		{"forgetting notices that were sent", k.opened.vault.DropNotices},

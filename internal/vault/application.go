@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/uptrace/bun"
 	"golang.org/x/crypto/argon2"
@@ -25,13 +24,9 @@ type application struct {
 	MAC     string `bun:"mac,notnull"`
 }
 
-const (
-	// applicationLasts is for how long an account can be logged in to by a login that it
-	// has not proven.
-	applicationLasts = 30 * 24 * time.Hour
-	// mostApplications is how many of a login are looked at, the newest first.
-	mostApplications = 256
-)
+// mostApplications is how many of a login are looked at, the newest first. An application
+// does not lapse: where nothing sends codes, nobody can prove an address.
+const mostApplications = 256
 
 // ErrApplied is returned for an account that has a password already.
 var ErrApplied = errors.New("the account has applied before")
@@ -102,7 +97,7 @@ func (v *Vault) applicants(ctx context.Context, login string) (rows []password, 
 	err = v.db.NewSelect().Model((*application)(nil)).
 		ColumnExpr("application.account, application.made, application.mac AS bound, p.hash, p.mac").
 		Join("JOIN vault_passwords AS p ON p.account = application.account").
-		Where("application.login = ? AND application.made > ?", hidden, v.now().Add(-applicationLasts).UnixMilli()).
+		Where("application.login = ?", hidden).
 		OrderExpr("application.made DESC, application.account").Limit(mostApplications).Scan(ctx, &list)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading applications: %w", err)
@@ -149,18 +144,6 @@ func (v *Vault) EndApplications(ctx context.Context, login string) error {
 	})
 	if err != nil {
 		return fmt.Errorf("ending applications: %w", err)
-	}
-	return nil
-}
-
-// DropOldApplications deletes applications that have lapsed.
-func (v *Vault) DropOldApplications(ctx context.Context) error {
-	err := v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
-		_, err := tx.NewDelete().Model((*application)(nil)).Where("made <= ?", v.now().Add(-applicationLasts).UnixMilli()).Exec(ctx)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("dropping old applications: %w", err)
 	}
 	return nil
 }
