@@ -100,3 +100,39 @@ func TestDecidingSeveral(t *testing.T) {
 		}
 	}
 }
+
+// TestDecidingAgain: a list of decisions that is sent again with its key repeats what was
+// done, and decides again what was refused.
+func TestDecidingAgain(t *testing.T) {
+	v := newVillage(t)
+	body := map[string]any{"decisions": []any{
+		map[string]any{"share": v.id, "device": v.device, "decision": "accept"}, map[string]any{"share": v.id, "device": v.spare, "decision": "accept"},
+	}}
+	send := func() (statuses []int) {
+		t.Helper()
+		var got struct{ Decisions []struct{ Status int } }
+		v.wantStatus(v.do("POST", "/api/v1/invitations/decisions", v.recipient.token, body, "Idempotency-Key", "k"), 200).decode(t, &got)
+		for _, d := range got.Decisions {
+			statuses = append(statuses, d.Status)
+		}
+		return statuses
+	}
+	if got := send(); len(got) != 2 || got[0] != 200 || got[1] != 404 {
+		t.Fatalf("the first time: %v", got)
+	}
+	v.wantStatus(v.do("PUT", v.path("/devices/", v.spare), v.owner.token, `{"channels":[{"channel":1,"privileges":["ptz"]}]}`), 200)
+	for range 2 {
+		if got := send(); len(got) != 2 || got[0] != 200 || got[1] != 200 {
+			t.Errorf("sent again: %v", got)
+		}
+	}
+	v.wantStatus(v.do("DELETE", v.path("/devices/", v.device), v.recipient.token, nil), 204)
+	if got := send(); got[0] != 200 || got[1] != 200 {
+		t.Errorf("after one was left: %v", got)
+	}
+	for _, d := range v.shares(v.owner, "sent")[0].Devices {
+		if want := map[string]rest.ShareDeviceStatus{v.device: "left", v.spare: rest.Accepted}[d.Device]; d.Status != want {
+			t.Errorf("%s is %s, want %s: a repeat accepts nothing again", d.Device, d.Status, want)
+		}
+	}
+}
