@@ -90,11 +90,11 @@ func TestWhoMayRegister(t *testing.T) {
 func TestARefusedRegistrationUsesNoInvitation(t *testing.T) {
 	data := t.TempDir()
 	s := serve(t, binary, data)
-	olga := s.register(t, "olga")
+	s.register(t, "olga")
 	s.stop(t)
 	t.Setenv("LATCHKEY_REGISTRATION", "invited")
 	s = serve(t, binary, data)
-	olga = s.login(t, "olga")
+	olga := s.login(t, "olga")
 	var invitation struct{ ID, Token string }
 	olga.must("POST", "/accounts/me/invitations", nil, &invitation)
 	nobody := &user{t: t, api: s.api}

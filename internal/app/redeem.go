@@ -83,15 +83,15 @@ func (s *Shares) acceptOffered(ctx context.Context, m Meta, saved ShareChanged, 
 
 // offerable returns those of the offers that can be made: the device is the owner's, and
 // neither in the share already nor accepted by another address of the recipient's.
-func (c *core) offerable(ctx context.Context, s share.State, save share.Save, offers []share.Offer) ([]share.Offer, error) {
+func (s *core) offerable(ctx context.Context, of share.State, save share.Save, offers []share.Offer) ([]share.Offer, error) {
 	var list []share.Offer
 	why, owner := errCode, save.By
 	for _, o := range offers {
-		other, err := c.acceptedElsewhere(ctx, owner, save.Holder, save.Login, o.Device)
+		other, err := s.acceptedElsewhere(ctx, owner, save.Holder, save.Login, o.Device)
 		if err != nil {
 			return nil, err
 		}
-		if d, ok := s.Find(o.Device); other != "" || ok && s.Live && d.Active() {
+		if d, ok := of.Find(o.Device); other != "" || ok && of.Live && d.Active() {
 			why = share.ErrAlreadyShared
 			continue
 		}
