@@ -3352,7 +3352,7 @@ type ClientInterface interface {
 	// serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
 	// your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
 	// you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
-	// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+	// (`reclaim_objected`), and a day after you have withdrawn one (`reclaim_too_soon`). While you have a claim that waits, claiming again changes nothing. A device that is in no
 	// account is added instead: `device_not_taken`.
 	//
 	// Takes any type of body and a specified content type.
@@ -3366,7 +3366,7 @@ type ClientInterface interface {
 	// serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
 	// your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
 	// you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
-	// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+	// (`reclaim_objected`), and a day after you have withdrawn one (`reclaim_too_soon`). While you have a claim that waits, claiming again changes nothing. A device that is in no
 	// account is added instead: `device_not_taken`.
 	//
 	// Takes a body of the `application/json` content type.
@@ -5059,7 +5059,7 @@ func (c *Client) ListReclaims(ctx context.Context, params *ListReclaimsParams, r
 // serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
 // your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
 // you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
-// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+// (`reclaim_objected`), and a day after you have withdrawn one (`reclaim_too_soon`). While you have a claim that waits, claiming again changes nothing. A device that is in no
 // account is added instead: `device_not_taken`.
 //
 // Takes any type of body and a specified content type.
@@ -5083,7 +5083,7 @@ func (c *Client) StartReclaimWithBody(ctx context.Context, params *StartReclaimP
 // serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
 // your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
 // you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
-// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+// (`reclaim_objected`), and a day after you have withdrawn one (`reclaim_too_soon`). While you have a claim that waits, claiming again changes nothing. A device that is in no
 // account is added instead: `device_not_taken`.
 //
 // Takes a body of the `application/json` content type.
@@ -10991,7 +10991,7 @@ type ClientWithResponsesInterface interface {
 	// serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
 	// your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
 	// you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
-	// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+	// (`reclaim_objected`), and a day after you have withdrawn one (`reclaim_too_soon`). While you have a claim that waits, claiming again changes nothing. A device that is in no
 	// account is added instead: `device_not_taken`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -11005,7 +11005,7 @@ type ClientWithResponsesInterface interface {
 	// serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
 	// your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
 	// you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
-	// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+	// (`reclaim_objected`), and a day after you have withdrawn one (`reclaim_too_soon`). While you have a claim that waits, claiming again changes nothing. A device that is in no
 	// account is added instead: `device_not_taken`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -16304,7 +16304,7 @@ func (c *ClientWithResponses) ListReclaimsWithResponse(ctx context.Context, para
 // serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
 // your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
 // you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
-// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+// (`reclaim_objected`), and a day after you have withdrawn one (`reclaim_too_soon`). While you have a claim that waits, claiming again changes nothing. A device that is in no
 // account is added instead: `device_not_taken`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -16324,7 +16324,7 @@ func (c *ClientWithResponses) StartReclaimWithBodyWithResponse(ctx context.Conte
 // serial, at `isapi_url` or `onvif_url`: 422 `serial_not_proven` otherwise. The owner is told at every address, sees
 // your name and your address, which must be verified, and can object; you do not learn who it is. From `ready_at` on
 // you can complete the claim, within 7 days. After an objection you can claim the device again 30 days later
-// (`reclaim_objected`). While you have a claim that waits, claiming again changes nothing. A device that is in no
+// (`reclaim_objected`), and a day after you have withdrawn one (`reclaim_too_soon`). While you have a claim that waits, claiming again changes nothing. A device that is in no
 // account is added instead: `device_not_taken`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

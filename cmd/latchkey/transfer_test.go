@@ -261,7 +261,7 @@ func mailed(mail *mailtest.Server, address, words string) (n int) {
 // with the old owner or the new one, and what follows is done.
 func TestTransferFinishesAfterAKill(t *testing.T) {
 	camera := startGstCamera(t, "digest")
-	for i, after := range []time.Duration{0, time.Millisecond, 3 * time.Millisecond, 6 * time.Millisecond, 12 * time.Millisecond, 25 * time.Millisecond} {
+	for i, after := range []time.Duration{3 * time.Millisecond, 15 * time.Millisecond, 40 * time.Millisecond, 80 * time.Millisecond, 160 * time.Millisecond} {
 		data := t.TempDir()
 		s := serve(t, binary, data)
 		owner, nina, rita := s.register(t, "owner"), s.register(t, "nina"), s.register(t, "rita")

@@ -14,6 +14,9 @@ const (
 	// Pause is how long an account waits after an objection before it can claim the same
 	// device again.
 	Pause = 30 * 24 * time.Hour
+	// Again is how long an account waits after it has withdrawn a claim before it can claim
+	// the same device again: its owner is told of each claim.
+	Again = 24 * time.Hour
 	// Lasts is how long a claim can be completed once its waiting time is over: the owner
 	// need not fear it for ever.
 	Lasts = 7 * 24 * time.Hour
@@ -24,6 +27,7 @@ var (
 	ErrNotFound       = errors.New("the claim does not exist, or has ended")
 	ErrIncomplete     = errors.New("an identifier is missing")
 	ErrObjected       = errors.New("the owner of the device has objected; you can claim it again 30 days after that")
+	ErrTooSoon        = errors.New("you have withdrawn your claim to this device; you can claim it again a day after that")
 	ErrWaiting        = errors.New("the owner of the device can still object; complete the claim after its waiting time")
 	ErrLapsed         = errors.New("the claim was not completed in time; make another one")
 	ErrTaken          = errors.New("the claim has been completed")
@@ -114,6 +118,8 @@ func claim(s State, c Claim) ([]Event, error) {
 		return nil, nil
 	case s.Ended == Objected && c.At.Before(s.EndedAt.Add(Pause)):
 		return nil, ErrObjected
+	case s.Ended == Withdrawn && c.At.Before(s.EndedAt.Add(Again)):
+		return nil, ErrTooSoon
 	}
 	return []Event{Claimed{Serial: c.Serial, Account: c.Account, Device: c.Device, Owner: c.Owner, Ready: c.At.Add(c.Wait), At: c.At}}, nil
 }

@@ -100,7 +100,7 @@ func New(cfg Config) (UseCases, error) {
 	u := UseCases{
 		Accounts: &Accounts{core: c, passwords: cfg.Passwords, codes: cfg.Codes, messenger: cfg.Messenger, allowances: cfg.Allowances, mode: cfg.Registration, invitations: cfg.Invitations},
 		Devices: &Devices{core: c, cameras: cfg.Cameras, prover: cfg.Prover, unproven: cfg.ProofOff, shares: cfg.Shares, asked: cfg.Asked, names: n,
-			passwords: cfg.Passwords, messenger: cfg.Messenger, transferTTL: cfg.TransferTTL, reclaimWait: cfg.ReclaimWait, claims: cfg.Claims},
+			passwords: cfg.Passwords, messenger: cfg.Messenger, allowances: cfg.Allowances, transferTTL: cfg.TransferTTL, reclaimWait: cfg.ReclaimWait, claims: cfg.Claims},
 		Shares:      &Shares{core: c, names: n, codes: cfg.ShareCodes},
 		StreamKeys:  &StreamKeys{core: c, secrets: cfg.StreamSecrets},
 		Revocations: &Revocations{core: c, cameras: cfg.Cameras, secrets: cfg.StreamSecrets, passwords: cfg.Passwords},

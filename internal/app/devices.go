@@ -26,6 +26,7 @@ type Devices struct {
 
 	passwords   Passwords
 	messenger   Messenger // nil: nobody is told
+	allowances  Allowances // nil: they are told each time
 	transferTTL time.Duration
 	reclaimWait time.Duration
 	claims      ClaimsTo // nil: claims are not limited

@@ -98,6 +98,7 @@ var refusals = []struct {
 	{device.ErrBadTransfer, Invalid, "invalid_body"},
 	{reclaim.ErrNotFound, NotFound, "reclaim_not_found"},
 	{reclaim.ErrObjected, Conflict, "reclaim_objected"},
+	{reclaim.ErrTooSoon, Conflict, "reclaim_too_soon"},
 	{reclaim.ErrWaiting, Conflict, "reclaim_waiting"},
 	{reclaim.ErrLapsed, Conflict, "reclaim_expired"},
 	{reclaim.ErrTaken, Conflict, "reclaim_completed"},

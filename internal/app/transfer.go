@@ -243,6 +243,9 @@ func (d *Devices) TellOfTransfer(ctx context.Context, cause uuid.UUID, e device.
 	if err != nil || there.Transfer.Number != e.Transfer.Number || !there.Transfer.Waits(d.core.now()) {
 		return err
 	}
+	if wait, err := d.toldOften(ctx, e.Transfer.Login); err != nil || wait {
+		return err
+	}
 	n := Notice{ID: "transfer-" + cause.String(), Kind: e.Transfer.Kind, What: NoticeTransfer, Until: e.Transfer.Until}
 	if n.Account, err = d.core.registeredHolder(ctx, e.Transfer.Login); err != nil {
 		return err
@@ -255,6 +258,25 @@ func (d *Devices) TellOfTransfer(ctx context.Context, cause uuid.UUID, e device.
 		n.Language = of.state.Language
 	}
 	return d.tell(ctx, n, event.FieldRecipient, e.Transfer.To)
+}
+
+// Whoever reads an address is told of an offer so often: owners could make offers and
+// withdraw them in order to fill somebody's inbox. The list of offers shows all of them.
+const (
+	toldAgain  = time.Hour
+	toldAtMost = 5
+)
+
+// toldOften reports whether an address has been told of offers too often.
+func (d *Devices) toldOften(ctx context.Context, login string) (bool, error) {
+	if d.allowances == nil {
+		return false, nil
+	}
+	wait, err := d.allowances.Take(ctx, "told of a transfer\x00"+login, toldAgain, toldAtMost)
+	if err != nil {
+		return false, unavailable(fmt.Errorf("counting what an address was told: %w", err))
+	}
+	return wait > 0, nil
 }
 
 // tell sends a notice to a sealed address.

@@ -346,6 +346,24 @@ func TestTellOfTransfer(t *testing.T) {
 	if err := w.devices.TellOfTransfer(ctx, cause, offered); err != nil || len(told.list) != 2 {
 		t.Errorf("of an offer that has ended: %v, %+v", err, told.list)
 	}
+	made, err = w.devices.OfferTransfer(ctx, Meta{Account: w.alice}, w.cam, NewTransfer{Email: "eve@example.com", Shares: device.EndShares, Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.devices.allowances = &memoryAllowances{}
+	offered.Transfer = made.Device.Transfer
+	for range toldAtMost + 3 { // each of another event
+		if err := w.devices.TellOfTransfer(ctx, uuid.New(), offered); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(told.list) - 2; n != toldAtMost {
+		t.Errorf("an address is told %d times", n)
+	}
+	w.devices.allowances = nil
+	if _, err := w.devices.WithdrawTransfer(ctx, Meta{Account: w.alice}, w.cam); err != nil {
+		t.Fatal(err)
+	}
 	told.fail = errors.New("the vault is away")
 	made, err = w.devices.OfferTransfer(ctx, Meta{Account: w.alice}, w.cam, NewTransfer{Email: "nobody@example.com", Shares: device.EndShares, Password: password})
 	if err != nil {
