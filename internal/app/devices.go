@@ -25,7 +25,7 @@ type Devices struct {
 	unproven bool // devices are added without connecting to them
 
 	passwords   Passwords
-	messenger   Messenger // nil: nobody is told
+	messenger   Messenger  // nil: nobody is told
 	allowances  Allowances // nil: they are told each time
 	transferTTL time.Duration
 	reclaimWait time.Duration
