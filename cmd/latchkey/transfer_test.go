@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -298,5 +299,47 @@ func TestTransferFinishesAfterAKill(t *testing.T) {
 			return len(share.Devices) == 0
 		})
 		s.kill()
+	}
+}
+
+// TestARestoreRevivesNoOffer: what was withdrawn or rejected after the backup takes no
+// device, and without a journal no offer of the backup does.
+func TestARestoreRevivesNoOffer(t *testing.T) {
+	dir := shortDir(t)
+	data, backups := filepath.Join(dir, "data"), filepath.Join(dir, "backups")
+	s := serve(t, binary, data)
+	owner, nina := s.register(t, "owner"), s.register(t, "nina")
+	offers := map[string]string{}
+	for _, what := range []string{"withdrawn", "rejected", "waiting"} {
+		offers[what] = owner.offer(owner.addDevice("rtsp://127.0.0.1:1/h264", "", ""), nina.login, "end").ID
+	}
+	mustLatchkey(t, "backup", backups, "--data", data)
+	if err := owner.call("POST", "/transfers/"+offers["rejected"]+"/reject", nil, nil); !hasCode(err, "not_the_recipient") {
+		t.Errorf("the owner rejects: %v", err)
+	}
+	device, _, _ := strings.Cut(offers["withdrawn"], "~")
+	owner.must("DELETE", "/devices/"+device+"/transfer", nil, nil)
+	nina.must("POST", "/transfers/"+offers["rejected"]+"/reject", nil, nil)
+	s.stop(t)
+	for name, c := range map[string]struct {
+		args   []string
+		accept map[string]bool
+	}{
+		"journal": {[]string{"--journal", filepath.Join(data, journalName)}, map[string]bool{"waiting": true}},
+		"none":    {[]string{"--no-journal"}, nil},
+	} {
+		restored := filepath.Join(dir, name)
+		mustLatchkey(t, append([]string{"restore", onlyFile(t, backups), "--data", restored}, c.args...)...)
+		s := serve(t, binary, restored)
+		nina := s.login(t, "nina")
+		if list := nina.transfers(); len(list) != len(c.accept) {
+			t.Errorf("%s: %+v", name, list)
+		}
+		for what, id := range offers {
+			if err := nina.call("POST", "/transfers/"+id+"/accept", nil, nil); c.accept[what] && err != nil || !c.accept[what] && !hasCode(err, "transfer_not_found") {
+				t.Errorf("%s: accepting what was %s: %v", name, what, err)
+			}
+		}
+		s.stop(t)
 	}
 }

@@ -14,6 +14,7 @@ var (
 	ErrTransferPending = errors.New("the device is offered to somebody already; withdraw that offer first")
 	ErrTransferExpired = errors.New("the offer has expired; the owner can make another one")
 	ErrOwnAddress      = errors.New("the device is yours already: this is your own address")
+	ErrNotOffered      = errors.New("only who the device is offered to rejects it; withdraw your own offer")
 	ErrBadTransfer     = errors.New("an offer needs an address, a choice about the shares and an end")
 )
 
@@ -87,6 +88,7 @@ type OfferTransfer struct {
 
 // EndTransfer ends an offer: the owner withdraws it, whoever holds its login declines it.
 type EndTransfer struct {
+	Why    Ending
 	Device string
 	Number int    // 0: the one that waits
 	By     string // account
@@ -138,21 +140,20 @@ func offerTransfer(s State, c OfferTransfer) ([]Event, error) {
 
 func endTransfer(s State, c EndTransfer) ([]Event, error) {
 	offered := s.Live && s.Device == c.Device && s.Transfer.Number != 0 && (c.Number == 0 || c.Number == s.Transfer.Number)
-	var why Ending
 	switch {
 	case !offered || c.By == "":
 		return nil, ErrNoTransfer
-	case c.By == s.Owner:
-		why = Withdrawn
-	case c.By == c.Holder && c.Number != 0:
-		why = Declined
+	case c.Why == Withdrawn && c.By == s.Owner:
+	case c.Why == Declined && c.By == s.Owner:
+		return nil, ErrNotOffered
+	case c.Why == Declined && c.By == c.Holder && c.Number != 0:
 	default:
 		return nil, ErrNoTransfer
 	}
 	of := s.changed(c.At)
 	return []Event{TransferEnded{
 		Device: of.Device, Serial: of.Serial, Generation: of.Generation, Change: of.Change, Owner: of.Owner, Name: of.Name, Channels: of.Channels,
-		Model: of.Model, Firmware: of.Firmware, ProvenAt: of.ProvenAt, AddedAt: of.AddedAt, At: of.At, Login: s.Transfer.Login, Number: s.Transfer.Number, Why: why,
+		Model: of.Model, Firmware: of.Firmware, ProvenAt: of.ProvenAt, AddedAt: of.AddedAt, At: of.At, Login: s.Transfer.Login, Number: s.Transfer.Number, Why: c.Why,
 	}}, nil
 }
 

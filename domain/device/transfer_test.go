@@ -51,8 +51,8 @@ func TestTransfers(t *testing.T) {
 		Removed{Device: "ds-1", Owner: "alice", At: later, How: ByTransfer, To: "bob", Next: "ds-1.2", Shares: KeepShares, Transfer: 1},
 		Added{Device: "ds-1.2", Serial: "ds-1", Generation: 2, Owner: "bob", Name: "bob's", Channels: gate, At: later, How: ByTransfer, From: "ds-1"},
 	}
-	end := func(number int, by, holder string) EndTransfer {
-		return EndTransfer{Device: "ds-1", Number: number, By: by, Holder: holder, At: later}
+	end := func(why Ending, number int, by, holder string) EndTransfer {
+		return EndTransfer{Why: why, Device: "ds-1", Number: number, By: by, Holder: holder, At: later}
 	}
 	for _, sc := range []struct {
 		name  string
@@ -95,12 +95,19 @@ func TestTransfers(t *testing.T) {
 		{"refuses what was removed", append(append([]Event(nil), waits...), Removed{Device: "ds-1", Owner: "alice", At: later, Transfer: 1}), accepts(func(*AcceptTransfer) {}), nil, ErrNoTransfer},
 		{"refuses a second acceptance", taken, accepts(func(*AcceptTransfer) {}), nil, ErrNoTransfer},
 
-		{"the owner withdraws", waits, end(0, "alice", ""), []Event{endedBy(Withdrawn)}, nil},
-		{"the addressee declines", waits, end(1, "bob", "bob"), []Event{endedBy(Declined)}, nil},
-		{"nobody else ends it", waits, end(1, "carol", "bob"), nil, ErrNoTransfer},
-		{"the addressee does not end another one", waits, end(2, "bob", "bob"), nil, ErrNoTransfer},
-		{"there is nothing to withdraw", live, end(0, "alice", ""), nil, ErrNoTransfer},
-		{"it ends once", withdrawn, end(0, "alice", ""), nil, ErrNoTransfer},
+		{"the owner withdraws", waits, end(Withdrawn, 0, "alice", ""), []Event{endedBy(Withdrawn)}, nil},
+		{"the owner withdraws exactly that one", waits, end(Withdrawn, 1, "alice", ""), []Event{endedBy(Withdrawn)}, nil},
+		{"the owner does not withdraw another one", waits, end(Withdrawn, 2, "alice", ""), nil, ErrNoTransfer},
+		{"the owner does not decline", waits, end(Declined, 1, "alice", "bob"), nil, ErrNotOffered},
+		{"the owner does not decline what was withdrawn", withdrawn, end(Declined, 1, "alice", "bob"), nil, ErrNoTransfer},
+		{"the owner, who has the address meanwhile, does not decline", waits, end(Declined, 1, "alice", "alice"), nil, ErrNotOffered},
+		{"the addressee does not withdraw", waits, end(Withdrawn, 1, "bob", "bob"), nil, ErrNoTransfer},
+		{"it does not end without a reason", waits, end("", 1, "alice", ""), nil, ErrNoTransfer},
+		{"the addressee declines", waits, end(Declined, 1, "bob", "bob"), []Event{endedBy(Declined)}, nil},
+		{"nobody else ends it", waits, end(Declined, 1, "carol", "bob"), nil, ErrNoTransfer},
+		{"the addressee does not end another one", waits, end(Declined, 2, "bob", "bob"), nil, ErrNoTransfer},
+		{"there is nothing to withdraw", live, end(Withdrawn, 0, "alice", ""), nil, ErrNoTransfer},
+		{"it ends once", withdrawn, end(Withdrawn, 0, "alice", ""), nil, ErrNoTransfer},
 		{"goes to who has reclaimed it", waits, Reclaim{Device: "ds-1", From: "alice", Add: Add{Serial: "ds-1", Owner: "bob", Name: "bob's", Channels: gate, Facts: said, At: later}}, []Event{
 			Removed{Device: "ds-1", Owner: "alice", At: later, How: ByReclaim, To: "bob", Next: "ds-1.2", Shares: EndShares, Transfer: 1},
 			Added{Device: "ds-1.2", Serial: "ds-1", Generation: 2, Owner: "bob", Name: "bob's", Channels: gate, At: later, How: ByReclaim, From: "ds-1", Model: "M", Firmware: "V1", ProvenAt: noon},
@@ -125,7 +132,7 @@ func TestAnOfferSurvivesAChange(t *testing.T) {
 	history := []Event{added("ds-1", 1, "alice", noon), offered(offer)}
 	for _, c := range []Command{
 		Rename{Device: "ds-1", By: "alice", Name: "new name", At: later}, NoteFacts{Device: "ds-1", By: "alice", Facts: said, At: later},
-		EndTransfer{Device: "ds-1", By: "alice", At: later},
+		EndTransfer{Why: Withdrawn, Device: "ds-1", By: "alice", At: later},
 	} {
 		events, err := Decide(replay(history), c)
 		if err != nil || len(events) != 1 {

@@ -88,8 +88,10 @@ func (e TransferEnded) Subjects() event.Subjects {
 // Effect returns that it changes no privilege.
 func (TransferEnded) Effect() event.Effect { return event.NoEffect }
 
-// Revokes returns that it takes nothing away: the offer granted nothing.
-func (TransferEnded) Revokes() event.Revocation { return event.NoRevocation }
+// Revokes returns that the device cannot be taken over any more by the offer.
+func (e TransferEnded) Revokes() event.Revocation {
+	return event.Revocation{Kind: event.OfferTaken, Device: e.Device, Key: TransferID(e.Device, e.Number)}
+}
 
 // Texts changes its personal texts.
 func (e TransferEnded) Texts(change event.ChangeText) event.Event {

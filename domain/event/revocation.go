@@ -12,7 +12,7 @@ type Revocation struct {
 	Share   string
 	Device  string
 	Account string
-	Key     string
+	Key     string // a stream key, or the id of an offer of a device
 }
 
 // NoRevocation is the revocation of an event that revokes nothing.
@@ -40,4 +40,6 @@ const (
 	// PasswordTaken is the password that an account had before. It is in the vault, so a
 	// vault that was written after the event has lost it already.
 	PasswordTaken RevocationKind = "password"
+	// OfferTaken is an offer to hand a device over that was withdrawn or rejected.
+	OfferTaken RevocationKind = "transfer"
 )

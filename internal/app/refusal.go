@@ -92,6 +92,7 @@ var refusals = []struct {
 	{device.ErrNoSuchChannel, Invalid, "unknown_channel"},
 	{device.ErrChannelTwice, Invalid, "channel_twice"},
 	{device.ErrNoTransfer, NotFound, "transfer_not_found"},
+	{device.ErrNotOffered, Forbidden, "not_the_recipient"},
 	{device.ErrTransferPending, Conflict, "transfer_pending"},
 	{device.ErrTransferExpired, Conflict, "transfer_expired"},
 	{device.ErrOwnAddress, Invalid, "own_login"},

@@ -31,6 +31,8 @@ func (r *Revocations) Reapply(ctx context.Context, lost event.Revocation) (chang
 		changed, err = r.toKey(ctx, lost)
 	case event.PasswordTaken:
 		changed, err = r.toPassword(ctx, lost)
+	case event.OfferTaken:
+		changed, err = r.toOffer(ctx, lost)
 	default:
 		err = fmt.Errorf("unknown kind of revocation %q", lost.Kind)
 	}
@@ -70,6 +72,15 @@ func (r *Revocations) toDevice(ctx context.Context, lost event.Revocation) (bool
 		return false, err
 	}
 	return len(done.events) > 0, forgetCamera(ctx, r.cameras, lost.Device)
+}
+
+// toOffer withdraws exactly that offer of a device.
+func (r *Revocations) toOffer(ctx context.Context, lost event.Revocation) (bool, error) {
+	of, number, ok := device.ParseTransfer(lost.Key)
+	if !ok || of != lost.Device {
+		return false, fmt.Errorf("%q is not the id of an offer of device %q", lost.Key, lost.Device)
+	}
+	return r.core.withdraw(ctx, r.core.following(lost.Event), of, number)
 }
 
 func (r *Revocations) toKey(ctx context.Context, lost event.Revocation) (bool, error) {

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"latchkey/domain/catalogue"
+	"latchkey/domain/device"
 	"latchkey/domain/event"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
@@ -177,5 +178,52 @@ func TestReapplyRefusesNonsense(t *testing.T) {
 		if changed, err := w.revocations.Reapply(ctx, r); err == nil || changed {
 			t.Errorf("%+v: %v, %v", r, changed, err)
 		}
+	}
+}
+
+// TestReapplyToOffers: exactly the offer that was withdrawn or rejected ends.
+func TestReapplyToOffers(t *testing.T) {
+	for name, end := range map[string]func(w *world, transfer string) error{
+		"withdrawn": func(w *world, _ string) error {
+			_, err := w.devices.WithdrawTransfer(ctx, Meta{Account: w.alice}, w.cam)
+			return err
+		},
+		"rejected": func(w *world, transfer string) error {
+			_, err := w.devices.RejectTransfer(ctx, Meta{Account: w.eve}, transfer)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			stays := w.offer(w.dvr, "eve@example.com", device.EndShares)
+			transfer := w.offer(w.cam, "eve@example.com", device.EndShares)
+			before := w.log.position
+			if err := end(w, transfer); err != nil {
+				t.Fatal(err)
+			}
+			lost := w.cut(t, before)
+			w.server = w.node()
+			for _, want := range []bool{true, false} {
+				for _, r := range lost {
+					if changed, err := w.revocations.Reapply(ctx, r); err != nil || changed != want {
+						t.Fatalf("%+v: %v, %v; want %v", r, changed, err, want)
+					}
+				}
+			}
+			_, err := w.devices.AcceptTransfer(ctx, Meta{Account: w.eve}, transfer)
+			wantCode(t, err, NotFound, "transfer_not_found")
+			other := lost[0]
+			other.Device, other.Key = w.dvr, device.TransferID(w.dvr, 99)
+			if changed, err := w.revocations.Reapply(ctx, other); err != nil || changed {
+				t.Errorf("an offer that is not there: %v, %v", changed, err)
+			}
+			other.Key = transfer
+			if _, err := w.revocations.Reapply(ctx, other); err == nil {
+				t.Error("an offer of another device")
+			}
+			if _, err := w.devices.AcceptTransfer(ctx, Meta{Account: w.eve}, stays); err != nil {
+				t.Errorf("the offer of another device: %v", err)
+			}
+		})
 	}
 }

@@ -104,7 +104,7 @@ func (d *Devices) WithdrawTransfer(ctx context.Context, m Meta, typed string) (D
 		if !there.Live || there.Device != id {
 			return nil, device.ErrNotFound
 		}
-		return device.Decide(there, device.EndTransfer{Device: id, By: c.Account, At: c.at})
+		return device.Decide(there, device.EndTransfer{Why: device.Withdrawn, Device: id, By: c.Account, At: c.at})
 	})
 	return Done{Position: done.Position}, err
 }
@@ -124,9 +124,22 @@ func (d *Devices) RejectTransfer(ctx context.Context, m Meta, id string) (Done, 
 		if err != nil {
 			return nil, err
 		}
-		return device.Decide(there.state, device.EndTransfer{Device: of, Number: number, By: c.Account, Holder: holder, At: c.at})
+		return device.Decide(there.state, device.EndTransfer{Why: device.Declined, Device: of, Number: number, By: c.Account, Holder: holder, At: c.at})
 	})
 	return Done{Position: done.position}, err
+}
+
+// withdraw ends exactly that offer of a device, if it is there. It reports whether it was.
+func (s *core) withdraw(ctx context.Context, c command, of string, number int) (bool, error) {
+	serial, _ := device.SerialOf(of)
+	done, err := run(ctx, s, c, onAnyDevice(serial), func(there stream[device.State]) ([]device.Event, error) {
+		events, err := device.Decide(there.state, device.EndTransfer{Why: device.Withdrawn, Device: of, Number: number, By: there.state.Owner, At: s.now()})
+		if errors.Is(err, device.ErrNoTransfer) {
+			return nil, nil
+		}
+		return events, err
+	})
+	return len(done.events) > 0, err
 }
 
 // addressee returns the account that an offer is made to: the holder of its login, if it

@@ -428,3 +428,34 @@ func TestSharesWhoseTimeIsOver(t *testing.T) {
 		t.Errorf("it goes on: %+v", d)
 	}
 }
+
+// TestOffersEndOnAFullDisk: withdrawing and rejecting only take away.
+func TestOffersEndOnAFullDisk(t *testing.T) {
+	w := newWorld(t)
+	w.offer(w.cam, "eve@example.com", device.EndShares)
+	transfer := w.offer(w.dvr, "eve@example.com", device.EndShares)
+	w.log.full = true
+	_, err := w.devices.AcceptTransfer(ctx, Meta{Account: w.eve}, transfer)
+	wantCode(t, err, Unavailable, "disk_full")
+	if _, err := w.devices.WithdrawTransfer(ctx, Meta{Account: w.alice, IdempotencyKey: "k"}, w.cam); err != nil {
+		t.Errorf("withdrawing: %v", err)
+	}
+	if _, err := w.devices.RejectTransfer(ctx, Meta{Account: w.eve, IdempotencyKey: "k"}, transfer); err != nil {
+		t.Errorf("rejecting: %v", err)
+	}
+}
+
+// TestOnlyTheAddresseeRejects: the owner is told what to do instead, and the offer stays.
+func TestOnlyTheAddresseeRejects(t *testing.T) {
+	w := newWorld(t)
+	transfer := w.offer(w.cam, "eve@example.com", device.EndShares)
+	_, err := w.devices.RejectTransfer(ctx, Meta{Account: w.alice}, transfer)
+	wantCode(t, err, Forbidden, "not_the_recipient")
+	_, err = w.devices.RejectTransfer(ctx, Meta{Account: w.alice}, device.TransferID(w.cam, 99))
+	wantCode(t, err, NotFound, "transfer_not_found")
+	_, err = w.devices.RejectTransfer(ctx, Meta{Account: w.bob}, transfer)
+	wantCode(t, err, NotFound, "transfer_not_found")
+	if _, err := w.devices.AcceptTransfer(ctx, Meta{Account: w.eve}, transfer); err != nil {
+		t.Error(err)
+	}
+}

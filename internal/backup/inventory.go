@@ -9,6 +9,7 @@ import (
 
 	"latchkey/domain/account"
 	"latchkey/domain/catalogue"
+	"latchkey/domain/device"
 	"latchkey/domain/event"
 	"latchkey/domain/share"
 	"latchkey/eventstore"
@@ -19,12 +20,13 @@ type inventory struct {
 	revoked map[uuid.UUID]bool // the events in it that revoke something
 	shares  map[string]bool
 	keys    map[string]string // stream keys, with their accounts
+	offers  map[string]string // the last offer of each device, by serial
 	last    eventstore.Position
 	epoch   uint64 // 0: the log is not identified
 }
 
 func newInventory() *inventory {
-	return &inventory{revoked: map[uuid.UUID]bool{}, shares: map[string]bool{}, keys: map[string]string{}}
+	return &inventory{revoked: map[uuid.UUID]bool{}, shares: map[string]bool{}, keys: map[string]string{}, offers: map[string]string{}}
 }
 
 // add adds an event of the log, and returns what it revokes.
@@ -56,6 +58,8 @@ func (v *inventory) add(id uuid.UUID, position eventstore.Position, kind string,
 		v.shares[e.Share] = true
 	case account.StreamKeyAdded:
 		v.keys[e.Key] = e.Account
+	case device.TransferOffered:
+		v.offers[e.Serial] = device.TransferID(e.Device, e.Transfer.Number)
 	}
 	return r, false, nil
 }

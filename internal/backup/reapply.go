@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"latchkey/domain/device"
 	"latchkey/domain/event"
 	"latchkey/eventstore"
 	"latchkey/internal/journal"
@@ -96,7 +97,8 @@ func (js Journals) erased(log uuid.UUID) []string {
 	return slices.Sorted(maps.Keys(persons))
 }
 
-// everything returns revocations of all that was granted to others.
+// everything returns revocations of all that was granted to others, and of the offers of
+// devices.
 func (v *inventory) everything() []event.Revocation {
 	cause := uuid.New()
 	var list []event.Revocation
@@ -105,6 +107,11 @@ func (v *inventory) everything() []event.Revocation {
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.keys)) {
 		list = append(list, event.Revocation{Kind: event.StreamKeyTaken, Event: cause, Account: v.keys[name], Key: name})
+	}
+	for _, serial := range slices.Sorted(maps.Keys(v.offers)) {
+		if of, _, ok := device.ParseTransfer(v.offers[serial]); ok {
+			list = append(list, event.Revocation{Kind: event.OfferTaken, Event: cause, Device: of, Key: v.offers[serial]})
+		}
 	}
 	return list
 }
