@@ -243,7 +243,10 @@ func (d *Devices) takeReclaimed(ctx context.Context, c command, owned device.Sta
 		if err := taking.room(ctx, owned.Device, device.EndShares, there.position()); err != nil {
 			return nil, err
 		}
-		return events, taking.stage(ctx, camera, events)
+		if err := taking.stage(ctx, camera, events); err != nil {
+			return nil, err
+		}
+		return events, taking.notClosed(ctx)
 	})
 	if err != nil {
 		taking.refused(ctx, err)

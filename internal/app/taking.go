@@ -127,7 +127,8 @@ func (t *taking) finish(ctx context.Context, done outcome[device.State, device.E
 	result.Position = max(result.Position, d.followRemoval(ctx, t.command.id(deviceStream(t.serial), 0), before.Device, done.position))
 	t.at = result.Position
 	wait()
-	return result, t.unlessClosed(ctx, before.Next)
+	t.unlessClosed(ctx, before.Next)
+	return result, nil
 }
 
 // FinishHandover is the policy that follows a device that went to an account: if that was
@@ -142,15 +143,25 @@ func (d *Devices) FinishHandover(ctx context.Context, cause uuid.UUID, e device.
 	return d.removeAgain(ctx, c, e.Device)
 }
 
-// unlessClosed removes the device again if the account that took it was closed meanwhile:
-// either the closing finds the device, or this finds the account closed.
-func (t *taking) unlessClosed(ctx context.Context, id string) error {
+// notClosed refuses an account that was closed since the command began. It is the last thing
+// before the append: what is refused leaves the device with its owner.
+func (t *taking) notClosed(ctx context.Context) error {
 	there, err := load(ctx, t.devices.core, accountKind, accountStream(t.command.Account))
-	if err != nil || !there.state.Closed {
-		return nil // the device is the account's, in any case; the policy looks again
+	if err == nil && !there.state.Registered {
+		err = refused(account.ErrNotRegistered)
 	}
-	if err := t.devices.removeAgain(ctx, t.command, id); err != nil {
-		return err
+	return err
+}
+
+// unlessClosed removes the device again if the account that took it was closed meanwhile:
+// either the closing finds the device, or this or the policy finds the account closed. It
+// was the account's first.
+func (t *taking) unlessClosed(ctx context.Context, id string) {
+	there, err := load(ctx, t.devices.core, accountKind, accountStream(t.command.Account))
+	if err == nil && there.state.Closed {
+		err = t.devices.removeAgain(ctx, t.command, id)
 	}
-	return refused(account.ErrNotRegistered)
+	if err != nil {
+		t.devices.core.logger.WarnContext(ctx, "whether the account still is there that took a device is looked at later", "device", id, "error", err)
+	}
 }

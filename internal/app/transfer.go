@@ -213,7 +213,10 @@ func (d *Devices) AcceptTransfer(ctx context.Context, m Meta, id string) (Device
 		if err := taking.room(ctx, of, there.state.Transfer.Shares, there.position()); err != nil {
 			return nil, err
 		}
-		return events, taking.stageOld(ctx, there.state, events)
+		if err := taking.stageOld(ctx, there.state, events); err != nil {
+			return nil, err
+		}
+		return events, taking.notClosed(ctx)
 	})
 	if err != nil {
 		taking.refused(ctx, err)

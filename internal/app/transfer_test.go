@@ -265,8 +265,44 @@ func TestAcceptanceRaces(t *testing.T) {
 	}
 }
 
+// TestClosedBeforeItAccepts: who was closed while the command was under way gets nothing,
+// and the offer stays.
+func TestClosedBeforeItAccepts(t *testing.T) {
+	w := newWorld(t)
+	w.closing()
+	transfer := w.offer(w.cam, "eve@example.com", device.EndShares)
+	w.core.quotas = closesOnHold(func() {
+		w.core.quotas = nil
+		other := w.node()
+		other.accounts.holdings, other.accounts.eraser = w.accounts.holdings, w.accounts.eraser
+		if _, err := other.accounts.Close(ctx, Meta{Account: w.eve}, password); err != nil {
+			t.Error(err)
+		}
+	})
+	before := w.log.types(deviceStream("cam-1"))
+	_, err := w.devices.AcceptTransfer(ctx, Meta{Account: w.eve}, transfer)
+	wantCode(t, err, NotFound, "account_not_found")
+	if there, err := w.devices.asksFor(ctx, "cam-1"); err != nil || there.Owner != w.alice || !there.Transfer.Waits(w.clock) {
+		t.Errorf("the device: %+v, %v", there, err)
+	}
+	if after := w.log.types(deviceStream("cam-1")); after != before || len(w.vault.staged) != 0 {
+		t.Errorf("the refusal wrote %s; staged %v", after, w.vault.staged)
+	}
+}
+
+// closesOnHold is a Quotas that does something when room is taken.
+type closesOnHold func()
+
+func (closesOnHold) Most(string) int { return 1 }
+func (f closesOnHold) Hold(context.Context, string, string) (func(position.Position), error) {
+	f()
+	return func(position.Position) {}, nil
+}
+func (closesOnHold) Freed(string, string, position.Position) {}
+func (closesOnHold) Spend(string, string, string, int) error { return nil }
+
 // TestClosedWhileItAccepts: a device does not stay with an account that was closed in the
-// moment in which it accepted.
+// moment in which it accepted; it was the account's before.
 func TestClosedWhileItAccepts(t *testing.T) {
 	w := newWorld(t)
 	w.closing()
@@ -281,8 +317,9 @@ func TestClosedWhileItAccepts(t *testing.T) {
 			}
 		}
 	}
-	_, err := w.devices.AcceptTransfer(ctx, Meta{Account: w.eve}, transfer)
-	wantCode(t, err, NotFound, "account_not_found")
+	if _, err := w.devices.AcceptTransfer(ctx, Meta{Account: w.eve}, transfer); err != nil {
+		t.Error(err)
+	}
 	if there, err := w.devices.asksFor(ctx, "cam-1"); err != nil || there.Device != "" {
 		t.Errorf("the device is still in an account: %+v, %v", there, err)
 	}
