@@ -93,9 +93,9 @@ func (h handlers) EndOtherSessions(ctx context.Context, _ rest.EndOtherSessionsR
 	return rest.EndOtherSessions204Response{}, nil
 }
 
-// stillLoggedIn refuses what opens something by itself, a key or a code, and was created
-// by a session which has ended in the meantime, and takes it back. A change of password
-// looks for keys and codes when no session is left; what comes after that is found here.
+// stillLoggedIn refuses what opens something by itself, a key, a code or an offer of a
+// device, and was created by a session which has ended in the meantime, and takes it back. A
+// change of password looks for them when no session is left; what comes after that is found here.
 func (h handlers) stillLoggedIn(ctx context.Context, takeBack func() error) error {
 	_, err := h.cfg.Sessions.Session(ctx, requestOf(ctx).token)
 	if !errors.Is(err, ErrNoSession) {

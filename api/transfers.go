@@ -30,6 +30,13 @@ func (h handlers) OfferTransfer(ctx context.Context, r rest.OfferTransferRequest
 		return nil, err
 	}
 	h.loggedIn(ctx, name)
+	err = h.stillLoggedIn(ctx, func() error { // the password may have been changed meanwhile
+		_, err := h.cfg.Devices.WithdrawTransfer(ctx, meta(ctx, ""), r.Device)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	position, err := h.confirm(ctx, done.Position)
 	if err != nil {
 		return nil, err

@@ -50,6 +50,19 @@ func (r *Runner) HoldingsOf(ctx context.Context, account string, atLeast eventst
 	return h, err
 }
 
+// OffersOf lists the offers of devices that an account has made and that have not ended,
+// once the store has seen a position in the log and every command that this process has
+// acknowledged.
+func (r *Runner) OffersOf(ctx context.Context, account string, atLeast eventstore.Position) (list []string, err error) {
+	err = r.Read(ctx, atLeast, func(atLeast eventstore.Position) error {
+		return r.store.Read(ctx, []string{Transfers}, atLeast, func(ctx context.Context, tx bun.Tx) error {
+			list = nil
+			return tx.NewRaw("SELECT transfer FROM transfers WHERE owner = ? AND status = ? ORDER BY position", account, TransferWaits).Scan(ctx, &list)
+		})
+	})
+	return list, wrapped("listing what an account offers", err)
+}
+
 // Stranded is a share in which an account has accepted devices, by an address whose login
 // it does not have.
 type Stranded struct{ Share, Account string }

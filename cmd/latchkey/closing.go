@@ -24,6 +24,10 @@ func (h holdings) HoldingsOf(ctx context.Context, account string, atLeast positi
 	return app.Holdings(has), err
 }
 
+func (h holdings) OffersOf(ctx context.Context, account string, atLeast position.Position) ([]string, error) {
+	return h.runner.OffersOf(ctx, account, atLeast)
+}
+
 func (h holdings) Stranded(ctx context.Context, login string, atLeast position.Position) ([]app.Stranded, error) {
 	rows, err := h.runner.Stranded(ctx, login, atLeast)
 	list := make([]app.Stranded, len(rows))

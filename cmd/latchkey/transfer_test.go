@@ -343,3 +343,35 @@ func TestARestoreRevivesNoOffer(t *testing.T) {
 		s.stop(t)
 	}
 }
+
+// TestAChangeOfPasswordEndsOffers: whoever knew the password before may have offered the
+// device.
+func TestAChangeOfPasswordEndsOffers(t *testing.T) {
+	data := t.TempDir()
+	s := serve(t, binary, data)
+	olga, nina := s.register(t, "olga"), s.register(t, "nina")
+	device := olga.addDevice("rtsp://127.0.0.1:1/h264", "", "")
+	refused := func(offered transferAnswer) {
+		t.Helper()
+		if err := nina.call("POST", "/transfers/"+offered.ID+"/accept", nil, nil); !hasCode(err, "transfer_not_found") {
+			t.Errorf("after the change: %v", err)
+		}
+		eventually(t, "the list says that it was withdrawn", func() bool { return len(nina.transfers()) == 0 })
+	}
+	offered := olga.offer(device, nina.login, "end")
+	var session struct{ Token string }
+	olga.must("PUT", "/accounts/me/password", map[string]any{"current": userPassword, "new": otherPassword}, &session)
+	refused(offered)
+	olga.token = session.Token
+	if list := olga.transfers(); len(list) != 1 || list[0].Status != "withdrawn" {
+		t.Errorf("%+v", list)
+	}
+	olga.must("PUT", "/accounts/me/password", map[string]any{"current": otherPassword, "new": userPassword}, &session)
+	olga.token = session.Token
+	offered = olga.offer(device, nina.login, "end")
+	s.stop(t)
+	setPassword(t, data)
+	s = serve(t, binary, data)
+	nina.api = s.api
+	refused(offered)
+}

@@ -103,6 +103,7 @@ type AcceptTransfer struct {
 	Number   int
 	By       string // account
 	Holder   string // the account that holds the offer's login, "" for none
+	Outdated bool   // the owner's password was changed after the offer
 	Name     string
 	Channels []ChannelName
 	At       time.Time
@@ -166,6 +167,8 @@ func acceptTransfer(s State, c AcceptTransfer) ([]Event, error) {
 	case !s.Live || s.Device != c.Device || t.Number == 0 || t.Number != c.Number:
 		return nil, ErrNoTransfer
 	case c.By == "" || c.By != c.Holder || c.By == s.Owner:
+		return nil, ErrNoTransfer
+	case c.Outdated: // whoever knew the password before may have offered it
 		return nil, ErrNoTransfer
 	case !t.Waits(c.At):
 		return nil, ErrTransferExpired

@@ -82,6 +82,7 @@ func TestTransfers(t *testing.T) {
 		{"refuses whom it was not offered to", waits, accepts(func(c *AcceptTransfer) { c.By = "carol" }), nil, ErrNoTransfer},
 		{"refuses nobody", waits, accepts(func(c *AcceptTransfer) { c.By, c.Holder = "", "" }), nil, ErrNoTransfer},
 		{"refuses the owner, who has the address meanwhile", waits, accepts(func(c *AcceptTransfer) { c.By, c.Holder = "alice", "alice" }), nil, ErrNoTransfer},
+		{"refuses an offer of before a change of password", waits, accepts(func(c *AcceptTransfer) { c.Outdated = true }), nil, ErrNoTransfer},
 		{"refuses another number", waits, accepts(func(c *AcceptTransfer) { c.Number = 2 }), nil, ErrNoTransfer},
 		{"refuses no number", live, accepts(func(c *AcceptTransfer) { c.Number = 0 }), nil, ErrNoTransfer},
 		{"refuses at the end", waits, accepts(func(c *AcceptTransfer) { c.At = week }), nil, ErrTransferExpired},

@@ -26,6 +26,9 @@ type HoldingsOf interface {
 	// HoldingsOf lists what an account has, with every event up to a position of the log
 	// taken into account. It waits for that as long as the context does.
 	HoldingsOf(ctx context.Context, account string, atLeast position.Position) (Holdings, error)
+	// OffersOf lists the offers of devices that an account has made and that have not ended,
+	// as HoldingsOf does.
+	OffersOf(ctx context.Context, account string, atLeast position.Position) (transfers []string, err error)
 	// Stranded lists what accounts have accepted by an address whose login they do not have,
 	// "" for any address, as HoldingsOf does.
 	Stranded(ctx context.Context, login string, atLeast position.Position) ([]Stranded, error)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"latchkey/domain/device"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/internal/position"
@@ -44,6 +45,23 @@ func (c *closer) HoldingsOf(_ context.Context, account string, _ position.Positi
 		}
 	}
 	return h, c.fail
+}
+
+// OffersOf lists the offers that wait.
+func (c *closer) OffersOf(_ context.Context, account string, _ position.Position) (list []string, err error) {
+	for name, events := range c.world.log.streams {
+		if !strings.HasPrefix(name, "device-") {
+			continue
+		}
+		state, err := fold(device.State{}, events, device.Evolve)
+		if err != nil {
+			return nil, err
+		}
+		if state.Owner == account && state.Transfer.Number != 0 {
+			list = append(list, device.TransferID(state.Device, state.Transfer.Number))
+		}
+	}
+	return list, c.fail
 }
 
 // Stranded lists what is accepted by logins that the account does not have.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"latchkey/domain/account"
 	"latchkey/domain/event"
 	"latchkey/internal/position"
@@ -71,6 +73,11 @@ func (a *Accounts) replace(ctx context.Context, c command, how account.ChangePas
 		return PasswordChanged{}, unavailable(fmt.Errorf("replacing a password: %w", err))
 	}
 	revoked, err := a.revokeKeys(ctx, c)
+	if a.holdings != nil { // else the policy does it; nobody can accept one in any case
+		a.core.afterwards(ctx, "withdrawing what was offered with the password before", func(ctx context.Context) error {
+			return a.endOffers(ctx, a.core.following(uuid.New()), c.Account, max(done.position, revoked), anyOffer)
+		})
+	}
 	if err == nil && a.webhooks != nil {
 		a.core.afterwards(ctx, "forgetting the webhook of the password before", func(ctx context.Context) error {
 			return a.webhooks.KeepWebhook(ctx, c.Account, "")

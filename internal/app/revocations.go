@@ -80,7 +80,7 @@ func (r *Revocations) toOffer(ctx context.Context, lost event.Revocation) (bool,
 	if !ok || of != lost.Device {
 		return false, fmt.Errorf("%q is not the id of an offer of device %q", lost.Key, lost.Device)
 	}
-	return r.core.withdraw(ctx, r.core.following(lost.Event), of, number)
+	return r.core.withdraw(ctx, r.core.following(lost.Event), of, number, anyOffer)
 }
 
 func (r *Revocations) toKey(ctx context.Context, lost event.Revocation) (bool, error) {

@@ -129,15 +129,22 @@ func (d *Devices) RejectTransfer(ctx context.Context, m Meta, id string) (Done, 
 	return Done{Position: done.position}, err
 }
 
-// withdraw ends exactly that offer of a device, if it is there. It reports whether it was.
-func (s *core) withdraw(ctx context.Context, c command, of string, number int) (bool, error) {
+// withdraw ends exactly that offer of a device, if it is there and ends says so. It reports
+// whether it did.
+func (s *core) withdraw(ctx context.Context, c command, of string, number int, ends func(device.State) (bool, error)) (bool, error) {
 	serial, _ := device.SerialOf(of)
 	done, err := run(ctx, s, c, onAnyDevice(serial), func(there stream[device.State]) ([]device.Event, error) {
 		events, err := device.Decide(there.state, device.EndTransfer{Why: device.Withdrawn, Device: of, Number: number, By: there.state.Owner, At: s.now()})
 		if errors.Is(err, device.ErrNoTransfer) {
 			return nil, nil
 		}
-		return events, err
+		if err != nil {
+			return nil, err
+		}
+		if ends, err := ends(there.state); err != nil || !ends {
+			return nil, err
+		}
+		return events, nil
 	})
 	return len(done.events) > 0, err
 }
@@ -200,6 +207,9 @@ func (d *Devices) AcceptTransfer(ctx context.Context, m Meta, id string) (Device
 			return nil, err
 		}
 		accept := device.AcceptTransfer{Device: of, Number: number, By: c.Account, Holder: holder, At: d.core.now()}
+		if accept.Outdated, err = d.core.outdated(ctx, there.state); err != nil {
+			return nil, err
+		}
 		if _, err := device.Decide(there.state, accept); err != nil {
 			return nil, err
 		}

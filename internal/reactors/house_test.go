@@ -143,6 +143,10 @@ func (f commands) EndShares(ctx context.Context, cause uuid.UUID, device string,
 	return f(ctx, call{cause, device, shares})
 }
 
+func (f commands) EndOffers(context.Context, uuid.UUID, string, eventstore.Position) error {
+	return nil
+}
+
 func (f commands) FinishClosing(context.Context, uuid.UUID, string, eventstore.Position) error {
 	return nil
 }

@@ -49,6 +49,8 @@ type Commands interface {
 	EndShares(ctx context.Context, cause uuid.UUID, device string, shares []string) error
 	// FinishClosing does what follows a closed account, whose event is at a position.
 	FinishClosing(ctx context.Context, cause uuid.UUID, account string, at eventstore.Position) error
+	// EndOffers withdraws what an account offered before its password was changed.
+	EndOffers(ctx context.Context, cause uuid.UUID, account string, at eventstore.Position) error
 	// TellOfTransfer tells whoever reads the address that a device is offered to.
 	TellOfTransfer(ctx context.Context, cause uuid.UUID, e device.TransferOffered) error
 	// TellOfReclaim tells the owner of a device that somebody claims it, and TellOfLoss that

@@ -13,7 +13,7 @@ import (
 
 // policies ends the shares of removed devices, when a device was removed and when a share
 // offers or has a device that was removed meanwhile, finishes what follows a closed
-// account and an address that an account has lost, and tells people of devices that change
+// account, an address that an account has lost and a password that was changed, and tells people of devices that change
 // hands.
 func policies(read ReadModels, do Commands) Reactor {
 	d := deviceEnds{read, do}
@@ -22,7 +22,7 @@ func policies(read ReadModels, do Commands) Reactor {
 		Events: []string{
 			device.Removed{}.Type(), share.Invited{}.Type(), share.Accepted{}.Type(), share.PrivilegesEdited{}.Type(), account.Closed{}.Type(),
 			device.TransferOffered{}.Type(), device.Added{}.Type(), reclaim.Claimed{}.Type(),
-			account.AddressRemoved{}.Type(), account.LoginClaimed{}.Type(),
+			account.AddressRemoved{}.Type(), account.LoginClaimed{}.Type(), account.PasswordChanged{}.Type(),
 		},
 		Due: d.due,
 	}
@@ -46,6 +46,8 @@ func (d deviceEnds) due(ctx context.Context, events []Event, position eventstore
 			list = append(list, Action{e, func(ctx context.Context) error { return d.do.TellOfReclaim(ctx, e.ID, v) }})
 		case account.Closed:
 			list = append(list, Action{e, func(ctx context.Context) error { return d.do.FinishClosing(ctx, e.ID, v.Account, e.Position) }})
+		case account.PasswordChanged:
+			list = append(list, Action{e, func(ctx context.Context) error { return d.do.EndOffers(ctx, e.ID, v.Account, e.Position) }})
 		case device.TransferOffered:
 			list = append(list, Action{e, func(ctx context.Context) error { return d.do.TellOfTransfer(ctx, e.ID, v) }})
 		case device.Added:
