@@ -24,24 +24,19 @@ const hooksAtOnce = 32
 type teller struct {
 	*notices.Notifier
 	hooks *outbox.Outbox
+	log   *eventstore.Client
 }
 
 // newTeller makes what tells people of what happens to their shares.
 func newTeller(p *opened, o options, told *app.Told, runner *projections.Runner) *teller {
-	t := &teller{}
+	t := &teller{log: p.log}
 	var kinds []string
 	for kind := range o.senders {
 		kinds = append(kinds, kind)
 	}
 	t.Notifier = notices.New(notices.Config{
 		Told: told, Vault: p.vault, Kinds: kinds, Logger: p.logger, Kept: func() { t.hooks.Wake() },
-		EpochBegan: func(ctx context.Context) (position.Position, error) {
-			began, err := p.log.EpochBegan(ctx)
-			if errors.Is(err, eventstore.ErrNoIdentity) { // it was made by an early version, and never restored
-				return 0, nil
-			}
-			return began, err
-		},
+		EpochBegan: t.EpochBegan,
 		Ending: func(ctx context.Context, after, until time.Time) ([]notices.Ending, error) {
 			return endings(ctx, runner, p.store, after, until)
 		},
@@ -81,6 +76,15 @@ func (t *teller) Notify(ctx context.Context, events []reactors.Event) error {
 		list[i] = notices.Happened{Event: e.Event, ID: e.ID, Position: e.Position, Created: e.Created}
 	}
 	return t.Notifier.Notify(ctx, list)
+}
+
+// EpochBegan implements reactors.Commands.
+func (t *teller) EpochBegan(ctx context.Context) (position.Position, error) {
+	began, err := t.log.EpochBegan(ctx)
+	if errors.Is(err, eventstore.ErrNoIdentity) { // it was made by an early version, and never restored
+		return 0, nil
+	}
+	return began, err
 }
 
 // Notified implements reactors.Commands.

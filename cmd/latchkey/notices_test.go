@@ -228,6 +228,8 @@ func TestARestoredLogTellsNothingAgain(t *testing.T) {
 	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")
 	owner.invite("first@example.com", device)
 	mailTo(t, mail, "first@example.com", 1)
+	owner.offer(device, "given@example.com", "end")
+	mailTo(t, mail, "given@example.com", 1)
 	mustLatchkey(t, "backup", backups, "--data", data, "--quiet")
 	if code := s.stop(t); code != 0 {
 		t.Fatalf("exit status %d", code)
@@ -245,6 +247,9 @@ func TestARestoredLogTellsNothingAgain(t *testing.T) {
 		mailTo(t, mail, address, 1) // everything before is decided
 		if n := len(mail.To("first@example.com")); n != 1 {
 			t.Errorf("%s: %d mails tell of the first invitation", dir, n)
+		}
+		if n := len(mail.To("given@example.com")); n != 1 {
+			t.Errorf("%s: %d mails tell of the offer", dir, n)
 		}
 		s.kill()
 	}

@@ -147,6 +147,8 @@ func (f commands) EndOffers(context.Context, uuid.UUID, string, eventstore.Posit
 	return nil
 }
 
+func (f commands) EpochBegan(context.Context) (eventstore.Position, error) { return 0, nil }
+
 func (f commands) FinishClosing(context.Context, uuid.UUID, string, eventstore.Position) error {
 	return nil
 }

@@ -51,6 +51,9 @@ type Commands interface {
 	FinishClosing(ctx context.Context, cause uuid.UUID, account string, at eventstore.Position) error
 	// EndOffers withdraws what an account offered before its password was changed.
 	EndOffers(ctx context.Context, cause uuid.UUID, account string, at eventstore.Position) error
+	// EpochBegan returns the position at which the current epoch of the log began: nobody is
+	// told of what is before it.
+	EpochBegan(ctx context.Context) (eventstore.Position, error)
 	// TellOfTransfer tells whoever reads the address that a device is offered to.
 	TellOfTransfer(ctx context.Context, cause uuid.UUID, e device.TransferOffered) error
 	// TellOfReclaim tells the owner of a device that somebody claims it, and TellOfLoss that

@@ -9,6 +9,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"latchkey/domain/device"
+	"latchkey/domain/reclaim"
+	"latchkey/eventstore"
+	"latchkey/internal/reactors"
 )
 
 // policies is the checkpoint of removed devices.
@@ -198,4 +203,44 @@ func TestGoesOnFromTheCheckpoint(t *testing.T) {
 		h.shared("dev1")
 		nextFor(t, calls, h.remove("dev1"))
 	})
+}
+
+// TestNobodyIsToldOfBefore: of what happened before the log's epoch began nobody is told
+// again.
+func TestNobodyIsToldOfBefore(t *testing.T) {
+	told := map[string]int{}
+	do := tells{told: told, began: 10}
+	r := reactors.List(nil, do)[0]
+	for position, want := range map[eventstore.Position]int{9: 0, 10: 0, 11: 1} {
+		clear(told)
+		actions, err := r.Due(t.Context(), []reactors.Event{
+			{Event: device.TransferOffered{}, Position: position}, {Event: reclaim.Claimed{}, Position: position},
+		}, position)
+		must(t, err)
+		for _, a := range actions {
+			must(t, a.Do(t.Context()))
+		}
+		if len(actions) != 2 || told["offer"] != want || told["claim"] != want {
+			t.Errorf("at position %d: %d actions, told %v; want %d each", position, len(actions), told, want)
+		}
+	}
+}
+
+// tells counts what people are told, in a log whose epoch began at a position.
+type tells struct {
+	commands
+	told  map[string]int
+	began eventstore.Position
+}
+
+func (f tells) EpochBegan(context.Context) (eventstore.Position, error) { return f.began, nil }
+
+func (f tells) TellOfTransfer(context.Context, uuid.UUID, device.TransferOffered) error {
+	f.told["offer"]++
+	return nil
+}
+
+func (f tells) TellOfReclaim(context.Context, uuid.UUID, reclaim.Claimed) error {
+	f.told["claim"]++
+	return nil
 }

@@ -40,16 +40,16 @@ func (d deviceEnds) due(ctx context.Context, events []Event, position eventstore
 		case device.Removed:
 			list = append(list, d.removed(e, v.Device))
 			if v.How == device.ByReclaim {
-				list = append(list, Action{e, func(ctx context.Context) error { return d.do.TellOfLoss(ctx, e.ID, v) }})
+				list = append(list, d.tell(e, func(ctx context.Context) error { return d.do.TellOfLoss(ctx, e.ID, v) }))
 			}
 		case reclaim.Claimed:
-			list = append(list, Action{e, func(ctx context.Context) error { return d.do.TellOfReclaim(ctx, e.ID, v) }})
+			list = append(list, d.tell(e, func(ctx context.Context) error { return d.do.TellOfReclaim(ctx, e.ID, v) }))
 		case account.Closed:
 			list = append(list, Action{e, func(ctx context.Context) error { return d.do.FinishClosing(ctx, e.ID, v.Account, e.Position) }})
 		case account.PasswordChanged:
 			list = append(list, Action{e, func(ctx context.Context) error { return d.do.EndOffers(ctx, e.ID, v.Account, e.Position) }})
 		case device.TransferOffered:
-			list = append(list, Action{e, func(ctx context.Context) error { return d.do.TellOfTransfer(ctx, e.ID, v) }})
+			list = append(list, d.tell(e, func(ctx context.Context) error { return d.do.TellOfTransfer(ctx, e.ID, v) }))
 		case device.Added:
 			if v.How != "" {
 				list = append(list, Action{e, func(ctx context.Context) error { return d.do.FinishHandover(ctx, e.ID, v) }})
@@ -70,6 +70,18 @@ func (d deviceEnds) due(ctx context.Context, events []Event, position eventstore
 	}
 	late, err := d.late(ctx, offers, position)
 	return append(list, late...), err
+}
+
+// tell sends something to people. Of what happened before the log was restored they were
+// told then.
+func (d deviceEnds) tell(e Event, send func(context.Context) error) Action {
+	return Action{e, func(ctx context.Context) error {
+		began, err := d.do.EpochBegan(ctx)
+		if err != nil || e.Position <= began {
+			return err
+		}
+		return send(ctx)
+	}}
 }
 
 // removed ends the shares of a device. Shares that offer it later end when that event is
