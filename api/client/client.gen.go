@@ -3153,7 +3153,8 @@ type ClientInterface interface {
 	// limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
 	// recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
 	// your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
-	// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+	// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`. Your address must
+	// be verified: 403 `address_not_verified`. A change of your password withdraws the offer.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3167,7 +3168,8 @@ type ClientInterface interface {
 	// limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
 	// recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
 	// your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
-	// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+	// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`. Your address must
+	// be verified: 403 `address_not_verified`. A change of your password withdraws the offer.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3678,6 +3680,8 @@ type ClientInterface interface {
 	AcceptTransfer(ctx context.Context, transfer TransferPath, params *AcceptTransferParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RejectTransfer Reject a device that was offered to you
+	//
+	// The owner withdraws the offer instead: 403 `not_the_recipient`.
 	//
 	// Corresponds with POST /api/v1/transfers/{transfer}/reject (the `RejectTransfer` operationId).
 	RejectTransfer(ctx context.Context, transfer TransferPath, params *RejectTransferParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4660,7 +4664,8 @@ func (c *Client) WithdrawTransfer(ctx context.Context, device DevicePath, params
 // limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
 // recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
 // your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
-// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`. Your address must
+// be verified: 403 `address_not_verified`. A change of your password withdraws the offer.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4684,7 +4689,8 @@ func (c *Client) OfferTransferWithBody(ctx context.Context, device DevicePath, p
 // limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
 // recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
 // your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
-// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`. Your address must
+// be verified: 403 `address_not_verified`. A change of your password withdraws the offer.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5775,6 +5781,8 @@ func (c *Client) AcceptTransfer(ctx context.Context, transfer TransferPath, para
 }
 
 // RejectTransfer Reject a device that was offered to you
+//
+// The owner withdraws the offer instead: 403 `not_the_recipient`.
 //
 // Corresponds with POST /api/v1/transfers/{transfer}/reject (the `RejectTransfer` operationId).
 func (c *Client) RejectTransfer(ctx context.Context, transfer TransferPath, params *RejectTransferParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -10776,7 +10784,8 @@ type ClientWithResponsesInterface interface {
 	// limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
 	// recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
 	// your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
-	// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+	// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`. Your address must
+	// be verified: 403 `address_not_verified`. A change of your password withdraws the offer.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10790,7 +10799,8 @@ type ClientWithResponsesInterface interface {
 	// limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
 	// recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
 	// your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
-	// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+	// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`. Your address must
+	// be verified: 403 `address_not_verified`. A change of your password withdraws the offer.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11363,6 +11373,8 @@ type ClientWithResponsesInterface interface {
 	AcceptTransferWithResponse(ctx context.Context, transfer TransferPath, params *AcceptTransferParams, reqEditors ...RequestEditorFn) (*AcceptTransferResponse, error)
 
 	// RejectTransferWithResponse Reject a device that was offered to you
+	//
+	// The owner withdraws the offer instead: 403 `not_the_recipient`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15969,7 +15981,8 @@ func (c *ClientWithResponses) WithdrawTransferWithResponse(ctx context.Context, 
 // limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
 // recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
 // your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
-// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`. Your address must
+// be verified: 403 `address_not_verified`. A change of your password withdraws the offer.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15989,7 +16002,8 @@ func (c *ClientWithResponses) OfferTransferWithBodyWithResponse(ctx context.Cont
 // limited as for logging in. `shares` says what becomes of what you share of the device: `end`, or `keep`: its
 // recipients then have it from the new owner, with the same privileges, and the new owner sees their addresses, but not
 // your remarks. Its credentials go with it: nobody can read them, but set another password at the camera if you
-// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`.
+// still know the present one and should not. One offer of a device at a time: 409 `transfer_pending`. Your address must
+// be verified: 403 `address_not_verified`. A change of your password withdraws the offer.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16910,6 +16924,8 @@ func (c *ClientWithResponses) AcceptTransferWithResponse(ctx context.Context, tr
 }
 
 // RejectTransferWithResponse Reject a device that was offered to you
+//
+// The owner withdraws the offer instead: 403 `not_the_recipient`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
