@@ -138,6 +138,9 @@ type AddressAdded struct {
 // the same whether another account has the address or not; whoever reads it is told.
 // Where no proof is asked for, the address is the account's at once, if it is free.
 func (a *Accounts) AddAddress(ctx context.Context, m Meta, email, phone string) (AddressAdded, error) {
+	if a.core.verify {
+		defer evenly(ctx, time.Now(), addingTakes)
+	}
 	f := faults{}
 	kind, plain := f.oneAddress("", email, phone)
 	if err := f.err(); err != nil {

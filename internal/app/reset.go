@@ -124,6 +124,7 @@ func (a *Accounts) ConfirmReset(ctx context.Context, m Meta, r Reset) (Done, err
 	if err := f.err(); err != nil {
 		return Done{}, err
 	}
+	began := time.Now()
 	id, err := a.ByLogin(ctx, LoginKind(r.Login), r.Login)
 	if err != nil {
 		return Done{}, err
@@ -142,6 +143,7 @@ func (a *Accounts) ConfirmReset(ctx context.Context, m Meta, r Reset) (Done, err
 		return Done{}, unavailable(fmt.Errorf("checking a code: %w", err))
 	}
 	if !right || !ok || id == "" {
+		evenly(ctx, began, resetTakes)
 		return Done{}, wrongCode()
 	}
 	m.Account, m.IdempotencyKey = id, "" // a code is used once
@@ -154,6 +156,24 @@ func (a *Accounts) ConfirmReset(ctx context.Context, m Meta, r Reset) (Done, err
 		err = wrongCode()
 	}
 	return Done{Position: done.Position}, err
+}
+
+// resetTakes and addingTakes are longer than what they are about takes on a machine that is
+// not busy; on one that is, other work hides what differs.
+const (
+	resetTakes  = 100 * time.Millisecond
+	addingTakes = 15 * time.Millisecond
+)
+
+// evenly waits until something has taken a while: what it finds out, such as whether
+// somebody has an address, costs some reads more or less, and the time must not tell.
+func evenly(ctx context.Context, began time.Time, takes time.Duration) {
+	rest := time.NewTimer(takes - time.Since(began))
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+	case <-ctx.Done():
+	}
 }
 
 // SetPassword sets a new password for the account of a login, as an operator does for

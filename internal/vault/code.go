@@ -61,11 +61,19 @@ func (v *Vault) UseCode(ctx context.Context, purpose, plain string) (right bool,
 		right = false
 		row := &code{Subject: subject}
 		counted, err := changed(tx.NewUpdate().Model(row).Set("remaining = remaining - 1").WherePK().Where("remaining > 0 AND expires > ?", now).Exec(ctx))
-		if err != nil || !counted {
+		if err != nil {
 			return err
 		}
-		if err := tx.NewSelect().Model(row).WherePK().Scan(ctx); err != nil {
+		if !counted { // the time must not tell: without a change, the commit would be faster
+			if _, err := tx.NewUpdate().Model((*state)(nil)).Set("taken = taken").Where("id = ?", stateRow).Exec(ctx); err != nil {
+				return err
+			}
+		}
+		if err := tx.NewSelect().Model(row).WherePK().Scan(ctx); err != nil && !notFound(err) {
 			return err
+		}
+		if !counted {
+			return nil
 		}
 		if !equal(row.MAC, v.macOfCode(row)) || !equal(row.Hash, hash) {
 			return nil
