@@ -30,7 +30,7 @@ test: ## Install what the tests need and run every test, with the race detector
 LONG := SenderReports|WhoIsOnThisMachine|TestCredentials|OnePullForAll|BrokenPackets|TestFailures|EveryViewerBegins|DialledAgainWhile|NothingDamaged|HostileHTTP|HostileRTSP|HoursEndWhatRuns|NobodyStaysAfter|PortsOfALiving|PTZMoves|WhyACamera|TwoDials|FileIsShown|HostileCameras|ChannelsElsewhere|Stall|HalfRequests|QueuedIsNot|Alarms|LostTheLease|DiedWhile|StoppedWhile|OneProcessActs|NotTakenForStalled|FFmpeg|FFprobe|GStreamer|Players|Decoders|Playback|ReplayEquals|StoppedInATransaction|AuthorizationMatrix|NeverCome|FloodOfGuesses|LocksOut|StalledViewer|NoPacketAfter|Clock|Forgotten|Hashes|NextHolder|RowsOf|Subscription|BudgetOfBytes|Connection|Discovery
 
 .PHONY: test-short
-test-short: ## Something of every room, with Go alone, in under half a minute
+test-short: ## Something of every room, with Go alone, in under a minute
 	@mkdir -p out
 	@$(TOOL) gotestsum --format pkgname --hide-summary=skipped -- -short -count=1 -skip '$(LONG)' ./domain/... ./eventstore ./projections/... ./api/... ./streaming/... ./internal/...
 
