@@ -102,7 +102,7 @@ func TestDecidingSeveral(t *testing.T) {
 }
 
 // TestDecidingAgain: a list of decisions that is sent again with its key repeats what was
-// done, and decides again what was refused.
+// done, and does not try again what was refused: it would decide about another offer.
 func TestDecidingAgain(t *testing.T) {
 	v := newVillage(t)
 	body := map[string]any{"decisions": []any{
@@ -122,16 +122,16 @@ func TestDecidingAgain(t *testing.T) {
 	}
 	v.wantStatus(v.do("PUT", v.path("/devices/", v.spare), v.owner.token, `{"channels":[{"channel":1,"privileges":["ptz"]}]}`), 200)
 	for range 2 {
-		if got := send(); len(got) != 2 || got[0] != 200 || got[1] != 200 {
+		if got := send(); len(got) != 2 || got[0] != 200 || got[1] != 404 {
 			t.Errorf("sent again: %v", got)
 		}
 	}
 	v.wantStatus(v.do("DELETE", v.path("/devices/", v.device), v.recipient.token, nil), 204)
-	if got := send(); got[0] != 200 || got[1] != 200 {
+	if got := send(); got[0] != 200 || got[1] != 404 {
 		t.Errorf("after one was left: %v", got)
 	}
 	for _, d := range v.shares(v.owner, "sent")[0].Devices {
-		if want := map[string]rest.ShareDeviceStatus{v.device: "left", v.spare: rest.Accepted}[d.Device]; d.Status != want {
+		if want := map[string]rest.ShareDeviceStatus{v.device: "left", v.spare: "invited"}[d.Device]; d.Status != want {
 			t.Errorf("%s is %s, want %s: a repeat accepts nothing again", d.Device, d.Status, want)
 		}
 	}

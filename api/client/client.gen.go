@@ -3256,7 +3256,7 @@ type ClientInterface interface {
 	//
 	// Each decision stands alone: the others count if one is refused. The answer lists them in the order of the
 	// request, each with the status and code that its own request would have. Repeating it with the same
-	// `Idempotency-Key` decides each of them once, and tries those again that were refused.
+	// `Idempotency-Key` decides nothing anew: what was refused stays refused, and needs another key.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3267,7 +3267,7 @@ type ClientInterface interface {
 	//
 	// Each decision stands alone: the others count if one is refused. The answer lists them in the order of the
 	// request, each with the status and code that its own request would have. Repeating it with the same
-	// `Idempotency-Key` decides each of them once, and tries those again that were refused.
+	// `Idempotency-Key` decides nothing anew: what was refused stays refused, and needs another key.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4867,7 +4867,7 @@ func (c *Client) ListInvitations(ctx context.Context, params *ListInvitationsPar
 //
 // Each decision stands alone: the others count if one is refused. The answer lists them in the order of the
 // request, each with the status and code that its own request would have. Repeating it with the same
-// `Idempotency-Key` decides each of them once, and tries those again that were refused.
+// `Idempotency-Key` decides nothing anew: what was refused stays refused, and needs another key.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4888,7 +4888,7 @@ func (c *Client) DecideInvitationsWithBody(ctx context.Context, params *DecideIn
 //
 // Each decision stands alone: the others count if one is refused. The answer lists them in the order of the
 // request, each with the status and code that its own request would have. Repeating it with the same
-// `Idempotency-Key` decides each of them once, and tries those again that were refused.
+// `Idempotency-Key` decides nothing anew: what was refused stays refused, and needs another key.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -10895,7 +10895,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Each decision stands alone: the others count if one is refused. The answer lists them in the order of the
 	// request, each with the status and code that its own request would have. Repeating it with the same
-	// `Idempotency-Key` decides each of them once, and tries those again that were refused.
+	// `Idempotency-Key` decides nothing anew: what was refused stays refused, and needs another key.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10906,7 +10906,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Each decision stands alone: the others count if one is refused. The answer lists them in the order of the
 	// request, each with the status and code that its own request would have. Repeating it with the same
-	// `Idempotency-Key` decides each of them once, and tries those again that were refused.
+	// `Idempotency-Key` decides nothing anew: what was refused stays refused, and needs another key.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16152,7 +16152,7 @@ func (c *ClientWithResponses) ListInvitationsWithResponse(ctx context.Context, p
 //
 // Each decision stands alone: the others count if one is refused. The answer lists them in the order of the
 // request, each with the status and code that its own request would have. Repeating it with the same
-// `Idempotency-Key` decides each of them once, and tries those again that were refused.
+// `Idempotency-Key` decides nothing anew: what was refused stays refused, and needs another key.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16169,7 +16169,7 @@ func (c *ClientWithResponses) DecideInvitationsWithBodyWithResponse(ctx context.
 //
 // Each decision stands alone: the others count if one is refused. The answer lists them in the order of the
 // request, each with the status and code that its own request would have. Repeating it with the same
-// `Idempotency-Key` decides each of them once, and tries those again that were refused.
+// `Idempotency-Key` decides nothing anew: what was refused stays refused, and needs another key.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -46,7 +48,7 @@ type Decided struct {
 }
 
 // DecideAll decides several invitations. Each decision stands alone: the others count if
-// one is refused. A repeat with the same idempotency key decides each of them once.
+// one is refused. A repeat with the same idempotency key decides nothing anew.
 func (s *Shares) DecideAll(ctx context.Context, m Meta, list []Decision) ([]Decided, error) {
 	list = slices.Clone(list)
 	for i := range list {
@@ -65,10 +67,19 @@ func (s *Shares) DecideAll(ctx context.Context, m Meta, list []Decision) ([]Deci
 	name := "decisions-" + c.Account
 	key := s.core.claimOn(c, name)
 	err = s.core.inTurn(ctx, name, c.Account, func() error {
-		if _, err := key.claim(ctx); err != nil { // what was decided before is found again
+		before, err := key.claim(ctx)
+		if err != nil {
 			return err
 		}
+		if before != nil { // a repeat: what was refused is not tried again
+			recallRefusals(before.Answers, results)
+			s.decide(ctx, m, list, results)
+			return nil
+		}
 		s.decide(ctx, m, list, results)
+		if key.request.Answers, err = refusalsOf(results); err != nil {
+			return err
+		}
 		return key.finish(ctx, last(results), 0)
 	})
 	if err != nil {
@@ -97,6 +108,9 @@ func (s *Shares) decide(ctx context.Context, m Meta, list []Decision, results []
 	var g errgroup.Group
 	g.SetLimit(decisionsAtOnce)
 	for i, d := range list {
+		if results[i].Err != nil {
+			continue
+		}
 		g.Go(func() error {
 			decide := s.Reject
 			if d.Accept {
@@ -108,6 +122,39 @@ func (s *Shares) decide(ctx context.Context, m Meta, list []Decision, results []
 		})
 	}
 	_ = g.Wait() // the results have the errors
+}
+
+// refusal is why a decision was refused, as it is remembered for a repeat of its list.
+type refusal struct {
+	Code, Message string
+	Kind          Kind
+}
+
+// refusalsOf returns the refusals of a list of decisions, to be remembered. What failed for
+// another reason is not among them: a repeat tries that again.
+func refusalsOf(results []Decided) (string, error) {
+	list := make([]refusal, len(results))
+	for i, r := range results {
+		if e, ok := errors.AsType[*Error](r.Err); ok && e.Kind != Unavailable && e.Kind != TooSoon {
+			list[i] = refusal{e.Code, e.Message, e.Kind}
+		}
+	}
+	text, err := json.Marshal(list)
+	return string(text), err
+}
+
+// recallRefusals sets the results that were refusals before. An earlier version remembered
+// none.
+func recallRefusals(text string, results []Decided) {
+	var list []refusal
+	if json.Unmarshal([]byte(text), &list) != nil || len(list) != len(results) {
+		return
+	}
+	for i, r := range list {
+		if r.Code != "" {
+			results[i].Err = &Error{Code: r.Code, Message: r.Message, Kind: r.Kind}
+		}
+	}
 }
 
 // of returns the meta of one decision: its key follows from that of all, and differs from

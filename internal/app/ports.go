@@ -230,4 +230,5 @@ type Request struct {
 	Done     bool              // carried out, and nothing was written
 	Revision int64             // of the stream then; -1 if it did not exist
 	Position position.Position // that was returned
+	Answers  string            // to the parts of a command that are refused one by one; "" for none
 }

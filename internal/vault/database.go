@@ -92,6 +92,9 @@ func prepare(ctx context.Context, db *bun.DB) error {
 		if err := addColumns(ctx, tx, "vault_invitations", isSQLite(db), "attempt VARCHAR NOT NULL DEFAULT ''", "claimed BIGINT NOT NULL DEFAULT 0"); err != nil {
 			return fmt.Errorf("adding claims to the invitations: %w", err)
 		}
+		if err := addColumns(ctx, tx, "vault_requests", isSQLite(db), "answers VARCHAR NOT NULL DEFAULT ''"); err != nil {
+			return fmt.Errorf("adding answers to the requests: %w", err)
+		}
 		for _, index := range []string{"vault_sessions_of_account ON vault_sessions (account, expires)", "vault_applications_of_account ON vault_applications (account)", "vault_notices_due ON vault_notices (channel, state, due)", "vault_notices_target ON vault_notices (target, channel, state)"} {
 			if _, err := tx.ExecContext(ctx, "CREATE INDEX IF NOT EXISTS "+index); err != nil {
 				return err

@@ -26,6 +26,7 @@ type Request struct {
 	Done     bool
 	Revision int64
 	Position position.Position
+	Answers  string // to the parts of a command that are refused one by one; "" for none
 }
 
 // request is the row of a Request. Times are Unix milliseconds.
@@ -41,12 +42,13 @@ type request struct {
 	Done        int               `bun:"done,notnull"` // 0 or 1
 	Revision    int64             `bun:"revision,notnull"`
 	Position    position.Position `bun:"position,notnull"`
+	Answers     string            `bun:"answers,notnull"`
 }
 
 func rowOf(r Request) *request {
 	row := &request{
 		ID: r.Key, Fingerprint: r.Fingerprint, Token: r.Token, Stream: r.Stream,
-		Until: r.Until.UnixMilli(), Expires: r.Expires.UnixMilli(), Revision: r.Revision, Position: r.Position,
+		Until: r.Until.UnixMilli(), Expires: r.Expires.UnixMilli(), Revision: r.Revision, Position: r.Position, Answers: r.Answers,
 	}
 	if r.Done {
 		row.Done = 1
@@ -58,7 +60,7 @@ func (r *request) request() Request {
 	return Request{
 		Key: r.ID, Fingerprint: r.Fingerprint, Token: r.Token, Stream: r.Stream,
 		Until: time.UnixMilli(r.Until), Expires: time.UnixMilli(r.Expires),
-		Done: r.Done != 0, Revision: r.Revision, Position: r.Position,
+		Done: r.Done != 0, Revision: r.Revision, Position: r.Position, Answers: r.Answers,
 	}
 }
 
@@ -77,7 +79,7 @@ func (v *Vault) ClaimRequest(ctx context.Context, claim Request, now time.Time) 
 		}
 		taken, err := changed(tx.NewInsert().Model(row).On("CONFLICT (id) DO UPDATE").
 			Set("fingerprint = EXCLUDED.fingerprint, token = EXCLUDED.token, stream = EXCLUDED.stream, until = EXCLUDED.until").
-			Set("expires = EXCLUDED.expires, done = EXCLUDED.done, revision = EXCLUDED.revision, position = EXCLUDED.position").
+			Set("expires = EXCLUDED.expires, done = EXCLUDED.done, revision = EXCLUDED.revision, position = EXCLUDED.position, answers = EXCLUDED.answers").
 			Where("request.expires <= ? OR request.done = 0 AND request.until <= ? AND request.fingerprint = EXCLUDED.fingerprint", at, at).
 			Exec(ctx))
 		if mine = taken; err != nil || mine {
