@@ -14,7 +14,6 @@ import (
 	"latchkey/eventstore/node"
 	"latchkey/internal/backup"
 	"latchkey/internal/descriptors"
-	"latchkey/internal/vault"
 	"latchkey/projections"
 )
 
@@ -215,12 +214,7 @@ func (c *recoverCommand) recover(ctx context.Context, w io.Writer, st *opened, l
 	}
 	if !c.KeepSessions {
 		r.EndSessions = func(ctx context.Context) error {
-			for _, table := range vault.Passing {
-				if _, err := st.vaultBase().NewDelete().Table(table).Where("1 = 1").Exec(ctx); err != nil {
-					return err
-				}
-			}
-			return nil
+			return st.vault.EndAllSessions(ctx, 0)
 		}
 	}
 	done, err := backup.Recover(ctx, r)

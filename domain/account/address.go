@@ -287,8 +287,10 @@ func (e AddressRemoved) Subjects() event.Subjects {
 // Effect returns what it does to privileges: what was accepted stays the account's.
 func (AddressRemoved) Effect() event.Effect { return event.NoEffect }
 
-// Revokes returns what it takes away.
-func (AddressRemoved) Revokes() event.Revocation { return event.NoRevocation }
+// Revokes returns what it takes away: to log in, and to receive shares, by the address.
+func (e AddressRemoved) Revokes() event.Revocation {
+	return event.Revocation{Kind: event.AddressTaken, Account: e.Account, Key: e.Login}
+}
 
 // Texts changes its personal texts.
 func (e AddressRemoved) Texts(change event.ChangeText) event.Event {

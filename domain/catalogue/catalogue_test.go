@@ -343,7 +343,7 @@ func TestSealedTexts(t *testing.T) {
 
 func TestRevocationOf(t *testing.T) {
 	revoking := []string{
-		"latchkey.account.password_changed.v1", "latchkey.device.removed.v1", "latchkey.device.transfer_ended.v1", "latchkey.share.deleted.v1", "latchkey.share.device_removed.v1", "latchkey.share.left.v1", "latchkey.share.paused.v1",
+		"latchkey.account.address_removed.v1", "latchkey.account.password_changed.v1", "latchkey.device.removed.v1", "latchkey.device.transfer_ended.v1", "latchkey.share.deleted.v1", "latchkey.share.device_removed.v1", "latchkey.share.left.v1", "latchkey.share.paused.v1",
 		"latchkey.share.privileges_edited.v1", "latchkey.share.rejected.v1", "latchkey.share.terms_changed.v1", "latchkey.stream_key.revoked.v1",
 	}
 	for i, e := range examples() {

@@ -12,7 +12,7 @@ type Revocation struct {
 	Share   string
 	Device  string
 	Account string
-	Key     string // a stream key, or the id of an offer of a device
+	Key     string // a stream key, the id of an offer of a device, or the hash of an address
 }
 
 // NoRevocation is the revocation of an event that revokes nothing.
@@ -42,4 +42,6 @@ const (
 	PasswordTaken RevocationKind = "password"
 	// OfferTaken is an offer to hand a device over that was withdrawn or rejected.
 	OfferTaken RevocationKind = "transfer"
+	// AddressTaken is an address that an account removed.
+	AddressTaken RevocationKind = "address"
 )

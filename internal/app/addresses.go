@@ -304,7 +304,7 @@ func (a *Accounts) prove(ctx context.Context, c command, login string) (outcome[
 	}
 	c.IdempotencyKey = "" // its events are those of the command; verifying twice is verifying once
 	if err := a.passwords.EndApplications(ctx, login); err != nil {
-		a.core.logger.WarnContext(ctx, "applications for an address that was proven have not ended; they lapse", "error", err)
+		a.core.logger.WarnContext(ctx, "applications for an address that was proven have not ended; each opens its own account only", "error", err)
 	}
 	return run(ctx, a.core, c, onAccount(c.Account), func(there stream[account.State]) ([]account.Event, error) {
 		if holder, err := a.core.holder(ctx, login); err != nil || holder != c.Account {

@@ -31,6 +31,8 @@ func (r *Revocations) Reapply(ctx context.Context, lost event.Revocation) (chang
 		changed, err = r.toKey(ctx, lost)
 	case event.PasswordTaken:
 		changed, err = r.toPassword(ctx, lost)
+	case event.AddressTaken:
+		changed, err = r.toAddress(ctx, lost)
 	case event.OfferTaken:
 		changed, err = r.toOffer(ctx, lost)
 	default:
@@ -118,4 +120,29 @@ func (r *Revocations) toPassword(ctx context.Context, lost event.Revocation) (bo
 		return false, unavailable(fmt.Errorf("making a password void: %w", err))
 	}
 	return changed, nil
+}
+
+// toAddress removes an address from an account again, and frees its login. What was accepted
+// by it has its own revocations, or ends by the policy that follows the event. The last
+// address that is proven stays: nobody could log in to the account any more.
+func (r *Revocations) toAddress(ctx context.Context, lost event.Revocation) (bool, error) {
+	done, err := run(ctx, r.core, r.core.following(lost.Event), onAccount(lost.Account), func(there stream[account.State]) ([]account.Event, error) {
+		events, err := account.Decide(there.state, account.RemoveAddress{Login: lost.Key, At: r.core.now()})
+		switch {
+		case errors.Is(err, account.ErrLastAddress):
+			r.core.logger.WarnContext(ctx, "an address that was removed is an account's again: it has no other one that is proven", "account", lost.Account)
+			return nil, nil
+		case errors.Is(err, account.ErrAddressNotFound), errors.Is(err, account.ErrNotRegistered):
+			return nil, nil
+		}
+		return events, err
+	})
+	if err != nil || len(done.events) == 0 {
+		return false, err
+	}
+	on := target[account.State, account.Event]{kind: loginKind, name: loginStream(lost.Key)}
+	_, err = run(ctx, r.core, r.core.following(lost.Event), on, func(there stream[account.State]) ([]account.Event, error) {
+		return account.Decide(there.state, account.Release{Account: lost.Account, At: r.core.now()})
+	})
+	return true, err
 }

@@ -227,3 +227,48 @@ func TestReapplyToOffers(t *testing.T) {
 		})
 	}
 }
+
+// TestReapplyToAddresses: an address that was removed is not the account's again, unless it
+// has no other one.
+func TestReapplyToAddresses(t *testing.T) {
+	for _, alone := range []bool{false, true} {
+		w := newWorld(t)
+		post := w.prove()
+		verify := func(email string) string {
+			t.Helper()
+			added, err := w.accounts.AddAddress(ctx, Meta{Account: w.bob}, email, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.accounts.VerifyAddress(ctx, Meta{Account: w.bob}, added.Address.Login, post.notices[len(post.notices)-1].Code); err != nil {
+				t.Fatal(err)
+			}
+			return added.Address.Login
+		}
+		gone := verify("gone@example.com")
+		var before position.Position
+		if alone {
+			before = w.log.position
+		}
+		verify("kept@example.com")
+		if !alone {
+			before = w.log.position
+		}
+		if _, err := w.accounts.RemoveAddress(ctx, Meta{Account: w.bob}, gone, false); err != nil {
+			t.Fatal(err)
+		}
+		lost := w.cut(t, before)
+		for i, want := range []bool{!alone, false} {
+			for _, r := range lost {
+				if changed, err := w.revocations.Reapply(ctx, r); err != nil || changed != want {
+					t.Fatalf("alone %v, round %d, %+v: %v, %v; want %v", alone, i, r, changed, err, want)
+				}
+			}
+		}
+		proven, err := w.core.proven(ctx, w.bob, gone)
+		holder, failed := w.core.holder(ctx, gone)
+		if proven != alone || (holder == w.bob) != alone || err != nil || failed != nil {
+			t.Errorf("alone %v: proven %v, held by %q, %v, %v", alone, proven, holder, err, failed)
+		}
+	}
+}

@@ -31,6 +31,9 @@ type invitation struct {
 // settled: longer than a registration may take.
 const claimLasts = 2 * time.Minute
 
+// givenBack is the time of a claim that was given back: it has lapsed.
+const givenBack = 1
+
 // unused is the condition that an invitation was not used up.
 const unused = "(used_by = '' OR claimed > 0)"
 
@@ -122,7 +125,7 @@ func (v *Vault) ClaimInvitation(ctx context.Context, token, address, attempt str
 			}
 			return err
 		}
-		if row.Account == "" && row.By == "" {
+		if row.Account == "" && (row.By != by || row.Claimed == givenBack) { // a repeat of what was cut off has made the account itself
 			if late, err := tx.NewSelect().Model((*password)(nil)).Exists(ctx); err != nil || late {
 				return err
 			}
@@ -150,15 +153,16 @@ func (v *Vault) ClaimInvitation(ctx context.Context, token, address, attempt str
 // the attempt was refused and no other one has claimed it since.
 func (v *Vault) SettleInvitation(ctx context.Context, token, address, attempt string, used bool) error {
 	hash, by := v.mac("token of an invitation", token), v.hidden("address of an invitation", address)
-	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
+	// To use it up takes it away: an older copy of the vault must not revive it.
+	err := v.takeAway(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) {
 		q := tx.NewUpdate().Model((*invitation)(nil)).Where("hash = ? AND used_by = ? AND claimed > 0", hash, by)
 		if used {
 			q = q.Set("claimed = 0")
-		} else { // a claim that has lapsed: anybody may claim it
-			q = q.Set("claimed = 1").Where("attempt = ?", v.hidden("attempt of an invitation", attempt))
+		} else { // anybody may claim it
+			q = q.Set("claimed = ?", givenBack).Where("attempt = ?", v.hidden("attempt of an invitation", attempt))
 		}
-		_, err := q.Exec(ctx)
-		return err
+		settled, err := changed(q.Exec(ctx))
+		return settled && used, err
 	})
 	if err != nil {
 		return fmt.Errorf("settling an invitation: %w", err)

@@ -112,3 +112,53 @@ func TestClaimedInvitation(t *testing.T) {
 		used(true)
 	})
 }
+
+// TestTheSetUpIsOver: the invitation that sets a service up is worth nothing once there is an
+// account, also to an address whose registration with it was refused.
+func TestTheSetUpIsOver(t *testing.T) {
+	onBoth(t, func(t *testing.T, v *vault.Vault, c *clock) {
+		ctx := t.Context()
+		_, token, _, err := v.NewInvitation(ctx, "", time.Hour, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		claim := func(address string, want bool) {
+			t.Helper()
+			if valid, setup, err := v.ClaimInvitation(ctx, token, address, "an attempt"); valid != want || setup != want || err != nil {
+				t.Errorf("%s claims it: %v, %v, %v", address, valid, setup, err)
+			}
+		}
+		claim("anna", true)
+		if err := v.SettleInvitation(ctx, token, "anna", "an attempt", false); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.SetPassword(ctx, "the operator made it", "correct horse"); err != nil {
+			t.Fatal(err)
+		}
+		claim("anna", false)
+		c.t = c.t.Add(10 * time.Minute)
+		claim("bert", false)
+	})
+}
+
+// TestAUsedInvitationIsTakenAway: so that an older copy of the vault is found out.
+func TestAUsedInvitationIsTakenAway(t *testing.T) {
+	onBoth(t, func(t *testing.T, v *vault.Vault, _ *clock) {
+		ctx := t.Context()
+		_, token, _, err := v.NewInvitation(ctx, "anna", time.Hour, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, used := range []bool{false, true} {
+			if valid, _, err := v.ClaimInvitation(ctx, token, "bert", "an attempt"); !valid || err != nil {
+				t.Fatal(valid, err)
+			}
+			if err := v.SettleInvitation(ctx, token, "bert", "an attempt", used); err != nil {
+				t.Fatal(err)
+			}
+			if taken, err := v.Taken(ctx); taken != uint64(i) || err != nil {
+				t.Errorf("used: %v: %d were taken away, %v", used, taken, err)
+			}
+		}
+	})
+}
