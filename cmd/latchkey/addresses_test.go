@@ -7,8 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,14 +20,7 @@ import (
 // verifying starts a service that asks for proofs, and sends codes to a mail server.
 func verifying(t *testing.T, data string, mail *mailtest.Server, more ...string) *service {
 	t.Helper()
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, mail.CA, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("SSL_CERT_FILE", ca)
-	t.Setenv("LATCHKEY_VERIFICATION", "required")
-	t.Setenv("LATCHKEY_MAIL", "smtp://"+mailtest.User+":mail%20secret@"+mail.Addr+"?from=noreply@example.com")
-	return serve(t, binary, data, more...)
+	return serveIn(t, append(mailEnv(t, mail), "LATCHKEY_VERIFICATION=required"), binary, data, more...)
 }
 
 var code = regexp.MustCompile(`\b[0-9]{8}\b`)

@@ -208,8 +208,16 @@ type service struct {
 // serve starts `latchkey serve` and waits until it is ready.
 func serve(t testing.TB, bin, data string, more ...string) *service {
 	t.Helper()
+	return serveIn(t, nil, bin, data, more...)
+}
+
+// serveIn is serve with more variables in the environment.
+func serveIn(t testing.TB, env []string, bin, data string, more ...string) *service {
+	t.Helper()
 	s := &service{http: freeAddr(t), rtsp: freeAddr(t), metrics: freeAddr(t)}
-	s.process = start(t, bin, append([]string{"serve", "--data", data, "--http", s.http, "--rtsp", s.rtsp, "--metrics", s.metrics}, more...)...)
+	s.process = newProcess(bin, append([]string{"serve", "--data", data, "--http", s.http, "--rtsp", s.rtsp, "--metrics", s.metrics}, more...)...)
+	s.cmd.Env = append(os.Environ(), env...)
+	s.launch(t)
 	s.api = newAPIClient(s.http)
 	s.waitReady(t)
 	return s

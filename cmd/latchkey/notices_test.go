@@ -17,18 +17,17 @@ import (
 // mailing starts a service that sends mail, and asks for no proofs.
 func mailing(t *testing.T, data string, mail *mailtest.Server, more ...string) *service {
 	t.Helper()
-	setMail(t, mail)
-	return serve(t, binary, data, more...)
+	return serveIn(t, mailEnv(t, mail), binary, data, more...)
 }
 
-func setMail(t *testing.T, mail *mailtest.Server) {
+// mailEnv is the environment of a service that sends by a mail server.
+func mailEnv(t *testing.T, mail *mailtest.Server) []string {
 	t.Helper()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, mail.CA, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("SSL_CERT_FILE", ca)
-	t.Setenv("LATCHKEY_MAIL", "smtp://"+mailtest.User+":mail%20secret@"+mail.Addr+"?from=noreply@example.com")
+	return []string{"SSL_CERT_FILE=" + ca, "LATCHKEY_MAIL=smtp://" + mailtest.User + ":mail%20secret@" + mail.Addr + "?from=noreply@example.com"}
 }
 
 // decoded returns the subject and the text of a mail.
@@ -72,6 +71,7 @@ func (u *user) invite(address string, devices ...string) (share string) {
 // TestBothSidesAreToldByMail: of an invitation the recipient, of the decision the owner,
 // of changes, pauses and the end both; registered or not, and never the remark.
 func TestBothSidesAreToldByMail(t *testing.T) {
+	t.Parallel() // they wait for mail most of the time
 	mail := mailtest.Start(t)
 	s := mailing(t, t.TempDir(), mail)
 	owner, rita := s.register(t, "owner"), s.register(t, "rita")
@@ -117,6 +117,7 @@ func TestBothSidesAreToldByMail(t *testing.T) {
 // TestSeveralSharingsGoTogether: within a short time they are one mail, also in German,
 // and one that was withdrawn before it was sent is not in it.
 func TestSeveralSharingsGoTogether(t *testing.T) {
+	t.Parallel() // they wait for mail most of the time
 	mail := mailtest.Start(t)
 	s := mailing(t, t.TempDir(), mail)
 	owner, rita := s.register(t, "owner"), s.register(t, "rita")
@@ -141,6 +142,7 @@ func TestSeveralSharingsGoTogether(t *testing.T) {
 // TestANoticeIsSentOnceAfterAKill: a service that is killed after events and before it has
 // sent their mails sends each of them once when it runs again.
 func TestANoticeIsSentOnceAfterAKill(t *testing.T) {
+	t.Parallel() // they wait for mail most of the time
 	mail := mailtest.Start(t)
 	data := t.TempDir()
 	s := mailing(t, data, mail)
@@ -153,12 +155,12 @@ func TestANoticeIsSentOnceAfterAKill(t *testing.T) {
 		owner.invite(address, device)
 	}
 	s.kill()
-	s = serve(t, binary, data)
+	s = mailing(t, data, mail)
 	for _, a := range addresses {
 		mailTo(t, mail, a, 1)
 	}
 	s.kill()
-	s = serve(t, binary, data)
+	s = mailing(t, data, mail)
 	owner = s.login(t, "owner")
 	owner.invite("last@example.com", device)
 	mailTo(t, mail, "last@example.com", 1)
@@ -169,6 +171,7 @@ func TestANoticeIsSentOnceAfterAKill(t *testing.T) {
 
 // TestHostileNamesStayNames: a name cannot add a header, a line or a link to a mail.
 func TestHostileNamesStayNames(t *testing.T) {
+	t.Parallel() // they wait for mail most of the time
 	mail := mailtest.Start(t)
 	s := mailing(t, t.TempDir(), mail)
 	owner := s.register(t, "owner")
@@ -187,6 +190,7 @@ func TestHostileNamesStayNames(t *testing.T) {
 // TestNoticesGoToProvenAddresses: an address of an account that has not proven it gets an
 // invitation as any address does; everything else goes to one that is proven.
 func TestNoticesGoToProvenAddresses(t *testing.T) {
+	t.Parallel() // they wait for mail most of the time
 	mail := mailtest.Start(t)
 	s := verifying(t, t.TempDir(), mail)
 	owner, rita := s.register(t, "owner"), s.register(t, "rita")
@@ -221,6 +225,7 @@ func TestNoticesGoToProvenAddresses(t *testing.T) {
 // TestARestoredLogTellsNothingAgain: what was told before a backup was made is not told by
 // the service that was restored from it, nor by one whose read models are made again.
 func TestARestoredLogTellsNothingAgain(t *testing.T) {
+	t.Parallel() // they wait for mail most of the time
 	mail := mailtest.Start(t)
 	data, backups, restored := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "new")
 	s := mailing(t, data, mail)
@@ -241,7 +246,7 @@ func TestARestoredLogTellsNothingAgain(t *testing.T) {
 	}
 	mustLatchkey(t, "restore", onlyFile(t, backups), "--data", restored, "--journal", filepath.Join(data, journalName), "--quiet")
 	for i, dir := range []string{data, restored} {
-		s := serve(t, binary, dir)
+		s := mailing(t, dir, mail)
 		address := fmt.Sprintf("next%d@example.com", i)
 		s.login(t, "owner").invite(address, device)
 		mailTo(t, mail, address, 1) // everything before is decided
