@@ -63,6 +63,14 @@ func noSuchDevice() *problem {
 // the ways: a way that ends in between is missing from both, rather than shown as open.
 func (h handlers) ListDeviceAccess(ctx context.Context, r rest.ListDeviceAccessRequestObject) (rest.ListDeviceAccessResponseObject, error) {
 	id, found := device.Canonical(r.Device), false
+	uses, err := h.cfg.Uses.LastUses(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	past, err := h.pastUses(ctx, r.Params.LatchkeyMinPosition, id, uses)
+	if err != nil {
+		return nil, err
+	}
 	ways, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor),
 		func(ctx context.Context, account string, p projections.Page) (rows []projections.Way, next string, err error) {
 			rows, next, found, err = h.cfg.Queries.Ways(ctx, account, id, h.cfg.Now(), p)
@@ -74,15 +82,8 @@ func (h handlers) ListDeviceAccess(ctx context.Context, r rest.ListDeviceAccessR
 	if err != nil {
 		return nil, err
 	}
-	uses, err := h.cfg.Uses.LastUses(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	out := rest.ListDeviceAccess200JSONResponse{Next: next}
+	out := rest.ListDeviceAccess200JSONResponse{Past: past, Next: next}
 	if out.Items, err = each(ctx, ways, func(ctx context.Context, w projections.Way) (rest.DeviceWay, error) { return h.way(ctx, w, uses) }); err != nil {
-		return nil, err
-	}
-	if out.Past, err = h.pastUses(ctx, r.Params.LatchkeyMinPosition, id, uses); err != nil {
 		return nil, err
 	}
 	out.Sessions, err = h.ownSessions(ctx)

@@ -49,6 +49,7 @@ type streamUses struct {
 
 	mu      sync.Mutex
 	noted   map[streamUseOf]streamUse // not yet written
+	taken   []streamUse               // being written: neither noted nor in the table yet
 	written map[streamUseOf]int64     // the minute that was last written
 }
 
@@ -98,8 +99,15 @@ func (s *streamUses) take() []streamUse {
 		rows = append(rows, row)
 		s.written[of] = row.At
 	}
-	s.noted = nil
+	s.noted, s.taken = nil, rows
 	return rows
+}
+
+// done says that what was taken is written, or noted again.
+func (s *streamUses) done() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken = nil
 }
 
 // drop forgets what is remembered and matches.
@@ -121,6 +129,11 @@ func (s *streamUses) drop(match func(streamUseOf) bool) {
 func (s *streamUses) pending(device string) (rows []streamUse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, row := range s.taken {
+		if _, later := s.noted[row.of()]; row.Device == device && !later {
+			rows = append(rows, row)
+		}
+	}
 	for of, row := range s.noted {
 		if of.device == device {
 			rows = append(rows, row)
@@ -138,6 +151,7 @@ func (v *Vault) NoteStreamUses(ctx context.Context) error {
 	if len(rows) == 0 {
 		return nil
 	}
+	defer v.streamUses.done()
 	err := v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error {
 		for i := range rows {
 			_, err := tx.NewInsert().Model(&rows[i]).On("CONFLICT (device, account, stream_key) DO UPDATE").

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,6 +94,47 @@ func TestLastUsesAreKeptAndForgotten(t *testing.T) {
 		}
 		if n := rows(); n != 0 {
 			t.Errorf("%d rows after a year", n)
+		}
+	})
+}
+
+// TestAUseShowsWhileItIsWritten: at no moment is a use in neither place.
+func TestAUseShowsWhileItIsWritten(t *testing.T) {
+	databases(t, func(t *testing.T, db *bun.DB) {
+		ctx := context.Background()
+		v, err := vault.Open(ctx, db, vault.NewMasterKey(), time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const devices = 40
+		device := func(n int) string { return fmt.Sprint("cam", n) }
+		var noted atomic.Int64
+		wrote := make(chan error, 1)
+		go func() {
+			for n := range devices {
+				v.NoteStreamUse(vault.StreamUse{Device: device(n), Account: "rita", Channel: 1, Privileges: 1, At: time.Now()})
+				noted.Add(1)
+				if err := v.NoteStreamUses(ctx); err != nil {
+					wrote <- err
+					return
+				}
+			}
+			wrote <- nil
+		}()
+		for {
+			if n := noted.Load(); n > 0 {
+				if list, err := v.StreamUses(ctx, device(int(n)-1)); err != nil || len(list) != 1 {
+					t.Fatalf("device %d: %+v, %v", n-1, list, err)
+				}
+			}
+			select {
+			case err := <-wrote:
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			default:
+			}
 		}
 	})
 }
