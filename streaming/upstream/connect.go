@@ -115,13 +115,13 @@ func (pl *pull) play(u *base.URL) error {
 		return err
 	}
 	pl.flow = &Flow{desc: ours}
-	for _, pair := range pairs {
+	for track, pair := range pairs {
 		if _, err := pl.client.Setup(theirs.BaseURL, pair.theirs, 0, 0); err != nil {
 			return err
 		}
 		for _, f := range pair.ours.Formats {
 			sizes := newResizer(f)
-			pl.client.OnPacketRTP(pair.theirs, f, func(pkt *rtp.Packet) { pl.forward(pair.ours, sizes, pkt) })
+			pl.client.OnPacketRTP(pair.theirs, f, func(pkt *rtp.Packet) { pl.forward(track, pair.ours, sizes, pkt) })
 		}
 	}
 	pl.last.Store(time.Now().UnixNano())

@@ -13,9 +13,11 @@ import (
 // Packet is one RTP packet of a camera. All readers share it: it may be kept, but must
 // not be modified.
 type Packet struct {
-	Media *description.Media // one of the flow's Description
-	RTP   *rtp.Packet
-	NTP   time.Time // arrival time
+	Track int                // of the flow's Description
+	Media *description.Media // that track
+	Data  []byte             // the whole RTP packet, which fits a datagram
+	RTP   *rtp.Packet        // the same, parsed
+	NTP   time.Time          // arrival time
 }
 
 // Reader receives what a camera plays. Neither method may block: all other packets wait

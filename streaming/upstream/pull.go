@@ -24,7 +24,7 @@ type pull struct {
 
 // forward passes a packet to the readers. It is a boundary: nothing that a camera sends
 // may affect more than its own packet.
-func (pl *pull) forward(m *description.Media, sizes *resizer, pkt *rtp.Packet) {
+func (pl *pull) forward(track int, m *description.Media, sizes *resizer, pkt *rtp.Packet) {
 	p := pl.pool
 	defer func() {
 		if recover() != nil {
@@ -44,7 +44,12 @@ func (pl *pull) forward(m *description.Media, sizes *resizer, pkt *rtp.Packet) {
 		p.Dropped(DroppedTooBig)
 	}
 	for _, pkt := range packets {
-		pl.flow.hand(Packet{Media: m, RTP: pkt, NTP: now})
+		data, err := pkt.Marshal()
+		if err != nil {
+			p.Dropped(droppedBroken)
+			continue
+		}
+		pl.flow.hand(Packet{Track: track, Media: m, Data: data, RTP: pkt, NTP: now})
 	}
 }
 
