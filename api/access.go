@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"latchkey/api/internal/rest"
@@ -28,6 +29,8 @@ type Access interface {
 	PlaybackWindow(account ids.Account, device ids.Device, channel int, now time.Time, delay time.Duration) (from, to time.Time, ok bool)
 	// InUse lists the uses of a device that go on, the oldest first.
 	InUse(device ids.Device) []access.Held
+	// End ends one of them, without waiting; false: there is none of that number.
+	End(device ids.Device, no uint64) bool
 	// WaitFor returns when everything up to a position is in force.
 	WaitFor(ctx context.Context, at position.Position) error
 }
@@ -238,10 +241,13 @@ func (h handlers) ListDeviceViewers(ctx context.Context, r rest.ListDeviceViewer
 // is shown all the same.
 func (h handlers) viewer(ctx context.Context, u access.Held, holders []projections.Holder) (rest.Viewer, error) {
 	out := rest.Viewer{
-		Own: string(u.Account) == caller(ctx), Channel: u.Channel, Privileges: u.Privilege, Since: utc(u.Since), Transport: rest.ViewerTransport(u.Transport),
+		ID: strconv.FormatUint(u.No, 10), Own: string(u.Account) == caller(ctx), Channel: u.Channel, Privileges: u.Privilege,
+		Since: utc(u.Since), Transport: rest.ViewerTransport(u.Transport), StreamKey: string(u.StreamKey),
+	}
+	if u.Address.IsValid() {
+		out.Address = u.Address.String()
 	}
 	if out.Own {
-		out.StreamKey = string(u.StreamKey)
 		return out, nil
 	}
 	at := slices.IndexFunc(holders, func(o projections.Holder) bool { return o.Account == string(u.Account) })
@@ -251,6 +257,26 @@ func (h handlers) viewer(ctx context.Context, u access.Held, holders []projectio
 	who, err := h.holder(ctx, holders[at])
 	out.Share, out.Recipient, out.Name, out.Unreadable = who.Share, who.Recipient, who.Name, who.Unreadable
 	return out, err
+}
+
+// EndDeviceViewer ends one use of a device of the caller, and returns when nothing more is
+// sent to it.
+func (h handlers) EndDeviceViewer(ctx context.Context, r rest.EndDeviceViewerRequestObject) (rest.EndDeviceViewerResponseObject, error) {
+	id := device.Canonical(r.Device)
+	if _, err := h.holders(ctx, "", id, nil); err != nil {
+		return nil, err
+	}
+	no, err := strconv.ParseUint(r.Viewer, 10, 64)
+	if err != nil || !h.cfg.Access.End(ids.Device(id), no) {
+		return nil, &problem{status: http.StatusNotFound, code: "viewer_not_found", detail: "There is no such viewer now."}
+	}
+	h.cfg.Logger.Info("an owner ended a viewer", "account", caller(ctx), "device", id, "no", no)
+	ctx, cancel := context.WithTimeout(ctx, confirmWithin)
+	defer cancel()
+	if err := h.cfg.Fence.WaitFor(ctx, 0); err != nil { // nothing was written: only the cut is waited for
+		return nil, unavailable("not_confirmed", "The viewer is being ended, but its end was not confirmed in time.", err)
+	}
+	return rest.EndDeviceViewer204Response{}, nil
 }
 
 // CheckPrivilege asks the privilege index, as the door does. The rows only explain.

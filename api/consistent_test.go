@@ -23,6 +23,8 @@ func TestEveryOperationKeepsItsPromises(t *testing.T) {
 		"position revokeRegistrationInvitation": "it is in the vault, and in force at once",
 		"key revokeInvitationCode":              "it is in the vault; again it finds nothing to do",
 		"position revokeInvitationCode":         "it is in the vault, and in force at once",
+		"key endDeviceViewer":                   "again it finds nothing to do",
+		"position endDeviceViewer":              "what is permitted stays as it was",
 		"key endSession":                        "it is in the vault; again it finds nothing to do",
 		"position endSession":                   "it is in the vault, and in force at once",
 		"key endOtherSessions":                  "it is in the vault; again it finds nothing to do",

@@ -348,6 +348,8 @@ func (x index) Check(account ids.Account, device ids.Device, channel int, p priv
 
 func (index) InUse(ids.Device) []access.Held { return nil }
 
+func (index) End(ids.Device, uint64) bool { return false }
+
 func (x index) PlaybackWindow(account ids.Account, device ids.Device, channel int, now time.Time, delay time.Duration) (from, to time.Time, ok bool) {
 	if x.Check(account, device, channel, privilege.LiveView, now) == access.Allowed {
 		delay = 0

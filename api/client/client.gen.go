@@ -1829,7 +1829,12 @@ type TransferRecipient struct {
 
 // Viewer defines model for Viewer.
 type Viewer struct {
+	// Address The network address from which the viewer is connected.
+	Address string        `json:"address,omitempty,omitzero"`
 	Channel ChannelNumber `json:"channel"`
+
+	// ID Names the viewer, to end it.
+	ID string `json:"id"`
 
 	// Name The name of the recipient's account.
 	Name string `json:"name,omitempty,omitzero"`
@@ -1843,7 +1848,7 @@ type Viewer struct {
 	Share     string         `json:"share,omitempty,omitzero"`
 	Since     time.Time      `json:"since"`
 
-	// StreamKey The name of your stream key that is used.
+	// StreamKey The name of the stream key that is used. Its label is for its account alone.
 	StreamKey string          `json:"stream_key,omitempty,omitzero"`
 	Transport ViewerTransport `json:"transport"`
 
@@ -3183,6 +3188,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/devices/{device}/viewers (the `ListDeviceViewers` operationId).
 	ListDeviceViewers(ctx context.Context, device DevicePath, params *ListDeviceViewersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EndDeviceViewer End one viewer of a device of yours
+	//
+	// It is cut off before you read the answer; nobody else is. What its account may do stays as it is, and it may come
+	// back: to prevent that, change or pause the share, or revoke the stream key.
+	//
+	// Corresponds with DELETE /api/v1/devices/{device}/viewers/{viewer} (the `EndDeviceViewer` operationId).
+	EndDeviceViewer(ctx context.Context, device DevicePath, viewer string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListInvitationCodes List your invitation codes
 	//
@@ -4715,6 +4728,24 @@ func (c *Client) OfferTransfer(ctx context.Context, device DevicePath, params *O
 // Corresponds with GET /api/v1/devices/{device}/viewers (the `ListDeviceViewers` operationId).
 func (c *Client) ListDeviceViewers(ctx context.Context, device DevicePath, params *ListDeviceViewersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListDeviceViewersRequest(c.Server, device, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EndDeviceViewer End one viewer of a device of yours
+//
+// It is cut off before you read the answer; nobody else is. What its account may do stays as it is, and it may come
+// back: to prevent that, change or pause the share, or revoke the stream key.
+//
+// Corresponds with DELETE /api/v1/devices/{device}/viewers/{viewer} (the `EndDeviceViewer` operationId).
+func (c *Client) EndDeviceViewer(ctx context.Context, device DevicePath, viewer string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEndDeviceViewerRequest(c.Server, device, viewer)
 	if err != nil {
 		return nil, err
 	}
@@ -7637,6 +7668,47 @@ func NewListDeviceViewersRequest(server string, device DevicePath, params *ListD
 
 		req.Header.Set("Latchkey-Min-Position", headerParam0)
 
+	}
+
+	return req, nil
+}
+
+// NewEndDeviceViewerRequest constructs an http.Request for the EndDeviceViewer method
+func NewEndDeviceViewerRequest(server string, device DevicePath, viewer string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "viewer", viewer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/viewers/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -10817,6 +10889,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/devices/{device}/viewers (the `ListDeviceViewers` operationId).
 	ListDeviceViewersWithResponse(ctx context.Context, device DevicePath, params *ListDeviceViewersParams, reqEditors ...RequestEditorFn) (*ListDeviceViewersResponse, error)
 
+	// EndDeviceViewerWithResponse End one viewer of a device of yours
+	//
+	// It is cut off before you read the answer; nobody else is. What its account may do stays as it is, and it may come
+	// back: to prevent that, change or pause the share, or revoke the stream key.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/devices/{device}/viewers/{viewer} (the `EndDeviceViewer` operationId).
+	EndDeviceViewerWithResponse(ctx context.Context, device DevicePath, viewer string, reqEditors ...RequestEditorFn) (*EndDeviceViewerResponse, error)
+
 	// ListInvitationCodesWithResponse List your invitation codes
 	//
 	// Those that have not expired and were not revoked, the newest first, without the codes themselves.
@@ -13102,6 +13184,40 @@ func (r ListDeviceViewersResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListDeviceViewersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type EndDeviceViewerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// GetBody returns the raw response body bytes
+func (r EndDeviceViewerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r EndDeviceViewerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EndDeviceViewerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EndDeviceViewerResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16032,6 +16148,22 @@ func (c *ClientWithResponses) ListDeviceViewersWithResponse(ctx context.Context,
 	return ParseListDeviceViewersResponse(rsp)
 }
 
+// EndDeviceViewerWithResponse End one viewer of a device of yours
+//
+// It is cut off before you read the answer; nobody else is. What its account may do stays as it is, and it may come
+// back: to prevent that, change or pause the share, or revoke the stream key.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/devices/{device}/viewers/{viewer} (the `EndDeviceViewer` operationId).
+func (c *ClientWithResponses) EndDeviceViewerWithResponse(ctx context.Context, device DevicePath, viewer string, reqEditors ...RequestEditorFn) (*EndDeviceViewerResponse, error) {
+	rsp, err := c.EndDeviceViewer(ctx, device, viewer, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEndDeviceViewerResponse(rsp)
+}
+
 // ListInvitationCodesWithResponse List your invitation codes
 //
 // Those that have not expired and were not revoked, the newest first, without the codes themselves.
@@ -18176,6 +18308,22 @@ func ParseListDeviceViewersResponse(rsp *http.Response) (*ListDeviceViewersRespo
 		}
 		response.JSON200 = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseEndDeviceViewerResponse parses an HTTP response from a EndDeviceViewerWithResponse call
+func ParseEndDeviceViewerResponse(rsp *http.Response) (*EndDeviceViewerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EndDeviceViewerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
 	}
 
 	return response, nil

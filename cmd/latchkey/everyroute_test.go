@@ -35,6 +35,7 @@ var mayKnow = map[string]struct {
 	"dismissAccessRequest":         {who: onlyOwner},
 	"listDeviceAccess":             {who: onlyOwner},
 	"listDeviceViewers":            {who: onlyOwner},
+	"endDeviceViewer":              {who: onlyOwner},
 	"forgetRecipient":              {who: onlyOwner},
 	"getShare":                     {who: bothParties},
 	"replaceShare":                 {who: bothParties, body: `{"devices":[]}`},
@@ -170,6 +171,7 @@ func serveEverybody(t *testing.T) *everybody {
 	key := owner.streamKey()
 	_, e.secret, _ = strings.Cut(key, ":")
 	e.ids = map[string]string{
+		"viewer":   "1", // nobody watches: the owner alone is told so
 		"transfer": owner.offer(device, recipient.login, "end").ID, "reclaim": stranger.claim(simCamera(cam, "Mine")).ID,
 		"code": code.ID, "share": shared.ID, "device": device, "name": nameOf(key), "invitation": invited.ID,
 		"access_request": owner.firstOf("/access-requests"), "session": owner.firstOf("/accounts/me/sessions"),
@@ -177,6 +179,7 @@ func serveEverybody(t *testing.T) *everybody {
 	}
 	const share = "0198c0de-0000-7000-8000-00000000000a.000102030405060708090a0b0c0d0e0f"
 	e.missing = map[string]string{
+		"viewer":   "1",
 		"transfer": "cam-aaaaaaaaaa~1", "reclaim": "cam-aaaaaaaaaa.0198c0de-0000-7000-8000-00000000000a", "code": strings.Repeat("a", len(code.ID)), "share": share, "recipient": share, "device": "cam-aaaaaaaaaa", "name": "kaaaaaaaaaaaa",
 		"invitation": strings.Repeat("a", len(invited.ID)), "access_request": "cam-aaaaaaaaaa.0198c0de-0000-7000-8000-00000000000a",
 		"session": strings.Repeat("0", len(e.ids["session"])), "address": strings.Repeat("0", len(e.ids["address"])),

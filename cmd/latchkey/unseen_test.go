@@ -45,9 +45,15 @@ func nameOf(key string) string {
 }
 
 type viewerAnswer struct {
-	Own              bool
-	Key              string `json:"stream_key"`
-	Share, Transport string
+	ID                        string
+	Own                       bool
+	Key                       string `json:"stream_key"`
+	Share, Transport, Address string
+	Name                      string
+	Recipient                 struct{ Email string }
+	Channel                   int
+	Privileges                []string
+	Since                     time.Time
 }
 
 func (u *user) viewers(device string) []viewerAnswer {
@@ -177,4 +183,63 @@ func TestNobodyWatchesUnseen(t *testing.T) {
 	if !found {
 		t.Errorf("the last use through the deleted share: %+v", a.Past)
 	}
+}
+
+// TestTheOwnerEndsAViewer: the owner sees who watches, by which key and from where, and
+// ends one: that one is cut before the answer, nobody else is, and it may come back.
+func TestTheOwnerEndsAViewer(t *testing.T) {
+	cam := startSimCamera(t, "127.2.1.7")
+	s := serve(t, binary, t.TempDir())
+	owner, rita, sam := s.register(t, "owner"), s.register(t, "rita"), s.register(t, "sam")
+	device := owner.addDevice(cam.URL(1, false), cameraUser, cameraPassword)
+	share := owner.share(rita, device, "live_view")
+	rita.accept(share, device)
+	key := rita.streamKey()
+	path := "/" + device + "/1"
+	tcp, udp := watching(t, s.rtsp, path, key, "tcp"), watching(t, s.rtsp, path, key, "udp")
+	bystander := watching(t, s.rtsp, path, owner.streamKey(), "tcp")
+	seen := owner.viewers(device)
+	if len(seen) != 3 {
+		t.Fatalf("three watch: %+v", seen)
+	}
+	for i, transport := range []string{"rtsp-tcp", "rtsp-udp"} {
+		v := seen[i]
+		if v.Own || v.Share != share || v.Recipient.Email != rita.login || v.Name != "rita" || v.Key != nameOf(key) || v.Address != "127.0.0.1" ||
+			v.Transport != transport || v.Channel != 1 || strings.Join(v.Privileges, "") != "live_view" || time.Since(v.Since) > time.Minute {
+			t.Errorf("viewer %d: %+v", i, v)
+		}
+		gone := "/devices/" + device + "/viewers/" + v.ID
+		for _, other := range []*user{rita, sam} {
+			if err := other.call("DELETE", gone, nil, nil); !hasCode(err, "device_not_found") {
+				t.Errorf("by %s: %v", other.login, err)
+			}
+		}
+		owner.must("DELETE", gone, nil, nil)
+		if i == 0 {
+			if drained, err := drain(tcp); err == nil || drained > 128<<10 {
+				t.Errorf("%d bytes came after the answer, then %v", drained, err)
+			}
+		} else {
+			drainUDP(udp.udp[0])
+			_ = udp.udp[0].SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+			if n, _, err := udp.udp[0].ReadFrom(make([]byte, 2048)); err == nil {
+				t.Errorf("a packet of %d bytes came after the answer", n)
+			}
+		}
+		if err := owner.call("DELETE", gone, nil, nil); !hasCode(err, "viewer_not_found") {
+			t.Errorf("ending it again: %v", err)
+		}
+		if now := owner.viewers(device); len(now) != 2-i {
+			t.Errorf("%d are listed after the end of %d", len(now), i+1)
+		}
+	}
+	for _, id := range []string{"0", "x", "-1"} {
+		if err := owner.call("DELETE", "/devices/"+device+"/viewers/"+id, nil, nil); !hasCode(err, "viewer_not_found") {
+			t.Errorf("ending %q: %v", id, err)
+		}
+	}
+	if _, err := bystander.packet(); err != nil {
+		t.Errorf("the owner's own viewer: %v", err)
+	}
+	watching(t, s.rtsp, path, key, "tcp") // the share is as it was
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,9 @@ type Use struct {
 	// Transport is how the bits are carried to a viewer, such as "rtsp-tcp"; "" for a use
 	// that carries none.
 	Transport string
+	// Address is from where the viewer receives, for the owner of the device; it may be
+	// the zero value.
+	Address netip.Addr
 }
 
 // Reason is why a permit was revoked. Its values are labels of metrics.
@@ -41,6 +45,7 @@ const (
 	KeyRevoked    Reason = "key"         // the stream key was revoked
 	Expired       Reason = "expired"     // the stream key, or the time of the grant, has ended
 	Unknown       Reason = "unavailable" // it is not known what is permitted
+	Ended         Reason = "ended"       // the owner ended this one use
 )
 
 // Rules decide about uses; Index implements it.
@@ -82,11 +87,13 @@ func NewPermits(rules Rules, now func() time.Time, logger *slog.Logger) *Permits
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Permits{
+	s := &Permits{
 		rules: rules, pulse: rules.Pulse(), now: now, logger: logger,
 		byDevice: newLists[ids.Device](func(p *Permit) *links { return &p.deviceLinks }),
 		byKey:    newLists[ids.Key](func(p *Permit) *links { return &p.keyLinks }),
 	}
+	s.last.Store(uint64(now().UnixMicro())) // a number that was listed before a restart is nobody else's after it
+	return s
 }
 
 // Permit is permission for one use. Its holder transfers the bits of the use, and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -334,5 +335,42 @@ func TestNoRevocationIsMissed(t *testing.T) {
 			}
 			h.permit.Release()
 		}
+	}
+}
+
+// TestOneUseIsEnded: the use that is named ends, of that device alone, and is listed no
+// more; what carries nothing to a viewer is neither listed nor ended.
+func TestOneUseIsEnded(t *testing.T) {
+	s := access.NewPermits(&switching{}, nil, nil)
+	var one, other, quiet holder
+	hold := func(h *holder, device, transport string) *access.Permit {
+		p, v := s.Acquire(access.Use{Subject: access.Subject{Account: "a"}, Device: ids.Device(device), Transport: transport, Address: netip.MustParseAddr("192.0.2.7")}, h.revoked)
+		if v != access.Allowed {
+			t.Fatal(v)
+		}
+		return p
+	}
+	hold(&one, "d", "rtsp-tcp")
+	hold(&quiet, "d", "")
+	left := hold(&other, "d", "rtsp-udp")
+	uses := s.InUse("d")
+	if len(uses) != 2 || uses[0].Address.String() != "192.0.2.7" || uses[0].No >= uses[1].No {
+		t.Fatalf("%+v", uses)
+	}
+	if s.End("e", uses[0].No) || s.End("d", uses[0].No+1) || s.End("d", 0) {
+		t.Error("something else was ended")
+	}
+	if !s.End("d", uses[0].No) || s.End("d", uses[0].No) {
+		t.Error("it is ended once")
+	}
+	one.want(t, "the use", access.Ended)
+	other.want(t, "another use")
+	quiet.want(t, "what carries nothing")
+	if now := s.InUse("d"); len(now) != 1 || now[0].No != uses[1].No {
+		t.Errorf("in use: %+v", now)
+	}
+	left.Release()
+	if s.End("d", uses[1].No) {
+		t.Error("what was released is ended")
 	}
 }

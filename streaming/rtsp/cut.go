@@ -53,7 +53,7 @@ func (d *Door) awaitEnd(ctx context.Context, v *viewer) error {
 func (d *Door) acquirePermit(v *viewer, revoked func(access.Reason)) *refusal {
 	permit, verdict := d.cfg.Access.Acquire(access.Use{
 		Subject: access.Subject{Account: v.key.Account, StreamKey: v.key.Name},
-		Device:  v.device, Channel: v.channel, Privilege: v.needs, Transport: v.transport(),
+		Device:  v.device, Channel: v.channel, Privilege: v.needs, Transport: v.transport(), Address: v.address(),
 	}, revoked)
 	v.permit = permit
 	return refusalOf(verdict)

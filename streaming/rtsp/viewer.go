@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,14 @@ func (v *viewer) transport() string {
 		return "rtsp-udp"
 	}
 	return "rtsp-tcp"
+}
+
+// address is from where the viewer's connection comes; packets over UDP go there too.
+func (v *viewer) address() netip.Addr {
+	if v.wire == nil {
+		return netip.Addr{}
+	}
+	return v.wire.peer
 }
 
 // registry has every viewer.

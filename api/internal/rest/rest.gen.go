@@ -1770,7 +1770,12 @@ type TransferRecipient struct {
 
 // Viewer defines model for Viewer.
 type Viewer struct {
+	// Address The network address from which the viewer is connected.
+	Address string        `json:"address,omitempty,omitzero"`
 	Channel ChannelNumber `json:"channel"`
+
+	// ID Names the viewer, to end it.
+	ID string `json:"id"`
 
 	// Name The name of the recipient's account.
 	Name string `json:"name,omitempty,omitzero"`
@@ -1784,7 +1789,7 @@ type Viewer struct {
 	Share     string         `json:"share,omitempty,omitzero"`
 	Since     time.Time      `json:"since"`
 
-	// StreamKey The name of your stream key that is used.
+	// StreamKey The name of the stream key that is used. Its label is for its account alone.
 	StreamKey string          `json:"stream_key,omitempty,omitzero"`
 	Transport ViewerTransport `json:"transport"`
 
@@ -2652,6 +2657,9 @@ type ServerInterface interface {
 	// ListDeviceViewers List who watches a device now
 	// (GET /api/v1/devices/{device}/viewers)
 	ListDeviceViewers(ctx echo.Context, device DevicePath, params ListDeviceViewersParams) error
+	// EndDeviceViewer End one viewer of a device of yours
+	// (DELETE /api/v1/devices/{device}/viewers/{viewer})
+	EndDeviceViewer(ctx echo.Context, device DevicePath, viewer string) error
 	// ListInvitationCodes List your invitation codes
 	// (GET /api/v1/invitation-codes)
 	ListInvitationCodes(ctx echo.Context) error
@@ -3869,6 +3877,30 @@ func (w *ServerInterfaceWrapper) ListDeviceViewers(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDeviceViewers(ctx, device, params)
+	return err
+}
+
+// EndDeviceViewer converts echo context to params.
+func (w *ServerInterfaceWrapper) EndDeviceViewer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "viewer" -------------
+	var viewer string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "viewer", ctx.Param("viewer"), &viewer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter viewer: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.EndDeviceViewer(ctx, device, viewer)
 	return err
 }
 
@@ -5713,6 +5745,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/api/v1/devices/:device/transfer", wrapper.WithdrawTransfer, options.OperationMiddlewares["withdrawTransfer"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/transfer", wrapper.OfferTransfer, options.OperationMiddlewares["offerTransfer"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/viewers", wrapper.ListDeviceViewers, options.OperationMiddlewares["listDeviceViewers"]...)
+	router.DELETE(options.BaseURL+"/api/v1/devices/:device/viewers/:viewer", wrapper.EndDeviceViewer, options.OperationMiddlewares["endDeviceViewer"]...)
 	router.GET(options.BaseURL+"/api/v1/invitation-codes", wrapper.ListInvitationCodes, options.OperationMiddlewares["listInvitationCodes"]...)
 	router.POST(options.BaseURL+"/api/v1/invitation-codes", wrapper.CreateInvitationCode, options.OperationMiddlewares["createInvitationCode"]...)
 	router.DELETE(options.BaseURL+"/api/v1/invitation-codes/:code", wrapper.RevokeInvitationCode, options.OperationMiddlewares["revokeInvitationCode"]...)
@@ -6860,6 +6893,23 @@ func (response ListDeviceViewers200JSONResponse) VisitListDeviceViewersResponse(
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type EndDeviceViewerRequestObject struct {
+	Device DevicePath `json:"device"`
+	Viewer string     `json:"viewer"`
+}
+
+type EndDeviceViewerResponseObject interface {
+	VisitEndDeviceViewerResponse(w http.ResponseWriter) error
+}
+
+type EndDeviceViewer204Response struct {
+}
+
+func (response EndDeviceViewer204Response) VisitEndDeviceViewerResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
 }
 
 type ListInvitationCodesRequestObject struct {
@@ -8234,6 +8284,9 @@ type StrictServerInterface interface {
 	// ListDeviceViewers List who watches a device now
 	// (GET /api/v1/devices/{device}/viewers)
 	ListDeviceViewers(ctx context.Context, request ListDeviceViewersRequestObject) (ListDeviceViewersResponseObject, error)
+	// EndDeviceViewer End one viewer of a device of yours
+	// (DELETE /api/v1/devices/{device}/viewers/{viewer})
+	EndDeviceViewer(ctx context.Context, request EndDeviceViewerRequestObject) (EndDeviceViewerResponseObject, error)
 	// ListInvitationCodes List your invitation codes
 	// (GET /api/v1/invitation-codes)
 	ListInvitationCodes(ctx context.Context, request ListInvitationCodesRequestObject) (ListInvitationCodesResponseObject, error)
@@ -9644,6 +9697,32 @@ func (sh *strictHandler) ListDeviceViewers(ctx echo.Context, device DevicePath, 
 		return err
 	} else if validResponse, ok := response.(ListDeviceViewersResponseObject); ok {
 		return validResponse.VisitListDeviceViewersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// EndDeviceViewer operation middleware
+func (sh *strictHandler) EndDeviceViewer(ctx echo.Context, device DevicePath, viewer string) error {
+	var request EndDeviceViewerRequestObject
+
+	request.Device = device
+	request.Viewer = viewer
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EndDeviceViewer(ctx.Request().Context(), request.(EndDeviceViewerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EndDeviceViewer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(EndDeviceViewerResponseObject); ok {
+		return validResponse.VisitEndDeviceViewerResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
