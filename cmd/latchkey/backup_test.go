@@ -213,6 +213,7 @@ func empty(t *testing.T, dir string) {
 // TestRoundTrip backs up a service under load, and restores it with what was
 // taken away since.
 func TestRoundTrip(t *testing.T) {
+	t.Parallel()
 	sqlite := func() string { return "sqlite" }
 	postgres := func() string { return testdb.Postgres(t) }
 	for name, databases := range map[string]struct{ from, to func() string }{

@@ -76,6 +76,7 @@ func unpackBefore(t *testing.T) (data string, facts before, history string) {
 // the same answers and the same rights, also by read models that are made again, and its
 // history reads the same.
 func TestADataFolderOfTheVersionBefore(t *testing.T) {
+	t.Parallel()
 	data, facts, history := unpackBefore(t)
 	audit := start(t, binary, "audit", "replay", "--data", data, "--format", "ndjson", "--time-zone", "UTC", "--quiet")
 	audit.wait(t)

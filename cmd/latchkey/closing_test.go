@@ -36,6 +36,7 @@ func grep(t *testing.T, dir, text string) (found []string) {
 // TestClosedAccount: nothing of a closed account works, nothing of its person is left, and
 // the history still says what happened.
 func TestClosedAccount(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	s := serve(t, binary, data)
 	owner, rita, sam := s.register(t, "owner"), s.register(t, "rita"), s.register(t, "sam")

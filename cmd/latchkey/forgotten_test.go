@@ -50,6 +50,7 @@ func filesWith(t *testing.T, dir string, value []byte) (list []string) {
 // TestRemovedCameraIsInNoFile of the data folder: a moment after the removal while
 // the service runs, after a clean stop, and after a kill and the next start.
 func TestRemovedCameraIsInNoFile(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	s := serve(t, binary, data)
 	owner := s.register(t, "owner")

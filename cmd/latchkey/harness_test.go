@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -165,16 +166,23 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-// freeAddr is an address that nobody listens on at the moment.
+// freeAddr is an address that nobody listens on, and that neither another test gets nor
+// an outgoing connection: it is below the ports that systems give to those.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		if _, given := givenAddrs.LoadOrStore(addr, true); given {
+			continue
+		}
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
+
+var givenAddrs sync.Map
 
 // startNodeProcess starts `latchkey node` in a folder and returns its socket.
 func startNodeProcess(t testing.TB, dir string) (socket string) {

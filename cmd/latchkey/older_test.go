@@ -54,6 +54,7 @@ func twice(t *testing.T, first, second func(s *service)) (older, newer string) {
 }
 
 func TestANewerVaultIsRefused(t *testing.T) {
+	t.Parallel()
 	older, newer := twice(t, func(s *service) { s.register(t, "olga") }, func(s *service) { s.register(t, "late") })
 	putVault(t, newer, older)
 	p := start(t, binary, "serve", "--data", older, "--http", freeAddr(t), "--rtsp", freeAddr(t), "--log-level", "error")
@@ -75,6 +76,7 @@ func TestANewerVaultIsRefused(t *testing.T) {
 // TestAnOlderVaultIsHealed puts the vault of before under a newer log: nobody may
 // be locked out for ever, and a session that had ended must not be alive again.
 func TestAnOlderVaultIsHealed(t *testing.T) {
+	t.Parallel()
 	var olga, ended *user
 	older, newer := twice(t, func(s *service) {
 		olga, ended = s.register(t, "olga"), s.login(t, "olga")
@@ -104,6 +106,7 @@ func TestAnOlderVaultIsHealed(t *testing.T) {
 
 // TestSessionsOutliveAnOlderVault: if no session had ended since, none ends.
 func TestSessionsOutliveAnOlderVault(t *testing.T) {
+	t.Parallel()
 	var olga *user
 	older, newer := twice(t, func(s *service) { olga = s.register(t, "olga") }, func(s *service) { s.register(t, "late") })
 	putVault(t, older, newer)

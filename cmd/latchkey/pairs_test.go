@@ -20,6 +20,7 @@ import (
 // is served as its log says, or refused in words; and whatever of it is the
 // newest, no revocation that was answered by then is undone.
 func TestStoresOfDifferentTimes(t *testing.T) {
+	t.Parallel()
 	life := livedLife(t)
 	outcomes := map[string]int{}
 	for n := range rounds(t, "LATCHKEY_PAIRS", 12) {

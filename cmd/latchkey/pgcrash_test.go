@@ -27,6 +27,7 @@ import (
 // even meanwhile; a device that is removed at once leaves the shares that the read
 // models have just forgotten; and the vault has what was last put into it.
 func TestPostgresCrash(t *testing.T) {
+	t.Parallel()
 	server := testdb.NewServer(t, "wal_writer_delay=10s")
 	dir := t.TempDir()
 	socket := startNodeProcess(t, dir)

@@ -35,6 +35,7 @@ func readOnly(t *testing.T, dir string) {
 // The history is read from a copy that cannot be written to, as it is from the
 // folder itself.
 func TestAuditReadsAReadOnlyCopy(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	s := serve(t, binary, data)
 	s.register(t, "owner").addDevice("rtsp://127.0.0.1:9/x", "", "")

@@ -74,6 +74,7 @@ func takeBack(h *house) {
 // TestRestoreToAnEarlierPosition: what was taken away later, in the backup or
 // after it, stays so.
 func TestRestoreToAnEarlierPosition(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	h := openHouse(t, filepath.Join(dir, "old"), "sqlite")
 	h.furnish()
@@ -117,6 +118,7 @@ func TestRestoreToAnEarlierPosition(t *testing.T) {
 // TestRestoreAsksForTheJournal: without one that reaches the backup, nothing is
 // restored, or everything that was given is taken back, or somebody vouches.
 func TestRestoreAsksForTheJournal(t *testing.T) {
+	t.Parallel()
 	var older string
 	h, file := backedUp(t, nil, func(h *house) {
 		older = filepath.Join(filepath.Dir(h.o.Data), "older.journal")
@@ -193,6 +195,7 @@ func TestRestoreAsksForTheJournal(t *testing.T) {
 // TestADamagedBackupIsRefused: cut off or changed anywhere, it leaves nothing
 // behind.
 func TestADamagedBackupIsRefused(t *testing.T) {
+	t.Parallel()
 	h, file := backedUp(t, nil, nil)
 	whole := must[[]byte](t)(os.ReadFile(file))
 	dir := t.TempDir()
@@ -226,6 +229,7 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 // TestEncryptedBackups: with a key and with a passphrase; nothing else opens
 // them.
 func TestEncryptedBackups(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	id := must[*age.X25519Identity](t)(age.GenerateX25519Identity())
 	write := func(name, text string) string {
@@ -318,6 +322,7 @@ func TestThroughAPipe(t *testing.T) {
 // TestRecover goes on with an older log, and gives nothing that was taken away
 // since.
 func TestRecover(t *testing.T) {
+	t.Parallel()
 	t.Run("SQLite", func(t *testing.T) { testRecover(t, "sqlite", false) })
 	t.Run("PostgreSQL", func(t *testing.T) { testRecover(t, testdb.Postgres(t), false) })
 	t.Run("PostgreSQL and a node", func(t *testing.T) { testRecover(t, testdb.Postgres(t), true) })
@@ -408,6 +413,7 @@ const newer = ".newer"
 // TestRecoverTheLogOfANode that knows by itself that its log lost its end, and
 // refuses it: recover opens the log in the node's place.
 func TestRecoverTheLogOfANode(t *testing.T) {
+	t.Parallel()
 	h, startLog, stopLog := cutHouse(t, testdb.Postgres(t), true)
 	dir := filepath.Dir(h.o.Data)
 	mark := must[[]byte](t)(os.ReadFile(filepath.Join(dir, "log"+newer, "latchkey.mark")))
@@ -443,6 +449,7 @@ func (h *house) recovered() {
 
 // TestRecoverIsRepeated after an error, wherever that was.
 func TestRecoverIsRepeated(t *testing.T) {
+	t.Parallel()
 	for marks, served := range []bool{false, true} {
 		t.Run(fmt.Sprint("after mark ", marks), func(t *testing.T) {
 			h, _, _ := cutHouse(t, "sqlite", false)
@@ -495,6 +502,7 @@ func recoverFailing(t *testing.T, h *house, marks int) {
 // TestARestoredVaultSurvivesACrash: the vault is in the database for good when
 // the restore has answered, though what else is in there does not wait for it.
 func TestARestoredVaultSurvivesACrash(t *testing.T) {
+	t.Parallel()
 	h, file := backedUp(t, nil, nil)
 	server := testdb.NewServer(t, "wal_writer_delay=10s", "wal_writer_flush_after=1GB")
 	data := filepath.Join(t.TempDir(), "data")

@@ -24,6 +24,7 @@ const startWithin = 20 * time.Second
 // Each start must end with status 1 and one line that says what is wrong, and
 // must leave nothing behind that was not there.
 func TestServeEndsWhenItCannotStart(t *testing.T) {
+	t.Parallel()
 	base := t.TempDir()
 	s := serve(t, binary, base)
 	s.register(t, "olga")
@@ -253,6 +254,7 @@ func emptied(name string, stays bool) func(*testing.T, string) {
 // TestToolsRefuseWhatServeRefuses: a tool makes no log where one was, and no backup
 // of parts that do not belong together.
 func TestToolsRefuseWhatServeRefuses(t *testing.T) {
+	t.Parallel()
 	older, newer, foreign := t.TempDir(), t.TempDir(), t.TempDir()
 	s := serve(t, binary, newer)
 	s.register(t, "olga")
@@ -306,6 +308,7 @@ func TestToolsRefuseWhatServeRefuses(t *testing.T) {
 // TestRecoverReadsTheWholeLog: a log with its end that cannot be read is not one
 // that lacks nothing.
 func TestRecoverReadsTheWholeLog(t *testing.T) {
+	t.Parallel()
 	dir := shortDir(t)
 	s := serve(t, binary, dir)
 	olga := s.register(t, "olga")
