@@ -206,12 +206,11 @@ func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (ac
 	unauthorized.reason = "wrong key"
 	c, ok := parseAuthorization(values[0])
 	if !ok || len(values) > 1 {
-		unauthorized.close = d.failures.add(w.peer, "", now)
-		return access.Key{}, unauthorized
+		return access.Key{}, d.failed(ctx, w, "", unauthorized)
 	}
 	if d.failures.locked(w.peer, c.username, now) {
-		unauthorized.reason, unauthorized.close = "too many wrong keys", true
-		return access.Key{}, unauthorized
+		unauthorized.reason = "too many wrong keys"
+		return access.Key{}, hold(ctx, unauthorized)
 	}
 	name := ids.Key(c.username)
 	key, live := d.cfg.Access.Key(name)
@@ -225,8 +224,7 @@ func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (ac
 		return access.Key{}, errUnavailable
 	}
 	if !c.proves(secret, req.Method, req.URL) || !live || secret == "" {
-		unauthorized.close = d.failures.add(w.peer, c.username, now)
-		return access.Key{}, unauthorized
+		return access.Key{}, d.failed(ctx, w, c.username, unauthorized)
 	}
 	if !c.basic && c.nonce != w.nonce { // right, but computed for another connection
 		unauthorized.reason = "stale nonce"
@@ -235,6 +233,27 @@ func (d *Door) authenticate(ctx context.Context, w *wire, req *base.Request) (ac
 	}
 	w.authenticated.Store(true)
 	return key, nil
+}
+
+// failed counts a failure; an address that fails too often waits for the answer.
+func (d *Door) failed(ctx context.Context, w *wire, name string, unauthorized *refusal) *refusal {
+	if d.failures.add(w.peer, name, d.cfg.Now()) {
+		return hold(ctx, unauthorized)
+	}
+	return unauthorized
+}
+
+// hold ends the connection, with an answer after a while. Only wrong keys are held: nobody
+// else behind the address waits.
+func hold(ctx context.Context, r *refusal) *refusal {
+	r.close = true
+	timer := time.NewTimer(failureHold)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return r
 }
 
 // live reports whether it is known now what is permitted. While it is not, nothing is
@@ -247,8 +266,10 @@ const (
 	// seconds. This does not affect other names from that address, so nobody can lock out
 	// others on the same address.
 	nameBurst, nameEvery = 10, 6 * time.Second
-	// An address may fail this often before each further failure ends its connection.
+	// An address may fail this often before each further failure ends its connection,
+	// after a while.
 	addrBurst, addrEvery = 60, time.Second
+	failureHold          = 2 * time.Second
 )
 
 // failures counts wrong keys by address and name.
@@ -270,7 +291,7 @@ func (f *failures) locked(addr netip.Addr, name string, now time.Time) bool {
 	return b != nil && b.TokensAt(now) < 1
 }
 
-// add counts a failure and reports whether to end the connection.
+// add counts a failure and reports whether there were too many.
 func (f *failures) add(addr netip.Addr, name string, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -150,5 +151,37 @@ func TestAuthentication(t *testing.T) {
 	p.nonce, _, _ = strings.Cut(p.nonce, `"`)
 	if status, err := p.watch("tcp"); status != 200 {
 		t.Errorf("digest: %d, %v", status, err)
+	}
+}
+
+// TestGuessesWait: an address that tries many names waits for its answers, and a right key
+// from there is answered meanwhile.
+func TestGuessesWait(t *testing.T) {
+	h := open(t, (&cameratest.Camera{}).Start(t))
+	guess := func(n int) (status int) {
+		r, err := h.player(t, "/dev-1/1", fmt.Sprintf("guess%d:secret", n)).describe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.status
+	}
+	for n := range addrBurst {
+		guess(n)
+	}
+	began := time.Now()
+	var all sync.WaitGroup
+	for n := range 30 {
+		all.Go(func() {
+			if status := guess(addrBurst + n); status != 401 {
+				t.Errorf("guess %d: %d", n, status)
+			}
+		})
+	}
+	if r, err := h.player(t, "/dev-1/1", annKey).describe(); err != nil || r.status != 200 {
+		t.Errorf("a right key behind the same address: %v, %v", r, err)
+	}
+	all.Wait()
+	if waited := time.Since(began); waited < failureHold {
+		t.Errorf("30 guesses were answered within %v", waited)
 	}
 }
