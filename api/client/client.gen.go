@@ -1275,9 +1275,11 @@ type PlaybackLimit struct {
 // PlaybackLimitSinceAcceptance Not older than the acceptance of the device.
 type PlaybackLimitSinceAcceptance bool
 
-// PlaybackWindow The recordings that you may play back now. It moves with the time; while it is empty, playback is not allowed (`not_now`).
+// PlaybackWindow The recordings that you may play back now. It moves with the time; while it is empty, playback is not allowed
+// (`not_now`). Where playback holds for a time or in weekly hours, so does what may be seen: recordings of other times
+// are left out.
 type PlaybackWindow struct {
-	// From Absent: all that there are.
+	// From Absent: as far back as there are some.
 	From time.Time `json:"from,omitempty,omitzero"`
 
 	// To Now or, without live view, as long ago as `playback_delay` says.
@@ -1312,7 +1314,9 @@ type Privilege string
 type PrivilegeCheck struct {
 	Allowed bool `json:"allowed"`
 
-	// Playback The recordings that you may play back now. It moves with the time; while it is empty, playback is not allowed (`not_now`).
+	// Playback The recordings that you may play back now. It moves with the time; while it is empty, playback is not allowed
+	// (`not_now`). Where playback holds for a time or in weekly hours, so does what may be seen: recordings of other times
+	// are left out.
 	Playback PlaybackWindow `json:"playback,omitempty,omitzero"`
 
 	// Reason You own the device (`owner`), or the share in `via` gives it (`shared`), is paused, does not give it now (`not_now`), or does not give it.

@@ -126,7 +126,8 @@ func (c *clocked) hold(at int64, now time.Time) (holds bool, until int64) {
 }
 
 // Oldest returns the time before which nothing may be played back on the channel, the
-// zero time if there is none.
+// zero time if there is none: the first instant of a validity, the first of the last days,
+// or the acceptance. Of what is later, Playable says what may be.
 func (c *Clocked) Oldest(channel int, now time.Time) (oldest time.Time) {
 	for _, one := range c.list {
 		if one.Channel != 0 && one.Channel != channel || !one.Privileges.Has(Playback) {
@@ -137,8 +138,10 @@ func (c *Clocked) Oldest(channel int, now time.Time) (oldest time.Time) {
 				oldest = t
 			}
 		}
-		if one.NotBefore.After(oldest) {
-			oldest = one.NotBefore
+		for _, t := range []time.Time{one.NotBefore, one.From} {
+			if t.After(oldest) {
+				oldest = t
+			}
 		}
 	}
 	return oldest

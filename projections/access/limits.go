@@ -70,23 +70,56 @@ func (c *contents) timed(p pair, channel int, want privilege.Set, now time.Time)
 }
 
 // PlaybackWindow returns the times of the recordings that an account may play back on a
-// channel, from the first instant until the last. ok is false if it may not play back now.
-// Without live view, the last instant is so far back as hold says.
+// channel, from the first instant until the last; between the two, weekly hours may leave
+// some out (see Playable). ok is false if it may not play back now. Without live view, the
+// last instant is so far back as hold says.
 func (x *Index) PlaybackWindow(account ids.Account, device ids.Device, channel int, now time.Time, hold time.Duration) (from, to time.Time, ok bool) {
-	if x.Check(account, device, channel, privilege.Playback, now) != Allowed {
-		return time.Time{}, time.Time{}, false
-	}
-	to = now
-	if x.Check(account, device, channel, privilege.LiveView, now) != Allowed {
-		to = now.Add(-hold)
-	}
-	r := x.lookUp(account, device)
-	if l := r.in.limits.of(pairOf(r.account, r.device)); l != nil {
-		from = l.conditions.Oldest(channel, now)
-	}
-	// Asked last: what was read may be of a grant that is gone.
-	if x.Check(account, device, channel, privilege.Playback, now) != Allowed || !from.Before(to) {
+	x.whatPlays(account, device, channel, now, hold, func(c *privilege.Clocked, delay time.Duration) {
+		if to = now.Add(-delay); c != nil {
+			from = c.Oldest(channel, now)
+		}
+		ok = from.Before(to)
+	})
+	if !ok {
 		return time.Time{}, time.Time{}, false
 	}
 	return from, to, true
+}
+
+// Playable returns the first interval of the recordings within an interval that an account
+// may play back on a channel now, by privilege.Clocked.Playable; ok is false if there is
+// none. Without live view, hold is how old a recording must be. Whoever plays for longer
+// than an instant holds a permit too, and asks again: the interval moves.
+func (x *Index) Playable(account ids.Account, device ids.Device, channel int, within privilege.Interval, now time.Time, hold time.Duration) (first privilege.Interval, ok bool) {
+	x.whatPlays(account, device, channel, now, hold, func(c *privilege.Clocked, delay time.Duration) {
+		first, ok = c.Playable(channel, within, now, delay)
+	})
+	return first, ok
+}
+
+// whatPlays calls a function with the conditions on what an account plays back now, and
+// the delay, both of the same moment; not at all if it may not play back. The function
+// is given what it decides by only if that was in force throughout.
+func (x *Index) whatPlays(account ids.Account, device ids.Device, channel int, now time.Time, hold time.Duration, decide func(*privilege.Clocked, time.Duration)) {
+	for range 100 { // events come slower than that
+		version := x.pulse.version.Load()
+		if x.Check(account, device, channel, privilege.Playback, now) != Allowed {
+			return
+		}
+		delay := hold
+		if x.Check(account, device, channel, privilege.LiveView, now) == Allowed {
+			delay = 0
+		}
+		var conditions *privilege.Clocked
+		r := x.lookUp(account, device)
+		if l := r.in.limits.of(pairOf(r.account, r.device)); l != nil {
+			conditions = l.conditions
+		}
+		// Asked last: what was read may be of a grant that is gone, and of one that came
+		// in its place.
+		if x.Check(account, device, channel, privilege.Playback, now) == Allowed && x.pulse.version.Load() == version {
+			decide(conditions, delay)
+			return
+		}
+	}
 }

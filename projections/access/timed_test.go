@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/projections/access"
@@ -229,6 +230,41 @@ func TestPlaybackWindow(t *testing.T) {
 		}
 		if _, _, ok := x.PlaybackWindow("sam", "cam", 1, now, hold); ok {
 			t.Error("a stranger plays back")
+		}
+	})
+}
+
+// TestPlayable: what the pure rule says of the conditions of the grant that is in force,
+// with the delay of whoever may not view live; nothing for whoever may not play back.
+func TestPlayable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog()
+		x := running(t, nothing{}, log, nil)
+		now := time.Now()
+		day := privilege.Interval{From: now.Add(-24 * time.Hour), To: now}
+		const hold = 15 * time.Minute
+		e := accepted("olga", "rita", "cam", privilege.Playback)
+		e.Terms.From = now.Add(-time.Hour)
+		wait(t, x, log.append(t, added("olga", "cam", 1), e))
+		synctest.Wait()
+		if got, ok := x.Playable("rita", "cam", 1, day, now, hold); !ok || !got.From.Equal(now.Add(-time.Hour)) || !got.To.Equal(now.Add(-hold)) {
+			t.Errorf("%+v, %v", got, ok)
+		}
+		if from, to, ok := x.PlaybackWindow("rita", "cam", 1, now, hold); !ok || !from.Equal(now.Add(-time.Hour)) || !to.Equal(now.Add(-hold)) {
+			t.Errorf("the window: %v to %v, %v", from, to, ok)
+		}
+		if got, ok := x.Playable("olga", "cam", 1, day, now, hold); !ok || got != day {
+			t.Errorf("the owner: %+v, %v", got, ok)
+		}
+		for _, who := range []ids.Account{"sam", ""} {
+			if _, ok := x.Playable(who, "cam", 1, day, now, hold); ok {
+				t.Errorf("%q plays back", who)
+			}
+		}
+		wait(t, x, log.append(t, accepted("olga", "rita", "cam", privilege.LiveView)))
+		synctest.Wait()
+		if _, ok := x.Playable("rita", "cam", 1, day, now, hold); ok {
+			t.Error("live view alone plays back")
 		}
 	})
 }
