@@ -25,6 +25,7 @@ type Pool struct {
 	mu      sync.Mutex
 	streams map[Stream]*upstream
 	cameras map[cameraAt]*camera
+	seen    map[Stream]*observer // of the last pull
 	closed  bool
 	pulls   sync.WaitGroup
 
@@ -59,7 +60,7 @@ func New(cfg Config) (*Pool, error) {
 	}
 	p := &Pool{
 		cfg: cfg, log: cfg.Logger, sources: sealed.New(maxSources),
-		streams: map[Stream]*upstream{}, cameras: map[cameraAt]*camera{},
+		streams: map[Stream]*upstream{}, cameras: map[cameraAt]*camera{}, seen: map[Stream]*observer{},
 	}
 	p.dials = newDials(&p.cfg)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -251,6 +252,7 @@ func (p *Pool) run(ctx context.Context, u *upstream) {
 	}
 	p.mu.Lock()
 	u.flowing, u.err, u.refs = pull.flow, nil, 0
+	p.observe(u.of, pull.flow)
 	u.camera.retry, u.camera.good = backoff{}, true // whether this stream is stable remains to be seen
 	p.closeLater(u)                                 // the caller that began the dial may be gone
 	close(u.dialing)

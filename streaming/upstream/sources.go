@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"strings"
 	"time"
 
@@ -46,7 +47,10 @@ func (p *Pool) source(ctx context.Context, of Stream) (Source, error) {
 	return source, nil
 }
 
-// forgetSources drops the addresses of a device's streams.
+// forgetSources drops the addresses of a device's streams, and what they were seen to be.
 func (p *Pool) forgetSources(device ids.Device) {
+	p.mu.Lock()
+	maps.DeleteFunc(p.seen, func(of Stream, _ *observer) bool { return of.Device == device })
+	p.mu.Unlock()
 	p.sources.Retain(func(name string) bool { return !strings.HasPrefix(name, string(device)+"/") })
 }
