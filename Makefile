@@ -5,7 +5,7 @@ BIN   := out/latchkey
 TOOL  := go tool -modfile=$(CURDIR)/internal/tools/go.mod
 ROUNDS ?= 100
 SIEGE ?= 1h
-FUZZTIME ?= 20s
+FUZZTIME ?= 10m
 
 .PHONY: help
 help: ## List the commands
@@ -50,7 +50,7 @@ generate: ## Make the generated code again
 	@go generate ./...
 
 .PHONY: fuzz
-fuzz: ## Run every fuzz target for FUZZTIME (20s)
+fuzz: ## Run every fuzz target for FUZZTIME (10m)
 	@.ci/fuzz $(FUZZTIME)
 
 .PHONY: torture
