@@ -78,7 +78,7 @@ func FuzzParsePTZ(f *testing.F) {
 		h := newHead(1)
 		h.move(velocity{d.Pan, d.Tilt, d.Zoom}, 0)
 		if d.Absolute != nil {
-			h.turn(func(picture.View) picture.View {
+			h.turn("turn", func(picture.View) picture.View {
 				return picture.View{Pan: d.Absolute.Azimuth, Tilt: d.Absolute.Elevation, Zoom: d.Absolute.Zoom}
 			})
 		}

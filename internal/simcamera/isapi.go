@@ -205,12 +205,12 @@ func (s *httpServer) turnHead(w http.ResponseWriter, r *http.Request, h *head) {
 		return
 	case strings.HasSuffix(r.URL.Path, "/absolute") && d.Absolute != nil:
 		p := d.Absolute
-		h.turn(func(picture.View) picture.View {
+		h.turn("turn", func(picture.View) picture.View {
 			return picture.View{Pan: p.Azimuth / 10, Tilt: p.Elevation / 10, Zoom: p.Zoom / 10}
 		})
 	case strings.HasSuffix(r.URL.Path, "/relative") && d.Relative != nil:
 		p := d.Relative
-		h.turn(func(v picture.View) picture.View {
+		h.turn("turn", func(v picture.View) picture.View {
 			v.Pan += p.X
 			v.Tilt += p.Y / 10
 			v.Zoom += p.Zoom / 100

@@ -377,3 +377,39 @@ func TestSimulationRefuses(t *testing.T) {
 		t.Errorf("an unknown path: %d", code)
 	}
 }
+
+// TestOrders: what was ordered can be asked for, and what moves.
+func TestOrders(t *testing.T) {
+	c := start(t, nil)
+	soap := func(operation, arguments string) string {
+		t.Helper()
+		res, err := http.Post("http://"+c.HTTPAddr()+"/onvif/PTZ", "application/soap+xml", strings.NewReader(
+			`<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><`+operation+` xmlns="http://www.onvif.org/ver20/ptz/wsdl"><ProfileToken>profile_1</ProfileToken>`+arguments+`</`+operation+`></s:Body></s:Envelope>`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	soap("ContinuousMove", `<Velocity><PanTilt x="0.5" y="0" xmlns="http://www.onvif.org/ver10/schema"/></Velocity>`)
+	if !c.Moving(1) || !strings.Contains(soap("GetStatus", ""), "MOVING") {
+		t.Error("it does not move")
+	}
+	soap("Stop", "<PanTilt>true</PanTilt>")
+	if c.Moving(1) || !strings.Contains(soap("GetStatus", ""), "IDLE") {
+		t.Error("it moves")
+	}
+	for _, bad := range []string{`<Velocity><PanTilt x="2" y="0"/></Velocity>`, `<Velocity><PanTilt x="NaN" y="0"/></Velocity>`, "", `<Velocity><Zoom x="1"/></Velocity><Timeout>soon</Timeout>`} {
+		if got := soap("ContinuousMove", bad); !strings.Contains(got, "Fault") {
+			t.Errorf("%s: %s", bad, got)
+		}
+	}
+	soap("GotoPreset", "<PresetToken>2</PresetToken>")
+	if got := c.Orders(1); fmt.Sprint(got) != "[move 50 0 0 stop preset 2]" {
+		t.Errorf("%q", got)
+	}
+}

@@ -22,7 +22,10 @@ type soapRequest struct {
 	Nonce    string `xml:"Header>Security>UsernameToken>Nonce"`
 	Created  string `xml:"Header>Security>UsernameToken>Created"`
 	Body     struct {
-		Operation struct{ XMLName xml.Name } `xml:",any"`
+		Operation struct {
+			XMLName xml.Name
+			ptzOrder
+		} `xml:",any"`
 	} `xml:"Body"`
 }
 
@@ -61,7 +64,7 @@ func (s *httpServer) onvif(w http.ResponseWriter, r *http.Request) {
 	case "GetProfiles":
 		soapAnswer(w, operation, s.profiles())
 	default:
-		soapFault(w, http.StatusBadRequest, "s:Sender", "ter:ActionNotSupported")
+		s.onvifPTZ(w, operation, req.Body.Operation.ptzOrder)
 	}
 }
 
@@ -99,12 +102,15 @@ func (s *httpServer) mayCall(r *http.Request, req soapRequest) bool {
 	return false
 }
 
-const soapHead = xml.Header + `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:tds="http://www.onvif.org/ver10/device/wsdl" xmlns:trt="http://www.onvif.org/ver10/media/wsdl" xmlns:tt="http://www.onvif.org/ver10/schema" xmlns:ter="http://www.onvif.org/ver10/error"><s:Body>`
+const soapHead = xml.Header + `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:tds="http://www.onvif.org/ver10/device/wsdl" xmlns:trt="http://www.onvif.org/ver10/media/wsdl" xmlns:tptz="http://www.onvif.org/ver20/ptz/wsdl" xmlns:tt="http://www.onvif.org/ver10/schema" xmlns:ter="http://www.onvif.org/ver10/error"><s:Body>`
 
 func soapAnswer(w http.ResponseWriter, operation, content string) {
 	prefix := "tds:"
-	if operation == "GetProfiles" {
+	switch {
+	case operation == "GetProfiles":
 		prefix = "trt:"
+	case ptzOperations[operation]:
+		prefix = "tptz:"
 	}
 	writeSOAP(w, http.StatusOK, "<"+prefix+operation+"Response>"+content+"</"+prefix+operation+"Response>")
 }

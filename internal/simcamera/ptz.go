@@ -1,6 +1,7 @@
 package simcamera
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -31,6 +32,40 @@ type head struct {
 	speed   velocity
 	until   time.Time // a momentary movement ends then; zero for none
 	presets map[int]picture.View
+	orders  []string
+}
+
+// maxOrders limits the orders that a channel remembers.
+const maxOrders = 10_000
+
+// note remembers an order. The caller holds mu.
+func (h *head) note(format string, args ...any) {
+	if len(h.orders) < maxOrders {
+		h.orders = append(h.orders, fmt.Sprintf(format, args...))
+	}
+}
+
+// Orders returns what a channel was ordered to do by PTZ, in order: "move 50 0 0" (pan,
+// tilt and zoom from -100 to 100), "stop", "turn", "preset 3".
+func (c *Camera) Orders(channel int) []string {
+	ch := c.channel(channel)
+	if ch == nil {
+		return nil
+	}
+	ch.head.mu.Lock()
+	defer ch.head.mu.Unlock()
+	return slices.Clone(ch.head.orders)
+}
+
+// Moving reports whether a channel moves until another order.
+func (c *Camera) Moving(channel int) bool {
+	ch := c.channel(channel)
+	if ch == nil {
+		return false
+	}
+	ch.head.mu.Lock()
+	defer ch.head.mu.Unlock()
+	return ch.head.moving(time.Now())
 }
 
 // home is where a channel looks first: each channel elsewhere.
@@ -69,10 +104,20 @@ func (h *head) at(t time.Time) picture.View {
 	return v
 }
 
+// moving reports whether the head moves at a time. The caller holds mu.
+func (h *head) moving(t time.Time) bool {
+	return h.speed != velocity{} && (h.until.IsZero() || t.Before(h.until))
+}
+
 // move continues until another order, or for a time if that is not zero.
 func (h *head) move(v velocity, lasting time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if (v == velocity{}) {
+		h.note("stop")
+	} else {
+		h.note("move %g %g %g", v.pan, v.tilt, v.zoom)
+	}
 	now := time.Now()
 	h.from, h.since, h.speed, h.until = h.at(now), now, v, time.Time{}
 	if lasting > 0 {
@@ -81,9 +126,10 @@ func (h *head) move(v velocity, lasting time.Duration) {
 }
 
 // turn looks at once where change says, given where the head looks, and stays.
-func (h *head) turn(change func(picture.View) picture.View) {
+func (h *head) turn(order string, change func(picture.View) picture.View) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.note("%s", order)
 	now := time.Now()
 	h.from = change(h.at(now))
 	h.since, h.speed, h.until = now, velocity{}, time.Time{}
@@ -96,7 +142,7 @@ func (h *head) recall(id int) bool {
 	v, ok := h.presets[id]
 	h.mu.Unlock()
 	if ok {
-		h.turn(func(picture.View) picture.View { return v })
+		h.turn(fmt.Sprintf("preset %d", id), func(picture.View) picture.View { return v })
 	}
 	return ok
 }

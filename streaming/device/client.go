@@ -31,6 +31,7 @@ type Config struct {
 type Client struct {
 	cfg    Config
 	guard  guard
+	trust  trust
 	budget budget
 }
 
@@ -89,6 +90,7 @@ const (
 type proof struct {
 	client   *Client
 	target   Target
+	trusting bool // credentials that were accepted before are sent without waiting
 	attempts []*attempt
 }
 
@@ -178,6 +180,9 @@ func (p *proof) streams(ctx context.Context, facts *Facts) error {
 // mayTry gets permission to send credentials, if one more refusal does not lock the
 // device.
 func (p *proof) mayTry(ctx context.Context, addr netip.Addr, service Service) (*attempt, error) {
+	if p.trusting && p.client.trust.has(addr, p.target.Username, p.target.Password) {
+		return p.watched(p.client.guard.trusted(addr, p.client.cfg.Now()), addr), nil
+	}
 	a, wait, err := p.client.guard.try(ctx, addr, p.client.cfg.Now)
 	if err != nil {
 		return nil, fail(Timeout, service)
@@ -185,14 +190,26 @@ func (p *proof) mayTry(ctx context.Context, addr netip.Addr, service Service) (*
 	if wait > 0 {
 		return nil, &Failure{Kind: TooManyAttempts, Service: service, RetryAfter: wait}
 	}
-	p.attempts = append(p.attempts, a)
-	return a, nil
+	return p.watched(a, addr), nil
 }
 
-// settle counts credentials that were sent without a response as refused: the device may
-// have counted them.
+// watched keeps an attempt for settle, and lets it decide which credentials are trusted.
+func (p *proof) watched(a *attempt, addr netip.Addr) *attempt {
+	if p.trusting {
+		a.judged = func(accepted bool) { p.client.trust.set(addr, p.target.Username, p.target.Password, accepted) }
+	}
+	p.attempts = append(p.attempts, a)
+	return a
+}
+
+// distrust forgets that the address accepted the credentials.
+func (p *proof) distrust(addr netip.Addr) {
+	p.client.trust.set(addr, p.target.Username, p.target.Password, false)
+}
+
+// settle settles the credentials that were sent without a response.
 func (p *proof) settle() {
 	for _, a := range p.attempts {
-		a.refused(p.client.cfg.Now())
+		a.unanswered(p.client.cfg.Now())
 	}
 }

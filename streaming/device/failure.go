@@ -2,7 +2,7 @@ package device
 
 import "time"
 
-// Kind is the reason why a device was not proven.
+// Kind is the reason why a device was not proven, or did not do what was asked.
 type Kind string
 
 // The kinds of Failure.
@@ -16,6 +16,8 @@ const (
 	Unsupported      Kind = "unsupported"       // it responds, but not with what is needed
 	TooManyAttempts  Kind = "too_many_attempts" // wrong passwords were sent to this address: one more could lock it
 	TooManyProofs    Kind = "too_many_proofs"   // the account has had too many devices proven
+	Refused          Kind = "refused"           // it understands the request, and refuses it
+	NoSuchPreset     Kind = "no_such_preset"    // it has no such preset, or none that may be used
 )
 
 // Service is a service of a device.
@@ -40,7 +42,7 @@ type Failure struct {
 
 // Error names the kind and the service.
 func (f *Failure) Error() string {
-	return "proving a device by " + string(f.Service) + ": " + string(f.Kind)
+	return "connecting to a device by " + string(f.Service) + ": " + string(f.Kind)
 }
 
 func fail(kind Kind, service Service) *Failure { return &Failure{Kind: kind, Service: service} }

@@ -34,9 +34,12 @@ type attempts struct {
 
 // attempt is permission to send credentials once. It must be settled.
 type attempt struct {
-	guard *guard
-	of    *attempts
-	once  sync.Once
+	guard  *guard
+	of     *attempts
+	before bool // the credentials were accepted before: they are not pending
+	once   sync.Once
+
+	judged func(accepted bool) // nil: nobody wants to know
 }
 
 // try waits for the result of others' credentials at the address, and gets permission to
@@ -58,15 +61,7 @@ func (g *guard) try(ctx context.Context, addr netip.Addr, now func() time.Time) 
 func (g *guard) tryNow(addr netip.Addr, now time.Time) (*attempt, time.Duration, <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	of := g.at[addr]
-	if of == nil {
-		if g.at == nil {
-			g.at = map[netip.Addr]*attempts{}
-		}
-		g.forget(now)
-		of = &attempts{changed: make(chan struct{})}
-		g.at[addr] = of
-	}
+	of := g.entry(addr, now)
 	of.forget(now)
 	switch {
 	case len(of.wrong) >= maxWrong:
@@ -78,12 +73,52 @@ func (g *guard) tryNow(addr netip.Addr, now time.Time) (*attempt, time.Duration,
 	return &attempt{guard: g, of: of}, 0, nil
 }
 
+// entry returns the attempts at an address, creating them if needed. The caller holds mu.
+func (g *guard) entry(addr netip.Addr, now time.Time) *attempts {
+	of := g.at[addr]
+	if of == nil {
+		if g.at == nil {
+			g.at = map[netip.Addr]*attempts{}
+		}
+		g.forget(now)
+		of = &attempts{changed: make(chan struct{})}
+		g.at[addr] = of
+	}
+	return of
+}
+
+// trusted returns permission to send credentials that the address accepted before.
+func (g *guard) trusted(addr netip.Addr, now time.Time) *attempt {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return &attempt{guard: g, of: g.entry(addr, now), before: true}
+}
+
 // accepted settles an attempt that the device accepted. Nothing else clears refusals:
 // whether the device clears its own count is unknown.
-func (a *attempt) accepted() { a.settle(time.Time{}) }
+func (a *attempt) accepted() {
+	if a.judged != nil {
+		a.judged(true)
+	}
+	a.settle(time.Time{})
+}
 
-// refused settles an attempt that the device refused, or may have.
-func (a *attempt) refused(now time.Time) { a.settle(now) }
+// refused settles an attempt that the device refused.
+func (a *attempt) refused(now time.Time) {
+	if a.judged != nil {
+		a.judged(false)
+	}
+	a.settle(now)
+}
+
+// unanswered settles an attempt that has no response, if it was not settled. The device may
+// have counted it, unless it accepted the same credentials before.
+func (a *attempt) unanswered(now time.Time) {
+	if a.before {
+		now = time.Time{}
+	}
+	a.settle(now)
+}
 
 // note counts a refusal, for something else, of credentials that were accepted before.
 func (g *guard) note(addr netip.Addr, now time.Time) {
@@ -98,7 +133,9 @@ func (a *attempt) settle(refused time.Time) {
 	a.once.Do(func() {
 		a.guard.mu.Lock()
 		defer a.guard.mu.Unlock()
-		a.of.pending--
+		if !a.before {
+			a.of.pending--
+		}
 		if !refused.IsZero() {
 			a.of.wrong = append(a.of.wrong, refused)
 		}

@@ -247,7 +247,7 @@ func FuzzDescription(f *testing.F) {
 
 // TestCorpora are committed.
 func TestCorpora(t *testing.T) {
-	for _, name := range []string{"FuzzXML", "FuzzDescription"} {
+	for _, name := range []string{"FuzzXML", "FuzzDescription", "FuzzPTZ"} {
 		if files, err := os.ReadDir("testdata/fuzz/" + name); err != nil || len(files) == 0 {
 			t.Errorf("%s has no corpus: %v", name, err)
 		}

@@ -81,6 +81,7 @@ func (s *httpSession) call(ctx context.Context, method, path string, body []byte
 	stale := s.good && !s.renewed && a.challenge != nil && a.challenge.Stale
 	if s.sent > 0 && !stale {
 		s.proof.client.guard.note(s.addr, s.proof.client.cfg.Now())
+		s.proof.distrust(s.addr)
 		return a, fail(WrongPassword, s.service)
 	}
 	if a.challenge == nil && !a.basic {
@@ -97,6 +98,7 @@ func (s *httpSession) call(ctx context.Context, method, path string, body []byte
 		return a, err
 	}
 	if a.status == http.StatusUnauthorized {
+		s.tried.refused(s.proof.client.cfg.Now())
 		return a, fail(WrongPassword, s.service)
 	}
 	s.tried.accepted()
