@@ -1,0 +1,136 @@
+package rtspclient
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
+)
+
+// Play plays what was set up, from where the header's Range says; without a Range, from
+// the beginning or live ("npt=0.000-"). Scale, Rate-Control and Require go into the
+// header. Another PLAY while playing seeks, if the camera can. The response may hold
+// RTP-Info, Range and Scale.
+func (c *Client) Play(ctx context.Context, header base.Header) (*base.Response, error) {
+	if len(c.setUp()) == 0 {
+		return nil, errors.New("playing nothing")
+	}
+	if _, ok := header["Range"]; !ok {
+		header = with(header, "Range", "npt=0.000-")
+	}
+	res, err := c.whole(ctx, base.Play, header)
+	if err != nil {
+		return res, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.playing && !c.isOver() {
+		c.playing = true
+		c.work.Go(c.keepAlive)
+		c.work.Go(c.reportReceipt)
+	}
+	return res, nil
+}
+
+// Pause pauses what plays.
+func (c *Client) Pause(ctx context.Context, header base.Header) (*base.Response, error) {
+	return c.whole(ctx, base.Pause, header)
+}
+
+// whole sends a request for the whole stream, or for each of its tracks if the camera
+// wants that.
+func (c *Client) whole(ctx context.Context, method base.Method, header base.Header) (*base.Response, error) {
+	res, err := c.do(ctx, method, c.aggregate, header)
+	if err == nil || !wantsTracks(err) {
+		return res, err
+	}
+	for i, t := range c.setUp() {
+		one, oneErr := c.do(ctx, method, t.url, header)
+		if oneErr != nil && i == 0 {
+			return res, err // the first refusal says more
+		}
+		if oneErr != nil {
+			return one, oneErr
+		}
+		res = one
+	}
+	return res, nil
+}
+
+// wantsTracks reports whether the address of the whole stream is refused.
+func wantsTracks(err error) bool {
+	var status *StatusError
+	if !errors.As(err, &status) {
+		return false
+	}
+	switch status.Code {
+	case base.StatusAggregateOperationNotAllowed, base.StatusNotFound, base.StatusBadRequest, base.StatusMethodNotAllowed:
+		return true
+	default:
+		return false
+	}
+}
+
+// keepAliveWithin is how long a camera may take to respond to a keepalive: other requests
+// wait meanwhile.
+const keepAliveWithin = 5 * time.Second
+
+// keepAlive sends the requests that keep the session alive, until the client ends. Whether
+// they are refused does not matter: while packets come, the session lives.
+func (c *Client) keepAlive() {
+	wait := time.Second // OPTIONS, to learn what it can
+	for {
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-c.ended:
+			timer.Stop()
+			return
+		}
+		c.ping()
+		select {
+		case c.turn <- struct{}{}:
+			wait = c.timeout / 2
+			<-c.turn
+		case <-c.ended:
+			return
+		}
+	}
+}
+
+// ping sends one keepalive: OPTIONS while it is unknown what the camera can, then
+// GET_PARAMETER, else SET_PARAMETER, else OPTIONS. What is refused is not sent again.
+func (c *Client) ping() {
+	ctx, cancel := context.WithTimeout(c.ctx, keepAliveWithin)
+	defer cancel()
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	defer func() { <-c.turn }()
+	method := base.Options
+	for _, m := range []base.Method{base.GetParameter, base.SetParameter} {
+		if c.public[string(m)] {
+			method = m
+			break
+		}
+	}
+	res, err := c.exchange(ctx, method, c.aggregate, nil)
+	switch {
+	case method == base.Options && err == nil:
+		if c.public == nil {
+			c.public = map[string]bool{}
+		}
+	case method == base.Options && c.public == nil: // it refuses even this: try the others
+		c.public = map[string]bool{string(base.GetParameter): true, string(base.SetParameter): true}
+	case err != nil:
+		delete(c.public, string(method))
+	}
+	if err == nil {
+		if _, timeout := parseSession(first(res.Header["Session"])); timeout > 0 {
+			c.timeout = timeout
+		}
+	}
+}

@@ -1,0 +1,190 @@
+package rtspclient
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"sync"
+	"time"
+)
+
+// SenderReport is what a camera says of its clock: the two times are the same instant.
+type SenderReport struct {
+	SSRC uint32
+	NTP  uint64 // seconds since 1900 and fractions of 2^-32 s (RFC 3550, 6.4.1)
+	RTP  uint32
+}
+
+const (
+	senderReport   = 200
+	receiverReport = 201
+	maxInCompound  = 32
+)
+
+// senderReports reads the sender reports of a compound RTCP packet.
+func senderReports(data []byte) []SenderReport {
+	var list []SenderReport
+	for range maxInCompound {
+		if !isRTCP(data) {
+			break
+		}
+		size := 4 + 4*int(be16(data[2:]))
+		if size > len(data) {
+			size = len(data) // some cameras count wrong
+		}
+		if data[1] == senderReport && size >= 20 {
+			list = append(list, SenderReport{SSRC: be32(data[4:]), NTP: be64(data[8:]), RTP: be32(data[16:])})
+		}
+		data = data[size:]
+	}
+	return list
+}
+
+// handReports passes the sender reports of an RTCP packet on.
+func (c *Client) handReports(t *Track, data []byte, now time.Time) {
+	for _, r := range senderReports(data) {
+		t.receipt.report(r, now)
+		c.opts.Report(t, r)
+	}
+}
+
+// receipt is what a receiver reports of a track (RFC 3550, 6.4.2).
+type receipt struct {
+	mu       sync.Mutex
+	any      bool
+	ssrc     uint32
+	first    uint32 // extended sequence numbers
+	highest  uint32
+	received uint32
+
+	lastExpected, lastReceived uint32 // of the last report
+
+	transit float64 // of the last packet, in ticks
+	jitter  float64
+
+	ntp      uint32 // the middle of the last sender report's
+	reported time.Time
+}
+
+func (r *receipt) isFrom(ssrc uint32) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.any && r.ssrc == ssrc
+}
+
+// packet counts a packet.
+func (r *receipt) packet(data []byte, rate int, now time.Time) {
+	seq, ts, ssrc := be16(data[2:]), be32(data[4:]), be32(data[8:])
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	transit := float64(now.UnixMicro())/1e6*float64(rate) - float64(ts)
+	if !r.any || r.ssrc != ssrc {
+		ntp, reported := r.ntp, r.reported
+		r.restart(ssrc, seq, transit)
+		r.ntp, r.reported = ntp, reported
+	}
+	switch ahead := int16(seq - uint16(r.highest)); {
+	case ahead > 3000 || ahead < -3000: // it counts anew
+		r.restart(ssrc, seq, transit)
+	case ahead > 0:
+		r.highest += uint32(ahead)
+	}
+	r.received++
+	if d := transit - r.transit; d > -1e6 && d < 1e6 { // otherwise the timestamp has jumped
+		r.jitter += (max(d, -d) - r.jitter) / 16
+	}
+	r.transit = transit
+}
+
+func (r *receipt) restart(ssrc uint32, seq uint16, transit float64) {
+	r.any, r.ssrc, r.first, r.highest = true, ssrc, uint32(seq), uint32(seq)
+	r.received, r.lastExpected, r.lastReceived, r.transit, r.jitter = 0, 0, 0, transit, 0
+}
+
+func (r *receipt) report(s SenderReport, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ntp, r.reported = uint32(s.NTP>>16), now
+}
+
+// block returns a receiver report, nil if nothing has come yet.
+func (r *receipt) block(own uint32, now time.Time) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.any {
+		return nil
+	}
+	expected := r.highest - r.first + 1
+	lost := max(int64(expected)-int64(r.received), 0)
+	recent, got := expected-r.lastExpected, r.received-r.lastReceived
+	var fraction uint8
+	if recent > got && recent > 0 {
+		fraction = uint8(min(uint64(recent-got)<<8/uint64(recent), 255))
+	}
+	r.lastExpected, r.lastReceived = expected, r.received
+	b := make([]byte, 0, 32)
+	b = append(b, 0x81, receiverReport, 0, 7)
+	b = binary.BigEndian.AppendUint32(b, own)
+	b = binary.BigEndian.AppendUint32(b, r.ssrc)
+	b = binary.BigEndian.AppendUint32(b, uint32(fraction)<<24|uint32(min(lost, 0x7fffff)))
+	b = binary.BigEndian.AppendUint32(b, r.highest)
+	b = binary.BigEndian.AppendUint32(b, uint32(min(r.jitter, 1<<31)))
+	var since uint32
+	if !r.reported.IsZero() {
+		since = uint32(min(now.Sub(r.reported), time.Hour) * 65536 / time.Second)
+	}
+	b = binary.BigEndian.AppendUint32(b, r.ntp)
+	return binary.BigEndian.AppendUint32(b, since)
+}
+
+// reportEvery is how often the camera is told what arrives. Some end a stream without.
+const reportEvery = 5 * time.Second
+
+// reportReceipt sends receiver reports until the client ends.
+func (c *Client) reportReceipt() {
+	var id [4]byte
+	_, _ = rand.Read(id[:])
+	own := be32(id[:])
+	tick := time.NewTicker(reportEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-c.ended:
+			return
+		}
+		for _, t := range c.setUp() {
+			if report := t.receipt.block(own, time.Now()); report != nil {
+				c.sendRTCP(t, report)
+			}
+		}
+	}
+}
+
+func (c *Client) sendRTCP(t *Track, data []byte) {
+	if t.udp != nil {
+		t.udp.send(1, data)
+		return
+	}
+	_ = c.interleave(t.channels[1], data)
+}
+
+// SendRTP sends an RTP packet on a track that was set up, such as a back channel. The
+// sequence and the clock are the caller's.
+func (c *Client) SendRTP(t *Track, data []byte) error {
+	if t.udp != nil {
+		return t.udp.send(0, data)
+	}
+	return c.interleave(t.channels[0], data)
+}
+
+// interleave sends a packet between the messages.
+func (c *Client) interleave(channel int, data []byte) error {
+	if len(data) > 0xffff {
+		return ErrTooLarge
+	}
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	frame := append([]byte{'$', byte(channel), byte(len(data) >> 8), byte(len(data))}, data...)
+	return l.write(frame, c.opts.WriteTimeout)
+}
