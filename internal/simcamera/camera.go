@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"latchkey/internal/simcamera/h264"
@@ -100,6 +101,7 @@ type Camera struct {
 	file     *h264.Recording // what is shown instead of drawings, or nil
 	alarms   alarmHub
 	talk     talkCounter
+	stills   atomic.Int64
 	lock     lock
 	faults   faultState
 	tasks    sync.WaitGroup

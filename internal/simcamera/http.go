@@ -94,6 +94,9 @@ func (s *httpServer) routes() http.Handler {
 	mux.HandleFunc("GET /ISAPI/ContentMgmt/InputProxy/channels", s.linkedCameras)
 	mux.HandleFunc("GET /ISAPI/ContentMgmt/record/tracks", s.tracks)
 
+	mux.HandleFunc("GET /ISAPI/Streaming/channels/{stream}/picture", s.isapiPicture)
+	mux.HandleFunc("GET /onvif-http/snapshot", s.onvifPicture)
+
 	const ptz = "/ISAPI/PTZCtrl/channels/{channel}/"
 	mux.HandleFunc("GET "+ptz+"capabilities", s.withHead(s.ptzCapabilities))
 	mux.HandleFunc("GET "+ptz+"status", s.withHead(s.ptzStatus))

@@ -63,6 +63,13 @@ func (s *httpServer) onvif(w http.ResponseWriter, r *http.Request) {
 		soapAnswer(w, operation, "<tds:Capabilities><tt:Events><tt:XAddr>"+at+"Events</tt:XAddr></tt:Events><tt:Media><tt:XAddr>"+at+"Media</tt:XAddr></tt:Media>"+moves+"</tds:Capabilities>")
 	case "GetProfiles":
 		soapAnswer(w, operation, s.profiles())
+	case "GetSnapshotUri":
+		uri, ok := s.snapshotURI(r.Host, text)
+		if !ok {
+			soapFault(w, http.StatusBadRequest, "s:Sender", "ter:NoProfile")
+			return
+		}
+		soapAnswer(w, operation, uri)
 	default:
 		s.onvifPTZ(w, operation, req.Body.Operation.ptzOrder)
 	}
@@ -107,7 +114,7 @@ const soapHead = xml.Header + `<s:Envelope xmlns:s="http://www.w3.org/2003/05/so
 func soapAnswer(w http.ResponseWriter, operation, content string) {
 	prefix := "tds:"
 	switch {
-	case operation == "GetProfiles":
+	case operation == "GetProfiles", operation == "GetSnapshotUri":
 		prefix = "trt:"
 	case ptzOperations[operation]:
 		prefix = "tptz:"

@@ -92,6 +92,14 @@ type proof struct {
 	target   Target
 	trusting bool // credentials that were accepted before are sent without waiting
 	attempts []*attempt
+	most     int64 // bytes read from a connection; 0: maxAnswers
+}
+
+func (p *proof) mostRead() int64 {
+	if p.most == 0 {
+		return maxAnswers
+	}
+	return p.most
 }
 
 // Prove connects to a device with its credentials, and returns what it reports about

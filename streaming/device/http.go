@@ -22,6 +22,7 @@ type httpSession struct {
 	proof   *proof
 	service Service
 	base    *url.URL
+	query   string // of every request
 	client  *http.Client
 
 	addr      netip.Addr // of the last connection
@@ -49,6 +50,7 @@ func newHTTPSession(ctx context.Context, p *proof, service Service, address stri
 				if err != nil {
 					return nil, err
 				}
+				conn.left.Store(p.mostRead())
 				s.addr = conn.address()
 				return conn, nil
 			},
@@ -66,6 +68,8 @@ func (s *httpSession) close() { s.client.CloseIdleConnections() }
 // answer is a device's response over HTTP.
 type answer struct {
 	status    int
+	kind      string // Content-Type
+	body      []byte
 	xml       *element // nil if it is not XML
 	challenge *digest.Challenge
 	basic     bool
@@ -108,7 +112,7 @@ func (s *httpSession) call(ctx context.Context, method, path string, body []byte
 
 func (s *httpSession) once(ctx context.Context, method, path string, body []byte, header http.Header) (answer, error) {
 	u := *s.base
-	u.Path, u.RawPath = path, ""
+	u.Path, u.RawPath, u.RawQuery = path, "", s.query
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return answer{}, fail(Unsupported, s.service)
@@ -125,17 +129,20 @@ func (s *httpSession) once(ctx context.Context, method, path string, body []byte
 		return answer{}, fail(kindOf(err, Unsupported), s.service)
 	}
 	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswers+1))
+	text, err := io.ReadAll(io.LimitReader(res.Body, s.proof.mostRead()+1))
 	if err != nil {
 		return answer{}, fail(kindOf(err, Unsupported), s.service)
 	}
-	a := answer{status: res.StatusCode}
+	a := answer{status: res.StatusCode, kind: res.Header.Get("Content-Type"), body: text}
 	if a.status == http.StatusUnauthorized {
 		a.challenge, a.basic = challengeOf(res.Header)
 	}
+	if strings.HasPrefix(a.kind, "image/") {
+		return a, nil
+	}
 	if root, err := parseXML(text); err == nil {
 		a.xml = root
-	} else if errors.Is(err, errTooLong) {
+	} else if errors.Is(err, errTooLong) && s.proof.most == 0 {
 		return answer{}, fail(Unsupported, s.service)
 	}
 	return a, nil

@@ -110,7 +110,7 @@ func profileOf(answer *element, channel int) string {
 
 // ask calls an operation and returns its response. Credentials are sent as the device
 // requires them, once.
-func (o *onvifHead) ask(ctx context.Context, path, namespace, operation, arguments string) (*element, error) {
+func (o *onvif) ask(ctx context.Context, path, namespace, operation, arguments string) (*element, error) {
 	body, err := o.send(ctx, path, namespace, operation, arguments)
 	if err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func (o *onvifHead) ask(ctx context.Context, path, namespace, operation, argumen
 }
 
 // sign puts our credentials into the messages from now on.
-func (o *onvifHead) sign(ctx context.Context) (err error) {
+func (o *onvif) sign(ctx context.Context) (err error) {
 	if o.proof.target.Username == "" {
 		return fail(WrongPassword, ONVIF)
 	}
