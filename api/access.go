@@ -31,15 +31,19 @@ type Access interface {
 	InUse(device ids.Device) []access.Held
 	// End ends one of them, without waiting; false: there is none of that number.
 	End(device ids.Device, no uint64) bool
+	// Acquire returns a permit for a use: see access.Permits.
+	Acquire(use access.Use, revoked func(access.Reason)) (*access.Permit, access.Verdict)
 	// WaitFor returns when everything up to a position is in force.
 	WaitFor(ctx context.Context, at position.Position) error
 }
 
-// Uses knows when devices were last used.
+// Uses knows, and records, when devices were last used.
 type Uses interface {
 	// LastUses lists the last uses of a device, the newest first: one for each account,
 	// and one for each stream key that was not revoked.
 	LastUses(ctx context.Context, device string) ([]LastUse, error)
+	// Used records a use, without waiting.
+	Used(use access.Use, at time.Time)
 }
 
 // LastUse is the last use of a device.

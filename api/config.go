@@ -26,6 +26,8 @@ type Config struct {
 	Access  Access
 	Uses    Uses
 	Live    Live // nil: events cannot be followed
+	// Cameras asks devices; nil: they give nothing.
+	Cameras Cameras
 
 	// PlaybackDelay is how old a recording must be for whoever may play back and not view
 	// live; 0: no delay.

@@ -29,7 +29,11 @@ func (s *Server) confirm(ctx context.Context, position position.Position) (strin
 	header := position.String()
 	ctx, cancel := context.WithTimeout(ctx, confirmWithin)
 	defer cancel()
-	if err := s.cfg.Fence.WaitFor(ctx, position); err != nil {
+	err := s.cfg.Fence.WaitFor(ctx, position)
+	if err == nil {
+		err = s.uses.await(ctx)
+	}
+	if err != nil {
 		p := unavailable("not_confirmed",
 			"The command is in the log and takes effect, but was not confirmed in time. "+
 				"Repeating it with the same Idempotency-Key is safe.",

@@ -350,6 +350,33 @@ func (index) InUse(ids.Device) []access.Held { return nil }
 
 func (index) End(ids.Device, uint64) bool { return false }
 
+func (x index) Acquire(use access.Use, revoked func(access.Reason)) (*access.Permit, access.Verdict) {
+	return access.NewPermits(rules{x}, nil, nil).Acquire(use, revoked)
+}
+
+// rules are the index's for permits.
+type rules struct{ index }
+
+func (rules) Live(time.Time) bool            { return true }
+func (rules) Pulse() *access.Pulse           { return nil }
+func (rules) Key(ids.Key) (access.Key, bool) { return access.Key{}, false }
+
+func (r rules) Pair(account ids.Account, device ids.Device) access.Pair {
+	return pairOfRules{r.index, account, device}
+}
+
+type pairOfRules struct {
+	index
+	account ids.Account
+	device  ids.Device
+}
+
+func (p pairOfRules) Check(channel int, want privilege.Set, now time.Time) access.Standing {
+	return access.Standing{Verdict: p.index.Check(p.account, p.device, channel, want, now)}
+}
+
+func (index) Used(access.Use, time.Time) {}
+
 func (x index) PlaybackWindow(account ids.Account, device ids.Device, channel int, now time.Time, delay time.Duration) (from, to time.Time, ok bool) {
 	if x.Check(account, device, channel, privilege.LiveView, now) == access.Allowed {
 		delay = 0

@@ -59,6 +59,7 @@ type Server struct {
 	lists      *turns
 	commands   *commands
 	answers    *budget
+	uses       uses // of cameras, that were cut
 	kept       *keptPages
 	large      *turns        // of large bodies
 	stopping   chan struct{} // closed when Run is told to end

@@ -1931,8 +1931,14 @@ type AccessRequestPath = string
 // AddressPath defines model for AddressPath.
 type AddressPath = string
 
+// ChannelPath defines model for ChannelPath.
+type ChannelPath = ChannelNumber
+
 // Cursor defines model for Cursor.
 type Cursor = string
+
+// DeviceOrDomainPath defines model for DeviceOrDomainPath.
+type DeviceOrDomainPath = string
 
 // DevicePath defines model for DevicePath.
 type DevicePath = string
@@ -2134,6 +2140,12 @@ type ListDeviceAccessParams struct {
 	// Cursor The `next` of the previous page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// GetDeviceSnapshotParams defines parameters for GetDeviceSnapshot.
+type GetDeviceSnapshotParams struct {
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
@@ -3118,6 +3130,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/devices/{device}/access (the `ListDeviceAccess` operationId).
 	ListDeviceAccess(ctx context.Context, device DevicePath, params *ListDeviceAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDeviceSnapshot Get a still picture of a channel
+	//
+	// Needs live view (`privilege_missing`). The picture is the device's own, by ISAPI or ONVIF, at most a second old, and
+	// without what the device writes beside it. If it gives none, 502 `snapshot_not_available` tells the owner why.
+	//
+	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/snapshot (the `GetDeviceSnapshot` operationId).
+	GetDeviceSnapshot(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetDeviceSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetDeviceCredentialsWithBody Set how a device of yours is reached
 	//
@@ -4588,6 +4608,24 @@ func (c *Client) RenameDevice(ctx context.Context, device DevicePath, params *Re
 // Corresponds with GET /api/v1/devices/{device}/access (the `ListDeviceAccess` operationId).
 func (c *Client) ListDeviceAccess(ctx context.Context, device DevicePath, params *ListDeviceAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListDeviceAccessRequest(c.Server, device, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDeviceSnapshot Get a still picture of a channel
+//
+// Needs live view (`privilege_missing`). The picture is the device's own, by ISAPI or ONVIF, at most a second old, and
+// without what the device writes beside it. If it gives none, 502 `snapshot_not_available` tells the owner why.
+//
+// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/snapshot (the `GetDeviceSnapshot` operationId).
+func (c *Client) GetDeviceSnapshot(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetDeviceSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDeviceSnapshotRequest(c.Server, device, channel, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7362,6 +7400,60 @@ func NewListDeviceAccessRequest(server string, device DevicePath, params *ListDe
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
 		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Latchkey-Min-Position", params.LatchkeyMinPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Latchkey-Min-Position", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewGetDeviceSnapshotRequest constructs an http.Request for the GetDeviceSnapshot method
+func NewGetDeviceSnapshotRequest(server string, device DeviceOrDomainPath, channel ChannelPath, params *GetDeviceSnapshotParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/snapshot", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -10813,6 +10905,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/devices/{device}/access (the `ListDeviceAccess` operationId).
 	ListDeviceAccessWithResponse(ctx context.Context, device DevicePath, params *ListDeviceAccessParams, reqEditors ...RequestEditorFn) (*ListDeviceAccessResponse, error)
 
+	// GetDeviceSnapshotWithResponse Get a still picture of a channel
+	//
+	// Needs live view (`privilege_missing`). The picture is the device's own, by ISAPI or ONVIF, at most a second old, and
+	// without what the device writes beside it. If it gives none, 502 `snapshot_not_available` tells the owner why.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/snapshot (the `GetDeviceSnapshot` operationId).
+	GetDeviceSnapshotWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetDeviceSnapshotParams, reqEditors ...RequestEditorFn) (*GetDeviceSnapshotResponse, error)
+
 	// SetDeviceCredentialsWithBodyWithResponse Set how a device of yours is reached
 	//
 	// For a device whose password or address has changed; its shares stay. Addresses that are absent stay. With a new
@@ -12948,6 +13050,40 @@ func (r ListDeviceAccessResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListDeviceAccessResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetDeviceSnapshotResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDeviceSnapshotResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDeviceSnapshotResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDeviceSnapshotResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDeviceSnapshotResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16030,6 +16166,22 @@ func (c *ClientWithResponses) ListDeviceAccessWithResponse(ctx context.Context, 
 	return ParseListDeviceAccessResponse(rsp)
 }
 
+// GetDeviceSnapshotWithResponse Get a still picture of a channel
+//
+// Needs live view (`privilege_missing`). The picture is the device's own, by ISAPI or ONVIF, at most a second old, and
+// without what the device writes beside it. If it gives none, 502 `snapshot_not_available` tells the owner why.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/snapshot (the `GetDeviceSnapshot` operationId).
+func (c *ClientWithResponses) GetDeviceSnapshotWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetDeviceSnapshotParams, reqEditors ...RequestEditorFn) (*GetDeviceSnapshotResponse, error) {
+	rsp, err := c.GetDeviceSnapshot(ctx, device, channel, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDeviceSnapshotResponse(rsp)
+}
+
 // SetDeviceCredentialsWithBodyWithResponse Set how a device of yours is reached
 //
 // For a device whose password or address has changed; its shares stay. Addresses that are absent stay. With a new
@@ -18126,6 +18278,22 @@ func ParseListDeviceAccessResponse(rsp *http.Response) (*ListDeviceAccessRespons
 		}
 		response.JSON200 = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseGetDeviceSnapshotResponse parses an HTTP response from a GetDeviceSnapshotWithResponse call
+func ParseGetDeviceSnapshotResponse(rsp *http.Response) (*GetDeviceSnapshotResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDeviceSnapshotResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
 	}
 
 	return response, nil

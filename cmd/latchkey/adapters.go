@@ -404,8 +404,8 @@ func (u doorUses) Used(use access.Use, at time.Time) {
 	})
 }
 
-// lastUses reads them for the API.
-type lastUses struct{ vault *vault.Vault }
+// lastUses reads and records them for the API.
+type lastUses struct{ doorUses }
 
 func (u lastUses) LastUses(ctx context.Context, device string) ([]api.LastUse, error) {
 	rows, err := u.vault.StreamUses(ctx, device)

@@ -173,7 +173,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	metrics.MustRegister(s.opened.logState)
 	registerProjectionMetrics(metrics, runner)
 	hub := live.New(live.Config{Log: s.opened.log, Logins: logins{runner, s.opened.store}, Logger: logger})
-	server, err := s.newAPI(o, useCases, runner, hub, x, ledger, metrics, private)
+	server, err := s.newAPI(o, useCases, runner, hub, client, x, ledger, metrics, private)
 	if err != nil {
 		return nil, err
 	}
@@ -306,7 +306,7 @@ func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, metrics pr
 	})
 }
 
-func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.Runner, hub *live.Hub, x *access.Index, ledger *quota.Ledger, metrics, private *prometheus.Registry) (*api.Server, error) {
+func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.Runner, hub *live.Hub, client *device.Client, x *access.Index, ledger *quota.Ledger, metrics, private *prometheus.Registry) (*api.Server, error) {
 	var limits api.Limits // with SQLite there is no other process to count with
 	if isPostgres(o.Database) {
 		limits = s.opened.vault
@@ -314,7 +314,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	return api.New(api.Config{
 		Verification: s.opened.verify, PlaybackDelay: o.playbackDelay, Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
-		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{s.opened.vault}, Live: hub, Quotas: quotas{ledger},
+		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{doorUses{s.opened.vault}}, Cameras: newCameras(client, s.opened.vault, x), Live: hub, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door, s.upstreams}, s.journal}, Progress: runner,
 		Components: []api.Component{

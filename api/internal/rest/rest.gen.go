@@ -1872,8 +1872,14 @@ type AccessRequestPath = string
 // AddressPath defines model for AddressPath.
 type AddressPath = string
 
+// ChannelPath defines model for ChannelPath.
+type ChannelPath = ChannelNumber
+
 // Cursor defines model for Cursor.
 type Cursor = string
+
+// DeviceOrDomainPath defines model for DeviceOrDomainPath.
+type DeviceOrDomainPath = string
 
 // DevicePath defines model for DevicePath.
 type DevicePath = string
@@ -2075,6 +2081,12 @@ type ListDeviceAccessParams struct {
 	// Cursor The `next` of the previous page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// GetDeviceSnapshotParams defines parameters for GetDeviceSnapshot.
+type GetDeviceSnapshotParams struct {
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
@@ -2646,6 +2658,9 @@ type ServerInterface interface {
 	// ListDeviceAccess List who can use a device, and every way in
 	// (GET /api/v1/devices/{device}/access)
 	ListDeviceAccess(ctx echo.Context, device DevicePath, params ListDeviceAccessParams) error
+	// GetDeviceSnapshot Get a still picture of a channel
+	// (GET /api/v1/devices/{device}/channels/{channel}/snapshot)
+	GetDeviceSnapshot(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params GetDeviceSnapshotParams) error
 	// SetDeviceCredentials Set how a device of yours is reached
 	// (PUT /api/v1/devices/{device}/credentials)
 	SetDeviceCredentials(ctx echo.Context, device DevicePath, params SetDeviceCredentialsParams) error
@@ -3688,6 +3703,50 @@ func (w *ServerInterfaceWrapper) ListDeviceAccess(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDeviceAccess(ctx, device, params)
+	return err
+}
+
+// GetDeviceSnapshot converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDeviceSnapshot(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetDeviceSnapshotParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDeviceSnapshot(ctx, device, channel, params)
 	return err
 }
 
@@ -5744,6 +5803,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/devices/:device", wrapper.GetDevice, options.OperationMiddlewares["getDevice"]...)
 	router.PATCH(options.BaseURL+"/api/v1/devices/:device", wrapper.RenameDevice, options.OperationMiddlewares["renameDevice"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/access", wrapper.ListDeviceAccess, options.OperationMiddlewares["listDeviceAccess"]...)
+	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/snapshot", wrapper.GetDeviceSnapshot, options.OperationMiddlewares["getDeviceSnapshot"]...)
 	router.PUT(options.BaseURL+"/api/v1/devices/:device/credentials", wrapper.SetDeviceCredentials, options.OperationMiddlewares["setDeviceCredentials"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/refresh", wrapper.RefreshDevice, options.OperationMiddlewares["refreshDevice"]...)
 	router.DELETE(options.BaseURL+"/api/v1/devices/:device/transfer", wrapper.WithdrawTransfer, options.OperationMiddlewares["withdrawTransfer"]...)
@@ -6743,6 +6803,36 @@ func (response ListDeviceAccess200JSONResponse) VisitListDeviceAccessResponse(w 
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDeviceSnapshotRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+	Params  GetDeviceSnapshotParams
+}
+
+type GetDeviceSnapshotResponseObject interface {
+	VisitGetDeviceSnapshotResponse(w http.ResponseWriter) error
+}
+
+type GetDeviceSnapshot200ImageJpegResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetDeviceSnapshot200ImageJpegResponse) VisitGetDeviceSnapshotResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "image/jpeg")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
 	return err
 }
 
@@ -8273,6 +8363,9 @@ type StrictServerInterface interface {
 	// ListDeviceAccess List who can use a device, and every way in
 	// (GET /api/v1/devices/{device}/access)
 	ListDeviceAccess(ctx context.Context, request ListDeviceAccessRequestObject) (ListDeviceAccessResponseObject, error)
+	// GetDeviceSnapshot Get a still picture of a channel
+	// (GET /api/v1/devices/{device}/channels/{channel}/snapshot)
+	GetDeviceSnapshot(ctx context.Context, request GetDeviceSnapshotRequestObject) (GetDeviceSnapshotResponseObject, error)
 	// SetDeviceCredentials Set how a device of yours is reached
 	// (PUT /api/v1/devices/{device}/credentials)
 	SetDeviceCredentials(ctx context.Context, request SetDeviceCredentialsRequestObject) (SetDeviceCredentialsResponseObject, error)
@@ -9525,6 +9618,33 @@ func (sh *strictHandler) ListDeviceAccess(ctx echo.Context, device DevicePath, p
 		return err
 	} else if validResponse, ok := response.(ListDeviceAccessResponseObject); ok {
 		return validResponse.VisitListDeviceAccessResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDeviceSnapshot operation middleware
+func (sh *strictHandler) GetDeviceSnapshot(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params GetDeviceSnapshotParams) error {
+	var request GetDeviceSnapshotRequestObject
+
+	request.Device = device
+	request.Channel = channel
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDeviceSnapshot(ctx.Request().Context(), request.(GetDeviceSnapshotRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDeviceSnapshot")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDeviceSnapshotResponseObject); ok {
+		return validResponse.VisitGetDeviceSnapshotResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

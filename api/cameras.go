@@ -1,0 +1,254 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"latchkey/api/internal/rest"
+	"latchkey/domain/device"
+	"latchkey/domain/ids"
+	"latchkey/domain/privilege"
+	"latchkey/projections/access"
+)
+
+// Cameras asks devices for what they have. It does not know who may see that: whoever
+// calls it holds a permit. Its errors are *DeviceFault, if the device is the reason.
+type Cameras interface {
+	// Picture returns a still picture of a channel as JPEG, which must not be changed.
+	Picture(ctx context.Context, device ids.Device, channel int) ([]byte, error)
+}
+
+// DeviceFault is why a device did not give something. It has nothing of the device.
+type DeviceFault struct {
+	Reason     string        // such as "wrong_password"; for the owner
+	RetryAfter time.Duration // 0: unknown
+}
+
+// Error names the reason.
+func (f *DeviceFault) Error() string { return "asking a device: " + f.Reason }
+
+// reasonsOfDevices are the reasons in words.
+var reasonsOfDevices = map[string]string{
+	"wrong_password":    "The device refuses the user name or password that it was added with.",
+	"not_reachable":     "The device cannot be reached.",
+	"timeout":           "The device does not respond in time.",
+	"address_forbidden": "The device's address is not one that this server may connect to.",
+	"too_many_attempts": "The device has refused passwords lately; it is not asked again for now, so that it does not lock.",
+	"unsupported":       "The device does not have it, or answers with something else.",
+	"refused":           "The device refuses it.",
+}
+
+// using is a use of a camera by one answer: a permit, and what ends with it.
+type using struct {
+	of     access.Use
+	permit *access.Permit
+	cancel context.CancelFunc
+	answer *outgoing
+	uses   *uses
+
+	mu         sync.Mutex
+	cut, ended bool
+	done       chan struct{} // closed when nothing more is sent
+}
+
+// uses knows the uses that were cut and have not ended.
+type uses struct {
+	mu  sync.Mutex
+	cut map[*using]struct{}
+}
+
+// use begins a use of a camera, by the id of a device or the caller's own domain of it. It
+// ends with end. What is done for it must end with the context.
+func (h handlers) use(ctx context.Context, name string, channel int, p privilege.Set) (context.Context, *using, error) {
+	account := ids.Account(caller(ctx))
+	id, ok := h.cfg.Access.Resolve(account, device.Canonical(name))
+	if !ok {
+		id = "" // no device has it, and nobody may see it
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	u := &using{
+		of:     access.Use{Subject: access.Subject{Account: account}, Device: id, Channel: channel, Privilege: p},
+		cancel: cancel, answer: requestOf(ctx).answer, uses: &h.uses, done: make(chan struct{}),
+	}
+	permit, verdict := h.cfg.Access.Acquire(u.of, u.revoked)
+	if err := notPermitted(verdict); err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	u.permit = permit
+	return ctx, u, nil
+}
+
+// notPermitted is the refusal that a verdict means; nil for Allowed.
+func notPermitted(v access.Verdict) error {
+	switch v {
+	case access.Allowed:
+		return nil
+	case access.Forbidden:
+		return &problem{status: http.StatusForbidden, code: "privilege_missing", detail: "You may see the device, but not do this on this channel, or not now."}
+	case access.NotFound:
+		return &problem{status: http.StatusNotFound, code: "device_not_found", detail: "There is no such device or channel, or you may not see it."}
+	}
+	return unavailable("unavailable", "It is not known at the moment what is permitted.", errors.New("the privilege index cannot vouch"))
+}
+
+// stillPermitted returns the refusal if a use was taken back meanwhile, as if it began now.
+func (h handlers) stillPermitted(u *using) error {
+	now := h.cfg.Now()
+	if u.permit.Check(now) == access.Allowed {
+		return nil
+	}
+	if err := notPermitted(h.cfg.Access.Check(u.of.Account, u.of.Device, u.of.Channel, u.of.Privilege, now)); err != nil {
+		return err
+	}
+	return unavailable("unavailable", "What is permitted has just changed.", nil)
+}
+
+// revoked cuts the answer: nothing more is sent, and what is done for it ends.
+func (u *using) revoked(access.Reason) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended || u.cut {
+		return
+	}
+	u.cut = true
+	u.uses.add(u)
+	u.cancel()
+	if u.answer != nil {
+		_ = http.NewResponseController(u.answer.ResponseWriter).SetWriteDeadline(time.Unix(1, 0)) // what is being written fails
+	}
+}
+
+// end ends the use. Ending it again does nothing.
+func (u *using) end() {
+	u.permit.Release()
+	u.cancel()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended {
+		return
+	}
+	u.ended = true
+	close(u.done)
+	if u.cut {
+		u.uses.remove(u)
+	}
+}
+
+func (s *uses) add(u *using) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cut == nil {
+		s.cut = map[*using]struct{}{}
+	}
+	s.cut[u] = struct{}{}
+}
+
+func (s *uses) remove(u *using) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.cut, u)
+}
+
+// await returns when nothing more is sent to whoever was cut before the call, or with the
+// context's error.
+func (s *uses) await(ctx context.Context) error {
+	s.mu.Lock()
+	var list []*using
+	for u := range s.cut {
+		list = append(list, u)
+	}
+	s.mu.Unlock()
+	for _, u := range list {
+		select {
+		case <-u.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// carried is a body that is sent while its use is permitted.
+type carried struct {
+	use  *using
+	body []byte
+	now  func() time.Time
+}
+
+var errCut = errors.New("the use of the camera is no longer permitted")
+
+// WriteTo writes the whole body at once, so that its size is counted.
+func (c *carried) WriteTo(w io.Writer) (int64, error) {
+	if c.use.permit.Check(c.now()) != access.Allowed {
+		return 0, errCut
+	}
+	n, err := w.Write(c.body)
+	return int64(n), err
+}
+
+// Read is not used, as there is WriteTo.
+func (c *carried) Read([]byte) (int, error) { return 0, errCut }
+
+// Close ends the use.
+func (c *carried) Close() error {
+	c.use.end()
+	return nil
+}
+
+// GetDeviceSnapshot returns a still picture of a channel.
+func (h handlers) GetDeviceSnapshot(ctx context.Context, r rest.GetDeviceSnapshotRequestObject) (rest.GetDeviceSnapshotResponseObject, error) {
+	if err := h.indexAt(ctx, r.Params.LatchkeyMinPosition); err != nil {
+		return nil, err
+	}
+	ctx, u, err := h.use(ctx, r.Device, r.Channel, privilege.LiveView)
+	if err != nil {
+		return nil, err
+	}
+	sent := false
+	defer func() {
+		if !sent {
+			u.end()
+		}
+	}()
+	picture, err := h.picture(ctx, u)
+	if refused := h.stillPermitted(u); refused != nil {
+		return nil, refused
+	}
+	if err != nil {
+		return nil, h.notGiven(ctx, u, err, &problem{code: "snapshot_not_available", detail: "There is no still picture of this channel now."})
+	}
+	h.cfg.Uses.Used(u.of, h.cfg.Now())
+	sent = true
+	return rest.GetDeviceSnapshot200ImageJpegResponse{Body: &carried{u, picture, h.cfg.Now}, ContentLength: int64(len(picture))}, nil
+}
+
+func (h handlers) picture(ctx context.Context, u *using) ([]byte, error) {
+	if h.cfg.Cameras == nil {
+		return nil, &DeviceFault{Reason: "unsupported"}
+	}
+	return h.cfg.Cameras.Picture(ctx, u.of.Device, u.of.Channel)
+}
+
+// notGiven completes the problem of a device that did not give what it was asked for. The
+// owner is told why.
+func (h handlers) notGiven(ctx context.Context, u *using, err error, p *problem) error {
+	fault, ok := errors.AsType[*DeviceFault](err)
+	if !ok {
+		return err
+	}
+	p.status, p.cause = http.StatusBadGateway, err
+	if fault.RetryAfter > 0 {
+		p.header = retryAfter(fault.RetryAfter)
+	}
+	if _, own, err := h.cfg.Queries.Device(ctx, caller(ctx), string(u.of.Device), 0); err == nil && own {
+		if why := reasonsOfDevices[fault.Reason]; why != "" {
+			p.detail += " " + why
+		}
+	}
+	return p
+}

@@ -1,0 +1,196 @@
+package api
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3filter"
+
+	"latchkey/domain/ids"
+	"latchkey/domain/privilege"
+	"latchkey/projections/access"
+)
+
+func init() {
+	openapi3filter.RegisterBodyDecoder("image/jpeg", openapi3filter.FileBodyDecoder)
+}
+
+// fakeCameras are devices for the API.
+type fakeCameras struct {
+	picture func(ctx context.Context) ([]byte, error)
+}
+
+func (f *fakeCameras) Picture(ctx context.Context, _ ids.Device, _ int) ([]byte, error) {
+	return f.picture(ctx)
+}
+
+// revocable is an index whose permits can all be revoked at once.
+type revocable struct {
+	index
+	permits *access.Permits
+	gone    *atomic.Bool
+}
+
+func newRevocable(x index) revocable {
+	r := revocable{index: x, gone: &atomic.Bool{}}
+	r.permits = access.NewPermits(revocableRules{rules{x}, r.gone}, nil, nil)
+	return r
+}
+
+func (r revocable) Acquire(use access.Use, revoked func(access.Reason)) (*access.Permit, access.Verdict) {
+	return r.permits.Acquire(use, revoked)
+}
+
+func (r revocable) Check(account ids.Account, device ids.Device, channel int, p privilege.Set, now time.Time) access.Verdict {
+	if r.gone.Load() {
+		return access.Forbidden
+	}
+	return r.index.Check(account, device, channel, p, now)
+}
+
+func (r revocable) revoke() {
+	r.gone.Store(true)
+	r.permits.Changed(access.Change{})
+}
+
+type revocableRules struct {
+	rules
+	gone *atomic.Bool
+}
+
+func (r revocableRules) Pair(account ids.Account, device ids.Device) access.Pair {
+	return revocablePair{r.rules.Pair(account, device), r.gone}
+}
+
+type revocablePair struct {
+	access.Pair
+	gone *atomic.Bool
+}
+
+func (p revocablePair) Check(channel int, want privilege.Set, now time.Time) access.Standing {
+	if p.gone.Load() {
+		return access.Standing{Verdict: access.Forbidden}
+	}
+	return p.Pair.Check(channel, want, now)
+}
+
+const somePicture = "\xff\xd8 a picture"
+
+// TestSnapshot: whoever may view live gets a picture, and nobody else; the owner alone is
+// told why there is none.
+func TestSnapshot(t *testing.T) {
+	cams := &fakeCameras{picture: func(context.Context) ([]byte, error) { return []byte(somePicture), nil }}
+	v := newVillage(t, func(c *Config) { c.Cameras = cams })
+	v.accept()
+	path := "/api/v1/devices/" + v.device + "/channels/1/snapshot"
+	for _, p := range []person{v.owner, v.recipient} {
+		a := v.wantStatus(v.do("GET", path, p.token, nil), 200)
+		if string(a.body) != somePicture || a.Header.Get("Content-Type") != "image/jpeg" || a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Content-Length") != "12" {
+			t.Errorf("%q, %v", a.body, a.Header)
+		}
+	}
+	v.wantProblem(v.do("GET", path, v.stranger.token, nil), 404, "device_not_found")
+	v.wantProblem(v.do("GET", strings.Replace(path, v.device, v.spare, 1), v.recipient.token, nil), 404, "device_not_found")
+	v.wantProblem(v.do("GET", strings.Replace(path, v.device, "nothing", 1), v.owner.token, nil), 404, "device_not_found")
+	v.wantProblem(v.do("GET", strings.Replace(path, "/1/", "/2/", 1), v.owner.token, nil), 404, "device_not_found")
+	for _, channel := range []string{"0", "512", "x", "-1"} {
+		v.wantProblem(v.do("GET", strings.Replace(path, "/1/", "/"+channel+"/", 1), v.owner.token, nil), 404, "not_found")
+	}
+	v.changed(v.do("PUT", v.path("/devices/", v.device), v.owner.token, grant(v.device, "playback", "ptz")))
+	v.wantProblem(v.do("GET", path, v.recipient.token, nil), 403, "privilege_missing")
+	v.changed(v.do("PUT", v.path("/devices/", v.device), v.owner.token, grant(v.device, "live_view")))
+
+	cams.picture = func(context.Context) ([]byte, error) {
+		return nil, &DeviceFault{Reason: "wrong_password", RetryAfter: 90 * time.Second}
+	}
+	told := v.do("GET", path, v.owner.token, nil)
+	if p := v.wantProblem(told, 502, "snapshot_not_available"); !strings.Contains(p.Detail, "password") || told.Header.Get("Retry-After") != "90" {
+		t.Errorf("the owner is told %q, %v", p.Detail, told.Header)
+	}
+	if p := v.wantProblem(v.do("GET", path, v.recipient.token, nil), 502, "snapshot_not_available"); strings.Contains(p.Detail, "password") {
+		t.Errorf("the recipient is told %q", p.Detail)
+	}
+	v.server.cfg.Cameras = nil
+	v.wantProblem(v.do("GET", path, v.owner.token, nil), 502, "snapshot_not_available")
+}
+
+// TestARevokedSnapshot: a picture that comes after the privilege has gone is not sent, the
+// device is not waited for, and a command waits until that is so.
+func TestARevokedSnapshot(t *testing.T) {
+	asked, asking := make(chan struct{}), make(chan struct{})
+	cams := &fakeCameras{picture: func(ctx context.Context) ([]byte, error) {
+		close(asked)
+		<-ctx.Done()
+		<-asking
+		return []byte(somePicture), nil
+	}}
+	var x revocable
+	v := newVillage(t, func(c *Config) {
+		x = newRevocable(c.Access.(index))
+		c.Cameras, c.Access = cams, x
+	})
+	v.accept()
+	got := make(chan answer)
+	go func() {
+		got <- v.do("GET", "/api/v1/devices/"+v.device+"/channels/1/snapshot", v.recipient.token, nil)
+	}()
+	<-asked
+	x.revoke()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if v.server.uses.await(ctx) == nil {
+		t.Error("the answer had not ended")
+	}
+	close(asking)
+	v.wantProblem(<-got, 403, "privilege_missing")
+	if err := v.server.uses.await(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := len(v.server.uses.cut); n != 0 {
+		t.Errorf("%d uses are left", n)
+	}
+}
+
+// TestWhatIsCutIsNotWritten: between the check and the last byte.
+func TestWhatIsCutIsNotWritten(t *testing.T) {
+	gone := &atomic.Bool{}
+	all := &uses{}
+	u := &using{cancel: func() {}, uses: all, done: make(chan struct{})}
+	permit, verdict := access.NewPermits(allowing{gone}, nil, nil).Acquire(access.Use{Device: "d"}, u.revoked)
+	if verdict != access.Allowed {
+		t.Fatal(verdict)
+	}
+	u.permit = permit
+	var b strings.Builder
+	body := &carried{u, []byte("x"), time.Now}
+	if n, err := body.WriteTo(&b); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	gone.Store(true)
+	permit.Recheck()
+	if _, err := body.WriteTo(&b); err == nil || b.String() != "x" {
+		t.Errorf("written: %q, %v", b.String(), err)
+	}
+	_ = body.Close()
+	_ = body.Close()
+	if err := all.await(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// allowing are rules that allow everything until it is gone.
+type allowing struct{ gone *atomic.Bool }
+
+func (allowing) Live(time.Time) bool                        { return true }
+func (allowing) Pulse() *access.Pulse                       { return nil }
+func (allowing) Key(ids.Key) (access.Key, bool)             { return access.Key{}, false }
+func (a allowing) Pair(ids.Account, ids.Device) access.Pair { return a }
+func (a allowing) Check(int, privilege.Set, time.Time) access.Standing {
+	if a.gone.Load() {
+		return access.Standing{Verdict: access.NotFound}
+	}
+	return access.Standing{Verdict: access.Allowed}
+}
