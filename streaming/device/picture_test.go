@@ -111,7 +111,11 @@ func TestHostilePictures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(c.handler)
 			defer server.Close()
-			client := newClient(t, func(cfg *Config) { cfg.Within = 300 * time.Millisecond })
+			within := 30 * time.Second
+			if c.want == Timeout {
+				within = 300 * time.Millisecond
+			}
+			client := newClient(t, func(cfg *Config) { cfg.Within = within })
 			picture, _, err := client.Picture(t.Context(), Camera{ISAPIURL: server.URL}, 1, nil)
 			if kindIn(err) != c.want || (picture != nil) != (c.want == "") {
 				t.Errorf("%d bytes, %v", len(picture), err)
