@@ -65,6 +65,7 @@ func (l *listener) admit(conn *net.TCPConn) *wire {
 	peer := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 	w := &wire{TCPConn: conn, listener: l, peer: peer, nonce: newNonce(), opened: time.Now()}
 	w.ctx, w.cancel = context.WithCancel(l.door.ctx)
+	w.inlet = newWireInlet(w)
 	w.place = accept.NewPlace(accept.Network(peer), w.rank, func() { l.refused(); _ = w.Close() })
 	if ok, _ := l.places.Take(w.place); !ok {
 		w.cancel()
@@ -108,8 +109,11 @@ type wire struct {
 	writeDeadline atomic.Int64 // Unix nanoseconds; 0: none
 
 	// Used only by the goroutine that handles its requests.
-	settingUp bool // holds Door.setups
-	isDoor    bool // the player is a door, another or ours
+	inlet     *inlet
+	sessionID string
+	refusal   *refusal // of the request that is being answered
+	settingUp bool     // holds Door.setups
+	isDoor    bool     // the player is a door, another or ours
 }
 
 // SetReadDeadline does nothing: the server would clear the deadline.

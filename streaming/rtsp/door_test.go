@@ -72,7 +72,8 @@ func TestStatuses(t *testing.T) {
 func TestNothingIsSaidBeforeAuthentication(t *testing.T) {
 	h := open(t, (&cameratest.Camera{}).Start(t))
 	for method, want := range map[string]int{
-		"OPTIONS": 200, "GET_PARAMETER": 200, "DESCRIBE": 401, "SETUP": 401, "PLAY": 501, "ANNOUNCE": 501, "RECORD": 501, "SET_PARAMETER": 501, "NONSENSE": 501,
+		"OPTIONS": 200, "GET_PARAMETER": 200, "DESCRIBE": 401, "SETUP": 401, "PLAY": 454, "ANNOUNCE": 405, "RECORD": 405,
+		"SET_PARAMETER": 200, "NONSENSE": 501,
 	} {
 		answers := map[string]bool{}
 		for _, path := range []string{"/dev-1/1", "/unknown/1", "/x"} {

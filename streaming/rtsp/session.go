@@ -3,7 +3,6 @@ package rtsp
 import (
 	"errors"
 	"fmt"
-	"math"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -62,13 +61,9 @@ func (h *handler) guard(where string, r **refusal) {
 
 func wireOf(c *gortsplib.ServerConn) *wire { return c.NetConn().(*wire) }
 
-// OnRequest is called before each request is handled.
+// OnRequest is called before each request is handled. A request that is refused here goes
+// to the server as one that it answers with an error, which OnResponse replaces.
 func (h *handler) OnRequest(c *gortsplib.ServerConn, req *base.Request) {
-	// A session belongs to the connection that created it. Another one could make the
-	// server's own loop wait for the session's goroutine.
-	if c.Session() == nil {
-		delete(req.Header, "Session")
-	}
 	if upstream.IsAgent(req.Header["User-Agent"]) {
 		wireOf(c).isDoor = true
 	}
@@ -78,19 +73,31 @@ func (h *handler) OnRequest(c *gortsplib.ServerConn, req *base.Request) {
 	if req.URL != nil {
 		req.URL.User = nil // otherwise it would appear in Content-Base
 	}
+	if refused := h.tolerate(c, req); refused != nil {
+		wireOf(c).refusal = refused
+		req.Method, req.URL = refusedMethod, &base.URL{}
+	}
 }
 
 // OnResponse is called before each response is sent.
 func (h *handler) OnResponse(c *gortsplib.ServerConn, res *base.Response) {
+	w := wireOf(c)
+	if r := w.refusal; r != nil {
+		w.refusal = nil
+		cseq := res.Header["CSeq"]
+		refused, _ := h.refuse(r)
+		*res = *refused
+		res.Header["CSeq"] = cseq
+	}
 	res.Header["Server"] = base.HeaderValue{upstream.Agent}
 	if v := res.Header["Content-Base"]; len(v) == 1 {
 		res.Header["Content-Base"] = base.HeaderValue{withoutQuery(v[0])}
 	}
-	w := wireOf(c)
 	if w.settingUp {
 		w.settingUp = false
 		h.setups.Unlock()
 	}
+	w.noteSession(c.Session(), res)
 	if c.Session() == nil { // torn down, if it existed
 		w.setPlaying(false)
 	}
@@ -164,12 +171,12 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *gortsplib.Se
 	if refused != nil {
 		return nil, refused
 	}
-	if !inBounds(ctx.Request.Header["Transport"]) {
-		return nil, errBadTransport
-	}
 	if v, ok := ctx.Session.UserData().(*viewer); ok {
 		if v.key.Name != key.Name {
 			return nil, errOtherSession
+		}
+		if refused = v.take(trackOf(ctx.Request.URL)); refused != nil {
+			return nil, refused
 		}
 		h.claimPort(v, ctx.Request)
 		return v.lease.stream, h.verdict(v)
@@ -194,6 +201,9 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *gortsplib.Se
 		return nil, refusePlayback(t)
 	}
 	if v.lease, refused = h.lease(w.ctx, v, t); refused != nil {
+		return nil, refused
+	}
+	if refused = v.take(trackOf(ctx.Request.URL)); refused != nil {
 		return nil, refused
 	}
 	if refused = h.verdict(v); refused != nil {
@@ -226,24 +236,6 @@ func (h *handler) claimPort(v *viewer, req *base.Request) {
 	case <-timeout.C:
 	case <-v.wire.ctx.Done():
 	}
-}
-
-// inBounds reports whether the numbers of a transport are ports, and channels of one byte
-// (RFC 2326, 10.12); the server does not check that.
-func inBounds(transport base.HeaderValue) bool {
-	var list headers.Transports
-	if list.Unmarshal(transport) != nil {
-		return true // the server refuses it
-	}
-	for _, t := range list {
-		if p := t.ClientPorts; p != nil && (p[0] < 1 || p[0] > math.MaxUint16 || p[1] < 1 || p[1] > math.MaxUint16) {
-			return false
-		}
-		if c := t.InterleavedIDs; c != nil && (c[0] < 0 || c[0] > math.MaxUint8 || c[1] < 0 || c[1] > math.MaxUint8) {
-			return false
-		}
-	}
-	return true
 }
 
 // clientPort returns the RTP port of the first transport over UDP.

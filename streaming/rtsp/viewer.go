@@ -24,11 +24,13 @@ type viewer struct {
 	needs   privilege.Set
 	udp     bool
 
-	permit  *access.Permit
-	session *gortsplib.ServerSession
-	wire    *wire
-	lease   *lease
-	ports   []int // RTP ports of the player over UDP; the registry's mutex guards them
+	permit   *access.Permit
+	session  *gortsplib.ServerSession
+	wire     *wire
+	lease    *lease
+	tracks   []int // set up
+	channels []int // of RTP over TCP
+	ports    []int // RTP ports of the player over UDP; the registry's mutex guards them
 
 	cutFor  atomic.Pointer[cutting]
 	playing atomic.Bool   // since its first PLAY
