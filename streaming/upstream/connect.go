@@ -2,50 +2,81 @@ package upstream
 
 import (
 	"context"
-	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
-	"github.com/bluenviron/gortsplib/v4/pkg/headers"
-	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
-	"github.com/pion/rtp"
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
+
+	"latchkey/streaming/rtspclient"
 )
 
 const (
 	maxSDP        = 64 << 10
 	cameraTimeout = 10 * time.Second // each response of a camera
-	// Limits on what a camera may report as its session timeout. The library counts in
-	// seconds of any size, and would spin on huge ones.
-	minSessionTimeout, maxSessionTimeout = 5, 120
 )
 
 // connect dials a camera and makes it play, over TCP, or over UDP if it refuses TCP.
 func (p *Pool) connect(ctx context.Context, source Source, permit *permit) (*pull, error) {
-	u, err := base.ParseURL(source.URL)
+	pin, err := fingerprint(source.Certificate)
 	if err != nil {
-		return nil, errSource // the error would contain the URL
-	}
-	if source.Username != "" {
-		u.User = url.UserPassword(source.Username, source.Password)
+		return nil, errSource
 	}
 	var connected atomic.Bool
-	dial := p.dialer(permit, &connected)
-	pull, err := p.connectOver(ctx, u, gortsplib.TransportTCP, dial)
-	if refusesTCP(err) && ctx.Err() == nil {
-		pull, err = p.connectOver(ctx, u, gortsplib.TransportUDP, dial)
+	pl := &pull{pool: p}
+	client, err := rtspclient.Dial(ctx, source.URL, rtspclient.Options{
+		Dial:     p.dialer(permit, &connected),
+		Username: source.Username, Password: source.Password, Certificate: pin,
+		UserAgent: Agent, Check: refuseDoors,
+		ResponseTimeout: cameraTimeout, WriteTimeout: p.cfg.WriteTimeout,
+		Packet: pl.packet, Report: pl.report,
+		Lost: func(n int) { p.metrics.dropped.WithLabelValues(droppedLost).Add(float64(n)) },
+		Odd:  func() { p.Dropped(droppedBroken) },
+	})
+	if err == nil {
+		pl.client = client
+		err = pl.play(ctx)
 	}
-	if err != nil && connected.Load() && timedOut(err) {
-		err = fmt.Errorf("%w: %w", errMute, err)
+	if err == nil {
+		return pl, nil
 	}
-	return pull, err
+	pl.close(err)
+	switch {
+	case connected.Load() && (timedOut(err) || errors.Is(err, rtspclient.ErrMute)):
+		return nil, fmt.Errorf("%w: %w", errMute, err)
+	case errors.Is(err, rtspclient.ErrAddress):
+		return nil, errSource
+	default:
+		return nil, err
+	}
+}
+
+// fingerprint reads the SHA-256 of a certificate; "" is none.
+func fingerprint(text string) (f rtspclient.Fingerprint, err error) {
+	if text == "" {
+		return f, nil
+	}
+	sum, err := hex.DecodeString(text)
+	if err != nil || len(sum) != len(f) {
+		return f, errors.New("not a SHA-256")
+	}
+	return rtspclient.Fingerprint(sum), nil
+}
+
+// errDoor is returned for a door, which never serves a door.
+var errDoor = &rtspclient.StatusError{Code: base.StatusForbidden}
+
+func refuseDoors(header base.Header) error {
+	if IsAgent(header["Server"]) {
+		return errDoor
+	}
+	return nil
 }
 
 // errMute is returned if the camera is there, but did not respond for this stream. Its
@@ -59,75 +90,54 @@ func timedOut(err error) bool {
 
 var errSource = errors.New("the camera's address is not an RTSP URL")
 
-func refusesTCP(err error) bool {
-	var status liberrors.ErrClientBadStatusCode
-	var udp liberrors.ErrClientServerRequestedUDP
-	return errors.As(err, &udp) || errors.As(err, &status) && status.Code == base.StatusUnsupportedTransport
+// play goes through DESCRIBE, SETUP and PLAY. Sound that the camera refuses to set up does
+// not take the picture away.
+func (pl *pull) play(ctx context.Context) error {
+	theirs, err := pl.client.Describe(ctx, nil)
+	if err != nil {
+		return err
+	}
+	pairs, err := describeAnew(theirs)
+	if err != nil {
+		return err
+	}
+	desc := &description.Session{}
+	tracks := map[*rtspclient.Track]*track{}
+	var refused error
+	for _, pair := range pairs {
+		err := pl.client.Setup(ctx, pair.theirs, nil)
+		if err != nil && (pair.ours.Type == description.MediaTypeVideo || !isRefusal(err)) {
+			return err
+		}
+		if err != nil {
+			refused = err
+			continue
+		}
+		tracks[pair.theirs] = newTrack(len(desc.Medias), pair.ours)
+		desc.Medias = append(desc.Medias, pair.ours)
+	}
+	if len(desc.Medias) == 0 {
+		return refused
+	}
+	pl.flow = newFlow(desc)
+	pl.last.Store(time.Now().UnixNano())
+	pl.tracks.Store(&tracks)
+	_, err = pl.client.Play(ctx, nil)
+	return err
+}
+
+// isRefusal reports whether a camera responds that it does not do something, other than
+// for who asks.
+func isRefusal(err error) bool {
+	var status *rtspclient.StatusError
+	if errors.As(err, &status) {
+		return status.Code != base.StatusUnauthorized && status.Code != base.StatusForbidden
+	}
+	return errors.Is(err, rtspclient.ErrTransport)
 }
 
 // dialFunc connects to an address.
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
-
-func (p *Pool) connectOver(ctx context.Context, u *base.URL, transport gortsplib.Transport, dial dialFunc) (*pull, error) {
-	pl := &pull{pool: p}
-	pl.client = &gortsplib.Client{
-		Scheme:            u.Scheme,
-		Host:              u.Host,
-		ReadTimeout:       cameraTimeout,
-		WriteTimeout:      p.cfg.WriteTimeout,
-		Transport:         &transport,
-		UserAgent:         Agent,
-		DialContext:       dial,
-		OnResponse:        tame,
-		OnTransportSwitch: func(error) {},
-		OnPacketsLost:     func(n uint64) { p.metrics.dropped.WithLabelValues(droppedLost).Add(float64(n)) },
-		OnDecodeError:     func(error) { p.Dropped(droppedBroken) },
-	}
-	if u.Scheme == "rtsps" {
-		pl.client.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	if err := pl.client.Start2(); err != nil {
-		return nil, fmt.Errorf("starting the RTSP client: %w", err)
-	}
-	stop := context.AfterFunc(ctx, pl.client.Close)
-	err := pl.play(u)
-	if !stop() && err == nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		pl.close(err)
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, err
-	}
-	return pl, nil
-}
-
-// play goes through DESCRIBE, SETUP and PLAY.
-func (pl *pull) play(u *base.URL) error {
-	theirs, _, err := pl.client.Describe(u)
-	if err != nil {
-		return err
-	}
-	ours, pairs, err := describeAnew(theirs)
-	if err != nil {
-		return err
-	}
-	pl.flow = &Flow{desc: ours}
-	for track, pair := range pairs {
-		if _, err := pl.client.Setup(theirs.BaseURL, pair.theirs, 0, 0); err != nil {
-			return err
-		}
-		for _, f := range pair.ours.Formats {
-			sizes := newResizer(f)
-			pl.client.OnPacketRTP(pair.theirs, f, func(pkt *rtp.Packet) { pl.forward(track, pair.ours, sizes, pkt) })
-		}
-	}
-	pl.last.Store(time.Now().UnixNano())
-	_, err = pl.client.Play(nil)
-	return err
-}
 
 // dialer connects to the address of a camera if the policy allows it, it is not a
 // listener of ours, and the permit is not used up. All three checks use the resolved
@@ -165,31 +175,3 @@ func (p *Pool) MayDial(addr netip.AddrPort) error {
 }
 
 var errDenied = errors.New("the address is not allowed for cameras")
-
-// tame removes from a camera's response what would make the library do more than pull:
-// follow it elsewhere (with the camera's password), send reports to an address of its
-// choice, or ping it without pause. It refuses a door, as that would refuse us.
-func tame(res *base.Response) {
-	if IsAgent(res.Header["Server"]) {
-		res.StatusCode, res.Body = base.StatusForbidden, nil
-	}
-	delete(res.Header, "Location")
-	if len(res.Body) > maxSDP {
-		res.Body = nil
-	}
-	if v, ok := res.Header["Transport"]; ok {
-		var t headers.Transport
-		if t.Unmarshal(v) == nil && t.Source != nil {
-			t.Source = nil
-			res.Header["Transport"] = t.Marshal()
-		}
-	}
-	if v, ok := res.Header["Session"]; ok {
-		var s headers.Session
-		if s.Unmarshal(v) == nil && s.Timeout != nil {
-			bounded := min(max(*s.Timeout, minSessionTimeout), maxSessionTimeout)
-			s.Timeout = &bounded
-			res.Header["Session"] = s.Marshal()
-		}
-	}
-}

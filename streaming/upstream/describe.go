@@ -3,19 +3,23 @@ package upstream
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
+
+	"latchkey/streaming/rtspclient"
 )
 
-const (
-	maxMedias  = 8
-	maxFormats = 8 // of one media
-)
+// maxMedias is how many tracks of a camera viewers see.
+const maxMedias = 8
 
-// mediaPair is a media of a camera and what viewers see of it.
-type mediaPair struct{ theirs, ours *description.Media }
+// mediaPair is a track of a camera and what viewers see of it.
+type mediaPair struct {
+	theirs *rtspclient.Track
+	ours   *description.Media
+}
 
 var errNothingToSee = errors.New("the camera offers neither video nor audio")
 
@@ -23,63 +27,45 @@ var errNothingToSee = errors.New("the camera offers neither video nor audio")
 // formats of its video and audio, and nothing else. Back channels are left out, so they
 // cannot be set up. Metadata is left out, too: it carries alarms, which are a separate
 // privilege.
-func describeAnew(theirs *description.Session) (*description.Session, []mediaPair, error) {
+func describeAnew(theirs *rtspclient.Description) ([]mediaPair, error) {
 	ours := &description.Session{}
 	var pairs []mediaPair
-	for _, m := range theirs.Medias {
+	for _, t := range theirs.Tracks {
+		m := t.Media
 		if m.IsBackChannel || m.Type != description.MediaTypeVideo && m.Type != description.MediaTypeAudio || len(pairs) == maxMedias {
 			continue
 		}
-		media := &description.Media{Type: m.Type, Formats: distinct(m.Formats)}
-		if len(media.Formats) == 0 {
-			continue
+		media := &description.Media{Type: m.Type}
+		for _, f := range m.Formats {
+			media.Formats = append(media.Formats, withoutAddresses(f))
 		}
 		ours.Medias = append(ours.Medias, media)
-		pairs = append(pairs, mediaPair{m, media})
+		pairs = append(pairs, mediaPair{t, media})
 	}
 	if len(pairs) == 0 {
-		return nil, nil, errNothingToSee
+		return nil, errNothingToSee
 	}
 	text, err := ours.Marshal(false)
 	if err != nil {
-		return nil, nil, fmt.Errorf("describing a camera's stream: %w", err)
+		return nil, fmt.Errorf("describing a camera's stream: %w", err)
 	}
 	if len(text) > maxSDP {
-		return nil, nil, errors.New("the camera's stream description is too long")
+		return nil, errors.New("the camera's stream description is too long")
 	}
-	return ours, pairs, nil
+	return pairs, nil
 }
 
-// distinct returns the formats with unique payload types: the library would leak
-// duplicates.
-func distinct(formats []format.Format) []format.Format {
-	var list []format.Format
-	seen := map[uint8]int{}
-	for _, f := range formats {
-		if len(list) == maxFormats && !contains(seen, f.PayloadType()) {
-			continue
-		}
-		if g, ok := f.(*format.Generic); ok {
-			f = withoutAddresses(g)
-		}
-		if i, ok := seen[f.PayloadType()]; ok {
-			list[i] = f // the client, too, uses the last one
-			continue
-		}
-		seen[f.PayloadType()] = len(list)
-		list = append(list, f)
+// withoutAddresses removes parameters of an unknown format if they look like an address,
+// or could not be written in one line.
+func withoutAddresses(f format.Format) format.Format {
+	g, ok := f.(*format.Generic)
+	if !ok {
+		return f
 	}
-	return list
-}
-
-func contains(seen map[uint8]int, pt uint8) bool { _, ok := seen[pt]; return ok }
-
-// withoutAddresses removes parameters of an unknown format if they look like an address.
-func withoutAddresses(g *format.Generic) *format.Generic {
-	for name, value := range g.FMT {
-		if strings.Contains(value, "://") || strings.Contains(value, "@") {
-			delete(g.FMT, name)
-		}
-	}
-	return g
+	own := *g
+	own.FMT = maps.Clone(g.FMT)
+	maps.DeleteFunc(own.FMT, func(name, value string) bool {
+		return strings.Contains(value, "://") || strings.Contains(name+value, "@") || strings.ContainsAny(name+value, "\r\n\x00")
+	})
+	return &own
 }

@@ -7,7 +7,8 @@ import (
 	"syscall"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
-	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
+
+	"latchkey/streaming/rtspclient"
 )
 
 // fault is what may be reported about why a camera cannot be pulled: the errors
@@ -17,31 +18,51 @@ type fault struct {
 	ofCamera bool // every stream of the device would fail the same way
 }
 
+// faultsOf are the faults that one error tells.
+var faultsOf = []struct {
+	err error
+	fault
+}{
+	{ErrNoStream, fault{label: "no stream"}},
+	{ErrNoCamera, fault{label: "no stream"}},
+	{errBusy, fault{label: "busy"}},
+	{errDenied, fault{label: "denied address", ofCamera: true}},
+	{errSource, fault{label: "bad URL"}},
+	{errMute, fault{label: "timeout"}},
+	{errSilent, fault{label: "silent"}},
+	{errNothingToSee, fault{label: "no media"}},
+	{rtspclient.ErrNoTracks, fault{label: "no media"}},
+	{rtspclient.ErrDescription, fault{label: "unreadable description"}},
+	{rtspclient.ErrNotRTSP, fault{label: "not RTSP", ofCamera: true}},
+	{rtspclient.ErrNoTLS, fault{label: "no TLS", ofCamera: true}},
+	{rtspclient.ErrScheme, fault{label: "unknown authentication", ofCamera: true}},
+	{rtspclient.ErrRedirect, fault{label: "redirected elsewhere"}},
+	{rtspclient.ErrTransport, fault{label: "no transport"}},
+	{rtspclient.ErrTooLarge, fault{label: "too large"}},
+	{rtspclient.ErrNoise, fault{label: "noise"}},
+	{syscall.ECONNREFUSED, fault{label: "refused", ofCamera: true}},
+}
+
 func faultOf(err error) fault {
-	var status liberrors.ErrClientBadStatusCode
+	var status *rtspclient.StatusError
+	var certificate *rtspclient.CertificateError
 	var network net.Error
 	var spent *spentError
-	switch {
-	case errors.As(err, &spent):
+	if errors.As(err, &spent) {
 		return fault{label: "budget"}
-	case errors.Is(err, ErrNoStream), errors.Is(err, ErrNoCamera):
-		return fault{label: "no stream"}
-	case errors.Is(err, errBusy):
-		return fault{label: "busy"}
-	case errors.Is(err, errDenied):
-		return fault{label: "denied address", ofCamera: true}
-	case errors.Is(err, errSource):
-		return fault{label: "bad URL"}
-	case errors.Is(err, errMute):
-		return fault{label: "timeout"}
-	case errors.Is(err, errSilent):
-		return fault{label: "silent"}
-	case errors.Is(err, errNothingToSee):
-		return fault{label: "no media"}
+	}
+	for _, known := range faultsOf {
+		if errors.Is(err, known.err) {
+			return known.fault
+		}
+	}
+	switch {
+	case errors.As(err, &certificate):
+		return fault{label: "untrusted certificate", ofCamera: true}
 	case errors.As(err, &status):
 		return fault{label: "status " + statusClass(status.Code), ofCamera: status.Code == base.StatusUnauthorized}
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fault{label: "refused", ofCamera: true}
+	case errors.Is(err, rtspclient.ErrEnded):
+		return fault{label: "ended by camera"}
 	case timedOut(err):
 		return fault{label: "timeout", ofCamera: true}
 	case errors.As(err, &network):

@@ -36,11 +36,16 @@ type Reader interface {
 // Flow is a stream that a camera plays, until it ends. When the stream is pulled again,
 // that is another flow.
 type Flow struct {
-	desc *description.Session
+	desc  *description.Session
+	times *times
 
 	mu      sync.RWMutex
 	readers []*attached
 	ended   bool
+}
+
+func newFlow(desc *description.Session) *Flow {
+	return &Flow{desc: desc, times: newTimes(desc)}
 }
 
 // attached is one attachment of a reader to a flow.

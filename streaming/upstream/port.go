@@ -43,6 +43,9 @@ type Source struct {
 	URL      string // rtsp:// or rtsps://
 	Username string // "": those in the URL, if any
 	Password string
+	// Certificate is the SHA-256, in hexadecimal, of the certificate that the owner has
+	// confirmed for rtsps. "": it must be valid by the system's authorities.
+	Certificate string
 }
 
 // Cameras returns the sources of streams. It fails with ErrNoCamera or ErrNoStream if

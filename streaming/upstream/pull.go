@@ -7,31 +7,41 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/bluenviron/gortsplib/v4"
-	"github.com/bluenviron/gortsplib/v4/pkg/description"
-	"github.com/pion/rtp"
+	"latchkey/streaming/rtspclient"
 )
 
 // pull is the connection to a camera, from its response to PLAY to its end.
 type pull struct {
 	pool   *Pool
-	client *gortsplib.Client
+	client *rtspclient.Client
 	flow   *Flow // nil until the camera has described it
 	once   sync.Once
 
-	last atomic.Int64 // arrival of the last packet, in Unix nanoseconds
+	tracks atomic.Pointer[map[*rtspclient.Track]*track] // nil until all are set up
+	last   atomic.Int64                                 // arrival of the last packet, in Unix nanoseconds
 }
 
-// forward passes a packet to the readers. It is a boundary: nothing that a camera sends
-// may affect more than its own packet.
-func (pl *pull) forward(track int, m *description.Media, sizes *resizer, pkt *rtp.Packet) {
+// of returns the track that a camera's is handed on as; nil if it is not, or not yet.
+func (pl *pull) of(t *rtspclient.Track) *track {
+	if tracks := pl.tracks.Load(); tracks != nil {
+		return (*tracks)[t]
+	}
+	return nil
+}
+
+// packet passes a packet to the readers. It is a boundary: nothing that a camera sends may
+// affect more than its own packet.
+func (pl *pull) packet(from *rtspclient.Track, data []byte, now time.Time) {
 	p := pl.pool
 	defer func() {
 		if recover() != nil {
 			p.Dropped(droppedBroken)
 		}
 	}()
-	now := time.Now()
+	t := pl.of(from)
+	if t == nil {
+		return
+	}
 	pl.last.Store(now.UnixNano())
 	p.metrics.packetsIn.Inc()
 	// Without knowledge of what is permitted, packets are dropped.
@@ -39,17 +49,26 @@ func (pl *pull) forward(track int, m *description.Media, sizes *resizer, pkt *rt
 		p.Dropped(DroppedNotLive)
 		return
 	}
-	packets := sizes.fit(pkt)
-	if len(packets) == 0 {
+	packets, err := t.packets(data)
+	switch {
+	case errors.Is(err, errBig):
 		p.Dropped(DroppedTooBig)
+		return
+	case err != nil:
+		p.Dropped(droppedBroken)
+		return
 	}
-	for _, pkt := range packets {
-		data, err := pkt.Marshal()
-		if err != nil {
-			p.Dropped(droppedBroken)
-			continue
-		}
-		pl.flow.hand(Packet{Track: track, Media: m, Data: data, RTP: pkt, NTP: now})
+	pl.flow.times.packet(t.number, packets[0].RTP.Timestamp, now)
+	for _, packet := range packets {
+		packet.NTP = now
+		pl.flow.hand(packet)
+	}
+}
+
+// report notes what the camera says of its clock.
+func (pl *pull) report(from *rtspclient.Track, r rtspclient.SenderReport) {
+	if t := pl.of(from); t != nil {
+		pl.flow.times.report(t.number, r)
 	}
 }
 
@@ -58,8 +77,6 @@ var errSilent = errors.New("the camera sends nothing")
 
 // wait returns when the upstream is over: nil when ctx ended it.
 func (pl *pull) wait(ctx context.Context) error {
-	gone := make(chan error, 1)
-	go func() { gone <- pl.client.Wait() }()
 	limit := pl.pool.cfg.SilenceLimit
 	tick := time.NewTicker(max(limit/8, time.Millisecond))
 	defer tick.Stop()
@@ -67,11 +84,11 @@ func (pl *pull) wait(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case err := <-gone:
+		case <-pl.client.Done():
 			if ctx.Err() != nil {
 				return nil
 			}
-			return err
+			return pl.client.Err()
 		case <-tick.C:
 			if time.Since(time.Unix(0, pl.last.Load())) > limit {
 				return errSilent
@@ -86,6 +103,8 @@ func (pl *pull) close(reason error) {
 		if pl.flow != nil {
 			pl.flow.end(reason)
 		}
-		pl.client.Close()
+		if pl.client != nil {
+			pl.client.Close()
+		}
 	})
 }

@@ -1,0 +1,109 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"latchkey/streaming/cameratest"
+)
+
+// scripted returns a pool whose device 1 is a camera that responds to each method with
+// what say returns; "" for the usual response.
+func scripted(t *testing.T, say func(method, cseq string) string, change ...func(*Config)) *house {
+	t.Helper()
+	addr := cameratest.Listen(t, func(conn net.Conn) {
+		cameratest.Script(conn, func(method, cseq string) string {
+			if text := say(method, cseq); text != "" {
+				return text
+			}
+			switch method {
+			case "DESCRIBE":
+				return cameratest.WithSDP(cseq, cameratest.SDP)
+			case "SETUP":
+				return "RTSP/1.0 200 OK\r\nCSeq: " + cseq + "\r\nSession: x\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n"
+			default:
+				return "RTSP/1.0 200 OK\r\nCSeq: " + cseq + "\r\nSession: x\r\n\r\n"
+			}
+		})
+	})
+	h := open(t, nil, change...)
+	h.sources.set("dev-1", 1, Source{URL: "rtsp://" + addr + "/live", Username: "admin", Password: "hunter2"})
+	return h
+}
+
+// TestFaults: the owner is told why a camera is not played, in words of ours.
+func TestFaults(t *testing.T) {
+	status := func(line string) func(method, cseq string) string {
+		return func(method, cseq string) string { return "RTSP/1.0 " + line + "\r\nCSeq: " + cseq + "\r\n\r\n" }
+	}
+	for want, say := range map[string]func(method, cseq string) string{
+		"status 404":             status("404 Not Found"),
+		"status 403":             status("200 OK\r\nServer: Latchkey"),
+		"status 503":             status("503 Service Unavailable"),
+		"status 401":             status("401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\""),
+		"unknown authentication": status("401 Unauthorized\r\nWWW-Authenticate: Negotiate"),
+		"not RTSP":               func(string, string) string { return "HTTP/1.1 400 Bad Request\r\n\r\n" },
+		"unreadable description": func(_, cseq string) string { return cameratest.WithSDP(cseq, "<html>") },
+		"no media":               func(_, cseq string) string { return cameratest.WithSDP(cseq, "v=0\r\ns=x\r\nt=0 0\r\n") },
+		"redirected elsewhere":   status("302 Found\r\nLocation: http://192.0.2.1/"),
+		"too large":              status("200 OK\r\nContent-Length: 99999999"),
+	} {
+		t.Run(want, func(t *testing.T) {
+			h := scripted(t, say)
+			var away *AwayError
+			err := h.ask("dev-1", 1)
+			if !errors.As(err, &away) {
+				t.Fatalf("%v", err)
+			}
+			if got := faultOf(away.cause).label; got != want {
+				t.Errorf("%q, want %q: %v", got, want, away.cause)
+			}
+			for _, secret := range []string{"127.0.0.1", "hunter2", "html"} {
+				if strings.Contains(fmt.Sprint(away.cause), secret) {
+					t.Errorf("%v contains %q", away.cause, secret)
+				}
+			}
+		})
+	}
+}
+
+// TestRedirects are followed where the policy allows it, on the resolved address, and a
+// few times at most.
+func TestRedirects(t *testing.T) {
+	good := (&cameratest.Camera{}).Start(t)
+	denied := cameratest.Listen(t, func(conn net.Conn) { t.Error("an address that is denied was dialed"); _, _ = io.ReadAll(conn) })
+	_, deniedPort, _ := net.SplitHostPort(denied)
+	to := func(location string) func(method, cseq string) string {
+		return func(_, cseq string) string {
+			return "RTSP/1.0 302 Found\r\nCSeq: " + cseq + "\r\nLocation: " + location + "\r\n\r\n"
+		}
+	}
+	for name, sc := range map[string]struct {
+		location, want string
+	}{
+		"to another port":   {good.URL(), ""},
+		"in a circle":       {"/live", "redirected elsewhere"},
+		"to what is denied": {"rtsp://localhost:" + deniedPort + "/x", "denied address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := scripted(t, to(sc.location))
+			listener, err := net.ResolveTCPAddr("tcp", denied)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.NeverDial(listener)
+			err = h.ask("dev-1", 1)
+			var away *AwayError
+			switch {
+			case sc.want == "" && err != nil:
+				t.Error(err)
+			case sc.want != "" && (!errors.As(err, &away) || faultOf(away.cause).label != sc.want):
+				t.Errorf("%v, want %s", err, sc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,131 @@
+package upstream
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"github.com/pion/rtp"
+)
+
+// track is one track of a camera that is handed on.
+type track struct {
+	number   int
+	media    *description.Media
+	sequence sequence
+	resizers map[uint8]*resizer // by payload type
+	strange  int                // packets of another payload type, while none of ours came
+}
+
+func newTrack(number int, m *description.Media) *track {
+	t := &track{number: number, media: m, resizers: map[uint8]*resizer{}}
+	for _, f := range m.Formats {
+		t.resizers[f.PayloadType()] = newResizer(f)
+	}
+	return t
+}
+
+var (
+	errBroken = errors.New("a packet that is broken")
+	errBig    = errors.New("a packet that is too large")
+)
+
+// packets returns what viewers get of a packet of the camera: the same with the SSRC and
+// the sequence of the track, or several if it exceeds a datagram.
+func (t *track) packets(data []byte) ([]Packet, error) {
+	sizes := t.resizer(data)
+	if sizes == nil {
+		return nil, errBroken
+	}
+	pkt, err := parsed(data)
+	if err != nil {
+		return nil, err
+	}
+	t.sequence.fix(pkt)
+	whole := len(data) <= maxPacket
+	fitting := sizes.fit(pkt)
+	if len(fitting) == 0 {
+		return nil, errBig
+	}
+	packets := make([]Packet, len(fitting))
+	for i, pkt := range fitting {
+		packets[i] = Packet{Track: t.number, Media: t.media, Data: data, RTP: pkt}
+		if whole {
+			binary.BigEndian.PutUint16(data[2:], pkt.SequenceNumber)
+			binary.BigEndian.PutUint32(data[8:], pkt.SSRC)
+		} else if packets[i].Data, err = pkt.Marshal(); err != nil {
+			return nil, errBroken
+		}
+	}
+	return packets, nil
+}
+
+// parsed parses a packet. Some cameras mark padding that is not there.
+func parsed(data []byte) (*rtp.Packet, error) {
+	pkt := &rtp.Packet{}
+	err := pkt.Unmarshal(data)
+	if err != nil && len(data) > 0 && data[0]&0x20 != 0 {
+		data[0] &^= 0x20
+		*pkt = rtp.Packet{}
+		err = pkt.Unmarshal(data)
+	}
+	if err != nil {
+		return nil, errBroken
+	}
+	return pkt, nil
+}
+
+// mostStrange is how many packets of an undescribed payload type a track may begin with
+// before they are taken for the only one that it has.
+const mostStrange = 32
+
+// resizer returns that of the packet's payload type; nil if the track has no such format.
+// A camera that describes its only format with another payload type than it sends is
+// corrected.
+func (t *track) resizer(data []byte) *resizer {
+	pt := data[1] & 0x7f
+	if r := t.resizers[pt]; r != nil {
+		t.strange = -1
+		return r
+	}
+	if t.strange < 0 || len(t.media.Formats) != 1 {
+		return nil
+	}
+	if t.strange++; t.strange < mostStrange {
+		return nil
+	}
+	t.strange = mostStrange
+	described := t.media.Formats[0].PayloadType()
+	data[1] = data[1]&0x80 | described
+	return t.resizers[described]
+}
+
+// sequence gives a track one SSRC, and sequence numbers that go on where the camera begins
+// others: a player takes a large step for a loss, or for old packets.
+type sequence struct {
+	known bool
+	ssrc  uint32 // for viewers
+	from  uint32 // of the camera, now
+	last  uint16 // of the camera, the newest
+	shift uint16
+}
+
+// maxGap is how many packets may be missing, or how old one may be, in the same count.
+const maxGap = 1000
+
+func (s *sequence) fix(pkt *rtp.Packet) {
+	seq := pkt.SequenceNumber
+	if !s.known {
+		s.known, s.ssrc, s.from, s.last = true, pkt.SSRC, pkt.SSRC, seq
+		return
+	}
+	ahead := int16(seq - s.last)
+	counts := pkt.SSRC == s.from || ahead > 0
+	if s.from = pkt.SSRC; !counts || ahead > maxGap || ahead < -maxGap {
+		s.shift += s.last + 1 - seq
+		s.last = seq
+	} else if ahead > 0 {
+		s.last = seq
+	}
+	pkt.SequenceNumber, pkt.SSRC = seq+s.shift, s.ssrc
+}
