@@ -10,13 +10,9 @@ import (
 	"time"
 
 	"latchkey/internal/accept"
-	"latchkey/streaming/upstream"
 )
 
 const (
-	// sendBuffer is the size of the kernel's send buffer for a viewer. It is small, so
-	// that a stalled viewer is noticed soon, and little is lost with the reset.
-	sendBuffer = 64 << 10
 	// sessionIdle is how long a connection with a session that does not play may be
 	// silent: longer than the minute announced to players.
 	sessionIdle = 75 * time.Second
@@ -71,8 +67,8 @@ func (l *listener) admit(conn *net.TCPConn) *wire {
 		w.cancel()
 		return nil
 	}
-	_ = conn.SetWriteBuffer(sendBuffer)
-	smooth(conn, maxRate)
+	w.fd = descriptor(conn)
+	w.box.door, w.box.way = l.door, tcpWay{w}
 	_ = conn.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 20})
 	_ = conn.SetReadDeadline(w.opened.Add(l.door.cfg.IdleTimeout))
 	return w
@@ -104,51 +100,42 @@ type wire struct {
 	playing       atomic.Bool
 	played        atomic.Bool // packets may be in the kernel's buffer: close with a reset
 
-	writing       sync.Mutex // guards pace, and keeps each write in one piece
-	pace          pace
-	writeDeadline atomic.Int64 // Unix nanoseconds; 0: none
+	sending sync.Mutex // guards the three below, and the writes of box
+	pace    pace
+	gone    bool // nothing may be written any more
+	fd      int
+
+	box   outbox      // of the viewer that plays over it
+	boxed atomic.Bool // box is in use: responses go through it, too
 
 	// Used only by the goroutine that handles its requests.
 	inlet     *inlet
 	sessionID string
 	refusal   *refusal // of the request that is being answered
 	settingUp bool     // holds Door.setups
+	begins    *viewer  // whose PLAY is being answered
 	isDoor    bool     // the player is a door, another or ours
 }
 
 // SetReadDeadline does nothing: the server would clear the deadline.
 func (w *wire) SetReadDeadline(time.Time) error { return nil }
 
-// SetWriteDeadline also limits the wait for a stalled viewer.
-func (w *wire) SetWriteDeadline(t time.Time) error {
-	w.writeDeadline.Store(0)
-	if !t.IsZero() {
-		w.writeDeadline.Store(t.UnixNano())
-	}
-	return w.TCPConn.SetWriteDeadline(t)
-}
-
-// Write sends no faster than the player reads. Packets were permitted when they were
-// queued; if that is no longer known when they are sent, they are dropped, because a
-// process that was paused has missed revocations.
+// Write sends a response. That to a PLAY is followed by packets.
 func (w *wire) Write(b []byte) (int, error) {
-	w.writing.Lock()
-	defer w.writing.Unlock()
-	if err := w.wait(len(b)); err != nil {
-		return 0, err
-	}
-	if isPacket(b) && !w.listener.door.live() {
-		w.listener.door.cfg.Upstreams.Dropped(upstream.DroppedNotLive)
-		return len(b), nil
+	if w.boxed.Load() {
+		w.begins = nil
+		return w.box.respond(b)
 	}
 	n, err := w.TCPConn.Write(b)
-	w.pace.sent += uint64(n)
+	w.sending.Lock()
+	w.pace.used(n)
+	w.sending.Unlock()
+	if v := w.begins; v != nil {
+		w.begins = nil
+		v.box.uncork()
+	}
 	return n, err
 }
-
-// isPacket reports whether data is an interleaved packet (RFC 2326, section 10.12), which
-// the server writes in one piece; otherwise it is a response.
-func isPacket(b []byte) bool { return len(b) > 0 && b[0] == '$' }
 
 // Close closes the connection. A player that played loses unsent data: it might not be
 // permitted any more.
@@ -156,10 +143,14 @@ func (w *wire) Close() error {
 	err := net.ErrClosed
 	w.closed.Do(func() {
 		w.cancel()
+		w.sending.Lock()
+		w.gone = true
+		w.sending.Unlock()
 		if w.played.Load() {
 			_ = w.TCPConn.SetLinger(0)
 		}
 		err = w.TCPConn.Close()
+		w.box.close()
 		w.listener.places.Give(w.place)
 	})
 	return err

@@ -80,6 +80,9 @@ func (d *Door) cut(v *viewer, reason access.Reason) {
 		d.log.Info("a viewer was cut", "viewer", v.id, "account", v.key.Account, "device", v.device, "reason", reason)
 	}
 	v.wire.cut()
+	if v.box != nil {
+		v.box.close()
+	}
 	v.session.Close()
 }
 

@@ -5,8 +5,10 @@
 // which the door leases flows; package access decides who may do what, and each viewer
 // holds one of its permits.
 //
-// Each watched stream has one reader of its flow, which serves all RTSP viewers of it:
-// the library encodes a packet once, and has a bounded queue per viewer.
+// Each watched stream has one reader of its flow, which serves all RTSP viewers of it: it
+// collects the packets of a picture in a burst, and writes that once to each viewer. The
+// library has the requests, the descriptions and the sessions; packets do not pass
+// through it.
 //
 // Players are considered hostile: what is read from them is bounded in size and in time.
 package rtsp

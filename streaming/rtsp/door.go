@@ -31,12 +31,11 @@ type Config struct {
 	Logger  *slog.Logger     // discards
 	Metrics prometheus.Registerer
 
-	WriteTimeout time.Duration // a viewer that accepts nothing for this long is dropped: 5 s
+	WriteTimeout time.Duration // a viewer that accepts nothing for this long is dropped: 4 s
 	IdleTimeout  time.Duration // to the first complete request, and between requests without a session: 15 s
 
 	MaxConnections           int // 8192
 	MaxConnectionsPerAddress int // 1024: a household or office behind one address, and tests
-	WriteQueue               int // packets queued for a viewer, a power of two: 1024
 }
 
 // withDefaults sets defaults and reports all errors.
@@ -70,7 +69,7 @@ func (c Config) withDefaults() (Config, error) {
 		value   *time.Duration
 		missing time.Duration
 	}{
-		{&c.WriteTimeout, 5 * time.Second}, {&c.IdleTimeout, 15 * time.Second},
+		{&c.WriteTimeout, 4 * time.Second}, {&c.IdleTimeout, 15 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.missing
@@ -80,14 +79,11 @@ func (c Config) withDefaults() (Config, error) {
 		value   *int
 		missing int
 	}{
-		{&c.MaxConnections, 8192}, {&c.MaxConnectionsPerAddress, 1024}, {&c.WriteQueue, 1024},
+		{&c.MaxConnections, 8192}, {&c.MaxConnectionsPerAddress, 1024},
 	} {
 		if *n.value == 0 {
 			*n.value = n.missing
 		}
-	}
-	if c.WriteQueue < 1 || c.WriteQueue&(c.WriteQueue-1) != 0 {
-		faults = append(faults, fmt.Errorf("write queue: %d is not a power of two", c.WriteQueue))
 	}
 	return c, errors.Join(faults...)
 }
@@ -110,6 +106,7 @@ type Door struct {
 	cancel context.CancelFunc
 
 	server   *gortsplib.Server
+	udp      *udpPorts
 	listener *listener
 	sweep    sync.WaitGroup
 	closing  sync.Once
@@ -127,7 +124,7 @@ func New(cfg Config) (*Door, error) {
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.failures.buckets = map[failureOf]*rate.Limiter{}
 	d.viewers.all = map[*viewer]struct{}{}
-	d.streams.all, d.streams.dropped = map[*upstream.Flow]*stream{}, cfg.Upstreams.Dropped
+	d.streams.all = map[*upstream.Flow]*stream{}
 	d.secrets = sealed.New(MaxSecrets)
 	if d.metrics, err = newMetrics(d, cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("registering the RTSP door's metrics: %w", err)
@@ -148,15 +145,24 @@ func (d *Door) Start() error {
 		ln.Close()
 		return fmt.Errorf("listening for RTP: %w", err)
 	}
+	d.udp = &udpPorts{rtp: udp[0], rtcp: udp[1]}
+	if err := d.udp.open(); err != nil {
+		ln.Close()
+		udp[0].Close()
+		udp[1].Close()
+		return fmt.Errorf("preparing the ports of RTP: %w", err)
+	}
 	d.server = &gortsplib.Server{
 		RTSPAddress:    d.cfg.Address,
 		UDPRTPAddress:  udp[0].LocalAddr().String(),
 		UDPRTCPAddress: udp[1].LocalAddr().String(),
 		ReadTimeout:    d.cfg.IdleTimeout,
 		WriteTimeout:   d.cfg.WriteTimeout,
-		WriteQueueSize: d.cfg.WriteQueue,
+		WriteQueueSize: 1, // nothing is written by the library but responses
 		Handler:        &handler{d},
-		Listen:         func(string, string) (net.Listener, error) { return d.listener, nil },
+
+		DisableRTCPSenderReports: true,
+		Listen:                   func(string, string) (net.Listener, error) { return d.listener, nil },
 		ListenPacket: func(_, address string) (net.PacketConn, error) {
 			if address == udp[0].LocalAddr().String() {
 				return udp[0], nil

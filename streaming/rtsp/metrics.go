@@ -8,13 +8,13 @@ import (
 
 // metrics are counters with few labels, none of which identifies anybody.
 type metrics struct {
-	refused, cut *prometheus.CounterVec
-	plays        prometheus.Counter
+	refused, cut           *prometheus.CounterVec
+	plays, losses, stalled prometheus.Counter
 }
 
 // Reasons for dropping packets here, in addition to those of package upstream.
 const (
-	droppedQueue = "viewer queue" // a viewer's queue was full
+	droppedQueue = "viewer queue" // a viewer did not keep up
 	droppedSent  = "viewer sent"  // it came from a viewer and is not RTCP
 )
 
@@ -24,10 +24,15 @@ func newMetrics(d *Door, r prometheus.Registerer) (*metrics, error) {
 	vec := func(name, help string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}, []string{"reason"})
 	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help})
+	}
 	m := &metrics{
 		refused: vec("refused_total", "Requests and connections that were refused."),
 		cut:     vec("cut_total", "Viewers that were cut."),
-		plays:   prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: "plays_total", Help: "Viewers that started watching."}),
+		plays:   counter("plays_total", "Viewers that started watching."),
+		losses:  counter("viewer_losses_total", "Times that a viewer did not keep up and lost pictures up to a key frame."),
+		stalled: counter("viewers_stalled_total", "Viewers that were dropped because they accepted nothing."),
 	}
 	if r == nil {
 		return m, nil
@@ -41,11 +46,18 @@ func newMetrics(d *Door, r prometheus.Registerer) (*metrics, error) {
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.refused, m.cut, m.plays, viewers,
-		out("viewer_packets_total", "Packets queued for viewers.", func(p, _ uint64) uint64 { return p }),
-		out("viewer_bytes_total", "Bytes queued for viewers.", func(_, b uint64) uint64 { return b }),
+		m.refused, m.cut, m.plays, m.losses, m.stalled, viewers,
+		out("viewer_packets_total", "Packets given to viewers.", func(p, _ uint64) uint64 { return p }),
+		out("viewer_bytes_total", "Bytes given to viewers.", func(_, b uint64) uint64 { return b }),
 	} {
 		errs = append(errs, r.Register(c))
 	}
 	return m, errors.Join(errs...)
+}
+
+// dropped counts packets that did not reach a viewer.
+func (d *Door) dropped(reason string, packets int) {
+	for range packets {
+		d.cfg.Upstreams.Dropped(reason)
+	}
 }

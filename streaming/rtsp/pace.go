@@ -1,9 +1,6 @@
 package rtsp
 
-import (
-	"os"
-	"time"
-)
+import "time"
 
 const (
 	// maxBacklog is how much unread data a viewer may have, as far as it can be
@@ -12,13 +9,16 @@ const (
 	maxBacklog = 48 << 10
 	// selfMade is a window that a peer must have requested from its kernel.
 	selfMade = 768 << 10
-	// maxRate is the maximum rate for one viewer, in bytes per second: 64 Mbit/s. Bursts
-	// on a fast network would make the peer's buffer grow.
-	maxRate = 8_000_000
-	// paceEvery is how much is sent between two checks.
-	paceEvery = 8 << 10
+	// maxRate is what a viewer may get of a long path, in bytes per second: 64 Mbit/s. So
+	// much may be under way for the time of a round trip, in addition to the backlog.
+	maxRate, maxRoundTrip = 8_000_000, 100 * time.Millisecond
+	// paceEvery is how much is sent between two checks, if a burst is not larger.
+	paceEvery = 24 << 10
 	// paceSpan is how much is sent before judging whether a window has shrunk for good.
-	paceSpan = 32 << 10
+	paceSpan = 96 << 10
+	// probeSize and probeEvery are how much is sent to find out whether a viewer reads, and
+	// how often.
+	probeSize, probeEvery = 1500, int64(4 * time.Millisecond)
 	// maxProbes is how many writes a seemingly stalled viewer gets: perhaps only its
 	// acknowledgements are late, or its window has shrunk. After them, the kernel's
 	// keepalive decides.
@@ -38,7 +38,6 @@ const (
 // backlog. It is kept so small that peers' auto-tuned buffers have no reason to grow.
 type pace struct {
 	sent   uint64   // bytes, ever
-	looked uint64   // of these, at the last check of the peer
 	widest uint64   // window
 	probed []uint64 // the window before each write since the viewer seemed stalled
 
@@ -46,18 +45,59 @@ type pace struct {
 	least      uint64 // in this span
 	lastLeast  uint64 // in the one before
 	spanLooked bool
+
+	credit  int   // may be sent before the next check
+	refused int64 // when nothing was allowed, or the last probe was; 0: something was
 }
 
-// backlog returns how much the peer has not read, given its acknowledgements and its
-// window.
-func (p *pace) backlog(acked, window uint64) uint64 {
-	p.looked = p.sent
-	p.widest = max(p.widest, window)
-	backlog := p.widest - window
-	if p.sent > acked {
-		backlog += p.sent - acked
+// room returns how many of n bytes may be sent now.
+func (p *pace) room(fd, n int) int {
+	if p.credit >= n {
+		return n
 	}
-	return backlog - p.narrowed(backlog)
+	acked, window, roundTrip, ok := peerState(fd)
+	if !ok { // not available on this system
+		p.credit = n
+		return n
+	}
+	p.credit = min(p.grant(acked, window, roundTrip, monotonic()), max(n, paceEvery))
+	return min(n, p.credit)
+}
+
+// used counts what was sent.
+func (p *pace) used(n int) {
+	p.sent += uint64(n)
+	p.credit -= n
+}
+
+// grant returns how much may be sent, given what the peer has acknowledged, its window,
+// and the duration of a round trip.
+func (p *pace) grant(acked, window uint64, roundTrip time.Duration, now int64) int {
+	unread := p.unread(window)
+	if acked >= p.sent && p.reads(window) {
+		p.widest, unread = window, 0
+	}
+	limit := p.limit()
+	under := uint64(min(roundTrip, maxRoundTrip)) * maxRate / uint64(time.Second)
+	if backlog := unread + p.sent - min(acked, p.sent); unread < limit && backlog < limit+under {
+		p.probed, p.refused = p.probed[:0], 0
+		return int(limit + under - backlog)
+	}
+	switch {
+	case p.refused == 0:
+		p.refused = now
+	case now-p.refused >= probeEvery && acked >= p.sent && len(p.probed) < maxProbes:
+		p.probed, p.refused = append(p.probed, window), now
+		return probeSize
+	}
+	return 0
+}
+
+// unread returns how much the peer has not read, given its window.
+func (p *pace) unread(window uint64) uint64 {
+	p.widest = max(p.widest, window)
+	unread := p.widest - window
+	return unread - min(unread, p.narrowed(unread))
 }
 
 // narrowed detects that a peer has shrunk its window for good, as kernels do: then the
@@ -94,52 +134,4 @@ func (p *pace) limit() uint64 {
 func (p *pace) reads(window uint64) bool {
 	n := len(p.probed)
 	return n >= judgedBy && window+step >= p.probed[n-judgedBy]
-}
-
-// wait returns when n more bytes may be sent, or an error if they may not.
-func (w *wire) wait(n int) error {
-	p := &w.pace
-	if p.sent-p.looked+uint64(n) <= paceEvery && len(p.probed) == 0 {
-		return nil
-	}
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		acked, window, ok := peerState(w.TCPConn)
-		if !ok {
-			return nil // not available on this system
-		}
-		backlog := p.backlog(acked, window)
-		if acked >= p.sent && p.reads(window) {
-			p.widest, backlog = window, 0
-		}
-		if backlog+uint64(n) <= p.limit() {
-			p.probed = p.probed[:0]
-			return nil
-		}
-		if pause >= 4*time.Millisecond && acked >= p.sent && len(p.probed) < maxProbes {
-			p.probed = append(p.probed, window)
-			return nil
-		}
-		if err := w.sleep(pause); err != nil {
-			return err
-		}
-	}
-}
-
-// sleep waits, at most until the write deadline or the connection's end.
-func (w *wire) sleep(d time.Duration) error {
-	if deadline := w.writeDeadline.Load(); deadline != 0 {
-		left := time.Until(time.Unix(0, deadline))
-		if left <= 0 {
-			return os.ErrDeadlineExceeded
-		}
-		d = min(d, left)
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-w.ctx.Done():
-		return os.ErrClosed
-	}
 }

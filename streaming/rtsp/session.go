@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,14 +95,44 @@ func (h *handler) OnResponse(c *gortsplib.ServerConn, res *base.Response) {
 		res.Header["Content-Base"] = base.HeaderValue{withoutQuery(v[0])}
 	}
 	if w.settingUp {
+		h.subscribe(c, res)
 		w.settingUp = false
 		h.setups.Unlock()
 	}
 	w.noteSession(c.Session(), res)
+	if v := w.begins; v != nil && res.StatusCode == base.StatusOK {
+		if !v.udp {
+			w.boxed.Store(true)
+		}
+		setStart(res, v.order, v.lease.stream.join(v))
+	} else {
+		w.begins = nil
+	}
 	if c.Session() == nil { // torn down, if it existed
 		w.setPlaying(false)
 	}
 	w.expect(c.Session() != nil)
+}
+
+// subscribe notes which track was set up, and where it is sent.
+func (h *handler) subscribe(c *gortsplib.ServerConn, res *base.Response) {
+	session := c.Session()
+	var to headers.Transport
+	if res.StatusCode != base.StatusOK || session == nil || to.Unmarshal(res.Header["Transport"]) != nil {
+		return
+	}
+	v := session.UserData().(*viewer)
+	medias := session.SetuppedMedias()
+	track := slices.Index(v.lease.stream.Desc.Medias, medias[len(medias)-1])
+	s := &sub{}
+	switch {
+	case to.InterleavedIDs != nil:
+		s.channel = byte(to.InterleavedIDs[0])
+	case to.ClientPorts != nil:
+		s.rtp, s.rtcp = h.udp.address(v.wire.endpoint(to.ClientPorts[0])), h.udp.address(v.wire.endpoint(to.ClientPorts[1]))
+	}
+	v.subs[track] = s
+	v.order = append(v.order, track)
 }
 
 // withoutQuery removes an empty query from a Content-Base: players that resolve the track
@@ -121,10 +152,10 @@ func (h *handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.R
 		res, err := h.refuse(refused)
 		return res, nil, err
 	}
-	return &base.Response{StatusCode: base.StatusOK}, stream, nil
+	return &base.Response{StatusCode: base.StatusOK}, stream.ServerStream, nil
 }
 
-func (h *handler) describe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (_ *gortsplib.ServerStream, refused *refusal) {
+func (h *handler) describe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (_ *stream, refused *refusal) {
 	defer h.guard("describe", &refused)
 	w := wireOf(ctx.Conn)
 	key, refused := h.authenticate(w.ctx, w, ctx.Request)
@@ -161,10 +192,10 @@ func (h *handler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Respons
 	}
 	h.setups.Lock() // until OnResponse
 	wireOf(ctx.Conn).settingUp = true
-	return &base.Response{StatusCode: base.StatusOK}, stream, nil
+	return &base.Response{StatusCode: base.StatusOK}, stream.ServerStream, nil
 }
 
-func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *gortsplib.ServerStream, refused *refusal) {
+func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refused *refusal) {
 	defer h.guard("setup", &refused)
 	w := wireOf(ctx.Conn)
 	key, refused := h.authenticate(w.ctx, w, ctx.Request)
@@ -186,6 +217,10 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *gortsplib.Se
 		return nil, refused
 	}
 	v.session, v.wire, v.udp = ctx.Session, w, ctx.Transport != gortsplib.TransportTCP
+	v.box = &w.box
+	if v.udp {
+		v.box = &outbox{door: h.Door, way: &udpWay{ports: h.udp, wire: w, credit: udpBurst}}
+	}
 	h.viewers.add(v) // before it can be cut: AwaitCuts must find it
 	kept := false
 	defer func() {
@@ -209,6 +244,7 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *gortsplib.Se
 	if refused = h.verdict(v); refused != nil {
 		return nil, refused
 	}
+	v.subs = make([]*sub, len(v.lease.stream.tracks))
 	ctx.Session.SetUserData(v)
 	kept = true
 	return v.lease.stream, nil
@@ -282,6 +318,10 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 		return refused
 	}
 	h.noteUse(v) // before the first packet
+	if !w.playing.Load() {
+		v.lease.stream.awaitHeard(w.ctx.Done())
+		w.begins = v
+	}
 	w.setPlaying(true)
 	if v.playing.CompareAndSwap(false, true) {
 		h.metrics.plays.Inc()
@@ -294,6 +334,9 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 // OnPause lets a player pause; PLAY is checked again.
 func (h *handler) OnPause(ctx *gortsplib.ServerHandlerOnPauseCtx) (*base.Response, error) {
 	wireOf(ctx.Conn).setPlaying(false)
+	if v, ok := ctx.Session.UserData().(*viewer); ok {
+		v.lease.stream.leave(v, false)
+	}
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }
 
@@ -331,14 +374,10 @@ func (h *handler) forget(v *viewer) {
 	}
 	h.viewers.remove(v)
 	if v.lease != nil {
+		v.lease.stream.leave(v, true)
 		v.lease.Release()
 	}
 	close(v.done)
-}
-
-// OnStreamWriteError counts packets that did not fit in a viewer's queue.
-func (h *handler) OnStreamWriteError(*gortsplib.ServerHandlerOnStreamWriteErrorCtx) {
-	h.cfg.Upstreams.Dropped(droppedQueue)
 }
 
 // OnPacketsLost concerns packets from viewers, which are not read.

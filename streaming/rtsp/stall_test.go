@@ -42,7 +42,7 @@ func TestStalledViewer(t *testing.T) {
 		// and make their buffers grow.
 		t.Run(c.name, func(t *testing.T) {
 			h := open(t, (&cameratest.Camera{Rate: c.rate, Frame: c.frame}).Start(t), func(cfg *config) {
-				cfg.WriteQueue, cfg.WriteTimeout = 512, time.Minute
+				cfg.WriteTimeout = time.Minute
 			})
 			p := h.watchingFor(t, c.read)
 			before := h.dropped(t, "viewer queue")

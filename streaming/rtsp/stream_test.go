@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -42,10 +43,11 @@ func TestAnotherReaderSharesTheCamera(t *testing.T) {
 		t.Fatal(err)
 	}
 	var theirs rtp.Packet
-	if err := theirs.Unmarshal(body); err != nil || theirs.PayloadType != mine.RTP.PayloadType {
+	var ours rtp.Packet
+	if err := errors.Join(theirs.Unmarshal(body), ours.Unmarshal(mine.Data)); err != nil || theirs.PayloadType != ours.PayloadType {
 		t.Fatalf("%v, %v", theirs, err)
 	}
-	if theirs.SSRC == mine.RTP.SSRC {
+	if theirs.SSRC == ours.SSRC {
 		t.Error("the door changes the packets of other readers")
 	}
 

@@ -18,6 +18,7 @@ type Packet struct {
 	Data  []byte             // the whole RTP packet, which fits a datagram
 	RTP   *rtp.Packet        // the same, parsed
 	NTP   time.Time          // arrival time
+	Key   bool               // video: a decoder can start with its picture, as far as is known
 }
 
 // Reader receives what a camera plays. Neither method may block: all other packets wait
@@ -36,8 +37,9 @@ type Reader interface {
 // Flow is a stream that a camera plays, until it ends. When the stream is pulled again,
 // that is another flow.
 type Flow struct {
-	desc  *description.Session
-	times *times
+	desc   *description.Session
+	caches []*cache // of each track
+	times  *times
 
 	mu      sync.RWMutex
 	readers []*attached
@@ -45,7 +47,17 @@ type Flow struct {
 }
 
 func newFlow(desc *description.Session) *Flow {
-	return &Flow{desc: desc, times: newTimes(desc)}
+	f := &Flow{desc: desc, times: newTimes(desc)}
+	videos := 0
+	for _, m := range desc.Medias {
+		if m.Type == description.MediaTypeVideo {
+			videos++
+		}
+	}
+	for _, m := range desc.Medias {
+		f.caches = append(f.caches, newCache(m, videos))
+	}
+	return f
 }
 
 // attached is one attachment of a reader to a flow.
@@ -57,6 +69,17 @@ var ErrEnded = errors.New("the camera's stream has ended")
 // Description is the description for readers: the kind and formats of the camera's video
 // and audio. It must not be modified.
 func (f *Flow) Description() *description.Session { return f.desc }
+
+// GOP returns what the track has played since its last key frame: nothing for sound, for
+// codecs whose key frames are not known, and for a GOP that is too long. It holds at least
+// every packet that a reader has taken.
+func (f *Flow) GOP(track int) GOP { return f.caches[track].gop() }
+
+// TooLong reports whether a GOP is not cached because it exceeds MaxGOP: new viewers wait
+// for the next key frame.
+func (f *Flow) TooLong() bool {
+	return slices.ContainsFunc(f.caches, (*cache).isTooLong)
+}
 
 // Attach passes packets to the reader from now on, until the flow ends or detach is
 // called. No packet follows after detach has returned; an earlier end may still be
@@ -80,6 +103,10 @@ func (f *Flow) detach(a *attached) {
 
 // hand passes a packet to every reader.
 func (f *Flow) hand(p Packet) {
+	if len(p.Data) < 12 {
+		return
+	}
+	p.Key = f.caches[p.Track].add(p)
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	for _, r := range f.readers {

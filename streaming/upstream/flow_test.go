@@ -32,13 +32,13 @@ func TestReadersOfAnyKind(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if last, ok := number[q]; ok && p.RTP.SequenceNumber != last+1 {
-				t.Fatalf("packet %d after %d", p.RTP.SequenceNumber, last)
+			if last, ok := number[q]; ok && Sequence(p.Data) != last+1 {
+				t.Fatalf("packet %d after %d", Sequence(p.Data), last)
 			}
 			if p.Media != lease.Flow().Description().Medias[0] || time.Since(p.NTP) > time.Minute {
 				t.Fatalf("%v at %v", p.Media, p.NTP)
 			}
-			number[q] = p.RTP.SequenceNumber
+			number[q] = Sequence(p.Data)
 		}
 	}
 	detach()

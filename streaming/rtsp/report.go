@@ -1,0 +1,104 @@
+package rtsp
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"github.com/bluenviron/gortsplib/v4/pkg/headers"
+)
+
+// reportEvery is how often a viewer gets a sender report of each track: the first one
+// follows the first packets.
+const reportEvery = int64(5 * time.Second)
+
+var began = time.Now()
+
+// monotonic returns a time that never jumps, in nanoseconds.
+func monotonic() int64 { return int64(time.Since(began)) }
+
+// senderReport returns a compound RTCP packet (RFC 3550, section 6.4.1 and 6.5): how a
+// track's timestamps relate to the wall clock, what was sent, and a name that the tracks
+// of a stream share.
+func senderReport(ssrc uint32, ntp uint64, rtp, packets, octets uint32, cname string) []byte {
+	b := make([]byte, 0, 64)
+	b = append(b, 0x80, 200, 0, 6)
+	b = binary.BigEndian.AppendUint32(b, ssrc)
+	b = binary.BigEndian.AppendUint64(b, ntp)
+	b = binary.BigEndian.AppendUint32(b, rtp)
+	b = binary.BigEndian.AppendUint32(b, packets)
+	b = binary.BigEndian.AppendUint32(b, octets)
+	text := (4 + 2 + len(cname) + 1 + 3) &^ 3 // the chunk ends with a zero, at a multiple of four bytes
+	b = append(b, 0x81, 202, 0, byte(text/4))
+	end := len(b) + text
+	b = binary.BigEndian.AppendUint32(b, ssrc)
+	b = append(b, 1, byte(len(cname))) // CNAME
+	b = append(b, cname...)
+	for len(b) < end {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// report returns the report of a track that a viewer gets now; nil if nothing is known.
+func (o *outbox) report(track int, s *sub) *burst {
+	ntp, rtp, ok := o.from.flow.Report(track, time.Now())
+	if !ok {
+		return nil
+	}
+	rtcp := senderReport(o.from.tracks[track].ssrc, ntp, rtp, s.packets, s.octets, o.from.cname)
+	data := append([]byte{'$', s.channel + 1, byte(len(rtcp) >> 8), byte(len(rtcp))}, rtcp...)
+	return &burst{control: true, track: track, data: data}
+}
+
+// reportIfDue sends a report after a burst.
+func (o *outbox) reportIfDue(b *burst, s *sub) {
+	if b.at < s.report || o.closed {
+		return
+	}
+	r := o.report(b.track, s)
+	if r == nil {
+		return
+	}
+	s.report = b.at + reportEvery
+	o.push(item{burst: r})
+	if o.now.burst == nil {
+		o.drain()
+	}
+}
+
+// reportAll makes the reports follow the cached packets.
+func (o *outbox) reportAll() {
+	now := monotonic()
+	for track, s := range o.subs {
+		if s == nil || s.packets == 0 {
+			continue
+		}
+		if r := o.report(track, s); r != nil {
+			s.report = now + reportEvery
+			o.head = append(o.head, item{burst: r})
+		}
+	}
+}
+
+// startsAt is where a track begins for a viewer.
+type startsAt struct {
+	known     bool
+	sequence  uint16
+	timestamp uint32
+}
+
+// setStart completes the RTP-Info of a response to PLAY (RFC 2326, section 12.33).
+func setStart(res *base.Response, order []int, starts []startsAt) {
+	var info headers.RTPInfo
+	if info.Unmarshal(res.Header["RTP-Info"]) != nil || len(info) != len(order) {
+		return
+	}
+	for n, track := range order {
+		info[n].SequenceNumber, info[n].Timestamp = nil, nil
+		if s := starts[track]; s.known {
+			info[n].SequenceNumber, info[n].Timestamp = &s.sequence, &s.timestamp
+		}
+	}
+	res.Header["RTP-Info"] = info.Marshal()
+}

@@ -1,0 +1,22 @@
+//go:build !linux
+
+package rtsp
+
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+)
+
+func descriptor(*net.TCPConn) int { return 0 }
+
+// writeNow writes what the connection takes within a moment.
+func writeNow(w *wire, b []byte) (int, error) {
+	_ = w.TCPConn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+	n, err := w.TCPConn.Write(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil
+	}
+	return n, err
+}

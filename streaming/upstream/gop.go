@@ -1,0 +1,266 @@
+package upstream
+
+import (
+	"encoding/binary"
+	"sync"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"github.com/bluenviron/gortsplib/v4/pkg/format"
+)
+
+// MaxGOP is how much of a flow's video is cached, in bytes of packets. What is longer
+// from one key frame to the next is not cached.
+const MaxGOP = 8 << 20
+
+// GOP is what a track has played since its last key frame, with that: the packets from
+// which a decoder can start. They must not be modified.
+type GOP struct {
+	Packets   []Packet
+	clockRate int
+}
+
+// Until returns the packets up to one with this sequence number.
+func (g GOP) Until(seq uint16) GOP {
+	n := len(g.Packets)
+	for n > 0 && int16(Sequence(g.Packets[n-1].Data)-seq) > 0 {
+		n--
+	}
+	g.Packets = g.Packets[:n]
+	return g
+}
+
+// burst is the media time in which a squeezed GOP is shown, in milliseconds.
+const burst = 40
+
+// Squeeze maps the timestamps of a GOP to such that a player shows all of it within 40 ms
+// and is then where the camera is: what was already due is moved close before the live
+// point, in the same order, and what is still due keeps its timestamp.
+type Squeeze struct {
+	live       uint32 // no packet that follows the GOP is due before
+	span, into uint32 // of media time before it: as it was, and squeezed
+}
+
+// Squeeze returns the mapping for this GOP.
+func (g GOP) Squeeze() Squeeze {
+	if len(g.Packets) == 0 {
+		return Squeeze{}
+	}
+	origin := Timestamp(g.Packets[0].Data)
+	var newest, oldest, behind int32 // relative to origin
+	pictures, last := int32(0), origin+1
+	for _, p := range g.Packets {
+		ts := Timestamp(p.Data)
+		at := int32(ts - origin)
+		newest, oldest = max(newest, at), min(oldest, at)
+		behind = max(behind, newest-at) // how far B-frames lie back
+		if ts != last {
+			pictures, last = pictures+1, ts
+		}
+	}
+	live := newest - behind
+	into := max(int32(g.clockRate*burst/1000), pictures)
+	if span := live - oldest; span > into {
+		return Squeeze{live: origin + uint32(live), span: uint32(span), into: uint32(into)}
+	}
+	return Squeeze{live: origin + uint32(live), span: 1, into: 1}
+}
+
+// Map returns the timestamp to send instead of this one.
+func (s Squeeze) Map(ts uint32) uint32 {
+	before := int32(s.live - ts)
+	if before <= 0 || s.span == 0 {
+		return ts
+	}
+	return s.live - uint32(uint64(before)*uint64(s.into)/uint64(s.span))
+}
+
+// Sequence returns the sequence number of an RTP packet.
+func Sequence(packet []byte) uint16 { return binary.BigEndian.Uint16(packet[2:]) }
+
+// Timestamp returns the timestamp of an RTP packet.
+func Timestamp(packet []byte) uint32 { return binary.BigEndian.Uint32(packet[4:]) }
+
+// Payload returns the payload of an RTP packet (RFC 3550, section 5.1); nil if the packet
+// is broken.
+func Payload(packet []byte) []byte {
+	if len(packet) < 12 || packet[0]>>6 != 2 {
+		return nil
+	}
+	begin, end := 12+4*int(packet[0]&0x0f), len(packet)
+	if packet[0]&0x10 != 0 {
+		if len(packet) < begin+4 {
+			return nil
+		}
+		begin += 4 + 4*int(binary.BigEndian.Uint16(packet[begin+2:]))
+	}
+	if packet[0]&0x20 != 0 {
+		end -= int(packet[len(packet)-1])
+	}
+	if begin > end {
+		return nil
+	}
+	return packet[begin:end]
+}
+
+// cache keeps the GOP of one track of video.
+type cache struct {
+	look  func(payload []byte) content // nil: not known for the codec, nothing is cached
+	most  int                          // bytes
+	clock int
+
+	mu      sync.Mutex
+	packets []Packet // since the last key frame; before the first one, of the last picture
+	bytes   int
+	complete,
+	tooLong bool
+
+	unit    int // the first of packets that belongs to the last picture
+	ts      uint32
+	picture bool // the unit has more than parameter sets
+	key     bool // the unit is where the packets begin
+}
+
+// content is what a packet has of a picture.
+type content struct {
+	key     bool // the beginning of one that can be decoded without others, or parameter sets
+	picture bool // any part of one
+}
+
+// newCache returns the cache for a media that shares the space with others.
+func newCache(m *description.Media, videos int) *cache {
+	c := &cache{most: MaxGOP / max(videos, 1)}
+	if m.Type != description.MediaTypeVideo || len(m.Formats) != 1 {
+		return c
+	}
+	c.clock = m.Formats[0].ClockRate()
+	switch m.Formats[0].(type) {
+	case *format.H264:
+		c.look = inH264
+	case *format.H265:
+		c.look = inH265
+	case *format.MJPEG:
+		c.look = inMJPEG
+	}
+	return c
+}
+
+// add takes a packet, and reports whether a decoder can start with its picture, as far as
+// is known.
+func (c *cache) add(p Packet) (key bool) {
+	if c.look == nil {
+		return true
+	}
+	payload := Payload(p.Data)
+	if len(payload) == 0 {
+		return false
+	}
+	has := c.look(payload)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ts := Timestamp(p.Data); len(c.packets) == 0 || c.picture && ts != c.ts {
+		if !c.complete {
+			c.packets, c.bytes = nil, 0
+		}
+		c.unit, c.ts, c.picture, c.key = len(c.packets), ts, false, false
+	}
+	c.picture = c.picture || has.picture
+	if has.key && !c.key {
+		c.begin()
+	}
+	c.packets = append(c.packets, p)
+	c.bytes += len(p.Data)
+	if c.bytes > c.most {
+		c.tooLong = c.tooLong || c.complete
+		c.packets, c.bytes, c.complete, c.unit = nil, 0, false, 0
+	}
+	return has.key
+}
+
+// begin makes the packets begin with the picture that is being received.
+func (c *cache) begin() {
+	unit := c.packets[c.unit:]
+	c.packets = append(make([]Packet, 0, max(len(c.packets), 64)), unit...) // the old ones are in use
+	c.bytes = 0
+	for _, p := range c.packets {
+		c.bytes += len(p.Data)
+	}
+	c.complete, c.tooLong, c.unit, c.key = true, false, 0, true
+}
+
+// gop returns what is cached: nothing if that is not from a key frame on.
+func (c *cache) gop() GOP {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.complete {
+		return GOP{}
+	}
+	return GOP{Packets: c.packets[:len(c.packets):len(c.packets)], clockRate: c.clock}
+}
+
+func (c *cache) isTooLong() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.tooLong
+}
+
+const fuStart = 0x80
+
+// inH264 reads a payload of RFC 6184.
+func inH264(p []byte) (has content) {
+	switch kind := p[0] & 0x1f; kind {
+	case 24: // STAP-A
+		units(p[1:], func(unit []byte) { has.addH264(unit[0] & 0x1f) })
+	case 28, 29: // FU-A, FU-B
+		if len(p) > 1 {
+			has.addH264(p[1] & 0x1f)
+			has.key = has.key && p[1]&fuStart != 0
+		}
+	default:
+		has.addH264(kind)
+	}
+	return has
+}
+
+func (has *content) addH264(kind byte) {
+	has.picture = has.picture || kind >= 1 && kind <= 5
+	has.key = has.key || kind == 5 || kind == 7 // IDR, SPS
+}
+
+// inH265 reads a payload of RFC 7798.
+func inH265(p []byte) (has content) {
+	if len(p) < 3 {
+		return has
+	}
+	switch kind := p[0] >> 1 & 0x3f; kind {
+	case 48: // AP
+		units(p[2:], func(unit []byte) { has.addH265(unit[0] >> 1 & 0x3f) })
+	case 49: // FU
+		has.addH265(p[2] & 0x3f)
+		has.key = has.key && p[2]&fuStart != 0
+	default:
+		has.addH265(kind)
+	}
+	return has
+}
+
+func (has *content) addH265(kind byte) {
+	has.picture = has.picture || kind < 32
+	has.key = has.key || kind >= 16 && kind <= 21 || kind == 32 || kind == 33 // BLA, IDR, CRA; VPS, SPS
+}
+
+// inMJPEG reads a payload of RFC 2435: a picture begins at offset 0.
+func inMJPEG(p []byte) content {
+	return content{picture: true, key: len(p) >= 4 && p[1]|p[2]|p[3] == 0}
+}
+
+// units calls f with each NAL unit of an aggregate.
+func units(p []byte, f func(unit []byte)) {
+	for len(p) > 2 {
+		n := int(binary.BigEndian.Uint16(p))
+		if n == 0 || n > len(p)-2 {
+			return
+		}
+		f(p[2 : 2+n])
+		p = p[2+n:]
+	}
+}
