@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"latchkey/streaming/rtspclient"
 )
 
 // aliveWithin limits how long a device may take to respond to Alive.
@@ -15,18 +15,22 @@ const aliveWithin = 4 * time.Second
 // OPTIONS, without credentials, so that nothing is counted as a guess. Otherwise the error
 // is a *Failure.
 func (c *Client) Alive(ctx context.Context, address string) error {
-	u, err := parseStream(address)
+	stream, _, err := parseStream(address)
 	if err != nil {
 		return fail(Unsupported, RTSP)
 	}
 	ctx, cancel := context.WithTimeout(ctx, aliveWithin)
 	defer cancel()
-	s := &rtspSession{proof: &proof{client: c}, root: u}
-	defer s.close()
-	_, err = s.exchange(ctx, &base.Request{Method: base.Options, URL: u, Header: base.Header{}})
-	var failure *Failure
-	if errors.As(err, &failure) {
-		return failure
+	p := &proof{client: c}
+	client, err := p.dialRTSP(ctx, stream)
+	if err == nil {
+		defer client.Close()
+		_, err = client.Options(ctx)
 	}
-	return err
+	var status *rtspclient.StatusError
+	var certificate *rtspclient.CertificateError
+	if err == nil || errors.As(err, &status) || errors.As(err, &certificate) { // it responds
+		return nil
+	}
+	return rtspFailure(err)
 }

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"time"
+
+	"latchkey/streaming/rtspclient"
 )
 
 // Config configures a Client. Only Allow is required.
@@ -70,6 +72,9 @@ type Target struct {
 	Username, Password string // "": none are sent
 	ISAPIURL, ONVIFURL string // "" for none
 	Streams            []Stream
+	// Certificate is the fingerprint that the owner has confirmed for rtsps. Zero: the
+	// certificate must be valid.
+	Certificate rtspclient.Fingerprint
 }
 
 // Stream is the address of a channel's main stream.
@@ -150,11 +155,10 @@ func (p *proof) streams(ctx context.Context, facts *Facts) error {
 	}()
 	probed := 0
 	for _, stream := range p.target.Streams {
-		u, err := parseStream(stream.URL)
+		address, at, err := parseStream(stream.URL)
 		if err != nil {
 			return &Failure{Kind: Unsupported, Service: RTSP, Channel: stream.Channel}
 		}
-		at := u.Scheme + " " + hostPort(u)
 		s := sessions[at]
 		if s == nil && len(sessions) == maxHosts {
 			return &Failure{Kind: Unsupported, Service: RTSP, Channel: stream.Channel}
@@ -167,15 +171,12 @@ func (p *proof) streams(ctx context.Context, facts *Facts) error {
 			return &Failure{Kind: Unsupported, Service: RTSP, Channel: stream.Channel}
 		}
 		if s == nil {
-			s = &rtspSession{proof: p, root: u}
+			s = &rtspSession{proof: p}
 			sessions[at] = s
-			err = s.options(ctx)
 		} else {
 			probed++
 		}
-		if err == nil {
-			err = s.probe(ctx, u, channel)
-		}
+		err = s.probe(ctx, address, channel)
 		var failure *Failure
 		if errors.As(err, &failure) {
 			failure.Channel = stream.Channel

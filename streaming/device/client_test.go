@@ -171,6 +171,8 @@ func TestFailures(t *testing.T) {
 	mute := echoing(t, "")
 	deaf := echoing(t, "\x00\x01\x02\x03 what?\r\n\r\n")
 	elsewhere := echoing(t, "RTSP/1.0 302 Moved\r\nCSeq: 2\r\nLocation: rtsp://127.0.0.1:1/\r\n\r\n")
+	astray := echoing(t, "RTSP/1.0 302 Moved\r\nLocation: rtsp://127.9.9.9/\r\n\r\n")
+	page := echoing(t, "RTSP/1.0 200 OK\r\nContent-Length: 6\r\n\r\n<html>")
 	door := echoing(t, "RTSP/1.0 200 OK\r\nCSeq: 1\r\nServer: Latchkey/1\r\n\r\n")
 	for _, sc := range []struct {
 		name    string
@@ -191,7 +193,9 @@ func TestFailures(t *testing.T) {
 		{"no TLS", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsps://" + web + "/x" }, NotRTSP, RTSP, 1},
 		{"noise", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + deaf + "/x" }, NotRTSP, RTSP, 1},
 		{"silence", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + mute + "/x" }, Timeout, RTSP, 1},
-		{"a redirect", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + elsewhere + "/x" }, Unsupported, RTSP, 1},
+		{"a redirect to a closed port", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + elsewhere + "/x" }, NotReachable, RTSP, 1},
+		{"a redirect to a forbidden address", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + astray + "/x" }, AddressForbidden, RTSP, 1},
+		{"a description of nothing", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + page + "/x" }, DescriptionUnreadable, RTSP, 1},
 		{"one of our doors", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + door + "/x" }, AddressForbidden, RTSP, 1},
 		{"not an RTSP address", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "http://x/" }, Unsupported, RTSP, 1},
 		{"forbidden", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://127.9.9.9/x" }, AddressForbidden, RTSP, 1},

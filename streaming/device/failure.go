@@ -1,6 +1,10 @@
 package device
 
-import "time"
+import (
+	"time"
+
+	"latchkey/streaming/rtspclient"
+)
 
 // Kind is the reason why a device was not proven, or did not do what was asked.
 type Kind string
@@ -14,10 +18,14 @@ const (
 	Timeout          Kind = "timeout"           // it is there, but does not respond in time
 	AddressForbidden Kind = "address_forbidden" // the policy does not allow the address
 	Unsupported      Kind = "unsupported"       // it responds, but not with what is needed
-	TooManyAttempts  Kind = "too_many_attempts" // wrong passwords were sent to this address: one more could lock it
-	TooManyProofs    Kind = "too_many_proofs"   // the account has had too many devices proven
-	Refused          Kind = "refused"           // it understands the request, and refuses it
-	NoSuchPreset     Kind = "no_such_preset"    // it has no such preset, or none that may be used
+	// DescriptionUnreadable: what it says of its stream cannot be read.
+	DescriptionUnreadable Kind = "description_unreadable"
+	// CertificateNotTrusted: nobody has confirmed its certificate.
+	CertificateNotTrusted Kind = "certificate_not_trusted"
+	TooManyAttempts       Kind = "too_many_attempts" // wrong passwords were sent to this address: one more could lock it
+	TooManyProofs         Kind = "too_many_proofs"   // the account has had too many devices proven
+	Refused               Kind = "refused"           // it understands the request, and refuses it
+	NoSuchPreset          Kind = "no_such_preset"    // it has no such preset, or none that may be used
 )
 
 // Service is a service of a device.
@@ -38,6 +46,8 @@ type Failure struct {
 	Channel int     // of the stream, 0 for other services
 	// RetryAfter is how long to wait, for TooManyAttempts and TooManyProofs.
 	RetryAfter time.Duration
+	// Certificate is what the owner may confirm, for CertificateNotTrusted.
+	Certificate rtspclient.Fingerprint
 }
 
 // Error names the kind and the service.

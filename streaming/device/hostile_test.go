@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"latchkey/internal/simcamera"
+	"latchkey/streaming/rtspclient"
 )
 
 // endless writes something for ever.
@@ -238,7 +239,11 @@ func FuzzDescription(f *testing.F) {
 	f.Add([]byte("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\nm=audio 0 RTP/AVP 0\r\na=sendonly\r\n"))
 	f.Add([]byte("v=0\r\nm=audio 0 RTP/AVP 0 8\r\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		medias, err := mediasOf(text)
+		var medias []Media
+		d, err := rtspclient.ParseSDP(text)
+		if err == nil {
+			medias, err = mediasOf(d)
+		}
 		if err == nil && (len(medias) == 0 || len(medias) > maxMedias) {
 			t.Errorf("%d medias", len(medias))
 		}

@@ -113,6 +113,15 @@ func HostPort(text string) string {
 	return a.dialed()
 }
 
+// Plain returns an RTSP address without credentials, and whether it is of rtsps.
+func Plain(text string) (address string, secure bool, err error) {
+	a, err := parseAddress(text)
+	if err != nil {
+		return "", false, err
+	}
+	return a.String(), a.secure, nil
+}
+
 // isAddress reports whether text is an absolute RTSP address.
 func isAddress(text string) bool {
 	scheme, _, ok := strings.Cut(text, "://")

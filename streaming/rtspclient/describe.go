@@ -68,7 +68,7 @@ func (c *Client) Describe(ctx context.Context, header base.Header) (*Description
 		if err != nil {
 			return nil, err
 		}
-		d, err := parseSDP(res.Body)
+		d, err := ParseSDP(res.Body)
 		if err != nil {
 			return nil, err
 		}

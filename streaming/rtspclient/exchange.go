@@ -71,7 +71,10 @@ const maxSigned = 2
 // signer for another try, if one is due. Credentials that were refused are sent again only
 // if the camera refuses the nonce and not them: it says so, or it had accepted them before.
 func (c *Client) challenged(ctx context.Context, res *base.Response, signed int) error {
-	if c.user == "" && c.password == "" || !c.atHome() {
+	if !c.atHome() {
+		return ErrRedirect
+	}
+	if c.user == "" && c.password == "" {
 		return ErrNoCredentials
 	}
 	best, ok := strongest(challenges(res.Header["WWW-Authenticate"]))

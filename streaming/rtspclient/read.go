@@ -42,6 +42,7 @@ type reader struct {
 	br    *bufio.Reader
 	known func(channel int) bool // used for packets
 
+	spoke bool // a message was read
 	lost  bool // the last bytes were junk
 	noise int  // bytes of junk since the last message or packet
 }
@@ -84,6 +85,9 @@ func (r *reader) next() (incoming, error) {
 func (r *reader) skip(n int, junk bool) error {
 	r.noise += n
 	r.lost = r.lost || junk
+	if junk && !r.spoke {
+		return ErrNotRTSP
+	}
 	if r.noise > maxNoise {
 		return ErrNoise
 	}
@@ -163,7 +167,7 @@ func (r *reader) theirs(m base.Method) (incoming, bool, error) {
 	if _, err := r.body(header); err != nil {
 		return incoming{}, false, err
 	}
-	r.lost, r.noise = false, 0
+	r.spoke, r.lost, r.noise = true, false, 0
 	return incoming{request: &request{method: m, cseq: first(header["CSeq"])}}, true, nil
 }
 
@@ -188,7 +192,7 @@ func (r *reader) response() (*base.Response, error) {
 	if res.Body, err = r.body(res.Header); err != nil {
 		return nil, err
 	}
-	r.lost, r.noise = false, 0
+	r.spoke, r.lost, r.noise = true, false, 0
 	return res, nil
 }
 

@@ -29,9 +29,9 @@ type section struct {
 	order     []uint8 // of the rtpmaps
 }
 
-// parseSDP reads a description as far as it concerns a client: everything else is skipped,
+// ParseSDP reads a description as far as it concerns a client: everything else is skipped,
 // whether it is right or not. Tracks without a format that can be named are left out.
-func parseSDP(body []byte) (*Description, error) {
+func ParseSDP(body []byte) (*Description, error) {
 	if len(body) > maxSDP {
 		return nil, ErrTooLarge
 	}
