@@ -286,8 +286,10 @@ func (e ShareDeviceStatus) Valid() bool {
 
 // Defines values for ViewerTransport.
 const (
-	RtspTCP ViewerTransport = "rtsp-tcp"
-	RtspUDP ViewerTransport = "rtsp-udp"
+	RtspTCP  ViewerTransport = "rtsp-tcp"
+	RtspUDP  ViewerTransport = "rtsp-udp"
+	RtspsTCP ViewerTransport = "rtsps-tcp"
+	RtspsUDP ViewerTransport = "rtsps-udp"
 )
 
 // Valid indicates whether the value is a known member of the ViewerTransport enum.
@@ -296,6 +298,10 @@ func (e ViewerTransport) Valid() bool {
 	case RtspTCP:
 		return true
 	case RtspUDP:
+		return true
+	case RtspsTCP:
+		return true
+	case RtspsUDP:
 		return true
 	default:
 		return false

@@ -70,14 +70,14 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 // warnOfNetworks warns about what can be read in transit if other machines can connect.
 func (s *runningService) warnOfNetworks(o options) {
 	for _, l := range []struct {
-		flag, has string
-		listener  interface{ Addr() net.Addr }
+		flag, has, instead string
+		listener           interface{ Addr() net.Addr }
 	}{
-		{"--http", "passwords and sessions", s.http},
-		{"--rtsp", "pictures and sound, and the secrets of stream keys in Basic authentication,", s.door},
+		{"--http", "passwords and sessions", "put a TLS proxy in front of it", s.http},
+		{"--rtsp", "pictures and sound, and the secrets of stream keys in Basic authentication,", "use --rtsps instead", s.door},
 	} {
 		if !onLoopback(l.listener) {
-			s.logger.Warn(l.flag+" is open to other machines without TLS: "+l.has+" can be read in transit; put a TLS proxy in front of it unless you trust the network", "address", l.listener.Addr().String())
+			s.logger.Warn(l.flag+" is open to other machines without TLS: "+l.has+" can be read in transit; "+l.instead+" unless you trust the network", "address", l.listener.Addr().String())
 		}
 	}
 	if s.metrics != nil && !onLoopback(s.metrics) {
@@ -301,7 +301,7 @@ func newUpstreams(o options, x *access.Index, p *opened, watch *device.Watch, me
 
 func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
 	return rtsp.New(rtsp.Config{
-		Address: o.RTSP, Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Uses: doorUses{p.vault}, Upstreams: u, Logger: logger, Metrics: metrics,
+		Address: o.RTSP, TLSAddress: o.RTSPS, TLSCert: o.RTSPSCert, TLSKey: o.RTSPSKey, Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Uses: doorUses{p.vault}, Upstreams: u, Logger: logger, Metrics: metrics,
 		MaxConnections: o.connections, MaxConnectionsPerAddress: min(1024, max(1, o.connections/4)),
 	})
 }

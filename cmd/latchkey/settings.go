@@ -29,6 +29,9 @@ type settings struct {
 	Data               string `default:"latchkey-data" placeholder:"DIR" help:"Folder for the log, the read models and the vault (${default})."`
 	HTTP               string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
 	RTSP               string `name:"rtsp" default:"127.0.0.1:8554" placeholder:"ADDR" help:"Address of the RTSP door (${default})."`
+	RTSPS              string `name:"rtsps" placeholder:"ADDR" help:"Address of the RTSP door over TLS, such as 0.0.0.0:322. Without it: none."`
+	RTSPSCert          string `name:"rtsps-cert" placeholder:"FILE" help:"TLS certificate of --rtsps, with its chain, as PEM. It is read again when it changes."`
+	RTSPSKey           string `name:"rtsps-key" placeholder:"FILE" help:"Key of that certificate, as PEM, which only this user and group may read."`
 	Metrics            string `placeholder:"ADDR" help:"Address of metrics and of the details of readiness, for operators; off: none. Without it: 127.0.0.1:9464, or another port there if that is taken."`
 	Eventstore         string `default:"embedded" placeholder:"TARGET" help:"The log: embedded, unix:///path of a latchkey node, or esdb://... (${default})."`
 	Database           string `default:"sqlite" placeholder:"DSN" help:"The read models and the vault: sqlite (in the data folder) or postgres://... (${default})."`
@@ -90,6 +93,12 @@ func (s settings) check() (options, error) {
 	addresses := [][2]string{{"http", s.HTTP}, {"rtsp", s.RTSP}}
 	if s.Metrics != "" && s.Metrics != metricsOff {
 		addresses = append(addresses, [2]string{"metrics", s.Metrics})
+	}
+	if s.RTSPS != "" {
+		addresses = append(addresses, [2]string{"rtsps", s.RTSPS})
+	}
+	if (s.RTSPS != "" || s.RTSPSCert != "" || s.RTSPSKey != "") && (s.RTSPS == "" || s.RTSPSCert == "" || s.RTSPSKey == "") {
+		fault("rtsps", "it goes together with --rtsps-cert and --rtsps-key")
 	}
 	for _, f := range addresses {
 		addr, err := net.ResolveTCPAddr("tcp", f[1])

@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -23,6 +24,7 @@ type listener struct {
 	*net.TCPListener
 	door   *Door
 	places *accept.Places
+	tls    *tls.Config // nil: RTSP without TLS
 }
 
 func newListener(d *Door, ln *net.TCPListener) *listener {
@@ -61,7 +63,6 @@ func (l *listener) admit(conn *net.TCPConn) *wire {
 	peer := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 	w := &wire{TCPConn: conn, listener: l, peer: peer, nonce: newNonce(), opened: time.Now()}
 	w.ctx, w.cancel = context.WithCancel(l.door.ctx)
-	w.inlet = newWireInlet(w)
 	w.place = accept.NewPlace(accept.Network(peer), w.rank, func() { l.refused(); _ = w.Close() })
 	if ok, _ := l.places.Take(w.place); !ok {
 		w.cancel()
@@ -69,6 +70,10 @@ func (l *listener) admit(conn *net.TCPConn) *wire {
 	}
 	w.fd = descriptor(conn)
 	w.box.door, w.box.way = l.door, tcpWay{w}
+	if l.tls != nil {
+		w.secure(l.tls)
+	}
+	w.inlet = newWireInlet(w)
 	_ = conn.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: 20})
 	_ = conn.SetReadDeadline(w.opened.Add(l.door.cfg.IdleTimeout))
 	return w
@@ -105,6 +110,7 @@ type wire struct {
 	gone    bool // nothing may be written any more
 	fd      int
 
+	tls   *layer      // nil: none
 	box   outbox      // of the viewer that plays over it
 	boxed atomic.Bool // box is in use: responses go through it, too
 
@@ -126,10 +132,7 @@ func (w *wire) Write(b []byte) (int, error) {
 		w.begins = nil
 		return w.box.respond(b)
 	}
-	n, err := w.TCPConn.Write(b)
-	w.sending.Lock()
-	w.pace.used(n)
-	w.sending.Unlock()
+	n, err := w.respond(b)
 	if v := w.begins; v != nil {
 		w.begins = nil
 		v.box.uncork()

@@ -22,6 +22,9 @@ import (
 type Config struct {
 	Address    string // of RTSP over TCP, such as 127.0.0.1:8554
 	UDPAddress string // of RTP over UDP; an even port, RTCP uses the next. "": two free ports on the host of Address
+	TLSAddress string // of RTSP over TLS (RTSPS); "": none
+	TLSCert    string // file with its certificate, read again when it changes
+	TLSKey     string // file with the key of that
 	Access     Access
 	Secrets    Secrets
 	Upstreams  *upstream.Pool
@@ -48,6 +51,14 @@ func (c Config) withDefaults() (Config, error) {
 		_, port, err := net.SplitHostPort(c.UDPAddress)
 		if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 2 || n > 65534 || n%2 != 0 {
 			faults = append(faults, errors.New("UDP address: want a host and an even port"))
+		}
+	}
+	if c.TLSAddress != "" {
+		if _, _, err := net.SplitHostPort(c.TLSAddress); err != nil {
+			faults = append(faults, fmt.Errorf("TLS address: %w", err))
+		}
+		if c.TLSCert == "" || c.TLSKey == "" {
+			faults = append(faults, errors.New("TLS needs a certificate and a key"))
 		}
 	}
 	if c.Access == nil {
@@ -108,6 +119,7 @@ type Door struct {
 	server   *gortsplib.Server
 	udp      *udpPorts
 	listener *listener
+	secure   *listener // nil: none
 	sweep    sync.WaitGroup
 	closing  sync.Once
 	closed   chan struct{}
@@ -140,14 +152,30 @@ func (d *Door) Start() error {
 	}
 	d.listener = newListener(d, ln.(*net.TCPListener))
 	d.cfg.Upstreams.NeverDial(ln.Addr())
-	udp, err := listenUDP(d.cfg.UDPAddress, ln.Addr().(*net.TCPAddr))
-	if err != nil {
+	if err := d.listenSecurely(); err != nil {
 		ln.Close()
+		return err
+	}
+	if err := d.serve(); err != nil {
+		ln.Close()
+		if d.secure != nil {
+			d.secure.Close()
+		}
+		return err
+	}
+	d.sweep.Go(d.sweepLoop)
+	d.log.Info("the RTSP door is open", "address", ln.Addr().String(), "rtsps", d.SecureAddr(), "rtp", d.udp.rtp.LocalAddr().String())
+	return nil
+}
+
+// serve opens the ports of RTP and starts the server.
+func (d *Door) serve() error {
+	udp, err := listenUDP(d.cfg.UDPAddress, d.listener.Addr().(*net.TCPAddr))
+	if err != nil {
 		return fmt.Errorf("listening for RTP: %w", err)
 	}
 	d.udp = &udpPorts{rtp: udp[0], rtcp: udp[1]}
 	if err := d.udp.open(); err != nil {
-		ln.Close()
 		udp[0].Close()
 		udp[1].Close()
 		return fmt.Errorf("preparing the ports of RTP: %w", err)
@@ -162,7 +190,7 @@ func (d *Door) Start() error {
 		Handler:        &handler{d},
 
 		DisableRTCPSenderReports: true,
-		Listen:                   func(string, string) (net.Listener, error) { return d.listener, nil },
+		Listen:                   func(string, string) (net.Listener, error) { return d.accepting(), nil },
 		ListenPacket: func(_, address string) (net.PacketConn, error) {
 			if address == udp[0].LocalAddr().String() {
 				return udp[0], nil
@@ -171,14 +199,19 @@ func (d *Door) Start() error {
 		},
 	}
 	if err := d.server.Start(); err != nil {
-		ln.Close()
 		udp[0].Close()
 		udp[1].Close()
 		return fmt.Errorf("starting the RTSP server: %w", err)
 	}
-	d.sweep.Go(d.sweepLoop)
-	d.log.Info("the RTSP door is open", "address", ln.Addr().String(), "rtp", udp[0].LocalAddr().String())
 	return nil
+}
+
+// accepting returns what the server accepts connections from.
+func (d *Door) accepting() net.Listener {
+	if d.secure == nil {
+		return d.listener
+	}
+	return acceptBoth(d.listener, d.secure, d.ctx)
 }
 
 // Addr returns the address of RTSP. Call it after Start.

@@ -412,7 +412,8 @@ func (h *house) recheck(t testing.TB, account ids.Account, device ids.Device, ke
 // player speaks RTSP by hand: it sees each byte, and does what no good player does.
 type player struct {
 	t        testing.TB
-	conn     *net.TCPConn
+	conn     net.Conn
+	tcp      *net.TCPConn // conn, or under it
 	in       *bufio.Reader
 	url      string
 	key      string
@@ -441,7 +442,7 @@ func (h *house) dial(path, key string) (*player, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &player{conn: conn.(*net.TCPConn), in: bufio.NewReader(conn), url: "rtsp://" + h.addr + path, key: key}, nil
+	return &player{conn: conn, tcp: conn.(*net.TCPConn), in: bufio.NewReader(conn), url: "rtsp://" + h.addr + path, key: key}, nil
 }
 
 func (p *player) close() {

@@ -47,7 +47,7 @@ var (
 // it has answered: so fault belongs to the request that OnRequest gets.
 type inlet struct {
 	in     *bufio.Reader
-	host   string // of URLs that have none
+	root   string // of URLs that are only a path
 	frames func() bool
 	spend  func(n int) error
 
@@ -58,8 +58,8 @@ type inlet struct {
 
 // newInlet returns the inlet of a connection. frames reports whether frames are handed on;
 // spend waits until the player may send n more bytes.
-func newInlet(r io.Reader, host string, frames func() bool, spend func(n int) error) *inlet {
-	return &inlet{in: bufio.NewReaderSize(r, inletBuffer), host: host, frames: frames, spend: spend}
+func newInlet(r io.Reader, root string, frames func() bool, spend func(n int) error) *inlet {
+	return &inlet{in: bufio.NewReaderSize(r, inletBuffer), root: root, frames: frames, spend: spend}
 }
 
 // Read implements io.Reader.
@@ -220,7 +220,7 @@ func (i *inlet) address(s string) (string, *refusal) {
 		return s, nil
 	}
 	if strings.HasPrefix(s, "/") {
-		s = "rtsp://" + i.host + s
+		s = i.root + s
 	}
 	if len(s) > maxURL {
 		return "*", errLongURL
@@ -315,8 +315,12 @@ func (w *wire) Read(b []byte) (int, error) { return w.inlet.Read(b) }
 // newWireInlet returns the inlet of a connection. Nothing listens to a player's frames.
 func newWireInlet(w *wire) *inlet {
 	budget := rate.NewLimiter(sentPerSecond, sentBurst)
-	host := (&url.URL{Host: w.LocalAddr().String()}).Host
-	return newInlet(w.TCPConn, host, func() bool { return false }, func(n int) error {
+	var in io.Reader = w.TCPConn
+	root := url.URL{Scheme: "rtsp", Host: w.LocalAddr().String()}
+	if w.tls != nil {
+		in, root.Scheme = w.tls, "rtsps"
+	}
+	return newInlet(in, root.String(), func() bool { return false }, func(n int) error {
 		return w.spend(budget, n)
 	})
 }

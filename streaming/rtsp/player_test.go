@@ -67,7 +67,11 @@ func TestPlayersThatWeDidNotWrite(t *testing.T) {
 	ended.Go(func() { _ = pool.Run(ctx) })
 	defer ended.Wait()
 	defer stop()
-	door, err := rtsp.New(rtsp.Config{Address: "127.0.0.1:0", Access: open{all{}, access.NewPermits(all{}, nil, nil)}, Secrets: all{}, Upstreams: pool})
+	certFile, keyFile := rtsp.SelfSigned(t, t.TempDir(), "door")
+	door, err := rtsp.New(rtsp.Config{
+		Address: "127.0.0.1:0", Access: open{all{}, access.NewPermits(all{}, nil, nil)}, Secrets: all{}, Upstreams: pool,
+		TLSAddress: "127.0.0.1:0", TLSCert: certFile, TLSKey: keyFile,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,21 +79,29 @@ func TestPlayersThatWeDidNotWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer door.Close()
-	for _, path := range []string{"/dev-1/1", "/dev-1/Streaming/Channels/102?transportmode=unicast"} {
-		url := "rtsp://kall:secret@" + door.Addr().String() + path
-		for _, transport := range []string{"tcp", "udp"} {
-			out, err := exec.CommandContext(t.Context(), "timeout", "120", "ffprobe", "-v", "error", "-rtsp_transport", transport, "-read_intervals", "%+#20",
-				"-show_entries", "packet=size", "-select_streams", "v", "-of", "csv", url).CombinedOutput()
-			if n := strings.Count(string(out), "packet,"); err != nil || n < 20 {
-				t.Errorf("ffprobe %s over %s: %d packets, %v: %.500s", path, transport, n, err, out)
-			}
-			// It is judged by what it played, not by its exit status: while it ends,
-			// rtspsrc's CLOSE may interrupt its own PAUSE, which it reports as an error.
-			out, err = exec.CommandContext(t.Context(), "timeout", "120", "gst-launch-1.0", "-v", "rtspsrc", "location="+url, "protocols="+transport, "latency=0",
-				"!", "application/x-rtp,media=video", "!", "identity", "name=seen", "silent=false", "eos-after=31", "!", "fakesink").CombinedOutput()
-			if n := strings.Count(string(out), "seen: last-message = chain"); n < 30 || !strings.Contains(string(out), "Got EOS") {
-				t.Errorf("GStreamer %s over %s: %d packets, %v: %s", path, transport, n, err, out[max(0, len(out)-1000):])
-			}
+	for _, c := range []struct{ scheme, path, transport string }{
+		{"rtsp", "/dev-1/1", "tcp"},
+		{"rtsp", "/dev-1/1", "udp"},
+		{"rtsp", "/dev-1/Streaming/Channels/102?transportmode=unicast", "tcp"},
+		{"rtsp", "/dev-1/Streaming/Channels/102?transportmode=unicast", "udp"},
+		{"rtsps", "/dev-1/1", "tcp"},
+	} {
+		addr := door.Addr()
+		if c.scheme == "rtsps" {
+			addr = door.SecureAddr()
+		}
+		url := c.scheme + "://kall:secret@" + addr.String() + c.path
+		out, err := exec.CommandContext(t.Context(), "timeout", "120", "ffprobe", "-v", "error", "-rtsp_transport", c.transport, "-read_intervals", "%+#20",
+			"-show_entries", "packet=size", "-select_streams", "v", "-of", "csv", url).CombinedOutput()
+		if n := strings.Count(string(out), "packet,"); err != nil || n < 20 {
+			t.Errorf("ffprobe %+v: %d packets, %v: %.500s", c, n, err, out)
+		}
+		// It is judged by what it played, not by its exit status: while it ends,
+		// rtspsrc's CLOSE may interrupt its own PAUSE, which it reports as an error.
+		out, err = exec.CommandContext(t.Context(), "timeout", "120", "gst-launch-1.0", "-v", "rtspsrc", "location="+url, "protocols="+c.transport, "latency=0", "tls-validation-flags=0",
+			"!", "application/x-rtp,media=video", "!", "identity", "name=seen", "silent=false", "eos-after=31", "!", "fakesink").CombinedOutput()
+		if n := strings.Count(string(out), "seen: last-message = chain"); n < 30 || !strings.Contains(string(out), "Got EOS") {
+			t.Errorf("GStreamer %+v: %d packets, %v: %s", c, n, err, out[max(0, len(out)-1000):])
 		}
 	}
 }

@@ -186,7 +186,7 @@ func (w *wire) rightTransport(session *gortsplib.ServerSession, req *base.Reques
 		v, _ = session.UserData().(*viewer)
 		has = session.SetuppedTransport()
 	}
-	chosen, refused := chooseTransport(req.Header["Transport"], has)
+	chosen, refused := chooseTransport(req.Header["Transport"], has, w.tls != nil)
 	if refused != nil {
 		return refused
 	}
@@ -203,7 +203,9 @@ const maxTransports = 16
 // chooseTransport returns the first transport that fits, of those that a header offers
 // (RFC 2326, section 12.39). A list in which none fits, and one has impossible numbers, is a
 // bad request.
-func chooseTransport(header base.HeaderValue, has *gortsplib.Transport) (headers.Transport, *refusal) {
+//
+// Within TLS nothing leaves that is not encrypted.
+func chooseTransport(header base.HeaderValue, has *gortsplib.Transport, secure bool) (headers.Transport, *refusal) {
 	refused := errNoTransport
 	if len(header) == 0 {
 		refused = errBadTransport
@@ -216,6 +218,7 @@ func chooseTransport(header base.HeaderValue, has *gortsplib.Transport) (headers
 			if verdict == errBadTransport {
 				refused = verdict
 			}
+		case secure && t.Protocol == headers.TransportProtocolUDP:
 		case has == nil || (*has == gortsplib.TransportTCP) == (t.Protocol == headers.TransportProtocolTCP):
 			return t, nil
 		}

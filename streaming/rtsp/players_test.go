@@ -222,7 +222,7 @@ func TestChooseTransport(t *testing.T) {
 		{"RTP/AVP;unicast;client_port=-1", nil, "400"},
 		{"RTP/AVP;unicast;client_port=70000-70001,RTP/AVP/TCP", nil, "RTP/AVP/TCP;unicast"},
 	} {
-		chosen, refused := chooseTransport(base.HeaderValue{c.offered}, c.has)
+		chosen, refused := chooseTransport(base.HeaderValue{c.offered}, c.has, false)
 		got := ""
 		if refused != nil {
 			got = fmt.Sprint(int(refused.status))
@@ -238,7 +238,7 @@ func TestChooseTransport(t *testing.T) {
 func FuzzChooseTransport(f *testing.F) {
 	f.Add("RTP/AVP;unicast;client_port=4000-4001,RTP/AVP/TCP;interleaved=0-1")
 	f.Fuzz(func(t *testing.T, s string) {
-		chosen, refused := chooseTransport(base.HeaderValue{s}, nil)
+		chosen, refused := chooseTransport(base.HeaderValue{s}, nil, false)
 		if refused != nil {
 			return
 		}
@@ -253,7 +253,7 @@ func FuzzInlet(f *testing.F) {
 	f.Add([]byte("OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n$\x00\x00\x01x\r\nANNOUNCE /a RTSP/1.0\nCSeq: 2\nContent-Length: 1\n\nx"), false)
 	f.Add([]byte("FOO rtsp://h/a b RTSP/1.0\r\nCSeq: 1\r\nX: a\r\n b\r\n\r\n"), true)
 	f.Fuzz(func(t *testing.T, sent []byte, frames bool) {
-		i := newInlet(bytes.NewReader(sent), "h", func() bool { return frames }, func(int) error { return nil })
+		i := newInlet(bytes.NewReader(sent), "rtsp://h", func() bool { return frames }, func(int) error { return nil })
 		for range 1000 {
 			if err := i.next(); err != nil {
 				return

@@ -64,7 +64,7 @@ func TestStalledViewer(t *testing.T) {
 // receiveBuffer is how large the viewer's kernel has made its buffer, in bytes.
 func (p *player) receiveBuffer(t *testing.T) (size int) {
 	t.Helper()
-	raw, err := p.conn.SyscallConn()
+	raw, err := p.tcp.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestReaderIsNotTakenForStalled(t *testing.T) {
 			t.Parallel()
 			h := open(t, (&cameratest.Camera{Rate: 2_000_000, Frame: 200_000}).Start(t))
 			p := h.player(t, "/dev-1/1", annKey)
-			if err := p.conn.SetReadBuffer(buffer); err != nil {
+			if err := p.tcp.SetReadBuffer(buffer); err != nil {
 				t.Fatal(err)
 			}
 			if status, err := p.watch("tcp"); status != 200 {

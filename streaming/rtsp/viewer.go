@@ -46,6 +46,8 @@ func (v *viewer) transport() string {
 	switch {
 	case v.session == nil:
 		return ""
+	case v.wire.tls != nil:
+		return "rtsps-tcp"
 	case v.udp:
 		return "rtsp-udp"
 	}
