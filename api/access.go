@@ -27,6 +27,9 @@ type Access interface {
 	// PlaybackWindow returns the times of the recordings that an account may play back now,
 	// with a delay unless it may view live; from is zero for all that there are.
 	PlaybackWindow(account ids.Account, device ids.Device, channel int, now time.Time, delay time.Duration) (from, to time.Time, ok bool)
+	// Playable returns the first interval of the recordings within one that an account may
+	// play back now.
+	Playable(account ids.Account, device ids.Device, channel int, within privilege.Interval, now time.Time, delay time.Duration) (privilege.Interval, bool)
 	// InUse lists the uses of a device that go on, the oldest first.
 	InUse(device ids.Device) []access.Held
 	// End ends one of them, without waiting; false: there is none of that number.

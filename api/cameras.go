@@ -20,6 +20,8 @@ import (
 type Cameras interface {
 	// Picture returns a still picture of a channel as JPEG, which must not be changed.
 	Picture(ctx context.Context, device ids.Device, channel int) ([]byte, error)
+	// Recordings returns what is recorded of a channel in a time.
+	Recordings(ctx context.Context, device ids.Device, channel int, within privilege.Interval) (Recorded, error)
 }
 
 // DeviceFault is why a device did not give something. It has nothing of the device.

@@ -20,7 +20,12 @@ func init() {
 
 // fakeCameras are devices for the API.
 type fakeCameras struct {
-	picture func(ctx context.Context) ([]byte, error)
+	picture    func(ctx context.Context) ([]byte, error)
+	recordings func(within privilege.Interval) (Recorded, error)
+}
+
+func (f *fakeCameras) Recordings(_ context.Context, _ ids.Device, _ int, within privilege.Interval) (Recorded, error) {
+	return f.recordings(within)
 }
 
 func (f *fakeCameras) Picture(ctx context.Context, _ ids.Device, _ int) ([]byte, error) {

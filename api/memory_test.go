@@ -384,6 +384,17 @@ func (x index) PlaybackWindow(account ids.Account, device ids.Device, channel in
 	return time.Time{}, now.Add(-delay), x.Check(account, device, channel, privilege.Playback, now) == access.Allowed
 }
 
+// Playable is what the rule says without conditions.
+func (x index) Playable(account ids.Account, device ids.Device, channel int, within privilege.Interval, now time.Time, delay time.Duration) (privilege.Interval, bool) {
+	if x.Check(account, device, channel, privilege.LiveView, now) == access.Allowed {
+		delay = 0
+	}
+	if x.Check(account, device, channel, privilege.Playback, now) != access.Allowed {
+		return privilege.Interval{}, false
+	}
+	return (*privilege.Clocked)(nil).Playable(channel, within, now, delay)
+}
+
 func (index) WaitFor(context.Context, position.Position) error { return nil }
 
 func (index) LastUses(context.Context, string) ([]LastUse, error) { return nil, nil }

@@ -1474,6 +1474,27 @@ type ReclaimList struct {
 	Next NextCursor `json:"next,omitempty,omitzero"`
 }
 
+// Recording A time that is recorded without a gap.
+type Recording struct {
+	From time.Time `json:"from"`
+
+	// To The first instant after it.
+	To time.Time `json:"to"`
+}
+
+// RecordingList defines model for RecordingList.
+type RecordingList struct {
+	// From When the time that was asked for begins.
+	From  time.Time   `json:"from"`
+	Items []Recording `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+
+	// To The first instant after it.
+	To time.Time `json:"to"`
+}
+
 // Registration Exactly one of `email` and `phone`.
 type Registration struct {
 	Email string `json:"email,omitempty,omitzero"`
@@ -2140,6 +2161,30 @@ type RenameDeviceParams struct {
 
 // ListDeviceAccessParams defines parameters for ListDeviceAccess.
 type ListDeviceAccessParams struct {
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// ListDeviceRecordingsParams defines parameters for ListDeviceRecordings.
+type ListDeviceRecordingsParams struct {
+	// Date A day by the clocks of `zone`; it may have 23 or 25 hours.
+	Date string `form:"date,omitempty" json:"date,omitempty,omitzero"`
+
+	// Zone Of `date`: an IANA name, such as Europe/Berlin. Absent: UTC.
+	Zone string `form:"zone,omitempty" json:"zone,omitempty,omitzero"`
+
+	// From Instead of `date`, with `to`.
+	From time.Time `form:"from,omitempty" json:"from,omitempty,omitzero"`
+
+	// To The first instant after the time that is asked for.
+	To time.Time `form:"to,omitempty" json:"to,omitempty,omitzero"`
+
 	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
@@ -3136,6 +3181,16 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/devices/{device}/access (the `ListDeviceAccess` operationId).
 	ListDeviceAccess(ctx context.Context, device DevicePath, params *ListDeviceAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListDeviceRecordings List what is recorded of a channel
+	//
+	// Of a day, or of up to 31 days, as the device tells by ISAPI or ONVIF; in order, without overlaps. Needs playback
+	// (`privilege_missing`). Only what you may play back now is listed: recordings of times in which you could play back,
+	// of the last days or since you accepted if that is a condition, and without live view only those that are old enough.
+	// The owner sees everything. If the device does not tell, 502 `recordings_not_available` tells the owner why.
+	//
+	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/recordings (the `ListDeviceRecordings` operationId).
+	ListDeviceRecordings(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *ListDeviceRecordingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetDeviceSnapshot Get a still picture of a channel
 	//
@@ -4614,6 +4669,26 @@ func (c *Client) RenameDevice(ctx context.Context, device DevicePath, params *Re
 // Corresponds with GET /api/v1/devices/{device}/access (the `ListDeviceAccess` operationId).
 func (c *Client) ListDeviceAccess(ctx context.Context, device DevicePath, params *ListDeviceAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListDeviceAccessRequest(c.Server, device, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDeviceRecordings List what is recorded of a channel
+//
+// Of a day, or of up to 31 days, as the device tells by ISAPI or ONVIF; in order, without overlaps. Needs playback
+// (`privilege_missing`). Only what you may play back now is listed: recordings of times in which you could play back,
+// of the last days or since you accepted if that is a condition, and without live view only those that are old enough.
+// The owner sees everything. If the device does not tell, 502 `recordings_not_available` tells the owner why.
+//
+// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/recordings (the `ListDeviceRecordings` operationId).
+func (c *Client) ListDeviceRecordings(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *ListDeviceRecordingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDeviceRecordingsRequest(c.Server, device, channel, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7385,6 +7460,123 @@ func NewListDeviceAccessRequest(server string, device DevicePath, params *ListDe
 		// styled parameters, preserving literal commas as delimiters
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Latchkey-Min-Position", params.LatchkeyMinPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Latchkey-Min-Position", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewListDeviceRecordingsRequest constructs an http.Request for the ListDeviceRecordings method
+func NewListDeviceRecordingsRequest(server string, device DeviceOrDomainPath, channel ChannelPath, params *ListDeviceRecordingsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/recordings", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "date", params.Date, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "zone", params.Zone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
 
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 			return nil, err
@@ -10911,6 +11103,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/devices/{device}/access (the `ListDeviceAccess` operationId).
 	ListDeviceAccessWithResponse(ctx context.Context, device DevicePath, params *ListDeviceAccessParams, reqEditors ...RequestEditorFn) (*ListDeviceAccessResponse, error)
 
+	// ListDeviceRecordingsWithResponse List what is recorded of a channel
+	//
+	// Of a day, or of up to 31 days, as the device tells by ISAPI or ONVIF; in order, without overlaps. Needs playback
+	// (`privilege_missing`). Only what you may play back now is listed: recordings of times in which you could play back,
+	// of the last days or since you accepted if that is a condition, and without live view only those that are old enough.
+	// The owner sees everything. If the device does not tell, 502 `recordings_not_available` tells the owner why.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/recordings (the `ListDeviceRecordings` operationId).
+	ListDeviceRecordingsWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *ListDeviceRecordingsParams, reqEditors ...RequestEditorFn) (*ListDeviceRecordingsResponse, error)
+
 	// GetDeviceSnapshotWithResponse Get a still picture of a channel
 	//
 	// Needs live view (`privilege_missing`). The picture is the device's own, by ISAPI or ONVIF, at most a second old, and
@@ -13056,6 +13260,47 @@ func (r ListDeviceAccessResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListDeviceAccessResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListDeviceRecordingsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RecordingList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDeviceRecordingsResponse) GetJSON200() *RecordingList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDeviceRecordingsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDeviceRecordingsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDeviceRecordingsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDeviceRecordingsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16172,6 +16417,24 @@ func (c *ClientWithResponses) ListDeviceAccessWithResponse(ctx context.Context, 
 	return ParseListDeviceAccessResponse(rsp)
 }
 
+// ListDeviceRecordingsWithResponse List what is recorded of a channel
+//
+// Of a day, or of up to 31 days, as the device tells by ISAPI or ONVIF; in order, without overlaps. Needs playback
+// (`privilege_missing`). Only what you may play back now is listed: recordings of times in which you could play back,
+// of the last days or since you accepted if that is a condition, and without live view only those that are old enough.
+// The owner sees everything. If the device does not tell, 502 `recordings_not_available` tells the owner why.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/recordings (the `ListDeviceRecordings` operationId).
+func (c *ClientWithResponses) ListDeviceRecordingsWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *ListDeviceRecordingsParams, reqEditors ...RequestEditorFn) (*ListDeviceRecordingsResponse, error) {
+	rsp, err := c.ListDeviceRecordings(ctx, device, channel, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDeviceRecordingsResponse(rsp)
+}
+
 // GetDeviceSnapshotWithResponse Get a still picture of a channel
 //
 // Needs live view (`privilege_missing`). The picture is the device's own, by ISAPI or ONVIF, at most a second old, and
@@ -18279,6 +18542,32 @@ func ParseListDeviceAccessResponse(rsp *http.Response) (*ListDeviceAccessRespons
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest DeviceAccess
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListDeviceRecordingsResponse parses an HTTP response from a ListDeviceRecordingsWithResponse call
+func ParseListDeviceRecordingsResponse(rsp *http.Response) (*ListDeviceRecordingsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDeviceRecordingsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RecordingList
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

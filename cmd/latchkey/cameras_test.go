@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // getPicture asks for a still picture and answers the status and the body.
@@ -37,9 +38,21 @@ func (u *user) getPicture(device string) (int, []byte) {
 	return a.StatusCode, body
 }
 
-// TestAStillPicture: from a real camera, to whoever may view live, by their own domain too;
-// many callers cost the camera one a second; nothing of the camera is in it.
-func TestAStillPicture(t *testing.T) {
+type recordingsAnswer struct {
+	From, To time.Time
+	Items    []struct{ From, To time.Time }
+}
+
+func (u *user) recordings(device, query string) (a recordingsAnswer) {
+	u.t.Helper()
+	u.must("GET", "/devices/"+device+"/channels/1/recordings?"+query, nil, &a)
+	return a
+}
+
+// TestPicturesAndRecordings: of a real camera, to whoever may view live and play back, by
+// their own domain too; many callers cost the camera one picture a second; nothing of the
+// camera is in it; and only what may be played back is listed.
+func TestPicturesAndRecordings(t *testing.T) {
 	cam := startSimCamera(t, "127.2.1.8")
 	s := serve(t, binary, t.TempDir())
 	owner, rita, sam := s.register(t, "owner"), s.register(t, "rita"), s.register(t, "sam")
@@ -76,6 +89,23 @@ func TestAStillPicture(t *testing.T) {
 	owner.must("PUT", "/shares/"+share+"/devices/"+device.ID, invitation(device.ID, "playback"), nil)
 	if status, body := rita.getPicture("door"); status != 403 || !strings.Contains(string(body), "privilege_missing") {
 		t.Errorf("without live view: status %d, %s", status, body)
+	}
+	yesterday := time.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly)
+	for who, name := range map[*user]string{owner: device.ID, rita: "door"} {
+		got := who.recordings(name, "date="+yesterday+"&zone=Europe/Berlin")
+		if len(got.Items) != 1 || !got.Items[0].From.Equal(got.From) || !got.Items[0].To.Equal(got.To) {
+			t.Errorf("%s: recorded yesterday: %+v", name, got)
+		}
+	}
+	now := "from=" + time.Now().Add(-2*time.Hour).UTC().Format(time.RFC3339) + "&to=" + time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	if got := owner.recordings(device.ID, now); len(got.Items) != 1 || time.Since(got.Items[0].To) > time.Minute {
+		t.Errorf("the owner, until now: %+v", got)
+	}
+	if got := rita.recordings("door", now); len(got.Items) != 1 || time.Since(got.Items[0].To) < 15*time.Minute {
+		t.Errorf("without live view: %+v", got)
+	}
+	if err := sam.call("GET", "/devices/"+device.ID+"/channels/1/recordings?"+now, nil, nil); !hasCode(err, "device_not_found") {
+		t.Errorf("a stranger's list: %v", err)
 	}
 	if status, _ := sam.getPicture(device.ID); status != 404 {
 		t.Errorf("a stranger: status %d", status)

@@ -38,6 +38,7 @@ var mayKnow = map[string]struct {
 	"listDeviceViewers":            {who: onlyOwner},
 	"endDeviceViewer":              {who: onlyOwner},
 	"getDeviceSnapshot":            {who: bothParties, answers: []string{"502", "502"}}, // the device is not there
+	"listDeviceRecordings":         {who: bothParties, answers: []string{"400", "403"}}, // no day is asked for, and no playback given
 	"forgetRecipient":              {who: onlyOwner},
 	"getShare":                     {who: bothParties},
 	"replaceShare":                 {who: bothParties, body: `{"devices":[]}`},

@@ -253,6 +253,9 @@ var errNoZone = errors.New("not a time zone")
 // zones are those that were loaded; there are a few hundred names.
 var zones sync.Map
 
+// Zone returns the time zone of an IANA name, such as Europe/Berlin.
+func Zone(name string) (*time.Location, error) { return zoneOf(name) }
+
 // zoneOf returns the time zone of a name. The zone of the machine is none.
 func zoneOf(name string) (*time.Location, error) {
 	if name == "" || name == "Local" {

@@ -94,6 +94,8 @@ func (s *httpServer) routes() http.Handler {
 	mux.HandleFunc("GET /ISAPI/ContentMgmt/InputProxy/channels", s.linkedCameras)
 	mux.HandleFunc("GET /ISAPI/ContentMgmt/record/tracks", s.tracks)
 
+	mux.HandleFunc("POST /ISAPI/ContentMgmt/search", s.search)
+	mux.HandleFunc("GET /ISAPI/System/time", s.clock)
 	mux.HandleFunc("GET /ISAPI/Streaming/channels/{stream}/picture", s.isapiPicture)
 	mux.HandleFunc("GET /onvif-http/snapshot", s.onvifPicture)
 

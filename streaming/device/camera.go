@@ -63,6 +63,7 @@ type onvifServices struct {
 	media        string // path
 	profile      string // a token of the device, "" if the channel has none
 	source       string // token of the channel's camera
+	sources      int    // how many cameras there are
 }
 
 // services finds out where the services are, and the first profile of a channel. Channels
@@ -81,7 +82,7 @@ func (o *onvif) services(ctx context.Context, channel int) (s onvifServices, err
 	if answer, err = o.ask(ctx, s.media, mediaNS, "GetProfiles", ""); err != nil {
 		return s, err
 	}
-	s.profile, s.source = profileIn(answer, channel)
+	s.profile, s.source, s.sources = profileIn(answer, channel)
 	return s, nil
 }
 
@@ -89,25 +90,25 @@ func (o *onvif) services(ctx context.Context, channel int) (s onvifServices, err
 const maxToken = 256
 
 // profileIn returns the tokens of the first profile of a channel, and of its camera; "" if
-// there is none.
-func profileIn(answer *element, channel int) (profile, source string) {
+// there is none; and how many cameras there are.
+func profileIn(answer *element, channel int) (profile, source string, sources int) {
 	number := map[string]int{}
 	for _, p := range answer.all("Profiles") {
-		source := p.words("VideoSourceConfiguration", "SourceToken")
-		if source == "" {
+		of := p.words("VideoSourceConfiguration", "SourceToken")
+		if of == "" {
 			continue
 		}
-		if number[source] == 0 {
-			number[source] = len(number) + 1
+		if number[of] == 0 {
+			number[of] = len(number) + 1
 		}
 		if len(number) > privilege.MaxChannel {
 			break
 		}
-		if token := p.attrs["token"]; number[source] == channel && token != "" && len(token) <= maxToken {
-			return token, source
+		if token := p.attrs["token"]; profile == "" && number[of] == channel && token != "" && len(token) <= maxToken {
+			profile, source = token, of
 		}
 	}
-	return "", ""
+	return profile, source, len(number)
 }
 
 // hasNone reports whether a failure says that the device does not have what it was asked

@@ -322,22 +322,17 @@ func picturesAreBounded(t *testing.T) {
 			t.Fatalf("%d bytes, %v", len(got), err)
 		}
 	}
-	p.mu.Lock()
-	if p.size > maxPictures {
-		t.Errorf("%d bytes are kept", p.size)
+	p.shared.mu.Lock()
+	if p.shared.bytes > maxPictures {
+		t.Errorf("%d bytes are kept", p.shared.bytes)
 	}
-	p.mu.Unlock()
+	p.shared.mu.Unlock()
 	time.Sleep(pictureFor)
 	synctest.Wait()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for of, s := range p.shots {
-		if s.picture != nil {
-			t.Errorf("%v is kept", of)
-		}
-	}
-	if p.size != 0 {
-		t.Errorf("%d bytes are counted", p.size)
+	p.shared.mu.Lock()
+	defer p.shared.mu.Unlock()
+	if p.shared.bytes != 0 || len(p.shared.by) != 0 {
+		t.Errorf("%d bytes of %d pictures are kept", p.shared.bytes, len(p.shared.by))
 	}
 }
 

@@ -1428,6 +1428,27 @@ type ReclaimList struct {
 	Next NextCursor `json:"next,omitempty,omitzero"`
 }
 
+// Recording A time that is recorded without a gap.
+type Recording struct {
+	From time.Time `json:"from"`
+
+	// To The first instant after it.
+	To time.Time `json:"to"`
+}
+
+// RecordingList defines model for RecordingList.
+type RecordingList struct {
+	// From When the time that was asked for begins.
+	From  time.Time   `json:"from"`
+	Items []Recording `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+
+	// To The first instant after it.
+	To time.Time `json:"to"`
+}
+
 // Registration Exactly one of `email` and `phone`.
 type Registration struct {
 	Email string `json:"email,omitempty,omitzero"`
@@ -2091,6 +2112,30 @@ type ListDeviceAccessParams struct {
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
+// ListDeviceRecordingsParams defines parameters for ListDeviceRecordings.
+type ListDeviceRecordingsParams struct {
+	// Date A day by the clocks of `zone`; it may have 23 or 25 hours.
+	Date string `form:"date,omitempty" json:"date,omitempty,omitzero"`
+
+	// Zone Of `date`: an IANA name, such as Europe/Berlin. Absent: UTC.
+	Zone string `form:"zone,omitempty" json:"zone,omitempty,omitzero"`
+
+	// From Instead of `date`, with `to`.
+	From time.Time `form:"from,omitempty" json:"from,omitempty,omitzero"`
+
+	// To The first instant after the time that is asked for.
+	To time.Time `form:"to,omitempty" json:"to,omitempty,omitzero"`
+
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
 // GetDeviceSnapshotParams defines parameters for GetDeviceSnapshot.
 type GetDeviceSnapshotParams struct {
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
@@ -2664,6 +2709,9 @@ type ServerInterface interface {
 	// ListDeviceAccess List who can use a device, and every way in
 	// (GET /api/v1/devices/{device}/access)
 	ListDeviceAccess(ctx echo.Context, device DevicePath, params ListDeviceAccessParams) error
+	// ListDeviceRecordings List what is recorded of a channel
+	// (GET /api/v1/devices/{device}/channels/{channel}/recordings)
+	ListDeviceRecordings(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params ListDeviceRecordingsParams) error
 	// GetDeviceSnapshot Get a still picture of a channel
 	// (GET /api/v1/devices/{device}/channels/{channel}/snapshot)
 	GetDeviceSnapshot(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params GetDeviceSnapshotParams) error
@@ -3709,6 +3757,91 @@ func (w *ServerInterfaceWrapper) ListDeviceAccess(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDeviceAccess(ctx, device, params)
+	return err
+}
+
+// ListDeviceRecordings converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDeviceRecordings(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeviceRecordingsParams
+	// ------------- Optional query parameter "date" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "date", ctx.QueryParams(), &params.Date, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter date: %s", err))
+	}
+
+	// ------------- Optional query parameter "zone" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "zone", ctx.QueryParams(), &params.Zone, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter zone: %s", err))
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDeviceRecordings(ctx, device, channel, params)
 	return err
 }
 
@@ -5809,6 +5942,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/devices/:device", wrapper.GetDevice, options.OperationMiddlewares["getDevice"]...)
 	router.PATCH(options.BaseURL+"/api/v1/devices/:device", wrapper.RenameDevice, options.OperationMiddlewares["renameDevice"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/access", wrapper.ListDeviceAccess, options.OperationMiddlewares["listDeviceAccess"]...)
+	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/recordings", wrapper.ListDeviceRecordings, options.OperationMiddlewares["listDeviceRecordings"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/snapshot", wrapper.GetDeviceSnapshot, options.OperationMiddlewares["getDeviceSnapshot"]...)
 	router.PUT(options.BaseURL+"/api/v1/devices/:device/credentials", wrapper.SetDeviceCredentials, options.OperationMiddlewares["setDeviceCredentials"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/refresh", wrapper.RefreshDevice, options.OperationMiddlewares["refreshDevice"]...)
@@ -6801,6 +6935,30 @@ type ListDeviceAccessResponseObject interface {
 type ListDeviceAccess200JSONResponse DeviceAccess
 
 func (response ListDeviceAccess200JSONResponse) VisitListDeviceAccessResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeviceRecordingsRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+	Params  ListDeviceRecordingsParams
+}
+
+type ListDeviceRecordingsResponseObject interface {
+	VisitListDeviceRecordingsResponse(w http.ResponseWriter) error
+}
+
+type ListDeviceRecordings200JSONResponse RecordingList
+
+func (response ListDeviceRecordings200JSONResponse) VisitListDeviceRecordingsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -8369,6 +8527,9 @@ type StrictServerInterface interface {
 	// ListDeviceAccess List who can use a device, and every way in
 	// (GET /api/v1/devices/{device}/access)
 	ListDeviceAccess(ctx context.Context, request ListDeviceAccessRequestObject) (ListDeviceAccessResponseObject, error)
+	// ListDeviceRecordings List what is recorded of a channel
+	// (GET /api/v1/devices/{device}/channels/{channel}/recordings)
+	ListDeviceRecordings(ctx context.Context, request ListDeviceRecordingsRequestObject) (ListDeviceRecordingsResponseObject, error)
 	// GetDeviceSnapshot Get a still picture of a channel
 	// (GET /api/v1/devices/{device}/channels/{channel}/snapshot)
 	GetDeviceSnapshot(ctx context.Context, request GetDeviceSnapshotRequestObject) (GetDeviceSnapshotResponseObject, error)
@@ -9624,6 +9785,33 @@ func (sh *strictHandler) ListDeviceAccess(ctx echo.Context, device DevicePath, p
 		return err
 	} else if validResponse, ok := response.(ListDeviceAccessResponseObject); ok {
 		return validResponse.VisitListDeviceAccessResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListDeviceRecordings operation middleware
+func (sh *strictHandler) ListDeviceRecordings(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params ListDeviceRecordingsParams) error {
+	var request ListDeviceRecordingsRequestObject
+
+	request.Device = device
+	request.Channel = channel
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDeviceRecordings(ctx.Request().Context(), request.(ListDeviceRecordingsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDeviceRecordings")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDeviceRecordingsResponseObject); ok {
+		return validResponse.VisitListDeviceRecordingsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -1,0 +1,307 @@
+package device
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// searchWithin limits one search for recordings.
+	searchWithin = 20 * time.Second
+	// maxSearched limits what is read from one connection of a search, in bytes.
+	maxSearched = 8 << 20
+	// maxPages limits the pages of a search, pageOfSearch what we ask for on one, and
+	// maxRecordings what is taken in all.
+	maxPages      = 100
+	pageOfSearch  = 100
+	maxRecordings = 10_000
+	// exactClock is the offset up to which a device's clock is taken to be right: it is
+	// told in seconds, and the answer takes its time.
+	exactClock = 5 * time.Second
+	searchNS   = "http://www.onvif.org/ver10/search/wsdl"
+)
+
+// Recording is a time of which a device has recordings.
+type Recording struct{ From, To time.Time }
+
+// Recorded is what a device has recorded of a channel, in order and apart from each other.
+type Recorded struct {
+	List []Recording
+	// Zone is the offset of the device's local time from UTC, by which the times may be
+	// wrong: ISAPI's Z means UTC to some firmwares, and local time to others. 0 if there
+	// is no doubt.
+	Zone time.Duration
+}
+
+// Recordings asks a device what it has recorded of a channel in a time, by ISAPI if the
+// device has it, else, or if it does not say so there, by ONVIF. The error is a *Failure.
+// Nothing is retried. ONVIF's are as long as the recording: gaps in it are not known.
+func (c *Client) Recordings(ctx context.Context, cam Camera, channel int, from, to time.Time) (r Recorded, err error) {
+	ctx, cancel := context.WithTimeout(ctx, searchWithin)
+	defer cancel()
+	err = fail(Unsupported, "")
+	if cam.ISAPIURL != "" {
+		err = c.ask(ctx, cam, ISAPI, maxSearched, func(s *httpSession) (err error) {
+			r, err = isapi{s}.recordings(ctx, channel, from, to)
+			return err
+		})
+	}
+	if cam.ONVIFURL != "" && (cam.ISAPIURL == "" || hasNone(err)) {
+		err = c.ask(ctx, cam, ONVIF, 0, func(s *httpSession) (err error) {
+			r, err = (&onvif{httpSession: s}).recordings(ctx, channel)
+			return err
+		})
+	}
+	if err != nil {
+		return Recorded{}, err
+	}
+	r.List = inOrder(r.List, from, to)
+	return r, nil
+}
+
+// inOrder sorts recordings, joins those that touch, and leaves out what is not from one
+// time to another.
+func inOrder(list []Recording, from, to time.Time) []Recording {
+	slices.SortFunc(list, func(a, b Recording) int { return a.From.Compare(b.From) })
+	out := []Recording{}
+	for _, r := range list {
+		if r.From.Before(from) {
+			r.From = from
+		}
+		if r.To.After(to) {
+			r.To = to
+		}
+		switch n := len(out); {
+		case !r.From.Before(r.To):
+		case n > 0 && !r.From.After(out[n-1].To):
+			if r.To.After(out[n-1].To) {
+				out[n-1].To = r.To
+			}
+		default:
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// recordings searches page by page.
+func (i isapi) recordings(ctx context.Context, channel int, from, to time.Time) (r Recorded, err error) {
+	ahead, zone, err := i.deviceClock(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.Zone = zone
+	s := isapiSearch{isapi: i, id: searchID(), track: strconv.Itoa(channel) + "01", from: from.Add(ahead), to: to.Add(ahead), tracks: "trackList"}
+	for page := 0; page < maxPages && len(r.List) < maxRecordings; page++ {
+		items, more, err := s.page(ctx)
+		if page == 0 && hasNone(err) { // the name differs between firmwares
+			s.tracks = "trackIDList"
+			items, more, err = s.page(ctx)
+		}
+		if err != nil {
+			return r, err
+		}
+		for _, item := range items {
+			r.List = append(r.List, Recording{item.From.Add(-ahead), item.To.Add(-ahead)})
+		}
+		if !more {
+			break
+		}
+	}
+	return r, nil
+}
+
+// isapiSearch is one search. Its position grows with each page.
+type isapiSearch struct {
+	isapi
+	id, track string
+	from, to  time.Time // by the device's clock
+	tracks    string    // the name of the list of tracks
+	position  int
+}
+
+// page gets the next page, and whether there are more.
+func (s *isapiSearch) page(ctx context.Context) (list []Recording, more bool, err error) {
+	const layout = "2006-01-02T15:04:05Z"
+	body := `<?xml version="1.0" encoding="UTF-8"?><CMSearchDescription><searchID>` + s.id + `</searchID>` +
+		`<` + s.tracks + `><trackID>` + s.track + `</trackID></` + s.tracks + `>` +
+		`<timeSpanList><timeSpan><startTime>` + s.from.UTC().Format(layout) + `</startTime><endTime>` + s.to.UTC().Add(time.Second-1).Format(layout) + `</endTime></timeSpan></timeSpanList>` +
+		`<maxResults>` + strconv.Itoa(pageOfSearch) + `</maxResults>` +
+		`<searchResultPostion>` + strconv.Itoa(s.position) + `</searchResultPostion>` + // as devices spell it
+		`<metadataList><metadataDescriptor>//recordType.meta.std-cgi.com</metadataDescriptor></metadataList></CMSearchDescription>`
+	a, err := s.call(ctx, http.MethodPost, s.isapiPath("/ContentMgmt/search"), []byte(body), http.Header{"Content-Type": {"application/xml"}})
+	switch {
+	case err != nil:
+		return nil, false, err
+	case a.status == http.StatusUnauthorized, a.status >= 300 && a.status < 400, a.status == http.StatusOK && a.xml == nil:
+		return nil, false, fail(Unsupported, ISAPI)
+	case a.status != http.StatusOK || a.xml.name != "CMSearchResult":
+		return nil, false, fail(Refused, ISAPI)
+	}
+	items := a.xml.find("matchList").all("searchMatchItem")
+	s.position += len(items)
+	for _, item := range items {
+		if r, ok := s.recording(item); ok {
+			list = append(list, r)
+		}
+	}
+	return list, len(items) > 0 && strings.EqualFold(a.xml.words("responseStatusStrg"), "MORE"), nil
+}
+
+// recording reads one match. One of another channel, which a device that does not know the
+// list of tracks may return, is none.
+func (s *isapiSearch) recording(item *element) (r Recording, ok bool) {
+	track := item.words("trackID")
+	uri := item.find("mediaSegmentDescriptor", "playbackURI")
+	if track == "" && uri != nil {
+		_, after, _ := strings.Cut(strings.ToLower(uri.text), "/tracks/")
+		track, _, _ = strings.Cut(strings.TrimSpace(after), "?")
+		track = strings.Trim(track, "/")
+	}
+	from, err1 := isapiTime(item.words("timeSpan", "startTime"))
+	to, err2 := isapiTime(item.words("timeSpan", "endTime"))
+	return Recording{from, to}, track == s.track && err1 == nil && err2 == nil
+}
+
+var errTime = errors.New("not a time")
+
+// isapiTime reads a time; without a zone it is UTC.
+func isapiTime(text string) (time.Time, error) {
+	text = strings.ToUpper(strings.TrimSpace(text))
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05"} {
+		if t, err := time.Parse(layout, text); err == nil && t.Year() >= 1970 && t.Year() < 2200 {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, errTime
+}
+
+// deviceClock returns how far the device's clock is ahead, and the offset of its local time
+// from UTC; zero for what it does not tell.
+func (i isapi) deviceClock(ctx context.Context) (ahead, zone time.Duration, err error) {
+	doc, err := i.get(ctx, "/System/time")
+	if err != nil && !hasNone(err) {
+		return 0, 0, err
+	}
+	now := i.proof.client.cfg.Now()
+	at, zone, err := localTime(doc.words("localTime"), doc.words("timeZone"))
+	if err != nil {
+		return 0, 0, nil
+	}
+	if ahead = at.Sub(now); ahead.Abs() < exactClock || ahead.Abs() > maxClock {
+		ahead = 0
+	}
+	return ahead, zone, nil
+}
+
+// localTime reads a device's time, and the offset of its zone: that of the time itself, or
+// else of a zone such as CST-8:00:00, which is eight hours ahead (POSIX).
+func localTime(local, posix string) (at time.Time, zone time.Duration, err error) {
+	if at, err = time.Parse(time.RFC3339, local); err == nil {
+		_, offset := at.Zone()
+		return at, time.Duration(offset) * time.Second, nil
+	}
+	if at, err = time.Parse("2006-01-02T15:04:05", local); err != nil {
+		return at, 0, errTime
+	}
+	digits := strings.IndexAny(posix, "+-0123456789")
+	if digits < 0 {
+		return at, 0, errTime
+	}
+	sign, clock := -time.Second, posix[digits:]
+	switch clock[0] {
+	case '-':
+		sign, clock = time.Second, clock[1:]
+	case '+':
+		clock = clock[1:]
+	}
+	clock, _, _ = strings.Cut(clock, "D") // the name of the zone in summer
+	seconds, unit := 0, 3600
+	for part := range strings.SplitSeq(clock, ":") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 0 || n > 59 || unit == 0 {
+			return at, 0, errTime
+		}
+		seconds, unit = seconds+n*unit, unit/60
+	}
+	if zone = sign * time.Duration(seconds); zone.Abs() > 15*time.Hour {
+		return at, 0, errTime
+	}
+	return at.Add(-zone), zone, nil
+}
+
+// searchID is a new name for a search.
+func searchID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // cannot fail: it ends the program instead
+	return fmt.Sprintf("%X-%X-%X-%X-%X", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// recordings returns the recordings whose source is the channel's camera.
+func (o *onvif) recordings(ctx context.Context, channel int) (r Recorded, err error) {
+	services, err := o.services(ctx, channel)
+	if err != nil {
+		return r, err
+	}
+	path := pathOf(services.capabilities.find("Extension"), "Search", "")
+	if path == "" || services.profile == "" {
+		return r, fail(Refused, ONVIF)
+	}
+	answer, err := o.ask(ctx, path, searchNS, "FindRecordings", "<Scope/><KeepAliveTime>PT30S</KeepAliveTime>")
+	if err != nil {
+		return r, err
+	}
+	token := answer.find("SearchToken")
+	if token == nil || len(token.text) > maxToken {
+		return r, fail(Unsupported, ONVIF)
+	}
+	said := escaped(strings.TrimSpace(token.text))
+	var found []*element
+	for range maxPages {
+		answer, err := o.ask(ctx, path, searchNS, "GetRecordingSearchResults", "<SearchToken>"+said+"</SearchToken><WaitTime>PT2S</WaitTime>")
+		if err != nil {
+			return r, err
+		}
+		list := answer.find("ResultList")
+		found = append(found, list.all("RecordingInformation")...)
+		if state := list.words("SearchState"); len(found) >= maxRecordings || state == "Completed" || state == "Unknown" {
+			break
+		}
+	}
+	for _, info := range found {
+		source := info.words("Source", "SourceId")
+		known := source == services.source || source == services.profile
+		if !known && (services.sources > 1 || len(found) > 1) {
+			continue // it may be another camera's
+		}
+		r.List = append(r.List, onvifRecording(info, o.ahead)...)
+	}
+	return r, nil
+}
+
+// onvifRecording reads from when until when the pictures of a recording are.
+func onvifRecording(info *element, ahead time.Duration) (list []Recording) {
+	add := func(from, to string) {
+		a, err1 := isapiTime(from)
+		b, err2 := isapiTime(to)
+		if err1 == nil && err2 == nil {
+			list = append(list, Recording{a.Add(-ahead), b.Add(-ahead)})
+		}
+	}
+	for _, track := range info.all("Track") {
+		if track.words("TrackType") == "Video" {
+			add(track.words("DataFrom"), track.words("DataTo"))
+		}
+	}
+	if len(list) == 0 {
+		add(info.words("EarliestRecording"), info.words("LatestRecording"))
+	}
+	return list
+}
