@@ -87,7 +87,7 @@ func (h handlers) RefreshDevice(ctx context.Context, r rest.RefreshDeviceRequest
 // SetDeviceCredentials sets how a device of the caller's is reached.
 func (h handlers) SetDeviceCredentials(ctx context.Context, r rest.SetDeviceCredentialsRequestObject) (rest.SetDeviceCredentialsResponseObject, error) {
 	b := r.Body
-	n := app.NewCredentials{Username: b.Username, Password: b.Password, RTSPURL: b.RtspURL, ISAPIURL: b.IsapiURL, ONVIFURL: b.OnvifURL}
+	n := app.NewCredentials{Username: b.Username, Password: b.Password, RTSPURL: b.RtspURL, ISAPIURL: b.IsapiURL, ONVIFURL: b.OnvifURL, Certificate: b.CertificateSha256}
 	for _, c := range b.Channels {
 		n.Channels = append(n.Channels, app.ChannelAddress{Channel: c.Channel, MainURL: c.RtspURL, SubURL: c.SubRtspURL})
 	}
@@ -122,7 +122,7 @@ func unproven() []rest.Warning {
 func newDevice(b *rest.NewDevice) app.NewDevice {
 	d := app.NewDevice{
 		Name: b.Name, Serial: b.Serial, Username: b.Username, Password: b.Password,
-		RTSPURL: b.RtspURL, ISAPIURL: b.IsapiURL, ONVIFURL: b.OnvifURL,
+		RTSPURL: b.RtspURL, ISAPIURL: b.IsapiURL, ONVIFURL: b.OnvifURL, Certificate: b.CertificateSha256,
 	}
 	for _, c := range b.Channels {
 		channel := app.NewChannel{

@@ -18,13 +18,14 @@ import (
 
 // problem is an error response. Its cause is logged, never sent to the caller.
 type problem struct {
-	status int
-	code   string
-	detail string
-	fields map[string]string
-	quota  string
-	shares []string // that are in the way
-	header http.Header
+	status      int
+	code        string
+	detail      string
+	fields      map[string]string
+	quota       string
+	certificate string   // the fingerprint that may be confirmed
+	shares      []string // that are in the way
+	header      http.Header
 
 	current *rest.Share // of a command that lost a race: the share as it is
 	etag    string      // of current
@@ -34,17 +35,18 @@ type problem struct {
 
 // problemDocument is the JSON of a problem (RFC 9457, 3.1).
 type problemDocument struct {
-	Type      string            `json:"type"`
-	Title     string            `json:"title"`
-	Status    int               `json:"status"`
-	Code      string            `json:"code"`
-	Detail    string            `json:"detail,omitempty"`
-	Errors    map[string]string `json:"errors,omitempty"`
-	Quota     string            `json:"quota,omitempty"`
-	Shares    []string          `json:"shares,omitempty"`
-	RequestID string            `json:"request_id"`
-	Current   *rest.Share       `json:"current,omitempty"`
-	ETag      string            `json:"etag,omitempty"`
+	Type        string            `json:"type"`
+	Title       string            `json:"title"`
+	Status      int               `json:"status"`
+	Code        string            `json:"code"`
+	Detail      string            `json:"detail,omitempty"`
+	Errors      map[string]string `json:"errors,omitempty"`
+	Quota       string            `json:"quota,omitempty"`
+	Certificate string            `json:"certificate_sha256,omitempty"`
+	Shares      []string          `json:"shares,omitempty"`
+	RequestID   string            `json:"request_id"`
+	Current     *rest.Share       `json:"current,omitempty"`
+	ETag        string            `json:"etag,omitempty"`
 }
 
 func (p *problem) Error() string {
@@ -155,7 +157,7 @@ func (s *Server) writeProblem(err error, c echo.Context) {
 func (p *problem) document(requestID string) problemDocument {
 	return problemDocument{
 		Type: "about:blank", Title: http.StatusText(p.status), Status: p.status,
-		Code: p.code, Detail: p.detail, Errors: inSentences(p.fields), Quota: p.quota, Shares: p.shares, RequestID: requestID, Current: p.current, ETag: p.etag,
+		Code: p.code, Detail: p.detail, Errors: inSentences(p.fields), Quota: p.quota, Certificate: p.certificate, Shares: p.shares, RequestID: requestID, Current: p.current, ETag: p.etag,
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // refusalOf converts a refusal of a use case to a problem: its status, its text and the
 // names that fields have in a request.
 func refusalOf(e *app.Error, away func(error) bool) *problem {
-	p := &problem{code: e.Code, detail: detailOf(e), fields: pointers(e.Fields), quota: e.Quota, shares: e.Shares, cause: e}
+	p := &problem{code: e.Code, detail: detailOf(e), fields: pointers(e.Fields), quota: e.Quota, certificate: e.Certificate, shares: e.Shares, cause: e}
 	switch e.Kind {
 	case app.Invalid, app.Exhausted:
 		p.status = http.StatusUnprocessableEntity

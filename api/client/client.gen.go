@@ -630,10 +630,12 @@ type DeviceAccess struct {
 
 // DeviceCredentials defines model for DeviceCredentials.
 type DeviceCredentials struct {
-	Channels []ChannelAddress `json:"channels,omitempty,omitzero"`
-	IsapiURL string           `json:"isapi_url,omitempty,omitzero"`
-	OnvifURL string           `json:"onvif_url,omitempty,omitzero"`
-	Password string           `json:"password"`
+	// CertificateSha256 For `rtsps`: the SHA-256 of the device's own certificate in hexadecimal, as the owner confirms it. If absent, the certificate must be valid for the host by the system's authorities; otherwise the answer is `certificate_not_trusted`, with the fingerprint to confirm.
+	CertificateSha256 string           `json:"certificate_sha256,omitempty,omitzero"`
+	Channels          []ChannelAddress `json:"channels,omitempty,omitzero"`
+	IsapiURL          string           `json:"isapi_url,omitempty,omitzero"`
+	OnvifURL          string           `json:"onvif_url,omitempty,omitzero"`
+	Password          string           `json:"password"`
 
 	// RtspURL Channel 1's main stream.
 	RtspURL  string `json:"rtsp_url,omitempty,omitzero"`
@@ -994,11 +996,13 @@ type NewChannel struct {
 
 // NewDevice defines model for NewDevice.
 type NewDevice struct {
-	Channels []NewChannel `json:"channels,omitempty,omitzero"`
-	IsapiURL string       `json:"isapi_url,omitempty,omitzero"`
-	Name     string       `json:"name"`
-	OnvifURL string       `json:"onvif_url,omitempty,omitzero"`
-	Password string       `json:"password,omitempty,omitzero"`
+	// CertificateSha256 For `rtsps`: the SHA-256 of the device's own certificate in hexadecimal, as the owner confirms it. If absent, the certificate must be valid for the host by the system's authorities; otherwise the answer is `certificate_not_trusted`, with the fingerprint to confirm.
+	CertificateSha256 string       `json:"certificate_sha256,omitempty,omitzero"`
+	Channels          []NewChannel `json:"channels,omitempty,omitzero"`
+	IsapiURL          string       `json:"isapi_url,omitempty,omitzero"`
+	Name              string       `json:"name"`
+	OnvifURL          string       `json:"onvif_url,omitempty,omitzero"`
+	Password          string       `json:"password,omitempty,omitzero"`
 
 	// RtspURL Channel 1's main stream, if `channels` is absent. Like other addresses, it may contain the credentials (`rtsp://name:password@…`) if `username` and `password` are absent. It is never returned.
 	RtspURL string `json:"rtsp_url,omitempty,omitzero"`
@@ -1175,8 +1179,9 @@ type OfferedDevice struct {
 // Online Whether the device responds, as this server has seen it: when its streams were pulled, and about once a minute
 // without credentials.
 type Online struct {
-	// Reason Why it is offline (`not_reachable`, `timeout`, `not_rtsp`, `address_forbidden`, `unsupported`), or what is
-	// wrong although it is online (`wrong_password`, `no_such_path`); absent otherwise.
+	// Reason Why it is offline (`not_reachable`, `timeout`, `not_rtsp`, `address_forbidden`), or what is wrong although it
+	// is online (`wrong_password`, `no_such_path`, `description_unreadable`, `certificate_not_trusted`,
+	// `unsupported`); absent otherwise.
 	Reason string `json:"reason,omitempty,omitzero"`
 
 	// Since Since when this server has known it so; absent if unknown.
@@ -1348,6 +1353,9 @@ type PrivilegeSet = []Privilege
 
 // Problem RFC 9457.
 type Problem struct {
+	// CertificateSha256 The fingerprint of the device's certificate, for `certificate_not_trusted`.
+	CertificateSha256 string `json:"certificate_sha256,omitempty,omitzero"`
+
 	// Code Stable, for programs.
 	Code    string `json:"code"`
 	Current Share  `json:"current,omitempty,omitzero"`
@@ -3109,8 +3117,10 @@ type ClientInterface interface {
 	// channels. `capabilities` may be less than what the device can do, and not more. Credentials are sent once; after
 	// a few refusals at one address none are sent there for half an hour (429), as devices lock whoever guesses.
 	// A device that could not be proven is not added: 422 with `device_wrong_password`, `device_no_such_path`,
-	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
-	// `serial_mismatch`, and the field at fault.
+	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`,
+	// `device_description_unreadable`, `device_unsupported` or `serial_mismatch`, and the field at fault; or with
+	// `certificate_not_trusted` and `certificate_sha256`, the fingerprint of its certificate: the owner compares it with
+	// the one that the device shows, and sends it with the device.
 	//
 	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
 	// for access, and `POST /reclaims` claims it for whoever has the device itself.
@@ -3131,8 +3141,10 @@ type ClientInterface interface {
 	// channels. `capabilities` may be less than what the device can do, and not more. Credentials are sent once; after
 	// a few refusals at one address none are sent there for half an hour (429), as devices lock whoever guesses.
 	// A device that could not be proven is not added: 422 with `device_wrong_password`, `device_no_such_path`,
-	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
-	// `serial_mismatch`, and the field at fault.
+	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`,
+	// `device_description_unreadable`, `device_unsupported` or `serial_mismatch`, and the field at fault; or with
+	// `certificate_not_trusted` and `certificate_sha256`, the fingerprint of its certificate: the owner compares it with
+	// the one that the device shows, and sends it with the device.
 	//
 	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
 	// for access, and `POST /reclaims` claims it for whoever has the device itself.
@@ -4536,8 +4548,10 @@ func (c *Client) ListDevices(ctx context.Context, params *ListDevicesParams, req
 // channels. `capabilities` may be less than what the device can do, and not more. Credentials are sent once; after
 // a few refusals at one address none are sent there for half an hour (429), as devices lock whoever guesses.
 // A device that could not be proven is not added: 422 with `device_wrong_password`, `device_no_such_path`,
-// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
-// `serial_mismatch`, and the field at fault.
+// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`,
+// `device_description_unreadable`, `device_unsupported` or `serial_mismatch`, and the field at fault; or with
+// `certificate_not_trusted` and `certificate_sha256`, the fingerprint of its certificate: the owner compares it with
+// the one that the device shows, and sends it with the device.
 //
 // 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
 // for access, and `POST /reclaims` claims it for whoever has the device itself.
@@ -4568,8 +4582,10 @@ func (c *Client) AddDeviceWithBody(ctx context.Context, params *AddDeviceParams,
 // channels. `capabilities` may be less than what the device can do, and not more. Credentials are sent once; after
 // a few refusals at one address none are sent there for half an hour (429), as devices lock whoever guesses.
 // A device that could not be proven is not added: 422 with `device_wrong_password`, `device_no_such_path`,
-// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
-// `serial_mismatch`, and the field at fault.
+// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`,
+// `device_description_unreadable`, `device_unsupported` or `serial_mismatch`, and the field at fault; or with
+// `certificate_not_trusted` and `certificate_sha256`, the fingerprint of its certificate: the owner compares it with
+// the one that the device shows, and sends it with the device.
 //
 // 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
 // for access, and `POST /reclaims` claims it for whoever has the device itself.
@@ -11024,8 +11040,10 @@ type ClientWithResponsesInterface interface {
 	// channels. `capabilities` may be less than what the device can do, and not more. Credentials are sent once; after
 	// a few refusals at one address none are sent there for half an hour (429), as devices lock whoever guesses.
 	// A device that could not be proven is not added: 422 with `device_wrong_password`, `device_no_such_path`,
-	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
-	// `serial_mismatch`, and the field at fault.
+	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`,
+	// `device_description_unreadable`, `device_unsupported` or `serial_mismatch`, and the field at fault; or with
+	// `certificate_not_trusted` and `certificate_sha256`, the fingerprint of its certificate: the owner compares it with
+	// the one that the device shows, and sends it with the device.
 	//
 	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
 	// for access, and `POST /reclaims` claims it for whoever has the device itself.
@@ -11046,8 +11064,10 @@ type ClientWithResponsesInterface interface {
 	// channels. `capabilities` may be less than what the device can do, and not more. Credentials are sent once; after
 	// a few refusals at one address none are sent there for half an hour (429), as devices lock whoever guesses.
 	// A device that could not be proven is not added: 422 with `device_wrong_password`, `device_no_such_path`,
-	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
-	// `serial_mismatch`, and the field at fault.
+	// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`,
+	// `device_description_unreadable`, `device_unsupported` or `serial_mismatch`, and the field at fault; or with
+	// `certificate_not_trusted` and `certificate_sha256`, the fingerprint of its certificate: the owner compares it with
+	// the one that the device shows, and sends it with the device.
 	//
 	// 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
 	// for access, and `POST /reclaims` claims it for whoever has the device itself.
@@ -16296,8 +16316,10 @@ func (c *ClientWithResponses) ListDevicesWithResponse(ctx context.Context, param
 // channels. `capabilities` may be less than what the device can do, and not more. Credentials are sent once; after
 // a few refusals at one address none are sent there for half an hour (429), as devices lock whoever guesses.
 // A device that could not be proven is not added: 422 with `device_wrong_password`, `device_no_such_path`,
-// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
-// `serial_mismatch`, and the field at fault.
+// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`,
+// `device_description_unreadable`, `device_unsupported` or `serial_mismatch`, and the field at fault; or with
+// `certificate_not_trusted` and `certificate_sha256`, the fingerprint of its certificate: the owner compares it with
+// the one that the device shows, and sends it with the device.
 //
 // 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
 // for access, and `POST /reclaims` claims it for whoever has the device itself.
@@ -16324,8 +16346,10 @@ func (c *ClientWithResponses) AddDeviceWithBodyWithResponse(ctx context.Context,
 // channels. `capabilities` may be less than what the device can do, and not more. Credentials are sent once; after
 // a few refusals at one address none are sent there for half an hour (429), as devices lock whoever guesses.
 // A device that could not be proven is not added: 422 with `device_wrong_password`, `device_no_such_path`,
-// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`, `device_unsupported` or
-// `serial_mismatch`, and the field at fault.
+// `device_unreachable`, `device_not_rtsp`, `device_timeout`, `device_address_forbidden`,
+// `device_description_unreadable`, `device_unsupported` or `serial_mismatch`, and the field at fault; or with
+// `certificate_not_trusted` and `certificate_sha256`, the fingerprint of its certificate: the owner compares it with
+// the one that the device shows, and sends it with the device.
 //
 // 409 with `device_taken`: another account has the device; `POST /access-requests` asks its owner
 // for access, and `POST /reclaims` claims it for whoever has the device itself.

@@ -163,7 +163,7 @@ func (c cameraVault) Camera(ctx context.Context, device string) (app.Camera, boo
 	if err != nil {
 		return app.Camera{}, false, err
 	}
-	out := app.Camera{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL}
+	out := app.Camera{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL, Certificate: cam.Certificate}
 	for _, ch := range cam.Channels {
 		out.Channels = append(out.Channels, app.CameraChannel(ch))
 	}
@@ -191,7 +191,7 @@ func (c cameraVault) DropStaged(ctx context.Context, device, command string) err
 }
 
 func vaultCamera(cam app.Camera) vault.Camera {
-	v := vault.Camera{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL}
+	v := vault.Camera{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL, Certificate: cam.Certificate}
 	for _, ch := range cam.Channels {
 		v.Channels = append(v.Channels, vault.CameraChannel(ch))
 	}
@@ -256,7 +256,7 @@ func (c cameraSources) Camera(ctx context.Context, device ids.Device, channel in
 		if url == "" {
 			break
 		}
-		return upstream.Source{URL: url, Username: cam.Username, Password: cam.Password}, nil
+		return upstream.Source{URL: url, Username: cam.Username, Password: cam.Password, Certificate: cam.Certificate}, nil
 	}
 	return upstream.Source{}, upstream.ErrNoStream
 }

@@ -39,7 +39,9 @@ func newWatch(client *device.Client, store *projections.Store, v *vault.Vault, p
 // kindOfDial are the reasons of the pool in the words of package device.
 var kindOfDial = map[string]device.Kind{
 	"": "", "refused": device.NotReachable, "network": device.NotReachable, "timeout": device.Timeout,
-	"denied address": device.AddressForbidden, "status 401": device.WrongPassword,
+	"denied address": device.AddressForbidden, "status 401": device.WrongPassword, "status 404": device.NoSuchPath,
+	"not RTSP": device.NotRTSP, "no TLS": device.NotRTSP, "untrusted certificate": device.CertificateNotTrusted,
+	"unreadable description": device.DescriptionUnreadable,
 }
 
 // reached reports to the watch how the pool's dials went.

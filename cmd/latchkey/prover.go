@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net/netip"
 
 	"latchkey/internal/app"
 	"latchkey/streaming/device"
+	"latchkey/streaming/rtspclient"
 	"latchkey/streaming/upstream"
 )
 
@@ -22,6 +24,9 @@ type prover struct{ client *device.Client }
 
 func (p prover) Prove(ctx context.Context, account string, c app.Camera) (app.DeviceFacts, error) {
 	target := device.Target{Account: account, Username: c.Username, Password: c.Password, ISAPIURL: c.ISAPIURL, ONVIFURL: c.ONVIFURL}
+	if sum, err := hex.DecodeString(c.Certificate); err == nil && len(sum) == len(target.Certificate) {
+		target.Certificate = rtspclient.Fingerprint(sum)
+	}
 	for _, ch := range c.Channels {
 		if ch.MainURL != "" {
 			target.Streams = append(target.Streams, device.Stream{Channel: ch.Channel, URL: ch.MainURL})
@@ -30,9 +35,13 @@ func (p prover) Prove(ctx context.Context, account string, c app.Camera) (app.De
 	said, err := p.client.Prove(ctx, target)
 	var failure *device.Failure
 	if errors.As(err, &failure) {
-		return app.DeviceFacts{}, &app.NotProven{
+		refused := &app.NotProven{
 			Reason: string(failure.Kind), Service: string(failure.Service), Channel: failure.Channel, RetryAfter: failure.RetryAfter,
 		}
+		if failure.Kind == device.CertificateNotTrusted {
+			refused.Certificate = failure.Certificate.String()
+		}
+		return app.DeviceFacts{}, refused
 	}
 	if err != nil {
 		return app.DeviceFacts{}, err

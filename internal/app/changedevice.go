@@ -165,6 +165,7 @@ type NewCredentials struct {
 	Username, Password string
 	RTSPURL            string // of channel 1; channels at the same host move with it
 	ISAPIURL, ONVIFURL string
+	Certificate        string // SHA-256 of the certificate that the owner confirms for rtsps
 	Channels           []ChannelAddress
 }
 
@@ -252,7 +253,7 @@ func (d NewDevice) givenField(reason, service string, channel int) Field {
 }
 
 func (n NewCredentials) asDevice() NewDevice {
-	d := NewDevice{Username: n.Username, Password: n.Password, RTSPURL: n.RTSPURL, ISAPIURL: n.ISAPIURL, ONVIFURL: n.ONVIFURL}
+	d := NewDevice{Username: n.Username, Password: n.Password, RTSPURL: n.RTSPURL, ISAPIURL: n.ISAPIURL, ONVIFURL: n.ONVIFURL, Certificate: n.Certificate}
 	for _, ch := range n.Channels {
 		d.Channels = append(d.Channels, NewChannel{Channel: ch.Channel, MainURL: ch.MainURL, SubURL: ch.SubURL})
 	}
@@ -264,6 +265,7 @@ func (d NewDevice) onto(c Camera, there device.State) (Camera, error) {
 	f := faults{}
 	c.Username, c.Password = d.Username, d.Password
 	c.ISAPIURL, c.ONVIFURL = cmp.Or(d.ISAPIURL, c.ISAPIURL), cmp.Or(d.ONVIFURL, c.ONVIFURL)
+	c.Certificate = cmp.Or(fingerprint(d.Certificate), c.Certificate)
 	had := c.Channels
 	c.Channels = make([]CameraChannel, len(there.Channels))
 	for i, ch := range there.Channels {

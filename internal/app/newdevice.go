@@ -1,6 +1,8 @@
 package app
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/url"
 	"regexp"
@@ -19,6 +21,7 @@ type NewDevice struct {
 	Username, Password string
 	RTSPURL            string // of channel 1, unless it is in Channels
 	ISAPIURL, ONVIFURL string
+	Certificate        string       `json:",omitempty"` // SHA-256 of the certificate that the owner confirms for rtsps; "" for none
 	Channels           []NewChannel // empty: channel 1, which can do everything
 }
 
@@ -114,6 +117,9 @@ func (d NewDevice) checkAddresses(f faults) {
 	f.url("rtsp_url", d.RTSPURL, "rtsp", "rtsps")
 	f.url("isapi_url", d.ISAPIURL, "http", "https")
 	f.url("onvif_url", d.ONVIFURL, "http", "https")
+	if d.Certificate != "" && fingerprint(d.Certificate) == "" {
+		f.add("certificate_sha256", "must be 64 hexadecimal digits")
+	}
 	if len(d.Channels) > privilege.MaxChannel {
 		f.add("channels", "are more than "+strconv.Itoa(privilege.MaxChannel))
 		return
@@ -159,7 +165,9 @@ func (d NewDevice) channelTwice() int {
 
 // camera returns what the vault stores.
 func (d NewDevice) camera() Camera {
-	c := Camera{Username: d.Username, Password: d.Password, ISAPIURL: d.ISAPIURL, ONVIFURL: d.ONVIFURL}
+	c := Camera{
+		Username: d.Username, Password: d.Password, ISAPIURL: d.ISAPIURL, ONVIFURL: d.ONVIFURL, Certificate: fingerprint(d.Certificate),
+	}
 	for _, ch := range d.Channels {
 		sub := ch.SubURL
 		if sub == "" {
@@ -168,6 +176,16 @@ func (d NewDevice) camera() Camera {
 		c.Channels = append(c.Channels, CameraChannel{Channel: ch.Channel, MainURL: ch.MainURL, SubURL: sub})
 	}
 	return c
+}
+
+// fingerprint returns a SHA-256 as it is stored; it may be written with colons, as tools
+// print it. "" if it is not one.
+func fingerprint(text string) string {
+	text = strings.ToLower(strings.ReplaceAll(strings.TrimSpace(text), ":", ""))
+	if sum, err := hex.DecodeString(text); err != nil || len(sum) != sha256.Size {
+		return ""
+	}
+	return text
 }
 
 // pathOf is the path of an address, "" if it is ambiguous.

@@ -165,6 +165,7 @@ type Cameras interface {
 type Camera struct {
 	Username, Password string
 	ISAPIURL, ONVIFURL string // "" for none
+	Certificate        string // SHA-256 of the certificate confirmed for rtsps, in hexadecimal; "" for none
 	Channels           []CameraChannel
 }
 

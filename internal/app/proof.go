@@ -43,6 +43,8 @@ type NotProven struct {
 	Service    string // that was asked: rtsp, isapi or onvif
 	Channel    int    // of a stream, else 0
 	RetryAfter time.Duration
+	// Certificate is the SHA-256 of the device's certificate, which the owner may confirm.
+	Certificate string
 }
 
 // Error names the reason.
@@ -50,15 +52,17 @@ func (e *NotProven) Error() string { return "the device was not proven: " + e.Re
 
 // notProven gives the reasons their codes and words.
 var notProven = map[string]Error{
-	"wrong_password":    {Code: "device_wrong_password", Message: "The device refuses this user name and password."},
-	"no_such_path":      {Code: "device_no_such_path", Message: "The device is there, and has no such stream."},
-	"not_reachable":     {Code: "device_unreachable", Message: "Nobody answers at this address."},
-	"not_rtsp":          {Code: "device_not_rtsp", Message: "What answers at this address is not an RTSP device."},
-	"timeout":           {Code: "device_timeout", Message: "The device did not answer in time."},
-	"address_forbidden": {Code: "device_address_forbidden", Message: "This service does not connect to devices at this address."},
-	"unsupported":       {Code: "device_unsupported", Message: "What answers at this address does not do what is needed."},
-	"too_many_attempts": {Code: "device_attempts_exhausted", Message: "Wrong passwords were given to this device. It could lock us out: wait before you try again."},
-	"too_many_proofs":   {Code: "device_proofs_exhausted", Message: "Too many devices were connected to for your account. Wait before you try again."},
+	"wrong_password":          {Code: "device_wrong_password", Message: "The device refuses this user name and password."},
+	"no_such_path":            {Code: "device_no_such_path", Message: "The device is there, and has no such stream."},
+	"not_reachable":           {Code: "device_unreachable", Message: "Nobody answers at this address."},
+	"not_rtsp":                {Code: "device_not_rtsp", Message: "What answers at this address is not an RTSP device."},
+	"timeout":                 {Code: "device_timeout", Message: "The device did not answer in time."},
+	"address_forbidden":       {Code: "device_address_forbidden", Message: "This service does not connect to devices at this address."},
+	"description_unreadable":  {Code: "device_description_unreadable", Message: "The device is there, and the description of its stream cannot be read."},
+	"certificate_not_trusted": {Code: "certificate_not_trusted", Message: "The certificate of the device is not trusted. Compare its fingerprint with the one that the device shows, and confirm it."},
+	"unsupported":             {Code: "device_unsupported", Message: "What answers at this address does not do what is needed."},
+	"too_many_attempts":       {Code: "device_attempts_exhausted", Message: "Wrong passwords were given to this device. It could lock us out: wait before you try again."},
+	"too_many_proofs":         {Code: "device_proofs_exhausted", Message: "Too many devices were connected to for your account. Wait before you try again."},
 }
 
 // proofRefused is the answer where a device was not proven; fieldOf says which field
@@ -72,7 +76,7 @@ func proofRefused(err error, fieldOf func(reason, service string, channel int) F
 	if !known {
 		as = notProven["unsupported"]
 	}
-	e := &Error{Code: as.Code, Kind: Invalid, Message: as.Message, Cause: err}
+	e := &Error{Code: as.Code, Kind: Invalid, Message: as.Message, Certificate: failed.Certificate, Cause: err}
 	if failed.RetryAfter > 0 {
 		e.Kind, e.RetryAfter = TooSoon, failed.RetryAfter
 		return e

@@ -42,6 +42,8 @@ type Error struct {
 	Quota      string        // the one that is used up, "" for none
 	Shares     []string      // that are in the way, by their ids
 	RetryAfter time.Duration // of TooSoon
+	// Certificate is the SHA-256 that the owner may confirm, of certificate_not_trusted.
+	Certificate string
 }
 
 // Error returns the code and, for the log, the cause.

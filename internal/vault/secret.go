@@ -24,6 +24,10 @@ type Camera struct {
 	Password string          `json:"password,omitempty"`
 	ISAPIURL string          `json:"isapi_url,omitempty"`
 	ONVIFURL string          `json:"onvif_url,omitempty"`
+	// Certificate is the SHA-256, in hexadecimal, of the certificate that the owner has
+	// confirmed for rtsps; "" for none.
+	Certificate string `json:"certificate_sha256,omitempty"`
+
 	Channels []CameraChannel `json:"channels"`
 }
 

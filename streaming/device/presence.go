@@ -88,10 +88,11 @@ func (w *Watch) Of(device string) Presence {
 }
 
 // Report notes how an attempt to reach a device went, "" for well. A device that refuses
-// our credentials responds.
+// our credentials responds, and so does one that cannot be understood.
 func (w *Watch) Report(device string, reason Kind) {
 	state := Offline
-	if reason == "" || reason == WrongPassword || reason == NoSuchPath {
+	switch reason {
+	case "", WrongPassword, NoSuchPath, DescriptionUnreadable, CertificateNotTrusted, Unsupported:
 		state = Online
 	}
 	w.set(device, state, reason)

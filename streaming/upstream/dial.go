@@ -155,7 +155,7 @@ func (p *Pool) dialFailed(u *upstream, err error) {
 	close(u.dialing)
 	u.dialing = nil
 	p.mu.Unlock()
-	if reason.ofCamera || errors.Is(err, errMute) {
+	if reason.ofCamera || reason.told || errors.Is(err, errMute) {
 		p.cfg.Reached(u.of.Device, reason.label)
 	}
 	if errors.Is(err, ErrNoStream) || errors.Is(err, ErrLeft) { // common: of sub streams, of a removal

@@ -16,6 +16,7 @@ import (
 type fault struct {
 	label    string
 	ofCamera bool // every stream of the device would fail the same way
+	told     bool // the owner can do something about it, although other streams may be fine
 }
 
 // faultsOf are the faults that one error tells.
@@ -30,14 +31,14 @@ var faultsOf = []struct {
 	{errSource, fault{label: "bad URL"}},
 	{errMute, fault{label: "timeout"}},
 	{errSilent, fault{label: "silent"}},
-	{errNothingToSee, fault{label: "no media"}},
-	{rtspclient.ErrNoTracks, fault{label: "no media"}},
-	{rtspclient.ErrDescription, fault{label: "unreadable description"}},
+	{errNothingToSee, fault{label: "no media", told: true}},
+	{rtspclient.ErrNoTracks, fault{label: "no media", told: true}},
+	{rtspclient.ErrDescription, fault{label: "unreadable description", told: true}},
 	{rtspclient.ErrNotRTSP, fault{label: "not RTSP", ofCamera: true}},
 	{rtspclient.ErrNoTLS, fault{label: "no TLS", ofCamera: true}},
 	{rtspclient.ErrScheme, fault{label: "unknown authentication", ofCamera: true}},
-	{rtspclient.ErrRedirect, fault{label: "redirected elsewhere"}},
-	{rtspclient.ErrTransport, fault{label: "no transport"}},
+	{rtspclient.ErrRedirect, fault{label: "redirected elsewhere", told: true}},
+	{rtspclient.ErrTransport, fault{label: "no transport", told: true}},
 	{rtspclient.ErrTooLarge, fault{label: "too large"}},
 	{rtspclient.ErrNoise, fault{label: "noise"}},
 	{syscall.ECONNREFUSED, fault{label: "refused", ofCamera: true}},
@@ -60,7 +61,7 @@ func faultOf(err error) fault {
 	case errors.As(err, &certificate):
 		return fault{label: "untrusted certificate", ofCamera: true}
 	case errors.As(err, &status):
-		return fault{label: "status " + statusClass(status.Code), ofCamera: status.Code == base.StatusUnauthorized}
+		return fault{label: "status " + statusClass(status.Code), ofCamera: status.Code == base.StatusUnauthorized, told: status.Code == base.StatusNotFound}
 	case errors.Is(err, rtspclient.ErrEnded):
 		return fault{label: "ended by camera"}
 	case timedOut(err):

@@ -599,10 +599,12 @@ type DeviceAccess struct {
 
 // DeviceCredentials defines model for DeviceCredentials.
 type DeviceCredentials struct {
-	Channels []ChannelAddress `json:"channels,omitempty,omitzero"`
-	IsapiURL string           `json:"isapi_url,omitempty,omitzero"`
-	OnvifURL string           `json:"onvif_url,omitempty,omitzero"`
-	Password string           `json:"password"`
+	// CertificateSha256 For `rtsps`: the SHA-256 of the device's own certificate in hexadecimal, as the owner confirms it. If absent, the certificate must be valid for the host by the system's authorities; otherwise the answer is `certificate_not_trusted`, with the fingerprint to confirm.
+	CertificateSha256 string           `json:"certificate_sha256,omitempty,omitzero"`
+	Channels          []ChannelAddress `json:"channels,omitempty,omitzero"`
+	IsapiURL          string           `json:"isapi_url,omitempty,omitzero"`
+	OnvifURL          string           `json:"onvif_url,omitempty,omitzero"`
+	Password          string           `json:"password"`
 
 	// RtspURL Channel 1's main stream.
 	RtspURL  string `json:"rtsp_url,omitempty,omitzero"`
@@ -948,11 +950,13 @@ type NewChannel struct {
 
 // NewDevice defines model for NewDevice.
 type NewDevice struct {
-	Channels []NewChannel `json:"channels,omitempty,omitzero"`
-	IsapiURL string       `json:"isapi_url,omitempty,omitzero"`
-	Name     string       `json:"name"`
-	OnvifURL string       `json:"onvif_url,omitempty,omitzero"`
-	Password string       `json:"password,omitempty,omitzero"`
+	// CertificateSha256 For `rtsps`: the SHA-256 of the device's own certificate in hexadecimal, as the owner confirms it. If absent, the certificate must be valid for the host by the system's authorities; otherwise the answer is `certificate_not_trusted`, with the fingerprint to confirm.
+	CertificateSha256 string       `json:"certificate_sha256,omitempty,omitzero"`
+	Channels          []NewChannel `json:"channels,omitempty,omitzero"`
+	IsapiURL          string       `json:"isapi_url,omitempty,omitzero"`
+	Name              string       `json:"name"`
+	OnvifURL          string       `json:"onvif_url,omitempty,omitzero"`
+	Password          string       `json:"password,omitempty,omitzero"`
 
 	// RtspURL Channel 1's main stream, if `channels` is absent. Like other addresses, it may contain the credentials (`rtsp://name:password@…`) if `username` and `password` are absent. It is never returned.
 	RtspURL string `json:"rtsp_url,omitempty,omitzero"`
@@ -1129,8 +1133,9 @@ type OfferedDevice struct {
 // Online Whether the device responds, as this server has seen it: when its streams were pulled, and about once a minute
 // without credentials.
 type Online struct {
-	// Reason Why it is offline (`not_reachable`, `timeout`, `not_rtsp`, `address_forbidden`, `unsupported`), or what is
-	// wrong although it is online (`wrong_password`, `no_such_path`); absent otherwise.
+	// Reason Why it is offline (`not_reachable`, `timeout`, `not_rtsp`, `address_forbidden`), or what is wrong although it
+	// is online (`wrong_password`, `no_such_path`, `description_unreadable`, `certificate_not_trusted`,
+	// `unsupported`); absent otherwise.
 	Reason string `json:"reason,omitempty,omitzero"`
 
 	// Since Since when this server has known it so; absent if unknown.
@@ -1302,6 +1307,9 @@ type PrivilegeSet = privilege.Set
 
 // Problem RFC 9457.
 type Problem struct {
+	// CertificateSha256 The fingerprint of the device's certificate, for `certificate_not_trusted`.
+	CertificateSha256 string `json:"certificate_sha256,omitempty,omitzero"`
+
 	// Code Stable, for programs.
 	Code    string `json:"code"`
 	Current Share  `json:"current,omitempty,omitzero"`
