@@ -239,6 +239,10 @@ func (h handlers) picture(ctx context.Context, u *using) ([]byte, error) {
 // notGiven completes the problem of a device that did not give what it was asked for. The
 // owner is told why.
 func (h handlers) notGiven(ctx context.Context, u *using, err error, p *problem) error {
+	return h.notGivenBy(ctx, u.of.Device, err, p)
+}
+
+func (h handlers) notGivenBy(ctx context.Context, device ids.Device, err error, p *problem) error {
 	fault, ok := errors.AsType[*DeviceFault](err)
 	if !ok {
 		return err
@@ -247,7 +251,7 @@ func (h handlers) notGiven(ctx context.Context, u *using, err error, p *problem)
 	if fault.RetryAfter > 0 {
 		p.header = retryAfter(fault.RetryAfter)
 	}
-	if _, own, err := h.cfg.Queries.Device(ctx, caller(ctx), string(u.of.Device), 0); err == nil && own {
+	if _, own, err := h.cfg.Queries.Device(ctx, caller(ctx), string(device), 0); err == nil && own {
 		if why := reasonsOfDevices[fault.Reason]; why != "" {
 			p.detail += " " + why
 		}

@@ -21,6 +21,7 @@ type Config struct {
 	Presence   Presence
 	Shares     Shares
 	StreamKeys StreamKeys
+	PTZ        PTZ // nil: no camera is moved
 
 	Queries Queries
 	Access  Access

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -19,10 +20,11 @@ import (
 // request is what is known about the current request.
 type request struct {
 	id      string
-	account string // "" before authentication and for public operations
-	network string // of the caller, for the limits
-	token   string // of the session
-	read    bool   // the body was read
+	account string     // "" before authentication and for public operations
+	address netip.Addr // of the caller; the zero value if unknown
+	network string     // of the caller, for the limits
+	token   string     // of the session
+	read    bool       // the body was read
 	answer  *outgoing
 
 	// What a rendered answer depends on besides its rows.
@@ -105,7 +107,8 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
 
-		req := &request{id: rand.Text(), network: network(client(c.Request(), s.cfg.TrustedProxies))}
+		from := client(c.Request(), s.cfg.TrustedProxies)
+		req := &request{id: rand.Text(), address: from, network: network(from)}
 		gone := c.Request().Context()                       // ends when the client goes away, or closes its side
 		op := s.operations[c.Request().Method+" "+c.Path()] // nil if not in the specification
 		if c.Request().ContentLength != 0 && (op == nil || op.body == nil) {

@@ -137,8 +137,8 @@ func (s *Server) writeProblem(err error, c echo.Context) {
 	ctx := c.Request().Context()
 	if p.status >= http.StatusInternalServerError {
 		level := slog.LevelError
-		if p.status == http.StatusServiceUnavailable {
-			level = slog.LevelWarn // including callers that disconnected
+		if p.status == http.StatusServiceUnavailable || p.status == http.StatusBadGateway {
+			level = slog.LevelWarn // including callers that disconnected, and cameras
 		}
 		s.log.LogAttrs(ctx, level, "request failed",
 			slog.String("request", requestID(ctx)), slog.String("code", p.code), slog.Any("error", err))

@@ -54,6 +54,7 @@ type Server struct {
 	inviting   *allowance    // from a network
 	keys       *allowance    // of streams, made from a network
 	hookTests  *allowance    // of webhooks, of an account
+	ptzOrders  *allowance    // of an account, except those that stop
 	resets     chan struct{} // requests for codes that are being followed
 	bodies     *budget
 	lists      *turns
@@ -95,6 +96,7 @@ func New(cfg Config) (*Server, error) {
 		inviting:   newAllowance("invitations from network", invitesEvery, invitesBurst),
 		keys:       newAllowance("stream keys from network", keysEvery, keysBurst),
 		hookTests:  newAllowance("tests of webhooks", hookTestEvery, hookTestBurst),
+		ptzOrders:  newAllowance("PTZ orders", ptzEvery, ptzBurst),
 		codesFrom:  newAllowance("codes from network", cfg.CodeEvery/10, 10*cfg.CodeBurst),
 	}
 	s.stopping = make(chan struct{})

@@ -78,7 +78,7 @@ func newOperation(spec *openapi3.T, path string, item *openapi3.PathItem, method
 // kindOf returns what an operation may do.
 func kindOf(method, id string) app.RequestKind {
 	switch {
-	case method == http.MethodGet:
+	case method == http.MethodGet, strings.Contains(id, "PTZ"): // a camera that is slow must not hold up commands
 		return app.Reads
 	case method == http.MethodDelete || id == "rejectDevice" || id == "pauseShare" || id == "pauseShareDevice" || id == "rejectTransfer" || id == "objectToReclaim":
 		return app.TakesAway

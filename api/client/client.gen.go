@@ -146,6 +146,27 @@ func (e OnlineState) Valid() bool {
 	}
 }
 
+// Defines values for PTZStatusMover.
+const (
+	Nobody PTZStatusMover = "nobody"
+	Other  PTZStatusMover = "other"
+	You    PTZStatusMover = "you"
+)
+
+// Valid indicates whether the value is a known member of the PTZStatusMover enum.
+func (e PTZStatusMover) Valid() bool {
+	switch e {
+	case Nobody:
+		return true
+	case Other:
+		return true
+	case You:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PlaybackLimitSinceAcceptance.
 const (
 	True PlaybackLimitSinceAcceptance = true
@@ -163,25 +184,25 @@ func (e PlaybackLimitSinceAcceptance) Valid() bool {
 
 // Defines values for Privilege.
 const (
-	Alarm       Privilege = "alarm"
-	LiveView    Privilege = "live_view"
-	Playback    Privilege = "playback"
-	Ptz         Privilege = "ptz"
-	TwoWayAudio Privilege = "two_way_audio"
+	PrivilegeAlarm       Privilege = "alarm"
+	PrivilegeLiveView    Privilege = "live_view"
+	PrivilegePlayback    Privilege = "playback"
+	PrivilegePtz         Privilege = "ptz"
+	PrivilegeTwoWayAudio Privilege = "two_way_audio"
 )
 
 // Valid indicates whether the value is a known member of the Privilege enum.
 func (e Privilege) Valid() bool {
 	switch e {
-	case Alarm:
+	case PrivilegeAlarm:
 		return true
-	case LiveView:
+	case PrivilegeLiveView:
 		return true
-	case Playback:
+	case PrivilegePlayback:
 		return true
-	case Ptz:
+	case PrivilegePtz:
 		return true
-	case TwoWayAudio:
+	case PrivilegeTwoWayAudio:
 		return true
 	default:
 		return false
@@ -286,22 +307,25 @@ func (e ShareDeviceStatus) Valid() bool {
 
 // Defines values for ViewerTransport.
 const (
-	RtspTCP  ViewerTransport = "rtsp-tcp"
-	RtspUDP  ViewerTransport = "rtsp-udp"
-	RtspsTCP ViewerTransport = "rtsps-tcp"
-	RtspsUDP ViewerTransport = "rtsps-udp"
+	ViewerTransportPtz      ViewerTransport = "ptz"
+	ViewerTransportRtspTCP  ViewerTransport = "rtsp-tcp"
+	ViewerTransportRtspUDP  ViewerTransport = "rtsp-udp"
+	ViewerTransportRtspsTCP ViewerTransport = "rtsps-tcp"
+	ViewerTransportRtspsUDP ViewerTransport = "rtsps-udp"
 )
 
 // Valid indicates whether the value is a known member of the ViewerTransport enum.
 func (e ViewerTransport) Valid() bool {
 	switch e {
-	case RtspTCP:
+	case ViewerTransportPtz:
 		return true
-	case RtspUDP:
+	case ViewerTransportRtspTCP:
 		return true
-	case RtspsTCP:
+	case ViewerTransportRtspUDP:
 		return true
-	case RtspsUDP:
+	case ViewerTransportRtspsTCP:
+		return true
+	case ViewerTransportRtspsUDP:
 		return true
 	default:
 		return false
@@ -1225,6 +1249,64 @@ type OwnSessions struct {
 
 	// UsedAt When one of them was last used.
 	UsedAt time.Time `json:"used_at,omitempty,omitzero"`
+}
+
+// PTZMove defines model for PTZMove.
+type PTZMove struct {
+	// Pan Speed to the right.
+	Pan float64 `json:"pan,omitempty,omitzero"`
+
+	// StopAfter In seconds: when it is stopped without another order.
+	StopAfter float64 `json:"stop_after,omitempty,omitzero"`
+
+	// Tilt Speed upwards.
+	Tilt float64 `json:"tilt,omitempty,omitzero"`
+
+	// Zoom Speed of getting closer.
+	Zoom float64 `json:"zoom,omitempty,omitzero"`
+}
+
+// PTZPlace Pan and tilt from one end of what the channel can do to the other; zoom from the widest view to the closest.
+type PTZPlace struct {
+	Pan  float64 `json:"pan"`
+	Tilt float64 `json:"tilt"`
+	Zoom float64 `json:"zoom"`
+}
+
+// PTZPreset defines model for PTZPreset.
+type PTZPreset struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// PTZPresetList defines model for PTZPresetList.
+type PTZPresetList struct {
+	Items []PTZPreset `json:"items"`
+}
+
+// PTZStatus defines model for PTZStatus.
+type PTZStatus struct {
+	// Mover Who has the channel now.
+	Mover PTZStatusMover `json:"mover"`
+
+	// Moving By an order that was given here, and that does not end by itself. A camera that has moved to a place by itself is not known to move.
+	Moving   bool      `json:"moving"`
+	Position *PTZPlace `json:"position,omitempty"`
+}
+
+// PTZStatusMover Who has the channel now.
+type PTZStatusMover string
+
+// PTZVector defines model for PTZVector.
+type PTZVector struct {
+	// Pan To the right.
+	Pan float64 `json:"pan,omitempty,omitzero"`
+
+	// Tilt Upwards.
+	Tilt float64 `json:"tilt,omitempty,omitzero"`
+
+	// Zoom Closer.
+	Zoom float64 `json:"zoom,omitempty,omitzero"`
 }
 
 // PasswordChange defines model for PasswordChange.
@@ -2627,6 +2709,15 @@ type AddDeviceJSONRequestBody = NewDevice
 // RenameDeviceJSONRequestBody defines body for RenameDevice for application/json ContentType.
 type RenameDeviceJSONRequestBody = DeviceNames
 
+// MovePTZToJSONRequestBody defines body for MovePTZTo for application/json ContentType.
+type MovePTZToJSONRequestBody = PTZPlace
+
+// MovePTZJSONRequestBody defines body for MovePTZ for application/json ContentType.
+type MovePTZJSONRequestBody = PTZMove
+
+// MovePTZByJSONRequestBody defines body for MovePTZBy for application/json ContentType.
+type MovePTZByJSONRequestBody = PTZVector
+
 // SetDeviceCredentialsJSONRequestBody defines body for SetDeviceCredentials for application/json ContentType.
 type SetDeviceCredentialsJSONRequestBody = DeviceCredentials
 
@@ -3193,6 +3284,110 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/devices/{device}/access (the `ListDeviceAccess` operationId).
 	ListDeviceAccess(ctx context.Context, device DevicePath, params *ListDeviceAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReleasePTZ Let go of a channel that you move
+	//
+	// It is told to stop if it moves by an order of yours, and others may move it at once. Nothing happens if you do not
+	// have it. Without this, others may move it 10 seconds after your last order.
+	//
+	// Corresponds with DELETE /api/v1/devices/{device}/channels/{channel}/ptz (the `ReleasePTZ` operationId).
+	ReleasePTZ(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MovePTZToWithBody Move a channel to a place
+	//
+	// As for `move`, but it ends by itself.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/absolute (the `MovePTZTo` operationId).
+	MovePTZToWithBody(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MovePTZTo Move a channel to a place
+	//
+	// As for `move`, but it ends by itself.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/absolute (the `MovePTZTo` operationId).
+	MovePTZTo(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, body MovePTZToJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MovePTZWithBody Move a channel
+	//
+	// It moves until you stop it, or give another order, or `stop_after` has passed: repeat the order before that to go on.
+	// It is stopped at once when you lose the privilege or your session ends. Without any speed it stops.
+	//
+	// One account moves a channel at a time: 409 `ptz_busy` while somebody else does, and for 10 seconds after. The owner
+	// of the device never waits, and takes the channel from others. `ptz_not_available`: the device has no address
+	// where the channel could be moved, or the channel cannot move. `camera_refused`: the camera does not do that;
+	// `camera_unavailable`: it does not respond, and is told to stop in case that it has heard the order.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/move (the `MovePTZ` operationId).
+	MovePTZWithBody(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MovePTZ Move a channel
+	//
+	// It moves until you stop it, or give another order, or `stop_after` has passed: repeat the order before that to go on.
+	// It is stopped at once when you lose the privilege or your session ends. Without any speed it stops.
+	//
+	// One account moves a channel at a time: 409 `ptz_busy` while somebody else does, and for 10 seconds after. The owner
+	// of the device never waits, and takes the channel from others. `ptz_not_available`: the device has no address
+	// where the channel could be moved, or the channel cannot move. `camera_refused`: the camera does not do that;
+	// `camera_unavailable`: it does not respond, and is told to stop in case that it has heard the order.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/move (the `MovePTZ` operationId).
+	MovePTZ(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, body MovePTZJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListPTZPresets List the presets of a channel
+	//
+	// The camera is asked. Presets with which a camera restarts, opens its menu or patrols are not listed. There is one page.
+	//
+	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/ptz/presets (the `ListPTZPresets` operationId).
+	ListPTZPresets(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MovePTZToPreset Move a channel to a preset
+	//
+	// One of the list; 404 `preset_not_found` for others. As for `move`, but it ends by itself.
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/presets/{preset}/goto (the `MovePTZToPreset` operationId).
+	MovePTZToPreset(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, preset string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MovePTZByWithBody Move a channel by a distance
+	//
+	// As the camera understands that; most take it for a part of the picture, or of the way that they can go. As for
+	// `move`, but it ends by itself.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/relative (the `MovePTZBy` operationId).
+	MovePTZByWithBody(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MovePTZBy Move a channel by a distance
+	//
+	// As the camera understands that; most take it for a part of the picture, or of the way that they can go. As for
+	// `move`, but it ends by itself.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/relative (the `MovePTZBy` operationId).
+	MovePTZBy(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, body MovePTZByJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetPTZStatus Read where a channel looks
+	//
+	// The camera is asked.
+	//
+	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/ptz/status (the `GetPTZStatus` operationId).
+	GetPTZStatus(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StopPTZ Stop a channel
+	//
+	// Whatever moves it. You have it for 10 seconds, as after any order.
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/stop (the `StopPTZ` operationId).
+	StopPTZ(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListDeviceRecordings List what is recorded of a channel
 	//
@@ -4685,6 +4880,220 @@ func (c *Client) RenameDevice(ctx context.Context, device DevicePath, params *Re
 // Corresponds with GET /api/v1/devices/{device}/access (the `ListDeviceAccess` operationId).
 func (c *Client) ListDeviceAccess(ctx context.Context, device DevicePath, params *ListDeviceAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListDeviceAccessRequest(c.Server, device, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReleasePTZ Let go of a channel that you move
+//
+// It is told to stop if it moves by an order of yours, and others may move it at once. Nothing happens if you do not
+// have it. Without this, others may move it 10 seconds after your last order.
+//
+// Corresponds with DELETE /api/v1/devices/{device}/channels/{channel}/ptz (the `ReleasePTZ` operationId).
+func (c *Client) ReleasePTZ(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReleasePTZRequest(c.Server, device, channel)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MovePTZToWithBody Move a channel to a place
+//
+// As for `move`, but it ends by itself.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/absolute (the `MovePTZTo` operationId).
+func (c *Client) MovePTZToWithBody(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMovePTZToRequestWithBody(c.Server, device, channel, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MovePTZTo Move a channel to a place
+//
+// As for `move`, but it ends by itself.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/absolute (the `MovePTZTo` operationId).
+func (c *Client) MovePTZTo(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, body MovePTZToJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMovePTZToRequest(c.Server, device, channel, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MovePTZWithBody Move a channel
+//
+// It moves until you stop it, or give another order, or `stop_after` has passed: repeat the order before that to go on.
+// It is stopped at once when you lose the privilege or your session ends. Without any speed it stops.
+//
+// One account moves a channel at a time: 409 `ptz_busy` while somebody else does, and for 10 seconds after. The owner
+// of the device never waits, and takes the channel from others. `ptz_not_available`: the device has no address
+// where the channel could be moved, or the channel cannot move. `camera_refused`: the camera does not do that;
+// `camera_unavailable`: it does not respond, and is told to stop in case that it has heard the order.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/move (the `MovePTZ` operationId).
+func (c *Client) MovePTZWithBody(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMovePTZRequestWithBody(c.Server, device, channel, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MovePTZ Move a channel
+//
+// It moves until you stop it, or give another order, or `stop_after` has passed: repeat the order before that to go on.
+// It is stopped at once when you lose the privilege or your session ends. Without any speed it stops.
+//
+// One account moves a channel at a time: 409 `ptz_busy` while somebody else does, and for 10 seconds after. The owner
+// of the device never waits, and takes the channel from others. `ptz_not_available`: the device has no address
+// where the channel could be moved, or the channel cannot move. `camera_refused`: the camera does not do that;
+// `camera_unavailable`: it does not respond, and is told to stop in case that it has heard the order.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/move (the `MovePTZ` operationId).
+func (c *Client) MovePTZ(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, body MovePTZJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMovePTZRequest(c.Server, device, channel, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListPTZPresets List the presets of a channel
+//
+// The camera is asked. Presets with which a camera restarts, opens its menu or patrols are not listed. There is one page.
+//
+// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/ptz/presets (the `ListPTZPresets` operationId).
+func (c *Client) ListPTZPresets(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListPTZPresetsRequest(c.Server, device, channel)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MovePTZToPreset Move a channel to a preset
+//
+// One of the list; 404 `preset_not_found` for others. As for `move`, but it ends by itself.
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/presets/{preset}/goto (the `MovePTZToPreset` operationId).
+func (c *Client) MovePTZToPreset(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, preset string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMovePTZToPresetRequest(c.Server, device, channel, preset)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MovePTZByWithBody Move a channel by a distance
+//
+// As the camera understands that; most take it for a part of the picture, or of the way that they can go. As for
+// `move`, but it ends by itself.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/relative (the `MovePTZBy` operationId).
+func (c *Client) MovePTZByWithBody(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMovePTZByRequestWithBody(c.Server, device, channel, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MovePTZBy Move a channel by a distance
+//
+// As the camera understands that; most take it for a part of the picture, or of the way that they can go. As for
+// `move`, but it ends by itself.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/relative (the `MovePTZBy` operationId).
+func (c *Client) MovePTZBy(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, body MovePTZByJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMovePTZByRequest(c.Server, device, channel, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetPTZStatus Read where a channel looks
+//
+// The camera is asked.
+//
+// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/ptz/status (the `GetPTZStatus` operationId).
+func (c *Client) GetPTZStatus(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPTZStatusRequest(c.Server, device, channel)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StopPTZ Stop a channel
+//
+// Whatever moves it. You have it for 10 seconds, as after any order.
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/stop (the `StopPTZ` operationId).
+func (c *Client) StopPTZ(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStopPTZRequest(c.Server, device, channel)
 	if err != nil {
 		return nil, err
 	}
@@ -7515,6 +7924,380 @@ func NewListDeviceAccessRequest(server string, device DevicePath, params *ListDe
 
 		req.Header.Set("Latchkey-Min-Position", headerParam0)
 
+	}
+
+	return req, nil
+}
+
+// NewReleasePTZRequest constructs an http.Request for the ReleasePTZ method
+func NewReleasePTZRequest(server string, device DeviceOrDomainPath, channel ChannelPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/ptz", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMovePTZToRequest calls the generic MovePTZTo builder with application/json body
+func NewMovePTZToRequest(server string, device DeviceOrDomainPath, channel ChannelPath, body MovePTZToJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMovePTZToRequestWithBody(server, device, channel, "application/json", bodyReader)
+}
+
+// NewMovePTZToRequestWithBody constructs an http.Request for the MovePTZTo method, with any body, and a specified content type
+func NewMovePTZToRequestWithBody(server string, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/ptz/absolute", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewMovePTZRequest calls the generic MovePTZ builder with application/json body
+func NewMovePTZRequest(server string, device DeviceOrDomainPath, channel ChannelPath, body MovePTZJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMovePTZRequestWithBody(server, device, channel, "application/json", bodyReader)
+}
+
+// NewMovePTZRequestWithBody constructs an http.Request for the MovePTZ method, with any body, and a specified content type
+func NewMovePTZRequestWithBody(server string, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/ptz/move", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListPTZPresetsRequest constructs an http.Request for the ListPTZPresets method
+func NewListPTZPresetsRequest(server string, device DeviceOrDomainPath, channel ChannelPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/ptz/presets", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMovePTZToPresetRequest constructs an http.Request for the MovePTZToPreset method
+func NewMovePTZToPresetRequest(server string, device DeviceOrDomainPath, channel ChannelPath, preset string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "preset", preset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/ptz/presets/%s/goto", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMovePTZByRequest calls the generic MovePTZBy builder with application/json body
+func NewMovePTZByRequest(server string, device DeviceOrDomainPath, channel ChannelPath, body MovePTZByJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMovePTZByRequestWithBody(server, device, channel, "application/json", bodyReader)
+}
+
+// NewMovePTZByRequestWithBody constructs an http.Request for the MovePTZBy method, with any body, and a specified content type
+func NewMovePTZByRequestWithBody(server string, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/ptz/relative", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetPTZStatusRequest constructs an http.Request for the GetPTZStatus method
+func NewGetPTZStatusRequest(server string, device DeviceOrDomainPath, channel ChannelPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/ptz/status", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStopPTZRequest constructs an http.Request for the StopPTZ method
+func NewStopPTZRequest(server string, device DeviceOrDomainPath, channel ChannelPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/ptz/stop", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -11123,6 +11906,120 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/devices/{device}/access (the `ListDeviceAccess` operationId).
 	ListDeviceAccessWithResponse(ctx context.Context, device DevicePath, params *ListDeviceAccessParams, reqEditors ...RequestEditorFn) (*ListDeviceAccessResponse, error)
 
+	// ReleasePTZWithResponse Let go of a channel that you move
+	//
+	// It is told to stop if it moves by an order of yours, and others may move it at once. Nothing happens if you do not
+	// have it. Without this, others may move it 10 seconds after your last order.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/devices/{device}/channels/{channel}/ptz (the `ReleasePTZ` operationId).
+	ReleasePTZWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*ReleasePTZResponse, error)
+
+	// MovePTZToWithBodyWithResponse Move a channel to a place
+	//
+	// As for `move`, but it ends by itself.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/absolute (the `MovePTZTo` operationId).
+	MovePTZToWithBodyWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MovePTZToResponse, error)
+
+	// MovePTZToWithResponse Move a channel to a place
+	//
+	// As for `move`, but it ends by itself.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/absolute (the `MovePTZTo` operationId).
+	MovePTZToWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, body MovePTZToJSONRequestBody, reqEditors ...RequestEditorFn) (*MovePTZToResponse, error)
+
+	// MovePTZWithBodyWithResponse Move a channel
+	//
+	// It moves until you stop it, or give another order, or `stop_after` has passed: repeat the order before that to go on.
+	// It is stopped at once when you lose the privilege or your session ends. Without any speed it stops.
+	//
+	// One account moves a channel at a time: 409 `ptz_busy` while somebody else does, and for 10 seconds after. The owner
+	// of the device never waits, and takes the channel from others. `ptz_not_available`: the device has no address
+	// where the channel could be moved, or the channel cannot move. `camera_refused`: the camera does not do that;
+	// `camera_unavailable`: it does not respond, and is told to stop in case that it has heard the order.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/move (the `MovePTZ` operationId).
+	MovePTZWithBodyWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MovePTZResponse, error)
+
+	// MovePTZWithResponse Move a channel
+	//
+	// It moves until you stop it, or give another order, or `stop_after` has passed: repeat the order before that to go on.
+	// It is stopped at once when you lose the privilege or your session ends. Without any speed it stops.
+	//
+	// One account moves a channel at a time: 409 `ptz_busy` while somebody else does, and for 10 seconds after. The owner
+	// of the device never waits, and takes the channel from others. `ptz_not_available`: the device has no address
+	// where the channel could be moved, or the channel cannot move. `camera_refused`: the camera does not do that;
+	// `camera_unavailable`: it does not respond, and is told to stop in case that it has heard the order.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/move (the `MovePTZ` operationId).
+	MovePTZWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, body MovePTZJSONRequestBody, reqEditors ...RequestEditorFn) (*MovePTZResponse, error)
+
+	// ListPTZPresetsWithResponse List the presets of a channel
+	//
+	// The camera is asked. Presets with which a camera restarts, opens its menu or patrols are not listed. There is one page.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/ptz/presets (the `ListPTZPresets` operationId).
+	ListPTZPresetsWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*ListPTZPresetsResponse, error)
+
+	// MovePTZToPresetWithResponse Move a channel to a preset
+	//
+	// One of the list; 404 `preset_not_found` for others. As for `move`, but it ends by itself.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/presets/{preset}/goto (the `MovePTZToPreset` operationId).
+	MovePTZToPresetWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, preset string, reqEditors ...RequestEditorFn) (*MovePTZToPresetResponse, error)
+
+	// MovePTZByWithBodyWithResponse Move a channel by a distance
+	//
+	// As the camera understands that; most take it for a part of the picture, or of the way that they can go. As for
+	// `move`, but it ends by itself.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/relative (the `MovePTZBy` operationId).
+	MovePTZByWithBodyWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MovePTZByResponse, error)
+
+	// MovePTZByWithResponse Move a channel by a distance
+	//
+	// As the camera understands that; most take it for a part of the picture, or of the way that they can go. As for
+	// `move`, but it ends by itself.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/relative (the `MovePTZBy` operationId).
+	MovePTZByWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, body MovePTZByJSONRequestBody, reqEditors ...RequestEditorFn) (*MovePTZByResponse, error)
+
+	// GetPTZStatusWithResponse Read where a channel looks
+	//
+	// The camera is asked.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/ptz/status (the `GetPTZStatus` operationId).
+	GetPTZStatusWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*GetPTZStatusResponse, error)
+
+	// StopPTZWithResponse Stop a channel
+	//
+	// Whatever moves it. You have it for 10 seconds, as after any order.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/stop (the `StopPTZ` operationId).
+	StopPTZWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*StopPTZResponse, error)
+
 	// ListDeviceRecordingsWithResponse List what is recorded of a channel
 	//
 	// Of a day, or of up to 31 days, as the device tells by ISAPI or ONVIF; in order, without overlaps. Needs playback
@@ -13280,6 +14177,313 @@ func (r ListDeviceAccessResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListDeviceAccessResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReleasePTZResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// GetBody returns the raw response body bytes
+func (r ReleasePTZResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReleasePTZResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReleasePTZResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReleasePTZResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MovePTZToResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r MovePTZToResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r MovePTZToResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MovePTZToResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MovePTZToResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MovePTZToResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MovePTZResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r MovePTZResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r MovePTZResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MovePTZResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MovePTZResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MovePTZResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListPTZPresetsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PTZPresetList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListPTZPresetsResponse) GetJSON200() *PTZPresetList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListPTZPresetsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListPTZPresetsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListPTZPresetsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListPTZPresetsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MovePTZToPresetResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// GetBody returns the raw response body bytes
+func (r MovePTZToPresetResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MovePTZToPresetResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MovePTZToPresetResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MovePTZToPresetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MovePTZByResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r MovePTZByResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r MovePTZByResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MovePTZByResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MovePTZByResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MovePTZByResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetPTZStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PTZStatus
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetPTZStatusResponse) GetJSON200() *PTZStatus {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetPTZStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetPTZStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetPTZStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetPTZStatusResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type StopPTZResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// GetBody returns the raw response body bytes
+func (r StopPTZResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StopPTZResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StopPTZResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StopPTZResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16441,6 +17645,186 @@ func (c *ClientWithResponses) ListDeviceAccessWithResponse(ctx context.Context, 
 	return ParseListDeviceAccessResponse(rsp)
 }
 
+// ReleasePTZWithResponse Let go of a channel that you move
+//
+// It is told to stop if it moves by an order of yours, and others may move it at once. Nothing happens if you do not
+// have it. Without this, others may move it 10 seconds after your last order.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/devices/{device}/channels/{channel}/ptz (the `ReleasePTZ` operationId).
+func (c *ClientWithResponses) ReleasePTZWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*ReleasePTZResponse, error) {
+	rsp, err := c.ReleasePTZ(ctx, device, channel, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReleasePTZResponse(rsp)
+}
+
+// MovePTZToWithBodyWithResponse Move a channel to a place
+//
+// As for `move`, but it ends by itself.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/absolute (the `MovePTZTo` operationId).
+func (c *ClientWithResponses) MovePTZToWithBodyWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MovePTZToResponse, error) {
+	rsp, err := c.MovePTZToWithBody(ctx, device, channel, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMovePTZToResponse(rsp)
+}
+
+// MovePTZToWithResponse Move a channel to a place
+//
+// As for `move`, but it ends by itself.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/absolute (the `MovePTZTo` operationId).
+func (c *ClientWithResponses) MovePTZToWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, body MovePTZToJSONRequestBody, reqEditors ...RequestEditorFn) (*MovePTZToResponse, error) {
+	rsp, err := c.MovePTZTo(ctx, device, channel, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMovePTZToResponse(rsp)
+}
+
+// MovePTZWithBodyWithResponse Move a channel
+//
+// It moves until you stop it, or give another order, or `stop_after` has passed: repeat the order before that to go on.
+// It is stopped at once when you lose the privilege or your session ends. Without any speed it stops.
+//
+// One account moves a channel at a time: 409 `ptz_busy` while somebody else does, and for 10 seconds after. The owner
+// of the device never waits, and takes the channel from others. `ptz_not_available`: the device has no address
+// where the channel could be moved, or the channel cannot move. `camera_refused`: the camera does not do that;
+// `camera_unavailable`: it does not respond, and is told to stop in case that it has heard the order.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/move (the `MovePTZ` operationId).
+func (c *ClientWithResponses) MovePTZWithBodyWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MovePTZResponse, error) {
+	rsp, err := c.MovePTZWithBody(ctx, device, channel, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMovePTZResponse(rsp)
+}
+
+// MovePTZWithResponse Move a channel
+//
+// It moves until you stop it, or give another order, or `stop_after` has passed: repeat the order before that to go on.
+// It is stopped at once when you lose the privilege or your session ends. Without any speed it stops.
+//
+// One account moves a channel at a time: 409 `ptz_busy` while somebody else does, and for 10 seconds after. The owner
+// of the device never waits, and takes the channel from others. `ptz_not_available`: the device has no address
+// where the channel could be moved, or the channel cannot move. `camera_refused`: the camera does not do that;
+// `camera_unavailable`: it does not respond, and is told to stop in case that it has heard the order.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/move (the `MovePTZ` operationId).
+func (c *ClientWithResponses) MovePTZWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, body MovePTZJSONRequestBody, reqEditors ...RequestEditorFn) (*MovePTZResponse, error) {
+	rsp, err := c.MovePTZ(ctx, device, channel, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMovePTZResponse(rsp)
+}
+
+// ListPTZPresetsWithResponse List the presets of a channel
+//
+// The camera is asked. Presets with which a camera restarts, opens its menu or patrols are not listed. There is one page.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/ptz/presets (the `ListPTZPresets` operationId).
+func (c *ClientWithResponses) ListPTZPresetsWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*ListPTZPresetsResponse, error) {
+	rsp, err := c.ListPTZPresets(ctx, device, channel, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListPTZPresetsResponse(rsp)
+}
+
+// MovePTZToPresetWithResponse Move a channel to a preset
+//
+// One of the list; 404 `preset_not_found` for others. As for `move`, but it ends by itself.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/presets/{preset}/goto (the `MovePTZToPreset` operationId).
+func (c *ClientWithResponses) MovePTZToPresetWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, preset string, reqEditors ...RequestEditorFn) (*MovePTZToPresetResponse, error) {
+	rsp, err := c.MovePTZToPreset(ctx, device, channel, preset, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMovePTZToPresetResponse(rsp)
+}
+
+// MovePTZByWithBodyWithResponse Move a channel by a distance
+//
+// As the camera understands that; most take it for a part of the picture, or of the way that they can go. As for
+// `move`, but it ends by itself.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/relative (the `MovePTZBy` operationId).
+func (c *ClientWithResponses) MovePTZByWithBodyWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MovePTZByResponse, error) {
+	rsp, err := c.MovePTZByWithBody(ctx, device, channel, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMovePTZByResponse(rsp)
+}
+
+// MovePTZByWithResponse Move a channel by a distance
+//
+// As the camera understands that; most take it for a part of the picture, or of the way that they can go. As for
+// `move`, but it ends by itself.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/relative (the `MovePTZBy` operationId).
+func (c *ClientWithResponses) MovePTZByWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, body MovePTZByJSONRequestBody, reqEditors ...RequestEditorFn) (*MovePTZByResponse, error) {
+	rsp, err := c.MovePTZBy(ctx, device, channel, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMovePTZByResponse(rsp)
+}
+
+// GetPTZStatusWithResponse Read where a channel looks
+//
+// The camera is asked.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/ptz/status (the `GetPTZStatus` operationId).
+func (c *ClientWithResponses) GetPTZStatusWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*GetPTZStatusResponse, error) {
+	rsp, err := c.GetPTZStatus(ctx, device, channel, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetPTZStatusResponse(rsp)
+}
+
+// StopPTZWithResponse Stop a channel
+//
+// Whatever moves it. You have it for 10 seconds, as after any order.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/ptz/stop (the `StopPTZ` operationId).
+func (c *ClientWithResponses) StopPTZWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, reqEditors ...RequestEditorFn) (*StopPTZResponse, error) {
+	rsp, err := c.StopPTZ(ctx, device, channel, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStopPTZResponse(rsp)
+}
+
 // ListDeviceRecordingsWithResponse List what is recorded of a channel
 //
 // Of a day, or of up to 31 days, as the device tells by ISAPI or ONVIF; in order, without overlaps. Needs playback
@@ -18571,6 +19955,193 @@ func ParseListDeviceAccessResponse(rsp *http.Response) (*ListDeviceAccessRespons
 		}
 		response.JSON200 = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseReleasePTZResponse parses an HTTP response from a ReleasePTZWithResponse call
+func ParseReleasePTZResponse(rsp *http.Response) (*ReleasePTZResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReleasePTZResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseMovePTZToResponse parses an HTTP response from a MovePTZToWithResponse call
+func ParseMovePTZToResponse(rsp *http.Response) (*MovePTZToResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MovePTZToResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMovePTZResponse parses an HTTP response from a MovePTZWithResponse call
+func ParseMovePTZResponse(rsp *http.Response) (*MovePTZResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MovePTZResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListPTZPresetsResponse parses an HTTP response from a ListPTZPresetsWithResponse call
+func ParseListPTZPresetsResponse(rsp *http.Response) (*ListPTZPresetsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListPTZPresetsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PTZPresetList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMovePTZToPresetResponse parses an HTTP response from a MovePTZToPresetWithResponse call
+func ParseMovePTZToPresetResponse(rsp *http.Response) (*MovePTZToPresetResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MovePTZToPresetResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseMovePTZByResponse parses an HTTP response from a MovePTZByWithResponse call
+func ParseMovePTZByResponse(rsp *http.Response) (*MovePTZByResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MovePTZByResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetPTZStatusResponse parses an HTTP response from a GetPTZStatusWithResponse call
+func ParseGetPTZStatusResponse(rsp *http.Response) (*GetPTZStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetPTZStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PTZStatus
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStopPTZResponse parses an HTTP response from a StopPTZWithResponse call
+func ParseStopPTZResponse(rsp *http.Response) (*StopPTZResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StopPTZResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
 	}
 
 	return response, nil

@@ -5,6 +5,7 @@ import (
 
 	"latchkey/api"
 	"latchkey/eventstore"
+	"latchkey/streaming/ptz"
 	"latchkey/streaming/rtsp"
 	"latchkey/streaming/upstream"
 )
@@ -23,15 +24,20 @@ func (f fences) WaitFor(ctx context.Context, position eventstore.Position) error
 }
 
 // cuts waits, after a change is in force in the privilege index, until nothing more is
-// sent to the viewers whom it ends and to the cameras that it removes.
+// sent to the viewers whom it ends and to the cameras that it removes, and the cameras are
+// told to stop that were moved by those who may no longer.
 type cuts struct {
 	door      *rtsp.Door
 	upstreams *upstream.Pool
+	desk      *ptz.Desk
 }
 
 func (c cuts) WaitFor(ctx context.Context, _ eventstore.Position) error {
 	if err := c.door.AwaitCuts(ctx); err != nil {
 		return err
 	}
-	return c.upstreams.AwaitLeft(ctx)
+	if err := c.upstreams.AwaitLeft(ctx); err != nil {
+		return err
+	}
+	return c.desk.AwaitStops(ctx)
 }

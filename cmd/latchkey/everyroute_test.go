@@ -39,6 +39,14 @@ var mayKnow = map[string]struct {
 	"endDeviceViewer":              {who: onlyOwner},
 	"getDeviceSnapshot":            {who: bothParties, answers: []string{"502", "502"}}, // the device is not there
 	"listDeviceRecordings":         {who: bothParties, answers: []string{"400", "403"}}, // no day is asked for, and no playback given
+	"movePTZ":                      {who: bothParties, body: `{"pan":1}`},
+	"movePTZBy":                    {who: bothParties, body: `{"pan":1}`},
+	"movePTZTo":                    {who: bothParties, body: `{"pan":1,"tilt":0,"zoom":0}`},
+	"movePTZToPreset":              {who: bothParties},
+	"stopPTZ":                      {who: bothParties},
+	"releasePTZ":                   {who: bothParties},
+	"listPTZPresets":               {who: bothParties, answers: []string{"409", "403"}}, // it has no address for it
+	"getPTZStatus":                 {who: bothParties, answers: []string{"409", "403"}},
 	"forgetRecipient":              {who: onlyOwner},
 	"getShare":                     {who: bothParties},
 	"replaceShare":                 {who: bothParties, body: `{"devices":[]}`},
@@ -176,6 +184,7 @@ func serveEverybody(t *testing.T) *everybody {
 	e.ids = map[string]string{
 		"viewer":   "1", // nobody watches: the owner alone is told so
 		"channel":  "1",
+		"preset":   "1",
 		"transfer": owner.offer(device, recipient.login, "end").ID, "reclaim": stranger.claim(simCamera(cam, "Mine")).ID,
 		"code": code.ID, "share": shared.ID, "device": device, "name": nameOf(key), "invitation": invited.ID,
 		"access_request": owner.firstOf("/access-requests"), "session": owner.firstOf("/accounts/me/sessions"),
@@ -185,6 +194,7 @@ func serveEverybody(t *testing.T) *everybody {
 	e.missing = map[string]string{
 		"viewer":   "1",
 		"channel":  "1",
+		"preset":   "1",
 		"transfer": "cam-aaaaaaaaaa~1", "reclaim": "cam-aaaaaaaaaa.0198c0de-0000-7000-8000-00000000000a", "code": strings.Repeat("a", len(code.ID)), "share": share, "recipient": share, "device": "cam-aaaaaaaaaa", "name": "kaaaaaaaaaaaa",
 		"invitation": strings.Repeat("a", len(invited.ID)), "access_request": "cam-aaaaaaaaaa.0198c0de-0000-7000-8000-00000000000a",
 		"session": strings.Repeat("0", len(e.ids["session"])), "address": strings.Repeat("0", len(e.ids["address"])),

@@ -27,6 +27,7 @@ import (
 	"latchkey/projections/access"
 	"latchkey/projections/engine"
 	"latchkey/streaming/device"
+	"latchkey/streaming/ptz"
 	"latchkey/streaming/rtsp"
 	"latchkey/streaming/upstream"
 )
@@ -95,6 +96,7 @@ type runningService struct {
 	journal   *journal.Journal
 	upstreams *upstream.Pool
 	watch     *device.Watch
+	desk      *ptz.Desk
 	door      *rtsp.Door
 	http      net.Listener
 	metrics   net.Listener // nil: off
@@ -163,6 +165,10 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if s.door, err = newDoor(o, x, s.opened, s.upstreams, metrics, logger); err != nil {
 		return nil, err
 	}
+	if s.desk, err = newDesk(o, x, s.opened, client, s.watch, metrics, logger); err != nil {
+		return nil, err
+	}
+	s.opened.uses = s.desk.SessionsEnded
 	x.OnChange(func(c access.Change) {
 		if c.Key != "" {
 			s.door.Forget(c.Key)
@@ -204,6 +210,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	}
 	s.startTelling(o, tell)
 	s.run("streams of cameras", s.upstreams.Run)
+	s.run("moving cameras", s.desk.Run)
 	if o.DeviceProof != proofOff { // otherwise nobody but viewers makes us connect
 		s.run("presence of devices", s.watch.Run)
 	}
@@ -236,8 +243,12 @@ const rememberWithin = 2 * time.Second
 
 // sessionEnded remembers in the log that something was taken away in the vault,
 // so that an older copy of the vault does not revive it. If the log does not take
-// that now, the keeper of the vault tries again.
+// that now, the keeper of the vault tries again. Before that, what sessions are used for
+// ends with them.
 func (p *opened) sessionEnded(ctx context.Context) {
+	if p.uses != nil {
+		p.uses(context.WithoutCancel(ctx))
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rememberWithin)
 	defer cancel()
 	if err := p.compareTaken(ctx, p.logger); err != nil {
@@ -313,10 +324,10 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	}
 	return api.New(api.Config{
 		Verification: s.opened.verify, PlaybackDelay: o.playbackDelay, Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
-		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
+		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door}, PTZ: ptzAPI{s.desk, x},
 		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{doorUses{s.opened.vault}}, Cameras: newCameras(client, s.opened.vault, x), Live: hub, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Opener: opener{s.opened.vault},
-		Fence: fences{x, cuts{s.door, s.upstreams}, s.journal}, Progress: runner,
+		Fence: fences{x, cuts{s.door, s.upstreams, s.desk}, s.journal}, Progress: runner,
 		Components: []api.Component{
 			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},
 			{Name: "database", State: answersTo(s.opened.vault.Ping), Reason: func() string { return "The vault's database does not respond, or accepts no writes." }},

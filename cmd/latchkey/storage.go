@@ -57,6 +57,7 @@ type opened struct {
 	outbox       *outbox.Outbox            // nil in a tool, which sends nothing itself
 	webhooks     *webhook.Client           // nil in a tool
 	hooks        *notices.Hooks            // nil in a tool
+	uses         func(context.Context)     // ends uses whose sessions have ended; nil in a tool
 
 	unmatched atomic.Bool // the vault has not been compared with the log yet
 	appended  atomic.Bool // since the mark of the vault was last advanced

@@ -353,6 +353,13 @@ func (x *Index) Owner(device ids.Device) uint32 {
 	return r.in.devices.owner(r.device)
 }
 
+// Owns reports whether a device is in an account.
+func (x *Index) Owns(account ids.Account, device ids.Device) bool {
+	r := x.lookUp(account, device)
+	owner := r.in.devices.owner(r.device)
+	return owner != 0 && owner == r.account
+}
+
 // Key returns a stream key that was not revoked. It may have expired.
 func (x *Index) Key(name ids.Key) (Key, bool) {
 	c := x.holds.Load()

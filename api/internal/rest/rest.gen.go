@@ -115,6 +115,27 @@ func (e OnlineState) Valid() bool {
 	}
 }
 
+// Defines values for PTZStatusMover.
+const (
+	Nobody PTZStatusMover = "nobody"
+	Other  PTZStatusMover = "other"
+	You    PTZStatusMover = "you"
+)
+
+// Valid indicates whether the value is a known member of the PTZStatusMover enum.
+func (e PTZStatusMover) Valid() bool {
+	switch e {
+	case Nobody:
+		return true
+	case Other:
+		return true
+	case You:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PlaybackLimitSinceAcceptance.
 const (
 	True PlaybackLimitSinceAcceptance = true
@@ -132,25 +153,25 @@ func (e PlaybackLimitSinceAcceptance) Valid() bool {
 
 // Defines values for Privilege.
 const (
-	Alarm       Privilege = "alarm"
-	LiveView    Privilege = "live_view"
-	Playback    Privilege = "playback"
-	Ptz         Privilege = "ptz"
-	TwoWayAudio Privilege = "two_way_audio"
+	PrivilegeAlarm       Privilege = "alarm"
+	PrivilegeLiveView    Privilege = "live_view"
+	PrivilegePlayback    Privilege = "playback"
+	PrivilegePtz         Privilege = "ptz"
+	PrivilegeTwoWayAudio Privilege = "two_way_audio"
 )
 
 // Valid indicates whether the value is a known member of the Privilege enum.
 func (e Privilege) Valid() bool {
 	switch e {
-	case Alarm:
+	case PrivilegeAlarm:
 		return true
-	case LiveView:
+	case PrivilegeLiveView:
 		return true
-	case Playback:
+	case PrivilegePlayback:
 		return true
-	case Ptz:
+	case PrivilegePtz:
 		return true
-	case TwoWayAudio:
+	case PrivilegeTwoWayAudio:
 		return true
 	default:
 		return false
@@ -255,22 +276,25 @@ func (e ShareDeviceStatus) Valid() bool {
 
 // Defines values for ViewerTransport.
 const (
-	RtspTCP  ViewerTransport = "rtsp-tcp"
-	RtspUDP  ViewerTransport = "rtsp-udp"
-	RtspsTCP ViewerTransport = "rtsps-tcp"
-	RtspsUDP ViewerTransport = "rtsps-udp"
+	ViewerTransportPtz      ViewerTransport = "ptz"
+	ViewerTransportRtspTCP  ViewerTransport = "rtsp-tcp"
+	ViewerTransportRtspUDP  ViewerTransport = "rtsp-udp"
+	ViewerTransportRtspsTCP ViewerTransport = "rtsps-tcp"
+	ViewerTransportRtspsUDP ViewerTransport = "rtsps-udp"
 )
 
 // Valid indicates whether the value is a known member of the ViewerTransport enum.
 func (e ViewerTransport) Valid() bool {
 	switch e {
-	case RtspTCP:
+	case ViewerTransportPtz:
 		return true
-	case RtspUDP:
+	case ViewerTransportRtspTCP:
 		return true
-	case RtspsTCP:
+	case ViewerTransportRtspUDP:
 		return true
-	case RtspsUDP:
+	case ViewerTransportRtspsTCP:
+		return true
+	case ViewerTransportRtspsUDP:
 		return true
 	default:
 		return false
@@ -1179,6 +1203,64 @@ type OwnSessions struct {
 
 	// UsedAt When one of them was last used.
 	UsedAt time.Time `json:"used_at,omitempty,omitzero"`
+}
+
+// PTZMove defines model for PTZMove.
+type PTZMove struct {
+	// Pan Speed to the right.
+	Pan float64 `json:"pan,omitempty,omitzero"`
+
+	// StopAfter In seconds: when it is stopped without another order.
+	StopAfter float64 `json:"stop_after,omitempty,omitzero"`
+
+	// Tilt Speed upwards.
+	Tilt float64 `json:"tilt,omitempty,omitzero"`
+
+	// Zoom Speed of getting closer.
+	Zoom float64 `json:"zoom,omitempty,omitzero"`
+}
+
+// PTZPlace Pan and tilt from one end of what the channel can do to the other; zoom from the widest view to the closest.
+type PTZPlace struct {
+	Pan  float64 `json:"pan"`
+	Tilt float64 `json:"tilt"`
+	Zoom float64 `json:"zoom"`
+}
+
+// PTZPreset defines model for PTZPreset.
+type PTZPreset struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// PTZPresetList defines model for PTZPresetList.
+type PTZPresetList struct {
+	Items []PTZPreset `json:"items"`
+}
+
+// PTZStatus defines model for PTZStatus.
+type PTZStatus struct {
+	// Mover Who has the channel now.
+	Mover PTZStatusMover `json:"mover"`
+
+	// Moving By an order that was given here, and that does not end by itself. A camera that has moved to a place by itself is not known to move.
+	Moving   bool      `json:"moving"`
+	Position *PTZPlace `json:"position,omitempty"`
+}
+
+// PTZStatusMover Who has the channel now.
+type PTZStatusMover string
+
+// PTZVector defines model for PTZVector.
+type PTZVector struct {
+	// Pan To the right.
+	Pan float64 `json:"pan,omitempty,omitzero"`
+
+	// Tilt Upwards.
+	Tilt float64 `json:"tilt,omitempty,omitzero"`
+
+	// Zoom Closer.
+	Zoom float64 `json:"zoom,omitempty,omitzero"`
 }
 
 // PasswordChange defines model for PasswordChange.
@@ -2568,6 +2650,15 @@ type AddDeviceJSONRequestBody = NewDevice
 // RenameDeviceJSONRequestBody defines body for RenameDevice for application/json ContentType.
 type RenameDeviceJSONRequestBody = DeviceNames
 
+// MovePTZToJSONRequestBody defines body for MovePTZTo for application/json ContentType.
+type MovePTZToJSONRequestBody = PTZPlace
+
+// MovePTZJSONRequestBody defines body for MovePTZ for application/json ContentType.
+type MovePTZJSONRequestBody = PTZMove
+
+// MovePTZByJSONRequestBody defines body for MovePTZBy for application/json ContentType.
+type MovePTZByJSONRequestBody = PTZVector
+
 // SetDeviceCredentialsJSONRequestBody defines body for SetDeviceCredentials for application/json ContentType.
 type SetDeviceCredentialsJSONRequestBody = DeviceCredentials
 
@@ -2717,6 +2808,30 @@ type ServerInterface interface {
 	// ListDeviceAccess List who can use a device, and every way in
 	// (GET /api/v1/devices/{device}/access)
 	ListDeviceAccess(ctx echo.Context, device DevicePath, params ListDeviceAccessParams) error
+	// ReleasePTZ Let go of a channel that you move
+	// (DELETE /api/v1/devices/{device}/channels/{channel}/ptz)
+	ReleasePTZ(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error
+	// MovePTZTo Move a channel to a place
+	// (POST /api/v1/devices/{device}/channels/{channel}/ptz/absolute)
+	MovePTZTo(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error
+	// MovePTZ Move a channel
+	// (POST /api/v1/devices/{device}/channels/{channel}/ptz/move)
+	MovePTZ(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error
+	// ListPTZPresets List the presets of a channel
+	// (GET /api/v1/devices/{device}/channels/{channel}/ptz/presets)
+	ListPTZPresets(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error
+	// MovePTZToPreset Move a channel to a preset
+	// (POST /api/v1/devices/{device}/channels/{channel}/ptz/presets/{preset}/goto)
+	MovePTZToPreset(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, preset string) error
+	// MovePTZBy Move a channel by a distance
+	// (POST /api/v1/devices/{device}/channels/{channel}/ptz/relative)
+	MovePTZBy(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error
+	// GetPTZStatus Read where a channel looks
+	// (GET /api/v1/devices/{device}/channels/{channel}/ptz/status)
+	GetPTZStatus(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error
+	// StopPTZ Stop a channel
+	// (POST /api/v1/devices/{device}/channels/{channel}/ptz/stop)
+	StopPTZ(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error
 	// ListDeviceRecordings List what is recorded of a channel
 	// (GET /api/v1/devices/{device}/channels/{channel}/recordings)
 	ListDeviceRecordings(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params ListDeviceRecordingsParams) error
@@ -3765,6 +3880,206 @@ func (w *ServerInterfaceWrapper) ListDeviceAccess(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDeviceAccess(ctx, device, params)
+	return err
+}
+
+// ReleasePTZ converts echo context to params.
+func (w *ServerInterfaceWrapper) ReleasePTZ(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReleasePTZ(ctx, device, channel)
+	return err
+}
+
+// MovePTZTo converts echo context to params.
+func (w *ServerInterfaceWrapper) MovePTZTo(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MovePTZTo(ctx, device, channel)
+	return err
+}
+
+// MovePTZ converts echo context to params.
+func (w *ServerInterfaceWrapper) MovePTZ(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MovePTZ(ctx, device, channel)
+	return err
+}
+
+// ListPTZPresets converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPTZPresets(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPTZPresets(ctx, device, channel)
+	return err
+}
+
+// MovePTZToPreset converts echo context to params.
+func (w *ServerInterfaceWrapper) MovePTZToPreset(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// ------------- Path parameter "preset" -------------
+	var preset string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "preset", ctx.Param("preset"), &preset, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preset: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MovePTZToPreset(ctx, device, channel, preset)
+	return err
+}
+
+// MovePTZBy converts echo context to params.
+func (w *ServerInterfaceWrapper) MovePTZBy(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MovePTZBy(ctx, device, channel)
+	return err
+}
+
+// GetPTZStatus converts echo context to params.
+func (w *ServerInterfaceWrapper) GetPTZStatus(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetPTZStatus(ctx, device, channel)
+	return err
+}
+
+// StopPTZ converts echo context to params.
+func (w *ServerInterfaceWrapper) StopPTZ(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StopPTZ(ctx, device, channel)
 	return err
 }
 
@@ -5950,6 +6265,14 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/devices/:device", wrapper.GetDevice, options.OperationMiddlewares["getDevice"]...)
 	router.PATCH(options.BaseURL+"/api/v1/devices/:device", wrapper.RenameDevice, options.OperationMiddlewares["renameDevice"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/access", wrapper.ListDeviceAccess, options.OperationMiddlewares["listDeviceAccess"]...)
+	router.DELETE(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz", wrapper.ReleasePTZ, options.OperationMiddlewares["releasePTZ"]...)
+	router.POST(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz/absolute", wrapper.MovePTZTo, options.OperationMiddlewares["movePTZTo"]...)
+	router.POST(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz/move", wrapper.MovePTZ, options.OperationMiddlewares["movePTZ"]...)
+	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz/presets", wrapper.ListPTZPresets, options.OperationMiddlewares["listPTZPresets"]...)
+	router.POST(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz/presets/:preset/goto", wrapper.MovePTZToPreset, options.OperationMiddlewares["movePTZToPreset"]...)
+	router.POST(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz/relative", wrapper.MovePTZBy, options.OperationMiddlewares["movePTZBy"]...)
+	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz/status", wrapper.GetPTZStatus, options.OperationMiddlewares["getPTZStatus"]...)
+	router.POST(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz/stop", wrapper.StopPTZ, options.OperationMiddlewares["stopPTZ"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/recordings", wrapper.ListDeviceRecordings, options.OperationMiddlewares["listDeviceRecordings"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/snapshot", wrapper.GetDeviceSnapshot, options.OperationMiddlewares["getDeviceSnapshot"]...)
 	router.PUT(options.BaseURL+"/api/v1/devices/:device/credentials", wrapper.SetDeviceCredentials, options.OperationMiddlewares["setDeviceCredentials"]...)
@@ -6952,6 +7275,206 @@ func (response ListDeviceAccess200JSONResponse) VisitListDeviceAccessResponse(w 
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ReleasePTZRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+}
+
+type ReleasePTZResponseObject interface {
+	VisitReleasePTZResponse(w http.ResponseWriter) error
+}
+
+type ReleasePTZ204Response struct {
+}
+
+func (response ReleasePTZ204Response) VisitReleasePTZResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type MovePTZToRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+	Body    *MovePTZToJSONRequestBody
+}
+
+type MovePTZToResponseObject interface {
+	VisitMovePTZToResponse(w http.ResponseWriter) error
+}
+
+type MovePTZTo204Response struct {
+}
+
+func (response MovePTZTo204Response) VisitMovePTZToResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type MovePTZTo408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response MovePTZTo408ApplicationProblemPlusJSONResponse) VisitMovePTZToResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MovePTZRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+	Body    *MovePTZJSONRequestBody
+}
+
+type MovePTZResponseObject interface {
+	VisitMovePTZResponse(w http.ResponseWriter) error
+}
+
+type MovePTZ204Response struct {
+}
+
+func (response MovePTZ204Response) VisitMovePTZResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type MovePTZ408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response MovePTZ408ApplicationProblemPlusJSONResponse) VisitMovePTZResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPTZPresetsRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+}
+
+type ListPTZPresetsResponseObject interface {
+	VisitListPTZPresetsResponse(w http.ResponseWriter) error
+}
+
+type ListPTZPresets200JSONResponse PTZPresetList
+
+func (response ListPTZPresets200JSONResponse) VisitListPTZPresetsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MovePTZToPresetRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+	Preset  string             `json:"preset"`
+}
+
+type MovePTZToPresetResponseObject interface {
+	VisitMovePTZToPresetResponse(w http.ResponseWriter) error
+}
+
+type MovePTZToPreset204Response struct {
+}
+
+func (response MovePTZToPreset204Response) VisitMovePTZToPresetResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type MovePTZByRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+	Body    *MovePTZByJSONRequestBody
+}
+
+type MovePTZByResponseObject interface {
+	VisitMovePTZByResponse(w http.ResponseWriter) error
+}
+
+type MovePTZBy204Response struct {
+}
+
+func (response MovePTZBy204Response) VisitMovePTZByResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type MovePTZBy408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response MovePTZBy408ApplicationProblemPlusJSONResponse) VisitMovePTZByResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPTZStatusRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+}
+
+type GetPTZStatusResponseObject interface {
+	VisitGetPTZStatusResponse(w http.ResponseWriter) error
+}
+
+type GetPTZStatus200JSONResponse PTZStatus
+
+func (response GetPTZStatus200JSONResponse) VisitGetPTZStatusResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPTZRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+}
+
+type StopPTZResponseObject interface {
+	VisitStopPTZResponse(w http.ResponseWriter) error
+}
+
+type StopPTZ204Response struct {
+}
+
+func (response StopPTZ204Response) VisitStopPTZResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
 }
 
 type ListDeviceRecordingsRequestObject struct {
@@ -8535,6 +9058,30 @@ type StrictServerInterface interface {
 	// ListDeviceAccess List who can use a device, and every way in
 	// (GET /api/v1/devices/{device}/access)
 	ListDeviceAccess(ctx context.Context, request ListDeviceAccessRequestObject) (ListDeviceAccessResponseObject, error)
+	// ReleasePTZ Let go of a channel that you move
+	// (DELETE /api/v1/devices/{device}/channels/{channel}/ptz)
+	ReleasePTZ(ctx context.Context, request ReleasePTZRequestObject) (ReleasePTZResponseObject, error)
+	// MovePTZTo Move a channel to a place
+	// (POST /api/v1/devices/{device}/channels/{channel}/ptz/absolute)
+	MovePTZTo(ctx context.Context, request MovePTZToRequestObject) (MovePTZToResponseObject, error)
+	// MovePTZ Move a channel
+	// (POST /api/v1/devices/{device}/channels/{channel}/ptz/move)
+	MovePTZ(ctx context.Context, request MovePTZRequestObject) (MovePTZResponseObject, error)
+	// ListPTZPresets List the presets of a channel
+	// (GET /api/v1/devices/{device}/channels/{channel}/ptz/presets)
+	ListPTZPresets(ctx context.Context, request ListPTZPresetsRequestObject) (ListPTZPresetsResponseObject, error)
+	// MovePTZToPreset Move a channel to a preset
+	// (POST /api/v1/devices/{device}/channels/{channel}/ptz/presets/{preset}/goto)
+	MovePTZToPreset(ctx context.Context, request MovePTZToPresetRequestObject) (MovePTZToPresetResponseObject, error)
+	// MovePTZBy Move a channel by a distance
+	// (POST /api/v1/devices/{device}/channels/{channel}/ptz/relative)
+	MovePTZBy(ctx context.Context, request MovePTZByRequestObject) (MovePTZByResponseObject, error)
+	// GetPTZStatus Read where a channel looks
+	// (GET /api/v1/devices/{device}/channels/{channel}/ptz/status)
+	GetPTZStatus(ctx context.Context, request GetPTZStatusRequestObject) (GetPTZStatusResponseObject, error)
+	// StopPTZ Stop a channel
+	// (POST /api/v1/devices/{device}/channels/{channel}/ptz/stop)
+	StopPTZ(ctx context.Context, request StopPTZRequestObject) (StopPTZResponseObject, error)
 	// ListDeviceRecordings List what is recorded of a channel
 	// (GET /api/v1/devices/{device}/channels/{channel}/recordings)
 	ListDeviceRecordings(ctx context.Context, request ListDeviceRecordingsRequestObject) (ListDeviceRecordingsResponseObject, error)
@@ -9793,6 +10340,284 @@ func (sh *strictHandler) ListDeviceAccess(ctx echo.Context, device DevicePath, p
 		return err
 	} else if validResponse, ok := response.(ListDeviceAccessResponseObject); ok {
 		return validResponse.VisitListDeviceAccessResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReleasePTZ operation middleware
+func (sh *strictHandler) ReleasePTZ(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error {
+	var request ReleasePTZRequestObject
+
+	request.Device = device
+	request.Channel = channel
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReleasePTZ(ctx.Request().Context(), request.(ReleasePTZRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReleasePTZ")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReleasePTZResponseObject); ok {
+		return validResponse.VisitReleasePTZResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// MovePTZTo operation middleware
+func (sh *strictHandler) MovePTZTo(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error {
+	var request MovePTZToRequestObject
+
+	request.Device = device
+	request.Channel = channel
+
+	var body MovePTZToJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.MovePTZTo(ctx.Request().Context(), request.(MovePTZToRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MovePTZTo")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(MovePTZToResponseObject); ok {
+		return validResponse.VisitMovePTZToResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// MovePTZ operation middleware
+func (sh *strictHandler) MovePTZ(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error {
+	var request MovePTZRequestObject
+
+	request.Device = device
+	request.Channel = channel
+
+	var body MovePTZJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.MovePTZ(ctx.Request().Context(), request.(MovePTZRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MovePTZ")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(MovePTZResponseObject); ok {
+		return validResponse.VisitMovePTZResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListPTZPresets operation middleware
+func (sh *strictHandler) ListPTZPresets(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error {
+	var request ListPTZPresetsRequestObject
+
+	request.Device = device
+	request.Channel = channel
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPTZPresets(ctx.Request().Context(), request.(ListPTZPresetsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPTZPresets")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPTZPresetsResponseObject); ok {
+		return validResponse.VisitListPTZPresetsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// MovePTZToPreset operation middleware
+func (sh *strictHandler) MovePTZToPreset(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, preset string) error {
+	var request MovePTZToPresetRequestObject
+
+	request.Device = device
+	request.Channel = channel
+	request.Preset = preset
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.MovePTZToPreset(ctx.Request().Context(), request.(MovePTZToPresetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MovePTZToPreset")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(MovePTZToPresetResponseObject); ok {
+		return validResponse.VisitMovePTZToPresetResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// MovePTZBy operation middleware
+func (sh *strictHandler) MovePTZBy(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error {
+	var request MovePTZByRequestObject
+
+	request.Device = device
+	request.Channel = channel
+
+	var body MovePTZByJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.MovePTZBy(ctx.Request().Context(), request.(MovePTZByRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MovePTZBy")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(MovePTZByResponseObject); ok {
+		return validResponse.VisitMovePTZByResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetPTZStatus operation middleware
+func (sh *strictHandler) GetPTZStatus(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error {
+	var request GetPTZStatusRequestObject
+
+	request.Device = device
+	request.Channel = channel
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetPTZStatus(ctx.Request().Context(), request.(GetPTZStatusRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetPTZStatus")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetPTZStatusResponseObject); ok {
+		return validResponse.VisitGetPTZStatusResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StopPTZ operation middleware
+func (sh *strictHandler) StopPTZ(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error {
+	var request StopPTZRequestObject
+
+	request.Device = device
+	request.Channel = channel
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StopPTZ(ctx.Request().Context(), request.(StopPTZRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StopPTZ")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StopPTZResponseObject); ok {
+		return validResponse.VisitStopPTZResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
