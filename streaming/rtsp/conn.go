@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
+
 	"latchkey/internal/accept"
 )
 
@@ -117,10 +119,12 @@ type wire struct {
 	// Used only by the goroutine that handles its requests.
 	inlet     *inlet
 	sessionID string
-	refusal   *refusal // of the request that is being answered
-	settingUp bool     // holds Door.setups
-	begins    *viewer  // whose PLAY is being answered
-	isDoor    bool     // the player is a door, another or ours
+	refusal   *refusal  // of the request that is being answered
+	offer     offer     // of SRTP
+	setup     *base.URL // of the SETUP that is being answered
+	settingUp bool      // holds Door.setups
+	begins    *viewer   // whose PLAY is being answered
+	isDoor    bool      // the player is a door, another or ours
 }
 
 // SetReadDeadline does nothing: the server would clear the deadline.

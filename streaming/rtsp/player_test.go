@@ -85,6 +85,7 @@ func TestPlayersThatWeDidNotWrite(t *testing.T) {
 		{"rtsp", "/dev-1/Streaming/Channels/102?transportmode=unicast", "tcp"},
 		{"rtsp", "/dev-1/Streaming/Channels/102?transportmode=unicast", "udp"},
 		{"rtsps", "/dev-1/1", "tcp"},
+		{"rtsps", "/dev-1/1?srtp", "udp"},
 	} {
 		addr := door.Addr()
 		if c.scheme == "rtsps" {

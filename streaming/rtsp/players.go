@@ -193,6 +193,7 @@ func (w *wire) rightTransport(session *gortsplib.ServerSession, req *base.Reques
 	if ids := chosen.InterleavedIDs; ids != nil && v != nil && v.uses(ids[0]) {
 		chosen.InterleavedIDs = nil // the server finds others
 	}
+	chosen.Secure = false // the server does not know; see srtpWay
 	req.Header["Transport"] = chosen.Marshal()
 	return nil
 }
@@ -218,7 +219,7 @@ func chooseTransport(header base.HeaderValue, has *gortsplib.Transport, secure b
 			if verdict == errBadTransport {
 				refused = verdict
 			}
-		case secure && t.Protocol == headers.TransportProtocolUDP:
+		case t.Secure && !secure, secure && t.Protocol == headers.TransportProtocolUDP && !t.Secure:
 		case has == nil || (*has == gortsplib.TransportTCP) == (t.Protocol == headers.TransportProtocolTCP):
 			return t, nil
 		}
@@ -233,6 +234,8 @@ func parseTransport(s string) (t headers.Transport, refused *refusal) {
 	switch profile(parts[0]) {
 	case "RTP/AVP", "RTP/AVP/UDP":
 		t.Protocol = headers.TransportProtocolUDP
+	case "RTP/SAVP", "RTP/SAVP/UDP":
+		t.Protocol, t.Secure = headers.TransportProtocolUDP, true
 	case "RTP/AVP/TCP":
 		t.Protocol = headers.TransportProtocolTCP
 	default:
@@ -307,6 +310,9 @@ func parsePair(s string, least, most int) *[2]int {
 func (v *viewer) uses(channel int) bool {
 	return slices.ContainsFunc(v.channels, func(c int) bool { return c == channel || c == channel+1 || c+1 == channel })
 }
+
+// controlOf returns the address of a track, relative to that of the stream.
+func controlOf(track int) string { return "trackID=" + strconv.Itoa(track) }
 
 // take records that the viewer sets up a track, or refuses that.
 func (v *viewer) take(track int) *refusal {

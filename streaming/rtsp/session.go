@@ -131,6 +131,12 @@ func (h *handler) subscribe(c *gortsplib.ServerConn, res *base.Response) {
 	case to.ClientPorts != nil:
 		s.rtp, s.rtcp = h.udp.address(v.wire.endpoint(to.ClientPorts[0])), h.udp.address(v.wire.endpoint(to.ClientPorts[1]))
 	}
+	if v.keys != nil {
+		if err := v.answerSRTP(res, track, v.wire.setup); err != nil {
+			h.log.Error("answering for SRTP failed", "err", err)
+			return // nothing is sent of this track
+		}
+	}
 	v.subs[track] = s
 	v.order = append(v.order, track)
 }
@@ -151,6 +157,15 @@ func (h *handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.R
 	if refused != nil {
 		res, err := h.refuse(refused)
 		return res, nil, err
+	}
+	if w := wireOf(ctx.Conn); w.wantsSRTP(ctx.Query) {
+		body, err := w.describeSRTP(stream)
+		if err != nil {
+			h.log.Error("describing a stream for SRTP failed", "err", err)
+			res, err := h.refuse(errInternalFault)
+			return res, nil, err
+		}
+		return &base.Response{StatusCode: base.StatusOK, Body: body}, nil, nil
 	}
 	return &base.Response{StatusCode: base.StatusOK}, stream.ServerStream, nil
 }
@@ -191,7 +206,8 @@ func (h *handler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Respons
 		return res, nil, err
 	}
 	h.setups.Lock() // until OnResponse
-	wireOf(ctx.Conn).settingUp = true
+	w := wireOf(ctx.Conn)
+	w.settingUp, w.setup = true, ctx.Request.URL
 	return &base.Response{StatusCode: base.StatusOK}, stream.ServerStream, nil
 }
 
@@ -219,7 +235,7 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 	v.session, v.wire, v.udp = ctx.Session, w, ctx.Transport != gortsplib.TransportTCP
 	v.box = &w.box
 	if v.udp {
-		v.box = &outbox{door: h.Door, way: &udpWay{ports: h.udp, wire: w, credit: udpBurst}}
+		v.box = h.datagramBox(w)
 	}
 	h.viewers.add(v) // before it can be cut: AwaitCuts must find it
 	kept := false
@@ -243,6 +259,12 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 	}
 	if refused = h.verdict(v); refused != nil {
 		return nil, refused
+	}
+	if secret, ok := v.box.way.(*srtpWay); ok {
+		if secret.keys, refused = w.protectionFor(v.lease.stream); refused != nil {
+			return nil, refused
+		}
+		v.keys = secret.keys
 	}
 	v.subs = make([]*sub, len(v.lease.stream.tracks))
 	ctx.Session.SetUserData(v)

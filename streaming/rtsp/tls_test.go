@@ -2,9 +2,12 @@ package rtsp
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -12,6 +15,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"github.com/bluenviron/gortsplib/v4/pkg/headers"
+	"github.com/bluenviron/gortsplib/v4/pkg/mikey"
+	sdpformat "github.com/bluenviron/gortsplib/v4/pkg/sdp"
+	"github.com/pion/srtp/v3"
 
 	"latchkey/domain/privilege"
 	"latchkey/streaming/cameratest"
@@ -164,4 +174,115 @@ func TestRTSPSIsConfigured(t *testing.T) {
 			t.Errorf("%v does not say %q", err, want)
 		}
 	}
+}
+
+// TestSRTP plays over UDP within TLS: encrypted, under a key of each viewer and session.
+func TestSRTP(t *testing.T) {
+	t.Parallel()
+	with, trust := secured(t)
+	h := open(t, (&cameratest.Camera{}).Start(t), with)
+	keys := map[string]bool{}
+	// plays sets up and plays, and returns what decrypts it.
+	plays := func(p *player, described bool) *srtp.Context {
+		t.Helper()
+		var sdp description.Session
+		if described {
+			r, err := p.do("DESCRIBE", p.url+"?srtp")
+			r = p.wants(200, "DESCRIBE", r, err)
+			var raw sdpformat.SessionDescription
+			if err := errors.Join(raw.Unmarshal([]byte(r.body)), sdp.Unmarshal(&raw)); err != nil {
+				t.Fatalf("%v: %s", err, r.body)
+			}
+		}
+		port := p.listenUDP().Port
+		r, err := p.setupAt(p.url+"/trackID=0", fmt.Sprintf("Transport: RTP/SAVP;unicast;client_port=%d-%d", port, port+1))
+		r = p.wants(200, "SETUP", r, err)
+		if got := r.header.Get("Transport"); !strings.HasPrefix(got, "RTP/SAVP;") {
+			t.Errorf("Transport is %q", got)
+		}
+		var answered headers.KeyMgmt
+		if err := answered.Unmarshal(base.HeaderValue{r.header.Get("Keymgmt")}); err != nil {
+			t.Fatal(err)
+		}
+		key := keyIn(t, answered.MikeyMessage)
+		if described && !bytes.Equal(key, keyIn(t, sdp.Medias[0].KeyMgmtMikey)) {
+			t.Error("the key of the description is not that of the session")
+		}
+		if keys[string(key)] {
+			t.Error("a key was used twice")
+		}
+		keys[string(key)] = true
+		r, err = p.play()
+		p.wants(200, "PLAY", r, err)
+		c, err := srtp.CreateContext(key[:16], key[16:], srtp.ProtectionProfileAes128CmHmacSha1_80)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	reads := func(p *player, c *srtp.Context) {
+		t.Helper()
+		buf := make([]byte, 2048)
+		for range 30 {
+			_ = p.udp[0].SetReadDeadline(time.Now().Add(udpPatience))
+			n, err := p.udp[0].Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.DecryptRTP(nil, buf[:n], nil); err != nil {
+				t.Fatalf("a packet is not encrypted under the viewer's key: %v", err)
+			}
+		}
+		_ = p.udp[1].SetReadDeadline(time.Now().Add(udpPatience))
+		n, err := p.udp[1].Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.DecryptRTCP(nil, buf[:n], nil); err != nil {
+			t.Errorf("a report is not encrypted under the viewer's key: %v", err)
+		}
+	}
+	p := h.securePlayer(t, "/dev-1/1", annKey, trust)
+	reads(p, plays(p, true))
+	if got := h.viewers.list()[0].transport(); got != "rtsps-udp" {
+		t.Errorf("its transport is %q", got)
+	}
+	other := h.securePlayer(t, "/dev-1/1", annKey, trust)
+	reads(other, plays(other, false))
+	r, err := p.do("TEARDOWN", p.url)
+	p.wants(200, "TEARDOWN", r, err)
+	p.session = ""
+	reads(p, plays(p, false)) // the key of the description is used up
+	h.grants.grant("ann", "dev-1", 1, privilege.None)
+	h.recheck(t, "ann", "dev-1", "")
+	if n := h.viewers.count(); n != 0 {
+		t.Errorf("%d viewers are left", n)
+	}
+	plain := h.player(t, "/dev-1/1", annKey)
+	r, err = plain.setupAt(plain.url+"/trackID=0", "Transport: RTP/SAVP;unicast;client_port=4000-4001")
+	plain.wants(461, "SETUP of SRTP without TLS", r, err)
+}
+
+// keyIn returns the key in a MIKEY message.
+func keyIn(t *testing.T, m *mikey.Message) []byte {
+	t.Helper()
+	for _, p := range m.Payloads {
+		if p, ok := p.(*mikey.PayloadKEMAC); ok {
+			return p.SubPayloads[0].KeyData
+		}
+	}
+	t.Fatal("a message without a key")
+	return nil
+}
+
+// listenUDP makes the player receive at two new ports, and returns the first.
+func (p *player) listenUDP() *net.UDPAddr {
+	p.t.Helper()
+	pair, err := listenUDP("", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.udp = pair
+	p.t.Cleanup(func() { pair[0].Close(); pair[1].Close() })
+	return pair[0].LocalAddr().(*net.UDPAddr)
 }

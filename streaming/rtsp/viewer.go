@@ -28,13 +28,14 @@ type viewer struct {
 	session  *gortsplib.ServerSession
 	wire     *wire
 	lease    *lease
-	tracks   []int   // set up
-	channels []int   // of RTP over TCP
-	ports    []int   // RTP ports of the player over UDP; the registry's mutex guards them
-	subs     []*sub  // by track; nil: not set up
-	order    []int   // the tracks that are set up, in the order of their SETUPs
-	box      *outbox // over TCP that of the connection
-	left     bool    // it gets nothing any more; the stream's mutex guards it
+	keys     []*protection // by track, over UDP within TLS
+	tracks   []int         // set up
+	channels []int         // of RTP over TCP
+	ports    []int         // RTP ports of the player over UDP; the registry's mutex guards them
+	subs     []*sub        // by track; nil: not set up
+	order    []int         // the tracks that are set up, in the order of their SETUPs
+	box      *outbox       // over TCP that of the connection
+	left     bool          // it gets nothing any more; the stream's mutex guards it
 
 	cutFor  atomic.Pointer[cutting]
 	playing atomic.Bool   // since its first PLAY
@@ -46,6 +47,8 @@ func (v *viewer) transport() string {
 	switch {
 	case v.session == nil:
 		return ""
+	case v.wire.tls != nil && v.udp:
+		return "rtsps-udp"
 	case v.wire.tls != nil:
 		return "rtsps-tcp"
 	case v.udp:
