@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -22,6 +23,39 @@ type Cameras interface {
 	Picture(ctx context.Context, device ids.Device, channel int) ([]byte, error)
 	// Recordings returns what is recorded of a channel in a time.
 	Recordings(ctx context.Context, device ids.Device, channel int, within privilege.Interval) (Recorded, error)
+	// Streams returns what the streams of a channel are. It connects to a device that was
+	// not seen before, unless that is no longer permitted then.
+	Streams(ctx context.Context, device ids.Device, channel int, permitted func() bool) (ChannelStreams, error)
+}
+
+// ChannelStreams are the streams of a channel.
+type ChannelStreams struct {
+	Main ChannelStream
+	Sub  *ChannelStream // nil: there is none
+}
+
+// ChannelStream is one stream of a channel. What is zero is unknown.
+type ChannelStream struct {
+	Pulled bool // now
+	SeenAt time.Time
+	Video  *VideoStream // nil: there is none
+	Audio  *AudioStream // nil: there is none
+}
+
+// VideoStream is what a player must know of a video.
+type VideoStream struct {
+	Codec, Profile, Level           string
+	Width, Height                   int
+	FrameRate                       float64 // pictures a second
+	GOP                             time.Duration
+	GOPFrames                       int
+	BFrames, VaryingGOP, GOPTooLong bool
+}
+
+// AudioStream is what a player must know of a sound.
+type AudioStream struct {
+	Codec                string
+	SampleRate, Channels int // Hz
 }
 
 // DeviceFault is why a device did not give something. It has nothing of the device.
@@ -235,6 +269,54 @@ func (h handlers) picture(ctx context.Context, u *using) ([]byte, error) {
 	}
 	return h.cfg.Cameras.Picture(ctx, u.of.Device, u.of.Channel)
 }
+
+// GetChannelStreams tells what the streams of a channel are.
+func (h handlers) GetChannelStreams(ctx context.Context, r rest.GetChannelStreamsRequestObject) (rest.GetChannelStreamsResponseObject, error) {
+	if err := h.indexAt(ctx, r.Params.LatchkeyMinPosition); err != nil {
+		return nil, err
+	}
+	ctx, u, err := h.use(ctx, r.Device, r.Channel, privilege.LiveView)
+	if err != nil {
+		return nil, err
+	}
+	defer u.end()
+	streams, err := h.streams(ctx, u)
+	if refused := h.stillPermitted(u); refused != nil {
+		return nil, refused
+	}
+	if err != nil {
+		return nil, h.notGiven(ctx, u, err, &problem{code: "stream_not_available", detail: "The channel's stream cannot be looked at now."})
+	}
+	out := rest.GetChannelStreams200JSONResponse{Main: streams.Main.view()}
+	if streams.Sub != nil {
+		out.Sub = streams.Sub.view()
+	}
+	return out, nil
+}
+
+func (h handlers) streams(ctx context.Context, u *using) (ChannelStreams, error) {
+	if h.cfg.Cameras == nil {
+		return ChannelStreams{}, &DeviceFault{Reason: "unsupported"}
+	}
+	return h.cfg.Cameras.Streams(ctx, u.of.Device, u.of.Channel, func() bool { return u.permit.Check(h.cfg.Now()) == access.Allowed })
+}
+
+func (s ChannelStream) view() rest.ChannelStream {
+	out := rest.ChannelStream{Pulled: s.Pulled, SeenAt: utc(s.SeenAt)}
+	if v := s.Video; v != nil {
+		out.Video = rest.VideoStream{
+			Codec: v.Codec, Profile: v.Profile, Level: v.Level, Width: v.Width, Height: v.Height, FrameRate: round(v.FrameRate),
+			GopSeconds: round(v.GOP.Seconds()), GopFrames: v.GOPFrames, BFrames: v.BFrames, VaryingGop: v.VaryingGOP, GopTooLong: v.GOPTooLong,
+		}
+	}
+	if a := s.Audio; a != nil {
+		out.Audio = rest.AudioStream{Codec: a.Codec, SampleRate: a.SampleRate, Channels: a.Channels}
+	}
+	return out
+}
+
+// round leaves three decimals.
+func round(f float64) float64 { return math.Round(f*1000) / 1000 }
 
 // notGiven completes the problem of a device that did not give what it was asked for. The
 // owner is told why.

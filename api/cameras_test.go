@@ -22,10 +22,15 @@ func init() {
 type fakeCameras struct {
 	picture    func(ctx context.Context) ([]byte, error)
 	recordings func(within privilege.Interval) (Recorded, error)
+	streams    func() (ChannelStreams, error)
 }
 
 func (f *fakeCameras) Recordings(_ context.Context, _ ids.Device, _ int, within privilege.Interval) (Recorded, error) {
 	return f.recordings(within)
+}
+
+func (f *fakeCameras) Streams(context.Context, ids.Device, int, func() bool) (ChannelStreams, error) {
+	return f.streams()
 }
 
 func (f *fakeCameras) Picture(ctx context.Context, _ ids.Device, _ int) ([]byte, error) {
@@ -120,6 +125,32 @@ func TestSnapshot(t *testing.T) {
 	}
 	v.server.cfg.Cameras = nil
 	v.wantProblem(v.do("GET", path, v.owner.token, nil), 502, "snapshot_not_available")
+}
+
+// TestStreams: whoever may view live is told what the streams are.
+func TestStreams(t *testing.T) {
+	cams := &fakeCameras{streams: func() (ChannelStreams, error) {
+		return ChannelStreams{
+			Main: ChannelStream{Pulled: true, SeenAt: time.Unix(1e9, 0), Video: &VideoStream{Codec: "H264", Profile: "High", FrameRate: 24.99999, GOP: 2 * time.Second, GOPFrames: 50}},
+			Sub:  &ChannelStream{Audio: &AudioStream{Codec: "PCMA", SampleRate: 8000, Channels: 1}},
+		}, nil
+	}}
+	v := newVillage(t, func(c *Config) { c.Cameras = cams })
+	v.accept()
+	path := "/api/v1/devices/" + v.device + "/channels/1/streams"
+	const want = `{"main":{"pulled":true,"seen_at":"2001-09-09T01:46:40Z","video":{"b_frames":false,"codec":"H264",` +
+		`"frame_rate":25,"gop_frames":50,"gop_seconds":2,"gop_too_long":false,"profile":"High","varying_gop":false}},"sub":` +
+		`{"audio":{"channels":1,"codec":"PCMA","sample_rate":8000},"pulled":false}}`
+	for _, p := range []person{v.owner, v.recipient} {
+		if a := v.wantStatus(v.do("GET", path, p.token, nil), 200); strings.TrimSpace(string(a.body)) != want {
+			t.Errorf("%s", a.body)
+		}
+	}
+	v.wantProblem(v.do("GET", path, v.stranger.token, nil), 404, "device_not_found")
+	v.changed(v.do("PUT", v.path("/devices/", v.device), v.owner.token, grant(v.device, "playback")))
+	v.wantProblem(v.do("GET", path, v.recipient.token, nil), 403, "privilege_missing")
+	cams.streams = func() (ChannelStreams, error) { return ChannelStreams{}, &DeviceFault{Reason: "not_reachable"} }
+	v.wantProblem(v.do("GET", path, v.owner.token, nil), 502, "stream_not_available")
 }
 
 // TestARevokedSnapshot: a picture that comes after the privilege has gone is not sent, the

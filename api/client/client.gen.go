@@ -467,6 +467,17 @@ type AddressList struct {
 	Next NextCursor `json:"next,omitempty,omitzero"`
 }
 
+// AudioStream defines model for AudioStream.
+type AudioStream struct {
+	Channels int `json:"channels,omitempty,omitzero"`
+
+	// Codec Its RTP name, such as `PCMU`, `PCMA` or `MPEG4-GENERIC`.
+	Codec string `json:"codec"`
+
+	// SampleRate In Hz.
+	SampleRate int `json:"sample_rate,omitempty,omitzero"`
+}
+
 // Cause The event that gave something its state. The history names it.
 type Cause struct {
 	At time.Time `json:"at,omitempty,omitzero"`
@@ -504,6 +515,25 @@ type ChannelName struct {
 
 // ChannelNumber defines model for ChannelNumber.
 type ChannelNumber = int
+
+// ChannelStream One stream of a channel. What is absent is unknown, or there is none.
+type ChannelStream struct {
+	Audio AudioStream `json:"audio,omitempty,omitzero"`
+
+	// Pulled Whether the server receives it now.
+	Pulled bool        `json:"pulled"`
+	SeenAt time.Time   `json:"seen_at,omitempty,omitzero"`
+	Video  VideoStream `json:"video,omitempty,omitzero"`
+}
+
+// ChannelStreams defines model for ChannelStreams.
+type ChannelStreams struct {
+	// Main One stream of a channel. What is absent is unknown, or there is none.
+	Main ChannelStream `json:"main"`
+
+	// Sub One stream of a channel. What is absent is unknown, or there is none.
+	Sub ChannelStream `json:"sub,omitempty,omitzero"`
+}
 
 // Code defines model for Code.
 type Code struct {
@@ -1948,6 +1978,38 @@ type TransferRecipient struct {
 	Phone string `json:"phone,omitempty,omitzero"`
 }
 
+// VideoStream defines model for VideoStream.
+type VideoStream struct {
+	// BFrames Pictures are sent in another order than they are shown in: browsers do not play that over WebRTC.
+	BFrames bool `json:"b_frames"`
+
+	// Codec Its RTP name, such as `H264`, `H265` or `JPEG`.
+	Codec string `json:"codec"`
+
+	// FrameRate Pictures a second as sent.
+	FrameRate float64 `json:"frame_rate,omitempty,omitzero"`
+
+	// GopFrames Pictures from one key frame to the next.
+	GopFrames int `json:"gop_frames,omitempty,omitzero"`
+
+	// GopSeconds Time between the last two key frames.
+	GopSeconds float64 `json:"gop_seconds,omitempty,omitzero"`
+
+	// GopTooLong The pictures since the last key frame exceed 8 MiB: a new viewer waits for the next one.
+	GopTooLong bool `json:"gop_too_long"`
+	Height     int  `json:"height,omitempty,omitzero"`
+
+	// Level Such as `4.1`.
+	Level string `json:"level,omitempty,omitzero"`
+
+	// Profile Of H.264 and H.265, such as `High`.
+	Profile string `json:"profile,omitempty,omitzero"`
+
+	// VaryingGop Key frames come at changing intervals, as with a "smart codec" that leaves them out while nothing moves.
+	VaryingGop bool `json:"varying_gop"`
+	Width      int  `json:"width,omitempty,omitzero"`
+}
+
 // Viewer defines model for Viewer.
 type Viewer struct {
 	// Address The network address from which the viewer is connected.
@@ -2287,6 +2349,12 @@ type ListDeviceRecordingsParams struct {
 
 // GetDeviceSnapshotParams defines parameters for GetDeviceSnapshot.
 type GetDeviceSnapshotParams struct {
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// GetChannelStreamsParams defines parameters for GetChannelStreams.
+type GetChannelStreamsParams struct {
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
@@ -3406,6 +3474,15 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/snapshot (the `GetDeviceSnapshot` operationId).
 	GetDeviceSnapshot(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetDeviceSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetChannelStreams See what a channel's streams are
+	//
+	// Needs live view (`privilege_missing`). What a player must know before it connects, as seen in the streams. A
+	// stream that was not seen since the server started is looked at now, which may take seconds; 502
+	// `stream_not_available` tells the owner why it cannot be.
+	//
+	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/streams (the `GetChannelStreams` operationId).
+	GetChannelStreams(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetChannelStreamsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetDeviceCredentialsWithBody Set how a device of yours is reached
 	//
@@ -5132,6 +5209,25 @@ func (c *Client) ListDeviceRecordings(ctx context.Context, device DeviceOrDomain
 // Corresponds with GET /api/v1/devices/{device}/channels/{channel}/snapshot (the `GetDeviceSnapshot` operationId).
 func (c *Client) GetDeviceSnapshot(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetDeviceSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetDeviceSnapshotRequest(c.Server, device, channel, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetChannelStreams See what a channel's streams are
+//
+// Needs live view (`privilege_missing`). What a player must know before it connects, as seen in the streams. A
+// stream that was not seen since the server started is looked at now, which may take seconds; 502
+// `stream_not_available` tells the owner why it cannot be.
+//
+// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/streams (the `GetChannelStreams` operationId).
+func (c *Client) GetChannelStreams(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetChannelStreamsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetChannelStreamsRequest(c.Server, device, channel, params)
 	if err != nil {
 		return nil, err
 	}
@@ -8444,6 +8540,60 @@ func NewGetDeviceSnapshotRequest(server string, device DeviceOrDomainPath, chann
 	}
 
 	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/snapshot", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Latchkey-Min-Position", params.LatchkeyMinPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Latchkey-Min-Position", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewGetChannelStreamsRequest constructs an http.Request for the GetChannelStreams method
+func NewGetChannelStreamsRequest(server string, device DeviceOrDomainPath, channel ChannelPath, params *GetChannelStreamsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/streams", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -12042,6 +12192,17 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/snapshot (the `GetDeviceSnapshot` operationId).
 	GetDeviceSnapshotWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetDeviceSnapshotParams, reqEditors ...RequestEditorFn) (*GetDeviceSnapshotResponse, error)
 
+	// GetChannelStreamsWithResponse See what a channel's streams are
+	//
+	// Needs live view (`privilege_missing`). What a player must know before it connects, as seen in the streams. A
+	// stream that was not seen since the server started is looked at now, which may take seconds; 502
+	// `stream_not_available` tells the owner why it cannot be.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/streams (the `GetChannelStreams` operationId).
+	GetChannelStreamsWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetChannelStreamsParams, reqEditors ...RequestEditorFn) (*GetChannelStreamsResponse, error)
+
 	// SetDeviceCredentialsWithBodyWithResponse Set how a device of yours is reached
 	//
 	// For a device whose password or address has changed; its shares stay. Addresses that are absent stay. With a new
@@ -14559,6 +14720,47 @@ func (r GetDeviceSnapshotResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetDeviceSnapshotResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetChannelStreamsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ChannelStreams
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetChannelStreamsResponse) GetJSON200() *ChannelStreams {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetChannelStreamsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetChannelStreamsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetChannelStreamsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetChannelStreamsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -17859,6 +18061,23 @@ func (c *ClientWithResponses) GetDeviceSnapshotWithResponse(ctx context.Context,
 	return ParseGetDeviceSnapshotResponse(rsp)
 }
 
+// GetChannelStreamsWithResponse See what a channel's streams are
+//
+// Needs live view (`privilege_missing`). What a player must know before it connects, as seen in the streams. A
+// stream that was not seen since the server started is looked at now, which may take seconds; 502
+// `stream_not_available` tells the owner why it cannot be.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/streams (the `GetChannelStreams` operationId).
+func (c *ClientWithResponses) GetChannelStreamsWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetChannelStreamsParams, reqEditors ...RequestEditorFn) (*GetChannelStreamsResponse, error) {
+	rsp, err := c.GetChannelStreams(ctx, device, channel, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetChannelStreamsResponse(rsp)
+}
+
 // SetDeviceCredentialsWithBodyWithResponse Set how a device of yours is reached
 //
 // For a device whose password or address has changed; its shares stay. Addresses that are absent stay. With a new
@@ -20184,6 +20403,32 @@ func ParseGetDeviceSnapshotResponse(rsp *http.Response) (*GetDeviceSnapshotRespo
 	response := &GetDeviceSnapshotResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseGetChannelStreamsResponse parses an HTTP response from a GetChannelStreamsWithResponse call
+func ParseGetChannelStreamsResponse(rsp *http.Response) (*GetChannelStreamsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetChannelStreamsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ChannelStreams
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	}
 
 	return response, nil

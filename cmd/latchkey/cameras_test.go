@@ -76,6 +76,14 @@ func TestPicturesAndRecordings(t *testing.T) {
 			}
 		}
 	}
+	type stream struct {
+		Video struct{ Codec, Profile string }
+	}
+	var streams struct{ Main, Sub stream }
+	rita.must("GET", "/devices/door/channels/1/streams", nil, &streams)
+	if streams.Main.Video.Codec != "H264" || streams.Main.Video.Profile == "" {
+		t.Errorf("the streams: %+v", streams)
+	}
 	if n := cam.Stills() - before; n > 3 {
 		t.Errorf("ten pictures cost the camera %d", n)
 	}

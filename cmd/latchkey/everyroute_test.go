@@ -47,6 +47,7 @@ var mayKnow = map[string]struct {
 	"releasePTZ":                   {who: bothParties},
 	"listPTZPresets":               {who: bothParties, answers: []string{"409", "403"}}, // it has no address for it
 	"getPTZStatus":                 {who: bothParties, answers: []string{"409", "403"}},
+	"getChannelStreams":            {who: bothParties, answers: []string{"502", "502"}},
 	"forgetRecipient":              {who: onlyOwner},
 	"getShare":                     {who: bothParties},
 	"replaceShare":                 {who: bothParties, body: `{"devices":[]}`},

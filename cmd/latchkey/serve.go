@@ -325,7 +325,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	return api.New(api.Config{
 		Verification: s.opened.verify, PlaybackDelay: o.playbackDelay, Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door}, PTZ: ptzAPI{s.desk, x},
-		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{doorUses{s.opened.vault}}, Cameras: newCameras(client, s.opened.vault, x), Live: hub, Quotas: quotas{ledger},
+		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{doorUses{s.opened.vault}}, Cameras: newCameras(client, s.opened.vault, x, s.upstreams), Live: hub, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door, s.upstreams, s.desk}, s.journal}, Progress: runner,
 		Components: []api.Component{

@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,7 +19,9 @@ import (
 type Facts struct {
 	Video VideoFacts
 	Audio AudioFacts
-	Seen  time.Time // when it was last pulled
+	Seen  time.Time // when something came last
+	// Pulled reports whether the stream is being pulled now.
+	Pulled bool
 }
 
 // VideoFacts describe the first video of a stream.
@@ -33,6 +37,9 @@ type VideoFacts struct {
 	// VaryingGOP reports whether key frames come at changing intervals, as a "smart codec"
 	// does that leaves them out while nothing moves.
 	VaryingGOP bool
+	// GOPTooLong reports whether the pictures since the last key frame exceed MaxGOP: new
+	// viewers wait for the next one.
+	GOPTooLong bool
 }
 
 // AudioFacts describe the first audio of a stream.
@@ -42,24 +49,60 @@ type AudioFacts struct {
 	Channels   int
 }
 
-// Facts returns what a stream was seen to be when it was last pulled, and whether it is
-// being pulled now; false if it never was since this process began, or the device has
-// changed since.
-func (p *Pool) Facts(of Stream) (f Facts, pulled, ok bool) {
+// lookWithin is how long Look waits for a key frame.
+const lookWithin = 3 * time.Second
+
+// Look returns what a stream is: what was seen of it, or else what is seen now of a camera
+// that is pulled for that, if permitted (see Acquire). It waits for a key frame, for 3 s at
+// most. It fails as Acquire does.
+func (p *Pool) Look(ctx context.Context, of Stream, permitted func() bool) (Facts, error) {
+	if f, ok := p.facts(of); ok && (f.Pulled || f.Video.Codec == "" || f.Video.GOP > 0) {
+		return f, nil
+	}
+	lease, err := p.Acquire(ctx, of, permitted)
+	if err != nil {
+		return Facts{}, err
+	}
+	defer lease.Release()
 	p.mu.Lock()
 	o := p.seen[of]
-	u := p.streams[of]
-	pulled = u != nil && u.flowing != nil
 	p.mu.Unlock()
 	if o == nil {
-		return Facts{}, pulled, false
+		return Facts{}, ErrLeft
 	}
-	return o.seen(), pulled, true
+	timeout := time.NewTimer(lookWithin)
+	defer timeout.Stop()
+	select {
+	case <-o.looked:
+	case <-timeout.C:
+	case <-ctx.Done():
+		return Facts{}, ctx.Err()
+	}
+	if f, ok := p.facts(of); ok {
+		return f, nil
+	}
+	return Facts{}, ErrLeft
+}
+
+// facts returns what was seen of a stream since this process began and its device last
+// changed.
+func (p *Pool) facts(of Stream) (Facts, bool) {
+	p.mu.Lock()
+	o, u := p.seen[of], p.streams[of]
+	pulled := u != nil && u.flowing != nil
+	p.mu.Unlock()
+	if o == nil {
+		return Facts{}, false
+	}
+	f := o.seen()
+	f.Pulled = pulled
+	return f, true
 }
 
 // observe begins to find the facts of a flow. The caller holds the pool's mutex.
 func (p *Pool) observe(of Stream, flow *Flow) {
 	o := newObserver(flow.Description(), p.cfg.Now)
+	o.flow = flow
 	if _, err := flow.Attach(o); err != nil {
 		return
 	}
@@ -74,10 +117,14 @@ func (p *Pool) observe(of Stream, flow *Flow) {
 
 // observer is the reader of a flow that finds its facts.
 type observer struct {
+	flow  *Flow
 	now   func() time.Time
 	track int // of the video; -1: none
 	codec nalCodec
 	clock float64 // Hz of the video's timestamps
+
+	looked chan struct{} // closed at the first key frame, or when there is none to wait for
+	saw    sync.Once
 
 	mu         sync.Mutex
 	facts      Facts
@@ -93,7 +140,7 @@ type observer struct {
 
 // newObserver returns the observer of a stream of that description.
 func newObserver(desc *description.Session, now func() time.Time) *observer {
-	o := &observer{now: now, track: -1}
+	o := &observer{now: now, track: -1, looked: make(chan struct{})}
 	o.facts.Seen = now()
 	for i, m := range desc.Medias {
 		f := m.Formats[0]
@@ -104,6 +151,10 @@ func newObserver(desc *description.Session, now func() time.Time) *observer {
 		case m.Type == description.MediaTypeAudio && o.facts.Audio.Codec == "":
 			o.facts.Audio = audioFacts(f)
 		}
+	}
+	if o.track < 0 || o.codec.header == 0 && o.facts.Video.Codec != "JPEG" {
+		close(o.looked)
+		o.saw.Do(func() {})
 	}
 	return o
 }
@@ -135,12 +186,15 @@ func codecName(f format.Format) string {
 		return "PCMA"
 	case *format.MJPEG:
 		return "JPEG"
-	}
-	name := f.RTPMap()
-	for i, c := range name {
-		if c == '/' {
-			return name[:i]
-		}
+	case *format.H264:
+		return "H264"
+	case *format.H265:
+		return "H265"
+	case *format.MPEG4Audio: // incomplete ones have no rtpmap
+		return "MPEG4-GENERIC"
+	case *format.Generic:
+		name, _, _ := strings.Cut(f.RTPMap(), "/")
+		return strings.ToUpper(name)
 	}
 	return f.Codec()
 }
@@ -163,9 +217,11 @@ func (o *observer) parameterSet(unit []byte) {
 	v := &o.facts.Video
 	switch o.codec.header {
 	case h264Codec.header:
+		if len(unit) >= 4 {
+			v.Profile, v.Level = h264Profile(unit[1], unit[2]), level(int(unit[3]), 10)
+		}
 		var sps h264.SPS
 		if sps.Unmarshal(unit) == nil {
-			v.Profile, v.Level = h264Profile(sps), level(int(sps.LevelIdc), 10)
 			v.Width, v.Height = sps.Width(), sps.Height()
 		}
 	case h265Codec.header:
@@ -185,10 +241,10 @@ func level(idc, unit int) string {
 }
 
 // h264Profile names the profiles of ITU-T H.264, annex A.
-func h264Profile(sps h264.SPS) string {
-	switch sps.ProfileIdc {
+func h264Profile(idc, constraints byte) string {
+	switch idc {
 	case 66:
-		if sps.ConstraintSet1Flag {
+		if constraints&0x40 != 0 {
 			return "Constrained Baseline"
 		}
 		return "Baseline"
@@ -286,16 +342,19 @@ func (o *observer) keyFrame(at uint32) {
 		v.VaryingGOP = o.longest > 2*o.shortest
 	}
 	o.keyed, o.key, o.frames = true, at, 0
+	o.saw.Do(func() { close(o.looked) })
 }
 
-// End does nothing: the facts remain.
-func (o *observer) End(error) {}
+// End does nothing more: the facts remain.
+func (o *observer) End(error) { o.saw.Do(func() { close(o.looked) }) }
 
 // seen returns the facts so far.
 func (o *observer) seen() Facts {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.facts
+	f := o.facts
+	f.Video.GOPTooLong = o.flow != nil && o.flow.TooLong()
+	return f
 }
 
 // units calls each with the type of each NAL unit that begins in the payload of a packet,

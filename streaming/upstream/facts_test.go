@@ -2,12 +2,15 @@ package upstream
 
 import (
 	"encoding/base64"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 	"github.com/pion/rtp"
+
+	"latchkey/streaming/cameratest"
 )
 
 // sent is one packet of a picture: the NAL units that begin in it, at a time in
@@ -54,8 +57,11 @@ func TestFacts(t *testing.T) {
 		},
 		"MJPEG": {&format.MJPEG{}, []sent{{0, []byte{0}}, {0, []byte{0}}, {100, []byte{0}}}, VideoFacts{Codec: "JPEG", FrameRate: 10, GOP: 100 * time.Millisecond, GOPFrames: 1}},
 		"broken units": {
-			h264, []sent{{0, nil}, {0, []byte{24}}, {0, []byte{24, 0, 0}}, {0, []byte{24, 0, 200, 7}}, {0, []byte{28}}, {0, []byte{7, 1, 2}}},
+			h264, []sent{{0, nil}, {0, []byte{24}}, {0, []byte{24, 0, 0}}, {0, []byte{24, 0, 200, 7}}, {0, []byte{28}}, {0, []byte{7, 1}}},
 			VideoFacts{Codec: "H264"},
+		},
+		"parameter sets that cannot be read": {
+			h264, []sent{{0, []byte{0x67, 100, 0, 41, 0xff}}}, VideoFacts{Codec: "H264", Profile: "High", Level: "4.1"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -102,4 +108,37 @@ func FuzzFacts(f *testing.F) {
 			t.Errorf("%+v", v)
 		}
 	})
+}
+
+// TestLook: a stream that was not seen is pulled to see it, once; it is remembered until
+// its device changes, and nobody looks who may not.
+func TestLook(t *testing.T) {
+	cam := (&cameratest.Camera{}).Start(t)
+	h := open(t, cam)
+	of := Stream{Device: "dev-1", Channel: 1}
+	yes, no := func() bool { return true }, func() bool { return false }
+	if _, err := h.Look(t.Context(), of, no); !errors.Is(err, ErrLeft) || cam.Dials.Load() != 0 {
+		t.Errorf("not permitted: %v", err)
+	}
+	f, err := h.Look(t.Context(), of, yes)
+	if err != nil || f.Video.Codec != "H264" || !f.Pulled {
+		t.Errorf("%+v, %v", f, err)
+	}
+	eventually(t, "its key frames are counted, and it is pulled no more", func() bool {
+		f, err := h.Look(t.Context(), of, yes)
+		return err == nil && f.Video.GOPFrames == 1 && !f.Pulled
+	})
+	if f, err := h.Look(t.Context(), of, no); err != nil || f.Video.Codec != "H264" {
+		t.Errorf("what was seen: %+v, %v", f, err)
+	}
+	if cam.Dials.Load() != 1 {
+		t.Errorf("%d dials", cam.Dials.Load())
+	}
+	if _, err := h.Look(t.Context(), Stream{Device: "dev-1", Channel: 1, Quality: Sub}, yes); !errors.Is(err, ErrNoStream) {
+		t.Errorf("the sub stream: %v", err)
+	}
+	h.Recheck("", "dev-1")
+	if _, err := h.Look(t.Context(), of, no); !errors.Is(err, ErrLeft) {
+		t.Errorf("after the device changed: %v", err)
+	}
 }

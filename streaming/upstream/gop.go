@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
-	"github.com/bluenviron/gortsplib/v4/pkg/format"
 )
 
 // MaxGOP is how much of a flow's video is cached, in bytes of packets. What is longer
@@ -133,12 +132,12 @@ func newCache(m *description.Media, videos int) *cache {
 		return c
 	}
 	c.clock = m.Formats[0].ClockRate()
-	switch m.Formats[0].(type) {
-	case *format.H264:
+	switch codecName(m.Formats[0]) {
+	case "H264":
 		c.look = inH264
-	case *format.H265:
+	case "H265":
 		c.look = inH265
-	case *format.MJPEG:
+	case "JPEG":
 		c.look = inMJPEG
 	}
 	return c

@@ -39,10 +39,10 @@ var (
 )
 
 func newResizer(f format.Format) *resizer {
-	switch f.(type) {
-	case *format.H264:
+	switch codecName(f) { // of formats whose parameters could not be read, too
+	case "H264":
 		return &resizer{codec: h264Codec}
-	case *format.H265:
+	case "H265":
 		return &resizer{codec: h265Codec}
 	default:
 		return &resizer{}

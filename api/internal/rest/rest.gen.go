@@ -436,6 +436,17 @@ type AddressList struct {
 	Next NextCursor `json:"next,omitempty,omitzero"`
 }
 
+// AudioStream defines model for AudioStream.
+type AudioStream struct {
+	Channels int `json:"channels,omitempty,omitzero"`
+
+	// Codec Its RTP name, such as `PCMU`, `PCMA` or `MPEG4-GENERIC`.
+	Codec string `json:"codec"`
+
+	// SampleRate In Hz.
+	SampleRate int `json:"sample_rate,omitempty,omitzero"`
+}
+
 // Cause The event that gave something its state. The history names it.
 type Cause struct {
 	At time.Time `json:"at,omitempty,omitzero"`
@@ -473,6 +484,25 @@ type ChannelName struct {
 
 // ChannelNumber defines model for ChannelNumber.
 type ChannelNumber = int
+
+// ChannelStream One stream of a channel. What is absent is unknown, or there is none.
+type ChannelStream struct {
+	Audio AudioStream `json:"audio,omitempty,omitzero"`
+
+	// Pulled Whether the server receives it now.
+	Pulled bool        `json:"pulled"`
+	SeenAt time.Time   `json:"seen_at,omitempty,omitzero"`
+	Video  VideoStream `json:"video,omitempty,omitzero"`
+}
+
+// ChannelStreams defines model for ChannelStreams.
+type ChannelStreams struct {
+	// Main One stream of a channel. What is absent is unknown, or there is none.
+	Main ChannelStream `json:"main"`
+
+	// Sub One stream of a channel. What is absent is unknown, or there is none.
+	Sub ChannelStream `json:"sub,omitempty,omitzero"`
+}
 
 // Code defines model for Code.
 type Code struct {
@@ -1889,6 +1919,38 @@ type TransferRecipient struct {
 	Phone string `json:"phone,omitempty,omitzero"`
 }
 
+// VideoStream defines model for VideoStream.
+type VideoStream struct {
+	// BFrames Pictures are sent in another order than they are shown in: browsers do not play that over WebRTC.
+	BFrames bool `json:"b_frames"`
+
+	// Codec Its RTP name, such as `H264`, `H265` or `JPEG`.
+	Codec string `json:"codec"`
+
+	// FrameRate Pictures a second as sent.
+	FrameRate float64 `json:"frame_rate,omitempty,omitzero"`
+
+	// GopFrames Pictures from one key frame to the next.
+	GopFrames int `json:"gop_frames,omitempty,omitzero"`
+
+	// GopSeconds Time between the last two key frames.
+	GopSeconds float64 `json:"gop_seconds,omitempty,omitzero"`
+
+	// GopTooLong The pictures since the last key frame exceed 8 MiB: a new viewer waits for the next one.
+	GopTooLong bool `json:"gop_too_long"`
+	Height     int  `json:"height,omitempty,omitzero"`
+
+	// Level Such as `4.1`.
+	Level string `json:"level,omitempty,omitzero"`
+
+	// Profile Of H.264 and H.265, such as `High`.
+	Profile string `json:"profile,omitempty,omitzero"`
+
+	// VaryingGop Key frames come at changing intervals, as with a "smart codec" that leaves them out while nothing moves.
+	VaryingGop bool `json:"varying_gop"`
+	Width      int  `json:"width,omitempty,omitzero"`
+}
+
 // Viewer defines model for Viewer.
 type Viewer struct {
 	// Address The network address from which the viewer is connected.
@@ -2228,6 +2290,12 @@ type ListDeviceRecordingsParams struct {
 
 // GetDeviceSnapshotParams defines parameters for GetDeviceSnapshot.
 type GetDeviceSnapshotParams struct {
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// GetChannelStreamsParams defines parameters for GetChannelStreams.
+type GetChannelStreamsParams struct {
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
@@ -2838,6 +2906,9 @@ type ServerInterface interface {
 	// GetDeviceSnapshot Get a still picture of a channel
 	// (GET /api/v1/devices/{device}/channels/{channel}/snapshot)
 	GetDeviceSnapshot(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params GetDeviceSnapshotParams) error
+	// GetChannelStreams See what a channel's streams are
+	// (GET /api/v1/devices/{device}/channels/{channel}/streams)
+	GetChannelStreams(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params GetChannelStreamsParams) error
 	// SetDeviceCredentials Set how a device of yours is reached
 	// (PUT /api/v1/devices/{device}/credentials)
 	SetDeviceCredentials(ctx echo.Context, device DevicePath, params SetDeviceCredentialsParams) error
@@ -4209,6 +4280,50 @@ func (w *ServerInterfaceWrapper) GetDeviceSnapshot(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetDeviceSnapshot(ctx, device, channel, params)
+	return err
+}
+
+// GetChannelStreams converts echo context to params.
+func (w *ServerInterfaceWrapper) GetChannelStreams(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetChannelStreamsParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetChannelStreams(ctx, device, channel, params)
 	return err
 }
 
@@ -6275,6 +6390,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz/stop", wrapper.StopPTZ, options.OperationMiddlewares["stopPTZ"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/recordings", wrapper.ListDeviceRecordings, options.OperationMiddlewares["listDeviceRecordings"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/snapshot", wrapper.GetDeviceSnapshot, options.OperationMiddlewares["getDeviceSnapshot"]...)
+	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/streams", wrapper.GetChannelStreams, options.OperationMiddlewares["getChannelStreams"]...)
 	router.PUT(options.BaseURL+"/api/v1/devices/:device/credentials", wrapper.SetDeviceCredentials, options.OperationMiddlewares["setDeviceCredentials"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/refresh", wrapper.RefreshDevice, options.OperationMiddlewares["refreshDevice"]...)
 	router.DELETE(options.BaseURL+"/api/v1/devices/:device/transfer", wrapper.WithdrawTransfer, options.OperationMiddlewares["withdrawTransfer"]...)
@@ -7528,6 +7644,30 @@ func (response GetDeviceSnapshot200ImageJpegResponse) VisitGetDeviceSnapshotResp
 		defer closer.Close()
 	}
 	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetChannelStreamsRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+	Params  GetChannelStreamsParams
+}
+
+type GetChannelStreamsResponseObject interface {
+	VisitGetChannelStreamsResponse(w http.ResponseWriter) error
+}
+
+type GetChannelStreams200JSONResponse ChannelStreams
+
+func (response GetChannelStreams200JSONResponse) VisitGetChannelStreamsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
 	return err
 }
 
@@ -9088,6 +9228,9 @@ type StrictServerInterface interface {
 	// GetDeviceSnapshot Get a still picture of a channel
 	// (GET /api/v1/devices/{device}/channels/{channel}/snapshot)
 	GetDeviceSnapshot(ctx context.Context, request GetDeviceSnapshotRequestObject) (GetDeviceSnapshotResponseObject, error)
+	// GetChannelStreams See what a channel's streams are
+	// (GET /api/v1/devices/{device}/channels/{channel}/streams)
+	GetChannelStreams(ctx context.Context, request GetChannelStreamsRequestObject) (GetChannelStreamsResponseObject, error)
 	// SetDeviceCredentials Set how a device of yours is reached
 	// (PUT /api/v1/devices/{device}/credentials)
 	SetDeviceCredentials(ctx context.Context, request SetDeviceCredentialsRequestObject) (SetDeviceCredentialsResponseObject, error)
@@ -10672,6 +10815,33 @@ func (sh *strictHandler) GetDeviceSnapshot(ctx echo.Context, device DeviceOrDoma
 		return err
 	} else if validResponse, ok := response.(GetDeviceSnapshotResponseObject); ok {
 		return validResponse.VisitGetDeviceSnapshotResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetChannelStreams operation middleware
+func (sh *strictHandler) GetChannelStreams(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params GetChannelStreamsParams) error {
+	var request GetChannelStreamsRequestObject
+
+	request.Device = device
+	request.Channel = channel
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetChannelStreams(ctx.Request().Context(), request.(GetChannelStreamsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetChannelStreams")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetChannelStreamsResponseObject); ok {
+		return validResponse.VisitGetChannelStreamsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
