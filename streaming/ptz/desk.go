@@ -38,14 +38,12 @@ const (
 	// giveUpAfter is how long a camera is told to stop that does not confirm it.
 	giveUpAfter = 10 * time.Minute
 	// awaitAtMost is how long a command that ended a lease waits for the stop.
-	awaitAtMost = 3 * time.Second
+	awaitAtMost = 2500 * time.Millisecond
 	// closeWithin limits the stops when the process ends. Noted ones are sent at the next
 	// start.
 	closeWithin = 3 * time.Second
 	// sessionsEvery is how often the sessions of leases are looked up.
 	sessionsEvery = 2 * time.Second
-	// maxAtOnce limits the cameras that are told something at the same time.
-	maxAtOnce = 64
 )
 
 // Config configures a Desk. Every field without a default is required.
@@ -65,8 +63,7 @@ type Desk struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
-	busy    chan struct{} // a place for each order that is being given
-	before  []Channel     // by an earlier process; used by Run
+	before  []Channel // by an earlier process; used by Run
 
 	mu       sync.Mutex
 	channels map[Channel]*channel
@@ -135,7 +132,7 @@ func New(cfg Config) (*Desk, error) {
 	}
 	return &Desk{
 		before: left,
-		cfg:    cfg, log: cfg.Logger, metrics: m, busy: make(chan struct{}, maxAtOnce),
+		cfg:    cfg, log: cfg.Logger, metrics: m,
 		channels: map[Channel]*channel{}, halts: map[*halt]struct{}{}, closed: make(chan struct{}),
 	}, nil
 }
@@ -213,7 +210,7 @@ func (d *Desk) leave(ch *channel) {
 
 // left is leave for a caller who holds mu.
 func (d *Desk) left(ch *channel) {
-	if ch.users--; ch.users == 0 {
+	if ch.users--; ch.users == 0 && d.channels[ch.at] == ch {
 		delete(d.channels, ch.at)
 	}
 }

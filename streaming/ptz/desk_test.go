@@ -3,6 +3,7 @@ package ptz
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,6 +55,28 @@ func TestOrders(t *testing.T) {
 		if w.used != 5 {
 			t.Errorf("%d uses were recorded", w.used)
 		}
+	})
+}
+
+// TestOutOfRange: what is no speed or place reaches no camera.
+func TestOutOfRange(t *testing.T) {
+	in(t, func(w *world) {
+		ctx := context.Background()
+		for _, bad := range []float64{1.01, -1.01, math.NaN(), math.Inf(1), math.Inf(-1)} {
+			for _, v := range []Vector{{Pan: bad}, {Tilt: bad}, {Zoom: bad}} {
+				for _, err := range []error{
+					w.desk.Move(ctx, use("olga"), v, time.Second), w.desk.Relative(ctx, use("olga"), v), w.desk.Absolute(ctx, use("olga"), Place(v)),
+				} {
+					if !errors.Is(err, ErrOutOfRange) {
+						t.Errorf("%v: %v", v, err)
+					}
+				}
+			}
+		}
+		if err := w.desk.Absolute(ctx, use("olga"), Place{Zoom: -0.1}); !errors.Is(err, ErrOutOfRange) {
+			t.Error(err)
+		}
+		w.want("")
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"latchkey/projections/access"
@@ -20,6 +21,9 @@ type order struct {
 // Move moves until another order, or until the time is up without one.
 func (d *Desk) Move(ctx context.Context, u Use, v Vector, lasting time.Duration) error {
 	lasting = min(max(lasting, MinLasting), MaxLasting)
+	if !inside(v) {
+		return ErrOutOfRange
+	}
 	if v == (Vector{}) {
 		return d.Stop(ctx, u)
 	}
@@ -33,17 +37,31 @@ func (d *Desk) Stop(ctx context.Context, u Use) error {
 
 // Relative moves by a distance.
 func (d *Desk) Relative(ctx context.Context, u Use, v Vector) error {
+	if !inside(v) {
+		return ErrOutOfRange
+	}
 	return d.order(ctx, u, order{give: func(ctx context.Context, h Head) error { return h.Relative(ctx, v) }})
 }
 
 // Absolute moves to a place.
 func (d *Desk) Absolute(ctx context.Context, u Use, p Place) error {
+	if !inside(Vector(p)) || p.Zoom < 0 {
+		return ErrOutOfRange
+	}
 	return d.order(ctx, u, order{give: func(ctx context.Context, h Head) error { return h.Absolute(ctx, p) }})
 }
 
 // Goto moves to a preset.
 func (d *Desk) Goto(ctx context.Context, u Use, preset string) error {
 	return d.order(ctx, u, order{give: func(ctx context.Context, h Head) error { return h.Goto(ctx, preset) }})
+}
+
+// ErrOutOfRange is returned for a vector or a place that has a part out of range, or that is
+// no number.
+var ErrOutOfRange = errors.New("a part is out of range")
+
+func inside(v Vector) bool {
+	return math.Abs(v.Pan) <= 1 && math.Abs(v.Tilt) <= 1 && math.Abs(v.Zoom) <= 1 // false for NaN
 }
 
 // errLost is the error of an order whose lease ended before it was given.
@@ -73,13 +91,11 @@ func (d *Desk) try(ctx context.Context, u Use, o order) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), orderWithin)
 	defer cancel()
 	defer context.AfterFunc(l.over, cancel)()
-	for _, place := range []chan struct{}{d.busy, l.channel.turn} {
-		select {
-		case place <- struct{}{}:
-			defer func() { <-place }()
-		case <-ctx.Done():
-			return cmp.Or(d.lost(l), fmt.Errorf("waiting for other orders: %w", ErrNoAnswer))
-		}
+	select {
+	case l.channel.turn <- struct{}{}:
+		defer func() { <-l.channel.turn }()
+	case <-ctx.Done():
+		return cmp.Or(d.lost(l), fmt.Errorf("waiting for other orders: %w", ErrNoAnswer))
 	}
 	if err := d.lost(l); err != nil {
 		return err

@@ -102,13 +102,11 @@ func (d *Desk) read(ctx context.Context, u Use, ask func(context.Context, *chann
 	ch := d.enter(u.channel())
 	d.mu.Unlock()
 	defer d.leave(ch)
-	for _, place := range []chan struct{}{d.busy, ch.reads.turn} {
-		select {
-		case place <- struct{}{}:
-			defer func() { <-place }()
-		case <-ctx.Done():
-			return ErrNoAnswer
-		}
+	select {
+	case ch.reads.turn <- struct{}{}:
+		defer func() { <-ch.reads.turn }()
+	case <-ctx.Done():
+		return ErrNoAnswer
 	}
 	err := ask(ctx, ch)
 	if v := permit.Check(time.Now()); v != access.Allowed {
