@@ -70,8 +70,8 @@ func (l *listener) admit(conn *net.TCPConn) *wire {
 		w.cancel()
 		return nil
 	}
-	w.fd = descriptor(conn)
-	w.box.door, w.box.way = l.door, tcpWay{w}
+	w.tcp.wire, w.tcp.fd = w, descriptor(conn)
+	w.box.door, w.box.way = l.door, &w.tcp
 	if l.tls != nil {
 		w.secure(l.tls)
 	}
@@ -107,13 +107,9 @@ type wire struct {
 	playing       atomic.Bool
 	played        atomic.Bool // packets may be in the kernel's buffer: close with a reset
 
-	sending sync.Mutex // guards the three below, and the writes of box
-	pace    pace
-	gone    bool // nothing may be written any more
-	fd      int
-
 	tls   *layer      // nil: none
 	box   outbox      // of the viewer that plays over it
+	tcp   tcpWay      // how box sends
 	boxed atomic.Bool // box is in use: responses go through it, too
 
 	// Used only by the goroutine that handles its requests.
@@ -150,14 +146,14 @@ func (w *wire) Close() error {
 	err := net.ErrClosed
 	w.closed.Do(func() {
 		w.cancel()
-		w.sending.Lock()
-		w.gone = true
-		w.sending.Unlock()
+		w.box.close() // before the descriptor is
+		if w.tls != nil {
+			w.tls.end()
+		}
 		if w.played.Load() {
 			_ = w.TCPConn.SetLinger(0)
 		}
 		err = w.TCPConn.Close()
-		w.box.close()
 		w.listener.places.Give(w.place)
 	})
 	return err

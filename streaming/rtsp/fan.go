@@ -249,8 +249,8 @@ func (st *stream) join(v *viewer) []startsAt {
 	starts := make([]startsAt, len(st.tracks))
 	catch := &catchUp{}
 	for n, t := range st.tracks {
-		s := v.subs[n]
-		if s == nil {
+		s := &v.subs[n]
+		if !s.on {
 			continue
 		}
 		s.packets, s.octets, s.report, s.waiting, s.skipping = 0, 0, 0, false, t.mid

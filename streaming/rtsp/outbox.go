@@ -38,14 +38,15 @@ type way interface {
 
 // sub is a viewer's subscription of one track. The outbox's mutex guards it.
 type sub struct {
-	channel   byte     // over TCP
-	rtp, rtcp sockaddr // over UDP
+	on       bool // the track is set up
+	waiting  bool // for a key frame, after a loss
+	skipping bool // the picture that is being received is left out
+	channel  byte // over TCP
 
 	packets, octets uint32 // sent, or queued
 	report          int64  // when the next one is due
 
-	waiting  bool // for a key frame, after a loss
-	skipping bool // the picture that is being received is left out
+	rtp, rtcp sockaddr // over UDP
 }
 
 // item is a burst of which a part may have been sent.
@@ -58,32 +59,35 @@ type item struct {
 // its outbox. If that becomes too much, the viewer loses whole pictures, up to the next
 // key frame.
 type outbox struct {
-	door *Door
-	way  way
-	from *stream // of the reports
-
 	mu     sync.Mutex
 	closed bool
 	corked bool // until the response to PLAY was sent
-	subs   []*sub
-	now    item     // what is being sent, if any
-	head   []item   // what comes next: a response, reports
-	catch  *catchUp // what comes after that
-	queue  []item   // and then
-	bytes  int      // in queue
-	held   int      // of these, of responses and reports
+	quiet  bool // nothing is left to be sent, and it is not corked
 
-	chasing  bool  // a goroutine sends the rest
+	chasing  bool // a goroutine sends the rest
+	subs     []sub
+	way      way
 	progress int64 // when something was sent, or there was nothing to send
-	lost     func()
+
+	now   item     // what is being sent, if any
+	head  []item   // what comes next: a response, reports
+	catch *catchUp // what comes after that
+	queue []item   // and then
+	bytes int      // in queue
+	held  int      // of these, of responses and reports
+
+	door *Door
+	from *stream // of the reports
+	lost func()
 }
 
 // start gives the outbox to a viewer, who gets the cached packets first. Nothing is sent
 // before uncork or respond.
-func (o *outbox) start(from *stream, subs []*sub, catch *catchUp, lost func()) {
+func (o *outbox) start(from *stream, subs []sub, catch *catchUp, lost func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.from, o.subs, o.catch, o.corked, o.lost, o.progress = from, subs, catch, true, lost, monotonic()
+	o.settle()
 }
 
 // stop ends what the viewer gets: packets, not responses.
@@ -93,6 +97,7 @@ func (o *outbox) stop() {
 	o.subs, o.catch, o.corked = nil, nil, false
 	o.discard()
 	o.truncate()
+	o.settle()
 }
 
 // close ends everything.
@@ -107,9 +112,9 @@ func (o *outbox) clear() {
 	o.subs, o.now, o.head, o.catch, o.queue, o.bytes, o.held = nil, item{}, nil, nil, nil, 0, 0
 }
 
-// idle reports whether a burst can be sent at once.
-func (o *outbox) idle() bool {
-	return !o.corked && o.now.burst == nil && len(o.head) == 0 && o.catch == nil && len(o.queue) == 0
+// settle notes whether anything is left to be sent.
+func (o *outbox) settle() {
+	o.quiet = !o.corked && o.now.burst == nil && len(o.head) == 0 && o.catch == nil && len(o.queue) == 0
 }
 
 // outcome is what became of an offered burst.
@@ -131,7 +136,7 @@ func (o *outbox) offer(b *burst) (outcome, *sub) {
 	if s == nil {
 		return refused, nil
 	}
-	if !o.idle() {
+	if !o.quiet {
 		o.push(item{burst: b})
 		return taken, s
 	}
@@ -148,12 +153,14 @@ func (o *outbox) offer(b *burst) (outcome, *sub) {
 		return refused, nil
 	}
 	if done < o.way.size(b, s) {
-		o.now, b.kept = item{b, done}, true
+		o.now, b.kept, o.quiet = item{b, done}, true, false
 		if !o.chasing {
 			return begun, s
 		}
 	}
-	o.reportIfDue(b, s)
+	if b.at >= s.report {
+		o.sendReport(b, s)
+	}
 	return taken, s
 }
 
@@ -167,7 +174,7 @@ func (o *outbox) requeue(b *burst, from int, alone bool) {
 	if u, ok := o.way.(*udpWay); ok && alone {
 		u.alone = true
 	}
-	o.now, b.kept = item{b, from}, true
+	o.now, b.kept, o.quiet = item{b, from}, true, false
 	o.chase()
 }
 
@@ -175,17 +182,19 @@ func (o *outbox) requeue(b *burst, from int, alone bool) {
 func (o *outbox) sentTogether(b *burst, s *sub) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.reportIfDue(b, s)
+	if !o.closed {
+		o.sendReport(b, s)
+	}
 }
 
 // accept counts a burst for its subscription, and returns that; nil if the viewer does
 // not get it.
 func (o *outbox) accept(b *burst) *sub {
-	if o.closed || b.track >= len(o.subs) || o.subs[b.track] == nil {
+	if o.closed || b.track >= len(o.subs) || !o.subs[b.track].on {
 		return nil
 	}
-	s := o.subs[b.track]
-	if !o.wants(b, s) {
+	s := &o.subs[b.track]
+	if (!o.quiet || s.waiting || s.skipping) && !o.wants(b, s) {
 		o.door.dropped(droppedQueue, len(b.ends))
 		return nil
 	}
@@ -238,7 +247,7 @@ func (o *outbox) noteLoss(s *sub) {
 func (o *outbox) miss(track int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if track < len(o.subs) && o.subs[track] != nil {
+	if track < len(o.subs) {
 		o.subs[track].waiting, o.subs[track].skipping = true, true
 	}
 }
@@ -258,7 +267,7 @@ func (o *outbox) discard() {
 			return false
 		}
 		o.bytes -= len(it.data)
-		if it.track < len(o.subs) && o.subs[it.track] != nil {
+		if it.track < len(o.subs) {
 			o.subs[it.track].packets -= uint32(len(it.ends))
 			o.subs[it.track].octets -= it.octets
 		}
@@ -268,7 +277,7 @@ func (o *outbox) discard() {
 }
 
 func (o *outbox) push(it item) {
-	it.kept = true
+	it.kept, o.quiet = true, false
 	o.queue = append(o.queue, it)
 	o.bytes += len(it.data)
 	if it.control {
@@ -293,8 +302,8 @@ var noSub = &sub{}
 
 // subOf returns the subscription that a burst is sent to.
 func (o *outbox) subOf(b *burst) *sub {
-	if b.track < len(o.subs) && o.subs[b.track] != nil {
-		return o.subs[b.track]
+	if b.track < len(o.subs) {
+		return &o.subs[b.track]
 	}
 	return noSub
 }
@@ -337,6 +346,7 @@ func (o *outbox) next() bool {
 
 // drain sends as much as it can, and reports whether that was anything.
 func (o *outbox) drain() (moved bool) {
+	defer o.settle()
 	for !o.closed && !o.corked && o.next() {
 		s := o.subOf(o.now.burst)
 		done, err := o.way.send(o.now.burst, s, o.now.done)
@@ -369,7 +379,7 @@ func (o *outbox) again() {
 
 // chase sends the rest from a goroutine of its own.
 func (o *outbox) chase() {
-	if o.chasing || o.closed || o.idle() || o.corked {
+	if o.chasing || o.closed || o.quiet || o.corked {
 		return
 	}
 	o.chasing = true
@@ -399,7 +409,7 @@ func (o *outbox) chaseOn() (moved, goOn bool) {
 		moved = o.drain()
 	}
 	switch {
-	case o.closed, o.idle():
+	case o.closed, o.quiet:
 		o.chasing = false
 		return moved, false
 	case monotonic()-o.progress > int64(o.door.cfg.WriteTimeout):
@@ -431,11 +441,10 @@ func (o *outbox) forgetAll() {
 	}
 	o.truncate()
 	o.catch = nil
-	for _, s := range o.subs {
-		if s != nil {
-			s.waiting, s.skipping = true, true
-		}
+	for n := range o.subs {
+		o.subs[n].waiting, o.subs[n].skipping = true, true
 	}
+	o.settle()
 	o.door.dropped(upstream.DroppedNotLive, count)
 }
 

@@ -12,10 +12,9 @@ const (
 	// maxRate is what a viewer may get of a long path, in bytes per second: 64 Mbit/s. So
 	// much may be under way for the time of a round trip, in addition to the backlog.
 	maxRate, maxRoundTrip = 8_000_000, 100 * time.Millisecond
-	// paceEvery is how much is sent between two checks, if a burst is not larger.
-	paceEvery = 24 << 10
-	// paceSpan is how much is sent before judging whether a window has shrunk for good.
-	paceSpan = 96 << 10
+	// paceSpan is how much is sent before judging whether a window has shrunk for good:
+	// that takes some checks.
+	paceSpan = 192 << 10
 	// probeSize and probeEvery are how much is sent to find out whether a viewer reads, and
 	// how often.
 	probeSize, probeEvery = 1500, int64(4 * time.Millisecond)
@@ -60,7 +59,7 @@ func (p *pace) room(fd, n int) int {
 		p.credit = n
 		return n
 	}
-	p.credit = min(p.grant(acked, window, roundTrip, monotonic()), max(n, paceEvery))
+	p.credit = p.grant(acked, window, roundTrip, monotonic())
 	return min(n, p.credit)
 }
 

@@ -51,11 +51,8 @@ func (o *outbox) report(track int, s *sub) *burst {
 	return &burst{control: true, track: track, data: data}
 }
 
-// reportIfDue sends a report after a burst.
-func (o *outbox) reportIfDue(b *burst, s *sub) {
-	if b.at < s.report || o.closed {
-		return
-	}
+// sendReport sends a report after a burst.
+func (o *outbox) sendReport(b *burst, s *sub) {
 	r := o.report(b.track, s)
 	if r == nil {
 		return
@@ -70,8 +67,9 @@ func (o *outbox) reportIfDue(b *burst, s *sub) {
 // reportAll makes the reports follow the cached packets.
 func (o *outbox) reportAll() {
 	now := monotonic()
-	for track, s := range o.subs {
-		if s == nil || s.packets == 0 {
+	for track := range o.subs {
+		s := &o.subs[track]
+		if s.packets == 0 {
 			continue
 		}
 		if r := o.report(track, s); r != nil {

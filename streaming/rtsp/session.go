@@ -124,7 +124,8 @@ func (h *handler) subscribe(c *gortsplib.ServerConn, res *base.Response) {
 	v := session.UserData().(*viewer)
 	medias := session.SetuppedMedias()
 	track := slices.Index(v.lease.stream.Desc.Medias, medias[len(medias)-1])
-	s := &sub{}
+	s := &v.subs[track]
+	*s = sub{}
 	switch {
 	case to.InterleavedIDs != nil:
 		s.channel = byte(to.InterleavedIDs[0])
@@ -137,7 +138,7 @@ func (h *handler) subscribe(c *gortsplib.ServerConn, res *base.Response) {
 			return // nothing is sent of this track
 		}
 	}
-	v.subs[track] = s
+	s.on = true
 	v.order = append(v.order, track)
 }
 
@@ -266,7 +267,7 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 		}
 		v.keys = secret.keys
 	}
-	v.subs = make([]*sub, len(v.lease.stream.tracks))
+	v.subs = make([]sub, len(v.lease.stream.tracks))
 	ctx.Session.SetUserData(v)
 	kept = true
 	return v.lease.stream, nil

@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"net"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,16 +16,17 @@ func descriptor(conn *net.TCPConn) (fd int) {
 	return fd
 }
 
-// writeNow writes what the connection takes without waiting. The caller holds w.sending,
-// and the connection is not closed without that.
-func writeNow(w *wire, b []byte) (int, error) {
-	n, err := unix.Write(w.fd, b)
-	switch err {
-	case nil:
-		return n, nil
+// writeNow writes what the connection takes without waiting. The runtime is not told of
+// the system call, as it is short: there are many of them.
+func (w *tcpWay) writeNow(b []byte) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(w.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
+		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	switch errno {
+	case 0:
+		return int(n), nil
 	case unix.EAGAIN, unix.EINTR:
 		return 0, nil
 	default:
-		return 0, err
+		return 0, errno
 	}
 }

@@ -12,9 +12,9 @@ import (
 func descriptor(*net.TCPConn) int { return 0 }
 
 // writeNow writes what the connection takes within a moment.
-func writeNow(w *wire, b []byte) (int, error) {
-	_ = w.TCPConn.SetWriteDeadline(time.Now().Add(time.Millisecond))
-	n, err := w.TCPConn.Write(b)
+func (w *tcpWay) writeNow(b []byte) (int, error) {
+	_ = w.wire.TCPConn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+	n, err := w.wire.TCPConn.Write(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = nil
 	}

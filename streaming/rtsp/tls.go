@@ -20,8 +20,9 @@ type layer struct {
 	*tls.Conn
 	wire *wire
 
-	mu     sync.Mutex
-	sealed []byte // to be sent
+	mu     sync.Mutex // guards the wire's tcp, too
+	sealed []byte     // to be sent
+	ended  bool       // nothing may be sent any more
 }
 
 // below is the connection under TLS.
@@ -49,8 +50,11 @@ func (b below) Write(p []byte) (int, error) {
 func (l *layer) queue(p []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ended {
+		return net.ErrClosed
+	}
 	if len(l.sealed) == 0 {
-		n, err := l.wire.sendNow(p)
+		n, err := l.wire.tcp.sendNow(p)
 		if err != nil {
 			return err
 		}
@@ -64,14 +68,24 @@ func (l *layer) queue(p []byte) error {
 func (l *layer) flush() (clear bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ended {
+		return false, net.ErrClosed
+	}
 	for len(l.sealed) > 0 {
-		n, err := l.wire.sendNow(l.sealed)
+		n, err := l.wire.tcp.sendNow(l.sealed)
 		if err != nil || n == 0 {
 			return false, err
 		}
 		l.sealed = l.sealed[:copy(l.sealed, l.sealed[n:])]
 	}
 	return true, nil
+}
+
+// end sends nothing any more. It is called before the connection is closed.
+func (l *layer) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended, l.sealed = true, nil
 }
 
 // tlsWay sends interleaved packets within TLS. Its units are bytes before encryption; of
@@ -116,7 +130,7 @@ func (w *tlsWay) rest(b *burst, s *sub, done int) []byte {
 	if w.begun == b {
 		done = w.until
 	}
-	return tcpWay{w.wire}.rest(b, s, done)
+	return w.wire.tcp.rest(b, s, done)
 }
 
 func (w *tlsWay) giveUp() { w.wire.cut() }
@@ -130,9 +144,13 @@ func (w *wire) secure(cfg *tls.Config) {
 // writeAll writes to the connection, and waits for it.
 func (w *wire) writeAll(b []byte) (int, error) {
 	n, err := w.TCPConn.Write(b)
-	w.sending.Lock()
-	defer w.sending.Unlock()
-	w.pace.used(n)
+	mu := &w.box.mu
+	if w.tls != nil {
+		mu = &w.tls.mu
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	w.tcp.pace.used(n)
 	return n, err
 }
 

@@ -32,7 +32,7 @@ type viewer struct {
 	tracks   []int         // set up
 	channels []int         // of RTP over TCP
 	ports    []int         // RTP ports of the player over UDP; the registry's mutex guards them
-	subs     []*sub        // by track; nil: not set up
+	subs     []sub         // by track
 	order    []int         // the tracks that are set up, in the order of their SETUPs
 	box      *outbox       // over TCP that of the connection
 	left     bool          // it gets nothing any more; the stream's mutex guards it
