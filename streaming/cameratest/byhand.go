@@ -54,6 +54,11 @@ func Listen(t testing.TB, serve func(net.Conn)) string {
 
 // Script responds to each request of a client with what say returns for its method.
 func Script(conn net.Conn, say func(method, cseq string) string) {
+	ScriptWith(conn, func(method, cseq string, _ func(string) string) string { return say(method, cseq) })
+}
+
+// ScriptWith is Script for a camera that reads the headers of a request.
+func ScriptWith(conn net.Conn, say func(method, cseq string, header func(name string) string) string) {
 	in := textproto.NewReader(bufio.NewReader(conn))
 	for {
 		line, err := in.ReadLine()
@@ -65,7 +70,7 @@ func Script(conn net.Conn, say func(method, cseq string) string) {
 			return
 		}
 		method, _, _ := strings.Cut(line, " ")
-		if _, err := io.WriteString(conn, say(method, h.Get("CSeq"))); err != nil {
+		if _, err := io.WriteString(conn, say(method, h.Get("CSeq"), h.Get)); err != nil {
 			return
 		}
 	}

@@ -44,6 +44,10 @@ type Options struct {
 	// Check is called with the header of each response; an error ends the client.
 	Check func(header base.Header) error
 
+	// UDP is for cameras that accept TCP and play nothing, or end the connection: it is not
+	// tried. rtsps is always over TCP: UDP would be in clear.
+	UDP bool
+
 	// Redirects is how many redirects of DESCRIBE are followed: 3. Negative: none.
 	Redirects int
 
@@ -88,6 +92,7 @@ type Client struct {
 
 	mu      sync.Mutex // guards the following, which are read by other goroutines
 	tracks  []*Track   // set up
+	bound   bool       // a track was set up: the streams end with the connection
 	playing bool
 
 	once   sync.Once
@@ -276,7 +281,7 @@ func (c *Client) listen(l *link) {
 	l.Close()
 	close(l.over)
 	c.mu.Lock()
-	inUse := len(c.tracks) > 0 && c.link == l
+	inUse := c.bound && c.link == l
 	c.mu.Unlock()
 	if inUse {
 		c.end(l.err)

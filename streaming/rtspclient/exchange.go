@@ -29,15 +29,28 @@ func (c *Client) exchange(ctx context.Context, method base.Method, uri string, h
 	if len(uri) > maxAddress {
 		return nil, ErrAddress
 	}
+	closed := false
 	for signed := 0; ; signed++ {
 		res, err := c.roundTrip(ctx, method, uri, header)
+		if errors.Is(err, ErrEnded) && signed == 1 && !closed && !c.bound {
+			// It has closed the connection after its 401. Whether it has seen the
+			// credentials is unknown.
+			closed = true
+			if err := c.mayTry(ctx); err != nil {
+				return nil, err
+			}
+			if err := c.connect(ctx); err != nil {
+				return nil, err
+			}
+			res, err = c.roundTrip(ctx, method, uri, header)
+		}
 		if err != nil {
 			return nil, err
 		}
 		if res.StatusCode != base.StatusUnauthorized {
 			return res, c.judge(res)
 		}
-		if err := c.challenged(ctx, res, signed); err != nil {
+		if err := c.challenged(ctx, res, signed, closed); err != nil {
 			return res, errors.Join(err, &StatusError{res.StatusCode})
 		}
 	}
@@ -69,8 +82,9 @@ const maxSigned = 2
 
 // challenged handles a 401 to a request that was signed again some times: it prepares the
 // signer for another try, if one is due. Credentials that were refused are sent again only
-// if the camera refuses the nonce and not them: it says so, or it had accepted them before.
-func (c *Client) challenged(ctx context.Context, res *base.Response, signed int) error {
+// if the camera refuses the nonce and not them: it says so, it had accepted them before, or
+// the nonce was of a connection that it has closed.
+func (c *Client) challenged(ctx context.Context, res *base.Response, signed int, closed bool) error {
 	if !c.atHome() {
 		return ErrRedirect
 	}
@@ -83,7 +97,7 @@ func (c *Client) challenged(ctx context.Context, res *base.Response, signed int)
 	}
 	if c.signer != nil {
 		fresh := ok && !best.basic && best.nonce != c.signer.nonce
-		if !fresh || signed >= maxSigned || !best.stale && (!c.good || signed > 0) {
+		if !fresh || signed >= maxSigned || !best.stale && !closed && (!c.good || signed > 0) {
 			if c.good && c.opts.Refused != nil {
 				c.opts.Refused(c.link.peer)
 			}
@@ -121,7 +135,7 @@ func (c *Client) atHome() bool {
 // roundTrip sends a request once and reads its response. A connection that the camera has
 // closed after a response is opened again if no stream was set up.
 func (c *Client) roundTrip(ctx context.Context, method base.Method, uri string, header base.Header) (*base.Response, error) {
-	again := c.session == "" && c.cseq > 0
+	again := !c.bound && c.cseq > 0
 	if again && c.link.isOver() {
 		if err := c.connect(ctx); err != nil {
 			return nil, err
@@ -164,7 +178,7 @@ func (c *Client) send(ctx context.Context, method base.Method, uri string, heade
 	for {
 		select {
 		case res := <-l.responses:
-			if l.unanswered > 0 && isOlder(res, cseq) {
+			if l.unanswered > 0 && isOlder(res, cseq) || res.StatusCode < 200 {
 				continue
 			}
 			return res, c.seen(l, res)
@@ -215,7 +229,7 @@ func (c *Client) seen(l *link, res *base.Response) error {
 		}
 	}
 	for _, v := range res.Header["Connection"] {
-		if strings.EqualFold(v, "close") && c.session == "" {
+		if strings.EqualFold(strings.TrimSpace(v), "close") && !c.bound {
 			l.Close()
 			<-l.over
 		}

@@ -16,10 +16,15 @@ func (c *Client) Play(ctx context.Context, header base.Header) (*base.Response, 
 	if len(c.setUp()) == 0 {
 		return nil, errors.New("playing nothing")
 	}
+	ranged := header
 	if _, ok := header["Range"]; !ok {
-		header = with(header, "Range", "npt=0.000-")
+		ranged = with(header, "Range", "npt=0.000-")
 	}
-	res, err := c.whole(ctx, base.Play, header)
+	res, err := c.whole(ctx, base.Play, ranged)
+	var status *StatusError
+	if errors.As(err, &status) && len(ranged) > len(header) && refusesRange(status.Code) {
+		res, err = c.whole(ctx, base.Play, header)
+	}
 	if err != nil {
 		return res, err
 	}
@@ -31,6 +36,16 @@ func (c *Client) Play(ctx context.Context, header base.Header) (*base.Response, 
 		c.work.Go(c.reportReceipt)
 	}
 	return res, nil
+}
+
+// refusesRange reports whether PLAY may do without a range.
+func refusesRange(code base.StatusCode) bool {
+	switch code {
+	case base.StatusBadRequest, base.StatusParameterNotUnderstood, base.StatusHeaderFieldNotValidForResource, base.StatusInvalidRange, base.StatusNotImplemented:
+		return true
+	default:
+		return false
+	}
 }
 
 // Pause pauses what plays.

@@ -58,7 +58,7 @@ func ParseSDP(body []byte) (*Description, error) {
 			}
 			switch name {
 			case "control":
-				d.control = value
+				d.control = controlOf(value)
 			case "range":
 				d.Range = value
 			case "sendonly", "recvonly", "sendrecv", "inactive":
@@ -110,7 +110,7 @@ func payloadType(text string) (uint8, bool) {
 func (s *section) attribute(name, value string) {
 	switch name {
 	case "control":
-		s.control = value
+		s.control = controlOf(value)
 	case "sendonly", "recvonly", "sendrecv", "inactive":
 		s.direction = name
 	case "rtpmap", "fmtp":
@@ -134,6 +134,14 @@ func (s *section) attribute(name, value string) {
 	}
 }
 
+// controlOf returns a control attribute; "" if it could not be sent.
+func controlOf(value string) string {
+	if hasControl(value) || len(value) > maxAddress {
+		return ""
+	}
+	return strings.Trim(value, `"`)
+}
+
 // track returns the track, or nil if none of its formats can be named.
 func (s *section) track() *Track {
 	if s.secure {
@@ -144,10 +152,9 @@ func (s *section) track() *Track {
 	if len(types) == 0 { // the m= line is cut, or is of another kind
 		types = s.order
 	}
-	if len(types) == 1 && len(s.fmtps) == 1 && s.fmtps[types[0]] == "" { // of another payload type by mistake
-		for _, fmtp := range s.fmtps {
-			s.fmtps[types[0]] = fmtp
-		}
+	if len(types) == 1 { // what is described is this one, whatever its number
+		only(s.rtpmaps, types[0])
+		only(s.fmtps, types[0])
 	}
 	seen := map[uint8]bool{}
 	for _, pt := range types {
@@ -163,6 +170,16 @@ func (s *section) track() *Track {
 		return nil
 	}
 	return t
+}
+
+// only moves the only entry to a payload type that has none.
+func only(list map[uint8]string, pt uint8) {
+	if len(list) != 1 || list[pt] != "" || static[pt] != "" {
+		return
+	}
+	for _, text := range list {
+		list[pt] = text
+	}
 }
 
 // static are the formats of RFC 3551 that need no rtpmap and are not known otherwise.

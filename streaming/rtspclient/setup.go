@@ -13,19 +13,23 @@ import (
 const maxSetUp = 8
 
 // Setup sets up a track of the last description, over TCP, or over UDP if the camera
-// refuses TCP. The header is sent in addition, such as Require: BackChannel.
+// refuses TCP or Options.UDP is set. The header is sent in addition, such as Require: BackChannel.
 func (c *Client) Setup(ctx context.Context, t *Track, header base.Header) error {
 	if len(t.urls) == 0 || t.url != "" || len(c.setUp()) == maxSetUp {
 		return errors.New("setting up a track that cannot be")
 	}
-	overUDP := slices.ContainsFunc(c.setUp(), func(other *Track) bool { return other.udp != nil })
-	if !overUDP {
-		err := c.setupTCP(ctx, t, header)
-		if err == nil || !refusesTransport(err) || c.at.secure { // UDP would be in clear
-			return err
-		}
+	overUDP := c.opts.UDP && !c.at.secure || slices.ContainsFunc(c.setUp(), func(other *Track) bool { return other.udp != nil })
+	if overUDP {
+		return c.setupUDP(ctx, t, header)
 	}
-	return c.setupUDP(ctx, t, header)
+	err := c.setupTCP(ctx, t, header)
+	if err == nil || !refusesTransport(err) || c.at.secure { // UDP would be in clear
+		return err
+	}
+	if other := c.setupUDP(ctx, t, header); other == nil || !refusesTransport(other) {
+		return other
+	}
+	return err
 }
 
 // setUp returns the tracks that are set up. The slice must not be changed.
@@ -46,7 +50,7 @@ func refusesTransport(err error) bool {
 		return false
 	}
 	switch status.Code {
-	case base.StatusUnauthorized, base.StatusForbidden, base.StatusNotFound, base.StatusNotEnoughBandwidth, base.StatusServiceUnavailable:
+	case base.StatusUnauthorized, base.StatusForbidden:
 		return false
 	default:
 		return true
@@ -123,6 +127,9 @@ func (c *Client) setup(ctx context.Context, t *Track, header base.Header, transp
 		if err == nil {
 			t.url = uri
 			c.noteSession(res)
+			c.mu.Lock()
+			c.bound = true
+			c.mu.Unlock()
 			return res, nil
 		}
 		if reason == nil {

@@ -22,8 +22,22 @@ const (
 	cameraTimeout = 10 * time.Second // each response of a camera
 )
 
-// connect dials a camera and makes it play, over TCP, or over UDP if it refuses TCP.
-func (p *Pool) connect(ctx context.Context, source Source, permit *permit) (*pull, error) {
+// connect dials a camera and makes it play, over TCP, or over UDP if it refuses TCP. If it
+// ends the connection instead of refusing, it is dialed again; udp is to begin with that.
+func (p *Pool) connect(ctx context.Context, source Source, permit *permit, udp bool) (*pull, error) {
+	pl, err := p.connectOver(ctx, source, permit, udp)
+	if !udp && errors.Is(err, errSetup) && errors.Is(err, rtspclient.ErrEnded) {
+		if other, err := p.connectOver(ctx, source, permit, true); err == nil {
+			return other, nil
+		}
+	}
+	return pl, err
+}
+
+// errSetup is returned if SETUP has failed.
+var errSetup = errors.New("setting up a track")
+
+func (p *Pool) connectOver(ctx context.Context, source Source, permit *permit, udp bool) (*pull, error) {
 	pin, err := fingerprint(source.Certificate)
 	if err != nil {
 		return nil, errSource
@@ -33,7 +47,7 @@ func (p *Pool) connect(ctx context.Context, source Source, permit *permit) (*pul
 	client, err := rtspclient.Dial(ctx, source.URL, rtspclient.Options{
 		Dial:     p.dialer(permit, &connected),
 		Username: source.Username, Password: source.Password, Certificate: pin,
-		UserAgent: Agent, Check: refuseDoors,
+		UserAgent: Agent, Check: refuseDoors, UDP: udp,
 		ResponseTimeout: cameraTimeout, WriteTimeout: p.cfg.WriteTimeout,
 		Packet: pl.packet, Report: pl.report,
 		Lost: func(n int) { p.metrics.dropped.WithLabelValues(droppedLost).Add(float64(n)) },
@@ -107,7 +121,7 @@ func (pl *pull) play(ctx context.Context) error {
 	for _, pair := range pairs {
 		err := pl.client.Setup(ctx, pair.theirs, nil)
 		if err != nil && (pair.ours.Type == description.MediaTypeVideo || !isRefusal(err)) {
-			return err
+			return fmt.Errorf("%w: %w", errSetup, err)
 		}
 		if err != nil {
 			refused = err

@@ -75,7 +75,10 @@ func (p *Pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
 	connecting, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout)
 	defer cancel()
 	p.metrics.dials.Inc()
-	return p.connect(connecting, source, permit)
+	p.mu.Lock()
+	udp := u.mute
+	p.mu.Unlock()
+	return p.connect(connecting, source, permit, udp)
 }
 
 // enter waits for a slot of the camera at the source's address; errBusy if there is none

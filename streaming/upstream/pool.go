@@ -47,6 +47,7 @@ type upstream struct {
 	refs    int
 	idle    *time.Timer // closes it some time after the last lease
 
+	mute  bool  // it accepted TCP, and no packet came: UDP is tried next
 	err   error // of the last dial
 	retry backoff
 }
@@ -262,6 +263,9 @@ func (p *Pool) run(ctx context.Context, u *upstream) {
 
 	began := time.Now()
 	err = pull.wait(ctx)
+	p.mu.Lock()
+	u.mute = errors.Is(err, errSilent) && !pull.heard.Load() && !u.mute
+	p.mu.Unlock()
 	p.ended(u, err, time.Since(began))
 	pull.close(err)
 }

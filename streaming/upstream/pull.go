@@ -19,6 +19,7 @@ type pull struct {
 
 	tracks atomic.Pointer[map[*rtspclient.Track]*track] // nil until all are set up
 	last   atomic.Int64                                 // arrival of the last packet, in Unix nanoseconds
+	heard  atomic.Bool                                  // any packet came
 }
 
 // of returns the track that a camera's is handed on as; nil if it is not, or not yet.
@@ -43,6 +44,7 @@ func (pl *pull) packet(from *rtspclient.Track, data []byte, now time.Time) {
 		return
 	}
 	pl.last.Store(now.UnixNano())
+	pl.heard.Store(true)
 	p.metrics.packetsIn.Inc()
 	// Without knowledge of what is permitted, packets are dropped.
 	if !p.cfg.Privileges.Live(p.cfg.Now()) {
