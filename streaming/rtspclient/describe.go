@@ -138,7 +138,7 @@ func (c *Client) follow(ctx context.Context, location string) error {
 func (c *Client) resolve(d *Description, header base.Header) {
 	c.describedAt = c.at.String()
 	for _, name := range []string{"Content-Base", "Content-Location"} {
-		v := strings.Trim(first(header[name]), ` "<>`)
+		v := once(strings.Trim(first(header[name]), ` "<>`))
 		switch {
 		case isAddress(v):
 			if a, err := parseAddress(v); err == nil && sane(a.host) {
@@ -168,6 +168,14 @@ func (c *Client) resolve(d *Description, header base.Header) {
 	}
 }
 
+// once returns an address with one scheme: some cameras write two.
+func once(address string) string {
+	for strings.HasPrefix(address, "rtsp://rtsp://") {
+		address = strings.TrimPrefix(address, "rtsp://")
+	}
+	return address
+}
+
 // sane reports whether a host can be written in an address: some cameras give IPv6
 // addresses without brackets, or none.
 func sane(host string) bool {
@@ -191,9 +199,7 @@ func (c *Client) candidates(control string) []string {
 		}
 		list = append(list, uri)
 	}
-	for strings.HasPrefix(control, "rtsp://rtsp://") {
-		control = strings.TrimPrefix(control, "rtsp://")
-	}
+	control = once(control)
 	switch {
 	case isAddress(control):
 		if a, err := parseAddress(control); err == nil {

@@ -42,7 +42,7 @@ type reader struct {
 	br    *bufio.Reader
 	known func(channel int) bool // used for packets
 
-	spoke bool // a message was read
+	spoke bool // a message or a packet was read
 	lost  bool // the last bytes were junk
 	noise int  // bytes of junk since the last message or packet
 }
@@ -119,7 +119,7 @@ func (r *reader) frame() (incoming, bool, error) {
 	if _, err := io.ReadFull(r.br, data); err != nil {
 		return incoming{}, false, err
 	}
-	r.lost, r.noise = false, 0
+	r.spoke, r.lost, r.noise = true, false, 0
 	return incoming{channel: channel, frame: data[4:]}, true, nil
 }
 

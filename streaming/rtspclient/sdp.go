@@ -2,6 +2,7 @@ package rtspclient
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -69,6 +70,7 @@ func ParseSDP(body []byte) (*Description, error) {
 	if !any {
 		return nil, ErrDescription
 	}
+	bringHome(sections)
 	for _, s := range sections {
 		if s.direction == "" {
 			s.direction = direction
@@ -170,6 +172,24 @@ func (s *section) track() *Track {
 		return nil
 	}
 	return t
+}
+
+// bringHome moves the parameters of a format that stand under another media.
+func bringHome(sections []*section) {
+	for _, from := range sections {
+		for pt, fmtp := range from.fmtps {
+			if slices.Contains(from.types, pt) {
+				continue
+			}
+			for _, to := range sections {
+				if to != from && slices.Contains(to.types, pt) && to.fmtps[pt] == "" {
+					to.fmtps[pt] = fmtp
+					delete(from.fmtps, pt)
+					break
+				}
+			}
+		}
+	}
 }
 
 // only moves the only entry to a payload type that has none.

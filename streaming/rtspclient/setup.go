@@ -150,7 +150,7 @@ func (c *Client) setup(ctx context.Context, t *Track, header base.Header, transp
 
 func (c *Client) noteSession(res *base.Response) {
 	id, timeout := parseSession(first(res.Header["Session"]))
-	if id != "" {
+	if c.session == "" { // some cameras invent another for each track, and mean the first
 		c.session = id
 	}
 	if timeout > 0 {

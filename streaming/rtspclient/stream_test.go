@@ -41,8 +41,14 @@ func TestCamerasAsTheyAre(t *testing.T) {
 		"a response too many": func(r asked) string { return on(r, "SETUP", reply(r, "200 OK", "Session: 1")+reply(r, "200 OK")) },
 		"100 Continue":        func(r asked) string { return on(r, "PLAY", "RTSP/1.0 100 Continue\r\n\r\nRTSP/1.0 200 OK\r\n\r\n") },
 		"no Transport":        func(r asked) string { return on(r, "SETUP", reply(r, "200 OK", "Session: 1")) },
-		"no Session":          func(r asked) string { return on(r, "SETUP", reply(r, "200 OK")) },
-		"a broken Session":    func(r asked) string { return on(r, "SETUP", reply(r, "200 OK", "Session: ;timeout")) },
+		"other sessions": func(r asked) string {
+			if r.method == "PLAY" && r.header.Get("Session") != "1" {
+				return reply(r, "454 Session Not Found")
+			}
+			return on(r, "SETUP", reply(r, "200 OK", "Session: "+map[bool]string{true: "1", false: "2"}[strings.HasSuffix(r.uri, "0")]))
+		},
+		"no Session":       func(r asked) string { return on(r, "SETUP", reply(r, "200 OK")) },
+		"a broken Session": func(r asked) string { return on(r, "SETUP", reply(r, "200 OK", "Session: ;timeout")) },
 		"no ports": func(r asked) string {
 			return on(r, "SETUP", reply(r, "200 OK", "Session: 1", "Transport: RTP/AVP/TCP;unicast"))
 		},
@@ -74,6 +80,9 @@ func TestCamerasAsTheyAre(t *testing.T) {
 				}
 				return text
 			})
+			if name == "other sessions" {
+				f.sdp += audio
+			}
 			var k taken
 			c, d, err := playing(t, f.url(), k.options())
 			if err != nil {
