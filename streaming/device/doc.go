@@ -8,5 +8,5 @@
 //
 // Devices are considered hostile: what they send is bounded in bytes, depth and time,
 // they are dialed only where the policy allows it (checked with the resolved address),
-// redirects are not followed, and a Failure contains no credentials or addresses.
+// redirects of HTTP are not followed, and a Failure contains no credentials or addresses.
 package device
