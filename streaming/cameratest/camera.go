@@ -1,6 +1,7 @@
 package cameratest
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"sync"
@@ -26,6 +27,7 @@ type Camera struct {
 	NoTCP    bool
 	Rate     int    // bytes a second; 0 is 2 Mbit/s
 	Frame    int    // bytes at once; 0 is a 25th of Rate
+	GOP      int    // pictures from one key frame to the next; 0: each is one
 	Addr     string // "": a free port on loopback; set by Start
 	Hold     func() // called at DESCRIBE
 
@@ -114,7 +116,8 @@ func (c *Camera) Close() {
 // URL returns the camera's URL, without its credentials.
 func (c *Camera) URL() string { return "rtsp://" + c.Addr + "/secret-path" }
 
-// play sends frames of packets of 1200 bytes.
+// play sends frames of packets of 1200 bytes, each with the number of its frame and how many
+// packets that has.
 func (c *Camera) play() {
 	bytes, frame := c.Rate, c.Frame
 	if bytes == 0 {
@@ -127,13 +130,18 @@ func (c *Camera) play() {
 	defer tick.Stop()
 	var seq uint16
 	payload := make([]byte, 1200)
-	payload[0] = 0x65
 	for n := uint32(0); ; n++ {
 		select {
 		case <-c.stop:
 			return
 		case <-tick.C:
 		}
+		payload[0] = 0x65
+		if c.GOP > 0 && n%uint32(c.GOP) != 0 {
+			payload[0] = 0x41
+		}
+		binary.BigEndian.PutUint32(payload[1:], n)
+		binary.BigEndian.PutUint32(payload[5:], uint32((frame+len(payload)-1)/len(payload)))
 		for _, m := range c.Medias {
 			for sent := 0; sent < frame; sent += len(payload) {
 				seq++

@@ -8,7 +8,7 @@ import (
 const (
 	// udpBurst is how much a viewer over UDP gets at once, in bytes, and udpRate how much
 	// per second after that: players' receive buffers are small.
-	udpBurst, udpRate = 128 << 10, 16_000_000
+	udpBurst, udpRate = 64 << 10, 12_500_000
 	// udpSendBuffer is the size of the kernel's send buffer that all viewers share.
 	udpSendBuffer = 8 << 20
 )
