@@ -44,6 +44,7 @@ var rooms = []struct {
 	{path: "streaming/rtspclient", ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/upstream", may: []string{"domain/ids", "internal/sealed", "streaming/rtspclient"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/rtsp", may: []string{"streaming/upstream", "domain/ids", "domain/privilege", "projections/access", "internal/accept", "internal/sealed"}, ban: []string{echo, bun, esdb, watermill}},
+	{path: "streaming/talk", may: []string{"domain/ids"}, ban: frameworks},
 	{path: "streaming/ptz", may: []string{"domain/ids", "domain/privilege", "projections/access"}, ban: frameworks},
 	{path: "streaming/device", may: []string{"streaming/upstream", "streaming/rtspclient", "domain/privilege"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/cameratest", ban: []string{echo, bun, esdb, watermill}},

@@ -1,6 +1,6 @@
 // Package device speaks the protocols of cameras: it finds out whether a device is at the
 // address given by its owner, accepts the credentials, and what it is (RTSP DESCRIBE,
-// ISAPI, ONVIF).
+// ISAPI, ONVIF); moves its channels, and carries sound to them.
 //
 // Devices lock out clients that send a wrong password a few times, so credentials are
 // sent once per service of a proof, and not at all after a refusal; a count per address

@@ -26,6 +26,8 @@ const (
 	TooManyProofs         Kind = "too_many_proofs"   // the account has had too many devices proven
 	Refused               Kind = "refused"           // it understands the request, and refuses it
 	NoSuchPreset          Kind = "no_such_preset"    // it has no such preset, or none that may be used
+	Busy                  Kind = "busy"              // somebody else uses what it has once
+	UnsupportedCodec      Kind = "unsupported_codec" // it takes only a codec that is not passed through
 )
 
 // Service is a service of a device.
@@ -46,6 +48,8 @@ type Failure struct {
 	Channel int     // of the stream, 0 for other services
 	// RetryAfter is how long to wait, for TooManyAttempts and TooManyProofs.
 	RetryAfter time.Duration
+	// Codec is the name of the codec, for UnsupportedCodec; "" if it is none that we know.
+	Codec string
 	// Certificate is what the owner may confirm, for CertificateNotTrusted.
 	Certificate rtspclient.Fingerprint
 }

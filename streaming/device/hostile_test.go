@@ -252,7 +252,7 @@ func FuzzDescription(f *testing.F) {
 
 // TestCorpora are committed.
 func TestCorpora(t *testing.T) {
-	for _, name := range []string{"FuzzXML", "FuzzDescription", "FuzzPTZ"} {
+	for _, name := range []string{"FuzzXML", "FuzzDescription", "FuzzPTZ", "FuzzTalk"} {
 		if files, err := os.ReadDir("testdata/fuzz/" + name); err != nil || len(files) == 0 {
 			t.Errorf("%s has no corpus: %v", name, err)
 		}
