@@ -106,7 +106,7 @@ func (h head) told(err error) error {
 		kind = ptz.ErrRefused
 	case device.NoSuchPreset:
 		kind = ptz.ErrNoSuchPreset
-	case device.NotReachable, device.AddressForbidden:
+	case device.NotReachable, device.AddressForbidden, device.CertificateNotTrusted:
 		kind = ptz.ErrUnreachable
 	}
 	return fmt.Errorf("%w: %w", kind, failure)

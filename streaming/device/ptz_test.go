@@ -104,6 +104,7 @@ func hang(r *http.Request) {
 
 // TestHeadsThatDoNotMove: each reason, and nothing of the device in it.
 func TestHeadsThatDoNotMove(t *testing.T) {
+	t.Parallel()
 	fixed := startCamera(t, func(c *simcamera.Config) { c.Fixed = true })
 	cam := startCamera(t)
 	mute := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { hang(r) }))
@@ -205,6 +206,7 @@ func TestOrdersDoNotLockTheCamera(t *testing.T) {
 // TestSilenceDoesNotLockUsOut: a camera that was slow is asked again, as it accepted the
 // password before.
 func TestSilenceDoesNotLockUsOut(t *testing.T) {
+	t.Parallel()
 	slow := false
 	challenge := `Digest realm="x", nonce="1", qop="auth", algorithm=MD5`
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -269,6 +271,7 @@ func TestSpecialPresets(t *testing.T) {
 
 // TestHostileHeads: whatever a device says, the order ends in time.
 func TestHostileHeads(t *testing.T) {
+	t.Parallel()
 	for name, handler := range map[string]http.HandlerFunc{
 		"endless XML": endless("<PTZPresetList>", "<PTZPreset><id>1</id></PTZPreset>"),
 		"slow bytes":  drip,
@@ -291,7 +294,7 @@ func TestHostileHeads(t *testing.T) {
 			defer s.CloseClientConnections()
 			for _, target := range []HeadTarget{{ISAPIURL: s.URL}, {ONVIFURL: s.URL}} {
 				target.Username, target.Password, target.Channel = "admin", "secret", 1
-				h := newClient(t, func(c *Config) { c.Within = time.Second }).Head(target)
+				h := newClient(t, func(c *Config) { c.Within = 300 * time.Millisecond }).Head(target)
 				_, err := h.Presets(t.Context())
 				if err == nil && name != "other XML" {
 					t.Error("it lists presets")

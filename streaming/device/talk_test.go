@@ -124,6 +124,7 @@ const ulaw = `<TwoWayAudioChannelList><TwoWayAudioChannel><id>1</id><audioCompre
 // TestTalkAsDevicesAre: codecs that are not passed through, refusals, devices that respond
 // at the end of the sound only, ask for credentials again, or name the session.
 func TestTalkAsDevicesAre(t *testing.T) {
+	t.Parallel()
 	heard := make(chan []byte, 1)
 	raw := func(answer string) func(w http.ResponseWriter, r *http.Request) {
 		return func(w http.ResponseWriter, r *http.Request) {
