@@ -102,6 +102,9 @@ func TestNotProven(t *testing.T) {
 		"no RTSP":                  {two, DeviceFacts{}, &NotProven{Reason: "not_rtsp", Service: "rtsp", Channel: 1}, Invalid, "device_not_rtsp", "rtsp_url"},
 		"time":                     {two, DeviceFacts{}, &NotProven{Reason: "timeout", Service: "rtsp", Channel: 1}, Invalid, "device_timeout", "rtsp_url"},
 		"policy":                   {two, DeviceFacts{}, &NotProven{Reason: "address_forbidden", Service: "rtsp", Channel: 1}, Invalid, "device_address_forbidden", "rtsp_url"},
+		"a description":            {two, DeviceFacts{}, &NotProven{Reason: "description_unreadable", Service: "rtsp", Channel: 1}, Invalid, "device_description_unreadable", "rtsp_url"},
+		"a certificate":            {two, DeviceFacts{}, &NotProven{Reason: "certificate_not_trusted", Service: "rtsp", Channel: 1, Certificate: "ab"}, Invalid, "certificate_not_trusted", "rtsp_url"},
+		"a fingerprint of nothing": {NewDevice{Name: "DVR", RTSPURL: hikvision, Certificate: "ab:cd"}, DeviceFacts{}, nil, Invalid, "invalid_body", "certificate_sha256"},
 		"a reason of a new build":  {two, DeviceFacts{}, &NotProven{Reason: "moon", Service: "rtsp", Channel: 1}, Invalid, "device_unsupported", "rtsp_url"},
 		"guesses":                  {two, DeviceFacts{}, &NotProven{Reason: "too_many_attempts", RetryAfter: time.Minute}, TooSoon, "device_attempts_exhausted", ""},
 		"proofs":                   {two, DeviceFacts{}, &NotProven{Reason: "too_many_proofs", RetryAfter: time.Minute}, TooSoon, "device_proofs_exhausted", ""},
@@ -118,6 +121,9 @@ func TestNotProven(t *testing.T) {
 			e := wantCode(t, err, sc.kind, sc.code)
 			if sc.field != "" && (len(e.Fields) != 1 || e.Fields[sc.field] == "") {
 				t.Errorf("fields %v; want %s", e.Fields, sc.field)
+			}
+			if wants := sc.code == "certificate_not_trusted"; wants != (e.Certificate != "") {
+				t.Errorf("the fingerprint is %q", e.Certificate)
 			}
 			if sc.kind == TooSoon && e.RetryAfter != time.Minute {
 				t.Errorf("wait %v", e.RetryAfter)

@@ -95,7 +95,10 @@ func (p *proof) dialRTSP(ctx context.Context, address string) (*rtspclient.Clien
 			}
 			return a.accepted, nil
 		},
-		Refused:   func(peer netip.Addr) { p.client.guard.note(peer, p.client.cfg.Now()) },
+		Refused: func(peer netip.Addr) {
+			p.client.guard.note(peer, p.client.cfg.Now())
+			p.distrust(peer)
+		},
 		UserAgent: upstream.Agent,
 		Check: func(header base.Header) error {
 			if upstream.IsAgent(header["Server"]) { // a door never serves a door

@@ -225,6 +225,7 @@ func (c *Client) Close() {
 	l, playing := c.link, len(c.tracks) > 0
 	c.mu.Unlock()
 	if playing && c.Err() == nil {
+		c.cancel() // a keepalive gives its turn up
 		c.leave(l)
 	}
 	c.end(ErrClosed)

@@ -1,6 +1,7 @@
 package rtspclient
 
 import (
+	"slices"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
@@ -21,12 +22,15 @@ func isRTP(data []byte) bool { return len(data) >= minRTP && data[0]>>6 == 2 }
 
 // hasChannel reports whether a track uses an interleaved channel.
 func (c *Client) hasChannel(channel int) bool {
-	for _, t := range c.setUp() {
-		if t.udp == nil && (t.channels[0] == channel || t.channels[1] == channel) {
-			return true
-		}
-	}
-	return false
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.tracks, func(t *Track) bool { return t.uses(channel) })
+}
+
+// uses reports whether a track has an interleaved channel. The caller holds the client's
+// mutex.
+func (t *Track) uses(channel int) bool {
+	return t.udp == nil && (t.channels[0] == channel || t.channels[1] == channel)
 }
 
 // interleaved hands on a packet that came between the messages.
@@ -52,9 +56,10 @@ func (c *Client) interleaved(channel int, data []byte) {
 func (c *Client) trackOf(channel int, pt uint8) *Track {
 	var byChannel, byType *Track
 	channels, types := 0, 0
-	for _, t := range c.setUp() {
-		at := t.udp == nil && (t.channels[0] == channel || t.channels[1] == channel)
-		has := hasType(t.Media, pt)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.tracks {
+		at, has := t.uses(channel), hasType(t.Media, pt)
 		switch {
 		case at && has:
 			return t
@@ -87,11 +92,13 @@ func hasType(m *description.Media, pt uint8) bool {
 // otherwise by the channel.
 func (c *Client) trackOfReport(channel int, data []byte) *Track {
 	var found *Track
-	for _, t := range c.setUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.tracks {
 		if t.receipt.isFrom(be32(data[4:])) {
 			return t
 		}
-		if found == nil && t.udp == nil && (t.channels[0] == channel || t.channels[1] == channel) {
+		if found == nil && t.uses(channel) {
 			found = t
 		}
 	}

@@ -160,31 +160,25 @@ func (c *Client) reportReceipt() {
 	}
 }
 
-func (c *Client) sendRTCP(t *Track, data []byte) {
-	if t.udp != nil {
-		t.udp.send(1, data)
-		return
-	}
-	_ = c.interleave(t.channels[1], data)
-}
+func (c *Client) sendRTCP(t *Track, data []byte) { _ = c.sendOn(t, 1, data) }
 
 // SendRTP sends an RTP packet on a track that was set up, such as a back channel. The
 // sequence and the clock are the caller's.
 func (c *Client) SendRTP(t *Track, data []byte) error {
-	if t.udp != nil {
-		return t.udp.send(0, data)
-	}
-	return c.interleave(t.channels[0], data)
+	return c.sendOn(t, 0, data)
 }
 
-// interleave sends a packet between the messages.
-func (c *Client) interleave(channel int, data []byte) error {
+// sendOn sends a packet of RTP (0) or RTCP (1), over UDP or between the messages.
+func (c *Client) sendOn(t *Track, i int, data []byte) error {
 	if len(data) > 0xffff {
 		return ErrTooLarge
 	}
 	c.mu.Lock()
-	l := c.link
+	l, udp, channel := c.link, t.udp, t.channels[i]
 	c.mu.Unlock()
+	if udp != nil {
+		return udp.send(i, data)
+	}
 	frame := append([]byte{'$', byte(channel), byte(len(data) >> 8), byte(len(data))}, data...)
 	return l.write(frame, c.opts.WriteTimeout)
 }

@@ -112,7 +112,6 @@ func (c *Client) setupUDP(ctx context.Context, t *Track, header base.Header) err
 	if err != nil {
 		c.remove(t)
 		s.close()
-		t.udp = nil
 		return err
 	}
 	s.punch()
@@ -170,5 +169,6 @@ func (c *Client) remove(t *Track) {
 	t.url = ""
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	t.udp = nil
 	c.tracks = slices.DeleteFunc(slices.Clone(c.tracks), func(other *Track) bool { return other == t })
 }
