@@ -1,8 +1,12 @@
 package main
 
 import (
+	"fmt"
+	"os/exec"
 	"testing"
 	"time"
+
+	"latchkey/internal/simcamera/picture"
 )
 
 // TestPlaybackIsNoLiveView: whoever may play back and not view live gets recordings once
@@ -71,5 +75,62 @@ func TestPlaybackIsNoLiveView(t *testing.T) {
 	put(map[string]any{"channels": channel("live_view")})
 	if c := ask(guest); c.Allowed || c.Reason != "not_granted" {
 		t.Errorf("no playback: %+v", c)
+	}
+}
+
+// showing plays a recording with ffmpeg, which ends by itself, and returns what its
+// pictures show.
+func showing(t *testing.T, url string) (list []time.Time) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "timeout", "60", "ffmpeg", "-nostdin", "-v", "error", "-rtsp_transport", "tcp", "-i", url,
+		"-an", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-").Output()
+	if err != nil {
+		t.Fatalf("ffmpeg: %v", err)
+	}
+	const size = 640 * 360
+	for i := 0; i+size <= len(out); i += size {
+		at, err := picture.ReadClock(out[i:], 640, 360)
+		if err != nil {
+			t.Fatalf("picture %d: %v", i/size, err)
+		}
+		list = append(list, at)
+	}
+	return list
+}
+
+// TestFFmpegPlaysBack: the owner three seconds of a day; a recipient whose playback begins
+// with the acceptance nothing from before it.
+func TestFFmpegPlaysBack(t *testing.T) {
+	cam := startSimCamera(t, "127.2.1.9")
+	s := serve(t, binary, t.TempDir())
+	owner, guest := s.register(t, "owner"), s.register(t, "guest")
+	var device deviceAnswer
+	owner.must("POST", "/devices", simCamera(cam, "Door"), &device)
+	share := owner.share(guest, device.ID, "playback", "live_view")
+	owner.must("PUT", "/shares/"+share+"/devices/"+device.ID, map[string]any{
+		"channels": []any{map[string]any{"channel": 1, "privileges": []string{"playback", "live_view"}}},
+		"terms":    map[string]any{"playback": map[string]any{"since_acceptance": true}},
+	}, nil)
+	accepted := time.Now().Truncate(100 * time.Millisecond) // as pictures show it
+	guest.accept(share, device.ID)
+	url := func(key string, from, to time.Time) string {
+		const layout = "20060102T150405Z"
+		return fmt.Sprintf("rtsp://%s@%s/%s/1/playback?starttime=%s&endtime=%s", key, s.rtsp, device.ID, from.UTC().Format(layout), to.UTC().Format(layout))
+	}
+	day := time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
+	if list := showing(t, url(owner.streamKey(), day, day.Add(3*time.Second))); len(list) != 75 || !list[0].Equal(day) {
+		t.Errorf("the owner sees %d pictures from %v", len(list), list)
+	}
+	list := showing(t, url(guest.streamKey(), accepted.Add(-time.Minute), accepted.Add(3*time.Second)))
+	if len(list) < 25 {
+		t.Errorf("the guest sees %d pictures", len(list))
+	}
+	for _, at := range list {
+		if at.Before(accepted) || at.After(accepted.Add(3*time.Second)) {
+			t.Fatalf("the guest sees %v, having accepted at %v", at, accepted)
+		}
+	}
+	if status := describeStatus(t, s.rtsp, "/"+device.ID+"/1/playback?starttime=20260101T100000Z&endtime=20260101T110000Z", guest.streamKey()); status != 404 {
+		t.Errorf("what is before the acceptance: status %d", status)
 	}
 }

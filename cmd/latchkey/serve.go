@@ -27,6 +27,7 @@ import (
 	"latchkey/projections/access"
 	"latchkey/projections/engine"
 	"latchkey/streaming/device"
+	"latchkey/streaming/playback"
 	"latchkey/streaming/ptz"
 	"latchkey/streaming/rtsp"
 	"latchkey/streaming/upstream"
@@ -162,7 +163,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if s.upstreams, err = newUpstreams(o, x, s.opened, s.watch, metrics, private, logger); err != nil {
 		return nil, err
 	}
-	if s.door, err = newDoor(o, x, s.opened, s.upstreams, metrics, logger); err != nil {
+	if s.door, err = newDoor(o, x, s.opened, s.upstreams, client, metrics, logger); err != nil {
 		return nil, err
 	}
 	if s.desk, err = newDesk(o, x, s.opened, client, s.watch, metrics, logger); err != nil {
@@ -310,8 +311,10 @@ func newUpstreams(o options, x *access.Index, p *opened, watch *device.Watch, me
 	})
 }
 
-func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
+func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, client *device.Client, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
+	recordings := &recordings{vault: p.vault, client: client}
 	return rtsp.New(rtsp.Config{
+		Recorders: playback.New(playback.Config{Sources: recordings, Contact: u.Contact, Logger: logger}), PlaybackDelay: o.playbackDelay,
 		Address: o.RTSP, TLSAddress: o.RTSPS, TLSCert: o.RTSPSCert, TLSKey: o.RTSPSKey, Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Uses: doorUses{p.vault}, Upstreams: u, Logger: logger, Metrics: metrics,
 		MaxConnections: o.connections, MaxConnectionsPerAddress: min(1024, max(1, o.connections/4)),
 	})

@@ -183,6 +183,25 @@ func isapiTime(text string) (time.Time, error) {
 	return time.Time{}, errTime
 }
 
+// Clock asks a device by ISAPI how far its clock is ahead, and for the offset of its local
+// time from UTC; see Recorded.Zone. Both are zero for a device without ISAPI, or that does
+// not tell. The error is a *Failure.
+func (c *Client) Clock(ctx context.Context, cam Camera) (ahead, zone time.Duration, err error) {
+	if cam.ISAPIURL == "" {
+		return 0, 0, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, clockWithin)
+	defer cancel()
+	err = c.ask(ctx, cam, ISAPI, 0, func(s *httpSession) (err error) {
+		ahead, zone, err = isapi{s}.deviceClock(ctx)
+		return err
+	})
+	return ahead, zone, err
+}
+
+// clockWithin limits a question for the clock.
+const clockWithin = 5 * time.Second
+
 // deviceClock returns how far the device's clock is ahead, and the offset of its local time
 // from UTC; zero for what it does not tell.
 func (i isapi) deviceClock(ctx context.Context) (ahead, zone time.Duration, err error) {

@@ -120,6 +120,8 @@ type wire struct {
 	setup     *base.URL // of the SETUP that is being answered
 	settingUp bool      // holds Door.setups
 	begins    *viewer   // whose PLAY is being answered
+	prepared  *prepared // a playback that was described
+	length    string    // of that, for its description
 	isDoor    bool      // the player is a door, another or ours
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"latchkey/internal/sealed"
+	"latchkey/streaming/playback"
 	"latchkey/streaming/upstream"
 )
 
@@ -28,7 +29,11 @@ type Config struct {
 	Access     Access
 	Secrets    Secrets
 	Upstreams  *upstream.Pool
-	Uses       Uses // nil: uses are not recorded
+	Recorders  *playback.Recorders // nil: recordings are not played
+	Uses       Uses                // nil: uses are not recorded
+
+	// PlaybackDelay is how old a recording must be for who may not view live.
+	PlaybackDelay time.Duration
 
 	Now     func() time.Time // time.Now
 	Logger  *slog.Logger     // discards

@@ -53,8 +53,8 @@ func TestStatuses(t *testing.T) {
 		{"/unknown/1", annKey, 404}, {"/dev-1", annKey, 404}, {"/dev-1/1/other", annKey, 404}, {"/dev-3/1", annKey, 404},
 		{"/dev-1/1", "bound:secret", 404}, {"/dev-1/2", annKey, 403}, {"/dev-2/1", annKey, 403}, {"/dev-2/1", "bound:secret", 403},
 		{"/dev-1/1/playback?starttime=20260101T100000Z", annKey, 403},
-		{"/dev-2/1/playback?starttime=20260101T100000Z", annKey, 501}, {"/dev-2/1/playback", annKey, 457},
-		{"/dev-2/Streaming/tracks/101?starttime=20260101T100000Z", annKey, 501},
+		{"/dev-2/1/playback?starttime=20260101T100000Z", annKey, 404}, {"/dev-2/1/playback", annKey, 457},
+		{"/dev-2/Streaming/tracks/101?starttime=20260101T100000Z", annKey, 404},
 		{"/unknown/1/playback?starttime=20260101T100000Z", annKey, 404},
 	} {
 		if got := h.status(t, c.path, c.key); got != c.want {

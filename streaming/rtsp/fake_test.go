@@ -28,6 +28,7 @@ import (
 	"latchkey/domain/privilege"
 	"latchkey/projections/access"
 	"latchkey/streaming/cameratest"
+	"latchkey/streaming/playback"
 	"latchkey/streaming/upstream"
 )
 
@@ -54,6 +55,7 @@ type grants struct {
 	may     map[string]privilege.Set // account/device/channel
 	owners  map[string]string        // of devices; a device that has none here is its own
 	bug     func()                   // called by Check
+	window  privilege.Interval       // what may be played back; a zero To: all of it
 	away    bool                     // the database of the secrets
 	fresh   time.Time                // when it was last known to be right; zero: it always is
 }
@@ -180,6 +182,24 @@ func (g *grants) Check(account ids.Account, device ids.Device, channel int, p pr
 	}
 }
 
+func (g *grants) setWindow(from, to time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.window = privilege.Interval{From: from, To: to}
+}
+
+func (g *grants) Playable(account ids.Account, device ids.Device, channel int, within privilege.Interval, now time.Time, hold time.Duration) (privilege.Interval, bool) {
+	if g.Check(account, device, channel, privilege.Playback, now) != access.Allowed {
+		return privilege.Interval{}, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.window.To.IsZero() {
+		within = within.Within(g.window)
+	}
+	return within, !within.Empty()
+}
+
 func (g *grants) Gone(device ids.Device, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -240,6 +260,19 @@ func (s *sources) set(device string, channel int, q upstream.Quality, src upstre
 		s.of = map[string]upstream.Source{}
 	}
 	s.of[fmt.Sprint(device, "/", channel, "/", q)] = src
+}
+
+func (s *sources) Recordings(ctx context.Context, device ids.Device, channel int, replay bool) (playback.Source, error) {
+	if replay {
+		return playback.Source{}, playback.ErrNoReplay
+	}
+	live, err := s.Camera(ctx, device, channel, upstream.Main)
+	source, ok := playback.Track(live.URL)
+	if err != nil || !ok {
+		return source, playback.ErrNoRecorder
+	}
+	source.Username, source.Password = live.Username, live.Password
+	return source, nil
 }
 
 func (s *sources) Camera(_ context.Context, device ids.Device, channel int, q upstream.Quality) (upstream.Source, error) {
@@ -310,6 +343,7 @@ func open(t testing.TB, camera *cameratest.Camera, change ...func(*config)) *hou
 		t.Fatal(err)
 	}
 	cfg.Upstreams = pool
+	cfg.Recorders = playback.New(playback.Config{Sources: h.sources, Contact: pool.Contact, Now: cfg.Now})
 	door, err := New(cfg.Config)
 	if err != nil {
 		t.Fatal(err)

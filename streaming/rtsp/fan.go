@@ -372,6 +372,14 @@ func (s *streams) close() {
 	}
 }
 
+// count adds what was given to a viewer by other means.
+func (s *streams) count(packets, bytes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.packets += uint64(packets)
+	s.bytes += uint64(bytes)
+}
+
 // delivered returns what was given to viewers since the door opened.
 func (s *streams) delivered() (packets, bytes uint64) {
 	s.mu.Lock()

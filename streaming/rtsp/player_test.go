@@ -14,6 +14,7 @@ import (
 	"latchkey/domain/privilege"
 	"latchkey/internal/simcamera"
 	"latchkey/projections/access"
+	"latchkey/streaming/playback"
 	"latchkey/streaming/rtsp"
 	"latchkey/streaming/upstream"
 )
@@ -30,7 +31,10 @@ func (all) Resolve(_ ids.Account, name string) (ids.Device, bool) { return ids.D
 func (all) Gone(ids.Device, time.Time) bool                       { return false }
 func (all) Owner(ids.Device) string                               { return "owner" }
 func (all) Secret(context.Context, ids.Key) (string, error)       { return "secret", nil }
-func (a all) Pair(ids.Account, ids.Device) access.Pair            { return a }
+func (all) Playable(_ ids.Account, _ ids.Device, _ int, within privilege.Interval, _ time.Time, _ time.Duration) (privilege.Interval, bool) {
+	return within, !within.Empty()
+}
+func (a all) Pair(ids.Account, ids.Device) access.Pair { return a }
 func (all) Check(int, privilege.Set, time.Time) access.Standing {
 	return access.Standing{Verdict: access.Allowed}
 }
@@ -48,6 +52,13 @@ func (s simulated) Camera(_ context.Context, _ ids.Device, channel int, q upstre
 	return upstream.Source{
 		URL: fmt.Sprintf("rtsp://%s/Streaming/Channels/%d%02d", s.addr, channel, q+1), Username: "admin", Password: "camera-pass",
 	}, nil
+}
+
+func (s simulated) Recordings(ctx context.Context, device ids.Device, channel int, _ bool) (playback.Source, error) {
+	live, err := s.Camera(ctx, device, channel, upstream.Main)
+	source, _ := playback.Track(live.URL)
+	source.Username, source.Password = live.Username, live.Password
+	return source, err
 }
 
 // TestPlayersThatWeDidNotWrite plays the simulated camera through the door with
@@ -71,6 +82,7 @@ func TestPlayersThatWeDidNotWrite(t *testing.T) {
 	door, err := rtsp.New(rtsp.Config{
 		Address: "127.0.0.1:0", Access: open{all{}, access.NewPermits(all{}, nil, nil)}, Secrets: all{}, Upstreams: pool,
 		TLSAddress: "127.0.0.1:0", TLSCert: certFile, TLSKey: keyFile,
+		Recorders: playback.New(playback.Config{Sources: simulated{cam.RTSPAddr()}, Contact: pool.Contact}),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -79,6 +91,15 @@ func TestPlayersThatWeDidNotWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer door.Close()
+	// Players leave by themselves when a recording is over.
+	recorded := "/dev-1/1/playback?starttime=20260101T100000Z&endtime=20260101T100001Z"
+	for transport, addr := range map[string]string{"tcp": "rtsp://kall:secret@" + door.Addr().String(), "udp": "rtsp://kall:secret@" + door.Addr().String()} {
+		out, err := exec.CommandContext(t.Context(), "timeout", "60", "ffprobe", "-v", "error", "-rtsp_transport", transport,
+			"-show_entries", "packet=size", "-select_streams", "v", "-of", "csv", addr+recorded).CombinedOutput()
+		if n := strings.Count(string(out), "packet,"); err != nil || n != 25 {
+			t.Errorf("ffprobe plays a recording over %s: %d packets, %v: %.500s", transport, n, err, out)
+		}
+	}
 	for _, c := range []struct{ scheme, path, transport string }{
 		{"rtsp", "/dev-1/1", "tcp"},
 		{"rtsp", "/dev-1/1", "udp"},

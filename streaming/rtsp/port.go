@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"latchkey/domain/ids"
+	"latchkey/domain/privilege"
 	"latchkey/projections/access"
 )
 
@@ -21,6 +22,9 @@ type Access interface {
 	Key(name ids.Key) (access.Key, bool)
 	// Resolve returns the device id for an id or the account's own device domain.
 	Resolve(account ids.Account, name string) (device ids.Device, ok bool)
+	// Playable returns the first interval of the recordings within another one that an
+	// account may play back now; see access.Index.
+	Playable(account ids.Account, device ids.Device, channel int, within privilege.Interval, now time.Time, hold time.Duration) (privilege.Interval, bool)
 	// Acquire returns a permit, or the verdict that refuses it. revoked is called when
 	// the permit is revoked.
 	Acquire(use access.Use, revoked func(access.Reason)) (*access.Permit, access.Verdict)

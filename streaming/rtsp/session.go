@@ -99,12 +99,17 @@ func (h *handler) OnResponse(c *gortsplib.ServerConn, res *base.Response) {
 		w.settingUp = false
 		h.setups.Unlock()
 	}
+	w.addLength(res)
 	w.noteSession(c.Session(), res)
 	if v := w.begins; v != nil && res.StatusCode == base.StatusOK {
 		if !v.udp {
 			w.boxed.Store(true)
 		}
-		setStart(res, v.order, v.lease.stream.join(v))
+		if v.replay != nil {
+			v.replay.respond(res)
+		} else {
+			setStart(res, v.order, v.lease.stream.join(v))
+		}
 	} else {
 		w.begins = nil
 	}
@@ -126,6 +131,9 @@ func (h *handler) subscribe(c *gortsplib.ServerConn, res *base.Response) {
 	track := slices.Index(v.lease.stream.Desc.Medias, medias[len(medias)-1])
 	s := &v.subs[track]
 	*s = sub{}
+	if v.replay != nil {
+		s.report = never
+	}
 	switch {
 	case to.InterleavedIDs != nil:
 		s.channel = byte(to.InterleavedIDs[0])
@@ -182,14 +190,14 @@ func (h *handler) describe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (_ *stream
 	if refused != nil {
 		return nil, refused
 	}
+	if t.playback {
+		return h.describePlayback(ctx, v, t)
+	}
 	// The camera's description is sent once, so nothing has to end on revocation.
 	if refused = h.acquirePermit(v, func(access.Reason) {}); refused != nil {
 		return nil, refused
 	}
 	defer v.permit.Release()
-	if t.playback {
-		return nil, refusePlayback(t)
-	}
 	lease, refused := h.lease(w.ctx, v, t)
 	if refused != nil {
 		return nil, refused
@@ -226,6 +234,7 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 		if refused = v.take(trackOf(ctx.Request.URL)); refused != nil {
 			return nil, refused
 		}
+		v.replay.wants(trackOf(ctx.Request.URL), ctx.Request)
 		h.claimPort(v, ctx.Request)
 		return v.lease.stream, h.verdict(v)
 	}
@@ -250,9 +259,11 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 		return nil, refused
 	}
 	if t.playback {
-		return nil, refusePlayback(t)
+		refused = h.setupPlayback(ctx, v, t)
+	} else {
+		v.lease, refused = h.lease(w.ctx, v, t)
 	}
-	if v.lease, refused = h.lease(w.ctx, v, t); refused != nil {
+	if refused != nil {
 		return nil, refused
 	}
 	if refused = v.take(trackOf(ctx.Request.URL)); refused != nil {
@@ -261,13 +272,14 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 	if refused = h.verdict(v); refused != nil {
 		return nil, refused
 	}
+	v.replay.wants(trackOf(ctx.Request.URL), ctx.Request)
 	if secret, ok := v.box.way.(*srtpWay); ok {
 		if secret.keys, refused = w.protectionFor(v.lease.stream); refused != nil {
 			return nil, refused
 		}
 		v.keys = secret.keys
 	}
-	v.subs = make([]sub, len(v.lease.stream.tracks))
+	v.subs = make([]sub, len(v.lease.stream.Desc.Medias))
 	ctx.Session.SetUserData(v)
 	kept = true
 	return v.lease.stream, nil
@@ -341,7 +353,13 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 		return refused
 	}
 	h.noteUse(v) // before the first packet
-	if !w.playing.Load() {
+	switch {
+	case v.replay != nil:
+		if refused = v.replay.play(w.ctx, ctx.Request); refused != nil {
+			return refused
+		}
+		w.begins = v
+	case !w.playing.Load():
 		v.lease.stream.awaitHeard(w.ctx.Done())
 		w.begins = v
 	}
@@ -356,8 +374,14 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 
 // OnPause lets a player pause; PLAY is checked again.
 func (h *handler) OnPause(ctx *gortsplib.ServerHandlerOnPauseCtx) (*base.Response, error) {
-	wireOf(ctx.Conn).setPlaying(false)
-	if v, ok := ctx.Session.UserData().(*viewer); ok {
+	w := wireOf(ctx.Conn)
+	w.setPlaying(false)
+	v, ok := ctx.Session.UserData().(*viewer)
+	switch {
+	case !ok:
+	case v.replay != nil:
+		v.replay.Pause(w.ctx)
+	default:
 		v.lease.stream.leave(v, false)
 	}
 	return &base.Response{StatusCode: base.StatusOK}, nil
@@ -375,6 +399,7 @@ func (h *handler) OnConnClose(ctx *gortsplib.ServerHandlerOnConnCloseCtx) {
 	if session := ctx.Conn.Session(); session != nil {
 		session.Close()
 	}
+	wireOf(ctx.Conn).prepared.close()
 }
 
 // OnSessionClose is called when nothing more is sent to the session.
@@ -396,7 +421,10 @@ func (h *handler) forget(v *viewer) {
 		v.permit.Release()
 	}
 	h.viewers.remove(v)
-	if v.lease != nil {
+	switch {
+	case v.replay != nil:
+		v.replay.close()
+	case v.lease != nil:
 		v.lease.stream.leave(v, true)
 		v.lease.Release()
 	}
@@ -449,12 +477,4 @@ func (d *Door) verdict(v *viewer) *refusal {
 		return errNotFound
 	}
 	return refusalOf(v.permit.Check(d.cfg.Now()))
-}
-
-// refusePlayback is a placeholder for playback, after its checks.
-func refusePlayback(t target) *refusal {
-	if t.from.IsZero() || !t.to.IsZero() && !t.to.After(t.from) {
-		return errBadRange
-	}
-	return errNoPlayback
 }

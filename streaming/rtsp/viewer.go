@@ -28,6 +28,7 @@ type viewer struct {
 	session  *gortsplib.ServerSession
 	wire     *wire
 	lease    *lease
+	replay   *replay       // nil: it watches live
 	keys     []*protection // by track, over UDP within TLS
 	tracks   []int         // set up
 	channels []int         // of RTP over TCP

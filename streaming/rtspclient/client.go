@@ -62,6 +62,12 @@ type Options struct {
 	Packet func(t *Track, data []byte, arrived time.Time)
 	// Report receives each sender report, under the rules of Packet.
 	Report func(t *Track, r SenderReport)
+	// Bye is called when the camera says that a track has ended, under the rules of
+	// Packet. Nil: nobody is.
+	Bye func(t *Track)
+	// Response is called with each response when it is read: over TCP, after the packets
+	// before it and before those after it. It must not block. Nil: nobody is.
+	Response func(res *base.Response)
 	// Lost is called with the number of UDP packets that did not arrive. Nil: nobody is.
 	Lost func(packets int)
 	// Odd is called for each packet that belongs to no track or cannot be read.
@@ -153,6 +159,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Report == nil {
 		o.Report = func(*Track, SenderReport) {}
+	}
+	if o.Bye == nil {
+		o.Bye = func(*Track) {}
+	}
+	if o.Response == nil {
+		o.Response = func(*base.Response) {}
 	}
 	if o.Lost == nil {
 		o.Lost = func(int) {}
@@ -329,6 +341,7 @@ func (c *Client) reads(l *link) (err error) {
 		case err != nil:
 			return err
 		case in.response != nil:
+			c.opts.Response(in.response)
 			select {
 			case l.responses <- in.response:
 			case <-c.ended:

@@ -238,3 +238,11 @@ func joined(base, control string) string {
 	}
 	return base + control
 }
+
+// Is reports whether a URL, as in RTP-Info, is that of the track: the same one, or with
+// the same end.
+func (t *Track) Is(uri string) bool {
+	return t.url != "" && uri != "" && (uri == t.url || uri == t.control || lastPart(uri) == lastPart(t.url))
+}
+
+func lastPart(uri string) string { return uri[strings.LastIndexByte(uri, '/')+1:] }

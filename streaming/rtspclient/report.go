@@ -17,6 +17,7 @@ type SenderReport struct {
 const (
 	senderReport   = 200
 	receiverReport = 201
+	goodbye        = 203
 	maxInCompound  = 32
 )
 
@@ -39,12 +40,29 @@ func senderReports(data []byte) []SenderReport {
 	return list
 }
 
-// handReports passes the sender reports of an RTCP packet on.
+// handReports passes the sender reports of an RTCP packet on, and a BYE.
 func (c *Client) handReports(t *Track, data []byte, now time.Time) {
 	for _, r := range senderReports(data) {
 		t.receipt.report(r, now)
 		c.opts.Report(t, r)
 	}
+	if saysBye(data) {
+		c.opts.Bye(t)
+	}
+}
+
+// saysBye reports whether a compound RTCP packet contains a BYE (RFC 3550, 6.6).
+func saysBye(data []byte) bool {
+	for range maxInCompound {
+		if len(data) < 4 || data[0]>>6 != 2 {
+			return false
+		}
+		if data[1] == goodbye {
+			return true
+		}
+		data = data[min(4+4*int(be16(data[2:])), len(data)):]
+	}
+	return false
 }
 
 // receipt is what a receiver reports of a track (RFC 3550, 6.4.2).

@@ -304,7 +304,8 @@ func (p *Pool) forgetIdle() {
 		}
 	}
 	for at, cam := range p.cameras {
-		if !inUse[cam] {
+		// Contact may use it, or have failed.
+		if !inUse[cam] && len(cam.slots) == 0 && now.Sub(cam.retry.until) > maxBackoff {
 			delete(p.cameras, at)
 		}
 	}
