@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"latchkey/internal/simcamera"
 )
@@ -113,6 +115,63 @@ func TestPTZ(t *testing.T) {
 	checkNothingOf(t, s, cam)
 	if n := cam.WrongPasswords(); n != 0 {
 		t.Errorf("%d wrong passwords", n)
+	}
+}
+
+// TestNoOrderAfterTheAnswer: orders come as fast as they can while the privilege is taken
+// away; none reaches the camera after the answer, and it stands still.
+func TestNoOrderAfterTheAnswer(t *testing.T) {
+	t.Parallel()
+	s := serve(t, binary, t.TempDir())
+	owner, rita := s.register(t, "olga"), s.register(t, "rita")
+	for n, protocol := range []string{"isapi_url", "onvif_url"} {
+		cam := startSimCamera(t, fmt.Sprint("127.2.2.", 2+n))
+		form := simCamera(cam, "Gate")
+		delete(form, "isapi_url")
+		form[protocol] = "http://" + cam.HTTPAddr()
+		var device struct{ ID string }
+		owner.must("POST", "/devices", form, &device)
+		share := owner.share(rita, device.ID, "ptz")
+		rita.accept(share, device.ID)
+		path := "/shares/" + share + "/devices/" + device.ID
+		grant := func(privileges ...string) {
+			owner.must("PUT", path, map[string]any{"channels": []any{map[string]any{"channel": 1, "privileges": privileges}}}, nil)
+		}
+		moved := 0
+		for round := range 8 {
+			grant("ptz")
+			stop := make(chan struct{})
+			var going sync.WaitGroup
+			for range 2 {
+				going.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						default:
+							_ = rita.call("POST", ptzPath(device.ID, 1)+"/move", map[string]any{"pan": 0.5, "stop_after": 10}, nil)
+						}
+					}
+				})
+			}
+			time.Sleep(time.Duration(3*round) * time.Millisecond)
+			grant("live_view")
+			at := cam.Orders(1)
+			if cam.Moving(1) {
+				t.Errorf("round %d by %s: it moves after the answer: %q", round, protocol, at)
+			}
+			time.Sleep(20 * time.Millisecond)
+			if now := cam.Orders(1); !slices.Equal(now, at) {
+				t.Errorf("round %d by %s: after the answer came %q", round, protocol, now[len(at):])
+			}
+			close(stop)
+			going.Wait()
+			moved = len(at)
+		}
+		t.Logf("%s: %d orders", protocol, moved)
+		if moved < 4 {
+			t.Errorf("%d orders by %s", moved, protocol)
+		}
 	}
 }
 

@@ -99,7 +99,10 @@ func (s *httpServer) routes() http.Handler {
 	mux.HandleFunc("GET /ISAPI/Streaming/channels/{stream}/picture", s.isapiPicture)
 	mux.HandleFunc("GET /onvif-http/snapshot", s.onvifPicture)
 
-	const ptz = "/ISAPI/PTZCtrl/channels/{channel}/"
+	ptz := "/ISAPI/PTZCtrl/channels/{channel}/"
+	if s.camera.cfg.Recorder { // its cameras are linked
+		ptz = "/ISAPI/ContentMgmt/PTZCtrlProxy/channels/{channel}/"
+	}
 	mux.HandleFunc("GET "+ptz+"capabilities", s.withHead(s.ptzCapabilities))
 	mux.HandleFunc("GET "+ptz+"status", s.withHead(s.ptzStatus))
 	mux.HandleFunc("GET "+ptz+"presets", s.withHead(s.presets))

@@ -134,12 +134,24 @@ func (i isapi) tracks(ctx context.Context, facts *Facts) error {
 	return nil
 }
 
+// ptz finds the channels that move. Those of a recorder are linked cameras, which have it
+// at another place.
 func (i isapi) ptz(ctx context.Context, facts *Facts) error {
+	places := isapiPTZ[:1]
+	if facts.Recorder {
+		places = isapiPTZ
+	}
 	for n := range facts.Channels[:min(maxAsked, len(facts.Channels))] {
 		c := &facts.Channels[n]
-		doc, err := i.get(ctx, fmt.Sprintf("/PTZCtrl/channels/%d/capabilities", c.Number))
-		if err != nil {
-			return err
+		var doc *element
+		for _, at := range places {
+			var err error
+			if doc, err = i.get(ctx, fmt.Sprintf("%s/channels/%d/capabilities", at, c.Number)); err != nil {
+				return err
+			}
+			if doc != nil {
+				break
+			}
 		}
 		c.learn(privilege.PTZ, doc != nil)
 	}

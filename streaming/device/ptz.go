@@ -49,7 +49,8 @@ type Head struct {
 	target HeadTarget
 
 	mu      sync.Mutex
-	onvif   bool // ISAPI does not move this channel
+	onvif   bool   // ISAPI does not move this channel
+	isapiAt string // where ISAPI moves it; "": not known yet
 	ranges  *ranges
 	service *ptzService
 	presets []Preset

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/domain/privilege"
 	"latchkey/internal/simcamera"
 )
 
@@ -80,6 +81,35 @@ func TestAHeadMoves(t *testing.T) {
 				t.Errorf("%d wrong passwords", n)
 			}
 		})
+	}
+}
+
+// TestARecorderMovesItsCameras: they are at another place than its own.
+func TestARecorderMovesItsCameras(t *testing.T) {
+	recorder := startCamera(t, func(c *simcamera.Config) { c.Recorder, c.Channels = true, 3 })
+	client := newClient(t)
+	facts, err := client.Prove(t.Context(), Target{Account: "alice", Username: "admin", Password: "pa55 & <word>", ISAPIURL: "http://" + recorder.HTTPAddr()})
+	if err != nil || !facts.Channel(3).Has.Has(privilege.PTZ) {
+		t.Errorf("%+v, %v", facts, err)
+	}
+	h := headOf(client, recorder, byISAPI, func(t *HeadTarget) { t.Channel = 3 })
+	if _, err := h.Presets(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if err := h.Move(t.Context(), Vector{Zoom: 1}, time.Second); err != nil || !recorder.Moving(3) {
+			t.Fatal(err)
+		}
+		if err := h.Stop(t.Context()); err != nil || recorder.Moving(3) {
+			t.Fatal(err)
+		}
+	}
+	if at, err := h.Place(t.Context()); err != nil || at == nil {
+		t.Errorf("%v, %v", at, err)
+	}
+	fixed := startCamera(t, func(c *simcamera.Config) { c.Recorder, c.Fixed = true, true })
+	if err := headOf(client, fixed, byISAPI).Move(t.Context(), Vector{Pan: 1}, time.Second); kindIn(err) != Refused {
+		t.Errorf("a camera that does not move: %v", err)
 	}
 }
 

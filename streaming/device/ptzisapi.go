@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -33,15 +34,53 @@ func (s span) share(value float64) float64 {
 	return min(max((value-s.from)/(s.to-s.from), 0), 1)
 }
 
+// isapiPTZ are where ISAPI has PTZ: of a device's own channels, and of the cameras that are
+// linked to a recorder.
+var isapiPTZ = []string{"/PTZCtrl", "/ContentMgmt/PTZCtrlProxy"}
+
+// anywhere does something at the place where the channel is moved, or at each until one
+// does not refuse it.
+func (i isapiHead) anywhere(do func(at string) error) error {
+	i.head.mu.Lock()
+	known := i.head.isapiAt
+	i.head.mu.Unlock()
+	if known != "" {
+		return do(known)
+	}
+	for _, at := range isapiPTZ {
+		err := do(at)
+		var failure *Failure
+		if errors.As(err, &failure) && failure.Kind == Refused {
+			continue
+		}
+		if err == nil {
+			i.head.mu.Lock()
+			i.head.isapiAt = at
+			i.head.mu.Unlock()
+		}
+		return err
+	}
+	return fail(Refused, ISAPI)
+}
+
 // order sends a PTZ order.
 func (i isapiHead) order(ctx context.Context, what, body string) error {
 	if body != "" {
 		body = `<?xml version="1.0" encoding="UTF-8"?><PTZData>` + body + `</PTZData>`
 	}
-	a, err := i.call(ctx, http.MethodPut, i.path(what), []byte(body), http.Header{"Content-Type": {"application/xml"}})
+	base := strings.TrimSuffix(strings.TrimSuffix(i.base.Path, "/"), "/ISAPI") + "/ISAPI"
+	return i.anywhere(func(at string) error {
+		a, err := i.call(ctx, http.MethodPut, base+i.path(at, what), []byte(body), http.Header{"Content-Type": {"application/xml"}})
+		if err != nil {
+			return err
+		}
+		return judgeOrder(a)
+	})
+}
+
+// judgeOrder returns the failure that a response to an order means, nil for none.
+func judgeOrder(a answer) error {
 	switch {
-	case err != nil:
-		return err
 	case a.status == http.StatusUnauthorized, a.status >= 300 && a.status < 400:
 		return fail(Unsupported, ISAPI)
 	case a.status != http.StatusOK:
@@ -55,17 +94,18 @@ func (i isapiHead) order(ctx context.Context, what, body string) error {
 	return nil
 }
 
-func (i isapiHead) path(what string) string {
-	base := strings.TrimSuffix(strings.TrimSuffix(i.base.Path, "/"), "/ISAPI")
-	return fmt.Sprintf("%s/ISAPI/PTZCtrl/channels/%d/%s", base, i.head.target.Channel, what)
+func (i isapiHead) path(at, what string) string {
+	return fmt.Sprintf("%s/channels/%d/%s", at, i.head.target.Channel, what)
 }
 
 // read reads a document of the channel.
-func (i isapiHead) read(ctx context.Context, what string) (*element, error) {
-	doc, err := i.get(ctx, fmt.Sprintf("/PTZCtrl/channels/%d/%s", i.head.target.Channel, what))
-	if err == nil && doc == nil {
-		return nil, fail(Refused, ISAPI)
-	}
+func (i isapiHead) read(ctx context.Context, what string) (doc *element, err error) {
+	err = i.anywhere(func(at string) (err error) {
+		if doc, err = i.get(ctx, i.path(at, what)); err == nil && doc == nil {
+			return fail(Refused, ISAPI)
+		}
+		return err
+	})
 	return doc, err
 }
 
