@@ -39,7 +39,7 @@ type Config struct {
 	Logger  *slog.Logger     // discards
 	Metrics prometheus.Registerer
 
-	WriteTimeout time.Duration // a viewer that accepts nothing for this long is dropped: 4 s
+	WriteTimeout time.Duration // a viewer that accepts nothing for this long is dropped: 3.5 s
 	IdleTimeout  time.Duration // to the first complete request, and between requests without a session: 15 s
 
 	MaxConnections           int // 8192
@@ -85,7 +85,7 @@ func (c Config) withDefaults() (Config, error) {
 		value   *time.Duration
 		missing time.Duration
 	}{
-		{&c.WriteTimeout, 4 * time.Second}, {&c.IdleTimeout, 15 * time.Second},
+		{&c.WriteTimeout, 3500 * time.Millisecond}, {&c.IdleTimeout, 15 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.missing
@@ -113,6 +113,7 @@ type Door struct {
 	viewers  registry
 	streams  streams
 	secrets  *sealed.Memory // of stream keys
+	maxLag   time.Duration
 
 	// setups is held from a successful SETUP to its response: the server then reads the
 	// medias of other sessions, without locking.
@@ -142,7 +143,7 @@ func New(cfg Config) (*Door, error) {
 	d.failures.buckets = map[failureOf]*rate.Limiter{}
 	d.viewers.all = map[*viewer]struct{}{}
 	d.streams.all = map[*upstream.Flow]*stream{}
-	d.secrets = sealed.New(MaxSecrets)
+	d.secrets, d.maxLag = sealed.New(MaxSecrets), maxLag
 	if d.metrics, err = newMetrics(d, cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("registering the RTSP door's metrics: %w", err)
 	}

@@ -20,7 +20,7 @@ const (
 	// maxControl is how many responses and reports may wait, in bytes.
 	maxControl = 64 << 10
 	// The pauses of chase: the first one, which a viewer that reads gets, and the longest.
-	chaseFirst, chaseMost = 2 * time.Millisecond, 40 * time.Millisecond
+	chaseFirst, chaseMost = 2 * time.Millisecond, 64 * time.Millisecond
 )
 
 // way is how bursts are sent to one viewer, over TCP or UDP. Neither method blocks.
@@ -228,7 +228,7 @@ func (o *outbox) wants(b *burst, s *sub) bool {
 
 // full reports whether the viewer is too far behind to get the burst.
 func (o *outbox) full(b *burst) bool {
-	return len(o.queue) > 0 && (o.bytes+len(b.data) > maxQueue || b.at-o.queue[0].at > int64(maxLag))
+	return len(o.queue) > 0 && (o.bytes+len(b.data) > maxQueue || b.at-o.queue[0].at > int64(o.door.maxLag))
 }
 
 // noteLoss counts a loss, and reports the first one.

@@ -6,12 +6,16 @@ const (
 	// maxBacklog is how much unread data a viewer may have, as far as it can be
 	// determined from here. Peers buffer up to 1.7 times the window that they announce;
 	// even so it stays below 128 KiB.
-	maxBacklog = 48 << 10
-	// selfMade is a window that a peer must have requested from its kernel.
+	maxBacklog  = 48 << 10
+	wideBacklog = 128 << 10
+	// selfMade is a window that pacing hardly ever causes: a peer has requested it from its
+	// kernel, or read much at once.
 	selfMade = 768 << 10
-	// maxRate is what a viewer may get of a long path, in bytes per second: 64 Mbit/s. So
-	// much may be under way for the time of a round trip, in addition to the backlog.
-	maxRate, maxRoundTrip = 8_000_000, 100 * time.Millisecond
+	// maxRate is what a viewer gets at most after a burst, in bytes per second: 64 Mbit/s.
+	// More would make the peer's buffer grow. So much may be under way for the time of a
+	// round trip, in addition to the backlog.
+	maxRate, maxAtOnce = 8_000_000, 64 << 10
+	maxRoundTrip       = 100 * time.Millisecond
 	// paceSpan is how much is sent before judging whether a window has shrunk for good:
 	// that takes some checks.
 	paceSpan = 192 << 10
@@ -45,12 +49,17 @@ type pace struct {
 	lastLeast  uint64 // in the one before
 	spanLooked bool
 
-	credit  int   // may be sent before the next check
-	refused int64 // when nothing was allowed, or the last probe was; 0: something was
+	tokens   int   // may be sent at once, of maxAtOnce
+	tokensAt int64 // when that was computed
+	credit   int   // may be sent before the next check
+	refused  int64 // when nothing was allowed, or the last probe was; 0: something was
 }
 
 // room returns how many of n bytes may be sent now.
 func (p *pace) room(fd, n int) int {
+	if p.tokens < n {
+		n = min(n, p.refill(monotonic()))
+	}
 	if p.credit >= n {
 		return n
 	}
@@ -59,14 +68,22 @@ func (p *pace) room(fd, n int) int {
 		p.credit = n
 		return n
 	}
-	p.credit = p.grant(acked, window, roundTrip, monotonic())
+	p.credit = min(p.grant(acked, window, roundTrip, monotonic()), max(maxAtOnce, n))
 	return min(n, p.credit)
+}
+
+// refill returns how much may be sent at once, by maxRate.
+func (p *pace) refill(now int64) int {
+	p.tokens += int(min(now-p.tokensAt, int64(time.Second)) * maxRate / int64(time.Second))
+	p.tokens, p.tokensAt = min(p.tokens, maxAtOnce), now
+	return p.tokens
 }
 
 // used counts what was sent.
 func (p *pace) used(n int) {
 	p.sent += uint64(n)
 	p.credit -= n
+	p.tokens -= n
 }
 
 // grant returns how much may be sent, given what the peer has acknowledged, its window,
@@ -118,12 +135,11 @@ func (p *pace) narrowed(backlog uint64) uint64 {
 	return by
 }
 
-// limit returns how large the backlog may be. A peer with a wider window than pacing ever
-// causes has enlarged its buffer itself, and could as well have read everything; but its
-// window shrinks by the amount by which others are wide.
+// limit returns how large the backlog may be. The window of a peer with a large buffer
+// shrinks by the memory that the unread data takes, which is more than it has bytes.
 func (p *pace) limit() uint64 {
 	if p.widest > selfMade {
-		return p.widest / 4
+		return wideBacklog
 	}
 	return maxBacklog
 }
