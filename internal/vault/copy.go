@@ -21,9 +21,9 @@ type Row struct {
 	Values map[string]any // by column
 }
 
-// Passing are the tables of what opens something for a while: sessions, codes and
-// invitations. An older copy of the vault revives those that were used or revoked since.
-var Passing = []string{"vault_sessions", "vault_codes", "vault_share_codes", "vault_invitations"}
+// Passing are the tables of what opens something for a while: sessions, codes,
+// invitations, and the keys of devices for their alarms. An older copy of the vault revives those that were used or revoked since.
+var Passing = []string{"vault_sessions", "vault_codes", "vault_share_codes", "vault_invitations", "vault_alarm_receivers"}
 
 // openKeyTable is the master key's own table; it is copied as a key.
 const openKeyTable = "vault_open_key"
@@ -38,22 +38,20 @@ func Snapshot(ctx context.Context, db *bun.DB, f func(ctx context.Context, tx bu
 	return db.RunInTx(ctx, o, f)
 }
 
-// The tables of messages and notices. They are in no backup: one that is put back must not
-// send again what was sent.
-const (
-	outboxTable  = "vault_outbox"
-	noticesTable = "vault_notices"
-)
+// inNoBackup are the tables of what is of the moment: messages and notices, since a backup
+// that is put back must not send again what was sent; alarms; browsers, which end with
+// their sessions; and which process does what.
+var inNoBackup = []string{"vault_outbox", "vault_notices", "vault_alarms", "vault_alarm_copies", "vault_alarm_count", "vault_pushes", "vault_leases"}
 
 // Dump gives every row of the vault's tables to each, without the master key and
-// the messages and notices that wait to be sent.
+// what is in no backup.
 func Dump(ctx context.Context, db bun.IDB, each func(Row) error) error {
 	tables, err := tablesIn(ctx, db)
 	if err != nil {
 		return err
 	}
 	for _, table := range tables {
-		if table == openKeyTable || table == outboxTable || table == noticesTable {
+		if table == openKeyTable || slices.Contains(inNoBackup, table) {
 			continue
 		}
 		if err := dumpTable(ctx, db, table, each); err != nil {

@@ -95,7 +95,8 @@ func prepare(ctx context.Context, db *bun.DB) error {
 		if err := addColumns(ctx, tx, "vault_requests", isSQLite(db), "answers VARCHAR NOT NULL DEFAULT ''"); err != nil {
 			return fmt.Errorf("adding answers to the requests: %w", err)
 		}
-		for _, index := range []string{"vault_sessions_of_account ON vault_sessions (account, expires)", "vault_applications_of_account ON vault_applications (account)", "vault_notices_due ON vault_notices (channel, state, due)", "vault_notices_target ON vault_notices (target, channel, state)"} {
+		for _, index := range []string{"vault_sessions_of_account ON vault_sessions (account, expires)", "vault_applications_of_account ON vault_applications (account)", "vault_notices_due ON vault_notices (channel, state, due)", "vault_notices_target ON vault_notices (target, channel, state)",
+			"vault_alarms_seq ON vault_alarms (seq)", "vault_alarms_device ON vault_alarms (device, seq)", "vault_alarms_raised ON vault_alarms (raised)", "vault_alarm_copies_seq ON vault_alarm_copies (seq)", "vault_alarm_receivers_key ON vault_alarm_receivers (key)", "vault_pushes_account ON vault_pushes (account)"} {
 			if _, err := tx.ExecContext(ctx, "CREATE INDEX IF NOT EXISTS "+index); err != nil {
 				return err
 			}

@@ -162,10 +162,13 @@ func (v *Vault) erase(ctx context.Context, tx bun.Tx, person string) error {
 	if _, err := forgetStreamUses(ctx, tx, "account", person); err != nil {
 		return err
 	}
-	for _, table := range []any{(*outgoing)(nil), (*invitation)(nil), (*application)(nil), (*notice)(nil), (*webhook)(nil)} {
+	for _, table := range []any{(*outgoing)(nil), (*invitation)(nil), (*application)(nil), (*notice)(nil), (*webhook)(nil), (*alarmCopy)(nil), (*pushRow)(nil)} {
 		if _, err := tx.NewDelete().Model(table).Where("account = ?", person).Exec(ctx); err != nil {
 			return err
 		}
+	}
+	if _, err := tx.NewDelete().Model((*alarmReceiver)(nil)).Where("owner = ?", person).Exec(ctx); err != nil {
+		return err
 	}
 	if err := forgetShareCodes(ctx, tx, person); err != nil {
 		return err

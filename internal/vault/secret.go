@@ -87,8 +87,12 @@ func (v *Vault) HasCamera(ctx context.Context, device string) (bool, error) {
 	return err == nil, err
 }
 
-// ForgetCamera deletes the camera of a device, and when the device was used.
+// ForgetCamera deletes the camera of a device, when the device was used, and its alarms.
 func (v *Vault) ForgetCamera(ctx context.Context, device string) error {
+	err := v.forgetting(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) { return forgetAlarmsOf(ctx, tx, device) }, true)
+	if err != nil {
+		return fmt.Errorf("forgetting the alarms of %s: %w", device, err)
+	}
 	return v.forgetWithUses(ctx, kindCamera, device, "device", func(of streamUseOf) bool { return of.device == device })
 }
 

@@ -60,6 +60,7 @@ type Vault struct {
 var tables = []any{
 	(*setting)(nil), (*subject)(nil), (*password)(nil), (*session)(nil), (*secret)(nil), (*state)(nil), (*request)(nil), (*limit)(nil), (*network)(nil), (*outgoing)(nil), (*code)(nil), (*invitation)(nil),
 	(*streamUse)(nil), (*shareCode)(nil), (*application)(nil), (*notice)(nil), (*reminder)(nil), (*webhook)(nil),
+	(*alarmRow)(nil), (*alarmCopy)(nil), (*alarmCount)(nil), (*alarmReceiver)(nil), (*pushRow)(nil), (*lease)(nil),
 }
 
 // setting is a value of the vault itself, sealed.
