@@ -1,0 +1,502 @@
+package alarms_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"latchkey/domain/ids"
+	"latchkey/domain/privilege"
+	"latchkey/internal/alarms"
+	"latchkey/internal/alert"
+	"latchkey/internal/vault"
+	"latchkey/projections/access"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rules are who may do what, changed as the index is: first the rule, then the permits.
+type rules struct {
+	mu      sync.RWMutex
+	allowed map[string]bool // account and channel
+	unknown bool
+}
+
+func (r *rules) Live(time.Time) bool            { return true }
+func (r *rules) Pulse() *access.Pulse           { return nil }
+func (r *rules) Key(ids.Key) (access.Key, bool) { return access.Key{}, false }
+func (r *rules) Pair(a ids.Account, _ ids.Device) access.Pair {
+	return pair{r, string(a)}
+}
+
+type pair struct {
+	rules   *rules
+	account string
+}
+
+func (p pair) Check(channel int, want privilege.Set, _ time.Time) access.Standing {
+	p.rules.mu.RLock()
+	defer p.rules.mu.RUnlock()
+	switch {
+	case p.rules.unknown:
+		return access.Standing{Verdict: access.Unavailable}
+	case want == privilege.Alarm && p.rules.allowed[fmt.Sprint(p.account, channel)]:
+		return access.Standing{Verdict: access.Allowed}
+	}
+	return access.Standing{Verdict: access.Forbidden}
+}
+
+func (r *rules) Check(a ids.Account, d ids.Device, channel int, p privilege.Set, now time.Time) access.Verdict {
+	return r.Pair(a, d).Check(channel, p, now).Verdict
+}
+
+func (r *rules) set(account string, channel int, may bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.allowed[fmt.Sprint(account, channel)] = may
+}
+
+// house is a desk with a vault.
+type house struct {
+	t      *testing.T
+	rules  *rules
+	vault  *vault.Vault
+	desk   *alarms.Desk
+	having alarms.Having
+	now    atomic.Pointer[time.Time]
+	told   []alarms.Alarm
+	raised func()
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "vault.db")
+	must(t, vault.CreateFile(path))
+	db, err := vault.OpenFile(path)
+	must(t, err)
+	t.Cleanup(func() { db.Close() })
+	h := &house{t: t, rules: &rules{allowed: map[string]bool{}}, raised: func() {}}
+	start := time.Date(2026, 1, 31, 10, 0, 0, 0, time.UTC)
+	h.now.Store(&start)
+	h.vault, err = vault.Open(t.Context(), db, vault.NewMasterKey(), h.clock)
+	must(t, err)
+	h.having = alarms.Having{Owner: "olga", Channels: []int{1, 2}, Shared: []alarms.Holder{{Account: "rita", Share: "s"}, {Account: "sam", Share: "t"}}}
+	for channel := range 3 {
+		h.rules.set("olga", channel, channel > 0)
+	}
+	h.rules.set("rita", 1, true)
+	h.desk = alarms.NewDesk(alarms.Config{
+		Store: h.vault, Index: h.rules, Now: h.clock, Logger: slog.New(slog.DiscardHandler), Raised: func() { h.raised() },
+		Having: func(_ context.Context, device string) (alarms.Having, bool, error) {
+			return h.having, device == "cam", nil
+		},
+		Notices: func(_ context.Context, a alarms.Alarm, _ []alarms.Holder) ([]vault.Notice, error) {
+			h.told = append(h.told, a)
+			return nil, nil
+		},
+	})
+	return h
+}
+
+func (h *house) clock() time.Time { return *h.now.Load() }
+
+func (h *house) advance(d time.Duration) {
+	at := h.clock().Add(d)
+	h.now.Store(&at)
+}
+
+func (h *house) take(a alert.Alert) {
+	h.t.Helper()
+	must(h.t, h.desk.Take(h.t.Context(), "cam", []alert.Alert{a}, nil))
+}
+
+func (h *house) list(account string) []alarms.Copy {
+	h.t.Helper()
+	list, err := h.desk.List(h.t.Context(), account, alarms.Query{Before: 1 << 62, Most: 1000})
+	must(h.t, err)
+	return list
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func motion(channel int, active bool) alert.Alert {
+	return alert.Alert{Channel: channel, Kind: alert.Motion, Type: "vmd", Active: active}
+}
+
+// TestAnEventIsOneAlarm: however often it is repeated, and in whatever order it is told.
+func TestAnEventIsOneAlarm(t *testing.T) {
+	h := newHouse(t)
+	want := func(when string, n int) {
+		t.Helper()
+		if got := len(h.list("olga")); got != n {
+			t.Errorf("%s: %d alarms; want %d", when, got, n)
+		}
+	}
+	for range 10 {
+		h.take(motion(1, true))
+		h.advance(time.Second)
+	}
+	want("while it lasts", 1)
+	h.take(motion(1, false))
+	want("at its end", 1)
+	h.advance(10 * time.Second)
+	h.take(motion(1, true))
+	want("again", 2)
+	h.advance(10 * time.Second)
+	h.take(motion(1, true))
+	want("after a silence", 3)
+	h.advance(10 * time.Second)
+	h.take(motion(2, true))
+	want("on another channel", 4)
+	h.take(alert.Alert{Channel: 1, Kind: alert.Sound, Type: "audioexception", Active: true})
+	want("another event", 5)
+
+	at := h.clock()
+	end, late := motion(2, false), motion(2, true)
+	end.At, late.At = at, at.Add(-time.Second)
+	h.take(end)
+	h.advance(6 * time.Second)
+	h.take(late)
+	want("what was overtaken by the end", 5)
+	late.At = at.Add(-2 * time.Hour) // its clock was set back
+	h.take(late)
+	want("after the clock was set back", 6)
+
+	lasting := alert.Alert{Channel: 1, Kind: alert.Input, Type: "trigger", Active: true, Lasting: true}
+	h.take(lasting)
+	h.advance(10 * time.Minute)
+	h.take(lasting)
+	want("one that lasts", 7)
+}
+
+// TestWhoHasAnAlarm: whoever held the privilege when it was raised, and holds it now.
+func TestWhoHasAnAlarm(t *testing.T) {
+	h := newHouse(t)
+	h.take(motion(1, true))
+	h.take(motion(2, true))
+	if got := h.list("rita"); len(got) != 1 || got[0].Channel != 1 || got[0].Kind != "motion" {
+		t.Errorf("rita has %+v", got)
+	}
+	if got := h.list("sam"); len(got) != 0 {
+		t.Errorf("sam has %+v", got)
+	}
+	h.rules.set("sam", 1, true)
+	if got := h.list("sam"); len(got) != 0 {
+		t.Errorf("sam has what was raised before: %+v", got)
+	}
+	first := h.list("rita")[0]
+	h.rules.set("rita", 1, false)
+	if got := h.list("rita"); len(got) != 0 {
+		t.Errorf("without the privilege rita has %+v", got)
+	}
+	if _, err := h.desk.Acknowledge(t.Context(), "rita", first.ID); !errors.Is(err, alarms.ErrNoAlarm) {
+		t.Errorf("and acknowledges: %v", err)
+	}
+	h.advance(time.Minute)
+	h.take(motion(1, true))
+	h.rules.set("rita", 1, true)
+	if got := h.list("rita"); len(got) != 1 || got[0].ID != first.ID {
+		t.Errorf("with the privilege again, rita has %+v", got)
+	}
+	if _, err := h.desk.Acknowledge(t.Context(), "sam", first.ID); !errors.Is(err, alarms.ErrNoAlarm) {
+		t.Errorf("somebody else's: %v", err)
+	}
+	h.advance(time.Minute)
+	seen, err := h.desk.Acknowledge(t.Context(), "rita", first.ID)
+	if err != nil || !seen.Acknowledged.Equal(h.clock()) {
+		t.Errorf("%+v, %v", seen, err)
+	}
+	h.advance(time.Minute)
+	if again, err := h.desk.Acknowledge(t.Context(), "rita", first.ID); err != nil || !again.Acknowledged.Equal(seen.Acknowledged) {
+		t.Errorf("again: %+v, %v", again, err)
+	}
+	yes := false
+	if got, err := h.desk.List(t.Context(), "olga", alarms.Query{Before: 1 << 62, Most: 2, Acknowledged: &yes}); err != nil || len(got) != 2 || got[0].Seq <= got[1].Seq {
+		t.Errorf("%+v, %v", got, err)
+	}
+	h.rules.mu.Lock()
+	h.rules.unknown = true
+	h.rules.mu.Unlock()
+	if _, err := h.desk.List(t.Context(), "olga", alarms.Query{Before: 1 << 62, Most: 2}); !errors.Is(err, alarms.ErrUnknown) {
+		t.Errorf("while nothing is known: %v", err)
+	}
+}
+
+// TestTheDeviceItself: what is of no channel, only its owner is told.
+func TestTheDeviceItself(t *testing.T) {
+	h := newHouse(t)
+	full := alert.Alert{Kind: alert.Storage, Type: "diskfull", Active: true}
+	h.take(full)
+	if got := h.list("olga"); len(got) != 1 || got[0].Channel != 0 || got[0].By != 1 || len(h.list("rita")) != 0 {
+		t.Errorf("olga has %+v, rita %+v", got, h.list("rita"))
+	}
+	h.take(alert.Alert{Channel: 34, Dynamic: true, Kind: alert.Motion, Type: "vmd", Active: true})
+	if got := h.list("olga"); len(got) != 2 || got[0].Channel != 2 {
+		t.Errorf("a linked camera: %+v", got)
+	}
+	h.having.Channels = []int{1}
+	h.advance(time.Minute)
+	h.take(full)
+	if got := h.list("rita"); len(got) != 1 || got[0].Channel != 1 {
+		t.Errorf("of a camera with one channel rita has %+v", got)
+	}
+	h.advance(time.Minute)
+	must(t, h.desk.Take(t.Context(), "gone", []alert.Alert{full}, nil))
+	if len(h.told) != 3 {
+		t.Errorf("%+v", h.told)
+	}
+}
+
+// TestTimes: the arrival is the order; the camera's own time is kept if it can be believed.
+func TestTimes(t *testing.T) {
+	h := newHouse(t)
+	east := time.FixedZone("", 2*60*60)
+	for i, c := range []struct {
+		at      time.Time
+		unzoned bool
+		zone    *time.Location
+		want    time.Time
+	}{
+		{at: h.clock().Add(-time.Minute), want: h.clock().Add(-time.Minute)},
+		{at: h.clock().Add(-time.Hour)},
+		{at: h.clock().Add(2 * time.Hour), unzoned: true, zone: east, want: h.clock()},
+		{at: h.clock(), unzoned: true, want: h.clock()},
+		{},
+	} {
+		a := alert.Alert{Channel: 1, Kind: alert.Kinds[i], Type: fmt.Sprint(i), Active: true, At: c.at, Unzoned: c.unzoned}
+		must(t, h.desk.Take(t.Context(), "cam", []alert.Alert{a}, c.zone))
+		if got := h.list("olga")[0]; !got.Camera.Equal(c.want) || !got.Raised.Equal(h.clock()) {
+			t.Errorf("%d: %+v", i, got)
+		}
+	}
+}
+
+func TestADeviceThatRaisesTooManyIsBounded(t *testing.T) {
+	h := newHouse(t)
+	for i := range 500 {
+		h.take(alert.Alert{Channel: 1, Kind: alert.Other, Type: fmt.Sprint(i), Active: true})
+		h.advance(10 * time.Second / 500)
+	}
+	for range 200 {
+		h.advance(6 * time.Second)
+		h.take(motion(1, false))
+		h.take(motion(1, true))
+	}
+	if n := len(h.list("olga")); n < 100 || n > 300 {
+		t.Errorf("%d alarms", n)
+	}
+}
+
+func TestReceivers(t *testing.T) {
+	h := newHouse(t)
+	ctx := t.Context()
+	if _, there, err := h.desk.ReceiverOf(ctx, "olga", "cam"); err != nil || there {
+		t.Errorf("%v, %v", there, err)
+	}
+	_, before, err := h.desk.MakeReceiver(ctx, "olga", "cam")
+	must(t, err)
+	made, key, err := h.desk.MakeReceiver(ctx, "olga", "cam")
+	if err != nil || len(key) < 20 || made.Created.IsZero() {
+		t.Fatalf("%+v, %q, %v", made, key, err)
+	}
+	body := []byte(`{"channelID":1,"eventType":"VMD","eventState":"active"}`)
+	if err := h.desk.Receive(ctx, before, "application/json", body); !errors.Is(err, alarms.ErrNoReceiver) {
+		t.Errorf("with the key before: %v", err)
+	}
+	if err := h.desk.Receive(ctx, key, "application/json", []byte("x")); !errors.Is(err, alert.ErrUnreadable) {
+		t.Errorf("nonsense: %v", err)
+	}
+	must(t, h.desk.Receive(ctx, key, "application/json", body))
+	must(t, h.desk.Receive(ctx, key, "application/json", body))
+	if got := h.list("rita"); len(got) != 1 {
+		t.Errorf("%+v", got)
+	}
+	h.having.Owner = "sam" // it changed hands
+	if err := h.desk.Receive(ctx, key, "application/json", body); !errors.Is(err, alarms.ErrNoReceiver) {
+		t.Errorf("of an owner before: %v", err)
+	}
+	h.having.Owner = "olga"
+	if had, err := h.desk.RevokeReceiver(ctx, "cam"); err != nil || !had {
+		t.Errorf("%v, %v", had, err)
+	}
+	if err := h.desk.Receive(ctx, key, "application/json", body); !errors.Is(err, alarms.ErrNoReceiver) {
+		t.Errorf("after it was revoked: %v", err)
+	}
+}
+
+// TestListenersGetEachAlarmOnce: what was missed, and what comes.
+func TestListenersGetEachAlarmOnce(t *testing.T) {
+	h := newHouse(t)
+	hub := alarms.NewHub(h.vault, slog.New(slog.DiscardHandler))
+	h.raised = hub.Wake
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- hub.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	listen := func(account string, after *int64) *alarms.Listener {
+		t.Helper()
+		for {
+			l, err := hub.Listen(t.Context(), account, after)
+			if errors.Is(err, alarms.ErrEnded) {
+				time.Sleep(time.Millisecond)
+				continue
+			}
+			must(t, err)
+			return l
+		}
+	}
+	next := func(l *alarms.Listener) alarms.Copy {
+		t.Helper()
+		select {
+		case c := <-l.Alarms():
+			return c
+		case <-time.After(30 * time.Second):
+			t.Fatal("no alarm comes")
+			return alarms.Copy{}
+		}
+	}
+	l := listen("rita", nil)
+	h.take(motion(1, true))
+	h.take(motion(2, true)) // not hers
+	h.take(alert.Alert{Channel: 1, Kind: alert.Sound, Type: "s", Active: true})
+	first, second := next(l), next(l)
+	if first.Kind != "motion" || second.Kind != "sound" || first.Account != "rita" {
+		t.Errorf("%+v, %+v", first, second)
+	}
+	l.Close()
+	h.take(alert.Alert{Channel: 1, Kind: alert.Face, Type: "f", Active: true})
+	again := listen("rita", &first.Seq)
+	var got []int64
+	for _, c := range again.Missed() {
+		got = append(got, c.Seq)
+	}
+	for again.From() > 0 && len(got) < 2 {
+		got = append(got, next(again).Seq)
+	}
+	if len(got) != 2 || got[0] != second.Seq || !slices.IsSorted(got) {
+		t.Errorf("%v after %d", got, first.Seq)
+	}
+	again.Close()
+	beyond := int64(1 << 40)
+	if _, err := hub.Listen(t.Context(), "rita", &beyond); !errors.Is(err, alarms.ErrMissed) {
+		t.Errorf("%v", err)
+	}
+	slow := listen("rita", nil)
+	for i := range 300 {
+		_, _, err := h.vault.RaiseAlarm(t.Context(), vault.RaisedAlarm{Alarm: alarms.Alarm{ID: fmt.Sprint(i), Device: "cam", Channel: 1, By: 1, Kind: fmt.Sprint(i), Raised: h.clock()}, Accounts: []string{"rita"}, Most: 1000})
+		must(t, err)
+	}
+	hub.Wake()
+	for range slow.Alarms() {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// wire is where an alarm is sent: it takes bytes as long as its context lasts, and reports
+// those that come after the answer.
+type wire struct {
+	answered atomic.Bool
+	leaked   atomic.Int64
+}
+
+func (w *wire) send(ctx context.Context, n int) {
+	for range n {
+		if ctx.Err() != nil {
+			return
+		}
+		if w.answered.Load() {
+			w.leaked.Add(1)
+		}
+	}
+}
+
+// TestNothingIsSentAfterTheAnswer: an alarm is raised while the privilege is being revoked,
+// 1,000 times.
+func TestNothingIsSentAfterTheAnswer(t *testing.T) {
+	const rounds = 1000
+	r := &rules{allowed: map[string]bool{}}
+	permits := access.NewPermits(r, nil, nil)
+	sends := alarms.NewSends(permits, slog.New(slog.DiscardHandler))
+	sent, refused := 0, 0
+	for i := range rounds {
+		r.set("rita", 1, true)
+		w := &wire{}
+		var sending sync.WaitGroup
+		outcome := make(chan error, 4)
+		for k := range 4 {
+			sending.Go(func() {
+				for range (i + k) % 7 * 20 { // at any moment of the revocation
+					_ = w.answered.Load()
+				}
+				ctx, end, err := sends.Begin(t.Context(), "rita", "cam", 1, "events")
+				if err == nil {
+					w.send(ctx, 500)
+					end()
+				}
+				outcome <- err
+			})
+		}
+		r.set("rita", 1, false)
+		permits.Changed(access.Change{Account: "rita", Device: "cam"})
+		must(t, sends.AwaitCuts(t.Context()))
+		w.answered.Store(true)
+		sending.Wait()
+		for range 4 {
+			switch err := <-outcome; {
+			case err == nil:
+				sent++
+			case errors.Is(err, alarms.ErrNotAllowed):
+				refused++
+			default:
+				t.Fatal(err)
+			}
+		}
+		if n := w.leaked.Load(); n > 0 {
+			t.Fatalf("round %d: %d pieces after the answer", i, n)
+		}
+	}
+	if sent == 0 || refused == 0 {
+		t.Errorf("%d were sent, %d refused: the two do not meet", sent, refused)
+	}
+}
+
+// TestASendThatHangsDelaysOnlyBriefly: and the caller's own patience counts.
+func TestASendThatHangsDelaysOnlyBriefly(t *testing.T) {
+	r := &rules{allowed: map[string]bool{"rita1": true}}
+	permits := access.NewPermits(r, nil, nil)
+	sends := alarms.NewSends(permits, slog.New(slog.DiscardHandler))
+	ctx, end, err := sends.Begin(t.Context(), "rita", "cam", 1, "webhook")
+	must(t, err)
+	r.set("rita", 1, false)
+	permits.Changed(access.Change{})
+	if ctx.Err() == nil {
+		t.Error("the sending goes on")
+	}
+	brief, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := sends.AwaitCuts(brief); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	end()
+	must(t, sends.AwaitCuts(t.Context()))
+	r.mu.Lock()
+	r.unknown = true
+	r.mu.Unlock()
+	if _, _, err := sends.Begin(t.Context(), "rita", "cam", 1, "webhook"); !errors.Is(err, alarms.ErrUnknown) {
+		t.Errorf("%v", err)
+	}
+}
