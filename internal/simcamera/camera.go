@@ -100,6 +100,7 @@ type Camera struct {
 	channels []*channel
 	file     *h264.Recording // what is shown instead of drawings, or nil
 	alarms   alarmHub
+	pulls    pullPoints
 	talk     talkCounter
 	stills   atomic.Int64
 	lock     lock

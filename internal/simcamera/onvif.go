@@ -25,6 +25,8 @@ type soapRequest struct {
 		Operation struct {
 			XMLName xml.Name
 			ptzOrder
+			Initial     string `xml:"InitialTerminationTime"`
+			Termination string `xml:"TerminationTime"`
 		} `xml:",any"`
 	} `xml:"Body"`
 }
@@ -75,6 +77,9 @@ func (s *httpServer) onvif(w http.ResponseWriter, r *http.Request) {
 		}
 		soapAnswer(w, operation, uri)
 	default:
+		if s.events(w, r, operation, req) {
+			return
+		}
 		s.onvifPTZ(w, operation, req.Body.Operation.ptzOrder)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/icholy/digest"
 
@@ -32,6 +34,14 @@ type httpSession struct {
 	tried     *attempt // with them
 	good      bool     // they were accepted
 	renewed   bool     // a stale nonce was replaced, once
+
+	// lasting is set for a conversation without an end: each part of it has its own time
+	// and its own bounds (see part). streams is set while an answer of 200 is returned
+	// with its body.
+	lasting bool
+	streams bool
+	conn    atomic.Pointer[boundedConn] // the last one
+	within  atomic.Int64                // the time of the part, ns
 }
 
 // newHTTPSession returns a session that ends with the context.
@@ -45,13 +55,22 @@ func newHTTPSession(ctx context.Context, p *proof, service Service, address stri
 	s.client = &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			DialContext: func(_ context.Context, network, address string) (net.Conn, error) { // that one has no deadline
+			DialContext: func(dialing context.Context, network, address string) (net.Conn, error) { // that one has no deadline
+				ctx := ctx
+				if s.lasting { // and its farewell comes after its end
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(dialing, p.client.cfg.Within)
+					defer cancel()
+				}
 				conn, err := p.client.dial(ctx, network, address)
 				if err != nil {
 					return nil, err
 				}
 				conn.left.Store(p.mostRead())
 				s.addr = conn.address()
+				if s.conn.Store(conn); s.lasting {
+					_ = conn.SetDeadline(time.Now().Add(time.Duration(s.within.Load()))) // one that is closed fails at once
+				}
 				return conn, nil
 			},
 			TLSClientConfig:        tlsConfig(""),
@@ -65,6 +84,16 @@ func newHTTPSession(ctx context.Context, p *proof, service Service, address stri
 
 func (s *httpSession) close() { s.client.CloseIdleConnections() }
 
+// part begins the next part of a lasting conversation, which may take so long.
+func (s *httpSession) part(within time.Duration) {
+	s.renewed = false
+	s.within.Store(int64(within))
+	if conn := s.conn.Load(); conn != nil {
+		_ = conn.SetDeadline(time.Now().Add(within)) // a closed one is replaced
+		conn.left.Store(maxAnswers)
+	}
+}
+
 // answer is a device's response over HTTP.
 type answer struct {
 	status    int
@@ -73,6 +102,7 @@ type answer struct {
 	xml       *element // nil if it is not XML
 	challenge *digest.Challenge
 	basic     bool
+	stream    *http.Response // with its body, if that was asked for
 }
 
 // call sends a request, with credentials if the device requires them. Those are sent
@@ -82,7 +112,7 @@ func (s *httpSession) call(ctx context.Context, method, path string, body []byte
 	if err != nil || a.status != http.StatusUnauthorized {
 		return a, err
 	}
-	stale := s.good && !s.renewed && a.challenge != nil && a.challenge.Stale
+	stale := s.good && !s.renewed && a.challenge != nil && (a.challenge.Stale || s.lasting && s.challenge != nil && a.challenge.Nonce != s.challenge.Nonce)
 	if s.sent > 0 && !stale {
 		s.proof.client.guard.note(s.addr, s.proof.client.cfg.Now())
 		s.proof.distrust(s.addr)
@@ -127,6 +157,9 @@ func (s *httpSession) once(ctx context.Context, method, path string, body []byte
 	res, err := s.client.Do(req)
 	if err != nil {
 		return answer{}, fail(kindOf(err, Unsupported), s.service)
+	}
+	if s.streams && res.StatusCode == http.StatusOK {
+		return answer{status: res.StatusCode, stream: res}, nil
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, s.proof.mostRead()+1))

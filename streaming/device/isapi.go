@@ -42,8 +42,7 @@ func (p *proof) isapi(ctx context.Context, facts *Facts) error {
 
 // get reads a document; nil if the device does not have it.
 func (i isapi) get(ctx context.Context, path string) (*element, error) {
-	base := strings.TrimSuffix(strings.TrimSuffix(i.base.Path, "/"), "/ISAPI")
-	a, err := i.call(ctx, http.MethodGet, base+"/ISAPI"+path, nil, nil)
+	a, err := i.call(ctx, http.MethodGet, i.path(path), nil, nil)
 	switch {
 	case err != nil:
 		return nil, err

@@ -27,6 +27,8 @@ type onvif struct {
 	*httpSession
 	ahead time.Duration // of the device's clock
 	token bool          // credentials go into the message
+	// header is added to that of each message.
+	header string
 }
 
 func (p *proof) onvif(ctx context.Context, facts *Facts) error {
@@ -187,9 +189,9 @@ func (o *onvif) sources(ctx context.Context, path string) ([]bool, error) {
 
 // send calls an operation and returns the body of the response.
 func (o *onvif) send(ctx context.Context, path, namespace, operation, arguments string) (*element, error) {
-	head := ""
+	head := o.header
 	if o.token {
-		head = o.security()
+		head += o.security()
 	}
 	text := `<?xml version="1.0" encoding="UTF-8"?><s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Header>` + head +
 		`</s:Header><s:Body><` + operation + ` xmlns="` + namespace + `">` + arguments + `</` + operation + `></s:Body></s:Envelope>`

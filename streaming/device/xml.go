@@ -21,6 +21,7 @@ const (
 // element is an XML element by its local name: namespaces vary between firmwares.
 type element struct {
 	name     string
+	space    string            // its namespace
 	attrs    map[string]string // by local name
 	text     string
 	children []*element
@@ -52,7 +53,7 @@ func parseXML(text []byte) (*element, error) {
 			if count++; count > maxElements || len(stack) > maxDepth {
 				return nil, errTooLong
 			}
-			e := &element{name: t.Name.Local}
+			e := &element{name: t.Name.Local, space: t.Name.Space}
 			for _, a := range t.Attr {
 				if e.attrs == nil {
 					e.attrs = map[string]string{}
