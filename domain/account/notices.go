@@ -30,10 +30,11 @@ const (
 	NoticeEnds        NoticeKind = "ends"        // a shared device was taken back
 	NoticeRequests    NoticeKind = "requests"    // somebody asks for access
 	NoticeReminders   NoticeKind = "reminders"   // a share ends soon
+	NoticeAlarms      NoticeKind = "alarms"      // a camera raised an alarm
 )
 
 // NoticeKinds lists the kinds.
-var NoticeKinds = []NoticeKind{NoticeInvitations, NoticeDecisions, NoticeChanges, NoticeEnds, NoticeRequests, NoticeReminders}
+var NoticeKinds = []NoticeKind{NoticeInvitations, NoticeDecisions, NoticeChanges, NoticeEnds, NoticeRequests, NoticeReminders, NoticeAlarms}
 
 // NoticeChannel is a way on which an account is sent notices. The zero value sends all.
 type NoticeChannel struct {
@@ -48,6 +49,7 @@ func (c NoticeChannel) Sends(kind NoticeKind) bool { return !c.Off && !slices.Co
 type Notices struct {
 	Mail    NoticeChannel `json:"mail,omitzero"` // and text messages
 	Webhook NoticeChannel `json:"webhook,omitzero"`
+	Push    NoticeChannel `json:"push,omitzero"` // to browsers
 	OwnOff  bool          `json:"own_off,omitempty"` // nothing about what the account did itself
 	Shares  []string      `json:"shares,omitempty"`  // that are muted
 	Devices []string      `json:"devices,omitempty"` // that are muted
@@ -61,13 +63,13 @@ func (n Notices) Muted(share, device string) bool {
 // Equal reports whether two settings are the same.
 func (n Notices) Equal(o Notices) bool {
 	same := func(a, b NoticeChannel) bool { return a.Off == b.Off && slices.Equal(a.Mute, b.Mute) }
-	return same(n.Mail, o.Mail) && same(n.Webhook, o.Webhook) && n.OwnOff == o.OwnOff &&
+	return same(n.Mail, o.Mail) && same(n.Webhook, o.Webhook) && same(n.Push, o.Push) && n.OwnOff == o.OwnOff &&
 		slices.Equal(n.Shares, o.Shares) && slices.Equal(n.Devices, o.Devices)
 }
 
 // clone returns a copy that shares no list.
 func (n Notices) clone() Notices {
-	n.Mail.Mute, n.Webhook.Mute = slices.Clone(n.Mail.Mute), slices.Clone(n.Webhook.Mute)
+	n.Mail.Mute, n.Webhook.Mute, n.Push.Mute = slices.Clone(n.Mail.Mute), slices.Clone(n.Webhook.Mute), slices.Clone(n.Push.Mute)
 	n.Shares, n.Devices = slices.Clone(n.Shares), slices.Clone(n.Devices)
 	return n
 }
@@ -93,7 +95,7 @@ func (RemoveWebhook) accountCommand() {}
 
 func setNotices(s State, c SetNotices) ([]Event, error) {
 	n := c.Notices
-	for _, kind := range slices.Concat(n.Mail.Mute, n.Webhook.Mute) {
+	for _, kind := range slices.Concat(n.Mail.Mute, n.Webhook.Mute, n.Push.Mute) {
 		if !slices.Contains(NoticeKinds, kind) {
 			return nil, ErrUnknownNotice
 		}

@@ -24,7 +24,8 @@ type ChannelChange struct {
 // NoticeChange changes what is not nil.
 type NoticeChange struct {
 	Mail, Webhook *ChannelChange
-	Own           *bool // what the account did itself
+	Push          *ChannelChange `json:",omitempty"`
+	Own           *bool          // what the account did itself
 	Shares        *[]string
 	Devices       *[]string
 }
@@ -78,6 +79,7 @@ func (a *Accounts) SetNotices(ctx context.Context, m Meta, n NoticeChange) (Noti
 func (n NoticeChange) on(s account.Notices) account.Notices {
 	n.Mail.on(&s.Mail)
 	n.Webhook.on(&s.Webhook)
+	n.Push.on(&s.Push)
 	if n.Own != nil {
 		s.OwnOff = !*n.Own
 	}

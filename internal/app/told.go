@@ -44,6 +44,7 @@ const (
 	TidingEnded     Tiding = "device_withdrawn"
 	TidingRequested Tiding = "access_requested"
 	TidingEndsSoon  Tiding = "ends_soon"
+	TidingAlarm     Tiding = "alarm"
 )
 
 // kinds are the kinds of notices that say something.
@@ -51,6 +52,7 @@ var kinds = map[Tiding]account.NoticeKind{
 	TidingInvited: account.NoticeInvitations, TidingAccepted: account.NoticeDecisions, TidingRejected: account.NoticeDecisions,
 	TidingLeft: account.NoticeDecisions, TidingChanged: account.NoticeChanges, TidingTerms: account.NoticeChanges, TidingPaused: account.NoticeChanges,
 	TidingResumed: account.NoticeChanges, TidingEnded: account.NoticeEnds, TidingRequested: account.NoticeRequests, TidingEndsSoon: account.NoticeReminders,
+	TidingAlarm: account.NoticeAlarms,
 }
 
 // About is what a notice is about, in ids.
@@ -65,6 +67,9 @@ type About struct {
 	Own     bool      `json:"own,omitempty"`     // the account did it itself
 	At      time.Time `json:"at"`                // of the event
 	Ends    time.Time `json:"ends,omitzero"`     // of which it reminds
+	Channel int       `json:"channel,omitzero"`  // of an alarm; 0: the device itself
+	By      int       `json:"by,omitzero"`       // the channel whose privilege it takes to know of the alarm
+	Alarm   string    `json:"alarm,omitempty"`   // what it is about: its kind
 }
 
 // Kind returns the kind of the notice, for the settings of accounts.
@@ -87,9 +92,12 @@ type Telling struct {
 // Look looks a notice up. ok is false if it is not so any more, or nobody must be told.
 func (t *Told) Look(ctx context.Context, a About) (out Telling, ok bool, err error) {
 	out.About = a
-	if a.Tiding == TidingRequested {
+	switch a.Tiding {
+	case TidingRequested:
 		ok, err = t.request(ctx, &out)
-	} else {
+	case TidingAlarm: // whether the account may know of it is known when it is sent
+		ok, err = t.to(ctx, &out, a.Account, "")
+	default:
 		ok, err = t.share(ctx, &out)
 	}
 	return out, ok && err == nil, err

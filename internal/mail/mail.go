@@ -27,6 +27,14 @@ type Server struct {
 	tls            *tls.Config
 }
 
+// Address returns the address that mail comes from, without a name.
+func (s *Server) Address() string {
+	if a, err := mail.ParseAddress(s.from); err == nil {
+		return a.Address
+	}
+	return ""
+}
+
 // Parse reads a connection string: smtp://user:password@host:port?from=address, where
 // STARTTLS is required, or smtps:// for TLS from the beginning. With tls=off there is no
 // TLS, for closed networks. An error never has the connection string in it, which may hold

@@ -64,6 +64,9 @@ type data struct {
 	Device        string    `json:"device,omitempty"`
 	AccessRequest string    `json:"access_request,omitempty"`
 	Ends          time.Time `json:"ends,omitzero"`
+	Alarm         string    `json:"alarm,omitempty"` // its id
+	Channel       int       `json:"channel,omitempty"`
+	Kind          string    `json:"kind,omitempty"`
 }
 
 func bodyOf(a app.About) ([]byte, error) {
@@ -71,6 +74,9 @@ func bodyOf(a app.About) ([]byte, error) {
 	if a.Tiding == app.TidingRequested {
 		serial, _ := device.SerialOf(a.Device)
 		b.Data.AccessRequest = request.ID(serial, a.Other)
+	}
+	if a.Tiding == app.TidingAlarm {
+		b.Data.Alarm, b.Data.Channel, b.Data.Kind = a.Cause.String(), a.Channel, a.Alarm
 	}
 	return json.Marshal(b)
 }
@@ -125,7 +131,7 @@ func (h *Hooks) write(ctx context.Context, n vault.Notice) (m outbox.Message, ok
 		return m, false, err
 	}
 	text, err := bodyOf(a)
-	return outbox.Message{ID: n.ID, Account: n.Account, Until: n.Until, Tries: n.Tries, Kind: HookKind, To: t.Webhook, Text: string(text)}, err == nil, err
+	return outbox.Message{ID: n.ID, Account: n.Account, Until: n.Until, Tries: n.Tries, Kind: HookKind, To: t.Webhook, Text: string(text), About: n.About}, err == nil, err
 }
 
 // HandOver implements outbox.Store.
@@ -162,24 +168,31 @@ func (h *Hooks) Send(ctx context.Context, m outbox.Message, _ func() error) erro
 	if err != nil {
 		return err
 	}
-	outcome, status, err := h.call(ctx, w, m.ID, []byte(m.Text))
+	ctx, end, err := h.permit(ctx, m, HookKind)
+	if err != nil {
+		return err
+	}
+	defer end()
+	outcome, status, err := h.call(ctx, end, w, m.ID, []byte(m.Text))
 	if err != nil || outcome == webhook.Delivered {
 		return err
 	}
 	if outcome == webhook.Gone {
-		err := h.cfg.Vault.DisableWebhook(ctx, w.Account, w.ID, disabledGone)
+		err := h.cfg.Vault.DisableWebhook(context.WithoutCancel(ctx), w.Account, w.ID, disabledGone)
 		return errors.Join(fmt.Errorf("%w: the webhook answered 410", outbox.ErrRefused), err)
 	}
 	return h.failed(ctx, w, m, outcome, status)
 }
 
-// call calls a webhook and records how that went.
-func (h *Hooks) call(ctx context.Context, w vault.Webhook, id string, text []byte) (outcome string, status int, err error) {
+// call calls a webhook and records how that went. sent is called once nothing more is sent.
+func (h *Hooks) call(ctx context.Context, sent func(), w vault.Webhook, id string, text []byte) (outcome string, status int, err error) {
 	secrets := []string{w.Secret}
 	if w.Before != "" && h.cfg.Now().Before(w.BeforeUntil) {
 		secrets = append(secrets, w.Before)
 	}
 	outcome, status, err = h.client.Call(ctx, webhook.Delivery{URL: w.URL, ID: id, Secrets: secrets, Body: text})
+	ctx = context.WithoutCancel(ctx) // that of the sending
+	sent()
 	if err != nil {
 		return "", 0, err
 	}
@@ -200,7 +213,7 @@ func (h *Hooks) failed(ctx context.Context, w vault.Webhook, m outbox.Message, o
 	h.retry[m.ID] = at // Retry follows, or Finish
 	h.mu.Unlock()
 	err := fmt.Errorf("the webhook failed: %s, status %d", outcome, status)
-	return errors.Join(err, h.cfg.Vault.DelayNotices(ctx, hookChannel, m.Account, at))
+	return errors.Join(err, h.cfg.Vault.DelayNotices(context.WithoutCancel(ctx), hookChannel, m.Account, at))
 }
 
 // pauseAfter returns how long to wait after so many failures before: four times as long
@@ -223,5 +236,5 @@ func (h *Hooks) Test(ctx context.Context, w vault.Webhook, id string) (outcome s
 	if err != nil {
 		return "", 0, err
 	}
-	return h.call(ctx, w, id, text)
+	return h.call(ctx, func() {}, w, id, text)
 }

@@ -35,6 +35,11 @@ type Config struct {
 	EpochBegan func(ctx context.Context) (position.Position, error)
 	// Ending lists what ends after a time and not after another.
 	Ending func(ctx context.Context, after, until time.Time) ([]Ending, error)
+	// Permit begins to send an alarm to an account, and returns a context that ends when
+	// the account may not know of it any more; see alarms.Sends.
+	Permit func(ctx context.Context, account, device string, channel int, by string) (_ context.Context, end func(), err error)
+	// NotAllowed reports whether an error of Permit says that the account may not.
+	NotAllowed func(error) bool
 	// Kept is called when notices for webhooks were kept.
 	Kept   func()
 	Logger *slog.Logger
@@ -56,6 +61,7 @@ const (
 const (
 	mailChannel = "mail"
 	hookChannel = "webhook"
+	pushChannel = "push"
 )
 
 // New makes a notifier.

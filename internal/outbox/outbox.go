@@ -28,6 +28,7 @@ type Message struct {
 	To      string    // the address
 	Subject string    // of a mail
 	Text    string
+	About   string // what it is about, for a sender of notices; "" otherwise
 }
 
 // Store keeps messages until they are done.

@@ -12,13 +12,17 @@ type InVault struct{ Vault *vault.Vault }
 
 // Enqueue keeps a message until it was sent.
 func (s InVault) Enqueue(ctx context.Context, m Message) error {
-	return s.Vault.Enqueue(ctx, vault.Outgoing(m))
+	return s.Vault.Enqueue(ctx, vault.Outgoing{
+		ID: m.ID, Account: m.Account, Until: m.Until, Tries: m.Tries, Kind: m.Kind, To: m.To, Subject: m.Subject, Text: m.Text,
+	})
 }
 
 // Claim implements Store.
 func (s InVault) Claim(ctx context.Context, holder string, lasts time.Duration) (Message, bool, error) {
 	m, ok, err := s.Vault.ClaimOutgoing(ctx, holder, lasts)
-	return Message(m), ok, err
+	return Message{
+		ID: m.ID, Account: m.Account, Until: m.Until, Tries: m.Tries, Kind: m.Kind, To: m.To, Subject: m.Subject, Text: m.Text,
+	}, ok, err
 }
 
 // HandOver implements Store.

@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -64,6 +65,8 @@ type Config struct {
 	Resolver *net.Resolver
 	// Roots are the certificates that are trusted; nil: those of the system.
 	Roots *x509.CertPool
+	// Connected wraps each connection; nil: it stays as it is. For tests.
+	Connected func(net.Conn) net.Conn
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -85,11 +88,24 @@ func New(cfg Config) *Client {
 	}
 	c := &Client{cfg: cfg}
 	dialer := &net.Dialer{Timeout: dialWithin, Resolver: cfg.Resolver, Control: c.control}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		if of, ok := ctx.Value(cutKey{}).(*cut); ok {
+			of.add(conn)
+		}
+		if cfg.Connected != nil {
+			conn = cfg.Connected(conn)
+		}
+		return conn, nil
+	}
 	c.http = &http.Client{
 		Timeout:       callWithin,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			Proxy: nil, DialContext: dialer.DialContext, DisableKeepAlives: true, DisableCompression: true,
+			Proxy: nil, DialContext: dial, DisableKeepAlives: true, DisableCompression: true,
 			TLSHandshakeTimeout: dialWithin, ResponseHeaderTimeout: callWithin, MaxResponseHeaderBytes: maxHeader,
 			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.Roots}, MaxConnsPerHost: maxInFlight,
 		},
@@ -152,7 +168,20 @@ func (c *Client) Call(ctx context.Context, d Delivery) (outcome string, status i
 	r.Header.Set(HeaderID, d.ID)
 	r.Header.Set(HeaderTimestamp, strconv.FormatInt(at.Unix(), 10))
 	r.Header.Set(HeaderSignature, signature)
-	answer, err := c.http.Do(r)
+	return c.Do(r)
+}
+
+// Do makes a request under the same bounds, and returns how it went as Call does. When its
+// context is cancelled, nothing more of it is sent: what the kernel has not sent yet is
+// dropped.
+func (c *Client) Do(r *http.Request) (outcome string, status int, err error) {
+	of := &cut{}
+	ctx := context.WithValue(r.Context(), cutKey{}, of)
+	defer context.AfterFunc(ctx, of.end)()
+	answer, err := c.http.Do(r.WithContext(ctx))
+	if ctx.Err() != nil {
+		of.end() // it may not have begun to
+	}
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return "", 0, ctx.Err()
@@ -173,6 +202,45 @@ func (c *Client) Call(ctx context.Context, d Delivery) (outcome string, status i
 		return outcomeOf(err), status, nil
 	}
 	return Delivered, status, nil
+}
+
+// cutKey is the key of the connections of a request in its context.
+type cutKey struct{}
+
+// cut ends the connections of a request.
+type cut struct {
+	mu    sync.Mutex
+	conns []net.Conn
+	ended bool
+}
+
+func (c *cut) add(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conns = append(c.conns, conn)
+	if c.ended {
+		abort(conn)
+	}
+}
+
+func (c *cut) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return
+	}
+	c.ended = true
+	for _, conn := range c.conns {
+		abort(conn)
+	}
+}
+
+// abort closes a connection and drops what it has not sent.
+func abort(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // it may be closed
+	}
+	_ = conn.Close()
 }
 
 func outcomeOf(err error) string {
