@@ -29,6 +29,8 @@ type Config struct {
 	Live    Live // nil: events cannot be followed
 	// Cameras asks devices; nil: they give nothing.
 	Cameras Cameras
+	// Alarms are those of devices; nil: none are kept.
+	Alarms Alarms
 
 	// PlaybackDelay is how old a recording must be for whoever may play back and not view
 	// live; 0: no delay.

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"latchkey/internal/alarms"
 	"latchkey/internal/live"
 	"latchkey/internal/position"
 )
@@ -40,6 +43,20 @@ type notice struct {
 	At     time.Time `json:"at"`
 	Share  string    `json:"share,omitempty"`
 	Device string    `json:"device,omitempty"`
+
+	// Of an alarm alone.
+	Alarm   string `json:"alarm,omitempty"` // its id
+	Channel int    `json:"channel,omitempty"`
+	Of      string `json:"kind,omitempty"`
+}
+
+// alarmNotice is the type of an alarm.
+const alarmNotice live.Kind = "alarm"
+
+// heard is what a client had got: notices up to a position, and alarms up to a number.
+type heard struct {
+	position position.Position
+	alarms   *int64 // nil if it got none, or from a server that had none
 }
 
 // streamEvents sends the caller what happens to their account, as server-sent events,
@@ -53,7 +70,11 @@ func (s *Server) streamEvents(c echo.Context) error {
 	if s.cfg.Live == nil {
 		return unavailable("events_unavailable", "Events cannot be followed on this server.", nil)
 	}
-	l, err := s.cfg.Live.Listen(ctx, caller(ctx), after)
+	var from *position.Position
+	if after != nil {
+		from = &after.position
+	}
+	l, err := s.cfg.Live.Listen(ctx, caller(ctx), from)
 	missed := errors.Is(err, live.ErrMissed)
 	if missed { // the client is told, and hears what happens from now on
 		l, err = s.cfg.Live.Listen(ctx, caller(ctx), nil)
@@ -70,8 +91,16 @@ func (s *Server) streamEvents(c echo.Context) error {
 		return fmt.Errorf("listening to events: %w", err)
 	}
 	defer l.Close()
-	stream := eventStream{server: s, to: c.Response(), control: http.NewResponseController(c.Response())}
-	if err := stream.begin(l, missed); err != nil {
+	stream := &eventStream{server: s, account: caller(ctx), to: c.Response(), control: http.NewResponseController(c.Response())}
+	if s.cfg.Alarms != nil {
+		lost, err := stream.listenToAlarms(ctx, after)
+		if err != nil {
+			return err
+		}
+		missed = missed || lost
+		defer stream.alarms.Close()
+	}
+	if err := stream.begin(ctx, l, missed); err != nil {
 		return nil // the client is gone
 	}
 	stream.run(ctx, l)
@@ -79,27 +108,70 @@ func (s *Server) streamEvents(c echo.Context) error {
 }
 
 // lastEventID is where the client was, nil if it has not been connected before.
-func lastEventID(r *http.Request) (*position.Position, error) {
+func lastEventID(r *http.Request) (*heard, error) {
 	id := r.Header.Get("Last-Event-ID")
 	if id == "" {
 		return nil, nil
 	}
-	after, err := position.Parse(id)
+	at, number, has := strings.Cut(id, "-")
+	after, err := position.Parse(at)
+	h := &heard{position: after}
+	if err == nil && has {
+		var n int64
+		n, err = strconv.ParseInt(number, 10, 64)
+		h.alarms = &n
+	}
 	if err != nil {
 		return nil, invalidHeader("Last-Event-ID", "must be the id of an event")
 	}
-	return &after, nil
+	return h, nil
 }
 
 // eventStream is one answer that does not end.
 type eventStream struct {
 	server  *Server
+	account string
 	to      *echo.Response
 	control *http.ResponseController
+
+	alarms *alarms.Listener  // nil: there are none
+	at     position.Position // of the last notice
+	number int64             // of the last alarm
+}
+
+// listenToAlarms lets the stream have the alarms of the account. lost: those since it was
+// here before are not known any more.
+func (s *eventStream) listenToAlarms(ctx context.Context, after *heard) (lost bool, err error) {
+	var from *int64
+	if after != nil {
+		from = after.alarms
+	}
+	s.alarms, err = s.server.cfg.Alarms.Listen(ctx, s.account, from)
+	if lost = errors.Is(err, alarms.ErrMissed); lost {
+		s.alarms, err = s.server.cfg.Alarms.Listen(ctx, s.account, nil)
+	}
+	if errors.Is(err, alarms.ErrEnded) {
+		return false, unavailable("events_unavailable", "Events cannot be followed now; try again later.", err)
+	}
+	if err == nil {
+		s.number = s.alarms.From()
+		if from != nil && !lost {
+			s.number = *from
+		}
+	}
+	return lost, err
+}
+
+// alarmsCome returns where alarms come from; nil if there are none.
+func (s *eventStream) alarmsCome() <-chan alarms.Copy {
+	if s.alarms == nil {
+		return nil
+	}
+	return s.alarms.Alarms()
 }
 
 // begin sends the header, where the stream begins, and what was missed.
-func (s eventStream) begin(l *live.Listener, missed bool) error {
+func (s *eventStream) begin(ctx context.Context, l *live.Listener, missed bool) error {
 	h := s.to.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")                               // nginx would keep events back
@@ -111,16 +183,34 @@ func (s eventStream) begin(l *live.Listener, missed bool) error {
 	if missed {
 		first = "reset"
 	}
+	s.at = l.From()
 	for _, n := range l.Missed() {
 		if err := s.notice(n); err != nil {
 			return err
 		}
 	}
-	return s.send(fmt.Sprintf("retry: %d\nid: %d\nevent: %s\ndata: {}\n\n", retryAfterMillis, l.From(), first))
+	if s.at = l.From(); s.alarms != nil {
+		for _, c := range s.alarms.Missed() {
+			if err := s.alarm(ctx, c); err != nil {
+				return err
+			}
+		}
+		s.number = max(s.number, s.alarms.From())
+	}
+	return s.send(fmt.Sprintf("retry: %d\nid: %d\nevent: %s\ndata: {}\n\n%s", retryAfterMillis, l.From(), first, s.mark()))
+}
+
+// mark is a block that names up to where the stream was, for a client that comes back: it
+// has no data, so it is no event. The id of an event is its position alone.
+func (s *eventStream) mark() string {
+	if s.alarms == nil {
+		return ""
+	}
+	return fmt.Sprintf("id: %d-%d\n\n", s.at, s.number)
 }
 
 // run sends what happens.
-func (s eventStream) run(ctx context.Context, l *live.Listener) {
+func (s *eventStream) run(ctx context.Context, l *live.Listener) {
 	beat, check := time.NewTicker(beatEvery), time.NewTicker(sessionEvery)
 	defer beat.Stop()
 	defer check.Stop()
@@ -132,6 +222,11 @@ func (s eventStream) run(ctx context.Context, l *live.Listener) {
 				return
 			}
 			err = s.notice(n)
+		case c, ok := <-s.alarmsCome():
+			if !ok || !s.mayGoOn(ctx) {
+				return
+			}
+			err = s.alarm(ctx, c)
 		case <-beat.C:
 			err = s.send(": \n\n")
 		case <-check.C:
@@ -151,24 +246,70 @@ func (s eventStream) run(ctx context.Context, l *live.Listener) {
 
 // mayGoOn reports whether the session of the stream still is its account's. If that is
 // not known, it may not: the client asks again.
-func (s eventStream) mayGoOn(ctx context.Context) bool {
+func (s *eventStream) mayGoOn(ctx context.Context) bool {
 	req := requestOf(ctx)
 	account, err := s.server.cfg.Sessions.Session(ctx, req.token)
 	return err == nil && account == req.account
 }
 
-func (s eventStream) notice(n live.Notice) error {
+func (s *eventStream) notice(n live.Notice) error {
 	data, err := json.Marshal(notice{Type: n.Kind, At: utc(n.At.Truncate(time.Microsecond)), Share: n.Share, Device: n.Device})
 	if err != nil {
 		return err
 	}
-	return s.send(fmt.Sprintf("id: %d\nevent: %s\ndata: %s\n\n", n.Position, n.Kind, data))
+	s.at = n.Position
+	return s.send(fmt.Sprintf("id: %d\nevent: %s\ndata: %s\n\n%s", n.Position, n.Kind, data, s.mark()))
 }
 
-func (s eventStream) send(text string) error {
+// alarm sends an alarm if the account may know of it at this moment. While it is being
+// sent, the command that takes the privilege away waits, and what is not sent yet is not
+// sent any more; then the stream ends, as a part of the event may be on its way.
+func (s *eventStream) alarm(ctx context.Context, c alarms.Copy) error {
+	data, err := json.Marshal(notice{Type: alarmNotice, At: utc(c.Raised), Device: c.Device, Alarm: c.ID, Channel: c.Channel, Of: c.Kind})
+	if err != nil {
+		return err
+	}
+	permitted, end, err := s.server.cfg.Alarms.Begin(ctx, s.account, c.Device, c.By, "events")
+	if errors.Is(err, alarms.ErrNotAllowed) {
+		s.number = max(s.number, c.Seq)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer end()
+	s.number = max(s.number, c.Seq)
+	return s.sendWhile(permitted, fmt.Sprintf("id: %d-%d\nevent: %s\ndata: %s\n\n", s.at, s.number, alarmNotice, data))
+}
+
+// sendWhile is send, and ends with the context.
+func (s *eventStream) sendWhile(ctx context.Context, text string) error {
 	if err := s.control.SetWriteDeadline(time.Now().Add(eventWithin)); err != nil {
 		return err
 	}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		_ = s.control.SetWriteDeadline(time.Now().Add(-time.Second)) // the write fails, or has ended
+	})
+	var err error
+	if ctx.Err() == nil {
+		err = s.write(text)
+	}
+	if !stop() {
+		<-stopped // it must not end what is sent next
+	}
+	return err
+}
+
+func (s *eventStream) send(text string) error {
+	if err := s.control.SetWriteDeadline(time.Now().Add(eventWithin)); err != nil {
+		return err
+	}
+	return s.write(text)
+}
+
+func (s *eventStream) write(text string) error {
 	if _, err := s.to.Write([]byte(text)); err != nil {
 		return err
 	}

@@ -12,7 +12,8 @@ import (
 // FuzzHandler sends whatever it likes to every operation: the server never
 // fails, and what it answers is what the specification says.
 func FuzzHandler(f *testing.F) {
-	v := newVillage(f, func(c *Config) { c.NetworkBurst, c.LoginBurst = 1<<30, 1<<30 })
+	alarms := newMemoryAlarms(f)
+	v := newVillage(f, func(c *Config) { c.NetworkBurst, c.LoginBurst, c.Alarms = 1<<30, 1<<30, alarms })
 	var operations []string
 	for key, op := range v.server.operations {
 		if !op.streams { // there is no end to read to
@@ -36,7 +37,7 @@ func FuzzHandler(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, which uint8, one, two, tag, number, query, body string) {
 		method, path, _ := strings.Cut(operations[int(which)%len(operations)], " ")
-		path = strings.NewReplacer(":share", url.PathEscape(one), ":device", url.PathEscape(two), ":name", url.PathEscape(one)).Replace(path)
+		path = strings.NewReplacer(":share", url.PathEscape(one), ":device", url.PathEscape(two), ":name", url.PathEscape(one), ":key", url.PathEscape(one), ":alarm", url.PathEscape(one)).Replace(path)
 		u, err := url.Parse(path)
 		if err != nil {
 			return

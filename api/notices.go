@@ -24,7 +24,7 @@ func (h handlers) GetNotices(ctx context.Context, _ rest.GetNoticesRequestObject
 
 // SetNotices changes them.
 func (h handlers) SetNotices(ctx context.Context, r rest.SetNoticesRequestObject) (rest.SetNoticesResponseObject, error) {
-	change := app.NoticeChange{Mail: channelChange(r.Body.Mail), Webhook: channelChange(r.Body.Webhook), Own: r.Body.OwnActions}
+	change := app.NoticeChange{Mail: channelChange(r.Body.Mail), Webhook: channelChange(r.Body.Webhook), Push: channelChange(r.Body.Push), Own: r.Body.OwnActions}
 	if r.Body.Muted != nil {
 		change.Shares, change.Devices = r.Body.Muted.Shares, r.Body.Muted.Devices
 	}
@@ -40,7 +40,7 @@ func (h handlers) SetNotices(ctx context.Context, r rest.SetNoticesRequestObject
 
 func noticesOf(n account.Notices) rest.Notices {
 	return rest.Notices{
-		Mail: channelOf(n.Mail), Webhook: channelOf(n.Webhook), OwnActions: !n.OwnOff,
+		Mail: channelOf(n.Mail), Webhook: channelOf(n.Webhook), Push: channelOf(n.Push), OwnActions: !n.OwnOff,
 		Muted: rest.Muted{Shares: append([]string{}, n.Shares...), Devices: append([]string{}, n.Devices...)},
 	}
 }
@@ -50,6 +50,7 @@ func channelOf(c account.NoticeChannel) rest.NoticeChannel {
 	return rest.NoticeChannel{Enabled: !c.Off, Kinds: rest.NoticeKinds{
 		Invitations: on(account.NoticeInvitations), Decisions: on(account.NoticeDecisions), Changes: on(account.NoticeChanges),
 		Ends: on(account.NoticeEnds), Requests: on(account.NoticeRequests), Reminders: on(account.NoticeReminders),
+		Alarms: on(account.NoticeAlarms),
 	}}
 }
 
@@ -64,6 +65,7 @@ func channelChange(c *rest.NoticeChannelUpdate) *app.ChannelChange {
 	for kind, on := range map[account.NoticeKind]*bool{
 		account.NoticeInvitations: c.Kinds.Invitations, account.NoticeDecisions: c.Kinds.Decisions, account.NoticeChanges: c.Kinds.Changes,
 		account.NoticeEnds: c.Kinds.Ends, account.NoticeRequests: c.Kinds.Requests, account.NoticeReminders: c.Kinds.Reminders,
+		account.NoticeAlarms: c.Kinds.Alarms,
 	} {
 		if on != nil {
 			change.Kinds[kind] = *on

@@ -111,7 +111,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		req := &request{id: rand.Text(), address: from, network: network(from)}
 		gone := c.Request().Context()                       // ends when the client goes away, or closes its side
 		op := s.operations[c.Request().Method+" "+c.Path()] // nil if not in the specification
-		if c.Request().ContentLength != 0 && (op == nil || op.body == nil) {
+		if c.Request().ContentLength != 0 && (op == nil || op.body == nil && !op.raw) {
 			c.Response().Header().Set("Connection", "close") // nothing waits for a body that is not read
 		}
 		if op != nil && !op.public && c.Request().Method != http.MethodGet {

@@ -55,6 +55,8 @@ type Server struct {
 	keys       *allowance    // of streams, made from a network
 	hookTests  *allowance    // of webhooks, of an account
 	ptzOrders  *allowance    // of an account, except those that stop
+	receiving  *allowance    // alarms that are posted, from a network
+	strangers  *allowance    // keys for alarms that nobody has, from a network
 	resets     chan struct{} // requests for codes that are being followed
 	bodies     *budget
 	lists      *turns
@@ -97,6 +99,8 @@ func New(cfg Config) (*Server, error) {
 		keys:       newAllowance("stream keys from network", keysEvery, keysBurst),
 		hookTests:  newAllowance("tests of webhooks", hookTestEvery, hookTestBurst),
 		ptzOrders:  newAllowance("PTZ orders", ptzEvery, ptzBurst),
+		receiving:  newAllowance("alarms from network", receiveEvery, receiveBurst),
+		strangers:  newAllowance("unknown keys from network", strangerEvery, strangerBurst),
 		codesFrom:  newAllowance("codes from network", cfg.CodeEvery/10, 10*cfg.CodeBurst),
 	}
 	s.stopping = make(chan struct{})
@@ -120,6 +124,7 @@ func (s *Server) newEcho() *echo.Echo {
 
 	rest.RegisterHandlers(e, rest.NewStrictHandler(handlers{Server: s}, nil))
 	e.GET(eventsPath, s.streamEvents)
+	e.POST(echoPath(receiverPath), s.receiveAlarm)
 	e.GET("/api/v1/openapi.yaml", s.getSpecification)
 	e.GET("/healthz", s.getHealth)
 	e.GET("/readyz", s.getReadiness)

@@ -36,6 +36,7 @@ type operation struct {
 	kind    app.RequestKind
 	free    bool // not counted as a request
 	streams bool // the answer does not end
+	raw     bool // its body is no JSON of ours: the handler reads it
 	probe   bool // requested by other machines, which may add anything to the query
 }
 
@@ -68,7 +69,7 @@ func newOperation(spec *openapi3.T, path string, item *openapi3.PathItem, method
 		streams: path == eventsPath,
 		probe:   slices.Contains(op.Tags, "operations"),
 	}
-	if op.RequestBody != nil {
+	if o.raw = path == receiverPath; op.RequestBody != nil && !o.raw {
 		o.body = op.RequestBody.Value.Content.Get("application/json").Schema.Value
 		o.needed = op.RequestBody.Value.Required
 	}

@@ -148,6 +148,11 @@ func NewList[T any](name string, place func(T) int64) engine.List[T] {
 	return engine.List[T]{Name: name, Place: place}
 }
 
+// NewestFirst is NewList of a list whose rows come with their places descending.
+func NewestFirst[T any](name string, place func(T) int64) engine.List[T] {
+	return engine.List[T]{Name: name, Start: engine.Newest, Place: place}
+}
+
 // MicrosOf returns the stored form of a time.
 func MicrosOf(t time.Time) Micros { return engine.MicrosOf(t) }
 

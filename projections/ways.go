@@ -198,3 +198,33 @@ func goneHolders(ctx context.Context, tx bun.Tx, owner string, accounts []string
 	slices.SortStableFunc(list, func(a, b Holder) int { return strings.Compare(a.Account, b.Account) })
 	return slices.CompactFunc(list, func(a, b Holder) bool { return a.Account == b.Account }), nil
 }
+
+// Having is who has a device.
+type Having struct {
+	Owner    string
+	Channels []int // in order
+	Accepted []AcceptedBy
+}
+
+// AcceptedBy is an account that has accepted a device through a share. What it may do on
+// it now is up to the privilege index.
+type AcceptedBy struct{ Account, Share string }
+
+// HavingDevice returns who has a device; false: it is in no account.
+func (s *Store) HavingDevice(ctx context.Context, id string) (h Having, found bool, err error) {
+	err = s.Read(ctx, []string{Devices, SentShares}, 0, func(ctx context.Context, tx bun.Tx) error {
+		var rows []Device
+		h, found = Having{}, false
+		if err := tx.NewSelect().Model(&rows).Where("d.device = ? AND d.removed_at = 0", id).Scan(ctx); err != nil || len(rows) == 0 {
+			return err
+		}
+		h.Owner, found = rows[0].Owner, true
+		for _, c := range rows[0].Channels {
+			h.Channels = append(h.Channels, c.Channel)
+		}
+		slices.Sort(h.Channels)
+		return tx.NewSelect().TableExpr("sent_share_devices").ColumnExpr("account, share").
+			Where("device = ? AND status = ?", id, string(share.StatusAccepted)).OrderExpr("account").Scan(ctx, &h.Accepted)
+	})
+	return h, found, wrapped("looking up who has a device", err)
+}

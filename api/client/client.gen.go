@@ -17,6 +17,72 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AlarmKind.
+const (
+	AlarmFace          AlarmKind = "face"
+	AlarmFire          AlarmKind = "fire"
+	AlarmIllegalAccess AlarmKind = "illegal_access"
+	AlarmInput         AlarmKind = "input"
+	AlarmIntrusion     AlarmKind = "intrusion"
+	AlarmLineCrossing  AlarmKind = "line_crossing"
+	AlarmMotion        AlarmKind = "motion"
+	AlarmNetwork       AlarmKind = "network"
+	AlarmObject        AlarmKind = "object"
+	AlarmOther         AlarmKind = "other"
+	AlarmPerson        AlarmKind = "person"
+	AlarmRegionEntered AlarmKind = "region_entered"
+	AlarmRegionLeft    AlarmKind = "region_left"
+	AlarmSound         AlarmKind = "sound"
+	AlarmStorage       AlarmKind = "storage"
+	AlarmTampering     AlarmKind = "tampering"
+	AlarmVehicle       AlarmKind = "vehicle"
+	AlarmVideoLoss     AlarmKind = "video_loss"
+)
+
+// Valid indicates whether the value is a known member of the AlarmKind enum.
+func (e AlarmKind) Valid() bool {
+	switch e {
+	case AlarmFace:
+		return true
+	case AlarmFire:
+		return true
+	case AlarmIllegalAccess:
+		return true
+	case AlarmInput:
+		return true
+	case AlarmIntrusion:
+		return true
+	case AlarmLineCrossing:
+		return true
+	case AlarmMotion:
+		return true
+	case AlarmNetwork:
+		return true
+	case AlarmObject:
+		return true
+	case AlarmOther:
+		return true
+	case AlarmPerson:
+		return true
+	case AlarmRegionEntered:
+		return true
+	case AlarmRegionLeft:
+		return true
+	case AlarmSound:
+		return true
+	case AlarmStorage:
+		return true
+	case AlarmTampering:
+		return true
+	case AlarmVehicle:
+		return true
+	case AlarmVideoLoss:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DecisionDecision.
 const (
 	Accept DecisionDecision = "accept"
@@ -307,17 +373,24 @@ func (e ShareDeviceStatus) Valid() bool {
 
 // Defines values for ViewerTransport.
 const (
+	ViewerTransportEvents   ViewerTransport = "events"
 	ViewerTransportPtz      ViewerTransport = "ptz"
+	ViewerTransportPush     ViewerTransport = "push"
 	ViewerTransportRtspTCP  ViewerTransport = "rtsp-tcp"
 	ViewerTransportRtspUDP  ViewerTransport = "rtsp-udp"
 	ViewerTransportRtspsTCP ViewerTransport = "rtsps-tcp"
 	ViewerTransportRtspsUDP ViewerTransport = "rtsps-udp"
+	ViewerTransportWebhook  ViewerTransport = "webhook"
 )
 
 // Valid indicates whether the value is a known member of the ViewerTransport enum.
 func (e ViewerTransport) Valid() bool {
 	switch e {
+	case ViewerTransportEvents:
+		return true
 	case ViewerTransportPtz:
+		return true
+	case ViewerTransportPush:
 		return true
 	case ViewerTransportRtspTCP:
 		return true
@@ -326,6 +399,8 @@ func (e ViewerTransport) Valid() bool {
 	case ViewerTransportRtspsTCP:
 		return true
 	case ViewerTransportRtspsUDP:
+		return true
+	case ViewerTransportWebhook:
 		return true
 	default:
 		return false
@@ -465,6 +540,52 @@ type AddressList struct {
 
 	// Next The `cursor` of the next page; absent at the end.
 	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// Alarm defines model for Alarm.
+type Alarm struct {
+	// AcknowledgedAt Absent: you have not acknowledged it.
+	AcknowledgedAt time.Time `json:"acknowledged_at,omitempty,omitzero"`
+
+	// CameraTime The device's own time; absent if it said none that can be believed.
+	CameraTime time.Time `json:"camera_time,omitempty,omitzero"`
+
+	// Channel 0: the device itself.
+	Channel int       `json:"channel"`
+	Device  string    `json:"device"`
+	ID      string    `json:"id"`
+	Kind    AlarmKind `json:"kind"`
+
+	// RaisedAt When it arrived.
+	RaisedAt time.Time `json:"raised_at"`
+}
+
+// AlarmKind defines model for AlarmKind.
+type AlarmKind string
+
+// AlarmList defines model for AlarmList.
+type AlarmList struct {
+	Items []Alarm `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// AlarmReceiver defines model for AlarmReceiver.
+type AlarmReceiver struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// UsedAt When it was last used, roughly; absent: never.
+	UsedAt time.Time `json:"used_at,omitempty,omitzero"`
+}
+
+// AlarmReceiverMade defines model for AlarmReceiverMade.
+type AlarmReceiverMade struct {
+	CreatedAt time.Time `json:"created_at"`
+	Key       string    `json:"key"`
+
+	// Path Where the device posts.
+	Path string `json:"path"`
 }
 
 // AudioStream defines model for AudioStream.
@@ -1077,6 +1198,15 @@ type NewInvitationCode struct {
 	Remark string `json:"remark,omitempty,omitzero"`
 }
 
+// NewPushSubscription defines model for NewPushSubscription.
+type NewPushSubscription struct {
+	Endpoint string `json:"endpoint"`
+
+	// ExpirationTime Ignored.
+	ExpirationTime float32  `json:"expirationTime,omitempty,omitzero"`
+	Keys           PushKeys `json:"keys"`
+}
+
 // NewRegistrationInvitation defines model for NewRegistrationInvitation.
 type NewRegistrationInvitation struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -1143,6 +1273,9 @@ type NoticeChannelUpdate struct {
 
 // NoticeKinds defines model for NoticeKinds.
 type NoticeKinds struct {
+	// Alarms A camera raises an alarm: by webhook and to browsers, never by mail.
+	Alarms bool `json:"alarms"`
+
 	// Changes Privileges or terms were changed; pauses.
 	Changes bool `json:"changes"`
 
@@ -1164,6 +1297,9 @@ type NoticeKinds struct {
 
 // NoticeKindsUpdate defines model for NoticeKindsUpdate.
 type NoticeKindsUpdate struct {
+	// Alarms A camera raises an alarm: by webhook and to browsers, never by mail.
+	Alarms *bool `json:"alarms,omitempty"`
+
 	// Changes Privileges or terms were changed; pauses.
 	Changes *bool `json:"changes,omitempty"`
 
@@ -1190,6 +1326,7 @@ type Notices struct {
 
 	// OwnActions Whether you are sent notices of what you changed, paused, resumed or ended yourself.
 	OwnActions bool          `json:"own_actions"`
+	Push       NoticeChannel `json:"push"`
 	Webhook    NoticeChannel `json:"webhook"`
 }
 
@@ -1200,6 +1337,7 @@ type NoticesUpdate struct {
 	// Muted At most 200 shares and devices together.
 	Muted      *MutedUpdate         `json:"muted,omitempty"`
 	OwnActions *bool                `json:"own_actions,omitempty"`
+	Push       *NoticeChannelUpdate `json:"push,omitempty"`
 	Webhook    *NoticeChannelUpdate `json:"webhook,omitempty"`
 }
 
@@ -1492,6 +1630,29 @@ type Problem struct {
 	// Title The phrase of the status.
 	Title string `json:"title"`
 	Type  string `json:"type"`
+}
+
+// PushKeys defines model for PushKeys.
+type PushKeys struct {
+	Auth   string `json:"auth"`
+	P256Dh string `json:"p256dh"`
+}
+
+// PushSubscription defines model for PushSubscription.
+type PushSubscription struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Current Whether your session added it.
+	Current bool   `json:"current"`
+	ID      string `json:"id"`
+}
+
+// PushSubscriptionList defines model for PushSubscriptionList.
+type PushSubscriptionList struct {
+	Items []PushSubscription `json:"items"`
+
+	// PublicKey An uncompressed point of P-256, in base64url.
+	PublicKey string `json:"public_key"`
 }
 
 // Quota defines model for Quota.
@@ -2032,14 +2193,16 @@ type Viewer struct {
 	Since     time.Time      `json:"since"`
 
 	// StreamKey The name of the stream key that is used. Its label is for its account alone.
-	StreamKey string          `json:"stream_key,omitempty,omitzero"`
+	StreamKey string `json:"stream_key,omitempty,omitzero"`
+
+	// Transport `events`, `webhook` and `push` carry an alarm.
 	Transport ViewerTransport `json:"transport"`
 
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
-// ViewerTransport defines model for Viewer.Transport.
+// ViewerTransport `events`, `webhook` and `push` carry an alarm.
 type ViewerTransport string
 
 // ViewerList defines model for ViewerList.
@@ -2273,6 +2436,27 @@ type RemoveWebhookParams struct {
 type SetWebhookParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ListAlarmsParams defines parameters for ListAlarms.
+type ListAlarmsParams struct {
+	// Device Only of this device.
+	Device string `form:"device,omitempty" json:"device,omitempty,omitzero"`
+
+	// Channel Only of this channel.
+	Channel *int `form:"channel,omitempty" json:"channel,omitempty"`
+
+	// Acknowledged Only those that you have acknowledged, or have not.
+	Acknowledged *bool `form:"acknowledged,omitempty" json:"acknowledged,omitempty"`
+
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
 // ListDevicesParams defines parameters for ListDevices.
@@ -2768,6 +2952,9 @@ type SetNoticesJSONRequestBody = NoticesUpdate
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
 
+// AddPushSubscriptionJSONRequestBody defines body for AddPushSubscription for application/json ContentType.
+type AddPushSubscriptionJSONRequestBody = NewPushSubscription
+
 // SetWebhookJSONRequestBody defines body for SetWebhook for application/json ContentType.
 type SetWebhookJSONRequestBody = NewWebhook
 
@@ -3123,7 +3310,7 @@ type ClientInterface interface {
 
 	// GetNotices Read which notices you are sent
 	//
-	// By mail (or text message) and by webhook. What is muted stays in `GET /invitations` and `GET /events`.
+	// By mail (or text message), by webhook, and to browsers (`push`: alarms alone). What is muted stays in `GET /invitations` and `GET /events`.
 	//
 	// Corresponds with GET /api/v1/accounts/me/notices (the `GetNotices` operationId).
 	GetNotices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3170,6 +3357,42 @@ type ClientInterface interface {
 	// Corresponds with PUT /api/v1/accounts/me/password (the `ChangePassword` operationId).
 	ChangePassword(ctx context.Context, params *ChangePasswordParams, body ChangePasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListPushSubscriptions List the browsers that you are notified on
+	//
+	// And the key with which a browser subscribes (`applicationServerKey`).
+	//
+	// Corresponds with GET /api/v1/accounts/me/push-subscriptions (the `ListPushSubscriptions` operationId).
+	ListPushSubscriptions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddPushSubscriptionWithBody Be notified of alarms on this browser
+	//
+	// Takes a browser's PushSubscription (W3C Push API). It lasts as long as the session that adds it; an account has the
+	// newest 32. A notification says only that there is an alarm, when, and its id: `{"type":"alarm","alarm":"…","at":"…"}`.
+	// Nothing is sent that is not permitted at that moment. The push service must have a public address, unless the
+	// operator allows others for webhooks.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/accounts/me/push-subscriptions (the `AddPushSubscription` operationId).
+	AddPushSubscriptionWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddPushSubscription Be notified of alarms on this browser
+	//
+	// Takes a browser's PushSubscription (W3C Push API). It lasts as long as the session that adds it; an account has the
+	// newest 32. A notification says only that there is an alarm, when, and its id: `{"type":"alarm","alarm":"…","at":"…"}`.
+	// Nothing is sent that is not permitted at that moment. The push service must have a public address, unless the
+	// operator allows others for webhooks.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/accounts/me/push-subscriptions (the `AddPushSubscription` operationId).
+	AddPushSubscription(ctx context.Context, body AddPushSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemovePushSubscription No longer be notified on a browser
+	//
+	// Corresponds with DELETE /api/v1/accounts/me/push-subscriptions/{subscription} (the `RemovePushSubscription` operationId).
+	RemovePushSubscription(ctx context.Context, subscription string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// EndOtherSessions End all your other sessions
 	//
 	// Corresponds with DELETE /api/v1/accounts/me/sessions (the `EndOtherSessions` operationId).
@@ -3204,9 +3427,10 @@ type ClientInterface interface {
 	// SetWebhookWithBody Set your webhook, or give it another secret
 	//
 	// Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
-	// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+	// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `alarm`, `test`;
 	// others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
-	// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+	// `access_request` and `ends`, if it is about any: ids, with which you read what it is about. An `alarm` has `alarm`,
+	// `device`, `channel` and `kind`, and is tried for an hour, as long as you hold the privilege at each try.
 	//
 	// They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
 	// try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
@@ -3225,9 +3449,10 @@ type ClientInterface interface {
 	// SetWebhook Set your webhook, or give it another secret
 	//
 	// Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
-	// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+	// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `alarm`, `test`;
 	// others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
-	// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+	// `access_request` and `ends`, if it is about any: ids, with which you read what it is about. An `alarm` has `alarm`,
+	// `device`, `channel` and `kind`, and is tried for an hour, as long as you hold the privilege at each try.
 	//
 	// They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
 	// try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
@@ -3250,6 +3475,23 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/v1/accounts/me/webhook/test (the `TestWebhook` operationId).
 	TestWebhook(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAlarms List alarms
+	//
+	// The alarms of your devices, and of those that are shared with you: those that were raised while you held the
+	// privilege `alarm` on the channel, as long as you hold it, the newest first. They are kept for 30 days, and the
+	// last 1,000 of each device. What the device itself raises (`channel` 0) only its owner has. `raised_at` is when the
+	// alarm arrived, and the order of the list; `camera_time` is the device's own time, if it can be believed.
+	//
+	// Corresponds with GET /api/v1/alarms (the `ListAlarms` operationId).
+	ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcknowledgeAlarm Acknowledge an alarm
+	//
+	// For your account alone. The first time counts.
+	//
+	// Corresponds with POST /api/v1/alarms/{alarm}/acknowledge (the `AcknowledgeAlarm` operationId).
+	AcknowledgeAlarm(ctx context.Context, alarm string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListCountries List countries with their calling codes
 	//
@@ -3352,6 +3594,27 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/devices/{device}/access (the `ListDeviceAccess` operationId).
 	ListDeviceAccess(ctx context.Context, device DevicePath, params *ListDeviceAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeAlarmReceiver Revoke the key for the alarms of a device
+	//
+	// Corresponds with DELETE /api/v1/devices/{device}/alarm-receiver (the `RevokeAlarmReceiver` operationId).
+	RevokeAlarmReceiver(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAlarmReceiver Read whether a device has a key for its alarms
+	//
+	// Without the key. 404 `alarm_receiver_not_found` if it has none.
+	//
+	// Corresponds with GET /api/v1/devices/{device}/alarm-receiver (the `GetAlarmReceiver` operationId).
+	GetAlarmReceiver(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MakeAlarmReceiver Give a device a key for its alarms
+	//
+	// For a device that cannot be reached, or posts faster than it is asked: set `path` of the answer, on this server, as
+	// the place to which the device posts its alarms (Hikvision calls that an HTTP host, or alarm server). The key before
+	// is no longer taken. It is returned only here, and can only raise alarms of this device.
+	//
+	// Corresponds with POST /api/v1/devices/{device}/alarm-receiver (the `MakeAlarmReceiver` operationId).
+	MakeAlarmReceiver(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReleasePTZ Let go of a channel that you move
 	//
@@ -4517,7 +4780,7 @@ func (c *Client) RevokeRegistrationInvitation(ctx context.Context, invitation st
 
 // GetNotices Read which notices you are sent
 //
-// By mail (or text message) and by webhook. What is muted stays in `GET /invitations` and `GET /events`.
+// By mail (or text message), by webhook, and to browsers (`push`: alarms alone). What is muted stays in `GET /invitations` and `GET /events`.
 //
 // Corresponds with GET /api/v1/accounts/me/notices (the `GetNotices` operationId).
 func (c *Client) GetNotices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4614,6 +4877,82 @@ func (c *Client) ChangePassword(ctx context.Context, params *ChangePasswordParam
 	return c.Client.Do(req)
 }
 
+// ListPushSubscriptions List the browsers that you are notified on
+//
+// And the key with which a browser subscribes (`applicationServerKey`).
+//
+// Corresponds with GET /api/v1/accounts/me/push-subscriptions (the `ListPushSubscriptions` operationId).
+func (c *Client) ListPushSubscriptions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListPushSubscriptionsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddPushSubscriptionWithBody Be notified of alarms on this browser
+//
+// Takes a browser's PushSubscription (W3C Push API). It lasts as long as the session that adds it; an account has the
+// newest 32. A notification says only that there is an alarm, when, and its id: `{"type":"alarm","alarm":"…","at":"…"}`.
+// Nothing is sent that is not permitted at that moment. The push service must have a public address, unless the
+// operator allows others for webhooks.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/accounts/me/push-subscriptions (the `AddPushSubscription` operationId).
+func (c *Client) AddPushSubscriptionWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddPushSubscriptionRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddPushSubscription Be notified of alarms on this browser
+//
+// Takes a browser's PushSubscription (W3C Push API). It lasts as long as the session that adds it; an account has the
+// newest 32. A notification says only that there is an alarm, when, and its id: `{"type":"alarm","alarm":"…","at":"…"}`.
+// Nothing is sent that is not permitted at that moment. The push service must have a public address, unless the
+// operator allows others for webhooks.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/accounts/me/push-subscriptions (the `AddPushSubscription` operationId).
+func (c *Client) AddPushSubscription(ctx context.Context, body AddPushSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddPushSubscriptionRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemovePushSubscription No longer be notified on a browser
+//
+// Corresponds with DELETE /api/v1/accounts/me/push-subscriptions/{subscription} (the `RemovePushSubscription` operationId).
+func (c *Client) RemovePushSubscription(ctx context.Context, subscription string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemovePushSubscriptionRequest(c.Server, subscription)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // EndOtherSessions End all your other sessions
 //
 // Corresponds with DELETE /api/v1/accounts/me/sessions (the `EndOtherSessions` operationId).
@@ -4698,9 +5037,10 @@ func (c *Client) GetWebhook(ctx context.Context, reqEditors ...RequestEditorFn) 
 // SetWebhookWithBody Set your webhook, or give it another secret
 //
 // Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
-// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `alarm`, `test`;
 // others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
-// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+// `access_request` and `ends`, if it is about any: ids, with which you read what it is about. An `alarm` has `alarm`,
+// `device`, `channel` and `kind`, and is tried for an hour, as long as you hold the privilege at each try.
 //
 // They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
 // try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
@@ -4729,9 +5069,10 @@ func (c *Client) SetWebhookWithBody(ctx context.Context, params *SetWebhookParam
 // SetWebhook Set your webhook, or give it another secret
 //
 // Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
-// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `alarm`, `test`;
 // others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
-// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+// `access_request` and `ends`, if it is about any: ids, with which you read what it is about. An `alarm` has `alarm`,
+// `device`, `channel` and `kind`, and is tried for an hour, as long as you hold the privilege at each try.
 //
 // They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
 // try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
@@ -4765,6 +5106,43 @@ func (c *Client) SetWebhook(ctx context.Context, params *SetWebhookParams, body 
 // Corresponds with POST /api/v1/accounts/me/webhook/test (the `TestWebhook` operationId).
 func (c *Client) TestWebhook(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewTestWebhookRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAlarms List alarms
+//
+// The alarms of your devices, and of those that are shared with you: those that were raised while you held the
+// privilege `alarm` on the channel, as long as you hold it, the newest first. They are kept for 30 days, and the
+// last 1,000 of each device. What the device itself raises (`channel` 0) only its owner has. `raised_at` is when the
+// alarm arrived, and the order of the list; `camera_time` is the device's own time, if it can be believed.
+//
+// Corresponds with GET /api/v1/alarms (the `ListAlarms` operationId).
+func (c *Client) ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAlarmsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcknowledgeAlarm Acknowledge an alarm
+//
+// For your account alone. The first time counts.
+//
+// Corresponds with POST /api/v1/alarms/{alarm}/acknowledge (the `AcknowledgeAlarm` operationId).
+func (c *Client) AcknowledgeAlarm(ctx context.Context, alarm string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcknowledgeAlarmRequest(c.Server, alarm)
 	if err != nil {
 		return nil, err
 	}
@@ -4957,6 +5335,57 @@ func (c *Client) RenameDevice(ctx context.Context, device DevicePath, params *Re
 // Corresponds with GET /api/v1/devices/{device}/access (the `ListDeviceAccess` operationId).
 func (c *Client) ListDeviceAccess(ctx context.Context, device DevicePath, params *ListDeviceAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListDeviceAccessRequest(c.Server, device, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeAlarmReceiver Revoke the key for the alarms of a device
+//
+// Corresponds with DELETE /api/v1/devices/{device}/alarm-receiver (the `RevokeAlarmReceiver` operationId).
+func (c *Client) RevokeAlarmReceiver(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeAlarmReceiverRequest(c.Server, device)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAlarmReceiver Read whether a device has a key for its alarms
+//
+// Without the key. 404 `alarm_receiver_not_found` if it has none.
+//
+// Corresponds with GET /api/v1/devices/{device}/alarm-receiver (the `GetAlarmReceiver` operationId).
+func (c *Client) GetAlarmReceiver(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAlarmReceiverRequest(c.Server, device)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MakeAlarmReceiver Give a device a key for its alarms
+//
+// For a device that cannot be reached, or posts faster than it is asked: set `path` of the answer, on this server, as
+// the place to which the device posts its alarms (Hikvision calls that an HTTP host, or alarm server). The key before
+// is no longer taken. It is returned only here, and can only raise alarms of this device.
+//
+// Corresponds with POST /api/v1/devices/{device}/alarm-receiver (the `MakeAlarmReceiver` operationId).
+func (c *Client) MakeAlarmReceiver(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMakeAlarmReceiverRequest(c.Server, device)
 	if err != nil {
 		return nil, err
 	}
@@ -7407,6 +7836,107 @@ func NewChangePasswordRequestWithBody(server string, params *ChangePasswordParam
 	return req, nil
 }
 
+// NewListPushSubscriptionsRequest constructs an http.Request for the ListPushSubscriptions method
+func NewListPushSubscriptionsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/accounts/me/push-subscriptions")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAddPushSubscriptionRequest calls the generic AddPushSubscription builder with application/json body
+func NewAddPushSubscriptionRequest(server string, body AddPushSubscriptionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddPushSubscriptionRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewAddPushSubscriptionRequestWithBody constructs an http.Request for the AddPushSubscription method, with any body, and a specified content type
+func NewAddPushSubscriptionRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/accounts/me/push-subscriptions")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRemovePushSubscriptionRequest constructs an http.Request for the RemovePushSubscription method
+func NewRemovePushSubscriptionRequest(server string, subscription string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "subscription", subscription, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/accounts/me/push-subscriptions/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewEndOtherSessionsRequest constructs an http.Request for the EndOtherSessions method
 func NewEndOtherSessionsRequest(server string) (*http.Request, error) {
 	var err error
@@ -7625,6 +8155,143 @@ func NewTestWebhookRequest(server string) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/api/v1/accounts/me/webhook/test")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListAlarmsRequest constructs an http.Request for the ListAlarms method
+func NewListAlarmsRequest(server string, params *ListAlarmsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/alarms")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "device", params.Device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Channel != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "channel", *params.Channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Acknowledged != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "acknowledged", *params.Acknowledged, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Latchkey-Min-Position", params.LatchkeyMinPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Latchkey-Min-Position", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewAcknowledgeAlarmRequest constructs an http.Request for the AcknowledgeAlarm method
+func NewAcknowledgeAlarmRequest(server string, alarm string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "alarm", alarm, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/alarms/%s/acknowledge", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8020,6 +8687,108 @@ func NewListDeviceAccessRequest(server string, device DevicePath, params *ListDe
 
 		req.Header.Set("Latchkey-Min-Position", headerParam0)
 
+	}
+
+	return req, nil
+}
+
+// NewRevokeAlarmReceiverRequest constructs an http.Request for the RevokeAlarmReceiver method
+func NewRevokeAlarmReceiverRequest(server string, device DevicePath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/alarm-receiver", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetAlarmReceiverRequest constructs an http.Request for the GetAlarmReceiver method
+func NewGetAlarmReceiverRequest(server string, device DevicePath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/alarm-receiver", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMakeAlarmReceiverRequest constructs an http.Request for the MakeAlarmReceiver method
+func NewMakeAlarmReceiverRequest(server string, device DevicePath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/alarm-receiver", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -11802,7 +12571,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetNoticesWithResponse Read which notices you are sent
 	//
-	// By mail (or text message) and by webhook. What is muted stays in `GET /invitations` and `GET /events`.
+	// By mail (or text message), by webhook, and to browsers (`push`: alarms alone). What is muted stays in `GET /invitations` and `GET /events`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11851,6 +12620,46 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /api/v1/accounts/me/password (the `ChangePassword` operationId).
 	ChangePasswordWithResponse(ctx context.Context, params *ChangePasswordParams, body ChangePasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangePasswordResponse, error)
 
+	// ListPushSubscriptionsWithResponse List the browsers that you are notified on
+	//
+	// And the key with which a browser subscribes (`applicationServerKey`).
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/accounts/me/push-subscriptions (the `ListPushSubscriptions` operationId).
+	ListPushSubscriptionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListPushSubscriptionsResponse, error)
+
+	// AddPushSubscriptionWithBodyWithResponse Be notified of alarms on this browser
+	//
+	// Takes a browser's PushSubscription (W3C Push API). It lasts as long as the session that adds it; an account has the
+	// newest 32. A notification says only that there is an alarm, when, and its id: `{"type":"alarm","alarm":"…","at":"…"}`.
+	// Nothing is sent that is not permitted at that moment. The push service must have a public address, unless the
+	// operator allows others for webhooks.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/accounts/me/push-subscriptions (the `AddPushSubscription` operationId).
+	AddPushSubscriptionWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddPushSubscriptionResponse, error)
+
+	// AddPushSubscriptionWithResponse Be notified of alarms on this browser
+	//
+	// Takes a browser's PushSubscription (W3C Push API). It lasts as long as the session that adds it; an account has the
+	// newest 32. A notification says only that there is an alarm, when, and its id: `{"type":"alarm","alarm":"…","at":"…"}`.
+	// Nothing is sent that is not permitted at that moment. The push service must have a public address, unless the
+	// operator allows others for webhooks.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/accounts/me/push-subscriptions (the `AddPushSubscription` operationId).
+	AddPushSubscriptionWithResponse(ctx context.Context, body AddPushSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*AddPushSubscriptionResponse, error)
+
+	// RemovePushSubscriptionWithResponse No longer be notified on a browser
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/accounts/me/push-subscriptions/{subscription} (the `RemovePushSubscription` operationId).
+	RemovePushSubscriptionWithResponse(ctx context.Context, subscription string, reqEditors ...RequestEditorFn) (*RemovePushSubscriptionResponse, error)
+
 	// EndOtherSessionsWithResponse End all your other sessions
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -11895,9 +12704,10 @@ type ClientWithResponsesInterface interface {
 	// SetWebhookWithBodyWithResponse Set your webhook, or give it another secret
 	//
 	// Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
-	// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+	// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `alarm`, `test`;
 	// others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
-	// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+	// `access_request` and `ends`, if it is about any: ids, with which you read what it is about. An `alarm` has `alarm`,
+	// `device`, `channel` and `kind`, and is tried for an hour, as long as you hold the privilege at each try.
 	//
 	// They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
 	// try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
@@ -11916,9 +12726,10 @@ type ClientWithResponsesInterface interface {
 	// SetWebhookWithResponse Set your webhook, or give it another secret
 	//
 	// Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
-	// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+	// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `alarm`, `test`;
 	// others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
-	// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+	// `access_request` and `ends`, if it is about any: ids, with which you read what it is about. An `alarm` has `alarm`,
+	// `device`, `channel` and `kind`, and is tried for an hour, as long as you hold the privilege at each try.
 	//
 	// They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
 	// try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
@@ -11943,6 +12754,27 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/v1/accounts/me/webhook/test (the `TestWebhook` operationId).
 	TestWebhookWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*TestWebhookResponse, error)
+
+	// ListAlarmsWithResponse List alarms
+	//
+	// The alarms of your devices, and of those that are shared with you: those that were raised while you held the
+	// privilege `alarm` on the channel, as long as you hold it, the newest first. They are kept for 30 days, and the
+	// last 1,000 of each device. What the device itself raises (`channel` 0) only its owner has. `raised_at` is when the
+	// alarm arrived, and the order of the list; `camera_time` is the device's own time, if it can be believed.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/alarms (the `ListAlarms` operationId).
+	ListAlarmsWithResponse(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*ListAlarmsResponse, error)
+
+	// AcknowledgeAlarmWithResponse Acknowledge an alarm
+	//
+	// For your account alone. The first time counts.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/alarms/{alarm}/acknowledge (the `AcknowledgeAlarm` operationId).
+	AcknowledgeAlarmWithResponse(ctx context.Context, alarm string, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmResponse, error)
 
 	// ListCountriesWithResponse List countries with their calling codes
 	//
@@ -12055,6 +12887,33 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/devices/{device}/access (the `ListDeviceAccess` operationId).
 	ListDeviceAccessWithResponse(ctx context.Context, device DevicePath, params *ListDeviceAccessParams, reqEditors ...RequestEditorFn) (*ListDeviceAccessResponse, error)
+
+	// RevokeAlarmReceiverWithResponse Revoke the key for the alarms of a device
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/devices/{device}/alarm-receiver (the `RevokeAlarmReceiver` operationId).
+	RevokeAlarmReceiverWithResponse(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*RevokeAlarmReceiverResponse, error)
+
+	// GetAlarmReceiverWithResponse Read whether a device has a key for its alarms
+	//
+	// Without the key. 404 `alarm_receiver_not_found` if it has none.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/devices/{device}/alarm-receiver (the `GetAlarmReceiver` operationId).
+	GetAlarmReceiverWithResponse(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*GetAlarmReceiverResponse, error)
+
+	// MakeAlarmReceiverWithResponse Give a device a key for its alarms
+	//
+	// For a device that cannot be reached, or posts faster than it is asked: set `path` of the answer, on this server, as
+	// the place to which the device posts its alarms (Hikvision calls that an HTTP host, or alarm server). The key before
+	// is no longer taken. It is returned only here, and can only raise alarms of this device.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/devices/{device}/alarm-receiver (the `MakeAlarmReceiver` operationId).
+	MakeAlarmReceiverWithResponse(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*MakeAlarmReceiverResponse, error)
 
 	// ReleasePTZWithResponse Let go of a channel that you move
 	//
@@ -13741,6 +14600,129 @@ func (r ChangePasswordResponse) ContentType() string {
 	return ""
 }
 
+type ListPushSubscriptionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PushSubscriptionList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListPushSubscriptionsResponse) GetJSON200() *PushSubscriptionList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListPushSubscriptionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListPushSubscriptionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListPushSubscriptionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListPushSubscriptionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AddPushSubscriptionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *PushSubscription
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AddPushSubscriptionResponse) GetJSON201() *PushSubscription {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r AddPushSubscriptionResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r AddPushSubscriptionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddPushSubscriptionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddPushSubscriptionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddPushSubscriptionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemovePushSubscriptionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// GetBody returns the raw response body bytes
+func (r RemovePushSubscriptionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemovePushSubscriptionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemovePushSubscriptionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemovePushSubscriptionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type EndOtherSessionsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -14022,6 +15004,88 @@ func (r TestWebhookResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r TestWebhookResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAlarmsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AlarmList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAlarmsResponse) GetJSON200() *AlarmList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAlarmsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAlarmsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAlarmsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAlarmsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AcknowledgeAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Alarm
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AcknowledgeAlarmResponse) GetJSON200() *Alarm {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r AcknowledgeAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AcknowledgeAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AcknowledgeAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AcknowledgeAlarmResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -14338,6 +15402,122 @@ func (r ListDeviceAccessResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListDeviceAccessResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeAlarmReceiverResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeAlarmReceiverResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeAlarmReceiverResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeAlarmReceiverResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeAlarmReceiverResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetAlarmReceiverResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AlarmReceiver
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetAlarmReceiverResponse) GetJSON200() *AlarmReceiver {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAlarmReceiverResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAlarmReceiverResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAlarmReceiverResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAlarmReceiverResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MakeAlarmReceiverResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *AlarmReceiverMade
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r MakeAlarmReceiverResponse) GetJSON201() *AlarmReceiverMade {
+	return r.JSON201
+}
+
+// GetBody returns the raw response body bytes
+func (r MakeAlarmReceiverResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MakeAlarmReceiverResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MakeAlarmReceiverResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MakeAlarmReceiverResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -17461,7 +18641,7 @@ func (c *ClientWithResponses) RevokeRegistrationInvitationWithResponse(ctx conte
 
 // GetNoticesWithResponse Read which notices you are sent
 //
-// By mail (or text message) and by webhook. What is muted stays in `GET /invitations` and `GET /events`.
+// By mail (or text message), by webhook, and to browsers (`push`: alarms alone). What is muted stays in `GET /invitations` and `GET /events`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17540,6 +18720,70 @@ func (c *ClientWithResponses) ChangePasswordWithResponse(ctx context.Context, pa
 	return ParseChangePasswordResponse(rsp)
 }
 
+// ListPushSubscriptionsWithResponse List the browsers that you are notified on
+//
+// And the key with which a browser subscribes (`applicationServerKey`).
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/accounts/me/push-subscriptions (the `ListPushSubscriptions` operationId).
+func (c *ClientWithResponses) ListPushSubscriptionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListPushSubscriptionsResponse, error) {
+	rsp, err := c.ListPushSubscriptions(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListPushSubscriptionsResponse(rsp)
+}
+
+// AddPushSubscriptionWithBodyWithResponse Be notified of alarms on this browser
+//
+// Takes a browser's PushSubscription (W3C Push API). It lasts as long as the session that adds it; an account has the
+// newest 32. A notification says only that there is an alarm, when, and its id: `{"type":"alarm","alarm":"…","at":"…"}`.
+// Nothing is sent that is not permitted at that moment. The push service must have a public address, unless the
+// operator allows others for webhooks.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/accounts/me/push-subscriptions (the `AddPushSubscription` operationId).
+func (c *ClientWithResponses) AddPushSubscriptionWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddPushSubscriptionResponse, error) {
+	rsp, err := c.AddPushSubscriptionWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddPushSubscriptionResponse(rsp)
+}
+
+// AddPushSubscriptionWithResponse Be notified of alarms on this browser
+//
+// Takes a browser's PushSubscription (W3C Push API). It lasts as long as the session that adds it; an account has the
+// newest 32. A notification says only that there is an alarm, when, and its id: `{"type":"alarm","alarm":"…","at":"…"}`.
+// Nothing is sent that is not permitted at that moment. The push service must have a public address, unless the
+// operator allows others for webhooks.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/accounts/me/push-subscriptions (the `AddPushSubscription` operationId).
+func (c *ClientWithResponses) AddPushSubscriptionWithResponse(ctx context.Context, body AddPushSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*AddPushSubscriptionResponse, error) {
+	rsp, err := c.AddPushSubscription(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddPushSubscriptionResponse(rsp)
+}
+
+// RemovePushSubscriptionWithResponse No longer be notified on a browser
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/accounts/me/push-subscriptions/{subscription} (the `RemovePushSubscription` operationId).
+func (c *ClientWithResponses) RemovePushSubscriptionWithResponse(ctx context.Context, subscription string, reqEditors ...RequestEditorFn) (*RemovePushSubscriptionResponse, error) {
+	rsp, err := c.RemovePushSubscription(ctx, subscription, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemovePushSubscriptionResponse(rsp)
+}
+
 // EndOtherSessionsWithResponse End all your other sessions
 //
 // Returns a wrapper object for the known response body format(s).
@@ -17614,9 +18858,10 @@ func (c *ClientWithResponses) GetWebhookWithResponse(ctx context.Context, reqEdi
 // SetWebhookWithBodyWithResponse Set your webhook, or give it another secret
 //
 // Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
-// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `alarm`, `test`;
 // others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
-// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+// `access_request` and `ends`, if it is about any: ids, with which you read what it is about. An `alarm` has `alarm`,
+// `device`, `channel` and `kind`, and is tried for an hour, as long as you hold the privilege at each try.
 //
 // They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
 // try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
@@ -17641,9 +18886,10 @@ func (c *ClientWithResponses) SetWebhookWithBodyWithResponse(ctx context.Context
 // SetWebhookWithResponse Set your webhook, or give it another secret
 //
 // Notices of your shares are posted to the URL as JSON: `type` (`invited`, `accepted`, `rejected`, `device_left`,
-// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `test`;
+// `privileges_changed`, `terms_changed`, `paused`, `resumed`, `device_withdrawn`, `access_requested`, `ends_soon`, `alarm`, `test`;
 // others may be added), `timestamp`, and `data` with `as` (`owner` or `recipient`), `share`, `device`,
-// `access_request` and `ends`, if it is about any: ids, with which you read what it is about.
+// `access_request` and `ends`, if it is about any: ids, with which you read what it is about. An `alarm` has `alarm`,
+// `device`, `channel` and `kind`, and is tried for an hour, as long as you hold the privilege at each try.
 //
 // They are signed as the Standard Webhooks say (https://www.standardwebhooks.com): `webhook-id`, the same for each
 // try; `webhook-timestamp`; `webhook-signature`, with a `v1` signature by each secret that is in use. Every call of
@@ -17679,6 +18925,39 @@ func (c *ClientWithResponses) TestWebhookWithResponse(ctx context.Context, reqEd
 		return nil, err
 	}
 	return ParseTestWebhookResponse(rsp)
+}
+
+// ListAlarmsWithResponse List alarms
+//
+// The alarms of your devices, and of those that are shared with you: those that were raised while you held the
+// privilege `alarm` on the channel, as long as you hold it, the newest first. They are kept for 30 days, and the
+// last 1,000 of each device. What the device itself raises (`channel` 0) only its owner has. `raised_at` is when the
+// alarm arrived, and the order of the list; `camera_time` is the device's own time, if it can be believed.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/alarms (the `ListAlarms` operationId).
+func (c *ClientWithResponses) ListAlarmsWithResponse(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*ListAlarmsResponse, error) {
+	rsp, err := c.ListAlarms(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAlarmsResponse(rsp)
+}
+
+// AcknowledgeAlarmWithResponse Acknowledge an alarm
+//
+// For your account alone. The first time counts.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/alarms/{alarm}/acknowledge (the `AcknowledgeAlarm` operationId).
+func (c *ClientWithResponses) AcknowledgeAlarmWithResponse(ctx context.Context, alarm string, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmResponse, error) {
+	rsp, err := c.AcknowledgeAlarm(ctx, alarm, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcknowledgeAlarmResponse(rsp)
 }
 
 // ListCountriesWithResponse List countries with their calling codes
@@ -17845,6 +19124,51 @@ func (c *ClientWithResponses) ListDeviceAccessWithResponse(ctx context.Context, 
 		return nil, err
 	}
 	return ParseListDeviceAccessResponse(rsp)
+}
+
+// RevokeAlarmReceiverWithResponse Revoke the key for the alarms of a device
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/devices/{device}/alarm-receiver (the `RevokeAlarmReceiver` operationId).
+func (c *ClientWithResponses) RevokeAlarmReceiverWithResponse(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*RevokeAlarmReceiverResponse, error) {
+	rsp, err := c.RevokeAlarmReceiver(ctx, device, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeAlarmReceiverResponse(rsp)
+}
+
+// GetAlarmReceiverWithResponse Read whether a device has a key for its alarms
+//
+// Without the key. 404 `alarm_receiver_not_found` if it has none.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/devices/{device}/alarm-receiver (the `GetAlarmReceiver` operationId).
+func (c *ClientWithResponses) GetAlarmReceiverWithResponse(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*GetAlarmReceiverResponse, error) {
+	rsp, err := c.GetAlarmReceiver(ctx, device, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAlarmReceiverResponse(rsp)
+}
+
+// MakeAlarmReceiverWithResponse Give a device a key for its alarms
+//
+// For a device that cannot be reached, or posts faster than it is asked: set `path` of the answer, on this server, as
+// the place to which the device posts its alarms (Hikvision calls that an HTTP host, or alarm server). The key before
+// is no longer taken. It is returned only here, and can only raise alarms of this device.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/devices/{device}/alarm-receiver (the `MakeAlarmReceiver` operationId).
+func (c *ClientWithResponses) MakeAlarmReceiverWithResponse(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*MakeAlarmReceiverResponse, error) {
+	rsp, err := c.MakeAlarmReceiver(ctx, device, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMakeAlarmReceiverResponse(rsp)
 }
 
 // ReleasePTZWithResponse Let go of a channel that you move
@@ -19762,6 +21086,81 @@ func ParseChangePasswordResponse(rsp *http.Response) (*ChangePasswordResponse, e
 	return response, nil
 }
 
+// ParseListPushSubscriptionsResponse parses an HTTP response from a ListPushSubscriptionsWithResponse call
+func ParseListPushSubscriptionsResponse(rsp *http.Response) (*ListPushSubscriptionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListPushSubscriptionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PushSubscriptionList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAddPushSubscriptionResponse parses an HTTP response from a AddPushSubscriptionWithResponse call
+func ParseAddPushSubscriptionResponse(rsp *http.Response) (*AddPushSubscriptionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddPushSubscriptionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest PushSubscription
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRemovePushSubscriptionResponse parses an HTTP response from a RemovePushSubscriptionWithResponse call
+func ParseRemovePushSubscriptionResponse(rsp *http.Response) (*RemovePushSubscriptionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemovePushSubscriptionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
 // ParseEndOtherSessionsResponse parses an HTTP response from a EndOtherSessionsWithResponse call
 func ParseEndOtherSessionsResponse(rsp *http.Response) (*EndOtherSessionsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -19937,6 +21336,58 @@ func ParseTestWebhookResponse(rsp *http.Response) (*TestWebhookResponse, error) 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest WebhookTest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListAlarmsResponse parses an HTTP response from a ListAlarmsWithResponse call
+func ParseListAlarmsResponse(rsp *http.Response) (*ListAlarmsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAlarmsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AlarmList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAcknowledgeAlarmResponse parses an HTTP response from a AcknowledgeAlarmWithResponse call
+func ParseAcknowledgeAlarmResponse(rsp *http.Response) (*AcknowledgeAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AcknowledgeAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Alarm
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -20173,6 +21624,74 @@ func ParseListDeviceAccessResponse(rsp *http.Response) (*ListDeviceAccessRespons
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRevokeAlarmReceiverResponse parses an HTTP response from a RevokeAlarmReceiverWithResponse call
+func ParseRevokeAlarmReceiverResponse(rsp *http.Response) (*RevokeAlarmReceiverResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeAlarmReceiverResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseGetAlarmReceiverResponse parses an HTTP response from a GetAlarmReceiverWithResponse call
+func ParseGetAlarmReceiverResponse(rsp *http.Response) (*GetAlarmReceiverResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAlarmReceiverResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AlarmReceiver
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMakeAlarmReceiverResponse parses an HTTP response from a MakeAlarmReceiverWithResponse call
+func ParseMakeAlarmReceiverResponse(rsp *http.Response) (*MakeAlarmReceiverResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MakeAlarmReceiverResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest AlarmReceiverMade
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
 
 	}
 

@@ -266,6 +266,7 @@ type cameraDevices struct {
 	*app.Devices
 	upstreams *upstream.Pool
 	watch     *streamingdevice.Watch
+	changed   func(ctx context.Context, device string, at eventstore.Position) // for its alarms
 }
 
 func (c cameraDevices) Add(ctx context.Context, m app.Meta, d app.NewDevice) (app.DeviceAdded, error) {
@@ -275,6 +276,9 @@ func (c cameraDevices) Add(ctx context.Context, m app.Meta, d app.NewDevice) (ap
 	done, err := c.Devices.Add(ctx, m, d)
 	if err == nil && !done.Unproven {
 		c.watch.Report(done.Device.Device, "")
+	}
+	if err == nil {
+		c.changed(ctx, done.Device.Device, done.Position)
 	}
 	return done, err
 }
@@ -295,6 +299,7 @@ func (c cameraDevices) CompleteReclaim(ctx context.Context, m app.Meta, claim st
 	done, err := c.Devices.CompleteReclaim(ctx, m, claim, d)
 	if err == nil {
 		c.watch.Report(done.Device.Device, "")
+		c.changed(ctx, done.Device.Device, done.Position)
 	}
 	return done, err
 }
@@ -325,6 +330,7 @@ func (c cameraDevices) SetCredentials(ctx context.Context, m app.Meta, device st
 	done, err := c.Devices.SetCredentials(ctx, m, device, n)
 	if err == nil {
 		c.upstreams.Redial(ids.Device(done.Device.Device))
+		c.changed(ctx, done.Device.Device, done.Position)
 		if !done.Unproven {
 			c.watch.Report(done.Device.Device, "")
 		}

@@ -5,6 +5,7 @@ import (
 
 	"latchkey/api"
 	"latchkey/eventstore"
+	"latchkey/internal/alarms"
 	"latchkey/streaming/ptz"
 	"latchkey/streaming/rtsp"
 	"latchkey/streaming/upstream"
@@ -25,15 +26,20 @@ func (f fences) WaitFor(ctx context.Context, position eventstore.Position) error
 
 // cuts waits, after a change is in force in the privilege index, until nothing more is
 // sent to the viewers whom it ends and to the cameras that it removes, and the cameras are
-// told to stop that were moved by those who may no longer.
+// told to stop that were moved by those who may no longer; nor is any alarm sent to those
+// who may not know of it any more.
 type cuts struct {
 	door      *rtsp.Door
 	upstreams *upstream.Pool
 	desk      *ptz.Desk
+	alarms    *alarms.Sends
 }
 
 func (c cuts) WaitFor(ctx context.Context, _ eventstore.Position) error {
 	if err := c.door.AwaitCuts(ctx); err != nil {
+		return err
+	}
+	if err := c.alarms.AwaitCuts(ctx); err != nil {
 		return err
 	}
 	if err := c.upstreams.AwaitLeft(ctx); err != nil {

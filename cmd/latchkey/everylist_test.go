@@ -12,8 +12,8 @@ import (
 func TestEveryListShowsOnlyYours(t *testing.T) {
 	e := serveEverybody(t)
 	hidden := map[string][]string{ // from everybody but the owner
-		"recipient": {ownersRemark, e.ids["name"], e.ids["code"], e.ids["invitation"], e.ids["access_request"], e.ids["session"], e.ids["address"], e.secret, cameraPassword, "rtsp://", e.people["stranger"].login},
-		"stranger":  {ownersRemark, e.ids["name"], e.ids["code"], e.ids["invitation"], e.ids["access_request"], e.ids["session"], e.ids["address"], e.secret, cameraPassword, "rtsp://", e.ids["device"], e.ids["share"], e.people["recipient"].login},
+		"recipient": {ownersRemark, e.ids["alarm"], e.ids["key"], e.ids["subscription"], e.ids["name"], e.ids["code"], e.ids["invitation"], e.ids["access_request"], e.ids["session"], e.ids["address"], e.secret, cameraPassword, "rtsp://", e.people["stranger"].login},
+		"stranger":  {ownersRemark, e.ids["alarm"], e.ids["key"], e.ids["subscription"], e.ids["name"], e.ids["code"], e.ids["invitation"], e.ids["access_request"], e.ids["session"], e.ids["address"], e.secret, cameraPassword, "rtsp://", e.ids["device"], e.ids["share"], e.people["recipient"].login},
 	}
 	walked := 0
 	for path, item := range everyRoute(t).Map() {

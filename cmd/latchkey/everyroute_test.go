@@ -63,6 +63,12 @@ var mayKnow = map[string]struct {
 	"dismissDevice":                {who: bothParties},
 	"setDeviceDomain":              {who: bothParties, body: `{"domain":"mine"}`},
 	"revokeStreamKey":              {who: onlyOwner},
+	"acknowledgeAlarm":             {who: onlyOwner},
+	"getAlarmReceiver":             {who: onlyOwner},
+	"makeAlarmReceiver":            {who: onlyOwner},
+	"revokeAlarmReceiver":          {who: onlyOwner},
+	"receiveAlarm":                 {who: anybody, body: `{}`}, // whoever has the key is the device
+	"removePushSubscription":       {who: onlyOwner},
 	"revokeInvitationCode":         {who: onlyOwner},
 	"offerTransfer":                {who: onlyOwner, body: `{"recipient":{"email":"x@example.com"},"shares":"end","password":"` + userPassword + `"}`},
 	"withdrawTransfer":             {who: onlyOwner},
@@ -76,6 +82,7 @@ var mayKnow = map[string]struct {
 var (
 	onlyOwner   = []string{"owner"}
 	bothParties = []string{"owner", "recipient"}
+	anybody     = []string{"owner", "recipient", "stranger", "auditor", "nobody"}
 )
 
 var requestIDs = regexp.MustCompile(`"request_id":"[^"]*"`)
@@ -182,7 +189,16 @@ func serveEverybody(t *testing.T) *everybody {
 	owner.must("POST", "/devices", door, nil)
 	key := owner.streamKey()
 	_, e.secret, _ = strings.Cut(key, ":")
+	var receiver, browser struct{ ID, Key, Path string }
+	owner.must("POST", "/devices/"+device+"/alarm-receiver", nil, &receiver)
+	if status := postAlarm(t, s, receiver.Path, "VMD"); status != http.StatusNoContent {
+		t.Fatalf("posting an alarm: status %d", status)
+	}
+	owner.must("POST", "/accounts/me/push-subscriptions", map[string]any{"endpoint": "https://push.example.com/x", "keys": map[string]any{
+		"p256dh": "BNcRdreALRFXTkOOUHK1EtK2wtaz5Ry4YfYCA_0QTpQtUbVlUls0VJXg7A8u-Ts1XbjhazAkj7I99e8QcYP7DkM", "auth": "tBHItJI5svbpez7KI4CCXg",
+	}}, &browser)
 	e.ids = map[string]string{
+		"alarm": owner.firstOf("/alarms"), "key": receiver.Key, "subscription": browser.ID,
 		"viewer":   "1", // nobody watches: the owner alone is told so
 		"channel":  "1",
 		"preset":   "1",
@@ -193,6 +209,7 @@ func serveEverybody(t *testing.T) *everybody {
 	}
 	const share = "0198c0de-0000-7000-8000-00000000000a.000102030405060708090a0b0c0d0e0f"
 	e.missing = map[string]string{
+		"alarm": "0198c0de-0000-7000-8000-00000000000b", "key": strings.Repeat("A", len(receiver.Key)), "subscription": strings.Repeat("a", len(browser.ID)),
 		"viewer":   "1",
 		"channel":  "1",
 		"preset":   "1",

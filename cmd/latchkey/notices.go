@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"latchkey/eventstore"
+	"latchkey/internal/alarms"
 	"latchkey/internal/app"
 	"latchkey/internal/notices"
 	"latchkey/internal/outbox"
@@ -23,12 +24,13 @@ const hooksAtOnce = 32
 // teller keeps notices of what happens, and sends them.
 type teller struct {
 	*notices.Notifier
-	hooks *outbox.Outbox
-	log   *eventstore.Client
+	hooks  *outbox.Outbox
+	pushes *outbox.Outbox
+	log    *eventstore.Client
 }
 
 // newTeller makes what tells people of what happens to their shares.
-func newTeller(p *opened, o options, told *app.Told, runner *projections.Runner) *teller {
+func newTeller(p *opened, o options, told *app.Told, runner *projections.Runner, sends *alarms.Sends) *teller {
 	t := &teller{log: p.log}
 	var kinds []string
 	for kind := range o.senders {
@@ -36,7 +38,8 @@ func newTeller(p *opened, o options, told *app.Told, runner *projections.Runner)
 	}
 	t.Notifier = notices.New(notices.Config{
 		Told: told, Vault: p.vault, Kinds: kinds, Logger: p.logger, Kept: func() { t.hooks.Wake() },
-		EpochBegan: t.EpochBegan,
+		EpochBegan: t.EpochBegan, Permit: sends.Begin,
+		NotAllowed: func(err error) bool { return errors.Is(err, alarms.ErrNotAllowed) },
 		Ending: func(ctx context.Context, after, until time.Time) ([]notices.Ending, error) {
 			return endings(ctx, runner, p.store, after, until)
 		},
@@ -45,6 +48,7 @@ func newTeller(p *opened, o options, told *app.Told, runner *projections.Runner)
 	t.hooks = outbox.New(outbox.Config{
 		Store: p.hooks, Senders: map[string]outbox.Sender{notices.HookKind: p.hooks}, Logger: p.logger, AtOnce: hooksAtOnce, Interrupt: true,
 	})
+	t.pushes = newPushes(p, t.Notifier)
 	return t
 }
 
@@ -66,6 +70,7 @@ func (s *runningService) startTelling(o options, t *teller) {
 	mails := outbox.New(outbox.Config{Store: notices.Mails{Notifier: t.Notifier}, Senders: o.senders, Logger: s.logger})
 	s.run("notices by mail", mails.Run)
 	s.run("notices by webhook", t.hooks.Run)
+	s.run("notices to browsers", t.pushes.Run)
 	s.run("reminders", t.Run)
 }
 

@@ -16,6 +16,7 @@ import (
 	"latchkey/api"
 	"latchkey/domain/ids"
 	"latchkey/eventstore"
+	"latchkey/internal/alarms"
 	"latchkey/internal/app"
 	"latchkey/internal/journal"
 	"latchkey/internal/live"
@@ -98,6 +99,7 @@ type runningService struct {
 	upstreams *upstream.Pool
 	watch     *device.Watch
 	desk      *ptz.Desk
+	alarms    *alarmRoom
 	door      *rtsp.Door
 	http      net.Listener
 	metrics   net.Listener // nil: off
@@ -150,11 +152,14 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	s.opened.holdings, s.opened.erased = holdings{runner}, s.journal.Erased
 	s.watch = newWatch(client, s.opened.store, s.opened.vault, pool, logger)
 	s.opened.webhooks = webhook.New(webhook.Config{Allow: o.mayCall})
+	s.opened.push = newPush(o, s.opened)
 	useCases, err := newUseCases(s.opened, x, runner, ledger, prover{client}, o)
 	if err != nil {
 		return nil, err
 	}
-	tell := newTeller(s.opened, o, useCases.Told, runner)
+	sends := alarms.NewSends(x, logger)
+	tell := newTeller(s.opened, o, useCases.Told, runner, sends)
+	s.alarms = newAlarms(o, s.opened, x, sends, tell, client, logger)
 	for _, f := range reactors.Followers(s.opened.store, reactors.List(runner, policies{useCases.Devices, useCases.Accounts, tell})) {
 		if err := runner.Follow(f); err != nil {
 			return nil, err
@@ -175,6 +180,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 			s.door.Forget(c.Key)
 		}
 		s.upstreams.Recheck(c.Account, c.Device)
+		s.alarms.gone(c)
 	})
 	registerIndexMetrics(metrics, x)
 	metrics.MustRegister(s.opened.logState)
@@ -210,6 +216,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 		return nil, err
 	}
 	s.startTelling(o, tell)
+	s.startAlarms(s.alarms)
 	s.run("streams of cameras", s.upstreams.Run)
 	s.run("moving cameras", s.desk.Run)
 	if o.DeviceProof != proofOff { // otherwise nobody but viewers makes us connect
@@ -327,10 +334,10 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	}
 	return api.New(api.Config{
 		Verification: s.opened.verify, PlaybackDelay: o.playbackDelay, Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
-		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door}, PTZ: ptzAPI{s.desk, x},
-		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{doorUses{s.opened.vault}}, Cameras: newCameras(client, s.opened.vault, x, s.upstreams), Live: hub, Quotas: quotas{ledger},
+		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch, func(ctx context.Context, id string, at eventstore.Position) { s.alarms.changed(ctx, x, id, at) }}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door}, PTZ: ptzAPI{s.desk, x},
+		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{doorUses{s.opened.vault}}, Cameras: newCameras(client, s.opened.vault, x, s.upstreams), Live: hub, Alarms: s.alarms, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Opener: opener{s.opened.vault},
-		Fence: fences{x, cuts{s.door, s.upstreams, s.desk}, s.journal}, Progress: runner,
+		Fence: fences{x, cuts{s.door, s.upstreams, s.desk, s.alarms.Sends}, s.journal}, Progress: runner,
 		Components: []api.Component{
 			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},
 			{Name: "database", State: answersTo(s.opened.vault.Ping), Reason: func() string { return "The vault's database does not respond, or accepts no writes." }},

@@ -23,6 +23,7 @@ import (
 	"latchkey/internal/descriptors"
 	"latchkey/internal/notices"
 	"latchkey/internal/outbox"
+	"latchkey/internal/push"
 	"latchkey/internal/vault"
 	"latchkey/internal/webhook"
 	"latchkey/projections"
@@ -58,6 +59,7 @@ type opened struct {
 	webhooks     *webhook.Client           // nil in a tool
 	hooks        *notices.Hooks            // nil in a tool
 	uses         func(context.Context)     // ends uses whose sessions have ended; nil in a tool
+	push         *push.Client              // nil in a tool
 
 	unmatched atomic.Bool // the vault has not been compared with the log yet
 	appended  atomic.Bool // since the mark of the vault was last advanced

@@ -231,6 +231,7 @@ func (k *vaultKeeper) sweep(ctx context.Context) {
 		{"forgetting messages that were sent", k.opened.vault.DropOutgoing},
 		{"forgetting notices that were sent", k.opened.vault.DropNotices},
 		{"dropping old uses of devices", k.opened.vault.DropOldStreamUses},
+		{"dropping old alarms", k.dropAlarms},
 		{"ending what was accepted by lost addresses", k.shares.EndStranded},
 		{"ending what was accepted twice", k.shares.EndDoubles},
 		{"settling staged cameras", k.settle},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -449,6 +450,9 @@ func TestNothingIsSentAfterTheAnswer(t *testing.T) {
 				}
 				outcome <- err
 			})
+		}
+		for range i % 20 {
+			runtime.Gosched()
 		}
 		r.set("rita", 1, false)
 		permits.Changed(access.Change{Account: "rita", Device: "cam"})

@@ -80,9 +80,9 @@ type street struct {
 	token    string // of rita's session
 	url      string
 
-	mu    sync.Mutex
-	got   []string
-	code  int
+	mu   sync.Mutex
+	got  []string
+	code int
 	// wrote is called when something was written to a connection, and begins before that.
 	wrote func() (done func())
 }

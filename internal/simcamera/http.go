@@ -90,7 +90,6 @@ func remote(r *http.Request) net.Addr {
 func (s *httpServer) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ISAPI/System/deviceInfo", s.deviceInfo)
-	mux.HandleFunc("GET /ISAPI/System/time", s.time)
 	mux.HandleFunc("GET /ISAPI/System/Video/inputs/channels", s.videoInputs)
 	mux.HandleFunc("GET /ISAPI/ContentMgmt/InputProxy/channels", s.linkedCameras)
 	mux.HandleFunc("GET /ISAPI/ContentMgmt/record/tracks", s.tracks)

@@ -78,16 +78,6 @@ func (s *httpServer) deviceInfo(w http.ResponseWriter, _ *http.Request) {
 		DeviceType: kind})
 }
 
-func (s *httpServer) time(w http.ResponseWriter, _ *http.Request) {
-	writeXML(w, http.StatusOK, struct {
-		XMLName   xml.Name `xml:"Time"`
-		Version   string   `xml:"version,attr"`
-		Namespace string   `xml:"xmlns,attr"`
-		Mode      string   `xml:"timeMode"`
-		Local     string   `xml:"localTime"`
-	}{Version: "2.0", Namespace: isapiNamespace, Mode: "NTP", Local: s.camera.cfg.Now().Format("2006-01-02T15:04:05-07:00")})
-}
-
 // simulatedMAC is locally administered: no device has it.
 const simulatedMAC = "02:00:00:00:00:01"
 

@@ -20,10 +20,10 @@ type secret struct {
 
 // Camera is how a device is reached. None of it may reach a viewer or a log.
 type Camera struct {
-	Username string          `json:"username,omitempty"`
-	Password string          `json:"password,omitempty"`
-	ISAPIURL string          `json:"isapi_url,omitempty"`
-	ONVIFURL string          `json:"onvif_url,omitempty"`
+	Username string `json:"username,omitempty"`
+	Password string `json:"password,omitempty"`
+	ISAPIURL string `json:"isapi_url,omitempty"`
+	ONVIFURL string `json:"onvif_url,omitempty"`
 	// Certificate is the SHA-256, in hexadecimal, of the certificate that the owner has
 	// confirmed for rtsps; "" for none.
 	Certificate string `json:"certificate_sha256,omitempty"`

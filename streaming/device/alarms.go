@@ -106,24 +106,12 @@ func (i isapi) path(of string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(i.base.Path, "/"), "/ISAPI") + "/ISAPI" + of
 }
 
-// zone returns the device's time zone, nil if it does not say it.
+// zone returns the device's time zone, UTC if it does not say it.
 func (i isapi) zone(ctx context.Context) (*time.Location, error) {
 	ctx, cancel := context.WithTimeout(ctx, i.proof.client.cfg.Within)
 	defer cancel()
-	doc, err := i.get(ctx, "/System/time")
-	var failure *Failure
-	if errors.As(err, &failure) && failure.Kind != Unsupported {
-		return nil, err
-	}
-	if doc == nil || doc.name != "Time" {
-		return nil, nil
-	}
-	at, err := time.Parse(time.RFC3339, doc.words("localTime"))
-	if err != nil {
-		return nil, nil
-	}
-	_, offset := at.Zone()
-	return time.FixedZone("", offset), nil
+	_, zone, err := i.deviceClock(ctx)
+	return time.FixedZone("", int(zone.Seconds())), err
 }
 
 // streamed is the body of a stream, within its bounds.

@@ -19,6 +19,72 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AlarmKind.
+const (
+	AlarmFace          AlarmKind = "face"
+	AlarmFire          AlarmKind = "fire"
+	AlarmIllegalAccess AlarmKind = "illegal_access"
+	AlarmInput         AlarmKind = "input"
+	AlarmIntrusion     AlarmKind = "intrusion"
+	AlarmLineCrossing  AlarmKind = "line_crossing"
+	AlarmMotion        AlarmKind = "motion"
+	AlarmNetwork       AlarmKind = "network"
+	AlarmObject        AlarmKind = "object"
+	AlarmOther         AlarmKind = "other"
+	AlarmPerson        AlarmKind = "person"
+	AlarmRegionEntered AlarmKind = "region_entered"
+	AlarmRegionLeft    AlarmKind = "region_left"
+	AlarmSound         AlarmKind = "sound"
+	AlarmStorage       AlarmKind = "storage"
+	AlarmTampering     AlarmKind = "tampering"
+	AlarmVehicle       AlarmKind = "vehicle"
+	AlarmVideoLoss     AlarmKind = "video_loss"
+)
+
+// Valid indicates whether the value is a known member of the AlarmKind enum.
+func (e AlarmKind) Valid() bool {
+	switch e {
+	case AlarmFace:
+		return true
+	case AlarmFire:
+		return true
+	case AlarmIllegalAccess:
+		return true
+	case AlarmInput:
+		return true
+	case AlarmIntrusion:
+		return true
+	case AlarmLineCrossing:
+		return true
+	case AlarmMotion:
+		return true
+	case AlarmNetwork:
+		return true
+	case AlarmObject:
+		return true
+	case AlarmOther:
+		return true
+	case AlarmPerson:
+		return true
+	case AlarmRegionEntered:
+		return true
+	case AlarmRegionLeft:
+		return true
+	case AlarmSound:
+		return true
+	case AlarmStorage:
+		return true
+	case AlarmTampering:
+		return true
+	case AlarmVehicle:
+		return true
+	case AlarmVideoLoss:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DecisionDecision.
 const (
 	Accept DecisionDecision = "accept"
@@ -276,17 +342,24 @@ func (e ShareDeviceStatus) Valid() bool {
 
 // Defines values for ViewerTransport.
 const (
+	ViewerTransportEvents   ViewerTransport = "events"
 	ViewerTransportPtz      ViewerTransport = "ptz"
+	ViewerTransportPush     ViewerTransport = "push"
 	ViewerTransportRtspTCP  ViewerTransport = "rtsp-tcp"
 	ViewerTransportRtspUDP  ViewerTransport = "rtsp-udp"
 	ViewerTransportRtspsTCP ViewerTransport = "rtsps-tcp"
 	ViewerTransportRtspsUDP ViewerTransport = "rtsps-udp"
+	ViewerTransportWebhook  ViewerTransport = "webhook"
 )
 
 // Valid indicates whether the value is a known member of the ViewerTransport enum.
 func (e ViewerTransport) Valid() bool {
 	switch e {
+	case ViewerTransportEvents:
+		return true
 	case ViewerTransportPtz:
+		return true
+	case ViewerTransportPush:
 		return true
 	case ViewerTransportRtspTCP:
 		return true
@@ -295,6 +368,8 @@ func (e ViewerTransport) Valid() bool {
 	case ViewerTransportRtspsTCP:
 		return true
 	case ViewerTransportRtspsUDP:
+		return true
+	case ViewerTransportWebhook:
 		return true
 	default:
 		return false
@@ -434,6 +509,52 @@ type AddressList struct {
 
 	// Next The `cursor` of the next page; absent at the end.
 	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// Alarm defines model for Alarm.
+type Alarm struct {
+	// AcknowledgedAt Absent: you have not acknowledged it.
+	AcknowledgedAt time.Time `json:"acknowledged_at,omitempty,omitzero"`
+
+	// CameraTime The device's own time; absent if it said none that can be believed.
+	CameraTime time.Time `json:"camera_time,omitempty,omitzero"`
+
+	// Channel 0: the device itself.
+	Channel int       `json:"channel"`
+	Device  string    `json:"device"`
+	ID      string    `json:"id"`
+	Kind    AlarmKind `json:"kind"`
+
+	// RaisedAt When it arrived.
+	RaisedAt time.Time `json:"raised_at"`
+}
+
+// AlarmKind defines model for AlarmKind.
+type AlarmKind string
+
+// AlarmList defines model for AlarmList.
+type AlarmList struct {
+	Items []Alarm `json:"items"`
+
+	// Next The `cursor` of the next page; absent at the end.
+	Next NextCursor `json:"next,omitempty,omitzero"`
+}
+
+// AlarmReceiver defines model for AlarmReceiver.
+type AlarmReceiver struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// UsedAt When it was last used, roughly; absent: never.
+	UsedAt time.Time `json:"used_at,omitempty,omitzero"`
+}
+
+// AlarmReceiverMade defines model for AlarmReceiverMade.
+type AlarmReceiverMade struct {
+	CreatedAt time.Time `json:"created_at"`
+	Key       string    `json:"key"`
+
+	// Path Where the device posts.
+	Path string `json:"path"`
 }
 
 // AudioStream defines model for AudioStream.
@@ -1031,6 +1152,15 @@ type NewInvitationCode struct {
 	Remark string `json:"remark,omitempty,omitzero"`
 }
 
+// NewPushSubscription defines model for NewPushSubscription.
+type NewPushSubscription struct {
+	Endpoint string `json:"endpoint"`
+
+	// ExpirationTime Ignored.
+	ExpirationTime float32  `json:"expirationTime,omitempty,omitzero"`
+	Keys           PushKeys `json:"keys"`
+}
+
 // NewRegistrationInvitation defines model for NewRegistrationInvitation.
 type NewRegistrationInvitation struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -1097,6 +1227,9 @@ type NoticeChannelUpdate struct {
 
 // NoticeKinds defines model for NoticeKinds.
 type NoticeKinds struct {
+	// Alarms A camera raises an alarm: by webhook and to browsers, never by mail.
+	Alarms bool `json:"alarms"`
+
 	// Changes Privileges or terms were changed; pauses.
 	Changes bool `json:"changes"`
 
@@ -1118,6 +1251,9 @@ type NoticeKinds struct {
 
 // NoticeKindsUpdate defines model for NoticeKindsUpdate.
 type NoticeKindsUpdate struct {
+	// Alarms A camera raises an alarm: by webhook and to browsers, never by mail.
+	Alarms *bool `json:"alarms,omitempty"`
+
 	// Changes Privileges or terms were changed; pauses.
 	Changes *bool `json:"changes,omitempty"`
 
@@ -1144,6 +1280,7 @@ type Notices struct {
 
 	// OwnActions Whether you are sent notices of what you changed, paused, resumed or ended yourself.
 	OwnActions bool          `json:"own_actions"`
+	Push       NoticeChannel `json:"push"`
 	Webhook    NoticeChannel `json:"webhook"`
 }
 
@@ -1154,6 +1291,7 @@ type NoticesUpdate struct {
 	// Muted At most 200 shares and devices together.
 	Muted      *MutedUpdate         `json:"muted,omitempty"`
 	OwnActions *bool                `json:"own_actions,omitempty"`
+	Push       *NoticeChannelUpdate `json:"push,omitempty"`
 	Webhook    *NoticeChannelUpdate `json:"webhook,omitempty"`
 }
 
@@ -1446,6 +1584,29 @@ type Problem struct {
 	// Title The phrase of the status.
 	Title string `json:"title"`
 	Type  string `json:"type"`
+}
+
+// PushKeys defines model for PushKeys.
+type PushKeys struct {
+	Auth   string `json:"auth"`
+	P256Dh string `json:"p256dh"`
+}
+
+// PushSubscription defines model for PushSubscription.
+type PushSubscription struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Current Whether your session added it.
+	Current bool   `json:"current"`
+	ID      string `json:"id"`
+}
+
+// PushSubscriptionList defines model for PushSubscriptionList.
+type PushSubscriptionList struct {
+	Items []PushSubscription `json:"items"`
+
+	// PublicKey An uncompressed point of P-256, in base64url.
+	PublicKey string `json:"public_key"`
 }
 
 // Quota defines model for Quota.
@@ -1973,14 +2134,16 @@ type Viewer struct {
 	Since     time.Time      `json:"since"`
 
 	// StreamKey The name of the stream key that is used. Its label is for its account alone.
-	StreamKey string          `json:"stream_key,omitempty,omitzero"`
+	StreamKey string `json:"stream_key,omitempty,omitzero"`
+
+	// Transport `events`, `webhook` and `push` carry an alarm.
 	Transport ViewerTransport `json:"transport"`
 
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
-// ViewerTransport defines model for Viewer.Transport.
+// ViewerTransport `events`, `webhook` and `push` carry an alarm.
 type ViewerTransport string
 
 // ViewerList defines model for ViewerList.
@@ -2214,6 +2377,27 @@ type RemoveWebhookParams struct {
 type SetWebhookParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ListAlarmsParams defines parameters for ListAlarms.
+type ListAlarmsParams struct {
+	// Device Only of this device.
+	Device string `form:"device,omitempty" json:"device,omitempty,omitzero"`
+
+	// Channel Only of this channel.
+	Channel *int `form:"channel,omitempty" json:"channel,omitempty"`
+
+	// Acknowledged Only those that you have acknowledged, or have not.
+	Acknowledged *bool `form:"acknowledged,omitempty" json:"acknowledged,omitempty"`
+
+	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `next` of the previous page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
 // ListDevicesParams defines parameters for ListDevices.
@@ -2709,6 +2893,9 @@ type SetNoticesJSONRequestBody = NoticesUpdate
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
 
+// AddPushSubscriptionJSONRequestBody defines body for AddPushSubscription for application/json ContentType.
+type AddPushSubscriptionJSONRequestBody = NewPushSubscription
+
 // SetWebhookJSONRequestBody defines body for SetWebhook for application/json ContentType.
 type SetWebhookJSONRequestBody = NewWebhook
 
@@ -2834,6 +3021,15 @@ type ServerInterface interface {
 	// ChangePassword Change your password
 	// (PUT /api/v1/accounts/me/password)
 	ChangePassword(ctx echo.Context, params ChangePasswordParams) error
+	// ListPushSubscriptions List the browsers that you are notified on
+	// (GET /api/v1/accounts/me/push-subscriptions)
+	ListPushSubscriptions(ctx echo.Context) error
+	// AddPushSubscription Be notified of alarms on this browser
+	// (POST /api/v1/accounts/me/push-subscriptions)
+	AddPushSubscription(ctx echo.Context) error
+	// RemovePushSubscription No longer be notified on a browser
+	// (DELETE /api/v1/accounts/me/push-subscriptions/{subscription})
+	RemovePushSubscription(ctx echo.Context, subscription string) error
 	// EndOtherSessions End all your other sessions
 	// (DELETE /api/v1/accounts/me/sessions)
 	EndOtherSessions(ctx echo.Context) error
@@ -2855,6 +3051,12 @@ type ServerInterface interface {
 	// TestWebhook Send your webhook a test
 	// (POST /api/v1/accounts/me/webhook/test)
 	TestWebhook(ctx echo.Context) error
+	// ListAlarms List alarms
+	// (GET /api/v1/alarms)
+	ListAlarms(ctx echo.Context, params ListAlarmsParams) error
+	// AcknowledgeAlarm Acknowledge an alarm
+	// (POST /api/v1/alarms/{alarm}/acknowledge)
+	AcknowledgeAlarm(ctx echo.Context, alarm string) error
 	// ListCountries List countries with their calling codes
 	// (GET /api/v1/countries)
 	ListCountries(ctx echo.Context) error
@@ -2876,6 +3078,15 @@ type ServerInterface interface {
 	// ListDeviceAccess List who can use a device, and every way in
 	// (GET /api/v1/devices/{device}/access)
 	ListDeviceAccess(ctx echo.Context, device DevicePath, params ListDeviceAccessParams) error
+	// RevokeAlarmReceiver Revoke the key for the alarms of a device
+	// (DELETE /api/v1/devices/{device}/alarm-receiver)
+	RevokeAlarmReceiver(ctx echo.Context, device DevicePath) error
+	// GetAlarmReceiver Read whether a device has a key for its alarms
+	// (GET /api/v1/devices/{device}/alarm-receiver)
+	GetAlarmReceiver(ctx echo.Context, device DevicePath) error
+	// MakeAlarmReceiver Give a device a key for its alarms
+	// (POST /api/v1/devices/{device}/alarm-receiver)
+	MakeAlarmReceiver(ctx echo.Context, device DevicePath) error
 	// ReleasePTZ Let go of a channel that you move
 	// (DELETE /api/v1/devices/{device}/channels/{channel}/ptz)
 	ReleasePTZ(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error
@@ -3607,6 +3818,40 @@ func (w *ServerInterfaceWrapper) ChangePassword(ctx echo.Context) error {
 	return err
 }
 
+// ListPushSubscriptions converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPushSubscriptions(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPushSubscriptions(ctx)
+	return err
+}
+
+// AddPushSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) AddPushSubscription(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AddPushSubscription(ctx)
+	return err
+}
+
+// RemovePushSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) RemovePushSubscription(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "subscription" -------------
+	var subscription string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "subscription", ctx.Param("subscription"), &subscription, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RemovePushSubscription(ctx, subscription)
+	return err
+}
+
 // EndOtherSessions converts echo context to params.
 func (w *ServerInterfaceWrapper) EndOtherSessions(ctx echo.Context) error {
 	var err error
@@ -3714,6 +3959,85 @@ func (w *ServerInterfaceWrapper) TestWebhook(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.TestWebhook(ctx)
+	return err
+}
+
+// ListAlarms converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAlarms(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAlarmsParams
+	// ------------- Optional query parameter "device" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "device", ctx.QueryParams(), &params.Device, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Optional query parameter "channel" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "channel", ctx.QueryParams(), &params.Channel, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// ------------- Optional query parameter "acknowledged" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "acknowledged", ctx.QueryParams(), &params.Acknowledged, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter acknowledged: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAlarms(ctx, params)
+	return err
+}
+
+// AcknowledgeAlarm converts echo context to params.
+func (w *ServerInterfaceWrapper) AcknowledgeAlarm(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "alarm" -------------
+	var alarm string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "alarm", ctx.Param("alarm"), &alarm, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter alarm: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AcknowledgeAlarm(ctx, alarm)
 	return err
 }
 
@@ -3951,6 +4275,54 @@ func (w *ServerInterfaceWrapper) ListDeviceAccess(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDeviceAccess(ctx, device, params)
+	return err
+}
+
+// RevokeAlarmReceiver converts echo context to params.
+func (w *ServerInterfaceWrapper) RevokeAlarmReceiver(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RevokeAlarmReceiver(ctx, device)
+	return err
+}
+
+// GetAlarmReceiver converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAlarmReceiver(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAlarmReceiver(ctx, device)
+	return err
+}
+
+// MakeAlarmReceiver converts echo context to params.
+func (w *ServerInterfaceWrapper) MakeAlarmReceiver(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DevicePath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MakeAlarmReceiver(ctx, device)
 	return err
 }
 
@@ -6366,6 +6738,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/accounts/me/notices", wrapper.GetNotices, options.OperationMiddlewares["getNotices"]...)
 	router.PUT(options.BaseURL+"/api/v1/accounts/me/notices", wrapper.SetNotices, options.OperationMiddlewares["setNotices"]...)
 	router.PUT(options.BaseURL+"/api/v1/accounts/me/password", wrapper.ChangePassword, options.OperationMiddlewares["changePassword"]...)
+	router.GET(options.BaseURL+"/api/v1/accounts/me/push-subscriptions", wrapper.ListPushSubscriptions, options.OperationMiddlewares["listPushSubscriptions"]...)
+	router.POST(options.BaseURL+"/api/v1/accounts/me/push-subscriptions", wrapper.AddPushSubscription, options.OperationMiddlewares["addPushSubscription"]...)
+	router.DELETE(options.BaseURL+"/api/v1/accounts/me/push-subscriptions/:subscription", wrapper.RemovePushSubscription, options.OperationMiddlewares["removePushSubscription"]...)
 	router.DELETE(options.BaseURL+"/api/v1/accounts/me/sessions", wrapper.EndOtherSessions, options.OperationMiddlewares["endOtherSessions"]...)
 	router.GET(options.BaseURL+"/api/v1/accounts/me/sessions", wrapper.ListSessions, options.OperationMiddlewares["listSessions"]...)
 	router.DELETE(options.BaseURL+"/api/v1/accounts/me/sessions/:session", wrapper.EndSession, options.OperationMiddlewares["endSession"]...)
@@ -6373,6 +6748,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/accounts/me/webhook", wrapper.GetWebhook, options.OperationMiddlewares["getWebhook"]...)
 	router.PUT(options.BaseURL+"/api/v1/accounts/me/webhook", wrapper.SetWebhook, options.OperationMiddlewares["setWebhook"]...)
 	router.POST(options.BaseURL+"/api/v1/accounts/me/webhook/test", wrapper.TestWebhook, options.OperationMiddlewares["testWebhook"]...)
+	router.GET(options.BaseURL+"/api/v1/alarms", wrapper.ListAlarms, options.OperationMiddlewares["listAlarms"]...)
+	router.POST(options.BaseURL+"/api/v1/alarms/:alarm/acknowledge", wrapper.AcknowledgeAlarm, options.OperationMiddlewares["acknowledgeAlarm"]...)
 	router.GET(options.BaseURL+"/api/v1/countries", wrapper.ListCountries, options.OperationMiddlewares["listCountries"]...)
 	router.GET(options.BaseURL+"/api/v1/devices", wrapper.ListDevices, options.OperationMiddlewares["listDevices"]...)
 	router.POST(options.BaseURL+"/api/v1/devices", wrapper.AddDevice, options.OperationMiddlewares["addDevice"]...)
@@ -6380,6 +6757,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/devices/:device", wrapper.GetDevice, options.OperationMiddlewares["getDevice"]...)
 	router.PATCH(options.BaseURL+"/api/v1/devices/:device", wrapper.RenameDevice, options.OperationMiddlewares["renameDevice"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/access", wrapper.ListDeviceAccess, options.OperationMiddlewares["listDeviceAccess"]...)
+	router.DELETE(options.BaseURL+"/api/v1/devices/:device/alarm-receiver", wrapper.RevokeAlarmReceiver, options.OperationMiddlewares["revokeAlarmReceiver"]...)
+	router.GET(options.BaseURL+"/api/v1/devices/:device/alarm-receiver", wrapper.GetAlarmReceiver, options.OperationMiddlewares["getAlarmReceiver"]...)
+	router.POST(options.BaseURL+"/api/v1/devices/:device/alarm-receiver", wrapper.MakeAlarmReceiver, options.OperationMiddlewares["makeAlarmReceiver"]...)
 	router.DELETE(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz", wrapper.ReleasePTZ, options.OperationMiddlewares["releasePTZ"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz/absolute", wrapper.MovePTZTo, options.OperationMiddlewares["movePTZTo"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz/move", wrapper.MovePTZ, options.OperationMiddlewares["movePTZ"]...)
@@ -7040,6 +7420,81 @@ func (response ChangePassword408ApplicationProblemPlusJSONResponse) VisitChangeP
 	return err
 }
 
+type ListPushSubscriptionsRequestObject struct {
+}
+
+type ListPushSubscriptionsResponseObject interface {
+	VisitListPushSubscriptionsResponse(w http.ResponseWriter) error
+}
+
+type ListPushSubscriptions200JSONResponse PushSubscriptionList
+
+func (response ListPushSubscriptions200JSONResponse) VisitListPushSubscriptionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddPushSubscriptionRequestObject struct {
+	Body *AddPushSubscriptionJSONRequestBody
+}
+
+type AddPushSubscriptionResponseObject interface {
+	VisitAddPushSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type AddPushSubscription201JSONResponse PushSubscription
+
+func (response AddPushSubscription201JSONResponse) VisitAddPushSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddPushSubscription408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response AddPushSubscription408ApplicationProblemPlusJSONResponse) VisitAddPushSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemovePushSubscriptionRequestObject struct {
+	Subscription string `json:"subscription"`
+}
+
+type RemovePushSubscriptionResponseObject interface {
+	VisitRemovePushSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type RemovePushSubscription204Response struct {
+}
+
+func (response RemovePushSubscription204Response) VisitRemovePushSubscriptionResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
 type EndOtherSessionsRequestObject struct {
 }
 
@@ -7186,6 +7641,50 @@ type TestWebhookResponseObject interface {
 type TestWebhook200JSONResponse WebhookTest
 
 func (response TestWebhook200JSONResponse) VisitTestWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAlarmsRequestObject struct {
+	Params ListAlarmsParams
+}
+
+type ListAlarmsResponseObject interface {
+	VisitListAlarmsResponse(w http.ResponseWriter) error
+}
+
+type ListAlarms200JSONResponse AlarmList
+
+func (response ListAlarms200JSONResponse) VisitListAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AcknowledgeAlarmRequestObject struct {
+	Alarm string `json:"alarm"`
+}
+
+type AcknowledgeAlarmResponseObject interface {
+	VisitAcknowledgeAlarmResponse(w http.ResponseWriter) error
+}
+
+type AcknowledgeAlarm200JSONResponse Alarm
+
+func (response AcknowledgeAlarm200JSONResponse) VisitAcknowledgeAlarmResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -7389,6 +7888,66 @@ func (response ListDeviceAccess200JSONResponse) VisitListDeviceAccessResponse(w 
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeAlarmReceiverRequestObject struct {
+	Device DevicePath `json:"device"`
+}
+
+type RevokeAlarmReceiverResponseObject interface {
+	VisitRevokeAlarmReceiverResponse(w http.ResponseWriter) error
+}
+
+type RevokeAlarmReceiver204Response struct {
+}
+
+func (response RevokeAlarmReceiver204Response) VisitRevokeAlarmReceiverResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetAlarmReceiverRequestObject struct {
+	Device DevicePath `json:"device"`
+}
+
+type GetAlarmReceiverResponseObject interface {
+	VisitGetAlarmReceiverResponse(w http.ResponseWriter) error
+}
+
+type GetAlarmReceiver200JSONResponse AlarmReceiver
+
+func (response GetAlarmReceiver200JSONResponse) VisitGetAlarmReceiverResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MakeAlarmReceiverRequestObject struct {
+	Device DevicePath `json:"device"`
+}
+
+type MakeAlarmReceiverResponseObject interface {
+	VisitMakeAlarmReceiverResponse(w http.ResponseWriter) error
+}
+
+type MakeAlarmReceiver201JSONResponse AlarmReceiverMade
+
+func (response MakeAlarmReceiver201JSONResponse) VisitMakeAlarmReceiverResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -9156,6 +9715,15 @@ type StrictServerInterface interface {
 	// ChangePassword Change your password
 	// (PUT /api/v1/accounts/me/password)
 	ChangePassword(ctx context.Context, request ChangePasswordRequestObject) (ChangePasswordResponseObject, error)
+	// ListPushSubscriptions List the browsers that you are notified on
+	// (GET /api/v1/accounts/me/push-subscriptions)
+	ListPushSubscriptions(ctx context.Context, request ListPushSubscriptionsRequestObject) (ListPushSubscriptionsResponseObject, error)
+	// AddPushSubscription Be notified of alarms on this browser
+	// (POST /api/v1/accounts/me/push-subscriptions)
+	AddPushSubscription(ctx context.Context, request AddPushSubscriptionRequestObject) (AddPushSubscriptionResponseObject, error)
+	// RemovePushSubscription No longer be notified on a browser
+	// (DELETE /api/v1/accounts/me/push-subscriptions/{subscription})
+	RemovePushSubscription(ctx context.Context, request RemovePushSubscriptionRequestObject) (RemovePushSubscriptionResponseObject, error)
 	// EndOtherSessions End all your other sessions
 	// (DELETE /api/v1/accounts/me/sessions)
 	EndOtherSessions(ctx context.Context, request EndOtherSessionsRequestObject) (EndOtherSessionsResponseObject, error)
@@ -9177,6 +9745,12 @@ type StrictServerInterface interface {
 	// TestWebhook Send your webhook a test
 	// (POST /api/v1/accounts/me/webhook/test)
 	TestWebhook(ctx context.Context, request TestWebhookRequestObject) (TestWebhookResponseObject, error)
+	// ListAlarms List alarms
+	// (GET /api/v1/alarms)
+	ListAlarms(ctx context.Context, request ListAlarmsRequestObject) (ListAlarmsResponseObject, error)
+	// AcknowledgeAlarm Acknowledge an alarm
+	// (POST /api/v1/alarms/{alarm}/acknowledge)
+	AcknowledgeAlarm(ctx context.Context, request AcknowledgeAlarmRequestObject) (AcknowledgeAlarmResponseObject, error)
 	// ListCountries List countries with their calling codes
 	// (GET /api/v1/countries)
 	ListCountries(ctx context.Context, request ListCountriesRequestObject) (ListCountriesResponseObject, error)
@@ -9198,6 +9772,15 @@ type StrictServerInterface interface {
 	// ListDeviceAccess List who can use a device, and every way in
 	// (GET /api/v1/devices/{device}/access)
 	ListDeviceAccess(ctx context.Context, request ListDeviceAccessRequestObject) (ListDeviceAccessResponseObject, error)
+	// RevokeAlarmReceiver Revoke the key for the alarms of a device
+	// (DELETE /api/v1/devices/{device}/alarm-receiver)
+	RevokeAlarmReceiver(ctx context.Context, request RevokeAlarmReceiverRequestObject) (RevokeAlarmReceiverResponseObject, error)
+	// GetAlarmReceiver Read whether a device has a key for its alarms
+	// (GET /api/v1/devices/{device}/alarm-receiver)
+	GetAlarmReceiver(ctx context.Context, request GetAlarmReceiverRequestObject) (GetAlarmReceiverResponseObject, error)
+	// MakeAlarmReceiver Give a device a key for its alarms
+	// (POST /api/v1/devices/{device}/alarm-receiver)
+	MakeAlarmReceiver(ctx context.Context, request MakeAlarmReceiverRequestObject) (MakeAlarmReceiverResponseObject, error)
 	// ReleasePTZ Let go of a channel that you move
 	// (DELETE /api/v1/devices/{device}/channels/{channel}/ptz)
 	ReleasePTZ(ctx context.Context, request ReleasePTZRequestObject) (ReleasePTZResponseObject, error)
@@ -10076,6 +10659,100 @@ func (sh *strictHandler) ChangePassword(ctx echo.Context, params ChangePasswordP
 	return nil
 }
 
+// ListPushSubscriptions operation middleware
+func (sh *strictHandler) ListPushSubscriptions(ctx echo.Context) error {
+	var request ListPushSubscriptionsRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPushSubscriptions(ctx.Request().Context(), request.(ListPushSubscriptionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPushSubscriptions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPushSubscriptionsResponseObject); ok {
+		return validResponse.VisitListPushSubscriptionsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AddPushSubscription operation middleware
+func (sh *strictHandler) AddPushSubscription(ctx echo.Context) error {
+	var request AddPushSubscriptionRequestObject
+
+	var body AddPushSubscriptionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddPushSubscription(ctx.Request().Context(), request.(AddPushSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddPushSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AddPushSubscriptionResponseObject); ok {
+		return validResponse.VisitAddPushSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RemovePushSubscription operation middleware
+func (sh *strictHandler) RemovePushSubscription(ctx echo.Context, subscription string) error {
+	var request RemovePushSubscriptionRequestObject
+
+	request.Subscription = subscription
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RemovePushSubscription(ctx.Request().Context(), request.(RemovePushSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemovePushSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RemovePushSubscriptionResponseObject); ok {
+		return validResponse.VisitRemovePushSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // EndOtherSessions operation middleware
 func (sh *strictHandler) EndOtherSessions(ctx echo.Context) error {
 	var request EndOtherSessionsRequestObject
@@ -10260,6 +10937,56 @@ func (sh *strictHandler) TestWebhook(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(TestWebhookResponseObject); ok {
 		return validResponse.VisitTestWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAlarms operation middleware
+func (sh *strictHandler) ListAlarms(ctx echo.Context, params ListAlarmsParams) error {
+	var request ListAlarmsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAlarms(ctx.Request().Context(), request.(ListAlarmsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAlarms")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAlarmsResponseObject); ok {
+		return validResponse.VisitListAlarmsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AcknowledgeAlarm operation middleware
+func (sh *strictHandler) AcknowledgeAlarm(ctx echo.Context, alarm string) error {
+	var request AcknowledgeAlarmRequestObject
+
+	request.Alarm = alarm
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AcknowledgeAlarm(ctx.Request().Context(), request.(AcknowledgeAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AcknowledgeAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AcknowledgeAlarmResponseObject); ok {
+		return validResponse.VisitAcknowledgeAlarmResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -10483,6 +11210,81 @@ func (sh *strictHandler) ListDeviceAccess(ctx echo.Context, device DevicePath, p
 		return err
 	} else if validResponse, ok := response.(ListDeviceAccessResponseObject); ok {
 		return validResponse.VisitListDeviceAccessResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RevokeAlarmReceiver operation middleware
+func (sh *strictHandler) RevokeAlarmReceiver(ctx echo.Context, device DevicePath) error {
+	var request RevokeAlarmReceiverRequestObject
+
+	request.Device = device
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeAlarmReceiver(ctx.Request().Context(), request.(RevokeAlarmReceiverRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeAlarmReceiver")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RevokeAlarmReceiverResponseObject); ok {
+		return validResponse.VisitRevokeAlarmReceiverResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAlarmReceiver operation middleware
+func (sh *strictHandler) GetAlarmReceiver(ctx echo.Context, device DevicePath) error {
+	var request GetAlarmReceiverRequestObject
+
+	request.Device = device
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAlarmReceiver(ctx.Request().Context(), request.(GetAlarmReceiverRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAlarmReceiver")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAlarmReceiverResponseObject); ok {
+		return validResponse.VisitGetAlarmReceiverResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// MakeAlarmReceiver operation middleware
+func (sh *strictHandler) MakeAlarmReceiver(ctx echo.Context, device DevicePath) error {
+	var request MakeAlarmReceiverRequestObject
+
+	request.Device = device
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.MakeAlarmReceiver(ctx.Request().Context(), request.(MakeAlarmReceiverRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MakeAlarmReceiver")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(MakeAlarmReceiverResponseObject); ok {
+		return validResponse.VisitMakeAlarmReceiverResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -1,0 +1,291 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/api/internal/rest"
+	"latchkey/domain/device"
+	"latchkey/internal/alarms"
+	"latchkey/internal/alert"
+	"latchkey/internal/position"
+	"latchkey/projections"
+)
+
+// Alarms keeps the alarms of devices, and lets accounts know of them.
+type Alarms interface {
+	// List and Acknowledge: see alarms.Desk.
+	List(ctx context.Context, account string, q alarms.Query) ([]alarms.Copy, error)
+	Acknowledge(ctx context.Context, account, id string) (alarms.Copy, error)
+	// Listen: see alarms.Hub.
+	Listen(ctx context.Context, account string, after *int64) (*alarms.Listener, error)
+	// Begin begins to send an alarm: see alarms.Sends.
+	Begin(ctx context.Context, account, device string, channel int, by string) (_ context.Context, end func(), err error)
+
+	// The keys with which devices post their alarms; alarms.ErrNoReceiver.
+	MakeReceiver(ctx context.Context, owner, device string) (alarms.Receiver, string, error)
+	ReceiverOf(ctx context.Context, owner, device string) (alarms.Receiver, bool, error)
+	RevokeReceiver(ctx context.Context, device string) (bool, error)
+	KnowsReceiver(ctx context.Context, key string) error
+	Receive(ctx context.Context, key, contentType string, body []byte) error
+
+	// Browsers that an account is notified on, as long as the session with the token lasts.
+	// Check names what is wrong with one.
+	CheckBrowser(b Browser) (field, why string)
+	AddBrowser(ctx context.Context, account, token string, b Browser) (BrowserView, error)
+	Browsers(ctx context.Context, account, token string) (list []BrowserView, publicKey string, err error)
+	RemoveBrowser(ctx context.Context, account, id string) (bool, error)
+}
+
+// Browser is what a browser says of itself (W3C Push API).
+type Browser struct{ Endpoint, P256DH, Auth string }
+
+// BrowserView is a browser as its account sees it.
+type BrowserView struct {
+	ID      string
+	Created time.Time
+	Current bool // it was added with the session that asks
+}
+
+// receiverPath takes the alarms that devices post.
+const receiverPath = "/api/v1/alarm-receivers/{key}"
+
+const (
+	// What a network may post: a site has many cameras.
+	receiveEvery, receiveBurst = 20 * time.Millisecond, 500
+	// Keys that nobody has: they are guesses, or of a camera that was not set up again.
+	strangerEvery, strangerBurst = time.Second, 60
+)
+
+func (s *Server) noAlarms() error {
+	if s.cfg.Alarms != nil {
+		return nil
+	}
+	return unavailable("unavailable", "Alarms are not kept on this server.", nil)
+}
+
+func noSuchAlarm() *problem {
+	return &problem{status: http.StatusNotFound, code: "alarm_not_found", detail: "There is no such alarm, or you may not see it."}
+}
+
+func noReceiver() *problem {
+	return &problem{status: http.StatusNotFound, code: "alarm_receiver_not_found", detail: "There is no such key for the alarms of a device."}
+}
+
+// alarmProblem is what an error of Alarms is to the caller.
+func alarmProblem(err error) error {
+	switch {
+	case errors.Is(err, alarms.ErrNoAlarm):
+		return noSuchAlarm()
+	case errors.Is(err, alarms.ErrNoReceiver):
+		return noReceiver()
+	case errors.Is(err, alarms.ErrUnknown):
+		return unavailable("unavailable", "It is not known at the moment what is permitted.", err)
+	case errors.Is(err, alert.ErrUnreadable):
+		return malformed("The body is not a notification of an event.", nil)
+	}
+	return err
+}
+
+// alarmList has its newest row first.
+var alarmList = projections.NewestFirst("alarms", func(a alarms.Copy) int64 { return a.Seq })
+
+// ListAlarms lists the alarms that the caller may know of now.
+func (h handlers) ListAlarms(ctx context.Context, r rest.ListAlarmsRequestObject) (rest.ListAlarmsResponseObject, error) {
+	if err := h.noAlarms(); err != nil {
+		return nil, err
+	}
+	if err := h.indexAt(ctx, r.Params.LatchkeyMinPosition); err != nil {
+		return nil, err
+	}
+	q := alarms.Query{Device: device.Canonical(r.Params.Device), Channel: r.Params.Channel, Acknowledged: r.Params.Acknowledged}
+	rows, next, err := list(ctx, h, "", page(r.Params.Limit, r.Params.Cursor), func(ctx context.Context, account string, p projections.Page) ([]alarms.Copy, string, error) {
+		return alarmList.Page(p, func(before, n int64) ([]alarms.Copy, error) {
+			q.Before, q.Most = before, int(n)
+			return h.cfg.Alarms.List(ctx, account, q)
+		})
+	})
+	if err != nil {
+		return nil, alarmProblem(err)
+	}
+	items := make([]rest.Alarm, len(rows))
+	for i, row := range rows {
+		items[i] = alarmView(row)
+	}
+	return rest.ListAlarms200JSONResponse{Items: items, Next: next}, nil
+}
+
+func alarmView(c alarms.Copy) rest.Alarm {
+	return rest.Alarm{
+		ID: c.ID, Device: c.Device, Channel: c.Channel, Kind: rest.AlarmKind(c.Kind), RaisedAt: utc(c.Raised),
+		CameraTime: c.Camera, AcknowledgedAt: c.Acknowledged,
+	}
+}
+
+// AcknowledgeAlarm notes that the caller has seen an alarm.
+func (h handlers) AcknowledgeAlarm(ctx context.Context, r rest.AcknowledgeAlarmRequestObject) (rest.AcknowledgeAlarmResponseObject, error) {
+	if err := h.noAlarms(); err != nil {
+		return nil, err
+	}
+	row, err := h.cfg.Alarms.Acknowledge(ctx, caller(ctx), r.Alarm)
+	if err != nil {
+		return nil, alarmProblem(err)
+	}
+	return rest.AcknowledgeAlarm200JSONResponse(alarmView(row)), nil
+}
+
+// ownDevice returns the id of a device of the caller.
+func (h handlers) ownDevice(ctx context.Context, name string) (string, error) {
+	if err := h.noAlarms(); err != nil {
+		return "", err
+	}
+	id, found := device.Canonical(name), false
+	err := h.read(ctx, "", func(atLeast position.Position) (err error) {
+		_, found, err = h.cfg.Queries.Device(ctx, caller(ctx), id, atLeast)
+		return err
+	})
+	if err == nil && !found {
+		err = noSuchDevice()
+	}
+	return id, err
+}
+
+// GetAlarmReceiver reads whether a device of the caller has a key for its alarms.
+func (h handlers) GetAlarmReceiver(ctx context.Context, r rest.GetAlarmReceiverRequestObject) (rest.GetAlarmReceiverResponseObject, error) {
+	id, err := h.ownDevice(ctx, r.Device)
+	if err != nil {
+		return nil, err
+	}
+	of, there, err := h.cfg.Alarms.ReceiverOf(ctx, caller(ctx), id)
+	if err == nil && !there {
+		err = noReceiver()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rest.GetAlarmReceiver200JSONResponse{CreatedAt: utc(of.Created), UsedAt: of.Used}, nil
+}
+
+// MakeAlarmReceiver gives a device of the caller a key for its alarms.
+func (h handlers) MakeAlarmReceiver(ctx context.Context, r rest.MakeAlarmReceiverRequestObject) (rest.MakeAlarmReceiverResponseObject, error) {
+	if err := h.limitFrom(ctx, h.keys); err != nil {
+		return nil, err
+	}
+	id, err := h.ownDevice(ctx, r.Device)
+	if err != nil {
+		return nil, err
+	}
+	made, key, err := h.cfg.Alarms.MakeReceiver(ctx, caller(ctx), id)
+	if err == nil {
+		err = h.stillLoggedIn(ctx, func() error { _, err := h.cfg.Alarms.RevokeReceiver(ctx, id); return err })
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rest.MakeAlarmReceiver201JSONResponse{Key: key, Path: "/api/v1/alarm-receivers/" + key, CreatedAt: utc(made.Created)}, nil
+}
+
+// RevokeAlarmReceiver ends the key for the alarms of a device of the caller.
+func (h handlers) RevokeAlarmReceiver(ctx context.Context, r rest.RevokeAlarmReceiverRequestObject) (rest.RevokeAlarmReceiverResponseObject, error) {
+	id, err := h.ownDevice(ctx, r.Device)
+	if err != nil {
+		return nil, err
+	}
+	had, err := h.cfg.Alarms.RevokeReceiver(ctx, id)
+	if err == nil && !had {
+		err = noReceiver()
+	}
+	return rest.RevokeAlarmReceiver204Response{}, err
+}
+
+// receiveAlarm takes what a device posts. The key is looked up before the body is read:
+// strangers have none.
+func (s *Server) receiveAlarm(c echo.Context) error {
+	ctx := c.Request().Context()
+	if err := s.noAlarms(); err != nil {
+		return err
+	}
+	if err := s.limitFrom(ctx, s.receiving); err != nil {
+		return err
+	}
+	key, err := pathParam(c, "key")
+	if err != nil {
+		return noReceiver()
+	}
+	if err := s.cfg.Alarms.KnowsReceiver(ctx, key); err != nil {
+		if errors.Is(err, alarms.ErrNoReceiver) {
+			if err := s.limitFrom(ctx, s.strangers); err != nil {
+				return err
+			}
+		}
+		return alarmProblem(err)
+	}
+	body, release, err := s.readBody(c, MaxBody)
+	defer release()
+	if err != nil {
+		return err
+	}
+	if err := s.cfg.Alarms.Receive(ctx, key, c.Request().Header.Get("Content-Type"), body); err != nil {
+		return alarmProblem(err)
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// ListPushSubscriptions lists the browsers that the caller is notified on.
+func (h handlers) ListPushSubscriptions(ctx context.Context, _ rest.ListPushSubscriptionsRequestObject) (rest.ListPushSubscriptionsResponseObject, error) {
+	if err := h.noAlarms(); err != nil {
+		return nil, err
+	}
+	rows, key, err := h.cfg.Alarms.Browsers(ctx, caller(ctx), requestOf(ctx).token)
+	if err != nil {
+		return nil, err
+	}
+	out := rest.ListPushSubscriptions200JSONResponse{Items: []rest.PushSubscription{}, PublicKey: key}
+	for _, row := range rows {
+		out.Items = append(out.Items, browserView(row))
+	}
+	return out, nil
+}
+
+func browserView(b BrowserView) rest.PushSubscription {
+	return rest.PushSubscription{ID: b.ID, CreatedAt: utc(b.Created), Current: b.Current}
+}
+
+// AddPushSubscription lets the caller be notified on a browser.
+func (h handlers) AddPushSubscription(ctx context.Context, r rest.AddPushSubscriptionRequestObject) (rest.AddPushSubscriptionResponseObject, error) {
+	if err := h.noAlarms(); err != nil {
+		return nil, err
+	}
+	b := Browser{Endpoint: r.Body.Endpoint, P256DH: r.Body.Keys.P256Dh, Auth: r.Body.Keys.Auth}
+	if field, why := h.cfg.Alarms.CheckBrowser(b); field != "" {
+		at := "/endpoint"
+		if field != "endpoint" {
+			at = "/keys/" + field
+		}
+		return nil, &problem{
+			status: http.StatusUnprocessableEntity, code: "invalid_body", detail: "The body is not valid for this operation.", fields: map[string]string{at: why},
+		}
+	}
+	added, err := h.cfg.Alarms.AddBrowser(ctx, caller(ctx), requestOf(ctx).token, b)
+	if err != nil {
+		return nil, fmt.Errorf("adding a browser: %w", err)
+	}
+	return rest.AddPushSubscription201JSONResponse(browserView(added)), nil
+}
+
+// RemovePushSubscription ends the notices on a browser.
+func (h handlers) RemovePushSubscription(ctx context.Context, r rest.RemovePushSubscriptionRequestObject) (rest.RemovePushSubscriptionResponseObject, error) {
+	if err := h.noAlarms(); err != nil {
+		return nil, err
+	}
+	had, err := h.cfg.Alarms.RemoveBrowser(ctx, caller(ctx), r.Subscription)
+	if err == nil && !had {
+		err = &problem{status: http.StatusNotFound, code: "push_subscription_not_found", detail: "There is no such subscription of yours."}
+	}
+	return rest.RemovePushSubscription204Response{}, err
+}
