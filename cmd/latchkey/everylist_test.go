@@ -65,8 +65,10 @@ func TestBodiesHideWhatIsNotYours(t *testing.T) {
 		for _, who := range []string{"stranger", "auditor", "nobody"} {
 			ask := func(ids map[string]string) string {
 				got := e.people[who].ask(c.method, "/api/v1"+filled(c.path, ids), filled(c.body, ids))
-				for name, id := range ids { // they are the caller's own words
-					got = strings.ReplaceAll(got, id, "{"+name+"}")
+				for name, id := range ids { // they are the caller's own words, but for numbers such as that of a channel
+					if len(id) > 3 {
+						got = strings.ReplaceAll(got, id, "{"+name+"}")
+					}
 				}
 				return strings.ReplaceAll(got, "{recipient}", "{share}")
 			}
