@@ -98,7 +98,7 @@ func (c *Client) Talk(ctx context.Context, t TalkTarget) (talk *Talk, err error)
 		return talk, nil
 	}
 	if opened {
-		talk.hangUp(context.WithoutCancel(ctx))
+		_ = talk.hangUp(context.WithoutCancel(ctx)) // the first error says more
 	}
 	return nil, err
 }
@@ -262,7 +262,7 @@ func refusedBy(a answer) *Failure {
 // audioData opens a connection on which everything that follows the request is sound.
 func (i isapi) audioData(ctx context.Context, channel int, query string) (net.Conn, error) {
 	for try := 0; ; try++ {
-		conn, res, err := i.sendAudio(ctx, channel, query)
+		conn, res, err := i.sendAudio(ctx, channel, query) //nolint:bodyclose // it ends with the connection, which stays
 		if err != nil {
 			return nil, err
 		}
