@@ -24,7 +24,7 @@ func (h handlers) CreateStreamKey(ctx context.Context, r rest.CreateStreamKeyReq
 	}
 	var key app.NewStreamKey
 	if r.Body != nil {
-		key = app.NewStreamKey{Label: r.Body.Label, Device: r.Body.Device, Expires: r.Body.ExpiresAt}
+		key = app.NewStreamKey{Label: r.Body.Label, Device: r.Body.Device, Publish: r.Body.PublishChannel, Expires: r.Body.ExpiresAt}
 	}
 	result, err := h.cfg.StreamKeys.Add(ctx, meta(ctx, r.Params.IdempotencyKey), key)
 	if err != nil {
@@ -44,7 +44,7 @@ func (h handlers) CreateStreamKey(ctx context.Context, r rest.CreateStreamKeyReq
 	made, err := h.streamKey(ctx, keyOf(result.Key))
 	return rest.CreateStreamKey201JSONResponse{
 		Body: rest.StreamKeySecret{
-			Name: made.Name, Secret: result.Secret, Label: made.Label, Device: made.Device,
+			Name: made.Name, Secret: result.Secret, Label: made.Label, Device: made.Device, PublishChannel: made.PublishChannel,
 			CreatedAt: made.CreatedAt, ExpiresAt: made.ExpiresAt,
 		},
 		Headers: rest.CreateStreamKey201ResponseHeaders{LatchkeyPosition: position},

@@ -9,6 +9,7 @@ import (
 	"latchkey/domain/account"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
+	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 	"latchkey/internal/app"
@@ -182,7 +183,7 @@ func (h handlers) channel(ctx context.Context, c device.Channel) (rest.Channel, 
 
 func (h handlers) streamKey(ctx context.Context, v projections.StreamKey) (rest.StreamKey, error) {
 	text := h.reading(ctx)
-	out := rest.StreamKey{Name: v.Name, Label: text.text(event.FieldLabel, v.Label), Device: v.Device, CreatedAt: v.AddedAt.Time(), ExpiresAt: v.Expires.Time()}
+	out := rest.StreamKey{Name: v.Name, Label: text.text(event.FieldLabel, v.Label), Device: v.Device, PublishChannel: ids.Key(v.Name).Publishes(), CreatedAt: v.AddedAt.Time(), ExpiresAt: v.Expires.Time()}
 	out.Unreadable = text.unreadable
 	return out, text.err
 }

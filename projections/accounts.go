@@ -22,7 +22,7 @@ var accounts = &engine.Projection{
 	Tables: []*engine.Table{loginTable, proofTable, streamKeyTable, peopleTable},
 	Events: []string{
 		account.LoginClaimed{}.Type(), account.LoginReleased{}.Type(), account.Registered{}.Type(), account.AddressVerified{}.Type(), account.AddressRemoved{}.Type(), account.PrimaryAddressChanged{}.Type(),
-		account.ProfileChanged{}.Type(), account.Closed{}.Type(), account.StreamKeyAdded{}.Type(), account.StreamKeyRevoked{}.Type(),
+		account.ProfileChanged{}.Type(), account.Closed{}.Type(), account.StreamKeyAdded{}.Type(), account.PublishingKeyAdded{}.Type(), account.StreamKeyRevoked{}.Type(),
 	},
 	Fold: func(rows []*engine.Fold, e engine.Record) { accountRows(rows[0], rows[1], rows[2], rows[3], e) },
 }
@@ -89,6 +89,8 @@ func accountRows(logins, proofs, keys, people *engine.Fold, e engine.Record) {
 	case account.ProfileChanged:
 		people.Set(engine.Key{v.Account}, engine.To(personName, v.Name))
 	case account.StreamKeyAdded:
+		keys.Put(v.Key, v.Account, v.Label, v.Device, micros(v.Expires), micros(v.At), e.Position)
+	case account.PublishingKeyAdded:
 		keys.Put(v.Key, v.Account, v.Label, v.Device, micros(v.Expires), micros(v.At), e.Position)
 	case account.StreamKeyRevoked:
 		keys.Drop(engine.Key{v.Key})

@@ -1236,6 +1236,9 @@ type NewStreamKey struct {
 	// ExpiresAt In the future. Without it the key never expires.
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 	Label     string     `json:"label,omitempty,omitzero"`
+
+	// PublishChannel Makes a publishing key: a camera publishes to this channel of the device with it (RTSP ANNOUNCE and RECORD), and nothing can be watched. The device is required then, and must be yours.
+	PublishChannel int `json:"publish_channel,omitempty,omitzero"`
 }
 
 // NewTransfer defines model for NewTransfer.
@@ -2038,6 +2041,9 @@ type StreamKey struct {
 	Label     string    `json:"label,omitempty,omitzero"`
 	Name      string    `json:"name"`
 
+	// PublishChannel Of a publishing key: the channel that it publishes to.
+	PublishChannel int `json:"publish_channel,omitempty,omitzero"`
+
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
@@ -2057,7 +2063,10 @@ type StreamKeySecret struct {
 	ExpiresAt time.Time `json:"expires_at,omitempty,omitzero"`
 	Label     string    `json:"label,omitempty,omitzero"`
 	Name      string    `json:"name"`
-	Secret    string    `json:"secret"`
+
+	// PublishChannel Of a publishing key: the channel that it publishes to.
+	PublishChannel int    `json:"publish_channel,omitempty,omitzero"`
+	Secret         string `json:"secret"`
 }
 
 // TermTime From this time, or until it. Absent: always. An end must be in the future when it is set.
@@ -4284,6 +4293,9 @@ type ClientInterface interface {
 	// The name and the secret open `rtsp://<name>:<secret>@.../<device>/<channel>` with your privileges. The secret
 	// is returned only here, and again to an exact repeat with the same `Idempotency-Key`.
 	//
+	// With `publish_channel` it is a publishing key instead: a camera that cannot be reached publishes the channel of
+	// your device to that address with it (`/sub` for its second stream), and nothing can be watched with it.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/v1/stream-keys (the `CreateStreamKey` operationId).
@@ -4293,6 +4305,9 @@ type ClientInterface interface {
 	//
 	// The name and the secret open `rtsp://<name>:<secret>@.../<device>/<channel>` with your privileges. The secret
 	// is returned only here, and again to an exact repeat with the same `Idempotency-Key`.
+	//
+	// With `publish_channel` it is a publishing key instead: a camera that cannot be reached publishes the channel of
+	// your device to that address with it (`/sub` for its second stream), and nothing can be watched with it.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6794,6 +6809,9 @@ func (c *Client) ListStreamKeys(ctx context.Context, params *ListStreamKeysParam
 // The name and the secret open `rtsp://<name>:<secret>@.../<device>/<channel>` with your privileges. The secret
 // is returned only here, and again to an exact repeat with the same `Idempotency-Key`.
 //
+// With `publish_channel` it is a publishing key instead: a camera that cannot be reached publishes the channel of
+// your device to that address with it (`/sub` for its second stream), and nothing can be watched with it.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/v1/stream-keys (the `CreateStreamKey` operationId).
@@ -6813,6 +6831,9 @@ func (c *Client) CreateStreamKeyWithBody(ctx context.Context, params *CreateStre
 //
 // The name and the secret open `rtsp://<name>:<secret>@.../<device>/<channel>` with your privileges. The secret
 // is returned only here, and again to an exact repeat with the same `Idempotency-Key`.
+//
+// With `publish_channel` it is a publishing key instead: a camera that cannot be reached publishes the channel of
+// your device to that address with it (`/sub` for its second stream), and nothing can be watched with it.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -13661,6 +13682,9 @@ type ClientWithResponsesInterface interface {
 	// The name and the secret open `rtsp://<name>:<secret>@.../<device>/<channel>` with your privileges. The secret
 	// is returned only here, and again to an exact repeat with the same `Idempotency-Key`.
 	//
+	// With `publish_channel` it is a publishing key instead: a camera that cannot be reached publishes the channel of
+	// your device to that address with it (`/sub` for its second stream), and nothing can be watched with it.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/stream-keys (the `CreateStreamKey` operationId).
@@ -13670,6 +13694,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// The name and the secret open `rtsp://<name>:<secret>@.../<device>/<channel>` with your privileges. The secret
 	// is returned only here, and again to an exact repeat with the same `Idempotency-Key`.
+	//
+	// With `publish_channel` it is a publishing key instead: a camera that cannot be reached publishes the channel of
+	// your device to that address with it (`/sub` for its second stream), and nothing can be watched with it.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20355,6 +20382,9 @@ func (c *ClientWithResponses) ListStreamKeysWithResponse(ctx context.Context, pa
 // The name and the secret open `rtsp://<name>:<secret>@.../<device>/<channel>` with your privileges. The secret
 // is returned only here, and again to an exact repeat with the same `Idempotency-Key`.
 //
+// With `publish_channel` it is a publishing key instead: a camera that cannot be reached publishes the channel of
+// your device to that address with it (`/sub` for its second stream), and nothing can be watched with it.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/stream-keys (the `CreateStreamKey` operationId).
@@ -20370,6 +20400,9 @@ func (c *ClientWithResponses) CreateStreamKeyWithBodyWithResponse(ctx context.Co
 //
 // The name and the secret open `rtsp://<name>:<secret>@.../<device>/<channel>` with your privileges. The secret
 // is returned only here, and again to an exact repeat with the same `Idempotency-Key`.
+//
+// With `publish_channel` it is a publishing key instead: a camera that cannot be reached publishes the channel of
+// your device to that address with it (`/sub` for its second stream), and nothing can be watched with it.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

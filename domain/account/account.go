@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"latchkey/domain/ids"
 )
 
 const (
@@ -104,6 +106,7 @@ type AddKey struct {
 	Key     string
 	Label   string     // sealed
 	Device  string     // "" for every device
+	Channel int        // of the device that it publishes to; 0: it watches
 	Expires *time.Time // nil: never
 	Most    int        // limit on unexpired keys; 0: MaxKeys
 	At      time.Time
@@ -234,7 +237,7 @@ func addKey(s State, c AddKey) ([]Event, error) {
 	if !s.Registered {
 		return nil, ErrNotRegistered
 	}
-	if c.Key == "" {
+	if c.Key == "" || c.Channel != ids.Key(c.Key).Publishes() || c.Channel != 0 && c.Device == "" {
 		return nil, ErrIncomplete
 	}
 	if _, ok := s.Find(c.Key); ok {
@@ -254,6 +257,11 @@ func addKey(s State, c AddKey) ([]Event, error) {
 	}
 	if live >= cmp.Or(c.Most, MaxKeys) {
 		return nil, ErrTooManyKeys
+	}
+	if c.Channel != 0 {
+		return []Event{PublishingKeyAdded{
+			Account: s.Account, Key: c.Key, Label: c.Label, Device: c.Device, Channel: c.Channel, Expires: expires, At: c.At,
+		}}, nil
 	}
 	return []Event{StreamKeyAdded{
 		Account: s.Account, Key: c.Key, Label: c.Label, Device: c.Device, Expires: expires, At: c.At,

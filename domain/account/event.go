@@ -146,6 +146,49 @@ func (e StreamKeyAdded) apply(s *State) {
 	}
 }
 
+// PublishingKeyAdded binds the name of a publishing key to the account and to one channel
+// of a device of it. With such a key streams are published, and nothing is watched. It is
+// revoked as a stream key is.
+type PublishingKeyAdded struct {
+	Account string    `json:"account"`
+	Key     string    `json:"key"` // its name, which says the channel as well
+	Label   string    `json:"label,omitempty"`
+	Device  string    `json:"device"`
+	Channel int       `json:"channel"`
+	Expires time.Time `json:"expires,omitzero"` // zero: never
+	At      time.Time `json:"at"`
+}
+
+// Type returns the frozen name.
+func (PublishingKeyAdded) Type() string { return "latchkey.publishing_key.added.v1" }
+
+// Subjects returns whom and what it concerns.
+func (e PublishingKeyAdded) Subjects() event.Subjects { return e.asKey().Subjects() }
+
+// Effect returns what it does to privileges: the key is valid, and its name keeps it from
+// watching.
+func (e PublishingKeyAdded) Effect() event.Effect { return e.asKey().Effect() }
+
+// Revokes returns what it revokes.
+func (PublishingKeyAdded) Revokes() event.Revocation { return event.NoRevocation }
+
+// Texts changes its personal texts.
+func (e PublishingKeyAdded) Texts(change event.ChangeText) event.Event {
+	e.Label = change(event.FieldLabel, e.Label)
+	return e
+}
+
+// Sentence describes what happened.
+func (e PublishingKeyAdded) Sentence() string {
+	return fmt.Sprintf("account %s made publishing key %s for channel %d of device %s%s", e.Account, e.Key, e.Channel, e.Device, until(e.Expires))
+}
+
+func (e PublishingKeyAdded) apply(s *State) { e.asKey().apply(s) }
+
+func (e PublishingKeyAdded) asKey() StreamKeyAdded {
+	return StreamKeyAdded{Account: e.Account, Key: e.Key, Label: e.Label, Device: e.Device, Expires: e.Expires, At: e.At}
+}
+
 func until(t time.Time) string {
 	if t.IsZero() {
 		return ""

@@ -26,6 +26,7 @@ var events = []entry{
 	current[account.LoginClaimed](),
 	current[account.Registered](),
 	current[account.StreamKeyAdded](),
+	current[account.PublishingKeyAdded](),
 	current[account.StreamKeyRevoked](),
 	current[account.PasswordChanged](),
 	current[account.LoginReleased](),

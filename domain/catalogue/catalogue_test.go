@@ -62,6 +62,7 @@ func examples() []event.Event {
 		account.Registered{Account: bob, Login: login, Kind: "email", Address: text, Name: text, Applied: true, At: at},
 		account.StreamKeyAdded{Account: bob, Key: "kabcdefghij23", Label: text, Device: cam, Expires: at.Add(time.Hour), At: at},
 		account.StreamKeyAdded{Account: bob, Key: "kabcdefghij23", At: at},
+		account.PublishingKeyAdded{Account: bob, Key: "p7kabcdefghij23", Label: text, Device: cam, Channel: 7, Expires: at.Add(time.Hour), At: at},
 		account.StreamKeyRevoked{Account: bob, Key: "kabcdefghij23", At: at},
 		account.PasswordChanged{Account: bob, At: at},
 		account.PasswordChanged{Account: bob, By: account.ByCode, At: at},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"latchkey/domain/ids"
 )
 
 // plainBase32 is the alphabet of RFC 4648 without padding.
@@ -27,12 +29,18 @@ func (s *core) newSerial(c command) (string, error) {
 }
 
 // newKey returns the name of a stream key, 60 bits, and its secret, 100 bits.
-func (s *core) newKey() (name, secret string, err error) {
+//
+// A key that publishes to a channel has that in its name.
+func (s *core) newKey(channel int) (name, secret string, err error) {
 	raw := make([]byte, 8+13)
 	if _, err := io.ReadFull(s.random, raw); err != nil {
 		return "", "", fmt.Errorf("generating a stream key: %w", err)
 	}
-	return "k" + lowerText(raw[:8])[:12], lowerText(raw[8:])[:20], nil
+	name, secret = lowerText(raw[:8])[:12], lowerText(raw[8:])[:20]
+	if channel != 0 {
+		return string(ids.PublishingKey(channel, name)), secret, nil
+	}
+	return "k" + name, secret, nil
 }
 
 func lowerText(raw []byte) string { return strings.ToLower(plainBase32.EncodeToString(raw)) }

@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"latchkey/domain/account"
 	"latchkey/domain/device"
 	"latchkey/domain/event"
 	"latchkey/domain/ids"
+	"latchkey/domain/privilege"
 	"latchkey/domain/share"
 )
 
@@ -24,6 +27,7 @@ type StreamKeys struct {
 type NewStreamKey struct {
 	Label   string
 	Device  string     // "" for every device
+	Publish int        `json:",omitempty"` // the channel of the device that it publishes to; 0: it watches
 	Expires *time.Time // nil: never; the zero time is one that is long past
 }
 
@@ -42,15 +46,21 @@ func (k *StreamKeys) Add(ctx context.Context, m Meta, n NewStreamKey) (StreamKey
 	}
 	f := faults{}
 	f.text("label", n.Label, maxLabel)
+	if n.Publish != 0 && (n.Publish < 1 || n.Publish > privilege.MaxChannel) {
+		f.add("publish_channel", "must be from 1 to "+strconv.Itoa(privilege.MaxChannel))
+	}
+	if n.Publish != 0 && n.Device == "" {
+		f.add("device", "is required: a publishing key is for one channel of one device")
+	}
 	if err := f.err(); err != nil {
 		return StreamKeyAdded{}, err
 	}
-	add := account.AddKey{Device: n.Device, Expires: n.Expires, Most: k.core.most(QuotaStreamKeys), At: c.at}
+	add := account.AddKey{Device: n.Device, Channel: n.Publish, Expires: n.Expires, Most: k.core.most(QuotaStreamKeys), At: c.at}
 	if add.Label, err = k.core.seal(ctx, c.Account, event.FieldLabel, n.Label); err != nil {
 		return StreamKeyAdded{}, err
 	}
 	var secret string
-	if add.Key, secret, err = k.core.newKey(); err != nil {
+	if add.Key, secret, err = k.core.newKey(n.Publish); err != nil {
 		return StreamKeyAdded{}, err
 	}
 	done, err := run(ctx, k.core, c, onAccount(c.Account), func(there stream[account.State]) ([]account.Event, error) {
@@ -74,12 +84,8 @@ func (k *StreamKeys) Add(ctx context.Context, m Meta, n NewStreamKey) (StreamKey
 // decide stores the secret once only the log can still refuse the key.
 func (k *StreamKeys) decide(ctx context.Context, there account.State, add account.AddKey, secret string) ([]account.Event, error) {
 	if add.Device != "" {
-		may, err := k.core.maySee(ctx, ids.Account(there.Account), there.Login, ids.Device(add.Device))
-		if err != nil {
+		if err := k.mayHave(ctx, there, add); err != nil {
 			return nil, err
-		}
-		if !may {
-			return nil, share.ErrDeviceNotFound
 		}
 	}
 	events, err := account.Decide(there, add)
@@ -93,6 +99,32 @@ func (k *StreamKeys) decide(ctx context.Context, there account.State, add accoun
 		return nil, unavailable(fmt.Errorf("storing the secret of a stream key: %w", err))
 	}
 	return events, nil
+}
+
+// mayHave refuses a key of a device that the account does not see, and a publishing key of
+// one that it does not own, or of a channel that the device does not have.
+func (k *StreamKeys) mayHave(ctx context.Context, there account.State, add account.AddKey) error {
+	may, err := k.core.maySee(ctx, ids.Account(there.Account), there.Login, ids.Device(add.Device))
+	if err != nil {
+		return err
+	}
+	if !may {
+		return share.ErrDeviceNotFound
+	}
+	if add.Channel == 0 {
+		return nil
+	}
+	d, err := k.core.loadDevice(ctx, add.Device)
+	switch {
+	case err != nil:
+		return err
+	case !d.Live || d.Owner != there.Account:
+		return share.ErrNotOwner
+	}
+	if !slices.ContainsFunc(d.Channels, func(c device.Channel) bool { return c.Channel == add.Channel }) {
+		return invalid(map[Field]string{"publish_channel": "is not a channel of the device"})
+	}
+	return nil
 }
 
 // surelyUnused reports whether a key of that name cannot be in the log: the command was
@@ -109,15 +141,20 @@ func surelyUnused(key string, done outcome[account.State, account.Event], err er
 // added returns the key and its secret as stored: for a repeat they are not the ones just
 // generated. A key revoked since then has no secret any more.
 func (k *StreamKeys) added(ctx context.Context, done outcome[account.State, account.Event]) (StreamKeyAdded, error) {
-	added, ok := done.events[0].(account.StreamKeyAdded)
-	if !ok {
-		return StreamKeyAdded{}, fmt.Errorf("adding a stream key returned a %T", done.events[0])
+	var name string
+	switch added := done.events[0].(type) {
+	case account.StreamKeyAdded:
+		name = added.Key
+	case account.PublishingKeyAdded:
+		name = added.Key
+	default:
+		return StreamKeyAdded{}, fmt.Errorf("adding a stream key returned a %T", added)
 	}
-	if _, live := done.latest.Find(added.Key); !live {
+	if _, live := done.latest.Find(name); !live {
 		return StreamKeyAdded{}, refused(account.ErrKeyNotFound)
 	}
-	key, _ := done.state.Find(added.Key)
-	secret, err := k.secrets.StreamSecret(ctx, added.Key)
+	key, _ := done.state.Find(name)
+	secret, err := k.secrets.StreamSecret(ctx, name)
 	if err != nil {
 		return StreamKeyAdded{}, unavailable(fmt.Errorf("reading the secret of a stream key: %w", err))
 	}

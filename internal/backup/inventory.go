@@ -58,6 +58,8 @@ func (v *inventory) add(id uuid.UUID, position eventstore.Position, kind string,
 		v.shares[e.Share] = true
 	case account.StreamKeyAdded:
 		v.keys[e.Key] = e.Account
+	case account.PublishingKeyAdded:
+		v.keys[e.Key] = e.Account
 	case device.TransferOffered:
 		v.offers[e.Serial] = device.TransferID(e.Device, e.Transfer.Number)
 	}

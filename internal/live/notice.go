@@ -139,7 +139,7 @@ func kindOf(e event.Event) (kind Kind, both bool) {
 		return DeviceClaimed, true
 	case reclaim.Ended:
 		return ReclaimEnded, true
-	case account.StreamKeyAdded:
+	case account.StreamKeyAdded, account.PublishingKeyAdded:
 		return StreamKeyAdded, false
 	case account.StreamKeyRevoked:
 		return StreamKeyRevoked, false

@@ -41,7 +41,7 @@ func (x *Index) Full() bool { return x.holds.Load().names.few() }
 // account or a device.
 func TakesNumber(eventType string) bool {
 	switch eventType {
-	case device.Added{}.Type(), share.Accepted{}.Type(), account.StreamKeyAdded{}.Type():
+	case device.Added{}.Type(), share.Accepted{}.Type(), account.StreamKeyAdded{}.Type(), account.PublishingKeyAdded{}.Type():
 		return true
 	}
 	return false

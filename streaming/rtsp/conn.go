@@ -105,6 +105,7 @@ type wire struct {
 
 	authenticated atomic.Bool
 	playing       atomic.Bool
+	recording     atomic.Bool // the player publishes
 	played        atomic.Bool // packets may be in the kernel's buffer: close with a reset
 
 	tls   *layer      // nil: none
@@ -115,6 +116,7 @@ type wire struct {
 	// Used only by the goroutine that handles its requests.
 	inlet     *inlet
 	sessionID string
+	ending    bool      // the connection ends with the response
 	refusal   *refusal  // of the request that is being answered
 	offer     offer     // of SRTP
 	setup     *base.URL // of the SETUP that is being answered
@@ -130,6 +132,9 @@ func (w *wire) SetReadDeadline(time.Time) error { return nil }
 
 // Write sends a response. That to a PLAY is followed by packets.
 func (w *wire) Write(b []byte) (int, error) {
+	if len(b) > 0 && b[0] == base.InterleavedFrameMagicByte { // a report to a publisher, of another goroutine
+		return w.respond(b)
+	}
 	if w.boxed.Load() {
 		w.begins = nil
 		return w.box.respond(b)
@@ -164,7 +169,7 @@ func (w *wire) Close() error {
 // rank returns how dispensable the connection is when all places are taken.
 func (w *wire) rank() accept.Rank {
 	switch {
-	case w.playing.Load():
+	case w.playing.Load(), w.recording.Load():
 		return accept.InUse
 	case w.authenticated.Load():
 		return accept.IdleWithSession
@@ -191,8 +196,12 @@ func (w *wire) expect(hasSession bool) {
 	idle := w.listener.door.cfg.IdleTimeout
 	deadline := time.Now().Add(idle)
 	switch {
+	case w.ending:
+		deadline = time.Now() // nothing is read any more
 	case w.playing.Load():
 		deadline = time.Time{} // it is alive as long as it accepts packets
+	case w.recording.Load():
+		deadline = time.Time{} // it is alive as long as it sends packets
 	case hasSession && w.authenticated.Load():
 		deadline = time.Now().Add(sessionIdle)
 	case !w.authenticated.Load():

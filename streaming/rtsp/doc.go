@@ -1,4 +1,5 @@
-// Package rtsp is the RTSP door, through which players see a camera.
+// Package rtsp is the RTSP door, through which players see a camera, and cameras that cannot
+// be reached publish.
 //
 // It has the RTSP server and its viewers, their access checks, and the cutting of viewers
 // whose privilege has ended. Cameras and their streams are in package upstream, from

@@ -115,6 +115,8 @@ type Door struct {
 	secrets  *sealed.Memory // of stream keys
 	maxLag   time.Duration
 
+	publishers publishers
+
 	// setups is held from a successful SETUP to its response: the server then reads the
 	// medias of other sessions, without locking.
 	setups sync.Mutex

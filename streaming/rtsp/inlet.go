@@ -312,7 +312,7 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 // Read reads what the player sends, as the server understands it.
 func (w *wire) Read(b []byte) (int, error) { return w.inlet.Read(b) }
 
-// newWireInlet returns the inlet of a connection. Nothing listens to a player's frames.
+// newWireInlet returns the inlet of a connection. Only those of a publisher are handed on.
 func newWireInlet(w *wire) *inlet {
 	budget := rate.NewLimiter(sentPerSecond, sentBurst)
 	var in io.Reader = w.TCPConn
@@ -320,7 +320,7 @@ func newWireInlet(w *wire) *inlet {
 	if w.tls != nil {
 		in, root.Scheme = w.tls, "rtsps"
 	}
-	return newInlet(in, root.String(), func() bool { return false }, func(n int) error {
+	return newInlet(in, root.String(), w.recording.Load, func(n int) error {
 		return w.spend(budget, n)
 	})
 }

@@ -8,8 +8,8 @@ import (
 
 // metrics are counters with few labels, none of which identifies anybody.
 type metrics struct {
-	refused, cut           *prometheus.CounterVec
-	plays, losses, stalled prometheus.Counter
+	refused, cut                      *prometheus.CounterVec
+	plays, losses, stalled, publishes prometheus.Counter
 }
 
 // Reasons for dropping packets here, in addition to those of package upstream.
@@ -28,11 +28,12 @@ func newMetrics(d *Door, r prometheus.Registerer) (*metrics, error) {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help})
 	}
 	m := &metrics{
-		refused: vec("refused_total", "Requests and connections that were refused."),
-		cut:     vec("cut_total", "Viewers that were cut."),
-		plays:   counter("plays_total", "Viewers that started watching."),
-		losses:  counter("viewer_losses_total", "Times that a viewer did not keep up and lost pictures up to a key frame."),
-		stalled: counter("viewers_stalled_total", "Viewers that were dropped because they accepted nothing."),
+		refused:   vec("refused_total", "Requests and connections that were refused."),
+		cut:       vec("cut_total", "Viewers that were cut."),
+		plays:     counter("plays_total", "Viewers that started watching."),
+		publishes: counter("publishes_total", "Streams that cameras began to publish."),
+		losses:    counter("viewer_losses_total", "Times that a viewer did not keep up and lost pictures up to a key frame."),
+		stalled:   counter("viewers_stalled_total", "Viewers that were dropped because they accepted nothing."),
 	}
 	if r == nil {
 		return m, nil
@@ -46,7 +47,7 @@ func newMetrics(d *Door, r prometheus.Registerer) (*metrics, error) {
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.refused, m.cut, m.plays, m.losses, m.stalled, viewers,
+		m.refused, m.cut, m.plays, m.losses, m.stalled, m.publishes, viewers,
 		out("viewer_packets_total", "Packets given to viewers.", func(p, _ uint64) uint64 { return p }),
 		out("viewer_bytes_total", "Bytes given to viewers.", func(_, b uint64) uint64 { return b }),
 	} {

@@ -17,12 +17,10 @@ import (
 // methods are those that the door knows.
 var methods = []base.Method{
 	base.Options, base.Describe, base.Setup, base.Play, base.Pause, base.Teardown, base.GetParameter, base.SetParameter,
+	base.Announce, base.Record,
 }
 
-// unwanted are methods that the door knows and refuses.
-var unwanted = []base.Method{base.Announce, base.Record}
-
-func isKnown(m base.Method) bool { return slices.Contains(methods, m) || slices.Contains(unwanted, m) }
+func isKnown(m base.Method) bool { return slices.Contains(methods, m) }
 
 // allow returns the value of the header that lists the methods.
 func allow() base.HeaderValue {
@@ -39,7 +37,6 @@ var (
 	errBadURL        = &refusal{status: base.StatusBadRequest, reason: "bad request"}
 	errLongURL       = &refusal{status: base.StatusRequestURITooLong, reason: "bad request"}
 	errUnknownMethod = &refusal{status: base.StatusNotImplemented, reason: "method", header: base.Header{"Public": allow()}}
-	errUnwanted      = &refusal{status: base.StatusMethodNotAllowed, reason: "method", header: base.Header{"Allow": allow()}}
 	errState         = &refusal{status: base.StatusMethodNotValidInThisState, reason: "state"}
 	errOtherAddress  = &refusal{status: base.StatusBadRequest, reason: "other address"}
 	errNoTransport   = &refusal{status: base.StatusUnsupportedTransport, reason: "transport"}
@@ -52,9 +49,6 @@ func (h *handler) tolerate(c *gortsplib.ServerConn, req *base.Request) *refusal 
 	if fault := w.inlet.fault; fault != nil {
 		return fault
 	}
-	if slices.Contains(unwanted, req.Method) {
-		return errUnwanted
-	}
 	if refused := w.ownSession(c.Session(), req); refused != nil {
 		return refused
 	}
@@ -64,8 +58,11 @@ func (h *handler) tolerate(c *gortsplib.ServerConn, req *base.Request) *refusal 
 	if refused := inState(c.Session(), req); refused != nil {
 		return refused
 	}
-	if req.Method == base.Setup {
+	switch req.Method {
+	case base.Setup:
 		return w.rightTransport(c.Session(), req)
+	case base.Announce:
+		return h.mayAnnounce(w, req)
 	}
 	return nil
 }
@@ -81,9 +78,9 @@ func (w *wire) ownSession(session *gortsplib.ServerSession, req *base.Request) *
 	}
 	delete(req.Header, "Session")
 	switch req.Method {
-	case base.Describe:
-		return nil // belongs to no session
-	case base.Play, base.Pause, base.Teardown:
+	case base.Describe, base.Announce:
+		return nil // belong to no session
+	case base.Play, base.Record, base.Pause, base.Teardown:
 		if id == "" {
 			return errOtherSession
 		}
@@ -106,11 +103,15 @@ func rightAddress(session *gortsplib.ServerSession, req *base.Request) *refusal 
 		switch {
 		case req.Method == base.Options:
 			return nil
-		case session == nil || req.Method == base.Describe || req.Method == base.Setup:
+		case session == nil || req.Method == base.Describe || req.Method == base.Setup || req.Method == base.Announce:
 			return errBadURL
 		}
 		u = &base.URL{Scheme: "rtsp", Host: "localhost", Path: session.SetuppedPath()}
 		req.URL = u
+	}
+	if req.Method == base.Setup && session != nil && session.State() == gortsplib.ServerSessionStatePreRecord {
+		u.Path, u.RawPath = strings.ReplaceAll(u.Path, "//", "/"), "" // the publisher has named its tracks
+		return nil
 	}
 	path, track, inPath := cutTrack(u.Path)
 	query, queryTrack, inQuery := cutTrack(u.RawQuery)
@@ -162,10 +163,22 @@ func inState(session *gortsplib.ServerSession, req *base.Request) *refusal {
 	state := session.State()
 	switch req.Method {
 	case base.Setup:
-		if state == gortsplib.ServerSessionStatePlay {
+		if state == gortsplib.ServerSessionStatePlay || state == gortsplib.ServerSessionStateRecord {
 			return errState
 		}
-	case base.Play, base.Pause:
+	case base.Announce:
+		if state != gortsplib.ServerSessionStateInitial {
+			return errState
+		}
+	case base.Record:
+		if state != gortsplib.ServerSessionStatePreRecord {
+			return errState
+		}
+	case base.Play:
+		if state != gortsplib.ServerSessionStatePrePlay && state != gortsplib.ServerSessionStatePlay {
+			return errState
+		}
+	case base.Pause:
 		if state == gortsplib.ServerSessionStateInitial {
 			return errState
 		}
@@ -186,7 +199,11 @@ func (w *wire) rightTransport(session *gortsplib.ServerSession, req *base.Reques
 		v, _ = session.UserData().(*viewer)
 		has = session.SetuppedTransport()
 	}
-	chosen, refused := chooseTransport(req.Header["Transport"], has, w.tls != nil)
+	mode := headers.TransportModePlay
+	if session != nil && session.State() == gortsplib.ServerSessionStatePreRecord {
+		mode = headers.TransportModeRecord
+	}
+	chosen, refused := chooseTransport(req.Header["Transport"], has, mode, w.tls != nil)
 	if refused != nil {
 		return refused
 	}
@@ -206,7 +223,7 @@ const maxTransports = 16
 // bad request.
 //
 // Within TLS nothing leaves that is not encrypted.
-func chooseTransport(header base.HeaderValue, has *gortsplib.Transport, secure bool) (headers.Transport, *refusal) {
+func chooseTransport(header base.HeaderValue, has *gortsplib.Transport, mode headers.TransportMode, secure bool) (headers.Transport, *refusal) {
 	refused := errNoTransport
 	if len(header) == 0 {
 		refused = errBadTransport
@@ -214,13 +231,17 @@ func chooseTransport(header base.HeaderValue, has *gortsplib.Transport, secure b
 	offers := strings.Split(strings.Join(header, ","), ",")
 	for _, offer := range offers[:min(len(offers), maxTransports)] {
 		t, verdict := parseTransport(offer)
+		if verdict == nil && t.Mode != nil && *t.Mode != mode {
+			verdict = errBadTransport
+		}
 		switch {
 		case verdict != nil:
 			if verdict == errBadTransport {
 				refused = verdict
 			}
-		case t.Secure && !secure, secure && t.Protocol == headers.TransportProtocolUDP && !t.Secure:
+		case t.Secure && (!secure || mode == headers.TransportModeRecord), secure && t.Protocol == headers.TransportProtocolUDP && !t.Secure:
 		case has == nil || (*has == gortsplib.TransportTCP) == (t.Protocol == headers.TransportProtocolTCP):
+			t.Mode = &mode // some leave it out
 			return t, nil
 		}
 	}
@@ -259,7 +280,7 @@ func parseTransport(s string) (t headers.Transport, refused *refusal) {
 				return t, errBadTransport
 			}
 		case "mode":
-			if !strings.EqualFold(value, "PLAY") {
+			if t.Mode = modeOf(value); t.Mode == nil {
 				return t, errBadTransport
 			}
 		}
@@ -276,6 +297,18 @@ func parseTransport(s string) (t headers.Transport, refused *refusal) {
 		return t, errBadTransport
 	}
 	return t, nil
+}
+
+// modeOf reads a mode; nil if it is none. RECEIVE is what ffmpeg has called RECORD.
+func modeOf(s string) *headers.TransportMode {
+	play, record := headers.TransportModePlay, headers.TransportModeRecord
+	switch strings.ToUpper(s) {
+	case "PLAY":
+		return &play
+	case "RECORD", "RECEIVE":
+		return &record
+	}
+	return nil
 }
 
 // profile returns the name of a transport. Kodi has sent bytes before it that are no text.

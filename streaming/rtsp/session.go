@@ -17,8 +17,7 @@ import (
 	"latchkey/streaming/upstream"
 )
 
-// handler has the callbacks of the RTSP server. ANNOUNCE and RECORD are missing, so
-// nobody can publish.
+// handler has the callbacks of the RTSP server.
 //
 // OnDescribe runs in the goroutine of its connection; OnSetup, OnPlay and OnSessionClose
 // in that of the session, which is only ever driven by the connection that created it
@@ -84,7 +83,7 @@ func (h *handler) OnRequest(c *gortsplib.ServerConn, req *base.Request) {
 func (h *handler) OnResponse(c *gortsplib.ServerConn, res *base.Response) {
 	w := wireOf(c)
 	if r := w.refusal; r != nil {
-		w.refusal = nil
+		w.refusal, w.ending = nil, r.close
 		cseq := res.Header["CSeq"]
 		refused, _ := h.refuse(r)
 		*res = *refused
@@ -167,7 +166,7 @@ func (h *handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.R
 		res, err := h.refuse(refused)
 		return res, nil, err
 	}
-	if w := wireOf(ctx.Conn); w.wantsSRTP(ctx.Query) {
+	if w := wireOf(ctx.Conn); w.wantsSRTP(ctx.Query) && stream.live() {
 		body, err := w.describeSRTP(stream)
 		if err != nil {
 			h.log.Error("describing a stream for SRTP failed", "err", err)
@@ -209,6 +208,9 @@ func (h *handler) describe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (_ *stream
 
 // OnSetup prepares one media. The first one of a session pins its target.
 func (h *handler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
+	if p, ok := ctx.Session.UserData().(*publisher); ok {
+		return h.setupPublisher(p, ctx)
+	}
 	stream, refused := h.setup(ctx)
 	if refused != nil {
 		res, err := h.refuse(refused)
@@ -258,9 +260,12 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 	if refused = h.acquirePermit(v, func(r access.Reason) { h.cut(v, r) }); refused != nil {
 		return nil, refused
 	}
-	if t.playback {
+	switch _, secret := v.box.way.(*srtpWay); {
+	case t.playback && secret:
+		return nil, errNoTransport // a seek might use a key stream twice
+	case t.playback:
 		refused = h.setupPlayback(ctx, v, t)
-	} else {
+	default:
 		v.lease, refused = h.lease(w.ctx, v, t)
 	}
 	if refused != nil {
@@ -376,6 +381,9 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 func (h *handler) OnPause(ctx *gortsplib.ServerHandlerOnPauseCtx) (*base.Response, error) {
 	w := wireOf(ctx.Conn)
 	w.setPlaying(false)
+	if p, ok := ctx.Session.UserData().(*publisher); ok {
+		p.stop()
+	}
 	v, ok := ctx.Session.UserData().(*viewer)
 	switch {
 	case !ok:
@@ -404,6 +412,9 @@ func (h *handler) OnConnClose(ctx *gortsplib.ServerHandlerOnConnCloseCtx) {
 
 // OnSessionClose is called when nothing more is sent to the session.
 func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
+	if p, ok := ctx.Session.UserData().(*publisher); ok {
+		h.forgetPublisher(p)
+	}
 	v, ok := ctx.Session.UserData().(*viewer)
 	if !ok {
 		return
@@ -443,6 +454,9 @@ func (h *handler) OnDecodeError(*gortsplib.ServerHandlerOnDecodeErrorCtx) {
 // account may see it.
 func (d *Door) admit(key access.Key, path, query string) (*viewer, target, *refusal) {
 	t, ok := parseTarget(path, query)
+	if key.Name.Publishes() != 0 {
+		return nil, t, errNoViewing
+	}
 	if !ok {
 		return nil, t, errNotFound
 	}

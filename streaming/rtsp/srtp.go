@@ -83,6 +83,9 @@ type offer struct {
 	keys []*protection
 }
 
+// live reports whether the stream is one of a camera, and not a playback.
+func (st *stream) live() bool { return st.flow != nil }
+
 // wantsSRTP reports whether the description is to be one of SRTP.
 func (w *wire) wantsSRTP(query string) bool {
 	values, err := url.ParseQuery(query)

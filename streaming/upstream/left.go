@@ -107,7 +107,7 @@ func (p *Pool) Redial(device ids.Device) {
 			continue
 		}
 		u.retry = backoff{}
-		if !u.isOver() {
+		if !u.isOver() && !u.published {
 			u.stop()
 		}
 	}

@@ -39,13 +39,14 @@ type upstream struct {
 	of     Stream
 	camera *camera
 
-	dialing chan struct{} // closed when the dial in progress has ended; nil: none
-	flowing *Flow
-	stop    context.CancelFunc // ends the pull
-	over    chan struct{}      // closed when the pull or the dial sends nothing more to the camera
-	left    time.Time          // when the pull was ended because the device was removed; zero otherwise
-	refs    int
-	idle    *time.Timer // closes it some time after the last lease
+	dialing   chan struct{} // closed when the dial in progress has ended; nil: none
+	flowing   *Flow
+	published bool               // flowing is a publication, which needs no lease
+	stop      context.CancelFunc // ends the pull
+	over      chan struct{}      // closed when the pull or the dial sends nothing more to the camera
+	left      time.Time          // when the pull was ended because the device was removed; zero otherwise
+	refs      int
+	idle      *time.Timer // closes it some time after the last lease
 
 	mute  bool  // it accepted TCP, and no packet came: UDP is tried next
 	err   error // of the last dial
@@ -220,7 +221,7 @@ func (l *Lease) Release() {
 		if u.flowing != l.flow { // it dropped in the meantime
 			return
 		}
-		if u.refs--; u.refs == 0 {
+		if u.refs--; u.refs == 0 && !u.published {
 			p.closeLater(u)
 		}
 	})
@@ -278,7 +279,7 @@ func (p *Pool) ended(u *upstream, err error, lived time.Duration) {
 		u.idle.Stop()
 		u.idle = nil
 	}
-	u.flowing, u.refs = nil, 0
+	u.flowing, u.published, u.refs = nil, false, 0
 	if lived >= steady || err == nil {
 		u.retry, u.camera.retry = backoff{}, backoff{}
 	}

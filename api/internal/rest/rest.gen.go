@@ -1190,6 +1190,9 @@ type NewStreamKey struct {
 	// ExpiresAt In the future. Without it the key never expires.
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 	Label     string     `json:"label,omitempty,omitzero"`
+
+	// PublishChannel Makes a publishing key: a camera publishes to this channel of the device with it (RTSP ANNOUNCE and RECORD), and nothing can be watched. The device is required then, and must be yours.
+	PublishChannel int `json:"publish_channel,omitempty,omitzero"`
 }
 
 // NewTransfer defines model for NewTransfer.
@@ -1992,6 +1995,9 @@ type StreamKey struct {
 	Label     string    `json:"label,omitempty,omitzero"`
 	Name      string    `json:"name"`
 
+	// PublishChannel Of a publishing key: the channel that it publishes to.
+	PublishChannel int `json:"publish_channel,omitempty,omitzero"`
+
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
@@ -2011,7 +2017,10 @@ type StreamKeySecret struct {
 	ExpiresAt time.Time `json:"expires_at,omitempty,omitzero"`
 	Label     string    `json:"label,omitempty,omitzero"`
 	Name      string    `json:"name"`
-	Secret    string    `json:"secret"`
+
+	// PublishChannel Of a publishing key: the channel that it publishes to.
+	PublishChannel int    `json:"publish_channel,omitempty,omitzero"`
+	Secret         string `json:"secret"`
 }
 
 // TermTime From this time, or until it. Absent: always. An end must be in the future when it is set.
