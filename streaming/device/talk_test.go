@@ -159,7 +159,9 @@ func TestTalkAsDevicesAre(t *testing.T) {
 		"a busy one":     {codec: "G.711ulaw", open: "<ResponseStatus><statusCode>2</statusCode></ResponseStatus>", kind: Busy},
 		"no sound":       {codec: "G.711ulaw", audio: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }, kind: Refused},
 		"no HTTP":        {codec: "G.711ulaw", audio: raw("what?\r\n\r\n"), kind: Unsupported},
-		"a redirect":     {codec: "G.711ulaw", audio: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.9.9.9/", http.StatusFound) }, kind: Refused},
+		"a redirect": {codec: "G.711ulaw", audio: func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.9.9.9/", http.StatusFound)
+		}, kind: Refused},
 		"another nonce": {codec: "G.711ulaw", want: PCMU, audio: func(w http.ResponseWriter, r *http.Request) {
 			if challenged.Add(1) == 1 {
 				w.Header().Set("WWW-Authenticate", `Digest realm="x", nonce="2", qop="auth", algorithm=MD5`)
