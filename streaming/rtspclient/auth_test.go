@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"net"
 	"net/netip"
 	"strings"
@@ -71,7 +70,7 @@ func (g *guarded) check(a string, r asked) string {
 	}
 	p := parameters(strings.TrimPrefix(a, "Digest "))
 	h := func(text string) string {
-		var sum hash.Hash = md5.New()
+		sum := md5.New()
 		if strings.HasPrefix(strings.ToUpper(p["algorithm"]), "SHA-256") {
 			sum = sha256.New()
 		}

@@ -117,7 +117,7 @@ func TestNoReports(t *testing.T) {
 	p := newPlayer()
 	var first time.Duration
 	for now := time.Duration(0); now < time.Minute; now += 40 * time.Millisecond {
-		p.video(now, now+time.Duration(now%7)*time.Millisecond)
+		p.video(now, now+now%7*time.Millisecond)
 		p.audio(now, now)
 		for track := range 2 {
 			at, ok := p.shown(t, track, now)
