@@ -8,6 +8,7 @@ import (
 // backoff determines when to try again. The zero value: at once.
 type backoff struct {
 	failures int
+	refusals int // of the password
 	until    time.Time
 }
 
@@ -24,6 +25,18 @@ func (b *backoff) failed(now time.Time) {
 	wait := min(firstBackoff<<min(b.failures, 10), maxBackoff)
 	b.failures++
 	b.until = now.Add(wait/2 + rand.N(wait/2))
+}
+
+// afterRefusals are the pauses after a camera has refused the password: most lock whoever
+// is wrong five to seven times in half an hour. Another password ends them (Redial).
+var afterRefusals = []time.Duration{30 * time.Second, 5 * time.Minute, 15 * time.Minute}
+
+// refused counts a refusal of the password.
+func (b *backoff) refused(now time.Time) {
+	wait := afterRefusals[min(b.refusals, len(afterRefusals)-1)]
+	b.failures++
+	b.refusals++
+	b.until = now.Add(wait)
 }
 
 // AwayError is returned if a camera cannot be reached now.

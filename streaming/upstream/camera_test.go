@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"latchkey/streaming/cameratest"
 )
@@ -68,6 +70,61 @@ func TestFaults(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAWrongPassword is not tried so often that the camera locks us out, for all of its
+// channels together; another one is tried at once.
+func TestAWrongPassword(t *testing.T) {
+	var now atomic.Int64
+	var wrong atomic.Int32
+	addr := cameratest.Listen(t, func(conn net.Conn) {
+		cameratest.ScriptWith(conn, func(_, cseq string, header func(string) string) string {
+			if header("Authorization") != "" {
+				wrong.Add(1)
+			}
+			return "RTSP/1.0 401 Unauthorized\r\nCSeq: " + cseq + "\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"" + cseq + "\"\r\n\r\n"
+		})
+	})
+	h := open(t, nil, func(c *Config) { c.Now = func() time.Time { return time.Unix(1e9+now.Load(), 0) } })
+	for channel := 1; channel <= 3; channel++ {
+		h.sources.set("dev-1", channel, Source{URL: "rtsp://" + addr + "/live", Username: "admin", Password: "wrong"})
+	}
+	for second := range int64(30 * 60) {
+		now.Store(second)
+		if err := h.ask("dev-1", 1+int(second)%3); err == nil {
+			t.Fatal("it plays")
+		}
+	}
+	if n := wrong.Load(); n != 4 {
+		t.Errorf("%d wrong passwords in half an hour", n)
+	}
+	h.Redial("dev-1")
+	_ = h.ask("dev-1", 1)
+	if n := wrong.Load(); n != 5 {
+		t.Errorf("%d wrong passwords, want that a changed one is tried", n)
+	}
+}
+
+// TestSoundThatIsRefused does not take the picture away.
+func TestSoundThatIsRefused(t *testing.T) {
+	const sound = "m=audio 0 RTP/AVP 0\r\na=control:trackID=1\r\n"
+	h := scripted(t, func(method, cseq string) string {
+		switch {
+		case method == "DESCRIBE":
+			return cameratest.WithSDP(cseq, cameratest.SDP+sound)
+		case method == "SETUP" && cseq != "2":
+			return "RTSP/1.0 404 Not Found\r\nCSeq: " + cseq + "\r\n\r\n"
+		}
+		return ""
+	})
+	l, err := h.acquire("dev-1", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Release()
+	if medias := l.Flow().Description().Medias; len(medias) != 1 || medias[0].Type != "video" {
+		t.Errorf("%v", medias)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"latchkey/domain/ids"
+	"latchkey/streaming/rtspclient"
 )
 
 // camera is shared by the upstreams of one device whose addresses have the same host and
@@ -144,8 +145,13 @@ func (p *Pool) dialFailed(u *upstream, err error) {
 	case errors.Is(err, ErrNoStream), errors.Is(err, ErrNoCamera), errors.Is(err, errBusy), errors.Is(err, ErrLeft):
 	default:
 		u.retry.failed(now)
-		if reason.ofCamera {
+		switch {
+		case errors.Is(err, rtspclient.ErrWrongPassword):
+			u.camera.retry.refused(now)
+		case reason.ofCamera:
 			u.camera.retry.failed(now)
+		}
+		if reason.ofCamera {
 			u.camera.good = false
 		}
 		if errors.Is(err, errMute) { // it may be busy with the unanswered request
