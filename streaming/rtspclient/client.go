@@ -109,6 +109,9 @@ type Client struct {
 	work   sync.WaitGroup
 }
 
+// maxUnread is how many responses wait to be read: one, and those that nobody asked for.
+const maxUnread = 8
+
 // link is one connection.
 type link struct {
 	net.Conn
@@ -181,7 +184,7 @@ func (c *Client) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l := &link{Conn: conn, peer: peerOf(conn), responses: make(chan *base.Response, 1), over: make(chan struct{})}
+	l := &link{Conn: conn, peer: peerOf(conn), responses: make(chan *base.Response, maxUnread), over: make(chan struct{})}
 	if c.at.secure {
 		name, _ := c.at.split()
 		if l.Conn, err = c.secured(ctx, conn, name); err != nil {
@@ -340,13 +343,14 @@ func (c *Client) reads(l *link) (err error) {
 		switch {
 		case err != nil:
 			return err
+		case in.response != nil && in.response.StatusCode < 200: // it is still at it
 		case in.response != nil:
 			c.opts.Response(in.response)
 			select {
 			case l.responses <- in.response:
 			case <-c.ended:
 				return ErrClosed
-			default: // nobody waits for it
+			default: // nobody waits for that many
 			}
 		case in.request != nil:
 			if err := c.answer(l, in.request); err != nil {

@@ -178,7 +178,7 @@ func (c *Client) send(ctx context.Context, method base.Method, uri string, heade
 	for {
 		select {
 		case res := <-l.responses:
-			if l.unanswered > 0 && isOlder(res, cseq) || res.StatusCode < 200 {
+			if l.unanswered > 0 && isOlder(res, cseq) {
 				continue
 			}
 			return res, c.seen(l, res)
