@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -161,7 +162,9 @@ func TestHeadsThatDoNotMove(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := newClient(t, func(c *Config) {
-				c.Within = time.Second
+				if sc.kind == Timeout {
+					c.Within = 500 * time.Millisecond
+				}
 				c.Allow = func(a netip.AddrPort) error {
 					if a.Addr() == netip.MustParseAddr("127.9.9.9") {
 						return errors.New("no")
@@ -237,7 +240,7 @@ func TestOrdersDoNotLockTheCamera(t *testing.T) {
 // password before.
 func TestSilenceDoesNotLockUsOut(t *testing.T) {
 	t.Parallel()
-	slow := false
+	var slow atomic.Bool
 	challenge := `Digest realm="x", nonce="1", qop="auth", algorithm=MD5`
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") == "" {
@@ -245,28 +248,32 @@ func TestSilenceDoesNotLockUsOut(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		if slow {
+		if slow.Load() {
 			hang(r)
 		}
 	}))
 	defer s.Close()
-	client := newClient(t, func(c *Config) { c.Within = 200 * time.Millisecond })
+	client := newClient(t)
+	wait := client.cfg.Within
 	h := client.Head(HeadTarget{Username: "a", Password: "b", ISAPIURL: s.URL, Channel: 1})
 	if err := h.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	slow = true
+	slow.Store(true)
+	client.cfg.Within = time.Second
 	for range maxWrong + 1 {
 		if err := h.Stop(t.Context()); kindIn(err) != Timeout {
 			t.Errorf("%v", err)
 		}
 	}
-	slow = false
+	slow.Store(false)
+	client.cfg.Within = wait
 	if err := h.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
 	unknown := client.Head(HeadTarget{Username: "a", Password: "c", ISAPIURL: s.URL, Channel: 1})
-	slow = true
+	slow.Store(true)
+	client.cfg.Within = time.Second
 	for range maxWrong {
 		if err := unknown.Stop(t.Context()); kindIn(err) != Timeout {
 			t.Errorf("%v", err)
