@@ -49,7 +49,7 @@ func (c NoticeChannel) Sends(kind NoticeKind) bool { return !c.Off && !slices.Co
 type Notices struct {
 	Mail    NoticeChannel `json:"mail,omitzero"` // and text messages
 	Webhook NoticeChannel `json:"webhook,omitzero"`
-	Push    NoticeChannel `json:"push,omitzero"` // to browsers
+	Push    NoticeChannel `json:"push,omitzero"`     // to browsers
 	OwnOff  bool          `json:"own_off,omitempty"` // nothing about what the account did itself
 	Shares  []string      `json:"shares,omitempty"`  // that are muted
 	Devices []string      `json:"devices,omitempty"` // that are muted
