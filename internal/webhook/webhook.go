@@ -188,6 +188,7 @@ func (c *Client) Do(r *http.Request) (outcome string, status int, err error) {
 		}
 		return outcomeOf(err), 0, nil
 	}
+	of.answered()
 	defer answer.Body.Close()
 	_, err = io.CopyN(io.Discard, answer.Body, maxAnswer)
 	status = answer.StatusCode
@@ -214,12 +215,24 @@ type cut struct {
 	ended bool
 }
 
+// add takes a connection in. Whoever closes it before there is an answer drops what it has
+// not sent.
 func (c *cut) add(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conns = append(c.conns, conn)
+	linger(conn, 0)
 	if c.ended {
-		abort(conn)
+		_ = conn.Close()
+	}
+}
+
+// answered lets the connections end as others do.
+func (c *cut) answered() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.conns {
+		linger(conn, -1)
 	}
 }
 
@@ -231,16 +244,14 @@ func (c *cut) end() {
 	}
 	c.ended = true
 	for _, conn := range c.conns {
-		abort(conn)
+		_ = conn.Close()
 	}
 }
 
-// abort closes a connection and drops what it has not sent.
-func abort(conn net.Conn) {
+func linger(conn net.Conn, seconds int) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // it may be closed
+		_ = tcp.SetLinger(seconds) // it may be closed
 	}
-	_ = conn.Close()
 }
 
 func outcomeOf(err error) string {

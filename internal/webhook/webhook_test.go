@@ -1,13 +1,16 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -177,5 +180,51 @@ func TestARebindingNameReachesNothing(t *testing.T) {
 	open := client(t, s, anywhere, rebinding(t, "127.0.0.1"))
 	if outcome, _, err := open.Call(t.Context(), d); outcome != Delivered || err != nil || reached.Load() != 1 {
 		t.Errorf("where it is allowed: %q, %v", outcome, err)
+	}
+}
+
+// TestACallThatIsCancelledIsCutOff: it returns at once, and nothing of it is sent after
+// that, not even what the kernel had not sent yet.
+func TestACallThatIsCancelledIsCutOff(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conns := make(chan net.Conn, 1)
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			conns <- c // and nothing is read
+		}
+	}()
+	client := New(Config{Allow: anywhere})
+	ctx, cancel := context.WithCancel(t.Context())
+	body := bytes.Repeat([]byte("x"), 32<<20) // more than the kernel takes
+	done := make(chan error)
+	go func() {
+		_, _, err := client.Call(ctx, Delivery{URL: "http://" + l.Addr().String(), ID: "1", Secrets: []string{secret}, Body: body})
+		done <- err
+	}()
+	c := <-conns
+	defer c.Close()
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(c, first); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("it returns %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not return")
+	}
+	if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	n, err := io.Copy(io.Discard, c)
+	if n >= int64(len(body)) || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("after it returned, %d bytes came, %v", n, err)
 	}
 }
