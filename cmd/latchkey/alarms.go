@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"latchkey/api"
 	"latchkey/domain/ids"
@@ -127,7 +128,19 @@ func (r *alarmRoom) gone(c access.Change) {
 	}
 }
 
-// start runs the parts of the room.
+// registerMetrics registers what the room counts.
+func (r *alarmRoom) registerMetrics(m prometheus.Registerer) {
+	m.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "latchkey_alarms_total", Help: "Alarms of devices that were kept."},
+			func() float64 { kept, _ := r.Counts(); return float64(kept) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "latchkey_alarms_left_out_total", Help: "Alarms that were left out because a device raised too many."},
+			func() float64 { _, left := r.Counts(); return float64(left) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "latchkey_alarm_devices", Help: "Devices whose alarms this process listens to, or tries to."},
+			func() float64 { return float64(r.watch.Listened()) }),
+	)
+}
+
+// startAlarms runs the parts of the room.
 func (s *runningService) startAlarms(r *alarmRoom) {
 	s.run("alarms", r.Hub.Run)
 	s.run("alarms of devices", r.watch.Run)

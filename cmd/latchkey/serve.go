@@ -185,6 +185,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	registerIndexMetrics(metrics, x)
 	metrics.MustRegister(s.opened.logState)
 	registerProjectionMetrics(metrics, runner)
+	s.alarms.registerMetrics(metrics)
 	hub := live.New(live.Config{Log: s.opened.log, Logins: logins{runner, s.opened.store}, Logger: logger})
 	server, err := s.newAPI(o, useCases, runner, hub, client, x, ledger, metrics, private)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -90,6 +91,8 @@ type Desk struct {
 	cfg   Config
 	edges edges
 	rates *rates.Rates
+
+	kept, left atomic.Uint64
 }
 
 // NewDesk makes a desk.
@@ -115,6 +118,7 @@ func (d *Desk) Take(ctx context.Context, device string, list []alert.Alert, zone
 			continue
 		}
 		if wait := d.rates.Take(device, now); wait > 0 {
+			d.left.Add(1)
 			d.cfg.Logger.DebugContext(ctx, "a device raises too many alarms; one is left out", "device", device, "kind", a.Kind)
 			continue
 		}
@@ -125,6 +129,10 @@ func (d *Desk) Take(ctx context.Context, device string, list []alert.Alert, zone
 	}
 	return errors.Join(faults...)
 }
+
+// Counts returns how many alarms were kept, and how many left out because a device raised
+// too many.
+func (d *Desk) Counts() (kept, left uint64) { return d.kept.Load(), d.left.Load() }
 
 // inZone is a time that was read as UTC, in another zone.
 func inZone(at time.Time, zone *time.Location) time.Time {
@@ -157,6 +165,7 @@ func (d *Desk) raise(ctx context.Context, device string, a alert.Alert, now time
 		}
 	}
 	if _, ok, err = d.cfg.Store.RaiseAlarm(ctx, n); err == nil && ok {
+		d.kept.Add(1)
 		d.cfg.Raised()
 	}
 	return err

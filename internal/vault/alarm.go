@@ -143,27 +143,25 @@ func trimAlarms(ctx context.Context, tx bun.Tx, device string, most int) error {
 	if err != nil || len(over) == 0 {
 		return err
 	}
-	_, err = dropAlarms(ctx, tx, over)
+	return dropAlarms(ctx, tx, over)
+}
+
+func dropAlarms(ctx context.Context, tx bun.Tx, numbers []int64) error {
+	if _, err := tx.NewDelete().Model((*alarmCopy)(nil)).Where("seq IN (?)", bun.List(numbers)).Exec(ctx); err != nil {
+		return err
+	}
+	_, err := tx.NewDelete().Model((*alarmRow)(nil)).Where("seq IN (?)", bun.List(numbers)).Exec(ctx)
 	return err
 }
 
-func dropAlarms(ctx context.Context, tx bun.Tx, numbers []int64) (bool, error) {
-	if len(numbers) == 0 {
-		return false, nil
-	}
-	if _, err := tx.NewDelete().Model((*alarmCopy)(nil)).Where("seq IN (?)", bun.List(numbers)).Exec(ctx); err != nil {
-		return false, err
-	}
-	return changed(tx.NewDelete().Model((*alarmRow)(nil)).Where("seq IN (?)", bun.List(numbers)).Exec(ctx))
-}
-
-// DropAlarms drops the alarms that were raised before a time.
+// DropAlarms drops the alarms that were raised before a time. Nobody asked for it, so the
+// files are not rewritten each time.
 func (v *Vault) DropAlarms(ctx context.Context, before time.Time) error {
 	for more := true; more; {
 		var old []int64
 		err := v.db.NewSelect().Model((*alarmRow)(nil)).Column("seq").Where("raised < ?", before.UnixMilli()).OrderExpr("seq").Limit(copiesAtOnce).Scan(ctx, &old)
 		if err == nil && len(old) > 0 {
-			err = v.forgetting(ctx, func(ctx context.Context, tx bun.Tx) (bool, error) { return dropAlarms(ctx, tx, old) }, true)
+			err = v.lazily(ctx, func(ctx context.Context, tx bun.Tx) error { return dropAlarms(ctx, tx, old) })
 		}
 		if err != nil {
 			return fmt.Errorf("dropping old alarms: %w", err)

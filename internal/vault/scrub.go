@@ -286,7 +286,7 @@ func (v *Vault) MayRemain() {
 }
 
 // remainIn are the tables with erasable rows.
-var remainIn = []string{"vault_secrets", "vault_subjects", "vault_passwords", "vault_sessions", "vault_outbox", "vault_stream_uses", "vault_webhooks"}
+var remainIn = []string{"vault_secrets", "vault_subjects", "vault_passwords", "vault_sessions", "vault_outbox", "vault_stream_uses", "vault_webhooks", "vault_alarms", "vault_alarm_copies", "vault_pushes"}
 
 // scrubLock is the number of PostgreSQL's advisory lock for scrubbing: "lkscrub".
 const scrubLock = 0x6c6b7363727562

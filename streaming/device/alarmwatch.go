@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"latchkey/internal/alert"
@@ -53,6 +54,7 @@ type AlarmWatch struct {
 
 	mu      sync.Mutex
 	changed map[string]bool
+	open    atomic.Int64 // conversations
 
 	// Those below belong to Run.
 	asked map[string]*askedDevice
@@ -91,6 +93,9 @@ func (w *AlarmWatch) Changed(device string) {
 	default:
 	}
 }
+
+// Listened returns how many devices this process listens to, or is trying to.
+func (w *AlarmWatch) Listened() int { return int(w.open.Load()) }
 
 // Run listens until the context ends.
 func (w *AlarmWatch) Run(ctx context.Context) error {
@@ -219,7 +224,9 @@ func (w *AlarmWatch) listen(ctx context.Context, id string, target AlarmTarget) 
 	pause, log := firstPause, w.cfg.Logger.With("device", id)
 	for ctx.Err() == nil {
 		began := w.cfg.Now()
+		w.open.Add(1)
 		err := w.cfg.Listen(ctx, target, func(list []alert.Alert, zone *time.Location) { w.cfg.Told(ctx, id, list, zone) })
+		w.open.Add(-1)
 		var failure *Failure
 		if !errors.As(err, &failure) {
 			failure = fail(NotReachable, "")
