@@ -101,6 +101,9 @@ type Client struct {
 	bound   bool       // a track was set up: the streams end with the connection
 	playing bool
 
+	reporting sync.Mutex
+	paused    bool // no reports are sent; guarded by reporting
+
 	once   sync.Once
 	ended  chan struct{}
 	err    error           // set before ended is closed

@@ -157,3 +157,46 @@ func TestRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestNoReportsWhilePaused: servers end the connection for what is no request then.
+func TestNoReportsWhilePaused(t *testing.T) {
+	var k taken
+	f := newFake(t, func(_ net.Conn, _ int, r asked) string {
+		if r.method != "PLAY" {
+			return ""
+		}
+		return reply(r, "200 OK") + framed(0, packet(96, 1, 0, 7))
+	})
+	c, d, err := playing(t, f.url(), k.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the packet", func() bool { return k.count(d.Tracks[0]) == 1 })
+	frames := func() int {
+		if _, err := c.Options(t.Context()); err != nil { // what was sent before it was read
+			t.Fatal(err)
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.frames
+	}
+	c.reportAll(1)
+	before := frames()
+	if before == 0 {
+		t.Error("nothing is reported while it plays")
+	}
+	if _, err := c.Pause(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	c.reportAll(1)
+	if n := frames() - before; n != 0 {
+		t.Errorf("%d reports while it is paused", n)
+	}
+	if _, err := c.Play(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	c.reportAll(1)
+	if frames() == before {
+		t.Error("nothing is reported when it plays again")
+	}
+}

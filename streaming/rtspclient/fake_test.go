@@ -37,9 +37,10 @@ type fake struct {
 
 	sdp string
 
-	mu    sync.Mutex
-	got   []asked
-	conns int
+	mu     sync.Mutex
+	got    []asked
+	conns  int
+	frames int // between the requests
 }
 
 const video = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:trackID=0\r\n"
@@ -66,6 +67,9 @@ func (f *fake) serve(conn net.Conn) {
 			if frame.Unmarshal(br) != nil {
 				return
 			}
+			f.mu.Lock()
+			f.frames++
+			f.mu.Unlock()
 			continue
 		}
 		in := textproto.NewReader(br)

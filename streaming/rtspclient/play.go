@@ -28,6 +28,7 @@ func (c *Client) Play(ctx context.Context, header base.Header) (*base.Response, 
 	if err != nil {
 		return res, err
 	}
+	c.pause(false)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.playing && !c.isOver() {
@@ -48,9 +49,14 @@ func refusesRange(code base.StatusCode) bool {
 	}
 }
 
-// Pause pauses what plays.
+// Pause pauses what plays. Until it plays again, only requests are sent to the camera.
 func (c *Client) Pause(ctx context.Context, header base.Header) (*base.Response, error) {
-	return c.whole(ctx, base.Pause, header)
+	c.pause(true)
+	res, err := c.whole(ctx, base.Pause, header)
+	if err != nil {
+		c.pause(false)
+	}
+	return res, err
 }
 
 // whole sends a request for the whole stream, or for each of its tracks if the camera

@@ -170,12 +170,30 @@ func (c *Client) reportReceipt() {
 		case <-c.ended:
 			return
 		}
-		for _, t := range c.setUp() {
-			if report := t.receipt.block(own, time.Now()); report != nil {
-				c.sendRTCP(t, report)
-			}
+		c.reportAll(own)
+	}
+}
+
+// reportAll sends the reports of all tracks, unless the stream is paused: servers that read
+// only messages then end the connection for anything else.
+func (c *Client) reportAll(own uint32) {
+	c.reporting.Lock()
+	defer c.reporting.Unlock()
+	if c.paused {
+		return
+	}
+	for _, t := range c.setUp() {
+		if report := t.receipt.block(own, time.Now()); report != nil {
+			c.sendRTCP(t, report)
 		}
 	}
+}
+
+// pause sets whether no reports are sent. None is on its way when it returns.
+func (c *Client) pause(on bool) {
+	c.reporting.Lock()
+	defer c.reporting.Unlock()
+	c.paused = on
 }
 
 func (c *Client) sendRTCP(t *Track, data []byte) { _ = c.sendOn(t, 1, data) }
