@@ -56,10 +56,22 @@ func (r *recordings) Recordings(ctx context.Context, id ids.Device, channel int,
 		source.Ahead, source.Zone, err = r.clock(ctx, id, asked)
 		return source, err
 	}
+	missing := playback.ErrNoRecorder
 	if replay {
-		return playback.Source{}, playback.ErrNoReplay
+		missing = playback.ErrNoReplay
 	}
-	return playback.Source{}, playback.ErrNoRecorder
+	if asked.ONVIFURL == "" {
+		return playback.Source{}, missing
+	}
+	address, ahead, err := r.client.Replay(ctx, asked, channel)
+	var failure *device.Failure
+	if errors.As(err, &failure) && (failure.Kind == device.Unsupported || failure.Kind == device.Refused) {
+		return playback.Source{}, missing
+	}
+	if err != nil {
+		return playback.Source{}, fmt.Errorf("asking a device where it replays: %w", err)
+	}
+	return playback.Source{URL: address, Username: cam.Username, Password: cam.Password, Replay: true, Ahead: ahead}, nil
 }
 
 // clock asks a device for its clock, once a minute.

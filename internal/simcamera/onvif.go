@@ -62,13 +62,15 @@ func (s *httpServer) onvif(w http.ResponseWriter, r *http.Request) {
 		if !s.camera.cfg.Fixed {
 			moves = "<tt:PTZ><tt:XAddr>" + at + "PTZ</tt:XAddr></tt:PTZ>"
 		}
-		soapAnswer(w, operation, "<tds:Capabilities><tt:Events><tt:XAddr>"+at+"Events</tt:XAddr></tt:Events><tt:Media><tt:XAddr>"+at+"Media</tt:XAddr></tt:Media>"+moves+"<tt:Extension><tt:Search><tt:XAddr>"+at+"Search</tt:XAddr></tt:Search></tt:Extension></tds:Capabilities>")
+		soapAnswer(w, operation, "<tds:Capabilities><tt:Events><tt:XAddr>"+at+"Events</tt:XAddr></tt:Events><tt:Media><tt:XAddr>"+at+"Media</tt:XAddr></tt:Media>"+moves+"<tt:Extension><tt:Search><tt:XAddr>"+at+"Search</tt:XAddr></tt:Search><tt:Replay><tt:XAddr>"+at+"Replay</tt:XAddr></tt:Replay></tt:Extension></tds:Capabilities>")
 	case "GetProfiles":
 		soapAnswer(w, operation, s.profiles())
 	case "FindRecordings":
 		soapAnswer(w, operation, "<tse:SearchToken>search_1</tse:SearchToken>")
 	case "GetRecordingSearchResults":
 		soapAnswer(w, operation, s.onvifRecordings())
+	case "GetReplayUri":
+		soapAnswer(w, operation, s.replayURI(text))
 	case "GetSnapshotUri":
 		uri, ok := s.snapshotURI(r.Host, text)
 		if !ok {
@@ -118,7 +120,7 @@ func (s *httpServer) mayCall(r *http.Request, req soapRequest) bool {
 	return false
 }
 
-const soapHead = xml.Header + `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:tds="http://www.onvif.org/ver10/device/wsdl" xmlns:trt="http://www.onvif.org/ver10/media/wsdl" xmlns:tse="http://www.onvif.org/ver10/search/wsdl" xmlns:tptz="http://www.onvif.org/ver20/ptz/wsdl" xmlns:tt="http://www.onvif.org/ver10/schema" xmlns:ter="http://www.onvif.org/ver10/error"><s:Body>`
+const soapHead = xml.Header + `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:tds="http://www.onvif.org/ver10/device/wsdl" xmlns:trt="http://www.onvif.org/ver10/media/wsdl" xmlns:tse="http://www.onvif.org/ver10/search/wsdl" xmlns:trp="http://www.onvif.org/ver10/replay/wsdl" xmlns:tptz="http://www.onvif.org/ver20/ptz/wsdl" xmlns:tt="http://www.onvif.org/ver10/schema" xmlns:ter="http://www.onvif.org/ver10/error"><s:Body>`
 
 func soapAnswer(w http.ResponseWriter, operation, content string) {
 	prefix := "tds:"
@@ -127,6 +129,8 @@ func soapAnswer(w http.ResponseWriter, operation, content string) {
 		prefix = "trt:"
 	case operation == "FindRecordings", operation == "GetRecordingSearchResults":
 		prefix = "tse:"
+	case operation == "GetReplayUri":
+		prefix = "trp:"
 	case ptzOperations[operation]:
 		prefix = "tptz:"
 	}

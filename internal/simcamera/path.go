@@ -15,6 +15,7 @@ type target struct {
 	channel  int
 	quality  quality
 	playback bool
+	replay   bool      // by ONVIF: start is that of the Range header
 	start    time.Time // of playback
 	end      time.Time // zero if the URL has none
 }
@@ -28,6 +29,7 @@ var (
 var (
 	livePath   = regexp.MustCompile(`(?i)^/(?:ISAPI/)?Streaming/channels/([0-9]{3,4})/?$`)
 	trackPath  = regexp.MustCompile(`(?i)^/(?:ISAPI/)?Streaming/tracks/([0-9]{3,4})/?$`)
+	replayPath = regexp.MustCompile(`^/onvif/replay/recording_([0-9]{1,2})/?$`)
 	legacyPath = regexp.MustCompile(`(?i)^/h264/ch([0-9]{1,2})/(main|sub)/av_stream/?$`)
 )
 
@@ -44,6 +46,10 @@ func parseTarget(path, query string) (target, error) {
 	}
 	if m := livePath.FindStringSubmatch(path); m != nil {
 		return numbered(m[1])
+	}
+	if m := replayPath.FindStringSubmatch(path); m != nil {
+		n, _ := strconv.Atoi(m[1])
+		return target{channel: n, quality: mainStream, playback: true, replay: true}, nil
 	}
 	m := trackPath.FindStringSubmatch(path)
 	if m == nil {

@@ -125,6 +125,9 @@ func (s *rtspServer) OnSetup(
 	if res != nil {
 		return res, nil, nil
 	}
+	if t.replay && !requires(ctx.Request, replayFeature) {
+		t.playback, t.replay = false, false // as devices do that are not told
+	}
 	v, err := s.newViewer(ctx.Session, t)
 	if err != nil {
 		return answer(base.StatusInternalServerError), nil, err
@@ -218,6 +221,9 @@ func answer(code base.StatusCode) *base.Response {
 
 // backChannelFeature is what a client requires to talk (ONVIF Streaming Specification).
 const backChannelFeature = "www.onvif.org/ver20/backchannel"
+
+// replayFeature is what a client requires to play recordings by ONVIF.
+const replayFeature = "onvif-replay"
 
 func requires(req *base.Request, feature string) bool {
 	for _, v := range req.Header["Require"] {

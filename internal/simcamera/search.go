@@ -3,6 +3,7 @@ package simcamera
 import (
 	"encoding/xml"
 	"fmt"
+	"html"
 	"net/http"
 	"strconv"
 	"time"
@@ -107,6 +108,15 @@ func (s *httpServer) clock(w http.ResponseWriter, _ *http.Request) {
 		Local     string   `xml:"localTime"`
 		Zone      string   `xml:"timeZone"`
 	}{Version: "2.0", Namespace: isapiNamespace, Mode: "NTP", Local: s.camera.cfg.Now().UTC().Format("2006-01-02T15:04:05-07:00"), Zone: "GMT+0:00:00"})
+}
+
+// replayURI answers where a recording is replayed.
+func (s *httpServer) replayURI(request []byte) string {
+	var order struct {
+		Token string `xml:"Body>GetReplayUri>RecordingToken"`
+	}
+	_ = xml.Unmarshal(request, &order) // then there is no such recording
+	return "<trp:Uri>" + html.EscapeString("rtsp://"+s.camera.RTSPAddr()+"/onvif/replay/"+order.Token) + "</trp:Uri>"
 }
 
 // onvifRecordings answers a search for recordings: one for each channel, of the last days.

@@ -2,6 +2,7 @@ package simcamera
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -36,6 +37,7 @@ type viewer struct {
 	mu       sync.Mutex
 	part     span // what to play next, for playback
 	scale    float64
+	cseq     byte               // of the last PLAY
 	cancel   context.CancelFunc // of the goroutine that sends, nil if there is none
 	finished chan struct{}      // closed when it has ended
 	closed   bool
@@ -73,6 +75,13 @@ func (v *viewer) prepare(req *base.Request) (*base.Response, error) {
 	v.pause()
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.target.replay && v.sent == 0 && len(req.Header["Range"]) == 0 {
+		return answer(base.StatusInvalidRange), fmt.Errorf("replaying: from when?")
+	}
+	if h := req.Header["CSeq"]; len(h) > 0 {
+		n, _ := strconv.ParseUint(h[0], 10, 32)
+		v.cseq = byte(n)
+	}
 	if h := req.Header["Scale"]; len(h) > 0 {
 		scale, err := parseScale(h[0])
 		if err != nil {
@@ -225,9 +234,21 @@ func (v *viewer) sendSound(u unit) {
 func (v *viewer) write(m *description.Media, packets []*rtp.Packet, pts int64, at time.Time) {
 	for _, p := range packets {
 		p.Timestamp += v.base + uint32(pts)
+		if v.target.replay {
+			v.date(p, at)
+		}
 		// An error means that the stream is closed; the session is ending then.
 		_ = v.stream.WritePacketRTPWithNTP(m, p, at)
 	}
+}
+
+// date adds the time that a packet shows (ONVIF Streaming Specification, 6.3).
+func (v *viewer) date(p *rtp.Packet, at time.Time) {
+	const epoch = 2208988800 // 1970 in seconds since 1900
+	b := binary.BigEndian.AppendUint32(nil, uint32(at.Unix()+epoch))
+	b = binary.BigEndian.AppendUint32(b, uint32(uint64(at.Nanosecond())<<32/1e9))
+	p.Extension, p.ExtensionProfile = true, 0xABAC
+	_ = p.SetExtension(0, append(b, 0, v.cseq, 0, 0)) // it is as long as it must be
 }
 
 // units turns a time into units of an RTP clock.

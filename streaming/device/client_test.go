@@ -106,7 +106,9 @@ func TestFacts(t *testing.T) {
 		}},
 		{"ONVIF alone", camera, func(t *Target) { t.Streams, t.ISAPIURL = nil, "" }, Facts{
 			Serial: "DS-2CD2042WD-I20160120AACH574832168", Model: "DS-2CD2042WD-I", Firmware: "V5.5.71 build 180723",
-			Channels: []Channel{{Number: 1, Has: privilege.PTZ | privilege.Alarm}, {Number: 2, Has: privilege.PTZ | privilege.Alarm}},
+			Channels: []Channel{
+				{Number: 1, Has: privilege.PTZ | privilege.Alarm | privilege.Playback}, {Number: 2, Has: privilege.PTZ | privilege.Alarm | privilege.Playback},
+			},
 		}},
 		{"a recorder of fixed cameras", recorder, func(t *Target) { t.ONVIFURL = "" }, Facts{
 			Serial: "DS-2CD2042WD-I20160120AACH574832168", Model: "DS-2CD2042WD-I", Firmware: "V5.5.71 build 180723", Recorder: true,

@@ -269,24 +269,33 @@ func (o *onvif) recordings(ctx context.Context, channel int) (r Recorded, err er
 	if err != nil {
 		return r, err
 	}
+	found, err := o.find(ctx, services)
+	for _, info := range found {
+		r.List = append(r.List, onvifRecording(info, o.ahead)...)
+	}
+	return r, err
+}
+
+// find searches for the recordings whose source is the channel's camera.
+func (o *onvif) find(ctx context.Context, services onvifServices) ([]*element, error) {
 	path := pathOf(services.capabilities.find("Extension"), "Search", "")
 	if path == "" || services.profile == "" {
-		return r, fail(Refused, ONVIF)
+		return nil, fail(Refused, ONVIF)
 	}
 	answer, err := o.ask(ctx, path, searchNS, "FindRecordings", "<Scope/><KeepAliveTime>PT30S</KeepAliveTime>")
 	if err != nil {
-		return r, err
+		return nil, err
 	}
 	token := answer.find("SearchToken")
 	if token == nil || len(token.text) > maxToken {
-		return r, fail(Unsupported, ONVIF)
+		return nil, fail(Unsupported, ONVIF)
 	}
 	said := escaped(strings.TrimSpace(token.text))
 	var found []*element
 	for range maxPages {
 		answer, err := o.ask(ctx, path, searchNS, "GetRecordingSearchResults", "<SearchToken>"+said+"</SearchToken><WaitTime>PT2S</WaitTime>")
 		if err != nil {
-			return r, err
+			return nil, err
 		}
 		list := answer.find("ResultList")
 		found = append(found, list.all("RecordingInformation")...)
@@ -294,15 +303,15 @@ func (o *onvif) recordings(ctx context.Context, channel int) (r Recorded, err er
 			break
 		}
 	}
+	var ours []*element
 	for _, info := range found {
 		source := info.words("Source", "SourceId")
 		known := source == services.source || source == services.profile
-		if !known && (services.sources > 1 || len(found) > 1) {
-			continue // it may be another camera's
+		if known || services.sources <= 1 && len(found) <= 1 { // otherwise it may be another camera's
+			ours = append(ours, info)
 		}
-		r.List = append(r.List, onvifRecording(info, o.ahead)...)
 	}
-	return r, nil
+	return ours, nil
 }
 
 // onvifRecording reads from when until when the pictures of a recording are.

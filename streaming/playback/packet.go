@@ -54,16 +54,17 @@ func partsOf(data []byte) (p parts, ok bool) {
 	return p, true
 }
 
-// shows returns the time that a packet shows, if it says so.
-func (p parts) shows() (time.Time, bool) {
+// shows returns the time that a packet shows, on the device's clock; zero if it does not
+// say so.
+func (p parts) shows() time.Time {
 	if p.profile != replayExtension || len(p.extension) < 12 {
-		return time.Time{}, false
+		return time.Time{}
 	}
 	ntp := binary.BigEndian.Uint64(p.extension)
 	if ntp == 0 {
-		return time.Time{}, false
+		return time.Time{}
 	}
-	return fromNTP(ntp), true
+	return fromNTP(ntp)
 }
 
 // answers sets the number of the PLAY request that a packet belongs to, which a viewer

@@ -75,11 +75,12 @@ func (r *run) speeds(requested, said float64) {
 // run begins: more than a key frame before. Otherwise what it says is wrong.
 const tooFar = 20 * time.Second
 
-// begin notes a packet of a track: what its timestamps mean.
-func (r *run) begin(n, clock int, data []byte, p parts) {
+// begin notes a packet of a track: what its timestamps mean. shows is what it shows, if it
+// says so.
+func (r *run) begin(n, clock int, data []byte, shows time.Time) {
 	at := &r.places[n]
 	ts := timestampOf(data)
-	if shows, ok := p.shows(); ok {
+	if !shows.IsZero() {
 		if !at.refd && r.speed != 0 {
 			off := shows.Sub(r.start)
 			if off < -time.Hour || off > time.Hour { // its clock, or a gap in the recording

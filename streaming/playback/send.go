@@ -87,7 +87,11 @@ func (s *Session) prepare(it item) ([]byte, *report) {
 	defer s.mu.Unlock()
 	t := s.tracks[it.track]
 	at := &it.run.places[it.track]
-	it.run.begin(it.track, t.clock, it.data, p)
+	shows := p.shows()
+	if !shows.IsZero() {
+		shows = s.source.ours(shows)
+	}
+	it.run.begin(it.track, t.clock, it.data, shows)
 	if !s.mayPass(it, p) {
 		if at.shifted {
 			at.shift-- // the viewer sees no gap

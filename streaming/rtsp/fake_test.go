@@ -242,9 +242,10 @@ func (g *grants) Secret(_ context.Context, key ids.Key) (string, error) {
 
 // sources are Cameras in memory: device/channel/quality.
 type sources struct {
-	mu  sync.Mutex
-	of  map[string]upstream.Source
-	bug func() error // called by Camera
+	mu     sync.Mutex
+	of     map[string]upstream.Source
+	replay playback.Source // where ONVIF replays; zero: nowhere
+	bug    func() error    // called by Camera
 }
 
 func (s *sources) setBug(bug func() error) {
@@ -263,7 +264,13 @@ func (s *sources) set(device string, channel int, q upstream.Quality, src upstre
 }
 
 func (s *sources) Recordings(ctx context.Context, device ids.Device, channel int, replay bool) (playback.Source, error) {
-	if replay {
+	s.mu.Lock()
+	onvif := s.replay
+	s.mu.Unlock()
+	switch {
+	case onvif.URL != "":
+		return onvif, nil
+	case replay:
 		return playback.Source{}, playback.ErrNoReplay
 	}
 	live, err := s.Camera(ctx, device, channel, upstream.Main)

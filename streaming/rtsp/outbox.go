@@ -67,7 +67,8 @@ type outbox struct {
 	chasing  bool // a goroutine sends the rest
 	subs     []sub
 	way      way
-	progress int64 // when something was sent, or there was nothing to send
+	progress int64         // when something was sent, or there was nothing to send
+	patience time.Duration // how long nothing may be taken, if that is longer than the door's
 
 	now   item     // what is being sent, if any
 	head  []item   // what comes next: a response, reports
@@ -412,7 +413,7 @@ func (o *outbox) chaseOn() (moved, goOn bool) {
 	case o.closed, o.quiet:
 		o.chasing = false
 		return moved, false
-	case monotonic()-o.progress > int64(o.door.cfg.WriteTimeout):
+	case monotonic()-o.progress > int64(max(o.door.cfg.WriteTimeout, o.patience)):
 		o.door.metrics.stalled.Inc()
 		o.fail()
 		o.chasing = false

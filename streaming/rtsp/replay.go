@@ -223,6 +223,7 @@ func (h *handler) setupPlayback(ctx *gortsplib.ServerHandlerOnSetupCtx, v *viewe
 	v.wire.prepared = nil
 	r := &replay{Session: s, door: h.Door, viewer: v, urls: make([]string, len(st.Desc.Medias)), cname: fmt.Sprintf("%016x", rand.Uint64())}
 	v.replay, v.lease = r, &lease{stream: st}
+	v.box.patience = playbackPatience
 	s.Begin(r)
 	return nil
 }
@@ -288,7 +289,10 @@ func (r *replay) play(ctx context.Context, req *base.Request) *refusal {
 	r.stay()
 	answer, err := r.Play(ctx, asked)
 	if err != nil {
-		return refusalOfPlayback(err)
+		refused := refusalOfPlayback(err)
+		r.viewer.wire.setPlaying(false) // what it played before is over
+		r.door.log.Info("a recording is not played", "viewer", r.viewer.id, "device", r.viewer.device, "channel", r.viewer.channel, "reason", refused.reason)
+		return refused
 	}
 	r.answer = answer
 	r.viewer.box.start(nil, r.viewer.subs, nil, nil) // until the response was sent
@@ -387,6 +391,10 @@ func (r *replay) tell(track int, rtcp []byte) {
 	frame := append([]byte{'$', channel, byte(len(rtcp) >> 8), byte(len(rtcp))}, rtcp...)
 	r.viewer.box.tell(&burst{control: true, track: track, data: frame})
 }
+
+// playbackPatience is how long a player may take nothing: it may be the one that paces the
+// recorder.
+const playbackPatience = 30 * time.Second
 
 // stayFor is how long a player may stay after the end of what it requested.
 const stayFor = 3 * time.Second

@@ -8,6 +8,7 @@ import (
 
 	"latchkey/domain/privilege"
 	"latchkey/internal/simcamera"
+	"latchkey/streaming/playback"
 	"latchkey/streaming/upstream"
 )
 
@@ -107,6 +108,31 @@ func (p *player) rtp() ([]byte, error) {
 		if err != nil || packet[1] < 192 || packet[1] > 223 {
 			return packet, err
 		}
+	}
+}
+
+// TestONVIFReplay: what a player requires and gets of ONVIF replay passes.
+func TestONVIFReplay(t *testing.T) {
+	h := withRecorder(t)
+	live, _ := h.sources.Camera(t.Context(), "dev-1", 1, upstream.Main)
+	h.sources.replay = playback.Source{URL: strings.Replace(live.URL, "Streaming/Channels/101", "onvif/replay/recording_1", 1), Username: "admin", Password: "camera-pass", Replay: true}
+	h.grants.setWindow(ten.Add(10*time.Second), ten.Add(time.Hour))
+	p := h.replaying(t, recorded, "tcp")
+	for _, c := range []struct{ asked, want string }{
+		{"clock=20260101T100020.500Z-", "clock=20260101T100020.500Z-20260101T110000.000Z"},
+		{"clock=20260101T100000.000Z-", "clock=20260101T100010.000Z-20260101T110000.000Z"}, // clipped
+	} {
+		r, err := p.do("PLAY", p.url, "Require: onvif-replay", "Range: "+c.asked)
+		if err != nil || r.status != 200 || r.header.Get("Range") != c.want {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		packet, err := p.rtp()
+		if err != nil || packet[0]&0x10 == 0 || packet[12] != 0xab || packet[13] != 0xac || packet[25] != byte(p.seq) {
+			t.Errorf("a packet without its extension: %x, %v", packet[:min(len(packet), 32)], err)
+		}
+	}
+	if err := p.receive(20); err != nil {
+		t.Error(err)
 	}
 }
 

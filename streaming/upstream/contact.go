@@ -48,6 +48,12 @@ func (p *Pool) Contact(ctx context.Context, device ids.Device, address string, t
 	p.metrics.dials.Inc()
 	err = talk(ctx, permit.dialAs(p))
 	p.contacted(u, ctx, err)
+	switch fault := faultOf(err); {
+	case err == nil:
+		p.cfg.Reached(device, "")
+	case fault.ofCamera && ctx.Err() == nil:
+		p.cfg.Reached(device, fault.label)
+	}
 	return err
 }
 
