@@ -126,6 +126,7 @@ type Door struct {
 
 	server   *gortsplib.Server
 	udp      *udpPorts
+	batches  batches
 	listener *listener
 	secure   *listener // nil: none
 	sweep    sync.WaitGroup
@@ -182,7 +183,7 @@ func (d *Door) serve() error {
 	if err != nil {
 		return fmt.Errorf("listening for RTP: %w", err)
 	}
-	d.udp = &udpPorts{rtp: udp[0], rtcp: udp[1]}
+	d.udp, d.batches = &udpPorts{rtp: udp[0], rtcp: udp[1]}, newBatches()
 	if err := d.udp.open(); err != nil {
 		udp[0].Close()
 		udp[1].Close()
@@ -241,6 +242,7 @@ func (d *Door) Close() error {
 				d.server.Close()
 			}
 			d.streams.close()
+			d.batches.close()
 			d.sweep.Wait()
 		}()
 		select {

@@ -190,13 +190,31 @@ func (st *stream) deliver(b *burst) {
 		return
 	}
 	given := 0
+	batch := st.door.batches.get(len(st.viewers))
+	if batch != nil {
+		defer st.door.batches.put(batch)
+	}
+	flush := func() {
+		batch.flush(func(h held, n int, err error) {
+			switch h.box.wrote(b, h.sub, n, err) {
+			case refused:
+				given--
+			case begun:
+				st.behind = append(st.behind, h.box)
+			}
+		})
+	}
 	for _, v := range st.viewers {
-		what, s := v.box.offer(b)
+		what, s := v.box.offer(b, batch)
 		switch what {
 		case refused:
 			continue
 		case begun:
 			st.behind = append(st.behind, v.box)
+		case joined:
+			if batch.full() {
+				flush()
+			}
 		case together, reported:
 			st.batch.add(st.door.udp, b, v.box, &s.rtp)
 			if what == reported {
@@ -204,6 +222,9 @@ func (st *stream) deliver(b *burst) {
 			}
 		}
 		given++
+	}
+	if batch != nil {
+		flush()
 	}
 	st.batch.flush(st.door.udp, b)
 	for n, d := range st.due {

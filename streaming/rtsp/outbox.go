@@ -127,12 +127,22 @@ const (
 	begun                   // it was sent in part, and nothing sends the rest yet
 	together                // it shall be sent together with those of other viewers
 	reported                // the same, and a report after it
+	joined                  // it is in the batch
 )
 
-// offer sends a burst if the viewer gets its track, or queues it.
-func (o *outbox) offer(b *burst) (outcome, *sub) {
+// offer sends a burst if the viewer gets its track, or queues it. If it is joined to the
+// batch, the outbox stays locked until wrote.
+func (o *outbox) offer(b *burst, batch *tcpBatch) (what outcome, s *sub) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
+	defer func() {
+		if what != joined {
+			o.mu.Unlock()
+		}
+	}()
+	return o.take(b, batch)
+}
+
+func (o *outbox) take(b *burst, batch *tcpBatch) (outcome, *sub) {
 	s := o.accept(b)
 	if s == nil {
 		return refused, nil
@@ -142,27 +152,50 @@ func (o *outbox) offer(b *burst) (outcome, *sub) {
 		return taken, s
 	}
 	o.progress = b.at
-	if u, ok := o.way.(*udpWay); ok && u.takes(b) {
+	switch w := o.way.(type) {
+	case *udpWay:
+		if !w.takes(b) {
+			break
+		}
 		if b.at >= s.report {
 			return reported, s
 		}
 		return together, s
+	case *tcpWay:
+		if data := b.on(s.channel); batch != nil && w.pace.room(w.fd, len(data)) == len(data) {
+			batch.add(o, s, w.fd, data)
+			return joined, s
+		}
 	}
 	done, err := o.way.send(b, s, 0)
+	return o.sent(b, s, done, err), s
+}
+
+// wrote notes how much of a burst a batch wrote, or why nothing.
+func (o *outbox) wrote(b *burst, s *sub, n int, err error) outcome {
+	defer o.mu.Unlock()
+	if w, ok := o.way.(*tcpWay); ok {
+		w.pace.used(n)
+	}
+	return o.sent(b, s, n, err)
+}
+
+// sent notes how much of a burst was sent.
+func (o *outbox) sent(b *burst, s *sub, done int, err error) outcome {
 	if err != nil {
 		o.fail()
-		return refused, nil
+		return refused
 	}
 	if done < o.way.size(b, s) {
 		o.now, b.kept, o.quiet = item{b, done}, true, false
 		if !o.chasing {
-			return begun, s
+			return begun
 		}
 	}
 	if b.at >= s.report {
 		o.sendReport(b, s)
 	}
-	return taken, s
+	return taken
 }
 
 // requeue takes back what was not sent together with the bursts of others.

@@ -334,7 +334,7 @@ func (r *replay) Send(track int, data []byte) error {
 	}
 	b.at = monotonic()
 	box := r.viewer.box
-	switch what, s := box.offer(b); what {
+	switch what, s := box.offer(b, nil); what {
 	case refused:
 		return net.ErrClosed
 	case begun:

@@ -1,5 +1,7 @@
 package rtsp
 
+import "runtime"
+
 // tcpWay sends interleaved packets over the connection of the player. Its units are bytes.
 // The mutex of its outbox guards it (with TLS that of the layer), and the connection is not
 // closed before the outbox.
@@ -36,3 +38,51 @@ func (w *tcpWay) rest(b *burst, s *sub, done int) []byte {
 }
 
 func (w *tcpWay) giveUp() { w.wire.cut() }
+
+// held is an outbox whose mutex is held until a batch was written.
+type held struct {
+	box *outbox
+	sub *sub
+}
+
+// batches are the batches of the door, one for each processor: no more write at once.
+type batches chan *tcpBatch
+
+// leastBatch is how many viewers of a stream make a batch cheaper than single writes.
+const leastBatch = 4
+
+func newBatches() batches {
+	b := make(batches, runtime.GOMAXPROCS(0))
+	for range cap(b) {
+		if t := newTCPBatch(); t != nil {
+			b <- t
+		}
+	}
+	return b
+}
+
+// get returns a batch; nil if none is free, or the system has none.
+func (b batches) get(viewers int) *tcpBatch {
+	if viewers < leastBatch {
+		return nil
+	}
+	select {
+	case t := <-b:
+		return t
+	default:
+		return nil
+	}
+}
+
+// put gives a batch back. After a panic outboxes may still be held.
+func (b batches) put(t *tcpBatch) {
+	t.release()
+	b <- t
+}
+
+// close ends the batches, which are not in use any more.
+func (b batches) close() {
+	for len(b) > 0 {
+		(<-b).close()
+	}
+}
