@@ -50,7 +50,19 @@ func TestEveryWayIn(t *testing.T) {
 		}
 		same(t, "the pages", paged, list)
 
+		has := func(id string, want projections.Having, wantFound bool) {
+			t.Helper()
+			got, found, err := h.store.HavingDevice(ctx, id)
+			must(t, err)
+			if found != wantFound {
+				t.Errorf("%s: found is %v", id, found)
+			}
+			same(t, "who has "+id, got, want)
+		}
+		has("cam", projections.Having{Owner: olga, Channels: []int{1}}, true)
+		has("none", projections.Having{}, false)
 		wait(t, r, h.append("share-"+given, accepted("cam", privilege.LiveView)))
+		has("cam", projections.Having{Owner: olga, Channels: []int{1}, Accepted: []projections.AcceptedBy{{Account: rita, Share: given}}}, true)
 		list, _ = ways(epoch, page)
 		if s := list[1].Share; s.Account != rita || s.Name == "" || s.StreamKeys != 2 || s.Cause().Type != "latchkey.share.accepted.v1" {
 			t.Fatalf("after the acceptance: %+v", s)

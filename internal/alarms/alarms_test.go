@@ -407,6 +407,31 @@ func TestListenersGetEachAlarmOnce(t *testing.T) {
 	}
 }
 
+// TestAnotherProcessHandsThemOn: what one process keeps, the listeners of another get.
+func TestAnotherProcessHandsThemOn(t *testing.T) {
+	h := newHouse(t)
+	other := alarms.NewHub(h.vault, slog.New(slog.DiscardHandler)) // nobody wakes it
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- other.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	l, err := other.Listen(t.Context(), "rita", nil)
+	for ; errors.Is(err, alarms.ErrEnded); l, err = other.Listen(t.Context(), "rita", nil) {
+		time.Sleep(time.Millisecond)
+	}
+	must(t, err)
+	defer l.Close()
+	h.take(motion(1, true))
+	select {
+	case c := <-l.Alarms():
+		if c.Kind != "motion" || c.Account != "rita" {
+			t.Errorf("%+v", c)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("no alarm comes")
+	}
+}
+
 // wire is where an alarm is sent: it takes bytes as long as its context lasts, and reports
 // those that come after the answer.
 type wire struct {

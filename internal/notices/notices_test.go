@@ -83,36 +83,41 @@ func telling(a app.About) app.Telling {
 
 func (h *house) Holder(context.Context, string) (string, error) { return rita, nil }
 
+// databases are where a vault may be.
+var databases = map[string]func(t *testing.T) *bun.DB{
+	"sqlite": func(t *testing.T) *bun.DB {
+		path := filepath.Join(t.TempDir(), "vault.db")
+		must(t, vault.CreateFile(path))
+		db, err := vault.OpenFile(path)
+		must(t, err)
+		return db
+	},
+	"postgres": func(t *testing.T) *bun.DB {
+		db, err := sql.Open("pgx", testdb.Postgres(t))
+		must(t, err)
+		return bun.NewDB(db, pgdialect.New())
+	},
+}
+
 func onEach(t *testing.T, f func(h *house)) {
-	for name, open := range map[string]func(t *testing.T) *bun.DB{
-		"sqlite": func(t *testing.T) *bun.DB {
-			path := filepath.Join(t.TempDir(), "vault.db")
-			must(t, vault.CreateFile(path))
-			db, err := vault.OpenFile(path)
-			must(t, err)
-			return db
-		},
-		"postgres": func(t *testing.T) *bun.DB {
-			db, err := sql.Open("pgx", testdb.Postgres(t))
-			must(t, err)
-			return bun.NewDB(db, pgdialect.New())
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := &house{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), began: 10}
-			db := open(t)
-			t.Cleanup(func() { db.Close() })
-			var err error
-			h.vault, err = vault.Open(t.Context(), db, vault.NewMasterKey(), h.clock)
-			must(t, err)
-			h.mails = notices.Mails{Notifier: notices.New(notices.Config{
-				Told: h, Vault: h.vault, Kinds: []string{"email"}, Logger: slog.New(slog.DiscardHandler), Now: h.clock,
-				EpochBegan: func(context.Context) (position.Position, error) { return h.began, nil },
-				Ending:     func(context.Context, time.Time, time.Time) ([]notices.Ending, error) { return h.ends, nil },
-			})}
-			f(h)
-		})
+	for name, open := range databases {
+		t.Run(name, func(t *testing.T) { f(newHouse(t, open(t))) })
 	}
+}
+
+func newHouse(t *testing.T, db *bun.DB) *house {
+	t.Helper()
+	h := &house{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), began: 10}
+	t.Cleanup(func() { db.Close() })
+	var err error
+	h.vault, err = vault.Open(t.Context(), db, vault.NewMasterKey(), h.clock)
+	must(t, err)
+	h.mails = notices.Mails{Notifier: notices.New(notices.Config{
+		Told: h, Vault: h.vault, Kinds: []string{"email"}, Logger: slog.New(slog.DiscardHandler), Now: h.clock,
+		EpochBegan: func(context.Context) (position.Position, error) { return h.began, nil },
+		Ending:     func(context.Context, time.Time, time.Time) ([]notices.Ending, error) { return h.ends, nil },
+	})}
+	return h
 }
 
 func must(t testing.TB, err error) {
