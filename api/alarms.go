@@ -57,7 +57,7 @@ const receiverPath = "/api/v1/alarm-receivers/{key}"
 
 const (
 	// What a network may post: a site has many cameras.
-	receiveEvery, receiveBurst = 20 * time.Millisecond, 500
+	receiveEvery, receiveBurst = 10 * time.Millisecond, 2000
 	// Keys that nobody has: they are guesses, or of a camera that was not set up again.
 	strangerEvery, strangerBurst = time.Second, 60
 )

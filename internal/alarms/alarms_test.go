@@ -286,19 +286,58 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+// TestADeviceThatRaisesTooManyIsBounded: and one sooner that many accounts have.
 func TestADeviceThatRaisesTooManyIsBounded(t *testing.T) {
 	h := newHouse(t)
-	for i := range 500 {
-		h.take(alert.Alert{Channel: 1, Kind: alert.Other, Type: fmt.Sprint(i), Active: true})
-		h.advance(10 * time.Second / 500)
+	for i := range 300 {
+		h.take(alert.Alert{Channel: 1, Kind: alert.Other, Type: fmt.Sprint(i), Active: true}) // it knows no more than 256 events
 	}
-	for range 200 {
-		h.advance(6 * time.Second)
-		h.take(motion(1, false))
+	if kept, left := h.desk.Counts(); kept != 256 || left != 0 {
+		t.Errorf("%d were kept, %d left out", kept, left)
+	}
+	h.advance(time.Hour)
+	for i := range 5000 {
+		account := fmt.Sprint("a", i)
+		h.rules.set(account, 1, true)
+		h.having.Shared = append(h.having.Shared, alarms.Holder{Account: account, Share: "s"})
+	}
+	before, _ := h.desk.Counts()
+	for range 20 {
 		h.take(motion(1, true))
+		h.take(motion(1, false))
 	}
-	if n := len(h.list("olga")); n < 100 || n > 300 {
+	if kept, left := h.desk.Counts(); kept-before < 5 || left < 5 {
+		t.Errorf("%d were kept for many, %d left out", kept-before, left)
+	}
+}
+
+// TestTwoWaysTellOfOneAlarm: what a device posts and is heard of it is one; what begins
+// again on the same way is another.
+func TestTwoWaysTellOfOneAlarm(t *testing.T) {
+	h := newHouse(t)
+	_, key, err := h.desk.MakeReceiver(t.Context(), "olga", "cam")
+	must(t, err)
+	post := func(state string) {
+		t.Helper()
+		must(t, h.desk.Receive(t.Context(), key, "application/json", []byte(`{"channelID":1,"eventType":"motiondetection","eventState":"`+state+`"}`)))
+	}
+	h.take(motion(1, true))
+	post("active")
+	if n := len(h.list("olga")); n != 1 {
 		t.Errorf("%d alarms", n)
+	}
+	h.take(motion(1, false))
+	h.take(motion(1, true))
+	if n := len(h.list("olga")); n != 2 {
+		t.Errorf("again: %d alarms", n)
+	}
+	h.take(motion(1, false))
+	h.advance(time.Minute)
+	post("active")
+	post("inactive")
+	post("active")
+	if n := len(h.list("olga")); n != 4 {
+		t.Errorf("posted alone: %d alarms", n)
 	}
 }
 

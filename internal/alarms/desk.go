@@ -26,8 +26,10 @@ const (
 	MostOfOne  = 1000
 	again      = 5 * time.Second
 	believable = 10 * time.Minute // between the camera's time and the arrival
-	// A device raises so many alarms at once, and one more each 5 seconds.
-	burst, every = 60, 5 * time.Second
+	// A device raises so many alarms at once, and one more each two seconds. One that
+	// many accounts have counts more.
+	burst, every = 1200, 2 * time.Second
+	holdersOfOne = 50
 	known        = 50_000 // devices whose rate is remembered
 	maxHolders   = 10_000
 )
@@ -89,8 +91,9 @@ type Config struct {
 // Desk takes what cameras say. It is safe for concurrent use.
 type Desk struct {
 	cfg   Config
-	edges edges
-	rates *rates.Rates
+	edges   edges
+	rates   *rates.Rates
+	process string // its name among others
 
 	kept, left atomic.Uint64
 }
@@ -103,11 +106,15 @@ func NewDesk(cfg Config) *Desk {
 	if cfg.Raised == nil {
 		cfg.Raised = func() {}
 	}
-	return &Desk{cfg: cfg, rates: rates.New(every, burst, known)}
+	return &Desk{cfg: cfg, rates: rates.New(every, burst, known), process: rand.Text()}
 }
 
 // Take takes what a device says. zone is its time zone, for times that have none; nil: UTC.
 func (d *Desk) Take(ctx context.Context, device string, list []alert.Alert, zone *time.Location) error {
+	return d.take(ctx, "listening", device, list, zone)
+}
+
+func (d *Desk) take(ctx context.Context, way, device string, list []alert.Alert, zone *time.Location) error {
 	var faults []error
 	for _, a := range list {
 		now := d.cfg.Now()
@@ -117,12 +124,7 @@ func (d *Desk) Take(ctx context.Context, device string, list []alert.Alert, zone
 		if !d.edges.rises(device, a, now) {
 			continue
 		}
-		if wait := d.rates.Take(device, now); wait > 0 {
-			d.left.Add(1)
-			d.cfg.Logger.DebugContext(ctx, "a device raises too many alarms; one is left out", "device", device, "kind", a.Kind)
-			continue
-		}
-		if err := d.raise(ctx, device, a, now); err != nil {
+		if err := d.raise(ctx, way, device, a, now); err != nil {
 			d.edges.again(device, a) // it may be repeated
 			faults = append(faults, err)
 		}
@@ -142,18 +144,23 @@ func inZone(at time.Time, zone *time.Location) time.Time {
 // Forget forgets what a device said.
 func (d *Desk) Forget(device string) { d.edges.forget(device) }
 
-func (d *Desk) raise(ctx context.Context, device string, a alert.Alert, now time.Time) error {
+func (d *Desk) raise(ctx context.Context, way, device string, a alert.Alert, now time.Time) error {
 	having, ok, err := d.cfg.Having(ctx, device)
 	if err != nil || !ok {
 		return err
 	}
-	alarm := Alarm{ID: uuid.NewString(), Device: device, Kind: string(a.Kind), Type: a.Type, Raised: now.UTC()}
+	alarm := Alarm{ID: uuid.NewString(), Device: device, Kind: string(a.Kind), Source: way + " " + d.process, Raised: now.UTC()}
 	if !a.At.IsZero() && a.At.Sub(now).Abs() <= believable {
 		alarm.Camera = a.At.UTC()
 	}
 	var to []Holder
 	if alarm.Channel, alarm.By, to, err = d.holders(device, a, having, now); err != nil || len(to) == 0 {
 		return err
+	}
+	if wait := d.rates.TakeN(device, 1+len(to)/holdersOfOne, now); wait > 0 {
+		d.left.Add(1)
+		d.cfg.Logger.DebugContext(ctx, "a device raises too many alarms; one is left out", "device", device, "kind", a.Kind)
+		return nil
 	}
 	n := vault.RaisedAlarm{Alarm: alarm, Again: again, Most: MostOfOne}
 	for _, h := range to {
@@ -336,7 +343,7 @@ func (d *Desk) Receive(ctx context.Context, key, contentType string, body []byte
 			return err
 		}
 	}
-	return d.Take(ctx, of.Device, list, nil)
+	return d.take(ctx, "posting", of.Device, list, nil)
 }
 
 // Receiver is the key of a device for its alarms, without the key.

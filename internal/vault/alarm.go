@@ -18,7 +18,7 @@ type Alarm struct {
 	// By is the channel whose privilege it takes to know of it.
 	By     int
 	Kind   string
-	Type   string    // the device's own name for it, by which repeats are known
+	Source string    // on which way it came, and to which process
 	Raised time.Time // when it arrived
 	Camera time.Time // the device's own time; zero if it said none that can be believed
 }
@@ -40,7 +40,7 @@ type alarmRow struct {
 	Channel int    `bun:"channel,notnull"`
 	By      int    `bun:"by_channel,notnull"`
 	Kind    string `bun:"kind,notnull"`
-	Type    string `bun:"type,notnull"`
+	Source  string `bun:"source,notnull"`
 	Raised  int64  `bun:"raised,notnull"`
 	Camera  int64  `bun:"camera,notnull"`
 }
@@ -65,7 +65,7 @@ type alarmCount struct {
 
 func (r *alarmRow) alarm() Alarm {
 	return Alarm{
-		ID: r.ID, Seq: r.Seq, Device: r.Device, Channel: r.Channel, By: r.By, Kind: r.Kind, Type: r.Type,
+		ID: r.ID, Seq: r.Seq, Device: r.Device, Channel: r.Channel, By: r.By, Kind: r.Kind, Source: r.Source,
 		Raised: millis(r.Raised), Camera: millis(r.Camera),
 	}
 }
@@ -75,8 +75,8 @@ type RaisedAlarm struct {
 	Alarm
 	Accounts []string // that have it
 	Notices  []Notice // that are kept with it
-	// Again is for how long after one the same of a device is not another: two ways on
-	// which it tells of its alarms tell of one.
+	// Again is for how long after one the same of a device, from another source, is not
+	// another: two ways on which it tells of its alarms tell of one.
 	Again time.Duration
 	Most  int // of a device; the oldest make room
 }
@@ -100,7 +100,7 @@ func (v *Vault) RaiseAlarm(ctx context.Context, n RaisedAlarm) (raised Alarm, ok
 		raised = n.Alarm
 		raised.Seq = last
 		row := &alarmRow{
-			ID: n.ID, Seq: last, Device: n.Device, Channel: n.Channel, By: n.By, Kind: n.Kind, Type: n.Type, Raised: n.Raised.UnixMilli(),
+			ID: n.ID, Seq: last, Device: n.Device, Channel: n.Channel, By: n.By, Kind: n.Kind, Source: n.Source, Raised: n.Raised.UnixMilli(),
 		}
 		if !n.Camera.IsZero() {
 			row.Camera = n.Camera.UnixMilli()
@@ -129,10 +129,10 @@ func (v *Vault) RaiseAlarm(ctx context.Context, n RaisedAlarm) (raised Alarm, ok
 	return raised, ok, nil
 }
 
-// firstAlarm reports whether the device has not raised the same a moment ago.
+// firstAlarm reports whether the same did not come from another source a moment ago.
 func firstAlarm(ctx context.Context, tx bun.Tx, n RaisedAlarm) (bool, error) {
 	same, err := tx.NewSelect().Model((*alarmRow)(nil)).Where("device = ? AND channel = ? AND kind = ?", n.Device, n.Channel, n.Kind).
-		Where("raised > ?", n.Raised.Add(-n.Again).UnixMilli()).Exists(ctx)
+		Where("raised > ? AND source <> ?", n.Raised.Add(-n.Again).UnixMilli(), n.Source).Exists(ctx)
 	return !same, err
 }
 

@@ -17,7 +17,7 @@ import (
 // raised is an alarm of a device for accounts.
 func raised(device string, at time.Time, accounts ...string) vault.RaisedAlarm {
 	id := fmt.Sprint(device, " ", at.UnixNano())
-	return vault.RaisedAlarm{Alarm: vault.Alarm{ID: id, Device: device, Channel: 1, By: 1, Kind: "motion", Type: "vmd", Raised: at}, Accounts: accounts, Again: 5 * time.Second, Most: 3}
+	return vault.RaisedAlarm{Alarm: vault.Alarm{ID: id, Device: device, Channel: 1, By: 1, Kind: "motion", Source: "listening", Raised: at}, Accounts: accounts, Again: 5 * time.Second, Most: 3}
 }
 
 // TestAlarmsAreBoundedAndForgotten: in number for each device, in time, with the device and
@@ -45,7 +45,11 @@ func TestAlarmsAreBoundedAndForgotten(t *testing.T) {
 			return list
 		}
 		raise("cam", true, "olga", "rita")
-		raise("cam", false, "olga", "rita") // on another way, at the same time
+		posted := raised("cam", c.t, "olga", "rita")
+		posted.ID, posted.Source = "posted", "posting"
+		if _, ok, err := v.RaiseAlarm(ctx, posted); err != nil || ok {
+			t.Errorf("on another way, at the same time: %v, %v", ok, err)
+		}
 		for range 4 {
 			c.t = c.t.Add(time.Minute)
 			raise("cam", true, "olga", "rita")
