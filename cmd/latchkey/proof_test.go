@@ -188,6 +188,7 @@ func TestWhyADeviceIsNotAdded(t *testing.T) {
 type refusal struct {
 	Code, Detail string
 	Errors       map[string]string
+	Certificate  string `json:"certificate_sha256"`
 }
 
 func post(t testing.TB, s *service, token, path string, body any) (*http.Response, refusal) {

@@ -15,7 +15,7 @@ const (
 	reportHold = 500 * time.Millisecond
 	// maxSlew is how far a mapping that viewers know is moved in one second, if the
 	// camera's first report comes later and says otherwise.
-	maxSlew = 80 * time.Millisecond
+	maxSlew = 100 * time.Millisecond
 	// maxApart is how far apart the tracks may be by the camera's reports, and how far a
 	// report may be from the packets. Beyond it, the report is nonsense.
 	maxApart = 5 * time.Second
