@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -32,7 +34,7 @@ type Alarms interface {
 	ReceiverOf(ctx context.Context, owner, device string) (alarms.Receiver, bool, error)
 	RevokeReceiver(ctx context.Context, device string) (bool, error)
 	KnowsReceiver(ctx context.Context, key string) error
-	Receive(ctx context.Context, key, contentType string, body []byte) error
+	Receive(ctx context.Context, key, contentType string, body io.Reader) error
 
 	// Browsers that an account is notified on, as long as the session with the token lasts.
 	// Check names what is wrong with one.
@@ -225,15 +227,31 @@ func (s *Server) receiveAlarm(c echo.Context) error {
 		}
 		return alarmProblem(err)
 	}
-	body, release, err := s.readBody(c, MaxBody)
-	defer release()
-	if err != nil {
-		return err
-	}
+	body := &pacedBody{from: c.Request().Body, until: http.NewResponseController(c.Response().Writer).SetReadDeadline, began: time.Now()}
 	if err := s.cfg.Alarms.Receive(ctx, key, c.Request().Header.Get("Content-Type"), body); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return tooSlow()
+		}
 		return alarmProblem(err)
 	}
 	return c.NoContent(http.StatusNoContent)
+}
+
+// pacedBody is a body that is not held: it has pictures in it. Like others it must arrive
+// at some rate.
+type pacedBody struct {
+	from  io.Reader
+	until func(time.Time) error
+	began time.Time
+	read  int
+}
+
+// Read implements io.Reader.
+func (b *pacedBody) Read(p []byte) (int, error) {
+	_ = b.until(b.began.Add(bodyGrace + time.Duration(b.read)*time.Second/bodyRate)) // not in tests
+	n, err := b.from.Read(p)
+	b.read += n
+	return n, err
 }
 
 // ListPushSubscriptions lists the browsers that the caller is notified on.

@@ -269,7 +269,9 @@ func TestAlarmsOverREST(t *testing.T) {
 	w.wantStatus(post(made.Path, "application/json", `{"channelID":2,"eventType":"linedetection","eventState":"active"}`), 204)
 	w.wantStatus(post(made.Path, "application/json", `{"eventType":"heartBeat","eventState":"active"}`), 204)
 	w.wantProblem(post(made.Path, "application/json", `{"hello":1}`), 400, "malformed_body")
-	w.wantProblem(post(made.Path, "application/xml", strings.Repeat("x", MaxBody+1)), 413, "body_too_large")
+	w.wantProblem(post(made.Path, "application/xml", strings.Repeat("x", MaxBody+1)), 400, "malformed_body")
+	picture := "--b\r\nContent-Type: image/jpeg\r\n\r\n" + strings.Repeat("x\r\n", MaxBody) + "\r\n"
+	w.wantStatus(post(made.Path, "multipart/form-data; boundary=b", "--b\r\nContent-Type: application/json\r\n\r\n{\"eventType\":\"heartBeat\"}\r\n"+picture+"--b--\r\n"), 204)
 	w.wantProblem(post("/api/v1/alarm-receivers/AAAA", "application/xml", event), 404, "alarm_receiver_not_found")
 	if strings.Contains(w.logged.String(), made.Key) {
 		t.Error("the key is logged")

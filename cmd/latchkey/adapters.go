@@ -313,6 +313,16 @@ func (c cameraDevices) refuseOwnOf(d app.NewDevice) error {
 	return c.refuseOwn(d.RTSPURL, d.ISAPIURL, d.ONVIFURL, channels)
 }
 
+// AcceptTransfer is the use case's; the alarms of the device are listened to for its new
+// owner.
+func (c cameraDevices) AcceptTransfer(ctx context.Context, m app.Meta, transfer string) (app.DeviceChanged, error) {
+	done, err := c.Devices.AcceptTransfer(ctx, m, transfer)
+	if err == nil {
+		c.changed(ctx, done.Device.Device, done.Position)
+	}
+	return done, err
+}
+
 // Refresh is the use case's; a device that was asked responds.
 func (c cameraDevices) Refresh(ctx context.Context, m app.Meta, device string) (app.DeviceChanged, error) {
 	done, err := c.Devices.Refresh(ctx, m, device)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -319,7 +320,7 @@ func TestTwoWaysTellOfOneAlarm(t *testing.T) {
 	must(t, err)
 	post := func(state string) {
 		t.Helper()
-		must(t, h.desk.Receive(t.Context(), key, "application/json", []byte(`{"channelID":1,"eventType":"motiondetection","eventState":"`+state+`"}`)))
+		must(t, h.desk.Receive(t.Context(), key, "application/json", strings.NewReader(`{"channelID":1,"eventType":"motiondetection","eventState":"`+state+`"}`)))
 	}
 	h.take(motion(1, true))
 	post("active")
@@ -353,27 +354,27 @@ func TestReceivers(t *testing.T) {
 	if err != nil || len(key) < 20 || made.Created.IsZero() {
 		t.Fatalf("%+v, %q, %v", made, key, err)
 	}
-	body := []byte(`{"channelID":1,"eventType":"VMD","eventState":"active"}`)
-	if err := h.desk.Receive(ctx, before, "application/json", body); !errors.Is(err, alarms.ErrNoReceiver) {
+	const text = `{"channelID":1,"eventType":"VMD","eventState":"active"}`
+	if err := h.desk.Receive(ctx, before, "application/json", strings.NewReader(text)); !errors.Is(err, alarms.ErrNoReceiver) {
 		t.Errorf("with the key before: %v", err)
 	}
-	if err := h.desk.Receive(ctx, key, "application/json", []byte("x")); !errors.Is(err, alert.ErrUnreadable) {
+	if err := h.desk.Receive(ctx, key, "application/json", strings.NewReader("x")); !errors.Is(err, alert.ErrUnreadable) {
 		t.Errorf("nonsense: %v", err)
 	}
-	must(t, h.desk.Receive(ctx, key, "application/json", body))
-	must(t, h.desk.Receive(ctx, key, "application/json", body))
+	must(t, h.desk.Receive(ctx, key, "application/json", strings.NewReader(text)))
+	must(t, h.desk.Receive(ctx, key, "application/json", strings.NewReader(text)))
 	if got := h.list("rita"); len(got) != 1 {
 		t.Errorf("%+v", got)
 	}
 	h.having.Owner = "sam" // it changed hands
-	if err := h.desk.Receive(ctx, key, "application/json", body); !errors.Is(err, alarms.ErrNoReceiver) {
+	if err := h.desk.Receive(ctx, key, "application/json", strings.NewReader(text)); !errors.Is(err, alarms.ErrNoReceiver) {
 		t.Errorf("of an owner before: %v", err)
 	}
 	h.having.Owner = "olga"
 	if had, err := h.desk.RevokeReceiver(ctx, "cam"); err != nil || !had {
 		t.Errorf("%v, %v", had, err)
 	}
-	if err := h.desk.Receive(ctx, key, "application/json", body); !errors.Is(err, alarms.ErrNoReceiver) {
+	if err := h.desk.Receive(ctx, key, "application/json", strings.NewReader(text)); !errors.Is(err, alarms.ErrNoReceiver) {
 		t.Errorf("after it was revoked: %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -90,7 +91,7 @@ type Config struct {
 
 // Desk takes what cameras say. It is safe for concurrent use.
 type Desk struct {
-	cfg   Config
+	cfg     Config
 	edges   edges
 	rates   *rates.Rates
 	process string // its name among others
@@ -319,7 +320,7 @@ func (d *Desk) KnowsReceiver(ctx context.Context, key string) error {
 }
 
 // Receive takes what a device posts with its key: ErrNoReceiver, alert.ErrUnreadable.
-func (d *Desk) Receive(ctx context.Context, key, contentType string, body []byte) error {
+func (d *Desk) Receive(ctx context.Context, key, contentType string, body io.Reader) error {
 	of, err := d.cfg.Store.AlarmReceiverBy(ctx, key)
 	if errors.Is(err, vault.ErrNotFound) {
 		return ErrNoReceiver

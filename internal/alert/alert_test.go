@@ -1,6 +1,7 @@
 package alert_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -127,16 +128,16 @@ func TestReaderIsBounded(t *testing.T) {
 func TestReadTakesWhatDevicesPost(t *testing.T) {
 	form := "--MIME_boundary\r\nContent-Disposition: form-data; name=\"Event_Type\"\r\nContent-Type: application/json\r\nContent-Length: 44\r\n\r\n" +
 		`{"channelID":1,"eventType":"fielddetection"}` + "\r\n--MIME_boundary\r\nContent-Disposition: form-data; name=\"picture\"\r\nContent-Type: image/jpeg\r\nContent-Length: 3\r\n\r\nabc\r\n--MIME_boundary--\r\n"
-	list, err := alert.Read("multipart/form-data; boundary=MIME_boundary", []byte(form))
+	list, err := alert.Read("multipart/form-data; boundary=MIME_boundary", strings.NewReader(form))
 	if err != nil || len(list) != 1 || list[0].Kind != alert.Intrusion {
 		t.Errorf("%+v, %v", list, err)
 	}
 	for _, c := range []struct{ media, body string }{{"application/xml", "<x/>"}, {"multipart/form-data; boundary=b", "--b\r\n\r\nx\r\n--b--\r\n"}, {"", ""}} {
-		if list, err := alert.Read(c.media, []byte(c.body)); !errors.Is(err, alert.ErrUnreadable) {
+		if list, err := alert.Read(c.media, strings.NewReader(c.body)); !errors.Is(err, alert.ErrUnreadable) {
 			t.Errorf("%s: %+v, %v", c.body, list, err)
 		}
 	}
-	if list, err := alert.Read("nonsense", []byte(`{"eventType":"heartBeat"}`)); err != nil || len(list) != 0 {
+	if list, err := alert.Read("nonsense", strings.NewReader(`{"eventType":"heartBeat"}`)); err != nil || len(list) != 0 {
 		t.Errorf("a beat: %+v, %v", list, err)
 	}
 }
@@ -147,7 +148,7 @@ func FuzzRead(f *testing.F) {
 	f.Add("application/json", []byte(`{"channelID":1,"eventType":"VMD","dateTime":"2026-01-31T10:00:00"}`))
 	f.Add("multipart/form-data; boundary=b", []byte("--b\r\nContent-Type: text/xml\r\n\r\n<EventNotificationAlert><eventType>a</eventType></EventNotificationAlert>\r\n--b--\r\n"))
 	f.Fuzz(func(t *testing.T, media string, body []byte) {
-		list, err := alert.Read(media, body)
+		list, err := alert.Read(media, bytes.NewReader(body))
 		if err != nil && len(list) > 0 || len(list) > 16 {
 			t.Errorf("%d alerts, %v", len(list), err)
 		}

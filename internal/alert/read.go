@@ -15,6 +15,8 @@ import (
 const (
 	// MaxPart is the size of one message, in bytes.
 	MaxPart = 64 << 10
+	// MaxBody is how much of a body is read, in bytes.
+	MaxBody = 16 << 20
 	// MaxChannel is the highest number of a channel.
 	MaxChannel = 511
 	// maxAlerts is how many messages one body may have.
@@ -27,22 +29,27 @@ const (
 // ErrUnreadable is returned for what is not a message about an event.
 var ErrUnreadable = errors.New("not a notification of an event")
 
-// Read reads a body: one message, or a multipart body of several and other things. Beats
-// are left out.
-func Read(contentType string, body []byte) ([]Alert, error) {
+// Read reads a body: one message, or a multipart body of several and other things, such as
+// pictures, which are skipped. Beats are left out.
+func Read(contentType string, body io.Reader) ([]Alert, error) {
+	body = io.LimitReader(body, MaxBody)
 	media, params, err := mime.ParseMediaType(contentType)
 	if err == nil && strings.HasPrefix(media, "multipart/") && params["boundary"] != "" {
 		return readParts(body, params["boundary"])
 	}
-	a, ok, err := One(body)
+	text, err := io.ReadAll(io.LimitReader(body, MaxPart+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	a, ok, err := One(text)
 	if err != nil || !ok {
 		return nil, err
 	}
 	return []Alert{a}, nil
 }
 
-func readParts(body []byte, boundary string) (list []Alert, err error) {
-	r, some := NewReader(bytes.NewReader(body), boundary), false
+func readParts(body io.Reader, boundary string) (list []Alert, err error) {
+	r, some := NewReader(body, boundary), false
 	for range maxAlerts {
 		part, err := r.Next()
 		if err != nil {
