@@ -116,6 +116,7 @@ type Door struct {
 	maxLag   time.Duration
 
 	publishers publishers
+	deaf       deafness
 
 	// setups is held from a successful SETUP to its response: the server then reads the
 	// medias of other sessions, without locking.

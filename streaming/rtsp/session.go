@@ -10,7 +10,9 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/headers"
+	"github.com/pion/rtcp"
 
 	"latchkey/projections/access"
 
@@ -137,6 +139,7 @@ func (h *handler) subscribe(c *gortsplib.ServerConn, res *base.Response) {
 	case to.InterleavedIDs != nil:
 		s.channel = byte(to.InterleavedIDs[0])
 	case to.ClientPorts != nil:
+		v.reportPorts.add(to.ClientPorts[1])
 		s.rtp, s.rtcp = h.udp.address(v.wire.endpoint(to.ClientPorts[0])), h.udp.address(v.wire.endpoint(to.ClientPorts[1]))
 	}
 	if v.keys != nil {
@@ -247,7 +250,7 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 	v.session, v.wire, v.udp = ctx.Session, w, ctx.Transport != gortsplib.TransportTCP
 	v.box = &w.box
 	if v.udp {
-		v.box = h.datagramBox(w)
+		v.box, v.reports = h.datagramBox(w), newReportLimit()
 	}
 	h.viewers.add(v) // before it can be cut: AwaitCuts must find it
 	kept := false
@@ -370,6 +373,9 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 	}
 	w.setPlaying(true)
 	if v.playing.CompareAndSwap(false, true) {
+		if v.udp {
+			ctx.Session.OnPacketRTCPAny(func(*description.Media, rtcp.Packet) { h.heard(v) })
+		}
 		h.metrics.plays.Inc()
 		h.log.Info("a viewer started watching", "viewer", v.id, "account", v.key.Account, "key", v.key.Name,
 			"device", v.device, "channel", v.channel, "udp", v.udp)
@@ -432,6 +438,7 @@ func (h *handler) forget(v *viewer) {
 		v.permit.Release()
 	}
 	h.viewers.remove(v)
+	h.hear(v)
 	switch {
 	case v.replay != nil:
 		v.replay.close()
@@ -446,8 +453,11 @@ func (h *handler) forget(v *viewer) {
 func (h *handler) OnPacketsLost(*gortsplib.ServerHandlerOnPacketsLostCtx) {}
 
 // OnDecodeError counts packets from viewers that are not RTCP.
-func (h *handler) OnDecodeError(*gortsplib.ServerHandlerOnDecodeErrorCtx) {
+func (h *handler) OnDecodeError(ctx *gortsplib.ServerHandlerOnDecodeErrorCtx) {
 	h.cfg.Upstreams.Dropped(droppedSent)
+	if v, ok := ctx.Session.UserData().(*viewer); ok && v.reports != nil {
+		h.heard(v)
+	}
 }
 
 // admit determines the target and the key of a request. It does not check yet whether the

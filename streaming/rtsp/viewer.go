@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/bluenviron/gortsplib/v4"
+	"golang.org/x/time/rate"
 
 	"latchkey/domain/ids"
 	"latchkey/domain/privilege"
@@ -37,6 +38,10 @@ type viewer struct {
 	order    []int         // the tracks that are set up, in the order of their SETUPs
 	box      *outbox       // over TCP that of the connection
 	left     bool          // it gets nothing any more; the stream's mutex guards it
+
+	reports     *rate.Limiter // over UDP
+	reportPorts reportPorts
+	deaf        atomic.Bool // the viewer sends too many
 
 	cutFor  atomic.Pointer[cutting]
 	playing atomic.Bool   // since its first PLAY
