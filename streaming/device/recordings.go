@@ -42,7 +42,7 @@ type Recorded struct {
 
 // Recordings asks a device what it has recorded of a channel in a time, by ISAPI if the
 // device has it, else, or if it does not say so there, by ONVIF. The error is a *Failure.
-// Nothing is retried. ONVIF's are as long as the recording: gaps in it are not known.
+// Nothing is retried. By ONVIF, gaps are known if the device has events of them.
 func (c *Client) Recordings(ctx context.Context, cam Camera, channel int, from, to time.Time) (r Recorded, err error) {
 	ctx, cancel := context.WithTimeout(ctx, searchWithin)
 	defer cancel()
@@ -55,7 +55,7 @@ func (c *Client) Recordings(ctx context.Context, cam Camera, channel int, from, 
 	}
 	if cam.ONVIFURL != "" && (cam.ISAPIURL == "" || hasNone(err)) {
 		err = c.ask(ctx, cam, ONVIF, 0, func(s *httpSession) (err error) {
-			r, err = (&onvif{httpSession: s}).recordings(ctx, channel)
+			r, err = (&onvif{httpSession: s}).recordings(ctx, channel, from, to)
 			return err
 		})
 	}
@@ -264,46 +264,42 @@ func searchID() string {
 }
 
 // recordings returns the recordings whose source is the channel's camera.
-func (o *onvif) recordings(ctx context.Context, channel int) (r Recorded, err error) {
+func (o *onvif) recordings(ctx context.Context, channel int, from, to time.Time) (r Recorded, err error) {
 	services, err := o.services(ctx, channel)
 	if err != nil {
 		return r, err
 	}
 	found, err := o.find(ctx, services)
-	for _, info := range found {
-		r.List = append(r.List, onvifRecording(info, o.ahead)...)
+	if err != nil {
+		return r, err
 	}
-	return r, err
+	path := pathOf(services.capabilities.find("Extension"), "Search", "")
+	for _, info := range found {
+		whole := onvifRecording(info, o.ahead)
+		parts, told, err := o.parts(ctx, path, info, from, to)
+		if err != nil && !hasNone(err) {
+			return r, err
+		}
+		if !told {
+			parts = whole
+		}
+		for _, w := range whole {
+			r.List = append(r.List, inOrder(slices.Clone(parts), w.From, w.To)...)
+		}
+	}
+	return r, nil
 }
 
 // find searches for the recordings whose source is the channel's camera.
-func (o *onvif) find(ctx context.Context, services onvifServices) ([]*element, error) {
+func (o *onvif) find(ctx context.Context, services onvifServices) (ours []*element, err error) {
 	path := pathOf(services.capabilities.find("Extension"), "Search", "")
 	if path == "" || services.profile == "" {
 		return nil, fail(Refused, ONVIF)
 	}
-	answer, err := o.ask(ctx, path, searchNS, "FindRecordings", "<Scope/><KeepAliveTime>PT30S</KeepAliveTime>")
+	found, err := o.search(ctx, path, "FindRecordings", "<Scope/>", "GetRecordingSearchResults", "RecordingInformation")
 	if err != nil {
 		return nil, err
 	}
-	token := answer.find("SearchToken")
-	if token == nil || len(token.text) > maxToken {
-		return nil, fail(Unsupported, ONVIF)
-	}
-	said := escaped(strings.TrimSpace(token.text))
-	var found []*element
-	for range maxPages {
-		answer, err := o.ask(ctx, path, searchNS, "GetRecordingSearchResults", "<SearchToken>"+said+"</SearchToken><WaitTime>PT2S</WaitTime>")
-		if err != nil {
-			return nil, err
-		}
-		list := answer.find("ResultList")
-		found = append(found, list.all("RecordingInformation")...)
-		if state := list.words("SearchState"); len(found) >= maxRecordings || state == "Completed" || state == "Unknown" {
-			break
-		}
-	}
-	var ours []*element
 	for _, info := range found {
 		source := info.words("Source", "SourceId")
 		known := source == services.source || source == services.profile
@@ -312,6 +308,86 @@ func (o *onvif) find(ctx context.Context, services onvifServices) ([]*element, e
 		}
 	}
 	return ours, nil
+}
+
+// search begins a search, and gets all of its results.
+func (o *onvif) search(ctx context.Context, path, find, arguments, get, result string) (found []*element, err error) {
+	answer, err := o.ask(ctx, path, searchNS, find, arguments+"<KeepAliveTime>PT30S</KeepAliveTime>")
+	if err != nil {
+		return nil, err
+	}
+	token := answer.find("SearchToken")
+	if token == nil || len(token.text) > maxToken {
+		return nil, fail(Unsupported, ONVIF)
+	}
+	said := escaped(strings.TrimSpace(token.text))
+	for range maxPages {
+		if answer, err = o.ask(ctx, path, searchNS, get, "<SearchToken>"+said+"</SearchToken><WaitTime>PT2S</WaitTime>"); err != nil {
+			return nil, err
+		}
+		list := answer.find("ResultList")
+		found = append(found, list.all(result)...)
+		if state := list.words("SearchState"); len(found) >= maxRecordings || state == "Completed" || state == "Unknown" {
+			break
+		}
+	}
+	return found, nil
+}
+
+// parts asks when a recording has pictures, in a time; told is false if the device does not
+// tell.
+func (o *onvif) parts(ctx context.Context, path string, info *element, from, to time.Time) (list []Recording, told bool, err error) {
+	recording, track := info.words("RecordingToken"), ""
+	for _, t := range info.all("Track") {
+		if t.words("TrackType") == "Video" && track == "" {
+			track = t.words("TrackToken")
+		}
+	}
+	if recording == "" || track == "" {
+		return nil, false, nil
+	}
+	at := func(t time.Time) string { return t.Add(o.ahead).UTC().Format("2006-01-02T15:04:05Z") }
+	const topic = `<TopicExpression xmlns="http://docs.oasis-open.org/wsn/b-2" xmlns:tns1="http://www.onvif.org/ver10/topics" Dialect="http://www.onvif.org/ver10/tev/topicExpression/ConcreteSet">tns1:RecordingHistory/Track/State</TopicExpression>`
+	events, err := o.search(ctx, path, "FindEvents", "<StartPoint>"+at(from)+"</StartPoint><EndPoint>"+at(to)+"</EndPoint>"+
+		"<Scope><IncludedRecordings"+schemaNS+">"+escaped(recording)+"</IncludedRecordings></Scope><SearchFilter>"+topic+"</SearchFilter>"+
+		"<IncludeStartState>true</IncludeStartState>", "GetEventSearchResults", "Result")
+	if err != nil {
+		return nil, false, err
+	}
+	list, told = onvifParts(events, recording, track, to, o.ahead)
+	return list, told, nil
+}
+
+// onvifParts reads when a track has data from the events of its state, if there are any.
+// What is not ended goes on until a time.
+func onvifParts(events []*element, recording, track string, to time.Time, ahead time.Duration) (list []Recording, told bool) {
+	type change struct {
+		at      time.Time
+		present bool
+	}
+	var changes []change
+	for _, e := range events {
+		at, err := isapiTime(e.words("Time"))
+		if err != nil || e.words("RecordingToken") != recording || e.words("TrackToken") != track {
+			continue
+		}
+		for _, item := range e.find("Event", "Message", "Message", "Data").all("SimpleItem") {
+			if item.attrs["Name"] == "IsDataPresent" {
+				changes = append(changes, change{at.Add(-ahead), strings.EqualFold(item.attrs["Value"], "true") || item.attrs["Value"] == "1"})
+			}
+		}
+	}
+	slices.SortStableFunc(changes, func(a, b change) int { return a.at.Compare(b.at) })
+	for i, c := range changes {
+		end := to
+		if i+1 < len(changes) {
+			end = changes[i+1].at
+		}
+		if c.present {
+			list = append(list, Recording{c.at, end})
+		}
+	}
+	return list, len(changes) > 0
 }
 
 // onvifRecording reads from when until when the pictures of a recording are.

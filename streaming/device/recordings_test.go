@@ -187,6 +187,62 @@ func TestOtherCamerasRecordings(t *testing.T) {
 	}
 }
 
+// TestGapsByONVIF: the events of a track's state say when it has pictures, within what the
+// recording says of itself; without events it is all of that.
+func TestGapsByONVIF(t *testing.T) {
+	event := func(track, at, present string) string {
+		return "<Result><RecordingToken>r1</RecordingToken><TrackToken>" + track + "</TrackToken><Time>" + at + "</Time><Event><Topic>tns1:RecordingHistory/Track/State</Topic><Message><Message UtcTime=\"" + at +
+			"\"><Data><SimpleItem Name=\"IsDataPresent\" Value=\"" + present + "\"/></Data></Message></Message></Event><StartStateEvent>false</StartStateEvent></Result>"
+	}
+	for name, c := range map[string]struct {
+		events string
+		want   []int // hours
+	}{
+		"a gap":              {event("v", "2026-01-05T00:00:00Z", "true") + event("v", "2026-01-05T03:00:00Z", "false") + event("v", "2026-01-05T05:00:00Z", "true"), []int{1, 3, 5, 9}},
+		"in any order":       {event("v", "2026-01-05T05:00:00Z", "false") + event("v", "2026-01-05T02:00:00Z", "true"), []int{2, 5}},
+		"another track's":    {event("a", "2026-01-05T05:00:00Z", "false") + event("v", "2026-01-05T04:00:00Z", "1"), []int{4, 9}},
+		"nothing is told":    {"", []int{1, 9}},
+		"it is refused":      {"fault", []int{1, 9}},
+		"what is no time":    {event("v", "yesterday", "true") + event("v", "2026-01-05T08:00:00Z", "true"), []int{8, 9}},
+		"nothing there":      {event("v", "2026-01-05T00:00:00Z", "false"), nil},
+		"beyond its own end": {event("v", "2026-01-05T20:00:00Z", "true"), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				text, _ := io.ReadAll(r.Body)
+				_, action, _ := strings.Cut(string(text), "<s:Body><")
+				action, _, _ = strings.Cut(action, " ")
+				content := map[string]string{
+					"GetCapabilities": `<Capabilities><Extension><Search><XAddr>http://10.0.0.1/search</XAddr></Search></Extension></Capabilities>`,
+					"GetProfiles":     `<Profiles token="p"><VideoSourceConfiguration><SourceToken>s</SourceToken></VideoSourceConfiguration></Profiles>`,
+					"FindRecordings":  "<SearchToken>1</SearchToken>", "FindEvents": "<SearchToken>2</SearchToken>",
+					"GetRecordingSearchResults": "<ResultList><SearchState>Completed</SearchState><RecordingInformation><RecordingToken>r1</RecordingToken><Source><SourceId>s</SourceId></Source>" +
+						"<Track><TrackToken>v</TrackToken><TrackType>Video</TrackType><DataFrom>2026-01-05T01:00:00Z</DataFrom><DataTo>2026-01-05T09:00:00Z</DataTo></Track></RecordingInformation></ResultList>",
+					"GetEventSearchResults": "<ResultList><SearchState>Completed</SearchState>" + c.events + "</ResultList>",
+				}[action]
+				switch {
+				case action == "FindEvents" && c.events == "fault":
+					w.WriteHeader(http.StatusBadRequest)
+					_, _ = io.WriteString(w, "<Envelope><Body><Fault><Code><Subcode><Value>ter:ActionNotSupported</Value></Subcode></Code></Fault></Body></Envelope>")
+					return
+				case action == "FindEvents" && !strings.Contains(string(text), "<StartPoint>2026-01-05T00:00:00Z</StartPoint><EndPoint>2026-01-06T00:00:00Z</EndPoint>"):
+					t.Errorf("asked: %s", text)
+				}
+				_, _ = io.WriteString(w, "<Envelope><Body><"+action+"Response>"+content+"<SystemDateAndTime/></"+action+"Response></Body></Envelope>")
+			}))
+			defer server.Close()
+			got, err := newClient(t).Recordings(t.Context(), Camera{ONVIFURL: server.URL}, 1, someDay, someDay.AddDate(0, 0, 1))
+			want := []Recording{}
+			for i := 0; i < len(c.want); i += 2 {
+				want = append(want, Recording{someDay.Add(time.Duration(c.want[i]) * time.Hour), someDay.Add(time.Duration(c.want[i+1]) * time.Hour)})
+			}
+			if err != nil || fmt.Sprint(got.List) != fmt.Sprint(want) {
+				t.Errorf("%v, %v; want %v", got.List, err, want)
+			}
+		})
+	}
+}
+
 // FuzzSearch: no answer to a search makes us panic, list what is not asked for, or loop.
 func FuzzSearch(f *testing.F) {
 	f.Add([]byte(found("MORE", match("101", "2026-01-05T06:00:00Z", "2026-01-05T07:00:00Z"))), "2026-01-05T07:00:00", "EST+5:00:00DST01:00:00")
@@ -209,6 +265,8 @@ func FuzzSearch(f *testing.F) {
 		for _, info := range root.all("RecordingInformation") {
 			list = append(list, onvifRecording(info, time.Hour)...)
 		}
+		parts, _ := onvifParts(root.all("Result"), "", "", someDay, time.Hour)
+		list = append(list, parts...)
 		from, to := someDay, someDay.AddDate(0, 0, 1)
 		last := from.Add(-1)
 		for _, r := range inOrder(slices.Clone(list), from, to) {
