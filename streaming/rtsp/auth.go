@@ -147,7 +147,8 @@ func sameResource(claimed string, u *base.URL) bool {
 	return u != nil && stripTrack(claimed) == stripTrack(u.String())
 }
 
-// stripTrack returns a URL without scheme, host, track and trailing slash.
+// stripTrack returns a URL without scheme, host, track and trailing slashes, also of the
+// path before a query.
 func stripTrack(s string) string {
 	if _, rest, ok := strings.Cut(s, "://"); ok {
 		_, s, _ = strings.Cut(rest, "/")
@@ -155,7 +156,7 @@ func stripTrack(s string) string {
 	if i := strings.LastIndex(s, "/trackID="); i >= 0 {
 		s = s[:i]
 	}
-	return strings.Trim(s, "/")
+	return strings.Trim(strings.Replace(s, "/?", "?", 1), "/")
 }
 
 func newNonce() string {

@@ -99,6 +99,11 @@ func TestPlayersThatWeDidNotWrite(t *testing.T) {
 		if n := strings.Count(string(out), "packet,"); err != nil || n != 25 {
 			t.Errorf("ffprobe plays a recording over %s: %d packets, %v: %.500s", transport, n, err, out)
 		}
+		out, err = exec.CommandContext(t.Context(), "timeout", "60", "gst-launch-1.0", "rtspsrc", "location="+addr+recorded, "protocols="+transport, "latency=0",
+			"!", "application/x-rtp,media=video", "!", "fakesink").CombinedOutput()
+		if !strings.Contains(string(out), "Got EOS") {
+			t.Errorf("GStreamer plays a recording over %s: %v: %.1000s", transport, err, out)
+		}
 	}
 	for _, c := range []struct{ scheme, path, transport string }{
 		{"rtsp", "/dev-1/1", "tcp"},

@@ -200,6 +200,37 @@ func TestPlaybackIsTakenAlone(t *testing.T) {
 	}
 }
 
+// TestPlaybackAddresses: players append the track to the Content-Base, or resolve it.
+func TestPlaybackAddresses(t *testing.T) {
+	t.Parallel()
+	h := withRecorder(t)
+	const query = "?starttime=20260101T100000Z&endtime=20260101T110000Z"
+	for name, c := range map[string]struct{ base, setup, play string }{
+		"ffmpeg":             {"/dev-1/1/playback/" + query + "/", "/dev-1/1/playback/" + query + "/trackID=0", "/dev-1/1/playback/" + query + "/"},
+		"GStreamer":          {"/dev-1/1/playback/" + query + "/", "/dev-1/1/playback/trackID=0", "/dev-1/1/playback/" + query + "/"},
+		"Hikvision's":        {"/dev-1/Streaming/tracks/101/" + query + "/", "/dev-1/Streaming/tracks/101/trackID=0" + query, "/dev-1/Streaming/tracks/101" + query},
+		"without the answer": {"/dev-1/1/playback/" + query + "/", "/dev-1/1/playback" + query + "/trackID=0", "/dev-1/1/playback" + query},
+	} {
+		p := h.player(t, "", annKey)
+		p.digest = true
+		p.challenged(t)
+		path, _, _ := strings.Cut(c.base, "/?")
+		r, err := p.do("DESCRIBE", p.url+path+query)
+		r = p.wants(200, name+": DESCRIBE", r, err)
+		if got := r.header.Get("Content-Base"); got != p.url+c.base {
+			t.Errorf("%s: Content-Base %q", name, got)
+		}
+		r, err = p.setupAt(p.url + c.setup)
+		p.wants(200, name+": SETUP", r, err)
+		r, err = p.do("PLAY", p.url+c.play)
+		p.wants(200, name+": PLAY", r, err)
+		if err := p.receive(3); err != nil {
+			t.Error(err)
+		}
+		p.close()
+	}
+}
+
 // TestPlaybackEnds: at the end players are told, and sent away if they stay.
 func TestPlaybackEnds(t *testing.T) {
 	t.Parallel()

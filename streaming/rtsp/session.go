@@ -152,14 +152,19 @@ func (h *handler) subscribe(c *gortsplib.ServerConn, res *base.Response) {
 	v.order = append(v.order, track)
 }
 
-// withoutQuery removes an empty query from a Content-Base: players that resolve the track
-// against it by RFC 3986 would lose the channel.
+// withoutQuery removes a query that says nothing from a Content-Base, and ends its path with
+// a slash: players that resolve the track against it by RFC 3986 would lose the last part of
+// the path.
 func withoutQuery(contentBase string) string {
 	path, query, ok := strings.Cut(contentBase, "?")
-	if !ok || strings.Contains(query, "starttime") {
+	if !ok {
 		return contentBase
 	}
-	return strings.TrimSuffix(path, "/") + "/"
+	path = strings.TrimSuffix(path, "/") + "/"
+	if strings.Contains(query, "starttime") { // players that append the track keep it
+		return path + "?" + query
+	}
+	return path
 }
 
 // OnDescribe returns the description, and starts the upstream.
