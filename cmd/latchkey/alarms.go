@@ -109,7 +109,7 @@ func alarmTarget(ctx context.Context, v *vault.Vault, x *access.Index, id string
 	if errors.Is(err, vault.ErrNotFound) {
 		return t, false, nil
 	}
-	t = device.AlarmTarget{Username: camera.Username, Password: camera.Password, ISAPIURL: camera.ISAPIURL, ONVIFURL: camera.ONVIFURL}
+	t = device.AlarmTarget{Username: camera.Username, Password: camera.Password, ISAPIURL: camera.ISAPIURL, ONVIFURL: camera.ONVIFURL, Certificate: confirmed(camera)}
 	return t, t.ISAPIURL != "" || t.ONVIFURL != "", err
 }
 

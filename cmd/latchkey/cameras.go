@@ -11,6 +11,7 @@ import (
 	"latchkey/internal/vault"
 	"latchkey/projections/access"
 	"latchkey/streaming/device"
+	"latchkey/streaming/rtspclient"
 	"latchkey/streaming/upstream"
 )
 
@@ -35,13 +36,20 @@ func newCameras(client *device.Client, v *vault.Vault, x *access.Index, u *upstr
 	}
 }
 
+// confirmed returns the certificate that the owner has confirmed. What cannot be read is
+// none: then the certificate must be valid.
+func confirmed(cam vault.Camera) rtspclient.Fingerprint {
+	pin, _ := rtspclient.ParseFingerprint(cam.Certificate)
+	return pin
+}
+
 // askedCamera returns how a device is asked. One that has no address has nothing.
 func askedCamera(ctx context.Context, v *vault.Vault, id string) (device.Camera, error) {
 	cam, err := v.Camera(ctx, id)
 	if errors.Is(err, vault.ErrNotFound) {
 		return device.Camera{}, nil
 	}
-	return device.Camera{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL}, err
+	return device.Camera{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL, Certificate: confirmed(cam)}, err
 }
 
 // Picture is a device's still picture of a channel.

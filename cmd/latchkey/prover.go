@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -24,9 +23,7 @@ type prover struct{ client *device.Client }
 
 func (p prover) Prove(ctx context.Context, account string, c app.Camera) (app.DeviceFacts, error) {
 	target := device.Target{Account: account, Username: c.Username, Password: c.Password, ISAPIURL: c.ISAPIURL, ONVIFURL: c.ONVIFURL}
-	if sum, err := hex.DecodeString(c.Certificate); err == nil && len(sum) == len(target.Certificate) {
-		target.Certificate = rtspclient.Fingerprint(sum)
-	}
+	target.Certificate, _ = rtspclient.ParseFingerprint(c.Certificate) // the use case has checked it
 	for _, ch := range c.Channels {
 		if ch.MainURL != "" {
 			target.Streams = append(target.Streams, device.Stream{Channel: ch.Channel, URL: ch.MainURL})

@@ -67,7 +67,7 @@ func (h *heads) Head(ctx context.Context, id ids.Device, channel int) (ptz.Head,
 	if err != nil {
 		return nil, err
 	}
-	target := device.HeadTarget{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL, Channel: channel}
+	target := device.HeadTarget{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL, Certificate: confirmed(cam), Channel: channel}
 	at := ptz.Channel{Device: id, Number: channel}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -46,13 +46,13 @@ func (r *recordings) Recordings(ctx context.Context, id ids.Device, channel int,
 	if err != nil {
 		return playback.Source{}, fmt.Errorf("finding the recordings of a channel: %w", err)
 	}
-	asked := device.Camera{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL}
+	asked := device.Camera{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL, Certificate: confirmed(cam)}
 	for _, ch := range cam.Channels {
 		source, ok := playback.Track(ch.MainURL)
 		if ch.Channel != channel || !ok || replay {
 			continue
 		}
-		source.Username, source.Password = cam.Username, cam.Password
+		source.Username, source.Password, source.Certificate = cam.Username, cam.Password, confirmed(cam)
 		source.Ahead, source.Zone, err = r.clock(ctx, id, asked)
 		return source, err
 	}
@@ -71,7 +71,7 @@ func (r *recordings) Recordings(ctx context.Context, id ids.Device, channel int,
 	if err != nil {
 		return playback.Source{}, fmt.Errorf("asking a device where it replays: %w", err)
 	}
-	return playback.Source{URL: address, Username: cam.Username, Password: cam.Password, Replay: true, Ahead: ahead}, nil
+	return playback.Source{URL: address, Username: cam.Username, Password: cam.Password, Certificate: confirmed(cam), Replay: true, Ahead: ahead}, nil
 }
 
 // clock asks a device for its clock, once a minute.

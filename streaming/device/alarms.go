@@ -14,12 +14,14 @@ import (
 	"golang.org/x/time/rate"
 
 	"latchkey/internal/alert"
+	"latchkey/streaming/rtspclient"
 )
 
 // AlarmTarget is a device that is asked for its alarms.
 type AlarmTarget struct {
-	Username, Password string // "": none are sent
-	ISAPIURL, ONVIFURL string // "" for none
+	Username, Password string                 // "": none are sent
+	ISAPIURL, ONVIFURL string                 // "" for none
+	Certificate        rtspclient.Fingerprint // of https, as the owner has confirmed it; zero: it must be valid
 }
 
 // Told is called with what a device says. zone is its time zone, nil if it is unknown.
@@ -44,7 +46,7 @@ func (c *Client) Alarms(ctx context.Context, t AlarmTarget, told Told) (err erro
 			err = fail(Unsupported, "")
 		}
 	}()
-	p := &proof{client: c, target: Target{Username: t.Username, Password: t.Password}, trusting: true}
+	p := &proof{client: c, target: Target{Username: t.Username, Password: t.Password, Certificate: t.Certificate}, trusting: true}
 	defer p.settle()
 	if t.ISAPIURL != "" {
 		err := p.alertStream(ctx, t.ISAPIURL, told)

@@ -9,12 +9,14 @@ import (
 	"strings"
 
 	"latchkey/domain/privilege"
+	"latchkey/streaming/rtspclient"
 )
 
 // Camera is a device that is asked for what it has: pictures, recordings.
 type Camera struct {
-	Username, Password string // "": none are sent
-	ISAPIURL, ONVIFURL string // "" for none
+	Username, Password string                 // "": none are sent
+	ISAPIURL, ONVIFURL string                 // "" for none
+	Certificate        rtspclient.Fingerprint // of https, as the owner has confirmed it; zero: it must be valid
 }
 
 // ask asks a camera by one service. What it responds can make nothing worse than a
@@ -24,7 +26,7 @@ func (c *Client) ask(ctx context.Context, cam Camera, service Service, most int6
 	if service == ONVIF {
 		address = cam.ONVIFURL
 	}
-	p := &proof{client: c, target: Target{Username: cam.Username, Password: cam.Password}, trusting: true, most: most}
+	p := &proof{client: c, target: Target{Username: cam.Username, Password: cam.Password, Certificate: cam.Certificate}, trusting: true, most: most}
 	defer p.settle()
 	defer func() {
 		if r := recover(); r != nil { // caused by a device's response

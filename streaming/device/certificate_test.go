@@ -8,8 +8,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -54,5 +57,26 @@ func TestCertificates(t *testing.T) {
 	target.Certificate[0]++
 	if _, err = client.Prove(t.Context(), target); kindIn(err) != CertificateNotTrusted {
 		t.Errorf("with another one: %v", err)
+	}
+}
+
+// TestCertificatesOfHTTPS: the same for the other services of a device.
+func TestCertificatesOfHTTPS(t *testing.T) {
+	web := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "<DeviceInfo><serialNumber>DS-1</serialNumber></DeviceInfo>")
+	}))
+	defer web.Close()
+	want := rtspclient.Fingerprint(sha256.Sum256(web.Certificate().Raw))
+	for name, target := range map[string]Target{"ISAPI": {ISAPIURL: web.URL}, "ONVIF": {ONVIFURL: web.URL}} {
+		target.Account = "alice"
+		_, err := newClient(t).Prove(t.Context(), target)
+		var f *Failure
+		if !errors.As(err, &f) || f.Kind != CertificateNotTrusted || f.Certificate != want {
+			t.Errorf("%s: %+v", name, err)
+		}
+		target.Certificate = want
+		if _, err = newClient(t).Prove(t.Context(), target); kindIn(err) == CertificateNotTrusted {
+			t.Errorf("%s, confirmed: %v", name, err)
+		}
 	}
 }

@@ -72,8 +72,8 @@ type Target struct {
 	Username, Password string // "": none are sent
 	ISAPIURL, ONVIFURL string // "" for none
 	Streams            []Stream
-	// Certificate is the fingerprint that the owner has confirmed for rtsps. Zero: the
-	// certificate must be valid.
+	// Certificate is the fingerprint that the owner has confirmed for rtsps and
+	// https. Zero: the certificate must be valid.
 	Certificate rtspclient.Fingerprint
 }
 

@@ -3,7 +3,6 @@ package device
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"latchkey/streaming/rtspclient"
 )
 
 const (
@@ -93,17 +94,23 @@ func (b *boundedConn) address() netip.Addr {
 	return addr.Addr().Unmap().WithZone("")
 }
 
-// over speaks TLS with the host.
-func (b *boundedConn) over(ctx context.Context, host string) (net.Conn, error) {
-	conn := tls.Client(b, tlsConfig(host))
+// over speaks TLS with the host, whose certificate was confirmed or is valid.
+func (b *boundedConn) over(ctx context.Context, host string, confirmed rtspclient.Fingerprint) (net.Conn, error) {
+	conn := tls.Client(b, rtspclient.TLS(host, confirmed))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, fmt.Errorf("starting TLS: %w", err)
 	}
 	return conn, nil
 }
 
-func tlsConfig(host string) *tls.Config {
-	return &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+// failed returns the failure of a conversation; other is the kind of an invalid response.
+func failed(err error, other Kind, service Service) *Failure {
+	f := fail(kindOf(err, other), service)
+	var certificate *rtspclient.CertificateError
+	if errors.As(err, &certificate) {
+		f.Kind, f.Certificate = CertificateNotTrusted, certificate.Fingerprint
+	}
+	return f
 }
 
 // kindOf classifies the error of a conversation; other is the kind of an invalid
@@ -111,8 +118,6 @@ func tlsConfig(host string) *tls.Config {
 func kindOf(err error, other Kind) Kind {
 	var dial *dialError
 	var network net.Error
-	var certificate *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
 	switch {
 	case errors.Is(err, errDenied):
 		return AddressForbidden
@@ -122,8 +127,6 @@ func kindOf(err error, other Kind) Kind {
 		return Timeout
 	case errors.As(err, &network) && network.Timeout():
 		return Timeout
-	case errors.As(err, &certificate), errors.As(err, &authority):
-		return Unsupported
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return other
 	default:

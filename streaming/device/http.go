@@ -16,6 +16,7 @@ import (
 
 	"github.com/icholy/digest"
 
+	"latchkey/streaming/rtspclient"
 	"latchkey/streaming/upstream"
 )
 
@@ -73,7 +74,7 @@ func newHTTPSession(ctx context.Context, p *proof, service Service, address stri
 				}
 				return conn, nil
 			},
-			TLSClientConfig:        tlsConfig(""),
+			TLSClientConfig:        rtspclient.TLS(u.Hostname(), p.target.Certificate),
 			DisableCompression:     true,
 			MaxConnsPerHost:        1,
 			MaxResponseHeaderBytes: 32 << 10,
@@ -156,7 +157,7 @@ func (s *httpSession) once(ctx context.Context, method, path string, body []byte
 	}
 	res, err := s.client.Do(req)
 	if err != nil {
-		return answer{}, fail(kindOf(err, Unsupported), s.service)
+		return answer{}, failed(err, Unsupported, s.service)
 	}
 	if s.streams && res.StatusCode == http.StatusOK {
 		return answer{status: res.StatusCode, stream: res}, nil
@@ -164,7 +165,7 @@ func (s *httpSession) once(ctx context.Context, method, path string, body []byte
 	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, s.proof.mostRead()+1))
 	if err != nil {
-		return answer{}, fail(kindOf(err, Unsupported), s.service)
+		return answer{}, failed(err, Unsupported, s.service)
 	}
 	a := answer{status: res.StatusCode, kind: res.Header.Get("Content-Type"), body: text}
 	if a.status == http.StatusUnauthorized {

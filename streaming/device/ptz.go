@@ -8,12 +8,15 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"latchkey/streaming/rtspclient"
 )
 
 // HeadTarget is a channel of a device that is to be moved.
 type HeadTarget struct {
-	Username, Password string // "": none are sent
-	ISAPIURL, ONVIFURL string // "" for none
+	Username, Password string                 // "": none are sent
+	ISAPIURL, ONVIFURL string                 // "" for none
+	Certificate        rtspclient.Fingerprint // of https, as the owner has confirmed it; zero: it must be valid
 	Channel            int
 }
 
@@ -179,7 +182,7 @@ func (h *Head) do(ctx context.Context, order func(context.Context, mover) error)
 
 // by opens a conversation for one order.
 func (h *Head) by(ctx context.Context, service Service, order func(context.Context, mover) error) error {
-	p := &proof{client: h.client, target: Target{Username: h.target.Username, Password: h.target.Password}, trusting: true}
+	p := &proof{client: h.client, target: Target{Username: h.target.Username, Password: h.target.Password, Certificate: h.target.Certificate}, trusting: true}
 	defer p.settle()
 	address := h.target.ISAPIURL
 	if service == ONVIF {

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"latchkey/streaming/rtspclient"
 	"latchkey/streaming/upstream"
 )
 
@@ -34,6 +35,7 @@ const (
 type TalkTarget struct {
 	Username, Password string // "": none are sent
 	ISAPIURL           string
+	Certificate        rtspclient.Fingerprint // of https, as the owner has confirmed it; zero: it must be valid
 	Channel            int
 }
 
@@ -108,7 +110,7 @@ func (t *Talk) Codec() TalkCodec { return t.codec }
 
 // with opens a conversation with the device.
 func (t *Talk) with(ctx context.Context, do func(isapi) error) error {
-	p := &proof{client: t.client, target: Target{Username: t.target.Username, Password: t.target.Password}, trusting: true}
+	p := &proof{client: t.client, target: Target{Username: t.target.Username, Password: t.target.Password, Certificate: t.target.Certificate}, trusting: true}
 	defer p.settle()
 	s, err := newHTTPSession(ctx, p, ISAPI, t.target.ISAPIURL)
 	if err != nil {
@@ -310,7 +312,7 @@ func (i isapi) sendAudio(ctx context.Context, channel int, query string) (net.Co
 	}
 	conn, err := i.connect(ctx, &u)
 	if err != nil {
-		return nil, nil, fail(kindOf(err, Unsupported), ISAPI)
+		return nil, nil, failed(err, Unsupported, ISAPI)
 	}
 	res, err := ask(conn, req)
 	if err != nil {
@@ -334,7 +336,7 @@ func (i isapi) connect(ctx context.Context, u *url.URL) (net.Conn, error) {
 	if u.Scheme != "https" {
 		return conn, nil
 	}
-	secure, err := conn.over(ctx, u.Hostname())
+	secure, err := conn.over(ctx, u.Hostname(), i.proof.target.Certificate)
 	if err != nil {
 		conn.Close()
 		return nil, err

@@ -69,5 +69,17 @@ func (e *CertificateError) Error() string {
 // Fingerprint is the SHA-256 of a certificate. The zero value is none.
 type Fingerprint [sha256.Size]byte
 
+// ParseFingerprint reads a fingerprint in hexadecimal; "" is none.
+func ParseFingerprint(text string) (f Fingerprint, err error) {
+	if text == "" {
+		return f, nil
+	}
+	sum, err := hex.DecodeString(text)
+	if err != nil || len(sum) != len(f) {
+		return f, errors.New("not the SHA-256 of a certificate")
+	}
+	return Fingerprint(sum), nil
+}
+
 // String returns it in hexadecimal.
 func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -38,7 +37,7 @@ func (p *Pool) connect(ctx context.Context, source Source, permit *permit, udp b
 var errSetup = errors.New("setting up a track")
 
 func (p *Pool) connectOver(ctx context.Context, source Source, permit *permit, udp bool) (*pull, error) {
-	pin, err := fingerprint(source.Certificate)
+	pin, err := rtspclient.ParseFingerprint(source.Certificate)
 	if err != nil {
 		return nil, errSource
 	}
@@ -69,18 +68,6 @@ func (p *Pool) connectOver(ctx context.Context, source Source, permit *permit, u
 	default:
 		return nil, err
 	}
-}
-
-// fingerprint reads the SHA-256 of a certificate; "" is none.
-func fingerprint(text string) (f rtspclient.Fingerprint, err error) {
-	if text == "" {
-		return f, nil
-	}
-	sum, err := hex.DecodeString(text)
-	if err != nil || len(sum) != len(f) {
-		return f, errors.New("not a SHA-256")
-	}
-	return rtspclient.Fingerprint(sum), nil
 }
 
 // errDoor is returned for a door, which never serves a door.

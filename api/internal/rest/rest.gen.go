@@ -774,7 +774,7 @@ type DeviceAccess struct {
 
 // DeviceCredentials defines model for DeviceCredentials.
 type DeviceCredentials struct {
-	// CertificateSha256 For `rtsps`: the SHA-256 of the device's own certificate in hexadecimal, as the owner confirms it. If absent, the certificate must be valid for the host by the system's authorities; otherwise the answer is `certificate_not_trusted`, with the fingerprint to confirm.
+	// CertificateSha256 For `rtsps` and `https`: the SHA-256 of the device's own certificate in hexadecimal, as the owner confirms it. If absent, the certificate must be valid for the host by the system's authorities; otherwise the answer is `certificate_not_trusted`, with the fingerprint to confirm.
 	CertificateSha256 string           `json:"certificate_sha256,omitempty,omitzero"`
 	Channels          []ChannelAddress `json:"channels,omitempty,omitzero"`
 	IsapiURL          string           `json:"isapi_url,omitempty,omitzero"`
@@ -1125,7 +1125,7 @@ type NewChannel struct {
 
 // NewDevice defines model for NewDevice.
 type NewDevice struct {
-	// CertificateSha256 For `rtsps`: the SHA-256 of the device's own certificate in hexadecimal, as the owner confirms it. If absent, the certificate must be valid for the host by the system's authorities; otherwise the answer is `certificate_not_trusted`, with the fingerprint to confirm.
+	// CertificateSha256 For `rtsps` and `https`: the SHA-256 of the device's own certificate in hexadecimal, as the owner confirms it. If absent, the certificate must be valid for the host by the system's authorities; otherwise the answer is `certificate_not_trusted`, with the fingerprint to confirm.
 	CertificateSha256 string       `json:"certificate_sha256,omitempty,omitzero"`
 	Channels          []NewChannel `json:"channels,omitempty,omitzero"`
 	IsapiURL          string       `json:"isapi_url,omitempty,omitzero"`
