@@ -373,14 +373,16 @@ func (e ShareDeviceStatus) Valid() bool {
 
 // Defines values for ViewerTransport.
 const (
-	ViewerTransportEvents   ViewerTransport = "events"
-	ViewerTransportPtz      ViewerTransport = "ptz"
-	ViewerTransportPush     ViewerTransport = "push"
-	ViewerTransportRtspTCP  ViewerTransport = "rtsp-tcp"
-	ViewerTransportRtspUDP  ViewerTransport = "rtsp-udp"
-	ViewerTransportRtspsTCP ViewerTransport = "rtsps-tcp"
-	ViewerTransportRtspsUDP ViewerTransport = "rtsps-udp"
-	ViewerTransportWebhook  ViewerTransport = "webhook"
+	ViewerTransportEvents    ViewerTransport = "events"
+	ViewerTransportPtz       ViewerTransport = "ptz"
+	ViewerTransportPush      ViewerTransport = "push"
+	ViewerTransportRtspTCP   ViewerTransport = "rtsp-tcp"
+	ViewerTransportRtspTalk  ViewerTransport = "rtsp-talk"
+	ViewerTransportRtspUDP   ViewerTransport = "rtsp-udp"
+	ViewerTransportRtspsTCP  ViewerTransport = "rtsps-tcp"
+	ViewerTransportRtspsTalk ViewerTransport = "rtsps-talk"
+	ViewerTransportRtspsUDP  ViewerTransport = "rtsps-udp"
+	ViewerTransportWebhook   ViewerTransport = "webhook"
 )
 
 // Valid indicates whether the value is a known member of the ViewerTransport enum.
@@ -394,9 +396,13 @@ func (e ViewerTransport) Valid() bool {
 		return true
 	case ViewerTransportRtspTCP:
 		return true
+	case ViewerTransportRtspTalk:
+		return true
 	case ViewerTransportRtspUDP:
 		return true
 	case ViewerTransportRtspsTCP:
+		return true
+	case ViewerTransportRtspsTalk:
 		return true
 	case ViewerTransportRtspsUDP:
 		return true
@@ -2204,14 +2210,14 @@ type Viewer struct {
 	// StreamKey The name of the stream key that is used. Its label is for its account alone.
 	StreamKey string `json:"stream_key,omitempty,omitzero"`
 
-	// Transport `events`, `webhook` and `push` carry an alarm.
+	// Transport `events`, `webhook` and `push` carry an alarm; `rtsp-talk` and `rtsps-talk` carry sound to the camera.
 	Transport ViewerTransport `json:"transport"`
 
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
-// ViewerTransport `events`, `webhook` and `push` carry an alarm.
+// ViewerTransport `events`, `webhook` and `push` carry an alarm; `rtsp-talk` and `rtsps-talk` carry sound to the camera.
 type ViewerTransport string
 
 // ViewerList defines model for ViewerList.

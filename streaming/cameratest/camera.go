@@ -31,6 +31,8 @@ type Camera struct {
 	Addr     string // "": a free port on loopback; set by Start
 	Hold     func() // called at DESCRIBE
 
+	Heard func(*rtp.Packet) // called with what comes through its back channels
+
 	Dials      atomic.Int32 // connections accepted
 	Open       atomic.Int32 // connections open now
 	Authorised atomic.Int32 // requests with the right password
@@ -200,7 +202,10 @@ func (c *handler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Respons
 	return &base.Response{StatusCode: base.StatusOK}, c.stream, nil
 }
 
-func (c *handler) OnPlay(*gortsplib.ServerHandlerOnPlayCtx) (*base.Response, error) {
+func (c *handler) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response, error) {
+	if c.Heard != nil {
+		ctx.Session.OnPacketRTPAny(func(_ *description.Media, _ format.Format, p *rtp.Packet) { c.Heard(p) })
+	}
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }
 

@@ -24,7 +24,7 @@ const (
 	// respond at its end.
 	talkAnswerWithin = 2 * time.Second
 	// talkWriteWithin limits the sending of one piece of sound.
-	talkWriteWithin = 5 * time.Second
+	talkWriteWithin = time.Second
 	// talkCloseWithin limits the end of a talk.
 	talkCloseWithin = 4 * time.Second
 	maxTalkWrite    = 16 << 10 // bytes: two seconds of sound
@@ -103,6 +103,25 @@ func (c *Client) Talk(ctx context.Context, t TalkTarget) (talk *Talk, err error)
 		_ = talk.hangUp(context.WithoutCancel(ctx)) // the first error says more
 	}
 	return nil, err
+}
+
+// TalkCodec returns what a channel of a device wants to hear, without talking. Its errors
+// are those of Talk.
+func (c *Client) TalkCodec(ctx context.Context, t TalkTarget) (codec TalkCodec, err error) {
+	defer func() {
+		if r := recover(); r != nil { // caused by a device's response
+			c.cfg.Logger.Error("asking a device about talk panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			codec, err = "", fail(Unsupported, ISAPI)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Within)
+	defer cancel()
+	talk := &Talk{client: c, target: t}
+	err = talk.with(ctx, func(i isapi) (err error) {
+		codec, err = i.talkCodec(ctx, t.Channel)
+		return err
+	})
+	return codec, err
 }
 
 // Codec returns what Write takes.

@@ -112,6 +112,7 @@ type wire struct {
 	box   outbox      // of the viewer that plays over it
 	tcp   tcpWay      // how box sends
 	boxed atomic.Bool // box is in use: responses go through it, too
+	hears atomic.Pointer[hears]
 
 	// Used only by the goroutine that handles its requests.
 	inlet     *inlet
@@ -125,6 +126,8 @@ type wire struct {
 	prepared  *prepared // a playback that was described
 	length    string    // of that, for its description
 	isDoor    bool      // the player is a door, another or ours
+	talk      talkOffer // of the description that is being answered
+	wantsTalk bool      // a description with a back channel was given
 }
 
 // SetReadDeadline does nothing: the server would clear the deadline.

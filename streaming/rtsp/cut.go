@@ -22,7 +22,8 @@ type cutting struct {
 	at     time.Time
 }
 
-// AwaitCuts returns when nothing more is sent to any viewer that was cut before the call.
+// AwaitCuts returns when nothing more is sent to any viewer that was cut before the call,
+// and nothing to cameras of what those say who may no longer talk.
 // It returns the context's error if that ends first. It waits for each viewer until
 // cutTimeout after the cut, so that one that hangs delays only the commands of that time.
 func (d *Door) AwaitCuts(ctx context.Context) error {
@@ -31,7 +32,7 @@ func (d *Door) AwaitCuts(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return d.awaitSpeeches(ctx)
 }
 
 func (d *Door) awaitEnd(ctx context.Context, v *viewer) error {
@@ -79,6 +80,7 @@ func (d *Door) cut(v *viewer, reason access.Reason) {
 		d.metrics.cut.WithLabelValues(string(reason)).Inc()
 		d.log.Info("a viewer was cut", "viewer", v.id, "account", v.key.Account, "device", v.device, "reason", reason)
 	}
+	v.endSpeech()
 	v.wire.cut()
 	if v.box != nil {
 		v.box.close()

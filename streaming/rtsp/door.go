@@ -15,7 +15,9 @@ import (
 	"golang.org/x/time/rate"
 
 	"latchkey/internal/sealed"
+	"latchkey/streaming/backchannel"
 	"latchkey/streaming/playback"
+	"latchkey/streaming/talk"
 	"latchkey/streaming/upstream"
 )
 
@@ -34,6 +36,9 @@ type Config struct {
 
 	// PlaybackDelay is how old a recording must be for who may not view live.
 	PlaybackDelay time.Duration
+
+	Lines *backchannel.Lines // to cameras, for those who talk; closed with the door; nil: nobody may
+	Floor *talk.Floor        // who talks; required with Lines
 
 	Now     func() time.Time // time.Now
 	Logger  *slog.Logger     // discards
@@ -75,6 +80,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Upstreams == nil {
 		faults = append(faults, errors.New("the Upstreams are required"))
 	}
+	if c.Lines != nil && c.Floor == nil {
+		faults = append(faults, errors.New("Lines need a Floor"))
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -113,6 +121,9 @@ type Door struct {
 	viewers  registry
 	streams  streams
 	secrets  *sealed.Memory // of stream keys
+	floor    *talk.Floor
+	speeches speeches
+	alone    *stream // of those who only talk
 	maxLag   time.Duration
 
 	publishers publishers
@@ -142,7 +153,7 @@ func New(cfg Config) (*Door, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring the RTSP door: %w", err)
 	}
-	d := &Door{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
+	d := &Door{cfg: cfg, log: cfg.Logger, floor: cfg.Floor, closed: make(chan struct{})}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.failures.buckets = map[failureOf]*rate.Limiter{}
 	d.viewers.all = map[*viewer]struct{}{}
@@ -213,7 +224,7 @@ func (d *Door) serve() error {
 		udp[1].Close()
 		return fmt.Errorf("starting the RTSP server: %w", err)
 	}
-	return nil
+	return d.openForTalk()
 }
 
 // accepting returns what the server accepts connections from.
@@ -242,8 +253,14 @@ func (d *Door) Close() error {
 				d.cutAll(cutClosing)
 				d.server.Close()
 			}
+			if d.cfg.Lines != nil {
+				d.cfg.Lines.Close()
+			}
 			d.streams.close()
 			d.batches.close()
+			if d.alone != nil {
+				d.alone.ServerStream.Close()
+			}
 			d.sweep.Wait()
 		}()
 		select {
@@ -284,6 +301,7 @@ func (d *Door) sweepLoop() {
 					d.noteUse(v)
 				}
 			}
+			d.noteTalks()
 		case <-forget.C:
 			d.forgetDead(d.cfg.Now())
 		case <-d.ctx.Done():

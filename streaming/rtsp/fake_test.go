@@ -29,6 +29,7 @@ import (
 	"latchkey/projections/access"
 	"latchkey/streaming/cameratest"
 	"latchkey/streaming/playback"
+	"latchkey/streaming/talk"
 	"latchkey/streaming/upstream"
 )
 
@@ -317,6 +318,7 @@ const annKey = "kann:secret"
 type config struct {
 	Config
 	Up         upstream.Config
+	Talk       *mouths       // nil: nobody talks
 	CheckEvery time.Duration // how often permits and devices are checked again: 1 s
 }
 
@@ -350,6 +352,10 @@ func open(t testing.TB, camera *cameratest.Camera, change ...func(*config)) *hou
 		t.Fatal(err)
 	}
 	cfg.Upstreams = pool
+	if cfg.Talk != nil {
+		cfg.Talk.sources = h.sources
+		cfg.Lines, cfg.Floor = cfg.Talk.lines(t, pool), talk.New(owner("olga"))
+	}
 	cfg.Recorders = playback.New(playback.Config{Sources: h.sources, Contact: pool.Contact, Now: cfg.Now})
 	door, err := New(cfg.Config)
 	if err != nil {

@@ -83,7 +83,7 @@ func (s *streams) of(flow *upstream.Flow, d *Door) (*stream, error) {
 		return nil, net.ErrClosed
 	}
 	st := &stream{
-		ServerStream: &gortsplib.ServerStream{Server: d.server, Desc: flow.Description()},
+		ServerStream: &gortsplib.ServerStream{Server: d.server, Desc: withBackChannel(flow.Description())},
 		door:         d, flow: flow, opened: time.Now(), heard: make(chan struct{}),
 		cname: fmt.Sprintf("%016x", rand.Uint64()),
 	}
@@ -91,7 +91,7 @@ func (s *streams) of(flow *upstream.Flow, d *Door) (*stream, error) {
 		return nil, err
 	}
 	stats := st.Stats()
-	for n, m := range st.Desc.Medias {
+	for n, m := range flow.Description().Medias {
 		f := m.Formats[0]
 		t := &track{video: m.Type == description.MediaTypeVideo, clock: f.ClockRate(), ssrc: stats.Medias[m].Formats[f].LocalSSRC, markers: true}
 		t.now = &burst{track: n, video: t.video, channel: byte(2 * n)}

@@ -41,7 +41,8 @@ var (
 )
 
 // inlet reads what a player sends, and hands each request to the server in the one form
-// that it reads. Players' receiver reports over TCP are dropped, as nothing needs them.
+// that it reads. What players say is heard here; their receiver reports over TCP are
+// dropped, as nothing needs them.
 //
 // It hands on one message for each read of the server, which reads the next one only after
 // it has answered: so fault belongs to the request that OnRequest gets.
@@ -49,6 +50,7 @@ type inlet struct {
 	in     *bufio.Reader
 	root   string // of URLs that are only a path
 	frames func() bool
+	heard  func(channel byte, size int) func([]byte) // what hears a frame, or nil
 	spend  func(n int) error
 
 	out   []byte // to be handed on
@@ -59,7 +61,10 @@ type inlet struct {
 // newInlet returns the inlet of a connection. frames reports whether frames are handed on;
 // spend waits until the player may send n more bytes.
 func newInlet(r io.Reader, root string, frames func() bool, spend func(n int) error) *inlet {
-	return &inlet{in: bufio.NewReaderSize(r, inletBuffer), root: root, frames: frames, spend: spend}
+	return &inlet{
+		in: bufio.NewReaderSize(r, inletBuffer), root: root, frames: frames, spend: spend,
+		heard: func(byte, int) func([]byte) { return nil },
+	}
 }
 
 // Read implements io.Reader.
@@ -107,6 +112,14 @@ func (i *inlet) frame() error {
 		return err
 	}
 	n := int(head[2])<<8 | int(head[3])
+	if hear := i.heard(head[1], n); hear != nil {
+		frame := make([]byte, n)
+		if _, err := io.ReadFull(i.in, frame); err != nil {
+			return err
+		}
+		hear(frame)
+		return i.spend(leastCost + n)
+	}
 	if i.frames() {
 		i.out, i.rest = head, n
 		return nil
@@ -312,7 +325,7 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 // Read reads what the player sends, as the server understands it.
 func (w *wire) Read(b []byte) (int, error) { return w.inlet.Read(b) }
 
-// newWireInlet returns the inlet of a connection. Only those of a publisher are handed on.
+// newWireInlet returns the inlet of a connection. Only frames of a publisher are handed on.
 func newWireInlet(w *wire) *inlet {
 	budget := rate.NewLimiter(sentPerSecond, sentBurst)
 	var in io.Reader = w.TCPConn
@@ -320,9 +333,11 @@ func newWireInlet(w *wire) *inlet {
 	if w.tls != nil {
 		in, root.Scheme = w.tls, "rtsps"
 	}
-	return newInlet(in, root.String(), w.recording.Load, func(n int) error {
+	i := newInlet(in, root.String(), w.recording.Load, func(n int) error {
 		return w.spend(budget, n)
 	})
+	i.heard = w.heard
+	return i
 }
 
 // spend waits until the player may send n more bytes, or its connection ends.

@@ -10,12 +10,14 @@ import (
 type metrics struct {
 	refused, cut                      *prometheus.CounterVec
 	plays, losses, stalled, publishes prometheus.Counter
+	talks                             prometheus.Counter
 }
 
 // Reasons for dropping packets here, in addition to those of package upstream.
 const (
 	droppedQueue = "viewer queue" // a viewer did not keep up
 	droppedSent  = "viewer sent"  // it came from a viewer and is not RTCP
+	droppedTalk  = "viewer talk"  // it was said by who may not, or has not the floor, or too fast
 )
 
 // newMetrics registers the metrics with r, which may be nil.
@@ -32,6 +34,7 @@ func newMetrics(d *Door, r prometheus.Registerer) (*metrics, error) {
 		cut:       vec("cut_total", "Viewers that were cut."),
 		plays:     counter("plays_total", "Viewers that started watching."),
 		publishes: counter("publishes_total", "Streams that cameras began to publish."),
+		talks:     counter("talks_total", "Viewers that began to talk."),
 		losses:    counter("viewer_losses_total", "Times that a viewer did not keep up and lost pictures up to a key frame."),
 		stalled:   counter("viewers_stalled_total", "Viewers that were dropped because they accepted nothing."),
 	}
@@ -47,7 +50,7 @@ func newMetrics(d *Door, r prometheus.Registerer) (*metrics, error) {
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.refused, m.cut, m.plays, m.losses, m.stalled, m.publishes, viewers,
+		m.refused, m.cut, m.plays, m.losses, m.stalled, m.publishes, m.talks, viewers,
 		out("viewer_packets_total", "Packets given to viewers.", func(p, _ uint64) uint64 { return p }),
 		out("viewer_bytes_total", "Bytes given to viewers.", func(_, b uint64) uint64 { return b }),
 	} {

@@ -49,6 +49,9 @@ func (h *handler) tolerate(c *gortsplib.ServerConn, req *base.Request) *refusal 
 	if fault := w.inlet.fault; fault != nil {
 		return fault
 	}
+	if refused := unknownOptions(req); refused != nil {
+		return refused
+	}
 	if refused := w.ownSession(c.Session(), req); refused != nil {
 		return refused
 	}

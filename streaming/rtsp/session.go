@@ -106,6 +106,7 @@ func (h *handler) OnResponse(c *gortsplib.ServerConn, res *base.Response) {
 		if !v.udp {
 			w.boxed.Store(true)
 		}
+		withoutBack(res, v.lease.stream)
 		if v.replay != nil {
 			v.replay.respond(res)
 		} else {
@@ -130,6 +131,10 @@ func (h *handler) subscribe(c *gortsplib.ServerConn, res *base.Response) {
 	v := session.UserData().(*viewer)
 	medias := session.SetuppedMedias()
 	track := slices.Index(v.lease.stream.Desc.Medias, medias[len(medias)-1])
+	if v.lease.stream.isBack(track) {
+		h.listenTo(v, session, medias[len(medias)-1], to)
+		return
+	}
 	s := &v.subs[track]
 	*s = sub{}
 	if v.replay != nil {
@@ -174,7 +179,8 @@ func (h *handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.R
 		res, err := h.refuse(refused)
 		return res, nil, err
 	}
-	if w := wireOf(ctx.Conn); w.wantsSRTP(ctx.Query) && stream.live() {
+	switch w := wireOf(ctx.Conn); {
+	case w.wantsSRTP(ctx.Query) && stream.live():
 		body, err := w.describeSRTP(stream)
 		if err != nil {
 			h.log.Error("describing a stream for SRTP failed", "err", err)
@@ -182,6 +188,8 @@ func (h *handler) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.R
 			return res, nil, err
 		}
 		return &base.Response{StatusCode: base.StatusOK, Body: body}, nil, nil
+	case requiresTalk(ctx.Request):
+		return h.answerTalk(ctx, stream)
 	}
 	return &base.Response{StatusCode: base.StatusOK}, stream.ServerStream, nil
 }
@@ -201,15 +209,22 @@ func (h *handler) describe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (_ *stream
 		return h.describePlayback(ctx, v, t)
 	}
 	// The camera's description is sent once, so nothing has to end on revocation.
-	if refused = h.acquirePermit(v, func(access.Reason) {}); refused != nil {
+	refused = h.acquirePermit(v, func(access.Reason) {})
+	if refused = h.talkAlone(v, t, requiresTalk(ctx.Request), refused, func(access.Reason) {}); refused != nil {
 		return nil, refused
 	}
 	defer v.permit.Release()
+	if v.alone {
+		return h.describeAlone(w, v, ctx.Query)
+	}
 	lease, refused := h.lease(w.ctx, v, t)
 	if refused != nil {
 		return nil, refused
 	}
 	defer lease.Release()
+	if requiresTalk(ctx.Request) && !w.wantsSRTP(ctx.Query) {
+		w.talk.codec, w.talk.without = h.offerTalk(w.ctx, v)
+	}
 	// The camera may have taken seconds: check again before revealing anything about it.
 	return lease.stream, h.verdict(v)
 }
@@ -241,7 +256,7 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 		if v.key.Name != key.Name {
 			return nil, errOtherSession
 		}
-		if refused = v.take(trackOf(ctx.Request.URL)); refused != nil {
+		if refused = h.take(v, trackOf(ctx.Request.URL)); refused != nil {
 			return nil, refused
 		}
 		v.replay.wants(trackOf(ctx.Request.URL), ctx.Request)
@@ -265,7 +280,9 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 		}
 	}()
 	h.claimPort(v, ctx.Request)
-	if refused = h.acquirePermit(v, func(r access.Reason) { h.cut(v, r) }); refused != nil {
+	cut := func(r access.Reason) { h.cut(v, r) }
+	refused = h.acquirePermit(v, cut)
+	if refused = h.talkAlone(v, t, requiresTalk(ctx.Request) || w.wantsTalk, refused, cut); refused != nil {
 		return nil, refused
 	}
 	switch _, secret := v.box.way.(*srtpWay); {
@@ -273,13 +290,15 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 		return nil, errNoTransport // a seek might use a key stream twice
 	case t.playback:
 		refused = h.setupPlayback(ctx, v, t)
+	case v.alone:
+		v.lease = &lease{stream: h.alone}
 	default:
 		v.lease, refused = h.lease(w.ctx, v, t)
 	}
 	if refused != nil {
 		return nil, refused
 	}
-	if refused = v.take(trackOf(ctx.Request.URL)); refused != nil {
+	if refused = h.take(v, trackOf(ctx.Request.URL)); refused != nil {
 		return nil, refused
 	}
 	if refused = h.verdict(v); refused != nil {
@@ -444,17 +463,18 @@ func (h *handler) forget(v *viewer) {
 	}
 	h.viewers.remove(v)
 	h.hear(v)
+	v.speech.Load().close()
 	switch {
 	case v.replay != nil:
 		v.replay.close()
 	case v.lease != nil:
 		v.lease.stream.leave(v, true)
-		v.lease.Release()
+		v.lease.release()
 	}
 	close(v.done)
 }
 
-// OnPacketsLost concerns packets from viewers, which are not read.
+// OnPacketsLost concerns packets from viewers: what is lost of what they say is not heard.
 func (h *handler) OnPacketsLost(*gortsplib.ServerHandlerOnPacketsLostCtx) {}
 
 // OnDecodeError counts packets from viewers that are not RTCP.

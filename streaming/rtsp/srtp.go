@@ -100,7 +100,7 @@ func (w *wire) describeSRTP(st *stream) ([]byte, error) {
 		return nil, err
 	}
 	out := &description.Session{Title: st.Desc.Title, FECGroups: st.Desc.FECGroups}
-	for n, m := range st.Desc.Medias {
+	for n, m := range st.Desc.Medias[:len(st.tracks)] {
 		out.Medias = append(out.Medias, &description.Media{
 			Type: m.Type, ID: m.ID, Control: controlOf(n), Formats: m.Formats, Secure: true, KeyMgmtMikey: keys[n].message(time.Now()),
 		})

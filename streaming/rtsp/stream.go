@@ -17,6 +17,13 @@ type lease struct {
 	stream *stream
 }
 
+// release gives the share up. Who only talks has none.
+func (l *lease) release() {
+	if l.Lease != nil {
+		l.Release()
+	}
+}
+
 // lease joins the upstream. A channel without a sub stream uses its main one.
 func (d *Door) lease(ctx context.Context, v *viewer, t target) (*lease, *refusal) {
 	of := upstream.Stream{Device: v.device, Channel: v.channel, Quality: t.quality}

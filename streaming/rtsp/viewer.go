@@ -43,6 +43,8 @@ type viewer struct {
 	reportPorts reportPorts
 	deaf        atomic.Bool // the viewer sends too many
 
+	alone   bool                   // it only talks
+	speech  atomic.Pointer[speech] // nil: it has set up no back channel
 	cutFor  atomic.Pointer[cutting]
 	playing atomic.Bool   // since its first PLAY
 	done    chan struct{} // closed when nothing more is sent
@@ -53,6 +55,8 @@ func (v *viewer) transport() string {
 	switch {
 	case v.session == nil:
 		return ""
+	case v.alone:
+		return v.talkTransport()
 	case v.wire.tls != nil && v.udp:
 		return "rtsps-udp"
 	case v.wire.tls != nil:

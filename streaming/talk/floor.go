@@ -96,6 +96,15 @@ func (f *Floor) Take(t Talker, lost func(Reason)) (*Turn, error) {
 	return turn, nil
 }
 
+// Busy reports whether Take would return ErrBusy now.
+func (f *Floor) Busy(t Talker) bool {
+	owner := f.owners.Owns(t.Account, t.Device)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	has := f.turns[t.channel()]
+	return has != nil && has.talker.Account != t.Account && !owner
+}
+
 func (t Talker) channel() channel { return channel{t.Device, t.Channel} }
 
 // end ends a turn. The caller holds mu.

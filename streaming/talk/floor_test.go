@@ -62,6 +62,9 @@ func TestOneTalks(t *testing.T) {
 		if _, err := f.Take(by("bob"), bob.lost); !errors.Is(err, ErrBusy) {
 			t.Errorf("bob: %v", err)
 		}
+		if !f.Busy(by("bob")) || f.Busy(by("rita")) || f.Busy(by("olga")) || f.Busy(Talker{"bob", "cam", 2}) {
+			t.Error("the wrong ones are told to wait")
+		}
 		elsewhere := take(t, f, Talker{"bob", "cam", 2}, &bob)
 		owner := take(t, f, by("olga"), &olga)
 		if first.Speak() {

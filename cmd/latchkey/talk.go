@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"latchkey/domain/ids"
+	"latchkey/internal/vault"
+	"latchkey/streaming/backchannel"
+	"latchkey/streaming/upstream"
+)
+
+// talkSources returns where channels are talked to.
+type talkSources struct{ vault *vault.Vault }
+
+func (s talkSources) Source(ctx context.Context, device ids.Device, channel int) (backchannel.Source, error) {
+	cam, err := s.vault.Camera(ctx, string(device))
+	if errors.Is(err, vault.ErrNotFound) {
+		return backchannel.Source{}, backchannel.ErrNone
+	}
+	if err != nil {
+		return backchannel.Source{}, err
+	}
+	source := backchannel.Source{
+		Source:   upstream.Source{Username: cam.Username, Password: cam.Password, Certificate: cam.Certificate},
+		ISAPIURL: cam.ISAPIURL,
+	}
+	for _, ch := range cam.Channels {
+		if ch.Channel == channel {
+			source.URL = ch.MainURL
+		}
+	}
+	return source, nil
+}

@@ -1,0 +1,93 @@
+package backchannel
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"latchkey/domain/ids"
+	"latchkey/streaming/device"
+	"latchkey/streaming/upstream"
+)
+
+// Codec is what a camera plays: G.711 at 8 kHz, one channel.
+type Codec string
+
+// The codecs.
+const (
+	PCMU Codec = "PCMU" // µ-law
+	PCMA Codec = "PCMA" // A-law
+)
+
+// ErrNone is returned for a channel that has no back channel.
+var ErrNone = errors.New("the camera has no back channel")
+
+// CodecError is returned if a camera takes only a codec that is not passed through.
+type CodecError struct{ Name string } // "" if it is none that we know
+
+func (e *CodecError) Error() string {
+	if e.Name == "" {
+		return "the camera takes no G.711 sound"
+	}
+	return "the camera takes only " + e.Name + " sound"
+}
+
+// Source is where a channel is talked to. None of it may be logged or reach a viewer.
+type Source struct {
+	upstream.Source        // of its main stream; no URL: it has none
+	ISAPIURL        string // "" for none
+}
+
+// Sources returns the sources of channels, or ErrNone.
+type Sources interface {
+	Source(ctx context.Context, device ids.Device, channel int) (Source, error)
+}
+
+// ISAPI talks to devices by ISAPI; device.Client implements it.
+type ISAPI interface {
+	TalkCodec(ctx context.Context, t device.TalkTarget) (device.TalkCodec, error)
+	Talk(ctx context.Context, t device.TalkTarget) (*device.Talk, error)
+}
+
+// Config configures Lines. Sources, Contact and ISAPI are required.
+type Config struct {
+	Sources Sources
+	// Contact connects to a device within its budget; see upstream.Pool.
+	Contact func(ctx context.Context, device ids.Device, address string, talk func(context.Context, upstream.DialFunc) error) error
+	ISAPI   ISAPI
+	Logger  *slog.Logger // discards
+}
+
+// Lines are the lines of all channels.
+type Lines struct {
+	cfg Config
+
+	mu     sync.Mutex
+	lines  map[place]*line
+	offers map[place]*offer
+}
+
+// place is a channel of a device.
+type place struct {
+	device  ids.Device
+	channel int
+}
+
+// New returns lines of which none is open.
+func New(cfg Config) *Lines {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Lines{cfg: cfg, lines: map[place]*line{}, offers: map[place]*offer{}}
+}
+
+const (
+	// within limits the opening of a line, and the questions about it.
+	within = 10 * time.Second
+	// offerFor is how long it is remembered what a channel takes.
+	offerFor = 10 * time.Minute
+	// maxOffers limits of how many channels it is.
+	maxOffers = 4096
+)
