@@ -130,10 +130,11 @@ func (s *Session) mayBegin(t time.Time) error {
 func (s *Session) play(ctx context.Context, r Request, w wish) (Playing, error) {
 	s.mu.Lock()
 	connected := s.client != nil && !s.over && s.client.Err() == nil
-	played, paused, begin := s.set, s.paused, s.begin
+	played, begin := s.set, s.begin
+	goesOn := s.paused && w.goesOn && len(s.queue) == 0 && !s.busy // otherwise it is further than the viewer
 	s.mu.Unlock()
 	switch {
-	case connected && paused && w.goesOn:
+	case connected && goesOn:
 		if p, err := s.ask(ctx, r, w, goOn); err == nil {
 			return p, nil
 		}
@@ -255,6 +256,8 @@ func (s *Session) ask(ctx context.Context, r Request, w wish, how manner) (Playi
 		next.start = says.start
 	case how == byAddress:
 		next.start = origin
+	case how == goOn: // with the next picture
+		next.start = next.start.Add(s.step)
 	}
 	next.speeds(r.Scale, says.scale)
 	if w.speed < 0 && next.speed > 0 { // it does not play backwards: then what was requested has no end
@@ -263,7 +266,7 @@ func (s *Session) ask(ctx context.Context, r Request, w wish, how manner) (Playi
 	if next.beyond(next.start) {
 		return Playing{}, ErrNothing // the next recording is after the end
 	}
-	s.place(next, res)
+	s.place(next, res, how != goOn)
 	s.mode, s.clear, s.paused, s.heard, s.scale = playing, false, false, time.Now(), w.speed
 	s.skips, s.holds = time.Time{}, time.Time{}
 	s.at = next.start
@@ -290,13 +293,14 @@ func (s *Session) headers(r Request, w wish, how manner) base.Header {
 	return header
 }
 
-// place puts a run on the viewer's timeline, after what was passed on.
-func (s *Session) place(r *run, res *base.Response) {
+// place puts a run on the viewer's timeline, after what was passed on. A run that begins
+// somewhere else begins with a key frame.
+func (s *Session) place(r *run, res *base.Response, elsewhere bool) {
 	r.out = max(time.Since(s.began), s.last+40*time.Millisecond)
 	infos := parseRTPInfo(first(res.Header["RTP-Info"]))
 	for n := range r.places {
 		at := &r.places[n]
-		at.waits = true
+		at.waits = elsewhere
 		for _, i := range infos {
 			if n < len(s.theirs) && s.theirs[n].Is(i.url) {
 				at.base, at.based, at.info = i.time, i.hasTime, i.hasTime
@@ -347,12 +351,14 @@ func (s *Session) Pause(ctx context.Context) {
 		s.mu.Unlock()
 		return
 	}
-	s.mode, s.held = pending, true
+	s.mode = pending
 	s.change.Broadcast()
 	s.mu.Unlock()
 	_, err := c.Pause(ctx, s.required(nil))
+	s.drain(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.held = true
 	if s.client != c {
 		return
 	}
@@ -361,4 +367,24 @@ func (s *Session) Pause(ctx context.Context) {
 		return
 	}
 	s.mode, s.paused = playing, true
+}
+
+// drainWithin is how long what came before a pause may take to be passed on.
+const drainWithin = 250 * time.Millisecond
+
+// drain waits until what came before a pause was passed on: then the recorder goes on where
+// the viewer is.
+func (s *Session) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainWithin)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.change.Broadcast()
+	})()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for (len(s.queue) > 0 || s.busy) && ctx.Err() == nil && s.mode == pending && !s.closed {
+		s.change.Wait()
+	}
 }

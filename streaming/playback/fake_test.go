@@ -190,7 +190,7 @@ func (p *tape) play(address string, header textproto.MIMEHeader) {
 	if v := header.Get("Scale"); v != "" && !p.noScale {
 		scale, _ = strconv.ParseFloat(v, 64)
 	}
-	start := p.at
+	start, from := p.at, p.at // it goes on
 	if v := header.Get("Range"); v != "" {
 		asked, err := ParseRange(v, p.begin)
 		if err != nil {
@@ -198,6 +198,7 @@ func (p *tape) play(address string, header textproto.MIMEHeader) {
 			return
 		}
 		start, end = asked.Start, asked.End
+		from = start.Truncate(p.gop) // it begins at a key frame
 	}
 	lines := []string{}
 	if !p.mute {
@@ -212,7 +213,7 @@ func (p *tape) play(address string, header textproto.MIMEHeader) {
 		end = time.Time{}
 	}
 	p.stop, p.ended = make(chan struct{}), make(chan struct{})
-	go p.send(start, end, scale, p.stop, p.ended)
+	go p.send(from, start, end, scale, p.stop, p.ended)
 }
 
 func (p *tape) pause() {
@@ -223,10 +224,9 @@ func (p *tape) pause() {
 	}
 }
 
-// send plays from the key frame before a time.
-func (p *tape) send(start, end time.Time, scale float64, stop, ended chan struct{}) {
+// send plays from a time on; its timestamps count from start.
+func (p *tape) send(at, start, end time.Time, scale float64, stop, ended chan struct{}) {
 	defer close(ended)
-	at := start.Truncate(p.gop)
 	base := p.ts
 	step := time.Duration(float64(frame) * scale)
 	for ; ; at = at.Add(step) {
@@ -248,6 +248,7 @@ func (p *tape) send(start, end time.Time, scale float64, stop, ended chan struct
 		if !p.packet(at, at.Equal(at.Truncate(p.gop)) || scale != 1) {
 			return
 		}
+		p.at = at.Add(step)
 		select {
 		case <-stop:
 			return

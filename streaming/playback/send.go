@@ -15,19 +15,30 @@ func (s *Session) send() {
 		if !ok {
 			return
 		}
-		data, report := s.prepare(it)
-		if data == nil {
-			continue
-		}
-		if err := s.viewer.Send(it.track, data); err != nil {
-			s.mu.Lock()
-			s.disconnect()
-			s.mu.Unlock()
-			continue
-		}
-		if report != nil {
-			s.viewer.Report(it.track, report.ntp, report.rtp)
-		}
+		s.sendOne(it)
+	}
+}
+
+// sendOne passes a packet on, if it may be.
+func (s *Session) sendOne(it item) {
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.busy = false
+		s.change.Broadcast()
+	}()
+	data, report := s.prepare(it)
+	if data == nil {
+		return
+	}
+	if err := s.viewer.Send(it.track, data); err != nil {
+		s.mu.Lock()
+		s.disconnect()
+		s.mu.Unlock()
+		return
+	}
+	if report != nil {
+		s.viewer.Report(it.track, report.ntp, report.rtp)
 	}
 }
 
@@ -40,7 +51,7 @@ func (s *Session) next() (item, bool) {
 		switch {
 		case s.closed:
 			return item{}, false
-		case s.held || s.mode != playing:
+		case s.held || s.mode != playing && s.mode != pending:
 		case len(s.queue) > 0:
 			it := s.queue[0]
 			s.queue[0] = item{}
@@ -48,9 +59,10 @@ func (s *Session) next() (item, bool) {
 				s.queue = nil
 			}
 			s.queued -= len(it.data)
+			s.busy = true
 			s.change.Broadcast()
 			return it, true
-		case s.over:
+		case s.over && s.mode == playing:
 			s.end()
 			continue
 		}
@@ -273,7 +285,11 @@ func (s *Session) pass(it item, p parts) ([]byte, *report) {
 	line := r.out + elapsed(ts, at.base, t.clock)
 	s.last = max(s.last, line)
 	if t.video || len(s.tracks) == 1 || s.at.IsZero() {
-		s.at = r.shows(it.track, t.clock, ts, r.speed)
+		shows := r.shows(it.track, t.clock, ts, r.speed)
+		if step := shows.Sub(s.at); step != 0 && step.Abs() < time.Second {
+			s.step = step
+		}
+		s.at = shows
 	}
 	r.passed = true
 	binary.BigEndian.PutUint16(it.data[2:], seq)

@@ -89,8 +89,10 @@ type Session struct {
 	queue   []item
 	queued  int
 	run     *run
-	at      time.Time // what was passed on last; zero: nothing yet
-	scale   float64   // of the last PLAY
+	at      time.Time     // what was passed on last; zero: nothing yet
+	step    time.Duration // from the picture before it
+	busy    bool          // a packet is being passed on
+	scale   float64       // of the last PLAY
 	heard   time.Time
 	skips   time.Time // since when packets are dropped as they are too early
 	holds   time.Time // since when one waits as it is too new
