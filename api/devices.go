@@ -122,7 +122,7 @@ func unproven() []rest.Warning {
 func newDevice(b *rest.NewDevice) app.NewDevice {
 	d := app.NewDevice{
 		Name: b.Name, Serial: b.Serial, Username: b.Username, Password: b.Password,
-		RTSPURL: b.RtspURL, ISAPIURL: b.IsapiURL, ONVIFURL: b.OnvifURL, Certificate: b.CertificateSha256,
+		RTSPURL: b.RtspURL, ISAPIURL: b.IsapiURL, ONVIFURL: b.OnvifURL, Certificate: b.CertificateSha256, Published: b.Published,
 	}
 	for _, c := range b.Channels {
 		channel := app.NewChannel{

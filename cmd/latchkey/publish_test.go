@@ -50,10 +50,10 @@ func TestACameraPublishesToTheDoor(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile := doorCertificate(t)
 	secure := freeAddr(t)
-	s := serve(t, binary, t.TempDir(), "--rtsps", secure, "--rtsps-cert", certFile, "--rtsps-key", keyFile)
+	s := serve(t, binary, t.TempDir(), "--rtsps", secure, "--rtsps-cert", certFile, "--rtsps-key", keyFile, "--device-proof", "required")
 	owner, rita := s.register(t, "owner"), s.register(t, "rita")
 	var device struct{ ID string }
-	owner.must("POST", "/devices", map[string]any{"name": "Barn"}, &device)
+	owner.must("POST", "/devices", map[string]any{"name": "Barn", "published": true}, &device)
 	rita.accept(owner.share(rita, device.ID, "live_view"), device.ID)
 
 	ask := map[string]any{"device": device.ID, "publish_channel": 1, "label": "barn"}

@@ -53,7 +53,7 @@ func (d *Devices) Add(ctx context.Context, m Meta, n NewDevice) (DeviceAdded, er
 	var facts device.Facts
 	if serial, before := d.addedBefore(ctx, c, n); before {
 		n.Serial = serial
-	} else if d.proves() {
+	} else if d.proves() && !n.Published { // that has a serial of ours, and is nobody else's
 		if n, facts, err = d.prove(ctx, c, n); err != nil {
 			return DeviceAdded{}, err
 		}

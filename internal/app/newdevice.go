@@ -23,6 +23,7 @@ type NewDevice struct {
 	ISAPIURL, ONVIFURL string
 	Certificate        string       `json:",omitempty"` // SHA-256 of the certificate that the owner confirms for rtsps; "" for none
 	Channels           []NewChannel // empty: channel 1, which can do everything
+	Published          bool         `json:",omitempty"` // its camera publishes: nothing is connected to
 }
 
 // NewChannel is a channel of a device to add.
@@ -108,6 +109,9 @@ func (d NewDevice) check(f faults) {
 		f.add("rtsp_url", "is channel 1's, which is given in channels")
 	}
 	d.checkAddresses(f)
+	if d.Published && (d.Serial != "" || d.Username != "" || d.Password != "" || d.Certificate != "" || d.withChannels().camera().hasAnyAddress()) {
+		f.add("published", "goes without a serial, addresses and credentials: the device is not connected to, and proves nothing")
+	}
 }
 
 // checkAddresses validates how the device is reached, and its channels.

@@ -115,6 +115,11 @@ func (c Camera) hasAddress() bool {
 	return c.ISAPIURL != "" || c.ONVIFURL != "" || slices.ContainsFunc(c.Channels, func(ch CameraChannel) bool { return ch.MainURL != "" })
 }
 
+// hasAnyAddress reports whether any address is given, also one that proves nothing.
+func (c Camera) hasAnyAddress() bool {
+	return c.hasAddress() || slices.ContainsFunc(c.Channels, func(ch CameraChannel) bool { return ch.SubURL != "" })
+}
+
 // fieldOf returns the field that held an address which was connected to.
 func (d NewDevice) fieldOf(reason, service string, channel int) Field {
 	if reason == "wrong_password" && service == "rtsp" {

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"latchkey/domain/ids"
@@ -41,4 +43,35 @@ func TestPublishingKeys(t *testing.T) {
 	if _, err := w.keys.Revoke(ctx, Meta{Account: w.alice}, one.Key.Name); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestPublishedDevices are added without a proof, and with nothing that would need one.
+func TestPublishedDevices(t *testing.T) {
+	w := newWorld(t)
+	w.devices.prover = provers{} // proves nothing
+	if _, err := w.devices.Add(ctx, Meta{Account: w.alice}, NewDevice{Name: "Barn"}); err == nil {
+		t.Error("a device without an address was added unproven")
+	}
+	added, err := w.devices.Add(ctx, Meta{Account: w.alice}, NewDevice{Name: "Barn", Published: true, Channels: []NewChannel{{Channel: 1}, {Channel: 2}}})
+	if err != nil || !added.Unproven || len(added.Device.Channels) != 2 {
+		t.Errorf("%+v, %v", added, err)
+	}
+	for name, n := range map[string]NewDevice{
+		"a serial": {Serial: "barn-1"}, "an address": {RTSPURL: "rtsp://192.0.2.1/"}, "a password": {Username: "u", Password: "p"},
+		"a second stream": {Channels: []NewChannel{{Channel: 1, SubURL: "rtsp://192.0.2.1/"}}}, "ONVIF": {ONVIFURL: "http://192.0.2.1/"},
+	} {
+		n.Name, n.Published = "Barn", true
+		_, err := w.devices.Add(ctx, Meta{Account: w.alice}, n)
+		wantFields(t, err, "published")
+		if err == nil {
+			t.Errorf("with %s it was added", name)
+		}
+	}
+}
+
+// provers connect to nothing.
+type provers struct{}
+
+func (provers) Prove(context.Context, string, Camera) (DeviceFacts, error) {
+	return DeviceFacts{}, errors.New("nothing is there")
 }

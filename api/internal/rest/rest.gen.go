@@ -1139,6 +1139,9 @@ type NewDevice struct {
 	OnvifURL          string       `json:"onvif_url,omitempty,omitzero"`
 	Password          string       `json:"password,omitempty,omitzero"`
 
+	// Published The device cannot be reached: its camera publishes to this service, with a publishing key of `POST /stream-keys`. It gets a serial of its own, and nothing is connected to; addresses, credentials and a serial are refused.
+	Published bool `json:"published,omitempty,omitzero"`
+
 	// RtspURL Channel 1's main stream, if `channels` is absent. Like other addresses, it may contain the credentials (`rtsp://name:password@…`) if `username` and `password` are absent. It is never returned.
 	RtspURL string `json:"rtsp_url,omitempty,omitzero"`
 
