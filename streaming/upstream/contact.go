@@ -58,9 +58,9 @@ func (p *Pool) Contact(ctx context.Context, device ids.Device, address string, t
 }
 
 // dialAs returns the pool's dialer for a permit.
-func (permit *permit) dialAs(p *Pool) DialFunc {
+func (p *permit) dialAs(pool *Pool) DialFunc {
 	var connected atomic.Bool
-	return DialFunc(p.dialer(permit, &connected))
+	return DialFunc(pool.dialer(p, &connected))
 }
 
 // contacted notes what a contact tells of the device: whether it can be reached, and
@@ -72,6 +72,9 @@ func (p *Pool) contacted(u *upstream, ctx context.Context, err error) {
 	case err == nil:
 		u.camera.retry, u.camera.good = backoff{}, true
 	case errors.Is(ctx.Err(), context.Canceled): // nobody waits for it any more
+	case errors.Is(err, rtspclient.ErrWrongPassword):
+		u.camera.retry.refused(p.cfg.Now())
+		u.camera.good = false
 	case faultOf(err).ofCamera, errors.Is(err, rtspclient.ErrMute):
 		u.camera.retry.failed(p.cfg.Now())
 		u.camera.good = false
