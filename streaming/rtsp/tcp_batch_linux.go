@@ -8,7 +8,7 @@ import (
 )
 
 // maxWrites is how many viewers one system call writes to.
-const maxWrites = 64
+const maxWrites = 256
 
 // tcpBatch writes one burst to many connections with one system call (io_submit): for
 // each picture that saves the Go runtime hundreds of calls, during which it looks after
