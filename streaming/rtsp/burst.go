@@ -19,6 +19,7 @@ type burst struct {
 	first   bool // with it a picture begins
 	key     bool // a decoder can start with this picture
 	control bool // a response or a report, which is never left out
+	partial bool // the same, but what is left of a packet that was begun
 
 	channel byte    // of data
 	data    []byte  // each packet after the header of its interleaved frame (RFC 2326, 10.12)

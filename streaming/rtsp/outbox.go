@@ -329,7 +329,7 @@ func (o *outbox) truncate() {
 		o.now = item{}
 		return
 	}
-	o.now = item{burst: &burst{control: true, data: slices.Clone(rest)}}
+	o.now = item{burst: &burst{control: true, partial: true, data: slices.Clone(rest)}}
 }
 
 var noSub = &sub{}
@@ -378,10 +378,15 @@ func (o *outbox) next() bool {
 	return true
 }
 
-// drain sends as much as it can, and reports whether that was anything.
+// drain sends as much as it can, and reports whether that was anything. While it is not
+// known what is permitted, only responses and reports are sent.
 func (o *outbox) drain() (moved bool) {
 	defer o.settle()
-	for !o.closed && !o.corked && o.next() {
+	live := o.door.live()
+	if !live {
+		o.forgetAll()
+	}
+	for !o.closed && !o.corked && o.next() && (live || !o.now.partial) {
 		s := o.subOf(o.now.burst)
 		done, err := o.way.send(o.now.burst, s, o.now.done)
 		if err != nil {
@@ -437,11 +442,7 @@ func (o *outbox) chaseLoop() {
 func (o *outbox) chaseOn() (moved, goOn bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.closed && !o.door.live() {
-		o.forgetAll()
-	} else {
-		moved = o.drain()
-	}
+	moved = o.drain()
 	switch {
 	case o.closed, o.quiet:
 		o.chasing = false

@@ -99,6 +99,9 @@ func (p *pace) grant(acked, window uint64, roundTrip time.Duration, now int64) i
 		p.probed, p.refused = p.probed[:0], 0
 		return int(limit + under - backlog)
 	}
+	if n := len(p.probed); n > 0 && window > p.probed[n-1]+step {
+		p.probed = p.probed[:0] // it reads again, perhaps with a smaller window
+	}
 	switch {
 	case p.refused == 0:
 		p.refused = now

@@ -469,6 +469,9 @@ func (h *handler) forget(v *viewer) {
 		v.replay.close()
 	case v.lease != nil:
 		v.lease.stream.leave(v, true)
+		if v.udp {
+			v.box.close()
+		}
 		v.lease.release()
 	}
 	close(v.done)
