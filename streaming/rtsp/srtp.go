@@ -3,6 +3,7 @@ package rtsp
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"net/url"
 	"time"
 
@@ -132,11 +133,16 @@ func (d *Door) datagramBox(w *wire) *outbox {
 	return &outbox{door: d, way: u}
 }
 
+var errNoKey = errors.New("the track has no key")
+
 // answerSRTP completes the response to the SETUP of a track that is sent encrypted.
 func (v *viewer) answerSRTP(res *base.Response, track int, at *base.URL) error {
 	var to headers.Transport
 	if err := to.Unmarshal(res.Header["Transport"]); err != nil {
 		return err
+	}
+	if track < 0 || track >= len(v.keys) {
+		return errNoKey // of a back channel, which is not set up over SRTP
 	}
 	to.Secure = true
 	res.Header["Transport"] = to.Marshal()
