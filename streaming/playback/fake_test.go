@@ -59,9 +59,6 @@ type recorder struct {
 	size      int // of a packet
 
 	open, most atomic.Int32 // connections
-	mu         sync.Mutex
-	plays      []string // the headers of PLAY
-	times      []time.Time
 }
 
 func (r *recorder) start(t testing.TB) *recorder {
@@ -175,10 +172,6 @@ func (p *tape) answer(method, address string, header textproto.MIMEHeader) {
 }
 
 func (p *tape) play(address string, header textproto.MIMEHeader) {
-	p.mu.Lock()
-	p.plays = append(p.plays, header.Get("Range"))
-	p.times = append(p.times, time.Now())
-	p.mu.Unlock()
 	if p.refuse != 0 {
 		p.say(strconv.Itoa(p.refuse)+" No", header)
 		return
@@ -281,12 +274,6 @@ func (p *tape) packet(at time.Time, key bool) bool {
 	defer p.writing.Unlock()
 	_, err := p.conn.Write(append([]byte{'$', 0, byte(len(data) >> 8), byte(len(data))}, data...))
 	return err == nil
-}
-
-func (r *recorder) played() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]string(nil), r.plays...)
 }
 
 // got is a packet as a viewer gets it.

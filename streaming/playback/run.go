@@ -33,8 +33,6 @@ type place struct {
 	base  uint32 // timestamp at the start
 	based bool
 	info  bool // base is what the recorder said, and was not compared with a packet yet
-	seq   uint16
-	sent  bool // RTP-Info has seq
 
 	ref   uint32 // timestamp of the last packet that says what it shows
 	shows time.Time
@@ -166,8 +164,6 @@ func heard(res *base.Response, source Source, origin time.Time) said {
 // rtpInfo is where a track begins, as RTP-Info says (RFC 2326, section 12.33).
 type rtpInfo struct {
 	url     string
-	seq     uint16
-	hasSeq  bool
 	time    uint32
 	hasTime bool
 }
@@ -184,9 +180,6 @@ func parseRTPInfo(v string) []rtpInfo {
 			switch strings.ToLower(name) {
 			case "url":
 				i.url = strings.Trim(value, `"`)
-			case "seq":
-				n, err := strconv.ParseUint(value, 10, 16)
-				i.seq, i.hasSeq = uint16(n), err == nil
 			case "rtptime":
 				n, err := strconv.ParseUint(value, 10, 32)
 				i.time, i.hasTime = uint32(n), err == nil

@@ -18,7 +18,7 @@ type Source struct {
 	// to be played: see Track.
 	URL                string
 	Username, Password string
-	// Certificate is the SHA-256 of the one that the owner has confirmed; "": none.
+	// Certificate is that of rtsps, as the owner has confirmed it; zero: it must be valid.
 	Certificate rtspclient.Fingerprint
 	// Replay is set for an ONVIF replay address: the device must be required to replay.
 	Replay bool

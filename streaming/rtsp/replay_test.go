@@ -247,9 +247,10 @@ func TestPlaybackEnds(t *testing.T) {
 		if err != nil {
 			break
 		}
-		if packet[1] == 201 {
+		switch packet[1] {
+		case 201: // a receiver report, with BYE
 			byes++
-		} else if packet[1] == 96|0x80 {
+		case 96 | 0x80:
 			packets++
 		}
 	}
