@@ -79,7 +79,7 @@ func TestPlaysBack(t *testing.T) {
 			if err != nil || len(packet) < 12 {
 				t.Fatal(err)
 			}
-			for transport == "udp" && upstream.Sequence(packet) != seq { // of before the PLAY
+			for n := 0; n < 100 && transport == "udp" && upstream.Sequence(packet) != seq; n++ { // of before the PLAY
 				if packet, err = p.rtp(); err != nil {
 					t.Fatal(err)
 				}
