@@ -81,7 +81,7 @@ func (c Config) withDefaults() (Config, error) {
 		faults = append(faults, errors.New("the Upstreams are required"))
 	}
 	if c.Lines != nil && c.Floor == nil {
-		faults = append(faults, errors.New("Lines need a Floor"))
+		faults = append(faults, errors.New("the Lines need a Floor"))
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -194,7 +194,6 @@ type both struct {
 	secure   *listener
 	accepted chan net.Conn
 	failed   chan error
-	once     sync.Once
 	ctx      context.Context // ends with the door
 }
 
