@@ -2,7 +2,8 @@
 
 usage: camera.py basic|digest USER PASSWORD
 
-Listens on a free port of 127.0.0.1 and prints it. Every mount needs the user.
+Listens on a free port of 127.0.0.1 and prints it. Every mount needs the user. /talk has
+ONVIF's back channel, for PCMU: what is heard is said on standard error, as "heard N", in bytes.
 Ends when its standard input ends.
 """
 import sys, threading
@@ -26,12 +27,25 @@ MOUNTS = {
     "/Streaming/Channels/101": H264,
     "/Streaming/Channels/102": H264.replace("width=320,height=240", "width=160,height=120"),
 }
+BACK = ("( capsfilter caps=\"application/x-rtp,media=audio,payload=0,clock-rate=8000,encoding-name=PCMU\" name=depay_backchannel ! "
+        "rtppcmudepay ! fakesink name=ear async=false sync=false signal-handoffs=true )")
+heard = 0
+
+
+def listen(_, media):
+    def hear(_, buffer, pad):
+        global heard
+        heard += buffer.get_size()
+        print("heard %d" % heard, file=sys.stderr, flush=True)
+    ear = media.get_element().get_by_name("ear")
+    if ear:
+        ear.connect("handoff", hear)
 
 
 def main():
     method, user, password = sys.argv[1:4]
     Gst.init(None)
-    server = GstRtspServer.RTSPServer()
+    server = GstRtspServer.RTSPOnvifServer()
     server.set_address("127.0.0.1")
     server.set_service("0")
     auth = GstRtspServer.RTSPAuth()
@@ -54,6 +68,14 @@ def main():
         factory.set_shared(True)
         factory.set_permissions(permissions)
         mounts.add_factory(path, factory)
+    factory = GstRtspServer.RTSPOnvifMediaFactory()
+    factory.set_launch("( " + H264 + ")")
+    factory.set_backchannel_launch(BACK)
+    factory.set_shared(False)
+    factory.set_media_gtype(GstRtspServer.RTSPOnvifMedia.__gtype__)
+    factory.set_permissions(permissions)
+    factory.connect("media-configure", listen)
+    mounts.add_factory("/talk", factory)
     if server.attach(None) == 0:
         sys.exit("the RTSP server does not listen")
     print(server.get_bound_port(), flush=True)
