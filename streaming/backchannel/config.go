@@ -62,7 +62,8 @@ type Config struct {
 
 // Lines are the lines of all channels.
 type Lines struct {
-	cfg Config
+	cfg    Config
+	opener func(ctx context.Context, at place, codec Codec) (mouth, error) // open
 
 	mu     sync.Mutex
 	lines  map[place]*line
@@ -80,14 +81,17 @@ func New(cfg Config) *Lines {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Lines{cfg: cfg, lines: map[place]*line{}, offers: map[place]*offer{}}
+	l := &Lines{cfg: cfg, lines: map[place]*line{}, offers: map[place]*offer{}}
+	l.opener = l.open
+	return l
 }
 
 const (
 	// within limits the opening of a line, and the questions about it.
 	within = 10 * time.Second
-	// offerFor is how long it is remembered what a channel takes.
-	offerFor = 10 * time.Minute
+	// offerFor is how long it is remembered what a channel takes, and noneFor that it takes
+	// nothing: somebody may be changing that.
+	offerFor, noneFor = 10 * time.Minute, time.Minute
 	// maxOffers limits of how many channels it is.
 	maxOffers = 4096
 )

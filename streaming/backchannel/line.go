@@ -209,7 +209,7 @@ var errHungUp = errors.New("the camera has hung up")
 
 // talk opens the line and sends until it ends.
 func (l *line) talk() error {
-	m, err := l.of.open(l.ctx, l.at, l.codec)
+	m, err := l.of.opener(l.ctx, l.at, l.codec)
 	if err != nil {
 		return err
 	}

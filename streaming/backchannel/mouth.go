@@ -73,12 +73,17 @@ func (l *Lines) open(ctx context.Context, at place, codec Codec) (m mouth, err e
 	return m, nil
 }
 
-// rtspMouth sends RTP to a back channel. Sequence and clock are its own: they go on where
-// those of talkers, or of packets that were lost, do not.
+// rtspMouth sends RTP to a back channel.
 type rtspMouth struct {
 	client *rtspclient.Client
-	back
+	track  *rtspclient.Track
+	talkspurts
+}
 
+// talkspurts are the packets of one line. Sequence and clock are its own: they go on where
+// those of talkers, or of packets that were lost, do not.
+type talkspurts struct {
+	pt        uint8
 	sequence  uint16
 	timestamp uint32
 	ssrc      uint32
@@ -106,7 +111,7 @@ func (l *Lines) openRTSP(ctx context.Context, at place, source Source, codec Cod
 			client.Close()
 			return err
 		}
-		m = &rtspMouth{client: client, back: back, sequence: uint16(rand.Uint32()), timestamp: rand.Uint32(), ssrc: rand.Uint32()}
+		m = &rtspMouth{client, back.track, talkspurts{pt: back.pt, sequence: uint16(rand.Uint32()), timestamp: rand.Uint32(), ssrc: rand.Uint32()}}
 		return nil
 	})
 	if err != nil {
@@ -125,7 +130,11 @@ const (
 
 // Say sends one packet.
 func (m *rtspMouth) Say(sound []byte) error {
-	now := time.Now()
+	return m.client.SendRTP(m.track, m.packet(sound, time.Now()))
+}
+
+// packet returns the next packet (RFC 3550, section 5.1).
+func (m *talkspurts) packet(sound []byte, now time.Time) []byte {
 	first := m.next.IsZero()
 	if gap := now.Sub(m.next); first || gap > maxGap {
 		if !first {
@@ -144,7 +153,7 @@ func (m *rtspMouth) Say(sound []byte) error {
 	m.sequence++
 	m.timestamp += uint32(len(sound))
 	m.next = m.next.Add(time.Duration(len(sound)) * time.Second / clock)
-	return m.client.SendRTP(m.track, append(packet, sound...))
+	return append(packet, sound...)
 }
 
 func (m *rtspMouth) Done() <-chan struct{} { return m.client.Done() }

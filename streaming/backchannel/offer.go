@@ -54,7 +54,11 @@ func (l *Lines) way(ctx context.Context, at place, source Source) (way, error) {
 		return way{}, ctx.Err()
 	}
 	defer func() { <-o.turn }()
-	if o.source == source && !o.at.IsZero() && time.Since(o.at) < offerFor {
+	keep := offerFor
+	if o.err != nil {
+		keep = noneFor
+	}
+	if o.source == source && !o.at.IsZero() && time.Since(o.at) < keep {
 		return o.way, o.err
 	}
 	found, err := l.ask(ctx, at, source)
@@ -153,14 +157,27 @@ type back struct {
 // has none.
 func describe(ctx context.Context, client *rtspclient.Client) (back, error) {
 	d, err := client.Describe(ctx, require)
-	var status *rtspclient.StatusError
-	if errors.As(err, &status) && status.Code != base.StatusUnauthorized && status.Code != base.StatusForbidden && status.Code != base.StatusServiceUnavailable {
+	if refusesOption(err) {
 		return back{}, ErrNone
 	}
 	if err != nil {
 		return back{}, err
 	}
 	return backOf(d)
+}
+
+// refusesOption reports whether a camera does not do what is required: by any status that
+// is about the request, by hanging up, or with a description of nothing.
+func refusesOption(err error) bool {
+	var status *rtspclient.StatusError
+	if !errors.As(err, &status) {
+		return errors.Is(err, rtspclient.ErrEnded) || errors.Is(err, rtspclient.ErrNoTracks) || errors.Is(err, rtspclient.ErrDescription)
+	}
+	switch status.Code {
+	case base.StatusUnauthorized, base.StatusForbidden, base.StatusServiceUnavailable:
+		return false
+	}
+	return true
 }
 
 // backOf returns the first back channel that takes G.711.

@@ -3,7 +3,9 @@ package rtsp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -28,10 +30,10 @@ import (
 // of each flow has a back channel that it never describes. It is described here, to those
 // who require it and may talk; whoever sets it up needs a permit of its own.
 
-// Options that a player may require.
 const onvifBackChannel = "www.onvif.org/ver20/backchannel"
 
-var known = []string{onvifBackChannel, "onvif-replay"}
+// known are the options that a player may require.
+var known = []string{onvifBackChannel, onvifReplay}
 
 var (
 	errTalkBusy   = &refusal{status: base.StatusNotEnoughBandwidth, reason: "talk busy", header: warning("somebody else is talking")}
@@ -49,11 +51,15 @@ func required(req *base.Request) []string {
 }
 
 // requiresTalk reports whether a request requires the back channel.
-func requiresTalk(req *base.Request) bool { return slices.Contains(required(req), onvifBackChannel) }
+func requiresTalk(req *base.Request) bool {
+	return slices.ContainsFunc(required(req), func(name string) bool { return strings.EqualFold(name, onvifBackChannel) })
+}
 
 // unknownOptions refuses what nobody here can do (RFC 2326, section 12.32).
 func unknownOptions(req *base.Request) *refusal {
-	list := slices.DeleteFunc(required(req), func(name string) bool { return slices.Contains(known, name) })
+	list := slices.DeleteFunc(required(req), func(name string) bool {
+		return slices.ContainsFunc(known, func(option string) bool { return strings.EqualFold(option, name) })
+	})
 	if len(list) == 0 {
 		return nil
 	}
@@ -351,8 +357,17 @@ func soundOf(packet []byte) (pt uint8, sound []byte, ok bool) {
 // hearPacket passes sound on, if the viewer has the floor or gets it. It does not block. It
 // is not called concurrently.
 func (s *speech) hearPacket(pt uint8, sound []byte) {
+	defer s.survive()
 	if pt != payloadTypes[s.codec] || len(sound) == 0 || !s.viewer.wire.playing.Load() || !s.may() || !s.speak(sound) {
 		s.door.dropped(droppedTalk, 1)
+	}
+}
+
+// survive ends the speech for a bug, and not everybody's streams.
+func (s *speech) survive() {
+	if p := recover(); p != nil {
+		s.door.log.Error("hearing a viewer panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		s.stop()
 	}
 }
 
