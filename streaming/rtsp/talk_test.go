@@ -121,7 +121,12 @@ type talker struct {
 // talker returns a player that plays the first track, and talks.
 func (h *house) talker(t *testing.T, key, transport string) *talker {
 	t.Helper()
-	p := &talker{player: h.player(t, "/dev-1/1", key)}
+	return talkerBy(t, h.player(t, "/dev-1/1", key), transport)
+}
+
+func talkerBy(t *testing.T, by *player, transport string) *talker {
+	t.Helper()
+	p := &talker{player: by}
 	r, err := p.do("DESCRIBE", p.url, requireTalk)
 	if err != nil || r.status != 200 {
 		t.Fatalf("DESCRIBE: %+v, %v", r, err)
@@ -343,6 +348,42 @@ func TestTalkIsTakenBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTalkWithinTLS: sound comes over the connection, and nothing outside of it is
+// accepted.
+func TestTalkWithinTLS(t *testing.T) {
+	with, trust := secured(t)
+	cam, ear := talkedTo(t, g711(0))
+	h := open(t, cam, talks, with)
+	h.grants.grant("ann", "dev-1", 1, talking)
+	p := talkerBy(t, h.securePlayer(t, "/dev-1/1", annKey, trust), "tcp")
+	p.sayUntil(t, 0, "it is heard", func() bool { return ear.heard() > 1000 })
+	if uses := h.grants.InUse("dev-1"); len(uses) != 2 || uses[1].Transport != "rtsps-talk" {
+		t.Errorf("in use: %+v", uses)
+	}
+	q := h.securePlayer(t, "/dev-1/1?srtp", annKey, trust)
+	r, err := q.do("SETUP", q.url+"/trackID=1", requireTalk, "Transport: RTP/SAVP;unicast;client_port=40000-40001")
+	if err != nil || r.status != 461 {
+		t.Errorf("SRTP: %+v, %v", r, err)
+	}
+	r, err = q.do("DESCRIBE", q.url, requireTalk)
+	if err != nil || r.status != 200 || strings.Contains(r.body, "sendonly") {
+		t.Errorf("SRTP: %+v, %v", r, err)
+	}
+}
+
+// TestARemovedDevice is left, whoever talks.
+func TestARemovedDevice(t *testing.T) {
+	cam, ear := talkedTo(t, g711(0))
+	h := open(t, cam, talks)
+	h.grants.grant("ann", "dev-1", 1, talking)
+	p := h.talker(t, annKey, "tcp")
+	p.sayUntil(t, 0, "it is heard", func() bool { return ear.heard() > 1000 })
+	h.grants.remove("ann", "dev-1")
+	h.recheck(t, "", "dev-1", "")
+	eventually(t, "the camera is left", func() bool { return cam.Open.Load() == 0 })
+	eventually(t, "nothing is kept", func() bool { return len(h.speeches.list()) == 0 })
 }
 
 // TestLiveViewIsTakenBack: what rides on it ends, too.
