@@ -330,7 +330,11 @@ func TestTalkIsTakenBack(t *testing.T) {
 			h.grants.grant("ann", "dev-1", 1, privilege.LiveView)
 			h.recheck(t, "ann", "dev-1", "")
 			// What the camera was sent before may still be read there.
+			asked := time.Now()
 			n := ear.quiet(t)
+			if took := time.Since(asked); took > 2*time.Second {
+				t.Errorf("it was heard for %v after the answer", took)
+			}
 			if err := p.receive(30); err != nil {
 				t.Errorf("the picture: %v", err)
 			}
