@@ -40,6 +40,7 @@ type Camera struct {
 	server *gortsplib.Server
 	stream *gortsplib.ServerStream
 	stop   chan struct{}
+	sent   sync.Map // frame -> time
 	wg     sync.WaitGroup
 }
 
@@ -74,7 +75,7 @@ func (c *Camera) Start(t testing.TB) *Camera {
 		t.Fatal(err)
 	}
 	c.server = &gortsplib.Server{
-		RTSPAddress: c.Addr, Handler: &handler{c}, AuthMethods: c.Methods, WriteQueueSize: 2048,
+		RTSPAddress: c.Addr, Handler: &handler{c}, AuthMethods: c.Methods, WriteQueueSize: 1 << 15, // it loses nothing on a busy machine
 		UDPRTPAddress: udp[0].LocalAddr().String(), UDPRTCPAddress: udp[1].LocalAddr().String(),
 		ListenPacket: func(_, a string) (net.PacketConn, error) {
 			if a == udp[0].LocalAddr().String() {
@@ -118,6 +119,12 @@ func (c *Camera) Close() {
 // URL returns the camera's URL, without its credentials.
 func (c *Camera) URL() string { return "rtsp://" + c.Addr + "/secret-path" }
 
+// SentAt returns when a frame was sent, whose timestamp is 3600 times its number.
+func (c *Camera) SentAt(frame uint32) time.Time {
+	at, _ := c.sent.Load(frame)
+	return at.(time.Time)
+}
+
 // play sends frames of packets of 1200 bytes, each with the number of its frame and how many
 // packets that has.
 func (c *Camera) play() {
@@ -142,6 +149,7 @@ func (c *Camera) play() {
 		if c.GOP > 0 && n%uint32(c.GOP) != 0 {
 			payload[0] = 0x41
 		}
+		c.sent.Store(n, time.Now())
 		binary.BigEndian.PutUint32(payload[1:], n)
 		binary.BigEndian.PutUint32(payload[5:], uint32((frame+len(payload)-1)/len(payload)))
 		for _, m := range c.Medias {

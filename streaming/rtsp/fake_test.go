@@ -614,6 +614,7 @@ func (p *player) setup(transport string) (*reply, error) {
 			if err != nil {
 				return nil, err
 			}
+			_ = pair[0].SetReadBuffer(4 << 20) // it is read late on a busy machine
 			p.udp = pair
 		}
 		port := p.udp[0].LocalAddr().(*net.UDPAddr).Port

@@ -32,6 +32,8 @@ type way interface {
 	send(b *burst, s *sub, from int) (int, error)
 	// rest returns what is left of a packet of which a part was sent; nil if nothing is.
 	rest(b *burst, s *sub, done int) []byte
+	// probing reports whether what is sent only finds out whether the viewer reads.
+	probing() bool
 	// giveUp ends the viewer, after an error.
 	giveUp()
 }
@@ -395,7 +397,9 @@ func (o *outbox) drain() (moved bool) {
 		}
 		if done > o.now.done {
 			moved = true
-			o.progress = monotonic()
+			if !o.way.probing() {
+				o.progress = monotonic()
+			}
 		}
 		o.now.done = done
 		if done < o.way.size(o.now.burst, s) {

@@ -23,9 +23,11 @@ const (
 	// how often.
 	probeSize, probeEvery = 1500, int64(4 * time.Millisecond)
 	// maxProbes is how many writes a seemingly stalled viewer gets: perhaps only its
-	// acknowledgements are late, or its window has shrunk. After them, the kernel's
-	// keepalive decides.
+	// acknowledgements are late, or its window has shrunk. After them it gets one each
+	// probeSlow: a peer that has read all says so only with its next acknowledgement, unless
+	// its window has doubled.
 	maxProbes = 12
+	probeSlow = int64(250 * time.Millisecond)
 	// judgedBy is the number of probes without a shrinking window after which the viewer
 	// is considered reading. A step is how much smaller a window may look without being
 	// so: peers round it.
@@ -105,12 +107,24 @@ func (p *pace) grant(acked, window uint64, roundTrip time.Duration, now int64) i
 	switch {
 	case p.refused == 0:
 		p.refused = now
-	case now-p.refused >= probeEvery && acked >= p.sent && len(p.probed) < maxProbes:
+	case now-p.refused >= p.probeAfter() && acked >= p.sent:
 		p.probed, p.refused = append(p.probed, window), now
 		return probeSize
 	}
 	return 0
 }
+
+// probeAfter returns how long after the last probe, or the first refusal, the next one is
+// sent.
+func (p *pace) probeAfter() int64 {
+	if len(p.probed) < maxProbes {
+		return probeEvery
+	}
+	return probeSlow
+}
+
+// probing reports whether it is not known whether the viewer reads.
+func (p *pace) probing() bool { return len(p.probed) > 0 }
 
 // unread returns how much the peer has not read, given its window.
 func (p *pace) unread(window uint64) uint64 {

@@ -40,20 +40,28 @@ func senderReport(ssrc uint32, ntp uint64, rtp, packets, octets uint32, cname st
 	return b
 }
 
-// report returns the report of a track that a viewer gets now; nil if nothing is known.
-func (o *outbox) report(track int, s *sub) *burst {
+// report returns the report of a track that a viewer gets now, after all that was sent
+// and queued except for some bursts of a queue; nil if nothing is known.
+func (o *outbox) report(track int, s *sub, queue []item) *burst {
 	ntp, rtp, ok := o.from.flow.Report(track, time.Now())
 	if !ok {
 		return nil
 	}
-	rtcp := senderReport(o.from.tracks[track].ssrc, ntp, rtp, s.packets, s.octets, o.from.cname)
+	packets, octets := s.packets, s.octets
+	for _, it := range queue {
+		if it.burst != nil && !it.control && it.track == track {
+			packets -= uint32(len(it.ends))
+			octets -= it.octets
+		}
+	}
+	rtcp := senderReport(o.from.tracks[track].ssrc, ntp, rtp, packets, octets, o.from.cname)
 	data := append([]byte{'$', s.channel + 1, byte(len(rtcp) >> 8), byte(len(rtcp))}, rtcp...)
 	return &burst{control: true, track: track, data: data}
 }
 
 // sendReport sends a report after a burst.
 func (o *outbox) sendReport(b *burst, s *sub) {
-	r := o.report(b.track, s)
+	r := o.report(b.track, s, nil)
 	if r == nil {
 		return
 	}
@@ -72,7 +80,7 @@ func (o *outbox) reportAll() {
 		if s.packets == 0 {
 			continue
 		}
-		if r := o.report(track, s); r != nil {
+		if r := o.report(track, s, o.queue); r != nil {
 			s.report = now + reportEvery
 			o.head = append(o.head, item{burst: r})
 		}

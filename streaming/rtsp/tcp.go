@@ -37,6 +37,8 @@ func (w *tcpWay) rest(b *burst, s *sub, done int) []byte {
 	return b.on(s.channel)[done:end]
 }
 
+func (w *tcpWay) probing() bool { return w.pace.probing() }
+
 func (w *tcpWay) giveUp() { w.wire.cut() }
 
 // held is an outbox whose mutex is held until a batch was written.

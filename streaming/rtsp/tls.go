@@ -133,6 +133,8 @@ func (w *tlsWay) rest(b *burst, s *sub, done int) []byte {
 	return w.wire.tcp.rest(b, s, done)
 }
 
+func (w *tlsWay) probing() bool { return w.wire.tcp.probing() }
+
 func (w *tlsWay) giveUp() { w.wire.cut() }
 
 // secure puts TLS on the connection.

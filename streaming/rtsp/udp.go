@@ -74,6 +74,8 @@ func (u *udpWay) takes(b *burst) bool {
 
 func (u *udpWay) rest(*burst, *sub, int) []byte { return nil }
 
+func (u *udpWay) probing() bool { return false }
+
 func (u *udpWay) giveUp() { u.wire.cut() }
 
 // endpoint returns the address of a player's port.
