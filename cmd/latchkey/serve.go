@@ -326,7 +326,7 @@ func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, client *de
 	return rtsp.New(rtsp.Config{
 		Recorders: playback.New(playback.Config{Sources: recordings, Contact: u.Contact, Logger: logger}), PlaybackDelay: o.playbackDelay,
 		Lines: backchannel.New(backchannel.Config{Sources: talkSources{p.vault}, Contact: u.Contact, ISAPI: client, Logger: logger}), Floor: talk.New(x),
-		Address: o.RTSP, TLSAddress: o.RTSPS, TLSCert: o.RTSPSCert, TLSKey: o.RTSPSKey, Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Uses: doorUses{p.vault}, Upstreams: u, Logger: logger, Metrics: metrics,
+		Address: o.RTSP, TLSAddress: o.RTSPS, TLSCert: o.RTSPSCert, TLSKey: o.RTSPSKey, Multicast: o.multicast, Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Uses: doorUses{p.vault}, Upstreams: u, Logger: logger, Metrics: metrics,
 		MaxConnections: o.connections, MaxConnectionsPerAddress: min(1024, max(1, o.connections/4)),
 	})
 }

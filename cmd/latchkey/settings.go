@@ -21,6 +21,7 @@ import (
 	"latchkey/internal/memory"
 	"latchkey/internal/outbox"
 	"latchkey/internal/quota"
+	"latchkey/streaming/rtsp"
 )
 
 // settings are the flags of the service. They are text, so that all errors in them can be
@@ -32,6 +33,7 @@ type settings struct {
 	RTSPS              string `name:"rtsps" placeholder:"ADDR" help:"Address of the RTSP door over TLS, such as 0.0.0.0:322. Without it: none."`
 	RTSPSCert          string `name:"rtsps-cert" placeholder:"FILE" help:"TLS certificate of --rtsps, with its chain, as PEM. It is read again when it changes."`
 	RTSPSKey           string `name:"rtsps-key" placeholder:"FILE" help:"Key of that certificate, as PEM, which only this user and group may read."`
+	RTSPMulticast      string `name:"rtsp-multicast" placeholder:"CIDR" help:"Range of IPv4 multicast groups for players of a device's owner, such as 239.255.42.0/24. Without it: nothing is sent by multicast."`
 	Metrics            string `placeholder:"ADDR" help:"Address of metrics and of the details of readiness, for operators; off: none. Without it: 127.0.0.1:9464, or another port there if that is taken."`
 	Eventstore         string `default:"embedded" placeholder:"TARGET" help:"The log: embedded, unix:///path of a latchkey node, or esdb://... (${default})."`
 	Database           string `default:"sqlite" placeholder:"DSN" help:"The read models and the vault: sqlite (in the data folder) or postgres://... (${default})."`
@@ -68,6 +70,7 @@ type options struct {
 	transferTTL, reclaimWait             time.Duration
 	playbackDelay                        time.Duration
 	cameraNets                           []netip.Prefix
+	multicast                            netip.Prefix
 	webhookNets                          []netip.Prefix
 	trustedProxies                       []netip.Prefix
 	firmware                             device.FirmwarePolicy
@@ -154,6 +157,14 @@ func (s settings) check() (options, error) {
 	if s.CameraNets != anyNetwork {
 		if o.cameraNets = networks("camera-nets", s.CameraNets, fault); len(o.cameraNets) == 0 {
 			fault("camera-nets", "names no network: leave it out, or say any, to dial cameras everywhere")
+		}
+	}
+	if s.RTSPMulticast != "" {
+		if o.multicast, err = netip.ParsePrefix(s.RTSPMulticast); err == nil {
+			err = rtsp.CheckMulticast(o.multicast)
+		}
+		if err != nil {
+			fault("rtsp-multicast", "%q: %v", s.RTSPMulticast, err)
 		}
 	}
 	o.webhookNets = networks("webhook-nets", s.WebhookNets, fault)

@@ -128,6 +128,7 @@ type wire struct {
 	isDoor    bool      // the player is a door, another or ours
 	talk      talkOffer // of the description that is being answered
 	wantsTalk bool      // a description with a back channel was given
+	multicast bool      // the SETUP that is being answered asks for it
 }
 
 // SetReadDeadline does nothing: the server would clear the deadline.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -23,11 +24,12 @@ import (
 
 // Config configures a Door. Address, Access, Secrets and Upstreams are required.
 type Config struct {
-	Address    string // of RTSP over TCP, such as 127.0.0.1:8554
-	UDPAddress string // of RTP over UDP; an even port, RTCP uses the next. "": two free ports on the host of Address
-	TLSAddress string // of RTSP over TLS (RTSPS); "": none
-	TLSCert    string // file with its certificate, read again when it changes
-	TLSKey     string // file with the key of that
+	Address    string       // of RTSP over TCP, such as 127.0.0.1:8554
+	UDPAddress string       // of RTP over UDP; an even port, RTCP uses the next. "": two free ports on the host of Address
+	TLSAddress string       // of RTSP over TLS (RTSPS); "": none
+	TLSCert    string       // file with its certificate, read again when it changes
+	TLSKey     string       // file with the key of that
+	Multicast  netip.Prefix // of groups for owners of devices, on the interface of the UDP address; zero: none
 	Access     Access
 	Secrets    Secrets
 	Upstreams  *upstream.Pool
@@ -69,6 +71,11 @@ func (c Config) withDefaults() (Config, error) {
 		}
 		if c.TLSCert == "" || c.TLSKey == "" {
 			faults = append(faults, errors.New("TLS needs a certificate and a key"))
+		}
+	}
+	if c.Multicast.IsValid() {
+		if err := CheckMulticast(c.Multicast); err != nil {
+			faults = append(faults, fmt.Errorf("multicast: %w", err))
 		}
 	}
 	if c.Access == nil {
@@ -119,6 +126,7 @@ type Door struct {
 	metrics  *metrics
 	failures failures
 	viewers  registry
+	groups   groups
 	streams  streams
 	secrets  *sealed.Memory // of stream keys
 	floor    *talk.Floor
@@ -157,6 +165,7 @@ func New(cfg Config) (*Door, error) {
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.failures.buckets = map[failureOf]*rate.Limiter{}
 	d.viewers.all = map[*viewer]struct{}{}
+	d.groups = newGroups(cfg.Multicast)
 	d.streams.all = map[*upstream.Flow]*stream{}
 	d.secrets, d.maxLag = sealed.New(MaxSecrets), maxLag
 	if d.metrics, err = newMetrics(d, cfg.Metrics); err != nil {
@@ -196,7 +205,10 @@ func (d *Door) serve() error {
 		return fmt.Errorf("listening for RTP: %w", err)
 	}
 	d.udp, d.batches = &udpPorts{rtp: udp[0], rtcp: udp[1]}, newBatches()
-	if err := d.udp.open(); err != nil {
+	if err = d.udp.open(); err == nil {
+		err = d.openForMulticast()
+	}
+	if err != nil {
 		udp[0].Close()
 		udp[1].Close()
 		return fmt.Errorf("preparing the ports of RTP: %w", err)

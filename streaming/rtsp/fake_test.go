@@ -221,6 +221,10 @@ func (g *grants) Owner(device ids.Device) string {
 	return string(device)
 }
 
+func (g *grants) Owns(account ids.Account, device ids.Device) bool {
+	return g.Owner(device) == string(account)
+}
+
 func (g *grants) own(owner string, devices ...string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

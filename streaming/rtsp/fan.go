@@ -12,6 +12,7 @@ import (
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 
+	"latchkey/domain/ids"
 	"latchkey/streaming/upstream"
 )
 
@@ -39,8 +40,9 @@ type stream struct {
 
 	mu      sync.Mutex
 	viewers []*viewer
-	behind  []*outbox // to be tried again
-	due     []due     // reports
+	groups  map[ids.Key]*group // of viewers by multicast
+	behind  []*outbox          // to be tried again
+	due     []due              // reports
 	batch   batch
 	unheard int           // tracks of which nothing was received yet
 	heard   chan struct{} // closed when that is none
@@ -267,6 +269,9 @@ func (st *stream) join(v *viewer) []startsAt {
 	if v.left {
 		return nil
 	}
+	if v.group != nil {
+		return st.joinGroup(v)
+	}
 	starts := make([]startsAt, len(st.tracks))
 	catch := &catchUp{}
 	for n, t := range st.tracks {
@@ -275,10 +280,8 @@ func (st *stream) join(v *viewer) []startsAt {
 			continue
 		}
 		s.packets, s.octets, s.report, s.waiting, s.skipping = 0, 0, 0, false, t.mid
+		starts[n] = t.next()
 		if !t.has {
-			if len(t.now.ends) > 0 {
-				starts[n] = startsAt{true, t.given() + 1, t.timestamp}
-			}
 			continue
 		}
 		p := st.cached(n, t)
@@ -294,12 +297,6 @@ func (st *stream) join(v *viewer) []startsAt {
 			st.packets += uint64(len(p.packets))
 			s.skipping = false
 			catch.parts = append(catch.parts, p)
-			continue
-		}
-		last := t.given()
-		starts[n] = startsAt{true, last + 1, t.timestamp}
-		if len(t.now.ends) == 0 {
-			starts[n].timestamp = t.timestamp + (t.timestamp - t.before)
 		}
 	}
 	slices.SortStableFunc(catch.parts, func(a, b part) int { // sound after the pictures before it
@@ -323,6 +320,17 @@ func (st *stream) join(v *viewer) []startsAt {
 	return starts
 }
 
+// next returns where the track begins for a viewer who gets nothing of the cache.
+func (t *track) next() startsAt {
+	switch {
+	case len(t.now.ends) > 0:
+		return startsAt{true, t.given() + 1, t.timestamp}
+	case t.has:
+		return startsAt{true, t.given() + 1, t.timestamp + (t.timestamp - t.before)}
+	}
+	return startsAt{}
+}
+
 // given returns the number of the last packet that viewers got.
 func (t *track) given() uint16 { return upstream.Sequence(t.last.Data) - uint16(len(t.now.ends)) }
 
@@ -344,6 +352,9 @@ func (st *stream) leave(v *viewer, forGood bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	v.left = v.left || forGood
+	if v.group != nil {
+		st.leaveGroup(v, forGood)
+	}
 	st.viewers = slices.DeleteFunc(st.viewers, func(other *viewer) bool { return other == v })
 	v.box.stop()
 }

@@ -61,6 +61,8 @@ func (s simulated) Recordings(ctx context.Context, device ids.Device, channel in
 	return source, err
 }
 
+func (all) Owns(ids.Account, ids.Device) bool { return true }
+
 // TestPlayersThatWeDidNotWrite plays the simulated camera through the door with
 // ffprobe and GStreamer, over TCP and UDP, as they come.
 func TestPlayersThatWeDidNotWrite(t *testing.T) {

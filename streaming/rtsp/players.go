@@ -207,6 +207,12 @@ func (w *wire) rightTransport(session *gortsplib.ServerSession, req *base.Reques
 		mode = headers.TransportModeRecord
 	}
 	chosen, refused := chooseTransport(req.Header["Transport"], has, mode, w.tls != nil)
+	switch w.multicast = w.joins(v, req.Header["Transport"], mode, refused); {
+	case w.multicast:
+		chosen, refused = w.listener.door.groups.standIn(mode), nil
+	case v != nil && v.multicast:
+		refused = errNoTransport
+	}
 	if refused != nil {
 		return refused
 	}
@@ -272,7 +278,9 @@ func parseTransport(s string) (t headers.Transport, refused *refusal) {
 		value = strings.Trim(strings.TrimSpace(value), `"`)
 		switch strings.ToLower(strings.TrimSpace(name)) {
 		case "multicast":
-			return t, errNoTransport
+			multicast := headers.TransportDeliveryMulticast
+			t.Delivery = &multicast
+			return t, errNoTransport // see joins
 		case "interleaved":
 			// Channels are one byte (RFC 2326, section 10.12).
 			if t.InterleavedIDs = parsePair(value, 0, math.MaxUint8); t.InterleavedIDs == nil {

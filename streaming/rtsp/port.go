@@ -22,6 +22,8 @@ type Access interface {
 	Key(name ids.Key) (access.Key, bool)
 	// Resolve returns the device id for an id or the account's own device domain.
 	Resolve(account ids.Account, name string) (device ids.Device, ok bool)
+	// Owns reports whether a device is in an account.
+	Owns(account ids.Account, device ids.Device) bool
 	// Playable returns the first interval of the recordings within another one that an
 	// account may play back now; see access.Index.
 	Playable(account ids.Account, device ids.Device, channel int, within privilege.Interval, now time.Time, hold time.Duration) (privilege.Interval, bool)

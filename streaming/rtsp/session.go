@@ -143,6 +143,8 @@ func (h *handler) subscribe(c *gortsplib.ServerConn, res *base.Response) {
 	switch {
 	case to.InterleavedIDs != nil:
 		s.channel = byte(to.InterleavedIDs[0])
+	case v.group != nil:
+		v.group.answer(res, to, track)
 	case to.ClientPorts != nil:
 		v.reportPorts.add(to.ClientPorts[1])
 		s.rtp, s.rtcp = h.udp.address(v.wire.endpoint(to.ClientPorts[0])), h.udp.address(v.wire.endpoint(to.ClientPorts[1]))
@@ -267,7 +269,7 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 	if refused != nil {
 		return nil, refused
 	}
-	v.session, v.wire, v.udp = ctx.Session, w, ctx.Transport != gortsplib.TransportTCP
+	v.session, v.wire, v.udp, v.multicast = ctx.Session, w, ctx.Transport != gortsplib.TransportTCP, w.multicast
 	v.box = &w.box
 	if v.udp {
 		v.box, v.reports = h.datagramBox(w), newReportLimit()
@@ -283,6 +285,9 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 	cut := func(r access.Reason) { h.cut(v, r) }
 	refused = h.acquirePermit(v, cut)
 	if refused = h.talkAlone(v, t, requiresTalk(ctx.Request) || w.wantsTalk, refused, cut); refused != nil {
+		return nil, refused
+	}
+	if refused = h.mayJoin(v, t); refused != nil {
 		return nil, refused
 	}
 	switch _, secret := v.box.way.(*srtpWay); {
@@ -310,6 +315,11 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 			return nil, refused
 		}
 		v.keys = secret.keys
+	}
+	if v.multicast {
+		if v.group, refused = v.lease.stream.group(v); refused != nil {
+			return nil, refused
+		}
 	}
 	v.subs = make([]sub, len(v.lease.stream.Desc.Medias))
 	ctx.Session.SetUserData(v)

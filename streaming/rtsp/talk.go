@@ -172,6 +172,9 @@ func (h *handler) describeAlone(w *wire, v *viewer, query string) (*stream, *ref
 
 // take records that the viewer sets up a track, or refuses that.
 func (h *handler) take(v *viewer, track int) *refusal {
+	if v.multicast && v.lease.stream.isBack(track) {
+		return errNoTransport
+	}
 	if refused := v.take(track); refused != nil || !v.lease.stream.isBack(track) {
 		return refused
 	}

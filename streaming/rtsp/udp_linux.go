@@ -1,6 +1,7 @@
 package rtsp
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net"
 	"net/netip"
@@ -46,6 +47,24 @@ func (u *udpPorts) open() error {
 		err = failed
 	}
 	return err
+}
+
+// sendOn makes the sockets send multicast on the interface of that address, and no further;
+// an unspecified one leaves the interface to the routes.
+func (u *udpPorts) sendOn(on netip.Addr) error {
+	var failed error
+	for _, raw := range []syscall.RawConn{u.rtpRaw, u.rtcpRaw} {
+		err := raw.Control(func(fd uintptr) {
+			failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MULTICAST_TTL, multicastTTL)
+			if failed == nil && on.Is4() && !on.IsUnspecified() {
+				failed = unix.SetsockoptInet4Addr(int(fd), unix.IPPROTO_IP, unix.IP_MULTICAST_IF, on.As4())
+			}
+		})
+		if err = cmp.Or(err, failed); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // address returns an address for the sockets.

@@ -2,7 +2,10 @@
 
 package rtsp
 
-import "net/netip"
+import (
+	"errors"
+	"net/netip"
+)
 
 // sender sends one packet with each system call.
 type sender struct{}
@@ -12,6 +15,8 @@ type sockaddr struct{ addr netip.AddrPort }
 type datagrams struct{}
 
 func (u *udpPorts) open() error { return u.rtp.SetWriteBuffer(1 << 20) }
+
+func (u *udpPorts) sendOn(netip.Addr) error { return errors.New("multicast is sent on Linux only") }
 
 func (u *udpPorts) address(a netip.AddrPort) sockaddr { return sockaddr{a} }
 

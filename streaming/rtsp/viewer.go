@@ -24,6 +24,8 @@ type viewer struct {
 	channel int
 	needs   privilege.Set
 	udp     bool
+	// multicast: it receives in a group, whose packets are sent once for all of it.
+	multicast bool
 
 	permit   *access.Permit
 	session  *gortsplib.ServerSession
@@ -31,6 +33,7 @@ type viewer struct {
 	lease    *lease
 	replay   *replay       // nil: it watches live
 	keys     []*protection // by track, over UDP within TLS
+	group    *group        // nil: it receives alone
 	tracks   []int         // set up
 	channels []int         // of RTP over TCP
 	ports    []int         // RTP ports of the player over UDP; the registry's mutex guards them
@@ -61,6 +64,8 @@ func (v *viewer) transport() string {
 		return "rtsps-udp"
 	case v.wire.tls != nil:
 		return "rtsps-tcp"
+	case v.multicast:
+		return "rtsp-multicast"
 	case v.udp:
 		return "rtsp-udp"
 	}

@@ -342,16 +342,17 @@ func (e ShareDeviceStatus) Valid() bool {
 
 // Defines values for ViewerTransport.
 const (
-	ViewerTransportEvents    ViewerTransport = "events"
-	ViewerTransportPtz       ViewerTransport = "ptz"
-	ViewerTransportPush      ViewerTransport = "push"
-	ViewerTransportRtspTCP   ViewerTransport = "rtsp-tcp"
-	ViewerTransportRtspTalk  ViewerTransport = "rtsp-talk"
-	ViewerTransportRtspUDP   ViewerTransport = "rtsp-udp"
-	ViewerTransportRtspsTCP  ViewerTransport = "rtsps-tcp"
-	ViewerTransportRtspsTalk ViewerTransport = "rtsps-talk"
-	ViewerTransportRtspsUDP  ViewerTransport = "rtsps-udp"
-	ViewerTransportWebhook   ViewerTransport = "webhook"
+	ViewerTransportEvents        ViewerTransport = "events"
+	ViewerTransportPtz           ViewerTransport = "ptz"
+	ViewerTransportPush          ViewerTransport = "push"
+	ViewerTransportRtspMulticast ViewerTransport = "rtsp-multicast"
+	ViewerTransportRtspTCP       ViewerTransport = "rtsp-tcp"
+	ViewerTransportRtspTalk      ViewerTransport = "rtsp-talk"
+	ViewerTransportRtspUDP       ViewerTransport = "rtsp-udp"
+	ViewerTransportRtspsTCP      ViewerTransport = "rtsps-tcp"
+	ViewerTransportRtspsTalk     ViewerTransport = "rtsps-talk"
+	ViewerTransportRtspsUDP      ViewerTransport = "rtsps-udp"
+	ViewerTransportWebhook       ViewerTransport = "webhook"
 )
 
 // Valid indicates whether the value is a known member of the ViewerTransport enum.
@@ -362,6 +363,8 @@ func (e ViewerTransport) Valid() bool {
 	case ViewerTransportPtz:
 		return true
 	case ViewerTransportPush:
+		return true
+	case ViewerTransportRtspMulticast:
 		return true
 	case ViewerTransportRtspTCP:
 		return true
