@@ -183,7 +183,7 @@ func (c *Client) Do(r *http.Request) (outcome string, status int, err error) {
 		of.end() // it may not have begun to
 	}
 	if err != nil {
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		if errors.Is(ctx.Err(), context.Canceled) { // err may be that of the connection that was ended
 			return "", 0, ctx.Err()
 		}
 		return outcomeOf(err), 0, nil

@@ -228,3 +228,30 @@ func TestACallThatIsCancelledIsCutOff(t *testing.T) {
 		t.Errorf("after it returned, %d bytes came, %v", n, err)
 	}
 }
+
+// cutConn is a connection that breaks at the moment at which its call is cancelled.
+type cutConn struct {
+	net.Conn
+	cancel func()
+}
+
+func (c cutConn) Write([]byte) (int, error) {
+	c.cancel()
+	return 0, net.ErrClosed
+}
+
+// TestACallThatIsCancelledSaysSo: also if the end of its connection is noticed before the
+// cancellation. As an outcome it would count as a fault of the receiver.
+func TestACallThatIsCancelledSaysSo(t *testing.T) {
+	s := httptest.NewServer(http.NotFoundHandler())
+	defer s.Close()
+	for range 30 {
+		ctx, cancel := context.WithCancel(t.Context())
+		client := New(Config{Allow: anywhere, Connected: func(c net.Conn) net.Conn { return cutConn{c, cancel} }})
+		outcome, _, err := client.Call(ctx, Delivery{URL: s.URL, ID: "1", Secrets: []string{secret}})
+		cancel()
+		if outcome != "" || !errors.Is(err, context.Canceled) {
+			t.Fatalf("it returns %q, %v", outcome, err)
+		}
+	}
+}
