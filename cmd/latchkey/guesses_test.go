@@ -20,7 +20,7 @@ import (
 func TestAFloodOfLogIns(t *testing.T) {
 	// It waits for the hash that is computed and is next; some more were answered
 	// before, and their clients have not been told.
-	const most = 10
+	const most = 20
 	s := serve(t, binary, t.TempDir())
 	owner, guest := s.register(t, "owner"), s.register(t, "guest")
 	device := owner.addDevice(deadCamera, cameraUser, cameraPassword)

@@ -101,8 +101,32 @@ func prepare(ctx context.Context, db *bun.DB) error {
 				return err
 			}
 		}
+		if isSQLite(db) {
+			return nil
+		}
+		if err := takeNoSamples(ctx, tx); err != nil {
+			return fmt.Errorf("keeping sealed values out of the server's statistics: %w", err)
+		}
 		return nil
 	})
+}
+
+// takeNoSamples keeps PostgreSQL from copying sealed values to its statistics: they would
+// remain there when the tables are written again without them.
+func takeNoSamples(ctx context.Context, tx bun.Tx) error {
+	var columns []struct{ Tab, Col string }
+	err := tx.NewRaw("SELECT c.relname AS tab, a.attname AS col FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"+
+		" WHERE c.relnamespace = current_schema()::regnamespace AND c.relname IN (?) AND a.atttypid = 'bytea'::regtype AND a.attnum > 0"+
+		" AND NOT a.attisdropped AND a.attstattarget IS DISTINCT FROM 0", bun.In(remainIn)).Scan(ctx, &columns)
+	if err != nil {
+		return err
+	}
+	for _, c := range columns {
+		if _, err := tx.ExecContext(ctx, "ALTER TABLE ? ALTER COLUMN ? SET STATISTICS 0", bun.Ident(c.Tab), bun.Ident(c.Col)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addMACs adds the column mac to a table. See bindRows for its content.

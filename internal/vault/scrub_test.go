@@ -274,6 +274,7 @@ func TestForgottenIsInNoTableFile(t *testing.T) {
 	if remaining(t, db, folder, database, gone) == 0 {
 		t.Fatal("nothing is found before the scrub: the search does not work")
 	}
+	gone = append(gone, forgetAnalysed(t, v, db)...)
 	reading, err := db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
 	if err != nil {
 		t.Fatal(err)
@@ -305,6 +306,27 @@ func TestForgottenIsInNoTableFile(t *testing.T) {
 }
 
 // remaining counts what is left in the files of a database.
+// forgetAnalysed forgets cameras of which the server has taken samples.
+func forgetAnalysed(t *testing.T, v *vault.Vault, db bun.IDB) (gone [][]byte) {
+	t.Helper()
+	id := func(i int) string { return fmt.Sprint("analysed", i) }
+	for i := range 40 {
+		if err := v.SetCamera(t.Context(), id(i), vault.Camera{Password: "hunter2"}); err != nil {
+			t.Fatal(err)
+		}
+		gone = append(gone, stored(t, db, "value", "vault_secrets", "id = ?", id(i)))
+	}
+	if _, err := db.ExecContext(t.Context(), "ANALYZE"); err != nil { // as the server does by itself
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		if err := v.ForgetCamera(t.Context(), id(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return gone
+}
+
 func remaining(t *testing.T, db bun.IDB, folder, database string, gone [][]byte) int {
 	t.Helper()
 	if _, err := db.ExecContext(t.Context(), "CHECKPOINT"); err != nil { // which also removes the files of old tables
