@@ -34,7 +34,8 @@ var (
 // the sequence of the track, or several if it exceeds a datagram.
 func (t *track) packets(data []byte) ([]Packet, error) {
 	sizes := t.resizer(data)
-	if sizes == nil {
+	data, ok := withoutExtension(data)
+	if sizes == nil || !ok {
 		return nil, errBroken
 	}
 	pkt, err := parsed(data)
@@ -58,6 +59,27 @@ func (t *track) packets(data []byte) ([]Packet, error) {
 		}
 	}
 	return packets, nil
+}
+
+// withoutExtension cuts the header extension out of a packet, if it has one: viewers are
+// told of none, and a camera may write into it what only its owner should see. The rest of
+// the header moves up to the payload. It reports false if the extension exceeds the packet.
+func withoutExtension(data []byte) ([]byte, bool) {
+	const extended, fixed, field = 0x10, 12, 4
+	if len(data) == 0 || data[0]&extended == 0 {
+		return data, true
+	}
+	at := fixed + field*int(data[0]&0xf) // after the contributing sources
+	if len(data) < at+field {
+		return nil, false
+	}
+	size := field + field*int(binary.BigEndian.Uint16(data[at+2:]))
+	if len(data) < at+size {
+		return nil, false
+	}
+	data[0] &^= extended
+	copy(data[size:], data[:at])
+	return data[size:], true
 }
 
 // parsed parses a packet. Some cameras mark padding that is not there.

@@ -60,13 +60,12 @@ func TestSequences(t *testing.T) {
 	}
 }
 
-// TestPacketsAreHandedOnAsTheyCame: header extensions, padding and all.
+// TestPacketsAreHandedOnAsTheyCame: padding and all.
 func TestPacketsAreHandedOnAsTheyCame(t *testing.T) {
 	track := newTrack(3, &description.Media{Type: description.MediaTypeVideo, Formats: []format.Format{&format.H264{PayloadTyp: 96}}})
-	replay := []byte{0x90, 0xe0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 7, 0xab, 0xac, 0, 3, 1, 2, 3, 4, 5, 6, 7, 8, 0xa0, 0, 0, 0, 0x41, 1, 2}
 	padded := []byte{0xa0, 96, 0, 2, 0, 0, 0, 9, 0, 0, 0, 7, 0x41, 1, 0, 2}
 	claimed := []byte{0xa0, 96, 0, 3, 0, 0, 0, 9, 0, 0, 0, 7, 0x41, 1, 99}
-	for name, data := range map[string][]byte{"an ONVIF replay extension": replay, "padding": padded, "padding that is not there": claimed} {
+	for name, data := range map[string][]byte{"padding": padded, "padding that is not there": claimed} {
 		want := append([]byte(nil), data...)
 		if name == "padding that is not there" {
 			want[0] = 0x80
@@ -75,6 +74,43 @@ func TestPacketsAreHandedOnAsTheyCame(t *testing.T) {
 		if err != nil || len(packets) != 1 || string(packets[0].Data) != string(want) || packets[0].Track != 3 {
 			t.Errorf("%s: %v, %v", name, packets, err)
 		}
+	}
+}
+
+// TestNoHeaderExtensions: what a camera writes into one is not for viewers.
+func TestNoHeaderExtensions(t *testing.T) {
+	head := func(first byte) string { return string([]byte{first, 0xe0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 7}) }
+	const payload = "\x41\x01\x02"
+	for name, sc := range map[string]struct{ sent, want string }{
+		"none":               {head(0x80) + payload, head(0x80) + payload},
+		"text":               {head(0x90) + "\xbe\xde\x00\x02\x16address" + payload, head(0x80) + payload},
+		"empty":              {head(0x90) + "\xbe\xde\x00\x00" + payload, head(0x80) + payload},
+		"no elements":        {head(0x90) + "\xbe\xde\x00\x01\xff\xff\xff\xff" + payload, head(0x80) + payload},
+		"of a recording":     {head(0x90) + "\xab\xac\x00\x03\x01\x02\x03\x04\x05\x06\x07\x08\xa0\x00\x00\x00" + payload, head(0x80) + payload},
+		"another source":     {head(0x91) + "\x00\x00\x00\x05" + "\x10\x00\x00\x01text" + payload, head(0x81) + "\x00\x00\x00\x05" + payload},
+		"padding":            {head(0xb0) + "\xbe\xde\x00\x01text" + payload + "\x00\x02", head(0xa0) + payload + "\x00\x02"},
+		"only said":          {head(0x90), ""},
+		"longer than it":     {head(0x90) + "\xbe\xde\x00\x02text", ""},
+		"as long as can be":  {head(0x90) + "\xbe\xde\xff\xff" + payload, ""},
+		"within the sources": {head(0x9f) + "\xbe\xde\x00\x00" + payload, ""},
+		"beyond a datagram": {
+			head(0x90) + "\xbe\xde\x01\x67" + strings.Repeat("text", 0x167) + "\x41" + strings.Repeat("x", 99),
+			head(0x80) + "\x41" + strings.Repeat("x", 99),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			track := newTrack(0, &description.Media{Type: description.MediaTypeVideo, Formats: []format.Format{&format.H264{PayloadTyp: 96}}})
+			packets, err := track.packets([]byte(sc.sent))
+			if sc.want == "" {
+				if !errors.Is(err, errBroken) {
+					t.Errorf("%v, %v", packets, err)
+				}
+				return
+			}
+			if err != nil || len(packets) != 1 || string(packets[0].Data) != sc.want || packets[0].RTP.Extension {
+				t.Errorf("%v, %v", packets, err)
+			}
+		})
 	}
 }
 
