@@ -121,6 +121,7 @@ type wire struct {
 	refusal   *refusal  // of the request that is being answered
 	offer     offer     // of SRTP
 	setup     *base.URL // of the SETUP that is being answered
+	asked     string    // the address of the last SETUP, as the player sent it
 	settingUp bool      // holds Door.setups
 	begins    *viewer   // whose PLAY is being answered
 	prepared  *prepared // a playback that was described

@@ -55,6 +55,9 @@ func (h *handler) tolerate(c *gortsplib.ServerConn, req *base.Request) *refusal 
 	if refused := w.ownSession(c.Session(), req); refused != nil {
 		return refused
 	}
+	if req.Method == base.Setup && req.URL != nil {
+		w.asked = req.URL.String()
+	}
 	if refused := rightAddress(c.Session(), req); refused != nil {
 		return refused
 	}

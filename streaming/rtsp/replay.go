@@ -229,10 +229,10 @@ func (h *handler) setupPlayback(ctx *gortsplib.ServerHandlerOnSetupCtx, v *viewe
 }
 
 // wants notes that the viewer sets up a track.
-func (r *replay) wants(track int, req *base.Request) {
+func (r *replay) wants(track int) {
 	if r != nil && track >= 0 && track < len(r.urls) {
 		r.Want(track)
-		r.urls[track] = req.URL.String()
+		r.urls[track] = r.viewer.wire.asked // players compare it with what they have sent
 	}
 }
 

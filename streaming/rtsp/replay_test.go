@@ -224,6 +224,9 @@ func TestPlaybackAddresses(t *testing.T) {
 		p.wants(200, name+": SETUP", r, err)
 		r, err = p.do("PLAY", p.url+c.play)
 		p.wants(200, name+": PLAY", r, err)
+		if got := r.header.Get("RTP-Info"); !strings.HasPrefix(got, "url="+p.url+c.setup+";") {
+			t.Errorf("%s: RTP-Info %q", name, got)
+		}
 		if err := p.receive(3); err != nil {
 			t.Error(err)
 		}

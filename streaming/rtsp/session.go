@@ -261,7 +261,7 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 		if refused = h.take(v, trackOf(ctx.Request.URL)); refused != nil {
 			return nil, refused
 		}
-		v.replay.wants(trackOf(ctx.Request.URL), ctx.Request)
+		v.replay.wants(trackOf(ctx.Request.URL))
 		h.claimPort(v, ctx.Request)
 		return v.lease.stream, h.verdict(v)
 	}
@@ -309,7 +309,7 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 	if refused = h.verdict(v); refused != nil {
 		return nil, refused
 	}
-	v.replay.wants(trackOf(ctx.Request.URL), ctx.Request)
+	v.replay.wants(trackOf(ctx.Request.URL))
 	if secret, ok := v.box.way.(*srtpWay); ok {
 		if secret.keys, refused = w.protectionFor(v.lease.stream); refused != nil {
 			return nil, refused
