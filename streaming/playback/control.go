@@ -282,7 +282,11 @@ func (s *Session) headers(r Request, w wish, how manner) base.Header {
 	case goOn:
 		header["Range"] = nil
 	default:
-		header["Range"] = base.HeaderValue{Range{Start: s.source.theirs(w.start), End: s.source.theirs(w.end)}.text(time.Time{})}
+		asked := Range{Start: s.source.theirs(w.start), End: s.source.theirs(w.end)}
+		if w.speed < 0 { // some refuse an end before the start, so what is beyond it is not passed on
+			asked.End = time.Time{}
+		}
+		header["Range"] = base.HeaderValue{asked.text(time.Time{})}
 	}
 	if r.Scale != 0 && (r.Scale != 1 || how != byAddress) {
 		header["Scale"] = base.HeaderValue{formatSpeed(r.Scale)}

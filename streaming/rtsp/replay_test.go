@@ -61,12 +61,13 @@ func TestPlaysBack(t *testing.T) {
 			{[]string{"Range: npt=0.000-"}, "npt=0.000-3600.000"},
 			{[]string{"Range: clock=20260101T103000.500Z-"}, "clock=20260101T103000.500Z-20260101T110000.000Z"},
 			{[]string{"Range: npt=60-120", "Scale: 2"}, "npt=60.000-120.000"},
+			{[]string{"Range: clock=20260101T103000Z-", "Scale: -1"}, "clock=20260101T103000.000Z-20260101T100000.000Z"},
 		} {
 			r, err := p.do("PLAY", p.url, c.headers...)
 			if err != nil || r.status != 200 || r.header.Get("Range") != c.want {
 				t.Fatalf("%v over %s: %+v, %v", c.headers, transport, r, err)
 			}
-			if len(c.headers) > 1 && r.header.Get("Scale") != "2" {
+			if len(c.headers) > 1 && "Scale: "+r.header.Get("Scale") != c.headers[1] {
 				t.Errorf("Scale %q", r.header.Get("Scale"))
 			}
 			var seq uint16
