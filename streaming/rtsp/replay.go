@@ -62,7 +62,7 @@ func refusalOfPlayback(err error) *refusal {
 // openPlayback opens a session with the recorder, for a viewer that has a permit.
 func (d *Door) openPlayback(ctx context.Context, v *viewer, t target, replay bool) (*playback.Session, *stream, *refusal) {
 	switch {
-	case t.from.IsZero() || !t.to.IsZero() && !t.to.After(t.from):
+	case t.from.Unix() < 0 || !t.to.IsZero() && !t.to.After(t.from):
 		return nil, nil, errBadRange
 	case d.cfg.Recorders == nil:
 		return nil, nil, errNoPlayback

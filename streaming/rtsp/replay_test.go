@@ -143,7 +143,7 @@ func TestPlaybackStatuses(t *testing.T) {
 	h.grants.setWindow(ten, ten.Add(2*time.Hour))
 	for path, want := range map[string]int{
 		recorded: 200, "/dev-1/Streaming/tracks/101?starttime=20260101T100000Z": 200, "/dev-1/1/playback?starttime=20260101T080000": 200, // clipped
-		"/dev-1/1/playback": 457, "/dev-1/1/playback?starttime=20260101T100000Z&endtime=20260101T100000Z": 457,
+		"/dev-1/1/playback": 457, "/dev-1/1/playback?starttime=19691231T235959Z": 457, "/dev-1/1/playback?starttime=20260101T100000Z&endtime=20260101T100000Z": 457,
 		"/dev-1/1/playback?starttime=20260101T130000Z":                          404,
 		"/dev-1/1/playback?starttime=20260101T080000Z&endtime=20260101T090000Z": 404,
 	} {
