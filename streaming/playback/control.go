@@ -32,10 +32,10 @@ type Start struct {
 	Timestamp uint32
 }
 
-// Play plays a range, or goes on. What played before is over, whatever is returned.
-// Nothing is passed on before Release.
+// Play plays a range, or goes on. Nothing is passed on before Release.
 //
-// It fails with ErrRange, ErrNothing, or why the recorder does not play.
+// It fails with ErrRange, ErrNothing, or why the recorder does not play. After ErrRange what
+// played before goes on, if it can: see Plays.
 func (s *Session) Play(ctx context.Context, r Request) (Playing, error) {
 	s.control.Lock()
 	defer s.control.Unlock()
@@ -46,13 +46,61 @@ func (s *Session) Play(ctx context.Context, r Request) (Playing, error) {
 	if err != nil {
 		return Playing{}, err
 	}
+	before := s.standing()
 	p, err := s.play(ctx, r, w)
 	if err != nil {
-		s.mu.Lock()
-		s.disconnect()
-		s.mu.Unlock()
+		s.leave()
+		if err = refusal(err); errors.Is(err, ErrRange) {
+			s.restore(ctx, before)
+		}
+		return Playing{}, err
 	}
-	return p, refusal(err)
+	s.asked = r
+	return p, nil
+}
+
+// leave ends the connection to the recorder.
+func (s *Session) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.disconnect()
+}
+
+// standing is what a session does.
+type standing struct {
+	run   *run
+	plays bool
+}
+
+func (s *Session) standing() standing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return standing{s.run, s.client != nil && s.mode == playing && !s.held}
+}
+
+// Plays reports whether anything is passed on until it ends.
+func (s *Session) Plays() bool { return s.standing().plays }
+
+// restore makes the session go on with what it did before a PLAY that the recorder refused:
+// it plays again from where the viewer is, if it played.
+func (s *Session) restore(ctx context.Context, before standing) {
+	s.mu.Lock()
+	s.run = before.run
+	s.mu.Unlock()
+	if !before.plays {
+		return
+	}
+	again := s.asked
+	again.Range = ""
+	w, err := s.wanted(again)
+	if err == nil {
+		_, err = s.play(ctx, again, w)
+	}
+	if err != nil {
+		s.leave()
+		return
+	}
+	s.Release()
 }
 
 // wish is what a PLAY means.

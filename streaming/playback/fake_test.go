@@ -52,6 +52,7 @@ type recorder struct {
 	mute      bool // says nothing in the response to PLAY
 	noPause   bool
 	noScale   bool // ignores Scale
+	onward    bool // refuses to play backwards
 	media     bool // timestamps count what is recorded, also when it is scaled
 	replay    bool // tells in each packet what it shows, and requires Require
 	until     time.Time
@@ -172,6 +173,10 @@ func (p *tape) answer(method, address string, header textproto.MIMEHeader) {
 }
 
 func (p *tape) play(address string, header textproto.MIMEHeader) {
+	if p.onward && strings.HasPrefix(header.Get("Scale"), "-") {
+		p.say("457 Invalid Range", header)
+		return
+	}
 	if p.refuse != 0 {
 		p.say(strconv.Itoa(p.refuse)+" No", header)
 		return

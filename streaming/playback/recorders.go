@@ -139,8 +139,10 @@ func refusal(err error) error {
 		return err
 	case errors.As(err, &status):
 		switch status.Code {
-		case base.StatusNotFound, base.StatusInvalidRange, base.StatusGone:
+		case base.StatusNotFound, base.StatusGone:
 			return ErrNothing
+		case base.StatusInvalidRange:
+			return ErrRange
 		}
 	}
 	return errors.Join(ErrRecorder, err)

@@ -72,6 +72,7 @@ type Session struct {
 	desc   *description.Session
 
 	control sync.Mutex // held by Play and Pause
+	asked   Request    // what was last played, under control
 
 	mu      sync.Mutex
 	change  *sync.Cond // of any of the following

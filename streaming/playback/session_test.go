@@ -273,12 +273,48 @@ func TestRefusals(t *testing.T) {
 	if _, err := r.recorders().Open(t.Context(), Use{From: at(0), Playable: none.playable}); !errors.Is(err, ErrNothing) {
 		t.Errorf("nothing may be seen: %v", err)
 	}
-	for status, want := range map[int]error{404: ErrNothing, 457: ErrNothing, 453: ErrRecorder, 500: ErrRecorder} {
+	for status, want := range map[int]error{404: ErrNothing, 457: ErrRange, 453: ErrRecorder, 500: ErrRecorder} {
 		refusing := (&recorder{refuse: status}).start(t)
 		s, _ := refusing.opened(t, at(0), time.Time{}, everything())
 		if _, err := s.Play(t.Context(), Request{}); !errors.Is(err, want) {
 			t.Errorf("status %d: %v", status, err)
 		}
+	}
+}
+
+// TestARefusalChangesNothing: what played goes on where the viewer is, and what is paused
+// stays paused.
+func TestARefusalChangesNothing(t *testing.T) {
+	t.Parallel()
+	for _, paused := range []bool{false, true} {
+		r := (&recorder{onward: true}).start(t)
+		s, e := r.opened(t, at(0), time.Time{}, everything())
+		plays(t, s, Request{})
+		eventually(t, "packets", func() bool { return len(e.saw()) > 60 })
+		if paused {
+			s.Pause(t.Context())
+		}
+		_, err := s.Play(t.Context(), Request{Range: Range{Start: at(50)}.text(at(0)), Scale: -1})
+		if !errors.Is(err, ErrRange) || s.Plays() == paused {
+			t.Fatalf("paused: %v, plays: %v, %v", paused, s.Plays(), err)
+		}
+		before := len(e.saw())
+		if paused {
+			time.Sleep(10 * time.Millisecond)
+			if n := len(e.saw()); n > before+1 {
+				t.Errorf("%d packets while it is paused", n-before)
+			}
+			plays(t, s, Request{})
+		}
+		eventually(t, "packets", func() bool { return len(e.saw()) > before+60 })
+		list := e.saw()
+		for i, g := range list[1:] {
+			gap := g.shows.Sub(list[i].shows)
+			if g.seq != list[i].seq+1 || gap < -time.Second || gap > time.Second {
+				t.Fatalf("packet %d is %v after the one before", i+1, gap)
+			}
+		}
+		s.Close()
 	}
 }
 

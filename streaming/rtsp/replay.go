@@ -290,7 +290,9 @@ func (r *replay) play(ctx context.Context, req *base.Request) *refusal {
 	answer, err := r.Play(ctx, asked)
 	if err != nil {
 		refused := refusalOfPlayback(err)
-		r.viewer.wire.setPlaying(false) // what it played before is over
+		if !r.Plays() {
+			r.viewer.wire.setPlaying(false) // what it played before is over
+		}
 		r.door.log.Info("a recording is not played", "viewer", r.viewer.id, "device", r.viewer.device, "channel", r.viewer.channel, "reason", refused.reason)
 		return refused
 	}

@@ -92,6 +92,12 @@ func TestPlaysBack(t *testing.T) {
 				t.Error(err)
 			}
 		}
+		if r, err := p.do("PLAY", p.url, "Range: smpte=0:10-"); err != nil || r.status != 457 {
+			t.Errorf("frame numbers: %+v, %v", r, err)
+		}
+		if err := p.receive(60); err != nil {
+			t.Errorf("what played does not go on: %v", err)
+		}
 		p.close()
 	}
 }
