@@ -172,6 +172,12 @@ func TestPlaybackStatuses(t *testing.T) {
 	if r, err := h.player(t, recorded, annKey).do("SETUP", "rtsp://"+h.addr+recorded+"/trackID=0", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1", "Require: onvif-replay"); err != nil || r.status != 551 || r.header.Get("Unsupported") != "onvif-replay" {
 		t.Errorf("ONVIF replay: %+v, %v", r, err)
 	}
+	live := h.player(t, "/dev-1/1", annKey)
+	for method, path := range map[string]string{"DESCRIBE": "/dev-1/1", "SETUP": "/dev-1/1/trackID=0"} {
+		if r, err := live.do(method, "rtsp://"+h.addr+path, "Transport: RTP/AVP/TCP;unicast;interleaved=0-1", "Require: onvif-replay"); err != nil || r.status != 551 || r.header.Get("Unsupported") != "onvif-replay" {
+			t.Errorf("ONVIF replay of what is live: %s: %+v, %v", method, r, err)
+		}
+	}
 	h.grants.grant("ann", "dev-1", 1, privilege.LiveView)
 	if r, err := h.player(t, recorded, annKey).do("SETUP", "rtsp://"+h.addr+recorded+"/trackID=0", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"); err != nil || r.status != 403 {
 		t.Errorf("a blind SETUP: %+v, %v", r, err)

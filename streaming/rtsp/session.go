@@ -216,6 +216,9 @@ func (h *handler) describe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (_ *stream
 		return nil, refused
 	}
 	defer v.permit.Release()
+	if requiresReplay(ctx.Request) {
+		return nil, errNoReplay
+	}
 	if v.alone {
 		return h.describeAlone(w, v, ctx.Query)
 	}
@@ -291,6 +294,8 @@ func (h *handler) setup(ctx *gortsplib.ServerHandlerOnSetupCtx) (_ *stream, refu
 		return nil, refused
 	}
 	switch _, secret := v.box.way.(*srtpWay); {
+	case !t.playback && requiresReplay(ctx.Request):
+		return nil, errNoReplay
 	case t.playback && secret:
 		return nil, errNoTransport // a seek might use a key stream twice
 	case t.playback:
