@@ -76,6 +76,7 @@ var reasonsOfDevices = map[string]string{
 	"too_many_attempts": "The device has refused passwords lately; it is not asked again for now, so that it does not lock.",
 	"unsupported":       "The device does not have it, or answers with something else.",
 	"refused":           "The device refuses it.",
+	"incomplete":        "The device has more recordings in this time than could be read from it. Ask for a shorter time.",
 }
 
 // using is a use of a camera by one answer: a permit, and what ends with it.

@@ -125,4 +125,8 @@ func TestRecordingsOfADay(t *testing.T) {
 	if p := v.wantProblem(v.do("GET", path+query, v.owner.token, nil), 502, "recordings_not_available"); !strings.Contains(p.Detail, "refuses") {
 		t.Errorf("the owner is told %q", p.Detail)
 	}
+	cams.recordings = func(privilege.Interval) (Recorded, error) { return Recorded{}, &DeviceFault{Reason: "incomplete"} }
+	if p := v.wantProblem(v.do("GET", path+query, v.owner.token, nil), 502, "recordings_not_available"); !strings.Contains(p.Detail, "shorter time") {
+		t.Errorf("the owner is told %q", p.Detail)
+	}
 }

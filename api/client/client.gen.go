@@ -3746,7 +3746,8 @@ type ClientInterface interface {
 	// Of a day, or of up to 31 days, as the device tells by ISAPI or ONVIF; in order, without overlaps. Needs playback
 	// (`privilege_missing`). Only what you may play back now is listed: recordings of times in which you could play back,
 	// of the last days or since you accepted if that is a condition, and without live view only those that are old enough.
-	// The owner sees everything. If the device does not tell, 502 `recordings_not_available` tells the owner why.
+	// The owner sees everything. If the device does not tell, or has more than can be read from it, 502 `recordings_not_available`
+	// tells the owner why: a list is never a part that looks whole.
 	//
 	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/recordings (the `ListDeviceRecordings` operationId).
 	ListDeviceRecordings(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *ListDeviceRecordingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5642,7 +5643,8 @@ func (c *Client) StopPTZ(ctx context.Context, device DeviceOrDomainPath, channel
 // Of a day, or of up to 31 days, as the device tells by ISAPI or ONVIF; in order, without overlaps. Needs playback
 // (`privilege_missing`). Only what you may play back now is listed: recordings of times in which you could play back,
 // of the last days or since you accepted if that is a condition, and without live view only those that are old enough.
-// The owner sees everything. If the device does not tell, 502 `recordings_not_available` tells the owner why.
+// The owner sees everything. If the device does not tell, or has more than can be read from it, 502 `recordings_not_available`
+// tells the owner why: a list is never a part that looks whole.
 //
 // Corresponds with GET /api/v1/devices/{device}/channels/{channel}/recordings (the `ListDeviceRecordings` operationId).
 func (c *Client) ListDeviceRecordings(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *ListDeviceRecordingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -13067,7 +13069,8 @@ type ClientWithResponsesInterface interface {
 	// Of a day, or of up to 31 days, as the device tells by ISAPI or ONVIF; in order, without overlaps. Needs playback
 	// (`privilege_missing`). Only what you may play back now is listed: recordings of times in which you could play back,
 	// of the last days or since you accepted if that is a condition, and without live view only those that are old enough.
-	// The owner sees everything. If the device does not tell, 502 `recordings_not_available` tells the owner why.
+	// The owner sees everything. If the device does not tell, or has more than can be read from it, 502 `recordings_not_available`
+	// tells the owner why: a list is never a part that looks whole.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -19395,7 +19398,8 @@ func (c *ClientWithResponses) StopPTZWithResponse(ctx context.Context, device De
 // Of a day, or of up to 31 days, as the device tells by ISAPI or ONVIF; in order, without overlaps. Needs playback
 // (`privilege_missing`). Only what you may play back now is listed: recordings of times in which you could play back,
 // of the last days or since you accepted if that is a condition, and without live view only those that are old enough.
-// The owner sees everything. If the device does not tell, 502 `recordings_not_available` tells the owner why.
+// The owner sees everything. If the device does not tell, or has more than can be read from it, 502 `recordings_not_available`
+// tells the owner why: a list is never a part that looks whole.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -27,6 +27,7 @@ const (
 	Refused               Kind = "refused"           // it understands the request, and refuses it
 	NoSuchPreset          Kind = "no_such_preset"    // it has no such preset, or none that may be used
 	Busy                  Kind = "busy"              // somebody else uses what it has once
+	Incomplete            Kind = "incomplete"        // it has more recordings than it gives, or than are read
 	UnsupportedCodec      Kind = "unsupported_codec" // it takes only a codec that is not passed through
 )
 

@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,10 +18,13 @@ const (
 	searchWithin = 20 * time.Second
 	// maxSearched limits what is read from one connection of a search, in bytes.
 	maxSearched = 8 << 20
-	// maxPages limits the pages of a search, pageOfSearch what we ask for on one, and
-	// maxRecordings what is taken in all.
-	maxPages      = 100
+	// maxPages limits the pages of a search by ISAPI, where some recorders give ten matches
+	// on one, maxPolls those by ONVIF, pageOfSearch what we ask for on one, maxMatches what
+	// is looked at, and maxRecordings what is taken in all.
+	maxPages      = 1000
+	maxPolls      = 100
 	pageOfSearch  = 100
+	maxMatches    = 4 * maxRecordings
 	maxRecordings = 10_000
 	// exactClock is the offset up to which a device's clock is taken to be right: it is
 	// told in seconds, and the answer takes its time.
@@ -42,7 +46,8 @@ type Recorded struct {
 
 // Recordings asks a device what it has recorded of a channel in a time, by ISAPI if the
 // device has it, else, or if it does not say so there, by ONVIF. The error is a *Failure.
-// Nothing is retried. By ONVIF, gaps are known if the device has events of them.
+// Nothing is retried. By ONVIF, gaps are known if the device has events of them. A list is
+// whole: if the device has more than is read, the failure is Incomplete.
 func (c *Client) Recordings(ctx context.Context, cam Camera, channel int, from, to time.Time) (r Recorded, err error) {
 	ctx, cancel := context.WithTimeout(ctx, searchWithin)
 	defer cancel()
@@ -99,23 +104,37 @@ func (i isapi) recordings(ctx context.Context, channel int, from, to time.Time) 
 	}
 	r.Zone = zone
 	s := isapiSearch{isapi: i, id: searchID(), track: strconv.Itoa(channel) + "01", from: from.Add(ahead), to: to.Add(ahead), tracks: "trackList"}
-	for page := 0; page < maxPages && len(r.List) < maxRecordings; page++ {
+	for page := range maxPages {
 		items, more, err := s.page(ctx)
 		if page == 0 && hasNone(err) { // the name differs between firmwares
 			s.tracks = "trackIDList"
 			items, more, err = s.page(ctx)
 		}
 		if err != nil {
-			return r, err
+			return r, i.cutShort(ctx, err, page)
 		}
 		for _, item := range items {
 			r.List = append(r.List, Recording{item.From.Add(-ahead), item.To.Add(-ahead)})
 		}
 		if !more {
+			return r, nil
+		}
+		if len(r.List) >= maxRecordings || len(s.seen) >= maxMatches {
 			break
 		}
 	}
-	return r, nil
+	return r, fail(Incomplete, ISAPI)
+}
+
+// cutShort returns the failure of a page of a search: if the time is over or a limit is
+// reached after others were read, there is more than can be read.
+func (s *httpSession) cutShort(ctx context.Context, err error, page int) error {
+	conn := s.conn.Load()
+	full := conn != nil && conn.left.Load() <= 0
+	if page > 0 && (full || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
+		return fail(Incomplete, s.service)
+	}
+	return err
 }
 
 // isapiSearch is one search. Its position grows with each page.
@@ -125,9 +144,15 @@ type isapiSearch struct {
 	from, to  time.Time // by the device's clock
 	tracks    string    // the name of the list of tracks
 	position  int
+
+	seen     map[[sha256.Size]byte]bool // the matches so far
+	begun    time.Time                  // the last begin of a recording
+	until    time.Time                  // the latest end
+	disorder bool                       // they are not in the order of their begins
 }
 
-// page gets the next page, and whether there are more.
+// page gets the next page, and whether there are more. A device may say that there are more
+// and give none, or the same again: then the rest is searched for anew.
 func (s *isapiSearch) page(ctx context.Context) (list []Recording, more bool, err error) {
 	const layout = "2006-01-02T15:04:05Z"
 	body := `<?xml version="1.0" encoding="UTF-8"?><CMSearchDescription><searchID>` + s.id + `</searchID>` +
@@ -147,12 +172,55 @@ func (s *isapiSearch) page(ctx context.Context) (list []Recording, more bool, er
 	}
 	items := a.xml.find("matchList").all("searchMatchItem")
 	s.position += len(items)
+	news := false
 	for _, item := range items {
+		if !s.isNew(item) {
+			continue
+		}
+		news = true
 		if r, ok := s.recording(item); ok {
 			list = append(list, r)
+			s.disorder = s.disorder || r.From.Before(s.begun)
+			s.begun = r.From
+			if r.To.After(s.until) {
+				s.until = r.To
+			}
 		}
 	}
-	return list, len(items) > 0 && strings.EqualFold(a.xml.words("responseStatusStrg"), "MORE"), nil
+	more = strings.EqualFold(a.xml.words("responseStatusStrg"), "MORE")
+	switch {
+	case !more || news:
+	case !s.disorder && !s.until.Before(s.to):
+		more = false // what comes in order after one that ends later than we ask is in it
+	case !s.anew():
+		return nil, false, fail(Incomplete, ISAPI)
+	}
+	return list, more, nil
+}
+
+// isNew notes a match, and reports whether it was not given before.
+func (s *isapiSearch) isNew(item *element) bool {
+	name := sha256.Sum256([]byte(strings.Join([]string{
+		item.words("trackID"), item.words("timeSpan", "startTime"), item.words("timeSpan", "endTime"), item.words("mediaSegmentDescriptor", "playbackURI"),
+	}, "\n")))
+	if s.seen[name] {
+		return false
+	}
+	if s.seen == nil {
+		s.seen = make(map[[sha256.Size]byte]bool)
+	}
+	s.seen[name] = true
+	return true
+}
+
+// anew begins another search, from where the recordings so far end; false if that is not
+// known, or is no later than the begin of this search.
+func (s *isapiSearch) anew() bool {
+	if s.disorder || !s.until.After(s.from) {
+		return false
+	}
+	s.id, s.from, s.position = searchID(), s.until, 0
+	return true
 }
 
 // recording reads one match. One of another channel, which a device that does not know the
@@ -321,17 +389,20 @@ func (o *onvif) search(ctx context.Context, path, find, arguments, get, result s
 		return nil, fail(Unsupported, ONVIF)
 	}
 	said := escaped(strings.TrimSpace(token.text))
-	for range maxPages {
+	for page := range maxPolls {
 		if answer, err = o.ask(ctx, path, searchNS, get, "<SearchToken>"+said+"</SearchToken><WaitTime>PT2S</WaitTime>"); err != nil {
-			return nil, err
+			return nil, o.cutShort(ctx, err, page)
 		}
 		list := answer.find("ResultList")
 		found = append(found, list.all(result)...)
-		if state := list.words("SearchState"); len(found) >= maxRecordings || state == "Completed" || state == "Unknown" {
+		if state := list.words("SearchState"); state == "Completed" || state == "Unknown" {
+			return found, nil
+		}
+		if len(found) >= maxRecordings {
 			break
 		}
 	}
-	return found, nil
+	return nil, fail(Incomplete, ONVIF)
 }
 
 // parts asks when a recording has pictures, in a time; told is false if the device does not

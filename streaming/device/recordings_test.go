@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -90,11 +91,16 @@ func TestSearchesAsDevicesAnswer(t *testing.T) {
 		"a clock of no use":  {"<Time><localTime>1970-01-01T00:00:00Z</localTime></Time>", []string{found("OK", match("101", "2026-01-05T03:00:00Z", "2026-01-05T04:00:00Z"))}, hours(3, 4), 0, "", 1},
 		"pages": {"", []string{found("MORE", match("101", "2026-01-05T01:00:00Z", "2026-01-05T02:00:00Z")), found("MORE", match("101", "2026-01-05T03:00:00Z", "2026-01-05T04:00:00Z")), found("OK")},
 			hours(1, 2, 3, 4), 0, "", 3},
-		"pages without end":   {"", []string{found("MORE", match("101", "2026-01-05T01:00:00Z", "2026-01-05T02:00:00Z"))}, hours(1, 2), 0, "", maxPages},
-		"more of nothing":     {"", []string{found("MORE")}, nil, 0, "", 1},
-		"another document":    {"", []string{"<ResponseStatus><statusCode>4</statusCode></ResponseStatus>"}, nil, 0, Refused, 2},
-		"no document":         {"", []string{"no"}, nil, 0, Unsupported, 2},
-		"the other list only": {"", []string{"trackIDList", found("OK", match("101", "2026-01-05T01:00:00Z", "2026-01-05T02:00:00Z"))}, hours(1, 2), 0, "", 2},
+		"pages without end": {"", []string{found("MORE", match("101", "2026-01-05T01:00:00Z", "2026-01-05T02:00:00Z"))}, nil, 0, Incomplete, 3},
+		"more of nothing":   {"", []string{found("MORE")}, nil, 0, Incomplete, 1},
+		"the rest anew": {"", []string{found("MORE", match("101", "2026-01-05T01:00:00Z", "2026-01-05T02:00:00Z")), found("MORE"), found("OK", match("101", "2026-01-05T03:00:00Z", "2026-01-05T04:00:00Z"))},
+			hours(1, 2, 3, 4), 0, "", 3},
+		"the rest of what is in no order": {"", []string{found("MORE", match("101", "2026-01-05T03:00:00Z", "2026-01-05T04:00:00Z"), match("101", "2026-01-05T01:00:00Z", "2026-01-05T02:00:00Z")), found("MORE")}, nil, 0, Incomplete, 2},
+		"more after the end":              {"", []string{found("MORE", match("101", "2026-01-05T22:00:00Z", "2026-01-06T01:00:00Z")), found("MORE")}, hours(22, 24), 0, "", 2},
+		"more without length":             {"", []string{found("MORE", match("101", "2026-01-05T01:00:00Z", "2026-01-05T01:00:00Z"))}, nil, 0, Incomplete, 3},
+		"another document":                {"", []string{"<ResponseStatus><statusCode>4</statusCode></ResponseStatus>"}, nil, 0, Refused, 2},
+		"no document":                     {"", []string{"no"}, nil, 0, Unsupported, 2},
+		"the other list only":             {"", []string{"trackIDList", found("OK", match("101", "2026-01-05T01:00:00Z", "2026-01-05T02:00:00Z"))}, hours(1, 2), 0, "", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var asks atomic.Int32
@@ -113,6 +119,79 @@ func TestSearchesAsDevicesAnswer(t *testing.T) {
 				t.Errorf("%+v, %v after %d requests; want %+v", got, err, asks.Load(), c.want)
 			}
 		})
+	}
+}
+
+// TestManyRecordings: of recorders that give few on a page or less than there are in one
+// search, or that do not know positions, all are listed; if that cannot be, none are.
+func TestManyRecordings(t *testing.T) {
+	const each = 15 * time.Second
+	stamp := func(n int) string { return someDay.Add(time.Duration(n) * each).Format(time.RFC3339) }
+	for name, c := range map[string]struct {
+		all, onPage, most int // most: of one search
+		positions         bool
+		kind              Kind
+	}{
+		"ten on a page":    {1500, 10, 1500, true, ""},
+		"forty on a page":  {5000, 40, 5000, true, ""},
+		"some of a search": {1500, 100, 400, true, ""},
+		"no positions":     {1500, 50, 1500, false, ""},
+		"too many":         {maxRecordings + 1, 100, maxRecordings + 1, true, Incomplete},
+		"too many pages":   {maxPages + 1, 1, maxPages + 1, true, Incomplete},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				text, _ := io.ReadAll(r.Body)
+				root, err := parseXML(text)
+				if err != nil {
+					return // the clock
+				}
+				from, _ := time.Parse(time.RFC3339, root.words("timeSpanList", "timeSpan", "startTime"))
+				first, at := int((from.Sub(someDay)+each-1)/each), 0
+				if c.positions {
+					at, _ = strconv.Atoi(root.words("searchResultPostion"))
+				}
+				var items []string
+				for n := first + at; n < min(c.all, first+c.most, first+at+c.onPage); n++ {
+					items = append(items, match("101", stamp(n), someDay.Add(time.Duration(n)*each+each-time.Second).Format(time.RFC3339)))
+				}
+				status := "MORE"
+				if first+at+len(items) >= c.all {
+					status = "OK"
+				}
+				_, _ = io.WriteString(w, found(status, items...))
+			}))
+			defer server.Close()
+			got, err := newClient(t).Recordings(t.Context(), Camera{ISAPIURL: server.URL}, 1, someDay, someDay.AddDate(0, 0, 7))
+			want := c.all
+			if c.kind != "" {
+				want = 0
+			}
+			if kindIn(err) != c.kind || len(got.List) != want {
+				t.Errorf("%d recordings of %d, %v", len(got.List), want, err)
+			}
+		})
+	}
+}
+
+// TestSearchesThatTakeTooLong: by both protocols, a device that gives a part in time has
+// more than can be read.
+func TestSearchesThatTakeTooLong(t *testing.T) {
+	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
+	defer cancel()
+	s := &httpSession{service: ONVIF}
+	if err := s.cutShort(ctx, fail(Timeout, ONVIF), 1); kindIn(err) != Incomplete {
+		t.Errorf("after a page: %v", err)
+	}
+	if err := s.cutShort(ctx, fail(Timeout, ONVIF), 0); kindIn(err) != Timeout {
+		t.Errorf("before one: %v", err)
+	}
+	if err := s.cutShort(t.Context(), fail(Refused, ONVIF), 1); kindIn(err) != Refused {
+		t.Errorf("in time: %v", err)
+	}
+	s.conn.Store(&boundedConn{})
+	if err := s.cutShort(t.Context(), fail(Unsupported, ONVIF), 1); kindIn(err) != Incomplete {
+		t.Errorf("too many bytes: %v", err)
 	}
 }
 
@@ -203,6 +282,7 @@ func TestGapsByONVIF(t *testing.T) {
 		"another track's":    {event("a", "2026-01-05T05:00:00Z", "false") + event("v", "2026-01-05T04:00:00Z", "1"), []int{4, 9}},
 		"nothing is told":    {"", []int{1, 9}},
 		"it is refused":      {"fault", []int{1, 9}},
+		"it does not end":    {"searching", nil},
 		"what is no time":    {event("v", "yesterday", "true") + event("v", "2026-01-05T08:00:00Z", "true"), []int{8, 9}},
 		"nothing there":      {event("v", "2026-01-05T00:00:00Z", "false"), nil},
 		"beyond its own end": {event("v", "2026-01-05T20:00:00Z", "true"), nil},
@@ -220,6 +300,9 @@ func TestGapsByONVIF(t *testing.T) {
 						"<Track><TrackToken>v</TrackToken><TrackType>Video</TrackType><DataFrom>2026-01-05T01:00:00Z</DataFrom><DataTo>2026-01-05T09:00:00Z</DataTo></Track></RecordingInformation></ResultList>",
 					"GetEventSearchResults": "<ResultList><SearchState>Completed</SearchState>" + c.events + "</ResultList>",
 				}[action]
+				if action == "GetEventSearchResults" && c.events == "searching" {
+					content = "<ResultList><SearchState>Searching</SearchState></ResultList>"
+				}
 				switch {
 				case action == "FindEvents" && c.events == "fault":
 					w.WriteHeader(http.StatusBadRequest)
@@ -235,6 +318,12 @@ func TestGapsByONVIF(t *testing.T) {
 			want := []Recording{}
 			for i := 0; i < len(c.want); i += 2 {
 				want = append(want, Recording{someDay.Add(time.Duration(c.want[i]) * time.Hour), someDay.Add(time.Duration(c.want[i+1]) * time.Hour)})
+			}
+			if c.events == "searching" {
+				if kindIn(err) != Incomplete {
+					t.Errorf("a search that does not end: %v, %v", got.List, err)
+				}
+				return
 			}
 			if err != nil || fmt.Sprint(got.List) != fmt.Sprint(want) {
 				t.Errorf("%v, %v; want %v", got.List, err, want)
