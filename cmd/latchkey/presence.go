@@ -41,7 +41,9 @@ var kindOfDial = map[string]device.Kind{
 	"": "", "refused": device.NotReachable, "network": device.NotReachable, "timeout": device.Timeout,
 	"denied address": device.AddressForbidden, "status 401": device.WrongPassword, "status 404": device.NoSuchPath,
 	"not RTSP": device.NotRTSP, "no TLS": device.NotRTSP, "untrusted certificate": device.CertificateNotTrusted,
-	"unreadable description": device.DescriptionUnreadable,
+	"unreadable description": device.DescriptionUnreadable, "silent": device.Silent,
+	"status 403": device.Refused, "status 4xx": device.Refused, "status 5xx": device.Refused,
+	"status 453": device.Busy, "status 503": device.Busy,
 }
 
 // reached reports to the watch how the pool's dials went.

@@ -28,6 +28,7 @@ const (
 	NoSuchPreset          Kind = "no_such_preset"    // it has no such preset, or none that may be used
 	Busy                  Kind = "busy"              // somebody else uses what it has once
 	Incomplete            Kind = "incomplete"        // it has more recordings than it gives, or than are read
+	Silent                Kind = "silent"            // it says that it plays, and sends nothing
 	UnsupportedCodec      Kind = "unsupported_codec" // it takes only a codec that is not passed through
 )
 

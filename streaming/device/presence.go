@@ -92,7 +92,7 @@ func (w *Watch) Of(device string) Presence {
 func (w *Watch) Report(device string, reason Kind) {
 	state := Offline
 	switch reason {
-	case "", WrongPassword, NoSuchPath, DescriptionUnreadable, CertificateNotTrusted, Unsupported:
+	case "", WrongPassword, NoSuchPath, DescriptionUnreadable, CertificateNotTrusted, Unsupported, Refused, Busy, Silent:
 		state = Online
 	}
 	w.set(device, state, reason)

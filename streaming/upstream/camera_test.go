@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"latchkey/domain/ids"
 	"latchkey/streaming/cameratest"
 )
 
@@ -68,6 +69,48 @@ func TestFaults(t *testing.T) {
 				if strings.Contains(fmt.Sprint(away.cause), secret) {
 					t.Errorf("%v contains %q", away.cause, secret)
 				}
+			}
+		})
+	}
+}
+
+// TestRefusalsAreTold: the owner hears of a camera that responds, and does not play.
+func TestRefusalsAreTold(t *testing.T) {
+	for name, sc := range map[string]struct{ method, line, want string }{
+		"a description that is forbidden": {"DESCRIBE", "403 Forbidden", "status 403"},
+		"no description now":              {"DESCRIBE", "503 Service Unavailable", "status 503"},
+		"a description that is too large": {"DESCRIBE", "200 OK\r\nContent-Length: 99999999", "too large"},
+		"no bandwidth for a track":        {"SETUP", "453 Not Enough Bandwidth", "status 453"},
+		"a track that fails":              {"SETUP", "500 Internal Server Error", "status 5xx"},
+		"no track now":                    {"SETUP", "503 Service Unavailable", "status 503"},
+		"a track that has moved":          {"SETUP", "302 Found\r\nLocation: rtsp://192.0.2.1/", "status 3xx"},
+		"not playing in this state":       {"PLAY", "455 Method Not Valid in This State", "status 4xx"},
+		"no bandwidth to play":            {"PLAY", "453 Not Enough Bandwidth", "status 453"},
+		"playing that fails":              {"PLAY", "500 Internal Server Error", "status 5xx"},
+		"playing that has moved":          {"PLAY", "302 Found\r\nLocation: rtsp://192.0.2.1/", "status 3xx"},
+		"playing and sending nothing":     {"", "", "silent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := make(chan string, 16)
+			h := scripted(t, func(method, cseq string) string {
+				if method != sc.method {
+					return ""
+				}
+				return "RTSP/1.0 " + sc.line + "\r\nCSeq: " + cseq + "\r\n\r\n"
+			}, func(c *Config) {
+				c.SilenceLimit = 20 * time.Millisecond
+				c.Reached = func(_ ids.Device, reason string) { told <- reason }
+			})
+			err := h.ask("dev-1", 1)
+			if plays := err == nil; plays != (sc.method == "") {
+				t.Fatalf("%v", err)
+			}
+			reason := <-told
+			if sc.method == "" && reason == "" {
+				reason = <-told
+			}
+			if reason != sc.want {
+				t.Errorf("%q, want %q", reason, sc.want)
 			}
 		})
 	}

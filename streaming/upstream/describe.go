@@ -50,7 +50,7 @@ func describeAnew(theirs *rtspclient.Description) ([]mediaPair, error) {
 		return nil, fmt.Errorf("describing a camera's stream: %w", err)
 	}
 	if len(text) > maxSDP {
-		return nil, errors.New("the camera's stream description is too long")
+		return nil, fmt.Errorf("describing a camera's stream: %w", rtspclient.ErrTooLarge)
 	}
 	return pairs, nil
 }

@@ -30,7 +30,7 @@ var faultsOf = []struct {
 	{errDenied, fault{label: "denied address", ofCamera: true}},
 	{errSource, fault{label: "bad URL"}},
 	{errMute, fault{label: "timeout"}},
-	{errSilent, fault{label: "silent"}},
+	{errSilent, fault{label: "silent", told: true}},
 	{errNothingToSee, fault{label: "no media", told: true}},
 	{rtspclient.ErrNoTracks, fault{label: "no media", told: true}},
 	{rtspclient.ErrDescription, fault{label: "unreadable description", told: true}},
@@ -39,7 +39,7 @@ var faultsOf = []struct {
 	{rtspclient.ErrScheme, fault{label: "unknown authentication", ofCamera: true}},
 	{rtspclient.ErrRedirect, fault{label: "redirected elsewhere", told: true}},
 	{rtspclient.ErrTransport, fault{label: "no transport", told: true}},
-	{rtspclient.ErrTooLarge, fault{label: "too large"}},
+	{rtspclient.ErrTooLarge, fault{label: "too large", told: true}},
 	{rtspclient.ErrNoise, fault{label: "noise"}},
 	{syscall.ECONNREFUSED, fault{label: "refused", ofCamera: true}},
 }
@@ -61,7 +61,7 @@ func faultOf(err error) fault {
 	case errors.As(err, &certificate):
 		return fault{label: "untrusted certificate", ofCamera: true}
 	case errors.As(err, &status):
-		return fault{label: "status " + statusClass(status.Code), ofCamera: status.Code == base.StatusUnauthorized, told: status.Code == base.StatusNotFound}
+		return fault{label: "status " + statusClass(status.Code), ofCamera: status.Code == base.StatusUnauthorized, told: true}
 	case errors.Is(err, rtspclient.ErrEnded):
 		return fault{label: "ended by camera"}
 	case timedOut(err):
@@ -76,7 +76,7 @@ func faultOf(err error) fault {
 // statusClass keeps the useful statuses, and groups the others.
 func statusClass(code base.StatusCode) string {
 	switch code {
-	case base.StatusUnauthorized, base.StatusForbidden, base.StatusNotFound, base.StatusUnsupportedTransport, base.StatusServiceUnavailable:
+	case base.StatusUnauthorized, base.StatusForbidden, base.StatusNotFound, base.StatusNotEnoughBandwidth, base.StatusUnsupportedTransport, base.StatusServiceUnavailable:
 		return strconv.Itoa(int(code))
 	default:
 		return strconv.Itoa(int(code)/100%10) + "xx"

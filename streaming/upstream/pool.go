@@ -267,6 +267,9 @@ func (p *Pool) run(ctx context.Context, u *upstream) {
 	p.mu.Lock()
 	u.mute = errors.Is(err, errSilent) && !pull.heard.Load() && !u.mute
 	p.mu.Unlock()
+	if errors.Is(err, errSilent) { // told before another dial may begin
+		p.cfg.Reached(u.of.Device, faultOf(err).label)
+	}
 	p.ended(u, err, time.Since(began))
 	pull.close(err)
 }

@@ -1342,7 +1342,8 @@ type OfferedDevice struct {
 type Online struct {
 	// Reason Why it is offline (`not_reachable`, `timeout`, `not_rtsp`, `address_forbidden`), or what is wrong although it
 	// is online (`wrong_password`, `no_such_path`, `description_unreadable`, `certificate_not_trusted`,
-	// `unsupported`); absent otherwise.
+	// `unsupported`, `refused` (it refuses to play), `busy` (it plays to as many as it can), `silent` (it says that
+	// it plays, and sends nothing)); absent otherwise.
 	Reason string `json:"reason,omitempty,omitzero"`
 
 	// Since Since when this server has known it so; absent if unknown.

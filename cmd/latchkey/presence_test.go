@@ -1,0 +1,35 @@
+package main
+
+import (
+	"testing"
+
+	"latchkey/streaming/device"
+)
+
+// TestReasonsOfDials: what the pool says of a camera is told in the words of the API. One
+// that refuses to play responds.
+func TestReasonsOfDials(t *testing.T) {
+	for label, want := range map[string]device.Presence{
+		"":                     {State: device.Online},
+		"refused":              {State: device.Offline, Reason: device.NotReachable},
+		"timeout":              {State: device.Offline, Reason: device.Timeout},
+		"status 401":           {State: device.Online, Reason: device.WrongPassword},
+		"status 403":           {State: device.Online, Reason: device.Refused},
+		"status 404":           {State: device.Online, Reason: device.NoSuchPath},
+		"status 453":           {State: device.Online, Reason: device.Busy},
+		"status 4xx":           {State: device.Online, Reason: device.Refused},
+		"status 503":           {State: device.Online, Reason: device.Busy},
+		"status 5xx":           {State: device.Online, Reason: device.Refused},
+		"status 3xx":           {State: device.Online, Reason: device.Unsupported},
+		"silent":               {State: device.Online, Reason: device.Silent},
+		"too large":            {State: device.Online, Reason: device.Unsupported},
+		"redirected elsewhere": {State: device.Online, Reason: device.Unsupported},
+	} {
+		watch := device.NewWatch(device.WatchConfig{})
+		reached(watch)("cam-1", label)
+		got := watch.Of("cam-1")
+		if got.State != want.State || got.Reason != want.Reason {
+			t.Errorf("%q: %s, %q, want %s, %q", label, got.State, got.Reason, want.State, want.Reason)
+		}
+	}
+}
