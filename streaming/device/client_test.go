@@ -174,6 +174,9 @@ func TestFailures(t *testing.T) {
 	deaf := echoing(t, "\x00\x01\x02\x03 what?\r\n\r\n")
 	elsewhere := echoing(t, "RTSP/1.0 302 Moved\r\nCSeq: 2\r\nLocation: rtsp://127.0.0.1:1/\r\n\r\n")
 	astray := echoing(t, "RTSP/1.0 302 Moved\r\nLocation: rtsp://127.9.9.9/\r\n\r\n")
+	guarded := echoing(t, "RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\nWWW-Authenticate: Basic realm=\"r\"\r\n\r\n")
+	strangers := echoing(t, "RTSP/1.0 302 Moved\r\nLocation: rtsp://"+strings.Replace(guarded, "127.0.0.1", "localhost", 1)+"/x\r\n\r\n")
+	strange := echoing(t, "RTSP/1.0 401 Unauthorized\r\nWWW-Authenticate: Negotiate\r\n\r\n")
 	page := echoing(t, "RTSP/1.0 200 OK\r\nContent-Length: 6\r\n\r\n<html>")
 	door := echoing(t, "RTSP/1.0 200 OK\r\nCSeq: 1\r\nServer: Latchkey/1\r\n\r\n")
 	for _, sc := range []struct {
@@ -197,6 +200,8 @@ func TestFailures(t *testing.T) {
 		{"silence", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + mute + "/x" }, Timeout, RTSP, 1},
 		{"a redirect to a closed port", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + elsewhere + "/x" }, NotReachable, RTSP, 1},
 		{"a redirect to a forbidden address", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + astray + "/x" }, AddressForbidden, RTSP, 1},
+		{"a redirect to whom the password is not for", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + strangers + "/x" }, Unsupported, RTSP, 1},
+		{"an unknown way to log in", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + strange + "/x" }, Unsupported, RTSP, 1},
 		{"a description of nothing", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + page + "/x" }, DescriptionUnreadable, RTSP, 1},
 		{"one of our doors", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "rtsp://" + door + "/x" }, AddressForbidden, RTSP, 1},
 		{"not an RTSP address", func(t *Target, _ *simcamera.Camera) { t.Streams[0].URL = "http://x/" }, Unsupported, RTSP, 1},

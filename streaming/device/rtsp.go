@@ -128,9 +128,11 @@ func rtspFailure(err error) *Failure {
 		return fail(DescriptionUnreadable, RTSP)
 	case errors.Is(err, rtspclient.ErrNotRTSP), errors.Is(err, rtspclient.ErrEnded), errors.Is(err, rtspclient.ErrNoise), errors.Is(err, rtspclient.ErrNoTLS):
 		return fail(NotRTSP, RTSP)
+	case errors.Is(err, rtspclient.ErrRedirect), errors.Is(err, rtspclient.ErrScheme): // with a 401, and no credentials were sent
+		return fail(Unsupported, RTSP)
 	case errors.As(err, &status):
 		return fail(kindOfStatus(status.Code), RTSP)
-	default: // among others of unknown ways to log in, and redirects that are not followed
+	default:
 		return fail(kindOf(err, Unsupported), RTSP)
 	}
 }

@@ -177,6 +177,12 @@ func TestRedirects(t *testing.T) {
 	good := (&cameratest.Camera{}).Start(t)
 	denied := cameratest.Listen(t, func(conn net.Conn) { t.Error("an address that is denied was dialed"); _, _ = io.ReadAll(conn) })
 	_, deniedPort, _ := net.SplitHostPort(denied)
+	guarded := cameratest.Listen(t, func(conn net.Conn) {
+		cameratest.Script(conn, func(_, cseq string) string {
+			return "RTSP/1.0 401 Unauthorized\r\nCSeq: " + cseq + "\r\nWWW-Authenticate: Basic realm=\"r\"\r\n\r\n"
+		})
+	})
+	_, guardedPort, _ := net.SplitHostPort(guarded)
 	to := func(location string) func(method, cseq string) string {
 		return func(_, cseq string) string {
 			return "RTSP/1.0 302 Found\r\nCSeq: " + cseq + "\r\nLocation: " + location + "\r\n\r\n"
@@ -185,9 +191,10 @@ func TestRedirects(t *testing.T) {
 	for name, sc := range map[string]struct {
 		location, want string
 	}{
-		"to another port":   {good.URL(), ""},
-		"in a circle":       {"/live", "redirected elsewhere"},
-		"to what is denied": {"rtsp://localhost:" + deniedPort + "/x", "denied address"},
+		"to another port":                 {good.URL(), ""},
+		"in a circle":                     {"/live", "redirected elsewhere"},
+		"to whom the password is not for": {"rtsp://localhost:" + guardedPort + "/x", "redirected elsewhere"},
+		"to what is denied":               {"rtsp://localhost:" + deniedPort + "/x", "denied address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := scripted(t, to(sc.location))
