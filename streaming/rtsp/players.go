@@ -189,11 +189,16 @@ func inState(session *gortsplib.ServerSession, req *base.Request) *refusal {
 			return errState
 		}
 	}
-	// A PLAY while it plays goes on, whatever its address: then the permit is checked.
-	if req.Method == base.Play && state == gortsplib.ServerSessionStatePrePlay && req.URL.Path != session.SetuppedPath() {
+	// A PLAY while it plays goes on to where the permit is checked, whatever its address.
+	if req.Method == base.Play && state == gortsplib.ServerSessionStatePrePlay && isElsewhere(session, req) {
 		return errOtherAddress
 	}
 	return nil
+}
+
+// isElsewhere reports whether a request is for another address than what was set up.
+func isElsewhere(session *gortsplib.ServerSession, req *base.Request) bool {
+	return req.URL.Path != session.SetuppedPath()
 }
 
 // rightTransport chooses among the transports that the player offers: the first that the

@@ -127,6 +127,10 @@ func TestARefusedRequestHasAnAnswer(t *testing.T) {
 	r, err = p.do("PLAY", strings.Replace(p.url, "dev-1/1", "dev-1/2", 1))
 	p.wants(400, "PLAY at another address", r, err)
 	answers(200, "PLAY")
+	for _, method := range []string{"PLAY", "PAUSE"} {
+		r, err = p.do(method, strings.Replace(p.url, "dev-1/1", "dev-1/2", 1))
+		p.wants(400, method+" at another address while playing", r, err)
+	}
 	p.session = good
 	r, err = p.setupAt(p.url + "/trackID=1")
 	p.wants(455, "SETUP while playing", r, err)

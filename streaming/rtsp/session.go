@@ -399,6 +399,9 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 		}
 		return refused
 	}
+	if isElsewhere(ctx.Session, ctx.Request) {
+		return errOtherAddress
+	}
 	h.noteUse(v) // before the first packet
 	switch {
 	case v.replay != nil:
@@ -425,11 +428,14 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 // OnPause lets a player pause; PLAY is checked again.
 func (h *handler) OnPause(ctx *gortsplib.ServerHandlerOnPauseCtx) (*base.Response, error) {
 	w := wireOf(ctx.Conn)
+	v, ok := ctx.Session.UserData().(*viewer)
+	if ok && isElsewhere(ctx.Session, ctx.Request) {
+		return h.refuse(errOtherAddress)
+	}
 	w.setPlaying(false)
 	if p, ok := ctx.Session.UserData().(*publisher); ok {
 		p.stop()
 	}
-	v, ok := ctx.Session.UserData().(*viewer)
 	switch {
 	case !ok:
 	case v.replay != nil:
