@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -142,10 +144,11 @@ type outgoing struct {
 	server *Server
 	req    *request
 	status int
-	sent   bool   // the header was sent
-	held   int    // bytes of the budget
-	made   func() // returns the turn of a list; nil without one
-	silent bool   // the response was replaced by a refusal
+	sent   bool     // the header was sent
+	held   int      // bytes of the budget
+	made   func()   // returns the turn of a list; nil without one
+	silent bool     // the response was replaced by a refusal
+	uses   []*using // of cameras; they end with the response
 }
 
 // Unwrap is for http.ResponseController.
@@ -166,8 +169,14 @@ func (a *outgoing) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	a.giveTurn()
+	if cut := a.cut(); cut != nil {
+		return len(p), a.refuse(translate(a.server.takenBack(cut), a.server.cfg.Away))
+	}
 	if !a.sent && !a.hold(len(p)) {
-		return len(p), a.refuse()
+		return len(p), a.refuse(tooManyAnswers())
+	}
+	if !a.sent && len(a.uses) > 0 && a.Header().Get("Content-Length") == "" { // as it is flushed
+		a.Header().Set("Content-Length", strconv.Itoa(len(p)))
 	}
 	if !a.sent && len(p) > largeAnswer {
 		within := answerGrace + time.Duration(len(p))*time.Second/answerRate
@@ -201,15 +210,35 @@ func (a *outgoing) send() {
 	}
 }
 
-// refuse sends 503 instead of the response.
-func (a *outgoing) refuse() error {
+// cut returns the use of a camera that was cut before anything was sent; nil if there is
+// none. A refusal is sent all the same: it has nothing of the camera.
+func (a *outgoing) cut() *using {
+	if a.sent {
+		return nil
+	}
+	for _, u := range a.uses {
+		switch {
+		case u.send():
+		case a.status < http.StatusBadRequest:
+			return u
+		default:
+			u.end()
+		}
+	}
+	return nil
+}
+
+// refuse sends a refusal instead of the response.
+func (a *outgoing) refuse(p *problem) error {
 	a.silent = true
-	p := tooManyAnswers()
+	for _, u := range a.uses {
+		u.end() // nobody waits until the refusal is read
+	}
 	h := a.Header()
 	h.Del("Etag")
 	h.Del("Content-Length")
 	h.Set("Content-Type", "application/problem+json")
-	h.Set("Retry-After", "1")
+	maps.Copy(h, p.header)
 	a.sent = true
 	a.ResponseWriter.WriteHeader(p.status)
 	return json.NewEncoder(a.ResponseWriter).Encode(p.document(a.req.id))
@@ -269,8 +298,17 @@ func tooManyLists(cause error) *problem {
 
 // end releases everything at the end of the request.
 func (a *outgoing) end() {
+	if cut := a.cut(); cut != nil && a.status != 0 {
+		_ = a.refuse(translate(a.server.takenBack(cut), a.server.cfg.Away)) // the connection is gone
+	}
 	a.send()
 	a.giveTurn()
+	if len(a.uses) > 0 { // what is kept back would be sent after its use
+		_ = http.NewResponseController(a.ResponseWriter).Flush()
+	}
+	for _, u := range a.uses {
+		u.end()
+	}
 	if a.held > 0 {
 		a.server.answers.give(a.req.owner(), a.held)
 	}

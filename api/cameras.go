@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -79,45 +80,62 @@ var reasonsOfDevices = map[string]string{
 	"incomplete":        "The device has more recordings in this time than could be read from it. Ask for a shorter time.",
 }
 
-// using is a use of a camera by one answer: a permit, and what ends with it.
+// using is a use of a camera by one answer: a permit, a session, and what ends with either.
 type using struct {
-	of     access.Use
-	permit *access.Permit
-	cancel context.CancelFunc
-	answer *outgoing
-	uses   *uses
+	of      access.Use
+	session string         // its token
+	permit  *access.Permit // nil: somebody else asks whether it is permitted
+	cancel  context.CancelFunc
+	answer  *outgoing
+	uses    *uses
 
-	mu         sync.Mutex
-	cut, ended bool
-	done       chan struct{} // closed when nothing more is sent
+	mu        sync.Mutex
+	sending   bool // something of the camera may have been sent
+	loggedOut bool // the session has ended
+	cut       bool // nothing more may be sent
+	ended     bool
+	done      chan struct{} // closed when nothing more is sent
 }
 
-// uses knows the uses that were cut and have not ended.
+// uses knows the uses that have not ended.
 type uses struct {
 	mu  sync.Mutex
-	cut map[*using]struct{}
+	all map[*using]struct{}
 }
 
 // use begins a use of a camera, by the id of a device or the caller's own domain of it. It
-// ends with end. What is done for it must end with the context.
+// ends with the answer. What is done for it must end with the context.
 func (h handlers) use(ctx context.Context, name string, channel int, p privilege.Set) (context.Context, *using, error) {
-	account := ids.Account(caller(ctx))
+	ctx, u, verdict := h.tryUse(ctx, name, channel, p)
+	if err := notPermitted(verdict); err != nil {
+		u.end()
+		return nil, nil, err
+	}
+	return ctx, u, nil
+}
+
+// tryUse is use that has no permit if the verdict is not Allowed.
+func (h handlers) tryUse(ctx context.Context, name string, channel int, p privilege.Set) (context.Context, *using, access.Verdict) {
+	req := requestOf(ctx)
+	account := ids.Account(req.account)
 	id, ok := h.cfg.Access.Resolve(account, device.Canonical(name))
 	if !ok {
 		id = "" // no device has it, and nobody may see it
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	u := &using{
-		of:     access.Use{Subject: access.Subject{Account: account}, Device: id, Channel: channel, Privilege: p},
-		cancel: cancel, answer: requestOf(ctx).answer, uses: &h.uses, done: make(chan struct{}),
+		of:      access.Use{Subject: access.Subject{Account: account}, Device: id, Channel: channel, Privilege: p},
+		session: req.token, cancel: cancel, answer: req.answer, uses: &h.uses, done: make(chan struct{}),
 	}
+	h.uses.add(u)
 	permit, verdict := h.cfg.Access.Acquire(u.of, u.revoked)
-	if err := notPermitted(verdict); err != nil {
-		cancel()
-		return nil, nil, err
+	if verdict == access.Allowed {
+		u.permit = permit
 	}
-	u.permit = permit
-	return ctx, u, nil
+	if u.answer != nil {
+		u.answer.uses = append(u.answer.uses, u)
+	}
+	return ctx, u, verdict
 }
 
 // notPermitted is the refusal that a verdict means; nil for Allowed.
@@ -133,36 +151,97 @@ func notPermitted(v access.Verdict) error {
 	return unavailable("unavailable", "It is not known at the moment what is permitted.", errors.New("the privilege index cannot vouch"))
 }
 
-// stillPermitted returns the refusal if a use was taken back meanwhile, as if it began now.
-func (h handlers) stillPermitted(u *using) error {
-	now := h.cfg.Now()
-	if u.permit.Check(now) == access.Allowed {
+// stillPermitted returns the refusal if the session of a use has ended or it was taken back
+// meanwhile, as if it began now.
+func (h handlers) stillPermitted(ctx context.Context, u *using) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirmWithin) // that of a use ends with it
+	defer cancel()
+	_, err := h.cfg.Sessions.Session(ctx, u.session)
+	if errors.Is(err, ErrNoSession) {
+		return sessionEnded()
+	}
+	if err != nil {
+		return fmt.Errorf("looking up the session of a use: %w", err)
+	}
+	if u.permit == nil || u.permit.Check(h.cfg.Now()) == access.Allowed {
 		return nil
 	}
-	if err := notPermitted(h.cfg.Access.Check(u.of.Account, u.of.Device, u.of.Channel, u.of.Privilege, now)); err != nil {
+	return h.takenBack(u)
+}
+
+// takenBack is the refusal of a use that was cut.
+func (s *Server) takenBack(u *using) error {
+	u.mu.Lock()
+	out := u.loggedOut
+	u.mu.Unlock()
+	if out {
+		return sessionEnded()
+	}
+	if err := notPermitted(s.cfg.Access.Check(u.of.Account, u.of.Device, u.of.Channel, u.of.Privilege, s.cfg.Now())); err != nil {
 		return err
 	}
 	return unavailable("unavailable", "What is permitted has just changed.", nil)
 }
 
-// revoked cuts the answer: nothing more is sent, and what is done for it ends.
-func (u *using) revoked(access.Reason) {
+func sessionEnded() *problem { return unauthenticated("unauthenticated", "The session has ended.") }
+
+// SessionsEnded ends the uses of cameras by sessions that have ended, and returns when
+// nothing more is sent to them, or some time has passed.
+func (s *Server) SessionsEnded(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, confirmWithin)
+	defer cancel()
+	ended := map[string]bool{}
+	for _, u := range s.uses.list() {
+		over, known := ended[u.session]
+		if !known {
+			_, err := s.cfg.Sessions.Session(ctx, u.session)
+			over = errors.Is(err, ErrNoSession) // what is not known is looked up again before the answer
+			ended[u.session] = over
+		}
+		if over {
+			u.stop(true)
+		}
+	}
+	_ = s.uses.await(ctx) // the caller has waited long enough
+}
+
+// revoked cuts the answer.
+func (u *using) revoked(access.Reason) { u.stop(false) }
+
+// stop cuts the answer: nothing more is sent, and what is done for it ends.
+func (u *using) stop(loggedOut bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.ended || u.cut {
+	if u.ended {
+		return
+	}
+	u.loggedOut = u.loggedOut || loggedOut
+	if u.cut {
 		return
 	}
 	u.cut = true
-	u.uses.add(u)
 	u.cancel()
-	if u.answer != nil {
+	if u.sending && u.answer != nil {
 		_ = http.NewResponseController(u.answer.ResponseWriter).SetWriteDeadline(time.Unix(1, 0)) // what is being written fails
 	}
 }
 
+// send reports whether the answer may be sent. Otherwise nothing of it was.
+func (u *using) send() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.cut {
+		return false
+	}
+	u.sending = true
+	return true
+}
+
 // end ends the use. Ending it again does nothing.
 func (u *using) end() {
-	u.permit.Release()
+	if u.permit != nil {
+		u.permit.Release()
+	}
 	u.cancel()
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -171,36 +250,46 @@ func (u *using) end() {
 	}
 	u.ended = true
 	close(u.done)
-	if u.cut {
-		u.uses.remove(u)
-	}
+	u.uses.remove(u)
+}
+
+func (u *using) wasCut() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.cut
 }
 
 func (s *uses) add(u *using) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cut == nil {
-		s.cut = map[*using]struct{}{}
+	if s.all == nil {
+		s.all = map[*using]struct{}{}
 	}
-	s.cut[u] = struct{}{}
+	s.all[u] = struct{}{}
 }
 
 func (s *uses) remove(u *using) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.cut, u)
+	delete(s.all, u)
+}
+
+func (s *uses) list() (list []*using) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for u := range s.all {
+		list = append(list, u)
+	}
+	return list
 }
 
 // await returns when nothing more is sent to whoever was cut before the call, or with the
 // context's error.
 func (s *uses) await(ctx context.Context) error {
-	s.mu.Lock()
-	var list []*using
-	for u := range s.cut {
-		list = append(list, u)
-	}
-	s.mu.Unlock()
-	for _, u := range list {
+	for _, u := range s.list() {
+		if !u.wasCut() {
+			continue
+		}
 		select {
 		case <-u.done:
 		case <-ctx.Done():
@@ -222,6 +311,7 @@ var errCut = errors.New("the use of the camera is no longer permitted")
 // WriteTo writes the whole body at once, so that its size is counted.
 func (c *carried) WriteTo(w io.Writer) (int64, error) {
 	if c.use.permit.Check(c.now()) != access.Allowed {
+		c.use.stop(false)
 		return 0, errCut
 	}
 	n, err := w.Write(c.body)
@@ -231,11 +321,8 @@ func (c *carried) WriteTo(w io.Writer) (int64, error) {
 // Read is not used, as there is WriteTo.
 func (c *carried) Read([]byte) (int, error) { return 0, errCut }
 
-// Close ends the use.
-func (c *carried) Close() error {
-	c.use.end()
-	return nil
-}
+// Close does nothing: the use ends with the answer.
+func (c *carried) Close() error { return nil }
 
 // GetDeviceSnapshot returns a still picture of a channel.
 func (h handlers) GetDeviceSnapshot(ctx context.Context, r rest.GetDeviceSnapshotRequestObject) (rest.GetDeviceSnapshotResponseObject, error) {
@@ -246,21 +333,14 @@ func (h handlers) GetDeviceSnapshot(ctx context.Context, r rest.GetDeviceSnapsho
 	if err != nil {
 		return nil, err
 	}
-	sent := false
-	defer func() {
-		if !sent {
-			u.end()
-		}
-	}()
 	picture, err := h.picture(ctx, u)
-	if refused := h.stillPermitted(u); refused != nil {
+	if refused := h.stillPermitted(ctx, u); refused != nil {
 		return nil, refused
 	}
 	if err != nil {
 		return nil, h.notGiven(ctx, u, err, &problem{code: "snapshot_not_available", detail: "There is no still picture of this channel now."})
 	}
 	h.cfg.Uses.Used(u.of, h.cfg.Now())
-	sent = true
 	return rest.GetDeviceSnapshot200ImageJpegResponse{Body: &carried{u, picture, h.cfg.Now}, ContentLength: int64(len(picture))}, nil
 }
 
@@ -280,9 +360,8 @@ func (h handlers) GetChannelStreams(ctx context.Context, r rest.GetChannelStream
 	if err != nil {
 		return nil, err
 	}
-	defer u.end()
 	streams, err := h.streams(ctx, u)
-	if refused := h.stillPermitted(u); refused != nil {
+	if refused := h.stillPermitted(ctx, u); refused != nil {
 		return nil, refused
 	}
 	if err != nil {

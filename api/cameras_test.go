@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -185,8 +186,100 @@ func TestARevokedSnapshot(t *testing.T) {
 	if err := v.server.uses.await(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if n := len(v.server.uses.cut); n != 0 {
+	if n := len(v.server.uses.list()); n != 0 {
 		t.Errorf("%d uses are left", n)
+	}
+}
+
+// endings are sessions whose ends end their uses, as the service has them.
+type endings struct {
+	Sessions
+	ended *func(context.Context)
+}
+
+func (e endings) EndSession(ctx context.Context, token string) error {
+	err := e.Sessions.EndSession(ctx, token)
+	(*e.ended)(ctx)
+	return err
+}
+
+// TestAUseEndsWithItsSession: whoever waits for a camera when the session ends gets nothing
+// of it, and the command that ends the session waits until that is so.
+func TestAUseEndsWithItsSession(t *testing.T) {
+	for _, path := range []string{"/snapshot", "/recordings?date=2026-01-31", "/streams", "/ptz/presets", "/ptz/status"} {
+		t.Run(path, func(t *testing.T) {
+			asked, tell := make(chan struct{}), make(chan struct{})
+			wait := func() { close(asked); <-tell }
+			cams := &fakeCameras{
+				picture:    func(context.Context) ([]byte, error) { wait(); return []byte(somePicture), nil },
+				recordings: func(privilege.Interval) (Recorded, error) { wait(); return Recorded{}, nil },
+				streams:    func() (ChannelStreams, error) { wait(); return ChannelStreams{}, nil },
+			}
+			var ended func(context.Context)
+			v := newVillage(t, func(c *Config) {
+				c.Cameras, c.PTZ, c.Sessions = cams, waitingPTZ{&memoryPTZ{}, wait}, endings{c.Sessions, &ended}
+			})
+			ended = v.server.SessionsEnded
+			thief := v.owner.token
+			got, out := make(chan answer, 1), make(chan answer, 1)
+			go func() { got <- v.do("GET", "/api/v1/devices/"+v.device+"/channels/1"+path, thief, nil) }()
+			<-asked
+			go func() { out <- v.do("DELETE", "/api/v1/sessions/current", thief, nil) }()
+			select {
+			case a := <-out:
+				t.Errorf("the command answered %d while the request was waiting", a.StatusCode)
+			case <-time.After(20 * time.Millisecond):
+			}
+			close(tell)
+			v.wantProblem(<-got, 401, "unauthenticated")
+			v.wantStatus(<-out, 204)
+			if n := len(v.server.uses.list()); n != 0 {
+				t.Errorf("%d uses are left", n)
+			}
+		})
+	}
+}
+
+// waitingPTZ waits before it tells something.
+type waitingPTZ struct {
+	*memoryPTZ
+	wait func()
+}
+
+func (p waitingPTZ) Presets(ctx context.Context, u PTZUse) ([]PTZPreset, error) {
+	p.wait()
+	return p.memoryPTZ.Presets(ctx, u)
+}
+
+func (p waitingPTZ) Status(ctx context.Context, u PTZUse) (PTZStatus, error) {
+	p.wait()
+	return p.memoryPTZ.Status(ctx, u)
+}
+
+// TestCutBeforeTheFirstByte: whoever loses the privilege after the last look and before
+// anything was sent is told so, and gets nothing of the camera.
+func TestCutBeforeTheFirstByte(t *testing.T) {
+	v := newVillage(t)
+	for _, c := range []struct {
+		loggedOut bool
+		status    int
+	}{{true, 401}, {false, 503}} {
+		w := httptest.NewRecorder()
+		a := &outgoing{ResponseWriter: w, server: v.server, req: &request{id: "1"}}
+		u := &using{of: access.Use{Subject: access.Subject{Account: ids.Account(v.owner.id)}, Device: ids.Device(v.device), Channel: 1, Privilege: privilege.LiveView}, cancel: func() {}, answer: a, uses: &v.server.uses, done: make(chan struct{})}
+		a.uses = append(a.uses, u)
+		v.server.uses.add(u)
+		u.stop(c.loggedOut)
+		a.Header().Set("Content-Length", "12")
+		a.WriteHeader(200)
+		_, _ = a.Write([]byte(somePicture))
+		a.end()
+		if w.Code != c.status || strings.Contains(w.Body.String(), "picture") || w.Header().Get("Content-Length") != "" {
+			t.Errorf("%d, %v: %s", w.Code, w.Header(), w.Body)
+		}
+		if n := len(v.server.uses.list()); n != 0 {
+			t.Errorf("%d uses are left", n)
+		}
 	}
 }
 
@@ -210,8 +303,8 @@ func TestWhatIsCutIsNotWritten(t *testing.T) {
 	if _, err := body.WriteTo(&b); err == nil || b.String() != "x" {
 		t.Errorf("written: %q, %v", b.String(), err)
 	}
-	_ = body.Close()
-	_ = body.Close()
+	u.end()
+	u.end()
 	if err := all.await(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"latchkey/api/internal/rest"
-	"latchkey/domain/device"
 	"latchkey/domain/ids"
+	"latchkey/domain/privilege"
 	"latchkey/projections/access"
 )
 
@@ -75,19 +75,8 @@ const (
 	ptzStopAfter = 5 * time.Second
 )
 
-// ptzUse returns the use of a channel by the caller.
-func (h handlers) ptzUse(ctx context.Context, name string, channel int) PTZUse {
-	req := requestOf(ctx)
-	account := ids.Account(req.account)
-	id, ok := h.cfg.Access.Resolve(account, device.Canonical(name))
-	if !ok {
-		id = "" // no device has it, and nobody may see it
-	}
-	return PTZUse{Account: account, Session: req.token, Address: req.address, Device: id, Channel: channel}
-}
-
 // ptzOrder gives an order, within the account's allowance.
-func (h handlers) ptzOrder(ctx context.Context, name string, channel int, give func(PTZUse) error) error {
+func (h handlers) ptzOrder(ctx context.Context, name string, channel int, give func(context.Context, PTZUse) error) error {
 	if wait := h.ptzOrders.local.Take(caller(ctx), h.cfg.Now()); wait > 0 {
 		return rateLimited(wait)
 	}
@@ -95,12 +84,17 @@ func (h handlers) ptzOrder(ctx context.Context, name string, channel int, give f
 }
 
 // ptzStop gives an order that may be given at any rate.
-func (h handlers) ptzStop(ctx context.Context, name string, channel int, give func(PTZUse) error) error {
+func (h handlers) ptzStop(ctx context.Context, name string, channel int, give func(context.Context, PTZUse) error) error {
 	if h.cfg.PTZ == nil {
 		return h.ptzProblem(ctx, "", ErrPTZNotAvailable)
 	}
-	u := h.ptzUse(ctx, name, channel)
-	return h.ptzProblem(ctx, u.Device, give(u))
+	ctx, u, _ := h.tryUse(ctx, name, channel, privilege.PTZ) // what is refused, PTZ refuses
+	req := requestOf(ctx)
+	err := give(ctx, PTZUse{Account: u.of.Account, Session: req.token, Address: req.address, Device: u.of.Device, Channel: channel})
+	if refused := h.stillPermitted(ctx, u); refused != nil {
+		return refused
+	}
+	return h.ptzProblem(ctx, u.of.Device, err)
 }
 
 // ptzProblem converts an error of PTZ.
@@ -137,38 +131,38 @@ func (h handlers) MovePTZ(ctx context.Context, r rest.MovePTZRequestObject) (res
 	if r.Body.StopAfter > 0 {
 		after = time.Duration(r.Body.StopAfter * float64(time.Second))
 	}
-	return rest.MovePTZ204Response{}, h.ptzOrder(ctx, r.Device, r.Channel, func(u PTZUse) error {
+	return rest.MovePTZ204Response{}, h.ptzOrder(ctx, r.Device, r.Channel, func(ctx context.Context, u PTZUse) error {
 		return h.cfg.PTZ.Move(ctx, u, PTZVector{r.Body.Pan, r.Body.Tilt, r.Body.Zoom}, after)
 	})
 }
 
 // StopPTZ stops a channel.
 func (h handlers) StopPTZ(ctx context.Context, r rest.StopPTZRequestObject) (rest.StopPTZResponseObject, error) {
-	return rest.StopPTZ204Response{}, h.ptzStop(ctx, r.Device, r.Channel, func(u PTZUse) error { return h.cfg.PTZ.Stop(ctx, u) })
+	return rest.StopPTZ204Response{}, h.ptzStop(ctx, r.Device, r.Channel, func(ctx context.Context, u PTZUse) error { return h.cfg.PTZ.Stop(ctx, u) })
 }
 
 // ReleasePTZ lets others move a channel.
 func (h handlers) ReleasePTZ(ctx context.Context, r rest.ReleasePTZRequestObject) (rest.ReleasePTZResponseObject, error) {
-	return rest.ReleasePTZ204Response{}, h.ptzStop(ctx, r.Device, r.Channel, func(u PTZUse) error { return h.cfg.PTZ.Release(ctx, u) })
+	return rest.ReleasePTZ204Response{}, h.ptzStop(ctx, r.Device, r.Channel, func(ctx context.Context, u PTZUse) error { return h.cfg.PTZ.Release(ctx, u) })
 }
 
 // MovePTZBy moves a channel by a distance.
 func (h handlers) MovePTZBy(ctx context.Context, r rest.MovePTZByRequestObject) (rest.MovePTZByResponseObject, error) {
-	return rest.MovePTZBy204Response{}, h.ptzOrder(ctx, r.Device, r.Channel, func(u PTZUse) error {
+	return rest.MovePTZBy204Response{}, h.ptzOrder(ctx, r.Device, r.Channel, func(ctx context.Context, u PTZUse) error {
 		return h.cfg.PTZ.By(ctx, u, PTZVector{r.Body.Pan, r.Body.Tilt, r.Body.Zoom})
 	})
 }
 
 // MovePTZTo moves a channel to a place.
 func (h handlers) MovePTZTo(ctx context.Context, r rest.MovePTZToRequestObject) (rest.MovePTZToResponseObject, error) {
-	return rest.MovePTZTo204Response{}, h.ptzOrder(ctx, r.Device, r.Channel, func(u PTZUse) error {
+	return rest.MovePTZTo204Response{}, h.ptzOrder(ctx, r.Device, r.Channel, func(ctx context.Context, u PTZUse) error {
 		return h.cfg.PTZ.To(ctx, u, PTZVector{r.Body.Pan, r.Body.Tilt, r.Body.Zoom})
 	})
 }
 
 // MovePTZToPreset moves a channel to a preset.
 func (h handlers) MovePTZToPreset(ctx context.Context, r rest.MovePTZToPresetRequestObject) (rest.MovePTZToPresetResponseObject, error) {
-	return rest.MovePTZToPreset204Response{}, h.ptzOrder(ctx, r.Device, r.Channel, func(u PTZUse) error {
+	return rest.MovePTZToPreset204Response{}, h.ptzOrder(ctx, r.Device, r.Channel, func(ctx context.Context, u PTZUse) error {
 		return h.cfg.PTZ.ToPreset(ctx, u, r.Preset)
 	})
 }
@@ -176,7 +170,7 @@ func (h handlers) MovePTZToPreset(ctx context.Context, r rest.MovePTZToPresetReq
 // ListPTZPresets lists the presets of a channel.
 func (h handlers) ListPTZPresets(ctx context.Context, r rest.ListPTZPresetsRequestObject) (rest.ListPTZPresetsResponseObject, error) {
 	out := rest.ListPTZPresets200JSONResponse{Items: []rest.PTZPreset{}}
-	err := h.ptzOrder(ctx, r.Device, r.Channel, func(u PTZUse) error {
+	err := h.ptzOrder(ctx, r.Device, r.Channel, func(ctx context.Context, u PTZUse) error {
 		list, err := h.cfg.PTZ.Presets(ctx, u)
 		for _, p := range list {
 			out.Items = append(out.Items, rest.PTZPreset(p))
@@ -189,7 +183,7 @@ func (h handlers) ListPTZPresets(ctx context.Context, r rest.ListPTZPresetsReque
 // GetPTZStatus returns where a channel looks.
 func (h handlers) GetPTZStatus(ctx context.Context, r rest.GetPTZStatusRequestObject) (rest.GetPTZStatusResponseObject, error) {
 	out := rest.GetPTZStatus200JSONResponse{Mover: rest.Other}
-	err := h.ptzOrder(ctx, r.Device, r.Channel, func(u PTZUse) error {
+	err := h.ptzOrder(ctx, r.Device, r.Channel, func(ctx context.Context, u PTZUse) error {
 		s, err := h.cfg.PTZ.Status(ctx, u)
 		if s.At != nil {
 			out.Position = &rest.PTZPlace{Pan: s.At.Pan, Tilt: s.At.Tilt, Zoom: s.At.Zoom}

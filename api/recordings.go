@@ -42,7 +42,6 @@ func (h handlers) ListDeviceRecordings(ctx context.Context, r rest.ListDeviceRec
 	if err != nil {
 		return nil, err
 	}
-	defer u.end()
 	within, err := askedTime(r.Params)
 	if err != nil {
 		return nil, err
@@ -50,7 +49,7 @@ func (h handlers) ListDeviceRecordings(ctx context.Context, r rest.ListDeviceRec
 	var list []privilege.Interval
 	if len(h.playable(u, within, h.cfg.Now())) > 0 { // otherwise the device need not be asked
 		recorded, err := h.recorded(ctx, u, within)
-		if refused := h.stillPermitted(u); refused != nil {
+		if refused := h.stillPermitted(ctx, u); refused != nil {
 			return nil, refused
 		}
 		if err != nil {

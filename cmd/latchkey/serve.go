@@ -176,7 +176,6 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if s.desk, err = newDesk(o, x, s.opened, client, s.watch, metrics, logger); err != nil {
 		return nil, err
 	}
-	s.opened.uses = s.desk.SessionsEnded
 	x.OnChange(func(c access.Change) {
 		if c.Key != "" {
 			s.door.Forget(c.Key)
@@ -192,6 +191,10 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	server, err := s.newAPI(o, useCases, runner, hub, client, x, ledger, metrics, private)
 	if err != nil {
 		return nil, err
+	}
+	s.opened.uses = func(ctx context.Context) {
+		s.desk.SessionsEnded(ctx)
+		server.SessionsEnded(ctx)
 	}
 	if s.http, err = net.Listen("tcp", o.HTTP); err != nil {
 		return nil, fmt.Errorf("opening the REST API: %w", err)
