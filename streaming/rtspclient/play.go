@@ -100,8 +100,14 @@ const keepAliveWithin = 5 * time.Second
 // keepAlive sends the requests that keep the session alive, until the client ends. Whether
 // they are refused does not matter: while packets come, the session lives.
 func (c *Client) keepAlive() {
-	wait := time.Second // OPTIONS, to learn what it can
-	for {
+	for first := true; ; first = false {
+		select {
+		case c.turn <- struct{}{}:
+		case <-c.ended:
+			return
+		}
+		wait := keepAliveAfter(c.timeout, first)
+		<-c.turn
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -110,14 +116,16 @@ func (c *Client) keepAlive() {
 			return
 		}
 		c.ping()
-		select {
-		case c.turn <- struct{}{}:
-			wait = c.timeout / 2
-			<-c.turn
-		case <-c.ended:
-			return
-		}
 	}
+}
+
+// keepAliveAfter returns how long to wait before the next keepalive of a session that lives
+// as long as timeout without one. The first is soon, to learn what the camera can.
+func keepAliveAfter(timeout time.Duration, first bool) time.Duration {
+	if first {
+		return min(timeout/2, time.Second)
+	}
+	return timeout / 2
 }
 
 // ping sends one keepalive: OPTIONS while it is unknown what the camera can, then

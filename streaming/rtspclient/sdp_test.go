@@ -216,7 +216,7 @@ func TestHeaders(t *testing.T) {
 		"1234;Timeout = \"30\"":       "1234 30s",
 		"1234;timeout=60s":            "1234 1m0s",
 		"1234;timeout=0":              "1234 0s",
-		"1234;timeout=1":              "1234 2s",
+		"1234;timeout=1":              "1234 1s",
 		"1234;timeout=60000":          "1234 2m0s",
 		"1234;timeout=99999999999999": "1234 0s",
 		"1234;x;timeout":              "1234 0s",

@@ -254,6 +254,30 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
+// TestKeepAlives come before a session ends, and not more often than each half second.
+func TestKeepAlives(t *testing.T) {
+	for session, want := range map[string][2]time.Duration{
+		"1;timeout=1":   {500 * time.Millisecond, 500 * time.Millisecond},
+		"1;timeout=2":   {time.Second, time.Second},
+		"1;timeout=5":   {time.Second, 2500 * time.Millisecond},
+		"1;timeout=60":  {time.Second, 30 * time.Second},
+		"1;timeout=999": {time.Second, time.Minute},
+	} {
+		_, timeout := parseSession(session)
+		if got := [2]time.Duration{keepAliveAfter(timeout, true), keepAliveAfter(timeout, false)}; got != want {
+			t.Errorf("%s: %v, want %v", session, got, want)
+		}
+	}
+	f := newFake(t, func(_ net.Conn, _ int, r asked) string {
+		return on(r, "SETUP", reply(r, "200 OK", "Session: 1;timeout=1", "Transport: "+r.header.Get("Transport")))
+	})
+	var k taken
+	if _, _, err := playing(t, f.url(), k.options()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "keepalives", func() bool { return len(f.requests("OPTIONS")) == 1 && len(f.requests("GET_PARAMETER")) > 0 })
+}
+
 // TestPlayback: a recording is played, paused, and sought in the same session, with the
 // headers of ONVIF.
 func TestPlayback(t *testing.T) {

@@ -56,7 +56,7 @@ func numbers(v string, most int) []int {
 const (
 	defaultTimeout = 60 * time.Second // of a session (RFC 2326, 12.37)
 	// What a camera may say.
-	minTimeout, maxTimeout = 2 * time.Second, 120 * time.Second
+	minTimeout, maxTimeout = time.Second, 120 * time.Second
 	maxSession             = 512
 )
 
