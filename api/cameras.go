@@ -77,7 +77,13 @@ var reasonsOfDevices = map[string]string{
 	"too_many_attempts": "The device has refused passwords lately; it is not asked again for now, so that it does not lock.",
 	"unsupported":       "The device does not have it, or answers with something else.",
 	"refused":           "The device refuses it.",
-	"incomplete":        "The device has more recordings in this time than could be read from it. Ask for a shorter time.",
+	"busy":              "Somebody else uses what the device has once.",
+	"not_rtsp":          "The device's address for streams is not one of RTSP.",
+	"no_such_path":      "The device has no such stream.",
+
+	"certificate_not_trusted": "The device shows another certificate than the one that was confirmed. If it is the device's, confirm it by setting the credentials again.",
+	"description_unreadable":  "The device describes its streams in a way that cannot be read.",
+	"incomplete":              "The device has more recordings in this time than could be read from it. Ask for a shorter time.",
 }
 
 // using is a use of a camera by one answer: a permit, a session, and what ends with either.

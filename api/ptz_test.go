@@ -156,6 +156,23 @@ func TestPTZRefusals(t *testing.T) {
 	}
 }
 
+// TestTheOwnerIsToldWhyACameraIsNotMoved: whichever the reason.
+func TestTheOwnerIsToldWhyACameraIsNotMoved(t *testing.T) {
+	v, m, base := ptzVillage(t)
+	for reason, words := range reasonsOfDevices {
+		m.err = &DeviceFault{Reason: reason}
+		a := v.wantStatus(v.do("GET", base+"/status", v.owner.token, nil), 502)
+		if p := a.problem(t); !strings.HasSuffix(p.Detail, words) {
+			t.Errorf("%s: %q", reason, p.Detail)
+		}
+	}
+	for _, reason := range []string{"certificate_not_trusted", "description_unreadable", "busy"} {
+		if reasonsOfDevices[reason] == "" {
+			t.Errorf("%s has no words", reason)
+		}
+	}
+}
+
 // TestPTZOrdersAreLimited: an account cannot flood a camera; but it can always stop one.
 func TestPTZOrdersAreLimited(t *testing.T) {
 	v, _, base := ptzVillage(t)
