@@ -3,7 +3,6 @@ package device
 import (
 	"context"
 	"fmt"
-	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -84,8 +83,7 @@ func (s *httpSession) picture(ctx context.Context, path string) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	kind, _, err := mime.ParseMediaType(a.kind)
-	if err != nil || a.status != http.StatusOK || kind != "image/jpeg" && kind != "image/jpg" || len(a.body) > MaxPicture {
+	if a.status != http.StatusOK || !mayBePicture(a.kind) || len(a.body) > MaxPicture {
 		return nil, fail(Unsupported, s.service)
 	}
 	picture, ok := bareJPEG(a.body)
@@ -93,6 +91,17 @@ func (s *httpSession) picture(ctx context.Context, path string) ([]byte, error) 
 		return nil, fail(Unsupported, s.service)
 	}
 	return picture, nil
+}
+
+// mayBePicture reports whether a content type leaves it to the content: devices send
+// pictures as any image, as bytes, as text, or as nothing.
+func mayBePicture(contentType string) bool {
+	kind, _, _ := strings.Cut(contentType, ";")
+	switch kind = strings.ToLower(strings.TrimSpace(kind)); kind {
+	case "", "application/octet-stream", "binary/octet-stream", "text/plain":
+		return true
+	}
+	return strings.HasPrefix(kind, "image/")
 }
 
 // snapshotURI asks where a channel's picture is.
