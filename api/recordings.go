@@ -126,13 +126,19 @@ func askedTime(p rest.ListDeviceRecordingsParams) (privilege.Interval, error) {
 		return bad("date", "cannot be given with from and to")
 	case p.Date == "":
 		switch {
-		case p.From.IsZero() || p.To.IsZero():
-			return bad("from", "is needed with to, and to with from")
+		case p.From.IsZero(): // also if it is given so
+			return bad("from", "is needed with to, and must be in 1970 or later")
+		case p.To.IsZero():
+			return bad("to", "is needed with from, and must be after it")
 		case p.Zone != "":
 			return bad("zone", "can only be given with date")
 		case !p.From.Before(p.To):
 			return bad("to", "must be after from")
-		case p.To.Sub(p.From) > mostListed || p.From.Year() < 1970 || p.To.Year() > 2199:
+		case p.From.Year() < 1970:
+			return bad("from", "must be in 1970 or later")
+		case p.To.Year() > 2199:
+			return bad("to", "must be before the year 2200")
+		case p.To.Sub(p.From) > mostListed:
 			return bad("to", "must be at most 31 days after from")
 		}
 		return privilege.Interval{From: p.From, To: p.To}, nil

@@ -118,6 +118,22 @@ func TestRecordingsOfADay(t *testing.T) {
 		"?from=2026-01-01T00:00:00Z&to=2026-01-01T00:00:00Z", "?from=2026-01-01T00:00:00Z&to=2026-02-02T00:00:00Z", "?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&zone=UTC", "?from=yesterday&to=today"} {
 		v.wantProblem(v.do("GET", path+bad, v.owner.token, nil), 400, "invalid_parameter")
 	}
+	for bad, want := range map[string]string{
+		"?to=2026-01-01T00:00:00Z":                           "It is needed with to, and must be in 1970 or later.",
+		"?from=0001-01-01T00:00:00Z&to=2026-01-01T00:00:00Z": "It is needed with to, and must be in 1970 or later.",
+		"?from=1969-12-31T00:00:00Z&to=1970-01-01T00:00:00Z": "It must be in 1970 or later.",
+		"?from=2026-01-01T00:00:00Z":                         "It is needed with from, and must be after it.",
+		"?from=9999-12-31T00:00:00Z&to=9999-12-31T23:59:59Z": "It must be before the year 2200.",
+		"?from=2026-01-01T00:00:00Z&to=2026-02-02T00:00:00Z": "It must be at most 31 days after from.",
+	} {
+		if p := v.wantProblem(v.do("GET", path+bad, v.owner.token, nil), 400, "invalid_parameter"); len(p.Errors) != 1 || p.Errors["from"]+p.Errors["to"] != want {
+			t.Errorf("%s: %+v, want %q", bad, p.Errors, want)
+		}
+	}
+	for _, channel := range []string{"01", "+1", "1.0", "1e0", "%2B1", "0", "-1", "512", "99999999999999999999"} {
+		at := "/api/v1/devices/" + v.device + "/channels/" + channel + "/recordings"
+		v.wantProblem(v.do("GET", at+query, v.owner.token, nil), 404, "not_found")
+	}
 	v.wantProblem(v.do("GET", path+query+"&cursor=x", v.owner.token, nil), 400, "invalid_cursor")
 	v.changed(v.do("PUT", v.path("/devices/", v.device), v.owner.token, grant(v.device, "live_view")))
 	v.wantProblem(v.do("GET", path+query, v.recipient.token, nil), 403, "privilege_missing")

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -185,6 +186,9 @@ func (o *operation) validateParams(c echo.Context) error {
 			}
 		}
 		err := openapi3filter.ValidateParameter(c.Request().Context(), input, p)
+		if err == nil && p.In == openapi3.ParameterInPath && !wellWritten(p, input.PathParams[p.Name]) {
+			return noSuchThing()
+		}
 		if err == nil {
 			continue
 		}
@@ -194,6 +198,16 @@ func (o *operation) validateParams(c echo.Context) error {
 		return invalidParam(p, paramReason(p, err))
 	}
 	return nil
+}
+
+// wellWritten reports whether a number in a path is written as we write it: there is one
+// path of each thing, so 01 and +1 are none.
+func wellWritten(p *openapi3.Parameter, value string) bool {
+	if !p.Schema.Value.Type.Is(openapi3.TypeInteger) {
+		return true
+	}
+	n, err := strconv.Atoi(value)
+	return err == nil && strconv.Itoa(n) == value
 }
 
 // checkQuery refuses parameters that the operation does not define, and those
