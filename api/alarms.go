@@ -26,6 +26,10 @@ type Alarms interface {
 	Acknowledge(ctx context.Context, account, id string) (alarms.Copy, error)
 	// Listen: see alarms.Hub.
 	Listen(ctx context.Context, account string, after *int64) (*alarms.Listener, error)
+	// HideNumber and ShowNumber: see vault.Numbers. The number of an alarm counts those of
+	// everybody, so that none leaves the service as it is.
+	HideNumber(account string, number int64) string
+	ShowNumber(account, hidden string) (int64, bool)
 	// Begin begins to send an alarm: see alarms.Sends.
 	Begin(ctx context.Context, account, device string, channel int, by string) (_ context.Context, end func(), err error)
 
@@ -107,7 +111,7 @@ func (h handlers) ListAlarms(ctx context.Context, r rest.ListAlarmsRequestObject
 	}
 	q := alarms.Query{Device: device.Canonical(r.Params.Device), Channel: r.Params.Channel, Acknowledged: r.Params.Acknowledged}
 	rows, next, err := list(ctx, h, "", page(r.Params.Limit, r.Params.Cursor), func(ctx context.Context, account string, p projections.Page) ([]alarms.Copy, string, error) {
-		return alarmList.Page(p, func(before, n int64) ([]alarms.Copy, error) {
+		return h.alarmPage(account, p, func(before, n int64) ([]alarms.Copy, error) {
 			q.Before, q.Most = before, int(n)
 			return h.cfg.Alarms.List(ctx, account, q)
 		})
@@ -120,6 +124,23 @@ func (h handlers) ListAlarms(ctx context.Context, r rest.ListAlarmsRequestObject
 		items[i] = alarmView(row)
 	}
 	return rest.ListAlarms200JSONResponse{Items: items, Next: next}, nil
+}
+
+// alarmPage reads a page. Its cursor is the hidden number of its last alarm.
+func (h handlers) alarmPage(account string, p projections.Page, read func(before, n int64) ([]alarms.Copy, error)) (rows []alarms.Copy, next string, err error) {
+	l := alarmList
+	if p.Cursor != "" {
+		number, ok := h.cfg.Alarms.ShowNumber(account, p.Cursor)
+		if !ok {
+			return nil, "", fmt.Errorf("paging alarms: %w", projections.ErrCursor)
+		}
+		l.Start, p.Cursor = number, ""
+	}
+	rows, next, err = l.Page(p, read)
+	if err == nil && next != "" {
+		next = h.cfg.Alarms.HideNumber(account, rows[len(rows)-1].Seq)
+	}
+	return rows, next, err
 }
 
 func alarmView(c alarms.Copy) rest.Alarm {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"net"
@@ -31,6 +32,7 @@ type memoryAlarms struct {
 	*alarms.Desk
 	*alarms.Hub
 	*alarms.Sends
+	vault.Numbers
 	permits *access.Permits
 
 	mu       sync.Mutex
@@ -42,7 +44,7 @@ type memoryAlarms struct {
 }
 
 func newMemoryAlarms(t testing.TB) *memoryAlarms {
-	m := &memoryAlarms{receiver: map[string][2]string{}, forbid: map[string]bool{}}
+	m := &memoryAlarms{Numbers: vault.NewNumbers([]byte("of this test")), receiver: map[string][2]string{}, forbid: map[string]bool{}}
 	m.permits = access.NewPermits(m, nil, nil)
 	m.Sends = alarms.NewSends(m.permits, slog.New(slog.DiscardHandler))
 	m.Hub = alarms.NewHub(m, slog.New(slog.DiscardHandler))
@@ -506,6 +508,90 @@ func TestNoAlarmIsSentAfterTheAnswer(t *testing.T) {
 	}
 }
 
+// begun opens a stream after an id, and returns its first event, and the mark after it.
+func begun(t *testing.T, url, token, after string) (event, mark string) {
+	t.Helper()
+	f := &following{t: t, url: url, token: token, last: after}
+	f.open()
+	defer f.close()
+	for {
+		line, err := f.body.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name, ok := strings.CutPrefix(line, "event: "); ok {
+			event = strings.TrimSpace(name)
+		}
+		if id, ok := strings.CutPrefix(line, "id: "); ok && strings.Contains(id, "-") {
+			return event, strings.TrimSpace(id)
+		}
+	}
+}
+
+// TestAlarmsOfOthersChangeNothing: an account sees nothing that counts them, neither as
+// the mark of a stream nor as the cursor of the list, and cannot ask for it.
+func TestAlarmsOfOthersChangeNothing(t *testing.T) {
+	m := newMemoryAlarms(t)
+	hub := live.New(live.Config{Log: noLog{}, Logins: noLogins{}})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- hub.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	w := newWorld(t, func(cfg *Config) { cfg.Alarms, cfg.Live = m, hub })
+	rita, stranger := w.person("rita"), w.person("sam")
+	s := httptest.NewServer(w.server.Handler())
+	defer s.Close()
+	handed := func() { // everything that was raised
+		t.Helper()
+		for last, _ := m.LastAlarm(t.Context()); ; {
+			l, err := m.Hub.Listen(t.Context(), "nobody", nil)
+			if err == nil && l.From() < last {
+				err = alarms.ErrEnded
+			}
+			if l != nil {
+				l.Close()
+			}
+			if err == nil {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	seen := func() string {
+		t.Helper()
+		handed()
+		text := ""
+		for _, p := range []string{rita.token, stranger.token} {
+			event, mark := begun(t, s.URL, p, "")
+			again, same := begun(t, s.URL, p, mark)
+			text += fmt.Sprintln(event, mark, again, same) + string(w.wantStatus(w.do("GET", "/api/v1/alarms?limit=1", p, nil), 200).body)
+		}
+		return text
+	}
+	m.raise(t, rita.id, "one", 1)
+	m.raise(t, rita.id, "two", 1)
+	before := seen()
+	for i := range 5 {
+		m.raise(t, "somebody", fmt.Sprint("other", i), 1)
+		if after := seen(); after != before {
+			t.Fatalf("%s\nafter an alarm of somebody else:\n%s", before, after)
+		}
+	}
+	for _, id := range []string{"0-0", "0-1", "0-7", "0-8"} { // as earlier versions gave them
+		if event, _ := begun(t, s.URL, rita.token, id); event != "reset" {
+			t.Errorf("after %s: %s", id, event)
+		}
+	}
+	_, mark := begun(t, s.URL, rita.token, "")
+	if event, _ := begun(t, s.URL, stranger.token, mark); event != "reset" {
+		t.Errorf("after the mark of somebody else: %s", event)
+	}
+	for _, place := range []string{"1", "2", "7"} {
+		cursor := base64.RawURLEncoding.EncodeToString([]byte("alarms:" + place))
+		w.wantProblem(w.do("GET", "/api/v1/alarms?cursor="+cursor, rita.token, nil), 400, "invalid_cursor")
+	}
+}
+
 // TestAlarmsAreResumed: a client that comes back gets the alarms that it missed, once, and
 // one that had only a position those from now on.
 func TestAlarmsAreResumed(t *testing.T) {
@@ -566,7 +652,7 @@ func TestAlarmsAreResumed(t *testing.T) {
 		}
 	}
 	f.close()
-	for _, id := range []string{"1-", "-1", "1-x", "1-99999999999999999999", "1-1-1"} {
+	for _, id := range []string{"1-", "-1", "1-" + strings.Repeat("A", 32), "1-" + strings.Repeat("0", 33), "1-x", "1-99999999999999999999", "1-1-1"} {
 		w.wantProblem(w.do("GET", eventsPath, token, nil, "Last-Event-ID", id), 400, "invalid_header")
 	}
 }

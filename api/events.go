@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
+	"regexp"
 	"strings"
 	"time"
 
@@ -56,7 +56,7 @@ const alarmNotice live.Kind = "alarm"
 // heard is what a client had got: notices up to a position, and alarms up to a number.
 type heard struct {
 	position position.Position
-	alarms   *int64 // nil if it got none, or from a server that had none
+	alarms   string // the hidden number; "" if it got none, or from a server that had none
 }
 
 // streamEvents sends the caller what happens to their account, as server-sent events,
@@ -107,6 +107,10 @@ func (s *Server) streamEvents(c echo.Context) error {
 	return nil
 }
 
+// markOfAlarms is what follows the position in the id of an event. Earlier versions gave
+// plain numbers.
+var markOfAlarms = regexp.MustCompile("^([0-9a-f]{32}|[0-9]{1,18})$")
+
 // lastEventID is where the client was, nil if it has not been connected before.
 func lastEventID(r *http.Request) (*heard, error) {
 	id := r.Header.Get("Last-Event-ID")
@@ -116,12 +120,7 @@ func lastEventID(r *http.Request) (*heard, error) {
 	at, number, has := strings.Cut(id, "-")
 	after, err := position.Parse(at)
 	h := &heard{position: after}
-	if err == nil && has {
-		var n int64
-		n, err = strconv.ParseInt(number, 10, 64)
-		h.alarms = &n
-	}
-	if err != nil {
+	if h.alarms = number; err != nil || has && !markOfAlarms.MatchString(number) {
 		return nil, invalidHeader("Last-Event-ID", "must be the id of an event")
 	}
 	return h, nil
@@ -136,25 +135,29 @@ type eventStream struct {
 
 	alarms *alarms.Listener  // nil: there are none
 	at     position.Position // of the last notice
-	number int64             // of the last alarm
+	number int64             // of the last alarm of the account
 }
 
 // listenToAlarms lets the stream have the alarms of the account. lost: those since it was
 // here before are not known any more.
 func (s *eventStream) listenToAlarms(ctx context.Context, after *heard) (lost bool, err error) {
 	var from *int64
-	if after != nil {
-		from = after.alarms
+	if after != nil && after.alarms != "" {
+		number, ok := s.server.cfg.Alarms.ShowNumber(s.account, after.alarms)
+		from, lost = &number, !ok
 	}
-	s.alarms, err = s.server.cfg.Alarms.Listen(ctx, s.account, from)
-	if lost = errors.Is(err, alarms.ErrMissed); lost {
+	if !lost {
+		s.alarms, err = s.server.cfg.Alarms.Listen(ctx, s.account, from)
+		lost = errors.Is(err, alarms.ErrMissed)
+	}
+	if lost {
 		s.alarms, err = s.server.cfg.Alarms.Listen(ctx, s.account, nil)
 	}
 	if errors.Is(err, alarms.ErrEnded) {
 		return false, unavailable("events_unavailable", "Events cannot be followed now; try again later.", err)
 	}
 	if err == nil {
-		s.number = s.alarms.From()
+		s.number = s.alarms.Last()
 		if from != nil && !lost {
 			s.number = *from
 		}
@@ -195,7 +198,7 @@ func (s *eventStream) begin(ctx context.Context, l *live.Listener, missed bool) 
 				return err
 			}
 		}
-		s.number = max(s.number, s.alarms.From())
+		s.number = s.alarms.Last()
 	}
 	return s.send(fmt.Sprintf("retry: %d\nid: %d\nevent: %s\ndata: {}\n\n%s", retryAfterMillis, l.From(), first, s.mark()))
 }
@@ -206,7 +209,12 @@ func (s *eventStream) mark() string {
 	if s.alarms == nil {
 		return ""
 	}
-	return fmt.Sprintf("id: %d-%d\n\n", s.at, s.number)
+	return fmt.Sprintf("id: %s\n\n", s.place())
+}
+
+// place is up to where the stream was.
+func (s *eventStream) place() string {
+	return fmt.Sprintf("%d-%s", s.at, s.server.cfg.Alarms.HideNumber(s.account, s.number))
 }
 
 // run sends what happens.
@@ -279,7 +287,7 @@ func (s *eventStream) alarm(ctx context.Context, c alarms.Copy) error {
 	}
 	defer end()
 	s.number = max(s.number, c.Seq)
-	return s.sendWhile(permitted, fmt.Sprintf("id: %d-%d\nevent: %s\ndata: %s\n\n", s.at, s.number, alarmNotice, data))
+	return s.sendWhile(permitted, fmt.Sprintf("id: %s\nevent: %s\ndata: %s\n\n", s.place(), alarmNotice, data))
 }
 
 // sendWhile is send, and ends with the context.

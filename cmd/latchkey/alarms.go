@@ -44,6 +44,7 @@ type alarmRoom struct {
 	*alarms.Desk
 	*alarms.Hub
 	*alarms.Sends
+	vault.Numbers
 	vault *vault.Vault
 	push  *push.Client
 	watch *device.AlarmWatch
@@ -52,7 +53,7 @@ type alarmRoom struct {
 
 // newAlarms makes the room. The teller is told of alarms, and asks sends whom it may tell.
 func newAlarms(o options, p *opened, x *access.Index, sends *alarms.Sends, tell *teller, client *device.Client, logger *slog.Logger) *alarmRoom {
-	r := &alarmRoom{Sends: sends, vault: p.vault, push: p.push, ended: p.sessionEnded, Hub: alarms.NewHub(p.vault, logger)}
+	r := &alarmRoom{Sends: sends, Numbers: p.vault.Numbers(), vault: p.vault, push: p.push, ended: p.sessionEnded, Hub: alarms.NewHub(p.vault, logger)}
 	r.Desk = alarms.NewDesk(alarms.Config{
 		Store: p.vault, Index: x, Logger: logger,
 		Having: func(ctx context.Context, id string) (alarms.Having, bool, error) { return having(ctx, p.store, id) },

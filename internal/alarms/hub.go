@@ -141,6 +141,7 @@ type Listener struct {
 	hub     *Hub
 	account string
 	from    int64
+	last    int64
 	missed  []Copy
 	alarms  chan Copy
 }
@@ -161,11 +162,12 @@ func (h *Hub) Listen(ctx context.Context, account string, after *int64) (*Listen
 	h.listeners[account][l] = true
 	l.from = h.last
 	h.mu.Unlock()
-	if after == nil {
-		return l, nil
-	}
-	err := ErrMissed
-	if *after <= l.from {
+	err := l.lastOwn(ctx)
+	switch {
+	case err != nil || after == nil:
+	case *after > l.from:
+		err = ErrMissed
+	default:
 		err = l.catchUp(ctx, *after)
 	}
 	if err != nil {
@@ -173,6 +175,15 @@ func (h *Hub) Listen(ctx context.Context, account string, after *int64) (*Listen
 		return nil, err
 	}
 	return l, nil
+}
+
+// lastOwn finds the last alarm that the account had when the listener came.
+func (l *Listener) lastOwn(ctx context.Context) error {
+	list, err := l.hub.store.AlarmsOf(ctx, vault.AlarmQuery{Account: l.account, Before: l.from + 1, Most: 1})
+	if err == nil && len(list) > 0 {
+		l.last = list[0].Seq
+	}
+	return err
 }
 
 func (l *Listener) catchUp(ctx context.Context, after int64) (err error) {
@@ -191,6 +202,10 @@ func (l *Listener) Missed() []Copy { return l.missed }
 
 // From returns the number from which on the listener gets everything.
 func (l *Listener) From() int64 { return l.from }
+
+// Last returns the number of the last alarm of the account up to From, 0 if it has none.
+// Unlike From, it does not grow with the alarms of others.
+func (l *Listener) Last() int64 { return l.last }
 
 // Alarms returns what is raised. It is closed when the listener ends.
 func (l *Listener) Alarms() <-chan Copy { return l.alarms }
