@@ -117,7 +117,7 @@ func takeNoSamples(ctx context.Context, tx bun.Tx) error {
 	var columns []struct{ Tab, Col string }
 	err := tx.NewRaw("SELECT c.relname AS tab, a.attname AS col FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"+
 		" WHERE c.relnamespace = current_schema()::regnamespace AND c.relname IN (?) AND a.atttypid = 'bytea'::regtype AND a.attnum > 0"+
-		" AND NOT a.attisdropped AND a.attstattarget IS DISTINCT FROM 0", bun.In(remainIn)).Scan(ctx, &columns)
+		" AND NOT a.attisdropped AND a.attstattarget IS DISTINCT FROM 0", bun.List(remainIn)).Scan(ctx, &columns)
 	if err != nil {
 		return err
 	}
