@@ -27,13 +27,20 @@ func FuzzPacket(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, p := range packets {
+		var first rtp.Header
+		for i, p := range packets {
 			var pkt rtp.Packet
-			if len(p.Data) > maxPacket || pkt.Unmarshal(p.Data) != nil || pkt.SSRC != p.RTP.SSRC || pkt.SequenceNumber != p.RTP.SequenceNumber {
-				t.Errorf("%d bytes, %v and %v", len(p.Data), pkt.Header, p.RTP.Header)
+			if err := pkt.Unmarshal(p.Data); err != nil || len(p.Data) > maxPacket {
+				t.Fatalf("packet %d has %d bytes: %v", i, len(p.Data), err)
+			}
+			if i == 0 {
+				first = pkt.Header
+			}
+			if pkt.SSRC != first.SSRC || pkt.Timestamp != first.Timestamp || pkt.SequenceNumber != first.SequenceNumber+uint16(i) {
+				t.Errorf("packet %d is %v after %v", i, pkt.Header, first)
 			}
 			for _, form := range formats {
-				form.PTSEqualsDTS(p.RTP)
+				form.PTSEqualsDTS(&pkt)
 			}
 		}
 	})

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
-	"github.com/pion/rtp"
 )
 
 // Packet is one RTP packet of a camera. All readers share it: it may be kept, but must
@@ -16,7 +15,6 @@ type Packet struct {
 	Track int                // of the flow's Description
 	Media *description.Media // that track
 	Data  []byte             // the whole RTP packet, which fits a datagram
-	RTP   *rtp.Packet        // the same, parsed
 	NTP   time.Time          // arrival time
 	Key   bool               // video: a decoder can start with its picture, as far as is known
 }

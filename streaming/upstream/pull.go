@@ -60,7 +60,7 @@ func (pl *pull) packet(from *rtspclient.Track, data []byte, now time.Time) {
 		p.Dropped(droppedBroken)
 		return
 	}
-	pl.flow.times.packet(t.number, packets[0].RTP.Timestamp, now)
+	pl.flow.times.packet(t.number, Timestamp(packets[0].Data), now)
 	for _, packet := range packets {
 		packet.NTP = now
 		pl.flow.hand(packet)

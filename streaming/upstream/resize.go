@@ -14,6 +14,8 @@ const maxPacket = 1472
 type resizer struct {
 	codec nalCodec // zero: nothing can be split
 	shift uint16   // how many more packets were sent than received
+
+	fitting []*rtp.Packet
 }
 
 // nalCodec describes the differences of the two formats.
@@ -50,10 +52,12 @@ func newResizer(f format.Format) *resizer {
 }
 
 // fit returns the packet, split if it exceeds maxPacket, or nil if it cannot be split.
+// The slice is valid until the next call.
 func (r *resizer) fit(pkt *rtp.Packet) []*rtp.Packet {
 	pkt.SequenceNumber += r.shift
 	if pkt.MarshalSize() <= maxPacket {
-		return []*rtp.Packet{pkt}
+		r.fitting = append(r.fitting[:0], pkt)
+		return r.fitting
 	}
 	room := maxPacket - pkt.Header.MarshalSize()
 	payloads := r.split(pkt.Payload, room)

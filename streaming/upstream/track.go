@@ -15,6 +15,9 @@ type track struct {
 	sequence sequence
 	resizers map[uint8]*resizer // by payload type
 	strange  int                // packets of another payload type, while none of ours came
+
+	parsed rtp.Packet // the last one
+	out    []Packet   // of it
 }
 
 func newTrack(number int, m *description.Media) *track {
@@ -31,16 +34,17 @@ var (
 )
 
 // packets returns what viewers get of a packet of the camera: the same with the SSRC and
-// the sequence of the track, or several if it exceeds a datagram.
+// the sequence of the track, or several if it exceeds a datagram. The slice is valid until
+// the next call.
 func (t *track) packets(data []byte) ([]Packet, error) {
 	sizes := t.resizer(data)
 	data, ok := withoutExtension(data)
 	if sizes == nil || !ok {
 		return nil, errBroken
 	}
-	pkt, err := parsed(data)
-	if err != nil {
-		return nil, err
+	pkt := &t.parsed
+	if !parse(pkt, data) {
+		return nil, errBroken
 	}
 	t.sequence.fix(pkt)
 	whole := len(data) <= maxPacket
@@ -48,17 +52,21 @@ func (t *track) packets(data []byte) ([]Packet, error) {
 	if len(fitting) == 0 {
 		return nil, errBig
 	}
-	packets := make([]Packet, len(fitting))
-	for i, pkt := range fitting {
-		packets[i] = Packet{Track: t.number, Media: t.media, Data: data, RTP: pkt}
+	t.out = t.out[:0]
+	for _, pkt := range fitting {
+		packet := Packet{Track: t.number, Media: t.media, Data: data}
 		if whole {
 			binary.BigEndian.PutUint16(data[2:], pkt.SequenceNumber)
 			binary.BigEndian.PutUint32(data[8:], pkt.SSRC)
-		} else if packets[i].Data, err = pkt.Marshal(); err != nil {
-			return nil, errBroken
+		} else {
+			var err error
+			if packet.Data, err = pkt.Marshal(); err != nil {
+				return nil, errBroken
+			}
 		}
+		t.out = append(t.out, packet)
 	}
-	return packets, nil
+	return t.out, nil
 }
 
 // withoutExtension cuts the header extension out of a packet, if it has one: viewers are
@@ -82,19 +90,17 @@ func withoutExtension(data []byte) ([]byte, bool) {
 	return data[size:], true
 }
 
-// parsed parses a packet. Some cameras mark padding that is not there.
-func parsed(data []byte) (*rtp.Packet, error) {
-	pkt := &rtp.Packet{}
+// parse reads a packet, and reports whether it is one. Some cameras mark padding that is
+// not there.
+func parse(pkt *rtp.Packet, data []byte) bool {
+	*pkt = rtp.Packet{}
 	err := pkt.Unmarshal(data)
 	if err != nil && len(data) > 0 && data[0]&0x20 != 0 {
 		data[0] &^= 0x20
 		*pkt = rtp.Packet{}
 		err = pkt.Unmarshal(data)
 	}
-	if err != nil {
-		return nil, errBroken
-	}
-	return pkt, nil
+	return err == nil
 }
 
 // mostStrange is how many packets of an undescribed payload type a track may begin with
