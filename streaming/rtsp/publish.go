@@ -48,6 +48,7 @@ type publisher struct {
 
 	cut         atomic.Bool
 	publication atomic.Pointer[upstream.Publication] // nil: it does not record
+	watched     sync.WaitGroup                       // until the end of the publication is dealt with
 }
 
 // publishers has who records, by stream.
@@ -208,7 +209,9 @@ func (h *handler) record(p *publisher) (refused *refusal) {
 	p.wire.recording.Store(true)
 	h.metrics.publishes.Inc()
 	h.log.Info("a camera publishes", "account", p.key.Account, "key", p.key.Name, "device", p.of.Device, "channel", p.of.Channel, "quality", p.of.Quality.String())
+	p.watched.Add(1)
 	h.sweep.Go(func() {
+		defer p.watched.Done()
 		<-pub.Done()
 		h.publishers.release(p)
 		if !p.wire.recording.Swap(false) { // it ended by itself
@@ -238,11 +241,14 @@ func (p *publisher) receive(pub *upstream.Publication) {
 	}
 }
 
-// stop ends a publication whose publisher pauses or is gone.
+// stop ends a publication whose publisher pauses or is gone. Until it has ended,
+// cutPublisher finds it.
 func (p *publisher) stop() {
 	p.wire.recording.Store(false)
-	if pub := p.publication.Swap(nil); pub != nil {
+	if pub := p.publication.Load(); pub != nil {
 		pub.End()
+		p.watched.Wait() // a RECORD that follows is another publication
+		p.publication.Store(nil)
 	}
 }
 

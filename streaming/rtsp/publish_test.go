@@ -213,3 +213,24 @@ func TestASilentPublisherEnds(t *testing.T) {
 		t.Error("it goes on")
 	}
 }
+
+// TestPausedAndRecordedAgain: the end of the first publication does not end the second.
+func TestPausedAndRecordedAgain(t *testing.T) {
+	t.Parallel()
+	h, key := publishing(t, (&cameratest.Camera{}).Start(t))
+	cam := h.player(t, "/dev-1/1", key)
+	r, err := cam.records()
+	cam.wants(200, "RECORD", r, err)
+	for range 20 {
+		r, err = cam.do("PAUSE", cam.url)
+		cam.wants(200, "PAUSE", r, err)
+		r, err = cam.do("RECORD", cam.url, "Range: npt=0.000-")
+		cam.wants(200, "RECORD after PAUSE", r, err)
+	}
+	go cam.sends(0, 7, t.Context().Done())
+	viewer := h.player(t, "/dev-1/1", annKey)
+	viewer.watches("tcp")
+	if err := viewer.sees(7); err != nil {
+		t.Error(err)
+	}
+}
