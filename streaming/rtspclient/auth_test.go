@@ -187,6 +187,37 @@ func TestWrongPasswords(t *testing.T) {
 	}
 }
 
+// TestThePasswordChangesWhilePlaying: keepalives do not send the old one for ever.
+func TestThePasswordChangesWhilePlaying(t *testing.T) {
+	for name, offer := range map[string]string{"Digest": `Digest realm="r", nonce="%s"`, "Basic": `Basic realm="r"`} {
+		t.Run(name, func(t *testing.T) {
+			g := &guarded{offers: []string{offer}, password: "old"}
+			f := newFake(t, g.say)
+			var k taken
+			o := k.options()
+			o.Username, o.Password = "admin", "old"
+			c, _, err := playing(t, f.url(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.mu.Lock()
+			g.password = "new"
+			g.mu.Unlock()
+			for range 5 {
+				c.ping()
+			}
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if g.wrong > 2 { // the second proves that it is not the nonce
+				t.Errorf("the old password was sent %d times", g.wrong)
+			}
+			if err := c.Err(); err != nil {
+				t.Errorf("the stream has ended: %v", err)
+			}
+		})
+	}
+}
+
 // TestMayTry: credentials are not sent without leave, and what is accepted is told.
 func TestMayTry(t *testing.T) {
 	g := &guarded{offers: []string{`Digest realm="r", nonce="%s"`}, password: "right"}

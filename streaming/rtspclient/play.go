@@ -147,6 +147,9 @@ func (c *Client) ping() {
 		}
 	}
 	res, err := c.exchange(ctx, method, c.aggregate, nil)
+	if errors.Is(err, ErrWrongPassword) { // sent each time, the credentials would lock the camera
+		c.signer, c.user, c.password = nil, "", ""
+	}
 	switch {
 	case method == base.Options && err == nil:
 		if c.public == nil {
