@@ -149,9 +149,6 @@ func (r *reader) message() (incoming, bool, error) {
 		if head, err := r.br.Peek(len(start)); err == nil && string(head) == start {
 			return r.theirs(m)
 		}
-		if string(head[:2]) == start[:2] && err != nil {
-			return incoming{}, false, err
-		}
 	}
 	return incoming{}, false, r.skip(1, true)
 }
