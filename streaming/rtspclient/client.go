@@ -272,13 +272,17 @@ func (c *Client) end(reason error) {
 		c.err = reason
 		close(c.ended)
 		c.cancel()
-		l, tracks := c.link, c.tracks
+		l := c.link
+		var open []*sockets
+		for _, t := range c.tracks {
+			open = append(open, t.udp) // a SETUP in progress may forget them
+		}
 		c.mu.Unlock()
 		if l != nil {
 			l.Close()
 		}
-		for _, t := range tracks {
-			t.udp.close()
+		for _, s := range open {
+			s.close()
 		}
 	})
 }
