@@ -14,7 +14,6 @@ type address struct {
 	rest   string // path and query as written, "" or beginning with a slash or "?"
 
 	user, password string
-	named          bool // it contains credentials
 }
 
 const maxAddress = 4096
@@ -71,7 +70,7 @@ func hasControl(text string) bool {
 
 func (a *address) credentials(text string) {
 	name, password, _ := strings.Cut(text, ":")
-	a.user, a.password, a.named = unescaped(name), unescaped(password), true
+	a.user, a.password = unescaped(name), unescaped(password)
 }
 
 func unescaped(text string) string {
@@ -95,6 +94,11 @@ func (a address) split() (name, port string) {
 
 // dialed is what to connect to.
 func (a address) dialed() string { return net.JoinHostPort(a.split()) }
+
+// isSameServer reports whether both are reached over the same connection.
+func (a address) isSameServer(b address) bool {
+	return a.dialed() == b.dialed() && a.secure == b.secure
+}
 
 // String returns the address without credentials, as it is sent to the camera.
 func (a address) String() string {

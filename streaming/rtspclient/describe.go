@@ -45,6 +45,21 @@ func (c *Client) Options(ctx context.Context) (*base.Response, error) {
 // Describe requests the description of the stream, with the header in addition, such as
 // Require: BackChannel. It follows redirects.
 func (c *Client) Describe(ctx context.Context, header base.Header) (*Description, error) {
+	return c.describe(ctx, nil, header)
+}
+
+// DescribeAt is Describe for another stream of the server that was dialed, over the same
+// connection unless a redirect has led elsewhere.
+func (c *Client) DescribeAt(ctx context.Context, address string, header base.Header) (*Description, error) {
+	at, err := parseAddress(address)
+	if err != nil || !at.isSameServer(c.home) {
+		return nil, ErrAddress
+	}
+	return c.describe(ctx, &at, header)
+}
+
+// describe describes the stream at an address; nil: where the client is.
+func (c *Client) describe(ctx context.Context, at *address, header base.Header) (*Description, error) {
 	select {
 	case c.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -53,6 +68,11 @@ func (c *Client) Describe(ctx context.Context, header base.Header) (*Description
 		return nil, c.err
 	}
 	defer func() { <-c.turn }()
+	if at != nil {
+		if err := c.move(ctx, *at); err != nil {
+			return nil, err
+		}
+	}
 	header = with(header, "Accept", "application/sdp")
 	for redirects := 0; ; redirects++ {
 		res, err := c.exchange(ctx, base.Describe, c.at.String(), header)
@@ -77,16 +97,6 @@ func (c *Client) Describe(ctx context.Context, header base.Header) (*Description
 	}
 }
 
-// DescribeAt is Describe for another stream of the same host, over the same connection.
-func (c *Client) DescribeAt(ctx context.Context, address string, header base.Header) (*Description, error) {
-	a, err := parseAddress(address)
-	if err != nil || a.dialed() != c.at.dialed() || a.secure != c.at.secure {
-		return nil, ErrAddress
-	}
-	c.at.rest, c.describedAt, c.aggregate = a.rest, a.String(), a.String()
-	return c.Describe(ctx, header)
-}
-
 func with(header base.Header, name, value string) base.Header {
 	all := base.Header{name: {value}}
 	for n, v := range header {
@@ -105,8 +115,7 @@ func isRedirect(code base.StatusCode) bool {
 }
 
 // follow connects to where a camera redirects to. The dial function decides whether that
-// is allowed. The protection never becomes less, and credentials in the address are
-// ignored.
+// is allowed. The protection never becomes less.
 func (c *Client) follow(ctx context.Context, location string) error {
 	to := c.at
 	switch {
@@ -118,9 +127,14 @@ func (c *Client) follow(ctx context.Context, location string) error {
 			return ErrRedirect
 		}
 		to = a
-		to.user, to.password, to.named = "", "", false
 	}
-	elsewhere := to.dialed() != c.at.dialed() || to.secure != c.at.secure
+	return c.move(ctx, to)
+}
+
+// move goes to an address, over another connection if it is of another server. Credentials
+// in the address are ignored.
+func (c *Client) move(ctx context.Context, to address) error {
+	elsewhere := !to.isSameServer(c.at)
 	c.at = to
 	c.describedAt, c.aggregate = to.String(), to.String()
 	if !elsewhere {

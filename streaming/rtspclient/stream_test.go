@@ -210,6 +210,34 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
+// TestStreamsOfOneServer: one that is redirected does not take the next one elsewhere.
+func TestStreamsOfOneServer(t *testing.T) {
+	other := newFake(t, nil)
+	f := newFake(t, func(_ net.Conn, _ int, r asked) string {
+		return when(r, "DESCRIBE", strings.HasSuffix(r.uri, "/live"), reply(r, "302 Found", "Location: "+other.url()))
+	})
+	var k taken
+	c, err := Dial(t.Context(), f.url(), k.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Describe(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := c.DescribeAt(t.Context(), f.url()+"2", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, m := len(f.requests("DESCRIBE")), len(other.requests("DESCRIBE")); n != 3 || m != 1 || f.conns != 2 {
+		t.Errorf("%d and %d requests, %d connections", n, m, f.conns)
+	}
+	if _, err := c.DescribeAt(t.Context(), other.url(), nil); !errors.Is(err, ErrAddress) {
+		t.Errorf("another server: %v", err)
+	}
+}
+
 // TestCertificates: that of a camera is its own, and the owner confirms it.
 func TestCertificates(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
