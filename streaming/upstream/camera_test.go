@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"github.com/bluenviron/gortsplib/v4/pkg/format"
+
 	"latchkey/domain/ids"
 	"latchkey/streaming/cameratest"
 )
@@ -141,6 +144,16 @@ func TestAWrongPassword(t *testing.T) {
 	}
 	if n := wrong.Load(); n != 4 {
 		t.Errorf("%d wrong passwords in half an hour", n)
+	}
+	theirs := &description.Session{Medias: []*description.Media{{Type: description.MediaTypeVideo, Formats: []format.Format{&format.H264{PayloadTyp: 96}}}}}
+	pub, err := h.Publish(t.Context(), Stream{Device: "dev-1", Channel: 1}, theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub.End()
+	_ = h.ask("dev-1", 1)
+	if n := wrong.Load(); n != 4 {
+		t.Errorf("%d wrong passwords after the camera has published", n)
 	}
 	h.Redial("dev-1")
 	_ = h.ask("dev-1", 1)

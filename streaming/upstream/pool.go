@@ -282,9 +282,13 @@ func (p *Pool) ended(u *upstream, err error, lived time.Duration) {
 		u.idle.Stop()
 		u.idle = nil
 	}
+	published := u.published
 	u.flowing, u.published, u.refs = nil, false, 0
 	if lived >= steady || err == nil {
-		u.retry, u.camera.retry = backoff{}, backoff{}
+		u.retry = backoff{}
+		if !published { // which says nothing about where the camera is dialed
+			u.camera.retry = backoff{}
+		}
 	}
 	if err == nil {
 		return

@@ -114,26 +114,9 @@ func (p *Pool) begin(of Stream, pub *Publication) (<-chan struct{}, error) {
 // pulled then, at once.
 func (p *Pool) runPublished(ctx context.Context, u *upstream, pl *pull) {
 	p.cfg.Reached(u.of.Device, "")
-	reason := pl.waitSilent(ctx)
+	reason := pl.wait(ctx)
 	p.ended(u, nil, 0)
 	pl.close(reason)
-}
-
-// waitSilent returns when nothing came for too long, or when ctx ends.
-func (pl *pull) waitSilent(ctx context.Context) error {
-	limit := pl.pool.cfg.SilenceLimit
-	tick := time.NewTicker(max(limit/8, time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if time.Since(time.Unix(0, pl.last.Load())) > limit {
-				return errSilent
-			}
-		}
-	}
 }
 
 // Packet passes on a packet of a media of the description, which it may change.

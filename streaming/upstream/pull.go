@@ -13,8 +13,8 @@ import (
 // pull is the connection to a camera, from its response to PLAY to its end.
 type pull struct {
 	pool   *Pool
-	client *rtspclient.Client
-	flow   *Flow // nil until the camera has described it
+	client *rtspclient.Client // nil: the camera publishes
+	flow   *Flow              // nil until the camera has described it
 	once   sync.Once
 
 	tracks atomic.Pointer[map[*rtspclient.Track]*track] // nil until all are set up
@@ -82,11 +82,15 @@ func (pl *pull) wait(ctx context.Context) error {
 	limit := pl.pool.cfg.SilenceLimit
 	tick := time.NewTicker(max(limit/8, time.Millisecond))
 	defer tick.Stop()
+	var done <-chan struct{}
+	if pl.client != nil {
+		done = pl.client.Done()
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-pl.client.Done():
+		case <-done:
 			if ctx.Err() != nil {
 				return nil
 			}
