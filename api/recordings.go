@@ -17,17 +17,8 @@ const mostListed = 31 * 24 * time.Hour
 // Recorded is what a device has recorded of a channel, in order.
 type Recorded struct {
 	List []privilege.Interval
-	// Zone is the offset from UTC by which the times may be wrong; 0: there is no doubt.
+	// Zone is the offset from UTC by which the times may be wrong: see privilege.DoubtOf.
 	Zone time.Duration
-}
-
-// doubt returns by how much a recording may be earlier than the device says, and later.
-// Where clocks are changed in summer, the offset may be another hour.
-func (r Recorded) doubt() (earlier, later time.Duration) {
-	if r.Zone == 0 {
-		return 0, 0
-	}
-	return max(0, r.Zone+time.Hour), max(0, time.Hour-r.Zone)
 }
 
 var recordingList = projections.NewList("recordings", func(i privilege.Interval) int64 { return i.From.UnixMicro() })
@@ -47,7 +38,7 @@ func (h handlers) ListDeviceRecordings(ctx context.Context, r rest.ListDeviceRec
 		return nil, err
 	}
 	var list []privilege.Interval
-	if len(h.playable(u, within, h.cfg.Now())) > 0 { // otherwise the device need not be asked
+	if len(h.playable(u, within, privilege.Doubt{}, h.cfg.Now())) > 0 { // otherwise the device need not be asked
 		recorded, err := h.recorded(ctx, u, within)
 		if refused := h.stillPermitted(ctx, u); refused != nil {
 			return nil, refused
@@ -78,11 +69,14 @@ func (h handlers) recorded(ctx context.Context, u *using, within privilege.Inter
 	return h.cfg.Cameras.Recordings(ctx, u.of.Device, u.of.Channel, within)
 }
 
-// playable lists the intervals within one that may be played back now. Weekly hours have at
-// most some hundreds in the time that may be asked for.
-func (h handlers) playable(u *using, within privilege.Interval, now time.Time) (list []privilege.Interval) {
+// playable lists the intervals within one, in times of a device, that may be played back
+// now. Weekly hours have at most some hundreds in the time that may be asked for.
+func (h handlers) playable(u *using, within privilege.Interval, doubt privilege.Doubt, now time.Time) (list []privilege.Interval) {
+	rule := func(within privilege.Interval, now time.Time) (privilege.Interval, bool) {
+		return h.cfg.Access.Playable(u.of.Account, u.of.Device, u.of.Channel, within, now, h.cfg.PlaybackDelay)
+	}
 	for !within.Empty() {
-		first, ok := h.cfg.Access.Playable(u.of.Account, u.of.Device, u.of.Channel, within, now, h.cfg.PlaybackDelay)
+		first, ok := doubt.Playable(within, now, rule)
 		if !ok {
 			break
 		}
@@ -95,16 +89,9 @@ func (h handlers) playable(u *using, within privilege.Interval, now time.Time) (
 // mayPlay returns what of the recordings may be played back now. If it is not certain what
 // the device means by its times, only what may be played back whichever it means.
 func (h handlers) mayPlay(u *using, recorded Recorded, within privilege.Interval) (list []privilege.Interval) {
-	now := h.cfg.Now()
-	earlier, later := recorded.doubt()
-	wide := privilege.Interval{From: within.From.Add(-earlier), To: within.To.Add(later)}
-	for _, p := range h.playable(u, wide, now) {
-		if !p.To.Before(now) { // what is recorded is past, whatever the device says
-			p.To = wide.To
-		}
-		certain := privilege.Interval{From: p.From.Add(earlier), To: p.To.Add(-later)}.Within(within)
+	for _, p := range h.playable(u, within, privilege.DoubtOf(recorded.Zone), h.cfg.Now()) {
 		for _, r := range recorded.List {
-			if i := r.Within(certain); !i.Empty() {
+			if i := r.Within(p); !i.Empty() {
 				list = append(list, i)
 			}
 		}

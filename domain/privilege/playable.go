@@ -75,3 +75,46 @@ func (c *Clocked) Playable(channel int, within Interval, now time.Time, delay ti
 	first = Interval{from, end}
 	return first, !first.Empty()
 }
+
+// Rule returns the first interval within another one that may be played back now, as
+// Clocked.Playable does.
+type Rule func(within Interval, now time.Time) (first Interval, ok bool)
+
+// Doubt is by how much a recording may be earlier than a device says, and later, if it is
+// not certain what the device means by its times.
+type Doubt struct{ Earlier, Later time.Duration }
+
+// DoubtOf returns the doubt about a device of which it is not known whether its times are
+// UTC or local. zone is the offset of its local time now; 0: there is no doubt. Where
+// clocks are changed in summer, the offset of what is recorded may be another hour.
+func DoubtOf(zone time.Duration) Doubt {
+	if zone == 0 {
+		return Doubt{}
+	}
+	return Doubt{Earlier: max(0, zone+time.Hour), Later: max(0, time.Hour-zone)}
+}
+
+// Playable applies a rule to times as a device says them: it returns the first interval in
+// which the rule allows everything that the device may mean. What is recorded is past,
+// whatever the device says. It is the one reading for lists of recordings and for what is
+// played.
+func (d Doubt) Playable(within Interval, now time.Time, rule Rule) (first Interval, ok bool) {
+	wide := Interval{within.From.Add(-d.Earlier), within.To.Add(d.Later)}
+	for limit := (time.Time{}); !within.Empty() && !wide.Empty(); {
+		allowed, ok := rule(wide, now)
+		switch {
+		case !ok || !limit.IsZero() && allowed.From.After(limit):
+			return Interval{}, false
+		case limit.IsZero():
+			limit = allowed.From.Add(patternRepeats)
+		}
+		if !allowed.To.Before(now) {
+			allowed.To = wide.To
+		}
+		if first = (Interval{allowed.From.Add(d.Earlier), allowed.To.Add(-d.Later)}).Within(within); !first.Empty() {
+			return first, true
+		}
+		wide.From = allowed.To
+	}
+	return Interval{}, false
+}

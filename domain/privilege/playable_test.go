@@ -97,3 +97,37 @@ func TestPlayableIsWhatHeld(t *testing.T) {
 		}
 	})
 }
+
+// TestDoubt: of a device's times, only those are found at which everything is allowed that
+// the device may mean.
+func TestDoubt(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		now := time.Unix(rapid.Int64Range(1_735_689_600, 1_800_000_000).Draw(t, "now")/60*60, 0).UTC()
+		c := Ready([]Condition{
+			{Privileges: All, Validity: Validity{Hours: drawHours(t)}},
+			{Privileges: Playback, LastDays: rapid.IntRange(1, 3).Draw(t, "days")},
+		})
+		delay := time.Duration(rapid.IntRange(0, 100).Draw(t, "delay")) * time.Minute
+		rule := func(within Interval, now time.Time) (Interval, bool) { return c.Playable(1, within, now, delay) }
+		doubt := DoubtOf(time.Duration(rapid.IntRange(-12*4, 14*4).Draw(t, "zone")) * 15 * time.Minute)
+		within := Interval{now.Add(-2 * 24 * time.Hour), now.Add(24 * time.Hour)}
+		next, more := doubt.Playable(within, now, rule)
+		for at := within.From; at.Before(within.To); at = at.Add(5 * time.Minute) {
+			for more && !at.Before(next.To) {
+				next, more = doubt.Playable(Interval{next.To, within.To}, now, rule)
+			}
+			if !more || at.Before(next.From) {
+				continue
+			}
+			for meant := at.Add(-doubt.Earlier); !meant.After(at.Add(doubt.Later)); meant = meant.Add(5 * time.Minute) {
+				past := meant
+				if !past.Before(now) {
+					past = now.Add(-time.Millisecond)
+				}
+				if _, ok := rule(Interval{past, past.Add(time.Millisecond)}, now); !ok {
+					t.Fatalf("%v may be played back, and may mean %v (now %v, %+v)", at, meant, now, doubt)
+				}
+			}
+		}
+	})
+}

@@ -36,51 +36,40 @@ func (s *Session) open(ctx context.Context) error {
 // on while the recorder prepares, so at its edge it is a little later.
 func (s *Session) clip(from, to time.Time) (time.Time, bool) {
 	now := s.of.cfg.Now()
-	if to.IsZero() || to.After(now) {
-		to = now
+	if latest := now.Add(s.doubt().Earlier); to.IsZero() || to.After(latest) {
+		to = latest
 	}
-	for range maxGaps {
-		start, ok := s.first(privilege.Interval{From: from, To: to}, now)
-		if !ok || start.Equal(from) {
-			return start, ok
-		}
-		// The address tells only whole seconds.
-		whole := start.Add(time.Second - 1).Truncate(time.Second)
-		if at, ok := s.first(privilege.Interval{From: whole, To: to}, now); s.source.times != nil && ok && at.Equal(whole) {
-			return at, true
-		}
-		from = start // all meanings of it must be allowed
+	start, ok := s.first(privilege.Interval{From: from, To: to}, now)
+	if !ok || start.Equal(from) || s.source.times == nil {
+		return start, ok
 	}
-	return time.Time{}, false
+	// The address expresses only whole seconds.
+	whole := start.Add(time.Second - 1).Truncate(time.Second)
+	if at, ok := s.first(privilege.Interval{From: whole, To: to}, now); ok && at.Equal(whole) {
+		return at, true
+	}
+	return start, true
 }
 
-// first returns the first instant of an interval of which the rule allows what the
-// recorder may mean, each on its own.
+// first returns the first instant of an interval that may be seen.
 func (s *Session) first(within privilege.Interval, now time.Time) (time.Time, bool) {
-	start := within.From
-	for _, meant := range s.source.meanings(within.From) {
-		off := meant.Sub(within.From)
-		i := privilege.Interval{From: meant, To: within.To.Add(off)}
-		if !i.From.Before(now) { // what is recorded is past, whatever the recorder says
-			i = privilege.Interval{From: now.Add(-time.Millisecond), To: now}
-			off = i.From.Sub(within.From)
-		}
-		first, ok := s.use.Playable(i, now)
-		if !ok {
-			return time.Time{}, false
-		}
-		if later, ok := s.use.Playable(i, now.Add(edge)); ok && later.From.After(first.From) && later.From.Before(first.To) {
-			first.From = later.From
-		}
-		if at := first.From.Add(-off); at.After(start) {
-			start = at
-		}
+	first, ok := s.playable(within, now)
+	if !ok {
+		return time.Time{}, false
 	}
-	return start, start.Before(within.To)
+	if later, ok := s.playable(within, now.Add(edge)); ok && later.From.Before(first.To) {
+		return later.From, true
+	}
+	return first.From, true
 }
 
-// maxGaps is how many gaps in what may be seen are skipped at a start.
-const maxGaps = 64
+// playable returns the first interval of the recorder's times of which all that they may
+// mean may be seen.
+func (s *Session) playable(within privilege.Interval, now time.Time) (privilege.Interval, bool) {
+	return s.doubt().Playable(within, now, s.use.Playable)
+}
+
+func (s *Session) doubt() privilege.Doubt { return privilege.DoubtOf(s.source.Zone) }
 
 // edge is how far a playback stays from the edge of what may be seen, if that moves.
 const edge = 2 * time.Second

@@ -86,9 +86,8 @@ type Use struct {
 	From, To time.Time
 	// Replay is set if the viewer requires ONVIF replay.
 	Replay bool
-	// Playable returns the first interval within another one that may be seen now; see
-	// access.Index.
-	Playable func(within privilege.Interval, now time.Time) (first privilege.Interval, ok bool)
+	// Playable decides what may be seen now; see access.Index.
+	Playable privilege.Rule
 }
 
 // take counts a session, unless there are too many.

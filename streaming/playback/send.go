@@ -138,7 +138,6 @@ func (s *Session) mayPass(it item, p parts) bool {
 			wait.Stop()
 		}
 		s.mu.Lock()
-		s.ruled = time.Time{}
 	}
 }
 
@@ -245,26 +244,22 @@ const (
 	tooNew
 )
 
-// where compares a time with what may be seen now; by is by how much it is too old. If it
-// is not certain what the recorder means by its times, all that it may mean counts.
+// where compares a time with what may be seen now; by is by how much it is too old.
 func (s *Session) where(t time.Time) (w where, by time.Duration) {
-	if time.Since(s.ruled) < ruleFor && t.Equal(s.ruledAt) {
-		return inside, 0
-	}
 	now := s.of.cfg.Now()
-	for _, meant := range s.source.meanings(t) {
-		if !meant.Before(now) { // what is recorded is past, whatever the recorder says
-			meant = now.Add(-time.Millisecond)
-		}
-		first, ok := s.use.Playable(privilege.Interval{From: meant, To: now}, now)
-		switch {
-		case !ok:
-			return tooNew, 0
-		case first.From.After(meant):
-			return tooOld, first.From.Sub(meant)
-		}
+	if latest := now.Add(s.doubt().Earlier); !t.Before(latest) { // what is recorded is past, whatever the recorder says
+		t = latest.Add(-time.Millisecond)
 	}
-	s.ruledAt, s.ruled = t, time.Now()
+	until := now
+	if !t.Before(now) {
+		until = t.Add(time.Millisecond)
+	}
+	switch first, ok := s.playable(privilege.Interval{From: t, To: until}, now); {
+	case !ok:
+		return tooNew, 0
+	case first.From.After(t):
+		return tooOld, first.From.Sub(t)
+	}
 	return inside, 0
 }
 

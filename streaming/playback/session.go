@@ -25,8 +25,6 @@ const (
 	// silence is how long a recorder that plays may send nothing: then nothing more is
 	// recorded.
 	silence = 12 * time.Second
-	// ruleFor is how long an answer of the rule is used.
-	ruleFor = 10 * time.Millisecond
 	// holdEvery and maxHold are how often, and for how long, it is asked whether what is
 	// too new may be seen yet.
 	holdEvery, maxHold = 50 * time.Millisecond, time.Second
@@ -74,35 +72,33 @@ type Session struct {
 	control sync.Mutex // held by Play and Pause
 	asked   Request    // what was last played, under control
 
-	mu      sync.Mutex
-	change  *sync.Cond // of any of the following
-	viewer  Viewer
-	client  *connection // nil: not connected
-	theirs  []*rtspclient.Track
-	begin   time.Time // what the address that it is connected to begins at
-	set     bool      // its tracks are set up
-	tracks  []*track
-	mode    mode
-	clear   bool // seeking without a pause: packets before a response are dropped
-	held    bool // nothing is passed on
-	paused  bool // the recorder is paused, and goes on where it was
-	over    bool // the recorder sends nothing more
-	queue   []item
-	queued  int
-	run     *run
-	at      time.Time     // what was passed on last; zero: nothing yet
-	step    time.Duration // from the picture before it
-	busy    bool          // a packet is being passed on
-	scale   float64       // of the last PLAY
-	heard   time.Time
-	skips   time.Time // since when packets are dropped as they are too early
-	holds   time.Time // since when one waits as it is too new
-	ruled   time.Time // when it was last found that what is passed on may be seen
-	ruledAt time.Time // and what that was
-	began   time.Time
-	last    time.Duration // of what was passed on, on the viewer's timeline
-	closed  bool
-	once    sync.Once // frees its place
+	mu     sync.Mutex
+	change *sync.Cond // of any of the following
+	viewer Viewer
+	client *connection // nil: not connected
+	theirs []*rtspclient.Track
+	begin  time.Time // what the address that it is connected to begins at
+	set    bool      // its tracks are set up
+	tracks []*track
+	mode   mode
+	clear  bool // seeking without a pause: packets before a response are dropped
+	held   bool // nothing is passed on
+	paused bool // the recorder is paused, and goes on where it was
+	over   bool // the recorder sends nothing more
+	queue  []item
+	queued int
+	run    *run
+	at     time.Time     // what was passed on last; zero: nothing yet
+	step   time.Duration // from the picture before it
+	busy   bool          // a packet is being passed on
+	scale  float64       // of the last PLAY
+	heard  time.Time
+	skips  time.Time // since when packets are dropped as they are too early
+	holds  time.Time // since when one waits as it is too new
+	began  time.Time
+	last   time.Duration // of what was passed on, on the viewer's timeline
+	closed bool
+	once   sync.Once // frees its place
 
 	ctx     context.Context
 	cancel  context.CancelFunc

@@ -25,7 +25,7 @@ type Source struct {
 	// Ahead is how far the recorder's clock is ahead.
 	Ahead time.Duration
 	// Zone is the offset of the recorder's local time from UTC, by which its times may be
-	// wrong: Z means UTC to some firmwares, and local time to others. 0: there is no doubt.
+	// wrong: Z means UTC to some firmwares, and local time to others. See privilege.DoubtOf.
 	Zone time.Duration
 
 	times func(from, to time.Time) string // of the query; nil: none
@@ -103,11 +103,3 @@ func (s Source) theirs(t time.Time) time.Time {
 }
 
 func (s Source) ours(t time.Time) time.Time { return t.Add(-s.Ahead) }
-
-// meanings are what a time of the recorder may mean.
-func (s Source) meanings(t time.Time) []time.Time {
-	if s.Zone == 0 {
-		return []time.Time{t}
-	}
-	return []time.Time{t, t.Add(-s.Zone)}
-}
