@@ -265,7 +265,7 @@ func (p *tape) packet(at time.Time, key bool) bool {
 	if p.replay {
 		data[0] |= 0x10
 		data = append(data, 0xab, 0xac, 0, 3)
-		data = binary.BigEndian.AppendUint64(data, toNTP(at))
+		data = binary.BigEndian.AppendUint64(data, upstream.NTP(at))
 		data = append(data, 0, 99, 0, 0)
 	}
 	code := byte(codeNext)
@@ -312,7 +312,7 @@ func (e *eye) Send(_ int, data []byte) error {
 	slow := e.slow
 	e.list = append(e.list, got{
 		shows: time.Unix(0, int64(binary.BigEndian.Uint64(p.payload[1:]))).UTC(), key: p.payload[0]&0x1f == codeKey,
-		seq: sequenceOf(data), timestamp: timestampOf(data), extension: p.extension,
+		seq: upstream.Sequence(data), timestamp: upstream.Timestamp(data), extension: p.extension,
 	})
 	e.mu.Unlock()
 	time.Sleep(slow)

@@ -6,6 +6,8 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
+
+	"latchkey/streaming/upstream"
 )
 
 // FuzzRange: the Range of a player or a recorder is read or refused, and what was read is
@@ -61,9 +63,9 @@ func FuzzPacket(f *testing.F) {
 		p.answers(1)
 		r := &run{start: day, speed: 1, places: make([]place, 1)}
 		r.begin(0, 90000, data, p.shows())
-		r.shows(0, 90000, timestampOf(data), 1)
+		r.shows(0, 90000, upstream.Timestamp(data), 1)
 		for _, of := range []format.Format{&format.H264{}, &format.H265{}, &format.MJPEG{}, &format.Generic{}} {
-			beginsPicture(of, p.payload)
+			upstream.Begins(of, p.payload)
 		}
 	})
 }

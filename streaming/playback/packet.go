@@ -3,8 +3,6 @@ package playback
 import (
 	"encoding/binary"
 	"time"
-
-	"github.com/bluenviron/gortsplib/v4/pkg/format"
 )
 
 const (
@@ -13,10 +11,6 @@ const (
 	// packet shows (ONVIF Streaming Specification, 6.3).
 	replayExtension = 0xABAC
 )
-
-func sequenceOf(data []byte) uint16 { return binary.BigEndian.Uint16(data[2:]) }
-
-func timestampOf(data []byte) uint32 { return binary.BigEndian.Uint32(data[4:]) }
 
 // parts are a packet's header extension and payload; nil if it has none.
 type parts struct {
@@ -86,67 +80,4 @@ func fromNTP(ntp uint64) time.Time {
 	}
 	nanos := (ntp & 0xffffffff) * 1e9 >> 32
 	return time.Unix(seconds-ntpEpoch, int64(nanos))
-}
-
-func toNTP(t time.Time) uint64 {
-	return uint64(t.Unix()+ntpEpoch)<<32 | uint64(t.Nanosecond())<<32/1e9
-}
-
-// beginsPicture reports whether a decoder can begin with a packet: with a key frame, or
-// the parameters before it. known is false for codecs of which that is not known here.
-func beginsPicture(f format.Format, payload []byte) (begins, known bool) {
-	switch f.(type) {
-	case *format.H264:
-		return beginsH264(payload), true
-	case *format.H265:
-		return beginsH265(payload), true
-	case *format.MJPEG:
-		return len(payload) >= 4 && payload[1] == 0 && payload[2] == 0 && payload[3] == 0, true
-	default:
-		return false, false
-	}
-}
-
-func beginsH264(b []byte) bool {
-	if len(b) < 2 {
-		return false
-	}
-	key := func(kind byte) bool { return kind == 5 || kind == 7 }
-	switch kind := b[0] & 0x1f; kind {
-	case 24: // STAP-A
-		for b = b[1:]; len(b) > 2; {
-			size := int(b[0])<<8 | int(b[1])
-			if key(b[2] & 0x1f) {
-				return true
-			}
-			b = b[min(2+size, len(b)):]
-		}
-		return false
-	case 28: // FU-A
-		return b[1]&0x80 != 0 && key(b[1]&0x1f)
-	default:
-		return key(kind)
-	}
-}
-
-func beginsH265(b []byte) bool {
-	if len(b) < 3 {
-		return false
-	}
-	key := func(kind byte) bool { return kind >= 16 && kind <= 21 || kind == 32 || kind == 33 }
-	switch kind := b[0] >> 1 & 0x3f; kind {
-	case 48: // aggregation
-		for b = b[2:]; len(b) > 2; {
-			size := int(b[0])<<8 | int(b[1])
-			if key(b[2] >> 1 & 0x3f) {
-				return true
-			}
-			b = b[min(2+size, len(b)):]
-		}
-		return false
-	case 49: // fragment
-		return b[2]&0x80 != 0 && key(b[2]&0x3f)
-	default:
-		return key(kind)
-	}
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
+
+	"latchkey/streaming/upstream"
 )
 
 // run is what the recorder plays from one response to PLAY to the next.
@@ -77,7 +79,7 @@ const tooFar = 20 * time.Second
 // says so.
 func (r *run) begin(n, clock int, data []byte, shows time.Time) {
 	at := &r.places[n]
-	ts := timestampOf(data)
+	ts := upstream.Timestamp(data)
 	if !shows.IsZero() {
 		if !at.refd && r.speed != 0 {
 			off := shows.Sub(r.start)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"latchkey/domain/privilege"
+	"latchkey/streaming/upstream"
 )
 
 // send passes on what the recorder plays, until the session is closed.
@@ -163,7 +164,7 @@ const (
 func (s *Session) judge(it item, p parts) verdict {
 	r, t := it.run, s.tracks[it.track]
 	at := &r.places[it.track]
-	ts := timestampOf(it.data)
+	ts := upstream.Timestamp(it.data)
 	if r.unsure && !at.refd {
 		return s.skip()
 	}
@@ -218,7 +219,7 @@ func (s *Session) begins(it item, p parts) bool {
 	}
 	for _, f := range t.media.Formats {
 		if f.PayloadType() == it.data[1]&0x7f {
-			begins, known := beginsPicture(f, p.payload)
+			begins, known := upstream.Begins(f, p.payload)
 			return begins || !known
 		}
 	}
@@ -268,7 +269,7 @@ func (s *Session) where(t time.Time) (w where, by time.Duration) {
 func (s *Session) pass(it item, p parts) ([]byte, *report) {
 	r, t := it.run, s.tracks[it.track]
 	at := &r.places[it.track]
-	seq, ts := sequenceOf(it.data), timestampOf(it.data)
+	seq, ts := upstream.Sequence(it.data), upstream.Timestamp(it.data)
 	if !at.shifted {
 		at.shift, at.shifted = t.next-seq, true
 	}
@@ -294,5 +295,5 @@ func (s *Session) pass(it item, p parts) ([]byte, *report) {
 		return it.data, nil
 	}
 	t.reported = time.Now()
-	return it.data, &report{ntp: toNTP(r.start.Add(line - r.out)), rtp: out}
+	return it.data, &report{ntp: upstream.NTP(r.start.Add(line - r.out)), rtp: out}
 }

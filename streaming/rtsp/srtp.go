@@ -12,6 +12,8 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/headers"
 	"github.com/bluenviron/gortsplib/v4/pkg/mikey"
 	"github.com/pion/srtp/v3"
+
+	"latchkey/streaming/upstream"
 )
 
 const (
@@ -46,9 +48,6 @@ func protect(st *stream) ([]*protection, error) {
 	return list, nil
 }
 
-// ntpEpoch is the beginning of NTP's time, in Unix seconds.
-const ntpEpoch = -2208988800
-
 // message returns the key for its viewer (MIKEY, RFC 3830 and RFC 4567). It is sent within
 // TLS only.
 func (p *protection) message(now time.Time) *mikey.Message {
@@ -62,7 +61,7 @@ func (p *protection) message(now time.Time) *mikey.Message {
 			Version: 1, CSBID: binary.BigEndian.Uint32(random[16:]), CSIDMapInfo: []mikey.SRTPIDEntry{{SSRC: p.ssrc}},
 		},
 		Payloads: []mikey.Payload{
-			&mikey.PayloadT{TSValue: uint64(now.Unix()-ntpEpoch)<<32 | uint64(now.Nanosecond())<<32/1e9},
+			&mikey.PayloadT{TSValue: upstream.NTP(now)},
 			&mikey.PayloadRAND{Data: random[:16]},
 			&mikey.PayloadSP{PolicyParams: []mikey.PayloadSPPolicyParam{
 				policy(mikey.PayloadSPPolicyParamTypeEncrAlg, 1),

@@ -223,7 +223,7 @@ func (s *times) at(track int, now time.Time) (ntp uint64, rtp uint32, ok bool) {
 	}
 	t.correction, t.corrected, t.told, s.told = to, now, true, true
 	ticks := t.base + t.ticksIn(now.Sub(t.at)-t.correction-s.drift)
-	return ntpOf(now), uint32(ticks), true
+	return NTP(now), uint32(ticks), true
 }
 
 // sinceEpoch returns an NTP timestamp as the time since 1900, of which it covers 136 years.
@@ -231,8 +231,8 @@ func sinceEpoch(ntp uint64) time.Duration {
 	return time.Duration(ntp>>32)*time.Second + time.Duration((ntp&0xffffffff)*uint64(time.Second)>>32)
 }
 
-// ntpOf returns a time as an NTP timestamp: seconds since 1900 and a fraction of 2^-32 s.
-func ntpOf(t time.Time) uint64 {
+// NTP returns a time as an NTP timestamp: seconds since 1900 and a fraction of 2^-32 s.
+func NTP(t time.Time) uint64 {
 	const since1900 = 2208988800
 	return uint64(t.Unix()+since1900)<<32 | uint64(t.Nanosecond())<<32/uint64(time.Second)
 }

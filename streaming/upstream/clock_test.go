@@ -38,7 +38,7 @@ func (p *player) audio(at, arrived time.Duration) {
 
 // reports notes the camera's reports of the tracks: its clock is ahead of ours.
 func (p *player) reports(at, ahead time.Duration) {
-	ntp := ntpOf(p.zero.Add(at + ahead))
+	ntp := NTP(p.zero.Add(at + ahead))
 	p.flow.times.report(0, rtspclient.SenderReport{NTP: ntp, RTP: 100000 + uint32(at*90/time.Millisecond)})
 	p.flow.times.report(1, rtspclient.SenderReport{NTP: ntp, RTP: 5000 + uint32(at*8/time.Millisecond)})
 }
@@ -50,7 +50,7 @@ func (p *player) shown(t *testing.T, track int, now time.Duration) (time.Duratio
 	if !ok {
 		return 0, false
 	}
-	wall := sinceEpoch(ntp) - sinceEpoch(ntpOf(p.zero))
+	wall := sinceEpoch(ntp) - sinceEpoch(NTP(p.zero))
 	if off := wall - now; off > time.Microsecond || off < -time.Microsecond {
 		t.Errorf("at %v the report is of %v", now, wall)
 	}
@@ -179,7 +179,7 @@ func TestDrift(t *testing.T) {
 // TestFractions of NTP timestamps are 2^-32 s.
 func TestFractions(t *testing.T) {
 	at := time.Date(2026, 11, 30, 12, 0, 0, 750_000_000, time.UTC)
-	if got := ntpOf(at); got&0xffffffff != 3<<30 || got>>32 != uint64(at.Unix())+2208988800 {
+	if got := NTP(at); got&0xffffffff != 3<<30 || got>>32 != uint64(at.Unix())+2208988800 {
 		t.Errorf("%x", got)
 	}
 	if got := sinceEpoch(7<<32 | 1<<31); got != 7500*time.Millisecond {

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"github.com/bluenviron/gortsplib/v4/pkg/format"
 )
 
 // MaxGOP is how much of a flow's video is cached, in bytes of packets. What is longer
@@ -132,15 +133,29 @@ func newCache(m *description.Media, videos int) *cache {
 		return c
 	}
 	c.clock = m.Formats[0].ClockRate()
-	switch codecName(m.Formats[0]) {
-	case "H264":
-		c.look = inH264
-	case "H265":
-		c.look = inH265
-	case "JPEG":
-		c.look = inMJPEG
-	}
+	c.look = lookInto(m.Formats[0])
 	return c
+}
+
+// lookInto returns what reads the payloads of a format, or nil if its pictures are not known
+// here.
+func lookInto(f format.Format) func(payload []byte) content {
+	switch codecName(f) {
+	case "H264":
+		return inH264
+	case "H265":
+		return inH265
+	case "JPEG":
+		return inMJPEG
+	}
+	return nil
+}
+
+// Begins reports whether a decoder can start with a payload: with a key frame or the
+// parameter sets before it. known is false for formats of which that is not known here.
+func Begins(f format.Format, payload []byte) (begins, known bool) {
+	look := lookInto(f)
+	return look != nil && len(payload) > 0 && look(payload).key, look != nil
 }
 
 // add takes a packet, and reports whether a decoder can start with its picture, as far as
