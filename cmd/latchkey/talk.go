@@ -7,7 +7,6 @@ import (
 	"latchkey/domain/ids"
 	"latchkey/internal/vault"
 	"latchkey/streaming/backchannel"
-	"latchkey/streaming/upstream"
 )
 
 // talkSources returns where channels are talked to.
@@ -21,10 +20,7 @@ func (s talkSources) Source(ctx context.Context, device ids.Device, channel int)
 	if err != nil {
 		return backchannel.Source{}, err
 	}
-	source := backchannel.Source{
-		Source:   upstream.Source{Username: cam.Username, Password: cam.Password, Certificate: cam.Certificate},
-		ISAPIURL: cam.ISAPIURL,
-	}
+	source := backchannel.Source{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, Certificate: confirmed(cam)}
 	for _, ch := range cam.Channels {
 		if ch.Channel == channel {
 			source.URL = ch.MainURL

@@ -9,6 +9,7 @@ import (
 
 	"latchkey/domain/ids"
 	"latchkey/streaming/device"
+	"latchkey/streaming/rtspclient"
 	"latchkey/streaming/upstream"
 )
 
@@ -36,8 +37,11 @@ func (e *CodecError) Error() string {
 
 // Source is where a channel is talked to. None of it may be logged or reach a viewer.
 type Source struct {
-	upstream.Source        // of its main stream; no URL: it has none
-	ISAPIURL        string // "" for none
+	URL, ISAPIURL      string // of its main stream, and of its device; "" for none
+	Username, Password string
+	// Certificate is that of rtsps and https, as the owner has confirmed it; zero: it must
+	// be valid.
+	Certificate rtspclient.Fingerprint
 }
 
 // Sources returns the sources of channels, or ErrNone.

@@ -3,7 +3,6 @@ package backchannel
 import (
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"math/rand/v2"
 	"time"
@@ -30,23 +29,16 @@ var errDoor = errors.New("a door never serves a door")
 
 // dialRTSP connects to the camera of a source.
 func dialRTSP(ctx context.Context, source Source, dial upstream.DialFunc) (*rtspclient.Client, error) {
-	options := rtspclient.Options{
-		Dial: dial, Username: source.Username, Password: source.Password, UserAgent: upstream.Agent, WriteTimeout: sayWithin,
+	return rtspclient.Dial(ctx, source.URL, rtspclient.Options{
+		Dial: dial, Username: source.Username, Password: source.Password, Certificate: source.Certificate,
+		UserAgent: upstream.Agent, WriteTimeout: sayWithin,
 		Check: func(header base.Header) error {
 			if upstream.IsAgent(header["Server"]) {
 				return errDoor
 			}
 			return nil
 		},
-	}
-	if source.Certificate != "" {
-		sum, err := hex.DecodeString(source.Certificate)
-		if err != nil || len(sum) != len(options.Certificate) {
-			return nil, errors.New("the confirmed certificate is not a SHA-256")
-		}
-		options.Certificate = rtspclient.Fingerprint(sum)
-	}
-	return rtspclient.Dial(ctx, source.URL, options)
+	})
 }
 
 // open opens the way to a channel, which must take the codec.

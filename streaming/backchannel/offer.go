@@ -111,7 +111,7 @@ func (l *Lines) ask(ctx context.Context, at place, source Source) (way, error) {
 }
 
 func (s Source) target(channel int) device.TalkTarget {
-	return device.TalkTarget{Username: s.Username, Password: s.Password, ISAPIURL: s.ISAPIURL, Channel: channel}
+	return device.TalkTarget{Username: s.Username, Password: s.Password, ISAPIURL: s.ISAPIURL, Certificate: s.Certificate, Channel: channel}
 }
 
 // errorOfISAPI tells what a device takes from why it is not reached.

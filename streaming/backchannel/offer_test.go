@@ -59,7 +59,7 @@ type asked struct {
 }
 
 func (a *asked) Source(context.Context, ids.Device, int) (Source, error) {
-	return Source{Source: upstream.Source{URL: "rtsp://camera/"}, ISAPIURL: "http://camera/"}, nil
+	return Source{URL: "rtsp://camera/", ISAPIURL: "https://camera/", Certificate: pinned}, nil
 }
 
 func (a *asked) contact(context.Context, ids.Device, string, func(context.Context, upstream.DialFunc) error) error {
@@ -70,7 +70,13 @@ func (a *asked) contact(context.Context, ids.Device, string, func(context.Contex
 	return a.by
 }
 
-func (a *asked) TalkCodec(context.Context, device.TalkTarget) (device.TalkCodec, error) {
+// pinned is the certificate of the camera.
+var pinned = rtspclient.Fingerprint{1}
+
+func (a *asked) TalkCodec(_ context.Context, t device.TalkTarget) (device.TalkCodec, error) {
+	if t.Certificate != pinned {
+		return "", &device.Failure{Kind: device.CertificateNotTrusted}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.isapi++

@@ -88,7 +88,7 @@ func (m mouths) Source(ctx context.Context, id ids.Device, channel int) (backcha
 	if m.isapi != "" {
 		source.Username, source.Password = m.user.Username, m.user.Password
 	}
-	return backchannel.Source{Source: source, ISAPIURL: m.isapi}, nil
+	return backchannel.Source{URL: source.URL, Username: source.Username, Password: source.Password, ISAPIURL: m.isapi}, nil
 }
 
 // owner has every device in one account.
