@@ -158,7 +158,7 @@ func (d *Desk) Run(ctx context.Context) error {
 // recover stops the channels that were moving when an earlier process ended.
 func (d *Desk) recover() {
 	for _, at := range d.before {
-		l := newLease(access.Use{Device: at.Device, Channel: at.Number}, "", false)
+		l := newLease(access.Use{Device: at.Device, Channel: at.Number}, "")
 		d.mu.Lock()
 		l.channel = d.enter(at)
 		l.ended = endedCrash

@@ -159,6 +159,34 @@ func TestWhoGoesStops(t *testing.T) {
 	}
 }
 
+// TestAnOrderOfAnEndedSession: one that ended while the order was on its way moves nothing,
+// and neither does one that ended while another of the account had the lease.
+func TestAnOrderOfAnEndedSession(t *testing.T) {
+	in(t, func(w *world) {
+		w.endSession("session of rita")
+		w.desk.SessionsEnded(context.Background())
+		if err := w.move("rita", MaxLasting); deniedBy(err) != access.NotFound {
+			t.Error(err)
+		}
+		w.want("")
+		first, other := use("bob"), use("bob")
+		other.Session = "another"
+		for _, u := range []Use{first, other} {
+			if err := w.desk.Move(context.Background(), u, Vector{Pan: 0.5}, MaxLasting); err != nil {
+				t.Error(err)
+			}
+		}
+		w.endSession(first.Session)
+		w.desk.SessionsEnded(context.Background())
+		w.want("move 0.5, move 0.5")
+		if err := w.move("bob", MaxLasting); deniedBy(err) != access.NotFound {
+			t.Error(err)
+		}
+		synctest.Wait()
+		w.want("move 0.5, move 0.5, stop")
+	})
+}
+
 // TestTheOwnerFirst: a recipient waits for others, the owner does not; and nobody is told
 // who it is.
 func TestTheOwnerFirst(t *testing.T) {

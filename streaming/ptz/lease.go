@@ -3,6 +3,7 @@ package ptz
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"latchkey/projections/access"
@@ -51,14 +52,14 @@ type lease struct {
 
 	// Guarded by the desk's mu.
 	session string
-	owner   bool
+	seen    string // the session that was last found to go on, since it has the lease
 	ended   reason // "" while it lasts
 	used    time.Time
 	idle    *time.Timer
 }
 
-func newLease(use access.Use, session string, owner bool) *lease {
-	l := &lease{use: use, session: session, owner: owner}
+func newLease(use access.Use, session string) *lease {
+	l := &lease{use: use, session: session}
 	l.over, l.cancel = context.WithCancel(context.Background())
 	return l
 }
@@ -68,12 +69,12 @@ func newLease(use access.Use, session string, owner bool) *lease {
 func (d *Desk) take(u Use) (*lease, error) {
 	owner := d.cfg.Access.Owns(u.Account, u.Device)
 	d.mu.Lock()
-	l := d.continued(u, owner)
+	l := d.continued(u)
 	d.mu.Unlock()
 	if l != nil {
 		return l, nil
 	}
-	l = newLease(u.access(Transport), u.Session, owner)
+	l = newLease(u.access(Transport), u.Session)
 	permit, verdict := d.cfg.Access.Acquire(l.use, func(access.Reason) { d.revoked(l) })
 	if verdict != access.Allowed {
 		l.cancel()
@@ -81,7 +82,7 @@ func (d *Desk) take(u Use) (*lease, error) {
 	}
 	d.mu.Lock()
 	l.permit = permit
-	given, err := d.give(u, l)
+	given, err := d.give(u, l, owner)
 	d.mu.Unlock()
 	if given != l {
 		permit.Release()
@@ -92,7 +93,7 @@ func (d *Desk) take(u Use) (*lease, error) {
 
 // continued returns the lease that the account has already, nil if it has none that holds.
 // The caller holds mu.
-func (d *Desk) continued(u Use, owner bool) *lease {
+func (d *Desk) continued(u Use) *lease {
 	ch := d.channels[u.channel()]
 	if ch == nil || ch.lease == nil || ch.lease.use.Account != u.Account || d.closing {
 		return nil
@@ -102,25 +103,25 @@ func (d *Desk) continued(u Use, owner bool) *lease {
 	if l.permit.Check(now) != access.Allowed {
 		return nil
 	}
-	l.session, l.owner, l.used = u.Session, owner, now
+	l.session, l.used = u.Session, now
 	ch.users++ // until the order is given
 	return l
 }
 
 // give gives the channel to a lease with a permit, unless the account got it meanwhile. The
 // caller holds mu, and leaves the channel after the order.
-func (d *Desk) give(u Use, l *lease) (*lease, error) {
+func (d *Desk) give(u Use, l *lease, owner bool) (*lease, error) {
 	switch {
 	case d.closing:
 		return nil, ErrClosing
 	case l.ended != "": // the permit was revoked meanwhile
 		return nil, &Denied{access.NotFound}
 	}
-	if other := d.continued(u, l.owner); other != nil {
+	if other := d.continued(u); other != nil {
 		return other, nil
 	}
 	if ch := d.channels[u.channel()]; ch != nil && ch.lease != nil {
-		if ch.lease.use.Account != u.Account && !l.owner {
+		if ch.lease.use.Account != u.Account && !owner {
 			return nil, ErrBusy
 		}
 		d.end(ch.lease, endedPreempted)
@@ -130,6 +131,31 @@ func (d *Desk) give(u Use, l *lease) (*lease, error) {
 	ch.lease, l.channel, l.used = l, ch, time.Now()
 	l.idle = time.AfterFunc(idleAfter, func() { d.expire(l) })
 	return l, nil
+}
+
+// inSession looks up the session of an order, unless it was found to go on since it has the
+// lease. A session that ends either finds the lease, or is found to have ended here.
+func (d *Desk) inSession(ctx context.Context, l *lease, session string) error {
+	d.mu.Lock()
+	seen := l.seen == session
+	d.mu.Unlock()
+	if seen {
+		return nil
+	}
+	live, err := d.cfg.Sessions.Live(ctx, session)
+	if err != nil {
+		return fmt.Errorf("looking up the session of an order: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if live {
+		l.seen = session
+		return nil
+	}
+	if l.session == session {
+		d.end(l, endedSession)
+	}
+	return &Denied{access.NotFound}
 }
 
 // expire ends a lease without orders. The time of the last one may be later than the timer.

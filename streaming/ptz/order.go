@@ -91,6 +91,9 @@ func (d *Desk) try(ctx context.Context, u Use, o order) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), orderWithin)
 	defer cancel()
 	defer context.AfterFunc(l.over, cancel)()
+	if err := d.inSession(ctx, l, u.Session); err != nil {
+		return err
+	}
 	select {
 	case l.channel.turn <- struct{}{}:
 		defer func() { <-l.channel.turn }()
