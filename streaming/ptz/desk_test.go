@@ -225,6 +225,28 @@ func TestTheOwnerFirst(t *testing.T) {
 	})
 }
 
+// TestAReleaseWaitsForItsOwnCamera, and not for others that hang.
+func TestAReleaseWaitsForItsOwnCamera(t *testing.T) {
+	in(t, func(w *world) {
+		ctx := context.Background()
+		w.moveWell("rita", MaxLasting)
+		other := use("bob")
+		other.Channel = 2
+		if err := w.desk.Goto(ctx, other, "7"); err != nil {
+			t.Fatal(err)
+		}
+		w.camera.set(func(c *camera) { c.slow = time.Hour })
+		go func() { _ = w.desk.Release(ctx, use("rita")) }()
+		synctest.Wait()
+		began := time.Now()
+		if err := w.desk.Release(ctx, other); err != nil || time.Since(began) > 0 {
+			t.Errorf("it took %v: %v", time.Since(began), err)
+		}
+		w.camera.set(func(c *camera) { c.slow = 0 })
+		time.Sleep(time.Minute)
+	})
+}
+
 // TestNothingAfterTheAnswer: an order that is being given when the privilege goes is
 // followed by the stop, before whoever took it away has the answer; one that hangs is cut.
 func TestNothingAfterTheAnswer(t *testing.T) {

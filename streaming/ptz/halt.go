@@ -148,23 +148,19 @@ func (d *Desk) timeUp(m *movement) {
 // hangs delays only the commands of that time. It returns the context's error if that ends
 // first.
 func (d *Desk) AwaitStops(ctx context.Context) error {
+	var waiting []*halt
 	d.mu.Lock()
-	waiting := d.haltsOf(func(h *halt) bool { return h.awaited })
-	d.mu.Unlock()
-	return await(ctx, waiting)
-}
-
-// haltsOf lists the halts that match. The caller holds mu.
-func (d *Desk) haltsOf(match func(*halt) bool) (list []*halt) {
 	for h := range d.halts {
-		if match(h) {
-			list = append(list, h)
+		if h.awaited {
+			waiting = append(waiting, h)
 		}
 	}
-	return list
+	d.mu.Unlock()
+	return await(ctx, waiting...)
 }
 
-func await(ctx context.Context, waiting []*halt) error {
+// await waits until the first attempts have been made, or some time has passed for each.
+func await(ctx context.Context, waiting ...*halt) error {
 	for _, h := range waiting {
 		timeout := time.NewTimer(time.Until(h.since.Add(awaitAtMost)))
 		select {

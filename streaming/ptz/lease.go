@@ -176,14 +176,15 @@ func (d *Desk) revoked(l *lease) {
 	d.end(l, endedRevoked)
 }
 
-// end ends a lease, and stops what it moves. It does not wait. The caller holds mu.
-func (d *Desk) end(l *lease, why reason) {
+// end ends a lease, and stops what it moves. It does not wait: see await. It returns nil if
+// there is nothing to stop. The caller holds mu.
+func (d *Desk) end(l *lease, why reason) *halt {
 	if l.ended != "" {
-		return
+		return nil
 	}
 	l.ended = why
 	if l.channel == nil { // it was never given
-		return
+		return nil
 	}
 	if l.channel.lease == l {
 		l.channel.lease = nil
@@ -198,6 +199,7 @@ func (d *Desk) end(l *lease, why reason) {
 		d.halt(l, h)
 		d.leave(l.channel)
 	})
+	return h
 }
 
 // Release ends the user's lease, if there is one, and returns when the camera was told to
@@ -214,10 +216,9 @@ func (d *Desk) Release(ctx context.Context, u Use) error {
 		d.mu.Unlock()
 		return nil
 	}
-	d.end(ch.lease, endedReleased)
-	waiting := d.haltsOf(func(*halt) bool { return true })
+	h := d.end(ch.lease, endedReleased)
 	d.mu.Unlock()
-	return await(ctx, waiting)
+	return await(ctx, h)
 }
 
 // SessionsEnded ends the leases of sessions that have ended, and returns when their cameras
