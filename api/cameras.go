@@ -90,7 +90,7 @@ var reasonsOfDevices = map[string]string{
 type using struct {
 	of      access.Use
 	session string         // its token
-	permit  *access.Permit // nil: somebody else asks whether it is permitted
+	permit  *access.Permit // nil: it was refused
 	cancel  context.CancelFunc
 	answer  *outgoing
 	uses    *uses

@@ -94,6 +94,9 @@ func (h handlers) ptzStop(ctx context.Context, name string, channel int, give fu
 	if refused := h.stillPermitted(ctx, u); refused != nil {
 		return refused
 	}
+	if err == nil && u.permit == nil { // it was granted meanwhile: nothing would cut the answer
+		return h.takenBack(u)
+	}
 	return h.ptzProblem(ctx, u.of.Device, err)
 }
 

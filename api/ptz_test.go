@@ -156,6 +156,16 @@ func TestPTZRefusals(t *testing.T) {
 	}
 }
 
+// TestNoAnswerOfPTZWithoutAPermit: what PTZ permits a moment after the answer was refused a
+// permit is not sent, as nothing would cut it.
+func TestNoAnswerOfPTZWithoutAPermit(t *testing.T) {
+	v, m, base := ptzVillage(t)
+	m.at = &PTZVector{}
+	v.accept() // live view and playback
+	v.wantProblem(v.do("GET", base+"/status", v.recipient.token, nil), 403, "privilege_missing")
+	v.wantProblem(v.do("GET", base+"/presets", v.stranger.token, nil), 404, "device_not_found")
+}
+
 // TestTheOwnerIsToldWhyACameraIsNotMoved: whichever the reason.
 func TestTheOwnerIsToldWhyACameraIsNotMoved(t *testing.T) {
 	v, m, base := ptzVillage(t)
