@@ -60,14 +60,14 @@ type heads struct {
 }
 
 func (h *heads) Head(ctx context.Context, id ids.Device, channel int) (ptz.Head, error) {
-	cam, err := h.vault.Camera(ctx, string(id))
-	if errors.Is(err, vault.ErrNotFound) || err == nil && cam.ISAPIURL == "" && cam.ONVIFURL == "" {
-		return nil, ptz.ErrNoHead
-	}
+	cam, err := askedCamera(ctx, h.vault, string(id))
 	if err != nil {
 		return nil, err
 	}
-	target := device.HeadTarget{Username: cam.Username, Password: cam.Password, ISAPIURL: cam.ISAPIURL, ONVIFURL: cam.ONVIFURL, Certificate: confirmed(cam), Channel: channel}
+	if cam.ISAPIURL == "" && cam.ONVIFURL == "" {
+		return nil, ptz.ErrNoHead
+	}
+	target := device.HeadTarget{Camera: cam, Channel: channel}
 	at := ptz.Channel{Device: id, Number: channel}
 	h.mu.Lock()
 	defer h.mu.Unlock()

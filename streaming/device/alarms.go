@@ -85,7 +85,7 @@ func (p *proof) alertStream(ctx context.Context, address string, told Told) erro
 	}
 	s.part(p.client.cfg.Within)
 	s.streams = true
-	a, err := i.call(ctx, http.MethodGet, i.path("/Event/notification/alertStream"), nil, nil)
+	a, err := i.call(ctx, http.MethodGet, i.isapiPath("/Event/notification/alertStream"), nil, nil)
 	if err != nil {
 		return err
 	}
@@ -101,11 +101,6 @@ func (p *proof) alertStream(ctx context.Context, address string, told Told) erro
 	}
 	from := &streamed{session: s, body: a.stream.Body, ctx: ctx, bytes: rate.NewLimiter(streamRate, streamBurst)}
 	return from.parts(alert.NewReader(from, boundary), func(list []alert.Alert) { told(list, zone) })
-}
-
-// path returns the path of a resource.
-func (i isapi) path(of string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(i.base.Path, "/"), "/ISAPI") + "/ISAPI" + of
 }
 
 // zone returns the device's time zone, UTC if it does not say it.

@@ -12,7 +12,7 @@ import (
 	"latchkey/streaming/rtspclient"
 )
 
-// Camera is a device that is asked for what it has: pictures, recordings.
+// Camera is a device that is asked for what it has, or to do something.
 type Camera struct {
 	Username, Password string                 // "": none are sent
 	ISAPIURL, ONVIFURL string                 // "" for none
@@ -41,7 +41,7 @@ func (c *Client) ask(ctx context.Context, cam Camera, service Service, most int6
 	defer s.close()
 	err = question(s)
 	if err != nil {
-		c.cfg.Logger.Debug("a device did not give what it was asked for", slog.Any("error", err)) // a Failure has nothing of the device
+		c.cfg.Logger.Debug("a device did not do what it was asked", slog.Any("error", err)) // a Failure has nothing of the device
 	}
 	return err
 }

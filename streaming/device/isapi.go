@@ -42,7 +42,7 @@ func (p *proof) isapi(ctx context.Context, facts *Facts) error {
 
 // get reads a document; nil if the device does not have it.
 func (i isapi) get(ctx context.Context, path string) (*element, error) {
-	a, err := i.call(ctx, http.MethodGet, i.path(path), nil, nil)
+	a, err := i.call(ctx, http.MethodGet, i.isapiPath(path), nil, nil)
 	switch {
 	case err != nil:
 		return nil, err

@@ -38,10 +38,7 @@ func (p *proof) onvif(ctx context.Context, facts *Facts) error {
 	}
 	defer s.close()
 	o := &onvif{httpSession: s}
-	path := s.base.Path
-	if strings.Trim(path, "/") == "" {
-		path = "/onvif/device_service"
-	}
+	path := s.onvifPath()
 	if err := o.clock(ctx, path); err != nil {
 		return err
 	}

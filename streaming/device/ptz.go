@@ -3,21 +3,15 @@ package device
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
-
-	"latchkey/streaming/rtspclient"
 )
 
 // HeadTarget is a channel of a device that is to be moved.
 type HeadTarget struct {
-	Username, Password string                 // "": none are sent
-	ISAPIURL, ONVIFURL string                 // "" for none
-	Certificate        rtspclient.Fingerprint // of https, as the owner has confirmed it; zero: it must be valid
-	Channel            int
+	Camera
+	Channel int
 }
 
 // Vector is a speed, or a distance: each part from -1 to 1.
@@ -130,12 +124,7 @@ func (h *Head) knows(id string) bool {
 }
 
 func contains(list []Preset, id string) bool {
-	for _, p := range list {
-		if p.ID == id {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(list, func(p Preset) bool { return p.ID == id })
 }
 
 // Place returns where the head looks; nil if the device does not tell.
@@ -148,13 +137,7 @@ func (h *Head) Place(ctx context.Context) (at *Place, err error) {
 }
 
 // do gives an order by ISAPI; by ONVIF if the device has no ISAPI, or refuses it there.
-func (h *Head) do(ctx context.Context, order func(context.Context, mover) error) (err error) {
-	defer func() {
-		if r := recover(); r != nil { // caused by a device's response
-			h.client.cfg.Logger.Error("moving a camera panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
-			err = fail(Unsupported, "")
-		}
-	}()
+func (h *Head) do(ctx context.Context, order func(context.Context, mover) error) error {
 	ctx, cancel := context.WithTimeout(ctx, h.client.cfg.Within)
 	defer cancel()
 	h.mu.Lock()
@@ -180,27 +163,12 @@ func (h *Head) do(ctx context.Context, order func(context.Context, mover) error)
 	return h.by(ctx, ONVIF, order)
 }
 
-// by opens a conversation for one order.
+// by gives one order by a service.
 func (h *Head) by(ctx context.Context, service Service, order func(context.Context, mover) error) error {
-	p := &proof{client: h.client, target: Target{Username: h.target.Username, Password: h.target.Password, Certificate: h.target.Certificate}, trusting: true}
-	defer p.settle()
-	address := h.target.ISAPIURL
-	if service == ONVIF {
-		address = h.target.ONVIFURL
-	}
-	s, err := newHTTPSession(ctx, p, service, address)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	var m mover = isapiHead{isapi{s}, h}
-	if service == ONVIF {
-		m = &onvifHead{onvif: onvif{httpSession: s}, head: h}
-	}
-	err = order(ctx, m)
-	var failure *Failure
-	if errors.As(err, &failure) {
-		h.client.cfg.Logger.Debug("a camera did not do what was asked", slog.String("service", string(service)), slog.String("kind", string(failure.Kind)))
-	}
-	return err
+	return h.client.ask(ctx, h.target.Camera, service, 0, func(s *httpSession) error {
+		if service == ONVIF {
+			return order(ctx, &onvifHead{onvif: onvif{httpSession: s}, head: h})
+		}
+		return order(ctx, isapiHead{isapi{s}, h})
+	})
 }

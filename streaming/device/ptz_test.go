@@ -20,10 +20,10 @@ import (
 )
 
 func headOf(c *Client, cam *simcamera.Camera, change ...func(*HeadTarget)) *Head {
-	t := HeadTarget{
-		Username: "admin", Password: "pa55 & <word>", Channel: 1,
+	t := HeadTarget{Channel: 1, Camera: Camera{
+		Username: "admin", Password: "pa55 & <word>",
 		ISAPIURL: "http://" + cam.HTTPAddr(), ONVIFURL: "http://" + cam.HTTPAddr() + "/onvif/device_service",
-	}
+	}}
 	for _, f := range change {
 		f(&t)
 	}
@@ -255,7 +255,7 @@ func TestSilenceDoesNotLockUsOut(t *testing.T) {
 	defer s.Close()
 	client := newClient(t)
 	wait := client.cfg.Within
-	h := client.Head(HeadTarget{Username: "a", Password: "b", ISAPIURL: s.URL, Channel: 1})
+	h := client.Head(HeadTarget{Camera{Username: "a", Password: "b", ISAPIURL: s.URL}, 1})
 	if err := h.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestSilenceDoesNotLockUsOut(t *testing.T) {
 	if err := h.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	unknown := client.Head(HeadTarget{Username: "a", Password: "c", ISAPIURL: s.URL, Channel: 1})
+	unknown := client.Head(HeadTarget{Camera{Username: "a", Password: "c", ISAPIURL: s.URL}, 1})
 	slow.Store(true)
 	client.cfg.Within = time.Second
 	for range maxWrong {
@@ -329,9 +329,9 @@ func TestHostileHeads(t *testing.T) {
 			s := httptest.NewServer(handler)
 			defer s.Close()
 			defer s.CloseClientConnections()
-			for _, target := range []HeadTarget{{ISAPIURL: s.URL}, {ONVIFURL: s.URL}} {
-				target.Username, target.Password, target.Channel = "admin", "secret", 1
-				h := newClient(t, func(c *Config) { c.Within = 300 * time.Millisecond }).Head(target)
+			for _, target := range []Camera{{ISAPIURL: s.URL}, {ONVIFURL: s.URL}} {
+				target.Username, target.Password = "admin", "secret"
+				h := newClient(t, func(c *Config) { c.Within = 300 * time.Millisecond }).Head(HeadTarget{target, 1})
 				_, err := h.Presets(t.Context())
 				if err == nil && name != "other XML" {
 					t.Error("it lists presets")

@@ -68,9 +68,8 @@ func (i isapiHead) order(ctx context.Context, what, body string) error {
 	if body != "" {
 		body = `<?xml version="1.0" encoding="UTF-8"?><PTZData>` + body + `</PTZData>`
 	}
-	base := strings.TrimSuffix(strings.TrimSuffix(i.base.Path, "/"), "/ISAPI") + "/ISAPI"
 	return i.anywhere(func(at string) error {
-		a, err := i.call(ctx, http.MethodPut, base+i.path(at, what), []byte(body), http.Header{"Content-Type": {"application/xml"}})
+		a, err := i.call(ctx, http.MethodPut, i.isapiPath(i.path(at, what)), []byte(body), http.Header{"Content-Type": {"application/xml"}})
 		if err != nil {
 			return err
 		}

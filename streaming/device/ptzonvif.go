@@ -6,7 +6,6 @@ import (
 	"math"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"latchkey/domain/privilege"
@@ -30,10 +29,7 @@ type ptzService struct {
 // service finds out where the channel is moved, once. It reads the device's clock each
 // time, for the tokens.
 func (o *onvifHead) service(ctx context.Context) (*ptzService, error) {
-	path := o.base.Path
-	if strings.Trim(path, "/") == "" {
-		path = "/onvif/device_service"
-	}
+	path := o.onvifPath()
 	if err := o.clock(ctx, path); err != nil {
 		return nil, err
 	}

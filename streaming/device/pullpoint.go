@@ -74,10 +74,7 @@ func (p *proof) pullPoint(ctx context.Context, address string, told Told) error 
 
 // subscribe finds the device's events, and its channels, and subscribes.
 func (p *proof) subscribe(ctx context.Context, o *onvif) (*subscription, error) {
-	path := o.base.Path
-	if strings.Trim(path, "/") == "" {
-		path = "/onvif/device_service"
-	}
+	path := o.onvifPath()
 	if err := o.clock(ctx, path); err != nil {
 		return nil, err
 	}
