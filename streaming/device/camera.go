@@ -84,16 +84,16 @@ func (o *onvif) services(ctx context.Context, channel int) (s onvifServices, err
 	if answer, err = o.ask(ctx, s.media, mediaNS, "GetProfiles", ""); err != nil {
 		return s, err
 	}
-	s.profile, s.source, s.sources = profileIn(answer, channel)
+	s.profile, s.source, s.sources = profileIn(answer, channel, func(*element) bool { return true })
 	return s, nil
 }
 
 // maxToken limits a token that is sent back to the device, in bytes.
 const maxToken = 256
 
-// profileIn returns the tokens of the first profile of a channel, and of its camera; "" if
-// there is none; and how many cameras there are.
-func profileIn(answer *element, channel int) (profile, source string, sources int) {
+// profileIn returns the tokens of the first profile of a channel that fits, and of its
+// camera; "" if there is none; and how many cameras there are.
+func profileIn(answer *element, channel int, fits func(profile *element) bool) (profile, source string, sources int) {
 	number := map[string]int{}
 	for _, p := range answer.all("Profiles") {
 		of := p.words("VideoSourceConfiguration", "SourceToken")
@@ -106,7 +106,7 @@ func profileIn(answer *element, channel int) (profile, source string, sources in
 		if len(number) > privilege.MaxChannel {
 			break
 		}
-		if token := p.attrs["token"]; profile == "" && number[of] == channel && token != "" && len(token) <= maxToken {
+		if token := p.attrs["token"]; profile == "" && number[of] == channel && token != "" && len(token) <= maxToken && fits(p) {
 			profile, source = token, of
 		}
 	}

@@ -375,7 +375,7 @@ func FuzzPTZ(f *testing.F) {
 		if at := onvifPlace(e); !inside(at) {
 			t.Errorf("%+v", at)
 		}
-		if p := profileOf(e, 1); len(p) > maxText {
+		if p, _, _ := profileIn(e, 1, movable); len(p) > maxText {
 			t.Errorf("profile %q", p)
 		}
 	})

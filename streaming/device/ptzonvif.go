@@ -7,8 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"time"
-
-	"latchkey/domain/privilege"
 )
 
 const ptzNS = "http://www.onvif.org/ver20/ptz/wsdl"
@@ -65,7 +63,7 @@ func (o *onvifHead) discover(ctx context.Context, path string) (*ptzService, err
 	if err != nil {
 		return nil, err
 	}
-	profile := profileOf(answer, o.head.target.Channel)
+	profile, _, _ := profileIn(answer, o.head.target.Channel, movable)
 	if profile == "" {
 		return nil, fail(Refused, ONVIF)
 	}
@@ -82,26 +80,9 @@ func pathOf(caps *element, service, otherwise string) string {
 	return u.Path
 }
 
-// profileOf returns the first profile of a channel that can be moved, "" if there is none.
-// Channels are the video sources, in the order of the profiles.
-func profileOf(answer *element, channel int) string {
-	number := map[string]int{}
-	for _, profile := range answer.all("Profiles") {
-		source := profile.words("VideoSourceConfiguration", "SourceToken")
-		if source == "" {
-			continue
-		}
-		if number[source] == 0 {
-			number[source] = len(number) + 1
-		}
-		if token := profile.attrs["token"]; number[source] == channel && profile.find("PTZConfiguration") != nil && len(token) <= maxText {
-			return token
-		}
-		if len(number) > privilege.MaxChannel {
-			break
-		}
-	}
-	return ""
+// movable reports whether a profile can be moved.
+func movable(profile *element) bool {
+	return profile.find("PTZConfiguration") != nil && len(profile.attrs["token"]) <= maxText
 }
 
 // ask calls an operation and returns its response. Credentials are sent as the device
