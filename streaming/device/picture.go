@@ -130,8 +130,8 @@ func (o *onvif) snapshotURI(ctx context.Context, channel int) (*url.URL, error) 
 
 // onOwnHost returns an address that a device reports, at the device itself: our credentials
 // go nowhere else, and what is elsewhere is not the device's picture. A port is believed
-// only with the host that we know, since devices do not know what is before them. nil: it
-// is no address.
+// only with the host that we know, since devices do not know what is before them; and a
+// device that we reach over TLS gets no credentials without it. nil if it is not an address.
 func onOwnHost(device *url.URL, said string) *url.URL {
 	if len(said) > maxSnapshotURI {
 		return nil
@@ -140,7 +140,7 @@ func onOwnHost(device *url.URL, said string) *url.URL {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" || !strings.HasPrefix(u.Path, "/") {
 		return nil
 	}
-	if !strings.EqualFold(u.Hostname(), device.Hostname()) {
+	if !strings.EqualFold(u.Hostname(), device.Hostname()) || u.Scheme == "http" && device.Scheme == "https" {
 		u.Scheme, u.Host = device.Scheme, device.Host
 	}
 	u.User, u.Fragment = nil, ""

@@ -158,6 +158,10 @@ func TestOwnHost(t *testing.T) {
 			t.Errorf("%q: %q, want %q", said, got, want)
 		}
 	}
+	device.Scheme = "https"
+	if u := onOwnHost(device, "http://cam.example:80/snap"); u.String() != "https://cam.example:8000/snap" {
+		t.Errorf("without TLS: %v", u)
+	}
 }
 
 func TestBareJPEG(t *testing.T) {
