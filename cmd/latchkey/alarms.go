@@ -45,6 +45,7 @@ type alarmRoom struct {
 	*alarms.Hub
 	*alarms.Sends
 	vault.Numbers
+	index *access.Index
 	vault *vault.Vault
 	push  *push.Client
 	watch *device.AlarmWatch
@@ -53,7 +54,7 @@ type alarmRoom struct {
 
 // newAlarms makes the room. The teller is told of alarms, and asks sends whom it may tell.
 func newAlarms(o options, p *opened, x *access.Index, sends *alarms.Sends, tell *teller, client *device.Client, logger *slog.Logger) *alarmRoom {
-	r := &alarmRoom{Sends: sends, Numbers: p.vault.Numbers(), vault: p.vault, push: p.push, ended: p.sessionEnded, Hub: alarms.NewHub(p.vault, logger)}
+	r := &alarmRoom{index: x, Sends: sends, Numbers: p.vault.Numbers(), vault: p.vault, push: p.push, ended: p.sessionEnded, Hub: alarms.NewHub(p.vault, logger)}
 	r.Desk = alarms.NewDesk(alarms.Config{
 		Store: p.vault, Index: x, Logger: logger,
 		Having: func(ctx context.Context, id string) (alarms.Having, bool, error) { return having(ctx, p.store, id) },
@@ -115,8 +116,8 @@ func alarmTarget(ctx context.Context, v *vault.Vault, x *access.Index, id string
 }
 
 // changed lets the watch look at a device that a command has changed.
-func (r *alarmRoom) changed(ctx context.Context, x *access.Index, id string, at eventstore.Position) {
-	if err := x.WaitFor(ctx, at); err == nil { // otherwise it is seen with the next look
+func (r *alarmRoom) changed(ctx context.Context, id string, at eventstore.Position) {
+	if err := r.index.WaitFor(ctx, at); err == nil { // otherwise it is seen with the next look
 		r.watch.Changed(id)
 	}
 }

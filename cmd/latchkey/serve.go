@@ -325,12 +325,14 @@ func newUpstreams(o options, x *access.Index, p *opened, watch *device.Watch, me
 }
 
 func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, client *device.Client, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
-	recordings := &recordings{vault: p.vault, client: client}
+	recorders := playback.New(playback.Config{Sources: &recordings{vault: p.vault, client: client}, Contact: u.Contact, Logger: logger})
+	lines := backchannel.New(backchannel.Config{Sources: talkSources{p.vault}, Contact: u.Contact, ISAPI: client, Logger: logger})
 	return rtsp.New(rtsp.Config{
-		Recorders: playback.New(playback.Config{Sources: recordings, Contact: u.Contact, Logger: logger}), PlaybackDelay: o.playbackDelay,
-		Lines: backchannel.New(backchannel.Config{Sources: talkSources{p.vault}, Contact: u.Contact, ISAPI: client, Logger: logger}), Floor: talk.New(x),
-		Address: o.RTSP, TLSAddress: o.RTSPS, TLSCert: o.RTSPSCert, TLSKey: o.RTSPSKey, Multicast: o.multicast, Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Uses: doorUses{p.vault}, Upstreams: u, Logger: logger, Metrics: metrics,
+		Address: o.RTSP, TLSAddress: o.RTSPS, TLSCert: o.RTSPSCert, TLSKey: o.RTSPSKey, Multicast: o.multicast,
+		Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Uses: doorUses{p.vault},
+		Upstreams: u, Recorders: recorders, PlaybackDelay: o.playbackDelay, Lines: lines, Floor: talk.New(x),
 		MaxConnections: o.connections, MaxConnectionsPerAddress: min(1024, max(1, o.connections/4)),
+		Logger: logger, Metrics: metrics,
 	})
 }
 
@@ -341,8 +343,9 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	}
 	return api.New(api.Config{
 		Verification: s.opened.verify, PlaybackDelay: o.playbackDelay, Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
-		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch, func(ctx context.Context, id string, at eventstore.Position) { s.alarms.changed(ctx, x, id, at) }}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door}, PTZ: ptzAPI{s.desk, x},
-		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{doorUses{s.opened.vault}}, Cameras: newCameras(client, s.opened.vault, x, s.upstreams), Live: hub, Alarms: s.alarms, Quotas: quotas{ledger},
+		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch, s.alarms.changed}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
+		Cameras: newCameras(client, s.opened.vault, x, s.upstreams), PTZ: ptzAPI{s.desk, x}, Alarms: s.alarms,
+		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{doorUses{s.opened.vault}}, Live: hub, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door, s.upstreams, s.desk, s.alarms.Sends}, s.journal}, Progress: runner,
 		Components: []api.Component{
