@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,8 +12,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/icholy/digest"
 
 	"latchkey/streaming/rtspclient"
 	"latchkey/streaming/upstream"
@@ -28,13 +25,12 @@ type httpSession struct {
 	query   string // of every request
 	client  *http.Client
 
-	addr      netip.Addr // of the last connection
-	challenge *digest.Challenge
-	basic     bool
-	sent      int      // how often credentials were sent with the challenge
-	tried     *attempt // with them
-	good      bool     // they were accepted
-	renewed   bool     // a stale nonce was replaced, once
+	addr    netip.Addr         // of the last connection
+	signer  *rtspclient.Signer // nil: the device has requested no credentials
+	sent    int                // how often credentials were sent with its challenge
+	tried   *attempt           // with them
+	good    bool               // they were accepted
+	renewed bool               // a stale nonce was replaced, once
 
 	// lasting is set for a conversation without an end: each part of it has its own time
 	// and its own bounds (see part). streams is set while an answer of 200 is returned
@@ -101,8 +97,7 @@ type answer struct {
 	kind      string // Content-Type
 	body      []byte
 	xml       *element // nil if it is not XML
-	challenge *digest.Challenge
-	basic     bool
+	challenge *rtspclient.Challenge
 	stream    *http.Response // with its body, if that was asked for
 }
 
@@ -113,13 +108,13 @@ func (s *httpSession) call(ctx context.Context, method, path string, body []byte
 	if err != nil || a.status != http.StatusUnauthorized {
 		return a, err
 	}
-	stale := s.good && !s.renewed && a.challenge != nil && (a.challenge.Stale || s.lasting && s.challenge != nil && a.challenge.Nonce != s.challenge.Nonce)
+	stale := s.good && !s.renewed && a.challenge != nil && !a.challenge.Basic && (a.challenge.Stale || s.lasting && s.signer != nil && a.challenge.Nonce != s.signer.Nonce)
 	if s.sent > 0 && !stale {
 		s.proof.client.guard.note(s.addr, s.proof.client.cfg.Now())
 		s.proof.distrust(s.addr)
 		return a, fail(WrongPassword, s.service)
 	}
-	if a.challenge == nil && !a.basic {
+	if a.challenge == nil {
 		return a, nil // it does not require them here
 	}
 	if s.proof.target.Username == "" {
@@ -128,7 +123,8 @@ func (s *httpSession) call(ctx context.Context, method, path string, body []byte
 	if s.tried, err = s.proof.mayTry(ctx, s.addr, s.service); err != nil {
 		return a, err
 	}
-	s.renewed, s.challenge, s.basic, s.sent = s.sent > 0, a.challenge, a.basic, 0
+	s.renewed = s.sent > 0
+	s.answer(a.challenge)
 	if a, err = s.once(ctx, method, path, body, header); err != nil {
 		return a, err
 	}
@@ -152,9 +148,7 @@ func (s *httpSession) once(ctx context.Context, method, path string, body []byte
 		req.Header[name] = values
 	}
 	req.Header.Set("User-Agent", upstream.Agent)
-	if err := s.authorise(req); err != nil {
-		return answer{}, fail(Unsupported, s.service)
-	}
+	s.authorise(req)
 	res, err := s.client.Do(req)
 	if err != nil {
 		return answer{}, failed(err, Unsupported, s.service)
@@ -169,7 +163,7 @@ func (s *httpSession) once(ctx context.Context, method, path string, body []byte
 	}
 	a := answer{status: res.StatusCode, kind: res.Header.Get("Content-Type"), body: text}
 	if a.status == http.StatusUnauthorized {
-		a.challenge, a.basic = challengeOf(res.Header)
+		a.challenge = challengeOf(res.Header)
 	}
 	if strings.HasPrefix(a.kind, "image/") {
 		return a, nil
@@ -182,37 +176,19 @@ func (s *httpSession) once(ctx context.Context, method, path string, body []byte
 	return a, nil
 }
 
-// authorise adds our credentials, if the device has requested some.
-func (s *httpSession) authorise(req *http.Request) error {
-	t := s.proof.target
-	switch {
-	case s.challenge != nil:
-		s.sent++
-		c, err := digest.Digest(s.challenge, digest.Options{
-			Method: req.Method, URI: req.URL.RequestURI(), Count: s.sent, GetBody: req.GetBody,
-			Username: t.Username, Password: t.Password,
-		})
-		if err != nil {
-			return fmt.Errorf("answering a challenge: %w", err)
-		}
-		req.Header.Set("Authorization", c.String())
-	case s.basic:
-		s.sent++
-		req.SetBasicAuth(t.Username, t.Password)
-	}
-	return nil
+// answer makes the requests that follow answer a challenge.
+func (s *httpSession) answer(c *rtspclient.Challenge) {
+	s.signer, s.sent = rtspclient.NewSigner(*c, s.proof.target.Username, s.proof.target.Password), 0
 }
 
-// challengeOf returns the device's authentication scheme: digest if it offers that.
-func challengeOf(header http.Header) (challenge *digest.Challenge, basic bool) {
-	for _, value := range header.Values("WWW-Authenticate") {
-		if scheme, _, _ := strings.Cut(strings.TrimSpace(value), " "); strings.EqualFold(scheme, "Basic") {
-			basic = true
-			continue
-		}
-		if c, err := digest.ParseChallenge(value); err == nil && challenge == nil && digest.CanDigest(c) {
-			challenge = c
-		}
+// authorise adds our credentials, if the device has requested some.
+func (s *httpSession) authorise(req *http.Request) {
+	if s.signer != nil {
+		s.sent++
+		req.Header.Set("Authorization", s.signer.Sign(req.Method, req.URL.RequestURI()))
 	}
-	return challenge, basic && challenge == nil
+}
+
+func challengeOf(header http.Header) *rtspclient.Challenge {
+	return rtspclient.StrongestChallenge(header.Values("WWW-Authenticate"))
 }

@@ -68,6 +68,45 @@ func TestPicture(t *testing.T) {
 	}
 }
 
+// TestLoginsOverHTTP: whatever a device offers next to it, the strongest is answered, and a
+// password is not sent as it is where there is a Digest.
+func TestLoginsOverHTTP(t *testing.T) {
+	const md5Digest, shaDigest = `Digest realm="r", nonce="n"`, `Digest realm="r", nonce="n", algorithm=SHA-256`
+	for name, c := range map[string]struct {
+		offers []string
+		begins string // the Authorization
+		has    string
+	}{
+		"MD5":                     {[]string{md5Digest}, "Digest ", ""},
+		"Basic and MD5":           {[]string{`Basic realm="r"`, md5Digest}, "Digest ", ""},
+		"both in one header":      {[]string{`Basic realm="r", ` + md5Digest}, "Digest ", ""},
+		"MD5 and SHA-256":         {[]string{md5Digest, shaDigest}, "Digest ", "algorithm=SHA-256"},
+		"MD5-sess":                {[]string{md5Digest + `, algorithm=MD5-sess, qop="auth"`}, "Digest ", "algorithm=MD5-sess"},
+		"lower case":              {[]string{`digest realm=r,nonce=n`}, "Digest ", ""},
+		"Basic":                   {[]string{`BASIC realm="r"`}, "Basic ", ""},
+		"Basic and a strange one": {[]string{`Basic realm="r"`, md5Digest + `, algorithm=X`}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var sent atomic.Value
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if text := r.Header.Get("Authorization"); text != "" {
+					sent.Store(text)
+					_, _ = io.WriteString(w, smallJPEG())
+					return
+				}
+				w.Header()["WWW-Authenticate"] = c.offers
+				w.WriteHeader(http.StatusUnauthorized)
+			}))
+			defer server.Close()
+			_, _, err := newClient(t).Picture(t.Context(), Camera{Username: "admin", Password: "secret", ISAPIURL: server.URL}, 1, nil)
+			text, _ := sent.Load().(string)
+			if (err == nil) != (c.begins != "") || !strings.HasPrefix(text, c.begins) || (text == "") != (c.begins == "") || !strings.Contains(text, c.has) {
+				t.Errorf("sent %q, %v", text, err)
+			}
+		})
+	}
+}
+
 // smallJPEG is a picture with the given segments before its data.
 func smallJPEG(segments ...string) string {
 	return "\xff\xd8" + strings.Join(segments, "") + "\xff\xda\x00\x02data\xff\xd9"

@@ -305,13 +305,14 @@ func (i isapi) audioData(ctx context.Context, channel int, query string) (net.Co
 			return nil, fail(WrongPassword, ISAPI)
 		}
 		// The nonce of the requests before is not good for this one.
-		if i.challenge, i.basic = challengeOf(res.Header); i.challenge == nil && !i.basic {
+		challenge := challengeOf(res.Header)
+		if challenge == nil {
 			return nil, fail(Unsupported, ISAPI)
 		}
 		if i.tried, err = i.proof.mayTry(ctx, i.addr, ISAPI); err != nil {
 			return nil, err
 		}
-		i.sent = 0
+		i.answer(challenge)
 	}
 }
 
@@ -326,9 +327,7 @@ func (i isapi) sendAudio(ctx context.Context, channel int, query string) (net.Co
 	}
 	req.Header.Set("User-Agent", upstream.Agent)
 	req.Header.Set("Content-Type", "application/octet-stream")
-	if err := i.authorise(req); err != nil {
-		return nil, nil, fail(Unsupported, ISAPI)
-	}
+	i.authorise(req)
 	conn, err := i.connect(ctx, &u)
 	if err != nil {
 		return nil, nil, failed(err, Unsupported, ISAPI)

@@ -11,20 +11,20 @@ import (
 	"hash"
 	"slices"
 	"strings"
-
-	"github.com/bluenviron/gortsplib/v4/pkg/base"
 )
 
-// challenge is one way in which a camera accepts credentials (RFC 7616, RFC 7617).
-type challenge struct {
-	basic     bool
+// Challenge is one way in which a device accepts credentials (RFC 7616, RFC 7617), over
+// RTSP or HTTP.
+type Challenge struct {
+	Basic bool // the password is sent as it is
+	Nonce string
+	Stale bool // the nonce has run out, the credentials may be right
+
 	realm     string
-	nonce     string
 	opaque    string
-	algorithm string // as the camera writes it, "" if it does not
+	algorithm string // as the device writes it, "" if it does not
 	qop       bool   // qop=auth
-	stale     bool
-	strength  int // the higher the better; 0: unknown here
+	strength  int    // the higher the better; 0: unknown here
 	sessioned bool
 	hash      func() hash.Hash
 }
@@ -34,8 +34,8 @@ const maxChallenges = 16
 
 // challenges reads the WWW-Authenticate headers of a response, in their order. One header
 // may contain several, and the names of schemes may be in any case.
-func challenges(values base.HeaderValue) []challenge {
-	var list []challenge
+func challenges(values []string) []Challenge {
+	var list []Challenge
 	for _, v := range values {
 		for _, text := range splitChallenges(v) {
 			if c, ok := parseChallenge(text); ok && len(list) < maxChallenges {
@@ -68,20 +68,20 @@ func hasScheme(v, scheme string) bool {
 	return len(v) > len(scheme) && strings.EqualFold(v[:len(scheme)], scheme) && (v[len(scheme)] == ' ' || v[len(scheme)] == '\t')
 }
 
-func parseChallenge(v string) (challenge, bool) {
+func parseChallenge(v string) (Challenge, bool) {
 	v = strings.Trim(v, ", \t")
 	scheme, rest, _ := strings.Cut(v, " ")
 	p := parameters(rest)
-	c := challenge{realm: p["realm"], nonce: p["nonce"], opaque: p["opaque"], algorithm: p["algorithm"]}
+	c := Challenge{realm: p["realm"], Nonce: p["nonce"], opaque: p["opaque"], algorithm: p["algorithm"]}
 	switch strings.ToLower(strings.TrimSpace(scheme)) {
 	case "basic":
-		c.basic, c.strength = true, 1
+		c.Basic, c.strength = true, 1
 		return c, true
 	case "digest":
 	default:
 		return c, false
 	}
-	c.stale = strings.EqualFold(p["stale"], "true")
+	c.Stale = strings.EqualFold(p["stale"], "true")
 	name, session := strings.CutSuffix(strings.ToUpper(c.algorithm), "-SESS")
 	c.sessioned = session
 	switch name {
@@ -145,40 +145,42 @@ func untilQuote(v string) (value, rest string) {
 	return v, ""
 }
 
-// strongest returns the best challenge that can be answered. Basic, which reveals the
-// password, is never chosen next to a Digest.
-func strongest(list []challenge) (challenge, bool) {
-	var best challenge
+// StrongestChallenge returns the best challenge of a response's WWW-Authenticate headers,
+// nil if none can be answered. Basic, which reveals the password, is never chosen next to a
+// Digest.
+func StrongestChallenge(headers []string) *Challenge {
+	var best Challenge
 	digest := false
-	for _, c := range list {
-		digest = digest || !c.basic
+	for _, c := range challenges(headers) {
+		digest = digest || !c.Basic
 		if c.strength > best.strength {
 			best = c
 		}
 	}
-	if best.basic && digest {
-		return challenge{}, false
+	if best.strength == 0 || best.Basic && digest {
+		return nil
 	}
-	return best, best.strength > 0
+	return &best
 }
 
-// signer proves the credentials to a camera, request by request.
-type signer struct {
-	challenge
+// Signer proves the credentials to a device, request by request.
+type Signer struct {
+	Challenge
 	user, password string
 	cnonce         string
 	count          uint32 // requests signed with this nonce
 }
 
-func newSigner(c challenge, user, password string) *signer {
+// NewSigner returns a signer that answers the challenge.
+func NewSigner(c Challenge, user, password string) *Signer {
 	var random [8]byte
 	_, _ = rand.Read(random[:])
-	return &signer{challenge: c, user: user, password: password, cnonce: hex.EncodeToString(random[:])}
+	return &Signer{Challenge: c, user: user, password: password, cnonce: hex.EncodeToString(random[:])}
 }
 
-// sign returns the Authorization header of a request.
-func (s *signer) sign(method base.Method, uri string) string {
-	if s.basic {
+// Sign returns the Authorization header of a request.
+func (s *Signer) Sign(method, uri string) string {
+	if s.Basic {
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(s.user+":"+s.password))
 	}
 	s.count++
@@ -188,14 +190,14 @@ func (s *signer) sign(method base.Method, uri string) string {
 		return hex.EncodeToString(h.Sum(nil))
 	}
 	// Quoted texts are hashed without their escapes.
-	realm, nonce := strings.ReplaceAll(s.realm, `\"`, `"`), strings.ReplaceAll(s.nonce, `\"`, `"`)
+	realm, nonce := strings.ReplaceAll(s.realm, `\"`, `"`), strings.ReplaceAll(s.Nonce, `\"`, `"`)
 	a1 := digest(s.user + ":" + realm + ":" + s.password)
 	if s.sessioned {
 		a1 = digest(a1 + ":" + nonce + ":" + s.cnonce)
 	}
-	a2 := digest(string(method) + ":" + uri)
+	a2 := digest(method + ":" + uri)
 	var b strings.Builder
-	fmt.Fprintf(&b, `Digest username="%s", realm="%s", nonce="%s", uri="%s", `, escaped(s.user), s.realm, s.nonce, uri)
+	fmt.Fprintf(&b, `Digest username="%s", realm="%s", nonce="%s", uri="%s", `, escaped(s.user), s.realm, s.Nonce, uri)
 	if s.qop {
 		count := fmt.Sprintf("%08x", s.count)
 		fmt.Fprintf(&b, `response="%s", qop=auth, nc=%s, cnonce="%s"`, digest(a1+":"+nonce+":"+count+":"+s.cnonce+":auth:"+a2), count, s.cnonce)

@@ -82,7 +82,7 @@ type Client struct {
 	at   address // after redirects
 
 	user, password string
-	signer         *signer
+	signer         *Signer
 	good           bool   // the camera has accepted the credentials
 	accepted       func() // settles the attempt in progress
 
@@ -407,7 +407,7 @@ func (c *Client) text(method base.Method, uri string, cseq int, header base.Head
 	put("User-Agent", c.opts.UserAgent)
 	put("Session", c.session)
 	if c.signer != nil {
-		put("Authorization", c.signer.sign(method, uri))
+		put("Authorization", c.signer.Sign(string(method), uri))
 	}
 	for name, values := range header {
 		for _, v := range values {

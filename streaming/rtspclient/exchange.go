@@ -91,13 +91,13 @@ func (c *Client) challenged(ctx context.Context, res *base.Response, signed int,
 	if c.user == "" && c.password == "" {
 		return ErrNoCredentials
 	}
-	best, ok := strongest(challenges(res.Header["WWW-Authenticate"]))
-	if !ok && c.signer == nil {
+	best := StrongestChallenge(res.Header["WWW-Authenticate"])
+	if best == nil && c.signer == nil {
 		return ErrScheme
 	}
 	if c.signer != nil {
-		fresh := ok && !best.basic && best.nonce != c.signer.nonce
-		if !fresh || signed >= maxSigned || !best.stale && !closed && (!c.good || signed > 0) {
+		fresh := best != nil && !best.Basic && best.Nonce != c.signer.Nonce
+		if !fresh || signed >= maxSigned || !best.Stale && !closed && (!c.good || signed > 0) {
 			if c.good && c.opts.Refused != nil {
 				c.opts.Refused(c.link.peer)
 			}
@@ -107,7 +107,7 @@ func (c *Client) challenged(ctx context.Context, res *base.Response, signed int,
 	if err := c.mayTry(ctx); err != nil {
 		return err
 	}
-	c.signer = newSigner(best, c.user, c.password)
+	c.signer = NewSigner(*best, c.user, c.password)
 	return nil
 }
 

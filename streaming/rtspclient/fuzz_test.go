@@ -36,8 +36,8 @@ func FuzzConversation(f *testing.F) {
 			if len(res.Body) > maxBody {
 				t.Errorf("a body of %d bytes", len(res.Body))
 			}
-			if best, ok := strongest(challenges(res.Header["WWW-Authenticate"])); ok {
-				signed = newSigner(best, "user", "password").sign(base.Describe, "rtsp://x/")
+			if best := StrongestChallenge(res.Header["WWW-Authenticate"]); best != nil {
+				signed = NewSigner(*best, "user", "password").Sign("DESCRIBE", "rtsp://x/")
 			}
 			as := parseTransport(first(res.Header["Transport"]))
 			for _, channel := range as.channels {
