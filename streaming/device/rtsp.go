@@ -148,8 +148,6 @@ func kindOfStatus(code base.StatusCode) Kind {
 	}
 }
 
-var errNothingToSee = errors.New("neither video nor audio")
-
 // mediasOf returns what a description offers.
 func mediasOf(d *rtspclient.Description) ([]Media, error) {
 	var out []Media
@@ -163,7 +161,7 @@ func mediasOf(d *rtspclient.Description) ([]Media, error) {
 		plays = plays || !m.IsBackChannel
 	}
 	if !plays {
-		return nil, errNothingToSee
+		return nil, rtspclient.ErrNoTracks
 	}
 	return out, nil
 }

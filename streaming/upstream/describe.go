@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -20,8 +19,6 @@ type mediaPair struct {
 	theirs *rtspclient.Track
 	ours   *description.Media
 }
-
-var errNothingToSee = errors.New("the camera offers neither video nor audio")
 
 // describeAnew builds the description for viewers from a camera's own: the kind and
 // formats of its video and audio, and nothing else. Back channels are left out, so they
@@ -43,7 +40,7 @@ func describeAnew(theirs *rtspclient.Description) ([]mediaPair, error) {
 		pairs = append(pairs, mediaPair{t, media})
 	}
 	if len(pairs) == 0 {
-		return nil, errNothingToSee
+		return nil, rtspclient.ErrNoTracks
 	}
 	text, err := ours.Marshal(false)
 	if err != nil {

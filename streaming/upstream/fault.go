@@ -31,7 +31,6 @@ var faultsOf = []struct {
 	{errSource, fault{label: "bad URL"}},
 	{errMute, fault{label: "timeout"}},
 	{errSilent, fault{label: "silent", told: true}},
-	{errNothingToSee, fault{label: "no media", told: true}},
 	{rtspclient.ErrNoTracks, fault{label: "no media", told: true}},
 	{rtspclient.ErrDescription, fault{label: "unreadable description", told: true}},
 	{rtspclient.ErrNotRTSP, fault{label: "not RTSP", ofCamera: true}},
