@@ -39,7 +39,7 @@ type attempt struct {
 	before bool // the credentials were accepted before: they are not pending
 	once   sync.Once
 
-	judged func(accepted bool) // nil: nobody wants to know
+	judged func(accepted bool) // may be nil
 }
 
 // try waits for the result of others' credentials at the address, and gets permission to

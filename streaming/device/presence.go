@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// State tells whether a device responds.
+// State is whether a device responds.
 type State string
 
 // The states.
 const (
-	Unknown State = "unknown" // this process has not seen yet
+	Unknown State = "unknown" // not asked by this process yet
 	Online  State = "online"
 	Offline State = "offline"
 )
@@ -112,8 +112,8 @@ func (w *Watch) set(device string, state State, reason Kind) {
 	w.seen[device] = to
 }
 
-// responded notes that a device responds to whoever gives no credentials: whether it would
-// refuse ours is still as it was.
+// responded notes that a device responds without credentials. Whether it would refuse ours
+// stays as it was.
 func (w *Watch) responded(device string) {
 	reason := Kind("")
 	if before := w.Of(device); before.State == Online {

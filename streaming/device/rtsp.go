@@ -16,7 +16,7 @@ import (
 	"latchkey/streaming/upstream"
 )
 
-// maxMedias limits what is told of a stream.
+// maxMedias limits the media that are reported of a stream.
 const maxMedias = 16
 
 // rtspSession is a conversation with one RTSP server.

@@ -32,8 +32,8 @@ type Options struct {
 	// or again after it has refused them. An error ends the request. accepted is called
 	// once the camera has accepted them; it may be nil. Nil: they may always be sent.
 	MayTry func(ctx context.Context, peer netip.Addr) (accepted func(), err error)
-	// Refused is called if the camera refuses credentials that it had accepted. Nil:
-	// nobody is.
+	// Refused is called if the camera refuses credentials that it had accepted. It may be
+	// nil.
 	Refused func(peer netip.Addr)
 
 	// Certificate is the fingerprint that the owner has confirmed for rtsps. Zero: the
@@ -62,15 +62,15 @@ type Options struct {
 	Packet func(t *Track, data []byte, arrived time.Time)
 	// Report receives each sender report, under the rules of Packet.
 	Report func(t *Track, r SenderReport)
-	// Bye is called when the camera says that a track has ended, under the rules of
-	// Packet. Nil: nobody is.
+	// Bye is called when the camera ends a track, under the rules of Packet. It may be nil.
 	Bye func(t *Track)
 	// Response is called with each response when it is read: over TCP, after the packets
-	// before it and before those after it. It must not block. Nil: nobody is.
+	// before it and before those after it. It must not block. It may be nil.
 	Response func(res *base.Response)
-	// Lost is called with the number of UDP packets that did not arrive. Nil: nobody is.
+	// Lost is called with the number of UDP packets that did not arrive. It may be nil.
 	Lost func(packets int)
-	// Odd is called for each packet that belongs to no track or cannot be read.
+	// Odd is called for each packet that belongs to no track or cannot be read. It may be
+	// nil.
 	Odd func()
 }
 
@@ -350,14 +350,14 @@ func (c *Client) reads(l *link) (err error) {
 		switch {
 		case err != nil:
 			return err
-		case in.response != nil && in.response.StatusCode < 200: // it is still at it
+		case in.response != nil && in.response.StatusCode < 200: // the final one follows
 		case in.response != nil:
 			c.opts.Response(in.response)
 			select {
 			case l.responses <- in.response:
 			case <-c.ended:
 				return ErrClosed
-			default: // nobody waits for that many
+			default: // more than were requested
 			}
 		case in.request != nil:
 			if err := c.answer(l, in.request); err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 )
 
-// BackChannel is the value of the Require header for whoever wants to talk, in DESCRIBE,
-// SETUP and PLAY (ONVIF Streaming Specification, 5.3).
+// BackChannel is the value of the Require header that enables the back channel, in
+// DESCRIBE, SETUP and PLAY (ONVIF Streaming Specification, 5.3).
 const BackChannel = "www.onvif.org/ver20/backchannel"
 
 // Description is what a camera says of a stream.

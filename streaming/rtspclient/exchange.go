@@ -24,7 +24,7 @@ func (c *Client) do(ctx context.Context, method base.Method, uri string, header 
 	return c.exchange(ctx, method, uri, header)
 }
 
-// exchange is do for whoever has the turn.
+// exchange is do for a caller that holds the turn.
 func (c *Client) exchange(ctx context.Context, method base.Method, uri string, header base.Header) (*base.Response, error) {
 	if len(uri) > maxAddress {
 		return nil, ErrAddress
@@ -220,7 +220,7 @@ func isOlder(res *base.Response, cseq int) bool {
 	return err == nil && n < cseq
 }
 
-// seen notes what each response tells.
+// seen checks the header of each response, and closes the connection if it says so.
 func (c *Client) seen(l *link, res *base.Response) error {
 	if c.opts.Check != nil {
 		if err := c.opts.Check(res.Header); err != nil {

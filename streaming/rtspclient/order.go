@@ -33,7 +33,7 @@ func (o *order) put(data []byte) {
 		o.pass(data)
 		o.release()
 	case ahead < 0 && ahead > -maxHeld: // it is late, or came twice
-	case ahead < 0 || ahead >= 1000: // the camera counts anew
+	case ahead < 0 || ahead >= 1000: // the camera restarts its count
 		o.flush()
 		o.next = seq
 		o.pass(data)

@@ -101,7 +101,7 @@ func (r *receipt) packet(data []byte, rate int, now time.Time) {
 		r.ntp, r.reported = ntp, reported
 	}
 	switch ahead := int16(seq - uint16(r.highest)); {
-	case ahead > 3000 || ahead < -3000: // it counts anew
+	case ahead > 3000 || ahead < -3000: // it restarts its count
 		r.restart(ssrc, seq, transit)
 	case ahead > 0:
 		r.highest += uint32(ahead)
@@ -154,7 +154,7 @@ func (r *receipt) block(own uint32, now time.Time) []byte {
 	return binary.BigEndian.AppendUint32(b, since)
 }
 
-// reportEvery is how often the camera is told what arrives. Some end a stream without.
+// reportEvery is the interval of receiver reports. Some cameras end a stream without them.
 const reportEvery = 5 * time.Second
 
 // reportReceipt sends receiver reports until the client ends.

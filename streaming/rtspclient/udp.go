@@ -24,7 +24,7 @@ type sockets struct {
 	conn [2]*net.UDPConn
 
 	mu     sync.Mutex
-	from   []netip.Addr      // of whom packets are read; none: of nobody
+	from   []netip.Addr      // packets of other senders are dropped
 	to     [2]netip.AddrPort // the camera's ports; zero if it does not name them
 	queue  [][]byte
 	queued int

@@ -27,8 +27,8 @@ type Config struct {
 	// addresses can be probed from here. Nil: they are not kept.
 	Private prometheus.Registerer
 
-	// Reached is told how dials of a device's cameras went: "" if it plays, otherwise a
-	// reason of a few words, the same for all. It must not block. Nil: nobody is.
+	// Reached is called with the result of each dial of a device's camera: "" if it plays,
+	// otherwise one of a fixed set of short reasons. It must not block. It may be nil.
 	Reached func(device ids.Device, reason string)
 
 	CloseAfter   time.Duration // how long an upstream outlives its last lease: 10 s, at least 0.2 s

@@ -110,8 +110,8 @@ func (p *Pool) begin(of Stream, pub *Publication) (<-chan struct{}, error) {
 	return nil, nil
 }
 
-// runPublished waits for the end of a publication. Whoever watched may have the stream
-// pulled then, at once.
+// runPublished waits for the end of a publication. Viewers may have the stream pulled at
+// once then.
 func (p *Pool) runPublished(ctx context.Context, u *upstream, pl *pull) {
 	p.cfg.Reached(u.of.Device, "")
 	reason := pl.wait(ctx)
