@@ -11,7 +11,6 @@ import (
 	"net"
 	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -38,12 +37,10 @@ var (
 	}
 )
 
-// refusalOfPlayback returns how an error of a playback is told.
+// refusalOfPlayback returns the refusal for an error of a playback.
 func refusalOfPlayback(err error) *refusal {
 	var away *upstream.AwayError
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, playback.ErrRange):
 		return errBadRange
 	case errors.Is(err, playback.ErrNothing), errors.Is(err, playback.ErrNoRecorder):
@@ -53,7 +50,7 @@ func refusalOfPlayback(err error) *refusal {
 	case errors.Is(err, playback.ErrBusy):
 		return errTooMuch
 	case errors.As(err, &away):
-		return &refusal{status: base.StatusServiceUnavailable, reason: "camera away", header: base.Header{"Retry-After": base.HeaderValue{retryAfter(err)}}}
+		return refusalOfAway(err)
 	default:
 		return errRecorder
 	}
@@ -182,16 +179,7 @@ func (p *prepared) take(v *viewer, t target, replay bool) (*playback.Session, *s
 }
 
 // requiresReplay reports whether a request requires ONVIF replay.
-func requiresReplay(req *base.Request) bool {
-	for _, v := range req.Header["Require"] {
-		for name := range strings.SplitSeq(v, ",") {
-			if strings.EqualFold(strings.TrimSpace(name), onvifReplay) {
-				return true
-			}
-		}
-	}
-	return false
-}
+func requiresReplay(req *base.Request) bool { return requires(req, onvifReplay) }
 
 // replay is the playback of one viewer: it sends what the session with the recorder
 // passes on.

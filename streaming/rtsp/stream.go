@@ -44,10 +44,15 @@ func (d *Door) lease(ctx context.Context, v *viewer, t target) (*lease, *refusal
 	case errors.Is(err, upstream.ErrNoStream), errors.Is(err, upstream.ErrNoCamera):
 		return nil, errNotFound
 	default:
-		return nil, &refusal{
-			status: base.StatusServiceUnavailable, reason: "camera away",
-			header: base.Header{"Retry-After": base.HeaderValue{retryAfter(err)}},
-		}
+		return nil, refusalOfAway(err)
+	}
+}
+
+// refusalOfAway returns the refusal for a camera that cannot be reached now.
+func refusalOfAway(err error) *refusal {
+	return &refusal{
+		status: base.StatusServiceUnavailable, reason: "camera away",
+		header: base.Header{"Retry-After": base.HeaderValue{retryAfter(err)}},
 	}
 }
 

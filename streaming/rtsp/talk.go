@@ -3,14 +3,8 @@ package rtsp
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
@@ -22,7 +16,7 @@ import (
 	"latchkey/domain/privilege"
 	"latchkey/projections/access"
 	"latchkey/streaming/backchannel"
-	"latchkey/streaming/talk"
+	"latchkey/streaming/rtspclient"
 	"latchkey/streaming/upstream"
 )
 
@@ -30,10 +24,8 @@ import (
 // of each flow has a back channel that it never describes. It is described here, to those
 // who require it and may talk; whoever sets it up needs a permit of its own.
 
-const onvifBackChannel = "www.onvif.org/ver20/backchannel"
-
 // known are the options that a player may require.
-var known = []string{onvifBackChannel, onvifReplay}
+var known = []string{rtspclient.BackChannel, onvifReplay}
 
 var (
 	errTalkBusy   = &refusal{status: base.StatusNotEnoughBandwidth, reason: "talk busy", header: warning("somebody else is talking")}
@@ -50,10 +42,13 @@ func required(req *base.Request) []string {
 	return strings.FieldsFunc(strings.Join(req.Header["Require"], ","), func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// requiresTalk reports whether a request requires the back channel.
-func requiresTalk(req *base.Request) bool {
-	return slices.ContainsFunc(required(req), func(name string) bool { return strings.EqualFold(name, onvifBackChannel) })
+// requires reports whether a request requires an option.
+func requires(req *base.Request, option string) bool {
+	return slices.ContainsFunc(required(req), func(name string) bool { return strings.EqualFold(name, option) })
 }
+
+// requiresTalk reports whether a request requires the back channel.
+func requiresTalk(req *base.Request) bool { return requires(req, rtspclient.BackChannel) }
 
 // unknownOptions refuses what nobody here can do (RFC 2326, section 12.32).
 func unknownOptions(req *base.Request) *refusal {
@@ -66,7 +61,7 @@ func unknownOptions(req *base.Request) *refusal {
 	return &refusal{status: base.StatusOptionNotSupported, reason: "option", header: base.Header{"Unsupported": base.HeaderValue{strings.Join(list, ", ")}}}
 }
 
-// refusalOfTalk returns how it is told that a camera cannot be talked to.
+// refusalOfTalk returns the refusal for a camera that cannot be talked to.
 func refusalOfTalk(err error) *refusal {
 	var codec *backchannel.CodecError
 	var away *upstream.AwayError
@@ -76,7 +71,7 @@ func refusalOfTalk(err error) *refusal {
 	case errors.As(err, &codec):
 		return &refusal{status: base.StatusUnsupportedMediaType, reason: "codec", header: warning(codec.Error() + "; only G.711 is passed on")}
 	case errors.As(err, &away):
-		return &refusal{status: base.StatusServiceUnavailable, reason: "camera away", header: base.Header{"Retry-After": base.HeaderValue{retryAfter(err)}}}
+		return refusalOfAway(err)
 	}
 	return errUnavailable
 }
@@ -108,7 +103,7 @@ func (d *Door) openForTalk() error {
 	return d.alone.Initialize()
 }
 
-// describeTalk returns a description in which the back channel takes a codec.
+// describeTalk returns a description in which the back channel takes only one codec.
 func describeTalk(st *stream, codec backchannel.Codec) ([]byte, error) {
 	out := &description.Session{Title: st.Desc.Title, FECGroups: st.Desc.FECGroups}
 	for n, m := range st.Desc.Medias {
@@ -224,32 +219,6 @@ func (d *Door) talkAlone(v *viewer, t target, wants bool, refused *refusal, revo
 	return d.acquirePermit(v, revoked)
 }
 
-// speech is what a viewer says to a camera, from the SETUP of the back channel on.
-type speech struct {
-	door   *Door
-	viewer *viewer
-	codec  backchannel.Codec
-	permit *access.Permit
-
-	over    atomic.Bool   // nothing is passed on any more
-	settled chan struct{} // closed when nothing is on its way to the camera
-
-	mu    sync.Mutex
-	floor *holding  // nil: somebody else may have it
-	last  time.Time // when something was heard
-	muted bool      // it has lost the floor, and has not been quiet since
-	retry time.Time // when it may ask for the floor again
-	said  bool      // it was noted that it talks
-}
-
-// holding is a turn on the floor, and the line for it. The speech's mutex guards them until it
-// is the speech's floor.
-type holding struct {
-	turn *talk.Turn
-	line *backchannel.Line
-	lost bool
-}
-
 // setupTalk prepares the back channel of a viewer.
 func (h *handler) setupTalk(ctx context.Context, v *viewer) (refused *refusal) {
 	switch {
@@ -301,10 +270,6 @@ func (v *viewer) talkTransport() string {
 	return "rtsp-talk"
 }
 
-func (s *speech) talker() talk.Talker {
-	return talk.Talker{Account: s.viewer.key.Account, Device: s.viewer.device, Channel: s.viewer.channel}
-}
-
 // listenTo passes on what a player sends to the back channel that it has set up.
 func (h *handler) listenTo(v *viewer, session *gortsplib.ServerSession, m *description.Media, to headers.Transport) {
 	s := v.speech.Load()
@@ -338,242 +303,6 @@ func withoutBack(res *base.Response, st *stream) {
 	res.Header["RTP-Info"] = info.Marshal()
 }
 
-// hear takes an RTP packet.
-func (s *speech) hear(packet []byte) {
-	pt, sound, ok := soundOf(packet)
-	if !ok {
-		s.door.dropped(droppedTalk, 1)
-		return
-	}
-	s.hearPacket(pt, sound)
-}
-
-// soundOf returns what an RTP packet of a viewer holds (RFC 3550, section 5.1).
-func soundOf(packet []byte) (pt uint8, sound []byte, ok bool) {
-	var p rtp.Packet
-	if err := p.Unmarshal(packet); err != nil || p.Version != 2 {
-		return 0, nil, false
-	}
-	return p.PayloadType, p.Payload, true
-}
-
-// hearPacket passes sound on, if the viewer has the floor or gets it. It does not block. It
-// is not called concurrently.
-func (s *speech) hearPacket(pt uint8, sound []byte) {
-	defer s.survive()
-	if pt != payloadTypes[s.codec] || len(sound) == 0 || !s.viewer.wire.playing.Load() || !s.may() || !s.speak(sound) {
-		s.door.dropped(droppedTalk, 1)
-	}
-}
-
-// survive ends the speech for a bug, and not everybody's streams.
-func (s *speech) survive() {
-	if p := recover(); p != nil {
-		s.door.log.Error("hearing a viewer panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		s.stop()
-	}
-}
-
-// may reports whether sound may be passed on now.
-func (s *speech) may() bool {
-	return !s.over.Load() && s.viewer.cutFor.Load() == nil && s.door.live() && s.permit.Check(s.door.cfg.Now()) == access.Allowed
-}
-
-func (s *speech) speak(sound []byte) bool {
-	f := s.takeFloor(time.Now())
-	return f != nil && f.turn.Speak() && f.line.Say(sound, func() bool { return f.turn.Speak() && s.may() })
-}
-
-const (
-	// pauseOf is how long somebody who was interrupted must be quiet to be heard again.
-	pauseOf = time.Second
-	// askAgain is how often somebody who talks asks for a floor that another one has.
-	askAgain = 250 * time.Millisecond
-)
-
-// takeFloor returns the viewer's turn, or nil if somebody else talks.
-func (s *speech) takeFloor(now time.Time) *holding {
-	has, ask := s.current(now)
-	if !ask {
-		return has
-	}
-	f := &holding{}
-	turn, err := s.door.floor.Take(s.talker(), func(why talk.Reason) { s.lost(f, why) })
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case err != nil:
-		s.retry = now.Add(askAgain)
-		return nil
-	case f.lost:
-		return nil
-	case s.over.Load():
-		turn.Leave()
-		return nil
-	}
-	f.turn, f.line = turn, s.door.cfg.Lines.Line(s.viewer.device, s.viewer.channel, s.codec)
-	s.floor = f
-	if !s.said {
-		s.said = true
-		s.door.metrics.talks.Inc()
-		s.door.log.Info("a viewer talks", "viewer", s.viewer.id, "account", s.viewer.key.Account, "device", s.viewer.device, "channel", s.viewer.channel)
-	}
-	s.door.noteTalk(s)
-	return f
-}
-
-// current returns the turn that the viewer has, or whether it may ask for one.
-func (s *speech) current(now time.Time) (has *holding, ask bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now.Sub(s.last) > pauseOf {
-		s.muted = false
-	}
-	s.last = now
-	return s.floor, s.floor == nil && !s.muted && !now.Before(s.retry)
-}
-
-// lost ends the viewer's turn, but not its speech: it may ask again. One who was
-// interrupted must be quiet before, so that nobody is heard who does not know.
-func (s *speech) lost(f *holding, why talk.Reason) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f.lost, s.muted = true, why != talk.Silent
-	if s.floor == f {
-		s.floor = nil
-		f.line.Leave(false)
-	}
-}
-
-// revoked ends the speech, and nothing else of the viewer.
-func (s *speech) revoked(reason access.Reason) {
-	s.door.metrics.cut.WithLabelValues(string(reason)).Inc()
-	s.door.log.Info("a viewer may not talk any more", "viewer", s.viewer.id, "account", s.viewer.key.Account, "device", s.viewer.device, "reason", reason)
-	s.stop()
-}
-
-// stop ends the speech, without waiting: what is being sent to the camera is until
-// settled.
-func (s *speech) stop() {
-	if !s.over.CompareAndSwap(false, true) {
-		return
-	}
-	s.mu.Lock()
-	f := s.floor
-	s.floor = nil
-	s.mu.Unlock()
-	if f == nil {
-		close(s.settled)
-		return
-	}
-	f.turn.Leave()
-	f.line.Leave(true)
-	go func() {
-		defer close(s.settled)
-		f.line.Settle()
-	}()
-}
-
-// release ends the speech and gives its permit back.
-func (s *speech) release() {
-	s.stop()
-	if !s.viewer.alone {
-		s.permit.Release()
-	}
-}
-
-// close ends the speech of a viewer that leaves.
-func (s *speech) close() {
-	if s == nil {
-		return
-	}
-	s.mu.Lock()
-	said := s.said
-	s.mu.Unlock()
-	if said && !s.over.Load() {
-		s.door.noteTalk(s)
-	}
-	s.release()
-	s.door.sweep.Go(func() {
-		<-s.settled
-		s.door.speeches.remove(s)
-	})
-}
-
-// talks reports whether the viewer has the floor.
-func (s *speech) talks() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.floor != nil
-}
-
-// noteTalk records that a viewer talks.
-func (d *Door) noteTalk(s *speech) {
-	if d.cfg.Uses == nil {
-		return
-	}
-	if _, live := d.cfg.Access.Key(s.viewer.key.Name); live {
-		d.cfg.Uses.Used(s.viewer.talkUse(s.viewer.talkTransport()), d.cfg.Now())
-	}
-}
-
-// noteTalks records who talks.
-func (d *Door) noteTalks() {
-	for _, s := range d.speeches.list() {
-		if s.talks() {
-			d.noteTalk(s)
-		}
-	}
-}
-
-// speeches are those that may be on their way to a camera.
-type speeches struct {
-	mu  sync.Mutex
-	all map[*speech]struct{}
-}
-
-func (l *speeches) add(s *speech) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.all == nil {
-		l.all = map[*speech]struct{}{}
-	}
-	l.all[s] = struct{}{}
-}
-
-func (l *speeches) remove(s *speech) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.all, s)
-}
-
-func (l *speeches) list() []*speech {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Collect(maps.Keys(l.all))
-}
-
-// awaitSpeeches returns when nothing more is sent to cameras of what was said by those who
-// may no longer; or after cutTimeout, for a camera that hangs.
-func (d *Door) awaitSpeeches(ctx context.Context) error {
-	timeout := time.NewTimer(cutTimeout)
-	defer timeout.Stop()
-	for _, s := range d.speeches.list() {
-		if !s.over.Load() {
-			continue
-		}
-		select {
-		case <-s.settled:
-		case <-timeout.C:
-			d.log.Error("a camera that was talked to did not let go in time", "device", s.viewer.device)
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
 // hears is the interleaved channel on which a player talks.
 type hears struct {
 	channel byte
@@ -590,11 +319,4 @@ func (w *wire) heard(channel byte, size int) func([]byte) {
 		return h.hear
 	}
 	return nil
-}
-
-// endSpeech ends what a viewer says, without waiting.
-func (v *viewer) endSpeech() {
-	if s := v.speech.Load(); s != nil {
-		s.stop()
-	}
 }

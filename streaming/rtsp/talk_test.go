@@ -22,6 +22,7 @@ import (
 	"latchkey/streaming/backchannel"
 	"latchkey/streaming/cameratest"
 	"latchkey/streaming/device"
+	"latchkey/streaming/rtspclient"
 	"latchkey/streaming/talk"
 	"latchkey/streaming/upstream"
 )
@@ -107,7 +108,7 @@ func (m *mouths) lines(t testing.TB, pool *upstream.Pool) *backchannel.Lines {
 	return backchannel.New(backchannel.Config{Sources: m, Contact: pool.Contact, ISAPI: client})
 }
 
-const requireTalk = "Require: " + onvifBackChannel
+const requireTalk = "Require: " + rtspclient.BackChannel
 
 // talker is a player that has set up the back channel.
 type talker struct {
@@ -537,7 +538,7 @@ func TestTalkByISAPI(t *testing.T) {
 func TestOptionsThatNobodyKnows(t *testing.T) {
 	h := open(t, (&cameratest.Camera{}).Start(t))
 	p := h.player(t, "/dev-1/1", annKey)
-	r, err := p.do("DESCRIBE", p.url, "Require: com.example.flying, "+onvifBackChannel)
+	r, err := p.do("DESCRIBE", p.url, "Require: com.example.flying, "+rtspclient.BackChannel)
 	if err != nil || r.status != 551 || r.header.Get("Unsupported") != "com.example.flying" {
 		t.Errorf("%+v, %v", r, err)
 	}
