@@ -32,7 +32,7 @@ type Access interface {
 	Playable(account ids.Account, device ids.Device, channel int, within privilege.Interval, now time.Time, delay time.Duration) (privilege.Interval, bool)
 	// InUse lists the uses of a device that go on, the oldest first.
 	InUse(device ids.Device) []access.Held
-	// End ends one of them, without waiting; false: there is none of that number.
+	// End ends the use with a number, without waiting, and reports whether it was in use.
 	End(device ids.Device, no uint64) bool
 	// Acquire returns a permit for a use: see access.Permits.
 	Acquire(use access.Use, revoked func(access.Reason)) (*access.Permit, access.Verdict)

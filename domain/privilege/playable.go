@@ -32,7 +32,7 @@ const patternRepeats = 8 * 24 * time.Hour
 //     ends with the validity of the share, of the device and of each limit, and is in all
 //     of their weekly hours.
 //   - It is not older than the last days and the acceptance that playback is limited to.
-//   - It is older than the delay, which is zero for whoever may view live.
+//   - It is older than the delay, which is zero for those who may view live.
 //
 // Whether anything may be played back now is another question: a permit's. What is
 // allowed moves with now, so a use that lasts asks again. More than one interval is

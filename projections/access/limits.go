@@ -88,8 +88,8 @@ func (x *Index) PlaybackWindow(account ids.Account, device ids.Device, channel i
 
 // Playable returns the first interval of the recordings within an interval that an account
 // may play back on a channel now, by privilege.Clocked.Playable; ok is false if there is
-// none. Without live view, hold is how old a recording must be. Whoever plays for longer
-// than an instant holds a permit too, and asks again: the interval moves.
+// none. Without live view, hold is how old a recording must be. A playback
+// that lasts holds a permit too, and asks again: the interval moves.
 func (x *Index) Playable(account ids.Account, device ids.Device, channel int, within privilege.Interval, now time.Time, hold time.Duration) (first privilege.Interval, ok bool) {
 	x.whatPlays(account, device, channel, now, hold, func(c *privilege.Clocked, delay time.Duration) {
 		first, ok = c.Playable(channel, within, now, delay)

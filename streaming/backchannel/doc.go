@@ -5,6 +5,6 @@
 // comes and never recoded: a camera that takes no G.711 cannot be talked to. What comes late
 // is dropped, so that the line is never far behind.
 //
-// It knows neither viewers nor privileges: whoever says something decides, before each
-// piece is sent, whether it still may be.
+// It knows neither viewers nor privileges: the caller decides, before each piece is
+// sent, whether it still may be.
 package backchannel

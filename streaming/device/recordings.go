@@ -152,7 +152,7 @@ type isapiSearch struct {
 }
 
 // page gets the next page, and whether there are more. A device may say that there are more
-// and give none, or the same again: then the rest is searched for anew.
+// and give none, or the same again: then a new search gets the rest.
 func (s *isapiSearch) page(ctx context.Context) (list []Recording, more bool, err error) {
 	const layout = "2006-01-02T15:04:05Z"
 	body := `<?xml version="1.0" encoding="UTF-8"?><CMSearchDescription><searchID>` + s.id + `</searchID>` +

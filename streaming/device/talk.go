@@ -163,7 +163,7 @@ func (t *Talk) Write(sound []byte) (int, error) {
 	return n, t.failed
 }
 
-// Close ends the talk, and tells the device. Closing it again does nothing.
+// Close ends the talk, and notifies the device. Closing it again does nothing.
 func (t *Talk) Close() error {
 	t.mu.Lock()
 	closed := t.closed

@@ -361,7 +361,7 @@ func (s *Session) place(r *run, res *base.Response, elsewhere bool) {
 	}
 }
 
-// says returns what the viewer is told of a run.
+// says returns what the response to the viewer says of a run.
 func (s *Session) says(r *run, w wish, says said) Playing {
 	told := Range{Start: r.start, End: r.end, NPT: w.npt}
 	if w.start.After(told.Start) && r.speed > 0 {

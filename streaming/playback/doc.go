@@ -2,8 +2,8 @@
 // connection of its own.
 //
 // A Session speaks with the recorder (package rtspclient), knows which time each packet
-// shows, and passes on only what may be seen: whatever the recorder sends besides, such as
-// an earlier key frame or what follows the end, is dropped. The rule is asked again while
+// shows, and passes on only what may be seen: anything else that the recorder
+// sends, such as an earlier key frame or what follows the end, is dropped. The rule is asked again while
 // it plays. A viewer that is slow slows the recorder down: nothing is lost, and little
 // waits here.
 //

@@ -23,7 +23,7 @@ var (
 	// ErrNoReplay is returned if ONVIF replay is wanted and the device has none.
 	ErrNoReplay = errors.New("the device has no ONVIF replay")
 	// ErrNothing is returned if nothing is recorded in the interval, or nothing of it may
-	// be seen: there is no difference for whoever asks.
+	// be seen: a viewer cannot tell the two apart.
 	ErrNothing = errors.New("nothing of the interval can be played")
 	// ErrBusy is returned if too much is played from the device, or by the account.
 	ErrBusy = errors.New("too many recordings are being played")

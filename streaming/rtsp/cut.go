@@ -23,7 +23,7 @@ type cutting struct {
 }
 
 // AwaitCuts returns when nothing more is sent to any viewer that was cut before the call,
-// and nothing to cameras of what those say who may no longer talk.
+// and nothing to cameras from viewers who may not talk any more.
 // It returns the context's error if that ends first. It waits for each viewer until
 // cutTimeout after the cut, so that one that hangs delays only the commands of that time.
 func (d *Door) AwaitCuts(ctx context.Context) error {

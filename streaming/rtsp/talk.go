@@ -22,7 +22,7 @@ import (
 
 // Talk: the ONVIF back channel (ONVIF Streaming Specification, 5.3). The library's stream
 // of each flow has a back channel that it never describes. It is described here, to those
-// who require it and may talk; whoever sets it up needs a permit of its own.
+// who require it and may talk; a viewer that sets it up needs a permit of its own.
 
 // known are the options that a player may require.
 var known = []string{rtspclient.BackChannel, onvifReplay}

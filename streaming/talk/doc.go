@@ -2,5 +2,5 @@
 // before everybody else, and silence gives it up.
 //
 // It knows neither how sound arrives nor how it reaches a camera, and holds no permits:
-// whoever carries the sound holds one, and leaves when it is revoked.
+// the carrier of the sound holds one, and leaves when it is revoked.
 package talk
