@@ -11,7 +11,6 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
-	"github.com/pion/rtp"
 )
 
 // Facts are what a stream was seen to be while it was pulled: what a player has to know
@@ -99,26 +98,20 @@ func (p *Pool) facts(of Stream) (Facts, bool) {
 	return f, true
 }
 
-// observe begins to find the facts of a flow. The caller holds the pool's mutex.
+// observe keeps the facts of a flow, which outlast it. The caller holds the pool's mutex.
 func (p *Pool) observe(of Stream, flow *Flow) {
-	o := newObserver(flow.Description(), p.cfg.Now)
-	o.flow = flow
-	if _, err := flow.Attach(o); err != nil {
-		return
-	}
+	delete(p.seen, of)
 	for other := range p.seen {
 		if len(p.seen) < maxSources {
 			break
 		}
 		delete(p.seen, other)
 	}
-	p.seen[of] = o
+	p.seen[of] = flow.facts
 }
 
-// observer is the reader of a flow that finds its facts.
+// observer finds the facts of a flow.
 type observer struct {
-	flow  *Flow
-	now   func() time.Time
 	track int // of the video; -1: none
 	codec nalCodec
 	clock float64 // Hz of the video's timestamps
@@ -139,14 +132,14 @@ type observer struct {
 }
 
 // newObserver returns the observer of a stream of that description.
-func newObserver(desc *description.Session, now func() time.Time) *observer {
-	o := &observer{now: now, track: -1, looked: make(chan struct{})}
-	o.facts.Seen = now()
+func newObserver(desc *description.Session) *observer {
+	o := &observer{track: -1, looked: make(chan struct{})}
+	o.facts.Seen = time.Now()
 	for i, m := range desc.Medias {
 		f := m.Formats[0]
 		switch {
 		case m.Type == description.MediaTypeVideo && o.track < 0:
-			o.track, o.codec, o.clock = i, newResizer(f).codec, float64(f.ClockRate())
+			o.track, o.codec, o.clock = i, codecOf(f), float64(f.ClockRate())
 			o.describe(f)
 		case m.Type == description.MediaTypeAudio && o.facts.Audio.Codec == "":
 			o.facts.Audio = audioFacts(f)
@@ -279,35 +272,27 @@ func h265Profile(sps h265.SPS) string {
 	return ""
 }
 
-// Take looks at a packet.
-func (o *observer) Take(p Packet) {
+// add takes a packet, and what it has.
+func (o *observer) add(p Packet, has content) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.facts.Seen = p.NTP
 	if p.Track != o.track {
 		return
 	}
-	var pkt rtp.Header
-	n, err := pkt.Unmarshal(p.Data)
-	if err != nil {
-		return
+	if has.picture {
+		o.facts.Video.GOPTooLong = has.tooLong
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.facts.Seen = o.now()
-	if !o.began || pkt.Timestamp != o.picture {
-		o.nextPicture(pkt.Timestamp)
+	at := Timestamp(p.Data)
+	if !o.began || at != o.picture {
+		o.nextPicture(at)
 	}
-	switch {
-	case o.facts.Video.Codec == "JPEG":
-		o.keyFrame(pkt.Timestamp)
-	case o.codec.header != 0:
-		o.codec.units(p.Data[n:], func(kind byte, unit []byte) {
-			switch {
-			case o.codec.isSPS(kind) && !o.parameters && unit != nil:
-				o.parameters = true
-				o.parameterSet(unit)
-			case o.codec.isKey(kind):
-				o.keyFrame(pkt.Timestamp)
-			}
-		})
+	if has.sps != nil && !o.parameters {
+		o.parameters = true
+		o.parameterSet(has.sps)
+	}
+	if has.intra {
+		o.keyFrame(at)
 	}
 }
 
@@ -345,63 +330,12 @@ func (o *observer) keyFrame(at uint32) {
 	o.saw.Do(func() { close(o.looked) })
 }
 
-// End does nothing more: the facts remain.
-func (o *observer) End(error) { o.saw.Do(func() { close(o.looked) }) }
+// end lets nobody wait any more: the facts remain.
+func (o *observer) end() { o.saw.Do(func() { close(o.looked) }) }
 
 // seen returns the facts so far.
 func (o *observer) seen() Facts {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	f := o.facts
-	f.Video.GOPTooLong = o.flow != nil && o.flow.TooLong()
-	return f
-}
-
-// units calls each with the type of each NAL unit that begins in the payload of a packet,
-// and with the unit itself if it is whole.
-func (c nalCodec) units(payload []byte, each func(kind byte, unit []byte)) {
-	if len(payload) <= c.header {
-		return
-	}
-	switch kind := c.kind(payload); {
-	case kind == c.fragment:
-		if about := payload[c.header]; about&0x80 != 0 {
-			each(about&c.fragmentKind(), nil)
-		}
-	case kind == c.aggregate:
-		for body := payload[c.header:]; len(body) > 2; {
-			size := int(body[0])<<8 | int(body[1])
-			if body = body[2:]; size == 0 || size > len(body) {
-				return
-			}
-			if size > c.header {
-				each(c.kind(body), body[:size])
-			}
-			body = body[size:]
-		}
-	case kind < c.aggregate:
-		each(kind, payload)
-	}
-}
-
-func (c nalCodec) fragmentKind() byte {
-	if c.header == h264Codec.header {
-		return 0x1f
-	}
-	return 0x3f
-}
-
-func (c nalCodec) isSPS(kind byte) bool {
-	if c.header == h264Codec.header {
-		return kind == byte(h264.NALUTypeSPS)
-	}
-	return kind == byte(h265.NALUType_SPS_NUT)
-}
-
-// isKey reports whether a NAL unit belongs to a picture that can be decoded alone.
-func (c nalCodec) isKey(kind byte) bool {
-	if c.header == h264Codec.header {
-		return kind == byte(h264.NALUTypeIDR)
-	}
-	return kind >= byte(h265.NALUType_BLA_W_LP) && kind <= byte(h265.NALUType_CRA_NUT)
+	return o.facts
 }

@@ -65,17 +65,21 @@ func TestFacts(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := newObserver(&description.Session{Medias: []*description.Media{
+			flow := newFlow(&description.Session{Medias: []*description.Media{
 				{Type: description.MediaTypeAudio, Formats: []format.Format{&format.G711{SampleRate: 8000, ChannelCount: 1}}},
 				{Type: description.MediaTypeVideo, Formats: []format.Format{c.format}},
-			}}, time.Now)
+			}})
 			for _, s := range c.sent {
 				pkt := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 96, Timestamp: uint32(1<<32 - 90*100 + s.at*90)}, Payload: s.payload}
-				o.Take(Packet{Track: 1, Data: must(pkt.Marshal())})
+				flow.hand(Packet{Track: 1, Data: must(pkt.Marshal())})
 			}
-			o.Take(Packet{Track: 1, Data: []byte{0}})
-			o.Take(Packet{Track: 0, Data: must((&rtp.Packet{Header: rtp.Header{Version: 2}, Payload: idr}).Marshal())})
-			got := o.seen()
+			flow.hand(Packet{Track: 1, Data: []byte{0}})
+			last := time.Unix(1e9, 0)
+			flow.hand(Packet{Track: 0, NTP: last, Data: must((&rtp.Packet{Header: rtp.Header{Version: 2}, Payload: idr}).Marshal())})
+			got := flow.facts.seen()
+			if !got.Seen.Equal(last) { // sound counts, too
+				t.Errorf("the last packet came at %v", got.Seen)
+			}
 			if got.Video != c.want {
 				t.Errorf("%+v, want %+v", got.Video, c.want)
 			}
@@ -102,9 +106,9 @@ func FuzzFacts(f *testing.F) {
 		if h265 {
 			video = &format.H265{PayloadTyp: 96}
 		}
-		o := newObserver(&description.Session{Medias: []*description.Media{{Type: description.MediaTypeVideo, Formats: []format.Format{video}}}}, time.Now)
-		o.Take(Packet{Data: append([]byte{0x80, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1}, payload...)})
-		if v := o.seen().Video; v.Width < 0 || v.Height < 0 {
+		flow := newFlow(&description.Session{Medias: []*description.Media{{Type: description.MediaTypeVideo, Formats: []format.Format{video}}}})
+		flow.hand(Packet{Data: append([]byte{0x80, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1}, payload...)})
+		if v := flow.facts.seen().Video; v.Width < 0 || v.Height < 0 {
 			t.Errorf("%+v", v)
 		}
 	})

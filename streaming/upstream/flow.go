@@ -38,6 +38,7 @@ type Flow struct {
 	desc   *description.Session
 	caches []*cache // of each track
 	times  *times
+	facts  *observer
 
 	mu      sync.RWMutex
 	readers []*attached
@@ -45,7 +46,7 @@ type Flow struct {
 }
 
 func newFlow(desc *description.Session) *Flow {
-	f := &Flow{desc: desc, times: newTimes(desc)}
+	f := &Flow{desc: desc, times: newTimes(desc), facts: newObserver(desc)}
 	videos := 0
 	for _, m := range desc.Medias {
 		if m.Type == description.MediaTypeVideo {
@@ -73,12 +74,6 @@ func (f *Flow) Description() *description.Session { return f.desc }
 // every packet that a reader has taken.
 func (f *Flow) GOP(track int) GOP { return f.caches[track].gop() }
 
-// TooLong reports whether a GOP is not cached because it exceeds MaxGOP: new viewers wait
-// for the next key frame.
-func (f *Flow) TooLong() bool {
-	return slices.ContainsFunc(f.caches, (*cache).isTooLong)
-}
-
 // Attach passes packets to the reader from now on, until the flow ends or detach is
 // called. No packet follows after detach has returned; an earlier end may still be
 // reported. Take must not call detach.
@@ -104,12 +99,14 @@ func (f *Flow) hand(p Packet) {
 	if len(p.Data) < 12 {
 		return
 	}
-	p.Key = f.caches[p.Track].add(p)
+	has := f.caches[p.Track].add(p)
+	p.Key = has.key
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	for _, r := range f.readers {
 		r.Take(p)
 	}
+	f.facts.add(p, has)
 }
 
 // end ends every reader, once.
@@ -121,4 +118,5 @@ func (f *Flow) end(reason error) {
 	for _, r := range readers {
 		r.End(reason)
 	}
+	f.facts.end()
 }

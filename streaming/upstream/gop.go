@@ -105,6 +105,7 @@ func Payload(packet []byte) []byte {
 // cache keeps the GOP of one track of video.
 type cache struct {
 	look  func(payload []byte) content // nil: not known for the codec, nothing is cached
+	mixed bool                         // there are several formats: nothing is cached
 	most  int                          // bytes
 	clock int
 
@@ -122,20 +123,25 @@ type cache struct {
 
 // content is what a packet has of a picture.
 type content struct {
-	key     bool // the beginning of one that can be decoded without others, or parameter sets
-	picture bool // any part of one
+	key     bool   // the beginning of one that can be decoded without others, or parameter sets
+	intra   bool   // the beginning of one that can be decoded without others
+	picture bool   // any part of one
+	sps     []byte // the first sequence parameter set that is whole
+	tooLong bool   // with this packet the GOP exceeds what is cached
 }
 
 // newCache returns the cache for a media that shares the space with others.
 func newCache(m *description.Media, videos int) *cache {
 	c := &cache{most: MaxGOP / max(videos, 1)}
-	if m.Type != description.MediaTypeVideo || len(m.Formats) != 1 {
+	if m.Type != description.MediaTypeVideo || len(m.Formats) == 0 {
 		return c
 	}
-	c.clock = m.Formats[0].ClockRate()
+	c.mixed, c.clock = len(m.Formats) > 1, m.Formats[0].ClockRate()
 	c.look = lookInto(m.Formats[0])
 	return c
 }
+
+var inH264, inH265 = h264Codec.content, h265Codec.content
 
 // lookInto returns what reads the payloads of a format, or nil if its pictures are not known
 // here.
@@ -158,17 +164,21 @@ func Begins(f format.Format, payload []byte) (begins, known bool) {
 	return look != nil && len(payload) > 0 && look(payload).key, look != nil
 }
 
-// add takes a packet, and reports whether a decoder can start with its picture, as far as
-// is known.
-func (c *cache) add(p Packet) (key bool) {
+// add takes a packet, and returns what it has. Where that is not known, a decoder may
+// start with any packet.
+func (c *cache) add(p Packet) (has content) {
 	if c.look == nil {
-		return true
+		return content{key: true}
 	}
 	payload := Payload(p.Data)
 	if len(payload) == 0 {
-		return false
+		return content{}
 	}
-	has := c.look(payload)
+	has = c.look(payload)
+	if c.mixed {
+		has.key = true
+		return has
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ts := Timestamp(p.Data); len(c.packets) == 0 || c.picture && ts != c.ts {
@@ -187,7 +197,8 @@ func (c *cache) add(p Packet) (key bool) {
 		c.tooLong = c.tooLong || c.complete
 		c.packets, c.bytes, c.complete, c.unit = nil, 0, false, 0
 	}
-	return has.key
+	has.tooLong = c.tooLong
+	return has
 }
 
 // begin makes the packets begin with the picture that is being received.
@@ -211,70 +222,7 @@ func (c *cache) gop() GOP {
 	return GOP{Packets: c.packets[:len(c.packets):len(c.packets)], clockRate: c.clock}
 }
 
-func (c *cache) isTooLong() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.tooLong
-}
-
-const fuStart = 0x80
-
-// inH264 reads a payload of RFC 6184.
-func inH264(p []byte) (has content) {
-	switch kind := p[0] & 0x1f; kind {
-	case 24: // STAP-A
-		units(p[1:], func(unit []byte) { has.addH264(unit[0] & 0x1f) })
-	case 28, 29: // FU-A, FU-B
-		if len(p) > 1 {
-			has.addH264(p[1] & 0x1f)
-			has.key = has.key && p[1]&fuStart != 0
-		}
-	default:
-		has.addH264(kind)
-	}
-	return has
-}
-
-func (has *content) addH264(kind byte) {
-	has.picture = has.picture || kind >= 1 && kind <= 5
-	has.key = has.key || kind == 5 || kind == 7 // IDR, SPS
-}
-
-// inH265 reads a payload of RFC 7798.
-func inH265(p []byte) (has content) {
-	if len(p) < 3 {
-		return has
-	}
-	switch kind := p[0] >> 1 & 0x3f; kind {
-	case 48: // AP
-		units(p[2:], func(unit []byte) { has.addH265(unit[0] >> 1 & 0x3f) })
-	case 49: // FU
-		has.addH265(p[2] & 0x3f)
-		has.key = has.key && p[2]&fuStart != 0
-	default:
-		has.addH265(kind)
-	}
-	return has
-}
-
-func (has *content) addH265(kind byte) {
-	has.picture = has.picture || kind < 32
-	has.key = has.key || kind >= 16 && kind <= 21 || kind == 32 || kind == 33 // BLA, IDR, CRA; VPS, SPS
-}
-
 // inMJPEG reads a payload of RFC 2435: a picture begins at offset 0.
 func inMJPEG(p []byte) content {
-	return content{picture: true, key: len(p) >= 4 && p[1]|p[2]|p[3] == 0}
-}
-
-// units calls f with each NAL unit of an aggregate.
-func units(p []byte, f func(unit []byte)) {
-	for len(p) > 2 {
-		n := int(binary.BigEndian.Uint16(p))
-		if n == 0 || n > len(p)-2 {
-			return
-		}
-		f(p[2 : 2+n])
-		p = p[2+n:]
-	}
+	return content{picture: true, intra: true, key: len(p) >= 4 && p[1]|p[2]|p[3] == 0}
 }

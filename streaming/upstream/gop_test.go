@@ -86,18 +86,18 @@ func TestALongGOPIsNotCached(t *testing.T) {
 	}
 	add(0x65, 3<<20)
 	add(0x41, 4<<20)
-	if f.TooLong() || len(f.GOP(0).Packets) == 0 {
+	if f.facts.seen().Video.GOPTooLong || len(f.GOP(0).Packets) == 0 {
 		t.Fatal("a GOP that fits is not cached")
 	}
 	held := f.GOP(0)
 	add(0x41, 2<<20)
 	add(0x41, 2<<20)
-	if !f.TooLong() || len(f.GOP(0).Packets) != 0 {
+	if !f.facts.seen().Video.GOPTooLong || len(f.GOP(0).Packets) != 0 {
 		t.Error("a GOP that is too long is cached")
 	}
 	add(0x65, 1<<20)
 	add(0x41, 1000)
-	if n := len(f.GOP(0).Packets); f.TooLong() || n < 700 {
+	if n := len(f.GOP(0).Packets); f.facts.seen().Video.GOPTooLong || n < 700 {
 		t.Errorf("of the next one %d packets are cached", n)
 	}
 	if Sequence(held.Packets[0].Data) != 1 {

@@ -22,34 +22,91 @@ type resizer struct {
 type nalCodec struct {
 	header    int // bytes of a NAL unit's header
 	kind      func(header []byte) byte
+	kindBits  byte // those that have the type in the header of a fragment
 	aggregate byte // the type of a packet with several NAL units
 	fragment  byte // the type of a fragment of a NAL unit
+	fragmentB byte // the same of interleaved packets, where the codec has that
+	sps       byte // the type of a sequence parameter set
 	rename    func(header []byte, kind byte) []byte
+	note      func(has *content, kind byte) // that a NAL unit of the type begins
 }
 
 var (
 	h264Codec = nalCodec{
-		header: 1, aggregate: 24, fragment: 28,
+		header: 1, kindBits: 0x1f, aggregate: 24, fragment: 28, fragmentB: 29, sps: 7,
 		kind:   func(h []byte) byte { return h[0] & 0x1f },
 		rename: func(h []byte, kind byte) []byte { return []byte{h[0]&0xe0 | kind} },
+		note: func(has *content, kind byte) {
+			has.picture = has.picture || kind >= 1 && kind <= 5
+			has.intra = has.intra || kind == 5          // IDR
+			has.key = has.key || kind == 5 || kind == 7 // SPS
+		},
 	}
 	h265Codec = nalCodec{
-		header: 2, aggregate: 48, fragment: 49,
+		header: 2, kindBits: 0x3f, aggregate: 48, fragment: 49, fragmentB: 49, sps: 33,
 		kind:   func(h []byte) byte { return h[0] >> 1 & 0x3f },
 		rename: func(h []byte, kind byte) []byte { return []byte{h[0]&0x81 | kind<<1, h[1]} },
+		note: func(has *content, kind byte) {
+			intra := kind >= 16 && kind <= 21 // BLA, IDR, CRA
+			has.picture = has.picture || kind < 32
+			has.intra = has.intra || intra
+			has.key = has.key || intra || kind == 32 || kind == 33 // VPS, SPS
+		},
 	}
 )
 
-func newResizer(f format.Format) *resizer {
-	switch codecName(f) { // of formats whose parameters could not be read, too
+// codecOf returns the codec of a format, of one whose parameters could not be read, too; a
+// zero one if it has no NAL units.
+func codecOf(f format.Format) nalCodec {
+	switch codecName(f) {
 	case "H264":
-		return &resizer{codec: h264Codec}
+		return h264Codec
 	case "H265":
-		return &resizer{codec: h265Codec}
-	default:
-		return &resizer{}
+		return h265Codec
+	}
+	return nalCodec{}
+}
+
+// content reads the payload of a packet (RFC 6184 and RFC 7798).
+func (c nalCodec) content(payload []byte) (has content) {
+	if len(payload) <= c.header {
+		return has
+	}
+	switch kind := c.kind(payload); {
+	case kind == c.fragment, kind == c.fragmentB:
+		const begins = 0x80
+		about := payload[c.header]
+		c.note(&has, about&c.kindBits)
+		if about&begins == 0 {
+			has.key, has.intra = false, false
+		}
+	case kind == c.aggregate:
+		for body := payload[c.header:]; len(body) > 2; {
+			size := int(body[0])<<8 | int(body[1])
+			if body = body[2:]; size == 0 || size > len(body) {
+				return has
+			}
+			if size > c.header {
+				c.unit(&has, body[:size])
+			}
+			body = body[size:]
+		}
+	case kind < c.aggregate:
+		c.unit(&has, payload)
+	}
+	return has
+}
+
+// unit notes a whole NAL unit.
+func (c nalCodec) unit(has *content, unit []byte) {
+	kind := c.kind(unit)
+	c.note(has, kind)
+	if kind == c.sps && has.sps == nil {
+		has.sps = unit
 	}
 }
+
+func newResizer(f format.Format) *resizer { return &resizer{codec: codecOf(f)} }
 
 // fit returns the packet, split if it exceeds maxPacket, or nil if it cannot be split.
 // The slice is valid until the next call.
