@@ -3,6 +3,7 @@ package rtsp
 import (
 	"errors"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -69,5 +70,40 @@ func TestNobodyStaysAfterTeardown(t *testing.T) {
 		if _, err := p.drain(); errors.Is(err, errTimeout(err)) {
 			t.Errorf("over %s the connection stays open", transport)
 		}
+	}
+}
+
+// leaving is the way of a viewer that leaves, and is asked what is left of a packet.
+type leaving struct {
+	way
+	asked func()
+}
+
+func (l *leaving) rest(*burst, *sub, int) []byte {
+	l.asked()
+	return nil
+}
+
+// TestARevocationFindsWhoLeaves: a viewer keeps its permit, and is waited for, as long as it
+// may be sent something.
+func TestARevocationFindsWhoLeaves(t *testing.T) {
+	t.Parallel()
+	h := open(t, (&cameratest.Camera{}).Start(t))
+	p := h.watching(t, "/dev-1/1", annKey, "udp")
+	v := h.viewers.list()[0]
+	listed, held := false, 0
+	v.box.mu.Lock()
+	v.box.way = &leaving{v.box.way, func() {
+		listed, held = slices.Contains(h.viewers.list(), v), len(h.grants.InUse("dev-1"))
+	}}
+	v.box.now, v.box.quiet = item{burst: &burst{}}, false
+	v.box.mu.Unlock()
+	p.conn.Close()
+	<-v.done
+	if !listed || held != 1 {
+		t.Errorf("while it may be sent something: a viewer of the door %v, %d permits", listed, held)
+	}
+	if n := len(h.grants.InUse("dev-1")); n != 0 || h.viewers.count() != 0 {
+		t.Errorf("after it has left: %d permits, %d viewers", n, h.viewers.count())
 	}
 }

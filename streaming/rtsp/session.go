@@ -479,10 +479,6 @@ func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) 
 
 // forget undoes setup.
 func (h *handler) forget(v *viewer) {
-	if v.permit != nil {
-		v.permit.Release()
-	}
-	h.viewers.remove(v)
 	h.hear(v)
 	v.speech.Load().close()
 	switch {
@@ -495,6 +491,11 @@ func (h *handler) forget(v *viewer) {
 		}
 		v.lease.release()
 	}
+	// After nothing more is sent: until then a revocation has to find the viewer.
+	if v.permit != nil {
+		v.permit.Release()
+	}
+	h.viewers.remove(v)
 	close(v.done)
 }
 
