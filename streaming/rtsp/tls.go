@@ -11,6 +11,10 @@ import (
 // tlsChunk is how much is encrypted at once, in bytes: the content of one TLS record.
 const tlsChunk = 16 << 10
 
+// maxSealed is how much may wait encrypted, in bytes: one record, and what TLS itself
+// answers to a player that reads. Key updates cost a player little, and each is answered.
+const maxSealed = 4 * tlsChunk
+
 // layer is TLS on the connection of a player.
 //
 // Responses are written through it as to any connection. Once packets are sent, what the
@@ -59,6 +63,9 @@ func (l *layer) queue(p []byte) error {
 			return err
 		}
 		p = p[n:]
+	}
+	if len(l.sealed)+len(p) > maxSealed {
+		return errTooMany
 	}
 	l.sealed = append(l.sealed, p...)
 	return nil

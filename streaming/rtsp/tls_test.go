@@ -263,6 +263,20 @@ func TestSRTP(t *testing.T) {
 	plain.wants(461, "SETUP of SRTP without TLS", r, err)
 }
 
+// TestTLSAnswersAreBounded: a player that reads nothing, but makes TLS answer, ends.
+func TestTLSAnswersAreBounded(t *testing.T) {
+	t.Parallel()
+	l := &layer{sealed: make([]byte, 1, maxSealed)}
+	for range maxSealed - 1 {
+		if err := l.queue([]byte{0}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.queue([]byte{0}); !errors.Is(err, errTooMany) || len(l.sealed) != maxSealed {
+		t.Errorf("%d bytes wait, %v", len(l.sealed), err)
+	}
+}
+
 // keyIn returns the key in a MIKEY message.
 func keyIn(t *testing.T, m *mikey.Message) []byte {
 	t.Helper()
