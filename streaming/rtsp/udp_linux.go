@@ -250,7 +250,7 @@ func (t *batch) add(u *udpPorts, b *burst, o *outbox, to *sockaddr) {
 	d := b.datagrams()
 	for n := range d.runs {
 		if t.n == maxMessages {
-			t.flush(u, b)
+			t.send(u, b)
 		}
 		if t.late == o {
 			return
@@ -261,8 +261,14 @@ func (t *batch) add(u *udpPorts, b *burst, o *outbox, to *sockaddr) {
 	}
 }
 
-// flush sends what was collected. What the socket does not take is queued by each viewer.
+// flush sends what was collected last of a burst.
 func (t *batch) flush(u *udpPorts, b *burst) {
+	t.send(u, b)
+	t.late = nil
+}
+
+// send sends what was collected. What the socket does not take is queued by each viewer.
+func (t *batch) send(u *udpPorts, b *burst) {
 	for begin := 0; begin < t.n; {
 		if t.of[begin] == t.late {
 			begin++
@@ -278,9 +284,6 @@ func (t *batch) flush(u *udpPorts, b *burst) {
 			t.late = o
 			o.requeue(b, r.from, err != 0 && !busy(err))
 		}
-	}
-	if t.n < maxMessages {
-		t.late = nil
 	}
 	t.n = 0
 }

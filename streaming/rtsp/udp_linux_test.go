@@ -3,8 +3,10 @@ package rtsp
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -75,6 +77,40 @@ func TestDatagramsAreThePackets(t *testing.T) {
 				t.Fatalf("%s: packet %d has %d bytes and number %d: %v", way, n, got, buf[3], err)
 			}
 		}
+	}
+}
+
+// TestAViewerIsLateForOneBurst, also if that filled the last system call.
+func TestAViewerIsLateForOneBurst(t *testing.T) {
+	u, conn := ports(t), listenPlain(t)
+	to := u.address(conn.LocalAddr().(*net.UDPAddr).AddrPort())
+	nowhere := u.address(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 0))
+	late := &outbox{closed: true} // takes nothing back
+	var batch batch
+	refused, next := burstOf(100, 100), burstOf(50)
+	for range maxMessages - 1 {
+		batch.add(u, refused, &outbox{}, &to)
+	}
+	batch.add(u, refused, late, &nowhere)
+	batch.flush(u, refused)
+	batch.add(u, next, late, &to)
+	batch.flush(u, next)
+	buf := make([]byte, 2000)
+	read := func() int {
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		n, err := conn.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for n := range 2 * (maxMessages - 1) {
+		if got := read(); got != 100 {
+			t.Errorf("packet %d has %d bytes", n, got)
+		}
+	}
+	if got := read(); got != 50 {
+		t.Errorf("the next picture has %d bytes", got)
 	}
 }
 
