@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -219,6 +220,36 @@ func TestASlowViewerLosesWholePictures(t *testing.T) {
 	}
 	if h.dropped(t, "viewer queue") == 0 {
 		t.Error("what was lost is not counted")
+	}
+}
+
+// stuck is the way of a viewer that takes nothing.
+type stuck struct{ way }
+
+func (stuck) size(b *burst, _ *sub) int                 { return len(b.data) }
+func (stuck) send(_ *burst, _ *sub, n int) (int, error) { return n, nil }
+func (stuck) rest(*burst, *sub, int) []byte             { return nil }
+func (stuck) probing() bool                             { return false }
+func (stuck) giveUp()                                   {}
+
+// TestAResponseIsNoLag: a viewer whose queue begins with a response is not behind by the
+// age of the door.
+func TestAResponseIsNoLag(t *testing.T) {
+	h := open(t, (&cameratest.Camera{}).Start(t))
+	o := &outbox{door: h.Door, way: stuck{}, subs: []sub{{on: true, report: math.MaxInt64}}, quiet: true}
+	t.Cleanup(o.close)
+	picture := func(at int64) *burst {
+		return &burst{video: true, first: true, data: make([]byte, 100), ends: []int32{100}, at: at}
+	}
+	now := monotonic()
+	if what, _ := o.offer(picture(now), nil); what != begun {
+		t.Fatalf("the first picture: %d", what)
+	}
+	if _, err := o.respond([]byte("RTSP/1.0 200 OK\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if what, _ := o.offer(picture(now+int64(h.maxLag)), nil); what != taken {
+		t.Errorf("the picture after a response: %d", what)
 	}
 }
 

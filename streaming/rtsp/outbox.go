@@ -317,6 +317,7 @@ func (o *outbox) push(it item) {
 	o.queue = append(o.queue, it)
 	o.bytes += len(it.data)
 	if it.control {
+		it.at = monotonic() // the age of the queue counts from it, too
 		o.held += len(it.data)
 	}
 }
