@@ -36,10 +36,10 @@ type Config struct {
 	Recorders  *playback.Recorders // nil: recordings are not played
 	Uses       Uses                // nil: uses are not recorded
 
-	// PlaybackDelay is how old a recording must be for who may not view live.
+	// PlaybackDelay is the minimum age of a recording for viewers who may not view live.
 	PlaybackDelay time.Duration
 
-	Lines *backchannel.Lines // to cameras, for those who talk; closed with the door; nil: nobody may
+	Lines *backchannel.Lines // to cameras, for viewers who talk; closed with the door; nil: nobody can talk
 	Floor *talk.Floor        // who talks; required with Lines
 
 	Now     func() time.Time // time.Now

@@ -45,7 +45,7 @@ type stream struct {
 	due     []due              // reports
 	batch   batch
 	unheard int           // tracks of which nothing was received yet
-	heard   chan struct{} // closed when that is none
+	heard   chan struct{} // closed when unheard is zero
 
 	packets, bytes uint64 // given to viewers
 }
@@ -67,7 +67,7 @@ type track struct {
 	keys bool   // key frames can be told from others
 
 	last      upstream.Packet // given to viewers
-	has       bool            // last is one
+	has       bool            // last is set
 	before    uint32          // the timestamp before that of last
 	timestamp uint32          // of now
 	markers   bool            // the last picture ended with one
@@ -243,8 +243,8 @@ func (st *stream) deliver(b *burst) {
 	st.bytes += uint64(given * (len(b.data) - 4*len(b.ends)))
 }
 
-// awaitHeard waits until something was received of each track, for a moment after the
-// camera began to play: before that it cannot be said where they begin.
+// awaitHeard waits until a packet of each track has arrived, but not long after the camera
+// began to play: before that, where the tracks begin is unknown.
 func (st *stream) awaitHeard(done <-chan struct{}) {
 	const most = 500 * time.Millisecond
 	left := time.Until(st.opened.Add(most))

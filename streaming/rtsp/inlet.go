@@ -130,7 +130,7 @@ func (i *inlet) frame() error {
 	return i.spend(leastCost + n)
 }
 
-// message reads a request, or a response, which is dropped: nothing is asked of players.
+// message reads a request, or a response, which is dropped: the door sends no requests.
 func (i *inlet) message() error {
 	first, err := i.line()
 	if err != nil {
@@ -197,7 +197,7 @@ func (i *inlet) line() (string, error) {
 }
 
 // header reads the header, without Content-Length, and the length of the body. Lines that
-// are no header are left out.
+// are not headers are skipped.
 func (i *inlet) header() (head fields, length int, err error) {
 	for total := 0; ; {
 		line, err := i.line()

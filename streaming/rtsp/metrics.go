@@ -17,7 +17,7 @@ type metrics struct {
 const (
 	droppedQueue = "viewer queue" // a viewer did not keep up
 	droppedSent  = "viewer sent"  // it came from a viewer and is not RTCP
-	droppedTalk  = "viewer talk"  // it was said by who may not, or has not the floor, or too fast
+	droppedTalk  = "viewer talk"  // it was said without the privilege or the floor, or too fast
 )
 
 // newMetrics registers the metrics with r, which may be nil.

@@ -44,7 +44,7 @@ type groups struct {
 	within netip.Prefix // invalid: nothing is sent by multicast
 
 	mu   sync.Mutex
-	next uint64 // that an address is used again as late as possible
+	next uint64 // an address is reused as late as possible
 	used map[netip.Addr]bool
 
 	setups int // numbers the ports that the server is given; see standIn
@@ -79,8 +79,8 @@ func (g *groups) give(a netip.Addr) {
 }
 
 // standIn returns the transport that the server gets to see. Its own multicast sends on
-// every interface, so to the server a member of a group is a viewer over UDP, whose ports
-// exist nowhere and are nobody else's.
+// every interface, so to the server a member of a group is a viewer over UDP, with ports
+// that do not exist and that no other viewer has.
 func (g *groups) standIn(mode headers.TransportMode) headers.Transport {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -112,9 +112,9 @@ func (w *wire) joins(v *viewer, header base.HeaderValue, mode headers.TransportM
 	return refused == errNoTransport
 }
 
-// mayJoin refuses multicast to everybody but the owner of the device, as what a group gets
-// cannot be taken back from one of its members: nobody can take anything from the owner.
-// An id of a device never gets another owner.
+// mayJoin refuses multicast to everyone except the owner of the device: the packets of a
+// group cannot be withheld from one of its members, and nobody can revoke the owner's access.
+// A device id never gets another owner.
 func (d *Door) mayJoin(v *viewer, t target) *refusal {
 	if v.multicast && (v.alone || t.playback || !d.cfg.Access.Owns(v.key.Account, v.device)) {
 		return errNoTransport

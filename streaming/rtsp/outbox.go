@@ -28,9 +28,9 @@ type way interface {
 	// size returns the size of a burst, in units of the way.
 	size(b *burst, s *sub) int
 	// send sends a burst from one of its units on, and returns up to which. It returns an
-	// error if the viewer can receive nothing any more.
+	// error if the viewer cannot receive anything any more.
 	send(b *burst, s *sub, from int) (int, error)
-	// rest returns what is left of a packet of which a part was sent; nil if nothing is.
+	// rest returns the rest of a packet of which a part was sent; nil if there is none.
 	rest(b *burst, s *sub, done int) []byte
 	// probing reports whether what is sent only finds out whether the viewer reads.
 	probing() bool

@@ -266,7 +266,7 @@ func chooseTransport(header base.HeaderValue, has *gortsplib.Transport, mode hea
 }
 
 // parseTransport reads one transport; everything that the door does not need is left out,
-// such as a destination, which could be somebody else.
+// such as a destination, which could be the address of someone else.
 func parseTransport(s string) (t headers.Transport, refused *refusal) {
 	parts := strings.Split(s, ";")
 	switch profile(parts[0]) {
@@ -318,7 +318,7 @@ func parseTransport(s string) (t headers.Transport, refused *refusal) {
 	return t, nil
 }
 
-// modeOf reads a mode; nil if it is none. RECEIVE is what ffmpeg has called RECORD.
+// modeOf reads a mode; nil if it is invalid. RECEIVE is what ffmpeg has called RECORD.
 func modeOf(s string) *headers.TransportMode {
 	play, record := headers.TransportModePlay, headers.TransportModeRecord
 	switch strings.ToUpper(s) {
@@ -330,7 +330,7 @@ func modeOf(s string) *headers.TransportMode {
 	return nil
 }
 
-// profile returns the name of a transport. Kodi has sent bytes before it that are no text.
+// profile returns the name of a transport. Kodi has sent bytes before it that are not text.
 func profile(s string) string {
 	s = strings.ToUpper(strings.TrimSpace(s))
 	if i := strings.LastIndex(s, "RTP/"); i > 0 {

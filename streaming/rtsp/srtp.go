@@ -24,8 +24,8 @@ const (
 	srtpQuery = "srtp"
 )
 
-// protection encrypts one track for one viewer over UDP. Its key is nobody else's, and is
-// used for one session: with that it ends.
+// protection encrypts one track for one viewer over UDP. Its key is unique to it, and ends
+// with the session.
 type protection struct {
 	ssrc    uint32
 	key     []byte

@@ -17,7 +17,7 @@ type lease struct {
 	stream *stream
 }
 
-// release gives the share up. Who only talks has none.
+// release returns the share. A viewer who only talks has none.
 func (l *lease) release() {
 	if l.Lease != nil {
 		l.Release()

@@ -88,7 +88,7 @@ func (l *layer) flush() (clear bool, err error) {
 	return true, nil
 }
 
-// end sends nothing any more. It is called before the connection is closed.
+// end stops sending. It is called before the connection is closed.
 func (l *layer) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
