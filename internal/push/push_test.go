@@ -145,7 +145,9 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 			t.Errorf("%q: %q, %q", field, got, why)
 		}
 	}
-	if field, _ := c.Check(push.Browser{Endpoint: "https://127.0.0.1/x", P256DH: good.P256DH, Auth: good.Auth}); field != "endpoint" {
-		t.Errorf("%q", field)
+	for _, endpoint := range []string{"https://127.0.0.1/x", "https://user:secret@push.example/abc", "https://user@push.example/abc"} {
+		if field, _ := c.Check(push.Browser{Endpoint: endpoint, P256DH: good.P256DH, Auth: good.Auth}); field != "endpoint" {
+			t.Errorf("%s: %q", endpoint, field)
+		}
 	}
 }

@@ -132,6 +132,9 @@ func (c *Client) MayCall(address string) string {
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" {
 		return "is not an https:// URL with a host"
 	}
+	if u.User != nil {
+		return "must not hold a user name or password"
+	}
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		host = "127.0.0.1"
