@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -362,6 +363,74 @@ func TestOneProcessListens(t *testing.T) {
 		want("after many went", 500)
 		has.Store(false)
 		want("after the lease was lost", 0)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestTheLeaseLastsWhileDevicesAreLookedAt: that takes longer than the lease.
+func TestTheLeaseLastsWhileDevicesAreLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBlock(1200)
+		var mu sync.Mutex
+		var holder, changes int
+		var until time.Time
+		lease := func(n int) func() bool {
+			return func() bool {
+				mu.Lock()
+				defer mu.Unlock()
+				if holder != n && time.Now().Before(until) {
+					return false
+				}
+				if holder != n {
+					holder, changes = n, changes+1
+				}
+				until = time.Now().Add(leaseLasts)
+				return true
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		for n := range 2 {
+			w := b.watch(1200, lease(n+1))
+			go func() { done <- w.Run(ctx) }()
+		}
+		time.Sleep(5 * time.Minute)
+		if got := b.listened(); got != 1200 || changes != 1 {
+			t.Errorf("%d devices are listened to; the lease changed hands %d times", got, changes)
+		}
+		cancel()
+		if err := errors.Join(<-done, <-done); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestADeviceThatCannotBeLookedUpHidesNoOther: such as one whose credentials are damaged.
+func TestADeviceThatCannotBeLookedUpHidesNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBlock(20)
+		w := b.watch(1200, func() bool { return true })
+		look := w.cfg.Target
+		w.cfg.Target = func(ctx context.Context, id string) (AlarmTarget, bool, error) {
+			if id == "cam-00003" {
+				return AlarmTarget{}, false, errors.New("damaged")
+			}
+			return look(ctx, id)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- w.Run(ctx) }()
+		time.Sleep(2 * time.Minute)
+		b.mu.Lock()
+		b.ids = b.ids[:10]
+		b.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		if got := b.listened(); got != 9 {
+			t.Errorf("%d devices are listened to", got)
+		}
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)

@@ -57,9 +57,11 @@ type AlarmWatch struct {
 	open    atomic.Int64 // conversations
 
 	// Those below belong to Run.
-	asked map[string]*askedDevice
-	leave bool // more devices than may be asked were reported
-	tasks sync.WaitGroup
+	asked  map[string]*askedDevice
+	leave  bool // more devices than may be asked were reported
+	tasks  sync.WaitGroup
+	held   time.Time // when the lease was last renewed; zero: another process has it
+	looked time.Time // when the devices were last listed
 }
 
 // askedDevice is a device that is being asked, or that refused our credentials.
@@ -103,24 +105,15 @@ func (w *AlarmWatch) Run(ctx context.Context) error {
 	defer w.stopAll()
 	renew := time.NewTicker(leaseRenew)
 	defer renew.Stop()
-	var held, looked time.Time // when the lease was last renewed, and the devices listed
 	for ctx.Err() == nil {
-		has, err := w.cfg.Lease(ctx, leaseLasts)
-		switch now := w.cfg.Now(); {
-		case err == nil && has:
-			held = now
-		case err == nil || now.Sub(held) > leaseLasts-leaseRenew: // another process asks now, or will
-			w.stopAll()
-			held, looked = time.Time{}, time.Time{}
-		}
-		if !held.IsZero() {
-			if now := w.cfg.Now(); now.Sub(looked) >= w.cfg.Every {
-				if err := w.look(ctx); err == nil {
-					looked = now
-				} else if ctx.Err() == nil {
-					w.cfg.Logger.Debug("the devices whose alarms are listened to could not be listed", "error", err)
-				}
+		if now := w.cfg.Now(); w.holds(ctx) && now.Sub(w.looked) >= w.cfg.Every {
+			if err := w.look(ctx); err == nil {
+				w.looked = now
+			} else if ctx.Err() == nil {
+				w.cfg.Logger.Debug("the devices whose alarms are listened to could not be listed", "error", err)
 			}
+		}
+		if !w.held.IsZero() { // it may have gone during the look
 			w.lookAtChanged(ctx)
 		}
 		select {
@@ -129,7 +122,7 @@ func (w *AlarmWatch) Run(ctx context.Context) error {
 		case <-w.wake:
 		}
 	}
-	if held.IsZero() {
+	if w.held.IsZero() {
 		return nil
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -140,6 +133,26 @@ func (w *AlarmWatch) Run(ctx context.Context) error {
 	return nil
 }
 
+// errElsewhere is returned when another process has the lease.
+var errElsewhere = errors.New("another process listens to alarms")
+
+// holds reports whether this process has the lease. It renews the lease if that is due, as
+// looking at many devices takes longer than it lasts.
+func (w *AlarmWatch) holds(ctx context.Context) bool {
+	if !w.held.IsZero() && w.cfg.Now().Sub(w.held) < leaseRenew/2 {
+		return true
+	}
+	has, err := w.cfg.Lease(ctx, leaseLasts)
+	switch now := w.cfg.Now(); {
+	case err == nil && has:
+		w.held = now
+	case err == nil || now.Sub(w.held) > leaseLasts-leaseRenew: // another process asks now, or will
+		w.stopAll()
+		w.held, w.looked = time.Time{}, time.Time{}
+	}
+	return !w.held.IsZero()
+}
+
 func (w *AlarmWatch) stopAll() {
 	for id, of := range w.asked {
 		of.stop()
@@ -147,18 +160,29 @@ func (w *AlarmWatch) stopAll() {
 	}
 }
 
-// look asks the devices that are there, and leaves those that are not.
+// look asks the devices that are there, and leaves those that are not. One that cannot be
+// looked up stays as it is, and keeps nobody from the others; if that is so of all, it is
+// an error.
 func (w *AlarmWatch) look(ctx context.Context) error {
-	live := map[string]bool{}
+	live, some := map[string]bool{}, false
+	var fault error
 	for after := ""; ; {
 		ids, err := w.cfg.Devices(ctx, after, watchedPage)
 		if err != nil {
 			return err
 		}
 		for _, id := range ids {
+			if !w.holds(ctx) {
+				return errElsewhere
+			}
 			live[id] = true
-			if err := w.lookAt(ctx, id); err != nil {
-				return err
+			err := w.lookAt(ctx, id)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if some = some || err == nil; err != nil {
+				w.cfg.Logger.Debug("a device could not be looked up", "device", id, "error", err)
+				fault = err
 			}
 		}
 		if len(ids) < watchedPage {
@@ -171,6 +195,9 @@ func (w *AlarmWatch) look(ctx context.Context) error {
 			of.stop()
 			delete(w.asked, id)
 		}
+	}
+	if !some {
+		return fault
 	}
 	return nil
 }
