@@ -83,60 +83,34 @@ func bodyOf(a app.About) ([]byte, error) {
 
 // Claim implements outbox.Store.
 func (h *Hooks) Claim(ctx context.Context, holder string, lasts time.Duration) (outbox.Message, bool, error) {
-	for {
-		list, err := h.cfg.Vault.ClaimNotices(ctx, hookChannel, holder, lasts, 1)
-		if err != nil || len(list) == 0 {
-			return outbox.Message{}, false, err
-		}
-		m, ok, err := h.write(ctx, list[0])
-		var wait time.Duration
-		if err == nil && ok {
-			wait, err = h.cfg.Vault.Take(ctx, "webhook of "+m.Account, hookEvery, hookBurst)
-		}
-		switch {
-		case err != nil:
-			h.cfg.Logger.WarnContext(ctx, "a notice cannot be looked up now", "notice", list[0].ID, "error", err)
-			err = h.cfg.Vault.RetryNotices(ctx, list[0].ID, holder, h.cfg.Now().Add(retryLook), false)
-		case wait > 0:
-			err = h.cfg.Vault.RetryNotices(ctx, list[0].ID, holder, h.cfg.Now().Add(wait), false)
-		case !ok:
-			err = h.cfg.Vault.FinishNotices(ctx, list[0].ID, holder)
-		default:
-			return m, true, nil
-		}
-		if err != nil {
-			return outbox.Message{}, false, err
-		}
-	}
+	return h.claim(ctx, hookChannel, holder, lasts, 1, h.write)
 }
 
-// write writes the message of a notice; false: it is not to be sent.
-func (h *Hooks) write(ctx context.Context, n vault.Notice) (m outbox.Message, ok bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, lookWithin)
-	defer cancel()
+// write writes the message of a notice: see Notifier.claim.
+func (h *Hooks) write(ctx context.Context, list []vault.Notice) (m outbox.Message, wait time.Duration, err error) {
+	n := list[0]
 	a, err := aboutOf(n)
 	if err != nil {
 		h.cfg.Logger.WarnContext(ctx, "a notice cannot be read", "error", err)
-		return m, false, nil
+		return m, 0, nil
 	}
 	t, ok, err := h.cfg.Told.Look(ctx, a)
 	if err != nil || !ok || t.Account != n.Account || t.Webhook == "" || !wanted(t, t.Settings.Webhook.Sends(t.Kind())) {
-		return m, false, err
+		return m, 0, err
 	}
 	w, err := h.cfg.Vault.Webhook(ctx, n.Account, t.Webhook)
 	if errors.Is(err, vault.ErrNotFound) || err == nil && !w.Disabled.IsZero() {
-		return m, false, nil
+		return m, 0, nil
 	}
 	if err != nil {
-		return m, false, err
+		return m, 0, err
 	}
 	text, err := bodyOf(a)
-	return outbox.Message{ID: n.ID, Account: n.Account, Until: n.Until, Tries: n.Tries, Kind: HookKind, To: t.Webhook, Text: string(text), About: n.About}, err == nil, err
-}
-
-// HandOver implements outbox.Store.
-func (h *Hooks) HandOver(ctx context.Context, id, holder string) error {
-	return h.cfg.Vault.HandOverNotices(ctx, id, holder)
+	if err != nil {
+		return m, 0, err
+	}
+	wait, err = h.cfg.Vault.Take(ctx, "webhook of "+n.Account, hookEvery, hookBurst)
+	return outbox.Message{ID: n.ID, Account: n.Account, Until: n.Until, Tries: n.Tries, Kind: HookKind, To: t.Webhook, Text: string(text), About: n.About}, wait, err
 }
 
 // Finish implements outbox.Store.
@@ -144,7 +118,7 @@ func (h *Hooks) Finish(ctx context.Context, id, holder string) error {
 	h.mu.Lock()
 	delete(h.retry, id)
 	h.mu.Unlock()
-	return h.cfg.Vault.FinishNotices(ctx, id, holder)
+	return h.Notifier.Finish(ctx, id, holder)
 }
 
 // Retry implements outbox.Store: everything for the account waits as long.
@@ -155,7 +129,7 @@ func (h *Hooks) Retry(ctx context.Context, id, holder string, at time.Time) erro
 		delete(h.retry, id)
 	}
 	h.mu.Unlock()
-	return h.cfg.Vault.RetryNotices(ctx, id, holder, at, true)
+	return h.Notifier.Retry(ctx, id, holder, at)
 }
 
 // Send implements outbox.Sender. A try whose answer did not come is made again: the

@@ -35,49 +35,12 @@ type Mails struct {
 
 // Claim implements outbox.Store: it takes notices and writes the message.
 func (s Mails) Claim(ctx context.Context, holder string, lasts time.Duration) (outbox.Message, bool, error) {
-	for {
-		list, err := s.cfg.Vault.ClaimNotices(ctx, mailChannel, holder, lasts, mostTogether)
-		if err != nil || len(list) == 0 {
-			return outbox.Message{}, false, err
-		}
-		m, wait, err := s.write(ctx, list)
-		switch {
-		case err != nil:
-			s.cfg.Logger.WarnContext(ctx, "a notice cannot be looked up now", "notice", list[0].ID, "error", err)
-			err = s.cfg.Vault.RetryNotices(ctx, list[0].ID, holder, s.cfg.Now().Add(retryLook), false)
-		case wait > 0:
-			err = s.cfg.Vault.RetryNotices(ctx, list[0].ID, holder, s.cfg.Now().Add(wait), false)
-		case m.To == "": // there is nothing to tell any more
-			err = s.cfg.Vault.FinishNotices(ctx, list[0].ID, holder)
-		default:
-			return m, true, nil
-		}
-		if err != nil {
-			return outbox.Message{}, false, err
-		}
-	}
-}
-
-// HandOver implements outbox.Store.
-func (s Mails) HandOver(ctx context.Context, id, holder string) error {
-	return s.cfg.Vault.HandOverNotices(ctx, id, holder)
-}
-
-// Finish implements outbox.Store.
-func (s Mails) Finish(ctx context.Context, id, holder string) error {
-	return s.cfg.Vault.FinishNotices(ctx, id, holder)
-}
-
-// Retry implements outbox.Store.
-func (s Mails) Retry(ctx context.Context, id, holder string, at time.Time) error {
-	return s.cfg.Vault.RetryNotices(ctx, id, holder, at, true)
+	return s.claim(ctx, mailChannel, holder, lasts, mostTogether, s.write)
 }
 
 // write writes the message of notices; one without an address if none is to be sent. wait:
 // it must not be sent before.
 func (s Mails) write(ctx context.Context, list []vault.Notice) (m outbox.Message, wait time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, lookWithin)
-	defer cancel()
 	told, tries, err := s.look(ctx, list)
 	if err != nil || len(told) == 0 {
 		return m, 0, err

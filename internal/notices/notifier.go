@@ -13,6 +13,7 @@ import (
 	"latchkey/domain/event"
 	"latchkey/domain/share"
 	"latchkey/internal/app"
+	"latchkey/internal/outbox"
 	"latchkey/internal/position"
 	"latchkey/internal/vault"
 )
@@ -186,6 +187,54 @@ func (n *Notifier) notice(a app.About, channel, target string, at, due time.Time
 		panic(fmt.Sprintf("encoding what a notice is about: %v", err)) // it has texts and times
 	}
 	return vault.Notice{ID: idOf(a, channel), Channel: channel, Target: target, Account: a.Account, About: string(about), Due: due, Until: at.Add(oldest)}
+}
+
+// claim takes notices of a channel that are due, at most so many for one person, and
+// returns the message that write makes of them. One without an address is not to be sent;
+// with a wait, not before that.
+func (n *Notifier) claim(
+	ctx context.Context, channel, holder string, lasts time.Duration, most int,
+	write func(context.Context, []vault.Notice) (m outbox.Message, wait time.Duration, err error),
+) (outbox.Message, bool, error) {
+	for {
+		list, err := n.cfg.Vault.ClaimNotices(ctx, channel, holder, lasts, most)
+		if err != nil || len(list) == 0 {
+			return outbox.Message{}, false, err
+		}
+		id := list[0].ID
+		looking, cancel := context.WithTimeout(ctx, lookWithin)
+		m, wait, err := write(looking, list)
+		cancel()
+		switch {
+		case err != nil:
+			n.cfg.Logger.WarnContext(ctx, "a notice cannot be looked up now", "notice", id, "error", err)
+			err = n.cfg.Vault.RetryNotices(ctx, id, holder, n.cfg.Now().Add(retryLook), false)
+		case wait > 0:
+			err = n.cfg.Vault.RetryNotices(ctx, id, holder, n.cfg.Now().Add(wait), false)
+		case m.To == "": // there is nothing to tell any more
+			err = n.cfg.Vault.FinishNotices(ctx, id, holder)
+		default:
+			return m, true, nil
+		}
+		if err != nil {
+			return outbox.Message{}, false, err
+		}
+	}
+}
+
+// HandOver implements outbox.Store.
+func (n *Notifier) HandOver(ctx context.Context, id, holder string) error {
+	return n.cfg.Vault.HandOverNotices(ctx, id, holder)
+}
+
+// Finish implements outbox.Store.
+func (n *Notifier) Finish(ctx context.Context, id, holder string) error {
+	return n.cfg.Vault.FinishNotices(ctx, id, holder)
+}
+
+// Retry implements outbox.Store.
+func (n *Notifier) Retry(ctx context.Context, id, holder string, at time.Time) error {
+	return n.cfg.Vault.RetryNotices(ctx, id, holder, at, true)
 }
 
 // errAbout is returned for a notice that this build cannot read.

@@ -39,62 +39,26 @@ type pushed struct {
 
 // Claim implements outbox.Store.
 func (s *Pushes) Claim(ctx context.Context, holder string, lasts time.Duration) (outbox.Message, bool, error) {
-	for {
-		list, err := s.cfg.Vault.ClaimNotices(ctx, pushChannel, holder, lasts, 1)
-		if err != nil || len(list) == 0 {
-			return outbox.Message{}, false, err
-		}
-		m, ok, err := s.write(ctx, list[0])
-		var wait time.Duration
-		if err == nil && ok {
-			wait, err = s.cfg.Vault.Take(ctx, "pushes of "+m.Account, pushEvery, pushBurst)
-		}
-		switch {
-		case err != nil:
-			s.cfg.Logger.WarnContext(ctx, "a notice cannot be looked up now", "notice", list[0].ID, "error", err)
-			err = s.cfg.Vault.RetryNotices(ctx, list[0].ID, holder, s.cfg.Now().Add(retryLook), false)
-		case wait > 0:
-			err = s.cfg.Vault.RetryNotices(ctx, list[0].ID, holder, s.cfg.Now().Add(wait), false)
-		case !ok:
-			err = s.cfg.Vault.FinishNotices(ctx, list[0].ID, holder)
-		default:
-			return m, true, nil
-		}
-		if err != nil {
-			return outbox.Message{}, false, err
-		}
-	}
+	return s.claim(ctx, pushChannel, holder, lasts, 1, s.write)
 }
 
-// write writes the message of a notice; false: it is not to be sent.
-func (s *Pushes) write(ctx context.Context, n vault.Notice) (m outbox.Message, ok bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, lookWithin)
-	defer cancel()
+// write writes the message of a notice: see Notifier.claim.
+func (s *Pushes) write(ctx context.Context, list []vault.Notice) (m outbox.Message, wait time.Duration, err error) {
+	n := list[0]
 	a, err := aboutOf(n)
 	if err != nil || a.Tiding != app.TidingAlarm {
-		return m, false, nil
+		return m, 0, nil
 	}
 	t, ok, err := s.cfg.Told.Look(ctx, a)
 	if err != nil || !ok || t.Account != n.Account || !wanted(t, t.Settings.Push.Sends(account.NoticeAlarms)) {
-		return m, false, err
+		return m, 0, err
 	}
 	text, err := json.Marshal(pushed{Type: string(a.Tiding), Alarm: a.Cause.String(), At: a.At.UTC()})
-	return outbox.Message{ID: n.ID, Account: n.Account, Until: n.Until, Tries: n.Tries, Kind: PushKind, To: n.Target, Text: string(text), About: n.About}, err == nil, err
-}
-
-// HandOver implements outbox.Store.
-func (s *Pushes) HandOver(ctx context.Context, id, holder string) error {
-	return s.cfg.Vault.HandOverNotices(ctx, id, holder)
-}
-
-// Finish implements outbox.Store.
-func (s *Pushes) Finish(ctx context.Context, id, holder string) error {
-	return s.cfg.Vault.FinishNotices(ctx, id, holder)
-}
-
-// Retry implements outbox.Store.
-func (s *Pushes) Retry(ctx context.Context, id, holder string, at time.Time) error {
-	return s.cfg.Vault.RetryNotices(ctx, id, holder, at, true)
+	if err != nil {
+		return m, 0, err
+	}
+	wait, err = s.cfg.Vault.Take(ctx, "pushes of "+n.Account, pushEvery, pushBurst)
+	return outbox.Message{ID: n.ID, Account: n.Account, Until: n.Until, Tries: n.Tries, Kind: PushKind, To: n.Target, Text: string(text), About: n.About}, wait, err
 }
 
 // Send implements outbox.Sender. The browser is looked up at this moment: its session may
