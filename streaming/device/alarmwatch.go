@@ -160,35 +160,17 @@ func (w *AlarmWatch) stopAll() {
 	}
 }
 
-// look asks the devices that are there, and leaves those that are not. One that cannot be
+// look leaves the devices that are gone, and asks those that are there. One that cannot be
 // looked up stays as it is, and keeps nobody from the others; if that is so of all, it is
 // an error.
 func (w *AlarmWatch) look(ctx context.Context) error {
-	live, some := map[string]bool{}, false
-	var fault error
-	for after := ""; ; {
-		ids, err := w.cfg.Devices(ctx, after, watchedPage)
-		if err != nil {
-			return err
-		}
-		for _, id := range ids {
-			if !w.holds(ctx) {
-				return errElsewhere
-			}
-			live[id] = true
-			err := w.lookAt(ctx, id)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if some = some || err == nil; err != nil {
-				w.cfg.Logger.Debug("a device could not be looked up", "device", id, "error", err)
-				fault = err
-			}
-		}
-		if len(ids) < watchedPage {
-			break
-		}
-		after = ids[len(ids)-1]
+	ids, err := w.list(ctx)
+	if err != nil {
+		return err
+	}
+	live := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		live[id] = true
 	}
 	for id, of := range w.asked {
 		if !live[id] {
@@ -196,10 +178,41 @@ func (w *AlarmWatch) look(ctx context.Context) error {
 			delete(w.asked, id)
 		}
 	}
-	if !some {
-		return fault
+	var fault error
+	failed := 0
+	for _, id := range ids {
+		if !w.holds(ctx) {
+			return errElsewhere
+		}
+		if err := w.lookAt(ctx, id); err != nil {
+			failed, fault = failed+1, err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 	}
-	return nil
+	if failed > 0 {
+		w.cfg.Logger.Debug("devices could not be looked up", "devices", failed, "error", fault)
+	}
+	if failed < len(ids) {
+		return nil
+	}
+	return fault
+}
+
+// list returns the ids of the devices in accounts.
+func (w *AlarmWatch) list(ctx context.Context) (ids []string, err error) {
+	for after := ""; ; {
+		page, err := w.cfg.Devices(ctx, after, watchedPage)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, page...)
+		if len(page) < watchedPage {
+			return ids, nil
+		}
+		after = page[len(page)-1]
+	}
 }
 
 func (w *AlarmWatch) lookAtChanged(ctx context.Context) {
