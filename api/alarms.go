@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -92,6 +93,11 @@ func alarmProblem(err error) error {
 		return noReceiver()
 	case errors.Is(err, alarms.ErrUnknown):
 		return unavailable("unavailable", "It is not known at the moment what is permitted.", err)
+	case errors.Is(err, alert.ErrTooLarge):
+		return &problem{
+			status: http.StatusRequestEntityTooLarge, code: "body_too_large",
+			detail: "There is no notification of an event in the first " + strconv.Itoa(alert.MaxBody>>20) + " MiB of the body.",
+		}
 	case errors.Is(err, alert.ErrUnreadable):
 		return malformed("The body is not a notification of an event.", nil)
 	}

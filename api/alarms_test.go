@@ -274,6 +274,8 @@ func TestAlarmsOverREST(t *testing.T) {
 	w.wantProblem(post(made.Path, "application/xml", strings.Repeat("x", MaxBody+1)), 400, "malformed_body")
 	picture := "--b\r\nContent-Type: image/jpeg\r\n\r\n" + strings.Repeat("x\r\n", MaxBody) + "\r\n"
 	w.wantStatus(post(made.Path, "multipart/form-data; boundary=b", "--b\r\nContent-Type: application/json\r\n\r\n{\"eventType\":\"heartBeat\"}\r\n"+picture+"--b--\r\n"), 204)
+	large := "--b\r\nContent-Type: image/jpeg\r\n\r\n" + strings.Repeat("x", 16<<20) + "\r\n--b\r\nContent-Type: application/xml\r\n\r\n" + event + "\r\n--b--\r\n"
+	w.wantProblem(post(made.Path, "multipart/form-data; boundary=b", large), 413, "body_too_large")
 	w.wantProblem(post("/api/v1/alarm-receivers/AAAA", "application/xml", event), 404, "alarm_receiver_not_found")
 	if strings.Contains(w.logged.String(), made.Key) {
 		t.Error("the key is logged")

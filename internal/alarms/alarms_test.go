@@ -246,7 +246,7 @@ func TestTheDeviceItself(t *testing.T) {
 	if got := h.list("olga"); len(got) != 1 || got[0].Channel != 0 || got[0].By != 1 || len(h.list("rita")) != 0 {
 		t.Errorf("olga has %+v, rita %+v", got, h.list("rita"))
 	}
-	h.take(alert.Alert{Channel: 34, Dynamic: true, Kind: alert.Motion, Type: "vmd", Active: true})
+	h.take(alert.Alert{Channel: 34, Kind: alert.Motion, Type: "vmd", Active: true})
 	if got := h.list("olga"); len(got) != 2 || got[0].Channel != 2 {
 		t.Errorf("a linked camera: %+v", got)
 	}

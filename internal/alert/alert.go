@@ -74,9 +74,6 @@ func KindOf(eventType string) Kind {
 type Alert struct {
 	// Channel is the camera's number of the channel; 0 if it named none, or means all.
 	Channel int
-	// Dynamic: the number is that of a linked camera of a recorder, by the recorder's own
-	// count.
-	Dynamic bool
 	Kind    Kind
 	// Type is the camera's own name of the event, by which events are told apart. It must
 	// not be shown.

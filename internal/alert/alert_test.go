@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"latchkey/internal/alert"
@@ -41,7 +43,7 @@ func TestOneReadsWhatDevicesWrite(t *testing.T) {
 		"an empty channel": {text: xmlAlert(hik, `<channelID></channelID><eventType>illAccess</eventType><eventState>active</eventState>`),
 			want: alert.Alert{Kind: alert.IllegalAccess, Type: "illaccess", Active: true}},
 		"a linked camera": {text: xmlAlert(hik, `<dynChannelID>4</dynChannelID><eventType>VMD</eventType><eventState>active</eventState>`),
-			want: alert.Alert{Channel: 4, Dynamic: true, Kind: alert.Motion, Type: "vmd", Active: true}},
+			want: alert.Alert{Channel: 4, Kind: alert.Motion, Type: "vmd", Active: true}},
 		"an unknown event": {text: xmlAlert(hik, `<channelID>1</channelID><eventType>Levitation</eventType><eventState>active</eventState>`),
 			want: alert.Alert{Channel: 1, Kind: alert.Other, Type: "levitation", Active: true}},
 		"JSON": {text: `{"ipAddress":"10.0.0.7","channelID":2,"dateTime":"2026-01-31T10:00:00Z","activePostCount":1,"eventType":"VMD","eventState":"active"}`,
@@ -139,6 +141,49 @@ func TestReadTakesWhatDevicesPost(t *testing.T) {
 	}
 	if list, err := alert.Read("nonsense", strings.NewReader(`{"eventType":"heartBeat"}`)); err != nil || len(list) != 0 {
 		t.Errorf("a beat: %+v, %v", list, err)
+	}
+}
+
+// TestReadTakesAPictureBeforeTheMessage: of any length up to that of a body. Of a body that is
+// longer, what comes too late is reported; a message before the rest counts.
+func TestReadTakesAPictureBeforeTheMessage(t *testing.T) {
+	message := "--b\r\nContent-Type: application/json\r\n\r\n{\"channelID\":1,\"eventType\":\"fielddetection\"}\r\n"
+	for _, header := range []string{"", "Content-Length: %d\r\n"} {
+		picture := func(n int) string {
+			head := header
+			if head != "" {
+				head = fmt.Sprintf(header, n)
+			}
+			return "--b\r\nContent-Type: image/jpeg\r\n" + head + "\r\n" + strings.Repeat("x", n) + "\r\n"
+		}
+		read := func(body string) ([]alert.Alert, error) {
+			return alert.Read("multipart/form-data; boundary=b", strings.NewReader(body+"--b--\r\n"))
+		}
+		for _, n := range []int{9 << 20, alert.MaxBody - 1<<10} {
+			if list, err := read(picture(n) + message); err != nil || len(list) != 1 {
+				t.Errorf("%q, %d bytes: %+v, %v", header, n, list, err)
+			}
+		}
+		if list, err := read(picture(alert.MaxBody) + message); !errors.Is(err, alert.ErrTooLarge) {
+			t.Errorf("%q, too many bytes: %+v, %v", header, list, err)
+		}
+		if list, err := read(picture(9<<20) + picture(9<<20) + message); !errors.Is(err, alert.ErrTooLarge) {
+			t.Errorf("%q, two pictures: %+v, %v", header, list, err)
+		}
+		if list, err := read(message + picture(alert.MaxBody)); err != nil || len(list) != 1 {
+			t.Errorf("%q, a message first: %+v, %v", header, list, err)
+		}
+	}
+	if _, err := alert.Read("multipart/form-data; boundary=b", io.MultiReader(strings.NewReader("--b\r\n"), iotest.ErrReader(os.ErrDeadlineExceeded))); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a slow body: %v", err)
+	}
+}
+
+// TestAStreamHasNoLongPictures: what a live stream skips is bounded as before.
+func TestAStreamHasNoLongPictures(t *testing.T) {
+	long := "--b\r\nContent-Type: image/jpeg\r\nContent-Length: 9000000\r\n\r\n"
+	if _, err := alert.NewReader(strings.NewReader(long), "b").Next(); !errors.Is(err, alert.ErrTooLarge) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -2,12 +2,14 @@ package alert
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
+	"net/http"
 	"strconv"
 	"strings"
 )
@@ -15,7 +17,7 @@ import (
 const (
 	// MaxPart is the size of one message, in bytes.
 	MaxPart = 64 << 10
-	// MaxBody is how much of a body is read, in bytes.
+	// MaxBody is how much of a body is read, in bytes, pictures included.
 	MaxBody = 16 << 20
 	// MaxChannel is the highest number of a channel.
 	MaxChannel = 511
@@ -29,10 +31,16 @@ const (
 // ErrUnreadable is returned for what is not a message about an event.
 var ErrUnreadable = errors.New("not a notification of an event")
 
+// ErrTooLarge is returned for a body without a message in its first MaxBody bytes, and for
+// a part that is longer than parts may be.
+var ErrTooLarge = errors.New("too large")
+
 // Read reads a body: one message, or a multipart body of several and other things, such as
-// pictures, which are skipped. Beats are left out.
+// pictures, which are skipped. Beats are left out. What follows a message is not needed:
+// if it cannot be read, or is too much, the message counts all the same. The error is
+// ErrUnreadable, with that of the body if there was one, or ErrTooLarge.
 func Read(contentType string, body io.Reader) ([]Alert, error) {
-	body = io.LimitReader(body, MaxBody)
+	body = http.MaxBytesReader(nil, io.NopCloser(body), MaxBody)
 	media, params, err := mime.ParseMediaType(contentType)
 	if err == nil && strings.HasPrefix(media, "multipart/") && params["boundary"] != "" {
 		return readParts(body, params["boundary"])
@@ -50,9 +58,11 @@ func Read(contentType string, body io.Reader) ([]Alert, error) {
 
 func readParts(body io.Reader, boundary string) (list []Alert, err error) {
 	r, some := NewReader(body, boundary), false
+	r.maxBinary = MaxBody
+	var end error
 	for range maxAlerts {
-		part, err := r.Next()
-		if err != nil {
+		var part []byte
+		if part, end = r.Next(); end != nil {
 			break
 		}
 		a, ok, err := One(part)
@@ -63,10 +73,14 @@ func readParts(body io.Reader, boundary string) (list []Alert, err error) {
 			list = append(list, a)
 		}
 	}
-	if !some {
-		return nil, fmt.Errorf("%w: no part is one", ErrUnreadable)
+	var over *http.MaxBytesError
+	switch {
+	case some:
+		return list, nil
+	case errors.As(end, &over), errors.Is(end, ErrTooLarge):
+		return nil, fmt.Errorf("the body is %w", ErrTooLarge)
 	}
-	return list, nil
+	return nil, errors.Join(fmt.Errorf("%w: no part is one", ErrUnreadable), end)
 }
 
 // One reads one message, XML or JSON, whatever its content type says. ok is false for one
@@ -104,10 +118,7 @@ func of(fields map[string]string) (a Alert, ok bool, err error) {
 	if heartbeat(kind, a.Active) {
 		return Alert{}, false, nil
 	}
-	a.Channel = channelOf(fields["channelid"])
-	if fields["channelid"] == "" && fields["dynchannelid"] != "" {
-		a.Channel, a.Dynamic = channelOf(fields["dynchannelid"]), true
-	}
+	a.Channel = channelOf(cmp.Or(fields["channelid"], fields["dynchannelid"])) // the latter is a linked camera's of a recorder
 	if at, zoned, ok := TimeOf(fields["datetime"]); ok {
 		a.At, a.Unzoned = at, !zoned
 	}

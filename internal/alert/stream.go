@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	maxLine   = 4 << 10 // bytes of a line of a header
-	maxLines  = 64      // of a header
-	maxBinary = 8 << 20 // bytes of a part that is skipped, such as a picture
+	maxLine  = 4 << 10 // bytes of a line of a header
+	maxLines = 64      // of a header
+	// maxSkipped is how many bytes a part has at most that is skipped, such as a picture,
+	// in a stream that does not end.
+	maxSkipped = 8 << 20
 	// A part without a length ends where its document does. It is looked for so often.
 	maxTries = 16
 )
@@ -24,14 +26,15 @@ var errStream = errors.New("the parts of the stream cannot be told apart")
 // Reader reads the parts of a stream that does not end. A part is returned as soon as it
 // is complete, before the next one begins: package mime/multipart would wait for that.
 type Reader struct {
-	from     *bufio.Reader
-	boundary string
-	begun    bool // the boundary before the next part was read
+	from      *bufio.Reader
+	boundary  string
+	maxBinary int  // bytes of a part that is skipped
+	begun     bool // the boundary before the next part was read
 }
 
 // NewReader reads parts with a boundary between them.
 func NewReader(from io.Reader, boundary string) *Reader {
-	return &Reader{from: bufio.NewReaderSize(from, maxLine), boundary: strings.TrimLeft(boundary, "-")}
+	return &Reader{from: bufio.NewReaderSize(from, maxLine), boundary: strings.TrimLeft(boundary, "-"), maxBinary: maxSkipped}
 }
 
 // Next returns the next part that may be a message; others are skipped. The error is
@@ -110,8 +113,11 @@ func (r *Reader) header() (media string, length int, err error) {
 			media = strings.TrimSpace(media)
 		case "content-length":
 			n, err := strconv.Atoi(value)
-			if err != nil || n < 0 || n > maxBinary {
+			if err != nil || n < 0 {
 				return "", 0, fmt.Errorf("%w: a part of the length %q", errStream, cut(value))
+			}
+			if n > r.maxBinary {
+				return "", 0, fmt.Errorf("%w: a part of %d bytes", ErrTooLarge, n)
 			}
 			length = n
 		}
@@ -128,7 +134,7 @@ func (r *Reader) skip(n int) error {
 
 // pass skips a part up to the boundary after it.
 func (r *Reader) pass() error {
-	for skipped := 0; skipped < maxBinary; {
+	for skipped := 0; skipped < r.maxBinary; {
 		piece, err := r.from.ReadSlice('\n')
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return eof(err)
