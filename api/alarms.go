@@ -38,7 +38,6 @@ type Alarms interface {
 	MakeReceiver(ctx context.Context, owner, device string) (alarms.Receiver, string, error)
 	ReceiverOf(ctx context.Context, owner, device string) (alarms.Receiver, bool, error)
 	RevokeReceiver(ctx context.Context, device string) (bool, error)
-	KnowsReceiver(ctx context.Context, key string) error
 	Receive(ctx context.Context, key, contentType string, body io.Reader) error
 
 	// Browsers that an account is notified on, as long as the session with the token lasts.
@@ -232,8 +231,8 @@ func (h handlers) RevokeAlarmReceiver(ctx context.Context, r rest.RevokeAlarmRec
 	return rest.RevokeAlarmReceiver204Response{}, err
 }
 
-// receiveAlarm takes what a device posts. The key is looked up before the body is read:
-// strangers have none.
+// receiveAlarm takes what a device posts. Strangers have no key, which is looked up before
+// the body is read.
 func (s *Server) receiveAlarm(c echo.Context) error {
 	ctx := c.Request().Context()
 	if err := s.noAlarms(); err != nil {
@@ -246,22 +245,19 @@ func (s *Server) receiveAlarm(c echo.Context) error {
 	if err != nil {
 		return noReceiver()
 	}
-	if err := s.cfg.Alarms.KnowsReceiver(ctx, key); err != nil {
-		if errors.Is(err, alarms.ErrNoReceiver) {
-			if err := s.limitFrom(ctx, s.strangers); err != nil {
-				return err
-			}
-		}
-		return alarmProblem(err)
-	}
 	body := &pacedBody{from: c.Request().Body, until: http.NewResponseController(c.Response().Writer).SetReadDeadline, began: time.Now()}
-	if err := s.cfg.Alarms.Receive(ctx, key, c.Request().Header.Get("Content-Type"), body); err != nil {
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return tooSlow()
+	err = s.cfg.Alarms.Receive(ctx, key, c.Request().Header.Get("Content-Type"), body)
+	switch {
+	case err == nil:
+		return c.NoContent(http.StatusNoContent)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return tooSlow()
+	case errors.Is(err, alarms.ErrNoReceiver):
+		if err := s.limitFrom(ctx, s.strangers); err != nil {
+			return err
 		}
-		return alarmProblem(err)
 	}
-	return c.NoContent(http.StatusNoContent)
+	return alarmProblem(err)
 }
 
 // pacedBody is a body that is not held: it has pictures in it. Like others it must arrive

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"runtime"
@@ -238,6 +239,18 @@ func TestWhoHasAnAlarm(t *testing.T) {
 	}
 }
 
+// TestAnAccountWithTwoShares: it has the alarm once, and so has everybody else.
+func TestAnAccountWithTwoShares(t *testing.T) {
+	h := newHouse(t)
+	h.having.Shared = append(h.having.Shared, alarms.Holder{Account: "rita", Share: "u"}, alarms.Holder{Account: "olga", Share: "v"})
+	h.take(alert.Alert{Channel: 1, Kind: alert.Motion, Type: "vmd", Active: true})
+	for _, account := range []string{"olga", "rita"} {
+		if got := h.list(account); len(got) != 1 {
+			t.Errorf("%s has %+v", account, got)
+		}
+	}
+}
+
 // TestTheDeviceItself: what is of no channel, only its owner is told.
 func TestTheDeviceItself(t *testing.T) {
 	h := newHouse(t)
@@ -342,6 +355,10 @@ func TestTwoWaysTellOfOneAlarm(t *testing.T) {
 	}
 }
 
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
 func TestReceivers(t *testing.T) {
 	h := newHouse(t)
 	ctx := t.Context()
@@ -365,6 +382,15 @@ func TestReceivers(t *testing.T) {
 	must(t, h.desk.Receive(ctx, key, "application/json", strings.NewReader(text)))
 	if got := h.list("rita"); len(got) != 1 {
 		t.Errorf("%+v", got)
+	}
+	h.advance(time.Minute)
+	slow := io.MultiReader(strings.NewReader(text), readerFunc(func([]byte) (int, error) { // it is replaced meanwhile
+		_, key, err = h.desk.MakeReceiver(ctx, "olga", "cam")
+		must(t, err)
+		return 0, io.EOF
+	}))
+	if err := h.desk.Receive(ctx, key, "application/json", slow); !errors.Is(err, alarms.ErrNoReceiver) || len(h.list("rita")) != 1 {
+		t.Errorf("a key that ended while the body was read: %v, %+v", err, h.list("rita"))
 	}
 	h.having.Owner = "sam" // it changed hands
 	if err := h.desk.Receive(ctx, key, "application/json", strings.NewReader(text)); !errors.Is(err, alarms.ErrNoReceiver) {

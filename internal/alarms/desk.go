@@ -198,10 +198,12 @@ func (d *Desk) holders(device string, a alert.Alert, having Having, now time.Tim
 		}
 		return 0, 0, nil, err
 	}
+	asked := map[string]bool{} // until it is put in order, an account may have the device through two shares
 	for _, h := range append([]Holder{{Account: having.Owner}}, having.Shared...) {
-		if len(to) < maxHolders && may(h.Account, by) {
+		if len(to) < maxHolders && !asked[h.Account] && may(h.Account, by) {
 			to = append(to, h)
 		}
+		asked[h.Account] = true
 	}
 	return channel, by, to, err
 }
@@ -310,21 +312,18 @@ func (d *Desk) Acknowledge(ctx context.Context, account, id string) (Copy, error
 // ErrNoReceiver is returned for a key that no device has.
 var ErrNoReceiver = errors.New("no device has this key")
 
-// KnowsReceiver returns ErrNoReceiver for a key that no device has.
-func (d *Desk) KnowsReceiver(ctx context.Context, key string) error {
-	_, err := d.cfg.Store.AlarmReceiverBy(ctx, key)
-	if errors.Is(err, vault.ErrNotFound) {
-		return ErrNoReceiver
-	}
-	return err
-}
-
-// Receive takes what a device posts with its key: ErrNoReceiver, alert.ErrUnreadable.
-func (d *Desk) Receive(ctx context.Context, key, contentType string, body io.Reader) error {
+func (d *Desk) receiver(ctx context.Context, key string) (Receiver, error) {
 	of, err := d.cfg.Store.AlarmReceiverBy(ctx, key)
 	if errors.Is(err, vault.ErrNotFound) {
-		return ErrNoReceiver
+		err = ErrNoReceiver
 	}
+	return of, err
+}
+
+// Receive takes what a device posts with its key: ErrNoReceiver, before the body is read
+// and after it, which may take minutes; alert.ErrUnreadable, alert.ErrTooLarge.
+func (d *Desk) Receive(ctx context.Context, key, contentType string, body io.Reader) error {
+	of, err := d.receiver(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -337,6 +336,9 @@ func (d *Desk) Receive(ctx context.Context, key, contentType string, body io.Rea
 	}
 	list, err := alert.Read(contentType, body)
 	if err != nil {
+		return err
+	}
+	if of, err = d.receiver(ctx, key); err != nil {
 		return err
 	}
 	if d.cfg.Now().Sub(of.Used) > time.Minute {
