@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -591,6 +592,54 @@ func TestAlarmsOfOthersChangeNothing(t *testing.T) {
 	for _, place := range []string{"1", "2", "7"} {
 		cursor := base64.RawURLEncoding.EncodeToString([]byte("alarms:" + place))
 		w.wantProblem(w.do("GET", "/api/v1/alarms?cursor="+cursor, rita.token, nil), 400, "invalid_cursor")
+	}
+}
+
+// endingAlarms ends a session while the first alarm is sent.
+type endingAlarms struct {
+	*memoryAlarms
+	end func()
+}
+
+func (e endingAlarms) Begin(ctx context.Context, account, device string, channel int, by string) (context.Context, func(), error) {
+	e.end()
+	return e.memoryAlarms.Begin(ctx, account, device, channel, by)
+}
+
+// TestWhatWasMissedEndsWithTheSession: a client that reads slowly gets no more of it.
+func TestWhatWasMissedEndsWithTheSession(t *testing.T) {
+	m := newMemoryAlarms(t)
+	hub := live.New(live.Config{Log: noLog{}, Logins: noLogins{}})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- hub.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	var end func()
+	w := newWorld(t, func(cfg *Config) { cfg.Alarms, cfg.Live = endingAlarms{m, func() { end() }}, hub })
+	who := w.person("rita")
+	end = func() {
+		if err := w.vault.EndSession(t.Context(), who.token); err != nil {
+			t.Error(err)
+		}
+	}
+	s := httptest.NewServer(w.server.Handler())
+	defer s.Close()
+	f := &following{t: t, url: s.URL, token: who.token}
+	f.last = "0-" + m.HideNumber(who.id, 0)
+	for _, id := range []string{"one", "two", "three"} {
+		m.raise(t, who.id, id, 1)
+	}
+	for at, _ := m.LastAlarm(t.Context()); ; { // until the hub knows of them
+		l, err := m.Hub.Listen(t.Context(), who.id, &at)
+		if err == nil {
+			l.Close()
+			break
+		}
+	}
+	f.open()
+	got, err := io.ReadAll(f.body)
+	if err != nil || !strings.Contains(string(got), `"one"`) || strings.Contains(string(got), `"two"`) {
+		t.Errorf("%s, %v", got, err)
 	}
 }
 

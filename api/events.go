@@ -101,7 +101,7 @@ func (s *Server) streamEvents(c echo.Context) error {
 		defer stream.alarms.Close()
 	}
 	if err := stream.begin(ctx, l, missed); err != nil {
-		return nil // the client is gone
+		return nil // the client is gone, or its session
 	}
 	stream.run(ctx, l)
 	return nil
@@ -173,6 +173,9 @@ func (s *eventStream) alarmsCome() <-chan alarms.Copy {
 	return s.alarms.Alarms()
 }
 
+// errSessionEnded is returned when the session of a stream is not its account's any more.
+var errSessionEnded = errors.New("the session has ended")
+
 // begin sends the header, where the stream begins, and what was missed.
 func (s *eventStream) begin(ctx context.Context, l *live.Listener, missed bool) error {
 	h := s.to.Header()
@@ -188,12 +191,18 @@ func (s *eventStream) begin(ctx context.Context, l *live.Listener, missed bool) 
 	}
 	s.at = l.From()
 	for _, n := range l.Missed() {
+		if !s.mayGoOn(ctx) {
+			return errSessionEnded
+		}
 		if err := s.notice(n); err != nil {
 			return err
 		}
 	}
 	if s.at = l.From(); s.alarms != nil {
 		for _, c := range s.alarms.Missed() {
+			if !s.mayGoOn(ctx) {
+				return errSessionEnded
+			}
 			if err := s.alarm(ctx, c); err != nil {
 				return err
 			}
