@@ -405,6 +405,44 @@ func TestReceivers(t *testing.T) {
 	}
 }
 
+// farStore has as many alarms as it is told, and notes which are read.
+type farStore struct {
+	*vault.Vault
+	last atomic.Int64
+	read chan [2]int64
+}
+
+func (s *farStore) LastAlarm(context.Context) (int64, error) { return s.last.Load(), nil }
+
+func (s *farStore) NewAlarms(_ context.Context, after, until int64) ([]alarms.Copy, error) {
+	s.read <- [2]int64{after, until}
+	return nil, nil
+}
+
+// TestManyAlarmsAreReadInParts: however many came while the store was away.
+func TestManyAlarmsAreReadInParts(t *testing.T) {
+	h := newHouse(t)
+	store := &farStore{Vault: h.vault, read: make(chan [2]int64, 100)}
+	hub := alarms.NewHub(store, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- hub.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	l, err := hub.Listen(t.Context(), "rita", nil)
+	for ; errors.Is(err, alarms.ErrEnded); l, err = hub.Listen(t.Context(), "rita", nil) {
+		time.Sleep(time.Millisecond)
+	}
+	must(t, err)
+	defer l.Close()
+	store.last.Store(2500)
+	hub.Wake()
+	for _, want := range [][2]int64{{0, 1000}, {1000, 2000}, {2000, 2500}} {
+		if got := <-store.read; got != want {
+			t.Errorf("%v were read, want %v", got, want)
+		}
+	}
+}
+
 // TestListenersGetEachAlarmOnce: what was missed, and what comes.
 func TestListenersGetEachAlarmOnce(t *testing.T) {
 	h := newHouse(t)

@@ -17,6 +17,8 @@ const (
 	// gets that comes back.
 	queued     = 256
 	missedMost = 500
+	// atOnce is how many alarms are read at once.
+	atOnce = 1000
 )
 
 var (
@@ -84,7 +86,11 @@ func (h *Hub) look(ctx context.Context) error {
 	after, heard := h.last, h.running && len(h.listeners) > 0
 	h.mu.Unlock()
 	var list []Copy
+	more := false
 	if heard && until > after {
+		if until-after > atOnce { // many came, or the store was away
+			until, more = after+atOnce, true
+		}
 		if list, err = h.store.NewAlarms(ctx, after, until); err != nil {
 			return err
 		}
@@ -100,7 +106,9 @@ func (h *Hub) look(ctx context.Context) error {
 			h.put(l, c)
 		}
 	}
-	h.last, h.running = max(h.last, until), true
+	if h.last, h.running = max(h.last, until), true; more {
+		h.Wake()
+	}
 	return nil
 }
 
