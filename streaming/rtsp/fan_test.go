@@ -224,7 +224,7 @@ func TestASlowViewerLosesWholePictures(t *testing.T) {
 }
 
 // stuck is the way of a viewer that takes nothing.
-type stuck struct{ way }
+type stuck struct{}
 
 func (stuck) size(b *burst, _ *sub) int                 { return len(b.data) }
 func (stuck) send(_ *burst, _ *sub, n int) (int, error) { return n, nil }
