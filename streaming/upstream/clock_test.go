@@ -23,7 +23,7 @@ func newPlayer() *player {
 		flow: newFlow(&description.Session{Medias: []*description.Media{
 			{Type: description.MediaTypeVideo, Formats: []format.Format{&format.H264{PayloadTyp: 96}}},
 			{Type: description.MediaTypeAudio, Formats: []format.Format{&format.G711{SampleRate: 8000, ChannelCount: 1}}},
-		}}),
+		}}, &space{}),
 		zero: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 	}
 }

@@ -23,10 +23,10 @@ const (
 
 // connect dials a camera and makes it play, over TCP, or over UDP if it refuses TCP. If it
 // ends the connection instead of refusing, it is dialed again; udp is to begin with that.
-func (p *Pool) connect(ctx context.Context, source Source, permit *permit, udp bool) (*pull, error) {
-	pl, err := p.connectOver(ctx, source, permit, udp)
+func (p *Pool) connect(ctx context.Context, source Source, permit *permit, s *space, udp bool) (*pull, error) {
+	pl, err := p.connectOver(ctx, source, permit, s, udp)
 	if !udp && errors.Is(err, errSetup) && errors.Is(err, rtspclient.ErrEnded) {
-		if other, err := p.connectOver(ctx, source, permit, true); err == nil {
+		if other, err := p.connectOver(ctx, source, permit, s, true); err == nil {
 			return other, nil
 		}
 	}
@@ -36,13 +36,13 @@ func (p *Pool) connect(ctx context.Context, source Source, permit *permit, udp b
 // errSetup is returned if SETUP has failed.
 var errSetup = errors.New("setting up a track")
 
-func (p *Pool) connectOver(ctx context.Context, source Source, permit *permit, udp bool) (*pull, error) {
+func (p *Pool) connectOver(ctx context.Context, source Source, permit *permit, s *space, udp bool) (*pull, error) {
 	pin, err := rtspclient.ParseFingerprint(source.Certificate)
 	if err != nil {
 		return nil, errSource
 	}
 	var connected atomic.Bool
-	pl := &pull{pool: p}
+	pl := &pull{pool: p, space: s}
 	client, err := rtspclient.Dial(ctx, source.URL, rtspclient.Options{
 		Dial:     p.dialer(permit, &connected),
 		Username: source.Username, Password: source.Password, Certificate: pin,
@@ -120,7 +120,7 @@ func (pl *pull) play(ctx context.Context) error {
 	if len(desc.Medias) == 0 {
 		return refused
 	}
-	pl.flow = newFlow(desc)
+	pl.flow = newFlow(desc, pl.space)
 	pl.last.Store(time.Now().UnixNano())
 	pl.tracks.Store(&tracks)
 	_, err = pl.client.Play(ctx, nil)

@@ -79,7 +79,7 @@ func (p *Pool) dial(ctx context.Context, u *upstream) (_ *pull, err error) {
 	p.mu.Lock()
 	udp := u.mute
 	p.mu.Unlock()
-	return p.connect(connecting, source, permit, udp)
+	return p.connect(connecting, source, permit, u.space, udp)
 }
 
 // enter waits for a slot of the camera at the source's address; errBusy if there is none

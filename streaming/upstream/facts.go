@@ -36,8 +36,8 @@ type VideoFacts struct {
 	// VaryingGOP reports whether key frames come at changing intervals, as a "smart codec"
 	// does that leaves them out while nothing moves.
 	VaryingGOP bool
-	// GOPTooLong reports whether the pictures since the last key frame exceed MaxGOP: new
-	// viewers wait for the next one.
+	// GOPTooLong reports whether the pictures since the last key frame exceed what MaxGOP
+	// leaves them: new viewers wait for the next one.
 	GOPTooLong bool
 }
 

@@ -68,7 +68,7 @@ func TestFacts(t *testing.T) {
 			flow := newFlow(&description.Session{Medias: []*description.Media{
 				{Type: description.MediaTypeAudio, Formats: []format.Format{&format.G711{SampleRate: 8000, ChannelCount: 1}}},
 				{Type: description.MediaTypeVideo, Formats: []format.Format{c.format}},
-			}})
+			}}, &space{})
 			for _, s := range c.sent {
 				pkt := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 96, Timestamp: uint32(1<<32 - 90*100 + s.at*90)}, Payload: s.payload}
 				flow.hand(Packet{Track: 1, Data: must(pkt.Marshal())})
@@ -106,7 +106,7 @@ func FuzzFacts(f *testing.F) {
 		if h265 {
 			video = &format.H265{PayloadTyp: 96}
 		}
-		flow := newFlow(&description.Session{Medias: []*description.Media{{Type: description.MediaTypeVideo, Formats: []format.Format{video}}}})
+		flow := newFlow(&description.Session{Medias: []*description.Media{{Type: description.MediaTypeVideo, Formats: []format.Format{video}}}}, &space{})
 		flow.hand(Packet{Data: append([]byte{0x80, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1}, payload...)})
 		if v := flow.facts.seen().Video; v.Width < 0 || v.Height < 0 {
 			t.Errorf("%+v", v)

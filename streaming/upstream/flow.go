@@ -45,16 +45,11 @@ type Flow struct {
 	ended   bool
 }
 
-func newFlow(desc *description.Session) *Flow {
+// newFlow returns a flow whose GOPs are cached in the space of its channel.
+func newFlow(desc *description.Session, s *space) *Flow {
 	f := &Flow{desc: desc, times: newTimes(desc), facts: newObserver(desc)}
-	videos := 0
 	for _, m := range desc.Medias {
-		if m.Type == description.MediaTypeVideo {
-			videos++
-		}
-	}
-	for _, m := range desc.Medias {
-		f.caches = append(f.caches, newCache(m, videos))
+		f.caches = append(f.caches, newCache(m, s))
 	}
 	return f
 }
@@ -115,6 +110,9 @@ func (f *Flow) end(reason error) {
 	readers := f.readers
 	f.readers, f.ended = nil, true
 	f.mu.Unlock()
+	for _, c := range f.caches {
+		c.close()
+	}
 	for _, r := range readers {
 		r.End(reason)
 	}

@@ -3,14 +3,29 @@ package upstream
 import (
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 )
 
-// MaxGOP is how much of a flow's video is cached, in bytes of packets. What is longer
-// from one key frame to the next is not cached.
+// MaxGOP is how much of a channel's video is cached, in bytes of packets. A GOP that would
+// exceed that with what is cached of the channel's other tracks is not cached.
 const MaxGOP = 8 << 20
+
+// space is what the caches of a channel share: all tracks of both its streams.
+type space struct{ used atomic.Int64 } // bytes
+
+// take takes n bytes, or nothing if less is left.
+func (s *space) take(n int) bool {
+	if s.used.Add(int64(n)) <= MaxGOP {
+		return true
+	}
+	s.give(n)
+	return false
+}
+
+func (s *space) give(n int) { s.used.Add(-int64(n)) }
 
 // GOP is what a track has played since its last key frame, with that: the packets from
 // which a decoder can start. They must not be modified.
@@ -106,12 +121,13 @@ func Payload(packet []byte) []byte {
 type cache struct {
 	look  func(payload []byte) content // nil: not known for the codec, nothing is cached
 	mixed bool                         // there are several formats: nothing is cached
-	most  int                          // bytes
+	space *space
 	clock int
 
 	mu      sync.Mutex
 	packets []Packet // since the last key frame; before the first one, of the last picture
-	bytes   int
+	bytes   int // of packets, taken of the space
+	closed  bool
 	complete,
 	tooLong bool
 
@@ -130,9 +146,9 @@ type content struct {
 	tooLong bool   // with this packet the GOP exceeds what is cached
 }
 
-// newCache returns the cache for a media that shares the space with others.
-func newCache(m *description.Media, videos int) *cache {
-	c := &cache{most: MaxGOP / max(videos, 1)}
+// newCache returns the cache for a media.
+func newCache(m *description.Media, s *space) *cache {
+	c := &cache{space: s}
 	if m.Type != description.MediaTypeVideo || len(m.Formats) == 0 {
 		return c
 	}
@@ -181,9 +197,12 @@ func (c *cache) add(p Packet) (has content) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		return has
+	}
 	if ts := Timestamp(p.Data); len(c.packets) == 0 || c.picture && ts != c.ts {
 		if !c.complete {
-			c.packets, c.bytes = nil, 0
+			c.drop()
 		}
 		c.unit, c.ts, c.picture, c.key = len(c.packets), ts, false, false
 	}
@@ -191,24 +210,42 @@ func (c *cache) add(p Packet) (has content) {
 	if has.key && !c.key {
 		c.begin()
 	}
-	c.packets = append(c.packets, p)
-	c.bytes += len(p.Data)
-	if c.bytes > c.most {
+	if c.space.take(len(p.Data)) {
+		c.packets = append(c.packets, p)
+		c.bytes += len(p.Data)
+	} else {
 		c.tooLong = c.tooLong || c.complete
-		c.packets, c.bytes, c.complete, c.unit = nil, 0, false, 0
+		c.drop()
+		c.complete, c.unit = false, 0
 	}
 	has.tooLong = c.tooLong
 	return has
+}
+
+// drop lets the packets go.
+func (c *cache) drop() {
+	c.space.give(c.bytes)
+	c.packets, c.bytes = nil, 0
+}
+
+// close lets the packets go, and caches none any more.
+func (c *cache) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drop()
+	c.closed, c.complete = true, false
 }
 
 // begin makes the packets begin with the picture that is being received.
 func (c *cache) begin() {
 	unit := c.packets[c.unit:]
 	c.packets = append(make([]Packet, 0, max(len(c.packets), 64)), unit...) // the old ones are in use
+	before := c.bytes
 	c.bytes = 0
 	for _, p := range c.packets {
 		c.bytes += len(p.Data)
 	}
+	c.space.give(before - c.bytes)
 	c.complete, c.tooLong, c.unit, c.key = true, false, 0, true
 }
 

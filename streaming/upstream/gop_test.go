@@ -6,6 +6,8 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
+
+	"latchkey/streaming/cameratest"
 )
 
 // packetOf makes an RTP packet.
@@ -17,7 +19,7 @@ func packetOf(seq uint16, ts uint32, payload ...byte) Packet {
 }
 
 func cacheOf(f format.Format) *cache {
-	return newCache(&description.Media{Type: description.MediaTypeVideo, Formats: []format.Format{f}}, 1)
+	return newCache(&description.Media{Type: description.MediaTypeVideo, Formats: []format.Format{f}}, &space{})
 }
 
 // numbers are the sequence numbers that are cached.
@@ -73,35 +75,104 @@ func TestTheCacheBeginsWithAKeyFrame(t *testing.T) {
 	}
 }
 
+// video is a stream of one video track.
+type video struct {
+	*Flow
+	seq uint16
+	ts  uint32
+}
+
+func newVideo(s *space) *video {
+	return &video{Flow: newFlow(&description.Session{Medias: []*description.Media{{Type: description.MediaTypeVideo, Formats: []format.Format{&format.H264{}}}}}, s)}
+}
+
+// play plays a picture of some MiB.
+func (v *video) play(kind byte, size int) {
+	for left := size << 20; left > 0; left -= 1400 {
+		v.seq++
+		v.hand(packetOf(v.seq, v.ts, append([]byte{kind}, make([]byte, 1400)...)...))
+	}
+	v.ts += 3600
+}
+
+// cached reports how many packets are cached, and whether the flow says that the GOP is
+// too long.
+func (v *video) cached() (packets int, tooLong bool) {
+	return len(v.GOP(0).Packets), v.facts.seen().Video.GOPTooLong
+}
+
 // TestALongGOPIsNotCached, which the flow says until one fits again.
 func TestALongGOPIsNotCached(t *testing.T) {
-	f := newFlow(&description.Session{Medias: []*description.Media{{Type: description.MediaTypeVideo, Formats: []format.Format{&format.H264{}}}}})
-	seq, ts := uint16(0), uint32(0)
-	add := func(kind byte, size int) {
-		for ; size > 0; size -= 1400 {
-			seq++
-			f.hand(packetOf(seq, ts, append([]byte{kind}, make([]byte, 1400)...)...))
-		}
-		ts += 3600
-	}
-	add(0x65, 3<<20)
-	add(0x41, 4<<20)
-	if f.facts.seen().Video.GOPTooLong || len(f.GOP(0).Packets) == 0 {
+	v := newVideo(&space{})
+	v.play(0x65, 3)
+	v.play(0x41, 4)
+	if n, tooLong := v.cached(); tooLong || n == 0 {
 		t.Fatal("a GOP that fits is not cached")
 	}
-	held := f.GOP(0)
-	add(0x41, 2<<20)
-	add(0x41, 2<<20)
-	if !f.facts.seen().Video.GOPTooLong || len(f.GOP(0).Packets) != 0 {
+	held := v.GOP(0)
+	v.play(0x41, 2)
+	v.play(0x41, 2)
+	if n, tooLong := v.cached(); !tooLong || n != 0 {
 		t.Error("a GOP that is too long is cached")
 	}
-	add(0x65, 1<<20)
-	add(0x41, 1000)
-	if n := len(f.GOP(0).Packets); f.facts.seen().Video.GOPTooLong || n < 700 {
+	v.play(0x65, 1)
+	v.play(0x41, 1)
+	if n, tooLong := v.cached(); tooLong || n < 1400 {
 		t.Errorf("of the next one %d packets are cached", n)
 	}
 	if Sequence(held.Packets[0].Data) != 1 {
 		t.Error("what a viewer has was changed")
+	}
+}
+
+// TestAChannelSharesItsSpace: what one stream has cached is missing for the other, until it
+// is let go.
+func TestAChannelSharesItsSpace(t *testing.T) {
+	s := &space{}
+	main, sub := newVideo(s), newVideo(s)
+	main.play(0x65, 5)
+	sub.play(0x65, 2)
+	sub.play(0x41, 2)
+	if n, tooLong := sub.cached(); n != 0 || !tooLong {
+		t.Errorf("%d packets of a GOP that does not fit are cached; too long: %v", n, tooLong)
+	}
+	if n, tooLong := main.cached(); n == 0 || tooLong {
+		t.Errorf("of the other stream %d packets are cached; too long: %v", n, tooLong)
+	}
+	main.play(0x65, 1)
+	sub.play(0x65, 4)
+	if n, tooLong := sub.cached(); n == 0 || tooLong {
+		t.Errorf("%d packets of a GOP that fits again are cached; too long: %v", n, tooLong)
+	}
+	sub.end(nil)
+	main.play(0x41, 6)
+	if n, tooLong := main.cached(); n == 0 || tooLong {
+		t.Errorf("%d packets are cached after the other stream has ended; too long: %v", n, tooLong)
+	}
+	sub.play(0x65, 1) // late
+	main.end(nil)
+	if used := s.used.Load(); used != 0 {
+		t.Errorf("%d bytes are still taken", used)
+	}
+}
+
+// TestTheStreamsOfAChannelHaveOneSpace, whether they are pulled or published; another
+// channel has its own.
+func TestTheStreamsOfAChannelHaveOneSpace(t *testing.T) {
+	h := open(t, (&cameratest.Camera{}).Start(t))
+	_, lease := h.reading(t, "dev-1", 1)
+	of := Stream{"dev-1", 1, Sub}
+	pub, err := h.Publish(t.Context(), of, &description.Session{Medias: []*description.Media{{Type: description.MediaTypeVideo, Formats: []format.Format{&format.H264{}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pub.End()
+	h.mu.Lock()
+	sub, other := h.streams[of].flowing, h.upstream(Stream{"dev-1", 2, Main})
+	h.mu.Unlock()
+	space := lease.Flow().caches[0].space
+	if space == nil || sub.caches[0].space != space || other.space == space {
+		t.Errorf("main %p, sub %p, another channel %p", space, sub.caches[0].space, other.space)
 	}
 }
 

@@ -38,6 +38,7 @@ type Pool struct {
 type upstream struct {
 	of     Stream
 	camera *camera
+	space  *space // of the channel, shared with its other stream
 
 	dialing   chan struct{} // closed when the dial in progress has ended; nil: none
 	flowing   *Flow
@@ -196,10 +197,21 @@ func (p *Pool) joinDialled(of Stream) (*Lease, error) {
 func (p *Pool) upstream(of Stream) *upstream {
 	u := p.streams[of]
 	if u == nil {
-		u = &upstream{of: of, camera: &camera{}} // known when it is dialed
+		u = &upstream{of: of, camera: &camera{}, space: p.spaceOf(of)} // the camera is known when it is dialed
 		p.streams[of] = u
 	}
 	return u
+}
+
+// spaceOf returns the space that is shared with the other stream of a channel, if that is
+// in use.
+func (p *Pool) spaceOf(of Stream) *space {
+	for _, q := range []Quality{Main, Sub} {
+		if other := p.streams[Stream{of.Device, of.Channel, q}]; other != nil {
+			return other.space
+		}
+	}
+	return &space{}
 }
 
 func (p *Pool) share(u *upstream) *Lease {

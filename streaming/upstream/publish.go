@@ -15,6 +15,7 @@ import (
 // lasts, the camera is not dialed for that stream.
 type Publication struct {
 	pull   *pull
+	desc   *description.Session // for viewers
 	tracks map[*description.Media]*rtspclient.Track
 	stop   context.CancelFunc
 	over   <-chan struct{}
@@ -69,13 +70,12 @@ func (p *Pool) prepare(theirs *description.Session) (*Publication, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
 	}
-	desc := &description.Session{}
+	pub.desc = &description.Session{}
 	tracks := map[*rtspclient.Track]*track{}
 	for _, pair := range pairs {
-		tracks[pair.theirs] = newTrack(len(desc.Medias), pair.ours)
-		desc.Medias = append(desc.Medias, pair.ours)
+		tracks[pair.theirs] = newTrack(len(pub.desc.Medias), pair.ours)
+		pub.desc.Medias = append(pub.desc.Medias, pair.ours)
 	}
-	pub.pull.flow = newFlow(desc)
 	pub.pull.last.Store(time.Now().UnixNano())
 	pub.pull.tracks.Store(&tracks)
 	return pub, nil
@@ -99,6 +99,7 @@ func (p *Pool) begin(of Stream, pub *Publication) (<-chan struct{}, error) {
 	ctx, stop := context.WithCancel(p.ctx)
 	over := make(chan struct{})
 	u.stop, u.over, u.left = stop, over, time.Time{}
+	pub.pull.flow = newFlow(pub.desc, u.space)
 	u.flowing, u.published, u.err, u.refs, u.retry = pub.pull.flow, true, nil, 0, backoff{}
 	pub.stop, pub.over = stop, over
 	p.observe(of, pub.pull.flow)

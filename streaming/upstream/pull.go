@@ -14,6 +14,7 @@ import (
 type pull struct {
 	pool   *Pool
 	client *rtspclient.Client // nil: the camera publishes
+	space  *space             // of its channel
 	flow   *Flow              // nil until the camera has described it
 	once   sync.Once
 
