@@ -4,6 +4,7 @@ usage: camera.py basic|digest USER PASSWORD
 
 Listens on a free port of 127.0.0.1 and prints it. Every mount needs the user. /talk has
 ONVIF's back channel, for PCMU: what is heard is said on standard error, as "heard N", in bytes.
+/onvif/replay/recording_1 replays by ONVIF; it has pictures of any time since 1900.
 Ends when its standard input ends.
 """
 import sys, threading
@@ -29,7 +30,18 @@ MOUNTS = {
 }
 BACK = ("( capsfilter caps=\"application/x-rtp,media=audio,payload=0,clock-rate=8000,encoding-name=PCMU\" name=depay_backchannel ! "
         "rtppcmudepay ! fakesink name=ear async=false sync=false signal-handoffs=true )")
+# The time of its pictures is that of NTP, which is also where ONVIF's Range: clock seeks to.
+PAST = (H264.replace("is-live=true ", "").replace("rtph264pay name=pay0", "h264parse ! rtph264pay") +
+        "! rtponviftimestamp ntp-offset=0 set-e-bit=true set-t-bit=true drop-out-of-segment=false")
 heard = 0
+
+
+class Recordings(GstRtspServer.RTSPOnvifMediaFactory):
+    def do_create_element(self, url):
+        top, pay = Gst.Bin(), Gst.parse_bin_from_description(PAST, True)
+        pay.set_name("pay0")
+        top.add(pay)
+        return top
 
 
 def listen(_, media):
@@ -76,6 +88,11 @@ def main():
     factory.set_permissions(permissions)
     factory.connect("media-configure", listen)
     mounts.add_factory("/talk", factory)
+    factory = Recordings()
+    factory.set_replay_support(True)
+    factory.set_media_gtype(GstRtspServer.RTSPOnvifMedia.__gtype__)
+    factory.set_permissions(permissions)
+    mounts.add_factory("/onvif/replay/recording_1", factory)
     if server.attach(None) == 0:
         sys.exit("the RTSP server does not listen")
     print(server.get_bound_port(), flush=True)
