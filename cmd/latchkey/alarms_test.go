@@ -139,3 +139,38 @@ func TestAlarmsReachWhoMayKnowOfThem(t *testing.T) {
 		t.Errorf("%d wrong passwords", n)
 	}
 }
+
+// TestAlarmsByPullPoint: owner and recipient are told of an alarm of a camera that speaks
+// ONVIF only, and who may only watch is not.
+func TestAlarmsByPullPoint(t *testing.T) {
+	t.Parallel()
+	s := serve(t, binary, t.TempDir())
+	owner, recipient, watcher := s.register(t, "owner"), s.register(t, "recipient"), s.register(t, "watcher")
+	cam := startSimCamera(t, "127.2.1.10")
+	var added struct{ ID string }
+	owner.must("POST", "/devices", map[string]any{
+		"name": "Door", "rtsp_url": cam.URL(1, false), "onvif_url": "http://" + cam.HTTPAddr() + "/onvif/device_service", "username": cameraUser, "password": cameraPassword,
+	}, &added)
+	recipient.accept(owner.share(recipient, added.ID, "alarm"), added.ID)
+	watching := owner.share(watcher, added.ID, "live_view")
+	watcher.accept(watching, added.ID)
+	theirs, _ := owner.follow("")
+	mine, _ := recipient.follow("")
+	none, _ := watcher.follow("")
+	eventually(t, "the camera is listened to", func() bool { return cam.Subscriptions() == 1 })
+
+	cam.RaiseAlarm(1, simcamera.Motion, 100*time.Millisecond)
+	a, b := theirs.nextAlarm(), mine.nextAlarm()
+	if a.Device != added.ID || a.Kind != "motion" || a != b {
+		t.Errorf("the owner is told %+v, the recipient %+v", a, b)
+	}
+	owner.must("POST", "/shares/"+watching+"/pause", nil, nil)
+	for e, ok := none.next(); e.name != "paused"; e, ok = none.next() {
+		if !ok || e.name == "alarm" {
+			t.Fatalf("without the privilege: %+v, %v", e, ok)
+		}
+	}
+	if list := watcher.alarms(); len(list) != 0 {
+		t.Errorf("without the privilege: %+v", list)
+	}
+}
