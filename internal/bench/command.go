@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"latchkey/internal/bench/fanout"
 )
 
 // binaryEnv names another build of latchkey whose commands are measured alternately with
@@ -218,8 +219,9 @@ func (s *served) memory(b *bench) error {
 
 // served is a running service.
 type served struct {
-	cmd *exec.Cmd
-	api string
+	cmd  *exec.Cmd
+	api  string
+	rtsp string // address of the door
 }
 
 // startServe starts a build, "" for that of this tree, on a folder of its own, with more
@@ -231,12 +233,13 @@ func startServe(b *bench, binary, folder string, more ...string) (*served, error
 			return nil, fmt.Errorf("building latchkey: %w: %s", err, out)
 		}
 	}
-	address, err := freeAddress()
-	if err != nil {
+	address, err1 := fanout.FreeAddress()
+	door, err2 := fanout.FreeAddress()
+	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	s := &served{api: "http://" + address}
-	s.cmd = exec.Command(binary, "serve", "--data", filepath.Join(b.dir, folder), "--http", address, "--rtsp", "127.0.0.1:0", "--log-level", "error")
+	s := &served{api: "http://" + address, rtsp: door}
+	s.cmd = exec.Command(binary, "serve", "--data", filepath.Join(b.dir, folder), "--http", address, "--rtsp", door, "--log-level", "error")
 	s.cmd.Env = append(os.Environ(), "LATCHKEY_QUOTAS=commands=1000000")                                             // one account does everything; earlier builds have none
 	for _, setting := range append([]string{"REGISTRATION=open", "VERIFICATION=off", "DEVICE_PROOF=off"}, more...) { // the last one counts
 		s.cmd.Env = append(s.cmd.Environ(), "LATCHKEY_"+setting)
@@ -257,15 +260,6 @@ func startServe(b *bench, binary, folder string, more ...string) (*served, error
 	}
 	s.stop()
 	return nil, errors.New("the service is not ready after 30 s")
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 func (s *served) stop() {

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"latchkey/internal/bench/fanout"
 )
 
 // bench is what a group of measurements gets.
@@ -51,10 +53,7 @@ var groups = []struct {
 }
 
 func main() {
-	if listen, camera, ok := strings.Cut(os.Getenv(relayEnv), " "); ok {
-		fmt.Fprintln(os.Stderr, "bench relay:", relay(listen, camera))
-		os.Exit(1)
-	}
+	fanout.Run()
 	debug.SetGCPercent(400) // as the service does
 	only := flag.String("only", "", "comma-separated groups: log, replay, load, check, revoke, command, rest, names, door")
 	quick := flag.Bool("quick", false, "a tenth of the work, to see that it runs")

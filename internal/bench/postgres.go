@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+
+	"latchkey/internal/bench/fanout"
 )
 
 // postgres is a private PostgreSQL with its own folder, which syncs as one in
@@ -41,7 +43,7 @@ func startPostgres(b *bench) (*postgres, error) {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	addr, err := freeAddr()
+	addr, err := fanout.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
