@@ -37,7 +37,8 @@ var (
 // its end. Its key is bound to the channel.
 //
 // It holds a permit of its owner, so that whatever ends that ends the publisher: the key
-// that is revoked or runs out, the device that is removed, knowledge that is stale.
+// that is revoked or runs out, the device that is removed, knowledge that is stale. A device
+// that changes hands is removed: its new owner's has another id.
 type publisher struct {
 	key     access.Key
 	of      upstream.Stream
@@ -113,7 +114,8 @@ func (h *handler) announce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (refused *
 	return nil
 }
 
-// published returns the stream at a path, if the key is bound to its channel.
+// published returns the stream at a path, if the key is bound to its channel and its account
+// owns the device: one that sees the channel by a share may not say what is seen there.
 func (d *Door) published(key access.Key, path string) (upstream.Stream, *refusal) {
 	channel := key.Name.Publishes()
 	if channel == 0 {
@@ -127,7 +129,7 @@ func (d *Door) published(key access.Key, path string) (upstream.Stream, *refusal
 	if !ok && !d.live() {
 		return upstream.Stream{}, errUnavailable
 	}
-	if !ok || device != key.Device {
+	if !ok || device != key.Device || !d.cfg.Access.Owns(key.Account, device) {
 		return upstream.Stream{}, errNotFound
 	}
 	return upstream.Stream{Device: device, Channel: channel, Quality: t.quality}, nil

@@ -28,6 +28,7 @@ func publishing(t testing.TB, camera *cameratest.Camera) (h *house, key string) 
 func (h *house) publishingKey(device string, channel int, random string) string {
 	name := ids.PublishingKey(channel, random)
 	h.grants.key(access.Key{Name: name, Account: "ann", Device: ids.Device(device)}, "secret")
+	h.grants.own("ann", device)
 	return string(name) + ":secret"
 }
 
@@ -199,6 +200,25 @@ func TestAPublishingKeyIsForOneChannel(t *testing.T) {
 	}
 	if got := h.status(t, "/dev-1/1", annKey); got != 404 {
 		t.Errorf("a stream that nobody publishes: %d, want 404", got)
+	}
+}
+
+// TestOnlyTheOwnerPublishes: a key of an account that sees the channel by a share does not, and
+// the end of what the owner may ends the publisher.
+func TestOnlyTheOwnerPublishes(t *testing.T) {
+	t.Parallel()
+	h, key := publishing(t, nil)
+	cam := h.player(t, "/dev-1/1", key)
+	r, err := cam.records()
+	cam.wants(200, "RECORD", r, err)
+	h.grants.own("bob", "dev-1")
+	other := h.player(t, "/dev-1/1", key)
+	r, err = other.announce(announced)
+	other.wants(404, "ANNOUNCE of a device of another account", r, err)
+	h.grants.remove("ann", "dev-1")
+	h.recheck(t, "ann", "dev-1", "")
+	if _, err := cam.drain(); err == nil {
+		t.Error("the publisher goes on")
 	}
 }
 
