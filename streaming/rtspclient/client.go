@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -100,6 +101,8 @@ type Client struct {
 	tracks  []*Track   // set up
 	bound   bool       // a track was set up: the streams end with the connection
 	playing bool
+
+	channels atomic.Pointer[channels] // of the tracks that are set up
 
 	reporting sync.Mutex
 	paused    bool // no reports are sent; guarded by reporting
@@ -364,7 +367,7 @@ func (c *Client) reads(l *link) (err error) {
 				return err
 			}
 		default:
-			c.interleaved(in.channel, in.frame)
+			c.interleaved(in.channel, in.frame, r.arrived)
 		}
 	}
 }

@@ -136,7 +136,7 @@ func TestRefused(t *testing.T) {
 		"no status":    {"RTSP/1.0\r\n\r\n", ErrNotRTSP},
 		"closes":       {"close", ErrEnded},
 		"too large":    {"RTSP/1.0 200 OK\r\nContent-Length: 99999999\r\n\r\n", ErrTooLarge},
-		"endless":      {"RTSP/1.0 200 OK\r\nX: " + strings.Repeat("x", 2*bufferSize), ErrTooLarge},
+		"endless":      {"RTSP/1.0 200 OK\r\nX: " + strings.Repeat("x", 2*maxLine), ErrTooLarge},
 		"silence":      {"silence", ErrMute},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,11 +20,27 @@ func isRTCP(data []byte) bool {
 
 func isRTP(data []byte) bool { return len(data) >= minRTP && data[0]>>6 == 2 }
 
+// channels are the tracks of the interleaved channels: the first that uses one.
+type channels [256]*Track
+
 // hasChannel reports whether a track uses an interleaved channel.
 func (c *Client) hasChannel(channel int) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.ContainsFunc(c.tracks, func(t *Track) bool { return t.uses(channel) })
+	of := c.channels.Load()
+	return of != nil && of[channel] != nil
+}
+
+// noteChannels makes the channels of the tracks known to the reader. The caller holds the
+// client's mutex.
+func (c *Client) noteChannels() {
+	of := &channels{}
+	for _, t := range slices.Backward(c.tracks) {
+		for _, channel := range t.channels {
+			if t.udp == nil && channel >= 0 && channel < len(of) {
+				of[channel] = t
+			}
+		}
+	}
+	c.channels.Store(of)
 }
 
 // uses reports whether a track has an interleaved channel. The caller holds the client's
@@ -34,8 +50,7 @@ func (t *Track) uses(channel int) bool {
 }
 
 // interleaved hands on a packet that came between the messages.
-func (c *Client) interleaved(channel int, data []byte) {
-	now := time.Now()
+func (c *Client) interleaved(channel int, data []byte, now time.Time) {
 	switch {
 	case isRTCP(data):
 		if t := c.trackOfReport(channel, data); t != nil {
@@ -54,6 +69,9 @@ func (c *Client) interleaved(channel int, data []byte) {
 // trackOf returns the track of a packet: that of the channel, or if the camera uses
 // channels of its own choice, or one for several tracks, the one with its payload type.
 func (c *Client) trackOf(channel int, pt uint8) *Track {
+	if of := c.channels.Load(); of != nil && of[channel] != nil && hasType(of[channel].Media, pt) {
+		return of[channel]
+	}
 	var byChannel, byType *Track
 	channels, types := 0, 0
 	c.mu.Lock()

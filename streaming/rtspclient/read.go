@@ -1,9 +1,7 @@
 package rtspclient
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -13,7 +11,6 @@ import (
 )
 
 const (
-	bufferSize = 64 << 10 // of what is read of a connection
 	maxLine    = 8 << 10
 	maxHead    = 64 << 10 // a message without its body
 	maxHeaders = 255
@@ -39,7 +36,7 @@ type request struct {
 // reader reads what a camera sends over the RTSP connection. Between messages and
 // packets, junk is skipped.
 type reader struct {
-	br    *bufio.Reader
+	blocks
 	known func(channel int) bool // used for packets
 
 	spoke bool // a message or a packet was read
@@ -48,13 +45,13 @@ type reader struct {
 }
 
 func newReader(r io.Reader, known func(int) bool) *reader {
-	return &reader{br: bufio.NewReaderSize(r, bufferSize), known: known}
+	return &reader{blocks: blocks{from: r}, known: known}
 }
 
 // next returns what comes next. Empty frames are skipped.
 func (r *reader) next() (incoming, error) {
 	for {
-		head, err := r.br.Peek(1)
+		head, err := r.peek(1)
 		if err != nil {
 			return incoming{}, err
 		}
@@ -91,13 +88,13 @@ func (r *reader) skip(n int, junk bool) error {
 	if r.noise > maxNoise {
 		return ErrNoise
 	}
-	_, err := r.br.Discard(n)
+	_, err := r.take(n)
 	return err
 }
 
 // frame reads an interleaved frame; not ok if there is none after all.
 func (r *reader) frame() (incoming, bool, error) {
-	head, err := r.br.Peek(4)
+	head, err := r.peek(4)
 	if err != nil {
 		return incoming{}, false, err
 	}
@@ -107,7 +104,7 @@ func (r *reader) frame() (incoming, bool, error) {
 	}
 	if r.lost || !r.known(channel) {
 		// It may only look like a frame: believe it if it has the header of a packet.
-		head, err = r.br.Peek(5)
+		head, err = r.peek(5)
 		if err != nil {
 			return incoming{}, false, err
 		}
@@ -115,8 +112,8 @@ func (r *reader) frame() (incoming, bool, error) {
 			return incoming{}, false, r.skip(1, true)
 		}
 	}
-	data := make([]byte, 4+size)
-	if _, err := io.ReadFull(r.br, data); err != nil {
+	data, err := r.take(4 + size)
+	if err != nil {
 		return incoming{}, false, err
 	}
 	r.spoke, r.lost, r.noise = true, false, 0
@@ -133,7 +130,7 @@ const versionStart = "RTSP/"
 
 // message reads a response or a request; not ok if there is none after all.
 func (r *reader) message() (incoming, bool, error) {
-	head, err := r.br.Peek(len(versionStart))
+	head, err := r.peek(len(versionStart))
 	if err != nil {
 		return incoming{}, false, err
 	}
@@ -146,7 +143,7 @@ func (r *reader) message() (incoming, bool, error) {
 	}
 	for _, m := range methods {
 		start := string(m) + " "
-		if head, err := r.br.Peek(len(start)); err == nil && string(head) == start {
+		if head, err := r.peek(len(start)); err == nil && string(head) == start {
 			return r.theirs(m)
 		}
 	}
@@ -154,7 +151,7 @@ func (r *reader) message() (incoming, bool, error) {
 }
 
 func (r *reader) theirs(m base.Method) (incoming, bool, error) {
-	if _, err := r.line(); err != nil {
+	if _, err := r.text(); err != nil {
 		return incoming{}, false, err
 	}
 	header, err := r.headers()
@@ -170,7 +167,7 @@ func (r *reader) theirs(m base.Method) (incoming, bool, error) {
 
 // response reads a response, of which only the status must be right.
 func (r *reader) response() (*base.Response, error) {
-	line, err := r.line()
+	line, err := r.text()
 	if err != nil {
 		return nil, err
 	}
@@ -193,22 +190,10 @@ func (r *reader) response() (*base.Response, error) {
 	return res, nil
 }
 
-// line reads a line, which ends with a line feed, and most often CR and LF.
-func (r *reader) line() (string, error) {
-	var text []byte
-	for {
-		part, err := r.br.ReadSlice('\n')
-		if len(text)+len(part) > maxLine {
-			return "", ErrTooLarge
-		}
-		text = append(text, part...)
-		if err == nil {
-			return string(bytes.TrimRight(text, "\r\n\x00")), nil
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return "", err
-		}
-	}
+// text reads a line, which ends with a line feed, and most often CR and LF.
+func (r *reader) text() (string, error) {
+	line, err := r.line(maxLine)
+	return string(bytes.TrimRight(line, "\r\n\x00")), err
 }
 
 // headers reads up to the empty line. Lines that are not headers are skipped.
@@ -216,7 +201,7 @@ func (r *reader) headers() (base.Header, error) {
 	header := base.Header{}
 	last, size := "", 0
 	for count := 0; ; count++ {
-		line, err := r.line()
+		line, err := r.text()
 		if err != nil {
 			return nil, err
 		}
@@ -265,9 +250,7 @@ func (r *reader) body(header base.Header) ([]byte, error) {
 		if size > maxBody {
 			return nil, ErrTooLarge
 		}
-		body := make([]byte, size)
-		_, err = io.ReadFull(r.br, body)
-		return body, err
+		return r.take(int(size))
 	}
 	return nil, nil
 }

@@ -79,6 +79,7 @@ func (c *Client) setupTCP(ctx context.Context, t *Track, header base.Header) err
 		if len(as.channels) > 1 {
 			t.channels[1] = as.channels[1]
 		}
+		c.noteChannels()
 		c.mu.Unlock()
 	}
 	return nil
@@ -163,6 +164,7 @@ func (c *Client) add(t *Track) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tracks = append(slices.Clone(c.tracks), t)
+	c.noteChannels()
 }
 
 func (c *Client) remove(t *Track) {
@@ -171,4 +173,5 @@ func (c *Client) remove(t *Track) {
 	defer c.mu.Unlock()
 	t.udp = nil
 	c.tracks = slices.DeleteFunc(slices.Clone(c.tracks), func(other *Track) bool { return other == t })
+	c.noteChannels()
 }

@@ -103,7 +103,7 @@ func (pl *pull) play(ctx context.Context) error {
 		return err
 	}
 	desc := &description.Session{}
-	tracks := map[*rtspclient.Track]*track{}
+	var tracks []pulled
 	var refused error
 	for _, pair := range pairs {
 		err := pl.client.Setup(ctx, pair.theirs, nil)
@@ -114,7 +114,7 @@ func (pl *pull) play(ctx context.Context) error {
 			refused = err
 			continue
 		}
-		tracks[pair.theirs] = newTrack(len(desc.Medias), pair.ours)
+		tracks = append(tracks, pulled{pair.theirs, newTrack(len(desc.Medias), pair.ours)})
 		desc.Medias = append(desc.Medias, pair.ours)
 	}
 	if len(desc.Medias) == 0 {

@@ -71,9 +71,9 @@ func (p *Pool) prepare(theirs *description.Session) (*Publication, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
 	}
 	pub.desc = &description.Session{}
-	tracks := map[*rtspclient.Track]*track{}
+	var tracks []pulled
 	for _, pair := range pairs {
-		tracks[pair.theirs] = newTrack(len(pub.desc.Medias), pair.ours)
+		tracks = append(tracks, pulled{pair.theirs, newTrack(len(pub.desc.Medias), pair.ours)})
 		pub.desc.Medias = append(pub.desc.Medias, pair.ours)
 	}
 	pub.pull.last.Store(time.Now().UnixNano())

@@ -18,15 +18,25 @@ type pull struct {
 	flow   *Flow              // nil until the camera has described it
 	once   sync.Once
 
-	tracks atomic.Pointer[map[*rtspclient.Track]*track] // nil until all are set up
-	last   atomic.Int64                                 // arrival of the last packet, in Unix nanoseconds
-	heard  atomic.Bool                                  // any packet came
+	tracks atomic.Pointer[[]pulled] // nil until all are set up
+	last   atomic.Int64             // arrival of the last packet, in Unix nanoseconds
+	heard  atomic.Bool              // any packet came
+}
+
+// pulled is a track of a camera, and the one that it is handed on as.
+type pulled struct {
+	from *rtspclient.Track
+	to   *track
 }
 
 // of returns the track that a camera's is handed on as; nil if it is not, or not yet.
 func (pl *pull) of(t *rtspclient.Track) *track {
 	if tracks := pl.tracks.Load(); tracks != nil {
-		return (*tracks)[t]
+		for _, p := range *tracks {
+			if p.from == t {
+				return p.to
+			}
+		}
 	}
 	return nil
 }
@@ -47,8 +57,12 @@ func (pl *pull) packet(from *rtspclient.Track, data []byte, now time.Time) {
 	pl.last.Store(now.UnixNano())
 	pl.heard.Store(true)
 	p.metrics.packetsIn.Inc()
-	// Without knowledge of what is permitted, packets are dropped.
-	if !p.cfg.Privileges.Live(p.cfg.Now()) {
+	// Without knowledge of what is permitted, packets are dropped. Those that arrived
+	// together are asked for once.
+	if !now.Equal(t.asked) {
+		t.asked, t.live = now, p.cfg.Privileges.Live(p.cfg.Now())
+	}
+	if !t.live {
 		p.Dropped(DroppedNotLive)
 		return
 	}

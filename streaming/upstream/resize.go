@@ -12,8 +12,9 @@ const maxPacket = 1472
 // resizer splits the packets of one format that are too large for viewers, as
 // RFC 6184 (H.264) and RFC 7798 (H.265) do, without touching the pictures.
 type resizer struct {
-	codec nalCodec // zero: nothing can be split
-	shift uint16   // how many more packets were sent than received
+	payloadType uint8
+	codec       nalCodec // zero: nothing can be split
+	shift       uint16   // how many more packets were sent than received
 
 	fitting []*rtp.Packet
 }
@@ -106,7 +107,9 @@ func (c nalCodec) unit(has *content, unit []byte) {
 	}
 }
 
-func newResizer(f format.Format) *resizer { return &resizer{codec: codecOf(f)} }
+func newResizer(f format.Format) *resizer {
+	return &resizer{payloadType: f.PayloadType(), codec: codecOf(f)}
+}
 
 // fit returns the packet, split if it exceeds maxPacket, or nil if it cannot be split.
 // The slice is valid until the next call.

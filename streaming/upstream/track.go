@@ -3,6 +3,7 @@ package upstream
 import (
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/pion/rtp"
@@ -13,17 +14,20 @@ type track struct {
 	number   int
 	media    *description.Media
 	sequence sequence
-	resizers map[uint8]*resizer // by payload type
+	resizers []*resizer
 	strange  int                // packets of another payload type, while none of ours came
+
+	asked time.Time // the arrival of the last packet
+	live  bool      // what is permitted was known then
 
 	parsed rtp.Packet // the last one
 	out    []Packet   // of it
 }
 
 func newTrack(number int, m *description.Media) *track {
-	t := &track{number: number, media: m, resizers: map[uint8]*resizer{}}
+	t := &track{number: number, media: m}
 	for _, f := range m.Formats {
-		t.resizers[f.PayloadType()] = newResizer(f)
+		t.resizers = append(t.resizers, newResizer(f))
 	}
 	return t
 }
@@ -112,9 +116,11 @@ const mostStrange = 32
 // corrected.
 func (t *track) resizer(data []byte) *resizer {
 	pt := data[1] & 0x7f
-	if r := t.resizers[pt]; r != nil {
-		t.strange = -1
-		return r
+	for _, r := range t.resizers {
+		if r.payloadType == pt {
+			t.strange = -1
+			return r
+		}
 	}
 	if t.strange < 0 || len(t.media.Formats) != 1 {
 		return nil
@@ -123,9 +129,9 @@ func (t *track) resizer(data []byte) *resizer {
 		return nil
 	}
 	t.strange = mostStrange
-	described := t.media.Formats[0].PayloadType()
-	data[1] = data[1]&0x80 | described
-	return t.resizers[described]
+	only := t.resizers[0]
+	data[1] = data[1]&0x80 | only.payloadType
+	return only
 }
 
 // sequence gives a track one SSRC, and sequence numbers that go on where the camera begins
