@@ -87,6 +87,15 @@ type Online struct {
 	State  string    // "online", "offline" or "unknown"
 	Since  time.Time // zero if unknown
 	Reason string    // "" for nothing
+
+	Interruptions Interruptions
+}
+
+// Interruptions are streams of a device that broke off of late.
+type Interruptions struct {
+	Count  int // 0: none
+	Last   time.Time
+	Reason string
 }
 
 // Shares changes shares. For the owner, Delete deletes the share and RemoveDevice removes

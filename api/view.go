@@ -171,7 +171,11 @@ func (h handlers) online(device string) rest.Online {
 		return rest.Online{State: rest.OnlineStateUnknown}
 	}
 	p := h.cfg.Presence.Of(device)
-	return rest.Online{State: rest.OnlineState(p.State), Since: p.Since.UTC(), Reason: p.Reason}
+	out := rest.Online{State: rest.OnlineState(p.State), Since: p.Since.UTC(), Reason: p.Reason}
+	if i := p.Interruptions; i.Count > 0 {
+		out.Interruptions = rest.Interruptions{At: i.Last.UTC(), Reason: i.Reason, Count: i.Count}
+	}
+	return out
 }
 
 func (h handlers) channel(ctx context.Context, c device.Channel) (rest.Channel, error) {

@@ -1045,6 +1045,20 @@ type Hours struct {
 // HoursSpansDays defines model for Hours.Spans.Days.
 type HoursSpansDays string
 
+// Interruptions Streams that this server was pulling from the device and that broke off, also if the device is online again. Absent
+// if none did within the last hour.
+type Interruptions struct {
+	// At When the last one did.
+	At time.Time `json:"at"`
+
+	// Count How many did, each within an hour of the one before.
+	Count int `json:"count"`
+
+	// Reason Why the last one did: `ended` (the connection did, by the device or on the way), `silent` (nothing came any
+	// more), `unsupported` (what came could not be read).
+	Reason string `json:"reason"`
+}
+
 // Invitation defines model for Invitation.
 type Invitation struct {
 	Channels []Grant       `json:"channels"`
@@ -1386,6 +1400,10 @@ type OfferedDevice struct {
 // Online Whether the device responds, as this server has seen it: when its streams were pulled, and about once a minute
 // without credentials.
 type Online struct {
+	// Interruptions Streams that this server was pulling from the device and that broke off, also if the device is online again. Absent
+	// if none did within the last hour.
+	Interruptions Interruptions `json:"interruptions,omitempty,omitzero"`
+
 	// Reason Why it is offline (`not_reachable`, `timeout`, `not_rtsp`, `address_forbidden`), or what is wrong although it
 	// is online (`wrong_password`, `no_such_path`, `description_unreadable`, `certificate_not_trusted`,
 	// `unsupported`, `refused` (it refuses to play), `busy` (it plays to as many as it can), `silent` (it says that

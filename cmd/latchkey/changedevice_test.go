@@ -107,7 +107,13 @@ func TestOnlineSinceWhen(t *testing.T) {
 	owner := s.register(t, "owner")
 	var d deviceAnswer
 	owner.must("POST", "/devices", map[string]any{"name": "Door", "rtsp_url": cam.URL(1, false), "username": cameraUser, "password": cameraPassword}, &d)
-	type online struct{ State, Since, Reason string }
+	type online struct {
+		State, Since, Reason string
+		Interruptions        struct {
+			At, Reason string
+			Count      int
+		}
+	}
 	read := func() online {
 		var got struct{ Online online }
 		owner.must("GET", "/devices/"+d.ID, nil, &got)
@@ -137,8 +143,15 @@ func TestOnlineSinceWhen(t *testing.T) {
 		_ = describeStatus(t, s.rtsp, path, key)
 		return read().State == "online"
 	})
-	if back := read(); back.Since <= gone.Since || back.Reason != "" {
+	back := read()
+	if back.Since <= gone.Since || back.Reason != "" || back.Interruptions.Count != 0 {
 		t.Errorf("%+v, before %+v", back, gone)
+	}
+	eventually(t, "it plays", func() bool { return describeStatus(t, s.rtsp, path, key) == 200 })
+	cam.GoAway()
+	eventually(t, "its stream has broken off", func() bool { return read().Interruptions.Count == 1 })
+	if broken := read().Interruptions; broken.Reason != "ended" || broken.At <= back.Since {
+		t.Errorf("%+v, before %+v", broken, back)
 	}
 	stranger := s.register(t, "stranger")
 	if err := stranger.call("GET", "/devices/"+d.ID, nil, nil); !hasCode(err, "device_not_found") {

@@ -57,10 +57,28 @@ func reached(w *device.Watch) func(id ids.Device, reason string) {
 	}
 }
 
+// dropped reports to the watch why streams broke off.
+func dropped(w *device.Watch) func(id ids.Device, reason string) {
+	return func(id ids.Device, reason string) {
+		kind := device.Ended
+		switch reason {
+		case "silent":
+			kind = device.Silent
+		case "noise", "too large":
+			kind = device.Unsupported
+		}
+		w.Interrupted(string(id), kind)
+	}
+}
+
 // presence is the watch as the API sees it.
 type presence struct{ watch *device.Watch }
 
 func (p presence) Of(id string) api.Online {
 	now := p.watch.Of(id)
-	return api.Online{State: string(now.State), Since: now.Since, Reason: string(now.Reason)}
+	i := now.Interruptions
+	return api.Online{
+		State: string(now.State), Since: now.Since, Reason: string(now.Reason),
+		Interruptions: api.Interruptions{Count: i.Count, Last: i.Last, Reason: string(i.Reason)},
+	}
 }

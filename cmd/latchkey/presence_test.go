@@ -6,6 +6,22 @@ import (
 	"latchkey/streaming/device"
 )
 
+// TestReasonsOfInterruptions: a device whose streams break off is told as such, although it is
+// online.
+func TestReasonsOfInterruptions(t *testing.T) {
+	for label, want := range map[string]string{
+		"ended by camera": "ended", "network": "ended", "timeout": "ended", "protocol": "ended", "silent": "silent", "noise": "unsupported", "too large": "unsupported",
+	} {
+		watch := device.NewWatch(device.WatchConfig{})
+		reached(watch)("cam-1", "")
+		dropped(watch)("cam-1", label)
+		got := presence{watch}.Of("cam-1")
+		if i := got.Interruptions; got.State != "online" || i.Count != 1 || i.Reason != want || i.Last.IsZero() {
+			t.Errorf("%q: %+v, want %s", label, got, want)
+		}
+	}
+}
+
 // TestReasonsOfDials: what the pool says of a camera is told in the words of the API. One
 // that refuses to play responds.
 func TestReasonsOfDials(t *testing.T) {

@@ -29,6 +29,7 @@ const (
 	Busy                  Kind = "busy"              // somebody else uses what it has once
 	Incomplete            Kind = "incomplete"        // it has more recordings than it gives, or than are read
 	Silent                Kind = "silent"            // it says that it plays, and sends nothing
+	Ended                 Kind = "ended"             // the connection ended, by it or on the way
 	UnsupportedCodec      Kind = "unsupported_codec" // it takes only a codec that is not passed through
 )
 

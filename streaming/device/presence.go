@@ -25,7 +25,20 @@ type Presence struct {
 	State  State
 	Since  time.Time // zero if unknown
 	Reason Kind      // why it is offline, or what else is wrong; "" for nothing
+	// Interruptions are those of its streams, also if it is online again.
+	Interruptions Interruptions
 }
+
+// Interruptions are streams of a device that broke off, each at most interruptedFor after the
+// one before.
+type Interruptions struct {
+	Count  int // 0: none of late
+	Last   time.Time
+	Reason Kind // Ended, Silent or Unsupported
+}
+
+// interruptedFor is how long an interruption is told.
+const interruptedFor = time.Hour
 
 // WatchConfig is what a Watch needs.
 type WatchConfig struct {
@@ -81,10 +94,33 @@ func NewWatch(cfg WatchConfig) *Watch {
 func (w *Watch) Of(device string) Presence {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	if p, ok := w.seen[device]; ok {
-		return p
+	p, ok := w.seen[device]
+	if !ok {
+		return Presence{State: Unknown}
 	}
-	return Presence{State: Unknown}
+	p.Interruptions = p.Interruptions.at(w.cfg.Now())
+	return p
+}
+
+// at returns what is told of interruptions at a time.
+func (i Interruptions) at(now time.Time) Interruptions {
+	if now.Sub(i.Last) > interruptedFor {
+		return Interruptions{}
+	}
+	return i
+}
+
+// Interrupted notes that a stream of a device has broken off.
+func (w *Watch) Interrupted(device string, reason Kind) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p, known := w.seen[device]
+	if !known {
+		return
+	}
+	now := w.cfg.Now()
+	p.Interruptions = Interruptions{Count: p.Interruptions.at(now).Count + 1, Last: now, Reason: reason}
+	w.seen[device] = p
 }
 
 // Report notes how an attempt to reach a device went, "" for well. A device that refuses
@@ -105,7 +141,8 @@ func (w *Watch) set(device string, state State, reason Kind) {
 	if !known && len(w.seen) >= maxWatched {
 		return
 	}
-	to := Presence{State: state, Since: before.Since, Reason: reason}
+	to := before
+	to.State, to.Reason = state, reason
 	if before.State != state {
 		to.Since = w.cfg.Now()
 	}

@@ -187,6 +187,38 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// TestInterruptions are told for an hour, whatever else is seen of the device, and counted as
+// long as each is within an hour of the one before.
+func TestInterruptions(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	w := newStreet(1).watch()
+	w.cfg.Now = func() time.Time { return now }
+	w.Interrupted("cam-00000", Ended) // nothing else is known of it
+	w.Report("cam-00000", "")
+	if p := w.Of("cam-00000"); p.Interruptions != (Interruptions{}) {
+		t.Errorf("at first: %+v", p)
+	}
+	for n := range 3 {
+		now = now.Add(50 * time.Minute)
+		w.Interrupted("cam-00000", []Kind{Ended, Ended, Silent}[n])
+		w.Report("cam-00000", NotReachable)
+		w.Report("cam-00000", "")
+	}
+	last := now
+	now = now.Add(time.Hour)
+	if p := w.Of("cam-00000"); p.State != Online || p.Reason != "" || p.Interruptions != (Interruptions{3, last, Silent}) {
+		t.Errorf("%+v", p)
+	}
+	now = now.Add(time.Second)
+	if p := w.Of("cam-00000"); p.Interruptions != (Interruptions{}) {
+		t.Errorf("later: %+v", p)
+	}
+	w.Interrupted("cam-00000", Ended)
+	if p := w.Of("cam-00000"); p.Interruptions != (Interruptions{1, now, Ended}) {
+		t.Errorf("again: %+v", p)
+	}
+}
+
 // TestAlive: a camera with a password responds to whoever gives none, and counts nothing.
 func TestAlive(t *testing.T) {
 	camera := startCamera(t)

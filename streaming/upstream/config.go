@@ -30,6 +30,9 @@ type Config struct {
 	// Reached is called with the result of each dial of a device's camera: "" if it plays,
 	// otherwise one of a fixed set of short reasons. It must not block. It may be nil.
 	Reached func(device ids.Device, reason string)
+	// Dropped is called when a stream that was pulled from a device's camera breaks off, with
+	// one of the same reasons. It must not block. It may be nil.
+	Dropped func(device ids.Device, reason string)
 
 	CloseAfter   time.Duration // how long an upstream outlives its last lease: 10 s, at least 0.2 s
 	DialTimeout  time.Duration // from dialing a camera to its response to PLAY: 10 s
@@ -59,6 +62,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Reached == nil {
 		c.Reached = func(ids.Device, string) {}
+	}
+	if c.Dropped == nil {
+		c.Dropped = func(ids.Device, string) {}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 
+	"latchkey/domain/ids"
 	"latchkey/streaming/cameratest"
 )
 
@@ -58,6 +59,31 @@ func TestReadersOfAnyKind(t *testing.T) {
 	}
 	if _, err := lease.Flow().Attach(second); !errors.Is(err, ErrEnded) {
 		t.Errorf("attaching to a flow that has ended: %v", err)
+	}
+}
+
+// TestDropped: a stream that breaks off is told, with the reason; one that is not wanted any
+// more is not.
+func TestDropped(t *testing.T) {
+	camera := (&cameratest.Camera{}).Start(t)
+	told := make(chan string, 4)
+	h := open(t, camera, func(c *Config) {
+		c.CloseAfter = time.Millisecond
+		c.Dropped = func(device ids.Device, reason string) { told <- string(device) + " " + reason }
+	})
+	if err := h.ask("dev-1", 1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is left", func() bool { return camera.Open.Load() == 0 })
+	h.reading(t, "dev-1", 1)
+	camera.Close()
+	if got := <-told; got != "dev-1 ended by camera" {
+		t.Errorf("%q", got)
+	}
+	select {
+	case more := <-told:
+		t.Errorf("%q as well", more)
+	default:
 	}
 }
 

@@ -126,7 +126,7 @@ type cache struct {
 
 	mu      sync.Mutex
 	packets []Packet // since the last key frame; before the first one, of the last picture
-	bytes   int // of packets, taken of the space
+	bytes   int      // of packets, taken of the space
 	closed  bool
 	complete,
 	tooLong bool

@@ -282,6 +282,9 @@ func (p *Pool) run(ctx context.Context, u *upstream) {
 	if errors.Is(err, errSilent) { // told before another dial may begin
 		p.cfg.Reached(u.of.Device, faultOf(err).label)
 	}
+	if err != nil {
+		p.cfg.Dropped(u.of.Device, faultOf(err).label)
+	}
 	p.ended(u, err, time.Since(began))
 	pull.close(err)
 }
