@@ -16,7 +16,6 @@ import (
 	"latchkey/domain/privilege"
 	"latchkey/projections/access"
 	"latchkey/streaming/backchannel"
-	"latchkey/streaming/rtspclient"
 	"latchkey/streaming/upstream"
 )
 
@@ -24,8 +23,11 @@ import (
 // of each flow has a back channel that it never describes. It is described here, to those
 // who require it and may talk; a viewer that sets it up needs a permit of its own.
 
+// onvifBackChannel is what a player requires to talk.
+const onvifBackChannel = "www.onvif.org/ver20/backchannel"
+
 // known are the options that a player may require.
-var known = []string{rtspclient.BackChannel, onvifReplay}
+var known = []string{onvifBackChannel, onvifReplay}
 
 var (
 	errTalkBusy   = &refusal{status: base.StatusNotEnoughBandwidth, reason: "talk busy", header: warning("somebody else is talking")}
@@ -48,7 +50,7 @@ func requires(req *base.Request, option string) bool {
 }
 
 // requiresTalk reports whether a request requires the back channel.
-func requiresTalk(req *base.Request) bool { return requires(req, rtspclient.BackChannel) }
+func requiresTalk(req *base.Request) bool { return requires(req, onvifBackChannel) }
 
 // unknownOptions refuses what nobody here can do (RFC 2326, section 12.32).
 func unknownOptions(req *base.Request) *refusal {
