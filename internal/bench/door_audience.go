@@ -73,10 +73,10 @@ func (a *audience) seat(ctx context.Context, straight fanout.Target, w way, came
 		if a.viewers, err = a.JoinAll(ctx, targets[:1]); err != nil {
 			return err
 		}
-		if err := pause(ctx, doorSettle); err != nil {
+		if a.alone, err = calmMemory(ctx, w.pid); err != nil {
 			return err
 		}
-		a.alone, targets = fanout.Memory(w.pid), targets[1:]
+		targets = targets[1:]
 	}
 	others, err := a.JoinAll(ctx, targets)
 	if err != nil {
@@ -105,4 +105,23 @@ func (d *doorWorld) watched(w way, cameras, each int, weigh bool) (fanout.Window
 	window, err := a.Measure(d.ctx, w.pid, a.viewers, a.straight, d.window())
 	a.all = fanout.Memory(w.pid)
 	return window, a, err
+}
+
+// calmMemory returns the memory of a process in KiB once it has not fallen for a while:
+// one that was just started gives back what its start took.
+func calmMemory(ctx context.Context, pid int) (least int, err error) {
+	const most = 20 * time.Second
+	least = fanout.Memory(pid)
+	began := time.Now()
+	for fell := began; time.Since(fell) < doorSettle && time.Since(began) < most; {
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return 0, err
+		}
+		now := fanout.Memory(pid)
+		if now < least-least/100 {
+			fell = time.Now()
+		}
+		least = min(least, now)
+	}
+	return fanout.Memory(pid), nil
 }

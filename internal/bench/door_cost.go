@@ -9,9 +9,10 @@ import (
 
 // turns are the measurements of the same kind in several turns.
 type turns struct {
-	cost, p50, p99   []float64 // s/Gbit; ms
-	whole, lost      int       // pictures
-	overflow, viewer int       // datagrams that viewers had no room for; KiB for each viewer
+	cost, p50, p99 []float64 // s/Gbit; ms
+	whole, lost    int       // pictures
+	overflow       int       // datagrams that viewers had no room for
+	viewer, all    int       // memory in KiB: for each viewer, and of the process
 }
 
 func (t *turns) add(w fanout.Window) {
@@ -44,7 +45,7 @@ func (d *doorWorld) compare(over fanout.Transport, goal float64, p50, p99 string
 			side.add(w)
 			side.overflow += fanout.ReceiveErrors() - before
 			if turn == 0 {
-				side.viewer = (a.all - a.alone) / max(1, len(a.viewers)-1)
+				side.viewer, side.all = (a.all-a.alone)/max(1, len(a.viewers)-1), a.all
 			}
 		}
 		ratios = append(ratios, door.cost[turn]/floor.cost[turn])
@@ -54,7 +55,7 @@ func (d *doorWorld) compare(over fanout.Transport, goal float64, p50, p99 string
 	d.add(name+"CPU", fmt.Sprintf("%.3f s/Gbit", median(door.cost)), fmt.Sprintf("floor %.3f s/Gbit", median(floor.cost)), median(ratios), fmt.Sprintf("at most %.2f", goal))
 	d.later(name, door, floor, p50, p99)
 	d.loss(name, door, floor)
-	d.add(name+"memory a viewer", fmt.Sprintf("%d KiB", door.viewer), "60 KiB", float64(door.viewer)/60, fmt.Sprintf("at most 1; floor %d KiB", floor.viewer))
+	d.add(name+"memory a viewer", fmt.Sprintf("%d KiB (%d MiB in all)", door.viewer, door.all/1024), "60 KiB", float64(door.viewer)/60, fmt.Sprintf("at most 1; floor %d KiB", floor.viewer))
 	return nil
 }
 

@@ -37,7 +37,7 @@ func (d *doorWorld) firstPictures() error {
 // cold alternates between the door and the camera itself, each time with a camera that
 // nobody watches.
 func (d *doorWorld) cold(a *audience) error {
-	var door, camera, more []time.Duration
+	var camera, more []time.Duration
 	for n := range d.scaled(20) {
 		through, err := a.first(d.ctx, d.throughDoor(fanout.TCP).target(doorCameras-1-n))
 		if err != nil {
@@ -47,10 +47,10 @@ func (d *doorWorld) cold(a *audience) error {
 		if err != nil {
 			return err
 		}
-		door, camera, more = append(door, through), append(camera, straight), append(more, through-straight)
+		camera, more = append(camera, straight), append(more, through-straight)
 	}
-	p50 := percentile(more, 0.5)
-	d.add("first picture, cold: more than the camera", fmt.Sprintf("p50 %.1f ms (%.1f ms in all)", ms(p50), ms(percentile(door, 0.5))),
+	p50, most := percentile(more, 0.5), percentile(more, 1)
+	d.add("first picture, cold, TCP: more than the camera", fmt.Sprintf("p50 %.1f ms, at most %.1f ms", ms(p50), ms(most)),
 		fmt.Sprintf("50 ms; the camera alone %.1f ms", ms(percentile(camera, 0.5))), p50.Seconds()/0.05, "at most 1")
 	return nil
 }
@@ -62,9 +62,10 @@ func (a *audience) first(ctx context.Context, t fanout.Target) (time.Duration, e
 	if err != nil {
 		return 0, err
 	}
-	defer a.Leave([]*fanout.Viewer{v})
+	alone := []*fanout.Viewer{v}
+	defer a.Leave(alone)
 	for until := began.Add(20 * time.Second); time.Now().Before(until); {
-		if at := a.See(v).First; !at.IsZero() {
+		if at := a.See(alone)[0].First; !at.IsZero() {
 			return at.Sub(began), nil
 		}
 		if err := pause(ctx, time.Millisecond); err != nil {

@@ -52,6 +52,7 @@ func (d *doorWorld) many() error {
 	}{{"CPU", hundred.door, one.door, "at most 1.30"}, {"CPU of the floor", hundred.floor, one.floor, "what the machine allows"}} {
 		d.add(name+side.name, fmt.Sprintf("%.3f s/Gbit", side.hundred.cost[0]), fmt.Sprintf("1 camera with %d: %.3f s/Gbit", n, side.one.cost[0]), side.hundred.cost[0]/side.one.cost[0], side.goal)
 	}
+	d.add(name+"CPU beside the floor", fmt.Sprintf("%.3f s/Gbit", hundred.door.cost[0]), fmt.Sprintf("floor %.3f s/Gbit", hundred.floor.cost[0]), hundred.door.cost[0]/hundred.floor.cost[0], "")
 	d.loss(name, hundred.door, hundred.floor)
 	return nil
 }

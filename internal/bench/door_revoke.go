@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"latchkey/internal/bench/fanout"
@@ -54,10 +56,8 @@ func (d *doorWorld) revocations() error {
 		}
 		took, answers, most = append(took, r.last...), append(answers, r.answer), max(most, r.after)
 		for i, g := range guests {
-			for _, v := range g.viewers {
-				if i != round%recipients && crowd.See(v).Ended {
-					return fmt.Errorf("round %d ended a viewer of another recipient", round)
-				}
+			if i != round%recipients && slices.ContainsFunc(crowd.See(g.viewers), func(s fanout.Seen) bool { return s.Ended }) {
+				return fmt.Errorf("round %d ended a viewer of another recipient", round)
 			}
 		}
 		if err := d.invite(crowd, guests[round%recipients]); err != nil {
@@ -111,22 +111,20 @@ func (d *doorWorld) revoke(crowd *fanout.Crowd, g *guest) (revoked, error) {
 		return r, err
 	}
 	r.answer = time.Since(began)
-	before := make([]int64, len(g.viewers))
-	for i, v := range g.viewers {
-		before[i] = crowd.See(v).Bytes
-	}
-	for i, v := range g.viewers {
-		seen := crowd.See(v)
-		for ; !seen.Ended; seen = crowd.See(v) {
-			if time.Since(began) > 20*time.Second {
-				return r, fmt.Errorf("a viewer still watches 20 s after the revocation")
-			}
-			if err := pause(d.ctx, time.Millisecond); err != nil {
-				return r, err
-			}
+	before := crowd.See(g.viewers)
+	after := before
+	for slices.ContainsFunc(after, func(s fanout.Seen) bool { return !s.Ended }) {
+		if time.Since(began) > 20*time.Second {
+			return r, errors.New("viewers still watch 20 s after the revocation")
 		}
-		r.last = append(r.last, max(0, seen.Last.Sub(began)))
-		r.after = max(r.after, seen.Bytes-before[i])
+		if err := pause(d.ctx, time.Millisecond); err != nil {
+			return r, err
+		}
+		after = crowd.See(g.viewers)
+	}
+	for i := range after {
+		r.last = append(r.last, max(0, after[i].Last.Sub(began)))
+		r.after = max(r.after, after[i].Bytes-before[i].Bytes)
 	}
 	return r, nil
 }

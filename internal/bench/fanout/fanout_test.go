@@ -3,6 +3,7 @@ package fanout
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -89,9 +90,9 @@ func TestEveryWayThroughTheFloor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range viewers {
-		eventually(t, func() bool { return !crowd.See(v).First.IsZero() })
-	}
+	eventually(t, func() bool {
+		return !slices.ContainsFunc(crowd.See(viewers), func(s Seen) bool { return s.First.IsZero() })
+	})
 	w, err := crowd.Measure(t.Context(), floor.PID, viewers, straight, 200*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
@@ -105,9 +106,10 @@ func TestEveryWayThroughTheFloor(t *testing.T) {
 	crowd.Leave(viewers[:1])
 	eventually(t, func() bool { return Connections(floor.Address) == 3 })
 	floor.Stop()
-	for _, v := range []*Viewer{viewers[3], viewers[5]} {
-		eventually(t, func() bool { return crowd.See(v).Ended })
-	}
+	eventually(t, func() bool {
+		seen := crowd.See([]*Viewer{viewers[3], viewers[5]})
+		return seen[0].Ended && seen[1].Ended
+	})
 }
 
 func certificate(t *testing.T) (certFile, keyFile string) {

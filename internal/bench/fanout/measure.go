@@ -54,11 +54,12 @@ func (c *Crowd) Measure(ctx context.Context, pid int, viewers []*Viewer, straigh
 	}
 	slices.Sort(straight.late)
 	base := straight.late[len(straight.late)/2]
+	due := due(viewers, straight)
 	for _, v := range viewers {
 		w.Gbit += float64(v.bytes) * 8 / 1e9
 		w.Whole += v.whole
 		const underWay = 3 // at both ends of the window
-		w.Lost += max(v.lost, straight.whole-underWay-v.whole)
+		w.Lost += max(v.lost, due[v.session.target.Path]-underWay-v.whole)
 		for _, l := range v.late {
 			w.late = append(w.late, l-base)
 		}
@@ -70,19 +71,40 @@ func (c *Crowd) Measure(ctx context.Context, pid int, viewers []*Viewer, straigh
 	return w, nil
 }
 
+// due returns how many pictures there were at each path, so that a viewer who got none
+// misses them: as many as the viewer of it who got most, and with a single path as many as
+// the one straight at the camera. Other cameras keep their own time on a busy machine.
+func due(viewers []*Viewer, straight *Viewer) map[string]int {
+	most := map[string]int{}
+	for _, v := range viewers {
+		path := v.session.target.Path
+		most[path] = max(most[path], v.whole+v.lost)
+	}
+	if len(most) == 1 {
+		for path := range most {
+			most[path] = straight.whole
+		}
+	}
+	return most
+}
+
 // Seen is what a viewer has received so far.
 type Seen struct {
 	Ended bool      // by the other side
 	Bytes int64     // of RTP
 	Last  time.Time // of the last packet
-	First time.Time // of the first whole picture
+	First time.Time // of the first whole key picture
 }
 
-// See returns what a viewer has received so far.
-func (c *Crowd) See(v *Viewer) Seen {
+// See returns what viewers have received so far, all at the same moment.
+func (c *Crowd) See(viewers []*Viewer) []Seen {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Seen{v.ended, v.bytes, v.last, v.first}
+	seen := make([]Seen, len(viewers))
+	for i, v := range viewers {
+		seen[i] = Seen{v.ended, v.bytes, v.last, v.first}
+	}
+	return seen
 }
 
 // CPU returns the user and system time of the threads of a process, from the scheduler,

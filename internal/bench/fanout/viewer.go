@@ -16,7 +16,7 @@ type Viewer struct {
 	ended   bool // by the other side
 	bytes   int64
 	last    time.Time // of the last packet
-	first   time.Time // of the first whole picture
+	first   time.Time // of the first whole key picture
 	whole   int       // pictures
 	lost    int       // pictures that are missing or damaged
 	late    []time.Duration
@@ -115,7 +115,7 @@ func (v *Viewer) end(now time.Time) {
 	} else {
 		v.whole++
 		v.late = append(v.late, time.Duration(now.UnixNano()-v.now.sent))
-		if v.first.IsZero() {
+		if v.first.IsZero() && v.now.key { // nothing can be shown before
 			v.first = now
 		}
 	}
