@@ -32,6 +32,18 @@ func TestRoutesAreThoseOfTheSpecification(t *testing.T) {
 	}
 }
 
+// TestTheSpecificationIsValid: a server reads it without checking it again.
+func TestTheSpecificationIsValid(t *testing.T) {
+	loader := openapi3.NewLoader()
+	spec, err := loader.LoadFromData(specification)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := spec.Validate(loader.Context); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestEveryOperationNamesItsErrors: what the middleware may answer is in the
 // specification of every operation it stands before.
 func TestEveryOperationNamesItsErrors(t *testing.T) {
