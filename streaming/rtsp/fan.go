@@ -100,14 +100,47 @@ func (s *streams) of(flow *upstream.Flow, d *Door) (*stream, error) {
 		st.tracks = append(st.tracks, t)
 	}
 	st.unheard = len(st.tracks)
-	var err error
-	if st.detach, err = flow.Attach(st); err != nil {
+	if err := st.attach(); err != nil {
 		st.ServerStream.Close()
 		return nil, err
 	}
 	s.all[flow] = st
 	return st, nil
 }
+
+// attach begins to read the flow. What that has played since the last key frame, viewers
+// get from its cache.
+func (st *stream) attach() error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	before, detach, err := st.flow.Attach(st)
+	if err != nil {
+		return err
+	}
+	st.detach = detach
+	for n, g := range before {
+		if len(g.Packets) == 0 {
+			continue
+		}
+		t, last := st.tracks[n], g.Packets[len(g.Packets)-1]
+		t.last, t.has, t.keys = last, true, true
+		t.timestamp = upstream.Timestamp(last.Data)
+		t.before = t.timestamp
+		t.mid = !isMarked(last.Data)
+		st.hear()
+	}
+	return nil
+}
+
+// hear notes that a track was heard for the first time.
+func (st *stream) hear() {
+	if st.unheard--; st.unheard == 0 {
+		close(st.heard)
+	}
+}
+
+// isMarked reports whether a packet of video is the last of its picture.
+func isMarked(packet []byte) bool { return packet[1]&0x80 != 0 }
 
 // unmarkedWait is how long a picture is collected if the camera does not mark the ends.
 const unmarkedWait = 5 * time.Millisecond
@@ -118,11 +151,9 @@ func (st *stream) Take(p upstream.Packet) {
 	defer st.mu.Unlock()
 	t := st.tracks[p.Track]
 	if !t.has && len(t.now.ends) == 0 {
-		if st.unheard--; st.unheard == 0 {
-			close(st.heard)
-		}
+		st.hear()
 	}
-	timestamp, marked := upstream.Timestamp(p.Data), p.Data[1]&0x80 != 0
+	timestamp, marked := upstream.Timestamp(p.Data), isMarked(p.Data)
 	if t.video && timestamp != t.timestamp {
 		st.flush(t)
 		t.mid = false

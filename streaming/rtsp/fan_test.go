@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 
 	"latchkey/domain/privilege"
 	"latchkey/streaming/cameratest"
+	"latchkey/streaming/upstream"
 )
 
 // incoming is a packet that a player received.
@@ -317,4 +319,72 @@ func TestChannelsAreTheViewersOwn(t *testing.T) {
 		}
 		p.close()
 	}
+}
+
+// TestTheFirstPictureReachesTheFirstViewer: a camera may send it together with its response
+// to PLAY, before anybody can read it here, and nothing more for long.
+func TestTheFirstPictureReachesTheFirstViewer(t *testing.T) {
+	for _, early := range []int{1, 2} { // packets with the response, of 2
+		for try := range 5 {
+			t.Run(fmt.Sprint(early, " of 2, ", try), func(t *testing.T) {
+				watched := make(chan struct{})
+				h := open(t, nil)
+				h.sources.set("dev-1", 1, upstream.Main, upstream.Source{URL: "rtsp://" + earlyCamera(t, early, watched) + "/x"})
+				p := h.watching(t, "/dev-1/1", annKey, "tcp")
+				close(watched)
+				_ = p.conn.SetReadDeadline(time.Now().Add(patience))
+				for n := 0; n < 2; {
+					data, err := p.packet()
+					if err != nil {
+						t.Fatalf("packet %d: %v", n, err)
+					}
+					if data[1]&0x7f != 96 { // a report
+						continue
+					}
+					if got := data[13] >> 6; got != byte(2>>n) {
+						t.Fatalf("packet %d has the marks %b", n, got)
+					}
+					n++
+				}
+			})
+		}
+	}
+}
+
+// earlyCamera returns the address of a camera that sends a key picture of two packets: so
+// many with its response to PLAY, the rest when somebody watches.
+func earlyCamera(t *testing.T, early int, watched <-chan struct{}) string {
+	picture := func(from, to int) (text string) {
+		for n := from; n < to; n++ {
+			p := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 96, SequenceNumber: uint16(n), Timestamp: 9000, SSRC: 1, Marker: n == 1}}
+			p.Payload = []byte{0x7c, byte(0x80>>n | 5), 1, 2, 3} // the begin and the end of an IDR picture
+			data, err := p.Marshal()
+			if err != nil {
+				t.Error(err)
+			}
+			text += string([]byte{'$', 0, 0, byte(len(data))}) + string(data)
+		}
+		return text
+	}
+	return cameratest.Listen(t, func(conn net.Conn) {
+		cameratest.Script(conn, func(method, cseq string) string {
+			ok := "RTSP/1.0 200 OK\r\nCSeq: " + cseq + "\r\nSession: 1\r\n"
+			switch method {
+			case "DESCRIBE":
+				return cameratest.WithSDP(cseq, cameratest.SDP)
+			case "SETUP":
+				return ok + "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n"
+			case "PLAY":
+				go func() {
+					select {
+					case <-watched:
+						_, _ = io.WriteString(conn, picture(early, 2))
+					case <-t.Context().Done():
+					}
+				}()
+				return ok + "\r\n" + picture(0, early)
+			}
+			return ok + "\r\n"
+		})
+	})
 }

@@ -27,7 +27,7 @@ func TestAnotherReaderSharesTheCamera(t *testing.T) {
 	}
 	defer l.Release()
 	q := upstream.NewQueue(1024, func() {})
-	detach, err := l.Flow().Attach(q)
+	_, detach, err := l.Flow().Attach(q)
 	if err != nil {
 		t.Fatal(err)
 	}

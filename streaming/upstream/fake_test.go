@@ -171,7 +171,7 @@ func (h *house) reading(t testing.TB, device ids.Device, channel int) (*Queue, *
 	}
 	t.Cleanup(l.Release)
 	q := NewQueue(1024, func() {})
-	if _, err := l.Flow().Attach(q); err != nil {
+	if _, _, err := l.Flow().Attach(q); err != nil {
 		t.Fatal(err)
 	}
 	return q, l

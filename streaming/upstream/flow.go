@@ -71,16 +71,20 @@ func (f *Flow) GOP(track int) GOP { return f.caches[track].gop() }
 
 // Attach passes packets to the reader from now on, until the flow ends or detach is
 // called. No packet follows after detach has returned; an earlier end may still be
-// reported. Take must not call detach.
-func (f *Flow) Attach(r Reader) (detach func(), err error) {
+// reported. Take must not call detach. The packets that were passed on before are those of
+// each track's GOP, as far as that is known.
+func (f *Flow) Attach(r Reader) (before []GOP, detach func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ended {
-		return nil, ErrEnded
+		return nil, nil, ErrEnded
+	}
+	for _, c := range f.caches {
+		before = append(before, c.gop())
 	}
 	a := &attached{r}
 	f.readers = append(f.readers, a)
-	return func() { f.detach(a) }, nil
+	return before, func() { f.detach(a) }, nil
 }
 
 func (f *Flow) detach(a *attached) {
@@ -94,10 +98,10 @@ func (f *Flow) hand(p Packet) {
 	if len(p.Data) < 12 {
 		return
 	}
-	has := f.caches[p.Track].add(p)
-	p.Key = has.key
 	f.mu.RLock()
 	defer f.mu.RUnlock()
+	has := f.caches[p.Track].add(p)
+	p.Key = has.key
 	for _, r := range f.readers {
 		r.Take(p)
 	}

@@ -22,7 +22,7 @@ func TestReadersOfAnyKind(t *testing.T) {
 		t.Fatalf("the description: %v", medias)
 	}
 	second := NewQueue(1024, func() {})
-	detach, err := lease.Flow().Attach(second)
+	_, detach, err := lease.Flow().Attach(second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestReadersOfAnyKind(t *testing.T) {
 		t.Error("a packet came after detach")
 	default:
 	}
-	if _, err := lease.Flow().Attach(second); !errors.Is(err, ErrEnded) {
+	if _, _, err := lease.Flow().Attach(second); !errors.Is(err, ErrEnded) {
 		t.Errorf("attaching to a flow that has ended: %v", err)
 	}
 }
@@ -105,7 +105,7 @@ func TestASlowReaderHoldsUpNobody(t *testing.T) {
 	q, lease := h.reading(t, "dev-1", 1)
 	var dropped atomic.Int32
 	slow := NewQueue(5, func() { dropped.Add(1) })
-	detach, err := lease.Flow().Attach(slow)
+	_, detach, err := lease.Flow().Attach(slow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func (bug) End(error)   {}
 func TestAReaderWithABug(t *testing.T) {
 	h := open(t, (&cameratest.Camera{}).Start(t))
 	q, lease := h.reading(t, "dev-1", 1)
-	detach, err := lease.Flow().Attach(bug{})
+	_, detach, err := lease.Flow().Attach(bug{})
 	if err != nil {
 		t.Fatal(err)
 	}

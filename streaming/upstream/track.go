@@ -15,7 +15,7 @@ type track struct {
 	media    *description.Media
 	sequence sequence
 	resizers []*resizer
-	strange  int                // packets of another payload type, while none of ours came
+	strange  int // packets of another payload type, while none of ours came
 
 	asked time.Time // the arrival of the last packet
 	live  bool      // what is permitted was known then

@@ -192,7 +192,7 @@ func TestUDPInstead(t *testing.T) {
 				}
 				defer l.Release()
 				q := NewQueue(64, func() {})
-				detach, err := l.Flow().Attach(q)
+				_, detach, err := l.Flow().Attach(q)
 				if err != nil {
 					return false
 				}
