@@ -59,7 +59,7 @@ type Config struct {
 
 	// Components are reported at /readyz, in full to operators only.
 	Components []Component
-	// Portal serves every path that is not the API's; it may be nil.
+	// Portal serves GET and POST of every path that is not the API's; it may be nil.
 	Portal http.Handler
 
 	Logger *slog.Logger

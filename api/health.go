@@ -84,17 +84,9 @@ const invitePage = `<!doctype html>
 `
 
 func (s *Server) getInvitePage(c echo.Context) error {
-	if s.cfg.Portal != nil {
-		s.cfg.Portal.ServeHTTP(c.Response(), c.Request())
-		return nil
-	}
 	return c.HTML(http.StatusOK, invitePage)
 }
 
 func (s *Server) getRoot(c echo.Context) error {
-	if s.cfg.Portal != nil {
-		s.cfg.Portal.ServeHTTP(c.Response(), c.Request())
-		return nil
-	}
 	return c.HTML(http.StatusOK, rootPage)
 }

@@ -110,7 +110,7 @@ func New(cfg Config) (*Server, error) {
 	for _, r := range s.echo.Routes() {
 		s.routes[r.Method+" "+r.Path] = true
 	}
-	s.handler = headAsGet(s.echo)
+	s.handler = headAsGet(s.withPortal(s.echo))
 	return s, nil
 }
 
@@ -131,10 +131,6 @@ func (s *Server) newEcho() *echo.Echo {
 	e.GET("/metrics", s.getMetrics)
 	e.GET("/", s.getRoot)
 	e.GET("/invite", s.getInvitePage)
-	if s.cfg.Portal != nil {
-		e.GET("/*", echo.WrapHandler(s.cfg.Portal))
-		e.RouteNotFound("/api/*", echo.NotFoundHandler)
-	}
 	return e
 }
 

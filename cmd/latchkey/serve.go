@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"latchkey/api"
+	"latchkey/api/portal"
 	"latchkey/domain/ids"
 	"latchkey/eventstore"
 	"latchkey/internal/alarms"
@@ -341,8 +343,16 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	if isPostgres(o.Database) {
 		limits = s.opened.vault
 	}
-	return api.New(api.Config{
-		Verification: s.opened.verify, PlaybackDelay: o.playbackDelay, Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
+	var server *api.Server
+	pages, err := portal.New(portal.Config{
+		API:    http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { server.Handler().ServeHTTP(w, r) }),
+		Logger: s.logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	server, err = api.New(api.Config{
+		Portal: pages, Verification: s.opened.verify, PlaybackDelay: o.playbackDelay, Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch, s.alarms.changed}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
 		Cameras: newCameras(client, s.opened.vault, x, s.upstreams), PTZ: ptzAPI{s.desk, x}, Alarms: s.alarms,
 		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{doorUses{s.opened.vault}}, Live: hub, Quotas: quotas{ledger},
@@ -362,6 +372,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 		Logger: s.logger, Metrics: metrics, PrivateMetrics: private, SessionTTL: o.sessionTTL, Away: engine.Unavailable,
 		MaxConnections: o.connections,
 	})
+	return server, err
 }
 
 func indexState(x *access.Index) api.Component {

@@ -1,0 +1,131 @@
+package portal
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Config configures a Portal. Fields without a default are required.
+type Config struct {
+	API    http.Handler // the REST API
+	Logger *slog.Logger
+	Now    func() time.Time // the default is time.Now
+
+	// Pseudo adds a language for tests, in which each word of the portal is marked.
+	Pseudo bool
+}
+
+// Portal is the http.Handler of the pages. It is safe for concurrent use.
+type Portal struct {
+	cfg       Config
+	mux       *http.ServeMux
+	forged    *http.CrossOriginProtection
+	assets    assets
+	languages []*language // the first is the default
+}
+
+// New makes a portal.
+func New(cfg Config) (*Portal, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.API == nil || cfg.Logger == nil {
+		return nil, errors.New("making the portal: API and Logger are required")
+	}
+	p := &Portal{cfg: cfg, mux: http.NewServeMux(), forged: http.NewCrossOriginProtection()}
+	var err error
+	if p.assets, err = loadAssets(); err != nil {
+		return nil, fmt.Errorf("making the portal: %w", err)
+	}
+	if p.languages, err = loadLanguages(p.assets, cfg.Pseudo); err != nil {
+		return nil, fmt.Errorf("making the portal: %w", err)
+	}
+	p.routes()
+	return p, nil
+}
+
+// home is the page that follows a log-in.
+const home = "/account"
+
+// sections are the entries of the bar, in their order; each has a page of its own.
+var sections = []section{
+	{Name: "account", Path: "/account"},
+}
+
+// section is a part of the portal. Its words are nav.<name>, its icon has the name.
+type section struct{ Name, Path string }
+
+func (p *Portal) routes() {
+	p.mux.HandleFunc("GET "+p.assets.prefix, p.serveAsset)
+	p.mux.HandleFunc("GET /favicon.ico", p.serveIcon)
+
+	p.open("GET /{$}", showRoot)
+	p.open("GET /login", showLogin)
+	p.open("POST /login", logIn)
+	p.open("POST /logout", logOut)
+	p.open("GET /register", showRegister)
+	p.open("POST /register", register)
+	p.open("GET /reset", showReset)
+	p.open("POST /reset", requestReset)
+	p.open("GET /reset/code", showResetCode)
+	p.open("POST /reset/code", confirmReset)
+	p.open("POST /preferences", setPreferences)
+
+	p.private("GET /register/code", showVerify)
+	p.private("POST /register/code", verify)
+	p.private("POST /register/code/send", sendCode)
+	p.private("GET /account", showAccount)
+	p.private("POST /account", updateAccount)
+
+	p.open("/", func(*visit) error { return errNoPage })
+}
+
+// handler answers one request of a browser. An error becomes a page.
+type handler func(*visit) error
+
+// open adds a page for everybody.
+func (p *Portal) open(pattern string, h handler) {
+	p.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		v := p.visit(w, r)
+		v.answer(h)
+	})
+}
+
+// private adds a page for those who have logged in; others are sent to the log-in.
+func (p *Portal) private(pattern string, h handler) {
+	p.open(pattern, func(v *visit) error {
+		if v.token == "" {
+			return errLoggedOut
+		}
+		return h(v)
+	})
+}
+
+// contentPolicy lets a page load what the portal itself serves, and nothing else.
+const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; media-src 'self'; " +
+	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+// ServeHTTP serves the portal.
+func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("Referrer-Policy", "same-origin") // with no-referrer, browsers send forms with the origin null
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Cookie, Accept-Language")
+	h.Del("Connection") // bodies are read here
+	if err := p.forged.Check(r); err != nil {
+		p.visit(w, r).fail(errForged)
+		return
+	}
+	p.mux.ServeHTTP(w, r)
+}
+
+// accepts reports whether whoever asks is a browser that wants a page.
+func accepts(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }

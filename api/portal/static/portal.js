@@ -1,0 +1,32 @@
+// What every page does where there is JavaScript. Pages work without it.
+
+// Times are shown in the zone of the browser: the server is told it for the next page, and
+// those of this page are written again.
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zone && zone !== document.documentElement.dataset.zone) {
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `latchkey-zone=${encodeURIComponent(zone)}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+  const format = new Intl.DateTimeFormat(document.documentElement.lang, {
+    day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit",
+  });
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (!Number.isNaN(at.getTime())) time.textContent = format.format(at);
+  }
+}
+
+// A form is sent once, however often its button is pressed. The page may come back from
+// the browser's history.
+const sent = new WeakSet();
+document.addEventListener("submit", (event) => {
+  if (sent.has(event.target)) event.preventDefault();
+  sent.add(event.target);
+});
+addEventListener("pageshow", (event) => {
+  if (event.persisted) for (const form of document.forms) sent.delete(form);
+});
+
+// A choice of language or look takes effect at once.
+for (const select of document.querySelectorAll(".preferences select")) {
+  select.addEventListener("change", () => select.form.requestSubmit());
+}
