@@ -81,10 +81,10 @@ func (d *Door) cut(v *viewer, reason access.Reason) {
 		d.log.Info("a viewer was cut", "viewer", v.id, "account", v.key.Account, "device", v.device, "reason", reason)
 	}
 	v.endSpeech()
-	v.wire.cut()
 	if v.box != nil {
-		v.box.close()
+		v.box.end()
 	}
+	v.wire.cut()
 	v.session.Close()
 }
 

@@ -1,6 +1,7 @@
 package rtsp
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -95,6 +96,38 @@ func TestRecheckCuts(t *testing.T) {
 				}
 				if err := bob.receive(30); err != nil {
 					t.Errorf("another viewer: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// isGoodbye reports whether it ends what an RTP packet belongs to.
+func (in incoming) isGoodbye(of incoming) bool {
+	return in.channel == 1 && len(in.data) == 16 && in.data[9] == 203 && bytes.Equal(in.data[12:], of.data[8:12])
+}
+
+// TestViewersAreToldOfTheEnd: some players do not look at the connection, and would wait.
+func TestViewersAreToldOfTheEnd(t *testing.T) {
+	for name, end := range map[string]func(h *house, c *cameratest.Camera){
+		"revoked":     func(h *house, _ *cameratest.Camera) { h.grants.revokeKey("kann"); h.recheck(t, "", "", "kann") },
+		"camera gone": func(_ *house, c *cameratest.Camera) { c.Close() },
+		"door closed": func(h *house, _ *cameratest.Camera) { _ = h.Close() },
+	} {
+		for _, transport := range []string{"rtsp", "rtsps"} {
+			t.Run(name+" "+transport, func(t *testing.T) {
+				t.Parallel()
+				with, trust := secured(t)
+				camera := (&cameratest.Camera{}).Start(t)
+				h := open(t, camera, with, func(c *config) { c.CheckEvery = time.Hour })
+				p := h.player(t, "/dev-1/1", annKey)
+				if transport == "rtsps" {
+					p = h.securePlayer(t, "/dev-1/1", annKey, trust)
+				}
+				p.watches("tcp")
+				first := p.next(t)
+				end(h, camera)
+				for !p.next(t).isGoodbye(first) { // without one the connection ends it
 				}
 			})
 		}

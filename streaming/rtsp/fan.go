@@ -395,6 +395,7 @@ func (st *stream) End(error) { st.end() }
 
 func (st *stream) end() {
 	st.once.Do(func() {
+		st.endViewers()
 		st.ServerStream.Close()
 		st.stopTimers()
 		s := &st.door.streams
@@ -405,6 +406,15 @@ func (st *stream) end() {
 		s.packets += packets
 		s.bytes += bytes
 	})
+}
+
+// endViewers ends what viewers get, and tells them so.
+func (st *stream) endViewers() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for _, v := range st.viewers {
+		v.box.end()
+	}
 }
 
 func (st *stream) stopTimers() {

@@ -3,7 +3,6 @@ package rtsp
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -285,7 +284,7 @@ func (r *replay) play(ctx context.Context, req *base.Request) *refusal {
 		return refused
 	}
 	r.answer = answer
-	r.viewer.box.start(nil, r.viewer.subs, nil, nil) // until the response was sent
+	r.viewer.box.start(r.viewer.lease.stream, r.viewer.subs, nil, nil) // until the response was sent
 	r.Release()
 	return nil
 }
@@ -377,9 +376,7 @@ func (r *replay) ssrc(track int) uint32 { return r.viewer.lease.stream.tracks[tr
 
 // tell sends an RTCP packet, after what waits.
 func (r *replay) tell(track int, rtcp []byte) {
-	channel := r.viewer.subs[track].channel + 1
-	frame := append([]byte{'$', channel, byte(len(rtcp) >> 8), byte(len(rtcp))}, rtcp...)
-	r.viewer.box.tell(&burst{control: true, track: track, data: frame})
+	r.viewer.box.tell(r.viewer.subs[track].control(track, rtcp))
 }
 
 // playbackPatience is how long a player may take nothing: it may be the one that paces the
@@ -389,15 +386,11 @@ const playbackPatience = 30 * time.Second
 // stayFor is how long a player may stay after the end of what it requested.
 const stayFor = 3 * time.Second
 
-// End says goodbye (RFC 3550, section 6.6). A player that neither leaves nor plays
+// End says goodbye. A player that neither leaves nor plays
 // something else is sent away.
 func (r *replay) End() {
 	for _, track := range r.viewer.order {
-		bye := make([]byte, 0, 16)
-		for _, head := range []uint32{0x80c90001, 0x81cb0001} { // an empty receiver report, BYE
-			bye = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(bye, head), r.ssrc(track))
-		}
-		r.tell(track, bye)
+		r.tell(track, goodbye(r.ssrc(track)))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -54,7 +54,11 @@ func (o *outbox) report(track int, s *sub, queue []item) *burst {
 			octets -= it.octets
 		}
 	}
-	rtcp := senderReport(o.from.tracks[track].ssrc, ntp, rtp, packets, octets, o.from.cname)
+	return s.control(track, senderReport(o.from.tracks[track].ssrc, ntp, rtp, packets, octets, o.from.cname))
+}
+
+// control returns an RTCP packet of a track as a burst.
+func (s *sub) control(track int, rtcp []byte) *burst {
 	data := append([]byte{'$', s.channel + 1, byte(len(rtcp) >> 8), byte(len(rtcp))}, rtcp...)
 	return &burst{control: true, track: track, data: data}
 }
@@ -69,6 +73,52 @@ func (o *outbox) sendReport(b *burst, s *sub) {
 	o.push(item{burst: r})
 	if o.now.burst == nil {
 		o.drain()
+	}
+}
+
+// goodbye returns a compound RTCP packet that ends a track (RFC 3550, section 6.6).
+func goodbye(ssrc uint32) []byte {
+	b := make([]byte, 0, 16)
+	for _, head := range []uint32{0x80c90001, 0x81cb0001} { // an empty receiver report, BYE
+		b = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(b, head), ssrc)
+	}
+	return b
+}
+
+// end closes. Over TCP it says goodbye on each track that plays before: live555 takes a
+// connection that is closed for a pause, and would wait for more. Whatever waits is dropped;
+// the goodbye too, if the player does not take it at once. Nothing is said while it is not
+// known what is permitted.
+//
+// Over UDP nothing is said. GStreamer hears it and the end of the connection in two threads,
+// and hangs for good now and then.
+func (o *outbox) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch o.way.(type) {
+	case *tcpWay, *tlsWay:
+		o.sayGoodbye()
+	}
+	o.closed = true
+	o.clear()
+}
+
+func (o *outbox) sayGoodbye() {
+	if o.closed || o.corked || !o.door.live() {
+		return
+	}
+	if o.truncate(); o.now.burst != nil { // a packet or response was begun
+		return
+	}
+	for track := range o.subs {
+		s := &o.subs[track]
+		if !s.on || s.packets == 0 {
+			continue
+		}
+		b := s.control(track, goodbye(o.from.tracks[track].ssrc))
+		if done, err := o.way.send(b, s, 0); err != nil || done < o.way.size(b, s) {
+			return
+		}
 	}
 }
 
