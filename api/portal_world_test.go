@@ -136,7 +136,10 @@ func elements(names ...string) func(*html.Node) bool {
 	return func(n *html.Node) bool { return slices.Contains(names, n.Data) }
 }
 
-// text is what people read in an element.
+// spaced takes back the spaces between elements that are written without.
+var spaced = strings.NewReplacer("( ", "(", " )", ")", " ,", ",", " .", ".")
+
+// textOf is what people read in an element.
 func textOf(n *html.Node) string {
 	var b strings.Builder
 	for d := range n.Descendants() {
@@ -145,7 +148,7 @@ func textOf(n *html.Node) string {
 			b.WriteString(" ")
 		}
 	}
-	return strings.Join(strings.Fields(b.String()), " ")
+	return spaced.Replace(strings.Join(strings.Fields(b.String()), " "))
 }
 
 // main is what the page itself says.

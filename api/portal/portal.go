@@ -49,10 +49,11 @@ func New(cfg Config) (*Portal, error) {
 }
 
 // home is the page that follows a log-in.
-const home = "/account"
+const home = "/shared-with-me"
 
 // sections are the entries of the bar, in their order; each has a page of its own.
 var sections = []section{
+	{Name: "received", Path: "/shared-with-me"},
 	{Name: "account", Path: "/account"},
 }
 
@@ -78,6 +79,13 @@ func (p *Portal) routes() {
 	p.private("GET /register/code", showVerify)
 	p.private("POST /register/code", verify)
 	p.private("POST /register/code/send", sendCode)
+	p.private("GET /shared-with-me", showReceived)
+	p.private("POST /shared-with-me", decide)
+	p.private("GET /shared-with-me/{share}/{device}", showReceivedDevice)
+	p.private("POST /shared-with-me/{share}/{device}", setDomain)
+	p.private("GET /shared-with-me/{share}/{device}/delete", askLeave)
+	p.private("POST /shared-with-me/{share}/{device}/delete", leave)
+
 	p.private("GET /account", showAccount)
 	p.private("POST /account", updateAccount)
 

@@ -2,6 +2,8 @@ package portal
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -128,6 +130,12 @@ func (v *visit) key() string {
 		return ""
 	}
 	return key
+}
+
+// digest makes a part of a key of a text of any length.
+func digest(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:16])
 }
 
 // verifyPage is the data of the page that asks for the code.

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	tags "golang.org/x/text/language"
+	"golang.org/x/text/unicode/bidi"
 
 	"latchkey/api/client"
 )
@@ -113,18 +114,22 @@ func (l *language) n(key string, number int, pairs ...any) string {
 	return l.t(key, append(pairs, "n", number)...)
 }
 
-// isolated puts text that is not plain ASCII between FIRST STRONG ISOLATE and POP
-// DIRECTIONAL ISOLATE (UAX #9), without what could end the isolation.
+// isolated puts text with characters that run from right to left between FIRST STRONG
+// ISOLATE and POP DIRECTIONAL ISOLATE (UAX #9), and removes what could end that.
 func isolated(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return r > unicode.MaxASCII }) < 0 {
-		return s
-	}
-	return "\u2068" + strings.Map(func(r rune) rune {
+	backward := false
+	s = strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Bidi_Control, r) {
 			return -1
 		}
+		p, _ := bidi.LookupRune(r)
+		backward = backward || p.Class() == bidi.R || p.Class() == bidi.AL || p.Class() == bidi.AN
 		return r
-	}, s) + "\u2069"
+	}, s)
+	if !backward {
+		return s
+	}
+	return "\u2068" + s + "\u2069"
 }
 
 // problem returns what to tell somebody of an error of the API.

@@ -180,6 +180,7 @@ func (d *demo) play(ctx context.Context, cameraAddr, doorAddr string) (*readyLin
 
 func (d *demo) farewell(line *readyLine) {
 	d.tell("5. It plays. Watch it in any RTSP player:\n\n     ffplay -rtsp_transport tcp %s\n", line.Watch)
+	d.tell("   In a browser: %s, as %s or %s; the passwords are above.\n", line.HTTP+"/", line.Owner.Login, line.Recipient.Login)
 	d.tell("   Take it back, and the player ends at once:\n")
 	d.tell(`     token=$(curl -s %s/api/v1/sessions -H 'Content-Type: application/json' -d '{"login":"%s","password":"%s"}' | sed 's/.*"token":"\([^"]*\)".*/\1/')`, line.HTTP, line.Owner.Login, line.Owner.Password)
 	d.tell(`     share=$(curl -s %s/api/v1/shares/sent -H "Authorization: Bearer $token" | sed 's/.*"id":"\([^"]*\)".*/\1/')`, line.HTTP)

@@ -30,3 +30,14 @@ addEventListener("pageshow", (event) => {
 for (const select of document.querySelectorAll(".preferences select")) {
   select.addEventListener("change", () => select.form.requestSubmit());
 }
+
+// New sharings are said once in a window, and again when there are more.
+const sharings = document.getElementById("sharings");
+if (sharings) {
+  let seen = 0;
+  try { seen = Number(sessionStorage.getItem("sharings")) || 0; } catch { /* storage is off */ }
+  const count = Number(sharings.dataset.count);
+  if (count > seen) sharings.showModal();
+  try { sessionStorage.setItem("sharings", String(count)); } catch { /* storage is off */ }
+  sharings.querySelector("button").addEventListener("click", () => sharings.close());
+}

@@ -1,0 +1,118 @@
+package portal
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"latchkey/api/client"
+)
+
+// privileges are all of them, in the order in which pages show them.
+var privileges = []client.Privilege{"live_view", "playback", "two_way_audio", "ptz", "alarm"}
+
+// days are those of the week, in their order.
+var days = []client.HoursSpansDays{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}
+
+// functions names privileges in one line, in the usual order.
+func (v *visit) functions(set []client.Privilege) string {
+	var names []string
+	for _, p := range privileges {
+		if slices.Contains(set, p) {
+			names = append(names, v.t("privilege."+string(p)))
+		}
+	}
+	if len(names) == 0 {
+		return v.t("privileges.none")
+	}
+	return strings.Join(names, ", ")
+}
+
+// allOf returns what may be done on any of the channels.
+func allOf(channels []client.Grant) []client.Privilege {
+	var all []client.Privilege
+	for _, c := range channels {
+		all = append(all, c.Privileges...)
+	}
+	return all
+}
+
+// when says in words when terms hold, one sentence for each condition.
+func (v *visit) when(terms client.Terms) []string {
+	list := v.span(terms.From, terms.Until, terms.Hours)
+	if n := terms.Playback.LastDays; n > 0 {
+		list = append(list, v.n("terms.last_days", n))
+	}
+	if terms.Playback.SinceAcceptance {
+		list = append(list, v.t("terms.since_acceptance"))
+	}
+	return list
+}
+
+// limits says in words what restricts single privileges of a channel.
+func (v *visit) limits(g client.Grant) []string {
+	var list []string
+	for _, l := range g.Limits {
+		for _, text := range v.span(l.From, l.Until, l.Hours) {
+			list = append(list, v.functions(l.Privileges)+": "+text)
+		}
+	}
+	if g.PlaybackDelay > 0 {
+		list = append(list, v.t("terms.delay", "wait", v.wait(time.Duration(g.PlaybackDelay)*time.Second)))
+	}
+	return list
+}
+
+func (v *visit) span(from, until time.Time, hours client.Hours) []string {
+	var list []string
+	if s := v.at(from); s != nil {
+		list = append(list, v.t("terms.from", "time", s.Text))
+	}
+	if s := v.at(until); s != nil {
+		list = append(list, v.t("terms.until", "time", s.Text))
+	}
+	for _, s := range hours.Spans {
+		list = append(list, v.t("terms.hours", "days", v.week(s.Days), "start", s.Start, "end", s.End, "zone", hours.Zone))
+	}
+	return list
+}
+
+// week names days of the week, three and more in a row by the first and the last.
+func (v *visit) week(set []client.HoursSpansDays) string {
+	name := func(i int) string { return v.t("day." + string(days[i])) }
+	var parts []string
+	for i := 0; i < len(days); {
+		if !slices.Contains(set, days[i]) {
+			i++
+			continue
+		}
+		last := i
+		for last+1 < len(days) && slices.Contains(set, days[last+1]) {
+			last++
+		}
+		switch {
+		case last-i >= 2:
+			parts = append(parts, name(i)+"–"+name(last))
+		case last > i:
+			parts = append(parts, name(i), name(last))
+		default:
+			parts = append(parts, name(i))
+		}
+		i = last + 1
+	}
+	return strings.Join(parts, ", ")
+}
+
+// personName returns what somebody is called: their name, else their address.
+func (v *visit) personName(p client.Person) string {
+	return cmp.Or(p.Name, p.Email, p.Phone, v.t("person.unknown"))
+}
+
+// personAddress returns somebody's address, "" if that is what they are called.
+func personAddress(p client.Person) string {
+	if p.Name == "" {
+		return ""
+	}
+	return cmp.Or(p.Email, p.Phone)
+}
