@@ -28,18 +28,18 @@ const (
 	fewBytes = 16 << 10
 )
 
-func checkMediaType(header http.Header) error {
+func checkMediaType(header http.Header, want string) error {
 	if coding := header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "The body must not be compressed."}
 	}
 	if types := header["Content-Type"]; len(types) == 1 {
 		media, params, err := mime.ParseMediaType(types[0])
 		charset := params["charset"]
-		if err == nil && media == "application/json" && (charset == "" || strings.EqualFold(charset, "utf-8")) {
+		if err == nil && media == want && (charset == "" || strings.EqualFold(charset, "utf-8")) {
 			return nil
 		}
 	}
-	return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "The body must be application/json."}
+	return &problem{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: "The body must be " + want + "."}
 }
 
 // decodeBody reads a body that follows the schema. Its cost is at most a few times the

@@ -21,7 +21,8 @@ type Config struct {
 	Presence   Presence
 	Shares     Shares
 	StreamKeys StreamKeys
-	PTZ        PTZ // nil: no camera is moved
+	PTZ        PTZ    // nil: no camera is moved
+	WebRTC     WebRTC // nil: nothing is shown by WebRTC
 
 	Queries Queries
 	Access  Access

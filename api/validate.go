@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -34,6 +35,7 @@ type operation struct {
 	params  openapi3.Parameters
 	public  bool // needs no session
 	body    *openapi3.Schema
+	sdp     bool // the body is application/sdp, and the handler reads it
 	needed  bool // the body is required
 	kind    app.RequestKind
 	free    bool // not counted as a request
@@ -71,7 +73,11 @@ func newOperation(spec *openapi3.T, path string, item *openapi3.PathItem, method
 		probe:   slices.Contains(op.Tags, "operations"),
 	}
 	if o.raw = path == receiverPath; op.RequestBody != nil && !o.raw {
-		o.body = op.RequestBody.Value.Content.Get("application/json").Schema.Value
+		media := op.RequestBody.Value.Content["application/json"]
+		if o.sdp = media == nil; o.sdp {
+			media = op.RequestBody.Value.Content[sdpType]
+		}
+		o.body = media.Schema.Value
 		o.needed = op.RequestBody.Value.Required
 	}
 	return o
@@ -80,7 +86,7 @@ func newOperation(spec *openapi3.T, path string, item *openapi3.PathItem, method
 // kindOf returns what an operation may do.
 func kindOf(method, id string) app.RequestKind {
 	switch {
-	case method == http.MethodGet, strings.Contains(id, "PTZ"): // a camera that is slow must not hold up commands
+	case method == http.MethodGet, strings.Contains(id, "PTZ"), strings.Contains(id, "WebRTC"): // a camera that is slow must not hold up commands
 		return app.Reads
 	case method == http.MethodDelete || id == "rejectDevice" || id == "pauseShare" || id == "pauseShareDevice" || id == "rejectTransfer" || id == "objectToReclaim":
 		return app.TakesAway
@@ -139,7 +145,11 @@ func (o *operation) validateBody(c echo.Context, raw []byte) error {
 		c.Request().Body = http.NoBody
 		return nil
 	}
-	if err := checkMediaType(c.Request().Header); err != nil {
+	if o.sdp {
+		c.Request().Body = io.NopCloser(bytes.NewReader(raw))
+		return checkMediaType(c.Request().Header, sdpType)
+	}
+	if err := checkMediaType(c.Request().Header, "application/json"); err != nil {
 		return err
 	}
 	value, err := decodeOnCore(c.Request().Context(), raw, o.body)
@@ -152,7 +162,10 @@ func (o *operation) validateBody(c echo.Context, raw []byte) error {
 
 // maxBody returns the maximum size of the body, in bytes.
 func (o *operation) maxBody() int {
-	if o.public {
+	switch {
+	case o.sdp:
+		return MaxOffer
+	case o.public:
 		return MaxPublicBody
 	}
 	return MaxBody

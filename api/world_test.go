@@ -25,6 +25,7 @@ import (
 
 func init() {
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.RegisteredBodyDecoder("text/plain"))
+	openapi3filter.RegisterBodyDecoder(sdpType, openapi3filter.RegisteredBodyDecoder("text/plain"))
 }
 
 // world is a server over the real use cases; only what lies behind their ports

@@ -384,6 +384,7 @@ const (
 	ViewerTransportRtspsTalk     ViewerTransport = "rtsps-talk"
 	ViewerTransportRtspsUDP      ViewerTransport = "rtsps-udp"
 	ViewerTransportWebhook       ViewerTransport = "webhook"
+	ViewerTransportWebrtc        ViewerTransport = "webrtc"
 )
 
 // Valid indicates whether the value is a known member of the ViewerTransport enum.
@@ -410,6 +411,8 @@ func (e ViewerTransport) Valid() bool {
 	case ViewerTransportRtspsUDP:
 		return true
 	case ViewerTransportWebhook:
+		return true
+	case ViewerTransportWebrtc:
 		return true
 	default:
 		return false
@@ -467,6 +470,24 @@ func (e WebhookOutcome) Valid() bool {
 	case WebhookOutcomeTimeout:
 		return true
 	case WebhookOutcomeUnsuccessful:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StartWebRTCViewerParamsStream.
+const (
+	Main StartWebRTCViewerParamsStream = "main"
+	Sub  StartWebRTCViewerParamsStream = "sub"
+)
+
+// Valid indicates whether the value is a known member of the StartWebRTCViewerParamsStream enum.
+func (e StartWebRTCViewerParamsStream) Valid() bool {
+	switch e {
+	case Main:
+		return true
+	case Sub:
 		return true
 	default:
 		return false
@@ -2583,6 +2604,18 @@ type GetChannelStreamsParams struct {
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
+// StartWebRTCViewerParams defines parameters for StartWebRTCViewer.
+type StartWebRTCViewerParams struct {
+	// Stream The main stream, or the smaller one if the channel has it. Absent, the main one.
+	Stream StartWebRTCViewerParamsStream `form:"stream,omitempty" json:"stream,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// StartWebRTCViewerParamsStream defines parameters for StartWebRTCViewer.
+type StartWebRTCViewerParamsStream string
+
 // SetDeviceCredentialsParams defines parameters for SetDeviceCredentials.
 type SetDeviceCredentialsParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
@@ -3788,6 +3821,29 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/streams (the `GetChannelStreams` operationId).
 	GetChannelStreams(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetChannelStreamsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// StartWebRTCViewerWithBody Watch a channel by WebRTC
+	//
+	// WHEP: the body is your offer, the answer is ours with all of our candidates. Needs live view (`privilege_missing`).
+	// Offer a video, and if you want sound an audio, both `recvonly`, and no data channels (`invalid_offer`); `Location` is where
+	// to end it.
+	// You need not wait for your own candidates: they are not read, as you send the checks (ICE-lite). No server for STUN
+	// or TURN is needed.
+	//
+	// Pictures and sound are passed on as the camera sends them: H.264, and H.265 if you offer it; G.711 and Opus. Sound in
+	// another codec is left out. Look at `GET .../streams` first: 409 `stream_not_playable` is for a video in a codec that you
+	// do not offer, `stream_has_b_frames` for one that WebRTC cannot carry; `detail` says what helps. If B-frames are seen
+	// only later, it ends, and the next attempt says so. `webrtc_not_available`: this server has no WebRTC. `stream_not_available`:
+	// the camera does not play now.
+	//
+	// You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
+	// your session, when your player is not heard for thirty seconds, and when the camera ends. The player sees its connection
+	// close: try again to learn why.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/whep (the `StartWebRTCViewer` operationId).
+	StartWebRTCViewerWithBody(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartWebRTCViewerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// SetDeviceCredentialsWithBody Set how a device of yours is reached
 	//
 	// For a device whose password or address has changed; its shares stay. Addresses that are absent stay. With a new
@@ -4377,6 +4433,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/v1/transfers/{transfer}/reject (the `RejectTransfer` operationId).
 	RejectTransfer(ctx context.Context, transfer TransferPath, params *RejectTransferParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EndWebRTCViewer Stop watching by WebRTC
+	//
+	// Nothing more is sent when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours. There is no PATCH
+	// (405): candidates are not needed, and instead of restarting ICE, start again.
+	//
+	// Corresponds with DELETE /api/v1/webrtc/{viewer} (the `EndWebRTCViewer` operationId).
+	EndWebRTCViewer(ctx context.Context, viewer string, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListAccessRequests List the requests for access to your devices
@@ -5715,6 +5779,39 @@ func (c *Client) GetChannelStreams(ctx context.Context, device DeviceOrDomainPat
 	return c.Client.Do(req)
 }
 
+// StartWebRTCViewerWithBody Watch a channel by WebRTC
+//
+// WHEP: the body is your offer, the answer is ours with all of our candidates. Needs live view (`privilege_missing`).
+// Offer a video, and if you want sound an audio, both `recvonly`, and no data channels (`invalid_offer`); `Location` is where
+// to end it.
+// You need not wait for your own candidates: they are not read, as you send the checks (ICE-lite). No server for STUN
+// or TURN is needed.
+//
+// Pictures and sound are passed on as the camera sends them: H.264, and H.265 if you offer it; G.711 and Opus. Sound in
+// another codec is left out. Look at `GET .../streams` first: 409 `stream_not_playable` is for a video in a codec that you
+// do not offer, `stream_has_b_frames` for one that WebRTC cannot carry; `detail` says what helps. If B-frames are seen
+// only later, it ends, and the next attempt says so. `webrtc_not_available`: this server has no WebRTC. `stream_not_available`:
+// the camera does not play now.
+//
+// You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
+// your session, when your player is not heard for thirty seconds, and when the camera ends. The player sees its connection
+// close: try again to learn why.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/whep (the `StartWebRTCViewer` operationId).
+func (c *Client) StartWebRTCViewerWithBody(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartWebRTCViewerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartWebRTCViewerRequestWithBody(c.Server, device, channel, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // SetDeviceCredentialsWithBody Set how a device of yours is reached
 //
 // For a device whose password or address has changed; its shares stay. Addresses that are absent stay. With a new
@@ -6945,6 +7042,24 @@ func (c *Client) AcceptTransfer(ctx context.Context, transfer TransferPath, para
 // Corresponds with POST /api/v1/transfers/{transfer}/reject (the `RejectTransfer` operationId).
 func (c *Client) RejectTransfer(ctx context.Context, transfer TransferPath, params *RejectTransferParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRejectTransferRequest(c.Server, transfer, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EndWebRTCViewer Stop watching by WebRTC
+//
+// Nothing more is sent when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours. There is no PATCH
+// (405): candidates are not needed, and instead of restarting ICE, start again.
+//
+// Corresponds with DELETE /api/v1/webrtc/{viewer} (the `EndWebRTCViewer` operationId).
+func (c *Client) EndWebRTCViewer(ctx context.Context, viewer string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEndWebRTCViewerRequest(c.Server, viewer)
 	if err != nil {
 		return nil, err
 	}
@@ -9430,6 +9545,85 @@ func NewGetChannelStreamsRequest(server string, device DeviceOrDomainPath, chann
 	if err != nil {
 		return nil, err
 	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Latchkey-Min-Position", params.LatchkeyMinPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Latchkey-Min-Position", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewStartWebRTCViewerRequestWithBody constructs an http.Request for the StartWebRTCViewer method, with any body, and a specified content type
+func NewStartWebRTCViewerRequestWithBody(server string, device DeviceOrDomainPath, channel ChannelPath, params *StartWebRTCViewerParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/whep", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "stream", params.Stream, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
 
@@ -12341,6 +12535,40 @@ func NewRejectTransferRequest(server string, transfer TransferPath, params *Reje
 	return req, nil
 }
 
+// NewEndWebRTCViewerRequest constructs an http.Request for the EndWebRTCViewer method
+func NewEndWebRTCViewerRequest(server string, viewer string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "viewer", viewer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/webrtc/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -13117,6 +13345,29 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/streams (the `GetChannelStreams` operationId).
 	GetChannelStreamsWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetChannelStreamsParams, reqEditors ...RequestEditorFn) (*GetChannelStreamsResponse, error)
 
+	// StartWebRTCViewerWithBodyWithResponse Watch a channel by WebRTC
+	//
+	// WHEP: the body is your offer, the answer is ours with all of our candidates. Needs live view (`privilege_missing`).
+	// Offer a video, and if you want sound an audio, both `recvonly`, and no data channels (`invalid_offer`); `Location` is where
+	// to end it.
+	// You need not wait for your own candidates: they are not read, as you send the checks (ICE-lite). No server for STUN
+	// or TURN is needed.
+	//
+	// Pictures and sound are passed on as the camera sends them: H.264, and H.265 if you offer it; G.711 and Opus. Sound in
+	// another codec is left out. Look at `GET .../streams` first: 409 `stream_not_playable` is for a video in a codec that you
+	// do not offer, `stream_has_b_frames` for one that WebRTC cannot carry; `detail` says what helps. If B-frames are seen
+	// only later, it ends, and the next attempt says so. `webrtc_not_available`: this server has no WebRTC. `stream_not_available`:
+	// the camera does not play now.
+	//
+	// You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
+	// your session, when your player is not heard for thirty seconds, and when the camera ends. The player sees its connection
+	// close: try again to learn why.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/whep (the `StartWebRTCViewer` operationId).
+	StartWebRTCViewerWithBodyWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartWebRTCViewerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartWebRTCViewerResponse, error)
+
 	// SetDeviceCredentialsWithBodyWithResponse Set how a device of yours is reached
 	//
 	// For a device whose password or address has changed; its shares stay. Addresses that are absent stay. With a new
@@ -13776,6 +14027,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/v1/transfers/{transfer}/reject (the `RejectTransfer` operationId).
 	RejectTransferWithResponse(ctx context.Context, transfer TransferPath, params *RejectTransferParams, reqEditors ...RequestEditorFn) (*RejectTransferResponse, error)
+
+	// EndWebRTCViewerWithResponse Stop watching by WebRTC
+	//
+	// Nothing more is sent when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours. There is no PATCH
+	// (405): candidates are not needed, and instead of restarting ICE, start again.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/webrtc/{viewer} (the `EndWebRTCViewer` operationId).
+	EndWebRTCViewerWithResponse(ctx context.Context, viewer string, reqEditors ...RequestEditorFn) (*EndWebRTCViewerResponse, error)
 }
 
 type ListAccessRequestsResponse struct {
@@ -16002,6 +16263,54 @@ func (r GetChannelStreamsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetChannelStreamsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StartWebRTCViewerResponse201Headers the declared response headers of an HTTP 201 response for StartWebRTCViewer
+type StartWebRTCViewerResponse201Headers struct {
+	Location string
+}
+
+type StartWebRTCViewerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *StartWebRTCViewerResponse201Headers
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r StartWebRTCViewerResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r StartWebRTCViewerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartWebRTCViewerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartWebRTCViewerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartWebRTCViewerResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -18324,6 +18633,40 @@ func (r RejectTransferResponse) ContentType() string {
 	return ""
 }
 
+type EndWebRTCViewerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// GetBody returns the raw response body bytes
+func (r EndWebRTCViewerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r EndWebRTCViewerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EndWebRTCViewerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EndWebRTCViewerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListAccessRequestsWithResponse List the requests for access to your devices
 //
 // Who has asked for access to a device of yours, the newest first. To give it, share the device with `from`
@@ -19464,6 +19807,35 @@ func (c *ClientWithResponses) GetChannelStreamsWithResponse(ctx context.Context,
 	return ParseGetChannelStreamsResponse(rsp)
 }
 
+// StartWebRTCViewerWithBodyWithResponse Watch a channel by WebRTC
+//
+// WHEP: the body is your offer, the answer is ours with all of our candidates. Needs live view (`privilege_missing`).
+// Offer a video, and if you want sound an audio, both `recvonly`, and no data channels (`invalid_offer`); `Location` is where
+// to end it.
+// You need not wait for your own candidates: they are not read, as you send the checks (ICE-lite). No server for STUN
+// or TURN is needed.
+//
+// Pictures and sound are passed on as the camera sends them: H.264, and H.265 if you offer it; G.711 and Opus. Sound in
+// another codec is left out. Look at `GET .../streams` first: 409 `stream_not_playable` is for a video in a codec that you
+// do not offer, `stream_has_b_frames` for one that WebRTC cannot carry; `detail` says what helps. If B-frames are seen
+// only later, it ends, and the next attempt says so. `webrtc_not_available`: this server has no WebRTC. `stream_not_available`:
+// the camera does not play now.
+//
+// You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
+// your session, when your player is not heard for thirty seconds, and when the camera ends. The player sees its connection
+// close: try again to learn why.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/whep (the `StartWebRTCViewer` operationId).
+func (c *ClientWithResponses) StartWebRTCViewerWithBodyWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartWebRTCViewerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartWebRTCViewerResponse, error) {
+	rsp, err := c.StartWebRTCViewerWithBody(ctx, device, channel, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartWebRTCViewerResponse(rsp)
+}
+
 // SetDeviceCredentialsWithBodyWithResponse Set how a device of yours is reached
 //
 // For a device whose password or address has changed; its shares stay. Addresses that are absent stay. With a new
@@ -20512,6 +20884,22 @@ func (c *ClientWithResponses) RejectTransferWithResponse(ctx context.Context, tr
 		return nil, err
 	}
 	return ParseRejectTransferResponse(rsp)
+}
+
+// EndWebRTCViewerWithResponse Stop watching by WebRTC
+//
+// Nothing more is sent when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours. There is no PATCH
+// (405): candidates are not needed, and instead of restarting ICE, start again.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/webrtc/{viewer} (the `EndWebRTCViewer` operationId).
+func (c *ClientWithResponses) EndWebRTCViewerWithResponse(ctx context.Context, viewer string, reqEditors ...RequestEditorFn) (*EndWebRTCViewerResponse, error) {
+	rsp, err := c.EndWebRTCViewer(ctx, viewer, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEndWebRTCViewerResponse(rsp)
 }
 
 // ParseListAccessRequestsResponse parses an HTTP response from a ListAccessRequestsWithResponse call
@@ -22016,6 +22404,45 @@ func ParseGetChannelStreamsResponse(rsp *http.Response) (*GetChannelStreamsRespo
 		}
 		response.JSON200 = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseStartWebRTCViewerResponse parses an HTTP response from a StartWebRTCViewerWithResponse call
+func ParseStartWebRTCViewerResponse(rsp *http.Response) (*StartWebRTCViewerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartWebRTCViewerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers StartWebRTCViewerResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
 	}
 
 	return response, nil
@@ -23837,6 +24264,22 @@ func ParseRejectTransferResponse(rsp *http.Response) (*RejectTransferResponse, e
 			headers.LatchkeyPosition = value
 		}
 		response.Headers204 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseEndWebRTCViewerResponse parses an HTTP response from a EndWebRTCViewerWithResponse call
+func ParseEndWebRTCViewerResponse(rsp *http.Response) (*EndWebRTCViewerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EndWebRTCViewerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
 	}
 
 	return response, nil

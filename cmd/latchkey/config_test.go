@@ -28,11 +28,12 @@ func configured(t *testing.T, env map[string]string, args ...string) (int, strin
 
 func TestEveryFaultIsToldAtOnce(t *testing.T) {
 	code, said := configured(t, nil, "serve", "--http", "nowhere", "--rtsp", "x:y:z", "--metrics", "on", "--eventstore", "unix://relative", "--database", "mysql://x",
-		"--max-staleness", "soon", "--session-ttl", "1ns", "--camera-nets", "10.0.0.0/33", "--rtsps", "127.0.0.1:0", "--rtsp-multicast", "192.0.2.0/24")
+		"--max-staleness", "soon", "--session-ttl", "1ns", "--camera-nets", "10.0.0.0/33", "--rtsps", "127.0.0.1:0", "--rtsp-multicast", "192.0.2.0/24",
+		"--webrtc", "port", "--webrtc-address", "0.0.0.0")
 	if code != 2 {
 		t.Errorf("exit status %d", code)
 	}
-	for _, flag := range []string{"--http", "--rtsp", "--metrics", "--eventstore", "--database", "--max-staleness", "--session-ttl", "--camera-nets", "--rtsps", "--rtsp-multicast"} {
+	for _, flag := range []string{"--http", "--rtsp", "--metrics", "--eventstore", "--database", "--max-staleness", "--session-ttl", "--camera-nets", "--rtsps", "--rtsp-multicast", "--webrtc", "--webrtc-address"} {
 		if !strings.Contains(said, flag+":") {
 			t.Errorf("the fault of %s is not told:\n%s", flag, said)
 		}

@@ -9,6 +9,7 @@ import (
 	"latchkey/streaming/ptz"
 	"latchkey/streaming/rtsp"
 	"latchkey/streaming/upstream"
+	"latchkey/streaming/webrtc"
 )
 
 // fences are the conditions that a command waits for before it returns, in order: the
@@ -30,6 +31,7 @@ func (f fences) WaitFor(ctx context.Context, position eventstore.Position) error
 // who may not know of it any more.
 type cuts struct {
 	door      *rtsp.Door
+	webrtc    *webrtc.Door // nil: there is none
 	upstreams *upstream.Pool
 	desk      *ptz.Desk
 	alarms    *alarms.Sends
@@ -38,6 +40,11 @@ type cuts struct {
 func (c cuts) WaitFor(ctx context.Context, _ eventstore.Position) error {
 	if err := c.door.AwaitCuts(ctx); err != nil {
 		return err
+	}
+	if c.webrtc != nil {
+		if err := c.webrtc.AwaitCuts(ctx); err != nil {
+			return err
+		}
 	}
 	if err := c.alarms.AwaitCuts(ctx); err != nil {
 		return err

@@ -48,6 +48,8 @@ var mayKnow = map[string]struct {
 	"listPTZPresets":               {who: bothParties, answers: []string{"409", "403"}}, // it has no address for it
 	"getPTZStatus":                 {who: bothParties, answers: []string{"409", "403"}},
 	"getChannelStreams":            {who: bothParties, answers: []string{"502", "502"}},
+	"startWebRTCViewer":            {who: bothParties, body: "v=0"},
+	"endWebRTCViewer":              {who: onlyOwner},
 	"forgetRecipient":              {who: onlyOwner},
 	"getShare":                     {who: bothParties},
 	"replaceShare":                 {who: bothParties, body: `{"devices":[]}`},
@@ -99,6 +101,9 @@ func (u *user) ask(method, path, body string) string {
 		u.t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/json")
+	if strings.HasPrefix(body, "v=0") {
+		r.Header.Set("Content-Type", "application/sdp")
+	}
 	if u.token != "" {
 		r.Header.Set("Authorization", "Bearer "+u.token)
 	}

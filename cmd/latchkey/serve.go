@@ -36,6 +36,7 @@ import (
 	"latchkey/streaming/rtsp"
 	"latchkey/streaming/talk"
 	"latchkey/streaming/upstream"
+	"latchkey/streaming/webrtc"
 )
 
 // serveCommand runs the service.
@@ -105,6 +106,7 @@ type runningService struct {
 	desk      *ptz.Desk
 	alarms    *alarmRoom
 	door      *rtsp.Door
+	webrtc    *webrtc.Door // nil: off
 	http      net.Listener
 	metrics   net.Listener // nil: off
 	parts     []part       // in the order of their start
@@ -175,6 +177,9 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if s.door, err = newDoor(o, x, s.opened, s.upstreams, client, metrics, logger); err != nil {
 		return nil, err
 	}
+	if s.webrtc, err = newWebRTC(o, x, s.opened, s.upstreams, metrics, logger); err != nil {
+		return nil, err
+	}
 	if s.desk, err = newDesk(o, x, s.opened, client, s.watch, metrics, logger); err != nil {
 		return nil, err
 	}
@@ -196,6 +201,9 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	}
 	s.opened.uses = func(ctx context.Context) {
 		s.desk.SessionsEnded(ctx)
+		if s.webrtc != nil {
+			s.webrtc.SessionsEnded(ctx)
+		}
 		server.SessionsEnded(ctx)
 	}
 	if s.http, err = net.Listen("tcp", o.HTTP); err != nil {
@@ -227,6 +235,9 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	s.startAlarms(s.alarms)
 	s.run("streams of cameras", s.upstreams.Run)
 	s.run("moving cameras", s.desk.Run)
+	if s.webrtc != nil {
+		s.run("WebRTC", s.webrtc.Run)
+	}
 	if o.DeviceProof != proofOff { // otherwise nobody but viewers makes us connect
 		s.run("presence of devices", s.watch.Run)
 	}
@@ -354,10 +365,10 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	server, err = api.New(api.Config{
 		Portal: pages, Verification: s.opened.verify, PlaybackDelay: o.playbackDelay, Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch, s.alarms.changed}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
-		Cameras: newCameras(client, s.opened.vault, x, s.upstreams), PTZ: ptzAPI{s.desk, x}, Alarms: s.alarms,
+		Cameras: newCameras(client, s.opened.vault, x, s.upstreams), PTZ: ptzAPI{s.desk, x}, WebRTC: webRTCOf(s.webrtc), Alarms: s.alarms,
 		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{doorUses{s.opened.vault}}, Live: hub, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Opener: opener{s.opened.vault},
-		Fence: fences{x, cuts{s.door, s.upstreams, s.desk, s.alarms.Sends}, s.journal}, Progress: runner,
+		Fence: fences{x, cuts{s.door, s.webrtc, s.upstreams, s.desk, s.alarms.Sends}, s.journal}, Progress: runner,
 		Components: []api.Component{
 			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},
 			{Name: "database", State: answersTo(s.opened.vault.Ping), Reason: func() string { return "The vault's database does not respond, or accepts no writes." }},

@@ -34,6 +34,8 @@ type settings struct {
 	RTSPSCert          string `name:"rtsps-cert" placeholder:"FILE" help:"TLS certificate of --rtsps, with its chain, as PEM. It is read again when it changes."`
 	RTSPSKey           string `name:"rtsps-key" placeholder:"FILE" help:"Key of that certificate, as PEM, which only this user and group may read."`
 	RTSPMulticast      string `name:"rtsp-multicast" placeholder:"CIDR" help:"Range of IPv4 multicast groups for players of a device's owner, such as 239.255.42.0/24. Without it: nothing is sent by multicast."`
+	WebRTC             string `name:"webrtc" placeholder:"ADDR" help:"Address of the UDP port of live view in browsers, by WebRTC, such as 0.0.0.0:8189. Without it: none."`
+	WebRTCAddress      string `name:"webrtc-address" placeholder:"IP,..." help:"Addresses at which browsers also reach --webrtc, such as the public one of a NAT that passes the port on."`
 	Metrics            string `placeholder:"ADDR" help:"Address of metrics and of the details of readiness, for operators; off: none. Without it: 127.0.0.1:9464, or another port there if that is taken."`
 	Eventstore         string `default:"embedded" placeholder:"TARGET" help:"The log: embedded, unix:///path of a latchkey node, or esdb://... (${default})."`
 	Database           string `default:"sqlite" placeholder:"DSN" help:"The read models and the vault: sqlite (in the data folder) or postgres://... (${default})."`
@@ -71,6 +73,7 @@ type options struct {
 	playbackDelay                        time.Duration
 	cameraNets                           []netip.Prefix
 	multicast                            netip.Prefix
+	webrtcAddresses                      []netip.Addr
 	webhookNets                          []netip.Prefix
 	trustedProxies                       []netip.Prefix
 	firmware                             device.FirmwarePolicy
@@ -167,6 +170,7 @@ func (s settings) check() (options, error) {
 			fault("rtsp-multicast", "%q: %v", s.RTSPMulticast, err)
 		}
 	}
+	o.webrtcAddresses = s.checkWebRTC(fault)
 	o.webhookNets = networks("webhook-nets", s.WebhookNets, fault)
 	if s.DeviceProof != proofRequired && s.DeviceProof != proofOff && s.DeviceProof != "" { // a tool's: it adds none
 		fault("device-proof", "%q is not one of required and off", s.DeviceProof)
@@ -181,6 +185,30 @@ func (s settings) check() (options, error) {
 		return o, &configFaults{faults}
 	}
 	return o, nil
+}
+
+// checkWebRTC returns the addresses at which browsers also reach the port.
+func (s settings) checkWebRTC(fault func(flag, format string, args ...any)) (out []netip.Addr) {
+	if s.WebRTC != "" {
+		if _, err := net.ResolveUDPAddr("udp", s.WebRTC); err != nil || !strings.Contains(s.WebRTC, ":") {
+			fault("webrtc", "%q is not an address such as 0.0.0.0:8189", s.WebRTC)
+		}
+	}
+	for text := range strings.SplitSeq(s.WebRTCAddress, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		addr, err := netip.ParseAddr(text)
+		if err != nil || addr.Zone() != "" || addr.IsUnspecified() || addr.IsMulticast() {
+			fault("webrtc-address", "%q is not an IP address such as 203.0.113.7", text)
+			continue
+		}
+		out = append(out, addr.Unmap())
+	}
+	if len(out) > 0 && s.WebRTC == "" {
+		fault("webrtc-address", "it goes together with --webrtc")
+	}
+	return out
 }
 
 // networks reads a list of networks; a single address is a network of one.

@@ -46,6 +46,7 @@ var rooms = []struct {
 	{path: "streaming/upstream", may: []string{"domain/ids", "internal/sealed", "streaming/rtspclient"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/playback", may: []string{"streaming/rtspclient", "streaming/upstream", "domain/ids", "domain/privilege"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/rtsp", may: []string{"streaming/backchannel", "streaming/talk", "streaming/playback", "streaming/upstream", "domain/ids", "domain/privilege", "projections/access", "internal/accept", "internal/sealed"}, ban: []string{echo, bun, esdb, watermill}},
+	{path: "streaming/webrtc", may: []string{"streaming/upstream", "domain/ids", "domain/privilege", "projections/access"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/backchannel", may: []string{"streaming/device", "streaming/rtspclient", "streaming/upstream", "domain/ids"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/talk", may: []string{"domain/ids"}, ban: frameworks},
 	{path: "streaming/ptz", may: []string{"domain/ids", "domain/privilege", "projections/access"}, ban: frameworks},

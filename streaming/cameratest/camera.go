@@ -28,6 +28,7 @@ type Camera struct {
 	Rate     int    // bytes a second; 0 is 2 Mbit/s
 	Frame    int    // bytes at once; 0 is a 25th of Rate
 	GOP      int    // pictures from one key frame to the next; 0: each is one
+	BFrames  bool   // pictures are sent in another order than they are shown in
 	Addr     string // "": a free port on loopback; set by Start
 	Hold     func() // called at DESCRIBE
 
@@ -150,6 +151,10 @@ func (c *Camera) play() {
 			payload[0] = 0x41
 		}
 		c.sent.Store(n, time.Now())
+		shown := n
+		if c.BFrames {
+			shown = n ^ 1
+		}
 		binary.BigEndian.PutUint32(payload[1:], n)
 		binary.BigEndian.PutUint32(payload[5:], uint32((frame+len(payload)-1)/len(payload)))
 		for _, m := range c.Medias {
@@ -158,7 +163,7 @@ func (c *Camera) play() {
 				_ = c.stream.WritePacketRTP(m, &rtp.Packet{
 					Header: rtp.Header{
 						Version: 2, PayloadType: m.Formats[0].PayloadType(), SequenceNumber: seq,
-						Timestamp: n * 3600, Marker: sent+len(payload) >= frame, SSRC: 7,
+						Timestamp: shown * 3600, Marker: sent+len(payload) >= frame, SSRC: 7,
 					},
 					Payload: payload,
 				})

@@ -64,6 +64,9 @@ var ErrEnded = errors.New("the camera's stream has ended")
 // and audio. It must not be modified.
 func (f *Flow) Description() *description.Session { return f.desc }
 
+// Facts returns what the flow was seen to be so far. It is safe within Take.
+func (f *Flow) Facts() Facts { return f.facts.seen() }
+
 // GOP returns what the track has played since its last key frame: nothing for sound, for
 // codecs whose key frames are not known, and for a GOP that is too long. It holds at least
 // every packet that a reader has taken.

@@ -353,6 +353,7 @@ const (
 	ViewerTransportRtspsTalk     ViewerTransport = "rtsps-talk"
 	ViewerTransportRtspsUDP      ViewerTransport = "rtsps-udp"
 	ViewerTransportWebhook       ViewerTransport = "webhook"
+	ViewerTransportWebrtc        ViewerTransport = "webrtc"
 )
 
 // Valid indicates whether the value is a known member of the ViewerTransport enum.
@@ -379,6 +380,8 @@ func (e ViewerTransport) Valid() bool {
 	case ViewerTransportRtspsUDP:
 		return true
 	case ViewerTransportWebhook:
+		return true
+	case ViewerTransportWebrtc:
 		return true
 	default:
 		return false
@@ -436,6 +439,24 @@ func (e WebhookOutcome) Valid() bool {
 	case WebhookOutcomeTimeout:
 		return true
 	case WebhookOutcomeUnsuccessful:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StartWebRTCViewerParamsStream.
+const (
+	Main StartWebRTCViewerParamsStream = "main"
+	Sub  StartWebRTCViewerParamsStream = "sub"
+)
+
+// Valid indicates whether the value is a known member of the StartWebRTCViewerParamsStream enum.
+func (e StartWebRTCViewerParamsStream) Valid() bool {
+	switch e {
+	case Main:
+		return true
+	case Sub:
 		return true
 	default:
 		return false
@@ -2524,6 +2545,18 @@ type GetChannelStreamsParams struct {
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
+// StartWebRTCViewerParams defines parameters for StartWebRTCViewer.
+type StartWebRTCViewerParams struct {
+	// Stream The main stream, or the smaller one if the channel has it. Absent, the main one.
+	Stream StartWebRTCViewerParamsStream `form:"stream,omitempty" json:"stream,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// StartWebRTCViewerParamsStream defines parameters for StartWebRTCViewer.
+type StartWebRTCViewerParamsStream string
+
 // SetDeviceCredentialsParams defines parameters for SetDeviceCredentials.
 type SetDeviceCredentialsParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
@@ -3160,6 +3193,9 @@ type ServerInterface interface {
 	// GetChannelStreams See what a channel's streams are
 	// (GET /api/v1/devices/{device}/channels/{channel}/streams)
 	GetChannelStreams(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params GetChannelStreamsParams) error
+	// StartWebRTCViewer Watch a channel by WebRTC
+	// (POST /api/v1/devices/{device}/channels/{channel}/whep)
+	StartWebRTCViewer(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params StartWebRTCViewerParams) error
 	// SetDeviceCredentials Set how a device of yours is reached
 	// (PUT /api/v1/devices/{device}/credentials)
 	SetDeviceCredentials(ctx echo.Context, device DevicePath, params SetDeviceCredentialsParams) error
@@ -3310,6 +3346,9 @@ type ServerInterface interface {
 	// RejectTransfer Reject a device that was offered to you
 	// (POST /api/v1/transfers/{transfer}/reject)
 	RejectTransfer(ctx echo.Context, transfer TransferPath, params RejectTransferParams) error
+	// EndWebRTCViewer Stop watching by WebRTC
+	// (DELETE /api/v1/webrtc/{viewer})
+	EndWebRTCViewer(ctx echo.Context, viewer string) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -4736,6 +4775,56 @@ func (w *ServerInterfaceWrapper) GetChannelStreams(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetChannelStreams(ctx, device, channel, params)
+	return err
+}
+
+// StartWebRTCViewer converts echo context to params.
+func (w *ServerInterfaceWrapper) StartWebRTCViewer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StartWebRTCViewerParams
+	// ------------- Optional query parameter "stream" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "stream", ctx.QueryParams(), &params.Stream, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter stream: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StartWebRTCViewer(ctx, device, channel, params)
 	return err
 }
 
@@ -6711,6 +6800,22 @@ func (w *ServerInterfaceWrapper) RejectTransfer(ctx echo.Context) error {
 	return err
 }
 
+// EndWebRTCViewer converts echo context to params.
+func (w *ServerInterfaceWrapper) EndWebRTCViewer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "viewer" -------------
+	var viewer string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "viewer", ctx.Param("viewer"), &viewer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter viewer: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.EndWebRTCViewer(ctx, viewer)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -6811,6 +6916,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/recordings", wrapper.ListDeviceRecordings, options.OperationMiddlewares["listDeviceRecordings"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/snapshot", wrapper.GetDeviceSnapshot, options.OperationMiddlewares["getDeviceSnapshot"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/streams", wrapper.GetChannelStreams, options.OperationMiddlewares["getChannelStreams"]...)
+	router.POST(options.BaseURL+"/api/v1/devices/:device/channels/:channel/whep", wrapper.StartWebRTCViewer, options.OperationMiddlewares["startWebRTCViewer"]...)
 	router.PUT(options.BaseURL+"/api/v1/devices/:device/credentials", wrapper.SetDeviceCredentials, options.OperationMiddlewares["setDeviceCredentials"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/refresh", wrapper.RefreshDevice, options.OperationMiddlewares["refreshDevice"]...)
 	router.DELETE(options.BaseURL+"/api/v1/devices/:device/transfer", wrapper.WithdrawTransfer, options.OperationMiddlewares["withdrawTransfer"]...)
@@ -6861,6 +6967,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/transfers", wrapper.ListTransfers, options.OperationMiddlewares["listTransfers"]...)
 	router.POST(options.BaseURL+"/api/v1/transfers/:transfer/accept", wrapper.AcceptTransfer, options.OperationMiddlewares["acceptTransfer"]...)
 	router.POST(options.BaseURL+"/api/v1/transfers/:transfer/reject", wrapper.RejectTransfer, options.OperationMiddlewares["rejectTransfer"]...)
+	router.DELETE(options.BaseURL+"/api/v1/webrtc/:viewer", wrapper.EndWebRTCViewer, options.OperationMiddlewares["endWebRTCViewer"]...)
 
 }
 
@@ -8266,6 +8373,59 @@ func (response GetChannelStreams200JSONResponse) VisitGetChannelStreamsResponse(
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartWebRTCViewerRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+	Params  StartWebRTCViewerParams
+	Body    io.Reader
+}
+
+type StartWebRTCViewerResponseObject interface {
+	VisitStartWebRTCViewerResponse(w http.ResponseWriter) error
+}
+
+type StartWebRTCViewer201ResponseHeaders struct {
+	Location string
+}
+
+type StartWebRTCViewer201ApplicationSdpResponse struct {
+	Body          io.Reader
+	Headers       StartWebRTCViewer201ResponseHeaders
+	ContentLength int64
+}
+
+func (response StartWebRTCViewer201ApplicationSdpResponse) VisitStartWebRTCViewerResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/sdp")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type StartWebRTCViewer408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response StartWebRTCViewer408ApplicationProblemPlusJSONResponse) VisitStartWebRTCViewerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -9693,6 +9853,22 @@ func (response RejectTransfer204Response) VisitRejectTransferResponse(w http.Res
 	return nil
 }
 
+type EndWebRTCViewerRequestObject struct {
+	Viewer string `json:"viewer"`
+}
+
+type EndWebRTCViewerResponseObject interface {
+	VisitEndWebRTCViewerResponse(w http.ResponseWriter) error
+}
+
+type EndWebRTCViewer204Response struct {
+}
+
+func (response EndWebRTCViewer204Response) VisitEndWebRTCViewerResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// ListAccessRequests List the requests for access to your devices
@@ -9854,6 +10030,9 @@ type StrictServerInterface interface {
 	// GetChannelStreams See what a channel's streams are
 	// (GET /api/v1/devices/{device}/channels/{channel}/streams)
 	GetChannelStreams(ctx context.Context, request GetChannelStreamsRequestObject) (GetChannelStreamsResponseObject, error)
+	// StartWebRTCViewer Watch a channel by WebRTC
+	// (POST /api/v1/devices/{device}/channels/{channel}/whep)
+	StartWebRTCViewer(ctx context.Context, request StartWebRTCViewerRequestObject) (StartWebRTCViewerResponseObject, error)
 	// SetDeviceCredentials Set how a device of yours is reached
 	// (PUT /api/v1/devices/{device}/credentials)
 	SetDeviceCredentials(ctx context.Context, request SetDeviceCredentialsRequestObject) (SetDeviceCredentialsResponseObject, error)
@@ -10004,6 +10183,9 @@ type StrictServerInterface interface {
 	// RejectTransfer Reject a device that was offered to you
 	// (POST /api/v1/transfers/{transfer}/reject)
 	RejectTransfer(ctx context.Context, request RejectTransferRequestObject) (RejectTransferResponseObject, error)
+	// EndWebRTCViewer Stop watching by WebRTC
+	// (DELETE /api/v1/webrtc/{viewer})
+	EndWebRTCViewer(ctx context.Context, request EndWebRTCViewerRequestObject) (EndWebRTCViewerResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -11690,6 +11872,35 @@ func (sh *strictHandler) GetChannelStreams(ctx echo.Context, device DeviceOrDoma
 	return nil
 }
 
+// StartWebRTCViewer operation middleware
+func (sh *strictHandler) StartWebRTCViewer(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params StartWebRTCViewerParams) error {
+	var request StartWebRTCViewerRequestObject
+
+	request.Device = device
+	request.Channel = channel
+	request.Params = params
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StartWebRTCViewer(ctx.Request().Context(), request.(StartWebRTCViewerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartWebRTCViewer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StartWebRTCViewerResponseObject); ok {
+		return validResponse.VisitStartWebRTCViewerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // SetDeviceCredentials operation middleware
 func (sh *strictHandler) SetDeviceCredentials(ctx echo.Context, device DevicePath, params SetDeviceCredentialsParams) error {
 	var request SetDeviceCredentialsRequestObject
@@ -13306,6 +13517,31 @@ func (sh *strictHandler) RejectTransfer(ctx echo.Context, transfer TransferPath,
 		return err
 	} else if validResponse, ok := response.(RejectTransferResponseObject); ok {
 		return validResponse.VisitRejectTransferResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// EndWebRTCViewer operation middleware
+func (sh *strictHandler) EndWebRTCViewer(ctx echo.Context, viewer string) error {
+	var request EndWebRTCViewerRequestObject
+
+	request.Viewer = viewer
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EndWebRTCViewer(ctx.Request().Context(), request.(EndWebRTCViewerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EndWebRTCViewer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(EndWebRTCViewerResponseObject); ok {
+		return validResponse.VisitEndWebRTCViewerResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"latchkey/api"
+	"latchkey/domain/ids"
+	"latchkey/projections/access"
+	"latchkey/streaming/upstream"
+	"latchkey/streaming/webrtc"
+)
+
+// newWebRTC opens the door for browsers; nil without --webrtc.
+func newWebRTC(o options, x *access.Index, p *opened, u *upstream.Pool, metrics prometheus.Registerer, logger *slog.Logger) (*webrtc.Door, error) {
+	if o.WebRTC == "" {
+		return nil, nil
+	}
+	return webrtc.New(webrtc.Config{
+		Address: o.WebRTC, Public: o.webrtcAddresses, Access: x, Sessions: liveSessions{p.vault}, Upstreams: u, Uses: doorUses{p.vault},
+		Logger: logger, Metrics: metrics,
+	})
+}
+
+// webRTCAPI shows streams for the API.
+type webRTCAPI struct{ door *webrtc.Door }
+
+// webRTCOf returns nothing for no door.
+func webRTCOf(d *webrtc.Door) api.WebRTC {
+	if d == nil {
+		return nil
+	}
+	return webRTCAPI{d}
+}
+
+func (a webRTCAPI) Start(ctx context.Context, u api.WebRTCUse, offer []byte) (api.WebRTCAnswer, error) {
+	use := webrtc.Use{Account: u.Account, Session: u.Session, Address: u.Address, Device: u.Device, Channel: u.Channel}
+	if u.Sub {
+		use.Quality = upstream.Sub
+	}
+	answer, err := a.door.Start(ctx, use, offer)
+	if err != nil {
+		return api.WebRTCAnswer{}, a.told(err)
+	}
+	return api.WebRTCAnswer{Viewer: answer.ID, SDP: answer.SDP}, nil
+}
+
+func (a webRTCAPI) End(ctx context.Context, account ids.Account, viewer string) error {
+	return a.told(a.door.End(ctx, account, viewer))
+}
+
+// told converts an error of the door.
+func (a webRTCAPI) told(err error) error {
+	if denied, ok := errors.AsType[*webrtc.Denied](err); ok {
+		return &api.Denied{Verdict: denied.Verdict}
+	}
+	if offer, ok := errors.AsType[*webrtc.OfferError](err); ok {
+		return &api.OfferFault{Reason: offer.Reason}
+	}
+	if stream, ok := errors.AsType[*webrtc.UnplayableError](err); ok {
+		return &api.Unplayable{Codec: stream.Codec, BFrames: stream.BFrames}
+	}
+	for _, pair := range []struct{ is, becomes error }{
+		{webrtc.ErrTooMany, api.ErrTooManyViewers}, {webrtc.ErrFull, api.ErrWebRTCNotNow}, {webrtc.ErrNoViewer, api.ErrNoViewer},
+	} {
+		if errors.Is(err, pair.is) {
+			return fmt.Errorf("%w: %w", pair.becomes, err)
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	return streamFault(err)
+}

@@ -1,0 +1,264 @@
+package webrtc
+
+import (
+	"encoding/binary"
+	"net"
+	"slices"
+	"sync"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"github.com/bluenviron/gortsplib/v4/pkg/format"
+
+	"latchkey/streaming/upstream"
+)
+
+// streams are the flows that somebody watches.
+type streams struct {
+	mu     sync.Mutex
+	all    map[*upstream.Flow]*stream
+	closed bool
+}
+
+// stream is the reader of a flow: it gives what the camera plays to each viewer of it.
+type stream struct {
+	flow         *upstream.Flow
+	video, audio int // tracks; -1: none
+	detach       func()
+	users        int // guarded by the streams' mutex
+
+	mu      sync.Mutex
+	marks   marker // of the video
+	picture uint32 // the current one's timestamp
+	begun   bool
+	viewers []*viewer
+}
+
+// piece is one packet of the camera for viewers, who share it.
+type piece struct {
+	track     int
+	data      []byte
+	timestamp uint32
+	begins    bool   // a decoder can start here
+	sets      []byte // payload of a packet of parameter sets before it; nil: it needs none
+	resumes   bool   // what was before it is left out
+}
+
+// of returns the stream of a flow for a user, who must leave it.
+func (s *streams) of(flow *upstream.Flow) (*stream, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, net.ErrClosed
+	}
+	st := s.all[flow]
+	if st == nil {
+		st = newStream(flow)
+		var err error
+		if _, st.detach, err = flow.Attach(st); err != nil {
+			return nil, err
+		}
+		s.all[flow] = st
+	}
+	st.users++
+	return st, nil
+}
+
+// leave ends the use of a stream.
+func (s *streams) leave(st *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.users--; st.users == 0 {
+		delete(s.all, st.flow)
+		st.detach()
+	}
+}
+
+func (s *streams) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+}
+
+func newStream(flow *upstream.Flow) *stream {
+	st := &stream{flow: flow, video: -1, audio: -1}
+	for n, m := range flow.Description().Medias {
+		switch {
+		case m.Type == description.MediaTypeVideo && st.video < 0:
+			st.video, st.marks = n, newMarker(m.Formats[0])
+		case m.Type == description.MediaTypeAudio && st.audio < 0 && mimeOf(m.Formats[0]) != "":
+			st.audio = n
+		}
+	}
+	return st
+}
+
+// format returns the format of a track; nil for -1.
+func (st *stream) format(track int) format.Format {
+	if track < 0 {
+		return nil
+	}
+	return st.flow.Description().Medias[track].Formats[0]
+}
+
+// Take gives a packet to every viewer.
+func (st *stream) Take(p upstream.Packet) {
+	if p.Track != st.video && p.Track != st.audio || p.Data[1]&0x7f != st.format(p.Track).PayloadType() {
+		return
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	out := piece{track: p.Track, data: p.Data, timestamp: upstream.Timestamp(p.Data)}
+	if p.Track == st.video {
+		if !st.begun || out.timestamp != st.picture {
+			st.begun, st.picture = true, out.timestamp
+			st.checkOrder()
+		}
+		st.marks.mark(&out, p.Key)
+	}
+	for _, v := range st.viewers {
+		v.box.offer(out, p.Track == st.video)
+	}
+}
+
+// checkOrder ends the viewers of a stream whose pictures turn out to come in another order
+// than they are shown in: browsers would stutter.
+func (st *stream) checkOrder() {
+	if len(st.viewers) == 0 || !st.flow.Facts().Video.BFrames {
+		return
+	}
+	for _, v := range st.viewers {
+		v.end(endedBFrames)
+	}
+}
+
+// End ends every viewer.
+func (st *stream) End(error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for _, v := range st.viewers {
+		v.end(endedCamera)
+	}
+}
+
+// join gives a viewer what was played since the last key frame, squeezed, and then what the
+// camera plays.
+func (st *stream) join(v *viewer) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	v.box.start(st.catchUp())
+	st.viewers = append(st.viewers, v)
+}
+
+// rejoin is join for a viewer that has joined.
+func (st *stream) rejoin(v *viewer) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if slices.Contains(st.viewers, v) {
+		v.box.start(st.catchUp())
+	}
+}
+
+// catchUp is what a viewer gets first. It holds at least what was taken so far; what follows
+// of it is late then. The caller holds mu.
+func (st *stream) catchUp() []piece {
+	gop := st.flow.GOP(st.video)
+	squeeze := gop.Squeeze()
+	marks := st.marks
+	marks.known = false
+	list := make([]piece, 0, len(gop.Packets))
+	for _, p := range gop.Packets {
+		if p.Data[1]&0x7f != st.format(st.video).PayloadType() {
+			continue
+		}
+		out := piece{track: p.Track, data: p.Data, timestamp: upstream.Timestamp(p.Data)}
+		marks.mark(&out, p.Key || len(list) == 0)
+		out.timestamp, out.resumes = squeeze.Map(out.timestamp), len(list) == 0
+		list = append(list, out)
+	}
+	return list
+}
+
+func (st *stream) part(v *viewer) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.viewers = slices.DeleteFunc(st.viewers, func(other *viewer) bool { return other == v })
+}
+
+// marker finds where decoders can start in a track of video, and what they need there.
+type marker struct {
+	h265   bool
+	sets   []byte // the payload with the parameter sets of the description; nil: it has none
+	inBand bool   // the camera sends them between the pictures
+	known  bool   // key is set
+	key    uint32 // timestamp of the last picture that a decoder can start with
+}
+
+func newMarker(f format.Format) marker {
+	switch f := f.(type) {
+	case *format.H264:
+		sps, pps := f.SafeParams()
+		return marker{sets: aggregate([]byte{0x78}, sps, pps)} // STAP-A (RFC 6184, section 5.7.1)
+	case *format.H265:
+		vps, sps, pps := f.SafeParams()
+		return marker{h265: true, sets: aggregate([]byte{0x60, 0x01}, vps, sps, pps)} // AP (RFC 7798, section 4.4.2)
+	}
+	return marker{}
+}
+
+// maxSets is how large the packet of parameter sets may be.
+const maxSets = 1200
+
+// aggregate returns the payload of a packet with several units; nil if one is missing or
+// they are too large.
+func aggregate(header []byte, units ...[]byte) []byte {
+	out := slices.Clone(header)
+	for _, unit := range units {
+		if len(unit) == 0 || len(out)+2+len(unit) > maxSets {
+			return nil
+		}
+		out = binary.BigEndian.AppendUint16(out, uint16(len(unit)))
+		out = append(out, unit...)
+	}
+	return out
+}
+
+// mark marks a packet; key reports that a decoder can start with its picture.
+func (m *marker) mark(p *piece, key bool) {
+	m.inBand = m.inBand || m.hasSPS(upstream.Payload(p.data))
+	if !key || m.known && p.timestamp == m.key {
+		return
+	}
+	m.known, m.key = true, p.timestamp
+	p.begins = true
+	if !m.inBand {
+		p.sets = m.sets
+	}
+}
+
+// hasSPS reports whether a payload has a sequence parameter set.
+func (m *marker) hasSPS(payload []byte) bool {
+	kind, single, many, header := h264Kind, byte(7), byte(24), 1
+	if m.h265 {
+		kind, single, many, header = h265Kind, 33, 48, 2
+	}
+	if len(payload) < header {
+		return false
+	}
+	if k := kind(payload); k != many {
+		return k == single
+	}
+	for rest := payload[header:]; len(rest) > 2; {
+		size := int(binary.BigEndian.Uint16(rest))
+		if size == 0 || len(rest) < 2+size {
+			return false
+		}
+		if kind(rest[2:]) == single {
+			return true
+		}
+		rest = rest[2+size:]
+	}
+	return false
+}
+
+func h264Kind(unit []byte) byte { return unit[0] & 0x1f }
+func h265Kind(unit []byte) byte { return unit[0] >> 1 & 0x3f }

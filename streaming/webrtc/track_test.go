@@ -1,0 +1,128 @@
+package webrtc
+
+import (
+	"encoding/binary"
+	"reflect"
+	"testing"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/pion/rtp"
+)
+
+// wrote is a writer that keeps what it is given.
+type wrote struct{ list []rtp.Packet }
+
+func (w *wrote) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
+	w.list = append(w.list, rtp.Packet{Header: *h, Payload: payload})
+	return 0, nil
+}
+
+func (w *wrote) Write([]byte) (int, error) { return 0, nil }
+
+// packet returns a packet of the camera.
+func packet(number uint16, timestamp uint32, payload ...byte) []byte {
+	data := make([]byte, 12, 12+len(payload))
+	data[0], data[1] = 0x80, 96
+	binary.BigEndian.PutUint16(data[2:], number)
+	binary.BigEndian.PutUint32(data[4:], timestamp)
+	return append(data, payload...)
+}
+
+func TestNumbersOnlyGrow(t *testing.T) {
+	w := &wrote{}
+	tr := newTrack(0, "video/H264", 90000)
+	tr.writer, tr.out = w, 65530
+	send := func(p piece) {
+		if err := tr.send(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, number := range []uint16{100, 101, 101, 99, 104, 103, 40000} { // 102 and 103 are lost; then another count
+		send(piece{data: packet(number, uint32(number), 0x41)})
+	}
+	send(piece{data: packet(40001, 7, 0x65), sets: []byte{0x78}})
+	send(piece{data: packet(40050, 8, 0x65), resumes: true})
+	var got []uint16
+	for _, p := range w.list {
+		got = append(got, p.SequenceNumber)
+	}
+	if want := []uint16{65531, 65532, 65535, 0, 1, 2, 3}; !reflect.DeepEqual(got, want) {
+		t.Errorf("numbers %v, want %v", got, want)
+	}
+}
+
+func TestLostPacketsAreSentAgain(t *testing.T) {
+	w := &wrote{}
+	tr := newTrack(0, "video/H264", 90000)
+	tr.writer, tr.out = w, 0
+	for n := range uint16(maxHistory + 10) {
+		if err := tr.send(piece{data: packet(n, uint32(n), byte(n))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sent := w.list
+	w.list = nil
+	for _, number := range []uint16{5, maxHistory + 5, maxHistory + 100} { // too old, remembered, never sent
+		if err := tr.again(number); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(w.list) != 1 || !reflect.DeepEqual(w.list[0], sent[maxHistory+4]) {
+		t.Errorf("sent again: %+v", w.list)
+	}
+}
+
+func TestParameterSetsAreAddedWhereMissing(t *testing.T) {
+	h264 := &format.H264{SPS: []byte{0x67, 1}, PPS: []byte{0x68, 2}}
+	mark := func(m *marker, timestamp uint32, key bool, payload ...byte) piece {
+		p := piece{data: packet(1, timestamp, payload...), timestamp: timestamp}
+		m.mark(&p, key)
+		return p
+	}
+	m := newMarker(h264)
+	if p := mark(&m, 1, true, 0x65); !p.begins || string(p.sets) != string([]byte{0x78, 0, 2, 0x67, 1, 0, 2, 0x68, 2}) {
+		t.Errorf("a key frame without them: %+v", p)
+	}
+	if p := mark(&m, 1, true, 0x65); p.begins || p.sets != nil {
+		t.Errorf("its second packet: %+v", p)
+	}
+	if p := mark(&m, 2, false, 0x41); p.begins {
+		t.Errorf("another picture: %+v", p)
+	}
+	if p := mark(&m, 3, true, 0x78, 0, 1, 0x09, 0, 2, 0x67, 1); !p.begins || p.sets != nil {
+		t.Errorf("the camera's own, in an aggregate: %+v", p)
+	}
+	if p := mark(&m, 4, true, 0x65); !p.begins || p.sets != nil {
+		t.Errorf("a camera that sends its own: %+v", p)
+	}
+	m = newMarker(&format.H265{VPS: []byte{0x40, 1, 1}, SPS: []byte{0x42, 1, 2}, PPS: []byte{0x44, 1, 3}})
+	if p := mark(&m, 1, true, 0x26, 1); string(p.sets) != string([]byte{0x60, 1, 0, 3, 0x40, 1, 1, 0, 3, 0x42, 1, 2, 0, 3, 0x44, 1, 3}) {
+		t.Errorf("H.265: %+v", p)
+	}
+	if p := mark(&m, 2, true, 0x42, 1); p.sets != nil {
+		t.Errorf("H.265 with its own: %+v", p)
+	}
+}
+
+func TestSlowViewerGoesOnWithAKeyFrame(t *testing.T) {
+	o := newOutbox()
+	o.start(nil)
+	big := make([]byte, 1400)
+	offer := func(begins bool) { o.offer(piece{data: big, begins: begins}, true) }
+	offer(false)
+	if list, _ := o.take(); len(list) != 0 {
+		t.Error("it begins without a key frame")
+	}
+	offer(true)
+	for range maxQueue / len(big) {
+		offer(false)
+	}
+	offer(false)
+	if list, _ := o.take(); len(list) != 0 {
+		t.Errorf("%d packets wait that cannot be decoded", len(list))
+	}
+	offer(true)
+	if list, _ := o.take(); len(list) != 1 || !list[0].resumes {
+		t.Errorf("it goes on with %+v", list)
+	}
+}
