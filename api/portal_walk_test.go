@@ -54,7 +54,9 @@ func TestPortalEveryPageInEveryLanguage(t *testing.T) {
 		v.accept()
 		device := "/shared-with-me/" + v.id + "/" + v.device
 		walk(v.as(v.recipient), "/shared-with-me", device, device+"/delete", "/account", "/nowhere")
-		walk(v.as(v.owner), "/shared-with-me", "/account")
+		share := "/my-shares/" + v.id
+		walk(v.as(v.owner), "/shared-with-me", "/account", "/my-shares", "/my-shares?query=bob", "/my-shares?query=x", "/my-shares/new", "/my-shares/new?device="+v.device, share, share+"/delete")
+		walk(v.as(v.stranger), "/my-shares", "/my-shares/new")
 		for _, p := range v.unproven(t, tag) {
 			delete(missing, "GET "+p)
 		}

@@ -185,9 +185,7 @@ func (v *visit) refused(f *form, err error, fields map[string]string) int {
 		}
 		f.Wrong[name] = v.reason(reason)
 	}
-	if e.Code != "invalid_body" || len(e.Errors) == 0 {
-		f.Fault = v.problem(err, e.Code)
-	}
+	f.Fault = v.problem(err, e.Code)
 	return e.Status
 }
 

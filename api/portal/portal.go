@@ -54,6 +54,7 @@ const home = "/shared-with-me"
 // sections are the entries of the bar, in their order; each has a page of its own.
 var sections = []section{
 	{Name: "received", Path: "/shared-with-me"},
+	{Name: "sent", Path: "/my-shares"},
 	{Name: "account", Path: "/account"},
 }
 
@@ -85,6 +86,15 @@ func (p *Portal) routes() {
 	p.private("POST /shared-with-me/{share}/{device}", setDomain)
 	p.private("GET /shared-with-me/{share}/{device}/delete", askLeave)
 	p.private("POST /shared-with-me/{share}/{device}/delete", leave)
+
+	p.private("GET /my-shares", showSent)
+	p.private("GET /my-shares/new", showNewShare)
+	p.private("POST /my-shares/new", createShare)
+	p.private("GET /my-shares/{share}", showShare)
+	p.private("POST /my-shares/{share}", saveShare)
+	p.private("POST /my-shares/{share}/pause", pause)
+	p.private("GET /my-shares/{share}/delete", askEnd)
+	p.private("POST /my-shares/{share}/delete", end)
 
 	p.private("GET /account", showAccount)
 	p.private("POST /account", updateAccount)

@@ -116,3 +116,8 @@ func personAddress(p client.Person) string {
 	}
 	return cmp.Or(p.Email, p.Phone)
 }
+
+// recipientName returns the address of a recipient.
+func (v *visit) recipientName(r client.ShareRecipient) string {
+	return cmp.Or(r.Email, r.Phone, v.t("person.unknown"))
+}
