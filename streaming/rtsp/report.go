@@ -8,9 +8,23 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/headers"
 )
 
-// reportEvery is how often a viewer gets a sender report of each track: the first one
-// follows the first packets.
-const reportEvery = int64(5 * time.Second)
+const (
+	// reportEvery is how often a viewer gets a sender report of each track: the first one
+	// follows the first packets.
+	reportEvery = int64(5 * time.Second)
+	// While a stream is young, its camera may not have said yet which instants of its tracks
+	// belong together, and viewers should hear of it soon.
+	young      = 10 * time.Second
+	youngEvery = int64(time.Second)
+)
+
+// nextReport returns how long after a report the next one is due, in nanoseconds.
+func nextReport(age time.Duration) int64 {
+	if age < young {
+		return youngEvery
+	}
+	return reportEvery
+}
 
 var began = time.Now()
 
@@ -69,7 +83,7 @@ func (o *outbox) sendReport(b *burst, s *sub) {
 	if r == nil {
 		return
 	}
-	s.report = b.at + reportEvery
+	s.report = b.at + nextReport(time.Since(o.from.opened))
 	o.push(item{burst: r})
 	if o.now.burst == nil {
 		o.drain()
@@ -131,7 +145,7 @@ func (o *outbox) reportAll() {
 			continue
 		}
 		if r := o.report(track, s, o.queue); r != nil {
-			s.report = now + reportEvery
+			s.report = now + nextReport(time.Since(o.from.opened))
 			o.head = append(o.head, item{burst: r})
 		}
 	}
