@@ -2,6 +2,7 @@ package accept
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/netip"
@@ -14,6 +15,8 @@ type Config struct {
 	Most          int            // connections in all
 	MostOfNetwork int            // connections of one network
 	Trusted       []netip.Prefix // reverse proxies
+	// Places are those of several listeners together; nil: the listener has its own.
+	Places *Places
 	// IdleWithin is how long a connection may be idle if no session has been shown on it.
 	IdleWithin time.Duration
 	// Refused is called for each connection that was closed to keep the limits; it may be
@@ -33,7 +36,10 @@ func NewListener(l net.Listener, cfg Config) *Listener {
 	if cfg.Refused == nil {
 		cfg.Refused = func() {}
 	}
-	return &Listener{Listener: l, cfg: cfg, places: NewPlaces(cfg.Most, cfg.MostOfNetwork, cfg.Trusted)}
+	if cfg.Places == nil {
+		cfg.Places = NewPlaces(cfg.Most, cfg.MostOfNetwork, cfg.Trusted)
+	}
+	return &Listener{Listener: l, cfg: cfg, places: cfg.Places}
 }
 
 // Accept returns the next connection that gets a place; others are closed at once.
@@ -60,16 +66,34 @@ func (l *Listener) Accept() (net.Conn, error) {
 
 // State must be the server's ConnState.
 func State(conn net.Conn, state http.ConnState) {
-	if c, ok := conn.(*Conn); ok {
-		c.state.Store(int32(state))
+	c, ok := below(conn)
+	if !ok {
+		return
 	}
+	c.state.Store(int32(state))
+	if secure, ok := conn.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol == http2 {
+		c.idle(state)
+	}
+}
+
+// http2 is the protocol of TLS for which the server sets no read deadline on idle
+// connections.
+const http2 = "h2"
+
+// below returns our connection, also if TLS is on it.
+func below(conn net.Conn) (*Conn, bool) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	c, ok := conn.(*Conn)
+	return c, ok
 }
 
 type connKey struct{}
 
 // Context must be the server's ConnContext.
 func Context(ctx context.Context, conn net.Conn) context.Context {
-	if c, ok := conn.(*Conn); ok {
+	if c, ok := below(conn); ok {
 		return context.WithValue(ctx, connKey{}, c)
 	}
 	return ctx
@@ -90,6 +114,22 @@ type Conn struct {
 	place    *Place
 	state    atomic.Int32 // an http.ConnState
 	session  atomic.Bool
+	idling   atomic.Pointer[time.Timer]
+}
+
+// idle closes a connection of HTTP/2 without a session if it is idle for long.
+func (c *Conn) idle(state http.ConnState) {
+	var next *time.Timer
+	if state == http.StateIdle && !c.session.Load() {
+		next = time.AfterFunc(c.listener.cfg.IdleWithin, func() {
+			if c.rank() == Idle {
+				_ = c.Close()
+			}
+		})
+	}
+	if last := c.idling.Swap(next); last != nil {
+		last.Stop()
+	}
 }
 
 func (c *Conn) rank() Rank {

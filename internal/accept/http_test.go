@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
 	"net/netip"
 	"os"
 	"sync/atomic"
@@ -184,5 +186,76 @@ func TestContextWithoutListener(t *testing.T) {
 	accept.State(nil, http.StateIdle)
 	if ctx := accept.Context(t.Context(), nil); ctx != t.Context() {
 		t.Error("a connection of others has a context of its own")
+	}
+}
+
+// secure starts a server with TLS and HTTP/2, and returns a client of it.
+func secure(t *testing.T, cfg accept.Config) (url string, client *http.Client) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/session" {
+			accept.HasSession(r.Context())
+		}
+	}))
+	s.EnableHTTP2 = true
+	s.Listener = accept.NewListener(s.Listener, cfg)
+	s.Config.ConnState, s.Config.ConnContext, s.Config.IdleTimeout = accept.State, accept.Context, time.Hour
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.URL, s.Client()
+}
+
+// get makes a request and reports whether it went over a connection that was there.
+func get(t *testing.T, client *http.Client, url string) (reused bool) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused },
+	}), "GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	if _, err := io.Copy(io.Discard, a.Body); err != nil || a.ProtoMajor != 2 {
+		t.Errorf("%s, %v", a.Proto, err)
+	}
+	return reused
+}
+
+// TestIdleWithinTLS: within TLS, too, and over HTTP/2, a connection without a session may
+// not be idle for long, and one with a session may.
+func TestIdleWithinTLS(t *testing.T) {
+	url, client := secure(t, accept.Config{Most: 10, MostOfNetwork: 10, IdleWithin: 50 * time.Millisecond})
+	get(t, client, url+"/session")
+	time.Sleep(200 * time.Millisecond) // longer than it may without
+	if !get(t, client, url) {
+		t.Error("a connection with a session was closed")
+	}
+	client.CloseIdleConnections()
+	for until := time.Now().Add(10 * time.Second); get(t, client, url); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("the connections are still there")
+		}
+	}
+	for until := time.Now().Add(10 * time.Second); get(t, client, url); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("a connection without a session stays")
+		}
+	}
+}
+
+// TestPlacesOfTwoListeners: they have them together.
+func TestPlacesOfTwoListeners(t *testing.T) {
+	places := accept.NewPlaces(10, 2, nil)
+	plain := start(t, accept.Config{Places: places, IdleWithin: time.Hour})
+	secure := start(t, accept.Config{Places: places, IdleWithin: time.Hour})
+	if !ask(plain.from(t, "127.0.0.2"), "/") || !ask(secure.from(t, "127.0.0.2"), "/") {
+		t.Fatal("not answered")
+	}
+	if !closed(secure.from(t, "127.0.0.2")) || secure.refused.Load() != 1 {
+		t.Error("a third connection has a place")
 	}
 }
