@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"latchkey/eventstore"
 	"latchkey/internal/alarms"
 	"latchkey/internal/app"
+	"latchkey/internal/certificate"
 	"latchkey/internal/journal"
 	"latchkey/internal/live"
 	"latchkey/internal/memory"
@@ -340,13 +342,29 @@ func newUpstreams(o options, x *access.Index, p *opened, watch *device.Watch, me
 func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, client *device.Client, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
 	recorders := playback.New(playback.Config{Sources: &recordings{vault: p.vault, client: client}, Contact: u.Contact, Logger: logger})
 	lines := backchannel.New(backchannel.Config{Sources: talkSources{p.vault}, Contact: u.Contact, ISAPI: client, Logger: logger})
+	certificate, err := o.doorCertificate(logger)
+	if err != nil {
+		return nil, err
+	}
 	return rtsp.New(rtsp.Config{
-		Address: o.RTSP, TLSAddress: o.RTSPS, TLSCert: o.RTSPSCert, TLSKey: o.RTSPSKey, Multicast: o.multicast,
+		Address: o.RTSP, TLSAddress: o.RTSPS, Certificate: certificate, Multicast: o.multicast,
 		Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Uses: doorUses{p.vault},
 		Upstreams: u, Recorders: recorders, PlaybackDelay: o.playbackDelay, Lines: lines, Floor: talk.New(x),
 		MaxConnections: o.connections, MaxConnectionsPerAddress: min(1024, max(1, o.connections/4)),
 		Logger: logger, Metrics: metrics,
 	})
+}
+
+// doorCertificate is that of RTSPS.
+func (o options) doorCertificate(logger *slog.Logger) (func(*tls.ClientHelloInfo) (*tls.Certificate, error), error) {
+	if o.RTSPS == "" {
+		return nil, nil
+	}
+	files, err := certificate.OpenFiles(o.RTSPSCert, o.RTSPSKey, time.Now, logger)
+	if err != nil {
+		return nil, fmt.Errorf("opening RTSPS: %w", err)
+	}
+	return files.Get, nil
 }
 
 func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.Runner, hub *live.Hub, client *device.Client, x *access.Index, ledger *quota.Ledger, metrics, private *prometheus.Registry) (*api.Server, error) {

@@ -55,6 +55,7 @@ var rooms = []struct {
 	{path: "internal/accept", ban: frameworks},
 	{path: "internal/alarms", may: []string{"domain/ids", "domain/privilege", "projections/access", "internal/alert", "internal/rates", "internal/vault"}, ban: frameworks},
 	{path: "internal/alert", ban: frameworks},
+	{path: "internal/certificate", may: []string{"internal/pause"}, ban: frameworks},
 	{path: "internal/country", ban: frameworks},
 	{path: "internal/descriptors", ban: frameworks},
 	{path: "internal/hashing", ban: frameworks},

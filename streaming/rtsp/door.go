@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,17 +25,17 @@ import (
 
 // Config configures a Door. Address, Access, Secrets and Upstreams are required.
 type Config struct {
-	Address    string       // of RTSP over TCP, such as 127.0.0.1:8554
-	UDPAddress string       // of RTP over UDP; an even port, RTCP uses the next. "": two free ports on the host of Address
-	TLSAddress string       // of RTSP over TLS (RTSPS); "": none
-	TLSCert    string       // file with its certificate, read again when it changes
-	TLSKey     string       // file with the key of that
-	Multicast  netip.Prefix // of groups for owners of devices, on the interface of the UDP address; zero: none
-	Access     Access
-	Secrets    Secrets
-	Upstreams  *upstream.Pool
-	Recorders  *playback.Recorders // nil: recordings are not played
-	Uses       Uses                // nil: uses are not recorded
+	Address    string // of RTSP over TCP, such as 127.0.0.1:8554
+	UDPAddress string // of RTP over UDP; an even port, RTCP uses the next. "": two free ports on the host of Address
+	TLSAddress string // of RTSP over TLS (RTSPS); "": none
+	// Certificate returns the certificate of RTSPS for a handshake. It must not block.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Multicast   netip.Prefix // of groups for owners of devices, on the interface of the UDP address; zero: none
+	Access      Access
+	Secrets     Secrets
+	Upstreams   *upstream.Pool
+	Recorders   *playback.Recorders // nil: recordings are not played
+	Uses        Uses                // nil: uses are not recorded
 
 	// PlaybackDelay is the minimum age of a recording for viewers who may not view live.
 	PlaybackDelay time.Duration
@@ -69,8 +70,8 @@ func (c Config) withDefaults() (Config, error) {
 		if _, _, err := net.SplitHostPort(c.TLSAddress); err != nil {
 			faults = append(faults, fmt.Errorf("TLS address: %w", err))
 		}
-		if c.TLSCert == "" || c.TLSKey == "" {
-			faults = append(faults, errors.New("TLS needs a certificate and a key"))
+		if c.Certificate == nil {
+			faults = append(faults, errors.New("TLS needs a certificate"))
 		}
 	}
 	if c.Multicast.IsValid() {

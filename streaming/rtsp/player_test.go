@@ -80,10 +80,10 @@ func TestPlayersThatWeDidNotWrite(t *testing.T) {
 	ended.Go(func() { _ = pool.Run(ctx) })
 	defer ended.Wait()
 	defer stop()
-	certFile, keyFile := rtsp.SelfSigned(t, t.TempDir(), "door")
+	_, certificate := rtsp.SelfSigned(t)
 	door, err := rtsp.New(rtsp.Config{
 		Address: "127.0.0.1:0", Access: open{all{}, access.NewPermits(all{}, nil, nil)}, Secrets: all{}, Upstreams: pool,
-		TLSAddress: "127.0.0.1:0", TLSCert: certFile, TLSKey: keyFile,
+		TLSAddress: "127.0.0.1:0", Certificate: certificate,
 		Recorders: playback.New(playback.Config{Sources: simulated{cam.RTSPAddr()}, Contact: pool.Contact}),
 	})
 	if err != nil {

@@ -176,15 +176,13 @@ func (d *Door) listenSecurely() error {
 	if d.cfg.TLSAddress == "" {
 		return nil
 	}
-	cert, err := newCertificate(d.cfg.TLSCert, d.cfg.TLSKey, d.cfg.Now, d.log)
-	if err != nil {
-		return err
-	}
 	ln, err := net.Listen("tcp", d.cfg.TLSAddress)
 	if err != nil {
 		return fmt.Errorf("listening for RTSPS: %w", err)
 	}
-	d.secure = &listener{TCPListener: ln.(*net.TCPListener), door: d, places: d.listener.places, tls: cert.config()}
+	d.secure = &listener{TCPListener: ln.(*net.TCPListener), door: d, places: d.listener.places, tls: &tls.Config{
+		GetCertificate: d.cfg.Certificate, MinVersion: tls.VersionTLS12, DynamicRecordSizingDisabled: true,
+	}}
 	d.cfg.Upstreams.NeverDial(ln.Addr())
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -29,16 +28,11 @@ import (
 
 // secured configures RTSPS, with a new certificate of 127.0.0.1.
 func secured(t testing.TB) (func(*config), *tls.Config) {
-	dir := t.TempDir()
-	certFile, keyFile := selfSigned(t, dir, "door")
-	pem, err := os.ReadFile(certFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cert, certificate := selfSigned(t)
 	trusted := x509.NewCertPool()
-	trusted.AppendCertsFromPEM(pem)
+	trusted.AddCert(cert.Leaf)
 	return func(c *config) {
-		c.TLSAddress, c.TLSCert, c.TLSKey = "127.0.0.1:0", certFile, keyFile
+		c.TLSAddress, c.Certificate = "127.0.0.1:0", certificate
 	}, &tls.Config{RootCAs: trusted}
 }
 

@@ -1,4 +1,4 @@
-package rtsp
+package certificate
 
 import (
 	"crypto/tls"
@@ -10,18 +10,20 @@ import (
 	"time"
 )
 
-// certificateEvery is how often it is looked whether the files have changed.
-const certificateEvery = time.Second
+// filesEvery is how often it is looked whether the files have changed.
+const filesEvery = time.Second
 
-// certificate is a certificate and its key in two files. They are read again when they
-// have changed; until the new ones fit together, the old ones serve.
-type certificate struct {
+// Files is a certificate and its key in two files. They are read again when they have
+// changed; until the new ones fit together, the old ones serve. It is safe for concurrent
+// use.
+type Files struct {
 	certFile, keyFile string
 	now               func() time.Time
 	log               *slog.Logger
 
 	mu      sync.Mutex
 	current *tls.Certificate
+	public  bool     // browsers trust it by themselves
 	read    [2]stamp // of the files that were read last
 	looked  time.Time
 }
@@ -37,22 +39,25 @@ func (s stamp) same(other stamp) bool {
 	return s.size == other.size && s.modified.Equal(other.modified) && s.file != nil && other.file != nil && os.SameFile(s.file, other.file)
 }
 
-// newCertificate reads the files for the first time.
-func newCertificate(certFile, keyFile string, now func() time.Time, log *slog.Logger) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile, now: now, log: log, looked: now()}
+// OpenFiles reads the files for the first time.
+func OpenFiles(certFile, keyFile string, now func() time.Time, log *slog.Logger) (*Files, error) {
+	c := &Files{certFile: certFile, keyFile: keyFile, now: now, log: log, looked: now()}
 	var err error
 	if c.read, err = c.stamps(); err != nil {
 		return nil, err
 	}
-	c.current, err = c.load()
-	return c, err
+	if c.current, err = c.load(); err != nil {
+		return nil, err
+	}
+	c.public = trusted(c.current, now())
+	return c, nil
 }
 
-// get returns the certificate for a handshake.
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// Get returns the certificate for a handshake.
+func (c *Files) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now := c.now(); now.Sub(c.looked).Abs() >= certificateEvery {
+	if now := c.now(); now.Sub(c.looked).Abs() >= filesEvery {
 		c.looked = now
 		c.renew()
 	}
@@ -61,7 +66,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 
 // renew reads the files if they have changed. It reports a version that cannot be used
 // once.
-func (c *certificate) renew() {
+func (c *Files) renew() {
 	stamps, err := c.stamps()
 	if err != nil {
 		if c.read != ([2]stamp{}) {
@@ -79,11 +84,11 @@ func (c *certificate) renew() {
 		c.log.Error("the new TLS certificate cannot be used, and the old one is", "err", err)
 		return
 	}
-	c.current = next
+	c.current, c.public = next, trusted(next, c.now())
 	c.log.Info("a new TLS certificate is used", "expires", next.Leaf.NotAfter)
 }
 
-func (c *certificate) stamps() (s [2]stamp, err error) {
+func (c *Files) stamps() (s [2]stamp, err error) {
 	for n, name := range [2]string{c.certFile, c.keyFile} {
 		info, err := os.Stat(name)
 		if err != nil {
@@ -97,7 +102,7 @@ func (c *certificate) stamps() (s [2]stamp, err error) {
 	return s, nil
 }
 
-func (c *certificate) load() (*tls.Certificate, error) {
+func (c *Files) load() (*tls.Certificate, error) {
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading the TLS certificate: %w", err)
@@ -110,7 +115,29 @@ func (c *certificate) load() (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// config returns the TLS configuration of the door.
-func (c *certificate) config() *tls.Config {
-	return &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12, DynamicRecordSizingDisabled: true}
+// Public reports whether the certificate leads to an authority that this machine trusts.
+func (c *Files) Public() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.public
+}
+
+// Leaf returns the certificate that is used now.
+func (c *Files) Leaf() *x509.Certificate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current.Leaf
+}
+
+// trusted reports whether a certificate with its chain leads to an authority that this
+// machine trusts.
+func trusted(c *tls.Certificate, now time.Time) bool {
+	options := x509.VerifyOptions{Intermediates: x509.NewCertPool(), CurrentTime: now}
+	for _, der := range c.Certificate[1:] {
+		if cert, err := x509.ParseCertificate(der); err == nil {
+			options.Intermediates.AddCert(cert)
+		}
+	}
+	_, err := c.Leaf.Verify(options)
+	return err == nil
 }
