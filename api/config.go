@@ -60,6 +60,9 @@ type Config struct {
 
 	// Components are reported at /readyz, in full to operators only.
 	Components []Component
+	// Root is the certificate (DER) of the service's own authority, which is offered for
+	// download; nil: it has none.
+	Root []byte
 	// Portal serves GET and POST of every path that is not the API's; it may be nil.
 	Portal http.Handler
 

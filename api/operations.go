@@ -55,7 +55,7 @@ func writeJSON(w http.ResponseWriter, status int, answer any) {
 
 // RunForOperators serves OperatorHandler on the listener, as Run does the API.
 func (s *Server) RunForOperators(ctx context.Context, l net.Listener) error {
-	return s.run(ctx, l, s.OperatorHandler(), accept.Config{
+	return s.run(ctx, l, s.OperatorHandler(), nil, accept.Config{
 		Most: operatorConnections, MostOfNetwork: operatorConnectionsOfNetwork,
 		IdleWithin: idleTimeout, Refused: s.metrics.refused.Inc, // scrapers have no session
 	})

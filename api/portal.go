@@ -44,7 +44,7 @@ func ofPortal(r *http.Request) bool {
 	switch path := r.URL.Path; path {
 	case "/":
 		return strings.Contains(r.Header.Get("Accept"), "text/html")
-	case "/api", "/invite", "/healthz", "/readyz", "/metrics":
+	case "/api", "/invite", "/healthz", "/readyz", "/metrics", RootPath:
 		return false
 	default:
 		return !strings.HasPrefix(path, "/api/")

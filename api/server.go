@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -64,8 +65,9 @@ type Server struct {
 	answers    *budget
 	uses       uses // of cameras, that were cut
 	kept       *keptPages
-	large      *turns        // of large bodies
-	stopping   chan struct{} // closed when Run is told to end
+	large      *turns         // of large bodies
+	places     *accept.Places // of connections, with and without TLS
+	stopping   chan struct{}  // closed when Run is told to end
 	stop       func()
 }
 
@@ -102,6 +104,7 @@ func New(cfg Config) (*Server, error) {
 		receiving:  newAllowance("alarms from network", receiveEvery, receiveBurst),
 		strangers:  newAllowance("unknown keys from network", strangerEvery, strangerBurst),
 		codesFrom:  newAllowance("codes from network", cfg.CodeEvery/10, 10*cfg.CodeBurst),
+		places:     accept.NewPlaces(cfg.MaxConnections, cfg.MaxConnectionsOfNetwork, cfg.TrustedProxies),
 	}
 	s.stopping = make(chan struct{})
 	s.stop = sync.OnceFunc(func() { close(s.stopping) })
@@ -131,6 +134,9 @@ func (s *Server) newEcho() *echo.Echo {
 	e.GET("/metrics", s.getMetrics)
 	e.GET("/", s.getRoot)
 	e.GET("/invite", s.getInvitePage)
+	if s.cfg.Root != nil {
+		e.GET(RootPath, s.getRootCertificate)
+	}
 	return e
 }
 
@@ -141,14 +147,18 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Config.ShutdownWithin and closes the others. The listener is always closed. It returns
 // nil if it ended because ctx did.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
-	return s.run(ctx, l, s.handler, accept.Config{
-		Most: s.cfg.MaxConnections, MostOfNetwork: s.cfg.MaxConnectionsOfNetwork, Trusted: s.cfg.TrustedProxies,
-		IdleWithin: strangerIdle, Refused: s.metrics.refused.Inc,
-	})
+	return s.run(ctx, l, s.handler, nil, s.bounds())
 }
 
-func (s *Server) run(ctx context.Context, l net.Listener, handler http.Handler, bounds accept.Config) error {
+// bounds are those of connections to the API.
+func (s *Server) bounds() accept.Config {
+	return accept.Config{Places: s.places, IdleWithin: strangerIdle, Refused: s.metrics.refused.Inc}
+}
+
+// run serves plain HTTP, or within TLS if secure is set.
+func (s *Server) run(ctx context.Context, l net.Listener, handler http.Handler, secure *tls.Config, bounds accept.Config) error {
 	server := &http.Server{
+		TLSConfig: secure, HTTP2: http2Bounds,
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
@@ -162,7 +172,13 @@ func (s *Server) run(ctx context.Context, l net.Listener, handler http.Handler, 
 	}
 	ended := make(chan error, 1)
 	draining := &drainingListener{Listener: accept.NewListener(l, bounds)}
-	go func() { ended <- server.Serve(draining) }()
+	go func() {
+		if secure == nil {
+			ended <- server.Serve(draining)
+		} else {
+			ended <- server.ServeTLS(draining, "", "")
+		}
+	}()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serving HTTP: %w", err)
@@ -227,7 +243,11 @@ type serverLog struct{ log *slog.Logger }
 
 func (w serverLog) Write(line []byte) (int, error) {
 	what, _, _ := strings.Cut(strings.TrimSpace(string(line)), " from ")
-	w.log.Warn("HTTP server", "what", what)
+	level := slog.LevelWarn
+	if strings.Contains(what, "TLS handshake error") { // anybody can cause as many as they like
+		level = slog.LevelDebug
+	}
+	w.log.Log(context.Background(), level, "HTTP server", "what", what)
 	return len(line), nil
 }
 

@@ -227,7 +227,7 @@ func TestRunClosesWhatDoesNotEnd(t *testing.T) {
 
 func TestServerLogHoldsNoAddress(t *testing.T) {
 	var out strings.Builder
-	n, err := serverLog{slog.New(slog.NewTextHandler(&out, nil))}.Write([]byte("http: TLS handshake error from 192.0.2.7:4711: EOF\n"))
+	n, err := serverLog{slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))}.Write([]byte("http: TLS handshake error from 192.0.2.7:4711: EOF\n"))
 	if n == 0 || err != nil || strings.Contains(out.String(), "192.0.2.7") || !strings.Contains(out.String(), "TLS handshake error") {
 		t.Errorf("wrote %d, %v: %s", n, err, out.String())
 	}

@@ -143,6 +143,51 @@ func TestNamesOfTheEnvironmentMeanOneThing(t *testing.T) {
 	}
 }
 
+// TestHTTPSIsConfigured: where the certificate comes from is said once, and completely.
+func TestHTTPSIsConfigured(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"--https nowhere", "--https:"},
+		{"--https-cert c.pem --https-key k.pem", "--https-cert: it goes together with --https"},
+		{"--https :1 --https-cert c.pem", "--https-cert: it goes together with --https-key"},
+		{"--https :1 --https-key k.pem", "--https-cert: it goes together with --https-key"},
+		{"--acme door.example.com", "--acme: it goes together with --https"},
+		{"--https :1 --https-cert c.pem --https-key k.pem --acme door.example.com", "--acme: it does not go together"},
+		{"--https :1 --acme door.example.com --https-names nas", "--https-names: it is for"},
+		{"--https :1 --acme nas", "not a domain name"},
+		{"--https :1 --acme *.example.com", "not a domain name"},
+		{"--https :1 --acme 192.0.2.1", "not a domain name"},
+		{"--https :1 --acme-directory https://ca.example/dir", "--acme-directory: it goes together with --acme"},
+		{"--https :1 --acme door.example.com --acme-directory http://ca.example/dir", "not an https address"},
+		{"--https :1 --https-names a_b", "--https-names:"},
+		{"--https :1 --https-names fe80::1%eth0", "--https-names:"},
+		{"--rtsps :1", "--rtsps: it goes together"},
+		{"--rtsps :1 --rtsps-key k.pem --https :2", "--rtsps: it goes together"},
+	} {
+		if code, said := configured(t, nil, append([]string{"serve", "--data", t.TempDir(), "--session-ttl", "never"}, strings.Fields(c.args)...)...); code != 2 || !strings.Contains(said, c.want) {
+			t.Errorf("%s: exit status %d, %s", c.args, code, said)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "latchkey.yaml")
+	if err := os.WriteFile(file, []byte("https: file\nacme: [a.example.com, b]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, said := configured(t, nil, "serve", "--config", file); !strings.Contains(said, `--https: "file"`) || !strings.Contains(said, `--acme: "b"`) {
+		t.Errorf("from the file: %s", said)
+	}
+	if _, said := configured(t, map[string]string{"LATCHKEY_HTTPS": "env"}, "serve", "--config", file); !strings.Contains(said, `--https: "env"`) {
+		t.Errorf("from the environment: %s", said)
+	}
+	good := Secure{HTTPS: "0.0.0.0:443", HTTPSNames: "NAS.example.com., 192.0.2.1 ::ffff:192.0.2.2"}
+	o := good.checkHTTPS(func(flag, format string, args ...any) { t.Errorf("--%s: "+format, append([]any{flag}, args...)...) })
+	if got := strings.Join(o.names, " "); got != "nas.example.com 192.0.2.1 192.0.2.2" {
+		t.Errorf("the names are %s", got)
+	}
+	o = Secure{HTTPS: ":443", ACME: "Türen.example, b.example.com b.example.com"}.checkHTTPS(func(flag, format string, args ...any) { t.Errorf("--%s: "+format, append([]any{flag}, args...)...) })
+	if got := strings.Join(o.acme, " "); got != "xn--tren-0ra.example b.example.com" {
+		t.Errorf("the domains are %s", got)
+	}
+}
+
 func TestJoinNegatives(t *testing.T) {
 	got := joinNegatives([]string{"serve", "--max-staleness", "-1s", "--a=b", "-2", "--", "-3", "--x", "-y"})
 	if want := "serve|--max-staleness=-1s|--a=b|-2|--|-3|--x|-y"; strings.Join(got, "|") != want {
@@ -212,6 +257,8 @@ func TestEmptyOptions(t *testing.T) {
 		flag, variable string
 		command        []string
 	}{
+		{"--https", "LATCHKEY_HTTPS", []string{"serve", "--data", t.TempDir()}},
+		{"--acme", "LATCHKEY_ACME", []string{"serve", "--data", t.TempDir()}},
 		{"--metrics", "LATCHKEY_METRICS", []string{"serve", "--data", t.TempDir()}},
 		{"--encrypt-to", "LATCHKEY_ENCRYPT_TO", []string{"backup", t.TempDir()}},
 		{"--passphrase-file", "LATCHKEY_PASSPHRASE_FILE", []string{"backup", t.TempDir()}},
@@ -292,11 +339,14 @@ func TestLoopbackIsForThisMachine(t *testing.T) {
 		{"[::]:8080", "", "any", false, true},
 		{"192.0.2.1:8080", "", "any", false, true},
 		{"127.0.0.1:8080", "127.0.0.1", "any", false, true},
+		{"127.0.0.1:8080 0.0.0.0:8443", "", "any", false, true},
+		{"127.0.0.1:8080 127.0.0.1:8443", "", "any", true, false},
 		{"0.0.0.0:8080", "10.0.0.1", "127.0.0.0/8,::1,192.168.0.0/16", true, false},
 		{"127.0.0.1:8080", "", "192.168.0.0/16", false, false},
 	} {
+		plain, secure, _ := strings.Cut(c.http, " ")
 		o, err := settings{
-			Data: "data", HTTP: c.http, RTSP: "127.0.0.1:8554", Eventstore: "embedded", Database: "sqlite", MaxStaleness: "5s", SessionTTL: "1h",
+			Data: "data", HTTP: plain, Secure: Secure{HTTPS: secure}, RTSP: "127.0.0.1:8554", Eventstore: "embedded", Database: "sqlite", MaxStaleness: "5s", SessionTTL: "1h",
 			CloseAfter: "10s", MemoryLimit: "auto", CameraNets: c.nets, TrustedProxies: c.proxies, Logging: Logging{LogLevel: "info", LogFormat: "text"},
 		}.check()
 		if err != nil {

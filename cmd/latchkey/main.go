@@ -29,6 +29,7 @@ type cli struct {
 	Audit       auditCommand       `cmd:"" help:"Read the history of shares from the log."`
 	Projections projectionsCommand `cmd:"" help:"Look at the read models, or rebuild one."`
 	Account     accountCommand     `cmd:"" help:"Create an account."`
+	Root        rootCommand        `cmd:"" help:"Show the certificate authority of --https, and a QR code of where to get it."`
 	Backup      backupCommand      `cmd:"" help:"Copy the log, the vault and its key while the service runs."`
 	Restore     restoreCommand     `cmd:"" help:"Make a data folder from a backup."`
 	Recover     recoverCommand     `cmd:"" help:"Continue with a log that lost its end."`

@@ -101,7 +101,7 @@ func (s *runningService) tellSetUp(ctx context.Context, o options, to io.Writer)
 		return err
 	}
 	fmt.Fprintf(to, "There is no account yet. Register the first one with this invitation, which can be used once, within 7 days:\n  %s\n"+
-		"  POST http://%s/api/v1/accounts {\"email\": \"...\", \"password\": \"...\", \"name\": \"...\", \"invitation\": \"%s\"}\n", token, s.httpAddr(), token)
+		"  POST %s/api/v1/accounts {\"email\": \"...\", \"password\": \"...\", \"name\": \"...\", \"invitation\": \"%s\"}\n", token, s.apiAddress(o), token)
 	return nil
 }
 

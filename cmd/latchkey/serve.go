@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math"
 	"net"
@@ -21,7 +20,6 @@ import (
 	"latchkey/eventstore"
 	"latchkey/internal/alarms"
 	"latchkey/internal/app"
-	"latchkey/internal/certificate"
 	"latchkey/internal/journal"
 	"latchkey/internal/live"
 	"latchkey/internal/memory"
@@ -64,13 +62,14 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	logger.Info("latchkey serves", "http", s.httpAddr(), "rtsp", s.rtspAddr(), "metrics", s.metricsAddr(), "eventstore", redacted(o.Eventstore), "database", redacted(o.Database))
+	logger.Info("latchkey serves", "http", s.httpAddr(), "https", s.httpsAddr(), "rtsp", s.rtspAddr(), "metrics", s.metricsAddr(), "eventstore", redacted(o.Eventstore), "database", redacted(o.Database))
 	s.warnOfNetworks(o)
 	s.warnOfMail(o)
 	s.warnOfVerification(o)
 	if o.reclaimWait < shortReclaimWait {
 		s.logger.Warn("--reclaim-wait is short: the owner of a device has little time to object before somebody else takes it over", "wait", o.reclaimWait)
 	}
+	s.tellHTTPS(o, std.err)
 	if err := s.tellSetUp(ctx, o, std.err); err != nil {
 		return errors.Join(err, s.stop())
 	}
@@ -83,10 +82,10 @@ func (s *runningService) warnOfNetworks(o options) {
 		flag, has, instead string
 		listener           interface{ Addr() net.Addr }
 	}{
-		{"--http", "passwords and sessions", "put a TLS proxy in front of it", s.http},
+		{"--http", "passwords and sessions", "use --https instead", s.http},
 		{"--rtsp", "pictures and sound, and the secrets of stream keys in Basic authentication,", "use --rtsps instead", s.door},
 	} {
-		if !onLoopback(l.listener) {
+		if !onLoopback(l.listener) && (l.listener != s.http || !s.redirects()) {
 			s.logger.Warn(l.flag+" is open to other machines without TLS: "+l.has+" can be read in transit; "+l.instead+" unless you trust the network", "address", l.listener.Addr().String())
 		}
 	}
@@ -94,7 +93,7 @@ func (s *runningService) warnOfNetworks(o options) {
 		s.logger.Warn("--metrics is open to other machines: anyone who can reach it can read why cameras were not reached and what is not ready; restrict it to those who monitor the service", "address", s.metricsAddr())
 	}
 	if o.refusesLoopback() {
-		s.logger.Warn("cameras on loopback are not dialed, as other machines can reach --http; if you have any, add 127.0.0.0/8 to --camera-nets")
+		s.logger.Warn("cameras on loopback are not dialed, as other machines can reach the REST API; if you have any, add 127.0.0.0/8 to --camera-nets")
 	}
 }
 
@@ -110,9 +109,13 @@ type runningService struct {
 	door      *rtsp.Door
 	webrtc    *webrtc.Door // nil: off
 	http      net.Listener
+	https     net.Listener // nil: off
 	metrics   net.Listener // nil: off
-	parts     []part       // in the order of their start
-	failed    chan error
+
+	certificates *certificates // of HTTPS; nil: off
+
+	parts  []part // in the order of their start
+	failed chan error
 
 	stopping sync.Once
 	stopped  error
@@ -138,6 +141,13 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 		return nil, err
 	}
 	if err := s.startJournal(ctx, o); err != nil {
+		return nil, err
+	}
+	if s.certificates, err = o.openCertificates(logger); err != nil {
+		return nil, err
+	}
+	doorCertificate, err := o.doorCertificate(s.certificates, logger)
+	if err != nil {
 		return nil, err
 	}
 	metrics, private := prometheus.NewRegistry(), prometheus.NewRegistry()
@@ -176,7 +186,7 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if s.upstreams, err = newUpstreams(o, x, s.opened, s.watch, metrics, private, logger); err != nil {
 		return nil, err
 	}
-	if s.door, err = newDoor(o, x, s.opened, s.upstreams, client, metrics, logger); err != nil {
+	if s.door, err = newDoor(o, doorCertificate, x, s.opened, s.upstreams, client, metrics, logger); err != nil {
 		return nil, err
 	}
 	if s.webrtc, err = newWebRTC(o, x, s.opened, s.upstreams, metrics, logger); err != nil {
@@ -208,10 +218,9 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 		}
 		server.SessionsEnded(ctx)
 	}
-	if s.http, err = net.Listen("tcp", o.HTTP); err != nil {
-		return nil, fmt.Errorf("opening the REST API: %w", err)
+	if err = s.listen(o); err != nil {
+		return nil, err
 	}
-	s.upstreams.NeverDial(s.http.Addr())
 	if s.metrics, err = o.listenForMetrics(logger); err != nil {
 		return nil, err
 	}
@@ -251,7 +260,10 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 		defer stop()
 		return s.door.Wait()
 	})
-	s.run("REST API", func(ctx context.Context) error { return server.Run(ctx, s.http) })
+	s.run("REST API", func(ctx context.Context) error { return s.serveAPI(ctx, server) })
+	if s.certificates != nil && s.certificates.acme != nil { // the authority looks at the REST API
+		s.run("ACME", s.certificates.acme.Run)
+	}
 	return s, nil
 }
 
@@ -298,6 +310,13 @@ func (s *runningService) checkReadModels(ctx context.Context) error {
 }
 
 func (s *runningService) httpAddr() string { return s.http.Addr().String() }
+func (s *runningService) httpsAddr() string {
+	if s.https == nil {
+		return "none"
+	}
+	return s.https.Addr().String()
+}
+
 func (s *runningService) rtspAddr() string { return s.door.Addr().String() }
 
 func (s *runningService) metricsAddr() string {
@@ -339,13 +358,9 @@ func newUpstreams(o options, x *access.Index, p *opened, watch *device.Watch, me
 	})
 }
 
-func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, client *device.Client, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
+func newDoor(o options, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), x *access.Index, p *opened, u *upstream.Pool, client *device.Client, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
 	recorders := playback.New(playback.Config{Sources: &recordings{vault: p.vault, client: client}, Contact: u.Contact, Logger: logger})
 	lines := backchannel.New(backchannel.Config{Sources: talkSources{p.vault}, Contact: u.Contact, ISAPI: client, Logger: logger})
-	certificate, err := o.doorCertificate(logger)
-	if err != nil {
-		return nil, err
-	}
 	return rtsp.New(rtsp.Config{
 		Address: o.RTSP, TLSAddress: o.RTSPS, Certificate: certificate, Multicast: o.multicast,
 		Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Uses: doorUses{p.vault},
@@ -353,18 +368,6 @@ func newDoor(o options, x *access.Index, p *opened, u *upstream.Pool, client *de
 		MaxConnections: o.connections, MaxConnectionsPerAddress: min(1024, max(1, o.connections/4)),
 		Logger: logger, Metrics: metrics,
 	})
-}
-
-// doorCertificate is that of RTSPS.
-func (o options) doorCertificate(logger *slog.Logger) (func(*tls.ClientHelloInfo) (*tls.Certificate, error), error) {
-	if o.RTSPS == "" {
-		return nil, nil
-	}
-	files, err := certificate.OpenFiles(o.RTSPSCert, o.RTSPSKey, time.Now, logger)
-	if err != nil {
-		return nil, fmt.Errorf("opening RTSPS: %w", err)
-	}
-	return files.Get, nil
 }
 
 func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.Runner, hub *live.Hub, client *device.Client, x *access.Index, ledger *quota.Ledger, metrics, private *prometheus.Registry) (*api.Server, error) {
@@ -398,7 +401,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 			{Name: "journal", State: func(context.Context) (string, bool) { return s.journal.State() }},
 			{Name: "door", State: func(context.Context) (string, bool) { return "open", true }}, // otherwise the process has ended
 		},
-		Logger: s.logger, Metrics: metrics, PrivateMetrics: private, SessionTTL: o.sessionTTL, Away: engine.Unavailable,
+		Root: s.certificates.root(), Logger: s.logger, Metrics: metrics, PrivateMetrics: private, SessionTTL: o.sessionTTL, Away: engine.Unavailable,
 		MaxConnections: o.connections,
 	})
 	return server, err

@@ -31,7 +31,7 @@ type settings struct {
 	HTTP               string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
 	RTSP               string `name:"rtsp" default:"127.0.0.1:8554" placeholder:"ADDR" help:"Address of the RTSP door (${default})."`
 	RTSPS              string `name:"rtsps" placeholder:"ADDR" help:"Address of the RTSP door over TLS, such as 0.0.0.0:322. Without it: none."`
-	RTSPSCert          string `name:"rtsps-cert" placeholder:"FILE" help:"TLS certificate of --rtsps, with its chain, as PEM. It is read again when it changes."`
+	RTSPSCert          string `name:"rtsps-cert" placeholder:"FILE" help:"TLS certificate of --rtsps, with its chain, as PEM. It is read again when it changes. Without it: that of --https."`
 	RTSPSKey           string `name:"rtsps-key" placeholder:"FILE" help:"Key of that certificate, as PEM, which only this user and group may read."`
 	RTSPMulticast      string `name:"rtsp-multicast" placeholder:"CIDR" help:"Range of IPv4 multicast groups for players of a device's owner, such as 239.255.42.0/24. Without it: nothing is sent by multicast."`
 	WebRTC             string `name:"webrtc" placeholder:"ADDR" help:"Address of the UDP port of live view in browsers, by WebRTC, such as 0.0.0.0:8189. Without it: none."`
@@ -55,6 +55,7 @@ type settings struct {
 	ReclaimWait        string `name:"reclaim-wait" default:"72h" placeholder:"TIME" help:"How long the owner of a device can object before whoever has proven its password can take it over (${default}); less than 24h is for trials."`
 	Quotas             string `placeholder:"NAME=N,..." help:"What one account may have and do, such as devices=100,commands=50 a second; GET /api/v1/accounts/me lists all of them with their defaults."`
 	MemoryLimit        string `default:"auto" placeholder:"SIZE" help:"Limit on the memory of the process, such as 512MiB; auto: nine tenths of its cgroup's; off (${default})."`
+	Secure             `embed:""`
 	People             `embed:""`
 	Logging            `embed:""`
 }
@@ -74,6 +75,7 @@ type options struct {
 	cameraNets                           []netip.Prefix
 	multicast                            netip.Prefix
 	webrtcAddresses                      []netip.Addr
+	secure                               secureOptions
 	webhookNets                          []netip.Prefix
 	trustedProxies                       []netip.Prefix
 	firmware                             device.FirmwarePolicy
@@ -100,17 +102,20 @@ func (s settings) check() (options, error) {
 	if s.Metrics != "" && s.Metrics != metricsOff {
 		addresses = append(addresses, [2]string{"metrics", s.Metrics})
 	}
-	if s.RTSPS != "" {
-		addresses = append(addresses, [2]string{"rtsps", s.RTSPS})
+	for _, f := range [][2]string{{"rtsps", s.RTSPS}, {"https", s.HTTPS}} {
+		if f[1] != "" {
+			addresses = append(addresses, f)
+		}
 	}
-	if (s.RTSPS != "" || s.RTSPSCert != "" || s.RTSPSKey != "") && (s.RTSPS == "" || s.RTSPSCert == "" || s.RTSPSKey == "") {
-		fault("rtsps", "it goes together with --rtsps-cert and --rtsps-key")
+	if s.RTSPSCert != "" && s.RTSPS == "" || (s.RTSPSCert == "") != (s.RTSPSKey == "") || s.RTSPS != "" && s.RTSPSCert == "" && s.HTTPS == "" {
+		fault("rtsps", "it goes together with --rtsps-cert and --rtsps-key, or with --https, whose certificate it then has")
 	}
+	o.secure = s.checkHTTPS(fault)
 	for _, f := range addresses {
 		addr, err := net.ResolveTCPAddr("tcp", f[1])
 		if err != nil || !strings.Contains(f[1], ":") {
 			fault(f[0], "%q is not an address such as 127.0.0.1:8080", f[1])
-		} else if f[0] == "http" && !addr.IP.IsLoopback() {
+		} else if (f[0] == "http" || f[0] == "https") && !addr.IP.IsLoopback() {
 			o.strangers = true
 		}
 	}
@@ -214,7 +219,7 @@ func (s settings) checkWebRTC(fault func(flag, format string, args ...any)) (out
 // networks reads a list of networks; a single address is a network of one.
 func networks(flag, list string, fault func(flag, format string, args ...any)) []netip.Prefix {
 	var out []netip.Prefix
-	for _, text := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
+	for _, text := range commaList(list) {
 		prefix, err := netip.ParsePrefix(text)
 		if addr, addrErr := netip.ParseAddr(text); addrErr == nil {
 			prefix, err = netip.PrefixFrom(addr.Unmap().WithZone(""), addr.Unmap().BitLen()), nil
@@ -261,7 +266,7 @@ func (o options) mayDial(addr netip.Addr) error {
 	}
 	if addr.IsLoopback() {
 		if o.strangers {
-			return fmt.Errorf("dialing a camera: its address is on loopback, and other machines can reach --http; add the network to --camera-nets if a camera is there")
+			return fmt.Errorf("dialing a camera: its address is on loopback, and other machines can reach the REST API; add the network to --camera-nets if a camera is there")
 		}
 		return nil
 	}

@@ -64,7 +64,7 @@ func (s *runningService) stopAll() error {
 			return fmt.Errorf("stopping: %s did not end in time", p.name)
 		}
 	}
-	for _, l := range []net.Listener{s.http, s.metrics} {
+	for _, l := range []net.Listener{s.http, s.https, s.metrics} {
 		if l != nil {
 			_ = l.Close() // the API has closed it if it ran
 		}

@@ -64,6 +64,7 @@ var rooms = []struct {
 	{path: "internal/pause", ban: frameworks},
 	{path: "internal/position", ban: frameworks},
 	{path: "internal/push", may: []string{"internal/webhook"}, ban: frameworks},
+	{path: "internal/qrcode", ban: frameworks},
 	{path: "internal/quota", may: []string{"internal/app", "internal/memory", "internal/pause", "internal/position", "internal/rates"}, ban: frameworks},
 	{path: "internal/rates", ban: frameworks},
 	{path: "internal/sealed", ban: frameworks},
