@@ -133,6 +133,12 @@ func (r *resizer) fit(pkt *rtp.Packet) []*rtp.Packet {
 	return packets
 }
 
+// Split cuts the payload of a packet of a format into payloads of at most room bytes, for
+// readers whose packets must be smaller than maxPacket; it returns nil if it cannot be cut.
+func Split(f format.Format, payload []byte, room int) [][]byte {
+	return newResizer(f).split(payload, room)
+}
+
 // split cuts the payload of a packet into payloads of at most room bytes.
 func (r *resizer) split(payload []byte, room int) [][]byte {
 	c := r.codec

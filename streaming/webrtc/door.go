@@ -2,8 +2,6 @@ package webrtc
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -91,15 +89,15 @@ func (c Config) withDefaults() (Config, error) {
 
 // Door serves viewers by WebRTC. Use New; it is safe for concurrent use.
 type Door struct {
-	cfg         Config
-	log         *slog.Logger
-	metrics     *metrics
-	viewers     *registry
-	streams     *streams
-	socket      net.PacketConn
-	mux         *ice.UDPMuxDefault
-	engine      webrtc.SettingEngine
-	certificate webrtc.Certificate
+	cfg      Config
+	log      *slog.Logger
+	metrics  *metrics
+	viewers  *registry
+	streams  *streams
+	socket   net.PacketConn
+	mux      *ice.UDPMuxDefault
+	engine   webrtc.SettingEngine
+	identity identity
 }
 
 // New opens the port. Viewers are admitted until Run ends, which must be called.
@@ -112,15 +110,9 @@ func New(cfg Config) (*Door, error) {
 	if d.metrics, err = newMetrics(d, cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("registering the WebRTC metrics: %w", err)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("making the key of WebRTC: %w", err)
+	if _, err := d.identity.at(cfg.Now()); err != nil {
+		return nil, err
 	}
-	certificate, err := webrtc.GenerateCertificate(key)
-	if err != nil {
-		return nil, fmt.Errorf("making the certificate of WebRTC: %w", err)
-	}
-	d.certificate = *certificate
 	if err := d.listen(); err != nil {
 		return nil, fmt.Errorf("opening the WebRTC port: %w", err)
 	}

@@ -22,8 +22,8 @@ func newMetrics(d *Door, r prometheus.Registerer) (*metrics, error) {
 		pli:     counter("picture_loss_total", "Times that viewers by WebRTC asked for a key frame."),
 		broken:  counter("broken_reports_total", "Reports of viewers by WebRTC that are not RTCP."),
 		refused: counter("datagrams_refused_total", "Datagrams of viewers by WebRTC that no player has to send."),
-		packets: counter("packets_total", "Packets of cameras given to viewers by WebRTC."),
-		bytes:   counter("bytes_total", "Bytes of those packets."),
+		packets: counter("packets_total", "Packets given to viewers by WebRTC."),
+		bytes:   counter("bytes_total", "Bytes of their payloads."),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "latchkey_webrtc_viewers_ended_total", Help: "Ends of viewers by WebRTC, by reason.",
 		}, []string{"reason"}),
@@ -46,7 +46,7 @@ func newMetrics(d *Door, r prometheus.Registerer) (*metrics, error) {
 func (d *Door) count(list []piece) {
 	bytes := 0
 	for _, p := range list {
-		bytes += len(p.data)
+		bytes += len(p.payload)
 	}
 	d.metrics.packets.Add(float64(len(list)))
 	d.metrics.bytes.Add(float64(bytes))

@@ -37,7 +37,7 @@ func (o *outbox) start(catch []piece) {
 func (o *outbox) offer(p piece, video bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.bytes+len(p.data) > maxQueue {
+	if o.bytes+len(p.payload) > maxQueue {
 		o.drop()
 	}
 	if video && o.waiting {
@@ -47,7 +47,7 @@ func (o *outbox) offer(p piece, video bool) {
 		o.waiting, p.resumes = false, true
 	}
 	o.live = append(o.live, p)
-	o.bytes += len(p.data)
+	o.bytes += len(p.payload)
 	o.signal()
 }
 
@@ -73,7 +73,7 @@ func (o *outbox) take() (list []piece, more bool) {
 	}
 	n := 0
 	for size := 0; n < len(o.catch) && size < maxTurn; n++ {
-		size += len(o.catch[n].data)
+		size += len(o.catch[n].payload)
 	}
 	list, o.catch = o.catch[:n], o.catch[n:]
 	if len(o.catch) == 0 {

@@ -75,18 +75,22 @@ func (v *viewer) answer(ctx context.Context, offered *offer, codecs []chosen) (s
 	media := &webrtc.MediaEngine{}
 	v.tracks = make([]*track, len(v.stream.flow.Description().Medias))
 	for _, c := range codecs {
-		t := newTrack(c.track, mimeOf(c.format), c.format.ClockRate())
+		t := newTrack(c.track, mimeOf(c.format))
 		v.tracks[c.track] = t
 		if err := media.RegisterCodec(c.codec.parameters(t.mime), t.Kind()); err != nil {
 			return "", fmt.Errorf("registering a codec: %w", err)
 		}
+	}
+	certificate, err := v.door.identity.at(v.door.cfg.Now())
+	if err != nil {
+		return "", err
 	}
 	engine, guard := v.door.engine, newGuard(v)
 	engine.SetICEUDPMux(guard)
 	engine.BufferFactory = guard.buffer
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(engine), webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
 	peer, err := api.NewPeerConnection(webrtc.Configuration{
-		Certificates: []webrtc.Certificate{v.door.certificate}, BundlePolicy: webrtc.BundlePolicyMaxBundle, RTCPMuxPolicy: webrtc.RTCPMuxPolicyRequire,
+		Certificates: []webrtc.Certificate{certificate}, BundlePolicy: webrtc.BundlePolicyMaxBundle, RTCPMuxPolicy: webrtc.RTCPMuxPolicyRequire,
 	})
 	if err != nil {
 		return "", fmt.Errorf("making a peer: %w", err)

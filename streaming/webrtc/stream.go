@@ -24,7 +24,8 @@ type stream struct {
 	flow         *upstream.Flow
 	video, audio int // tracks; -1: none
 	detach       func()
-	users        int // guarded by the streams' mutex
+	formats      []format.Format // by track
+	users        int             // guarded by the streams' mutex
 
 	mu      sync.Mutex
 	marks   marker // of the video
@@ -33,10 +34,17 @@ type stream struct {
 	viewers []*viewer
 }
 
-// piece is one packet of the camera for viewers, who share it.
+// maxPayload is how large the payload of a packet may be, in bytes: with what is added to it
+// for SRTP, UDP and IPv6 it fits Ethernet. Cameras may send larger ones.
+const maxPayload = 1500 - 40 - 8 - 16 - 12
+
+// piece is one packet for viewers, who share it.
 type piece struct {
 	track     int
-	data      []byte
+	number    uint16 // of the camera's packet
+	follows   bool   // it is another part of the camera's packet before it
+	marker    bool
+	payload   []byte
 	timestamp uint32
 	begins    bool   // a decoder can start here
 	sets      []byte // payload of a packet of parameter sets before it; nil: it needs none
@@ -82,6 +90,7 @@ func (s *streams) close() {
 func newStream(flow *upstream.Flow) *stream {
 	st := &stream{flow: flow, video: -1, audio: -1}
 	for n, m := range flow.Description().Medias {
+		st.formats = append(st.formats, m.Formats[0])
 		switch {
 		case m.Type == description.MediaTypeVideo && st.video < 0:
 			st.video, st.marks = n, newMarker(m.Formats[0])
@@ -97,7 +106,7 @@ func (st *stream) format(track int) format.Format {
 	if track < 0 {
 		return nil
 	}
-	return st.flow.Description().Medias[track].Formats[0]
+	return st.formats[track]
 }
 
 // Take gives a packet to every viewer.
@@ -107,17 +116,42 @@ func (st *stream) Take(p upstream.Packet) {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	out := piece{track: p.Track, data: p.Data, timestamp: upstream.Timestamp(p.Data)}
-	if p.Track == st.video {
-		if !st.begun || out.timestamp != st.picture {
-			st.begun, st.picture = true, out.timestamp
-			st.checkOrder()
+	timestamp := upstream.Timestamp(p.Data)
+	if p.Track == st.video && (!st.begun || timestamp != st.picture) {
+		st.begun, st.picture = true, timestamp
+		st.checkOrder()
+	}
+	for _, out := range st.pieces(p, &st.marks, p.Key) {
+		for _, v := range st.viewers {
+			v.box.offer(out, p.Track == st.video)
 		}
-		st.marks.mark(&out, p.Key)
 	}
-	for _, v := range st.viewers {
-		v.box.offer(out, p.Track == st.video)
+}
+
+// pieces returns what viewers get of a packet; key reports that a decoder can start with its
+// picture.
+func (st *stream) pieces(p upstream.Packet, marks *marker, key bool) []piece {
+	whole := piece{
+		track: p.Track, number: upstream.Sequence(p.Data), marker: p.Data[1]&0x80 != 0,
+		payload: upstream.Payload(p.Data), timestamp: upstream.Timestamp(p.Data),
 	}
+	if p.Track != st.video {
+		return []piece{whole}
+	}
+	marks.mark(&whole, key)
+	if len(whole.payload) <= maxPayload {
+		return []piece{whole}
+	}
+	payloads := upstream.Split(st.format(p.Track), whole.payload, maxPayload)
+	list := make([]piece, len(payloads))
+	for n, payload := range payloads {
+		list[n] = whole
+		list[n].payload, list[n].marker = payload, whole.marker && n == len(payloads)-1
+		if n > 0 {
+			list[n].follows, list[n].begins, list[n].sets = true, false, nil
+		}
+	}
+	return list
 }
 
 // checkOrder ends the viewers of a stream whose pictures turn out to come in another order
@@ -170,10 +204,10 @@ func (st *stream) catchUp() []piece {
 		if p.Data[1]&0x7f != st.format(st.video).PayloadType() {
 			continue
 		}
-		out := piece{track: p.Track, data: p.Data, timestamp: upstream.Timestamp(p.Data)}
-		marks.mark(&out, p.Key || len(list) == 0)
-		out.timestamp, out.resumes = squeeze.Map(out.timestamp), len(list) == 0
-		list = append(list, out)
+		for _, out := range st.pieces(p, &marks, p.Key || len(list) == 0) {
+			out.timestamp, out.resumes = squeeze.Map(out.timestamp), len(list) == 0
+			list = append(list, out)
+		}
 	}
 	return list
 }
@@ -224,7 +258,7 @@ func aggregate(header []byte, units ...[]byte) []byte {
 
 // mark marks a packet; key reports that a decoder can start with its picture.
 func (m *marker) mark(p *piece, key bool) {
-	m.inBand = m.inBand || m.hasSPS(upstream.Payload(p.data))
+	m.inBand = m.inBand || m.hasSPS(p.payload)
 	if !key || m.known && p.timestamp == m.key {
 		return
 	}

@@ -27,7 +27,6 @@ type track struct {
 	of      int // of the flow
 	mime    string
 	id      string
-	clock   int
 	bound   chan struct{} // closed when it can be sent
 	binding sync.Once
 	ssrc    uint32
@@ -36,6 +35,7 @@ type track struct {
 
 	mu      sync.Mutex
 	begun   bool
+	taken   bool   // the camera's last packet was sent, and not left out
 	in, out uint16 // numbers of the last packet, of the camera and for the viewer
 	history [maxHistory]sent
 	packets uint32
@@ -45,13 +45,15 @@ type track struct {
 
 // sent is a packet that may be asked for again.
 type sent struct {
-	header  rtp.Header // a zero Version: none
-	payload []byte     // shared
+	number    uint16
+	marker    bool
+	timestamp uint32
+	payload   []byte // shared; nil: none was sent
 }
 
-func newTrack(of int, mime string, clock int) *track {
+func newTrack(of int, mime string) *track {
 	return &track{
-		of: of, mime: mime, clock: clock, id: fmt.Sprint("track-", of), bound: make(chan struct{}),
+		of: of, mime: mime, id: fmt.Sprint("track-", of), bound: make(chan struct{}),
 		out: uint16(rand.UintN(1 << 15)), // far from its wrap (RFC 3711, section 3.3.1)
 	}
 }
@@ -94,40 +96,49 @@ func (t *track) Kind() webrtc.RTPCodecType {
 func (t *track) send(p piece) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	number := upstream.Sequence(p.data)
+	if p.follows {
+		if !t.taken || p.number != t.in {
+			return nil
+		}
+		return t.write(1, p)
+	}
 	step := uint16(1)
+	t.taken = false
 	if t.begun && !p.resumes {
-		switch ahead := int16(number - t.in); {
+		switch ahead := int16(p.number - t.in); {
 		case ahead <= 0 && ahead > -maxGap:
 			return nil
 		case ahead > 0 && ahead <= maxGap:
 			step = uint16(ahead)
 		}
 	}
-	t.begun, t.in = true, number
+	t.begun, t.taken, t.in = true, true, p.number
 	if p.sets != nil {
-		if err := t.write(step, false, p.timestamp, p.sets); err != nil {
+		if err := t.write(step, piece{timestamp: p.timestamp, payload: p.sets}); err != nil {
 			return err
 		}
 		step = 1
 	}
-	return t.write(step, p.data[1]&0x80 != 0, p.timestamp, upstream.Payload(p.data))
+	return t.write(step, p)
 }
 
 // write sends a packet. The caller holds mu.
-func (t *track) write(step uint16, marker bool, timestamp uint32, payload []byte) error {
+func (t *track) write(step uint16, p piece) error {
 	t.out += step
-	if len(payload) == 0 {
+	if len(p.payload) == 0 {
 		return nil
 	}
-	s := &t.history[t.out%maxHistory]
-	*s = sent{rtp.Header{
-		Version: 2, Marker: marker, PayloadType: t.payload, SequenceNumber: t.out, Timestamp: timestamp, SSRC: t.ssrc,
-	}, payload}
+	s := sent{t.out, p.marker, p.timestamp, p.payload}
+	t.history[t.out%maxHistory] = s
 	t.packets++
-	t.octets += uint32(len(payload))
-	header := s.header
-	_, err := t.writer.WriteRTP(&header, payload)
+	t.octets += uint32(len(p.payload))
+	return t.writeRTP(s)
+}
+
+func (t *track) writeRTP(s sent) error {
+	_, err := t.writer.WriteRTP(&rtp.Header{
+		Version: 2, Marker: s.marker, PayloadType: t.payload, SequenceNumber: s.number, Timestamp: s.timestamp, SSRC: t.ssrc,
+	}, s.payload)
 	return err
 }
 
@@ -136,11 +147,10 @@ func (t *track) again(number uint16) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.history[number%maxHistory]
-	if s.header.Version == 0 || s.header.SequenceNumber != number {
+	if s.payload == nil || s.number != number {
 		return nil
 	}
-	_, err := t.writer.WriteRTP(&s.header, s.payload)
-	return err
+	return t.writeRTP(s)
 }
 
 // reportEvery is how often a viewer is told which instants of its tracks belong together.

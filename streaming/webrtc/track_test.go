@@ -1,12 +1,13 @@
 package webrtc
 
 import (
-	"encoding/binary"
 	"reflect"
 	"testing"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 	"github.com/pion/rtp"
+
+	"latchkey/streaming/upstream"
 )
 
 // wrote is a writer that keeps what it is given.
@@ -19,18 +20,14 @@ func (w *wrote) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
 
 func (w *wrote) Write([]byte) (int, error) { return 0, nil }
 
-// packet returns a packet of the camera.
-func packet(number uint16, timestamp uint32, payload ...byte) []byte {
-	data := make([]byte, 12, 12+len(payload))
-	data[0], data[1] = 0x80, 96
-	binary.BigEndian.PutUint16(data[2:], number)
-	binary.BigEndian.PutUint32(data[4:], timestamp)
-	return append(data, payload...)
+// part returns a piece of the camera's packet of this number.
+func part(number uint16, payload ...byte) piece {
+	return piece{number: number, timestamp: uint32(number), payload: payload}
 }
 
 func TestNumbersOnlyGrow(t *testing.T) {
 	w := &wrote{}
-	tr := newTrack(0, "video/H264", 90000)
+	tr := newTrack(0, "video/H264")
 	tr.writer, tr.out = w, 65530
 	send := func(p piece) {
 		if err := tr.send(p); err != nil {
@@ -38,25 +35,32 @@ func TestNumbersOnlyGrow(t *testing.T) {
 		}
 	}
 	for _, number := range []uint16{100, 101, 101, 99, 104, 103, 40000} { // 102 and 103 are lost; then another count
-		send(piece{data: packet(number, uint32(number), 0x41)})
+		send(part(number, 0x41))
+		follows := part(number, 0x42)
+		follows.follows = true
+		if number == 101 {
+			send(follows) // of the first one; the second one is late as a whole
+		}
 	}
-	send(piece{data: packet(40001, 7, 0x65), sets: []byte{0x78}})
-	send(piece{data: packet(40050, 8, 0x65), resumes: true})
+	sets, resumes := part(40001, 0x65), part(40050, 0x65)
+	sets.sets, resumes.resumes = []byte{0x78}, true
+	send(sets)
+	send(resumes)
 	var got []uint16
 	for _, p := range w.list {
 		got = append(got, p.SequenceNumber)
 	}
-	if want := []uint16{65531, 65532, 65535, 0, 1, 2, 3}; !reflect.DeepEqual(got, want) {
+	if want := []uint16{65531, 65532, 65533, 0, 1, 2, 3, 4}; !reflect.DeepEqual(got, want) {
 		t.Errorf("numbers %v, want %v", got, want)
 	}
 }
 
 func TestLostPacketsAreSentAgain(t *testing.T) {
 	w := &wrote{}
-	tr := newTrack(0, "video/H264", 90000)
+	tr := newTrack(0, "video/H264")
 	tr.writer, tr.out = w, 0
 	for n := range uint16(maxHistory + 10) {
-		if err := tr.send(piece{data: packet(n, uint32(n), byte(n))}); err != nil {
+		if err := tr.send(part(n, byte(n))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,7 +79,7 @@ func TestLostPacketsAreSentAgain(t *testing.T) {
 func TestParameterSetsAreAddedWhereMissing(t *testing.T) {
 	h264 := &format.H264{SPS: []byte{0x67, 1}, PPS: []byte{0x68, 2}}
 	mark := func(m *marker, timestamp uint32, key bool, payload ...byte) piece {
-		p := piece{data: packet(1, timestamp, payload...), timestamp: timestamp}
+		p := piece{payload: payload, timestamp: timestamp}
 		m.mark(&p, key)
 		return p
 	}
@@ -108,7 +112,7 @@ func TestSlowViewerGoesOnWithAKeyFrame(t *testing.T) {
 	o := newOutbox()
 	o.start(nil)
 	big := make([]byte, 1400)
-	offer := func(begins bool) { o.offer(piece{data: big, begins: begins}, true) }
+	offer := func(begins bool) { o.offer(piece{payload: big, begins: begins}, true) }
 	offer(false)
 	if list, _ := o.take(); len(list) != 0 {
 		t.Error("it begins without a key frame")
@@ -124,5 +128,26 @@ func TestSlowViewerGoesOnWithAKeyFrame(t *testing.T) {
 	offer(true)
 	if list, _ := o.take(); len(list) != 1 || !list[0].resumes {
 		t.Errorf("it goes on with %+v", list)
+	}
+}
+
+func TestLargePacketsAreSplit(t *testing.T) {
+	st := &stream{video: 0, audio: -1, marks: newMarker(h264Format), flow: nil}
+	st.formats = []format.Format{h264Format}
+	data := make([]byte, 12+maxPayload+300)
+	data[0], data[1], data[3], data[12] = 0x80, 0x80|96, 7, 0x65
+	list := st.pieces(upstream.Packet{Data: data}, &st.marks, true)
+	if len(list) != 2 {
+		t.Fatalf("%d pieces", len(list))
+	}
+	first, second := list[0], list[1]
+	if !first.begins || first.sets == nil || first.marker || first.follows || len(first.payload) != maxPayload || first.payload[0] != 0x7c || first.payload[1] != 0x85 {
+		t.Errorf("the first: %+v", first)
+	}
+	if second.begins || second.sets != nil || !second.marker || !second.follows || second.number != 7 || second.payload[0] != 0x7c || second.payload[1] != 0x45 {
+		t.Errorf("the second: %+v", second)
+	}
+	if list = st.pieces(upstream.Packet{Data: data[:12+maxPayload]}, &st.marks, true); len(list) != 1 || !list[0].marker {
+		t.Errorf("one that fits: %+v", list)
 	}
 }
