@@ -367,7 +367,7 @@ func (c *Client) reads(l *link) (err error) {
 				return err
 			}
 		default:
-			c.interleaved(in.channel, in.frame, r.arrived)
+			c.interleaved(in.channel, in.frame, r.from.last)
 		}
 	}
 }

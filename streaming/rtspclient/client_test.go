@@ -3,7 +3,9 @@ package rtspclient
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +43,7 @@ func TestBetween(t *testing.T) {
 		"half a frame":       "$\x00\x01\x00" + strings.Repeat("x", 100),
 		"a request":          "OPTIONS rtsp://x/ RTSP/1.0\r\nCSeq: 9\r\n\r\n",
 		"an ANNOUNCE":        "ANNOUNCE rtsp://x/ RTSP/1.0\r\nCSeq: 9\r\nContent-Length: 3\r\n\r\nabc",
+		"a web server":       "HTTP/1.1 400 Bad\r\nX: y\r\n\r\n",
 		"a stray response":   "RTSP/1.0 200 OK\r\nCSeq: 99\r\n\r\n",
 		"a large frame":      framed(0, append(packet(96, 9, 0, 7), make([]byte, 60000)...)),
 		"an unknown channel": framed(9, packet(13, 9, 0, 7)),
@@ -64,6 +67,40 @@ func TestBetween(t *testing.T) {
 			eventually(t, "the packets", func() bool { return k.count(d.Tracks[0]) >= want })
 		})
 	}
+}
+
+// TestAPacketKeepsNoOther: what is kept of a camera is as large as its packets, whatever
+// comes between them.
+func TestAPacketKeepsNoOther(t *testing.T) {
+	const packets, between = 500, 60_000
+	from, to := io.Pipe()
+	go func() {
+		for range packets {
+			_, _ = io.WriteString(to, framed(0, packet(96, 1, 0, 7))+framed(1, make([]byte, between)))
+		}
+		to.Close()
+	}()
+	r := newReader(from, func(channel int) bool { return channel < 2 })
+	var kept [][]byte
+	for {
+		in, err := r.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if in.channel == 0 {
+			kept = append(kept, in.frame)
+		}
+	}
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	if len(kept) != packets || m.HeapAlloc > packets*between/2 {
+		t.Errorf("%d packets of %d bytes keep %d bytes", len(kept), len(kept[0]), m.HeapAlloc)
+	}
+	runtime.KeepAlive(kept)
 }
 
 // TestNoise: junk without end ends the client.
@@ -136,7 +173,7 @@ func TestRefused(t *testing.T) {
 		"no status":    {"RTSP/1.0\r\n\r\n", ErrNotRTSP},
 		"closes":       {"close", ErrEnded},
 		"too large":    {"RTSP/1.0 200 OK\r\nContent-Length: 99999999\r\n\r\n", ErrTooLarge},
-		"endless":      {"RTSP/1.0 200 OK\r\nX: " + strings.Repeat("x", 2*maxLine), ErrTooLarge},
+		"endless":      {"RTSP/1.0 200 OK\r\nX: " + strings.Repeat("x", 2*bufferSize), ErrTooLarge},
 		"silence":      {"silence", ErrMute},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,16 +1,20 @@
 package rtspclient
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 )
 
 const (
+	bufferSize = 64 << 10 // of what is read of a connection
 	maxLine    = 8 << 10
 	maxHead    = 64 << 10 // a message without its body
 	maxHeaders = 255
@@ -36,7 +40,8 @@ type request struct {
 // reader reads what a camera sends over the RTSP connection. Between messages and
 // packets, junk is skipped.
 type reader struct {
-	blocks
+	br    *bufio.Reader
+	from  *arrivals
 	known func(channel int) bool // used for packets
 
 	spoke bool // a message or a packet was read
@@ -45,13 +50,26 @@ type reader struct {
 }
 
 func newReader(r io.Reader, known func(int) bool) *reader {
-	return &reader{blocks: blocks{from: r}, known: known}
+	from := &arrivals{Reader: r}
+	return &reader{br: bufio.NewReaderSize(from, bufferSize), from: from, known: known}
+}
+
+// arrivals notes when something was read last: many packets arrive at once.
+type arrivals struct {
+	io.Reader
+	last time.Time
+}
+
+func (a *arrivals) Read(b []byte) (int, error) {
+	n, err := a.Reader.Read(b)
+	a.last = time.Now()
+	return n, err
 }
 
 // next returns what comes next. Empty frames are skipped.
 func (r *reader) next() (incoming, error) {
 	for {
-		head, err := r.peek(1)
+		head, err := r.br.Peek(1)
 		if err != nil {
 			return incoming{}, err
 		}
@@ -88,13 +106,13 @@ func (r *reader) skip(n int, junk bool) error {
 	if r.noise > maxNoise {
 		return ErrNoise
 	}
-	_, err := r.take(n)
+	_, err := r.br.Discard(n)
 	return err
 }
 
 // frame reads an interleaved frame; not ok if there is none after all.
 func (r *reader) frame() (incoming, bool, error) {
-	head, err := r.peek(4)
+	head, err := r.br.Peek(4)
 	if err != nil {
 		return incoming{}, false, err
 	}
@@ -104,7 +122,7 @@ func (r *reader) frame() (incoming, bool, error) {
 	}
 	if r.lost || !r.known(channel) {
 		// It may only look like a frame: believe it if it has the header of a packet.
-		head, err = r.peek(5)
+		head, err = r.br.Peek(5)
 		if err != nil {
 			return incoming{}, false, err
 		}
@@ -112,8 +130,9 @@ func (r *reader) frame() (incoming, bool, error) {
 			return incoming{}, false, r.skip(1, true)
 		}
 	}
-	data, err := r.take(4 + size)
-	if err != nil {
+	// Each packet has memory of its own: one that is kept must not keep what was read with it.
+	data := make([]byte, 4+size)
+	if _, err := io.ReadFull(r.br, data); err != nil {
 		return incoming{}, false, err
 	}
 	r.spoke, r.lost, r.noise = true, false, 0
@@ -130,7 +149,7 @@ const versionStart = "RTSP/"
 
 // message reads a response or a request; not ok if there is none after all.
 func (r *reader) message() (incoming, bool, error) {
-	head, err := r.peek(len(versionStart))
+	head, err := r.br.Peek(len(versionStart))
 	if err != nil {
 		return incoming{}, false, err
 	}
@@ -138,12 +157,12 @@ func (r *reader) message() (incoming, bool, error) {
 	case string(head) == versionStart:
 		res, err := r.response()
 		return incoming{response: res}, err == nil, err
-	case string(head) == "HTTP/":
+	case string(head) == "HTTP/" && !r.spoke:
 		return incoming{}, false, ErrNotRTSP
 	}
 	for _, m := range methods {
 		start := string(m) + " "
-		if head, err := r.peek(len(start)); err == nil && string(head) == start {
+		if head, err := r.br.Peek(len(start)); err == nil && string(head) == start {
 			return r.theirs(m)
 		}
 	}
@@ -151,7 +170,7 @@ func (r *reader) message() (incoming, bool, error) {
 }
 
 func (r *reader) theirs(m base.Method) (incoming, bool, error) {
-	if _, err := r.text(); err != nil {
+	if _, err := r.line(); err != nil {
 		return incoming{}, false, err
 	}
 	header, err := r.headers()
@@ -167,7 +186,7 @@ func (r *reader) theirs(m base.Method) (incoming, bool, error) {
 
 // response reads a response, of which only the status must be right.
 func (r *reader) response() (*base.Response, error) {
-	line, err := r.text()
+	line, err := r.line()
 	if err != nil {
 		return nil, err
 	}
@@ -190,10 +209,22 @@ func (r *reader) response() (*base.Response, error) {
 	return res, nil
 }
 
-// text reads a line, which ends with a line feed, and most often CR and LF.
-func (r *reader) text() (string, error) {
-	line, err := r.line(maxLine)
-	return string(bytes.TrimRight(line, "\r\n\x00")), err
+// line reads a line, which ends with a line feed, and most often CR and LF.
+func (r *reader) line() (string, error) {
+	var text []byte
+	for {
+		part, err := r.br.ReadSlice('\n')
+		if len(text)+len(part) > maxLine {
+			return "", ErrTooLarge
+		}
+		text = append(text, part...)
+		if err == nil {
+			return string(bytes.TrimRight(text, "\r\n\x00")), nil
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return "", err
+		}
+	}
 }
 
 // headers reads up to the empty line. Lines that are not headers are skipped.
@@ -201,7 +232,7 @@ func (r *reader) headers() (base.Header, error) {
 	header := base.Header{}
 	last, size := "", 0
 	for count := 0; ; count++ {
-		line, err := r.text()
+		line, err := r.line()
 		if err != nil {
 			return nil, err
 		}
@@ -250,7 +281,9 @@ func (r *reader) body(header base.Header) ([]byte, error) {
 		if size > maxBody {
 			return nil, ErrTooLarge
 		}
-		return r.take(int(size))
+		body := make([]byte, size)
+		_, err = io.ReadFull(r.br, body)
+		return body, err
 	}
 	return nil, nil
 }

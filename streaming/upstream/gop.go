@@ -9,9 +9,16 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 )
 
-// MaxGOP is how much of a channel's video is cached, in bytes of packets. A GOP that would
+// MaxGOP is how much of a channel's video is cached, in bytes of memory. A GOP that would
 // exceed that with what is cached of the channel's other tracks is not cached.
 const MaxGOP = 8 << 20
+
+// costOf returns the memory of a cached packet, in bytes: a camera may send tiny ones.
+func costOf(p Packet) int { return len(p.Data) + packetCost }
+
+// packetCost is that of a packet without data: itself, in a list that grows, and what the
+// allocation of its data is rounded up by.
+const packetCost = 128
 
 // space is what the caches of a channel share: all tracks of both its streams.
 type space struct{ used atomic.Int64 } // bytes
@@ -210,9 +217,9 @@ func (c *cache) add(p Packet) (has content) {
 	if has.key && !c.key {
 		c.begin()
 	}
-	if c.space.take(len(p.Data)) {
+	if c.space.take(costOf(p)) {
 		c.packets = append(c.packets, p)
-		c.bytes += len(p.Data)
+		c.bytes += costOf(p)
 	} else {
 		c.tooLong = c.tooLong || c.complete
 		c.drop()
@@ -243,7 +250,7 @@ func (c *cache) begin() {
 	before := c.bytes
 	c.bytes = 0
 	for _, p := range c.packets {
-		c.bytes += len(p.Data)
+		c.bytes += costOf(p)
 	}
 	c.space.give(before - c.bytes)
 	c.complete, c.tooLong, c.unit, c.key = true, false, 0, true

@@ -125,6 +125,25 @@ func TestALongGOPIsNotCached(t *testing.T) {
 	}
 }
 
+// TestTinyPackets: a camera that sends only such fills no more memory.
+func TestTinyPackets(t *testing.T) {
+	s := &space{}
+	v := newVideo(s)
+	v.play(0x65, 1)
+	tiny := make([]byte, 14)
+	copy(tiny, []byte{0x80, 96})
+	tiny[12] = 0x41
+	for n := range MaxGOP / len(tiny) / 2 {
+		v.hand(Packet{Data: tiny})
+		if used := s.used.Load(); used > MaxGOP || len(v.GOP(0).Packets) > MaxGOP/packetCost {
+			t.Fatalf("%d bytes and %d packets are cached after %d", used, len(v.GOP(0).Packets), n)
+		}
+	}
+	if n, tooLong := v.cached(); !tooLong || n != 0 {
+		t.Errorf("%d packets are cached, too long: %v", n, tooLong)
+	}
+}
+
 // TestAChannelSharesItsSpace: what one stream has cached is missing for the other, until it
 // is let go.
 func TestAChannelSharesItsSpace(t *testing.T) {
