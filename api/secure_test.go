@@ -5,16 +5,19 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"latchkey/internal/certificate"
@@ -82,10 +85,15 @@ func FuzzRedirect(f *testing.F) {
 	f.Add("nas.local:8080", "/a?b")
 	f.Add("[::1]", "//x@y")
 	f.Add("a\r\nb", "/\r\nSet-Cookie: x")
+	f.Add("nas", "x:.elsewhere.example") // with a scheme and no slash
 	s := &Server{}
 	f.Fuzz(func(t *testing.T, host, path string) {
+		target, err := url.ParseRequestURI(path)
+		if err != nil {
+			return // as for the server
+		}
 		r := httptest.NewRequest("GET", "/", nil)
-		r.Host, r.URL.Path = host, path
+		r.Host, r.URL = host, target
 		w := httptest.NewRecorder()
 		s.redirect("8443").ServeHTTP(w, r)
 		to, err := w.Result().Location()
@@ -248,4 +256,90 @@ func TestRequestsOfANetworkOverHTTP2(t *testing.T) {
 	if err := get(); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
+}
+
+// TestRedirectWithChallenges: what an authority asks over plain HTTP comes first.
+func TestRedirectWithChallenges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	defer run.Wait()
+	defer stop()
+	run.Go(func() {
+		err := w.server.RunRedirect(ctx, l, Redirect{Port: "443", Challenge: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/challenge" {
+					_, _ = io.WriteString(w, "proof")
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		}})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for path, want := range map[string]int{"/challenge": 200, "/": 308, "/api/v1/devices": 308, "/healthz": 200} {
+		res, err := client.Get("http://" + l.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, res.StatusCode, want)
+		}
+	}
+	client.CloseIdleConnections()
+}
+
+// pipes is a listener whose connections are in memory.
+type pipes struct {
+	conns chan net.Conn
+	once  sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p.conns; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.conns) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
+
+// TestAStalledHandshakeEnds: after five seconds, by a clock of its own.
+func TestAStalledHandshakeEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		l := &pipes{conns: make(chan net.Conn)}
+		ctx, stop := context.WithCancel(t.Context())
+		var run sync.WaitGroup
+		defer run.Wait()
+		defer stop()
+		run.Go(func() {
+			none := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("there is none") }
+			_ = w.server.RunSecure(ctx, l, Secure{TLS: &tls.Config{GetCertificate: none}, Public: func() bool { return false }})
+		})
+		for name, begun := range map[string][]byte{"nothing": nil, "half of a ClientHello": {22, 3, 1, 2, 0, 1, 0}} {
+			client, server := net.Pipe()
+			l.conns <- server
+			if _, err := client.Write(begun); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			_, err := client.Read(make([]byte, 1))
+			if took := time.Since(began); err == nil || took != readHeaderTimeout {
+				t.Errorf("%s: %v after %v", name, err, took)
+			}
+			client.Close()
+		}
+	})
 }
