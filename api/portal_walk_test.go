@@ -56,7 +56,8 @@ func TestPortalEveryPageInEveryLanguage(t *testing.T) {
 		walk(v.as(v.recipient), "/shared-with-me", device, device+"/delete", "/account", "/nowhere")
 		share := "/my-shares/" + v.id
 		walk(v.as(v.owner), "/shared-with-me", "/account", "/my-shares", "/my-shares?query=bob", "/my-shares?query=x", "/my-shares/new", "/my-shares/new?device="+v.device, share, share+"/delete")
-		walk(v.as(v.stranger), "/my-shares", "/my-shares/new")
+		walk(v.as(v.owner), "/devices", "/devices/"+v.device, "/devices/"+v.device+"/delete")
+		walk(v.as(v.stranger), "/devices", "/my-shares", "/my-shares/new")
 		for _, p := range v.unproven(t, tag) {
 			delete(missing, "GET "+p)
 		}

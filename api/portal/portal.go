@@ -55,6 +55,7 @@ const home = "/shared-with-me"
 var sections = []section{
 	{Name: "received", Path: "/shared-with-me"},
 	{Name: "sent", Path: "/my-shares"},
+	{Name: "devices", Path: "/devices"},
 	{Name: "account", Path: "/account"},
 }
 
@@ -95,6 +96,15 @@ func (p *Portal) routes() {
 	p.private("POST /my-shares/{share}/pause", pause)
 	p.private("GET /my-shares/{share}/delete", askEnd)
 	p.private("POST /my-shares/{share}/delete", end)
+
+	p.private("GET /devices", showDevices)
+	p.private("POST /devices", addDevice)
+	p.private("GET /devices/{device}", showDevice)
+	p.private("POST /devices/{device}", renameDevice)
+	p.private("POST /devices/{device}/connection", connectDevice)
+	p.private("POST /devices/{device}/viewers", endViewer)
+	p.private("GET /devices/{device}/delete", askRemove)
+	p.private("POST /devices/{device}/delete", removeDevice)
 
 	p.private("GET /account", showAccount)
 	p.private("POST /account", updateAccount)
