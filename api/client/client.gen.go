@@ -3836,8 +3836,9 @@ type ClientInterface interface {
 	// the camera does not play now.
 	//
 	// You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
-	// your session, when your player is not heard for thirty seconds, and when the camera ends. The player sees its connection
-	// close: try again to learn why.
+	// your session, when your player is not heard for thirty seconds, and when the camera ends. The player is told so by DTLS:
+	// the `transport` of its `RTCRtpReceiver` is `closed` at once, while Chromium leaves the `connectionState` as it is for
+	// some time. Start again to learn why.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5794,8 +5795,9 @@ func (c *Client) GetChannelStreams(ctx context.Context, device DeviceOrDomainPat
 // the camera does not play now.
 //
 // You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
-// your session, when your player is not heard for thirty seconds, and when the camera ends. The player sees its connection
-// close: try again to learn why.
+// your session, when your player is not heard for thirty seconds, and when the camera ends. The player is told so by DTLS:
+// the `transport` of its `RTCRtpReceiver` is `closed` at once, while Chromium leaves the `connectionState` as it is for
+// some time. Start again to learn why.
 //
 // Takes any type of body and a specified content type.
 //
@@ -13360,8 +13362,9 @@ type ClientWithResponsesInterface interface {
 	// the camera does not play now.
 	//
 	// You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
-	// your session, when your player is not heard for thirty seconds, and when the camera ends. The player sees its connection
-	// close: try again to learn why.
+	// your session, when your player is not heard for thirty seconds, and when the camera ends. The player is told so by DTLS:
+	// the `transport` of its `RTCRtpReceiver` is `closed` at once, while Chromium leaves the `connectionState` as it is for
+	// some time. Start again to learn why.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -19822,8 +19825,9 @@ func (c *ClientWithResponses) GetChannelStreamsWithResponse(ctx context.Context,
 // the camera does not play now.
 //
 // You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
-// your session, when your player is not heard for thirty seconds, and when the camera ends. The player sees its connection
-// close: try again to learn why.
+// your session, when your player is not heard for thirty seconds, and when the camera ends. The player is told so by DTLS:
+// the `transport` of its `RTCRtpReceiver` is `closed` at once, while Chromium leaves the `connectionState` as it is for
+// some time. Start again to learn why.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //

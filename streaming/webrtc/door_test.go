@@ -2,10 +2,12 @@ package webrtc
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -334,6 +336,68 @@ func TestSubStreamOrElseTheMainOne(t *testing.T) {
 	use.Quality = upstream.Sub
 	p, _ := h.watch(use)
 	p.next(p.video)
+}
+
+// TestLostPacketsCome: what is lost on the way is asked for, and sent again.
+func TestLostPacketsCome(t *testing.T) {
+	h := open(t, (&cameratest.Camera{Medias: video()}).Start(t))
+	p, _ := h.watch(annUse)
+	begin := p.next(p.video).SequenceNumber
+	lost := map[uint16]bool{} // used by the socket's reader only
+	lose := func(d []byte) bool {
+		number := binary.BigEndian.Uint16(d[2:])
+		if len(d) < 500 || number%10 != 0 || lost[number] { // not a picture's, or it was lost before
+			return false
+		}
+		lost[number] = true
+		return true
+	}
+	p.socket.lose.Store(&lose)
+	received := map[uint16]bool{begin: true}
+	for end := begin + 100; ; {
+		packet := p.next(p.video)
+		received[packet.SequenceNumber] = true
+		missing := 0
+		for n := begin; n != end; n++ {
+			if !received[n] {
+				missing++
+			}
+		}
+		if missing == 0 {
+			return
+		}
+	}
+}
+
+// TestCutsAtAnyTime: a viewer ends in whatever state its connection is.
+func TestCutsAtAnyTime(t *testing.T) {
+	h := open(t, (&cameratest.Camera{Medias: video()}).Start(t))
+	var all sync.WaitGroup
+	for n := range 20 {
+		p := newPlayer(t)
+		a, err := h.Start(t.Context(), annUse, p.offer(true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := h.viewers.get(a.ID)
+		p.take(a)
+		all.Go(func() {
+			time.Sleep(time.Duration(n) * 8 * time.Millisecond)
+			v.permit.Revoke(access.Ended)
+			if err := h.AwaitCuts(t.Context()); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-v.done:
+			default:
+				t.Errorf("viewer %d has not ended", n)
+			}
+		})
+	}
+	all.Wait()
+	if in, left := h.permits.InUse("dev-1"), h.viewers.count(); len(in) != 0 || left != 0 {
+		t.Errorf("%d permits are held, %d viewers are left", len(in), left)
+	}
 }
 
 // TestFloodOfOthers: what strangers send to the port does not disturb a viewer.

@@ -159,13 +159,18 @@ type player struct {
 // counted counts the datagrams that a socket receives.
 type counted struct {
 	*net.UDPConn
-	n atomic.Int64
+	n    atomic.Int64
+	lose atomic.Pointer[func(datagram []byte) bool] // what gets lost on the way; nil: nothing
 }
 
 func (c *counted) ReadFrom(p []byte) (int, net.Addr, error) {
-	n, a, err := c.UDPConn.ReadFrom(p)
-	c.n.Add(1)
-	return n, a, err
+	for {
+		n, a, err := c.UDPConn.ReadFrom(p)
+		c.n.Add(1)
+		if lose := c.lose.Load(); err != nil || lose == nil || !(*lose)(p[:n]) {
+			return n, a, err
+		}
+	}
 }
 
 // datagrams hides the other methods of a socket, so that all are counted.
