@@ -28,7 +28,7 @@ import (
 
 // Secure are the flags of the REST API over TLS.
 type Secure struct {
-	HTTPS         string `name:"https" placeholder:"ADDR" help:"Address of the REST API over TLS, such as 0.0.0.0:443. --http then only redirects to it, unless it is on loopback. The certificate is from files, from --acme, or from an authority of this service's own, which devices have to trust (latchkey root). Without it: none."`
+	HTTPS         string `name:"https" placeholder:"ADDR" help:"Address of the portal and the REST API over TLS, such as 0.0.0.0:443. --http then only redirects to it, unless it is on loopback. The certificate is from files, from --acme, or from an authority of this service's own, which devices have to trust (latchkey root). Without it: none."`
 	HTTPSCert     string `name:"https-cert" placeholder:"FILE" help:"TLS certificate of --https, with its chain, as PEM. It is read again when it changes."`
 	HTTPSKey      string `name:"https-key" placeholder:"FILE" help:"Key of that certificate, as PEM, which only this user and group may read."`
 	HTTPSNames    string `name:"https-names" placeholder:"NAME,..." help:"Names and addresses of this machine, besides those that it knows itself, for the certificate of the service's own authority."`

@@ -18,7 +18,7 @@ import (
 type rootCommand struct {
 	Data  string `default:"latchkey-data" placeholder:"DIR" help:"Folder for the log, the read models and the vault (${default})."`
 	HTTP  string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
-	HTTPS string `name:"https" placeholder:"ADDR" help:"Address of the REST API over TLS, as the service has it."`
+	HTTPS string `name:"https" placeholder:"ADDR" help:"Address of the portal and the REST API over TLS, as the service has it."`
 	PEM   bool   `name:"pem" help:"Print the certificate alone, as PEM."`
 	URL   string `name:"url" env:"LATCHKEY_ROOT_URL" placeholder:"URL" help:"Address for the QR code, if devices reach the service by another one, such as http://192.168.1.5:8080/root.crt."`
 	QR    string `name:"qr" env:"LATCHKEY_ROOT_QR" placeholder:"FILE" help:"Also write the QR code to this file, which ends in .png or .svg."`
