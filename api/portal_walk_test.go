@@ -57,6 +57,9 @@ func TestPortalEveryPageInEveryLanguage(t *testing.T) {
 		share := "/my-shares/" + v.id
 		walk(v.as(v.owner), "/shared-with-me", "/account", "/my-shares", "/my-shares?query=bob", "/my-shares?query=x", "/my-shares/new", "/my-shares/new?device="+v.device, share, share+"/delete")
 		walk(v.as(v.owner), "/devices", "/devices/"+v.device, "/devices/"+v.device+"/delete")
+		walk(v.as(v.recipient), "/account/keys", "/account/keys/x/delete")
+		v.as(v.recipient).in(tag).get("/account/keys").submit("/account/keys", "label", "TV")
+		walk(v.as(v.recipient), "/account/keys")
 		walk(v.as(v.stranger), "/devices", "/my-shares", "/my-shares/new")
 		for _, p := range v.unproven(t, tag) {
 			delete(missing, "GET "+p)
@@ -66,6 +69,12 @@ func TestPortalEveryPageInEveryLanguage(t *testing.T) {
 	for page := range missing {
 		t.Errorf("%s was not visited", page)
 	}
+}
+
+// in makes a browser show pages in a language.
+func (b *browser) in(tag string) *browser {
+	b.cookies["latchkey-language"] = tag
+	return b
 }
 
 // unproven walks the pages of somebody who has not proven an address.

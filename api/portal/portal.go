@@ -14,6 +14,9 @@ type Config struct {
 	API    http.Handler // the REST API
 	Logger *slog.Logger
 	Now    func() time.Time // the default is time.Now
+	// Door returns the address of the RTSP door, whose port is in the addresses for
+	// players; the default is port 8554.
+	Door func() string
 
 	// Pseudo adds a language for tests, in which each word of the portal is marked.
 	Pseudo bool
@@ -32,6 +35,9 @@ type Portal struct {
 func New(cfg Config) (*Portal, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Door == nil {
+		cfg.Door = func() string { return ":8554" }
 	}
 	if cfg.API == nil || cfg.Logger == nil {
 		return nil, errors.New("making the portal: API and Logger are required")
@@ -108,6 +114,12 @@ func (p *Portal) routes() {
 
 	p.private("GET /account", showAccount)
 	p.private("POST /account", updateAccount)
+	p.private("POST /account/password", changePassword)
+	p.private("POST /account/sessions", endSessions)
+	p.private("GET /account/keys", showKeys)
+	p.private("POST /account/keys", makeKey)
+	p.private("GET /account/keys/{key}/delete", askRevoke)
+	p.private("POST /account/keys/{key}/delete", revokeKey)
 
 	p.open("/", func(*visit) error { return errNoPage })
 }

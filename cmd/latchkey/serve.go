@@ -378,7 +378,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	var server *api.Server
 	pages, err := portal.New(portal.Config{
 		API:    http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { server.Handler().ServeHTTP(w, r) }),
-		Logger: s.logger,
+		Logger: s.logger, Door: s.rtspAddr,
 	})
 	if err != nil {
 		return nil, err

@@ -41,3 +41,16 @@ if (sharings) {
   try { sessionStorage.setItem("sharings", String(count)); } catch { /* storage is off */ }
   sharings.querySelector("button").addEventListener("click", () => sharings.close());
 }
+
+// Texts to copy get a button.
+for (const text of document.querySelectorAll("pre[data-copy]")) {
+  if (!navigator.clipboard) break;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = text.dataset.copy;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(text.querySelector("code").textContent);
+    button.textContent = text.dataset.copied;
+  });
+  text.after(button);
+}
