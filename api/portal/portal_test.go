@@ -153,7 +153,8 @@ func TestPosition(t *testing.T) {
 	r.AddCookie(&http.Cookie{Name: cookiePosition, Value: "11"})
 	w := httptest.NewRecorder()
 	p.ServeHTTP(w, r)
-	if want := []string{"GET /api/v1/accounts/me 11 192.0.2.1:1234 203.0.113.5 Bearer token", "PUT /api/v1/accounts/me  192.0.2.1:1234 203.0.113.5 Bearer token"}; !slices.Equal(asked, want) {
+	from := " 192.0.2.1:1234 203.0.113.5 Bearer token"
+	if want := []string{"GET /api/v1/accounts/me 11" + from, "GET /api/v1/accounts/me/sessions 11" + from, "PUT /api/v1/accounts/me " + from}; !slices.Equal(asked, want) {
 		t.Errorf("asked %q; want %q", asked, want)
 	}
 	found := slices.ContainsFunc(w.Result().Cookies(), func(c *http.Cookie) bool {
