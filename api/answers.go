@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"latchkey/internal/accept"
 	"latchkey/internal/heavy"
 )
 
@@ -149,6 +150,9 @@ type outgoing struct {
 	made   func()   // returns the turn of a list; nil without one
 	silent bool     // the response was replaced by a refusal
 	uses   []*using // of cameras; they end with the response
+
+	conn   *accept.Conn  // nil: in tests
+	within time.Duration // for the client to take the response; 0: there is no body
 }
 
 // Unwrap is for http.ResponseController.
@@ -178,12 +182,24 @@ func (a *outgoing) Write(p []byte) (int, error) {
 	if !a.sent && len(a.uses) > 0 && a.Header().Get("Content-Length") == "" { // as it is flushed
 		a.Header().Set("Content-Length", strconv.Itoa(len(p)))
 	}
-	if !a.sent && len(p) > largeAnswer {
-		within := answerGrace + time.Duration(len(p))*time.Second/answerRate
-		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(within))
+	if !a.sent {
+		a.pace(len(p))
 	}
 	a.send()
 	return a.ResponseWriter.Write(p)
+}
+
+// pace gives the client time to take n bytes. What a use of a camera is for must not wait
+// in the kernel, where it could not be held back.
+func (a *outgoing) pace(n int) {
+	if len(a.uses) > 0 {
+		a.conn.KeepLittle()
+		n += a.conn.Unsent() // of earlier answers
+	}
+	a.within = answerGrace + time.Duration(n)*time.Second/answerRate
+	if n > largeAnswer {
+		_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Now().Add(a.within))
+	}
 }
 
 // hold changes the reserved bytes to n, or to none if n is not large. A response larger
@@ -218,14 +234,22 @@ func (a *outgoing) cut() *using {
 	}
 	for _, u := range a.uses {
 		switch {
-		case u.send():
-		case a.status < http.StatusBadRequest:
-			return u
-		default:
+		case a.status >= http.StatusBadRequest:
 			u.end()
+		case !u.send():
+			return u
 		}
 	}
 	return nil
+}
+
+// drop ends a response that is being sent.
+func (a *outgoing) drop() {
+	if a.conn != nil {
+		a.conn.Reset()
+		return
+	}
+	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Unix(1, 0)) // what is being written fails
 }
 
 // refuse sends a refusal instead of the response.
@@ -305,6 +329,9 @@ func (a *outgoing) end() {
 	a.giveTurn()
 	if len(a.uses) > 0 { // what is kept back would be sent after its use
 		_ = http.NewResponseController(a.ResponseWriter).Flush()
+		if a.within > 0 && !a.silent && a.status < http.StatusBadRequest {
+			a.conn.AwaitSent(a.within)
+		}
 	}
 	for _, u := range a.uses {
 		u.end()

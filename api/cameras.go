@@ -214,7 +214,8 @@ func (s *Server) SessionsEnded(ctx context.Context) {
 // revoked cuts the answer.
 func (u *using) revoked(access.Reason) { u.stop(false) }
 
-// stop cuts the answer: nothing more is sent, and what is done for it ends.
+// stop cuts the answer: nothing more is sent, not even by the kernel, and what is done for
+// it ends.
 func (u *using) stop(loggedOut bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -228,7 +229,7 @@ func (u *using) stop(loggedOut bool) {
 	u.cut = true
 	u.cancel()
 	if u.sending && u.answer != nil {
-		_ = http.NewResponseController(u.answer.ResponseWriter).SetWriteDeadline(time.Unix(1, 0)) // what is being written fails
+		u.answer.drop()
 	}
 }
 

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"latchkey/internal/accept"
 	"latchkey/internal/alarms"
 	"latchkey/internal/live"
 	"latchkey/internal/position"
@@ -91,7 +93,7 @@ func (s *Server) streamEvents(c echo.Context) error {
 		return fmt.Errorf("listening to events: %w", err)
 	}
 	defer l.Close()
-	stream := &eventStream{server: s, account: caller(ctx), to: c.Response(), control: http.NewResponseController(c.Response())}
+	stream := &eventStream{server: s, account: caller(ctx), to: c.Response(), control: http.NewResponseController(c.Response()), conn: accept.Of(ctx)}
 	if s.cfg.Alarms != nil {
 		lost, err := stream.listenToAlarms(ctx, after)
 		if err != nil {
@@ -132,6 +134,7 @@ type eventStream struct {
 	account string
 	to      *echo.Response
 	control *http.ResponseController
+	conn    *accept.Conn // nil: in tests
 
 	alarms *alarms.Listener  // nil: there are none
 	at     position.Position // of the last notice
@@ -184,6 +187,7 @@ func (s *eventStream) begin(ctx context.Context, l *live.Listener, missed bool) 
 	if err := s.control.SetReadDeadline(time.Time{}); err != nil { // that of the request would end the stream
 		return err
 	}
+	s.conn.KeepLittle()
 	s.to.WriteHeader(http.StatusOK)
 	first := "ready"
 	if missed {
@@ -299,7 +303,8 @@ func (s *eventStream) alarm(ctx context.Context, c alarms.Copy) error {
 	return s.sendWhile(permitted, fmt.Sprintf("id: %s\nevent: %s\ndata: %s\n\n", s.place(), alarmNotice, data))
 }
 
-// sendWhile is send, and ends with the context.
+// sendWhile is send, and ends with the context: what the kernel has kept is not sent
+// either.
 func (s *eventStream) sendWhile(ctx context.Context, text string) error {
 	if err := s.control.SetWriteDeadline(time.Now().Add(eventWithin)); err != nil {
 		return err
@@ -307,16 +312,28 @@ func (s *eventStream) sendWhile(ctx context.Context, text string) error {
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
-		_ = s.control.SetWriteDeadline(time.Now().Add(-time.Second)) // the write fails, or has ended
+		s.drop()
 	})
 	var err error
 	if ctx.Err() == nil {
 		err = s.write(text)
 	}
+	if err == nil && !s.conn.AwaitSent(eventWithin) {
+		err = os.ErrDeadlineExceeded
+	}
 	if !stop() {
 		<-stopped // it must not end what is sent next
 	}
 	return err
+}
+
+// drop ends the stream.
+func (s *eventStream) drop() {
+	if s.conn != nil {
+		s.conn.Reset()
+		return
+	}
+	_ = s.control.SetWriteDeadline(time.Now().Add(-time.Second)) // the write fails, or has ended
 }
 
 func (s *eventStream) send(text string) error {

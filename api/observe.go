@@ -15,6 +15,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"latchkey/internal/accept"
 )
 
 // request is what is known about the current request.
@@ -126,7 +128,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		defer cancel()
 		c.SetRequest(c.Request().WithContext(ctx))
 		setHeaders(c.Response().Header(), req.id)
-		req.answer = &outgoing{ResponseWriter: c.Response().Writer, server: s, req: req}
+		req.answer = &outgoing{ResponseWriter: c.Response().Writer, server: s, req: req, conn: accept.Of(gone)}
 		c.Response().Writer = req.answer
 		defer req.answer.end()
 
