@@ -97,3 +97,64 @@ func rawText(n *html.Node) string {
 	}
 	return b.String()
 }
+
+func TestPortalAddresses(t *testing.T) {
+	w := newPortalWorld(t, verifies(t))
+	b := w.browser()
+	b.get("/register").submit("/register", "email", "rita@example.com", "password", password).submit("/register/code", "code", "12345678")
+	p := b.get("/account/addresses").want(200, "/account/addresses", "rita@example.com", "Confirmed", "Others see this one").lacks("Not confirmed")
+	p.submit("/account/addresses", "email", "").want(422, "/account/addresses", "It is required.")
+	p.submit("/account/addresses", "email", "nonsense").want(422, "/account/addresses", "This is not an e-mail address.")
+	p.submit("/account/addresses", "email", "second@example.com", "csrf", "x").want(403, "/account/addresses")
+	p = p.submit("/account/addresses", "email", "second@example.com").want(200, "/account/addresses", "The address is added.", "second@example.com", "Not confirmed")
+	second := p.action(t, "/account/addresses/")
+	p.submit(second, "do", "verify", "code", "00000000").want(403, second, "The code is wrong or no longer valid.", "second@example.com")
+	p.submit(second, "do", "send").want(200, "/account/addresses", "A new code is on its way.")
+	p.submit(second, "do", "dance").want(404, second)
+	p = p.submit(second, "do", "verify", "code", "1234 5678").want(200, "/account/addresses", "Your address is confirmed.").lacks("Not confirmed")
+	p = p.submit(second, "do", "primary").want(200, "/account/addresses", "Saved.")
+	b.get("/account").want(200, "/account", "second@example.com")
+
+	other := w.browser()
+	other.get("/register").submit("/register", "email", "mallory@example.com", "password", password).submit("/register/code", "code", "12345678")
+	form := p.form("/account/addresses")
+	form.Set("csrf", other.get("/account").form("/account").Get("csrf"))
+	form.Set("do", "primary")
+	other.open("POST", second, form).want(404, second)
+	other.get(second+"/delete").want(404, second+"/delete")
+	other.open("POST", second+"/delete", form).want(404, second+"/delete")
+
+	first := p.action(t, "/account/addresses/") // the one that others do not see
+	ask := b.get(first+"/delete").want(200, first+"/delete", "You can no longer log in with rita@example.com")
+	ask.submit(first+"/delete", "csrf", "x").want(403, first+"/delete")
+	ask.submit(first+"/delete").want(200, "/account/addresses", "rita@example.com is removed.").lacks("<bdi class=\"row-name\">rita")
+	b.get(second+"/delete").submit(second+"/delete").want(409, second+"/delete", "The last address of an account cannot be removed.")
+}
+
+// action is the first form of a page for something below a path.
+func (p webPage) action(t *testing.T, below string) string {
+	t.Helper()
+	for _, f := range p.all(elements("form")) {
+		if strings.HasPrefix(attrValue(f, "action"), below) {
+			return attrValue(f, "action")
+		}
+	}
+	t.Fatalf("%s has no form for something below %s", p.path, below)
+	return ""
+}
+
+func TestPortalNotices(t *testing.T) {
+	w := newPortalWorld(t)
+	b := w.as(w.person("rita"))
+	p := b.get("/account")
+	before := p.form("/account/notices")
+	if before.Get("enabled") != "yes" || before.Get("reminders") != "yes" {
+		t.Errorf("at first: %v", before)
+	}
+	p.submit("/account/notices", "enabled", "no", "csrf", "x").want(403, "/account/notices")
+	p = p.send("/account/notices", map[string][]string{"reminders": nil, "own_actions": {"yes"}}).want(200, "/account", "Saved.")
+	after := p.form("/account/notices")
+	if after.Get("enabled") != "yes" || after.Get("reminders") != "" || after.Get("own_actions") != "yes" || after.Get("invitations") != "yes" {
+		t.Errorf("saved: %v", after)
+	}
+}

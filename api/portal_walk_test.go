@@ -83,5 +83,8 @@ func (v *village) unproven(t *testing.T, tag string) []string {
 	b := newPortalWorld(t, verifies(t)).browser()
 	b.cookies["latchkey-language"] = tag
 	b.get("/register").submit("/register", "email", "rita@example.com", "password", password).want(200, "/register/code")
-	return []string{"/register/code"}
+	b.get("/account/addresses").want(200, "/account/addresses")
+	remove := b.get("/account/addresses").action(t, "/account/addresses/") + "/delete"
+	b.get(remove).want(200, remove)
+	return []string{"/register/code", "/account/addresses", "/account/addresses/{address}/delete"}
 }

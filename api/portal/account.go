@@ -12,7 +12,15 @@ type accountPage struct {
 	Form     form // the profile
 	Password form
 	Address  string
+	Notices  form
+	Kinds    []tick
 	Sessions []sessionRow
+}
+
+// tick is a choice that is on or off; its words are notices.<name>.
+type tick struct {
+	Name string
+	On   bool
 }
 
 type sessionRow struct {
@@ -41,7 +49,10 @@ func (v *visit) accountPage() (*accountPage, error) {
 	}
 	p := &accountPage{
 		Form:     newForm("name", a.Name, "user_name", a.UserName, "language", cmp.Or(string(a.Language), "en")),
-		Password: newForm(), Address: cmp.Or(a.Email, a.Phone),
+		Password: newForm(), Address: cmp.Or(a.Email, a.Phone), Notices: newForm(),
+	}
+	if p.Kinds, err = v.notices(); err != nil {
+		return nil, err
 	}
 	for _, s := range list.JSON200.Items {
 		p.Sessions = append(p.Sessions, sessionRow{s.ID, s.Current, s.SameNetwork, v.at(s.CreatedAt), v.at(s.UsedAt), v.at(s.ExpiresAt)})
@@ -68,6 +79,44 @@ func updateAccount(v *visit) error {
 	}
 	if err := v.api.Call(v.ctx(), "PUT", "/accounts/me", body, nil); err != nil {
 		return v.again("account", v.t("account.title"), &p.Form, p, err, nil)
+	}
+	v.say("saved")
+	v.redirect("/account")
+	return nil
+}
+
+// notices reads of what somebody is told by mail or text message.
+func (v *visit) notices() ([]tick, error) {
+	a, err := v.api.GetNoticesWithResponse(v.ctx())
+	if err != nil {
+		return nil, err
+	}
+	mail := a.JSON200.Mail
+	k := mail.Kinds
+	return []tick{
+		{"enabled", mail.Enabled}, {"invitations", k.Invitations}, {"decisions", k.Decisions}, {"changes", k.Changes},
+		{"ends", k.Ends}, {"requests", k.Requests}, {"reminders", k.Reminders}, {"own_actions", a.JSON200.OwnActions},
+	}, nil
+}
+
+// setNotices keeps of what somebody is told. What the form does not have stays as it is.
+func setNotices(v *visit) error {
+	on := func(name string) *bool {
+		ticked := v.r.PostForm.Get(name) == "yes"
+		return &ticked
+	}
+	_, err := v.api.SetNoticesWithResponse(v.ctx(), &client.SetNoticesParams{IdempotencyKey: v.key()}, client.NoticesUpdate{
+		Mail: &client.NoticeChannelUpdate{Enabled: on("enabled"), Kinds: &client.NoticeKindsUpdate{
+			Invitations: on("invitations"), Decisions: on("decisions"), Changes: on("changes"), Ends: on("ends"), Requests: on("requests"), Reminders: on("reminders"),
+		}},
+		OwnActions: on("own_actions"),
+	})
+	if err != nil {
+		p, wrong := v.accountPage()
+		if wrong != nil {
+			return wrong
+		}
+		return v.again("account", v.t("account.title"), &p.Notices, p, err, nil)
 	}
 	v.say("saved")
 	v.redirect("/account")
