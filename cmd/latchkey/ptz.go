@@ -16,6 +16,7 @@ import (
 	"latchkey/internal/vault"
 	"latchkey/projections/access"
 	"latchkey/streaming/device"
+	"latchkey/streaming/notes"
 	"latchkey/streaming/ptz"
 )
 
@@ -24,12 +25,12 @@ const ptzNotes = "ptz"
 
 // newDesk makes what moves cameras.
 func newDesk(o options, x *access.Index, p *opened, client *device.Client, watch *device.Watch, metrics prometheus.Registerer, logger *slog.Logger) (*ptz.Desk, error) {
-	notes, err := ptz.OpenFolder(filepath.Join(o.Data, ptzNotes))
+	moving, err := notes.OpenFolder(filepath.Join(o.Data, ptzNotes))
 	if err != nil {
 		return nil, err
 	}
 	return ptz.New(ptz.Config{
-		Access: x, Heads: &heads{vault: p.vault, client: client, watch: watch}, Sessions: liveSessions{p.vault}, Notes: notes, Uses: doorUses{p.vault},
+		Access: x, Heads: &heads{vault: p.vault, client: client, watch: watch}, Sessions: liveSessions{p.vault}, Notes: moving, Uses: doorUses{p.vault},
 		Logger: logger, Metrics: metrics,
 	})
 }

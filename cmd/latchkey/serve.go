@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ import (
 	"latchkey/projections/engine"
 	"latchkey/streaming/backchannel"
 	"latchkey/streaming/device"
+	"latchkey/streaming/notes"
 	"latchkey/streaming/playback"
 	"latchkey/streaming/ptz"
 	"latchkey/streaming/rtsp"
@@ -360,7 +362,11 @@ func newUpstreams(o options, x *access.Index, p *opened, watch *device.Watch, me
 
 func newDoor(o options, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), x *access.Index, p *opened, u *upstream.Pool, client *device.Client, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
 	recorders := playback.New(playback.Config{Sources: &recordings{vault: p.vault, client: client}, Contact: u.Contact, Logger: logger})
-	lines := backchannel.New(backchannel.Config{Sources: talkSources{p.vault}, Contact: u.Contact, ISAPI: client, Logger: logger})
+	open, err := notes.OpenFolder(filepath.Join(o.Data, talkNotes))
+	if err != nil {
+		return nil, err
+	}
+	lines := backchannel.New(backchannel.Config{Sources: talkSources{p.vault}, Contact: u.Contact, ISAPI: client, Notes: open, Logger: logger})
 	return rtsp.New(rtsp.Config{
 		Address: o.RTSP, TLSAddress: o.RTSPS, Certificate: certificate, Multicast: o.multicast,
 		Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Uses: doorUses{p.vault},

@@ -9,6 +9,9 @@ import (
 	"latchkey/streaming/backchannel"
 )
 
+// talkNotes is the folder with the channels that may be talked to now, in the data folder.
+const talkNotes = "talk"
+
 // talkSources returns where channels are talked to.
 type talkSources struct{ vault *vault.Vault }
 

@@ -53,6 +53,7 @@ type Sources interface {
 type ISAPI interface {
 	TalkCodec(ctx context.Context, t device.TalkTarget) (device.TalkCodec, error)
 	Talk(ctx context.Context, t device.TalkTarget) (*device.Talk, error)
+	HangUp(ctx context.Context, t device.TalkTarget) error
 }
 
 // Config configures Lines. Sources, Contact and ISAPI are required.
@@ -61,6 +62,7 @@ type Config struct {
 	// Contact connects to a device within its budget; see upstream.Pool.
 	Contact func(ctx context.Context, device ids.Device, address string, talk func(context.Context, upstream.DialFunc) error) error
 	ISAPI   ISAPI
+	Notes   Notes        // nil: what is left open after a kill stays
 	Logger  *slog.Logger // discards
 }
 
@@ -69,9 +71,15 @@ type Lines struct {
 	cfg    Config
 	opener func(ctx context.Context, at place, codec Codec) (mouth, error) // open
 
+	ctx        context.Context // ends with Close
+	end        context.CancelFunc
+	chases     sync.WaitGroup
+	retryAfter time.Duration
+
 	mu     sync.Mutex
 	lines  map[place]*line
 	offers map[place]*offer
+	held   map[place]*held
 }
 
 // place is a channel of a device.
@@ -80,13 +88,17 @@ type place struct {
 	channel int
 }
 
-// New returns lines of which none is open.
-func New(cfg Config) *Lines {
+// New returns lines of which none is open. What an earlier process left open is closed.
+func New(cfg Config) *Lines { return newLines(cfg, retryAfter) }
+
+func newLines(cfg Config, retryAfter time.Duration) *Lines {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Lines{cfg: cfg, lines: map[place]*line{}, offers: map[place]*offer{}}
+	l := &Lines{cfg: cfg, retryAfter: retryAfter, lines: map[place]*line{}, offers: map[place]*offer{}, held: map[place]*held{}}
+	l.ctx, l.end = context.WithCancel(context.Background())
 	l.opener = l.open
+	l.recover()
 	return l
 }
 

@@ -144,6 +144,7 @@ func (l *Line) Settle() {
 // Close closes every line, and waits for that.
 func (l *Lines) Close() {
 	l.mu.Lock()
+	l.end()
 	var list []*line
 	for _, ln := range l.lines {
 		ln.end()
@@ -153,6 +154,7 @@ func (l *Lines) Close() {
 	for _, ln := range list {
 		<-ln.over
 	}
+	l.chases.Wait()
 }
 
 // run opens the line when somebody talks, sends what is said, and closes it.

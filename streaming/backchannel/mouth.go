@@ -9,7 +9,6 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 
-	"latchkey/streaming/device"
 	"latchkey/streaming/rtspclient"
 	"latchkey/streaming/upstream"
 )
@@ -150,26 +149,3 @@ func (m *talkspurts) packet(sound []byte, now time.Time) []byte {
 
 func (m *rtspMouth) Done() <-chan struct{} { return m.client.Done() }
 func (m *rtspMouth) Close()                { m.client.Close() }
-
-// isapiMouth sends bare sound.
-type isapiMouth struct{ *device.Talk }
-
-func (l *Lines) openISAPI(ctx context.Context, at place, source Source, codec Codec) (mouth, error) {
-	t, err := l.cfg.ISAPI.Talk(ctx, source.target(at.channel))
-	if err != nil {
-		return nil, err
-	}
-	if Codec(t.Codec()) != codec {
-		_ = t.Close()
-		return nil, errOther
-	}
-	return isapiMouth{t}, nil
-}
-
-func (m isapiMouth) Say(sound []byte) error {
-	_, err := m.Write(sound)
-	return err
-}
-
-func (isapiMouth) Done() <-chan struct{} { return nil }
-func (m isapiMouth) Close()              { _ = m.Talk.Close() }

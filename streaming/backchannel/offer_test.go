@@ -85,6 +85,8 @@ func (a *asked) TalkCodec(_ context.Context, t device.TalkTarget) (device.TalkCo
 
 func (a *asked) Talk(context.Context, device.TalkTarget) (*device.Talk, error) { return nil, a.fails }
 
+func (a *asked) HangUp(context.Context, device.TalkTarget) error { return a.fails }
+
 // TestACameraIsAskedOnce, at whatever is answered; and again after a while, or after it was
 // away.
 func TestACameraIsAskedOnce(t *testing.T) {

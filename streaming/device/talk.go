@@ -71,38 +71,73 @@ type Talk struct {
 	closed bool
 }
 
+// ErrLeftOpen is wrapped by the error of a Talk that may have left its channel open: until
+// it is closed, the device may refuse everybody.
+var ErrLeftOpen = errors.New("a device may have been left busy")
+
+// leftOpen returns a failure that wraps ErrLeftOpen.
+func leftOpen(err error) error { return fmt.Errorf("%w: %w", ErrLeftOpen, err) }
+
 // Talk opens two-way audio of a channel. Its errors are *Failure: Busy if somebody else
 // talks, UnsupportedCodec if the device wants something else than G.711, Refused if it has
-// no such channel. Nothing is retried.
+// no such channel; or wrap one and ErrLeftOpen. Nothing is retried.
 func (c *Client) Talk(ctx context.Context, t TalkTarget) (talk *Talk, err error) {
+	opened := false // or it is not known
 	defer func() {
 		if r := recover(); r != nil { // caused by a device's response
 			c.cfg.Logger.Error("talking to a device panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
-			talk, err = nil, fail(Unsupported, ISAPI)
+			if talk, err = nil, fail(Unsupported, ISAPI); opened {
+				err = leftOpen(err)
+			}
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Within)
 	defer cancel()
 	talk = &Talk{client: c, target: t, writeWithin: talkWriteWithin}
-	opened := false
 	err = talk.with(ctx, func(i isapi) (err error) {
 		if talk.codec, err = i.talkCodec(ctx, t.Channel); err != nil {
 			return err
 		}
+		opened = true
 		if talk.query, err = i.openTalk(ctx, t.Channel); err != nil {
+			opened = !refused(err)
 			return err
 		}
-		opened = true
 		talk.conn, err = i.audioData(ctx, t.Channel, talk.query)
 		return err
 	})
 	if err == nil {
 		return talk, nil
 	}
-	if opened {
-		_ = talk.hangUp(context.WithoutCancel(ctx)) // the first error says more
+	if opened && talk.hangUp(context.WithoutCancel(ctx)) != nil { // the first error says more
+		err = leftOpen(err)
 	}
 	return nil, err
+}
+
+// HangUp closes a channel that an earlier Talk may have left open: also that of another
+// program that has opened it since. Its errors wrap ErrLeftOpen.
+func (c *Client) HangUp(ctx context.Context, t TalkTarget) (err error) {
+	defer func() {
+		if r := recover(); r != nil { // caused by a device's response
+			c.cfg.Logger.Error("closing a talk to a device panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = leftOpen(fail(Unsupported, ISAPI))
+		}
+	}()
+	return (&Talk{client: c, target: t}).hangUp(ctx)
+}
+
+// refused reports whether a request to open a channel has certainly not opened it.
+func refused(err error) bool {
+	var failure *Failure
+	if !errors.As(err, &failure) {
+		return false
+	}
+	switch failure.Kind {
+	case Busy, Refused, WrongPassword, TooManyAttempts, TooManyProofs, AddressForbidden, CertificateNotTrusted:
+		return true
+	}
+	return false
 }
 
 // TalkCodec returns what a channel of a device wants to hear, without talking. Its errors
@@ -163,7 +198,8 @@ func (t *Talk) Write(sound []byte) (int, error) {
 	return n, t.failed
 }
 
-// Close ends the talk, and notifies the device. Closing it again does nothing.
+// Close ends the talk, and notifies the device. Its error wraps ErrLeftOpen. Closing it
+// again does nothing.
 func (t *Talk) Close() error {
 	t.mu.Lock()
 	closed := t.closed
@@ -176,6 +212,8 @@ func (t *Talk) Close() error {
 	return t.hangUp(context.Background())
 }
 
+// hangUp tells the device that the talk is over. A device that refuses to close the channel
+// has it closed.
 func (t *Talk) hangUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, talkCloseWithin)
 	defer cancel()
@@ -184,10 +222,13 @@ func (t *Talk) hangUp(ctx context.Context) error {
 		return err
 	})
 	var failure *Failure
-	if errors.As(err, &failure) {
+	switch {
+	case err == nil, errors.As(err, &failure) && failure.Kind == Refused:
+		return nil
+	case failure != nil:
 		t.client.cfg.Logger.Debug("a device was not told that a talk has ended", slog.String("kind", string(failure.Kind)))
 	}
-	return err
+	return leftOpen(err)
 }
 
 // talkCodec returns what a channel wants to hear.

@@ -263,6 +263,58 @@ func TestADeviceThatDoesNotListen(t *testing.T) {
 	}
 }
 
+// TestLeftOpen: whether a channel may have been left open is known, also if the device did
+// not answer.
+func TestLeftOpen(t *testing.T) {
+	t.Parallel()
+	hangUp := func(w http.ResponseWriter) {
+		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			conn.Close()
+		}
+	}
+	for name, sc := range map[string]struct {
+		open, close func(w http.ResponseWriter)
+		left        bool
+	}{
+		"no answer":              {open: hangUp, close: hangUp, left: true},
+		"no answer, then closed": {open: hangUp, close: func(http.ResponseWriter) {}},
+		"it has nothing open":    {open: hangUp, close: func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) }},
+		"somebody else talks": {open: func(w http.ResponseWriter) {
+			_, _ = io.WriteString(w, "<ResponseStatus><statusCode>2</statusCode></ResponseStatus>")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var closes atomic.Int32
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.Method == http.MethodGet:
+					_, _ = fmt.Fprintf(w, ulaw, "G.711ulaw")
+				case strings.HasSuffix(r.URL.Path, "/open"):
+					sc.open(w)
+				default:
+					closes.Add(1)
+					sc.close(w)
+				}
+			}))
+			defer s.Close()
+			client, target := newClient(t), TalkTarget{ISAPIURL: s.URL, Channel: 1}
+			_, err := client.Talk(t.Context(), target)
+			if errors.Is(err, ErrLeftOpen) != sc.left || kindIn(err) == "" {
+				t.Errorf("%v", err)
+			}
+			if told := closes.Load() > 0; told != (sc.close != nil) {
+				t.Errorf("told that it is over: %v", told)
+			}
+			if sc.close == nil {
+				return
+			}
+			if err := client.HangUp(t.Context(), target); errors.Is(err, ErrLeftOpen) != sc.left {
+				t.Errorf("closing it: %v", err)
+			}
+		})
+	}
+}
+
 // FuzzTalk: no answer about talk makes the reader panic, or names a codec that we do not
 // know.
 func FuzzTalk(f *testing.F) {

@@ -224,7 +224,7 @@ type Use struct {
 	Channel int
 }
 
-func (u Use) channel() Channel { return Channel{u.Device, u.Channel} }
+func (u Use) channel() Channel { return Channel{Device: u.Device, Number: u.Channel} }
 
 // access returns the use that a permit is held for.
 func (u Use) access(transport string) access.Use {

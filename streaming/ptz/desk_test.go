@@ -35,14 +35,14 @@ func TestOrders(t *testing.T) {
 		time.Sleep(time.Hour)
 		w.want("relative, absolute, goto 7")
 		w.moveWell("rita", time.Second)
-		if !w.camera.moves() || !w.notes.has(Channel{"cam", 1}) {
+		if !w.camera.moves() || !w.notes.has(Channel{Device: "cam", Number: 1}) {
 			t.Error("it does not move, or that is not noted")
 		}
 		if err := w.desk.Relative(ctx, use("rita"), Vector{Pan: 1}); err != nil {
 			t.Error(err)
 		}
 		w.want("relative, absolute, goto 7, move 0.5, stop, relative")
-		if w.notes.has(Channel{"cam", 1}) {
+		if w.notes.has(Channel{Device: "cam", Number: 1}) {
 			t.Error("it is still noted")
 		}
 		if held := w.InUse("cam"); len(held) != 1 || held[0].Transport != Transport || held[0].Account != "rita" || held[0].Privilege != privilege.PTZ {
@@ -149,7 +149,7 @@ func TestWhoGoesStops(t *testing.T) {
 				leave(w)
 				synctest.Wait()
 				w.want("move 0.5, stop")
-				if w.notes.has(Channel{"cam", 1}) {
+				if w.notes.has(Channel{Device: "cam", Number: 1}) {
 					t.Error("it is still noted")
 				}
 				time.Sleep(time.Minute)
@@ -271,7 +271,7 @@ func TestNothingAfterTheAnswer(t *testing.T) {
 			if got := w.camera.did(); after != got && got != "stop" {
 				t.Errorf("slow by %v: %q, then %q", slow, after, got)
 			}
-			if w.camera.moves() || w.notes.has(Channel{"cam", 1}) {
+			if w.camera.moves() || w.notes.has(Channel{Device: "cam", Number: 1}) {
 				t.Error("it moves, or is noted")
 			}
 		})
@@ -286,7 +286,7 @@ func TestACameraThatIsAway(t *testing.T) {
 			w.camera.set(func(c *camera) { c.fault = fault })
 			w.revoke("rita") // does not hang
 			time.Sleep(5 * time.Minute)
-			if !w.notes.has(Channel{"cam", 1}) {
+			if !w.notes.has(Channel{Device: "cam", Number: 1}) {
 				t.Error("it is no longer noted")
 			}
 			w.camera.set(func(c *camera) { c.fault = nil })
@@ -296,7 +296,7 @@ func TestACameraThatIsAway(t *testing.T) {
 			w.moveWell("rita", time.Second)
 			w.camera.set(func(c *camera) { c.fault = fault })
 			time.Sleep(time.Hour)
-			if w.notes.has(Channel{"cam", 1}) {
+			if w.notes.has(Channel{Device: "cam", Number: 1}) {
 				t.Error("it does not give up")
 			}
 		})
@@ -314,12 +314,12 @@ func TestAStopIsSentAfterARestart(t *testing.T) {
 		w.kill()
 		w.start()
 		time.Sleep(time.Minute)
-		if w.want("move 0.5"); !w.notes.has(Channel{"cam", 1}) {
+		if w.want("move 0.5"); !w.notes.has(Channel{Device: "cam", Number: 1}) {
 			t.Error("it is no longer noted")
 		}
 		w.camera.set(func(c *camera) { c.fault = nil })
 		time.Sleep(time.Minute)
-		if w.want("move 0.5, stop"); w.notes.has(Channel{"cam", 1}) {
+		if w.want("move 0.5, stop"); w.notes.has(Channel{Device: "cam", Number: 1}) {
 			t.Error("it is still noted")
 		}
 	})
@@ -338,11 +338,11 @@ func TestARemovedCameraIsStopped(t *testing.T) {
 			t.Error(err)
 		}
 		w.want("move 0.5, stop")
-		_ = w.notes.Note(Channel{"cam", 1})
+		_ = w.notes.Note(Channel{Device: "cam", Number: 1})
 		w.kill()
 		w.start()
 		time.Sleep(time.Second)
-		if w.notes.has(Channel{"cam", 1}) {
+		if w.notes.has(Channel{Device: "cam", Number: 1}) {
 			t.Error("what is nowhere is still noted")
 		}
 		w.rules.set("olga", privilege.All, true)
@@ -365,7 +365,7 @@ func TestFaults(t *testing.T) {
 			}
 			w.camera.set(func(c *camera) { c.fault = nil })
 			time.Sleep(2 * retryAtMost)
-			if w.want(sc.orders); w.notes.has(Channel{"cam", 1}) {
+			if w.want(sc.orders); w.notes.has(Channel{Device: "cam", Number: 1}) {
 				t.Error("it is noted")
 			}
 		})

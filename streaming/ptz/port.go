@@ -7,6 +7,7 @@ import (
 
 	"latchkey/domain/ids"
 	"latchkey/projections/access"
+	"latchkey/streaming/notes"
 )
 
 // Vector is a speed, or a distance: each part from -1 to 1.
@@ -72,8 +73,8 @@ type Uses interface {
 	Used(use access.Use, at time.Time)
 }
 
-// Notes remembers, also after a crash, which channels may be moving. Each is only noted or
-// dropped once at a time.
+// Notes remembers, also after a crash, which channels may be moving; notes.Folder implements
+// it. Each is only noted or dropped once at a time.
 type Notes interface {
 	Note(c Channel) error
 	Drop(c Channel) error
@@ -81,7 +82,4 @@ type Notes interface {
 }
 
 // Channel is a channel of a device.
-type Channel struct {
-	Device ids.Device `json:"device"`
-	Number int        `json:"channel"`
-}
+type Channel = notes.Channel

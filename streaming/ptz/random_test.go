@@ -75,7 +75,7 @@ func whatever(w *world, r *rand.Rand, steps int) {
 	going.Wait()
 	w.camera.set(func(c *camera) { c.fault, c.slow = nil, 0 })
 	time.Sleep(2 * time.Minute)
-	if w.camera.moves() || w.notes.has(Channel{"cam", 1}) {
+	if w.camera.moves() || w.notes.has(Channel{Device: "cam", Number: 1}) {
 		w.t.Errorf("in the end it moves, or is noted: %s", w.camera.did())
 	}
 	w.desk.mu.Lock()

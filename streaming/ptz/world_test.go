@@ -65,7 +65,7 @@ type camera struct {
 	orders []string      // that it obeyed
 	moving bool
 	late   bool // it was moved while it was told to move without a note
-	notes  *notes
+	notes  *notebook
 	asked  int
 }
 
@@ -91,7 +91,7 @@ func (c *camera) obey(ctx context.Context, what string, then func()) error {
 func (c *camera) Move(ctx context.Context, v Vector, _ time.Duration) error {
 	return c.obey(ctx, fmt.Sprintf("move %g", v.Pan), func() {
 		c.moving = true
-		c.late = c.late || !c.notes.has(Channel{"cam", 1})
+		c.late = c.late || !c.notes.has(Channel{Device: "cam", Number: 1})
 	})
 }
 
@@ -137,14 +137,14 @@ func (c *camera) moves() bool {
 	return c.moving
 }
 
-// notes are kept in memory, beyond a desk.
-type notes struct {
+// notebook has notes in memory, beyond a desk.
+type notebook struct {
 	mu  sync.Mutex
 	on  map[Channel]bool
 	err error
 }
 
-func (n *notes) Note(c Channel) error {
+func (n *notebook) Note(c Channel) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.err == nil {
@@ -153,20 +153,20 @@ func (n *notes) Note(c Channel) error {
 	return n.err
 }
 
-func (n *notes) Drop(c Channel) error {
+func (n *notebook) Drop(c Channel) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.on, c)
 	return nil
 }
 
-func (n *notes) All() ([]Channel, error) {
+func (n *notebook) All() ([]Channel, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Collect(maps.Keys(n.on)), nil
 }
 
-func (n *notes) has(c Channel) bool {
+func (n *notebook) has(c Channel) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.on[c]
@@ -178,7 +178,7 @@ type world struct {
 	t      *testing.T
 	rules  *rules
 	camera *camera
-	notes  *notes
+	notes  *notebook
 	desk   *Desk
 	mu     sync.Mutex
 	none   bool // no address is known
@@ -267,7 +267,7 @@ func (w *world) Used(access.Use, time.Time) { w.used++ }
 func in(t *testing.T, f func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		n := &notes{on: map[Channel]bool{}}
+		n := &notebook{on: map[Channel]bool{}}
 		w := &world{
 			t: t, notes: n, camera: &camera{notes: n}, ended: map[string]bool{},
 			rules: &rules{may: map[ids.Account]privilege.Set{"olga": privilege.All, "rita": privilege.PTZ, "bob": privilege.PTZ, "vic": privilege.LiveView}},

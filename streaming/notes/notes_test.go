@@ -1,4 +1,4 @@
-package ptz
+package notes
 
 import (
 	"os"
@@ -11,7 +11,7 @@ import (
 
 // TestFolder: what is noted is there for the next process, and what is not whole is not.
 func TestFolder(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "ptz")
+	dir := filepath.Join(t.TempDir(), "notes")
 	f, err := OpenFolder(dir)
 	if err != nil {
 		t.Fatal(err)

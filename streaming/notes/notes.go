@@ -1,4 +1,6 @@
-package ptz
+// Package notes remembers channels of cameras on the disk, so that what was begun there can
+// be ended after a kill.
+package notes
 
 import (
 	"crypto/sha256"
@@ -10,18 +12,26 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"latchkey/domain/ids"
 )
+
+// Channel is a channel of a device.
+type Channel struct {
+	Device ids.Device `json:"device"`
+	Number int        `json:"channel"`
+}
 
 // maxNotes limits how many notes are read at the start.
 const maxNotes = 10_000
 
-// Folder keeps notes in a folder: a file for each channel that may be moving.
+// Folder keeps notes in a folder: a file for each channel that is noted.
 type Folder struct{ dir string }
 
 // OpenFolder returns the notes in a folder, which is created if needed.
 func OpenFolder(dir string) (*Folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder of PTZ notes: %w", err)
+		return nil, fmt.Errorf("making a folder of notes: %w", err)
 	}
 	return &Folder{dir}, nil
 }
@@ -32,22 +42,22 @@ func (f *Folder) path(c Channel) string {
 	return filepath.Join(f.dir, hex.EncodeToString(sum[:16]))
 }
 
-// Note implements Notes: the note is on the disk when it returns.
+// Note notes a channel: it is on the disk when it returns.
 func (f *Folder) Note(c Channel) error {
 	text, err := json.Marshal(c)
 	if err != nil {
-		return fmt.Errorf("writing a PTZ note: %w", err)
+		return fmt.Errorf("writing a note: %w", err)
 	}
 	if err := writeFile(f.path(c), text); err != nil {
-		return fmt.Errorf("writing a PTZ note: %w", err)
+		return fmt.Errorf("writing a note: %w", err)
 	}
 	dir, err := os.Open(f.dir)
 	if err != nil {
-		return fmt.Errorf("opening the folder of PTZ notes: %w", err)
+		return fmt.Errorf("opening a folder of notes: %w", err)
 	}
 	defer dir.Close()
 	if err := dir.Sync(); err != nil {
-		return fmt.Errorf("syncing the folder of PTZ notes: %w", err)
+		return fmt.Errorf("syncing a folder of notes: %w", err)
 	}
 	return nil
 }
@@ -61,20 +71,20 @@ func writeFile(path string, text []byte) error {
 	return errors.Join(err, file.Sync(), file.Close())
 }
 
-// Drop implements Notes. A note that a crash brings back costs one stop.
+// Drop removes a note. A crash may bring it back.
 func (f *Folder) Drop(c Channel) error {
 	if err := os.Remove(f.path(c)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("removing a PTZ note: %w", err)
+		return fmt.Errorf("removing a note: %w", err)
 	}
 	return nil
 }
 
-// All implements Notes. A note that was not written completely is dropped: the order that
-// waited for it was never sent.
+// All lists what is noted. A note that was not written completely is dropped: what was to
+// follow it was never done.
 func (f *Folder) All() ([]Channel, error) {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
-		return nil, fmt.Errorf("reading the PTZ notes: %w", err)
+		return nil, fmt.Errorf("reading a folder of notes: %w", err)
 	}
 	var list []Channel
 	var faults []error
@@ -82,7 +92,7 @@ func (f *Folder) All() ([]Channel, error) {
 		path := filepath.Join(f.dir, e.Name())
 		text, err := os.ReadFile(path)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("reading a PTZ note: %w", err))
+			faults = append(faults, fmt.Errorf("reading a note: %w", err))
 			continue
 		}
 		var c Channel
