@@ -14,8 +14,8 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/headers"
 	"github.com/pion/rtcp"
 
+	"latchkey/domain/privilege"
 	"latchkey/projections/access"
-
 	"latchkey/streaming/upstream"
 )
 
@@ -394,13 +394,16 @@ func (h *handler) play(ctx *gortsplib.ServerHandlerOnPlayCtx) (refused *refusal)
 	}
 	if refused = h.verdict(v); refused != nil {
 		if v.playing.Load() { // otherwise the server would continue
-			v.permit.Recheck()
+			v.held().Recheck()
 			h.cut(v, access.PrivilegeGone)
 		}
 		return refused
 	}
 	if isElsewhere(ctx.Session, ctx.Request) {
 		return errOtherAddress
+	}
+	if refused = h.talkOnly(v); refused != nil {
+		return refused
 	}
 	h.noteUse(v) // before the first packet
 	switch {
@@ -537,10 +540,14 @@ func (d *Door) noteUse(v *viewer) {
 	if d.cfg.Uses == nil {
 		return
 	}
+	needs := v.needs
+	if v.talks.Load() {
+		needs = privilege.TwoWayAudio
+	}
 	if _, live := d.cfg.Access.Key(v.key.Name); live {
 		d.cfg.Uses.Used(access.Use{
 			Subject: access.Subject{Account: v.key.Account, StreamKey: v.key.Name},
-			Device:  v.device, Channel: v.channel, Privilege: v.needs, Transport: v.transport(),
+			Device:  v.device, Channel: v.channel, Privilege: needs, Transport: v.transport(),
 		}, d.cfg.Now())
 	}
 }
@@ -550,5 +557,13 @@ func (d *Door) verdict(v *viewer) *refusal {
 	if v.cutFor.Load() != nil {
 		return errNotFound
 	}
-	return refusalOf(v.permit.Check(d.cfg.Now()))
+	return refusalOf(v.held().Check(d.cfg.Now()))
+}
+
+// held returns the permit that the viewer's session needs.
+func (v *viewer) held() *access.Permit {
+	if v.talks.Load() {
+		return v.speech.Load().permit
+	}
+	return v.permit
 }

@@ -154,8 +154,12 @@ func (s *speech) lost(f *holding, why talk.Reason) {
 	}
 }
 
-// revoked ends the speech, and nothing else of the viewer.
+// revoked ends the speech, and nothing else of a viewer that watches too.
 func (s *speech) revoked(reason access.Reason) {
+	if s.viewer.talks.Load() {
+		s.door.cut(s.viewer, reason)
+		return
+	}
 	s.door.metrics.cut.WithLabelValues(string(reason)).Inc()
 	s.door.log.Info("a viewer may not talk any more", "viewer", s.viewer.id, "account", s.viewer.key.Account, "device", s.viewer.device, "reason", reason)
 	s.stop()

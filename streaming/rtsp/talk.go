@@ -172,6 +172,9 @@ func (h *handler) take(v *viewer, track int) *refusal {
 	if v.multicast && v.lease.stream.isBack(track) {
 		return errNoTransport
 	}
+	if v.talks.Load() && !v.lease.stream.isBack(track) {
+		return errState // nothing of the camera is shown without a permit
+	}
 	if refused := v.take(track); refused != nil || !v.lease.stream.isBack(track) {
 		return refused
 	}
@@ -219,6 +222,22 @@ func (d *Door) talkAlone(v *viewer, t target, wants bool, refused *refusal, revo
 	}
 	v.alone, v.needs = true, privilege.TwoWayAudio
 	return d.acquirePermit(v, revoked)
+}
+
+// talkOnly makes a viewer that has set up the back channel, and nothing else, one that only
+// talks: its session goes on without live view, and ends with two-way audio.
+func (h *handler) talkOnly(v *viewer) *refusal {
+	s := v.speech.Load()
+	if s == nil || v.alone || v.talks.Load() || v.replay != nil || len(v.tracks) != 1 {
+		return nil
+	}
+	v.talks.Store(true) // from now on a revocation of two-way audio cuts it
+	if refused := h.verdict(v); refused != nil {
+		h.cut(v, access.PrivilegeGone)
+		return refused
+	}
+	v.permit.Release()
+	return nil
 }
 
 // setupTalk prepares the back channel of a viewer.

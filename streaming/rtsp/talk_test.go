@@ -440,6 +440,54 @@ func TestTalkAlone(t *testing.T) {
 	}
 }
 
+// TestOnlyTheBackChannel: who might watch too, but has set up only the back channel, talks
+// without live view, and not without two-way audio.
+func TestOnlyTheBackChannel(t *testing.T) {
+	cam, ear := talkedTo(t, g711(0))
+	h := open(t, cam, talks)
+	h.grants.grant("ann", "dev-1", 1, talking)
+	p := &talker{player: h.player(t, "/dev-1/1", annKey)}
+	r, err := p.do("DESCRIBE", p.url, requireTalk)
+	if err != nil || r.status != 200 {
+		t.Fatalf("DESCRIBE: %+v, %v", r, err)
+	}
+	p.readBack(t, r.body)
+	if r, err = p.setupBack(t, "tcp"); err != nil || r.status != 200 {
+		t.Fatalf("SETUP: %+v, %v", r, err)
+	}
+	if r, err = p.do("PLAY", p.url, requireTalk); err != nil || r.status != 200 {
+		t.Fatalf("PLAY: %+v, %v", r, err)
+	}
+	p.sayUntil(t, 0, "it is heard", func() bool { return ear.heard() > 1000 })
+	h.grants.grant("ann", "dev-1", 1, privilege.TwoWayAudio)
+	h.recheck(t, "ann", "dev-1", "")
+	if uses := h.grants.InUse("dev-1"); len(uses) != 1 || uses[0].Privilege != privilege.TwoWayAudio || uses[0].Transport != "rtsp-talk" {
+		t.Errorf("in use: %+v", uses)
+	}
+	n := ear.quiet(t)
+	p.sayUntil(t, 0, "it is heard without live view", func() bool { return ear.heard() > n+1000 })
+	for _, request := range []struct {
+		method, url string
+		status      int
+	}{{"PAUSE", p.url, 200}, {"SETUP", p.controls[0], 455}, {"PLAY", p.url, 200}} {
+		if r, err = p.do(request.method, request.url, requireTalk, "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"); err != nil || r.status != request.status {
+			t.Errorf("%s: %+v, %v", request.method, r, err)
+		}
+	}
+	n = ear.quiet(t)
+	p.sayUntil(t, 0, "it is heard after a pause", func() bool { return ear.heard() > n })
+	h.grants.grant("ann", "dev-1", 1, privilege.LiveView)
+	h.recheck(t, "ann", "dev-1", "")
+	n = ear.quiet(t)
+	if _, err := p.packet(); err == nil {
+		t.Error("it is sent something")
+	}
+	if more := ear.quiet(t) - n; more != 0 {
+		t.Errorf("%d bytes were heard after the answer", more)
+	}
+	eventually(t, "nothing is kept", func() bool { return h.viewers.count() == 0 && len(h.grants.InUse("dev-1")) == 0 })
+}
+
 // TestTheOwnerIsFirst: others wait, and are not told for whom; who was interrupted is heard
 // again only after a pause.
 func TestTheOwnerIsFirst(t *testing.T) {

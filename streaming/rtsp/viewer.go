@@ -46,7 +46,8 @@ type viewer struct {
 	reportPorts reportPorts
 	deaf        atomic.Bool // the viewer sends too many
 
-	alone   bool                   // it only talks
+	alone   bool                   // it may only talk
+	talks   atomic.Bool            // it might watch too, but plays only the back channel
 	speech  atomic.Pointer[speech] // nil: it has set up no back channel
 	cutFor  atomic.Pointer[cutting]
 	playing atomic.Bool   // since its first PLAY
@@ -58,7 +59,7 @@ func (v *viewer) transport() string {
 	switch {
 	case v.session == nil:
 		return ""
-	case v.alone:
+	case v.alone, v.talks.Load():
 		return v.talkTransport()
 	case v.wire.tls != nil && v.udp:
 		return "rtsps-udp"
