@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -173,6 +174,41 @@ func TestPortalVerification(t *testing.T) {
 	// Whoever registers with an address that has an account sees the same pages.
 	other := w.browser()
 	other.get("/register").submit("/register", "email", "rita@example.com", "password", "another long password").want(200, "/register/code", "A code was sent to rita@example.com")
+}
+
+// TestPortalRegistrationModes: where not everybody may register, the page says what is
+// missing.
+func TestPortalRegistrationModes(t *testing.T) {
+	for mode, want := range map[app.Mode]string{app.Closed: "This service takes no new accounts.", app.Invited: "You need an invitation to register here"} {
+		w := newPortalWorld(t, func(c *Config) {
+			read, vault := c.Queries.(readModel), c.Sessions.(*memoryVault)
+			useCases, err := app.New(app.Config{
+				Log: read.log, Sealer: vault, Passwords: vault, Cameras: vault, StreamSecrets: vault, Domains: read, Now: c.Now,
+				Registration: mode, Codes: vault, Messenger: vault, ShareCodes: &memoryCodes{now: c.Now}, Invitations: noInvitations{},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Accounts = useCases.Accounts
+		})
+		b := w.browser()
+		p := b.get("/register").submit("/register", "email", "rita@example.com", "password", password, "invitation", "used-up")
+		p.want(403, "/register", want)
+		if p.form("/register").Get("email") != "rita@example.com" || len(b.cookies) != 1 {
+			t.Errorf("%s: %v, %v", mode, p.form("/register"), b.cookies)
+		}
+	}
+}
+
+// noInvitations has no invitation that is still valid.
+type noInvitations struct{}
+
+func (noInvitations) ClaimInvitation(context.Context, string, string, string) (valid, setup bool, err error) {
+	return false, false, nil
+}
+
+func (noInvitations) SettleInvitation(context.Context, string, string, string, bool) error {
+	return nil
 }
 
 // verifies makes a world in which addresses must be proven.

@@ -97,3 +97,21 @@ func TestCertificateIsConfirmed(t *testing.T) {
 		t.Errorf("%d %s", w.Code, body)
 	}
 }
+
+// TestBeforeASharingEnds: whoever asks to end it is told who is watching by it now.
+func TestBeforeASharingEnds(t *testing.T) {
+	var asked []string
+	p := newPortal(t, answers(&asked, map[string]string{
+		"GET /api/v1/shares/s": `{"id":"s","share":"s","owner":"me","recipient":{"email":"rita@example.com"},"status":"live","in_force":true,
+			"devices":[{"device":"cam","name":"Door","status":"accepted","in_force":true,"channels":[]}]}`,
+		"GET /api/v1/accounts/me": `{"id":"me","account":"me","name":"Olga","quotas":[]}`,
+		"GET /api/v1/devices/cam/viewers": `{"items":[
+			{"id":"a","own":false,"share":"s","channel":1,"privileges":["live_view"],"since":"2026-01-01T00:00:00Z","transport":"rtsp-tcp"},
+			{"id":"b","own":false,"share":"other","channel":1,"privileges":["live_view"],"since":"2026-01-01T00:00:00Z","transport":"rtsp-tcp"}]}`,
+		"GET /api/v1/invitations": `{"count":0,"items":[]}`,
+	}))
+	body := get(p, "/my-shares/s/delete").Body.String()
+	if !strings.Contains(body, "1 viewer is watching now and is cut off at once.") || !strings.Contains(body, "rita@example.com can no longer use any of these devices.") {
+		t.Error(body)
+	}
+}

@@ -130,6 +130,7 @@ type endPage struct {
 	Form       form
 	Path, Name string
 	Devices    []string
+	Watching   int
 }
 
 func (v *visit) ending(f form) (endPage, error) {
@@ -141,7 +142,31 @@ func (v *visit) ending(f form) (endPage, error) {
 	for _, d := range given(s) {
 		p.Devices = append(p.Devices, cmp.Or(d.Name, d.Device))
 	}
+	p.Watching = v.watching(s)
 	return p, nil
+}
+
+// mostAsked is how many devices are asked who watches them, before a share is deleted.
+const mostAsked = 20
+
+// watching returns how many viewers a share has now, as far as that is known.
+func (v *visit) watching(s client.Share) int {
+	n := 0
+	for i, d := range given(s) {
+		if i == mostAsked {
+			break
+		}
+		a, err := v.api.ListDeviceViewersWithResponse(v.ctx(), d.Device, &client.ListDeviceViewersParams{Limit: mostViewers})
+		if err != nil {
+			continue
+		}
+		for _, one := range a.JSON200.Items {
+			if one.Share == s.ID {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func askEnd(v *visit) error {
