@@ -808,8 +808,8 @@ type Device struct {
 	Model string `json:"model,omitempty,omitzero"`
 	Name  string `json:"name"`
 
-	// Online Whether the device responds, as this server has seen it: when its streams were pulled, and about once a minute
-	// without credentials.
+	// Online Whether the device responds, as this server has seen it: when its streams were pulled or published, and about once
+	// a minute without credentials. A device that published is offline when that ends, until it is seen again.
 	Online Online `json:"online"`
 
 	// Proven Whether the service connected to the device with its credentials. A serial that the device did not say itself (by ISAPI or ONVIF) is only yours until somebody who has the device reclaims it.
@@ -1066,8 +1066,10 @@ type Hours struct {
 // HoursSpansDays defines model for Hours.Spans.Days.
 type HoursSpansDays string
 
-// Interruptions Streams that this server was pulling from the device and that broke off, also if the device is online again. Absent
-// if none did within the last hour.
+// Interruptions Streams that broke off while this server was pulling them from the device, or the device was publishing them, also
+// if the device is online again. A publication that its publisher ends itself (TEARDOWN or PAUSE), that another one
+// with the same key replaces, or that this server ends (as its key was revoked) did not break off. Absent if none did
+// within the last hour.
 type Interruptions struct {
 	// At When the last one did.
 	At time.Time `json:"at"`
@@ -1418,15 +1420,17 @@ type OfferedDevice struct {
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
-// Online Whether the device responds, as this server has seen it: when its streams were pulled, and about once a minute
-// without credentials.
+// Online Whether the device responds, as this server has seen it: when its streams were pulled or published, and about once
+// a minute without credentials. A device that published is offline when that ends, until it is seen again.
 type Online struct {
-	// Interruptions Streams that this server was pulling from the device and that broke off, also if the device is online again. Absent
-	// if none did within the last hour.
+	// Interruptions Streams that broke off while this server was pulling them from the device, or the device was publishing them, also
+	// if the device is online again. A publication that its publisher ends itself (TEARDOWN or PAUSE), that another one
+	// with the same key replaces, or that this server ends (as its key was revoked) did not break off. Absent if none did
+	// within the last hour.
 	Interruptions Interruptions `json:"interruptions,omitempty,omitzero"`
 
-	// Reason Why it is offline (`not_reachable`, `timeout`, `not_rtsp`, `address_forbidden`), or what is wrong although it
-	// is online (`wrong_password`, `no_such_path`, `description_unreadable`, `certificate_not_trusted`,
+	// Reason Why it is offline (`not_reachable`, `timeout`, `not_rtsp`, `address_forbidden`; of a device that published:
+	// `ended`, or `silent` (nothing came any more)), or what is wrong although it is online (`wrong_password`, `no_such_path`, `description_unreadable`, `certificate_not_trusted`,
 	// `unsupported`, `refused` (it refuses to play), `busy` (it plays to as many as it can), `silent` (it says that
 	// it plays, and sends nothing)); absent otherwise.
 	Reason string `json:"reason,omitempty,omitzero"`

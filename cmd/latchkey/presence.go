@@ -71,6 +71,17 @@ func dropped(w *device.Watch) func(id ids.Device, reason string) {
 	}
 }
 
+// unpublished reports to the watch that devices publish no more.
+func unpublished(w *device.Watch) func(id ids.Device, silent bool) {
+	return func(id ids.Device, silent bool) {
+		kind := device.Ended
+		if silent {
+			kind = device.Silent
+		}
+		w.Unpublished(string(id), kind)
+	}
+}
+
 // presence is the watch as the API sees it.
 type presence struct{ watch *device.Watch }
 

@@ -22,6 +22,18 @@ func TestReasonsOfInterruptions(t *testing.T) {
 	}
 }
 
+// TestReasonsOfPublishing: a device that publishes no more is offline.
+func TestReasonsOfPublishing(t *testing.T) {
+	for silent, want := range map[bool]string{false: "ended", true: "silent"} {
+		watch := device.NewWatch(device.WatchConfig{})
+		reached(watch)("cam-1", "")
+		unpublished(watch)("cam-1", silent)
+		if got := (presence{watch}).Of("cam-1"); got.State != "offline" || got.Reason != want {
+			t.Errorf("%v: %+v, want %s", silent, got, want)
+		}
+	}
+}
+
 // TestReasonsOfDials: what the pool says of a camera is told in the words of the API. One
 // that refuses to play responds.
 func TestReasonsOfDials(t *testing.T) {

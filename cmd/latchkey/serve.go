@@ -355,7 +355,7 @@ const mostDials = 256
 
 func newUpstreams(o options, x *access.Index, p *opened, watch *device.Watch, metrics, private prometheus.Registerer, logger *slog.Logger) (*upstream.Pool, error) {
 	return upstream.New(upstream.Config{
-		Cameras: cameraSources{p.vault}, Privileges: doorAccess{x}, Allow: o.mayDial, Reached: reached(watch), Dropped: dropped(watch),
+		Cameras: cameraSources{p.vault}, Privileges: doorAccess{x}, Allow: o.mayDial, Reached: reached(watch), Dropped: dropped(watch), Unpublished: unpublished(watch),
 		Logger: logger, Metrics: metrics, Private: private, CloseAfter: o.closeAfter, MaxDials: min(mostDials, max(1, o.connections/2)),
 	})
 }

@@ -134,9 +134,18 @@ func (w *Watch) Report(device string, reason Kind) {
 	w.set(device, state, reason)
 }
 
+// Unpublished notes that a device publishes no more, and why: Ended or Silent. Until anything
+// else is heard of it, it is gone.
+func (w *Watch) Unpublished(device string, reason Kind) { w.set(device, Offline, reason) }
+
 func (w *Watch) set(device string, state State, reason Kind) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.put(device, state, reason)
+}
+
+// put is set for a caller that holds the mutex.
+func (w *Watch) put(device string, state State, reason Kind) {
 	before, known := w.seen[device]
 	if !known && len(w.seen) >= maxWatched {
 		return
@@ -157,6 +166,17 @@ func (w *Watch) responded(device string) {
 		reason = before.Reason
 	}
 	w.set(device, Online, reason)
+}
+
+// plays notes that a stream of a device plays, unless anything was heard of it since: such as
+// that the stream has ended, which for a device that nobody can ask is the last word.
+func (w *Watch) plays(device string, before Presence) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now := w.seen[device]; now.State == Offline && (before.State != Offline || !now.Since.Equal(before.Since)) {
+		return
+	}
+	w.put(device, Online, "")
 }
 
 // forget drops the devices that are in no account any more.
@@ -200,8 +220,8 @@ func (w *Watch) round(ctx context.Context) error {
 	var asked sync.WaitGroup
 	defer asked.Wait()
 	for _, id := range ids {
-		if w.cfg.Pulled(id) {
-			w.set(id, Online, "")
+		if before := w.Of(id); w.cfg.Pulled(id) {
+			w.plays(id, before)
 			continue
 		}
 		select {

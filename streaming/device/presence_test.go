@@ -187,6 +187,53 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// TestAPublicationEnds: the device is gone, until anything else is heard of it; what was seen
+// before the end does not count.
+func TestAPublicationEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStreet(2)
+		w := s.watch()
+		s.pulled["cam-00000"], s.pulled["cam-00001"] = true, true
+		address := w.cfg.Address
+		w.cfg.Address = func(ctx context.Context, id string) (string, error) {
+			if id == "cam-00000" {
+				return "", nil
+			}
+			return address(ctx, id)
+		}
+		pulled := w.cfg.Pulled
+		w.cfg.Pulled = func(id string) bool {
+			defer func() {
+				if pulled(id) && time.Since(w.Of(id).Since) > 5*time.Minute { // while it is looked at
+					s.mu.Lock()
+					s.pulled[id] = false
+					s.mu.Unlock()
+					w.Unpublished(id, Silent)
+				}
+			}()
+			return pulled(id)
+		}
+		w.Report("cam-00000", "")
+		w.Report("cam-00001", "")
+		running(t, w)
+		time.Sleep(5 * time.Minute)
+		if p := w.Of("cam-00000"); p.State != Online {
+			t.Errorf("while it publishes: %+v", p)
+		}
+		time.Sleep(10 * time.Minute)
+		if p := w.Of("cam-00000"); p.State != Offline || p.Reason != Silent || p.Since.IsZero() {
+			t.Errorf("without an address: %+v", p)
+		}
+		if p := w.Of("cam-00001"); p.State != Online || p.Reason != "" {
+			t.Errorf("one that responds: %+v", p)
+		}
+		w.Report("cam-00000", "")
+		if p := w.Of("cam-00000"); p.State != Online {
+			t.Errorf("it publishes again: %+v", p)
+		}
+	})
+}
+
 // TestInterruptions are told for an hour, whatever else is seen of the device, and counted as
 // long as each is within an hour of the one before.
 func TestInterruptions(t *testing.T) {

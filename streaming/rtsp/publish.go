@@ -1,6 +1,7 @@
 package rtsp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 
@@ -175,6 +177,9 @@ func (h *handler) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.Respo
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }
 
+// replacedBySame is why a publisher is cut if another one with its key records.
+const replacedBySame access.Reason = "replaced"
+
 // recordWithin limits the wait for a pull that the publication replaces.
 const recordWithin = 5 * time.Second
 
@@ -185,9 +190,15 @@ func (h *handler) record(p *publisher) (refused *refusal) {
 		return errTaken
 	}
 	if before != nil && before != p {
-		h.cutPublisher(before, "replaced")
-		if old := before.publication.Load(); old != nil {
-			<-old.Done()
+		replaced := before.publication.Load()
+		h.cutPublisher(before, replacedBySame)
+		if replaced = cmp.Or(replaced, before.publication.Load()); replaced != nil {
+			<-replaced.Done()
+			defer func() {
+				if refused != nil {
+					replaced.Missed()
+				}
+			}()
 		}
 	}
 	ctx, cancel := context.WithTimeout(p.wire.ctx, recordWithin)
@@ -243,12 +254,16 @@ func (p *publisher) receive(pub *upstream.Publication) {
 	}
 }
 
-// stop ends a publication whose publisher pauses or is gone. Until it has ended,
-// cutPublisher finds it.
-func (p *publisher) stop() {
+// stop ends a publication whose publisher pauses, or is gone: lost, if it did not say so.
+// Until it has ended, cutPublisher finds it.
+func (p *publisher) stop(lost bool) {
 	p.wire.recording.Store(false)
 	if pub := p.publication.Load(); pub != nil {
-		pub.End()
+		if lost {
+			pub.Lose()
+		} else {
+			pub.End()
+		}
 		p.watched.Wait() // a RECORD that follows is another publication
 		p.publication.Store(nil)
 	}
@@ -262,15 +277,19 @@ func (d *Door) cutPublisher(p *publisher, reason access.Reason) {
 		d.log.Info("a publisher was cut", "account", p.key.Account, "device", p.of.Device, "channel", p.of.Channel, "reason", reason)
 	}
 	if pub := p.publication.Load(); pub != nil {
-		pub.Cut()
+		if reason == replacedBySame {
+			pub.Replace()
+		} else {
+			pub.Cut()
+		}
 	}
 	p.wire.cut()
 	p.session.Close()
 }
 
-// forgetPublisher undoes announce.
-func (h *handler) forgetPublisher(p *publisher) {
-	p.stop()
+// forgetPublisher undoes announce. why ended the session.
+func (h *handler) forgetPublisher(p *publisher, why error) {
+	p.stop(!errors.As(why, new(liberrors.ErrServerSessionTornDown)))
 	h.publishers.release(p)
 	p.permit.Release()
 }

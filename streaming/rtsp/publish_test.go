@@ -234,6 +234,55 @@ func TestASilentPublisherEnds(t *testing.T) {
 	}
 }
 
+// TestHowAPublisherGoes: one whose connection is lost has broken off; one that says so, is
+// replaced or is ended has not.
+func TestHowAPublisherGoes(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		goes func(t *testing.T, h *house, cam *player, key string)
+		want string
+	}{
+		"the connection is lost": {func(_ *testing.T, _ *house, cam *player, _ string) { cam.conn.Close() }, "dropped ended by camera, unpublished false"},
+		"TEARDOWN":               {func(_ *testing.T, _ *house, cam *player, _ string) { _, _ = cam.do("TEARDOWN", cam.url) }, "unpublished false"},
+		"PAUSE":                  {func(_ *testing.T, _ *house, cam *player, _ string) { _, _ = cam.do("PAUSE", cam.url) }, "unpublished false"},
+		"its key is revoked": {func(t *testing.T, h *house, _ *player, key string) {
+			name, _, _ := strings.Cut(key, ":")
+			h.grants.revokeKey(ids.Key(name))
+			h.recheck(t, "ann", "", ids.Key(name))
+		}, "unpublished false"},
+		"it is replaced": {func(t *testing.T, h *house, _ *player, key string) {
+			again := h.player(t, "/dev-1/1", key)
+			r, err := again.records()
+			again.wants(200, "RECORD in place of the same key's", r, err)
+			_, _ = again.do("TEARDOWN", again.url)
+		}, "reached, unpublished false"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			told := make(chan string, 16)
+			h := open(t, nil, func(cfg *config) {
+				cfg.Up.Reached = func(ids.Device, string) { told <- "reached" }
+				cfg.Up.Dropped = func(_ ids.Device, reason string) { told <- "dropped " + reason }
+				cfg.Up.Unpublished = func(_ ids.Device, silent bool) { told <- fmt.Sprint("unpublished ", silent) }
+			})
+			key := h.publishingKey("dev-1", 1, "abc")
+			cam := h.player(t, "/dev-1/1", key)
+			r, err := cam.records()
+			cam.wants(200, "RECORD", r, err)
+			<-told // reached
+			c.goes(t, h, cam, key)
+			var all []string
+			for last := ""; !strings.HasPrefix(last, "unpublished"); {
+				last = <-told
+				all = append(all, last)
+			}
+			if got := strings.Join(all, ", "); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
 // TestPausedAndRecordedAgain: the end of the first publication does not end the second.
 func TestPausedAndRecordedAgain(t *testing.T) {
 	t.Parallel()

@@ -437,7 +437,7 @@ func (h *handler) OnPause(ctx *gortsplib.ServerHandlerOnPauseCtx) (*base.Respons
 	}
 	w.setPlaying(false)
 	if p, ok := ctx.Session.UserData().(*publisher); ok {
-		p.stop()
+		p.stop(false)
 	}
 	switch {
 	case !ok:
@@ -467,7 +467,7 @@ func (h *handler) OnConnClose(ctx *gortsplib.ServerHandlerOnConnCloseCtx) {
 // OnSessionClose is called when nothing more is sent to the session.
 func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
 	if p, ok := ctx.Session.UserData().(*publisher); ok {
-		h.forgetPublisher(p)
+		h.forgetPublisher(p, ctx.Error)
 	}
 	v, ok := ctx.Session.UserData().(*viewer)
 	if !ok {

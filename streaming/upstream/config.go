@@ -30,9 +30,13 @@ type Config struct {
 	// Reached is called with the result of each dial of a device's camera: "" if it plays,
 	// otherwise one of a fixed set of short reasons. It must not block. It may be nil.
 	Reached func(device ids.Device, reason string)
-	// Dropped is called when a stream that was pulled from a device's camera breaks off, with
-	// one of the same reasons. It must not block. It may be nil.
+	// Dropped is called when a stream breaks off that was pulled from a device's camera, or
+	// published by it, with one of the same reasons. It must not block. It may be nil.
 	Dropped func(device ids.Device, reason string)
+	// Unpublished is called when a publication of a device has ended, none replaces it, and no
+	// other stream of the device plays. silent: nothing came any more. It must not block, nor
+	// call the pool. It may be nil.
+	Unpublished func(device ids.Device, silent bool)
 
 	CloseAfter   time.Duration // how long an upstream outlives its last lease: 10 s, at least 0.2 s
 	DialTimeout  time.Duration // from dialing a camera to its response to PLAY: 10 s
@@ -65,6 +69,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Dropped == nil {
 		c.Dropped = func(ids.Device, string) {}
+	}
+	if c.Unpublished == nil {
+		c.Unpublished = func(ids.Device, bool) {}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

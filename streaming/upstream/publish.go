@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 
+	"latchkey/domain/ids"
 	"latchkey/streaming/rtspclient"
 )
 
@@ -15,9 +17,10 @@ import (
 // lasts, the camera is not dialed for that stream.
 type Publication struct {
 	pull   *pull
+	of     Stream
 	desc   *description.Session // for viewers
 	tracks map[*description.Media]*rtspclient.Track
-	stop   context.CancelFunc
+	stop   context.CancelCauseFunc
 	over   <-chan struct{}
 }
 
@@ -27,6 +30,13 @@ var (
 	ErrPublished = errors.New("the stream is already being published")
 	// ErrUnusable is returned if nothing can be made of what is to be published.
 	ErrUnusable = errors.New("nothing of the description can be published")
+)
+
+// Why a publication was ended, if not by silence.
+var (
+	errOver     = errors.New("the publication was ended")
+	errLost     = fmt.Errorf("the publisher was lost: %w", rtspclient.ErrEnded)
+	errReplaced = errors.New("another publication of the stream follows")
 )
 
 // publishTries is how often a pull that is in the way is ended: viewers may begin another
@@ -96,16 +106,16 @@ func (p *Pool) begin(of Stream, pub *Publication) (<-chan struct{}, error) {
 		u.stop()
 		return u.over, nil
 	}
-	ctx, stop := context.WithCancel(p.ctx)
+	ctx, stop := context.WithCancelCause(p.ctx)
 	over := make(chan struct{})
-	u.stop, u.over, u.left = stop, over, time.Time{}
+	u.stop, u.over, u.left = func() { stop(errOver) }, over, time.Time{}
 	pub.pull.flow = newFlow(pub.desc, u.space)
 	u.flowing, u.published, u.err, u.refs, u.retry = pub.pull.flow, true, nil, 0, backoff{}
-	pub.stop, pub.over = stop, over
+	pub.of, pub.stop, pub.over = of, stop, over
 	p.observe(of, pub.pull.flow)
 	p.pulls.Go(func() {
 		defer close(over)
-		defer stop()
+		defer stop(errOver)
 		p.runPublished(ctx, u, pub.pull)
 	})
 	return nil, nil
@@ -116,8 +126,28 @@ func (p *Pool) begin(of Stream, pub *Publication) (<-chan struct{}, error) {
 func (p *Pool) runPublished(ctx context.Context, u *upstream, pl *pull) {
 	p.cfg.Reached(u.of.Device, "")
 	reason := pl.wait(ctx)
+	why := cmp.Or(reason, context.Cause(ctx))
+	if errors.Is(why, errSilent) || errors.Is(why, errLost) {
+		p.cfg.Dropped(u.of.Device, faultOf(why).label)
+	}
 	p.ended(u, nil, 0)
+	if p.ctx.Err() == nil && !errors.Is(why, errReplaced) {
+		p.gone(u.of.Device, errors.Is(why, errSilent))
+	}
 	pl.close(reason)
+}
+
+// gone reports that a device publishes no more, unless another of its streams plays. It holds
+// the mutex, so that one that begins is reported after it.
+func (p *Pool) gone(device ids.Device, silent bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for of, u := range p.streams {
+		if of.Device == device && u.flowing != nil {
+			return
+		}
+	}
+	p.cfg.Unpublished(device, silent)
 }
 
 // Packet passes on a packet of a media of the description, which it may change.
@@ -134,9 +164,11 @@ func (pub *Publication) Report(m *description.Media, ssrc uint32, ntp uint64, rt
 func (pub *Publication) Done() <-chan struct{} { return pub.over }
 
 // Cut ends the publication, without waiting. No packet that comes later is passed on.
-func (pub *Publication) Cut() {
+func (pub *Publication) Cut() { pub.cut(errOver) }
+
+func (pub *Publication) cut(why error) {
 	pub.pull.tracks.Store(nil)
-	pub.stop()
+	pub.stop(why)
 }
 
 // End ends the publication and waits for that: its readers have ended.
@@ -144,3 +176,16 @@ func (pub *Publication) End() {
 	pub.Cut()
 	<-pub.over
 }
+
+// Lose is End for a publication whose publisher was lost: that interrupts the stream.
+func (pub *Publication) Lose() {
+	pub.cut(errLost)
+	<-pub.over
+}
+
+// Replace is Cut for a publication that another one of the same publisher follows: its device
+// stays where it is. If none begins, call Missed.
+func (pub *Publication) Replace() { pub.cut(errReplaced) }
+
+// Missed reports that what should have replaced the publication did not begin.
+func (pub *Publication) Missed() { pub.pull.pool.gone(pub.of.Device, false) }
