@@ -2221,7 +2221,7 @@ type VideoStream struct {
 	// GopSeconds Time between the last two key frames.
 	GopSeconds float64 `json:"gop_seconds,omitempty,omitzero"`
 
-	// GopTooLong The pictures since the last key frame exceed 8 MiB, together with those of the other stream of the channel: a new viewer waits for the next one.
+	// GopTooLong The pictures since the last key frame, or those between the two before, exceeded 8 MiB together with those of the other stream of the channel: a viewer that joined then waited for the next key frame.
 	GopTooLong bool `json:"gop_too_long"`
 	Height     int  `json:"height,omitempty,omitzero"`
 

@@ -36,8 +36,8 @@ type VideoFacts struct {
 	// VaryingGOP reports whether key frames come at changing intervals, as a "smart codec"
 	// does that leaves them out while nothing moves.
 	VaryingGOP bool
-	// GOPTooLong reports whether the pictures since the last key frame exceed what MaxGOP
-	// leaves them: new viewers wait for the next one.
+	// GOPTooLong reports whether the pictures since the last key frame, or those of the whole
+	// GOP before, exceed what MaxGOP leaves them: new viewers wait for the next key frame.
 	GOPTooLong bool
 }
 
@@ -126,6 +126,8 @@ type observer struct {
 	keyed      bool   // a key frame was seen
 	key        uint32 // timestamp of the last one
 	frames     int    // since then
+	tooLong    bool   // what was sent since then was not cached
+	longBefore bool   // what was sent between the two before was not
 	shortest   time.Duration
 	longest    time.Duration
 	parameters bool // those of the current picture were read
@@ -280,9 +282,6 @@ func (o *observer) add(p Packet, has content) {
 	if p.Track != o.track {
 		return
 	}
-	if has.picture {
-		o.facts.Video.GOPTooLong = has.tooLong
-	}
 	at := Timestamp(p.Data)
 	if !o.began || at != o.picture {
 		o.nextPicture(at)
@@ -294,6 +293,8 @@ func (o *observer) add(p Packet, has content) {
 	if has.intra {
 		o.keyFrame(at)
 	}
+	o.tooLong = o.tooLong || has.picture && has.tooLong
+	o.facts.Video.GOPTooLong = o.tooLong || o.longBefore
 }
 
 func (o *observer) nextPicture(at uint32) {
@@ -327,6 +328,7 @@ func (o *observer) keyFrame(at uint32) {
 		v.VaryingGOP = o.longest > 2*o.shortest
 	}
 	o.keyed, o.key, o.frames = true, at, 0
+	o.longBefore, o.tooLong = o.tooLong, false
 	o.saw.Do(func() { close(o.looked) })
 }
 

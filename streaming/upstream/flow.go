@@ -103,6 +103,9 @@ func (f *Flow) hand(p Packet) {
 	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
+	if f.ended {
+		return
+	}
 	has := f.caches[p.Track].add(p)
 	p.Key = has.key
 	for _, r := range f.readers {

@@ -101,7 +101,7 @@ func (v *video) cached() (packets int, tooLong bool) {
 	return len(v.GOP(0).Packets), v.facts.seen().Video.GOPTooLong
 }
 
-// TestALongGOPIsNotCached, which the flow says until one fits again.
+// TestALongGOPIsNotCached, which the flow says until a whole one has fitted again.
 func TestALongGOPIsNotCached(t *testing.T) {
 	v := newVideo(&space{})
 	v.play(0x65, 3)
@@ -117,8 +117,12 @@ func TestALongGOPIsNotCached(t *testing.T) {
 	}
 	v.play(0x65, 1)
 	v.play(0x41, 1)
-	if n, tooLong := v.cached(); tooLong || n < 1400 {
-		t.Errorf("of the next one %d packets are cached", n)
+	if n, tooLong := v.cached(); !tooLong || n < 1400 {
+		t.Errorf("of the next one %d packets are cached; too long before: %v", n, tooLong)
+	}
+	v.play(0x65, 1)
+	if n, tooLong := v.cached(); tooLong || n == 0 {
+		t.Errorf("of the one after that %d packets are cached; too long: %v", n, tooLong)
 	}
 	if Sequence(held.Packets[0].Data) != 1 {
 		t.Error("what a viewer has was changed")
@@ -160,6 +164,7 @@ func TestAChannelSharesItsSpace(t *testing.T) {
 	}
 	main.play(0x65, 1)
 	sub.play(0x65, 4)
+	sub.play(0x65, 4)
 	if n, tooLong := sub.cached(); n == 0 || tooLong {
 		t.Errorf("%d packets of a GOP that fits again are cached; too long: %v", n, tooLong)
 	}
@@ -173,6 +178,33 @@ func TestAChannelSharesItsSpace(t *testing.T) {
 	if used := s.used.Load(); used != 0 {
 		t.Errorf("%d bytes are still taken", used)
 	}
+}
+
+// TestTwoLongStreams: which of them was not cached is told whenever it is looked, also after
+// the end, and whatever comes after that.
+func TestTwoLongStreams(t *testing.T) {
+	s := &space{}
+	main, sub := newVideo(s), newVideo(s)
+	for range 5 {
+		main.play(0x65, 1)
+		sub.play(0x65, 1)
+		for range 4 {
+			main.play(0x41, 1)
+			sub.play(0x41, 1)
+		}
+	}
+	sub.play(0x65, 1)
+	if _, tooLong := sub.cached(); !tooLong {
+		t.Error("nothing is told at a key frame")
+	}
+	sub.end(nil)
+	for range 3 {
+		sub.play(0x65, 1)
+	}
+	if _, tooLong := sub.cached(); !tooLong {
+		t.Error("nothing is told after the end")
+	}
+	main.end(nil)
 }
 
 // TestTheStreamsOfAChannelHaveOneSpace, whether they are pulled or published; another
