@@ -3,6 +3,7 @@ package playback
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
@@ -287,7 +288,10 @@ func (s *Session) ask(ctx context.Context, r Request, w wish, how manner) (Playi
 	if err != nil {
 		return Playing{}, err
 	}
-	says := heard(res, s.source, origin)
+	says, err := heard(res, s.source, origin)
+	if err != nil {
+		return Playing{}, err
+	}
 	if how == byRange && says.start.IsZero() {
 		if s.source.times != nil { // the address can say it
 			return Playing{}, errSilent
@@ -314,7 +318,9 @@ func (s *Session) ask(ctx context.Context, r Request, w wish, how manner) (Playi
 	if next.beyond(next.start) {
 		return Playing{}, ErrNothing // the next recording is after the end
 	}
-	s.place(next, res, how != goOn)
+	if err := s.place(next, res, how != goOn); err != nil {
+		return Playing{}, err
+	}
 	s.mode, s.clear, s.paused, s.heard, s.scale = playing, false, false, time.Now(), w.speed
 	s.skips, s.holds = time.Time{}, time.Time{}
 	s.at = next.start
@@ -346,19 +352,25 @@ func (s *Session) headers(r Request, w wish, how manner) base.Header {
 }
 
 // place puts a run on the viewer's timeline, after what was passed on. A run that begins
-// somewhere else begins with a key frame.
-func (s *Session) place(r *run, res *base.Response, elsewhere bool) {
+// somewhere else begins with a key frame. It fails if the response contradicts itself in where
+// a track begins.
+func (s *Session) place(r *run, res *base.Response, elsewhere bool) error {
 	r.out = max(time.Since(s.began), s.last+40*time.Millisecond)
-	infos := parseRTPInfo(first(res.Header["RTP-Info"]))
+	infos := parseRTPInfo(strings.Join(res.Header["RTP-Info"], ","))
 	for n := range r.places {
 		at := &r.places[n]
 		at.waits = elsewhere
 		for _, i := range infos {
-			if n < len(s.theirs) && s.theirs[n].Is(i.url) {
-				at.base, at.based, at.info = i.time, i.hasTime, i.hasTime
+			if n >= len(s.theirs) || !i.hasTime || !s.theirs[n].Is(i.url) {
+				continue
 			}
+			if at.based && at.base != i.time {
+				return errContradicts
+			}
+			at.base, at.based, at.info = i.time, true, true
 		}
 	}
+	return nil
 }
 
 // says returns what the response to the viewer says of a run.

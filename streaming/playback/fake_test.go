@@ -56,8 +56,9 @@ type recorder struct {
 	media     bool // timestamps count what is recorded, also when it is scaled
 	replay    bool // tells in each packet what it shows, and requires Require
 	until     time.Time
-	refuse    int // the status of each PLAY
-	size      int // of a packet
+	refuse    int      // the status of each PLAY
+	says      []string // more of the response to PLAY; %s is its address
+	size      int      // of a packet
 
 	open, most atomic.Int32 // connections
 }
@@ -205,6 +206,9 @@ func (p *tape) play(address string, header textproto.MIMEHeader) {
 		if !p.noScale && header.Get("Scale") != "" {
 			lines = append(lines, "Scale: "+header.Get("Scale"))
 		}
+	}
+	for _, l := range p.says {
+		lines = append(lines, strings.ReplaceAll(l, "%s", p.conn.LocalAddr().String()))
 	}
 	p.say("200 OK", header, lines...)
 	if p.ignoreEnd {

@@ -38,7 +38,10 @@ func FuzzResponse(f *testing.F) {
 	f.Add("npt=0-", ";;;,,,=;seq=;rtptime=-1", "NaN", "maybe")
 	f.Fuzz(func(t *testing.T, span, info, scale, rate string) {
 		res := &base.Response{Header: base.Header{"Range": {span}, "Scale": {scale}, "Speed": {scale}, "Rate-Control": {rate}}}
-		s := heard(res, Source{Ahead: time.Second}, day)
+		s, err := heard(res, Source{Ahead: time.Second}, day)
+		if err != nil && (!s.start.IsZero() || s.scale != 0) {
+			t.Errorf("%v, and %+v", err, s)
+		}
 		r := &run{start: day, places: make([]place, 1)}
 		r.speeds(2, s.scale)
 		if r.speed == 0 || len(r.hard) == 0 {

@@ -1,6 +1,7 @@
 package playback
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -143,24 +144,55 @@ type said struct {
 	rateControl string
 }
 
-// heard reads a response to PLAY. Relative times count from origin.
-func heard(res *base.Response, source Source, origin time.Time) said {
-	var s said
-	if v := first(res.Header["Range"]); v != "" {
-		if r, err := ParseRange(v, source.theirs(origin)); err == nil && !r.Start.IsZero() {
-			s.start = source.ours(r.Start)
+// errContradicts is returned if a recorder says several things of what it plays: any of them
+// may be true.
+var errContradicts = errors.New("the recorder contradicts itself")
+
+// heard reads a response to PLAY. Relative times count from origin. It fails if the response
+// contradicts itself in what decides about what may be seen.
+func heard(res *base.Response, source Source, origin time.Time) (s said, err error) {
+	s.start, err = agreed(res.Header["Range"], func(v string) time.Time {
+		r, err := ParseRange(v, source.theirs(origin))
+		if err != nil || r.Start.IsZero() {
+			return time.Time{}
 		}
+		return source.ours(r.Start).UTC()
+	})
+	if err != nil {
+		return said{}, err
 	}
-	if f, ok := ParseSpeed(first(res.Header["Scale"])); ok {
-		s.scale = f
+	speed := func(v string) float64 {
+		f, _ := ParseSpeed(v)
+		return f
 	}
-	if f, ok := ParseSpeed(first(res.Header["Speed"])); ok {
-		s.speed = f
+	if s.scale, err = agreed(res.Header["Scale"], speed); err != nil {
+		return said{}, err
 	}
+	s.speed = speed(first(res.Header["Speed"]))
 	if v := first(res.Header["Rate-Control"]); strings.EqualFold(v, "yes") || strings.EqualFold(v, "no") {
 		s.rateControl = strings.ToLower(v)
 	}
-	return s
+	return s, nil
+}
+
+// agreed reads a header that may be given several times, or have several values in one (RFC
+// 2326, section 4.2, by RFC 2068): all must mean the same. It returns zero if it is not given,
+// or cannot be read.
+func agreed[T comparable](values base.HeaderValue, read func(string) T) (means T, err error) {
+	n := 0
+	for _, value := range values {
+		for v := range strings.SplitSeq(value, ",") {
+			if v = strings.TrimSpace(v); v == "" {
+				continue
+			}
+			this := read(v)
+			if n++; n > 1 && this != means {
+				return *new(T), errContradicts
+			}
+			means = this
+		}
+	}
+	return means, nil
 }
 
 // rtpInfo is where a track begins, as RTP-Info says (RFC 2326, section 12.33).

@@ -282,6 +282,39 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestContradictions: a recorder that says several things of what it plays is not believed in any
+// of them; one that says the same more than once is.
+func TestContradictions(t *testing.T) {
+	t.Parallel()
+	same, before := "Range: clock=20260101T100000Z-", "Range: clock=20260101T090000Z-"
+	for name, c := range map[string]struct {
+		says []string
+		want error
+	}{
+		"the same in other words":    {[]string{same, "Range: clock=20260101T100000.000Z-20260101T100100Z, npt=0-", "Scale: 1", "Scale: 1.0"}, nil},
+		"an hour before":             {[]string{same, before}, ErrRecorder},
+		"in one header":              {[]string{same + ", clock=20260101T090000Z-"}, ErrRecorder},
+		"the other way round":        {[]string{before, same}, ErrRecorder},
+		"one cannot be read":         {[]string{same, "Range: clock=x-"}, ErrRecorder},
+		"two scales":                 {[]string{same, "Scale: 1", "Scale: 2"}, ErrRecorder},
+		"the same start of a track":  {[]string{same, "RTP-Info: url=rtsp://%s/one;rtptime=90122", "RTP-Info: url=rtsp://%s/one;seq=1000;rtptime=90122"}, nil},
+		"two starts of a track":      {[]string{same, "RTP-Info: url=rtsp://%s/one;rtptime=90122", "RTP-Info: url=rtsp://%s/one;rtptime=180122"}, ErrRecorder},
+		"two starts, in one header":  {[]string{same, "RTP-Info: url=one;rtptime=90122,url=rtsp://%s/one;rtptime=180122"}, ErrRecorder},
+		"of a track that is nowhere": {[]string{same, "RTP-Info: url=two;rtptime=90122,url=two;rtptime=180122"}, nil},
+	} {
+		r := (&recorder{mute: true, says: c.says}).start(t)
+		s, e := r.opened(t, at(0), at(60), everything())
+		_, err := s.Play(t.Context(), Request{})
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+		if err != nil && (s.Plays() || len(e.saw()) != 0) {
+			t.Errorf("%s: it plays", name)
+		}
+		s.Close()
+	}
+}
+
 // TestARefusalChangesNothing: what played goes on where the viewer is, and what is paused
 // stays paused.
 func TestARefusalChangesNothing(t *testing.T) {

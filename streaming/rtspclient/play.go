@@ -3,6 +3,7 @@ package rtspclient
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
@@ -74,9 +75,22 @@ func (c *Client) whole(ctx context.Context, method base.Method, header base.Head
 		if oneErr != nil {
 			return one, oneErr
 		}
+		if i > 0 {
+			one = merged(res, one)
+		}
 		res = one
 	}
 	return res, nil
+}
+
+// merged adds to a response what those of other tracks said of what is played.
+func merged(before, res *base.Response) *base.Response {
+	for _, name := range []string{"Range", "Scale", "Speed", "RTP-Info"} {
+		if values := slices.Concat(before.Header[name], res.Header[name]); len(values) > 0 {
+			res.Header[name] = values
+		}
+	}
+	return res
 }
 
 // wantsTracks reports whether the address of the whole stream is refused.

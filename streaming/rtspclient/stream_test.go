@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"slices"
@@ -96,6 +97,33 @@ func TestCamerasAsTheyAre(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestPlayedByTrack: what the camera says of each track is returned.
+func TestPlayedByTrack(t *testing.T) {
+	f := newFake(t, func(_ net.Conn, _ int, r asked) string {
+		switch {
+		case r.method != "PLAY":
+			return ""
+		case strings.HasSuffix(r.uri, "trackID=0"):
+			return reply(r, "200 OK", "Range: npt=7-", "RTP-Info: url=trackID=0;rtptime=1")
+		case strings.HasSuffix(r.uri, "trackID=1"):
+			return reply(r, "200 OK", "Range: npt=8-", "RTP-Info: url=trackID=1;rtptime=2")
+		}
+		return reply(r, "459 Aggregate Operation Not Allowed")
+	})
+	f.sdp += audio
+	c, _, err := playing(t, f.url(), (&taken{}).options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := c.Play(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(res.Header["Range"], res.Header["RTP-Info"]); got != "[npt=7- npt=8-] [url=trackID=0;rtptime=1 url=trackID=1;rtptime=2]" {
+		t.Error(got)
 	}
 }
 
