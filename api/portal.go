@@ -38,13 +38,13 @@ func (s *Server) withPortal(api http.Handler) http.Handler {
 	})
 }
 
-// ofPortal reports whether the portal answers a request. The root is the portal's for
-// browsers, and the API's for programs.
+// ofPortal reports whether the portal answers a request. The root and the page of
+// invitation codes are the portal's for browsers, and the API's for programs.
 func ofPortal(r *http.Request) bool {
 	switch path := r.URL.Path; path {
-	case "/":
-		return strings.Contains(r.Header.Get("Accept"), "text/html")
-	case "/api", "/invite", "/healthz", "/readyz", "/metrics", RootPath:
+	case "/", "/invite":
+		return r.Method == http.MethodPost && path != "/" || strings.Contains(r.Header.Get("Accept"), "text/html")
+	case "/api", "/healthz", "/readyz", "/metrics", RootPath:
 		return false
 	default:
 		return !strings.HasPrefix(path, "/api/")

@@ -82,6 +82,8 @@ func (p *Portal) routes() {
 	p.open("POST /reset", requestReset)
 	p.open("GET /reset/code", showResetCode)
 	p.open("POST /reset/code", confirmReset)
+	p.open("GET /invite", showInvite)
+	p.open("POST /invite", redeem)
 	p.open("POST /preferences", setPreferences)
 
 	p.private("GET /register/code", showVerify)
