@@ -256,8 +256,8 @@ func (u *using) end() {
 		return
 	}
 	u.ended = true
+	u.uses.remove(u) // first: whoever has waited for it finds it gone
 	close(u.done)
-	u.uses.remove(u)
 }
 
 func (u *using) wasCut() bool {
