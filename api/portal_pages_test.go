@@ -278,7 +278,7 @@ func TestPortalErrorPages(t *testing.T) {
 	w := newPortalWorld(t)
 	b := w.enter("rita")
 	b.get("/nowhere").want(404, "/nowhere", "There is no such page.")
-	b.open("POST", "/nowhere", nil).want(403, "/nowhere")
+	b.open("POST", "/nowhere", nil).want(404, "/nowhere", "There is no such page.")
 	if to := b.request("GET", "//evil.example/x", nil).Header().Get("Location"); strings.HasPrefix(to, "//") || strings.Contains(to, ":") {
 		t.Errorf("a path of two slashes leads to %s", to)
 	}

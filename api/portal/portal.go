@@ -129,7 +129,9 @@ func (p *Portal) routes() {
 	p.private("GET /account/keys/{key}/delete", askRevoke)
 	p.private("POST /account/keys/{key}/delete", revokeKey)
 
-	p.open("/", func(*visit) error { return errNoPage })
+	p.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		p.visit(w, r).fail(errNoPage) // a form that does not exist needs no token
+	})
 }
 
 // handler answers one request of a browser. An error becomes a page.

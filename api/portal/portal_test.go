@@ -265,3 +265,15 @@ func FuzzForms(f *testing.F) {
 		}
 	})
 }
+
+// TestNoSuchPage: what does not exist is not found, by whatever method and without a token.
+func TestNoSuchPage(t *testing.T) {
+	p := newPortal(t, refuses(500, "internal"))
+	for _, method := range []string{"GET", "POST"} {
+		w := httptest.NewRecorder()
+		p.ServeHTTP(w, httptest.NewRequest(method, "/ISAPI/System/reboot", nil))
+		if w.Code != http.StatusNotFound {
+			t.Errorf("%s: %d", method, w.Code)
+		}
+	}
+}
