@@ -446,3 +446,20 @@ func TestPingNoticesThatNothingIsWritten(t *testing.T) {
 		t.Errorf("Ping of a database that has taken a change again: %v", err)
 	}
 }
+
+// TestWhoLeavesAWriteShareNothingWithIt: the race detector would say so.
+func TestWhoLeavesAWriteShareNothingWithIt(t *testing.T) {
+	v, _, _ := fresh(t)
+	var all sync.WaitGroup
+	for n := range 200 {
+		all.Go(func() {
+			ctx, leave := context.WithCancel(t.Context())
+			go leave()
+			has, err := v.Lease(ctx, fmt.Sprint("lease ", n%7), fmt.Sprint("holder ", n), time.Minute)
+			if err != nil && has {
+				t.Error("who has left has the lease")
+			}
+		})
+	}
+	all.Wait()
+}

@@ -33,6 +33,27 @@ type change struct {
 	do   func(context.Context, bun.Tx) error
 	lazy bool
 	done chan error
+
+	mu   sync.Mutex
+	left bool // nobody waits for it
+}
+
+// run does the change, unless nobody waits for it.
+func (c *change) run(ctx context.Context, tx bun.Tx) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left {
+		return nil
+	}
+	return c.do(ctx, tx)
+}
+
+// leave returns when the change is not being done and will not be: what it sets is the
+// caller's again. If it was done, it may still be written.
+func (c *change) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left = true
 }
 
 const (
@@ -83,7 +104,8 @@ func (w *writer) commitOne(ctx context.Context, do func(context.Context, bun.Tx)
 	case err := <-c.done:
 		return err
 	case <-ctx.Done():
-		return ctx.Err() // it may still be written
+		c.leave()
+		return ctx.Err()
 	}
 }
 
@@ -170,7 +192,7 @@ func (w *writer) commitTogether(batch []*change) (err error) {
 	}
 	return conn.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		for _, c := range batch {
-			if err := c.do(ctx, tx); err != nil {
+			if err := c.run(ctx, tx); err != nil {
 				return err
 			}
 		}
