@@ -275,6 +275,26 @@ func TestViewerEndsWithTheCamera(t *testing.T) {
 	h.gone(v, endedCamera)
 }
 
+// TestCameraEndsWhileTheViewerConnects: there is nothing left that it could join.
+func TestCameraEndsWhileTheViewerConnects(t *testing.T) {
+	camera := (&cameratest.Camera{Medias: video()}).Start(t)
+	h := open(t, camera)
+	p := newPlayer(t)
+	a, err := h.Start(t.Context(), annUse, p.offer(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := h.viewers.get(a.ID)
+	camera.Close()
+	eventually(t, "the stream ends", func() bool {
+		v.stream.mu.Lock()
+		defer v.stream.mu.Unlock()
+		return v.stream.ended
+	})
+	p.take(a)
+	h.gone(v, endedCamera)
+}
+
 func TestBFramesAreRefused(t *testing.T) {
 	h := open(t, (&cameratest.Camera{Medias: video(), BFrames: true, GOP: 50}).Start(t))
 	p := newPlayer(t)

@@ -31,6 +31,7 @@ type stream struct {
 	marks   marker // of the video
 	picture uint32 // the current one's timestamp
 	begun   bool
+	ended   bool // the flow has ended
 	viewers []*viewer
 }
 
@@ -165,10 +166,11 @@ func (st *stream) checkOrder() {
 	}
 }
 
-// End ends every viewer.
+// End ends every viewer, also those that have still to join.
 func (st *stream) End(error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	st.ended = true
 	for _, v := range st.viewers {
 		v.end(endedCamera)
 	}
@@ -179,6 +181,10 @@ func (st *stream) End(error) {
 func (st *stream) join(v *viewer) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if st.ended {
+		v.end(endedCamera)
+		return
+	}
 	v.box.start(st.catchUp())
 	st.viewers = append(st.viewers, v)
 }
