@@ -277,3 +277,21 @@ func TestNoSuchPage(t *testing.T) {
 		}
 	}
 }
+
+// TestLargeFormsNeedASession: a cookie that is no session's does not have a large form read.
+func TestLargeFormsNeedASession(t *testing.T) {
+	p := newPortal(t, refuses(401, "unauthenticated"))
+	for _, length := range []int64{-1, maxForm + 1} {
+		body := strings.NewReader("csrf=" + csrf("made-up") + "&remark=" + strings.Repeat("x", maxForm))
+		before := body.Len()
+		r := httptest.NewRequest("POST", "/my-shares/new", body)
+		r.ContentLength = length
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.AddCookie(&http.Cookie{Name: cookieSession, Value: "made-up"})
+		w := httptest.NewRecorder()
+		p.ServeHTTP(w, r)
+		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/login" || body.Len() != before {
+			t.Errorf("%d bytes announced: %d to %q, %d bytes read", length, w.Code, w.Header().Get("Location"), before-body.Len())
+		}
+	}
+}
