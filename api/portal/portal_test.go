@@ -295,3 +295,21 @@ func TestLargeFormsNeedASession(t *testing.T) {
 		}
 	}
 }
+
+// TestNoSuchPageWithoutItsSession: a session that has ended leads to the log-in from a page
+// that does not exist, too, and is not logged as a fault.
+func TestNoSuchPageWithoutItsSession(t *testing.T) {
+	var log strings.Builder
+	p, err := New(Config{API: refuses(401, "unauthenticated"), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("GET", "/nothing", nil)
+	r.Header.Set("Accept", "text/html")
+	r.AddCookie(&http.Cookie{Name: cookieSession, Value: "ended"})
+	w := httptest.NewRecorder()
+	p.ServeHTTP(w, r)
+	if to := w.Header().Get("Location"); w.Code != http.StatusSeeOther || to != "/login?next=%2Fnothing" || log.Len() > 0 {
+		t.Errorf("%d to %q, logged: %s", w.Code, to, log.String())
+	}
+}

@@ -132,7 +132,12 @@ func (v *visit) fail(err error) {
 		http.Error(v.w, data.Detail, status)
 		return
 	}
-	if err := v.render(status, "failure", v.t("failure.title"), data); err != nil {
+	err = v.render(status, "failure", v.t("failure.title"), data)
+	if client.HasCode(err, "unauthenticated") { // the page looked up the session first
+		v.toLogin()
+		return
+	}
+	if err != nil {
 		v.cfg.Logger.Error("a page could not be made", "path", v.r.Pattern, "error", err)
 		http.Error(v.w, data.Detail, status)
 	}
