@@ -17,8 +17,8 @@ import (
 	"latchkey/projections/access"
 )
 
-// Cameras asks devices for what they have. It does not know who may see that: whoever
-// calls it holds a permit. Its errors are *DeviceFault, if the device is the reason.
+// Cameras asks devices for what they have. It does not know who may see that: its callers
+// hold a permit. Its errors are *DeviceFault, if the device is the reason.
 type Cameras interface {
 	// Picture returns a still picture of a channel as JPEG, which must not be changed.
 	Picture(ctx context.Context, device ids.Device, channel int) ([]byte, error)
@@ -256,7 +256,7 @@ func (u *using) end() {
 		return
 	}
 	u.ended = true
-	u.uses.remove(u) // first: whoever has waited for it finds it gone
+	u.uses.remove(u) // first: it is gone when done is closed
 	close(u.done)
 }
 
@@ -290,8 +290,8 @@ func (s *uses) list() (list []*using) {
 	return list
 }
 
-// await returns when nothing more is sent to whoever was cut before the call, or with the
-// context's error.
+// await returns when nothing more is sent by the uses that were cut before the call, or
+// with the context's error.
 func (s *uses) await(ctx context.Context) error {
 	for _, u := range s.list() {
 		if !u.wasCut() {

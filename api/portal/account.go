@@ -85,7 +85,7 @@ func updateAccount(v *visit) error {
 	return nil
 }
 
-// notices reads of what somebody is told by mail or text message.
+// notices reads which notices the account gets by mail or text message.
 func (v *visit) notices() ([]tick, error) {
 	a, err := v.api.GetNoticesWithResponse(v.ctx())
 	if err != nil {
@@ -99,7 +99,7 @@ func (v *visit) notices() ([]tick, error) {
 	}, nil
 }
 
-// setNotices keeps of what somebody is told. What the form does not have stays as it is.
+// setNotices sets which notices the account gets. What the form does not have stays as it is.
 func setNotices(v *visit) error {
 	on := func(name string) *bool {
 		ticked := v.r.PostForm.Get(name) == "yes"

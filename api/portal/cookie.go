@@ -11,7 +11,7 @@ import (
 )
 
 // Cookies. Those that prove something have the prefix __Host- where there is TLS: then
-// nobody who controls another name or plain HTTP can set them.
+// another host of the domain, or plain HTTP, cannot set them.
 const (
 	cookieSession  = "latchkey-session" // the API's token
 	cookieVisitor  = "latchkey-visitor" // random, before a log-in
@@ -27,7 +27,7 @@ const (
 )
 
 // secure reports whether a browser's request came by TLS, to this process or to a proxy.
-// The header is not proven: whoever forges it gets a stricter cookie.
+// The header is not proven: forging it only makes the cookie stricter.
 func secure(r *http.Request) bool {
 	return r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
 }
@@ -83,7 +83,7 @@ func cookieValue(r *http.Request, name string) string {
 	return c.Value
 }
 
-// csrf returns the token of the forms of whoever has a secret: that of the session or,
+// csrf returns the token of forms that are bound to a secret: that of the session or,
 // before a log-in, of the visitor. It reveals nothing about the secret.
 func csrf(secret string) string {
 	mac := hmac.New(sha256.New, []byte(secret))

@@ -6,7 +6,7 @@ import (
 	"latchkey/api/client"
 )
 
-// cookieCode keeps a code of a share while whoever typed it logs in.
+// cookieCode keeps the code of a share during a log-in.
 const cookieCode = "latchkey-code"
 
 const codeFor = 15 * 60 // seconds

@@ -177,5 +177,5 @@ func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mux.ServeHTTP(w, r)
 }
 
-// accepts reports whether whoever asks is a browser that wants a page.
+// accepts reports whether a browser asks for a page.
 func accepts(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
