@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -91,8 +92,15 @@ func withoutExtension(data []byte) ([]byte, bool) {
 	}
 	data[0] &^= extended
 	copy(data[size:], data[:at])
-	return data[size:], true
+	if data = data[size:]; size > maxCut {
+		data = bytes.Clone(data)
+	}
+	return data, true
 }
+
+// maxCut is the largest extension that is kept in the memory of its packet, in bytes. A
+// larger one would not be counted when the packet is cached: see packetCost.
+const maxCut = 64
 
 // parse reads a packet, and reports whether it is one. Some cameras mark padding that is
 // not there.

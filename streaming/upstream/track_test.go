@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"strings"
@@ -111,6 +112,24 @@ func TestNoHeaderExtensions(t *testing.T) {
 				t.Errorf("%v, %v", packets, err)
 			}
 		})
+	}
+}
+
+// TestALargeHeaderExtension is not kept in memory with what is left of its packet.
+func TestALargeHeaderExtension(t *testing.T) {
+	const words = 15_000
+	sent := make([]byte, 16+4*words+2)
+	copy(sent, "\x90\x60\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03\xbe\xde")
+	binary.BigEndian.PutUint16(sent[14:], words)
+	last := len(sent) - 1
+	sent[last-1], sent[last] = 0x41, 1
+	track := newTrack(0, &description.Media{Type: description.MediaTypeVideo, Formats: []format.Format{&format.H264{PayloadTyp: 96}}})
+	packets, err := track.packets(sent)
+	if err != nil || len(packets) != 1 || len(packets[0].Data) != 14 {
+		t.Fatalf("%v, %v", packets, err)
+	}
+	if sent[last] = 2; packets[0].Data[13] != 1 {
+		t.Error("it shares the memory of what was sent")
 	}
 }
 
