@@ -107,7 +107,7 @@ func (p *proof) alertStream(ctx context.Context, address string, told Told) erro
 func (i isapi) zone(ctx context.Context) (*time.Location, error) {
 	ctx, cancel := context.WithTimeout(ctx, i.proof.client.cfg.Within)
 	defer cancel()
-	_, zone, err := i.deviceClock(ctx)
+	_, zone, _, err := i.deviceClock(ctx)
 	return time.FixedZone("", int(zone.Seconds())), err
 }
 

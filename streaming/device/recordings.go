@@ -39,8 +39,8 @@ type Recording struct{ From, To time.Time }
 type Recorded struct {
 	List []Recording
 	// Zone is the offset of the device's local time from UTC, by which the times may be
-	// wrong: ISAPI's Z means UTC to some firmwares, and local time to others. 0 if there
-	// is no doubt.
+	// wrong: ISAPI's Z means UTC to some firmwares, and local time to others. If the local
+	// time is UTC in winter only, it is the offset in summer. 0 if there is no doubt.
 	Zone time.Duration
 }
 
@@ -98,11 +98,11 @@ func inOrder(list []Recording, from, to time.Time) []Recording {
 
 // recordings searches page by page.
 func (i isapi) recordings(ctx context.Context, channel int, from, to time.Time) (r Recorded, err error) {
-	ahead, zone, err := i.deviceClock(ctx)
+	ahead, _, doubt, err := i.deviceClock(ctx)
 	if err != nil {
 		return r, err
 	}
-	r.Zone = zone
+	r.Zone = doubt
 	s := isapiSearch{isapi: i, id: searchID(), track: strconv.Itoa(channel) + "01", from: from.Add(ahead), to: to.Add(ahead), tracks: "trackList"}
 	for page := range maxPages {
 		items, more, err := s.page(ctx)
@@ -251,8 +251,8 @@ func isapiTime(text string) (time.Time, error) {
 	return time.Time{}, errTime
 }
 
-// Clock asks a device by ISAPI how far its clock is ahead, and for the offset of its local
-// time from UTC; see Recorded.Zone. Both are zero for a device without ISAPI, or that does
+// Clock asks a device by ISAPI how far its clock is ahead, and for the offset by which its
+// times may be wrong; see Recorded.Zone. Both are zero for a device without ISAPI, or that does
 // not tell. The error is a *Failure.
 func (c *Client) Clock(ctx context.Context, cam Camera) (ahead, zone time.Duration, err error) {
 	if cam.ISAPIURL == "" {
@@ -261,7 +261,7 @@ func (c *Client) Clock(ctx context.Context, cam Camera) (ahead, zone time.Durati
 	ctx, cancel := context.WithTimeout(ctx, clockWithin)
 	defer cancel()
 	err = c.ask(ctx, cam, ISAPI, 0, func(s *httpSession) (err error) {
-		ahead, zone, err = isapi{s}.deviceClock(ctx)
+		ahead, _, zone, err = isapi{s}.deviceClock(ctx)
 		return err
 	})
 	return ahead, zone, err
@@ -270,22 +270,26 @@ func (c *Client) Clock(ctx context.Context, cam Camera) (ahead, zone time.Durati
 // clockWithin limits a question for the clock.
 const clockWithin = 5 * time.Second
 
-// deviceClock returns how far the device's clock is ahead, and the offset of its local time
-// from UTC; zero for what it does not tell.
-func (i isapi) deviceClock(ctx context.Context) (ahead, zone time.Duration, err error) {
+// deviceClock returns how far the device's clock is ahead, the offset of its local time
+// from UTC now, and the one of Recorded.Zone; zero for what it does not tell.
+func (i isapi) deviceClock(ctx context.Context) (ahead, zone, doubt time.Duration, err error) {
 	doc, err := i.get(ctx, "/System/time")
 	if err != nil && !hasNone(err) {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	now := i.proof.client.cfg.Now()
 	at, zone, err := localTime(doc.words("localTime"), doc.words("timeZone"))
 	if err != nil {
-		return 0, 0, nil
+		return 0, 0, 0, nil
 	}
 	if ahead = at.Sub(now); ahead.Abs() < exactClock || ahead.Abs() > maxClock {
 		ahead = 0
 	}
-	return ahead, zone, nil
+	doubt = zone
+	if zone == 0 && strings.Contains(doc.words("timeZone"), ",") { // after it is when summer begins (POSIX)
+		doubt = time.Hour
+	}
+	return ahead, zone, doubt, nil
 }
 
 // localTime reads a device's time, and the offset of its zone: that of the time itself, or
