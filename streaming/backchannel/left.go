@@ -10,10 +10,10 @@ import (
 	"latchkey/streaming/notes"
 )
 
-// A device that is talked to by ISAPI stays busy until it is told that the talk is over,
-// whatever becomes of who has talked. So each opening is noted before; where the end could
-// not be told, or the process was killed, it is told later: for some time, and before the
-// next opening. A device of which nothing is noted is never told: somebody else may talk.
+// A channel that was opened by ISAPI stays busy until it is closed by a request, even if the
+// connection of the talker ends. So each opening is noted first. If that request fails, or
+// the process is killed, it is sent later: for some time, and before the next opening. A
+// channel without a note is never closed: another program may be talking.
 
 // Notes remembers, also after a kill, which channels may be open at their devices;
 // notes.Folder implements it.
@@ -37,7 +37,7 @@ type held struct {
 	turn chan struct{} // held while it is opened, talked to or closed
 
 	// Guarded by the turn.
-	left    bool // it may be open though nobody talks
+	left    bool // it may be open without a talk
 	chasing bool // it is being closed
 }
 
@@ -122,7 +122,7 @@ func (l *Lines) begin(ctx context.Context, h *held, source Source) (*device.Talk
 		h.left = false // it is closed in the end
 	case errors.Is(err, device.ErrLeftOpen):
 		l.leave(h)
-	case !h.left: // the device was opened by nobody of ours
+	case !h.left: // we have not opened it
 		l.closed(h)
 	}
 	return t, err
@@ -141,7 +141,7 @@ func (l *Lines) closed(h *held) {
 	}
 }
 
-// leave makes somebody close a channel that may be open. The caller has its turn.
+// leave starts closing a channel that may be open. The caller has its turn.
 func (l *Lines) leave(h *held) {
 	h.left = true
 	if h.chasing || l.ctx.Err() != nil {
@@ -155,7 +155,7 @@ func (l *Lines) leave(h *held) {
 	}
 }
 
-// chase closes a channel that was left open, unless somebody else does before.
+// chase closes a channel that was left open, unless the next opening does before.
 func (l *Lines) chase(h *held) {
 	began := time.Now()
 	for pause := l.retryAfter; ; pause = min(2*pause, retryAtMost) {

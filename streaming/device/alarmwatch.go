@@ -161,8 +161,8 @@ func (w *AlarmWatch) stopAll() {
 }
 
 // look leaves the devices that are gone, and asks those that are there. One that cannot be
-// looked up stays as it is, and keeps nobody from the others; if that is so of all, it is
-// an error.
+// looked up stays as it is, and the others are asked; if none can be looked up, that is an
+// error.
 func (w *AlarmWatch) look(ctx context.Context) error {
 	ids, err := w.list(ctx)
 	if err != nil {

@@ -37,7 +37,7 @@ type Interruptions struct {
 	Reason Kind // Ended, Silent or Unsupported
 }
 
-// interruptedFor is how long an interruption is told.
+// interruptedFor is how long an interruption is reported.
 const interruptedFor = time.Hour
 
 // WatchConfig is what a Watch needs.
@@ -102,7 +102,7 @@ func (w *Watch) Of(device string) Presence {
 	return p
 }
 
-// at returns what is told of interruptions at a time.
+// at returns the interruptions that are reported at a time.
 func (i Interruptions) at(now time.Time) Interruptions {
 	if now.Sub(i.Last) > interruptedFor {
 		return Interruptions{}
@@ -169,7 +169,7 @@ func (w *Watch) responded(device string) {
 }
 
 // plays notes that a stream of a device plays, unless anything was heard of it since: such as
-// that the stream has ended, which for a device that nobody can ask is the last word.
+// that the stream has ended, which for a device that cannot be dialed is the last word.
 func (w *Watch) plays(device string, before Presence) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

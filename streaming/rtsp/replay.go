@@ -386,8 +386,7 @@ const playbackPatience = 30 * time.Second
 // stayFor is how long a player may stay after the end of what it requested.
 const stayFor = 3 * time.Second
 
-// End says goodbye. A player that neither leaves nor plays
-// something else is sent away.
+// End says goodbye. A player that neither leaves nor plays something else is sent away.
 func (r *replay) End() {
 	for _, track := range r.viewer.order {
 		r.tell(track, goodbye(r.ssrc(track)))

@@ -332,7 +332,7 @@ func (o *observer) keyFrame(at uint32) {
 	o.saw.Do(func() { close(o.looked) })
 }
 
-// end lets nobody wait any more: the facts remain.
+// end ends the waiting for facts. Those that were found remain.
 func (o *observer) end() { o.saw.Do(func() { close(o.looked) }) }
 
 // seen returns the facts so far.
