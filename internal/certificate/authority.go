@@ -44,7 +44,7 @@ var localNetworks = []netip.Prefix{
 }
 
 // Authority is a certificate authority for one local network. What it can vouch for is
-// constrained: it is worth little to whoever steals its key.
+// constrained: its key is worth little to a thief.
 type Authority struct {
 	cert *x509.Certificate
 	key  crypto.Signer

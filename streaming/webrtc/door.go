@@ -184,7 +184,7 @@ func (d *Door) Run(ctx context.Context) error {
 }
 
 // Start admits a viewer with its offer, or refuses it: see the errors of this package. The
-// viewer lasts until one of the reasons for its end; nobody has to end it.
+// viewer lasts until one of the reasons for its end; callers need not end it.
 func (d *Door) Start(ctx context.Context, use Use, text []byte) (_ Answer, err error) {
 	offered, err := readOffer(text)
 	if err != nil {

@@ -63,7 +63,7 @@ type Denied struct{ Verdict access.Verdict }
 // Error names the verdict.
 func (d *Denied) Error() string { return "watching by WebRTC is refused: " + d.Verdict.String() }
 
-// OfferError is why an offer is refused, in words for whoever wrote the player.
+// OfferError is why an offer is refused, in words for the author of the player.
 type OfferError struct{ Reason string }
 
 // Error returns the reason.

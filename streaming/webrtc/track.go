@@ -16,8 +16,8 @@ import (
 const (
 	// maxHistory is how many packets of a track may be asked for again.
 	maxHistory = 512
-	// maxGap is how many packets of the camera may be missing in one place: a viewer is told
-	// of them. What is more is the beginning of another count.
+	// maxGap is how many packets of the camera may be missing in one place: a viewer sees the
+	// gap. A larger one is the beginning of another count.
 	maxGap = 1000
 )
 
@@ -153,7 +153,7 @@ func (t *track) again(number uint16) error {
 	return t.writeRTP(s)
 }
 
-// reportEvery is how often a viewer is told which instants of its tracks belong together.
+// reportEvery is how often a viewer gets a sender report of each track.
 const reportEvery = time.Second
 
 // reportOf returns the report that is due; nil if none is.
