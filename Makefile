@@ -6,8 +6,6 @@ TOOL  := go tool -modfile=$(CURDIR)/internal/tools/go.mod
 ROUNDS ?= 100
 SIEGE ?= 1h
 FUZZTIME ?= 10m
-# The race detector waits for a second at the end of every process unless told otherwise.
-GORACE ?= atexit_sleep_ms=100
 
 .PHONY: help
 help: ## List the commands
@@ -26,7 +24,7 @@ run: build ## Show the main job: a simulated camera, two accounts, a share, a st
 test: ## Install what the tests need and run every test, with the race detector
 	@.ci/setup
 	@mkdir -p out
-	@GORACE="$(GORACE)" $(TOOL) gotestsum --format pkgname --jsonfile out/test.json -- -race -count=1 -timeout 45m ./...
+	@$(TOOL) gotestsum --format pkgname --jsonfile out/test.json -- -race -count=1 -timeout 45m ./...
 
 # Left to `make test`: what needs other programs, and what takes seconds by itself.
 LONG := GuessesWait|SenderReports|WhoIsOnThisMachine|TestCredentials|OnePullForAll|BrokenPackets|TestFailures|EveryViewerBegins|DialledAgainWhile|NothingDamaged|HostileHTTP|HostileRTSP|HoursEndWhatRuns|NobodyStaysAfter|PortsOfALiving|PTZMoves|WhyACamera|TwoDials|FileIsShown|HostileCameras|ChannelsElsewhere|Stall|HalfRequests|QueuedIsNot|Alarms|LostTheLease|DiedWhile|StoppedWhile|OneProcessActs|NotTakenForStalled|FFmpeg|FFprobe|GStreamer|Players|Decoders|Playback|ReplayEquals|StoppedInATransaction|AuthorizationMatrix|NeverCome|FloodOfGuesses|LocksOut|StalledViewer|SlowViewer|NoPacketAfter|Clock|Forgotten|Hashes|NextHolder|RowsOf|Subscription|BudgetOfBytes|Connection|Discovery

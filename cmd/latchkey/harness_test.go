@@ -32,9 +32,6 @@ func TestMain(m *testing.M) {
 	// What a test is not about, it need not do.
 	os.Setenv("LATCHKEY_VERIFICATION", "off")
 	os.Setenv("LATCHKEY_REGISTRATION", "open")
-	if _, set := os.LookupEnv("GORACE"); !set { // the race detector waits for a second at the end of every process
-		os.Setenv("GORACE", "atexit_sleep_ms=100")
-	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "latchkey-e2e-")
 		if err != nil {
