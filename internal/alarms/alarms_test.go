@@ -392,7 +392,13 @@ func TestReceivers(t *testing.T) {
 	if err := h.desk.Receive(ctx, key, "application/json", slow); !errors.Is(err, alarms.ErrNoReceiver) || len(h.list("rita")) != 1 {
 		t.Errorf("a key that ended while the body was read: %v, %+v", err, h.list("rita"))
 	}
-	h.having.Owner = "sam" // it changed hands
+	slow = io.MultiReader(strings.NewReader(text), readerFunc(func([]byte) (int, error) {
+		h.having.Owner = "sam" // it changed hands
+		return 0, io.EOF
+	}))
+	if err := h.desk.Receive(ctx, key, "application/json", slow); !errors.Is(err, alarms.ErrNoReceiver) || len(h.list("rita")) != 1 || len(h.list("sam")) != 0 {
+		t.Errorf("while the body was read, a device that changed hands: %v, %+v", err, h.list("sam"))
+	}
 	if err := h.desk.Receive(ctx, key, "application/json", strings.NewReader(text)); !errors.Is(err, alarms.ErrNoReceiver) {
 		t.Errorf("of an owner before: %v", err)
 	}

@@ -312,33 +312,37 @@ func (d *Desk) Acknowledge(ctx context.Context, account, id string) (Copy, error
 // ErrNoReceiver is returned for a key that no device has.
 var ErrNoReceiver = errors.New("no device has this key")
 
+// receiver returns the device and owner of a key, if the owner has not changed since.
 func (d *Desk) receiver(ctx context.Context, key string) (Receiver, error) {
 	of, err := d.cfg.Store.AlarmReceiverBy(ctx, key)
 	if errors.Is(err, vault.ErrNotFound) {
-		err = ErrNoReceiver
+		return Receiver{}, ErrNoReceiver
 	}
-	return of, err
+	if err != nil {
+		return Receiver{}, err
+	}
+	having, ok, err := d.cfg.Having(ctx, of.Device)
+	if err != nil {
+		return Receiver{}, err
+	}
+	if !ok || having.Owner != of.Owner {
+		return Receiver{}, ErrNoReceiver
+	}
+	return of, nil
 }
 
 // Receive takes what a device posts with its key: ErrNoReceiver, before the body is read
 // and after it, which may take minutes; alert.ErrUnreadable, alert.ErrTooLarge.
 func (d *Desk) Receive(ctx context.Context, key, contentType string, body io.Reader) error {
-	of, err := d.receiver(ctx, key)
-	if err != nil {
+	if _, err := d.receiver(ctx, key); err != nil {
 		return err
-	}
-	having, ok, err := d.cfg.Having(ctx, of.Device)
-	if err != nil {
-		return err
-	}
-	if !ok || having.Owner != of.Owner { // it was made by an owner before
-		return ErrNoReceiver
 	}
 	list, err := alert.Read(contentType, body)
 	if err != nil {
 		return err
 	}
-	if of, err = d.receiver(ctx, key); err != nil {
+	of, err := d.receiver(ctx, key)
+	if err != nil {
 		return err
 	}
 	if d.cfg.Now().Sub(of.Used) > time.Minute {
