@@ -215,6 +215,9 @@ func get(t *testing.T, client *http.Client, url string) (reused bool) {
 		t.Fatal(err)
 	}
 	a, err := client.Do(r)
+	for tries := 0; err != nil && tries < 5; tries++ { // it was closed at this moment: on a busy machine also while it began
+		a, err = client.Do(r)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,9 +231,9 @@ func get(t *testing.T, client *http.Client, url string) (reused bool) {
 // TestIdleWithinTLS: within TLS, too, and over HTTP/2, a connection without a session may
 // not be idle for long, and one with a session may.
 func TestIdleWithinTLS(t *testing.T) {
-	url, client := secure(t, accept.Config{Most: 10, MostOfNetwork: 10, IdleWithin: 50 * time.Millisecond})
+	url, client := secure(t, accept.Config{Most: 10, MostOfNetwork: 10, IdleWithin: 200 * time.Millisecond})
 	get(t, client, url+"/session")
-	time.Sleep(200 * time.Millisecond) // longer than it may without
+	time.Sleep(600 * time.Millisecond) // longer than it may without
 	if !get(t, client, url) {
 		t.Error("a connection with a session was closed")
 	}
@@ -240,7 +243,7 @@ func TestIdleWithinTLS(t *testing.T) {
 			t.Fatal("the connections are still there")
 		}
 	}
-	for until := time.Now().Add(10 * time.Second); get(t, client, url); time.Sleep(200 * time.Millisecond) {
+	for until := time.Now().Add(10 * time.Second); get(t, client, url); time.Sleep(600 * time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatal("a connection without a session stays")
 		}
