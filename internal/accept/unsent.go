@@ -6,13 +6,9 @@ import (
 	"time"
 )
 
-const (
-	// sendBuffer is what the kernel is asked to keep of what a client has not taken, in
-	// bytes. It may keep twice as much.
-	sendBuffer = 64 << 10
-	// little is how much of it may be sent though nothing could take it back.
-	little = 16 << 10
-)
+// sendBuffer is what the kernel is asked to keep of what a client has not taken, in bytes.
+// It may keep twice as much.
+const sendBuffer = 64 << 10
 
 // Of returns the connection of a request's context; nil if it is not one of a Listener. A
 // nil connection has nothing to send.
@@ -28,9 +24,8 @@ func (c *Conn) KeepLittle() {
 	}
 }
 
-// AwaitSent waits until what was written so far is on its way, but for a little. If that
-// takes longer than a time, the connection is reset. It returns at once when the
-// connection is closed.
+// AwaitSent waits until what was written so far is on its way. If that takes longer than a
+// time, the connection is reset. It returns at once when the connection is closed.
 func (c *Conn) AwaitSent(within time.Duration) (ok bool) {
 	if c == nil {
 		return true
@@ -39,7 +34,7 @@ func (c *Conn) AwaitSent(within time.Duration) (ok bool) {
 	written, _ := c.progress()
 	for pause := time.Millisecond; ; pause = min(2*pause, 10*time.Millisecond) {
 		given, sent := c.progress()
-		if given-sent <= little || sent+little >= written { // others may write, too
+		if given == sent || sent >= written { // others may write, too
 			return true
 		}
 		if time.Now().After(until) {

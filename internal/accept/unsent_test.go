@@ -34,7 +34,7 @@ func TestWhatIsNotTakenIsReset(t *testing.T) {
 	c.KeepLittle()
 	fmt.Fprint(c, "a little")
 	if !c.AwaitSent(0) {
-		t.Error("what is little is waited for")
+		t.Error("what was sent is waited for")
 	}
 	_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 	written, err := c.Write(make([]byte, 8<<20))
@@ -59,5 +59,40 @@ func TestNoConnection(t *testing.T) {
 	c.KeepLittle()
 	if !c.AwaitSent(0) || c.Unsent() != 0 {
 		t.Error("no connection has something to send")
+	}
+}
+
+// TestASmallMessageIsAwaited: behind what a client does not take, a message of some bytes
+// waits, too, and is dropped by a reset.
+func TestASmallMessageIsAwaited(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := accept.NewListener(inner, accept.Config{Most: 1, MostOfNetwork: 1})
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := accept.Of(accept.Context(t.Context(), accepted))
+	for c.Unsent() == 0 { // until the client's kernel takes no more
+		if _, err := c.Write(make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.Unsent() > 16<<10 {
+		t.Fatalf("%d bytes are unsent", c.Unsent())
+	}
+	if c.AwaitSent(0) {
+		t.Error("a message that was not sent is not waited for")
+	}
+	if _, err := io.Copy(io.Discard, client); !errors.Is(err, syscall.ECONNRESET) {
+		t.Error(err)
 	}
 }
