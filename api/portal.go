@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/labstack/echo/v4"
+
+	"latchkey/api/portal"
 )
 
 // portalRoute is the route of all pages of the portal, for logs and metrics: their paths
@@ -30,6 +32,10 @@ func (s *Server) withPortal(api http.Handler) http.Handler {
 		s.routes[r.Method+" "+r.Path] = true
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, portal.RelayPath+"/") { // the API's request, which it observes itself
+			s.cfg.Portal.ServeHTTP(w, r)
+			return
+		}
 		if ofPortal(r) {
 			e.ServeHTTP(w, r)
 			return

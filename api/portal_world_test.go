@@ -321,6 +321,9 @@ func (p webPage) holdElements(wrong func(string, ...any)) {
 		case "style":
 			wrong("an inline style")
 		case "script":
+			if attrValue(n, "type") == "application/json" { // data, which no browser runs
+				continue
+			}
 			if attrValue(n, "src") == "" || n.FirstChild != nil {
 				wrong("an inline script")
 			}

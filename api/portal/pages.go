@@ -38,7 +38,7 @@ type view struct {
 // begin with an underscore is a page.
 func loadPages(l *language, a assets) (map[string]*template.Template, error) {
 	funcs := template.FuncMap{
-		"t": l.t, "n": l.n, "asset": a.path, "icon": icon, "args": args,
+		"t": l.t, "n": l.n, "asset": a.path, "icon": icon, "args": args, "words": l.block,
 		"languageName": func(tag string) string { return languageNames[tag] },
 	}
 	base, err := template.New("").Funcs(funcs).Option("missingkey=error").ParseFS(templateFiles, "templates/_*.html")

@@ -129,9 +129,22 @@ func (p *Portal) routes() {
 	p.private("GET /account/keys/{key}/delete", askRevoke)
 	p.private("POST /account/keys/{key}/delete", revokeKey)
 
+	for _, operation := range relays {
+		p.relay(operation)
+	}
+
 	p.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		p.visit(w, r).fail(errNoPage) // a form that does not exist needs no token
 	})
+}
+
+// relays are the operations of the API that scripts of pages may call.
+var relays = []string{
+	"GET /devices/{device}/channels/{channel}/streams",
+	"POST /devices/{device}/channels/{channel}/whep",
+	"DELETE /webrtc/{viewer}",
+	"GET /privileges",
+	"GET /events",
 }
 
 // handler answers one request of a browser. An error becomes a page.
@@ -170,7 +183,7 @@ func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Cookie, Accept-Language")
 	h.Del("Connection") // bodies are read here
-	if err := p.forged.Check(r); err != nil {
+	if err := p.forged.Check(r); err != nil && !strings.HasPrefix(r.URL.Path, RelayPath+"/") {
 		p.visit(w, r).fail(errForged)
 		return
 	}

@@ -114,6 +114,27 @@ func (l *language) n(key string, number int, pairs ...any) string {
 	return l.t(key, append(pairs, "n", number)...)
 }
 
+// block returns an element with the words of a page's scripts, which have the prefixes.
+// Scripts read it with words.js. It is data: no policy on scripts concerns it.
+func (l *language) block(prefixes ...string) (template.HTML, error) {
+	chosen := map[string]string{}
+	for key, text := range l.words {
+		for _, prefix := range prefixes {
+			if strings.HasPrefix(key, prefix) {
+				chosen[key] = text
+			}
+		}
+	}
+	if len(chosen) == 0 {
+		return "", fmt.Errorf("no words begin with any of %q", prefixes)
+	}
+	raw, err := json.Marshal(chosen) // escapes <, > and &
+	if err != nil {
+		return "", fmt.Errorf("writing the words of scripts: %w", err)
+	}
+	return template.HTML(`<script type="application/json" class="words">` + string(raw) + `</script>`), nil //nolint:gosec // it is escaped
+}
+
 // isolated puts text with characters that run from right to left between FIRST STRONG
 // ISOLATE and POP DIRECTIONAL ISOLATE (UAX #9), and removes what could end that.
 func isolated(s string) string {

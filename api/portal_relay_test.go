@@ -1,0 +1,77 @@
+package api
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// relay sends what a script of a page sends.
+func (b *browser) relay(method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	b.w.t.Helper()
+	r := httptest.NewRequest(method, "http://latchkey.test"+path, strings.NewReader(body))
+	r.Header.Set("Accept-Language", b.accept)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	for name, value := range b.cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	a := httptest.NewRecorder()
+	b.w.server.Handler().ServeHTTP(a, r)
+	return a
+}
+
+func TestScriptsOfAPageUseItsSession(t *testing.T) {
+	village := portalVillage(t)
+	if a := village.as(person{}).relay(http.MethodGet, "/do/privileges", ""); a.Code != http.StatusUnauthorized {
+		t.Errorf("without a session: %d, want 401", a.Code)
+	}
+	olga := village.as(village.owner)
+	csrf := attrValue(olga.get("/devices").all(elements("html"))[0], "data-csrf")
+	if csrf == "" {
+		t.Fatal("the page has no token for its scripts")
+	}
+	if a := olga.relay(http.MethodGet, "/do/privileges", ""); a.Code != http.StatusOK {
+		t.Errorf("the page's own: %d %s, want 200", a.Code, a.Body)
+	}
+	if a := olga.relay(http.MethodGet, "/do/accounts/me", ""); a.Code != http.StatusNotFound {
+		t.Errorf("an operation that no script needs: %d, want 404", a.Code)
+	}
+	for name, headers := range map[string][]string{
+		"another site":          {"Sec-Fetch-Site", "cross-site"},
+		"another host":          {"Sec-Fetch-Site", "same-site"},
+		"another origin":        {"Origin", "http://evil.test"},
+		"no origin at all":      {"Origin", "null"},
+		"a WebSocket of nobody": {"Upgrade", "websocket", "Connection", "Upgrade"},
+	} {
+		if a := olga.relay(http.MethodGet, "/do/privileges", "", headers...); a.Code != http.StatusForbidden {
+			t.Errorf("%s: %d, want 403", name, a.Code)
+		}
+	}
+	const viewer = "/do/webrtc/unknown"
+	if a := olga.relay(http.MethodDelete, viewer, ""); a.Code != http.StatusForbidden {
+		t.Errorf("a command without the page's token: %d, want 403", a.Code)
+	}
+	a := olga.relay(http.MethodDelete, viewer, "", "Latchkey-CSRF", csrf)
+	if a.Code == http.StatusForbidden {
+		t.Errorf("a command with the page's token: %d", a.Code)
+	}
+}
+
+func TestRefusalsOfScriptsAreInTheLanguageOfThePage(t *testing.T) {
+	w := newPortalWorld(t)
+	b := w.browser()
+	b.accept = "de"
+	a := b.relay(http.MethodGet, "/do/privileges", "")
+	if !strings.Contains(a.Body.String(), "Ihre Sitzung ist zu Ende") {
+		t.Errorf("in German: %s", a.Body)
+	}
+	if kind := a.Header().Get("Content-Type"); kind != "application/problem+json" {
+		t.Errorf("Content-Type %q", kind)
+	}
+}
