@@ -99,6 +99,7 @@ func (p *Portal) routes() {
 	p.private("GET /my-shares", showSent)
 	p.private("GET /my-shares/new", showNewShare)
 	p.private("POST /my-shares/new", createShare)
+	p.private("POST /my-shares/summary", summarize)
 	p.private("GET /my-shares/{share}", showShare)
 	p.private("POST /my-shares/{share}", saveShare)
 	p.private("POST /my-shares/{share}/pause", pause)
