@@ -71,7 +71,7 @@ func (l *Lines) Line(device ids.Device, channel int, codec Codec) *Line {
 		ln = &line{
 			of: l, at: at, codec: codec, queue: make(chan piece, maxQueue), pace: rate.NewLimiter(mostRate, mostBurst), over: make(chan struct{}),
 		}
-		ln.ctx, ln.end = context.WithCancel(context.Background())
+		ln.ctx, ln.end = context.WithCancel(l.ctx) // after Close nothing is said
 		l.lines[at] = ln
 		go ln.run()
 	}

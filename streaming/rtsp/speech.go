@@ -7,40 +7,29 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtp"
 
 	"latchkey/projections/access"
 	"latchkey/streaming/backchannel"
+	said "latchkey/streaming/speech"
 	"latchkey/streaming/talk"
 )
 
 // speech is what a viewer says to a camera, from the SETUP of the back channel on.
 type speech struct {
+	*said.Speech
 	door   *Door
 	viewer *viewer
 	codec  backchannel.Codec
 	permit *access.Permit
-
-	over    atomic.Bool   // nothing is passed on any more
-	settled chan struct{} // closed when nothing is on its way to the camera
-
-	mu    sync.Mutex
-	floor *holding  // nil: somebody else may have it
-	last  time.Time // when something was heard
-	muted bool      // it has lost the floor, and has not been quiet since
-	retry time.Time // when it may ask for the floor again
-	said  bool      // it was noted that it talks
 }
 
-// holding is a turn on the floor, and the line for it. The speech's mutex guards them until it
-// is the speech's floor.
-type holding struct {
-	turn *talk.Turn
-	line *backchannel.Line
-	lost bool
+func (h *handler) newSpeech(v *viewer) *speech {
+	s := &speech{door: h.Door, viewer: v, permit: v.permit}
+	s.Speech = said.New(said.Config{Talker: s.talker(), Floor: h.floor, Lines: h.cfg.Lines, May: s.may, Began: s.began})
+	return s
 }
 
 func (s *speech) talker() talk.Talker {
@@ -70,7 +59,7 @@ func soundOf(packet []byte) (pt uint8, sound []byte, ok bool) {
 // is not called concurrently.
 func (s *speech) hearPacket(pt uint8, sound []byte) {
 	defer s.survive()
-	if pt != payloadTypes[s.codec] || len(sound) == 0 || !s.viewer.wire.playing.Load() || !s.may() || !s.speak(sound) {
+	if pt != payloadTypes[s.codec] || !s.viewer.wire.playing.Load() || !s.Say(s.codec, sound) {
 		s.door.dropped(droppedTalk, 1)
 	}
 }
@@ -79,79 +68,22 @@ func (s *speech) hearPacket(pt uint8, sound []byte) {
 func (s *speech) survive() {
 	if p := recover(); p != nil {
 		s.door.log.Error("hearing a viewer panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		s.stop()
+		s.Stop()
 	}
 }
 
 // may reports whether sound may be passed on now.
 func (s *speech) may() bool {
-	return !s.over.Load() && s.viewer.cutFor.Load() == nil && s.door.live() && s.permit.Check(s.door.cfg.Now()) == access.Allowed
+	return s.viewer.cutFor.Load() == nil && s.door.live() && s.permit.Check(s.door.cfg.Now()) == access.Allowed
 }
 
-func (s *speech) speak(sound []byte) bool {
-	f := s.takeFloor(time.Now())
-	return f != nil && f.turn.Speak() && f.line.Say(sound, func() bool { return f.turn.Speak() && s.may() })
-}
-
-const (
-	// pauseOf is how long somebody who was interrupted must be quiet to be heard again.
-	pauseOf = time.Second
-	// askAgain is how often somebody who talks asks for a floor that another one has.
-	askAgain = 250 * time.Millisecond
-)
-
-// takeFloor returns the viewer's turn, or nil if somebody else talks.
-func (s *speech) takeFloor(now time.Time) *holding {
-	has, ask := s.current(now)
-	if !ask {
-		return has
-	}
-	f := &holding{}
-	turn, err := s.door.floor.Take(s.talker(), func(why talk.Reason) { s.lost(f, why) })
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case err != nil:
-		s.retry = now.Add(askAgain)
-		return nil
-	case f.lost:
-		return nil
-	case s.over.Load():
-		turn.Leave()
-		return nil
-	}
-	f.turn, f.line = turn, s.door.cfg.Lines.Line(s.viewer.device, s.viewer.channel, s.codec)
-	s.floor = f
-	if !s.said {
-		s.said = true
+// began records that the viewer has the floor.
+func (s *speech) began(first bool) {
+	if first {
 		s.door.metrics.talks.Inc()
 		s.door.log.Info("a viewer talks", "viewer", s.viewer.id, "account", s.viewer.key.Account, "device", s.viewer.device, "channel", s.viewer.channel)
 	}
 	s.door.noteTalk(s)
-	return f
-}
-
-// current returns the turn that the viewer has, or whether it may ask for one.
-func (s *speech) current(now time.Time) (has *holding, ask bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now.Sub(s.last) > pauseOf {
-		s.muted = false
-	}
-	s.last = now
-	return s.floor, s.floor == nil && !s.muted && !now.Before(s.retry)
-}
-
-// lost ends the viewer's turn, but not its speech: it may ask again. One who was
-// interrupted must be quiet before, so that nobody is heard who does not know.
-func (s *speech) lost(f *holding, why talk.Reason) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f.lost, s.muted = true, why != talk.Silent
-	if s.floor == f {
-		s.floor = nil
-		f.line.Leave(false)
-	}
 }
 
 // revoked ends the speech, and nothing else of a viewer that watches too.
@@ -162,34 +94,12 @@ func (s *speech) revoked(reason access.Reason) {
 	}
 	s.door.metrics.cut.WithLabelValues(string(reason)).Inc()
 	s.door.log.Info("a viewer may not talk any more", "viewer", s.viewer.id, "account", s.viewer.key.Account, "device", s.viewer.device, "reason", reason)
-	s.stop()
-}
-
-// stop ends the speech, without waiting: what is being sent to the camera is until
-// settled.
-func (s *speech) stop() {
-	if !s.over.CompareAndSwap(false, true) {
-		return
-	}
-	s.mu.Lock()
-	f := s.floor
-	s.floor = nil
-	s.mu.Unlock()
-	if f == nil {
-		close(s.settled)
-		return
-	}
-	f.turn.Leave()
-	f.line.Leave(true)
-	go func() {
-		defer close(s.settled)
-		f.line.Settle()
-	}()
+	s.Stop()
 }
 
 // release ends the speech and gives its permit back.
 func (s *speech) release() {
-	s.stop()
+	s.Stop()
 	if !s.viewer.alone {
 		s.permit.Release()
 	}
@@ -200,24 +110,14 @@ func (s *speech) close() {
 	if s == nil {
 		return
 	}
-	s.mu.Lock()
-	said := s.said
-	s.mu.Unlock()
-	if said && !s.over.Load() {
+	if s.Said() && !s.Over() {
 		s.door.noteTalk(s)
 	}
 	s.release()
 	s.door.sweep.Go(func() {
-		<-s.settled
+		<-s.Settled()
 		s.door.speeches.remove(s)
 	})
-}
-
-// talks reports whether the viewer has the floor.
-func (s *speech) talks() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.floor != nil
 }
 
 // noteTalk records that a viewer talks.
@@ -233,7 +133,7 @@ func (d *Door) noteTalk(s *speech) {
 // noteTalks records who talks.
 func (d *Door) noteTalks() {
 	for _, s := range d.speeches.list() {
-		if s.talks() {
+		if s.Talks() {
 			d.noteTalk(s)
 		}
 	}
@@ -272,11 +172,11 @@ func (d *Door) awaitSpeeches(ctx context.Context) error {
 	timeout := time.NewTimer(cutTimeout)
 	defer timeout.Stop()
 	for _, s := range d.speeches.list() {
-		if !s.over.Load() {
+		if !s.Over() {
 			continue
 		}
 		select {
-		case <-s.settled:
+		case <-s.Settled():
 		case <-timeout.C:
 			d.log.Error("a camera that was talked to did not let go in time", "device", s.viewer.device)
 			return nil
@@ -290,6 +190,6 @@ func (d *Door) awaitSpeeches(ctx context.Context) error {
 // endSpeech ends what a viewer says, without waiting.
 func (v *viewer) endSpeech() {
 	if s := v.speech.Load(); s != nil {
-		s.stop()
+		s.Stop()
 	}
 }

@@ -248,7 +248,7 @@ func (h *handler) setupTalk(ctx context.Context, v *viewer) (refused *refusal) {
 	case v.speech.Load() != nil:
 		return errState
 	}
-	s := &speech{door: h.Door, viewer: v, permit: v.permit, settled: make(chan struct{})}
+	s := h.newSpeech(v)
 	if !v.alone {
 		permit, verdict := h.cfg.Access.Acquire(v.talkUse(v.talkTransport()), s.revoked)
 		if refused := refusalOf(verdict); refused != nil {
@@ -278,7 +278,7 @@ func (h *handler) setupTalk(ctx context.Context, v *viewer) (refused *refusal) {
 	h.speeches.add(s)
 	v.speech.Store(s)
 	if v.cutFor.Load() != nil { // in the meantime
-		s.stop()
+		s.Stop()
 	}
 	return nil
 }

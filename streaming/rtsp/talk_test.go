@@ -23,6 +23,7 @@ import (
 	"latchkey/streaming/cameratest"
 	"latchkey/streaming/device"
 	"latchkey/streaming/rtspclient"
+	said "latchkey/streaming/speech"
 	"latchkey/streaming/talk"
 	"latchkey/streaming/upstream"
 )
@@ -531,7 +532,7 @@ func TestTheOwnerIsFirst(t *testing.T) {
 	}
 	olga.close()
 	eventually(t, "olga has left", func() bool { return !h.floor.Busy(talk.Talker{Account: "x", Device: "dev-1", Channel: 1}) })
-	time.Sleep(pauseOf + 50*time.Millisecond) // ann is quiet
+	time.Sleep(said.Pause + 50*time.Millisecond) // ann is quiet
 	eventually(t, "ann is heard again", func() bool { ann.say(t, 0, piece(4)); time.Sleep(10 * time.Millisecond); return heard(4)() })
 }
 
@@ -611,26 +612,6 @@ func TestNothingIsSaidWhileUnknown(t *testing.T) {
 		t.Errorf("%d bytes were heard", more)
 	}
 	h.grants.setSick(false)
-	p.sayUntil(t, 0, "it is heard again", func() bool { return ear.heard() > n })
-}
-
-// TestSilenceFreesTheFloor, and who has it is heard again at once.
-func TestSilenceFreesTheFloor(t *testing.T) {
-	cam, ear := talkedTo(t, g711(0))
-	h := open(t, cam, talks)
-	h.grants.grant("ann", "dev-1", 1, talking)
-	p := h.talker(t, annKey, "tcp")
-	p.sayUntil(t, 0, "it is heard", func() bool { return ear.heard() > 0 })
-	s := h.speeches.list()[0]
-	s.mu.Lock()
-	f := s.floor
-	s.mu.Unlock()
-	f.turn.Leave()
-	s.lost(f, talk.Silent) // as the floor does after 30 s
-	if s.talks() {
-		t.Error("it still has the floor")
-	}
-	n := ear.quiet(t)
 	p.sayUntil(t, 0, "it is heard again", func() bool { return ear.heard() > n })
 }
 
