@@ -27,7 +27,7 @@ test: ## Install what the tests need and run every test, with the race detector
 	@$(TOOL) gotestsum --format pkgname --jsonfile out/test.json -- -race -count=1 -timeout 45m ./...
 
 # Left to `make test`: what needs other programs, and what takes seconds by itself.
-LONG := GuessesWait|SenderReports|WhoIsOnThisMachine|TestCredentials|OnePullForAll|BrokenPackets|TestFailures|EveryViewerBegins|DialledAgainWhile|NothingDamaged|HostileHTTP|HostileRTSP|HoursEndWhatRuns|NobodyStaysAfter|PortsOfALiving|PTZMoves|WhyACamera|TwoDials|FileIsShown|HostileCameras|ChannelsElsewhere|Stall|HalfRequests|QueuedIsNot|Alarms|LostTheLease|DiedWhile|StoppedWhile|OneProcessActs|NotTakenForStalled|FFmpeg|FFprobe|GStreamer|Players|Decoders|Playback|ReplayEquals|StoppedInATransaction|AuthorizationMatrix|NeverCome|FloodOfGuesses|LocksOut|StalledViewer|SlowViewer|NoPacketAfter|Clock|Forgotten|Hashes|NextHolder|RowsOf|Subscription|BudgetOfBytes|Connection|Discovery
+LONG := Browser|GuessesWait|SenderReports|WhoIsOnThisMachine|TestCredentials|OnePullForAll|BrokenPackets|TestFailures|EveryViewerBegins|DialledAgainWhile|NothingDamaged|HostileHTTP|HostileRTSP|HoursEndWhatRuns|NobodyStaysAfter|PortsOfALiving|PTZMoves|WhyACamera|TwoDials|FileIsShown|HostileCameras|ChannelsElsewhere|Stall|HalfRequests|QueuedIsNot|Alarms|LostTheLease|DiedWhile|StoppedWhile|OneProcessActs|NotTakenForStalled|FFmpeg|FFprobe|GStreamer|Players|Decoders|Playback|ReplayEquals|StoppedInATransaction|AuthorizationMatrix|NeverCome|FloodOfGuesses|LocksOut|StalledViewer|SlowViewer|NoPacketAfter|Clock|Forgotten|Hashes|NextHolder|RowsOf|Subscription|BudgetOfBytes|Connection|Discovery
 
 .PHONY: test-short
 test-short: ## Something of every room, with Go alone, in under a minute
