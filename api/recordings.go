@@ -19,6 +19,8 @@ type Recorded struct {
 	List []privilege.Interval
 	// Zone is the offset from UTC by which the times may be wrong: see privilege.DoubtOf.
 	Zone time.Duration
+	// Clock is the offset of the device's local time from UTC now; nil if it does not tell.
+	Clock *time.Duration
 }
 
 var recordingList = projections.NewList("recordings", func(i privilege.Interval) int64 { return i.From.UnixMicro() })
@@ -38,6 +40,7 @@ func (h handlers) ListDeviceRecordings(ctx context.Context, r rest.ListDeviceRec
 		return nil, err
 	}
 	var list []privilege.Interval
+	out := rest.RecordingList{From: utc(within.From), To: utc(within.To)}
 	if len(h.playable(u, within, privilege.Doubt{}, h.cfg.Now())) > 0 { // otherwise the device need not be asked
 		recorded, err := h.recorded(ctx, u, within)
 		if refused := h.stillPermitted(ctx, u); refused != nil {
@@ -47,6 +50,10 @@ func (h handlers) ListDeviceRecordings(ctx context.Context, r rest.ListDeviceRec
 			return nil, h.notGiven(ctx, u, err, &problem{code: "recordings_not_available", detail: "What is recorded of this channel is not known now."})
 		}
 		list = h.mayPlay(u, recorded, within)
+		out.Uncertain = recorded.Zone != 0
+		if recorded.Clock != nil {
+			out.Zone = time.Time{}.In(time.FixedZone("", int(recorded.Clock.Seconds()))).Format("-07:00")
+		}
 	}
 	rows, next, err := recordingList.Page(page(r.Params.Limit, r.Params.Cursor), func(after, n int64) ([]privilege.Interval, error) {
 		from := sort.Search(len(list), func(i int) bool { return list[i].From.UnixMicro() > after })
@@ -55,11 +62,11 @@ func (h handlers) ListDeviceRecordings(ctx context.Context, r rest.ListDeviceRec
 	if err != nil {
 		return nil, err
 	}
-	items := make([]rest.Recording, len(rows))
+	out.Next, out.Items = next, make([]rest.Recording, len(rows))
 	for i, row := range rows {
-		items[i] = rest.Recording{From: utc(row.From), To: utc(row.To)}
+		out.Items[i] = rest.Recording{From: utc(row.From), To: utc(row.To)}
 	}
-	return rest.ListDeviceRecordings200JSONResponse{Items: items, Next: next, From: utc(within.From), To: utc(within.To)}, nil
+	return rest.ListDeviceRecordings200JSONResponse(out), nil
 }
 
 func (h handlers) recorded(ctx context.Context, u *using, within privilege.Interval) (Recorded, error) {

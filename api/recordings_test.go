@@ -54,9 +54,10 @@ func TestRecordingsOfADay(t *testing.T) {
 	day := time.Date(noon.Year(), noon.Month(), noon.Day(), 0, 0, 0, 0, time.UTC)
 	at := func(hour int) time.Time { return day.Add(time.Duration(hour) * time.Hour) }
 	zone, asked := time.Duration(0), 0
+	var clock *time.Duration
 	cams := &fakeCameras{recordings: func(within privilege.Interval) (Recorded, error) {
 		asked++
-		return Recorded{Zone: zone, List: []privilege.Interval{{From: within.From, To: at(2)}, {From: at(3), To: at(9)}, {From: at(10), To: at(11)}, {From: at(11).Add(time.Minute), To: noon}}}, nil
+		return Recorded{Zone: zone, Clock: clock, List: []privilege.Interval{{From: within.From, To: at(2)}, {From: at(3), To: at(9)}, {From: at(10), To: at(11)}, {From: at(11).Add(time.Minute), To: noon}}}, nil
 	}}
 	x := &playing{}
 	v := newVillage(t, func(c *Config) {
@@ -105,6 +106,20 @@ func TestRecordingsOfADay(t *testing.T) {
 		x.conditions, x.delay, zone = c.conditions, c.delay, c.zone
 		if got := list(c.query); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+
+	noOffset, westward := time.Duration(0), -9*time.Hour-30*time.Minute
+	for _, c := range []struct {
+		clock     *time.Duration
+		doubt     time.Duration
+		zone      string
+		uncertain bool
+	}{{nil, 0, "", false}, {&noOffset, 0, "+00:00", false}, {&noOffset, time.Hour, "+00:00", true}, {&westward, -9 * time.Hour, "-09:30", true}} {
+		var page rest.RecordingList
+		clock, zone, x.conditions = c.clock, c.doubt, nil
+		if v.wantStatus(v.do("GET", path+query, v.owner.token, nil), 200).decode(t, &page); page.Zone != c.zone || page.Uncertain != c.uncertain {
+			t.Errorf("the clock %v in doubt by %v: zone %q, uncertain %t", c.clock, c.doubt, page.Zone, page.Uncertain)
 		}
 	}
 

@@ -64,7 +64,7 @@ func (c cameras) Recordings(ctx context.Context, id ids.Device, channel int, wit
 	if err != nil {
 		return api.Recorded{}, deviceFault(err)
 	}
-	out := api.Recorded{Zone: found.Zone, List: make([]privilege.Interval, len(found.List))}
+	out := api.Recorded{Zone: found.Zone, Clock: found.Clock, List: make([]privilege.Interval, len(found.List))}
 	for i, r := range found.List {
 		out.List[i] = privilege.Interval(r)
 	}

@@ -107,8 +107,8 @@ func (p *proof) alertStream(ctx context.Context, address string, told Told) erro
 func (i isapi) zone(ctx context.Context) (*time.Location, error) {
 	ctx, cancel := context.WithTimeout(ctx, i.proof.client.cfg.Within)
 	defer cancel()
-	_, zone, _, err := i.deviceClock(ctx)
-	return time.FixedZone("", int(zone.Seconds())), err
+	clock, err := i.deviceClock(ctx)
+	return time.FixedZone("", int(clock.zone.Seconds())), err
 }
 
 // streamed is the body of a stream, within its bounds.

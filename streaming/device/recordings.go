@@ -42,6 +42,8 @@ type Recorded struct {
 	// wrong: ISAPI's Z means UTC to some firmwares, and local time to others. If the local
 	// time is UTC in winter only, it is the offset in summer. 0 if there is no doubt.
 	Zone time.Duration
+	// Clock is the offset of the device's local time from UTC now; nil if it does not tell.
+	Clock *time.Duration
 }
 
 // Recordings asks a device what it has recorded of a channel in a time, by ISAPI if the
@@ -98,11 +100,14 @@ func inOrder(list []Recording, from, to time.Time) []Recording {
 
 // recordings searches page by page.
 func (i isapi) recordings(ctx context.Context, channel int, from, to time.Time) (r Recorded, err error) {
-	ahead, _, doubt, err := i.deviceClock(ctx)
+	clock, err := i.deviceClock(ctx)
 	if err != nil {
 		return r, err
 	}
-	r.Zone = doubt
+	if r.Zone = clock.doubt; clock.told {
+		r.Clock = &clock.zone
+	}
+	ahead := clock.ahead
 	s := isapiSearch{isapi: i, id: searchID(), track: strconv.Itoa(channel) + "01", from: from.Add(ahead), to: to.Add(ahead), tracks: "trackList"}
 	for page := range maxPages {
 		items, more, err := s.page(ctx)
@@ -261,7 +266,8 @@ func (c *Client) Clock(ctx context.Context, cam Camera) (ahead, zone time.Durati
 	ctx, cancel := context.WithTimeout(ctx, clockWithin)
 	defer cancel()
 	err = c.ask(ctx, cam, ISAPI, 0, func(s *httpSession) (err error) {
-		ahead, _, zone, err = isapi{s}.deviceClock(ctx)
+		clock, err := isapi{s}.deviceClock(ctx)
+		ahead, zone = clock.ahead, clock.doubt
 		return err
 	})
 	return ahead, zone, err
@@ -270,26 +276,33 @@ func (c *Client) Clock(ctx context.Context, cam Camera) (ahead, zone time.Durati
 // clockWithin limits a question for the clock.
 const clockWithin = 5 * time.Second
 
-// deviceClock returns how far the device's clock is ahead, the offset of its local time
-// from UTC now, and the one of Recorded.Zone; zero for what it does not tell.
-func (i isapi) deviceClock(ctx context.Context) (ahead, zone, doubt time.Duration, err error) {
+// deviceTime is what a device tells of its clock.
+type deviceTime struct {
+	told  bool          // otherwise the rest is zero
+	ahead time.Duration // how far it is ahead
+	zone  time.Duration // the offset of its local time from UTC now
+	doubt time.Duration // see Recorded.Zone
+}
+
+// deviceClock asks a device for its clock.
+func (i isapi) deviceClock(ctx context.Context) (t deviceTime, err error) {
 	doc, err := i.get(ctx, "/System/time")
 	if err != nil && !hasNone(err) {
-		return 0, 0, 0, err
+		return t, err
 	}
 	now := i.proof.client.cfg.Now()
 	at, zone, err := localTime(doc.words("localTime"), doc.words("timeZone"))
 	if err != nil {
-		return 0, 0, 0, nil
+		return t, nil
 	}
-	if ahead = at.Sub(now); ahead.Abs() < exactClock || ahead.Abs() > maxClock {
-		ahead = 0
+	t = deviceTime{told: true, ahead: at.Sub(now), zone: zone, doubt: zone}
+	if t.ahead.Abs() < exactClock || t.ahead.Abs() > maxClock {
+		t.ahead = 0
 	}
-	doubt = zone
 	if zone == 0 && strings.Contains(doc.words("timeZone"), ",") { // after it is when summer begins (POSIX)
-		doubt = time.Hour
+		t.doubt = time.Hour
 	}
-	return ahead, zone, doubt, nil
+	return t, nil
 }
 
 // localTime reads a device's time, and the offset of its zone: that of the time itself, or

@@ -1787,6 +1787,12 @@ type RecordingList struct {
 
 	// To The first instant after it.
 	To time.Time `json:"to"`
+
+	// Uncertain The device may mean its local time where it says UTC. Then only what you may play back in either case is listed.
+	Uncertain bool `json:"uncertain,omitempty,omitzero"`
+
+	// Zone The offset of the clock of the device from UTC now. Absent: it does not tell, or was not asked.
+	Zone string `json:"zone,omitempty,omitzero"`
 }
 
 // Registration Exactly one of `email` and `phone`.
