@@ -81,9 +81,20 @@ func (h handlers) ListDeviceAccess(ctx context.Context, r rest.ListDeviceAccessR
 	if err != nil {
 		return nil, err
 	}
+	q := projections.WayQuery{Device: id, At: h.cfg.Now(), Newest: r.Params.Order == rest.Newest}
+	if r.Params.Query != "" {
+		s := h.searching(ctx, r.Params.Query)
+		q.Match = func(w projections.Way) (bool, error) {
+			if w.Share == nil {
+				return false, nil
+			}
+			return s.finds(w.Share.Kind, w.Share.Recipient, w.Share.Name, event.FieldName)
+		}
+	}
 	ways, next, err := list(ctx, h, r.Params.LatchkeyMinPosition, page(r.Params.Limit, r.Params.Cursor),
 		func(ctx context.Context, account string, p projections.Page) (rows []projections.Way, next string, err error) {
-			rows, next, found, err = h.cfg.Queries.Ways(ctx, account, id, h.cfg.Now(), p)
+			q.Owner = account
+			rows, next, found, err = h.cfg.Queries.Ways(ctx, q, p)
 			return rows, next, err
 		})
 	if err == nil && !found {

@@ -30,6 +30,13 @@ func TestWhoCanUseADevice(t *testing.T) {
 	if len(first.Items) != 1 || first.Next == "" {
 		t.Errorf("the first page: %+v", first)
 	}
+	for query, want := range map[string]int{"?query=BOB": 1, "?query=nobody": 0, "?order=newest": 2} {
+		var some rest.DeviceAccess
+		v.wantStatus(v.do("GET", path+query, v.owner.token, nil), 200).decode(t, &some)
+		if len(some.Items) != want || want == 2 && some.Items[0].Kind != rest.DeviceWayKindStreamKey {
+			t.Errorf("%s: %+v", query, some.Items)
+		}
+	}
 	for _, path := range []string{path, "/api/v1/devices/" + v.device + "/viewers"} {
 		for _, other := range []person{v.recipient, v.stranger} {
 			v.wantProblem(v.do("GET", path, other.token, nil), 404, "device_not_found")

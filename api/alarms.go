@@ -22,9 +22,11 @@ import (
 
 // Alarms keeps the alarms of devices, and lets accounts know of them.
 type Alarms interface {
-	// List and Acknowledge: see alarms.Desk.
+	// List, Get, Acknowledge and AcknowledgeUpTo: see alarms.Desk.
 	List(ctx context.Context, account string, q alarms.Query) ([]alarms.Copy, error)
-	Acknowledge(ctx context.Context, account, id string) (alarms.Copy, error)
+	Get(ctx context.Context, account, id string) (alarms.Copy, error)
+	Acknowledge(ctx context.Context, account, id string, seen bool) (alarms.Copy, error)
+	AcknowledgeUpTo(ctx context.Context, account, id string, q alarms.Query) (int, error)
 	// Listen: see alarms.Hub.
 	Listen(ctx context.Context, account string, after *int64) (*alarms.Listener, error)
 	// HideNumber and ShowNumber: see vault.Numbers. The number of an alarm counts those of
@@ -114,7 +116,7 @@ func (h handlers) ListAlarms(ctx context.Context, r rest.ListAlarmsRequestObject
 	if err := h.indexAt(ctx, r.Params.LatchkeyMinPosition); err != nil {
 		return nil, err
 	}
-	q := alarms.Query{Device: device.Canonical(r.Params.Device), Channel: r.Params.Channel, Acknowledged: r.Params.Acknowledged}
+	q := alarms.Query{Device: device.Canonical(r.Params.Device), Channel: r.Params.Channel, Acknowledged: r.Params.Acknowledged, From: r.Params.From, To: r.Params.To}
 	rows, next, err := list(ctx, h, "", page(r.Params.Limit, r.Params.Cursor), func(ctx context.Context, account string, p projections.Page) ([]alarms.Copy, string, error) {
 		return h.alarmPage(account, p, func(before, n int64) ([]alarms.Copy, error) {
 			q.Before, q.Most = before, int(n)
@@ -160,11 +162,47 @@ func (h handlers) AcknowledgeAlarm(ctx context.Context, r rest.AcknowledgeAlarmR
 	if err := h.noAlarms(); err != nil {
 		return nil, err
 	}
-	row, err := h.cfg.Alarms.Acknowledge(ctx, caller(ctx), r.Alarm)
+	row, err := h.cfg.Alarms.Acknowledge(ctx, caller(ctx), r.Alarm, true)
 	if err != nil {
 		return nil, alarmProblem(err)
 	}
 	return rest.AcknowledgeAlarm200JSONResponse(alarmView(row)), nil
+}
+
+// UnacknowledgeAlarm notes that the caller has not seen an alarm.
+func (h handlers) UnacknowledgeAlarm(ctx context.Context, r rest.UnacknowledgeAlarmRequestObject) (rest.UnacknowledgeAlarmResponseObject, error) {
+	if err := h.noAlarms(); err != nil {
+		return nil, err
+	}
+	row, err := h.cfg.Alarms.Acknowledge(ctx, caller(ctx), r.Alarm, false)
+	if err != nil {
+		return nil, alarmProblem(err)
+	}
+	return rest.UnacknowledgeAlarm200JSONResponse(alarmView(row)), nil
+}
+
+// AcknowledgeAlarms notes that the caller has seen all alarms up to one.
+func (h handlers) AcknowledgeAlarms(ctx context.Context, r rest.AcknowledgeAlarmsRequestObject) (rest.AcknowledgeAlarmsResponseObject, error) {
+	if err := h.noAlarms(); err != nil {
+		return nil, err
+	}
+	n, err := h.cfg.Alarms.AcknowledgeUpTo(ctx, caller(ctx), r.Body.UpTo, alarms.Query{Device: device.Canonical(r.Body.Device), Channel: r.Body.Channel})
+	if err != nil {
+		return nil, alarmProblem(err)
+	}
+	return rest.AcknowledgeAlarms200JSONResponse{Count: n}, nil
+}
+
+// GetAlarm reads an alarm that the caller may know of now.
+func (h handlers) GetAlarm(ctx context.Context, r rest.GetAlarmRequestObject) (rest.GetAlarmResponseObject, error) {
+	if err := h.noAlarms(); err != nil {
+		return nil, err
+	}
+	row, err := h.cfg.Alarms.Get(ctx, caller(ctx), r.Alarm)
+	if err != nil {
+		return nil, alarmProblem(err)
+	}
+	return rest.GetAlarm200JSONResponse(alarmView(row)), nil
 }
 
 // ownDevice returns the id of a device of the caller.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"runtime"
 	"strings"
 	"sync"
@@ -119,7 +120,8 @@ func (m *memoryAlarms) AlarmsOf(_ context.Context, q vault.AlarmQuery) (list []a
 			c = m.rows[i]
 		}
 		if c.Account == q.Account && c.Seq > q.After && (q.Before == 0 || c.Seq < q.Before) && len(list) < q.Most &&
-			(q.Device == "" || q.Device == c.Device) && (q.Channel == nil || *q.Channel == c.Channel) && (q.Acknowledged == nil || *q.Acknowledged == !c.Acknowledged.IsZero()) {
+			(q.Device == "" || q.Device == c.Device) && (q.Channel == nil || *q.Channel == c.Channel) && (q.Acknowledged == nil || *q.Acknowledged == !c.Acknowledged.IsZero()) &&
+			!c.Raised.Before(q.From) && (q.To.IsZero() || c.Raised.Before(q.To)) {
 			list = append(list, c)
 		}
 	}
@@ -137,15 +139,24 @@ func (m *memoryAlarms) AlarmOf(_ context.Context, account, id string) (alarms.Co
 	return alarms.Copy{}, vault.ErrNotFound
 }
 
-func (m *memoryAlarms) AcknowledgeAlarm(_ context.Context, account string, seq int64) error {
+func (m *memoryAlarms) AcknowledgeAlarms(_ context.Context, account string, numbers ...int64) error {
+	m.seen(account, noon, numbers)
+	return nil
+}
+
+func (m *memoryAlarms) UnacknowledgeAlarm(_ context.Context, account string, seq int64) error {
+	m.seen(account, time.Time{}, []int64{seq})
+	return nil
+}
+
+func (m *memoryAlarms) seen(account string, at time.Time, numbers []int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range m.rows {
-		if m.rows[i].Account == account && m.rows[i].Seq == seq {
-			m.rows[i].Acknowledged = noon
+		if m.rows[i].Account == account && slices.Contains(numbers, m.rows[i].Seq) {
+			m.rows[i].Acknowledged = at
 		}
 	}
-	return nil
 }
 
 func (m *memoryAlarms) NewAlarms(_ context.Context, after, until int64) (list []alarms.Copy, _ error) {
@@ -309,7 +320,46 @@ func TestAlarmsOverREST(t *testing.T) {
 		}
 	}
 	w.wantProblem(w.do("GET", "/api/v1/alarms?cursor=x", owner, nil), 400, "invalid_cursor")
+	w.wantProblem(w.do("GET", "/api/v1/alarms/"+alarm, stranger, nil), 404, "alarm_not_found")
+	w.wantProblem(w.do("DELETE", "/api/v1/alarms/"+alarm+"/acknowledge", stranger, nil), 404, "alarm_not_found")
+	var one struct {
+		AcknowledgedAt time.Time `json:"acknowledged_at"`
+		RaisedAt       time.Time `json:"raised_at"`
+	}
+	w.wantStatus(w.do("GET", "/api/v1/alarms/"+alarm, owner, nil), 200).decode(t, &one)
+	if one.AcknowledgedAt.IsZero() {
+		t.Error("it is not acknowledged")
+	}
+	for query, want := range map[string]int{"from=" + one.RaisedAt.Format(time.RFC3339Nano): 2, "to=" + one.RaisedAt.Format(time.RFC3339Nano): 0} {
+		list.Items = nil
+		w.wantStatus(w.do("GET", "/api/v1/alarms?"+query, owner, nil), 200).decode(t, &list)
+		if len(list.Items) != want {
+			t.Errorf("%s: %+v", query, list)
+		}
+	}
+	one.AcknowledgedAt = time.Time{}
+	w.wantStatus(w.do("DELETE", "/api/v1/alarms/"+alarm+"/acknowledge", owner, nil), 200).decode(t, &one)
+	if !one.AcknowledgedAt.IsZero() {
+		t.Error("it is still acknowledged")
+	}
+	all := func(up, from string, want int) {
+		t.Helper()
+		var done struct{ Count int }
+		w.wantStatus(w.do("POST", "/api/v1/alarms/acknowledgements", owner, map[string]any{"up_to": up, "device": from}), 200).decode(t, &done)
+		if done.Count != want {
+			t.Errorf("%d were acknowledged, want %d", done.Count, want)
+		}
+	}
+	w.wantProblem(w.do("POST", "/api/v1/alarms/acknowledgements", stranger, map[string]any{"up_to": alarm}), 404, "alarm_not_found")
+	all(alarm, "cam-other", 0)
+	all(alarm, id, 1) // the other one came later
+	list.Items = nil
+	w.wantStatus(w.do("GET", "/api/v1/alarms?acknowledged=false", owner, nil), 200).decode(t, &list)
+	if len(list.Items) != 1 || list.Items[0].ID == alarm {
+		t.Errorf("what came later is acknowledged too: %+v", list)
+	}
 	m.permit(t, who.id, 1, false)
+	w.wantProblem(w.do("GET", "/api/v1/alarms/"+alarm, owner, nil), 404, "alarm_not_found")
 	list.Items = nil
 	w.wantStatus(w.do("GET", "/api/v1/alarms", owner, nil), 200).decode(t, &list)
 	if len(list.Items) != 1 || list.Items[0].Channel != 2 {

@@ -295,7 +295,8 @@ func (r readModel) PrivilegesOn(ctx context.Context, account, device string, _ p
 	return rows[i], true, err
 }
 
-func (r readModel) Ways(ctx context.Context, owner, device string, _ time.Time, p projections.Page) ([]projections.Way, string, bool, error) {
+func (r readModel) Ways(ctx context.Context, q projections.WayQuery, p projections.Page) ([]projections.Way, string, bool, error) {
+	owner, device := q.Owner, q.Device
 	if _, found, err := r.Device(ctx, owner, device, 0); !found {
 		return nil, "", false, err
 	}
@@ -314,6 +315,12 @@ func (r readModel) Ways(ctx context.Context, owner, device string, _ time.Time, 
 	for _, k := range s.accounts[owner].Keys {
 		key := keyOf(k)
 		rows = append(rows, projections.Way{Key: &key})
+	}
+	if q.Newest {
+		slices.Reverse(rows)
+	}
+	if q.Match != nil {
+		rows = slices.DeleteFunc(rows, func(w projections.Way) bool { ok, err := q.Match(w); return !ok || err != nil })
 	}
 	page, next, err := paged(rows, p)
 	return page, next, true, err

@@ -161,7 +161,7 @@ type Queries interface {
 	Privileges(ctx context.Context, account string, p projections.Page) (rows []projections.DevicePrivileges, next string, err error)
 	PrivilegesOn(ctx context.Context, account, device string, atLeast position.Position) (row projections.DevicePrivileges, found bool, err error)
 	// Ways and Holders are for the owner of a device; for others it is not found.
-	Ways(ctx context.Context, owner, device string, at time.Time, p projections.Page) (rows []projections.Way, next string, found bool, err error)
+	Ways(ctx context.Context, q projections.WayQuery, p projections.Page) (rows []projections.Way, next string, found bool, err error)
 	Holders(ctx context.Context, owner, device string, accounts []string, atLeast position.Position) (rows []projections.Holder, found bool, err error)
 }
 

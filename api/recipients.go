@@ -18,7 +18,9 @@ func (h handlers) ListRecipients(ctx context.Context, r rest.ListRecipientsReque
 	var match projections.Match[projections.Recipient]
 	if r.Params.Query != "" {
 		s := h.searching(ctx, r.Params.Query)
-		match = func(row projections.Recipient) (bool, error) { return s.finds(row.Kind, row.Recipient, row.Remark) }
+		match = func(row projections.Recipient) (bool, error) {
+			return s.finds(row.Kind, row.Recipient, row.Remark, event.FieldRemark)
+		}
 	}
 	query := func(ctx context.Context, account string, p projections.Page) ([]projections.Recipient, string, error) {
 		return h.cfg.Queries.Recipients(ctx, account, p, match)
@@ -36,7 +38,9 @@ func (h handlers) ListShareHistory(ctx context.Context, r rest.ListShareHistoryR
 	var match projections.Match[projections.HistoryEntry]
 	if r.Params.Query != "" {
 		s := h.searching(ctx, r.Params.Query)
-		match = func(row projections.HistoryEntry) (bool, error) { return s.finds(row.Kind, row.Recipient, row.Remark) }
+		match = func(row projections.HistoryEntry) (bool, error) {
+			return s.finds(row.Kind, row.Recipient, row.Remark, event.FieldRemark)
+		}
 	}
 	query := func(ctx context.Context, account string, p projections.Page) ([]projections.HistoryEntry, string, error) {
 		return h.cfg.Queries.History(ctx, account, p, match)
@@ -68,12 +72,12 @@ func (h handlers) searching(ctx context.Context, query string) search {
 	return search{h, ctx, folded(query), withoutSeparators(query)}
 }
 
-// finds reports whether the address or the remark of a recipient has the text. Text that
-// was erased, or cannot be read, has none.
-func (s search) finds(kind, address, remark string) (bool, error) {
+// finds reports whether the address of a recipient, or the field with their remark or
+// name, has the text. Text that was erased, or cannot be read, has none.
+func (s search) finds(kind, address, other, field string) (bool, error) {
 	text := s.h.reading(s.ctx)
-	address, remark = text.text(event.FieldRecipient, address), text.text(event.FieldRemark, remark)
-	found := strings.Contains(folded(address), s.text) || strings.Contains(folded(remark), s.text) ||
+	address, other = text.text(event.FieldRecipient, address), text.text(field, other)
+	found := strings.Contains(folded(address), s.text) || strings.Contains(folded(other), s.text) ||
 		kind == "phone" && s.number != "" && strings.Contains(address, s.number)
 	return found, text.err
 }

@@ -46,32 +46,46 @@ type SharedWay struct {
 // Cause returns the event that gave the way its state.
 func (w SharedWay) Cause() Cause { return w.Changed.later(w.ShareChanged) }
 
-var wayList = engine.List[Way]{
-	Name:  "ways",
-	Place: func(w Way) int64 { return w.Place },
-	Weight: func(w Way) int {
-		if w.Share == nil {
-			return weightOf(w.Key.Label, nil)
-		}
-		return weightOf(w.Share.Recipient+w.Share.Name, w.Share.Grants)
-	},
+// wayList has its oldest row first, and newWayList its newest.
+var (
+	wayList    = engine.List[Way]{Name: "ways", Place: placeOfWay, Weight: weightOfWay}
+	newWayList = engine.List[Way]{Name: "new ways", Start: engine.Newest, Place: placeOfWay, Weight: weightOfWay}
+)
+
+func placeOfWay(w Way) int64 { return w.Place }
+
+func weightOfWay(w Way) int {
+	if w.Share == nil {
+		return weightOf(w.Key.Label, nil)
+	}
+	return weightOf(w.Share.Recipient+w.Share.Name, w.Share.Grants)
 }
 
-// Ways lists every way into a device of the owner, in the order in which they came to be:
+// WayQuery selects ways into a device of an owner.
+type WayQuery struct {
+	Owner, Device string
+	At            time.Time  // stream keys that have expired then are left out
+	Newest        bool       // first
+	Match         Match[Way] // nil: all of them
+}
+
+// Ways lists the ways into a device of the owner, in the order in which they came to be:
 // the shares that it is in, except those that it was removed from, and the owner's stream
-// keys that open it and have not expired at a time. found is false if the owner has no
-// such device.
-func (s *Store) Ways(ctx context.Context, owner, device string, at time.Time, p Page) (list []Way, next string, found bool, err error) {
-	if _, err := wayList.After(p); err != nil {
+// keys that open it. found is false if the owner has no such device.
+func (s *Store) Ways(ctx context.Context, q WayQuery, p Page) (list []Way, next string, found bool, err error) {
+	ways := wayList
+	if q.Newest {
+		ways = newWayList
+	}
+	if _, err := ways.After(p); err != nil {
 		return nil, "", false, err
 	}
 	err = s.Read(ctx, []string{SentShares, Devices, Accounts}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
-		if found, err = owns(ctx, tx, owner, device); err != nil || !found {
+		if found, err = owns(ctx, tx, q.Owner, q.Device); err != nil || !found {
 			return err
 		}
-		list, next, err = wayList.Page(p, func(after, n int64) ([]Way, error) {
-			return waysAfter(ctx, tx, owner, device, at, after, n)
-		})
+		read := func(after, n int64) ([]Way, error) { return waysAfter(ctx, tx, q, after, n) }
+		list, next, err = ways.Search(p, searched, read, q.Match, func([]Way) error { return nil })
 		return err
 	})
 	return list, next, found, wrapped("listing the ways into a device", err)
@@ -81,16 +95,21 @@ func owns(ctx context.Context, tx bun.Tx, owner, device string) (bool, error) {
 	return tx.NewSelect().TableExpr("devices").Where("device = ? AND owner = ? AND removed_at = 0", device, owner).Exists(ctx)
 }
 
-func waysAfter(ctx context.Context, tx bun.Tx, owner, device string, at time.Time, after, n int64) ([]Way, error) {
-	shares, err := sharedWays(ctx, tx, owner, device, at, func(q *bun.SelectQuery) *bun.SelectQuery {
-		return q.Where("d.added > ? AND d.status <> ?", after, string(share.StatusRemoved)).OrderExpr("d.added").Limit(n)
+func waysAfter(ctx context.Context, tx bun.Tx, wanted WayQuery, after, n int64) ([]Way, error) {
+	inOrder := func(q *bun.SelectQuery, place string) *bun.SelectQuery {
+		if wanted.Newest {
+			return q.Where(place+" < ?", after).OrderExpr(place + " DESC").Limit(n)
+		}
+		return q.Where(place+" > ?", after).OrderExpr(place).Limit(n)
+	}
+	shares, err := sharedWays(ctx, tx, wanted.Owner, wanted.Device, wanted.At, func(q *bun.SelectQuery) *bun.SelectQuery {
+		return inOrder(q.Where("d.status <> ?", string(share.StatusRemoved)), "d.added")
 	})
 	if err != nil {
 		return nil, err
 	}
 	var keys []StreamKey
-	err = tx.NewSelect().Model(&keys).Where("k.account = ? AND k.position > ?", owner, after).Where(opens, device, micros(at)).
-		OrderExpr("k.position").Limit(n).Scan(ctx)
+	err = inOrder(tx.NewSelect().Model(&keys).Where("k.account = ?", wanted.Owner).Where(opens, wanted.Device, micros(wanted.At)), "k.position").Scan(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +121,9 @@ func waysAfter(ctx context.Context, tx bun.Tx, owner, device string, at time.Tim
 		ways = append(ways, Way{Place: keys[i].Position, Key: &keys[i]})
 	}
 	slices.SortFunc(ways, func(a, b Way) int { return cmp.Compare(a.Place, b.Place) })
+	if wanted.Newest {
+		slices.Reverse(ways)
+	}
 	return ways[:min(int64(len(ways)), n)], nil
 }
 

@@ -1,6 +1,7 @@
 package projections_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func TestEveryWayIn(t *testing.T) {
 
 		ways := func(at time.Time, p projections.Page) (list []projections.Way, next string) {
 			t.Helper()
-			list, next, found, err := h.store.Ways(ctx, olga, "cam", at, p)
+			list, next, found, err := h.store.Ways(ctx, projections.WayQuery{Owner: olga, Device: "cam", At: at}, p)
 			must(t, err)
 			if !found {
 				t.Fatal("the owner's device is not found")
@@ -49,6 +50,20 @@ func TestEveryWayIn(t *testing.T) {
 			p.Cursor = next
 		}
 		same(t, "the pages", paged, list)
+		paged = nil
+		for p := (projections.Page{Limit: 1}); ; {
+			some, next, _, err := h.store.Ways(ctx, projections.WayQuery{Owner: olga, Device: "cam", At: epoch, Newest: true}, p)
+			must(t, err)
+			if paged = append(paged, some...); next == "" {
+				break
+			}
+			p.Cursor = next
+		}
+		slices.Reverse(paged)
+		same(t, "the pages from the newest", paged, list)
+		fit, _, _, err := h.store.Ways(ctx, projections.WayQuery{Owner: olga, Device: "cam", At: epoch, Match: func(w projections.Way) (bool, error) { return w.Share != nil, nil }}, page)
+		must(t, err)
+		same(t, "what a search finds", fit, list[1:2])
 
 		has := func(id string, want projections.Having, wantFound bool) {
 			t.Helper()
@@ -114,7 +129,7 @@ func TestEveryWayIn(t *testing.T) {
 			t.Errorf("the holders after the deletion: %+v", list)
 		}
 		for _, other := range []string{rita, "nobody"} {
-			if _, _, found, err := h.store.Ways(ctx, other, "cam", epoch, page); found || err != nil {
+			if _, _, found, err := h.store.Ways(ctx, projections.WayQuery{Owner: other, Device: "cam", At: epoch}, page); found || err != nil {
 				t.Errorf("the ways for %s: %v, %v", other, found, err)
 			}
 			if _, found, err := h.store.Holders(ctx, other, "cam", []string{rita}, 0); found || err != nil {

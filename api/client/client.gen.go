@@ -476,6 +476,24 @@ func (e WebhookOutcome) Valid() bool {
 	}
 }
 
+// Defines values for ListDeviceAccessParamsOrder.
+const (
+	Newest ListDeviceAccessParamsOrder = "newest"
+	Oldest ListDeviceAccessParamsOrder = "oldest"
+)
+
+// Valid indicates whether the value is a known member of the ListDeviceAccessParamsOrder enum.
+func (e ListDeviceAccessParamsOrder) Valid() bool {
+	switch e {
+	case Newest:
+		return true
+	case Oldest:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for StartWebRTCViewerParamsStream.
 const (
 	Main StartWebRTCViewerParamsStream = "main"
@@ -590,6 +608,18 @@ type Alarm struct {
 	RaisedAt time.Time `json:"raised_at"`
 }
 
+// AlarmAcknowledgement defines model for AlarmAcknowledgement.
+type AlarmAcknowledgement struct {
+	// Channel Only those of this channel.
+	Channel *int `json:"channel,omitempty"`
+
+	// Device Only those of this device.
+	Device string `json:"device,omitempty,omitzero"`
+
+	// UpTo The id of the newest alarm that is meant.
+	UpTo string `json:"up_to"`
+}
+
 // AlarmKind defines model for AlarmKind.
 type AlarmKind string
 
@@ -616,6 +646,11 @@ type AlarmReceiverMade struct {
 
 	// Path Where the device posts.
 	Path string `json:"path"`
+}
+
+// AlarmsAcknowledged defines model for AlarmsAcknowledged.
+type AlarmsAcknowledged struct {
+	Count int `json:"count"`
 }
 
 // AudioStream defines model for AudioStream.
@@ -2344,6 +2379,9 @@ type AccessRequestPath = string
 // AddressPath defines model for AddressPath.
 type AddressPath = string
 
+// AlarmPath defines model for AlarmPath.
+type AlarmPath = string
+
 // ChannelPath defines model for ChannelPath.
 type ChannelPath = ChannelNumber
 
@@ -2520,6 +2558,12 @@ type ListAlarmsParams struct {
 	// Acknowledged Only those that you have acknowledged, or have not.
 	Acknowledged *bool `form:"acknowledged,omitempty" json:"acknowledged,omitempty"`
 
+	// From Only those that arrived at this time or later.
+	From time.Time `form:"from,omitempty" json:"from,omitempty,omitzero"`
+
+	// To Only those that arrived before this time.
+	To time.Time `form:"to,omitempty" json:"to,omitempty,omitzero"`
+
 	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
@@ -2568,6 +2612,13 @@ type RenameDeviceParams struct {
 
 // ListDeviceAccessParams defines parameters for ListDeviceAccess.
 type ListDeviceAccessParams struct {
+	// Query Only shares with a part of this in the address or the name of their recipient, in any case. A page of a search
+	// may be short, or empty, although there is a next one.
+	Query string `form:"query,omitempty" json:"query,omitempty,omitzero"`
+
+	// Order Which ways come first.
+	Order ListDeviceAccessParamsOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
+
 	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
@@ -2577,6 +2628,9 @@ type ListDeviceAccessParams struct {
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
+
+// ListDeviceAccessParamsOrder defines parameters for ListDeviceAccess.
+type ListDeviceAccessParamsOrder string
 
 // ListDeviceRecordingsParams defines parameters for ListDeviceRecordings.
 type ListDeviceRecordingsParams struct {
@@ -3040,6 +3094,9 @@ type AddPushSubscriptionJSONRequestBody = NewPushSubscription
 
 // SetWebhookJSONRequestBody defines body for SetWebhook for application/json ContentType.
 type SetWebhookJSONRequestBody = NewWebhook
+
+// AcknowledgeAlarmsJSONRequestBody defines body for AcknowledgeAlarms for application/json ContentType.
+type AcknowledgeAlarmsJSONRequestBody = AlarmAcknowledgement
 
 // AddDeviceJSONRequestBody defines body for AddDevice for application/json ContentType.
 type AddDeviceJSONRequestBody = NewDevice
@@ -3569,12 +3626,46 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/alarms (the `ListAlarms` operationId).
 	ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// AcknowledgeAlarmsWithBody Acknowledge several alarms
+	//
+	// All that you may know of now up to an alarm, with it: one that came after the list was read is not acknowledged
+	// unseen. For your account alone; the first time of each counts.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/alarms/acknowledgements (the `AcknowledgeAlarms` operationId).
+	AcknowledgeAlarmsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcknowledgeAlarms Acknowledge several alarms
+	//
+	// All that you may know of now up to an alarm, with it: one that came after the list was read is not acknowledged
+	// unseen. For your account alone; the first time of each counts.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/alarms/acknowledgements (the `AcknowledgeAlarms` operationId).
+	AcknowledgeAlarms(ctx context.Context, body AcknowledgeAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAlarm Read an alarm
+	//
+	// As in the list.
+	//
+	// Corresponds with GET /api/v1/alarms/{alarm} (the `GetAlarm` operationId).
+	GetAlarm(ctx context.Context, alarm AlarmPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnacknowledgeAlarm Take the acknowledgement of an alarm back
+	//
+	// For your account alone.
+	//
+	// Corresponds with DELETE /api/v1/alarms/{alarm}/acknowledge (the `UnacknowledgeAlarm` operationId).
+	UnacknowledgeAlarm(ctx context.Context, alarm AlarmPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// AcknowledgeAlarm Acknowledge an alarm
 	//
 	// For your account alone. The first time counts.
 	//
 	// Corresponds with POST /api/v1/alarms/{alarm}/acknowledge (the `AcknowledgeAlarm` operationId).
-	AcknowledgeAlarm(ctx context.Context, alarm string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	AcknowledgeAlarm(ctx context.Context, alarm AlarmPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListCountries List countries with their calling codes
 	//
@@ -3670,7 +3761,7 @@ type ClientInterface interface {
 
 	// ListDeviceAccess List who can use a device, and every way in
 	//
-	// For its owner. `items` has every way into the device, in the order in which they came to be: each share that it
+	// For its owner. `items` has every way into the device, by when it came to be: each share that it
 	// is in, and each of your stream keys that opens it. `sessions` are your own: with one, everything can be changed.
 	// Of a recipient's stream keys only the number is yours to know. `past` has the last uses by people, and by you,
 	// that belong to no way in `items`, the newest first, at most 100; nobody in it can use the device any more.
@@ -5258,12 +5349,86 @@ func (c *Client) ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEd
 	return c.Client.Do(req)
 }
 
+// AcknowledgeAlarmsWithBody Acknowledge several alarms
+//
+// All that you may know of now up to an alarm, with it: one that came after the list was read is not acknowledged
+// unseen. For your account alone; the first time of each counts.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/alarms/acknowledgements (the `AcknowledgeAlarms` operationId).
+func (c *Client) AcknowledgeAlarmsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcknowledgeAlarmsRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcknowledgeAlarms Acknowledge several alarms
+//
+// All that you may know of now up to an alarm, with it: one that came after the list was read is not acknowledged
+// unseen. For your account alone; the first time of each counts.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/alarms/acknowledgements (the `AcknowledgeAlarms` operationId).
+func (c *Client) AcknowledgeAlarms(ctx context.Context, body AcknowledgeAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcknowledgeAlarmsRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAlarm Read an alarm
+//
+// As in the list.
+//
+// Corresponds with GET /api/v1/alarms/{alarm} (the `GetAlarm` operationId).
+func (c *Client) GetAlarm(ctx context.Context, alarm AlarmPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAlarmRequest(c.Server, alarm)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnacknowledgeAlarm Take the acknowledgement of an alarm back
+//
+// For your account alone.
+//
+// Corresponds with DELETE /api/v1/alarms/{alarm}/acknowledge (the `UnacknowledgeAlarm` operationId).
+func (c *Client) UnacknowledgeAlarm(ctx context.Context, alarm AlarmPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnacknowledgeAlarmRequest(c.Server, alarm)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // AcknowledgeAlarm Acknowledge an alarm
 //
 // For your account alone. The first time counts.
 //
 // Corresponds with POST /api/v1/alarms/{alarm}/acknowledge (the `AcknowledgeAlarm` operationId).
-func (c *Client) AcknowledgeAlarm(ctx context.Context, alarm string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *Client) AcknowledgeAlarm(ctx context.Context, alarm AlarmPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAcknowledgeAlarmRequest(c.Server, alarm)
 	if err != nil {
 		return nil, err
@@ -5449,7 +5614,7 @@ func (c *Client) RenameDevice(ctx context.Context, device DevicePath, params *Re
 
 // ListDeviceAccess List who can use a device, and every way in
 //
-// For its owner. `items` has every way into the device, in the order in which they came to be: each share that it
+// For its owner. `items` has every way into the device, by when it came to be: each share that it
 // is in, and each of your stream keys that opens it. `sessions` are your own: with one, everything can be changed.
 // Of a recipient's stream keys only the number is yours to know. `past` has the last uses by people, and by you,
 // that belong to no way in `items`, the newest first, at most 100; nobody in it can use the device any more.
@@ -8413,6 +8578,22 @@ func NewListAlarmsRequest(server string, params *ListAlarmsParams) (*http.Reques
 
 		}
 
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 			return nil, err
 		} else {
@@ -8456,8 +8637,116 @@ func NewListAlarmsRequest(server string, params *ListAlarmsParams) (*http.Reques
 	return req, nil
 }
 
+// NewAcknowledgeAlarmsRequest calls the generic AcknowledgeAlarms builder with application/json body
+func NewAcknowledgeAlarmsRequest(server string, body AcknowledgeAlarmsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAcknowledgeAlarmsRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewAcknowledgeAlarmsRequestWithBody constructs an http.Request for the AcknowledgeAlarms method, with any body, and a specified content type
+func NewAcknowledgeAlarmsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/alarms/acknowledgements")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetAlarmRequest constructs an http.Request for the GetAlarm method
+func NewGetAlarmRequest(server string, alarm AlarmPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "alarm", alarm, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/alarms/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUnacknowledgeAlarmRequest constructs an http.Request for the UnacknowledgeAlarm method
+func NewUnacknowledgeAlarmRequest(server string, alarm AlarmPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "alarm", alarm, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/alarms/%s/acknowledge", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewAcknowledgeAlarmRequest constructs an http.Request for the AcknowledgeAlarm method
-func NewAcknowledgeAlarmRequest(server string, alarm string) (*http.Request, error) {
+func NewAcknowledgeAlarmRequest(server string, alarm AlarmPath) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8829,6 +9118,22 @@ func NewListDeviceAccessRequest(server string, device DevicePath, params *ListDe
 		// styled parameters, preserving literal commas as delimiters
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "query", params.Query, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
 
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 			return nil, err
@@ -13061,6 +13366,44 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/alarms (the `ListAlarms` operationId).
 	ListAlarmsWithResponse(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*ListAlarmsResponse, error)
 
+	// AcknowledgeAlarmsWithBodyWithResponse Acknowledge several alarms
+	//
+	// All that you may know of now up to an alarm, with it: one that came after the list was read is not acknowledged
+	// unseen. For your account alone; the first time of each counts.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/alarms/acknowledgements (the `AcknowledgeAlarms` operationId).
+	AcknowledgeAlarmsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmsResponse, error)
+
+	// AcknowledgeAlarmsWithResponse Acknowledge several alarms
+	//
+	// All that you may know of now up to an alarm, with it: one that came after the list was read is not acknowledged
+	// unseen. For your account alone; the first time of each counts.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/alarms/acknowledgements (the `AcknowledgeAlarms` operationId).
+	AcknowledgeAlarmsWithResponse(ctx context.Context, body AcknowledgeAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmsResponse, error)
+
+	// GetAlarmWithResponse Read an alarm
+	//
+	// As in the list.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/alarms/{alarm} (the `GetAlarm` operationId).
+	GetAlarmWithResponse(ctx context.Context, alarm AlarmPath, reqEditors ...RequestEditorFn) (*GetAlarmResponse, error)
+
+	// UnacknowledgeAlarmWithResponse Take the acknowledgement of an alarm back
+	//
+	// For your account alone.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/alarms/{alarm}/acknowledge (the `UnacknowledgeAlarm` operationId).
+	UnacknowledgeAlarmWithResponse(ctx context.Context, alarm AlarmPath, reqEditors ...RequestEditorFn) (*UnacknowledgeAlarmResponse, error)
+
 	// AcknowledgeAlarmWithResponse Acknowledge an alarm
 	//
 	// For your account alone. The first time counts.
@@ -13068,7 +13411,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/v1/alarms/{alarm}/acknowledge (the `AcknowledgeAlarm` operationId).
-	AcknowledgeAlarmWithResponse(ctx context.Context, alarm string, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmResponse, error)
+	AcknowledgeAlarmWithResponse(ctx context.Context, alarm AlarmPath, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmResponse, error)
 
 	// ListCountriesWithResponse List countries with their calling codes
 	//
@@ -13172,7 +13515,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListDeviceAccessWithResponse List who can use a device, and every way in
 	//
-	// For its owner. `items` has every way into the device, in the order in which they came to be: each share that it
+	// For its owner. `items` has every way into the device, by when it came to be: each share that it
 	// is in, and each of your stream keys that opens it. `sessions` are your own: with one, everything can be changed.
 	// Of a recipient's stream keys only the number is yours to know. `past` has the last uses by people, and by you,
 	// that belong to no way in `items`, the newest first, at most 100; nobody in it can use the device any more.
@@ -15380,6 +15723,136 @@ func (r ListAlarmsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListAlarmsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AcknowledgeAlarmsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AlarmsAcknowledged
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AcknowledgeAlarmsResponse) GetJSON200() *AlarmsAcknowledged {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r AcknowledgeAlarmsResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r AcknowledgeAlarmsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AcknowledgeAlarmsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AcknowledgeAlarmsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AcknowledgeAlarmsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Alarm
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetAlarmResponse) GetJSON200() *Alarm {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAlarmResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type UnacknowledgeAlarmResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Alarm
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UnacknowledgeAlarmResponse) GetJSON200() *Alarm {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r UnacknowledgeAlarmResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UnacknowledgeAlarmResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UnacknowledgeAlarmResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UnacknowledgeAlarmResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -19362,6 +19835,68 @@ func (c *ClientWithResponses) ListAlarmsWithResponse(ctx context.Context, params
 	return ParseListAlarmsResponse(rsp)
 }
 
+// AcknowledgeAlarmsWithBodyWithResponse Acknowledge several alarms
+//
+// All that you may know of now up to an alarm, with it: one that came after the list was read is not acknowledged
+// unseen. For your account alone; the first time of each counts.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/alarms/acknowledgements (the `AcknowledgeAlarms` operationId).
+func (c *ClientWithResponses) AcknowledgeAlarmsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmsResponse, error) {
+	rsp, err := c.AcknowledgeAlarmsWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcknowledgeAlarmsResponse(rsp)
+}
+
+// AcknowledgeAlarmsWithResponse Acknowledge several alarms
+//
+// All that you may know of now up to an alarm, with it: one that came after the list was read is not acknowledged
+// unseen. For your account alone; the first time of each counts.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/alarms/acknowledgements (the `AcknowledgeAlarms` operationId).
+func (c *ClientWithResponses) AcknowledgeAlarmsWithResponse(ctx context.Context, body AcknowledgeAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmsResponse, error) {
+	rsp, err := c.AcknowledgeAlarms(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcknowledgeAlarmsResponse(rsp)
+}
+
+// GetAlarmWithResponse Read an alarm
+//
+// As in the list.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/alarms/{alarm} (the `GetAlarm` operationId).
+func (c *ClientWithResponses) GetAlarmWithResponse(ctx context.Context, alarm AlarmPath, reqEditors ...RequestEditorFn) (*GetAlarmResponse, error) {
+	rsp, err := c.GetAlarm(ctx, alarm, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAlarmResponse(rsp)
+}
+
+// UnacknowledgeAlarmWithResponse Take the acknowledgement of an alarm back
+//
+// For your account alone.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/alarms/{alarm}/acknowledge (the `UnacknowledgeAlarm` operationId).
+func (c *ClientWithResponses) UnacknowledgeAlarmWithResponse(ctx context.Context, alarm AlarmPath, reqEditors ...RequestEditorFn) (*UnacknowledgeAlarmResponse, error) {
+	rsp, err := c.UnacknowledgeAlarm(ctx, alarm, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnacknowledgeAlarmResponse(rsp)
+}
+
 // AcknowledgeAlarmWithResponse Acknowledge an alarm
 //
 // For your account alone. The first time counts.
@@ -19369,7 +19904,7 @@ func (c *ClientWithResponses) ListAlarmsWithResponse(ctx context.Context, params
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/v1/alarms/{alarm}/acknowledge (the `AcknowledgeAlarm` operationId).
-func (c *ClientWithResponses) AcknowledgeAlarmWithResponse(ctx context.Context, alarm string, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmResponse, error) {
+func (c *ClientWithResponses) AcknowledgeAlarmWithResponse(ctx context.Context, alarm AlarmPath, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmResponse, error) {
 	rsp, err := c.AcknowledgeAlarm(ctx, alarm, reqEditors...)
 	if err != nil {
 		return nil, err
@@ -19527,7 +20062,7 @@ func (c *ClientWithResponses) RenameDeviceWithResponse(ctx context.Context, devi
 
 // ListDeviceAccessWithResponse List who can use a device, and every way in
 //
-// For its owner. `items` has every way into the device, in the order in which they came to be: each share that it
+// For its owner. `items` has every way into the device, by when it came to be: each share that it
 // is in, and each of your stream keys that opens it. `sessions` are your own: with one, everything can be changed.
 // Of a recipient's stream keys only the number is yours to know. `past` has the last uses by people, and by you,
 // that belong to no way in `items`, the newest first, at most 100; nobody in it can use the device any more.
@@ -21832,6 +22367,91 @@ func ParseListAlarmsResponse(rsp *http.Response) (*ListAlarmsResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest AlarmList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAcknowledgeAlarmsResponse parses an HTTP response from a AcknowledgeAlarmsWithResponse call
+func ParseAcknowledgeAlarmsResponse(rsp *http.Response) (*AcknowledgeAlarmsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AcknowledgeAlarmsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AlarmsAcknowledged
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetAlarmResponse parses an HTTP response from a GetAlarmWithResponse call
+func ParseGetAlarmResponse(rsp *http.Response) (*GetAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Alarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseUnacknowledgeAlarmResponse parses an HTTP response from a UnacknowledgeAlarmWithResponse call
+func ParseUnacknowledgeAlarmResponse(rsp *http.Response) (*UnacknowledgeAlarmResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UnacknowledgeAlarmResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Alarm
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -66,6 +66,8 @@ var mayKnow = map[string]struct {
 	"setDeviceDomain":              {who: bothParties, body: `{"domain":"mine"}`},
 	"revokeStreamKey":              {who: onlyOwner},
 	"acknowledgeAlarm":             {who: onlyOwner},
+	"unacknowledgeAlarm":           {who: onlyOwner},
+	"getAlarm":                     {who: onlyOwner},
 	"getAlarmReceiver":             {who: onlyOwner},
 	"makeAlarmReceiver":            {who: onlyOwner},
 	"revokeAlarmReceiver":          {who: onlyOwner},

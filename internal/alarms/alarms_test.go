@@ -206,7 +206,7 @@ func TestWhoHasAnAlarm(t *testing.T) {
 	if got := h.list("rita"); len(got) != 0 {
 		t.Errorf("without the privilege rita has %+v", got)
 	}
-	if _, err := h.desk.Acknowledge(t.Context(), "rita", first.ID); !errors.Is(err, alarms.ErrNoAlarm) {
+	if _, err := h.desk.Acknowledge(t.Context(), "rita", first.ID, true); !errors.Is(err, alarms.ErrNoAlarm) {
 		t.Errorf("and acknowledges: %v", err)
 	}
 	h.advance(time.Minute)
@@ -215,16 +215,16 @@ func TestWhoHasAnAlarm(t *testing.T) {
 	if got := h.list("rita"); len(got) != 1 || got[0].ID != first.ID {
 		t.Errorf("with the privilege again, rita has %+v", got)
 	}
-	if _, err := h.desk.Acknowledge(t.Context(), "sam", first.ID); !errors.Is(err, alarms.ErrNoAlarm) {
+	if _, err := h.desk.Acknowledge(t.Context(), "sam", first.ID, true); !errors.Is(err, alarms.ErrNoAlarm) {
 		t.Errorf("somebody else's: %v", err)
 	}
 	h.advance(time.Minute)
-	seen, err := h.desk.Acknowledge(t.Context(), "rita", first.ID)
+	seen, err := h.desk.Acknowledge(t.Context(), "rita", first.ID, true)
 	if err != nil || !seen.Acknowledged.Equal(h.clock()) {
 		t.Errorf("%+v, %v", seen, err)
 	}
 	h.advance(time.Minute)
-	if again, err := h.desk.Acknowledge(t.Context(), "rita", first.ID); err != nil || !again.Acknowledged.Equal(seen.Acknowledged) {
+	if again, err := h.desk.Acknowledge(t.Context(), "rita", first.ID, true); err != nil || !again.Acknowledged.Equal(seen.Acknowledged) {
 		t.Errorf("again: %+v, %v", again, err)
 	}
 	yes := false

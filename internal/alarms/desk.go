@@ -64,7 +64,8 @@ type Store interface {
 	RaiseAlarm(ctx context.Context, n vault.RaisedAlarm) (raised Alarm, ok bool, err error)
 	AlarmsOf(ctx context.Context, q vault.AlarmQuery) ([]Copy, error)
 	AlarmOf(ctx context.Context, account, id string) (Copy, error)
-	AcknowledgeAlarm(ctx context.Context, account string, seq int64) error
+	AcknowledgeAlarms(ctx context.Context, account string, numbers ...int64) error
+	UnacknowledgeAlarm(ctx context.Context, account string, seq int64) error
 	NewAlarms(ctx context.Context, after, until int64) ([]Copy, error)
 	LastAlarm(ctx context.Context) (int64, error)
 
@@ -229,7 +230,8 @@ type Query struct {
 	Device       string
 	Channel      *int
 	Acknowledged *bool
-	Before       int64 // number: only alarms before it
+	From, To     time.Time // when it arrived; zero: without an end
+	Before       int64     // number: only alarms before it
 	Most         int
 }
 
@@ -243,7 +245,7 @@ const (
 // List lists the alarms that an account has and may know of now, the newest first.
 func (d *Desk) List(ctx context.Context, account string, q Query) (list []Copy, err error) {
 	now, may := d.cfg.Now(), map[way]access.Verdict{}
-	page := vault.AlarmQuery{Account: account, Before: q.Before, Device: q.Device, Channel: q.Channel, Acknowledged: q.Acknowledged}
+	page := vault.AlarmQuery{Account: account, Before: q.Before, Device: q.Device, Channel: q.Channel, Acknowledged: q.Acknowledged, From: q.From, To: q.To}
 	page.Most = max(q.Most, scannedOnce)
 	for looked := 0; looked < scanned; looked += page.Most {
 		rows, err := d.cfg.Store.AlarmsOf(ctx, page)
@@ -284,8 +286,8 @@ type way struct {
 // now.
 var ErrNoAlarm = errors.New("there is no such alarm")
 
-// Acknowledge notes that an account has seen an alarm.
-func (d *Desk) Acknowledge(ctx context.Context, account, id string) (Copy, error) {
+// Get returns an alarm of an account: ErrNoAlarm.
+func (d *Desk) Get(ctx context.Context, account, id string) (Copy, error) {
 	row, err := d.cfg.Store.AlarmOf(ctx, account, id)
 	if errors.Is(err, vault.ErrNotFound) {
 		return Copy{}, ErrNoAlarm
@@ -300,13 +302,45 @@ func (d *Desk) Acknowledge(ctx context.Context, account, id string) (Copy, error
 	default:
 		return Copy{}, ErrNoAlarm
 	}
-	if row.Acknowledged.IsZero() {
-		if err := d.cfg.Store.AcknowledgeAlarm(ctx, account, row.Seq); err != nil {
-			return Copy{}, err
-		}
-		return d.cfg.Store.AlarmOf(ctx, account, id)
-	}
 	return row, nil
+}
+
+// Acknowledge notes that an account has seen an alarm, or has not: ErrNoAlarm.
+func (d *Desk) Acknowledge(ctx context.Context, account, id string, seen bool) (Copy, error) {
+	row, err := d.Get(ctx, account, id)
+	if err != nil || seen != row.Acknowledged.IsZero() {
+		return row, err
+	}
+	if seen {
+		err = d.cfg.Store.AcknowledgeAlarms(ctx, account, row.Seq)
+	} else {
+		err = d.cfg.Store.UnacknowledgeAlarm(ctx, account, row.Seq)
+	}
+	if err != nil {
+		return Copy{}, err
+	}
+	return d.cfg.Store.AlarmOf(ctx, account, id)
+}
+
+// AcknowledgeUpTo notes that an account has seen the alarms that a query selects, which it
+// may know of now, up to one of its alarms. It returns how many it had not seen:
+// ErrNoAlarm.
+func (d *Desk) AcknowledgeUpTo(ctx context.Context, account, id string, q Query) (int, error) {
+	last, err := d.Get(ctx, account, id)
+	if err != nil {
+		return 0, err
+	}
+	unseen := false
+	q.Acknowledged, q.Before, q.Most = &unseen, last.Seq+1, scanned
+	list, err := d.List(ctx, account, q)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	numbers := make([]int64, len(list))
+	for i, row := range list {
+		numbers[i] = row.Seq
+	}
+	return len(list), d.cfg.Store.AcknowledgeAlarms(ctx, account, numbers...)
 }
 
 // ErrNoReceiver is returned for a key that no device has.

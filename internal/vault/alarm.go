@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -203,6 +204,7 @@ type AlarmQuery struct {
 	Device       string
 	Channel      *int
 	Acknowledged *bool
+	From, To     time.Time // raised; zero: without an end
 	OldestFirst  bool
 	Most         int
 }
@@ -226,6 +228,12 @@ func (v *Vault) AlarmsOf(ctx context.Context, q AlarmQuery) ([]AlarmCopy, error)
 		}
 		if q.Acknowledged != nil {
 			s = s.Where("(c.acknowledged <> 0) = ?", *q.Acknowledged)
+		}
+		if !q.From.IsZero() {
+			s = s.Where("a.raised >= ?", q.From.UnixMilli())
+		}
+		if !q.To.IsZero() {
+			s = s.Where("a.raised < ?", q.To.UnixMilli())
 		}
 		return s
 	})
@@ -269,16 +277,33 @@ func (v *Vault) copies(ctx context.Context, where func(*bun.SelectQuery) *bun.Se
 	return list, nil
 }
 
-// AcknowledgeAlarm notes that an account has seen its copy of an alarm; the first time
-// counts.
-func (v *Vault) AcknowledgeAlarm(ctx context.Context, account string, seq int64) error {
+// AcknowledgeAlarms notes that an account has seen its copies of alarms; the first time of
+// each counts.
+func (v *Vault) AcknowledgeAlarms(ctx context.Context, account string, numbers ...int64) error {
 	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
-		_, err := tx.NewUpdate().Model((*alarmCopy)(nil)).Set("acknowledged = ?", v.now().UnixMilli()).
-			Where("account = ? AND seq = ? AND acknowledged = 0", account, seq).Exec(ctx)
+		for some := range slices.Chunk(numbers, copiesAtOnce) {
+			_, err := tx.NewUpdate().Model((*alarmCopy)(nil)).Set("acknowledged = ?", v.now().UnixMilli()).
+				Where("account = ? AND seq IN (?) AND acknowledged = 0", account, bun.List(some)).Exec(ctx)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("acknowledging alarms: %w", err)
+	}
+	return nil
+}
+
+// UnacknowledgeAlarm forgets that an account has seen its copy of an alarm.
+func (v *Vault) UnacknowledgeAlarm(ctx context.Context, account string, seq int64) error {
+	err := v.durably(ctx, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewUpdate().Model((*alarmCopy)(nil)).Set("acknowledged = 0").Where("account = ? AND seq = ?", account, seq).Exec(ctx)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("acknowledging an alarm: %w", err)
+		return fmt.Errorf("taking the acknowledgement of an alarm back: %w", err)
 	}
 	return nil
 }

@@ -65,13 +65,25 @@ func TestAlarmsAreBoundedAndForgotten(t *testing.T) {
 		if err != nil || len(some) != 1 || some[0].Device != "dvr" || some[0].Seq <= list[2] || !some[0].Camera.IsZero() {
 			t.Errorf("%+v, %v", some, err)
 		}
-		must(t, v.AcknowledgeAlarm(ctx, "rita", list[0]))
+		must(t, v.AcknowledgeAlarms(ctx, "rita", list[0]))
 		yes := true
 		if seen, err := v.AlarmsOf(ctx, vault.AlarmQuery{Account: "rita", Acknowledged: &yes, Most: 9}); err != nil || len(seen) != 1 || seen[0].Acknowledged != c.t.UTC() {
 			t.Errorf("%+v, %v", seen, err)
 		}
 		if other, err := v.AlarmsOf(ctx, vault.AlarmQuery{Account: "olga", Acknowledged: &yes, Most: 9}); err != nil || len(other) != 0 {
 			t.Errorf("another account has seen it too: %+v, %v", other, err)
+		}
+		must(t, v.UnacknowledgeAlarm(ctx, "rita", list[0]))
+		if seen, err := v.AlarmsOf(ctx, vault.AlarmQuery{Account: "rita", Acknowledged: &yes, Most: 9}); err != nil || len(seen) != 0 {
+			t.Errorf("after the acknowledgement was taken back: %+v, %v", seen, err)
+		}
+		must(t, v.AcknowledgeAlarms(ctx, "rita", list...))
+		if seen, err := v.AlarmsOf(ctx, vault.AlarmQuery{Account: "rita", Acknowledged: &yes, Most: 9}); err != nil || len(seen) != 3 {
+			t.Errorf("after all were acknowledged: %+v, %v", seen, err)
+		}
+		within := vault.AlarmQuery{Account: "rita", From: c.t.Add(-time.Minute), To: c.t, Most: 9}
+		if some, err := v.AlarmsOf(ctx, within); err != nil || len(some) != 1 || !some[0].Raised.Equal(within.From) {
+			t.Errorf("of one minute: %+v, %v", some, err)
 		}
 		must(t, v.DropAlarms(ctx, c.t.Add(-time.Minute)))
 		if got := numbers("rita"); len(got) != 2 {
