@@ -61,7 +61,7 @@ func TestPortalStreamKeys(t *testing.T) {
 	for _, n := range made.all(elements("code")) {
 		codes = append(codes, rawText(n))
 	}
-	if len(codes) != 7 {
+	if len(codes) != 8 {
 		t.Fatalf("%d texts: %q", len(codes), codes)
 	}
 	name, secret := codes[0], codes[1]
@@ -70,7 +70,7 @@ func TestPortalStreamKeys(t *testing.T) {
 	want := []string{
 		address, "ffplay -rtsp_transport tcp '" + address + "'", "streams:\n  " + camera + ": " + address,
 		"cameras:\n  " + camera + ":\n    ffmpeg:\n      inputs:\n        - path: " + address + "\n          input_args: preset-rtsp-restream\n          roles:\n            - detect\n            - record",
-		address,
+		address, address,
 	}
 	if !slices.Equal(codes[2:], want) {
 		t.Errorf("%q\nwant %q", codes[2:], want)

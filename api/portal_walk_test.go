@@ -56,7 +56,8 @@ func TestPortalEveryPageInEveryLanguage(t *testing.T) {
 		walk(v.as(v.recipient), "/shared-with-me", device, device+"/delete", "/account", "/nowhere")
 		share := "/my-shares/" + v.id
 		walk(v.as(v.owner), "/shared-with-me", "/account", "/my-shares", "/my-shares?query=bob", "/my-shares?query=x", "/my-shares/new", "/my-shares/new?device="+v.device, share, share+"/delete")
-		walk(v.as(v.owner), "/devices", "/devices/"+v.device, "/devices/"+v.device+"/delete")
+		walk(v.as(v.owner), "/devices", "/devices/"+v.device, "/devices/"+v.device+"/delete", "/devices/"+v.device+"/transfer", "/devices/requests", "/my-shares/codes")
+		walk(v.as(v.recipient), "/account/close", "/account/webhook")
 		walk(v.as(v.recipient), "/account/keys", "/account/keys/x/delete")
 		v.as(v.recipient).in(tag).get("/account/keys").submit("/account/keys", "label", "TV")
 		walk(v.as(v.recipient), "/account/keys")

@@ -385,6 +385,10 @@ func showNewShare(v *visit) error {
 	on := ticks{}
 	var order []string
 	query := v.r.URL.Query()
+	e.Form.Values["email"] = query.Get("email")
+	if phone := query.Get("phone"); phone != "" {
+		e.Form.Values["kind"], e.Form.Values["phone"] = "phone", phone
+	}
 	if id := query.Get("from"); id != "" {
 		entry, err := v.historyEntry(id)
 		if err != nil {
@@ -443,6 +447,9 @@ func createShare(v *visit) error {
 	terms, ok := v.terms(e)
 	if done, err := v.without(e, client.Share{}, &sent); done || err != nil {
 		return err
+	}
+	if v.r.PostForm.Get("do") == "code" && ok {
+		return makeCode(v, e, sent, changed, terms)
 	}
 	email, phone := v.address()
 	if email == "" && phone == "" {

@@ -181,6 +181,7 @@ func snippets(address, name string) []snippet {
 		{"go2rtc", "streams:\n  " + name + ": " + address},
 		{"frigate", "cameras:\n  " + name + ":\n    ffmpeg:\n      inputs:\n        - path: " + address + "\n          input_args: preset-rtsp-restream\n          roles:\n            - detect\n            - record"},
 		{"homeassistant", address},
+		{"blueiris", address},
 	}
 }
 

@@ -59,14 +59,14 @@ func TestLanguagesSayTheSame(t *testing.T) {
 	}
 }
 
-var asked = regexp.MustCompile(`\b(t|n) "([a-z][a-zA-Z0-9_.]*)"|v\.(t|n)\("([a-z][^"]*)"[,)]`)
+var asked = regexp.MustCompile(`\b(t|n) "([a-z][a-zA-Z0-9_.]*)"|\b(t|n)\("([a-z][^"]*)"[,)]`)
 
 // TestWordsAreThereAndAreUsed: what pages ask for is in the catalogue, and nothing else.
 func TestWordsAreThereAndAreUsed(t *testing.T) {
 	p := newPortal(t, refuses(500, "internal"))
 	used := map[string]bool{}
 	var all strings.Builder
-	for _, pattern := range []string{"*.go", "templates/*.html"} {
+	for _, pattern := range []string{"*.go", "templates/*.html", "static/*.js"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -89,9 +89,14 @@ func TestWordsAreThereAndAreUsed(t *testing.T) {
 	text := all.String()
 	for key := range p.languages[0].words {
 		area, last, _ := strings.Cut(key, ".")
-		made := area == "reason" || area == "problem" || area == "wait" || area == "privilege" || area == "status" || area == "day" || area == "kind" || area == "state" || area == "nav" || area == "offline" || area == "snippet" || area == "notices"
-		if area == "said" {
-			made = strings.Contains(text, `"`+last+`"`)
+		made := area == "reason" || area == "problem" || area == "said" && strings.Contains(text, `"`+last+`"`)
+		for i, c := range key { // what is put together, of a beginning and something else
+			if begin := key[:i]; c == '.' && (strings.Contains(text, `"`+begin+`."`) || strings.Contains(text, `"`+begin+`.%s"`) || strings.Contains(text, "`"+begin+".${")) {
+				made = true
+			}
+			if begin := strings.TrimPrefix(key[:i], "said."); c == '.' && area == "said" && strings.Contains(text, `"`+begin+`."`) {
+				made = true
+			}
 		}
 		if !made && !used[key] {
 			t.Errorf("nothing asks for %s", key)

@@ -188,6 +188,17 @@ func local(path, otherwise string) string {
 	return path
 }
 
+// query is a query of pairs of names and values, without those that are empty.
+func query(pairs ...string) string {
+	q := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	return q.Encode()
+}
+
 // said is what a page says that was done before it, as a key of the words and its values.
 type said struct {
 	Key  string   `json:"k"`

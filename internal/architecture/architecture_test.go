@@ -40,7 +40,7 @@ var rooms = []struct {
 	{path: "eventstore", may: []string{"internal/pause", "internal/position"}, ban: []string{echo, bun, gortsplib}},
 	{path: "projections/engine", may: []string{"eventstore", "internal/pause", "internal/sum"}, ban: []string{echo, gortsplib, esdb}},
 	{path: "projections", may: []string{"domain", "eventstore", "internal/pause", "internal/sum"}, ban: []string{echo, gortsplib, esdb}},
-	{path: "api/portal", may: []string{"api/client", "internal/country", "internal/preset"}, ban: frameworks},
+	{path: "api/portal", may: []string{"api/client", "internal/country", "internal/preset", "internal/qrcode"}, ban: frameworks},
 	{path: "api", may: []string{"domain", "projections", "internal/accept", "internal/alarms", "internal/alert", "internal/app", "internal/country", "internal/hashing", "internal/heavy", "internal/live", "internal/position", "internal/preset", "internal/rates"}, ban: []string{gortsplib, esdb, watermill, bun}},
 	{path: "streaming/rtspclient", ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/upstream", may: []string{"domain/ids", "internal/sealed", "streaming/rtspclient"}, ban: []string{echo, bun, esdb, watermill}},

@@ -2,7 +2,7 @@
 const words = {};
 for (const block of document.querySelectorAll("script.words")) Object.assign(words, JSON.parse(block.textContent));
 
-// t returns the words of a key with values put in: t("live.since", {time: "14:02"}).
+// t returns the words of a key with values put in: t(KEY, {time: "14:02"}).
 export function t(key, values = {}) {
   const text = words[key] ?? key;
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
