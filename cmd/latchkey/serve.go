@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -30,13 +29,10 @@ import (
 	"latchkey/projections"
 	"latchkey/projections/access"
 	"latchkey/projections/engine"
-	"latchkey/streaming/backchannel"
 	"latchkey/streaming/device"
-	"latchkey/streaming/notes"
 	"latchkey/streaming/playback"
 	"latchkey/streaming/ptz"
 	"latchkey/streaming/rtsp"
-	"latchkey/streaming/talk"
 	"latchkey/streaming/upstream"
 	"latchkey/streaming/webrtc"
 )
@@ -110,6 +106,7 @@ type runningService struct {
 	alarms    *alarmRoom
 	door      *rtsp.Door
 	webrtc    *webrtc.Door // nil: off
+	mouth     mouth
 	http      net.Listener
 	https     net.Listener // nil: off
 	metrics   net.Listener // nil: off
@@ -188,10 +185,13 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if s.upstreams, err = newUpstreams(o, x, s.opened, s.watch, metrics, private, logger); err != nil {
 		return nil, err
 	}
-	if s.door, err = newDoor(o, doorCertificate, x, s.opened, s.upstreams, client, metrics, logger); err != nil {
+	if s.mouth, err = newMouth(o, x, s.opened, s.upstreams, client, logger); err != nil {
 		return nil, err
 	}
-	if s.webrtc, err = newWebRTC(o, x, s.opened, s.upstreams, metrics, logger); err != nil {
+	if s.door, err = newDoor(o, doorCertificate, x, s.opened, s.upstreams, s.mouth, client, metrics, logger); err != nil {
+		return nil, err
+	}
+	if s.webrtc, err = newWebRTC(o, x, s.opened, s.upstreams, s.mouth, metrics, logger); err != nil {
 		return nil, err
 	}
 	if s.desk, err = newDesk(o, x, s.opened, client, s.watch, metrics, logger); err != nil {
@@ -360,17 +360,12 @@ func newUpstreams(o options, x *access.Index, p *opened, watch *device.Watch, me
 	})
 }
 
-func newDoor(o options, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), x *access.Index, p *opened, u *upstream.Pool, client *device.Client, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
+func newDoor(o options, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), x *access.Index, p *opened, u *upstream.Pool, m mouth, client *device.Client, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
 	recorders := playback.New(playback.Config{Sources: &recordings{vault: p.vault, client: client}, Contact: u.Contact, Logger: logger})
-	open, err := notes.OpenFolder(filepath.Join(o.Data, talkNotes))
-	if err != nil {
-		return nil, err
-	}
-	lines := backchannel.New(backchannel.Config{Sources: talkSources{p.vault}, Contact: u.Contact, ISAPI: client, Notes: open, Logger: logger})
 	return rtsp.New(rtsp.Config{
 		Address: o.RTSP, TLSAddress: o.RTSPS, Certificate: certificate, Multicast: o.multicast,
 		Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Uses: doorUses{p.vault},
-		Upstreams: u, Recorders: recorders, PlaybackDelay: o.playbackDelay, Lines: lines, Floor: talk.New(x),
+		Upstreams: u, Recorders: recorders, PlaybackDelay: o.playbackDelay, Lines: m.lines, Floor: m.floor,
 		MaxConnections: o.connections, MaxConnectionsPerAddress: min(1024, max(1, o.connections/4)),
 		Logger: logger, Metrics: metrics,
 	})

@@ -16,12 +16,12 @@ import (
 )
 
 // newWebRTC opens the door for browsers; nil without --webrtc.
-func newWebRTC(o options, x *access.Index, p *opened, u *upstream.Pool, metrics prometheus.Registerer, logger *slog.Logger) (*webrtc.Door, error) {
+func newWebRTC(o options, x *access.Index, p *opened, u *upstream.Pool, m mouth, metrics prometheus.Registerer, logger *slog.Logger) (*webrtc.Door, error) {
 	if o.WebRTC == "" {
 		return nil, nil
 	}
 	return webrtc.New(webrtc.Config{
-		Address: o.WebRTC, Public: o.webrtcAddresses, Access: x, Sessions: liveSessions{p.vault}, Upstreams: u, Uses: doorUses{p.vault},
+		Address: o.WebRTC, Public: o.webrtcAddresses, Access: x, Sessions: liveSessions{p.vault}, Upstreams: u, Uses: doorUses{p.vault}, Lines: m.lines, Floor: m.floor,
 		Logger: logger, Metrics: metrics,
 	})
 }

@@ -17,6 +17,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"latchkey/projections/access"
+	"latchkey/streaming/backchannel"
+	"latchkey/streaming/talk"
 	"latchkey/streaming/upstream"
 )
 
@@ -30,6 +32,9 @@ type Config struct {
 	Upstreams *upstream.Pool
 	Uses      Uses // nil: uses are not recorded
 
+	Lines *backchannel.Lines // to cameras, for those who talk; nil: nobody can
+	Floor *talk.Floor        // who talks; required with Lines
+
 	Now     func() time.Time      // time.Now
 	Logger  *slog.Logger          // discards
 	Metrics prometheus.Registerer // nil: none
@@ -37,6 +42,8 @@ type Config struct {
 	// Viewers at once, in all, of an account, and from an address (IPv6: a /64): 1024, 64
 	// and 128.
 	MaxViewers, MaxPerAccount, MaxPerAddress int
+	// MaxTalkers is how many viewers of an account may be there to talk: 8.
+	MaxTalkers int
 	// SetupWithin is how long a viewer may take from its answer until it is connected: 10 s.
 	SetupWithin time.Duration
 	// SilentWithin is after how long a viewer that is not heard is ended: 30 s.
@@ -58,6 +65,9 @@ func (c Config) withDefaults() (Config, error) {
 			faults = append(faults, errors.New(f.name+" is required"))
 		}
 	}
+	if c.Lines != nil && c.Floor == nil {
+		faults = append(faults, errors.New("the Lines need a Floor"))
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -68,7 +78,7 @@ func (c Config) withDefaults() (Config, error) {
 		value   *int
 		missing int
 	}{
-		{&c.MaxViewers, 1024}, {&c.MaxPerAccount, 64}, {&c.MaxPerAddress, 128},
+		{&c.MaxViewers, 1024}, {&c.MaxPerAccount, 64}, {&c.MaxPerAddress, 128}, {&c.MaxTalkers, 8},
 	} {
 		if *n.value == 0 {
 			*n.value = n.missing
@@ -185,11 +195,16 @@ func (d *Door) Run(ctx context.Context) error {
 
 // Start admits a viewer with its offer, or refuses it: see the errors of this package. The
 // viewer lasts until one of the reasons for its end; callers need not end it.
-func (d *Door) Start(ctx context.Context, use Use, text []byte) (_ Answer, err error) {
+func (d *Door) Start(ctx context.Context, use Use, text []byte) (Answer, error) {
 	offered, err := readOffer(text)
 	if err != nil {
 		return Answer{}, err
 	}
+	return d.admit(ctx, use, func(ctx context.Context, v *viewer) (string, error) { return v.prepare(ctx, offered) })
+}
+
+// admit admits a viewer if it may be there, and there is an answer to its offer.
+func (d *Door) admit(ctx context.Context, use Use, prepare func(context.Context, *viewer) (string, error)) (_ Answer, err error) {
 	id := make([]byte, 16)
 	rand.Read(id) // never fails
 	v := &viewer{
@@ -217,7 +232,7 @@ func (d *Door) Start(ctx context.Context, use Use, text []byte) (_ Answer, err e
 		return Answer{}, &Denied{verdict}
 	}
 	v.permit = permit
-	answer, err := v.prepare(ctx, offered)
+	answer, err := prepare(ctx, v)
 	if refused := v.verdict(); refused != nil {
 		return Answer{}, refused
 	}

@@ -41,6 +41,7 @@ type house struct {
 
 	mu      sync.Mutex
 	may     map[ids.Account]bool
+	talk    map[ids.Account]bool
 	sick    bool
 	ended   map[string]bool // sessions
 	used    []access.Use
@@ -50,7 +51,7 @@ type house struct {
 // open starts a house. Change the configuration with the functions.
 func open(t testing.TB, camera *cameratest.Camera, change ...func(*Config)) *house {
 	t.Helper()
-	h := &house{t: t, may: map[ids.Account]bool{"ann": true}, ended: map[string]bool{}, sources: map[upstream.Quality]upstream.Source{}}
+	h := &house{t: t, may: map[ids.Account]bool{"ann": true}, talk: map[ids.Account]bool{}, ended: map[string]bool{}, sources: map[upstream.Quality]upstream.Source{}}
 	if camera != nil {
 		h.sources[upstream.Main] = upstream.Source{URL: camera.URL()}
 	}
@@ -118,6 +119,7 @@ func (p pair) Check(channel int, want privilege.Set, _ time.Time) access.Standin
 		return access.Standing{Verdict: access.Unavailable}
 	case p.device != "dev-1" || channel != 1 || !p.of.may[p.account]:
 		return access.Standing{Verdict: access.NotFound}
+	case want == privilege.TwoWayAudio && p.of.talk[p.account]:
 	case want != privilege.LiveView:
 		return access.Standing{Verdict: access.Forbidden}
 	}

@@ -5,11 +5,14 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/transport/v5/packetio"
+	"golang.org/x/time/rate"
 
 	"latchkey/projections/access"
+	"latchkey/streaming/backchannel"
 )
 
 // Somebody who may watch may still be hostile, and pion keeps something for each address
@@ -22,6 +25,14 @@ const (
 	// maxSources is how many senders of reports a viewer may have, and about how many tracks
 	// it may report.
 	maxSources = 16
+	// maxSpoken is how large a packet of somebody who talks may be, in bytes: 200 ms of sound,
+	// with what SRTP and hardly any browser adds. maxSpeakers is how many sources it may have.
+	maxSpoken   = backchannel.MaxSound + 128
+	maxSpeakers = 4
+	// spokenEvery is how often a packet may come from somebody who talks, and spokenBurst how
+	// many at once: browsers send one each 10 to 60 ms.
+	spokenEvery = 5 * time.Millisecond
+	spokenBurst = 100
 	// maxReports is how much of one track may wait to be read, in bytes.
 	maxReports = 64 << 10
 )
@@ -38,10 +49,12 @@ type guard struct {
 	peers   map[string]bool
 	sources map[uint32]bool
 	buffers int
+	mouths  map[uint32]bool // sources of sound
+	spoken  *rate.Limiter
 }
 
 func newGuard(v *viewer) *guard {
-	return &guard{UDPMux: v.door.mux, viewer: v, peers: map[string]bool{}, sources: map[uint32]bool{}}
+	return &guard{UDPMux: v.door.mux, viewer: v, peers: map[string]bool{}, sources: map[uint32]bool{}, mouths: map[uint32]bool{}, spoken: rate.NewLimiter(rate.Every(spokenEvery), spokenBurst)}
 }
 
 // GetListenAddresses leaves out loopback where the port is open to others, too.
@@ -94,7 +107,7 @@ func (c *guarded) WriteTo(p []byte, to net.Addr) (int, error) {
 }
 
 // admits reports whether a datagram is one that players send: to STUN, DTLS and RTCP (RFC
-// 7983 and RFC 5761). Nobody sends us RTP.
+// 7983 and RFC 5761), and sound of those who talk.
 func (g *guard) admits(p []byte, from net.Addr) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -104,7 +117,18 @@ func (g *guard) admits(p []byte, from net.Addr) bool {
 	if p[0] < 128 || p[0] > 191 {
 		return true
 	}
-	return len(p) >= 8 && p[1] >= 192 && p[1] <= 223 && within(g.sources, binary.BigEndian.Uint32(p[4:]), maxSources)
+	if len(p) >= 8 && p[1] >= 192 && p[1] <= 223 {
+		return within(g.sources, binary.BigEndian.Uint32(p[4:]), maxSources)
+	}
+	return g.hears(p)
+}
+
+// hears reports whether a datagram is sound of somebody who talks. Nobody else sends us RTP.
+// The caller holds mu.
+func (g *guard) hears(p []byte) bool {
+	t := g.viewer.talker
+	return t != nil && len(p) > 12 && len(p) <= maxSpoken && p[1]&0x7f == t.payload &&
+		within(g.mouths, binary.BigEndian.Uint32(p[8:]), maxSpeakers) && g.spoken.Allow()
 }
 
 // within adds to a set of at most that many, and reports whether it has the value.

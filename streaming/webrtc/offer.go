@@ -35,6 +35,41 @@ type codec struct {
 
 // readOffer reads an offer. Its addresses are left out: nothing is sent to them.
 func readOffer(text []byte) (*offer, error) {
+	desc, err := parseOffer(text)
+	if err != nil {
+		return nil, err
+	}
+	o := &offer{}
+	for _, m := range desc.MediaDescriptions {
+		if err := o.add(m, desc.Attributes); err != nil {
+			return nil, err
+		}
+	}
+	if o.video == nil {
+		return nil, &OfferError{"it must have a video that is recvonly"}
+	}
+	return o, o.keep(desc)
+}
+
+// readTalk reads the offer of somebody who talks.
+func readTalk(text []byte) (*offer, error) {
+	desc, err := parseOffer(text)
+	if err != nil {
+		return nil, err
+	}
+	m := desc.MediaDescriptions[0]
+	if len(desc.MediaDescriptions) != 1 || m.MediaName.Media != "audio" || direction(m.Attributes, desc.Attributes) != "sendonly" {
+		return nil, &OfferError{"it must have one media, an audio that is sendonly"}
+	}
+	if !isSecure(m) {
+		return nil, errInsecure
+	}
+	o := &offer{audio: codecsOf(m)}
+	return o, o.keep(desc)
+}
+
+// parseOffer reads an offer without its addresses.
+func parseOffer(text []byte) (*sdp.SessionDescription, error) {
 	if len(text) > MaxOffer {
 		return nil, &OfferError{"it is too large"}
 	}
@@ -46,22 +81,27 @@ func readOffer(text []byte) (*offer, error) {
 		return nil, &OfferError{"it must have one to eight media"}
 	}
 	desc.Attributes = withoutAddresses(desc.Attributes)
-	o := &offer{}
 	for _, m := range desc.MediaDescriptions {
 		m.Attributes = withoutAddresses(m.Attributes)
-		if err := o.add(m, desc.Attributes); err != nil {
-			return nil, err
-		}
 	}
-	if o.video == nil {
-		return nil, &OfferError{"it must have a video that is recvonly"}
-	}
+	return &desc, nil
+}
+
+// keep keeps the text of an offer for pion.
+func (o *offer) keep(desc *sdp.SessionDescription) error {
 	clean, err := desc.Marshal()
 	if err != nil {
-		return nil, &OfferError{"it is not SDP"}
+		return &OfferError{"it is not SDP"}
 	}
 	o.sdp = string(clean)
-	return o, nil
+	return nil
+}
+
+// errInsecure is for media that are not carried as browsers do.
+var errInsecure = &OfferError{"its media must be of UDP/TLS/RTP/SAVPF"}
+
+func isSecure(m *sdp.MediaDescription) bool {
+	return strings.HasSuffix(strings.Join(m.MediaName.Protos, "/"), "TLS/RTP/SAVPF")
 }
 
 func withoutAddresses(list []sdp.Attribute) []sdp.Attribute {
@@ -80,8 +120,8 @@ func (o *offer) add(m *sdp.MediaDescription, session []sdp.Attribute) error {
 	if kind != "video" && kind != "audio" {
 		return &OfferError{"only video and audio can be received"}
 	}
-	if !strings.HasSuffix(strings.Join(m.MediaName.Protos, "/"), "TLS/RTP/SAVPF") {
-		return &OfferError{"its media must be of UDP/TLS/RTP/SAVPF"}
+	if !isSecure(m) {
+		return errInsecure
 	}
 	switch direction(m.Attributes, session) {
 	case "inactive":

@@ -89,6 +89,29 @@ func TestOffersThatAreRefused(t *testing.T) {
 	}
 }
 
+func TestOffersOfTalkers(t *testing.T) {
+	const talk = head + "m=audio 9 UDP/TLS/RTP/SAVPF 8 0 111\r\na=sendonly\r\na=candidate:1 1 udp 1 192.0.2.66 9 typ host\r\na=rtpmap:111 opus/48000/2\r\n"
+	o, err := readTalk([]byte(talk))
+	if err != nil || len(o.audio) != 3 || o.audio[0].name != "PCMA" || contains(o.sdp, "192.0.2.66") {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for name, text := range map[string]string{
+		"nothing":       "",
+		"no media":      head,
+		"a picture":     strings.Replace(chrome, "recvonly", "sendonly", 1),
+		"it listens":    strings.Replace(talk, "sendonly", "recvonly", 1),
+		"both ways":     strings.Replace(talk, "sendonly", "sendrecv", 1),
+		"two":           talk + "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=sendonly\r\n",
+		"data channels": talk + "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n",
+		"plain RTP":     strings.Replace(talk, "UDP/TLS/RTP/SAVPF", "RTP/AVP", 1),
+		"large":         talk + strings.Repeat("a=x:y\r\n", MaxOffer/7),
+	} {
+		if _, err := readTalk([]byte(text)); err == nil {
+			t.Errorf("%s: it is read", name)
+		}
+	}
+}
+
 // FuzzOffer: an offer is refused or read, and what is read is answered or refused by pion.
 func FuzzOffer(f *testing.F) {
 	f.Add([]byte(chrome))

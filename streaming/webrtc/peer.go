@@ -81,9 +81,25 @@ func (v *viewer) answer(ctx context.Context, offered *offer, codecs []chosen) (s
 			return "", fmt.Errorf("registering a codec: %w", err)
 		}
 	}
+	if err := v.makePeer(media); err != nil {
+		return "", err
+	}
+	for _, t := range v.tracks {
+		if t == nil {
+			continue
+		}
+		if _, err := v.peer.AddTransceiverFromTrack(t, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
+			return "", fmt.Errorf("adding a track: %w", err)
+		}
+	}
+	return v.negotiate(ctx, offered)
+}
+
+// makePeer makes the peer, with these codecs.
+func (v *viewer) makePeer(media *webrtc.MediaEngine) error {
 	certificate, err := v.door.identity.at(v.door.cfg.Now())
 	if err != nil {
-		return "", err
+		return err
 	}
 	engine, guard := v.door.engine, newGuard(v)
 	engine.SetICEUDPMux(guard)
@@ -93,7 +109,7 @@ func (v *viewer) answer(ctx context.Context, offered *offer, codecs []chosen) (s
 		Certificates: []webrtc.Certificate{certificate}, BundlePolicy: webrtc.BundlePolicyMaxBundle, RTCPMuxPolicy: webrtc.RTCPMuxPolicyRequire,
 	})
 	if err != nil {
-		return "", fmt.Errorf("making a peer: %w", err)
+		return fmt.Errorf("making a peer: %w", err)
 	}
 	v.peer = peer
 	peer.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
@@ -106,15 +122,7 @@ func (v *viewer) answer(ctx context.Context, offered *offer, codecs []chosen) (s
 			v.end(endedLeft)
 		}
 	})
-	for _, t := range v.tracks {
-		if t == nil {
-			continue
-		}
-		if _, err := peer.AddTransceiverFromTrack(t, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
-			return "", fmt.Errorf("adding a track: %w", err)
-		}
-	}
-	return v.negotiate(ctx, offered)
+	return nil
 }
 
 // negotiate returns the answer with all candidates.

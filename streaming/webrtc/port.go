@@ -39,16 +39,25 @@ type Use struct {
 	Device  ids.Device
 	Channel int
 	Quality upstream.Quality
+
+	talk bool // not watch
 }
 
-// transport names how viewers receive, in lists of uses.
-const transport = "webrtc"
+// The names of what viewers do, in lists of uses.
+const (
+	transport     = "webrtc"
+	talkTransport = "webrtc-talk"
+)
 
 func (u Use) access() access.Use {
-	return access.Use{
+	use := access.Use{
 		Subject: access.Subject{Account: u.Account}, Device: u.Device, Channel: u.Channel, Privilege: privilege.LiveView,
 		Transport: transport, Address: u.Address,
 	}
+	if u.talk {
+		use.Privilege, use.Transport = privilege.TwoWayAudio, talkTransport
+	}
+	return use
 }
 
 // Answer is what a viewer gets for its offer.

@@ -13,11 +13,12 @@ type registry struct {
 	all    map[string]*viewer
 	of     map[ids.Account]int
 	from   map[string]int // by source
+	talk   map[ids.Account]int
 	closed bool
 }
 
 func newRegistry() *registry {
-	return &registry{all: map[string]*viewer{}, of: map[ids.Account]int{}, from: map[string]int{}}
+	return &registry{all: map[string]*viewer{}, of: map[ids.Account]int{}, from: map[string]int{}, talk: map[ids.Account]int{}}
 }
 
 // add admits a viewer within the limits.
@@ -27,12 +28,16 @@ func (r *registry) add(v *viewer, c *Config) error {
 	switch {
 	case r.closed || len(r.all) >= c.MaxViewers:
 		return ErrFull
-	case r.of[v.use.Account] >= c.MaxPerAccount, v.source != "" && r.from[v.source] >= c.MaxPerAddress:
+	case r.of[v.use.Account] >= c.MaxPerAccount, v.source != "" && r.from[v.source] >= c.MaxPerAddress,
+		v.use.talk && r.talk[v.use.Account] >= c.MaxTalkers:
 		return ErrTooMany
 	}
 	r.all[v.id] = v
 	r.of[v.use.Account]++
 	r.from[v.source]++
+	if v.use.talk {
+		r.talk[v.use.Account]++
+	}
 	return nil
 }
 
@@ -48,6 +53,12 @@ func (r *registry) remove(v *viewer) {
 	}
 	if r.from[v.source]--; r.from[v.source] == 0 {
 		delete(r.from, v.source)
+	}
+	if !v.use.talk {
+		return
+	}
+	if r.talk[v.use.Account]--; r.talk[v.use.Account] == 0 {
+		delete(r.talk, v.use.Account)
 	}
 }
 

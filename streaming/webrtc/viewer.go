@@ -62,6 +62,7 @@ type viewer struct {
 	lease   *upstream.Lease
 	stream  *stream
 	tracks  []*track // by track of the flow; nil: not sent
+	talker  *talker  // nil: it watches
 	peer    *webrtc.PeerConnection
 	box     *outbox
 	resends *rate.Limiter
@@ -105,6 +106,11 @@ func (v *viewer) run() {
 		}
 	}()
 	if !v.awaitConnection() {
+		return
+	}
+	if v.talker != nil {
+		v.heard.Store(time.Now().UnixNano())
+		v.talker.serve()
 		return
 	}
 	v.watched = true
@@ -266,13 +272,19 @@ func (v *viewer) teardown() {
 	if v.watched {
 		v.stream.part(v)
 	}
+	if v.talker != nil {
+		v.talker.Stop()
+	}
 	if v.peer != nil {
 		if err := v.peer.GracefulClose(); err != nil {
 			v.log.Debug("closing a peer failed", "error", err)
 		}
 	}
 	v.wg.Wait()
-	if v.watched {
+	if v.talker != nil {
+		<-v.talker.Settled()
+	}
+	if v.watched || v.talker != nil && v.talker.Said() {
 		v.noteUse()
 	}
 	if v.stream != nil {
