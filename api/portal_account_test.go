@@ -39,12 +39,15 @@ func TestPortalSessions(t *testing.T) {
 	form := p.form("/account/sessions")
 	form.Set("csrf", mallory.get("/account").form("/account").Get("csrf"))
 	form.Set("session", theirs)
+	form.Set("sure", "yes")
 	mallory.open("POST", "/account/sessions", form).want(404, "/account/sessions", "This session has ended already.")
 	elsewhere.get("/account").want(200, "/account")
 	p.submit("/account/sessions", "session", theirs, "csrf", "x").want(403, "/account/sessions")
-	p.submit("/account/sessions", "session", theirs).want(200, "/account", "Logged out there.")
+	ask := p.submit("/account/sessions", "session", theirs).want(200, "/account/sessions", "Are you sure?", "logged out at once")
+	elsewhere.get("/account").want(200, "/account")
+	ask.submit("/account/sessions").want(200, "/account", "Logged out there.")
 	elsewhere.get("/account").want(200, "/login?next=%2Faccount")
-	p.submit("/account/sessions", "session", "others").want(200, "/account").lacks("Log out everywhere else")
+	p.submit("/account/sessions", "session", "others").want(200, "/account/sessions", "Every other browser").submit("/account/sessions").want(200, "/account").lacks("Log out everywhere else")
 	third.get("/account").want(200, "/login?next=%2Faccount")
 }
 

@@ -57,7 +57,8 @@ func TestPortalInvitationCodes(t *testing.T) {
 	}
 	list := b.get("/my-shares/codes").want(200, "/my-shares/codes", "The new neighbour", "Front door: ").lacks(code)
 	v.as(v.stranger).get("/my-shares/codes").want(200, "/my-shares/codes", "No code is open.")
-	list.submit("/my-shares/codes", "code", list.buttonValue("")).want(200, "/my-shares/codes", "The code is worthless now.", "No code is open.")
+	list.submit("/my-shares/codes", "code", list.buttonValue("")).want(200, "/my-shares/codes", "Are you sure?").
+		submit("/my-shares/codes").want(200, "/my-shares/codes", "The code is worthless now.", "No code is open.")
 	v.as(v.stranger).get("/invite").submit("/invite", "code", code).lacks("Front door")
 }
 

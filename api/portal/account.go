@@ -146,9 +146,17 @@ func changePassword(v *visit) error {
 func endSessions(v *visit) error {
 	var err error
 	session := v.r.PostForm.Get("session")
+	ask := v.t("sessions.end.ask")
 	switch session {
 	case "":
 		return errNoPage
+	case "others":
+		ask = v.t("sessions.end_others.ask")
+	}
+	if ok, err := v.confirmed(ask, v.t("sessions.end"), "/account"); !ok {
+		return err
+	}
+	switch session {
 	case "others":
 		_, err = v.api.EndOtherSessionsWithResponse(v.ctx())
 	default:

@@ -67,6 +67,9 @@ func showCodes(v *visit) error {
 
 // revokeCode makes a code worthless.
 func revokeCode(v *visit) error {
+	if ok, err := v.confirmed(v.t("codes.revoke.ask"), v.t("codes.revoke"), "/my-shares/codes"); !ok {
+		return err
+	}
 	_, err := v.api.RevokeInvitationCodeWithResponse(v.ctx(), v.r.PostForm.Get("code"))
 	if err != nil {
 		f := newForm()

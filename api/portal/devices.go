@@ -231,6 +231,9 @@ func endViewer(v *visit) error {
 	if viewer == "" {
 		return errNoPage
 	}
+	if ok, err := v.confirmed(v.t("viewers.end.ask"), v.t("viewers.end"), p.Path); !ok {
+		return err
+	}
 	if _, err := v.api.EndDeviceViewerWithResponse(v.ctx(), p.ID, viewer); err != nil {
 		return v.again("device", p.Name, &p.Names, p, err, nil)
 	}

@@ -80,6 +80,9 @@ func setWebhook(v *visit) error {
 			v.say("webhook.undelivered")
 		}
 	case "remove":
+		if ok, err := v.confirmed(v.t("webhook.remove.ask"), v.t("webhook.remove"), "/account/webhook"); !ok {
+			return err
+		}
 		if _, err := v.api.RemoveWebhookWithResponse(v.ctx(), &client.RemoveWebhookParams{IdempotencyKey: v.key()}); err != nil {
 			return v.webhookAgain(newForm(), err)
 		}
