@@ -41,6 +41,7 @@ type browser struct {
 	accept  string // languages
 	origin  string // of requests; "" for none
 	set     []string
+	headers map[string]string // more of each request
 }
 
 func (w *world) browser() *browser { return &browser{w: w, cookies: map[string]string{}, accept: "en"} }
@@ -65,6 +66,9 @@ func (b *browser) request(method, path string, form url.Values) *httptest.Respon
 	}
 	if b.origin != "" {
 		r.Header.Set("Origin", b.origin)
+	}
+	for name, value := range b.headers {
+		r.Header.Set(name, value)
 	}
 	for name, value := range b.cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})

@@ -91,6 +91,14 @@ func csrf(secret string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
+// markOf returns what tells a session of a browser from another. It reveals nothing about
+// the session's token.
+func markOf(token string) string {
+	mac := hmac.New(sha256.New, []byte(token))
+	mac.Write([]byte("latchkey portal session 1"))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:12])
+}
+
 // formSecret returns the secret that forms of this visit are bound to. A visitor without
 // one gets it with the page.
 func (v *visit) formSecret() string {

@@ -16,6 +16,10 @@ const cookiePosition = "latchkey-position"
 
 const positionFor = 20 // seconds
 
+// refreshHeader marks a request of a page that looks for what has changed, with the
+// position that it has heard of; 0 for none.
+const refreshHeader = "Latchkey-Refresh"
+
 // direct is an http.RoundTripper that calls the API in this process, as the browser that
 // sent a request: limits and records are the browser's.
 type direct struct {
@@ -87,6 +91,9 @@ func (p *Portal) service(r *http.Request, accept string) *client.Service {
 		if at, err := strconv.ParseUint(c.Value, 10, 64); err == nil {
 			s.See(at)
 		}
+	}
+	if at, err := strconv.ParseUint(r.Header.Get(refreshHeader), 10, 64); err == nil {
+		s.See(at)
 	}
 	return s
 }

@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 
 	"latchkey/api/client"
@@ -25,12 +26,14 @@ type view struct {
 	Zone     string
 	Path     string // of this page, to come back to
 	CSRF     string
+	Mark     string // of the session
 	Key      string // of the command that the page may send
 	Said     string
 	Session  bool
 	Section  string // of the bar
 	Sections []section
-	Sharings int // that wait for an answer
+	Sharings int               // that wait for an answer
+	Badges   map[string]*badge // of sections
 	Data     any
 }
 
@@ -89,14 +92,20 @@ func (v *visit) page(name, title string, data any) error {
 
 // render answers with a page and a status.
 func (v *visit) render(status int, name, title string, data any) error {
-	sharings, err := v.sharings()
+	sharings, badges, err := v.badges()
 	if err != nil {
 		return err
 	}
 	all := view{
 		Title: title, Lang: v.tag, Theme: v.theme, Zone: v.zone.String(), Path: v.r.URL.RequestURI(),
-		CSRF: csrf(v.formSecret()), Key: client.NewKey(), Said: v.takeSaid(),
-		Session: v.token != "", Sections: sections, Sharings: sharings, Data: data,
+		CSRF: csrf(v.formSecret()), Key: client.NewKey(),
+		Session: v.token != "", Sections: sections, Sharings: sharings, Badges: badges, Data: data,
+	}
+	if all.Session {
+		all.Mark = markOf(v.token)
+	}
+	if v.r.Header.Get(refreshHeader) == "" { // a page that looks again must not take what the next one says
+		all.Said = v.takeSaid()
 	}
 	for _, l := range v.languages {
 		all.Tags = append(all.Tags, l.tag)
@@ -120,20 +129,40 @@ func (v *visit) render(status int, name, title string, data any) error {
 	return nil
 }
 
-// sharings returns how many sharings wait for an answer, for the badge. A page is not kept
-// from anybody because the badge cannot be had; a session that has ended is an error.
-func (v *visit) sharings() (int, error) {
-	if v.token == "" {
-		return 0, nil
+// badge is a number at a section of the bar, and what it counts.
+type badge struct{ Number, Words string }
+
+// mostBadge is the largest number of a badge; more are 99+.
+const mostBadge = 99
+
+func (v *visit) badge(words string, n int) *badge {
+	if n > mostBadge {
+		return &badge{strconv.Itoa(mostBadge) + "+", v.n(words, n)}
 	}
+	return &badge{strconv.Itoa(n), v.n(words, n)}
+}
+
+// badges returns how many sharings wait for an answer, and the badges of the bar. A page is
+// not kept from anybody because a badge cannot be had; a session that has ended is an error.
+func (v *visit) badges() (sharings int, _ map[string]*badge, _ error) {
+	if v.token == "" {
+		return 0, nil, nil
+	}
+	list := map[string]*badge{}
 	a, err := v.api.ListInvitationsWithResponse(v.ctx(), &client.ListInvitationsParams{Limit: 1})
 	if client.HasCode(err, "unauthenticated") {
-		return 0, err
+		return 0, nil, err
 	}
-	if err != nil || a.JSON200 == nil {
-		return 0, nil
+	if err == nil && a.JSON200.Count > 0 {
+		sharings = int(a.JSON200.Count)
+		list["received"] = v.badge("nav.sharings", sharings)
 	}
-	return int(a.JSON200.Count), nil
+	unseen := false
+	b, err := v.api.ListAlarmsWithResponse(v.ctx(), &client.ListAlarmsParams{Acknowledged: &unseen, Limit: mostBadge + 1})
+	if err == nil && len(b.JSON200.Items) > 0 {
+		list["alarms"] = v.badge("nav.unseen", len(b.JSON200.Items))
+	}
+	return sharings, list, nil
 }
 
 // form is what somebody typed, and what is wrong with it.

@@ -21,6 +21,9 @@ const (
 	apiPath   = "/api/v1"
 	// csrfHeader proves that a request that changes something comes from a page.
 	csrfHeader = "Latchkey-CSRF"
+	// sessionHeader has the mark of the page's session: somebody else may have logged in
+	// since in another tab, whose session the request would use.
+	sessionHeader = "Latchkey-Session"
 )
 
 // relayed are the headers of a script's request that the API gets. Bodies are the API's to
@@ -42,6 +45,10 @@ func (p *Portal) relay(pattern string) {
 		}
 		if v.token == "" {
 			refuse(w, http.StatusUnauthorized, "unauthenticated", v.problem(nil, "unauthenticated"))
+			return
+		}
+		if mark := r.Header.Get(sessionHeader); mark != "" && mark != markOf(v.token) {
+			refuse(w, http.StatusConflict, "session_changed", v.problem(nil, "session_changed"))
 			return
 		}
 		inner := r.Clone(r.Context())

@@ -9,13 +9,14 @@ export class Refusal extends Error {
   }
 }
 
-const csrf = document.documentElement.dataset.csrf || "";
+const { csrf = "", session = "" } = document.documentElement.dataset;
 
 // call sends a request such as call("POST", "/devices/1/ptz", {json: {...}}) and returns the
 // response. It throws a Refusal, or TypeError if the server cannot be reached. An ended
-// session leads to the log-in.
+// session leads to the log-in; if somebody else has logged in since, the page is loaded again.
 export async function call(method, path, { json, body, headers = {}, signal, keepalive } = {}) {
   const all = new Headers(headers);
+  all.set("Latchkey-Session", session);
   if (method !== "GET") all.set("Latchkey-CSRF", csrf);
   if (method === "POST" && !all.has("Idempotency-Key") && json !== undefined) all.set("Idempotency-Key", crypto.getRandomValues(new BigUint64Array(2)).join("-"));
   if (json !== undefined) {
@@ -26,6 +27,7 @@ export async function call(method, path, { json, body, headers = {}, signal, kee
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
   if (response.status === 401) location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
+  if (problem.code === "session_changed") location.reload();
   throw new Refusal(response.status, problem, response);
 }
 

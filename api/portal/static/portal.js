@@ -1,4 +1,5 @@
 // What every page does where there is JavaScript. Pages work without it.
+import { announce } from "./sharings.js";
 
 // Times are shown in the zone of the browser: the server is told it for the next page, and
 // those of this page are written again.
@@ -31,15 +32,10 @@ for (const select of document.querySelectorAll(".preferences select")) {
   select.addEventListener("change", () => select.form.requestSubmit());
 }
 
-// New sharings are said once in a window, and again when there are more.
-const sharings = document.getElementById("sharings");
-if (sharings) {
-  let seen = 0;
-  try { seen = Number(sessionStorage.getItem("sharings")) || 0; } catch { /* storage is off */ }
-  const count = Number(sharings.dataset.count);
-  if (count > seen) sharings.showModal();
-  try { sessionStorage.setItem("sharings", String(count)); } catch { /* storage is off */ }
-  sharings.querySelector("button").addEventListener("click", () => sharings.close());
+// New sharings are said, and pages change while they are open.
+if (document.documentElement.dataset.session) {
+  announce();
+  import("./refresh.js");
 }
 
 // Texts to copy get a button.
