@@ -47,8 +47,6 @@ var rooms = []struct {
 	{path: "streaming/playback", may: []string{"streaming/rtspclient", "streaming/upstream", "domain/ids", "domain/privilege"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/rtsp", may: []string{"streaming/backchannel", "streaming/speech", "streaming/talk", "streaming/playback", "streaming/upstream", "domain/ids", "domain/privilege", "projections/access", "internal/accept", "internal/sealed"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/webrtc", may: []string{"streaming/backchannel", "streaming/speech", "streaming/talk", "streaming/upstream", "domain/ids", "domain/privilege", "projections/access"}, ban: []string{echo, bun, esdb, watermill}},
-	{path: "streaming/rtsp", may: []string{"streaming/backchannel", "streaming/talk", "streaming/playback", "streaming/upstream", "domain/ids", "domain/privilege", "projections/access", "internal/accept", "internal/sealed"}, ban: []string{echo, bun, esdb, watermill}},
-	{path: "streaming/webrtc", may: []string{"streaming/upstream", "domain/ids", "domain/privilege", "projections/access"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/fmp4", ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/notes", may: []string{"domain/ids"}, ban: frameworks},
 	{path: "streaming/backchannel", may: []string{"streaming/device", "streaming/notes", "streaming/rtspclient", "streaming/upstream", "domain/ids"}, ban: []string{echo, bun, esdb, watermill}},
