@@ -30,6 +30,8 @@ type Config struct {
 	Live    Live // nil: events cannot be followed
 	// Cameras asks devices; nil: they give nothing.
 	Cameras Cameras
+	// Finder finds out how devices are reached; nil: nobody may ask it.
+	Finder Finder
 	// Alarms are those of devices; nil: none are kept.
 	Alarms Alarms
 
@@ -49,7 +51,9 @@ type Config struct {
 	Verification bool
 	// Invitations to register; nil: accounts make none.
 	Invitations Invitations
-	Opener      Opener
+	// Unused knows whether there is an account yet; nil: there is.
+	Unused Unused
+	Opener Opener
 
 	Fence    Fence
 	Progress Progress

@@ -27,6 +27,9 @@ func TestWhatIsLimited(t *testing.T) {
 		"registration": {"POST", "/accounts", false, func(n string) any {
 			return map[string]any{"email": n, "password": "a long password", "name": "N"}
 		}, 5, 50},
+		"first account": {"POST", "/setup", false, func(n string) any {
+			return map[string]any{"secret": "guessed", "email": n, "password": "a long password"}
+		}, 0, 100},
 		"forgotten password": {"POST", "/password-resets", false, func(n string) any { return map[string]any{"login": n} }, 0, 50},
 		"new password": {"POST", "/password-resets/confirm", false, func(n string) any {
 			return map[string]any{"login": n, "code": "12345670", "new_password": "a long password"}

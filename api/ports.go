@@ -205,6 +205,11 @@ type Invitations interface {
 	RevokeInvitation(ctx context.Context, account, id string) (bool, error)
 }
 
+// Unused reports whether a service has no account yet.
+type Unused interface {
+	Empty(ctx context.Context) (bool, error)
+}
+
 // InvitationView is an invitation as whoever made it sees it.
 type InvitationView struct {
 	ID               string

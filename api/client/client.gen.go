@@ -721,6 +721,34 @@ type ChannelStreams struct {
 	Sub ChannelStream `json:"sub,omitempty,omitzero"`
 }
 
+// CheckedChannel defines model for CheckedChannel.
+type CheckedChannel struct {
+	Channel ChannelNumber `json:"channel"`
+
+	// Name As the device says; may be empty.
+	Name string `json:"name"`
+}
+
+// CheckedDevice defines model for CheckedDevice.
+type CheckedDevice struct {
+	Channels []CheckedChannel `json:"channels"`
+	Firmware string           `json:"firmware,omitempty,omitzero"`
+
+	// IsapiURL Absent if the device has no ISAPI.
+	IsapiURL string `json:"isapi_url,omitempty,omitzero"`
+	Model    string `json:"model,omitempty,omitzero"`
+
+	// OnvifURL Absent if the device has no ONVIF.
+	OnvifURL string `json:"onvif_url,omitempty,omitzero"`
+
+	// Picture A still picture of channel 1, JPEG, at most 4 MiB. Absent if the device gives none.
+	Picture []byte `json:"picture,omitempty,omitzero"`
+
+	// RtspURL Of the main stream of channel 1, without credentials.
+	RtspURL string `json:"rtsp_url"`
+	Serial  string `json:"serial,omitempty,omitzero"`
+}
+
 // Code defines model for Code.
 type Code struct {
 	Code string `json:"code"`
@@ -976,6 +1004,17 @@ type DevicePrivileges struct {
 // DevicePrivilegesRole defines model for DevicePrivileges.Role.
 type DevicePrivilegesRole string
 
+// DeviceToCheck defines model for DeviceToCheck.
+type DeviceToCheck struct {
+	// Address It may contain the credentials (`rtsp://name:password@…`) if `username` and `password` are absent.
+	Address string `json:"address"`
+
+	// CertificateSha256 As for `POST /devices`.
+	CertificateSha256 string `json:"certificate_sha256,omitempty,omitzero"`
+	Password          string `json:"password,omitempty,omitzero"`
+	Username          string `json:"username,omitempty,omitzero"`
+}
+
 // DeviceWay A way into a device, by a `share` or by one of your stream keys.
 type DeviceWay struct {
 	AnsweredAt time.Time `json:"answered_at,omitempty,omitzero"`
@@ -1024,6 +1063,22 @@ type DeviceWay struct {
 // DeviceWayKind defines model for DeviceWay.Kind.
 type DeviceWayKind string
 
+// FirstAccount Exactly one of `email` and `phone`.
+type FirstAccount struct {
+	Email string `json:"email,omitempty,omitzero"`
+
+	// Language Of the messages that you are sent; absent or empty, English.
+	Language Language `json:"language,omitempty,omitzero"`
+	Name     string   `json:"name,omitempty,omitzero"`
+	Password string   `json:"password"`
+
+	// Phone With the country code, for example +8618969190000.
+	Phone string `json:"phone,omitempty,omitzero"`
+
+	// Secret What follows the `#` of the link.
+	Secret string `json:"secret"`
+}
+
 // FormDevice A device as it was last shared with a recipient, if you still have it.
 type FormDevice struct {
 	Channels []Grant `json:"channels"`
@@ -1036,6 +1091,24 @@ type FormDevice struct {
 
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+}
+
+// FoundDevice defines model for FoundDevice.
+type FoundDevice struct {
+	// Address Of its ONVIF service; `POST /device-checks` takes it.
+	Address string `json:"address"`
+	Host    string `json:"host"`
+
+	// Model May be empty.
+	Model string `json:"model"`
+
+	// Name May be empty.
+	Name string `json:"name"`
+}
+
+// FoundDevices defines model for FoundDevices.
+type FoundDevices struct {
+	Found []FoundDevice `json:"found"`
 }
 
 // Grant The privileges on one channel. With an empty list the recipient sees the channel and may do nothing with it.
@@ -1954,6 +2027,12 @@ type SessionList struct {
 	Next NextCursor `json:"next,omitempty,omitzero"`
 }
 
+// Setup defines model for Setup.
+type Setup struct {
+	// Needed The service has no account yet: the link that it prints at its start makes the first one.
+	Needed bool `json:"needed"`
+}
+
 // Share defines model for Share.
 type Share struct {
 	Devices []ShareDevice `json:"devices"`
@@ -2814,6 +2893,12 @@ type ObjectToReclaimParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// SetUpParams defines parameters for SetUp.
+type SetUpParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // CreateShareParams defines parameters for CreateShare.
 type CreateShareParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
@@ -3098,6 +3183,9 @@ type SetWebhookJSONRequestBody = NewWebhook
 // AcknowledgeAlarmsJSONRequestBody defines body for AcknowledgeAlarms for application/json ContentType.
 type AcknowledgeAlarmsJSONRequestBody = AlarmAcknowledgement
 
+// CheckDeviceJSONRequestBody defines body for CheckDevice for application/json ContentType.
+type CheckDeviceJSONRequestBody = DeviceToCheck
+
 // AddDeviceJSONRequestBody defines body for AddDevice for application/json ContentType.
 type AddDeviceJSONRequestBody = NewDevice
 
@@ -3142,6 +3230,9 @@ type CompleteReclaimJSONRequestBody = NewDevice
 
 // LogInJSONRequestBody defines body for LogIn for application/json ContentType.
 type LogInJSONRequestBody = Credentials
+
+// SetUpJSONRequestBody defines body for SetUp for application/json ContentType.
+type SetUpJSONRequestBody = FirstAccount
 
 // CreateShareJSONRequestBody defines body for CreateShare for application/json ContentType.
 type CreateShareJSONRequestBody = NewShare
@@ -3673,6 +3764,38 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/countries (the `ListCountries` operationId).
 	ListCountries(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CheckDeviceWithBody Look what is at an address, before it is added
+	//
+	// The service connects to the device with the credentials, finds out how it is reached, and gets a still picture.
+	// Nothing is kept, and nobody but the device is sent the credentials. `address` is a host with a port or without, or an
+	// address by `rtsp`, `rtsps`, `http` or `https`; add the device with the addresses of the answer. What the device says
+	// of itself is not proven. Refusals are those of `POST /devices`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/device-checks (the `CheckDevice` operationId).
+	CheckDeviceWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CheckDevice Look what is at an address, before it is added
+	//
+	// The service connects to the device with the credentials, finds out how it is reached, and gets a still picture.
+	// Nothing is kept, and nobody but the device is sent the credentials. `address` is a host with a port or without, or an
+	// address by `rtsp`, `rtsps`, `http` or `https`; add the device with the addresses of the answer. What the device says
+	// of itself is not proven. Refusals are those of `POST /devices`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/device-checks (the `CheckDevice` operationId).
+	CheckDevice(ctx context.Context, body CheckDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SearchDevices Ask the local network which cameras there are
+	//
+	// By WS-Discovery, in two seconds; at most 64. What answers says so itself, and nothing of it is proven. Whether, and for whom,
+	// the service does that is its operator's to say (`--device-search`): others get 403 `device_search_off`.
+	//
+	// Corresponds with POST /api/v1/device-searches (the `SearchDevices` operationId).
+	SearchDevices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListDevices List your devices
 	//
@@ -4279,6 +4402,35 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /api/v1/sessions/current (the `LogOut` operationId).
 	LogOut(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSetup Whether the service waits for its first account
+	//
+	// Corresponds with GET /api/v1/setup (the `GetSetup` operationId).
+	GetSetup(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetUpWithBody Make the first account
+	//
+	// A service without any account prints a link when it starts. What follows the `#` of the link makes one account,
+	// whoever else may register, and whose address needs no proof: who reads what the service prints, runs it. The link
+	// holds until there is an account, however it was made, until another start, and for 24 hours at most; then the
+	// answer is 403 `setup_link_invalid`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/setup (the `SetUp` operationId).
+	SetUpWithBody(ctx context.Context, params *SetUpParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetUp Make the first account
+	//
+	// A service without any account prints a link when it starts. What follows the `#` of the link makes one account,
+	// whoever else may register, and whose address needs no proof: who reads what the service prints, runs it. The link
+	// holds until there is an account, however it was made, until another start, and for 24 hours at most; then the
+	// answer is 403 `setup_link_invalid`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/setup (the `SetUp` operationId).
+	SetUp(ctx context.Context, params *SetUpParams, body SetUpJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateShareWithBody Share devices with somebody
 	//
@@ -5447,6 +5599,68 @@ func (c *Client) AcknowledgeAlarm(ctx context.Context, alarm AlarmPath, reqEdito
 // Corresponds with GET /api/v1/countries (the `ListCountries` operationId).
 func (c *Client) ListCountries(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListCountriesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CheckDeviceWithBody Look what is at an address, before it is added
+//
+// The service connects to the device with the credentials, finds out how it is reached, and gets a still picture.
+// Nothing is kept, and nobody but the device is sent the credentials. `address` is a host with a port or without, or an
+// address by `rtsp`, `rtsps`, `http` or `https`; add the device with the addresses of the answer. What the device says
+// of itself is not proven. Refusals are those of `POST /devices`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/device-checks (the `CheckDevice` operationId).
+func (c *Client) CheckDeviceWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCheckDeviceRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CheckDevice Look what is at an address, before it is added
+//
+// The service connects to the device with the credentials, finds out how it is reached, and gets a still picture.
+// Nothing is kept, and nobody but the device is sent the credentials. `address` is a host with a port or without, or an
+// address by `rtsp`, `rtsps`, `http` or `https`; add the device with the addresses of the answer. What the device says
+// of itself is not proven. Refusals are those of `POST /devices`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/device-checks (the `CheckDevice` operationId).
+func (c *Client) CheckDevice(ctx context.Context, body CheckDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCheckDeviceRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SearchDevices Ask the local network which cameras there are
+//
+// By WS-Discovery, in two seconds; at most 64. What answers says so itself, and nothing of it is proven. Whether, and for whom,
+// the service does that is its operator's to say (`--device-search`): others get 403 `device_search_off`.
+//
+// Corresponds with POST /api/v1/device-searches (the `SearchDevices` operationId).
+func (c *Client) SearchDevices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSearchDevicesRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -6653,6 +6867,65 @@ func (c *Client) LogIn(ctx context.Context, body LogInJSONRequestBody, reqEditor
 // Corresponds with DELETE /api/v1/sessions/current (the `LogOut` operationId).
 func (c *Client) LogOut(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLogOutRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSetup Whether the service waits for its first account
+//
+// Corresponds with GET /api/v1/setup (the `GetSetup` operationId).
+func (c *Client) GetSetup(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSetupRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetUpWithBody Make the first account
+//
+// A service without any account prints a link when it starts. What follows the `#` of the link makes one account,
+// whoever else may register, and whose address needs no proof: who reads what the service prints, runs it. The link
+// holds until there is an account, however it was made, until another start, and for 24 hours at most; then the
+// answer is 403 `setup_link_invalid`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/setup (the `SetUp` operationId).
+func (c *Client) SetUpWithBody(ctx context.Context, params *SetUpParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetUpRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetUp Make the first account
+//
+// A service without any account prints a link when it starts. What follows the `#` of the link makes one account,
+// whoever else may register, and whose address needs no proof: who reads what the service prints, runs it. The link
+// holds until there is an account, however it was made, until another start, and for 24 hours at most; then the
+// answer is 403 `setup_link_invalid`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/setup (the `SetUp` operationId).
+func (c *Client) SetUp(ctx context.Context, params *SetUpParams, body SetUpJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetUpRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -8799,6 +9072,73 @@ func NewListCountriesRequest(server string) (*http.Request, error) {
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCheckDeviceRequest calls the generic CheckDevice builder with application/json body
+func NewCheckDeviceRequest(server string, body CheckDeviceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCheckDeviceRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewCheckDeviceRequestWithBody constructs an http.Request for the CheckDevice method, with any body, and a specified content type
+func NewCheckDeviceRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/device-checks")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewSearchDevicesRequest constructs an http.Request for the SearchDevices method
+func NewSearchDevicesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/device-searches")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -11205,6 +11545,86 @@ func NewLogOutRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewGetSetupRequest constructs an http.Request for the GetSetup method
+func NewGetSetupRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/setup")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetUpRequest calls the generic SetUp builder with application/json body
+func NewSetUpRequest(server string, params *SetUpParams, body SetUpJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetUpRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewSetUpRequestWithBody constructs an http.Request for the SetUp method, with any body, and a specified content type
+func NewSetUpRequestWithBody(server string, params *SetUpParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/setup")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewCreateShareRequest calls the generic CreateShare builder with application/json body
 func NewCreateShareRequest(server string, params *CreateShareParams, body CreateShareJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -13422,6 +13842,40 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/countries (the `ListCountries` operationId).
 	ListCountriesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListCountriesResponse, error)
 
+	// CheckDeviceWithBodyWithResponse Look what is at an address, before it is added
+	//
+	// The service connects to the device with the credentials, finds out how it is reached, and gets a still picture.
+	// Nothing is kept, and nobody but the device is sent the credentials. `address` is a host with a port or without, or an
+	// address by `rtsp`, `rtsps`, `http` or `https`; add the device with the addresses of the answer. What the device says
+	// of itself is not proven. Refusals are those of `POST /devices`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/device-checks (the `CheckDevice` operationId).
+	CheckDeviceWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CheckDeviceResponse, error)
+
+	// CheckDeviceWithResponse Look what is at an address, before it is added
+	//
+	// The service connects to the device with the credentials, finds out how it is reached, and gets a still picture.
+	// Nothing is kept, and nobody but the device is sent the credentials. `address` is a host with a port or without, or an
+	// address by `rtsp`, `rtsps`, `http` or `https`; add the device with the addresses of the answer. What the device says
+	// of itself is not proven. Refusals are those of `POST /devices`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/device-checks (the `CheckDevice` operationId).
+	CheckDeviceWithResponse(ctx context.Context, body CheckDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckDeviceResponse, error)
+
+	// SearchDevicesWithResponse Ask the local network which cameras there are
+	//
+	// By WS-Discovery, in two seconds; at most 64. What answers says so itself, and nothing of it is proven. Whether, and for whom,
+	// the service does that is its operator's to say (`--device-search`): others get 403 `device_search_off`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/device-searches (the `SearchDevices` operationId).
+	SearchDevicesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*SearchDevicesResponse, error)
+
 	// ListDevicesWithResponse List your devices
 	//
 	// Your own devices. Devices that others share with you are in `/shares/received` and `/privileges`.
@@ -14085,6 +14539,37 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with DELETE /api/v1/sessions/current (the `LogOut` operationId).
 	LogOutWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LogOutResponse, error)
+
+	// GetSetupWithResponse Whether the service waits for its first account
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/setup (the `GetSetup` operationId).
+	GetSetupWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetSetupResponse, error)
+
+	// SetUpWithBodyWithResponse Make the first account
+	//
+	// A service without any account prints a link when it starts. What follows the `#` of the link makes one account,
+	// whoever else may register, and whose address needs no proof: who reads what the service prints, runs it. The link
+	// holds until there is an account, however it was made, until another start, and for 24 hours at most; then the
+	// answer is 403 `setup_link_invalid`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/setup (the `SetUp` operationId).
+	SetUpWithBodyWithResponse(ctx context.Context, params *SetUpParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetUpResponse, error)
+
+	// SetUpWithResponse Make the first account
+	//
+	// A service without any account prints a link when it starts. What follows the `#` of the link makes one account,
+	// whoever else may register, and whose address needs no proof: who reads what the service prints, runs it. The link
+	// holds until there is an account, however it was made, until another start, and for 24 hours at most; then the
+	// answer is 403 `setup_link_invalid`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/setup (the `SetUp` operationId).
+	SetUpWithResponse(ctx context.Context, params *SetUpParams, body SetUpJSONRequestBody, reqEditors ...RequestEditorFn) (*SetUpResponse, error)
 
 	// CreateShareWithBodyWithResponse Share devices with somebody
 	//
@@ -15935,6 +16420,95 @@ func (r ListCountriesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListCountriesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CheckDeviceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CheckedDevice
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CheckDeviceResponse) GetJSON200() *CheckedDevice {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r CheckDeviceResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r CheckDeviceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CheckDeviceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CheckDeviceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CheckDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SearchDevicesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *FoundDevices
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SearchDevicesResponse) GetJSON200() *FoundDevices {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r SearchDevicesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SearchDevicesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SearchDevicesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SearchDevicesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -17880,6 +18454,102 @@ func (r LogOutResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r LogOutResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetSetupResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Setup
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSetupResponse) GetJSON200() *Setup {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSetupResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSetupResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSetupResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSetupResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// SetUpResponse201Headers the declared response headers of an HTTP 201 response for SetUp
+type SetUpResponse201Headers struct {
+	LatchkeyPosition string
+}
+
+type SetUpResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Account
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *SetUpResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r SetUpResponse) GetJSON201() *Account {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r SetUpResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r SetUpResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetUpResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetUpResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetUpResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -19927,6 +20597,58 @@ func (c *ClientWithResponses) ListCountriesWithResponse(ctx context.Context, req
 	return ParseListCountriesResponse(rsp)
 }
 
+// CheckDeviceWithBodyWithResponse Look what is at an address, before it is added
+//
+// The service connects to the device with the credentials, finds out how it is reached, and gets a still picture.
+// Nothing is kept, and nobody but the device is sent the credentials. `address` is a host with a port or without, or an
+// address by `rtsp`, `rtsps`, `http` or `https`; add the device with the addresses of the answer. What the device says
+// of itself is not proven. Refusals are those of `POST /devices`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/device-checks (the `CheckDevice` operationId).
+func (c *ClientWithResponses) CheckDeviceWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CheckDeviceResponse, error) {
+	rsp, err := c.CheckDeviceWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCheckDeviceResponse(rsp)
+}
+
+// CheckDeviceWithResponse Look what is at an address, before it is added
+//
+// The service connects to the device with the credentials, finds out how it is reached, and gets a still picture.
+// Nothing is kept, and nobody but the device is sent the credentials. `address` is a host with a port or without, or an
+// address by `rtsp`, `rtsps`, `http` or `https`; add the device with the addresses of the answer. What the device says
+// of itself is not proven. Refusals are those of `POST /devices`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/device-checks (the `CheckDevice` operationId).
+func (c *ClientWithResponses) CheckDeviceWithResponse(ctx context.Context, body CheckDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckDeviceResponse, error) {
+	rsp, err := c.CheckDevice(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCheckDeviceResponse(rsp)
+}
+
+// SearchDevicesWithResponse Ask the local network which cameras there are
+//
+// By WS-Discovery, in two seconds; at most 64. What answers says so itself, and nothing of it is proven. Whether, and for whom,
+// the service does that is its operator's to say (`--device-search`): others get 403 `device_search_off`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/device-searches (the `SearchDevices` operationId).
+func (c *ClientWithResponses) SearchDevicesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*SearchDevicesResponse, error) {
+	rsp, err := c.SearchDevices(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSearchDevicesResponse(rsp)
+}
+
 // ListDevicesWithResponse List your devices
 //
 // Your own devices. Devices that others share with you are in `/shares/received` and `/privileges`.
@@ -20949,6 +21671,55 @@ func (c *ClientWithResponses) LogOutWithResponse(ctx context.Context, reqEditors
 		return nil, err
 	}
 	return ParseLogOutResponse(rsp)
+}
+
+// GetSetupWithResponse Whether the service waits for its first account
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/setup (the `GetSetup` operationId).
+func (c *ClientWithResponses) GetSetupWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetSetupResponse, error) {
+	rsp, err := c.GetSetup(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSetupResponse(rsp)
+}
+
+// SetUpWithBodyWithResponse Make the first account
+//
+// A service without any account prints a link when it starts. What follows the `#` of the link makes one account,
+// whoever else may register, and whose address needs no proof: who reads what the service prints, runs it. The link
+// holds until there is an account, however it was made, until another start, and for 24 hours at most; then the
+// answer is 403 `setup_link_invalid`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/setup (the `SetUp` operationId).
+func (c *ClientWithResponses) SetUpWithBodyWithResponse(ctx context.Context, params *SetUpParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetUpResponse, error) {
+	rsp, err := c.SetUpWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetUpResponse(rsp)
+}
+
+// SetUpWithResponse Make the first account
+//
+// A service without any account prints a link when it starts. What follows the `#` of the link makes one account,
+// whoever else may register, and whose address needs no proof: who reads what the service prints, runs it. The link
+// holds until there is an account, however it was made, until another start, and for 24 hours at most; then the
+// answer is 403 `setup_link_invalid`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/setup (the `SetUp` operationId).
+func (c *ClientWithResponses) SetUpWithResponse(ctx context.Context, params *SetUpParams, body SetUpJSONRequestBody, reqEditors ...RequestEditorFn) (*SetUpResponse, error) {
+	rsp, err := c.SetUp(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetUpResponse(rsp)
 }
 
 // CreateShareWithBodyWithResponse Share devices with somebody
@@ -22514,6 +23285,65 @@ func ParseListCountriesResponse(rsp *http.Response) (*ListCountriesResponse, err
 	return response, nil
 }
 
+// ParseCheckDeviceResponse parses an HTTP response from a CheckDeviceWithResponse call
+func ParseCheckDeviceResponse(rsp *http.Response) (*CheckDeviceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CheckDeviceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CheckedDevice
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSearchDevicesResponse parses an HTTP response from a SearchDevicesWithResponse call
+func ParseSearchDevicesResponse(rsp *http.Response) (*SearchDevicesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SearchDevicesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest FoundDevices
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListDevicesResponse parses an HTTP response from a ListDevicesWithResponse call
 func ParseListDevicesResponse(rsp *http.Response) (*ListDevicesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -23866,6 +24696,78 @@ func ParseLogOutResponse(rsp *http.Response) (*LogOutResponse, error) {
 	response := &LogOutResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseGetSetupResponse parses an HTTP response from a GetSetupWithResponse call
+func ParseGetSetupResponse(rsp *http.Response) (*GetSetupResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSetupResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Setup
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetUpResponse parses an HTTP response from a SetUpWithResponse call
+func ParseSetUpResponse(rsp *http.Response) (*SetUpResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetUpResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Account
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers SetUpResponse201Headers
+		if values := rsp.Header.Values("Latchkey-Position"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Latchkey-Position", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.LatchkeyPosition = value
+		}
+		response.Headers201 = &headers
 	}
 
 	return response, nil

@@ -30,22 +30,27 @@ func (p prover) Prove(ctx context.Context, account string, c app.Camera) (app.De
 		}
 	}
 	said, err := p.client.Prove(ctx, target)
-	var failure *device.Failure
-	if errors.As(err, &failure) {
-		refused := &app.NotProven{
-			Reason: string(failure.Kind), Service: string(failure.Service), Channel: failure.Channel, RetryAfter: failure.RetryAfter,
-		}
-		if failure.Kind == device.CertificateNotTrusted {
-			refused.Certificate = failure.Certificate.String()
-		}
-		return app.DeviceFacts{}, refused
-	}
 	if err != nil {
-		return app.DeviceFacts{}, err
+		return app.DeviceFacts{}, notProven(err)
 	}
 	facts := app.DeviceFacts{Serial: said.Serial, Model: said.Model, Firmware: said.Firmware}
 	for _, c := range said.Channels {
 		facts.Channels = append(facts.Channels, app.ChannelFacts{Channel: c.Number, Name: c.Name, Listed: c.Listed, Lacks: c.Lacks})
 	}
 	return facts, nil
+}
+
+// notProven converts a failure of a device.
+func notProven(err error) error {
+	failure, ok := errors.AsType[*device.Failure](err)
+	if !ok {
+		return err
+	}
+	refused := &app.NotProven{
+		Reason: string(failure.Kind), Service: string(failure.Service), Channel: failure.Channel, RetryAfter: failure.RetryAfter,
+	}
+	if failure.Kind == device.CertificateNotTrusted {
+		refused.Certificate = failure.Certificate.String()
+	}
+	return refused
 }

@@ -48,6 +48,7 @@ type settings struct {
 	CameraNets         string `default:"any" placeholder:"CIDR,..." help:"The only networks in which cameras are dialled; any: every unicast address but link-local ones, networks where no camera is and, once others can reach the REST API, loopback (${default})."`
 	WebhookNets        string `placeholder:"CIDR,..." help:"Networks in which accounts may have webhooks, besides public addresses: without it, none on loopback, link-local, private or reserved addresses."`
 	DeviceProof        string `default:"required" placeholder:"WORD" help:"required: a device is added only after it let us in; off: it is added as it is described, for devices that are away (${default})."`
+	DeviceSearch       string `default:"setup" placeholder:"WORD" help:"Who may have the local network asked for cameras (WS-Discovery): setup: the first account, until there is another one; on: every account; off: nobody (${default})."`
 	SharingFirmware    string `placeholder:"FILE" help:"YAML file with the oldest firmware with which devices may be shared, by pattern of models: 'DS-2CD*: V5.5.71 build 180723'. Without it: any firmware."`
 	TrustedProxies     string `placeholder:"CIDR,..." help:"Reverse proxies in front of the REST API: their X-Forwarded-For or Forwarded header names the client. Without it: the client is the address that connects."`
 	InvitationsPerHour string `default:"20000" placeholder:"N" help:"How many devices one account may offer to others in an hour (${default}); the same as invitations=N in --quotas, which wins."`
@@ -179,6 +180,9 @@ func (s settings) check() (options, error) {
 	o.webhookNets = networks("webhook-nets", s.WebhookNets, fault)
 	if s.DeviceProof != proofRequired && s.DeviceProof != proofOff && s.DeviceProof != "" { // a tool's: it adds none
 		fault("device-proof", "%q is not one of required and off", s.DeviceProof)
+	}
+	if !slices.Contains([]string{searchSetup, searchOn, off, ""}, s.DeviceSearch) {
+		fault("device-search", "%q is not one of setup, on and off", s.DeviceSearch)
 	}
 	if o.firmware, err = readFirmwarePolicy(s.SharingFirmware); err != nil {
 		fault("sharing-firmware", "%v", err)

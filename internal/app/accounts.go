@@ -46,6 +46,9 @@ type Registration struct {
 	Vouched bool
 	// Invitation is the token of an invitation, where one is needed.
 	Invitation string
+	// First is set for the first account of a service: Invitation is that for the set-up, and
+	// another one is refused.
+	First bool
 }
 
 // Mode is who may register.
@@ -72,7 +75,7 @@ type Invitations interface {
 // needs no proof: they read what the service prints. An invitation is claimed for the
 // attempt.
 func (a *Accounts) admit(ctx context.Context, r *Registration, address, attempt string) error {
-	if r.Vouched || a.mode == Open {
+	if r.Vouched || a.mode == Open && !r.First {
 		r.Invitation = "" // it is not used
 		return nil
 	}
@@ -83,13 +86,16 @@ func (a *Accounts) admit(ctx context.Context, r *Registration, address, attempt 
 			return unavailable(fmt.Errorf("using an invitation: %w", err))
 		}
 	}
-	if valid && !setup && a.mode != Invited {
+	admitted := setup || valid && a.mode == Invited && !r.First
+	if valid && !admitted {
 		a.settle(ctx, *r, address, attempt, false)
 	}
 	switch {
-	case valid && (setup || a.mode == Invited):
+	case admitted:
 		r.Vouched = setup
 		return nil
+	case r.First:
+		return &Error{Code: "setup_link_invalid", Kind: Forbidden, Message: "This link does not set the service up, or not any more. If there is no account yet, the newest link is in what the service printed at its last start."}
 	case a.mode != Invited:
 		return &Error{Code: "registration_closed", Kind: Forbidden, Message: "This service takes no registrations. Ask whoever runs it for an account."}
 	}

@@ -139,6 +139,16 @@ func (d NewDevice) fieldOf(reason, service string, channel int) Field {
 	return "rtsp_url"
 }
 
+// NotFoundAt is the refusal where a device that somebody looked for was not proven.
+func NotFoundAt(err error) error {
+	return proofRefused(err, func(reason, _ string, _ int) Field {
+		if reason == "wrong_password" {
+			return "password"
+		}
+		return "address"
+	})
+}
+
 // notOfSerials are characters that serials of ours cannot have.
 var notOfSerials = regexp.MustCompile(`[^A-Za-z0-9-]+`)
 

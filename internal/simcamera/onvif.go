@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -71,6 +72,13 @@ func (s *httpServer) onvif(w http.ResponseWriter, r *http.Request) {
 		soapAnswer(w, operation, s.onvifRecordings())
 	case "GetReplayUri":
 		soapAnswer(w, operation, s.replayURI(text))
+	case "GetStreamUri":
+		number, _ := strconv.Atoi(strings.TrimPrefix(req.Body.Operation.Profile, "profile_"))
+		if s.camera.channel(number) == nil {
+			soapFault(w, http.StatusBadRequest, "s:Sender", "ter:NoProfile")
+			return
+		}
+		soapAnswer(w, operation, "<trt:MediaUri><tt:Uri>"+html.EscapeString(s.camera.URL(number, false))+"</tt:Uri></trt:MediaUri>")
 	case "GetSnapshotUri":
 		uri, ok := s.snapshotURI(r.Host, text)
 		if !ok {
@@ -125,7 +133,7 @@ const soapHead = xml.Header + `<s:Envelope xmlns:s="http://www.w3.org/2003/05/so
 func soapAnswer(w http.ResponseWriter, operation, content string) {
 	prefix := "tds:"
 	switch {
-	case operation == "GetProfiles", operation == "GetSnapshotUri":
+	case operation == "GetProfiles", operation == "GetSnapshotUri", operation == "GetStreamUri":
 		prefix = "trt:"
 	case operation == "FindRecordings", operation == "GetRecordingSearchResults":
 		prefix = "tse:"

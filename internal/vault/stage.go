@@ -121,3 +121,12 @@ func (v *Vault) Empty(ctx context.Context) (bool, error) {
 	}
 	return !some, nil
 }
+
+// Alone reports whether exactly one account has a password.
+func (v *Vault) Alone(ctx context.Context) (bool, error) {
+	n, err := v.db.NewSelect().Model((*password)(nil)).Count(ctx)
+	if err != nil {
+		return false, fmt.Errorf("counting accounts: %w", err)
+	}
+	return n == 1, nil
+}

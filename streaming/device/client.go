@@ -35,6 +35,8 @@ type Client struct {
 	guard  guard
 	trust  trust
 	budget budget
+
+	neighbours neighbours
 }
 
 // New returns a client.

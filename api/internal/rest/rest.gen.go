@@ -690,6 +690,34 @@ type ChannelStreams struct {
 	Sub ChannelStream `json:"sub,omitempty,omitzero"`
 }
 
+// CheckedChannel defines model for CheckedChannel.
+type CheckedChannel struct {
+	Channel ChannelNumber `json:"channel"`
+
+	// Name As the device says; may be empty.
+	Name string `json:"name"`
+}
+
+// CheckedDevice defines model for CheckedDevice.
+type CheckedDevice struct {
+	Channels []CheckedChannel `json:"channels"`
+	Firmware string           `json:"firmware,omitempty,omitzero"`
+
+	// IsapiURL Absent if the device has no ISAPI.
+	IsapiURL string `json:"isapi_url,omitempty,omitzero"`
+	Model    string `json:"model,omitempty,omitzero"`
+
+	// OnvifURL Absent if the device has no ONVIF.
+	OnvifURL string `json:"onvif_url,omitempty,omitzero"`
+
+	// Picture A still picture of channel 1, JPEG, at most 4 MiB. Absent if the device gives none.
+	Picture []byte `json:"picture,omitempty,omitzero"`
+
+	// RtspURL Of the main stream of channel 1, without credentials.
+	RtspURL string `json:"rtsp_url"`
+	Serial  string `json:"serial,omitempty,omitzero"`
+}
+
 // Code defines model for Code.
 type Code struct {
 	Code string `json:"code"`
@@ -945,6 +973,17 @@ type DevicePrivileges struct {
 // DevicePrivilegesRole defines model for DevicePrivileges.Role.
 type DevicePrivilegesRole string
 
+// DeviceToCheck defines model for DeviceToCheck.
+type DeviceToCheck struct {
+	// Address It may contain the credentials (`rtsp://name:password@…`) if `username` and `password` are absent.
+	Address string `json:"address"`
+
+	// CertificateSha256 As for `POST /devices`.
+	CertificateSha256 string `json:"certificate_sha256,omitempty,omitzero"`
+	Password          string `json:"password,omitempty,omitzero"`
+	Username          string `json:"username,omitempty,omitzero"`
+}
+
 // DeviceWay A way into a device, by a `share` or by one of your stream keys.
 type DeviceWay struct {
 	AnsweredAt time.Time `json:"answered_at,omitempty,omitzero"`
@@ -993,6 +1032,22 @@ type DeviceWay struct {
 // DeviceWayKind defines model for DeviceWay.Kind.
 type DeviceWayKind string
 
+// FirstAccount Exactly one of `email` and `phone`.
+type FirstAccount struct {
+	Email string `json:"email,omitempty,omitzero"`
+
+	// Language Of the messages that you are sent; absent or empty, English.
+	Language Language `json:"language,omitempty,omitzero"`
+	Name     string   `json:"name,omitempty,omitzero"`
+	Password string   `json:"password"`
+
+	// Phone With the country code, for example +8618969190000.
+	Phone string `json:"phone,omitempty,omitzero"`
+
+	// Secret What follows the `#` of the link.
+	Secret string `json:"secret"`
+}
+
 // FormDevice A device as it was last shared with a recipient, if you still have it.
 type FormDevice struct {
 	Channels []Grant `json:"channels"`
@@ -1005,6 +1060,24 @@ type FormDevice struct {
 
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
+}
+
+// FoundDevice defines model for FoundDevice.
+type FoundDevice struct {
+	// Address Of its ONVIF service; `POST /device-checks` takes it.
+	Address string `json:"address"`
+	Host    string `json:"host"`
+
+	// Model May be empty.
+	Model string `json:"model"`
+
+	// Name May be empty.
+	Name string `json:"name"`
+}
+
+// FoundDevices defines model for FoundDevices.
+type FoundDevices struct {
+	Found []FoundDevice `json:"found"`
 }
 
 // Grant The privileges on one channel. With an empty list the recipient sees the channel and may do nothing with it.
@@ -1908,6 +1981,12 @@ type SessionList struct {
 	Next NextCursor `json:"next,omitempty,omitzero"`
 }
 
+// Setup defines model for Setup.
+type Setup struct {
+	// Needed The service has no account yet: the link that it prints at its start makes the first one.
+	Needed bool `json:"needed"`
+}
+
 // Share defines model for Share.
 type Share struct {
 	Devices []ShareDevice `json:"devices"`
@@ -2755,6 +2834,12 @@ type ObjectToReclaimParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// SetUpParams defines parameters for SetUp.
+type SetUpParams struct {
+	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // CreateShareParams defines parameters for CreateShare.
 type CreateShareParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
@@ -3039,6 +3124,9 @@ type SetWebhookJSONRequestBody = NewWebhook
 // AcknowledgeAlarmsJSONRequestBody defines body for AcknowledgeAlarms for application/json ContentType.
 type AcknowledgeAlarmsJSONRequestBody = AlarmAcknowledgement
 
+// CheckDeviceJSONRequestBody defines body for CheckDevice for application/json ContentType.
+type CheckDeviceJSONRequestBody = DeviceToCheck
+
 // AddDeviceJSONRequestBody defines body for AddDevice for application/json ContentType.
 type AddDeviceJSONRequestBody = NewDevice
 
@@ -3083,6 +3171,9 @@ type CompleteReclaimJSONRequestBody = NewDevice
 
 // LogInJSONRequestBody defines body for LogIn for application/json ContentType.
 type LogInJSONRequestBody = Credentials
+
+// SetUpJSONRequestBody defines body for SetUp for application/json ContentType.
+type SetUpJSONRequestBody = FirstAccount
 
 // CreateShareJSONRequestBody defines body for CreateShare for application/json ContentType.
 type CreateShareJSONRequestBody = NewShare
@@ -3209,6 +3300,12 @@ type ServerInterface interface {
 	// ListCountries List countries with their calling codes
 	// (GET /api/v1/countries)
 	ListCountries(ctx echo.Context) error
+	// CheckDevice Look what is at an address, before it is added
+	// (POST /api/v1/device-checks)
+	CheckDevice(ctx echo.Context) error
+	// SearchDevices Ask the local network which cameras there are
+	// (POST /api/v1/device-searches)
+	SearchDevices(ctx echo.Context) error
 	// ListDevices List your devices
 	// (GET /api/v1/devices)
 	ListDevices(ctx echo.Context, params ListDevicesParams) error
@@ -3344,6 +3441,12 @@ type ServerInterface interface {
 	// LogOut Log out
 	// (DELETE /api/v1/sessions/current)
 	LogOut(ctx echo.Context) error
+	// GetSetup Whether the service waits for its first account
+	// (GET /api/v1/setup)
+	GetSetup(ctx echo.Context) error
+	// SetUp Make the first account
+	// (POST /api/v1/setup)
+	SetUp(ctx echo.Context, params SetUpParams) error
 	// CreateShare Share devices with somebody
 	// (POST /api/v1/shares)
 	CreateShare(ctx echo.Context, params CreateShareParams) error
@@ -4257,6 +4360,24 @@ func (w *ServerInterfaceWrapper) ListCountries(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListCountries(ctx)
+	return err
+}
+
+// CheckDevice converts echo context to params.
+func (w *ServerInterfaceWrapper) CheckDevice(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CheckDevice(ctx)
+	return err
+}
+
+// SearchDevices converts echo context to params.
+func (w *ServerInterfaceWrapper) SearchDevices(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SearchDevices(ctx)
 	return err
 }
 
@@ -5686,6 +5807,44 @@ func (w *ServerInterfaceWrapper) LogOut(ctx echo.Context) error {
 	return err
 }
 
+// GetSetup converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSetup(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSetup(ctx)
+	return err
+}
+
+// SetUp converts echo context to params.
+func (w *ServerInterfaceWrapper) SetUp(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SetUpParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetUp(ctx, params)
+	return err
+}
+
 // CreateShare converts echo context to params.
 func (w *ServerInterfaceWrapper) CreateShare(ctx echo.Context) error {
 	var err error
@@ -7044,6 +7203,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/alarms/:alarm/acknowledge", wrapper.AcknowledgeAlarm, options.OperationMiddlewares["acknowledgeAlarm"]...)
 	router.POST(options.BaseURL+"/api/v1/alarms/acknowledgements", wrapper.AcknowledgeAlarms, options.OperationMiddlewares["acknowledgeAlarms"]...)
 	router.GET(options.BaseURL+"/api/v1/countries", wrapper.ListCountries, options.OperationMiddlewares["listCountries"]...)
+	router.POST(options.BaseURL+"/api/v1/device-checks", wrapper.CheckDevice, options.OperationMiddlewares["checkDevice"]...)
+	router.POST(options.BaseURL+"/api/v1/device-searches", wrapper.SearchDevices, options.OperationMiddlewares["searchDevices"]...)
 	router.GET(options.BaseURL+"/api/v1/devices", wrapper.ListDevices, options.OperationMiddlewares["listDevices"]...)
 	router.POST(options.BaseURL+"/api/v1/devices", wrapper.AddDevice, options.OperationMiddlewares["addDevice"]...)
 	router.DELETE(options.BaseURL+"/api/v1/devices/:device", wrapper.RemoveDevice, options.OperationMiddlewares["removeDevice"]...)
@@ -7089,6 +7250,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/reclaims/:reclaim/object", wrapper.ObjectToReclaim, options.OperationMiddlewares["objectToReclaim"]...)
 	router.POST(options.BaseURL+"/api/v1/sessions", wrapper.LogIn, options.OperationMiddlewares["logIn"]...)
 	router.DELETE(options.BaseURL+"/api/v1/sessions/current", wrapper.LogOut, options.OperationMiddlewares["logOut"]...)
+	router.GET(options.BaseURL+"/api/v1/setup", wrapper.GetSetup, options.OperationMiddlewares["getSetup"]...)
+	router.POST(options.BaseURL+"/api/v1/setup", wrapper.SetUp, options.OperationMiddlewares["setUp"]...)
 	router.POST(options.BaseURL+"/api/v1/shares", wrapper.CreateShare, options.OperationMiddlewares["createShare"]...)
 	router.DELETE(options.BaseURL+"/api/v1/shares/:share", wrapper.DeleteShare, options.OperationMiddlewares["deleteShare"]...)
 	router.GET(options.BaseURL+"/api/v1/shares/:share", wrapper.GetShare, options.OperationMiddlewares["getShare"]...)
@@ -8083,6 +8246,65 @@ type ListCountriesResponseObject interface {
 type ListCountries200JSONResponse CountryList
 
 func (response ListCountries200JSONResponse) VisitListCountriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CheckDeviceRequestObject struct {
+	Body *CheckDeviceJSONRequestBody
+}
+
+type CheckDeviceResponseObject interface {
+	VisitCheckDeviceResponse(w http.ResponseWriter) error
+}
+
+type CheckDevice200JSONResponse CheckedDevice
+
+func (response CheckDevice200JSONResponse) VisitCheckDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CheckDevice408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response CheckDevice408ApplicationProblemPlusJSONResponse) VisitCheckDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SearchDevicesRequestObject struct {
+}
+
+type SearchDevicesResponseObject interface {
+	VisitSearchDevicesResponse(w http.ResponseWriter) error
+}
+
+type SearchDevices200JSONResponse FoundDevices
+
+func (response SearchDevices200JSONResponse) VisitSearchDevicesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -9351,6 +9573,74 @@ func (response LogOut204Response) VisitLogOutResponse(w http.ResponseWriter) err
 	return nil
 }
 
+type GetSetupRequestObject struct {
+}
+
+type GetSetupResponseObject interface {
+	VisitGetSetupResponse(w http.ResponseWriter) error
+}
+
+type GetSetup200JSONResponse Setup
+
+func (response GetSetup200JSONResponse) VisitGetSetupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetUpRequestObject struct {
+	Params SetUpParams
+	Body   *SetUpJSONRequestBody
+}
+
+type SetUpResponseObject interface {
+	VisitSetUpResponse(w http.ResponseWriter) error
+}
+
+type SetUp201ResponseHeaders struct {
+	LatchkeyPosition string
+}
+
+type SetUp201JSONResponse struct {
+	Body    Account
+	Headers SetUp201ResponseHeaders
+}
+
+func (response SetUp201JSONResponse) VisitSetUpResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Latchkey-Position", fmt.Sprint(response.Headers.LatchkeyPosition))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetUp408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response SetUp408ApplicationProblemPlusJSONResponse) VisitSetUpResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateShareRequestObject struct {
 	Params CreateShareParams
 	Body   *CreateShareJSONRequestBody
@@ -10209,6 +10499,12 @@ type StrictServerInterface interface {
 	// ListCountries List countries with their calling codes
 	// (GET /api/v1/countries)
 	ListCountries(ctx context.Context, request ListCountriesRequestObject) (ListCountriesResponseObject, error)
+	// CheckDevice Look what is at an address, before it is added
+	// (POST /api/v1/device-checks)
+	CheckDevice(ctx context.Context, request CheckDeviceRequestObject) (CheckDeviceResponseObject, error)
+	// SearchDevices Ask the local network which cameras there are
+	// (POST /api/v1/device-searches)
+	SearchDevices(ctx context.Context, request SearchDevicesRequestObject) (SearchDevicesResponseObject, error)
 	// ListDevices List your devices
 	// (GET /api/v1/devices)
 	ListDevices(ctx context.Context, request ListDevicesRequestObject) (ListDevicesResponseObject, error)
@@ -10344,6 +10640,12 @@ type StrictServerInterface interface {
 	// LogOut Log out
 	// (DELETE /api/v1/sessions/current)
 	LogOut(ctx context.Context, request LogOutRequestObject) (LogOutResponseObject, error)
+	// GetSetup Whether the service waits for its first account
+	// (GET /api/v1/setup)
+	GetSetup(ctx context.Context, request GetSetupRequestObject) (GetSetupResponseObject, error)
+	// SetUp Make the first account
+	// (POST /api/v1/setup)
+	SetUp(ctx context.Context, request SetUpRequestObject) (SetUpResponseObject, error)
 	// CreateShare Share devices with somebody
 	// (POST /api/v1/shares)
 	CreateShare(ctx context.Context, request CreateShareRequestObject) (CreateShareResponseObject, error)
@@ -11567,6 +11869,75 @@ func (sh *strictHandler) ListCountries(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(ListCountriesResponseObject); ok {
 		return validResponse.VisitListCountriesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CheckDevice operation middleware
+func (sh *strictHandler) CheckDevice(ctx echo.Context) error {
+	var request CheckDeviceRequestObject
+
+	var body CheckDeviceJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CheckDevice(ctx.Request().Context(), request.(CheckDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CheckDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CheckDeviceResponseObject); ok {
+		return validResponse.VisitCheckDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SearchDevices operation middleware
+func (sh *strictHandler) SearchDevices(ctx echo.Context) error {
+	var request SearchDevicesRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SearchDevices(ctx.Request().Context(), request.(SearchDevicesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SearchDevices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SearchDevicesResponseObject); ok {
+		return validResponse.VisitSearchDevicesResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -13059,6 +13430,77 @@ func (sh *strictHandler) LogOut(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(LogOutResponseObject); ok {
 		return validResponse.VisitLogOutResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetSetup operation middleware
+func (sh *strictHandler) GetSetup(ctx echo.Context) error {
+	var request GetSetupRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSetup(ctx.Request().Context(), request.(GetSetupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSetup")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetSetupResponseObject); ok {
+		return validResponse.VisitGetSetupResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetUp operation middleware
+func (sh *strictHandler) SetUp(ctx echo.Context, params SetUpParams) error {
+	var request SetUpRequestObject
+
+	request.Params = params
+
+	var body SetUpJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetUp(ctx.Request().Context(), request.(SetUpRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetUp")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetUpResponseObject); ok {
+		return validResponse.VisitSetUpResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
