@@ -27,6 +27,8 @@ type Cameras interface {
 	// Streams returns what the streams of a channel are. It connects to a device that was
 	// not seen before, unless that is no longer permitted then.
 	Streams(ctx context.Context, device ids.Device, channel int, permitted func() bool) (ChannelStreams, error)
+	// Seen returns what the streams of a channel were seen to be; it asks nothing.
+	Seen(device ids.Device, channel int) (ChannelStreams, bool)
 }
 
 // ChannelStreams are the streams of a channel.
@@ -374,11 +376,7 @@ func (h handlers) GetChannelStreams(ctx context.Context, r rest.GetChannelStream
 	if err != nil {
 		return nil, h.notGiven(ctx, u, err, &problem{code: "stream_not_available", detail: "The channel's stream cannot be looked at now."})
 	}
-	out := rest.GetChannelStreams200JSONResponse{Main: streams.Main.view()}
-	if streams.Sub != nil {
-		out.Sub = streams.Sub.view()
-	}
-	return out, nil
+	return rest.GetChannelStreams200JSONResponse(streams.view()), nil
 }
 
 func (h handlers) streams(ctx context.Context, u *using) (ChannelStreams, error) {
@@ -386,6 +384,14 @@ func (h handlers) streams(ctx context.Context, u *using) (ChannelStreams, error)
 		return ChannelStreams{}, &DeviceFault{Reason: "unsupported"}
 	}
 	return h.cfg.Cameras.Streams(ctx, u.of.Device, u.of.Channel, func() bool { return u.permit.Check(h.cfg.Now()) == access.Allowed })
+}
+
+func (s ChannelStreams) view() rest.ChannelStreams {
+	out := rest.ChannelStreams{Main: s.Main.view()}
+	if s.Sub != nil {
+		out.Sub = s.Sub.view()
+	}
+	return out
 }
 
 func (s ChannelStream) view() rest.ChannelStream {

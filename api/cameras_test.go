@@ -34,6 +34,14 @@ func (f *fakeCameras) Streams(context.Context, ids.Device, int, func() bool) (Ch
 	return f.streams()
 }
 
+func (f *fakeCameras) Seen(ids.Device, int) (ChannelStreams, bool) {
+	if f.streams == nil {
+		return ChannelStreams{}, false
+	}
+	s, err := f.streams()
+	return s, err == nil
+}
+
 func (f *fakeCameras) Picture(ctx context.Context, _ ids.Device, _ int) ([]byte, error) {
 	return f.picture(ctx)
 }

@@ -250,12 +250,12 @@ func (r readModel) StreamKeys(_ context.Context, account string, p projections.P
 	return paged(rows, p)
 }
 
-func (r readModel) Privileges(_ context.Context, account string, p projections.Page) ([]projections.DevicePrivileges, string, error) {
+func (r readModel) Privileges(_ context.Context, account string, role projections.Role, p projections.Page) ([]projections.DevicePrivileges, string, error) {
 	s := r.read()
 	var rows []projections.DevicePrivileges
 	for _, d := range s.devices {
-		if d.Owner == account {
-			v := projections.DevicePrivileges{Device: d.Device, Name: d.Name}
+		if d.Owner == account && role != projections.AsRecipient {
+			v := projections.DevicePrivileges{Device: d.Device, Name: d.Name, Cameras: d.Channels}
 			for _, c := range d.Channels {
 				v.Grants = append(v.Grants, share.Grant{Channel: c.Channel, Privileges: c.Capabilities})
 			}
@@ -264,13 +264,22 @@ func (r readModel) Privileges(_ context.Context, account string, p projections.P
 	}
 	for _, v := range s.sharesOf(func(v projections.Share) bool { return s.logins[s.holders[v.ID]] == account }) {
 		for _, d := range v.Devices {
-			if d.Status == share.StatusAccepted {
-				rows = append(rows, projections.DevicePrivileges{Device: d.Device, Name: d.Name, Share: v.ID, Domain: d.Domain, Grants: d.Grants, Paused: v.Paused || d.Paused,
+			if d.Status == share.StatusAccepted && role != projections.AsOwner {
+				rows = append(rows, projections.DevicePrivileges{Device: d.Device, Name: d.Name, Share: v.ID, Domain: d.Domain, Grants: d.Grants, Paused: v.Paused || d.Paused, Cameras: s.channelsOf(d.Device), From: s.person(v.Owner),
 					Conditions: privilege.Conditions(privilege.Terms(v.Terms), privilege.Terms(d.Terms), d.AnsweredAt.Time(), d.Grants)})
 			}
 		}
 	}
 	return paged(rows, p)
+}
+
+func (s snapshot) channelsOf(id string) projections.Channels {
+	for _, d := range s.devices {
+		if d.Device == id {
+			return d.Channels
+		}
+	}
+	return nil
 }
 
 // DomainTaken is the domain's own question to the read model.
@@ -287,7 +296,7 @@ func (r readModel) DomainTaken(_ context.Context, account ids.Account, name stri
 }
 
 func (r readModel) PrivilegesOn(ctx context.Context, account, device string, _ position.Position) (projections.DevicePrivileges, bool, error) {
-	rows, _, err := r.Privileges(ctx, account, projections.Page{Limit: 1000})
+	rows, _, err := r.Privileges(ctx, account, projections.AnyRole, projections.Page{Limit: 1000})
 	i := slices.IndexFunc(rows, func(d projections.DevicePrivileges) bool { return d.Device == device })
 	if i < 0 {
 		return projections.DevicePrivileges{}, false, err

@@ -23,7 +23,7 @@ func TestPortalPassword(t *testing.T) {
 	}
 	elsewhere.get("/account").want(200, "/login?next=%2Faccount")
 	w.browser().get("/login").submit("/login", "login", rita.email, "password", password).want(401, "/login")
-	w.browser().get("/login").submit("/login", "login", rita.email, "password", "four words nobody knows").want(200, "/shared-with-me")
+	w.browser().get("/login").submit("/login", "login", rita.email, "password", "four words nobody knows").want(200, "/live")
 }
 
 func TestPortalSessions(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 func (w *world) enter(name string) *browser {
 	w.t.Helper()
 	b := w.browser()
-	b.get("/register").submit("/register", "email", name+"@example.com", "password", password, "name", name).want(200, "/shared-with-me", "you are logged in")
+	b.get("/register").submit("/register", "email", name+"@example.com", "password", password, "name", name).want(200, "/live", "you are logged in")
 	return b
 }
 
@@ -38,8 +38,8 @@ func TestPortalLogIn(t *testing.T) {
 	if strings.Contains(p.body, b.cookies["latchkey-session"]) || b.cookies["latchkey-visitor"] != "" {
 		t.Errorf("%v", b.cookies)
 	}
-	b.get("/login").want(200, "/shared-with-me")
-	b.get("/register").want(200, "/shared-with-me")
+	b.get("/login").want(200, "/live")
+	b.get("/register").want(200, "/live")
 
 	session := b.cookies["latchkey-session"]
 	p.submit("/logout").want(200, "/login", "You are logged out.")
@@ -148,12 +148,12 @@ func TestPortalRegister(t *testing.T) {
 	if p.form("/register").Get("name") != "Rita <b>" {
 		t.Errorf("what was typed is gone: %v", p.form("/register"))
 	}
-	p.submit("/register", "email", "rita@example.com", "password", password).want(200, "/shared-with-me", "you are logged in")
+	p.submit("/register", "email", "rita@example.com", "password", password).want(200, "/live", "you are logged in")
 	b.get("/account").want(200, "/account", "rita@example.com")
 
 	w.browser().get("/register").submit("/register", "email", "rita@example.com", "password", password).want(409, "/register", "There is an account with this address already.")
 	by := w.browser()
-	by.get("/register").submit("/register", "kind", "phone", "country", "DE", "phone", "01511 2345678", "password", password).want(200, "/shared-with-me")
+	by.get("/register").submit("/register", "kind", "phone", "country", "DE", "phone", "01511 2345678", "password", password).want(200, "/live")
 	by.get("/account").want(200, "/account", "+4915112345678")
 }
 
@@ -168,8 +168,8 @@ func TestPortalVerification(t *testing.T) {
 	p = p.submit("/register/code/send").want(200, "/register/code", "A new code is on its way to rita@example.com")
 	again := w.browser()
 	again.get("/login").submit("/login", "login", "rita@example.com", "password", password).want(200, "/register/code")
-	p.submit("/register/code", "code", "1234 5678").want(200, "/shared-with-me", "Your address is confirmed.")
-	b.get("/register/code").want(200, "/shared-with-me")
+	p.submit("/register/code", "code", "1234 5678").want(200, "/live", "Your address is confirmed.")
+	b.get("/register/code").want(200, "/live")
 
 	// Whoever registers with an address that has an account sees the same pages.
 	other := w.browser()

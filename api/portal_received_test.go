@@ -32,7 +32,7 @@ func TestPortalNewSharings(t *testing.T) {
 	if !strings.Contains(account.body, `<dialog id="sharings"`) || !strings.Contains(account.body, `<span class="badge">1`) {
 		t.Error("the account does not say that there is a new sharing")
 	}
-	p := b.get("/").want(200, "/shared-with-me", "You have 1 new sharing", "Front door", "From alice (alice@example.com)", "Live View, Playback", "1 camera").lacks("<dialog", "The neighbour", "Garden")
+	p := b.get("/shared-with-me").want(200, "/shared-with-me", "You have 1 new sharing", "Front door", "From alice (alice@example.com)", "Live View, Playback", "1 camera").lacks("<dialog", "The neighbour", "Garden")
 
 	p = p.submit("/shared-with-me", "decision", "later").want(200, "/shared-with-me", "Put off.", "Put off until later", "Front door").lacks("You have 1 new sharing")
 	p.submit("/shared-with-me", "decision", "maybe").want(404, "/shared-with-me")

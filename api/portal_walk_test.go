@@ -53,7 +53,7 @@ func TestPortalEveryPageInEveryLanguage(t *testing.T) {
 		walk(v.as(v.recipient), "/shared-with-me", "/account")
 		v.accept()
 		device := "/shared-with-me/" + v.id + "/" + v.device
-		walk(v.as(v.recipient), "/shared-with-me", device, device+"/delete", "/account", "/nowhere")
+		walk(v.as(v.recipient), "/live", "/live/"+v.device+"/1", "/shared-with-me", device, device+"/delete", "/account", "/nowhere")
 		share := "/my-shares/" + v.id
 		walk(v.as(v.owner), "/shared-with-me", "/account", "/my-shares", "/my-shares?query=bob", "/my-shares?query=x", "/my-shares/new", "/my-shares/new?device="+v.device, share, share+"/delete")
 		walk(v.as(v.owner), "/devices", "/devices/"+v.device, "/devices/"+v.device+"/delete", "/devices/"+v.device+"/transfer", "/devices/requests", "/my-shares/codes")
@@ -61,7 +61,8 @@ func TestPortalEveryPageInEveryLanguage(t *testing.T) {
 		walk(v.as(v.recipient), "/account/keys", "/account/keys/x/delete")
 		v.as(v.recipient).in(tag).get("/account/keys").submit("/account/keys", "label", "TV")
 		walk(v.as(v.recipient), "/account/keys")
-		walk(v.as(v.stranger), "/devices", "/my-shares", "/my-shares/new")
+		walk(v.as(v.owner), "/live", "/live/"+v.device+"/1")
+		walk(v.as(v.stranger), "/live", "/devices", "/my-shares", "/my-shares/new")
 		for _, p := range v.unproven(t, tag) {
 			delete(missing, "GET "+p)
 		}

@@ -158,7 +158,7 @@ type Queries interface {
 	// Reclaims are claims to devices of the account, and those that it has made.
 	Reclaims(ctx context.Context, account string, p projections.Page) (rows []projections.Reclaim, next string, err error)
 	StreamKeys(ctx context.Context, account string, p projections.Page) (rows []projections.StreamKey, next string, err error)
-	Privileges(ctx context.Context, account string, p projections.Page) (rows []projections.DevicePrivileges, next string, err error)
+	Privileges(ctx context.Context, account string, role projections.Role, p projections.Page) (rows []projections.DevicePrivileges, next string, err error)
 	PrivilegesOn(ctx context.Context, account, device string, atLeast position.Position) (row projections.DevicePrivileges, found bool, err error)
 	// Ways and Holders are for the owner of a device; for others it is not found.
 	Ways(ctx context.Context, q projections.WayQuery, p projections.Page) (rows []projections.Way, next string, found bool, err error)

@@ -14,6 +14,7 @@ import (
 	"latchkey/domain/share"
 	"latchkey/internal/app"
 	"latchkey/projections"
+	"latchkey/projections/access"
 )
 
 // QuotaView is how much of a quota an account has used.
@@ -203,9 +204,42 @@ func (h handlers) privileges(ctx context.Context, v projections.DevicePrivileges
 		out.Role, out.Owner = rest.DevicePrivilegesRoleOwner, true
 	} else {
 		out.Via = causeOf(v.Share, v.Cause())
+		var err error
+		if out.From, err = h.person(ctx, v.From); err != nil {
+			return rest.DevicePrivileges{}, err
+		}
+	}
+	online := h.online(v.Device)
+	out.Online = rest.Reachable{State: rest.ReachableState(online.State), Since: online.Since}
+	for _, c := range v.Cameras {
+		if slices.ContainsFunc(v.Grants, func(g share.Grant) bool { return g.Channel == c.Channel }) {
+			out.Cameras = append(out.Cameras, h.seenCamera(ctx, v, c.Channel, text.text(event.FieldChannel, c.Name)))
+		}
 	}
 	out.Unreadable = text.unreadable
 	return out, text.err
+}
+
+// seenCamera renders a channel for somebody who may see it. What its streams are is only for
+// those who may watch them now.
+func (h handlers) seenCamera(ctx context.Context, v projections.DevicePrivileges, channel int, name string) rest.SeenCamera {
+	out := rest.SeenCamera{Channel: channel, Name: name, Live: rest.LiveNotGranted}
+	device := ids.Device(v.Device)
+	switch {
+	case v.Paused:
+		out.Live = rest.LivePaused
+	case h.cfg.Access.Check(ids.Account(caller(ctx)), device, channel, privilege.LiveView, h.cfg.Now()) == access.Allowed:
+		out.Live = rest.LiveNow
+		if h.cfg.Cameras == nil {
+			break
+		}
+		if streams, ok := h.cfg.Cameras.Seen(device, channel); ok {
+			out.Streams = streams.view()
+		}
+	case slices.ContainsFunc(v.Grants, func(g share.Grant) bool { return g.Channel == channel && g.Privileges.Has(privilege.LiveView) }):
+		out.Live = rest.LiveNotNow
+	}
+	return out
 }
 
 func (h handlers) channelGrants(ctx context.Context, list []share.Grant) []rest.Grant {

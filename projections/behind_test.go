@@ -43,7 +43,7 @@ func lists(s *projections.Store) map[string]func(ctx context.Context, atLeast ev
 			return err
 		},
 		"privileges": func(ctx context.Context, n eventstore.Position) error {
-			_, _, err := s.Privileges(ctx, rita, at(n))
+			_, _, err := s.Privileges(ctx, rita, projections.AnyRole, at(n))
 			return err
 		},
 		"a share": func(ctx context.Context, n eventstore.Position) error {

@@ -91,7 +91,7 @@ func TestNumbersAreGivenAgain(t *testing.T) {
 		}
 		// A rebuild meets the same limit on its way.
 		must(t, s.Rebuild(t.Context(), projections.Privileges, h.client, nil))
-		list, _, err := s.Privileges(t.Context(), rita, page)
+		list, _, err := s.Privileges(t.Context(), rita, projections.AnyRole, page)
 		must(t, err)
 		if len(list) != 2 {
 			t.Errorf("after a rebuild there are %+v", list)
@@ -147,7 +147,7 @@ func TestMended(t *testing.T) {
 		r, stop := h.run(s)
 		at := h.traffic(0, 5)
 		wait(t, r, at)
-		list, _, err := s.Privileges(t.Context(), rita, page)
+		list, _, err := s.Privileges(t.Context(), rita, projections.AnyRole, page)
 		must(t, err)
 		if len(list) != 3 {
 			t.Errorf("with three numbers there are %d devices", len(list))
@@ -155,7 +155,7 @@ func TestMended(t *testing.T) {
 		stop()
 		h.run(h.few(100))
 		until(t, func() bool {
-			list, _, err := s.Privileges(t.Context(), rita, page)
+			list, _, err := s.Privileges(t.Context(), rita, projections.AnyRole, page)
 			must(t, err)
 			return len(list) == 5
 		})
@@ -188,7 +188,7 @@ func TestNothingDamagedIsGivenANumber(t *testing.T) {
 				at := h.append("device-new", added(stranger, "new", channel(1)))
 				wait(t, r, at)
 				for account, want := range map[string]int{stranger: 1, rita: 1, olga: 1} {
-					list, _, err := s.Privileges(t.Context(), account, projections.Page{Limit: 50, AtLeast: at})
+					list, _, err := s.Privileges(t.Context(), account, projections.AnyRole, projections.Page{Limit: 50, AtLeast: at})
 					must(t, err)
 					if len(list) != want {
 						t.Errorf("%s may use %d devices, want %d", account, len(list), want)

@@ -88,7 +88,7 @@ func TestLostNumber(t *testing.T) {
 			at := h.append("device-new", added(stranger, "new", channel(1)))
 			wait(t, r, at)
 			for account, want := range map[string]int{stranger: 1, rita: 5, olga: 5} {
-				list, _, err := other.Privileges(t.Context(), account, projections.Page{Limit: 50, AtLeast: at})
+				list, _, err := other.Privileges(t.Context(), account, projections.AnyRole, projections.Page{Limit: 50, AtLeast: at})
 				must(t, err)
 				if len(list) != want {
 					t.Errorf("%s: %s may use %d devices, want %d", lost, account, len(list), want)

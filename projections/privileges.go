@@ -32,7 +32,7 @@ func privileges(numbers int64) *engine.Projection {
 		Name:   Privileges,
 		Tables: []*engine.Table{grantTable, grantLimitTable, grantAccountTable, grantDeviceTable, grantShareTable, grantKeyTable},
 		Events: catalogue.Names(func(e event.Event) bool { return e.Effect().Kind != event.Nothing }),
-		Joins:  []string{Devices, SentShares},
+		Joins:  []string{Devices, SentShares, Accounts},
 		Reducer: func() engine.Reducer {
 			g := &granting{limit: numbers}
 			g.Forget()
@@ -115,6 +115,9 @@ type DevicePrivileges struct {
 	Paused bool          // no privilege is in force
 	Grants []share.Grant `bun:"-"`
 
+	Cameras Channels // of the device, also those that the account may not see
+	From    Person   `bun:"embed:from_"` // the owner; the zero Person for the owner
+
 	Conditions []privilege.Condition `bun:"-"` // under which they hold
 
 	Changed      Cause `bun:"embed:changed_"` // what gave the device its state in the share
@@ -128,18 +131,29 @@ func (d DevicePrivileges) Cause() Cause { return d.Changed.later(d.ShareChanged)
 var privilegeList = engine.List[DevicePrivileges]{
 	Name:   "privileges",
 	Place:  func(d DevicePrivileges) int64 { return d.Pair & maxNumber },
-	Weight: func(d DevicePrivileges) int { return weightOf(d.Name, d.Grants) },
+	Weight: func(d DevicePrivileges) int { return weightOf(d.Name, d.Grants) + len(channelsText(d.Cameras)) },
 }
 
-// Privileges lists the devices that an account may see, and what it may do.
-func (s *Store) Privileges(ctx context.Context, account string, p Page) (list []DevicePrivileges, next string, err error) {
-	err = s.Read(ctx, []string{Privileges, Devices, SentShares}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
+// Role is what an account is to a device that it may see.
+type Role string
+
+// The roles.
+const (
+	AnyRole     Role = ""
+	AsOwner     Role = "owner"
+	AsRecipient Role = "recipient"
+)
+
+// Privileges lists the devices that an account may see, of one role or of any, and what it
+// may do.
+func (s *Store) Privileges(ctx context.Context, account string, role Role, p Page) (list []DevicePrivileges, next string, err error) {
+	err = s.Read(ctx, []string{Privileges, Devices, SentShares, Accounts}, p.AtLeast, func(ctx context.Context, tx bun.Tx) error {
 		no, err := accountNumber(ctx, tx, account)
 		if err != nil || no == 0 {
 			return err
 		}
 		list, next, err = privilegeList.Page(p, func(after, n int64) ([]DevicePrivileges, error) {
-			rows, err := livePairs(ctx, tx, no, after, n)
+			rows, err := livePairs(ctx, tx, no, role, after, n)
 			if err != nil {
 				return nil, err
 			}
@@ -156,7 +170,7 @@ func (s *Store) Privileges(ctx context.Context, account string, p Page) (list []
 // PrivilegesOn returns what an account may do on one device; found is false if it may not
 // see it. For atLeast see Page.
 func (s *Store) PrivilegesOn(ctx context.Context, account, device string, atLeast eventstore.Position) (d DevicePrivileges, found bool, err error) {
-	err = s.Read(ctx, []string{Privileges, Devices, SentShares}, atLeast, func(ctx context.Context, tx bun.Tx) error {
+	err = s.Read(ctx, []string{Privileges, Devices, SentShares, Accounts}, atLeast, func(ctx context.Context, tx bun.Tx) error {
 		found = false
 		no, err := accountNumber(ctx, tx, account)
 		if err != nil || no == 0 {
@@ -170,7 +184,7 @@ func (s *Store) PrivilegesOn(ctx context.Context, account, device string, atLeas
 		if err != nil {
 			return err
 		}
-		rows, err := livePairs(ctx, tx, no, of-1, 1)
+		rows, err := livePairs(ctx, tx, no, AnyRole, of-1, 1)
 		if err != nil || len(rows) == 0 || rows[0].Device != device {
 			return err
 		}
@@ -194,12 +208,15 @@ func accountNumber(ctx context.Context, tx bun.IDB, account string) (no int64, e
 	return no, err
 }
 
-// livePairs returns the devices of an account after a device's number.
-func livePairs(ctx context.Context, tx bun.Tx, account, after, limit int64) (rows []DevicePrivileges, err error) {
+// livePairs returns the devices of an account after a device's number. It owns those that
+// it does not have through a share.
+func livePairs(ctx context.Context, tx bun.Tx, account int64, role Role, after, limit int64) (rows []DevicePrivileges, err error) {
 	seen := tx.NewSelect().TableExpr("privileges").ColumnExpr("DISTINCT entry >> ? AS pair", channelBits).
 		Where("entry >= ? AND entry < ?", pairOf(account, after+1)<<channelBits, pairOf(account+1, 0)<<channelBits)
-	err = tx.NewSelect().TableExpr("(?) AS p", seen).
+	query := tx.NewSelect().TableExpr("(?) AS p", seen).
 		ColumnExpr("p.pair, d.device, coalesce(n.name, '') AS name, coalesce(s.share, '') AS share, coalesce(s.domain, '') AS domain, coalesce(s.paused, 0) <> 0 AS paused").
+		ColumnExpr("coalesce(n.channels, '[]') AS cameras").
+		ColumnExpr("coalesce(f.kind, '') AS from_kind, coalesce(f.address, '') AS from_address, coalesce(f.name, '') AS from_name").
 		ColumnExpr("coalesce(v.changed_event, '') AS changed_event, coalesce(v.changed_type, '') AS changed_type, coalesce(v.changed_at, 0) AS changed_at, coalesce(v.changed_pos, 0) AS changed_pos").
 		ColumnExpr("coalesce(w.changed_event, '') AS whole_event, coalesce(w.changed_type, '') AS whole_type, coalesce(w.changed_at, 0) AS whole_at, coalesce(w.changed_pos, 0) AS whole_pos").
 		Join("JOIN privilege_devices AS d ON d.no = p.pair & ? AND d.live = 1", maxNumber).
@@ -207,7 +224,15 @@ func livePairs(ctx context.Context, tx bun.Tx, account, after, limit int64) (row
 		Join("LEFT JOIN privilege_shares AS s ON s.pair = p.pair").
 		Join("LEFT JOIN sent_share_devices AS v ON v.share = s.share AND v.device = d.device").
 		Join("LEFT JOIN sent_shares AS w ON w.share = s.share").
-		OrderExpr("p.pair").Limit(limit).Scan(ctx, &rows)
+		Join("LEFT JOIN account_people AS f ON f.account = w.owner")
+	switch role {
+	case AsOwner:
+		query.Where("s.share IS NULL")
+	case AsRecipient:
+		query.Where("s.share IS NOT NULL")
+	case AnyRole:
+	}
+	err = query.OrderExpr("p.pair").Limit(limit).Scan(ctx, &rows)
 	return rows, err
 }
 

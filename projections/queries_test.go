@@ -59,15 +59,27 @@ func TestOneShare(t *testing.T) {
 		if _, ok, err = h.store.Share(ctx, "somebody", given, 0); err != nil || ok {
 			t.Fatalf("the share for somebody else: %v %v", ok, err)
 		}
-		may, _, err := h.store.Privileges(ctx, rita, page)
+		may, _, err := h.store.Privileges(ctx, rita, projections.AnyRole, page)
 		must(t, err)
 		if len(may) != 1 {
 			t.Fatalf("privileges: %+v", may)
 		}
 		same(t, "privileges", may, []projections.DevicePrivileges{
-			{Pair: may[0].Pair, Device: "cam", Name: olga + ":name", Share: given, Domain: "porch", Grants: grants(privilege.LiveView | privilege.Alarm), Changed: may[0].Changed},
+			{Pair: may[0].Pair, Device: "cam", Name: olga + ":name", Share: given, Domain: "porch", Grants: grants(privilege.LiveView | privilege.Alarm), Changed: may[0].Changed,
+				Cameras: may[0].Cameras, From: projections.Person{Kind: "phone", Address: "olga:number", Name: "olga:self"}},
 		})
-		own, _, err := h.store.Privileges(ctx, olga, page)
+		if len(may[0].Cameras) != 2 {
+			t.Errorf("the cameras of the device: %+v", may[0].Cameras)
+		}
+		for role, want := range map[projections.Role]int{projections.AsOwner: 0, projections.AsRecipient: 1} {
+			if may, _, err = h.store.Privileges(ctx, rita, role, page); err != nil || len(may) != want {
+				t.Errorf("%d rows as %s: %v, want %d", len(may), role, err, want)
+			}
+			if own, _, err := h.store.Privileges(ctx, olga, role, page); err != nil || len(own) != 2-2*want {
+				t.Errorf("%d rows of the owner as %s: %v, want %d", len(own), role, err, 2-2*want)
+			}
+		}
+		own, _, err := h.store.Privileges(ctx, olga, projections.AnyRole, page)
 		must(t, err)
 		if len(own) != 2 || own[0].Share != "" || len(own[0].Grants) != 2 {
 			t.Fatalf("the owner's privileges: %+v", own)
@@ -87,7 +99,7 @@ func TestOneShare(t *testing.T) {
 		wait(t, r, h.append("share-"+given,
 			share.PrivilegesEdited{Share: given, Owner: olga, Login: login, Account: rita, Device: "cam", Grants: grants(privilege.None), At: epoch},
 			share.Rejected{Share: given, Owner: olga, Login: login, Account: rita, Device: "dvr", At: epoch}))
-		may, _, err = h.store.Privileges(ctx, rita, page)
+		may, _, err = h.store.Privileges(ctx, rita, projections.AnyRole, page)
 		must(t, err)
 		if len(may) != 1 || may[0].Domain != "porch" || may[0].Grants[0].Privileges != privilege.None {
 			t.Fatalf("privileges after the edit: %+v", may)
@@ -112,7 +124,10 @@ func TestOneShare(t *testing.T) {
 		for _, list := range []func() (int, error){
 			func() (int, error) { l, _, err := h.store.SentShares(ctx, olga, page); return len(l), err },
 			func() (int, error) { l, _, err := h.store.ReceivedShares(ctx, rita, page); return len(l), err },
-			func() (int, error) { l, _, err := h.store.Privileges(ctx, rita, page); return len(l), err },
+			func() (int, error) {
+				l, _, err := h.store.Privileges(ctx, rita, projections.AnyRole, page)
+				return len(l), err
+			},
 			func() (int, error) {
 				l, err := h.store.SharesWithDevice(ctx, "cam", 0)
 				return len(l.Holding) + len(l.Lost), err

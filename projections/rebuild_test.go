@@ -54,7 +54,7 @@ func TestQueriesGoOn(t *testing.T) {
 			if len(sent) != 1 || len(sent[0].Devices) != 30 || len(received) != 1 || len(received[0].Devices) != 30 {
 				t.Fatalf("a list lost rows: %d sent, %d received", len(sent), len(received))
 			}
-			may, _, err := h.store.Privileges(t.Context(), rita, page)
+			may, _, err := h.store.Privileges(t.Context(), rita, projections.AnyRole, page)
 			must(t, err)
 			if len(may) != 30 || len(may[29].Grants) != 1 || may[29].Name == "" {
 				t.Fatalf("privileges lost rows: %d", len(may))
@@ -95,7 +95,7 @@ func TestPages(t *testing.T) {
 				return ids, next, err
 			},
 			"privileges": func(p projections.Page) (ids []string, _ string, _ error) {
-				rows, next, err := h.store.Privileges(ctx, rita, p)
+				rows, next, err := h.store.Privileges(ctx, rita, projections.AnyRole, p)
 				for _, r := range rows {
 					if len(r.Grants) != 1 || r.Grants[0].Privileges != privilege.All {
 						t.Errorf("device %s on a page of %d: %+v", r.Device, p.Limit, r.Grants)

@@ -87,7 +87,7 @@ func TestSeveralProcesses(t *testing.T) {
 		defer stop()
 		at = h.traffic(40, 20)
 		wait(t, b, at)
-		list, _, err := other.Privileges(t.Context(), rita, projections.Page{Limit: 200})
+		list, _, err := other.Privileges(t.Context(), rita, projections.AnyRole, projections.Page{Limit: 200})
 		must(t, err)
 		if len(list) != 60 {
 			t.Errorf("after 60 acceptances the account has %d devices", len(list))
@@ -129,7 +129,7 @@ func TestRebuildUnderWay(t *testing.T) {
 		var at eventstore.Position
 		for i := range 20 {
 			at = h.traffic(5+5*i, 5)
-			list, _, err := other.Privileges(ctx, rita, projections.Page{Limit: 200})
+			list, _, err := other.Privileges(ctx, rita, projections.AnyRole, projections.Page{Limit: 200})
 			must(t, err)
 			if len(list) < 5*i {
 				wait(t, b, at) // it may be behind, but not lose what it had

@@ -86,7 +86,7 @@ func TestEveryWayIn(t *testing.T) {
 		if s := list[1].Share; s.StreamKeys != 1 {
 			t.Errorf("after a key expired: %+v", s)
 		}
-		may, _, err := h.store.Privileges(ctx, rita, page)
+		may, _, err := h.store.Privileges(ctx, rita, projections.AnyRole, page)
 		must(t, err)
 		if len(may) != 1 || may[0].Cause() != list[1].Share.Cause() {
 			t.Errorf("why, for the recipient: %+v", may)

@@ -323,6 +323,51 @@ func (e QuotaPer) Valid() bool {
 	}
 }
 
+// Defines values for ReachableState.
+const (
+	ReachableStateOffline ReachableState = "offline"
+	ReachableStateOnline  ReachableState = "online"
+	ReachableStateUnknown ReachableState = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the ReachableState enum.
+func (e ReachableState) Valid() bool {
+	switch e {
+	case ReachableStateOffline:
+		return true
+	case ReachableStateOnline:
+		return true
+	case ReachableStateUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SeenCameraLive.
+const (
+	LiveNotGranted SeenCameraLive = "not_granted"
+	LiveNotNow     SeenCameraLive = "not_now"
+	LiveNow        SeenCameraLive = "now"
+	LivePaused     SeenCameraLive = "paused"
+)
+
+// Valid indicates whether the value is a known member of the SeenCameraLive enum.
+func (e SeenCameraLive) Valid() bool {
+	switch e {
+	case LiveNotGranted:
+		return true
+	case LiveNotNow:
+		return true
+	case LiveNow:
+		return true
+	case LivePaused:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ShareStatus.
 const (
 	Deleted ShareStatus = "deleted"
@@ -506,6 +551,24 @@ func (e StartWebRTCViewerParamsStream) Valid() bool {
 	case Main:
 		return true
 	case Sub:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListPrivilegesParamsRole.
+const (
+	ListPrivilegesParamsRoleOwner     ListPrivilegesParamsRole = "owner"
+	ListPrivilegesParamsRoleRecipient ListPrivilegesParamsRole = "recipient"
+)
+
+// Valid indicates whether the value is a known member of the ListPrivilegesParamsRole enum.
+func (e ListPrivilegesParamsRole) Valid() bool {
+	switch e {
+	case ListPrivilegesParamsRoleOwner:
+		return true
+	case ListPrivilegesParamsRoleRecipient:
 		return true
 	default:
 		return false
@@ -973,16 +1036,24 @@ type DeviceNames struct {
 
 // DevicePrivileges defines model for DevicePrivileges.
 type DevicePrivileges struct {
-	Channels []Grant `json:"channels"`
+	// Cameras The cameras on these channels.
+	Cameras  []SeenCamera `json:"cameras,omitempty,omitzero"`
+	Channels []Grant      `json:"channels"`
 
 	// Conditions When the privileges hold, by the terms of the share and of the device and the limits of single privileges. Absent: always.
 	Conditions []Condition `json:"conditions,omitempty,omitzero"`
 	Device     string      `json:"device"`
 	Domain     string      `json:"domain,omitempty,omitzero"`
 
+	// From The owner, for the recipient only. Erased fields are empty.
+	From Person `json:"from,omitempty,omitzero"`
+
 	// InForce Whether it holds now: it is not paused, and all `conditions` without a channel hold.
 	InForce bool   `json:"in_force"`
 	Name    string `json:"name"`
+
+	// Online Whether the device responds. Why it does not is for its owner: see `online` of the device.
+	Online Reachable `json:"online,omitempty,omitzero"`
 
 	// Owner It is a device of your own.
 	Owner bool `json:"owner,omitempty,omitzero"`
@@ -1842,6 +1913,16 @@ type Quota struct {
 // QuotaPer Absent if the quota counts what exists at once.
 type QuotaPer string
 
+// Reachable Whether the device responds. Why it does not is for its owner: see `online` of the device.
+type Reachable struct {
+	// Since Since when this server has known it so; absent if unknown.
+	Since time.Time      `json:"since,omitempty,omitzero"`
+	State ReachableState `json:"state"`
+}
+
+// ReachableState defines model for Reachable.State.
+type ReachableState string
+
 // Recipient Exactly one of `email`, `phone` and `code`.
 type Recipient struct {
 	// Code A code that the recipient made (`POST /accounts/me/code`); 404 `code_invalid` if it is not valid, or not any more.
@@ -1992,6 +2073,21 @@ type RequestedDevice struct {
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
+
+// SeenCamera defines model for SeenCamera.
+type SeenCamera struct {
+	Channel ChannelNumber `json:"channel"`
+
+	// Live Whether you may view it live (`now`), and if not, why: its owner has paused it (`paused`), the `conditions` do not hold (`not_now`), or it is not granted.
+	Live SeenCameraLive `json:"live"`
+
+	// Name Empty: it has none.
+	Name    string         `json:"name"`
+	Streams ChannelStreams `json:"streams,omitempty,omitzero"`
+}
+
+// SeenCameraLive Whether you may view it live (`now`), and if not, why: its owner has paused it (`paused`), the `conditions` do not hold (`not_now`), or it is not granted.
+type SeenCameraLive string
 
 // Session defines model for Session.
 type Session struct {
@@ -2836,6 +2932,12 @@ type ListPresetsParams struct {
 
 // ListPrivilegesParams defines parameters for ListPrivileges.
 type ListPrivilegesParams struct {
+	// Role Only your own devices, or only those of others.
+	Role ListPrivilegesParamsRole `form:"role,omitempty" json:"role,omitempty,omitzero"`
+
+	// Device Only this one: its id, or your own domain of it. The list is empty if you may not see it.
+	Device string `form:"device,omitempty" json:"device,omitempty,omitzero"`
+
 	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
@@ -2845,6 +2947,9 @@ type ListPrivilegesParams struct {
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
+
+// ListPrivilegesParamsRole defines parameters for ListPrivileges.
+type ListPrivilegesParamsRole string
 
 // CheckPrivilegeParams defines parameters for CheckPrivilege.
 type CheckPrivilegeParams struct {
@@ -4296,6 +4401,9 @@ type ClientInterface interface {
 	ListPresets(ctx context.Context, params *ListPresetsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListPrivileges List what you may do, on what
+	//
+	// With the cameras that you may see, their names, and what their streams were seen to be: enough for a page of live
+	// pictures.
 	//
 	// Corresponds with GET /api/v1/privileges (the `ListPrivileges` operationId).
 	ListPrivileges(ctx context.Context, params *ListPrivilegesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6650,6 +6758,9 @@ func (c *Client) ListPresets(ctx context.Context, params *ListPresetsParams, req
 }
 
 // ListPrivileges List what you may do, on what
+//
+// With the cameras that you may see, their names, and what their streams were seen to be: enough for a page of live
+// pictures.
 //
 // Corresponds with GET /api/v1/privileges (the `ListPrivileges` operationId).
 func (c *Client) ListPrivileges(ctx context.Context, params *ListPrivilegesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -11078,6 +11189,22 @@ func NewListPrivilegesRequest(server string, params *ListPrivilegesParams) (*htt
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
 
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "role", params.Role, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "device", params.Device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 			return nil, err
 		} else {
@@ -14421,6 +14548,9 @@ type ClientWithResponsesInterface interface {
 	ListPresetsWithResponse(ctx context.Context, params *ListPresetsParams, reqEditors ...RequestEditorFn) (*ListPresetsResponse, error)
 
 	// ListPrivilegesWithResponse List what you may do, on what
+	//
+	// With the cameras that you may see, their names, and what their streams were seen to be: enough for a page of live
+	// pictures.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -21482,6 +21612,9 @@ func (c *ClientWithResponses) ListPresetsWithResponse(ctx context.Context, param
 }
 
 // ListPrivilegesWithResponse List what you may do, on what
+//
+// With the cameras that you may see, their names, and what their streams were seen to be: enough for a page of live
+// pictures.
 //
 // Returns a wrapper object for the known response body format(s).
 //

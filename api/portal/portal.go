@@ -55,10 +55,11 @@ func New(cfg Config) (*Portal, error) {
 }
 
 // home is the page that follows a log-in.
-const home = "/shared-with-me"
+const home = "/live"
 
 // sections are the entries of the bar, in their order; each has a page of its own.
 var sections = []section{
+	{Name: "live", Path: "/live"},
 	{Name: "received", Path: "/shared-with-me"},
 	{Name: "sent", Path: "/my-shares"},
 	{Name: "devices", Path: "/devices"},
@@ -86,6 +87,8 @@ func (p *Portal) routes() {
 	p.open("POST /invite", redeem)
 	p.open("POST /preferences", setPreferences)
 
+	p.private("GET /live", showLive)
+	p.private("GET /live/{device}/{channel}", showCamera)
 	p.private("GET /register/code", showVerify)
 	p.private("POST /register/code", verify)
 	p.private("POST /register/code/send", sendCode)
@@ -152,6 +155,7 @@ func (p *Portal) routes() {
 
 // relays are the operations of the API that scripts of pages may call.
 var relays = []string{
+	"GET /devices/{device}/channels/{channel}/snapshot",
 	"GET /devices/{device}/channels/{channel}/streams",
 	"POST /devices/{device}/channels/{channel}/whep",
 	"DELETE /webrtc/{viewer}",

@@ -105,6 +105,18 @@ func (c cameras) Streams(ctx context.Context, id ids.Device, channel int, permit
 	return api.ChannelStreams{Main: main, Sub: &sub}, nil
 }
 
+// Seen returns what the streams of a channel were seen to be since the start.
+func (c cameras) Seen(id ids.Device, channel int) (api.ChannelStreams, bool) {
+	main, ok := c.upstreams.Seen(upstream.Stream{Device: id, Channel: channel, Quality: upstream.Main})
+	sub, hasSub := c.upstreams.Seen(upstream.Stream{Device: id, Channel: channel, Quality: upstream.Sub})
+	s := api.ChannelStreams{Main: streamOf(main)}
+	if hasSub {
+		small := streamOf(sub)
+		s.Sub = &small
+	}
+	return s, ok || hasSub
+}
+
 func streamOf(f upstream.Facts) api.ChannelStream {
 	s := api.ChannelStream{Pulled: f.Pulled, SeenAt: f.Seen}
 	if v := f.Video; v.Codec != "" {

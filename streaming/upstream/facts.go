@@ -55,7 +55,7 @@ const lookWithin = 3 * time.Second
 // that is pulled for that, if permitted (see Acquire). It waits for a key frame, for 3 s at
 // most. It fails as Acquire does.
 func (p *Pool) Look(ctx context.Context, of Stream, permitted func() bool) (Facts, error) {
-	if f, ok := p.facts(of); ok && (f.Pulled || f.Video.Codec == "" || f.Video.GOP > 0) {
+	if f, ok := p.Seen(of); ok && (f.Pulled || f.Video.Codec == "" || f.Video.GOP > 0) {
 		return f, nil
 	}
 	lease, err := p.Acquire(ctx, of, permitted)
@@ -77,15 +77,15 @@ func (p *Pool) Look(ctx context.Context, of Stream, permitted func() bool) (Fact
 	case <-ctx.Done():
 		return Facts{}, ctx.Err()
 	}
-	if f, ok := p.facts(of); ok {
+	if f, ok := p.Seen(of); ok {
 		return f, nil
 	}
 	return Facts{}, ErrLeft
 }
 
-// facts returns what was seen of a stream since this process began and its device last
+// Seen returns what was seen of a stream since this process began and its device last
 // changed.
-func (p *Pool) facts(of Stream) (Facts, bool) {
+func (p *Pool) Seen(of Stream) (Facts, bool) {
 	p.mu.Lock()
 	o, u := p.seen[of], p.streams[of]
 	pulled := u != nil && u.flowing != nil

@@ -292,6 +292,51 @@ func (e QuotaPer) Valid() bool {
 	}
 }
 
+// Defines values for ReachableState.
+const (
+	ReachableStateOffline ReachableState = "offline"
+	ReachableStateOnline  ReachableState = "online"
+	ReachableStateUnknown ReachableState = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the ReachableState enum.
+func (e ReachableState) Valid() bool {
+	switch e {
+	case ReachableStateOffline:
+		return true
+	case ReachableStateOnline:
+		return true
+	case ReachableStateUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SeenCameraLive.
+const (
+	LiveNotGranted SeenCameraLive = "not_granted"
+	LiveNotNow     SeenCameraLive = "not_now"
+	LiveNow        SeenCameraLive = "now"
+	LivePaused     SeenCameraLive = "paused"
+)
+
+// Valid indicates whether the value is a known member of the SeenCameraLive enum.
+func (e SeenCameraLive) Valid() bool {
+	switch e {
+	case LiveNotGranted:
+		return true
+	case LiveNotNow:
+		return true
+	case LiveNow:
+		return true
+	case LivePaused:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ShareStatus.
 const (
 	Deleted ShareStatus = "deleted"
@@ -475,6 +520,24 @@ func (e StartWebRTCViewerParamsStream) Valid() bool {
 	case Main:
 		return true
 	case Sub:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListPrivilegesParamsRole.
+const (
+	ListPrivilegesParamsRoleOwner     ListPrivilegesParamsRole = "owner"
+	ListPrivilegesParamsRoleRecipient ListPrivilegesParamsRole = "recipient"
+)
+
+// Valid indicates whether the value is a known member of the ListPrivilegesParamsRole enum.
+func (e ListPrivilegesParamsRole) Valid() bool {
+	switch e {
+	case ListPrivilegesParamsRoleOwner:
+		return true
+	case ListPrivilegesParamsRoleRecipient:
 		return true
 	default:
 		return false
@@ -942,16 +1005,24 @@ type DeviceNames struct {
 
 // DevicePrivileges defines model for DevicePrivileges.
 type DevicePrivileges struct {
-	Channels []Grant `json:"channels"`
+	// Cameras The cameras on these channels.
+	Cameras  []SeenCamera `json:"cameras,omitempty,omitzero"`
+	Channels []Grant      `json:"channels"`
 
 	// Conditions When the privileges hold, by the terms of the share and of the device and the limits of single privileges. Absent: always.
 	Conditions []Condition `json:"conditions,omitempty,omitzero"`
 	Device     string      `json:"device"`
 	Domain     string      `json:"domain,omitempty,omitzero"`
 
+	// From The owner, for the recipient only. Erased fields are empty.
+	From Person `json:"from,omitempty,omitzero"`
+
 	// InForce Whether it holds now: it is not paused, and all `conditions` without a channel hold.
 	InForce bool   `json:"in_force"`
 	Name    string `json:"name"`
+
+	// Online Whether the device responds. Why it does not is for its owner: see `online` of the device.
+	Online Reachable `json:"online,omitempty,omitzero"`
 
 	// Owner It is a device of your own.
 	Owner bool `json:"owner,omitempty,omitzero"`
@@ -1796,6 +1867,16 @@ type Quota struct {
 // QuotaPer Absent if the quota counts what exists at once.
 type QuotaPer string
 
+// Reachable Whether the device responds. Why it does not is for its owner: see `online` of the device.
+type Reachable struct {
+	// Since Since when this server has known it so; absent if unknown.
+	Since time.Time      `json:"since,omitempty,omitzero"`
+	State ReachableState `json:"state"`
+}
+
+// ReachableState defines model for Reachable.State.
+type ReachableState string
+
 // Recipient Exactly one of `email`, `phone` and `code`.
 type Recipient struct {
 	// Code A code that the recipient made (`POST /accounts/me/code`); 404 `code_invalid` if it is not valid, or not any more.
@@ -1946,6 +2027,21 @@ type RequestedDevice struct {
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
+
+// SeenCamera defines model for SeenCamera.
+type SeenCamera struct {
+	Channel ChannelNumber `json:"channel"`
+
+	// Live Whether you may view it live (`now`), and if not, why: its owner has paused it (`paused`), the `conditions` do not hold (`not_now`), or it is not granted.
+	Live SeenCameraLive `json:"live"`
+
+	// Name Empty: it has none.
+	Name    string         `json:"name"`
+	Streams ChannelStreams `json:"streams,omitempty,omitzero"`
+}
+
+// SeenCameraLive Whether you may view it live (`now`), and if not, why: its owner has paused it (`paused`), the `conditions` do not hold (`not_now`), or it is not granted.
+type SeenCameraLive string
 
 // Session defines model for Session.
 type Session struct {
@@ -2777,6 +2873,12 @@ type ListPresetsParams struct {
 
 // ListPrivilegesParams defines parameters for ListPrivileges.
 type ListPrivilegesParams struct {
+	// Role Only your own devices, or only those of others.
+	Role ListPrivilegesParamsRole `form:"role,omitempty" json:"role,omitempty,omitzero"`
+
+	// Device Only this one: its id, or your own domain of it. The list is empty if you may not see it.
+	Device string `form:"device,omitempty" json:"device,omitempty,omitzero"`
+
 	// Limit The largest number of items on the page. A page of large items ends earlier; only `next` says whether there are more.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
@@ -2786,6 +2888,9 @@ type ListPrivilegesParams struct {
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
+
+// ListPrivilegesParamsRole defines parameters for ListPrivileges.
+type ListPrivilegesParamsRole string
 
 // CheckPrivilegeParams defines parameters for CheckPrivilege.
 type CheckPrivilegeParams struct {
@@ -5525,6 +5630,20 @@ func (w *ServerInterfaceWrapper) ListPrivileges(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListPrivilegesParams
+	// ------------- Optional query parameter "role" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "role", ctx.QueryParams(), &params.Role, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter role: %s", err))
+	}
+
+	// ------------- Optional query parameter "device" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "device", ctx.QueryParams(), &params.Device, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
 	// ------------- Optional query parameter "limit" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
