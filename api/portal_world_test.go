@@ -100,7 +100,7 @@ func (b *browser) open(method, path string, form url.Values) webPage {
 		method, path = http.MethodGet, to
 		a = b.request(method, path, nil)
 	}
-	doc, err := html.Parse(bytes.NewReader(a.Body.Bytes()))
+	doc, err := html.ParseWithOptions(bytes.NewReader(a.Body.Bytes()), html.ParseOptionEnableScripting(false)) // what is for browsers without scripts is read too
 	if err != nil {
 		b.w.t.Fatal(err)
 	}
