@@ -55,7 +55,11 @@ func (f *faults) take() []string {
 func (f *faults) listen(event any) {
 	switch e := event.(type) {
 	case *runtime.EventExceptionThrown:
-		f.add("an error that no script caught: %s", thrown(e.ExceptionDetails))
+		// The browser says so itself when a page took long and is shown without its view
+		// transition.
+		if fault := thrown(e.ExceptionDetails); !strings.Contains(fault, "Transition was ") {
+			f.add("an error that no script caught: %s", fault)
+		}
 	case *runtime.EventConsoleAPICalled:
 		if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeAssert {
 			f.add("an error on the console: %s", said(e.Args))
