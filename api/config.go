@@ -23,6 +23,7 @@ type Config struct {
 	StreamKeys StreamKeys
 	PTZ        PTZ    // nil: no camera is moved
 	WebRTC     WebRTC // nil: nothing is shown by WebRTC
+	Talk       Talk   // nil: no channel can be talked to
 
 	Queries Queries
 	Access  Access

@@ -79,6 +79,8 @@ func TestEveryOperationKeepsItsPromises(t *testing.T) {
 		"position releasePTZ":                   "an order to a camera is not in the log",
 		"key startWebRTCViewer":                 "each offer is of another viewer",
 		"position startWebRTCViewer":            "a viewer is not in the log",
+		"key startWebRTCTalker":                 "each offer is of another viewer",
+		"position startWebRTCTalker":            "a viewer is not in the log",
 		"key endWebRTCViewer":                   "again it finds nothing to do",
 		"position endWebRTCViewer":              "a viewer is not in the log",
 		"pages listPTZPresets":                  "a camera has a limited number",

@@ -185,7 +185,7 @@ func (h handlers) ListPTZPresets(ctx context.Context, r rest.ListPTZPresetsReque
 
 // GetPTZStatus returns where a channel looks.
 func (h handlers) GetPTZStatus(ctx context.Context, r rest.GetPTZStatusRequestObject) (rest.GetPTZStatusResponseObject, error) {
-	out := rest.GetPTZStatus200JSONResponse{Mover: rest.Other}
+	out := rest.GetPTZStatus200JSONResponse{Mover: rest.PTZStatusMoverOther}
 	err := h.ptzOrder(ctx, r.Device, r.Channel, func(ctx context.Context, u PTZUse) error {
 		s, err := h.cfg.PTZ.Status(ctx, u)
 		if s.At != nil {
@@ -193,9 +193,9 @@ func (h handlers) GetPTZStatus(ctx context.Context, r rest.GetPTZStatusRequestOb
 		}
 		switch out.Moving = s.Moving; {
 		case s.Own:
-			out.Mover = rest.You
+			out.Mover = rest.PTZStatusMoverYou
 		case s.Free:
-			out.Mover = rest.Nobody
+			out.Mover = rest.PTZStatusMoverNobody
 		}
 		return err
 	})

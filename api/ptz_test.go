@@ -90,7 +90,7 @@ func TestPTZ(t *testing.T) {
 		m.at = at
 		var status rest.PTZStatus
 		a := v.wantStatus(v.do("GET", base+"/status", v.owner.token, nil), 200)
-		if a.decode(t, &status); status.Mover != rest.You || !status.Moving || (status.Position == nil) != (at == nil) {
+		if a.decode(t, &status); status.Mover != rest.PTZStatusMoverYou || !status.Moving || (status.Position == nil) != (at == nil) {
 			t.Errorf("%s", a.body)
 		}
 	}

@@ -29,6 +29,9 @@ const (
 type WebRTC interface {
 	// Start answers an offer. The viewer holds a permit of its own until it ends.
 	Start(ctx context.Context, u WebRTCUse, offer []byte) (WebRTCAnswer, error)
+	// StartTalk answers the offer of somebody who talks; it is a viewer in all else. It also
+	// fails as Talk does, and with ErrTalkBusy.
+	StartTalk(ctx context.Context, u WebRTCUse, offer []byte) (WebRTCAnswer, error)
 	// End ends a viewer of an account, and returns when nothing more is sent to it.
 	End(ctx context.Context, account ids.Account, viewer string) error
 }
@@ -75,37 +78,47 @@ func (f *OfferFault) Error() string { return "refusing an offer: " + f.Reason }
 
 // StartWebRTCViewer answers the offer of a player.
 func (h handlers) StartWebRTCViewer(ctx context.Context, r rest.StartWebRTCViewerRequestObject) (rest.StartWebRTCViewerResponseObject, error) {
-	offer, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, malformed("The body could not be read to the end.", err)
-	}
 	if err := h.indexAt(ctx, r.Params.LatchkeyMinPosition); err != nil {
 		return nil, err
 	}
-	ctx, u, err := h.use(ctx, r.Device, r.Channel, privilege.LiveView)
+	answer, err := h.offered(ctx, r.Device, r.Channel, privilege.LiveView, r.Body, func(ctx context.Context, u WebRTCUse, offer []byte) (WebRTCAnswer, error) {
+		u.Sub = r.Params.Stream == rest.Sub
+		return h.cfg.WebRTC.Start(ctx, u, offer)
+	})
 	if err != nil {
 		return nil, err
-	}
-	if h.cfg.WebRTC == nil {
-		return nil, &problem{status: http.StatusConflict, code: "webrtc_not_available", detail: "This server has no WebRTC. Its operator can turn it on."}
-	}
-	req := requestOf(ctx)
-	answer, err := h.cfg.WebRTC.Start(ctx, WebRTCUse{
-		Account: u.of.Account, Session: req.token, Address: req.address, Device: u.of.Device, Channel: r.Channel, Sub: r.Params.Stream == rest.Sub,
-	}, offer)
-	if refused := h.stillPermitted(ctx, u); refused != nil {
-		if err == nil { // it has a permit of its own, but the session may have ended before it was known
-			_ = h.cfg.WebRTC.End(context.WithoutCancel(ctx), u.of.Account, answer.Viewer)
-		}
-		return nil, refused
-	}
-	if err != nil {
-		return nil, h.webRTCProblem(ctx, u, err)
 	}
 	return rest.StartWebRTCViewer201ApplicationSdpResponse{
 		Body: bytes.NewReader(answer.SDP), ContentLength: int64(len(answer.SDP)),
 		Headers: rest.StartWebRTCViewer201ResponseHeaders{Location: viewerPath + answer.Viewer},
 	}, nil
+}
+
+// offered begins a viewer by the offer in a body.
+func (h handlers) offered(ctx context.Context, device string, channel int, needs privilege.Set, body io.Reader, start func(context.Context, WebRTCUse, []byte) (WebRTCAnswer, error)) (WebRTCAnswer, error) {
+	offer, err := io.ReadAll(body)
+	if err != nil {
+		return WebRTCAnswer{}, malformed("The body could not be read to the end.", err)
+	}
+	ctx, u, err := h.use(ctx, device, channel, needs)
+	if err != nil {
+		return WebRTCAnswer{}, err
+	}
+	if h.cfg.WebRTC == nil {
+		return WebRTCAnswer{}, &problem{status: http.StatusConflict, code: "webrtc_not_available", detail: "This server has no WebRTC. Its operator can turn it on."}
+	}
+	req := requestOf(ctx)
+	answer, err := start(ctx, WebRTCUse{Account: u.of.Account, Session: req.token, Address: req.address, Device: u.of.Device, Channel: channel}, offer)
+	if refused := h.stillPermitted(ctx, u); refused != nil {
+		if err == nil { // it has a permit of its own, but the session may have ended before it was known
+			_ = h.cfg.WebRTC.End(context.WithoutCancel(ctx), u.of.Account, answer.Viewer)
+		}
+		return WebRTCAnswer{}, refused
+	}
+	if err != nil {
+		return WebRTCAnswer{}, h.webRTCProblem(ctx, u, err)
+	}
+	return answer, nil
 }
 
 // webRTCProblem converts an error of WebRTC.
@@ -119,6 +132,9 @@ func (h handlers) webRTCProblem(ctx context.Context, u *using, err error) error 
 	if stream, ok := errors.AsType[*Unplayable](err); ok {
 		return notPlayable(stream)
 	}
+	if p := notTalked(err); p != nil {
+		return p
+	}
 	switch {
 	case errors.Is(err, ErrTooManyViewers):
 		return &problem{
@@ -127,6 +143,9 @@ func (h handlers) webRTCProblem(ctx context.Context, u *using, err error) error 
 		}
 	case errors.Is(err, ErrWebRTCNotNow):
 		return unavailable("unavailable", "No more viewers can be admitted at the moment.", err)
+	}
+	if u.of.Privilege == privilege.TwoWayAudio {
+		return h.notGiven(ctx, u, err, &problem{code: "camera_unavailable", detail: "The camera does not respond."})
 	}
 	return h.notGiven(ctx, u, err, &problem{code: "stream_not_available", detail: "The channel's stream cannot be played now."})
 }

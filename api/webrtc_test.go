@@ -18,6 +18,7 @@ type memoryWebRTC struct {
 	during  func() // called by Start
 	err     error
 	viewers map[string]ids.Account
+	talked  int
 }
 
 func (m *memoryWebRTC) Start(_ context.Context, u WebRTCUse, offer []byte) (WebRTCAnswer, error) {

@@ -214,19 +214,19 @@ func (e OnlineState) Valid() bool {
 
 // Defines values for PTZStatusMover.
 const (
-	Nobody PTZStatusMover = "nobody"
-	Other  PTZStatusMover = "other"
-	You    PTZStatusMover = "you"
+	PTZStatusMoverNobody PTZStatusMover = "nobody"
+	PTZStatusMoverOther  PTZStatusMover = "other"
+	PTZStatusMoverYou    PTZStatusMover = "you"
 )
 
 // Valid indicates whether the value is a known member of the PTZStatusMover enum.
 func (e PTZStatusMover) Valid() bool {
 	switch e {
-	case Nobody:
+	case PTZStatusMoverNobody:
 		return true
-	case Other:
+	case PTZStatusMoverOther:
 		return true
-	case You:
+	case PTZStatusMoverYou:
 		return true
 	default:
 		return false
@@ -416,6 +416,45 @@ func (e ShareDeviceStatus) Valid() bool {
 	}
 }
 
+// Defines values for TalkReason.
+const (
+	CodecNotSupported TalkReason = "codec_not_supported"
+	NoBackChannel     TalkReason = "no_back_channel"
+)
+
+// Valid indicates whether the value is a known member of the TalkReason enum.
+func (e TalkReason) Valid() bool {
+	switch e {
+	case CodecNotSupported:
+		return true
+	case NoBackChannel:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TalkTalker.
+const (
+	TalkTalkerNobody TalkTalker = "nobody"
+	TalkTalkerOther  TalkTalker = "other"
+	TalkTalkerYou    TalkTalker = "you"
+)
+
+// Valid indicates whether the value is a known member of the TalkTalker enum.
+func (e TalkTalker) Valid() bool {
+	switch e {
+	case TalkTalkerNobody:
+		return true
+	case TalkTalkerOther:
+		return true
+	case TalkTalkerYou:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ViewerTransport.
 const (
 	ViewerTransportEvents        ViewerTransport = "events"
@@ -430,6 +469,7 @@ const (
 	ViewerTransportRtspsUDP      ViewerTransport = "rtsps-udp"
 	ViewerTransportWebhook       ViewerTransport = "webhook"
 	ViewerTransportWebrtc        ViewerTransport = "webrtc"
+	ViewerTransportWebrtcTalk    ViewerTransport = "webrtc-talk"
 )
 
 // Valid indicates whether the value is a known member of the ViewerTransport enum.
@@ -458,6 +498,8 @@ func (e ViewerTransport) Valid() bool {
 	case ViewerTransportWebhook:
 		return true
 	case ViewerTransportWebrtc:
+		return true
+	case ViewerTransportWebrtcTalk:
 		return true
 	default:
 		return false
@@ -2341,6 +2383,30 @@ type StreamKeySecret struct {
 	Secret         string `json:"secret"`
 }
 
+// Talk defines model for Talk.
+type Talk struct {
+	// Available Whether the channel can be talked to.
+	Available bool `json:"available"`
+
+	// Codec What the camera takes: PCMA or PCMU. If it takes neither, what it takes instead, where that is known.
+	Codec string `json:"codec,omitempty,omitzero"`
+
+	// Reason Why it cannot.
+	Reason TalkReason `json:"reason,omitempty,omitzero"`
+
+	// Talker Who is talking now.
+	Talker TalkTalker `json:"talker"`
+
+	// Webrtc Whether this server has WebRTC; otherwise it can be talked to by RTSP only.
+	Webrtc bool `json:"webrtc"`
+}
+
+// TalkReason Why it cannot.
+type TalkReason string
+
+// TalkTalker Who is talking now.
+type TalkTalker string
+
 // TermTime From this time, or until it. Absent: always. An end must be in the future when it is set.
 type TermTime = time.Time
 
@@ -2476,14 +2542,14 @@ type Viewer struct {
 	// StreamKey The name of the stream key that is used. Its label is for its account alone.
 	StreamKey string `json:"stream_key,omitempty,omitzero"`
 
-	// Transport `events`, `webhook` and `push` carry an alarm; `rtsp-talk` and `rtsps-talk` carry sound to the camera.
+	// Transport `events`, `webhook` and `push` carry an alarm; `rtsp-talk`, `rtsps-talk` and `webrtc-talk` carry sound to the camera.
 	Transport ViewerTransport `json:"transport"`
 
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
-// ViewerTransport `events`, `webhook` and `push` carry an alarm; `rtsp-talk` and `rtsps-talk` carry sound to the camera.
+// ViewerTransport `events`, `webhook` and `push` carry an alarm; `rtsp-talk`, `rtsps-talk` and `webrtc-talk` carry sound to the camera.
 type ViewerTransport string
 
 // ViewerList defines model for ViewerList.
@@ -2843,6 +2909,12 @@ type GetChannelStreamsParams struct {
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
+// GetTalkParams defines parameters for GetTalk.
+type GetTalkParams struct {
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
 // StartWebRTCViewerParams defines parameters for StartWebRTCViewer.
 type StartWebRTCViewerParams struct {
 	// Stream The main stream, or the smaller one if the channel has it. Absent, the main one.
@@ -2854,6 +2926,12 @@ type StartWebRTCViewerParams struct {
 
 // StartWebRTCViewerParamsStream defines parameters for StartWebRTCViewer.
 type StartWebRTCViewerParamsStream string
+
+// StartWebRTCTalkerParams defines parameters for StartWebRTCTalker.
+type StartWebRTCTalkerParams struct {
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
 
 // SetDeviceCredentialsParams defines parameters for SetDeviceCredentials.
 type SetDeviceCredentialsParams struct {
@@ -4150,6 +4228,14 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/streams (the `GetChannelStreams` operationId).
 	GetChannelStreams(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetChannelStreamsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetTalk See whether a channel can be talked to, and who talks
+	//
+	// Needs two-way audio (`privilege_missing`). The camera is asked at the first time and after ten minutes, which may take
+	// seconds; 502 `camera_unavailable` if it does not respond.
+	//
+	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/talk (the `GetTalk` operationId).
+	GetTalk(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetTalkParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// StartWebRTCViewerWithBody Watch a channel by WebRTC
 	//
 	// WHEP: the body is your offer, the answer is ours with all of our candidates. Needs live view (`privilege_missing`).
@@ -4173,6 +4259,27 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/whep (the `StartWebRTCViewer` operationId).
 	StartWebRTCViewerWithBody(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartWebRTCViewerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartWebRTCTalkerWithBody Talk to a camera by WebRTC
+	//
+	// WHIP: the body is your offer, the answer is ours with all of our candidates. Needs two-way audio (`privilege_missing`).
+	// Offer one audio that is `sendonly`, with PCMA and PCMU (`invalid_offer`); the answer has the one that the camera takes.
+	// `Location` is where to end it.
+	//
+	// Nothing is transcoded: 409 `talk_codec_not_supported` is for a camera that takes neither, `talk_not_available` for one
+	// that cannot be talked to. `camera_unavailable`: it does not respond. One talks at a time: `talk_busy` while somebody
+	// else does. You have the floor from your first packet to your end, or until 30 seconds after your last one; the owner
+	// of the device interrupts others. Whoever was interrupted is heard again after being quiet for a second. `GET .../talk`
+	// says who has it.
+	//
+	// You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
+	// your session, and when you have said nothing for thirty seconds. Send packets only while you talk: those of a
+	// muted microphone would keep the floor.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/whip (the `StartWebRTCTalker` operationId).
+	StartWebRTCTalkerWithBody(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartWebRTCTalkerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetDeviceCredentialsWithBody Set how a device of yours is reached
 	//
@@ -4796,9 +4903,9 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/transfers/{transfer}/reject (the `RejectTransfer` operationId).
 	RejectTransfer(ctx context.Context, transfer TransferPath, params *RejectTransferParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// EndWebRTCViewer Stop watching by WebRTC
+	// EndWebRTCViewer Stop watching or talking by WebRTC
 	//
-	// Nothing more is sent when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours. There is no PATCH
+	// Nothing more is sent, to you or to the camera, when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours. There is no PATCH
 	// (405): candidates are not needed, and instead of restarting ICE, start again.
 	//
 	// Corresponds with DELETE /api/v1/webrtc/{viewer} (the `EndWebRTCViewer` operationId).
@@ -6277,6 +6384,24 @@ func (c *Client) GetChannelStreams(ctx context.Context, device DeviceOrDomainPat
 	return c.Client.Do(req)
 }
 
+// GetTalk See whether a channel can be talked to, and who talks
+//
+// Needs two-way audio (`privilege_missing`). The camera is asked at the first time and after ten minutes, which may take
+// seconds; 502 `camera_unavailable` if it does not respond.
+//
+// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/talk (the `GetTalk` operationId).
+func (c *Client) GetTalk(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetTalkParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTalkRequest(c.Server, device, channel, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // StartWebRTCViewerWithBody Watch a channel by WebRTC
 //
 // WHEP: the body is your offer, the answer is ours with all of our candidates. Needs live view (`privilege_missing`).
@@ -6301,6 +6426,37 @@ func (c *Client) GetChannelStreams(ctx context.Context, device DeviceOrDomainPat
 // Corresponds with POST /api/v1/devices/{device}/channels/{channel}/whep (the `StartWebRTCViewer` operationId).
 func (c *Client) StartWebRTCViewerWithBody(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartWebRTCViewerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewStartWebRTCViewerRequestWithBody(c.Server, device, channel, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartWebRTCTalkerWithBody Talk to a camera by WebRTC
+//
+// WHIP: the body is your offer, the answer is ours with all of our candidates. Needs two-way audio (`privilege_missing`).
+// Offer one audio that is `sendonly`, with PCMA and PCMU (`invalid_offer`); the answer has the one that the camera takes.
+// `Location` is where to end it.
+//
+// Nothing is transcoded: 409 `talk_codec_not_supported` is for a camera that takes neither, `talk_not_available` for one
+// that cannot be talked to. `camera_unavailable`: it does not respond. One talks at a time: `talk_busy` while somebody
+// else does. You have the floor from your first packet to your end, or until 30 seconds after your last one; the owner
+// of the device interrupts others. Whoever was interrupted is heard again after being quiet for a second. `GET .../talk`
+// says who has it.
+//
+// You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
+// your session, and when you have said nothing for thirty seconds. Send packets only while you talk: those of a
+// muted microphone would keep the floor.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/whip (the `StartWebRTCTalker` operationId).
+func (c *Client) StartWebRTCTalkerWithBody(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartWebRTCTalkerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartWebRTCTalkerRequestWithBody(c.Server, device, channel, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7613,9 +7769,9 @@ func (c *Client) RejectTransfer(ctx context.Context, transfer TransferPath, para
 	return c.Client.Do(req)
 }
 
-// EndWebRTCViewer Stop watching by WebRTC
+// EndWebRTCViewer Stop watching or talking by WebRTC
 //
-// Nothing more is sent when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours. There is no PATCH
+// Nothing more is sent, to you or to the camera, when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours. There is no PATCH
 // (405): candidates are not needed, and instead of restarting ICE, start again.
 //
 // Corresponds with DELETE /api/v1/webrtc/{viewer} (the `EndWebRTCViewer` operationId).
@@ -10330,6 +10486,60 @@ func NewGetChannelStreamsRequest(server string, device DeviceOrDomainPath, chann
 	return req, nil
 }
 
+// NewGetTalkRequest constructs an http.Request for the GetTalk method
+func NewGetTalkRequest(server string, device DeviceOrDomainPath, channel ChannelPath, params *GetTalkParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/talk", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Latchkey-Min-Position", params.LatchkeyMinPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Latchkey-Min-Position", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewStartWebRTCViewerRequestWithBody constructs an http.Request for the StartWebRTCViewer method, with any body, and a specified content type
 func NewStartWebRTCViewerRequestWithBody(server string, device DeviceOrDomainPath, channel ChannelPath, params *StartWebRTCViewerParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
@@ -10384,6 +10594,62 @@ func NewStartWebRTCViewerRequestWithBody(server string, device DeviceOrDomainPat
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
 		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Latchkey-Min-Position", params.LatchkeyMinPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Latchkey-Min-Position", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewStartWebRTCTalkerRequestWithBody constructs an http.Request for the StartWebRTCTalker method, with any body, and a specified content type
+func NewStartWebRTCTalkerRequestWithBody(server string, device DeviceOrDomainPath, channel ChannelPath, params *StartWebRTCTalkerParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/whip", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
@@ -14281,6 +14547,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/streams (the `GetChannelStreams` operationId).
 	GetChannelStreamsWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetChannelStreamsParams, reqEditors ...RequestEditorFn) (*GetChannelStreamsResponse, error)
 
+	// GetTalkWithResponse See whether a channel can be talked to, and who talks
+	//
+	// Needs two-way audio (`privilege_missing`). The camera is asked at the first time and after ten minutes, which may take
+	// seconds; 502 `camera_unavailable` if it does not respond.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/talk (the `GetTalk` operationId).
+	GetTalkWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetTalkParams, reqEditors ...RequestEditorFn) (*GetTalkResponse, error)
+
 	// StartWebRTCViewerWithBodyWithResponse Watch a channel by WebRTC
 	//
 	// WHEP: the body is your offer, the answer is ours with all of our candidates. Needs live view (`privilege_missing`).
@@ -14304,6 +14580,27 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/whep (the `StartWebRTCViewer` operationId).
 	StartWebRTCViewerWithBodyWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartWebRTCViewerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartWebRTCViewerResponse, error)
+
+	// StartWebRTCTalkerWithBodyWithResponse Talk to a camera by WebRTC
+	//
+	// WHIP: the body is your offer, the answer is ours with all of our candidates. Needs two-way audio (`privilege_missing`).
+	// Offer one audio that is `sendonly`, with PCMA and PCMU (`invalid_offer`); the answer has the one that the camera takes.
+	// `Location` is where to end it.
+	//
+	// Nothing is transcoded: 409 `talk_codec_not_supported` is for a camera that takes neither, `talk_not_available` for one
+	// that cannot be talked to. `camera_unavailable`: it does not respond. One talks at a time: `talk_busy` while somebody
+	// else does. You have the floor from your first packet to your end, or until 30 seconds after your last one; the owner
+	// of the device interrupts others. Whoever was interrupted is heard again after being quiet for a second. `GET .../talk`
+	// says who has it.
+	//
+	// You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
+	// your session, and when you have said nothing for thirty seconds. Send packets only while you talk: those of a
+	// muted microphone would keep the floor.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/whip (the `StartWebRTCTalker` operationId).
+	StartWebRTCTalkerWithBodyWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartWebRTCTalkerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartWebRTCTalkerResponse, error)
 
 	// SetDeviceCredentialsWithBodyWithResponse Set how a device of yours is reached
 	//
@@ -14999,9 +15296,9 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/v1/transfers/{transfer}/reject (the `RejectTransfer` operationId).
 	RejectTransferWithResponse(ctx context.Context, transfer TransferPath, params *RejectTransferParams, reqEditors ...RequestEditorFn) (*RejectTransferResponse, error)
 
-	// EndWebRTCViewerWithResponse Stop watching by WebRTC
+	// EndWebRTCViewerWithResponse Stop watching or talking by WebRTC
 	//
-	// Nothing more is sent when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours. There is no PATCH
+	// Nothing more is sent, to you or to the camera, when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours. There is no PATCH
 	// (405): candidates are not needed, and instead of restarting ICE, start again.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -17459,6 +17756,47 @@ func (r GetChannelStreamsResponse) ContentType() string {
 	return ""
 }
 
+type GetTalkResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Talk
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetTalkResponse) GetJSON200() *Talk {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetTalkResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetTalkResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetTalkResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetTalkResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // StartWebRTCViewerResponse201Headers the declared response headers of an HTTP 201 response for StartWebRTCViewer
 type StartWebRTCViewerResponse201Headers struct {
 	Location string
@@ -17501,6 +17839,54 @@ func (r StartWebRTCViewerResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r StartWebRTCViewerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StartWebRTCTalkerResponse201Headers the declared response headers of an HTTP 201 response for StartWebRTCTalker
+type StartWebRTCTalkerResponse201Headers struct {
+	Location string
+}
+
+type StartWebRTCTalkerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *StartWebRTCTalkerResponse201Headers
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r StartWebRTCTalkerResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r StartWebRTCTalkerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartWebRTCTalkerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartWebRTCTalkerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartWebRTCTalkerResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -21207,6 +21593,22 @@ func (c *ClientWithResponses) GetChannelStreamsWithResponse(ctx context.Context,
 	return ParseGetChannelStreamsResponse(rsp)
 }
 
+// GetTalkWithResponse See whether a channel can be talked to, and who talks
+//
+// Needs two-way audio (`privilege_missing`). The camera is asked at the first time and after ten minutes, which may take
+// seconds; 502 `camera_unavailable` if it does not respond.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/devices/{device}/channels/{channel}/talk (the `GetTalk` operationId).
+func (c *ClientWithResponses) GetTalkWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *GetTalkParams, reqEditors ...RequestEditorFn) (*GetTalkResponse, error) {
+	rsp, err := c.GetTalk(ctx, device, channel, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetTalkResponse(rsp)
+}
+
 // StartWebRTCViewerWithBodyWithResponse Watch a channel by WebRTC
 //
 // WHEP: the body is your offer, the answer is ours with all of our candidates. Needs live view (`privilege_missing`).
@@ -21235,6 +21637,33 @@ func (c *ClientWithResponses) StartWebRTCViewerWithBodyWithResponse(ctx context.
 		return nil, err
 	}
 	return ParseStartWebRTCViewerResponse(rsp)
+}
+
+// StartWebRTCTalkerWithBodyWithResponse Talk to a camera by WebRTC
+//
+// WHIP: the body is your offer, the answer is ours with all of our candidates. Needs two-way audio (`privilege_missing`).
+// Offer one audio that is `sendonly`, with PCMA and PCMU (`invalid_offer`); the answer has the one that the camera takes.
+// `Location` is where to end it.
+//
+// Nothing is transcoded: 409 `talk_codec_not_supported` is for a camera that takes neither, `talk_not_available` for one
+// that cannot be talked to. `camera_unavailable`: it does not respond. One talks at a time: `talk_busy` while somebody
+// else does. You have the floor from your first packet to your end, or until 30 seconds after your last one; the owner
+// of the device interrupts others. Whoever was interrupted is heard again after being quiet for a second. `GET .../talk`
+// says who has it.
+//
+// You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
+// your session, and when you have said nothing for thirty seconds. Send packets only while you talk: those of a
+// muted microphone would keep the floor.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/whip (the `StartWebRTCTalker` operationId).
+func (c *ClientWithResponses) StartWebRTCTalkerWithBodyWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartWebRTCTalkerParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartWebRTCTalkerResponse, error) {
+	rsp, err := c.StartWebRTCTalkerWithBody(ctx, device, channel, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartWebRTCTalkerResponse(rsp)
 }
 
 // SetDeviceCredentialsWithBodyWithResponse Set how a device of yours is reached
@@ -22339,9 +22768,9 @@ func (c *ClientWithResponses) RejectTransferWithResponse(ctx context.Context, tr
 	return ParseRejectTransferResponse(rsp)
 }
 
-// EndWebRTCViewerWithResponse Stop watching by WebRTC
+// EndWebRTCViewerWithResponse Stop watching or talking by WebRTC
 //
-// Nothing more is sent when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours. There is no PATCH
+// Nothing more is sent, to you or to the camera, when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours. There is no PATCH
 // (405): candidates are not needed, and instead of restarting ICE, start again.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -24006,6 +24435,32 @@ func ParseGetChannelStreamsResponse(rsp *http.Response) (*GetChannelStreamsRespo
 	return response, nil
 }
 
+// ParseGetTalkResponse parses an HTTP response from a GetTalkWithResponse call
+func ParseGetTalkResponse(rsp *http.Response) (*GetTalkResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetTalkResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Talk
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseStartWebRTCViewerResponse parses an HTTP response from a StartWebRTCViewerWithResponse call
 func ParseStartWebRTCViewerResponse(rsp *http.Response) (*StartWebRTCViewerResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -24032,6 +24487,45 @@ func ParseStartWebRTCViewerResponse(rsp *http.Response) (*StartWebRTCViewerRespo
 	switch {
 	case rsp.StatusCode == 201:
 		var headers StartWebRTCViewerResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseStartWebRTCTalkerResponse parses an HTTP response from a StartWebRTCTalkerWithResponse call
+func ParseStartWebRTCTalkerResponse(rsp *http.Response) (*StartWebRTCTalkerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartWebRTCTalkerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers StartWebRTCTalkerResponse201Headers
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

@@ -49,6 +49,8 @@ var mayKnow = map[string]struct {
 	"getPTZStatus":                 {who: bothParties, answers: []string{"409", "403"}},
 	"getChannelStreams":            {who: bothParties, answers: []string{"502", "502"}},
 	"startWebRTCViewer":            {who: bothParties, body: "v=0"},
+	"startWebRTCTalker":            {who: bothParties, body: "v=0"},
+	"getTalk":                      {who: bothParties, answers: []string{"502", "403"}}, // no two-way audio is given
 	"endWebRTCViewer":              {who: onlyOwner},
 	"forgetRecipient":              {who: onlyOwner},
 	"getShare":                     {who: bothParties},

@@ -387,7 +387,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	server, err = api.New(api.Config{
 		Portal: pages, Verification: s.opened.verify, PlaybackDelay: o.playbackDelay, Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch, s.alarms.changed}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
-		Cameras: newCameras(client, s.opened.vault, x, s.upstreams), Finder: finder{client, o.DeviceSearch, s.opened.vault.Alone}, PTZ: ptzAPI{s.desk, x}, WebRTC: webRTCOf(s.webrtc), Alarms: s.alarms,
+		Cameras: newCameras(client, s.opened.vault, x, s.upstreams), Finder: finder{client, o.DeviceSearch, s.opened.vault.Alone}, PTZ: ptzAPI{s.desk, x}, WebRTC: webRTCOf(s.webrtc), Talk: talkAPI{s.mouth}, Alarms: s.alarms,
 		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{doorUses{s.opened.vault}}, Live: hub, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Unused: s.opened.vault, Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door, s.webrtc, s.upstreams, s.desk, s.alarms.Sends}, s.journal}, Progress: runner,

@@ -37,6 +37,14 @@ func webRTCOf(d *webrtc.Door) api.WebRTC {
 	return webRTCAPI{d}
 }
 
+func (a webRTCAPI) StartTalk(ctx context.Context, u api.WebRTCUse, offer []byte) (api.WebRTCAnswer, error) {
+	answer, err := a.door.StartTalk(ctx, webrtc.Use{Account: u.Account, Session: u.Session, Address: u.Address, Device: u.Device, Channel: u.Channel}, offer)
+	if err != nil {
+		return api.WebRTCAnswer{}, talkTold(a.told(err))
+	}
+	return api.WebRTCAnswer{Viewer: answer.ID, SDP: answer.SDP}, nil
+}
+
 func (a webRTCAPI) Start(ctx context.Context, u api.WebRTCUse, offer []byte) (api.WebRTCAnswer, error) {
 	use := webrtc.Use{Account: u.Account, Session: u.Session, Address: u.Address, Device: u.Device, Channel: u.Channel}
 	if u.Sub {

@@ -35,6 +35,16 @@ func (e *CodecError) Error() string {
 	return "the camera takes only " + e.Name + " sound"
 }
 
+// CameraError is why a camera did not say what it takes: it is not reached, or refuses.
+type CameraError struct{ cause error }
+
+func (e *CameraError) Error() string {
+	return "asking a camera what sound it takes: " + e.cause.Error()
+}
+
+// Unwrap returns the cause.
+func (e *CameraError) Unwrap() error { return e.cause }
+
 // Source is where a channel is talked to. None of it may be logged or reach a viewer.
 type Source struct {
 	URL, ISAPIURL      string // of its main stream, and of its device; "" for none

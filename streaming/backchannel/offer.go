@@ -140,6 +140,10 @@ func (l *Lines) askRTSP(ctx context.Context, at place, source Source) (codec Cod
 		codec = back.codec
 		return err
 	})
+	var other *CodecError
+	if err != nil && !errors.Is(err, ErrNone) && !errors.As(err, &other) {
+		err = &CameraError{err}
+	}
 	return codec, err
 }
 

@@ -105,6 +105,17 @@ func (f *Floor) Busy(t Talker) bool {
 	return has != nil && has.talker.Account != t.Account && !owner
 }
 
+// On returns which account has the floor of a channel; false if none has.
+func (f *Floor) On(device ids.Device, number int) (ids.Account, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	has := f.turns[channel{device, number}]
+	if has == nil {
+		return "", false
+	}
+	return has.talker.Account, true
+}
+
 func (t Talker) channel() channel { return channel{t.Device, t.Channel} }
 
 // end ends a turn. The caller holds mu.

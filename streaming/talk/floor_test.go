@@ -78,7 +78,13 @@ func TestOneTalks(t *testing.T) {
 		if !owner.Speak() {
 			t.Error("the owner has lost it")
 		}
+		if who, ok := f.On("cam", 1); !ok || who != "olga" {
+			t.Errorf("on the floor: %q, %v", who, ok)
+		}
 		owner.Leave()
+		if who, ok := f.On("cam", 1); ok {
+			t.Errorf("%q is on the floor that is free", who)
+		}
 		owner.Leave()
 		if owner.Speak() {
 			t.Error("the owner talks after leaving")

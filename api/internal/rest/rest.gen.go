@@ -183,19 +183,19 @@ func (e OnlineState) Valid() bool {
 
 // Defines values for PTZStatusMover.
 const (
-	Nobody PTZStatusMover = "nobody"
-	Other  PTZStatusMover = "other"
-	You    PTZStatusMover = "you"
+	PTZStatusMoverNobody PTZStatusMover = "nobody"
+	PTZStatusMoverOther  PTZStatusMover = "other"
+	PTZStatusMoverYou    PTZStatusMover = "you"
 )
 
 // Valid indicates whether the value is a known member of the PTZStatusMover enum.
 func (e PTZStatusMover) Valid() bool {
 	switch e {
-	case Nobody:
+	case PTZStatusMoverNobody:
 		return true
-	case Other:
+	case PTZStatusMoverOther:
 		return true
-	case You:
+	case PTZStatusMoverYou:
 		return true
 	default:
 		return false
@@ -385,6 +385,45 @@ func (e ShareDeviceStatus) Valid() bool {
 	}
 }
 
+// Defines values for TalkReason.
+const (
+	CodecNotSupported TalkReason = "codec_not_supported"
+	NoBackChannel     TalkReason = "no_back_channel"
+)
+
+// Valid indicates whether the value is a known member of the TalkReason enum.
+func (e TalkReason) Valid() bool {
+	switch e {
+	case CodecNotSupported:
+		return true
+	case NoBackChannel:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TalkTalker.
+const (
+	TalkTalkerNobody TalkTalker = "nobody"
+	TalkTalkerOther  TalkTalker = "other"
+	TalkTalkerYou    TalkTalker = "you"
+)
+
+// Valid indicates whether the value is a known member of the TalkTalker enum.
+func (e TalkTalker) Valid() bool {
+	switch e {
+	case TalkTalkerNobody:
+		return true
+	case TalkTalkerOther:
+		return true
+	case TalkTalkerYou:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ViewerTransport.
 const (
 	ViewerTransportEvents        ViewerTransport = "events"
@@ -399,6 +438,7 @@ const (
 	ViewerTransportRtspsUDP      ViewerTransport = "rtsps-udp"
 	ViewerTransportWebhook       ViewerTransport = "webhook"
 	ViewerTransportWebrtc        ViewerTransport = "webrtc"
+	ViewerTransportWebrtcTalk    ViewerTransport = "webrtc-talk"
 )
 
 // Valid indicates whether the value is a known member of the ViewerTransport enum.
@@ -427,6 +467,8 @@ func (e ViewerTransport) Valid() bool {
 	case ViewerTransportWebhook:
 		return true
 	case ViewerTransportWebrtc:
+		return true
+	case ViewerTransportWebrtcTalk:
 		return true
 	default:
 		return false
@@ -2295,6 +2337,30 @@ type StreamKeySecret struct {
 	Secret         string `json:"secret"`
 }
 
+// Talk defines model for Talk.
+type Talk struct {
+	// Available Whether the channel can be talked to.
+	Available bool `json:"available"`
+
+	// Codec What the camera takes: PCMA or PCMU. If it takes neither, what it takes instead, where that is known.
+	Codec string `json:"codec,omitempty,omitzero"`
+
+	// Reason Why it cannot.
+	Reason TalkReason `json:"reason,omitempty,omitzero"`
+
+	// Talker Who is talking now.
+	Talker TalkTalker `json:"talker"`
+
+	// Webrtc Whether this server has WebRTC; otherwise it can be talked to by RTSP only.
+	Webrtc bool `json:"webrtc"`
+}
+
+// TalkReason Why it cannot.
+type TalkReason string
+
+// TalkTalker Who is talking now.
+type TalkTalker string
+
 // TermTime From this time, or until it. Absent: always. An end must be in the future when it is set.
 type TermTime = time.Time
 
@@ -2417,14 +2483,14 @@ type Viewer struct {
 	// StreamKey The name of the stream key that is used. Its label is for its account alone.
 	StreamKey string `json:"stream_key,omitempty,omitzero"`
 
-	// Transport `events`, `webhook` and `push` carry an alarm; `rtsp-talk` and `rtsps-talk` carry sound to the camera.
+	// Transport `events`, `webhook` and `push` carry an alarm; `rtsp-talk`, `rtsps-talk` and `webrtc-talk` carry sound to the camera.
 	Transport ViewerTransport `json:"transport"`
 
 	// Unreadable True if text could not be read because its key is missing; such text is empty. It was not erased.
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
-// ViewerTransport `events`, `webhook` and `push` carry an alarm; `rtsp-talk` and `rtsps-talk` carry sound to the camera.
+// ViewerTransport `events`, `webhook` and `push` carry an alarm; `rtsp-talk`, `rtsps-talk` and `webrtc-talk` carry sound to the camera.
 type ViewerTransport string
 
 // ViewerList defines model for ViewerList.
@@ -2784,6 +2850,12 @@ type GetChannelStreamsParams struct {
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
+// GetTalkParams defines parameters for GetTalk.
+type GetTalkParams struct {
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
 // StartWebRTCViewerParams defines parameters for StartWebRTCViewer.
 type StartWebRTCViewerParams struct {
 	// Stream The main stream, or the smaller one if the channel has it. Absent, the main one.
@@ -2795,6 +2867,12 @@ type StartWebRTCViewerParams struct {
 
 // StartWebRTCViewerParamsStream defines parameters for StartWebRTCViewer.
 type StartWebRTCViewerParamsStream string
+
+// StartWebRTCTalkerParams defines parameters for StartWebRTCTalker.
+type StartWebRTCTalkerParams struct {
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
 
 // SetDeviceCredentialsParams defines parameters for SetDeviceCredentials.
 type SetDeviceCredentialsParams struct {
@@ -3471,9 +3549,15 @@ type ServerInterface interface {
 	// GetChannelStreams See what a channel's streams are
 	// (GET /api/v1/devices/{device}/channels/{channel}/streams)
 	GetChannelStreams(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params GetChannelStreamsParams) error
+	// GetTalk See whether a channel can be talked to, and who talks
+	// (GET /api/v1/devices/{device}/channels/{channel}/talk)
+	GetTalk(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params GetTalkParams) error
 	// StartWebRTCViewer Watch a channel by WebRTC
 	// (POST /api/v1/devices/{device}/channels/{channel}/whep)
 	StartWebRTCViewer(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params StartWebRTCViewerParams) error
+	// StartWebRTCTalker Talk to a camera by WebRTC
+	// (POST /api/v1/devices/{device}/channels/{channel}/whip)
+	StartWebRTCTalker(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params StartWebRTCTalkerParams) error
 	// SetDeviceCredentials Set how a device of yours is reached
 	// (PUT /api/v1/devices/{device}/credentials)
 	SetDeviceCredentials(ctx echo.Context, device DevicePath, params SetDeviceCredentialsParams) error
@@ -3630,7 +3714,7 @@ type ServerInterface interface {
 	// RejectTransfer Reject a device that was offered to you
 	// (POST /api/v1/transfers/{transfer}/reject)
 	RejectTransfer(ctx echo.Context, transfer TransferPath, params RejectTransferParams) error
-	// EndWebRTCViewer Stop watching by WebRTC
+	// EndWebRTCViewer Stop watching or talking by WebRTC
 	// (DELETE /api/v1/webrtc/{viewer})
 	EndWebRTCViewer(ctx echo.Context, viewer string) error
 }
@@ -5149,6 +5233,50 @@ func (w *ServerInterfaceWrapper) GetChannelStreams(ctx echo.Context) error {
 	return err
 }
 
+// GetTalk converts echo context to params.
+func (w *ServerInterfaceWrapper) GetTalk(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetTalkParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetTalk(ctx, device, channel, params)
+	return err
+}
+
 // StartWebRTCViewer converts echo context to params.
 func (w *ServerInterfaceWrapper) StartWebRTCViewer(ctx echo.Context) error {
 	var err error
@@ -5196,6 +5324,50 @@ func (w *ServerInterfaceWrapper) StartWebRTCViewer(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.StartWebRTCViewer(ctx, device, channel, params)
+	return err
+}
+
+// StartWebRTCTalker converts echo context to params.
+func (w *ServerInterfaceWrapper) StartWebRTCTalker(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StartWebRTCTalkerParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StartWebRTCTalker(ctx, device, channel, params)
 	return err
 }
 
@@ -7344,7 +7516,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/recordings", wrapper.ListDeviceRecordings, options.OperationMiddlewares["listDeviceRecordings"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/snapshot", wrapper.GetDeviceSnapshot, options.OperationMiddlewares["getDeviceSnapshot"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/streams", wrapper.GetChannelStreams, options.OperationMiddlewares["getChannelStreams"]...)
+	router.GET(options.BaseURL+"/api/v1/devices/:device/channels/:channel/talk", wrapper.GetTalk, options.OperationMiddlewares["getTalk"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/channels/:channel/whep", wrapper.StartWebRTCViewer, options.OperationMiddlewares["startWebRTCViewer"]...)
+	router.POST(options.BaseURL+"/api/v1/devices/:device/channels/:channel/whip", wrapper.StartWebRTCTalker, options.OperationMiddlewares["startWebRTCTalker"]...)
 	router.PUT(options.BaseURL+"/api/v1/devices/:device/credentials", wrapper.SetDeviceCredentials, options.OperationMiddlewares["setDeviceCredentials"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/refresh", wrapper.RefreshDevice, options.OperationMiddlewares["refreshDevice"]...)
 	router.DELETE(options.BaseURL+"/api/v1/devices/:device/transfer", wrapper.WithdrawTransfer, options.OperationMiddlewares["withdrawTransfer"]...)
@@ -8948,6 +9122,30 @@ func (response GetChannelStreams200JSONResponse) VisitGetChannelStreamsResponse(
 	return err
 }
 
+type GetTalkRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+	Params  GetTalkParams
+}
+
+type GetTalkResponseObject interface {
+	VisitGetTalkResponse(w http.ResponseWriter) error
+}
+
+type GetTalk200JSONResponse Talk
+
+func (response GetTalk200JSONResponse) VisitGetTalkResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type StartWebRTCViewerRequestObject struct {
 	Device  DeviceOrDomainPath `json:"device"`
 	Channel ChannelPath        `json:"channel"`
@@ -8990,6 +9188,59 @@ type StartWebRTCViewer408ApplicationProblemPlusJSONResponse struct {
 }
 
 func (response StartWebRTCViewer408ApplicationProblemPlusJSONResponse) VisitStartWebRTCViewerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartWebRTCTalkerRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+	Params  StartWebRTCTalkerParams
+	Body    io.Reader
+}
+
+type StartWebRTCTalkerResponseObject interface {
+	VisitStartWebRTCTalkerResponse(w http.ResponseWriter) error
+}
+
+type StartWebRTCTalker201ResponseHeaders struct {
+	Location string
+}
+
+type StartWebRTCTalker201ApplicationSdpResponse struct {
+	Body          io.Reader
+	Headers       StartWebRTCTalker201ResponseHeaders
+	ContentLength int64
+}
+
+func (response StartWebRTCTalker201ApplicationSdpResponse) VisitStartWebRTCTalkerResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/sdp")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type StartWebRTCTalker408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response StartWebRTCTalker408ApplicationProblemPlusJSONResponse) VisitStartWebRTCTalkerResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -10684,9 +10935,15 @@ type StrictServerInterface interface {
 	// GetChannelStreams See what a channel's streams are
 	// (GET /api/v1/devices/{device}/channels/{channel}/streams)
 	GetChannelStreams(ctx context.Context, request GetChannelStreamsRequestObject) (GetChannelStreamsResponseObject, error)
+	// GetTalk See whether a channel can be talked to, and who talks
+	// (GET /api/v1/devices/{device}/channels/{channel}/talk)
+	GetTalk(ctx context.Context, request GetTalkRequestObject) (GetTalkResponseObject, error)
 	// StartWebRTCViewer Watch a channel by WebRTC
 	// (POST /api/v1/devices/{device}/channels/{channel}/whep)
 	StartWebRTCViewer(ctx context.Context, request StartWebRTCViewerRequestObject) (StartWebRTCViewerResponseObject, error)
+	// StartWebRTCTalker Talk to a camera by WebRTC
+	// (POST /api/v1/devices/{device}/channels/{channel}/whip)
+	StartWebRTCTalker(ctx context.Context, request StartWebRTCTalkerRequestObject) (StartWebRTCTalkerResponseObject, error)
 	// SetDeviceCredentials Set how a device of yours is reached
 	// (PUT /api/v1/devices/{device}/credentials)
 	SetDeviceCredentials(ctx context.Context, request SetDeviceCredentialsRequestObject) (SetDeviceCredentialsResponseObject, error)
@@ -10843,7 +11100,7 @@ type StrictServerInterface interface {
 	// RejectTransfer Reject a device that was offered to you
 	// (POST /api/v1/transfers/{transfer}/reject)
 	RejectTransfer(ctx context.Context, request RejectTransferRequestObject) (RejectTransferResponseObject, error)
-	// EndWebRTCViewer Stop watching by WebRTC
+	// EndWebRTCViewer Stop watching or talking by WebRTC
 	// (DELETE /api/v1/webrtc/{viewer})
 	EndWebRTCViewer(ctx context.Context, request EndWebRTCViewerRequestObject) (EndWebRTCViewerResponseObject, error)
 }
@@ -12697,6 +12954,33 @@ func (sh *strictHandler) GetChannelStreams(ctx echo.Context, device DeviceOrDoma
 	return nil
 }
 
+// GetTalk operation middleware
+func (sh *strictHandler) GetTalk(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params GetTalkParams) error {
+	var request GetTalkRequestObject
+
+	request.Device = device
+	request.Channel = channel
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTalk(ctx.Request().Context(), request.(GetTalkRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTalk")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetTalkResponseObject); ok {
+		return validResponse.VisitGetTalkResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // StartWebRTCViewer operation middleware
 func (sh *strictHandler) StartWebRTCViewer(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params StartWebRTCViewerParams) error {
 	var request StartWebRTCViewerRequestObject
@@ -12720,6 +13004,35 @@ func (sh *strictHandler) StartWebRTCViewer(ctx echo.Context, device DeviceOrDoma
 		return err
 	} else if validResponse, ok := response.(StartWebRTCViewerResponseObject); ok {
 		return validResponse.VisitStartWebRTCViewerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StartWebRTCTalker operation middleware
+func (sh *strictHandler) StartWebRTCTalker(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params StartWebRTCTalkerParams) error {
+	var request StartWebRTCTalkerRequestObject
+
+	request.Device = device
+	request.Channel = channel
+	request.Params = params
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StartWebRTCTalker(ctx.Request().Context(), request.(StartWebRTCTalkerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartWebRTCTalker")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StartWebRTCTalkerResponseObject); ok {
+		return validResponse.VisitStartWebRTCTalkerResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
