@@ -72,6 +72,7 @@ type village struct {
 	owner, recipient, stranger person
 	device, spare              string
 	id                         string // of the share
+	alarms                     *memoryAlarms
 }
 
 func newVillage(t testing.TB, change ...func(*Config)) *village {

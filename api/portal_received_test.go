@@ -10,8 +10,9 @@ import (
 // portalVillage is a village whose people use the portal.
 func portalVillage(t testing.TB) *village {
 	t.Helper()
-	w := newPortalWorld(t)
-	v := &village{world: w, owner: w.person("alice"), recipient: w.person("bob"), stranger: w.person("mallory")}
+	m := newMemoryAlarms(t)
+	w := newPortalWorld(t, func(c *Config) { c.Alarms = m })
+	v := &village{world: w, owner: w.person("alice"), recipient: w.person("bob"), stranger: w.person("mallory"), alarms: m}
 	v.device, v.spare = w.camera(v.owner, "Front door"), w.camera(v.owner, "Garden")
 	v.id = w.share(v.owner, v.recipient.email, grant(v.device, "live_view", "playback")).ID
 	return v

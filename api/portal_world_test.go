@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -192,6 +193,7 @@ func (p webPage) lacks(texts ...string) webPage {
 func (p webPage) form(action string) url.Values {
 	p.b.w.t.Helper()
 	forms := p.all(func(n *html.Node) bool { return n.Data == "form" && attrValue(n, "action") == action })
+	slices.SortStableFunc(forms, func(a, b *html.Node) int { return -cmp.Compare(attrValue(a, "method"), attrValue(b, "method")) }) // those that do something, before searches
 	if len(forms) == 0 {
 		p.b.w.t.Fatalf("%s has no form for %s: %s", p.path, action, p.body)
 	}

@@ -23,7 +23,7 @@ type assets struct {
 
 // assetTypes are the kinds of files that are served.
 var assetTypes = map[string]string{
-	".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
+	".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml", ".png": "image/png",
 }
 
 func loadAssets() (assets, error) {

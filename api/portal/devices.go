@@ -121,9 +121,10 @@ type devicePage struct {
 }
 
 type viewerRow struct {
-	ID, Name, Camera, Functions, Address string
-	Own                                  bool
-	Since                                *stamp
+	ID, Share                        string
+	Name, Camera, Functions, Address string
+	Own                              bool
+	Since                            *stamp
 }
 
 const mostViewers = 200
@@ -139,24 +140,31 @@ func (v *visit) device() (*devicePage, error) {
 		Names: newForm("name", d.Name), Connection: newForm(), Path: devicePath(d.ID), ID: d.ID, Name: cmp.Or(d.Name, d.ID),
 		Serial: d.Serial, Model: d.Model, Firmware: d.Firmware, Added: v.at(d.AddedAt), Proven: d.Proven, State: v.stateOf(d.Online), Channels: d.Channels,
 	}
-	names := map[int]string{}
 	for _, c := range d.Channels {
-		names[c.Channel] = cmp.Or(c.Name, v.t("camera.number", "number", c.Channel))
 		p.Names.Values["channel"+strconv.Itoa(c.Channel)] = c.Name
 	}
 	w, err := v.api.ListDeviceViewersWithResponse(v.ctx(), id, &client.ListDeviceViewersParams{Limit: mostViewers})
 	if err != nil {
 		return nil, err
 	}
-	for _, one := range w.JSON200.Items {
-		row := viewerRow{ID: one.ID, Camera: names[one.Channel], Functions: v.functions(one.Privileges), Address: one.Address, Own: one.Own, Since: v.at(one.Since)}
+	p.Viewers, p.MoreViewers = v.viewerRows(w.JSON200.Items, d.Channels), w.JSON200.Next != ""
+	return p, nil
+}
+
+// viewerRows are viewers of a device with some channels.
+func (v *visit) viewerRows(list []client.Viewer, channels []client.Channel) (rows []viewerRow) {
+	names := map[int]string{}
+	for _, c := range channels {
+		names[c.Channel] = cmp.Or(c.Name, v.t("camera.number", "number", c.Channel))
+	}
+	for _, one := range list {
+		row := viewerRow{ID: one.ID, Share: one.Share, Camera: names[one.Channel], Functions: v.functions(one.Privileges), Address: one.Address, Own: one.Own, Since: v.at(one.Since)}
 		if !one.Own {
 			row.Name = cmp.Or(one.Name, v.recipientName(one.Recipient))
 		}
-		p.Viewers = append(p.Viewers, row)
+		rows = append(rows, row)
 	}
-	p.MoreViewers = w.JSON200.Next != ""
-	return p, nil
+	return rows
 }
 
 func showDevice(v *visit) error {

@@ -69,11 +69,11 @@ func TestViewersAreListedAndEnded(t *testing.T) {
 		t.Errorf("before it is removed: %s", body)
 	}
 	asked = nil
-	ended := post(p, "/devices/cam/viewers", url.Values{"viewer": {"a/1"}})
+	ended := post(p, "/devices/cam/viewers", url.Values{"viewer": {"a/1"}, "sure": {"yes"}})
 	if ended.Code != http.StatusSeeOther || ended.Header().Get("Location") != "/devices/cam" || !slices.Contains(asked, "DELETE /api/v1/devices/cam/viewers/a/1") {
 		t.Errorf("%d %s, asked %v", ended.Code, ended.Header().Get("Location"), asked)
 	}
-	if gone := post(p, "/devices/cam/viewers", url.Values{"viewer": {"c"}}); gone.Code != http.StatusNotFound {
+	if gone := post(p, "/devices/cam/viewers", url.Values{"viewer": {"c"}, "sure": {"yes"}}); gone.Code != http.StatusNotFound {
 		t.Errorf("a viewer that is gone: %d", gone.Code)
 	}
 }

@@ -63,6 +63,7 @@ var sections = []section{
 	{Name: "received", Path: "/shared-with-me"},
 	{Name: "sent", Path: "/my-shares"},
 	{Name: "devices", Path: "/devices"},
+	{Name: "alarms", Path: "/alarms"},
 	{Name: "account", Path: "/account"},
 }
 
@@ -72,6 +73,8 @@ type section struct{ Name, Path string }
 func (p *Portal) routes() {
 	p.mux.HandleFunc("GET "+p.assets.prefix, p.serveAsset)
 	p.mux.HandleFunc("GET /favicon.ico", p.serveIcon)
+	p.mux.HandleFunc("GET /sw.js", p.serveWorker)
+	p.mux.HandleFunc("GET /manifest.webmanifest", p.serveManifest)
 
 	p.open("GET /{$}", showRoot)
 	p.open("GET /login", showLogin)
@@ -122,8 +125,17 @@ func (p *Portal) routes() {
 	p.private("POST /devices/{device}", renameDevice)
 	p.private("POST /devices/{device}/connection", connectDevice)
 	p.private("POST /devices/{device}/viewers", endViewer)
+	p.private("GET /devices/{device}/access", showAccess)
+	p.private("POST /devices/{device}/access", endAccess)
+	p.private("GET /devices/{device}/alarms", showReceiver)
+	p.private("POST /devices/{device}/alarms", setReceiver)
 	p.private("GET /devices/{device}/delete", askRemove)
 	p.private("POST /devices/{device}/delete", removeDevice)
+
+	p.private("GET /alarms", showAlarms)
+	p.private("POST /alarms", markAlarms)
+	p.private("POST /alarms/browsers", removeBrowser)
+	p.private("GET /alarms/{alarm}", showAlarm)
 
 	p.private("GET /account", showAccount)
 	p.private("POST /account", updateAccount)
@@ -161,6 +173,7 @@ var relays = []string{
 	"DELETE /webrtc/{viewer}",
 	"GET /privileges",
 	"GET /events",
+	"POST /accounts/me/push-subscriptions",
 }
 
 // handler answers one request of a browser. An error becomes a page.
@@ -185,7 +198,7 @@ func (p *Portal) private(pattern string, h handler) {
 }
 
 // contentPolicy lets a page load what the portal itself serves, and nothing else.
-const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; media-src 'self'; " +
+const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; worker-src 'self'; manifest-src 'self'; media-src 'self'; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 // ServeHTTP serves the portal.
