@@ -46,7 +46,7 @@ func TestPortalEveryPageInEveryLanguage(t *testing.T) {
 			}
 		}
 		b := v.browser()
-		walk(b, "/login", "/register", "/reset", "/reset/code", "/invite", "/nowhere")
+		walk(b, "/login", "/setup", "/register", "/reset", "/reset/code", "/invite", "/nowhere")
 		b.get("/login").submit("/login", "login", "x@example.com", "password", "x")
 		b.get("/register").submit("/register", "email", "x", "password", "x")
 		walk(v.as(v.stranger), "/shared-with-me")
@@ -56,7 +56,7 @@ func TestPortalEveryPageInEveryLanguage(t *testing.T) {
 		walk(v.as(v.recipient), "/live", "/live/"+v.device+"/1", "/shared-with-me", device, device+"/delete", "/account", "/nowhere")
 		share := "/my-shares/" + v.id
 		walk(v.as(v.owner), "/shared-with-me", "/account", "/my-shares", "/my-shares?query=bob", "/my-shares?query=x", "/my-shares/new", "/my-shares/new?device="+v.device, share, share+"/delete")
-		walk(v.as(v.owner), "/devices", "/devices/"+v.device, "/devices/"+v.device+"/delete", "/devices/"+v.device+"/transfer", "/devices/requests", "/my-shares/codes")
+		walk(v.as(v.owner), "/setup/camera", "/setup/share", "/devices", "/devices/"+v.device, "/devices/"+v.device+"/delete", "/devices/"+v.device+"/transfer", "/devices/requests", "/my-shares/codes")
 		walk(v.as(v.recipient), "/account/close", "/account/webhook")
 		v.alarms.raise(t, v.owner.id, "alarm", 1)
 		walk(v.as(v.owner), "/alarms", "/alarms?unseen=yes&day=2020-01-01", "/alarms/alarm", "/devices/"+v.device+"/access", "/devices/"+v.device+"/access?query=x", "/devices/"+v.device+"/alarms")

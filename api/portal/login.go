@@ -9,10 +9,18 @@ import (
 
 // showRoot leads to where somebody goes on.
 func showRoot(v *visit) error {
-	if v.token == "" {
-		v.redirect("/login")
-	} else {
+	if v.token != "" {
 		v.redirect(home)
+		return nil
+	}
+	needed, err := v.unused()
+	if err != nil {
+		return err
+	}
+	if needed {
+		v.redirect("/setup")
+	} else {
+		v.redirect("/login")
 	}
 	return nil
 }

@@ -82,6 +82,12 @@ func (p *Portal) routes() {
 	p.open("POST /logout", logOut)
 	p.open("GET /register", showRegister)
 	p.open("POST /register", register)
+	p.open("GET /setup", showSetup)
+	p.open("POST /setup", setUp)
+	p.private("GET /setup/camera", showSetupCamera)
+	p.private("POST /setup/camera", addSetupCamera)
+	p.private("GET /setup/share", showSetupShare)
+	p.private("POST /setup/share", makeSetupShare)
 	p.open("GET /reset", showReset)
 	p.open("POST /reset", requestReset)
 	p.open("GET /reset/code", showResetCode)
@@ -168,6 +174,9 @@ func (p *Portal) routes() {
 // relays are the operations of the API that scripts of pages may call.
 var relays = []string{
 	"GET /devices/{device}/channels/{channel}/snapshot",
+
+	"POST /device-checks",
+	"POST /device-searches",
 	"GET /devices/{device}/channels/{channel}/streams",
 	"POST /devices/{device}/channels/{channel}/whep",
 	"DELETE /webrtc/{viewer}",

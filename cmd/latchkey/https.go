@@ -213,12 +213,17 @@ func (s *runningService) listen(o options) (err error) {
 // redirects reports whether plain HTTP only leads to HTTPS.
 func (s *runningService) redirects() bool { return s.https != nil && !onLoopback(s.http) }
 
-// apiAddress returns where the REST API is called, as a URL.
-func (s *runningService) apiAddress(o options) string {
-	if s.redirects() {
+// portalAddress returns where a browser opens the portal, as a URL: by HTTPS if it is served
+// to others, or there is nothing else to reach from where others are.
+func (s *runningService) portalAddress(o options) string {
+	if s.https != nil && (!onLoopback(s.https) || onLoopback(s.http)) {
 		return address("https", s.hosts(o)[0], portOf(s.https))
 	}
-	return "http://" + s.httpAddr()
+	host := "localhost"
+	if hosts := reachable(s.http.Addr()); len(hosts) > 0 {
+		host = hosts[0]
+	}
+	return address("http", host, portOf(s.http))
 }
 
 // hosts returns the names and addresses under which browsers open the service by HTTPS,

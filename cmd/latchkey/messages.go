@@ -62,7 +62,7 @@ func (s *runningService) warnOfVerification(o options) {
 	case !o.verify:
 		s.logger.Warn("--verification is off: whoever registers an address gets what is shared with it, without any proof that it is theirs")
 	case len(o.senders) == 0:
-		s.logger.Warn("addresses must be verified, but nothing sends codes: set --mail or --sms-hook; until then only accounts of `latchkey account create`, and the one that the set-up invitation made, share and receive shares")
+		s.logger.Warn("addresses must be verified, but nothing sends codes: set --mail or --sms-hook; until then only accounts of `latchkey account create`, and the one that the set-up link made, share and receive shares")
 	}
 }
 
@@ -81,27 +81,23 @@ func (s People) checkRegistration(fault func(flag, format string, args ...any)) 
 	return app.Closed
 }
 
-// setUpWithin is for how long the invitation for the first account can be used. A new
-// start prints another one.
-const setUpWithin = 7 * 24 * time.Hour
+// setUpWithin is for how long the link for the first account holds. A new start prints
+// another one.
+const setUpWithin = 24 * time.Hour
 
-// tellSetUp prints the invitation for the first account, if there is none and nobody may
-// register without. Each start makes a new one, which replaces the one before. It is not
-// written to the log.
+// tellSetUp prints the link for the first account, if there is none. Each start makes a new
+// one, which replaces the one before. Only its hash is kept, and it is not written to the
+// log; browsers do not send what follows the #.
 func (s *runningService) tellSetUp(ctx context.Context, o options, to io.Writer) error {
-	if o.registration == app.Open {
-		return nil
-	}
 	empty, err := s.opened.vault.Empty(ctx)
 	if err != nil || !empty {
 		return err
 	}
-	_, token, _, err := s.opened.vault.NewInvitation(ctx, "", setUpWithin, 1)
+	_, secret, _, err := s.opened.vault.NewInvitation(ctx, "", setUpWithin, 1)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(to, "There is no account yet. Register the first one with this invitation, which can be used once, within 7 days:\n  %s\n"+
-		"  POST %s/api/v1/accounts {\"email\": \"...\", \"password\": \"...\", \"name\": \"...\", \"invitation\": \"%s\"}\n", token, s.apiAddress(o), token)
+	fmt.Fprintf(to, "\nThere is no account yet. Set Latchkey up in a browser:\n\n  %s/setup#%s\n\nThe link makes one account, within 24 hours; another start prints another one.\n\n", s.portalAddress(o), secret)
 	return nil
 }
 
