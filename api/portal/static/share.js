@@ -14,8 +14,10 @@ for (const head of form.querySelectorAll(".all")) {
     label.dataset.column = name;
     const box = document.createElement("input");
     box.type = "checkbox";
-    label.append(box, " ", all[0].closest("label").textContent.trim());
-    head.append(label);
+    const words = document.createElement("span");
+    words.textContent = all[0].closest("label").textContent.trim();
+    label.append(box, " ", words);
+    head.querySelector(".ticks").append(label);
     head.hidden = false;
     const show = () => {
       const on = [...all].filter((one) => one.checked).length;
