@@ -13,6 +13,6 @@
 // anything to addresses of its choice. Candidates of offers are not even read.
 //
 // Packets go from a flow of package upstream through a stream, which marks where decoders
-// can start, to the outbox of each viewer, and from there through pion to the socket. A
-// faster fan-out would replace the way from the stream to the socket.
+// can start and collects those of a picture, to the outbox of each viewer. Fans take them
+// from there through pion, which encrypts them, into batches for the socket.
 package webrtc

@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
+	"github.com/pion/dtls/v3"
 	"github.com/pion/ice/v4"
 	"github.com/pion/webrtc/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -104,7 +106,9 @@ type Door struct {
 	metrics  *metrics
 	viewers  *registry
 	streams  *streams
-	socket   net.PacketConn
+	fans     []*fan
+	next     atomic.Uint32 // of the fans, for viewers in turn
+	socket   *net.UDPConn
 	mux      *ice.UDPMuxDefault
 	engine   webrtc.SettingEngine
 	identity identity
@@ -116,7 +120,7 @@ func New(cfg Config) (*Door, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring WebRTC: %w", err)
 	}
-	d := &Door{cfg: cfg, log: cfg.Logger, viewers: newRegistry(), streams: &streams{all: map[*upstream.Flow]*stream{}}}
+	d := &Door{cfg: cfg, log: cfg.Logger, viewers: newRegistry()}
 	if d.metrics, err = newMetrics(d, cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("registering the WebRTC metrics: %w", err)
 	}
@@ -126,6 +130,7 @@ func New(cfg Config) (*Door, error) {
 	if err := d.listen(); err != nil {
 		return nil, fmt.Errorf("opening the WebRTC port: %w", err)
 	}
+	d.streams = &streams{fans: d.fans, all: map[*upstream.Flow]*stream{}}
 	return d, nil
 }
 
@@ -142,6 +147,10 @@ func (d *Door) listen() error {
 	if d.socket, err = net.ListenUDP(network, addr); err != nil {
 		return err
 	}
+	_ = d.socket.SetWriteBuffer(sendBuffer) // a smaller one makes the fans wait
+	if d.fans, err = newFans(d.socket); err != nil {
+		return errors.Join(err, d.socket.Close())
+	}
 	quiet := silence{}
 	d.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: d.socket, Logger: quiet.NewLogger("")})
 	e := &d.engine
@@ -156,6 +165,7 @@ func (d *Door) listen() error {
 		return context.WithTimeout(context.Background(), d.cfg.SetupWithin)
 	})
 	e.SetReceiveMTU(2048)
+	e.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80)
 	if len(d.cfg.Public) == 0 {
 		return nil
 	}
@@ -190,6 +200,7 @@ func (d *Door) Run(ctx context.Context) error {
 	for _, v := range list {
 		_ = d.await(context.Background(), v) // it waits some seconds at most
 	}
+	closeFans(d.fans)
 	return d.mux.Close()
 }
 
@@ -209,7 +220,7 @@ func (d *Door) admit(ctx context.Context, use Use, prepare func(context.Context,
 	rand.Read(id) // never fails
 	v := &viewer{
 		door: d, id: base64.RawURLEncoding.EncodeToString(id), use: use, source: sourceOf(use.Address),
-		done: make(chan struct{}), connected: make(chan struct{}), box: newOutbox(), resends: rate.NewLimiter(rate.Every(resendEvery), resendBurst),
+		done: make(chan struct{}), connected: make(chan struct{}), fan: d.fans[int(d.next.Add(1))%len(d.fans)], resends: rate.NewLimiter(rate.Every(resendEvery), resendBurst),
 		log: d.log.With("account", use.Account, "device", use.Device, "channel", use.Channel),
 	}
 	v.ctx, v.cancel = context.WithCancel(context.Background())

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/dtls/v3"
 	"github.com/pion/ice/v4"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
@@ -181,6 +182,12 @@ type datagrams struct{ net.PacketConn }
 // newPlayer makes a player that takes these codecs; none: those of browsers.
 func newPlayer(t testing.TB, codecs ...webrtc.RTPCodecParameters) *player {
 	t.Helper()
+	return newPlayerOf(t, nil, codecs...)
+}
+
+// newPlayerOf is newPlayer for one that takes these profiles of SRTP; none: those of pion.
+func newPlayerOf(t testing.TB, profiles []dtls.SRTPProtectionProfile, codecs ...webrtc.RTPCodecParameters) *player {
+	t.Helper()
 	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -194,6 +201,7 @@ func newPlayer(t testing.TB, codecs ...webrtc.RTPCodecParameters) *player {
 	engine.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	engine.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	engine.SetReceiveMTU(2048)
+	engine.SetSRTPProtectionProfiles(profiles...)
 	media := &webrtc.MediaEngine{}
 	if codecs == nil {
 		if err := media.RegisterDefaultCodecs(); err != nil {
@@ -282,12 +290,18 @@ func (p *player) take(a Answer) {
 func (h *house) watch(use Use, codecs ...webrtc.RTPCodecParameters) (*player, Answer) {
 	h.t.Helper()
 	p := newPlayer(h.t, codecs...)
-	a, err := h.Start(h.t.Context(), use, p.offer(codecs == nil))
+	return p, h.show(p, use, codecs == nil)
+}
+
+// show makes a player watch.
+func (h *house) show(p *player, use Use, sound bool) Answer {
+	h.t.Helper()
+	a, err := h.Start(h.t.Context(), use, p.offer(sound))
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	p.take(a)
-	return p, a
+	return a
 }
 
 // next returns the next packet.

@@ -45,6 +45,8 @@ type guard struct {
 	ice.UDPMux
 	viewer *viewer
 
+	alone bool // its path takes no datagrams in segments; guarded by the fan's sending
+
 	mu      sync.Mutex
 	peers   map[string]bool
 	sources map[uint32]bool
@@ -98,10 +100,16 @@ func (c *guarded) ReadFrom(p []byte) (int, net.Addr, error) {
 	}
 }
 
-// WriteTo sends nothing to a viewer that was ended, also nothing of pion's own.
+// WriteTo sends nothing to a viewer that was ended, also nothing of pion's own. Media, which
+// pion has encrypted and addressed, goes to the fan's batch: see fan.with.
 func (c *guarded) WriteTo(p []byte, to net.Addr) (int, error) {
-	if c.guard.viewer.ending.Load() != nil && !isDTLS(p) { // it may be told goodbye
+	v := c.guard.viewer
+	if v.ending.Load() != nil && !isDTLS(p) { // it may be told goodbye
 		return 0, net.ErrClosed
+	}
+	if isRTP(p) {
+		v.fan.batch.add(c.guard, p, to)
+		return len(p), nil
 	}
 	return c.PacketConn.WriteTo(p, to)
 }
@@ -137,6 +145,11 @@ func within[T comparable](set map[T]bool, value T, most int) bool {
 		set[value] = true
 	}
 	return set[value]
+}
+
+// isRTP tells media from reports (RFC 5761, section 4).
+func isRTP(p []byte) bool {
+	return len(p) > 1 && p[0] >= 128 && p[0] <= 191 && (p[1] < 192 || p[1] > 223)
 }
 
 func isDTLS(p []byte) bool { return len(p) > 0 && p[0] >= 20 && p[0] <= 63 }

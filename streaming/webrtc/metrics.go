@@ -48,11 +48,7 @@ func newMetrics(d *Door, r prometheus.Registerer) (*metrics, error) {
 }
 
 // count counts what was given to a viewer.
-func (d *Door) count(list []piece) {
-	bytes := 0
-	for _, p := range list {
-		bytes += len(p.payload)
-	}
-	d.metrics.packets.Add(float64(len(list)))
-	d.metrics.bytes.Add(float64(bytes))
+func (d *Door) count(b *burst) {
+	d.metrics.packets.Add(float64(len(b.pieces)))
+	d.metrics.bytes.Add(float64(b.bytes))
 }

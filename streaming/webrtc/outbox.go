@@ -1,54 +1,80 @@
 package webrtc
 
-import "sync"
+import (
+	"slices"
+	"sync"
+	"time"
+)
 
 const (
 	// maxQueue is how much may wait for a viewer, in bytes of packets that others share. One
 	// that is slower loses pictures up to the next key frame.
 	maxQueue = 4 << 20
-	// maxTurn is how much of the catch-up is sent at once, in bytes. Between two turns is a
-	// pause: the buffer of the viewer's socket is small.
-	maxTurn = 24 << 10
+	// maxTurn is how much a viewer is sent at once, in bytes, and turnPause the pause after
+	// it: the buffer of the viewer's socket is small.
+	maxTurn   = 24 << 10
+	turnPause = time.Millisecond
 )
+
+// burst is packets of one track that are sent at once: a picture or a part of it. It does
+// not change once it was offered.
+type burst struct {
+	pieces []piece
+	bytes  int // of payload
+}
+
+func (b *burst) add(p piece) {
+	b.pieces = append(b.pieces, p)
+	b.bytes += len(p.payload) + len(p.sets)
+}
 
 // outbox has what is to be sent to a viewer.
 type outbox struct {
-	wake chan struct{} // of one: something came
-
 	mu      sync.Mutex
-	catch   []piece // goes first
-	live    []piece
+	catch   []*burst // goes first
+	live    []*burst
 	bytes   int  // of live
 	waiting bool // for a picture that a decoder can start with
 }
 
-func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1)} }
-
 // start begins with the catch-up. Without one, the viewer waits for a key frame.
-func (o *outbox) start(catch []piece) {
+func (o *outbox) start(catch []*burst) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.drop()
 	o.catch, o.waiting = catch, len(catch) == 0
-	o.signal()
 }
 
-// offer gives a live packet.
-func (o *outbox) offer(p piece, video bool) {
+// offer gives a live burst, and reports whether the viewer takes it.
+func (o *outbox) offer(b *burst, video bool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.bytes+len(p.payload) > maxQueue {
+	if o.bytes+b.bytes > maxQueue {
 		o.drop()
 	}
 	if video && o.waiting {
-		if !p.begins {
-			return
+		if b = b.resumed(); b == nil {
+			return false
 		}
-		o.waiting, p.resumes = false, true
+		o.waiting = false
 	}
-	o.live = append(o.live, p)
-	o.bytes += len(p.payload)
-	o.signal()
+	o.live = append(o.live, b)
+	o.bytes += b.bytes
+	return true
+}
+
+// resumed returns what a viewer can resume with; nil if it cannot.
+func (b *burst) resumed() *burst {
+	n := slices.IndexFunc(b.pieces, func(p piece) bool { return p.begins })
+	if n < 0 {
+		return nil
+	}
+	rest := &burst{}
+	for _, p := range b.pieces[n:] {
+		rest.add(p)
+	}
+	rest.pieces[0].resumes = true
+	return rest
 }
 
 // drop leaves out what waits. The caller holds mu.
@@ -63,29 +89,29 @@ func (o *outbox) miss() {
 	o.drop()
 }
 
-// take returns what to send next. more reports whether something of the catch-up is left.
-func (o *outbox) take() (list []piece, more bool) {
+// take returns what to send next. more reports whether something is left.
+func (o *outbox) take() (list []*burst, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.catch) == 0 {
-		list, o.live, o.bytes = o.live, nil, 0
-		return list, false
+	if len(o.catch) > 0 {
+		list, o.catch, _ = turn(o.catch)
+	} else {
+		size := 0
+		list, o.live, size = turn(o.live)
+		o.bytes -= size
 	}
-	n := 0
-	for size := 0; n < len(o.catch) && size < maxTurn; n++ {
-		size += len(o.catch[n].payload)
-	}
-	list, o.catch = o.catch[:n], o.catch[n:]
-	if len(o.catch) == 0 {
-		o.catch = nil
-		o.signal() // for what is live
-	}
-	return list, o.catch != nil
+	return list, len(o.catch)+len(o.live) > 0
 }
 
-func (o *outbox) signal() {
-	select {
-	case o.wake <- struct{}{}:
-	default:
+// turn splits off what is sent at once.
+func turn(all []*burst) (now, rest []*burst, size int) {
+	n := 0
+	for n < len(all) && (n == 0 || size+all[n].bytes <= maxTurn) {
+		size += all[n].bytes
+		n++
 	}
+	if n == len(all) {
+		return all, nil, size
+	}
+	return all[:n:n], all[n:], size
 }

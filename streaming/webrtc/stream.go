@@ -15,6 +15,7 @@ import (
 // streams are the flows that somebody watches.
 type streams struct {
 	mu     sync.Mutex
+	fans   []*fan
 	all    map[*upstream.Flow]*stream
 	closed bool
 }
@@ -27,12 +28,16 @@ type stream struct {
 	formats      []format.Format // by track
 	users        int             // guarded by the streams' mutex
 
-	mu      sync.Mutex
-	marks   marker // of the video
-	picture uint32 // the current one's timestamp
-	begun   bool
-	ended   bool // the flow has ended
-	viewers []*viewer
+	fans []*fan
+
+	mu       sync.Mutex
+	marks    marker // of the video
+	now      *burst // of the current picture
+	picture  uint32 // its timestamp
+	begun    bool
+	unmarked bool // the ends of pictures are not marked
+	ended    bool // the flow has ended
+	viewers  []*viewer
 }
 
 // maxPayload is how large the payload of a packet may be, in bytes: with what is added to it
@@ -61,7 +66,7 @@ func (s *streams) of(flow *upstream.Flow) (*stream, error) {
 	}
 	st := s.all[flow]
 	if st == nil {
-		st = newStream(flow)
+		st = newStream(flow, s.fans)
 		var err error
 		if _, st.detach, err = flow.Attach(st); err != nil {
 			return nil, err
@@ -88,8 +93,8 @@ func (s *streams) close() {
 	s.closed = true
 }
 
-func newStream(flow *upstream.Flow) *stream {
-	st := &stream{flow: flow, video: -1, audio: -1}
+func newStream(flow *upstream.Flow, fans []*fan) *stream {
+	st := &stream{flow: flow, video: -1, audio: -1, fans: fans, now: &burst{}}
 	for n, m := range flow.Description().Medias {
 		st.formats = append(st.formats, m.Formats[0])
 		switch {
@@ -110,22 +115,64 @@ func (st *stream) format(track int) format.Format {
 	return st.formats[track]
 }
 
-// Take gives a packet to every viewer.
+// Take collects the packets of a picture, and gives them to every viewer at its end. A large
+// picture is given in parts, and sound at once.
 func (st *stream) Take(p upstream.Packet) {
 	if p.Track != st.video && p.Track != st.audio || p.Data[1]&0x7f != st.format(p.Track).PayloadType() {
 		return
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	timestamp := upstream.Timestamp(p.Data)
-	if p.Track == st.video && (!st.begun || timestamp != st.picture) {
-		st.begun, st.picture = true, timestamp
+	next := p.Track == st.video && (!st.begun || upstream.Timestamp(p.Data) != st.picture)
+	if next {
 		st.checkOrder()
 	}
-	for _, out := range st.pieces(p, &st.marks, p.Key) {
-		for _, v := range st.viewers {
-			v.box.offer(out, p.Track == st.video)
+	st.collect(p, next)
+}
+
+// collect takes a packet; next reports that with it a picture begins.
+func (st *stream) collect(p upstream.Packet, next bool) {
+	list := st.pieces(p, &st.marks, p.Key)
+	if p.Track == st.audio {
+		sound := &burst{}
+		for _, out := range list {
+			sound.add(out)
 		}
+		st.give(sound, false)
+		return
+	}
+	if next {
+		st.unmarked = len(st.now.pieces) > 0
+		st.flush()
+		st.begun, st.picture = true, upstream.Timestamp(p.Data)
+	}
+	for _, out := range list {
+		st.now.add(out)
+	}
+	if list[len(list)-1].marker || st.unmarked || st.now.bytes >= maxTurn {
+		st.flush()
+	}
+}
+
+// flush gives what was collected of the picture.
+func (st *stream) flush() {
+	if len(st.now.pieces) == 0 {
+		return
+	}
+	b := st.now
+	st.now = &burst{pieces: make([]piece, 0, len(b.pieces)+1)}
+	st.give(b, true)
+}
+
+// give gives a burst to every viewer.
+func (st *stream) give(b *burst, video bool) {
+	for _, v := range st.viewers {
+		if v.box.offer(b, video) {
+			v.fan.rouse(v)
+		}
+	}
+	for _, f := range st.fans {
+		f.signal()
 	}
 }
 
@@ -185,7 +232,7 @@ func (st *stream) join(v *viewer) {
 		v.end(endedCamera)
 		return
 	}
-	v.box.start(st.catchUp())
+	v.start(st.catchUp())
 	st.viewers = append(st.viewers, v)
 }
 
@@ -194,25 +241,29 @@ func (st *stream) rejoin(v *viewer) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if slices.Contains(st.viewers, v) {
-		v.box.start(st.catchUp())
+		v.start(st.catchUp())
 	}
 }
 
 // catchUp is what a viewer gets first. It holds at least what was taken so far; what follows
 // of it is late then. The caller holds mu.
-func (st *stream) catchUp() []piece {
+func (st *stream) catchUp() []*burst {
 	gop := st.flow.GOP(st.video)
 	squeeze := gop.Squeeze()
 	marks := st.marks
 	marks.known = false
-	list := make([]piece, 0, len(gop.Packets))
+	var list []*burst
 	for _, p := range gop.Packets {
 		if p.Data[1]&0x7f != st.format(st.video).PayloadType() {
 			continue
 		}
-		for _, out := range st.pieces(p, &marks, p.Key || len(list) == 0) {
+		first := len(list) == 0
+		for _, out := range st.pieces(p, &marks, p.Key || first) {
 			out.timestamp, out.resumes = squeeze.Map(out.timestamp), len(list) == 0
-			list = append(list, out)
+			if n := len(list); n == 0 || list[n-1].bytes >= maxTurn-maxPayload {
+				list = append(list, &burst{})
+			}
+			list[len(list)-1].add(out)
 		}
 	}
 	return list

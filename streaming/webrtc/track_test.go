@@ -109,25 +109,59 @@ func TestParameterSetsAreAddedWhereMissing(t *testing.T) {
 }
 
 func TestSlowViewerGoesOnWithAKeyFrame(t *testing.T) {
-	o := newOutbox()
+	o := &outbox{}
 	o.start(nil)
-	big := make([]byte, 1400)
-	offer := func(begins bool) { o.offer(piece{payload: big, begins: begins}, true) }
+	offer := func(begins bool) {
+		b := &burst{}
+		for n := range 4 {
+			b.add(piece{number: uint16(n), payload: make([]byte, 1400), begins: begins && n == 1})
+		}
+		o.offer(b, true)
+	}
 	offer(false)
 	if list, _ := o.take(); len(list) != 0 {
 		t.Error("it begins without a key frame")
 	}
 	offer(true)
-	for range maxQueue / len(big) {
+	for range maxQueue / (4 * 1400) {
 		offer(false)
 	}
 	offer(false)
-	if list, _ := o.take(); len(list) != 0 {
-		t.Errorf("%d packets wait that cannot be decoded", len(list))
+	if list, more := o.take(); len(list) != 0 || more {
+		t.Errorf("%d bursts wait that cannot be decoded", len(list))
 	}
 	offer(true)
-	if list, _ := o.take(); len(list) != 1 || !list[0].resumes {
+	if list, more := o.take(); len(list) != 1 || more || len(list[0].pieces) != 3 || !list[0].pieces[0].resumes || list[0].pieces[0].number != 1 {
 		t.Errorf("it goes on with %+v", list)
+	}
+}
+
+// TestTurnsAreSmall: what a viewer gets at once fits the buffer of its socket.
+func TestTurnsAreSmall(t *testing.T) {
+	o := &outbox{}
+	of := func(bytes int) *burst {
+		b := &burst{}
+		b.add(piece{payload: make([]byte, bytes)})
+		return b
+	}
+	o.start([]*burst{of(maxTurn), of(1000), of(maxTurn - 1000), of(500)})
+	o.offer(of(700), true)
+	o.offer(of(2*maxTurn), true)
+	for n, want := range []struct {
+		bytes int
+		more  bool
+	}{{maxTurn, true}, {maxTurn, true}, {500, true}, {700, true}, {2 * maxTurn, false}, {0, false}} {
+		list, more := o.take()
+		bytes := 0
+		for _, b := range list {
+			bytes += b.bytes
+		}
+		if bytes != want.bytes || more != want.more {
+			t.Errorf("turn %d has %d bytes, more is %v; want %d, %v", n, bytes, more, want.bytes, want.more)
+		}
+	}
+	if o.bytes != 0 {
+		t.Errorf("%d bytes are counted when all was taken", o.bytes)
 	}
 }
 

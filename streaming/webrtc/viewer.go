@@ -38,8 +38,6 @@ const (
 	// it gets the first ones again, this often.
 	restartWithin = 5 * time.Second
 	maxRestarts   = 4
-	// catchPause is the pause between two parts of the catch-up.
-	catchPause = time.Millisecond
 	// resendEvery and resendBurst limit what a viewer may ask for again, in packets.
 	resendEvery = time.Millisecond
 	resendBurst = maxHistory
@@ -64,7 +62,11 @@ type viewer struct {
 	tracks  []*track // by track of the flow; nil: not sent
 	talker  *talker  // nil: it watches
 	peer    *webrtc.PeerConnection
-	box     *outbox
+	box     outbox
+	fan     *fan
+	parted  bool // guarded by the fan's sending
+	roused  bool // guarded by the fan's mu
+	paused  bool // used by the fan's run
 	resends *rate.Limiter
 
 	connected chan struct{} // closed when something can be sent
@@ -151,15 +153,13 @@ func (v *viewer) awaitConnection() bool {
 	return true
 }
 
-// serve sends what comes, until the viewer ends.
+// serve looks after the viewer until it ends. What it gets is sent by its fan.
 func (v *viewer) serve() {
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	used := time.Now()
 	for v.ctx.Err() == nil {
 		select {
-		case <-v.box.wake:
-			v.flush()
 		case now := <-tick.C:
 			if now.Sub(time.Unix(0, v.heard.Load())) > v.door.cfg.SilentWithin {
 				v.end(endedSilent)
@@ -173,25 +173,37 @@ func (v *viewer) serve() {
 	}
 }
 
-// flush sends what waits.
-func (v *viewer) flush() {
-	for more := true; more; {
-		var list []piece
-		list, more = v.box.take()
-		for _, p := range list {
-			if t := v.tracks[p.track]; t == nil {
-				continue
-			} else if !v.may() || t.send(p) != nil {
-				v.box.miss()
-				return
-			}
+// start gives the viewer the catch-up.
+func (v *viewer) start(catch []*burst) {
+	v.box.start(catch)
+	v.fan.rouse(v)
+	v.fan.signal()
+}
+
+// flush sends a part of what waits, and reports whether there is more. The fan calls it.
+func (v *viewer) flush() (more bool) {
+	list, more := v.box.take()
+	for _, b := range list {
+		if !v.may() || v.send(b) != nil {
+			v.box.miss()
+			return false
 		}
-		v.door.count(list)
-		v.report()
-		if more {
-			time.Sleep(catchPause)
+		v.door.count(b)
+	}
+	v.report()
+	return more
+}
+
+// send sends a burst.
+func (v *viewer) send(b *burst) error {
+	for _, p := range b.pieces {
+		if t := v.tracks[p.track]; t == nil {
+			continue
+		} else if err := t.send(p); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // report sends the reports that are due.
@@ -250,14 +262,17 @@ func (v *viewer) resend(t *track, lost *rtcp.TransportLayerNack) {
 	if lost.MediaSSRC != t.ssrc {
 		return
 	}
-	for _, pair := range lost.Nacks {
-		for _, number := range pair.PacketList() {
-			if !v.resends.Allow() || !v.may() || t.again(number) != nil {
-				return
+	v.fan.with(v, func() {
+		defer v.fan.batch.flush()
+		for _, pair := range lost.Nacks {
+			for _, number := range pair.PacketList() {
+				if !v.resends.Allow() || !v.may() || t.again(number) != nil {
+					return
+				}
+				v.door.metrics.resent.Inc()
 			}
-			v.door.metrics.resent.Inc()
 		}
-	}
+	})
 }
 
 func (v *viewer) noteUse() {
@@ -275,6 +290,7 @@ func (v *viewer) teardown() {
 	if v.talker != nil {
 		v.talker.Stop()
 	}
+	v.fan.part(v)
 	if v.peer != nil {
 		if err := v.peer.GracefulClose(); err != nil {
 			v.log.Debug("closing a peer failed", "error", err)
