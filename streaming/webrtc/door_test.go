@@ -76,16 +76,23 @@ func TestPictureAndSoundArrive(t *testing.T) {
 }
 
 func TestFirstPictureIsFromTheCache(t *testing.T) {
-	h := open(t, (&cameratest.Camera{Medias: video(), GOP: 1 << 20}).Start(t))
+	const gop = 50 // 2 s: nobody waits for the next one
+	h := open(t, (&cameratest.Camera{Medias: video(), GOP: gop}).Start(t))
 	first, _ := h.watch(annUse)
 	first.next(first.video)
-	for frameOf(first.next(first.video)) < 5 {
+	for frameOf(first.next(first.video))%gop < 5 {
 	}
 	second, _ := h.watch(annUse)
 	second.next(second.video) // parameter sets
-	at := uint32(0)
-	for at < 8 {
+	at := frameOf(second.next(second.video))
+	if at%gop != 0 {
+		t.Errorf("it begins with frame %d, which is no key frame", at)
+	}
+	for end := at + 8; at < end; {
 		packet := second.next(second.video)
+		if packet.Payload[0] == 0x78 {
+			continue
+		}
 		frame := frameOf(packet)
 		if frame != at && frame != at+1 {
 			t.Fatalf("frame %d follows %d", frame, at)
