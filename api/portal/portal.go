@@ -179,7 +179,16 @@ var relays = []string{
 	"POST /device-searches",
 	"GET /devices/{device}/channels/{channel}/streams",
 	"POST /devices/{device}/channels/{channel}/whep",
+	"POST /devices/{device}/channels/{channel}/whip",
+	"GET /devices/{device}/channels/{channel}/talk",
 	"DELETE /webrtc/{viewer}",
+	"GET /devices/{device}/channels/{channel}/ptz/status",
+	"GET /devices/{device}/channels/{channel}/ptz/presets",
+	"POST /devices/{device}/channels/{channel}/ptz/presets/{preset}/goto",
+	"POST /devices/{device}/channels/{channel}/ptz/move",
+	"POST /devices/{device}/channels/{channel}/ptz/stop",
+	"DELETE /devices/{device}/channels/{channel}/ptz",
+	"GET /devices/{device}/viewers",
 	"GET /privileges",
 	"GET /events",
 	"POST /accounts/me/push-subscriptions",
@@ -218,6 +227,7 @@ func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Permissions-Policy", "microphone=(self), camera=(), geolocation=(), display-capture=()")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Cookie, Accept-Language")
 	h.Del("Connection") // bodies are read here
