@@ -49,6 +49,12 @@ check: ## gofmt, vet, golangci-lint, govulncheck; whether generated code is fres
 generate: ## Make the generated code again
 	@go generate ./...
 
+.PHONY: screenshots
+screenshots: ## Take a picture of every page of the portal: out/screenshots
+	@.ci/setup
+	@rm -rf out/screenshots && mkdir -p out/screenshots
+	@LATCHKEY_SCREENSHOTS=$(CURDIR)/out/screenshots go test -count=1 -v -run TestBrowserEveryPage ./internal/portaltest | grep --line-buffered -E '^ok|FAIL|\.png|_test.go'
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10m)
 	@.ci/fuzz $(FUZZTIME)

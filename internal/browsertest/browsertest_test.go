@@ -32,6 +32,10 @@ func site(t *testing.T, pages map[string]string) string {
 		case !ok:
 			w.WriteHeader(http.StatusNotFound)
 			return
+		case strings.HasSuffix(r.URL.Path, ".css"):
+			w.Header().Set("Content-Type", "text/css")
+			fmt.Fprint(w, page)
+			return
 		case strings.HasSuffix(r.URL.Path, ".js"):
 			w.Header().Set("Content-Type", "text/javascript")
 			fmt.Fprint(w, page)
@@ -151,5 +155,25 @@ func TestBrowserMicrophone(t *testing.T) {
 		if somebody.Open("/").Eval(hears, &got); got != want {
 			t.Errorf("the page %s, want %s", got, want)
 		}
+	}
+}
+
+// TestBrowserFindsBarriers: axe runs under the policy of a page and finds what it looks for.
+func TestBrowserFindsBarriers(t *testing.T) {
+	t.Parallel()
+	page := New(t, site(t, map[string]string{
+		"/bad":      `<html lang=en><link rel=stylesheet href=/grey.css><main><h1>x</h1><p id=grey>Hardly to be read</p><input><button></button></main>`,
+		"/grey.css": "#grey { color: #ccc; background: #fff }",
+		"/good":     `<html lang=en><main><h1>x</h1><label>Name <input></label></main>`,
+	}), Look{}).Open("/bad")
+	found := strings.Join(page.Barriers(), "\n")
+	for _, id := range []string{"color-contrast (serious)", "label (critical)", "button-name (critical)"} {
+		if !strings.Contains(found, id) {
+			t.Errorf("%s is not in %s", id, found)
+		}
+	}
+	page.Go("/good")
+	if found := page.Barriers(); len(found) > 0 {
+		t.Errorf("found %q", found)
 	}
 }

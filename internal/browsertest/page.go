@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -226,21 +227,33 @@ func (g *Page) WaitTextIn(selector, text string) {
 	g.WaitEval(fmt.Sprintf("[...document.querySelectorAll(%s)].some(e => e.innerText.includes(%s))", quoted(selector), quoted(text)))
 }
 
-// Screenshot returns the whole page as PNG, also what is below the window.
+// Screenshot returns the whole page as PNG, in a window that is high enough for it: what
+// sticks to the edges of a window is then at those of the picture.
 func (g *Page) Screenshot() (png []byte) {
 	g.t.Helper()
+	width, height := g.person.look.Width, g.person.look.Height
 	metrics, err := call(g, page.GetLayoutMetrics, cdp.Empty{})
 	if err != nil {
 		g.t.Fatalf("measuring %s: %v", g.Path(), err)
 	}
-	beyond := true
-	got, err := call(g, page.CaptureScreenshot, page.CaptureScreenshotParams{CaptureBeyondViewport: &beyond, Clip: &page.Viewport{
-		Width: float64(g.person.look.Width), Height: max(float64(g.person.look.Height), metrics.CSSContentSize.Height), Scale: 1,
-	}})
+	g.Resize(width, max(height, int64(math.Ceil(metrics.CSSContentSize.Height))))
+	got, err := call(g, page.CaptureScreenshot, page.CaptureScreenshotParams{})
 	if err != nil {
 		g.t.Fatalf("taking a picture of %s: %v", g.Path(), err)
 	}
+	g.Resize(width, height)
 	return got.Data
+}
+
+// Resize changes the size of the window, in CSS pixels.
+func (g *Page) Resize(width, height int64) {
+	g.t.Helper()
+	_, err := call(g, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+		Width: width, Height: height, DeviceScaleFactor: 1, Mobile: g.person.look.Touch,
+	})
+	if err != nil {
+		g.t.Fatalf("resizing the window: %v", err)
+	}
 }
 
 // Offline cuts the tab off the network, or connects it again.

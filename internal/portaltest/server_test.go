@@ -265,12 +265,22 @@ func (a *account) add(c *simcamera.Camera, name string) string {
 // offer shares channel 1 of devices and returns the share's id.
 func (a *account) offer(to *account, remark string, devices []string, privileges ...string) string {
 	a.s.t.Helper()
+	return a.offerFor(to, remark, nil, devices, privileges...)
+}
+
+// offerFor is offer with conditions.
+func (a *account) offerFor(to *account, remark string, terms map[string]any, devices []string, privileges ...string) string {
+	a.s.t.Helper()
 	var list []any
 	for _, d := range devices {
 		list = append(list, map[string]any{"device": d, "channels": []any{map[string]any{"channel": 1, "privileges": privileges}}})
 	}
+	body := map[string]any{"recipient": map[string]any{"email": to.email}, "remark": remark, "devices": list}
+	if terms != nil {
+		body["terms"] = terms
+	}
 	var share struct{ ID string }
-	a.must("POST", "/shares", map[string]any{"recipient": map[string]any{"email": to.email}, "remark": remark, "devices": list}, &share)
+	a.must("POST", "/shares", body, &share)
 	return share.ID
 }
 
