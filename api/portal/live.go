@@ -18,10 +18,10 @@ const (
 
 // livePage is the data of the page of all live pictures.
 type livePage struct {
-	Own, Shared []tile
-	Next        string // the query of the next page, "" for none
-	First       bool
-	Alone       bool // nothing on any page
+	Tiles []tile // own first
+	Next  string // the query of the next page, "" for none
+	First bool
+	Empty bool // nothing on any page
 }
 
 // tile is a camera that may be seen.
@@ -37,6 +37,7 @@ type tile struct {
 	Since      *stamp // of State
 	Streams    string // what the API knows of them, as JSON; "" for nothing
 	Still      string // the address of a still picture
+	Recordings string // the page of them
 }
 
 // May is for templates: whether a privilege is granted.
@@ -71,11 +72,9 @@ func showLive(v *visit) error {
 		return err
 	}
 	p.Next = next.query()
-	p.Alone = p.First && p.Next == "" && p.count() == 0
+	p.Empty = p.First && p.Next == "" && len(p.Tiles) == 0
 	return v.page("live", v.t("live.title"), p)
 }
-
-func (p *livePage) count() int { return len(p.Own) + len(p.Shared) }
 
 // place is where a page begins: the API lists devices, and one may have many cameras.
 type place struct {
@@ -111,15 +110,11 @@ func (v *visit) tiles(p *livePage, at place) (place, error) {
 				if seen++; seen <= at.skip {
 					continue
 				}
-				if p.count() == mostTiles {
+				if len(p.Tiles) == mostTiles {
 					at.skip = seen - 1
 					return at, nil
 				}
-				if d.Owner {
-					p.Own = append(p.Own, t)
-				} else {
-					p.Shared = append(p.Shared, t)
-				}
+				p.Tiles = append(p.Tiles, t)
 			}
 		}
 		switch at.cursor, at.skip = a.JSON200.Next, 0; {
@@ -153,8 +148,9 @@ func (v *visit) tilesOf(d client.DevicePrivileges) []tile {
 func (v *visit) tileOf(d client.DevicePrivileges, g client.Grant, c client.SeenCamera) tile {
 	t := tile{
 		Device: d.Device, Channel: c.Channel, Path: livePath(d.Device, c.Channel), Live: string(c.Live), Privileges: g.Privileges,
-		Name:  v.tileName(d, c),
-		Still: RelayPath + "/devices/" + url.PathEscape(d.Device) + "/channels/" + strconv.Itoa(c.Channel) + "/snapshot",
+		Name:       v.tileName(d, c),
+		Still:      RelayPath + "/devices/" + url.PathEscape(d.Device) + "/channels/" + strconv.Itoa(c.Channel) + "/snapshot",
+		Recordings: "/playback/" + url.PathEscape(d.Device) + "/" + strconv.Itoa(c.Channel),
 	}
 	if !d.Owner {
 		t.From = v.personName(d.From)

@@ -439,7 +439,6 @@ const (
 	ViewerTransportWebhook       ViewerTransport = "webhook"
 	ViewerTransportWebrtc        ViewerTransport = "webrtc"
 	ViewerTransportWebrtcTalk    ViewerTransport = "webrtc-talk"
-	ViewerTransportWebsocket     ViewerTransport = "websocket"
 )
 
 // Valid indicates whether the value is a known member of the ViewerTransport enum.
@@ -470,8 +469,6 @@ func (e ViewerTransport) Valid() bool {
 	case ViewerTransportWebrtc:
 		return true
 	case ViewerTransportWebrtcTalk:
-		return true
-	case ViewerTransportWebsocket:
 		return true
 	default:
 		return false

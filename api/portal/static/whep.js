@@ -1,0 +1,60 @@
+// Live pictures by WebRTC (WHEP). The server is ICE-lite and reads no candidates, so the
+// offer is sent as soon as it is made.
+import { call } from "./api.js";
+
+// playWHEP shows a stream in a video. It resolves when the server has answered, and throws
+// its refusal otherwise. onend is called once, when the connection ends for any reason but
+// close.
+export async function playWHEP(video, { device, channel, stream, signal, onend }) {
+  const peer = new RTCPeerConnection();
+  let viewer = "";
+  let connected = false; // then the server sees that it is closed
+  let over = false;
+
+  function close() {
+    if (over) return;
+    over = true;
+    signal?.removeEventListener("abort", close);
+    peer.close();
+    if (video.srcObject === sink) video.srcObject = null;
+    if (viewer && !connected) call("DELETE", `/webrtc/${encodeURIComponent(viewer)}`, { keepalive: true }).catch(() => {});
+  }
+  function ended() {
+    if (over) return;
+    viewer = ""; // the server has ended it
+    close();
+    onend();
+  }
+
+  const sink = new MediaStream();
+  signal?.addEventListener("abort", close, { once: true });
+  try {
+    for (const kind of ["video", "audio"]) {
+      const { receiver } = peer.addTransceiver(kind, { direction: "recvonly" });
+      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+    }
+    peer.ontrack = ({ track, receiver }) => {
+      sink.addTrack(track);
+      if (receiver.transport) receiver.transport.onstatechange = () => {
+        if (["closed", "failed"].includes(receiver.transport.state)) ended();
+      };
+    };
+    peer.onconnectionstatechange = () => {
+      connected ||= peer.connectionState === "connected";
+      if (["closed", "failed"].includes(peer.connectionState)) ended();
+    };
+    await peer.setLocalDescription();
+    const response = await call("POST", `/devices/${encodeURIComponent(device)}/channels/${channel}/whep?stream=${stream}`, {
+      body: peer.localDescription.sdp, headers: { "Content-Type": "application/sdp" }, signal,
+    });
+    viewer = (response.headers.get("Location") || "").split("/").pop();
+    const sdp = await response.text();
+    if (over) throw new DOMException("closed", "AbortError");
+    video.srcObject = sink;
+    await peer.setRemoteDescription({ type: "answer", sdp });
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return { close, stats: () => peer.getStats() };
+}
