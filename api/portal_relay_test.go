@@ -63,6 +63,17 @@ func TestScriptsOfAPageUseItsSession(t *testing.T) {
 	}
 }
 
+// A refusal keeps its status where the API flushes what it has sent of a camera.
+func TestARefusalOfACameraIsRelayedWhole(t *testing.T) {
+	village := portalVillage(t)
+	mallory := village.as(village.stranger)
+	csrf := attrValue(mallory.get("/devices").all(elements("html"))[0], "data-csrf")
+	a := mallory.relay(http.MethodPost, "/do/devices/"+village.device+"/channels/1/whep?stream=main", "v=0", "Content-Type", "application/sdp", "Latchkey-CSRF", csrf)
+	if a.Code != http.StatusNotFound || !strings.Contains(a.Body.String(), `"device_not_found"`) {
+		t.Errorf("%d %s, want 404 device_not_found", a.Code, a.Body)
+	}
+}
+
 func TestRefusalsOfScriptsAreInTheLanguageOfThePage(t *testing.T) {
 	w := newPortalWorld(t)
 	b := w.browser()

@@ -118,6 +118,14 @@ func (a *relayAnswer) Write(p []byte) (int, error) {
 	return a.ResponseWriter.Write(p)
 }
 
+// FlushError sends what was written of an answer; a refusal is sent as a whole, at its end.
+func (a *relayAnswer) FlushError() error {
+	if a.status != 0 {
+		return nil
+	}
+	return http.NewResponseController(a.ResponseWriter).Flush() //nolint:wrapcheck // as the ResponseWriter says it
+}
+
 // end sends a refusal that was kept.
 func (a *relayAnswer) end() {
 	if a.status == 0 {
