@@ -13,12 +13,12 @@ func TestPortalWhoCanGetIn(t *testing.T) {
 	b.get("/devices/"+v.device).want(200, "/devices/"+v.device, "Who can get in")
 	b.get(path).want(200, path, "Nobody is watching.", v.recipient.email, "Live View, Playback", "Invited", "Changed", "Not used yet", "1 session")
 	v.accept()
-	v.wantStatus(v.do("POST", "/api/v1/stream-keys", v.owner.token, map[string]any{"label": "TV"}), 201)
-	p := b.get(path).want(200, path, "Accepted", "TV")
-	if main := p.main(); strings.Index(main, "TV") > strings.Index(main, v.recipient.email) {
+	v.wantStatus(v.do("POST", "/api/v1/stream-keys", v.owner.token, map[string]any{"label": "Television set"}), 201)
+	p := b.get(path).want(200, path, "Accepted", "Television set")
+	if main := p.main(); strings.Index(main, "Television set") > strings.Index(main, v.recipient.email) {
 		t.Error("the newest is not the first")
 	}
-	b.get(path+"?query=bob").want(200, path+"?query=bob", v.recipient.email).lacks("TV")
+	b.get(path+"?query=bob").want(200, path+"?query=bob", v.recipient.email).lacks("Television set")
 	b.get(path+"?query=nobody").want(200, path+"?query=nobody", "You share with nobody like that.")
 
 	ask := p.submit(path, "share", v.id).want(200, path, "can no longer use Front door")

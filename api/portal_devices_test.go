@@ -13,10 +13,11 @@ func TestPortalDevices(t *testing.T) {
 	b.get("/devices").want(200, "/devices", "Front door", "Garden", "1 camera")
 	empty := v.as(v.stranger).get("/devices").want(200, "/devices", "You have no device yet.")
 
-	empty.submit("/devices", "name", "Hall", "rtsp_url", "http://192.0.2.10/", "username", "u", "password", "hunter2").
+	each := empty.b.get("/devices/new/addresses").want(200, "/devices/new/addresses")
+	each.submit("/devices", "name", "Hall", "rtsp_url", "http://u:hunter2@192.0.2.10/", "username", "u", "password", "hunter2").
 		want(422, "/devices", "It begins with rtsp:// or rtsps://.").lacks("hunter2")
-	empty.submit("/devices", "name", "Hall", "rtsp_url", "rtsp://192.0.2.10/", "csrf", "x").want(403, "/devices")
-	empty.submit("/devices", "name", "Hall", "rtsp_url", "rtsp://192.0.2.10/1", "username", "u", "password", "hunter2").
+	each.submit("/devices", "name", "Hall", "rtsp_url", "rtsp://192.0.2.10/", "csrf", "x").want(403, "/devices")
+	each.submit("/devices", "name", "Hall", "rtsp_url", "rtsp://192.0.2.10/1", "username", "u", "password", "hunter2").
 		want(200, "/devices", "Hall is added.", "Hall").lacks("hunter2", "192.0.2.10")
 
 	path := "/devices/" + v.device

@@ -56,7 +56,7 @@ func TestPortalEveryPageInEveryLanguage(t *testing.T) {
 		walk(v.as(v.recipient), "/live", "/live/"+v.device+"/1", "/shared-with-me", device, device+"/delete", "/account", "/nowhere")
 		share := "/my-shares/" + v.id
 		walk(v.as(v.owner), "/shared-with-me", "/account", "/my-shares", "/my-shares?query=bob", "/my-shares?query=x", "/my-shares/new", "/my-shares/new?device="+v.device, share, share+"/delete")
-		walk(v.as(v.owner), "/setup/camera", "/setup/share", "/devices", "/devices/"+v.device, "/devices/"+v.device+"/delete", "/devices/"+v.device+"/transfer", "/devices/requests", "/my-shares/codes")
+		walk(v.as(v.owner), "/setup/camera", "/setup/share", "/devices", "/devices/"+v.device, "/devices/"+v.device+"/delete", "/devices/"+v.device+"/transfer", "/devices/new", "/devices/new/addresses", "/devices/requests", "/my-shares/codes")
 		walk(v.as(v.recipient), "/account/close", "/account/webhook")
 		v.alarms.raise(t, v.owner.id, "alarm", 1)
 		walk(v.as(v.owner), "/alarms", "/alarms?unseen=yes&day=2020-01-01", "/alarms/alarm", "/devices/"+v.device+"/access", "/devices/"+v.device+"/access?query=x", "/devices/"+v.device+"/alarms")

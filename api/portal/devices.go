@@ -12,12 +12,9 @@ import (
 
 // devicesPage is the data of the page of one's own devices.
 type devicesPage struct {
-	Form   form
-	Adding bool // the form to add one is open
-	Trust  string
-	Rows   []deviceRow
-	Next   string
-	First  bool
+	Rows  []deviceRow
+	Next  string
+	First bool
 }
 
 type deviceRow struct {
@@ -48,53 +45,24 @@ func (v *visit) stateOf(o client.Online) deviceState {
 }
 
 func showDevices(v *visit) error {
-	p, err := v.devices(newForm())
+	p, err := v.devices()
 	if err != nil {
 		return err
 	}
-	p.Adding = len(p.Rows) == 0 && p.First
 	return v.page("devices", v.t("devices.title"), p)
 }
 
-func (v *visit) devices(f form) (*devicesPage, error) {
+func (v *visit) devices() (*devicesPage, error) {
 	cursor := v.r.URL.Query().Get("cursor")
 	a, err := v.api.ListDevicesWithResponse(v.ctx(), &client.ListDevicesParams{Limit: mostRows, Cursor: cursor})
 	if err != nil {
 		return nil, err
 	}
-	p := &devicesPage{Form: f, Next: a.JSON200.Next, First: cursor == ""}
+	p := &devicesPage{Next: a.JSON200.Next, First: cursor == ""}
 	for _, d := range a.JSON200.Items {
 		p.Rows = append(p.Rows, deviceRow{devicePath(d.ID), cmp.Or(d.Name, d.ID), d.Model, len(d.Channels), v.stateOf(d.Online)})
 	}
 	return p, nil
-}
-
-// addressFields are where a device is; the password is not among what is sent back.
-var addressFields = []string{"rtsp_url", "isapi_url", "onvif_url", "username"}
-
-// addDevice adds a device. The API connects to it first.
-func addDevice(v *visit) error {
-	f := v.typed(append([]string{"name", "serial"}, addressFields...)...)
-	_, err := v.api.AddDeviceWithResponse(v.ctx(), &client.AddDeviceParams{IdempotencyKey: v.key()}, client.NewDevice{
-		Name: strings.TrimSpace(f.Get("name")), Serial: strings.TrimSpace(f.Get("serial")),
-		RtspURL: strings.TrimSpace(f.Get("rtsp_url")), IsapiURL: strings.TrimSpace(f.Get("isapi_url")), OnvifURL: strings.TrimSpace(f.Get("onvif_url")),
-		Username: f.Get("username"), Password: v.r.PostForm.Get("password"), CertificateSha256: v.r.PostForm.Get("certificate_sha256"),
-	})
-	if err == nil {
-		v.say("device_added", "device", strings.TrimSpace(f.Get("name")))
-		v.redirect("/devices")
-		return nil
-	}
-	status := v.refused(&f, err, nil)
-	if status == 0 {
-		return err
-	}
-	p, wrong := v.devices(f)
-	if wrong != nil {
-		return wrong
-	}
-	p.Adding, p.Trust = true, fingerprint(err)
-	return v.render(status, "devices", v.t("devices.title"), p)
 }
 
 // fingerprint is that of a certificate which the owner may confirm, "" for none.
@@ -214,8 +182,8 @@ func connectDevice(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p.Connection = v.typed(addressFields...)
-	f := p.Connection
+	f := v.typed(addressFields...)
+	p.Connection = withoutSecrets(f)
 	_, err = v.api.SetDeviceCredentialsWithResponse(v.ctx(), p.ID, &client.SetDeviceCredentialsParams{IdempotencyKey: v.key()}, client.DeviceCredentials{
 		Username: f.Get("username"), Password: v.r.PostForm.Get("password"), CertificateSha256: v.r.PostForm.Get("certificate_sha256"),
 		RtspURL: strings.TrimSpace(f.Get("rtsp_url")), IsapiURL: strings.TrimSpace(f.Get("isapi_url")), OnvifURL: strings.TrimSpace(f.Get("onvif_url")),

@@ -122,6 +122,9 @@ func (p *Portal) routes() {
 
 	p.private("GET /devices", showDevices)
 	p.private("POST /devices", addDevice)
+	p.private("GET /devices/new", showNewDevice)
+	p.private("POST /devices/new", addNewDevice)
+	p.private("GET /devices/new/addresses", showDeviceAddresses)
 	p.private("GET /devices/requests", showRequests)
 	p.private("POST /devices/requests", decideRequest)
 	p.private("POST /devices/requests/access", askAccess)

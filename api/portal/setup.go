@@ -113,24 +113,34 @@ func showSetupCamera(v *visit) error {
 	if err != nil {
 		return err
 	}
+	p, err := v.cameraSearched()
+	if err != nil {
+		return err
+	}
+	p.Next, p.Step = len(devices) > 0, 2
+	return v.page("setupcamera", v.t("setup.camera.title"), p)
+}
+
+// cameraSearched is the form for a camera, with those of the network if they are asked for.
+func (v *visit) cameraSearched() (cameraPage, error) {
 	query := v.r.URL.Query()
-	p := cameraPage{Form: newForm("address", query.Get("address"), "name", query.Get("name")), Next: len(devices) > 0, Step: 2}
+	p := cameraPage{Form: newForm("address", query.Get("address"), "name", query.Get("name"))}
 	if query.Has("search") {
 		a, err := v.api.SearchDevicesWithResponse(v.ctx())
 		if err != nil && v.refused(&p.Form, err, nil) == 0 {
-			return err
+			return p, err
 		}
 		if err == nil {
 			p.Searched, p.Found = true, a.JSON200.Found
 		}
 	}
-	return v.page("setupcamera", v.t("setup.camera.title"), p)
+	return p, nil
 }
 
 // addSetupCamera looks at what is at the address, and adds it.
 func addSetupCamera(v *visit) error {
-	p := cameraPage{Form: v.typed("address", "name", "username"), Step: 2}
-	name, err := v.addFound(p.Form, v.r.PostForm.Get("password"), v.r.PostForm.Get("certificate_sha256"))
+	p := cameraPage{Form: withoutSecrets(v.typed("address", "name", "username")), Step: 2}
+	name, err := v.addFound(v.typed("address", "name", "username"), v.r.PostForm.Get("password"), v.r.PostForm.Get("certificate_sha256"))
 	if err != nil {
 		p.Trust = fingerprint(err)
 		return v.again("setupcamera", v.t("setup.camera.title"), &p.Form, &p, err, nil)

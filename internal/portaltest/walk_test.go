@@ -153,11 +153,13 @@ func TestBrowserKeepsAnAccount(t *testing.T) {
 	olga := s.register("olga@example.com", "Olga Lind")
 	door := camera(t, "DS-1")
 	page := olga.browse(browsertest.Look{}).Open("/devices")
-	page.Fill("main details[open] #name", "Front door") // open, since there is no device yet
+	page.Submit("main a.main")
+	page.Submit(`a[href="/devices/new/addresses"]`)
+	page.Fill("#name", "Front door")
 	page.Fill("#rtsp_url", door.URL(1, false))
 	page.Fill("#username", cameraUser)
-	page.Fill("main details #password", cameraPassword)
-	page.Submit("main details button.main")
+	page.Fill("#password", cameraPassword)
+	page.Submit("main form button.main")
 	page.WaitText("Front door")
 
 	page.Go("/account/keys")
