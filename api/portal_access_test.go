@@ -21,6 +21,12 @@ func TestPortalWhoCanGetIn(t *testing.T) {
 	b.get(path+"?query=bob").want(200, path+"?query=bob", v.recipient.email).lacks("Television set")
 	b.get(path+"?query=nobody").want(200, path+"?query=nobody", "You share with nobody like that.")
 
+	const all = "/my-shares/access"
+	b.get("/my-shares").want(200, "/my-shares", "Who can get in")
+	b.get(all).want(200, all, "Nobody is watching.", v.recipient.email, "1 device · Live View, Playback", "1 stream key", "1 session").lacks(">alice<")
+	b.get(all+"?query=nobody").want(200, all+"?query=nobody", "You share with nobody like that.")
+	v.as(v.stranger).get(all).want(200, all, "Nobody but you can get in.").lacks(v.recipient.email)
+
 	ask := p.submit(path, "share", v.id).want(200, path, "can no longer use Front door")
 	var s rest.Share
 	v.wantStatus(v.do("GET", v.path(), v.owner.token, nil), 200).decode(t, &s)

@@ -114,6 +114,7 @@ func (p *Portal) routes() {
 	p.private("POST /my-shares/summary", summarize)
 	p.private("GET /my-shares/codes", showCodes)
 	p.private("POST /my-shares/codes", revokeCode)
+	p.private("GET /my-shares/access", showEveryWay)
 	p.private("GET /my-shares/{share}", showShare)
 	p.private("POST /my-shares/{share}", saveShare)
 	p.private("POST /my-shares/{share}/pause", pause)
