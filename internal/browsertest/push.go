@@ -30,6 +30,9 @@ func (g *Page) Push(message string) {
 	g.t.Helper()
 	g.Do(chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
 		enable := chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+			if _, err := cdp.Call(ctx, tab, serviceworker.Disable, cdp.Empty{}); err != nil { // it tells of all that there are when it is enabled
+				return err
+			}
 			_, err := cdp.Call(ctx, tab, serviceworker.Enable, cdp.Empty{})
 			return err
 		})
