@@ -54,7 +54,9 @@ type Config struct {
 	Invitations Invitations
 	// Unused knows whether there is an account yet; nil: there is.
 	Unused Unused
-	Opener Opener
+	// LoginLinks log in without a password; nil: nobody has any.
+	LoginLinks LoginLinks
+	Opener     Opener
 
 	Fence    Fence
 	Progress Progress

@@ -57,6 +57,8 @@ func TestEveryOperationKeepsItsPromises(t *testing.T) {
 		"pages listPushSubscriptions":           "an account has at most 32",
 		"key testWebhook":                       "each call is a test",
 		"position testWebhook":                  "nothing changes",
+		"key logInByLink":                       "a link works once",
+		"position logInByLink":                  "a session is in the vault",
 		"key checkDevice":                       "nothing is kept",
 		"position checkDevice":                  "nothing changes",
 		"key searchDevices":                     "each call is a search",

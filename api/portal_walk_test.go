@@ -46,7 +46,7 @@ func TestPortalEveryPageInEveryLanguage(t *testing.T) {
 			}
 		}
 		b := v.browser()
-		walk(b, "/login", "/setup", "/register", "/reset", "/reset/code", "/invite", "/nowhere")
+		walk(b, "/login", "/setup", "/enter", "/register", "/reset", "/reset/code", "/invite", "/nowhere")
 		b.get("/login").submit("/login", "login", "x@example.com", "password", "x")
 		b.get("/register").submit("/register", "email", "x", "password", "x")
 		walk(v.as(v.stranger), "/shared-with-me")

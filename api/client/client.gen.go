@@ -1400,6 +1400,11 @@ type LinkedCameraBack struct {
 	Name string `json:"name,omitempty,omitzero"`
 }
 
+// LoginLink defines model for LoginLink.
+type LoginLink struct {
+	Secret string `json:"secret"`
+}
+
 // Muted defines model for Muted.
 type Muted struct {
 	Devices []string `json:"devices"`
@@ -3414,6 +3419,9 @@ type CompleteReclaimJSONRequestBody = NewDevice
 // LogInJSONRequestBody defines body for LogIn for application/json ContentType.
 type LogInJSONRequestBody = Credentials
 
+// LogInByLinkJSONRequestBody defines body for LogInByLink for application/json ContentType.
+type LogInByLinkJSONRequestBody = LoginLink
+
 // SetUpJSONRequestBody defines body for SetUp for application/json ContentType.
 type SetUpJSONRequestBody = FirstAccount
 
@@ -4612,6 +4620,26 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/v1/sessions (the `LogIn` operationId).
 	LogIn(ctx context.Context, body LogInJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LogInByLinkWithBody Log in by a link of the demo
+	//
+	// `latchkey demo` prints links that log in without a password. What follows the `#` of one works once, from the same
+	// machine. A service has none: the answer is 403 `login_link_invalid`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/sessions/by-link (the `LogInByLink` operationId).
+	LogInByLinkWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LogInByLink Log in by a link of the demo
+	//
+	// `latchkey demo` prints links that log in without a password. What follows the `#` of one works once, from the same
+	// machine. A service has none: the answer is 403 `login_link_invalid`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/sessions/by-link (the `LogInByLink` operationId).
+	LogInByLink(ctx context.Context, body LogInByLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LogOut Log out
 	//
@@ -7119,6 +7147,46 @@ func (c *Client) LogInWithBody(ctx context.Context, contentType string, body io.
 // Corresponds with POST /api/v1/sessions (the `LogIn` operationId).
 func (c *Client) LogIn(ctx context.Context, body LogInJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLogInRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LogInByLinkWithBody Log in by a link of the demo
+//
+// `latchkey demo` prints links that log in without a password. What follows the `#` of one works once, from the same
+// machine. A service has none: the answer is 403 `login_link_invalid`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/sessions/by-link (the `LogInByLink` operationId).
+func (c *Client) LogInByLinkWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLogInByLinkRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LogInByLink Log in by a link of the demo
+//
+// `latchkey demo` prints links that log in without a password. What follows the `#` of one works once, from the same
+// machine. A service has none: the answer is 403 `login_link_invalid`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/sessions/by-link (the `LogInByLink` operationId).
+func (c *Client) LogInByLink(ctx context.Context, body LogInByLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLogInByLinkRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -11911,6 +11979,46 @@ func NewLogInRequestWithBody(server string, contentType string, body io.Reader) 
 	return req, nil
 }
 
+// NewLogInByLinkRequest calls the generic LogInByLink builder with application/json body
+func NewLogInByLinkRequest(server string, body LogInByLinkJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewLogInByLinkRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewLogInByLinkRequestWithBody constructs an http.Request for the LogInByLink method, with any body, and a specified content type
+func NewLogInByLinkRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/sessions/by-link")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewLogOutRequest constructs an http.Request for the LogOut method
 func NewLogOutRequest(server string) (*http.Request, error) {
 	var err error
@@ -14959,6 +15067,26 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/v1/sessions (the `LogIn` operationId).
 	LogInWithResponse(ctx context.Context, body LogInJSONRequestBody, reqEditors ...RequestEditorFn) (*LogInResponse, error)
+
+	// LogInByLinkWithBodyWithResponse Log in by a link of the demo
+	//
+	// `latchkey demo` prints links that log in without a password. What follows the `#` of one works once, from the same
+	// machine. A service has none: the answer is 403 `login_link_invalid`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/sessions/by-link (the `LogInByLink` operationId).
+	LogInByLinkWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LogInByLinkResponse, error)
+
+	// LogInByLinkWithResponse Log in by a link of the demo
+	//
+	// `latchkey demo` prints links that log in without a password. What follows the `#` of one works once, from the same
+	// machine. A service has none: the answer is 403 `login_link_invalid`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/sessions/by-link (the `LogInByLink` operationId).
+	LogInByLinkWithResponse(ctx context.Context, body LogInByLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*LogInByLinkResponse, error)
 
 	// LogOutWithResponse Log out
 	//
@@ -18942,6 +19070,54 @@ func (r LogInResponse) ContentType() string {
 	return ""
 }
 
+type LogInByLinkResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Session
+	// ApplicationProblemJSON408 the response for an HTTP 408 `application/problem+json` response
+	ApplicationProblemJSON408 *TooSlow
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r LogInByLinkResponse) GetJSON201() *Session {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON408 returns the response for an HTTP 408 `application/problem+json` response
+func (r LogInByLinkResponse) GetApplicationProblemJSON408() *TooSlow {
+	return r.ApplicationProblemJSON408
+}
+
+// GetBody returns the raw response body bytes
+func (r LogInByLinkResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r LogInByLinkResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LogInByLinkResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r LogInByLinkResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type LogOutResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -22222,6 +22398,38 @@ func (c *ClientWithResponses) LogInWithResponse(ctx context.Context, body LogInJ
 	return ParseLogInResponse(rsp)
 }
 
+// LogInByLinkWithBodyWithResponse Log in by a link of the demo
+//
+// `latchkey demo` prints links that log in without a password. What follows the `#` of one works once, from the same
+// machine. A service has none: the answer is 403 `login_link_invalid`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/sessions/by-link (the `LogInByLink` operationId).
+func (c *ClientWithResponses) LogInByLinkWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LogInByLinkResponse, error) {
+	rsp, err := c.LogInByLinkWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLogInByLinkResponse(rsp)
+}
+
+// LogInByLinkWithResponse Log in by a link of the demo
+//
+// `latchkey demo` prints links that log in without a password. What follows the `#` of one works once, from the same
+// machine. A service has none: the answer is 403 `login_link_invalid`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/sessions/by-link (the `LogInByLink` operationId).
+func (c *ClientWithResponses) LogInByLinkWithResponse(ctx context.Context, body LogInByLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*LogInByLinkResponse, error) {
+	rsp, err := c.LogInByLink(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLogInByLinkResponse(rsp)
+}
+
 // LogOutWithResponse Log out
 //
 // Returns a wrapper object for the known response body format(s).
@@ -25288,6 +25496,39 @@ func ParseLogInResponse(rsp *http.Response) (*LogInResponse, error) {
 	}
 
 	response := &LogInResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Session
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 408:
+		var dest TooSlow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON408 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseLogInByLinkResponse parses an HTTP response from a LogInByLinkWithResponse call
+func ParseLogInByLinkResponse(rsp *http.Response) (*LogInByLinkResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LogInByLinkResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

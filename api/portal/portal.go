@@ -82,6 +82,8 @@ func (p *Portal) routes() {
 	p.open("POST /logout", logOut)
 	p.open("GET /register", showRegister)
 	p.open("POST /register", register)
+	p.open("GET /enter", showEnter)
+	p.open("POST /enter", enter)
 	p.open("GET /setup", showSetup)
 	p.open("POST /setup", setUp)
 	p.private("GET /setup/camera", showSetupCamera)
@@ -178,7 +180,6 @@ func (p *Portal) routes() {
 // relays are the operations of the API that scripts of pages may call.
 var relays = []string{
 	"GET /devices/{device}/channels/{channel}/snapshot",
-
 	"POST /device-checks",
 	"POST /device-searches",
 	"GET /devices/{device}/channels/{channel}/streams",

@@ -22,6 +22,8 @@ type demoCommand struct {
 	HTTP string `name:"http" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the REST API (${default})."`
 	RTSP string `name:"rtsp" default:"127.0.0.1:8554" placeholder:"ADDR" help:"Address of the RTSP door (${default})."`
 
+	WebRTC string `name:"webrtc" placeholder:"ADDR" help:"Address of the UDP port of live view in browsers; off: none. Without it: 127.0.0.1:8189, or another port there if that is taken."`
+
 	Metrics string `placeholder:"ADDR" help:"Address of metrics and of the details of readiness, for operators; off: none. Without it: 127.0.0.1:9464, or another port there if that is taken."`
 
 	LogLevel  string `default:"warn" placeholder:"LEVEL" help:"debug, info, warn or error (${default})."`
@@ -54,6 +56,9 @@ type readyLine struct {
 	Recipient person `json:"recipient"`
 	Device    string `json:"device"`
 	Watch     string `json:"watch"`
+	// Links log in once, and lead to the live page.
+	OwnerLink     string `json:"owner_link"`
+	RecipientLink string `json:"recipient_link"`
 }
 
 // Run performs the main job and then serves until the context ends.
@@ -65,7 +70,7 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 		defer os.RemoveAll(c.Data)
 	}
 	s := settings{
-		Data: c.Data, HTTP: c.HTTP, RTSP: c.RTSP, Metrics: c.Metrics, Eventstore: "embedded", Database: "sqlite",
+		Data: c.Data, HTTP: c.HTTP, RTSP: c.RTSP, WebRTC: c.WebRTC, Metrics: c.Metrics, Eventstore: "embedded", Database: "sqlite",
 		People: People{Registration: "open", Verification: off}, MaxStaleness: "5s", SessionTTL: "720h", CloseAfter: "10s", MemoryLimit: "auto", CameraNets: anyNetwork, DeviceProof: proofRequired,
 		Logging: Logging{LogLevel: c.LogLevel, LogFormat: c.LogFormat},
 	}
@@ -88,11 +93,13 @@ func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, cam.Close()) }()
+	links := &loginLinks{}
+	o.links = links
 	svc, err := startService(ctx, o, logger)
 	if err != nil {
 		return err
 	}
-	show := demo{cast: roles, api: newAPIClient(svc.httpAddr()), tell: func(format string, args ...any) { fmt.Fprintf(std.err, format+"\n", args...) }}
+	show := demo{cast: roles, api: newAPIClient(svc.httpAddr()), links: links, tell: func(format string, args ...any) { fmt.Fprintf(std.err, format+"\n", args...) }}
 	line, err := show.play(ctx, cam.RTSPAddr(), svc.rtspAddr())
 	if err != nil {
 		return errors.Join(fmt.Errorf("showing the main job: %w", err), svc.stop())
@@ -145,7 +152,9 @@ func saveCast(path string, c cast) error {
 type demo struct {
 	cast cast
 	api  *apiClient
-	tell func(format string, args ...any)
+	// links is nil if nobody may log in by a link.
+	links *loginLinks
+	tell  func(format string, args ...any)
 }
 
 func (d *demo) play(ctx context.Context, cameraAddr, doorAddr string) (*readyLine, error) {
@@ -172,7 +181,9 @@ func (d *demo) play(ctx context.Context, cameraAddr, doorAddr string) (*readyLin
 		return nil, err
 	}
 	watch := url.URL{Scheme: "rtsp", User: url.UserPassword(d.cast.Key, d.cast.Secret), Host: doorAddr, Path: "/" + device + "/1"}
+	d.links.api = d.api
 	return &readyLine{
+		OwnerLink: d.links.add(d.cast.Owner), RecipientLink: d.links.add(d.cast.Recipient),
 		Ready: true, HTTP: "http://" + d.api.host, RTSP: "rtsp://" + doorAddr,
 		Owner: d.cast.Owner, Recipient: d.cast.Recipient, Device: device, Watch: watch.String(),
 	}, nil
@@ -180,7 +191,8 @@ func (d *demo) play(ctx context.Context, cameraAddr, doorAddr string) (*readyLin
 
 func (d *demo) farewell(line *readyLine) {
 	d.tell("5. It plays. Watch it in any RTSP player:\n\n     ffplay -rtsp_transport tcp %s\n", line.Watch)
-	d.tell("   In a browser: %s, as %s or %s; the passwords are above.\n", line.HTTP+"/", line.Owner.Login, line.Recipient.Login)
+	d.tell("   Open it in a browser. Each link works once and logs in, so take a private window for the other one:\n\n     the owner      %s\n     the recipient  %s\n", line.OwnerLink, line.RecipientLink)
+	d.tell("   Or log in at %s as %s or %s; the passwords are above.\n", line.HTTP+"/", line.Owner.Login, line.Recipient.Login)
 	d.tell("   Take it back, and the player ends at once:\n")
 	d.tell(`     token=$(curl -s %s/api/v1/sessions -H 'Content-Type: application/json' -d '{"login":"%s","password":"%s"}' | sed 's/.*"token":"\([^"]*\)".*/\1/')`, line.HTTP, line.Owner.Login, line.Owner.Password)
 	d.tell(`     share=$(curl -s %s/api/v1/shares/sent -H "Authorization: Bearer $token" | sed 's/.*"id":"\([^"]*\)".*/\1/')`, line.HTTP)

@@ -60,7 +60,7 @@ func (c *serveCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	logger.Info("latchkey serves", "http", s.httpAddr(), "https", s.httpsAddr(), "rtsp", s.rtspAddr(), "metrics", s.metricsAddr(), "eventstore", redacted(o.Eventstore), "database", redacted(o.Database))
+	logger.Info("latchkey serves", "http", s.httpAddr(), "https", s.httpsAddr(), "rtsp", s.rtspAddr(), "webrtc", s.webrtcAddr(), "metrics", s.metricsAddr(), "eventstore", redacted(o.Eventstore), "database", redacted(o.Database))
 	s.warnOfNetworks(o)
 	s.warnOfMail(o)
 	s.warnOfVerification(o)
@@ -321,6 +321,13 @@ func (s *runningService) httpsAddr() string {
 
 func (s *runningService) rtspAddr() string { return s.door.Addr().String() }
 
+func (s *runningService) webrtcAddr() string {
+	if s.webrtc == nil {
+		return off
+	}
+	return s.webrtc.Addr().String()
+}
+
 func (s *runningService) metricsAddr() string {
 	if s.metrics == nil {
 		return metricsOff
@@ -389,7 +396,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch, s.alarms.changed}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
 		Cameras: newCameras(client, s.opened.vault, x, s.upstreams), Finder: finder{client, o.DeviceSearch, s.opened.vault.Alone}, PTZ: ptzAPI{s.desk, x}, WebRTC: webRTCOf(s.webrtc), Talk: talkAPI{s.mouth}, Alarms: s.alarms,
 		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{doorUses{s.opened.vault}}, Live: hub, Quotas: quotas{ledger},
-		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Unused: s.opened.vault, Opener: opener{s.opened.vault},
+		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Unused: s.opened.vault, LoginLinks: o.loginLinks(), Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door, s.webrtc, s.upstreams, s.desk, s.alarms.Sends}, s.journal}, Progress: runner,
 		Components: []api.Component{
 			{Name: "log", State: s.opened.logState.State, Reason: s.opened.logState.Reason},

@@ -34,7 +34,7 @@ type settings struct {
 	RTSPSCert          string `name:"rtsps-cert" placeholder:"FILE" help:"TLS certificate of --rtsps, with its chain, as PEM. It is read again when it changes. Without it: that of --https."`
 	RTSPSKey           string `name:"rtsps-key" placeholder:"FILE" help:"Key of that certificate, as PEM, which only this user and group may read."`
 	RTSPMulticast      string `name:"rtsp-multicast" placeholder:"CIDR" help:"Range of IPv4 multicast groups for players of a device's owner, such as 239.255.42.0/24. Without it: nothing is sent by multicast."`
-	WebRTC             string `name:"webrtc" placeholder:"ADDR" help:"Address of the UDP port of live view in browsers, by WebRTC, such as 0.0.0.0:8189. Without it: none."`
+	WebRTC             string `name:"webrtc" placeholder:"ADDR" help:"Address of the UDP port of live view in browsers, by WebRTC, such as 0.0.0.0:8189; off: none. Without it: port 8189, or another one if that is taken, on loopback as long as only this machine can reach the REST API."`
 	WebRTCAddress      string `name:"webrtc-address" placeholder:"IP,..." help:"Addresses at which browsers also reach --webrtc, such as the public one of a NAT that passes the port on."`
 	Metrics            string `placeholder:"ADDR" help:"Address of metrics and of the details of readiness, for operators; off: none. Without it: 127.0.0.1:9464, or another port there if that is taken."`
 	Eventstore         string `default:"embedded" placeholder:"TARGET" help:"The log: embedded, unix:///path of a latchkey node, or esdb://... (${default})."`
@@ -86,6 +86,7 @@ type options struct {
 	verify                               bool                     // addresses must be proven
 	senders                              map[string]outbox.Sender // by the kind of address
 	connections                          int                      // of HTTP, and as many of RTSP
+	links                                *loginLinks              // nil: nobody logs in by a link
 	strangers                            bool                     // other machines can reach the REST API
 }
 
@@ -198,9 +199,9 @@ func (s settings) check() (options, error) {
 
 // checkWebRTC returns the addresses at which browsers also reach the port.
 func (s settings) checkWebRTC(fault func(flag, format string, args ...any)) (out []netip.Addr) {
-	if s.WebRTC != "" {
+	if s.WebRTC != "" && s.WebRTC != off {
 		if _, err := net.ResolveUDPAddr("udp", s.WebRTC); err != nil || !strings.Contains(s.WebRTC, ":") {
-			fault("webrtc", "%q is not an address such as 0.0.0.0:8189", s.WebRTC)
+			fault("webrtc", "%q is neither an address such as 0.0.0.0:8189 nor off", s.WebRTC)
 		}
 	}
 	for text := range strings.SplitSeq(s.WebRTCAddress, ",") {
@@ -214,8 +215,8 @@ func (s settings) checkWebRTC(fault func(flag, format string, args ...any)) (out
 		}
 		out = append(out, addr.Unmap())
 	}
-	if len(out) > 0 && s.WebRTC == "" {
-		fault("webrtc-address", "it goes together with --webrtc")
+	if len(out) > 0 && s.WebRTC == off {
+		fault("webrtc-address", "it does not go together with --webrtc off")
 	}
 	return out
 }

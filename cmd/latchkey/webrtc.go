@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -15,13 +16,37 @@ import (
 	"latchkey/streaming/webrtc"
 )
 
-// newWebRTC opens the door for browsers; nil without --webrtc.
+// usualWebRTC is the default port of live view in browsers.
+const usualWebRTC = "8189"
+
+// webrtcAddress returns where the door for browsers listens. A given address must be free;
+// the default port may be taken by another service of this machine, which must not prevent
+// the start.
+func (o options) webrtcAddress(logger *slog.Logger) string {
+	if o.WebRTC != "" {
+		return o.WebRTC
+	}
+	host := "127.0.0.1"
+	if o.strangers {
+		host = "0.0.0.0"
+	}
+	usual := net.JoinHostPort(host, usualWebRTC)
+	port, err := net.ListenPacket("udp4", usual)
+	if err != nil {
+		logger.Warn("the default port of live view in browsers cannot be opened, using another one; a firewall has to let it through: choose one with --webrtc", "error", err)
+		return net.JoinHostPort(host, "0")
+	}
+	_ = port.Close()
+	return usual
+}
+
+// newWebRTC opens the door for browsers; nil if it is off.
 func newWebRTC(o options, x *access.Index, p *opened, u *upstream.Pool, m mouth, metrics prometheus.Registerer, logger *slog.Logger) (*webrtc.Door, error) {
-	if o.WebRTC == "" {
+	if o.WebRTC == off {
 		return nil, nil
 	}
 	return webrtc.New(webrtc.Config{
-		Address: o.WebRTC, Public: o.webrtcAddresses, Access: x, Sessions: liveSessions{p.vault}, Upstreams: u, Uses: doorUses{p.vault}, Lines: m.lines, Floor: m.floor,
+		Address: o.webrtcAddress(logger), Public: o.webrtcAddresses, Access: x, Sessions: liveSessions{p.vault}, Upstreams: u, Uses: doorUses{p.vault}, Lines: m.lines, Floor: m.floor,
 		Logger: logger, Metrics: metrics,
 	})
 }

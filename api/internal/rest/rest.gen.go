@@ -1354,6 +1354,11 @@ type LinkedCameraBack struct {
 	Name string `json:"name,omitempty,omitzero"`
 }
 
+// LoginLink defines model for LoginLink.
+type LoginLink struct {
+	Secret string `json:"secret"`
+}
+
 // Muted defines model for Muted.
 type Muted struct {
 	Devices []string `json:"devices"`
@@ -3355,6 +3360,9 @@ type CompleteReclaimJSONRequestBody = NewDevice
 // LogInJSONRequestBody defines body for LogIn for application/json ContentType.
 type LogInJSONRequestBody = Credentials
 
+// LogInByLinkJSONRequestBody defines body for LogInByLink for application/json ContentType.
+type LogInByLinkJSONRequestBody = LoginLink
+
 // SetUpJSONRequestBody defines body for SetUp for application/json ContentType.
 type SetUpJSONRequestBody = FirstAccount
 
@@ -3627,6 +3635,9 @@ type ServerInterface interface {
 	// LogIn Log in
 	// (POST /api/v1/sessions)
 	LogIn(ctx echo.Context) error
+	// LogInByLink Log in by a link of the demo
+	// (POST /api/v1/sessions/by-link)
+	LogInByLink(ctx echo.Context) error
 	// LogOut Log out
 	// (DELETE /api/v1/sessions/current)
 	LogOut(ctx echo.Context) error
@@ -6089,6 +6100,15 @@ func (w *ServerInterfaceWrapper) LogIn(ctx echo.Context) error {
 	return err
 }
 
+// LogInByLink converts echo context to params.
+func (w *ServerInterfaceWrapper) LogInByLink(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.LogInByLink(ctx)
+	return err
+}
+
 // LogOut converts echo context to params.
 func (w *ServerInterfaceWrapper) LogOut(ctx echo.Context) error {
 	var err error
@@ -7542,6 +7562,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/reclaims/:reclaim/complete", wrapper.CompleteReclaim, options.OperationMiddlewares["completeReclaim"]...)
 	router.POST(options.BaseURL+"/api/v1/reclaims/:reclaim/object", wrapper.ObjectToReclaim, options.OperationMiddlewares["objectToReclaim"]...)
 	router.POST(options.BaseURL+"/api/v1/sessions", wrapper.LogIn, options.OperationMiddlewares["logIn"]...)
+	router.POST(options.BaseURL+"/api/v1/sessions/by-link", wrapper.LogInByLink, options.OperationMiddlewares["logInByLink"]...)
 	router.DELETE(options.BaseURL+"/api/v1/sessions/current", wrapper.LogOut, options.OperationMiddlewares["logOut"]...)
 	router.GET(options.BaseURL+"/api/v1/setup", wrapper.GetSetup, options.OperationMiddlewares["getSetup"]...)
 	router.POST(options.BaseURL+"/api/v1/setup", wrapper.SetUp, options.OperationMiddlewares["setUp"]...)
@@ -9928,6 +9949,44 @@ func (response LogIn408ApplicationProblemPlusJSONResponse) VisitLogInResponse(w 
 	return err
 }
 
+type LogInByLinkRequestObject struct {
+	Body *LogInByLinkJSONRequestBody
+}
+
+type LogInByLinkResponseObject interface {
+	VisitLogInByLinkResponse(w http.ResponseWriter) error
+}
+
+type LogInByLink201JSONResponse Session
+
+func (response LogInByLink201JSONResponse) VisitLogInByLinkResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LogInByLink408ApplicationProblemPlusJSONResponse struct {
+	TooSlowApplicationProblemPlusJSONResponse
+}
+
+func (response LogInByLink408ApplicationProblemPlusJSONResponse) VisitLogInByLinkResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(408)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LogOutRequestObject struct {
 }
 
@@ -11013,6 +11072,9 @@ type StrictServerInterface interface {
 	// LogIn Log in
 	// (POST /api/v1/sessions)
 	LogIn(ctx context.Context, request LogInRequestObject) (LogInResponseObject, error)
+	// LogInByLink Log in by a link of the demo
+	// (POST /api/v1/sessions/by-link)
+	LogInByLink(ctx context.Context, request LogInByLinkRequestObject) (LogInByLinkResponseObject, error)
 	// LogOut Log out
 	// (DELETE /api/v1/sessions/current)
 	LogOut(ctx context.Context, request LogOutRequestObject) (LogOutResponseObject, error)
@@ -13839,6 +13901,52 @@ func (sh *strictHandler) LogIn(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(LogInResponseObject); ok {
 		return validResponse.VisitLogInResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// LogInByLink operation middleware
+func (sh *strictHandler) LogInByLink(ctx echo.Context) error {
+	var request LogInByLinkRequestObject
+
+	var body LogInByLinkJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.LogInByLink(ctx.Request().Context(), request.(LogInByLinkRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LogInByLink")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(LogInByLinkResponseObject); ok {
+		return validResponse.VisitLogInByLinkResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
