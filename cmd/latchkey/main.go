@@ -23,6 +23,7 @@ type cli struct {
 	Config string `placeholder:"FILE" help:"YAML file with the values of flags, by their names."`
 
 	Serve       serveCommand       `cmd:"" help:"Run the service: REST API and RTSP door."`
+	Doctor      doctorCommand      `cmd:"" help:"Say what is wrong with ports, clock, TLS, candidates, store and database."`
 	Demo        demoCommand        `cmd:"" help:"Show the main job: a simulated camera, two accounts, a share, a stream."`
 	Node        nodeCommand        `cmd:"" help:"Run the embedded EventStoreDB node alone."`
 	Camera      cameraCommand      `cmd:"" help:"Run the simulated camera and recorder."`
