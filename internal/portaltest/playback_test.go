@@ -1,0 +1,138 @@
+package portaltest
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp/kb"
+
+	"latchkey/internal/browsertest"
+)
+
+// TestBrowserPlaysBack: a recording plays, with its clock; the timeline seeks by a click, a
+// drag and keys; and what is taken back ends, with words that say so.
+func TestBrowserPlaysBack(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	olga, rita := s.register("olga@example.com", "Olga Lind"), s.register("rita@example.com", "Rita Brandt")
+	device := olga.add(camera(t, "DS-1"), "Front door")
+	share := olga.offer(rita, "", []string{device}, "playback", "live_view")
+	rita.accept(share, device)
+	page := rita.browse(browsertest.Look{}).Open("/playback/" + device + "/1?day=2026-01-01&zone=UTC")
+	shot := func(name string) {
+		if dir := os.Getenv("PLAYBACK_SHOTS"); dir != "" {
+			_ = os.WriteFile(dir+"/"+name+".png", page.Screenshot(), 0o600)
+		}
+	}
+	const (
+		frames = `document.getElementById("picture").getVideoPlaybackQuality().totalVideoFrames`
+		clock  = `document.getElementById("clock").textContent`
+		moves  = `new Promise((resolve) => { const before = ` + frames + `, check = () => ` + frames + ` > before + 10 ? resolve(true) : setTimeout(check, 50); check(); })`
+	)
+	showsAt := func(what, from, to string) {
+		t.Helper()
+		page.WaitEval(fmt.Sprintf(`%s >= %q && %s < %q && %s > 0`, clock, from, clock, to, `document.getElementById("picture").readyState`))
+		page.Eval(moves, nil)
+		t.Log(what)
+	}
+	page.WaitTextIn("#recordings", "Recordings of this day")
+	shot("before")
+	page.Click(".spans a")
+	showsAt("the whole day is one recording, and its link plays it", "00:00:00", "00:03:00")
+	page.Click("#timeline")
+	showsAt("a click seeks", "11:50:00", "12:10:00")
+	shot("playing")
+	page.Drag("#timeline", 0.5, 0.5, 0.75, 0.5)
+	showsAt("a drag seeks", "17:50:00", "18:10:00")
+	page.Eval(`document.getElementById("timeline").focus()`, nil)
+	page.Press(kb.PageDown)
+	showsAt("Page Down goes back ten minutes", "17:40:00", "18:00:00")
+	page.Press(kb.ArrowRight)
+	var value string
+	page.Eval(`document.getElementById("timeline").getAttribute("aria-valuetext")`, &value)
+	if !strings.HasPrefix(value, "17:") || !strings.HasSuffix(value, ", recorded") {
+		t.Errorf("the timeline says %q", value)
+	}
+	page.Click("#play")
+	page.WaitEval(`document.getElementById("picture").paused && document.getElementById("play").textContent.includes("Play")`)
+	page.Click("#play")
+	page.WaitEval(`!document.getElementById("picture").paused`)
+	page.Click("#zoom-in")
+
+	olga.must("PUT", "/shares/"+share+"/devices/"+device, map[string]any{"channels": []any{map[string]any{"channel": 1, "privileges": []string{"live_view"}}}}, nil)
+	page.WaitTextIn("#state", "Playback was taken back")
+	var width int
+	if page.Eval(`document.getElementById("picture").videoWidth`, &width); width != 0 {
+		t.Errorf("the picture is still there, and %d pixels wide", width)
+	}
+	shot("revoked")
+}
+
+// TestScaleOfTheTimeline: labels are at whole hours of the clocks, on days on which those
+// change too.
+func TestScaleOfTheTimeline(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	page := s.register("olga@example.com", "Olga Lind").browse(browsertest.Look{}).Open("/account")
+	page.Eval(`(async () => { window.scale = await import(document.querySelector('script[src$="portal.js"]').src.replace("portal.js", "scale.js")); })()`, nil)
+	page.WaitEval(`!!window.scale`)
+	type change struct {
+		At     string
+		Offset time.Duration
+	}
+	for _, c := range []struct {
+		name     string
+		from, to string
+		offsets  []change // the first is that of the beginning
+		step     time.Duration
+		want     string
+	}{
+		{"Berlin, 23 hours", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z", []change{{"", time.Hour}, {"2026-03-29T01:00:00Z", 2 * time.Hour}}, time.Hour,
+			"00:00 01:00 03:00 04:00 05:00 06:00 07:00 08:00 09:00 10:00 11:00 12:00 13:00 14:00 15:00 16:00 17:00 18:00 19:00 20:00 21:00 22:00 23:00"},
+		{"Berlin, 25 hours", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z", []change{{"", 2 * time.Hour}, {"2026-10-25T01:00:00Z", time.Hour}}, time.Hour,
+			"00:00 01:00 02:00 02:00 03:00 04:00 05:00 06:00 07:00 08:00 09:00 10:00 11:00 12:00 13:00 14:00 15:00 16:00 17:00 18:00 19:00 20:00 21:00 22:00 23:00"},
+		{"Sao Paulo, from one o'clock", "2017-10-15T03:00:00Z", "2017-10-16T02:00:00Z", []change{{"", -2 * time.Hour}}, 3 * time.Hour, "03:00 06:00 09:00 12:00 15:00 18:00 21:00"},
+		{"Lord Howe, half an hour more", "2026-04-04T13:00:00Z", "2026-04-05T13:30:00Z", []change{{"", 11 * time.Hour}, {"2026-04-04T15:00:00Z", 10*time.Hour + 30*time.Minute}}, 3 * time.Hour,
+			"00:00 03:00 06:00 09:00 12:00 15:00 18:00 21:00"},
+		{"Lord Howe, the half hour twice", "2026-04-04T14:00:00Z", "2026-04-04T15:30:00Z", []change{{"", 11 * time.Hour}, {"2026-04-04T15:00:00Z", 10*time.Hour + 30*time.Minute}}, 30 * time.Minute, "01:00 01:30 01:30"},
+		{"five minutes", "2026-01-01T10:00:00Z", "2026-01-01T10:05:00Z", []change{{"", 0}}, time.Minute, "10:00 10:01 10:02 10:03 10:04"},
+	} {
+		from, _ := time.Parse(time.RFC3339, c.from)
+		to, _ := time.Parse(time.RFC3339, c.to)
+		list := []map[string]int64{}
+		for _, o := range c.offsets {
+			at := from
+			if o.At != "" {
+				at, _ = time.Parse(time.RFC3339, o.At)
+			}
+			list = append(list, map[string]int64{"from": at.UnixMilli(), "offset": o.Offset.Milliseconds()})
+		}
+		raw, err := json.Marshal(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		page.Eval(fmt.Sprintf(`scale.ticks(%s, %d, %d, %d).map((at) => scale.clock(%[1]s, at)).join(" ")`, raw, from.UnixMilli(), to.UnixMilli(), c.step.Milliseconds()), &got)
+		if got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+	for expression, want := range map[string]string{
+		`scale.zoomed({from: 0, to: 86400000}, {from: 0, to: 86400000}, 1000, 43200000)`: `{"from":43050000,"to":43350000}`, // five minutes are the least
+		`scale.zoomed({from: 0, to: 86400000}, {from: 0, to: 3600000}, 0.0001, 0)`:       `{"from":0,"to":86400000}`,        // and the day the most
+		`scale.within({from: 0, to: 86400000}, 86000000, 3600000)`:                       `{"from":82800000,"to":86400000}`,
+		`scale.playableFrom([[10, 20], [30, 40]], 25)`:                                   `30`,
+		`scale.playableFrom([[10, 20], [30, 40]], 12)`:                                   `12`,
+		`scale.playableFrom([[10, 20]], 20) ?? null`:                                     `null`,
+		`scale.recordedAt([[10, 20], [30, 40]], 20)`:                                     `-1`,
+	} {
+		var got string
+		if page.Eval(`JSON.stringify(`+expression+`)`, &got); got != want {
+			t.Errorf("%s is %s, want %s", expression, got, want)
+		}
+	}
+}
