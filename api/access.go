@@ -291,7 +291,11 @@ func (h handlers) EndDeviceViewer(ctx context.Context, r rest.EndDeviceViewerReq
 	h.cfg.Logger.Info("an owner ended a viewer", "account", caller(ctx), "device", id, "no", no)
 	ctx, cancel := context.WithTimeout(ctx, confirmWithin)
 	defer cancel()
-	if err := h.cfg.Fence.WaitFor(ctx, 0); err != nil { // nothing was written: only the cut is waited for
+	err = h.cfg.Fence.WaitFor(ctx, 0) // nothing was written: only the cut is waited for
+	if err == nil {
+		err = h.uses.await(ctx)
+	}
+	if err != nil {
 		return nil, unavailable("not_confirmed", "The viewer is being ended, but its end was not confirmed in time.", err)
 	}
 	return rest.EndDeviceViewer204Response{}, nil

@@ -124,6 +124,11 @@ func (h handlers) use(ctx context.Context, name string, channel int, p privilege
 
 // tryUse is use that has no permit if the verdict is not Allowed.
 func (h handlers) tryUse(ctx context.Context, name string, channel int, p privilege.Set) (context.Context, *using, access.Verdict) {
+	return h.acquire(ctx, name, access.Use{Channel: channel, Privilege: p})
+}
+
+// acquire is tryUse for a use that says everything except who uses which device.
+func (h handlers) acquire(ctx context.Context, name string, of access.Use) (context.Context, *using, access.Verdict) {
 	req := requestOf(ctx)
 	account := ids.Account(req.account)
 	id, ok := h.cfg.Access.Resolve(account, device.Canonical(name))
@@ -131,8 +136,9 @@ func (h handlers) tryUse(ctx context.Context, name string, channel int, p privil
 		id = "" // no device has it, and nobody may see it
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	of.Account, of.Device = account, id
 	u := &using{
-		of:      access.Use{Subject: access.Subject{Account: account}, Device: id, Channel: channel, Privilege: p},
+		of:      of,
 		session: req.token, cancel: cancel, answer: req.answer, uses: &h.uses, done: make(chan struct{}),
 	}
 	h.uses.add(u)

@@ -21,9 +21,10 @@ type Config struct {
 	Presence   Presence
 	Shares     Shares
 	StreamKeys StreamKeys
-	PTZ        PTZ    // nil: no camera is moved
-	WebRTC     WebRTC // nil: nothing is shown by WebRTC
-	Talk       Talk   // nil: no channel can be talked to
+	PTZ        PTZ      // nil: no camera is moved
+	WebRTC     WebRTC   // nil: nothing is shown by WebRTC
+	Talk       Talk     // nil: no channel can be talked to
+	Playback   Playback // nil: no recordings are played
 
 	Queries Queries
 	Access  Access

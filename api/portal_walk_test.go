@@ -61,6 +61,7 @@ func TestPortalEveryPageInEveryLanguage(t *testing.T) {
 		v.alarms.raise(t, v.owner.id, "alarm", 1)
 		walk(v.as(v.owner), "/alarms", "/alarms?unseen=yes&day=2020-01-01", "/alarms/alarm", "/my-shares/access", "/my-shares/access?query=bob", "/devices/"+v.device+"/access", "/devices/"+v.device+"/access?query=x", "/devices/"+v.device+"/alarms")
 		walk(v.as(v.stranger), "/alarms", "/alarms/alarm")
+		walk(v.as(v.owner), "/playback/"+v.device+"/1")
 		walk(v.as(v.recipient), "/account/keys", "/account/keys/x/delete")
 		v.as(v.recipient).in(tag).get("/account/keys").submit("/account/keys", "label", "TV")
 		walk(v.as(v.recipient), "/account/keys")

@@ -64,6 +64,7 @@ type Server struct {
 	commands   *commands
 	answers    *budget
 	uses       uses // of cameras, that were cut
+	sockets    sockets
 	kept       *keptPages
 	large      *turns         // of large bodies
 	places     *accept.Places // of connections, with and without TLS
@@ -127,6 +128,7 @@ func (s *Server) newEcho() *echo.Echo {
 
 	rest.RegisterHandlers(e, rest.NewStrictHandler(handlers{Server: s}, nil))
 	e.GET(eventsPath, s.streamEvents)
+	e.GET(echoPath(playbackPath), s.playRecordings)
 	e.POST(echoPath(receiverPath), s.receiveAlarm)
 	e.GET("/api/v1/openapi.yaml", s.getSpecification)
 	e.GET("/healthz", s.getHealth)
@@ -188,6 +190,7 @@ func (s *Server) run(ctx context.Context, l net.Listener, handler http.Handler, 
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownWithin)
 	defer cancel()
 	draining.drain(within)
+	s.sockets.await(within) // it does not wait for them
 	err := server.Shutdown(within)
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn("closing HTTP requests that did not finish in time", "within", s.cfg.ShutdownWithin)

@@ -91,6 +91,9 @@ var icons = map[string]template.HTML{
 	"done":     `<circle cx="10" cy="10" r="7.5"/><path d="m6.5 10 2.5 2.5 4.5-5"/>`,
 	"add":      `<path d="M10 4v12M4 10h12"/>`,
 	"back":     `<path d="M12.5 4 6.5 10l6 6"/>`,
+	"next":     `<path d="m7.5 4 6 6-6 6"/>`,
+	"play":     `<path d="M6 4v12l10-6z"/>`,
+	"sound":    `<path d="M3 8v4h3l4 3V5L6 8z"/><path d="M13 7.500a3.500 3.500 0 0 1 0 5M15.5 5a7 7 0 0 1 0 10"/>`,
 }
 
 // icon returns a picture that says nothing that words do not say.

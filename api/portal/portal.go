@@ -168,6 +168,8 @@ func (p *Portal) routes() {
 	p.private("GET /account/keys/{key}/delete", askRevoke)
 	p.private("POST /account/keys/{key}/delete", revokeKey)
 
+	p.private("GET /playback/{device}/{channel}", showPlayback)
+
 	for _, operation := range relays {
 		p.relay(operation)
 	}
@@ -195,6 +197,8 @@ var relays = []string{
 	"DELETE /devices/{device}/channels/{channel}/ptz",
 	"GET /devices/{device}/viewers",
 	"GET /privileges",
+	"GET /privileges/check",
+	"GET /devices/{device}/channels/{channel}/playback",
 	"GET /events",
 	"POST /accounts/me/push-subscriptions",
 }
@@ -221,7 +225,7 @@ func (p *Portal) private(pattern string, h handler) {
 }
 
 // contentPolicy lets a page load what the portal itself serves, and nothing else.
-const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; worker-src 'self'; manifest-src 'self'; media-src 'self'; " +
+const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; worker-src 'self'; manifest-src 'self'; media-src 'self' blob:; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 // ServeHTTP serves the portal.

@@ -173,6 +173,7 @@ type receivedDetails struct {
 
 type receivedCamera struct {
 	Name      string
+	Playback  string // the path of its recordings; "" if they are not shared
 	Functions string
 	Limits    []string
 }
@@ -200,7 +201,11 @@ func (v *visit) receivedDevice(f form) (*receivedDetails, client.ShareDevice, er
 		When: append(v.when(s.Terms), v.when(d.Terms)...), Functions: v.functions(allOf(d.Channels)),
 	}
 	for _, g := range d.Channels {
-		p.Cameras = append(p.Cameras, receivedCamera{v.cameraName(d.Cameras, g.Channel), v.functions(g.Privileges), v.limits(g)})
+		camera := receivedCamera{Name: v.cameraName(d.Cameras, g.Channel), Functions: v.functions(g.Privileges), Limits: v.limits(g)}
+		if slices.Contains(g.Privileges, client.PrivilegePlayback) {
+			camera.Playback = playbackPath(d.Device, g.Channel)
+		}
+		p.Cameras = append(p.Cameras, camera)
 	}
 	return p, d, nil
 }

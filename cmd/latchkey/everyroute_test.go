@@ -39,6 +39,7 @@ var mayKnow = map[string]struct {
 	"endDeviceViewer":              {who: onlyOwner},
 	"getDeviceSnapshot":            {who: bothParties, answers: []string{"502", "502"}}, // the device is not there
 	"listDeviceRecordings":         {who: bothParties, answers: []string{"400", "403"}}, // no day is asked for, and no playback given
+	"playRecordings":               {who: bothParties, answers: []string{"400", "403"}}, // no WebSocket is asked for, and no playback given
 	"movePTZ":                      {who: bothParties, body: `{"pan":1}`},
 	"movePTZBy":                    {who: bothParties, body: `{"pan":1}`},
 	"movePTZTo":                    {who: bothParties, body: `{"pan":1,"tilt":0,"zoom":0}`},

@@ -104,6 +104,7 @@ type runningService struct {
 	watch     *device.Watch
 	desk      *ptz.Desk
 	alarms    *alarmRoom
+	recorders *playback.Recorders
 	door      *rtsp.Door
 	webrtc    *webrtc.Door // nil: off
 	mouth     mouth
@@ -188,7 +189,8 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	if s.mouth, err = newMouth(o, x, s.opened, s.upstreams, client, logger); err != nil {
 		return nil, err
 	}
-	if s.door, err = newDoor(o, doorCertificate, x, s.opened, s.upstreams, s.mouth, client, metrics, logger); err != nil {
+	s.recorders = playback.New(playback.Config{Sources: &recordings{vault: s.opened.vault, client: client}, Contact: s.upstreams.Contact, Logger: logger})
+	if s.door, err = newDoor(o, doorCertificate, x, s.opened, s.upstreams, s.recorders, s.mouth, metrics, logger); err != nil {
 		return nil, err
 	}
 	if s.webrtc, err = newWebRTC(o, x, s.opened, s.upstreams, s.mouth, metrics, logger); err != nil {
@@ -367,8 +369,7 @@ func newUpstreams(o options, x *access.Index, p *opened, watch *device.Watch, me
 	})
 }
 
-func newDoor(o options, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), x *access.Index, p *opened, u *upstream.Pool, m mouth, client *device.Client, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
-	recorders := playback.New(playback.Config{Sources: &recordings{vault: p.vault, client: client}, Contact: u.Contact, Logger: logger})
+func newDoor(o options, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), x *access.Index, p *opened, u *upstream.Pool, recorders *playback.Recorders, m mouth, metrics prometheus.Registerer, logger *slog.Logger) (*rtsp.Door, error) {
 	return rtsp.New(rtsp.Config{
 		Address: o.RTSP, TLSAddress: o.RTSPS, Certificate: certificate, Multicast: o.multicast,
 		Access: doorAccess{x}, Secrets: doorSecrets{p.vault}, Uses: doorUses{p.vault},
@@ -394,7 +395,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	server, err = api.New(api.Config{
 		Portal: pages, Verification: s.opened.verify, PlaybackDelay: o.playbackDelay, Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch, s.alarms.changed}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
-		Cameras: newCameras(client, s.opened.vault, x, s.upstreams), Finder: finder{client, o.DeviceSearch, s.opened.vault.Alone}, PTZ: ptzAPI{s.desk, x}, WebRTC: webRTCOf(s.webrtc), Talk: talkAPI{s.mouth}, Alarms: s.alarms,
+		Cameras: newCameras(client, s.opened.vault, x, s.upstreams), Finder: finder{client, o.DeviceSearch, s.opened.vault.Alone}, PTZ: ptzAPI{s.desk, x}, WebRTC: webRTCOf(s.webrtc), Talk: talkAPI{s.mouth}, Playback: webPlayback{s.recorders}, Alarms: s.alarms,
 		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{doorUses{s.opened.vault}}, Live: hub, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Unused: s.opened.vault, LoginLinks: o.loginLinks(), Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door, s.webrtc, s.upstreams, s.desk, s.alarms.Sends}, s.journal}, Progress: runner,

@@ -45,6 +45,7 @@ var rooms = []struct {
 	{path: "streaming/rtspclient", ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/upstream", may: []string{"domain/ids", "internal/sealed", "streaming/rtspclient"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/playback", may: []string{"streaming/rtspclient", "streaming/upstream", "domain/ids", "domain/privilege"}, ban: []string{echo, bun, esdb, watermill}},
+	{path: "streaming/vod", may: []string{"streaming/fmp4", "streaming/playback"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/rtsp", may: []string{"streaming/backchannel", "streaming/speech", "streaming/talk", "streaming/playback", "streaming/upstream", "domain/ids", "domain/privilege", "projections/access", "internal/accept", "internal/sealed"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/webrtc", may: []string{"streaming/backchannel", "streaming/speech", "streaming/talk", "streaming/upstream", "domain/ids", "domain/privilege", "projections/access"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/fmp4", ban: []string{echo, bun, esdb, watermill}},

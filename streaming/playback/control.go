@@ -21,7 +21,8 @@ type Request struct {
 // Playing is what is played from a PLAY on.
 type Playing struct {
 	Range       string
-	Scale       string // "", like the next two: the recorder does not say
+	Start       time.Time // what the first picture shows, or a little before
+	Scale       string    // "", like the next two: the recorder does not say
 	Speed       string
 	RateControl string
 	Starts      []Start // by track
@@ -379,7 +380,7 @@ func (s *Session) says(r *run, w wish, says said) Playing {
 	if w.start.After(told.Start) && r.speed > 0 {
 		told.Start = w.start // what is before is not passed on, or is of the key frame
 	}
-	p := Playing{Range: told.text(s.use.From), RateControl: says.rateControl}
+	p := Playing{Range: told.text(s.use.From), Start: told.Start, RateControl: says.rateControl}
 	if says.scale != 0 {
 		p.Scale = formatSpeed(says.scale)
 	}
@@ -391,6 +392,24 @@ func (s *Session) says(r *run, w wish, says said) Playing {
 		p.Starts = append(p.Starts, Start{t.next, t.base + ticks(r.out+after, t.clock)})
 	}
 	return p
+}
+
+// Settle waits until nothing of what played before is being passed on. Between Play and
+// Release, nothing else is.
+func (s *Session) Settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.busy && !s.closed {
+		s.change.Wait()
+	}
+}
+
+// Shows returns what the last packet of the video shows. A Viewer that asks in Send learns it
+// of that packet.
+func (s *Session) Shows() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at
 }
 
 // Release begins to pass on what plays.

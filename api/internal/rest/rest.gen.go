@@ -439,6 +439,7 @@ const (
 	ViewerTransportWebhook       ViewerTransport = "webhook"
 	ViewerTransportWebrtc        ViewerTransport = "webrtc"
 	ViewerTransportWebrtcTalk    ViewerTransport = "webrtc-talk"
+	ViewerTransportWebsocket     ViewerTransport = "websocket"
 )
 
 // Valid indicates whether the value is a known member of the ViewerTransport enum.
@@ -469,6 +470,8 @@ func (e ViewerTransport) Valid() bool {
 	case ViewerTransportWebrtc:
 		return true
 	case ViewerTransportWebrtcTalk:
+		return true
+	case ViewerTransportWebsocket:
 		return true
 	default:
 		return false
