@@ -38,6 +38,7 @@ type track struct {
 	taken   bool   // the camera's last packet was sent, and not left out
 	in, out uint16 // numbers of the last packet, of the camera and for the viewer
 	history [maxHistory]sent
+	header  rtp.Header // of the packet that is being written
 	packets uint32
 	octets  uint32
 	report  time.Time // of the last one
@@ -136,9 +137,10 @@ func (t *track) write(step uint16, p piece) error {
 }
 
 func (t *track) writeRTP(s sent) error {
-	_, err := t.writer.WriteRTP(&rtp.Header{
+	t.header = rtp.Header{
 		Version: 2, Marker: s.marker, PayloadType: t.payload, SequenceNumber: s.number, Timestamp: s.timestamp, SSRC: t.ssrc,
-	}, s.payload)
+	}
+	_, err := t.writer.WriteRTP(&t.header, s.payload)
 	return err
 }
 
