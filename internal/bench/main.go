@@ -50,12 +50,13 @@ var groups = []struct {
 	{"rest", benchREST},
 	{"names", benchNames},
 	{"door", benchDoor},
+	{"portal", benchPortal},
 }
 
 func main() {
 	fanout.Run()
 	debug.SetGCPercent(400) // as the service does
-	only := flag.String("only", "", "comma-separated groups: log, replay, load, check, revoke, command, rest, names, door")
+	only := flag.String("only", "", "comma-separated groups: log, replay, load, check, revoke, command, rest, names, door, portal")
 	quick := flag.Bool("quick", false, "a tenth of the work, to see that it runs")
 	dir := flag.String("dir", "", "scratch folder on the disk under test (a temporary one)")
 	flag.Parse()

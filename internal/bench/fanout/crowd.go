@@ -204,17 +204,22 @@ func newBatch(buffer []byte) *batch {
 }
 
 func (b *batch) read(v *Viewer, fd int) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.messages[0])), maxMessages, unix.MSG_DONTWAIT, 0, 0)
-	if errno != 0 {
-		return
-	}
 	channel := byte(0)
 	if fd == v.session.rtcp {
 		channel = 1
 	}
+	b.each(fd, func(p []byte, now time.Time) { v.packet(channel, p, now) })
+}
+
+// each calls a function for each datagram that a socket has.
+func (b *batch) each(fd int, take func(p []byte, now time.Time)) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.messages[0])), maxMessages, unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return
+	}
 	now := time.Now()
 	for i := range int(n) {
-		v.packet(channel, b.buffer[i*maxPacket:][:b.messages[i].length], now)
+		take(b.buffer[i*maxPacket:][:b.messages[i].length], now)
 	}
 }
 

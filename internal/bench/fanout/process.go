@@ -37,6 +37,10 @@ func serve(part []string) error {
 	switch {
 	case part[0] == "camera" && len(part) == 2:
 		return camera(l)
+	case part[0] == "sealer" && len(part) == 3:
+		return sealer(l, part[2])
+	case part[0] == "pion" && len(part) == 3:
+		return plainPion(l, part[2])
 	case part[0] == "floor" && len(part) == 6:
 		secure, err := listenTLS(part[2], part[4], part[5])
 		if err != nil {
@@ -75,6 +79,25 @@ func StartFloor(cameras, certFile, keyFile string) (*Process, error) {
 		return nil, err
 	}
 	return start(&Process{Address: address, Secure: secure}, "floor", address, secure, cameras, certFile, keyFile)
+}
+
+// StartSealer starts the floor of WebRTC in front of the camera at an address. POST /PORT
+// makes it send to that port of loopback until DELETE.
+func StartSealer(camera string) (*Process, error) {
+	address, err := FreeAddress()
+	if err != nil {
+		return nil, err
+	}
+	return start(&Process{Address: address}, "sealer", address, camera)
+}
+
+// StartPion starts pion's plain fan-out of the camera at an address: POST / takes an offer.
+func StartPion(camera string) (*Process, error) {
+	address, err := FreeAddress()
+	if err != nil {
+		return nil, err
+	}
+	return start(&Process{Address: address}, "pion", address, camera)
 }
 
 func start(p *Process, part ...string) (*Process, error) {
