@@ -150,6 +150,7 @@ type outgoing struct {
 	made   func()   // returns the turn of a list; nil without one
 	silent bool     // the response was replaced by a refusal
 	uses   []*using // of cameras; they end with the response
+	socket bool     // the connection was taken over by a WebSocket
 
 	conn   *accept.Conn  // nil: in tests
 	within time.Duration // for the client to take the response; 0: there is no body
@@ -322,6 +323,12 @@ func tooManyLists(cause error) *problem {
 
 // end releases everything at the end of the request.
 func (a *outgoing) end() {
+	if a.socket {
+		for _, u := range a.uses {
+			u.end()
+		}
+		return
+	}
 	if cut := a.cut(); cut != nil && a.status != 0 {
 		_ = a.refuse(translate(a.server.takenBack(cut), a.server.cfg.Away)) // the connection is gone
 	}

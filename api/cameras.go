@@ -99,8 +99,10 @@ type using struct {
 
 	mu        sync.Mutex
 	sending   bool // something of the camera may have been sent
-	loggedOut bool // the session has ended
-	cut       bool // nothing more may be sent
+	reason    access.Reason
+	bye       func() // how what is being sent ends; nil: the connection is reset
+	loggedOut bool   // the session has ended
+	cut       bool   // nothing more may be sent
 	ended     bool
 	done      chan struct{} // closed when nothing more is sent
 }
@@ -220,7 +222,12 @@ func (s *Server) SessionsEnded(ctx context.Context) {
 }
 
 // revoked cuts the answer.
-func (u *using) revoked(access.Reason) { u.stop(false) }
+func (u *using) revoked(reason access.Reason) {
+	u.mu.Lock()
+	u.reason = reason
+	u.mu.Unlock()
+	u.stop(false)
+}
 
 // stop cuts the answer: nothing more is sent, not even by the kernel, and what is done for
 // it ends.
@@ -236,7 +243,11 @@ func (u *using) stop(loggedOut bool) {
 	}
 	u.cut = true
 	u.cancel()
-	if u.sending && u.answer != nil {
+	switch {
+	case !u.sending || u.answer == nil:
+	case u.bye != nil:
+		u.bye()
+	default:
 		u.answer.drop()
 	}
 }

@@ -25,6 +25,7 @@ type Config struct {
 	WebRTC     WebRTC   // nil: nothing is shown by WebRTC
 	Talk       Talk     // nil: no channel can be talked to
 	Playback   Playback // nil: no recordings are played
+	Packed     Packed   // nil: nothing is shown as fragmented MP4
 
 	Queries Queries
 	Access  Access

@@ -65,6 +65,7 @@ type Server struct {
 	answers    *budget
 	uses       uses // of cameras, that were cut
 	sockets    sockets
+	crowd      crowd // of viewers in browsers, other than by WebRTC
 	kept       *keptPages
 	large      *turns         // of large bodies
 	places     *accept.Places // of connections, with and without TLS
@@ -129,6 +130,7 @@ func (s *Server) newEcho() *echo.Echo {
 	rest.RegisterHandlers(e, rest.NewStrictHandler(handlers{Server: s}, nil))
 	e.GET(eventsPath, s.streamEvents)
 	e.GET(echoPath(playbackPath), s.playRecordings)
+	e.GET(echoPath(msePath), s.watchByMSE)
 	e.POST(echoPath(receiverPath), s.receiveAlarm)
 	e.GET("/api/v1/openapi.yaml", s.getSpecification)
 	e.GET("/healthz", s.getHealth)

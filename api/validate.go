@@ -69,7 +69,7 @@ func newOperation(spec *openapi3.T, path string, item *openapi3.PathItem, method
 		public:  op.Security != nil && len(*op.Security) == 0,
 		kind:    kindOf(method, op.OperationID),
 		free:    op.OperationID == "getAccount", // it reports the quota of requests
-		streams: path == eventsPath || path == playbackPath,
+		streams: path == eventsPath || slices.Contains(op.Tags, socketTag),
 		probe:   slices.Contains(op.Tags, "operations"),
 	}
 	if o.raw = path == receiverPath; op.RequestBody != nil && !o.raw {

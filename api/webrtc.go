@@ -137,10 +137,7 @@ func (h handlers) webRTCProblem(ctx context.Context, u *using, err error) error 
 	}
 	switch {
 	case errors.Is(err, ErrTooManyViewers):
-		return &problem{
-			status: http.StatusTooManyRequests, code: "too_many_viewers", cause: err, header: retryAfter(beatEvery),
-			detail: "Your account, or your address, watches as many channels by WebRTC as it may. Close some.",
-		}
+		return tooManyViewers(err)
 	case errors.Is(err, ErrWebRTCNotNow):
 		return unavailable("unavailable", "No more viewers can be admitted at the moment.", err)
 	}
@@ -148,6 +145,13 @@ func (h handlers) webRTCProblem(ctx context.Context, u *using, err error) error 
 		return h.notGiven(ctx, u, err, &problem{code: "camera_unavailable", detail: "The camera does not respond."})
 	}
 	return h.notGiven(ctx, u, err, &problem{code: "stream_not_available", detail: "The channel's stream cannot be played now."})
+}
+
+func tooManyViewers(cause error) *problem {
+	return &problem{
+		status: http.StatusTooManyRequests, code: "too_many_viewers", cause: cause, header: retryAfter(beatEvery),
+		detail: "Your account, or your address, watches as many channels in browsers as it may. Close some.",
+	}
 }
 
 // notPlayable names the reason and what helps.

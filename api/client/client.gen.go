@@ -458,6 +458,8 @@ func (e TalkTalker) Valid() bool {
 // Defines values for ViewerTransport.
 const (
 	ViewerTransportEvents        ViewerTransport = "events"
+	ViewerTransportHls           ViewerTransport = "hls"
+	ViewerTransportMse           ViewerTransport = "mse"
 	ViewerTransportPtz           ViewerTransport = "ptz"
 	ViewerTransportPush          ViewerTransport = "push"
 	ViewerTransportRtspMulticast ViewerTransport = "rtsp-multicast"
@@ -477,6 +479,10 @@ const (
 func (e ViewerTransport) Valid() bool {
 	switch e {
 	case ViewerTransportEvents:
+		return true
+	case ViewerTransportHls:
+		return true
+	case ViewerTransportMse:
 		return true
 	case ViewerTransportPtz:
 		return true

@@ -196,6 +196,7 @@ var relays = []string{
 	"POST /devices/{device}/channels/{channel}/ptz/stop",
 	"DELETE /devices/{device}/channels/{channel}/ptz",
 	"GET /devices/{device}/viewers",
+	"GET /devices/{device}/channels/{channel}/mse",
 	"GET /privileges",
 	"GET /privileges/check",
 	"GET /devices/{device}/channels/{channel}/playback",
@@ -224,7 +225,8 @@ func (p *Portal) private(pattern string, h handler) {
 	})
 }
 
-// contentPolicy lets a page load what the portal itself serves, and nothing else.
+// contentPolicy lets a page load what the portal itself serves, and nothing else; blob: is what
+// a script makes for a video.
 const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; worker-src 'self'; manifest-src 'self'; media-src 'self' blob:; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 

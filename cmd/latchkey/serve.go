@@ -30,6 +30,7 @@ import (
 	"latchkey/projections/access"
 	"latchkey/projections/engine"
 	"latchkey/streaming/device"
+	"latchkey/streaming/mse"
 	"latchkey/streaming/playback"
 	"latchkey/streaming/ptz"
 	"latchkey/streaming/rtsp"
@@ -107,6 +108,7 @@ type runningService struct {
 	recorders *playback.Recorders
 	door      *rtsp.Door
 	webrtc    *webrtc.Door // nil: off
+	packed    *mse.Pool
 	mouth     mouth
 	http      net.Listener
 	https     net.Listener // nil: off
@@ -191,6 +193,9 @@ func startService(ctx context.Context, o options, logger *slog.Logger) (_ *runni
 	}
 	s.recorders = playback.New(playback.Config{Sources: &recordings{vault: s.opened.vault, client: client}, Contact: s.upstreams.Contact, Logger: logger})
 	if s.door, err = newDoor(o, doorCertificate, x, s.opened, s.upstreams, s.recorders, s.mouth, metrics, logger); err != nil {
+		return nil, err
+	}
+	if s.packed, err = mse.New(s.upstreams, metrics); err != nil {
 		return nil, err
 	}
 	if s.webrtc, err = newWebRTC(o, x, s.opened, s.upstreams, s.mouth, metrics, logger); err != nil {
@@ -395,7 +400,7 @@ func (s *runningService) newAPI(o options, u app.UseCases, runner *projections.R
 	server, err = api.New(api.Config{
 		Portal: pages, Verification: s.opened.verify, PlaybackDelay: o.playbackDelay, Limits: limits, Networks: s.opened.vault, TrustedProxies: o.trustedProxies,
 		Accounts: u.Accounts, Devices: cameraDevices{u.Devices, s.upstreams, s.watch, s.alarms.changed}, Presence: presence{s.watch}, Shares: u.Shares, StreamKeys: streamKeys{u.StreamKeys, s.door},
-		Cameras: newCameras(client, s.opened.vault, x, s.upstreams), Finder: finder{client, o.DeviceSearch, s.opened.vault.Alone}, PTZ: ptzAPI{s.desk, x}, WebRTC: webRTCOf(s.webrtc), Talk: talkAPI{s.mouth}, Playback: webPlayback{s.recorders}, Alarms: s.alarms,
+		Cameras: newCameras(client, s.opened.vault, x, s.upstreams), Finder: finder{client, o.DeviceSearch, s.opened.vault.Alone}, PTZ: ptzAPI{s.desk, x}, WebRTC: webRTCOf(s.webrtc), Talk: talkAPI{s.mouth}, Packed: packedAPI{s.packed}, Playback: webPlayback{s.recorders}, Alarms: s.alarms,
 		Firmware: o.firmware, Queries: s.opened.store, Access: x, Uses: lastUses{doorUses{s.opened.vault}}, Live: hub, Quotas: quotas{ledger},
 		Sessions: sessions{s.opened.vault, ledger.Most(quota.Sessions), s.opened.sessionEnded}, Invitations: o.invitationsOf(s.opened.vault), Unused: s.opened.vault, LoginLinks: o.loginLinks(), Opener: opener{s.opened.vault},
 		Fence: fences{x, cuts{s.door, s.webrtc, s.upstreams, s.desk, s.alarms.Sends}, s.journal}, Progress: runner,

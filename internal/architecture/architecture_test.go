@@ -48,6 +48,7 @@ var rooms = []struct {
 	{path: "streaming/vod", may: []string{"streaming/fmp4", "streaming/playback"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/rtsp", may: []string{"streaming/backchannel", "streaming/speech", "streaming/talk", "streaming/playback", "streaming/upstream", "domain/ids", "domain/privilege", "projections/access", "internal/accept", "internal/sealed"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/webrtc", may: []string{"streaming/backchannel", "streaming/speech", "streaming/talk", "streaming/upstream", "domain/ids", "domain/privilege", "projections/access"}, ban: []string{echo, bun, esdb, watermill}},
+	{path: "streaming/mse", may: []string{"streaming/fmp4", "streaming/upstream"}, ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/fmp4", ban: []string{echo, bun, esdb, watermill}},
 	{path: "streaming/notes", may: []string{"domain/ids"}, ban: frameworks},
 	{path: "streaming/backchannel", may: []string{"streaming/device", "streaming/notes", "streaming/rtspclient", "streaming/upstream", "domain/ids"}, ban: []string{echo, bun, esdb, watermill}},
