@@ -265,7 +265,7 @@ func (p webPage) hold() {
 		}
 	}
 	policy := p.header.Get("Content-Security-Policy")
-	for _, part := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"} {
+	for _, part := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'", "media-src 'self' blob:;"} {
 		if !strings.Contains(policy, part) {
 			wrong("the policy lacks %s: %s", part, policy)
 		}
