@@ -57,9 +57,9 @@ func readiness(ctx context.Context, at string) (r running, found bool) {
 	defer res.Body.Close()
 	var said struct {
 		Status     string
-		Components []struct {
-			Name, State, Reason string
-			Ready               bool
+		Components map[string]struct {
+			State, Reason string
+			Ready         bool
 		}
 	}
 	const mostRead = 1 << 20
@@ -67,9 +67,9 @@ func readiness(ctx context.Context, at string) (r running, found bool) {
 		return r, false
 	}
 	r.ready, r.components = said.Status == "ready", map[string]string{}
-	for _, c := range said.Components {
+	for name, c := range said.Components {
 		if !c.Ready {
-			r.components[c.Name] = strings.TrimSpace(c.State + ". " + c.Reason)
+			r.components[name] = strings.TrimSpace(c.State + ". " + c.Reason)
 		}
 	}
 	return r, true

@@ -39,10 +39,20 @@ func gstreamer(t testing.TB, transport, url string, n int) {
 
 // TestDemoPlays is what `make run` shows.
 func TestDemoPlays(t *testing.T) {
-	p := newProcess(binary, "demo", "--data", t.TempDir(), "--http", freeAddr(t), "--rtsp", freeAddr(t))
+	p := newProcess(binary, "demo", "--data", t.TempDir(), "--http", freeAddr(t), "--rtsp", freeAddr(t), "--metrics", metricsOff)
 	var ready readyLine
 	if err := json.Unmarshal([]byte(firstLine(t, p)), &ready); err != nil {
 		t.Fatal(err)
+	}
+	for _, link := range []string{ready.OwnerLink, ready.RecipientLink} {
+		at, secret, _ := strings.Cut(link, "/enter#")
+		b := newVisitor(t, at)
+		if path, page := b.fill("/enter", "secret", secret); path != "/live" || !strings.Contains(page, "Front door") {
+			t.Errorf("%s leads to %s: %s", link, path, page)
+		}
+		if path, page := newVisitor(t, at).fill("/enter", "secret", secret); path != "/enter" || !strings.Contains(page, "This link no longer logs in.") {
+			t.Errorf("%s works twice: %s: %s", link, path, page)
+		}
 	}
 	for _, transport := range []string{"tcp", "udp"} {
 		if n := ffprobe(t, transport, ready.Watch); n < 20 {
