@@ -348,13 +348,15 @@ func (x index) Resolve(account ids.Account, name string) (ids.Device, bool) {
 	return ids.Device(name), found
 }
 
-func (x index) Check(account ids.Account, device ids.Device, channel int, p privilege.Set, _ time.Time) access.Verdict {
+func (x index) Check(account ids.Account, device ids.Device, channel int, p privilege.Set, now time.Time) access.Verdict {
 	d, found, _ := x.PrivilegesOn(context.Background(), string(account), string(device), 0)
 	i := slices.IndexFunc(d.Grants, func(g share.Grant) bool { return g.Channel == channel })
 	switch {
 	case !found:
 		return access.NotFound
-	case i >= 0 && d.Grants[i].Privileges.Has(p) && !d.Paused:
+	case i >= 0 && d.Grants[i].Privileges.Has(p) && !d.Paused && !slices.ContainsFunc(d.Conditions, func(c privilege.Condition) bool {
+		return (c.Channel == 0 || c.Channel == channel) && c.Privileges.Has(p) && !c.HoldsAt(now)
+	}):
 		return access.Allowed
 	case i < 0 && d.Share == "":
 		return access.NotFound

@@ -19,7 +19,7 @@ const (
 // livePage is the data of the page of all live pictures.
 type livePage struct {
 	Tiles []tile // own first
-	Next  string // the query of the next page, "" for none
+	Next  string // the path of the next page, "" for none
 	First bool
 	Empty bool // nothing on any page
 }
@@ -71,7 +71,7 @@ func showLive(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p.Next = next.query()
+	p.Next = next.path()
 	p.Empty = p.First && p.Next == "" && len(p.Tiles) == 0
 	return v.page("live", v.t("live.title"), p)
 }
@@ -83,7 +83,7 @@ type place struct {
 	skip   int // cameras after the cursor that were on pages before
 }
 
-func (at place) query() string {
+func (at place) path() string {
 	if at.role == "" {
 		return ""
 	}
@@ -94,7 +94,7 @@ func (at place) query() string {
 	if at.skip > 0 {
 		q.Set("skip", strconv.Itoa(at.skip))
 	}
-	return q.Encode()
+	return "/live?" + q.Encode()
 }
 
 // tiles fills a page, and returns where the next one begins.
