@@ -93,6 +93,7 @@ var icons = map[string]template.HTML{
 	"back":     `<path d="M12.5 4 6.5 10l6 6"/>`,
 	"next":     `<path d="m7.5 4 6 6-6 6"/>`,
 	"play":     `<path d="M6 4v12l10-6z"/>`,
+	"pause":    `<path d="M7 4.500v11M13 4.500v11"/>`,
 	"sound":    `<path d="M3 8v4h3l4 3V5L6 8z"/><path d="M13 7.500a3.500 3.500 0 0 1 0 5M15.5 5a7 7 0 0 1 0 10"/>`,
 }
 

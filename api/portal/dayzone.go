@@ -2,6 +2,7 @@ package portal
 
 import (
 	"sort"
+	"strings"
 	"time"
 )
 
@@ -76,5 +77,9 @@ func (z dayZone) clock(t time.Time, d recordedDay) string {
 	if z.offsetAt(d.from) != z.offsetAt(d.to.Add(-time.Second)) {
 		layout += " -07:00"
 	}
-	return t.In(z.Location).Format(layout)
+	text := t.In(z.Location).Format(layout)
+	if t.Equal(d.to) && strings.HasPrefix(text, "00:00:00") { // of the same day
+		text = "24" + text[2:]
+	}
+	return text
 }

@@ -198,7 +198,21 @@ func TestRecordingsInABrowser(t *testing.T) {
 		t.Errorf("the viewers: %+v", viewers)
 	}
 
+	var took []time.Duration
+	for i := range 20 {
+		asked := time.Now()
+		text := c.seek(day.Add(time.Duration(i) * 7 * time.Minute))
+		eventually(t, "a seek is played", c.started(text))
+		c.mu.Lock()
+		took = append(took, c.begun.Sub(asked))
+		c.mu.Unlock()
+	}
+	slices.Sort(took)
+	t.Logf("from a seek to its first picture: p50 %v, p95 %v", took[10], took[18])
+
+	c.mu.Lock()
 	before, most, text := len(c.told), 0, ""
+	c.mu.Unlock()
 	for i := range 20 {
 		text = c.seek(day.Add(time.Duration(i) * time.Hour))
 		for range 10 {
@@ -213,7 +227,7 @@ func TestRecordingsInABrowser(t *testing.T) {
 	}
 	answers := len(c.told) - before
 	c.mu.Unlock()
-	if most != 1 {
+	if most > 1 {
 		t.Errorf("twenty seeks had %d connections to the recorder at once", most)
 	}
 	t.Logf("twenty seeks in five seconds: %d messages", answers)

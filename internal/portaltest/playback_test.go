@@ -3,7 +3,6 @@ package portaltest
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -23,11 +22,6 @@ func TestBrowserPlaysBack(t *testing.T) {
 	share := olga.offer(rita, "", []string{device}, "playback", "live_view")
 	rita.accept(share, device)
 	page := rita.browse(browsertest.Look{}).Open("/playback/" + device + "/1?day=2026-01-01&zone=UTC")
-	shot := func(name string) {
-		if dir := os.Getenv("PLAYBACK_SHOTS"); dir != "" {
-			_ = os.WriteFile(dir+"/"+name+".png", page.Screenshot(), 0o600)
-		}
-	}
 	const (
 		frames = `document.getElementById("picture").getVideoPlaybackQuality().totalVideoFrames`
 		clock  = `document.getElementById("clock").textContent`
@@ -40,12 +34,10 @@ func TestBrowserPlaysBack(t *testing.T) {
 		t.Log(what)
 	}
 	page.WaitTextIn("#recordings", "Recordings of this day")
-	shot("before")
 	page.Click(".spans a")
 	showsAt("the whole day is one recording, and its link plays it", "00:00:00", "00:03:00")
 	page.Click("#timeline")
 	showsAt("a click seeks", "11:50:00", "12:10:00")
-	shot("playing")
 	page.Drag("#timeline", 0.5, 0.5, 0.75, 0.5)
 	showsAt("a drag seeks", "17:50:00", "18:10:00")
 	page.Eval(`document.getElementById("timeline").focus()`, nil)
@@ -69,7 +61,6 @@ func TestBrowserPlaysBack(t *testing.T) {
 	if page.Eval(`document.getElementById("picture").videoWidth`, &width); width != 0 {
 		t.Errorf("the picture is still there, and %d pixels wide", width)
 	}
-	shot("revoked")
 }
 
 // TestScaleOfTheTimeline: labels are at whole hours of the clocks, on days on which those

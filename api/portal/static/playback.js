@@ -12,13 +12,14 @@ const loaded = Date.now();
 
 const say = (key, values) => { state.textContent = key ? t(key, values) : ""; };
 const time = (at) => clock(day.offsets, at, { seconds: true, zone: day.offsets.length > 1 });
-const name = (button, key) => { button.querySelector("span").textContent = t(key); };
+const name = (button, key) => { button.querySelector(".name").textContent = t(key); };
 
 let playing = false, ended = true;
 day.at ||= day.recordings.at(-1)[0];
 
 const setPlaying = (on) => {
   playing = on;
+  play.classList.toggle("playing", on);
   name(play, on ? "playback.pause" : "playback.play");
 };
 
@@ -32,7 +33,8 @@ const reel = new Reel(video, day.path, day.check, (told) => {
       say("playback.normal_speed");
     } else if (state.dataset.keep) delete state.dataset.keep;
     else say("");
-  } else if (told.skipped) say("playback.skipped", { from: time(told.skipped[0]), to: time(told.skipped[1]) });
+  } else if (told.sound !== undefined) sound.hidden = !told.sound;
+  else if (told.skipped) say("playback.skipped", { from: time(told.skipped[0]), to: time(told.skipped[1]) });
   else if (told.mime) stop("playback.no_decoder", { codec: codecOf(told.mime) });
   else if (told.end === "over") goOn();
   else if (told.end) stop(`playback.${told.end === "codec" ? "no_decoder" : told.end}`, { codec: told.codec });

@@ -9,7 +9,8 @@ export const supported = Boolean(Source);
 
 const ahead = 30, behind = 20; // seconds that are kept
 
-// Reel plays recordings in a video. told is called with what happens: {start}, {end}, {mime}
+// Reel plays recordings in a video. told is called with what happens: {start}, {end}, {sound},
+// whether there is any, {mime}
 // that cannot be played, {skipped} with two instants, and {closed}, with a refusal or whether
 // it still is allowed. path is of the operation that plays, check of the one that says so.
 export class Reel {
@@ -185,6 +186,7 @@ export class Reel {
       this.told({ mime });
       return;
     }
+    this.told({ sound: mime.includes(",") });
     if (this.buffer && this.source.readyState === "open") {
       if (mime !== this.type) this.buffer.changeType(mime);
       this.type = mime;
@@ -199,7 +201,10 @@ export class Reel {
       this.opening = false;
       if (this.source !== source || this.type === undefined) return;
       this.buffer = source.addSourceBuffer(mime);
-      this.buffer.addEventListener("updateend", () => this.pump());
+      this.buffer.addEventListener("updateend", () => {
+        this.pump();
+        if (this.video.readyState < 3 && !this.fresh) this.jump(); // sound may begin a little after the picture
+      });
       this.buffer.appendBuffer(data);
     }, { once: true });
     this.video.src = URL.createObjectURL(source);
