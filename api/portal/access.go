@@ -93,9 +93,13 @@ func (v *visit) accessOf() (*accessPage, string, error) {
 func (v *visit) accessRow(w client.DeviceWay) accessRow {
 	if w.Share == "" {
 		k := w.StreamKey
+		what := v.t("access.key")
+		if k.PublishChannel > 0 {
+			what = v.t("access.key.publishes", "number", k.PublishChannel)
+		}
 		return accessRow{
 			Key: k.Name, Path: "/account/keys/" + url.PathEscape(k.Name) + "/delete", Name: cmp.Or(k.Label, v.t("keys.unnamed")), Address: k.Name,
-			Functions: v.t("access.key"), Changed: v.t("access.changed.key"), ChangedAt: v.at(k.CreatedAt), Used: v.at(w.LastUse.At), Ends: true,
+			Functions: what, Changed: v.t("access.changed.key"), ChangedAt: v.at(k.CreatedAt), Used: v.at(w.LastUse.At), Ends: true,
 		}
 	}
 	r := accessRow{

@@ -135,15 +135,19 @@ function share() {
   }
 
   function leave() { leading.abort(); }
+  function wake() {
+    join();
+    say("latchkey", { type: "reset" }); // it has heard nothing meanwhile
+  }
   function join() {
     leave();
     heard = Date.now();
     stand({});
   }
   document.addEventListener("freeze", leave);
-  document.addEventListener("resume", join);
+  document.addEventListener("resume", wake);
   addEventListener("pagehide", leave);
-  addEventListener("pageshow", (event) => { if (event.persisted) join(); });
+  addEventListener("pageshow", (event) => { if (event.persisted) wake(); });
   setInterval(() => {
     if (document.hidden || Date.now() - heard < deadAfter) return;
     leave();
