@@ -28,17 +28,27 @@ const pause = (wait, signal) =>
     signal.addEventListener("abort", () => { clearTimeout(timer); done(); }, { once: true });
   });
 
-// Where the session was, for the page that connects next.
+// Where the session was, for the page that connects next, and when the last notice came.
 function lastRead() {
   try {
-    const [of, id] = (localStorage.getItem("latchkey-events") || "").split(" ");
-    return of === session ? id : "";
+    const [of, id, at] = (localStorage.getItem("latchkey-events") || "").split(" ");
+    return of === session ? { id, at: Number(at) } : { id: "", at: 0 };
   } catch {
-    return "";
+    return { id: "", at: 0 };
   }
 }
 function keep(id) {
-  try { localStorage.setItem("latchkey-events", `${session} ${id}`); } catch { /* storage is off */ }
+  try { localStorage.setItem("latchkey-events", `${session} ${id} ${noticed}`); } catch { /* storage is off */ }
+}
+
+// A notice that came while this page was on its way may not be in it. before is how much
+// older than its event a page may be.
+const before = 2000;
+let noticed = 0;
+function catchUp(at) {
+  if (at <= noticed) return;
+  noticed = at;
+  if (at > performance.timeOrigin - before) say("latchkey", { type: "reset" });
 }
 
 // read hands on the events of a stream (WHATWG HTML, 9.2.6) until it ends.
@@ -69,15 +79,18 @@ async function follow(signal, tell) {
     signal.addEventListener("abort", stop, { once: true });
     let silence = setTimeout(stop, silentAfter);
     try {
-      const id = lastRead();
+      const { id } = lastRead();
       const response = await call("GET", "/events", { headers: id ? { "Last-Event-ID": id } : {}, signal: one.signal });
       tell({ reach: true });
       wait = 1000;
+      if (!id) say("latchkey", { type: "reset" }); // nobody knows what came before
       await read(response.body, (block) => {
         clearTimeout(silence);
         silence = setTimeout(stop, silentAfter);
+        const isNotice = block.event && block.event !== "ready";
+        if (isNotice) noticed = Date.now();
         if (block.id) keep(block.id);
-        if (block.event && block.event !== "ready") {
+        if (isNotice) {
           tell({ notice: { type: block.event, ...JSON.parse(block.data || "{}"), position: (block.id || "").split("-")[0] } });
         } else {
           tell({ reach: true });
@@ -111,9 +124,16 @@ function share() {
     heard = Date.now();
     if (message.ended) location.reload(); // to the log-in, and back here after it
     if (message.reach !== undefined) reach(message.reach);
-    if (message.notice) say("latchkey", message.notice);
+    if (message.notice) {
+      noticed = Date.now();
+      say("latchkey", message.notice);
+    }
+    if (message.noticed) catchUp(message.noticed);
+    if (message.hello && noticed) channel.postMessage({ noticed });
   }
   channel.onmessage = (event) => take(event.data);
+  setTimeout(() => catchUp(lastRead().at)); // when all modules of the page listen
+  channel.postMessage({ hello: true });
 
   // A tab that takes the lead over from one that hangs steals the lock.
   async function stand(options) {
