@@ -141,10 +141,14 @@ function share() {
     const signal = mine.signal;
     try {
       await navigator.locks.request(name, options.steal ? options : { signal }, () =>
-        follow(signal, (message) => {
-          channel.postMessage(message);
-          take(message);
-        }),
+        Promise.race([
+          follow(signal, (message) => {
+            channel.postMessage(message);
+            take(message);
+          }),
+          // A tab that is being frozen has no time to wait for its connection to end.
+          new Promise((done) => signal.addEventListener("abort", done)),
+        ]),
       );
     } catch (error) {
       const lost = !signal.aborted;
