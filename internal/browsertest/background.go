@@ -6,7 +6,6 @@ import (
 
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/serviceworker"
 	"github.com/chromedp/chromedp"
 )
@@ -23,19 +22,6 @@ func (p *Person) AllowNotifications(yes bool) {
 	})
 	if err != nil {
 		p.t.Fatalf("setting the permission for notifications: %v", err)
-	}
-}
-
-// Freeze stops all scripts of the tab, as browsers do with tabs that were not seen for
-// long, or lets them go on. Nothing else can be done with a tab meanwhile.
-func (g *Page) Freeze(now bool) {
-	g.t.Helper()
-	state := page.SetWebLifecycleStateStateActive
-	if now {
-		state = page.SetWebLifecycleStateStateFrozen
-	}
-	if _, err := call(g, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: state}); err != nil {
-		g.t.Fatalf("making the tab %s: %v", state, err)
 	}
 }
 

@@ -123,17 +123,6 @@ func TestBrowserHearsOfChanges(t *testing.T) {
 	}
 	s.eventually("one stream is open again", func() bool { n, _ := proxy.streams(); return n == 1 })
 
-	for _, tab := range tabs[4:7] {
-		tab.Freeze(true)
-	}
-	olga.must("POST", "/shares/"+share+"/resume", nil, nil)
-	last.WaitEval(`!document.querySelector("main").innerText.includes("Paused")`)
-	for _, tab := range tabs[4:7] {
-		tab.Freeze(false)
-		tab.WaitEval(`!document.querySelector("main").innerText.includes("Paused")`)
-	}
-	s.eventually("one stream is open after the others woke up", func() bool { n, _ := proxy.streams(); return n == 1 })
-
 	// The recipient is told of a new sharing where she is.
 	recipient := at(rita).Open("/account")
 	recipient.Eval(`void (window.stayed = true)`, nil)
