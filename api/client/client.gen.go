@@ -458,7 +458,6 @@ func (e TalkTalker) Valid() bool {
 // Defines values for ViewerTransport.
 const (
 	ViewerTransportEvents        ViewerTransport = "events"
-	ViewerTransportHls           ViewerTransport = "hls"
 	ViewerTransportMse           ViewerTransport = "mse"
 	ViewerTransportPtz           ViewerTransport = "ptz"
 	ViewerTransportPush          ViewerTransport = "push"
@@ -479,8 +478,6 @@ const (
 func (e ViewerTransport) Valid() bool {
 	switch e {
 	case ViewerTransportEvents:
-		return true
-	case ViewerTransportHls:
 		return true
 	case ViewerTransportMse:
 		return true

@@ -427,7 +427,6 @@ func (e TalkTalker) Valid() bool {
 // Defines values for ViewerTransport.
 const (
 	ViewerTransportEvents        ViewerTransport = "events"
-	ViewerTransportHls           ViewerTransport = "hls"
 	ViewerTransportMse           ViewerTransport = "mse"
 	ViewerTransportPtz           ViewerTransport = "ptz"
 	ViewerTransportPush          ViewerTransport = "push"
@@ -448,8 +447,6 @@ const (
 func (e ViewerTransport) Valid() bool {
 	switch e {
 	case ViewerTransportEvents:
-		return true
-	case ViewerTransportHls:
 		return true
 	case ViewerTransportMse:
 		return true

@@ -14,8 +14,8 @@ export function supportsMSE(mime) {
   return Boolean(Source?.isTypeSupported(mime));
 }
 
-// playMSE plays a channel in a video element, muted, until close() is called or it ends by
-// itself: then onend is called once with {code, message}, codes of the API, or "lost" if the
+// playMSE plays a channel in a video element, which should be muted for a browser that wants
+// a click before it plays sound, until close() is called or it ends by itself: then onend is called once with {code, message}, codes of the API, or "lost" if the
 // connection broke, or "decode_failed" if the browser gave up. The stream is "main" or "sub".
 export function playMSE(video, { device, channel, stream = "main", onend = () => {} }) {
   const source = new Source();
@@ -128,7 +128,6 @@ export function playMSE(video, { device, channel, stream = "main", onend = () =>
     begun = true;
   }
 
-  video.muted = true;
   video.autoplay = true;
   video.playsInline = true;
   video.disableRemotePlayback = true; // ManagedMediaSource asks for it
