@@ -19,6 +19,7 @@ type faults struct {
 	mu      sync.Mutex
 	list    []string
 	allowed []string
+	console []string // the last lines of it, for tests that failed
 }
 
 func (f *faults) add(format string, args ...any) {
@@ -28,6 +29,20 @@ func (f *faults) add(format string, args ...any) {
 	if len(f.list) < 20 && !slices.ContainsFunc(f.allowed, func(part string) bool { return strings.Contains(fault, part) }) {
 		f.list = append(f.list, fault)
 	}
+}
+
+// note keeps the last lines of the console.
+func (f *faults) note(line string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.console = append(f.console, line)
+	f.console = f.console[max(0, len(f.console)-30):]
+}
+
+func (f *faults) lines() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return strings.Join(f.console, "\n")
 }
 
 func (f *faults) allow(part string) {
@@ -61,6 +76,7 @@ func (f *faults) listen(event any) {
 			f.add("an error that no script caught: %s", fault)
 		}
 	case *runtime.EventConsoleAPICalled:
+		f.note(said(e.Args))
 		if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeAssert {
 			f.add("an error on the console: %s", said(e.Args))
 		}

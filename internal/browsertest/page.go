@@ -20,7 +20,7 @@ import (
 
 // patience bounds every wait for something that must happen. It says nothing about how
 // fast that should be.
-const patience = 45 * time.Second
+const patience = 90 * time.Second
 
 // Page is a tab. Its methods are for the goroutine of the test.
 type Page struct {
@@ -127,7 +127,7 @@ func (g *Page) show() {
 		g.t.Logf("the tab shows nothing: %v", err)
 		return
 	}
-	g.t.Logf("the tab is at %s and shows:\n%s", seen.Path, seen.Text)
+	g.t.Logf("the tab is at %s and shows:\n%s\nits console:\n%s", seen.Path, seen.Text, g.faults.lines())
 }
 
 // Allow takes faults that contain a text for right in this tab from now on.

@@ -191,8 +191,8 @@ func (w *walk) picture(page *browsertest.Page, name string) {
 func (w *walk) complete() {
 	w.t.Helper()
 	for _, elsewhere := range []string{
-		"GET /{$}",           // leads to another
-		"GET /register/code", // for those who have not proven an address
+		"GET /{$}",                                            // leads to another
+		"GET /register/code",                                  // for those who have not proven an address
 		"GET /setup", "GET /setup/camera", "GET /setup/share", // of a server without accounts
 	} {
 		delete(w.missing, elsewhere)

@@ -1,0 +1,52 @@
+package portaltest
+
+import (
+	"testing"
+	"time"
+
+	"latchkey/internal/browsertest"
+)
+
+// decoded is how many pictures the video of a page has decoded.
+const decoded = `(document.querySelector(".picture video")?.getVideoPlaybackQuality().totalVideoFrames ?? 0)`
+
+// TestBrowserWatches: the recipient's picture moves in her browser; the owner unticks Live
+// View in his and saves, and hers ends, with words that say so.
+func TestBrowserWatches(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	olga, rita := s.register("olga@example.com", "Olga Lind"), s.register("rita@example.com", "Rita Brandt")
+	device := olga.add(camera(t, "DS-1"), "Front door")
+	share := olga.offer(rita, "The neighbour", []string{device}, "live_view", "playback")
+	rita.accept(share, device)
+
+	recipient := rita.browse(browsertest.Look{}).Open("/live")
+	recipient.WaitEval(`document.querySelector(".tile .picture[data-state=playing]")`)
+	recipient.Click(".tile a")
+	recipient.WaitEval(`document.querySelector("#camera .picture[data-state=playing]")?.dataset.way === "webrtc"`)
+	recipient.WaitEval(decoded + " > 20")
+
+	owner := olga.browse(browsertest.Look{}).Open("/my-shares/" + share)
+	box := `input[name=grant][value="` + device + `/1/live_view"]`
+	owner.Click(box)
+	owner.WaitEval(`!document.querySelector('` + box + `').checked && !document.querySelector("#save").disabled`)
+	owner.Submit("#save")
+	saved := time.Now()
+	recipient.WaitTextIn("#camera .picture", "Live view was taken back")
+	t.Logf("the words came %v after the answer of the owner's form", time.Since(saved).Round(time.Millisecond))
+	recipient.WaitEval(`document.querySelector("#camera .picture").dataset.state === "ended" && ` + decoded + ` === 0 || document.querySelector("#camera .picture video").paused || document.querySelector("#camera .picture video").srcObject === null`)
+}
+
+// TestBrowserHasManyTabs: eight tabs of one browser all load over HTTP/1.1, of which
+// browsers make six connections to a server, and the next shows pictures.
+func TestBrowserHasManyTabs(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	olga := s.register("olga@example.com", "Olga Lind")
+	olga.add(camera(t, "DS-1"), "Front door")
+	person := olga.browse(browsertest.Look{})
+	for range 8 {
+		person.Open("/devices").WaitText("Front door")
+	}
+	person.Open("/live").WaitEval(`document.querySelector(".tile .picture[data-state=playing]")`)
+}
