@@ -53,7 +53,7 @@ var mayKnow = map[string]struct {
 	"startWebRTCTalker":            {who: bothParties, body: "v=0"},
 	"getTalk":                      {who: bothParties, answers: []string{"502", "403"}}, // no two-way audio is given
 	"endWebRTCViewer":              {who: onlyOwner},
-	"watchByMSE":                   {who: bothParties},
+	"watchByMSE":                   {who: bothParties, answers: []string{"400", "400"}}, // no WebSocket is asked for
 	"forgetRecipient":              {who: onlyOwner},
 	"getShare":                     {who: bothParties},
 	"replaceShare":                 {who: bothParties, body: `{"devices":[]}`},
