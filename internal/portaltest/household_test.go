@@ -22,12 +22,12 @@ func newHousehold(t testing.TB) *household {
 
 	one := func(c *simcamera.Config) { c.Channels = 1 }
 	front := camera(t, "DS-4711", one)
-	door := h.olga.add(front, "Front door")
-	garden := h.olga.add(camera(t, "DS-4712", one), "Garden")
-	garage := h.olga.add(camera(t, "DS-4713", one), "Garage")
+	door := h.olga.install(front, "Front door")
+	garden := h.olga.install(camera(t, "DS-4712", one), "Garden")
+	garage := h.olga.install(camera(t, "DS-4713", one), "Garage")
 	gone := camera(t, "DS-4714", one)
-	h.olga.add(gone, "Summer house")
-	h.olga.add(camera(t, "DS-7604", func(c *simcamera.Config) { c.Channels, c.Recorder, c.Model = 4, true, "DS-7604NI-K1" }), "Workshop recorder")
+	h.olga.install(gone, "Summer house")
+	h.olga.install(camera(t, "DS-7604", func(c *simcamera.Config) { c.Channels, c.Recorder, c.Model = 4, true, "DS-7604NI-K1" }), "Workshop recorder", "Workbench", "Drive", "Yard", "Back door")
 	_ = gone.Close()
 
 	neighbour := h.olga.offer(h.rita, "The neighbour", []string{door, garden}, "live_view", "playback", "alarm")
@@ -40,8 +40,8 @@ func newHousehold(t testing.TB) *household {
 	}
 	cleaners.accept(h.olga.offerFor(cleaners, "Tuesdays and Fridays", weekly, []string{door}, "live_view", "two_way_audio"), door)
 
-	boats := h.rita.add(camera(t, "DS-4715", one), "Boathouse")
-	jetty := h.rita.add(camera(t, "DS-4716", one), "Jetty")
+	boats := h.rita.install(camera(t, "DS-4715", one), "Boathouse")
+	jetty := h.rita.install(camera(t, "DS-4716", one), "Jetty")
 	h.olga.accept(h.rita.offer(h.olga, "Next door", []string{boats}, "live_view", "playback", "ptz"), boats)
 	h.rita.offer(h.olga, "Next door", []string{jetty}, "live_view")
 	h.eventually("an alarm comes", func() bool {
@@ -52,4 +52,19 @@ func newHousehold(t testing.TB) *household {
 	})
 	h.olga.must("POST", "/stream-keys", map[string]any{"label": "Television"}, nil)
 	return h
+}
+
+// install adds a device and names its cameras, the only one as the device.
+func (a *account) install(c *simcamera.Camera, name string, cameras ...string) string {
+	a.s.t.Helper()
+	device := a.add(c, name)
+	if len(cameras) == 0 {
+		cameras = []string{name}
+	}
+	var channels []any
+	for i, camera := range cameras {
+		channels = append(channels, map[string]any{"channel": i + 1, "name": camera})
+	}
+	a.must("PATCH", "/devices/"+device, map[string]any{"channels": channels}, nil)
+	return device
 }
