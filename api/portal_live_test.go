@@ -1,6 +1,7 @@
 package api
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +66,25 @@ func TestPortalLive(t *testing.T) {
 	set(`{"channel":1,"privileges":["alarm"]}`)
 	same("now: Shed")
 	b.get("/live/"+v.device+"/1").want(404, "/live/"+v.device+"/1")
+}
+
+// Many devices call their cameras the same: a picture says which device it is of.
+func TestPortalLiveNamesSayTheDevice(t *testing.T) {
+	w := newPortalWorld(t)
+	olga := w.person("olga")
+	for name, cameras := range map[string][]string{"Garden": {"Camera 01"}, "Hall": {"Camera 01"}, "Recorder": {"Camera 01", "Camera 02", "", "Recorder"}} {
+		var channels []rest.NewChannel
+		for i, camera := range cameras {
+			channels = append(channels, rest.NewChannel{Channel: i + 1, Name: camera, RtspURL: "rtsp://192.0.2.20/" + name + strings.Repeat("x", i+1)})
+		}
+		w.wantStatus(w.do("POST", "/api/v1/devices", olga.token, rest.NewDevice{Name: name, Username: "viewer", Password: "hunter2", Channels: channels}), 201)
+	}
+	got := w.as(olga).get("/live").tiles()
+	slices.Sort(got)
+	want := []string{"now: Garden", "now: Hall", "now: Recorder", "now: Recorder · Camera 01", "now: Recorder · Camera 02", "now: Recorder · Camera 3"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
 
 // offlinePresence is of a device that does not respond.

@@ -162,17 +162,17 @@ func (v *visit) tileOf(d client.DevicePrivileges, g client.Grant, c client.SeenC
 	return t
 }
 
-// tileName is the name of a camera: of one of several that has none, that of the device
-// with its number.
+// tileName says which camera it is: many devices call theirs "Camera 01". It is the name of
+// the device and, of one of several, that of the camera.
 func (v *visit) tileName(d client.DevicePrivileges, c client.SeenCamera) string {
 	device := cmp.Or(d.Name, d.Device)
 	switch {
-	case c.Name != "":
-		return c.Name
-	case len(d.Channels) == 1:
+	case len(d.Channels) == 1 && (c.Channel == 1 || c.Name == ""), c.Name == device:
 		return device
+	case c.Name == "":
+		return v.t("live.number", "device", device, "number", c.Channel)
 	}
-	return v.t("live.number", "device", device, "number", c.Channel)
+	return v.t("live.named", "device", device, "camera", c.Name)
 }
 
 // whyDark says in words why there is no live picture, "" if there is nothing to say.
