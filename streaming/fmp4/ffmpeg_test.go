@@ -339,4 +339,3 @@ func checkTogether(t *testing.T, file []byte) {
 		t.Errorf("picture and sound begin at %v", starts)
 	}
 }
-
