@@ -107,7 +107,7 @@ func (s *Server) playRecordings(c echo.Context) error {
 	if err != nil {
 		return nil // the refusal has been sent
 	}
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }()
 	conn.SetReadLimit(maxOrder)
 	if !u.send() {
 		return nil // it was taken back in this moment: the connection is closed

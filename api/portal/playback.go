@@ -193,7 +193,7 @@ func (v *visit) recordings(d recordedDay) (l recordedList, err error) {
 
 // recordingsOf lists a time, up to a number of recordings.
 func (v *visit) recordingsOf(d recordedDay, from, to time.Time, most int, each func(*client.RecordingList)) (list []client.Recording, err error) {
-	params := client.ListDeviceRecordingsParams{From: from, To: to, Limit: client.Limit(min(most, pageOfAPI))}
+	params := client.ListDeviceRecordingsParams{From: from, To: to, Limit: min(most, pageOfAPI)}
 	for from.Before(to) && len(list) < most {
 		a, err := v.api.ListDeviceRecordingsWithResponse(v.ctx(), d.device, d.channel, &params)
 		if err != nil {

@@ -38,7 +38,7 @@ func (d *doctor) eventStore(ctx context.Context) []finding {
 	if err != nil {
 		return []finding{ok("event store", "%v", err).but(problem, "Correct --eventstore.")}
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	state, err := newLogState(client, target)
 	if err != nil {
 		return []finding{ok("event store", "%v", err).but(problem, "Correct --eventstore.")}
@@ -62,7 +62,7 @@ func (d *doctor) database(ctx context.Context) []finding {
 	if err != nil {
 		return []finding{ok("database", "%v", err).but(problem, "Correct --database.")}
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	var version string
 	var now time.Time
 	var mayCreate, has bool

@@ -128,15 +128,15 @@ func (w *portalWorld) invite(g *guestOf) error {
 }
 
 // post sends an offer and returns the answer.
-func (g *account) post(ctx context.Context, url, offer string) (string, error) {
+func (a *account) post(ctx context.Context, url, offer string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(offer))
 	if err != nil {
 		return "", err
 	}
 	req.Header.Set("Content-Type", "application/sdp")
-	if g != nil {
-		req.Header.Set("Authorization", "Bearer "+g.token)
-		req.Header.Set("X-Forwarded-For", g.from)
+	if a != nil {
+		req.Header.Set("Authorization", "Bearer "+a.token)
+		req.Header.Set("X-Forwarded-For", a.from)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
