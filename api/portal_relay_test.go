@@ -1,6 +1,7 @@
 package api
 
 import (
+	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -54,12 +55,42 @@ func TestScriptsOfAPageUseItsSession(t *testing.T) {
 		}
 	}
 	const viewer = "/do/webrtc/unknown"
-	if a := olga.relay(http.MethodDelete, viewer, ""); a.Code != http.StatusForbidden {
-		t.Errorf("a command without the page's token: %d, want 403", a.Code)
+	for name, headers := range map[string][]string{
+		"alone":                     nil,
+		"that asks for a WebSocket": {"Upgrade", "websocket", "Connection", "Upgrade", "Origin", "http://latchkey.test"},
+	} {
+		if a := olga.relay(http.MethodDelete, viewer, "", headers...); a.Code != http.StatusForbidden {
+			t.Errorf("a command without the page's token, %s: %d, want 403", name, a.Code)
+		}
 	}
 	a := olga.relay(http.MethodDelete, viewer, "", "Latchkey-CSRF", csrf)
 	if a.Code == http.StatusForbidden {
 		t.Errorf("a command with the page's token: %d", a.Code)
+	}
+}
+
+// Whoever is on the way to a browser can answer for http://latchkey.test, and browsers that
+// take that for the same site send the cookie of https://latchkey.test with its WebSockets.
+func TestAPageWithoutTLSUsesNoSessionOfHTTPS(t *testing.T) {
+	village := portalVillage(t)
+	olga := village.as(village.owner)
+	for origin, want := range map[string]int{"https://latchkey.test": http.StatusOK, "http://latchkey.test": http.StatusForbidden} {
+		for name, headers := range map[string][]string{"TLS here": nil, "TLS at a proxy": {"X-Forwarded-Proto", "https"}} {
+			r := httptest.NewRequest(http.MethodGet, "/do/privileges", nil)
+			r.Host = "latchkey.test"
+			if headers == nil {
+				r.TLS = &tls.ConnectionState{}
+			} else {
+				r.Header.Set(headers[0], headers[1])
+			}
+			r.Header.Set("Origin", origin)
+			r.AddCookie(&http.Cookie{Name: "__Host-latchkey-session", Value: olga.cookies["latchkey-session"]})
+			a := httptest.NewRecorder()
+			village.server.Handler().ServeHTTP(a, r)
+			if a.Code != want {
+				t.Errorf("%s, from %s: %d, want %d", name, origin, a.Code, want)
+			}
+		}
 	}
 }
 

@@ -71,24 +71,22 @@ func (p *Portal) relay(pattern string) {
 }
 
 // fromPage reports whether a script's request comes from a page of the portal. Browsers
-// let other sites open WebSockets and send simple requests with the cookie, and say so; a
-// request that changes something must have the page's token as well.
+// let other sites open WebSockets and send simple requests with the cookie, and say so, and
+// some take the same name without TLS, for which anybody on the way can answer, for the same
+// site. A request that changes something must have the page's token as well.
 func (v *visit) fromPage() bool {
 	site := v.r.Header.Get("Sec-Fetch-Site")
 	if site != "" && site != "same-origin" {
 		return false
 	}
 	origin := v.r.Header.Get("Origin")
-	if u, err := url.Parse(origin); origin != "" && (err != nil || u.Host != v.r.Host) {
+	if u, err := url.Parse(origin); origin != "" && (err != nil || u.Host != v.r.Host || secure(v.r) && u.Scheme != "https") {
 		return false
 	}
-	if v.r.Header.Get("Upgrade") != "" { // no browser lets a script set a header of it
-		return origin != ""
+	if v.r.Method != http.MethodGet {
+		return v.genuine(v.r.Header.Get(csrfHeader))
 	}
-	if v.r.Method == http.MethodGet {
-		return true
-	}
-	return v.genuine(v.r.Header.Get(csrfHeader))
+	return origin != "" || v.r.Header.Get("Upgrade") == "" // no browser lets a script set a header of a WebSocket
 }
 
 // relayAnswer passes the answer of the API on. Of a refusal the detail is put in the words
