@@ -94,13 +94,7 @@ func (h handlers) showByMSE(ctx context.Context, u *using, sock *socket, sub boo
 	defer context.AfterFunc(sock.gone, stop)()
 	done := make(chan struct{})
 	defer close(done)
-	go func() {
-		select {
-		case <-h.stopping:
-			stop()
-		case <-done:
-		}
-	}()
+	go h.watchSession(ctx, u, stop, done)
 	req := requestOf(ctx)
 	if err := h.crowd.enter(req.account, req.network); err != nil {
 		return err
@@ -144,6 +138,26 @@ func (h handlers) showByMSE(ctx context.Context, u *using, sock *socket, sub boo
 				return h.whyCut(u)
 			}
 			return errGone // or too slow
+		}
+	}
+}
+
+// watchSession ends a viewer with its session, which may end by time or on another process,
+// and when the server stops.
+func (h handlers) watchSession(ctx context.Context, u *using, stop func(), done <-chan struct{}) {
+	session := time.NewTicker(sessionEvery)
+	defer session.Stop()
+	for {
+		select {
+		case <-session.C:
+			if _, err := h.cfg.Sessions.Session(ctx, u.session); errors.Is(err, ErrNoSession) {
+				u.stop(true)
+			}
+		case <-h.stopping:
+			stop()
+			return
+		case <-done:
+			return
 		}
 	}
 }
