@@ -4,14 +4,19 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"latchkey/streaming/fmp4"
 	"latchkey/streaming/upstream"
 )
 
-// maxQueue is how much may wait for a viewer, in bytes that others share. One that is slower
-// loses pictures up to the next key frame.
-const maxQueue = 4 << 20
+// How much may wait for a viewer, in bytes that others share, and for how long: a small stream
+// would be a minute late before it is much. One that is slower loses pictures up to the next
+// key frame.
+const (
+	maxQueue = 4 << 20
+	maxWait  = 5 * time.Second
+)
 
 // ErrEnded is returned when the camera's stream has ended.
 var ErrEnded = errors.New("the camera's stream has ended")
@@ -35,10 +40,16 @@ type Viewer struct {
 	close  sync.Once
 
 	mu      sync.Mutex
-	queue   []part
+	queue   []waiting
 	bytes   int
 	waiting bool // for a picture that a decoder can start with
 	ended   bool
+}
+
+// waiting is a part that a viewer has not taken.
+type waiting struct {
+	part
+	since time.Time
 }
 
 // Watch returns a viewer of a stream. It fails as upstream.Pool.Acquire does, or with an
@@ -66,7 +77,8 @@ func (v *Viewer) begin(kept []fmp4.Sample) {
 func (v *Viewer) take(p part) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.bytes+len(p.data) > maxQueue && len(v.queue) > 0 {
+	now := time.Now()
+	if len(v.queue) > 0 && (v.bytes+len(p.data) > maxQueue || now.Sub(v.queue[0].since) > maxWait) {
 		v.queue, v.bytes, v.waiting = nil, 0, true
 		v.pool.metrics.drops.Inc()
 	}
@@ -76,7 +88,7 @@ func (v *Viewer) take(p part) {
 		}
 		v.waiting = false
 	}
-	v.queue = append(v.queue, p)
+	v.queue = append(v.queue, waiting{p, now})
 	v.bytes += len(p.data)
 	v.signal()
 }
@@ -131,7 +143,7 @@ func (v *Viewer) pop() (p part, ok, ended bool) {
 	if len(v.queue) == 0 || v.ended {
 		return part{}, false, v.ended
 	}
-	p, v.queue[0] = v.queue[0], part{}
+	p, v.queue[0] = v.queue[0].part, waiting{}
 	v.queue = v.queue[1:]
 	v.bytes -= len(p.data)
 	return p, true, false
