@@ -188,10 +188,13 @@ func (h handlers) stillPermitted(ctx context.Context, u *using) error {
 // takenBack is the refusal of a use that was cut.
 func (s *Server) takenBack(u *using) error {
 	u.mu.Lock()
-	out := u.loggedOut
+	reason, out := u.reason, u.loggedOut
 	u.mu.Unlock()
-	if out {
+	switch {
+	case out:
 		return sessionEnded()
+	case reason == access.Ended:
+		return &problem{status: http.StatusForbidden, code: "viewer_ended", detail: "The owner of the device has ended this view."}
 	}
 	if err := notPermitted(s.cfg.Access.Check(u.of.Account, u.of.Device, u.of.Channel, u.of.Privilege, s.cfg.Now())); err != nil {
 		return err
@@ -222,11 +225,14 @@ func (s *Server) SessionsEnded(ctx context.Context) {
 }
 
 // revoked cuts the answer.
-func (u *using) revoked(reason access.Reason) {
+func (u *using) revoked(reason access.Reason) { u.cutFor(reason, false) }
+
+// cutFor cuts the answer for a reason.
+func (u *using) cutFor(reason access.Reason, loggedOut bool) {
 	u.mu.Lock()
 	u.reason = reason
 	u.mu.Unlock()
-	u.stop(false)
+	u.stop(loggedOut)
 }
 
 // stop cuts the answer: nothing more is sent, not even by the kernel, and what is done for

@@ -25,6 +25,8 @@ const transportMSE = "mse"
 type Packed interface {
 	// Watch returns a viewer, who must be closed. The camera is dialed if permitted then.
 	Watch(ctx context.Context, device ids.Device, channel int, sub bool, permitted func() bool) (PackedViewer, error)
+	// Segments is Watch for a viewer by HLS.
+	Segments(ctx context.Context, device ids.Device, channel int, sub bool, permitted func() bool) (PackedSegments, error)
 }
 
 // PackedViewer gets what a stream plays, from its last key frame on.
@@ -115,7 +117,7 @@ func (h handlers) showByMSE(ctx context.Context, u *using, sock *socket, sub boo
 	u.bye = func() { time.AfterFunc(byeWithin, sock.reset) } // if it does not take what is being sent
 	u.mu.Unlock()
 	if !u.send() {
-		return h.whyCut(u)
+		return h.takenBack(u)
 	}
 	used := time.Time{}
 	defer func() { h.cfg.Uses.Used(u.of, h.cfg.Now()) }()
@@ -127,7 +129,7 @@ func (h handlers) showByMSE(ctx context.Context, u *using, sock *socket, sub boo
 		part, err := h.nextPart(ctx, viewer)
 		switch {
 		case u.wasCut() || err == nil && u.permit.Check(h.cfg.Now()) != access.Allowed:
-			return h.whyCut(u)
+			return h.takenBack(u)
 		case sock.gone.Err() != nil:
 			return errGone
 		case err != nil:
@@ -135,7 +137,7 @@ func (h handlers) showByMSE(ctx context.Context, u *using, sock *socket, sub boo
 		}
 		if sock.part(part) != nil {
 			if u.wasCut() {
-				return h.whyCut(u)
+				return h.takenBack(u)
 			}
 			return errGone // or too slow
 		}
@@ -189,6 +191,19 @@ func (h handlers) nextPart(ctx context.Context, v PackedViewer) (PackedPart, err
 	return part, &problem{status: http.StatusBadGateway, code: "stream_not_available", detail: "The camera's stream has ended.", cause: errors.Join(err, context.Cause(ctx))}
 }
 
+// whenStopping calls a function when the service stops, until the returned one is called.
+func (s *Server) whenStopping(call func()) (until func()) {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-s.stopping:
+			call()
+		case <-done:
+		}
+	}()
+	return func() { close(done) }
+}
+
 func (s *Server) isStopping() bool {
 	select {
 	case <-s.stopping:
@@ -203,17 +218,6 @@ func (s *Server) isStopping() bool {
 const quietWithin = 30 * time.Second
 
 var errQuiet = errors.New("nothing comes of the camera")
-
-// whyCut is why a viewer was cut.
-func (h handlers) whyCut(u *using) error {
-	u.mu.Lock()
-	reason := u.reason
-	u.mu.Unlock()
-	if reason == access.Ended {
-		return &problem{status: http.StatusForbidden, code: "viewer_ended", detail: "The owner of the device has ended this view."}
-	}
-	return h.takenBack(u)
-}
 
 func (h handlers) packed(ctx context.Context, u *using, sub bool) (PackedViewer, error) {
 	if h.cfg.Packed == nil {

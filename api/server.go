@@ -66,6 +66,7 @@ type Server struct {
 	uses       uses // of cameras, that were cut
 	sockets    sockets
 	crowd      crowd // of viewers in browsers, other than by WebRTC
+	hls        hlsViewers
 	kept       *keptPages
 	large      *turns         // of large bodies
 	places     *accept.Places // of connections, with and without TLS

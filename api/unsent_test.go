@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -58,7 +59,7 @@ func (w *world) dial(secure bool) net.Conn {
 func (s *Server) settled(t *testing.T) {
 	t.Helper()
 	for until := time.Now().Add(time.Minute); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
-		list := s.uses.list()
+		list := slices.DeleteFunc(s.uses.list(), func(u *using) bool { return u.answer == nil })
 		if len(list) != 1 || list[0].answer.conn == nil {
 			continue
 		}

@@ -82,7 +82,7 @@ func (h handlers) StartWebRTCViewer(ctx context.Context, r rest.StartWebRTCViewe
 		return nil, err
 	}
 	answer, err := h.offered(ctx, r.Device, r.Channel, privilege.LiveView, r.Body, func(ctx context.Context, u WebRTCUse, offer []byte) (WebRTCAnswer, error) {
-		u.Sub = r.Params.Stream == rest.Sub
+		u.Sub = r.Params.Stream == rest.StartWebRTCViewerParamsStreamSub
 		return h.cfg.WebRTC.Start(ctx, u, offer)
 	})
 	if err != nil {

@@ -458,6 +458,7 @@ func (e TalkTalker) Valid() bool {
 // Defines values for ViewerTransport.
 const (
 	ViewerTransportEvents        ViewerTransport = "events"
+	ViewerTransportHls           ViewerTransport = "hls"
 	ViewerTransportMse           ViewerTransport = "mse"
 	ViewerTransportPtz           ViewerTransport = "ptz"
 	ViewerTransportPush          ViewerTransport = "push"
@@ -478,6 +479,8 @@ const (
 func (e ViewerTransport) Valid() bool {
 	switch e {
 	case ViewerTransportEvents:
+		return true
+	case ViewerTransportHls:
 		return true
 	case ViewerTransportMse:
 		return true
@@ -587,18 +590,36 @@ func (e ListDeviceAccessParamsOrder) Valid() bool {
 	}
 }
 
+// Defines values for StartHLSViewerParamsStream.
+const (
+	StartHLSViewerParamsStreamMain StartHLSViewerParamsStream = "main"
+	StartHLSViewerParamsStreamSub  StartHLSViewerParamsStream = "sub"
+)
+
+// Valid indicates whether the value is a known member of the StartHLSViewerParamsStream enum.
+func (e StartHLSViewerParamsStream) Valid() bool {
+	switch e {
+	case StartHLSViewerParamsStreamMain:
+		return true
+	case StartHLSViewerParamsStreamSub:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for StartWebRTCViewerParamsStream.
 const (
-	Main StartWebRTCViewerParamsStream = "main"
-	Sub  StartWebRTCViewerParamsStream = "sub"
+	StartWebRTCViewerParamsStreamMain StartWebRTCViewerParamsStream = "main"
+	StartWebRTCViewerParamsStreamSub  StartWebRTCViewerParamsStream = "sub"
 )
 
 // Valid indicates whether the value is a known member of the StartWebRTCViewerParamsStream enum.
 func (e StartWebRTCViewerParamsStream) Valid() bool {
 	switch e {
-	case Main:
+	case StartWebRTCViewerParamsStreamMain:
 		return true
-	case Sub:
+	case StartWebRTCViewerParamsStreamSub:
 		return true
 	default:
 		return false
@@ -1243,6 +1264,12 @@ type Grant struct {
 	// be one through the back door. The operator sets it. Ignored in requests.
 	PlaybackDelay int          `json:"playback_delay,omitempty,omitzero"`
 	Privileges    PrivilegeSet `json:"privileges"`
+}
+
+// HLSViewer defines model for HLSViewer.
+type HLSViewer struct {
+	// Playlist The path of the playlist.
+	Playlist string `json:"playlist"`
 }
 
 // HistoryEntry defines model for HistoryEntry.
@@ -2646,6 +2673,9 @@ type DeviceOrDomainPath = string
 // DevicePath defines model for DevicePath.
 type DevicePath = string
 
+// HLSViewerPath defines model for HLSViewerPath.
+type HLSViewerPath = string
+
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
 
@@ -2883,6 +2913,18 @@ type ListDeviceAccessParams struct {
 
 // ListDeviceAccessParamsOrder defines parameters for ListDeviceAccess.
 type ListDeviceAccessParamsOrder string
+
+// StartHLSViewerParams defines parameters for StartHLSViewer.
+type StartHLSViewerParams struct {
+	// Stream The main stream, or the smaller one if the channel has it. Absent, the main one.
+	Stream StartHLSViewerParamsStream `form:"stream,omitempty" json:"stream,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// StartHLSViewerParamsStream defines parameters for StartHLSViewer.
+type StartHLSViewerParamsStream string
 
 // ListDeviceRecordingsParams defines parameters for ListDeviceRecordings.
 type ListDeviceRecordingsParams struct {
@@ -4110,6 +4152,18 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/devices/{device}/alarm-receiver (the `MakeAlarmReceiver` operationId).
 	MakeAlarmReceiver(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// StartHLSViewer Watch a channel by HLS
+	//
+	// For players that have neither WebRTC for the stream nor Media Source Extensions. Needs live view. The answer names a
+	// playlist (RFC 8216), which only you can read, with the session that asks here. A segment is one group of pictures, or several
+	// short ones, so the picture is some seconds behind the camera. The codecs are those of `GET .../mse`.
+	//
+	// It ends fifteen seconds after your last request, when you lose the privilege, when the owner ends you, and with your
+	// session. `stream_not_playable`: the video has no place in MP4, such as JPEG.
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/hls (the `StartHLSViewer` operationId).
+	StartHLSViewer(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartHLSViewerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ReleasePTZ Let go of a channel that you move
 	//
 	// It is told to stop if it moves by an order of yours, and others may move it at once. Nothing happens if you do not
@@ -4376,6 +4430,22 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /api/v1/devices/{device}/viewers/{viewer} (the `EndDeviceViewer` operationId).
 	EndDeviceViewer(ctx context.Context, device DevicePath, viewer string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EndHLSViewer Stop watching by HLS
+	//
+	// Nothing more is sent when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours.
+	//
+	// Corresponds with DELETE /api/v1/hls/{viewer} (the `EndHLSViewer` operationId).
+	EndHLSViewer(ctx context.Context, viewer HLSViewerPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetHLSFile Read the playlist of a viewer by HLS, or a file that it names
+	//
+	// The first request for the playlist is answered when the first segment is there, which takes until a key frame. When the viewer has been ended, the
+	// answer says why for fifteen seconds (`viewer_ended`, `privilege_missing`, `device_not_found`), and then
+	// `viewer_not_found`, as for one that is not yours. `not_found`: the file is no longer kept.
+	//
+	// Corresponds with GET /api/v1/hls/{viewer}/{file} (the `GetHLSFile` operationId).
+	GetHLSFile(ctx context.Context, viewer HLSViewerPath, file string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListInvitationCodes List your invitation codes
 	//
@@ -6146,6 +6216,28 @@ func (c *Client) MakeAlarmReceiver(ctx context.Context, device DevicePath, reqEd
 	return c.Client.Do(req)
 }
 
+// StartHLSViewer Watch a channel by HLS
+//
+// For players that have neither WebRTC for the stream nor Media Source Extensions. Needs live view. The answer names a
+// playlist (RFC 8216), which only you can read, with the session that asks here. A segment is one group of pictures, or several
+// short ones, so the picture is some seconds behind the camera. The codecs are those of `GET .../mse`.
+//
+// It ends fifteen seconds after your last request, when you lose the privilege, when the owner ends you, and with your
+// session. `stream_not_playable`: the video has no place in MP4, such as JPEG.
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/hls (the `StartHLSViewer` operationId).
+func (c *Client) StartHLSViewer(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartHLSViewerParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartHLSViewerRequest(c.Server, device, channel, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ReleasePTZ Let go of a channel that you move
 //
 // It is told to stop if it moves by an order of yours, and others may move it at once. Nothing happens if you do not
@@ -6653,6 +6745,42 @@ func (c *Client) ListDeviceViewers(ctx context.Context, device DevicePath, param
 // Corresponds with DELETE /api/v1/devices/{device}/viewers/{viewer} (the `EndDeviceViewer` operationId).
 func (c *Client) EndDeviceViewer(ctx context.Context, device DevicePath, viewer string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewEndDeviceViewerRequest(c.Server, device, viewer)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EndHLSViewer Stop watching by HLS
+//
+// Nothing more is sent when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours.
+//
+// Corresponds with DELETE /api/v1/hls/{viewer} (the `EndHLSViewer` operationId).
+func (c *Client) EndHLSViewer(ctx context.Context, viewer HLSViewerPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEndHLSViewerRequest(c.Server, viewer)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetHLSFile Read the playlist of a viewer by HLS, or a file that it names
+//
+// The first request for the playlist is answered when the first segment is there, which takes until a key frame. When the viewer has been ended, the
+// answer says why for fifteen seconds (`viewer_ended`, `privilege_missing`, `device_not_found`), and then
+// `viewer_not_found`, as for one that is not yours. `not_found`: the file is no longer kept.
+//
+// Corresponds with GET /api/v1/hls/{viewer}/{file} (the `GetHLSFile` operationId).
+func (c *Client) GetHLSFile(ctx context.Context, viewer HLSViewerPath, file string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetHLSFileRequest(c.Server, viewer, file)
 	if err != nil {
 		return nil, err
 	}
@@ -9961,6 +10089,83 @@ func NewMakeAlarmReceiverRequest(server string, device DevicePath) (*http.Reques
 	return req, nil
 }
 
+// NewStartHLSViewerRequest constructs an http.Request for the StartHLSViewer method
+func NewStartHLSViewerRequest(server string, device DeviceOrDomainPath, channel ChannelPath, params *StartHLSViewerParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "channel", channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/devices/%s/channels/%s/hls", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "stream", params.Stream, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Latchkey-Min-Position", params.LatchkeyMinPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Latchkey-Min-Position", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewReleasePTZRequest constructs an http.Request for the ReleasePTZ method
 func NewReleasePTZRequest(server string, device DeviceOrDomainPath, channel ChannelPath) (*http.Request, error) {
 	var err error
@@ -11075,6 +11280,81 @@ func NewEndDeviceViewerRequest(server string, device DevicePath, viewer string) 
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewEndHLSViewerRequest constructs an http.Request for the EndHLSViewer method
+func NewEndHLSViewerRequest(server string, viewer HLSViewerPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "viewer", viewer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/hls/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetHLSFileRequest constructs an http.Request for the GetHLSFile method
+func NewGetHLSFileRequest(server string, viewer HLSViewerPath, file string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "viewer", viewer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "file", file, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/hls/%s/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -14513,6 +14793,20 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/v1/devices/{device}/alarm-receiver (the `MakeAlarmReceiver` operationId).
 	MakeAlarmReceiverWithResponse(ctx context.Context, device DevicePath, reqEditors ...RequestEditorFn) (*MakeAlarmReceiverResponse, error)
 
+	// StartHLSViewerWithResponse Watch a channel by HLS
+	//
+	// For players that have neither WebRTC for the stream nor Media Source Extensions. Needs live view. The answer names a
+	// playlist (RFC 8216), which only you can read, with the session that asks here. A segment is one group of pictures, or several
+	// short ones, so the picture is some seconds behind the camera. The codecs are those of `GET .../mse`.
+	//
+	// It ends fifteen seconds after your last request, when you lose the privilege, when the owner ends you, and with your
+	// session. `stream_not_playable`: the video has no place in MP4, such as JPEG.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/hls (the `StartHLSViewer` operationId).
+	StartHLSViewerWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartHLSViewerParams, reqEditors ...RequestEditorFn) (*StartHLSViewerResponse, error)
+
 	// ReleasePTZWithResponse Let go of a channel that you move
 	//
 	// It is told to stop if it moves by an order of yours, and others may move it at once. Nothing happens if you do not
@@ -14805,6 +15099,26 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with DELETE /api/v1/devices/{device}/viewers/{viewer} (the `EndDeviceViewer` operationId).
 	EndDeviceViewerWithResponse(ctx context.Context, device DevicePath, viewer string, reqEditors ...RequestEditorFn) (*EndDeviceViewerResponse, error)
+
+	// EndHLSViewerWithResponse Stop watching by HLS
+	//
+	// Nothing more is sent when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/v1/hls/{viewer} (the `EndHLSViewer` operationId).
+	EndHLSViewerWithResponse(ctx context.Context, viewer HLSViewerPath, reqEditors ...RequestEditorFn) (*EndHLSViewerResponse, error)
+
+	// GetHLSFileWithResponse Read the playlist of a viewer by HLS, or a file that it names
+	//
+	// The first request for the playlist is answered when the first segment is there, which takes until a key frame. When the viewer has been ended, the
+	// answer says why for fifteen seconds (`viewer_ended`, `privilege_missing`, `device_not_found`), and then
+	// `viewer_not_found`, as for one that is not yours. `not_found`: the file is no longer kept.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/hls/{viewer}/{file} (the `GetHLSFile` operationId).
+	GetHLSFileWithResponse(ctx context.Context, viewer HLSViewerPath, file string, reqEditors ...RequestEditorFn) (*GetHLSFileResponse, error)
 
 	// ListInvitationCodesWithResponse List your invitation codes
 	//
@@ -17467,6 +17781,54 @@ func (r MakeAlarmReceiverResponse) ContentType() string {
 	return ""
 }
 
+// StartHLSViewerResponse201Headers the declared response headers of an HTTP 201 response for StartHLSViewer
+type StartHLSViewerResponse201Headers struct {
+	Location string
+}
+
+type StartHLSViewerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *HLSViewer
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *StartHLSViewerResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r StartHLSViewerResponse) GetJSON201() *HLSViewer {
+	return r.JSON201
+}
+
+// GetBody returns the raw response body bytes
+func (r StartHLSViewerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartHLSViewerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartHLSViewerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartHLSViewerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ReleasePTZResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18295,6 +18657,74 @@ func (r EndDeviceViewerResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r EndDeviceViewerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type EndHLSViewerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// GetBody returns the raw response body bytes
+func (r EndHLSViewerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r EndHLSViewerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EndHLSViewerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EndHLSViewerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetHLSFileResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// GetBody returns the raw response body bytes
+func (r GetHLSFileResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetHLSFileResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetHLSFileResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetHLSFileResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -21543,6 +21973,26 @@ func (c *ClientWithResponses) MakeAlarmReceiverWithResponse(ctx context.Context,
 	return ParseMakeAlarmReceiverResponse(rsp)
 }
 
+// StartHLSViewerWithResponse Watch a channel by HLS
+//
+// For players that have neither WebRTC for the stream nor Media Source Extensions. Needs live view. The answer names a
+// playlist (RFC 8216), which only you can read, with the session that asks here. A segment is one group of pictures, or several
+// short ones, so the picture is some seconds behind the camera. The codecs are those of `GET .../mse`.
+//
+// It ends fifteen seconds after your last request, when you lose the privilege, when the owner ends you, and with your
+// session. `stream_not_playable`: the video has no place in MP4, such as JPEG.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/devices/{device}/channels/{channel}/hls (the `StartHLSViewer` operationId).
+func (c *ClientWithResponses) StartHLSViewerWithResponse(ctx context.Context, device DeviceOrDomainPath, channel ChannelPath, params *StartHLSViewerParams, reqEditors ...RequestEditorFn) (*StartHLSViewerResponse, error) {
+	rsp, err := c.StartHLSViewer(ctx, device, channel, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartHLSViewerResponse(rsp)
+}
+
 // ReleasePTZWithResponse Let go of a channel that you move
 //
 // It is told to stop if it moves by an order of yours, and others may move it at once. Nothing happens if you do not
@@ -21984,6 +22434,38 @@ func (c *ClientWithResponses) EndDeviceViewerWithResponse(ctx context.Context, d
 		return nil, err
 	}
 	return ParseEndDeviceViewerResponse(rsp)
+}
+
+// EndHLSViewerWithResponse Stop watching by HLS
+//
+// Nothing more is sent when you read the answer. 404 `viewer_not_found`: it has ended, or is not yours.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/v1/hls/{viewer} (the `EndHLSViewer` operationId).
+func (c *ClientWithResponses) EndHLSViewerWithResponse(ctx context.Context, viewer HLSViewerPath, reqEditors ...RequestEditorFn) (*EndHLSViewerResponse, error) {
+	rsp, err := c.EndHLSViewer(ctx, viewer, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEndHLSViewerResponse(rsp)
+}
+
+// GetHLSFileWithResponse Read the playlist of a viewer by HLS, or a file that it names
+//
+// The first request for the playlist is answered when the first segment is there, which takes until a key frame. When the viewer has been ended, the
+// answer says why for fifteen seconds (`viewer_ended`, `privilege_missing`, `device_not_found`), and then
+// `viewer_not_found`, as for one that is not yours. `not_found`: the file is no longer kept.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/hls/{viewer}/{file} (the `GetHLSFile` operationId).
+func (c *ClientWithResponses) GetHLSFileWithResponse(ctx context.Context, viewer HLSViewerPath, file string, reqEditors ...RequestEditorFn) (*GetHLSFileResponse, error) {
+	rsp, err := c.GetHLSFile(ctx, viewer, file, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetHLSFileResponse(rsp)
 }
 
 // ListInvitationCodesWithResponse List your invitation codes
@@ -24394,6 +24876,45 @@ func ParseMakeAlarmReceiverResponse(rsp *http.Response) (*MakeAlarmReceiverRespo
 	return response, nil
 }
 
+// ParseStartHLSViewerResponse parses an HTTP response from a StartHLSViewerWithResponse call
+func ParseStartHLSViewerResponse(rsp *http.Response) (*StartHLSViewerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartHLSViewerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest HLSViewer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers StartHLSViewerResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseReleasePTZResponse parses an HTTP response from a ReleasePTZWithResponse call
 func ParseReleasePTZResponse(rsp *http.Response) (*ReleasePTZResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -24948,6 +25469,38 @@ func ParseEndDeviceViewerResponse(rsp *http.Response) (*EndDeviceViewerResponse,
 	}
 
 	response := &EndDeviceViewerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseEndHLSViewerResponse parses an HTTP response from a EndHLSViewerWithResponse call
+func ParseEndHLSViewerResponse(rsp *http.Response) (*EndHLSViewerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EndHLSViewerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseGetHLSFileResponse parses an HTTP response from a GetHLSFileWithResponse call
+func ParseGetHLSFileResponse(rsp *http.Response) (*GetHLSFileResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetHLSFileResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

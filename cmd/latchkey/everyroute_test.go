@@ -54,6 +54,9 @@ var mayKnow = map[string]struct {
 	"getTalk":                      {who: bothParties, answers: []string{"502", "403"}}, // no two-way audio is given
 	"endWebRTCViewer":              {who: onlyOwner},
 	"watchByMSE":                   {who: bothParties, answers: []string{"400", "400"}}, // no WebSocket is asked for
+	"startHLSViewer":               {who: bothParties},
+	"endHLSViewer":                 {who: onlyOwner},
+	"getHLSFile":                   {who: onlyOwner, answers: []string{"404"}}, // nobody watches
 	"forgetRecipient":              {who: onlyOwner},
 	"getShare":                     {who: bothParties},
 	"replaceShare":                 {who: bothParties, body: `{"devices":[]}`},
@@ -213,6 +216,7 @@ func serveEverybody(t *testing.T) *everybody {
 		"viewer":   "1", // nobody watches: the owner alone is told so
 		"channel":  "1",
 		"preset":   "1",
+		"file":     "index.m3u8",
 		"transfer": owner.offer(device, recipient.login, "end").ID, "reclaim": stranger.claim(simCamera(cam, "Mine")).ID,
 		"code": code.ID, "share": shared.ID, "device": device, "name": nameOf(key), "invitation": invited.ID,
 		"access_request": owner.firstOf("/access-requests"), "session": owner.firstOf("/accounts/me/sessions"),
@@ -224,6 +228,7 @@ func serveEverybody(t *testing.T) *everybody {
 		"viewer":   "1",
 		"channel":  "1",
 		"preset":   "1",
+		"file":     "index.m3u8",
 		"transfer": "cam-aaaaaaaaaa~1", "reclaim": "cam-aaaaaaaaaa.0198c0de-0000-7000-8000-00000000000a", "code": strings.Repeat("a", len(code.ID)), "share": share, "recipient": share, "device": "cam-aaaaaaaaaa", "name": "kaaaaaaaaaaaa",
 		"invitation": strings.Repeat("a", len(invited.ID)), "access_request": "cam-aaaaaaaaaa.0198c0de-0000-7000-8000-00000000000a",
 		"session": strings.Repeat("0", len(e.ids["session"])), "address": strings.Repeat("0", len(e.ids["address"])),

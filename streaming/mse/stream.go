@@ -23,7 +23,11 @@ type stream struct {
 	flow    *upstream.Flow
 	metrics *metrics
 	detach  func()
-	users   int // guarded by the pool's mutex
+
+	// Guarded by the pool's mutex.
+	users    int
+	byHLS    int       // viewers by HLS
+	segments *segments // which they share; nil: there are none
 
 	mu      sync.Mutex
 	mux     *fmp4.Muxer

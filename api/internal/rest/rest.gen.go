@@ -427,6 +427,7 @@ func (e TalkTalker) Valid() bool {
 // Defines values for ViewerTransport.
 const (
 	ViewerTransportEvents        ViewerTransport = "events"
+	ViewerTransportHls           ViewerTransport = "hls"
 	ViewerTransportMse           ViewerTransport = "mse"
 	ViewerTransportPtz           ViewerTransport = "ptz"
 	ViewerTransportPush          ViewerTransport = "push"
@@ -447,6 +448,8 @@ const (
 func (e ViewerTransport) Valid() bool {
 	switch e {
 	case ViewerTransportEvents:
+		return true
+	case ViewerTransportHls:
 		return true
 	case ViewerTransportMse:
 		return true
@@ -556,18 +559,36 @@ func (e ListDeviceAccessParamsOrder) Valid() bool {
 	}
 }
 
+// Defines values for StartHLSViewerParamsStream.
+const (
+	StartHLSViewerParamsStreamMain StartHLSViewerParamsStream = "main"
+	StartHLSViewerParamsStreamSub  StartHLSViewerParamsStream = "sub"
+)
+
+// Valid indicates whether the value is a known member of the StartHLSViewerParamsStream enum.
+func (e StartHLSViewerParamsStream) Valid() bool {
+	switch e {
+	case StartHLSViewerParamsStreamMain:
+		return true
+	case StartHLSViewerParamsStreamSub:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for StartWebRTCViewerParamsStream.
 const (
-	Main StartWebRTCViewerParamsStream = "main"
-	Sub  StartWebRTCViewerParamsStream = "sub"
+	StartWebRTCViewerParamsStreamMain StartWebRTCViewerParamsStream = "main"
+	StartWebRTCViewerParamsStreamSub  StartWebRTCViewerParamsStream = "sub"
 )
 
 // Valid indicates whether the value is a known member of the StartWebRTCViewerParamsStream enum.
 func (e StartWebRTCViewerParamsStream) Valid() bool {
 	switch e {
-	case Main:
+	case StartWebRTCViewerParamsStreamMain:
 		return true
-	case Sub:
+	case StartWebRTCViewerParamsStreamSub:
 		return true
 	default:
 		return false
@@ -1212,6 +1233,12 @@ type Grant struct {
 	// be one through the back door. The operator sets it. Ignored in requests.
 	PlaybackDelay int          `json:"playback_delay,omitempty,omitzero"`
 	Privileges    PrivilegeSet `json:"privileges"`
+}
+
+// HLSViewer defines model for HLSViewer.
+type HLSViewer struct {
+	// Playlist The path of the playlist.
+	Playlist string `json:"playlist"`
 }
 
 // HistoryEntry defines model for HistoryEntry.
@@ -2587,6 +2614,9 @@ type DeviceOrDomainPath = string
 // DevicePath defines model for DevicePath.
 type DevicePath = string
 
+// HLSViewerPath defines model for HLSViewerPath.
+type HLSViewerPath = string
+
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
 
@@ -2824,6 +2854,18 @@ type ListDeviceAccessParams struct {
 
 // ListDeviceAccessParamsOrder defines parameters for ListDeviceAccess.
 type ListDeviceAccessParamsOrder string
+
+// StartHLSViewerParams defines parameters for StartHLSViewer.
+type StartHLSViewerParams struct {
+	// Stream The main stream, or the smaller one if the channel has it. Absent, the main one.
+	Stream StartHLSViewerParamsStream `form:"stream,omitempty" json:"stream,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// StartHLSViewerParamsStream defines parameters for StartHLSViewer.
+type StartHLSViewerParamsStream string
 
 // ListDeviceRecordingsParams defines parameters for ListDeviceRecordings.
 type ListDeviceRecordingsParams struct {
@@ -3530,6 +3572,9 @@ type ServerInterface interface {
 	// MakeAlarmReceiver Give a device a key for its alarms
 	// (POST /api/v1/devices/{device}/alarm-receiver)
 	MakeAlarmReceiver(ctx echo.Context, device DevicePath) error
+	// StartHLSViewer Watch a channel by HLS
+	// (POST /api/v1/devices/{device}/channels/{channel}/hls)
+	StartHLSViewer(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params StartHLSViewerParams) error
 	// ReleasePTZ Let go of a channel that you move
 	// (DELETE /api/v1/devices/{device}/channels/{channel}/ptz)
 	ReleasePTZ(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error
@@ -3590,6 +3635,12 @@ type ServerInterface interface {
 	// EndDeviceViewer End one viewer of a device of yours
 	// (DELETE /api/v1/devices/{device}/viewers/{viewer})
 	EndDeviceViewer(ctx echo.Context, device DevicePath, viewer string) error
+	// EndHLSViewer Stop watching by HLS
+	// (DELETE /api/v1/hls/{viewer})
+	EndHLSViewer(ctx echo.Context, viewer HLSViewerPath) error
+	// GetHLSFile Read the playlist of a viewer by HLS, or a file that it names
+	// (GET /api/v1/hls/{viewer}/{file})
+	GetHLSFile(ctx echo.Context, viewer HLSViewerPath, file string) error
 	// ListInvitationCodes List your invitation codes
 	// (GET /api/v1/invitation-codes)
 	ListInvitationCodes(ctx echo.Context) error
@@ -4877,6 +4928,56 @@ func (w *ServerInterfaceWrapper) MakeAlarmReceiver(ctx echo.Context) error {
 	return err
 }
 
+// StartHLSViewer converts echo context to params.
+func (w *ServerInterfaceWrapper) StartHLSViewer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceOrDomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// ------------- Path parameter "channel" -------------
+	var channel ChannelPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "channel", ctx.Param("channel"), &channel, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter channel: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StartHLSViewerParams
+	// ------------- Optional query parameter "stream" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "stream", ctx.QueryParams(), &params.Stream, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter stream: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StartHLSViewer(ctx, device, channel, params)
+	return err
+}
+
 // ReleasePTZ converts echo context to params.
 func (w *ServerInterfaceWrapper) ReleasePTZ(ctx echo.Context) error {
 	var err error
@@ -5602,6 +5703,46 @@ func (w *ServerInterfaceWrapper) EndDeviceViewer(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.EndDeviceViewer(ctx, device, viewer)
+	return err
+}
+
+// EndHLSViewer converts echo context to params.
+func (w *ServerInterfaceWrapper) EndHLSViewer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "viewer" -------------
+	var viewer HLSViewerPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "viewer", ctx.Param("viewer"), &viewer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter viewer: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.EndHLSViewer(ctx, viewer)
+	return err
+}
+
+// GetHLSFile converts echo context to params.
+func (w *ServerInterfaceWrapper) GetHLSFile(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "viewer" -------------
+	var viewer HLSViewerPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "viewer", ctx.Param("viewer"), &viewer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter viewer: %s", err))
+	}
+
+	// ------------- Path parameter "file" -------------
+	var file string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "file", ctx.Param("file"), &file, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter file: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetHLSFile(ctx, viewer, file)
 	return err
 }
 
@@ -7531,6 +7672,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/api/v1/devices/:device/alarm-receiver", wrapper.RevokeAlarmReceiver, options.OperationMiddlewares["revokeAlarmReceiver"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/alarm-receiver", wrapper.GetAlarmReceiver, options.OperationMiddlewares["getAlarmReceiver"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/alarm-receiver", wrapper.MakeAlarmReceiver, options.OperationMiddlewares["makeAlarmReceiver"]...)
+	router.POST(options.BaseURL+"/api/v1/devices/:device/channels/:channel/hls", wrapper.StartHLSViewer, options.OperationMiddlewares["startHLSViewer"]...)
 	router.DELETE(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz", wrapper.ReleasePTZ, options.OperationMiddlewares["releasePTZ"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz/absolute", wrapper.MovePTZTo, options.OperationMiddlewares["movePTZTo"]...)
 	router.POST(options.BaseURL+"/api/v1/devices/:device/channels/:channel/ptz/move", wrapper.MovePTZ, options.OperationMiddlewares["movePTZ"]...)
@@ -7551,6 +7693,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/devices/:device/transfer", wrapper.OfferTransfer, options.OperationMiddlewares["offerTransfer"]...)
 	router.GET(options.BaseURL+"/api/v1/devices/:device/viewers", wrapper.ListDeviceViewers, options.OperationMiddlewares["listDeviceViewers"]...)
 	router.DELETE(options.BaseURL+"/api/v1/devices/:device/viewers/:viewer", wrapper.EndDeviceViewer, options.OperationMiddlewares["endDeviceViewer"]...)
+	router.DELETE(options.BaseURL+"/api/v1/hls/:viewer", wrapper.EndHLSViewer, options.OperationMiddlewares["endHLSViewer"]...)
+	router.GET(options.BaseURL+"/api/v1/hls/:viewer/:file", wrapper.GetHLSFile, options.OperationMiddlewares["getHLSFile"]...)
 	router.GET(options.BaseURL+"/api/v1/invitation-codes", wrapper.ListInvitationCodes, options.OperationMiddlewares["listInvitationCodes"]...)
 	router.POST(options.BaseURL+"/api/v1/invitation-codes", wrapper.CreateInvitationCode, options.OperationMiddlewares["createInvitationCode"]...)
 	router.DELETE(options.BaseURL+"/api/v1/invitation-codes/:code", wrapper.RevokeInvitationCode, options.OperationMiddlewares["revokeInvitationCode"]...)
@@ -8871,6 +9015,38 @@ func (response MakeAlarmReceiver201JSONResponse) VisitMakeAlarmReceiverResponse(
 	return err
 }
 
+type StartHLSViewerRequestObject struct {
+	Device  DeviceOrDomainPath `json:"device"`
+	Channel ChannelPath        `json:"channel"`
+	Params  StartHLSViewerParams
+}
+
+type StartHLSViewerResponseObject interface {
+	VisitStartHLSViewerResponse(w http.ResponseWriter) error
+}
+
+type StartHLSViewer201ResponseHeaders struct {
+	Location string
+}
+
+type StartHLSViewer201JSONResponse struct {
+	Body    HLSViewer
+	Headers StartHLSViewer201ResponseHeaders
+}
+
+func (response StartHLSViewer201JSONResponse) VisitStartHLSViewerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ReleasePTZRequestObject struct {
 	Device  DeviceOrDomainPath `json:"device"`
 	Channel ChannelPath        `json:"channel"`
@@ -9447,6 +9623,71 @@ type EndDeviceViewer204Response struct {
 func (response EndDeviceViewer204Response) VisitEndDeviceViewerResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
+}
+
+type EndHLSViewerRequestObject struct {
+	Viewer HLSViewerPath `json:"viewer"`
+}
+
+type EndHLSViewerResponseObject interface {
+	VisitEndHLSViewerResponse(w http.ResponseWriter) error
+}
+
+type EndHLSViewer204Response struct {
+}
+
+func (response EndHLSViewer204Response) VisitEndHLSViewerResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetHLSFileRequestObject struct {
+	Viewer HLSViewerPath `json:"viewer"`
+	File   string        `json:"file"`
+}
+
+type GetHLSFileResponseObject interface {
+	VisitGetHLSFileResponse(w http.ResponseWriter) error
+}
+
+type GetHLSFile200ApplicationVndAppleMpegurlResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetHLSFile200ApplicationVndAppleMpegurlResponse) VisitGetHLSFileResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetHLSFile200VideoMp4Response struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetHLSFile200VideoMp4Response) VisitGetHLSFileResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "video/mp4")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
 }
 
 type ListInvitationCodesRequestObject struct {
@@ -10967,6 +11208,9 @@ type StrictServerInterface interface {
 	// MakeAlarmReceiver Give a device a key for its alarms
 	// (POST /api/v1/devices/{device}/alarm-receiver)
 	MakeAlarmReceiver(ctx context.Context, request MakeAlarmReceiverRequestObject) (MakeAlarmReceiverResponseObject, error)
+	// StartHLSViewer Watch a channel by HLS
+	// (POST /api/v1/devices/{device}/channels/{channel}/hls)
+	StartHLSViewer(ctx context.Context, request StartHLSViewerRequestObject) (StartHLSViewerResponseObject, error)
 	// ReleasePTZ Let go of a channel that you move
 	// (DELETE /api/v1/devices/{device}/channels/{channel}/ptz)
 	ReleasePTZ(ctx context.Context, request ReleasePTZRequestObject) (ReleasePTZResponseObject, error)
@@ -11027,6 +11271,12 @@ type StrictServerInterface interface {
 	// EndDeviceViewer End one viewer of a device of yours
 	// (DELETE /api/v1/devices/{device}/viewers/{viewer})
 	EndDeviceViewer(ctx context.Context, request EndDeviceViewerRequestObject) (EndDeviceViewerResponseObject, error)
+	// EndHLSViewer Stop watching by HLS
+	// (DELETE /api/v1/hls/{viewer})
+	EndHLSViewer(ctx context.Context, request EndHLSViewerRequestObject) (EndHLSViewerResponseObject, error)
+	// GetHLSFile Read the playlist of a viewer by HLS, or a file that it names
+	// (GET /api/v1/hls/{viewer}/{file})
+	GetHLSFile(ctx context.Context, request GetHLSFileRequestObject) (GetHLSFileResponseObject, error)
 	// ListInvitationCodes List your invitation codes
 	// (GET /api/v1/invitation-codes)
 	ListInvitationCodes(ctx context.Context, request ListInvitationCodesRequestObject) (ListInvitationCodesResponseObject, error)
@@ -12663,6 +12913,33 @@ func (sh *strictHandler) MakeAlarmReceiver(ctx echo.Context, device DevicePath) 
 	return nil
 }
 
+// StartHLSViewer operation middleware
+func (sh *strictHandler) StartHLSViewer(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath, params StartHLSViewerParams) error {
+	var request StartHLSViewerRequestObject
+
+	request.Device = device
+	request.Channel = channel
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StartHLSViewer(ctx.Request().Context(), request.(StartHLSViewerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartHLSViewer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StartHLSViewerResponseObject); ok {
+		return validResponse.VisitStartHLSViewerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ReleasePTZ operation middleware
 func (sh *strictHandler) ReleasePTZ(ctx echo.Context, device DeviceOrDomainPath, channel ChannelPath) error {
 	var request ReleasePTZRequestObject
@@ -13303,6 +13580,57 @@ func (sh *strictHandler) EndDeviceViewer(ctx echo.Context, device DevicePath, vi
 		return err
 	} else if validResponse, ok := response.(EndDeviceViewerResponseObject); ok {
 		return validResponse.VisitEndDeviceViewerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// EndHLSViewer operation middleware
+func (sh *strictHandler) EndHLSViewer(ctx echo.Context, viewer HLSViewerPath) error {
+	var request EndHLSViewerRequestObject
+
+	request.Viewer = viewer
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EndHLSViewer(ctx.Request().Context(), request.(EndHLSViewerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EndHLSViewer")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(EndHLSViewerResponseObject); ok {
+		return validResponse.VisitEndHLSViewerResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetHLSFile operation middleware
+func (sh *strictHandler) GetHLSFile(ctx echo.Context, viewer HLSViewerPath, file string) error {
+	var request GetHLSFileRequestObject
+
+	request.Viewer = viewer
+	request.File = file
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetHLSFile(ctx.Request().Context(), request.(GetHLSFileRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetHLSFile")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetHLSFileResponseObject); ok {
+		return validResponse.VisitGetHLSFileResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
