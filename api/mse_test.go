@@ -15,7 +15,7 @@ import (
 )
 
 // onePicture is a camera that plays one picture and then nothing.
-type onePicture struct{ Packed}
+type onePicture struct{ Packed }
 
 func (onePicture) Watch(context.Context, ids.Device, int, bool, func() bool) (PackedViewer, error) {
 	return &onePictureViewer{}, nil
