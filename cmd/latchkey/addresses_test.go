@@ -84,6 +84,7 @@ func wrong(code string) string {
 // TestAnUnverifiedAddressProvesNothing: what is shared with an address waits until the
 // code comes back that was sent to it.
 func TestAnUnverifiedAddressProvesNothing(t *testing.T) {
+	t.Parallel()
 	mail := mailtest.Start(t)
 	s := verifying(t, t.TempDir(), mail)
 	owner, rita := s.register(t, "owner"), s.register(t, "rita")
@@ -239,6 +240,7 @@ func TestSeveralAddresses(t *testing.T) {
 
 // TestCodeIsSentOnceAfterAKill: a process is killed while the mail server takes its time.
 func TestCodeIsSentOnceAfterAKill(t *testing.T) {
+	t.Parallel()
 	for _, step := range []string{mailtest.StepMail, mailtest.StepTaken} {
 		t.Run(step, func(t *testing.T) {
 			mail := mailtest.Start(t)
@@ -280,6 +282,7 @@ func TestCodeIsSentOnceAfterAKill(t *testing.T) {
 // TestTwoAccountsVerifyOneAddress: two accounts send the codes that came to one address at
 // the same moment. One of them has it.
 func TestTwoAccountsVerifyOneAddress(t *testing.T) {
+	t.Parallel()
 	mail := mailtest.Start(t)
 	s := verifying(t, t.TempDir(), mail)
 	both := []*user{s.register(t, "rita"), s.register(t, "sam")}
@@ -345,6 +348,7 @@ func (u *user) wantNothing(device, when string) {
 // account that removes the address leaves it, if it says so; the next holder of the address
 // is shown nothing of it.
 func TestASharesAddressIsRemoved(t *testing.T) {
+	t.Parallel()
 	mail := mailtest.Start(t)
 	s := verifying(t, t.TempDir(), mail)
 	owner, uma := s.register(t, "owner"), s.register(t, "uma")
@@ -418,6 +422,7 @@ func TestASharesAddressIsRemoved(t *testing.T) {
 // TestAClosedRecipientsAddressAgain: the owner shares with an address whose account was
 // closed: the share begins again with the address as it was typed.
 func TestAClosedRecipientsAddressAgain(t *testing.T) {
+	t.Parallel()
 	s := serve(t, binary, t.TempDir())
 	owner, rita := s.register(t, "owner"), s.register(t, "rita")
 	cam, dvr := owner.addDevice("rtsp://127.0.0.1:1/h264", "", ""), owner.addDevice("rtsp://127.0.0.1:1/h265", "", "")

@@ -14,6 +14,7 @@ import (
 // TestTheDoorGoesOnWithoutTheDatabase: keys open, used before or not, and cameras
 // that were dialled once are dialled again. What is not known is 503.
 func TestTheDoorGoesOnWithoutTheDatabase(t *testing.T) {
+	t.Parallel()
 	cam := startGstCamera(t, "digest")
 	dsn, data := testdb.Postgres(t), t.TempDir()
 	flags := []string{"--database", dsn, "--close-after", "0s"}

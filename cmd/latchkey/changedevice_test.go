@@ -9,6 +9,7 @@ import (
 // TestNewCredentialsKeepTheShares: the camera's password is changed at the camera; its
 // owner says the new one, and whoever may watch goes on watching.
 func TestNewCredentialsKeepTheShares(t *testing.T) {
+	t.Parallel()
 	cam := startSimCamera(t, "127.2.1.1")
 	s := proving(t)
 	owner, recipient, stranger := s.register(t, "owner"), s.register(t, "recipient"), s.register(t, "stranger")
@@ -55,6 +56,7 @@ func TestNewCredentialsKeepTheShares(t *testing.T) {
 // TestADeviceIsRenamedAndRefreshed: the recipient reads the new name; a new firmware is
 // noted.
 func TestADeviceIsRenamedAndRefreshed(t *testing.T) {
+	t.Parallel()
 	cam := startSimCamera(t, "127.2.1.2")
 	s := proving(t)
 	owner, recipient := s.register(t, "owner"), s.register(t, "recipient")
@@ -102,6 +104,7 @@ func TestADeviceIsRenamedAndRefreshed(t *testing.T) {
 
 // TestOnlineSinceWhen: what a proof and viewers see of a device is told to its owner.
 func TestOnlineSinceWhen(t *testing.T) {
+	t.Parallel()
 	cam := startSimCamera(t, "127.2.1.3")
 	s := proving(t)
 	owner := s.register(t, "owner")

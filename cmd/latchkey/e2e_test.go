@@ -123,6 +123,7 @@ func TestMainJob(t *testing.T) {
 
 // TestEveryCodecPasses: the door forwards what cameras send, without transcoding.
 func TestEveryCodecPasses(t *testing.T) {
+	t.Parallel()
 	cam := startGstCamera(t, "basic")
 	s := serve(t, binary, t.TempDir())
 	owner := s.register(t, "owner")
@@ -142,6 +143,7 @@ func TestEveryCodecPasses(t *testing.T) {
 // TestHikvisionAddresses: players configured for the camera itself change the
 // host and nothing else.
 func TestHikvisionAddresses(t *testing.T) {
+	t.Parallel()
 	cam := startGstCamera(t, "digest")
 	s := serve(t, binary, t.TempDir())
 	owner := s.register(t, "owner")
@@ -276,6 +278,7 @@ func drainUDP(pc net.PacketConn) {
 
 // TestAuditReplaysTheHistory: the auditor sees what happened, from the log.
 func TestAuditReplaysTheHistory(t *testing.T) {
+	t.Parallel()
 	cam := startGstCamera(t, "digest")
 	data := t.TempDir()
 	s := serve(t, binary, data)
@@ -312,6 +315,7 @@ func TestAuditReplaysTheHistory(t *testing.T) {
 // no camera credential and no secret stands readable in the data folder or in
 // what the service prints.
 func TestNothingReadableIsInTheLogsOrOnTheDisk(t *testing.T) {
+	t.Parallel()
 	cam := startGstCamera(t, "digest")
 	data := t.TempDir()
 	s := serve(t, binary, data, "--log-level", "debug")

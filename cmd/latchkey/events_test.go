@@ -93,6 +93,7 @@ func (s *eventStream) wantEnd(why string) {
 // TestEventsOfAnAccount: owner and recipient follow a share, across a restart, and the
 // stream ends with its session and with the service.
 func TestEventsOfAnAccount(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := serve(t, binary, dir)
 	owner, recipient, stranger := s.register(t, "owner"), s.register(t, "recipient"), s.register(t, "stranger")

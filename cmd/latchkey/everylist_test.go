@@ -10,6 +10,7 @@ import (
 // TestEveryListShowsOnlyYours walks every operation that reads without an id: no list has
 // anything of the owner's for a stranger, nor what only the owner may know for a recipient.
 func TestEveryListShowsOnlyYours(t *testing.T) {
+	t.Parallel()
 	e := serveEverybody(t)
 	hidden := map[string][]string{ // from everybody but the owner
 		"recipient": {ownersRemark, e.ids["alarm"], e.ids["key"], e.ids["subscription"], e.ids["name"], e.ids["code"], e.ids["invitation"], e.ids["access_request"], e.ids["session"], e.ids["address"], e.secret, cameraPassword, "rtsp://", e.people["stranger"].login},
@@ -51,6 +52,7 @@ func TestEveryListShowsOnlyYours(t *testing.T) {
 // TestBodiesHideWhatIsNotYours: somebody else's ids in a body or a query are as those that
 // nobody has.
 func TestBodiesHideWhatIsNotYours(t *testing.T) {
+	t.Parallel()
 	e := serveEverybody(t)
 	for _, c := range []struct{ method, path, body string }{
 		{"POST", "/shares", `{"recipient":{"email":"x@example.com"},"devices":[{"device":"{device}","channels":[{"channel":1,"privileges":["live_view"]}]}]}`},
@@ -86,6 +88,7 @@ func TestBodiesHideWhatIsNotYours(t *testing.T) {
 // TestAuditorsSeeNoVideo: what reads the log opens neither the door nor the address for
 // operators, and the history has nothing that would.
 func TestAuditorsSeeNoVideo(t *testing.T) {
+	t.Parallel()
 	e := serveEverybody(t)
 	for _, path := range []string{"/" + e.ids["device"] + "/1", "/" + e.ids["device"] + "/1/sub", "/" + e.ids["device"] + "/1/playback?starttime=20260101T100000Z", "/none/1"} {
 		if status := describeStatus(t, e.rtsp, path, logReader); status != 401 {

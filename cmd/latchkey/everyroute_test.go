@@ -250,6 +250,7 @@ func noSession(who string) bool { return who == "nobody" || who == "auditor" }
 // TestEveryRouteHidesWhatIsNotYours walks every operation with an id in its path: to
 // those who may not know the thing, the answer is the one for a thing that is not there.
 func TestEveryRouteHidesWhatIsNotYours(t *testing.T) {
+	t.Parallel()
 	e := serveEverybody(t)
 	routes, people := everyRoute(t), e.people
 	walked := 0
@@ -311,6 +312,7 @@ func TestEveryRouteHidesWhatIsNotYours(t *testing.T) {
 // TestEveryRouteNeedsASession: without one, every operation but the public ones answers
 // the same; with what reads the log, too.
 func TestEveryRouteNeedsASession(t *testing.T) {
+	t.Parallel()
 	s := serve(t, binary, t.TempDir())
 	nobody, auditor := &user{t: t, api: s.api}, &user{t: t, api: s.api, basic: logReader}
 	for path, item := range everyRoute(t).Map() {

@@ -25,6 +25,7 @@ func (fullRows) LoadPrivileges(_ context.Context, l access.Loader) (eventstore.P
 // TestIndexFullRefuses: no event that needs a number reaches the log while there is
 // none, and every other goes on.
 func TestIndexFullRefuses(t *testing.T) {
+	t.Parallel()
 	away, err := eventstore.Open(eventstore.Config{Target: "unix://" + filepath.Join(t.TempDir(), "nobody")})
 	if err != nil {
 		t.Fatal(err)

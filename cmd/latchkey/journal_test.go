@@ -13,6 +13,7 @@ import (
 // TestARevocationIsInTheJournalBeforeItsAnswer: and a log that lacks it later is
 // not served.
 func TestARevocationIsInTheJournalBeforeItsAnswer(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	s := serve(t, binary, data)
 	owner, recipient := s.register(t, "owner"), s.register(t, "recipient")

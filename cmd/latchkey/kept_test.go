@@ -40,6 +40,7 @@ func listOf(host, token, list, share, position string) (found listed, err error)
 // processes; each list that names the position of a command shows it, to the owner and to
 // the recipient, in the process that did it and in the other.
 func TestListsShowWhatTheirReadersKnow(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	flags := []string{"--eventstore", "unix://" + startNodeProcess(t, dir), "--database", testdb.Postgres(t)}
 	a := serve(t, binary, filepath.Join(dir, "a"), flags...)
@@ -49,6 +50,7 @@ func TestListsShowWhatTheirReadersKnow(t *testing.T) {
 
 // TestListsOfAFileShowWhatTheirReadersKnow is the same for one process on SQLite.
 func TestListsOfAFileShowWhatTheirReadersKnow(t *testing.T) {
+	t.Parallel()
 	s := serve(t, binary, t.TempDir())
 	manyWriters(t, s, s, s)
 }

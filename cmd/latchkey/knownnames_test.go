@@ -54,6 +54,7 @@ var differs = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32}|[A-Z2-7
 // account and one that has none give the same answers, until it is proven; and the one who
 // has it is told by mail.
 func TestRegisteringAKnownAddress(t *testing.T) {
+	t.Parallel()
 	mail := mailtest.Start(t)
 	s := verifying(t, t.TempDir(), mail)
 	known := s.register(t, "knows")
@@ -127,6 +128,7 @@ func TestRegisteringAKnownAddress(t *testing.T) {
 // TestRemovingSomebodyElsesAddress: adding an address of somebody else's and removing it
 // again leaves their shares alone.
 func TestRemovingSomebodyElsesAddress(t *testing.T) {
+	t.Parallel()
 	mail := mailtest.Start(t)
 	s := verifying(t, t.TempDir(), mail)
 	rita, eve, owner := s.register(t, "rita"), s.register(t, "eve"), s.register(t, "owner")

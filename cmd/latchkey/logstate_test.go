@@ -177,6 +177,7 @@ func TestLogState(t *testing.T) {
 
 // An EventStoreDB says nothing of itself: what was not taken counts.
 func TestLogStateOfACluster(t *testing.T) {
+	t.Parallel()
 	client, err := eventstore.Open(eventstore.Config{Target: "esdb://127.0.0.1:1?tls=false", CallTimeout: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

@@ -36,6 +36,7 @@ func relay(t *testing.T, to string) string {
 // TestNobodySharesOnThroughTheDoor: a recipient adds the shared stream as a
 // camera of their own and shares it with somebody whom the owner does not know.
 func TestNobodySharesOnThroughTheDoor(t *testing.T) {
+	t.Parallel()
 	cam := startGstCamera(t, "digest")
 	s := serve(t, binary, t.TempDir())
 	owner, recipient, third := s.register(t, "owner"), s.register(t, "recipient"), s.register(t, "third")

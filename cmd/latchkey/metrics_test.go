@@ -36,6 +36,7 @@ func fetch(t testing.TB, url string, headers ...string) (status int, body string
 // TestOnlyOperatorsReadWhyADialFailed: an owner adds an address where nobody
 // listens. Why it was not reached is on the address for operators and nowhere else.
 func TestOnlyOperatorsReadWhyADialFailed(t *testing.T) {
+	t.Parallel()
 	s := serve(t, binary, t.TempDir())
 	owner := s.register(t, "owner")
 	device := owner.addDevice("rtsp://"+freeAddr(t)+"/x", "", "")
@@ -82,6 +83,7 @@ func TestOnlyOperatorsReadWhyADialFailed(t *testing.T) {
 // TestTheMetricsAreNoCamera: the door does not connect to the address for operators,
 // which is as own as the others.
 func TestTheMetricsAreNoCamera(t *testing.T) {
+	t.Parallel()
 	s := serve(t, binary, t.TempDir())
 	owner := s.register(t, "owner")
 	body := map[string]any{"name": "Mine", "rtsp_url": "rtsp://" + s.metrics + "/x", "username": "", "password": ""}

@@ -11,6 +11,7 @@ import (
 // TestTheDataFolderIsClosedToOthers opens a folder to everybody, as a copy may
 // be, and looks at what the service makes of it, and of what it makes itself.
 func TestTheDataFolderIsClosedToOthers(t *testing.T) {
+	t.Parallel()
 	dir := shortDir(t)
 	s := serve(t, binary, dir)
 	s.register(t, "olga")

@@ -142,6 +142,7 @@ func setPassword(t *testing.T, data string) {
 // TestAnOlderVaultRevivesNoPassword: somebody may have changed it because another person
 // knew it.
 func TestAnOlderVaultRevivesNoPassword(t *testing.T) {
+	t.Parallel()
 	older, newer := twice(t, func(s *service) { s.register(t, "olga"); s.register(t, "rita") }, func(s *service) { changePassword(s.login(t, "olga")) })
 	putVault(t, older, newer)
 	for range 2 {
@@ -161,6 +162,7 @@ func TestAnOlderVaultRevivesNoPassword(t *testing.T) {
 // TestABackupRevivesNoPassword: a password that was replaced after the backup is void, one
 // that was replaced before it is not.
 func TestABackupRevivesNoPassword(t *testing.T) {
+	t.Parallel()
 	dir := shortDir(t)
 	data, backups := filepath.Join(dir, "data"), filepath.Join(dir, "backups")
 	s := serve(t, binary, data)
@@ -198,6 +200,7 @@ func TestABackupRevivesNoPassword(t *testing.T) {
 // TestACopyRevivesNoCode: a code that was revoked after the copy of the vault, alone or in a
 // backup, is of no use, nor is an invitation to register.
 func TestACopyRevivesNoCode(t *testing.T) {
+	t.Parallel()
 	dir := shortDir(t)
 	data, backups := filepath.Join(dir, "data"), filepath.Join(dir, "backups")
 	s := serve(t, binary, data)

@@ -9,6 +9,7 @@ const otherPassword = "four words nobody knows"
 // TestAChangedPasswordEndsEverything: sessions, stream keys and viewers have ended when
 // the answer comes.
 func TestAChangedPasswordEndsEverything(t *testing.T) {
+	t.Parallel()
 	cam := startGstCamera(t, "digest")
 	s := serve(t, binary, t.TempDir())
 	u := s.register(t, "olga")

@@ -53,6 +53,7 @@ func proving(t testing.TB, more ...string) *service {
 
 // TestADeviceIsProven: it is what it says, and not what is typed.
 func TestADeviceIsProven(t *testing.T) {
+	t.Parallel()
 	cam := startSimCamera(t, "127.2.0.1")
 	recorder := startSimCamera(t, "127.2.0.2", func(c *simcamera.Config) {
 		c.Recorder, c.Fixed, c.Channels, c.Serial = true, true, 3, "DS-7604NI/K1 4712"
@@ -96,6 +97,7 @@ func TestADeviceIsProven(t *testing.T) {
 
 // TestADeviceOfAnother: GStreamer's server, which is no Hikvision device.
 func TestADeviceOfAnotherMake(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"basic", "digest"} {
 		cam := startGstCamera(t, method)
 		s := proving(t)
@@ -120,6 +122,7 @@ func TestADeviceOfAnotherMake(t *testing.T) {
 // TestWhyADeviceIsNotAdded: each reason is told apart, with the field at fault; nothing
 // is added, and the camera is never locked.
 func TestWhyADeviceIsNotAdded(t *testing.T) {
+	t.Parallel()
 	cam := startSimCamera(t, "127.2.0.3", func(c *simcamera.Config) { c.Fixed = true })
 	web := &http.Server{}
 	l, err := net.Listen("tcp", "127.2.0.4:0")
@@ -218,6 +221,7 @@ func post(t testing.TB, s *service, token, path string, body any) (*http.Respons
 // TestUnproven: with --device-proof off a device is added as it is described, with a
 // warning, and nobody connects to it.
 func TestUnproven(t *testing.T) {
+	t.Parallel()
 	cam := startSimCamera(t, "127.2.0.5")
 	s := serve(t, binary, t.TempDir(), "--device-proof", "off")
 	owner := s.register(t, "owner")
@@ -238,6 +242,7 @@ func TestUnproven(t *testing.T) {
 
 // TestOldFirmwareIsNotShared before it is updated, and the answer says to which version.
 func TestOldFirmwareIsNotShared(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "firmware.yaml")
 	if err := os.WriteFile(file, []byte("DS-2CD*: V5.6.0 build 190101\nDS-76*: V4.0\n"), 0o600); err != nil {
 		t.Fatal(err)

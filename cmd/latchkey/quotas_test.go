@@ -43,6 +43,7 @@ func (u *user) quotas() map[string]string {
 // TestQuotas: one account gets so much and no more, however it asks, is told what is
 // used up, and can always take away.
 func TestQuotas(t *testing.T) {
+	t.Parallel()
 	s := serve(t, binary, t.TempDir(), "--quotas", "devices=3,shares=2,stream_keys=2,serial_added=4,sessions=3")
 	owner := s.register(t, "owner")
 	add := func(serial string) error {
@@ -130,6 +131,7 @@ func TestQuotas(t *testing.T) {
 // TestQuotasOfTime: an account that has written what it may in a day, or does too
 // much in a second, can take away all the same.
 func TestQuotasOfTime(t *testing.T) {
+	t.Parallel()
 	s := serve(t, binary, t.TempDir(), "--quotas", "log_bytes=8KiB,commands=2")
 	owner, other := s.register(t, "owner"), s.register(t, "other")
 	add := func(u *user, serial string, channels int) error {

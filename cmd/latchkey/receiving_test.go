@@ -83,6 +83,7 @@ func TestReceiving(t *testing.T) {
 // TestCodes: devices change hands by code, across a restart; a changed password ends the
 // codes of the account.
 func TestCodes(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := serve(t, binary, dir)
 	owner, stranger := s.register(t, "owner"), s.register(t, "stranger")

@@ -50,6 +50,7 @@ func (u *user) statusOf(claim string) string {
 // TestReclaim: whoever proves the password of a device that is in another account gets it
 // after the waiting time, unless its owner objects.
 func TestReclaim(t *testing.T) {
+	t.Parallel()
 	cam := startSimCamera(t, "127.2.1.2")
 	data := t.TempDir()
 	s := serve(t, binary, data, "--device-proof", "required", "--reclaim-wait", "4s")
@@ -172,6 +173,7 @@ func TestReclaim(t *testing.T) {
 // service reaches the device where its owner said, with the owner's password, such a server
 // is not the device.
 func TestAServerThatSaysTheSerial(t *testing.T) {
+	t.Parallel()
 	cam, fake := startSimCamera(t, "127.2.1.4"), startSimCamera(t, "127.2.1.5")
 	s := serve(t, binary, t.TempDir(), "--device-proof", "required", "--reclaim-wait", "1s")
 	owner, mallory := s.register(t, "owner"), s.register(t, "mallory")
@@ -197,6 +199,7 @@ func TestAServerThatSaysTheSerial(t *testing.T) {
 // TestTheOwnerIsTold at every address that they have proven, once each, when a device is
 // claimed and when it has gone.
 func TestTheOwnerIsTold(t *testing.T) {
+	t.Parallel()
 	cam := startSimCamera(t, "127.2.1.6")
 	mail := mailtest.Start(t)
 	s := verifying(t, t.TempDir(), mail, "--device-proof", "required", "--reclaim-wait", "1s")
@@ -234,6 +237,7 @@ func TestTheOwnerIsTold(t *testing.T) {
 // TestReclaimFinishesAfterAKill: killed at any moment of the take-over, the service starts
 // with the old owner or the new one, and the same request goes on.
 func TestReclaimFinishesAfterAKill(t *testing.T) {
+	t.Parallel()
 	for i, after := range []time.Duration{20 * time.Millisecond, 60 * time.Millisecond, 150 * time.Millisecond} {
 		cam := startSimCamera(t, fmt.Sprintf("127.2.1.%d", 10+i))
 		data := t.TempDir()

@@ -32,6 +32,7 @@ func (u *user) requestAccess(serial, message string) error {
 // told at once, and shares the device or dismisses the request. Nothing tells whether
 // there is such a device.
 func TestAccessIsRequested(t *testing.T) {
+	t.Parallel()
 	s := serve(t, binary, t.TempDir())
 	owner, rita, sam := s.register(t, "owner"), s.register(t, "rita"), s.register(t, "sam")
 	const serial = "DS-7216-691B23"
@@ -103,6 +104,7 @@ func TestAccessIsRequested(t *testing.T) {
 // TestARequestEndsWithItsDevice: what was asked of one owner the next one does not see,
 // and can be asked again.
 func TestARequestEndsWithItsDevice(t *testing.T) {
+	t.Parallel()
 	s := serve(t, binary, t.TempDir())
 	first, second, rita := s.register(t, "first"), s.register(t, "second"), s.register(t, "rita")
 	add := map[string]any{"name": "Yard", "serial": "ds-1", "rtsp_url": "rtsp://127.0.0.1:1/h264"}
@@ -146,6 +148,7 @@ func TestARequestEndsWithItsDevice(t *testing.T) {
 
 // TestWhoAsksIsProven: the owner is shown an address that was verified.
 func TestWhoAsksIsProven(t *testing.T) {
+	t.Parallel()
 	mail := mailtest.Start(t)
 	s := verifying(t, t.TempDir(), mail)
 	owner, rita := s.register(t, "owner"), s.register(t, "rita")

@@ -16,6 +16,7 @@ import (
 // TestForgottenPassword: a code that was sent to a verified address sets a new password,
 // and ends what was open with the one before.
 func TestForgottenPassword(t *testing.T) {
+	t.Parallel()
 	mail := mailtest.Start(t)
 	s := verifying(t, t.TempDir(), mail)
 	rita, eve := s.register(t, "rita"), s.register(t, "eve")
@@ -136,6 +137,7 @@ func resetCodeFor(t *testing.T, mail *mailtest.Server, address string, n int) st
 // TestStrangersBlockNoReset: whoever asks for codes for somebody else, or tries some, from
 // many networks, neither keeps that person from a new password nor fills their mailbox.
 func TestStrangersBlockNoReset(t *testing.T) {
+	t.Parallel()
 	mail := mailtest.Start(t)
 	s := verifying(t, t.TempDir(), mail)
 	rita := s.register(t, "rita")

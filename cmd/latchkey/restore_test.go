@@ -269,6 +269,7 @@ func TestEncryptedBackups(t *testing.T) {
 }
 
 func TestRestoreIntoWhatIsInUse(t *testing.T) {
+	t.Parallel()
 	h, file := backedUp(t, nil, nil)
 	before := must[os.FileInfo](t)(os.Stat(filepath.Join(h.o.Data, "vault.db")))
 	refuse(t, "is not empty", "restore", file, "--data", h.o.Data, "--journal", h.journalFile())
@@ -287,6 +288,7 @@ func TestRestoreIntoWhatIsInUse(t *testing.T) {
 
 // TestThroughAPipe: and without the vault's key, which is then needed.
 func TestThroughAPipe(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	h := openHouse(t, filepath.Join(dir, "old"), "sqlite")
 	h.furnish()

@@ -226,6 +226,7 @@ func (h *keyHouse) either(a, b keyed) {
 // takes effect once and is answered alike; of two different ones with one key
 // exactly one takes effect.
 func TestOneKeyOnThreeProcesses(t *testing.T) {
+	t.Parallel()
 	h := &keyHouse{t: t, services: threeServices(t)}
 	h.owner, h.guest = h.services[0].register(t, "owner"), h.services[0].register(t, "guest")
 	h.device = h.owner.addDevice(deadCamera, "", "")

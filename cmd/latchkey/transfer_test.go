@@ -56,6 +56,7 @@ func (u *user) devices() (ids []string) {
 // TestDeviceChangesHands: whoever a device is offered to takes it over; nobody else does,
 // and no use by the owner before, or of their recipients, is left when it is answered.
 func TestDeviceChangesHands(t *testing.T) {
+	t.Parallel()
 	for _, shares := range []string{"end", "keep"} {
 		t.Run(shares, func(t *testing.T) { deviceChangesHands(t, shares) })
 	}
@@ -211,6 +212,7 @@ func (u *user) sentTo() map[string]string {
 // TestTransferNeedsAProvenAddress: an address that nobody has proven gives no device and
 // takes none, and whoever reads it is told, registered or not.
 func TestTransferNeedsAProvenAddress(t *testing.T) {
+	t.Parallel()
 	mail := mailtest.Start(t)
 	s := verifying(t, t.TempDir(), mail, "--transfer-ttl", "3s")
 	owner, nina := s.register(t, "owner"), s.register(t, "nina")
@@ -261,6 +263,7 @@ func mailed(mail *mailtest.Server, address, words string) (n int) {
 // TestTransferFinishesAfterAKill: killed at any moment of the hand-over, the service starts
 // with the old owner or the new one, and what follows is done.
 func TestTransferFinishesAfterAKill(t *testing.T) {
+	t.Parallel()
 	camera := startGstCamera(t, "digest")
 	for i, after := range []time.Duration{3 * time.Millisecond, 15 * time.Millisecond, 40 * time.Millisecond, 80 * time.Millisecond, 160 * time.Millisecond} {
 		data := t.TempDir()
@@ -305,6 +308,7 @@ func TestTransferFinishesAfterAKill(t *testing.T) {
 // TestARestoreRevivesNoOffer: what was withdrawn or rejected after the backup takes no
 // device, and without a journal no offer of the backup does.
 func TestARestoreRevivesNoOffer(t *testing.T) {
+	t.Parallel()
 	dir := shortDir(t)
 	data, backups := filepath.Join(dir, "data"), filepath.Join(dir, "backups")
 	s := serve(t, binary, data)
@@ -347,6 +351,7 @@ func TestARestoreRevivesNoOffer(t *testing.T) {
 // TestAChangeOfPasswordEndsOffers: whoever knew the password before may have offered the
 // device.
 func TestAChangeOfPasswordEndsOffers(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	s := serve(t, binary, data)
 	olga, nina := s.register(t, "olga"), s.register(t, "nina")

@@ -11,6 +11,7 @@ import (
 // TestOneDeviceByTwoAddresses: the same device is shared with two addresses of one person,
 // who has it by one share at a time. The lists, the check and the door agree throughout.
 func TestOneDeviceByTwoAddresses(t *testing.T) {
+	t.Parallel()
 	s := serve(t, binary, t.TempDir())
 	owner, rita := s.register(t, "owner"), s.register(t, "rita")
 	const second = "rita.second@example.com"
@@ -81,6 +82,7 @@ func TestOneDeviceByTwoAddresses(t *testing.T) {
 // TestASharesAddressBecomesTheOwners: an owner adds an address with which they share. Nothing
 // of that is offered to themselves; it waits for whoever has the address next.
 func TestASharesAddressBecomesTheOwners(t *testing.T) {
+	t.Parallel()
 	s := serve(t, binary, t.TempDir())
 	owner := s.register(t, "owner")
 	device := owner.addDevice("rtsp://127.0.0.1:1/h264", "", "")

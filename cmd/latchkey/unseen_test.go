@@ -67,6 +67,7 @@ func (u *user) viewers(device string) []viewerAnswer {
 // a row in the list of ways in, with a last use; whoever lost the way is in neither, and
 // the last use remains.
 func TestNobodyWatchesUnseen(t *testing.T) {
+	t.Parallel()
 	cam := startGstCamera(t, "digest")
 	s := serve(t, binary, t.TempDir())
 	owner, recipient := s.register(t, "owner"), s.register(t, "recipient")
