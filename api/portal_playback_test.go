@@ -66,7 +66,7 @@ func TestPortalPlayback(t *testing.T) {
 	})
 	path := "/playback/" + v.device + "/1"
 	query := "?day=" + day.Format(time.DateOnly) + "&zone=UTC"
-	p := v.as(v.owner).get(path+query).want(200, path+query, "Camera 1", "Front door", "Times by the clocks of UTC", "3 recordings", "01:00:00 – 02:30:00 1 h 30 min", "09:00:00 – 09:00:20 20 s", "Go live", "Pictures need JavaScript")
+	p := v.as(v.owner).get(path+query).want(200, path+query, "Camera 1", "Front door", "Times are in the time zone UTC", "3 recordings", "01:00:00 – 02:30:00 1 h 30 min", "09:00:00 – 09:00:20 20 s", "Go live", "Pictures need JavaScript")
 	var data playbackPageData
 	p.dataOf("playback-data", &data)
 	if data.From != day.UnixMilli() || data.To != day.AddDate(0, 0, 1).UnixMilli() || data.At != 0 || len(data.Recordings) != 3 || data.Recordings[0] != [2]int64{at(1, 0).UnixMilli(), at(2, 30).UnixMilli()} {
@@ -120,9 +120,9 @@ func TestPortalPlaybackZones(t *testing.T) {
 		answer Recorded
 		want   []string
 	}{
-		{"as the browser's", Recorded{Clock: &same}, []string{"Times by the clocks of UTC"}},
-		{"another", Recorded{Clock: &other}, []string{"Times by the clock of the device: UTC-09:30"}},
-		{"unknown", Recorded{}, []string{"Times by the clocks of UTC", "does not say in which time zone"}},
+		{"as the browser's", Recorded{Clock: &same}, []string{"Times are in the time zone UTC"}},
+		{"another", Recorded{Clock: &other}, []string{"Times are by the clock of the device: UTC-09:30"}},
+		{"unknown", Recorded{}, []string{"Times are in the time zone UTC", "does not say in which time zone"}},
 		{"in doubt", Recorded{Clock: &same, Zone: time.Hour}, []string{"does not say clearly"}},
 	} {
 		answer = c.answer
@@ -133,7 +133,7 @@ func TestPortalPlaybackZones(t *testing.T) {
 		}
 	}
 	berlin := "?day=2026-10-25&zone=Europe%2FBerlin"
-	v.as(v.owner).get(path+berlin).want(200, path+berlin, "Clocks are changed on this day.", "Times by the clocks of Europe/Berlin")
+	v.as(v.owner).get(path+berlin).want(200, path+berlin, "Clocks are changed on this day.", "Times are in the time zone Europe/Berlin")
 }
 
 // TestPortalPlaybackOfADeviceThatDoesNotAnswer: the page says so, and leads on.

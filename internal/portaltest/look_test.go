@@ -192,6 +192,7 @@ func (w *walk) complete() {
 	w.t.Helper()
 	for _, elsewhere := range []string{
 		"GET /{$}",                                            // leads to another
+		"GET /enter",                                          // of links that a program prints
 		"GET /register/code",                                  // for those who have not proven an address
 		"GET /setup", "GET /setup/camera", "GET /setup/share", // of a server without accounts
 		"GET /enter", // from the demo

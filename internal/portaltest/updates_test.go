@@ -129,7 +129,7 @@ func TestBrowserHearsOfChanges(t *testing.T) {
 	olga.offer(rita, "The neighbour", []string{garden}, "live_view")
 	recipient.WaitTextIn("dialog[open]", "You have 1 new sharing")
 	recipient.WaitEval(`window.stayed && document.querySelector(".bar .badge").textContent.startsWith("1")`)
-	recipient.Click("dialog[open] button")
+	recipient.Click("#sharings-later")
 
 	// The server cannot be reached, and can again.
 	recipient.Allow("Failed to load resource")

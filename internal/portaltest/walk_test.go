@@ -75,7 +75,8 @@ func TestBrowserShares(t *testing.T) {
 	// The recipient is asked.
 	recipient := rita.browse(browsertest.Look{}).Open("/account")
 	recipient.WaitTextIn("dialog[open]", "3 new sharings")
-	recipient.Click("dialog[open] button")
+	recipient.WaitEval(`document.querySelectorAll("dialog[open] button[value=accept]").length === 3 && document.activeElement.id === "sharings-later"`)
+	recipient.Click("#sharings-later")
 	recipient.WaitEval(`!document.querySelector("dialog[open]")`)
 	recipient.Go("/account") // it is not said twice
 	recipient.WaitEval(`!document.querySelector("dialog[open]")`)

@@ -244,6 +244,6 @@ function offline(since) {
   if (!since) return t("live.offline");
   const at = new Date(since);
   const day = Date.now() - at < 20 * 3_600_000 ? {} : { day: "numeric", month: "short" };
-  const time = new Intl.DateTimeFormat(document.documentElement.lang, { ...day, hour: "2-digit", minute: "2-digit" }).format(at);
+  const time = new Intl.DateTimeFormat(document.documentElement.lang, { ...day, hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(at);
   return t("live.offline_at", { time });
 }

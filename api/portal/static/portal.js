@@ -8,7 +8,7 @@ if (zone && zone !== document.documentElement.dataset.zone) {
   const secure = location.protocol === "https:" ? "; Secure" : "";
   document.cookie = `latchkey-zone=${encodeURIComponent(zone)}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
   const format = new Intl.DateTimeFormat(document.documentElement.lang, {
-    day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit",
+    day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
   });
   for (const time of document.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);

@@ -9,7 +9,7 @@ addEventListener("push", (event) => {
   const at = new Date(said.at);
   const known = !Number.isNaN(at.getTime());
   event.waitUntil(registration.showNotification("Latchkey", {
-    body: known ? words["push.alarm"].replace("{time}", at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })) : words["push.alarm.some"],
+    body: known ? words["push.alarm"].replace("{time}", at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) : words["push.alarm.some"],
     tag: said.alarm || "alarm",
     timestamp: known ? at.getTime() : Date.now(),
     data: { path: said.alarm ? `/alarms/${encodeURIComponent(said.alarm)}` : "/alarms" },
