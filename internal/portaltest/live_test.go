@@ -4,7 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp/kb"
+
 	"latchkey/internal/browsertest"
+	"latchkey/internal/simcamera"
 )
 
 // decoded is how many pictures the video of a page has decoded.
@@ -49,4 +52,28 @@ func TestBrowserHasManyTabs(t *testing.T) {
 		person.Open("/devices").WaitText("Front door")
 	}
 	person.Open("/live").WaitEval(`document.querySelector(".tile .picture[data-state=playing]")`)
+}
+
+// TestBrowserComesBack: a large view that was opened while it was paused shows the picture
+// when it goes on, and Esc leads back to all cameras. Recordings open with a picture.
+func TestBrowserComesBack(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	olga, rita := s.register("olga@example.com", "Olga Lind"), s.register("rita@example.com", "Rita Brandt")
+	device := olga.add(camera(t, "DS-1", func(c *simcamera.Config) { c.Channels, c.Recorder = 1, true }), "Front door")
+	share := olga.offer(rita, "The neighbour", []string{device}, "live_view", "playback")
+	rita.accept(share, device)
+	olga.must("POST", "/shares/"+share+"/pause", nil, nil)
+
+	page := rita.browse(browsertest.Look{}).Open("/live")
+	page.WaitTextIn(".tile", "Paused by the owner")
+	page.Click(".tile a")
+	page.WaitTextIn("#camera", "Paused by the owner")
+	olga.must("POST", "/shares/"+share+"/resume", nil, nil)
+	page.WaitEval(`document.querySelector("#camera .picture[data-state=playing]")`)
+	page.Press(kb.Escape)
+	page.WaitEval(`!document.querySelector("#camera") && document.querySelector(".tile .picture[data-state=playing]")`)
+
+	page.Go("/playback/" + device + "/1")
+	page.WaitEval(`document.querySelector("#picture").readyState >= 2`)
 }

@@ -66,7 +66,7 @@ func TestBrowserShares(t *testing.T) {
 		owner.Submit("button[value=add]")
 	}
 	for i := range 3 {
-		owner.Click(nth("section.device", i) + " fieldset:first-of-type input[data-privilege=live_view]")
+		owner.Click(nth("section.device", i) + " input[name=grant][data-privilege=live_view]")
 	}
 	owner.WaitTextIn("#summary", "Front door")
 	owner.Submit("#save")
@@ -132,13 +132,15 @@ func choose(page *browsertest.Page, device string) {
 
 // decide presses a button of a new sharing.
 func decide(page *browsertest.Page, device, decision string) {
-	page.Submit(fmt.Sprintf(`li.card:has(h3[data-test=%q]) button[value=%s]`, named(page, device), decision))
+	page.Submit(fmt.Sprintf(`li.card[data-row=%q] button[value=%s]`, named(page, device), decision))
 }
 
-// named marks the heading of a device, which selectors cannot find by its words.
-func named(page *browsertest.Page, device string) string {
-	page.WaitEval(fmt.Sprintf(`[...document.querySelectorAll("li.card h3")].filter(e => e.innerText === %q).map(e => e.dataset.test = %[1]q).length`, device))
-	return device
+// named returns the data-row of a device's card, which selectors cannot find by its words.
+func named(page *browsertest.Page, device string) (row string) {
+	find := fmt.Sprintf(`[...document.querySelectorAll("li.card")].find(e => e.querySelector("h3").innerText === %q)?.dataset.row`, device)
+	page.WaitEval(find)
+	page.Eval(find, &row)
+	return row
 }
 
 // nth is a selector of the i-th of siblings, counted from 0.

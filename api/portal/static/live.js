@@ -142,7 +142,7 @@ function close() {
 
 addEventListener("popstate", () => {
   if (grid && location.pathname === "/live") close();
-  else if (location.pathname !== "/live") location.reload();
+  else if (location.pathname !== "/live" || !main.querySelector("#live")) location.reload(); // the page was loaded while one was large
 });
 
 main.addEventListener("click", (event) => {
@@ -205,9 +205,28 @@ let looking = 0;
 document.addEventListener("latchkey", ({ detail }) => {
   if (detail.type === "alarm") return;
   large?.again();
+  admit(detail.position);
   look(detail.position);
 });
 document.addEventListener("latchkey-reach", ({ detail }) => { if (detail) look(); });
+
+// Nothing tells that hours begin.
+setInterval(() => {
+  if (document.hidden || !main.querySelector('[data-may="not_now"], [data-code="not_now"]')) return;
+  large?.again();
+  admit();
+  look();
+}, 30_000);
+
+// admit loads a large view again that was opened without a picture, once there is one.
+async function admit(position = "0") {
+  const view = document.getElementById("camera");
+  if (!view || view.dataset.may === "now" || document.hidden) return;
+  const response = await fetch(location.href, { headers: { Accept: "text/html", "Latchkey-Refresh": position }, cache: "no-store" }).catch(() => null);
+  if (!response?.ok || response.redirected || !view.isConnected) return;
+  const now = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("camera");
+  if (now?.dataset.may === "now") location.reload();
+}
 
 function look(position = "0") {
   clearTimeout(looking);

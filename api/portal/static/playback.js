@@ -15,7 +15,10 @@ const time = (at) => clock(day.offsets, at, { seconds: true, zone: day.offsets.l
 const name = (button, key) => { button.querySelector(".name").textContent = t(key); };
 
 let playing = false, ended = true;
-day.at ||= day.recordings.at(-1)[0];
+// Whoever chose no time sees a day from its beginning, and of one that goes on what was
+// recorded last.
+const [from, to] = day.recordings.at(-1);
+day.at ||= to > day.now - 3_600_000 ? Math.max(from, to - 60_000) : day.recordings[0][0];
 
 const setPlaying = (on) => {
   playing = on;
@@ -133,4 +136,4 @@ box.hidden = false;
 output.textContent = time(line.at);
 line.draw();
 if (!supported) say("playback.no_mse");
-else if (new URLSearchParams(location.search).has("at")) seek(day.at);
+else seek(day.at); // a picture, not a black box

@@ -6,6 +6,7 @@ import { t } from "./words.js";
 
 const firstPicture = { webrtc: 4000, mse: 6000, hls: 12_000, still: 10_000 }; // ms to wait for it
 const longestPause = 30_000; // ms between two attempts
+const longestAnswer = 10_000; // ms to wait for the reason of an end
 
 // able is what this browser can: see choice.js.
 const decoders = [...(globalThis.RTCRtpReceiver?.getCapabilities?.("video")?.codecs ?? []), ...(globalThis.RTCRtpReceiver?.getCapabilities?.("audio")?.codecs ?? [])];
@@ -177,6 +178,7 @@ export function play(element, { device, channel, stream = "main", streams, sound
       }
       stopRunning();
       if (end.signal.aborted) return;
+      if (!failed) say("connecting"); // a picture that has ended is not live until the reason is known
       const why = await reason(failed);
       if (end.signal.aborted) return;
       if (!failed && Date.now() - began > 10_000) wait = 0;
@@ -203,17 +205,20 @@ export function play(element, { device, channel, stream = "main", streams, sound
 
   // reason says in words why there is no picture. It is final until something changes.
   async function reason(failed) {
+    const signal = AbortSignal.any([end.signal, AbortSignal.timeout(longestAnswer)]);
     const code = failed instanceof Refusal ? failed.code : "";
     if (failed && !(failed instanceof Refusal)) return { code: "unreachable", message: t("player.unreachable") };
     if (code.startsWith("player.")) return { code, message: failed.message };
     try {
-      const { items } = await get(`/privileges?device=${encodeURIComponent(device)}`, { signal: end.signal });
+      const { items } = await get(`/privileges?device=${encodeURIComponent(device)}`, { signal });
       const camera = items[0]?.cameras?.find((one) => one.channel === Number(channel));
       if (!camera || camera.live === "not_granted") return { final: true, code: "taken_back", message: t("live.taken_back") };
       if (camera.live === "paused") return { final: true, code: "paused", message: t("live.paused") };
-      if (camera.live === "not_now") return { final: true, code: "not_now", message: t("live.not_now") };
+      // A server that lags behind says so too; whoever is refused knows it.
+      if (camera.live === "not_now") return { final: code === "privilege_missing", code: "not_now", message: t("live.not_now") };
       if (items[0].online?.state === "offline") return { code: "offline", message: offline(items[0].online.since) };
-      return { code, message: failed?.message ?? "" };
+      // A camera that cannot be reached has no such stream either.
+      return { code, message: code === "stream_not_available" ? t("player.no_picture") : failed?.message ?? "" };
     } catch (error) {
       return error instanceof Refusal ? { code: error.code, message: error.message } : { code: "unreachable", message: t("player.unreachable") };
     }

@@ -2,18 +2,23 @@
 // offer is sent as soon as it is made.
 import { call } from "./api.js";
 
+const patience = 2000; // ms that a connection is disconnected, which takes seconds of silence
+
 // playWHEP shows a stream in a video. It resolves when the server has answered, and throws
 // its refusal otherwise. onend is called once, when the connection ends for any reason but
-// close.
+// close, also when nothing has come over it for some seconds: after a sleep, another network
+// or a server that is away, a browser itself takes half a minute to give it up.
 export async function playWHEP(video, { device, channel, stream, signal, onend }) {
   const peer = new RTCPeerConnection();
   let viewer = "";
   let connected = false; // then the server sees that it is closed
   let over = false;
+  let silent = 0; // the timer of a disconnected connection
 
   function close() {
     if (over) return;
     over = true;
+    clearTimeout(silent);
     signal?.removeEventListener("abort", close);
     peer.close();
     if (video.srcObject === sink) video.srcObject = null;
@@ -41,6 +46,8 @@ export async function playWHEP(video, { device, channel, stream, signal, onend }
     };
     peer.onconnectionstatechange = () => {
       connected ||= peer.connectionState === "connected";
+      clearTimeout(silent);
+      if (peer.connectionState === "disconnected") silent = setTimeout(ended, patience);
       if (["closed", "failed"].includes(peer.connectionState)) ended();
     };
     await peer.setLocalDescription();
