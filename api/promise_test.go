@@ -274,6 +274,12 @@ func TestHeadersThatAreNone(t *testing.T) {
 	for _, query := range []string{"limit=0", "limit=201", "limit=x", "limit=1.5", "cursor=%20", "cursor=%00", "cursor=" + strings.Repeat("c", 1025)} {
 		v.wantProblem(v.do("GET", "/api/v1/devices?"+query, v.owner.token, nil), 400, "invalid_parameter")
 	}
+	for _, query := range []string{"alarms?device=%00", "alarms?device=a%00b", "alarms?device=%ff", "shares/form?device=%00", "privileges/check?device=a%00&channel=1&privilege=live_view"} {
+		p := v.wantProblem(v.do("GET", "/api/v1/"+query, v.owner.token, nil), 400, "invalid_parameter")
+		if p.Errors["device"] == "" {
+			t.Errorf("%s: the parameter is not named: %v", query, p.Errors)
+		}
+	}
 	v.wantProblem(v.do("GET", "/api/v1/devices?cursor=nonsense", v.owner.token, nil), 400, "invalid_cursor")
 	for _, path := range []string{"/api/v1/shares/%00", "/api/v1/devices/%ff", "/api/v1/shares/" + strings.Repeat("s", 129), "/api/v1/devices/a%20b"} {
 		v.wantProblem(v.do("GET", path, v.owner.token, nil), 404, "not_found")

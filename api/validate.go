@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -239,6 +240,8 @@ func (o *operation) checkQuery(raw string) error {
 			fields[name] = "is given more than once"
 		case values[0] == "":
 			fields[name] = "must not be empty"
+		case !utf8.ValidString(values[0]) || strings.Contains(values[0], "\x00"): // which databases take for the end of a query, or refuse
+			fields[name] = "is not text"
 		}
 		if len(fields) == maxFields {
 			break

@@ -92,6 +92,9 @@ const mostApart = 2 * time.Second
 // beside it.
 func sqliteFile(path string) finding {
 	name := filepath.Base(path)
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // a pipe would be waited for
+		return ok("database", "%s is not a file (%v)", name, info.Mode()).but(problem, "Put the database there: restore a backup (latchkey restore).")
+	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ok("database", "%s is made at the first start", name)
