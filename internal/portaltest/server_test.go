@@ -67,6 +67,7 @@ func latchkey(t testing.TB) string {
 type server struct {
 	t      testing.TB
 	origin string // of the portal, such as http://127.0.0.1:10000
+	rtsp   string // address of the door
 	mail   *mailtest.Server
 
 	mu   sync.Mutex
@@ -83,9 +84,9 @@ func serve(t testing.TB, more ...string) *server {
 		t.Fatal(err)
 	}
 	addr := freeAddr(t)
-	s.origin = "http://" + addr
+	s.origin, s.rtsp = "http://"+addr, freeAddr(t)
 	cmd := exec.Command(latchkey(t), append([]string{"serve", "--data", t.TempDir(), "--http", addr,
-		"--rtsp", freeAddr(t), "--webrtc", freeAddr(t), "--metrics", "off", "--registration", "open", "--log-level", "warn"}, more...)...)
+		"--rtsp", s.rtsp, "--webrtc", freeAddr(t), "--metrics", "off", "--registration", "open", "--log-level", "warn"}, more...)...)
 	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+ca,
 		fmt.Sprintf("LATCHKEY_MAIL=smtp://%s:%s@%s?from=door@example.com", mailtest.User, strings.ReplaceAll(mailtest.Password, " ", "%20"), s.mail.Addr))
 	cmd.Stdout, cmd.Stderr = s, s

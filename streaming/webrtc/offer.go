@@ -1,6 +1,8 @@
 package webrtc
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,6 +49,11 @@ func readOffer(text []byte) (*offer, error) {
 	}
 	if o.video == nil {
 		return nil, &OfferError{"it must have a video that is recvonly"}
+	}
+	for _, c := range o.video { // they share one transport (RFC 8843, section 9.1)
+		if slices.ContainsFunc(o.audio, func(a codec) bool { return a.payloadType == c.payloadType }) {
+			return nil, &OfferError{fmt.Sprintf("payload type %d stands for a video and for a sound", c.payloadType)}
+		}
 	}
 	return o, o.keep(desc)
 }

@@ -79,9 +79,11 @@ func TestOffersThatAreRefused(t *testing.T) {
 		"no direction":  strings.Replace(chrome, "a=recvonly\r\n", "", 1),
 		"inactive":      strings.Replace(chrome, "recvonly", "inactive", 1),
 		"data channels": chrome + "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n",
-		"plain RTP":     strings.Replace(chrome, "UDP/TLS/RTP/SAVPF", "RTP/AVP", 1),
-		"many media":    chrome + strings.Repeat("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=recvonly\r\n", 8),
-		"large":         chrome + strings.Repeat("a=x:y\r\n", MaxOffer/7),
+		"one type twice": head + "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=recvonly\r\na=rtpmap:96 H264/90000\r\n" +
+			"m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=recvonly\r\na=rtpmap:96 opus/48000/2\r\n",
+		"plain RTP":  strings.Replace(chrome, "UDP/TLS/RTP/SAVPF", "RTP/AVP", 1),
+		"many media": chrome + strings.Repeat("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=recvonly\r\n", 8),
+		"large":      chrome + strings.Repeat("a=x:y\r\n", MaxOffer/7),
 	} {
 		if _, err := readOffer([]byte(text)); err == nil {
 			t.Errorf("%s: it is read", name)

@@ -128,15 +128,15 @@ func (v *viewer) makePeer(media *webrtc.MediaEngine) error {
 // negotiate returns the answer with all candidates.
 func (v *viewer) negotiate(ctx context.Context, offered *offer) (string, error) {
 	if err := v.peer.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offered.sdp}); err != nil {
-		return "", &OfferError{"it cannot be answered"}
+		return "", &OfferError{"it is not one that browsers make"}
 	}
 	answer, err := v.peer.CreateAnswer(nil)
 	if err != nil {
-		return "", &OfferError{"it cannot be answered"}
+		return "", &OfferError{"it is not one that browsers make"}
 	}
 	gathered := webrtc.GatheringCompletePromise(v.peer)
 	if err := v.peer.SetLocalDescription(answer); err != nil {
-		return "", &OfferError{"it cannot be answered"}
+		return "", &OfferError{"it is not one that browsers make"}
 	}
 	select {
 	case <-gathered:
