@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"latchkey/domain/device"
+	"latchkey/internal/app"
 )
 
 // Config configures a Server. Every field without a default is required.
@@ -52,6 +53,8 @@ type Config struct {
 	Sessions Sessions
 	// Verification is set if addresses must be proven: registering sends a code.
 	Verification bool
+	// Registration is who may register; the default is that everybody may.
+	Registration app.Mode
 	// Invitations to register; nil: accounts make none.
 	Invitations Invitations
 	// Unused knows whether there is an account yet; nil: there is.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -10,14 +11,15 @@ import (
 
 // GetSetup reports whether the service waits for its first account.
 func (h handlers) GetSetup(ctx context.Context, _ rest.GetSetupRequestObject) (rest.GetSetupResponseObject, error) {
+	mode := cmp.Or(h.cfg.Registration, app.Open)
 	if h.cfg.Unused == nil {
-		return rest.GetSetup200JSONResponse{}, nil
+		return rest.GetSetup200JSONResponse{Registration: string(mode)}, nil
 	}
 	needed, err := h.cfg.Unused.Empty(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("checking for accounts: %w", err)
 	}
-	return rest.GetSetup200JSONResponse{Needed: needed}, nil
+	return rest.GetSetup200JSONResponse{Needed: needed, Registration: string(mode)}, nil
 }
 
 // SetUp makes the first account. Attempts are limited per network.

@@ -38,7 +38,7 @@ func unused(t *testing.T, mode app.Mode) func(*Config) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Accounts, c.Verification, c.Unused = useCases.Accounts, true, link
+		c.Accounts, c.Verification, c.Unused, c.Registration = useCases.Accounts, true, link, mode
 	}
 }
 
@@ -53,10 +53,13 @@ func TestSetUp(t *testing.T) {
 			}
 			needed := func(want bool) {
 				t.Helper()
-				var s struct{ Needed bool }
+				var s struct {
+					Needed       bool
+					Registration app.Mode
+				}
 				w.wantStatus(w.do("GET", "/api/v1/setup", "", nil), http.StatusOK).decode(t, &s)
-				if s.Needed != want {
-					t.Errorf("needed: %v", s.Needed)
+				if s.Needed != want || s.Registration != mode {
+					t.Errorf("needed: %v, registration: %s", s.Needed, s.Registration)
 				}
 			}
 			needed(true)

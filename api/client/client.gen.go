@@ -2207,6 +2207,9 @@ type SessionList struct {
 type Setup struct {
 	// Needed The service has no account yet: the link that it prints at its start makes the first one.
 	Needed bool `json:"needed"`
+
+	// Registration Who may register: `open`, everybody; `invited`, whoever has an invitation; `closed`, nobody.
+	Registration string `json:"registration"`
 }
 
 // Share defines model for Share.
@@ -4722,7 +4725,7 @@ type ClientInterface interface {
 	// Corresponds with DELETE /api/v1/sessions/current (the `LogOut` operationId).
 	LogOut(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetSetup Whether the service waits for its first account
+	// GetSetup Who may have an account
 	//
 	// Corresponds with GET /api/v1/setup (the `GetSetup` operationId).
 	GetSetup(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7346,7 +7349,7 @@ func (c *Client) LogOut(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 	return c.Client.Do(req)
 }
 
-// GetSetup Whether the service waits for its first account
+// GetSetup Who may have an account
 //
 // Corresponds with GET /api/v1/setup (the `GetSetup` operationId).
 func (c *Client) GetSetup(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -15415,7 +15418,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /api/v1/sessions/current (the `LogOut` operationId).
 	LogOutWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LogOutResponse, error)
 
-	// GetSetupWithResponse Whether the service waits for its first account
+	// GetSetupWithResponse Who may have an account
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -22931,7 +22934,7 @@ func (c *ClientWithResponses) LogOutWithResponse(ctx context.Context, reqEditors
 	return ParseLogOutResponse(rsp)
 }
 
-// GetSetupWithResponse Whether the service waits for its first account
+// GetSetupWithResponse Who may have an account
 //
 // Returns a wrapper object for the known response body format(s).
 //

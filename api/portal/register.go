@@ -66,6 +66,7 @@ func (v *visit) address() (email, phone string) {
 type registerPage struct {
 	Form      form
 	Countries []countryChoice
+	Who       string // may register: open, invited or closed
 }
 
 func showRegister(v *visit) error {
@@ -73,11 +74,15 @@ func showRegister(v *visit) error {
 		v.redirect(home)
 		return nil
 	}
-	return v.page("register", v.t("register.title"), registerPage{newForm("kind", "email", "country", v.usualCountry()), v.countries()})
+	a, err := v.api.GetSetupWithResponse(v.ctx())
+	if err != nil {
+		return err
+	}
+	return v.page("register", v.t("register.title"), registerPage{newForm("kind", "email", "country", v.usualCountry()), v.countries(), a.JSON200.Registration})
 }
 
 func register(v *visit) error {
-	p := registerPage{v.typed("kind", "email", "country", "phone", "name", "invitation"), v.countries()}
+	p := registerPage{v.typed("kind", "email", "country", "phone", "name", "invitation"), v.countries(), "open"}
 	email, phone := v.address()
 	password := v.r.PostForm.Get("password")
 	if email == "" && phone == "" {

@@ -2161,6 +2161,9 @@ type SessionList struct {
 type Setup struct {
 	// Needed The service has no account yet: the link that it prints at its start makes the first one.
 	Needed bool `json:"needed"`
+
+	// Registration Who may register: `open`, everybody; `invited`, whoever has an invitation; `closed`, nobody.
+	Registration string `json:"registration"`
 }
 
 // Share defines model for Share.
@@ -3698,7 +3701,7 @@ type ServerInterface interface {
 	// LogOut Log out
 	// (DELETE /api/v1/sessions/current)
 	LogOut(ctx echo.Context) error
-	// GetSetup Whether the service waits for its first account
+	// GetSetup Who may have an account
 	// (GET /api/v1/setup)
 	GetSetup(ctx echo.Context) error
 	// SetUp Make the first account
@@ -11334,7 +11337,7 @@ type StrictServerInterface interface {
 	// LogOut Log out
 	// (DELETE /api/v1/sessions/current)
 	LogOut(ctx context.Context, request LogOutRequestObject) (LogOutResponseObject, error)
-	// GetSetup Whether the service waits for its first account
+	// GetSetup Who may have an account
 	// (GET /api/v1/setup)
 	GetSetup(ctx context.Context, request GetSetupRequestObject) (GetSetupResponseObject, error)
 	// SetUp Make the first account
