@@ -1,6 +1,8 @@
 package portal
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -19,6 +21,7 @@ var staticFiles embed.FS
 type assets struct {
 	prefix string // /static/<hash>/
 	files  map[string][]byte
+	packed map[string][]byte // by gzip, where that is shorter
 }
 
 // assetTypes are the kinds of files that are served.
@@ -27,7 +30,7 @@ var assetTypes = map[string]string{
 }
 
 func loadAssets() (assets, error) {
-	a := assets{files: map[string][]byte{}}
+	a := assets{files: map[string][]byte{}, packed: map[string][]byte{}}
 	list, err := staticFiles.ReadDir("static")
 	if err != nil {
 		return a, fmt.Errorf("reading assets: %w", err)
@@ -44,9 +47,40 @@ func loadAssets() (assets, error) {
 		fmt.Fprintf(sum, "%s %d ", f.Name(), len(raw))
 		sum.Write(raw)
 		a.files[f.Name()] = raw
+		packed, err := pack(raw)
+		if err != nil {
+			return a, fmt.Errorf("packing the asset %s: %w", f.Name(), err)
+		}
+		if len(packed) < len(raw) {
+			a.packed[f.Name()] = packed
+		}
 	}
 	a.prefix = "/static/" + hex.EncodeToString(sum.Sum(nil)[:8]) + "/"
 	return a, nil
+}
+
+// pack returns data as gzip has it (RFC 1952).
+func pack(raw []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err == nil {
+		_, err = w.Write(raw)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	return b.Bytes(), err
+}
+
+// takesGzip reports whether a browser says that it takes gzip. One that says so with a
+// weight gets the file as it is.
+func takesGzip(r *http.Request) bool {
+	for coding := range strings.SplitSeq(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
+		if strings.TrimSpace(coding) == "gzip" {
+			return true
+		}
+	}
+	return false
 }
 
 // path returns the address of a file.
@@ -58,15 +92,15 @@ func (a assets) path(name string) (string, error) {
 }
 
 func (p *Portal) serveAsset(w http.ResponseWriter, r *http.Request) {
-	p.sendAsset(w, strings.TrimPrefix(r.URL.Path, p.assets.prefix), "public, max-age=31536000, immutable")
+	p.sendAsset(w, r, strings.TrimPrefix(r.URL.Path, p.assets.prefix), "public, max-age=31536000, immutable")
 }
 
 // serveIcon is for browsers that ask for the icon without a page that names it.
-func (p *Portal) serveIcon(w http.ResponseWriter, _ *http.Request) {
-	p.sendAsset(w, "icon.svg", "public, max-age=86400")
+func (p *Portal) serveIcon(w http.ResponseWriter, r *http.Request) {
+	p.sendAsset(w, r, "icon.svg", "public, max-age=86400")
 }
 
-func (p *Portal) sendAsset(w http.ResponseWriter, name, keep string) {
+func (p *Portal) sendAsset(w http.ResponseWriter, r *http.Request, name, keep string) {
 	raw, ok := p.assets.files[name]
 	if !ok {
 		http.Error(w, "There is no such file.", http.StatusNotFound)
@@ -76,6 +110,13 @@ func (p *Portal) sendAsset(w http.ResponseWriter, name, keep string) {
 	h.Set("Content-Type", assetTypes[path.Ext(name)])
 	h.Set("Cache-Control", keep)
 	h.Del("Vary")
+	if packed := p.assets.packed[name]; packed != nil {
+		h.Set("Vary", "Accept-Encoding")
+		if takesGzip(r) {
+			h.Set("Content-Encoding", "gzip")
+			raw = packed
+		}
+	}
 	_, _ = w.Write(raw) // the browser may be gone
 }
 
