@@ -101,7 +101,7 @@ func TestACameraIsAskedOnce(t *testing.T) {
 		{&asked{by: ErrNone, fails: &device.Failure{Kind: device.Refused}}, " the camera has no back channel", 1},
 		{&asked{by: ErrNone, fails: &device.Failure{Kind: device.UnsupportedCodec, Codec: "G.722.1"}}, " the camera takes only G.722.1 sound", 1},
 		{&asked{by: &CodecError{"AAC"}, fails: &device.Failure{Kind: device.Refused}}, " the camera takes only AAC sound", 1},
-		{&asked{by: away, codec: device.PCMA}, " away", 3},
+		{&asked{by: away, codec: device.PCMA}, " asking a camera what sound it takes: away", 3},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			camera := c.camera
