@@ -100,9 +100,7 @@ func TestEveryWayThroughTheFloor(t *testing.T) {
 	if w.Whole == 0 || w.CPU == 0 || w.Gbit == 0 || Memory(floor.PID) == 0 {
 		t.Errorf("%+v", w)
 	}
-	if n := Connections(floor.Address); n != 4 {
-		t.Errorf("%d connections, want 4", n)
-	}
+	eventually(t, func() bool { return Connections(floor.Address) == 4 }) // one may be closing
 	crowd.Leave(viewers[:1])
 	eventually(t, func() bool { return Connections(floor.Address) == 3 })
 	floor.Stop()

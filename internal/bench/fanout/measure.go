@@ -140,7 +140,7 @@ func Memory(pid int) int {
 func Connections(address string) int {
 	_, port, _ := strings.Cut(address, ":")
 	n, _ := strconv.ParseUint(port, 10, 16)
-	local := ":" + strings.ToUpper(hex4(n))
+	local := "0100007F:" + strings.ToUpper(hex4(n)) // others may have the port at another address
 	raw, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
 		return 0
@@ -148,7 +148,7 @@ func Connections(address string) int {
 	open := 0
 	for line := range strings.Lines(string(raw)) {
 		const established = "01"
-		if f := strings.Fields(line); len(f) > 3 && strings.HasSuffix(f[1], local) && f[3] == established {
+		if f := strings.Fields(line); len(f) > 3 && f[1] == local && f[3] == established {
 			open++
 		}
 	}
