@@ -39,6 +39,10 @@ func (v *visit) codes(f form) (*codesPage, error) {
 		return nil, err
 	}
 	p := &codesPage{Form: f}
+	found, _, _, err := v.offered(nil)
+	if err != nil {
+		return nil, err
+	}
 	now := v.cfg.Now()
 	for _, c := range a.JSON200.Items {
 		if c.Used || c.ExpiresAt.Before(now) {
@@ -46,11 +50,7 @@ func (v *visit) codes(f form) (*codesPage, error) {
 		}
 		row := codeRow{ID: c.ID, Remark: c.Remark, Made: v.at(c.CreatedAt), Ends: v.at(c.ExpiresAt)}
 		for _, d := range c.Devices {
-			name := d.Device
-			if own, err := v.api.GetDeviceWithResponse(v.ctx(), d.Device, nil); err == nil && own.JSON200 != nil {
-				name = cmp.Or(own.JSON200.Name, name)
-			}
-			row.Devices = append(row.Devices, name+": "+v.functions(allOf(d.Channels)))
+			row.Devices = append(row.Devices, cmp.Or(found[d.Device].Name, d.Device)+": "+v.functions(allOf(d.Channels)))
 		}
 		p.Rows = append(p.Rows, row)
 	}
