@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -19,36 +20,32 @@ import (
 // usualWebRTC is the default port of live view in browsers.
 const usualWebRTC = "8189"
 
-// webrtcAddress returns where the door for browsers listens. A given address must be free;
-// the default port may be taken by another service of this machine, which must not prevent
-// the start.
-func (o options) webrtcAddress(logger *slog.Logger) string {
+// newWebRTC opens the door for browsers; nil if it is off. A given address must be free; the
+// default port may be taken by another service of this machine, which must not prevent the
+// start.
+func newWebRTC(o options, x *access.Index, p *opened, u *upstream.Pool, m mouth, metrics prometheus.Registerer, logger *slog.Logger) (*webrtc.Door, error) {
+	if o.WebRTC == off {
+		return nil, nil
+	}
+	config := webrtc.Config{
+		Address: o.WebRTC, Public: o.webrtcAddresses, Access: x, Sessions: liveSessions{p.vault}, Upstreams: u, Uses: doorUses{p.vault}, Lines: m.lines, Floor: m.floor,
+		Logger: logger, Metrics: metrics,
+	}
 	if o.WebRTC != "" {
-		return o.WebRTC
+		return webrtc.New(config)
 	}
 	host := "127.0.0.1"
 	if o.strangers {
 		host = "0.0.0.0"
 	}
-	usual := net.JoinHostPort(host, usualWebRTC)
-	port, err := net.ListenPacket("udp4", usual)
-	if err != nil {
-		logger.Warn("the default port of live view in browsers cannot be opened, using another one; a firewall has to let it through: choose one with --webrtc", "error", err)
-		return net.JoinHostPort(host, "0")
+	config.Address = net.JoinHostPort(host, usualWebRTC)
+	door, err := webrtc.New(config)
+	if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) {
+		return door, err
 	}
-	_ = port.Close()
-	return usual
-}
-
-// newWebRTC opens the door for browsers; nil if it is off.
-func newWebRTC(o options, x *access.Index, p *opened, u *upstream.Pool, m mouth, metrics prometheus.Registerer, logger *slog.Logger) (*webrtc.Door, error) {
-	if o.WebRTC == off {
-		return nil, nil
-	}
-	return webrtc.New(webrtc.Config{
-		Address: o.webrtcAddress(logger), Public: o.webrtcAddresses, Access: x, Sessions: liveSessions{p.vault}, Upstreams: u, Uses: doorUses{p.vault}, Lines: m.lines, Floor: m.floor,
-		Logger: logger, Metrics: metrics,
-	})
+	logger.Warn("the default port of live view in browsers cannot be opened, using another one; a firewall has to let it through: choose one with --webrtc", "error", err)
+	config.Address = net.JoinHostPort(host, "0")
+	return webrtc.New(config)
 }
 
 // webRTCAPI shows streams for the API.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -166,6 +167,26 @@ func BenchmarkPackets(b *testing.B) {
 	}
 }
 
+// packetsOverUDP sends packets of video to an address until the channel is closed.
+func packetsOverUDP(t testing.TB, ended <-chan struct{}, to string) {
+	out, err := net.Dial("udp", to)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer out.Close()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for n := uint16(0); ; n++ {
+		_, _ = out.Write(rtpPacket(t, 96, n, 0, 7, []byte{0x41}))
+		select {
+		case <-tick.C:
+		case <-ended:
+			return
+		}
+	}
+}
+
 // TestUDPInstead: cameras that end the connection at a SETUP over TCP, or accept it and
 // play nothing.
 func TestUDPInstead(t *testing.T) {
@@ -173,6 +194,10 @@ func TestUDPInstead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			addr := cameratest.Listen(t, func(conn net.Conn) {
 				to := ""
+				ended := make(chan struct{})
+				var sending sync.WaitGroup
+				defer sending.Wait()
+				defer close(ended)
 				cameratest.ScriptWith(conn, func(method, cseq string, header func(string) string) string {
 					transport := header("Transport")
 					switch method {
@@ -188,15 +213,7 @@ func TestUDPInstead(t *testing.T) {
 						return "RTSP/1.0 200 OK\r\nCSeq: " + cseq + "\r\nSession: x\r\nTransport: " + transport + "\r\n\r\n"
 					case "PLAY":
 						if to != "" {
-							out, err := net.Dial("udp", "127.0.0.1:"+to)
-							if err != nil {
-								t.Error(err)
-								return ""
-							}
-							defer out.Close()
-							for n := range 20 {
-								_, _ = out.Write(rtpPacket(t, 96, uint16(n), 0, 7, []byte{0x41}))
-							}
+							sending.Go(func() { packetsOverUDP(t, ended, "127.0.0.1:"+to) })
 						}
 					}
 					return "RTSP/1.0 200 OK\r\nCSeq: " + cseq + "\r\nSession: x\r\n\r\n"

@@ -114,21 +114,24 @@ type Door struct {
 	identity identity
 }
 
-// New opens the port. Viewers are admitted until Run ends, which must be called.
+// New opens the port. Viewers are admitted until Run ends, which must be called. If
+// the port cannot be opened, nothing is left of it: New can be called again with another
+// Address.
 func New(cfg Config) (*Door, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("configuring WebRTC: %w", err)
 	}
 	d := &Door{cfg: cfg, log: cfg.Logger, viewers: newRegistry()}
-	if d.metrics, err = newMetrics(d, cfg.Metrics); err != nil {
-		return nil, fmt.Errorf("registering the WebRTC metrics: %w", err)
-	}
 	if _, err := d.identity.at(cfg.Now()); err != nil {
 		return nil, err
 	}
 	if err := d.listen(); err != nil {
 		return nil, fmt.Errorf("opening the WebRTC port: %w", err)
+	}
+	if d.metrics, err = newMetrics(d, cfg.Metrics); err != nil {
+		closeFans(d.fans)
+		return nil, errors.Join(fmt.Errorf("registering the WebRTC metrics: %w", err), d.mux.Close())
 	}
 	d.streams = &streams{fans: d.fans, all: map[*upstream.Flow]*stream{}}
 	return d, nil

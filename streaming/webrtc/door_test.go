@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -522,6 +523,23 @@ func TestConfigurationFaultsTogether(t *testing.T) {
 			t.Errorf("%v does not name %s", err, name)
 		}
 	}
+}
+
+// TestPortTaken: the caller may try another port, with the same metrics.
+func TestPortTaken(t *testing.T) {
+	taken, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	open(t, nil, func(c *Config) {
+		address := c.Address
+		c.Address = taken.LocalAddr().String()
+		if _, err := New(*c); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("a taken port: %v", err)
+		}
+		c.Address = address
+	})
 }
 
 // TestAnswerNamesOurAddresses: those of the port, and those that the operator has named.
