@@ -7,6 +7,10 @@ ROUNDS ?= 100
 SIEGE ?= 1h
 FUZZTIME ?= 10m
 
+# SQLite is C translated to Go: it works on memory of its own, which the race detector does
+# not watch. Telling the detector of each access took half the time of tests with a database.
+RACE := GOFLAGS="$$GOFLAGS -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false"
+
 .PHONY: help
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,7 +28,7 @@ run: build ## Show the main job: a simulated camera, two accounts, a share, a st
 test: ## Install what the tests need and run every test, with the race detector
 	@.ci/setup
 	@mkdir -p out
-	@$(TOOL) gotestsum --format pkgname --jsonfile out/test.json -- -race -count=1 -timeout 45m ./...
+	@$(RACE) $(TOOL) gotestsum --format pkgname --jsonfile out/test.json -- -race -count=1 -timeout 45m ./...
 
 # Left to `make test`: what needs other programs, and what takes seconds by itself.
 LONG := Browser|GuessesWait|SenderReports|WhoIsOnThisMachine|TestCredentials|OnePullForAll|BrokenPackets|TestFailures|EveryViewerBegins|DialledAgainWhile|NothingDamaged|HostileHTTP|HostileRTSP|HoursEndWhatRuns|NobodyStaysAfter|PortsOfALiving|PTZMoves|WhyACamera|TwoDials|FileIsShown|HostileCameras|ChannelsElsewhere|Stall|HalfRequests|QueuedIsNot|Alarms|LostTheLease|DiedWhile|StoppedWhile|OneProcessActs|NotTakenForStalled|FFmpeg|FFprobe|GStreamer|Players|Decoders|Playback|ReplayEquals|StoppedInATransaction|AuthorizationMatrix|NeverCome|FloodOfGuesses|LocksOut|StalledViewer|SlowViewer|NoPacketAfter|Clock|Forgotten|Hashes|NextHolder|RowsOf|Subscription|BudgetOfBytes|Connection|Discovery

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -44,10 +45,54 @@ func TestTheSpecificationIsValid(t *testing.T) {
 	}
 }
 
+// wholeSpecification reads the operations with their answers, which a server does not need.
+var wholeSpecification = sync.OnceValues(func() (map[string]*operation, error) { return readOperations(specification) })
+
+// TestRequestsAreThoseOfTheSpecification: the file that is made of it leaves out none.
+func TestRequestsAreThoseOfTheSpecification(t *testing.T) {
+	all, err := wholeSpecification()
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := loadOperations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(made) != len(all) {
+		t.Errorf("%d operations of %d", len(made), len(all))
+	}
+	for key, want := range all {
+		got := made[key]
+		if got == nil {
+			t.Errorf("%s is missing", key)
+			continue
+		}
+		if got.public != want.public || got.needed != want.needed || got.sdp != want.sdp || got.streams != want.streams ||
+			got.probe != want.probe || got.kind != want.kind || (got.body == nil) != (want.body == nil) {
+			t.Errorf("%s is not what was specified", key)
+		}
+		for i, p := range want.params {
+			if i >= len(got.params) || got.params[i].Value.Name != p.Value.Name || got.params[i].Value.Required != p.Value.Required {
+				t.Errorf("%s lacks the parameter %s", key, p.Value.Name)
+			}
+		}
+	}
+}
+
+// whole returns an operation with its answers.
+func whole(t testing.TB, key string) *operation {
+	t.Helper()
+	operations, err := wholeSpecification()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return operations[key]
+}
+
 // TestEveryOperationNamesItsErrors: what the middleware may answer is in the
 // specification of every operation it stands before.
 func TestEveryOperationNamesItsErrors(t *testing.T) {
-	operations, err := loadOperations()
+	operations, err := wholeSpecification()
 	if err != nil {
 		t.Fatal(err)
 	}

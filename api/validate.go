@@ -22,8 +22,15 @@ import (
 	"latchkey/internal/app"
 )
 
-//go:embed openapi.yaml
-var specification []byte
+//go:generate go run ./internal/requests
+
+var (
+	//go:embed openapi.yaml
+	specification []byte
+
+	//go:embed requests.gen.json
+	requests []byte // the part of it that is about requests
+)
 
 const (
 	maxFields      = 20  // maximum number of faults reported per body
@@ -45,14 +52,15 @@ type operation struct {
 	probe   bool // requested by other machines, which may add anything to the query
 }
 
-// loadOperations reads the specification, once per process; the keys are "METHOD
-// /echo/:path". That the specification is valid is for a test: it is part of the program.
-var loadOperations = sync.OnceValues(readOperations)
+// loadOperations reads what the specification says of requests, once per process. That the
+// specification is valid is for a test: it is part of the program.
+var loadOperations = sync.OnceValues(func() (map[string]*operation, error) { return readOperations(requests) })
 
-func readOperations() (map[string]*operation, error) {
-	spec, err := openapi3.NewLoader().LoadFromData(specification)
+// readOperations reads the operations of a specification; the keys are "METHOD /echo/:path".
+func readOperations(raw []byte) (map[string]*operation, error) {
+	spec, err := openapi3.NewLoader().LoadFromData(raw)
 	if err != nil {
-		return nil, fmt.Errorf("reading openapi.yaml: %w", err)
+		return nil, fmt.Errorf("reading the specification of requests: %w", err)
 	}
 	operations := make(map[string]*operation)
 	for path, item := range spec.Paths.Map() {

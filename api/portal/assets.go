@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 )
 
 //go:embed static/*
@@ -21,16 +22,19 @@ var staticFiles embed.FS
 type assets struct {
 	prefix string // /static/<hash>/
 	files  map[string][]byte
-	packed map[string][]byte // by gzip, where that is shorter
+	packed map[string]func() []byte // by gzip, when it is first asked for; nil where that is not shorter
 }
+
+// loadAssets reads the assets, once per process.
+var loadAssets = sync.OnceValues(readAssets)
 
 // assetTypes are the kinds of files that are served.
 var assetTypes = map[string]string{
 	".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml", ".png": "image/png",
 }
 
-func loadAssets() (assets, error) {
-	a := assets{files: map[string][]byte{}, packed: map[string][]byte{}}
+func readAssets() (assets, error) {
+	a := assets{files: map[string][]byte{}, packed: map[string]func() []byte{}}
 	list, err := staticFiles.ReadDir("static")
 	if err != nil {
 		return a, fmt.Errorf("reading assets: %w", err)
@@ -47,29 +51,22 @@ func loadAssets() (assets, error) {
 		fmt.Fprintf(sum, "%s %d ", f.Name(), len(raw))
 		sum.Write(raw)
 		a.files[f.Name()] = raw
-		packed, err := pack(raw)
-		if err != nil {
-			return a, fmt.Errorf("packing the asset %s: %w", f.Name(), err)
-		}
-		if len(packed) < len(raw) {
-			a.packed[f.Name()] = packed
-		}
+		a.packed[f.Name()] = sync.OnceValue(func() []byte { return pack(raw) })
 	}
 	a.prefix = "/static/" + hex.EncodeToString(sum.Sum(nil)[:8]) + "/"
 	return a, nil
 }
 
-// pack returns data as gzip has it (RFC 1952).
-func pack(raw []byte) ([]byte, error) {
+// pack returns data as gzip has it (RFC 1952); nil if that is not shorter.
+func pack(raw []byte) []byte {
 	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err == nil {
-		_, err = w.Write(raw)
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is a right one
+	_, _ = w.Write(raw)                                   // memory takes everything
+	_ = w.Close()
+	if b.Len() >= len(raw) {
+		return nil
 	}
-	if err == nil {
-		err = w.Close()
-	}
-	return b.Bytes(), err
+	return b.Bytes()
 }
 
 // takesGzip reports whether a browser says that it takes gzip. One that says so with a
@@ -110,7 +107,7 @@ func (p *Portal) sendAsset(w http.ResponseWriter, r *http.Request, name, keep st
 	h.Set("Content-Type", assetTypes[path.Ext(name)])
 	h.Set("Cache-Control", keep)
 	h.Del("Vary")
-	if packed := p.assets.packed[name]; packed != nil {
+	if packed := p.assets.packed[name](); packed != nil {
 		h.Set("Vary", "Accept-Encoding")
 		if takesGzip(r) {
 			h.Set("Content-Encoding", "gzip")

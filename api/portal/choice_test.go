@@ -152,11 +152,7 @@ func TestChoiceHasWords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := loadAssets()
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, err := loadLanguages(a, false)
+	list, err := loadLanguages()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 
 	"latchkey/api/client"
 )
@@ -37,31 +38,38 @@ type view struct {
 	Data     any
 }
 
-// loadPages parses the templates with the words of a language. Every file that does not
-// begin with an underscore is a page.
-func loadPages(l *language, a assets) (map[string]*template.Template, error) {
+// parsed returns the template of a page, which is parsed when it is first asked for.
+type parsed func() (*template.Template, error)
+
+// pagesOf returns the pages with the words of a language. Every file that does not begin
+// with an underscore is a page.
+func pagesOf(l *language, a assets) (map[string]parsed, error) {
 	funcs := template.FuncMap{
 		"t": l.t, "n": l.n, "asset": a.path, "icon": icon, "args": args, "words": l.block,
 		"languageName": func(tag string) string { return languageNames[tag] },
 	}
-	base, err := template.New("").Funcs(funcs).Option("missingkey=error").ParseFS(templateFiles, "templates/_*.html")
-	if err != nil {
-		return nil, fmt.Errorf("reading the templates: %w", err)
-	}
+	base := sync.OnceValues(func() (*template.Template, error) {
+		return template.New("").Funcs(funcs).Option("missingkey=error").ParseFS(templateFiles, "templates/_*.html")
+	})
 	files, err := templateFiles.ReadDir("templates")
 	if err != nil {
 		return nil, fmt.Errorf("reading the templates: %w", err)
 	}
-	pages := map[string]*template.Template{}
+	pages := map[string]parsed{}
 	for _, f := range files {
 		if strings.HasPrefix(f.Name(), "_") {
 			continue
 		}
-		t, err := template.Must(base.Clone()).ParseFS(templateFiles, path.Join("templates", f.Name()))
-		if err != nil {
-			return nil, fmt.Errorf("reading the templates: %w", err)
-		}
-		pages[strings.TrimSuffix(f.Name(), ".html")] = t
+		pages[strings.TrimSuffix(f.Name(), ".html")] = sync.OnceValues(func() (*template.Template, error) {
+			t, err := base()
+			if err == nil {
+				t, err = t.Clone()
+			}
+			if err != nil {
+				return nil, err
+			}
+			return t.ParseFS(templateFiles, path.Join("templates", f.Name()))
+		})
 	}
 	return pages, nil
 }
@@ -118,8 +126,12 @@ func (v *visit) render(status int, name, title string, data any) error {
 	if v.r.Method != http.MethodGet {
 		all.Path = v.r.URL.Path
 	}
+	page, err := v.pages[name]()
 	var b bytes.Buffer
-	if err := v.pages[name].ExecuteTemplate(&b, "page", all); err != nil {
+	if err == nil {
+		err = page.ExecuteTemplate(&b, "page", all)
+	}
+	if err != nil {
 		return fmt.Errorf("making the page %s: %w", name, err)
 	}
 	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -47,8 +47,11 @@ func New(cfg Config) (*Portal, error) {
 	if p.assets, err = loadAssets(); err != nil {
 		return nil, fmt.Errorf("making the portal: %w", err)
 	}
-	if p.languages, err = loadLanguages(p.assets, cfg.Pseudo); err != nil {
+	if p.languages, err = loadLanguages(); err != nil {
 		return nil, fmt.Errorf("making the portal: %w", err)
+	}
+	if !cfg.Pseudo {
+		p.languages = p.languages[:len(languageTags)]
 	}
 	p.routes()
 	return p, nil

@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -31,10 +32,17 @@ const pseudo = "en-XA"
 type language struct {
 	tag   string
 	words map[string]string
-	pages map[string]*template.Template
+	pages map[string]parsed
 }
 
-func loadLanguages(a assets, withPseudo bool) ([]*language, error) {
+// loadLanguages reads the languages, once per process; the pseudo-language is the last.
+var loadLanguages = sync.OnceValues(readLanguages)
+
+func readLanguages() ([]*language, error) {
+	a, err := loadAssets()
+	if err != nil {
+		return nil, err
+	}
 	var list []*language
 	for _, tag := range languageTags {
 		l := &language{tag: tag, words: map[string]string{}}
@@ -47,19 +55,16 @@ func loadLanguages(a assets, withPseudo bool) ([]*language, error) {
 		}
 		list = append(list, l)
 	}
-	if withPseudo {
-		marked := &language{tag: pseudo, words: map[string]string{}}
-		for key, text := range list[0].words {
-			if !strings.HasPrefix(key, "format.") {
-				text = "⟦" + text + "⟧"
-			}
-			marked.words[key] = text
+	marked := &language{tag: pseudo, words: map[string]string{}}
+	for key, text := range list[0].words {
+		if !strings.HasPrefix(key, "format.") {
+			text = "⟦" + text + "⟧"
 		}
-		list = append(list, marked)
+		marked.words[key] = text
 	}
+	list = append(list, marked)
 	for _, l := range list {
-		var err error
-		if l.pages, err = loadPages(l, a); err != nil {
+		if l.pages, err = pagesOf(l, a); err != nil {
 			return nil, err
 		}
 	}

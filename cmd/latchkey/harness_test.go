@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 }
 
 func build(path string, args ...string) ([]byte, error) {
-	return exec.Command("go", append(append([]string{"build", "-race"}, args...), "-o", path, ".")...).CombinedOutput()
+	return exec.Command("go", append(append([]string{"build", "-race", "-ldflags=-s -w"}, args...), "-o", path, ".")...).CombinedOutput()
 }
 
 // process is a running command.

@@ -52,7 +52,7 @@ func latchkey(t testing.TB) string {
 		if binary.dir, binary.err = os.MkdirTemp("", "latchkey-portal-"); binary.err != nil {
 			return
 		}
-		out, err := exec.Command("go", "build", "-race", "-o", filepath.Join(binary.dir, "latchkey"), "latchkey/cmd/latchkey").CombinedOutput()
+		out, err := exec.Command("go", "build", "-race", "-ldflags=-s -w", "-o", filepath.Join(binary.dir, "latchkey"), "latchkey/cmd/latchkey").CombinedOutput()
 		if err != nil {
 			binary.err = fmt.Errorf("building latchkey: %w\n%s", err, out)
 		}
