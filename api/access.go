@@ -45,12 +45,15 @@ type Uses interface {
 	// LastUses lists the last uses of a device, the newest first: one for each account,
 	// and one for each stream key that was not revoked.
 	LastUses(ctx context.Context, device string) ([]LastUse, error)
+	// LastUsesBy lists the last uses of devices by accounts, with any key, the newest first.
+	LastUsesBy(ctx context.Context, devices, accounts []string) ([]LastUse, error)
 	// Used records a use, without waiting.
 	Used(use access.Use, at time.Time)
 }
 
 // LastUse is the last use of a device.
 type LastUse struct {
+	Device     string
 	Account    string
 	Key        string // name of a stream key; "": with any
 	Channel    int
@@ -147,6 +150,51 @@ func lastUse(uses []LastUse, match func(LastUse) bool) rest.LastUse {
 	return rest.LastUse{}
 }
 
+// ListShareUses lists when shares of the caller were last used. It is apart from the list
+// of them, which is kept as long as the shares are what they were.
+func (h handlers) ListShareUses(ctx context.Context, r rest.ListShareUsesRequestObject) (rest.ListShareUsesResponseObject, error) {
+	var accepted []projections.AcceptedDevice
+	err := h.read(ctx, r.Params.LatchkeyMinPosition, func(atLeast position.Position) (err error) {
+		accepted, err = h.cfg.Queries.AcceptedDevices(ctx, caller(ctx), r.Params.Shares, atLeast)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var devices, accounts []string
+	for _, d := range accepted {
+		devices, accounts = append(devices, d.Device), append(accounts, d.Account)
+	}
+	uses, err := h.cfg.Uses.LastUsesBy(ctx, distinct(devices), distinct(accounts))
+	if err != nil {
+		return nil, err
+	}
+	type holding struct{ device, account string }
+	of := make(map[holding]LastUse, len(uses))
+	for _, u := range uses {
+		of[holding{u.Device, u.Account}] = u
+	}
+	last := map[string]LastUse{} // by share
+	for _, d := range accepted {
+		if u := of[holding{d.Device, d.Account}]; u.At.After(last[d.Share].At) {
+			last[d.Share] = u
+		}
+	}
+	out := rest.ListShareUses200JSONResponse{Items: []rest.ShareUse{}}
+	for _, id := range r.Params.Shares {
+		if u, ok := last[id]; ok {
+			out.Items = append(out.Items, rest.ShareUse{Share: id, Device: u.Device, LastUse: u.view()})
+			delete(last, id)
+		}
+	}
+	return out, nil
+}
+
+func distinct(list []string) []string {
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
 func causeOf(id string, c projections.Cause) rest.Cause {
 	return rest.Cause{Share: id, Event: c.Event, Type: c.Type, At: c.At.Time()}
 }
@@ -185,8 +233,7 @@ func (h handlers) pastUses(ctx context.Context, minimum, id string, uses []LastU
 
 func (h handlers) holders(ctx context.Context, minimum, id string, accounts []string) (rows []projections.Holder, err error) {
 	found := false
-	slices.Sort(accounts)
-	accounts = slices.Compact(accounts)
+	accounts = distinct(accounts)
 	err = h.read(ctx, minimum, func(atLeast position.Position) (err error) {
 		rows, found, err = h.cfg.Queries.Holders(ctx, caller(ctx), id, accounts, atLeast)
 		return err

@@ -94,6 +94,7 @@ func TestEveryOperationKeepsItsPromises(t *testing.T) {
 		"pages listCountries":                   "all of them, which do not change",
 		"pages listAddresses":                   "an account has at most 10",
 		"pages listPresets":                     "all of them, a few",
+		"pages listShareUses":                   "at most one for each share that was asked for",
 		"pages listSessions":                    "an account has a limited number",
 		"pages listRegistrationInvitations":     "an account has at most 20",
 	}

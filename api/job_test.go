@@ -248,6 +248,7 @@ func TestTheAuthorizationMatrix(t *testing.T) {
 		{"GET", "/shares/sent", "", 200, 200, 200},
 		{"GET", "/shares/received", "", 200, 200, 200},
 		{"GET", "/shares/history", "", 200, 200, 200},
+		{"GET", "/shares/uses?shares={share}", "", 200, 200, 200},
 		{"GET", "/shares/{share}", "", 200, 200, 404},
 		{"PUT", "/shares/{share}", whole, 200, 403, 404},
 		{"DELETE", "/shares/{share}", "", 204, 204, 404},

@@ -340,6 +340,18 @@ func (r readModel) Holders(ctx context.Context, owner, device string, _ []string
 	return nil, found, err
 }
 
+func (r readModel) AcceptedDevices(_ context.Context, owner string, shares []string, _ position.Position) (list []projections.AcceptedDevice, err error) {
+	s := r.read()
+	for _, v := range s.sharesOf(func(v projections.Share) bool { return v.Owner == owner && slices.Contains(shares, v.ID) }) {
+		for _, d := range v.Devices {
+			if d.Status == share.StatusAccepted {
+				list = append(list, projections.AcceptedDevice{Share: v.ID, Device: d.Device, Account: s.logins[s.holders[v.ID]]})
+			}
+		}
+	}
+	return list, nil
+}
+
 // index decides by the read model, as nothing is behind here.
 type index struct{ readModel }
 
@@ -416,6 +428,8 @@ func (x index) Playable(account ids.Account, device ids.Device, channel int, wit
 func (index) WaitFor(context.Context, position.Position) error { return nil }
 
 func (index) LastUses(context.Context, string) ([]LastUse, error) { return nil, nil }
+
+func (index) LastUsesBy(context.Context, []string, []string) ([]LastUse, error) { return nil, nil }
 
 // Transfers lists none: what it shows is tested with the real read model.
 func (readModel) Transfers(context.Context, string, time.Time, projections.Page) ([]projections.Transfer, string, error) {

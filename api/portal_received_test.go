@@ -8,10 +8,10 @@ import (
 )
 
 // portalVillage is a village whose people use the portal.
-func portalVillage(t testing.TB) *village {
+func portalVillage(t testing.TB, change ...func(*Config)) *village {
 	t.Helper()
 	m := newMemoryAlarms(t)
-	w := newPortalWorld(t, func(c *Config) { c.Alarms = m })
+	w := newPortalWorld(t, append(change, func(c *Config) { c.Alarms = m })...)
 	v := &village{world: w, owner: w.person("alice"), recipient: w.person("bob"), stranger: w.person("mallory"), alarms: m}
 	v.device, v.spare = w.camera(v.owner, "Front door"), w.camera(v.owner, "Garden")
 	v.id = w.share(v.owner, v.recipient.email, grant(v.device, "live_view", "playback")).ID

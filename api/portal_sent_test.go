@@ -1,11 +1,14 @@
 package api
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"latchkey/api/internal/rest"
+	"latchkey/domain/privilege"
 )
 
 // read is the share as its owner reads it.
@@ -279,4 +282,71 @@ func TestPortalSentWorstStrings(t *testing.T) {
 			}
 		}
 	}
+}
+
+// usesSeen are the uses of a test, and how often it was asked for them.
+type usesSeen struct {
+	index
+	list  []LastUse
+	asked int
+}
+
+func (u *usesSeen) LastUsesBy(_ context.Context, devices, accounts []string) (list []LastUse, err error) {
+	u.asked++
+	for _, one := range u.list {
+		if slices.Contains(devices, one.Device) && slices.Contains(accounts, one.Account) {
+			list = append(list, one)
+		}
+	}
+	return list, nil
+}
+
+// TestPortalSharesSayWhenTheyWereUsed: each row of what one shares has its last use, and a
+// page asks for all of them once.
+func TestPortalSharesSayWhenTheyWereUsed(t *testing.T) {
+	uses := &usesSeen{}
+	v := portalVillage(t, func(c *Config) { uses.index, c.Uses = c.Uses.(index), uses })
+	b := v.as(v.owner)
+	b.get("/my-shares").want(200, "/my-shares", "Invited").lacks("Not used yet")
+	if uses.asked != 0 {
+		t.Error("asked for the uses of shares that nobody has accepted")
+	}
+	v.accept()
+	var second struct{ ID string }
+	v.wantStatus(v.do("POST", "/api/v1/shares", v.owner.token, map[string]any{
+		"recipient": map[string]any{"email": v.stranger.email},
+		"devices":   []any{map[string]any{"device": v.device, "channels": []any{map[string]any{"channel": 1, "privileges": []string{"live_view"}}}}},
+	}), 201).decode(t, &second)
+	v.wantStatus(v.do("POST", "/api/v1/shares/"+second.ID+"/devices/"+v.device+"/accept", v.stranger.token, nil), 200)
+	for _, path := range []string{"/my-shares", "/my-shares/access", "/my-shares?query=bob"} {
+		b.get(path).want(200, path, "Not used yet").lacks("Last used 2 Jan")
+	}
+	at := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
+	uses.list = []LastUse{
+		{Device: v.device, Account: v.recipient.id, Channel: 1, Privileges: privilege.LiveView, At: at},
+		{Device: v.spare, Account: v.stranger.id, Channel: 1, Privileges: privilege.LiveView, At: at}, // not in their share
+	}
+	for _, path := range []string{"/my-shares", "/my-shares/access"} {
+		uses.asked = 0
+		b.get(path).want(200, path, "Last used 2 Jan 2026, 03:04", "Not used yet")
+		if uses.asked != 1 {
+			t.Errorf("%s asked %d times for the uses", path, uses.asked)
+		}
+	}
+	b.get("/my-shares?query=bob").want(200, "/my-shares?query=bob", "Last used 2 Jan 2026, 03:04").lacks("Not used yet")
+
+	list := func(who person) (items []rest.ShareUse) {
+		var a rest.ShareUses
+		v.wantStatus(v.do("GET", "/api/v1/shares/uses?shares="+v.id+","+second.ID+","+v.id, who.token, nil), 200).decode(t, &a)
+		return a.Items
+	}
+	if got := list(v.owner); len(got) != 1 || got[0].Share != v.id || got[0].Device != v.device || !got[0].LastUse.At.Equal(at) {
+		t.Errorf("the uses: %+v", got)
+	}
+	for _, who := range []person{v.recipient, v.stranger} { // it is not theirs to know
+		if got := list(who); len(got) != 0 {
+			t.Errorf("others read %+v", got)
+		}
+	}
+	v.wantProblem(v.do("GET", "/api/v1/shares/uses", v.owner.token, nil), 400, "invalid_parameter")
 }

@@ -160,6 +160,8 @@ type Queries interface {
 	StreamKeys(ctx context.Context, account string, p projections.Page) (rows []projections.StreamKey, next string, err error)
 	Privileges(ctx context.Context, account string, role projections.Role, p projections.Page) (rows []projections.DevicePrivileges, next string, err error)
 	PrivilegesOn(ctx context.Context, account, device string, atLeast position.Position) (row projections.DevicePrivileges, found bool, err error)
+	// AcceptedDevices are those of an owner's shares.
+	AcceptedDevices(ctx context.Context, owner string, shares []string, atLeast position.Position) ([]projections.AcceptedDevice, error)
 	// Ways and Holders are for the owner of a device; for others it is not found.
 	Ways(ctx context.Context, q projections.WayQuery, p projections.Page) (rows []projections.Way, next string, found bool, err error)
 	Holders(ctx context.Context, owner, device string, accounts []string, atLeast position.Position) (rows []projections.Holder, found bool, err error)

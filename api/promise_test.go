@@ -336,7 +336,7 @@ func TestReadsSeeWhatWasAcknowledged(t *testing.T) {
 func TestReadsWaitForTheirLeastPosition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVillage(t)
-		routes := []string{"/devices", "/devices/" + v.device, "/shares/sent", "/shares/received", "/shares/history", "/shares/" + v.id, "/stream-keys", "/privileges"}
+		routes := []string{"/devices", "/devices/" + v.device, "/shares/sent", "/shares/received", "/shares/history", "/shares/uses?shares=" + v.id, "/shares/" + v.id, "/stream-keys", "/privileges"}
 		for _, route := range routes {
 			v.wantStatus(v.do("GET", "/api/v1"+route, v.owner.token, nil, "Latchkey-Min-Position", "4711"), 200)
 			if asked := v.progress.asked(); !slices.ContainsFunc(asked, func(s string) bool { return s == "4711" }) {

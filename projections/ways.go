@@ -221,6 +221,24 @@ func goneHolders(ctx context.Context, tx bun.Tx, owner string, accounts []string
 	return slices.CompactFunc(list, func(a, b Holder) bool { return a.Account == b.Account }), nil
 }
 
+// AcceptedDevice is a device of an owner that an account has accepted in a share.
+type AcceptedDevice struct{ Share, Device, Account string }
+
+// AcceptedDevices lists the devices that are accepted in shares of an owner, who still has
+// them. Shares of others are left out.
+func (s *Store) AcceptedDevices(ctx context.Context, owner string, shares []string, atLeast eventstore.Position) (list []AcceptedDevice, err error) {
+	err = s.Read(ctx, []string{SentShares, Devices}, atLeast, func(ctx context.Context, tx bun.Tx) error {
+		list = nil
+		return tx.NewSelect().TableExpr("sent_share_devices AS d").
+			Join("JOIN sent_shares AS s ON s.share = d.share AND s.owner = ?", owner).
+			Join("JOIN devices AS v ON v.device = d.device AND v.owner = s.owner AND v.removed_at = 0").
+			ColumnExpr("d.share, d.device, d.account").
+			Where("d.share IN (?) AND d.status = ?", bun.List(shares), string(share.StatusAccepted)).
+			OrderExpr("d.share, d.added").Scan(ctx, &list)
+	})
+	return list, wrapped("looking up accepted devices", err)
+}
+
 // Having is who has a device.
 type Having struct {
 	Owner    string

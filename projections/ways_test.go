@@ -78,6 +78,16 @@ func TestEveryWayIn(t *testing.T) {
 		has("none", projections.Having{}, false)
 		wait(t, r, h.append("share-"+given, accepted("cam", privilege.LiveView)))
 		has("cam", projections.Having{Owner: olga, Channels: []int{1}, Accepted: []projections.AcceptedBy{{Account: rita, Share: given}}}, true)
+		accepting := func(owner string, want ...projections.AcceptedDevice) {
+			t.Helper()
+			got, err := h.store.AcceptedDevices(ctx, owner, []string{given, "other"}, 0)
+			must(t, err)
+			if !slices.Equal(got, want) {
+				t.Errorf("what is accepted of %s: %+v, want %+v", owner, got, want)
+			}
+		}
+		accepting(olga, projections.AcceptedDevice{Share: given, Device: "cam", Account: rita})
+		accepting(rita)
 		list, _ = ways(epoch, page)
 		if s := list[1].Share; s.Account != rita || s.Name == "" || s.StreamKeys != 2 || s.Cause().Type != "latchkey.share.accepted.v1" {
 			t.Fatalf("after the acceptance: %+v", s)
@@ -114,6 +124,7 @@ func TestEveryWayIn(t *testing.T) {
 			t.Errorf("the holders: %+v", list)
 		}
 		wait(t, r, h.append("share-"+given, share.DeviceRemoved{Share: given, Owner: olga, Account: rita, Login: login, Device: "cam", At: epoch}))
+		accepting(olga)
 		if list, _ = ways(epoch, page); len(list) != 2 {
 			t.Errorf("after the removal: %+v", list)
 		}

@@ -2388,6 +2388,21 @@ type ShareReplacement struct {
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
+// ShareUse defines model for ShareUse.
+type ShareUse struct {
+	// Device The device that was used last.
+	Device string `json:"device"`
+
+	// LastUse A use that has ended, or goes on.
+	LastUse LastUse `json:"last_use"`
+	Share   string  `json:"share"`
+}
+
+// ShareUses defines model for ShareUses.
+type ShareUses struct {
+	Items []ShareUse `json:"items"`
+}
+
 // StreamKey defines model for StreamKey.
 type StreamKey struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -3219,6 +3234,15 @@ type ListSentSharesParams struct {
 
 	// Cursor The `next` of the previous page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
+// ListShareUsesParams defines parameters for ListShareUses.
+type ListShareUsesParams struct {
+	// Shares The shares, with commas between.
+	Shares []string `form:"shares" json:"shares"`
 
 	// LatchkeyMinPosition The lowest log position that the answer must reflect.
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
@@ -4817,6 +4841,15 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/shares/sent (the `ListSentShares` operationId).
 	ListSentShares(ctx context.Context, params *ListSentSharesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListShareUses List when what you share was last used
+	//
+	// For each of these shares the last use of any device that is accepted in it, by its recipient. Shares that are not
+	// yours, and those that were not used within a year, are left out. `GET /devices/{device}/access` has the uses of
+	// one device.
+	//
+	// Corresponds with GET /api/v1/shares/uses (the `ListShareUses` operationId).
+	ListShareUses(ctx context.Context, params *ListShareUsesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteShare Delete or leave a share
 	//
@@ -7542,6 +7575,25 @@ func (c *Client) ForgetRecipient(ctx context.Context, recipient string, params *
 // Corresponds with GET /api/v1/shares/sent (the `ListSentShares` operationId).
 func (c *Client) ListSentShares(ctx context.Context, params *ListSentSharesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListSentSharesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListShareUses List when what you share was last used
+//
+// For each of these shares the last use of any device that is accepted in it, by its recipient. Shares that are not
+// yours, and those that were not used within a year, are left out. `GET /devices/{device}/access` has the uses of
+// one device.
+//
+// Corresponds with GET /api/v1/shares/uses (the `ListShareUses` operationId).
+func (c *Client) ListShareUses(ctx context.Context, params *ListShareUsesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListShareUsesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -12903,6 +12955,73 @@ func NewListSentSharesRequest(server string, params *ListSentSharesParams) (*htt
 	return req, nil
 }
 
+// NewListShareUsesRequest constructs an http.Request for the ListShareUses method
+func NewListShareUsesRequest(server string, params *ListShareUsesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/shares/uses")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Shares != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "shares", params.Shares, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Latchkey-Min-Position", params.LatchkeyMinPosition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Latchkey-Min-Position", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewDeleteShareRequest constructs an http.Request for the DeleteShare method
 func NewDeleteShareRequest(server string, share SharePath, params *DeleteShareParams) (*http.Request, error) {
 	var err error
@@ -15524,6 +15643,17 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/shares/sent (the `ListSentShares` operationId).
 	ListSentSharesWithResponse(ctx context.Context, params *ListSentSharesParams, reqEditors ...RequestEditorFn) (*ListSentSharesResponse, error)
+
+	// ListShareUsesWithResponse List when what you share was last used
+	//
+	// For each of these shares the last use of any device that is accepted in it, by its recipient. Shares that are not
+	// yours, and those that were not used within a year, are left out. `GET /devices/{device}/access` has the uses of
+	// one device.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/shares/uses (the `ListShareUses` operationId).
+	ListShareUsesWithResponse(ctx context.Context, params *ListShareUsesParams, reqEditors ...RequestEditorFn) (*ListShareUsesResponse, error)
 
 	// DeleteShareWithResponse Delete or leave a share
 	//
@@ -20013,6 +20143,47 @@ func (r ListSentSharesResponse) ContentType() string {
 	return ""
 }
 
+type ListShareUsesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ShareUses
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListShareUsesResponse) GetJSON200() *ShareUses {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListShareUsesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListShareUsesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListShareUsesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListShareUsesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // DeleteShareResponse204Headers the declared response headers of an HTTP 204 response for DeleteShare
 type DeleteShareResponse204Headers struct {
 	LatchkeyPosition string
@@ -23105,6 +23276,23 @@ func (c *ClientWithResponses) ListSentSharesWithResponse(ctx context.Context, pa
 		return nil, err
 	}
 	return ParseListSentSharesResponse(rsp)
+}
+
+// ListShareUsesWithResponse List when what you share was last used
+//
+// For each of these shares the last use of any device that is accepted in it, by its recipient. Shares that are not
+// yours, and those that were not used within a year, are left out. `GET /devices/{device}/access` has the uses of
+// one device.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/shares/uses (the `ListShareUses` operationId).
+func (c *ClientWithResponses) ListShareUsesWithResponse(ctx context.Context, params *ListShareUsesParams, reqEditors ...RequestEditorFn) (*ListShareUsesResponse, error) {
+	rsp, err := c.ListShareUses(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListShareUsesResponse(rsp)
 }
 
 // DeleteShareWithResponse Delete or leave a share
@@ -26456,6 +26644,32 @@ func ParseListSentSharesResponse(rsp *http.Response) (*ListSentSharesResponse, e
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest SharePage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListShareUsesResponse parses an HTTP response from a ListShareUsesWithResponse call
+func ParseListShareUsesResponse(rsp *http.Response) (*ListShareUsesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListShareUsesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ShareUses
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -36,8 +36,8 @@ func showEveryWay(v *visit) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range shares {
-		p.Rows = append(p.Rows, sentRow{sentPath(s.ID), v.recipientName(s.Recipient), s.Remark, v.whatTheyHave(s), v.statesOf(s)})
+	if p.Rows, err = v.sentRows(shares); err != nil {
+		return err
 	}
 	p.Next = next
 	d, err := v.api.ListDevicesWithResponse(v.ctx(), &client.ListDevicesParams{Limit: mostAsked})

@@ -26,6 +26,8 @@ type sentRow struct {
 	Path, Name, Remark string
 	What               string // they have
 	States             []string
+	Accepted           bool   // a device
+	Used               *stamp // last, by them; nil: not yet
 }
 
 func sentPath(share string) string { return "/my-shares/" + url.PathEscape(share) }
@@ -37,8 +39,8 @@ func showSent(v *visit) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range shares {
-		p.Rows = append(p.Rows, sentRow{sentPath(s.ID), v.recipientName(s.Recipient), s.Remark, v.whatTheyHave(s), v.statesOf(s)})
+	if p.Rows, err = v.sentRows(shares); err != nil {
+		return err
 	}
 	p.Next = next
 	return v.page("sent", v.t("sent.title"), p)
@@ -74,6 +76,35 @@ func (v *visit) sentShares(query, cursor string) ([]client.Share, string, error)
 	return list, a.JSON200.Next, nil
 }
 
+// sentRows are the rows of shares, with when each was last used.
+func (v *visit) sentRows(shares []client.Share) ([]sentRow, error) {
+	var accepted []string
+	rows := make([]sentRow, len(shares))
+	for i, s := range shares {
+		rows[i] = sentRow{Path: sentPath(s.ID), Name: v.recipientName(s.Recipient), Remark: s.Remark, What: v.whatTheyHave(s), States: v.statesOf(s), Accepted: has(s, client.Accepted)}
+		if rows[i].Accepted {
+			accepted = append(accepted, s.ID)
+		}
+	}
+	if len(accepted) == 0 {
+		return rows, nil
+	}
+	a, err := v.api.ListShareUsesWithResponse(v.ctx(), &client.ListShareUsesParams{Shares: accepted})
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range a.JSON200.Items {
+		i := slices.IndexFunc(shares, func(s client.Share) bool { return s.ID == u.Share })
+		rows[i].Used = v.at(u.LastUse.At)
+	}
+	return rows, nil
+}
+
+// has reports whether a device of a share has a status.
+func has(s client.Share, status client.ShareDeviceStatus) bool {
+	return slices.ContainsFunc(s.Devices, func(d client.ShareDevice) bool { return d.Status == status })
+}
+
 // given are the devices that somebody has or is offered.
 func given(s client.Share) []client.ShareDevice {
 	return slices.DeleteFunc(slices.Clone(s.Devices), func(d client.ShareDevice) bool { return d.Status != "accepted" && d.Status != "invited" })
@@ -99,7 +130,7 @@ func (v *visit) statesOf(s client.Share) []string {
 		states = append(states, v.t("sent.paused"))
 	}
 	for _, status := range []client.ShareDeviceStatus{"invited", "accepted", "rejected", "left"} {
-		if slices.ContainsFunc(s.Devices, func(d client.ShareDevice) bool { return d.Status == status }) {
+		if has(s, status) {
 			states = append(states, v.t("status."+string(status)))
 		}
 	}

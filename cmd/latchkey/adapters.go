@@ -425,11 +425,20 @@ type lastUses struct{ doorUses }
 
 func (u lastUses) LastUses(ctx context.Context, device string) ([]api.LastUse, error) {
 	rows, err := u.vault.StreamUses(ctx, device)
+	return lastUsesOf(rows), err
+}
+
+func (u lastUses) LastUsesBy(ctx context.Context, devices, accounts []string) ([]api.LastUse, error) {
+	rows, err := u.vault.StreamUsesBy(ctx, devices, accounts)
+	return lastUsesOf(rows), err
+}
+
+func lastUsesOf(rows []vault.StreamUse) []api.LastUse {
 	list := make([]api.LastUse, len(rows))
 	for i, r := range rows {
-		list[i] = api.LastUse{Account: r.Account, Key: r.Key, Channel: r.Channel, Privileges: privilege.Set(r.Privileges) & privilege.All, At: r.At}
+		list[i] = api.LastUse{Device: r.Device, Account: r.Account, Key: r.Key, Channel: r.Channel, Privileges: privilege.Set(r.Privileges) & privilege.All, At: r.At}
 	}
-	return list, err
+	return list
 }
 
 // passwords stores passwords for the use cases.

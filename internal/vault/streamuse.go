@@ -126,16 +126,17 @@ func (s *streamUses) drop(match func(streamUseOf) bool) {
 	}
 }
 
-func (s *streamUses) pending(device string) (rows []streamUse) {
+// pending returns what is remembered and matches.
+func (s *streamUses) pending(match func(streamUseOf) bool) (rows []streamUse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, row := range s.taken {
-		if _, later := s.noted[row.of()]; row.Device == device && !later {
+		if _, later := s.noted[row.of()]; match(row.of()) && !later {
 			rows = append(rows, row)
 		}
 	}
 	for of, row := range s.noted {
-		if of.device == device {
+		if match(of) {
 			rows = append(rows, row)
 		}
 	}
@@ -185,21 +186,51 @@ func (s *streamUses) again(rows []streamUse) {
 // StreamUses lists the last uses of a device, the newest first: a row for each account
 // that used it, and one for each of its stream keys that was not revoked.
 func (v *Vault) StreamUses(ctx context.Context, device string) ([]StreamUse, error) {
-	rows := v.streamUses.pending(device)
-	var stored []streamUse
-	if err := v.db.NewSelect().Model(&stored).Where("device = ?", device).Scan(ctx); err != nil {
+	rows := v.streamUses.pending(func(of streamUseOf) bool { return of.device == device })
+	list, err := latestUses(ctx, rows, v.db.NewSelect().Where("device = ?", device))
+	if err != nil {
 		return nil, fmt.Errorf("reading the use of device %s: %w", device, err)
 	}
+	return list, nil
+}
+
+// StreamUsesBy lists the last uses of devices by accounts, with any key, the newest first.
+func (v *Vault) StreamUsesBy(ctx context.Context, devices, accounts []string) ([]StreamUse, error) {
+	if len(devices) == 0 || len(accounts) == 0 {
+		return nil, nil
+	}
+	rows := v.streamUses.pending(func(of streamUseOf) bool {
+		return of.key == "" && slices.Contains(devices, of.device) && slices.Contains(accounts, of.account)
+	})
+	list, err := latestUses(ctx, rows, v.db.NewSelect().
+		Where("device IN (?) AND account IN (?) AND stream_key = ''", bun.List(devices), bun.List(accounts)))
+	if err != nil {
+		return nil, fmt.Errorf("reading the use of %d devices: %w", len(devices), err)
+	}
+	return list, nil
+}
+
+// latestUses returns what was remembered together with what a query finds in the table.
+func latestUses(ctx context.Context, rows []streamUse, query *bun.SelectQuery) ([]StreamUse, error) {
+	var stored []streamUse
+	if err := query.Model(&stored).Scan(ctx); err != nil {
+		return nil, err
+	}
+	at := make(map[streamUseOf]int, len(rows))
+	for i := range rows {
+		at[rows[i].of()] = i
+	}
 	for _, row := range stored {
-		i := slices.IndexFunc(rows, func(r streamUse) bool { return r.of() == row.of() })
-		if i < 0 {
+		i, remembered := at[row.of()]
+		switch {
+		case !remembered:
 			rows = append(rows, row)
-		} else if rows[i].At < row.At {
+		case rows[i].At < row.At:
 			rows[i] = row
 		}
 	}
 	slices.SortFunc(rows, func(a, b streamUse) int {
-		return cmp.Or(cmp.Compare(b.At, a.At), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Key, b.Key))
+		return cmp.Or(cmp.Compare(b.At, a.At), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Device, b.Device))
 	})
 	list := make([]StreamUse, len(rows))
 	for i, r := range rows {

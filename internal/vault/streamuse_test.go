@@ -55,7 +55,23 @@ func TestLastUsesAreKeptAndForgotten(t *testing.T) {
 			}
 			return n
 		}
+		wantBy := func(when string, devices, accounts []string, want ...string) {
+			t.Helper()
+			list, err := v.StreamUsesBy(ctx, devices, accounts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, u := range list {
+				got = append(got, fmt.Sprintf("%s %s%s %d %s", u.Device, u.Account, u.Key, u.Channel, u.At.Format("15:04")))
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: %q, want %q", when, got, want)
+			}
+		}
+		wantBy("nothing asked", nil, []string{"rita"})
 		use("cam", "rita", "k1", 1)
+		wantBy("before it is written", []string{"cam", "dvr"}, []string{"rita", "olga"}, "cam rita 1 03:04")
 		want("before it is written", "cam", "rita  1 03:04", "rita k1 1 03:04")
 		write()
 		use("cam", "rita", "k1", 2) // in the same minute: not again
@@ -67,6 +83,9 @@ func TestLastUsesAreKeptAndForgotten(t *testing.T) {
 		want("a minute later", "cam", "rita  2 03:05", "rita k2 2 03:05", "rita k1 1 03:04")
 		write()
 		want("written again", "cam", "rita  2 03:05", "rita k2 2 03:05", "rita k1 1 03:04")
+		wantBy("of both", []string{"cam", "dvr"}, []string{"rita", "olga"}, "dvr olga 1 03:05", "cam rita 2 03:05")
+		wantBy("of one device", []string{"dvr"}, []string{"rita", "olga"}, "dvr olga 1 03:05")
+		wantBy("of one account", []string{"cam", "dvr"}, []string{"rita"}, "cam rita 2 03:05")
 		if n := rows(); n != 5 {
 			t.Errorf("%d rows", n)
 		}

@@ -2342,6 +2342,21 @@ type ShareReplacement struct {
 	Unreadable bool `json:"unreadable,omitempty,omitzero"`
 }
 
+// ShareUse defines model for ShareUse.
+type ShareUse struct {
+	// Device The device that was used last.
+	Device string `json:"device"`
+
+	// LastUse A use that has ended, or goes on.
+	LastUse LastUse `json:"last_use"`
+	Share   string  `json:"share"`
+}
+
+// ShareUses defines model for ShareUses.
+type ShareUses struct {
+	Items []ShareUse `json:"items"`
+}
+
 // StreamKey defines model for StreamKey.
 type StreamKey struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -3165,6 +3180,15 @@ type ListSentSharesParams struct {
 	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
 }
 
+// ListShareUsesParams defines parameters for ListShareUses.
+type ListShareUsesParams struct {
+	// Shares The shares, with commas between.
+	Shares []string `form:"shares" json:"shares"`
+
+	// LatchkeyMinPosition The lowest log position that the answer must reflect.
+	LatchkeyMinPosition MinPosition `json:"Latchkey-Min-Position,omitempty,omitzero"`
+}
+
 // DeleteShareParams defines parameters for DeleteShare.
 type DeleteShareParams struct {
 	// IdempotencyKey Makes the command safe to repeat; chosen by the caller, new for each command.
@@ -3728,6 +3752,9 @@ type ServerInterface interface {
 	// ListSentShares List what you share with others
 	// (GET /api/v1/shares/sent)
 	ListSentShares(ctx echo.Context, params ListSentSharesParams) error
+	// ListShareUses List when what you share was last used
+	// (GET /api/v1/shares/uses)
+	ListShareUses(ctx echo.Context, params ListShareUsesParams) error
 	// DeleteShare Delete or leave a share
 	// (DELETE /api/v1/shares/{share})
 	DeleteShare(ctx echo.Context, share SharePath, params DeleteShareParams) error
@@ -6617,6 +6644,41 @@ func (w *ServerInterfaceWrapper) ListSentShares(ctx echo.Context) error {
 	return err
 }
 
+// ListShareUses converts echo context to params.
+func (w *ServerInterfaceWrapper) ListShareUses(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListShareUsesParams
+	// ------------- Required query parameter "shares" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", false, true, "shares", ctx.QueryParams(), &params.Shares, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter shares: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Latchkey-Min-Position" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Latchkey-Min-Position")]; found {
+		var LatchkeyMinPosition MinPosition
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Latchkey-Min-Position, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Latchkey-Min-Position", valueList[0], &LatchkeyMinPosition, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Latchkey-Min-Position: %s", err))
+		}
+
+		params.LatchkeyMinPosition = LatchkeyMinPosition
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListShareUses(ctx, params)
+	return err
+}
+
 // DeleteShare converts echo context to params.
 func (w *ServerInterfaceWrapper) DeleteShare(ctx echo.Context) error {
 	var err error
@@ -7739,6 +7801,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/shares/recipients", wrapper.ListRecipients, options.OperationMiddlewares["listRecipients"]...)
 	router.DELETE(options.BaseURL+"/api/v1/shares/recipients/:recipient", wrapper.ForgetRecipient, options.OperationMiddlewares["forgetRecipient"]...)
 	router.GET(options.BaseURL+"/api/v1/shares/sent", wrapper.ListSentShares, options.OperationMiddlewares["listSentShares"]...)
+	router.GET(options.BaseURL+"/api/v1/shares/uses", wrapper.ListShareUses, options.OperationMiddlewares["listShareUses"]...)
 	router.GET(options.BaseURL+"/api/v1/stream-keys", wrapper.ListStreamKeys, options.OperationMiddlewares["listStreamKeys"]...)
 	router.POST(options.BaseURL+"/api/v1/stream-keys", wrapper.CreateStreamKey, options.OperationMiddlewares["createStreamKey"]...)
 	router.DELETE(options.BaseURL+"/api/v1/stream-keys/:name", wrapper.RevokeStreamKey, options.OperationMiddlewares["revokeStreamKey"]...)
@@ -10523,6 +10586,28 @@ func (response ListSentShares200JSONResponse) VisitListSentSharesResponse(w http
 	return err
 }
 
+type ListShareUsesRequestObject struct {
+	Params ListShareUsesParams
+}
+
+type ListShareUsesResponseObject interface {
+	VisitListShareUsesResponse(w http.ResponseWriter) error
+}
+
+type ListShareUses200JSONResponse ShareUses
+
+func (response ListShareUses200JSONResponse) VisitListShareUsesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DeleteShareRequestObject struct {
 	Share  SharePath `json:"share"`
 	Params DeleteShareParams
@@ -11364,6 +11449,9 @@ type StrictServerInterface interface {
 	// ListSentShares List what you share with others
 	// (GET /api/v1/shares/sent)
 	ListSentShares(ctx context.Context, request ListSentSharesRequestObject) (ListSentSharesResponseObject, error)
+	// ListShareUses List when what you share was last used
+	// (GET /api/v1/shares/uses)
+	ListShareUses(ctx context.Context, request ListShareUsesRequestObject) (ListShareUsesResponseObject, error)
 	// DeleteShare Delete or leave a share
 	// (DELETE /api/v1/shares/{share})
 	DeleteShare(ctx context.Context, request DeleteShareRequestObject) (DeleteShareResponseObject, error)
@@ -14577,6 +14665,31 @@ func (sh *strictHandler) ListSentShares(ctx echo.Context, params ListSentSharesP
 		return err
 	} else if validResponse, ok := response.(ListSentSharesResponseObject); ok {
 		return validResponse.VisitListSentSharesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListShareUses operation middleware
+func (sh *strictHandler) ListShareUses(ctx echo.Context, params ListShareUsesParams) error {
+	var request ListShareUsesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListShareUses(ctx.Request().Context(), request.(ListShareUsesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListShareUses")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListShareUsesResponseObject); ok {
+		return validResponse.VisitListShareUsesResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
