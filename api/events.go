@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,8 +29,9 @@ type Live interface {
 const eventsPath = "/api/v1/events"
 
 const (
-	// beatEvery is how often a stream of events without any sends a comment, so that
-	// whoever is between keeps the connection, and a client that went away is noticed.
+	// beatEvery is how often a stream of events sends a comment unless the client asks for
+	// it more often, so that whoever is between keeps the connection, and a client that
+	// went away is noticed.
 	beatEvery = 15 * time.Second
 	// sessionEvery is how often it is looked whether the session of a stream still is.
 	sessionEvery = time.Second
@@ -69,6 +71,10 @@ func (s *Server) streamEvents(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	every := beatEvery
+	if n, err := strconv.Atoi(c.QueryParam("beat")); err == nil { // the specification has its bounds
+		every = time.Duration(n) * time.Second
+	}
 	if s.cfg.Live == nil {
 		return unavailable("events_unavailable", "Events cannot be followed on this server.", nil)
 	}
@@ -105,7 +111,7 @@ func (s *Server) streamEvents(c echo.Context) error {
 	if err := stream.begin(ctx, l, missed); err != nil {
 		return nil // the client is gone, or its session
 	}
-	stream.run(ctx, l)
+	stream.run(ctx, l, every)
 	return nil
 }
 
@@ -230,9 +236,9 @@ func (s *eventStream) place() string {
 	return fmt.Sprintf("%d-%s", s.at, s.server.cfg.Alarms.HideNumber(s.account, s.number))
 }
 
-// run sends what happens.
-func (s *eventStream) run(ctx context.Context, l *live.Listener) {
-	beat, check := time.NewTicker(beatEvery), time.NewTicker(sessionEvery)
+// run sends what happens, and a comment each beat.
+func (s *eventStream) run(ctx context.Context, l *live.Listener, every time.Duration) {
+	beat, check := time.NewTicker(every), time.NewTicker(sessionEvery)
 	defer beat.Stop()
 	defer check.Stop()
 	for {

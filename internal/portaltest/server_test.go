@@ -69,6 +69,7 @@ type server struct {
 	origin string // of the portal, such as http://127.0.0.1:10000
 	rtsp   string // address of the door
 	mail   *mailtest.Server
+	signal func(os.Signal) error
 
 	mu   sync.Mutex
 	log  bytes.Buffer
@@ -94,6 +95,7 @@ func serve(t testing.TB, more ...string) *server {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("starting latchkey: %v", err)
 	}
+	s.signal = cmd.Process.Signal
 	go func() { _ = cmd.Wait(); close(s.done) }()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it may have ended by itself

@@ -6,6 +6,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
+	"syscall"
 	"testing"
 
 	"latchkey/internal/browsertest"
@@ -151,4 +152,37 @@ func TestBrowserHearsOfChanges(t *testing.T) {
 		tab.Allow("401")
 		tab.WaitEval(`location.pathname === "/login"`)
 	}
+}
+
+// TestBrowserSaysThatTheServerHangs: a server that keeps its connections and says nothing is
+// one that cannot be reached. The page says so before it gives the connection up, and covers
+// nothing with it.
+func TestBrowserSaysThatTheServerHangs(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	olga := s.register("olga@example.com", "Olga Lind")
+	proxy := inBetween(t, s)
+	inFront := &server{t: t, origin: proxy.URL, mail: s.mail, done: s.done}
+	page := (&account{s: inFront, email: olga.email, name: olga.name, token: olga.token}).browse(browsertest.Look{}).Open("/account")
+	s.eventually("the stream is open", func() bool { n, _ := proxy.streams(); return n == 1 })
+	page.Allow("Failed to load resource")
+	page.Allow("ERR_")
+	stop := func(sign syscall.Signal) {
+		t.Helper()
+		if err := s.signal(sign); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop(syscall.SIGSTOP)
+	page.WaitTextIn("#offline", "cannot be reached")
+	if n, _ := proxy.streams(); n != 1 {
+		t.Error("the page says nothing before it has given the connection up")
+	}
+	page.Eval(`scrollTo(0, document.documentElement.scrollHeight)`, nil)
+	page.WaitEval(`(() => {
+		const [words, brand] = ["#offline", ".brand"].map((part) => document.querySelector(part).getBoundingClientRect());
+		return words.top === 0 && brand.width > 0 && words.left >= brand.right;
+	})()`)
+	stop(syscall.SIGCONT)
+	page.WaitEval(`document.querySelector("#offline").textContent === ""`)
 }

@@ -6,6 +6,8 @@ import { announce } from "./sharings.js";
 const root = document.documentElement;
 const soon = 250; // ms from a notice to the look at the page: several come together
 const apart = 2000; // ms between two looks
+const late = 5000; // ms: then people are told that the server does not answer
+const longest = 30_000; // ms of a look
 
 let timer = 0, last = 0, position = "0", stale = false;
 
@@ -34,11 +36,14 @@ function look() {
 
 async function refresh() {
   let response;
+  const waited = setTimeout(() => reached(false), late);
   try {
-    response = await fetch(location.href, { headers: { Accept: "text/html", "Latchkey-Refresh": position }, cache: "no-store" });
+    response = await fetch(location.href, { headers: { Accept: "text/html", "Latchkey-Refresh": position }, cache: "no-store", signal: AbortSignal.timeout(longest) });
   } catch {
     reached(false);
     return;
+  } finally {
+    clearTimeout(waited);
   }
   reached(true);
   if (response.redirected && new URL(response.url).pathname === "/login") {

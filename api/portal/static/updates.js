@@ -10,7 +10,9 @@ const session = document.documentElement.dataset.session;
 const name = `latchkey-events-${session}`;
 
 const pollEvery = 15_000; // without locks: where there is no HTTPS
-const silentAfter = 40_000; // the server says something every 15 s
+const beat = 2; // s from one word of the server to the next
+const silentAfter = 4500; // then it cannot be reached: 5 s, with the look at the clock
+const lostAfter = 12_000; // then the connection is given up
 const deadAfter = 90_000; // of a tab that leads: timers of hidden tabs wait a minute
 const longest = 30_000; // between two attempts
 
@@ -77,16 +79,16 @@ async function follow(signal, tell) {
     const one = new AbortController();
     const stop = () => one.abort();
     signal.addEventListener("abort", stop, { once: true });
-    let silence = setTimeout(stop, silentAfter);
+    let silence = setTimeout(stop, lostAfter);
     try {
       const { id } = lastRead();
-      const response = await call("GET", "/events", { headers: id ? { "Last-Event-ID": id } : {}, signal: one.signal });
+      const response = await call("GET", `/events?beat=${beat}`, { headers: id ? { "Last-Event-ID": id } : {}, signal: one.signal });
       tell({ reach: true });
       wait = 1000;
       if (!id) say("latchkey", { type: "reset" }); // nobody knows what came before
       await read(response.body, (block) => {
         clearTimeout(silence);
-        silence = setTimeout(stop, silentAfter);
+        silence = setTimeout(stop, lostAfter);
         const isNotice = block.event && block.event !== "ready";
         if (isNotice) noticed = Date.now();
         if (block.id) keep(block.id);
@@ -103,7 +105,7 @@ async function follow(signal, tell) {
         return;
       }
       if (error instanceof Refusal && error.status === 400) keep("");
-      tell({ reach: error instanceof Refusal && error.status !== 502 && error.status !== 504 });
+      tell({ reach: error instanceof Refusal && error.status !== 502 && error.status !== 504, wait });
     } finally {
       clearTimeout(silence);
       signal.removeEventListener("abort", stop);
@@ -118,10 +120,12 @@ async function follow(signal, tell) {
 function share() {
   const channel = new BroadcastChannel(name);
   let heard = Date.now();
+  let due = heard + silentAfter; // the next word of the server
   let leading = new AbortController();
 
   function take(message) {
     heard = Date.now();
+    if (message.reach || message.notice) due = heard + silentAfter + (message.wait || 0);
     if (message.ended) location.reload(); // to the log-in, and back here after it
     if (message.reach !== undefined) reach(message.reach);
     if (message.notice) {
@@ -166,12 +170,21 @@ function share() {
   function join() {
     leave();
     heard = Date.now();
+    due = heard + silentAfter;
     stand({});
   }
   document.addEventListener("freeze", leave);
   document.addEventListener("resume", wake);
   addEventListener("pagehide", leave);
   addEventListener("pageshow", (event) => { if (event.persisted) wake(); });
+  // A page that was asleep itself could hear nothing.
+  let looked = Date.now();
+  setInterval(() => {
+    const now = Date.now();
+    if (now - looked > silentAfter / 2) due = now + silentAfter;
+    looked = now;
+    if (!document.hidden && now > due) reach(false);
+  }, 500);
   setInterval(() => {
     if (document.hidden || Date.now() - heard < deadAfter) return;
     leave();
