@@ -52,6 +52,10 @@ func (l Look) apply(ctx context.Context, tab *chromedp.Target) error {
 	if l.Dark {
 		scheme = "dark"
 	}
+	motion := "reduce"
+	if l.Motion {
+		motion = "no-preference"
+	}
 	agent, err := chromedp.Evaluate[string]("navigator.userAgent")(ctx, tab)
 	if err != nil {
 		return err
@@ -61,7 +65,7 @@ func (l Look) apply(ctx context.Context, tab *chromedp.Target) error {
 	_, touch := cdp.Call(ctx, tab, emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: l.Touch})
 	_, media := cdp.Call(ctx, tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: scheme},
-		{Name: "prefers-reduced-motion", Value: "reduce"}, // pictures of pages hold still
+		{Name: "prefers-reduced-motion", Value: motion},
 	}})
 	_, language := cdp.Call(ctx, tab, emulation.SetUserAgentOverride,
 		emulation.SetUserAgentOverrideParams{UserAgent: agent, AcceptLanguage: l.Language})

@@ -16,6 +16,7 @@ type Look struct {
 	Width, Height int64 // CSS pixels
 	Touch         bool  // a telephone: touch instead of a mouse, and its own viewport
 	Dark          bool
+	Motion        bool   // pages may move; pictures of them would not hold still
 	Language      string // Accept-Language and navigator.language
 }
 

@@ -77,3 +77,21 @@ func TestBrowserComesBack(t *testing.T) {
 	page.Go("/playback/" + device + "/1")
 	page.WaitEval(`document.querySelector("#picture").readyState >= 2`)
 }
+
+// TestBrowserGoesThereAndBack: where pages may move, the large view opens with all that is
+// around its picture, and back among all cameras they play again, each time.
+func TestBrowserGoesThereAndBack(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	olga := s.register("olga@example.com", "Olga Lind")
+	olga.add(camera(t, "DS-1"), "Front door")
+	page := olga.browse(browsertest.Look{Motion: true}).Open("/live")
+	for range 2 {
+		page.WaitEval(`document.querySelector(".tile .picture[data-state=playing]")`)
+		page.Click(".tile a")
+		page.WaitEval(`document.querySelector("#camera .picture[data-state=playing]") && document.querySelector(".player-tools button")`)
+		page.Press(kb.Escape)
+		page.WaitEval(`!document.querySelector("#camera")`)
+	}
+	page.WaitEval(`document.querySelector(".tile .picture[data-state=playing]")`)
+}

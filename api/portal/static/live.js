@@ -44,9 +44,15 @@ function leave() {
   for (const tile of [...players.keys()]) stop(tile);
 }
 
-// change moves between the two views, smoothly where the browser can.
+let changed = Promise.resolve(); // when the page is what change makes of it
+
+// change moves between the two views, smoothly where the browser can: then it takes a picture
+// of the page before it calls work.
 function change(from, to, work) {
-  if (!document.startViewTransition || matchMedia("(prefers-reduced-motion: reduce)").matches || document.hidden) return work();
+  if (!document.startViewTransition || matchMedia("(prefers-reduced-motion: reduce)").matches || document.hidden) {
+    work();
+    return;
+  }
   if (from) from.style.viewTransitionName = "picture";
   const moving = document.startViewTransition(() => {
     if (from) from.style.viewTransitionName = "";
@@ -56,6 +62,7 @@ function change(from, to, work) {
   });
   moving.finished.finally(() => { const target = to(); if (target) target.style.viewTransitionName = ""; });
   moving.ready.catch(() => {});
+  changed = moving.updateCallbackDone;
 }
 
 let grid = null; // the page of all cameras, while one is large
@@ -88,6 +95,7 @@ async function open(tile) {
   picture.addEventListener("state", ({ detail }) => { if (detail.state !== "connecting") stop(tile); });
   leaveExcept(tile);
   const page = await asked.then((response) => (response.ok && !response.redirected ? response.text() : "")).catch(() => "");
+  await changed;
   if (!view.isConnected) return;
   const fresh = new DOMParser().parseFromString(page, "text/html");
   const theirs = fresh.getElementById("camera");
@@ -123,7 +131,8 @@ function back() {
   else location.assign("/live");
 }
 
-function close() {
+async function close() {
+  await changed;
   const view = document.getElementById("camera");
   const from = view.querySelector(".picture");
   large?.close();
@@ -135,9 +144,9 @@ function close() {
     grid = null;
     scrollTo(0, scrolled);
     tile?.querySelector("a").focus({ preventScroll: true });
+    watch(main);
+    look();
   });
-  watch(main);
-  look();
 }
 
 addEventListener("popstate", () => {
