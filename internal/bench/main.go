@@ -51,12 +51,13 @@ var groups = []struct {
 	{"names", benchNames},
 	{"door", benchDoor},
 	{"portal", benchPortal},
+	{"browser", benchBrowser},
 }
 
 func main() {
 	fanout.Run()
 	debug.SetGCPercent(400) // as the service does
-	only := flag.String("only", "", "comma-separated groups: log, replay, load, check, revoke, command, rest, names, door, portal")
+	only := flag.String("only", "", "comma-separated groups: log, replay, load, check, revoke, command, rest, names, door, portal, browser")
 	quick := flag.Bool("quick", false, "a tenth of the work, to see that it runs")
 	dir := flag.String("dir", "", "scratch folder on the disk under test (a temporary one)")
 	flag.Parse()

@@ -50,7 +50,6 @@ func benchPortal(b *bench) error {
 	}{
 		{"200 viewers", w.cost},
 		{"revocations", w.revocations},
-		{"a browser", w.browser},
 	} {
 		b.say("portal: %s", step.what)
 		if err := step.run(); err != nil {
