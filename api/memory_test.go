@@ -316,7 +316,7 @@ func (r readModel) Ways(ctx context.Context, q projections.WayQuery, p projectio
 			if d.Device == device && d.Status != share.StatusRemoved {
 				rows = append(rows, projections.Way{Share: &projections.SharedWay{
 					Share: v.ID, Kind: v.Kind, Recipient: v.Recipient, Status: d.Status, Paused: v.Paused || d.Paused, Grants: d.Grants,
-					InvitedAt: d.InvitedAt, AnsweredAt: d.AnsweredAt,
+					InvitedAt: d.InvitedAt, AnsweredAt: d.AnsweredAt, Terms: d.Terms, ShareTerms: v.Terms,
 				}})
 			}
 		}

@@ -97,8 +97,8 @@ func TestPortalReceivedDevice(t *testing.T) {
 	}
 }
 
-// TestPortalTermsInWords: when a sharing holds is said in sentences, in the zone of the
-// browser.
+// TestPortalTermsInWords: when a sharing holds is said in sentences, in the zone of its
+// weekly hours or, without any, in that of the browser.
 func TestPortalTermsInWords(t *testing.T) {
 	v := portalVillage(t)
 	v.accept()
@@ -114,9 +114,9 @@ func TestPortalTermsInWords(t *testing.T) {
 	path := "/shared-with-me/" + v.id + "/" + v.device
 	b := v.as(v.recipient)
 	b.cookies["latchkey-zone"] = "Europe%2FBerlin"
-	b.get(path).want(200, path, "Until 2 Jul 2099, 00:30", "Mon–Wed, Sat from 18:00 to 08:00 (Europe/Berlin)", "Recordings of the last 7 days only", "Playback: Until 2 Jul 2099, 00:30")
+	b.get(path).want(200, path, "Until 2 Jul 2099, 00:30 (Europe/Berlin)", "Mon–Wed, Sat from 18:00 to 08:00 (Europe/Berlin)", "Recordings of the last 7 days only", "Playback: Until 2 Jul 2099, 00:30")
 	b.accept = "de"
-	b.get(path).want(200, path, "Bis 2.7.2099, 00:30", "Mo–Mi, Sa von 18:00 bis 08:00 (Europe/Berlin)", "Wiedergabe: Bis 2.7.2099, 00:30")
+	b.get(path).want(200, path, "Bis 2.7.2099, 00:30", "Mo–Mi, Sa von 18:00 bis 08:00 (Europe/Berlin)", "Wiedergabe: Bis 2.7.2099, 00:30 (Europe/Berlin)")
 }
 
 // TestPortalReceivedWorstStrings: names are shown as they are, and are nothing else.

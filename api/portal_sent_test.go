@@ -102,7 +102,7 @@ func TestPortalShareTerms(t *testing.T) {
 	b.cookies["latchkey-zone"] = "Europe%2FBerlin"
 	p := b.get(path).send(path, map[string][]string{
 		"until": {"2099-07-02T00:30"}, "last_days": {"7"}, "span0-day": {"mon", "sat"}, "span0-start": {"18:00"}, "span0-end": {"00:00"},
-	}).want(200, path, "Saved.", "Ends 2 Jul 2099, 00:30")
+	}).want(200, path, "Saved.", "Ends 2 Jul 2099, 00:30 (Europe/Berlin)")
 	terms := v.read().Terms
 	if terms.Until.Format("2006-01-02T15:04:05Z07:00") != "2099-07-01T22:30:00Z" || terms.Playback.LastDays != 7 || terms.Hours.Zone != "Europe/Berlin" || len(terms.Hours.Spans) != 1 || terms.Hours.Spans[0].End.String() != "24:00" {
 		t.Fatalf("terms: %+v", terms)
@@ -349,4 +349,31 @@ func TestPortalSharesSayWhenTheyWereUsed(t *testing.T) {
 		}
 	}
 	v.wantProblem(v.do("GET", "/api/v1/shares/uses", v.owner.token, nil), 400, "invalid_parameter")
+}
+
+// TestPortalEndOfAShareIsToldInItsZone: each page tells it by the clocks by which it is
+// edited, wherever the browser is, and names them.
+func TestPortalEndOfAShareIsToldInItsZone(t *testing.T) {
+	v := portalVillage(t)
+	v.accept()
+	path := "/my-shares/" + v.id
+	b := v.as(v.owner)
+	b.cookies["latchkey-zone"] = "Europe%2FBerlin"
+	b.get(path).send(path, map[string][]string{"until": {"2099-07-02T00:30"}, "span0-day": {"mon"}, "span0-start": {"18:00"}, "span0-end": {"20:00"}}).want(200, path, "Saved.")
+	far, theirs := v.as(v.owner), v.as(v.recipient)
+	far.cookies["latchkey-zone"], theirs.cookies["latchkey-zone"] = "Asia%2FTokyo", "America%2FLima"
+	const end = "2 Jul 2099, 00:30 (Europe/Berlin)"
+	for _, p := range []string{"/my-shares", "/my-shares/access"} {
+		far.get(p).want(200, p, "Ends "+end)
+	}
+	far.get(path).want(200, path, "Ends "+end, "Until "+end)
+	of := "/devices/" + v.device + "/access"
+	far.get(of).want(200, of, "Until "+end)
+	got := "/shared-with-me/" + v.id + "/" + v.device
+	theirs.get(got).want(200, got, "Until "+end)
+
+	// Without weekly hours nothing says which zone it was: it is the browser's, for both.
+	far.get(path).send(path, map[string][]string{"zone": {"Asia/Tokyo"}, "until": {"2099-07-02T00:30"}, "span0-day": nil, "span0-start": {""}, "span0-end": {""}}).
+		want(200, path, "Saved.", "Ends 2 Jul 2099, 00:30 (Asia/Tokyo)")
+	theirs.get(got).want(200, got, "Until 1 Jul 2099, 10:30 (America/Lima)")
 }

@@ -51,6 +51,7 @@ func TestAFormIsSummedUpInWords(t *testing.T) {
 		{"one", []string{"live_view"}, nil, []string{"On Front door, rita@example.com can watch live.", "This begins once rita@example.com has accepted."}},
 		{"three", []string{"alarm", "live_view", "playback"}, nil, []string{"On Front door, rita@example.com can watch live, see its recordings and get its alarms.", "This begins once rita@example.com has accepted."}},
 		{"an end", []string{"live_view"}, map[string]string{"until": "2031-12-03T18:00", "zone": "UTC"}, []string{"On Front door, rita@example.com can watch live.", "Until 3 Dec 2031, 18:00 UTC", "This begins once rita@example.com has accepted."}},
+		{"an end elsewhere", []string{"live_view"}, map[string]string{"until": "2031-12-03T18:00", "zone": "Asia/Tokyo"}, []string{"On Front door, rita@example.com can watch live.", "Until 3 Dec 2031, 18:00 (Asia/Tokyo)", "This begins once rita@example.com has accepted."}},
 		{"an end that is none", []string{"live_view"}, map[string]string{"until": "soon", "zone": "UTC"}, []string{"On Front door, rita@example.com can watch live.", "This begins once rita@example.com has accepted."}},
 		{"taken away", []string{"live_view"}, map[string]string{"until": "", "remove": v.device}, []string{"Front door is not shared with rita@example.com any more. What rita@example.com is watching of it ends at once."}},
 		{"nobody yet", []string{"ptz"}, map[string]string{"email": "", "remove": ""}, []string{"On Front door, the recipient can move the camera.", "This begins once the recipient has accepted."}},

@@ -247,10 +247,7 @@ const minutes = "2006-01-02T15:04"
 
 // termsInto puts terms into the fields of a form.
 func (v *visit) termsInto(e *editor, t client.Terms) {
-	zone := v.zone
-	if l, err := time.LoadLocation(t.Hours.Zone); err == nil && t.Hours.Zone != "" {
-		zone = l
-	}
+	zone := v.zoneOf(t.Hours)
 	write := func(at time.Time) string {
 		if at.IsZero() {
 			return ""

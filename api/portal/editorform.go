@@ -88,13 +88,25 @@ func (v *visit) posted(e *editor) sentForm {
 	return s
 }
 
-var errTime = errors.New("it is not a time")
+var (
+	errTime = errors.New("it is not a time")
+	errZone = errors.New("it is not a time zone")
+)
+
+// typedZone is the zone of the times and hours of a form.
+func typedZone(f form) (*time.Location, error) {
+	name := f.Get("zone")
+	if name == "" || name == "Local" { // which Go reads as UTC, and as that of the server
+		return nil, errZone
+	}
+	return time.LoadLocation(name)
+}
 
 // terms reads when a share holds; what is wrong is noted in the form.
 func (v *visit) terms(e *editor) (map[string]any, bool) {
 	f, terms := &e.Form, map[string]any{}
-	zone, err := time.LoadLocation(f.Get("zone"))
-	if err != nil || f.Get("zone") == "Local" || f.Get("zone") == "" {
+	zone, err := typedZone(e.Form)
+	if err != nil {
 		f.Wrong["zone"] = v.t("terms.wrong.zone")
 		zone = time.UTC
 	}

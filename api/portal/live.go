@@ -203,11 +203,12 @@ func (v *visit) whyDark(d client.DevicePrivileges, c client.SeenCamera) (string,
 // only says when somebody may watch, in few words.
 func (v *visit) only(k client.Condition) []string {
 	var list []string
-	if s := v.at(k.From); s != nil && k.From.After(v.cfg.Now()) {
-		list = append(list, v.t("live.from", "time", s.Text))
+	zone := v.zoneOf(k.Hours)
+	if k.From.After(v.cfg.Now()) {
+		list = append(list, v.t("live.from", "time", v.timeIn(k.From, zone)))
 	}
-	if s := v.at(k.Until); s != nil && !k.Until.After(v.cfg.Now()) {
-		list = append(list, v.t("live.until", "time", s.Text))
+	if !k.Until.IsZero() && !k.Until.After(v.cfg.Now()) {
+		list = append(list, v.t("live.until", "time", v.timeIn(k.Until, zone)))
 	}
 	if len(list) > 0 {
 		return list

@@ -134,8 +134,8 @@ func (v *visit) statesOf(s client.Share) []string {
 			states = append(states, v.t("status."+string(status)))
 		}
 	}
-	if until := v.at(s.Terms.Until); until != nil {
-		states = append(states, v.t("sent.ends", "time", until.Text))
+	if until := s.Terms.Until; !until.IsZero() {
+		states = append(states, v.t("sent.ends", "time", v.timeIn(until, v.zoneOf(s.Terms.Hours))))
 	}
 	return states
 }

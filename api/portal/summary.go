@@ -36,7 +36,11 @@ func (v *visit) summary(e *editor, who string, terms client.Terms) []string {
 	if !given {
 		return list
 	}
-	list = append(list, v.when(terms)...)
+	zone := v.zone
+	if typed, err := typedZone(e.Form); err == nil {
+		zone = typed
+	}
+	list = append(list, v.whenIn(terms, zone)...)
 	if e.Path == "" {
 		list = append(list, v.t("summary.accept", "who", who))
 	}

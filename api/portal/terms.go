@@ -38,9 +38,35 @@ func allOf(channels []client.Grant) []client.Privilege {
 	return all
 }
 
+// zoneOf returns the time zone in which times next to weekly hours are told and edited:
+// theirs, or that of the browser if there are none.
+func (v *visit) zoneOf(hours client.Hours) *time.Location {
+	if hours.Zone == "" {
+		return v.zone
+	}
+	zone, err := time.LoadLocation(hours.Zone)
+	if err != nil {
+		return v.zone
+	}
+	return zone
+}
+
+// timeIn formats an instant by the clocks of a zone, which it names: when a share ends may
+// be read by people in several.
+func (v *visit) timeIn(t time.Time, zone *time.Location) string {
+	text := t.In(zone).Format(v.t("format.time"))
+	if zone == time.UTC {
+		return text + " UTC"
+	}
+	return text + " (" + zone.String() + ")"
+}
+
 // when says in words when terms hold, one sentence for each condition.
-func (v *visit) when(terms client.Terms) []string {
-	list := v.span(terms.From, terms.Until, terms.Hours)
+func (v *visit) when(terms client.Terms) []string { return v.whenIn(terms, v.zoneOf(terms.Hours)) }
+
+// whenIn is when, with the times in a zone.
+func (v *visit) whenIn(terms client.Terms, zone *time.Location) []string {
+	list := v.span(terms.From, terms.Until, terms.Hours, zone)
 	if n := terms.Playback.LastDays; n > 0 {
 		list = append(list, v.n("terms.last_days", n))
 	}
@@ -54,7 +80,7 @@ func (v *visit) when(terms client.Terms) []string {
 func (v *visit) limits(g client.Grant) []string {
 	var list []string
 	for _, l := range g.Limits {
-		for _, text := range v.span(l.From, l.Until, l.Hours) {
+		for _, text := range v.span(l.From, l.Until, l.Hours, v.zoneOf(l.Hours)) {
 			list = append(list, v.functions(l.Privileges)+": "+text)
 		}
 	}
@@ -64,13 +90,13 @@ func (v *visit) limits(g client.Grant) []string {
 	return list
 }
 
-func (v *visit) span(from, until time.Time, hours client.Hours) []string {
+func (v *visit) span(from, until time.Time, hours client.Hours, zone *time.Location) []string {
 	var list []string
-	if s := v.at(from); s != nil {
-		list = append(list, v.t("terms.from", "time", s.Text))
+	if !from.IsZero() {
+		list = append(list, v.t("terms.from", "time", v.timeIn(from, zone)))
 	}
-	if s := v.at(until); s != nil {
-		list = append(list, v.t("terms.until", "time", s.Text))
+	if !until.IsZero() {
+		list = append(list, v.t("terms.until", "time", v.timeIn(until, zone)))
 	}
 	for _, s := range hours.Spans {
 		list = append(list, v.t("terms.hours", "days", v.week(s.Days), "start", s.Start, "end", s.End, "zone", hours.Zone))

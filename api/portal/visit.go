@@ -243,8 +243,7 @@ func (v *visit) at(t time.Time) *stamp {
 	if t.IsZero() {
 		return nil
 	}
-	local := t.In(v.zone)
-	text := local.Format(v.t("format.time"))
+	text := t.In(v.zone).Format(v.t("format.time"))
 	if v.zone == time.UTC {
 		text += " UTC"
 	}
