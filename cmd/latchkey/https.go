@@ -132,7 +132,7 @@ func (o options) openCertificates(logger *slog.Logger) (_ *certificates, err err
 			logger.Warn("this machine does not tell its name; its certificate has only addresses", "err", herr)
 		}
 		c.own, err = certificate.OpenOwn(certificate.OwnConfig{
-			File: filepath.Join(o.Data, authorityFile), Host: host, Names: o.secure.names, Addresses: localAddresses, Now: time.Now, Logger: logger,
+			File: filepath.Join(o.Data, authorityFile), Host: host, Names: o.secure.names, Addresses: o.ownAddresses, Now: time.Now, Logger: logger,
 		})
 	}
 	if err != nil {
@@ -238,10 +238,13 @@ func (s *runningService) hosts(o options) []string {
 	default:
 		hosts = covered(c.own, hosts)
 	}
-	if len(hosts) == 0 {
-		return []string{"localhost"}
+	if len(hosts) > 0 {
+		return hosts
 	}
-	return hosts
+	if tcp, ok := s.https.Addr().(*net.TCPAddr); ok && !tcp.IP.IsUnspecified() { // nothing listens elsewhere
+		return []string{tcp.IP.String()}
+	}
+	return []string{"localhost"}
 }
 
 // serveAPI serves the REST API until the context ends or an address of it fails.
@@ -292,7 +295,7 @@ func (s *runningService) tellHTTPS(o options, to io.Writer) {
 		fmt.Fprintf(to, "It will warn until its device trusts this service's own certificate authority, which is at\n  %s\n"+
 			"Compare its SHA-256 fingerprint before you trust it: latchkey root shows it, and a QR code of that address.\n  %s\n",
 			rootAddress(s.http.Addr(), s.https.Addr()), c.own.Authority().Fingerprint())
-		if !onLoopback(s.https) && len(hosts) == 1 && hosts[0] == "localhost" {
+		if !onLoopback(s.https) && len(covered(c.own, reachable(s.https.Addr()))) == 0 {
 			fmt.Fprintln(to, "This machine has no address of a private network, and the authority vouches for no other: see --acme, or name this machine with --https-names before the first start.")
 		}
 	}
@@ -321,6 +324,18 @@ func localAddresses() ([]netip.Addr, error) {
 		}
 	}
 	return list, nil
+}
+
+// ownAddresses returns the addresses of this machine, and those that TLS is served on: all
+// of 127.0.0.0/8 is this machine, but its interfaces name one.
+func (o options) ownAddresses() ([]netip.Addr, error) {
+	list, err := localAddresses()
+	for _, text := range []string{o.HTTPS, o.RTSPS} {
+		if at, err := netip.ParseAddrPort(text); err == nil && !at.Addr().IsUnspecified() {
+			list = append(list, at.Addr())
+		}
+	}
+	return list, err
 }
 
 // reachable returns the hosts under which others reach a listener, without those that
@@ -352,12 +367,14 @@ func remote(a netip.Addr) int {
 	return 128 + a.BitLen()
 }
 
-// covered returns the hosts for which the certificate is good.
+// covered returns the hosts for which the certificate is good, and the name of this machine
+// if others reach it.
 func covered(own *certificate.Own, hosts []string) []string {
 	leaf := own.Leaf()
 	hosts = slices.DeleteFunc(hosts, func(h string) bool { return leaf.VerifyHostname(h) != nil })
+	others := slices.ContainsFunc(hosts, func(h string) bool { ip := net.ParseIP(h); return ip == nil || !ip.IsLoopback() })
 	for _, name := range leaf.DNSNames {
-		if strings.HasSuffix(name, ".local") && len(hosts) > 0 {
+		if strings.HasSuffix(name, ".local") && others {
 			hosts = append(hosts, name)
 		}
 	}

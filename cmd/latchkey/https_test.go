@@ -60,6 +60,39 @@ func (s *service) securely(t *testing.T, https string, trust *tls.Config) *http.
 	return c
 }
 
+// TestTheSetUpLinkLeadsToWhereItListens: also on another address of loopback, where
+// localhost is not, and the certificate is good there.
+func TestTheSetUpLinkLeadsToWhereItListens(t *testing.T) {
+	t.Parallel()
+	https := strings.Replace(freeAddr(t), "127.0.0.1", "127.0.0.5", 1)
+	s := serveIn(t, nil, binary, t.TempDir(), "--https", https)
+	at, _ := s.setUpLink(t)
+	if at != "https://"+https {
+		t.Errorf("the link leads to %s; it listens on %s", at, https)
+	}
+	if want := "Open https://" + https + " in a browser."; !strings.Contains(s.said(), want) {
+		t.Errorf("it does not say %q", want)
+	}
+	insecure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	res, err := insecure.Get(at + "/root.crt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	root, wrong := x509.ParseCertificate(der)
+	if err != nil || wrong != nil {
+		t.Fatal(err, wrong)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(root)
+	trusting := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}
+	if res, err = trusting.Get(at + "/healthz"); err != nil {
+		t.Fatalf("whoever trusts the authority: %v", err)
+	}
+	res.Body.Close()
+}
+
 // TestHTTPSWithAnAuthorityOfItsOwn: the first start makes it, its root is downloaded over
 // plain HTTP, which does nothing else, and everything works within TLS: the API, events
 // over HTTP/2, and the door. Another start has the same root.
