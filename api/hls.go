@@ -23,14 +23,14 @@ const (
 	// hlsIdle is how long a viewer lasts after its last request, and how long it is known why
 	// one was ended.
 	hlsIdle = 15 * time.Second
-	// firstSegmentWithin bounds the wait for a camera, and for its first segment.
+	// firstSegmentWithin bounds the wait for a camera, and for its first segments.
 	firstSegmentWithin = 20 * time.Second
 )
 
 // PackedSegments is a stream cut into segments for a viewer by HLS. It is safe for concurrent
 // use.
 type PackedSegments interface {
-	// Playlist returns the playlist as it is now, after the first segment. It fails with
+	// Playlist returns the playlist as it is now, after the first segments. It fails with
 	// ErrStreamEnded, or the context's error.
 	Playlist(ctx context.Context) ([]byte, error)
 	// File returns a file that a playlist names, which must not be modified; false if it is

@@ -69,7 +69,17 @@ func (l Look) apply(ctx context.Context, tab *chromedp.Target) error {
 	}})
 	_, language := cdp.Call(ctx, tab, emulation.SetUserAgentOverride,
 		emulation.SetUserAgentOverrideParams{UserAgent: agent, AcceptLanguage: l.Language})
-	return errors.Join(size, touch, media, language)
+	_, age := cdp.Call(ctx, tab, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: l.older()})
+	return errors.Join(size, touch, media, language, age)
+}
+
+// older is a script that takes away what the browser lacks.
+func (l Look) older() string {
+	var b strings.Builder
+	for _, name := range l.Lacks {
+		fmt.Fprintf(&b, "delete globalThis.%s;\n", name)
+	}
+	return b.String()
 }
 
 // call sends a command of the protocol to the tab.

@@ -16,8 +16,9 @@ type Look struct {
 	Width, Height int64 // CSS pixels
 	Touch         bool  // a telephone: touch instead of a mouse, and its own viewport
 	Dark          bool
-	Motion        bool   // pages may move; pictures of them would not hold still
-	Language      string // Accept-Language and navigator.language
+	Motion        bool     // pages may move; pictures of them would not hold still
+	Language      string   // Accept-Language and navigator.language
+	Lacks         []string // what an older browser has not, such as "MediaSource" or "AbortSignal.any"
 }
 
 // Desktop and Phone are the sizes that pages are looked at in.

@@ -31,16 +31,21 @@ func (a *account) publish(name string, encoder ...string) (device string) {
 }
 
 // TestBrowserFallsBack: what WebRTC does not carry, pictures that refer to later ones, plays
-// by Media Source Extensions; and of what this browser cannot decode, H.265, the page says
+// by Media Source Extensions, and by HLS, with its sound, where there are none; and of what this browser cannot decode, H.265, the page says
 // so, and what helps.
 func TestBrowserFallsBack(t *testing.T) {
 	t.Parallel()
 	olga := serve(t).register("olga@example.com", "Olga Lind")
-	barn := olga.publish("Barn", "-c:v", "libx264", "-preset", "veryfast", "-g", "15", "-x264-params", "bframes=2:b-adapt=0:threads=1")
+	barn := olga.publish("Barn", "-f", "lavfi", "-i", "sine", "-c:a", "aac", "-c:v", "libx264", "-preset", "veryfast", "-g", "15", "-x264-params", "bframes=2:b-adapt=0:threads=1")
 	page := olga.browse(browsertest.Look{}).Open("/live/" + barn + "/1")
 	page.Allow("502") // of a device that does not publish yet
 	page.WaitEval(`document.querySelector("#camera .picture[data-state=playing]")?.dataset.way === "mse"`)
 	page.WaitEval(decoded + " > 20")
+
+	phone := olga.browse(oldIPhone).Open("/live/" + barn + "/1")
+	phone.WaitEval(`document.querySelector("#camera .picture[data-state=playing]")?.dataset.way === "hls"`)
+	phone.WaitEval(decoded + ` > 20 && document.querySelector("#camera video").webkitAudioDecodedByteCount > 1000`)
+	phone.Close()
 
 	yard := olga.publish("Yard", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=15:pools=none:frame-threads=1")
 	page.Go("/live/" + yard + "/1")

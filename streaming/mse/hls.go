@@ -61,7 +61,7 @@ func (p *Pool) uncut(st *stream) {
 	}
 }
 
-// Playlist returns the playlist as it is now. It waits for the first segment, until the
+// Playlist returns the playlist as it is now. It waits for the first segments, until the
 // context ends. When the stream has ended it returns ErrEnded.
 func (s *Segmented) Playlist(ctx context.Context) ([]byte, error) {
 	for {
@@ -72,12 +72,12 @@ func (s *Segmented) Playlist(ctx context.Context) ([]byte, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for the first segment: %w", ctx.Err())
+			return nil, fmt.Errorf("waiting for the first segments: %w", ctx.Err())
 		}
 	}
 }
 
-// playlist returns nil, and what to wait for, if there is no segment yet.
+// playlist returns nil, and what to wait for, if there are too few segments yet.
 func (s *Segmented) playlist() ([]byte, <-chan struct{}, error) {
 	g := s.of
 	g.mu.Lock()
@@ -85,7 +85,7 @@ func (s *Segmented) playlist() ([]byte, <-chan struct{}, error) {
 	if g.ended {
 		return nil, nil, ErrEnded
 	}
-	if len(g.list) == 0 {
+	if len(g.list) < fewest {
 		return nil, g.changed, nil
 	}
 	s.mu.Lock()

@@ -11,15 +11,18 @@ import (
 
 const (
 	// listed is how many segments a playlist has, or more if they last less than three times
-	// the target duration (RFC 8216, section 6.2.2). Another as many are kept for players that
-	// have read an older playlist.
+	// the target duration (RFC 8216, section 6.2.2), or none of them can be decoded by itself.
+	// Another as many are kept for players that have read an older playlist.
 	listed = 6
+	// fewest is how many segments the first playlist of a stream has. Safari and Chromium play
+	// a single one and give up, and Chromium two if it is not quick.
+	fewest = 3
 	// shortest is how long a segment lasts at least, so that players of a camera that sends
 	// nothing but key frames do not ask all the time.
 	shortest = time.Second
 	// longest is where the first segment is cut if no key frame comes. It bounds the target
-	// duration.
-	longest = 6 * time.Second
+	// duration, and how long a player waits for the fewest segments.
+	longest = 2 * time.Second
 	// maxSegment and maxSegments bound one segment and all that are kept, in bytes.
 	maxSegment  = 4 << 20
 	maxSegments = 16 << 20
@@ -146,9 +149,10 @@ func (g *segments) complete() {
 
 // oldest returns the place of the first segment in playlists.
 func (g *segments) oldest() int {
-	at, lasts := len(g.list), time.Duration(0)
-	for ; at > 0 && (len(g.list)-at < listed || lasts < 3*g.target); at-- {
+	at, lasts, key := len(g.list), time.Duration(0), false
+	for ; at > 0 && (len(g.list)-at < listed || lasts < 3*g.target || !key); at-- {
 		lasts += g.list[at-1].duration
+		key = key || g.list[at-1].key
 	}
 	return at
 }

@@ -57,7 +57,7 @@ func TestSegments(t *testing.T) {
 		{"short groups", []int{10, 10, 10, 10, 10, 10, 1}, 2 * time.Second, "0:1.2s 1:1.2s"},
 		{"a little longer than the first", []int{49, 52, 1}, 2 * time.Second, "0:1.96s 1:2.08s"},
 		{"a group that is longer than the first", []int{25, 50, 25, 1}, time.Second, "0:1s 1:1.48s 2:520ms- 3:1s"},
-		{"a first group that is too long", []int{200, 25, 1}, 6 * time.Second, "0:6s 1:2s- 2:1s"},
+		{"a first group that is too long", []int{125, 25, 1}, 2 * time.Second, "0:2s 1:2.48s- 2:520ms- 3:1s"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cam := newCamera()
@@ -71,7 +71,7 @@ func TestSegments(t *testing.T) {
 	}
 }
 
-// TestSegmentsThatAreKept: six are listed, or more if the target duration wants it, and as many
+// TestSegmentsThatAreKept: six are listed, or all since the last key frame, and as many
 // are kept for players with an older playlist; their bytes are bounded.
 func TestSegmentsThatAreKept(t *testing.T) {
 	cam := newCamera()
@@ -85,12 +85,10 @@ func TestSegmentsThatAreKept(t *testing.T) {
 		t.Errorf("a player begins with %d, want 26: three target durations before the end", first)
 	}
 	cam = newCamera()
-	cam.plays(100, 1000)
-	for range 30 {
-		cam.plays(25, 1000)
-	}
-	if n, at := len(cam.g.list), cam.g.oldest(); n-at != 12 {
-		t.Errorf("%d of %d are listed, want three target durations", n-at, n)
+	cam.plays(50, 1000)
+	cam.plays(500, 1000) // of 20 s
+	if n, at := len(cam.g.list), cam.g.oldest(); at != 1 || !cam.g.list[at].key {
+		t.Errorf("%d of %d are not listed, want all since the key frame: %s", at, n, cam.is())
 	}
 	cam = newCamera()
 	for range 30 {
@@ -129,6 +127,9 @@ func TestPlaylist(t *testing.T) {
 	cam.plays(50, 10)
 	cam.init = &fmp4.Init{Segment: []byte("other")}
 	cam.plays(50, 10)
+	if list, _, err := s.playlist(); list != nil || err != nil {
+		t.Errorf("with two segments: %s, %v", list, err)
+	}
 	cam.plays(1, 10)
 	wants := func(want string) {
 		t.Helper()

@@ -1,20 +1,23 @@
 // Live pictures by HLS, for iPhones without Media Source Extensions: their video element
 // reads the playlist itself.
-import { call } from "./api.js";
+import { call, Refusal } from "./api.js";
+
+const lookEvery = 1000; // ms
 
 // playHLS plays a channel in a video element, until close() is called or it ends by itself:
-// then onend is called once with {code, message}, codes of the API, or "lost" if the browser
-// does not say more. It resolves when the server has a viewer, and throws its refusal
-// otherwise. The stream is "main" or "sub".
+// then onend is called once with {code, message}, codes of the API, or "lost" if the server
+// cannot be reached, or "decode_failed" if the browser gave up. It resolves when the server
+// has a viewer, and throws its refusal otherwise. The stream is "main" or "sub".
 export async function playHLS(video, { device, channel, stream = "main", signal, onend = () => {} }) {
   const response = await call("POST", `/devices/${encodeURIComponent(device)}/channels/${channel}/hls?stream=${stream}`, { signal });
   const { playlist } = await response.json();
   const path = playlist.replace("/api/v1", "");
-  let closed = false;
+  let closed = false, timer = 0;
 
   function close() {
     if (closed) return;
     closed = true;
+    clearTimeout(timer);
     signal?.removeEventListener("abort", close);
     video.removeEventListener("error", failed);
     if (video.getAttribute("src") === "/do" + path) {
@@ -24,14 +27,30 @@ export async function playHLS(video, { device, channel, stream = "main", signal,
     call("DELETE", path.slice(0, path.lastIndexOf("/")), { keepalive: true }).catch(() => {}); // it may have ended
   }
 
-  // failed asks for the reason: a video does not say what the server has answered.
-  async function failed() {
-    if (closed) return;
-    const message = video.error?.message ?? "";
-    const reason = await call("GET", path).then(() => ({ code: "lost", message }), (err) => ({ code: err.code || "lost", message: err.message }));
+  function end(why) {
     if (closed) return;
     close();
-    onend(reason);
+    onend(why);
+  }
+
+  // A video does not say what the server has answered.
+  const ask = () => call("GET", path);
+  const said = (error) => error instanceof Refusal && error.status !== 429;
+
+  // look ends the picture with its viewer: a video plays on what it has loaded, which is some
+  // seconds.
+  async function look() {
+    try {
+      await ask();
+    } catch (error) {
+      if (said(error)) return end(error);
+    }
+    if (!closed) timer = setTimeout(look, lookEvery);
+  }
+
+  async function failed() {
+    const message = video.error?.message ?? "";
+    end(await ask().then(() => ({ code: "decode_failed", message }), (error) => (said(error) ? error : { code: "lost", message })));
   }
 
   if (signal?.aborted) {
@@ -42,5 +61,6 @@ export async function playHLS(video, { device, channel, stream = "main", signal,
   video.addEventListener("error", failed);
   video.playsInline = true;
   video.src = "/do" + path;
+  timer = setTimeout(look, lookEvery);
   return { close };
 }

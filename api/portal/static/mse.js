@@ -1,6 +1,7 @@
 // Live pictures by Media Source Extensions, for browsers and streams that WebRTC does not
 // fit: fragmented MP4 over a WebSocket.
 import { get, socket } from "./api.js";
+import { t } from "./words.js";
 
 const Source = self.ManagedMediaSource ?? self.MediaSource;
 
@@ -66,10 +67,10 @@ export function playMSE(video, { device, channel, stream = "main", onend = () =>
     }
     const told = JSON.parse(message);
     if (told.end) {
-      reason = { code: told.end.code, message: told.end.detail };
+      reason = { code: told.end.code, message: wordsOf(told.end) };
       return end(reason);
     }
-    if (!supportsMSE(told.mime)) return end({ code: "stream_not_playable", message: told.mime });
+    if (!supportsMSE(told.mime)) return end({ code: "stream_not_playable", message: t("problem.stream_not_playable") });
     queue.push(told.mime);
     pump();
   }
@@ -140,6 +141,12 @@ export function playMSE(video, { device, channel, stream = "main", onend = () =>
   wire.addEventListener("message", (e) => closed || take(e.data));
   wire.addEventListener("close", ended);
   return { close };
+}
+
+// wordsOf says in the language of the page why a stream ended. The server says it in English.
+function wordsOf({ code, detail }) {
+  const key = `problem.${code}`, text = t(key);
+  return text === key ? detail : text;
 }
 
 // joined puts several buffers into one.

@@ -4,9 +4,10 @@ import { call, get, Refusal } from "./api.js";
 import { choose } from "./choice.js";
 import { t } from "./words.js";
 
-const firstPicture = { webrtc: 4000, mse: 6000, hls: 12_000, still: 10_000 }; // ms to wait for it
+const firstPicture = { webrtc: 4000, mse: 6000, hls: 15_000, still: 10_000 }; // ms to wait for it
 const longestPause = 30_000; // ms between two attempts
 const longestAnswer = 10_000; // ms to wait for the reason of an end
+const longEnough = 10_000; // ms after which a way has shown that it plays
 
 // able is what this browser can: see choice.js.
 const decoders = [...(globalThis.RTCRtpReceiver?.getCapabilities?.("video")?.codecs ?? []), ...(globalThis.RTCRtpReceiver?.getCapabilities?.("audio")?.codecs ?? [])];
@@ -32,6 +33,14 @@ async function starter(way) {
 // These starts say that this way cannot show this stream, and more attempts change nothing.
 const unfit = ["stream_not_playable", "stream_has_b_frames", "webrtc_not_available", "invalid_offer"];
 
+// refusalOf is why a picture has ended as a refusal, in words: what the browser says of it is
+// not for people.
+function refusalOf(why = {}) {
+  if (why instanceof Refusal) return why;
+  const { code = "lost", message } = why;
+  return new Refusal(0, { code, detail: ["lost", "decode_failed"].includes(code) ? t("player.no_picture") : message }, {});
+}
+
 // play shows a channel in an element until close. The element gets data-state (connecting,
 // playing, still, ended or failed), data-way and data-frames, the number of pictures shown,
 // and an event "state" with {state, code, message, way}. What was begun in the element by
@@ -43,6 +52,7 @@ export function play(element, { device, channel, stream = "main", streams, sound
   const end = new AbortController();
   const path = `/devices/${encodeURIComponent(device)}/channels/${channel}`;
   let running = null; // what plays now
+  let attempt = new AbortController(); // what is under way now
   let wake = () => {}; // ends a pause early
   let known = streams;
   const broken = new Set(); // ways that failed with this camera
@@ -77,13 +87,18 @@ export function play(element, { device, channel, stream = "main", streams, sound
   function stopRunning() {
     running?.close();
     running = null;
+    attempt.abort();
   }
 
   // start begins one way, and returns when its first picture is there. It throws why not.
+  // onend is called when the picture ends.
   async function start({ way, stream: of }, onend) {
-    const one = new AbortController();
-    const signal = AbortSignal.any([one.signal, end.signal]);
-    const options = { device, channel, stream: of, signal, onend };
+    attempt = new AbortController();
+    const { signal } = attempt;
+    let over;
+    const early = new Promise((_, fail) => { over = fail; });
+    early.catch(() => {}); // it may come when nobody waits for it any more
+    const options = { device, channel, stream: of, signal, onend: (why) => { over(refusalOf(why)); onend(why); } };
     let shown;
     video.hidden = way === "still";
     canvas.hidden = way !== "still";
@@ -95,6 +110,7 @@ export function play(element, { device, channel, stream = "main", streams, sound
         else video.addEventListener("timeupdate", done, { once: true });
       });
       const begin = await starter(way);
+      if (signal.aborted) throw new DOMException("closed", "AbortError");
       shown = (async () => {
         const opened = await begin(video, options);
         running = opened;
@@ -109,9 +125,8 @@ export function play(element, { device, channel, stream = "main", streams, sound
       signal.addEventListener("abort", () => fail(new DOMException("closed", "AbortError")), { once: true });
     });
     try {
-      return await Promise.race([shown, late]);
+      return await Promise.race([shown, early, late]);
     } catch (error) {
-      one.abort();
       stopRunning();
       throw error;
     } finally {
@@ -140,17 +155,19 @@ export function play(element, { device, channel, stream = "main", streams, sound
         let over;
         const ended = new Promise((done) => { over = done; });
         running = await start(one, over);
+        const began = Date.now();
         say(one.way === "still" ? "still" : "playing", { way: one.way, message: one.way === "still" ? about || last?.message || "" : "", code: reason?.key ?? last?.code });
         const why = await Promise.race([ended, gone]);
         stopRunning();
-        if (why?.code && why.code !== "lost") throw why instanceof Refusal ? why : new Refusal(0, { code: why.code, detail: why.message }, {});
+        const broke = why?.code === "decode_failed" && Date.now() - began > longEnough; // by what was lost on the way
+        if (why?.code && why.code !== "lost" && !broke) throw refusalOf(why);
         return;
       } catch (error) {
         if (end.signal.aborted) return;
         console.info(`${device}/${channel} ${one.way} ${one.stream}:`, error.code || error.message, error.stack);
         if (!(error instanceof Refusal) && error instanceof TypeError) throw error; // fetch: the server cannot be reached
         if (error instanceof Refusal && ["device_not_found", "privilege_missing", "stream_not_available", "unavailable"].includes(error.code)) throw error;
-        if (unfit.includes(error.code) || error.code === "no_picture" || !(error instanceof Refusal)) broken.add(one.way + one.stream);
+        if (unfit.includes(error.code) || ["no_picture", "decode_failed"].includes(error.code) || !(error instanceof Refusal)) broken.add(one.way + one.stream);
         if (unfit.includes(error.code) && error.code !== "webrtc_not_available" && !broken.has("asked")) {
           broken.add("asked"); // what was thought of the streams is not so
           known = await get(`${path}/streams`, { signal: end.signal }).catch(() => known);
@@ -181,7 +198,7 @@ export function play(element, { device, channel, stream = "main", streams, sound
       if (!failed) say("connecting"); // a picture that has ended is not live until the reason is known
       const why = await reason(failed);
       if (end.signal.aborted) return;
-      if (!failed && Date.now() - began > 10_000) wait = 0;
+      if (!failed && Date.now() - began > longEnough) wait = 0;
       if (why.final) {
         say("ended", why);
         await paused(Infinity);
@@ -205,10 +222,12 @@ export function play(element, { device, channel, stream = "main", streams, sound
 
   // reason says in words why there is no picture. It is final until something changes.
   async function reason(failed) {
-    const signal = AbortSignal.any([end.signal, AbortSignal.timeout(longestAnswer)]);
     const code = failed instanceof Refusal ? failed.code : "";
     if (failed && !(failed instanceof Refusal)) return { code: "unreachable", message: t("player.unreachable") };
     if (code.startsWith("player.")) return { code, message: failed.message };
+    const asking = (attempt = new AbortController());
+    const { signal } = asking;
+    const timer = setTimeout(() => asking.abort(), longestAnswer);
     try {
       const { items } = await get(`/privileges?device=${encodeURIComponent(device)}`, { signal });
       const camera = items[0]?.cameras?.find((one) => one.channel === Number(channel));
@@ -221,6 +240,8 @@ export function play(element, { device, channel, stream = "main", streams, sound
       return { code, message: code === "stream_not_available" ? t("player.no_picture") : failed?.message ?? "" };
     } catch (error) {
       return error instanceof Refusal ? { code: error.code, message: error.message } : { code: "unreachable", message: t("player.unreachable") };
+    } finally {
+      clearTimeout(timer);
     }
   }
 
