@@ -227,6 +227,11 @@ func TestBadFiles(t *testing.T) {
 	if code, said := configured(t, nil, "serve", "--config=/nowhere/latchkey.yaml"); code != 2 || !strings.Contains(said, "/nowhere/latchkey.yaml") {
 		t.Errorf("no file: exit status %d, %s", code, said)
 	}
+	for _, path := range []string{pipe(t, t.TempDir(), "latchkey.yaml"), t.TempDir()} {
+		if code, said := configured(t, nil, "serve", "--config", path); code != 2 || !strings.Contains(said, path+": it is not a regular file") {
+			t.Errorf("%s: exit status %d, %s", path, code, said)
+		}
+	}
 }
 
 func TestPasswordsOfConnectionStringsAreNotTold(t *testing.T) {

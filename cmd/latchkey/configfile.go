@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"gopkg.in/yaml.v3"
+
+	"latchkey/internal/regular"
 )
 
 // configFile is the content of the --config file: flag name to value.
@@ -42,7 +43,7 @@ func readConfigFile(args []string, env func(string) (string, bool)) (*configFile
 	if f.path == "" {
 		return f, nil
 	}
-	r, err := os.Open(f.path)
+	r, err := regular.Open(f.path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}

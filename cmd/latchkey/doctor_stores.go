@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"latchkey/eventstore"
+	"latchkey/internal/regular"
 )
 
 // eventStore asks the log how it is. An embedded one that does not run is not opened.
@@ -92,10 +93,10 @@ const mostApart = 2 * time.Second
 // beside it.
 func sqliteFile(path string) finding {
 	name := filepath.Base(path)
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // a pipe would be waited for
-		return ok("database", "%s is not a file (%v)", name, info.Mode()).but(problem, "Put the database there: restore a backup (latchkey restore).")
+	f, err := regular.Open(path)
+	if errors.Is(err, regular.ErrNot) {
+		return ok("database", "%s: %v", name, regular.ErrNot).but(problem, "Put the database there: restore a backup (latchkey restore).")
 	}
-	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ok("database", "%s is made at the first start", name)
 	}

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -115,7 +116,9 @@ func TestDoctorFinds(t *testing.T) {
 		"a lost log":                 {func(s *settings) { put(t, s.Data, "vault.db", "SQLite format 3\x00") }, nil, "event store", problem, "is missing"},
 		"a database that is away":    {func(s *settings) { s.Database = "postgres://latchkey:pa55@" + closed + "/latchkey?sslmode=disable" }, nil, "database", problem, "postgres://"},
 		"a damaged database":         {func(s *settings) { put(t, s.Data, "projections.db", "this is a text, not a database") }, nil, "database", problem, "projections.db is not"},
-		"a folder for a database":    {func(s *settings) { folder(t, s.Data, "vault.db") }, nil, "database", problem, "vault.db is not a file"},
+		"a folder for a database":    {func(s *settings) { folder(t, s.Data, "vault.db") }, nil, "database", problem, "vault.db: it is not a regular file"},
+		"a pipe for a certificate":   {secure(pipe(t, dir, "pipe.pem"), key), nil, "tls", problem, "it is not a regular file"},
+		"a pipe for the authority":   {func(s *settings) { s.HTTPS = closed; pipe(t, s.Data, authorityFile) }, nil, "tls", problem, "it is not a regular file"},
 		"a folder open to others":    {func(s *settings) { open(t, s.Data) }, nil, "data folder", warning, "open to other users"},
 		"no folder":                  {func(s *settings) { s.Data = put(t, s.Data, "file", "x") }, nil, "data folder", problem, "is not a folder"},
 		"a full disk":                {func(*settings) {}, func(d *doctor) { d.free = func(string) (uint64, error) { return 5 << 20, nil } }, "disk", problem, "5 MiB"},
@@ -161,6 +164,16 @@ func folder(t *testing.T, dir, name string) {
 	if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// pipe makes a pipe to which nobody writes.
+func pipe(t *testing.T, dir, name string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), syscall.Mkfifo(path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func open(t *testing.T, path string) {

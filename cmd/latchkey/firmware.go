@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"gopkg.in/yaml.v3"
 
 	"latchkey/domain/device"
+	"latchkey/internal/regular"
 )
 
 // maxFirmwareFile limits the file of --sharing-firmware, in bytes.
@@ -21,7 +21,7 @@ func readFirmwarePolicy(path string) (device.FirmwarePolicy, error) {
 	if path == "" {
 		return device.FirmwarePolicy{}, nil
 	}
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return device.FirmwarePolicy{}, err
 	}

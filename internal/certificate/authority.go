@@ -19,6 +19,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"latchkey/internal/regular"
 )
 
 // rootLife is how long an authority lasts.
@@ -52,7 +54,7 @@ type Authority struct {
 
 // OpenAuthority reads an authority; the error wraps fs.ErrNotExist if there is none.
 func OpenAuthority(file string) (*Authority, error) {
-	f, err := os.Open(file)
+	f, err := regular.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the certificate authority: %w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"latchkey/internal/regular"
 )
 
 // filesEvery is how often it is looked whether the files have changed.
@@ -93,6 +95,9 @@ func (c *Files) stamps() (s [2]stamp, err error) {
 		info, err := os.Stat(name)
 		if err != nil {
 			return s, fmt.Errorf("reading the TLS certificate: %w", err)
+		}
+		if !info.Mode().IsRegular() { // a pipe would be waited for, and cannot be read again
+			return s, fmt.Errorf("reading the TLS certificate: %s: %w", name, regular.ErrNot)
 		}
 		s[n] = stamp{info.Size(), info.ModTime(), info}
 	}

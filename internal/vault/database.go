@@ -16,6 +16,8 @@ import (
 	"github.com/uptrace/bun/dialect/sqlitedialect"
 	"github.com/uptrace/bun/schema"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"latchkey/internal/regular"
 )
 
 // busyTimeout is how long SQLite waits for another process that writes.
@@ -28,7 +30,7 @@ func OpenFile(path string) (*bun.DB, error) {
 	if info, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("opening the vault: %w", err)
 	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("opening the vault: %s is not a file", path)
+		return nil, fmt.Errorf("opening the vault %s: %w", path, regular.ErrNot)
 	}
 	query := url.Values{"mode": {"rw"}, "_txlock": {"immediate"}, "_pragma": {
 		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "secure_delete(1)",
