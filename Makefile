@@ -59,7 +59,7 @@ generate: ## Make the generated code again
 screenshots: ## Take a picture of every page of the portal: out/screenshots
 	@.ci/setup
 	@rm -rf out/screenshots && mkdir -p out/screenshots
-	@LATCHKEY_SCREENSHOTS=$(CURDIR)/out/screenshots go test -count=1 -v -run TestBrowserEveryPage ./internal/portaltest | grep --line-buffered -E '^ok|FAIL|\.png|_test.go'
+	@$(RACE) LATCHKEY_SCREENSHOTS=$(CURDIR)/out/screenshots go test -count=1 -v -run TestBrowserEveryPage ./internal/portaltest | grep --line-buffered -E '^ok|FAIL|\.png|_test.go'
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10m)
@@ -68,7 +68,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (10m)
 .PHONY: torture
 torture: ## Kill the process, cut its power and mix its stores up, ROUNDS (100) times; besiege it for SIEGE (1h); 10,000 steps against a model
 	@.ci/setup
-	@LATCHKEY_TORTURE_ROUNDS=$(ROUNDS) LATCHKEY_POWERCUT_ROUNDS=$(ROUNDS) LATCHKEY_PAIRS=$$((2 * $(ROUNDS))) LATCHKEY_STALE_TRIES=10000 LATCHKEY_MODEL_STEPS=10000 LATCHKEY_SIEGE=$(SIEGE) \
+	@$(RACE) LATCHKEY_TORTURE_ROUNDS=$(ROUNDS) LATCHKEY_POWERCUT_ROUNDS=$(ROUNDS) LATCHKEY_PAIRS=$$((2 * $(ROUNDS))) LATCHKEY_STALE_TRIES=10000 LATCHKEY_MODEL_STEPS=10000 LATCHKEY_SIEGE=$(SIEGE) \
 		go test -count=1 -v -timeout 5h -run 'Siege|Torture|PowerCut|StoresOfDifferentTimes|StalePermission|TheWholeAPI' ./cmd/latchkey
 
 .PHONY: bench
