@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 )
 
@@ -40,7 +41,7 @@ func (p *Person) Open(path string) *Page {
 	g := &Page{t: p.t, person: p, faults: &faults{origin: p.origin}}
 	g.ctx, g.cancel = chromedp.NewContext(p.ctx, chromedp.WithListener(g.faults.listen))
 	p.t.Cleanup(g.end)
-	if err := chromedp.Do(g.ctx, chromedp.Func(p.look.apply)); err != nil {
+	if err := chromedp.Do(g.ctx, chromedp.Func(p.look.apply), chromedp.Func(p.trust)); err != nil {
 		p.t.Fatalf("opening a tab: %v", err)
 	}
 	g.Go(path)
@@ -71,6 +72,12 @@ func (l Look) apply(ctx context.Context, tab *chromedp.Target) error {
 		emulation.SetUserAgentOverrideParams{UserAgent: agent, AcceptLanguage: l.Language})
 	_, age := cdp.Call(ctx, tab, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: l.older()})
 	return errors.Join(size, touch, media, language, age)
+}
+
+// trust lets the tab open a server whose authority the browser does not know.
+func (p *Person) trust(ctx context.Context, tab *chromedp.Target) error {
+	_, err := cdp.Call(ctx, tab, security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: strings.HasPrefix(p.origin, "https:")})
+	return err
 }
 
 // older is a script that takes away what the browser lacks.

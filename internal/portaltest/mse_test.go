@@ -17,10 +17,10 @@ var (
 
 // TestBrowserPlaysWithoutWebRTC: a page plays a camera by Media Source Extensions, close to
 // it, or by HLS where there are none, and either picture ends with live view, with words
-// that say so. The camera has no sound: chromium has no FLAC in HLS.
+// that say so; all of it within TLS. The camera has no sound: chromium has no FLAC in HLS.
 func TestBrowserPlaysWithoutWebRTC(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
+	s := serveSecurely(t)
 	olga, rita := s.register("olga@example.com", "Olga Lind"), s.register("rita@example.com", "Rita Brandt")
 	device := olga.add(camera(t, "DS-1", func(c *simcamera.Config) { c.Silent = true }), "Front door")
 	share := olga.offer(rita, "", []string{device}, "live_view")

@@ -2,6 +2,8 @@ package portaltest
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -79,13 +81,29 @@ type server struct {
 // serve starts a service; it ends with the test.
 func serve(t testing.TB, more ...string) *server {
 	t.Helper()
+	return serveAt(t, "", more...)
+}
+
+// serveSecurely is serve within TLS, by an authority of the service's own.
+func serveSecurely(t testing.TB) *server {
+	t.Helper()
+	addr := freeAddr(t)
+	return serveAt(t, "https://"+addr, "--https", addr)
+}
+
+// web calls the API of services, whose authorities it does not know.
+var web = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // of this machine
+
+// serveAt is serve with the origin that pages are opened at; "": that of HTTP.
+func serveAt(t testing.TB, origin string, more ...string) *server {
+	t.Helper()
 	s := &server{t: t, mail: mailtest.Start(t), done: make(chan struct{})}
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, s.mail.CA, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	addr := freeAddr(t)
-	s.origin, s.rtsp = "http://"+addr, freeAddr(t)
+	s.origin, s.rtsp = cmp.Or(origin, "http://"+addr), freeAddr(t)
 	cmd := exec.Command(latchkey(t), append([]string{"serve", "--data", t.TempDir(), "--http", addr,
 		"--rtsp", s.rtsp, "--webrtc", freeAddr(t), "--metrics", "off", "--registration", "open", "--log-level", "warn"}, more...)...)
 	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+ca,
@@ -109,7 +127,7 @@ func serve(t testing.TB, more ...string) *server {
 		}
 	})
 	s.eventually("latchkey is ready", func() bool {
-		a, err := http.Get(s.origin + "/readyz")
+		a, err := web.Get(s.origin + "/readyz")
 		if err != nil {
 			return false
 		}
@@ -216,7 +234,7 @@ func (a *account) must(method, path string, body, out any) {
 		if a.token != "" {
 			r.Header.Set("Authorization", "Bearer "+a.token)
 		}
-		res, err := http.DefaultClient.Do(r)
+		res, err := web.Do(r)
 		if err != nil {
 			a.s.t.Fatal(err)
 		}
