@@ -55,7 +55,7 @@ const noting = `(() => {
 // watched is when what was done on the way to a first frame.
 type watched struct {
 	Click, Heard, Script, Offered, Answered, Accepted, Checked, Connected, Received, Presented, Shown float64
-	Way                                                                                        string
+	Way                                                                                               string
 }
 
 // spans are where the time goes, one after the other. ICE and DTLS are answered by the

@@ -1,12 +1,13 @@
 // The page of live pictures: all cameras, and one of them large. A click opens the large
 // view in this page, so that the picture goes on while the larger one comes.
 import "./updates.js";
-import { play } from "./player.js";
+import { play, prepare } from "./player.js";
 import { mountCamera } from "./camera.js";
 import { t } from "./words.js";
 
 const leaveAfter = 2000; // ms that a tile plays on after it left the screen
 const hiddenAfter = 30_000; // ms that pictures go on in a hidden tab
+const pictureFirst = 500; // ms that the page around a large picture waits for it
 const soon = 300; // ms from a notice to the look at the page
 
 const main = document.getElementById("main");
@@ -92,10 +93,19 @@ async function open(tile) {
     main.append(view);
     scrollTo(0, 0);
   });
-  picture.addEventListener("state", ({ detail }) => { if (detail.state !== "connecting") stop(tile); });
+  // What is around the picture is built after it has come, if that is soon.
+  const pictured = !player || new Promise((done) => {
+    setTimeout(done, pictureFirst);
+    picture.addEventListener("state", ({ detail }) => {
+      if (detail.state === "connecting") return;
+      stop(tile);
+      done();
+    });
+  });
   leaveExcept(tile);
   const page = await asked.then((response) => (response.ok && !response.redirected ? response.text() : "")).catch(() => "");
   await changed;
+  await pictured;
   if (!view.isConnected) return;
   const fresh = new DOMParser().parseFromString(page, "text/html");
   const theirs = fresh.getElementById("camera");
@@ -153,6 +163,11 @@ addEventListener("popstate", () => {
   if (grid && location.pathname === "/live") close();
   else if (location.pathname !== "/live" || !main.querySelector("#live")) location.reload(); // the page was loaded while one was large
 });
+
+// Whoever points at a tile will probably open it.
+for (const intent of ["pointermove", "pointerdown"]) {
+  main.addEventListener(intent, ({ target }) => { if (target.closest(".tile")?.dataset.may === "now") prepare(); });
+}
 
 main.addEventListener("click", (event) => {
   const tile = event.target.closest(".tile");

@@ -2,6 +2,7 @@
 // there is none. See choice.js for the ways.
 import { call, get, Refusal } from "./api.js";
 import { choose } from "./choice.js";
+import { playWHEP, prepareWHEP } from "./whep.js";
 import { t } from "./words.js";
 
 const firstPicture = { webrtc: 4000, mse: 6000, hls: 15_000, still: 10_000 }; // ms to wait for it
@@ -19,10 +20,12 @@ const able = {
   hls: (mime) => probe.canPlayType("application/vnd.apple.mpegurl") !== "" && probe.canPlayType(mime) !== "",
 };
 
-// starter returns the function of a way. Its module is loaded with the first use.
+// starter returns the function of a way. Modules of other ways than the usual one are loaded
+// with the first use.
 async function starter(way) {
-  const module = { webrtc: "./whep.js", mse: "./mse.js", hls: "./hls.js", still: "./still.js" }[way];
-  const name = { webrtc: "playWHEP", mse: "playMSE", hls: "playHLS", still: "playStill" }[way];
+  if (way === "webrtc") return playWHEP;
+  const module = { mse: "./mse.js", hls: "./hls.js", still: "./still.js" }[way];
+  const name = { mse: "playMSE", hls: "playHLS", still: "playStill" }[way];
   try {
     return (await import(module))[name];
   } catch (error) {
@@ -39,6 +42,11 @@ function refusalOf(why = {}) {
   if (why instanceof Refusal) return why;
   const { code = "lost", message } = why;
   return new Refusal(0, { code, detail: ["lost", "decode_failed"].includes(code) ? t("player.no_picture") : message }, {});
+}
+
+// prepare makes ready for a picture that somebody will probably want to see.
+export function prepare() {
+  if (able.webrtc.length > 0) prepareWHEP();
 }
 
 // play shows a channel in an element until close. The element gets data-state (connecting,
