@@ -4346,7 +4346,9 @@ type ClientInterface interface {
 	// the camera does not play now.
 	//
 	// You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
-	// your session, when your player is not heard for thirty seconds, and when the camera ends. The player is told so by DTLS:
+	// your session, when your player is not heard for thirty seconds, and when the camera ends. What is heard is RTCP that SRTP
+	// authenticates, such as the reports of a receiver, which browsers send every few seconds; the checks of ICE (RFC 7675)
+	// do not count, but after 25 seconds without any of them it ends as well. The player is told so by DTLS:
 	// the `transport` of its `RTCRtpReceiver` is `closed` at once, while Chromium leaves the `connectionState` as it is for
 	// some time. Start again to learn why.
 	//
@@ -4368,7 +4370,8 @@ type ClientInterface interface {
 	// says who has it.
 	//
 	// You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
-	// your session, and when you have said nothing for thirty seconds. Send packets only while you talk: those of a
+	// your session, and when you have said nothing for thirty seconds, that is, sent no packet of sound that SRTP authenticates;
+	// RTCP and the checks of ICE do not count. Send packets only while you talk: those of a
 	// muted microphone would keep the floor.
 	//
 	// Takes any type of body and a specified content type.
@@ -6579,7 +6582,9 @@ func (c *Client) GetTalk(ctx context.Context, device DeviceOrDomainPath, channel
 // the camera does not play now.
 //
 // You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
-// your session, when your player is not heard for thirty seconds, and when the camera ends. The player is told so by DTLS:
+// your session, when your player is not heard for thirty seconds, and when the camera ends. What is heard is RTCP that SRTP
+// authenticates, such as the reports of a receiver, which browsers send every few seconds; the checks of ICE (RFC 7675)
+// do not count, but after 25 seconds without any of them it ends as well. The player is told so by DTLS:
 // the `transport` of its `RTCRtpReceiver` is `closed` at once, while Chromium leaves the `connectionState` as it is for
 // some time. Start again to learn why.
 //
@@ -6611,7 +6616,8 @@ func (c *Client) StartWebRTCViewerWithBody(ctx context.Context, device DeviceOrD
 // says who has it.
 //
 // You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
-// your session, and when you have said nothing for thirty seconds. Send packets only while you talk: those of a
+// your session, and when you have said nothing for thirty seconds, that is, sent no packet of sound that SRTP authenticates;
+// RTCP and the checks of ICE do not count. Send packets only while you talk: those of a
 // muted microphone would keep the floor.
 //
 // Takes any type of body and a specified content type.
@@ -15102,7 +15108,9 @@ type ClientWithResponsesInterface interface {
 	// the camera does not play now.
 	//
 	// You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
-	// your session, when your player is not heard for thirty seconds, and when the camera ends. The player is told so by DTLS:
+	// your session, when your player is not heard for thirty seconds, and when the camera ends. What is heard is RTCP that SRTP
+	// authenticates, such as the reports of a receiver, which browsers send every few seconds; the checks of ICE (RFC 7675)
+	// do not count, but after 25 seconds without any of them it ends as well. The player is told so by DTLS:
 	// the `transport` of its `RTCRtpReceiver` is `closed` at once, while Chromium leaves the `connectionState` as it is for
 	// some time. Start again to learn why.
 	//
@@ -15124,7 +15132,8 @@ type ClientWithResponsesInterface interface {
 	// says who has it.
 	//
 	// You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
-	// your session, and when you have said nothing for thirty seconds. Send packets only while you talk: those of a
+	// your session, and when you have said nothing for thirty seconds, that is, sent no packet of sound that SRTP authenticates;
+	// RTCP and the checks of ICE do not count. Send packets only while you talk: those of a
 	// muted microphone would keep the floor.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -22430,7 +22439,9 @@ func (c *ClientWithResponses) GetTalkWithResponse(ctx context.Context, device De
 // the camera does not play now.
 //
 // You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
-// your session, when your player is not heard for thirty seconds, and when the camera ends. The player is told so by DTLS:
+// your session, when your player is not heard for thirty seconds, and when the camera ends. What is heard is RTCP that SRTP
+// authenticates, such as the reports of a receiver, which browsers send every few seconds; the checks of ICE (RFC 7675)
+// do not count, but after 25 seconds without any of them it ends as well. The player is told so by DTLS:
 // the `transport` of its `RTCRtpReceiver` is `closed` at once, while Chromium leaves the `connectionState` as it is for
 // some time. Start again to learn why.
 //
@@ -22458,7 +22469,8 @@ func (c *ClientWithResponses) StartWebRTCViewerWithBodyWithResponse(ctx context.
 // says who has it.
 //
 // You are connected within ten seconds or it ends; it also ends when you lose the privilege, when the owner ends you, with
-// your session, and when you have said nothing for thirty seconds. Send packets only while you talk: those of a
+// your session, and when you have said nothing for thirty seconds, that is, sent no packet of sound that SRTP authenticates;
+// RTCP and the checks of ICE do not count. Send packets only while you talk: those of a
 // muted microphone would keep the floor.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).

@@ -269,12 +269,17 @@ func TestRecordingsInABrowser(t *testing.T) {
 	owner.must("GET", "/devices/"+device.ID+"/viewers", nil, &viewers)
 	owner.must("DELETE", "/devices/"+device.ID+"/viewers/"+viewers.Items[0].ID, nil, nil)
 	eventually(t, "the owner's ends", mine.is(func() bool { return mine.err != nil }))
-	for _, bad := range []string{"", "x", "{}", `{"seek":"yesterday"}`, `{"speed":3}`, `{"pause":true,"speed":2}`, `{"seek":"2026-01-01T00:00:00Z"} {}`} {
+	long := strings.Repeat(" ", 1024) + "{}"
+	for _, bad := range []string{"", "x", long, "{}", `{"seek":"yesterday"}`, `{"speed":3}`, `{"pause":true,"speed":2}`, `{"seek":"2026-01-01T00:00:00Z"} {}`} {
 		wrong, _ := owner.reel(device.ID)
 		wrong.say(bad)
 		eventually(t, "an order that is none ends the connection", wrong.is(func() bool { return wrong.err != nil }))
-		if e := (websocket.CloseError{}); !errors.As(wrong.err, &e) || e.Code != websocket.StatusPolicyViolation || e.Reason == "" {
-			t.Errorf("%q: %v", bad, wrong.err)
+		want := websocket.StatusPolicyViolation
+		if bad == long {
+			want = websocket.StatusMessageTooBig
+		}
+		if e := (websocket.CloseError{}); !errors.As(wrong.err, &e) || e.Code != want || e.Reason == "" {
+			t.Errorf("%.80q: %v; want the code %d", bad, wrong.err, want)
 		}
 	}
 	other, _ := owner.reel(device.ID)
