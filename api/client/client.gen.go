@@ -4334,7 +4334,8 @@ type ClientInterface interface {
 	// StartWebRTCViewerWithBody Watch a channel by WebRTC
 	//
 	// WHEP: the body is your offer, the answer is ours with all of our candidates. Needs live view (`privilege_missing`).
-	// Offer a video, and if you want sound an audio, both `recvonly`, and no data channels (`invalid_offer`); `Location` is where
+	// Offer a video, and if you want sound an audio, both `recvonly`, and no data channels, with the fingerprint of
+	// your certificate by SHA-1 or SHA-2 (RFC 8122; else `invalid_offer`); `Location` is where
 	// to end it.
 	// You need not wait for your own candidates: they are not read, as you send the checks (ICE-lite). No server for STUN
 	// or TURN is needed.
@@ -4360,7 +4361,7 @@ type ClientInterface interface {
 	// StartWebRTCTalkerWithBody Talk to a camera by WebRTC
 	//
 	// WHIP: the body is your offer, the answer is ours with all of our candidates. Needs two-way audio (`privilege_missing`).
-	// Offer one audio that is `sendonly`, with PCMA and PCMU (`invalid_offer`); the answer has the one that the camera takes.
+	// Offer one audio that is `sendonly`, with PCMA and PCMU and the fingerprint of your certificate (else `invalid_offer`); the answer has the one that the camera takes.
 	// `Location` is where to end it.
 	//
 	// Nothing is transcoded: 409 `talk_codec_not_supported` is for a camera that takes neither, `talk_not_available` for one
@@ -6570,7 +6571,8 @@ func (c *Client) GetTalk(ctx context.Context, device DeviceOrDomainPath, channel
 // StartWebRTCViewerWithBody Watch a channel by WebRTC
 //
 // WHEP: the body is your offer, the answer is ours with all of our candidates. Needs live view (`privilege_missing`).
-// Offer a video, and if you want sound an audio, both `recvonly`, and no data channels (`invalid_offer`); `Location` is where
+// Offer a video, and if you want sound an audio, both `recvonly`, and no data channels, with the fingerprint of
+// your certificate by SHA-1 or SHA-2 (RFC 8122; else `invalid_offer`); `Location` is where
 // to end it.
 // You need not wait for your own candidates: they are not read, as you send the checks (ICE-lite). No server for STUN
 // or TURN is needed.
@@ -6606,7 +6608,7 @@ func (c *Client) StartWebRTCViewerWithBody(ctx context.Context, device DeviceOrD
 // StartWebRTCTalkerWithBody Talk to a camera by WebRTC
 //
 // WHIP: the body is your offer, the answer is ours with all of our candidates. Needs two-way audio (`privilege_missing`).
-// Offer one audio that is `sendonly`, with PCMA and PCMU (`invalid_offer`); the answer has the one that the camera takes.
+// Offer one audio that is `sendonly`, with PCMA and PCMU and the fingerprint of your certificate (else `invalid_offer`); the answer has the one that the camera takes.
 // `Location` is where to end it.
 //
 // Nothing is transcoded: 409 `talk_codec_not_supported` is for a camera that takes neither, `talk_not_available` for one
@@ -15096,7 +15098,8 @@ type ClientWithResponsesInterface interface {
 	// StartWebRTCViewerWithBodyWithResponse Watch a channel by WebRTC
 	//
 	// WHEP: the body is your offer, the answer is ours with all of our candidates. Needs live view (`privilege_missing`).
-	// Offer a video, and if you want sound an audio, both `recvonly`, and no data channels (`invalid_offer`); `Location` is where
+	// Offer a video, and if you want sound an audio, both `recvonly`, and no data channels, with the fingerprint of
+	// your certificate by SHA-1 or SHA-2 (RFC 8122; else `invalid_offer`); `Location` is where
 	// to end it.
 	// You need not wait for your own candidates: they are not read, as you send the checks (ICE-lite). No server for STUN
 	// or TURN is needed.
@@ -15122,7 +15125,7 @@ type ClientWithResponsesInterface interface {
 	// StartWebRTCTalkerWithBodyWithResponse Talk to a camera by WebRTC
 	//
 	// WHIP: the body is your offer, the answer is ours with all of our candidates. Needs two-way audio (`privilege_missing`).
-	// Offer one audio that is `sendonly`, with PCMA and PCMU (`invalid_offer`); the answer has the one that the camera takes.
+	// Offer one audio that is `sendonly`, with PCMA and PCMU and the fingerprint of your certificate (else `invalid_offer`); the answer has the one that the camera takes.
 	// `Location` is where to end it.
 	//
 	// Nothing is transcoded: 409 `talk_codec_not_supported` is for a camera that takes neither, `talk_not_available` for one
@@ -22427,7 +22430,8 @@ func (c *ClientWithResponses) GetTalkWithResponse(ctx context.Context, device De
 // StartWebRTCViewerWithBodyWithResponse Watch a channel by WebRTC
 //
 // WHEP: the body is your offer, the answer is ours with all of our candidates. Needs live view (`privilege_missing`).
-// Offer a video, and if you want sound an audio, both `recvonly`, and no data channels (`invalid_offer`); `Location` is where
+// Offer a video, and if you want sound an audio, both `recvonly`, and no data channels, with the fingerprint of
+// your certificate by SHA-1 or SHA-2 (RFC 8122; else `invalid_offer`); `Location` is where
 // to end it.
 // You need not wait for your own candidates: they are not read, as you send the checks (ICE-lite). No server for STUN
 // or TURN is needed.
@@ -22459,7 +22463,7 @@ func (c *ClientWithResponses) StartWebRTCViewerWithBodyWithResponse(ctx context.
 // StartWebRTCTalkerWithBodyWithResponse Talk to a camera by WebRTC
 //
 // WHIP: the body is your offer, the answer is ours with all of our candidates. Needs two-way audio (`privilege_missing`).
-// Offer one audio that is `sendonly`, with PCMA and PCMU (`invalid_offer`); the answer has the one that the camera takes.
+// Offer one audio that is `sendonly`, with PCMA and PCMU and the fingerprint of your certificate (else `invalid_offer`); the answer has the one that the camera takes.
 // `Location` is where to end it.
 //
 // Nothing is transcoded: 409 `talk_codec_not_supported` is for a camera that takes neither, `talk_not_available` for one

@@ -91,6 +91,9 @@ func parseOffer(text []byte) (*sdp.SessionDescription, error) {
 	for _, m := range desc.MediaDescriptions {
 		m.Attributes = withoutAddresses(m.Attributes)
 	}
+	if err := readFingerprints(&desc); err != nil {
+		return nil, err
+	}
 	return &desc, nil
 }
 

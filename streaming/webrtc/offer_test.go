@@ -1,6 +1,7 @@
 package webrtc
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -20,7 +21,12 @@ func h264Of(sps []byte) *format.H264 {
 	return &format.H264{PayloadTyp: 96, PacketizationMode: 1, SPS: sps, PPS: []byte{0x68}}
 }
 
-const head = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n"
+// hashed is a digest by SHA-256.
+var hashed = strings.Repeat("A0:", 31) + "a0"
+
+const fingerprint = "a=fingerprint:sha-256 A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0:A0\r\n"
+
+const head = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n" + fingerprint
 
 // chrome is what Chrome offers for H.264, shortened.
 const chrome = head + "m=video 9 UDP/TLS/RTP/SAVPF 96 102 103 104 105 106\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=candidate:1 1 udp 1 192.0.2.66 9 typ host\r\n" +
@@ -111,6 +117,55 @@ func TestOffersOfTalkers(t *testing.T) {
 		if _, err := readTalk([]byte(text)); err == nil {
 			t.Errorf("%s: it is read", name)
 		}
+	}
+}
+
+// TestFingerprintsOfOffers: nobody connects with one that names no certificate, so it is
+// refused like any other faulty offer, of viewers and of talkers.
+func TestFingerprintsOfOffers(t *testing.T) {
+	const talk = head + "m=audio 9 UDP/TLS/RTP/SAVPF 8\r\na=sendonly\r\n"
+	bytes := func(n int) string { return strings.Repeat("0F:", n-1) + "f0" }
+	for name, c := range map[string]struct {
+		lines string // in place of that of the session
+		good  bool
+	}{
+		"SHA-256":                {"a=fingerprint:sha-256 " + hashed + "\r\n", true},
+		"in capitals":            {"a=fingerprint:SHA-256 " + strings.ToUpper(hashed) + "\r\n", true},
+		"SHA-1":                  {"a=fingerprint:sha-1 " + bytes(20) + "\r\n", true},
+		"SHA-512":                {"a=fingerprint:sha-512 " + bytes(64) + "\r\n", true},
+		"after one of later":     {"a=fingerprint:sha3-256 " + bytes(32) + "\r\n" + fingerprint, true},
+		"none":                   {"", false},
+		"no value":               {"a=fingerprint:sha-256\r\n", false},
+		"too short":              {"a=fingerprint:sha-256 " + bytes(31) + "\r\n", false},
+		"too long":               {"a=fingerprint:sha-256 " + bytes(33) + "\r\n", false},
+		"of another function":    {"a=fingerprint:sha-384 " + bytes(32) + "\r\n", false},
+		"no hex":                 {"a=fingerprint:sha-256 " + strings.Replace(hashed, "A", "G", 1) + "\r\n", false},
+		"no colons":              {"a=fingerprint:sha-256 " + strings.ReplaceAll(hashed, ":", "") + "\r\n", false},
+		"half a byte":            {"a=fingerprint:sha-256 " + strings.Replace(hashed, "A0:", "A:", 1) + "\r\n", false},
+		"two blanks":             {"a=fingerprint:sha-256  " + hashed + "\r\n", false},
+		"more":                   {"a=fingerprint:sha-256 " + hashed + " x\r\n", false},
+		"MD5":                    {"a=fingerprint:md5 " + bytes(16) + "\r\n", false},
+		"a function of later":    {"a=fingerprint:sha3-256 " + bytes(32) + "\r\n", false},
+		"a faulty one after one": {fingerprint + "a=fingerprint:sha-256 00\r\n", false},
+	} {
+		_, watching := readOffer([]byte(strings.Replace(chrome, fingerprint, c.lines, 1)))
+		_, talking := readTalk([]byte(strings.Replace(talk, fingerprint, c.lines, 1)))
+		for of, err := range map[string]error{"a viewer": watching, "a talker": talking} {
+			if _, refused := errors.AsType[*OfferError](err); refused == c.good || err != nil && !refused {
+				t.Errorf("%s, of %s: %v", name, of, err)
+			}
+		}
+	}
+	inMedia := strings.Replace(chrome, fingerprint, "", 1)
+	if _, err := readOffer([]byte(inMedia + fingerprint)); err != nil {
+		t.Errorf("in a media: %v", err)
+	}
+	if _, err := readOffer([]byte(inMedia + "a=fingerprint:sha-256 00\r\n")); err == nil {
+		t.Error("a faulty one in a media is read")
+	}
+	o, err := readOffer([]byte(strings.Replace(chrome, fingerprint, "a=fingerprint:sha3-256 "+bytes(32)+"\r\n"+fingerprint, 1)))
+	if err != nil || contains(o.sdp, "sha3") || !contains(o.sdp, "sha-256 A0") {
+		t.Errorf("what pion gets: %v, %v", o, err)
 	}
 }
 
