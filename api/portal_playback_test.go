@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -13,12 +14,12 @@ import (
 // recorder is a portal village whose cameras have recordings.
 func recorderVillage(t *testing.T, recorded func(privilege.Interval) (Recorded, error)) (*village, *playing) {
 	t.Helper()
-	x := &playing{}
+	x, m := &playing{}, newMemoryAlarms(t)
 	w := newPortalWorld(t, func(c *Config) {
-		x.index = c.Access.(index)
+		x.index, c.Alarms = c.Access.(index), m
 		c.Cameras, c.Access, c.PlaybackDelay = &fakeCameras{recordings: recorded}, x, 15*time.Minute
 	})
-	v := &village{world: w, owner: w.person("alice"), recipient: w.person("bob"), stranger: w.person("mallory")}
+	v := &village{world: w, owner: w.person("alice"), recipient: w.person("bob"), stranger: w.person("mallory"), alarms: m}
 	v.device, v.spare = w.camera(v.owner, "Front door"), w.camera(v.owner, "Garden")
 	v.id = w.share(v.owner, v.recipient.email, grant(v.device, "playback")).ID
 	v.accept()
@@ -82,12 +83,36 @@ func TestPortalPlayback(t *testing.T) {
 		t.Errorf("%d is chosen: %s", data.At, p.body)
 	}
 
-	x.delay = true
-	// Without live view there is a delay, and no way to the live view.
-	p = v.as(v.recipient).get(path+query).want(200, path+query, "recordings once they are 15 minutes old").lacks(`href="/live/`)
-	if p.dataOf("playback-data", &data); data.Allowed[1] > noon.Add(-15*time.Minute).UnixMilli() {
-		t.Errorf("may be played until %v", time.UnixMilli(data.Allowed[1]))
+	// Alarms are for those who have the privilege, also those that came when they had it.
+	v.alarmAt(t, "night", v.device, 1, at(1, 15), v.owner, v.recipient)
+	v.alarmAt(t, "other", v.spare, 1, at(1, 20), v.owner)
+	v.alarmAt(t, "before", v.device, 1, at(-1, 0), v.owner, v.recipient)
+	v.alarmAt(t, "after", v.device, 1, at(24, 0), v.owner, v.recipient)
+	alarms := func(p person) []struct{ At int64 } {
+		t.Helper()
+		v.as(p).get(path+query).want(200, path+query).dataOf("playback-data", &data)
+		return data.Alarms
 	}
+	if list := alarms(v.owner); len(list) != 1 || list[0].At != at(1, 15).UnixMilli() {
+		t.Errorf("the owner's alarms: %v", list)
+	}
+	if list := alarms(v.recipient); len(list) != 0 {
+		t.Errorf("alarms without the privilege: %v", list)
+	}
+
+	x.delay = true
+	x.conditions = []privilege.Condition{{Privileges: privilege.All, NotBefore: at(2, 0)}}
+	// Without live view there is a delay, and no way to the live view. What is not allowed is
+	// neither in the list nor on the timeline.
+	p = v.as(v.recipient).get(path+query).want(200, path+query, "recordings once they are 15 minutes old", "3 recordings", "02:00:00 – 02:30:00", "11:00:00 – 11:45:00").
+		lacks(`href="/live/`, "01:00:00")
+	p.dataOf("playback-data", &data)
+	if want := [2]int64{at(2, 0).UnixMilli(), at(11, 45).UnixMilli()}; data.Allowed != want || data.Recordings[0][0] != want[0] || data.Recordings[2][1] != want[1] {
+		t.Errorf("%v may be played, and %v is listed; want %v", data.Allowed, data.Recordings, want)
+	}
+	chosen = path + query + "&at=" + url.QueryEscape(at(1, 10).Format(time.RFC3339))
+	v.as(v.recipient).get(chosen).want(200, chosen, "/playback?starttime="+at(2, 0).Format("20060102T150405Z"))
+	x.conditions = nil
 	v.as(v.stranger).get(path+query).want(404, path+query, "There is no such device")
 	for _, bad := range []string{"/playback/" + v.device + "/0", "/playback/" + v.device + "/x", "/playback/nothing/1"} {
 		v.as(v.owner).get(bad).want(404, bad)
@@ -132,8 +157,40 @@ func TestPortalPlaybackZones(t *testing.T) {
 			p.want(200, path+day, c.want...)
 		}
 	}
-	berlin := "?day=2026-10-25&zone=Europe%2FBerlin"
-	v.as(v.owner).get(path+berlin).want(200, path+berlin, "Clocks are changed on this day.", "Times are in the time zone Europe/Berlin")
+}
+
+// TestPortalPlaybackWhereClocksAreChanged: the day is as long as it is, and times that clocks
+// show twice, or leave out, have their offset.
+func TestPortalPlaybackWhereClocksAreChanged(t *testing.T) {
+	var night privilege.Interval
+	v, _ := recorderVillage(t, func(asked privilege.Interval) (Recorded, error) {
+		return Recorded{List: within([]privilege.Interval{night}, asked)}, nil
+	})
+	v.clock.advance(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC).Sub(noon))
+	for _, c := range []struct {
+		day      string
+		hours    int
+		from, to string
+		offsets  string // of the day, in hours
+		row      string
+	}{
+		{"2026-03-29", 23, "2026-03-29T00:30:00Z", "2026-03-29T01:30:00Z", "1 2", "01:30:00 +01:00 – 03:30:00 +02:00 1 h"},
+		{"2026-10-25", 25, "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2 1", "02:30:00 +02:00 – 02:30:00 +01:00 1 h"},
+	} {
+		night.From, _ = time.Parse(time.RFC3339, c.from)
+		night.To, _ = time.Parse(time.RFC3339, c.to)
+		path := "/playback/" + v.device + "/1?day=" + c.day + "&zone=Europe%2FBerlin"
+		p := v.as(v.owner).get(path).want(200, path, "Clocks are changed on this day.", "Times are in the time zone Europe/Berlin", c.row)
+		var data playbackPageData
+		p.dataOf("playback-data", &data)
+		var have []string
+		for _, o := range data.Offsets {
+			have = append(have, fmt.Sprint(o.Offset/time.Hour.Milliseconds()))
+		}
+		if length := time.Duration(data.To-data.From) * time.Millisecond; length != time.Duration(c.hours)*time.Hour || strings.Join(have, " ") != c.offsets {
+			t.Errorf("%s has %v, and the offsets %v", c.day, length, have)
+		}
+	}
 }
 
 // TestPortalPlaybackOfADeviceThatDoesNotAnswer: the page says so, and leads on.

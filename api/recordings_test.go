@@ -48,6 +48,16 @@ func (p *playing) Playable(_ ids.Account, _ ids.Device, channel int, within priv
 	return privilege.Ready(p.conditions).Playable(channel, within, now, delay)
 }
 
+func (p *playing) PlaybackWindow(a ids.Account, d ids.Device, channel int, now time.Time, delay time.Duration) (from, to time.Time, ok bool) {
+	from, to, ok = p.index.PlaybackWindow(a, d, channel, now, delay)
+	for _, c := range p.conditions {
+		if c.NotBefore.After(from) {
+			from = c.NotBefore
+		}
+	}
+	return from, to, ok
+}
+
 // TestRecordingsOfADay: only what may be played back is listed, page by page, and nothing
 // that may be so only by one meaning of the device's times.
 func TestRecordingsOfADay(t *testing.T) {

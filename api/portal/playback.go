@@ -299,19 +299,14 @@ func (v *visit) mayOnDay(p *playbackPage, d recordedDay, list recordedList) erro
 // alarmsOf lists the alarms of a day that the caller has.
 func (v *visit) alarmsOf(d recordedDay) ([]alarmTick, error) {
 	list := []alarmTick{}
-	params := client.ListAlarmsParams{Device: d.device, Channel: &d.channel, Limit: pageOfAPI}
+	params := client.ListAlarmsParams{Device: d.device, Channel: &d.channel, From: d.from, To: d.to, Limit: pageOfAPI}
 	for range mostAlarmTicks / pageOfAPI {
 		a, err := v.api.ListAlarmsWithResponse(v.ctx(), &params)
 		if err != nil {
 			return nil, err
 		}
-		for _, one := range a.JSON200.Items { // the newest first
-			if one.RaisedAt.Before(d.from) {
-				return list, nil
-			}
-			if one.RaisedAt.Before(d.to) {
-				list = append(list, alarmTick{one.RaisedAt.UnixMilli(), v.t("playback.alarm", "time", d.zone.clock(one.RaisedAt, d))})
-			}
+		for _, one := range a.JSON200.Items {
+			list = append(list, alarmTick{one.RaisedAt.UnixMilli(), v.t("playback.alarm", "time", d.zone.clock(one.RaisedAt, d))})
 		}
 		if params.Cursor = a.JSON200.Next; params.Cursor == "" {
 			break

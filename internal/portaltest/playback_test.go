@@ -120,10 +120,66 @@ func TestScaleOfTheTimeline(t *testing.T) {
 		`scale.playableFrom([[10, 20], [30, 40]], 12)`:                                   `12`,
 		`scale.playableFrom([[10, 20]], 20) ?? null`:                                     `null`,
 		`scale.recordedAt([[10, 20], [30, 40]], 20)`:                                     `-1`,
+		`scale.stepped([[10, 20], [30, 40]], 31, 33)`:                                    `33`,
+		`scale.stepped([[10, 20], [30, 40]], 18, 22)`:                                    `22`, // the next is found by playableFrom
+		`scale.stepped([[10, 20], [30, 40]], 33, 31)`:                                    `31`,
+		`scale.stepped([[10, 20], [30, 40]], 31, 28)`:                                    `17`, // over the gap
+		`scale.stepped([[18, 20], [30, 40]], 31, 21)`:                                    `18`,
+		`scale.stepped([[10, 20], [30, 40]], 12, 9)`:                                     `9`,
 	} {
 		var got string
 		if page.Eval(`JSON.stringify(`+expression+`)`, &got); got != want {
 			t.Errorf("%s is %s, want %s", expression, got, want)
+		}
+	}
+	draws(t, page)
+}
+
+// draws holds what a timeline shows of a day of 23 hours with two recordings, and where keys
+// lead.
+func draws(t *testing.T, page *browsertest.Page) {
+	t.Helper()
+	page.Eval(`(async () => {
+		const { Timeline } = await import(document.querySelector('script[src$="portal.js"]').src.replace("portal.js", "timeline.js"));
+		const element = document.querySelector("main").appendChild(document.createElement("div"));
+		Object.assign(element.style, { display: "block", boxSizing: "content-box", width: "400px", height: "88px" });
+		window.seeks = [];
+		window.hours = (n) => n * 3_600_000;
+		const day = {
+			from: 0, to: hours(23), now: hours(22), at: hours(12), offsets: [{ from: 0, offset: 0 }, { from: hours(2), offset: hours(1) }],
+			recordings: [[hours(8), hours(10)], [hours(12), hours(13)]], allowed: [hours(6), hours(20)],
+			alarms: [{ at: hours(9), text: "nine" }, { at: hours(12.5), text: "half past twelve" }],
+		};
+		window.line = new Timeline(element, day, (at) => seeks.push(at / 1000));
+		window.shown = () => [...element.querySelectorAll("rect, .now, .alarm")].map((e) => {
+			const at = (x) => Math.round((line.view.from + x / line.width * (line.view.to - line.view.from)) / 60_000) / 60;
+			const name = e.getAttribute("class");
+			if (name === "alarm") return e.textContent;
+			if (name === "now") return "now " + at(Number(e.getAttribute("x1")));
+			const x = Number(e.getAttribute("x"));
+			return name + " " + Math.max(line.view.from / 3_600_000, at(x)) + "-" + Math.min(line.view.to / 3_600_000, at(x + Number(e.getAttribute("width"))));
+		}).join(", ");
+		window.presses = (key, shiftKey = false) => element.dispatchEvent(new KeyboardEvent("keydown", { key, shiftKey }));
+	})()`, nil)
+	for _, c := range []struct{ do, get, want string }{
+		{`0`, `shown()`, "closed 0-23, allowed 6-20, recorded 8-10, recorded 12-13, nine, half past twelve, now 22"},
+		{`0`, `line.element.getAttribute("aria-valuemax") + " " + line.element.getAttribute("aria-valuetext")`, "82800 playback.value.recorded"},
+		{`line.show(hours(11))`, `line.element.getAttribute("aria-valuetext")`, "playback.value.gap"},
+		{`line.show(hours(5))`, `line.element.getAttribute("aria-valuetext")`, "playback.value.closed"},
+		{`line.show(hours(11.5)); line.zoom(11.5)`, `shown()`, "closed 10.5-12.5, allowed 10.5-12.5, recorded 12-12.5"},
+		{`line.show(hours(12)); presses("ArrowRight")`, `seeks.splice(0).join()`, "43210"},
+		{`presses("ArrowRight", true)`, `seeks.splice(0).join()`, "43270"},
+		{`presses("ArrowLeft", true)`, `seeks.splice(0).join()`, "43210"},
+		{`presses("PageUp")`, `seeks.splice(0).join()`, "43810"},
+		{`presses("Home")`, `seeks.splice(0).join()`, "28800"},
+		{`presses("End")`, `seeks.splice(0).join()`, "46790"},
+		{`line.show(hours(12)); presses("ArrowLeft")`, `seeks.splice(0).join()`, "35990"},
+		{`line.show(hours(12) + 5000); presses("PageDown")`, `seeks.splice(0).join()`, "35400"},
+	} {
+		page.Eval("void ("+strings.ReplaceAll(c.do, ";", ",")+")", nil)
+		var got string
+		if page.Eval(c.get, &got); got != c.want {
+			t.Errorf("%s: %s, want %s", c.do, got, c.want)
 		}
 	}
 }

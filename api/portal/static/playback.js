@@ -94,9 +94,8 @@ play.addEventListener("click", () => {
   reel.pause(playing);
   setPlaying(!playing);
 });
-const step = (seconds) => line.choose(line.at + seconds * 1000);
-find("back").addEventListener("click", () => step(-10));
-find("on").addEventListener("click", () => step(10));
+find("back").addEventListener("click", () => line.step(-10_000));
+find("on").addEventListener("click", () => line.step(10_000));
 find("zoom-in").addEventListener("click", () => line.zoom(2));
 find("zoom-out").addEventListener("click", () => line.zoom(0.5));
 sound.addEventListener("click", () => {

@@ -65,6 +65,14 @@ export function recordedAt(recordings, at) {
   return recordings.findIndex(([from, to]) => from <= at && at < to);
 }
 
+// stepped returns where a step from an instant to another leads. One back into a gap leads to
+// the end of what was recorded before: it would end where it began otherwise.
+export function stepped(recordings, from, to) {
+  if (to >= from || recordedAt(recordings, to) >= 0) return to;
+  const [begin, end] = recordings.filter(([, end]) => end <= to).pop() ?? [to, to];
+  return end > begin ? Math.max(begin, end - (from - to)) : to;
+}
+
 // playableFrom returns the first instant from one on that is recorded, or undefined.
 export function playableFrom(recordings, at) {
   for (const [from, to] of recordings) if (to > at) return Math.max(from, at);

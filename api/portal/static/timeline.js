@@ -1,5 +1,5 @@
 // The timeline of a day: a slider that shows what is recorded.
-import { clock, minute, recordedAt, stepFor, ticks, within, zoomed } from "./scale.js";
+import { clock, minute, recordedAt, stepFor, stepped, ticks, within, zoomed } from "./scale.js";
 import { t } from "./words.js";
 
 const svg = (name, attributes = {}, text) => {
@@ -51,15 +51,18 @@ export class Timeline {
     this.seek(chosen);
   }
 
+  // step goes on or back by a time.
+  step(time) {
+    this.choose(stepped(this.day.recordings, this.at, this.at + time));
+  }
+
   key(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const last = this.day.recordings.at(-1);
-    const to = {
-      ArrowLeft: this.at - 10_000, ArrowDown: this.at - 10_000, ArrowRight: this.at + 10_000, ArrowUp: this.at + 10_000,
-      PageUp: this.at + 10 * minute, PageDown: this.at - 10 * minute,
-      Home: this.day.recordings[0]?.[0], End: last && Math.max(last[0], last[1] - 10_000),
-    }[event.key];
-    if (to !== undefined) this.choose(to);
+    const last = this.day.recordings.at(-1), arrow = event.shiftKey ? minute : 10_000;
+    const by = { ArrowLeft: -arrow, ArrowDown: -arrow, ArrowRight: arrow, ArrowUp: arrow, PageUp: 10 * minute, PageDown: -10 * minute }[event.key];
+    const to = { Home: this.day.recordings[0]?.[0], End: last && Math.max(last[0], last[1] - 10_000) }[event.key];
+    if (by !== undefined) this.step(by);
+    else if (to !== undefined) this.choose(to);
     else if (event.key === "+" || event.key === "=") this.zoom(2);
     else if (event.key === "-") this.zoom(0.5);
     else return;
