@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"slices"
+
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 	"github.com/pion/rtp"
 )
@@ -10,10 +12,12 @@ import (
 const maxPacket = 1472
 
 // resizer splits the packets of one format that are too large for viewers, as
-// RFC 6184 (H.264) and RFC 7798 (H.265) do, without touching the pictures.
+// RFC 6184 (H.264) and RFC 7798 (H.265) do, without touching the pictures. Sound that is
+// made of samples is cut between two of them (RFC 3551, section 4.3).
 type resizer struct {
 	payloadType uint8
-	codec       nalCodec // zero: nothing can be split
+	codec       nalCodec // zero: it has no NAL units
+	tick        int      // bytes of a tick of the clock, for sound of samples; 0: it is none
 	shift       uint16   // how many more packets were sent than received
 
 	fitting []*rtp.Packet
@@ -108,7 +112,21 @@ func (c nalCodec) unit(has *content, unit []byte) {
 }
 
 func newResizer(f format.Format) *resizer {
-	return &resizer{payloadType: f.PayloadType(), codec: codecOf(f)}
+	return &resizer{payloadType: f.PayloadType(), codec: codecOf(f), tick: tickOf(f)}
+}
+
+// tickOf returns how many bytes a tick of the clock has in a format that is made of
+// samples; 0 if it is none, or they are not whole bytes.
+func tickOf(f format.Format) int {
+	switch f := f.(type) {
+	case *format.G711:
+		return f.ChannelCount
+	case *format.LPCM:
+		if bits := f.BitDepth * f.ChannelCount; bits%8 == 0 {
+			return bits / 8
+		}
+	}
+	return 0
 }
 
 // fit returns the packet, split if it exceeds maxPacket, or nil if it cannot be split.
@@ -122,12 +140,18 @@ func (r *resizer) fit(pkt *rtp.Packet) []*rtp.Packet {
 	room := maxPacket - pkt.Header.MarshalSize()
 	payloads := r.split(pkt.Payload, room)
 	packets := make([]*rtp.Packet, len(payloads))
+	at := 0 // bytes before it
 	for i, payload := range payloads {
 		p := &rtp.Packet{Header: pkt.Header, Payload: payload}
 		p.Padding = false
 		p.Marker = pkt.Marker && i == len(payloads)-1
+		if r.tick > 0 {
+			p.Marker = pkt.Marker && i == 0 // that somebody begins to speak (RFC 3551, section 4.1)
+			p.Timestamp += uint32(at / r.tick)
+		}
 		p.SequenceNumber += uint16(i)
 		packets[i] = p
+		at += len(payload)
 	}
 	r.shift += uint16(len(packets)) - 1 // none: minus one
 	return packets
@@ -135,12 +159,28 @@ func (r *resizer) fit(pkt *rtp.Packet) []*rtp.Packet {
 
 // Split cuts the payload of a packet of a format into payloads of at most room bytes, for
 // readers whose packets must be smaller than maxPacket; it returns nil if it cannot be cut.
+// Those of sound are later than the packet: see Later.
 func Split(f format.Format, payload []byte, room int) [][]byte {
 	return newResizer(f).split(payload, room)
 }
 
+// Later returns how much later than a packet what comes after so many bytes of its payload
+// is, in ticks of the format's clock. All parts of a picture have one time.
+func Later(f format.Format, bytes int) uint32 {
+	if tick := tickOf(f); tick > 0 {
+		return uint32(bytes / tick)
+	}
+	return 0
+}
+
 // split cuts the payload of a packet into payloads of at most room bytes.
 func (r *resizer) split(payload []byte, room int) [][]byte {
+	if r.tick > 0 {
+		if room = room / r.tick * r.tick; room <= 0 {
+			return nil
+		}
+		return slices.Collect(slices.Chunk(payload, room))
+	}
 	c := r.codec
 	if c.header == 0 || len(payload) <= c.header || room <= c.header+1 {
 		return nil

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
@@ -111,6 +112,39 @@ func decoder(t *testing.T, f format.Format) func(*rtp.Packet) [][]byte {
 	return func(p *rtp.Packet) [][]byte {
 		units, _ := decode(p) // an error says that more packets are needed
 		return units
+	}
+}
+
+// TestLargeSoundIsSplit: sound of samples is cut between two, and each part has its time.
+func TestLargeSoundIsSplit(t *testing.T) {
+	for name, c := range map[string]struct {
+		f     format.Format
+		bytes int
+		want  []uint32 // the times of the parts
+	}{
+		"G.711, 200 ms":         {&format.G711{SampleRate: 8000, ChannelCount: 1}, 1600, []uint32{1000, 1000 + 1460}},
+		"that fits":             {&format.G711{SampleRate: 8000, ChannelCount: 1}, 1460, []uint32{1000}},
+		"G.711 of two":          {&format.G711{SampleRate: 8000, ChannelCount: 2}, 3000, []uint32{1000, 1000 + 730, 1000 + 1460}},
+		"L16 of two":            {&format.LPCM{BitDepth: 16, SampleRate: 48000, ChannelCount: 2}, 3840, []uint32{1000, 1000 + 365, 1000 + 730}},
+		"L24":                   {&format.LPCM{BitDepth: 24, SampleRate: 48000, ChannelCount: 1}, 1461, []uint32{1000, 1000 + 486}},
+		"samples of half bytes": {&format.LPCM{BitDepth: 20, SampleRate: 48000, ChannelCount: 1}, 2000, nil},
+	} {
+		sent := unit([]byte{1}, c.bytes)
+		r := newResizer(c.f)
+		var times []uint32
+		var got []byte
+		for i, p := range r.fit(&rtp.Packet{Header: rtp.Header{Version: 2, Marker: true, SequenceNumber: 7, Timestamp: 1000}, Payload: sent}) {
+			if p.MarshalSize() > maxPacket || p.SequenceNumber != 7+uint16(i) || p.Marker != (i == 0) {
+				t.Errorf("%s: part %d has %d bytes, %+v", name, i, p.MarshalSize(), p.Header)
+			}
+			times, got = append(times, p.Timestamp), append(got, p.Payload...)
+		}
+		if !slices.Equal(times, c.want) || c.want != nil && !bytes.Equal(got, sent) {
+			t.Errorf("%s: times %v, want %v; %d bytes", name, times, c.want, len(got))
+		}
+		if next := r.fit(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: 8}}); next[0].SequenceNumber != 7+uint16(len(c.want)) {
+			t.Errorf("%s: the next packet has number %d", name, next[0].SequenceNumber)
+		}
 	}
 }
 

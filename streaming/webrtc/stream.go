@@ -134,6 +134,9 @@ func (st *stream) Take(p upstream.Packet) {
 func (st *stream) collect(p upstream.Packet, next bool) {
 	list := st.pieces(p, &st.marks, p.Key)
 	if p.Track == st.audio {
+		if len(list) == 0 {
+			return
+		}
 		sound := &burst{}
 		for _, out := range list {
 			sound.add(out)
@@ -149,7 +152,7 @@ func (st *stream) collect(p upstream.Packet, next bool) {
 	for _, out := range list {
 		st.now.add(out)
 	}
-	if list[len(list)-1].marker || st.unmarked || st.now.bytes >= maxTurn {
+	if ends := p.Data[1]&0x80 != 0; ends || st.unmarked || st.now.bytes >= maxTurn {
 		st.flush()
 	}
 }
@@ -177,27 +180,33 @@ func (st *stream) give(b *burst, video bool) {
 }
 
 // pieces returns what viewers get of a packet; key reports that a decoder can start with its
-// picture.
+// picture. It is nothing if the packet is too large and cannot be split.
 func (st *stream) pieces(p upstream.Packet, marks *marker, key bool) []piece {
 	whole := piece{
 		track: p.Track, number: upstream.Sequence(p.Data), marker: p.Data[1]&0x80 != 0,
 		payload: upstream.Payload(p.Data), timestamp: upstream.Timestamp(p.Data),
 	}
-	if p.Track != st.video {
-		return []piece{whole}
+	payloads := [][]byte{whole.payload}
+	if len(whole.payload) > maxPayload {
+		if payloads = upstream.Split(st.format(p.Track), whole.payload, maxPayload); len(payloads) == 0 {
+			return nil
+		}
 	}
-	marks.mark(&whole, key)
-	if len(whole.payload) <= maxPayload {
-		return []piece{whole}
+	if p.Track == st.video {
+		marks.mark(&whole, key)
 	}
-	payloads := upstream.Split(st.format(p.Track), whole.payload, maxPayload)
 	list := make([]piece, len(payloads))
+	at := 0 // bytes before it
 	for n, payload := range payloads {
 		list[n] = whole
-		list[n].payload, list[n].marker = payload, whole.marker && n == len(payloads)-1
+		list[n].payload = payload
+		list[n].timestamp += upstream.Later(st.format(p.Track), at)
 		if n > 0 {
 			list[n].follows, list[n].begins, list[n].sets = true, false, nil
 		}
+		// The last packet of a picture is marked, and the first of what somebody says.
+		list[n].marker = whole.marker && (n == len(payloads)-1 && p.Track == st.video || n == 0 && p.Track != st.video)
+		at += len(payload)
 	}
 	return list
 }

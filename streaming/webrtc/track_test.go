@@ -1,10 +1,13 @@
 package webrtc
 
 import (
+	"bytes"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/bluenviron/gortsplib/v4/pkg/format/rtph264"
 	"github.com/pion/rtp"
 
 	"latchkey/streaming/upstream"
@@ -183,5 +186,106 @@ func TestLargePacketsAreSplit(t *testing.T) {
 	}
 	if list = st.pieces(upstream.Packet{Data: data[:12+maxPayload]}, &st.marks, true); len(list) != 1 || !list[0].marker {
 		t.Errorf("one that fits: %+v", list)
+	}
+}
+
+// TestPiecesMakeWhatWasSent: what a decoder makes of the pieces of large packets of H.264 is
+// what it makes of the packets, whatever kind they are.
+func TestPiecesMakeWhatWasSent(t *testing.T) {
+	for _, sizes := range [][]int{{maxPayload}, {maxPayload + 1}, {3000}, {700, 700}, {100, 1350}, {60_000}} {
+		var frame [][]byte
+		for _, n := range sizes {
+			unit := make([]byte, n)
+			for i := range unit {
+				unit[i] = byte(i % 251)
+			}
+			unit[0] = 0x65
+			frame = append(frame, unit)
+		}
+		e := &rtph264.Encoder{PayloadType: 96, PayloadMaxSize: 1460, PacketizationMode: 1} // what upstream lets through
+		if err := e.Init(); err != nil {
+			t.Fatal(err)
+		}
+		packets, err := e.Encode(frame)
+		if err != nil {
+			t.Fatal(err)
+		}
+		decoder, err := h264Format.CreateDecoder()
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := &stream{video: 0, audio: -1, marks: newMarker(h264Format), formats: []format.Format{h264Format}}
+		var got [][]byte
+		number := packets[0].SequenceNumber
+		for _, packet := range packets {
+			data, err := packet.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, piece := range st.pieces(upstream.Packet{Data: data}, &st.marks, true) {
+				if len(piece.payload) > maxPayload {
+					t.Errorf("%v: a piece of %d bytes", sizes, len(piece.payload))
+				}
+				p := &rtp.Packet{Header: rtp.Header{Version: 2, Marker: piece.marker, SequenceNumber: number, Timestamp: piece.timestamp}, Payload: piece.payload}
+				number++
+				if units, err := decoder.Decode(p); err == nil {
+					got = append(got, units...)
+				}
+			}
+		}
+		if !slices.EqualFunc(got, frame, bytes.Equal) {
+			t.Errorf("%v: %d units of %d come out of %d packets", sizes, len(got), len(frame), len(packets))
+		}
+	}
+}
+
+// TestLargeSoundIsSplit: G.711 is cut between two samples; Opus cannot be cut, and is left
+// out where it would not fit Ethernet.
+func TestLargeSoundIsSplit(t *testing.T) {
+	sound := &format.G711{PayloadTyp: 8, SampleRate: 8000, ChannelCount: 1}
+	st := &stream{video: -1, audio: 1, formats: []format.Format{nil, sound}}
+	data := make([]byte, 12+maxPayload+36)
+	data[0], data[1], data[3], data[7] = 0x80, 0x80|8, 7, 9
+	list := st.pieces(upstream.Packet{Track: 1, Data: data}, &st.marks, false)
+	if len(list) != 2 || len(list[0].payload) != maxPayload || len(list[1].payload) != 36 {
+		t.Fatalf("%+v", list)
+	}
+	if first, second := list[0], list[1]; first.follows || !second.follows || !first.marker || second.marker ||
+		first.timestamp != 9 || second.timestamp != 9+maxPayload || second.number != 7 {
+		t.Errorf("%+v, %+v", first, second)
+	}
+	if list = st.pieces(upstream.Packet{Track: 1, Data: data[:12+maxPayload]}, &st.marks, false); len(list) != 1 || list[0].timestamp != 9 {
+		t.Errorf("one that fits: %+v", list)
+	}
+	st.formats[1] = &format.Opus{PayloadTyp: 8, ChannelCount: 2}
+	if list = st.pieces(upstream.Packet{Track: 1, Data: data}, &st.marks, false); len(list) != 0 {
+		t.Errorf("Opus: %+v", list)
+	}
+}
+
+// TestWhatCannotBeSplitIsLeftOut: a large packet of an unknown kind is left out, and the
+// picture that it ends is given.
+func TestWhatCannotBeSplitIsLeftOut(t *testing.T) {
+	f := quietFan(t)
+	v := &viewer{fan: f}
+	st := &stream{
+		video: 0, audio: 1, marks: newMarker(h264Format), formats: []format.Format{h264Format, &format.Opus{PayloadTyp: 97, ChannelCount: 2}},
+		fans: []*fan{f}, now: &burst{}, viewers: []*viewer{v},
+	}
+	v.box.start([]*burst{{}})
+	v.box.take()
+	packet := func(marker, kind, unit byte, size int) []byte {
+		data := make([]byte, 12+size)
+		data[0], data[1], data[12] = 0x80, marker|kind, unit
+		return data
+	}
+	st.collect(upstream.Packet{Data: packet(0, 96, 0x41, 100)}, true)
+	st.collect(upstream.Packet{Track: 1, Data: packet(0, 97, 1, maxPayload+1)}, false)
+	if list, _ := v.box.take(); len(list) != 0 {
+		t.Errorf("given before the end: %+v", list)
+	}
+	st.collect(upstream.Packet{Data: packet(0x80, 96, 30, maxPayload+1)}, false)
+	if list, _ := v.box.take(); len(list) != 1 || len(list[0].pieces) != 1 || len(list[0].pieces[0].payload) != 100 {
+		t.Errorf("the picture: %+v", list)
 	}
 }
