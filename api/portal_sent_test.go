@@ -377,3 +377,27 @@ func TestPortalEndOfAShareIsToldInItsZone(t *testing.T) {
 		want(200, path, "Saved.", "Ends 2 Jul 2099, 00:30 (Asia/Tokyo)")
 	theirs.get(got).want(200, got, "Until 1 Jul 2099, 10:30 (America/Lima)")
 }
+
+// TestPortalKeepsLimits: limits of single privileges have no fields in the form. What is
+// saved keeps them, and the form says how they are removed.
+func TestPortalKeepsLimits(t *testing.T) {
+	v := portalVillage(t)
+	v.accept()
+	v.changed(v.do("PUT", v.path("/devices/", v.device), v.owner.token, map[string]any{
+		"channels": []any{map[string]any{"channel": 1, "privileges": []string{"live_view", "playback"}, "limits": []any{
+			map[string]any{"privileges": []string{"playback"}, "until": "2099-07-01T22:30:00Z"},
+		}}},
+	}))
+	limits := func() int { return len(v.read().Devices[0].Channels[0].Limits) }
+	path := "/my-shares/" + v.id
+	p := v.as(v.owner).get(path).want(200, path, "Playback: Until 1 Jul 2099, 22:30 UTC", "This stays when you save.")
+	p = p.send(path, map[string][]string{"grant": {v.device + "/1/ptz", v.device + "/1/playback"}, "remark": {"New"}}).want(200, path, "Saved.", "Playback: Until 1 Jul 2099, 22:30 UTC")
+	if got := v.may(v.device); limits() != 1 || !slices.Equal(got, []string{"playback", "ptz"}) {
+		t.Errorf("saving left %d limits of %v", limits(), got)
+	}
+	p = p.send(path, map[string][]string{"grant": {v.device + "/1/ptz"}}).want(200, path, "Saved.")
+	p.send(path, map[string][]string{"grant": {v.device + "/1/ptz", v.device + "/1/playback"}}).want(200, path, "Saved.").lacks("Until 1 Jul", "This stays when you save.")
+	if limits() != 0 {
+		t.Errorf("%d limits are left after the tick was taken away", limits())
+	}
+}
