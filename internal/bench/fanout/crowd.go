@@ -183,6 +183,7 @@ type batch struct {
 	buffer   []byte
 	packets  [maxMessages]unix.Iovec
 	messages [maxMessages]received
+	controls [maxMessages][stampSpace]byte
 }
 
 // received is a struct mmsghdr.
@@ -211,15 +212,24 @@ func (b *batch) read(v *Viewer, fd int) {
 	b.each(fd, func(p []byte, now time.Time) { v.packet(channel, p, now) })
 }
 
-// each calls a function for each datagram that a socket has.
-func (b *batch) each(fd int, take func(p []byte, now time.Time)) {
+// each calls a function for each datagram that a socket has, with the time of its arrival:
+// the kernel's, if the socket is stamped, and else that of the call.
+func (b *batch) each(fd int, take func(p []byte, at time.Time)) {
+	for i := range b.messages {
+		b.messages[i].Control = &b.controls[i][0]
+		b.messages[i].SetControllen(stampSpace)
+	}
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.messages[0])), maxMessages, unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return
 	}
 	now := time.Now()
 	for i := range int(n) {
-		take(b.buffer[i*maxPacket:][:b.messages[i].length], now)
+		at, stamped := arrival(b.controls[i][:b.messages[i].Controllen])
+		if !stamped {
+			at = now
+		}
+		take(b.buffer[i*maxPacket:][:b.messages[i].length], at)
 	}
 }
 

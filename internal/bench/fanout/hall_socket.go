@@ -23,6 +23,9 @@ type socketOf struct {
 
 func (h *Hall) open() (*socketOf, error) {
 	fd, port, err := datagramSocket(0, receiveBuffer)
+	if err == nil {
+		err = stamped(fd)
+	}
 	return &socketOf{fd: fd, port: port, rest: make(chan []byte, 256), closed: make(chan struct{})}, err
 }
 

@@ -6,7 +6,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -109,19 +111,47 @@ func start(p *Process, part ...string) (*Process, error) {
 	p.cmd.Env = append(os.Environ(), partEnv+"="+strings.Join(part, "\n"))
 	p.cmd.Stderr = os.Stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
+	if err := lasting(p.cmd.Start); err != nil {
 		return nil, fmt.Errorf("starting the %s: %w", part[0], err)
 	}
 	p.PID = p.cmd.Process.Pid
 	for range 200 {
-		if c, err := net.Dial("tcp", p.Address); err == nil {
-			c.Close()
+		if listens(p.Address) && (p.Secure == "" || listens(p.Secure)) {
 			return p, nil
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	p.Stop()
 	return nil, fmt.Errorf("the %s does not listen", part[0])
+}
+
+// starter is a thread that never ends.
+var starter = sync.OnceValue(func() chan<- func() {
+	work := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for do := range work {
+			do()
+		}
+	}()
+	return work
+})
+
+// lasting calls a function on a thread that never ends: Pdeathsig ends a process with the
+// thread that has started it, and those of halls end.
+func lasting(start func() error) error {
+	done := make(chan error)
+	starter() <- func() { done <- start() }
+	return <-done
+}
+
+func listens(address string) bool {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
 }
 
 // Stop ends the process.
