@@ -25,6 +25,9 @@ func TestEveryListShowsOnlyYours(t *testing.T) {
 		if op.OperationID == "checkPrivilege" {
 			path += "?channel=1&privilege=live_view&device=" + e.ids["device"]
 		}
+		if op.OperationID == "listShareUses" {
+			path += "?shares=" + e.ids["share"]
+		}
 		walked++
 		for who, words := range hidden {
 			got := e.people[who].ask(http.MethodGet, path, "")
@@ -63,6 +66,7 @@ func TestBodiesHideWhatIsNotYours(t *testing.T) {
 		{"POST", "/access-requests", `{"serial":"{device}"}`},
 		{"GET", "/privileges/check?channel=1&privilege=live_view&device={device}", ""},
 		{"GET", "/shares/form?recipient={recipient}", ""},
+		{"GET", "/shares/uses?shares={share}", ""},
 	} {
 		for _, who := range []string{"stranger", "auditor", "nobody"} {
 			ask := func(ids map[string]string) string {

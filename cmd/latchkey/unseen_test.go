@@ -97,6 +97,16 @@ func TestNobodyWatchesUnseen(t *testing.T) {
 				ways[item.Share] = !item.LastUse.At.IsZero()
 			}
 		}
+		var uses struct {
+			Items []struct {
+				Share, Device string
+				LastUse       lastUseAnswer `json:"last_use"`
+			}
+		}
+		owner.must("GET", "/shares/uses?shares="+share, nil, &uses)
+		if used, there := ways[share]; there && used != (len(uses.Items) == 1 && uses.Items[0].Device == device && uses.Items[0].LastUse.Channel == 1) {
+			t.Errorf("%s: the last use of the share is %+v; there is one: %v", step, uses.Items, used)
+		}
 		seen := owner.viewers(device)
 		if len(seen) != len(running) {
 			t.Fatalf("%s: %d viewers are listed, %d watch", step, len(seen), len(running))
