@@ -10,6 +10,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"latchkey/internal/browsertest"
+	"latchkey/internal/simcamera"
 )
 
 // TestBrowserPlaysBack: a recording plays, with its clock; the timeline seeks by a click, a
@@ -18,7 +19,10 @@ func TestBrowserPlaysBack(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	olga, rita := s.register("olga@example.com", "Olga Lind"), s.register("rita@example.com", "Rita Brandt")
-	device := olga.add(camera(t, "DS-1"), "Front door")
+	at := func(hour, second int) time.Time { return time.Date(2026, 1, 1, hour, 0, second, 0, time.UTC) }
+	device := olga.add(camera(t, "DS-1", func(c *simcamera.Config) {
+		c.Gaps = [][2]time.Time{{at(2, 0), at(5, 0)}, {at(5, 4), at(6, 0)}}
+	}), "Front door")
 	share := olga.offer(rita, "", []string{device}, "playback", "live_view")
 	rita.accept(share, device)
 	page := rita.browse(browsertest.Look{}).Open("/playback/" + device + "/1?day=2026-01-01&zone=UTC")
@@ -35,7 +39,13 @@ func TestBrowserPlaysBack(t *testing.T) {
 	}
 	page.WaitTextIn("#recordings", "Recordings of this day")
 	page.Click(".spans a")
-	showsAt("the whole day is one recording, and its link plays it", "00:00:00", "00:03:00")
+	showsAt("a link plays its recording", "00:00:00", "00:03:00")
+	page.WaitEval(`document.querySelectorAll(".spans li").length === 3 && document.querySelectorAll("#timeline rect.recorded").length === 3`)
+	page.Click(".spans li:nth-child(2) a")
+	showsAt("four seconds are recorded, and after the gap the next", "06:00:00", "06:03:00")
+	page.Eval(`document.getElementById("timeline").focus()`, nil)
+	page.Press(kb.ArrowLeft)
+	showsAt("an arrow leads back over the gap", "05:00:00", "05:00:05")
 	page.Click("#timeline")
 	showsAt("a click seeks", "11:50:00", "12:10:00")
 	page.Drag("#timeline", 0.5, 0.5, 0.75, 0.5)

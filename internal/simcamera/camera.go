@@ -39,6 +39,10 @@ type Config struct {
 	Recorder bool   // the channels are cameras that are linked to it
 	Fixed    bool   // no pan, tilt and zoom
 
+	// Gaps are times of which nothing is recorded, from the first to before the second, in
+	// their order. A player comes from one recording to the next, as recorders do it.
+	Gaps [][2]time.Time
+
 	// LockAfter is how many wrong passwords, over all protocols, lock an IP address
 	// out; 0: none do.
 	LockAfter int

@@ -30,6 +30,7 @@ func (v *viewer) replay(ctx context.Context, part span, scale float64) {
 		step  = source.step()
 		began = time.Now()
 		first = v.sent
+		gaps  time.Duration // that were left out
 		timer = time.NewTimer(0)
 	)
 	defer timer.Stop()
@@ -40,7 +41,13 @@ func (v *viewer) replay(ctx context.Context, part span, scale float64) {
 			return
 		case <-timer.C:
 		}
-		at := part.start.Add(time.Duration(scale * float64(n*step)))
+		at := part.start.Add(time.Duration(scale*float64(n*step)) + gaps)
+		after := v.camera.afterGap(at)
+		jumps := scale > 0 && after.After(at)
+		if jumps {
+			gaps += after.Sub(at)
+			at = after
+		}
 		if v.over(at, part, scale) {
 			break
 		}
@@ -48,11 +55,11 @@ func (v *viewer) replay(ctx context.Context, part span, scale float64) {
 		if v.camera.faults.stalled() {
 			continue
 		}
-		nalus, key, err := source.next(at, n == 0)
+		nalus, key, err := source.next(at, n == 0 || jumps)
 		if err != nil {
 			return
 		}
-		u := unit{at: at, pts: first + n*step, length: step, key: key, nalus: nalus}
+		u := unit{at: at, pts: first + n*step + gaps, length: step, key: key, nalus: nalus}
 		v.send(u)
 	}
 

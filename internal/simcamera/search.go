@@ -82,7 +82,8 @@ func (s *httpServer) search(w http.ResponseWriter, r *http.Request) {
 	writeXML(w, http.StatusOK, out)
 }
 
-// segments are the files of the recorder that are in a time. The last one is being written.
+// segments are the files of the recorder that are in a time. The last one is being written;
+// there is none of a gap.
 func (c *Camera) segments(from, to time.Time) (list []span) {
 	now := c.cfg.Now().UTC().Truncate(time.Second)
 	if to.After(now) {
@@ -93,9 +94,36 @@ func (c *Camera) segments(from, to time.Time) (list []span) {
 		if end.After(now) {
 			end = now
 		}
-		list = append(list, span{at, end})
+		list = append(list, c.without(span{at, end})...)
 	}
 	return list
+}
+
+// without returns a time without the gaps in it.
+func (c *Camera) without(s span) (list []span) {
+	for _, gap := range c.cfg.Gaps {
+		if !gap[0].Before(s.end) || !gap[1].After(s.start) {
+			continue
+		}
+		if gap[0].After(s.start) {
+			list = append(list, span{s.start, gap[0].UTC()})
+		}
+		s.start = gap[1].UTC()
+	}
+	if s.start.Before(s.end) {
+		list = append(list, s)
+	}
+	return list
+}
+
+// afterGap returns an instant, or the end of the gap that it is in.
+func (c *Camera) afterGap(at time.Time) time.Time {
+	for _, gap := range c.cfg.Gaps {
+		if !at.Before(gap[0]) && at.Before(gap[1]) {
+			return gap[1]
+		}
+	}
+	return at
 }
 
 // clock tells the device's time.

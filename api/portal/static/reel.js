@@ -86,6 +86,7 @@ export class Reel {
     this.queue = [];
     this.buffer = undefined;
     this.type = undefined;
+    this.first = undefined;
     this.marks = [];
     this.video.removeAttribute("src");
     this.video.load();
@@ -148,6 +149,7 @@ export class Reel {
       const next = this.queue.shift();
       if (next.clear) {
         this.fresh = true; // the next picture is shown at once
+        this.first = undefined;
         if (this.buffer && this.video.buffered.length) this.buffer.remove(0, Infinity);
       } else if (next.mime) this.begin(next);
       else if (this.buffer) {
@@ -174,10 +176,21 @@ export class Reel {
     if (this.marks.length > 600) this.marks.shift();
     if (!this.fresh) return;
     this.fresh = false;
-    this.buffer.addEventListener("updateend", () => {
-      this.video.currentTime = media;
+    this.first = media;
+  }
+
+  // show leads to the first picture after a seek, once there is sound to it: browsers ignore
+  // who wants to be where not all is.
+  show() {
+    if (this.first === undefined) return;
+    const { buffered } = this.video;
+    for (let n = 0; n < buffered.length; n++) {
+      if (buffered.end(n) <= this.first) continue;
+      this.video.currentTime = Math.max(this.first, buffered.start(n));
+      this.first = undefined;
       this.play();
-    }, { once: true });
+      return;
+    }
   }
 
   // begin makes the video ready for a kind of fragments, or gives it the segment of another.
@@ -203,7 +216,8 @@ export class Reel {
       this.buffer = source.addSourceBuffer(mime);
       this.buffer.addEventListener("updateend", () => {
         this.pump();
-        if (this.video.readyState < 3 && !this.fresh) this.jump(); // sound may begin a little after the picture
+        this.show();
+        if (this.video.readyState < 3 && !this.fresh && this.first === undefined) this.jump(); // sound may begin a little after the picture
       });
       this.buffer.appendBuffer(data);
     }, { once: true });
