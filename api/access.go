@@ -137,10 +137,16 @@ func (h handlers) way(ctx context.Context, w projections.Way, uses []LastUse) (r
 	out.Terms, out.ShareTerms = privilege.Terms(s.Terms), privilege.Terms(s.ShareTerms)
 	out.InForce = s.Status == share.StatusAccepted && !s.Paused && s.Terms.HoldsAt(h.cfg.Now()) && s.ShareTerms.HoldsAt(h.cfg.Now())
 	if s.Account != "" {
-		out.LastUse = lastUse(uses, func(u LastUse) bool { return u.Account == s.Account && u.Key == "" })
+		out.LastUse = lastUse(uses, func(u LastUse) bool { return u.Account == s.Account && u.Key == "" && u.since(out.AnsweredAt) })
 	}
 	out.Unreadable = recipient.Unreadable || text.unreadable
 	return out, text.err
+}
+
+// since reports whether a use is of what was accepted at a time, and not of an earlier share
+// with the same account. Uses are known to the minute.
+func (u LastUse) since(accepted time.Time) bool {
+	return !u.At.Before(accepted.Truncate(time.Minute))
 }
 
 func lastUse(uses []LastUse, match func(LastUse) bool) rest.LastUse {
@@ -176,7 +182,7 @@ func (h handlers) ListShareUses(ctx context.Context, r rest.ListShareUsesRequest
 	}
 	last := map[string]LastUse{} // by share
 	for _, d := range accepted {
-		if u := of[holding{d.Device, d.Account}]; u.At.After(last[d.Share].At) {
+		if u := of[holding{d.Device, d.Account}]; u.since(d.At.Time()) && u.At.After(last[d.Share].At) {
 			last[d.Share] = u
 		}
 	}

@@ -345,7 +345,7 @@ func (r readModel) AcceptedDevices(_ context.Context, owner string, shares []str
 	for _, v := range s.sharesOf(func(v projections.Share) bool { return v.Owner == owner && slices.Contains(shares, v.ID) }) {
 		for _, d := range v.Devices {
 			if d.Status == share.StatusAccepted {
-				list = append(list, projections.AcceptedDevice{Share: v.ID, Device: d.Device, Account: s.logins[s.holders[v.ID]]})
+				list = append(list, projections.AcceptedDevice{Share: v.ID, Device: d.Device, Account: s.logins[s.holders[v.ID]], At: d.AnsweredAt})
 			}
 		}
 	}

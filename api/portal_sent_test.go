@@ -319,21 +319,23 @@ func TestPortalSharesSayWhenTheyWereUsed(t *testing.T) {
 	}), 201).decode(t, &second)
 	v.wantStatus(v.do("POST", "/api/v1/shares/"+second.ID+"/devices/"+v.device+"/accept", v.stranger.token, nil), 200)
 	for _, path := range []string{"/my-shares", "/my-shares/access", "/my-shares?query=bob"} {
-		b.get(path).want(200, path, "Not used yet").lacks("Last used 2 Jan")
+		b.get(path).want(200, path, "Not used yet").lacks("Last used 31 Jan 2026, 13:00")
 	}
-	at := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
+	at := v.clock.Now().Add(time.Hour)
+	uses.list = []LastUse{{Device: v.device, Account: v.recipient.id, Channel: 1, Privileges: privilege.LiveView, At: v.clock.Now().Add(-48 * time.Hour)}}
+	b.get("/my-shares").want(200, "/my-shares", "Not used yet").lacks("Last used") // of a share before this one
 	uses.list = []LastUse{
 		{Device: v.device, Account: v.recipient.id, Channel: 1, Privileges: privilege.LiveView, At: at},
 		{Device: v.spare, Account: v.stranger.id, Channel: 1, Privileges: privilege.LiveView, At: at}, // not in their share
 	}
 	for _, path := range []string{"/my-shares", "/my-shares/access"} {
 		uses.asked = 0
-		b.get(path).want(200, path, "Last used 2 Jan 2026, 03:04", "Not used yet")
+		b.get(path).want(200, path, "Last used 31 Jan 2026, 13:00", "Not used yet")
 		if uses.asked != 1 {
 			t.Errorf("%s asked %d times for the uses", path, uses.asked)
 		}
 	}
-	b.get("/my-shares?query=bob").want(200, "/my-shares?query=bob", "Last used 2 Jan 2026, 03:04").lacks("Not used yet")
+	b.get("/my-shares?query=bob").want(200, "/my-shares?query=bob", "Last used 31 Jan 2026, 13:00").lacks("Not used yet")
 
 	list := func(who person) (items []rest.ShareUse) {
 		var a rest.ShareUses

@@ -145,7 +145,8 @@ func TestRecordingsOfADay(t *testing.T) {
 	}
 	for bad, want := range map[string]string{
 		"?to=2026-01-01T00:00:00Z":                           "It is needed with to, and must be in 1970 or later.",
-		"?from=0001-01-01T00:00:00Z&to=2026-01-01T00:00:00Z": "It is needed with to, and must be in 1970 or later.",
+		"?from=0001-01-01T00:00:00Z&to=2026-01-01T00:00:00Z": "It " + noTime + ".",
+		"?from=2026-02-30T00:00:00Z&to=2026-03-01T00:00:00Z": "It " + noTime + ".",
 		"?from=1969-12-31T00:00:00Z&to=1970-01-01T00:00:00Z": "It must be in 1970 or later.",
 		"?from=2026-01-01T00:00:00Z":                         "It is needed with from, and must be after it.",
 		"?from=9999-12-31T00:00:00Z&to=9999-12-31T23:59:59Z": "It must be before the year 2200.",

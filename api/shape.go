@@ -54,6 +54,10 @@ func (f faults) checkWhole(schema *openapi3.Schema, path []string, value any) {
 		f.add(path, noTime) // the library permits the 30th of February, and decoding would name no field
 		return
 	}
+	if n, ok := value.(float64); ok && schema.Type.Is(openapi3.TypeInteger) && n == math.Trunc(n) && math.Abs(n) >= tooLarge {
+		f.add(path, "is too large a number") // which no field can hold, whatever the library permits
+		return
+	}
 	err := schema.VisitJSON(value, openapi3.VisitAsRequest())
 	if err == nil {
 		return
@@ -64,6 +68,9 @@ func (f faults) checkWhole(schema *openapi3.Schema, path []string, value any) {
 		f.add(append(path[:len(path):len(path)], steps(at)...), reason)
 	}
 }
+
+// tooLarge is more than fields of whole numbers hold.
+const tooLarge = 1 << 63
 
 // fits reports whether a value follows a schema of one of the simple kinds; false: ask the
 // library, which takes far longer. A test checks that the specification gives those kinds
@@ -78,7 +85,7 @@ func fits(schema *openapi3.Schema, value any) bool {
 		return schema.Type.Is(openapi3.TypeString) && n >= schema.MinLength && (schema.MaxLength == nil || n <= *schema.MaxLength) &&
 			(schema.Enum == nil || slices.Contains(schema.Enum, value))
 	case float64:
-		return schema.Type.Is(openapi3.TypeInteger) && schema.Enum == nil && v == math.Trunc(v) &&
+		return schema.Type.Is(openapi3.TypeInteger) && schema.Enum == nil && v == math.Trunc(v) && math.Abs(v) < tooLarge &&
 			(schema.Min == nil || v >= *schema.Min) && (schema.Max == nil || v <= *schema.Max)
 	case bool:
 		return schema.Type.Is(openapi3.TypeBoolean) && schema.Enum == nil

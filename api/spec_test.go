@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -201,6 +202,32 @@ func TestCodesAreThoseOfTheSpecification(t *testing.T) {
 	slices.Sort(inSource)
 	if inSource = slices.Compact(inSource); !slices.Equal(slices.Compact(described), inSource) {
 		t.Errorf("described:\n%s\nin the source:\n%s", strings.Join(described, "\n"), strings.Join(inSource, "\n"))
+	}
+}
+
+// TestParametersAreReadInOneWay: what the validator and the handler would read differently
+// is refused, with its name.
+func TestParametersAreReadInOneWay(t *testing.T) {
+	v := newVillage(t)
+	for _, query := range []string{
+		"/devices?limit=0x1", "/devices?limit=0b1", "/devices?limit=0o7", "/devices?limit=1_0", "/devices?limit=010", "/devices?limit=%2B5", "/devices?limit=5.0",
+		"/devices?limit=99999999999999999999", "/shares/sent?limit=0x1",
+		"/alarms?from=2026-02-30T00:00:00Z", "/alarms?to=2026-01-01T00:00:60Z", "/alarms?from=2026-01-01T00:00:00%2B99:99", "/alarms?from=0001-01-01T00:00:00Z",
+	} {
+		p := v.wantProblem(v.do("GET", "/api/v1"+query, v.owner.token, nil), 400, "invalid_parameter")
+		_, rest, _ := strings.Cut(query, "?")
+		name, _, _ := strings.Cut(rest, "=")
+		if len(p.Errors) != 1 || p.Errors[name] == "" {
+			t.Errorf("%s: %+v", query, p.Errors)
+		}
+	}
+	v.wantStatus(v.do("GET", "/api/v1/devices?limit=10", v.owner.token, nil), 200)
+	for _, n := range []string{"1e308", "9223372036854775808", "1e19", "-1e23"} {
+		body := `{"recipient":{"email":"x@example.com"},"devices":[{"device":"` + v.device + `","channels":[{"channel":1,"privileges":["playback"],"playback_delay":` + n + `}]}]}`
+		p := v.wantProblem(v.do("POST", "/api/v1/shares", v.owner.token, json.RawMessage(body)), 422, "invalid_body")
+		if p.Errors["/devices/0/channels/0/playback_delay"] == "" {
+			t.Errorf("%s: %+v", n, p.Errors)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -211,6 +212,11 @@ func (o *operation) validateParams(c echo.Context) error {
 		if err == nil && p.In == openapi3.ParameterInPath && !wellWritten(p, input.PathParams[p.Name]) {
 			return noSuchThing()
 		}
+		if err == nil && p.In == openapi3.ParameterInQuery {
+			if reason := badlyWritten(p, c.Request().URL.Query().Get(p.Name)); reason != "" {
+				return invalidParam(p, reason)
+			}
+		}
 		if err == nil {
 			continue
 		}
@@ -222,8 +228,24 @@ func (o *operation) validateParams(c echo.Context) error {
 	return nil
 }
 
-// wellWritten reports whether a number in a path is written as we write it: there is one
-// path of each thing, so 01 and +1 are none.
+// badlyWritten returns what is wrong with a value that the library permits and handlers
+// cannot read, or read differently: numbers such as 0x1 and 010, and times that are in no
+// calendar, or the first of all, which stands for none.
+func badlyWritten(p *openapi3.Parameter, value string) string {
+	if value == "" {
+		return ""
+	}
+	if !wellWritten(p, value) {
+		return "must be " + typeInWords(p.Schema.Value.Type)
+	}
+	if at := (time.Time{}); p.Schema.Value.Format == "date-time" && (at.UnmarshalText([]byte(value)) != nil || at.IsZero()) {
+		return noTime
+	}
+	return ""
+}
+
+// wellWritten reports whether a number is written as we write it: there is one path of each
+// thing, so 01 and +1 are none.
 func wellWritten(p *openapi3.Parameter, value string) bool {
 	if !p.Schema.Value.Type.Is(openapi3.TypeInteger) {
 		return true

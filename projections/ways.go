@@ -222,7 +222,10 @@ func goneHolders(ctx context.Context, tx bun.Tx, owner string, accounts []string
 }
 
 // AcceptedDevice is a device of an owner that an account has accepted in a share.
-type AcceptedDevice struct{ Share, Device, Account string }
+type AcceptedDevice struct {
+	Share, Device, Account string
+	At                     Micros `bun:"answered"`
+}
 
 // AcceptedDevices lists the devices that are accepted in shares of an owner, who still has
 // them. Shares of others are left out.
@@ -232,7 +235,7 @@ func (s *Store) AcceptedDevices(ctx context.Context, owner string, shares []stri
 		return tx.NewSelect().TableExpr("sent_share_devices AS d").
 			Join("JOIN sent_shares AS s ON s.share = d.share AND s.owner = ?", owner).
 			Join("JOIN devices AS v ON v.device = d.device AND v.owner = s.owner AND v.removed_at = 0").
-			ColumnExpr("d.share, d.device, d.account").
+			ColumnExpr("d.share, d.device, d.account, d.answered").
 			Where("d.share IN (?) AND d.status = ?", bun.List(shares), string(share.StatusAccepted)).
 			OrderExpr("d.share, d.added").Scan(ctx, &list)
 	})

@@ -146,7 +146,8 @@ func (v *visit) alarms(f form) (*alarmsPage, error) {
 		params.Acknowledged = &no
 	}
 	if day, err := time.ParseInLocation(time.DateOnly, f.Get("day"), v.zone); err == nil {
-		params.From, params.To = day, day.AddDate(0, 0, 1)
+		next := day.AddDate(0, 0, 1)
+		params.From, params.To = &day, &next
 	} else if f.Get("day") != "" {
 		f.Wrong["day"] = v.t("terms.wrong.time")
 	}
@@ -171,7 +172,7 @@ func (v *visit) alarms(f form) (*alarmsPage, error) {
 	if len(p.Hours) > 0 {
 		p.Newest = p.Hours[0].Rows[0].ID
 	}
-	p.All = p.All && params.Cursor == "" && params.From.IsZero()
+	p.All = p.All && params.Cursor == "" && params.From == nil
 	if params.Cursor != "" {
 		query.Del("cursor")
 		p.First = "/alarms?" + query.Encode()

@@ -193,7 +193,7 @@ func (v *visit) recordings(d recordedDay) (l recordedList, err error) {
 
 // recordingsOf lists a time, up to a number of recordings.
 func (v *visit) recordingsOf(d recordedDay, from, to time.Time, most int, each func(*client.RecordingList)) (list []client.Recording, err error) {
-	params := client.ListDeviceRecordingsParams{From: from, To: to, Limit: min(most, pageOfAPI)}
+	params := client.ListDeviceRecordingsParams{From: &from, To: &to, Limit: min(most, pageOfAPI)}
 	for from.Before(to) && len(list) < most {
 		a, err := v.api.ListDeviceRecordingsWithResponse(v.ctx(), d.device, d.channel, &params)
 		if err != nil {
@@ -299,7 +299,7 @@ func (v *visit) mayOnDay(p *playbackPage, d recordedDay, list recordedList) erro
 // alarmsOf lists the alarms of a day that the caller has.
 func (v *visit) alarmsOf(d recordedDay) ([]alarmTick, error) {
 	list := []alarmTick{}
-	params := client.ListAlarmsParams{Device: d.device, Channel: &d.channel, From: d.from, To: d.to, Limit: pageOfAPI}
+	params := client.ListAlarmsParams{Device: d.device, Channel: &d.channel, From: &d.from, To: &d.to, Limit: pageOfAPI}
 	for range mostAlarmTicks / pageOfAPI {
 		a, err := v.api.ListAlarmsWithResponse(v.ctx(), &params)
 		if err != nil {

@@ -33,6 +33,7 @@ func ReadOrder(data []byte) (Order, error) {
 		Pause *bool    `json:"pause"`
 		Speed *float64 `json:"speed"`
 	}
+	var names map[string]json.RawMessage // the decoder takes SEEK for seek
 	if len(data) > MaxOrder {
 		return Order{}, &OrderError{"the message is too long"}
 	}
@@ -43,6 +44,12 @@ func ReadOrder(data []byte) (Order, error) {
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return Order{}, &OrderError{"the message has something after the order"}
+	}
+	_ = json.Unmarshal(data, &names) // it was decoded before
+	for name := range names {
+		if name != "seek" && name != "pause" && name != "speed" {
+			return Order{}, &OrderError{"the message is not an order in JSON"}
+		}
 	}
 	o, parts := Order{Pause: said.Pause}, 0
 	for _, has := range []bool{said.Seek != nil, said.Pause != nil, said.Speed != nil} {

@@ -27,6 +27,8 @@ func TestReadOrder(t *testing.T) {
 		`null`:                                    "one of",
 		`{"seek":null}`:                           "one of",
 		`{"pause":true,"speed":2}`:                "one of",
+		`{"SEEK":"2026-01-31T10:00:00Z"}`:         "not an order",
+		`{"Pause":true}`:                          "not an order",
 		`{"rewind":true}`:                         "not an order",
 		`[]`:                                      "not an order",
 		``:                                        "not an order",
