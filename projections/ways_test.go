@@ -86,9 +86,13 @@ func TestEveryWayIn(t *testing.T) {
 				t.Errorf("what is accepted of %s: %+v, want %+v", owner, got, want)
 			}
 		}
-		accepting(olga, projections.AcceptedDevice{Share: given, Device: "cam", Account: rita})
-		accepting(rita)
 		list, _ = ways(epoch, page)
+		answered := list[1].Share.AnsweredAt
+		if answered == 0 {
+			t.Error("it is not known when it was accepted")
+		}
+		accepting(olga, projections.AcceptedDevice{Share: given, Device: "cam", Account: rita, At: answered})
+		accepting(rita)
 		if s := list[1].Share; s.Account != rita || s.Name == "" || s.StreamKeys != 2 || s.Cause().Type != "latchkey.share.accepted.v1" {
 			t.Fatalf("after the acceptance: %+v", s)
 		}
