@@ -21,7 +21,7 @@ import (
 // every list and every privilege is the model's. LATCHKEY_MODEL_STEPS is how many steps,
 // for each database.
 func TestTheWholeAPIAgainstAModel(t *testing.T) {
-	steps := 120
+	steps := 200
 	if text := os.Getenv("LATCHKEY_MODEL_STEPS"); text != "" {
 		var err error
 		if steps, err = strconv.Atoi(text); err != nil {

@@ -25,7 +25,7 @@ import (
 
 const (
 	// siegeLasts is how long the siege lasts where LATCHKEY_SIEGE says nothing.
-	siegeLasts = 30 * time.Second
+	siegeLasts = time.Minute
 	// siegeMemory is the most that the process may have resident, in bytes.
 	siegeMemory = 600 << 20
 	// siegeViewers watch all the time.

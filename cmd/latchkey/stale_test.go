@@ -22,7 +22,7 @@ func TestStalePermission(t *testing.T) {
 	} else {
 		t.Logf("the control build let somebody in after %d tries", tries)
 	}
-	in, tries := stalePlays(t, binary, cam, rounds(t, "LATCHKEY_STALE_TRIES", 200), false)
+	in, tries := stalePlays(t, binary, cam, rounds(t, "LATCHKEY_STALE_TRIES", 500), false)
 	if in != 0 {
 		t.Errorf("%d of %d viewers got in after their privilege was taken away", in, tries)
 	}
