@@ -143,6 +143,20 @@ func TestScaleOfTheTimeline(t *testing.T) {
 		}
 	}
 	draws(t, page)
+	var got string
+	page.Eval(`(async () => {
+		const { Reel } = await import(document.querySelector('script[src$="portal.js"]').src.replace("portal.js", "reel.js"));
+		const video = Object.assign(new EventTarget(), { buffered: { length: 1, start: () => 0, end: () => 5 }, plays: 0, play: async () => { video.plays++; }, pause: () => {} });
+		const reel = new Reel(video, "", "", () => {});
+		reel.send = () => {};
+		reel.seek(0), reel.first = 1, reel.show();
+		const before = [video.currentTime, video.plays];
+		reel.seek(0), reel.pause(true), reel.first = 2, reel.show();
+		return [...before, video.currentTime, video.plays].join();
+	})()`, &got)
+	if got != "1,1,2,1" { // it is shown, and stands still
+		t.Errorf("who pauses before the first picture of a seek sees %s", got)
+	}
 }
 
 // draws holds what a timeline shows of a day of 23 hours with two recordings, and where keys

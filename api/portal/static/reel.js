@@ -188,7 +188,7 @@ export class Reel {
       if (buffered.end(n) <= this.first) continue;
       this.video.currentTime = Math.max(this.first, buffered.start(n));
       this.first = undefined;
-      this.play();
+      if (!this.paused) this.play(); // somebody may have paused before it came
       return;
     }
   }
