@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -208,24 +209,29 @@ func (o *operation) validateParams(c echo.Context) error {
 				return err
 			}
 		}
-		err := openapi3filter.ValidateParameter(c.Request().Context(), input, p)
-		if err == nil && p.In == openapi3.ParameterInPath && !wellWritten(p, input.PathParams[p.Name]) {
+		switch reason := paramFault(c.Request().Context(), input, p); {
+		case reason == "":
+		case p.In == openapi3.ParameterInPath:
 			return noSuchThing()
+		default:
+			return invalidParam(p, reason)
 		}
-		if err == nil && p.In == openapi3.ParameterInQuery {
-			if reason := badlyWritten(p, c.Request().URL.Query().Get(p.Name)); reason != "" {
-				return invalidParam(p, reason)
-			}
-		}
-		if err == nil {
-			continue
-		}
-		if p.In == openapi3.ParameterInPath {
-			return noSuchThing()
-		}
-		return invalidParam(p, paramReason(p, err))
 	}
 	return nil
+}
+
+// paramFault returns what is wrong with a parameter of a request.
+func paramFault(ctx context.Context, input *openapi3filter.RequestValidationInput, p *openapi3.Parameter) string {
+	if err := openapi3filter.ValidateParameter(ctx, input, p); err != nil {
+		return paramReason(p, err)
+	}
+	switch p.In {
+	case openapi3.ParameterInPath:
+		return badlyWritten(p, input.PathParams[p.Name])
+	case openapi3.ParameterInQuery:
+		return badlyWritten(p, input.GetQueryParams().Get(p.Name)) // which the library has read, once
+	}
+	return ""
 }
 
 // badlyWritten returns what is wrong with a value that the library permits and handlers

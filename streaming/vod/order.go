@@ -33,31 +33,32 @@ func ReadOrder(data []byte) (Order, error) {
 		Pause *bool    `json:"pause"`
 		Speed *float64 `json:"speed"`
 	}
-	var names map[string]json.RawMessage // the decoder takes SEEK for seek
 	if len(data) > MaxOrder {
 		return Order{}, &OrderError{"the message is too long"}
 	}
+	var parts map[string]json.RawMessage
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&said); err != nil {
+	if err := d.Decode(&parts); err != nil {
 		return Order{}, &OrderError{"the message is not an order in JSON"}
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return Order{}, &OrderError{"the message has something after the order"}
 	}
-	_ = json.Unmarshal(data, &names) // it was decoded before
-	for name := range names {
+	for name := range parts { // the decoder would take SEEK for seek
 		if name != "seek" && name != "pause" && name != "speed" {
 			return Order{}, &OrderError{"the message is not an order in JSON"}
 		}
 	}
-	o, parts := Order{Pause: said.Pause}, 0
-	for _, has := range []bool{said.Seek != nil, said.Pause != nil, said.Speed != nil} {
-		if has {
-			parts++
+	if err := json.Unmarshal(data, &said); err != nil {
+		return Order{}, &OrderError{"the message is not an order in JSON"}
+	}
+	o, has := Order{Pause: said.Pause}, 0
+	for _, is := range []bool{said.Seek != nil, said.Pause != nil, said.Speed != nil} {
+		if is {
+			has++
 		}
 	}
-	if parts != 1 {
+	if has != 1 {
 		return Order{}, &OrderError{"an order is one of seek, pause and speed"}
 	}
 	if said.Seek != nil {

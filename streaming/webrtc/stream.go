@@ -200,8 +200,8 @@ func (st *stream) pieces(p upstream.Packet, marks *marker, key bool) []piece {
 	for n, payload := range payloads {
 		list[n] = whole
 		list[n].payload = payload
-		list[n].timestamp += upstream.Later(st.format(p.Track), at)
 		if n > 0 {
+			list[n].timestamp += upstream.Later(st.format(p.Track), at)
 			list[n].follows, list[n].begins, list[n].sets = true, false, nil
 		}
 		// The last packet of a picture is marked, and the first of what somebody says.

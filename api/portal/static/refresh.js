@@ -36,9 +36,10 @@ function look() {
 
 async function refresh() {
   let response;
-  const waited = setTimeout(() => reached(false), late);
+  const waited = setTimeout(() => reached(false), late), end = new AbortController();
+  setTimeout(() => end.abort(), longest); // of the answer and of what is in it
   try {
-    response = await fetch(location.href, { headers: { Accept: "text/html", "Latchkey-Refresh": position }, cache: "no-store", signal: AbortSignal.timeout(longest) });
+    response = await fetch(location.href, { headers: { Accept: "text/html", "Latchkey-Refresh": position }, cache: "no-store", signal: end.signal });
   } catch {
     reached(false);
     return;
